@@ -1,0 +1,71 @@
+"""Every error that a user can meet, in one tree.
+
+FeedError
+├── UsageError (also ValueError)      the call itself is wrong: name, field, window
+│   └── UnknownSymbolError            the server does not know a symbol
+├── ClosedError                       the feed or the frame was closed by us
+├── ConnectError                      the world is broken: no answer, not a WebSocket, bad address
+├── TokenError                        no token, or the server refused it; not retried for ever
+└── WaitTimeoutError (also TimeoutError)  `wait` or `until` ran out of time
+
+A message says what happened, where, and what to do.
+"""
+
+from __future__ import annotations
+
+__all__ = [
+    "ClosedError",
+    "ConnectError",
+    "FeedError",
+    "TokenError",
+    "UnknownSymbolError",
+    "UsageError",
+    "WaitTimeoutError",
+]
+
+
+class FeedError(Exception):
+    """The root of all errors of this package."""
+
+    def __init__(self, what: str, *, where: str = "", advice: str = "") -> None:
+        super().__init__(what, where, advice)
+        self.what = what
+        self.where = where
+        self.advice = advice
+
+    def __str__(self) -> str:
+        place = f" ({self.where})" if self.where else ""
+        advice = f" {self.advice}" if self.advice else ""
+        return f"{self.what}{place}.{advice}"
+
+
+class UsageError(FeedError, ValueError):
+    """A call that cannot work, whatever the server says; raised at once."""
+
+
+class UnknownSymbolError(UsageError):
+    """The server does not know one or more of the symbols asked for; `symbols` names them."""
+
+    def __init__(self, symbols: tuple[str, ...], *, where: str, reason: str = "") -> None:
+        names = ", ".join(repr(symbol) for symbol in symbols)
+        said = f" (the server says: {reason})" if reason else ""
+        super().__init__(
+            f"unknown symbol {names}{said}", where=where, advice="Check the spelling; nothing of this call was kept."
+        )
+        self.symbols = symbols
+
+
+class ClosedError(FeedError):
+    """The feed or the frame was closed here; it can still be read, but nothing arrives any more."""
+
+
+class ConnectError(FeedError):
+    """The server could not be reached, or what answered is not the server."""
+
+
+class TokenError(FeedError):
+    """There is no token, or the server refused it. The text never holds the token."""
+
+
+class WaitTimeoutError(FeedError, TimeoutError):
+    """`wait` or `until` ran out of time before its condition held."""

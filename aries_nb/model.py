@@ -1,0 +1,261 @@
+"""The words that every room shares: subscriptions, records, notices, columns.
+
+A tick is a `Record` from the moment `wire` has understood it until `store` has written it. Everything else that a
+server says about a session is a `Notice`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal, NamedTuple, Protocol, TypeAlias
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    Numbers: TypeAlias = NDArray[np.float64]
+    Times: TypeAlias = NDArray[np.int64]
+    Codes: TypeAlias = NDArray[np.int32]
+
+__all__ = [
+    "BOOK_COLUMNS",
+    "NOT_A_TIME",
+    "QUOTE_COLUMNS",
+    "TRADE_COLUMNS",
+    "BoardData",
+    "BookIntegrity",
+    "BookLevels",
+    "CardData",
+    "Column",
+    "ColumnType",
+    "GapSink",
+    "Kind",
+    "MarketStatus",
+    "Notice",
+    "Pong",
+    "Received",
+    "Record",
+    "Rejected",
+    "Row",
+    "Rows",
+    "SessionLost",
+    "SessionOpened",
+    "SessionRefused",
+    "Side",
+    "Sink",
+    "State",
+    "Subscription",
+    "TokenWanted",
+    "Unreadable",
+    "Value",
+    "Values",
+]
+
+Kind = Literal["quotes", "trades", "book"]
+Side = Literal["buy", "sell", "unknown"]
+ColumnType = Literal["number", "text", "time", "integer"]
+State = Literal["connecting", "live", "reconnecting", "failed", "closed"]
+
+# Numbers are float64 (missing: NaN), times int64 ns since the epoch in UTC (missing: `NOT_A_TIME`), integers int64
+# (missing: 0), texts str (missing: "").
+Value: TypeAlias = float | int | str
+Values: TypeAlias = tuple[Value, ...]
+NOT_A_TIME = -(2**63)
+
+
+class Column(NamedTuple):
+    """One column of a frame: its name in snake_case and what it holds."""
+
+    name: str
+    type: ColumnType = "number"
+
+
+QUOTE_COLUMNS = tuple(map(Column, ("bid_price", "bid_size", "ask_price", "ask_size", "last_price")))
+TRADE_COLUMNS = (
+    Column("price"),
+    Column("size"),
+    Column("side", "text"),
+    Column("trade_id", "integer"),
+    Column("venue", "text"),
+)
+BOOK_COLUMNS = (Column("side", "text"), Column("level"), Column("price"), Column("size"))
+
+
+class Subscription(NamedTuple):
+    """What one stream is about; the key on both sides of `wire`.
+
+    `fields` are column names in the order in which their values stand in a record (quotes and trades); a book has none.
+    """
+
+    kind: Kind
+    symbol: str
+    fields: tuple[str, ...] = ()
+
+
+# One event of one stream, merged: every field of the subscription has its value of that moment. The number is exchange
+# time in ns since the epoch (UTC). For a book the values are flat: price, bid size, ask size and so on, one triple for
+# each level that changed; a size of 0 takes the level from that side. Plain tuples, for speed.
+Record: TypeAlias = tuple[Subscription, int, Values]
+
+# One record on its way into a frame: the symbol's code there, exchange time, time of receipt (both ns), values.
+Row: TypeAlias = tuple[int, int, int, Values]
+
+
+class Sink(Protocol):
+    """Where the records of a subscription end; owned by the thread that writes."""
+
+    @property
+    def add(self) -> Callable[[Row], None]:
+        """Takes one row; it need not be visible before `publish`."""
+
+    def publish(self) -> None:
+        """Make everything taken so far visible to readers."""
+
+    def interrupted(self) -> None:
+        """Note that what is held may be out of date: the stream broke."""
+
+
+class GapSink(Protocol):
+    """Who keeps the ledger of interruptions. Times are in ns since the epoch."""
+
+    def opened(self, *, started: int, reason: str) -> None:
+        """The stream broke; `started` is when the last message came."""
+
+    def closed(self, *, ended: int) -> None:
+        """The stream is whole again: authenticated and subscribed."""
+
+
+@dataclass(frozen=True, slots=True)
+class SessionOpened:
+    """The server accepted the token; `expires_in` is in seconds, None where it did not say."""
+
+    expires_in: float | None
+    is_renewal: bool
+
+
+@dataclass(frozen=True, slots=True)
+class TokenWanted:
+    """The session ends soon; a fresh token keeps it alive on the same connection."""
+
+
+@dataclass(frozen=True, slots=True)
+class SessionRefused:
+    """The server refused the token; trying again with the same one is of no use."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class SessionLost:
+    """This connection is of no use any more, a new one may be: expired, timed out, no pong."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Rejected:
+    """The server refused something that was asked; `symbols` is empty where it does not say for which."""
+
+    symbols: tuple[str, ...]
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Unreadable:
+    """A line that could not be used. `excerpt` is at most 200 characters of it, tokens masked."""
+
+    reason: str
+    excerpt: str
+
+
+@dataclass(frozen=True, slots=True)
+class MarketStatus:
+    """What the server says about the market: open, closed, and the like, as (name, value) pairs."""
+
+    entries: tuple[tuple[str, str], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Pong:
+    """The answer to ping number `number`: everything that was sent before it has been seen by the server."""
+
+    number: int
+
+
+Notice: TypeAlias = (
+    SessionOpened | TokenWanted | SessionRefused | SessionLost | Rejected | Unreadable | MarketStatus | Pong
+)
+Received: TypeAlias = tuple[Sequence[Record], Sequence[Notice]]
+
+
+# What a view is handed: plain data, copied or never written again, so that it can be read on any thread.
+
+
+@dataclass(frozen=True, slots=True)
+class Rows:
+    """Rows of a rolling frame from absolute row number `first` on (rows are counted from 0 since it was made).
+
+    `window_start` is the absolute number of the oldest row still in the window, `end` the number after the newest.
+    `ts` is in ns since the epoch, `codes` are positions in `symbols`, `numbers` holds one array a number column.
+    The arrays are views of memory that is never written again; do not write to them.
+    """
+
+    first: int
+    end: int
+    window_start: int
+    symbols: tuple[str, ...]
+    ts: Times
+    codes: Codes
+    numbers: dict[str, Numbers]
+
+
+@dataclass(frozen=True, slots=True)
+class BoardData:
+    """The newest row of each symbol. `numbers` is (symbols, number columns), NaN where nothing came yet.
+
+    `received` is in ns since the epoch, 0 where nothing came yet. `rejected` are symbols the server refused.
+    """
+
+    symbols: tuple[str, ...]
+    columns: tuple[str, ...]
+    numbers: Numbers
+    received: Times
+    is_stale: bool
+    rejected: tuple[str, ...] = ()
+
+
+BookIntegrity = Literal["empty", "ok", "crossed", "stale", "gap"]
+
+
+@dataclass(frozen=True, slots=True)
+class BookLevels:
+    """One side by side view of a book: `bids` and `asks` are (levels, 2) arrays of price and size, best first.
+
+    `integrity`: "crossed" best bid at or above best ask; "stale" no update for longer than is usual; "gap" the stream
+    broke and nothing has come since. `ts` and `received` are of the last update in ns since the epoch, 0 if none.
+    """
+
+    symbol: str
+    bids: Numbers
+    asks: Numbers
+    integrity: BookIntegrity
+    ts: int
+    received: int
+
+
+@dataclass(frozen=True, slots=True)
+class CardData:
+    """The state of a feed at a glance. `lag_ms` is exchange time to receipt (median of late), NaN if unknown."""
+
+    name: str
+    url: str
+    state: State
+    streams: int
+    messages: int
+    messages_per_s: float
+    lag_ms: float
+    gaps: int
+    unreadable: int
+    silence_s: float
+    error: str

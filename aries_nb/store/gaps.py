@@ -1,0 +1,101 @@
+"""The ledger of interruptions: when a feed was deaf, and why."""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import numpy as np
+import pandas as pd
+
+from aries_nb.model import NOT_A_TIME
+
+__all__ = ["Gap", "GapLedger"]
+
+MAX_GAPS = 10_000
+
+
+@dataclass(frozen=True, slots=True)
+class Gap:
+    """One interruption. Times in ns since the epoch; `ended` is None while it lasts.
+
+    `missed` is the number of messages lost where the broker lets us know, else None.
+    """
+
+    stream: str
+    symbol: str
+    started: int
+    ended: int | None
+    reason: str
+    filled: bool = False
+    missed: int | None = None
+
+
+class GapLedger:
+    """The newest 10,000 gaps of a feed; `count` counts all. The network's thread writes, any thread reads."""
+
+    def __init__(self, stream: str) -> None:
+        self._stream = stream
+        self._gaps: deque[Gap] = deque(maxlen=MAX_GAPS)
+        self._lock = threading.Lock()
+        self._bells: tuple[Callable[[], None], ...] = ()
+        self.count = 0
+
+    def opened(self, *, started: int, reason: str) -> None:
+        """Begin a gap; one that lasts already stays as it is."""
+        with self._lock:
+            if self._gaps and self._gaps[-1].ended is None:
+                return
+            self._gaps.append(Gap(self._stream, "", started, None, reason))
+            self.count += 1
+        for ring in self._bells:
+            ring()
+
+    def closed(self, *, ended: int) -> None:
+        """End the gap that lasts, if one does."""
+        with self._lock:
+            if not self._gaps or self._gaps[-1].ended is not None:
+                return
+            self._gaps[-1] = replace(self._gaps[-1], ended=ended)
+        for ring in self._bells:
+            ring()
+
+    def all(self) -> list[Gap]:
+        """The gaps, oldest first."""
+        with self._lock:
+            return list(self._gaps)
+
+    @property
+    def df(self) -> pd.DataFrame:
+        """One row a gap: stream, symbol, started, ended, reason, filled, missed.
+
+        `ended` is NaT while the gap lasts, `missed` NaN where the broker does not let us know.
+        `symbol` is "" where every symbol of the feed was concerned.
+        """
+        gaps = self.all()
+        return pd.DataFrame(
+            {
+                "stream": pd.array([gap.stream for gap in gaps], dtype="str"),
+                "symbol": pd.array([gap.symbol for gap in gaps], dtype="str"),
+                "started": _times([gap.started for gap in gaps]),
+                "ended": _times([NOT_A_TIME if gap.ended is None else gap.ended for gap in gaps]),
+                "reason": pd.array([gap.reason for gap in gaps], dtype="str"),
+                "filled": np.array([gap.filled for gap in gaps], dtype="bool"),
+                "missed": np.array([np.nan if gap.missed is None else gap.missed for gap in gaps], dtype="float64"),
+            }
+        )
+
+    def watch(self, ring: Callable[[], None]) -> Callable[[], None]:
+        """Have `ring` called after each change; it must return at once. Returns the undo."""
+        self._bells = (*self._bells, ring)
+
+        def undo() -> None:
+            self._bells = tuple(bell for bell in self._bells if bell is not ring)
+
+        return undo
+
+
+def _times(nanoseconds: list[int]) -> pd.api.extensions.ExtensionArray:
+    return pd.array(np.array(nanoseconds, dtype="int64"), dtype=pd.DatetimeTZDtype("ns", "UTC"))

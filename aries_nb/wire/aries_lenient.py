@@ -1,0 +1,146 @@
+"""Aries messages that the fast path does not fit: control events, old spellings, numbers as text, rubbish.
+
+One line at a time, generously: what can be used is used, what cannot is named, and nothing raises.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+from msgspec import UNSET, Struct
+
+from aries_nb.model import ColumnType, Unreadable
+from aries_nb.wire.aries_messages import (
+    MAX_MS,
+    STREAM_ALIASES,
+    Depth,
+    Greeks,
+    GreeksUpdate,
+    LevelTwoUpdate,
+    Payload,
+    Quote,
+    QuoteUpdate,
+    StatusUpdate,
+    TimeAndSales,
+    TimeAndSalesUpdate,
+    Trade,
+    TradeUpdate,
+    field_types,
+)
+
+__all__ = ["excerpt", "millis", "number", "parse_line", "update_from"]
+
+EXCERPT_CHARACTERS = 200
+_SECRET = re.compile(r'("[^"]*(?:token|secret|password|authorization)[^"]*"\s*:\s*)"[^"]*("|$)', re.IGNORECASE)
+_JWT = re.compile(r"eyJ[\w-]{8,}[\w.-]*")
+_DATA: Mapping[str, tuple[type[Payload], type[Struct]]] = {
+    "quote": (QuoteUpdate, Quote),
+    "trade": (TradeUpdate, Trade),
+    "timeAndSales": (TimeAndSalesUpdate, TimeAndSales),
+    "greeks": (GreeksUpdate, Greeks),
+}
+_TYPES: Mapping[type[Struct], Mapping[str, ColumnType]] = {
+    struct: field_types(struct) for struct in (Quote, Trade, Greeks, TimeAndSales)
+}
+_FIELD_ALIASES = {"iv": "impliedVolatility"}
+
+
+def excerpt(line: bytes | str) -> str:
+    """The beginning of a line as text to show: at most 200 characters, tokens masked."""
+    text = line[: EXCERPT_CHARACTERS * 4].decode("utf-8", "replace") if isinstance(line, bytes) else line
+    masked = _JWT.sub("***", _SECRET.sub(r'\1"***\2', text[: EXCERPT_CHARACTERS * 4]))
+    return masked if len(masked) <= EXCERPT_CHARACTERS else masked[: EXCERPT_CHARACTERS - 1] + "…"
+
+
+def parse_line(line: bytes) -> dict[str, Any] | Unreadable:
+    """One line as a JSON object, or why it is none. NaN and Infinity are read, to be named by their field."""
+    try:
+        value = json.loads(line)
+    except (ValueError, RecursionError) as error:
+        return Unreadable(f"not JSON: {type(error).__name__}", excerpt(line))
+    if not isinstance(value, dict):
+        return Unreadable(f"a JSON {type(value).__name__}, not an object", excerpt(line))
+    return value
+
+
+def number(value: object) -> float | None:
+    """A finite number or numeric text as float; null as NaN; None for anything else."""
+    if value is None:
+        return math.nan
+    if isinstance(value, bool) or not isinstance(value, int | float | str):
+        return None
+    try:
+        result = float(value)
+    except (ValueError, OverflowError):
+        return None
+    return result if math.isfinite(result) else None
+
+
+def millis(value: object) -> int | None:
+    """A Unix time in ms from an integer, numeric text or ISO 8601 (protocol page D11); None for anything else."""
+    if isinstance(value, str) and not value.strip().lstrip("-").isdigit():
+        try:
+            moment = datetime.fromisoformat(value)
+        except ValueError:
+            return None
+        aware = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+        return int(aware.timestamp() * 1000)
+    result = number(value)
+    return int(result) if result is not None and 0 < result < MAX_MS else None
+
+
+def update_from(payload: Mapping[str, Any], line: bytes) -> tuple[Payload | None, list[Unreadable]]:
+    """The update that a payload carries, and what in it could not be used."""
+    name = STREAM_ALIASES.get(str(payload.get("type", "")).lower())
+    data = payload.get("data")
+    if name is None or not isinstance(data, dict):
+        reason = "an update without data" if name else f"unknown stream {excerpt(str(payload.get('type')))!r}"
+        return None, [Unreadable(reason, excerpt(line))]
+    timestamp = millis(payload.get("timestamp", 0)) or 0
+    if name == "marketStatus":
+        return StatusUpdate(data=data, timestamp=timestamp), []
+    symbol = payload.get("symbol") or data.get("symbol")
+    if not isinstance(symbol, str):
+        return None, [Unreadable("an update without a symbol", excerpt(line))]
+    if name == "level2":
+        rows = data.get("orderBook", UNSET)
+        usable = rows is UNSET or (isinstance(rows, list) and all(isinstance(row, str) for row in rows))
+        problems = [] if usable else [Unreadable("orderBook is not a list of text rows", excerpt(line))]
+        return LevelTwoUpdate(symbol=symbol, data=Depth(orderBook=rows if usable else UNSET), timestamp=timestamp), (
+            problems
+        )
+    update, struct = _DATA[name]
+    values, problems = _values(data, _TYPES[struct], line)
+    return update(symbol=symbol, data=struct(**values), timestamp=timestamp), problems  # type: ignore[arg-type, call-arg]
+
+
+def _values(
+    data: Mapping[str, Any], types: Mapping[str, ColumnType], line: bytes
+) -> tuple[dict[str, Any], list[Unreadable]]:
+    values: dict[str, Any] = {}
+    problems: list[Unreadable] = []
+    for key, value in data.items():
+        name = _FIELD_ALIASES.get(key, key)
+        kind = types.get(name)
+        if kind is None:
+            continue
+        usable: object
+        if kind == "number":
+            usable = number(value)
+        elif kind == "time":
+            usable = millis(value)
+        else:
+            usable = "" if value is None else str(value) if isinstance(value, str | int | float) else None
+        if usable is None:
+            # The old value must not pass for fresh: a number that came and cannot be used is a missing one.
+            problems.append(Unreadable(f"{name} is no usable {kind}", excerpt(line)))
+            if kind == "number":
+                values[name] = math.nan
+        else:
+            values[name] = usable
+    return values, problems

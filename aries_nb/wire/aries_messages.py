@@ -1,0 +1,262 @@
+"""The words of the Aries market endpoint: message shapes, field names and their aliases (protocol page §2 and §3).
+
+The structs are for the fast path: a message as the vendor's current documents describe it is decoded straight into
+one. Whatever does not fit (old spellings, numbers as text, control events) takes `aries_lenient` instead.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, TypeAlias
+
+from msgspec import UNSET, Struct, UnsetType
+from msgspec.json import Decoder
+
+from aries_nb.model import ColumnType
+
+__all__ = [
+    "GREEKS_FIELDS",
+    "MAX_MS",
+    "QUOTE_FIELDS",
+    "STREAM_ALIASES",
+    "TIME_AND_SALES_FIELDS",
+    "TRADE_FIELDS",
+    "Depth",
+    "Envelope",
+    "Greeks",
+    "GreeksUpdate",
+    "LevelTwoUpdate",
+    "Payload",
+    "Quote",
+    "QuoteUpdate",
+    "StatusUpdate",
+    "TimeAndSales",
+    "TimeAndSalesUpdate",
+    "Trade",
+    "TradeUpdate",
+    "decode_lines",
+    "field_types",
+]
+
+Number: TypeAlias = float | UnsetType
+Millis: TypeAlias = int | UnsetType
+Text: TypeAlias = str | UnsetType
+
+# The largest Unix time in ms that still fits into int64 ns, rounded down (year 2255).
+MAX_MS = 9_000_000_000_000
+
+
+class Quote(Struct, gc=False):
+    """Quote fields, protocol page §3.4.1; absent means unchanged."""
+
+    bidPrice: Number = UNSET  # noqa: N815 - the broker's own names, in this module only
+    bidSize: Number = UNSET  # noqa: N815
+    askPrice: Number = UNSET  # noqa: N815
+    askSize: Number = UNSET  # noqa: N815
+    bidChange: Number = UNSET  # noqa: N815
+    askChange: Number = UNSET  # noqa: N815
+    bidSizeChange: Number = UNSET  # noqa: N815
+    askSizeChange: Number = UNSET  # noqa: N815
+    bidExchange: Text = UNSET  # noqa: N815
+    askExchange: Text = UNSET  # noqa: N815
+    bidTimestamp: Millis = UNSET  # noqa: N815
+    askTimestamp: Millis = UNSET  # noqa: N815
+    quoteTimestamp: Millis = UNSET  # noqa: N815
+    midPrice: Number = UNSET  # noqa: N815
+    spread: Number = UNSET
+
+
+class Trade(Struct, gc=False):
+    """Trade fields, protocol page §3.4.2, with the names of the old list; absent means unchanged."""
+
+    lastPrice: Number = UNSET  # noqa: N815
+    price: Number = UNSET
+    size: Number = UNSET
+    netChange: Number = UNSET  # noqa: N815
+    openPrice: Number = UNSET  # noqa: N815
+    highPrice: Number = UNSET  # noqa: N815
+    lowPrice: Number = UNSET  # noqa: N815
+    closePrice: Number = UNSET  # noqa: N815
+    previousClosePrice: Number = UNSET  # noqa: N815
+    totalVolume: Number = UNSET  # noqa: N815
+    tickVolume: Number = UNSET  # noqa: N815
+    tick: Text = UNSET
+    tradeSeq: Number = UNSET  # noqa: N815
+    tradeTimestamp: Millis = UNSET  # noqa: N815
+    instrumentType: Text = UNSET  # noqa: N815
+    tradeExchange: Text = UNSET  # noqa: N815
+    high52Week: Number = UNSET  # noqa: N815
+    low52Week: Number = UNSET  # noqa: N815
+    openInterest: Number = UNSET  # noqa: N815
+    dividend: Number = UNSET
+
+
+class Greeks(Struct, gc=False):
+    """Greeks of an option, protocol page §3.4.5 (names assumed)."""
+
+    delta: Number = UNSET
+    gamma: Number = UNSET
+    theta: Number = UNSET
+    vega: Number = UNSET
+    rho: Number = UNSET
+    impliedVolatility: Number = UNSET  # noqa: N815
+
+
+class TimeAndSales(Struct, gc=False):
+    """One execution, protocol page §3.4.3: every value is text."""
+
+    price: Text = UNSET
+    size: Text = UNSET
+    tick: Text = UNSET
+    tradeSeq: Text = UNSET  # noqa: N815
+    tradeExchange: Text = UNSET  # noqa: N815
+    tradeTimestamp: Text = UNSET  # noqa: N815
+
+
+class Depth(Struct, gc=False):
+    """Level 2, protocol page §3.4.4: rows of `askSize:price:bidSize`. Venue rows (`quotes`) are not kept."""
+
+    orderBook: list[str] | UnsetType = UNSET  # noqa: N815
+
+
+class QuoteUpdate(Struct, gc=False, tag_field="type", tag="quote"):
+    """Payload of a quote event."""
+
+    symbol: str
+    data: Quote
+    timestamp: int = 0
+
+
+class TradeUpdate(Struct, gc=False, tag_field="type", tag="trade"):
+    """Payload of a trade event."""
+
+    symbol: str
+    data: Trade
+    timestamp: int = 0
+
+
+class TimeAndSalesUpdate(Struct, gc=False, tag_field="type", tag="timeAndSales"):
+    """Payload of a time & sales event."""
+
+    symbol: str
+    data: TimeAndSales
+    timestamp: int = 0
+
+
+class LevelTwoUpdate(Struct, gc=False, tag_field="type", tag="level2"):
+    """Payload of a level 2 event."""
+
+    symbol: str
+    data: Depth
+    timestamp: int = 0
+
+
+class GreeksUpdate(Struct, gc=False, tag_field="type", tag="greeks"):
+    """Payload of a Greeks event."""
+
+    symbol: str
+    data: Greeks
+    timestamp: int = 0
+
+
+class StatusUpdate(Struct, gc=False, tag_field="type", tag="marketStatus"):
+    """Payload of a market status event, protocol page §3.1."""
+
+    data: dict[str, Any]
+    timestamp: int = 0
+
+
+Payload: TypeAlias = QuoteUpdate | TradeUpdate | TimeAndSalesUpdate | LevelTwoUpdate | GreeksUpdate | StatusUpdate
+
+
+class Envelope(Struct, gc=False):
+    """A server message that fits the fast path."""
+
+    payload: Payload
+
+
+decode_lines = Decoder(Envelope).decode_lines
+
+# How a stream may be called, lower case (protocol page §3.4), and the tag it is decoded under.
+STREAM_ALIASES: Mapping[str, str] = {
+    "quote": "quote",
+    "quotes": "quote",
+    "trade": "trade",
+    "trades": "trade",
+    "level2": "level2",
+    "levelii": "level2",
+    "l2": "level2",
+    "orderbook": "level2",
+    "timeandsales": "timeAndSales",
+    "timesales": "timeAndSales",
+    "time_and_sales": "timeAndSales",
+    "tns": "timeAndSales",
+    "greeks": "greeks",
+    "greek": "greeks",
+    "marketstatus": "marketStatus",
+}
+
+
+def field_types(struct: type[Struct]) -> dict[str, ColumnType]:
+    """Wire name → what it holds, read off the annotations of a struct."""
+    kinds: dict[object, ColumnType] = {"Number": "number", "Millis": "time", "Text": "text"}
+    return {name: kinds[struct.__annotations__[name]] for name in struct.__struct_fields__}
+
+
+# Column name → wire name, in the order in which a record carries them.
+QUOTE_FIELDS: Mapping[str, str] = {
+    "bid_price": "bidPrice",
+    "bid_size": "bidSize",
+    "ask_price": "askPrice",
+    "ask_size": "askSize",
+    "bid_change": "bidChange",
+    "ask_change": "askChange",
+    "bid_size_change": "bidSizeChange",
+    "ask_size_change": "askSizeChange",
+    "bid_exchange": "bidExchange",
+    "ask_exchange": "askExchange",
+    "bid_timestamp": "bidTimestamp",
+    "ask_timestamp": "askTimestamp",
+    "quote_timestamp": "quoteTimestamp",
+    "mid_price": "midPrice",
+    "spread": "spread",
+}
+TRADE_FIELDS: Mapping[str, str] = {
+    "last_price": "lastPrice",
+    "price": "price",
+    "size": "size",
+    "net_change": "netChange",
+    "open_price": "openPrice",
+    "high_price": "highPrice",
+    "low_price": "lowPrice",
+    "close_price": "closePrice",
+    "previous_close_price": "previousClosePrice",
+    "total_volume": "totalVolume",
+    "tick_volume": "tickVolume",
+    "tick": "tick",
+    "trade_seq": "tradeSeq",
+    "trade_timestamp": "tradeTimestamp",
+    "instrument_type": "instrumentType",
+    "trade_exchange": "tradeExchange",
+    "high_52_week": "high52Week",
+    "low_52_week": "low52Week",
+    "open_interest": "openInterest",
+    "dividend": "dividend",
+}
+GREEKS_FIELDS: Mapping[str, str] = {
+    "delta": "delta",
+    "gamma": "gamma",
+    "theta": "theta",
+    "vega": "vega",
+    "rho": "rho",
+    "implied_volatility": "impliedVolatility",
+}
+# "side" is ours: the tape does not say who was the aggressor (`tick` is a direction, its code set unknown).
+TIME_AND_SALES_FIELDS: Mapping[str, str] = {
+    "price": "price",
+    "size": "size",
+    "side": "",
+    "trade_id": "tradeSeq",
+    "venue": "tradeExchange",
+    "tick": "tick",
+}

@@ -1,0 +1,162 @@
+"""An Aries session on one connection: authentication, renewal, keepalive, errors (protocol page §2 and §3.6).
+
+The same on the market, charts and accounts endpoints.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from msgspec.json import encode
+
+from aries_nb.model import Notice, Pong, Rejected, SessionLost, SessionOpened, SessionRefused, TokenWanted, Unreadable
+from aries_nb.wire.aries_lenient import excerpt, number
+
+__all__ = ["AriesSession"]
+
+PING_SECONDS = 30.0  # protocol page §2.4: every 30 to 60 s
+PONG_SECONDS = 10.0  # as the vendor's client
+AUTH_SECONDS = 5.0  # protocol page §2.3
+RENEW_SECONDS = 300.0  # the warning comes 5 min before the end; assumed where the server sends none
+
+
+class AriesSession:
+    """What is true of the session, and the frames waiting to be sent."""
+
+    def __init__(self) -> None:
+        self.is_open = False
+        self._out: list[str] = []
+        self._count = 0
+        self._pings: dict[int, float] = {}
+        self._next_ping = 0.0
+        self._auth_sent: float | None = None
+        self._auth_id = ""
+        self._renew_at: float | None = None
+        self._now = 0.0
+
+    def open(self, now: float) -> None:
+        """Forget the connection before; ids go on counting, so that a late answer cannot match a new request."""
+        self.is_open = False
+        self._out.clear()
+        self._pings.clear()
+        self._auth_sent = None
+        self._renew_at = None
+        self._now = now
+        self._next_ping = now + PING_SECONDS
+
+    def outgoing(self) -> Sequence[str]:
+        """Drain the frames to send."""
+        frames, self._out = self._out, []
+        return frames
+
+    def send(self, kind: str, payload: Any) -> str:  # noqa: ANN401 - JSON
+        """Queue one request and return its id."""
+        self._count += 1
+        request = f"{kind}-{self._count}"
+        self._out.append(encode({"type": kind, "id": request, "payload": payload}).decode())
+        return request
+
+    def ping(self) -> int:
+        """Queue a ping and return its number."""
+        self._count += 1
+        self._pings[self._count] = self._now
+        self._next_ping = self._now + PING_SECONDS
+        self._out.append(encode({"type": "ping", "id": f"ping-{self._count}"}).decode())
+        return self._count
+
+    def authenticate(self, token: str, now: float) -> None:
+        """Queue the token in the form that satisfies every documented variant (§2.1)."""
+        self._now = now
+        self._auth_sent = now
+        self._renew_at = None
+        body = {"action": "auth", "token": token}
+        self._count += 1
+        self._auth_id = f"auth-{self._count}"
+        request = {"method": "post", "path": "/auth", "body": body}
+        self._out.append(encode({"type": "request", "id": self._auth_id, "payload": request}).decode())
+
+    def tick(self, now: float) -> Sequence[Notice]:
+        """Ping when it is time; find the dead."""
+        self._now = now
+        if self._auth_sent is not None and now - self._auth_sent > AUTH_SECONDS:
+            self._auth_sent = None
+            return [SessionLost(f"no answer to the token within {AUTH_SECONDS:.0f} s")]
+        if self._pings and now - min(self._pings.values()) > PONG_SECONDS:
+            self._pings.clear()
+            return [SessionLost(f"no answer to a ping within {PONG_SECONDS:.0f} s")]
+        if self._renew_at is not None and now >= self._renew_at:
+            self._renew_at = None
+            return [TokenWanted()]
+        if self.is_open and now >= self._next_ping:
+            self.ping()
+        return ()
+
+    def is_update(self, message: Mapping[str, Any]) -> bool:
+        """Whether a message carries market data rather than talk about the session."""
+        payload = message.get("payload")
+        action = payload.get("action") if isinstance(payload, dict) else None
+        return message.get("type") == "event" and action in {"update", "snapshot"}
+
+    def control(self, message: Mapping[str, Any], line: bytes) -> Iterator[Notice]:
+        """What a message says about the session; a refused request's id comes as the only symbol of a `Rejected`."""
+        payload = message.get("payload")
+        body: Mapping[str, Any] = payload if isinstance(payload, dict) else {}
+        action = body.get("action") or message.get("action")
+        kind = message.get("type")
+        request = str(message.get("id") or body.get("id") or "")
+        if kind == "pong" or action == "pong" or (action == "ping" and message.get("message") == "pong"):
+            yield from self._pong(request)
+        elif action == "authSuccess":
+            yield self._opened(body)
+        elif action == "refreshAuth":
+            self._renew_at = None
+            yield TokenWanted()
+        elif action in {"authExpired", "authTimeout", "authRequired"}:
+            yield from self._unauthenticated(str(action), request, body)
+        elif action == "error" or body.get("error") or _status(body) >= 400:
+            yield self._refusal(request, body)
+        elif kind not in {"response", "subscribed", "event"}:
+            yield Unreadable(f"unknown type {excerpt(str(kind))!r}", excerpt(line))
+        elif kind == "event":
+            yield Unreadable(f"unknown event {excerpt(str(action))!r}", excerpt(line))
+
+    def _pong(self, request: str) -> Iterator[Notice]:
+        text = request.removeprefix("ping-")
+        # A pong without an id (the old form) answers the oldest ping.
+        answered = int(text) if text.isdecimal() and len(text) < 18 else min(self._pings, default=0)
+        if answered in self._pings:
+            for older in [ping for ping in self._pings if ping <= answered]:
+                del self._pings[older]
+            yield Pong(answered)
+
+    def _opened(self, body: Mapping[str, Any]) -> SessionOpened:
+        was_open, self.is_open = self.is_open, True
+        self._auth_sent = None
+        data = body.get("data")
+        ms = number(data.get("expiresIn")) if isinstance(data, dict) and "expiresIn" in data else None
+        seconds = ms / 1000 if ms is not None and ms > 0 else None
+        if seconds is not None:
+            # Never later than three quarters of the life, for sessions shorter than the usual warning.
+            self._renew_at = self._now + max(seconds - RENEW_SECONDS, seconds * 0.75)
+        return SessionOpened(seconds, is_renewal=was_open)
+
+    def _unauthenticated(self, action: str, request: str, body: Mapping[str, Any]) -> Iterator[Notice]:
+        said = str(body.get("error") or "")[:200]
+        if action == "authRequired" and request == self._auth_id and not self.is_open:
+            self._auth_sent = None
+            yield SessionRefused(said or "authentication required")
+        else:
+            yield SessionLost(f"{action}: {said}" if said else action)
+
+    def _refusal(self, request: str, body: Mapping[str, Any]) -> Notice:
+        reason = str(body.get("error") or body.get("message") or f"status {body.get('status')}")[:200]
+        if self._auth_sent is not None and request in {self._auth_id, ""}:
+            self._auth_sent = None
+            return SessionRefused(reason)
+        return Rejected((request,) if request else (), reason)
+
+
+def _status(body: Mapping[str, Any]) -> float:
+    status = body.get("status")
+    return status if isinstance(status, int | float) else 0

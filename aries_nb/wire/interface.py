@@ -1,0 +1,47 @@
+"""What every broker's protocol looks like from outside: a state machine that knows no socket, loop or clock.
+
+Frames and time go in, requests and records come out. Nothing that a peer sends raises; it becomes a notice.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Protocol
+
+from aries_nb.model import ColumnType, Kind, Notice, Received, Subscription
+
+__all__ = ["Wire"]
+
+
+class Wire(Protocol):
+    """One endpoint of one broker. Not thread-safe: the loop's thread owns it.
+
+    `now` is in seconds of any monotonic clock, `received` in ns since the epoch.
+    """
+
+    def columns(self, kind: Kind) -> Mapping[str, ColumnType]:
+        """Every field that a frame of this kind can have; subscriptions name theirs in this order."""
+
+    def open(self, now: float) -> None:
+        """Begin a new connection: what is subscribed will be asked for again once the session is open."""
+
+    def authenticate(self, token: str, now: float) -> None:
+        """Open the session, or renew it in place."""
+
+    def subscribe(self, subscriptions: Sequence[Subscription]) -> int:
+        """Ask for streams, those only that are not running yet; returns the number of the ping sent after it.
+
+        When that ping's `Pong` comes, the server has seen the request, and any refusal came before.
+        """
+
+    def unsubscribe(self, subscriptions: Sequence[Subscription]) -> None:
+        """Give streams up; what another subscription still needs goes on."""
+
+    def receive(self, frame: bytes, received: int) -> Received:
+        """Understand one frame: its records in order, and what else it says."""
+
+    def tick(self, now: float) -> Sequence[Notice]:
+        """Let time pass: keepalive and time limits. Call it at least once a second."""
+
+    def outgoing(self) -> Sequence[str]:
+        """Drain the frames to send, in order."""
