@@ -1,0 +1,146 @@
+"""The command line: `aries-nb demo`, `aries-nb sim`, `aries-nb doctor`."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Sequence
+from importlib import metadata, util
+from pathlib import Path
+
+from aries_nb.errors import FeedError, UsageError
+
+__all__ = ["main"]
+
+FIRST_NOTEBOOK = "01_first_light.ipynb"
+SIMULATED = ("aries",)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; returns the exit status: 0 done, 1 failed, 2 wrong usage."""
+    parser = _parser()
+    chosen = parser.parse_args(arguments)
+    try:
+        return int(chosen.run(chosen))
+    except UsageError as error:
+        print(f"aries-nb: {error}", file=sys.stderr)
+        return 2
+    except (FeedError, OSError) as error:
+        print(f"aries-nb: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        return 130
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="aries-nb", description="Live broker streams in a notebook.")
+    parser.add_argument("--version", action="version", version=metadata.version("aries_nb"))
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    demo = commands.add_parser("demo", help="open the first notebook in JupyterLab, live on a simulated market")
+    demo.add_argument("--no-browser", action="store_true", help="only print the address")
+    demo.add_argument(
+        "--port", type=int, default=8888, help="port to serve on (default: %(default)s, or the next free)"
+    )
+    demo.set_defaults(run=_demo)
+
+    sim = commands.add_parser(
+        "sim",
+        help="serve a simulated market on this machine",
+        description='Serve a simulated market. Prints one JSON line with "url" as soon as it serves; ends with Ctrl-C.',
+    )
+    sim.add_argument("broker", choices=SIMULATED, help="whose protocol to speak")
+    sim.add_argument("--host", default="127.0.0.1", help="address to listen on (default: %(default)s)")
+    sim.add_argument("--port", type=int, default=0, help="port to listen on (default: a free one)")
+    sim.add_argument("--seed", type=int, default=1, help="the same seed makes the same market (default: %(default)s)")
+    sim.add_argument("--rate", type=float, default=200.0, help="messages a second, 1 to 50000 (default: %(default)g)")
+    sim.add_argument(
+        "--tape", action="append", nargs="+", default=[], metavar="FILE.parquet",
+        help="play recorded markets; each symbol's starts when the first client subscribes to it",
+    )  # fmt: skip
+    sim.add_argument("--speed", default="1", help='times the tape\'s own pace, or "max" (default: %(default)s)')
+    sim.add_argument("--token", help="the only token to accept (default: any)")
+    sim.add_argument("--session-seconds", type=float, default=2700.0, help="life of a session (default: %(default)g)")
+    sim.add_argument("--end-with-input", action="store_true", help=argparse.SUPPRESS)
+    sim.set_defaults(run=_sim)
+
+    doctor = commands.add_parser("doctor", help="check versions and known traps, and say how to mend each")
+    doctor.set_defaults(run=_doctor)
+    return parser
+
+
+def _sim(chosen: argparse.Namespace) -> int:
+    from aries_nb.sim import SimOptions, serve
+
+    options = SimOptions(
+        host=chosen.host,
+        port=chosen.port,
+        seed=chosen.seed,
+        rate=chosen.rate,
+        tapes=tuple(path for paths in chosen.tape for path in paths),
+        speed=_speed(chosen.speed),
+        token=chosen.token,
+        session_seconds=chosen.session_seconds,
+    )
+
+    def ready(url: str) -> None:
+        print(json.dumps({"url": url, "broker": chosen.broker, "pid": os.getpid()}), flush=True)
+
+    if chosen.end_with_input:
+        threading.Thread(target=_end_with_input, name="aries-nb-parent", daemon=True).start()
+    asyncio.run(serve(options, ready=ready))
+    return 0
+
+
+def _speed(text: str) -> float | None:
+    if text == "max":
+        return None
+    try:
+        return float(text)
+    except ValueError as error:
+        raise UsageError(f"--speed {text!r} is no speed", advice='Give a number such as 10, or "max".') from error
+
+
+def _end_with_input() -> None:
+    """End this process when whoever started it is gone, however it went: its end of our input closes then."""
+    sys.stdin.buffer.read()
+    signal.raise_signal(signal.SIGINT)
+
+
+def _demo(chosen: argparse.Namespace) -> int:
+    if util.find_spec("jupyterlab") is None:
+        raise UsageError("JupyterLab is not installed", advice="Install it: pip install 'aries_nb[lab]'.")
+    command = [sys.executable, "-m", "jupyterlab", str(_first_notebook()), f"--port={chosen.port}"]
+    if chosen.no_browser:
+        command.append("--no-browser")
+    if hasattr(os, "geteuid") and os.geteuid() == 0:
+        command.append("--allow-root")  # in a container there is no one else to be
+    try:
+        return subprocess.call(command)  # noqa: S603 - our own interpreter and arguments, no shell
+    except KeyboardInterrupt:
+        return 0
+
+
+def _first_notebook() -> Path:
+    package = Path(__file__).resolve().parent
+    for folder in (package.parent / "notebooks", package / "notebooks"):
+        if (folder / FIRST_NOTEBOOK).is_file():
+            return folder / FIRST_NOTEBOOK
+    raise UsageError("the notebooks are not installed", advice="Clone the repository and run `make demo` in it.")
+
+
+def _doctor(_: argparse.Namespace) -> int:
+    from aries_nb.doctor import examine
+
+    findings = examine()
+    for finding in findings:
+        print(f"{'ok  ' if finding.is_well else 'MEND'}  {finding.what}")
+        if not finding.is_well:
+            print(f"      {finding.mend}")
+    return 0 if all(finding.is_well for finding in findings) else 1

@@ -1,0 +1,112 @@
+"""What `aries-nb doctor` checks: versions, and the traps that others fell into; for each the mend."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+from collections.abc import Iterator
+from importlib import metadata
+from typing import NamedTuple
+
+__all__ = ["Finding", "examine"]
+
+
+class Finding(NamedTuple):
+    """One thing that was looked at; `mend` says what to do where it is not well."""
+
+    what: str
+    is_well: bool
+    mend: str = ""
+
+
+# Package, oldest version that works, first that is known not to (or None), why it matters.
+_NEEDED = (
+    ("pandas", "3.0", None, "snapshots rely on copy-on-write"),
+    ("websockets", "16.0", None, "the transport"),
+    ("plotly", "6.1", "8", "charts"),
+    ("anywidget", "0.9.20", None, "board, ladder, card and charts"),
+    ("ipywidgets", "8.1.5", "9", "all views"),
+    ("msgspec", "0.19", None, "decoding"),
+    ("tsdownsample", "0.1.4", None, "charts of long windows"),
+)
+
+
+def examine() -> list[Finding]:
+    """Look at everything; safe to call anywhere, changes nothing."""
+    return [
+        Finding(f"Python {sys.version.split()[0]}", sys.version_info >= (3, 11), "Use Python 3.11 or newer."),
+        *(_package(*row) for row in _NEEDED),
+        *_lab(),
+        *_traps(),
+    ]
+
+
+def _package(name: str, oldest: str, too_new: str | None, why: str) -> Finding:
+    found = _version(name)
+    wanted = f"{name}>={oldest}" + (f",<{too_new}" if too_new else "")
+    if not found:
+        return Finding(f"{name} is missing ({why})", is_well=False, mend=f"pip install '{wanted}'")
+    is_well = _key(found) >= _key(oldest) and (too_new is None or _key(found) < _key(too_new))
+    return Finding(f"{name} {found}", is_well, f"pip install '{wanted}' ({why})")
+
+
+def _lab() -> Iterator[Finding]:
+    found = _version("jupyterlab") or _version("notebook")
+    yield Finding(
+        f"a notebook front end ({'found' if found else 'not in this environment'})",
+        bool(found) or "JPY_PARENT_PID" in os.environ,
+        "pip install 'aries_nb[lab]', unless your front end runs in another environment.",
+    )
+    for package, why in (("jupyterlab-widgets", "JupyterLab"), ("widgetsnbextension", "Notebook")):
+        if found and not _version(package):
+            yield Finding(f"{package} is missing", is_well=False, mend=f"pip install {package}: {why} shows no widget.")
+
+
+def _traps() -> Iterator[Finding]:
+    kernel, nest, nest2 = _version("ipykernel"), _version("nest-asyncio"), _version("nest-asyncio2")
+    yield Finding(
+        f"nested event loops (ipykernel {kernel or 'none'}, nest-asyncio {nest or 'none'}, "
+        f"nest-asyncio2 {nest2 or 'none'})",
+        not kernel or _key(kernel) < (7,) or (bool(nest2) and _key(nest2) >= (1, 7, 4)),
+        "pip install 'nest-asyncio2>=1.7.4': nest-asyncio loses queued cells on ipykernel 7. Only anb.run needs it.",
+    )
+    yield Finding(
+        "asyncio is as it was made",
+        asyncio.run.__module__ == "asyncio.runners",
+        "Something has patched asyncio in this process (nest_asyncio.apply()?); every task in it is slower for that.",
+    )
+    yield Finding(
+        "plotly-resampler is absent",
+        not _version("plotly-resampler"),
+        "It forces plotly below 7 and resamples wrongly with kept zoom; our charts thin themselves: uninstall it.",
+    )
+    yield Finding(
+        "threads can send to widgets",
+        sys.platform != "emscripten" and "COLAB_RELEASE_TAG" not in os.environ,
+        "This front end repaints only while a cell runs: read .df and .latest, or run JupyterLab.",
+    )
+    token = "set" if "ARIES_NB_TOKEN" in os.environ else "not set; a simulated one needs none"
+    yield Finding(f"a token for a real broker ({token})", is_well=True)
+    yield Finding(
+        "recorded markets can be read (pyarrow)",
+        bool(_version("pyarrow")),
+        "pip install 'aries_nb[tapes]', if you want to play tapes.",
+    )
+
+
+def _version(package: str) -> str:
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return ""
+
+
+def _key(version: str) -> tuple[int, ...]:
+    numbers = []
+    for part in version.split("."):
+        digits = part[: len(part) - len(part.lstrip("0123456789"))]
+        if not digits:
+            break
+        numbers.append(int(digits))
+    return tuple(numbers)

@@ -1,0 +1,72 @@
+"""One door between the network's thread and whoever waits; wake-ups that pile up count as one."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+from collections.abc import Callable
+
+from aries_nb.errors import WaitTimeoutError
+
+__all__ = ["Watchable", "wait_for", "wait_for_async"]
+
+Watchable = Callable[[Callable[[], None]], Callable[[], None]]
+
+# Also without any wake-up a waiter looks again this often: a closed feed must not leave it waiting.
+LOOK_SECONDS = 0.5
+
+
+def wait_for(is_done: Callable[[], bool], watches: tuple[Watchable, ...], *, timeout: float | None, what: str) -> None:
+    """Block until `is_done()`; it is asked again after each wake-up and may raise. Raises WaitTimeoutError."""
+    bell = threading.Event()
+    undo = [watch(bell.set) for watch in watches]
+    deadline = None if timeout is None else time.monotonic() + timeout
+    try:
+        while not is_done():
+            left = LOOK_SECONDS if deadline is None else min(deadline - time.monotonic(), LOOK_SECONDS)
+            if left <= 0:
+                raise _too_late(timeout, what)
+            bell.wait(left)
+            bell.clear()
+    finally:
+        for stop in undo:
+            stop()
+
+
+async def wait_for_async(
+    is_done: Callable[[], bool], watches: tuple[Watchable, ...], *, timeout: float | None, what: str
+) -> None:
+    """The same on the caller's event loop, which goes on meanwhile."""
+    loop = asyncio.get_running_loop()
+    bell = asyncio.Event()
+    is_ringing = threading.Event()
+
+    def ring() -> None:
+        if not is_ringing.is_set() and not loop.is_closed():
+            is_ringing.set()
+            loop.call_soon_threadsafe(bell.set)
+
+    undo = [watch(ring) for watch in watches]
+    deadline = None if timeout is None else time.monotonic() + timeout
+    try:
+        while not is_done():
+            left = LOOK_SECONDS if deadline is None else min(deadline - time.monotonic(), LOOK_SECONDS)
+            if left <= 0:
+                raise _too_late(timeout, what)
+            try:
+                async with asyncio.timeout(left):
+                    await bell.wait()
+            except TimeoutError:
+                continue
+            bell.clear()
+            is_ringing.clear()
+    finally:
+        for stop in undo:
+            stop()
+
+
+def _too_late(timeout: float | None, what: str) -> WaitTimeoutError:
+    return WaitTimeoutError(
+        f"{what} did not come within {timeout:g} s", advice="Look at the feed's status card, or wait longer."
+    )

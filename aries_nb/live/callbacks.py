@@ -1,0 +1,63 @@
+"""A user's callbacks, on a thread of their own: however slow they are, the intake is not."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable
+
+__all__ = ["Callbacks"]
+
+log = logging.getLogger("aries_nb")
+
+
+class Callbacks:
+    """Runs jobs after `ring`; wake-ups that pile up count as one, so each job takes all that is new at once.
+
+    A job that raises is logged and counted, and called again next time.
+    """
+
+    def __init__(self) -> None:
+        self._bell = threading.Event()
+        self._jobs: tuple[Callable[[], None], ...] = ()
+        self._guard = threading.Lock()
+        self._thread: threading.Thread | None = None
+        self._is_closed = False
+        self.errors = 0
+        self.last_error = ""
+
+    def ring(self) -> None:
+        """Wake the thread; from any thread, at once."""
+        self._bell.set()
+
+    def add(self, job: Callable[[], None]) -> Callable[[], None]:
+        """Run `job` after each ring. Returns the undo."""
+        with self._guard:
+            self._jobs = (*self._jobs, job)
+            if self._thread is None and not self._is_closed:
+                self._thread = threading.Thread(target=self._run, name="aries-nb-callbacks", daemon=True)
+                self._thread.start()
+        self.ring()
+
+        def undo() -> None:
+            with self._guard:
+                self._jobs = tuple(other for other in self._jobs if other is not job)
+
+        return undo
+
+    def close(self) -> None:
+        """Stop after the job that runs now."""
+        self._is_closed = True
+        self.ring()
+
+    def _run(self) -> None:
+        while not self._is_closed:
+            self._bell.wait()
+            self._bell.clear()
+            for job in self._jobs:
+                try:
+                    job()
+                except Exception as error:  # the border to the user's code
+                    self.errors += 1
+                    self.last_error = f"a callback raised {error!r}"
+                    log.exception("a callback raised")

@@ -1,0 +1,69 @@
+"""The embedded simulated market: a server process of our own, with its own interpreter lock, that dies with us."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import tempfile
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from os import PathLike, fspath
+from typing import TypeAlias
+
+from aries_nb.errors import ConnectError, UsageError
+
+__all__ = ["EmbeddedMarket", "SimValue", "arguments_from"]
+
+SimValue: TypeAlias = int | float | str | PathLike[str] | Sequence[str] | Sequence[PathLike[str]] | None
+_OPTIONS = ("seed", "rate", "tape", "speed")
+
+
+def arguments_from(options: Mapping[str, SimValue]) -> list[str]:
+    """Options of the simulated market as its command line takes them. Raises UsageError for an unknown one."""
+    arguments: list[str] = []
+    for name, value in options.items():
+        if name not in _OPTIONS:
+            raise UsageError(f"unknown option {name}=", advice=f"A simulated market takes {', '.join(_OPTIONS)}.")
+        if value is None:
+            continue
+        many = value if isinstance(value, list | tuple) else [value]
+        for each in many:
+            arguments += [f"--{name}", fspath(each) if isinstance(each, PathLike) else str(each)]
+    return arguments
+
+
+class EmbeddedMarket:
+    """A running simulated market; `url` is where it serves.
+
+    It ends when its standard input closes, which the operating system sees to whatever becomes of this process.
+    """
+
+    def __init__(self, broker: str, arguments: Sequence[str]) -> None:
+        command = [sys.executable, "-m", "aries_nb", "sim", broker, "--end-with-input", *arguments]
+        with tempfile.TemporaryFile() as complaints:
+            self._process = subprocess.Popen(  # noqa: S603 - our own module, our own arguments, no shell
+                command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=complaints
+            )
+            line = self._process.stdout.readline() if self._process.stdout else b""
+            if not line:
+                self._process.wait()
+                complaints.seek(0)
+                said = complaints.read().decode("utf-8", "replace").strip().splitlines()
+                raise ConnectError(
+                    f"the simulated market did not start: {said[-1] if said else 'it said nothing'}",
+                    advice="`aries-nb doctor` may know why.",
+                )
+        self.url = str(json.loads(line)["url"])
+
+    def close(self) -> None:
+        """End the process; idempotent."""
+        for pipe in (self._process.stdin, self._process.stdout):
+            if pipe is not None:
+                with suppress(OSError):
+                    pipe.close()
+        try:
+            self._process.wait(3)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()

@@ -1,0 +1,214 @@
+"""A feed: one broker's streams, as a user holds them; `connect` makes it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Collection, Sequence
+from typing import TYPE_CHECKING, Any, Self
+from weakref import WeakValueDictionary
+
+from aries_nb.errors import ClosedError, UsageError
+from aries_nb.live.book import LiveBook
+from aries_nb.live.callbacks import Callbacks
+from aries_nb.live.fields import checked_columns, checked_symbols, checked_window
+from aries_nb.live.frame import LiveFrame
+from aries_nb.live.gaps import Gaps
+from aries_nb.live.link import FeedStatistics, Link
+from aries_nb.model import QUOTE_COLUMNS, TRADE_COLUMNS, CardData, Column, Kind, State
+from aries_nb.net import Broker, TokenSource
+from aries_nb.store import Gap
+
+if TYPE_CHECKING:
+    from aries_nb.widgets import Card
+
+__all__ = ["Feed"]
+
+
+class Feed:
+    """Live quotes, trades and order books of one broker. Every method may be called from any thread."""
+
+    def __init__(self, broker: Broker, url: str, token: TokenSource, *, at_close: Callable[[Feed], None]) -> None:
+        self.name = broker.name
+        self._at_close = at_close
+        self._link = Link(broker, url, token)
+        self._callbacks = Callbacks()
+        self._frames: WeakValueDictionary[object, LiveFrame] = WeakValueDictionary()
+        self._books: WeakValueDictionary[object, LiveBook] = WeakValueDictionary()
+        self._card: Card | None = None
+        self._is_closed = False
+
+    def quotes(
+        self,
+        *symbols: str,
+        window: str | None = None,
+        rows: int | None = None,
+        fields: Sequence[str] | None = None,
+    ) -> LiveFrame:
+        """Best bid and ask, and the last price, of these symbols as a rolling frame; sizes in shares.
+
+        `window` is a span of time such as "15min", `rows` a number of rows (default 100,000). `fields` chooses the
+        columns; only they go over the wire. The same call again returns the same frame.
+
+        Raises UsageError for a field or window that cannot be, UnknownSymbolError for a symbol the server refuses.
+        """
+        return self._frame("quotes", symbols, fields, QUOTE_COLUMNS, checked_window(window, rows))
+
+    def trades(
+        self,
+        *symbols: str,
+        window: str | None = None,
+        rows: int | None = None,
+        fields: Sequence[str] | None = None,
+    ) -> LiveFrame:
+        """Every print of these symbols, never conflated, as a rolling frame; arguments and errors as for `quotes`.
+
+        Sizes in shares. `side` is that of the aggressor, "unknown" where the broker does not tell.
+        """
+        return self._frame("trades", symbols, fields, TRADE_COLUMNS, checked_window(window, rows))
+
+    def book(self, symbol: str, *, depth: int = 10) -> LiveBook:
+        """The order book of a symbol, `depth` levels a side. The same call again returns the same book.
+
+        Raises UnknownSymbolError for a symbol the server refuses.
+        """
+        (name,) = checked_symbols([symbol])
+        if isinstance(depth, bool) or not isinstance(depth, int) or not 1 <= depth <= 1000:
+            raise UsageError(f"depth={depth!r} is no number of levels", advice="Pass a whole number from 1 to 1000.")
+        self._check()
+        book = self._books.get((name, depth))
+        if book is None or not book.is_open:
+            book = self._books[name, depth] = LiveBook(self._link, name, depth=depth)
+        return book
+
+    @property
+    def state(self) -> State:
+        """connecting, live, reconnecting, failed or closed."""
+        return self._link.state
+
+    @property
+    def url(self) -> str:
+        """The address of the endpoint."""
+        return self._link.address
+
+    @property
+    def gaps(self) -> Gaps:
+        """What was missed: one row an interruption in `.df`."""
+        return Gaps(self._link.gaps)
+
+    @property
+    def market_status(self) -> dict[str, str]:
+        """What the broker last said about the market, such as {"market": "open", …}."""
+        return self._link.market_status
+
+    @property
+    def unreadable(self) -> list[tuple[str, str]]:
+        """The newest messages that could not be used, as (reason, excerpt); `stats().unreadable` counts them all."""
+        return self._link.unreadable
+
+    def stats(self) -> FeedStatistics:
+        """What was received, what became rows, what could not be read, what was missed."""
+        return self._link.statistics()
+
+    def on_gap(self, callback: Callable[[Gap], object]) -> Callable[[], None]:
+        """Call back with each gap as it begins and again as it ends, on a thread of its own. Returns the undo."""
+        seen: dict[int, Gap] = {gap.started: gap for gap in self._link.gaps.all()}
+
+        def job() -> None:
+            for gap in self._link.gaps.all():
+                if seen.get(gap.started) != gap:
+                    seen[gap.started] = gap
+                    callback(gap)
+
+        undo = (self._callbacks.add(job), self._link.gaps.watch(self._callbacks.ring))
+
+        def stop() -> None:
+            for each in undo:
+                each()
+
+        return stop
+
+    def close(self) -> None:
+        """End the connection, the streams and the views; idempotent. What has come stays readable."""
+        if self._is_closed:
+            return
+        self._is_closed = True
+        for frame in list(self._frames.values()):
+            frame.close()
+        for book in list(self._books.values()):
+            book.close()
+        if self._card is not None:
+            self._card.close()
+        self._callbacks.close()
+        self._link.close()
+        self._at_close(self)
+
+    def wait_open(self, timeout: float) -> None:
+        """Block until the session is live, at most `timeout` seconds. Raises ConnectError or TokenError."""
+        self._link.wait_open(timeout)
+
+    # What the status card is drawn from.
+
+    @property
+    def version(self) -> int:
+        """Changes twice a second: silence is news as well."""
+        return time.monotonic_ns() // 500_000_000
+
+    def card(self) -> CardData:
+        """The state at a glance."""
+        now = self._link.statistics()
+        problems = self._callbacks.last_error or now.last_error
+        return CardData(
+            name=self.name,
+            url=self.url,
+            state=now.state,
+            streams=now.streams,
+            messages=now.messages,
+            messages_per_s=now.messages_per_s,
+            lag_ms=now.lag_ms,
+            gaps=now.gaps,
+            unreadable=now.unreadable,
+            silence_s=now.silence_s,
+            error=problems,
+        )
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        now = self._link.statistics()
+        return f"<feed {self.name} at {self.url}: {now.state}, {now.messages:,} messages, {now.gaps} gaps>"
+
+    def _repr_mimebundle_(
+        self, include: Collection[str] | None = None, exclude: Collection[str] | None = None
+    ) -> dict[str, Any] | tuple[dict[str, Any], dict[str, Any]]:
+        from aries_nb.widgets import Card
+
+        if self._card is None:
+            self._card = Card(self)
+        return self._card._repr_mimebundle_(include, exclude)
+
+    def _frame(
+        self,
+        kind: Kind,
+        symbols: Sequence[str],
+        fields: Sequence[str] | None,
+        usual: Sequence[Column],
+        window: dict[str, int | None],
+    ) -> LiveFrame:
+        names = checked_symbols(symbols)
+        columns = checked_columns(fields, self._link.columns(kind), usual)
+        self._check()
+        key = (kind, names, columns, tuple(window.items()))
+        frame = self._frames.get(key)
+        if frame is None or not frame.is_open:
+            frame = LiveFrame(self._link, self._callbacks, kind, names, columns=columns, window=window)
+            self._frames[key] = frame
+        return frame
+
+    def _check(self) -> None:
+        if self._is_closed:
+            raise ClosedError("the feed is closed", where=self.url, advice="Connect again.")
+        self._link.check()

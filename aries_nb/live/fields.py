@@ -1,0 +1,63 @@
+"""What a user asks for, checked before anything is sent: symbols, fields, windows."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from difflib import get_close_matches
+
+import pandas as pd
+
+from aries_nb.errors import UsageError
+from aries_nb.model import Column, ColumnType
+
+__all__ = ["checked_columns", "checked_symbols", "checked_window"]
+
+DEFAULT_ROWS = 100_000
+
+
+def checked_symbols(symbols: Sequence[object]) -> tuple[str, ...]:
+    """Symbols as given, each once, in order. Raises UsageError for none, a blank or anything but text."""
+    if not symbols:
+        raise UsageError("no symbol was given", advice='Name at least one, as in feed.quotes("AAPL").')
+    for symbol in symbols:
+        if not isinstance(symbol, str) or not symbol.strip() or len(symbol) > 64:
+            raise UsageError(f"{symbol!r} is not a symbol", advice='Pass each as text: feed.quotes("AAPL", "MSFT").')
+    return tuple(dict.fromkeys(str(symbol).strip() for symbol in symbols))
+
+
+def checked_columns(
+    fields: Sequence[str] | None, known: Mapping[str, ColumnType], usual: Sequence[Column]
+) -> tuple[Column, ...]:
+    """The columns for `fields`, in the order in which the broker's records carry them. Raises UsageError."""
+    if isinstance(fields, str):
+        raise UsageError(f"fields={fields!r} is text", advice=f"Pass a list: fields=[{fields!r}].")
+    names = [column.name for column in usual] if fields is None else list(fields)
+    if not names:
+        raise UsageError("fields=[] asks for nothing", advice="Leave fields out for the usual ones.")
+    for name in names:
+        if name not in known:
+            near = get_close_matches(str(name), known, n=3, cutoff=0.5)
+            hint = f"Did you mean {', '.join(near)}?" if near else f"Known are: {', '.join(known)}."
+            raise UsageError(f"unknown field {name!r}", advice=hint)
+    return tuple(Column(name, kind) for name, kind in known.items() if name in names)
+
+
+def checked_window(window: object, rows: object) -> dict[str, int | None]:
+    """`limit` (rows) and `window_ns` (nanoseconds) for a tape; 100,000 rows by default. Raises UsageError."""
+    if rows is not None and window is not None:
+        raise UsageError("both rows= and window= were given", advice="Choose one.")
+    if window is None:
+        limit = DEFAULT_ROWS if rows is None else rows
+        if isinstance(limit, bool) or not isinstance(limit, int) or limit < 1:
+            raise UsageError(f"rows={limit!r} is no number of rows", advice="Pass a whole number of at least 1.")
+        return {"limit": limit, "window_ns": None}
+    try:
+        # A bare number has no unit: pandas would take it for nanoseconds.
+        span = pd.NaT if isinstance(window, int | float) else pd.Timedelta(window)  # type: ignore[arg-type]
+    except (ValueError, TypeError) as error:
+        raise UsageError(
+            f"window={window!r} is no span of time", advice='Write it like "15min", "30s" or "2h".'
+        ) from error
+    if pd.isna(span) or span <= pd.Timedelta(0):
+        raise UsageError(f"window={window!r} holds no rows", advice='Give a positive span, like "15min".')
+    return {"limit": None, "window_ns": span.as_unit("ns").value}

@@ -1,0 +1,266 @@
+"""A rolling DataFrame that fills itself: what `feed.quotes` and `feed.trades` return."""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Callable, Collection, Sequence
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any, Self, TypeVar, cast
+
+import pandas as pd
+
+from aries_nb.errors import ClosedError, FeedError, UnknownSymbolError, UsageError, WaitTimeoutError
+from aries_nb.live.bell import wait_for, wait_for_async
+from aries_nb.live.callbacks import Callbacks
+from aries_nb.live.link import Link
+from aries_nb.model import BoardData, Column, Kind, Rows
+
+if TYPE_CHECKING:
+    from aries_nb.widgets import Board, Candles, Chart
+
+__all__ = ["LiveFrame"]
+
+T = TypeVar("T")
+FIRST_SIGHT_SECONDS = 1.0
+
+
+class LiveFrame:
+    """Rows of one kind for some symbols, the newest of them, kept current in the background.
+
+    Index `ts` (exchange time, UTC), columns `received` (local receipt, UTC), `symbol` (categorical) and the fields:
+    numbers float64 (NaN missing), texts categorical ("" missing). Sizes are in shares. Any thread may read.
+    """
+
+    def __init__(
+        self,
+        link: Link,
+        callbacks: Callbacks,
+        kind: Kind,
+        symbols: Sequence[str],
+        *,
+        columns: Sequence[Column],
+        window: dict[str, int | None],
+    ) -> None:
+        self.kind = kind
+        self.symbols = tuple(symbols)
+        self._link = link
+        self._callbacks = callbacks
+        self._tape = link.tape(kind, symbols, columns, **window)
+        self._undo: list[Callable[[], None]] = []
+        self._views: dict[object, Any] = {}
+        # Rebinding the variable of a re-run cell must not leave the old frame's subscription behind.
+        self._release = weakref.finalize(self, link.release, self._tape)
+        self._release.atexit = False
+
+    @property
+    def is_open(self) -> bool:
+        """Whether it has not been closed here."""
+        return self._release.alive
+
+    @property
+    def df(self) -> pd.DataFrame:
+        """The rows now in the window, oldest first; a snapshot of your own, made without copying."""
+        self._check()
+        return self._tape.frame()
+
+    @property
+    def latest(self) -> pd.DataFrame:
+        """The newest row of each symbol, index `symbol`; missing values where nothing has come yet."""
+        self._check()
+        rows = self._tape.latest()
+        names = [column.name for column in self._tape.columns]
+        blank: tuple[Any, ...] = tuple(float("nan") if c.type == "number" else None for c in self._tape.columns)
+        data = pd.DataFrame(
+            [blank if row is None else row[3] for row in rows],
+            columns=pd.Index(names),
+            index=pd.Index(self.symbols, name="symbol", dtype="str"),
+        )
+        times = [[None, None] if row is None else [row[1], row[2]] for row in rows]
+        for place, (name, moments) in enumerate(zip(("ts", "received"), zip(*times, strict=True), strict=True)):
+            data.insert(place, name, pd.to_datetime(pd.Series(moments, index=data.index, dtype="Int64"), utc=True))
+        for name, kind in self._tape.columns:
+            if kind == "time":
+                data[name] = pd.to_datetime(data[name].astype("Int64"), utc=True)
+        return data
+
+    def __len__(self) -> int:
+        return len(self._tape)
+
+    @property
+    def is_live(self) -> bool:
+        """Whether rows can be expected to come: the session is live and this frame open."""
+        return self.is_open and self._link.state == "live"
+
+    @property
+    def received(self) -> int:
+        """How many rows have come since the frame was made, evicted ones included."""
+        return self._tape.version
+
+    @property
+    def evicted(self) -> int:
+        """How many rows have left the window."""
+        return self._tape.evicted
+
+    def wait(self, *, rows: int = 1, timeout: float | None = 10.0) -> Self:
+        """Block until `rows` rows have come since the frame was made. `timeout` in seconds, None for ever.
+
+        Raises WaitTimeoutError, or what has gone wrong with the feed.
+        """
+        wait_for(self._has(rows), self._watches, timeout=timeout, what=f"{rows} rows of {self._name}")
+        return self
+
+    async def until(self, *, rows: int = 1, timeout: float | None = 10.0) -> Self:
+        """The same as `wait` for async code: the event loop goes on meanwhile."""
+        await wait_for_async(self._has(rows), self._watches, timeout=timeout, what=f"{rows} rows of {self._name}")
+        return self
+
+    def on_update(self, callback: Callable[[pd.DataFrame], object]) -> Callable[[], None]:
+        """Call back with the rows that are new, as a DataFrame, on a thread of its own. Returns the undo.
+
+        A slow callback gets more rows at once; it never slows the stream. One that raises is logged and goes on.
+        """
+        self._check()
+        position = self._tape.version
+
+        def job() -> None:
+            nonlocal position
+            rows, position = self._tape.frame_since(position)
+            if len(rows):
+                callback(rows)
+
+        undo = (self._callbacks.add(job), self._tape.watch(self._callbacks.ring))
+        self._undo += undo
+
+        def stop() -> None:
+            for each in undo:
+                each()
+
+        return stop
+
+    def chart(self, *columns: str, symbols: Sequence[str] | None = None, height: int = 320) -> Chart:
+        """A live line chart of these columns (default: what there is to see of a price). Height in pixels."""
+        from aries_nb.widgets import Chart
+
+        names = columns or self._usual_columns()
+        self._known_numbers(names)
+        for symbol in symbols or ():
+            if symbol not in self.symbols:
+                raise UsageError(f"{symbol!r} is not in this frame", advice=f"It has {', '.join(self.symbols)}.")
+        chosen = None if symbols is None else tuple(symbols)
+        title = f"{self.kind} · {', '.join(chosen or self.symbols)}"
+        make = lambda: Chart(self, names, symbols=chosen, title=title, height=height)  # noqa: E731
+        return self._view(("chart", names, chosen, height), make)
+
+    def candles(self, every: str = "5s", *, symbol: str | None = None, column: str | None = None) -> Candles:
+        """Live candles of one symbol (default: the first), each over `every` (a pandas offset such as "5s", "1min").
+
+        `column` is the price to use; by default the trade's, else the middle of bid and ask.
+        """
+        from aries_nb.widgets import Candles
+
+        if symbol is not None and symbol not in self.symbols:
+            raise UsageError(f"{symbol!r} is not in this frame", advice=f"It has {', '.join(self.symbols)}.")
+        if column is not None:
+            self._known_numbers((column,))
+        make = lambda: Candles(self, every=every, symbol=symbol, column=column)  # noqa: E731
+        return self._view(("candles", every, symbol, column), make)
+
+    def close(self) -> None:
+        """Stop the stream and free the views; idempotent. What has come stays readable."""
+        for undo in self._undo:
+            undo()
+        self._undo.clear()
+        self._release()
+        views, self._views = list(self._views.values()), {}
+        for view in views:
+            view.close()
+
+    # What views are drawn from.
+
+    @property
+    def version(self) -> int:
+        """Grows with every row, and with the state of the feed."""
+        return self._tape.version + (0 if self.is_live else 1)
+
+    def rows(self, first: int) -> Rows:
+        """Rows from absolute number `first` on, as arrays."""
+        return self._tape.rows(first)
+
+    def board(self) -> BoardData:
+        """The newest numbers of each symbol."""
+        return self._tape.board(is_stale=not self.is_live, rejected=self._link.rejected(self.symbols))
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        return f"<{self._name}: {len(self):,} rows, {'live' if self.is_live else self._state}>"
+
+    def _repr_mimebundle_(
+        self, include: Collection[str] | None = None, exclude: Collection[str] | None = None
+    ) -> dict[str, Any] | tuple[dict[str, Any], dict[str, Any]]:
+        from aries_nb.widgets import Board
+
+        if not self._tape.version and self.is_live:
+            with suppress(WaitTimeoutError):  # an empty board is the truth then
+                self.wait(timeout=FIRST_SIGHT_SECONDS)
+        board: Board = self._view("board", lambda: Board(self, title=self.kind))
+        return board._repr_mimebundle_(include, exclude)
+
+    # Inside.
+
+    @property
+    def _name(self) -> str:
+        shown = ", ".join(self.symbols[:4]) + (" …" if len(self.symbols) > 4 else "")
+        return f"{self.kind} {shown}"
+
+    @property
+    def _state(self) -> str:
+        return self._link.state if self.is_open else "closed"
+
+    @property
+    def _watches(self) -> tuple[Callable[[Callable[[], None]], Callable[[], None]], ...]:
+        return (self._tape.watch, self._link.watch)
+
+    def _has(self, rows: int) -> Callable[[], bool]:
+        def is_done() -> bool:
+            if self._tape.version >= rows:
+                return True
+            self._check()
+            self._link.check()
+            if not self.is_open:
+                raise ClosedError(f"{self._name} is closed", advice="Ask the feed for it again.")
+            return False
+
+        return is_done
+
+    def _check(self) -> None:
+        """Raise if nothing of what was asked for can come any more; rows that came before stay readable."""
+        refused = self._link.rejected(self.symbols)
+        if refused and len(refused) == len(self.symbols) and not self._tape.version:
+            raise UnknownSymbolError(refused, where=self._link.address)
+        if not self._tape.version and self._link.state == "failed":
+            self._link.check()
+
+    def _usual_columns(self) -> tuple[str, ...]:
+        numbers = [column.name for column in self._tape.columns if column.type == "number"]
+        usual = [name for name in ("bid_price", "ask_price", "price") if name in numbers]
+        return tuple(usual or numbers[:1])
+
+    def _known_numbers(self, names: Sequence[str]) -> None:
+        numbers = [column.name for column in self._tape.columns if column.type == "number"]
+        for name in names:
+            if name not in numbers:
+                raise UsageError(f"{name!r} is no number column of this frame", advice=f"It has {', '.join(numbers)}.")
+
+    def _view(self, key: object, make: Callable[[], T]) -> T:
+        """The view made before for the same request: re-running a cell shows it again instead of making another."""
+        view: Any = self._views.get(key)
+        if view is None or view.is_closed:
+            if not self.is_open:
+                raise FeedError(f"{self._name} is closed", advice="Ask the feed for it again.")
+            view = self._views[key] = make()
+        return cast("T", view)

@@ -1,0 +1,175 @@
+"""The one seam between what a user holds and what fills it: subscribe → a store to read, release, statistics, close.
+
+Everything behind it may one day live in a process of its own that fills the same columns in shared memory.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import TimeoutError as FutureTimeoutError
+from dataclasses import dataclass
+
+from aries_nb.errors import ClosedError, FeedError, UnknownSymbolError
+from aries_nb.model import Column, ColumnType, Kind, Sink, State, Subscription
+from aries_nb.net import Broker, Session, Stream, TokenSource, checked_url, shown_url
+from aries_nb.store import GapLedger, OrderBook, Tape
+
+__all__ = ["FeedStatistics", "Link"]
+
+ANSWER_SECONDS = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class FeedStatistics:
+    """What a feed has done since it was connected."""
+
+    state: State
+    """connecting, live, reconnecting, failed or closed."""
+    messages: int
+    """Messages received, control messages included."""
+    messages_per_s: float
+    """Over about the last second."""
+    octets: int
+    """Bytes of their text."""
+    records: int
+    """Messages that became a row, or a book's update."""
+    unreadable: int
+    """Messages, or parts of one, that could not be used; `feed.unreadable` shows the newest."""
+    streams: int
+    """Subscriptions that are running."""
+    reconnects: int
+    """Times that a live connection broke."""
+    renewals: int
+    """Times that the session was renewed in place."""
+    gaps: int
+    """Interruptions, see `feed.gaps.df`."""
+    lag_ms: float
+    """Exchange time to receipt, median of late, by the two clocks as they are; NaN before the first message."""
+    silence_s: float
+    """Seconds since the last message; NaN before the first."""
+    last_error: str
+    """The newest thing that went wrong, "" if nothing has."""
+
+
+class Link:
+    """A session with its stores. Every method may be called from any thread."""
+
+    def __init__(self, broker: Broker, url: str, token: TokenSource) -> None:
+        self.gaps = GapLedger(broker.name)
+        self._wire = broker.make()
+        self._name = broker.name
+        self._session = Session(checked_url(url, broker.path), self._wire, token, self.gaps)
+        self._streams: dict[int, list[Stream]] = {}
+        self._books: dict[str, tuple[OrderBook, int]] = {}
+
+    def wait_open(self, timeout: float) -> None:
+        """Block until the session is live. Raises ConnectError or TokenError."""
+        self._session.wait_open(timeout)
+
+    def columns(self, kind: Kind) -> Mapping[str, ColumnType]:
+        """Every field that a frame of this kind can have."""
+        return self._wire.columns(kind)
+
+    def tape(self, kind: Kind, symbols: Sequence[str], columns: Sequence[Column], **window: int | None) -> Tape:
+        """Subscribe, and return the tape that fills. Raises UnknownSymbolError; nothing is kept then."""
+        tape = Tape(columns, symbols, **window)
+        fields = tuple(column.name for column in columns)
+        streams = [Stream(Subscription(kind, symbol, fields), tape, code) for code, symbol in enumerate(symbols)]
+        self._subscribe(streams, tape)
+        return tape
+
+    def book(self, symbol: str) -> OrderBook:
+        """Subscribe to a symbol's book; the same one for everyone who asks."""
+        book, users = self._books.get(symbol, (OrderBook(symbol), 0))
+        if not users:
+            self._subscribe([Stream(Subscription("book", symbol), book, 0)], book)
+        self._books[symbol] = (book, users + 1)
+        return book
+
+    def release(self, store: Sink) -> None:
+        """Give a store's subscriptions up; the last one on a symbol ends it. Harmless when done twice."""
+        if isinstance(store, OrderBook) and store.symbol in self._books:
+            book, users = self._books[store.symbol]
+            if users > 1:
+                self._books[store.symbol] = (book, users - 1)
+                return
+            del self._books[store.symbol]
+        streams = self._streams.pop(id(store), None)
+        if streams and self._session.state != "closed":
+            self._session.unsubscribe(streams)
+
+    def check(self) -> None:
+        """Raise what has gone wrong for good, if anything has."""
+        error = self._session.error
+        if error is not None:
+            raise error
+        if self._session.state == "closed":
+            raise ClosedError("the feed is closed", where=self.address, advice="Connect again.")
+
+    def statistics(self) -> FeedStatistics:
+        """The counts as they stand."""
+        session, intake = self._session, self._session.intake
+        last = intake.last_received
+        return FeedStatistics(
+            state=session.state,
+            messages=intake.messages,
+            messages_per_s=session.messages_per_s if session.state == "live" else 0.0,
+            octets=intake.octets,
+            records=intake.records,
+            unreadable=intake.unreadable,
+            streams=len(intake.subscriptions),
+            reconnects=session.reconnects,
+            renewals=session.renewals,
+            gaps=self.gaps.count,
+            lag_ms=intake.lag_ms,
+            silence_s=(time.time_ns() - last) / 1e9 if last else float("nan"),
+            last_error=session.last_error,
+        )
+
+    def watch(self, ring: Callable[[], None]) -> Callable[[], None]:
+        """Have `ring` called when the state changes. Returns the undo."""
+        return self._session.watch(ring)
+
+    def close(self) -> None:
+        """End the session; idempotent."""
+        self._session.close()
+
+    @property
+    def state(self) -> State:
+        """The state of the session."""
+        return self._session.state
+
+    @property
+    def address(self) -> str:
+        """The endpoint's address, fit to be shown."""
+        return shown_url(self._session.url)
+
+    @property
+    def market_status(self) -> dict[str, str]:
+        """What the broker last said about the market."""
+        return dict(self._session.market_status)
+
+    @property
+    def unreadable(self) -> list[tuple[str, str]]:
+        """The newest 50 messages that could not be used: (reason, excerpt of at most 200 characters)."""
+        return [(item.reason, item.excerpt) for item in list(self._session.intake.excerpts)]
+
+    def rejected(self, symbols: Sequence[str]) -> tuple[str, ...]:
+        """Which of these symbols the server has refused."""
+        refused = self._session.rejected
+        return tuple(symbol for symbol in symbols if symbol in refused) if refused else ()
+
+    def _subscribe(self, streams: list[Stream], store: Sink) -> None:
+        self.check()
+        self._streams[id(store)] = streams
+        try:
+            refused = self._session.subscribe(streams).result(ANSWER_SECONDS)
+        except FutureTimeoutError:
+            return  # slow, not wrong: rows will come, or a refusal that the next call raises
+        except FeedError:
+            self._streams.pop(id(store), None)
+            raise
+        if refused:
+            self.release(store)
+            raise UnknownSymbolError(tuple(refused), where=self.address, reason="; ".join(set(refused.values())))

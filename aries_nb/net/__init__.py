@@ -1,0 +1,22 @@
+"""The background loop, the session and what it needs: addresses, backoff, tokens."""
+
+from aries_nb.net.address import checked_url, shown_url
+from aries_nb.net.backoff import BackoffRule
+from aries_nb.net.intake import Stream
+from aries_nb.net.session import Session
+from aries_nb.net.tokens import Secret, TokenSource, fixed_token, token_from
+from aries_nb.wire import BROKERS, Broker
+
+__all__ = [
+    "BROKERS",
+    "BackoffRule",
+    "Broker",
+    "Secret",
+    "Session",
+    "Stream",
+    "TokenSource",
+    "checked_url",
+    "fixed_token",
+    "shown_url",
+    "token_from",
+]

@@ -1,0 +1,55 @@
+"""Where to connect: the address is checked before anything is sent."""
+
+from __future__ import annotations
+
+from ipaddress import ip_address
+from urllib.parse import urlsplit
+
+from aries_nb.errors import UsageError
+
+__all__ = ["checked_url", "shown_url"]
+
+
+def checked_url(base: str, path: str) -> str:
+    """The address of an endpoint below `base`.
+
+    Raises UsageError where `base` is no ws:// or wss:// address, or is plain ws:// to another machine: a token would
+    travel readable by everyone on the way.
+    """
+    try:
+        parts = urlsplit(base)
+        host, _ = parts.hostname or "", parts.port
+    except ValueError as error:
+        raise UsageError(f"{base!r} is not an address", advice="Give it as wss://HOST[:PORT].") from error
+    if parts.scheme not in {"ws", "wss"} or not host:
+        raise UsageError(
+            f"{shown_url(base)!r} is not a WebSocket address",
+            advice="Give it as wss://HOST[:PORT], or ws://127.0.0.1:PORT for a server on this machine.",
+        )
+    if parts.scheme == "ws" and not _is_loopback(host):
+        raise UsageError(
+            f"plain ws:// to {host} would send your token unencrypted",
+            advice="Use wss://; ws:// is for 127.0.0.1 only.",
+        )
+    if parts.username or parts.password or parts.query or parts.fragment:
+        raise UsageError(
+            f"the address {shown_url(base)!r} holds more than a host, a port and a path",
+            advice="Pass a token as token=… or in ARIES_NB_TOKEN, never in the address.",
+        )
+    return f"{parts.scheme}://{parts.netloc}{parts.path.rstrip('/')}{path}"
+
+
+def shown_url(url: str) -> str:
+    """An address fit to be shown: no user, password, query or fragment."""
+    scheme, _, rest = url.partition("://")
+    host = rest.split("?")[0].split("#")[0].rpartition("@")[2]
+    return f"{scheme}://{host}" if rest else url.split("?")[0]
+
+
+def _is_loopback(host: str) -> bool:
+    if host == "localhost":
+        return True
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return False

@@ -1,0 +1,45 @@
+"""The network's thread: one event loop for all feeds, started on first use, never the kernel's."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Coroutine
+from concurrent.futures import Future
+from typing import TypeVar
+
+__all__ = ["Background"]
+
+T = TypeVar("T")
+
+
+class Background:
+    """A daemon thread that runs an event loop. Every method may be called from any thread."""
+
+    _shared: Background | None = None
+    _guard = threading.Lock()
+
+    def __init__(self) -> None:
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._run, name="aries-nb-network", daemon=True)
+        self._thread.start()
+
+    @classmethod
+    def shared(cls) -> Background:
+        """The process's one background loop."""
+        with cls._guard:
+            if cls._shared is None:
+                cls._shared = cls()
+            return cls._shared
+
+    def submit(self, work: Coroutine[object, object, T]) -> Future[T]:
+        """Run a coroutine on the loop."""
+        return asyncio.run_coroutine_threadsafe(work, self._loop)
+
+    def is_current(self) -> bool:
+        """Whether the caller is on the network's thread, where waiting for it would be for ever."""
+        return threading.current_thread() is self._thread
+
+    def _run(self) -> None:
+        asyncio.set_event_loop(self._loop)
+        self._loop.run_forever()
