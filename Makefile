@@ -1,0 +1,38 @@
+# Python 3.11 or later and make are all that a fresh machine needs; the rest is installed here. ARGS="…" is passed on.
+
+BIN := .venv/bin
+READY := .venv/.ready
+
+.PHONY: help venv demo test bench lint lock clean
+
+help:  ## list the targets
+	@sed -n 's/^\([a-z]*\):.*##/\1\t/p' Makefile
+
+venv: $(READY)  ## set up .venv from the lock file
+
+$(READY): requirements.lock pyproject.toml .ci/venv
+	@.ci/venv
+	@touch $@
+
+demo: venv  ## open JupyterLab on the first notebook, with a simulated market
+	$(BIN)/aries-nb demo $(ARGS)
+
+lint: venv  ## formatting, lint rules and types
+	@.ci/stage format $(BIN)/ruff format --check --quiet .
+	@.ci/stage lint $(BIN)/ruff check --quiet .
+	@.ci/stage types $(BIN)/mypy
+
+# pytest comes last and bare, so that its summary is the last line.
+test: venv lint  ## everything: lint, unit, property, server, kernel, notebook and browser tests
+	@.ci/stage chromium .ci/system chromium
+	@$(BIN)/python -m pytest $(ARGS)
+
+bench: venv  ## measure the budgets, side by side with the peers
+	$(BIN)/python tests/bench/run.py $(ARGS)
+
+lock:  ## pin the newest versions that pyproject.toml allows with ARGS=--upgrade, else only what changed
+	@.ci/lock $(ARGS)
+
+clean:  ## remove everything that make and the tools have made
+	rm -rf .venv build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	find . -name __pycache__ -prune -exec rm -rf {} +

@@ -1,0 +1,92 @@
+"""Fixtures of the browser tests: one server and one Chromium for all, a fresh page for each."""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+from playwright.sync_api import sync_playwright
+
+from tests.browser import lab as harness
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from playwright.sync_api import Browser, ConsoleMessage, Error, Page
+
+NOTEBOOKS = Path(__file__).parents[2] / "notebooks"
+HERE = Path(__file__).parent
+
+# Notebook 7.6 stumbles over plugins of JupyterLab that it leaves out, on every page and before any cell has run.
+NOT_OURS = ("Cannot read properties of undefined (reading 'schema')", "Command 'filebrowser:open-path' not registered.")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if HERE in item.path.parents:
+            item.add_marker(pytest.mark.browser)
+
+
+@pytest.fixture(scope="session")
+def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[harness.LabServer]:
+    """A Jupyter server on a copy of the notebooks; write more of them into `lab.root`."""
+    with harness.serve(NOTEBOOKS, tmp_path_factory.mktemp("lab")) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Browser]:
+    if harness.find_chromium() is None:
+        pytest.fail("no Chromium on PATH; `make test` installs one")
+    with sync_playwright() as playwright, harness.chromium(playwright) as started:
+        yield started
+
+
+@pytest.fixture
+def page(browser: Browser, lab: harness.LabServer) -> Iterator[Page]:
+    """A page of its own context; at the end its kernels are shut down."""
+    context = browser.new_context(viewport=harness.VIEWPORT)
+    try:
+        yield context.new_page()
+    finally:
+        context.close()
+        for session in lab.ask("sessions"):
+            lab.ask(f"sessions/{session['id']}", "DELETE")
+
+
+@pytest.fixture
+def console_errors(page: Page) -> list[str]:
+    """What the page's console called an error, and exceptions that nobody caught; filled as they happen."""
+    errors: list[str] = []
+
+    def on_message(message: ConsoleMessage) -> None:
+        if message.type == "error":
+            errors.append(f"{message.text} ({message.location.get('url', '')})")
+
+    def on_exception(error: Error) -> None:
+        if error.message not in NOT_OURS:
+            errors.append(f"{error.message}\n{error.stack}")
+
+    page.on("console", on_message)
+    page.on("pageerror", on_exception)
+    return errors
+
+
+@pytest.fixture
+def open_notebook(page: Page, lab: harness.LabServer) -> Callable[..., None]:
+    """`open_notebook("01_first_light.ipynb", app="lab"|"notebook", theme="light"|"dark")` in this test's page."""
+    return partial(harness.open_notebook, page, lab)
+
+
+@pytest.fixture
+def screenshot(page: Page, tmp_path: Path) -> Callable[[str], Path]:
+    """`screenshot(name)` keeps the page as a picture in the test's folder and returns its path."""
+
+    def take(name: str) -> Path:
+        path = tmp_path / f"{name}.png"
+        page.screenshot(path=path)
+        return path
+
+    return take

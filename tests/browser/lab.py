@@ -1,0 +1,251 @@
+"""A real Jupyter server and a real Chromium, and what a person does with them.
+
+The server serves JupyterLab and Notebook 7 alike. It runs with folders of its own for settings, runtime files and
+kernels: nothing of the user's is read or written. All waiting is for a condition; nothing sleeps and hopes.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+import shutil
+import subprocess
+import sys
+import time
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Literal
+from urllib.request import Request, urlopen
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from playwright.sync_api import Browser, Locator, Page, Playwright
+
+__all__ = [
+    "App",
+    "LabServer",
+    "Theme",
+    "chromium",
+    "find_chromium",
+    "open_notebook",
+    "outputs",
+    "run_all",
+    "run_cell",
+    "serve",
+    "wait_idle",
+]
+
+App = Literal["lab", "notebook"]
+Theme = Literal["light", "dark"]
+
+CHROMIUM_NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
+CHROMIUM_BUNDLES = (
+    "/Applications/Google Chrome.app/Contents/MacOS/Google Chrome",
+    "/Applications/Chromium.app/Contents/MacOS/Chromium",
+)
+CHROMIUM_ARGUMENTS = (
+    "--no-sandbox",  # containers and CI run as root
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+)
+VIEWPORT = {"width": 1280, "height": 1600}
+
+# Nothing pops up over a notebook, and nothing is asked of the network.
+SETTINGS = {
+    "@jupyterlab/apputils-extension:notification": {"fetchNews": "false", "checkForUpdates": False},
+    "@jupyterlab/docmanager-extension:plugin": {"autosave": False},
+}
+THEMES = {"light": "JupyterLab Light", "dark": "JupyterLab Dark"}
+
+START_SECONDS = 60.0
+STOP_SECONDS = 20.0
+LOAD_MS = 60_000
+
+# The notebook in front, and the promise of its last run, kept where a later condition can look at it.
+PANEL = "window.jupyterapp.shell.currentWidget"
+RUN = """command => {
+    window.ariesRun = {done: false};
+    const run = window.ariesRun;
+    window.jupyterapp.commands.execute(command).finally(() => { run.done = true; });
+}"""
+IS_OPEN = f"""() => {{
+    const panel = window.jupyterapp && window.jupyterapp.shell && {PANEL};
+    const kernel = panel && panel.sessionContext && panel.sessionContext.session && panel.sessionContext.session.kernel;
+    return Boolean(kernel && panel.content && panel.content.model && kernel.status === "idle");
+}}"""
+IS_IDLE = f"""() => {{
+    const panel = {PANEL};
+    const cells = panel.content.widgets.filter(cell => cell.model.type === "code");
+    const isRun = !window.ariesRun || window.ariesRun.done;
+    return isRun && panel.sessionContext.session.kernel.status === "idle"
+        && cells.every(cell => cell.model.executionState !== "running");
+}}"""
+ADD_CELL = f"""source => {{
+    const notebook = {PANEL}.content;
+    const index = notebook.model.sharedModel.cells.length;
+    notebook.model.sharedModel.insertCell(index, {{cell_type: "code", source}});
+    notebook.deselectAll();
+    notebook.activeCellIndex = index;
+    return index;
+}}"""
+OUTPUTS = f"index => {PANEL}.content.widgets[index].model.outputs.toJSON()"
+
+
+@dataclass(frozen=True)
+class LabServer:
+    """A running server; `root` is the folder that it shows."""
+
+    url: str
+    root: Path
+    token: str = field(repr=False)
+
+    def address(self, notebook: str, app: App) -> str:
+        # `reset` forgets the tabs of earlier visits, which only JupyterLab keeps.
+        place, reset = ("lab/tree", "reset&") if app == "lab" else ("notebooks", "")
+        return f"{self.url}{place}/{notebook}?{reset}token={self.token}"
+
+    def ask(self, path: str, method: str = "GET") -> Any:
+        """What the server's REST interface answers; None where it answers nothing."""
+        request = Request(f"{self.url}api/{path}", method=method, headers={"Authorization": f"token {self.token}"})
+        with urlopen(request, timeout=STOP_SECONDS) as answer:
+            text = answer.read()
+        return json.loads(text) if text else None
+
+
+def find_chromium() -> str | None:
+    """The path of a Chromium of this machine."""
+    found = (shutil.which(name) for name in (*CHROMIUM_NAMES, *CHROMIUM_BUNDLES))
+    return next((path for path in found if path), None)
+
+
+@contextmanager
+def chromium(playwright: Playwright) -> Iterator[Browser]:
+    browser = playwright.chromium.launch(
+        executable_path=find_chromium(), headless=True, args=list(CHROMIUM_ARGUMENTS), chromium_sandbox=False
+    )
+    try:
+        yield browser
+    finally:
+        browser.close()
+
+
+@contextmanager
+def serve(notebooks: Path, home: Path) -> Iterator[LabServer]:
+    """Serve a copy of `notebooks`; everything the server writes goes below `home`. At the end no kernel is left."""
+    root = home / "notebooks"
+    shutil.copytree(notebooks, root, dirs_exist_ok=True, ignore=shutil.ignore_patterns(".ipynb_checkpoints"))
+    token = secrets.token_hex(16)
+    log = home / "server.log"
+    with log.open("w") as output:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "jupyterlab", *server_options(root)],
+            env=environment(home, token),
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+        )
+        try:
+            yield LabServer(url=wait_for_url(process, home, log), token=token, root=root)
+        finally:
+            stop(process)
+
+
+def server_options(root: Path) -> list[str]:
+    return [
+        "--no-browser",
+        "--allow-root",
+        "--ServerApp.ip=127.0.0.1",
+        "--ServerApp.port=0",  # any free one; the runtime file tells which
+        f"--ServerApp.root_dir={root}",
+        "--LabApp.extension_manager=readonly",  # the other kind asks the network
+        "--LabApp.expose_app_in_browser=True",
+        "--JupyterNotebookApp.expose_app_in_browser=True",
+    ]
+
+
+def environment(home: Path, token: str) -> dict[str, str]:
+    """The environment of the server: this Python's packages and kernel, settings of its own."""
+    config = home / "config"
+    overrides = config / "labconfig" / "default_setting_overrides.json"
+    overrides.parent.mkdir(parents=True)
+    overrides.write_text(json.dumps(SETTINGS))
+    own = {
+        "JUPYTER_TOKEN": token,
+        "JUPYTER_CONFIG_DIR": config,
+        "JUPYTER_DATA_DIR": home / "data",
+        "JUPYTER_RUNTIME_DIR": home / "runtime",
+        "JUPYTERLAB_SETTINGS_DIR": home / "settings",
+        "JUPYTERLAB_WORKSPACES_DIR": home / "workspaces",
+        "IPYTHONDIR": home / "ipython",
+        "JUPYTER_PREFER_ENV_PATH": "1",
+    }
+    return os.environ | {name: str(value) for name, value in own.items()}
+
+
+def wait_for_url(process: subprocess.Popen[bytes], home: Path, log: Path) -> str:
+    """The server's address, once it answers. The runtime file is the only place that knows the port."""
+    until = time.monotonic() + START_SECONDS
+    while process.poll() is None and time.monotonic() < until:
+        for path in (home / "runtime").glob("jpserver-*.json"):
+            with suppress(ValueError, OSError):  # half written, or not listening yet
+                url: str = json.loads(path.read_text())["url"]
+                with urlopen(f"{url}api", timeout=5):
+                    return url
+        time.sleep(0.05)
+    process.kill()
+    raise RuntimeError(f"JupyterLab did not start:\n{log.read_text()[-4000:]}")
+
+
+def stop(process: subprocess.Popen[bytes]) -> None:
+    # On SIGTERM the server shuts its kernels down; SIGINT would ask a question first.
+    process.terminate()
+    try:
+        process.wait(STOP_SECONDS)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
+        raise
+
+
+def open_notebook(page: Page, server: LabServer, notebook: str, *, app: App = "lab", theme: Theme = "light") -> None:
+    """Open a notebook of the server's folder, and wait until its kernel is ready."""
+    page.goto(server.address(notebook, app))
+    page.wait_for_function(IS_OPEN, timeout=LOAD_MS)
+    page.evaluate("theme => window.jupyterapp.commands.execute('apputils:change-theme', {theme})", THEMES[theme])
+    is_light = json.dumps(str(theme == "light").lower())
+    page.wait_for_function(f"() => document.body.dataset.jpThemeLight === {is_light}", timeout=LOAD_MS)
+
+
+def run_all(page: Page, *, wait: bool = True, timeout: float = 60.0) -> None:
+    """Run all cells, and wait until all are done unless told otherwise; `timeout` in seconds."""
+    page.evaluate(RUN, "notebook:run-all-cells")
+    if wait:
+        wait_idle(page, timeout=timeout)
+
+
+def wait_idle(page: Page, *, timeout: float = 60.0) -> None:
+    """Wait until what was run is done and the kernel idle; `timeout` in seconds."""
+    page.wait_for_function(IS_IDLE, timeout=timeout * 1000)
+
+
+def run_cell(page: Page, code: str, *, wait: bool = True, timeout: float = 60.0) -> Locator:
+    """Append a cell, run it, and return the cell as it stands in the page."""
+    index = page.evaluate(ADD_CELL, code)
+    page.evaluate(RUN, "notebook:run-cell")
+    if wait:
+        wait_idle(page, timeout=timeout)
+    return page.locator(f".jp-Notebook:visible .jp-Cell[data-windowed-list-index='{index}']")
+
+
+def outputs(page: Page, index: int) -> list[dict[str, Any]]:
+    """The outputs of a cell as the notebook format has them; a negative index counts from the end."""
+    count: int = page.evaluate(f"() => {PANEL}.content.widgets.length")
+    found: list[dict[str, Any]] = page.evaluate(OUTPUTS, index % count)
+    return found

@@ -1,0 +1,97 @@
+"""Every notebook runs top to bottom in a real kernel, is stored bare, and still says something once it is static."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+from pathlib import Path
+
+import nbformat
+import pytest
+from bs4 import BeautifulSoup
+from jupyter_client.kernelspec import KernelSpecManager
+from jupyter_client.manager import AsyncKernelManager
+from nbclient import NotebookClient
+from nbconvert import HTMLExporter
+
+FOLDER = Path(__file__).parents[2] / "notebooks"
+NOTEBOOKS = sorted(FOLDER.glob("*.ipynb"))
+
+MOST_CELLS = 25
+CELL_SECONDS = 60
+WIDGET = "application/vnd.jupyter.widget-view+json"
+FAILURE = re.compile(r"Traceback|\b[A-Z]\w*Error\b")
+
+each_notebook = pytest.mark.parametrize("path", NOTEBOOKS, ids=[path.name for path in NOTEBOOKS])
+
+
+@pytest.fixture(scope="module")
+def executed(tmp_path_factory):
+    """`executed(path)` runs a notebook once, in a copy of its folder, with this Python's own kernel."""
+    folder = tmp_path_factory.mktemp("notebooks") / "copy"
+    shutil.copytree(FOLDER, folder, ignore=shutil.ignore_patterns(".ipynb_checkpoints"))
+    done = {}
+
+    def run(path):
+        if path not in done:
+            notebook = nbformat.read(folder / path.name, as_version=4)
+            # No kernel of the user's: without directories only the one of this Python is left.
+            kernels = AsyncKernelManager(
+                kernel_name="python3", kernel_spec_manager=KernelSpecManager(kernel_dirs=[], ensure_native_kernel=True)
+            )
+            client = NotebookClient(
+                notebook,
+                km=kernels,
+                timeout=CELL_SECONDS,
+                allow_errors=True,  # they stay in the outputs, where each test looks for its own
+                # As in a file saved without widget state: the reader sees what each output has beside the widget.
+                store_widget_state=False,
+                resources={"metadata": {"path": str(folder)}},
+            )
+            environment = os.environ | {"IPYTHONDIR": str(folder.parent / "ipython")}
+            # A kernel manager that was handed in is left running unless told otherwise.
+            done[path] = client.execute(cleanup_kc=True, env=environment)
+        return done[path]
+
+    return run
+
+
+def code_cells(notebook):
+    return [cell for cell in notebook.cells if cell.cell_type == "code"]
+
+
+@each_notebook
+def test_notebook_is_stored_bare(path):
+    notebook = nbformat.read(path, as_version=4)
+
+    nbformat.validate(notebook)
+    assert len(notebook.cells) < MOST_CELLS
+    assert "widgets" not in notebook.metadata
+    assert [cell.source for cell in code_cells(notebook) if cell.outputs or cell.execution_count is not None] == []
+
+
+@each_notebook
+def test_notebook_runs_top_to_bottom(path, executed):
+    notebook = executed(path)
+
+    outputs = [output for cell in code_cells(notebook) for output in cell.outputs]
+    assert [output for output in outputs if output.output_type == "error"] == []
+    assert [output.text for output in outputs if output.get("name") == "stderr"] == []
+
+
+@each_notebook
+def test_live_objects_leave_something_static(path, executed):
+    shown = [output.data for cell in code_cells(executed(path)) for output in cell.outputs if "data" in output]
+
+    live = [data for data in shown if WIDGET in data]
+    assert [data for data in live if not (data.get("text/html") or data.get("text/plain"))] == []
+
+
+@each_notebook
+def test_notebook_as_html_has_tables_and_no_failure(path, executed):
+    html, _ = HTMLExporter().from_notebook_node(executed(path))
+
+    outputs = BeautifulSoup(html, "html.parser").select(".jp-OutputArea-output")
+    assert [text for output in outputs if FAILURE.search(text := output.get_text())] == []
+    assert any(output.find("table") for output in outputs)

@@ -1,0 +1,250 @@
+"""The rooms of the package, and who may enter whom: every import is walked, wherever in a file it stands."""
+
+from __future__ import annotations
+
+import ast
+import re
+from functools import cache
+from graphlib import CycleError, TopologicalSorter
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+import pytest
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+PACKAGE = Path(__file__).parents[1] / "aries_nb"
+PATHS = sorted(PACKAGE.rglob("*.py"))
+
+# Everyone may enter errors and model besides; a room may enter itself. The root is `aries_nb/__init__.py`.
+ALLOWED = {
+    "errors": set(),
+    "model": set(),
+    "wire": set(),
+    "net": {"wire"},
+    "store": set(),
+    "widgets": set(),
+    "live": {"net", "store", "widgets"},
+    "sim": set(),  # never wire: client and simulator must not be able to share one mistake
+    "doctor": set(),
+    "cli": {"live", "sim", "doctor"},
+    "root": {"live", "cli"},
+    "__main__": {"cli"},
+}
+SHARED = {"errors", "model"}
+
+# Which libraries belong to which module or room alone.
+CONFINED = {
+    "plotly": "widgets",
+    "ipywidgets": "widgets",
+    "anywidget": "widgets",
+    "nest_asyncio": "live.nested",
+    "nest_asyncio2": "live.nested",
+}
+IMPURE = {
+    "asyncio", "concurrent", "http", "multiprocessing", "os", "pandas", "queue", "random", "requests", "secrets",
+    "select", "selectors", "socket", "ssl", "subprocess", "threading", "time", "urllib", "websockets",
+}  # fmt: skip
+IMPURE_CALLS = re.compile(r"(open|print|input)|.*\.(now|utcnow|today)")
+
+DRAWERS = {"utils", "util", "helpers", "helper", "common", "manager", "handler", "info", "misc"}
+MOST_LINES = 400
+
+BROKER = re.compile(r"(?<![A-Za-z])(?i:aries|alor)(?![a-z])|(?:Aries|Alor)(?![a-z])")
+PACKAGE_NAME = re.compile(r"aries[_-]nb", re.IGNORECASE)
+MAY_NAME_BROKERS = ("wire", "sim", "cli", "live.brokers")
+
+
+class Import(NamedTuple):
+    target: str
+    line: int
+    is_deferred: bool
+    """Inside a function or under `if TYPE_CHECKING`: not run when the module is imported."""
+
+
+def module_name(path: Path) -> str:
+    """The dotted name below the package; "root" for its own `__init__`."""
+    parts = path.relative_to(PACKAGE).with_suffix("").parts
+    if parts[-1] == "__init__":
+        parts = parts[:-1]
+    return ".".join(parts) or "root"
+
+
+MODULES = {module_name(path): path for path in PATHS}
+NAMES = sorted(MODULES)
+
+
+def room(module: str) -> str:
+    return module.split(".")[0]
+
+
+@cache
+def tree(module: str) -> ast.Module:
+    return ast.parse(MODULES[module].read_text(encoding="utf-8"))
+
+
+def is_type_checking(test: ast.expr) -> bool:
+    return ast.unparse(test) in {"TYPE_CHECKING", "typing.TYPE_CHECKING"}
+
+
+def nodes(node: ast.AST, *, is_deferred: bool = False) -> Iterator[tuple[ast.AST, bool]]:
+    """Each node below, and whether it is left out when the module is imported."""
+    for child in ast.iter_child_nodes(node):
+        deferred = is_deferred or isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda)
+        deferred = deferred or (isinstance(node, ast.If) and is_type_checking(node.test) and child in node.body)
+        yield child, deferred
+        yield from nodes(child, is_deferred=deferred)
+
+
+def dynamic_target(call: ast.Call) -> str | None:
+    """The module's name in `import_module("…")` and `__import__("…")`."""
+    called = ast.unparse(call.func).split(".")[-1]
+    if called in {"import_module", "__import__"} and call.args and isinstance(call.args[0], ast.Constant):
+        return str(call.args[0].value)
+    return None
+
+
+def absolute(module: str, node: ast.ImportFrom) -> str:
+    if not node.level:
+        return node.module or ""
+    is_package = MODULES[module].name == "__init__.py"
+    here = ["aries_nb", *([] if module == "root" else module.split("."))]
+    parents = here[: len(here) - node.level + is_package]
+    return ".".join([*parents, *([node.module] if node.module else [])])
+
+
+def raw_imports(module: str) -> Iterator[Import]:
+    for node, is_deferred in nodes(tree(module)):
+        if isinstance(node, ast.Import):
+            for alias in node.names:
+                yield Import(alias.name, node.lineno, is_deferred)
+        elif isinstance(node, ast.ImportFrom):
+            base = absolute(module, node)
+            for alias in node.names:
+                yield Import(f"{base}.{alias.name}", node.lineno, is_deferred)
+        elif isinstance(node, ast.Call) and (target := dynamic_target(node)):
+            yield Import(target, node.lineno, is_deferred)
+
+
+@cache
+def inner_imports(module: str) -> tuple[Import, ...]:
+    """Imports of our own modules, each as the longest name that is one: `from .wire import aries` enters wire.aries."""
+    found = []
+    for entry in raw_imports(module):
+        if entry.target.split(".")[0] != "aries_nb":
+            continue
+        target = entry.target.removeprefix("aries_nb").removeprefix(".")
+        while target and target not in MODULES:
+            target = target.rpartition(".")[0]
+        found.append(entry._replace(target=target or "root"))
+    return tuple(found)
+
+
+@cache
+def outer_imports(module: str) -> tuple[Import, ...]:
+    """Imports of libraries, by their top name."""
+    entries = (entry._replace(target=entry.target.split(".")[0]) for entry in raw_imports(module))
+    return tuple(entry for entry in entries if entry.target != "aries_nb")
+
+
+def texts(module: str) -> Iterator[tuple[int, str]]:
+    """Identifiers and string literals with their lines; docstrings are prose and left out."""
+    prose = {id(node.value) for node, _ in nodes(tree(module)) if isinstance(node, ast.Expr)}
+    for node, _ in nodes(tree(module)):
+        line = getattr(node, "lineno", 0)
+        for field in ("id", "attr", "arg", "name", "asname", "module"):
+            if isinstance(text := getattr(node, field, None), str):
+                yield line, text
+        if isinstance(node, ast.Constant) and isinstance(node.value, str | bytes) and id(node) not in prose:
+            yield line, node.value if isinstance(node.value, str) else node.value.decode("latin-1")
+
+
+def is_in(module: str, places: tuple[str, ...]) -> bool:
+    return any(module == place or module.startswith(f"{place}.") for place in places)
+
+
+def names_broker(text: str) -> bool:
+    return BROKER.search(PACKAGE_NAME.sub("", text)) is not None
+
+
+@pytest.mark.parametrize("module", NAMES)
+def test_module_enters_only_rooms_it_may(module):
+    home = room(module)
+    assert home in ALLOWED, "a new room needs its arrows, here and in the design"
+    allowed = ALLOWED[home] | SHARED | {home}
+
+    wrong = [
+        f"line {entry.line}: {entry.target}" for entry in inner_imports(module) if room(entry.target) not in allowed
+    ]
+
+    assert wrong == [], f"{home} may enter only {sorted(allowed)}"
+
+
+@pytest.mark.parametrize("module", [name for name in NAMES if room(name) == "live"])
+def test_live_enters_widgets_only_at_the_moment_of_display(module):
+    early = [entry for entry in inner_imports(module) if room(entry.target) == "widgets" and not entry.is_deferred]
+
+    assert early == []
+
+
+def test_no_imports_in_a_circle():
+    graph = {module: {entry.target for entry in inner_imports(module)} - {module} for module in NAMES}
+
+    try:
+        list(TopologicalSorter(graph).static_order())
+    except CycleError as error:
+        pytest.fail(" imports ".join(reversed(error.args[1])))
+
+
+@pytest.mark.parametrize("library", CONFINED)
+def test_library_stays_in_its_place(library):
+    place = CONFINED[library]
+
+    users = [name for name in NAMES if any(entry.target == library for entry in outer_imports(name))]
+
+    assert [name for name in users if not is_in(name, (place,))] == []
+
+
+@pytest.mark.parametrize("module", [name for name in NAMES if room(name) == "wire"])
+def test_wire_is_pure(module):
+    imported = {entry.target for entry in outer_imports(module)}
+    called = {ast.unparse(node.func) for node, _ in nodes(tree(module)) if isinstance(node, ast.Call)}
+
+    assert imported & IMPURE == set()
+    assert [name for name in called if IMPURE_CALLS.fullmatch(name)] == [], "time is handed in, and there is no I/O"
+
+
+@pytest.mark.parametrize("module", NAMES)
+def test_module_is_one_idea(module):
+    path = MODULES[module]
+
+    assert len(path.read_text(encoding="utf-8").splitlines()) <= MOST_LINES
+    assert {part.strip("_") for part in module.split(".")} & DRAWERS == set()
+
+
+@pytest.mark.parametrize("module", [name for name in NAMES if tree(name).body])
+def test_module_says_what_it_is_and_what_is_public(module):
+    assigned = {
+        ast.unparse(target)
+        for node in tree(module).body
+        if isinstance(node, ast.Assign | ast.AnnAssign)
+        for target in (node.targets if isinstance(node, ast.Assign) else [node.target])
+    }
+    is_private = module.split(".")[-1].startswith("_")
+
+    assert ast.get_docstring(tree(module)), "a module begins with a docstring"
+    assert is_private or "__all__" in assigned, "a public module has __all__; a private one starts with an underscore"
+
+
+@pytest.mark.parametrize("module", [name for name in NAMES if not is_in(name, MAY_NAME_BROKERS)])
+def test_no_broker_is_named_outside_wire_and_sim(module):
+    named = [f"line {line}: {text}" for line, text in texts(module) if names_broker(text)]
+
+    assert named == []
+    assert not names_broker(module)
+
+
+@pytest.mark.parametrize("path", sorted([*PACKAGE.rglob("*.js"), *PACKAGE.rglob("*.css")]), ids=lambda path: path.name)
+def test_no_broker_is_named_in_what_the_browser_gets(path):
+    assert not names_broker(path.read_text(encoding="utf-8"))
