@@ -1,0 +1,112 @@
+"""The wire text of everything the simulated Aries market endpoint says: one line of ASCII JSON each.
+
+Source: protocol page §1.7 (ASCII), §1.10, §2.2, §2.3, §3.1, §3.4-3.6; `stamp` is always Unix time in ms.
+"""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, Literal
+
+import msgspec
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+__all__ = [
+    "ErrorCode",
+    "MarketHours",
+    "auth_success",
+    "control",
+    "error",
+    "market_status",
+    "pong",
+    "response",
+    "update",
+    "update_prefix",
+]
+
+ErrorCode = Literal["UNAUTHENTICATED", "BAD_REQUEST", "UNKNOWN_SYMBOL", "NOT_FOUND"]
+
+_encode = msgspec.json.Encoder().encode
+
+
+class MarketHours(msgspec.Struct, frozen=True):
+    """What the simulated market says of itself; `market` is "open" or "closed" (§3.1)."""
+
+    market: str = "open"
+    early_hours: bool = False
+    after_hours: bool = False
+
+
+def update_prefix(stream: str, symbol: str) -> str:
+    """The constant beginning of a stream's update events, for `update`."""
+    names = f'"type":{json.dumps(stream)},"symbol":{json.dumps(symbol)}'
+    return f'{{"type":"event","payload":{{"action":"update",{names},"data":'
+
+
+def update(prefix: str, data: Mapping[str, Any], stamp: int) -> str:
+    """One update event; texts in `data` must be ASCII. A float is written so that it is read back exactly."""
+    return f'{prefix}{_encode(data).decode()},"timestamp":{stamp}}}}}'
+
+
+def market_status(hours: MarketHours, stamp: int) -> str:
+    """The market's state, pushed after authentication and on change (§3.1)."""
+    now = hours.market
+    server_time = datetime.fromtimestamp(stamp / 1000, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    data = {
+        "market": now,
+        "earlyHours": hours.early_hours,
+        "afterHours": hours.after_hours,
+        "exchanges": {"nasdaq": now, "nyse": now, "otc": now},
+        "currencies": {"crypto": "open", "fx": "open"},
+        "indicesGroups": {"dow_jones": now, "nasdaq": now, "s_and_p": now},
+        "serverTime": server_time,
+    }
+    return _event({"action": "update", "type": "marketStatus", "data": data, "timestamp": stamp})
+
+
+def auth_success(
+    form: Literal["event", "response", "anonymous"], ident: str | None, expires_ms: int, stamp: int
+) -> str:
+    """Say that the token was accepted, in one of the three accepted forms (§2.2)."""
+    payload: dict[str, Any] = {"action": "authSuccess"}
+    if form == "event" and ident is not None:
+        payload["id"] = ident
+    payload |= {"data": {"expiresIn": expires_ms}, "timestamp": stamp}
+    return response(ident, payload) if form == "response" else _event(payload)
+
+
+def control(action: str, stamp: int, *, ident: str | None = None, **more: object) -> str:
+    """A control event of a session: authRequired, authTimeout, refreshAuth, authExpired (§2.3)."""
+    payload: dict[str, Any] = {"action": action, **more}
+    if ident is not None:
+        payload["id"] = ident
+    return _event({**payload, "timestamp": stamp})
+
+
+def error(text: str, stamp: int, *, code: ErrorCode, ident: str | None = None) -> str:
+    """An error event (§3.6); the code is this simulator's own (§9 U5)."""
+    return control("error", stamp, ident=ident, error=text, code=code)
+
+
+def response(ident: str | None, payload: Mapping[str, Any]) -> str:
+    """The reply to a request (§3.5)."""
+    envelope: dict[str, Any] = {"type": "response"}
+    if ident is not None:
+        envelope["id"] = ident
+    return _line({**envelope, "payload": payload})
+
+
+def pong(ident: str | None) -> str:
+    """The reply to a ping; the id is left out if there was none (§2.4)."""
+    return _line({"type": "pong"} if ident is None else {"type": "pong", "id": ident})
+
+
+def _event(payload: Mapping[str, Any]) -> str:
+    return _line({"type": "event", "payload": payload})
+
+
+def _line(message: Mapping[str, Any]) -> str:
+    return json.dumps(message, separators=(",", ":"), ensure_ascii=True)

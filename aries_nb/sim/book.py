@@ -1,0 +1,125 @@
+"""A simulated order book in whole ticks: what is traded is taken out of it, and it is never crossed nor empty."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Literal
+
+if TYPE_CHECKING:
+    from random import Random
+
+__all__ = ["VISIBLE_LEVELS", "Book", "Ladder"]
+
+VISIBLE_LEVELS = 20
+#: Levels kept beyond the visible ones, so that a level that goes is followed by one that was there before.
+DEPTH = 24
+#: A book this many ticks away from the fair price was not looked at for long: it is made anew round it.
+TOO_FAR = 40
+
+Direction = Literal[1, -1]
+
+
+class Ladder:
+    """One side of a book, best level first: `ticks` and `sizes` in step; `direction` is 1 for asks, -1 for bids."""
+
+    __slots__ = ("direction", "lot", "mean_lots", "rng", "sizes", "ticks")
+
+    def __init__(self, direction: Direction, rng: Random, *, lot: int, mean_lots: float) -> None:
+        self.direction = direction
+        self.rng = rng
+        self.lot = lot
+        self.mean_lots = mean_lots
+        self.ticks: list[int] = []
+        self.sizes: list[int] = []
+
+    def rebuild(self, best: int) -> None:
+        """Start anew with `best` as the best price in ticks."""
+        self.ticks = [best]
+        self.sizes = [self.draw_size()]
+        self._refill()
+
+    def draw_size(self) -> int:
+        """Draw a size in shares or contracts: whole lots, many small and a few large."""
+        return (1 + int(self.rng.expovariate(1.0) * self.mean_lots)) * self.lot
+
+    def improve(self) -> None:
+        """Put a new level one tick before the best."""
+        self.ticks.insert(0, self.ticks[0] - self.direction)
+        self.sizes.insert(0, self.draw_size())
+        del self.ticks[DEPTH:], self.sizes[DEPTH:]
+
+    def drop_best(self) -> None:
+        """Take the best level away; the last one is renewed instead, a side is never empty."""
+        if len(self.ticks) == 1:
+            self.sizes[0] = self.draw_size()
+            return
+        del self.ticks[0], self.sizes[0]
+        self._refill()
+
+    def take(self, size: int) -> int:
+        """Trade up to `size` against the best level; return what was traded."""
+        left = self.sizes[0] - size
+        if left > 0:
+            self.sizes[0] = left
+            return size
+        traded = self.sizes[0]
+        self.drop_best()
+        return traded
+
+    def resize(self, level: int) -> None:
+        """Draw a new size, always another one, for a level counted from the best."""
+        level = min(level, len(self.ticks) - 1)
+        size = self.draw_size()
+        self.sizes[level] = size if size != self.sizes[level] else size + self.lot
+
+    def _refill(self) -> None:
+        """Add levels behind the last, mostly a tick apart; bids end at one tick."""
+        while len(self.ticks) < DEPTH:
+            tick = self.ticks[-1] + self.direction * (1 if self.rng.random() < 0.85 else 2)
+            if tick < 1:
+                return
+            self.ticks.append(tick)
+            self.sizes.append(self.draw_size())
+
+
+class Book:
+    """Both sides of one instrument; `spread` is the distance in ticks to which it returns."""
+
+    __slots__ = ("asks", "bids", "rng", "spread")
+
+    def __init__(self, rng: Random, fair: float, *, spread: int, lot: int, mean_lots: float) -> None:
+        self.rng = rng
+        self.spread = spread
+        self.bids = Ladder(-1, rng, lot=lot, mean_lots=mean_lots)
+        self.asks = Ladder(1, rng, lot=lot, mean_lots=mean_lots)
+        self.rebuild(fair)
+
+    def rebuild(self, fair: float) -> None:
+        """Make both sides anew round the fair price, in ticks."""
+        bid = max(1, round(fair - self.spread / 2))
+        self.bids.rebuild(bid)
+        self.asks.rebuild(bid + self.spread)
+
+    def distance(self, fair: float) -> float:
+        """How many ticks the fair price lies above the middle of the book."""
+        return fair - 0.5 * (self.bids.ticks[0] + self.asks.ticks[0])
+
+    def follow(self, fair: float) -> None:
+        """Change the best bid or ask by one order come or gone; which one depends on where the fair price lies."""
+        distance = self.distance(fair)
+        gap = self.asks.ticks[0] - self.bids.ticks[0]
+        behind, ahead = (self.bids, self.asks) if distance > 0 else (self.asks, self.bids)
+        drawn = self.rng.random()
+        if abs(distance) > TOO_FAR + self.spread:
+            self.rebuild(fair)
+        elif gap > self.spread and (gap > 2 * self.spread or drawn < 0.6):
+            behind.improve()
+        elif abs(distance) > 0.6 and drawn < 0.5:
+            ahead.drop_best()
+        else:
+            (self.bids if drawn < 0.75 else self.asks).resize(0)
+
+    def stir(self) -> None:
+        """Change one visible level behind the best."""
+        drawn = self.rng.random() * 2.0
+        side = self.bids if drawn < 1.0 else self.asks
+        side.resize(1 + int((drawn % 1.0) * (VISIBLE_LEVELS - 1)))

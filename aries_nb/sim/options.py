@@ -1,0 +1,118 @@
+"""Equity options: Black-Scholes prices and Greeks, listed expiries and strikes, OSI symbols.
+
+Source of the symbols' form: protocol page §3.2 (unpadded root, YYMMDD, C or P, strike x 1000 in 8 digits).
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from datetime import date, timedelta
+from typing import Literal, NamedTuple
+
+__all__ = ["Contract", "Greeks", "Right", "black_scholes", "expiries", "parse_contract", "smile", "strikes", "years"]
+
+Right = Literal["C", "P"]
+
+WEEKLY_EXPIRIES = 8
+MONTHLY_EXPIRIES = 12
+RATE = 0.04
+_OSI = re.compile(r"([A-Z]{1,6})(\d{2})(\d{2})(\d{2})([CP])(\d{8})", re.ASCII)
+_ROOT_2PI = math.sqrt(2.0 * math.pi)
+
+
+class Contract(NamedTuple):
+    """One listed option."""
+
+    root: str
+    expiry: date
+    right: Right
+    strike: float
+
+    @property
+    def symbol(self) -> str:
+        """The OSI symbol, e.g. AAPL240119C00150000."""
+        return f"{self.root}{self.expiry:%y%m%d}{self.right}{round(self.strike * 1000):08d}"
+
+
+class Greeks(NamedTuple):
+    """A model price in USD and its sensitivities.
+
+    `theta` is a calendar day's, `vega` one point of volatility's and `rho` one percentage point of interest's change.
+    """
+
+    price: float
+    delta: float
+    gamma: float
+    theta: float
+    vega: float
+    rho: float
+
+
+def parse_contract(symbol: str) -> Contract | None:
+    """Read an OSI symbol; None if it has another form or names a day that does not exist."""
+    match = _OSI.fullmatch(symbol)
+    if match is None:
+        return None
+    root, year, month, day, right, strike = match.groups()
+    try:
+        expiry = date(2000 + int(year), int(month), int(day))
+    except ValueError:
+        return None
+    return Contract(root, expiry, "C" if right == "C" else "P", int(strike) / 1000)
+
+
+def expiries(today: date) -> tuple[date, ...]:
+    """List the expiries on `today`: the Fridays of the next weeks and the third Fridays of the next months."""
+    friday = today + timedelta((4 - today.weekday()) % 7)
+    dates = {friday + timedelta(weeks=week) for week in range(WEEKLY_EXPIRIES)}
+    for month in range(MONTHLY_EXPIRIES + 1):
+        year, month0 = divmod(today.year * 12 + today.month - 1 + month, 12)
+        first = date(year, month0 + 1, 1)
+        third_friday = first + timedelta((4 - first.weekday()) % 7 + 14)
+        if third_friday >= today:
+            dates.add(third_friday)
+    return tuple(sorted(dates))
+
+
+def strikes(price: float) -> tuple[float, ...]:
+    """List the strikes round a share's `price` in USD: about 40% to either side, in steps that grow with it."""
+    step = 0.5 if price < 30 else 1.0 if price < 75 else 2.5 if price < 200 else 5.0 if price < 500 else 10.0
+    first, last = math.ceil(0.6 * price / step), math.floor(1.4 * price / step)
+    return tuple(number * step for number in range(first, last + 1))
+
+
+def years(today: date, expiry: date) -> float:
+    """The time to `expiry` in years; on the day itself half a day is left."""
+    return max((expiry - today).days, 0.5) / 365.0
+
+
+def smile(volatility: float, spot: float, strike: float) -> float:
+    """The implied volatility of a strike: higher the further it is from the money, more so below it."""
+    moneyness = math.log(strike / spot)
+    return volatility * (1.0 - 0.25 * moneyness + 0.9 * moneyness * moneyness)
+
+
+def black_scholes(spot: float, strike: float, term: float, volatility: float, *, right: Right) -> Greeks:
+    """Value a European option without dividends; `term` in years, `volatility` a year, interest `RATE`."""
+    root = math.sqrt(term)
+    deviation = volatility * root
+    d1 = (math.log(spot / strike) + (RATE + 0.5 * volatility * volatility) * term) / deviation
+    d2 = d1 - deviation
+    discounted = strike * math.exp(-RATE * term)
+    density = math.exp(-0.5 * d1 * d1) / _ROOT_2PI
+    decay = -spot * density * volatility / (2.0 * root)
+    sign = 1.0 if right == "C" else -1.0
+    exercised = discounted * _normal(sign * d2)
+    return Greeks(
+        price=sign * (spot * _normal(sign * d1) - exercised),
+        delta=sign * _normal(sign * d1),
+        gamma=density / (spot * deviation),
+        theta=(decay - sign * RATE * exercised) / 365.0,
+        vega=spot * density * root / 100.0,
+        rho=sign * term * exercised / 100.0,
+    )
+
+
+def _normal(x: float) -> float:
+    return 0.5 * math.erfc(-x / math.sqrt(2.0))

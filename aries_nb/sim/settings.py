@@ -1,0 +1,104 @@
+"""What a simulated server is told when it is made; wrong input is refused here, before any socket is opened."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal, get_args
+
+from aries_nb.errors import UsageError
+from aries_nb.sim.tape import tape_kind
+
+__all__ = ["MAX_RATE", "AuthReply", "SimOptions", "Statistics"]
+
+AuthReply = Literal["event", "response", "anonymous"]
+MAX_RATE = 50_000.0
+
+
+@dataclass(frozen=True, slots=True)
+class SimOptions:
+    """The knobs of a simulated server. All times are in seconds.
+
+    `port` 0 takes a free one. The same `seed` gives the same market. `rate` is the number of events a second over all
+    streams that somebody has subscribed; an event that goes to several clients counts once, an equity's trade that is
+    both a trade update and a print counts twice. `speed` is a multiple of the tapes' own pace; None plays them as fast
+    as the slowest of their clients takes them. `token` None accepts every token that is not blank.
+
+    `auth_reply` chooses among the accepted forms of authSuccess (protocol page §2.2): an event with `payload.id`, a
+    response with a top-level `id`, or an event without any id. `ack_subscribes` answers subscribe and unsubscribe with
+    a response of status 200 (assumed, §3.2). `queue_limit` is the number of messages that may wait for one client
+    before it is closed with 1013. `flush_seconds` is how often the market advances and how long a message waits at
+    most to share a frame with others. `refreshAuth` comes `warn_seconds` before the expiry, but never before half of
+    the session is over.
+
+    Raises UsageError if a value is out of its range, or a tape is missing or has columns that no kind of tape has.
+    """
+
+    host: str = "127.0.0.1"
+    port: int = 0
+    seed: int = 1
+    rate: float = 200.0
+    tapes: tuple[str | Path, ...] = ()
+    speed: float | None = 1.0
+    token: str | None = field(default=None, repr=False)
+    session_seconds: float = 2700.0
+    warn_seconds: float = 300.0
+    auth_seconds: float = 5.0
+    auth_reply: AuthReply = "event"
+    ack_subscribes: bool = False
+    queue_limit: int = 50_000
+    idle_seconds: float = 120.0
+    flush_seconds: float = 0.05
+
+    def __post_init__(self) -> None:
+        self._check("rate", self.rate, 1.0, MAX_RATE)
+        self._check("port", self.port, 0, 65_535)
+        if self.speed is not None:
+            self._check("speed", self.speed, 1e-6, 1e9)
+        for name in ("session_seconds", "auth_seconds", "idle_seconds"):
+            self._check(name, getattr(self, name), 0.01, 1e9)
+        self._check("warn_seconds", self.warn_seconds, 0.0, 1e9)
+        self._check("flush_seconds", self.flush_seconds, 0.001, 0.05)
+        self._check("queue_limit", self.queue_limit, 1, 10**9)
+        if self.auth_reply not in get_args(AuthReply):
+            choices = ", ".join(get_args(AuthReply))
+            raise UsageError(
+                f"auth_reply is {self.auth_reply!r}", where="SimOptions.auth_reply", advice=f"Use one of: {choices}."
+            )
+        if self.token is not None and not self.token.strip():
+            raise UsageError("the token is blank", where="SimOptions.token", advice="Give None to accept any token.")
+        for path in self.tapes:
+            tape_kind(Path(path))
+
+    @staticmethod
+    def _check(name: str, value: float, low: float, high: float) -> None:
+        if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
+            raise UsageError(f"{name} is {value!r}", where=f"SimOptions.{name}", advice="Give a finite number.")
+        if not low <= value <= high:
+            raise UsageError(
+                f"{name} is {value!r}", where=f"SimOptions.{name}", advice=f"Give a number from {low:g} to {high:g}."
+            )
+
+
+@dataclass(frozen=True, slots=True)
+class Statistics:
+    """What a server has done so far; all are counts since it was started, but `connections_open` and `queued`."""
+
+    connections_total: int = 0
+    connections_open: int = 0
+    #: Lines, of whatever kind, handed to a connection.
+    messages_sent: int = 0
+    frames_sent: int = 0
+    #: Successful authentications, renewals on a live connection included.
+    auths: int = 0
+    subscribe_requests: int = 0
+    unsubscribe_requests: int = 0
+    #: Events of the market or of a tape, each counted once however many clients it went to.
+    market_events: int = 0
+    #: Rows of all tapes that went to at least one client.
+    tape_rows_sent: int = 0
+    #: Clients closed because too many messages waited for them.
+    closed_slow: int = 0
+    #: Messages waiting now for all clients together.
+    queued: int = 0

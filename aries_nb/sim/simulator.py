@@ -1,0 +1,138 @@
+"""The server on a thread of its own, for tests, benchmarks and a notebook without a broker."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from aries_nb.errors import ClosedError
+from aries_nb.sim.aries_messages import MarketHours
+from aries_nb.sim.server import MarketServer
+from aries_nb.sim.settings import SimOptions, Statistics
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from types import TracebackType
+
+__all__ = ["Simulator"]
+
+T = TypeVar("T")
+START_SECONDS = 30.0
+
+
+class Simulator:
+    """A context manager that serves while it is entered. Its methods may be called from any thread.
+
+    Raises UsageError from the constructor for a bad tape, and on entering if the address cannot be listened on.
+    """
+
+    def __init__(self, options: SimOptions | None = None) -> None:
+        self.options = options or SimOptions()
+        self._server = MarketServer(self.options)
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._task: asyncio.Task[None] | None = None
+        self._thread: threading.Thread | None = None
+        self._is_ready = threading.Event()
+        self._failure: BaseException | None = None
+        self._final = Statistics()
+        self._url = ""
+
+    def __repr__(self) -> str:
+        return f"<Simulator {self._url or 'not started'}>"
+
+    @property
+    def url(self) -> str:
+        """The base URL, e.g. ws://127.0.0.1:40001; the broker's own path lies below it."""
+        return self._url
+
+    def __enter__(self) -> Simulator:
+        if self._thread is not None:
+            raise ClosedError("a simulator is entered once", advice="Make a new one.")
+        self._thread = threading.Thread(target=self._run, name="aries_nb-sim", daemon=True)
+        self._thread.start()
+        if not self._is_ready.wait(START_SECONDS):
+            raise ClosedError("the simulator did not start", advice="Is the machine overloaded?")
+        if self._failure is not None:
+            self._thread.join()
+            raise self._failure
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+        if self._failure is not None and error is None:
+            raise self._failure
+
+    def close(self) -> None:
+        """Stop serving; every connection is closed with 1001. Calling it again does nothing."""
+        if self._thread is None or self._loop is None or self._task is None:
+            return
+        if self._thread.is_alive():
+            self._loop.call_soon_threadsafe(self._task.cancel)
+            self._thread.join()
+
+    def statistics(self) -> Statistics:
+        """Count what the server has done; after the end, what it had done."""
+        if self._thread is not None and not self._thread.is_alive():
+            return self._final
+        return self._call(self._server.statistics)
+
+    def subscriptions(self) -> list[dict[str, dict[str, Any]]]:
+        """What the server believes that each live client has subscribed, in the page's names, by symbol."""
+        return self._call(
+            lambda: [
+                {symbol: selection.as_dict() for symbol, selection in session.selections.items()}
+                for session in self._server.feed.sessions
+            ]
+        )
+
+    def drop_connections(self) -> int:
+        """Abort the TCP connection of every client without a close frame; return how many."""
+        return self._call(self._server.drop_connections)
+
+    def close_connections(self, code: int, reason: str = "") -> int:
+        """Close every connection in good order; return how many."""
+        return self._call(lambda: self._server.close_connections(code, reason))
+
+    def broadcast(self, text: str) -> int:
+        """Send a raw text frame to every authenticated client; return to how many."""
+        return self._call(lambda: self._server.broadcast(text))
+
+    def set_market(self, market: str, *, early_hours: bool = False, after_hours: bool = False) -> None:
+        """Change what marketStatus says, and push it. While `market` is "closed" the synthetic market stands still."""
+        self._call(lambda: self._server.set_hours(MarketHours(market, early_hours, after_hours), time.time()))
+
+    def _call(self, work: Callable[[], T]) -> T:
+        """Run something on the server's thread and wait for its result."""
+        if self._loop is None or self._thread is None or not self._thread.is_alive():
+            raise ClosedError("the simulator does not run", advice="Use it inside its `with` block.") from self._failure
+
+        async def run() -> T:
+            return work()
+
+        return asyncio.run_coroutine_threadsafe(run(), self._loop).result(START_SECONDS)
+
+    def _run(self) -> None:
+        try:
+            asyncio.run(self._serve())
+        except BaseException as error:
+            self._failure = error
+        finally:
+            self._final = self._server.statistics()
+            self._is_ready.set()
+
+    async def _serve(self) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._task = asyncio.current_task()
+
+        def ready(url: str) -> None:
+            self._url = url
+            self._is_ready.set()
+
+        try:
+            await self._server.run(ready)
+        except asyncio.CancelledError:
+            return  # `close` asked for it

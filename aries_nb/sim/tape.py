@@ -1,0 +1,199 @@
+"""Recorded markets: Parquet files read into columns of plain Python values, and players that hand out rows by time.
+
+A tape's kind is told by its columns. A row is never changed on its way: prices are the file's float64, and the order is
+the order of the file.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from aries_nb.errors import UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+__all__ = ["Tape", "TapeKind", "TapePlayer", "load_tapes", "tape_kind"]
+
+TapeKind = Literal["quotes", "trades", "book"]
+
+KIND_COLUMNS: dict[TapeKind, tuple[str, ...]] = {
+    "quotes": ("bid_price", "bid_size", "ask_price", "ask_size"),
+    "trades": ("price", "size", "side"),
+    "book": ("bid_prices", "bid_sizes", "ask_prices", "ask_sizes"),
+}
+NS_PER_MS = 1_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class Tape:
+    """One symbol's rows of one file: `times` in ns since the epoch, `columns` lists of the same length by name.
+
+    Prices are float (None where the file has none); sizes are int where they are whole numbers, else float.
+    """
+
+    symbol: str
+    kind: TapeKind
+    path: str
+    times: list[int]
+    columns: dict[str, list[Any]]
+
+
+@dataclass(slots=True)
+class TapePlayer:
+    """Hands out the numbers of the rows that are due. Owned by the server's loop.
+
+    `speed` is a multiple of the tape's own pace, None for no pace at all.
+    """
+
+    tape: Tape
+    speed: float | None
+    position: int = 0
+    started: float | None = field(default=None)
+
+    @property
+    def has_begun(self) -> bool:
+        """Whether at least one row has been handed out."""
+        return self.position > 0
+
+    @property
+    def is_finished(self) -> bool:
+        """Whether the last row has been handed out."""
+        return self.position >= len(self.tape.times)
+
+    def start(self, now: float) -> None:
+        """Begin to play at `now` (s); a tape that plays already goes on as it is."""
+        if self.started is None:
+            self.started = now
+
+    def due(self, now: float, limit: int) -> range:
+        """Take the rows due at `now` (s), at most `limit` of them; without a speed every row is due."""
+        if self.started is None:
+            return range(0)
+        times, first = self.tape.times, self.position
+        last = min(len(times), first + limit)
+        if self.speed is None:
+            self.position = last
+            return range(first, last)
+        reached = times[0] + (now - self.started) * self.speed * 1e9
+        end = first
+        while end < last and times[end] <= reached:
+            end += 1
+        self.position = end
+        return range(first, end)
+
+
+def tape_kind(path: Path) -> TapeKind:
+    """Tell a file's kind by its columns, reading only its schema.
+
+    Raises UsageError if the file is missing, is not Parquet, or has no known kind's columns; and if pyarrow is missing.
+    """
+    return _kind_of(path, _open(path).schema_arrow.names)
+
+
+def load_tapes(paths: Iterable[str | Path]) -> dict[str, list[Tape]]:
+    """Read all files, and split each by symbol.
+
+    Raises UsageError as `tape_kind` does, and if two files feed the same symbol with the same kind of rows.
+    """
+    tapes: dict[str, list[Tape]] = {}
+    for path in map(Path, paths):
+        for tape in _load(path):
+            others = tapes.setdefault(tape.symbol, [])
+            if any(other.kind == tape.kind for other in others):
+                raise UsageError(
+                    f"two tapes hold {tape.kind} of {tape.symbol}", where=str(path), advice="Give only one of them."
+                )
+            others.append(tape)
+    return tapes
+
+
+def _open(path: Path) -> Any:  # noqa: ANN401 - pyarrow has no types
+    if not path.is_file():
+        raise UsageError(f"there is no tape {str(path)!r}", where="tapes", advice="Check the path.")
+    try:
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+    except ImportError as error:
+        raise UsageError(
+            "tapes need pyarrow", where=str(path), advice="Install it with: pip install 'aries_nb[tapes]'."
+        ) from error
+    try:
+        return pq.ParquetFile(path)
+    except (pa.ArrowException, OSError) as error:
+        raise UsageError(f"not a Parquet file: {error}", where=str(path), advice="Give a Parquet tape.") from error
+
+
+def _kind_of(path: Path, names: Sequence[str]) -> TapeKind:
+    for kind, columns in KIND_COLUMNS.items():
+        if {"ts", "symbol", *columns} <= set(names):
+            return kind
+    kinds = "; ".join(f"{kind}: {', '.join(columns)}" for kind, columns in KIND_COLUMNS.items())
+    raise UsageError(
+        f"a tape with the columns {', '.join(names)} is of no known kind",
+        where=str(path),
+        advice=f"A tape has ts, symbol and one of these sets: {kinds}.",
+    )
+
+
+def _load(path: Path) -> list[Tape]:
+    import pyarrow as pa
+
+    with _open(path) as file:
+        kind = _kind_of(path, file.schema_arrow.names)
+        table = file.read(columns=["ts", "symbol", *KIND_COLUMNS[kind]])
+    try:
+        times = table["ts"].cast(pa.timestamp("ns", table["ts"].type.tz)).cast(pa.int64()).to_pylist()
+        columns = {name: _plain(name, table[name]) for name in KIND_COLUMNS[kind]}
+        symbols = table["symbol"].cast(pa.string()).to_pylist()
+    except (pa.ArrowException, AttributeError, TypeError, ValueError) as error:
+        raise UsageError(
+            f"a column of the tape has the wrong type: {error}",
+            where=str(path),
+            advice="ts holds timestamps, symbol and side texts, everything else numbers.",
+        ) from error
+    if None in times or None in symbols or not times:
+        raise UsageError("the tape is empty or lacks a ts or a symbol", where=str(path), advice="Mend the file.")
+    return [
+        Tape(
+            symbol,
+            kind,
+            str(path),
+            [times[row] for row in rows],
+            {name: [values[row] for row in rows] for name, values in columns.items()},
+        )
+        for symbol, rows in _rows_by_symbol(symbols).items()
+    ]
+
+
+def _rows_by_symbol(symbols: list[str]) -> dict[str, list[int]]:
+    rows: dict[str, list[int]] = {}
+    for row, symbol in enumerate(symbols):
+        rows.setdefault(symbol, []).append(row)
+    return rows
+
+
+def _plain(name: str, column: Any) -> list[Any]:  # noqa: ANN401 - pyarrow has no types
+    """One column as plain Python values: texts as they are, prices as float, whole sizes as int."""
+    values: list[Any] = column.to_pylist()
+    if name == "side":
+        if not all(value is None or isinstance(value, str) for value in values):
+            raise TypeError("side holds texts")
+        return values
+    convert = _size if "size" in name else _price
+    if name.endswith("s"):
+        return [[convert(value) for value in row] for row in values]
+    return [convert(value) for value in values]
+
+
+def _price(value: float | None) -> float | None:
+    number = math.nan if value is None else float(value)
+    return number if math.isfinite(number) else None
+
+
+def _size(value: float | None) -> float | None:
+    number = _price(value)
+    return int(number) if number is not None and number.is_integer() else number

@@ -1,0 +1,28 @@
+"""What a user sees, drawn from frames it is handed; the only room that knows plotly and ipywidgets."""
+
+from aries_nb.widgets.board import Board
+from aries_nb.widgets.candles import Candles
+from aries_nb.widgets.card import Card
+from aries_nb.widgets.chart import Chart
+from aries_nb.widgets.depth import DepthChart
+from aries_nb.widgets.ladder import Ladder
+from aries_nb.widgets.painter import Painter, PainterStatistics, get_painter
+from aries_nb.widgets.source import BoardSource, BookSource, CardSource, RowsSource
+from aries_nb.widgets.view import View
+
+__all__ = [
+    "Board",
+    "BoardSource",
+    "BookSource",
+    "Candles",
+    "Card",
+    "CardSource",
+    "Chart",
+    "DepthChart",
+    "Ladder",
+    "Painter",
+    "PainterStatistics",
+    "RowsSource",
+    "View",
+    "get_painter",
+]

@@ -1,0 +1,84 @@
+"""Is a cell running? Told by IPython's own events, on whatever thread it runs its cells."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+__all__ = ["CellWatch", "NeverBusy", "cell_watch"]
+
+
+class BusySince(Protocol):
+    """Says since when the kernel has been busy with a cell."""
+
+    @property
+    def since(self) -> float | None:
+        """When the running cell began, in seconds on the painter's clock; None when no cell runs."""
+
+    def start(self) -> None:
+        """Begin to watch."""
+
+    def stop(self) -> None:
+        """Stop watching."""
+
+
+class NeverBusy:
+    """No notebook kernel: nothing ever blocks it."""
+
+    since: float | None = None
+
+    def start(self) -> None:
+        """Nothing is to be watched."""
+
+    def stop(self) -> None:
+        """Nothing was watched."""
+
+
+class _Events(Protocol):
+    def register(self, event: str, function: Callable[..., None]) -> None: ...
+    def unregister(self, event: str, function: Callable[..., None]) -> None: ...
+
+
+class CellWatch:
+    """Follows the cells of one IPython shell. Its methods may be called on any thread."""
+
+    def __init__(self, events: _Events, clock: Callable[[], float]) -> None:
+        self._events = events
+        self._clock = clock
+        self._is_watching = False
+        self.since: float | None = None
+
+    def start(self) -> None:
+        """Begin to watch; a view is displayed by a cell, so one is taken to be running now."""
+        if self._is_watching:
+            return
+        self._is_watching = True
+        self.since = self._clock()
+        self._events.register("pre_run_cell", self._began)
+        self._events.register("post_run_cell", self._ended)
+
+    def stop(self) -> None:
+        """Take our callbacks out of the shell again."""
+        if not self._is_watching:
+            return
+        self._is_watching = False
+        self.since = None
+        self._events.unregister("pre_run_cell", self._began)
+        self._events.unregister("post_run_cell", self._ended)
+
+    def _began(self, *_: object) -> None:
+        self.since = self._clock()
+
+    def _ended(self, *_: object) -> None:
+        self.since = None
+
+
+def cell_watch(clock: Callable[[], float]) -> BusySince:
+    """Return the watch for this process: IPython's cells where there is a shell, else never busy."""
+    # IPython is not imported for a script's sake: a shell that runs has imported it.
+    ipython = sys.modules.get("IPython")
+    shell = ipython.get_ipython() if ipython is not None else None
+    return CellWatch(shell.events, clock) if shell is not None else NeverBusy()

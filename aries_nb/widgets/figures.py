@@ -1,0 +1,157 @@
+"""What the Plotly views share: a figure that is composed, never inherited; its looks; its answers; its end.
+
+How plotly's FigureWidget speaks, read in its source and measured: one `batch_update` is four messages to the browser,
+whatever it changes, and the browser answers with the edit's number and every property that it filled in itself. Plotly
+takes such a property out of its own layout and tells the browser to forget it too; that costs up to six messages more
+a frame, and it loses `xaxis.type="date"`. So the answers are taken here, as confirmations, and end here. What the user
+does (zoom, pan, a click on the legend) comes in other messages, which plotly gets.
+"""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any
+
+import plotly.graph_objects as go
+
+from aries_nb.widgets.view import View
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from aries_nb.widgets.source import Versioned
+
+__all__ = ["BLUE", "GREY", "MESSAGES_A_FRAME", "ORANGE", "PALETTE", "FigureView", "layout"]
+
+# Okabe and Ito's colours, which everyone can tell apart; black and yellow, unreadable on one theme each, are replaced.
+BLUE, ORANGE = "#2b8cce", "#e08214"
+PALETTE = (BLUE, ORANGE, "#009e73", "#cc79a7", "#56b4e9", "#d55e00", "#9a8c00", "#8c8c8c")
+GREY = "rgba(128,128,128,0.95)"
+GRID = "rgba(128,128,128,0.18)"
+CLEAR = "rgba(0,0,0,0)"
+
+MESSAGES_A_FRAME = 4
+ANSWERS = frozenset({"_js2py_traceDeltas", "_js2py_layoutDelta", "_js2py_widget_layoutDelta"})
+
+
+def layout(title: str, height: int) -> dict[str, Any]:
+    """Return the common looks: readable on light and dark pages, compact, and a zoom that survives every frame."""
+    axis = {
+        "gridcolor": GRID,
+        "zerolinecolor": GRID,
+        "linecolor": GRID,
+        "tickcolor": GRID,
+        "automargin": True,
+        "exponentformat": "none",
+        "separatethousands": True,
+    }
+    return {
+        "height": height,
+        "autosize": True,
+        "title": {"text": title, "font": {"size": 13}, "x": 0.01, "xanchor": "left", "y": 0.98, "yanchor": "top"},
+        "margin": {"l": 10, "r": 10, "t": 44 if title else 28, "b": 10},
+        "paper_bgcolor": CLEAR,
+        "plot_bgcolor": CLEAR,
+        "font": {"color": GREY, "size": 12},
+        "hovermode": "x unified",
+        "hoverlabel": {"bgcolor": "rgba(40,44,52,0.92)", "font": {"color": "#f2f2f2"}, "bordercolor": CLEAR},
+        "legend": {"orientation": "h", "x": 1, "xanchor": "right", "y": 1.0, "yanchor": "bottom"},
+        "modebar": {"bgcolor": CLEAR, "color": "rgba(128,128,128,0.6)", "activecolor": GREY, "orientation": "h"},
+        # Constant: any other value would throw the user's zoom away.
+        "uirevision": "aries-nb",
+        "xaxis": dict(axis),
+        "yaxis": {**axis, "side": "right"},
+    }
+
+
+def note(text: str) -> tuple[dict[str, Any], ...]:
+    """Return an annotation in the middle of the plot; none for an empty text."""
+    if not text:
+        return ()
+    place = {"x": 0.5, "y": 0.5, "xref": "paper", "yref": "paper", "showarrow": False}
+    return ({**place, "text": text, "font": {"size": 13, "color": GREY}},)
+
+
+class FigureView(View):
+    """A view drawn with plotly. `figure` is the FigureWidget; hold `lock` to change it while it is live."""
+
+    def __init__(self, source: Versioned, figure: go.FigureWidget) -> None:
+        super().__init__(source)
+        self._figure = figure
+        self._note = ""
+        self._problem = ""
+        self._is_dated = figure.layout.xaxis.type == "date"
+        figure._config = {"displaylogo": False, "scrollZoom": True, "responsive": True}  # noqa: SLF001
+        # What the browser sends back changes the figure on another thread than the painter's: it has to take our lock.
+        figure.comm.on_msg(self._on_message)
+        # A figure shown without its view is the same display: same static picture, same painter.
+        figure._repr_mimebundle_ = self._repr_mimebundle_
+
+    @property
+    def figure(self) -> go.FigureWidget:
+        """The live FigureWidget, to be styled at will; its data belongs to the painter."""
+        return self._figure
+
+    @property
+    def widget(self) -> go.FigureWidget:
+        """The same figure, under the name that all views have."""
+        return self._figure
+
+    def _displayed_model(self) -> str:
+        # The class's own method brings the model's state up to date first; the instance's leads back here.
+        with self.lock:
+            type(self._figure)._repr_mimebundle_(self._figure)
+        return str(self._figure.model_id)
+
+    def _update(self, changes: Mapping[int, Mapping[str, object]], text: str) -> int:
+        """Send one frame: new values of some traces by their place, and the note; return the number of messages."""
+        text = self._problem or text
+        if not changes and text == self._note:
+            return 0
+        figure = self._figure
+        if self._is_dated:
+            # Plotly.js guesses an axis's type anew whenever its data change, and numbers are never dates to it, unless
+            # the type comes with them. Plotly sends only what differs from its own record, so ours is taken out first.
+            figure.layout.xaxis._props.pop("type", None)  # noqa: SLF001
+        with figure.batch_update():
+            if self._is_dated:
+                figure.layout.xaxis.type = "date"
+            for place, properties in changes.items():
+                figure.data[place].update(properties, overwrite=True)
+            if text != self._note:
+                figure.layout.annotations = note(text)
+        self._note = text
+        # The model's state is what a reloaded tab starts from; plotly sets it only when a figure is displayed.
+        state = figure._widget_data  # noqa: SLF001
+        for place, properties in changes.items():
+            if place < len(state):
+                state[place].update(properties)
+        self.frames += 1
+        return MESSAGES_A_FRAME
+
+    def _show_problem(self, text: str) -> int:
+        self._problem = text
+        return self._update({}, "" if not text else self._note)
+
+    def _on_message(self, message: dict[str, Any]) -> None:
+        data = message.get("content", {}).get("data", {})
+        state = data.get("state", {}) if data.get("method") == "update" else {}
+        with self.lock:
+            if self._is_closed:
+                return
+            last_edit = self._figure._last_trace_edit_id  # noqa: SLF001
+            is_confirmed = any(
+                answer.get("trace_edit_id") == last_edit for answer in state.values() if isinstance(answer, dict)
+            )
+            if not state or not state.keys() <= ANSWERS:
+                self._figure._handle_msg(message)  # noqa: SLF001
+        views = state.get("_view_count")
+        self._heard(is_confirmed=is_confirmed, is_visible=views > 0 if isinstance(views, int) else None)
+
+    def _release(self) -> None:
+        figure = self._figure
+        figure.close()
+        # anywidget ties each figure to a signal of plotly's class, to reload its script when the file is edited; the
+        # tie is never undone and keeps every figure alive. Nobody edits plotly's script in a live notebook.
+        with suppress(AttributeError):
+            go.FigureWidget._esm.changed.disconnect()  # noqa: SLF001

@@ -1,0 +1,68 @@
+"""How many decimals a number is shown with: enough, the same for one instrument, and never fewer than before."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from aries_nb.model import Numbers
+
+__all__ = ["Decimals", "column_kind", "column_label", "decimals_of", "grouped"]
+
+MOST_DECIMALS = 6
+# Prices are shown with two decimals at least, unless they are whole and as large as an index or a future.
+LEAST_PRICE_DECIMALS = 2
+WHOLE_PRICE_FROM = 10_000.0
+
+LABELS = {"bid_price": "Bid", "ask_price": "Ask", "last_price": "Last", "bid_size": "Bid size", "ask_size": "Ask size"}
+PRICE_WORDS = ("price", "bid", "ask", "last", "open", "high", "low", "close", "vwap", "spread", "mid")
+SIZE_WORDS = ("size", "volume", "quantity", "lots", "interest")
+
+
+def column_kind(name: str) -> str:
+    """Return "price", "size" or "number", by the last word of a column's name."""
+    last_word = name.rsplit("_", 1)[-1]
+    if last_word in PRICE_WORDS:
+        return "price"
+    return "size" if last_word in SIZE_WORDS else "number"
+
+
+def column_label(name: str) -> str:
+    """Return a column's heading: "bid_price" is "Bid", "open_interest" is "Open interest"."""
+    return LABELS.get(name, name.replace("_", " ").capitalize())
+
+
+def decimals_of(values: Numbers) -> int:
+    """Return how many decimals show every one of `values` in full, at most six; NaN counts for nothing."""
+    finite = values[np.isfinite(values)]
+    for decimals in range(MOST_DECIMALS):
+        scaled = finite * 10.0**decimals
+        # A price computed as 0.1 + 0.2 has one decimal to a reader, not seventeen.
+        if np.all(np.abs(scaled - np.rint(scaled)) <= 1e-7 * np.maximum(1.0, np.abs(scaled) * 1e-3)):
+            return decimals
+    return MOST_DECIMALS
+
+
+class Decimals:
+    """Remembers for one instrument or column how many decimals were needed so far; only ever grows."""
+
+    def __init__(self, *, is_price: bool) -> None:
+        self._is_price = is_price
+        self._decimals = -1
+
+    def of(self, values: Numbers) -> int:
+        """Take in `values` and return the decimals to show them with."""
+        finite = values[np.isfinite(values)]
+        if len(finite):
+            needed = decimals_of(finite)
+            if self._is_price and not (needed == 0 and np.abs(finite).max() >= WHOLE_PRICE_FROM):
+                needed = max(needed, LEAST_PRICE_DECIMALS)
+            self._decimals = max(self._decimals, needed)
+        return max(self._decimals, 0)
+
+
+def grouped(value: float, decimals: int) -> str:
+    """Return a number with its thousands grouped, an en dash for NaN."""
+    return f"{value:,.{decimals}f}" if np.isfinite(value) else "–"

@@ -1,0 +1,130 @@
+"""Candles kept up to date from new rows alone; bounded, without a widget."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from aries_nb.errors import UsageError
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from aries_nb.model import Numbers, Times
+
+__all__ = ["MOST_CANDLES", "Candle", "CandleTape", "period_ns"]
+
+MOST_CANDLES = 500
+UNITS_NS = {
+    "ms": 1_000_000,
+    "s": 1_000_000_000,
+    "min": 60_000_000_000,
+    "h": 3_600_000_000_000,
+    "d": 86_400_000_000_000,
+}
+
+
+def period_ns(every: str | float | timedelta) -> int:
+    """Return a candle's length in nanoseconds: "500ms", "5s", "1min", "1h", "1d", a number of seconds, a timedelta."""
+    nanoseconds = 0
+    if isinstance(every, timedelta):
+        nanoseconds = round(every.total_seconds() * 1e9)
+    elif isinstance(every, str):
+        match = re.fullmatch(r"\s*(\d*)\s*(ms|s|sec|min|t|h|d)\s*", every.lower())
+        if match:
+            unit = {"sec": "s", "t": "min"}.get(match[2], match[2])
+            nanoseconds = int(match[1] or 1) * UNITS_NS[unit]
+    else:
+        nanoseconds = round(every * 1e9)
+    if nanoseconds <= 0:
+        advice = 'Write for example "5s", "1min", "1h", or a number of seconds.'
+        raise UsageError(f"every={every!r} is not a length of time", where="Candles", advice=advice)
+    return nanoseconds
+
+
+@dataclass(slots=True)
+class Candle:
+    """One bar; `last_row` is the absolute number of the newest row in it."""
+
+    open: float
+    high: float
+    low: float
+    close: float
+    volume: float
+    last_row: int
+
+
+class CandleTape:
+    """The newest candles of one instrument, at most `limit`; rows count in the order in which they arrived.
+
+    A candle whose first rows have left the window stays whole; it goes when its last row has.
+    """
+
+    def __init__(self, every_ns: int, limit: int = MOST_CANDLES) -> None:
+        self._every_ns = every_ns
+        self._limit = limit
+        self._candles: dict[int, Candle] = {}
+
+    def extend(self, rows: NDArray[np.int64], ts: Times, prices: Numbers, sizes: Numbers | None) -> bool:
+        """Take in new rows with their absolute numbers; return whether any candle changed. NaN prices are skipped."""
+        is_finite = np.isfinite(prices)
+        rows, ts, prices = rows[is_finite], ts[is_finite], prices[is_finite]
+        if not len(prices):
+            return False
+        volumes = np.zeros(len(prices)) if sizes is None else np.nan_to_num(sizes[is_finite], nan=0.0)
+        buckets = ts // self._every_ns
+        if np.any(buckets[1:] < buckets[:-1]):
+            order = np.argsort(buckets, kind="stable")
+            rows, prices, volumes, buckets = rows[order], prices[order], volumes[order], buckets[order]
+        starts = np.flatnonzero(np.concatenate([[True], buckets[1:] != buckets[:-1]]))
+        ends = np.append(starts[1:], len(buckets)) - 1
+        columns = (
+            buckets[starts],
+            prices[starts],
+            np.maximum.reduceat(prices, starts),
+            np.minimum.reduceat(prices, starts),
+            prices[ends],
+            np.add.reduceat(volumes, starts),
+            np.maximum.reduceat(rows, starts),
+        )
+        for bucket, *bar in zip(*(column[-self._limit :].tolist() for column in columns), strict=True):
+            self._merge(bucket, Candle(*bar))
+        self._trim()
+        return True
+
+    def drop_before(self, row: int) -> bool:
+        """Drop candles all of whose rows lie before absolute row `row`; return whether there were any."""
+        gone = [bucket for bucket, candle in self._candles.items() if candle.last_row < row]
+        for bucket in gone:
+            del self._candles[bucket]
+        return bool(gone)
+
+    def clear(self) -> None:
+        """Drop all candles."""
+        self._candles.clear()
+
+    def columns(self) -> tuple[Numbers, dict[str, Numbers]]:
+        """Return the starts in epoch milliseconds, ascending, and open, high, low, close, volume."""
+        buckets = sorted(self._candles)
+        candles = [self._candles[bucket] for bucket in buckets]
+        starts = np.array(buckets, dtype=np.float64) * (self._every_ns / 1e6)
+        names = ("open", "high", "low", "close", "volume")
+        return starts, {name: np.array([getattr(candle, name) for candle in candles]) for name in names}
+
+    def _merge(self, bucket: int, new: Candle) -> None:
+        old = self._candles.get(bucket)
+        if old is None:
+            self._candles[bucket] = new
+            return
+        old.high, old.low = max(old.high, new.high), min(old.low, new.low)
+        old.close = new.close
+        old.volume += new.volume
+        old.last_row = max(old.last_row, new.last_row)
+
+    def _trim(self) -> None:
+        for bucket in sorted(self._candles)[: max(0, len(self._candles) - self._limit)]:
+            del self._candles[bucket]

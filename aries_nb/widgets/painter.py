@@ -1,0 +1,252 @@
+"""The painter: one thread that draws every live view of the process, and the only one that sends frames.
+
+Widgets hold no lock of their own, so two threads that set the same widget lose updates. One painter, one lock a view,
+and what the browser sends back is handed to it as a note: that is all the order there is. Asyncio loops stay untouched.
+"""
+
+from __future__ import annotations
+
+import atexit
+import contextlib
+import functools
+import logging
+import math
+import threading
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+from aries_nb.widgets.busy import BusySince, cell_watch
+from aries_nb.widgets.pacing import MessageBudget, Pace, next_frame_at
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+__all__ = ["Painted", "Painter", "PainterStatistics", "get_painter"]
+
+LOG = logging.getLogger("aries_nb")
+
+# A view whose time has come and whose source is quiet is looked at again after so many seconds.
+POLL_S = 0.02
+# A view that failed to draw is tried again after so many seconds.
+ERROR_PAUSE_S = 1.0
+
+
+class Painted(Protocol):
+    """What the painter knows of a view."""
+
+    @property
+    def period_s(self) -> float:
+        """Seconds from one frame to the next at the soonest."""
+
+    @property
+    def refresh_s(self) -> float | None:
+        """Seconds after which it is drawn although its source did not change; None for never."""
+
+    @property
+    def version(self) -> int:
+        """The version of its source; may raise."""
+
+    def draw(self) -> int:
+        """Draw now and return the number of messages sent, 0 when nothing looks different; never raises."""
+
+    @property
+    def is_failing(self) -> bool:
+        """Whether the last drawing raised."""
+
+
+@dataclass(frozen=True, slots=True)
+class PainterStatistics:
+    """What the painter has done since the process began.
+
+    views: watched now; visible: of these, not hidden as far as is known; waiting: of these, with a frame the browser
+    has not confirmed; frames, messages: sent; draws: attempts, sent or not; errors: drawings that raised;
+    is_running: whether the thread lives.
+    """
+
+    views: int
+    visible: int
+    waiting: int
+    frames: int
+    messages: int
+    draws: int
+    errors: int
+    is_running: bool
+
+
+class _Watched:
+    """A view and what is known of it."""
+
+    def __init__(self, view: Painted) -> None:
+        self.view = view
+        self.pace = Pace(period_s=view.period_s)
+        self.seen_version: int | None = None
+        self.looked_at = -math.inf
+
+
+class Painter:
+    """Draws watched views at their pace.
+
+    `watch`, `forget`, `heard` and `statistics` may be called on any thread; `step` belongs to the painter's thread, or
+    to a test that passes `clock` and `busy` and starts no thread (`is_threaded=False`).
+    """
+
+    def __init__(
+        self,
+        clock: Callable[[], float] = time.monotonic,
+        busy: BusySince | None = None,
+        *,
+        is_threaded: bool = True,
+    ) -> None:
+        self._clock = clock
+        self._busy = busy if busy is not None else cell_watch(clock)
+        self._is_threaded = is_threaded
+        # Guards `_watched`, the paces and `_thread`; never held while a view draws.
+        self._changed = threading.Condition()
+        self._watched: dict[int, _Watched] = {}
+        self._thread: threading.Thread | None = None
+        self._budget = MessageBudget()
+        self._frames = self._messages = self._draws = self._errors = 0
+        self._is_stopped = False
+        # A note that comes in between a step and the wait after it must not be slept through.
+        self._is_woken = False
+
+    def watch(self, view: Painted) -> None:
+        """Draw `view` from now on; a view watched already is due again, because it was displayed once more."""
+        with self._changed:
+            if self._is_stopped:
+                return
+            if id(view) not in self._watched:
+                self._watched[id(view)] = _Watched(view)
+            pace = self._watched[id(view)].pace
+            pace.is_visible, pace.asked_at = True, None
+            self._busy.start()
+            if self._is_threaded and self._thread is None:
+                self._thread = threading.Thread(target=self._run, name="aries-nb-painter", daemon=True)
+                self._thread.start()
+            self._wake()
+
+    def forget(self, view: Painted) -> None:
+        """Draw `view` no more; the thread ends with the last one."""
+        with self._changed:
+            self._watched.pop(id(view), None)
+            if not self._watched:
+                self._busy.stop()
+            self._wake()
+
+    def heard(self, view: Painted, *, is_confirmed: bool = False, is_visible: bool | None = None) -> None:
+        """Note what the browser says about `view`: its last frame is painted, or it can be seen or not."""
+        with self._changed:
+            watched = self._watched.get(id(view))
+            if watched is None:
+                return
+            pace = watched.pace
+            if is_visible is not None:
+                if is_visible and not pace.is_visible:
+                    watched.seen_version = None
+                pace.is_visible = is_visible
+            pace.heard(self._clock(), is_confirmed=is_confirmed)
+            self._wake()
+
+    def stop(self) -> None:
+        """Forget all views for good and wait for the thread; for the end of the process."""
+        with self._changed:
+            self._is_stopped = True
+            self._watched.clear()
+            self._busy.stop()
+            thread = self._thread
+            self._wake()
+        if thread is not None and thread is not threading.current_thread():
+            thread.join(timeout=2.0)
+
+    def statistics(self) -> PainterStatistics:
+        """Return the counts of this moment."""
+        with self._changed:
+            paces = [watched.pace for watched in self._watched.values()]
+            return PainterStatistics(
+                views=len(paces),
+                visible=sum(pace.is_visible for pace in paces),
+                waiting=sum(pace.asked_at is not None for pace in paces),
+                frames=self._frames,
+                messages=self._messages,
+                draws=self._draws,
+                errors=self._errors,
+                is_running=self._thread is not None,
+            )
+
+    def step(self) -> float:
+        """Draw what is due and changed; return the time of the next step, infinity when nothing can come by itself."""
+        with self._changed:
+            now = self._clock()
+            order = sorted((next_frame_at(w.pace, now, self._busy.since), i) for i, w in self._watched.items())
+            watched = dict(self._watched)
+        following = math.inf
+        for at, key in order:
+            following = min(following, at if at > now else self._paint_if_changed(watched[key]))
+        return following
+
+    def _paint_if_changed(self, watched: _Watched) -> float:
+        """Draw one view whose time has come; return when to look at it again."""
+        now = self._clock()
+        wait = self._budget.wait_s(now)
+        if wait > 0:
+            return now + wait
+        version = self._version_of(watched)
+        refresh = watched.view.refresh_s
+        is_overdue = refresh is not None and now - watched.looked_at >= refresh
+        if version is not None and version == watched.seen_version and not is_overdue:
+            return now + POLL_S
+        watched.seen_version, watched.looked_at = version, now
+        return self._paint(watched, now)
+
+    def _paint(self, watched: _Watched, now: float) -> float:
+        pace = watched.pace
+        with self._changed:
+            # Noted before the frame leaves: its answer may come in while `draw` still runs.
+            before = pace.asked_at, pace.last_sent
+            pace.sent(now)
+        messages = watched.view.draw()
+        self._draws += 1
+        self._messages += messages
+        self._budget.spend(messages)
+        with self._changed:
+            if messages == 0:
+                pace.last_sent = before[1]
+                pace.asked_at = before[0] if pace.asked_at is not None else None
+            else:
+                self._frames += 1
+            if watched.view.is_failing:
+                self._errors += 1
+                watched.seen_version = None
+                pace.due = now + ERROR_PAUSE_S
+            return max(now + POLL_S / 4, next_frame_at(pace, now, self._busy.since))
+
+    def _version_of(self, watched: _Watched) -> int | None:
+        # A source that cannot even tell its version is drawn, so that the failure is seen on the view.
+        with contextlib.suppress(Exception):
+            return watched.view.version
+        return None
+
+    def _run(self) -> None:
+        while True:
+            following = self.step()
+            with self._changed:
+                if not self._watched:
+                    self._thread = None
+                    return
+                pause = following - self._clock()
+                if pause > 0 and not self._is_woken:
+                    self._changed.wait(None if pause == math.inf else pause)
+                self._is_woken = False
+
+    def _wake(self) -> None:
+        self._is_woken = True
+        self._changed.notify()
+
+
+@functools.cache
+def get_painter() -> Painter:
+    """Return the painter of this process; made on first use, stopped at exit."""
+    painter = Painter()
+    atexit.register(painter.stop)
+    return painter

@@ -1,0 +1,54 @@
+"""What a view is handed to draw from: four small interfaces, implemented by whoever holds the data.
+
+A view never asks for more than these. Every method may be called on the painter's thread at any time, so it must be
+cheap, must not block on the network, and must return data that is never written again.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from aries_nb.model import BoardData, BookLevels, CardData, Rows
+
+__all__ = ["BoardSource", "BookSource", "CardSource", "RowsSource", "Versioned"]
+
+
+class Versioned(Protocol):
+    """Something that changes, and counts how often."""
+
+    @property
+    def version(self) -> int:
+        """A number that grows with every change, also when data turns stale; reading it costs next to nothing."""
+
+
+class BoardSource(Versioned, Protocol):
+    """The newest row of each symbol."""
+
+    def board(self) -> BoardData:
+        """Return the newest values of every symbol."""
+
+
+class RowsSource(Versioned, Protocol):
+    """A rolling frame of rows."""
+
+    @property
+    def symbols(self) -> tuple[str, ...]:
+        """The symbols that rows may belong to, in the order of `Rows.codes`."""
+
+    def rows(self, first: int) -> Rows:
+        """Return the rows from absolute number `first` on; fewer where some were evicted already."""
+
+
+class BookSource(Versioned, Protocol):
+    """An order book of one symbol."""
+
+    def levels(self, depth: int) -> BookLevels:
+        """Return at most `depth` levels of each side, best first."""
+
+
+class CardSource(Versioned, Protocol):
+    """The state of a feed."""
+
+    def card(self) -> CardData:
+        """Return the state of the feed at this moment."""

@@ -1,0 +1,110 @@
+"""Static pictures: what a view looks like where no kernel and no script runs (a code host, an export, a dead kernel).
+
+Every text is escaped, every style stands inline, and the colours come from the page, so that both themes can be read.
+"""
+
+from __future__ import annotations
+
+import math
+from html import escape
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable, Sequence
+
+    from aries_nb.model import Numbers
+
+__all__ = ["WIDGET_MIME", "Line", "bundle", "clock_time", "line_chart", "table"]
+
+WIDGET_MIME = "application/vnd.jupyter.widget-view+json"
+
+Line = tuple[str, str, "Numbers", "Numbers"]  # label, colour, x, y
+
+FONT = "font-family:ui-monospace,SFMono-Regular,Menlo,Consolas,monospace;font-size:12px"
+CELL = "padding:2px 10px;border:0;text-align:{align};font-variant-numeric:tabular-nums;white-space:nowrap"
+WIDTH, HEIGHT, MARGIN = 720, 220, 8
+
+
+def bundle(
+    *,
+    model_id: str | None,
+    text_html: str,
+    text_plain: str,
+    include: Collection[str] | None = None,
+    exclude: Collection[str] | None = None,
+) -> dict[str, object]:
+    """Return the forms of one display by media type; `model_id` is None for a view that was closed.
+
+    `include` and `exclude` are media types to keep and to leave out, as IPython passes them.
+    """
+    data: dict[str, object] = {"text/plain": text_plain, "text/html": text_html}
+    if model_id is not None:
+        data[WIDGET_MIME] = {"version_major": 2, "version_minor": 0, "model_id": model_id}
+    return {
+        media: value
+        for media, value in data.items()
+        if (not include or media in include) and media not in (exclude or ())
+    }
+
+
+def table(
+    caption: str, header: Sequence[str], rows: Iterable[Sequence[str]], *, text_columns: Collection[int] = (0,)
+) -> str:
+    """Return an HTML table; `text_columns` are left-aligned, all others right-aligned."""
+    aligns = ["left" if number in text_columns else "right" for number in range(len(header))]
+    head = "".join(_cell("th", text, align) for text, align in zip(header, aligns, strict=True))
+    body = "".join(
+        "<tr>" + "".join(_cell("td", text, align) for text, align in zip(row, aligns, strict=True)) + "</tr>"
+        for row in rows
+    )
+    title = f'<caption style="text-align:left;padding:2px 10px">{escape(caption)}</caption>' if caption else ""
+    style = f"border-collapse:collapse;{FONT}"
+    return f'<table style="{style}">{title}<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>'
+
+
+def _cell(tag: str, text: str, align: str) -> str:
+    return f'<{tag} style="{CELL.format(align=align)}">{escape(text)}</{tag}>'
+
+
+def clock_time(ns: float) -> str:
+    """Return the time of day (UTC) of nanoseconds since the epoch as HH:MM:SS; a dash for 0 or NaN."""
+    if not ns or math.isnan(ns):
+        return "–"
+    seconds = int(ns // 1_000_000_000) % 86_400
+    return f"{seconds // 3600:02d}:{seconds // 60 % 60:02d}:{seconds % 60:02d}"
+
+
+def line_chart(title: str, lines: Sequence[Line]) -> str:
+    """Return lines over a common x as inline SVG, with the range of y and a legend; x is in epoch milliseconds."""
+    drawn = [line for line in lines if len(line[2])]
+    if not drawn:
+        return f'<p style="{FONT}">{escape(title)}: no data yet</p>'
+    x_low, x_high = min(float(x.min()) for _, _, x, _ in drawn), max(float(x.max()) for _, _, x, _ in drawn)
+    y_low, y_high = min(float(y.min()) for *_, y in drawn), max(float(y.max()) for *_, y in drawn)
+    paths = "".join(
+        f'<polyline fill="none" stroke="{escape(colour)}" stroke-width="1.3" '
+        f'points="{_points(x, y, (x_low, x_high), (y_low, y_high))}"/>'
+        for _, colour, x, y in drawn
+    )
+    legend = " ".join(
+        f'<span style="color:{escape(colour)}">&#9632;</span> {escape(label)} {y[-1]:,.6g}'
+        for label, colour, _, y in drawn
+    )
+    span = (
+        f"{clock_time(x_low * 1e6)}–{clock_time(x_high * 1e6)} UTC" if x_low > 1e11 else f"{x_low:,.6g}–{x_high:,.6g}"
+    )
+    return (
+        f'<figure style="margin:0;{FONT}"><figcaption>{escape(title)} {legend}</figcaption>'
+        f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" width="{WIDTH}" style="max-width:100%" role="img" '
+        f'aria-label="{escape(title)}">{paths}</svg>'
+        f"<div>{span} · low {y_low:,.6g} · high {y_high:,.6g}</div></figure>"
+    )
+
+
+def _points(x: Numbers, y: Numbers, x_range: tuple[float, float], y_range: tuple[float, float]) -> str:
+    across = (WIDTH - 2 * MARGIN) / ((x_range[1] - x_range[0]) or 1.0)
+    up = (HEIGHT - 2 * MARGIN) / ((y_range[1] - y_range[0]) or 1.0)
+    return " ".join(
+        f"{MARGIN + (a - x_range[0]) * across:.1f},{HEIGHT - MARGIN - (b - y_range[0]) * up:.1f}"
+        for a, b in zip(x.tolist(), y.tolist(), strict=True)
+    )

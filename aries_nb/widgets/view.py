@@ -1,0 +1,159 @@
+"""What all views share: a lock, a frame count, an error kept, a display that is also a static picture, a close."""
+
+from __future__ import annotations
+
+import html
+import logging
+import threading
+from abc import ABC, abstractmethod
+from typing import TYPE_CHECKING, TypeAlias
+
+from aries_nb.widgets.pacing import PERIOD_S
+from aries_nb.widgets.painter import Painter, get_painter
+from aries_nb.widgets.static import bundle
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
+
+    from ipywidgets import DOMWidget
+
+    from aries_nb.widgets.source import Versioned
+
+__all__ = ["MimeBundle", "View"]
+
+LOG = logging.getLogger("aries_nb")
+
+MimeBundle: TypeAlias = dict[str, object]
+
+
+class View(ABC):
+    """A live picture of a source: drawn by the painter while it is displayed, and a static picture where no kernel is.
+
+    One view may be displayed many times, also after its output was cleared; all displays show the same frame.
+    `lock` guards the widget: the painter holds it while it draws, and what the browser sends back is applied under it.
+    Any thread may call its methods. A `draw` that fails is logged, counted (`errors`), kept (`error`) and shown.
+    """
+
+    period_s = PERIOD_S
+    refresh_s: float | None = None
+
+    def __init__(self, source: Versioned) -> None:
+        self.lock = threading.RLock()
+        self.frames = 0
+        self.errors = 0
+        self.error: Exception | None = None
+        self._source = source
+        self._painter: Painter | None = None
+        self._is_closed = False
+
+    @property
+    @abstractmethod
+    def widget(self) -> DOMWidget:
+        """The ipywidgets widget that shows this view; it can stand in any layout box."""
+
+    @property
+    def version(self) -> int:
+        """The version of the source now."""
+        return self._source.version
+
+    @property
+    def is_failing(self) -> bool:
+        """Whether the last drawing raised."""
+        return self.error is not None
+
+    @property
+    def is_closed(self) -> bool:
+        """Whether `close` was called."""
+        return self._is_closed
+
+    def draw(self) -> int:
+        """Draw the newest data now, on the calling thread; return the number of messages sent to the browser."""
+        with self.lock:
+            if self._is_closed:
+                return 0
+            try:
+                messages = self._draw()
+            except Exception as error:
+                return self._failed(error)
+            if self.error is not None:
+                self.error = None
+                messages += self._show_problem("")
+            return messages
+
+    def close(self) -> None:
+        """Stop drawing and let go of the widget and its memory in kernel and browser; closing twice is fine."""
+        with self.lock:
+            if self._is_closed:
+                return
+            self._is_closed = True
+        if self._painter is not None:
+            self._painter.forget(self)
+            self._painter = None
+        with self.lock:
+            self._release()
+
+    def watch(self, painter: Painter | None = None) -> None:
+        """Hand this view to the painter; done by itself when the view is displayed."""
+        if self._is_closed:
+            return
+        self._painter = painter or self._painter or get_painter()
+        self._painter.watch(self)
+
+    def _repr_mimebundle_(
+        self, include: Collection[str] | None = None, exclude: Collection[str] | None = None
+    ) -> MimeBundle:
+        self.draw()
+        data = bundle(
+            model_id=None if self._is_closed else self._displayed_model(),
+            text_html=self._static_html(),
+            text_plain=repr(self),
+            include=include,
+            exclude=exclude,
+        )
+        self.watch()
+        return data
+
+    def _displayed_model(self) -> str:
+        return str(self.widget.model_id)
+
+    def _static_html(self) -> str:
+        try:
+            return self._picture()
+        except Exception as error:
+            self._failed(error)
+            return f"<p>{html.escape(f'{self!r}: {error}')}</p>"
+
+    def _failed(self, error: Exception) -> int:
+        is_news = self.error is None or repr(self.error) != repr(error)
+        self.errors += 1
+        # Its traceback would keep every frame's locals, and so the data of that moment, alive.
+        self.error = error.with_traceback(None)
+        if not is_news:
+            return 0
+        LOG.error("%s could not be drawn: %r", type(self).__name__, error)
+        return self._show_problem(f"not drawn: {error}" if str(error) else f"not drawn: {type(error).__name__}")
+
+    def _heard(self, *, is_confirmed: bool = False, is_visible: bool | None = None) -> None:
+        """Take note of a sign of the browser; a widget shown by itself, without its view, is drawn from here on."""
+        if self._is_closed:
+            return
+        if self._painter is None:
+            self.watch()
+        if self._painter is not None:
+            self._painter.heard(self, is_confirmed=is_confirmed, is_visible=is_visible)
+
+    @abstractmethod
+    def _draw(self) -> int:
+        """Bring the widget up to date; return the number of messages sent."""
+
+    @abstractmethod
+    def _picture(self) -> str:
+        """Return the last frame as HTML that needs no script, everything escaped."""
+
+    @abstractmethod
+    def _show_problem(self, text: str) -> int:
+        """Show `text` on the view, or nothing where it is empty; return the number of messages sent."""
+
+    @abstractmethod
+    def _release(self) -> None:
+        """Close the widget models."""
