@@ -3,22 +3,27 @@
 >>> import aries_nb as anb
 >>> feed = anb.connect("sim")
 >>> quotes = feed.quotes("AAPL", "MSFT", window="15min")
+
+The names below are loaded on first use: the command line and the simulated market's process need none of them.
 """
 
-from importlib.metadata import version as _version
+from importlib import import_module as _import_module
+from typing import TYPE_CHECKING
 
-from aries_nb.errors import (
-    ClosedError,
-    ConnectError,
-    FeedError,
-    TokenError,
-    UnknownSymbolError,
-    UsageError,
-    WaitTimeoutError,
-)
-from aries_nb.live import Feed, FeedStatistics, LiveBook, LiveFrame, connect, run
+if TYPE_CHECKING:
+    from aries_nb.errors import (
+        ClosedError,
+        ConnectError,
+        FeedError,
+        TokenError,
+        UnknownSymbolError,
+        UsageError,
+        WaitTimeoutError,
+    )
+    from aries_nb.live import Feed, FeedStatistics, LiveBook, LiveFrame, connect, run
 
-__version__ = _version("aries_nb")
+    __version__: str
+
 __all__ = [
     "ClosedError",
     "ConnectError",
@@ -34,3 +39,19 @@ __all__ = [
     "connect",
     "run",
 ]
+
+
+def __getattr__(name: str) -> object:
+    if name == "__version__":
+        from importlib.metadata import version
+
+        return version("aries_nb")
+    if name not in __all__:
+        raise AttributeError(f"module 'aries_nb' has no attribute {name!r}")
+    room = "aries_nb.errors" if name.endswith("Error") else "aries_nb.live"
+    value = globals()[name] = getattr(_import_module(room), name)
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted([*__all__, "__version__"])

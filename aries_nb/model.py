@@ -6,9 +6,11 @@ server says about a session is a `Notice`.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, NamedTuple, Protocol, TypeAlias
+
+from msgspec import Struct
 
 if TYPE_CHECKING:
     import numpy as np
@@ -30,6 +32,7 @@ __all__ = [
     "Column",
     "ColumnType",
     "GapSink",
+    "Inbox",
     "Kind",
     "MarketStatus",
     "Notice",
@@ -37,7 +40,6 @@ __all__ = [
     "Received",
     "Record",
     "Rejected",
-    "Row",
     "Rows",
     "SessionLost",
     "SessionOpened",
@@ -82,8 +84,8 @@ TRADE_COLUMNS = (
 BOOK_COLUMNS = (Column("side", "text"), Column("level"), Column("price"), Column("size"))
 
 
-class Subscription(NamedTuple):
-    """What one stream is about; the key on both sides of `wire`.
+class Subscription(Struct, frozen=True, cache_hash=True):
+    """What one stream is about; the key on both sides of `wire`, looked up for every record: its hash is kept.
 
     `fields` are column names in the order in which their values stand in a record (quotes and trades); a book has none.
     """
@@ -98,16 +100,46 @@ class Subscription(NamedTuple):
 # each level that changed; a size of 0 takes the level from that side. Plain tuples, for speed.
 Record: TypeAlias = tuple[Subscription, int, Values]
 
-# One record on its way into a frame: the symbol's code there, exchange time, time of receipt (both ns), values.
-Row: TypeAlias = tuple[int, int, int, Values]
+
+class Inbox:
+    """Records on their way into a store, as parallel lists: the symbol's code there, exchange time in ns, values.
+
+    `marks` holds pairs: up to how many records (counted here) came at which time of receipt. The writer's thread owns
+    it. Lists rather than one of tuples: three appends cost less than a tuple that must be taken apart again.
+    """
+
+    __slots__ = ("codes", "marks", "ts", "values")
+
+    def __init__(self) -> None:
+        self.codes: list[int] = []
+        self.ts: list[int] = []
+        self.values: list[Values] = []
+        self.marks: list[tuple[int, int]] = []
+
+    def add(self, code: int, ts: int, values: Values) -> None:
+        """Take one record; it counts as received when the next `mark` says."""
+        self.codes.append(code)
+        self.ts.append(ts)
+        self.values.append(values)
+
+    def mark(self, received: int) -> None:
+        """Everything added since the last mark was received at this time (ns since the epoch)."""
+        self.marks.append((len(self.codes), received))
+
+    def clear(self) -> None:
+        """Empty it; the lists stay the same objects, so that what appends to them may be kept."""
+        self.codes.clear()
+        self.ts.clear()
+        self.values.clear()
+        self.marks.clear()
 
 
 class Sink(Protocol):
     """Where the records of a subscription end; owned by the thread that writes."""
 
     @property
-    def add(self) -> Callable[[Row], None]:
-        """Takes one row; it need not be visible before `publish`."""
+    def inbox(self) -> Inbox:
+        """Takes records; they need not be visible before `publish`. Always the same object."""
 
     def publish(self) -> None:
         """Make everything taken so far visible to readers."""

@@ -59,8 +59,8 @@ async def wait_for_async(
                     await bell.wait()
             except TimeoutError:
                 continue
+            is_ringing.clear()  # first: a ring between the two would be lost the other way round
             bell.clear()
-            is_ringing.clear()
     finally:
         for stop in undo:
             stop()

@@ -45,6 +45,11 @@ class Callbacks:
 
         return undo
 
+    def tell(self, problem: str) -> None:
+        """Log what a job found wrong, and show it as the last error."""
+        self.last_error = problem
+        log.warning(problem)
+
     def close(self) -> None:
         """Stop after the job that runs now."""
         self._is_closed = True

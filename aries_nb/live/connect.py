@@ -5,6 +5,7 @@ from __future__ import annotations
 import atexit
 import threading
 from collections.abc import Callable
+from types import FunctionType
 
 from aries_nb.errors import UsageError
 from aries_nb.live.embedded import EmbeddedMarket, SimValue, arguments_from
@@ -75,7 +76,7 @@ def connect(
         )
     arguments = arguments_from(simulation)
     source = fixed_token("simulated") if is_embedded and token is None else token_from(token)
-    key = (broker, url, Secret(token) if isinstance(token, str) else token, tuple(arguments))
+    key = (broker, url, _same_token(token), tuple(arguments))
     feed = _open_feeds.get(key)
     if feed is not None:
         return feed
@@ -96,3 +97,12 @@ def connect(
         raise
     _open_feeds.put(key, feed)
     return feed
+
+
+def _same_token(token: str | Callable[[], str] | None) -> object:
+    """What makes a token the same for a cell that runs again: a function defined anew by the same lines counts."""
+    if isinstance(token, str):
+        return Secret(token)
+    if isinstance(token, FunctionType) and not token.__closure__ and not token.__defaults__:
+        return token.__code__
+    return token

@@ -16,6 +16,7 @@ from aries_nb.errors import ConnectError, UsageError
 __all__ = ["EmbeddedMarket", "SimValue", "arguments_from"]
 
 SimValue: TypeAlias = int | float | str | PathLike[str] | Sequence[str] | Sequence[PathLike[str]] | None
+WRONG_USAGE = 2  # exit status of the command line
 _OPTIONS = ("seed", "rate", "tape", "speed")
 
 
@@ -43,18 +44,25 @@ class EmbeddedMarket:
         command = [sys.executable, "-m", "aries_nb", "sim", broker, "--end-with-input", *arguments]
         with tempfile.TemporaryFile() as complaints:
             self._process = subprocess.Popen(  # noqa: S603 - our own module, our own arguments, no shell
-                command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=complaints
+                command,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=complaints,
+                start_new_session=True,  # a notebook's "interrupt" goes to the kernel's whole process group
             )
             line = self._process.stdout.readline() if self._process.stdout else b""
             if not line:
-                self._process.wait()
+                self.close()
                 complaints.seek(0)
                 said = complaints.read().decode("utf-8", "replace").strip().splitlines()
-                raise ConnectError(
-                    f"the simulated market did not start: {said[-1] if said else 'it said nothing'}",
-                    advice="`aries-nb doctor` may know why.",
-                )
+                raise self._refusal(said[-1] if said else "it said nothing")
         self.url = str(json.loads(line)["url"])
+
+    def _refusal(self, said: str) -> UsageError | ConnectError:
+        if self._process.returncode == WRONG_USAGE:
+            reason = said.removeprefix("aries-nb: ").rstrip(".")
+            return UsageError(f"the simulated market refused its options: {reason}")
+        return ConnectError(f"the simulated market did not start: {said}", advice="`aries-nb doctor` may know why.")
 
     def close(self) -> None:
         """End the process; idempotent."""

@@ -15,7 +15,7 @@ from aries_nb.live.frame import LiveFrame
 from aries_nb.live.gaps import Gaps
 from aries_nb.live.link import FeedStatistics, Link
 from aries_nb.model import QUOTE_COLUMNS, TRADE_COLUMNS, CardData, Column, Kind, State
-from aries_nb.net import Broker, TokenSource
+from aries_nb.net import BackoffRule, Broker, TokenSource
 from aries_nb.store import Gap
 
 if TYPE_CHECKING:
@@ -27,10 +27,18 @@ __all__ = ["Feed"]
 class Feed:
     """Live quotes, trades and order books of one broker. Every method may be called from any thread."""
 
-    def __init__(self, broker: Broker, url: str, token: TokenSource, *, at_close: Callable[[Feed], None]) -> None:
+    def __init__(
+        self,
+        broker: Broker,
+        url: str,
+        token: TokenSource,
+        *,
+        at_close: Callable[[Feed], None],
+        rule: BackoffRule | None = None,
+    ) -> None:
         self.name = broker.name
         self._at_close = at_close
-        self._link = Link(broker, url, token)
+        self._link = Link(broker, url, token, rule=rule)
         self._callbacks = Callbacks()
         self._frames: WeakValueDictionary[object, LiveFrame] = WeakValueDictionary()
         self._books: WeakValueDictionary[object, LiveBook] = WeakValueDictionary()

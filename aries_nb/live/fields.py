@@ -13,6 +13,7 @@ from aries_nb.model import Column, ColumnType
 __all__ = ["checked_columns", "checked_symbols", "checked_window"]
 
 DEFAULT_ROWS = 100_000
+MAX_ROWS = 100_000_000
 
 
 def checked_symbols(symbols: Sequence[object]) -> tuple[str, ...]:
@@ -20,7 +21,7 @@ def checked_symbols(symbols: Sequence[object]) -> tuple[str, ...]:
     if not symbols:
         raise UsageError("no symbol was given", advice='Name at least one, as in feed.quotes("AAPL").')
     for symbol in symbols:
-        if not isinstance(symbol, str) or not symbol.strip() or len(symbol) > 64:
+        if not isinstance(symbol, str) or not symbol.strip() or len(symbol) > 64 or not symbol.strip().isprintable():
             raise UsageError(f"{symbol!r} is not a symbol", advice='Pass each as text: feed.quotes("AAPL", "MSFT").')
     return tuple(dict.fromkeys(str(symbol).strip() for symbol in symbols))
 
@@ -50,6 +51,8 @@ def checked_window(window: object, rows: object) -> dict[str, int | None]:
         limit = DEFAULT_ROWS if rows is None else rows
         if isinstance(limit, bool) or not isinstance(limit, int) or limit < 1:
             raise UsageError(f"rows={limit!r} is no number of rows", advice="Pass a whole number of at least 1.")
+        if limit > MAX_ROWS:
+            raise UsageError(f"rows={limit:,} does not fit into memory", advice=f"Pass at most {MAX_ROWS:,}.")
         return {"limit": limit, "window_ns": None}
     try:
         # A bare number has no unit: pandas would take it for nanoseconds.

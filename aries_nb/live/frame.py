@@ -7,13 +7,14 @@ from collections.abc import Callable, Collection, Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Self, TypeVar, cast
 
+import numpy as np
 import pandas as pd
 
 from aries_nb.errors import ClosedError, FeedError, UnknownSymbolError, UsageError, WaitTimeoutError
 from aries_nb.live.bell import wait_for, wait_for_async
 from aries_nb.live.callbacks import Callbacks
 from aries_nb.live.link import Link
-from aries_nb.model import BoardData, Column, Kind, Rows
+from aries_nb.model import NOT_A_TIME, BoardData, Column, ColumnType, Kind, Rows, Value
 
 if TYPE_CHECKING:
     from aries_nb.widgets import Board, Candles, Chart
@@ -22,6 +23,7 @@ __all__ = ["LiveFrame"]
 
 T = TypeVar("T")
 FIRST_SIGHT_SECONDS = 1.0
+_BLANK: dict[ColumnType, Value] = {"number": float("nan"), "text": "", "time": NOT_A_TIME, "integer": 0}
 
 
 class LiveFrame:
@@ -69,18 +71,17 @@ class LiveFrame:
         self._check()
         rows = self._tape.latest()
         names = [column.name for column in self._tape.columns]
-        blank: tuple[Any, ...] = tuple(float("nan") if c.type == "number" else None for c in self._tape.columns)
+        blank: tuple[Any, ...] = tuple(_BLANK[column.type] for column in self._tape.columns)
         data = pd.DataFrame(
-            [blank if row is None else row[3] for row in rows],
+            [blank if row is None else row[2] for row in rows],
             columns=pd.Index(names),
             index=pd.Index(self.symbols, name="symbol", dtype="str"),
         )
-        times = [[None, None] if row is None else [row[1], row[2]] for row in rows]
-        for place, (name, moments) in enumerate(zip(("ts", "received"), zip(*times, strict=True), strict=True)):
-            data.insert(place, name, pd.to_datetime(pd.Series(moments, index=data.index, dtype="Int64"), utc=True))
+        data.insert(0, "ts", _times([NOT_A_TIME if row is None else row[0] for row in rows]))
+        data.insert(1, "received", _times([NOT_A_TIME if row is None else row[1] for row in rows]))
         for name, kind in self._tape.columns:
             if kind == "time":
-                data[name] = pd.to_datetime(data[name].astype("Int64"), utc=True)
+                data[name] = _times(data[name])
         return data
 
     def __len__(self) -> int:
@@ -117,14 +118,19 @@ class LiveFrame:
     def on_update(self, callback: Callable[[pd.DataFrame], object]) -> Callable[[], None]:
         """Call back with the rows that are new, as a DataFrame, on a thread of its own. Returns the undo.
 
-        A slow callback gets more rows at once; it never slows the stream. One that raises is logged and goes on.
+        A slow callback gets more rows at once; it never slows the stream. One that is slower than the window lasts
+        misses what has left it meanwhile, which is logged with its number. One that raises is logged and goes on.
         """
         self._check()
         position = self._tape.version
 
         def job() -> None:
             nonlocal position
+            expected = position
             rows, position = self._tape.frame_since(position)
+            missed = position - expected - len(rows)
+            if missed:
+                self._callbacks.tell(f"a callback on {self._name} was too slow and missed {missed:,} rows")
             if len(rows):
                 callback(rows)
 
@@ -264,3 +270,7 @@ class LiveFrame:
                 raise FeedError(f"{self._name} is closed", advice="Ask the feed for it again.")
             view = self._views[key] = make()
         return cast("T", view)
+
+
+def _times(nanoseconds: Sequence[int] | pd.Series[int]) -> pd.DatetimeIndex:
+    return pd.DatetimeIndex(pd.array(np.asarray(nanoseconds, dtype="int64"), dtype=pd.DatetimeTZDtype("ns", "UTC")))

@@ -5,6 +5,7 @@ Everything behind it may one day live in a process of its own that fills the sam
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import TimeoutError as FutureTimeoutError
@@ -12,7 +13,7 @@ from dataclasses import dataclass
 
 from aries_nb.errors import ClosedError, FeedError, UnknownSymbolError
 from aries_nb.model import Column, ColumnType, Kind, Sink, State, Subscription
-from aries_nb.net import Broker, Session, Stream, TokenSource, checked_url, shown_url
+from aries_nb.net import BackoffRule, Broker, Session, Stream, TokenSource, checked_url, shown_url
 from aries_nb.store import GapLedger, OrderBook, Tape
 
 __all__ = ["FeedStatistics", "Link"]
@@ -55,13 +56,15 @@ class FeedStatistics:
 class Link:
     """A session with its stores. Every method may be called from any thread."""
 
-    def __init__(self, broker: Broker, url: str, token: TokenSource) -> None:
+    def __init__(self, broker: Broker, url: str, token: TokenSource, *, rule: BackoffRule | None = None) -> None:
         self.gaps = GapLedger(broker.name)
         self._wire = broker.make()
         self._name = broker.name
-        self._session = Session(checked_url(url, broker.path), self._wire, token, self.gaps)
+        self._session = Session(checked_url(url, broker.path), self._wire, token, self.gaps, rule=rule)
         self._streams: dict[int, list[Stream]] = {}
         self._books: dict[str, tuple[OrderBook, int]] = {}
+        # Of `_books`; reentrant, because the garbage collector may release a book in the middle of it.
+        self._guard = threading.RLock()
 
     def wait_open(self, timeout: float) -> None:
         """Block until the session is live. Raises ConnectError or TokenError."""
@@ -81,20 +84,25 @@ class Link:
 
     def book(self, symbol: str) -> OrderBook:
         """Subscribe to a symbol's book; the same one for everyone who asks."""
-        book, users = self._books.get(symbol, (OrderBook(symbol), 0))
+        with self._guard:
+            book, users = self._books.get(symbol) or (OrderBook(symbol), 0)
+            self._books[symbol] = (book, users + 1)
         if not users:
-            self._subscribe([Stream(Subscription("book", symbol), book, 0)], book)
-        self._books[symbol] = (book, users + 1)
+            try:
+                self._subscribe([Stream(Subscription("book", symbol), book, 0)], book)
+            except FeedError:
+                self._books.pop(symbol, None)
+                raise
         return book
 
     def release(self, store: Sink) -> None:
         """Give a store's subscriptions up; the last one on a symbol ends it. Harmless when done twice."""
-        if isinstance(store, OrderBook) and store.symbol in self._books:
-            book, users = self._books[store.symbol]
-            if users > 1:
-                self._books[store.symbol] = (book, users - 1)
-                return
-            del self._books[store.symbol]
+        if isinstance(store, OrderBook):
+            with self._guard:
+                book, users = self._books.pop(store.symbol, (store, 0))
+                if users > 1:
+                    self._books[store.symbol] = (book, users - 1)
+                    return
         streams = self._streams.pop(id(store), None)
         if streams and self._session.state != "closed":
             self._session.unsubscribe(streams)

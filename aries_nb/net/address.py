@@ -19,8 +19,9 @@ def checked_url(base: str, path: str) -> str:
     try:
         parts = urlsplit(base)
         host, _ = parts.hostname or "", parts.port
-    except ValueError as error:
-        raise UsageError(f"{base!r} is not an address", advice="Give it as wss://HOST[:PORT].") from error
+    except ValueError:
+        # Not from the error: it may name a part of the address that is a password.
+        raise UsageError(f"{shown_url(base)!r} is not an address", advice="Give it as wss://HOST[:PORT].") from None
     if parts.scheme not in {"ws", "wss"} or not host:
         raise UsageError(
             f"{shown_url(base)!r} is not a WebSocket address",
@@ -31,7 +32,7 @@ def checked_url(base: str, path: str) -> str:
             f"plain ws:// to {host} would send your token unencrypted",
             advice="Use wss://; ws:// is for 127.0.0.1 only.",
         )
-    if parts.username or parts.password or parts.query or parts.fragment:
+    if "@" in parts.netloc or parts.query or parts.fragment:
         raise UsageError(
             f"the address {shown_url(base)!r} holds more than a host, a port and a path",
             advice="Pass a token as token=… or in ARIES_NB_TOKEN, never in the address.",
@@ -41,9 +42,13 @@ def checked_url(base: str, path: str) -> str:
 
 def shown_url(url: str) -> str:
     """An address fit to be shown: no user, password, query or fragment."""
-    scheme, _, rest = url.partition("://")
-    host = rest.split("?")[0].split("#")[0].rpartition("@")[2]
-    return f"{scheme}://{host}" if rest else url.split("?")[0]
+    scheme, mark, rest = url.partition("://")
+    if not mark:
+        scheme, rest = "", url
+    place, _, beyond = rest.replace("#", "?").partition("?")
+    if "@" in beyond:
+        return f"{scheme}{mark}…"  # a password may hold a "?": where the host begins is anyone's guess
+    return f"{scheme}{mark}{place.rpartition('@')[2]}"
 
 
 def _is_loopback(host: str) -> bool:

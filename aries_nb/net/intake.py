@@ -6,12 +6,15 @@ from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from math import nan
 from statistics import median
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 
-from aries_nb.model import Notice, Row, Sink, Subscription, Unreadable
+from aries_nb.model import Inbox, Notice, Sink, Subscription, Unreadable, Values
 from aries_nb.wire import Wire
 
 __all__ = ["Intake", "Stream"]
+
+# The three lists of an inbox, each by its append, and the symbol's code there.
+_Route: TypeAlias = tuple[Callable[[int], None], Callable[[int], None], Callable[[Values], None], int]
 
 KEPT_UNREADABLE = 50
 LAG_SAMPLES = 256
@@ -28,11 +31,13 @@ class Stream(NamedTuple):
 class Intake:
     """Routes records to sinks and counts what comes. The network's thread owns it; counts may be read anywhere."""
 
-    def __init__(self, wire: Wire) -> None:
+    def __init__(self, wire: Wire, mask: Callable[[str], str] = str) -> None:
         self._wire = wire
-        self._streams: dict[Stream, int] = {}
-        self._routes: dict[Subscription, tuple[tuple[Callable[[Row], None], int], ...]] = {}
+        self._mask = mask
+        self._streams: dict[Stream, None] = {}
+        self._routes: dict[Subscription, tuple[_Route, ...]] = {}
         self._sinks: tuple[Sink, ...] = ()
+        self._inboxes: tuple[Inbox, ...] = ()
         self._lags: deque[int] = deque(maxlen=LAG_SAMPLES)
         self.frames = 0
         self.messages = 0
@@ -51,15 +56,19 @@ class Intake:
         records, notices = self._wire.receive(frame, received)
         routes = self._routes
         for subscription, ts, values in records:
-            for add, code in routes.get(subscription, ()):
-                add((code, ts, received, values))
+            for add_code, add_ts, add_values, code in routes.get(subscription, ()):  # given up a moment ago
+                add_code(code)
+                add_ts(ts)
+                add_values(values)
         if records:
             self.records += len(records)
             self._lags.append(received - records[-1][1])
+            for inbox in self._inboxes:
+                inbox.mark(received)
         for notice in notices:
             if isinstance(notice, Unreadable):
                 self.unreadable += 1
-                self.excerpts.append(notice)
+                self.excerpts.append(Unreadable(self._mask(notice.reason), self._mask(notice.excerpt)))
         return notices
 
     def publish(self) -> None:
@@ -76,22 +85,29 @@ class Intake:
         """Add streams; returns the subscriptions that nobody had before."""
         new: list[Subscription] = []
         for stream in streams:
-            if stream.subscription not in self._routes:
+            ends = self._routes.get(stream.subscription, ())
+            if not ends:
                 new.append(stream.subscription)
-            self._streams[stream] = 1
-            self._rebuild(stream.subscription)
-        self._sinks = tuple({id(stream.sink): stream.sink for stream in self._streams}.values())
+            if stream not in self._streams:
+                self._streams[stream] = None
+                self._routes[stream.subscription] = (*ends, _route(stream))
+        self._count_sinks()
         return new
 
     def detach(self, streams: Iterable[Stream]) -> list[Subscription]:
         """Remove streams; returns the subscriptions that nobody has any more."""
         gone: list[Subscription] = []
         for stream in streams:
-            if self._streams.pop(stream, None) is not None:
-                self._rebuild(stream.subscription)
-                if stream.subscription not in self._routes:
-                    gone.append(stream.subscription)
-        self._sinks = tuple({id(stream.sink): stream.sink for stream in self._streams}.values())
+            if stream not in self._streams:
+                continue
+            del self._streams[stream]
+            gone_end = _route(stream)
+            ends = tuple(end for end in self._routes[stream.subscription] if end != gone_end)
+            self._routes[stream.subscription] = ends
+            if not ends:
+                del self._routes[stream.subscription]
+                gone.append(stream.subscription)
+        self._count_sinks()
         return gone
 
     @property
@@ -105,9 +121,11 @@ class Intake:
         lags = list(self._lags)
         return median(lags) / 1e6 if lags else nan
 
-    def _rebuild(self, subscription: Subscription) -> None:
-        ends = tuple((s.sink.add, s.code) for s in self._streams if s.subscription == subscription)
-        if ends:
-            self._routes[subscription] = ends
-        else:
-            self._routes.pop(subscription, None)
+    def _count_sinks(self) -> None:
+        self._sinks = tuple({id(stream.sink): stream.sink for stream in self._streams}.values())
+        self._inboxes = tuple(sink.inbox for sink in self._sinks)
+
+
+def _route(stream: Stream) -> _Route:
+    inbox = stream.sink.inbox
+    return inbox.codes.append, inbox.ts.append, inbox.values.append, stream.code

@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
-import ssl
+import threading
 import time
 from collections.abc import Callable, Coroutine, Iterable
 from concurrent.futures import Future
@@ -35,29 +35,19 @@ from aries_nb.net.address import shown_url
 from aries_nb.net.background import Background
 from aries_nb.net.backoff import Backoff, BackoffRule
 from aries_nb.net.intake import Intake, Stream
+from aries_nb.net.lost import LostError, RefusedError, explain
 from aries_nb.net.tokens import Secret, TokenSource
 from aries_nb.wire import Wire
 
 if TYPE_CHECKING:
     from websockets.asyncio.client import ClientConnection
-    from websockets.frames import Close
 
 __all__ = ["Session"]
 
 log = logging.getLogger("aries_nb")
 
-OPEN_SECONDS = 10.0
 TICK_SECONDS = 0.25
-MAX_FRAME = 16 * 2**20  # a larger one closes the connection; one below is read, and counted if it is rubbish
-READ_BYTES = 2**20  # asyncio reads 256 KiB at a time; beside a busy cell each read costs two waits for the GIL
-
-
-class _LostError(Exception):
-    """This connection is over; another may succeed."""
-
-
-class _RefusedError(_LostError):
-    """The server refused the token on this connection."""
+SHORTEST_MASKED = 6  # a shorter token is no secret, and would mask every other word
 
 
 class Session:
@@ -67,7 +57,7 @@ class Session:
         self, url: str, wire: Wire, token: TokenSource, gaps: GapSink, *, rule: BackoffRule | None = None
     ) -> None:
         self.url = url
-        self.intake = Intake(wire)
+        self.intake = Intake(wire, self._masked)
         self.state: State = "connecting"
         self.error: FeedError | None = None
         self.last_error = ""
@@ -83,10 +73,13 @@ class Session:
         self._background = Background.shared()
         self._first: Future[None] = Future()
         self._bells: tuple[Callable[[], None], ...] = ()
+        self._guard = threading.Lock()  # of `_bells`, which any thread may change
         self._fences: list[tuple[int, asyncio.Future[None]]] = []
         self._socket: ClientConnection | None = None
         self._live_since: float | None = None
+        self._secret: Secret | None = None
         self._refused: Secret | None = None
+        self._gave_up = ""
         self._tasks: set[asyncio.Task[None]] = set()
         self._publish_due = False
         self._runner = self._background.submit(self._run())
@@ -125,10 +118,12 @@ class Session:
 
     def watch(self, ring: Callable[[], None]) -> Callable[[], None]:
         """Have `ring` called, on the network's thread, when the state changes. Returns the undo."""
-        self._bells = (*self._bells, ring)
+        with self._guard:
+            self._bells = (*self._bells, ring)
 
         def undo() -> None:
-            self._bells = tuple(bell for bell in self._bells if bell is not ring)
+            with self._guard:
+                self._bells = tuple(bell for bell in self._bells if bell is not ring)
 
         return undo
 
@@ -138,56 +133,48 @@ class Session:
         backoff = Backoff(self._rule)
         try:
             while True:
-                self._live_since = None
+                self._live_since, self._gave_up = None, ""
                 try:
                     await self._connection()
-                except (_LostError, OSError, TimeoutError) as lost:
-                    reason = _explain(lost)
+                except RefusedError as refused:
+                    self._broke(str(refused))
+                    continue  # once more at once: the source may have a fresher token; a second refusal is fatal
+                except (LostError, OSError, TimeoutError) as lost:
+                    reason = self._gave_up or explain(lost)
                 lived = None if self._live_since is None else time.monotonic() - self._live_since
                 self._broke(reason)
-                if self._refused is not None:
-                    continue  # once more at once: the source may have a fresher token, and the same one again is fatal
                 if not self._first.done():
-                    raise ConnectError(
-                        f"cannot connect: {reason}",
-                        where=shown_url(self.url),
-                        advice="Check the address and the network.",
-                    )
+                    self._fail(self._unreachable())
+                    return
                 await asyncio.sleep(backoff.next(lived=lived, jitter=random.random()))
         except FeedError as error:
             self._fail(error)
-        except Exception as error:  # the border of the background task: the next user call raises from it
-            log.exception("the session with %s failed", shown_url(self.url))
-            failure = FeedError(
-                f"the session failed: {error!r}", where=shown_url(self.url), advice="Please report this."
-            )
-            failure.__cause__ = error
-            self._fail(failure)
+        except Exception as error:
+            self._crash(error)
 
     async def _connection(self) -> None:
-        from websockets.asyncio.client import connect
-        from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidMessage, InvalidURI
+        from aries_nb.net.transport import connected
 
-        token = await asyncio.to_thread(self._token)
-        self._check_fresh(token)
         try:
-            async with connect(
-                self.url, compression=None, max_size=MAX_FRAME, max_queue=8192, ping_interval=None, close_timeout=1
-            ) as socket:
+            token = self._secret = await asyncio.to_thread(self._token)
+        except FeedError as error:
+            if not self._first.done():
+                raise
+            # It may come from the same network that is down just now.
+            raise LostError(str(error)) from error
+        if token == self._refused:
+            raise self._token_error()
+        try:
+            async with connected(self.url) as socket:
                 self._socket = socket
-                # Fewer, larger reads: see READ_BYTES. The attribute is asyncio's own, on its selector transport.
-                if hasattr(socket.transport, "max_size"):
-                    socket.transport.max_size = READ_BYTES
                 self._wire.open(time.monotonic())
                 self._wire.authenticate(token.reveal(), time.monotonic())
                 await self._listen(socket)
-        except _RefusedError:
+        except RefusedError:
+            if self._refused is not None:
+                raise self._token_error() from None
             self._refused = token
             raise
-        except ConnectionClosed as closed:
-            raise _LostError(_close_reason(closed.rcvd, closed.sent)) from closed
-        except (InvalidHandshake, InvalidMessage, InvalidURI) as error:
-            raise _LostError(f"what answered is no WebSocket server of this broker ({error})") from error
         finally:
             self._socket = None
 
@@ -200,8 +187,11 @@ class Session:
             while True:
                 # While frames are queued this does not yield, so a burst is taken in one go and published once.
                 frame = await socket.recv(decode=False)
-                for notice in intake.take(frame, time.time_ns()):
+                notices = intake.take(frame, time.time_ns())
+                for notice in notices:
                     self._heed(notice)
+                if notices:
+                    self._spawn(self._flush())
                 if not self._publish_due:
                     self._publish_due = True
                     loop.call_soon(self._publish)
@@ -211,7 +201,11 @@ class Session:
 
     def _publish(self) -> None:
         self._publish_due = False
-        self.intake.publish()
+        try:
+            self.intake.publish()
+        except Exception as error:  # rows would be missing without a word
+            self._crash(error)
+            self._runner.cancel()
 
     async def _tick(self, socket: ClientConnection) -> None:
         counted, at = self.intake.messages, time.monotonic()
@@ -222,18 +216,21 @@ class Session:
             counted, at = self.intake.messages, now
             for notice in self._wire.tick(now):
                 if isinstance(notice, SessionLost):
-                    self.last_error = notice.reason
+                    self._gave_up = notice.reason
                     socket.transport.abort()
                 self._heed(notice, is_own=True)
             await self._flush()
 
     async def _flush(self) -> None:
-        for frame in self._wire.outgoing():
-            if self._socket is not None:
-                await self._socket.send(frame)
+        frames = self._wire.outgoing()
+        if frames and self._socket is not None:
+            from aries_nb.net.transport import send_all
+
+            await send_all(self._socket, frames)
 
     def _heed(self, notice: Notice, *, is_own: bool = False) -> None:
         if isinstance(notice, Pong):
+            self._whole()
             self._resolve(notice.number)
         elif isinstance(notice, SessionOpened):
             self._opened(notice)
@@ -242,22 +239,25 @@ class Session:
         elif isinstance(notice, SessionRefused):
             self._token_refused(notice)
         elif isinstance(notice, SessionLost) and not is_own:
-            raise _LostError(notice.reason)
+            raise LostError(self._masked(notice.reason))
         elif isinstance(notice, Rejected):
-            self.last_error = notice.reason
-            self.rejected.update(dict.fromkeys(notice.symbols, notice.reason))
+            self.last_error = self._masked(notice.reason)
+            self.rejected.update(dict.fromkeys(notice.symbols, self.last_error))
             self._ring()
         elif isinstance(notice, MarketStatus):
             self.market_status = dict(notice.entries)
-        if not is_own:
-            self._spawn(self._flush())
 
     def _opened(self, notice: SessionOpened) -> None:
         self._refused = None
         if notice.is_renewal:
             self.renewals += 1
+        else:
+            self._live_since = time.monotonic()
+
+    def _whole(self) -> None:
+        """The server has seen a ping that follows the subscriptions: from here on nothing is missed."""
+        if self.state == "live":
             return
-        self._live_since = time.monotonic()
         self.state = "live"
         self._gaps.closed(ended=time.time_ns())
         if not self._first.done():
@@ -265,23 +265,28 @@ class Session:
         self._ring()
 
     def _token_refused(self, notice: SessionRefused) -> None:
-        self.last_error = notice.reason
+        self.last_error = self._masked(notice.reason)
         if self._live_since is not None:
-            log.warning("the renewal of the session was refused: %s", notice.reason)
+            log.warning("the renewal of the session was refused: %s", self.last_error)
             return
-        # A source may have a fresher one; the same again is fatal, see `_connection`.
-        raise _RefusedError(notice.reason)
+        raise RefusedError(self.last_error)
 
     async def _renew(self) -> None:
-        try:
-            token = await asyncio.to_thread(self._token)
-        except FeedError as error:
-            self.last_error = str(error)
-            log.warning("no token for the renewal of the session: %s", error)
+        """Renew the session in place; without a token, try again for as long as this connection lives."""
+        socket, backoff = self._socket, Backoff(self._rule)
+        while socket is not None and socket is self._socket:
+            try:
+                token = await asyncio.to_thread(self._token)
+            except FeedError as error:
+                self.last_error = str(error)
+                log.warning("no token for the renewal of the session: %s", error)
+                await asyncio.sleep(backoff.next(lived=None, jitter=random.random()))
+                continue
+            if socket is self._socket:
+                self._secret = token
+                self._wire.authenticate(token.reveal(), time.monotonic())
+                await self._flush()
             return
-        if self._socket is not None:
-            self._wire.authenticate(token.reveal(), time.monotonic())
-            await self._flush()
 
     async def _subscribe(self, streams: list[Stream]) -> dict[str, str]:
         symbols = {stream.subscription.symbol for stream in streams}
@@ -291,11 +296,13 @@ class Session:
         if not new:
             return {}
         fence = self._wire.subscribe(new)
-        await self._flush()
-        if self.state == "live" and fence:
-            seen: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        seen: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        if fence and self._socket is not None:
             self._fences.append((fence, seen))
-            await seen
+        else:
+            seen.set_result(None)
+        await self._flush()
+        await seen
         return {symbol: self.rejected[symbol] for symbol in symbols if symbol in self.rejected}
 
     async def _unsubscribe(self, streams: list[Stream]) -> None:
@@ -318,6 +325,7 @@ class Session:
 
     def _broke(self, reason: str) -> None:
         """Note a break; `reason` names it in the ledger of gaps."""
+        reason = self._masked(reason)
         self._resolve(None)
         if self.state == "live":
             self.reconnects += 1
@@ -328,15 +336,28 @@ class Session:
         log.info("%s: %s", shown_url(self.url), reason)
         self._ring()
 
-    def _check_fresh(self, token: Secret) -> None:
-        if token == self._refused:
-            where, advice = shown_url(self.url), "Get a new one and connect again."
-            raise TokenError(f"the token was refused ({self.last_error})", where=where, advice=advice)
+    def _token_error(self) -> TokenError:
+        where, advice = shown_url(self.url), "Get a new one and connect again."
+        return TokenError(f"the token was refused ({self.last_error})", where=where, advice=advice)
 
-    def _unreachable(self, reason: str) -> ConnectError:
-        return ConnectError(
-            f"cannot connect: {reason}", where=shown_url(self.url), advice="Check the address and the network."
-        )
+    def _unreachable(self) -> ConnectError:
+        where, advice = shown_url(self.url), "Check the address and the network."
+        return ConnectError(f"cannot connect: {self.last_error}", where=where, advice=advice)
+
+    def _masked(self, text: str) -> str:
+        """A server's text without the token, in case it echoes it."""
+        token = self._secret.reveal() if self._secret is not None else ""
+        return text.replace(token, "***") if len(token) >= SHORTEST_MASKED else text
+
+    def _crash(self, error: Exception) -> None:
+        """The border of the background task: the next user call raises from what went wrong."""
+        if self.state == "failed":
+            return
+        where = shown_url(self.url)
+        log.error("the session with %s failed", where, exc_info=error)
+        failure = FeedError(f"the session failed: {error!r}", where=where, advice="Please report this.")
+        failure.__cause__ = error
+        self._fail(failure)
 
     def _fail(self, error: FeedError) -> None:
         self.error = error
@@ -363,23 +384,3 @@ class Session:
         task = asyncio.get_running_loop().create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
-
-
-def _explain(error: Exception) -> str:
-    """One line about why a connection failed, for a person."""
-    if isinstance(error, _LostError):
-        return str(error)
-    if isinstance(error, ssl.SSLError):
-        return f"the server's certificate or TLS is not acceptable ({error.reason or error})"
-    if isinstance(error, TimeoutError):
-        return "no answer in time"
-    return error.strerror or str(error) if isinstance(error, OSError) else str(error)
-
-
-def _close_reason(received: Close | None, sent: Close | None) -> str:
-    if received is not None:
-        said = f": {received.reason}" if received.reason else ""
-        return f"the server closed the connection ({received.code}{said})"
-    if sent is not None:
-        return f"closed by us ({sent.code}: {sent.reason})"
-    return "the connection was cut"

@@ -6,7 +6,7 @@ import os
 from collections.abc import Callable
 from typing import Protocol
 
-from aries_nb.errors import TokenError
+from aries_nb.errors import FeedError, TokenError
 
 __all__ = ["Secret", "TokenSource", "environment_token", "fixed_token", "token_from"]
 
@@ -46,10 +46,8 @@ class TokenSource(Protocol):
 
 
 def fixed_token(value: str) -> TokenSource:
-    """A source that always gives the same token. Raises TokenError if it is blank."""
-    if not value.strip():
-        raise TokenError("the token is blank", advice=f"Pass token=…, or set {VARIABLE}.")
-    secret = Secret(value.strip())
+    """A source that always gives the same token. Raises TokenError if it is blank, or no text that can be sent."""
+    secret = _secret(value, f"Pass token=…, or set {VARIABLE}.")
     return lambda: secret
 
 
@@ -57,10 +55,10 @@ def environment_token() -> TokenSource:
     """A source that reads ARIES_NB_TOKEN each time. Raises TokenError if it is not set now."""
 
     def read() -> Secret:
-        value = os.environ.get(VARIABLE, "").strip()
-        if not value:
+        value = os.environ.get(VARIABLE, "")
+        if not value.strip():
             raise TokenError("there is no token", advice=f"Set {VARIABLE}, or pass token=… (text or a function).")
-        return Secret(value)
+        return _secret(value, f"Look at {VARIABLE}.")
 
     read()
     return read
@@ -74,9 +72,24 @@ def token_from(given: str | Callable[[], str] | None) -> TokenSource:
         return fixed_token(given)
 
     def fetch() -> Secret:
-        value = given()
-        if not isinstance(value, str) or not value.strip():
+        try:
+            value = given()
+        except FeedError:
+            raise
+        except Exception as error:  # the border to the user's code
+            what = f"the token function raised {type(error).__name__}"
+            raise TokenError(what, advice="Call it by itself to see why.") from error
+        if not isinstance(value, str):
             raise TokenError("the token function returned no text", advice="Let it return the access token.")
-        return Secret(value.strip())
+        return _secret(value, "Let the token function return the access token.")
 
     return fetch
+
+
+def _secret(value: str, advice: str) -> Secret:
+    token = value.strip()
+    if not token:
+        raise TokenError("the token is blank", advice=advice)
+    if not (token.isascii() and token.isprintable()):
+        raise TokenError("the token holds characters that no token has", advice=advice)
+    return Secret(token)

@@ -206,12 +206,12 @@ class TapeChannel(Channel):
         self.rows_sent += sent
         return sent
 
-    def is_waiting(self, queue_limit: int) -> bool:
-        """Whether a tape without a pace has rows left, and all its listeners have room for more."""
+    def is_waiting(self, lines: int) -> bool:
+        """Whether a tape without a pace has rows left, and all its listeners have fewer than `lines` waiting."""
         return any(
             player.speed is None and player.started is not None and not player.is_finished and self._listeners(kind)
             for kind, player in self._players.items()
-        ) and all(len(session.outbox) < queue_limit for session in self.sessions)
+        ) and all(len(session.outbox) < lines for session in self.sessions)
 
     def snapshot(self, asked: Selection, selected: Selection, stamp: int) -> list[str]:  # noqa: ARG002 - a tape has its own time
         """The row that was sent last; nothing of a tape that has not begun."""

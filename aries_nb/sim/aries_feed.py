@@ -153,15 +153,15 @@ class AriesFeed:
             for channel in self._tapes.values():
                 self.events += channel.play(now, TAPE_ROWS_PER_TURN)
 
-    def pump_tapes(self, now: float, queue_limit: int) -> bool:
-        """Send rows of the tapes without a pace wherever all listeners have fewer than `queue_limit` lines waiting.
+    def pump_tapes(self, now: float, lines: int) -> bool:
+        """Send rows of the tapes without a pace wherever all listeners have fewer than `lines` lines waiting.
 
         Returns whether anything was sent; if not, it is of use to ask again once a client has taken something.
         """
         sent = 0
         for channel in self._tapes.values():
-            if channel.is_waiting(queue_limit):
-                sent += channel.play(now, queue_limit)
+            if channel.is_waiting(lines):
+                sent += channel.play(now, max(1, lines // 2))
         self.events += sent
         return sent > 0
 

@@ -96,12 +96,20 @@ class Session:
             left = {"expiresIn": round((self._expires - now) * 1000)}
             self.outbox.append(messages.control("refreshAuth", _ms(now), data=left))
         if self.closing is None and now - self._heard >= options.idle_seconds:
-            self.closing = (NORMAL_CLOSURE, f"idle for {options.idle_seconds:g} s")
+            self.close(NORMAL_CLOSURE, f"idle for {options.idle_seconds:g} s")
 
     def market_changed(self, now: float) -> None:
         """Push the market's state, which changed."""
         if self.is_authenticated:
             self.outbox.append(messages.market_status(self._directory.hours(), _ms(now)))
+
+    def close(self, code: int, reason: str) -> None:
+        """End the session: what waits is still sent, but nothing of the market is added to it."""
+        self.closing = (code, reason)
+        symbols = list(self.selections)
+        self.selections.clear()
+        for symbol in symbols:
+            self._directory.unsubscribed(self, symbol)
 
     def _receive_line(self, line: str, now: float) -> None:
         ident: str | None = None
@@ -153,7 +161,7 @@ class Session:
         if self._options.token is not None and token != self._options.token:
             text = messages.error("authentication failed", _ms(now), code="UNAUTHENTICATED", ident=ident)
             self.outbox.append(text)
-            self.closing = (POLICY_VIOLATION, "authentication failed")
+            self.close(POLICY_VIOLATION, "authentication failed")
             return
         is_first = self._expires is None
         self.auths += 1
@@ -227,7 +235,7 @@ class Session:
 
     def _end(self, action: str, text: str, now: float) -> None:
         self.outbox.append(messages.control(action, _ms(now), error=text))
-        self.closing = (POLICY_VIOLATION, text)
+        self.close(POLICY_VIOLATION, text)
 
 
 def _object(message: object) -> dict[str, Any]:

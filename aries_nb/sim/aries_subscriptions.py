@@ -89,15 +89,14 @@ class Selection:
         )
 
     def as_dict(self) -> dict[str, Any]:
-        """The page's names, with only the streams that are subscribed."""
-        streams = {
+        """All streams by the page's names; an empty list or False where one is not subscribed."""
+        return {
             "quote": list(self.quote),
             "trade": list(self.trade),
             "level2": self.level2,
             "timeAndSales": list(self.time_and_sales),
             "greeks": list(self.greeks),
         }
-        return {name: value for name, value in streams.items() if value}
 
 
 EVERYTHING = Selection(

@@ -233,8 +233,10 @@ class MarketServer:
 
     async def _pump(self) -> None:
         """Feed the tapes without a pace to their clients as fast as the slowest of them takes the lines."""
+        # A row gives a symbol with all kinds of tapes four lines: with a quarter of the limit it is never reached.
+        lines = max(1, min(PUMP_LINES, self._options.queue_limit // 4))
         while True:
-            if self.feed.pump_tapes(time.time(), min(PUMP_LINES, self._options.queue_limit)):
+            if self.feed.pump_tapes(time.time(), lines):
                 self.wake_all()
                 await asyncio.sleep(0)
             else:
@@ -243,10 +245,10 @@ class MarketServer:
 
     def _give_up(self, client: Client) -> None:
         self._slow += 1
+        client.session.close(TRY_AGAIN_LATER, "too slow")
         client.session.outbox.clear()
-        client.session.closing = (TRY_AGAIN_LATER, "too slow")
         # The sender may be waiting for room in the socket that never comes.
-        self._spawn(client.connection.close(*client.session.closing))
+        self._spawn(client.connection.close(TRY_AGAIN_LATER, "too slow"))
 
     def _keep_counts(self, session: Session) -> None:
         left = self._left

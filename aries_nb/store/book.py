@@ -8,7 +8,7 @@ from heapq import nlargest, nsmallest
 
 import numpy as np
 
-from aries_nb.model import BookIntegrity, BookLevels, Row
+from aries_nb.model import BookIntegrity, BookLevels, Inbox
 
 __all__ = ["OrderBook"]
 
@@ -24,8 +24,7 @@ class OrderBook:
 
     def __init__(self, symbol: str) -> None:
         self.symbol = symbol
-        self._pending: list[Row] = []
-        self.add: Callable[[Row], None] = self._pending.append
+        self.inbox = Inbox()
         self._lock = threading.Lock()
         self._bids: dict[float, float] = {}
         self._asks: dict[float, float] = {}
@@ -36,27 +35,28 @@ class OrderBook:
         self._bells: tuple[Callable[[], None], ...] = ()
 
     def publish(self) -> None:
-        """Apply what was added."""
-        if not self._pending:
+        """Apply what is in the inbox."""
+        inbox = self.inbox
+        if not inbox.codes:
+            inbox.clear()
             return
-        batch = self._pending[:]
-        self._pending.clear()
         with self._lock:
             if self._is_broken:
                 # What stood before the break may be gone; nothing of it must pass for fresh.
                 self._bids.clear()
                 self._asks.clear()
                 self._is_broken = False
-            for _, ts, received, values in batch:
+            for values in inbox.values:
                 triples = iter(values)
                 for price, bid, ask in zip(triples, triples, triples, strict=True):
                     _set(self._bids, float(price), float(bid))
                     _set(self._asks, float(price), float(ask))
-                self._ts, self._received = ts, received
+            self._ts, self._received = inbox.ts[-1], inbox.marks[-1][1]
             if len(self._bids) > MAX_LEVELS or len(self._asks) > MAX_LEVELS:
                 self._bids = dict(nlargest(MAX_LEVELS, self._bids.items()))
                 self._asks = dict(nsmallest(MAX_LEVELS, self._asks.items()))
-            self._version += len(batch)
+            self._version += len(inbox.codes)
+        inbox.clear()
         for ring in self._bells:
             ring()
 

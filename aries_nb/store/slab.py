@@ -5,7 +5,8 @@ Rows once written are never written again, so whoever holds a piece of a slab ma
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import mmap
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -16,36 +17,45 @@ from aries_nb.model import Column, ColumnType
 
 __all__ = ["Slab", "code_type"]
 
-_DTYPES: dict[ColumnType, str] = {"number": "float64", "time": "int64", "integer": "int64", "text": "int8"}
+_DTYPES: dict[ColumnType, str] = {"number": "float64", "time": "int64", "integer": "int64"}
 _TIME = pd.DatetimeTZDtype("ns", "UTC")
 AnyArray: TypeAlias = NDArray[Any]  # float64, int64 or codes, as the column is
 
 
 def code_type(categories: int) -> str:
     """The narrowest integer that pandas uses for codes of so many categories; any other would be copied."""
-    return "int8" if categories <= 127 else "int16" if categories <= 32_767 else "int32"
+    return "int8" if categories < 127 else "int16" if categories < 32_767 else "int32"
 
 
 class Slab:
     """Columns for `capacity` rows; row 0 is absolute row number `base` of the tape.
 
     `numbers` is one (columns, capacity) block, so that a batch of all-number rows is written in one go; `arrays` holds
-    every other column by name, texts as codes.
+    every other column by name, texts as codes. `texts` are the categories of each text column.
     """
 
-    __slots__ = ("arrays", "base", "capacity", "codes", "columns", "frame", "numbers", "received", "symbols", "ts")
+    __slots__ = (
+        "_series", "arrays", "base", "capacity", "codes", "columns", "frame", "numbers", "received", "symbols", "ts"
+    )  # fmt: skip
 
     def __init__(
-        self, columns: Sequence[Column], symbols: Sequence[str], *, capacity: int, base: int, wide: frozenset[str]
+        self,
+        columns: Sequence[Column],
+        symbols: Sequence[str],
+        *,
+        capacity: int,
+        base: int,
+        texts: Mapping[str, Sequence[str]],
     ) -> None:
         self.columns = tuple(columns)
         self.symbols = tuple(symbols)
         self.capacity = capacity
         self.base = base
-        self.ts = np.empty(capacity, "int64")
-        self.received = np.empty(capacity, "int64")
-        self.codes = np.zeros(capacity, code_type(len(symbols)))
-        self.numbers = np.empty((sum(column.type == "number" for column in columns), capacity))
+        self.ts = _allocate("int64", capacity)
+        self.received = _allocate("int64", capacity)
+        self.codes = _allocate(code_type(len(symbols)), capacity)
+        numbers = sum(column.type == "number" for column in columns)
+        self.numbers = _allocate("float64", numbers * capacity).reshape(numbers, capacity)
         self.arrays: dict[str, AnyArray] = {}
         row = 0
         for name, kind in columns:
@@ -53,23 +63,23 @@ class Slab:
                 self.arrays[name] = self.numbers[row]
                 row += 1
             else:
-                self.arrays[name] = np.zeros(capacity, "int16" if name in wide else _DTYPES[kind])
-        self.frame = pd.DataFrame()
-
-    def build_frame(self, texts: dict[str, list[str]]) -> None:
-        """Make the DataFrame over the whole slab, sharing its memory; again when a text column has a new category."""
-        data: dict[str, object] = {
-            "received": pd.array(self.received, dtype=_TIME, copy=False),
-            "symbol": _categorical(self.codes, self.symbols),
-        }
-        for name, kind in self.columns:
-            array = self.arrays[name]
-            if kind == "text":
-                data[name] = _categorical(array, texts[name])
-            else:
-                data[name] = pd.array(array, dtype=_TIME, copy=False) if kind == "time" else array
+                dtype = code_type(len(texts[name])) if kind == "text" else _DTYPES[kind]
+                self.arrays[name] = _allocate(dtype, capacity)
         index = pd.DatetimeIndex(pd.array(self.ts, dtype=_TIME, copy=False), name="ts", copy=False)
-        self.frame = pd.DataFrame(data, index=index, copy=False)
+        # Kept for as long as the slab is: pandas copies on a write to a snapshot only while it knows of another owner
+        # of the memory, and what `frame` was before a new category came is gone.
+        self._series: dict[str, pd.Series[Any]] = {}
+        for name, array in self._arrays_to_show(texts):
+            self._series[name] = pd.Series(array, index=index, copy=False)
+        self.frame = pd.DataFrame(self._series, copy=False)
+
+    def add_categories(self, name: str, texts: Sequence[str], filled: int) -> None:
+        """Let a text column have more categories. Its codes move: earlier snapshots own theirs alone from now on."""
+        codes = _allocate(code_type(len(texts)), self.capacity)
+        codes[:filled] = self.arrays[name][:filled]
+        self.arrays[name] = codes
+        self._series[name] = pd.Series(_categorical(codes, texts), index=self.frame.index, copy=False)
+        self.frame = pd.DataFrame(self._series, copy=False)
 
     def copy_from(self, other: Slab, start: int, end: int) -> None:
         """Take rows `start` to `end` of another slab (positions there) as the first rows here."""
@@ -79,6 +89,27 @@ class Slab:
         self.codes[:count] = other.codes[start:end]
         for name, array in self.arrays.items():
             array[:count] = other.arrays[name][start:end]
+
+    def _arrays_to_show(self, texts: Mapping[str, Sequence[str]]) -> Iterator[tuple[str, Any]]:
+        yield "received", pd.array(self.received, dtype=_TIME, copy=False)
+        yield "symbol", _categorical(self.codes, self.symbols)
+        for name, kind in self.columns:
+            array = self.arrays[name]
+            if kind == "text":
+                yield name, _categorical(array, texts[name])
+            else:
+                yield name, pd.array(array, dtype=_TIME, copy=False) if kind == "time" else array
+
+
+def _allocate(dtype: str, count: int) -> AnyArray:
+    """Zeros in a mapping of their own, which goes back to the system when the last view of it does.
+
+    From the heap, the columns of a slab that was turned over would stay with the process: the allocator keeps what it
+    has once handed out up to 32 MB a piece.
+    """
+    octets = max(count, 1) * np.dtype(dtype).itemsize
+    private = {"flags": mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS} if hasattr(mmap, "MAP_PRIVATE") else {}
+    return np.frombuffer(mmap.mmap(-1, octets, **private), dtype, count)
 
 
 def _categorical(codes: AnyArray, categories: Sequence[str]) -> pd.Categorical[str]:

@@ -1,28 +1,34 @@
 """A rolling tape: rows of a stream in columns, the newest so many or those of the newest so many seconds.
 
-One thread writes (`add`, `publish`); any thread reads, without a lock: a reader takes the published view, a tuple that
-is replaced whole, and whatever it points at is never written again.
+One thread writes (`inbox`, `publish`); any thread reads, without a lock: a reader takes the published view, a tuple
+that is replaced whole, and whatever it points at is never written again.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from itertools import chain
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
-from aries_nb.model import BoardData, Column, Row, Rows
+from aries_nb.model import BoardData, Column, Inbox, Rows, Values
 from aries_nb.store.slab import Slab
 
 __all__ = ["Tape"]
 
 MAX_ROWS = 5_000_000  # a window of time holds no more than this, whatever the rate
 MAX_TEXTS = 30_000  # distinct texts of one column; a server cannot grow it without bound
+MAX_TEXT = 1_000  # characters of one text; longer ones are cut
 FIRST_CAPACITY = 4_096
 _BEYOND = "…"
 _AHEAD_NS = 3_600_000_000_000  # a time of the exchange more than an hour ahead of ours does not move the window
+
+
+# The newest row of a symbol: exchange time, time of receipt (both ns), values.
+Row: TypeAlias = tuple[int, int, Values]
 
 
 class View(NamedTuple):
@@ -54,34 +60,35 @@ class Tape:
         self._newest = 0
         self._plain = all(column.type == "number" for column in self.columns)
         self._texts: dict[str, dict[str, int]] = {name: {} for name, kind in self.columns if kind == "text"}
-        self._pending: list[Row] = []
-        self.add: Callable[[Row], None] = self._pending.append
+        self.inbox = Inbox()
         self._latest: dict[int, Row | None] = dict.fromkeys(range(len(self.symbols)))
         self._bells: tuple[Callable[[], None], ...] = ()
-        capacity = 2 * limit if limit is not None else FIRST_CAPACITY
+        capacity = max(2 * (limit or 0), FIRST_CAPACITY)  # a small limit must not mean a new slab every few rows
         self._view = View(self._new_slab(capacity, 0), 0, 0)
 
     # Writing: the network's thread.
 
     def publish(self) -> None:
-        """Write what was added and make it visible."""
-        if not self._pending:
-            return
-        batch = self._pending[:]
-        self._pending.clear()
-        self._latest.update((row[0], row) for row in batch)
+        """Write what is in the inbox and make it visible."""
+        inbox = self.inbox
+        count = len(inbox.codes)
+        received = _spread(inbox.marks, count)
         done = 0
-        while done < len(batch):
+        while done < count:
             slab, start, end = self._view
             if end == slab.capacity:
                 slab, start, end = self._turn_over(slab, start, end)
-            part = batch[done : done + slab.capacity - end]
-            slab = self._write(slab, end, part)
-            end += len(part)
-            done += len(part)
-            self._view = View(slab, self._first(slab, start, end), end)
-        for ring in self._bells:
-            ring()
+            step = min(count - done, slab.capacity - end)
+            self._write(slab, end, slice(done, done + step), received)
+            self._view = View(slab, self._first(slab, start, end + step, end), end + step)
+            done += step
+        # Of each code the last index is left, as of each symbol the last row.
+        for code, at in dict(zip(inbox.codes, range(count), strict=True)).items():
+            self._latest[code] = (inbox.ts[at], int(received[at]), inbox.values[at])
+        inbox.clear()
+        if count:
+            for ring in self._bells:
+                ring()
 
     def interrupted(self) -> None:
         """Rows stay what they were; that the stream broke is told by its state and the gap ledger."""
@@ -142,8 +149,8 @@ class Tape:
         received = np.zeros(len(self.symbols), "int64")
         for code, row in enumerate(self.latest()):
             if row is not None:
-                numbers[code] = [row[3][place] for place in places]
-                received[code] = row[2]
+                numbers[code] = [row[2][place] for place in places]
+                received[code] = row[1]
         names = tuple(self.columns[place].name for place in places)
         return BoardData(self.symbols, names, numbers, received, is_stale, rejected)
 
@@ -159,10 +166,8 @@ class Tape:
     # Inside.
 
     def _new_slab(self, capacity: int, base: int) -> Slab:
-        wide = frozenset(name for name, texts in self._texts.items() if len(texts) > 127)
-        slab = Slab(self.columns, self.symbols, capacity=capacity, base=base, wide=wide)
-        slab.build_frame({name: list(texts) for name, texts in self._texts.items()})
-        return slab
+        texts = {name: list(texts) for name, texts in self._texts.items()}
+        return Slab(self.columns, self.symbols, capacity=capacity, base=base, texts=texts)
 
     def _turn_over(self, slab: Slab, start: int, end: int) -> View:
         kept = min(end - start, self._limit)
@@ -171,56 +176,61 @@ class Tape:
         new.copy_from(slab, end - kept, end)
         return View(new, 0, kept)
 
-    def _write(self, slab: Slab, at: int, rows: Sequence[Row]) -> Slab:
-        codes, ts, received, values = zip(*rows, strict=True)
-        stop = at + len(rows)
+    def _write(self, slab: Slab, at: int, part: slice, received: NDArray[np.int64]) -> None:
+        inbox = self.inbox
+        values = inbox.values[part]
+        count, stop = len(values), at + len(values)
         if self._plain:
-            flat = np.fromiter(chain.from_iterable(values), "float64", len(rows) * len(self.columns))
-            slab.numbers[:, at:stop] = flat.reshape(len(rows), len(self.columns)).T
+            flat = np.fromiter(chain.from_iterable(values), "float64", count * len(self.columns))
+            slab.numbers[:, at:stop] = flat.reshape(count, len(self.columns)).T
         else:
-            slab = self._write_mixed(slab, at, values)
-        slab.codes[at:stop] = codes
-        slab.ts[at:stop] = ts
-        slab.received[at:stop] = received
-        return slab
+            for (name, kind), column in zip(self.columns, zip(*values, strict=True), strict=True):
+                new = self._encoded(slab, name, column, at) if kind == "text" else column
+                slab.arrays[name][at:stop] = new
+        slab.codes[at:stop] = inbox.codes[part]
+        slab.ts[at:stop] = inbox.ts[part]
+        slab.received[at:stop] = received[part]
 
-    def _write_mixed(self, slab: Slab, at: int, values: Sequence[tuple[float | int | str, ...]]) -> Slab:
-        encoded: dict[str, list[int]] = {}
-        columns = list(zip(*values, strict=True))
-        before = sum(map(len, self._texts.values()))
-        for (name, kind), column in zip(self.columns, columns, strict=True):
-            if kind == "text":
-                encoded[name] = [self._code(name, str(text)) for text in column]
-        if any(slab.arrays[name].dtype == "int8" and len(self._texts[name]) > 127 for name in encoded):
-            wider = self._new_slab(slab.capacity, slab.base)
-            wider.copy_from(slab, 0, at)
-            slab = wider
-        elif sum(map(len, self._texts.values())) > before:
-            slab.build_frame({name: list(texts) for name, texts in self._texts.items()})
-        stop = at + len(values)
-        for (name, _), column in zip(self.columns, columns, strict=True):
-            slab.arrays[name][at:stop] = encoded.get(name, column)
-        return slab
-
-    def _code(self, name: str, text: str) -> int:
+    def _encoded(self, slab: Slab, name: str, column: Sequence[float | int | str], filled: int) -> list[int]:
         texts = self._texts[name]
+        before = len(texts)
+        codes = [self._code(texts, str(text)) for text in column]
+        if len(texts) > before:
+            slab.add_categories(name, list(texts), filled)
+        return codes
+
+    def _code(self, texts: dict[str, int], text: str) -> int:
         code = texts.get(text)
         if code is None:
-            text = text if len(texts) < MAX_TEXTS else _BEYOND
-            code = texts.setdefault(text, len(texts))
+            known = text if len(text) <= MAX_TEXT else text[: MAX_TEXT - 1] + _BEYOND
+            known = known if len(texts) < MAX_TEXTS else _BEYOND
+            code = texts.setdefault(known, len(texts))
         return code
 
-    def _first(self, slab: Slab, start: int, end: int) -> int:
+    def _first(self, slab: Slab, start: int, end: int, written: int) -> int:
         start = max(start, end - self._limit)
         if self._window_ns is None:
             return start
-        believable = slab.ts[max(end - 4096, start) : end]
-        believable = believable[believable <= slab.received[end - 1] + _AHEAD_NS]
-        self._newest = max(self._newest, int(believable.max(initial=0)))
+        ts, latest_credible = slab.ts[written:end], slab.received[written:end] + _AHEAD_NS
+        self._newest = max(self._newest, int(ts[ts <= latest_credible].max(initial=0)))
+        if not self._newest:
+            return start
         oldest = self._newest - self._window_ns
-        while start < end and slab.ts[start] < oldest:
-            inside = slab.ts[start : start + 4096] >= oldest
-            inside = inside[: end - start]
+        # A time too far ahead keeps no row in the window: it would keep all behind it as well, for ever.
+        while start < end and not oldest <= slab.ts[start] <= slab.received[start] + _AHEAD_NS:
+            stop = min(start + 4096, end)
+            ts = slab.ts[start:stop]
+            inside = (ts >= oldest) & (ts <= slab.received[start:stop] + _AHEAD_NS)
             step = int(inside.argmax())
-            start += step if inside[step] else len(inside)
+            start += step if inside[step] else stop - start
         return start
+
+
+def _spread(marks: Sequence[tuple[int, int]], count: int) -> NDArray[np.int64]:
+    """The time of receipt of each of `count` records, from marks of (up to how many, when)."""
+    received = np.empty(count, "int64")
+    before = 0
+    for upto, when in marks:
+        received[before:upto] = when
+        before = upto
+    return received

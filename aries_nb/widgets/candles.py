@@ -9,7 +9,7 @@ import numpy as np
 import plotly.graph_objects as go
 
 from aries_nb.errors import UsageError
-from aries_nb.widgets.figures import BLUE, ORANGE, FigureView, layout
+from aries_nb.widgets.figures import BLUE, ORANGE, FigureView, layout, time_anchor
 from aries_nb.widgets.ohlc import CandleTape, period_ns
 from aries_nb.widgets.static import line_chart
 
@@ -66,9 +66,9 @@ class Candles(FigureView):
             return self._update({}, self._text())
         starts, bars = self._tape.columns()
         volume = bars.pop("volume")
-        changes: dict[int, dict[str, Any]] = {0: {"x": starts, **bars}}
+        changes: dict[int, dict[str, Any]] = {1: {"x": starts, **bars}}
         if self._has_volume:
-            changes[1] = {"x": starts, "y": volume}
+            changes[2] = {"x": starts, "y": volume}
         return self._update(changes, self._text())
 
     def _text(self) -> str:
@@ -126,12 +126,13 @@ def _figure(title: str, height: int, *, has_volume: bool) -> go.FigureWidget:
     looks["xaxis"] |= {"type": "date", "rangeslider": {"visible": False}}
     looks |= {"showlegend": False, "dragmode": "pan"}
     traces: list[Any] = [
+        time_anchor(),
         go.Candlestick(
             name=escape(title),
             increasing={"line": {"color": BLUE, "width": 1.4}, "fillcolor": "rgba(0,0,0,0)"},
             decreasing={"line": {"color": ORANGE, "width": 1.4}, "fillcolor": ORANGE},
             whiskerwidth=0,
-        )
+        ),
     ]
     if has_volume:
         looks["yaxis"]["domain"] = [0.26, 1]

@@ -9,7 +9,7 @@ import numpy as np
 import plotly.graph_objects as go
 
 from aries_nb.errors import UsageError
-from aries_nb.widgets.figures import PALETTE, FigureView, layout
+from aries_nb.widgets.figures import PALETTE, FigureView, layout, time_anchor
 from aries_nb.widgets.numerals import column_kind, column_label
 from aries_nb.widgets.static import line_chart
 from aries_nb.widgets.traces import Points, thinned
@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 __all__ = ["Chart"]
 
 MOST_LINES = 8
+# A chart is some 900 pixels wide, and the browser's time to draw it grows with all its points together.
+POINTS_A_CHART = 2_400
+MOST_POINTS = 1_200
 STATIC_POINTS = 300
 # A quote holds until the next one: a slanted line would show prices that never were.
 STEPPED = ("price", "size")
@@ -45,7 +48,7 @@ class Chart(FigureView):
     ) -> None:
         self._rows_source = source
         self._lines = _lines(source, columns, symbols)
-        self._points = [Points() for _ in self._lines]
+        self._points = [Points(min(MOST_POINTS, POINTS_A_CHART // len(self._lines))) for _ in self._lines]
         self._end = 0
         self._title = title
         super().__init__(source, _figure(self._lines, title, height))
@@ -63,7 +66,7 @@ class Chart(FigureView):
         self._take(rows)
         self._end = rows.end
         changes: dict[int, dict[str, Any]] = {}
-        for place, points in enumerate(self._points):
+        for place, points in enumerate(self._points, start=1):
             if points.is_changed:
                 points.is_changed = False
                 changes[place] = {"x": points.x, "y": points.y}
@@ -123,7 +126,7 @@ def _label(line: tuple[str, str], lines: Sequence[tuple[str, str]]) -> str:
 
 def _figure(lines: Sequence[tuple[str, str]], title: str, height: int) -> go.FigureWidget:
     has_prices = any(column_kind(column) != "size" for _, column in lines)
-    traces, looks = [], layout(escape(title), height)
+    traces, looks = [time_anchor()], layout(escape(title), height)
     looks["xaxis"]["type"] = "date"
     for (symbol, column), colour in zip(lines, PALETTE, strict=False):
         is_size = has_prices and column_kind(column) == "size"
@@ -138,6 +141,7 @@ def _figure(lines: Sequence[tuple[str, str]], title: str, height: int) -> go.Fig
             )
         )
         if is_size:
+            looks["margin"]["l"] = 72
             looks["yaxis2"] = {**looks["yaxis"], "overlaying": "y", "side": "left", "showgrid": False}
     looks["showlegend"] = True
     return go.FigureWidget(data=traces, layout=looks)

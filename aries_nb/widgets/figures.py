@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from aries_nb.widgets.source import Versioned
 
-__all__ = ["BLUE", "GREY", "MESSAGES_A_FRAME", "ORANGE", "PALETTE", "FigureView", "layout"]
+__all__ = ["BLUE", "GREY", "MESSAGES_A_FRAME", "ORANGE", "PALETTE", "FigureView", "layout", "time_anchor"]
 
 # Okabe and Ito's colours, which everyone can tell apart; black and yellow, unreadable on one theme each, are replaced.
 BLUE, ORANGE = "#2b8cce", "#e08214"
@@ -41,7 +41,9 @@ def layout(title: str, height: int) -> dict[str, Any]:
         "zerolinecolor": GRID,
         "linecolor": GRID,
         "tickcolor": GRID,
-        "automargin": True,
+        # Half of a frame's time in the browser went into measuring labels for overflow; few labels, none measured.
+        "ticklabeloverflow": "allow",
+        "nticks": 7,
         "exponentformat": "none",
         "separatethousands": True,
     }
@@ -49,7 +51,8 @@ def layout(title: str, height: int) -> dict[str, Any]:
         "height": height,
         "autosize": True,
         "title": {"text": title, "font": {"size": 13}, "x": 0.01, "xanchor": "left", "y": 0.98, "yanchor": "top"},
-        "margin": {"l": 10, "r": 10, "t": 44 if title else 28, "b": 10},
+        # Fixed: plotly's automatic margins draw twice, and move the plot when a label grows by a digit.
+        "margin": {"l": 12, "r": 72, "t": 44 if title else 28, "b": 40},
         "paper_bgcolor": CLEAR,
         "plot_bgcolor": CLEAR,
         "font": {"color": GREY, "size": 12},
@@ -62,6 +65,18 @@ def layout(title: str, height: int) -> dict[str, Any]:
         "xaxis": dict(axis),
         "yaxis": {**axis, "side": "right"},
     }
+
+
+def time_anchor() -> go.Scatter:
+    """Return the invisible first trace of every figure over time; without it an axis of numbers is no time axis.
+
+    Plotly.js guesses an axis's type anew whenever the data of a trace change, by the first trace that has any, whatever
+    `xaxis.type` was. Epoch milliseconds are plain numbers to it, dates as text cost fifteen times as much, and sending
+    the type with every frame throws the user's zoom away.
+    """
+    return go.Scatter(
+        name="time axis", x=["2000-01-01"], y=[0], visible="legendonly", showlegend=False, hoverinfo="skip"
+    )
 
 
 def note(text: str) -> tuple[dict[str, Any], ...]:
@@ -80,8 +95,7 @@ class FigureView(View):
         self._figure = figure
         self._note = ""
         self._problem = ""
-        self._is_dated = figure.layout.xaxis.type == "date"
-        figure._config = {"displaylogo": False, "scrollZoom": True, "responsive": True}  # noqa: SLF001
+        figure._config = {"displaylogo": False, "responsive": True}  # noqa: SLF001
         # What the browser sends back changes the figure on another thread than the painter's: it has to take our lock.
         figure.comm.on_msg(self._on_message)
         # A figure shown without its view is the same display: same static picture, same painter.
@@ -109,13 +123,7 @@ class FigureView(View):
         if not changes and text == self._note:
             return 0
         figure = self._figure
-        if self._is_dated:
-            # Plotly.js guesses an axis's type anew whenever its data change, and numbers are never dates to it, unless
-            # the type comes with them. Plotly sends only what differs from its own record, so ours is taken out first.
-            figure.layout.xaxis._props.pop("type", None)  # noqa: SLF001
         with figure.batch_update():
-            if self._is_dated:
-                figure.layout.xaxis.type = "date"
             for place, properties in changes.items():
                 figure.data[place].update(properties, overwrite=True)
             if text != self._note:

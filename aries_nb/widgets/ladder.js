@@ -90,7 +90,7 @@ function makeLadder(root, clock) {
       if (row.bars[place].style.width !== width) row.bars[place].style.width = width;
       if (!level || !sizes) return;
       const size = sizes.get(level.price);
-      if (size !== level.size) flash(row.cells[place], size === undefined || level.size > size ? "up" : "down");
+      if (size !== level.size) flash(row.cells[place], "note");
     });
   }
 
@@ -118,7 +118,7 @@ function makeLadder(root, clock) {
   // One line under the ladder: why not to trust it, else what lies between the best price and the pointer.
   function tell() {
     const isDoubted = description && description.integrity !== "ok";
-    if (hovered === null) {
+    if (hovered === null || isDoubted) {
       put(foot, isDoubted ? description.reason : "");
       return;
     }

@@ -33,11 +33,12 @@ from aries_nb.wire.aries_messages import (
     field_types,
 )
 
-__all__ = ["excerpt", "millis", "number", "parse_line", "update_from"]
+__all__ = ["excerpt", "millis", "number", "parse_line", "shown", "update_from"]
 
 EXCERPT_CHARACTERS = 200
 _SECRET = re.compile(r'("[^"]*(?:token|secret|password|authorization)[^"]*"\s*:\s*)"[^"]*("|$)', re.IGNORECASE)
 _JWT = re.compile(r"eyJ[\w-]{8,}[\w.-]*")
+_SPOKEN = re.compile(r"((?:token|secret|password|bearer)\W{1,3})[\w.~+/=-]{16,}", re.IGNORECASE)
 _DATA: Mapping[str, tuple[type[Payload], type[Struct]]] = {
     "quote": (QuoteUpdate, Quote),
     "trade": (TradeUpdate, Trade),
@@ -48,13 +49,24 @@ _TYPES: Mapping[type[Struct], Mapping[str, ColumnType]] = {
     struct: field_types(struct) for struct in (Quote, Trade, Greeks, TimeAndSales)
 }
 _FIELD_ALIASES = {"iv": "impliedVolatility"}
+# A value that came and cannot be used is a missing one: the old one must not pass for fresh. 0 is no time.
+_MISSING: Mapping[ColumnType, float | str] = {"number": math.nan, "time": 0, "text": ""}
 
 
 def excerpt(line: bytes | str) -> str:
     """The beginning of a line as text to show: at most 200 characters, tokens masked."""
-    text = line[: EXCERPT_CHARACTERS * 4].decode("utf-8", "replace") if isinstance(line, bytes) else line
-    masked = _JWT.sub("***", _SECRET.sub(r'\1"***\2', text[: EXCERPT_CHARACTERS * 4]))
+    start = line[: EXCERPT_CHARACTERS * 4]
+    text = start.decode("utf-8", "replace") if isinstance(start, bytes) else _writable(start)
+    masked = _SPOKEN.sub(r"\1***", _JWT.sub("***", _SECRET.sub(r'\1"***\2', text)))
     return masked if len(masked) <= EXCERPT_CHARACTERS else masked[: EXCERPT_CHARACTERS - 1] + "…"
+
+
+def shown(value: object) -> str:
+    """What a peer said where a word was due, as `excerpt` shows it; any JSON value."""
+    try:
+        return excerpt(value if isinstance(value, str) else json.dumps(value, ensure_ascii=False))
+    except RecursionError:
+        return "…"
 
 
 def parse_line(line: bytes) -> dict[str, Any] | Unreadable:
@@ -83,23 +95,23 @@ def number(value: object) -> float | None:
 
 def millis(value: object) -> int | None:
     """A Unix time in ms from an integer, numeric text or ISO 8601 (protocol page D11); None for anything else."""
-    if isinstance(value, str) and not value.strip().lstrip("-").isdigit():
+    result = number(value)
+    if result is None and isinstance(value, str):
         try:
             moment = datetime.fromisoformat(value)
         except ValueError:
             return None
-        aware = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
-        return int(aware.timestamp() * 1000)
-    result = number(value)
-    return int(result) if result is not None and 0 < result < MAX_MS else None
+        result = (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp() * 1000
+    return round(result) if result is not None and 1 <= result < MAX_MS else None
 
 
 def update_from(payload: Mapping[str, Any], line: bytes) -> tuple[Payload | None, list[Unreadable]]:
     """The update that a payload carries, and what in it could not be used."""
-    name = STREAM_ALIASES.get(str(payload.get("type", "")).lower())
+    said = payload.get("type")
+    name = STREAM_ALIASES.get(said.lower()) if isinstance(said, str) else None
     data = payload.get("data")
     if name is None or not isinstance(data, dict):
-        reason = "an update without data" if name else f"unknown stream {excerpt(str(payload.get('type')))!r}"
+        reason = "an update without data" if name else f"unknown stream {shown(said)!r}"
         return None, [Unreadable(reason, excerpt(line))]
     timestamp = millis(payload.get("timestamp", 0)) or 0
     if name == "marketStatus":
@@ -135,12 +147,17 @@ def _values(
         elif kind == "time":
             usable = millis(value)
         else:
-            usable = "" if value is None else str(value) if isinstance(value, str | int | float) else None
+            is_text = isinstance(value, str | int | float) and not isinstance(value, bool)
+            usable = _writable(str(value)) if is_text else None
         if usable is None:
-            # The old value must not pass for fresh: a number that came and cannot be used is a missing one.
-            problems.append(Unreadable(f"{name} is no usable {kind}", excerpt(line)))
-            if kind == "number":
-                values[name] = math.nan
+            values[name] = _MISSING[kind]
+            if value is not None:
+                problems.append(Unreadable(f"{name} is no usable {kind}", excerpt(line)))
         else:
             values[name] = usable
     return values, problems
+
+
+def _writable(text: str) -> str:
+    """Text that can be encoded: JSON can hold halves of characters, and they would raise much later."""
+    return text.encode("utf-8", "replace").decode()

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterator, Mapping, Sequence
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import chain, islice
-from typing import Any, cast
+from math import isfinite
+from typing import Any
 
-from msgspec import UNSET, MsgspecError
+from msgspec import UNSET, MsgspecError, Struct, UnsetType
 
 from aries_nb.model import (
     ColumnType,
@@ -21,9 +22,10 @@ from aries_nb.model import (
     Subscription,
     Unreadable,
 )
-from aries_nb.wire.aries_lenient import excerpt, millis, parse_line, update_from
+from aries_nb.wire.aries_lenient import excerpt, millis, parse_line, shown, update_from
 from aries_nb.wire.aries_messages import (
     MAX_MS,
+    Envelope,
     GreeksUpdate,
     LevelTwoUpdate,
     Payload,
@@ -48,6 +50,8 @@ from aries_nb.wire.aries_streams import (
 __all__ = ["AriesMarket"]
 
 SYMBOLS_PER_REQUEST = 100  # protocol page U17: "stay modest"
+STATUS_ENTRIES = 100
+REQUESTS_KEPT = 1_000  # of which a refusal can still be told the symbols
 _BOOK_COLUMN_TYPES: dict[str, ColumnType] = {"side": "text", "level": "number", "price": "number", "size": "number"}
 
 
@@ -57,12 +61,13 @@ class AriesMarket:
     def __init__(self) -> None:
         self._session = AriesSession()
         self._streams: dict[str, dict[Subscription, Stream]] = {}
-        self._parts: dict[type[Payload], dict[str, list[Part | PrintPart]]] = {
+        self._parts: dict[type[Payload], dict[str, list[Part]]] = {
             kind: {} for kind in (QuoteUpdate, TradeUpdate, GreeksUpdate, TimeAndSalesUpdate)
         }
         self._books: dict[str, Stream] = {}
         self._sent: dict[str, Wanted] = {}
         self._requests: dict[str, tuple[str, ...]] = {}
+        self._leaving: dict[str, int] = {}
         self._seeds: list[Record] = []
 
     def columns(self, kind: Kind) -> Mapping[str, ColumnType]:
@@ -74,6 +79,8 @@ class AriesMarket:
         self._session.open(now)
         self._sent.clear()
         self._requests.clear()
+        self._leaving.clear()
+        self._seeds.clear()
         for streams in self._streams.values():
             for stream in streams.values():
                 stream.forget()
@@ -89,8 +96,8 @@ class AriesMarket:
             streams = self._streams.setdefault(subscription.symbol, {})
             if subscription not in streams:
                 stream = Stream(subscription)
-                if subscription.kind == "quotes" and stream.borrow(streams.values()):
-                    self._seeds.append((subscription, stream.ts, stream.values))
+                if ts := stream.borrow(streams.values()):
+                    self._seeds.append((subscription, ts, stream.values))
                 streams[subscription] = stream
                 self._route(stream)
             symbols[subscription.symbol] = None
@@ -99,6 +106,7 @@ class AriesMarket:
     def unsubscribe(self, subscriptions: Sequence[Subscription]) -> None:
         """Remove streams and tell the server what nobody needs any more."""
         items: list[str | dict[str, Any]] = []
+        self._seeds = [seed for seed in self._seeds if seed[0] not in subscriptions]
         for symbol in dict.fromkeys(subscription.symbol for subscription in subscriptions):
             streams = self._streams.get(symbol, {})
             for subscription in subscriptions:
@@ -109,10 +117,13 @@ class AriesMarket:
             if not streams:
                 self._streams.pop(symbol, None)
             if before and before != left:
-                items.append(item_to_unsubscribe(symbol, before, left))
-                self._sent[symbol] = left
+                item = item_to_unsubscribe(symbol, before, left)
+                if item != {"symbol": symbol}:  # which would drop everything
+                    items.append(item)
+                    self._sent[symbol] = left
             if not left:
                 self._sent.pop(symbol, None)
+                self._leaving[symbol] = self._session.count
         if items and self._session.is_open:
             self._session.send("unsubscribe", items)
 
@@ -123,12 +134,12 @@ class AriesMarket:
         if self._seeds:
             records, self._seeds = self._seeds, []
         try:
-            payloads = [envelope.payload for envelope in decode_lines(frame)]
+            envelopes = decode_lines(frame)
         except (MsgspecError, UnicodeDecodeError, RecursionError):
-            for payload in self._line_by_line(frame, notices):
-                self._apply([payload], received, records, notices)
+            for some in self._line_by_line(frame, notices):
+                self._apply(some, received, records, notices)
         else:
-            self._apply(payloads, received, records, notices)
+            self._apply(envelopes, received, records, notices)
         return records, notices
 
     def tick(self, now: float) -> Sequence[Notice]:
@@ -139,40 +150,49 @@ class AriesMarket:
         """Drain the frames to send."""
         return self._session.outgoing()
 
-    def _apply(self, payloads: list[Payload], received: int, records: list[Record], notices: list[Notice]) -> None:
-        routes = self._parts
-        for payload in payloads:
-            kind = type(payload)
-            if kind is LevelTwoUpdate:
-                self._apply_depth(cast("LevelTwoUpdate", payload), received, records, notices)
-                continue
-            if kind is StatusUpdate:
-                notices.append(_status(cast("StatusUpdate", payload)))
-                continue
-            update = cast("QuoteUpdate", payload)  # or any of its likes: the parts know which
-            parts = routes[kind].get(update.symbol)
-            if parts is None:
-                self._unasked(update, notices)
+    def _apply(
+        self, envelopes: Iterable[Envelope], received: int, records: list[Record], notices: list[Notice]
+    ) -> None:
+        # The hottest loop of the package: what is looked up here is looked up for each of a million messages.
+        quotes = self._parts[QuoteUpdate]
+        add = records.append
+        for envelope in envelopes:
+            update: Any = envelope.payload  # a quote most of the time, else one of its likes
+            kind = update.__class__
+            if kind is LevelTwoUpdate or kind is StatusUpdate:
+                self._apply_other(update, received, records, notices)
                 continue
             data = update.data
-            ms = data.quoteTimestamp if kind is QuoteUpdate else getattr(data, "tradeTimestamp", UNSET)
-            if ms is UNSET:
-                ms = update.timestamp
-            elif ms.__class__ is str:
-                ms = millis(ms) or update.timestamp
-            ts = ms * 1_000_000 if 0 < ms < MAX_MS else received
+            try:
+                if kind is QuoteUpdate:
+                    parts = quotes[update.symbol]
+                    ms = data.quoteTimestamp
+                else:
+                    parts = self._parts[kind][update.symbol]
+                    ms = _time_of(data)
+            except KeyError:
+                self._unasked(update, notices)
+                continue
+            # Out of bounds it cannot be: the decoder refuses such a time, and the lenient path leaves it out.
+            ts = (ms or update.timestamp) * 1_000_000 or received
             for part in parts:
-                values = part.merge(data)
-                if values is None:
-                    continue
+                values = part.read(data)
+                if part.needs_merge or UNSET in values:
+                    values = part.merge(values)
+                    if values is None:
+                        continue
                 stream = part.stream
-                stream.values = values
-                if stream.fence and ts == stream.ts and values == stream.last:
-                    stream.fence = 0
+                if part.fence and part.repeats(ts, values):
                     continue
-                stream.ts = ts
-                stream.last = values
-                records.append((stream.subscription, ts, values))
+                part.ts = ts
+                stream.values = values
+                add((stream.subscription, ts, values))
+
+    def _apply_other(self, update: Payload, received: int, records: list[Record], notices: list[Notice]) -> None:
+        if isinstance(update, LevelTwoUpdate):
+            self._apply_depth(update, received, records, notices)
+        elif isinstance(update, StatusUpdate):
+            notices.append(_status(update))
 
     def _apply_depth(self, update: LevelTwoUpdate, received: int, records: list[Record], notices: list[Notice]) -> None:
         stream = self._books.get(update.symbol)
@@ -184,21 +204,21 @@ class AriesMarket:
             return
         values: list[float] = []
         for row in rows:
-            try:
-                ask_size, price, bid_size = map(float, row.split(":" if ":" in row else ","))
-            except ValueError:
+            level = _level(row)
+            if level is None:
                 notices.append(Unreadable("a level 2 row that is not askSize:price:bidSize", excerpt(row)))
-                continue
-            values += (price, bid_size, ask_size)
-        ms = update.timestamp
-        records.append((stream.subscription, ms * 1_000_000 if 0 < ms < MAX_MS else received, tuple(values)))
+            else:
+                values += level
+        if values or not rows:
+            ms = update.timestamp
+            records.append((stream.subscription, ms * 1_000_000 if 0 < ms < MAX_MS else received, tuple(values)))
 
-    def _line_by_line(self, frame: bytes, notices: list[Notice]) -> Iterator[Payload]:
+    def _line_by_line(self, frame: bytes, notices: list[Notice]) -> Iterator[list[Envelope]]:
         for line in frame.split(b"\n"):
             if not line or line.isspace():
                 continue
             try:
-                yield decode_lines(line)[0].payload
+                yield decode_lines(line)
                 continue
             except (MsgspecError, UnicodeDecodeError, RecursionError):
                 message = parse_line(line)
@@ -208,7 +228,7 @@ class AriesMarket:
                 payload, problems = update_from(message["payload"], line)
                 notices.extend(problems)
                 if payload is not None:
-                    yield payload
+                    yield [Envelope(payload)]
             else:
                 notices.extend(self._control(message, line))
 
@@ -227,7 +247,7 @@ class AriesMarket:
     def _name_symbols(self, rejected: Rejected) -> Rejected:
         """Find whom a refusal is about: the symbols of that request which its text names, else all of them."""
         asked = self._requests.get(rejected.symbols[0], ()) if rejected.symbols else ()
-        named = tuple(symbol for symbol in asked if _names(rejected.reason, symbol))
+        named = _named(rejected.reason, asked)
         for symbol in named or asked:
             self._sent.pop(symbol, None)
         return Rejected(named or asked, rejected.reason)
@@ -248,25 +268,29 @@ class AriesMarket:
         while batch := list(islice(todo, SYMBOLS_PER_REQUEST)):
             request = self._session.send("subscribe", batch)
             self._requests[request] = tuple(item["symbol"] for item in batch)
+        while len(self._requests) > REQUESTS_KEPT:
+            del self._requests[next(iter(self._requests))]
         fence = self._session.ping()
         for symbol in touched:
-            for stream in self._streams[symbol].values():
-                stream.fence = fence if stream.ts else 0
+            for part in chain.from_iterable(stream.parts for stream in self._streams[symbol].values()):
+                part.fence = fence if part.ts else 0
         return fence
 
     def _lift_fences(self, number: int) -> None:
         for stream in chain.from_iterable(streams.values() for streams in self._streams.values()):
-            if 0 < stream.fence <= number:
-                stream.fence = 0
+            for part in stream.parts:
+                if part.fence <= number:
+                    part.fence = 0
+        self._leaving = {symbol: count for symbol, count in self._leaving.items() if count >= number}
 
     def _route(self, stream: Stream) -> None:
         symbol = stream.subscription.symbol
         if stream.subscription.kind == "book":
             self._books[symbol] = stream
         elif stream.subscription.kind == "trades":
-            self._parts[TimeAndSalesUpdate].setdefault(symbol, []).append(PrintPart(stream))
-        for kind, part in stream.parts:
-            self._parts[kind].setdefault(symbol, []).append(part)
+            stream.parts.append(PrintPart(stream))
+        for part in stream.parts:
+            self._parts[part.update].setdefault(symbol, []).append(part)
 
     def _unroute(self, stream: Stream | None) -> None:
         if stream is None:
@@ -283,29 +307,43 @@ class AriesMarket:
     def _unasked(self, update: Payload, notices: list[Notice]) -> None:
         symbol = getattr(update, "symbol", "")
         # What was still under way when we gave the symbol or the category up is no fault of the server's.
-        if symbol not in self._streams:
+        if symbol not in self._streams and symbol not in self._leaving:
             notices.append(Unreadable("a symbol nobody asked for", excerpt(f"{type(update).__name__} {symbol}")))
+
+
+def _time_of(data: Struct) -> int | UnsetType:
+    ms: int | str | UnsetType = getattr(data, "tradeTimestamp", UNSET)
+    return millis(ms) or UNSET if isinstance(ms, str) else ms
+
+
+def _level(row: str) -> tuple[float, float, float] | None:
+    """Price, bid size, ask size."""
+    try:
+        ask_size, price, bid_size = map(float, row.split(":" if ":" in row else ","))
+    except ValueError:
+        return None
+    return (price, bid_size, ask_size) if isfinite(price + bid_size + ask_size) else None
 
 
 def _added(names: tuple[str, ...], have: tuple[str, ...]) -> tuple[str, ...]:
     return tuple(name for name in names if name not in have) or names
 
 
-def _names(text: str, symbol: str) -> bool:
-    start = text.find(symbol)
-    while start >= 0:
-        around = text[start - 1 : start] + text[start + len(symbol) : start + len(symbol) + 1]
-        if not any(character.isalnum() for character in around):
-            return True
-        start = text.find(symbol, start + 1)
-    return False
+def _named(text: str, symbols: tuple[str, ...]) -> tuple[str, ...]:
+    """Those of the symbols that stand in a text as words; the longest first, as BRK is no part of BRK.B."""
+    named: set[str] = set()
+    for symbol in sorted(symbols, key=len, reverse=True):
+        left = re.sub(rf"(?<![^\W_]){re.escape(symbol)}(?![^\W_])", " ", text)
+        if left != text:
+            named.add(symbol)
+            text = left
+    return tuple(symbol for symbol in symbols if symbol in named)
 
 
 def _status(update: StatusUpdate) -> MarketStatus:
     flat: list[tuple[str, str]] = []
-    for name, value in update.data.items():
-        if isinstance(value, dict):
-            flat += ((f"{name}.{key}", str(inner)) for key, inner in value.items())
-        else:
-            flat.append((name, json.dumps(value) if isinstance(value, bool) else str(value)))
-    return MarketStatus(tuple(flat[:100]))
+    for name, value in islice(update.data.items(), STATUS_ENTRIES):
+        inner = value if isinstance(value, dict) else {"": value}
+        for key, each in islice(inner.items(), STATUS_ENTRIES):
+            flat.append((shown(f"{name}.{key}" if key else name), shown(each)))
+    return MarketStatus(tuple(flat[:STATUS_ENTRIES]))

@@ -7,9 +7,9 @@ one. Whatever does not fit (old spellings, numbers as text, control events) take
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, TypeAlias
+from typing import Annotated, Any, TypeAlias
 
-from msgspec import UNSET, Struct, UnsetType
+from msgspec import UNSET, Meta, Struct, UnsetType
 from msgspec.json import Decoder
 
 from aries_nb.model import ColumnType
@@ -38,12 +38,12 @@ __all__ = [
     "field_types",
 ]
 
-Number: TypeAlias = float | UnsetType
-Millis: TypeAlias = int | UnsetType
-Text: TypeAlias = str | UnsetType
-
 # The largest Unix time in ms that still fits into int64 ns, rounded down (year 2255).
 MAX_MS = 9_000_000_000_000
+
+Number: TypeAlias = float | UnsetType
+Millis: TypeAlias = Annotated[int, Meta(gt=0, lt=MAX_MS)] | UnsetType
+Text: TypeAlias = str | UnsetType
 
 
 class Quote(Struct, gc=False):
@@ -100,6 +100,11 @@ class Greeks(Struct, gc=False):
     vega: Number = UNSET
     rho: Number = UNSET
     impliedVolatility: Number = UNSET  # noqa: N815
+    iv: Number = UNSET
+
+    def __post_init__(self) -> None:
+        if self.impliedVolatility is UNSET:
+            self.impliedVolatility = self.iv
 
 
 class TimeAndSales(Struct, gc=False):
@@ -124,7 +129,7 @@ class QuoteUpdate(Struct, gc=False, tag_field="type", tag="quote"):
 
     symbol: str
     data: Quote
-    timestamp: int = 0
+    timestamp: Annotated[int, Meta(ge=0, lt=MAX_MS)] = 0
 
 
 class TradeUpdate(Struct, gc=False, tag_field="type", tag="trade"):
@@ -132,7 +137,7 @@ class TradeUpdate(Struct, gc=False, tag_field="type", tag="trade"):
 
     symbol: str
     data: Trade
-    timestamp: int = 0
+    timestamp: Annotated[int, Meta(ge=0, lt=MAX_MS)] = 0
 
 
 class TimeAndSalesUpdate(Struct, gc=False, tag_field="type", tag="timeAndSales"):
@@ -140,7 +145,7 @@ class TimeAndSalesUpdate(Struct, gc=False, tag_field="type", tag="timeAndSales")
 
     symbol: str
     data: TimeAndSales
-    timestamp: int = 0
+    timestamp: Annotated[int, Meta(ge=0, lt=MAX_MS)] = 0
 
 
 class LevelTwoUpdate(Struct, gc=False, tag_field="type", tag="level2"):
@@ -148,7 +153,7 @@ class LevelTwoUpdate(Struct, gc=False, tag_field="type", tag="level2"):
 
     symbol: str
     data: Depth
-    timestamp: int = 0
+    timestamp: Annotated[int, Meta(ge=0, lt=MAX_MS)] = 0
 
 
 class GreeksUpdate(Struct, gc=False, tag_field="type", tag="greeks"):
@@ -156,14 +161,14 @@ class GreeksUpdate(Struct, gc=False, tag_field="type", tag="greeks"):
 
     symbol: str
     data: Greeks
-    timestamp: int = 0
+    timestamp: Annotated[int, Meta(ge=0, lt=MAX_MS)] = 0
 
 
 class StatusUpdate(Struct, gc=False, tag_field="type", tag="marketStatus"):
     """Payload of a market status event, protocol page §3.1."""
 
     data: dict[str, Any]
-    timestamp: int = 0
+    timestamp: Annotated[int, Meta(ge=0, lt=MAX_MS)] = 0
 
 
 Payload: TypeAlias = QuoteUpdate | TradeUpdate | TimeAndSalesUpdate | LevelTwoUpdate | GreeksUpdate | StatusUpdate

@@ -11,7 +11,7 @@ from typing import Any
 from msgspec.json import encode
 
 from aries_nb.model import Notice, Pong, Rejected, SessionLost, SessionOpened, SessionRefused, TokenWanted, Unreadable
-from aries_nb.wire.aries_lenient import excerpt, number
+from aries_nb.wire.aries_lenient import excerpt, number, shown
 
 __all__ = ["AriesSession"]
 
@@ -27,7 +27,7 @@ class AriesSession:
     def __init__(self) -> None:
         self.is_open = False
         self._out: list[str] = []
-        self._count = 0
+        self.count = 0
         self._pings: dict[int, float] = {}
         self._next_ping = 0.0
         self._auth_sent: float | None = None
@@ -52,18 +52,18 @@ class AriesSession:
 
     def send(self, kind: str, payload: Any) -> str:  # noqa: ANN401 - JSON
         """Queue one request and return its id."""
-        self._count += 1
-        request = f"{kind}-{self._count}"
+        self.count += 1
+        request = f"{kind}-{self.count}"
         self._out.append(encode({"type": kind, "id": request, "payload": payload}).decode())
         return request
 
     def ping(self) -> int:
         """Queue a ping and return its number."""
-        self._count += 1
-        self._pings[self._count] = self._now
+        self.count += 1
+        self._pings[self.count] = self._now
         self._next_ping = self._now + PING_SECONDS
-        self._out.append(encode({"type": "ping", "id": f"ping-{self._count}"}).decode())
-        return self._count
+        self._out.append(encode({"type": "ping", "id": f"ping-{self.count}"}).decode())
+        return self.count
 
     def authenticate(self, token: str, now: float) -> None:
         """Queue the token in the form that satisfies every documented variant (§2.1)."""
@@ -71,8 +71,8 @@ class AriesSession:
         self._auth_sent = now
         self._renew_at = None
         body = {"action": "auth", "token": token}
-        self._count += 1
-        self._auth_id = f"auth-{self._count}"
+        self.count += 1
+        self._auth_id = f"auth-{self.count}"
         request = {"method": "post", "path": "/auth", "body": body}
         self._out.append(encode({"type": "request", "id": self._auth_id, "payload": request}).decode())
 
@@ -96,7 +96,7 @@ class AriesSession:
         """Whether a message carries market data rather than talk about the session."""
         payload = message.get("payload")
         action = payload.get("action") if isinstance(payload, dict) else None
-        return message.get("type") == "event" and action in {"update", "snapshot"}
+        return message.get("type") == "event" and action in ("update", "snapshot")  # a tuple: it may be unhashable
 
     def control(self, message: Mapping[str, Any], line: bytes) -> Iterator[Notice]:
         """What a message says about the session; a refused request's id comes as the only symbol of a `Rejected`."""
@@ -104,7 +104,7 @@ class AriesSession:
         body: Mapping[str, Any] = payload if isinstance(payload, dict) else {}
         action = body.get("action") or message.get("action")
         kind = message.get("type")
-        request = str(message.get("id") or body.get("id") or "")
+        request = _id(message.get("id")) or _id(body.get("id"))
         if kind == "pong" or action == "pong" or (action == "ping" and message.get("message") == "pong"):
             yield from self._pong(request)
         elif action == "authSuccess":
@@ -112,14 +112,17 @@ class AriesSession:
         elif action == "refreshAuth":
             self._renew_at = None
             yield TokenWanted()
-        elif action in {"authExpired", "authTimeout", "authRequired"}:
+        elif action in ("authExpired", "authTimeout", "authRequired"):
             yield from self._unauthenticated(str(action), request, body)
-        elif action == "error" or body.get("error") or _status(body) >= 400:
+        elif action == "error" or body.get("error") or (number(body.get("status")) or 0) >= 400:
             yield self._refusal(request, body)
-        elif kind not in {"response", "subscribed", "event"}:
-            yield Unreadable(f"unknown type {excerpt(str(kind))!r}", excerpt(line))
+        elif kind == "response" and request == self._auth_id and self._auth_sent is not None:
+            # As for the vendor's client: an answer to the token that does not say `authSuccess` is a refusal (§2.2).
+            yield self._refusal(request, body)
+        elif kind not in ("response", "subscribed", "event"):
+            yield Unreadable(f"unknown type {shown(kind)!r}", excerpt(line))
         elif kind == "event":
-            yield Unreadable(f"unknown event {excerpt(str(action))!r}", excerpt(line))
+            yield Unreadable(f"unknown event {shown(action)!r}", excerpt(line))
 
     def _pong(self, request: str) -> Iterator[Notice]:
         text = request.removeprefix("ping-")
@@ -142,7 +145,7 @@ class AriesSession:
         return SessionOpened(seconds, is_renewal=was_open)
 
     def _unauthenticated(self, action: str, request: str, body: Mapping[str, Any]) -> Iterator[Notice]:
-        said = str(body.get("error") or "")[:200]
+        said = shown(body.get("error") or "")
         if action == "authRequired" and request == self._auth_id and not self.is_open:
             self._auth_sent = None
             yield SessionRefused(said or "authentication required")
@@ -150,13 +153,12 @@ class AriesSession:
             yield SessionLost(f"{action}: {said}" if said else action)
 
     def _refusal(self, request: str, body: Mapping[str, Any]) -> Notice:
-        reason = str(body.get("error") or body.get("message") or f"status {body.get('status')}")[:200]
+        reason = shown(body.get("error") or body.get("message") or f"status {shown(body.get('status'))}")
         if self._auth_sent is not None and request in {self._auth_id, ""}:
             self._auth_sent = None
             return SessionRefused(reason)
         return Rejected((request,) if request else (), reason)
 
 
-def _status(body: Mapping[str, Any]) -> float:
-    status = body.get("status")
-    return status if isinstance(status, int | float) else 0
+def _id(value: object) -> str:
+    return str(value) if isinstance(value, str | int) else ""

@@ -6,7 +6,7 @@ Several subscriptions of one symbol share what goes over the wire: the union of 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from operator import attrgetter
 from typing import Any, TypeAlias
 
@@ -45,22 +45,68 @@ QUOTE_COLUMN_TYPES: dict[str, ColumnType] = {
 
 
 class Part:
-    """The fields of a quotes stream that come in one kind of event: a slice of its values."""
+    """What of a stream's values comes in one kind of event, from `start` to `stop`.
 
-    __slots__ = ("missing", "read", "start", "stop", "stream", "times")
+    `read` takes it off an event's data; where that may be less than the whole stream, `merge` completes it.
+    `ts` is the exchange time of the latest event. `fence` is the number of the ping behind the latest request that
+    touches the symbol: until its pong, the first event that repeats what is known already is the server's snapshot and
+    not a second row.
+    """
 
-    def __init__(self, stream: Stream, names: Sequence[str], start: int) -> None:
+    __slots__ = ("fence", "last", "missing", "needs_merge", "read", "start", "stop", "stream", "ts", "update")
+
+    def __init__(self, stream: Stream, update: type[Payload], missing: Values, *, start: int = 0) -> None:
         self.stream = stream
+        self.update = update
+        self.missing = missing
         self.start = start
-        self.stop = start + len(names)
-        self.read = _reader(names)
-        fields = stream.subscription.fields[start : self.stop]
-        self.missing = tuple(_MISSING[QUOTE_COLUMN_TYPES[field]] for field in fields)
-        self.times = tuple(i for i, field in enumerate(fields) if QUOTE_COLUMN_TYPES[field] == "time")
+        self.stop = start + len(missing)
+        self.needs_merge = True
+        self.read: Callable[[Any], Any] = _itself
+        self.last: Values = ()
+        self.ts = 0
+        self.fence = 0
+        stream.values += missing
 
-    def merge(self, data: Struct) -> Values | None:
-        """The stream's values after this event; None where it carries none of the fields asked for."""
-        new = self.read(data)
+    @property
+    def known(self) -> Values:
+        """The values as of the latest event on this connection; `missing` where there was none."""
+        return self.stream.values[self.start : self.stop]
+
+    def merge(self, new: Any) -> Values | None:  # noqa: ANN401 - what `read` gave
+        """The stream's values after an event; None where it carries none of the fields asked for."""
+        raise NotImplementedError
+
+    def forget(self) -> None:
+        """Note what is known at a break, for `repeats`."""
+        if self.known != self.missing:
+            self.last = self.known
+
+    def repeats(self, ts: int, values: Values) -> bool:
+        """Whether an event behind a new request is the server's snapshot of what is known already; once a request."""
+        known = self.known
+        if ts != self.ts or values[self.start : self.stop] != (self.last if known == self.missing else known):
+            return False
+        self.fence = 0
+        self.stream.values = values
+        return True
+
+
+class FieldsPart(Part):
+    """The fields of a quotes stream that come in one kind of event."""
+
+    __slots__ = ("times",)
+
+    def __init__(self, stream: Stream, update: type[Payload], names: Mapping[str, str]) -> None:
+        start = len(stream.values)
+        fields = [field for field in stream.subscription.fields if field in names]
+        super().__init__(stream, update, tuple(_MISSING[QUOTE_COLUMN_TYPES[field]] for field in fields), start=start)
+        self.read = _reader([names[field] for field in fields])
+        self.times = tuple(i for i, field in enumerate(fields) if QUOTE_COLUMN_TYPES[field] == "time")
+        self.needs_merge = bool(self.times) or len(fields) < len(stream.subscription.fields)
+
+    def merge(self, new: tuple[Any, ...]) -> Values | None:
+        """The stream's values after an event with these; None where it carries none of the fields asked for."""
         if self.times:
             new = self._in_nanoseconds(new)
         stream = self.stream
@@ -82,48 +128,50 @@ class Part:
 
 
 class Stream:
-    """One subscription on this connection, with its merged values and the exchange time they are of.
+    """One subscription on this connection, with its merged values."""
 
-    `fence` is the number of the ping behind the latest request that touches the symbol: until its pong, the first
-    event that repeats what is known already is the server's snapshot and not a second row.
-    """
-
-    __slots__ = ("fence", "last", "parts", "subscription", "ts", "values")
+    __slots__ = ("parts", "subscription", "values")
 
     def __init__(self, subscription: Subscription) -> None:
         self.subscription = subscription
-        self.parts: list[tuple[type[Payload], Part]] = []
+        self.parts: list[Part] = []
         self.values: Values = ()
-        self.last: Values = ()
-        self.ts = 0
-        self.fence = 0
         if subscription.kind == "quotes":
-            self._split()
-
-    def _split(self) -> None:
-        start = 0
-        for update, _, names in _PARTS:
-            wire_names = [names[field] for field in self.subscription.fields if field in names]
-            if wire_names:
-                part = Part(self, wire_names, start)
-                self.parts.append((update, part))
-                start = part.stop
-        self.values = tuple(value for _, part in self.parts for value in part.missing)
+            for update, _, names in _PARTS:
+                if not names.keys().isdisjoint(subscription.fields):
+                    self.parts.append(FieldsPart(self, update, names))
 
     def forget(self) -> None:
         """Drop the merged values at a break, so that none from before it can pass for fresh."""
-        self.values = tuple(value for _, part in self.parts for value in part.missing)
+        for part in self.parts:
+            part.forget()
+        self.values = tuple(value for part in self.parts for value in part.missing)
 
-    def borrow(self, others: Iterable[Stream]) -> bool:
-        """Take over what other streams of the symbol know of our fields; true if anything was known."""
+    def borrow(self, others: Iterable[Stream]) -> int:
+        """Take over what other quotes streams of the symbol know of our fields.
+
+        Returns the exchange time of it where it is a whole row, which is then what `Part.repeats` goes by; else 0.
+        """
+        if self.subscription.kind != "quotes":
+            return 0
         known: dict[str, Value] = {}
+        times: dict[type[Payload], int] = {}
         for other in others:
-            if other.ts and other.values:
+            fresh = [part for part in other.parts if part.known != part.missing]
+            if fresh and other.subscription.kind == "quotes":
                 known.update(zip(other.subscription.fields, other.values, strict=True))
-                self.ts = max(self.ts, other.ts)
+                times.update((part.update, max(part.ts, times.get(part.update, 0))) for part in fresh)
         fields = self.subscription.fields
         self.values = tuple(known.get(field, old) for field, old in zip(fields, self.values, strict=True))
-        return self.ts > 0 and all(field in known for field in fields)
+        if not all(field in known for field in fields):
+            return 0
+        for part in self.parts:
+            part.ts = times.get(part.update, 0)
+        return max(times.values())
+
+
+def _itself(data: Struct) -> Struct:
+    return data
 
 
 def _reader(names: Sequence[str]) -> Callable[[Struct], tuple[Any, ...]]:

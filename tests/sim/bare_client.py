@@ -18,7 +18,7 @@ TIMEOUT = 10.0
 class BareClient:
     def __init__(self, url: str, path: str = PATH) -> None:
         self._stack = ExitStack()
-        opened = connect(url + path, compression=None, max_size=None, ping_interval=None)
+        opened = connect(url + path, compression=None, max_size=None, ping_interval=None, close_timeout=1)
         self.socket: ClientConnection = self._stack.enter_context(opened)
         self.frames: list[str] = []
         self.waiting: deque[dict[str, Any]] = deque()
@@ -95,3 +95,8 @@ class BareClient:
 def auth(token: Any, ident: str = "auth-1", **body: Any) -> dict[str, Any]:
     payload = {"method": "post", "path": "/auth", "body": {"action": "auth", "token": token, **body}}
     return {"type": "request", "id": ident, "payload": payload}
+
+
+def streams(**subscribed: Any) -> dict[str, Any]:
+    """What the server tells of one symbol's subscription."""
+    return {"quote": [], "trade": [], "level2": False, "timeAndSales": [], "greeks": []} | subscribed

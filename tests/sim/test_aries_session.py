@@ -10,7 +10,7 @@ import pytest
 from aries_nb.sim import SimOptions, Simulator
 from aries_nb.sim.aries_feed import AriesFeed
 from aries_nb.sim.aries_session import Session
-from tests.sim.bare_client import BareClient, auth
+from tests.sim.bare_client import BareClient, auth, streams
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -226,16 +226,17 @@ def test_renewal_on_the_live_socket_keeps_subscriptions(serve: Callable[..., Sim
         renewals.append(bare.hear_answer(f"auth-{number}")["payload"])
 
     assert [renewal["data"]["expiresIn"] for renewal in renewals] == [400] * 3
-    assert sim.subscriptions() == [{"AAPL": {"quote": ["bidPrice"]}}]
+    assert sim.subscriptions() == [{"AAPL": streams(quote=["bidPrice"])}]
     assert bare.hear_updates("quote", 1)
 
 
 def test_market_status_comes_once_and_again_when_it_changes(serve: Callable[..., Simulator], client: Connect) -> None:
     sim = serve()
     bare = client(sim=sim, log_in=False)
-    bare.log_in()
-    bare.log_in(ident="auth-2")
-    (first,) = (message["payload"] for message in bare.sync())
+    for ident in ("auth-1", "auth-2"):
+        bare.say(auth("t", ident))
+    said = [message["payload"] for message in bare.sync()]
+    (first,) = (payload for payload in said if payload["action"] == "update")
 
     sim.set_market("closed", after_hours=True)
     second = bare.hear()["payload"]
@@ -325,7 +326,7 @@ def test_unknown_symbols_are_named_and_the_others_proceed(serve: Callable[..., S
     assert answer["code"] == "UNKNOWN_SYMBOL"
     assert "NOPE" in answer["error"]
     assert "AAPL240119C00150000" in answer["error"]
-    assert sim.subscriptions() == [{"AAPL": {"level2": True}}]
+    assert sim.subscriptions() == [{"AAPL": streams(level2=True)}]
 
 
 def test_subscribe_is_acknowledged_only_where_asked(client: Connect) -> None:

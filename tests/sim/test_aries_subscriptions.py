@@ -3,7 +3,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from aries_nb.sim.aries_subscriptions import (
@@ -122,6 +122,7 @@ selections = st.builds(
 )
 
 
+@settings(max_examples=40)
 @given(first=selections, second=selections)
 def test_selections_unite_and_part_as_sets_do(first: Selection, second: Selection) -> None:
     both = first.united(second)

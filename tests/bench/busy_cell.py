@@ -1,0 +1,50 @@
+"""A pure-Python cell beside a stream of 20,000 messages a second, and the same cell alone, in turns.
+
+The server is a process of its own and sends to the second; the stream is ended and begun again between the turns.
+Time is wall clock: waiting for the interpreter's lock is what is measured.
+"""
+
+from __future__ import annotations
+
+import time
+from statistics import median
+
+from tests.bench.blast import blasting
+from tests.bench.frames import SYMBOLS
+from tests.bench.results import Budget, Outcome
+from tests.bench.socket_rate import busy_loop
+
+__all__ = ["measure"]
+
+RATE = 20_000
+CELL_SECONDS = 0.7
+
+
+def measure(*, is_quick: bool) -> Outcome:
+    """The budget of the busy cell."""
+    import aries_nb as anb
+
+    start = time.perf_counter()
+    busy_loop(1_000_000)
+    loops = int(1_000_000 * CELL_SECONDS / (time.perf_counter() - start))
+    alone: list[float] = []
+    beside: list[float] = []
+    rates: list[float] = []
+    with blasting(RATE) as url, anb.connect("aries", url=url, token="any") as feed:
+        for _ in range(3 if is_quick else 12):
+            alone.append(_seconds(loops))
+            with feed.quotes(*SYMBOLS, window="1min") as frame:
+                frame.wait(rows=RATE // 5)
+                begun, start = frame.received, time.perf_counter()
+                beside.append(_seconds(loops))
+                rates.append((frame.received - begun) / (time.perf_counter() - start))
+    times = median(b / a for a, b in zip(alone, beside, strict=True))
+    measured = f"{times:.2f} × (at {median(rates):,.0f} messages/s)"
+    what = "a pure-Python cell beside 20,000 messages/s"
+    return Outcome([Budget(what, measured, "≤ 1.25 × alone", times <= 1.25, {"ratio": times, "rate": median(rates)})])
+
+
+def _seconds(loops: int) -> float:
+    start = time.perf_counter()
+    busy_loop(loops)
+    return time.perf_counter() - start

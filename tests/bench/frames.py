@@ -1,0 +1,114 @@
+"""The bytes that everyone is fed: NDJSON frames of 20 Aries quotes, and the market session that understands them.
+
+Several symbols take turns at random; prices walk by cents. A message is as long as the broker's own documents show it.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+from msgspec.json import encode
+
+from aries_nb.model import QUOTE_COLUMNS, Subscription
+from aries_nb.net.intake import Intake, Stream
+from aries_nb.store import Tape
+from aries_nb.wire.aries_market import AriesMarket
+
+__all__ = [
+    "FIELDS",
+    "MESSAGES_A_FRAME",
+    "READ_OCTETS",
+    "START_MS",
+    "SYMBOLS",
+    "Pipeline",
+    "quote_line",
+    "quotes_frames",
+    "reads",
+]
+
+SYMBOLS = ("AAPL", "MSFT", "NVDA", "AMZN", "GOOGL", "META", "TSLA", "SPY")
+FIELDS = tuple(column.name for column in QUOTE_COLUMNS)  # what `feed.quotes("AAPL", …)` holds
+MESSAGES_A_FRAME = 20
+READ_OCTETS = 256 * 1024  # what asyncio reads from a socket at once when the sender is ahead
+START_MS = 1_767_607_200_000
+
+
+def quote_line(symbol: str, data: dict[str, float | int], stamp: int) -> bytes:
+    """One update event as the endpoint sends it."""
+    payload = {"action": "update", "type": "quote", "symbol": symbol, "data": data, "timestamp": stamp}
+    return encode({"type": "event", "payload": payload})
+
+
+def quotes_frames(count: int, *, only_changes: bool = False, seed: int = 1) -> list[bytes]:
+    """`count` frames; each message holds the whole quote, or only the fields that changed and the time."""
+    source = random.Random(seed)
+    lines = _changed_quotes(source) if only_changes else _whole_quotes(source)
+    return [b"\n".join(next(lines) for _ in range(MESSAGES_A_FRAME)) for _ in range(count)]
+
+
+def _whole_quotes(source: random.Random) -> Iterator[bytes]:
+    for symbol, quote, stamp in _walk(source):
+        yield quote_line(symbol, quote | {"quoteTimestamp": stamp}, stamp)
+
+
+def _changed_quotes(source: random.Random) -> Iterator[bytes]:
+    known: dict[str, dict[str, float | int]] = {}
+    for symbol, quote, stamp in _walk(source):
+        before = known.get(symbol, {})
+        known[symbol] = quote
+        changed = {name: value for name, value in quote.items() if before.get(name) != value}
+        yield quote_line(symbol, changed | {"quoteTimestamp": stamp}, stamp)
+
+
+def _walk(source: random.Random) -> Iterator[tuple[str, dict[str, float | int], int]]:
+    middles = {symbol: source.uniform(80, 600) for symbol in SYMBOLS}
+    stamp = START_MS
+    while True:
+        symbol = source.choice(SYMBOLS)
+        middles[symbol] += source.choice((-0.01, 0.0, 0.01))
+        stamp += source.randrange(3)
+        yield (
+            symbol,
+            {
+                "bidPrice": round(middles[symbol] - 0.01, 2),
+                "bidSize": 100 * source.randint(1, 30),
+                "askPrice": round(middles[symbol] + 0.01, 2),
+                "askSize": 100 * source.randint(1, 30),
+            },
+            stamp,
+        )
+
+
+def reads(frames: Sequence[bytes], octets: int = READ_OCTETS) -> list[list[bytes]]:
+    """The frames as they come out of reads of so many bytes."""
+    batches: list[list[bytes]] = [[]]
+    size = 0
+    for frame in frames:
+        if size + len(frame) > octets and batches[-1]:
+            batches.append([])
+            size = 0
+        batches[-1].append(frame)
+        size += len(frame)
+    return batches
+
+
+class Pipeline(NamedTuple):
+    """What stands between a socket and `.df`, without the socket."""
+
+    intake: Intake
+    tape: Tape
+
+    @classmethod
+    def of(cls, *, limit: int, fields: Sequence[str] = FIELDS) -> Pipeline:
+        """A subscribed market session whose rows end in a tape of `limit` rows."""
+        columns = [column for column in QUOTE_COLUMNS if column.name in fields]
+        tape = Tape(columns, SYMBOLS, limit=limit)
+        wire = AriesMarket()
+        wire.open(0.0)
+        intake = Intake(wire)
+        names = tuple(column.name for column in columns)
+        streams = [Stream(Subscription("quotes", symbol, names), tape, code) for code, symbol in enumerate(SYMBOLS)]
+        wire.subscribe(intake.attach(streams))
+        return cls(intake, tape)

@@ -1,0 +1,38 @@
+"""`import aries_nb` beside `import pandas`: fresh processes in turns, each timing its one import statement.
+
+CPU time is compared: an import waits for nothing, and the wall clock of a busy machine counts what others do.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from statistics import median
+
+from tests.bench.results import Budget, Outcome
+
+__all__ = ["measure"]
+
+SCRIPT = "import time; start = time.process_time(); import {}; print(time.process_time() - start)"
+
+
+def measure(*, is_quick: bool) -> Outcome:
+    """The budget of the import."""
+    names = ("aries_nb", "pandas")
+    seconds: dict[str, list[float]] = {name: [] for name in names}
+    for number in range(-1, 5 if is_quick else 15):
+        for name in names if number % 2 else reversed(names):
+            took = _import_seconds(name)
+            if number >= 0:
+                seconds[name].append(took)
+    times = median(a / b for a, b in zip(seconds["aries_nb"], seconds["pandas"], strict=True))
+    ours, theirs = (median(seconds[name]) * 1e3 for name in names)
+    measured = f"{times:.2f} × ({ours:.0f} ms to {theirs:.0f} ms)"
+    return Outcome([Budget("import aries_nb", measured, "≤ 1.15 × import pandas", times <= 1.15, {"ratio": times})])
+
+
+def _import_seconds(name: str) -> float:
+    answer = subprocess.run(
+        [sys.executable, "-c", SCRIPT.format(name)], check=True, capture_output=True, text=True, cwd="/"
+    )
+    return float(answer.stdout)

@@ -1,0 +1,72 @@
+"""Memory of a full rolling frame, as the operating system counts it, in a process of its own.
+
+The process fills a frame of 1,000,000 rows and turns its slab over several times. Resident memory after each batch,
+less that before the frame was made, is the frame; the peak that the kernel noted since (`VmHWM`) less the same is the
+moment of turning over, which no sample could miss. Raw bytes are the columns of `.df` at their own width, index included.
+"""
+
+from __future__ import annotations
+
+import gc
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+from tests.bench.results import Budget, Outcome
+
+__all__ = ["measure"]
+
+ROWS, QUICK_ROWS = 1_000_000, 250_000
+TURNS = 4
+STATUS = Path("/proc/self/status")
+
+
+def measure(*, is_quick: bool) -> Outcome:
+    """The budget of memory; not measured where the system has no /proc."""
+    what, budget = "memory of a full frame to its raw bytes", "≤ 2.2 ×, ≤ 3.2 × turning over"
+    if not STATUS.exists():
+        return Outcome([Budget(what, "needs /proc", budget, None)])
+    rows = QUICK_ROWS if is_quick else ROWS
+    answer = subprocess.run(
+        [sys.executable, "-m", "tests.bench.memory", str(rows)],
+        cwd=Path(__file__).parents[2],
+        check=True,
+        capture_output=True,
+        text=True,
+    )
+    found = json.loads(answer.stdout)
+    steady, peak = found["steady"] / found["raw"], found["peak"] / found["raw"]
+    measured = f"{steady:.2f} ×, {peak:.2f} × turning over ({rows:,} rows, {found['raw'] / 1e6:.0f} MB raw)"
+    figures = {"steady": steady, "peak": peak, "raw_bytes": found["raw"]}
+    return Outcome([Budget(what, measured, budget, steady <= 2.2 and peak <= 3.2, figures)])
+
+
+def fill(rows: int) -> dict[str, int]:
+    """In the process of its own: bytes of a full frame at rest, at its peak, and of its columns."""
+    from tests.bench.filled import FilledFrame
+
+    FilledFrame.of(1_000).live.df.memory_usage()  # what is imported and made once stays out of the account
+    gc.collect()
+    _forget_peak()
+    before = _status("VmRSS")
+    filled = FilledFrame.of(rows)
+    steady = 0
+    for _ in range(200 * TURNS // 2):
+        filled.grow(rows // 100)
+        steady = max(steady, _status("VmRSS"))
+    raw = int(filled.live.df.memory_usage(index=True).sum())
+    return {"steady": steady - before, "peak": _status("VmHWM") - before, "raw": raw}
+
+
+def _status(name: str) -> int:
+    line = next(line for line in STATUS.read_text().splitlines() if line.startswith(name))
+    return int(line.split()[1]) * 1024
+
+
+def _forget_peak() -> None:
+    Path("/proc/self/clear_refs").write_text("5")
+
+
+if __name__ == "__main__":
+    sys.stdout.write(json.dumps(fill(int(sys.argv[1]))))

@@ -1,0 +1,98 @@
+"""Perspective from the same bytes: an append-only table with a limit, fed in each form that it takes.
+
+The messages are decoded with msgspec into the same structs (its own NDJSON reader takes no nested messages), then given
+to `Table.update` as rows, as columns, as Arrow and as flat NDJSON. `Table.size()` after each batch makes it apply the
+update: without it, the rows would only be queued.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from itertools import chain
+from statistics import median
+from typing import Any
+
+from msgspec.json import Encoder
+
+from aries_nb.wire.aries_messages import Payload, decode_lines
+from tests.bench.rounds import interleaved
+
+__all__ = ["best_form"]
+
+SCHEMA = {
+    "ts": "datetime",
+    "symbol": "string",
+    "bid_price": "float",
+    "bid_size": "float",
+    "ask_price": "float",
+    "ask_size": "float",
+}
+NAMES = tuple(SCHEMA)
+TRIAL_BATCHES = 40
+
+
+def best_form(batches: list[list[bytes]], *, limit: int) -> tuple[str, Callable[[], int]]:
+    """The fastest form of input for these batches, by a trial of each, and a turn of a round that uses it."""
+    forms = {"rows": _as_rows, "columns": _as_columns, "NDJSON": _as_ndjson, "Arrow": _as_arrow}
+    few = batches[:TRIAL_BATCHES]
+    trials = interleaved({name: _competitor(update, few, limit) for name, update in forms.items()}, 3)
+    best = max(forms, key=lambda name: median(trials[name]))
+    return best, _competitor(forms[best], batches, limit)
+
+
+def _competitor(
+    update: Callable[[Any, list[Payload]], None], batches: list[list[bytes]], limit: int
+) -> Callable[[], int]:
+    import perspective
+
+    table = perspective.table(SCHEMA, limit=limit)
+    total = 0
+
+    def turn() -> int:
+        nonlocal total
+        count = 0
+        for batch in batches:
+            payloads = [envelope.payload for envelope in chain.from_iterable(map(decode_lines, batch))]
+            update(table, payloads)
+            table.size()
+            count += len(payloads)
+        total += count
+        assert table.size() == min(total, limit)
+        return count
+
+    return turn
+
+
+def _values(payload: Any) -> tuple[Any, ...]:
+    quote = payload.data
+    return quote.quoteTimestamp, payload.symbol, quote.bidPrice, quote.bidSize, quote.askPrice, quote.askSize
+
+
+def _as_rows(table: Any, payloads: list[Payload]) -> None:
+    table.update([dict(zip(NAMES, _values(payload), strict=True)) for payload in payloads])
+
+
+def _as_columns(table: Any, payloads: list[Payload]) -> None:
+    columns = zip(*map(_values, payloads), strict=True)
+    table.update(dict(zip(NAMES, map(list, columns), strict=True)))
+
+
+def _as_ndjson(table: Any, payloads: list[Payload]) -> None:
+    rows = [dict(zip(NAMES, _values(payload), strict=True)) for payload in payloads]
+    table.update(Encoder().encode_lines(rows).decode(), format="ndjson")
+
+
+def _as_arrow(table: Any, payloads: list[Payload]) -> None:
+    import pyarrow as pa
+
+    columns = list(zip(*map(_values, payloads), strict=True))
+    arrays = [
+        pa.array(columns[0], pa.int64()).cast(pa.timestamp("ms")),
+        pa.array(columns[1], pa.string()).dictionary_encode(),
+        *(pa.array(column, pa.float64()) for column in columns[2:]),
+    ]
+    batch = pa.record_batch(arrays, names=NAMES)
+    sink = pa.BufferOutputStream()
+    with pa.ipc.new_stream(sink, batch.schema) as writer:
+        writer.write_batch(batch)
+    table.update(sink.getvalue().to_pybytes(), format="arrow")

@@ -1,0 +1,37 @@
+"""Interleaved rounds: A, B, A, B …, so that a noisy machine is as noisy to one competitor as to the other."""
+
+from __future__ import annotations
+
+import gc
+import time
+from collections.abc import Callable, Mapping
+from statistics import median
+
+__all__ = ["Rates", "interleaved", "ratio"]
+
+Rates = dict[str, list[float]]
+
+
+def interleaved(competitors: Mapping[str, Callable[[], int]], rounds: int) -> Rates:
+    """Things done a second by each competitor in each round; a competitor returns how many it did.
+
+    The time of a turn is the smaller of wall clock and CPU time of the process: on a busy machine the wall clock counts
+    what others do, and CPU time would count twice what a competitor does on two threads at once. One round before the first is not counted. Garbage is collected between turns, never during one that did not make
+    it, and every second round goes backwards, so that nobody always runs in the wake of the same other.
+    """
+    rates: Rates = {name: [] for name in competitors}
+    for number in range(-1, rounds):
+        order = list(competitors) if number % 2 else list(reversed(competitors))
+        for name in order:
+            gc.collect()
+            wall, cpu = time.perf_counter(), time.process_time()
+            count = competitors[name]()
+            elapsed = min(time.perf_counter() - wall, time.process_time() - cpu)
+            if number >= 0:
+                rates[name].append(count / elapsed)
+    return rates
+
+
+def ratio(ours: list[float], theirs: list[float]) -> float:
+    """Median over the rounds of ours / theirs."""
+    return median(a / b for a, b in zip(ours, theirs, strict=True))

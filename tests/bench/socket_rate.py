@@ -1,0 +1,142 @@
+"""Through a real loopback socket: events a second into a frame, beside the vendor's own client and beside a busy cell.
+
+The server (`blast`) is a process of its own and sends as fast as it is read. Ours is `connect("aries").quotes(…)`: the
+count of rows readable in the frame. The vendor's is `finance-dev`, its queue raised so that it never gives up, its
+events taken off the queue by a loop that does nothing else, in its threaded and its asyncio form. Clients take turns;
+each runs for a fixed time and only what it delivered in that time counts.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import time
+from collections.abc import Callable
+from statistics import median
+
+from tests.bench.blast import blasting
+from tests.bench.frames import SYMBOLS
+from tests.bench.results import Budget, Outcome, Peer
+from tests.bench.rounds import ratio
+
+__all__ = ["busy_loop", "measure"]
+
+TURN_SECONDS = 1.0
+CELL_SECONDS = 5.0
+WANTED = ["bidPrice", "bidSize", "askPrice", "askSize", "quoteTimestamp"]
+VENDOR_QUEUE = 50_000_000
+
+
+def measure(*, is_quick: bool) -> Outcome:
+    """The two budgets of the socket."""
+    turns: dict[str, Callable[[str], float]] = {"ours": _ours, "asyncio": _vendor_async, "threads": _vendor_threads}
+    rates: dict[str, list[float]] = {name: [] for name in turns}
+    beside_cell: list[float] = []
+    with blasting(0) as url:
+        for _ in range(2 if is_quick else 7):
+            for name, turn in turns.items():
+                gc.collect()
+                rates[name].append(turn(url))
+        for _ in range(1 if is_quick else 3):
+            gc.collect()
+            beside_cell.append(_ours_beside_a_cell(url))
+    best = max(("asyncio", "threads"), key=lambda name: median(rates[name]))
+    times, busy = ratio(rates["ours"], rates[best]), median(beside_cell)
+    ours, theirs = median(rates["ours"]), median(rates[best])
+    budgets = [
+        Budget(
+            "through a loopback socket, to finance-dev 0.9.0",
+            f"{times:.1f} × ({ours:,.0f} to {theirs:,.0f} events/s)",
+            "≥ 3 ×",
+            times >= 3,
+            {"ratio": times, "rows_per_s": ours, "vendor_per_s": theirs},
+        ),
+        Budget(
+            "the same while a pure-Python cell computes",
+            f"{busy:,.0f} messages/s over {CELL_SECONDS:.0f} s",
+            "≥ 100,000/s",
+            busy >= 100_000,
+            {"rows_per_s": busy},
+        ),
+    ]
+    peers = [
+        Peer("finance-dev", f"socket → event, {name}", median(rates[name]), ratio(rates["ours"], rates[name]))
+        for name in ("asyncio", "threads")
+    ]
+    return Outcome(budgets, peers)
+
+
+def busy_loop(count: int) -> int:
+    """A cell that only computes, in Python alone."""
+    total = 0
+    for number in range(count):
+        total += number * number % 7
+    return total
+
+
+def _ours(url: str) -> float:
+    import aries_nb as anb
+
+    with anb.connect("aries", url=url, token="any") as feed:
+        frame = feed.quotes(*SYMBOLS)
+        frame.wait(rows=1)
+        begun, start = frame.received, time.perf_counter()
+        time.sleep(TURN_SECONDS)
+        return (frame.received - begun) / (time.perf_counter() - start)
+
+
+def _ours_beside_a_cell(url: str) -> float:
+    import aries_nb as anb
+
+    with anb.connect("aries", url=url, token="any") as feed:
+        frame = feed.quotes(*SYMBOLS)
+        frame.wait(rows=1)
+        begun, start = frame.received, time.perf_counter()
+        while time.perf_counter() - start < CELL_SECONDS:
+            busy_loop(100_000)
+        return (frame.received - begun) / (time.perf_counter() - start)
+
+
+def _vendor_async(url: str) -> float:
+    return asyncio.run(_vendor_async_turn(url))
+
+
+async def _vendor_async_turn(url: str) -> float:
+    from finance_dev.websocket.auth import StaticTokenProvider
+    from finance_dev.websocket.config import WebSocketConfig
+    from finance_dev.websocket.transport.async_connection import AsyncConnection
+
+    config = WebSocketConfig(incoming_queue_size=VENDOR_QUEUE, reconnect=False, close_timeout=0.5)
+    stream = AsyncConnection(url + "/v1/market/ws", StaticTokenProvider("any"), config)
+    await stream.connect()
+    await stream.send_message(_subscription())
+    await stream.get_event()
+    count, start = 0, time.perf_counter()
+    while (elapsed := time.perf_counter() - start) < TURN_SECONDS:
+        await stream.get_event()
+        count += 1
+    await stream.close()
+    return count / elapsed
+
+
+def _vendor_threads(url: str) -> float:
+    from finance_dev.websocket.auth import StaticTokenProvider
+    from finance_dev.websocket.config import WebSocketConfig
+    from finance_dev.websocket.transport.sync_connection import SyncConnection
+
+    config = WebSocketConfig(incoming_queue_size=VENDOR_QUEUE, reconnect=False, close_timeout=0.5)
+    stream = SyncConnection(url + "/v1/market/ws", StaticTokenProvider("any"), config)
+    stream.connect()
+    stream.send_message(_subscription())
+    next(stream)
+    count, start = 0, time.perf_counter()
+    while (elapsed := time.perf_counter() - start) < TURN_SECONDS:
+        next(stream)
+        count += 1
+    stream.close()
+    return count / elapsed
+
+
+def _subscription() -> dict[str, object]:
+    items = [{"symbol": symbol, "quoteFields": WANTED} for symbol in SYMBOLS]
+    return {"type": "subscribe", "id": "subscribe-1", "payload": items}

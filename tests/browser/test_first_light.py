@@ -1,0 +1,166 @@
+"""The first notebook in a real front end: it moves, it goes on beside a busy cell, it keeps the zoom, it survives."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from playwright.sync_api import expect
+
+from tests.browser.lab import outputs, run_all, run_cell
+
+NOTEBOOK = "01_first_light.ipynb"
+TALL = {"width": 1280, "height": 3600}  # everything in sight: what is out of sight is not painted
+
+FINGERPRINTS = """
+  const text = (selector) => [...document.querySelectorAll(selector)].map((node) => node.textContent).join("|");
+  const figure = () => document.querySelector(".js-plotly-plot");
+  const prints = {
+    board: () => text(".anb-board [role=row]"),
+    ladder: () => text(".anb-ladder [role=row]"),
+    chart: () => figure().data.map((trace) => `${trace.x.length}:${trace.x.at(-1)}:${trace.y.at(-1)}`).join("|"),
+  };
+"""
+CHANGED_IN_EACH_SECOND = (
+    "async (seconds) => {"
+    + FINGERPRINTS
+    + """
+  const changed = { board: 0, ladder: 0, chart: 0 };
+  for (let second = 0; second < seconds; second++) {
+    const before = Object.fromEntries(Object.entries(prints).map(([name, print]) => [name, print()]));
+    await new Promise((done) => setTimeout(done, 1000));
+    for (const name in prints) changed[name] += prints[name]() !== before[name];
+  }
+  return changed;
+}"""
+)
+FRAMES_A_SECOND = """async (seconds) => {
+  const figure = document.querySelector(".js-plotly-plot");
+  let drawn = 0;
+  figure.on("plotly_afterplot", () => drawn++);
+  const painted = () => ({
+    board: Number(document.querySelector(".anb-board").dataset.frames),
+    ladder: Number(document.querySelector(".anb-ladder").dataset.frames),
+    chart: drawn,
+  });
+  const [before, start] = [painted(), performance.now()];
+  await new Promise((done) => setTimeout(done, seconds * 1000));
+  const [after, elapsed] = [painted(), (performance.now() - start) / 1000];
+  return Object.fromEntries(Object.keys(after).map((name) => [name, (after[name] - before[name]) / elapsed]));
+}"""
+AFTER_FRAMES = """(frames) => new Promise((done) => {
+  const figure = document.querySelector(".js-plotly-plot");
+  let drawn = 0;
+  figure.on("plotly_afterplot", () => { if (++drawn === frames) done(figure.layout.xaxis.range); });
+})"""
+AXIS = """() => {
+  const axis = document.querySelector(".js-plotly-plot").layout.xaxis;
+  return { range: axis.range, auto: axis.autorange };
+}"""
+BUSY_CELL = """
+import time
+finish = time.monotonic() + 6
+while time.monotonic() < finish:
+    sum(range(1_000))
+"busy for six seconds"
+"""
+
+
+@pytest.fixture
+def fast_notebook(lab):
+    """The first notebook at 1,000 messages a second."""
+    text = (lab.root / NOTEBOOK).read_text()
+    assert text.count("rate=400") == 1
+    (lab.root / "fast.ipynb").write_text(text.replace("rate=400", "rate=1000"))
+    return "fast.ipynb"
+
+
+@pytest.fixture
+def alive(page):
+    """Wait until every view has painted something."""
+
+    def wait():
+        for view in (".anb-card", ".anb-board", ".anb-ladder"):
+            expect(page.locator(f"{view}[data-frames]").first).not_to_have_attribute("data-frames", "0")
+        expect(page.locator(".js-plotly-plot .scatterlayer .trace").first).to_be_visible()
+
+    return wait
+
+
+@pytest.mark.parametrize(("app", "theme"), [("lab", "light"), ("notebook", "dark")])
+def test_everything_moves_in_each_of_ten_seconds(open_notebook, page, console_errors, screenshot, alive, app, theme):
+    page.set_viewport_size(TALL)
+    open_notebook(NOTEBOOK, app=app, theme=theme)
+    run_all(page)
+    alive()
+
+    changed = page.evaluate(CHANGED_IN_EACH_SECOND, 10)
+
+    assert {"board": 10, "ladder": 10, "chart": 10} == changed
+    assert [] == console_errors
+    assert screenshot(f"first_light_{app}_{theme}").stat().st_size > 100_000
+
+
+def test_views_paint_ten_frames_a_second_beside_a_busy_cell(open_notebook, page, fast_notebook, alive):
+    page.set_viewport_size(TALL)
+    open_notebook(fast_notebook)
+    run_all(page)
+    alive()
+
+    cell = run_cell(page, BUSY_CELL, wait=False)
+    expect(cell.locator(".jp-InputPrompt")).to_have_text("[*]:")
+    rates = page.evaluate(FRAMES_A_SECOND, 5)
+
+    expect(cell.locator(".jp-InputPrompt")).to_have_text("[*]:")
+    print(f"frames a second beside a busy cell: {json.dumps(rates)}")
+    assert all(rate >= 9.5 for rate in rates.values()), rates
+
+
+def test_zoom_is_kept_over_twenty_frames(open_notebook, page, alive):
+    page.set_viewport_size(TALL)
+    open_notebook(NOTEBOOK)
+    run_all(page)
+    alive()
+    plot = page.locator(".js-plotly-plot .nsewdrag").first.bounding_box()
+    middle = plot["y"] + plot["height"] / 2
+
+    page.mouse.move(plot["x"] + plot["width"] * 0.2, middle)
+    page.mouse.down()
+    page.mouse.move(plot["x"] + plot["width"] * 0.6, middle, steps=5)
+    page.mouse.up()
+    page.wait_for_function(f"() => ({AXIS})().auto === false")
+    zoomed = page.evaluate(AXIS)["range"]
+    later = page.evaluate(AFTER_FRAMES, 20)
+
+    assert zoomed == later
+    assert page.evaluate(AXIS)["auto"] is False
+
+
+def test_running_all_twice_doubles_nothing(open_notebook, page, alive):
+    page.set_viewport_size(TALL)
+    open_notebook(NOTEBOOK)
+    run_all(page)
+    alive()
+    count = "import ipywidgets; (len(ipywidgets.widgets.widget._instances), feed.stats().streams)"
+
+    run_cell(page, count)
+    first = outputs(page, -1)[0]["data"]["text/plain"]
+    run_all(page)
+    second = outputs(page, -1)[0]["data"]["text/plain"]
+
+    assert first == second
+    assert page.locator(".anb-board").count() == 1
+    assert page.evaluate(CHANGED_IN_EACH_SECOND, 1) == {"board": 1, "ladder": 1, "chart": 1}
+
+
+def test_views_are_alive_after_the_tab_was_closed_and_opened_again(open_notebook, page, alive):
+    page.set_viewport_size(TALL)
+    open_notebook(NOTEBOOK)
+    run_all(page)
+    alive()
+    page.keyboard.press("Control+s")
+
+    page.reload()
+    alive()
+
+    assert {"board": 2, "ladder": 2, "chart": 2} == page.evaluate(CHANGED_IN_EACH_SECOND, 2)

@@ -1,0 +1,122 @@
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+import pytest
+
+import aries_nb as anb
+from tests.net.patience import eventually
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from aries_nb.sim import Simulator
+
+
+def test_wait_gives_the_frame_once_the_rows_are_there(feed: anb.Feed) -> None:
+    quotes = feed.quotes("AAPL")
+
+    result = quotes.wait(rows=50)
+
+    assert result is quotes
+    assert quotes.received >= 50
+
+
+def test_wait_counts_rows_that_have_left_the_window(feed: anb.Feed) -> None:
+    quotes = feed.quotes("AAPL", rows=5).wait(rows=200)
+
+    assert 5 == len(quotes) == len(quotes.df)
+    assert quotes.received == quotes.evicted + 5
+
+
+def test_wait_runs_out_of_time_with_a_word_on_what_it_waited_for(feed: anb.Feed) -> None:
+    quotes, book = feed.quotes("AAPL"), feed.book("AAPL")
+
+    with pytest.raises(anb.WaitTimeoutError, match=r"1000000000 rows of quotes AAPL did not come within 0\.05 s"):
+        quotes.wait(rows=10**9, timeout=0.05)
+    with pytest.raises(anb.WaitTimeoutError, match=r"1000000000 updates of AAPL's book did not come within 0\.05 s"):
+        book.wait(updates=10**9, timeout=0.05)
+
+
+def test_a_timeout_is_a_builtin_timeout_as_well(feed: anb.Feed) -> None:
+    with pytest.raises(TimeoutError):
+        feed.quotes("AAPL").wait(rows=10**9, timeout=0)
+
+
+def test_until_lets_the_callers_loop_go_on(feed: anb.Feed) -> None:
+    beats = 0
+
+    async def beat() -> None:
+        nonlocal beats
+        while True:
+            beats += 1
+            await asyncio.sleep(0)
+
+    async def main() -> int:
+        heart = asyncio.create_task(beat())
+        quotes = await feed.quotes("AAPL").until(rows=50)
+        await feed.book("AAPL").until(updates=5)
+        heart.cancel()
+        return quotes.received
+
+    received = asyncio.run(main())
+
+    assert received >= 50
+    assert beats > 10
+
+
+def test_until_runs_out_of_time(feed: anb.Feed) -> None:
+    with pytest.raises(anb.WaitTimeoutError, match="did not come within"):
+        asyncio.run(feed.quotes("AAPL").until(rows=10**9, timeout=0.05))
+    with pytest.raises(anb.WaitTimeoutError, match="did not come within"):
+        asyncio.run(feed.book("AAPL").until(updates=10**9, timeout=0.05))
+
+
+def test_many_can_wait_at_once(feed: anb.Feed) -> None:
+    quotes = feed.quotes("AAPL")
+
+    async def main() -> list[anb.LiveFrame]:
+        return await asyncio.gather(*(quotes.until(rows=rows) for rows in range(1, 60)))
+
+    assert [quotes] * 59 == asyncio.run(main())
+
+
+def test_a_feed_closed_meanwhile_ends_the_wait(feed: anb.Feed) -> None:
+    quotes = feed.quotes("AAPL")
+
+    async def main() -> None:
+        waiting = asyncio.create_task(quotes.until(rows=10**9, timeout=None))
+        await quotes.until(rows=1)
+        await asyncio.to_thread(feed.close)
+        await waiting
+
+    with pytest.raises(anb.ClosedError):
+        asyncio.run(main())
+
+
+def test_a_wait_goes_on_through_a_break(sim: Simulator, feed: anb.Feed) -> None:
+    quotes = feed.quotes("AAPL").wait()
+
+    sim.drop_connections()
+    eventually(lambda: feed.stats().reconnects == 1)
+    quotes.wait(rows=quotes.received + 10)
+
+    assert feed.state == "live"
+
+
+def test_a_token_refused_later_ends_every_wait(
+    serve: Callable[..., Simulator], caplog: pytest.LogCaptureFixture
+) -> None:
+    sim = serve(token="good one", session_seconds=0.4)
+    tokens = iter(["good one"])
+    feed = anb.connect("aries", url=sim.url, token=lambda: next(tokens, "bad one"))
+    quotes = feed.quotes("AAPL").wait()
+
+    with pytest.raises(anb.TokenError, match="refused"):
+        quotes.wait(rows=10**9)
+    with pytest.raises(anb.TokenError, match="refused"):
+        feed.quotes("MSFT")
+    feed.close()
+
+    assert len(quotes.df) > 0

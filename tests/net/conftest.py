@@ -1,0 +1,52 @@
+from __future__ import annotations
+
+import gc
+import logging
+from contextlib import ExitStack
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from aries_nb.net import BROKERS, BackoffRule, Session, fixed_token
+from aries_nb.sim import SimOptions, Simulator
+from aries_nb.store import GapLedger
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+QUICK = BackoffRule(first=0.01, cap=0.05, cap_after_live=0.05)
+
+
+@pytest.fixture(autouse=True)
+def nothing_left_behind(caplog: pytest.LogCaptureFixture) -> Iterator[None]:
+    """Fail a test that leaves a task whose error nobody saw."""
+    gc.freeze()  # what was there before need not be looked through again
+    yield
+    gc.collect()
+    gc.unfreeze()
+    records = [record for record in caplog.get_records("call") if record.levelno >= logging.ERROR]
+    assert not [record.getMessage() for record in records if record.name == "asyncio"]
+
+
+@pytest.fixture
+def serve() -> Iterator[Callable[..., Simulator]]:
+    """Start simulators that end with the test."""
+    with ExitStack() as stack:
+        yield lambda **options: stack.enter_context(Simulator(SimOptions(**options)))
+
+
+@pytest.fixture
+def open_session() -> Iterator[Callable[..., Session]]:
+    """Begin sessions with quick reconnects that end with the test; `session.ledger` is theirs."""
+    sessions: list[Session] = []
+
+    def begin(url: str, token: Any = None, *, rule: BackoffRule = QUICK) -> Session:
+        broker = BROKERS["aries"]
+        source = token if callable(token) else fixed_token(token or "a token")
+        session = Session(url + broker.path, broker.make(), source, GapLedger("test"), rule=rule)
+        sessions.append(session)
+        return session
+
+    yield begin
+    for session in sessions:
+        session.close()

@@ -1,0 +1,115 @@
+"""Small servers with bad manners, each on a thread of its own; what a server does is one coroutine a connection."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import threading
+import time
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any, cast
+
+from websockets.asyncio.server import ServerConnection
+from websockets.asyncio.server import serve as serve_websockets
+from websockets.exceptions import ConnectionClosed
+
+if TYPE_CHECKING:
+    import ssl
+    from collections.abc import Awaitable, Callable
+
+
+class RudeServer:
+    """Listens while it is entered. `times` says when each connection came (monotonic, s), `tokens` what they sent."""
+
+    def __init__(self, behave: Callable[..., Awaitable[None]], *, tls: ssl.SSLContext | None = None) -> None:
+        self.times: list[float] = []
+        self.tokens: list[str] = []
+        self.port = 0
+        self._meetings: list[asyncio.Task[None]] = []
+        self._behave = behave
+        self._tls = tls
+        self._loop = asyncio.new_event_loop()
+        self._end = asyncio.Event()
+        self._is_ready = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="rude", daemon=True)
+
+    @property
+    def url(self) -> str:
+        return f"{'wss' if self._tls else 'ws'}://127.0.0.1:{self.port}"
+
+    def __enter__(self) -> RudeServer:
+        self._thread.start()
+        assert self._is_ready.wait(10)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._loop.call_soon_threadsafe(self._end.set)
+        self._thread.join(10)
+        self._loop.close()
+
+    async def log_in(self, connection: ServerConnection) -> None:
+        """Accept whatever token comes."""
+        request = await self.hear_token(connection)
+        await say(connection, {"type": "event", "payload": {"action": "authSuccess", "id": request["id"]}})
+
+    async def hear_token(self, connection: ServerConnection) -> dict[str, Any]:
+        request: dict[str, Any] = json.loads(await connection.recv())
+        self.tokens.append(request["payload"]["body"]["token"])
+        return request
+
+    def _run(self) -> None:
+        self._loop.run_until_complete(self._serve())
+
+    async def _serve(self) -> None:
+        server = await self._listen()
+        self.port = server.sockets[0].getsockname()[1]
+        self._is_ready.set()
+        await self._end.wait()
+        for task in self._meetings:
+            task.cancel()
+        server.close()
+        await asyncio.wait_for(server.wait_closed(), 5)
+
+    async def _listen(self) -> Any:
+        return await serve_websockets(
+            self._meet,
+            "127.0.0.1",
+            0,
+            ssl=self._tls,
+            ping_interval=None,
+            compression=None,
+            max_size=None,
+            close_timeout=0.2,
+        )
+
+    async def _meet(self, *connection: Any) -> None:
+        self.times.append(time.monotonic())
+        self._meetings.append(cast("asyncio.Task[None]", asyncio.current_task()))
+        with suppress(ConnectionClosed, asyncio.CancelledError):
+            await self._behave(self, *connection)
+
+
+class RudeListener(RudeServer):
+    """The same below WebSocket: a bare TCP socket, reader and writer."""
+
+    async def _listen(self) -> Any:
+        return await asyncio.start_server(self._meet_stream, "127.0.0.1", 0)
+
+    async def _meet_stream(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            await self._meet(reader, writer)
+        finally:
+            writer.close()
+
+
+async def say(connection: ServerConnection, *messages: object) -> None:
+    await connection.send("\n".join(m if isinstance(m, str) else json.dumps(m) for m in messages))
+
+
+async def answer_pings(connection: ServerConnection, count: int | None = None) -> None:
+    """Answer so many pings, or all that come."""
+    while count is None or count > 0:
+        message = json.loads(await connection.recv())
+        if message["type"] == "ping":
+            await say(connection, {"type": "pong", "id": message["id"]})
+            count = None if count is None else count - 1

@@ -1,0 +1,93 @@
+"""The token goes to the server, and nowhere else."""
+
+from __future__ import annotations
+
+import logging
+import traceback
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from aries_nb.errors import TokenError
+from tests.net.patience import eventually
+from tests.net.rude import RudeServer, answer_pings, say
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from websockets.asyncio.server import ServerConnection
+
+    from aries_nb.net import Session
+    from aries_nb.sim import Simulator
+
+TOKEN = "hunter2-and-some-more"
+
+
+def everything_logged(caplog: pytest.LogCaptureFixture) -> str:
+    ours = [record for record in caplog.records if record.threadName == "aries-nb-network"]
+    return "\n".join(logging.Formatter().format(record) + repr(record.args) for record in ours)
+
+
+def test_the_token_is_in_no_log_record(
+    open_session: Callable[..., Session], caplog: pytest.LogCaptureFixture, serve: Callable[..., Simulator]
+) -> None:
+    caplog.set_level(logging.DEBUG)
+    sim = serve(session_seconds=0.4, token=TOKEN)
+    session = open_session(sim.url, TOKEN)
+
+    session.wait_open(5)
+    eventually(lambda: session.renewals >= 1)
+    sim.drop_connections()
+    eventually(lambda: session.reconnects == 1 and session.state == "live")
+    session.close()
+
+    assert "the connection was cut" in everything_logged(caplog)
+    assert "hunter2" not in everything_logged(caplog)
+
+
+def test_a_refusal_that_echoes_the_token_does_not_bring_it_into_the_error(
+    open_session: Callable[..., Session], caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.DEBUG)
+
+    async def echo(server: RudeServer, connection: ServerConnection) -> None:
+        request = await server.hear_token(connection)
+        payload = {"action": "error", "error": f"bad token {TOKEN}", "id": request["id"]}
+        await say(connection, {"type": "event", "payload": payload})
+        await connection.wait_closed()
+
+    with RudeServer(echo) as server:
+        session = open_session(server.url, TOKEN)
+        with pytest.raises(TokenError, match=r"bad token \*\*\*") as caught:
+            session.wait_open(5)
+
+    assert server.tokens == [TOKEN]
+    assert "hunter2" not in "".join(traceback.format_exception(caught.value)) + repr(caught.value.args)
+    assert "hunter2" not in session.last_error + everything_logged(caplog)
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        f"you sent {TOKEN}",
+        f'{{"type": "event", "payload": {{"action": "error", "error": "not {TOKEN}", "id": "x"}}}}',
+        f'{{"type": "event", "payload": {{"action": "what", "said": "{TOKEN}"}}}}',
+    ],
+)
+def test_whatever_echoes_the_token_is_kept_without_it(words: str, open_session: Callable[..., Session]) -> None:
+    async def echo(server: RudeServer, connection: ServerConnection) -> None:
+        await server.log_in(connection)
+        await say(connection, words)
+        await answer_pings(connection, 1)
+        await connection.close(1008, f"no more {TOKEN}")
+
+    with RudeServer(echo) as server:
+        session = open_session(server.url, TOKEN)
+        session.wait_open(5)
+        eventually(lambda: session.reconnects >= 1)
+        session.close()
+
+    ledger: Any = session._gaps
+    kept = [repr(item) for item in session.intake.excerpts] + [repr(gap) for gap in ledger.all()]
+    assert "no more ***" in "".join(kept)
+    assert "hunter2" not in session.last_error + repr(session.rejected) + "".join(kept)

@@ -1,0 +1,118 @@
+from __future__ import annotations
+
+import copy
+import pickle
+import traceback
+from typing import Any
+
+import pytest
+
+from aries_nb.errors import TokenError
+from aries_nb.net import Secret, token_from
+
+
+@pytest.fixture(autouse=True)
+def no_token_set(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("ARIES_NB_TOKEN", raising=False)
+
+
+def test_a_text_is_the_token_without_its_margins() -> None:
+    source = token_from(" abc\n")
+
+    assert source().reveal() == "abc"
+
+
+def test_the_environment_is_read_each_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ARIES_NB_TOKEN", "first")
+    source = token_from(None)
+    monkeypatch.setenv("ARIES_NB_TOKEN", "second ")
+
+    token = source()
+
+    assert token.reveal() == "second"
+
+
+def test_a_function_is_called_each_time() -> None:
+    tokens = iter(["first", "second"])
+    source = token_from(lambda: next(tokens))
+
+    assert [source().reveal(), source().reveal()] == ["first", "second"]
+
+
+def test_no_token_at_all_says_where_one_can_come_from() -> None:
+    with pytest.raises(TokenError, match=r"no token.*ARIES_NB_TOKEN.*token="):
+        token_from(None)
+
+
+@pytest.mark.parametrize("blank", ["", "  ", "\n"])
+def test_a_blank_token_is_refused(blank: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ARIES_NB_TOKEN", blank)
+
+    with pytest.raises(TokenError, match="blank"):
+        token_from(blank)
+    with pytest.raises(TokenError, match="no token"):
+        token_from(None)
+    with pytest.raises(TokenError, match="blank"):
+        token_from(lambda: blank)()
+
+
+@pytest.mark.parametrize("odd", ["abc\ndef", "abc\x00", "tökén", "abc\udcff"])
+def test_a_token_that_cannot_be_sent_is_refused_and_not_shown(odd: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    if "\x00" not in odd:
+        monkeypatch.setenv("ARIES_NB_TOKEN", odd)
+        with pytest.raises(TokenError, match="characters"):
+            token_from(None)
+
+    with pytest.raises(TokenError, match="characters") as caught:
+        token_from(odd)
+
+    assert odd not in str(caught.value)
+    assert odd not in repr(caught.value.args)
+
+
+@pytest.mark.parametrize("wrong", [None, 5, b"abc"])
+def test_a_function_must_return_text(wrong: Any) -> None:
+    with pytest.raises(TokenError, match="returned no text"):
+        token_from(lambda: wrong)()
+
+
+def test_a_function_that_raises_is_named_by_its_error() -> None:
+    def broken() -> str:
+        raise ValueError("no route")
+
+    with pytest.raises(TokenError, match="raised ValueError") as caught:
+        token_from(broken)()
+
+    assert isinstance(caught.value.__cause__, ValueError)
+
+
+def test_a_secret_never_shows_itself() -> None:
+    secret = Secret("hunter2")
+
+    shown = [repr(secret), str(secret), f"{secret}", f"{secret!r:>20}", "%s" % secret, format(secret), repr([secret])]  # noqa: UP031
+
+    assert [text for text in shown if "hunter2" in text] == []
+
+
+@pytest.mark.parametrize("leave", [pickle.dumps, copy.copy, copy.deepcopy])
+def test_a_secret_does_not_leave_the_process(leave: Any) -> None:
+    with pytest.raises(TypeError, match="not to be pickled"):
+        leave(Secret("hunter2"))
+
+
+def test_a_secret_is_not_in_a_traceback_with_locals() -> None:
+    def fail(token: Secret) -> None:
+        raise RuntimeError(f"with {token}")
+
+    with pytest.raises(RuntimeError) as caught:
+        fail(Secret("hunter" + "2"))
+
+    trace = traceback.TracebackException.from_exception(caught.value, capture_locals=True)
+    frames = [frame for frame in trace.stack if frame.name == "fail"]
+    assert "hunter2" not in "".join(trace.format_exception_only()) + str([frame.locals for frame in frames])
+
+
+def test_equal_secrets_are_one_key() -> None:
+    assert {Secret("a"): 1} == {Secret("a"): 1}
+    assert Secret("a") != Secret("b")
+    assert Secret("a") != "a"

@@ -1,0 +1,37 @@
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from aries_nb.errors import UsageError
+from aries_nb.sim import SimOptions
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"rate": 0}, {"rate": 50_001}, {"rate": math.nan}, {"rate": "200"}, {"rate": True}, {"port": -1},
+        {"port": 65_536}, {"speed": 0.0}, {"speed": -1.0}, {"session_seconds": 0}, {"warn_seconds": -1},
+        {"auth_seconds": 0}, {"auth_reply": "shout"}, {"queue_limit": 0}, {"idle_seconds": 0}, {"flush_seconds": 1},
+        {"token": " "},
+    ],
+)  # fmt: skip
+def test_value_out_of_range_is_refused_by_its_name(options: dict[str, Any]) -> None:
+    (name,) = options
+
+    with pytest.raises(UsageError, match=f"SimOptions.{name}"):
+        SimOptions(**options)
+
+
+def test_missing_tape_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="there is no tape"):
+        SimOptions(tapes=(tmp_path / "missing.parquet",))
+
+
+def test_token_is_never_shown() -> None:
+    assert "secret" not in repr(SimOptions(token="secret"))

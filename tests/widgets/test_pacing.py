@@ -1,0 +1,127 @@
+import math
+from itertools import pairwise
+
+import pytest
+
+from aries_nb.widgets.pacing import PERIOD_S, MessageBudget, Pace, next_frame_at
+
+
+def paced(
+    seconds: float, *, start: float = 100.0, busy_since: float | None = None, answer=lambda at: False
+) -> list[float]:
+    """Return the times of all frames of a source that always changes; time moves in steps of a millisecond."""
+    pace, sent = Pace(), []
+    for step in range(int(seconds * 1000)):
+        now = start + step / 1000
+        if pace.asked_at is not None and answer(now):
+            pace.heard(now, is_confirmed=True)
+        if next_frame_at(pace, now, busy_since) <= now:
+            pace.sent(now)
+            sent.append(now)
+    return sent
+
+
+def test_confirmed_frames_keep_the_grid_at_between_10_and_11_a_second():
+    frames = paced(20.0, answer=lambda _: True)
+
+    assert 10 * 20 <= len(frames) <= 11 * 20
+    assert abs((frames[-1] - frames[0]) / (len(frames) - 1) - PERIOD_S) < 1e-3
+
+
+def test_a_late_step_does_not_shift_the_grid():
+    pace = Pace()
+    pace.sent(10.0)
+
+    pace.sent(10.0 + PERIOD_S + 0.02)
+
+    assert pace.due == pytest.approx(10.0 + 2 * PERIOD_S)
+
+
+def test_after_a_pause_frames_are_not_caught_up():
+    pace = Pace()
+    pace.sent(10.0)
+
+    pace.sent(50.0)
+
+    assert pace.due == pytest.approx(50.0 + PERIOD_S)
+
+
+def test_no_new_frame_before_the_last_is_confirmed():
+    pace = Pace()
+    pace.sent(10.0)
+
+    assert next_frame_at(pace, 10.5, None) > 10.5
+    pace.heard(10.5, is_confirmed=True)
+    assert next_frame_at(pace, 10.5, None) <= 10.5
+
+
+def test_a_sign_that_confirms_nothing_frees_nothing():
+    pace = Pace()
+    pace.sent(10.0)
+
+    pace.heard(10.2, is_confirmed=False)
+
+    assert next_frame_at(pace, 10.5, None) > 10.5
+
+
+def test_a_browser_that_is_gone_is_tried_after_one_second_and_then_every_five():
+    frames = paced(22.0)
+
+    gaps = [round(later - earlier, 1) for earlier, later in pairwise(frames)]
+    assert gaps == [1.0, 5.0, 5.0, 5.0, 5.0]
+
+
+def test_a_blocking_cell_is_painted_by_time_at_full_rate_for_half_a_minute():
+    frames = paced(30.0, busy_since=100.0)
+
+    assert len(frames) >= 300
+
+
+def test_a_cell_without_any_sign_slows_down_step_by_step_to_one_frame_a_second():
+    frames = paced(90.0, busy_since=100.0)
+
+    rates = [sum(100 + a <= at < 100 + a + 10 for at in frames) for a in (0, 32, 48, 75)]
+    assert rates[0] >= 100
+    assert rates[0] > rates[1] > rates[2] > rates[3]
+    assert 9 <= rates[3] <= 11
+
+
+def test_a_cell_that_awaits_is_paced_by_its_confirmations():
+    frames = paced(10.0, busy_since=99.0, answer=lambda now: round(now * 1000) % 300 == 0)
+
+    assert 30 <= len(frames) <= 38
+
+
+def test_a_cell_that_first_awaits_and_then_blocks_stops_for_half_a_second_at_most():
+    frames = paced(6.0, busy_since=99.0, answer=lambda now: now < 103)
+
+    gaps = [later - earlier for earlier, later in pairwise(frames)]
+    assert max(gaps) < 0.6
+    assert len(frames) > 52
+
+
+def test_a_hidden_view_waits_for_ever():
+    assert next_frame_at(Pace(is_visible=False), 1.0, None) == math.inf
+
+
+def test_the_budget_lets_at_most_300_messages_a_second_through():
+    budget, spent = MessageBudget(), 0
+
+    for step in range(10_000):
+        if budget.wait_s(50 + step / 1000) == 0.0:
+            budget.spend(4)
+            spent += 4
+
+    assert spent <= 300 * 10 + 64
+    assert spent >= 2900
+
+
+def test_the_budget_says_when_to_come_back():
+    budget = MessageBudget(rate=100.0, reserve=10.0)
+    budget.wait_s(0.0)
+    budget.spend(30)
+
+    wait = budget.wait_s(0.0)
+
+    assert 0 < wait < 0.3
+    assert budget.wait_s(wait) == 0.0

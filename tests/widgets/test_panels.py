@@ -1,0 +1,257 @@
+import gc
+import json
+import weakref
+
+import numpy as np
+import pytest
+
+from aries_nb.errors import UsageError
+from aries_nb.widgets import Board, Card, DepthChart, Ladder
+from aries_nb.widgets.card import shown_url
+from aries_nb.widgets.numerals import Decimals
+from aries_nb.widgets.static import WIDGET_MIME
+from tests.widgets.sources import Boards, Books, Cards
+
+EVIL = "<script>alert(1)</script>"
+
+
+def frame_of(view):
+    return np.frombuffer(view.widget.frame, dtype="<f8")
+
+
+@pytest.fixture
+def board():
+    source = Boards(symbols=("AAPL", EVIL), rejected=("NOPE<b>",))
+    source.put(0, 100.5, 500, 100.75, 700, 100.5)
+    board = Board(source, title="Quotes <i>")
+    yield board
+    board.close()
+
+
+def test_a_frame_is_one_message_with_its_number_first(board):
+    board.draw()
+    board._board_source.put(0, 100.5, 600, 100.75, 700, 100.5)
+
+    board.draw()
+
+    sent = board.widget.comm.sent
+    assert len(sent) == 2
+    assert sent[1]["buffer_paths"] == [["frame"]]
+    assert frame_of(board)[0] == 2
+
+
+def test_a_board_shows_prices_inside_sizes_outside_and_the_spread(board):
+    board.draw()
+
+    names = [column["name"] for column in board.widget.description["columns"]]
+    assert names == ["bid_size", "bid_price", "ask_price", "ask_size", "spread", "last_price"]
+    assert frame_of(board)[3:9].tolist() == [500, 100.5, 100.75, 700, 0.25, 100.5]
+
+
+def test_nothing_new_sends_nothing(board):
+    board.draw()
+
+    assert board.draw() == 0
+    assert len(board.widget.comm.sent) == 1
+
+
+def test_the_description_is_plain_json(board):
+    board.draw()
+
+    assert json.loads(json.dumps(board.widget.description))["rejected"] == ["NOPE<b>"]
+
+
+def test_a_board_without_columns_or_symbols_can_be_drawn():
+    source = Boards(symbols=())
+    board = Board(source)
+
+    board.draw()
+
+    assert board.error is None
+    board.close()
+
+
+def test_texts_from_outside_are_escaped_in_the_static_picture(board):
+    text = board._repr_mimebundle_()["text/html"]
+
+    assert EVIL not in text
+    assert "&lt;script&gt;" in text
+    assert "<b>" not in text
+    assert "<i>" not in text
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: Board(Boards(symbols=(EVIL,))),
+        lambda: Card(Cards(error=EVIL, name=EVIL)),
+        lambda: Ladder(_evil_book()),
+        lambda: DepthChart(_evil_book()),
+    ],
+)
+def test_no_static_picture_holds_markup_from_outside(make, painter):
+    view = make()
+
+    data = view._repr_mimebundle_()
+
+    assert EVIL not in data["text/html"]
+    assert data.keys() == {"text/plain", "text/html", WIDGET_MIME}
+    view.close()
+
+
+def _evil_book():
+    book = Books()
+    book.symbol = EVIL
+    return book
+
+
+def test_media_types_can_be_chosen(board):
+    assert board._repr_mimebundle_(include={"text/plain"}).keys() == {"text/plain"}
+    assert WIDGET_MIME not in board._repr_mimebundle_(exclude={WIDGET_MIME})
+
+
+def test_a_view_displayed_many_times_keeps_one_model(board):
+    models = {board._repr_mimebundle_()[WIDGET_MIME]["model_id"] for _ in range(5)}
+
+    assert models == {board.widget.model_id}
+
+
+def test_a_widget_shown_without_its_view_is_the_same_display(board):
+    assert board.widget._repr_mimebundle_() == board._repr_mimebundle_()
+
+
+def test_a_closed_view_still_has_its_static_picture(board):
+    board.close()
+
+    assert board._repr_mimebundle_().keys() == {"text/plain", "text/html"}
+
+
+@pytest.mark.parametrize("make", [lambda: Board(Boards()), lambda: Ladder(Books()), lambda: Card(Cards())])
+def test_a_closed_panel_is_freed(make):
+    view = make()
+    view._repr_mimebundle_()
+    widget, panel = weakref.ref(view.widget), weakref.ref(view)
+
+    view.close()
+    view.close()
+    del view
+    gc.collect()
+
+    assert widget() is None
+    assert panel() is None
+
+
+def test_a_panel_keeps_its_script_as_text(board):
+    assert isinstance(board.widget._esm, str)
+    assert "export default" in board.widget._esm
+
+
+def test_decimals_only_grow():
+    decimals = Decimals(is_price=True)
+
+    shown = [decimals.of(np.array([value])) for value in (100.0, 100.125, 100.5, np.nan)]
+
+    assert shown == [2, 3, 3, 3]
+
+
+def test_whole_prices_of_futures_need_no_decimals():
+    assert Decimals(is_price=True).of(np.array([102350.0, 102355.0])) == 0
+
+
+def test_a_computed_price_shows_no_float_noise():
+    assert Decimals(is_price=True).of(np.array([0.1 + 0.2, 61250.1 + 0.2])) == 2
+
+
+def test_a_ladder_packs_bids_then_asks():
+    ladder = Ladder(Books(), depth=2)
+
+    ladder.draw()
+
+    assert frame_of(ladder)[2:4].tolist() == [2, 2]
+    assert frame_of(ladder)[5:].tolist() == [99, 5, 98.5, 10, 100, 7, 100.5, 3]
+    ladder.close()
+
+
+@pytest.mark.parametrize(("integrity", "word"), [("crossed", "crossed"), ("stale", "stale"), ("gap", "stream broke")])
+def test_a_doubtful_book_says_why(integrity, word):
+    book = Books()
+    book.integrity = integrity
+    ladder = Ladder(book)
+
+    ladder.draw()
+
+    assert word in ladder.widget.description["reason"]
+    assert word in ladder._repr_mimebundle_(include={"text/html"})["text/html"]
+    ladder.close()
+
+
+def test_an_empty_book_can_be_drawn():
+    book = Books()
+    book.bids = book.asks = np.empty((0, 2))
+    book.integrity = "empty"
+    ladder, depth = Ladder(book), DepthChart(book)
+
+    ladder.draw()
+    depth.draw()
+
+    assert ladder.error is None
+    assert depth.error is None
+    assert "waiting" in depth.figure.layout.annotations[0].text
+    ladder.close()
+    depth.close()
+
+
+@pytest.mark.parametrize("view", [Ladder, DepthChart])
+def test_a_depth_of_nothing_is_refused(view):
+    with pytest.raises(UsageError, match="levels"):
+        view(Books(), depth=0)
+
+
+def test_a_depth_chart_sums_outwards_from_the_best_price():
+    chart = DepthChart(Books())
+
+    messages = chart.draw()
+
+    bids, asks, middle = chart.figure.data
+    assert messages == 4
+    assert bids.x.tolist() == [98.5, 99.0, 99.0]
+    assert bids.y.tolist() == [15.0, 5.0, 0.0]
+    assert asks.y.tolist() == [0.0, 7.0, 10.0]
+    assert middle.x.tolist() == [99.5, 99.5]
+    chart.close()
+
+
+def test_a_card_never_shows_what_an_address_may_hide():
+    card = Card(Cards())
+
+    card.draw()
+
+    text = json.dumps(card.widget.description) + card._repr_mimebundle_()["text/html"]
+    assert "wss://example.org:8443/ws" in text
+    for secret in ("secret", "token", "me:", "frag"):
+        assert secret not in text
+    card.close()
+
+
+@pytest.mark.parametrize(
+    ("url", "shown"),
+    [("ws://[::1]:80/x?y", "ws://[::1]:80/x"), ("ws://h:bad/", ""), ("", ""), ("ws://h", "ws://h")],
+)
+def test_odd_addresses_are_shown_or_left_out(url, shown):
+    assert shown_url(url) == shown
+
+
+def test_a_card_is_drawn_twice_a_second_at_most(painter, clock):
+    source = Cards()
+    card = Card(source)
+    card.watch(painter)
+
+    for step in range(100):
+        source.changes["messages"] = step
+        source.version += 1
+        painter.step()
+        card.widget.comm.acknowledge(card.frames)
+        clock.now += 0.02
+
+    assert card.frames == 4
+    card.close()
