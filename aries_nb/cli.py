@@ -43,7 +43,8 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=metadata.version("aries_nb"))
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
-    demo = commands.add_parser("demo", help="open the first notebook in JupyterLab, live on a simulated market")
+    does = "open the first notebook in JupyterLab, live on a simulated market"
+    demo = commands.add_parser("demo", help=does, description=does[0].upper() + does[1:] + ".")
     demo.add_argument("--no-browser", action="store_true", help="only print the address")
     demo.add_argument(
         "--port", type=int, default=8888, help="port to serve on (default: %(default)s, or the next free)"
@@ -70,7 +71,8 @@ def _parser() -> argparse.ArgumentParser:
     sim.add_argument("--end-with-input", action="store_true", help=argparse.SUPPRESS)
     sim.set_defaults(run=_sim)
 
-    doctor = commands.add_parser("doctor", help="check versions and known traps, and say how to mend each")
+    does = "check versions and known traps, and say how to mend each"
+    doctor = commands.add_parser("doctor", help=does, description=does[0].upper() + does[1:] + ".")
     doctor.set_defaults(run=_doctor)
     return parser
 

@@ -7,6 +7,7 @@ import weakref
 from collections.abc import Callable, Collection
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Self, TypeVar, cast
+from weakref import WeakValueDictionary
 
 import numpy as np
 import pandas as pd
@@ -33,7 +34,7 @@ class LiveBook:
         self.depth = depth
         self._link = link
         self._book = link.book(symbol)
-        self._views: dict[object, Any] = {}
+        self._views: WeakValueDictionary[object, Any] = WeakValueDictionary()  # the painter keeps those on display
         self._release = weakref.finalize(self, link.release, self._book)
         self._release.atexit = False
 
@@ -104,8 +105,7 @@ class LiveBook:
     def close(self) -> None:
         """Stop the stream and free the views; idempotent. What has come stays readable."""
         self._release()
-        views, self._views = list(self._views.values()), {}
-        for view in views:
+        for view in list(self._views.values()):
             view.close()
 
     # What views are drawn from.

@@ -6,6 +6,7 @@ import weakref
 from collections.abc import Callable, Collection, Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Self, TypeVar, cast
+from weakref import WeakValueDictionary
 
 import numpy as np
 import pandas as pd
@@ -49,7 +50,7 @@ class LiveFrame:
         self._callbacks = callbacks
         self._tape = link.tape(kind, symbols, columns, **window)
         self._undo: list[Callable[[], None]] = []
-        self._views: dict[object, Any] = {}
+        self._views: WeakValueDictionary[object, Any] = WeakValueDictionary()  # the painter keeps those on display
         # Rebinding the variable of a re-run cell must not leave the old frame's subscription behind.
         self._release = weakref.finalize(self, link.release, self._tape)
         self._release.atexit = False
@@ -177,8 +178,7 @@ class LiveFrame:
             undo()
         self._undo.clear()
         self._release()
-        views, self._views = list(self._views.values()), {}
-        for view in views:
+        for view in list(self._views.values()):
             view.close()
 
     # What views are drawn from.

@@ -9,6 +9,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import TimeoutError as FutureTimeoutError
+from contextlib import suppress
 from dataclasses import dataclass
 
 from aries_nb.errors import ClosedError, FeedError, UnknownSymbolError
@@ -179,5 +180,7 @@ class Link:
             self._streams.pop(id(store), None)
             raise
         if refused:
-            self.release(store)
+            self._streams.pop(id(store), None)
+            with suppress(FutureTimeoutError):
+                self._session.unsubscribe(streams).result(ANSWER_SECONDS)
             raise UnknownSymbolError(tuple(refused), where=self.address, reason="; ".join(set(refused.values())))

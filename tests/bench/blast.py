@@ -1,6 +1,6 @@
 """A server of the market endpoint that is never the slower one: frames made beforehand, written to the socket raw.
 
-    python -m tests.bench.blast RATE MESSAGES_A_FRAME [clock]    prints its ws:// address, serves one client after another
+    python -m tests.bench.blast RATE MESSAGES_A_FRAME [clock]      prints its ws:// address, serves one client at a time
 
 It speaks just enough of the protocol: any token is accepted, pings are answered, quotes flow while at least one symbol
 is subscribed. RATE is messages a second, 0 for as many as the client takes. With `clock` messages are made as they are

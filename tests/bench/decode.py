@@ -41,7 +41,7 @@ def measure(*, is_quick: bool) -> Outcome:
         "a frame": best_form(single[: FEW_FRAMES // 2 if is_quick else FEW_FRAMES], limit=WINDOW),
     }
     peers = {f"Perspective, {name}": turn for name, (_, turn) in theirs.items()}
-    rates = interleaved(competitors | peers, 3 if is_quick else 15)
+    rates = interleaved(competitors | peers, 3 if is_quick else 11)
     middle = {name: median(values) for name, values in rates.items()}
     to_decoding = ratio(rates["a read"], rates["decode"])
     outcome = Outcome()

@@ -1,8 +1,8 @@
 """Memory of a full rolling frame, as the operating system counts it, in a process of its own.
 
 The process fills a frame of 1,000,000 rows and turns its slab over several times. Resident memory after each batch,
-less that before the frame was made, is the frame; the peak that the kernel noted since (`VmHWM`) less the same is the
-moment of turning over, which no sample could miss. Raw bytes are the columns of `.df` at their own width, index included.
+less that before the frame was made, is the frame; the peak that the system noted since (`VmHWM`), less the same, is the
+moment of turning over, which samples would miss. Raw bytes are the columns of `.df` at their own width, index included.
 """
 
 from __future__ import annotations

@@ -14,7 +14,7 @@ import sys
 import time
 from pathlib import Path
 
-from msgspec.json import decode, encode, format
+from msgspec import json
 
 from tests.bench.results import Budget, Outcome
 
@@ -45,7 +45,7 @@ def main() -> None:
     arguments = parser.parse_args()
     if arguments.child:
         module = importlib.import_module(f"tests.bench.{ROWS[arguments.only[0]]}")
-        sys.stdout.write(encode(module.measure(is_quick=arguments.quick)).decode())
+        sys.stdout.write(json.encode(module.measure(is_quick=arguments.quick)).decode())
         return
     busy = os.getloadavg()[0]
     outcomes: dict[str, Outcome] = {}
@@ -55,15 +55,15 @@ def main() -> None:
         sys.stderr.write(f"{name}: {time.perf_counter() - start:.0f} s\n")
     sys.stdout.write(tables(list(outcomes.values()), busy))
     if arguments.json:
-        arguments.json.write_bytes(format(encode(outcomes)))
+        arguments.json.write_bytes(json.format(json.encode(outcomes)))
 
 
 def measured(name: str, *, is_quick: bool) -> Outcome:
     """What one row's process found; a row that fails is one that was not measured, with the reason."""
     command = [sys.executable, "-m", "tests.bench.table", "--child", "--only", name, *(["--quick"] if is_quick else [])]
-    answer = subprocess.run(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    answer = subprocess.run(command, cwd=ROOT, capture_output=True)
     if answer.returncode == 0:
-        return decode(answer.stdout, type=Outcome)
+        return json.decode(answer.stdout, type=Outcome)
     said = answer.stderr.decode("utf-8", "replace").strip()
     sys.stderr.write(f"{said}\n")
     return Outcome([Budget(name, said.splitlines()[-1][:80] if said else "it failed", "", None)])

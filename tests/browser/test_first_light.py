@@ -10,13 +10,16 @@ from playwright.sync_api import expect
 from tests.browser.lab import outputs, run_all, run_cell
 
 NOTEBOOK = "01_first_light.ipynb"
-TALL = {"width": 1280, "height": 3600}  # everything in sight: what is out of sight is not painted
+TOP = """() => {
+  const content = document.querySelector(".jp-Notebook:not(.lm-mod-hidden) .jp-WindowedPanel-outer, .jp-Notebook");
+  content.scrollTop = 0;
+}"""
 
 FINGERPRINTS = """
   const text = (selector) => [...document.querySelectorAll(selector)].map((node) => node.textContent).join("|");
   const figure = () => document.querySelector(".js-plotly-plot");
   const prints = {
-    board: () => text(".anb-board [role=row]"),
+    board: () => text(".anb-board tbody tr"),
     ladder: () => text(".anb-ladder [role=row]"),
     chart: () => figure().data.map((trace) => `${trace.x.length}:${trace.x.at(-1)}:${trace.y.at(-1)}`).join("|"),
   };
@@ -68,8 +71,11 @@ while time.monotonic() < finish:
 
 @pytest.fixture
 def fast_notebook(lab):
-    """The first notebook at 1,000 messages a second."""
-    text = (lab.root / NOTEBOOK).read_text()
+    """The views of the first notebook at 1,000 messages a second."""
+    notebook = json.loads((lab.root / NOTEBOOK).read_text())
+    code = [cell for cell in notebook["cells"] if cell["cell_type"] == "code"]
+    notebook["cells"] = code[:4]
+    text = json.dumps(notebook)
     assert text.count("rate=400") == 1
     (lab.root / "fast.ipynb").write_text(text.replace("rate=400", "rate=1000"))
     return "fast.ipynb"
@@ -77,9 +83,10 @@ def fast_notebook(lab):
 
 @pytest.fixture
 def alive(page):
-    """Wait until every view has painted something."""
+    """Scroll to the top, for what is out of sight is not painted, and wait until every view there has painted."""
 
     def wait():
+        page.evaluate(TOP)
         for view in (".anb-card", ".anb-board", ".anb-ladder"):
             expect(page.locator(f"{view}[data-frames]").first).not_to_have_attribute("data-frames", "0")
         expect(page.locator(".js-plotly-plot .scatterlayer .trace").first).to_be_visible()
@@ -89,20 +96,18 @@ def alive(page):
 
 @pytest.mark.parametrize(("app", "theme"), [("lab", "light"), ("notebook", "dark")])
 def test_everything_moves_in_each_of_ten_seconds(open_notebook, page, console_errors, screenshot, alive, app, theme):
-    page.set_viewport_size(TALL)
     open_notebook(NOTEBOOK, app=app, theme=theme)
     run_all(page)
     alive()
 
     changed = page.evaluate(CHANGED_IN_EACH_SECOND, 10)
 
-    assert {"board": 10, "ladder": 10, "chart": 10} == changed
-    assert [] == console_errors
+    assert changed == {"board": 10, "ladder": 10, "chart": 10}
+    assert console_errors == []
     assert screenshot(f"first_light_{app}_{theme}").stat().st_size > 100_000
 
 
 def test_views_paint_ten_frames_a_second_beside_a_busy_cell(open_notebook, page, fast_notebook, alive):
-    page.set_viewport_size(TALL)
     open_notebook(fast_notebook)
     run_all(page)
     alive()
@@ -112,12 +117,10 @@ def test_views_paint_ten_frames_a_second_beside_a_busy_cell(open_notebook, page,
     rates = page.evaluate(FRAMES_A_SECOND, 5)
 
     expect(cell.locator(".jp-InputPrompt")).to_have_text("[*]:")
-    print(f"frames a second beside a busy cell: {json.dumps(rates)}")
-    assert all(rate >= 9.5 for rate in rates.values()), rates
+    assert all(rate >= 10 for rate in rates.values()), rates
 
 
 def test_zoom_is_kept_over_twenty_frames(open_notebook, page, alive):
-    page.set_viewport_size(TALL)
     open_notebook(NOTEBOOK)
     run_all(page)
     alive()
@@ -137,7 +140,6 @@ def test_zoom_is_kept_over_twenty_frames(open_notebook, page, alive):
 
 
 def test_running_all_twice_doubles_nothing(open_notebook, page, alive):
-    page.set_viewport_size(TALL)
     open_notebook(NOTEBOOK)
     run_all(page)
     alive()
@@ -154,7 +156,6 @@ def test_running_all_twice_doubles_nothing(open_notebook, page, alive):
 
 
 def test_views_are_alive_after_the_tab_was_closed_and_opened_again(open_notebook, page, alive):
-    page.set_viewport_size(TALL)
     open_notebook(NOTEBOOK)
     run_all(page)
     alive()
@@ -163,4 +164,4 @@ def test_views_are_alive_after_the_tab_was_closed_and_opened_again(open_notebook
     page.reload()
     alive()
 
-    assert {"board": 2, "ladder": 2, "chart": 2} == page.evaluate(CHANGED_IN_EACH_SECOND, 2)
+    assert page.evaluate(CHANGED_IN_EACH_SECOND, 2) == {"board": 2, "ladder": 2, "chart": 2}

@@ -114,7 +114,7 @@ def test_options_of_the_simulated_market_are_for_it_alone(sim: Simulator) -> Non
 
 def test_an_address_that_cannot_be_is_refused_before_anything_is_sent() -> None:
     for wrong in ("ws://192.0.2.1:80", "https://127.0.0.1", "wss://user:pass@127.0.0.1"):
-        with pytest.raises(anb.UsageError, match="Use wss|Give it as|Pass a token"):
+        with pytest.raises(anb.UsageError, match=r"Use wss|Give it as|Pass a token"):
             anb.connect("aries", url=wrong, token="a token")
 
 

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import logging
 import threading
+from functools import partial
 from typing import TYPE_CHECKING
 
 import pandas as pd
@@ -36,7 +37,7 @@ def test_every_row_comes_to_a_slow_callback_exactly_once(sim: Simulator, feed: a
     for count in range(1, 6):
         quotes.wait(rows=quotes.received + 100)
         may_go_on.release()
-        eventually(lambda wanted=count: len(parts) >= wanted)
+        eventually(partial(lambda wanted: len(parts) >= wanted, count))
     quotes.close()
 
     got = pd.concat(parts)
@@ -155,7 +156,7 @@ def test_on_gap_tells_each_gap_and_its_end(sim: Simulator, feed: anb.Feed) -> No
 
     for number in (1, 2, 3):
         sim.drop_connections()
-        eventually(lambda wanted=number: [g.ended is not None for g in feed._link.gaps.all()] == [True] * wanted)
+        eventually(partial(lambda wanted: list(feed.gaps.df["ended"].notna()) == [True] * wanted, number))
     eventually(lambda: sum(gap.ended is not None for gap in told) == 3)
     undo()
 

@@ -36,7 +36,7 @@ def quote(symbol: str = "AAPL", raw: str = "", **data: Any) -> str:
         ("5", "a JSON int, not an object"),
         ("null", "a JSON NoneType, not an object"),
         ('{"type":"gossip","payload":{}}', "unknown type 'gossip'"),
-        ('{"payload":5}', "unknown type 'None'"),
+        ('{"payload":5}', "unknown type"),
         ('{"type":"event","payload":{"action":"dance"}}', "unknown event 'dance'"),
         ('{"type":"event","payload":{"action":"update","type":"news","data":{}}}', "unknown stream 'news'"),
         ('{"type":"event","payload":{"action":"update","type":"quote","data":{"bidPrice":1}}}', "without a symbol"),

@@ -11,8 +11,14 @@ from aries_nb.store import gaps as gaps_module
 NOW = 1_772_463_845_000_000_000
 UTC = pd.DatetimeTZDtype("ns", "UTC")
 TYPES = {
-    "stream": "str", "symbol": "str", "started": UTC, "ended": UTC, "reason": "str", "filled": "bool", "missed": "float64"
-}  # fmt: skip
+    "stream": "str",
+    "symbol": "str",
+    "started": UTC,
+    "ended": UTC,
+    "reason": "str",
+    "filled": "bool",
+    "missed": "float64",
+}
 
 
 def test_ledger_has_the_same_types_empty_and_filled() -> None:
@@ -23,7 +29,7 @@ def test_ledger_has_the_same_types_empty_and_filled() -> None:
     filled = ledger.df
 
     for frame, count in ((empty, 0), (filled, 1)):
-        assert TYPES == frame.dtypes.to_dict()
+        assert dict(frame.dtypes) == TYPES
         assert len(frame) == count
 
 

@@ -329,7 +329,6 @@ def test_what_a_user_writes_reaches_neither_the_tape_nor_another_snapshot(name: 
     later = tape.frame()
     gc.collect()
 
-    mine.isetitem(0, mine["received"])
     mine.loc[mine.index[3:6], name] = mine[name].iloc[0]
     mine.iloc[7, mine.columns.get_loc(name)] = mine[name].iloc[1]
 

@@ -1,0 +1,168 @@
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from typing import TYPE_CHECKING
+
+import pytest
+
+import aries_nb as anb
+from aries_nb.cli import main
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+COMMAND = [sys.executable, "-m", "aries_nb"]
+
+
+def run(*arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([*COMMAND, *arguments], capture_output=True, text=True, timeout=60, check=False)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ([], ["demo", "sim", "doctor", "--version"]),
+        (["demo"], ["--no-browser", "--port"]),
+        (["sim"], ["{aries}", "--host", "--port", "--seed", "--rate", "--tape", "--speed", "--token"]),
+        (["doctor"], ["traps"]),
+    ],
+)
+def test_each_command_explains_itself(
+    arguments: list[str], words: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main([*arguments, "--help"])
+
+    said = capsys.readouterr()
+    assert (ended.value.code, said.err) == (0, "")
+    assert [word for word in words if word not in said.out] == []
+    assert "--end-with-input" not in said.out
+
+
+def test_the_version_is_the_packages(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(["--version"])
+
+    assert anb.__version__ == capsys.readouterr().out.strip()
+
+
+@pytest.mark.parametrize("arguments", [[], ["dance"], ["sim"], ["sim", "nyse"], ["sim", "aries", "--rate", "fast"]])
+def test_wrong_usage_ends_with_2_and_says_what_is_wrong(
+    arguments: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(arguments)
+
+    said = capsys.readouterr()
+    assert (ended.value.code, said.out) == (2, "")
+    assert "error: " in said.err.splitlines()[-1]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "word"),
+    [
+        (["--tape", "nowhere.parquet"], "there is no tape 'nowhere.parquet'"),
+        (["--tape", sys.executable], "not a Parquet file"),
+        (["--speed", "warp"], "--speed 'warp' is no speed"),
+        (["--speed", "0"], "speed is 0.0"),
+        (["--speed", "-1"], "speed is -1.0"),
+        (["--speed", "nan"], "speed is nan"),
+        (["--rate", "0"], "rate is 0.0"),
+        (["--rate", "50001"], "rate is 50001.0"),
+        (["--rate", "nan"], "rate is nan"),
+        (["--port", "70000"], "port is 70000"),
+        (["--host", "no.such.host.invalid"], "cannot listen"),
+        (["--token", " "], "the token is blank"),
+        (["--session-seconds", "0"], "session_seconds is 0"),
+    ],
+)
+def test_a_market_that_cannot_be_is_one_clear_line(
+    arguments: list[str], word: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    status = main(["sim", "aries", *arguments])
+
+    said = capsys.readouterr()
+    assert (status, said.out, len(said.err.splitlines())) == (2, "", 1)
+    assert said.err.startswith("aries-nb: ")
+    assert word in said.err
+
+
+def test_no_traceback_reaches_the_user() -> None:
+    done = run("sim", "aries", "--tape", "nowhere.parquet")
+
+    assert (done.returncode, done.stdout, len(done.stderr.splitlines())) == (2, "", 1)
+
+
+def test_sim_prints_one_line_of_json_and_serves_until_it_is_interrupted() -> None:
+    command = [*COMMAND, "sim", "aries", "--rate", "500", "--token", "a token", "--seed", "5"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as server:
+        assert server.stdout is not None
+        said = json.loads(server.stdout.readline())
+        with anb.connect("aries", url=said["url"], token="a token") as feed:
+            rows = len(feed.quotes("AAPL").wait(rows=10).df)
+        server.send_signal(2)
+        rest, errors = server.communicate(timeout=20)
+
+    assert {"url", "broker", "pid"} == set(said)
+    assert ("aries", server.pid) == (said["broker"], said["pid"])
+    assert rows >= 10
+    assert (rest, errors, server.returncode) == ("", "", 130)
+
+
+def test_sim_plays_a_tape(tapes: Path) -> None:
+    command = [*COMMAND, "sim", "aries", "--tape", str(tapes / "btcusdt_trades.parquet"), "--speed", "max"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as server:
+        assert server.stdout is not None
+        url = json.loads(server.stdout.readline())["url"]
+        with anb.connect("aries", url=url, token="a token") as feed:
+            rows = len(feed.trades("BTCUSDT").wait(rows=1000).df)
+        server.send_signal(2)
+
+    assert rows == 1000
+
+
+def test_sim_ends_with_its_input_when_asked_to() -> None:
+    command = [*COMMAND, "sim", "aries", "--end-with-input"]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as server:
+        assert server.stdout is not None
+        assert server.stdin is not None
+        server.stdout.readline()
+
+        server.stdin.close()
+
+        assert server.wait(20) == 130
+
+
+def test_a_port_in_use_is_one_clear_line() -> None:
+    with subprocess.Popen([*COMMAND, "sim", "aries"], stdout=subprocess.PIPE, text=True) as server:
+        assert server.stdout is not None
+        port = json.loads(server.stdout.readline())["url"].rpartition(":")[2]
+
+        done = run("sim", "aries", "--port", port)
+        server.send_signal(2)
+
+    assert (done.returncode, len(done.stderr.splitlines())) == (2, 1)
+    assert "cannot listen" in done.stderr
+
+
+def test_doctor_says_what_is_well_and_what_to_mend() -> None:
+    done = run("doctor")
+
+    lines = done.stdout.splitlines()
+    assert done.stderr == ""
+    assert lines[0].startswith("ok    Python 3.")
+    assert done.returncode == int(any(line.startswith("MEND") for line in lines))
+    assert [line for line in lines if not line.startswith(("ok    ", "MEND  ", "      "))] == []
+
+
+def test_demo_without_jupyterlab_says_how_to_get_it(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("aries_nb.cli.util.find_spec", lambda name: None)
+
+    status = main(["demo"])
+
+    assert status == 2
+    assert "pip install 'aries_nb[lab]'" in capsys.readouterr().err

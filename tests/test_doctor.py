@@ -1,0 +1,89 @@
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+import pytest
+
+from aries_nb.doctor import Finding, examine
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+GOOD = {
+    "pandas": "3.1.1", "websockets": "17.4", "plotly": "7.1.0", "anywidget": "0.9.20", "ipywidgets": "8.1.5",
+    "msgspec": "0.19.0", "tsdownsample": "0.1.4", "jupyterlab": "4.6.0", "jupyterlab-widgets": "3.0.15",
+    "widgetsnbextension": "4.0.14", "ipykernel": "7.4.0", "nest-asyncio": "1.6.0", "nest-asyncio2": "1.7.4",
+    "pyarrow": "24.0",
+}  # fmt: skip
+
+
+@pytest.fixture
+def examined(monkeypatch: pytest.MonkeyPatch) -> Callable[..., list[Finding]]:
+    """What the doctor finds in an environment that is good but for these versions; None is not installed."""
+    monkeypatch.delenv("COLAB_RELEASE_TAG", raising=False)
+    monkeypatch.delenv("JPY_PARENT_PID", raising=False)
+
+    def examine_with(versions: dict[str, str | None] | None = None) -> list[Finding]:
+        installed = {**GOOD, **(versions or {})}
+        monkeypatch.setattr("aries_nb.doctor._version", lambda package: installed.get(package) or "")
+        return examine()
+
+    return examine_with
+
+
+def test_a_good_environment_is_well(examined: Callable[..., list[Finding]]) -> None:
+    assert [finding for finding in examined() if not finding.is_well] == []
+
+
+@pytest.mark.parametrize(
+    ("versions", "mend"),
+    [
+        ({"pandas": "2.3.3"}, "pip install 'pandas>=3.0'"),
+        ({"websockets": "15.0.1"}, "pip install 'websockets>=16.0'"),
+        ({"plotly": "8.0.0"}, "pip install 'plotly>=6.1,<8'"),
+        ({"plotly": "6.0.1"}, "pip install 'plotly>=6.1,<8'"),
+        ({"anywidget": "0.9.9"}, "pip install 'anywidget>=0.9.20'"),
+        ({"msgspec": None}, "pip install 'msgspec>=0.19'"),
+        ({"ipywidgets": "9.0.0a1"}, "pip install 'ipywidgets>=8.1.5,<9'"),
+        ({"jupyterlab": None}, "aries_nb[lab]"),
+        ({"jupyterlab-widgets": None}, "JupyterLab shows no widget"),
+        ({"widgetsnbextension": None}, "Notebook shows no widget"),
+        ({"nest-asyncio2": None}, "nest-asyncio2>=1.7.4"),
+        ({"nest-asyncio2": "1.7.3"}, "nest-asyncio2>=1.7.4"),
+        ({"plotly-resampler": "0.11"}, "uninstall it"),
+        ({"pyarrow": None}, "aries_nb[tapes]"),
+    ],
+)
+def test_each_trap_comes_with_its_mend(
+    versions: dict[str, str | None], mend: str, examined: Callable[..., list[Finding]]
+) -> None:
+    ill = [finding for finding in examined(versions) if not finding.is_well]
+
+    assert len(ill) == 1
+    assert mend in ill[0].mend
+
+
+def test_a_notebook_in_another_environment_needs_no_front_end_here(
+    examined: Callable[..., list[Finding]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("JPY_PARENT_PID", "1")
+
+    assert all(finding.is_well for finding in examined({"jupyterlab": None}))
+
+
+def test_a_patched_asyncio_is_noticed(examined: Callable[..., list[Finding]], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(asyncio, "run", lambda main: None)
+
+    assert [finding.what for finding in examined() if not finding.is_well] == ["asyncio is as it was made"]
+
+
+def test_the_token_is_told_to_be_set_and_not_shown(
+    examined: Callable[..., list[Finding]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ARIES_NB_TOKEN", "hunter2")
+
+    said = str(examined())
+
+    assert "(set)" in said
+    assert "hunter2" not in said
