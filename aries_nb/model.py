@@ -104,8 +104,9 @@ Record: TypeAlias = tuple[Subscription, int, Values]
 class Inbox:
     """Records on their way into a store, as parallel lists: the symbol's code there, exchange time in ns, values.
 
-    `marks` holds pairs: up to how many records (counted here) came at which time of receipt. The writer's thread owns
-    it. Lists rather than one of tuples: three appends cost less than a tuple that must be taken apart again.
+    `values` is flat, those of each record behind those before. A record is kept in no tuple of its own: a thousand
+    such tuples alive at once keep the garbage collector busy and leave the processor's cache. `marks` holds pairs: up
+    to how many records came at which time of receipt. The writer's thread owns it.
     """
 
     __slots__ = ("codes", "marks", "ts", "values")
@@ -113,14 +114,14 @@ class Inbox:
     def __init__(self) -> None:
         self.codes: list[int] = []
         self.ts: list[int] = []
-        self.values: list[Values] = []
+        self.values: list[Value] = []
         self.marks: list[tuple[int, int]] = []
 
     def add(self, code: int, ts: int, values: Values) -> None:
         """Take one record; it counts as received when the next `mark` says."""
         self.codes.append(code)
         self.ts.append(ts)
-        self.values.append(values)
+        self.values.extend(values)
 
     def mark(self, received: int) -> None:
         """Everything added since the last mark was received at this time (ns since the epoch)."""

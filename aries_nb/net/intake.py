@@ -13,8 +13,10 @@ from aries_nb.wire import Wire
 
 __all__ = ["Intake", "Stream"]
 
-# The three lists of an inbox, each by its append, and the symbol's code there.
-_Route: TypeAlias = tuple[Callable[[int], None], Callable[[int], None], Callable[[Values], None], int]
+# What adds to the three lists of an inbox, and the symbol's code there; then the other users, of whom most have none.
+_Route: TypeAlias = tuple[
+    Callable[[int], None], Callable[[int], None], Callable[[Values], None], int, tuple[tuple[Inbox, int], ...]
+]
 
 KEPT_UNREADABLE = 50
 LAG_SAMPLES = 256
@@ -34,8 +36,8 @@ class Intake:
     def __init__(self, wire: Wire, mask: Callable[[str], str] = str) -> None:
         self._wire = wire
         self._mask = mask
-        self._streams: dict[Stream, None] = {}
-        self._routes: dict[Subscription, tuple[_Route, ...]] = {}
+        self._routes: dict[Subscription, _Route] = {}
+        self._users: dict[Subscription, list[Stream]] = {}
         self._sinks: tuple[Sink, ...] = ()
         self._inboxes: tuple[Inbox, ...] = ()
         self._lags: deque[int] = deque(maxlen=LAG_SAMPLES)
@@ -56,10 +58,16 @@ class Intake:
         records, notices = self._wire.receive(frame, received)
         routes = self._routes
         for subscription, ts, values in records:
-            for add_code, add_ts, add_values, code in routes.get(subscription, ()):  # given up a moment ago
-                add_code(code)
-                add_ts(ts)
-                add_values(values)
+            route = routes.get(subscription)
+            if route is None:
+                continue  # given up a moment ago
+            add_code, add_ts, add_values, code, more = route
+            add_code(code)
+            add_ts(ts)
+            add_values(values)
+            if more:
+                for inbox, code in more:
+                    inbox.add(code, ts, values)
         if records:
             self.records += len(records)
             self._lags.append(received - records[-1][1])
@@ -85,12 +93,12 @@ class Intake:
         """Add streams; returns the subscriptions that nobody had before."""
         new: list[Subscription] = []
         for stream in streams:
-            ends = self._routes.get(stream.subscription, ())
-            if not ends:
+            users = self._users.setdefault(stream.subscription, [])
+            if not users:
                 new.append(stream.subscription)
-            if stream not in self._streams:
-                self._streams[stream] = None
-                self._routes[stream.subscription] = (*ends, _route(stream))
+            if stream not in users:
+                users.append(stream)
+                self._routes[stream.subscription] = _route(users)
         self._count_sinks()
         return new
 
@@ -98,14 +106,14 @@ class Intake:
         """Remove streams; returns the subscriptions that nobody has any more."""
         gone: list[Subscription] = []
         for stream in streams:
-            if stream not in self._streams:
+            users = self._users.get(stream.subscription, [])
+            if stream not in users:
                 continue
-            del self._streams[stream]
-            gone_end = _route(stream)
-            ends = tuple(end for end in self._routes[stream.subscription] if end != gone_end)
-            self._routes[stream.subscription] = ends
-            if not ends:
-                del self._routes[stream.subscription]
+            users.remove(stream)
+            if users:
+                self._routes[stream.subscription] = _route(users)
+            else:
+                del self._users[stream.subscription], self._routes[stream.subscription]
                 gone.append(stream.subscription)
         self._count_sinks()
         return gone
@@ -113,7 +121,7 @@ class Intake:
     @property
     def subscriptions(self) -> list[Subscription]:
         """What is wanted now, each once."""
-        return list(self._routes)
+        return list(self._users)
 
     @property
     def lag_ms(self) -> float:
@@ -122,10 +130,13 @@ class Intake:
         return median(lags) / 1e6 if lags else nan
 
     def _count_sinks(self) -> None:
-        self._sinks = tuple({id(stream.sink): stream.sink for stream in self._streams}.values())
+        streams = (stream for users in self._users.values() for stream in users)
+        self._sinks = tuple({id(stream.sink): stream.sink for stream in streams}.values())
         self._inboxes = tuple(sink.inbox for sink in self._sinks)
 
 
-def _route(stream: Stream) -> _Route:
-    inbox = stream.sink.inbox
-    return inbox.codes.append, inbox.ts.append, inbox.values.append, stream.code
+def _route(users: Sequence[Stream]) -> _Route:
+    first, *more = users
+    inbox = first.sink.inbox
+    others = tuple((stream.sink.inbox, stream.code) for stream in more)
+    return inbox.codes.append, inbox.ts.append, inbox.values.extend, first.code, others

@@ -46,11 +46,10 @@ class OrderBook:
                 self._bids.clear()
                 self._asks.clear()
                 self._is_broken = False
-            for values in inbox.values:
-                triples = iter(values)
-                for price, bid, ask in zip(triples, triples, triples, strict=True):
-                    _set(self._bids, float(price), float(bid))
-                    _set(self._asks, float(price), float(ask))
+            triples = iter(inbox.values)
+            for price, bid, ask in zip(triples, triples, triples, strict=True):
+                _set(self._bids, float(price), float(bid))
+                _set(self._asks, float(price), float(ask))
             self._ts, self._received = inbox.ts[-1], inbox.marks[-1][1]
             if len(self._bids) > MAX_LEVELS or len(self._asks) > MAX_LEVELS:
                 self._bids = dict(nlargest(MAX_LEVELS, self._bids.items()))

@@ -6,14 +6,15 @@ Rows once written are never written again, so whoever holds a piece of a slab ma
 from __future__ import annotations
 
 import mmap
-from collections.abc import Iterator, Mapping, Sequence
+from array import array
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, TypeAlias
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from aries_nb.model import Column, ColumnType
+from aries_nb.model import Column, ColumnType, Value
 
 __all__ = ["Slab", "code_type"]
 
@@ -30,12 +31,11 @@ def code_type(categories: int) -> str:
 class Slab:
     """Columns for `capacity` rows; row 0 is absolute row number `base` of the tape.
 
-    `numbers` is one (columns, capacity) block, so that a batch of all-number rows is written in one go; `arrays` holds
-    every other column by name, texts as codes. `texts` are the categories of each text column.
+    `arrays` holds the columns by name, texts as codes. `texts` are the categories of each text column.
     """
 
     __slots__ = (
-        "_series", "arrays", "base", "capacity", "codes", "columns", "frame", "numbers", "received", "symbols", "ts"
+        "_memory", "_series", "arrays", "base", "capacity", "codes", "columns", "frame", "received", "symbols", "ts"
     )  # fmt: skip
 
     def __init__(
@@ -54,30 +54,36 @@ class Slab:
         self.ts = _allocate("int64", capacity)
         self.received = _allocate("int64", capacity)
         self.codes = _allocate(code_type(len(symbols)), capacity)
-        numbers = sum(column.type == "number" for column in columns)
-        self.numbers = _allocate("float64", numbers * capacity).reshape(numbers, capacity)
-        self.arrays: dict[str, AnyArray] = {}
-        row = 0
-        for name, kind in columns:
-            if kind == "number":
-                self.arrays[name] = self.numbers[row]
-                row += 1
-            else:
-                dtype = code_type(len(texts[name])) if kind == "text" else _DTYPES[kind]
-                self.arrays[name] = _allocate(dtype, capacity)
+        self.arrays: dict[str, AnyArray] = {
+            name: _allocate(code_type(len(texts[name])) if kind == "text" else _DTYPES[kind], capacity)
+            for name, kind in columns
+        }
+        own = {"ts": self.ts, "received": self.received, "symbol": self.codes}
+        self._memory = {name: column.data for name, column in (own | self.arrays).items()}
         index = pd.DatetimeIndex(pd.array(self.ts, dtype=_TIME, copy=False), name="ts", copy=False)
         # Kept for as long as the slab is: pandas copies on a write to a snapshot only while it knows of another owner
         # of the memory, and what `frame` was before a new category came is gone.
         self._series: dict[str, pd.Series[Any]] = {}
-        for name, array in self._arrays_to_show(texts):
-            self._series[name] = pd.Series(array, index=index, copy=False)
+        for name, column in self._arrays_to_show(texts):
+            self._series[name] = pd.Series(column, index=index, copy=False)
         self.frame = pd.DataFrame(self._series, copy=False)
+
+    def write(self, name: str, at: int, values: Iterable[Value]) -> None:
+        """Fill a column from position `at` on; "ts", "received" and "symbol" (codes) are columns as well.
+
+        Not through numpy: an assignment of more than 500 elements gives the interpreter lock away, and beside a busy
+        cell it takes up to 5 ms to get it back, for each column.
+        """
+        memory = self._memory[name]
+        piece: array[Any] = array(memory.format, values)
+        memory[at : at + len(piece)] = memoryview(piece)
 
     def add_categories(self, name: str, texts: Sequence[str], filled: int) -> None:
         """Let a text column have more categories. Its codes move: earlier snapshots own theirs alone from now on."""
         codes = _allocate(code_type(len(texts)), self.capacity)
         codes[:filled] = self.arrays[name][:filled]
         self.arrays[name] = codes
+        self._memory[name] = codes.data
         self._series[name] = pd.Series(_categorical(codes, texts), index=self.frame.index, copy=False)
         self.frame = pd.DataFrame(self._series, copy=False)
 
@@ -87,18 +93,18 @@ class Slab:
         self.ts[:count] = other.ts[start:end]
         self.received[:count] = other.received[start:end]
         self.codes[:count] = other.codes[start:end]
-        for name, array in self.arrays.items():
-            array[:count] = other.arrays[name][start:end]
+        for name, column in self.arrays.items():
+            column[:count] = other.arrays[name][start:end]
 
     def _arrays_to_show(self, texts: Mapping[str, Sequence[str]]) -> Iterator[tuple[str, Any]]:
         yield "received", pd.array(self.received, dtype=_TIME, copy=False)
         yield "symbol", _categorical(self.codes, self.symbols)
         for name, kind in self.columns:
-            array = self.arrays[name]
+            column = self.arrays[name]
             if kind == "text":
-                yield name, _categorical(array, texts[name])
+                yield name, _categorical(column, texts[name])
             else:
-                yield name, pd.array(array, dtype=_TIME, copy=False) if kind == "time" else array
+                yield name, pd.array(column, dtype=_TIME, copy=False) if kind == "time" else column
 
 
 def _allocate(dtype: str, count: int) -> AnyArray:

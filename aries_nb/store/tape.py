@@ -6,13 +6,12 @@ that is replaced whole, and whatever it points at is never written again.
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Callable, Sequence
-from itertools import chain
 from typing import NamedTuple, TypeAlias
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
 from aries_nb.model import BoardData, Column, Inbox, Rows, Values
 from aries_nb.store.slab import Slab
@@ -58,7 +57,6 @@ class Tape:
         self._limit = limit or MAX_ROWS
         self._window_ns = window_ns
         self._newest = 0
-        self._plain = all(column.type == "number" for column in self.columns)
         self._texts: dict[str, dict[str, int]] = {name: {} for name, kind in self.columns if kind == "text"}
         self.inbox = Inbox()
         self._latest: dict[int, Row | None] = dict.fromkeys(range(len(self.symbols)))
@@ -71,7 +69,7 @@ class Tape:
     def publish(self) -> None:
         """Write what is in the inbox and make it visible."""
         inbox = self.inbox
-        count = len(inbox.codes)
+        count, width = len(inbox.codes), len(self.columns)
         received = _spread(inbox.marks, count)
         done = 0
         while done < count:
@@ -79,12 +77,13 @@ class Tape:
             if end == slab.capacity:
                 slab, start, end = self._turn_over(slab, start, end)
             step = min(count - done, slab.capacity - end)
-            self._write(slab, end, slice(done, done + step), received)
+            self._write(slab, end, range(done, done + step), received)
             self._view = View(slab, self._first(slab, start, end + step, end), end + step)
             done += step
         # Of each code the last index is left, as of each symbol the last row.
         for code, at in dict(zip(inbox.codes, range(count), strict=True)).items():
-            self._latest[code] = (inbox.ts[at], int(received[at]), inbox.values[at])
+            values = tuple(inbox.values[at * width : (at + 1) * width])
+            self._latest[code] = (inbox.ts[at], received[at], values)
         inbox.clear()
         if count:
             for ring in self._bells:
@@ -176,20 +175,16 @@ class Tape:
         new.copy_from(slab, end - kept, end)
         return View(new, 0, kept)
 
-    def _write(self, slab: Slab, at: int, part: slice, received: NDArray[np.int64]) -> None:
-        inbox = self.inbox
-        values = inbox.values[part]
-        count, stop = len(values), at + len(values)
-        if self._plain:
-            flat = np.fromiter(chain.from_iterable(values), "float64", count * len(self.columns))
-            slab.numbers[:, at:stop] = flat.reshape(count, len(self.columns)).T
-        else:
-            for (name, kind), column in zip(self.columns, zip(*values, strict=True), strict=True):
-                new = self._encoded(slab, name, column, at) if kind == "text" else column
-                slab.arrays[name][at:stop] = new
-        slab.codes[at:stop] = inbox.codes[part]
-        slab.ts[at:stop] = inbox.ts[part]
-        slab.received[at:stop] = received[part]
+    def _write(self, slab: Slab, at: int, rows: range, received: array[int]) -> None:
+        inbox, width = self.inbox, len(self.columns)
+        some = slice(rows.start, rows.stop)
+        values = inbox.values[rows.start * width : rows.stop * width]
+        for place, (name, kind) in enumerate(self.columns):
+            column = values[place::width]
+            slab.write(name, at, self._encoded(slab, name, column, at) if kind == "text" else column)
+        slab.write("symbol", at, inbox.codes[some])
+        slab.write("ts", at, inbox.ts[some])
+        slab.write("received", at, received[some])
 
     def _encoded(self, slab: Slab, name: str, column: Sequence[float | int | str], filled: int) -> list[int]:
         texts = self._texts[name]
@@ -226,11 +221,11 @@ class Tape:
         return start
 
 
-def _spread(marks: Sequence[tuple[int, int]], count: int) -> NDArray[np.int64]:
+def _spread(marks: Sequence[tuple[int, int]], count: int) -> array[int]:
     """The time of receipt of each of `count` records, from marks of (up to how many, when)."""
-    received = np.empty(count, "int64")
-    before = 0
+    received = array("q")
     for upto, when in marks:
-        received[before:upto] = when
-        before = upto
+        received.extend(array("q", (when,)) * (upto - len(received)))
+    if len(received) < count:
+        raise ValueError("records without a time of receipt")
     return received

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import chain
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -66,5 +67,5 @@ def put_rows(inbox: Inbox, first: int, count: int, symbols: int) -> None:
     ts = ((START_MS + numbers) * 1_000_000).tolist()
     inbox.codes.extend((numbers % symbols).tolist())
     inbox.ts.extend(ts)
-    inbox.values.extend(zip(*(column.tolist() for column in columns), strict=True))
+    inbox.values.extend(chain.from_iterable(zip(*(column.tolist() for column in columns), strict=True)))
     inbox.mark(ts[-1] + 250_000)

@@ -26,7 +26,13 @@ class Sink:
 
     @property
     def rows(self) -> list[tuple[int, int, tuple[Any, ...]]]:
-        return list(zip(self.inbox.codes, self.inbox.ts, self.inbox.values, strict=True))
+        width = len(self.inbox.values) // max(len(self.inbox.codes), 1)
+        values = batched(self.inbox.values, width)
+        return list(zip(self.inbox.codes, self.inbox.ts, values, strict=True))
+
+
+def batched(values: list[Any], width: int) -> list[tuple[Any, ...]]:
+    return [tuple(values[at : at + width]) for at in range(0, len(values), width or 1)]
 
 
 def quote(ms: int, **data: float) -> bytes:
