@@ -10,10 +10,7 @@ from playwright.sync_api import expect
 from tests.browser.lab import outputs, run_all, run_cell
 
 NOTEBOOK = "01_first_light.ipynb"
-TOP = """() => {
-  const content = document.querySelector(".jp-Notebook:not(.lm-mod-hidden) .jp-WindowedPanel-outer, .jp-Notebook");
-  content.scrollTop = 0;
-}"""
+SCREEN = {"width": 1280, "height": 2200}  # holds the first four views; what is out of sight is not painted
 
 FINGERPRINTS = """
   const text = (selector) => [...document.querySelectorAll(selector)].map((node) => node.textContent).join("|");
@@ -82,11 +79,17 @@ def fast_notebook(lab):
 
 
 @pytest.fixture
+def page(page):
+    page.set_viewport_size(SCREEN)
+    return page
+
+
+@pytest.fixture
 def alive(page):
     """Scroll to the top, for what is out of sight is not painted, and wait until every view there has painted."""
 
     def wait():
-        page.evaluate(TOP)
+        page.locator(".jp-Notebook:visible .jp-Cell").first.evaluate("(cell) => cell.scrollIntoView()")
         for view in (".anb-card", ".anb-board", ".anb-ladder"):
             expect(page.locator(f"{view}[data-frames]").first).not_to_have_attribute("data-frames", "0")
         expect(page.locator(".js-plotly-plot .scatterlayer .trace").first).to_be_visible()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import math
+import random
 import threading
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -122,10 +123,10 @@ OF_TYPE: dict[str, st.SearchStrategy[Any]] = {
 def batches(columns: Sequence[Column], *, wild: bool = True) -> st.SearchStrategy[list[list[Row]]]:
     values = st.tuples(*(OF_TYPE[column.type] for column in columns))
     row = st.builds(Row, st.integers(0, len(SYMBOLS) - 1), times(wild=wild), st.just(NOW), values)
-    return st.lists(st.lists(row, max_size=12), max_size=10)
+    return st.lists(st.lists(row, max_size=12), min_size=3, max_size=10)
 
 
-limits = st.fixed_dictionaries({"limit": st.integers(1, 20)})
+limits = st.fixed_dictionaries({"limit": st.integers(1, 12)})
 windows = st.fixed_dictionaries({"window_ns": st.integers(1, 15).map(lambda seconds: seconds * 1_000_000_000)})
 
 
@@ -147,16 +148,41 @@ def check_against_a_list(columns: Sequence[Column], written: list[list[Row]], wi
 
 
 @given(batches(NUMBERS), limits | windows)
+@settings(max_examples=50)
 def test_tape_of_numbers_holds_what_a_list_would(written: list[list[Row]], window: dict[str, int]) -> None:
     check_against_a_list(NUMBERS, written, window)
 
 
 @given(batches(MIXED), limits | windows)
+@settings(max_examples=50)
 def test_tape_of_mixed_columns_holds_what_a_list_would(written: list[list[Row]], window: dict[str, int]) -> None:
     check_against_a_list(MIXED, written, window)
 
 
-@given(batches(MIXED), limits | windows, st.lists(st.integers(0, 100), min_size=10, max_size=10))
+@pytest.mark.parametrize("columns", [NUMBERS, MIXED])
+@pytest.mark.parametrize("window", [{"limit": 1}, {"limit": 50}, {"window_ns": 5 * 10**9}])
+def test_long_tape_holds_what_a_list_would(columns: Sequence[Column], window: dict[str, int]) -> None:
+    draw = random.Random(2_026)
+    values = {
+        "number": draw.random,
+        "text": lambda: f"T{draw.randrange(150)}",
+        "time": lambda: NOW,
+        "integer": lambda: -7,
+    }
+    written = []
+    for second in range(150):
+        late = [second - draw.choice([0, 0, 0, 1, 3, 60, -10_000]) for _ in range(draw.randrange(12))]
+        written.append(
+            [
+                Row(draw.randrange(3), NOW + each * 10**9, NOW, tuple(values[column.type]() for column in columns))
+                for each in late
+            ]
+        )
+
+    check_against_a_list(columns, written, window)
+
+
+@given(batches(MIXED), limits | windows, st.lists(st.integers(0, 40), min_size=10, max_size=10))
 @settings(max_examples=60)
 def test_each_way_of_reading_gives_the_same_rows(
     written: list[list[Row]], window: dict[str, int], firsts: list[int]
@@ -431,7 +457,7 @@ def test_reader_beside_the_writer_sees_whole_rows_in_order_and_never_goes_back(w
     def read() -> None:
         nonlocal reads
         seen = 0
-        while not is_over.is_set() or reads < 20:
+        while not is_over.is_set():
             evicted, frame = tape.evicted, tape.frame()
             rows = tape.rows(0)
             numbers = frame["number"].to_numpy()
@@ -446,14 +472,16 @@ def test_reader_beside_the_writer_sees_whole_rows_in_order_and_never_goes_back(w
             seen = end
             reads += 1
 
-    reader = threading.Thread(target=read)
+    reader = threading.Thread(target=read, daemon=True)
     reader.start()
     written = 0
-    while written < 3_000 or reads < 20:
-        publish(tape, numbered(written, 1 + written % 17, texts=150))
-        written += 1 + written % 17
-    is_over.set()
-    reader.join(30)
+    try:
+        while reader.is_alive() and (written < 3_000 or reads < 20):
+            publish(tape, numbered(written, 1 + written % 17, texts=150))
+            written += 1 + written % 17
+    finally:
+        is_over.set()
+        reader.join(30)
 
     assert not reader.is_alive()
     assert problems == []
