@@ -1,10 +1,10 @@
 """What the Plotly views share: a figure that is composed, never inherited; its looks; its answers; its end.
 
-How plotly's FigureWidget speaks, read in its source and measured: one `batch_update` is four messages to the browser,
-whatever it changes, and the browser answers with the edit's number and every property that it filled in itself. Plotly
-takes such a property out of its own layout and tells the browser to forget it too; that costs up to six messages more
-a frame, and it loses `xaxis.type="date"`. So the answers are taken here, as confirmations, and end here. What the user
-does (zoom, pan, a click on the legend) comes in other messages, which plotly gets.
+How plotly's FigureWidget speaks, read in its source and measured: one `batch_update` is four messages to the browser
+(`gathering` makes them one), and the browser answers with the edit's number and every property that it filled in.
+Plotly takes such a property out of its own layout and tells the browser to forget it too; that costs up to six
+messages more a frame, and it loses `xaxis.type="date"`. So the answers are taken here, as confirmations, and end here.
+What the user does (zoom, pan, a click on the legend) comes in other messages, which plotly gets.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import plotly.graph_objects as go
 
+from aries_nb.widgets.gathering import Gathering
 from aries_nb.widgets.view import View
 
 if TYPE_CHECKING:
@@ -30,7 +31,7 @@ GREY = "rgba(128,128,128,0.95)"
 GRID = "rgba(128,128,128,0.18)"
 CLEAR = "rgba(0,0,0,0)"
 
-MESSAGES_A_FRAME = 4
+MESSAGES_A_FRAME = 1
 ANSWERS = frozenset({"_js2py_traceDeltas", "_js2py_layoutDelta", "_js2py_widget_layoutDelta"})
 
 
@@ -98,6 +99,7 @@ class FigureView(View):
         figure._config = {"displaylogo": False, "responsive": True}  # noqa: SLF001
         # What the browser sends back changes the figure on another thread than the painter's: it has to take our lock.
         figure.comm.on_msg(self._on_message)
+        self._gathering = Gathering(figure.comm)
         # A figure shown without its view is the same display: same static picture, same painter.
         figure._repr_mimebundle_ = self._repr_mimebundle_
 
@@ -123,7 +125,7 @@ class FigureView(View):
         if not changes and text == self._note:
             return 0
         figure = self._figure
-        with figure.batch_update():
+        with self._gathering.as_one(), figure.batch_update():
             for place, properties in changes.items():
                 figure.data[place].update(properties, overwrite=True)
             if text != self._note:

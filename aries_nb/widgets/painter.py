@@ -178,10 +178,13 @@ class Painter:
         """Draw what is due and changed; return the time of the next step, infinity when nothing can come by itself."""
         with self._changed:
             now = self._clock()
-            order = sorted((next_frame_at(w.pace, now, self._busy.since), i) for i, w in self._watched.items())
+            # All are due at the same moment of the grid: who has waited longest goes first, should the budget run out.
+            order = sorted(
+                (next_frame_at(w.pace, now, self._busy.since), w.pace.last_sent, i) for i, w in self._watched.items()
+            )
             watched = dict(self._watched)
         following = math.inf
-        for at, key in order:
+        for at, _, key in order:
             following = min(following, at if at > now else self._paint_if_changed(watched[key]))
         return following
 

@@ -100,7 +100,7 @@ def test_trades_make_candles_with_volume_in_one_update():
     messages = candles.draw()
 
     candle, volume = candles.figure.data[1:]
-    assert messages == 4
+    assert messages == 1
     assert candle.open.tolist() == [0.0, 5.0, 10.0, 15.0]
     assert volume.y.tolist() == [5.0] * 4
     candles.close()

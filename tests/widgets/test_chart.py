@@ -45,7 +45,7 @@ def test_each_symbol_and_column_is_a_line_with_its_own_rows(chart):
     assert lines(chart)[2].y.tolist() == list(range(1, 100, 2))
 
 
-def test_a_frame_is_one_update_of_four_messages(chart, source):
+def test_a_frame_is_one_update_in_one_message(chart, source):
     chart.draw()
     before = len(chart.figure.comm.sent)
     source.add([200 * SECOND], [0], bid_price=[1.0], ask_price=[2.0])
@@ -54,7 +54,7 @@ def test_a_frame_is_one_update_of_four_messages(chart, source):
 
     sent = chart.figure.comm.sent[before:]
     updates = [data["state"]["_py2js_update"] for data in sent if data["state"].get("_py2js_update")]
-    assert messages == len(sent) == 4
+    assert messages == len(sent) == 1
     assert len(updates) == 1
 
 

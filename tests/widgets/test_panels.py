@@ -213,7 +213,7 @@ def test_a_depth_chart_sums_outwards_from_the_best_price():
     messages = chart.draw()
 
     bids, asks, middle = chart.figure.data
-    assert messages == 4
+    assert messages == 1
     assert bids.x.tolist() == [98.5, 99.0, 99.0]
     assert bids.y.tolist() == [15.0, 5.0, 0.0]
     assert asks.y.tolist() == [0.0, 7.0, 10.0]
