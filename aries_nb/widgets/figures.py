@@ -32,6 +32,7 @@ GRID = "rgba(128,128,128,0.18)"
 CLEAR = "rgba(0,0,0,0)"
 
 MESSAGES_A_FRAME = 1
+MOST_DISPLAYS = 4  # of one figure at once; the oldest goes, should the front end never say that it is gone
 ANSWERS = frozenset({"_js2py_traceDeltas", "_js2py_layoutDelta", "_js2py_widget_layoutDelta"})
 
 
@@ -88,79 +89,121 @@ def note(text: str) -> tuple[dict[str, Any], ...]:
     return ({**place, "text": text, "font": {"size": 13, "color": GREY}},)
 
 
+class _Shown:
+    """One figure on display: the model, and the gathering of what it sends."""
+
+    def __init__(self, figure: go.FigureWidget) -> None:
+        self.figure = figure
+        self.gathering = Gathering(figure.comm)
+        figure._config = {"displaylogo": False, "responsive": True}  # noqa: SLF001
+        # A number instead of None makes the front ends report how many places show the model.
+        figure._view_count = 0  # noqa: SLF001
+        self.was_seen = False
+
+
 class FigureView(View):
-    """A view drawn with plotly. `figure` is the FigureWidget; hold `lock` to change it while it is live."""
+    """A view drawn with plotly. `figure` is the FigureWidget; hold `lock` to change it while it is live.
+
+    Each display gets a model of its own. A place that plotly's script has left goes on listening to its model, fails at
+    every update, and keeps the update from the places after it: a cell that was run again would show a dead figure.
+    A model that no place shows any more is closed.
+    """
 
     def __init__(self, source: Versioned, figure: go.FigureWidget) -> None:
         super().__init__(source)
-        self._figure = figure
         self._note = ""
         self._problem = ""
-        figure._config = {"displaylogo": False, "responsive": True}  # noqa: SLF001
-        # What the browser sends back changes the figure on another thread than the painter's: it has to take our lock.
-        figure.comm.on_msg(self._on_message)
-        self._gathering = Gathering(figure.comm)
-        # A figure shown without its view is the same display: same static picture, same painter.
-        figure._repr_mimebundle_ = self._repr_mimebundle_
+        self._is_displayed = False
+        self._all: list[_Shown] = []
+        self._adopt(figure)
 
     @property
     def figure(self) -> go.FigureWidget:
-        """The live FigureWidget, to be styled at will; its data belongs to the painter."""
-        return self._figure
+        """The live FigureWidget of the newest display, to be styled at will; its data belongs to the painter."""
+        return self._all[-1].figure
 
     @property
     def widget(self) -> go.FigureWidget:
         """The same figure, under the name that all views have."""
-        return self._figure
+        return self.figure
+
+    def _adopt(self, figure: go.FigureWidget) -> None:
+        shown = _Shown(figure)
+        # What the browser sends back changes the figure on another thread than the painter's: it has to take our lock.
+        figure.comm.on_msg(lambda message: self._on_message(shown, message))
+        # A figure shown without its view is the same display: same static picture, same painter.
+        figure._repr_mimebundle_ = self._repr_mimebundle_
+        self._all.append(shown)
 
     def _displayed_model(self) -> str:
-        # The class's own method brings the model's state up to date first; the instance's leads back here.
         with self.lock:
-            type(self._figure)._repr_mimebundle_(self._figure)
-        return str(self._figure.model_id)
+            if self._is_displayed:
+                self._adopt(go.FigureWidget(self.figure))
+                if len(self._all) > MOST_DISPLAYS:
+                    self._all.pop(0).figure.close()
+            self._is_displayed = True
+            # The class's own method brings the model's state up to date first; the instance's leads back here.
+            type(self.figure)._repr_mimebundle_(self.figure)
+            return str(self.figure.model_id)
 
     def _update(self, changes: Mapping[int, Mapping[str, object]], text: str) -> int:
         """Send one frame: new values of some traces by their place, and the note; return the number of messages."""
         text = self._problem or text
         if not changes and text == self._note:
             return 0
-        figure = self._figure
-        with self._gathering.as_one(), figure.batch_update():
+        for shown in self._all:
+            self._update_one(shown, changes, text)
+        self._note = text
+        self.frames += 1
+        return MESSAGES_A_FRAME * len(self._all)
+
+    def _update_one(self, shown: _Shown, changes: Mapping[int, Mapping[str, object]], text: str) -> None:
+        figure = shown.figure
+        with shown.gathering.as_one(), figure.batch_update():
             for place, properties in changes.items():
                 figure.data[place].update(properties, overwrite=True)
             if text != self._note:
                 figure.layout.annotations = note(text)
-        self._note = text
         # The model's state is what a reloaded tab starts from; plotly sets it only when a figure is displayed.
         state = figure._widget_data  # noqa: SLF001
         for place, properties in changes.items():
             if place < len(state):
                 state[place].update(properties)
-        self.frames += 1
-        return MESSAGES_A_FRAME
 
     def _show_problem(self, text: str) -> int:
         self._problem = text
         return self._update({}, "" if not text else self._note)
 
-    def _on_message(self, message: dict[str, Any]) -> None:
+    def _on_message(self, shown: _Shown, message: dict[str, Any]) -> None:
         data = message.get("content", {}).get("data", {})
         state = data.get("state", {}) if data.get("method") == "update" else {}
+        views = state.get("_view_count")
         with self.lock:
-            if self._is_closed:
+            if self._is_closed or shown not in self._all:
                 return
-            last_edit = self._figure._last_trace_edit_id  # noqa: SLF001
+            last_edit = shown.figure._last_trace_edit_id  # noqa: SLF001
             is_confirmed = any(
                 answer.get("trace_edit_id") == last_edit for answer in state.values() if isinstance(answer, dict)
             )
             if not state or not state.keys() <= ANSWERS:
-                self._figure._handle_msg(message)  # noqa: SLF001
-        views = state.get("_view_count")
-        self._heard(is_confirmed=is_confirmed, is_visible=views > 0 if isinstance(views, int) else None)
+                shown.figure._handle_msg(message)  # noqa: SLF001
+            if isinstance(views, int):
+                self._counted(shown, views)
+        is_newest = shown is self._all[-1]
+        is_visible = views > 0 if isinstance(views, int) and is_newest else None
+        self._heard(is_confirmed=is_confirmed, is_visible=is_visible)
+
+    def _counted(self, shown: _Shown, views: int) -> None:
+        """Close a model that was seen, is seen no more, and has been replaced."""
+        if views > 0:
+            shown.was_seen = True
+        elif shown.was_seen and shown is not self._all[-1]:
+            self._all.remove(shown)
+            shown.figure.close()
 
     def _release(self) -> None:
-        figure = self._figure
-        figure.close()
+        for shown in self._all:
+            shown.figure.close()
         # anywidget ties each figure to a signal of plotly's class, to reload its script when the file is edited; the
         # tie is never undone and keeps every figure alive. Nobody edits plotly's script in a live notebook.
         with suppress(AttributeError):

@@ -6,10 +6,12 @@ import nbformat
 import pytest
 from playwright.sync_api import expect
 
-from tests.browser.lab import outputs, run_all, run_cell
+from tests.browser.lab import RUN, outputs, run_all, run_cell
 
 NOTEBOOK = "01_first_light.ipynb"
 SCREEN = {"width": 1280, "height": 2200}  # holds the first four views; what is out of sight is not painted
+
+expect.set_options(timeout=30_000)
 
 FINGERPRINTS = """
   const text = (selector) => [...document.querySelectorAll(selector)].map((node) => node.textContent).join("|");
@@ -92,7 +94,9 @@ def alive(page):
     """Scroll to the top, for what is out of sight is not painted, and wait until every view there has painted."""
 
     def wait():
-        page.locator(".jp-Notebook:visible .jp-Cell").first.evaluate("(cell) => cell.scrollIntoView()")
+        first = page.locator(".jp-Notebook:visible .jp-Cell").first
+        first.wait_for()
+        first.evaluate("(cell) => cell.scrollIntoView()")
         for view in (".anb-card", ".anb-board", ".anb-ladder"):
             expect(page.locator(f"{view}[data-frames]").first).not_to_have_attribute("data-frames", "0")
         expect(page.locator(".js-plotly-plot .scatterlayer .trace").first).to_be_visible()
@@ -157,10 +161,13 @@ def test_running_all_twice_doubles_nothing(open_notebook, page, alive):
     run_cell(page, count)
     first = outputs(page, -1)[0]["data"]["text/plain"]
     run_all(page)
+    # What was on display before is closed when the front end has said that it is gone, which comes between two cells.
+    run_cell(page, count)
     second = outputs(page, -1)[0]["data"]["text/plain"]
 
     assert first == second
     assert page.locator(".anb-board").count() == 1
+    alive()
     assert page.evaluate(CHANGED_IN_EACH_SECOND, 1) == {"board": 1, "ladder": 1, "chart": 1}
 
 
@@ -168,7 +175,8 @@ def test_views_are_alive_after_the_tab_was_closed_and_opened_again(open_notebook
     open_notebook(NOTEBOOK)
     run_all(page)
     alive()
-    page.keyboard.press("Control+s")
+    page.evaluate(RUN, "docmanager:save")
+    page.wait_for_function("() => window.ariesRun.done")
 
     page.reload()
     alive()
