@@ -194,6 +194,8 @@ def wanted(subscriptions: Iterable[Subscription]) -> Wanted:
             tape = fields.setdefault("timeAndSalesFields", {"tradeTimestamp"})
             names = {"trade_id": "tradeSeq", "venue": "tradeExchange"}
             tape.update(names.get(field, field) for field in subscription.fields if field != "side")
+            if not tape & {"price", "size"}:
+                tape.add("price")  # what makes an event a print; without either it could not be told from noise
         else:
             for field in subscription.fields:
                 if field in QUOTE_FIELDS:

@@ -7,6 +7,7 @@ import pytest
 
 from aries_nb.wire.aries_market import AriesMarket
 from aries_nb.wire.aries_prints import PRINT_COLUMN_TYPES
+from aries_nb.wire.aries_streams import wanted
 from tests.wire.lines import MS, NS, opened, records, sale, trades, values
 
 ALL = tuple(PRINT_COLUMN_TYPES)
@@ -117,3 +118,11 @@ def test_two_views_of_the_tape_merge_on_their_own() -> None:
     rows = values(tape, sale(price="1", size="2"), sale(price="3"))
 
     assert rows == [(1.0,), (2.0, 1.0), (3.0,), (2.0, 3.0)]
+
+
+@pytest.mark.parametrize("fields", [("trade_id",), ("venue",), ("side",)])
+def test_a_view_without_price_and_size_asks_for_what_makes_an_event_a_print(fields: tuple[str, ...]) -> None:
+    asked = wanted([trades(fields=fields)])["timeAndSalesFields"]
+
+    assert "price" in asked
+    assert "size" not in asked

@@ -33,7 +33,7 @@ def test_every_field_of_quotes_can_be_asked_for(field: str) -> None:
 
 
 def test_side_of_a_print_is_not_asked_for() -> None:
-    assert wanted([trades(fields=("side",))]) == {"timeAndSalesFields": ("tradeTimestamp",)}
+    assert wanted([trades(fields=("side",))]) == {"timeAndSalesFields": ("price", "tradeTimestamp")}
 
 
 def test_switches_and_field_lists_have_their_own_form() -> None:
