@@ -118,7 +118,12 @@ def _end_with_input() -> None:
 def _demo(chosen: argparse.Namespace) -> int:
     if util.find_spec("jupyterlab") is None:
         raise UsageError("JupyterLab is not installed", advice="Install it: pip install 'aries_nb[lab]'.")
-    command = [sys.executable, "-m", "jupyterlab", str(_first_notebook()), f"--port={chosen.port}"]
+    notebook = _first_notebook()
+    command = [
+        *(sys.executable, "-m", "jupyterlab", f"--port={chosen.port}"),
+        f"--ServerApp.root_dir={notebook.parent}",
+        f"--LabApp.default_url=/lab/tree/{notebook.name}",  # so that the address it prints is the notebook's
+    ]
     if chosen.no_browser:
         command.append("--no-browser")
     if hasattr(os, "geteuid") and os.geteuid() == 0:
