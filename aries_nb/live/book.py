@@ -6,6 +6,7 @@ import time
 import weakref
 from collections.abc import Callable, Collection
 from contextlib import suppress
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Self, TypeVar, cast
 from weakref import WeakValueDictionary
 
@@ -76,7 +77,7 @@ class LiveBook:
     @property
     def updates(self) -> int:
         """How many updates have come."""
-        return self._book.version
+        return self._book.updates
 
     def wait(self, *, updates: int = 1, timeout: float | None = 10.0) -> Self:
         """Block until `updates` updates have come. `timeout` in seconds, None for ever. Raises WaitTimeoutError."""
@@ -113,11 +114,13 @@ class LiveBook:
     @property
     def version(self) -> int:
         """Grows with every update, and when the book turns stale."""
-        return 2 * self._book.version + (self.levels(1).integrity == "stale")
+        return 2 * self._book.version + (self.levels(1).integrity in {"stale", "gap"})
 
     def levels(self, depth: int) -> BookLevels:
         """The best levels of each side as arrays, and whether they can be believed."""
-        return self._book.levels(depth, now=time.time_ns())
+        now = self._book.levels(depth, now=time.time_ns())
+        is_fed = self.is_open and self._link.state == "live"
+        return now if is_fed or now.integrity == "empty" else replace(now, integrity="gap")
 
     def __enter__(self) -> Self:
         return self
@@ -126,12 +129,12 @@ class LiveBook:
         self.close()
 
     def __repr__(self) -> str:
-        return f"<book {self.symbol}: {self.integrity}, {self._book.version:,} updates>"
+        return f"<book {self.symbol}: {self.integrity}, {self._book.updates:,} updates>"
 
     def _repr_mimebundle_(
         self, include: Collection[str] | None = None, exclude: Collection[str] | None = None
     ) -> dict[str, Any] | tuple[dict[str, Any], dict[str, Any]]:
-        if not self._book.version and self._link.state == "live":
+        if not self._book.updates and self._link.state == "live":
             with suppress(WaitTimeoutError):  # an empty ladder is the truth then
                 self.wait(timeout=FIRST_SIGHT_SECONDS)
         return self.ladder()._repr_mimebundle_(include, exclude)
@@ -142,7 +145,7 @@ class LiveBook:
 
     def _has(self, updates: int) -> Callable[[], bool]:
         def is_done() -> bool:
-            if self._book.version >= updates:
+            if self._book.updates >= updates:
                 return True
             self._link.check()
             if not self.is_open:

@@ -5,10 +5,22 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable
+from types import FunctionType
 
-__all__ = ["Callbacks"]
+__all__ = ["Callbacks", "same_function"]
 
 log = logging.getLogger("aries_nb")
+
+
+def same_function(function: object) -> object:
+    """What two functions have in common if a cell that ran again has defined the same one anew: its code.
+
+    One that carries values of its own (a closure, defaults) is only the same as itself.
+    """
+    if isinstance(function, FunctionType):
+        own = function.__closure__ or function.__defaults__ or function.__kwdefaults__
+        return function if own else function.__code__
+    return function
 
 
 class Callbacks:
@@ -62,7 +74,7 @@ class Callbacks:
             for job in self._jobs:
                 try:
                     job()
-                except Exception as error:  # the border to the user's code
+                except (Exception, SystemExit) as error:  # the border to the user's code
                     self.errors += 1
                     self.last_error = f"a callback raised {error!r}"
                     log.exception("a callback raised")

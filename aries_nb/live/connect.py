@@ -5,12 +5,12 @@ from __future__ import annotations
 import atexit
 import threading
 from collections.abc import Callable
-from types import FunctionType
 
 from aries_nb.errors import UsageError
+from aries_nb.live.callbacks import same_function
 from aries_nb.live.embedded import EmbeddedMarket, SimValue, arguments_from
 from aries_nb.live.feed import Feed
-from aries_nb.net import BROKERS, Secret, checked_url, fixed_token, token_from
+from aries_nb.net import BROKERS, Broker, Secret, TokenSource, checked_url, fixed_token, token_from
 
 __all__ = ["connect"]
 
@@ -19,29 +19,40 @@ class _OpenFeeds:
     """The feeds of this process that are open, by what they were asked for."""
 
     def __init__(self) -> None:
-        self._feeds: dict[object, Feed] = {}
+        self._feeds: dict[object, tuple[Feed, EmbeddedMarket | None]] = {}
+        self._making: dict[object, threading.Lock] = {}
         self._guard = threading.Lock()
         atexit.register(self.close)
 
-    def get(self, key: object) -> Feed | None:
-        """The feed of the same call before, if it is still of use."""
+    def making(self, key: object) -> threading.Lock:
+        """What to hold while a feed is looked for or made: equal calls at the same time shall get the same one."""
         with self._guard:
-            feed = self._feeds.get(key)
-        return feed if feed is not None and feed.state not in {"failed", "closed"} else None
+            return self._making.setdefault(key, threading.Lock())
 
-    def put(self, key: object, feed: Feed) -> None:
-        """Keep a feed."""
+    def get(self, key: object) -> Feed | None:
+        """The feed of the same call before, if it is still of use; one that is not is closed."""
         with self._guard:
-            self._feeds[key] = feed
+            feed, market = self._feeds.get(key, (None, None))
+        if feed is None:
+            return None
+        if feed.state in {"failed", "closed"} or (market is not None and not market.is_running):
+            feed.close()
+            return None
+        return feed
+
+    def put(self, key: object, feed: Feed, market: EmbeddedMarket | None) -> None:
+        """Keep a feed, and the simulated market that it lives on if that is ours."""
+        with self._guard:
+            self._feeds[key] = (feed, market)
 
     def drop(self, feed: Feed) -> None:
         """Forget a feed that was closed."""
         with self._guard:
-            self._feeds = {key: other for key, other in self._feeds.items() if other is not feed}
+            self._feeds = {key: kept for key, kept in self._feeds.items() if kept[0] is not feed}
 
     def close(self) -> None:
         """Close them all, at the end of the interpreter."""
-        for feed in list(self._feeds.values()):
+        for feed, _ in list(self._feeds.values()):
             feed.close()
 
 
@@ -70,6 +81,8 @@ def connect(
     if known is None:
         raise UsageError(f"unknown broker {broker!r}", advice=f"Known are: {', '.join(BROKERS)}.")
     is_embedded = bool(known.simulates) and url is None
+    if url is not None and not isinstance(url, str):
+        raise UsageError(f"url={url!r} is no text", advice="Give it as wss://HOST[:PORT].")
     if simulation and not is_embedded:
         raise UsageError(
             f"{', '.join(simulation)}= is for the embedded simulated market", advice='Connect to "sim" without url=.'
@@ -77,32 +90,33 @@ def connect(
     arguments = arguments_from(simulation)
     source = fixed_token("simulated") if is_embedded and token is None else token_from(token)
     key = (broker, url, _same_token(token), tuple(arguments))
-    feed = _open_feeds.get(key)
-    if feed is not None:
-        return feed
+    token = None  # from here on it is a Secret: a traceback may show this frame
     if not is_embedded:
         checked_url(url or known.url, known.path)
-    market = EmbeddedMarket(known.simulates, arguments) if is_embedded else None
+    with _open_feeds.making(key):
+        feed = _open_feeds.get(key)
+        if feed is None:
+            market = EmbeddedMarket(known.simulates, arguments) if is_embedded else None
+            feed = _live_feed(known, market.url if market else url or known.url, source, market=market, timeout=timeout)
+            _open_feeds.put(key, feed, market)
+    return feed
 
+
+def _live_feed(broker: Broker, url: str, source: TokenSource, *, market: EmbeddedMarket | None, timeout: float) -> Feed:
     def at_close(closed: Feed) -> None:
         _open_feeds.drop(closed)
         if market is not None:
             market.close()
 
-    feed = Feed(known, market.url if market else url or known.url, source, at_close=at_close)
+    feed = Feed(broker, url, source, at_close=at_close)
     try:
         feed.wait_open(timeout)
     except BaseException:
         feed.close()
         raise
-    _open_feeds.put(key, feed)
     return feed
 
 
 def _same_token(token: str | Callable[[], str] | None) -> object:
     """What makes a token the same for a cell that runs again: a function defined anew by the same lines counts."""
-    if isinstance(token, str):
-        return Secret(token)
-    if isinstance(token, FunctionType) and not token.__closure__ and not token.__defaults__:
-        return token.__code__
-    return token
+    return Secret(token) if isinstance(token, str) else same_function(token)

@@ -64,6 +64,11 @@ class EmbeddedMarket:
             return UsageError(f"the simulated market refused its options: {reason}")
         return ConnectError(f"the simulated market did not start: {said}", advice="`aries-nb doctor` may know why.")
 
+    @property
+    def is_running(self) -> bool:
+        """Whether the process lives."""
+        return self._process.poll() is None
+
     def close(self) -> None:
         """End the process; idempotent."""
         for pipe in (self._process.stdin, self._process.stdout):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable, Collection, Sequence
 from typing import TYPE_CHECKING, Any, Self
@@ -44,6 +45,8 @@ class Feed:
         self._books: WeakValueDictionary[object, LiveBook] = WeakValueDictionary()
         self._card: Card | None = None
         self._is_closed = False
+        # Held while a frame or book is found or made, so that callers at the same time get the same one.
+        self._guard = threading.RLock()
 
     def quotes(
         self,
@@ -82,11 +85,12 @@ class Feed:
         (name,) = checked_symbols([symbol])
         if isinstance(depth, bool) or not isinstance(depth, int) or not 1 <= depth <= 1000:
             raise UsageError(f"depth={depth!r} is no number of levels", advice="Pass a whole number from 1 to 1000.")
-        self._check()
-        book = self._books.get((name, depth))
-        if book is None or not book.is_open:
-            book = self._books[name, depth] = LiveBook(self._link, name, depth=depth)
-        return book
+        with self._guard:
+            self._check()
+            book = self._books.get((name, depth))
+            if book is None or not book.is_open:
+                book = self._books[name, depth] = LiveBook(self._link, name, depth=depth)
+            return book
 
     @property
     def state(self) -> State:
@@ -164,7 +168,7 @@ class Feed:
     def card(self) -> CardData:
         """The state at a glance."""
         now = self._link.statistics()
-        problems = self._callbacks.last_error or now.last_error
+        problems = (now.state == "live" and self._callbacks.last_error) or now.last_error
         return CardData(
             name=self.name,
             url=self.url,
@@ -208,13 +212,14 @@ class Feed:
     ) -> LiveFrame:
         names = checked_symbols(symbols)
         columns = checked_columns(fields, self._link.columns(kind), usual)
-        self._check()
         key = (kind, names, columns, tuple(window.items()))
-        frame = self._frames.get(key)
-        if frame is None or not frame.is_open:
-            frame = LiveFrame(self._link, self._callbacks, kind, names, columns=columns, window=window)
-            self._frames[key] = frame
-        return frame
+        with self._guard:
+            self._check()
+            frame = self._frames.get(key)
+            if frame is None or not frame.is_open:
+                frame = LiveFrame(self._link, self._callbacks, kind, names, columns=columns, window=window)
+                self._frames[key] = frame
+            return frame
 
     def _check(self) -> None:
         if self._is_closed:

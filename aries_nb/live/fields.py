@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from difflib import get_close_matches
+from numbers import Real
 
 import pandas as pd
 
@@ -32,7 +33,9 @@ def checked_columns(
     """The columns for `fields`, in the order in which the broker's records carry them. Raises UsageError."""
     if isinstance(fields, str):
         raise UsageError(f"fields={fields!r} is text", advice=f"Pass a list: fields=[{fields!r}].")
-    names = [column.name for column in usual] if fields is None else list(fields)
+    if fields is not None and not isinstance(fields, Iterable):
+        raise UsageError(f"fields={fields!r} is no list of names", advice='Pass one: fields=["bid_price"].')
+    names = [column.name for column in usual] if fields is None else [str(field) for field in fields]
     if not names:
         raise UsageError("fields=[] asks for nothing", advice="Leave fields out for the usual ones.")
     for name in names:
@@ -55,9 +58,10 @@ def checked_window(window: object, rows: object) -> dict[str, int | None]:
             raise UsageError(f"rows={limit:,} does not fit into memory", advice=f"Pass at most {MAX_ROWS:,}.")
         return {"limit": limit, "window_ns": None}
     try:
-        # A bare number has no unit: pandas would take it for nanoseconds.
-        span = pd.NaT if isinstance(window, int | float) else pd.Timedelta(window)  # type: ignore[arg-type]
-    except (ValueError, TypeError) as error:
+        # A bare number, as text as well, has no unit: pandas would take it for nanoseconds.
+        is_bare = isinstance(window, Real) or (isinstance(window, str) and window.strip().isdecimal())
+        span = pd.NaT if is_bare else pd.Timedelta(window).as_unit("ns")  # type: ignore[arg-type]
+    except (ValueError, TypeError, OverflowError) as error:
         raise UsageError(
             f"window={window!r} is no span of time", advice='Write it like "15min", "30s" or "2h".'
         ) from error

@@ -13,7 +13,7 @@ import pandas as pd
 
 from aries_nb.errors import ClosedError, FeedError, UnknownSymbolError, UsageError, WaitTimeoutError
 from aries_nb.live.bell import wait_for, wait_for_async
-from aries_nb.live.callbacks import Callbacks
+from aries_nb.live.callbacks import Callbacks, same_function
 from aries_nb.live.link import Link
 from aries_nb.model import NOT_A_TIME, BoardData, Column, ColumnType, Kind, Rows, Value
 
@@ -49,7 +49,7 @@ class LiveFrame:
         self._link = link
         self._callbacks = callbacks
         self._tape = link.tape(kind, symbols, columns, **window)
-        self._undo: list[Callable[[], None]] = []
+        self._on_update: dict[object, Callable[[], None]] = {}
         self._views: WeakValueDictionary[object, Any] = WeakValueDictionary()  # the painter keeps those on display
         # Rebinding the variable of a re-run cell must not leave the old frame's subscription behind.
         self._release = weakref.finalize(self, link.release, self._tape)
@@ -119,6 +119,7 @@ class LiveFrame:
     def on_update(self, callback: Callable[[pd.DataFrame], object]) -> Callable[[], None]:
         """Call back with the rows that are new, as a DataFrame, on a thread of its own. Returns the undo.
 
+        The same function again, as when its cell runs again, replaces the one before.
         A slow callback gets more rows at once; it never slows the stream. One that is slower than the window lasts
         misses what has left it meanwhile, which is logged with its number. One that raises is logged and goes on.
         """
@@ -136,12 +137,15 @@ class LiveFrame:
                 callback(rows)
 
         undo = (self._callbacks.add(job), self._tape.watch(self._callbacks.ring))
-        self._undo += undo
 
         def stop() -> None:
             for each in undo:
                 each()
 
+        before = self._on_update.pop(same_function(callback), None)
+        if before is not None:
+            before()
+        self._on_update[same_function(callback)] = stop
         return stop
 
     def chart(self, *columns: str, symbols: Sequence[str] | None = None, height: int = 320) -> Chart:
@@ -169,14 +173,15 @@ class LiveFrame:
             raise UsageError(f"{symbol!r} is not in this frame", advice=f"It has {', '.join(self.symbols)}.")
         if column is not None:
             self._known_numbers((column,))
-        make = lambda: Candles(self, every=every, symbol=symbol, column=column)  # noqa: E731
-        return self._view(("candles", every, symbol, column), make)
+        shown = symbol or self.symbols[0]
+        make = lambda: Candles(self, every=every, symbol=shown, column=column)  # noqa: E731
+        return self._view(("candles", every, shown, column), make)
 
     def close(self) -> None:
         """Stop the stream and free the views; idempotent. What has come stays readable."""
-        for undo in self._undo:
-            undo()
-        self._undo.clear()
+        for stop in self._on_update.values():
+            stop()
+        self._on_update.clear()
         self._release()
         for view in list(self._views.values()):
             view.close()
@@ -186,7 +191,7 @@ class LiveFrame:
     @property
     def version(self) -> int:
         """Grows with every row, and with the state of the feed."""
-        return self._tape.version + (0 if self.is_live else 1)
+        return 2 * self._tape.version + (not self.is_live)
 
     def rows(self, first: int) -> Rows:
         """Rows from absolute number `first` on, as arrays."""

@@ -331,7 +331,8 @@ class Session:
             self.reconnects += 1
             self.state = "reconnecting"
             self._gaps.opened(started=self.intake.last_received or time.time_ns(), reason=reason)
-            self.intake.interrupted()
+        # Also what a connection brought that never became live is of before this break.
+        self.intake.interrupted()
         self.last_error = reason
         log.info("%s: %s", shown_url(self.url), reason)
         self._ring()
@@ -347,7 +348,15 @@ class Session:
     def _masked(self, text: str) -> str:
         """A server's text without the token, in case it echoes it."""
         token = self._secret.reveal() if self._secret is not None else ""
-        return text.replace(token, "***") if len(token) >= SHORTEST_MASKED else text
+        if len(token) < SHORTEST_MASKED:
+            return text
+        text = text.replace(token, "***")
+        # An excerpt may have been cut in the middle of it.
+        for length in range(len(token) - 1, SHORTEST_MASKED - 1, -1):
+            for end in (token[:length], token[:length] + "…"):
+                if text.endswith(end):
+                    return text[: -len(end)] + "***"
+        return text
 
     def _crash(self, error: Exception) -> None:
         """The border of the background task: the next user call raises from what went wrong."""

@@ -30,6 +30,7 @@ class OrderBook:
         self._asks: dict[float, float] = {}
         self._is_broken = False
         self._version = 0
+        self.updates = 0
         self._ts = 0
         self._received = 0
         self._bells: tuple[Callable[[], None], ...] = ()
@@ -55,6 +56,7 @@ class OrderBook:
                 self._bids = dict(nlargest(MAX_LEVELS, self._bids.items()))
                 self._asks = dict(nsmallest(MAX_LEVELS, self._asks.items()))
             self._version += len(inbox.codes)
+            self.updates += len(inbox.codes)
         inbox.clear()
         for ring in self._bells:
             ring()
@@ -64,15 +66,12 @@ class OrderBook:
         with self._lock:
             self._is_broken = True
             self._version += 1
+        for ring in self._bells:
+            ring()
 
     @property
     def version(self) -> int:
         """Grows with every change."""
-        return self._version
-
-    @property
-    def updates(self) -> int:
-        """How many updates have been applied, breaks included."""
         return self._version
 
     def levels(self, depth: int, *, now: int) -> BookLevels:

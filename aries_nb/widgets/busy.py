@@ -59,6 +59,7 @@ class CellWatch:
         self._events = events
         self._clock = clock
         self._is_watching = False
+        self._is_hastened = False
         self.since: float | None = None
 
     def start(self) -> None:
@@ -82,12 +83,14 @@ class CellWatch:
     def _began(self, *_: object) -> None:
         self.since = self._clock()
         if sys.getswitchinterval() == USUAL_SWITCH_S:
+            self._is_hastened = True
             sys.setswitchinterval(BUSY_SWITCH_S)
 
     def _ended(self, *_: object) -> None:
         self.since = None
-        if sys.getswitchinterval() == BUSY_SWITCH_S:
+        if self._is_hastened and sys.getswitchinterval() == BUSY_SWITCH_S:
             sys.setswitchinterval(USUAL_SWITCH_S)
+        self._is_hastened = False
 
 
 def cell_watch(clock: Callable[[], float]) -> BusySince:

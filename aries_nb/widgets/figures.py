@@ -98,7 +98,16 @@ class _Shown:
         figure._config = {"displaylogo": False, "responsive": True}  # noqa: SLF001
         # A number instead of None makes the front ends report how many places show the model.
         figure._view_count = 0  # noqa: SLF001
+        self.places = 0
         self.was_seen = False
+
+    def close(self) -> None:
+        """Close the model, and let it go."""
+        self.figure.close()
+        # anywidget ties each figure to a signal of plotly's class, to reload its script when the file is edited; the
+        # tie is never undone and keeps every figure alive. Nobody edits plotly's script in a live notebook.
+        with suppress(AttributeError):
+            go.FigureWidget._esm.changed.disconnect()  # noqa: SLF001
 
 
 class FigureView(View):
@@ -140,7 +149,7 @@ class FigureView(View):
             if self._is_displayed:
                 self._adopt(go.FigureWidget(self.figure))
                 if len(self._all) > MOST_DISPLAYS:
-                    self._all.pop(0).figure.close()
+                    self._all.pop(0).close()
             self._is_displayed = True
             # The class's own method brings the model's state up to date first; the instance's leads back here.
             type(self.figure)._repr_mimebundle_(self.figure)
@@ -189,22 +198,18 @@ class FigureView(View):
                 shown.figure._handle_msg(message)  # noqa: SLF001
             if isinstance(views, int):
                 self._counted(shown, views)
-        is_newest = shown is self._all[-1]
-        is_visible = views > 0 if isinstance(views, int) and is_newest else None
+            is_visible = any(each.places for each in self._all) if isinstance(views, int) else None
         self._heard(is_confirmed=is_confirmed, is_visible=is_visible)
 
     def _counted(self, shown: _Shown, views: int) -> None:
-        """Close a model that was seen, is seen no more, and has been replaced."""
+        """Close a model that was seen, is seen no more, and is not the only one."""
+        shown.places = views
         if views > 0:
             shown.was_seen = True
-        elif shown.was_seen and shown is not self._all[-1]:
+        elif shown.was_seen and len(self._all) > 1:
             self._all.remove(shown)
-            shown.figure.close()
+            shown.close()
 
     def _release(self) -> None:
         for shown in self._all:
-            shown.figure.close()
-        # anywidget ties each figure to a signal of plotly's class, to reload its script when the file is edited; the
-        # tie is never undone and keeps every figure alive. Nobody edits plotly's script in a live notebook.
-        with suppress(AttributeError):
-            go.FigureWidget._esm.changed.disconnect()  # noqa: SLF001
+            shown.close()

@@ -86,6 +86,8 @@ def number(value: object) -> float | None:
         return math.nan
     if isinstance(value, bool) or not isinstance(value, int | float | str):
         return None
+    if isinstance(value, str) and ("_" in value or not value.isascii()):
+        return None  # Python reads 1_000 and full-width digits; no broker writes them
     try:
         result = float(value)
     except (ValueError, OverflowError):

@@ -251,7 +251,7 @@ class AriesMarket:
         named = _named(rejected.reason, asked)
         for symbol in named or asked:
             self._sent.pop(symbol, None)
-        return Rejected(named or asked, rejected.reason)
+        return Rejected(named or asked, excerpt(rejected.reason))
 
     def _ask(self, symbols: Sequence[str]) -> int:
         """Send what of these symbols is not running yet, and a ping behind it; returns the ping's number."""

@@ -18,6 +18,7 @@ __all__ = ["AriesSession"]
 PING_SECONDS = 30.0  # protocol page §2.4: every 30 to 60 s
 PONG_SECONDS = 10.0  # as the vendor's client
 AUTH_SECONDS = 5.0  # protocol page §2.3
+MOST_SAID = 20_000  # characters of a refusal that are looked through for symbols
 RENEW_SECONDS = 300.0  # the warning comes 5 min before the end; assumed where the server sends none
 
 
@@ -153,11 +154,12 @@ class AriesSession:
             yield SessionLost(f"{action}: {said}" if said else action)
 
     def _refusal(self, request: str, body: Mapping[str, Any]) -> Notice:
-        reason = shown(body.get("error") or body.get("message") or f"status {shown(body.get('status'))}")
+        said = body.get("error") or body.get("message") or f"status {shown(body.get('status'))}"
         if self._auth_sent is not None and request in {self._auth_id, ""}:
             self._auth_sent = None
-            return SessionRefused(reason)
-        return Rejected((request,) if request else (), reason)
+            return SessionRefused(shown(said))
+        # Whole, as far as is sane: it may name a hundred symbols. Who has found them cuts it.
+        return Rejected((request,) if request else (), said[:MOST_SAID] if isinstance(said, str) else shown(said))
 
 
 def _id(value: object) -> str:

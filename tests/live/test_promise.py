@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 import pytest
@@ -191,3 +193,53 @@ def test_latest_has_a_row_for_a_symbol_that_nothing_came_for(sim: Simulator, fee
     assert latest[["ts", "received", "price", "size"]].isna().all(axis=None)
     assert list(latest["venue"]) == ["", ""]
     assert list(latest["trade_id"]) == [0, 0]
+
+
+def test_equal_calls_at_the_same_time_get_the_same_frame_and_book(sim: Simulator) -> None:
+    feed = anb.connect("aries", url=sim.url, token="any")
+    with ThreadPoolExecutor(6) as pool, feed:
+        frames = list(pool.map(lambda _: feed.quotes("AAPL"), range(6)))
+        books = list(pool.map(lambda _: feed.book("AAPL"), range(6)))
+
+    assert frames == [frames[0]] * 6
+    assert books == [books[0]] * 6
+
+
+def test_the_same_callback_of_a_cell_that_runs_again_replaces_the_one_before(sim: Simulator) -> None:
+    source = "def callback(rows):\n    counted.append(len(rows))\n"
+    counted: list[int] = []
+    with anb.connect("aries", url=sim.url, token="any") as feed:
+        quotes = feed.quotes("AAPL")
+        for _ in range(2):
+            cell: dict[str, Any] = {"counted": counted}
+            exec(compile(source, "cell", "exec"), cell)
+            quotes.on_update(cell["callback"])
+        running = len(quotes._on_update)
+
+    assert running == 1
+
+
+def test_a_book_is_not_believed_once_its_feed_is_closed(sim: Simulator) -> None:
+    feed = anb.connect("aries", url=sim.url, token="any")
+    book = feed.book("AAPL").wait()
+
+    feed.close()
+
+    assert book.integrity == "gap"
+
+
+def test_a_simulated_market_that_has_died_is_replaced() -> None:
+    feed = anb.connect("sim", seed=77)
+    feed.close()
+    first = anb.connect("sim", seed=77)
+    (market,) = (
+        market for feed, market in sys.modules["aries_nb.live.connect"]._open_feeds._feeds.values() if feed is first
+    )
+    market._process.kill()
+    market._process.wait()
+
+    second = anb.connect("sim", seed=77)
+
+    assert second is not first
+    assert second.state == "live"
+    second.close()

@@ -2,10 +2,12 @@ import gc
 import weakref
 
 import numpy as np
+import plotly.graph_objects as go
 import pytest
 
 from aries_nb.errors import UsageError
 from aries_nb.widgets import Chart
+from aries_nb.widgets.figures import MOST_DISPLAYS
 from tests.widgets.sources import RollingRows
 
 SECOND = 1_000_000_000
@@ -235,8 +237,9 @@ def test_a_reloaded_page_starts_from_the_newest_frame(chart, source):
     assert np.frombuffer(line["y"]["buffer"], dtype=line["y"]["dtype"])[-1] == 77.0
 
 
-def test_a_closed_figure_is_freed():
+def test_a_closed_figure_is_freed(painter):
     chart = Chart(filled(), ["bid_price"])
+    chart.watch(painter)  # one without a thread, which might be holding the view at this very moment
     chart._repr_mimebundle_()
     figure, view = weakref.ref(chart.figure), weakref.ref(chart)
 
@@ -259,3 +262,25 @@ def test_a_failing_source_is_said_on_the_chart(chart, source, caplog):
     chart.draw()
 
     assert chart.figure.layout.annotations == ()
+
+
+def test_a_chart_shown_fifty_times_keeps_few_models_and_frees_the_rest(chart):
+    for _ in range(50):
+        chart._repr_mimebundle_()
+    gc.collect()
+
+    alive = sum(type(thing) is go.FigureWidget for thing in gc.get_objects())
+    assert alive <= MOST_DISPLAYS + 1
+
+
+def test_a_chart_goes_on_while_one_of_its_places_is_left(chart):
+    chart._repr_mimebundle_()
+    first = chart._all[0]
+    chart._repr_mimebundle_()
+    second = chart._all[1]
+
+    for shown, count in ((first, 1), (second, 1), (second, 0)):
+        chart._counted(shown, count)
+
+    assert chart._all == [first]
+    assert any(shown.places for shown in chart._all)

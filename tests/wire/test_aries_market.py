@@ -962,3 +962,17 @@ def test_no_value_in_any_place_of_a_message_ever_raises(
     market.tick(1.0)
     reopen(market)
     check(market, b"\n".join(REAL))
+
+
+def test_sixty_unknown_symbols_of_one_request_are_all_named() -> None:
+    names = [f"UNKNOWN{number:02d}" for number in range(60)]
+    market = opened()
+    market.subscribe([quotes(name) for name in ["AAPL", *names]])
+    (request,) = sent(market, "subscribe")
+
+    text = "unknown symbols: " + ", ".join(names)
+    error = {"type": "event", "payload": {"action": "error", "error": text, "id": request["id"]}}
+    _, (rejected,) = market.receive(line(error), RECEIVED)
+
+    assert rejected.symbols == tuple(names)
+    assert len(rejected.reason) <= 200
