@@ -6,7 +6,6 @@ import argparse
 import asyncio
 import json
 import os
-import signal
 import subprocess
 import sys
 import threading
@@ -112,7 +111,7 @@ def _speed(text: str) -> float | None:
 def _end_with_input() -> None:
     """End this process when whoever started it is gone, however it went: its end of our input closes then."""
     sys.stdin.buffer.read()
-    signal.raise_signal(signal.SIGINT)
+    os._exit(0)  # not by a signal: whoever was started in the background has its children ignore an interrupt
 
 
 def _demo(chosen: argparse.Namespace) -> int:

@@ -161,7 +161,8 @@ def test_running_all_twice_doubles_nothing(open_notebook, page, alive):
     run_cell(page, count)
     first = outputs(page, -1)[0]["data"]["text/plain"]
     run_all(page)
-    # What was on display before is closed when the front end has said that it is gone, which comes between two cells.
+    # What was on display before is closed when the front end has said that it is gone.
+    run_cell(page, f"import asyncio\nwhile str(({count.partition(';')[2]})) != {first!r}: await asyncio.sleep(0.1)")
     run_cell(page, count)
     second = outputs(page, -1)[0]["data"]["text/plain"]
 

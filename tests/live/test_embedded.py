@@ -117,6 +117,7 @@ def test_a_market_that_dies_is_told_and_the_rows_stay() -> None:
 def test_an_interrupt_of_the_whole_process_group_does_not_reach_the_market() -> None:
     script = """
 import os, signal, aries_nb as anb
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs ignore it, and so would we
 feed = anb.connect("sim", rate=20_000)
 quotes = feed.quotes("AAPL").wait()
 try:
