@@ -132,7 +132,7 @@ def test_sim_ends_with_its_input_when_asked_to() -> None:
 
         server.stdin.close()
 
-        assert server.wait(20) == 130
+        assert server.wait(20) == 0
 
 
 def test_a_port_in_use_is_one_clear_line() -> None:
