@@ -32,6 +32,7 @@ GRID = "rgba(128,128,128,0.18)"
 CLEAR = "rgba(0,0,0,0)"
 
 MESSAGES_A_FRAME = 1
+MOST_UNANSWERED = 30  # edits, about three seconds of them
 MOST_DISPLAYS = 4  # of one figure at once; the oldest goes, should the front end never say that it is gone
 ANSWERS = frozenset({"_js2py_traceDeltas", "_js2py_layoutDelta", "_js2py_widget_layoutDelta"})
 
@@ -100,6 +101,12 @@ class _Shown:
         figure._view_count = 0  # noqa: SLF001
         self.places = 0
         self.was_seen = False
+        self.answered = 0  # the newest edit that a place of it has answered
+
+    @property
+    def unanswered(self) -> int:
+        """How many edits have had no answer: a place that plotly's script has left never answers again."""
+        return int(self.figure._last_trace_edit_id) - self.answered  # noqa: SLF001
 
     def close(self) -> None:
         """Close the model, and let it go."""
@@ -190,16 +197,23 @@ class FigureView(View):
         with self.lock:
             if self._is_closed or shown not in self._all:
                 return
-            last_edit = shown.figure._last_trace_edit_id  # noqa: SLF001
-            is_confirmed = any(
-                answer.get("trace_edit_id") == last_edit for answer in state.values() if isinstance(answer, dict)
-            )
+            edits = [answer.get("trace_edit_id") for answer in state.values() if isinstance(answer, dict)]
+            shown.answered = max([shown.answered, *(edit for edit in edits if isinstance(edit, int))])
+            is_confirmed = bool(edits) and shown.unanswered == 0
+            self._drop_silent(shown)
             if not state or not state.keys() <= ANSWERS:
                 shown.figure._handle_msg(message)  # noqa: SLF001
             if isinstance(views, int):
                 self._counted(shown, views)
             is_visible = any(each.places for each in self._all) if isinstance(views, int) else None
         self._heard(is_confirmed=is_confirmed, is_visible=is_visible)
+
+    def _drop_silent(self, alive: _Shown) -> None:
+        """Close the models that have answered nothing for long while this one does, whatever was said of places."""
+        for shown in [each for each in self._all if each is not alive and each.unanswered > MOST_UNANSWERED]:
+            if alive.unanswered < MOST_UNANSWERED:
+                self._all.remove(shown)
+                shown.close()
 
     def _counted(self, shown: _Shown, views: int) -> None:
         """Close a model that was seen, is seen no more, and is not the only one."""

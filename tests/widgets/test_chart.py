@@ -7,7 +7,7 @@ import pytest
 
 from aries_nb.errors import UsageError
 from aries_nb.widgets import Chart
-from aries_nb.widgets.figures import MOST_DISPLAYS
+from aries_nb.widgets.figures import MOST_DISPLAYS, MOST_UNANSWERED
 from tests.widgets.sources import RollingRows
 
 SECOND = 1_000_000_000
@@ -284,3 +284,23 @@ def test_a_chart_goes_on_while_one_of_its_places_is_left(chart):
 
     assert chart._all == [first]
     assert any(shown.places for shown in chart._all)
+
+
+def answer(shown):
+    edit = shown.figure._last_trace_edit_id
+    state = {"_js2py_traceDeltas": {"trace_edit_id": edit}}
+    shown.figure.comm.handle_msg({"content": {"data": {"method": "update", "state": state}}})
+
+
+def test_a_display_that_answers_nothing_is_closed_while_another_answers(chart, source):
+    chart._repr_mimebundle_()
+    chart._repr_mimebundle_()
+    silent, alive = chart._all
+
+    for second in range(MOST_UNANSWERED + 2):
+        source.add([(300 + second) * SECOND], [0], bid_price=[1.0], ask_price=[2.0])
+        chart.draw()
+        answer(alive)
+
+    assert chart._all == [alive]
+    assert silent.figure.comm is None
