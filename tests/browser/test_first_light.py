@@ -118,7 +118,7 @@ def test_everything_moves_in_each_of_ten_seconds(open_notebook, page, console_er
 
 
 @pytest.mark.parametrize("source", ["quotes", "book", 'quotes.chart("bid_price", "ask_price", symbols=["AAPL"])'])
-def test_a_view_paints_ten_frames_a_second_beside_a_busy_cell(open_notebook, page, notebook_of, source):
+def test_a_view_goes_on_painting_beside_a_busy_cell(open_notebook, page, notebook_of, source):
     page.set_viewport_size({"width": 1000, "height": 900})
     open_notebook(notebook_of(source))
     run_all(page)
@@ -129,7 +129,7 @@ def test_a_view_paints_ten_frames_a_second_beside_a_busy_cell(open_notebook, pag
     rate = page.evaluate(FRAMES_A_SECOND, 5)
 
     expect(cell.locator(".jp-InputPrompt")).to_have_text("[*]:")
-    # The period is 90 ms, so 10 to 11 where nothing else runs; a frame or two a second is left to a busy test machine.
+    # No proof of 10 a second, which `make bench` measures: 10 to 11 where nothing else runs, less on a busy machine.
     assert rate > 8
 
 
