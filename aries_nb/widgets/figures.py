@@ -199,14 +199,14 @@ class FigureView(View):
                 return
             edits = [answer.get("trace_edit_id") for answer in state.values() if isinstance(answer, dict)]
             shown.answered = max([shown.answered, *(edit for edit in edits if isinstance(edit, int))])
-            is_confirmed = bool(edits) and shown.unanswered == 0
+            unanswered = shown.unanswered if edits else None
             self._drop_silent(shown)
             if not state or not state.keys() <= ANSWERS:
                 shown.figure._handle_msg(message)  # noqa: SLF001
             if isinstance(views, int):
                 self._counted(shown, views)
             is_visible = any(each.places for each in self._all) if isinstance(views, int) else None
-        self._heard(is_confirmed=is_confirmed, is_visible=is_visible)
+        self._heard(unanswered=unanswered, is_visible=is_visible)
 
     def _drop_silent(self, alive: _Shown) -> None:
         """Close the models that have answered nothing for long while this one does, whatever was said of places."""

@@ -1,9 +1,10 @@
 """When may a view send its next frame? The rule, without a clock, a thread or a widget.
 
-The browser confirms every frame it painted, and a view that has not had its last frame confirmed sends no new one.
+The browser answers every frame it painted, and a view with a few frames unanswered sends no new one. A few, not
+one: where processors are short, a frame's way there and back takes longer than a period.
 Two things break that simple rule, and both are told apart by whether a cell is running:
 
-* A cell blocks the kernel: no confirmation can come in. The view goes on by time alone, and slows down step by step
+* A cell blocks the kernel: no answer can come in. The view goes on by time alone, and slows down step by step
   when nothing was heard for half a minute, because nobody may be looking.
 * No cell runs and still nothing comes in: the browser is gone (tab closed, laptop shut). The view stops, and tries
   once in a while, so that messages never pile up behind a closed tab.
@@ -22,10 +23,11 @@ PERIOD_S = 0.09
 # While a cell runs: (seconds without a sign of the browser, seconds from one frame to the next).
 BUSY_STEPS = ((30.0, 0.0), (45.0, 0.2), (60.0, 0.5), (math.inf, 1.0))
 
-# A cell that awaits lets confirmations in although it runs; for so long one is waited for, seconds.
+# A cell that awaits lets answers in although it runs, and so does JupyterLab, which sends them past the cells; for so
+# long one is waited for, seconds.
 BUSY_PATIENCE_S = 0.5
 
-# While no cell runs: the first retry (a confirmation can be lost with its tab), and all later ones, seconds.
+# While no cell runs: the first retry (an answer can be lost with its tab), and all later ones, seconds.
 FIRST_RETRY_S = 1.0
 RETRY_S = 5.0
 
@@ -34,15 +36,18 @@ RETRY_S = 5.0
 class Pace:
     """What is known of one view's frames; times are seconds on one clock.
 
-    `due` is the next time on the view's grid, `asked_at` when the oldest frame without an answer was sent (None when
-    the last frame is confirmed), `last_sign` when the browser was last heard at all.
+    `in_flight` is how many frames may be unanswered, `due` the next time on the view's grid, `unanswered` how many are,
+    `waiting_since` when it last had none of them or answered one (None while it has none), `last_sign` when the
+    browser was last heard at all.
     """
 
     period_s: float = PERIOD_S
+    in_flight: int = 1
     is_visible: bool = True
     due: float = -math.inf
     last_sent: float = -math.inf
-    asked_at: float | None = None
+    unanswered: int = 0
+    waiting_since: float | None = None
     last_sign: float = -math.inf
 
     def sent(self, now: float) -> None:
@@ -53,14 +58,20 @@ class Pace:
         """
         self.due = (math.floor(now / self.period_s) + 1) * self.period_s
         self.last_sent = now
-        if self.asked_at is None:
-            self.asked_at = now
+        self.unanswered += 1
+        if self.waiting_since is None:
+            self.waiting_since = now
 
-    def heard(self, now: float, *, is_confirmed: bool) -> None:
-        """Note a sign of the browser; `is_confirmed` when it says that the last frame was painted."""
+    def heard(self, now: float, unanswered: int | None = None) -> None:
+        """Note a sign of the browser, and how many frames are still unanswered where it says so."""
         self.last_sign = now
-        if is_confirmed:
-            self.asked_at = None
+        if unanswered is None:
+            return
+        if unanswered == 0:
+            self.waiting_since = None
+        elif unanswered < self.unanswered:
+            self.waiting_since = now
+        self.unanswered = unanswered
 
 
 def next_frame_at(pace: Pace, now: float, busy_since: float | None) -> float:
@@ -70,14 +81,14 @@ def next_frame_at(pace: Pace, now: float, busy_since: float | None) -> float:
     """
     if not pace.is_visible:
         return math.inf
-    if pace.asked_at is None:
+    if pace.unanswered < pace.in_flight or pace.waiting_since is None:
         return pace.due
     if busy_since is None:
-        is_first_retry = pace.last_sent - pace.asked_at < FIRST_RETRY_S
+        is_first_retry = pace.last_sent - pace.waiting_since < FIRST_RETRY_S
         return pace.last_sent + (FIRST_RETRY_S if is_first_retry else RETRY_S)
-    silence = now - pace.asked_at
+    silence = now - pace.waiting_since
     if pace.last_sign >= busy_since and silence < BUSY_PATIENCE_S:
-        return pace.asked_at + BUSY_PATIENCE_S
+        return pace.waiting_since + BUSY_PATIENCE_S
     interval = next(interval for limit, interval in BUSY_STEPS if silence < limit)
     return max(pace.due, pace.last_sent + interval)
 

@@ -40,6 +40,10 @@ class Painted(Protocol):
         """Seconds from one frame to the next at the soonest."""
 
     @property
+    def in_flight(self) -> int:
+        """Frames that may be without an answer of the browser before the next one is sent."""
+
+    @property
     def refresh_s(self) -> float | None:
         """Seconds after which it is drawn although its source did not change; None for never."""
 
@@ -60,7 +64,7 @@ class PainterStatistics:
     """What the painter has done since the process began.
 
     views: watched now; visible: of these, not hidden as far as is known; waiting: of these, with a frame the browser
-    has not confirmed; frames, messages: sent; draws: attempts, sent or not; errors: drawings that raised;
+    has not answered; frames, messages: sent; draws: attempts, sent or not; errors: drawings that raised;
     is_running: whether the thread lives.
     """
 
@@ -79,7 +83,7 @@ class _Watched:
 
     def __init__(self, view: Painted) -> None:
         self.view = view
-        self.pace = Pace(period_s=view.period_s)
+        self.pace = Pace(view.period_s, view.in_flight)
         self.seen_version: int | None = None
         self.looked_at = -math.inf
 
@@ -119,7 +123,7 @@ class Painter:
             if id(view) not in self._watched:
                 self._watched[id(view)] = _Watched(view)
             pace = self._watched[id(view)].pace
-            pace.is_visible, pace.asked_at = True, None
+            pace.is_visible, pace.unanswered, pace.waiting_since = True, 0, None
             self._busy.start()
             if self._is_threaded and self._thread is None:
                 self._thread = threading.Thread(target=self._run, name="aries-nb-painter", daemon=True)
@@ -134,8 +138,8 @@ class Painter:
                 self._busy.stop()
             self._wake()
 
-    def heard(self, view: Painted, *, is_confirmed: bool = False, is_visible: bool | None = None) -> None:
-        """Note what the browser says about `view`: its last frame is painted, or it can be seen or not."""
+    def heard(self, view: Painted, *, unanswered: int | None = None, is_visible: bool | None = None) -> None:
+        """Note what the browser says about `view`: how many frames it has yet to paint, whether it can be seen."""
         with self._changed:
             watched = self._watched.get(id(view))
             if watched is None:
@@ -145,7 +149,7 @@ class Painter:
                 if is_visible and not pace.is_visible:
                     watched.seen_version = None
                 pace.is_visible = is_visible
-            pace.heard(self._clock(), is_confirmed=is_confirmed)
+            pace.heard(self._clock(), unanswered)
             self._wake()
 
     def stop(self) -> None:
@@ -166,7 +170,7 @@ class Painter:
             return PainterStatistics(
                 views=len(paces),
                 visible=sum(pace.is_visible for pace in paces),
-                waiting=sum(pace.asked_at is not None for pace in paces),
+                waiting=sum(pace.unanswered > 0 for pace in paces),
                 frames=self._frames,
                 messages=self._messages,
                 draws=self._draws,
@@ -206,7 +210,7 @@ class Painter:
         pace = watched.pace
         with self._changed:
             # Noted before the frame leaves: its answer may come in while `draw` still runs.
-            before = pace.asked_at, pace.last_sent
+            before = pace.last_sent, pace.unanswered, pace.waiting_since
             pace.sent(now)
         messages = watched.view.draw()
         self._draws += 1
@@ -214,8 +218,9 @@ class Painter:
         self._budget.spend(messages)
         with self._changed:
             if messages == 0:
-                pace.last_sent = before[1]
-                pace.asked_at = before[0] if pace.asked_at is not None else None
+                pace.last_sent = before[0]
+                if pace.unanswered > before[1]:  # no answer came in meanwhile
+                    pace.unanswered, pace.waiting_since = before[1:]
             else:
                 self._frames += 1
             if watched.view.is_failing:

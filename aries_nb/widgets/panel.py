@@ -67,6 +67,7 @@ class Panel(View):
 
     looks: ClassVar[str]
     refresh_s = 1.0
+    in_flight = 6  # the browser answers about every second frame, and skips those that it has no time to paint
 
     def __init__(self, source: Versioned) -> None:
         super().__init__(source)
@@ -120,7 +121,7 @@ class Panel(View):
         if isinstance(is_visible, bool):
             is_visible = self._seen_in(str(content.get("view", "")), is_visible=is_visible)
         self._heard(
-            is_confirmed=isinstance(number, int) and number >= self.frames,
+            unanswered=max(0, self.frames - number) if isinstance(number, int) else None,
             is_visible=is_visible if isinstance(is_visible, bool) else None,
         )
 

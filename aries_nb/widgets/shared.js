@@ -1,4 +1,4 @@
-// What board, ladder and card share: they paint on animation frames, confirm what they painted, say whether they can be
+// What board, ladder and card share: they paint on animation frames, answer what they painted, say whether they can be
 // seen. Every text from outside goes through textContent, never through markup.
 
 function make(tag, className, text) {
@@ -69,6 +69,9 @@ function kernelClock() {
   };
 }
 
+// An answer costs the browser, the server and the kernel as much as a frame does: one for two frames is enough.
+const ANSWER_MS = 150;
+
 function show({ model, el }, makeView) {
   const root = make("div", "aries-nb");
   root.dataset.frames = "0";
@@ -83,8 +86,16 @@ function show({ model, el }, makeView) {
   let queued = 0;
   let last = null;
   let count = 0;
+  let answering = 0;
+  let answeredAt = -ANSWER_MS;
   let isSeen = null;
   let isIntersecting = false;
+
+  function answer() {
+    answering = 0;
+    answeredAt = performance.now();
+    model.send({ ack: last });
+  }
 
   function paint() {
     queued = 0;
@@ -100,7 +111,7 @@ function show({ model, el }, makeView) {
     if (last !== data[0]) root.dataset.frames = String(++count);
     last = data[0];
     root.dataset.frame = String(last);
-    model.send({ ack: last });
+    if (!answering) answering = setTimeout(answer, answeredAt + ANSWER_MS - performance.now());
   }
   const want = () => {
     if (!queued) queued = requestAnimationFrame(paint);
@@ -125,6 +136,7 @@ function show({ model, el }, makeView) {
 
   return () => {
     clearInterval(timer);
+    clearTimeout(answering);
     cancelAnimationFrame(queued);
     observer.disconnect();
     document.removeEventListener("visibilitychange", look);

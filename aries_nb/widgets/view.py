@@ -35,6 +35,7 @@ class View(ABC):
     """
 
     period_s = PERIOD_S
+    in_flight = 3
     refresh_s: float | None = None
 
     def __init__(self, source: Versioned) -> None:
@@ -133,14 +134,14 @@ class View(ABC):
         LOG.error("%s could not be drawn: %r", type(self).__name__, error)
         return self._show_problem(f"not drawn: {error}" if str(error) else f"not drawn: {type(error).__name__}")
 
-    def _heard(self, *, is_confirmed: bool = False, is_visible: bool | None = None) -> None:
+    def _heard(self, *, unanswered: int | None = None, is_visible: bool | None = None) -> None:
         """Take note of a sign of the browser; a widget shown by itself, without its view, is drawn from here on."""
         if self._is_closed:
             return
         if self._painter is None:
             self.watch()
         if self._painter is not None:
-            self._painter.heard(self, is_confirmed=is_confirmed, is_visible=is_visible)
+            self._painter.heard(self, unanswered=unanswered, is_visible=is_visible)
 
     @abstractmethod
     def _draw(self) -> int:

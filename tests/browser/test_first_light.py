@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from statistics import median
+
 import nbformat
 import pytest
 from playwright.sync_api import expect
@@ -35,14 +37,19 @@ CHANGED_IN_EACH_SECOND = (
   return changed;
 }"""
 )
-FRAMES_A_SECOND = """async (seconds) => {
-  const figure = document.querySelector(".js-plotly-plot");
+FRAMES_IN_EACH_SECOND = """async (seconds) => {
   let drawn = 0;
-  if (figure) figure.on("plotly_afterplot", () => drawn++);
-  const painted = () => figure ? drawn : Number(document.querySelector(".anb-board, .anb-ladder").dataset.frames);
-  const [before, start] = [painted(), performance.now()];
-  await new Promise((done) => setTimeout(done, seconds * 1000));
-  return (painted() - before) / ((performance.now() - start) / 1000);
+  document.querySelector(".js-plotly-plot").on("plotly_afterplot", () => drawn++);
+  const frames = (selector) => Number(document.querySelector(selector).dataset.frames);
+  const painted = () => ({ board: frames(".anb-board"), ladder: frames(".anb-ladder"), chart: drawn });
+  const rates = { board: [], ladder: [], chart: [] };
+  for (let second = 0; second < seconds; second++) {
+    const [before, start] = [painted(), performance.now()];
+    await new Promise((done) => setTimeout(done, 1000));
+    const [after, lasted] = [painted(), (performance.now() - start) / 1000];
+    for (const name in rates) rates[name].push((after[name] - before[name]) / lasted);
+  }
+  return rates;
 }"""
 AFTER_FRAMES = """(frames) => new Promise((done) => {
   const figure = document.querySelector(".js-plotly-plot");
@@ -62,25 +69,26 @@ while time.monotonic() < finish:
 """
 
 
-SETUP = """
+VIEWS_AT_1000_MESSAGES_A_SECOND = (
+    """
 import aries_nb as anb
 feed = anb.connect("sim", rate=1_000)
 quotes = feed.quotes("AAPL", "MSFT", "NVDA", "AMZN", "GOOGL", "META", "TSLA", "JPM", window="15min")
 book = feed.book("AAPL", depth=8)
-"""
+""",
+    "quotes",
+    'quotes.chart("bid_price", "ask_price", symbols=["AAPL"])',
+    "book",
+)
 
 
 @pytest.fixture
-def notebook_of(lab):
-    """Write a notebook that shows one view at 1,000 messages a second, and return its name."""
-
-    def write(source):
-        cells = [nbformat.v4.new_code_cell(text.strip()) for text in (SETUP, source)]
-        kernel = {"name": "python3", "display_name": "Python 3", "language": "python"}
-        nbformat.write(nbformat.v4.new_notebook(cells=cells, metadata={"kernelspec": kernel}), lab.root / "fast.ipynb")
-        return "fast.ipynb"
-
-    return write
+def fast_notebook(lab):
+    """Write a notebook that shows three views at 1,000 messages a second; return its name."""
+    cells = [nbformat.v4.new_code_cell(text.strip()) for text in VIEWS_AT_1000_MESSAGES_A_SECOND]
+    kernel = {"name": "python3", "display_name": "Python 3", "language": "python"}
+    nbformat.write(nbformat.v4.new_notebook(cells=cells, metadata={"kernelspec": kernel}), lab.root / "fast.ipynb")
+    return "fast.ipynb"
 
 
 @pytest.fixture
@@ -117,20 +125,22 @@ def test_everything_moves_in_each_of_ten_seconds(open_notebook, page, console_er
     assert screenshot(f"first_light_{app}_{theme}").stat().st_size > 100_000
 
 
-@pytest.mark.parametrize("source", ["quotes", "book", 'quotes.chart("bid_price", "ask_price", symbols=["AAPL"])'])
-def test_a_view_goes_on_painting_beside_a_busy_cell(open_notebook, page, notebook_of, source):
-    page.set_viewport_size({"width": 1000, "height": 900})
-    open_notebook(notebook_of(source))
+def test_three_views_paint_ten_frames_a_second_beside_a_busy_cell(open_notebook, page, fast_notebook):
+    page.set_viewport_size({"width": 1000, "height": 1300})
+    open_notebook(fast_notebook)
     run_all(page)
-    expect(page.locator(".anb-board, .anb-ladder, .js-plotly-plot .scatterlayer .trace").first).to_be_visible()
+    expect(page.locator(".anb-board tbody tr").first).to_be_visible()
+    expect(page.locator(".anb-ladder")).not_to_have_attribute("data-frames", "0")
+    expect(page.locator(".js-plotly-plot .scatterlayer .trace").first).to_be_visible()
 
     cell = run_cell(page, BUSY_CELL, wait=False)
     expect(cell.locator(".jp-InputPrompt")).to_have_text("[*]:")
-    rate = page.evaluate(FRAMES_A_SECOND, 5)
+    rates = page.evaluate(FRAMES_IN_EACH_SECOND, 5)
 
     expect(cell.locator(".jp-InputPrompt")).to_have_text("[*]:")
-    # No proof of 10 a second, which `make bench` measures: 10 to 11 where nothing else runs, less on a busy machine.
-    assert rate > 8
+    # The median second, so that one hiccup of a machine that does something else as well decides nothing.
+    typical = {view: median(seconds) for view, seconds in rates.items()}
+    assert min(typical.values()) >= 9.9, rates
 
 
 def test_zoom_is_kept_over_twenty_frames(open_notebook, page, alive):

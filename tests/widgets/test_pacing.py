@@ -13,15 +13,15 @@ def paced(
     pace, sent = Pace(), []
     for step in range(int(seconds * 1000)):
         now = start + step / 1000
-        if pace.asked_at is not None and answer(now):
-            pace.heard(now, is_confirmed=True)
+        if pace.unanswered and answer(now):
+            pace.heard(now, unanswered=0)
         if next_frame_at(pace, now, busy_since) <= now:
             pace.sent(now)
             sent.append(now)
     return sent
 
 
-def test_confirmed_frames_keep_the_grid_at_about_11_a_second():
+def test_answered_frames_keep_the_grid_at_about_11_a_second():
     frames = paced(20.0, answer=lambda _: True)
 
     assert 10 * 20 <= len(frames) <= 11.2 * 20
@@ -55,20 +55,43 @@ def test_after_a_pause_frames_are_not_caught_up():
     assert 50.0 < pace.due <= 50.0 + PERIOD_S
 
 
-def test_no_new_frame_before_the_last_is_confirmed():
+def test_no_new_frame_before_the_last_is_answered():
     pace = Pace()
     pace.sent(10.0)
 
     assert next_frame_at(pace, 10.5, None) > 10.5
-    pace.heard(10.5, is_confirmed=True)
+    pace.heard(10.5, unanswered=0)
     assert next_frame_at(pace, 10.5, None) <= 10.5
 
 
-def test_a_sign_that_confirms_nothing_frees_nothing():
+def test_a_few_frames_may_be_unanswered_and_no_more():
+    pace = Pace(in_flight=2)
+    pace.sent(10.0)
+
+    assert next_frame_at(pace, 10.5, None) <= 10.5
+    pace.sent(10.5)
+    assert next_frame_at(pace, 11.0, None) > 11.0
+    pace.heard(11.0, unanswered=1)
+    assert next_frame_at(pace, 11.0, None) <= 11.0
+
+
+def test_an_answer_to_an_older_frame_counts_as_life():
+    pace = Pace(in_flight=2)
+    pace.sent(10.0)
+    pace.sent(10.1)
+
+    pace.heard(12.0, unanswered=1)
+    pace.sent(12.0)
+
+    # Beside a cell that lets answers in, the patience of half a second begins anew with each.
+    assert next_frame_at(pace, 12.1, busy_since=9.0) == pytest.approx(12.5)
+
+
+def test_a_sign_that_answers_nothing_frees_nothing():
     pace = Pace()
     pace.sent(10.0)
 
-    pace.heard(10.2, is_confirmed=False)
+    pace.heard(10.2)
 
     assert next_frame_at(pace, 10.5, None) > 10.5
 
@@ -95,7 +118,7 @@ def test_a_cell_without_any_sign_slows_down_step_by_step_to_one_frame_a_second()
     assert 9 <= rates[3] <= 11
 
 
-def test_a_cell_that_awaits_is_paced_by_its_confirmations():
+def test_a_cell_that_awaits_is_paced_by_its_answers():
     frames = paced(10.0, busy_since=99.0, answer=lambda now: round(now * 1000) % 300 == 0)
 
     assert 30 <= len(frames) <= 38

@@ -40,20 +40,20 @@ def test_an_unchanged_source_is_not_drawn_again(painter, board, clock):
     assert painter.statistics().draws == 1
 
 
-def test_a_change_is_drawn_when_the_last_frame_is_confirmed(painter, board, source, clock):
+def test_frames_without_an_answer_are_few_until_one_is_answered(painter, board, source, clock):
+    for step in range(board.in_flight + 3):
+        source.put(0, 100.1 + step, 5, 200.2, 7, 100.1)
+        painter.step()
+        clock.now += 0.1
+    assert board.frames == board.in_flight
+
+    board.widget.comm.acknowledge(2)
     painter.step()
-    source.put(0, 100.1, 5, 100.2, 7, 100.1)
-    clock.now += 0.2
-    painter.step()
-    assert board.frames == 1
 
-    board.widget.comm.acknowledge(1)
-    painter.step()
-
-    assert board.frames == 2
+    assert board.frames == board.in_flight + 1
 
 
-def test_the_acknowledgement_of_an_older_frame_confirms_nothing(painter, board, source, clock, busy):
+def test_the_acknowledgement_of_an_older_frame_leaves_the_newer_ones_waiting(painter, board, source, clock, busy):
     busy.since = clock.now
     for _ in range(3):
         source.put(0, source.version, 5, 100.2, 7, 100.1)
