@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     import ssl
     from collections.abc import Awaitable, Callable
 
+TURNS = 0.01  # enough of the loop's turns, seconds
+
 
 class RudeServer:
     """Listens while it is entered. `times` says when each connection came (monotonic, s), `tokens` what they sent."""
@@ -65,10 +67,13 @@ class RudeServer:
         self.port = server.sockets[0].getsockname()[1]
         self._is_ready.set()
         await self._end.wait()
+        # A connection that was accepted a moment ago is met first: asyncio forgets it when its server closes.
+        await asyncio.sleep(TURNS)
+        server.close()
         for task in self._meetings:
             task.cancel()
-        server.close()
         await asyncio.wait_for(server.wait_closed(), 5)
+        await asyncio.sleep(TURNS)  # and what was closed lets go of its socket
 
     async def _listen(self) -> Any:
         return await serve_websockets(
