@@ -6,8 +6,9 @@ server says about a session is a `Notice`.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from decimal import Decimal
 from typing import TYPE_CHECKING, Literal, NamedTuple, Protocol, TypeAlias
 
 from msgspec import Struct
@@ -22,8 +23,13 @@ if TYPE_CHECKING:
 
 __all__ = [
     "BOOK_COLUMNS",
+    "CLEAR",
     "NOT_A_TIME",
+    "ORDER_COLUMNS",
+    "POSITION_COLUMNS",
+    "PUT",
     "QUOTE_COLUMNS",
+    "TABLE_KEYS",
     "TRADE_COLUMNS",
     "BoardData",
     "BookIntegrity",
@@ -54,14 +60,15 @@ __all__ = [
     "Values",
 ]
 
-Kind = Literal["quotes", "trades", "book"]
+Kind = Literal["quotes", "trades", "book", "orders", "positions", "balances", "accounts", "pnl", "watchlists", "news"]
 Side = Literal["buy", "sell", "unknown"]
-ColumnType = Literal["number", "text", "time", "integer"]
+ColumnType = Literal["number", "text", "time", "integer", "decimal"]
 State = Literal["connecting", "live", "reconnecting", "failed", "closed"]
 
 # Numbers are float64 (missing: NaN), times int64 ns since the epoch in UTC (missing: `NOT_A_TIME`), integers int64
-# (missing: 0), texts str (missing: "").
-Value: TypeAlias = float | int | str
+# (missing: 0), texts str (missing: ""). Decimals are money and quantities of accounts, exactly as the broker wrote them
+# (missing: Decimal("NaN")); only tables hold them.
+Value: TypeAlias = float | int | str | Decimal
 Values: TypeAlias = tuple[Value, ...]
 NOT_A_TIME = -(2**63)
 
@@ -81,6 +88,29 @@ TRADE_COLUMNS = (
     Column("trade_id", "integer"),
     Column("venue", "text"),
 )
+ORDER_COLUMNS = (
+    Column("order_id", "text"),
+    Column("symbol", "text"),
+    Column("side", "text"),
+    Column("type", "text"),
+    Column("status", "text"),
+    Column("quantity", "decimal"),
+    Column("filled", "decimal"),
+    Column("price", "decimal"),
+    Column("average_price", "decimal"),
+    Column("created", "time"),
+    Column("updated", "time"),
+    Column("text", "text"),
+)
+POSITION_COLUMNS = (
+    Column("symbol", "text"),
+    Column("quantity", "decimal"),
+    Column("average_price", "decimal"),
+    Column("price", "decimal"),
+    Column("market_value", "decimal"),
+    Column("unrealized_pnl", "decimal"),
+    Column("today_pnl", "decimal"),
+)
 BOOK_COLUMNS = (Column("side", "text"), Column("level"), Column("price"), Column("size"))
 
 
@@ -98,7 +128,23 @@ class Subscription(Struct, frozen=True, cache_hash=True):
 # One event of one stream, merged: every field of the subscription has its value of that moment. The number is exchange
 # time in ns since the epoch (UTC). For a book the values are flat: price, bid size, ask size and so on, one triple for
 # each level that changed; a size of 0 takes the level from that side. Plain tuples, for speed.
+#
+# For the kinds that are tables (`TABLE_KEYS`) the symbol of a subscription is an account, or "" for what belongs to the
+# user. The first value is `PUT`, and the fields of one row follow, which replaces the row with the same key; or it is
+# `CLEAR`, with fields without meaning: a full list begins, and rows of this subscription not put again are no more.
 Record: TypeAlias = tuple[Subscription, int, Values]
+PUT, CLEAR = 1, 0
+
+# Which fields tell the rows of one subscription apart.
+TABLE_KEYS: Mapping[Kind, tuple[str, ...]] = {
+    "orders": ("order_id",),
+    "positions": ("symbol",),
+    "balances": (),
+    "accounts": (),
+    "pnl": ("interval", "start"),
+    "watchlists": ("list_id", "place"),
+    "news": ("news_id",),
+}
 
 
 class Inbox:

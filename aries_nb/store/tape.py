@@ -13,7 +13,7 @@ from typing import NamedTuple, TypeAlias
 import numpy as np
 import pandas as pd
 
-from aries_nb.model import BoardData, Column, Inbox, Rows, Values
+from aries_nb.model import BoardData, Column, Inbox, Rows, Value, Values
 from aries_nb.store.slab import Slab
 
 __all__ = ["Tape"]
@@ -186,7 +186,7 @@ class Tape:
         slab.write("ts", at, inbox.ts[some])
         slab.write("received", at, received[some])
 
-    def _encoded(self, slab: Slab, name: str, column: Sequence[float | int | str], filled: int) -> list[int]:
+    def _encoded(self, slab: Slab, name: str, column: Sequence[Value], filled: int) -> list[int]:
         texts = self._texts[name]
         before = len(texts)
         codes = [self._code(texts, str(text)) for text in column]
