@@ -92,7 +92,7 @@ def connect(
     key = (broker, url, _same_token(token), tuple(arguments))
     token = None  # from here on it is a Secret: a traceback may show this frame
     if not is_embedded:
-        checked_url(url or known.url, known.path)
+        checked_url(url or known.url, known.market.path)
     with _open_feeds.making(key):
         feed = _open_feeds.get(key)
         if feed is None:

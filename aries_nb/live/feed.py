@@ -14,10 +14,11 @@ from aries_nb.live.callbacks import Callbacks
 from aries_nb.live.fields import checked_columns, checked_symbols, checked_window
 from aries_nb.live.frame import LiveFrame
 from aries_nb.live.gaps import Gaps
-from aries_nb.live.link import FeedStatistics, Link
+from aries_nb.live.link import Link
+from aries_nb.live.statistics import FeedStatistics
 from aries_nb.model import QUOTE_COLUMNS, TRADE_COLUMNS, CardData, Column, Kind, State
 from aries_nb.net import BackoffRule, Broker, TokenSource
-from aries_nb.store import Gap
+from aries_nb.store import Gap, GapLedger
 
 if TYPE_CHECKING:
     from aries_nb.widgets import Card
@@ -39,7 +40,8 @@ class Feed:
     ) -> None:
         self.name = broker.name
         self._at_close = at_close
-        self._link = Link(broker, url, token, rule=rule)
+        self._gaps = GapLedger()
+        self._link = Link(broker.market, url, token, self._gaps.stream("market"), rule=rule)
         self._callbacks = Callbacks()
         self._frames: WeakValueDictionary[object, LiveFrame] = WeakValueDictionary()
         self._books: WeakValueDictionary[object, LiveBook] = WeakValueDictionary()
@@ -105,7 +107,7 @@ class Feed:
     @property
     def gaps(self) -> Gaps:
         """What was missed: one row an interruption in `.df`."""
-        return Gaps(self._link.gaps)
+        return Gaps(self._gaps)
 
     @property
     def market_status(self) -> dict[str, str]:
@@ -123,15 +125,15 @@ class Feed:
 
     def on_gap(self, callback: Callable[[Gap], object]) -> Callable[[], None]:
         """Call back with each gap as it begins and again as it ends, on a thread of its own. Returns the undo."""
-        seen: dict[int, Gap] = {gap.started: gap for gap in self._link.gaps.all()}
+        seen: dict[int, Gap] = {gap.started: gap for gap in self._gaps.all()}
 
         def job() -> None:
-            for gap in self._link.gaps.all():
+            for gap in self._gaps.all():
                 if seen.get(gap.started) != gap:
                     seen[gap.started] = gap
                     callback(gap)
 
-        undo = (self._callbacks.add(job), self._link.gaps.watch(self._callbacks.ring))
+        undo = (self._callbacks.add(job), self._gaps.watch(self._callbacks.ring))
 
         def stop() -> None:
             for each in undo:

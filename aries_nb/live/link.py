@@ -10,58 +10,27 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import TimeoutError as FutureTimeoutError
 from contextlib import suppress
-from dataclasses import dataclass
 
 from aries_nb.errors import ClosedError, FeedError, UnknownSymbolError
+from aries_nb.live.statistics import FeedStatistics
 from aries_nb.model import Column, ColumnType, Kind, Sink, State, Subscription
-from aries_nb.net import BackoffRule, Broker, Session, Stream, TokenSource, checked_url, shown_url
-from aries_nb.store import GapLedger, OrderBook, Tape
+from aries_nb.net import BackoffRule, Endpoint, Session, Stream, TokenSource, checked_url, shown_url
+from aries_nb.store import OrderBook, StreamGaps, Tape
 
-__all__ = ["FeedStatistics", "Link"]
+__all__ = ["Link"]
 
 ANSWER_SECONDS = 5.0
-
-
-@dataclass(frozen=True, slots=True)
-class FeedStatistics:
-    """What a feed has done since it was connected."""
-
-    state: State
-    """connecting, live, reconnecting, failed or closed."""
-    messages: int
-    """Messages received, control messages included."""
-    messages_per_s: float
-    """Over about the last second."""
-    octets: int
-    """Bytes of their text."""
-    records: int
-    """Messages that became a row, or a book's update."""
-    unreadable: int
-    """Messages, or parts of one, that could not be used; `feed.unreadable` shows the newest."""
-    streams: int
-    """Subscriptions that are running."""
-    reconnects: int
-    """Times that a live connection broke."""
-    renewals: int
-    """Times that the session was renewed in place."""
-    gaps: int
-    """Interruptions, see `feed.gaps.df`."""
-    lag_ms: float
-    """Exchange time to receipt, median of late, by the two clocks as they are; NaN before the first message."""
-    silence_s: float
-    """Seconds since the last message; NaN before the first."""
-    last_error: str
-    """The newest thing that went wrong, "" if nothing has."""
 
 
 class Link:
     """A session with its stores. Every method may be called from any thread."""
 
-    def __init__(self, broker: Broker, url: str, token: TokenSource, *, rule: BackoffRule | None = None) -> None:
-        self.gaps = GapLedger(broker.name)
-        self._wire = broker.make()
-        self._name = broker.name
-        self._session = Session(checked_url(url, broker.path), self._wire, token, self.gaps, rule=rule)
+    def __init__(
+        self, endpoint: Endpoint, url: str, token: TokenSource, gaps: StreamGaps, *, rule: BackoffRule | None = None
+    ) -> None:
+        self._wire = endpoint.make()
+        self._gaps = gaps
+        self._session = Session(checked_url(url, endpoint.path), self._wire, token, gaps, rule=rule)
         self._streams: dict[int, list[Stream]] = {}
         self._books: dict[str, tuple[OrderBook, int]] = {}
         # Of `_books`; reentrant, because the garbage collector may release a book in the middle of it.
@@ -130,7 +99,7 @@ class Link:
             streams=len(intake.subscriptions),
             reconnects=session.reconnects,
             renewals=session.renewals,
-            gaps=self.gaps.count,
+            gaps=self._gaps.count,
             lag_ms=intake.lag_ms,
             silence_s=(time.time_ns() - last) / 1e9 if last else float("nan"),
             last_error=session.last_error,

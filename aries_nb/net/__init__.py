@@ -5,12 +5,13 @@ from aries_nb.net.backoff import BackoffRule
 from aries_nb.net.intake import Stream
 from aries_nb.net.session import Session
 from aries_nb.net.tokens import Secret, TokenSource, fixed_token, token_from
-from aries_nb.wire import BROKERS, Broker
+from aries_nb.wire import BROKERS, Broker, Endpoint
 
 __all__ = [
     "BROKERS",
     "BackoffRule",
     "Broker",
+    "Endpoint",
     "Secret",
     "Session",
     "Stream",

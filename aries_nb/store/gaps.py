@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections import deque
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
@@ -12,7 +12,7 @@ import pandas as pd
 
 from aries_nb.model import NOT_A_TIME
 
-__all__ = ["Gap", "GapLedger"]
+__all__ = ["Gap", "GapLedger", "StreamGaps"]
 
 MAX_GAPS = 10_000
 
@@ -36,36 +36,45 @@ class Gap:
 class GapLedger:
     """The newest 10,000 gaps of a feed; `count` counts all. The network's thread writes, any thread reads."""
 
-    def __init__(self, stream: str) -> None:
-        self._stream = stream
-        self._gaps: deque[Gap] = deque(maxlen=MAX_GAPS)
+    def __init__(self) -> None:
+        self._gaps: dict[int, Gap] = {}  # by number, oldest first
+        self._lasting: dict[str, int] = {}  # of a stream, the number of the gap that lasts
         self._lock = threading.Lock()
         self._bells: tuple[Callable[[], None], ...] = ()
         self.count = 0
+        self.counts: Counter[str] = Counter()  # by stream
 
-    def opened(self, *, started: int, reason: str) -> None:
-        """Begin a gap; one that lasts already stays as it is."""
+    def stream(self, name: str) -> StreamGaps:
+        """Return where the interruptions of one stream are told."""
+        return StreamGaps(self, name)
+
+    def opened(self, stream: str, *, started: int, reason: str) -> None:
+        """Begin a gap of a stream; one that lasts already stays as it is."""
         with self._lock:
-            if self._gaps and self._gaps[-1].ended is None:
+            if stream in self._lasting:
                 return
-            self._gaps.append(Gap(self._stream, "", started, None, reason))
+            self._gaps[self.count] = Gap(stream, "", started, None, reason)
+            self._lasting[stream] = self.count
             self.count += 1
-        for ring in self._bells:
-            ring()
+            self.counts[stream] += 1
+            if len(self._gaps) > MAX_GAPS:
+                del self._gaps[next(iter(self._gaps))]
+        self._ring()
 
-    def closed(self, *, ended: int) -> None:
-        """End the gap that lasts, if one does."""
+    def closed(self, stream: str, *, ended: int) -> None:
+        """End the gap of a stream that lasts, if one does."""
         with self._lock:
-            if not self._gaps or self._gaps[-1].ended is not None:
+            number = self._lasting.pop(stream, None)
+            if number is None:
                 return
-            self._gaps[-1] = replace(self._gaps[-1], ended=ended)
-        for ring in self._bells:
-            ring()
+            if number in self._gaps:
+                self._gaps[number] = replace(self._gaps[number], ended=ended)
+        self._ring()
 
     def all(self) -> list[Gap]:
         """The gaps, oldest first."""
         with self._lock:
-            return list(self._gaps)
+            return list(self._gaps.values())
 
     @property
     def df(self) -> pd.DataFrame:
@@ -95,6 +104,31 @@ class GapLedger:
             self._bells = tuple(bell for bell in self._bells if bell is not ring)
 
         return undo
+
+    def _ring(self) -> None:
+        for ring in self._bells:
+            ring()
+
+
+class StreamGaps:
+    """One stream's door to the ledger; a `GapSink`."""
+
+    def __init__(self, ledger: GapLedger, stream: str) -> None:
+        self._ledger = ledger
+        self._stream = stream
+
+    def opened(self, *, started: int, reason: str) -> None:
+        """Begin a gap; one that lasts already stays as it is."""
+        self._ledger.opened(self._stream, started=started, reason=reason)
+
+    @property
+    def count(self) -> int:
+        """How many gaps of this stream there have been."""
+        return self._ledger.counts[self._stream]
+
+    def closed(self, *, ended: int) -> None:
+        """End the gap that lasts, if one does."""
+        self._ledger.closed(self._stream, ended=ended)
 
 
 def _times(nanoseconds: list[int]) -> pd.api.extensions.ExtensionArray:

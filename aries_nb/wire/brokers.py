@@ -8,27 +8,33 @@ from dataclasses import dataclass
 from aries_nb.wire.aries_market import AriesMarket
 from aries_nb.wire.interface import Wire
 
-__all__ = ["BROKERS", "Broker"]
+__all__ = ["BROKERS", "Broker", "Endpoint"]
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """Where some of a broker's streams are, and who speaks the protocol there; `path` lies under the base address."""
+
+    path: str
+    make: Callable[[], Wire]
 
 
 @dataclass(frozen=True, slots=True)
 class Broker:
-    """Where a broker's streams are, and who speaks its protocol.
-
-    `url` is the base address, "" where a simulated market is to be started; `path` lies under it.
-    """
+    """A broker: its base address, "" where a simulated market is to be started, and its endpoints."""
 
     name: str
     url: str
-    path: str
-    make: Callable[[], Wire]
+    market: Endpoint
     simulates: str = ""
 
+
+_ARIES_MARKET = Endpoint("/v1/market/ws", AriesMarket)
 
 BROKERS: Mapping[str, Broker] = {
     broker.name: broker
     for broker in (
-        Broker("aries", "wss://api.aries.com", "/v1/market/ws", AriesMarket),
-        Broker("sim", "", "/v1/market/ws", AriesMarket, simulates="aries"),
+        Broker("aries", "wss://api.aries.com", _ARIES_MARKET),
+        Broker("sim", "", _ARIES_MARKET, simulates="aries"),
     )
 }

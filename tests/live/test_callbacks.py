@@ -176,7 +176,7 @@ def test_on_gap_does_not_tell_what_was_before(sim: Simulator, feed: anb.Feed) ->
     eventually(lambda: len(feed.gaps) == 2 and feed.state == "live")
     eventually(lambda: any(gap.ended for gap in told))
 
-    assert {feed._link.gaps.all()[1].started} == {gap.started for gap in told}
+    assert {feed._gaps.all()[1].started} == {gap.started for gap in told}
 
 
 def test_a_feed_without_callbacks_has_no_callback_thread(feed: anb.Feed, serve: Callable[..., Simulator]) -> None:

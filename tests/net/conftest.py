@@ -41,9 +41,9 @@ def open_session() -> Iterator[Callable[..., Session]]:
     sessions: list[Session] = []
 
     def begin(url: str, token: Any = None, *, rule: BackoffRule = QUICK) -> Session:
-        broker = BROKERS["aries"]
+        endpoint = BROKERS["aries"].market
         source = token if callable(token) else fixed_token(token or "a token")
-        session = Session(url + broker.path, broker.make(), source, GapLedger("test"), rule=rule)
+        session = Session(url + endpoint.path, endpoint.make(), source, GapLedger().stream("test"), rule=rule)
         sessions.append(session)
         return session
 

@@ -41,7 +41,7 @@ def quote(ms: int, **data: float) -> bytes:
 
 
 def intake_with(*streams: Stream) -> Intake:
-    wire = BROKERS["aries"].make()
+    wire = BROKERS["aries"].market.make()
     intake = Intake(wire)
     wire.subscribe(intake.attach(streams))
     return intake
@@ -68,7 +68,7 @@ def test_the_time_of_receipt_is_marked_once_a_frame() -> None:
 
 
 def test_only_what_nobody_had_before_is_new() -> None:
-    intake = Intake(BROKERS["aries"].make())
+    intake = Intake(BROKERS["aries"].market.make())
     mine, yours = Stream(BID, Sink(), 0), Stream(BID, Sink(), 0)
 
     news = [intake.attach([mine]), intake.attach([mine]), intake.attach([yours, Stream(ASK, Sink(), 0)])]
@@ -142,7 +142,7 @@ def test_the_newest_unreadable_messages_are_kept_and_all_are_counted() -> None:
 
 
 def test_what_is_kept_goes_through_the_mask() -> None:
-    intake = Intake(BROKERS["aries"].make(), lambda text: text.replace("hunter2", "***"))
+    intake = Intake(BROKERS["aries"].market.make(), lambda text: text.replace("hunter2", "***"))
 
     intake.take(b"you said hunter2", 1)
 

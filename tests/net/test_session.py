@@ -37,7 +37,7 @@ def quotes(*symbols: str) -> tuple[Tape, list[Stream]]:
 
 
 def gaps(session: Session) -> list[Any]:
-    ledger: Any = session._gaps
+    ledger: Any = session._gaps._ledger
     return list(ledger.all())
 
 

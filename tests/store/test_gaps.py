@@ -22,10 +22,10 @@ TYPES = {
 
 
 def test_ledger_has_the_same_types_empty_and_filled() -> None:
-    ledger = GapLedger("sim")
+    ledger = GapLedger()
 
     empty = ledger.df
-    ledger.opened(started=NOW, reason="cut")
+    ledger.opened("sim", started=NOW, reason="cut")
     filled = ledger.df
 
     for frame, count in ((empty, 0), (filled, 1)):
@@ -34,11 +34,11 @@ def test_ledger_has_the_same_types_empty_and_filled() -> None:
 
 
 def test_gap_ends_with_nat_while_it_lasts_and_then_with_its_time() -> None:
-    ledger = GapLedger("sim")
+    ledger = GapLedger()
 
-    ledger.opened(started=NOW, reason="cut")
+    ledger.opened("sim", started=NOW, reason="cut")
     during = ledger.df.iloc[0]
-    ledger.closed(ended=NOW + 5)
+    ledger.closed("sim", ended=NOW + 5)
     after = ledger.df.iloc[0]
 
     assert during["ended"] is pd.NaT
@@ -50,17 +50,17 @@ def test_gap_ends_with_nat_while_it_lasts_and_then_with_its_time() -> None:
 
 @given(st.lists(st.booleans(), max_size=30))
 def test_each_interruption_is_one_row(breaks: list[bool]) -> None:
-    ledger = GapLedger("sim")
+    ledger = GapLedger()
     expected: list[list[int | None]] = []
 
     for at, is_break in enumerate(breaks):
         lasts = bool(expected) and expected[-1][1] is None
         if is_break:
-            ledger.opened(started=NOW + at, reason="cut")
+            ledger.opened("sim", started=NOW + at, reason="cut")
             if not lasts:
                 expected.append([NOW + at, None])
         else:
-            ledger.closed(ended=NOW + at)
+            ledger.closed("sim", ended=NOW + at)
             if lasts:
                 expected[-1][1] = NOW + at
 
@@ -69,21 +69,21 @@ def test_each_interruption_is_one_row(breaks: list[bool]) -> None:
 
 
 def test_gap_that_lasts_keeps_its_first_reason() -> None:
-    ledger = GapLedger("sim")
+    ledger = GapLedger()
 
-    ledger.opened(started=NOW, reason="cut")
-    ledger.opened(started=NOW + 1, reason="refused")
+    ledger.opened("sim", started=NOW, reason="cut")
+    ledger.opened("sim", started=NOW + 1, reason="refused")
 
     assert ledger.all() == [Gap("sim", "", NOW, None, "cut")]
 
 
 def test_only_the_newest_gaps_are_kept_and_all_are_counted(monkeypatch: pytest.MonkeyPatch) -> None:
-    ledger = GapLedger("sim")
+    ledger = GapLedger()
     count = gaps_module.MAX_GAPS + 5
 
     for n in range(count):
-        ledger.opened(started=NOW + 2 * n, reason="cut")
-        ledger.closed(ended=NOW + 2 * n + 1)
+        ledger.opened("sim", started=NOW + 2 * n, reason="cut")
+        ledger.closed("sim", ended=NOW + 2 * n + 1)
 
     assert ledger.count == count
     assert len(ledger.all()) == gaps_module.MAX_GAPS
@@ -91,25 +91,36 @@ def test_only_the_newest_gaps_are_kept_and_all_are_counted(monkeypatch: pytest.M
 
 
 def test_watcher_is_told_of_each_beginning_and_end_once() -> None:
-    ledger = GapLedger("sim")
+    ledger = GapLedger()
     rung: list[int] = []
     undo = ledger.watch(lambda: rung.append(len(ledger.all())))
 
-    ledger.closed(ended=NOW)
-    ledger.opened(started=NOW, reason="cut")
-    ledger.opened(started=NOW, reason="cut")
-    ledger.closed(ended=NOW)
+    ledger.closed("sim", ended=NOW)
+    ledger.opened("sim", started=NOW, reason="cut")
+    ledger.opened("sim", started=NOW, reason="cut")
+    ledger.closed("sim", ended=NOW)
     undo()
-    ledger.opened(started=NOW, reason="cut")
+    ledger.opened("sim", started=NOW, reason="cut")
 
     assert rung == [1, 1]
 
 
 def test_frame_handed_out_does_not_change() -> None:
-    ledger = GapLedger("sim")
-    ledger.opened(started=NOW, reason="cut")
+    ledger = GapLedger()
+    ledger.opened("sim", started=NOW, reason="cut")
     frame = ledger.df
 
-    ledger.closed(ended=NOW + 5)
+    ledger.closed("sim", ended=NOW + 5)
 
     assert frame["ended"].isna().all()
+
+
+def test_streams_have_gaps_of_their_own() -> None:
+    ledger = GapLedger()
+    market, accounts = ledger.stream("market"), ledger.stream("accounts")
+
+    market.opened(started=NOW, reason="cut")
+    accounts.opened(started=NOW + 1, reason="expired")
+    market.closed(ended=NOW + 2)
+
+    assert ledger.all() == [Gap("market", "", NOW, NOW + 2, "cut"), Gap("accounts", "", NOW + 1, None, "expired")]

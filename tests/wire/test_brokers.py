@@ -17,12 +17,12 @@ def test_broker_stands_under_its_own_name(broker: Broker) -> None:
 @EACH
 def test_address_is_encrypted_or_that_of_a_simulated_market(broker: Broker) -> None:
     assert broker.url.startswith("wss://") or (broker.url == "" and broker.simulates in BROKERS)
-    assert broker.path.startswith("/")
+    assert broker.market.path.startswith("/")
 
 
 @EACH
 def test_broker_makes_a_wire_of_its_own_each_time(broker: Broker) -> None:
-    first, second = broker.make(), broker.make()
+    first, second = broker.market.make(), broker.market.make()
 
     assert first is not second
 
@@ -31,7 +31,7 @@ def test_broker_makes_a_wire_of_its_own_each_time(broker: Broker) -> None:
 def test_wire_has_every_member_of_the_interface(broker: Broker) -> None:
     members = {name: member for name, member in vars(Wire).items() if inspect.isfunction(member) and name[0] != "_"}
 
-    wire = broker.make()
+    wire = broker.market.make()
 
     assert len(members) <= 8
     for name, member in members.items():
@@ -40,7 +40,7 @@ def test_wire_has_every_member_of_the_interface(broker: Broker) -> None:
 
 @EACH
 def test_columns_of_each_kind_hold_what_a_frame_can_keep(broker: Broker) -> None:
-    wire = broker.make()
+    wire = broker.market.make()
 
     for kind in ("quotes", "trades", "book"):
         columns = wire.columns(kind)
