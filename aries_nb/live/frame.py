@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import weakref
-from collections.abc import Callable, Collection, Sequence
-from contextlib import suppress
-from typing import TYPE_CHECKING, Any, Self, TypeVar, cast
-from weakref import WeakValueDictionary
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 import pandas as pd
 
-from aries_nb.errors import ClosedError, FeedError, UnknownSymbolError, UsageError, WaitTimeoutError
-from aries_nb.live.bell import wait_for, wait_for_async
+from aries_nb.errors import UnknownSymbolError, UsageError
 from aries_nb.live.callbacks import Callbacks, same_function
+from aries_nb.live.held import Held
 from aries_nb.live.link import Link
 from aries_nb.model import NOT_A_TIME, BoardData, Column, ColumnType, Kind, Rows, Value
 
@@ -22,12 +19,10 @@ if TYPE_CHECKING:
 
 __all__ = ["LiveFrame"]
 
-T = TypeVar("T")
-FIRST_SIGHT_SECONDS = 1.0
 _BLANK: dict[ColumnType, Value] = {"number": float("nan"), "text": "", "time": NOT_A_TIME, "integer": 0}
 
 
-class LiveFrame:
+class LiveFrame(Held):
     """Rows of one kind for some symbols, the newest of them, kept current in the background.
 
     Index `ts` (exchange time, UTC), columns `received` (local receipt, UTC), `symbol` (categorical) and the fields:
@@ -46,30 +41,22 @@ class LiveFrame:
     ) -> None:
         self.kind = kind
         self.symbols = tuple(symbols)
-        self._link = link
         self._callbacks = callbacks
         self._tape = link.tape(kind, symbols, columns, **window)
         self._on_update: dict[object, Callable[[], None]] = {}
-        self._views: WeakValueDictionary[object, Any] = WeakValueDictionary()  # the painter keeps those on display
-        # Rebinding the variable of a re-run cell must not leave the old frame's subscription behind.
-        self._release = weakref.finalize(self, link.release, self._tape)
-        self._release.atexit = False
-
-    @property
-    def is_open(self) -> bool:
-        """Whether it has not been closed here."""
-        return self._release.alive
+        shown = ", ".join(self.symbols[:4]) + (" …" if len(self.symbols) > 4 else "")
+        super().__init__(link, self._tape, f"{kind} {shown}")
 
     @property
     def df(self) -> pd.DataFrame:
         """The rows now in the window, oldest first; a snapshot of your own, made without copying."""
-        self._check()
+        self._check_coming()
         return self._tape.frame()
 
     @property
     def latest(self) -> pd.DataFrame:
         """The newest row of each symbol, index `symbol`; missing values where nothing has come yet."""
-        self._check()
+        self._check_coming()
         rows = self._tape.latest()
         names = [column.name for column in self._tape.columns]
         blank: tuple[Any, ...] = tuple(_BLANK[column.type] for column in self._tape.columns)
@@ -89,11 +76,6 @@ class LiveFrame:
         return len(self._tape)
 
     @property
-    def is_live(self) -> bool:
-        """Whether rows can be expected to come: the session is live and this frame open."""
-        return self.is_open and self._link.state == "live"
-
-    @property
     def received(self) -> int:
         """How many rows have come since the frame was made, evicted ones included."""
         return self._tape.version
@@ -108,13 +90,11 @@ class LiveFrame:
 
         Raises WaitTimeoutError, or what has gone wrong with the feed.
         """
-        wait_for(self._has(rows), self._watches, timeout=timeout, what=f"{rows} rows of {self._name}")
-        return self
+        return self._wait(rows, timeout=timeout, what=f"{rows} rows of {self._name}")
 
     async def until(self, *, rows: int = 1, timeout: float | None = 10.0) -> Self:
         """The same as `wait` for async code: the event loop goes on meanwhile."""
-        await wait_for_async(self._has(rows), self._watches, timeout=timeout, what=f"{rows} rows of {self._name}")
-        return self
+        return await self._until(rows, timeout=timeout, what=f"{rows} rows of {self._name}")
 
     def on_update(self, callback: Callable[[pd.DataFrame], object]) -> Callable[[], None]:
         """Call back with the rows that are new, as a DataFrame, on a thread of its own. Returns the undo.
@@ -123,7 +103,7 @@ class LiveFrame:
         A slow callback gets more rows at once; it never slows the stream. One that is slower than the window lasts
         misses what has left it meanwhile, which is logged with its number. One that raises is logged and goes on.
         """
-        self._check()
+        self._check_coming()
         position = self._tape.version
 
         def job() -> None:
@@ -182,9 +162,7 @@ class LiveFrame:
         for stop in self._on_update.values():
             stop()
         self._on_update.clear()
-        self._release()
-        for view in list(self._views.values()):
-            view.close()
+        super().close()
 
     # What views are drawn from.
 
@@ -201,54 +179,24 @@ class LiveFrame:
         """The newest numbers of each symbol."""
         return self._tape.board(is_stale=not self.is_live, rejected=self._link.rejected(self.symbols))
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
     def __repr__(self) -> str:
         return f"<{self._name}: {len(self):,} rows, {'live' if self.is_live else self._state}>"
 
-    def _repr_mimebundle_(
-        self, include: Collection[str] | None = None, exclude: Collection[str] | None = None
-    ) -> dict[str, Any] | tuple[dict[str, Any], dict[str, Any]]:
-        from aries_nb.widgets import Board
-
-        if not self._tape.version and self.is_live:
-            with suppress(WaitTimeoutError):  # an empty board is the truth then
-                self.wait(timeout=FIRST_SIGHT_SECONDS)
-        board: Board = self._view("board", lambda: Board(self, title=self.kind))
-        return board._repr_mimebundle_(include, exclude)
-
     # Inside.
 
-    @property
-    def _name(self) -> str:
-        shown = ", ".join(self.symbols[:4]) + (" …" if len(self.symbols) > 4 else "")
-        return f"{self.kind} {shown}"
+    def _count(self) -> int:
+        return self._tape.version
 
-    @property
-    def _state(self) -> str:
-        return self._link.state if self.is_open else "closed"
+    def _first_view(self) -> Board:
+        from aries_nb.widgets import Board
 
-    @property
-    def _watches(self) -> tuple[Callable[[Callable[[], None]], Callable[[], None]], ...]:
-        return (self._tape.watch, self._link.watch)
-
-    def _has(self, rows: int) -> Callable[[], bool]:
-        def is_done() -> bool:
-            if self._tape.version >= rows:
-                return True
-            self._check()
-            self._link.check()
-            if not self.is_open:
-                raise ClosedError(f"{self._name} is closed", advice="Ask the feed for it again.")
-            return False
-
-        return is_done
+        return self._view("board", lambda: Board(self, title=self.kind))
 
     def _check(self) -> None:
+        self._check_coming()
+        super()._check()
+
+    def _check_coming(self) -> None:
         """Raise if nothing of what was asked for can come any more; rows that came before stay readable."""
         refused = self._link.rejected(self.symbols)
         if refused and len(refused) == len(self.symbols) and not self._tape.version:
@@ -266,15 +214,6 @@ class LiveFrame:
         for name in names:
             if name not in numbers:
                 raise UsageError(f"{name!r} is no number column of this frame", advice=f"It has {', '.join(numbers)}.")
-
-    def _view(self, key: object, make: Callable[[], T]) -> T:
-        """The view made before for the same request: re-running a cell shows it again instead of making another."""
-        view: Any = self._views.get(key)
-        if view is None or view.is_closed:
-            if not self.is_open:
-                raise FeedError(f"{self._name} is closed", advice="Ask the feed for it again.")
-            view = self._views[key] = make()
-        return cast("T", view)
 
 
 def _times(nanoseconds: Sequence[int] | pd.Series[int]) -> pd.DatetimeIndex:

@@ -36,6 +36,7 @@ from aries_nb.net.background import Background
 from aries_nb.net.backoff import Backoff, BackoffRule
 from aries_nb.net.intake import Intake, Stream
 from aries_nb.net.lost import LostError, RefusedError, explain
+from aries_nb.net.masking import masked
 from aries_nb.net.tokens import Secret, TokenSource
 from aries_nb.wire import Wire
 
@@ -47,7 +48,6 @@ __all__ = ["Session"]
 log = logging.getLogger("aries_nb")
 
 TICK_SECONDS = 0.25
-SHORTEST_MASKED = 6  # a shorter token is no secret, and would mask every other word
 
 
 class Session:
@@ -347,16 +347,7 @@ class Session:
 
     def _masked(self, text: str) -> str:
         """A server's text without the token, in case it echoes it."""
-        token = self._secret.reveal() if self._secret is not None else ""
-        if len(token) < SHORTEST_MASKED:
-            return text
-        text = text.replace(token, "***")
-        # An excerpt may have been cut in the middle of it.
-        for length in range(len(token) - 1, SHORTEST_MASKED - 1, -1):
-            for end in (token[:length], token[:length] + "…"):
-                if text.endswith(end):
-                    return text[: -len(end)] + "***"
-        return text
+        return masked(text, self._secret.reveal()) if self._secret is not None else text
 
     def _crash(self, error: Exception) -> None:
         """The border of the background task: the next user call raises from what went wrong."""
