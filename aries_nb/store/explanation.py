@@ -1,0 +1,155 @@
+"""Why equity changed: by instrument, and by cause. The parts add up exactly to the change.
+
+What happened is told as a sequence of fills and marks in their order. A mark that moves is the cause of "price", for
+what is held at that moment. A fill is the cause of "trade", by as much as its price is better than the mark of that
+moment, and of "fee". So a sequence cut in two explains the same, part by part, as the whole.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import NamedTuple
+
+from aries_nb.store.decimals import UNKNOWN, ZERO, exactly
+from aries_nb.store.fills import Fill
+from aries_nb.store.reckoning import Books, Marks
+
+__all__ = ["Explanation", "Mark", "Parts", "explain"]
+
+
+class Mark(NamedTuple):
+    """From here on an instrument is valued at this price; NaN: its price is not known any more."""
+
+    symbol: str
+    price: Decimal
+
+
+class Parts(NamedTuple):
+    """What one instrument added to equity, by cause; NaN where it is not known. `fee` is below 0 for a fee paid."""
+
+    price: Decimal = ZERO
+    trade: Decimal = ZERO
+    fee: Decimal = ZERO
+
+    @property
+    def total(self) -> Decimal:
+        """All causes together."""
+        with exactly():
+            return self.price + self.trade + self.fee
+
+
+@dataclass(frozen=True, slots=True)
+class Explanation:
+    """The parts of each instrument that was held or traded."""
+
+    parts: Mapping[str, Parts]
+
+    @property
+    def total(self) -> Decimal:
+        """The change of equity; NaN where equity at the beginning or at the end is not known."""
+        with exactly():
+            return sum((parts.total for parts in self.parts.values()), ZERO)
+
+    def __add__(self, later: Explanation) -> Explanation:
+        """The explanation of this stretch and the one that follows it at once."""
+        symbols = dict.fromkeys((*self.parts, *later.parts))
+        with exactly():
+            return Explanation(
+                {
+                    symbol: Parts(*(a + b for a, b in zip(self._of(symbol), later._of(symbol), strict=True)))
+                    for symbol in symbols
+                }
+            )
+
+    def _of(self, symbol: str) -> Parts:
+        return self.parts.get(symbol, Parts())
+
+
+def explain(books: Books, marks: Marks, events: Iterable[Fill | Mark]) -> Explanation:
+    """The change of equity from these books at these marks on, through the events in their order.
+
+    For two moments only, with nothing known between: the fills, then the marks of the second moment; fills are
+    measured against the first marks then. A fill of an instrument that has no mark yet is measured against the first
+    that comes; one whose mark has become unknown against the last that was known.
+    """
+    instruments: dict[str, _Instrument] = {}
+
+    def instrument(symbol: str) -> _Instrument:
+        if symbol not in instruments:
+            instruments[symbol] = _Instrument(books, symbol, marks.get(symbol, UNKNOWN))
+        return instruments[symbol]
+
+    with exactly():
+        for symbol in books.positions:
+            instrument(symbol)
+        for event in events:
+            if isinstance(event, Mark):
+                instrument(event.symbol).revalue(event.price)
+            else:
+                instrument(event.symbol).trade(event)
+        return Explanation({symbol: each.parts() for symbol, each in instruments.items() if each.is_concerned})
+
+
+class _Instrument:
+    """One instrument on its way through the events; to be used within `exactly`.
+
+    `_mark` is the last one known while anything is held, `_is_marked` whether it is so still. What is traded before
+    there is any mark waits in `_waiting`: quantity, and what was paid for it.
+    """
+
+    def __init__(self, books: Books, symbol: str, mark: Decimal) -> None:
+        held = books.positions.get(symbol)
+        self._quantity = ZERO if held is None else held.quantity
+        self._multiplier = books.multiplier(symbol)
+        self._is_marked = mark.is_finite()
+        self._mark = mark if self._is_marked else None
+        self._waiting = (ZERO, ZERO)
+        self._parts = Parts()
+        self.is_concerned = held is not None
+        if held is not None and not self._is_marked:
+            self._parts = Parts(price=UNKNOWN, trade=UNKNOWN)  # and whatever is added to it
+
+    def revalue(self, price: Decimal) -> None:
+        self._is_marked = price.is_finite()
+        if self._is_marked:
+            if self._mark is None:
+                self._settle(price)
+            else:
+                self._add(price=self._quantity * (price - self._mark))
+            self._mark = price
+        self._forget()
+
+    def trade(self, fill: Fill) -> None:
+        self.is_concerned = True
+        self._quantity += fill.signed
+        self._parts = self._parts._replace(fee=self._parts.fee - fill.fee)
+        if self._mark is None:
+            quantity, paid = self._waiting
+            self._waiting = quantity + fill.signed, paid + fill.signed * fill.price
+        else:
+            self._add(trade=fill.signed * (self._mark - fill.price))
+        self._forget()
+
+    def parts(self) -> Parts:
+        if self._quantity and not self._is_marked:
+            return self._parts._replace(price=UNKNOWN, trade=UNKNOWN)
+        return self._parts
+
+    def _settle(self, price: Decimal) -> None:
+        quantity, paid = self._waiting
+        self._add(trade=quantity * price - paid)
+        self._waiting = (ZERO, ZERO)
+
+    def _forget(self) -> None:
+        """Where nothing is held and no mark known, what comes does not depend on what was."""
+        if not self._quantity and not self._is_marked:
+            self._settle(ZERO)  # as much was bought as sold: at which price it is valued makes no difference
+            self._mark = None
+
+    def _add(self, *, price: Decimal = ZERO, trade: Decimal = ZERO) -> None:
+        before = self._parts
+        self._parts = before._replace(
+            price=before.price + price * self._multiplier, trade=before.trade + trade * self._multiplier
+        )

@@ -1,0 +1,177 @@
+"""Own executions, out of the states that orders go through: no broker here sends a fill as such.
+
+An order's state tells how much of it is filled in all, and at which average price. What lies between two states is a
+fill. `fill_between` is pure; `FillLog` follows a table of orders.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from decimal import Decimal
+from typing import Literal, NamedTuple
+
+import pandas as pd
+
+from aries_nb.model import Column
+from aries_nb.store.decimals import UNKNOWN, ZERO, exactly, is_usable
+from aries_nb.store.frames import RECEIPT, frame_of
+from aries_nb.store.log import LOG_LIMIT, Change, Log, Row
+
+__all__ = ["FILL_COLUMNS", "Fill", "FillLog", "OrderState", "fill_between"]
+
+FILL_COLUMNS = (
+    Column("symbol", "text"),
+    Column("side", "text"),
+    Column("quantity", "decimal"),
+    Column("price", "decimal"),
+    Column("fee", "decimal"),
+    Column("order_id", "text"),
+    Column("is_combined", "integer"),
+)
+PRICE_STEP = Decimal("1e-10")  # fills' prices are rounded to this; a quotient has no end
+MOST_ORDERS = 50_000  # orders whose state is remembered, so that no snapshot yields their fills again
+
+
+class Fill(NamedTuple):
+    """An own execution at `ts` (exchange time, ns since the epoch).
+
+    `quantity` is above 0, `side` tells the direction. `price` is NaN where the broker gave no average price. `fee` is
+    0 where the broker names none. `is_combined`: seen in a full list only, as after a gap or at the first connection;
+    several executions may be in it, and `ts` is that of the last.
+    """
+
+    ts: int
+    account: str
+    symbol: str
+    side: Literal["buy", "sell"]
+    quantity: Decimal
+    price: Decimal
+    order_id: str
+    fee: Decimal = ZERO
+    is_combined: bool = False
+
+    @property
+    def signed(self) -> Decimal:
+        """The quantity as it changes a position: below 0 for a sale."""
+        return self.quantity if self.side == "buy" else -self.quantity
+
+
+class OrderState(NamedTuple):
+    """What of an order's state matters for fills. `filled` is what has been filled in all, at `average_price`.
+
+    `replaces` is the order that this one took the place of, "" for none.
+    """
+
+    ts: int
+    account: str
+    order_id: str
+    symbol: str
+    side: str
+    filled: Decimal
+    average_price: Decimal
+    replaces: str = ""
+
+
+def fill_between(before: OrderState | None, now: OrderState, *, is_combined: bool = False) -> Fill | None:
+    """The fill between two states of one order, `before` None for an order not seen yet; None where there is none.
+
+    There is none where no more is filled than before (a state repeated, late, or taken back) and where the side is
+    unknown. The price is (average × filled now - average × filled before) / quantity, rounded to 10 places. As exact
+    as the broker's average price is: one that is rounded to a unit u puts it off by at most
+    u/2 × (filled now + filled before) / quantity. An average price of 0 or missing means "not known" (protocol 5.4).
+    """
+    filled_before = ZERO if before is None else before.filled
+    side = _side(now.side)
+    if side is None or not is_usable(now.filled) or not now.filled > filled_before:
+        return None
+    with exactly():
+        quantity = now.filled - filled_before
+        paid_before = ZERO if before is None else _paid(before)
+        price = ((_paid(now) - paid_before) / quantity).quantize(PRICE_STEP)
+    return Fill(now.ts, now.account, now.symbol, side, quantity, price, now.order_id, is_combined=is_combined)
+
+
+class FillLog(Log[tuple[Fill, int]]):
+    """The newest fills, each with its time of receipt (ns since the epoch), in the order of arrival.
+
+    It is handed to a table of orders with these columns, of which it needs order_id, symbol, side, filled and
+    average_price. An order that replaces another (column `replaces`) goes on from what that one had filled, if it
+    begins with as much or more: assumed, as FIX has it; the broker does not say.
+    """
+
+    def __init__(self, columns: Sequence[Column], *, limit: int = LOG_LIMIT) -> None:
+        super().__init__(limit)
+        self._places = {column.name: place for place, column in enumerate(columns)}
+        self._states: dict[tuple[str, str], OrderState] = {}
+
+    def take(self, changes: Sequence[Change]) -> None:
+        """Append what has been filled by these states of orders; the writer's thread only."""
+        states = [(self._state(change.row), change) for change in changes]
+        # A full list may tell of an order before the one that it replaces.
+        replaced = {state.replaces for state, _ in states}
+        states.sort(key=lambda each: (each[0].ts, each[0].order_id not in replaced))
+        fills = [(self._fill(state, change), change.row.received) for state, change in states]
+        for key in list(self._states)[: max(len(self._states) - MOST_ORDERS, 0)]:
+            del self._states[key]
+        self.extend((fill, received) for fill, received in fills if fill is not None)
+
+    def frame(self) -> pd.DataFrame:
+        """One row a fill, oldest first, counted from 0 since the beginning.
+
+        Columns ts, received, account, symbol, side, quantity, price, fee (float64), order_id, is_combined (bool).
+        """
+        entries, end = self.entries()
+        rows = [
+            (fill.ts, received, fill.account, fill.symbol, fill.side, fill.quantity, fill.price, fill.fee,
+             fill.order_id, fill.is_combined)
+            for fill, received in entries
+        ]  # fmt: skip
+        frame = frame_of((*RECEIPT, *FILL_COLUMNS), rows).astype({"is_combined": "bool"})
+        return frame.set_index(pd.RangeIndex(end - len(rows), end))
+
+    def _fill(self, now: OrderState, change: Change) -> Fill | None:
+        key = (now.account, now.order_id)
+        before = self._states.get(key)
+        if before is None:
+            replaced = self._states.get((now.account, now.replaces)) if now.replaces else None
+            before = replaced if replaced is not None and now.filled >= replaced.filled else None
+        fill = fill_between(before, now, is_combined=change.is_snapshot)
+        self._states.pop(key, None)  # the orders heard of last are remembered longest
+        self._states[key] = now if before is None else _furthest(before, now)
+        return fill
+
+    def _state(self, row: Row) -> OrderState:
+        value = {name: row.values[place] for name, place in self._places.items()}
+        filled, average_price = Decimal(value["filled"]), Decimal(value["average_price"])
+        return OrderState(
+            ts=row.ts,
+            account=row.account,
+            order_id=str(value["order_id"]),
+            symbol=str(value["symbol"]),
+            side=str(value["side"]),
+            filled=filled if is_usable(filled) and filled > 0 else ZERO,
+            average_price=average_price if is_usable(average_price) and average_price else UNKNOWN,
+            replaces=str(value.get("replaces", "")),
+        )
+
+
+def _furthest(before: OrderState, now: OrderState) -> OrderState:
+    """The state to go on from: a late one must not make the next yield its fill again."""
+    if now.filled != before.filled:
+        return max(before, now, key=lambda state: state.filled)
+    return now if now.average_price.is_finite() else before
+
+
+def _paid(state: OrderState) -> Decimal:
+    """Average price × filled, NaN where the broker gave no average price."""
+    if not state.filled:
+        return ZERO
+    is_known = is_usable(state.average_price) and state.average_price != 0
+    return state.average_price * state.filled if is_known else UNKNOWN
+
+
+def _side(text: str) -> Literal["buy", "sell"] | None:
+    """Sides are told by how they begin: selling short sells, buying to cover buys."""
+    if text.lower().startswith("buy"):
+        return "buy"
+    return "sell" if text.lower().startswith("sell") else None

@@ -1,0 +1,161 @@
+"""Money out of fills: positions at average cost, cash, profit and loss, equity. Pure, and exact in Decimal.
+
+    cash + value of the positions at their marks = equity
+    change of (realised + unrealised - fees)     = change of equity
+
+hold to the last digit, whatever was traded: costs are kept as sums paid, never as averages. What is not known is
+`Decimal("NaN")` and stays so in everything reckoned from it; nothing unknown counts as zero.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from decimal import Decimal
+from typing import NamedTuple, TypeAlias
+
+from aries_nb.errors import UsageError
+from aries_nb.store.decimals import UNKNOWN, ZERO, exactly
+from aries_nb.store.fills import Fill
+
+__all__ = [
+    "Books",
+    "Marks",
+    "Position",
+    "apply_fill",
+    "apply_fills",
+    "equity",
+    "market_value",
+    "open_books",
+    "unmarked",
+    "unrealized",
+]
+
+COST_STEP = Decimal("1e-12")  # the share of the cost that leaves with a part of a position is rounded to this
+
+# The price at which each instrument is valued; one that is missing or NaN is not known.
+Marks: TypeAlias = Mapping[str, Decimal]
+
+
+class Position(NamedTuple):
+    """What is held of an instrument: `quantity` (below 0: short) and what was paid for it (below 0: received)."""
+
+    quantity: Decimal
+    cost: Decimal
+
+
+@dataclass(frozen=True, slots=True)
+class Books:
+    """An account at one moment. `positions` has no entry for an instrument of which nothing is held.
+
+    `realized` is before fees; it and `fees` count from the opening. `multipliers` are what one unit of quantity stands
+    for, where it is not 1 (100 for most options).
+    """
+
+    cash: Decimal
+    positions: Mapping[str, Position] = field(default_factory=dict)
+    realized: Decimal = ZERO
+    fees: Decimal = ZERO
+    multipliers: Mapping[str, Decimal] = field(default_factory=dict)
+
+    def average_price(self, symbol: str) -> Decimal:
+        """What one unit cost on average, NaN where nothing is held; for display, as it may be rounded."""
+        held = self.positions.get(symbol)
+        return UNKNOWN if held is None else held.cost / (held.quantity * self.multiplier(symbol))
+
+    def multiplier(self, symbol: str) -> Decimal:
+        """What one unit of quantity of this instrument stands for."""
+        return self.multipliers.get(symbol, Decimal(1))
+
+
+def open_books(
+    cash: Decimal,
+    holdings: Mapping[str, tuple[Decimal, Decimal]] | None = None,
+    *,
+    multipliers: Mapping[str, Decimal] | None = None,
+) -> Books:
+    """Books to begin with: cash, and quantity and average price of each instrument held.
+
+    An average price of NaN makes costs and what is realised of them unknown, equity not. Raises UsageError if a
+    quantity is not a number.
+    """
+    books = Books(cash, multipliers=dict(multipliers or {}))
+    positions: dict[str, Position] = {}
+    with exactly():
+        for symbol, (quantity, average_price) in (holdings or {}).items():
+            if not quantity.is_finite():
+                raise UsageError(f"the quantity of {symbol} is not known", advice="Wait for the broker's positions.")
+            if quantity:
+                positions[symbol] = Position(quantity, quantity * average_price * books.multiplier(symbol))
+    return replace(books, positions=positions)
+
+
+def apply_fill(books: Books, fill: Fill) -> Books:
+    """The books after a fill; average cost, and a fill that goes through zero closes first and opens with the rest."""
+    with exactly():
+        unit = fill.price * books.multiplier(fill.symbol)  # of one unit of quantity
+        held = books.positions.get(fill.symbol, Position(ZERO, ZERO))
+        closing = _closing(held.quantity, fill.signed)
+        opening = fill.signed - closing
+        cost_closed = _cost_share(held, -closing)
+        opened = opening * unit if opening else ZERO
+        after = Position(held.quantity + fill.signed, held.cost - cost_closed + opened)
+        positions = {**books.positions, fill.symbol: after}
+        if not after.quantity:
+            del positions[fill.symbol]
+        return replace(
+            books,
+            cash=books.cash - fill.signed * unit - fill.fee,
+            positions=positions,
+            realized=books.realized - closing * unit - cost_closed if closing else books.realized,
+            fees=books.fees + fill.fee,
+        )
+
+
+def apply_fills(books: Books, fills: Iterable[Fill]) -> Books:
+    """The books after these fills, in their order."""
+    for fill in fills:
+        books = apply_fill(books, fill)
+    return books
+
+
+def market_value(books: Books, marks: Marks) -> Decimal:
+    """What the positions are worth (a short one below 0); NaN while the mark of anything held is not known."""
+    with exactly():
+        return sum((_value(books, symbol, marks) for symbol in books.positions), ZERO)
+
+
+def unrealized(books: Books, marks: Marks) -> Decimal:
+    """Value of the positions less what was paid for them; NaN while the mark or the cost of anything is not known."""
+    with exactly():
+        return market_value(books, marks) - sum((held.cost for held in books.positions.values()), ZERO)
+
+
+def equity(books: Books, marks: Marks) -> Decimal:
+    """Cash and the value of the positions; NaN while the mark of anything held is not known (`unmarked` names it)."""
+    with exactly():
+        return books.cash + market_value(books, marks)
+
+
+def unmarked(books: Books, marks: Marks) -> tuple[str, ...]:
+    """The instruments held whose mark is not known: the reason why equity is NaN."""
+    return tuple(symbol for symbol in books.positions if not marks.get(symbol, UNKNOWN).is_finite())
+
+
+def _closing(held: Decimal, change: Decimal) -> Decimal:
+    """How much of a change of quantity closes what is held, with the change's sign."""
+    if not held or (held > 0) == (change > 0):
+        return ZERO
+    return change if abs(change) <= abs(held) else -held
+
+
+def _cost_share(held: Position, quantity: Decimal) -> Decimal:
+    """The cost of `quantity` of what is held; all of it goes with the last unit."""
+    if not quantity or quantity == held.quantity:
+        return held.cost if quantity else ZERO
+    return (held.cost * quantity / held.quantity).quantize(COST_STEP)
+
+
+def _value(books: Books, symbol: str, marks: Marks) -> Decimal:
+    mark = marks.get(symbol, UNKNOWN)
+    return books.positions[symbol].quantity * books.multiplier(symbol) * (mark if mark.is_finite() else UNKNOWN)

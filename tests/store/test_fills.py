@@ -1,0 +1,276 @@
+"""Fills out of the states of orders: each share once, at the price that the broker's averages imply."""
+
+from __future__ import annotations
+
+from decimal import Decimal, localcontext
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from aries_nb.model import CLEAR, ORDER_COLUMNS, PUT, TABLE_KEYS, Column
+from aries_nb.store import fills as fills_module
+from aries_nb.store.fills import Fill, FillLog, OrderState, fill_between
+from aries_nb.store.table import Table
+
+NOW = 1_772_463_845_000_000_000
+COLUMNS = (*ORDER_COLUMNS, Column("replaces", "text"))
+BLANK: dict[str, Any] = {"text": "", "time": NOW, "decimal": Decimal("NaN")}
+CENT = Decimal("0.01")
+
+
+def state(filled: str | Decimal, average_price: str | Decimal, *, side: str = "BUY", ts: int = NOW) -> OrderState:
+    return OrderState(ts, "ACC-1", "ORD-1", "MSFT", side, Decimal(filled), Decimal(average_price))
+
+
+def order(
+    filled: str | Decimal, average_price: str | Decimal, order_id: str = "ORD-1", **values: Any
+) -> dict[str, Any]:
+    known = {"order_id": order_id, "symbol": "MSFT", "side": "buy"}
+    return known | {"filled": Decimal(filled), "average_price": Decimal(average_price)} | values
+
+
+def orders() -> tuple[Table, FillLog]:
+    log = FillLog(COLUMNS)
+    return Table(COLUMNS, ("ACC-1",), key=TABLE_KEYS["orders"], followers=[log]), log
+
+
+def publish(table: Table, *rows: dict[str, Any], is_full: bool = False, ts: int = NOW) -> None:
+    if is_full:
+        table.inbox.add(0, ts, (CLEAR, *(BLANK[column.type] for column in COLUMNS)))
+    for row in rows:
+        values = (row.get(column.name, BLANK[column.type]) for column in COLUMNS)
+        table.inbox.add(0, row.get("updated", ts), (PUT, *values))
+    table.inbox.mark(ts + 5)
+    table.publish()
+
+
+def logged(log: FillLog) -> list[tuple[str, Decimal, bool]]:
+    return [(fill.order_id, fill.quantity, fill.is_combined) for fill, _ in log.entries()[0]]
+
+
+# Two states of one order.
+
+
+def test_the_first_fill_has_the_average_price() -> None:
+    fill = fill_between(state("0", "0"), state("4", "499.98", ts=NOW + 1))
+
+    assert fill == Fill(NOW + 1, "ACC-1", "MSFT", "buy", Decimal(4), Decimal("499.98"), "ORD-1")
+
+
+def test_the_next_fill_has_the_price_that_moves_the_average() -> None:
+    fill = fill_between(state("4", "499.98"), state("10", "499.992"))
+
+    assert fill is not None
+    assert (fill.quantity, fill.price) == (Decimal(6), Decimal("500.00"))
+
+
+@pytest.mark.parametrize("now", [state("4", "499.98"), state("4", "500"), state("3", "499.98"), state("NaN", "1")])
+def test_a_state_repeated_corrected_late_or_unknown_is_no_fill(now: OrderState) -> None:
+    assert fill_between(state("4", "499.98"), now) is None
+
+
+@pytest.mark.parametrize(
+    ("side", "expected"), [("BUY", 4), ("buy", 4), ("BUY_TO_COVER", 4), ("SELL", -4), ("SELL_SHORT", -4)]
+)
+def test_the_side_gives_the_sign(side: str, expected: int) -> None:
+    fill = fill_between(None, state("4", "10", side=side))
+
+    assert fill is not None
+    assert fill.signed == expected
+
+
+def test_an_unknown_side_is_no_fill() -> None:
+    assert fill_between(None, state("4", "10", side="")) is None
+
+
+@pytest.mark.parametrize("average_price", ["NaN", "0", "Infinity", "1e50"])
+def test_a_price_that_the_broker_does_not_tell_is_not_known(average_price: str) -> None:
+    fill = fill_between(None, state("4", average_price))
+
+    assert fill is not None
+    assert fill.price.is_nan()
+
+
+@pytest.mark.parametrize("filled", ["Infinity", "1e50", "1e-50"])
+def test_an_absurd_quantity_is_no_fill(filled: str) -> None:
+    assert fill_between(None, state(filled, "10")) is None
+
+
+def test_the_users_own_decimal_context_changes_nothing() -> None:
+    expected = fill_between(state("3", "1234.56"), state("7", "1234.5678"))
+
+    with localcontext() as context:
+        context.prec = 3
+        actual = fill_between(state("3", "1234.56"), state("7", "1234.5678"))
+
+    assert actual == expected
+
+
+executions = st.lists(
+    st.tuples(st.integers(1, 500).map(Decimal), st.decimals("0.01", 900, places=2)), min_size=1, max_size=8
+)
+
+
+@given(executions)
+def test_exact_averages_give_back_quantities_exactly_and_prices_to_ten_places(
+    done: list[tuple[Decimal, Decimal]],
+) -> None:
+    filled = paid = Decimal(0)
+    before = state("0", "0")
+    for quantity, price in done:
+        filled, paid = filled + quantity, paid + quantity * price
+        with localcontext() as context:
+            context.prec = 100
+            now = state(filled, (paid / filled).quantize(Decimal("1e-29")))
+
+        fill = fill_between(before, now)
+
+        assert fill is not None
+        assert (fill.quantity, fill.price) == (quantity, price)
+        before = now
+
+
+@given(executions)
+def test_an_average_rounded_to_cents_puts_a_price_off_by_no_more_than_is_promised(
+    done: list[tuple[Decimal, Decimal]],
+) -> None:
+    filled = paid = Decimal(0)
+    before = state("0", "0")
+    for quantity, price in done:
+        filled, paid = filled + quantity, paid + quantity * price
+        average = (paid / filled).quantize(CENT)
+        now = state(filled, average)
+
+        fill = fill_between(before, now)
+
+        assert fill is not None
+        if average:
+            bound = CENT / 2 * (now.filled + before.filled) / quantity
+            assert fill.price.is_nan() or abs(fill.price - price) <= bound + Decimal("1e-10")
+        before = now
+
+
+# A table of orders with its log.
+
+
+@given(st.lists(st.tuples(st.integers(0, 10), st.booleans()), max_size=15))
+def test_whatever_order_states_come_in_no_share_is_filled_twice(told: list[tuple[int, bool]]) -> None:
+    table, log = orders()
+    furthest = 0
+    for filled, is_full in told:
+        publish(table, order(Decimal(filled), Decimal(10)), is_full=is_full)
+        furthest = max(furthest, filled)
+
+        fills = [fill for fill, _ in log.entries()[0]]
+        assert sum(fill.quantity for fill in fills) == furthest
+        assert all(fill.price == 10 for fill in fills)
+
+
+def test_a_full_list_after_a_gap_yields_one_combined_fill() -> None:
+    table, log = orders()
+    publish(table, order("4", "10"))
+    table.interrupted()
+
+    publish(table, order("9", "11"), is_full=True)
+    publish(table, order("10", "11"))
+
+    assert logged(log) == [("ORD-1", Decimal(4), False), ("ORD-1", Decimal(5), True), ("ORD-1", Decimal(1), False)]
+
+
+def test_an_order_that_left_the_list_and_comes_back_is_not_filled_again() -> None:
+    table, log = orders()
+    publish(table, order("4", "10"))
+    publish(table, is_full=True)
+
+    publish(table, order("4", "10"), is_full=True)
+
+    assert logged(log) == [("ORD-1", Decimal(4), False)]
+
+
+def test_an_order_goes_on_from_what_the_one_it_replaces_had_filled() -> None:
+    table, log = orders()
+    publish(table, order("4", "10"))
+
+    publish(table, order("4", "10", "ORD-2", replaces="ORD-1"))
+    publish(table, order("6", "10", "ORD-2", replaces="ORD-1"))
+
+    assert logged(log) == [("ORD-1", Decimal(4), False), ("ORD-2", Decimal(2), False)]
+
+
+def test_an_order_that_begins_with_less_than_the_one_it_replaces_counts_for_itself() -> None:
+    table, log = orders()
+    publish(table, order("4", "10"))
+
+    publish(table, order("0", "0", "ORD-2", replaces="ORD-1"))
+    publish(table, order("6", "10", "ORD-2", replaces="ORD-1"))
+
+    assert logged(log) == [("ORD-1", Decimal(4), False), ("ORD-2", Decimal(6), False)]
+
+
+def test_a_list_that_names_an_order_before_the_one_it_replaces_counts_it_once() -> None:
+    table, log = orders()
+
+    publish(table, order("6", "10", "ORD-2", replaces="ORD-1"), order("4", "10"), is_full=True)
+
+    assert logged(log) == [("ORD-1", Decimal(4), True), ("ORD-2", Decimal(2), True)]
+
+
+def test_an_average_price_that_comes_later_serves_the_fills_that_follow() -> None:
+    table, log = orders()
+    publish(table, order("4", "0"))
+    publish(table, order("4", "10"))
+    publish(table, order("4", "NaN"))
+
+    publish(table, order("5", "11"))
+
+    first, second = (fill.price for fill, _ in log.entries()[0])
+    assert first.is_nan()
+    assert second == 15
+
+
+@pytest.mark.parametrize("filled", ["NaN", "-5", "Infinity"])
+def test_a_state_without_a_usable_quantity_disturbs_nothing(filled: str) -> None:
+    table, log = orders()
+    publish(table, order(filled, "10"))
+    publish(table, order("4", "10"))
+    publish(table, order(filled, "10"))
+
+    publish(table, order("5", "10"))
+
+    assert [fill.quantity for fill, _ in log.entries()[0]] == [Decimal(4), Decimal(1)]
+
+
+def test_orders_are_forgotten_only_beyond_the_bound_longest_unheard_of_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fills_module, "MOST_ORDERS", 2)
+    table, log = orders()
+    for name in ("A", "B", "A", "C"):
+        publish(table, order("1", "10", name))
+
+    publish(table, order("1", "10", "A"), order("1", "10", "B"))
+
+    assert [name for name, *_ in logged(log)] == ["A", "B", "C", "B"]
+
+
+def test_the_frame_of_fills_says_what_was_traded() -> None:
+    table, log = orders()
+    publish(table, order("4", "499.98", side="SELL"), ts=NOW)
+
+    frame = log.frame()
+
+    assert list(frame.columns) == [
+        "ts", "received", "account", "symbol", "side", "quantity", "price", "fee", "order_id", "is_combined"
+    ]  # fmt: skip
+    row = frame.iloc[0]
+    assert (row["ts"].value, row["received"].value) == (NOW, NOW + 5)
+    assert tuple(row)[2:] == ("ACC-1", "MSFT", "sell", 4.0, 499.98, 0.0, "ORD-1", False)
+
+
+def test_an_empty_frame_of_fills_has_its_types() -> None:
+    _, log = orders()
+
+    frame = log.frame()
+
+    assert len(frame) == 0
+    assert str(frame["is_combined"].dtype) == "bool"

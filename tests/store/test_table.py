@@ -1,0 +1,381 @@
+"""A table against a plain dict: whatever is put, listed and interrupted, both hold the same rows."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+from decimal import Decimal
+from typing import Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from aries_nb.model import CLEAR, NOT_A_TIME, ORDER_COLUMNS, POSITION_COLUMNS, PUT, TABLE_KEYS, Column
+from aries_nb.store.log import Change, ChangeLog
+from aries_nb.store.table import Table
+
+NOW = 1_772_463_845_000_000_000
+ACCOUNTS = ("ACC-1", "ACC-2")
+COLUMNS = (Column("symbol", "text"), Column("quantity", "decimal"))
+MISSING = {"text": "", "time": NOT_A_TIME, "integer": 0, "number": float("nan"), "decimal": Decimal("NaN")}
+
+
+class Told(NamedTuple):
+    """A record: a row put, or with no symbol the beginning of a full list."""
+
+    code: int
+    symbol: str | None
+    quantity: Decimal = Decimal("NaN")
+
+
+class Listener:
+    """A follower that keeps what it is told."""
+
+    def __init__(self) -> None:
+        self.changes: list[Change] = []
+
+    def take(self, changes: Sequence[Change]) -> None:
+        self.changes += changes
+
+
+def positions(**options: Any) -> Table:
+    return Table(COLUMNS, ACCOUNTS, key=("symbol",), **options)
+
+
+def clear(code: int = 0) -> Told:
+    return Told(code, None)
+
+
+def put(symbol: str, quantity: str | int, code: int = 0) -> Told:
+    return Told(code, symbol, Decimal(quantity))
+
+
+def publish(table: Table, *records: Told, received: int = NOW) -> None:
+    for code, symbol, quantity in records:
+        mark = CLEAR if symbol is None else PUT
+        table.inbox.add(code, received - 1, (mark, symbol or "", quantity))
+    table.inbox.mark(received)
+    table.publish()
+
+
+def held(table: Table) -> list[tuple[str, str, Decimal]]:
+    return [(row.account, *row.values) for row in table.rows()]  # type: ignore[misc]
+
+
+def blank(columns: Sequence[Column], **values: Any) -> tuple[Any, ...]:
+    return tuple(values.get(column.name, MISSING[column.type]) for column in columns)
+
+
+# What is held.
+
+codes, symbols = st.integers(0, 1), st.sampled_from("ABCDE")
+quantities = st.decimals(-9, 9, places=1)
+puts = st.builds(Told, codes, symbols, quantities)
+publishes = st.lists(st.lists(puts | codes.map(clear), max_size=8), max_size=8)
+
+
+@given(publishes, st.integers(1, 12))
+@settings(max_examples=300)
+def test_holds_what_a_plain_dict_would(told: list[list[Told]], limit: int) -> None:
+    table, plain, evicted = positions(limit=limit), dict[tuple[int, str], Decimal](), 0
+    for records in told:
+        for place, (code, symbol, quantity) in enumerate(records):
+            if symbol is not None:
+                plain[code, symbol] = quantity
+                continue
+            later = {(each.code, each.symbol) for each in records[place:]}
+            plain = {key: value for key, value in plain.items() if key[0] != code or key in later}
+        while len(plain) > limit:
+            del plain[next(iter(plain))]
+            evicted += 1
+
+        publish(table, *records)
+
+        expected = [(ACCOUNTS[code], symbol, quantity) for (code, symbol), quantity in plain.items()]
+        assert held(table) == expected
+        assert (len(table), table.evicted) == (len(plain), evicted)
+        assert not table.is_stale
+
+
+def test_a_full_list_takes_away_what_is_not_in_it_and_keeps_the_order_of_first_arrival() -> None:
+    table = positions()
+    publish(table, put("A", 1), put("B", 2), put("C", 3), put("A", 7, code=1))
+
+    publish(table, clear(), put("D", 4), put("C", 5), put("A", 6))
+
+    assert [symbol for account, symbol, _ in held(table) if account == "ACC-1"] == ["A", "C", "D"]
+    assert ("ACC-2", "A", Decimal(7)) in held(table)
+
+
+def test_a_full_list_that_begins_again_forgets_its_first_beginning() -> None:
+    table = positions()
+
+    publish(table, clear(), put("A", 1), clear(), put("B", 2))
+
+    assert held(table) == [("ACC-1", "B", Decimal(2))]
+
+
+def test_an_empty_full_list_empties_the_account() -> None:
+    table = positions()
+    publish(table, put("A", 1))
+
+    publish(table, clear())
+
+    assert held(table) == []
+
+
+def test_money_is_held_to_the_last_digit() -> None:
+    table = positions()
+
+    publish(table, put("A", "0.10000000000000000000000000001"))
+
+    assert held(table) == [("ACC-1", "A", Decimal("0.10000000000000000000000000001"))]
+
+
+def test_each_row_knows_when_it_happened_and_when_it_came() -> None:
+    table = positions()
+    publish(table, put("A", 1), received=NOW)
+
+    publish(table, put("B", 1), received=NOW + 5)
+
+    assert [row[:2] for row in table.rows()] == [(NOW - 1, NOW), (NOW + 4, NOW + 5)]
+
+
+def test_a_very_long_text_is_cut() -> None:
+    table = positions()
+
+    publish(table, put("A" * 50_000, 1))
+
+    assert held(table)[0][1] == "A" * 19_999 + "…"
+
+
+def test_a_row_without_other_key_is_one_for_each_account() -> None:
+    table = Table((Column("cash", "decimal"),), ACCOUNTS, key=TABLE_KEYS["balances"])
+    for code, cash in ((0, 1), (1, 2), (0, 3)):
+        table.inbox.add(code, NOW, (PUT, Decimal(cash)))
+    table.inbox.mark(NOW)
+
+    table.publish()
+
+    assert table.frame()["cash"].to_dict() == {"ACC-1": 3.0, "ACC-2": 2.0}
+
+
+def test_records_without_a_time_of_receipt_are_an_error() -> None:
+    table = positions()
+    table.inbox.add(0, NOW, (PUT, "A", Decimal(1)))
+
+    with pytest.raises(ValueError, match="time of receipt"):
+        table.publish()
+
+
+# What is out of date.
+
+
+def test_a_break_makes_it_stale_until_a_full_list_comes() -> None:
+    table = positions()
+    publish(table, clear(), put("A", 1), clear(1))
+    table.interrupted()
+    assert table.is_stale
+
+    publish(table, clear(0), put("A", 1))
+    assert table.is_stale, "the other account's list is still to come"
+
+    publish(table, clear(1))
+    assert not table.is_stale
+
+
+def test_a_break_makes_it_stale_until_every_row_held_was_put_again() -> None:
+    table = Table(COLUMNS, ("ACC-1",), key=("symbol",))
+    publish(table, put("A", 1), put("B", 1))
+    table.interrupted()
+
+    publish(table, put("A", 2))
+    assert table.is_stale, "B is from before the break"
+
+    publish(table, put("B", 1))
+    assert not table.is_stale
+
+
+def test_a_break_with_nothing_held_is_over_with_the_first_row() -> None:
+    table = Table(COLUMNS, ("ACC-1",), key=("symbol",))
+    table.interrupted()
+    assert table.is_stale
+
+    publish(table, put("A", 1))
+
+    assert not table.is_stale
+
+
+def test_a_row_from_before_a_break_that_leaves_makes_nothing_stale_any_more() -> None:
+    table = Table(COLUMNS, ("ACC-1",), key=("symbol",), limit=1)
+    publish(table, put("A", 1))
+    table.interrupted()
+
+    publish(table, put("B", 1))
+
+    assert held(table) == [("ACC-1", "B", Decimal(1))]
+    assert not table.is_stale
+
+
+def test_a_break_keeps_the_rows_for_reading() -> None:
+    table = positions()
+    publish(table, put("A", 1))
+
+    table.interrupted()
+
+    assert held(table) == [("ACC-1", "A", Decimal(1))]
+
+
+# What readers see and hear.
+
+
+def test_the_version_grows_with_records_and_breaks_and_the_bell_rings_for_both() -> None:
+    table, rung = positions(), list[int]()
+    undo = table.watch(lambda: rung.append(table.version))
+    publish(table, clear(), put("A", 1))
+    table.interrupted()
+    publish(table)
+    undo()
+
+    publish(table, put("A", 2))
+
+    assert rung == [2, 3]
+    assert table.version == 4
+
+
+def test_the_frame_of_orders_has_the_types_that_pandas_users_expect() -> None:
+    table = Table(ORDER_COLUMNS, ("ACC-1",), key=TABLE_KEYS["orders"])
+    told = {"order_id": "ORD-1", "symbol": "MSFT", "side": "buy", "price": Decimal("500.05"), "created": NOW}
+    full = blank(ORDER_COLUMNS, **told)
+    for row in (full, blank(ORDER_COLUMNS, order_id="ORD-2")):
+        table.inbox.add(0, NOW, (PUT, *row))
+    table.inbox.mark(NOW + 1)
+    table.publish()
+
+    frame = table.frame()
+
+    assert list(frame.index) == ["ORD-1", "ORD-2"]
+    assert list(frame.columns) == ["ts", "received", "account", *(column.name for column in ORDER_COLUMNS[1:])]
+    assert {str(frame[name].dtype) for name in ("ts", "received", "created", "updated")} == {"datetime64[ns, UTC]"}
+    assert {str(frame[name].dtype) for name in ("quantity", "filled", "price", "average_price")} == {"float64"}
+    assert frame.loc["ORD-1", "price"] == 500.05
+    assert frame.loc["ORD-1", "created"] == pd.Timestamp(NOW, tz="UTC")
+    assert frame.loc["ORD-1", "received"] == pd.Timestamp(NOW + 1, tz="UTC")
+    assert pd.isna(frame.loc["ORD-2", "price"])
+    assert pd.isna(frame.loc["ORD-2", "created"])
+    assert frame.loc["ORD-2", "text"] == ""
+
+
+def test_an_empty_frame_has_its_columns_and_types_as_well() -> None:
+    frame = Table(POSITION_COLUMNS, ("ACC-1",), key=TABLE_KEYS["positions"]).frame()
+
+    assert frame.index.name == "symbol"
+    assert str(frame["ts"].dtype) == "datetime64[ns, UTC]"
+    assert str(frame["quantity"].dtype) == "float64"
+    assert len(frame) == 0
+
+
+def test_a_key_of_two_columns_is_an_index_of_two_levels() -> None:
+    columns = (Column("list_id", "integer"), Column("name", "text"), Column("place", "integer"))
+    table = Table(columns, ("",), key=TABLE_KEYS["watchlists"])
+    table.inbox.add(0, NOW, (PUT, 7, "mine", 1))
+    table.inbox.mark(NOW)
+    table.publish()
+
+    frame = table.frame()
+
+    assert list(frame.index.names) == ["list_id", "place"]
+    assert frame.loc[(7, 1), "name"] == "mine"
+
+
+def test_a_frame_is_the_readers_own_and_stays_as_it_was() -> None:
+    table = positions()
+    publish(table, put("A", 1))
+    before = table.frame()
+
+    mine = table.frame()
+    mine.loc["A", "quantity"] = 99.0
+    again = table.frame()
+    publish(table, put("A", 2))
+
+    assert before.loc["A", "quantity"] == again.loc["A", "quantity"] == 1.0
+    assert table.frame().loc["A", "quantity"] == 2.0
+
+
+def test_a_frame_is_made_once_for_each_version() -> None:
+    table = positions()
+    publish(table, put("A", 1))
+
+    first, second = table.frame(), table.frame()
+
+    assert np.shares_memory(first["quantity"].to_numpy(), second["quantity"].to_numpy())
+
+
+def test_a_reader_on_another_thread_sees_each_publish_whole() -> None:
+    table, is_done = positions(), threading.Event()
+
+    def write() -> None:
+        for number in range(2_000):
+            publish(table, put("A", number), put("B", number))
+        is_done.set()
+
+    writer = threading.Thread(target=write)
+    writer.start()
+    torn = 0
+    while not is_done.is_set():
+        torn += len({quantity for *_, quantity in held(table)}) > 1
+    writer.join()
+
+    assert torn == 0
+    assert held(table)[0][2] == 1_999
+
+
+# What followers are told.
+
+
+def test_followers_hear_of_every_row_but_not_of_a_full_list_that_says_nothing_new() -> None:
+    listener = Listener()
+    table = positions(followers=[listener])
+    publish(table, clear(), put("A", 1), put("B", "NaN"))
+    publish(table, put("A", 1))
+    publish(table, clear(), put("A", 2), put("B", "NaN"), put("A", 3))
+
+    told = [(change.row.values, change.is_snapshot) for change in listener.changes]
+
+    (a, b), unknown = "AB", told[1][0][1]
+    assert told == [
+        ((a, Decimal(1)), True),
+        ((b, unknown), True),
+        ((a, Decimal(1)), False),
+        ((a, Decimal(2)), True),
+        ((a, Decimal(3)), False),
+    ]
+
+
+def test_the_log_holds_every_state_in_order() -> None:
+    log = ChangeLog(COLUMNS, limit=3)
+    table = positions(followers=[log])
+    for quantity in range(1, 6):
+        publish(table, put("A", quantity), received=NOW + quantity)
+
+    frame = log.frame()
+
+    assert list(frame.index) == [2, 3, 4]
+    assert list(frame["quantity"]) == [3.0, 4.0, 5.0]
+    assert frame["received"].astype("int64").tolist() == [NOW + 3, NOW + 4, NOW + 5]
+    assert list(frame.columns) == ["ts", "received", "account", "symbol", "quantity"]
+    assert (log.version, log.evicted, len(log)) == (5, 2, 3)
+
+
+def test_the_rows_and_the_logs_are_never_apart_by_more_than_the_bell() -> None:
+    log = ChangeLog(COLUMNS)
+    table = positions(followers=[log])
+    seen: list[tuple[int, int]] = []
+    table.watch(lambda: seen.append((len(table), len(log))))
+
+    publish(table, put("A", 1), put("B", 1))
+
+    assert seen == [(2, 2)]
