@@ -53,6 +53,7 @@ class UnknownSymbolError(UsageError):
             f"unknown symbol {names}{said}", where=where, advice="Check the spelling; nothing of this call was kept."
         )
         self.symbols = symbols
+        self.reason = reason
 
 
 class ClosedError(FeedError):

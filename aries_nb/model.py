@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     Codes: TypeAlias = NDArray[np.int32]
 
 __all__ = [
+    "BALANCE_COLUMNS",
     "BOOK_COLUMNS",
     "CLEAR",
     "NOT_A_TIME",
@@ -37,6 +38,7 @@ __all__ = [
     "CardData",
     "Column",
     "ColumnType",
+    "EquityData",
     "GapSink",
     "Inbox",
     "Kind",
@@ -54,6 +56,7 @@ __all__ = [
     "Sink",
     "State",
     "Subscription",
+    "TableData",
     "TokenWanted",
     "Unreadable",
     "Value",
@@ -111,6 +114,7 @@ POSITION_COLUMNS = (
     Column("unrealized_pnl", "decimal"),
     Column("today_pnl", "decimal"),
 )
+BALANCE_COLUMNS = (Column("equity", "decimal"), Column("cash", "decimal"))
 BOOK_COLUMNS = (Column("side", "text"), Column("level"), Column("price"), Column("size"))
 
 
@@ -118,11 +122,13 @@ class Subscription(Struct, frozen=True, cache_hash=True):
     """What one stream is about; the key on both sides of `wire`, looked up for every record: its hash is kept.
 
     `fields` are column names in the order in which their values stand in a record (quotes and trades); a book has none.
+    `options` are what a kind needs besides, as (name, value) pairs; each `wire` names its own.
     """
 
     kind: Kind
     symbol: str
     fields: tuple[str, ...] = ()
+    options: tuple[tuple[str, str], ...] = ()
 
 
 # One event of one stream, merged: every field of the subscription has its value of that moment. The number is exchange
@@ -338,3 +344,34 @@ class CardData:
     unreadable: int
     silence_s: float
     error: str
+
+
+@dataclass(frozen=True, slots=True)
+class TableData:
+    """Rows of an account as they stand now: positions, orders, balances, fills, a watchlist.
+
+    Each row has one value for each of `columns`. `key` names the columns that tell rows apart, () where there is at
+    most one row. `note` is a line for the reader, "" for none: what is left out of the table, or why it is stale.
+    """
+
+    title: str
+    columns: tuple[Column, ...]
+    rows: tuple[Values, ...]
+    key: tuple[str, ...]
+    is_stale: bool = False
+    note: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class EquityData:
+    """The equity of an account over time, in the account's currency, and the P&L of each instrument.
+
+    `ts` is in ns since the epoch and does not decrease. `ours` is what was computed here, `theirs` the broker's own
+    figure at the same times; both as long as `ts`, NaN where unknown. `by_symbol` is (symbol, realised plus unrealised
+    P&L) of each instrument. The arrays are never written again.
+    """
+
+    ts: Times
+    ours: Numbers
+    theirs: Numbers
+    by_symbol: tuple[tuple[str, float], ...] = ()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Self
 
 import numpy as np
@@ -26,7 +27,7 @@ class LiveBook(Held):
         self.symbol = symbol
         self.depth = depth
         self._book = link.book(symbol)
-        super().__init__(link, self._book, f"the book of {symbol}")
+        super().__init__(link, self._book.watch, f"the book of {symbol}", release=partial(link.release, self._book))
 
     @property
     def df(self) -> pd.DataFrame:

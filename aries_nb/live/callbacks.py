@@ -6,6 +6,10 @@ import logging
 import threading
 from collections.abc import Callable
 from types import FunctionType
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 __all__ = ["Callbacks", "same_function"]
 
@@ -21,6 +25,20 @@ def same_function(function: object) -> object:
         own = function.__closure__ or function.__defaults__ or function.__kwdefaults__
         return function if own else function.__code__
     return function
+
+
+class RowLog(Protocol):
+    """Rows that are numbered from 0 by the index of their frame, and only ever appended."""
+
+    @property
+    def version(self) -> int:
+        """How many rows have been written since the beginning."""
+
+    def frame(self) -> pd.DataFrame:
+        """The rows that are kept."""
+
+    def watch(self, ring: Callable[[], None]) -> Callable[[], None]:
+        """Have `ring` called after each change. Returns the undo."""
 
 
 class Callbacks:
@@ -56,6 +74,26 @@ class Callbacks:
                 self._jobs = tuple(other for other in self._jobs if other is not job)
 
         return undo
+
+    def on_rows(self, log: RowLog, callback: Callable[[pd.DataFrame], object]) -> Callable[[], None]:
+        """Call back with the rows of a log that are new, all that came meanwhile at once. Returns the undo."""
+        position = log.version
+
+        def job() -> None:
+            nonlocal position
+            rows = log.frame()
+            rows = rows[rows.index >= position]
+            if len(rows):
+                position = int(rows.index[-1]) + 1
+                callback(rows)
+
+        undo = (self.add(job), log.watch(self.ring))
+
+        def stop() -> None:
+            for each in undo:
+                each()
+
+        return stop
 
     def tell(self, problem: str) -> None:
         """Log what a job found wrong, and show it as the last error."""

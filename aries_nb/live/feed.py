@@ -9,15 +9,18 @@ from typing import TYPE_CHECKING, Any, Self
 from weakref import WeakValueDictionary
 
 from aries_nb.errors import ClosedError, UsageError
+from aries_nb.live.account import Account
+from aries_nb.live.accounts import Accounts
 from aries_nb.live.book import LiveBook
 from aries_nb.live.callbacks import Callbacks
 from aries_nb.live.fields import checked_columns, checked_symbols, checked_window
 from aries_nb.live.frame import LiveFrame
 from aries_nb.live.gaps import Gaps
 from aries_nb.live.link import Link
-from aries_nb.live.statistics import FeedStatistics
+from aries_nb.live.statistics import FeedStatistics, combined
+from aries_nb.live.table import LiveTable
 from aries_nb.model import QUOTE_COLUMNS, TRADE_COLUMNS, CardData, Column, Kind, State
-from aries_nb.net import BackoffRule, Broker, TokenSource
+from aries_nb.net import BackoffRule, Broker, HttpClient, TokenSource, http_base
 from aries_nb.store import Gap, GapLedger
 
 if TYPE_CHECKING:
@@ -43,6 +46,13 @@ class Feed:
         self._gaps = GapLedger()
         self._link = Link(broker.market, url, token, self._gaps.stream("market"), rule=rule)
         self._callbacks = Callbacks()
+        self._accounts = Accounts(
+            lambda: Link(broker.accounts, url, token, self._gaps.stream("accounts"), rule=rule),
+            HttpClient(http_base(url), token),
+            broker.reference,
+            self._callbacks,
+            lambda symbols: self.quotes(*symbols, rows=1_000),
+        )
         self._frames: WeakValueDictionary[object, LiveFrame] = WeakValueDictionary()
         self._books: WeakValueDictionary[object, LiveBook] = WeakValueDictionary()
         self._card: Card | None = None
@@ -94,10 +104,45 @@ class Feed:
                 book = self._books[name, depth] = LiveBook(self._link, name, depth=depth)
             return book
 
+    def account(self, name: str | None = None) -> Account:
+        """An account of the user; without a name the only one there is. The same call again returns the same object.
+
+        It lives on a connection of its own, which is made here the first time. Raises UsageError where there are
+        several accounts and none is named, ConnectError or TokenError where there is no connection.
+        """
+        if name is not None and (not isinstance(name, str) or not name.strip()):
+            raise UsageError(f"{name!r} is no account", advice="Pass its name as text; `feed.accounts` lists them.")
+        with self._guard:
+            self._check()
+            return self._accounts.account(name)
+
+    @property
+    def accounts(self) -> tuple[str, ...]:
+        """The names of the user's accounts, asked of the broker now."""
+        self._check()
+        return self._accounts.names()
+
+    @property
+    def watchlists(self) -> LiveTable:
+        """The user's watchlists: one row a symbol of a list, kept current."""
+        with self._guard:
+            self._check()
+            return self._accounts.watchlists()
+
+    def news(self, *symbols: str, topics: Sequence[str] = ()) -> LiveTable:
+        """News about these symbols and topics, or whatever the broker sends without any; one row an item, newest last.
+
+        Headlines are the broker's text: data, never markup.
+        """
+        names = checked_symbols(symbols) if symbols else ()
+        with self._guard:
+            self._check()
+            return self._accounts.news((("symbols", ",".join(names)), ("topics", ",".join(topics))))
+
     @property
     def state(self) -> State:
-        """connecting, live, reconnecting, failed or closed."""
-        return self._link.state
+        """connecting, live, reconnecting, failed or closed; of its connections the worst."""
+        return self.stats().state
 
     @property
     def url(self) -> str:
@@ -121,7 +166,8 @@ class Feed:
 
     def stats(self) -> FeedStatistics:
         """What was received, what became rows, what could not be read, what was missed."""
-        return self._link.statistics()
+        links = (self._link, self._accounts.link)
+        return combined([link.statistics() for link in links if link is not None])
 
     def on_gap(self, callback: Callable[[Gap], object]) -> Callable[[], None]:
         """Call back with each gap as it begins and again as it ends, on a thread of its own. Returns the undo."""
@@ -152,6 +198,7 @@ class Feed:
             book.close()
         if self._card is not None:
             self._card.close()
+        self._accounts.close()
         self._callbacks.close()
         self._link.close()
         self._at_close(self)
@@ -169,7 +216,7 @@ class Feed:
 
     def card(self) -> CardData:
         """The state at a glance."""
-        now = self._link.statistics()
+        now = self.stats()
         problems = (now.state == "live" and self._callbacks.last_error) or now.last_error
         return CardData(
             name=self.name,
@@ -192,7 +239,7 @@ class Feed:
         self.close()
 
     def __repr__(self) -> str:
-        now = self._link.statistics()
+        now = self.stats()
         return f"<feed {self.name} at {self.url}: {now.state}, {now.messages:,} messages, {now.gaps} gaps>"
 
     def _repr_mimebundle_(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
@@ -45,7 +46,7 @@ class LiveFrame(Held):
         self._tape = link.tape(kind, symbols, columns, **window)
         self._on_update: dict[object, Callable[[], None]] = {}
         shown = ", ".join(self.symbols[:4]) + (" …" if len(self.symbols) > 4 else "")
-        super().__init__(link, self._tape, f"{kind} {shown}")
+        super().__init__(link, self._tape.watch, f"{kind} {shown}", release=partial(link.release, self._tape))
 
     @property
     def df(self) -> pd.DataFrame:

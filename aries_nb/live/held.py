@@ -6,13 +6,13 @@ import weakref
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection
 from contextlib import suppress
-from typing import Any, Protocol, Self, TypeVar, cast
+from typing import Any, Self, TypeVar, cast
 from weakref import WeakValueDictionary
 
 from aries_nb.errors import ClosedError, FeedError, WaitTimeoutError
 from aries_nb.live.bell import Watchable, wait_for, wait_for_async
 from aries_nb.live.link import Link
-from aries_nb.model import Sink, State
+from aries_nb.model import State
 
 __all__ = ["Held"]
 
@@ -20,23 +20,16 @@ T = TypeVar("T")
 FIRST_SIGHT_SECONDS = 1.0
 
 
-class WatchedSink(Sink, Protocol):
-    """A store that tells when it was written to."""
-
-    def watch(self, ring: Callable[[], None]) -> Callable[[], None]:
-        """Have `ring` called after each publish. Returns the undo."""
-
-
 class Held(ABC):
     """A store that is kept current in the background until it is closed or forgotten. Any thread may read."""
 
-    def __init__(self, link: Link, store: WatchedSink, name: str) -> None:
+    def __init__(self, link: Link, watch: Watchable, name: str, *, release: Callable[[], None]) -> None:
         self._link = link
         self._name = name
-        self._watches: tuple[Watchable, ...] = (store.watch, link.watch)
+        self._watches: tuple[Watchable, ...] = (watch, link.watch)
         self._views: WeakValueDictionary[object, Any] = WeakValueDictionary()  # the painter keeps those on display
         # Rebinding the variable of a re-run cell must not leave the old subscription behind.
-        self._release = weakref.finalize(self, link.release, store)
+        self._release = weakref.finalize(self, release)
         self._release.atexit = False
 
     @property
@@ -48,6 +41,10 @@ class Held(ABC):
     def is_live(self) -> bool:
         """Whether news can be expected to come: the session is live and this open."""
         return self.is_open and self._link.state == "live"
+
+    def watch(self, ring: Callable[[], None]) -> Callable[[], None]:
+        """Have `ring` called after each change, on the network's thread; it must return at once. Returns the undo."""
+        return self._watches[0](ring)
 
     def close(self) -> None:
         """Stop the stream and free the views; idempotent. What has come stays readable."""

@@ -11,11 +11,11 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import TimeoutError as FutureTimeoutError
 from contextlib import suppress
 
-from aries_nb.errors import ClosedError, FeedError, UnknownSymbolError
+from aries_nb.errors import ClosedError, FeedError, UnknownSymbolError, UsageError
 from aries_nb.live.statistics import FeedStatistics
-from aries_nb.model import Column, ColumnType, Kind, Sink, State, Subscription
+from aries_nb.model import TABLE_KEYS, Column, ColumnType, Kind, Sink, State, Subscription
 from aries_nb.net import BackoffRule, Endpoint, Session, Stream, TokenSource, checked_url, shown_url
-from aries_nb.store import OrderBook, StreamGaps, Tape
+from aries_nb.store import Follower, OrderBook, StreamGaps, Table, Tape
 
 __all__ = ["Link"]
 
@@ -51,6 +51,35 @@ class Link:
         streams = [Stream(Subscription(kind, symbol, fields), tape, code) for code, symbol in enumerate(symbols)]
         self._subscribe(streams, tape)
         return tape
+
+    def table_columns(self, kind: Kind) -> tuple[Column, ...]:
+        """The columns of a table of this kind: all that the broker has."""
+        return tuple(Column(name, type_) for name, type_ in self._wire.columns(kind).items())
+
+    def table(
+        self,
+        kind: Kind,
+        account: str,
+        *,
+        options: tuple[tuple[str, str], ...] = (),
+        followers: Sequence[Follower] = (),
+    ) -> Table:
+        """Subscribe to what belongs to an account ("" for the user), and return the table that is kept current.
+
+        Raises UsageError for what the server refuses.
+        """
+        columns = self.table_columns(kind)
+        table = Table(columns, (account,), key=TABLE_KEYS[kind], followers=followers)
+        subscription = Subscription(kind, account, tuple(column.name for column in columns), options)
+        try:
+            self._subscribe([Stream(subscription, table, 0)], table)
+        except UnknownSymbolError as refused:
+            what = f"{kind} of account {account!r}" if account else kind
+            advice = "`feed.accounts` lists the accounts there are." if account else ""
+            raise UsageError(
+                f"the server refuses {what}: {refused.reason}", where=self.address, advice=advice
+            ) from None
+        return table
 
     def book(self, symbol: str) -> OrderBook:
         """Subscribe to a symbol's book; the same one for everyone who asks."""

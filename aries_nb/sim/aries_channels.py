@@ -10,6 +10,7 @@ import math
 from typing import TYPE_CHECKING, Any
 
 from aries_nb.sim import aries_data as data
+from aries_nb.sim.aries_charts import ChartStream, chart_values, tape_chart_values
 from aries_nb.sim.aries_messages import update, update_prefix
 from aries_nb.sim.aries_subscriptions import Fields, Selection
 from aries_nb.sim.book import VISIBLE_LEVELS
@@ -17,11 +18,14 @@ from aries_nb.sim.instruments import CENT
 from aries_nb.sim.listings import EquityListing, IndexListing, OptionListing, TradedListing
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
-    from aries_nb.sim.aries_session import Session
+    from aries_nb.sim.aries_market import MarketSession
     from aries_nb.sim.listings import Focus, Listing
     from aries_nb.sim.tape import TapePlayer
+
+    #: Told of a trade: symbol, Unix ns, price in USD, size in shares or contracts.
+    TradeListener = Callable[[str, int, float, float], None]
 
 __all__ = ["Channel", "MarketChannel", "TapeChannel"]
 
@@ -32,16 +36,17 @@ INDEX_WEIGHT = 4.0
 
 
 class Channel:
-    """The listeners of one symbol, by stream and by the fields that they selected."""
+    """The listeners of one symbol: of the market endpoint by stream and selected fields, and those of charts."""
 
     def __init__(self, symbol: str) -> None:
         self.symbol = symbol
-        self.sessions: list[Session] = []
+        self.sessions: list[MarketSession] = []
         self.quote: Groups = []
         self.trade: Groups = []
         self.time_and_sales: Groups = []
         self.greeks: Groups = []
         self.level2: Groups = []
+        self.charts = ChartStream(symbol)
         self._prefixes = {
             stream: update_prefix(stream, symbol) for stream in ("quote", "trade", "timeAndSales", "greeks", "level2")
         }
@@ -49,9 +54,9 @@ class Channel:
     @property
     def is_heard(self) -> bool:
         """Whether anybody listens to any stream."""
-        return bool(self.sessions)
+        return bool(self.sessions or self.charts.outboxes)
 
-    def regroup(self, sessions: Iterable[Session]) -> None:
+    def regroup(self, sessions: Iterable[MarketSession]) -> None:
         """Take the present listeners."""
         self.sessions = [session for session in sessions if self.symbol in session.selections]
         for stream in ("quote", "trade", "time_and_sales", "greeks"):
@@ -61,6 +66,10 @@ class Channel:
 
     def snapshot(self, asked: Selection, selected: Selection, stamp: int) -> list[str]:
         """The present state of the streams in `asked`, with the fields in `selected`; not of the book or the tape."""
+        raise NotImplementedError
+
+    def chart_state(self) -> dict[str, Any]:
+        """The values of now for the charts endpoint; empty if nothing is known yet."""
         raise NotImplementedError
 
     def _groups(self, stream: str) -> Groups:
@@ -91,8 +100,9 @@ class Channel:
 class MarketChannel(Channel):
     """A symbol of the synthetic market. `weight` is its part of all events, relative to other symbols."""
 
-    def __init__(self, listing: Listing) -> None:
+    def __init__(self, listing: Listing, on_trade: Iterable[TradeListener]) -> None:
         super().__init__(listing.symbol)
+        self._on_trade = on_trade
         self.listing = listing
         self.focus: Focus = "book"
         self._traded = listing if isinstance(listing, TradedListing) else None
@@ -110,10 +120,11 @@ class MarketChannel(Channel):
             return math.sqrt(self.listing.equity.volume)
         return INDEX_WEIGHT if isinstance(self.listing, IndexListing) else OPTION_WEIGHT
 
-    def regroup(self, sessions: Iterable[Session]) -> None:
+    def regroup(self, sessions: Iterable[MarketSession]) -> None:
         """Take the present listeners, and turn the market's attention to what they hear."""
         super().regroup(sessions)
-        self.focus = "book" if self.level2 else "quotes" if self.quote or self.greeks else "trades"
+        hears_quotes = self.quote or self.greeks or self.charts.outboxes
+        self.focus = "book" if self.level2 else "quotes" if hears_quotes else "trades"
 
     def step(self, stamp: int) -> int:
         """Let one event happen at `stamp` (Unix ms); return how many updates it gave, each counted once."""
@@ -123,6 +134,8 @@ class MarketChannel(Channel):
             sent += self._emit("quote", self.quote, self._quote_changes(stamp), stamp)
         if trade is not None:
             self._last_trade = stamp
+            for listener in self._on_trade:
+                listener(self.symbol, stamp * data.NS_PER_MS, trade.price, trade.size)
             if self.trade:
                 changed = data.changes(self._trade_state, data.trade_data(self.listing, trade, stamp))
                 sent += self._emit("trade", self.trade, changed, stamp)
@@ -133,6 +146,10 @@ class MarketChannel(Channel):
             sent += self._emit("level2", self.level2, self._book_data(), stamp)
         if self.greeks:
             sent += self._emit("greeks", self.greeks, self._greeks_changes(), stamp)
+        if self.charts.outboxes:
+            sent += self.charts.push_quote(chart_values(self.listing), stamp)
+            if trade is not None and trade.size:
+                sent += self.charts.push_trade(trade.price, trade.size, stamp)
         return sent
 
     def snapshot(self, asked: Selection, selected: Selection, stamp: int) -> list[str]:
@@ -154,6 +171,10 @@ class MarketChannel(Channel):
             self._greeks_changes()
             lines += self._state("greeks", selected.greeks, self._greeks_state, stamp)
         return lines
+
+    def chart_state(self) -> dict[str, Any]:
+        """The values of now for the charts endpoint."""
+        return chart_values(self.listing)
 
     def _quote_changes(self, stamp: int) -> dict[str, Any]:
         assert self._traded is not None
@@ -211,7 +232,7 @@ class TapeChannel(Channel):
         return any(
             player.speed is None and player.started is not None and not player.is_finished and self._listeners(kind)
             for kind, player in self._players.items()
-        ) and all(len(session.outbox) < lines for session in self.sessions)
+        ) and all(len(outbox) < lines for outbox in (*(s.outbox for s in self.sessions), *self.charts.outboxes))
 
     def snapshot(self, asked: Selection, selected: Selection, stamp: int) -> list[str]:  # noqa: ARG002 - a tape has its own time
         """The row that was sent last; nothing of a tape that has not begun."""
@@ -227,21 +248,33 @@ class TapeChannel(Channel):
             lines += self._state("trade", selected.trade, state, _stamp(trades, row))
         return lines
 
+    def chart_state(self) -> dict[str, Any]:
+        """The values of the rows that were sent last."""
+        state: dict[str, Any] = {}
+        for kind, player in self._players.items():
+            if kind != "book" and player.has_begun:
+                state |= tape_chart_values(player.tape, player.position - 1)
+        return state
+
     def _listeners(self, kind: str) -> bool:
-        if kind == "trades":
-            return bool(self.trade or self.time_and_sales)
-        return bool(self.quote if kind == "quotes" else self.level2)
+        if kind == "book":
+            return bool(self.level2)
+        market = self.quote if kind == "quotes" else self.trade or self.time_and_sales
+        return bool(market or self.charts.outboxes)
 
     def _send_row(self, player: TapePlayer, row: int) -> int:
         """Send one row to whoever listens; return 1 if anybody does, else 0."""
         tape, stamp = player.tape, _stamp(player, row)
-        if tape.kind == "quotes":
-            return self._emit("quote", self.quote, data.tape_quote_data(tape, row), stamp)
         if tape.kind == "book":
             asks, bids = data.tape_levels(tape, row, "ask"), data.tape_levels(tape, row, "bid")
             rows = {"orderBook": self._book.rows(asks, bids), "quotes": _tape_venues(asks, bids)}
             return self._emit("level2", self.level2, rows, stamp)
-        sent = 0
+        sent = self.charts.push_quote(tape_chart_values(tape, row), stamp) if self.charts.outboxes else 0
+        if tape.kind == "quotes":
+            return sent | self._emit("quote", self.quote, data.tape_quote_data(tape, row), stamp)
+        price, size = tape.columns["price"][row], tape.columns["size"][row]
+        if price is not None and size is not None:
+            sent |= self.charts.push_trade(price, size, stamp)
         if self.trade:
             sent |= self._emit("trade", self.trade, data.tape_trade_data(tape, row), stamp)
         if self.time_and_sales:

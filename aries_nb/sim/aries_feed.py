@@ -1,4 +1,4 @@
-"""The simulated market and the tapes behind the Aries market endpoint: who listens to what, and what happens when.
+"""The simulated market and the tapes behind the market and charts endpoints: who listens, and what happens when.
 
 Owned by the server's loop; no I/O. Lines for clients go into the outboxes of their sessions.
 """
@@ -23,7 +23,8 @@ from aries_nb.sim.tape import TapePlayer, load_tapes
 if TYPE_CHECKING:
     from datetime import date
 
-    from aries_nb.sim.aries_session import Session
+    from aries_nb.sim.aries_channels import TradeListener
+    from aries_nb.sim.aries_market import MarketSession
     from aries_nb.sim.options import Right
     from aries_nb.sim.settings import SimOptions
 
@@ -41,7 +42,9 @@ class AriesFeed:
 
     def __init__(self, options: SimOptions, today: date) -> None:
         self.market = Market(options.seed, today)
-        self.sessions: list[Session] = []
+        self.sessions: list[MarketSession] = []
+        #: Told of every trade of the synthetic market, none of a tape; it may grow at any time.
+        self.on_trade: list[TradeListener] = []
         self.events = 0
         self._hours = MarketHours()
         self._options = options
@@ -60,7 +63,18 @@ class AriesFeed:
         """Rows of all tapes that went to at least one client."""
         return sum(channel.rows_sent for channel in self._tapes.values())
 
-    # What sessions ask (see `aries_session.Directory`).
+    # What sessions ask (see `aries_market.Directory` and `aries_charts.ChartDirectory`).
+
+    def join(self, session: MarketSession) -> None:
+        """Take a new session."""
+        self.sessions.append(session)
+
+    def leave(self, session: MarketSession) -> None:
+        """Forget a session that is over."""
+        if session in self.sessions:
+            self.sessions.remove(session)
+        for symbol in session.selections:
+            self._regroup(self._channel(symbol))
 
     def offered(self, item: Item) -> Selection | None:
         """Cut an item to what its symbol has; None if the symbol is not known."""
@@ -76,16 +90,14 @@ class AriesFeed:
             return Selection(trade=item.selection.trade)
         return item.selection if is_option else Selection(**{**_streams(item.selection), "greeks": ()})
 
-    def subscribed(self, session: Session, symbol: str, asked: Selection, now: float) -> None:
+    def subscribed(self, session: MarketSession, symbol: str, asked: Selection, now: float) -> None:
         """Put the snapshot into the session's outbox, and let it listen."""
         channel = self._channel(symbol)
         session.outbox += channel.snapshot(asked, session.selections[symbol], int(now * 1000))
-        self._regroup(channel)
-        if isinstance(channel, TapeChannel):
-            channel.start(now)
+        self._attend(channel, now)
 
-    def unsubscribed(self, session: Session, symbol: str) -> None:  # noqa: ARG002 - its selections say what is left
-        """Let a session listen to less."""
+    def unsubscribed(self, symbol: str) -> None:
+        """Let a session listen to less; its selections say what is left."""
         self._regroup(self._channel(symbol))
 
     def answer(self, method: str, path: str) -> dict[str, Any]:
@@ -104,21 +116,27 @@ class AriesFeed:
             case _:
                 return _missing("unknown path")
 
+    def is_listed(self, symbol: str, symbol_type: str) -> bool:
+        """Whether a symbol is known, as this type of symbol."""
+        return self.offered(Item(symbol, Selection(), symbol_type)) is not None
+
+    def charted(self, symbol: str, outbox: list[str], now: float) -> None:
+        """Put the snapshot for the charts endpoint into an outbox, and let it listen."""
+        channel = self._channel(symbol)
+        channel.charts.join(outbox, channel.chart_state(), int(now * 1000))
+        self._attend(channel, now)
+
+    def uncharted(self, symbol: str, outbox: list[str]) -> None:
+        """Let an outbox of the charts endpoint hear no more of a symbol."""
+        channel = self._channel(symbol)
+        channel.charts.leave(outbox)
+        self._regroup(channel)
+
     def hours(self) -> MarketHours:
         """What the market says of itself."""
         return self._hours
 
     # What the server tells.
-
-    def join(self, session: Session) -> None:
-        """Take a new session."""
-        self.sessions.append(session)
-
-    def leave(self, session: Session) -> None:
-        """Forget a session whose connection is gone."""
-        self.sessions.remove(session)
-        for symbol in session.selections:
-            self._regroup(self._channel(symbol))
 
     def set_hours(self, hours: MarketHours, now: float) -> None:
         """Open or close the market, and push it to all clients if it changed. A closed market stands still."""
@@ -180,8 +198,14 @@ class AriesFeed:
         if channel is None:
             listing = self.market.listing(symbol)
             assert listing is not None, "only offered symbols are subscribed"
-            channel = self._channels[symbol] = MarketChannel(listing)
+            channel = self._channels[symbol] = MarketChannel(listing, self.on_trade)
         return channel
+
+    def _attend(self, channel: Channel, now: float) -> None:
+        """Let a channel that got a listener live."""
+        self._regroup(channel)
+        if isinstance(channel, TapeChannel):
+            channel.start(now)
 
     def _regroup(self, channel: Channel) -> None:
         channel.regroup(self.sessions)

@@ -1,6 +1,6 @@
 """The wire text of everything the simulated Aries market endpoint says: one line of ASCII JSON each.
 
-Source: protocol page §1.7 (ASCII), §1.10, §2.2, §2.3, §3.1, §3.4-3.6; `stamp` is always Unix time in ms.
+Source: protocol page §1.7 (ASCII), §1.10, §2.2, §2.3, §3.1, §3.4-3.6, §4.2; `stamp` is always Unix time in ms.
 """
 
 from __future__ import annotations
@@ -15,9 +15,11 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 __all__ = [
+    "ChartEvent",
     "ErrorCode",
     "MarketHours",
     "auth_success",
+    "chart_update",
     "control",
     "error",
     "market_status",
@@ -27,7 +29,10 @@ __all__ = [
     "update_prefix",
 ]
 
-ErrorCode = Literal["UNAUTHENTICATED", "BAD_REQUEST", "UNKNOWN_SYMBOL", "NOT_FOUND"]
+#: The simulator's own list (§9 U5).
+ErrorCode = Literal["UNAUTHENTICATED", "BAD_REQUEST", "UNKNOWN_SYMBOL", "UNKNOWN_TOPIC", "FORBIDDEN", "NOT_FOUND"]
+#: How this simulator labels chart events; the page knows the data alone (assumed, §4.2).
+ChartEvent = Literal["quote", "trade"]
 
 _encode = msgspec.json.Encoder().encode
 
@@ -51,10 +56,15 @@ def update(prefix: str, data: Mapping[str, Any], stamp: int) -> str:
     return f'{prefix}{_encode(data).decode()},"timestamp":{stamp}}}}}'
 
 
+def chart_update(kind: ChartEvent, symbol: str, data: Mapping[str, Any], stamp: int) -> str:
+    """One event of the charts endpoint, with the time on the envelope (§1.10, §4.2)."""
+    payload = {"action": "update", "type": kind, "symbol": symbol, "data": data}
+    return _line({"type": "event", "timestamp": _rfc3339(stamp), "payload": payload})
+
+
 def market_status(hours: MarketHours, stamp: int) -> str:
     """The market's state, pushed after authentication and on change (§3.1)."""
     now = hours.market
-    server_time = datetime.fromtimestamp(stamp / 1000, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
     data = {
         "market": now,
         "earlyHours": hours.early_hours,
@@ -62,7 +72,7 @@ def market_status(hours: MarketHours, stamp: int) -> str:
         "exchanges": {"nasdaq": now, "nyse": now, "otc": now},
         "currencies": {"crypto": "open", "fx": "open"},
         "indicesGroups": {"dow_jones": now, "nasdaq": now, "s_and_p": now},
-        "serverTime": server_time,
+        "serverTime": _rfc3339(stamp),
     }
     return _event({"action": "update", "type": "marketStatus", "data": data, "timestamp": stamp})
 
@@ -106,6 +116,10 @@ def pong(ident: str | None) -> str:
 
 def _event(payload: Mapping[str, Any]) -> str:
     return _line({"type": "event", "payload": payload})
+
+
+def _rfc3339(stamp: int) -> str:
+    return datetime.fromtimestamp(stamp / 1000, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def _line(message: Mapping[str, Any]) -> str:

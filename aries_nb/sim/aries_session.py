@@ -1,27 +1,24 @@
-"""One client's session on the simulated Aries market endpoint: lines in, lines out, time passed in.
+"""What a session has in common on all simulated Aries endpoints: authentication, limits, keep-alive and the envelope.
 
-It knows no socket, loop or clock. Lines to send wait in `outbox`; `closing` says with which code and reason the
-connection ends once they are sent. Source: protocol page §1-3, with the choices of §9.
+It knows no socket, loop or clock: lines in, lines out, time passed in. Lines to send wait in `outbox`; `closing` says
+with which code and reason the connection ends once they are sent. Source: protocol page §1, §2, with the choices of §9.
 """
 
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any, Protocol
+from abc import ABC, abstractmethod
+from typing import TYPE_CHECKING, Any
 
 from aries_nb.sim import aries_messages as messages
-from aries_nb.sim.aries_subscriptions import (
-    BadRequestError,
-    Item,
-    Selection,
-    read_subscribe_item,
-    read_unsubscribe_item,
-)
+from aries_nb.sim.aries_subscriptions import BadRequestError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
     from aries_nb.sim.settings import SimOptions
 
-__all__ = ["Directory", "Session"]
+__all__ = ["BadRequestError", "Session"]
 
 POLICY_VIOLATION = 1008
 NORMAL_CLOSURE = 1000
@@ -30,35 +27,21 @@ MAX_ID_CHARACTERS = 1000
 MAX_TEXT_CHARACTERS = 2000
 
 
-class Directory(Protocol):
-    """The market behind a session."""
+class Session(ABC):
+    """The state of one connection. `now` is Unix time in seconds everywhere. Owned by the server's loop.
 
-    def offered(self, item: Item) -> Selection | None:
-        """Cut an item to what its symbol has; None if the symbol is not known."""
+    An endpoint is a subclass that fills `_subscribe` and `_unsubscribe`, and where it needs them `_authenticated`,
+    `_answer`, `_ended` and `subscriptions`. `_subscribe`, `_unsubscribe` and `_answer` may raise BadRequestError, whose
+    text becomes an error event with the request's id.
+    """
 
-    def subscribed(self, session: Session, symbol: str, asked: Selection, now: float) -> None:
-        """Take note that a session's selection of a symbol grew by `asked`, and put the snapshot into its outbox."""
-
-    def unsubscribed(self, session: Session, symbol: str) -> None:
-        """Take note that a session's selection of a symbol shrank."""
-
-    def answer(self, method: str, path: str) -> dict[str, Any]:
-        """Answer a query; the payload of the response."""
-
-    def hours(self) -> messages.MarketHours:
-        """What the market says of itself."""
-
-
-class Session:
-    """The state of one connection. `now` is Unix time in seconds everywhere. Owned by the server's loop."""
-
-    def __init__(self, options: SimOptions, directory: Directory, now: float) -> None:
+    def __init__(self, options: SimOptions, now: float) -> None:
         self.outbox: list[str] = []
         self.closing: tuple[int, str] | None = None
-        self.selections: dict[str, Selection] = {}
+        #: Whether a token is good at a time (Unix s); who issues tokens puts its own rule here.
+        self.accepts: Callable[[str, float], bool] = lambda token, _: options.token in (None, token)
         self.auths = self.subscribe_requests = self.unsubscribe_requests = 0
         self._options = options
-        self._directory = directory
         self._opened = now
         self._heard = now
         self._expires: float | None = None
@@ -68,6 +51,10 @@ class Session:
     def is_authenticated(self) -> bool:
         """Whether a token was accepted and its session has not expired."""
         return self._expires is not None and self.closing is None
+
+    def subscriptions(self) -> dict[str, dict[str, Any]]:
+        """What is subscribed now, in the page's names, by symbol or topic."""
+        return {}
 
     def receive(self, frame: str | bytes, now: float) -> None:
         """Understand one frame: one JSON object, or several joined by newlines (§1.3)."""
@@ -94,22 +81,55 @@ class Session:
         elif not self._is_warned and now >= self._expires - min(options.warn_seconds, options.session_seconds / 2):
             self._is_warned = True
             left = {"expiresIn": round((self._expires - now) * 1000)}
-            self.outbox.append(messages.control("refreshAuth", _ms(now), data=left))
+            self.outbox.append(messages.control("refreshAuth", int(now * 1000), data=left))
         if self.closing is None and now - self._heard >= options.idle_seconds:
             self.close(NORMAL_CLOSURE, f"idle for {options.idle_seconds:g} s")
 
-    def market_changed(self, now: float) -> None:
-        """Push the market's state, which changed."""
-        if self.is_authenticated:
-            self.outbox.append(messages.market_status(self._directory.hours(), _ms(now)))
-
     def close(self, code: int, reason: str) -> None:
-        """End the session: what waits is still sent, but nothing of the market is added to it."""
-        self.closing = (code, reason)
-        symbols = list(self.selections)
-        self.selections.clear()
-        for symbol in symbols:
-            self._directory.unsubscribed(self, symbol)
+        """End the session: what waits is still sent, but nothing is added to it. The first code and reason stay."""
+        if self.closing is None:
+            self.closing = (code, reason)
+            self._ended()
+
+    # What an endpoint fills.
+
+    def _authenticated(self, now: float) -> None:  # noqa: B027 - an endpoint may have nothing to begin with
+        """Begin: the first token of this connection was accepted, and `authSuccess` is in the outbox."""
+
+    @abstractmethod
+    def _subscribe(self, payload: object, ident: str | None, now: float) -> None:
+        """Take a subscribe of an authenticated client."""
+
+    @abstractmethod
+    def _unsubscribe(self, payload: object, ident: str | None, now: float) -> None:
+        """Take an unsubscribe of an authenticated client."""
+
+    def _answer(self, method: str, path: str) -> dict[str, Any]:  # noqa: ARG002 - for a subclass that has paths
+        """Answer a request of an authenticated client; the payload of the response. `method` comes in upper case."""
+        return {"status": 404, "error": "unknown path", "code": "NOT_FOUND"}
+
+    def _ended(self) -> None:  # noqa: B027 - an endpoint may hold nothing
+        """Let go of everything: the session is over, or its connection is gone. Called once."""
+
+    # What an endpoint answers with.
+
+    def _conclude(self, complaints: Iterable[str], ident: str | None, now: float, *, is_acked: bool = True) -> None:
+        """End a subscribe or unsubscribe: with an error event that names the complaints, else with the ack if wanted.
+
+        The ack is assumed (§3.2) and off by default.
+        """
+        text = "; ".join(dict.fromkeys(complaints))
+        if text:
+            self._refuse(text, now, ident)
+        elif is_acked and self._options.ack_subscribes:
+            self.outbox.append(messages.response(ident, {"status": 200}))
+
+    def _refuse(
+        self, text: str, now: float, ident: str | None = None, *, code: messages.ErrorCode = "BAD_REQUEST"
+    ) -> None:
+        """Send an error event (§3.6)."""
+        cut = text if len(text) <= MAX_TEXT_CHARACTERS else f"{text[:MAX_TEXT_CHARACTERS]}…"
+        self.outbox.append(messages.error(cut, int(now * 1000), code=code, ident=ident))
 
     def _receive_line(self, line: str, now: float) -> None:
         ident: str | None = None
@@ -129,14 +149,13 @@ class Session:
             self.outbox.append(messages.pong(ident))
         elif kind == "request":
             self._request(payload, ident, now)
-        elif kind in ("subscribe", "unsubscribe"):
-            if not self._is_allowed(ident, now):
-                return
-            if not isinstance(payload, list):
-                raise BadRequestError("payload must be an array")
-            if kind == "subscribe":
+        elif kind == "subscribe":
+            if self._is_allowed(ident, now):
+                self.subscribe_requests += 1
                 self._subscribe(payload, ident, now)
-            else:
+        elif kind == "unsubscribe":
+            if self._is_allowed(ident, now):
+                self.unsubscribe_requests += 1
                 self._unsubscribe(payload, ident, now)
         else:
             raise BadRequestError("unknown type of message")
@@ -150,17 +169,15 @@ class Session:
         if path == "/auth" and method.upper() == "POST":
             self._authenticate(payload.get("body"), ident, now)
         elif self._is_allowed(ident, now):
-            self.outbox.append(messages.response(ident, self._directory.answer(method.upper(), path)))
+            self.outbox.append(messages.response(ident, self._answer(method.upper(), path)))
 
     def _authenticate(self, body: object, ident: str | None, now: float) -> None:
         token = body.get("token") if isinstance(body, dict) else None
         if not isinstance(token, str) or not token.strip():
-            text = messages.error("token is required", _ms(now), code="UNAUTHENTICATED", ident=ident)
-            self.outbox.append(text)
+            self._refuse("token is required", now, ident, code="UNAUTHENTICATED")
             return
-        if self._options.token is not None and token != self._options.token:
-            text = messages.error("authentication failed", _ms(now), code="UNAUTHENTICATED", ident=ident)
-            self.outbox.append(text)
+        if not self.accepts(token, now):
+            self._refuse("authentication failed", now, ident, code="UNAUTHENTICATED")
             self.close(POLICY_VIOLATION, "authentication failed")
             return
         is_first = self._expires is None
@@ -168,73 +185,19 @@ class Session:
         self._expires = now + self._options.session_seconds
         self._is_warned = False
         expires_ms = round(self._options.session_seconds * 1000)
-        self.outbox.append(messages.auth_success(self._options.auth_reply, ident, expires_ms, _ms(now)))
+        self.outbox.append(messages.auth_success(self._options.auth_reply, ident, expires_ms, int(now * 1000)))
         if is_first:
-            self.outbox.append(messages.market_status(self._directory.hours(), _ms(now)))
+            self._authenticated(now)
 
     def _is_allowed(self, ident: str | None, now: float) -> bool:
         if self._expires is None:
-            text = messages.control("authRequired", _ms(now), ident=ident, error="authentication required")
+            text = messages.control("authRequired", int(now * 1000), ident=ident, error="authentication required")
             self.outbox.append(text)
             return False
         return True
 
-    def _subscribe(self, payload: list[object], ident: str | None, now: float) -> None:
-        self.subscribe_requests += 1
-        unknown: list[str] = []
-        complaints: list[str] = []
-        for entry in payload:
-            try:
-                item = read_subscribe_item(entry)
-            except BadRequestError as error:
-                complaints.append(str(error))
-                continue
-            if item.unknown:
-                complaints.append(f"unknown field of {item.symbol}: {', '.join(item.unknown)}")
-            selection = self._directory.offered(item)
-            if selection is None:
-                unknown.append(item.symbol)
-                continue
-            if selection:
-                held = self.selections.get(item.symbol, Selection())
-                self.selections[item.symbol] = held.united(selection)
-                self._directory.subscribed(self, item.symbol, selection, now)
-        if unknown:
-            text = f"unknown symbol: {', '.join(dict.fromkeys(unknown))}"
-            self.outbox.append(messages.error(_cut(text), _ms(now), code="UNKNOWN_SYMBOL", ident=ident))
-        self._conclude(complaints, ident, now, is_acked=not unknown)
-
-    def _unsubscribe(self, payload: list[object], ident: str | None, now: float) -> None:
-        self.unsubscribe_requests += 1
-        complaints: list[str] = []
-        for entry in payload:
-            try:
-                item = read_unsubscribe_item(entry)
-            except BadRequestError as error:
-                complaints.append(str(error))
-                continue
-            held = self.selections.get(item.symbol)
-            if held is None:
-                continue
-            left = held.without(item.selection)
-            if left:
-                self.selections[item.symbol] = left
-            else:
-                del self.selections[item.symbol]
-            self._directory.unsubscribed(self, item.symbol)
-        self._conclude(complaints, ident, now, is_acked=True)
-
-    def _conclude(self, complaints: list[str], ident: str | None, now: float, *, is_acked: bool) -> None:
-        if complaints:
-            self._refuse("; ".join(dict.fromkeys(complaints)), now, ident)
-        elif is_acked and self._options.ack_subscribes:
-            self.outbox.append(messages.response(ident, {"status": 200}))
-
-    def _refuse(self, text: str, now: float, ident: str | None = None) -> None:
-        self.outbox.append(messages.error(_cut(text), _ms(now), code="BAD_REQUEST", ident=ident))
-
     def _end(self, action: str, text: str, now: float) -> None:
-        self.outbox.append(messages.control(action, _ms(now), error=text))
+        self.outbox.append(messages.control(action, int(now * 1000), error=text))
         self.close(POLICY_VIOLATION, text)
 
 
@@ -251,11 +214,3 @@ def _ident(message: dict[str, Any]) -> str | None:
     if ident is not None and len(ident) > MAX_ID_CHARACTERS:
         raise BadRequestError("id is too long")
     return ident
-
-
-def _ms(now: float) -> int:
-    return int(now * 1000)
-
-
-def _cut(text: str) -> str:
-    return text if len(text) <= MAX_TEXT_CHARACTERS else f"{text[:MAX_TEXT_CHARACTERS]}…"

@@ -1,4 +1,4 @@
-"""The local WebSocket server of the Aries market endpoint: connections, batching, pacing and the end.
+"""The local server of the Aries endpoints on one port: connections, batching, pacing and the end.
 
 Source: protocol page §1 (framing), §9 U1 (close codes), U18 (batching), U19 (slow readers).
 """
@@ -20,8 +20,14 @@ from websockets.asyncio.server import serve as serve_websockets
 from websockets.exceptions import ConnectionClosed
 
 from aries_nb.errors import UsageError
+from aries_nb.sim.accounts import Accounts
+from aries_nb.sim.aries_accounts import AccountsSession
+from aries_nb.sim.aries_charts import ChartsSession
 from aries_nb.sim.aries_feed import AriesFeed
-from aries_nb.sim.aries_session import Session
+from aries_nb.sim.aries_market import MarketSession
+from aries_nb.sim.front import Front
+from aries_nb.sim.history import History
+from aries_nb.sim.oauth import OAuthServer
 from aries_nb.sim.settings import SimOptions, Statistics
 
 if TYPE_CHECKING:
@@ -30,11 +36,14 @@ if TYPE_CHECKING:
     from websockets.http11 import Request, Response
 
     from aries_nb.sim.aries_messages import MarketHours
+    from aries_nb.sim.aries_session import Session
+    from aries_nb.sim.front import Handler
 
-__all__ = ["PATH", "MarketServer", "serve"]
+__all__ = ["BrokerServer", "serve"]
 
-PATH = "/v1/market/ws"
 GOING_AWAY = 1001
+#: What a connection without a goodbye is said to be closed with; it is never sent.
+GONE = 1006
 TRY_AGAIN_LATER = 1013
 MAX_FRAME_BYTES = 2**20
 #: Lines a frame holds at most, and its size beyond which it is halved (§1.5: a frame stays below 1 MiB).
@@ -73,16 +82,26 @@ class Client:
             yield len(lines), f"{text}\n" if self._rng.random() < TRAILING_NEWLINE_SHARE else text
 
 
-class MarketServer:
-    """All clients of one endpoint. Every method belongs to the thread of the loop that runs `run`.
+class BrokerServer:
+    """All clients of all endpoints. Every method belongs to the thread of the loop that runs `run`.
 
     Reading the tapes happens in the constructor: it raises UsageError before any socket is opened.
     """
 
     def __init__(self, options: SimOptions) -> None:
         self.feed = AriesFeed(options, datetime.now().astimezone().date())
-        self.clients: set[Client] = set()
+        self.accounts = Accounts(self.feed.market, options.seed)
+        self.oauth = OAuthServer(token=options.token)
+        # The past ends where the market begins, so it is made before anything moves.
+        self._history = History(self.feed.market, time.time())
+        self.feed.on_trade.append(self._history.trade)
+        self.clients: list[Client] = []
         self._options = options
+        self._endpoints: dict[str, Callable[[float], Session]] = {
+            "/v1/market/ws": lambda now: MarketSession(options, self.feed, now),
+            "/v1/charts/ws": lambda now: ChartsSession(options, self.feed, now),
+            "/v1/accounts/ws": lambda now: AccountsSession(options, self.accounts, now),
+        }
         self._has_room = asyncio.Event()
         self._tasks: set[asyncio.Task[None]] = set()
         self._left = Statistics()
@@ -94,12 +113,14 @@ class MarketServer:
         Raises UsageError if the address cannot be listened on.
         """
         options = self._options
+        front = Front(self._http_handler)
         try:
             server = await serve_websockets(
                 self._serve_client,
                 options.host,
                 options.port,
-                process_request=_only_our_path,
+                process_request=self._refuse_other_paths,
+                create_connection=front.connection_class,
                 compression=None,
                 ping_interval=None,
                 max_size=MAX_FRAME_BYTES,
@@ -118,6 +139,7 @@ class MarketServer:
                     tasks.create_task(self._pump())
         finally:
             server.close(code=GOING_AWAY, reason="the server stops")
+            await front.close(CLOSE_SECONDS)
             try:
                 async with asyncio.timeout(CLOSE_SECONDS):
                     await server.wait_closed()
@@ -127,7 +149,7 @@ class MarketServer:
 
     def statistics(self) -> Statistics:
         """Count what has happened so far."""
-        sessions = self.feed.sessions
+        sessions = [client.session for client in self.clients]
         left = self._left
         return Statistics(
             connections_total=self._connections,
@@ -176,11 +198,12 @@ class MarketServer:
                 client.wake.set()
 
     async def _serve_client(self, connection: ServerConnection) -> None:
-        session = Session(self._options, self.feed, time.time())
+        assert connection.request is not None, "the handshake is over"
+        session = self._endpoints[_path(connection.request)](time.time())
+        session.accepts = self.oauth.is_valid
         self._connections += 1
         client = Client(connection, session, Random(f"{self._options.seed} framing {self._connections}"))
-        self.feed.join(session)
-        self.clients.add(client)
+        self.clients.append(client)
         sender = asyncio.create_task(self._send(client))
         try:
             async for frame in connection:
@@ -190,8 +213,8 @@ class MarketServer:
         except ConnectionClosed:
             pass  # the client is gone without a goodbye, which is its right
         finally:
-            self.clients.discard(client)
-            self.feed.leave(session)
+            self.clients.remove(client)
+            session.close(GONE, "the connection is gone")
             self._keep_counts(session)
             self._has_room.set()
             sender.cancel()
@@ -222,6 +245,8 @@ class MarketServer:
             now = time.time()
             self.feed.advance(turn, now)
             self.feed.play_tapes(now)
+            if self.feed.hours().market != "closed":
+                self.accounts.turn(turn, now)
             for client in list(self.clients):
                 client.session.tick(now)
                 if len(client.session.outbox) > self._options.queue_limit and client.session.closing is None:
@@ -242,6 +267,17 @@ class MarketServer:
             else:
                 self._has_room.clear()
                 await self._has_room.wait()
+
+    def _refuse_other_paths(self, connection: ServerConnection, request: Request) -> Response | None:
+        if _path(request) in self._endpoints:
+            return None
+        return connection.respond(HTTPStatus.NOT_FOUND, f"Only these are served: {', '.join(self._endpoints)}.\n")
+
+    def _http_handler(self) -> Handler:
+        # It brings in aiohttp, which a server for WebSockets alone starts without.
+        from aries_nb.sim.http_api import HttpApi
+
+        return HttpApi(self._options, self.feed, self._history, oauth=self.oauth, accounts=self.accounts).handle
 
     def _give_up(self, client: Client) -> None:
         self._slow += 1
@@ -276,10 +312,8 @@ async def serve(options: SimOptions, *, ready: Callable[[str], None]) -> None:
 
     Raises UsageError if the address cannot be listened on, or a tape cannot be read.
     """
-    await MarketServer(options).run(ready)
+    await BrokerServer(options).run(ready)
 
 
-def _only_our_path(connection: ServerConnection, request: Request) -> Response | None:
-    if urlsplit(request.path).path == PATH:
-        return None
-    return connection.respond(HTTPStatus.NOT_FOUND, f"Only {PATH} is served here.\n")
+def _path(request: Request) -> str:
+    return urlsplit(request.path).path

@@ -25,6 +25,7 @@ class SimOptions:
     both a trade update and a print counts twice. `speed` is a multiple of the tapes' own pace; None plays them as fast
     as the slowest of their clients takes them. `token` None accepts every token that is not blank.
 
+    Limits, warnings and replies are the same on all endpoints, each connection with a session of its own.
     `auth_reply` chooses among the accepted forms of authSuccess (protocol page §2.2): an event with `payload.id`, a
     response with a top-level `id`, or an event without any id. `ack_subscribes` answers subscribe and unsubscribe with
     a response of status 200 (assumed, §3.2). `queue_limit` is the number of messages that may wait for one client

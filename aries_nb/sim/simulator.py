@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from aries_nb.errors import ClosedError
 from aries_nb.sim.aries_messages import MarketHours
-from aries_nb.sim.server import MarketServer
+from aries_nb.sim.server import BrokerServer
 from aries_nb.sim.settings import SimOptions, Statistics
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ class Simulator:
 
     def __init__(self, options: SimOptions | None = None) -> None:
         self.options = options or SimOptions()
-        self._server = MarketServer(self.options)
+        self._server = BrokerServer(self.options)
         self._loop: asyncio.AbstractEventLoop | None = None
         self._task: asyncio.Task[None] | None = None
         self._thread: threading.Thread | None = None
@@ -44,7 +44,7 @@ class Simulator:
 
     @property
     def url(self) -> str:
-        """The base URL, e.g. ws://127.0.0.1:40001; the broker's own path lies below it."""
+        """The base URL, e.g. ws://127.0.0.1:40001; the broker's own paths lie below it."""
         return self._url
 
     def __enter__(self) -> Simulator:
@@ -81,13 +81,8 @@ class Simulator:
         return self._call(self._server.statistics)
 
     def subscriptions(self) -> list[dict[str, dict[str, Any]]]:
-        """What the server believes that each live client has subscribed, in the page's names, by symbol."""
-        return self._call(
-            lambda: [
-                {symbol: selection.as_dict() for symbol, selection in session.selections.items()}
-                for session in self._server.feed.sessions
-            ]
-        )
+        """What the server believes that each live client has subscribed, in the page's names, by symbol or topic."""
+        return self._call(lambda: [client.session.subscriptions() for client in self._server.clients])
 
     def drop_connections(self) -> int:
         """Abort the TCP connection of every client without a close frame; return how many."""
@@ -102,7 +97,10 @@ class Simulator:
         return self._call(lambda: self._server.broadcast(text))
 
     def set_market(self, market: str, *, early_hours: bool = False, after_hours: bool = False) -> None:
-        """Change what marketStatus says, and push it. While `market` is "closed" the synthetic market stands still."""
+        """Change what marketStatus says, and push it.
+
+        While `market` is "closed" the synthetic market stands still, and the accounts with it.
+        """
         self._call(lambda: self._server.set_hours(MarketHours(market, early_hours, after_hours), time.time()))
 
     def _call(self, work: Callable[[], T]) -> T:

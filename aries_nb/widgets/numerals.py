@@ -18,6 +18,7 @@ WHOLE_PRICE_FROM = 10_000.0
 
 LABELS = {"bid_price": "Bid", "ask_price": "Ask", "last_price": "Last", "bid_size": "Bid size", "ask_size": "Ask size"}
 PRICE_WORDS = ("price", "bid", "ask", "last", "open", "high", "low", "close", "vwap", "spread", "mid")
+PROFIT_WORDS = ("pnl", "pl")
 SIZE_WORDS = ("size", "volume", "quantity", "lots", "interest")
 
 
@@ -30,8 +31,9 @@ def column_kind(name: str) -> str:
 
 
 def column_label(name: str) -> str:
-    """Return a column's heading: "bid_price" is "Bid", "open_interest" is "Open interest"."""
-    return LABELS.get(name, name.replace("_", " ").capitalize())
+    """Return a column's heading: "bid_price" is "Bid", "open_interest" "Open interest", "today_pnl" "Today P&L"."""
+    first, *others = ["P&L" if word in PROFIT_WORDS else word for word in name.split("_")]
+    return LABELS.get(name, " ".join([first[:1].upper() + first[1:], *others]))
 
 
 def decimals_of(values: Numbers) -> int:

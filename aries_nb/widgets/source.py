@@ -1,4 +1,4 @@
-"""What a view is handed to draw from: four small interfaces, implemented by whoever holds the data.
+"""What a view is handed to draw from: small interfaces, implemented by whoever holds the data.
 
 A view never asks for more than these. Every method may be called on the painter's thread at any time, so it must be
 cheap, must not block on the network, and must return data that is never written again.
@@ -9,9 +9,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
-    from aries_nb.model import BoardData, BookLevels, CardData, Rows
+    from aries_nb.model import BoardData, BookLevels, CardData, EquityData, Rows, TableData
 
-__all__ = ["BoardSource", "BookSource", "CardSource", "RowsSource", "Versioned"]
+__all__ = ["BoardSource", "BookSource", "CardSource", "EquitySource", "RowsSource", "TableSource", "Versioned"]
 
 
 class Versioned(Protocol):
@@ -52,3 +52,17 @@ class CardSource(Versioned, Protocol):
 
     def card(self) -> CardData:
         """Return the state of the feed at this moment."""
+
+
+class TableSource(Versioned, Protocol):
+    """Rows of an account: positions, orders, balances and the like."""
+
+    def table(self) -> TableData:
+        """Return all rows as they stand; the columns stay the same, the rows may come, change and go."""
+
+
+class EquitySource(Versioned, Protocol):
+    """The equity of an account over time."""
+
+    def equity(self) -> EquityData:
+        """Return the equity kept so far, and the P&L of each instrument now."""

@@ -87,7 +87,7 @@ def line_chart(title: str, lines: Sequence[Line]) -> str:
         for _, colour, x, y in drawn
     )
     legend = " ".join(
-        f'<span style="color:{escape(colour)}">&#9632;</span> {escape(label)} {y[-1]:,.6g}'
+        f'<span style="color:{escape(colour)}">&#9632;</span> {escape(label)} {_short(float(y[-1]))}'
         for label, colour, _, y in drawn
     )
     span = (
@@ -97,8 +97,13 @@ def line_chart(title: str, lines: Sequence[Line]) -> str:
         f'<figure style="margin:0;{FONT}"><figcaption>{escape(title)} {legend}</figcaption>'
         f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" width="{WIDTH}" style="max-width:100%" role="img" '
         f'aria-label="{escape(title)}">{paths}</svg>'
-        f"<div>{span} · low {y_low:,.6g} · high {y_high:,.6g}</div></figure>"
+        f"<div>{span} · low {_short(y_low)} · high {_short(y_high)}</div></figure>"
     )
+
+
+def _short(value: float) -> str:
+    # Six digits would turn an equity of millions into powers of ten.
+    return f"{value:,.0f}" if abs(value) >= 1e5 else f"{value:,.6g}"
 
 
 def _points(x: Numbers, y: Numbers, x_range: tuple[float, float], y_range: tuple[float, float]) -> str:

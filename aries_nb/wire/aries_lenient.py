@@ -8,8 +8,9 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Mapping
-from datetime import UTC, datetime
+from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 from typing import Any
 
 from msgspec import UNSET, Struct
@@ -33,9 +34,23 @@ from aries_nb.wire.aries_messages import (
     field_types,
 )
 
-__all__ = ["excerpt", "millis", "number", "parse_line", "shown", "update_from"]
+__all__ = [
+    "decimal",
+    "excerpt",
+    "lines",
+    "millis",
+    "nanoseconds",
+    "number",
+    "parse_line",
+    "shown",
+    "update_from",
+    "writable",
+]
 
 EXCERPT_CHARACTERS = 200
+MOST_DIGITS = 60  # either side of the point; more is no amount of anything, and costs whoever calculates with it
+MS_FROM = 10**11  # a larger Unix time is in ms, a smaller one in s (protocol page §4.2)
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _SECRET = re.compile(r'("[^"]*(?:token|secret|password|authorization)[^"]*"\s*:\s*)"[^"]*("|$)', re.IGNORECASE)
 _JWT = re.compile(r"eyJ[\w-]{8,}[\w.-]*")
 _SPOKEN = re.compile(r"((?:token|secret|password|bearer)\W{1,3})[\w.~+/=-]{16,}", re.IGNORECASE)
@@ -56,7 +71,7 @@ _MISSING: Mapping[ColumnType, float | str] = {"number": math.nan, "time": 0, "te
 def excerpt(line: bytes | str) -> str:
     """The beginning of a line as text to show: at most 200 characters, tokens masked."""
     start = line[: EXCERPT_CHARACTERS * 4]
-    text = start.decode("utf-8", "replace") if isinstance(start, bytes) else _writable(start)
+    text = start.decode("utf-8", "replace") if isinstance(start, bytes) else writable(start)
     masked = _SPOKEN.sub(r"\1***", _JWT.sub("***", _SECRET.sub(r'\1"***\2', text)))
     return masked if len(masked) <= EXCERPT_CHARACTERS else masked[: EXCERPT_CHARACTERS - 1] + "…"
 
@@ -64,16 +79,24 @@ def excerpt(line: bytes | str) -> str:
 def shown(value: object) -> str:
     """What a peer said where a word was due, as `excerpt` shows it; any JSON value."""
     try:
-        return excerpt(value if isinstance(value, str) else json.dumps(value, ensure_ascii=False))
+        return excerpt(value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str))
     except RecursionError:
         return "…"
 
 
-def parse_line(line: bytes) -> dict[str, Any] | Unreadable:
-    """One line as a JSON object, or why it is none. NaN and Infinity are read, to be named by their field."""
+def lines(frame: bytes) -> Iterator[bytes]:
+    """The lines of a frame that are not blank; split at the line feed alone (protocol page §1.7)."""
+    return (line for line in frame.split(b"\n") if line and not line.isspace())
+
+
+def parse_line(line: bytes, *, exact: bool = False) -> dict[str, Any] | Unreadable:
+    """One line as a JSON object, or why it is none. NaN and Infinity are read, to be named by their field.
+
+    `exact` reads numbers with a point as `Decimal`, digit for digit.
+    """
     try:
-        value = json.loads(line)
-    except (ValueError, RecursionError) as error:
+        value = json.loads(line, parse_float=Decimal if exact else None)
+    except (ValueError, ArithmeticError, RecursionError) as error:
         return Unreadable(f"not JSON: {type(error).__name__}", excerpt(line))
     if not isinstance(value, dict):
         return Unreadable(f"a JSON {type(value).__name__}, not an object", excerpt(line))
@@ -84,7 +107,7 @@ def number(value: object) -> float | None:
     """A finite number or numeric text as float; null as NaN; None for anything else."""
     if value is None:
         return math.nan
-    if isinstance(value, bool) or not isinstance(value, int | float | str):
+    if isinstance(value, bool) or not isinstance(value, int | float | str | Decimal):
         return None
     if isinstance(value, str) and ("_" in value or not value.isascii()):
         return None  # Python reads 1_000 and full-width digits; no broker writes them
@@ -105,6 +128,37 @@ def millis(value: object) -> int | None:
             return None
         result = (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp() * 1000
     return round(result) if result is not None and 1 <= result < MAX_MS else None
+
+
+def nanoseconds(value: object) -> int | None:
+    """A Unix time in s or ms, numeric text or ISO 8601 as ns since the epoch, to the microsecond; None if unusable."""
+    result = number(value)
+    if result is not None:
+        if not 0 < result < MAX_MS:
+            return None
+        micros = round(result * (1_000 if result > MS_FROM else 1_000_000))
+    else:
+        try:
+            moment = datetime.fromisoformat(value if isinstance(value, str) else "")
+        except ValueError:
+            return None
+        micros = ((moment if moment.tzinfo else moment.replace(tzinfo=UTC)) - _EPOCH) // timedelta(microseconds=1)
+    return micros * 1_000 if 0 < micros < MAX_MS * 1_000 else None
+
+
+def decimal(value: object) -> Decimal | None:
+    """A finite number or numeric text, exactly as written; None for anything else."""
+    if isinstance(value, bool) or not isinstance(value, int | float | str | Decimal):
+        return None
+    if isinstance(value, str) and ("_" in value or not value.isascii()):
+        return None
+    try:
+        result = Decimal(repr(value) if isinstance(value, float) else value)
+    except (ValueError, ArithmeticError):
+        return None
+    if not result.is_finite() or len(result.as_tuple().digits) > MOST_DIGITS or abs(result.adjusted()) > MOST_DIGITS:
+        return None
+    return result
 
 
 def update_from(payload: Mapping[str, Any], line: bytes) -> tuple[Payload | None, list[Unreadable]]:
@@ -150,7 +204,7 @@ def _values(
             usable = millis(value)
         else:
             is_text = isinstance(value, str | int | float) and not isinstance(value, bool)
-            usable = _writable(str(value)) if is_text else None
+            usable = writable(str(value)) if is_text else None
         if usable is None:
             values[name] = _MISSING[kind]
             if value is not None:
@@ -160,6 +214,6 @@ def _values(
     return values, problems
 
 
-def _writable(text: str) -> str:
+def writable(text: str) -> str:
     """Text that can be encoded: JSON can hold halves of characters, and they would raise much later."""
     return text.encode("utf-8", "replace").decode()

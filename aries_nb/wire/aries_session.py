@@ -13,7 +13,7 @@ from msgspec.json import encode
 from aries_nb.model import Notice, Pong, Rejected, SessionLost, SessionOpened, SessionRefused, TokenWanted, Unreadable
 from aries_nb.wire.aries_lenient import excerpt, number, shown
 
-__all__ = ["AriesSession"]
+__all__ = ["AriesSession", "is_refusal", "request_of"]
 
 PING_SECONDS = 30.0  # protocol page §2.4: every 30 to 60 s
 PONG_SECONDS = 10.0  # as the vendor's client
@@ -27,14 +27,14 @@ class AriesSession:
 
     def __init__(self) -> None:
         self.is_open = False
-        self._out: list[str] = []
         self.count = 0
+        self.now = 0.0
+        self._out: list[str] = []
         self._pings: dict[int, float] = {}
         self._next_ping = 0.0
         self._auth_sent: float | None = None
         self._auth_id = ""
         self._renew_at: float | None = None
-        self._now = 0.0
 
     def open(self, now: float) -> None:
         """Forget the connection before; ids go on counting, so that a late answer cannot match a new request."""
@@ -43,7 +43,7 @@ class AriesSession:
         self._pings.clear()
         self._auth_sent = None
         self._renew_at = None
-        self._now = now
+        self.now = now
         self._next_ping = now + PING_SECONDS
 
     def outgoing(self) -> Sequence[str]:
@@ -61,14 +61,14 @@ class AriesSession:
     def ping(self) -> int:
         """Queue a ping and return its number."""
         self.count += 1
-        self._pings[self.count] = self._now
-        self._next_ping = self._now + PING_SECONDS
+        self._pings[self.count] = self.now
+        self._next_ping = self.now + PING_SECONDS
         self._out.append(encode({"type": "ping", "id": f"ping-{self.count}"}).decode())
         return self.count
 
     def authenticate(self, token: str, now: float) -> None:
         """Queue the token in the form that satisfies every documented variant (§2.1)."""
-        self._now = now
+        self.now = now
         self._auth_sent = now
         self._renew_at = None
         body = {"action": "auth", "token": token}
@@ -79,7 +79,7 @@ class AriesSession:
 
     def tick(self, now: float) -> Sequence[Notice]:
         """Ping when it is time; find the dead."""
-        self._now = now
+        self.now = now
         if self._auth_sent is not None and now - self._auth_sent > AUTH_SECONDS:
             self._auth_sent = None
             return [SessionLost(f"no answer to the token within {AUTH_SECONDS:.0f} s")]
@@ -105,7 +105,7 @@ class AriesSession:
         body: Mapping[str, Any] = payload if isinstance(payload, dict) else {}
         action = body.get("action") or message.get("action")
         kind = message.get("type")
-        request = _id(message.get("id")) or _id(body.get("id"))
+        request = request_of(message)
         if kind == "pong" or action == "pong" or (action == "ping" and message.get("message") == "pong"):
             yield from self._pong(request)
         elif action == "authSuccess":
@@ -115,7 +115,7 @@ class AriesSession:
             yield TokenWanted()
         elif action in ("authExpired", "authTimeout", "authRequired"):
             yield from self._unauthenticated(str(action), request, body)
-        elif action == "error" or body.get("error") or (number(body.get("status")) or 0) >= 400:
+        elif action == "error" or is_refusal(body):
             yield self._refusal(request, body)
         elif kind == "response" and request == self._auth_id and self._auth_sent is not None:
             # As for the vendor's client: an answer to the token that does not say `authSuccess` is a refusal (§2.2).
@@ -142,7 +142,7 @@ class AriesSession:
         seconds = ms / 1000 if ms is not None and ms > 0 else None
         if seconds is not None:
             # Never later than three quarters of the life, for sessions shorter than the usual warning.
-            self._renew_at = self._now + max(seconds - RENEW_SECONDS, seconds * 0.75)
+            self._renew_at = self.now + max(seconds - RENEW_SECONDS, seconds * 0.75)
         return SessionOpened(seconds, is_renewal=was_open)
 
     def _unauthenticated(self, action: str, request: str, body: Mapping[str, Any]) -> Iterator[Notice]:
@@ -160,6 +160,17 @@ class AriesSession:
             return SessionRefused(shown(said))
         # Whole, as far as is sane: it may name a hundred symbols. Who has found them cuts it.
         return Rejected((request,) if request else (), said[:MOST_SAID] if isinstance(said, str) else shown(said))
+
+
+def request_of(message: Mapping[str, Any]) -> str:
+    """The id of the request that a message answers, wherever it stands (D4); "" where it answers none."""
+    payload = message.get("payload")
+    return _id(message.get("id")) or (_id(payload.get("id")) if isinstance(payload, dict) else "")
+
+
+def is_refusal(body: Mapping[str, Any]) -> bool:
+    """Whether a payload says that something went wrong (§3.5 and §3.6)."""
+    return body.get("action") == "error" or bool(body.get("error")) or (number(body.get("status")) or 0) >= 400
 
 
 def _id(value: object) -> str:

@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
+from aries_nb.wire.aries_accounts import AriesAccounts
+from aries_nb.wire.aries_http import AriesHttp
 from aries_nb.wire.aries_market import AriesMarket
-from aries_nb.wire.interface import Wire
+from aries_nb.wire.interface import Reference, Wire
 
 __all__ = ["BROKERS", "Broker", "Endpoint"]
 
@@ -21,20 +23,25 @@ class Endpoint:
 
 @dataclass(frozen=True, slots=True)
 class Broker:
-    """A broker: its base address, "" where a simulated market is to be started, and its endpoints."""
+    """A broker: its base address, "" where a simulated market is to be started, and its endpoints.
+
+    `market` has quotes, trades and books, `accounts` what belongs to the user, `reference` is what is asked over HTTP.
+    """
 
     name: str
     url: str
     market: Endpoint
+    accounts: Endpoint
+    reference: Reference
     simulates: str = ""
 
 
-_ARIES_MARKET = Endpoint("/v1/market/ws", AriesMarket)
+_ARIES = (Endpoint("/v1/market/ws", AriesMarket), Endpoint("/v1/accounts/ws", AriesAccounts), AriesHttp())
 
 BROKERS: Mapping[str, Broker] = {
     broker.name: broker
     for broker in (
-        Broker("aries", "wss://api.aries.com", _ARIES_MARKET),
-        Broker("sim", "", _ARIES_MARKET, simulates="aries"),
+        Broker("aries", "wss://api.aries.com", *_ARIES),
+        Broker("sim", "", *_ARIES, simulates="aries"),
     )
 }

@@ -6,11 +6,11 @@ Frames and time go in, requests and records come out. Nothing that a peer sends 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from aries_nb.model import ColumnType, Kind, Notice, Received, Subscription
 
-__all__ = ["Wire"]
+__all__ = ["Query", "Reference", "Wire"]
 
 
 class Wire(Protocol):
@@ -45,3 +45,20 @@ class Wire(Protocol):
 
     def outgoing(self) -> Sequence[str]:
         """Drain the frames to send, in order."""
+
+
+class Query(NamedTuple):
+    """One call over HTTP, always a GET: the path under the broker's base address, and its parameters."""
+
+    path: str
+    params: tuple[tuple[str, str], ...] = ()
+
+
+class Reference(Protocol):
+    """What a broker tells over HTTP, beside its streams. Each `read_` raises ValueError for an answer it cannot use."""
+
+    def accounts(self) -> Query:
+        """Ask which accounts the user has."""
+
+    def read_accounts(self, body: bytes) -> tuple[str, ...]:
+        """The identifiers of the accounts, in the broker's order."""

@@ -1,7 +1,11 @@
 from __future__ import annotations
 
+import asyncio
 import copy
 import pickle
+import subprocess
+import sys
+import threading
 import traceback
 from typing import Any
 
@@ -9,6 +13,9 @@ import pytest
 
 from aries_nb.errors import TokenError
 from aries_nb.net import Secret, token_from
+from aries_nb.net.tokens import fetch
+
+OUR_FRAMES = {"fixed_token", "environment_token", "read", "ask", "checked_secret"}
 
 
 @pytest.fixture(autouse=True)
@@ -84,6 +91,76 @@ def test_a_function_that_raises_is_named_by_its_error() -> None:
         token_from(broken)()
 
     assert isinstance(caught.value.__cause__, ValueError)
+
+
+def test_a_function_may_return_a_secret() -> None:
+    assert token_from(lambda: Secret(" abc\n"))().reveal() == "abc"
+
+
+def test_a_source_that_renews_is_taken_as_it_is() -> None:
+    class Source:
+        def __call__(self) -> Secret:
+            return Secret("abc")
+
+        def refused(self, token: Secret) -> None:
+            pass
+
+    source = Source()
+
+    assert token_from(source) is source
+
+
+def test_a_token_is_fetched_beside_the_loop() -> None:
+    async def gather() -> tuple[Secret, str]:
+        names: list[str] = []
+
+        def source() -> Secret:
+            names.append(threading.current_thread().name)
+            return Secret("abc")
+
+        return await fetch(source), names[0]
+
+    assert asyncio.run(gather()) == (Secret("abc"), "aries-nb-token")
+
+
+def test_what_a_source_raises_reaches_who_fetches() -> None:
+    def broken() -> str:
+        raise ValueError("no route")
+
+    with pytest.raises(TokenError, match="raised ValueError"):
+        asyncio.run(fetch(token_from(broken)))
+
+
+def test_a_source_that_hangs_does_not_keep_the_interpreter_from_exiting() -> None:
+    program = """
+import asyncio, threading
+from aries_nb.net.tokens import fetch
+
+async def main():
+    try:
+        await asyncio.wait_for(fetch(threading.Event().wait), 0.05)
+    except TimeoutError:
+        print("given up")
+
+asyncio.run(main())
+"""
+
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=False)
+
+    assert (done.stdout, done.stderr, done.returncode) == ("given up\n", "", 0)
+
+
+@pytest.mark.parametrize("odd", ["hunter2\nhunter2", "hunter2é"])
+def test_a_refused_text_is_not_in_a_traceback_with_locals(odd: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ARIES_NB_TOKEN", odd)
+    for given in (None, odd, lambda: odd):
+        with pytest.raises(TokenError, match="characters") as caught:
+            token_from(given)()  # type: ignore[arg-type]
+
+        trace = traceback.TracebackException.from_exception(caught.value, capture_locals=True)
+        below = [frame.locals for frame in trace.stack if frame.name in OUR_FRAMES]
+        assert below
+        assert "hunter2" not in repr(below)
 
 
 def test_a_secret_never_shows_itself() -> None:

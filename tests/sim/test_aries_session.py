@@ -9,7 +9,7 @@ import pytest
 
 from aries_nb.sim import SimOptions, Simulator
 from aries_nb.sim.aries_feed import AriesFeed
-from aries_nb.sim.aries_session import Session
+from aries_nb.sim.aries_market import MarketSession
 from tests.sim.bare_client import BareClient, auth, streams
 
 if TYPE_CHECKING:
@@ -25,12 +25,12 @@ def actions(messages: list[dict[str, Any]]) -> list[str]:
 # Time is passed in: what takes minutes is tested without a socket.
 
 
-def quiet_session(**options: Any) -> Session:
+def quiet_session(**options: Any) -> MarketSession:
     made = SimOptions(**options)
-    return Session(made, AriesFeed(made, date(2026, 3, 2)), 1000.0)
+    return MarketSession(made, AriesFeed(made, date(2026, 3, 2)), 1000.0)
 
 
-def heard(session: Session) -> list[dict[str, Any]]:
+def heard(session: MarketSession) -> list[dict[str, Any]]:
     messages = [json.loads(line) for line in session.outbox]
     session.outbox.clear()
     return messages
@@ -112,6 +112,22 @@ def test_time_to_authenticate_is_limited() -> None:
     assert actions(heard(session)) == ["authTimeout"]
     assert session.closing is not None
     assert session.closing[0] == 1008
+
+
+def test_session_that_ends_leaves_nobody_listening() -> None:
+    options = SimOptions(session_seconds=10.0, rate=1000)
+    feed = AriesFeed(options, date(2026, 3, 2))
+    session = MarketSession(options, feed, 1000.0)
+    session.receive(json.dumps(auth("t")), 1000.0)
+    session.receive(json.dumps({"type": "subscribe", "payload": [{"symbol": "AAPL"}]}), 1000.0)
+    session.tick(1010.0)
+    session.close(1006, "too late to say why")
+    heard(session)
+
+    feed.advance(0.5, 1011.0)
+
+    assert session.closing == (1008, "session expired")
+    assert (session.outbox, session.subscriptions(), feed.sessions, feed.events) == ([], {}, [], 0)
 
 
 def test_long_texts_come_back_short() -> None:

@@ -8,13 +8,14 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import httpx
 import pytest
 from websockets.exceptions import InvalidStatus
 
 from aries_nb.errors import UsageError
 from aries_nb.sim import SimOptions
 from aries_nb.sim import serve as serve_forever
-from tests.sim.bare_client import PATH, BareClient
+from tests.sim.bare_client import PATH, BareClient, auth
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -25,7 +26,7 @@ Connect = Any
 PACKAGE = Path(__file__).parents[2] / "aries_nb"
 
 
-@pytest.mark.parametrize("path", ["/", "/v1/charts/ws", "/v1/market/ws/more", "/v1/marketdata/ws"])
+@pytest.mark.parametrize("path", ["/", "/v1/charts", "/v1/market/ws/more", "/v1/marketdata/ws"])
 def test_other_paths_are_not_found(serve: Callable[..., Simulator], path: str) -> None:
     sim = serve()
 
@@ -38,6 +39,70 @@ def test_other_paths_are_not_found(serve: Callable[..., Simulator], path: str) -
 def test_query_after_the_path_is_passed_over(serve: Callable[..., Simulator]) -> None:
     with BareClient(serve().url, f"{PATH}?a=1") as bare:
         assert bare.log_in()
+
+
+def test_all_endpoints_share_the_port_and_are_counted_together(serve: Callable[..., Simulator]) -> None:
+    sim = serve()
+
+    with (
+        BareClient(sim.url) as market,
+        BareClient(sim.url, "/v1/charts/ws") as charts,
+        BareClient(sim.url, "/v1/accounts/ws") as accounts,
+    ):
+        for bare in (market, charts, accounts):
+            bare.log_in()
+        market.subscribe({"symbol": "MSFT", "level2": True})
+        charts.say({"type": "subscribe", "payload": {"type": "quotes", "symbol": "MSFT"}})
+        accounts.say({"type": "subscribe", "id": "a-1", "payload": {"topic": "watchlist"}})
+        for bare in (market, charts, accounts):
+            bare.sync()
+        held, counts = sim.subscriptions(), sim.statistics()
+
+    assert [list(each) for each in held] == [["MSFT"], ["MSFT"], ["watchlist"]]
+    assert (counts.connections_open, counts.auths, counts.subscribe_requests) == (3, 3, 3)
+    assert (sim.statistics().auths, sim.statistics().subscribe_requests) == (3, 3)
+
+
+def test_token_issued_over_http_opens_the_sockets(serve: Callable[..., Simulator]) -> None:
+    sim = serve(token="fixed")
+    asked = {"grant_type": "client_credentials", "client_id": "sim-client", "client_secret": "sim-secret"}
+    token = httpx.post(sim.url.replace("ws:", "http:") + "/v1/oauth2/token", data=asked).json()["access_token"]
+
+    with BareClient(sim.url) as issued, BareClient(sim.url) as fixed, BareClient(sim.url) as wrong:
+        assert issued.log_in(token)
+        assert fixed.log_in("fixed")
+        wrong.say(auth("wrong"))
+        assert wrong.hear_close() == (1008, "authentication failed")
+
+
+def test_trades_of_the_market_become_bars_of_the_history(serve: Callable[..., Simulator], client: Connect) -> None:
+    sim = serve(rate=2000)
+    bare = client(sim=sim)
+    bare.subscribe({"symbol": "AAPL", "timeAndSales": True})
+    prints = [payload["data"] for payload in bare.hear_updates("timeAndSales", 50)]
+
+    answer = httpx.get(
+        sim.url.replace("ws:", "http:") + "/v1/chart/tick-history",
+        params={"symbol": "AAPL", "resolution": "1T", "countback": 5000},
+        headers={"Authorization": "Bearer t"},
+    ).json()
+
+    assert answer["c"][:50] == [float(data["price"]) for data in prints]
+    assert answer["v"][:50] == [float(data["size"]) for data in prints]
+
+
+def test_accounts_stand_still_while_the_market_is_closed(serve: Callable[..., Simulator]) -> None:
+    sim = serve()
+
+    with BareClient(sim.url, "/v1/accounts/ws") as bare:
+        bare.log_in()
+        bare.say({"type": "subscribe", "id": "a-1", "payload": {"topic": "account", "params": {"accountId": "ACC-1"}}})
+        bare.hear_until(lambda message: message.get("payload", {}).get("name") == "account.balance")
+        sim.set_market("closed")
+        bare.sync()
+        time.sleep(1.2)  # beyond the second after which moving prices are told
+
+        assert bare.sync() == []
 
 
 def test_events_of_one_turn_share_frames(client: Connect) -> None:
@@ -168,7 +233,7 @@ def test_serve_tells_its_url_and_runs_until_cancelled() -> None:
     assert asyncio.run(run()).startswith("ws://127.0.0.1:")
 
 
-def test_simulator_needs_neither_pandas_nor_pyarrow_nor_the_clients_rooms() -> None:
+def test_simulator_starts_without_pandas_pyarrow_aiohttp_and_the_clients_rooms() -> None:
     # A bare package stands for the root, which brings in the rooms of the client for its users.
     code = (
         "import json, sys, types; root = sys.modules['aries_nb'] = types.ModuleType('aries_nb');"
@@ -179,4 +244,4 @@ def test_simulator_needs_neither_pandas_nor_pyarrow_nor_the_clients_rooms() -> N
 
     rooms = {name.split(".")[1] for name in modules if name.startswith("aries_nb.")}
     assert rooms == {"sim", "errors"}
-    assert {"pandas", "pyarrow", "plotly"}.isdisjoint(modules)
+    assert {"pandas", "pyarrow", "plotly", "aiohttp"}.isdisjoint(modules)

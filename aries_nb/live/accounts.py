@@ -1,0 +1,113 @@
+"""The side of a feed that belongs to the user: accounts, watchlists, news, on a connection of their own.
+
+The connection is made when the first of them is asked for; market data never waits for it.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Sequence
+
+from aries_nb.errors import FeedError, UsageError
+from aries_nb.live.account import Account
+from aries_nb.live.callbacks import Callbacks
+from aries_nb.live.frame import LiveFrame
+from aries_nb.live.link import Link
+from aries_nb.live.table import LiveTable
+from aries_nb.net import HttpClient, Reference
+
+__all__ = ["Accounts"]
+
+OPEN_SECONDS = 15.0
+
+
+class Accounts:
+    """What of the user's is held. Every method may be called from any thread."""
+
+    def __init__(
+        self,
+        connect: Callable[[], Link],
+        http: HttpClient,
+        reference: Reference,
+        callbacks: Callbacks,
+        quotes: Callable[[Sequence[str]], LiveFrame],
+    ) -> None:
+        self._quotes = quotes
+        self._connect = connect
+        self._http = http
+        self._reference = reference
+        self._callbacks = callbacks
+        self._link: Link | None = None
+        self._accounts: dict[str, Account] = {}
+        self._tables: dict[object, LiveTable] = {}
+        self._guard = threading.RLock()
+
+    @property
+    def link(self) -> Link | None:
+        """The connection, None while nobody has asked for anything."""
+        return self._link
+
+    def names(self) -> tuple[str, ...]:
+        """Ask the broker which accounts the user has."""
+        query = self._reference.accounts()
+        body = self._http.get(query.path, dict(query.params))
+        try:
+            return self._reference.read_accounts(body)
+        except ValueError as error:
+            where = self._http.base + query.path
+            raise FeedError(f"the list of accounts cannot be read: {error}", where=where) from error
+
+    def account(self, name: str | None) -> Account:
+        """The account of this name; without a name the only one there is."""
+        with self._guard:
+            chosen = self._only_one() if name is None else name
+            account = self._accounts.get(chosen)
+            if account is None or not account.is_open:
+                account = self._accounts[chosen] = Account(self._opened(), self._callbacks, chosen, self._quotes)
+            return account
+
+    def watchlists(self) -> LiveTable:
+        """All watchlists of the user."""
+        return self._table("watchlists", lambda link: LiveTable(link, self._callbacks, "watchlists"))
+
+    def news(self, options: tuple[tuple[str, str], ...]) -> LiveTable:
+        """News, chosen by `options` of the broker's own."""
+        make = lambda link: LiveTable(link, self._callbacks, "news", options=options)  # noqa: E731
+        return self._table(("news", options), make)
+
+    def close(self) -> None:
+        """Give everything up and end the connection; idempotent."""
+        self._http.close()
+        with self._guard:
+            for account in self._accounts.values():
+                account.close()
+            for table in self._tables.values():
+                table.close()
+            if self._link is not None:
+                self._link.close()
+
+    def _table(self, key: object, make: Callable[[Link], LiveTable]) -> LiveTable:
+        with self._guard:
+            table = self._tables.get(key)
+            if table is None or not table.is_open:
+                table = self._tables[key] = make(self._opened())
+            return table
+
+    def _only_one(self) -> str:
+        names = self.names()
+        if len(names) == 1:
+            return names[0]
+        if not names:
+            raise UsageError("this user has no account", where=self._http.base)
+        raise UsageError("there is more than one account", advice=f"Name one of: {', '.join(names)}.")
+
+    def _opened(self) -> Link:
+        if self._link is None:
+            link = self._connect()
+            try:
+                link.wait_open(OPEN_SECONDS)
+            except BaseException:
+                link.close()
+                raise
+            self._link = link
+        return self._link

@@ -1,0 +1,89 @@
+"""Own executions as they come: what `account.fills` is."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Self
+
+import pandas as pd
+
+from aries_nb.live.callbacks import Callbacks
+from aries_nb.live.held import Held
+from aries_nb.live.link import Link
+from aries_nb.live.table import LiveTable
+from aries_nb.model import TableData
+from aries_nb.store import FILL_COLUMNS, Fill, FillLog
+
+if TYPE_CHECKING:
+    from aries_nb.widgets import Blotter
+
+__all__ = ["LiveFills"]
+
+SHOWN = 50  # the newest fills, in a cell
+
+
+class LiveFills(Held):
+    """The fills of one account since its orders were first asked for, oldest first; worked out of its orders."""
+
+    def __init__(self, link: Link, callbacks: Callbacks, orders: LiveTable, log: FillLog) -> None:
+        self.account = orders.account
+        self._callbacks = callbacks
+        self.orders = orders  # what fills it
+        self._log = log
+        super().__init__(link, log.watch, f"fills of {orders.account}", release=lambda: None)
+
+    @property
+    def df(self) -> pd.DataFrame:
+        """One row a fill: ts, received (UTC), account, symbol, side, quantity, price, fee, order_id, is_combined.
+
+        `is_combined` is true where several executions may be in one row: it was seen in a full list only, as after a
+        gap or at the first connection.
+        """
+        return self._log.frame()
+
+    def entries(self) -> list[Fill]:
+        """The same with money and quantities as decimal.Decimal."""
+        return [fill for fill, _ in self._log.entries()[0]]
+
+    def __len__(self) -> int:
+        return len(self._log)
+
+    def wait(self, *, fills: int = 1, timeout: float | None = 10.0) -> Self:
+        """Block until so many fills have come. `timeout` in seconds, None for ever. Raises WaitTimeoutError."""
+        return self._wait(fills, timeout=timeout, what=f"{fills} {self._name}")
+
+    async def until(self, *, fills: int = 1, timeout: float | None = 10.0) -> Self:
+        """The same as `wait` for async code."""
+        return await self._until(fills, timeout=timeout, what=f"{fills} {self._name}")
+
+    def on_update(self, callback: Callable[[pd.DataFrame], object]) -> Callable[[], None]:
+        """Call back with the fills that are new, as a DataFrame, on a thread of its own. Returns the undo."""
+        return self._callbacks.on_rows(self._log, callback)
+
+    # What views are drawn from.
+
+    @property
+    def version(self) -> int:
+        """Grows with every fill, and with the state of the feed."""
+        return 2 * self._log.version + (not self.is_live)
+
+    def table(self) -> TableData:
+        """The newest fills, newest first."""
+        newest = reversed(self.entries()[-SHOWN:])
+        rows = tuple(
+            (fill.symbol, fill.side, fill.quantity, fill.price, fill.fee, fill.order_id, int(fill.is_combined))
+            for fill in newest
+        )
+        note = f"the newest {SHOWN} of {len(self):,}" if len(self) > SHOWN else ""
+        return TableData(f"Fills {self.account}", FILL_COLUMNS, rows, (), is_stale=not self.is_live, note=note)
+
+    def __repr__(self) -> str:
+        return f"<{self._name}: {len(self):,}, {'live' if self.is_live else self._state}>"
+
+    def _count(self) -> int:
+        return self._log.version
+
+    def _first_view(self) -> Blotter:
+        from aries_nb.widgets import Blotter
+
+        return self._view("blotter", lambda: Blotter(self))

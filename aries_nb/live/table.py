@@ -1,0 +1,112 @@
+"""A table that keeps itself current: what `account.orders`, `account.positions` and their like are."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import TYPE_CHECKING, Self
+
+import pandas as pd
+
+from aries_nb.live.callbacks import Callbacks
+from aries_nb.live.held import Held
+from aries_nb.live.link import Link
+from aries_nb.model import Kind, TableData
+from aries_nb.store import ChangeLog, Follower
+
+if TYPE_CHECKING:
+    from aries_nb.widgets import Blotter
+
+__all__ = ["LiveTable"]
+
+
+class LiveTable(Held):
+    """The rows of one kind of one account, each under its key; `df` is one row a key, `log` one row a change.
+
+    Columns `ts` (when it became so, UTC), `received` (local receipt, UTC), `account` and the fields. Money and
+    quantities are float64 in the frames, and exact in `rows()`.
+    """
+
+    def __init__(
+        self,
+        link: Link,
+        callbacks: Callbacks,
+        kind: Kind,
+        account: str = "",
+        *,
+        options: tuple[tuple[str, str], ...] = (),
+        followers: tuple[Follower, ...] = (),
+    ) -> None:
+        self.kind = kind
+        self.account = account
+        self._callbacks = callbacks
+        self._changes = ChangeLog(link.table_columns(kind))
+        self._table = link.table(kind, account, options=options, followers=(self._changes, *followers))
+        name = f"{kind} of {account}" if account else kind
+        super().__init__(link, self._table.watch, name, release=partial(link.release, self._table))
+
+    @property
+    def df(self) -> pd.DataFrame:
+        """The rows as they are now, index their key; a snapshot of your own."""
+        return self._table.frame()
+
+    @property
+    def log(self) -> pd.DataFrame:
+        """Every state that the rows went through since this was made, oldest first; it is only ever appended to."""
+        return self._changes.frame()
+
+    @property
+    def is_stale(self) -> bool:
+        """Whether something here is from before a break, and not yet confirmed."""
+        return self._table.is_stale or not self.is_live
+
+    def rows(self) -> list[dict[str, object]]:
+        """The rows as dictionaries, money and quantities as decimal.Decimal exactly as the broker wrote them."""
+        names = [column.name for column in self._table.columns]
+        return [{"account": row.account, **dict(zip(names, row.values, strict=True))} for row in self._table.rows()]
+
+    def __len__(self) -> int:
+        return len(self._table)
+
+    def wait(self, *, changes: int = 1, timeout: float | None = 10.0) -> Self:
+        """Block until so many rows have been put or changed. `timeout` in seconds, None for ever.
+
+        Raises WaitTimeoutError, or what has gone wrong with the feed.
+        """
+        return self._wait(changes, timeout=timeout, what=f"{changes} changes of {self._name}")
+
+    async def until(self, *, changes: int = 1, timeout: float | None = 10.0) -> Self:
+        """The same as `wait` for async code: the event loop goes on meanwhile."""
+        return await self._until(changes, timeout=timeout, what=f"{changes} changes of {self._name}")
+
+    def on_update(self, callback: Callable[[pd.DataFrame], object]) -> Callable[[], None]:
+        """Call back with the states that are new, as a DataFrame, on a thread of its own. Returns the undo."""
+        return self._callbacks.on_rows(self._changes, callback)
+
+    # What views are drawn from.
+
+    @property
+    def version(self) -> int:
+        """Grows with every change, and with the state of the feed."""
+        return 2 * self._table.version + (not self.is_live)
+
+    def table(self) -> TableData:
+        """The rows as they are now."""
+        return TableData(
+            title=f"{self.kind.capitalize()} {self.account}".strip(),
+            columns=self._table.columns,
+            rows=tuple(row.values for row in self._table.rows()),
+            key=self._table.key,
+            is_stale=self.is_stale,
+        )
+
+    def __repr__(self) -> str:
+        return f"<{self._name}: {len(self):,} rows, {'live' if self.is_live else self._state}>"
+
+    def _count(self) -> int:
+        return self._changes.version
+
+    def _first_view(self) -> Blotter:
+        from aries_nb.widgets import Blotter
+
+        return self._view("blotter", lambda: Blotter(self))

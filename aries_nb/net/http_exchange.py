@@ -1,0 +1,152 @@
+"""One HTTP request and its answer, bounded in size and time, with nothing of httpx left in what is raised.
+
+The exceptions of httpx carry the request, and the frames below it hold the header and the body as plain text: a
+traceback that shows locals would show the token. So every failure ends here as a text, and is raised anew.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+from urllib.parse import quote, urlsplit
+
+from aries_nb.errors import ConnectError, FeedError, UsageError
+from aries_nb.net.address import _is_loopback, shown_url
+from aries_nb.net.tokens import Secret
+
+if TYPE_CHECKING:
+    import httpx
+
+__all__ = ["Answer", "checked_http_url", "exchange", "new_client", "said"]
+
+SILENCE_SECONDS = 15.0  # without a byte, or for a connection to come about
+TOTAL_SECONDS = 60.0  # for one exchange: a server that trickles is given up
+MOST_BYTES = 64 * 2**20  # of a decoded body: an answer of hours of bars has a tenth of it
+SHOWN_CHARACTERS = 200  # of a server's text, as everywhere in this package
+READ_FOR_EXCERPT = 2**16
+SHORTEST_MASKED = 6  # a shorter token is no secret, and would mask every other word
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What a server answered. `headers` has lower-case names; `body` is not in the repr: it may hold tokens."""
+
+    status: int
+    headers: Mapping[str, str] = field(repr=False)
+    body: bytes = field(repr=False)
+
+    @property
+    def is_success(self) -> bool:
+        """Whether the status is one of 200 to 299."""
+        return 200 <= self.status < 300
+
+    def without(self, *secrets: Secret | None) -> Answer:
+        """The same answer with `***` in place of what must not be told on, in case the server echoes it."""
+        body = self.body
+        for secret in secrets:
+            if secret is not None and len(secret.reveal()) >= SHORTEST_MASKED:
+                for form in (secret.reveal(), quote(secret.reveal(), safe=""), quote(secret.reveal())):
+                    body = body.replace(form.encode(errors="replace"), b"***")
+        return Answer(self.status, self.headers, body)
+
+
+def checked_http_url(url: str) -> str:
+    """`url` without a slash at its end.
+
+    Raises UsageError where it is no https:// address, or is plain http:// to another machine: a token would travel
+    readable by everyone on the way.
+    """
+    try:
+        parts = urlsplit(url)
+        host, _ = parts.hostname or "", parts.port
+    except ValueError:
+        raise UsageError(f"{shown_url(url)!r} is not an address", advice="Give it as https://HOST[:PORT].") from None
+    if parts.scheme not in {"http", "https"} or not host or "@" in parts.netloc or parts.query or parts.fragment:
+        raise UsageError(
+            f"{shown_url(url)!r} is not a plain HTTP address", advice="Give it as https://HOST[:PORT][/PATH]."
+        )
+    if parts.scheme == "http" and not _is_loopback(host):
+        raise UsageError(
+            f"plain http:// to {host} would send your token unencrypted",
+            advice="Use https://; http:// is for 127.0.0.1 only.",
+        )
+    return url.rstrip("/")
+
+
+def new_client(url: str) -> httpx.Client:
+    """A client for the server at `url`: TLS verified, redirects not followed, no proxy for what is on this machine."""
+    import httpx
+
+    # A redirect is never followed: the token would go to wherever it leads.
+    return httpx.Client(
+        timeout=SILENCE_SECONDS,
+        follow_redirects=False,
+        trust_env=not url.startswith("http://"),
+        headers={"Accept-Encoding": "gzip"},
+    )
+
+
+def exchange(
+    client: httpx.Client, make: Callable[[], httpx.Request], *, where: str, most_bytes: int = MOST_BYTES
+) -> Answer:
+    """Send the request that `make` builds, and read the whole answer, whatever its status.
+
+    `make` is called here so that a header or body with a token in it is no variable of a frame that may be shown.
+    Raises ConnectError where no answer came, FeedError where it is longer than `most_bytes`.
+    """
+    reason: str | None = None
+    try:
+        answer = _exchanged(client, make, most_bytes)
+    except Exception as error:  # the border to httpx: see the module's docstring
+        answer, reason = None, _explain(error)
+    except BaseException as error:  # an interrupt: without the frames of httpx
+        error.__context__ = error.__cause__ = None
+        raise error.with_traceback(None) from None
+    if reason is not None:
+        raise ConnectError(f"no answer: {reason}", where=where, advice="Check the address and the network.")
+    if answer is None:
+        size = f"{most_bytes / 2**20:g} MiB"
+        raise FeedError(f"the answer is longer than {size}", where=where, advice="Ask for less at once.")
+    return answer
+
+
+def said(answer: Answer) -> str:
+    """What a server said, for a message: the status and at most 200 printable characters. Mask it before."""
+    text = answer.body[:READ_FOR_EXCERPT].decode(errors="replace")
+    text = " ".join("".join(character if character.isprintable() else " " for character in text).split())
+    if len(text) > SHOWN_CHARACTERS:
+        text = text[: SHOWN_CHARACTERS - 1] + "…"
+    return f"HTTP {answer.status}: {text}" if text else f"HTTP {answer.status}"
+
+
+def _exchanged(client: httpx.Client, make: Callable[[], httpx.Request], most_bytes: int) -> Answer | None:
+    deadline = time.monotonic() + TOTAL_SECONDS
+    response = client.send(make(), stream=True)
+    try:
+        body = bytearray()
+        for piece in response.iter_bytes():
+            body += piece
+            if len(body) > most_bytes:
+                return None
+            if time.monotonic() > deadline:
+                raise TimeoutError
+        return Answer(
+            response.status_code, {name.lower(): value for name, value in response.headers.items()}, bytes(body)
+        )
+    finally:
+        response.close()
+
+
+def _explain(error: Exception) -> str:
+    """One line about a failure, from texts that hold nothing of what was sent or received."""
+    import httpx
+
+    if isinstance(error, TimeoutError | httpx.TimeoutException):
+        return "it did not come in time"
+    if isinstance(error, httpx.ConnectError | httpx.ReadError | httpx.WriteError | httpx.ProxyError):
+        return str(error) or "the connection was cut"
+    if isinstance(error, httpx.RemoteProtocolError | httpx.DecodingError):
+        return "what answered broke off, or does not speak HTTP"
+    return type(error).__name__

@@ -1,0 +1,300 @@
+"""OAuth 2 as a token source: a grant goes in, access tokens that are fresh come out."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+import webbrowser
+from collections.abc import Callable
+from concurrent.futures import Future
+from dataclasses import dataclass
+from typing import Literal
+
+from aries_nb.errors import TokenError, UsageError
+from aries_nb.net.aside import run_aside
+from aries_nb.net.token_endpoint import Granted, OAuthEndpoints, request_token
+from aries_nb.net.token_keyring import load_secret, save_secret
+from aries_nb.net.tokens import Secret
+
+__all__ = ["OAuthToken", "oauth", "oauth_client", "oauth_login"]
+
+log = logging.getLogger("aries_nb")
+
+MARGIN_SECONDS = 30.0  # the margin of the vendor's client (protocol page, section 6)
+MARGIN_SHARE = 0.1  # of a token's life, where that is less
+
+
+@dataclass(frozen=True, slots=True)
+class _Login:
+    redirect_uri: str
+    scope: str
+    timeout: float
+    open_url: Callable[[str], object]
+
+
+@dataclass(frozen=True, slots=True)
+class _Grant:
+    """What a token was asked for with; two that are equal stand for the same user of the same application."""
+
+    kind: Literal["refresh_token", "authorization_code", "client_credentials"]
+    client_id: str
+    client_secret: Secret | None = None
+    refresh_token: Secret | None = None
+    scope: str = ""
+    login: _Login | None = None
+    is_kept: bool = False  # the refresh token's place is the keyring
+
+
+def oauth(
+    *,
+    client_id: str,
+    client_secret: str | Secret | None = None,
+    refresh_token: str | Secret | None = None,
+    endpoints: OAuthEndpoints | None = None,
+    on_refresh_token: Callable[[str], None] | None = None,
+) -> OAuthToken:
+    """A token source that lives on a refresh token: pass it as `token=` to `connect`.
+
+    `refresh_token` None means the one that `oauth_login(remember=True)` left in the keyring for this `client_id`; a
+    rotated one goes back there. `on_refresh_token` is called with each rotated one, on a thread of ours, to be stored
+    by the user. `endpoints` None means the broker's own. Asks the server nothing until it is used.
+    """
+    client_secret, refresh_token = _hidden(client_secret), _hidden(refresh_token)
+    _check_id(client_id)
+    grant = _Grant("refresh_token", client_id, client_secret, refresh_token, is_kept=refresh_token is None)
+    return OAuthToken(grant, endpoints, on_refresh_token)
+
+
+def oauth_login(
+    *,
+    client_id: str,
+    client_secret: str | Secret | None = None,
+    redirect_uri: str = "http://127.0.0.1/callback",
+    scope: str = "",
+    remember: bool = False,
+    timeout: float = 300.0,
+    open_url: Callable[[str], object] = webbrowser.open,
+    endpoints: OAuthEndpoints | None = None,
+    on_refresh_token: Callable[[str], None] | None = None,
+) -> OAuthToken:
+    """A token source for which the user logs in with the browser, once, when it is first used (by `connect`).
+
+    `redirect_uri` is the address on this machine that is registered with the broker; without a port in it a free one is
+    taken. `scope` is a list with blanks between. `timeout` in seconds is how long the user may take. With `remember`
+    the refresh token is kept in the keyring, and no login is needed while it is good. Without a `client_secret` the
+    login is protected by PKCE. `open_url` shows the address; `print` will do where no browser can be started.
+    """
+    client_secret = _hidden(client_secret)
+    _check_id(client_id)
+    login = _Login(redirect_uri, scope, timeout, open_url)
+    grant = _Grant("authorization_code", client_id, client_secret, login=login, is_kept=remember)
+    return OAuthToken(grant, endpoints, on_refresh_token)
+
+
+def oauth_client(
+    *, client_id: str, client_secret: str | Secret, scope: str = "", endpoints: OAuthEndpoints | None = None
+) -> OAuthToken:
+    """A token source for an application on its own behalf (client credentials), where the broker allows it."""
+    secret = _hidden(client_secret)
+    del client_secret  # a traceback may show this frame
+    _check_id(client_id)
+    return OAuthToken(_Grant("client_credentials", client_id, secret, scope=scope), endpoints)
+
+
+class OAuthToken:
+    """A token source that keeps an access token while it is fresh, and gets the next one ahead of its end.
+
+    However many threads ask, one request is under way at a time, and all of them get its result. It is made on a
+    daemon thread. What the server has refused once is not sent again. Two that were made alike are equal, so that a
+    cell that runs again finds the feed of its first run.
+    """
+
+    def __init__(
+        self,
+        grant: _Grant,
+        endpoints: OAuthEndpoints | None = None,
+        on_refresh_token: Callable[[str], None] | None = None,
+        *,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self._grant = grant
+        self._endpoints = endpoints
+        self._on_refresh_token = on_refresh_token
+        self._clock = clock  # of the wall: a monotonic one may stand still while a laptop sleeps
+        self._guard = threading.Lock()  # of the next four
+        self._access: Secret | None = None
+        self._fresh_until = 0.0
+        self._pending: Future[Secret] | None = None
+        self._given_up = threading.Event()
+        # These belong to the thread of the fetch.
+        self._refresh = grant.refresh_token
+        self._refused: set[Secret] = set()
+        self._may_log_in = grant.login is not None
+
+    def __repr__(self) -> str:
+        return f"OAuthToken({self._grant.kind}, client_id={self._grant.client_id!r})"
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, OAuthToken) and other._grant == self._grant
+
+    def __hash__(self) -> int:
+        return hash(self._grant)
+
+    def __reduce__(self) -> str:
+        raise TypeError("a token is not to be pickled")
+
+    def bind(self, endpoints: OAuthEndpoints) -> None:
+        """Set the endpoints where none were given. Raises UsageError if it already belongs to others.
+
+        A refresh token goes to the server that issued it and to no other.
+        """
+        with self._guard:
+            if self._endpoints is None:
+                self._endpoints = endpoints
+            bound = self._endpoints
+        if bound.token != endpoints.token:
+            what = f"this login belongs to {bound.token}, not to {endpoints.token}"
+            raise UsageError(what, advice="Make another one for each broker.")
+
+    def __call__(self) -> Secret:
+        """An access token that is good for a while. Any thread may ask; it blocks while one is fetched.
+
+        Raises TokenError where the server or the user refuses, then also without asking again; ConnectError or
+        FeedError where a later attempt may succeed.
+        """
+        try:
+            with self._guard:
+                if self._access is not None and self._clock() < self._fresh_until:
+                    return self._access
+                if self._pending is None:
+                    self._given_up = threading.Event()
+                    self._pending = run_aside(self._fetch, name="aries-nb-oauth")
+                pending = self._pending
+            return pending.result()
+        except KeyboardInterrupt:
+            self._given_up.set()  # a login would go on to hold its port
+            raise
+
+    def refused(self, token: Secret) -> None:
+        """A server refused `token`: the next call fetches another one."""
+        with self._guard:
+            if self._access == token:
+                self._access = None
+
+    # The thread of the fetch; there is one at a time.
+
+    def _fetch(self) -> Secret:
+        try:
+            if self._endpoints is None:
+                raise UsageError("this token source knows no server", advice="Pass it to connect, or pass endpoints=…")
+            asked = self._clock()
+            granted = self._granted(self._endpoints)
+            refresh = granted.refresh
+            if refresh is not None and refresh != self._refresh:
+                self._refresh = refresh
+                self._store(refresh)
+            with self._guard:
+                self._access = granted.access
+                self._fresh_until = asked + granted.life - min(MARGIN_SECONDS, MARGIN_SHARE * granted.life)
+            return granted.access
+        finally:
+            with self._guard:
+                self._pending = None
+
+    def _granted(self, endpoints: OAuthEndpoints) -> Granted:
+        refusal: TokenError | None = None
+        for credential in self._credentials():
+            if credential in self._refused:
+                continue
+            try:
+                return self._asked(endpoints, credential)
+            except TokenError as error:
+                refusal = error
+                self._refused.add(credential)
+        if self._may_log_in and self._grant.login is not None:
+            self._may_log_in = False
+            return self._logged_in(endpoints, self._grant.login)
+        if refusal is not None:
+            raise refusal
+        raise self._nothing_left()
+
+    def _credentials(self) -> list[Secret]:
+        """What may be good for a token. The keyring comes second: another notebook may have rotated its token."""
+        grant = self._grant
+        if grant.kind == "client_credentials":
+            own, kept = grant.client_secret, None
+        else:
+            own, kept = self._refresh, load_secret(grant.client_id) if grant.is_kept else None
+        return [credential for credential in dict.fromkeys((own, kept)) if credential is not None]
+
+    def _asked(self, endpoints: OAuthEndpoints, credential: Secret) -> Granted:
+        grant = self._grant
+        fields: dict[str, str | Secret | None] = {"client_id": grant.client_id, "client_secret": grant.client_secret}
+        if grant.kind == "client_credentials":
+            return request_token(endpoints, grant.kind, {**fields, "scope": grant.scope})
+        granted = request_token(endpoints, "refresh_token", {**fields, "refresh_token": credential})
+        self._refresh = credential
+        # A server that does not rotate sends none: the one that worked stays.
+        return Granted(granted.access, granted.life, granted.refresh or credential)
+
+    def _logged_in(self, endpoints: OAuthEndpoints, login: _Login) -> Granted:
+        # On use: it brings the standard library's web server.
+        from aries_nb.net.oauth_callback import CallbackServer, authorize_url, open_browser, pkce_pair
+
+        grant = self._grant
+        verifier, challenge = pkce_pair() if grant.client_secret is None else (None, "")
+        with CallbackServer(login.redirect_uri) as server:
+            url = authorize_url(
+                endpoints.authorize,
+                client_id=grant.client_id,
+                redirect_uri=server.redirect_uri,
+                scope=login.scope,
+                state=server.state,
+                code_challenge=challenge,
+                code_challenge_method="S256" if challenge else "",
+            )
+            open_browser(login.open_url, url)
+            code = server.wait(login.timeout, self._given_up)
+        fields = {
+            "client_id": grant.client_id,
+            "client_secret": grant.client_secret,
+            "code": code,
+            "code_verifier": verifier,
+            "redirect_uri": server.redirect_uri,
+        }
+        return request_token(endpoints, grant.kind, fields)
+
+    def _store(self, refresh: Secret) -> None:
+        """Tell who keeps the refresh token; one that cannot be kept is good until the end of this process."""
+        if self._grant.is_kept:
+            try:
+                save_secret(self._grant.client_id, refresh)
+            except TokenError as error:
+                log.warning("the new refresh token is only in memory: %s", error)
+        if self._on_refresh_token is not None:
+            try:
+                self._on_refresh_token(refresh.reveal())
+            except Exception as error:  # the border to the user's code; its text may hold the token
+                log.warning("on_refresh_token raised %s: the new refresh token may be lost", type(error).__name__)
+
+    def _nothing_left(self) -> TokenError:
+        if self._refused:
+            advice = "Log in again: make a new token source, with a new refresh token or oauth_login(…)."
+            return TokenError("the server refused this login before", advice=advice)
+        if self._grant.login is not None:
+            return TokenError("the login did not succeed", advice="Make a new oauth_login(…) and connect again.")
+        advice = "Pass refresh_token=…, or log in once with oauth_login(…, remember=True)."
+        what = f"the keyring holds no refresh token for {self._grant.client_id!r}"
+        return TokenError(what, advice=advice)
+
+
+def _hidden(value: str | Secret | None) -> Secret | None:
+    if isinstance(value, str):
+        return Secret(value.strip()) if value.strip() else None
+    return value
+
+
+def _check_id(client_id: str) -> None:
+    if not client_id.strip():
+        raise UsageError("client_id is blank", advice="It is shown where the application is registered.")

@@ -1,0 +1,148 @@
+"""A user's login in the browser: authorization code (RFC 6749, 4.1), with PKCE (RFC 7636), back to this machine."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import socketserver
+import threading
+import time
+from collections.abc import Callable
+from http.server import BaseHTTPRequestHandler
+from urllib.parse import parse_qs, urlencode, urlsplit
+
+from aries_nb.errors import TokenError, UsageError
+from aries_nb.net.tokens import Secret
+
+__all__ = ["CallbackServer", "authorize_url", "open_browser", "pkce_pair"]
+
+POLL_SECONDS = 0.1
+STALLED_SECONDS = 10.0  # browsers open connections ahead and send nothing on them
+PAGE = "<!doctype html><meta charset=utf-8><title>{0}</title><p>{0}</p>"
+SHOWN_CHARACTERS = 200
+
+
+def pkce_pair() -> tuple[Secret, str]:
+    """A new code verifier and its challenge by S256."""
+    from oauthlib.oauth2 import WebApplicationClient  # type: ignore[import-untyped]
+
+    client = WebApplicationClient("")
+    verifier = client.create_code_verifier(64)
+    return Secret(verifier), client.create_code_challenge(verifier, "S256")
+
+
+def authorize_url(endpoint: str, **fields: str) -> str:
+    """The address that the user's browser is to open; blank fields are left out.
+
+    Built here: oauthlib refuses any http:// address, also one on this machine, unless a variable switches it off.
+    """
+    present = {"response_type": "code", **{name: value for name, value in fields.items() if value}}
+    return f"{endpoint}?{urlencode(present)}"
+
+
+def open_browser(open_url: Callable[[str], object], url: str) -> None:
+    """Have the user's browser open `url`. Raises TokenError where there is none."""
+    try:
+        opened = open_url(url)
+    except Exception as error:  # the border to the user's code
+        opened, reason = False, f" ({type(error).__name__})"
+    else:
+        reason = ""
+    if opened is False:
+        advice = "Pass open_url=print, and open the address that it shows in a browser on this machine."
+        raise TokenError(f"no browser could be opened for the login{reason}", advice=advice)
+
+
+class CallbackServer(socketserver.ThreadingTCPServer):
+    """Waits on this machine for the browser to come back with a code. Its own thread is the one that calls `wait`.
+
+    `redirect_uri` is http://127.0.0.1[:PORT]/PATH or with localhost, as it is registered with the broker; without a
+    port (or with 0) a free one is taken, and the attribute says which. Raises UsageError for any other address, and
+    where the port is taken.
+    """
+
+    daemon_threads = True
+    allow_reuse_address = os.name == "posix"  # elsewhere it would let two servers share the port
+
+    def __init__(self, redirect_uri: str) -> None:
+        parts = urlsplit(redirect_uri)
+        if parts.scheme != "http" or parts.hostname not in {"127.0.0.1", "localhost"} or parts.query or parts.fragment:
+            advice = "Register and pass http://127.0.0.1:PORT/callback."
+            raise UsageError(f"{redirect_uri!r} is no redirect address on this machine", advice=advice)
+        try:
+            super().__init__(("127.0.0.1", parts.port or 0), _Callback)
+        except OSError as error:
+            what = f"port {parts.port} cannot be used for the login's answer ({error.strerror})"
+            raise UsageError(what, advice="End what uses it (another login?), or take another port.") from error
+        self.timeout = POLL_SECONDS
+        self.path = parts.path or "/"
+        self.redirect_uri = f"http://{parts.hostname}:{self.server_address[1]}{parts.path}"
+        self.state = secrets.token_urlsafe(32)
+        self.answer: Secret | str | None = None  # the code, or why there is none
+        self.strangers = 0
+
+    def wait(self, seconds: float, given_up: threading.Event) -> Secret:
+        """The code that the browser brings. Raises TokenError where user or server refuses, or time runs out."""
+        deadline = time.monotonic() + seconds
+        while self.answer is None:
+            if given_up.is_set():
+                raise TokenError("the login was given up", advice="Run it again.")
+            if time.monotonic() > deadline:
+                strange = f"; {self.strangers} answers belonged to another login" if self.strangers else ""
+                advice = f"Try again; is {self.redirect_uri} registered with the broker?"
+                raise TokenError(f"nobody logged in within {seconds:g} s{strange}", advice=advice)
+            self.handle_request()
+        if isinstance(self.answer, str):
+            raise TokenError(f"the login was refused ({self.answer})", advice="Try again, and allow the access.")
+        return self.answer
+
+    def handle_error(self, request: object, client_address: object) -> None:
+        """Say nothing: the default prints the traceback of a browser that hung up."""
+
+
+class _Callback(BaseHTTPRequestHandler):
+    timeout = STALLED_SECONDS
+    server: CallbackServer
+
+    def do_GET(self) -> None:
+        """Take the code, if this is the answer to our question: any page in the browser can reach this port."""
+        path, _, query = self.path.partition("?")
+        if path != self.server.path:
+            self._reply(404, "There is nothing here.")
+            return
+        fields = {name: values[0] for name, values in parse_qs(query).items()}
+        if not secrets.compare_digest(fields.get("state", "").encode(), self.server.state.encode()):
+            self.server.strangers += 1
+            self._reply(400, "This answer belongs to another login.")
+            return
+        code, refused = fields.get("code"), fields.get("error", "an answer without a code")
+        answer: Secret | str = Secret(code) if code else _printable(f"{refused} {fields.get('error_description', '')}")
+        try:
+            self._reply(200, "Logged in: this window may be closed." if code else "The login was refused.")
+        finally:
+            self.server.answer = self.server.answer or answer
+
+    def _reply(self, status: int, text: str) -> None:
+        body = PAGE.format(text).encode()
+        self.send_response(status)
+        headers = {
+            "Content-Type": "text/html; charset=utf-8",
+            "Content-Length": str(len(body)),
+            "Cache-Control": "no-store",
+            "Referrer-Policy": "no-referrer",
+            "Connection": "close",
+        }
+        for name, value in headers.items():
+            self.send_header(name, value)
+        self.end_headers()
+        self.wfile.write(body)
+
+    def version_string(self) -> str:
+        return "aries_nb"
+
+    def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - named by http.server
+        """Nothing: the line of the request holds the code."""
+
+
+def _printable(text: str) -> str:
+    return "".join(character if character.isprintable() else " " for character in text)[:SHOWN_CHARACTERS].strip()

@@ -1,0 +1,115 @@
+"""Asking an OAuth 2 token endpoint (RFC 6749): oauthlib makes the request and reads the answer, httpx carries them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+from urllib.parse import parse_qsl
+
+from aries_nb.errors import ConnectError, FeedError, TokenError
+from aries_nb.net.http_exchange import Answer, checked_http_url, exchange, new_client, said
+from aries_nb.net.tokens import Secret, checked_secret
+
+if TYPE_CHECKING:
+    import httpx
+
+__all__ = ["Granted", "OAuthEndpoints", "request_token"]
+
+MOST_BYTES = 2**20
+ASSUMED_LIFE = 3600.0  # seconds, where the server names none (assumed: typical by the protocol page, section 6)
+LONGEST_LIFE = 366 * 86400.0
+REFUSALS = frozenset({400, 401, 403})  # RFC 6749, 5.2: 400, or 401 for the client; 403 by some servers
+LATER = frozenset({408, 425, 429})
+ADVICE = "Check the client's id and secret and the redirect address; or log in again for a new refresh token."
+
+
+@dataclass(frozen=True, slots=True)
+class OAuthEndpoints:
+    """Where a broker's users log in and where tokens are issued; the broker's own pair is the default of `connect`.
+
+    `is_json` is for a server that takes the codes and refresh tokens as JSON, against RFC 6749, which says form fields.
+    Raises UsageError for an address that is neither https:// nor on this machine.
+    """
+
+    authorize: str
+    token: str
+    is_json: bool = False
+
+    def __post_init__(self) -> None:
+        checked_http_url(self.authorize)
+        checked_http_url(self.token)
+
+
+@dataclass(frozen=True, slots=True)
+class Granted:
+    """What was issued: an access token with its life in seconds, and a refresh token where there is one."""
+
+    access: Secret
+    life: float
+    refresh: Secret | None
+
+
+def request_token(endpoints: OAuthEndpoints, grant_type: str, fields: Mapping[str, str | Secret | None]) -> Granted:
+    """Ask for an access token; `fields` are those of the grant, None for one that is not sent.
+
+    Raises TokenError where it is refused (400, 401, 403, or an error in an answer of 200): to ask again with the same
+    fields is of no use. Raises ConnectError where the server cannot be reached or says to come later, FeedError
+    where what answers is no token endpoint.
+    """
+    is_json = endpoints.is_json and grant_type != "client_credentials"  # protocol page, section 6
+    url = endpoints.token
+    with new_client(url) as client:
+        answer = exchange(
+            client, _request(client, url, grant_type, fields, is_json=is_json), where=url, most_bytes=MOST_BYTES
+        )
+    secrets = [value for value in fields.values() if isinstance(value, Secret)]
+    if answer.is_success:
+        granted = _granted(answer)
+        if isinstance(granted, Granted):
+            advice = "The server's answer cannot be used; report it to the broker."
+            return Granted(checked_secret(granted.access, advice), granted.life, granted.refresh)
+        raise TokenError(f"no token was issued ({granted})", where=url, advice=ADVICE)
+    said_so = said(answer.without(*secrets))
+    if answer.status in REFUSALS:
+        raise TokenError(f"no token was issued ({said_so})", where=url, advice=ADVICE)
+    if answer.status in LATER or answer.status >= 500:
+        raise ConnectError(f"the token endpoint cannot answer now ({said_so})", where=url, advice="Try again later.")
+    raise FeedError(f"this is no token endpoint ({said_so})", where=url, advice="Check the address.")
+
+
+def _request(
+    client: httpx.Client, url: str, grant_type: str, fields: Mapping[str, str | Secret | None], *, is_json: bool
+) -> Callable[[], httpx.Request]:
+    """What builds the request, when it is sent and not before: see `exchange`."""
+    from oauthlib.oauth2.rfc6749.parameters import prepare_token_request  # type: ignore[import-untyped]
+
+    def make() -> httpx.Request:
+        plain = {name: value.reveal() if isinstance(value, Secret) else value for name, value in fields.items()}
+        form: str = prepare_token_request(grant_type, **plain)
+        content = json.dumps(dict(parse_qsl(form))) if is_json else form
+        kind = "application/json" if is_json else "application/x-www-form-urlencoded"
+        headers = {"Content-Type": kind, "Accept": "application/json"}
+        return client.build_request("POST", url, content=content.encode(), headers=headers)
+
+    return make
+
+
+def _granted(answer: Answer) -> Granted | str:
+    """What was issued, or why it was not; never raises, so that no traceback shows the answer."""
+    from oauthlib.oauth2 import OAuth2Error  # type: ignore[import-untyped]
+    from oauthlib.oauth2.rfc6749.parameters import parse_token_response
+
+    try:
+        token = parse_token_response(answer.body.decode())
+        access, refresh, life = token["access_token"], token.get("refresh_token"), token.get("expires_in")
+        if not isinstance(access, str) or not isinstance(refresh, str | None):
+            return "an answer with a token that is no text"
+        life = float(life) if life is not None else ASSUMED_LIFE
+        return Granted(Secret(access), min(max(life, 0.0), LONGEST_LIFE), Secret(refresh) if refresh else None)
+    except OAuth2Error as error:
+        known = type(error).__name__ != "CustomOAuth2Error"
+        return str(error.error) if known else "an error that OAuth does not know"
+    except Exception as error:  # oauthlib raises whatever a malformed answer makes it stumble over
+        return f"an answer that is none of OAuth: {type(error).__name__}"

@@ -1,0 +1,73 @@
+"""Tokens in the system's keyring: the package `keyring`, which is optional and imported on use."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from importlib import import_module
+from typing import Protocol, TypeVar, cast
+
+from aries_nb.errors import TokenError
+from aries_nb.net.tokens import Secret, TokenSource, checked_secret
+
+__all__ = ["SERVICE", "keyring_token", "load_secret", "save_secret"]
+
+SERVICE = "aries_nb"
+ADVICE = "Unlock it, or install a backend for it; or pass the token another way (token=…, ARIES_NB_TOKEN)."
+
+T = TypeVar("T")
+
+
+class _Keyring(Protocol):
+    def get_password(self, service_name: str, username: str) -> str | None: ...
+
+    def set_password(self, service_name: str, username: str, password: str) -> None: ...
+
+
+def keyring_token(name: str = "token") -> TokenSource:
+    """A source that reads the access token kept under `name` each time it is asked.
+
+    It is put there with `keyring set aries_nb NAME` on a command line. Raises TokenError, when it is asked, where
+    there is none or no keyring.
+    """
+
+    def read() -> Secret:
+        secret = load_secret(name)
+        advice = f"Store one with: keyring set {SERVICE} {name}"
+        if secret is None:
+            raise TokenError(f"the keyring holds no token {name!r}", advice=advice)
+        return checked_secret(secret, advice)
+
+    return read
+
+
+def load_secret(name: str) -> Secret | None:
+    """What the keyring keeps under `name`, or None. Raises TokenError where no keyring can be used."""
+    keyring = _keyring()
+
+    def load() -> Secret | None:
+        value = keyring.get_password(SERVICE, name)
+        return Secret(value) if value else None
+
+    return _asked(load)
+
+
+def save_secret(name: str, secret: Secret) -> None:
+    """Keep `secret` under `name`. Raises TokenError where no keyring can be used."""
+    keyring = _keyring()
+    _asked(lambda: keyring.set_password(SERVICE, name, secret.reveal()))
+
+
+def _keyring() -> _Keyring:
+    try:
+        return cast("_Keyring", import_module("keyring"))
+    except ImportError:
+        advice = "Install it: pip install keyring"
+        raise TokenError("the package keyring is not installed", advice=advice) from None
+
+
+def _asked(work: Callable[[], T]) -> T:
+    try:
+        return work()
+    except Exception as error:  # the border to the keyring's backends; their frames hold the secret
+        failure = type(error).__name__
+    raise TokenError(f"the keyring could not be used ({failure})", advice=ADVICE)

@@ -1,0 +1,131 @@
+"""One port for WebSockets and HTTP: each connection is sorted by the head of its first request.
+
+A WebSocket goes on in websockets' own server connection, anything else in an aiohttp protocol that gets the transport
+and what was read. aiohttp is imported when the first such request comes: a server for WebSockets alone starts without.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from typing import TYPE_CHECKING, cast
+from weakref import WeakSet
+
+from websockets.asyncio.server import ServerConnection
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from aiohttp import web
+
+    Handler = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
+
+__all__ = ["Front"]
+
+#: A head that is longer is left to websockets, which refuses it by limits of its own.
+HEAD_BYTES = 2**16
+#: The time for a whole head; what websockets gives an opening handshake by default.
+HEAD_SECONDS = 10.0
+HEAD_END = b"\r\n\r\n"
+UPGRADE = re.compile(rb"^upgrade:[^\r\n]*\bwebsocket\b", re.IGNORECASE | re.MULTILINE)
+
+
+class Front:
+    """Sorts the connections of one server. Owned by the server's loop.
+
+    `make_handler` is called once, when the first request that is not for a WebSocket has come. `head_seconds` is the
+    time that a connection has to send the head of its first request before it is aborted.
+    """
+
+    def __init__(self, make_handler: Callable[[], Handler], *, head_seconds: float = HEAD_SECONDS) -> None:
+        self.head_seconds = head_seconds
+        self._make_handler = make_handler
+        self._http: web.Server | None = None
+        self._is_closed = False
+        # Of all connections that are no WebSockets; one that is gone needs no word from aiohttp to leave it.
+        self._transports: WeakSet[asyncio.Transport] = WeakSet()
+
+    @property
+    def connection_class(self) -> type[ServerConnection]:
+        """For the `create_connection` of `websockets.asyncio.server.serve`."""
+
+        class Connection(SortedConnection):
+            front = self
+
+        return Connection
+
+    async def close(self, seconds: float) -> None:
+        """Let HTTP requests under way end within `seconds`; then abort every connection that is no WebSocket."""
+        self._is_closed = True
+        if self._http is not None:
+            self._http.pre_shutdown()  # idle connections end at once
+            await self._http.shutdown(seconds)
+        for transport in list(self._transports):
+            transport.abort()
+
+    def watch(self, transport: asyncio.Transport) -> None:
+        """Take a connection that has not said yet what it is."""
+        self._transports.add(transport)
+        if self._is_closed:
+            transport.abort()
+
+    def release(self, transport: asyncio.Transport) -> None:
+        """Leave a connection to websockets."""
+        self._transports.discard(transport)
+
+    def hand_over(self, transport: asyncio.Transport, received: bytes) -> None:
+        """Let HTTP be spoken on a connection, beginning with what was received."""
+        if self._http is None:
+            from aiohttp import web
+
+            # A line of the access log would name the query of a request.
+            self._http = web.Server(self._make_handler(), access_log=None)
+        protocol = self._http()
+        transport.set_protocol(protocol)
+        protocol.connection_made(transport)
+        protocol.data_received(received)
+
+
+class SortedConnection(ServerConnection):
+    """A connection that begins as a WebSocket's only when the head of its request says that it is one."""
+
+    front: Front
+    _received: bytearray | None = None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Wait for the head before websockets learns of the connection."""
+        self._arrived = cast("asyncio.Transport", transport)
+        self._received = bytearray()
+        self.front.watch(self._arrived)
+        self._deadline = self.loop.call_later(self.front.head_seconds, self._arrived.abort)
+
+    def data_received(self, data: bytes) -> None:
+        """Collect the head; once it is there, sort."""
+        if self._received is None:
+            super().data_received(data)
+            return
+        self._received += data
+        head, end, _ = self._received.partition(HEAD_END)
+        # What does not begin like a method, as a TLS handshake, will never have a head.
+        is_http = self._received[:1].isalpha()
+        if is_http and not end and len(self._received) <= HEAD_BYTES:
+            return
+        received, self._received = bytes(self._received), None
+        self._deadline.cancel()
+        if is_http and end and not UPGRADE.search(head + end):
+            self.front.hand_over(self._arrived, received)
+        else:
+            self.front.release(self._arrived)
+            super().connection_made(self._arrived)
+            super().data_received(received)
+
+    def eof_received(self) -> None:
+        """Let a connection end that never said what it is."""
+        if self._received is None:
+            super().eof_received()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Let go; websockets only hears of connections that it was given."""
+        self._deadline.cancel()
+        if self._received is None:
+            super().connection_lost(exc)

@@ -1,0 +1,289 @@
+"""What was traded: bars of the days before the start, made up but fixed by the seed, and of the live trades since then.
+
+Pure: time is passed in. One-minute bars are made once, and every other bar is an aggregate of them; the past joins
+what the market says of itself at the start (opening, high, low, volume, previous close). Sessions of the past are
+weekdays, 09:30-16:00 New York time without holidays; the simulated market itself trades at any hour while it runs.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from bisect import bisect_left
+from collections import defaultdict
+from datetime import UTC, date, datetime, timedelta
+from datetime import time as day_time
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeAlias
+from zoneinfo import ZoneInfo
+
+import numpy as np
+
+from aries_nb.sim.history_ticks import TradeLog
+from aries_nb.sim.instruments import CENT
+
+if TYPE_CHECKING:
+    from aries_nb.sim.listings import EquityListing
+    from aries_nb.sim.market import Market
+
+__all__ = ["BARS", "NEW_YORK", "SESSION_MINUTES", "Bars", "History", "Resolution", "session_open"]
+
+Bars: TypeAlias = np.ndarray[tuple[int], np.dtype[np.void]]
+Ints: TypeAlias = np.ndarray[tuple[int], np.dtype[np.int64]]
+#: A row of `Bars`. `time` is the start in Unix s, prices are in USD, `turnover` is the sum of price x size.
+BARS = np.dtype(
+    {
+        "names": ["time", "open", "high", "low", "close", "volume", "turnover", "trades"],
+        "formats": ["i8", "f8", "f8", "f8", "f8", "i8", "f8", "i8"],
+    }
+)
+NEW_YORK = ZoneInfo("America/New_York")
+OPENING_MINUTE, SESSION_MINUTES = 9 * 60 + 30, 390
+MINUTE, DAY = 60, 86_400
+#: Three years; the first bars of a share are those of the first of these sessions.
+PAST_SESSIONS = 780
+YEAR_SESSIONS = 252
+#: Parts of a day's variance that fall between the close and the opening, and into the session.
+NIGHT_VARIANCE, SESSION_VARIANCE = 0.25, 0.75
+#: Prices seen within a minute, from which its high and low are taken.
+LOOKS = 4
+#: Shares a trade, as the listings count them.
+MEAN_TRADE = 110
+
+
+class Resolution(NamedTuple):
+    """How long a bar is: `length` units. Minutes count from the opening, all others from the calendar.
+
+    Bars of days and more start at 00:00 UTC of their first date in New York (assumed: TradingView's convention).
+    """
+
+    unit: Literal["minute", "day", "week", "month"]
+    length: int
+
+
+class History:
+    """The bars of every symbol of a market, which must be fresh: its state at `start` (Unix s) ends the past.
+
+    `trade` is to be told every trade. A minute without a trade has no bar. Indices and options have no past.
+    Belongs to the thread of the server's loop.
+    """
+
+    def __init__(self, market: Market, start: float) -> None:
+        self.start = start
+        self.log = TradeLog()
+        sessions = _sessions(start)
+        self._pasts = {symbol: _Past(market.seed, share, sessions) for symbol, share in market.shares.items()}
+        self._minutes: defaultdict[str, list[list[Any]]] = defaultdict(list)
+
+    def trade(self, symbol: str, ts_ns: int, price: float, size: float) -> None:
+        """Take one live trade at `ts_ns` (Unix ns); one that comes late goes into the minute that is running."""
+        self.log.add(symbol, ts_ns, price, size)
+        start = ts_ns // 1_000_000_000 // MINUTE * MINUTE
+        minutes = self._minutes[symbol]
+        if not minutes or start > minutes[-1][0]:
+            minutes.append([start, price, price, price, price, size, price * size, 1])
+            return
+        minute = minutes[-1]
+        if price > minute[2]:
+            minute[2] = price
+        elif price < minute[3]:
+            minute[3] = price
+        minute[4] = price
+        minute[5] += size
+        minute[6] += price * size
+        minute[7] += 1
+
+    def bars(self, symbol: str, resolution: Resolution, first: float, last: float) -> Bars:
+        """The bars that start in [first, last), Unix s, oldest first; a bar is whole even if it ends after `last`."""
+        unit, length = resolution
+        live, past = self._live(symbol), self._pasts.get(symbol)
+        if unit == "minute":
+            reach = length * MINUTE
+            older = past.minutes(first - reach, last + reach) if past else _none()
+            found = np.concatenate([older, live])
+            found = _merged(found, _slots(found["time"], length))
+        else:
+            older = past.days() if past else _none()
+            found = np.concatenate([older, _merged(live, _dates(live["time"]))])
+            found = _merged(found, _periods(found["time"], unit, length))
+        times = found["time"]
+        return found[(times >= first) & (times < last)]
+
+    def before(self, symbol: str, resolution: Resolution, stamp: float) -> int | None:
+        """When the last bar before `stamp` starts, both in Unix s; None if there is none."""
+        ends = [minutes[-1][0] for minutes in (self._minutes.get(symbol),) if minutes]
+        if symbol in self._pasts:
+            ends.append(self._pasts[symbol].end)
+        if not ends:
+            return None
+        stamp = min(stamp, max(ends) + 1)
+        # Over a weekend there are nearly three days without a bar.
+        reach = 5 * DAY + resolution.length * MINUTE if resolution.unit == "minute" else math.inf
+        found = self.bars(symbol, resolution, stamp - reach, stamp)
+        return int(found["time"][-1]) if len(found) else None
+
+    def _live(self, symbol: str) -> Bars:
+        return np.array([tuple(minute) for minute in self._minutes.get(symbol, ())], BARS)
+
+
+class _Past:
+    """One share's sessions before the start; what is made is a function of seed, symbol and date."""
+
+    def __init__(self, seed: int, share: EquityListing, sessions: list[tuple[date, int, int]]) -> None:
+        self.sessions = sessions
+        self._opens = [opened for _, opened, _ in sessions]
+        self._name = f"{seed} {share.symbol}"
+        self._figures = (share.previous_close, share.opening, share.high, share.low, share.volume)
+        self._deviation = share.equity.volatility / math.sqrt(YEAR_SESSIONS)
+        self._usual_volume = share.equity.volume * 1e6
+        self._ends: list[tuple[float, float]] = []
+        self._days: Bars | None = None
+
+    @property
+    def end(self) -> int:
+        """When the last minute starts, in Unix s."""
+        _, opened, minutes = self.sessions[-1]
+        return opened + (minutes - 1) * MINUTE
+
+    def minutes(self, first: float, last: float) -> Bars:
+        """The one-minute bars of all sessions that touch [first, last), Unix s."""
+        low = max(0, bisect_left(self._opens, first) - 1)
+        high = bisect_left(self._opens, last)
+        return np.concatenate([_none(), *(self._session(number) for number in range(low, high))])
+
+    def days(self) -> Bars:
+        """One bar a session, stamped as `Resolution` says."""
+        if self._days is None:
+            bars = [self._session(number) for number in range(len(self.sessions))]
+            dates = [session_open(day) // DAY * DAY for day, _, _ in self.sessions]
+            self._days = _merged(np.concatenate(bars), np.repeat(dates, [len(session) for session in bars]))
+        return self._days
+
+    def _session(self, number: int) -> Bars:
+        day, opened, minutes = self.sessions[number]
+        random = _random(f"{self._name} {day}")
+        first, last = self._ends_of(number)
+        ticks = _bridge(random, first, last, minutes * LOOKS, self._deviation * math.sqrt(SESSION_VARIANCE))
+        volume = int(self._usual_volume * random.lognormal(0.0, 0.25))
+        if number == len(self.sessions) - 1:
+            _, _, high, low, volume = self._figures
+            _reach(ticks, round(high * CENT), round(low * CENT))
+        bars = np.empty(minutes, BARS)
+        looks = np.column_stack([ticks[:-1].reshape(minutes, LOOKS), ticks[LOOKS::LOOKS]])
+        bars["time"] = opened + MINUTE * np.arange(minutes)
+        bars["open"], bars["close"] = looks[:, 0] / CENT, looks[:, -1] / CENT
+        bars["high"], bars["low"] = looks.max(axis=1) / CENT, looks.min(axis=1) / CENT
+        # Busy at the opening and at the close.
+        busy = (1.0 + 6.0 * (np.arange(minutes) / SESSION_MINUTES - 0.5) ** 2) * random.gamma(4.0, size=minutes)
+        edges = np.rint(np.concatenate([[0.0], busy.cumsum() / busy.sum()]) * volume)
+        bars["volume"] = np.diff(edges)
+        bars["turnover"] = looks.mean(axis=1) / CENT * bars["volume"]
+        bars["trades"] = np.maximum(1, bars["volume"] // MEAN_TRADE)
+        return bars
+
+    def _ends_of(self, number: int) -> tuple[float, float]:
+        """First and last price of a session: a walk backwards from what the market says of itself."""
+        if not self._ends:
+            random = _random(f"{self._name} days")
+            count = len(self.sessions)
+            gains = random.normal(0.0, self._deviation * math.sqrt(SESSION_VARIANCE), count)
+            gaps = random.normal(0.0, self._deviation * math.sqrt(NIGHT_VARIANCE), count)
+            previous, opening, *_ = self._figures
+            ends, close = [(opening, opening)], previous
+            for gain, gap in zip(gains[1:], gaps[1:], strict=True):
+                first = max(1.0, round(close / math.exp(gain), 2))
+                ends.append((first, close))
+                close = max(1.0, round(first / math.exp(gap), 2))
+            self._ends = ends[::-1]
+        return self._ends[number]
+
+
+def session_open(day: date) -> int:
+    """When the session of a weekday begins, in Unix s."""
+    return int(datetime.combine(day, day_time(*divmod(OPENING_MINUTE, 60)), NEW_YORK).timestamp())
+
+
+def _sessions(start: float) -> list[tuple[date, int, int]]:
+    """Date, opening in Unix s and whole minutes of the sessions before `start`; the last may be cut off by it."""
+    found: list[tuple[date, int, int]] = []
+    day = datetime.fromtimestamp(start, NEW_YORK).date()
+    while len(found) < PAST_SESSIONS:
+        if day.weekday() < 5:
+            opened = session_open(day)
+            minutes = min(SESSION_MINUTES, int(start - opened) // MINUTE)
+            if minutes > 0:
+                found.append((day, opened, minutes))
+        day -= timedelta(days=1)
+    return found[::-1]
+
+
+def _random(name: str) -> np.random.Generator:
+    return np.random.default_rng(int.from_bytes(hashlib.sha256(name.encode()).digest()[:16]))
+
+
+def _bridge(random: np.random.Generator, first: float, last: float, steps: int, deviation: float) -> Ints:
+    """A random walk of `steps` steps from one price to another, in ticks; `deviation` is that of the whole session."""
+    step = deviation / math.sqrt(SESSION_MINUTES * LOOKS)
+    walk = np.concatenate([[0.0], random.normal(0.0, step, steps).cumsum()])
+    walk += np.linspace(0.0, math.log(last / first) - walk[-1], steps + 1)
+    ticks: Ints = np.maximum(1, np.rint(first * CENT * np.exp(walk))).astype(np.int64)
+    return ticks
+
+
+def _reach(ticks: Ints, high: int, low: int) -> None:
+    """Bend a walk that ends where it began so that its highest and lowest price are those given."""
+    start, inner = int(ticks[0]), ticks[1:-1]
+    away = (inner - start).astype(float)
+    top, bottom = int(away.argmax()), int(len(away) - 1 - away[::-1].argmin())
+    rise, fall = (high - start) / max(1.0, away.max()), (start - low) / max(1.0, -away.min())
+    inner[:] = np.rint(np.where(away > 0, away * rise, away * fall)) + start
+    inner[top], inner[bottom] = high, low
+
+
+def _none() -> Bars:
+    return np.empty(0, BARS)
+
+
+def _merged(bars: Bars, starts: Ints) -> Bars:
+    """One bar for each run of equal starts."""
+    if not len(bars):
+        return bars
+    first = np.flatnonzero(np.concatenate([[True], starts[1:] != starts[:-1]]))
+    last = np.concatenate([first[1:], [len(bars)]]) - 1
+    merged = np.empty(len(first), BARS)
+    merged["time"] = starts[first]
+    merged["open"], merged["close"] = bars["open"][first], bars["close"][last]
+    merged["high"] = np.maximum.reduceat(bars["high"], first)
+    merged["low"] = np.minimum.reduceat(bars["low"], first)
+    for name in ("volume", "turnover", "trades"):
+        merged[name] = np.add.reduceat(bars[name], first)
+    return merged
+
+
+def _local(times: Ints) -> Ints:
+    """New York's wall clock, as seconds since 1970-01-01 00:00 there; it changes at whole hours only."""
+    hours, places = np.unique(times // 3600, return_inverse=True)
+    moments = (datetime.fromtimestamp(int(hour) * 3600, UTC).astimezone(NEW_YORK) for hour in hours)
+    offsets = [int((moment.utcoffset() or timedelta()).total_seconds()) for moment in moments]
+    return times + np.array(offsets, np.int64)[places]
+
+
+def _slots(times: Ints, minutes: int) -> Ints:
+    length, local = minutes * MINUTE, _local(times)
+    return times - (local - OPENING_MINUTE * MINUTE) % length
+
+
+def _dates(times: Ints) -> Ints:
+    return _local(times) // DAY * DAY
+
+
+def _periods(dates: Ints, unit: str, count: int) -> Ints:
+    """The start of the days, Monday weeks or months, of which each takes `count`, in which dates lie."""
+    days = dates // DAY
+    if unit == "day":
+        days = days // count * count
+    elif unit == "week":
+        days = (days + 3) // 7 // count * count * 7 - 3  # 1970-01-01 was a Thursday
+    else:
+        months = days.astype("M8[D]").astype("M8[M]").astype(np.int64) // count * count
+        days = months.astype("M8[M]").astype("M8[D]").astype(np.int64)
+    return np.asarray(days * DAY)

@@ -1,0 +1,81 @@
+"""The live trades themselves, for bars that count trades instead of time."""
+
+from __future__ import annotations
+
+from array import array
+from collections import defaultdict
+from typing import NamedTuple
+
+import numpy as np
+
+__all__ = ["KEPT_TRADES", "TickBars", "TradeLog"]
+
+#: Trades of a symbol that are kept at least; twice as many at most.
+KEPT_TRADES = 300_000
+NS_PER_MS = 1_000_000
+
+
+class TickBars(NamedTuple):
+    """Bars of equally many trades, oldest first: `rows` are (time, open, high, low, close, volume).
+
+    Times are Unix ms of the first trade, made strictly increasing. `older` is the number of the first of these bars,
+    to ask for those before it; None if there are none.
+    """
+
+    rows: list[tuple[int, float, float, float, float, float]]
+    older: int | None
+
+
+class _Trades:
+    """Columns of one symbol's trades; the oldest `dropped` of them are gone."""
+
+    def __init__(self) -> None:
+        self.dropped = 0
+        self.times, self.prices, self.sizes = array("q"), array("d"), array("d")
+
+
+class TradeLog:
+    """Every live trade of every symbol, up to a number a symbol."""
+
+    def __init__(self) -> None:
+        self._symbols: defaultdict[str, _Trades] = defaultdict(_Trades)
+
+    def add(self, symbol: str, ts_ns: int, price: float, size: float) -> None:
+        """Keep one trade at `ts_ns` (Unix ns)."""
+        trades = self._symbols[symbol]
+        trades.times.append(ts_ns // NS_PER_MS)
+        trades.prices.append(price)
+        trades.sizes.append(size)
+        if len(trades.times) >= 2 * KEPT_TRADES:
+            for column in (trades.times, trades.prices, trades.sizes):
+                del column[:KEPT_TRADES]
+            trades.dropped += KEPT_TRADES
+
+    def last(self, symbol: str) -> float | None:
+        """When the last trade was, in Unix s; None if there was none."""
+        trades = self._symbols.get(symbol)
+        return trades.times[-1] / 1000 if trades else None
+
+    def bars(self, symbol: str, size: int, count: int, end: int | None = None) -> TickBars:
+        """The last `count` bars of `size` trades each before bar number `end`; None means up to now.
+
+        Bars are numbered from the first trade of all, so that a number stays good. The last bar may still be running.
+        """
+        trades = self._symbols.get(symbol)
+        if trades is None:
+            return TickBars([], None)
+        first = -(-trades.dropped // size)  # a bar whose first trades are gone is gone
+        skipped = first * size - trades.dropped
+        times, prices, sizes = (np.array(column[skipped:]) for column in (trades.times, trades.prices, trades.sizes))
+        edges = np.arange(0, len(times), size)
+        if not len(edges):
+            return TickBars([], None)
+        order = np.arange(len(edges))
+        starts = np.maximum.accumulate(times[edges] - order) + order
+        last = np.minimum(edges + size, len(times)) - 1
+        highs, lows = np.maximum.reduceat(prices, edges), np.minimum.reduceat(prices, edges)
+        columns = (starts, prices[edges], highs, lows, prices[last], np.add.reduceat(sizes, edges))
+        stop = len(edges) if end is None else max(0, min(len(edges), end - first))
+        begin = max(0, stop - count)
+        rows = list(zip(*(column[begin:stop].tolist() for column in columns), strict=True))
+        return TickBars(rows, first + begin if begin > 0 else None)

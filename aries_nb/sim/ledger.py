@@ -1,0 +1,119 @@
+"""What one simulated account owns: cash, positions and what they cost, exact to the last digit. Pure.
+
+Nothing is ever computed from a rounded average price. A position carries its cost; when a part of it is closed, the
+cost of that part is rounded once and taken off, and the realised profit is what the part brought less exactly that. So
+`equity - starting equity == realised + unrealised - fees` holds at every moment without a rest.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+__all__ = ["ZERO", "Holding", "Ledger", "Position"]
+
+ZERO = Decimal(0)
+#: Costs of parts and shown average prices are rounded to this many USD; prices themselves are whole cents.
+QUANTUM = Decimal("0.0001")
+
+
+@dataclass(frozen=True, slots=True)
+class Position:
+    """What an account holds of one share: `quantity` in shares, negative when short; amounts in USD.
+
+    `cost` has the sign of `quantity`. `realised` is the profit of all parts closed so far, before fees. `opened` is
+    when it last left zero, Unix s, 0 where that was before the start.
+    """
+
+    symbol: str
+    quantity: Decimal
+    cost: Decimal
+    realised: Decimal
+    opened: float
+
+    @property
+    def average_price(self) -> Decimal:
+        """Cost a share, rounded for show; zero when closed."""
+        return (self.cost / self.quantity).quantize(QUANTUM) if self.quantity else ZERO
+
+
+@dataclass(frozen=True, slots=True)
+class Holding:
+    """A position at the mark of one moment, USD a share; None when it is closed."""
+
+    position: Position
+    mark: Decimal | None
+
+    @property
+    def market_value(self) -> Decimal:
+        """Quantity times mark; negative when short."""
+        return ZERO if self.mark is None else self.position.quantity * self.mark
+
+    @property
+    def unrealised(self) -> Decimal:
+        """What closing at the mark would bring, before fees."""
+        return self.market_value - self.position.cost
+
+
+class Ledger:
+    """Cash and positions of one account; it changes through `book` alone. Positions start at cost equal to value."""
+
+    def __init__(self, cash: Decimal, holdings: Mapping[str, tuple[Decimal, Decimal]]) -> None:
+        """`holdings` maps a symbol to quantity and price."""
+        self.cash = self.starting_cash = cash
+        self.fees = ZERO
+        #: By symbol; closed ones stay, with quantity zero and what they realised.
+        self.positions = {
+            symbol: Position(symbol, quantity, quantity * price, ZERO, 0.0)
+            for symbol, (quantity, price) in holdings.items()
+        }
+        self.starting_equity = cash + sum((position.cost for position in self.positions.values()), ZERO)
+
+    @property
+    def realised(self) -> Decimal:
+        """Profit of everything closed, before fees."""
+        return sum((position.realised for position in self.positions.values()), ZERO)
+
+    def quantity(self, symbol: str) -> Decimal:
+        """Shares held, negative when short."""
+        position = self.positions.get(symbol)
+        return position.quantity if position else ZERO
+
+    def book(self, symbol: str, quantity: Decimal, price: Decimal, *, fee: Decimal, now: float) -> None:
+        """Take one fill: `quantity` is negative for a sale. It may close, open, or cross through zero."""
+        held = self.positions.get(symbol) or Position(symbol, ZERO, ZERO, ZERO, now)
+        closed = _closed(held.quantity, quantity)
+        removed = held.cost if closed == held.quantity else (held.cost * closed / held.quantity).quantize(QUANTUM)
+        left = held.quantity + quantity
+        is_new_lot = held.quantity == closed
+        self.positions[symbol] = Position(
+            symbol,
+            left,
+            held.cost - removed + (quantity + closed) * price,
+            held.realised + closed * price - removed,
+            now if is_new_lot else held.opened,
+        )
+        self.cash -= quantity * price + fee
+        self.fees += fee
+
+    def holdings(self, mark: Callable[[str], Decimal]) -> tuple[Holding, ...]:
+        """All open positions at the marks of now."""
+        return tuple(
+            Holding(position, mark(symbol)) for symbol, position in self.positions.items() if position.quantity
+        )
+
+    def equity(self, mark: Callable[[str], Decimal]) -> Decimal:
+        """Cash and the value of all positions."""
+        return self.cash + sum((holding.market_value for holding in self.holdings(mark)), ZERO)
+
+
+def _closed(held: Decimal, quantity: Decimal) -> Decimal:
+    """The part of `held`, with its sign, that a fill of `quantity` closes."""
+    if held * quantity >= 0:
+        return ZERO
+    part = min(abs(held), abs(quantity))
+    return part if held > 0 else -part

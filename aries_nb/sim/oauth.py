@@ -1,0 +1,230 @@
+"""The tokens of the simulated broker: authorization codes, PKCE, refresh and client credentials, without any I/O.
+
+Source: protocol page §6; what the page leaves open follows RFC 6749 (codes, tokens, errors) and RFC 7636 (PKCE).
+Time is passed in, in Unix s. Tokens are opaque texts (assumed: the broker's are JWTs, which no client needs to look
+into), and whoever asks in the browser's way consents at once.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import secrets
+from base64 import urlsafe_b64encode
+from dataclasses import dataclass, field
+from hmac import compare_digest
+from typing import TYPE_CHECKING, Literal, NamedTuple
+from urllib.parse import urlencode, urlsplit, urlunsplit
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+__all__ = ["SCOPES", "OAuthError", "OAuthServer", "OAuthSettings"]
+
+#: Protocol page §6.
+SCOPES = (
+    "user:information", "watchlist:information", "watchlist:management", "account:information", "order:execution",
+    "order:information", "position:information", "market:information", "calendar:information", "options:information",
+    "analytics:information", "market:supplemental",
+)  # fmt: skip
+#: Without a registered redirect_uri codes go nowhere but to the user's own machine.
+LOOPBACK = ("127.0.0.1", "localhost", "::1")
+#: RFC 7636 §4.1.
+_VERIFIER = re.compile(r"[A-Za-z0-9._~-]{43,128}", re.ASCII)
+TOKEN_BYTES = 32
+
+ErrorName = Literal[
+    "access_denied", "invalid_client", "invalid_grant", "invalid_request", "unsupported_grant_type",
+    "unsupported_response_type",
+]  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class OAuthSettings:
+    """The one registered client, and how long things live, in seconds.
+
+    `redirect_uri` None accepts every http address of the own machine; a text must be met exactly (§6). The secret is
+    this simulator's own and opens nothing else.
+    """
+
+    client_id: str = "sim-client"
+    client_secret: str = field(default="sim-secret", repr=False)
+    redirect_uri: str | None = None
+    access_seconds: float = 3600.0
+    refresh_seconds: float = 2_592_000.0
+    code_seconds: float = 600.0
+
+
+class OAuthError(Exception):
+    """A refused request: `status` is HTTP's, `name` and `text` go into the answer (RFC 6749 §5.2)."""
+
+    def __init__(self, name: ErrorName, text: str) -> None:
+        super().__init__(name, text)
+        self.name = name
+        self.text = text
+        self.status = 401 if name == "invalid_client" else 400
+
+    def __str__(self) -> str:
+        return f"{self.name}: {self.text}"
+
+
+class _Grant(NamedTuple):
+    """What a code, an access token or a refresh token stands for; `challenge` and `redirect_uri` only of a code."""
+
+    expires: float
+    scope: str
+    #: Got with PKCE alone: such a client has no secret to show.
+    is_public: bool = False
+    redirect_uri: str = ""
+    challenge: str = ""
+
+    def __repr__(self) -> str:
+        return f"<grant until {self.expires:.0f}>"
+
+
+class OAuthServer:
+    """All codes and tokens of a simulated broker. Belongs to the thread of the server's loop.
+
+    `token` is the fixed token that is accepted besides the issued ones; None accepts every other text not blank, as the
+    sockets do. A token issued here is never accepted after its expiry.
+    """
+
+    def __init__(self, settings: OAuthSettings | None = None, token: str | None = None) -> None:
+        self.settings = settings or OAuthSettings()
+        self._token = token
+        self._codes: dict[str, _Grant] = {}
+        self._access: dict[str, _Grant] = {}
+        self._refresh: dict[str, _Grant] = {}
+
+    def __repr__(self) -> str:
+        return f"<OAuthServer of {self.settings.client_id}: {len(self._access)} access tokens>"
+
+    def is_valid(self, token: str, now: float) -> bool:
+        """Whether a bearer's token is accepted at `now`, on the sockets as over HTTP."""
+        grant = self._access.get(token)
+        if grant is not None:
+            return now < grant.expires
+        if self._token is None:
+            return bool(token.strip())
+        return _same(token, self._token)
+
+    def authorize(self, query: Mapping[str, str], now: float) -> str:
+        """Consent at once: the address to send the browser to, with the code and the state, or with an error.
+
+        Raises OAuthError if the client or its redirect_uri is unknown, since then nobody may be redirected anywhere.
+        """
+        uri = query.get("redirect_uri", "")
+        if query.get("client_id") != self.settings.client_id:
+            raise OAuthError("invalid_client", "unknown client_id")
+        if not self._is_redirect(uri):
+            raise OAuthError("invalid_request", "redirect_uri is not the registered one")
+        challenge = query.get("code_challenge", "")
+        state = {"state": query["state"]} if "state" in query else {}
+        if query.get("response_type") != "code":
+            return _with_query(uri, {"error": "unsupported_response_type", **state})
+        if challenge and query.get("code_challenge_method") != "S256":
+            return _with_query(
+                uri, {"error": "invalid_request", "error_description": "code_challenge_method must be S256", **state}
+            )
+        _drop_expired(self._codes, now)
+        code = secrets.token_urlsafe(TOKEN_BYTES)
+        scope = query.get("scope") or " ".join(SCOPES)
+        self._codes[code] = _Grant(now + self.settings.code_seconds, scope, redirect_uri=uri, challenge=challenge)
+        return _with_query(uri, {"code": code, **state})
+
+    def token(self, fields: Mapping[str, str], now: float) -> dict[str, object]:
+        """Answer a token request, whichever way its fields were encoded. Raises OAuthError if it is refused."""
+        if fields.get("client_id") != self.settings.client_id:
+            raise OAuthError("invalid_client", "unknown client_id")
+        has_secret = "client_secret" in fields
+        secret = fields.get("client_secret", "")
+        if has_secret and not _same(secret, self.settings.client_secret):
+            raise OAuthError("invalid_client", "wrong client_secret")
+        match fields.get("grant_type"):
+            case "authorization_code" | "code":  # both names are documented (§8 D20)
+                return self._redeem(fields, now, has_secret=has_secret)
+            case "refresh_token":
+                return self._renew(fields.get("refresh_token", ""), now, has_secret=has_secret)
+            case "client_credentials":
+                if not has_secret:
+                    raise OAuthError("invalid_client", "client_secret is required")
+                return self._issue(_Grant(0.0, fields.get("scope") or " ".join(SCOPES)), now, with_refresh=False)
+            case None:
+                raise OAuthError("invalid_request", "grant_type is required")
+            case _:
+                raise OAuthError("unsupported_grant_type", "use authorization_code, refresh_token, client_credentials")
+
+    def _redeem(self, fields: Mapping[str, str], now: float, *, has_secret: bool) -> dict[str, object]:
+        # A code is gone after the first try, a wrong one included: nobody guesses at the verifier.
+        code = self._codes.pop(fields.get("code", ""), None)
+        if code is None or now >= code.expires:
+            raise OAuthError("invalid_grant", "the code is unknown, used or expired")
+        if fields.get("redirect_uri") != code.redirect_uri:
+            raise OAuthError("invalid_grant", "redirect_uri is not the one the code was sent to")
+        verifier = fields.get("code_verifier", "")
+        if (code.challenge or verifier) and not _verifies(verifier, code.challenge):
+            raise OAuthError("invalid_grant", "code_verifier does not fit the code_challenge")
+        if not code.challenge and not has_secret:
+            raise OAuthError("invalid_client", "client_secret or code_verifier is required")
+        return self._issue(code._replace(is_public=not has_secret), now)
+
+    def _renew(self, token: str, now: float, *, has_secret: bool) -> dict[str, object]:
+        grant = self._refresh.get(token)
+        if grant is None or now >= grant.expires:
+            raise OAuthError("invalid_grant", "the refresh token is unknown, used or expired")
+        if not has_secret and not grant.is_public:
+            raise OAuthError("invalid_client", "client_secret is required")
+        del self._refresh[token]  # rotation: assumed, the page leaves it open
+        return self._issue(grant, now)
+
+    def _issue(self, grant: _Grant, now: float, *, with_refresh: bool = True) -> dict[str, object]:
+        settings = self.settings
+        _drop_expired(self._refresh, now)
+        # An expired access token is long remembered: where any text is accepted it must not pass for an unknown one.
+        _drop_expired(self._access, now - settings.refresh_seconds)
+        access, refresh = (secrets.token_urlsafe(TOKEN_BYTES) for _ in range(2))
+        kept = _Grant(now + settings.access_seconds, grant.scope, grant.is_public)
+        self._access[access] = kept
+        answer: dict[str, object] = {
+            "access_token": access,
+            "token_type": "Bearer",
+            "expires_in": int(settings.access_seconds),
+            "scope": grant.scope,
+        }
+        if with_refresh:
+            self._refresh[refresh] = kept._replace(expires=now + settings.refresh_seconds)
+            answer |= {"refresh_token": refresh, "refresh_token_expires_in": int(settings.refresh_seconds)}
+        return answer
+
+    def _is_redirect(self, uri: str) -> bool:
+        if self.settings.redirect_uri is not None:
+            return uri == self.settings.redirect_uri
+        try:
+            parts = urlsplit(uri)
+        except ValueError:
+            return False
+        return uri.isascii() and parts.scheme == "http" and parts.hostname in LOOPBACK and not parts.fragment
+
+
+def _verifies(verifier: str, challenge: str) -> bool:
+    """RFC 7636 §4.6, S256."""
+    if not _VERIFIER.fullmatch(verifier):
+        return False
+    digest = urlsafe_b64encode(hashlib.sha256(verifier.encode()).digest()).rstrip(b"=")
+    return _same(digest.decode(), challenge)
+
+
+def _same(shown: str, kept: str) -> bool:
+    """Compare without telling by the time taken; what comes from outside may hold half a character."""
+    return compare_digest(*(text.encode(errors="surrogatepass") for text in (shown, kept)))
+
+
+def _with_query(uri: str, fields: Mapping[str, str]) -> str:
+    parts = urlsplit(uri)
+    query = "&".join(part for part in (parts.query, urlencode(fields)) if part)
+    return urlunsplit(parts._replace(query=query))
+
+
+def _drop_expired(grants: dict[str, _Grant], now: float) -> None:
+    for key in [key for key, grant in grants.items() if grant.expires <= now]:
+        del grants[key]

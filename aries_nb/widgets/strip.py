@@ -1,0 +1,48 @@
+"""The strip: the one row of a table, such as an account's balances, as labelled figures side by side."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from aries_nb.widgets.blotter import caption_of, empty_text
+from aries_nb.widgets.cells import Cells
+from aries_nb.widgets.panel import Composition, Panel
+from aries_nb.widgets.static import table
+
+if TYPE_CHECKING:
+    from aries_nb.widgets.source import TableSource
+
+__all__ = ["Strip"]
+
+
+class Strip(Panel):
+    """A live strip of figures: each column of the source with its label above it; of several rows, the first."""
+
+    looks = "strip"
+
+    def __init__(self, source: TableSource) -> None:
+        self._table_source = source
+        self._cells = Cells()
+        super().__init__(source)
+
+    def __repr__(self) -> str:
+        return "Strip()"
+
+    def _compose(self) -> Composition:
+        data = self._table_source.table()
+        sheet = self._cells.sheet(data)
+        description: dict[str, object] = {
+            "title": data.title,
+            "note": data.note,
+            "empty": empty_text(data),
+            "columns": [heading.plain for heading in sheet.headings],
+            "texts": sheet.texts[:1],
+        }
+        return Composition(description, (float(data.is_stale),), sheet.numbers[:1])
+
+    def _picture(self) -> str:
+        data = self._table_source.table()
+        sheet = self._cells.sheet(data)
+        if not sheet.texts:
+            return table(f"{caption_of(data)} · {empty_text(data)}".removeprefix(" · "), [], [])
+        return table(caption_of(data), [heading.label for heading in sheet.headings], sheet.texts[:1], text_columns=())

@@ -1,0 +1,37 @@
+"""What is asked of Aries over HTTP, and how the answers read (protocol page §7). Pure: nobody is called here."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from aries_nb.wire.interface import Query
+
+__all__ = ["AriesHttp"]
+
+
+class AriesHttp:
+    """The reference calls. Each `read_` raises ValueError for an answer that cannot be what was asked for."""
+
+    def accounts(self) -> Query:
+        """Ask which accounts the user has."""
+        return Query("/v2/users/me/accounts")
+
+    def read_accounts(self, body: bytes) -> tuple[str, ...]:
+        """The identifiers of the accounts, in the broker's order."""
+        accounts = _object(body).get("accounts")
+        if not isinstance(accounts, list):
+            raise ValueError("the answer has no list of accounts")  # noqa: TRY004 - a bad answer, not a bad call
+        names = [item.get("trading_account_id") for item in accounts if isinstance(item, dict)]
+        return tuple(name for name in names if isinstance(name, str) and name)
+
+
+def _object(body: bytes) -> dict[str, Any]:
+    try:
+        answer = msgspec.json.decode(body)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise ValueError("the answer is not JSON") from error
+    if not isinstance(answer, dict):
+        raise ValueError("the answer is no JSON object")  # noqa: TRY004 - a bad answer, not a bad call
+    return answer

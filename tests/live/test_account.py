@@ -1,0 +1,143 @@
+"""Accounts as a user holds them, against the simulated broker's own books."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from typing import TYPE_CHECKING
+
+import pandas as pd
+import pytest
+
+from aries_nb.errors import ClosedError, UsageError, WaitTimeoutError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from aries_nb.live import Feed
+    from aries_nb.sim import Simulator
+
+
+def test_accounts_are_listed_as_the_broker_has_them(feed: Feed) -> None:
+    assert feed.accounts == ("ACC-1", "ACC-2")
+
+
+def test_without_a_name_and_with_two_accounts_the_error_names_them(feed: Feed) -> None:
+    with pytest.raises(UsageError, match="more than one account.*ACC-1, ACC-2"):
+        feed.account()
+
+
+@pytest.mark.parametrize("name", ["", "  ", 7])
+def test_a_name_that_is_none_is_refused_at_once(feed: Feed, name: object) -> None:
+    with pytest.raises(UsageError, match="is no account"):
+        feed.account(name)  # type: ignore[arg-type]
+
+
+def test_an_account_of_somebody_else_is_refused_with_the_servers_words(feed: Feed) -> None:
+    with pytest.raises(UsageError, match="'ACC-9'.*feed.accounts"):
+        _ = feed.account("ACC-9").orders
+
+
+def test_the_same_call_gives_the_same_account_and_the_same_tables(feed: Feed) -> None:
+    account = feed.account("ACC-1")
+
+    assert feed.account("ACC-1") is account
+    assert account.positions is account.positions
+    assert account.fills is account.fills
+
+
+def test_positions_come_with_their_symbols_and_exact_quantities(feed: Feed) -> None:
+    positions = feed.account("ACC-1").positions.wait()
+
+    frame = positions.df
+
+    assert frame.index.name == "symbol"
+    assert frame.index.is_unique
+    assert (frame["account"] == "ACC-1").all()
+    assert str(frame["ts"].dtype) == "datetime64[ns, UTC]"
+    assert all(isinstance(row["quantity"], Decimal) for row in positions.rows())
+
+
+def test_balances_are_one_row(feed: Feed) -> None:
+    balances = feed.account("ACC-2").balances.wait()
+
+    assert list(balances.df.index) == ["ACC-2"]
+    assert balances.df["cash"].iloc[0] > 0
+
+
+def test_orders_go_through_their_life_in_the_log(feed: Feed) -> None:
+    orders = feed.account("ACC-1").orders.wait(changes=20, timeout=60)
+
+    log = orders.log
+
+    assert len(log) >= 20
+    assert log.index.is_monotonic_increasing
+    assert set(log["order_id"]) >= set(orders.df.index[-1:])
+
+
+def test_fills_follow_from_orders(feed: Feed) -> None:
+    account = feed.account("ACC-1")
+    fills = account.fills.wait(timeout=60)
+
+    frame = fills.df
+
+    assert (frame["quantity"] > 0).all()
+    assert set(frame["side"]) <= {"buy", "sell"}
+    assert set(frame["order_id"]) <= set(account.orders.df.index)
+
+
+def test_new_states_reach_a_callback(feed: Feed) -> None:
+    seen: list[pd.DataFrame] = []
+    orders = feed.account("ACC-1").orders
+
+    orders.on_update(seen.append)
+    orders.wait(changes=len(orders.log) + 3, timeout=60)
+
+    with pytest.raises(WaitTimeoutError):
+        orders.wait(changes=10**9, timeout=0.3)
+    assert sum(len(rows) for rows in seen) >= 3
+    assert pd.concat(seen).index.is_unique
+
+
+def test_accounts_live_on_a_connection_of_their_own(sim: Simulator, feed: Feed) -> None:
+    before = sim.statistics().connections_open
+
+    _ = feed.account("ACC-1").positions
+
+    assert (before, sim.statistics().connections_open) == (1, 2)
+    assert feed.stats().streams == 1
+
+
+def test_after_a_break_the_tables_are_whole_again_and_the_gap_is_in_the_ledger(sim: Simulator, feed: Feed) -> None:
+    positions = feed.account("ACC-1").positions.wait()
+
+    sim.drop_connections()
+    positions.wait(changes=positions.version + 1, timeout=20)
+
+    assert {gap.stream for gap in feed._gaps.all()} >= {"accounts"}
+
+
+def test_a_closed_feed_leaves_what_has_come_readable(feed: Feed) -> None:
+    account = feed.account("ACC-1")
+    positions = account.positions.wait()
+
+    feed.close()
+
+    assert len(positions.df) == len(positions)
+    with pytest.raises(ClosedError):
+        _ = account.balances
+
+
+def test_watchlists_and_news_are_tables_too(open_feed: Callable[..., Feed], sim: Simulator) -> None:
+    feed = open_feed(sim)
+
+    watchlists = feed.watchlists.wait()
+    news = feed.news("AAPL")
+
+    assert {"name", "symbol"} <= {*watchlists.df.columns, *watchlists.df.index.names}
+    assert "title" in news.df.columns
+
+
+def test_pnl_candles_come_for_the_interval_asked(feed: Feed) -> None:
+    candles = feed.account("ACC-1").pnl("1m").wait(timeout=20)
+
+    assert set(candles.df.index.get_level_values("interval")) == {"1m"}
