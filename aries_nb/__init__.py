@@ -20,11 +20,26 @@ if TYPE_CHECKING:
         UsageError,
         WaitTimeoutError,
     )
-    from aries_nb.live import Feed, FeedStatistics, LiveBook, LiveFrame, connect, run
+    from aries_nb.live import (
+        Account,
+        Feed,
+        FeedStatistics,
+        LiveBook,
+        LiveFrame,
+        LiveTable,
+        OAuthEndpoints,
+        connect,
+        keyring_token,
+        oauth,
+        oauth_client,
+        oauth_login,
+        run,
+    )
 
     __version__: str
 
 __all__ = [
+    "Account",
     "ClosedError",
     "ConnectError",
     "Feed",
@@ -32,11 +47,17 @@ __all__ = [
     "FeedStatistics",
     "LiveBook",
     "LiveFrame",
+    "LiveTable",
+    "OAuthEndpoints",
     "TokenError",
     "UnknownSymbolError",
     "UsageError",
     "WaitTimeoutError",
     "connect",
+    "keyring_token",
+    "oauth",
+    "oauth_client",
+    "oauth_login",
     "run",
 ]
 

@@ -10,7 +10,18 @@ from aries_nb.errors import UsageError
 from aries_nb.live.callbacks import same_function
 from aries_nb.live.embedded import EmbeddedMarket, SimValue, arguments_from
 from aries_nb.live.feed import Feed
-from aries_nb.net import BROKERS, Broker, Secret, TokenSource, checked_url, fixed_token, token_from
+from aries_nb.net import (
+    BROKERS,
+    Broker,
+    OAuthEndpoints,
+    OAuthToken,
+    Secret,
+    TokenSource,
+    checked_url,
+    fixed_token,
+    http_base,
+    token_from,
+)
 
 __all__ = ["connect"]
 
@@ -63,7 +74,7 @@ def connect(
     broker: str = "sim",
     *,
     url: str | None = None,
-    token: str | Callable[[], str] | None = None,
+    token: str | Callable[[], str | Secret] | None = None,
     timeout: float = 15.0,
     **simulation: SimValue,
 ) -> Feed:
@@ -71,7 +82,8 @@ def connect(
 
     `broker` is a name from the table of brokers. "sim" starts a simulated market, which takes `seed`, `rate` (messages
     a second), `tape` (Parquet files) and `speed` (times the tape's own, or "max"). `url` is the base address where it
-    is not the broker's own; `token` is text or a function that returns one, by default the environment's.
+    is not the broker's own; `token` is text, a function that returns one, or a login (`anb.oauth(…)`,
+    `anb.oauth_login(…)`, `anb.oauth_client(…)`, `anb.keyring_token()`), by default the environment's.
     `timeout` is in seconds.
 
     Raises UsageError for a name or address that cannot be, TokenError without a token or with one that is refused,
@@ -93,9 +105,13 @@ def connect(
     token = None  # from here on it is a Secret: a traceback may show this frame
     if not is_embedded:
         checked_url(url or known.url, known.market.path)
+    if isinstance(source, OAuthToken) and not is_embedded:
+        source.bind(_login_of(known, url))
     with _open_feeds.making(key):
         feed = _open_feeds.get(key)
         if feed is None:
+            if isinstance(source, OAuthToken):
+                source()  # a login in the browser happens here, and takes its own time
             market = EmbeddedMarket(known.simulates, arguments) if is_embedded else None
             feed = _live_feed(known, market.url if market else url or known.url, source, market=market, timeout=timeout)
             _open_feeds.put(key, feed, market)
@@ -117,6 +133,12 @@ def _live_feed(broker: Broker, url: str, source: TokenSource, *, market: Embedde
     return feed
 
 
-def _same_token(token: str | Callable[[], str] | None) -> object:
+def _login_of(broker: Broker, url: str | None) -> OAuthEndpoints:
+    """Where tokens for this address are issued: a server of the user's own has its login page beside it."""
+    base, login = http_base(url or broker.url), broker.login
+    return OAuthEndpoints((base if url else login.page) + login.authorize, base + login.token, login.is_json)
+
+
+def _same_token(token: str | Callable[[], str | Secret] | None) -> object:
     """What makes a token the same for a cell that runs again: a function defined anew by the same lines counts."""
     return Secret(token) if isinstance(token, str) else same_function(token)

@@ -111,10 +111,11 @@ class LiveEquity:
     # The callbacks' thread.
 
     def _sample(self) -> None:
-        now = time.monotonic()
-        if now - self._sampled_at < SAMPLE_SECONDS or not len(self._balances):
+        if not len(self._balances):
             return
-        self._sampled_at = now
+        # Not skipped: the last change before a quiet time counts as well.
+        time.sleep(max(self._sampled_at + SAMPLE_SECONDS - time.monotonic(), 0))
+        self._sampled_at = time.monotonic()
         books = self.books()
         self._follow(tuple(sorted(books.positions)))
         marks = self.marks()

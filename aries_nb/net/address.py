@@ -7,7 +7,7 @@ from urllib.parse import urlsplit
 
 from aries_nb.errors import UsageError
 
-__all__ = ["checked_url", "shown_url"]
+__all__ = ["checked_url", "is_loopback", "shown_url"]
 
 
 def checked_url(base: str, path: str) -> str:
@@ -27,7 +27,7 @@ def checked_url(base: str, path: str) -> str:
             f"{shown_url(base)!r} is not a WebSocket address",
             advice="Give it as wss://HOST[:PORT], or ws://127.0.0.1:PORT for a server on this machine.",
         )
-    if parts.scheme == "ws" and not _is_loopback(host):
+    if parts.scheme == "ws" and not is_loopback(host):
         raise UsageError(
             f"plain ws:// to {host} would send your token unencrypted",
             advice="Use wss://; ws:// is for 127.0.0.1 only.",
@@ -51,7 +51,8 @@ def shown_url(url: str) -> str:
     return f"{scheme}{mark}{place.rpartition('@')[2]}"
 
 
-def _is_loopback(host: str) -> bool:
+def is_loopback(host: str) -> bool:
+    """Whether a host name or address can only be this machine."""
     if host == "localhost":
         return True
     try:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import quote, urlsplit
 
 from aries_nb.errors import ConnectError, FeedError, UsageError
-from aries_nb.net.address import _is_loopback, shown_url
+from aries_nb.net.address import is_loopback, shown_url
 from aries_nb.net.tokens import Secret
 
 if TYPE_CHECKING:
@@ -67,7 +67,7 @@ def checked_http_url(url: str) -> str:
         raise UsageError(
             f"{shown_url(url)!r} is not a plain HTTP address", advice="Give it as https://HOST[:PORT][/PATH]."
         )
-    if parts.scheme == "http" and not _is_loopback(host):
+    if parts.scheme == "http" and not is_loopback(host):
         raise UsageError(
             f"plain http:// to {host} would send your token unencrypted",
             advice="Use https://; http:// is for 127.0.0.1 only.",

@@ -24,7 +24,7 @@ SHOWN_CHARACTERS = 200
 
 def pkce_pair() -> tuple[Secret, str]:
     """A new code verifier and its challenge by S256."""
-    from oauthlib.oauth2 import WebApplicationClient  # type: ignore[import-untyped]
+    from oauthlib.oauth2 import WebApplicationClient
 
     client = WebApplicationClient("")
     verifier = client.create_code_verifier(64)

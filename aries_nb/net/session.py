@@ -37,7 +37,7 @@ from aries_nb.net.backoff import Backoff, BackoffRule
 from aries_nb.net.intake import Intake, Stream
 from aries_nb.net.lost import LostError, RefusedError, explain
 from aries_nb.net.masking import masked
-from aries_nb.net.tokens import Secret, TokenSource
+from aries_nb.net.tokens import RenewableToken, Secret, TokenSource, fetch
 from aries_nb.wire import Wire
 
 if TYPE_CHECKING:
@@ -156,7 +156,7 @@ class Session:
         from aries_nb.net.transport import connected
 
         try:
-            token = self._secret = await asyncio.to_thread(self._token)
+            token = self._secret = await fetch(self._token)
         except FeedError as error:
             if not self._first.done():
                 raise
@@ -174,6 +174,8 @@ class Session:
             if self._refused is not None:
                 raise self._token_error() from None
             self._refused = token
+            if isinstance(self._token, RenewableToken):
+                self._token.refused(token)
             raise
         finally:
             self._socket = None
@@ -276,7 +278,7 @@ class Session:
         socket, backoff = self._socket, Backoff(self._rule)
         while socket is not None and socket is self._socket:
             try:
-                token = await asyncio.to_thread(self._token)
+                token = await fetch(self._token)
             except FeedError as error:
                 self.last_error = str(error)
                 log.warning("no token for the renewal of the session: %s", error)

@@ -83,7 +83,7 @@ def _request(
     client: httpx.Client, url: str, grant_type: str, fields: Mapping[str, str | Secret | None], *, is_json: bool
 ) -> Callable[[], httpx.Request]:
     """What builds the request, when it is sent and not before: see `exchange`."""
-    from oauthlib.oauth2.rfc6749.parameters import prepare_token_request  # type: ignore[import-untyped]
+    from oauthlib.oauth2.rfc6749.parameters import prepare_token_request
 
     def make() -> httpx.Request:
         plain = {name: value.reveal() if isinstance(value, Secret) else value for name, value in fields.items()}
@@ -98,7 +98,7 @@ def _request(
 
 def _granted(answer: Answer) -> Granted | str:
     """What was issued, or why it was not; never raises, so that no traceback shows the answer."""
-    from oauthlib.oauth2 import OAuth2Error  # type: ignore[import-untyped]
+    from oauthlib.oauth2 import OAuth2Error
     from oauthlib.oauth2.rfc6749.parameters import parse_token_response
 
     try:

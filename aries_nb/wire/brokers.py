@@ -10,7 +10,7 @@ from aries_nb.wire.aries_http import AriesHttp
 from aries_nb.wire.aries_market import AriesMarket
 from aries_nb.wire.interface import Reference, Wire
 
-__all__ = ["BROKERS", "Broker", "Endpoint"]
+__all__ = ["BROKERS", "Broker", "Endpoint", "Login"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,6 +19,19 @@ class Endpoint:
 
     path: str
     make: Callable[[], Wire]
+
+
+@dataclass(frozen=True, slots=True)
+class Login:
+    """Where a broker's users log in and where tokens are issued; paths lie under the base address.
+
+    `page` is the address of the login page, where it is on a host of its own. `is_json`: codes go as JSON, not as form.
+    """
+
+    page: str
+    authorize: str
+    token: str
+    is_json: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,10 +46,16 @@ class Broker:
     market: Endpoint
     accounts: Endpoint
     reference: Reference
+    login: Login
     simulates: str = ""
 
 
-_ARIES = (Endpoint("/v1/market/ws", AriesMarket), Endpoint("/v1/accounts/ws", AriesAccounts), AriesHttp())
+_ARIES = (
+    Endpoint("/v1/market/ws", AriesMarket),
+    Endpoint("/v1/accounts/ws", AriesAccounts),
+    AriesHttp(),
+    Login("https://app.aries.com", "/oauth2/authorize", "/v1/oauth2/token", is_json=True),  # protocol page §6
+)
 
 BROKERS: Mapping[str, Broker] = {
     broker.name: broker

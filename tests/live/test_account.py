@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 
 from aries_nb.errors import ClosedError, UsageError, WaitTimeoutError
+from tests.net.patience import eventually
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -22,7 +23,7 @@ def test_accounts_are_listed_as_the_broker_has_them(feed: Feed) -> None:
 
 
 def test_without_a_name_and_with_two_accounts_the_error_names_them(feed: Feed) -> None:
-    with pytest.raises(UsageError, match="more than one account.*ACC-1, ACC-2"):
+    with pytest.raises(UsageError, match=r"more than one account.*ACC-1, ACC-2"):
         feed.account()
 
 
@@ -33,7 +34,7 @@ def test_a_name_that_is_none_is_refused_at_once(feed: Feed, name: object) -> Non
 
 
 def test_an_account_of_somebody_else_is_refused_with_the_servers_words(feed: Feed) -> None:
-    with pytest.raises(UsageError, match="'ACC-9'.*feed.accounts"):
+    with pytest.raises(UsageError, match=r"'ACC-9'.*feed\.accounts"):
         _ = feed.account("ACC-9").orders
 
 
@@ -141,3 +142,20 @@ def test_pnl_candles_come_for_the_interval_asked(feed: Feed) -> None:
     candles = feed.account("ACC-1").pnl("1m").wait(timeout=20)
 
     assert set(candles.df.index.get_level_values("interval")) == {"1m"}
+
+
+def test_equity_reckoned_here_is_that_of_the_brokers_books(sim: Simulator, feed: Feed) -> None:
+    account = feed.account("ACC-1")
+    equity = account.equity
+    eventually(lambda: len(equity.df) > 5 and not equity.unmarked)
+
+    for _ in range(3):
+        sim.set_market("closed")  # what is on its way arrives, and nothing moves any more
+        theirs = float(sim._call(lambda: sim._server.accounts.equity("ACC-1")))
+        eventually(lambda theirs=theirs: abs(equity.df["equity"].iloc[-1] - theirs) < 0.005, "the same to the cent")
+        sim.set_market("open")
+        before = len(equity.df)
+        eventually(lambda before=before: len(equity.df) > before + 3)
+
+    held = account.positions.df.query("quantity != 0").index
+    assert {symbol for symbol, _ in equity.equity().by_symbol} == set(held)
