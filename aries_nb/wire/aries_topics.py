@@ -14,7 +14,7 @@ from aries_nb.wire.aries_account_objects import MISSING, Row
 
 __all__ = ["PNL_INTERVALS", "ROWS_KEPT", "TOPIC_NAMES", "Topic", "TopicKey", "key_of"]
 
-ROWS_KEPT = 5_000  # of each table, to seed later subscriptions
+ROWS_KEPT = 5_000  # of each table, to seed later subscriptions; a tenth more before the oldest are dropped
 PNL_INTERVALS = ("15s", "1m", "5m", "15m", "1h", "1d", "1mo")  # protocol page §5.1 and D8
 PNL_INTERVAL = "1m"  # the default of the vendor's client
 
@@ -80,9 +80,9 @@ class _Table:
         self.ts = max(ts, self.ts)
 
     def trim(self) -> None:
-        """Drop the oldest rows beyond the limit, finished orders first."""
+        """Drop the oldest rows beyond the limit, finished orders first; many at once, for it looks at every row."""
         excess = len(self.rows) - ROWS_KEPT
-        if excess > 0:
+        if excess > ROWS_KEPT // 10:
             finished = [key for key, (_, row) in self.rows.items() if row.get("status") in _FINISHED]
             gone = dict.fromkeys([*finished[:excess], *self.rows])
             for key in list(gone)[:excess]:
