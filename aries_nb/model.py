@@ -32,6 +32,7 @@ __all__ = [
     "QUOTE_COLUMNS",
     "TABLE_KEYS",
     "TRADE_COLUMNS",
+    "Bars",
     "BoardData",
     "BookIntegrity",
     "BookLevels",
@@ -272,6 +273,21 @@ Notice: TypeAlias = (
     SessionOpened | TokenWanted | SessionRefused | SessionLost | Rejected | Unreadable | MarketStatus | Pong
 )
 Received: TypeAlias = tuple[Sequence[Record], Sequence[Notice]]
+
+
+class Bars(NamedTuple):
+    """Bars of one instrument, as lists of one length, oldest first; `start_ns` in ns since the epoch.
+
+    `next_end_ns`: there are more, which start before it; None where there are none. A volume not known is NaN.
+    """
+
+    start_ns: list[int]
+    open: list[float]
+    high: list[float]
+    low: list[float]
+    close: list[float]
+    volume: list[float]
+    next_end_ns: int | None = None
 
 
 # What a view is handed: plain data, copied or never written again, so that it can be read on any thread.

@@ -12,7 +12,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from aries_nb.errors import UnknownSymbolError
 from aries_nb.live.callbacks import Callbacks
+from aries_nb.live.fields import is_symbol
 from aries_nb.live.frame import LiveFrame
 from aries_nb.live.table import LiveTable
 from aries_nb.model import EquityData
@@ -41,6 +43,7 @@ class LiveEquity:
         self._positions = positions
         self._balances = balances
         self._quotes = quotes
+        self._wanted: tuple[str, ...] = ()
         self._held: LiveFrame | None = None
         self._samples: deque[tuple[int, float, float]] = deque(maxlen=MOST_SAMPLES)
         self._by_symbol: tuple[tuple[str, float], ...] = ()
@@ -127,14 +130,28 @@ class LiveEquity:
 
     def _follow(self, symbols: tuple[str, ...]) -> None:
         """Have quotes of what is held, and of nothing else."""
-        if symbols == (() if self._held is None else self._held.symbols):
+        if symbols == self._wanted:
             return
+        self._wanted = symbols
         if self._undo_quotes is not None:
             self._undo_quotes()
-        before, self._held = self._held, self._quotes(symbols) if symbols else None
+        before, self._held = self._held, self._quoted(symbols)
         self._undo_quotes = self._held.watch(self._callbacks.ring) if self._held is not None else None
         if before is not None:
             before.close()
+
+    def _quoted(self, symbols: tuple[str, ...]) -> LiveFrame | None:
+        """Quotes of those of the symbols that the feed knows; the others stay without a price, and are named so."""
+        asked = [symbol for symbol in symbols if is_symbol(symbol)]
+        while asked:
+            try:
+                return self._quotes(asked)
+            except UnknownSymbolError as unknown:
+                known = [symbol for symbol in asked if symbol not in unknown.symbols]
+                if known == asked:
+                    raise
+                asked = known
+        return None
 
     def _told(self) -> tuple[Decimal, Decimal]:
         """Cash and equity as the broker last told them."""

@@ -5,22 +5,26 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Collection, Sequence
-from typing import TYPE_CHECKING, Any, Self
+from datetime import date
+from functools import partial
+from typing import TYPE_CHECKING, Any, Self, overload
 from weakref import WeakValueDictionary
 
 from aries_nb.errors import ClosedError, UsageError
 from aries_nb.live.account import Account
 from aries_nb.live.accounts import Accounts
+from aries_nb.live.bars import BarHistory, LiveBars, checked_interval, checked_span
 from aries_nb.live.book import LiveBook
 from aries_nb.live.callbacks import Callbacks
 from aries_nb.live.fields import checked_columns, checked_symbols, checked_window
 from aries_nb.live.frame import LiveFrame
 from aries_nb.live.gaps import Gaps
-from aries_nb.live.link import Link
+from aries_nb.live.link import Link, opened
+from aries_nb.live.options import OptionChain, Options, checked_strikes
 from aries_nb.live.statistics import FeedStatistics, combined
 from aries_nb.live.table import LiveTable
 from aries_nb.model import QUOTE_COLUMNS, TRADE_COLUMNS, CardData, Column, Kind, State
-from aries_nb.net import BackoffRule, Broker, HttpClient, TokenSource, http_base
+from aries_nb.net import BackoffRule, Broker, Endpoint, HttpClient, TokenSource, http_base
 from aries_nb.store import Gap, GapLedger
 
 if TYPE_CHECKING:
@@ -44,17 +48,27 @@ class Feed:
         self.name = broker.name
         self._at_close = at_close
         self._gaps = GapLedger()
-        self._link = Link(broker.market, url, token, self._gaps.stream("market"), rule=rule)
+        self._endpoints = {"market": broker.market, "charts": broker.charts}
+        self._link_to: Callable[[str, Endpoint], Link] = lambda stream, endpoint: Link(
+            endpoint, url, token, self._gaps.stream(stream), rule=rule
+        )
+        self._link = self._link_to("market", broker.market)
+        self._charts: Link | None = None  # until a frame of it is asked for
         self._callbacks = Callbacks()
+        self._http = HttpClient(http_base(url), token)
         self._accounts = Accounts(
             lambda: Link(broker.accounts, url, token, self._gaps.stream("accounts"), rule=rule),
-            HttpClient(http_base(url), token),
+            self._http,
             broker.reference,
             self._callbacks,
             lambda symbols: self.quotes(*symbols, rows=1_000),
         )
         self._frames: WeakValueDictionary[object, LiveFrame] = WeakValueDictionary()
         self._books: WeakValueDictionary[object, LiveBook] = WeakValueDictionary()
+        self._history_of = partial(BarHistory, self._http, broker.reference)
+        self._bars: WeakValueDictionary[object, LiveBars] = WeakValueDictionary()
+        self._options_of = partial(Options, self._http, broker)
+        self._chains: WeakValueDictionary[object, OptionChain] = WeakValueDictionary()
         self._card: Card | None = None
         self._is_closed = False
         # Held while a frame or book is found or made, so that callers at the same time get the same one.
@@ -66,15 +80,19 @@ class Feed:
         window: str | None = None,
         rows: int | None = None,
         fields: Sequence[str] | None = None,
+        endpoint: str = "market",
     ) -> LiveFrame:
         """Best bid and ask, and the last price, of these symbols as a rolling frame; sizes in shares.
 
         `window` is a span of time such as "15min", `rows` a number of rows (default 100,000). `fields` chooses the
-        columns; only they go over the wire. The same call again returns the same frame.
+        columns; only they go over the wire. The same call again returns the same frame. `endpoint` "charts" is a second
+        source, where the broker has one, on a connection of its own that is made with the first frame; its columns are
+        those it has, without sizes.
 
-        Raises UsageError for a field or window that cannot be, UnknownSymbolError for a symbol the server refuses.
+        Raises UsageError for a field, window or endpoint that cannot be, UnknownSymbolError for a symbol the server
+        refuses, ConnectError or TokenError where there is no connection to that endpoint.
         """
-        return self._frame("quotes", symbols, fields, QUOTE_COLUMNS, checked_window(window, rows))
+        return self._frame("quotes", symbols, fields, QUOTE_COLUMNS, checked_window(window, rows), endpoint=endpoint)
 
     def trades(
         self,
@@ -82,12 +100,13 @@ class Feed:
         window: str | None = None,
         rows: int | None = None,
         fields: Sequence[str] | None = None,
+        endpoint: str = "market",
     ) -> LiveFrame:
         """Every print of these symbols, never conflated, as a rolling frame; arguments and errors as for `quotes`.
 
         Sizes in shares. `side` is that of the aggressor, "unknown" where the broker does not tell.
         """
-        return self._frame("trades", symbols, fields, TRADE_COLUMNS, checked_window(window, rows))
+        return self._frame("trades", symbols, fields, TRADE_COLUMNS, checked_window(window, rows), endpoint=endpoint)
 
     def book(self, symbol: str, *, depth: int = 10) -> LiveBook:
         """The order book of a symbol, `depth` levels a side. The same call again returns the same book.
@@ -103,6 +122,57 @@ class Feed:
             if book is None or not book.is_open:
                 book = self._books[name, depth] = LiveBook(self._link, name, depth=depth)
             return book
+
+    @overload
+    def options(self, symbol: str) -> Options: ...
+
+    @overload
+    def options(self, symbol: str, expiry: str | date, *, strikes: int | None = 10) -> OptionChain: ...
+
+    def options(
+        self, symbol: str, expiry: str | date | None = None, *, strikes: int | None = 10
+    ) -> Options | OptionChain:
+        """The options of an underlying: which `expiries` there are, and with one of them named, its live `chain`.
+
+        `strikes` are those to each side of the money, None for all. The same chain again is the same object. Raises
+        UsageError where there are no such options, before anything is subscribed; ConnectError or TokenError.
+        """
+        (name,) = checked_symbols([symbol])
+        self._check()
+        count = checked_strikes(strikes)
+        options = self._options_of(name)
+        if expiry is None:
+            return options
+        day = options.listed(expiry)
+        with self._guard:
+            self._check()
+            chain = self._chains.get((name, day, count))
+            if chain is None or not chain.is_open:
+                chain = OptionChain(self._link, self._callbacks, options, day, strikes=count)
+                self._chains[name, day, count] = chain
+            return chain
+
+    def bars(self, symbol: str, interval: str = "1min", *, history: str = "1d") -> LiveBars:
+        """The bars of a symbol, of the last `history` and from now on, as one frame without a hole; volume in shares.
+
+        `interval` is one of 1min, 3min, 5min, 15min, 30min, 1h, 2h, 3h, 4h, 1d; `history` a span of time such as "2d".
+        Blocks until the history is here. The same call again returns the same bars.
+
+        Raises UsageError for an interval or span that cannot be, UnknownSymbolError for a symbol the server refuses,
+        ConnectError, TokenError or FeedError where the history cannot be had.
+        """
+        (name,) = checked_symbols([symbol])
+        seconds = checked_interval(interval)
+        span_ns = checked_span(history, seconds)
+        with self._guard:
+            self._check()
+            key = (name, seconds, span_ns)
+            bars = self._bars.get(key)
+            if bars is None or not bars.is_open:
+                past = self._history_of(name, seconds)
+                bars = LiveBars(self._link, self._gaps, past, interval=interval, span_ns=span_ns)
+                self._bars[key] = bars
+            return bars
 
     def account(self, name: str | None = None) -> Account:
         """An account of the user; without a name the only one there is. The same call again returns the same object.
@@ -166,7 +236,7 @@ class Feed:
 
     def stats(self) -> FeedStatistics:
         """What was received, what became rows, what could not be read, what was missed."""
-        links = (self._link, self._accounts.link)
+        links = (self._link, self._charts, self._accounts.link)
         return combined([link.statistics() for link in links if link is not None])
 
     def on_gap(self, callback: Callable[[Gap], object]) -> Callable[[], None]:
@@ -196,10 +266,17 @@ class Feed:
             frame.close()
         for book in list(self._books.values()):
             book.close()
+        for bars in list(self._bars.values()):
+            bars.close()
+        for chain in list(self._chains.values()):
+            chain.close()
         if self._card is not None:
             self._card.close()
         self._accounts.close()
         self._callbacks.close()
+        with self._guard:  # whoever is just opening it finishes first, or it would outlive the feed
+            if self._charts is not None:
+                self._charts.close()
         self._link.close()
         self._at_close(self)
 
@@ -258,17 +335,38 @@ class Feed:
         fields: Sequence[str] | None,
         usual: Sequence[Column],
         window: dict[str, int | None],
+        *,
+        endpoint: str = "market",
     ) -> LiveFrame:
         names = checked_symbols(symbols)
-        columns = checked_columns(fields, self._link.columns(kind), usual)
-        key = (kind, names, columns, tuple(window.items()))
+        known = self._endpoint(endpoint).make().columns(kind)
+        columns = checked_columns(fields, known, [column for column in usual if column.name in known])
+        key = (endpoint, kind, names, columns, tuple(window.items()))
         with self._guard:
             self._check()
             frame = self._frames.get(key)
             if frame is None or not frame.is_open:
-                frame = LiveFrame(self._link, self._callbacks, kind, names, columns=columns, window=window)
+                link = self._opened(endpoint)
+                frame = LiveFrame(link, self._callbacks, kind, names, columns=columns, window=window)
                 self._frames[key] = frame
             return frame
+
+    def _endpoint(self, name: str) -> Endpoint:
+        """An endpoint that has frames. Raises UsageError."""
+        if name not in list(self._endpoints):
+            raise UsageError(f"unknown endpoint {name!r}", advice=f"Known are: {', '.join(self._endpoints)}.")
+        endpoint = self._endpoints[name]
+        if endpoint is None:
+            raise UsageError(f"{self.name} has no endpoint {name!r}", advice="Leave endpoint= out.")
+        return endpoint
+
+    def _opened(self, name: str) -> Link:
+        """The connection to an endpoint; that of the charts is made when it is asked for first."""
+        if name == "market":
+            return self._link
+        if self._charts is None:
+            self._charts = opened(self._link_to(name, self._endpoint(name)))
+        return self._charts
 
     def _check(self) -> None:
         if self._is_closed:

@@ -22,9 +22,14 @@ def checked_symbols(symbols: Sequence[object]) -> tuple[str, ...]:
     if not symbols:
         raise UsageError("no symbol was given", advice='Name at least one, as in feed.quotes("AAPL").')
     for symbol in symbols:
-        if not isinstance(symbol, str) or not symbol.strip() or len(symbol) > 64 or not symbol.strip().isprintable():
+        if not is_symbol(symbol):
             raise UsageError(f"{symbol!r} is not a symbol", advice='Pass each as text: feed.quotes("AAPL", "MSFT").')
     return tuple(dict.fromkeys(str(symbol).strip() for symbol in symbols))
+
+
+def is_symbol(symbol: object) -> bool:
+    """Whether something can be a symbol at all."""
+    return isinstance(symbol, str) and len(symbol.strip()) > 0 and len(symbol) <= 64 and symbol.strip().isprintable()
 
 
 def checked_columns(

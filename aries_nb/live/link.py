@@ -17,9 +17,20 @@ from aries_nb.model import TABLE_KEYS, Column, ColumnType, Kind, Sink, State, Su
 from aries_nb.net import BackoffRule, Endpoint, Session, Stream, TokenSource, checked_url, shown_url
 from aries_nb.store import Follower, OrderBook, StreamGaps, Table, Tape
 
-__all__ = ["Link"]
+__all__ = ["Link", "opened"]
 
 ANSWER_SECONDS = 5.0
+OPEN_SECONDS = 15.0
+
+
+def opened(link: Link) -> Link:
+    """A new link once it is live; one that does not become so is closed. Raises ConnectError or TokenError."""
+    try:
+        link.wait_open(OPEN_SECONDS)
+    except BaseException:
+        link.close()
+        raise
+    return link
 
 
 class Link:

@@ -91,11 +91,14 @@ class LiveTable(Held):
         return 2 * self._table.version + (not self.is_live)
 
     def table(self) -> TableData:
-        """The rows as they are now."""
+        """The rows as they are now; orders and news with the newest first."""
+        rows = self._table.rows()
+        if self.kind in {"orders", "news"}:
+            rows = rows[::-1]
         return TableData(
             title=f"{self.kind.capitalize()} {self.account}".strip(),
             columns=self._table.columns,
-            rows=tuple(row.values for row in self._table.rows()),
+            rows=tuple(row.values for row in rows),
             key=self._table.key,
             is_stale=self.is_stale,
         )

@@ -3,7 +3,7 @@
 
 const HEAD = 3;
 const SORT_EVERY_MS = 1000;
-const MOST_DIGITS = 30;
+const MOST_DIGITS = 26;
 const LEFT = new Set(["symbol", "text", "side", "status", "progress"]);
 const VALUED = new Set(["signed", "money", "price"]);
 const TURNS = { none: "ascending", ascending: "descending", descending: "none" };
@@ -53,7 +53,7 @@ function makeBlotter(root) {
     rows = new Map();
     isFirst = true;
     sort = { place: -1, direction: "none" };
-    digits = columns.map((column) => column.label.length + 2);
+    digits = columns.map((column) => column.label.length + 1);
     widths.replaceChildren(...columns.map(() => make("col")));
     headers = columns.map((column, place) => {
       const cell = make("th", LEFT.has(column.kind) ? "" : "anb-number");
@@ -75,7 +75,7 @@ function makeBlotter(root) {
       const cell = make(column.kind === "symbol" ? "th" : "td", `anb-${column.kind}`);
       if (column.kind === "symbol") cell.scope = "row";
       flag(cell, "anb-number", !LEFT.has(column.kind));
-      const bar = column.kind === "progress" ? make("i", "anb-progress") : null;
+      const bar = column.kind === "progress" ? make("i", "anb-track") : null;
       if (bar) {
         bar.setAttribute("aria-hidden", "true");
         bar.appendChild(make("i"));
@@ -140,8 +140,13 @@ function makeBlotter(root) {
     }
   }
 
+  // In widths of a digit: marks between digits are half as wide, bold capitals wider, badges and bars come on top.
   function widthOf(column, text) {
-    return text.length + ({ progress: 7, status: 3 }[column.kind] || 1);
+    if (column.kind === "symbol") return 1.15 * text.length;
+    if (column.kind === "side") return 1.1 * text.length;
+    if (column.kind === "status") return 0.9 * text.length + 2;
+    const marks = text.replace(/[^,. ]/g, "").length;
+    return text.length - marks / 2 + (column.kind === "progress" ? 6.5 : 0.5);
   }
 
   function paintCell(cell, column, text, number, isNew) {

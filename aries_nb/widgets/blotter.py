@@ -34,7 +34,7 @@ class Blotter(Panel):
         if rows < 1:
             raise UsageError(f"rows={rows}", where="Blotter", advice="Choose 1 row or more to be in sight.")
         self._table_source = source
-        self._cells = Cells(_known(columns, source))
+        self._cells = Cells(known_columns(columns, source))
         self._rows = rows
         super().__init__(source)
 
@@ -74,7 +74,8 @@ def empty_text(data: TableData) -> str:
     return f"no {data.title.lower() or 'rows'}"
 
 
-def _known(columns: Sequence[str] | None, source: TableSource) -> Sequence[str] | None:
+def known_columns(columns: Sequence[str] | None, source: TableSource) -> Sequence[str] | None:
+    """Return the names, checked against what the source has; None for all. Raises UsageError for one it has not."""
     if columns is None:
         return None
     known = [column.name for column in source.table().columns]

@@ -40,6 +40,7 @@ MONEY_DECIMALS = 2
 # An average is a quotient, and may have digits without end.
 MOST_AVERAGE_DECIMALS = 4
 NS_A_DAY = 86_400_000_000_000
+MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 MINUS = "\N{MINUS SIGN}"
 UNKNOWN = "–"
 
@@ -144,7 +145,7 @@ def _text(heading: Heading, record: dict[str, Value], decimals: dict[str, int], 
     value = record[heading.name]
     if heading.kind == "side":
         return str(value).upper()
-    if heading.kind == "status":
+    if heading.name in ("status", "type"):
         return str(value).replace("_", " ").lower()
     if heading.kind in ("symbol", "text"):
         return str(value)
@@ -184,8 +185,11 @@ def _grouped(value: Value, decimals: int, *, is_signed: bool = False) -> str:
 
 
 def moment(ns: int, today: int) -> str:
-    """Return a time in ns since the epoch as UTC: of day, with its date before it unless that is `today` (in days)."""
+    """Return a time in ns since the epoch as UTC, as short as is clear: of `today` (in days) the time of day alone."""
     if ns in (NOT_A_TIME, 0):
         return UNKNOWN
-    day = ns // NS_A_DAY
-    return clock_time(ns) if day == today else f"{np.datetime64(day, 'D')} {clock_time(ns)[:5]}"
+    if ns // NS_A_DAY == today:
+        return clock_time(ns)
+    date, now = (str(np.datetime64(day, "D")).split("-") for day in (ns // NS_A_DAY, today))
+    ending = clock_time(ns)[:5] if date[0] == now[0] else date[0]
+    return f"{date[2]} {MONTHS[int(date[1]) - 1]} {ending}"

@@ -12,7 +12,7 @@ from aries_nb.widgets.static import bundle
 from aries_nb.widgets.strip import Strip
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Collection, Sequence
 
     from aries_nb.widgets.source import EquitySource, TableSource
     from aries_nb.widgets.view import MimeBundle, View
@@ -20,7 +20,17 @@ if TYPE_CHECKING:
 __all__ = ["Dashboard"]
 
 # What of an order fits a page of 900 pixels beside its progress; the source may have fewer.
-ORDER_COLUMNS = ("symbol", "side", "type", "status", "quantity", "filled", "price", "average_price", "updated")
+ORDER_COLUMNS = ("symbol", "side", "type", "status", "quantity", "filled", "price", "updated")
+# The figures to look at first; a broker may have forty more.
+FIGURES = (
+    "equity",
+    "cash",
+    "net_buying_power",
+    "unrealized_pl",
+    "realized_pl",
+    "day_total_pnl",
+    "pending_orders_count",
+)
 POSITION_ROWS, ORDER_ROWS = 8, 6
 MOST_DISPLAYS = 4  # of one dashboard at once; the oldest box goes
 
@@ -35,10 +45,9 @@ class Dashboard:
     def __init__(
         self, *, balances: TableSource, positions: TableSource, orders: TableSource, equity: EquitySource
     ) -> None:
-        known = {column.name for column in orders.table().columns}
-        self.balances = Strip(balances)
+        self.balances = Strip(balances, columns=_of(FIGURES, balances))
         self.positions = Blotter(positions, rows=POSITION_ROWS)
-        self.orders = Blotter(orders, columns=[name for name in ORDER_COLUMNS if name in known], rows=ORDER_ROWS)
+        self.orders = Blotter(orders, columns=_of(ORDER_COLUMNS, orders), rows=ORDER_ROWS)
         self.equity = EquityChart(equity)
         self._boxes = [self._box()]
         self._is_displayed = False
@@ -56,6 +65,11 @@ class Dashboard:
     def widget(self) -> ipywidgets.VBox:
         """The box of the newest display; it can stand in any layout box."""
         return self._boxes[-1]
+
+    @property
+    def is_closed(self) -> bool:
+        """Whether `close` was called."""
+        return self._is_closed
 
     def close(self) -> None:
         """Close the views and the boxes; closing twice is fine."""
@@ -92,6 +106,12 @@ class Dashboard:
             include=include,
             exclude=exclude,
         )
+
+
+def _of(names: Sequence[str], source: TableSource) -> list[str] | None:
+    """Those of the names that the source has; None, which is all of its own, where it has none of them."""
+    known = {column.name for column in source.table().columns}
+    return [name for name in names if name in known] or None
 
 
 def _close(box: ipywidgets.VBox) -> None:

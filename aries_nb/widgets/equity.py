@@ -21,12 +21,12 @@ __all__ = ["EquityChart", "bars_of"]
 # Both lines together stay below two thousand points, which a browser redraws in time.
 POINTS_A_LINE = 1_000
 STATIC_POINTS = 300
-MOST_BARS = 12
+MOST_BARS = 8
 OURS, THEIRS = "equity", "broker's figure"
 
 
 class EquityChart(FigureView):
-    """A live chart of equity over time, above bars of the P&L of each instrument, at most twelve. Times are UTC.
+    """A live chart of equity over time, above bars of the P&L of each instrument, at most eight. Times are UTC.
 
     Where there are more instruments, those with the smallest P&L are one bar, "others".
     """
@@ -95,7 +95,7 @@ def _signed(value: float) -> str:
 def _bar_properties(bars: list[tuple[str, float]]) -> dict[str, Any]:
     values = [value for _, value in bars]
     return {
-        "x": [escape(symbol) for symbol, _ in bars],
+        "x": [escape(symbol).replace(" ", "<br>") for symbol, _ in bars],
         "y": values,
         "text": [_signed(value) for value in values],
         "marker": {"color": [BLUE if value >= 0 else ORANGE for value in values], "line": {"width": 0}},
@@ -107,7 +107,14 @@ def _figure(title: str, height: int) -> go.FigureWidget:
     looks["xaxis"] |= {"type": "date", "anchor": "y"}
     looks["yaxis"] |= {"domain": [0.46, 1], "hoverformat": ",.2f", "tickformat": ",.6~r"}
     # A symbol of digits only is a name, not a number.
-    looks["xaxis2"] = {"type": "category", "autotypenumbers": "strict", "anchor": "y2", "showgrid": False}
+    looks["xaxis2"] = {
+        "type": "category",
+        "autotypenumbers": "strict",
+        "anchor": "y2",
+        "showgrid": False,
+        "tickangle": 0,
+    }
+    looks["xaxis2"]["tickfont"] = {"size": 10}
     looks["yaxis2"] = {**looks["yaxis"], "domain": [0, 0.27], "anchor": "x2", "nticks": 4}
     looks["showlegend"] = True
     traces: list[Any] = [

@@ -4,25 +4,27 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from aries_nb.widgets.blotter import caption_of, empty_text
+from aries_nb.widgets.blotter import caption_of, empty_text, known_columns
 from aries_nb.widgets.cells import Cells
 from aries_nb.widgets.panel import Composition, Panel
 from aries_nb.widgets.static import table
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from aries_nb.widgets.source import TableSource
 
 __all__ = ["Strip"]
 
 
 class Strip(Panel):
-    """A live strip of figures: each column of the source with its label above it; of several rows, the first."""
+    """A live strip of figures with their labels above, of several rows the first; `columns` None shows them all."""
 
     looks = "strip"
 
-    def __init__(self, source: TableSource) -> None:
+    def __init__(self, source: TableSource, *, columns: Sequence[str] | None = None) -> None:
         self._table_source = source
-        self._cells = Cells()
+        self._cells = Cells(known_columns(columns, source))
         super().__init__(source)
 
     def __repr__(self) -> str:

@@ -6,6 +6,8 @@ from typing import Any
 
 import msgspec
 
+from aries_nb.model import Bars
+from aries_nb.wire.aries_bars import bar_start, bars_from, bars_query
 from aries_nb.wire.interface import Query
 
 __all__ = ["AriesHttp"]
@@ -25,6 +27,18 @@ class AriesHttp:
             raise ValueError("the answer has no list of accounts")  # noqa: TRY004 - a bad answer, not a bad call
         names = [item.get("trading_account_id") for item in accounts if isinstance(item, dict)]
         return tuple(name for name in names if isinstance(name, str) and name)
+
+    def bars(self, symbol: str, interval_s: int, start_ns: int, end_ns: int) -> Query:
+        """Ask for the bars that start in [start_ns, end_ns). Raises UsageError for a length that there is not."""
+        return bars_query(symbol, interval_s, start_ns, end_ns)
+
+    def read_bars(self, body: bytes) -> Bars:
+        """The bars of one answer, the latest first page first (§7)."""
+        return bars_from(_object(body))
+
+    def bar_start(self, ts_ns: int, interval_s: int) -> int:
+        """When the bar begins in which a time lies."""
+        return bar_start(ts_ns, interval_s)
 
 
 def _object(body: bytes) -> dict[str, Any]:

@@ -6,8 +6,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from aries_nb.wire.aries_accounts import AriesAccounts
+from aries_nb.wire.aries_charts import AriesCharts
 from aries_nb.wire.aries_http import AriesHttp
 from aries_nb.wire.aries_market import AriesMarket
+from aries_nb.wire.aries_options import AriesOptions, OptionReference
 from aries_nb.wire.interface import Reference, Wire
 
 __all__ = ["BROKERS", "Broker", "Endpoint", "Login"]
@@ -38,14 +40,17 @@ class Login:
 class Broker:
     """A broker: its base address, "" where a simulated market is to be started, and its endpoints.
 
-    `market` has quotes, trades and books, `accounts` what belongs to the user, `reference` is what is asked over HTTP.
+    `market` has quotes, trades and books, `accounts` what belongs to the user, `reference` is what is asked over HTTP,
+    `options` what is asked about listed options, `charts` is a second source of quotes and trades or None.
     """
 
     name: str
     url: str
     market: Endpoint
     accounts: Endpoint
+    charts: Endpoint | None
     reference: Reference
+    options: OptionReference
     login: Login
     simulates: str = ""
 
@@ -53,7 +58,9 @@ class Broker:
 _ARIES = (
     Endpoint("/v1/market/ws", AriesMarket),
     Endpoint("/v1/accounts/ws", AriesAccounts),
+    Endpoint("/v1/charts/ws", AriesCharts),
     AriesHttp(),
+    AriesOptions(),
     Login("https://app.aries.com", "/oauth2/authorize", "/v1/oauth2/token", is_json=True),  # protocol page §6
 )
 

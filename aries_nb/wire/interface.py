@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple, Protocol
 
-from aries_nb.model import ColumnType, Kind, Notice, Received, Subscription
+from aries_nb.model import Bars, ColumnType, Kind, Notice, Received, Subscription
 
 __all__ = ["Query", "Reference", "Wire"]
 
@@ -62,3 +62,12 @@ class Reference(Protocol):
 
     def read_accounts(self, body: bytes) -> tuple[str, ...]:
         """The identifiers of the accounts, in the broker's order."""
+
+    def bars(self, symbol: str, interval_s: int, start_ns: int, end_ns: int) -> Query:
+        """Ask for the bars that start in [start_ns, end_ns), ns since the epoch. Raises UsageError for a length."""
+
+    def read_bars(self, body: bytes) -> Bars:
+        """The bars of one answer; where it names a `next_end_ns`, ask again with that as the end."""
+
+    def bar_start(self, ts_ns: int, interval_s: int) -> int:
+        """When the bar begins in which a time lies, as the broker cuts its bars; both in ns since the epoch."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from decimal import Decimal
 from typing import TYPE_CHECKING
 
@@ -159,3 +160,17 @@ def test_equity_reckoned_here_is_that_of_the_brokers_books(sim: Simulator, feed:
 
     held = account.positions.df.query("quantity != 0").index
     assert {symbol for symbol, _ in equity.equity().by_symbol} == set(held)
+
+
+def test_a_position_that_has_no_quotes_is_named_and_equity_is_unknown(sim: Simulator, feed: Feed) -> None:
+    account = feed.account("ACC-1")
+    equity = account.equity
+    eventually(lambda: len(equity.df) > 1 and not equity.unmarked)
+
+    position = {"accountId": "ACC-1", "symbol": "NO-SUCH", "quantity": "3", "averagePrice": "1"}
+    event = {"topic": "account", "name": "account.position", "target": "ACC-1", "data": position}
+    sim.broadcast(json.dumps({"type": "event", "payload": event}))
+
+    eventually(lambda: equity.unmarked == ("NO-SUCH",))
+    assert pd.isna(equity.df["equity"].iloc[-1])
+    assert {symbol for symbol, _ in equity.equity().by_symbol} > {"NO-SUCH"}

@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from aries_nb.wire.aries_bars import bars_query
 from aries_nb.wire.aries_http import AriesHttp
 
 JSON = st.recursive(
@@ -39,3 +40,19 @@ def test_whatever_json_comes_gives_names_or_a_value_error(answer: object) -> Non
     except ValueError:
         return
     assert all(isinstance(name, str) and name for name in names)
+
+
+def test_bars_are_asked_for_and_read() -> None:
+    query = AriesHttp().bars("AAPL", 60, 0, 120_000_000_000)
+    body = json.dumps({"s": "ok", "t": [60], "o": [1], "h": [2], "l": [1], "c": [2], "v": [5], "nextTo": "60"})
+    bars = AriesHttp().read_bars(body.encode())
+
+    assert query == bars_query("AAPL", 60, 0, 120_000_000_000)
+    assert (bars.start_ns, bars.volume, bars.next_end_ns) == ([60_000_000_000], [5.0], 60_000_000_000)
+    assert AriesHttp().bar_start(61_000_000_000, 60) == 60_000_000_000
+
+
+@pytest.mark.parametrize("body", [b"", b"no JSON", b"[]", b"{}", b"\xff"])
+def test_bars_that_are_none_are_a_value_error(body: bytes) -> None:
+    with pytest.raises(ValueError, match="the answer"):
+        AriesHttp().read_bars(body)

@@ -1,0 +1,165 @@
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from aries_nb.model import Bars
+from aries_nb.store.bars import BarSeries
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+LENGTH = 10
+END = 200
+
+Trade = tuple[int, float, float]
+TRADES = st.lists(
+    st.tuples(st.integers(0, END - 1), st.integers(1, 50).map(float), st.integers(1, 9).map(float)), max_size=80
+).map(sorted)
+
+
+def start_of(ts: int) -> int:
+    return ts // LENGTH * LENGTH
+
+
+def bars_of(trades: list[Trade], first: int = 0, end: int = END) -> Bars:
+    """What an honest server says of the bars that start in [first, end)."""
+    groups: dict[int, list[Trade]] = {}
+    for trade in trades:
+        if first <= start_of(trade[0]) < end:
+            groups.setdefault(start_of(trade[0]), []).append(trade)
+    return Bars(
+        list(groups),
+        [group[0][1] for group in groups.values()],
+        [max(trade[1] for trade in group) for group in groups.values()],
+        [min(trade[1] for trade in group) for group in groups.values()],
+        [group[-1][1] for group in groups.values()],
+        [sum(trade[2] for trade in group) for group in groups.values()],
+    )
+
+
+def read(frame: pd.DataFrame) -> Bars:
+    names = ("open", "high", "low", "close", "volume")
+    return Bars(frame.index.as_unit("ns").asi8.tolist(), *(frame[name].tolist() for name in names))
+
+
+def test_live_trades_become_bars() -> None:
+    series = BarSeries(start_of)
+
+    series.trades([(11, 5.0, 2.0), (12, 7.0, 1.0), (19, 4.0, 3.0), (31, 6.0, 1.0)])
+
+    frame = series.frame(35)
+    assert read(frame) == Bars([10, 30], [5.0, 6.0], [7.0, 6.0], [4.0, 6.0], [4.0, 6.0], [6.0, 1.0])
+    assert frame["trades"].tolist() == [3.0, 1.0]
+    assert frame["source"].tolist() == ["live", "live"]
+    assert frame["complete"].tolist() == [True, False]
+    assert (frame.index.name, str(frame.index.dtype)) == ("ts", "datetime64[ns, UTC]")
+
+
+def test_an_empty_series_has_the_same_columns() -> None:
+    empty, full = BarSeries(start_of), BarSeries(start_of)
+    full.trades([(1, 1.0, 1.0)])
+
+    assert full.frame(5).dtypes.to_dict() == empty.frame(5).dtypes.to_dict()
+    assert len(empty.frame(5)) == 0
+
+
+@pytest.mark.parametrize(("price", "size", "volume"), [(math.nan, 1.0, None), (3.0, math.nan, 0.0)])
+def test_a_trade_without_a_price_is_none_and_one_without_a_size_moves_the_price(
+    price: float, size: float, volume: float | None
+) -> None:
+    series = BarSeries(start_of)
+
+    series.trades([(1, price, size)])
+
+    assert ([] if volume is None else [volume]) == series.frame(5)["volume"].tolist()
+
+
+def test_a_bar_in_doubt_is_due_only_when_it_has_ended_and_is_replaced_then() -> None:
+    series = BarSeries(start_of)
+    series.doubt(12, 25)
+    series.trades([(13, 5.0, 1.0), (25, 6.0, 1.0), (31, 7.0, 1.0)])
+
+    assert series.due(19) is None
+    assert series.due(21) == (10, 20)
+    assert series.due(99) == (10, 21)
+    assert series.frame(99)["complete"].tolist() == [False, False, True]
+
+    series.history(Bars([10, 20], [1.0, 2.0], [9.0, 9.0], [1.0, 2.0], [4.0, 5.0], [8.0, 8.0]), final_before=30)
+
+    frame = series.frame(99)
+    assert series.due(99) is None
+    assert frame["volume"].tolist() == [8.0, 8.0, 1.0]
+    assert frame["source"].tolist() == ["history", "history", "live"]
+    assert frame["complete"].all()
+
+
+def test_while_the_stream_is_broken_everything_after_the_break_is_in_doubt() -> None:
+    series = BarSeries(start_of)
+    series.trades([(5, 1.0, 1.0), (15, 1.0, 1.0)])
+
+    series.doubt(15, None)
+
+    assert series.frame(99)["complete"].tolist() == [True, False]
+    assert series.due(49) == (10, 40)
+
+
+def test_a_history_that_is_behind_is_asked_again() -> None:
+    series = BarSeries(start_of)
+    series.doubt(0, 25)
+    series.trades([(5, 1.0, 1.0), (15, 1.0, 1.0), (25, 1.0, 1.0)])
+
+    series.history(Bars([0], [1.0], [1.0], [1.0], [1.0], [4.0]), final_before=30)
+
+    assert series.due(99) == (10, 21)
+    assert series.frame(99)["complete"].tolist() == [True, False, False]
+
+
+def test_a_late_trade_does_not_change_what_the_history_has_settled() -> None:
+    series = BarSeries(start_of)
+    series.history(bars_of([(5, 1.0, 1.0)]), final_before=10)
+
+    series.trades([(6, 2.0, 2.0)])
+
+    assert series.frame(99)["volume"].tolist() == [1.0]
+
+
+def test_the_oldest_bars_leave_when_there_are_too_many() -> None:
+    series = BarSeries(start_of, limit=2)
+
+    series.trades([(1, 1.0, 1.0), (11, 2.0, 1.0), (21, 3.0, 1.0)])
+    series.history(Bars([0], [1.0], [1.0], [1.0], [1.0], [1.0]), final_before=0)
+
+    assert series.frame(99)["open"].tolist() == [2.0, 3.0]
+
+
+@given(trades=TRADES, joined=st.integers(0, END), cuts=st.lists(st.integers(0, END), max_size=6).map(sorted))
+def test_joined_and_broken_anywhere_the_bars_equal_those_of_all_trades(
+    trades: list[Trade], joined: int, cuts: list[int]
+) -> None:
+    gaps = [(low, high) for low, high in zip(cuts[::2], cuts[1::2], strict=False) if low >= joined]
+    series = BarSeries(start_of)
+    series.doubt(joined, joined)
+    seen = [trade for trade in trades if trade[0] < joined]
+    series.history(bars_of(seen), final_before=start_of(joined))
+
+    at = joined
+    for low, high in [*gaps, (END, END)]:
+        series.trades([trade for trade in trades if at <= trade[0] < low])
+        series.doubt(low, None)
+        due = series.due(high)
+        if due is not None:
+            series.history(bars_of([trade for trade in trades if trade[0] < high], *due), final_before=due[1])
+        series.doubt(low, high)
+        at = high
+    due = series.due(END + LENGTH)
+    assert due is not None
+    series.history(bars_of(trades, *due), final_before=due[1])
+
+    frame = series.frame(END + LENGTH)
+    assert bars_of(trades) == read(frame)
+    assert frame["complete"].all()

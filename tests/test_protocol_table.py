@@ -1,0 +1,179 @@
+"""The tables of docs/aries.md: what they name exists, and what the code knows is in them."""
+
+from __future__ import annotations
+
+import ast
+import re
+from functools import cache
+from importlib import import_module
+from operator import attrgetter
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple, get_args
+
+import pytest
+
+from aries_nb.sim.aries_charts import MODES
+from aries_nb.wire.aries_messages import Payload
+from aries_nb.wire.aries_topics import TOPIC_NAMES
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+ROOT = Path(__file__).parents[1]
+PACKAGE, TESTS = ROOT / "aries_nb", ROOT / "tests"
+PAGE = (ROOT / "docs" / "aries.md").read_text(encoding="utf-8")
+HEADING = ["Message or request", "Where it is sent or read", "Test"]
+NOT_YET = re.compile(r"not yet(: [^`]+)?")
+PLACE = re.compile(r"`([\w/]+)\.py:([\w.]+)`")
+TEST = re.compile(r"`([\w/]+\.py)::(\w+)`")
+
+# Where a message is told from others, its type, action, topic or method is compared under one of these names.
+TOLD_BY = {"kind", "action", "topic"}
+SESSIONS = ("wire/aries_session.py", "sim/aries_session.py", "sim/aries_accounts.py")
+HTTP = sorted([*PACKAGE.glob("wire/aries_*.py"), *PACKAGE.glob("sim/http_a*.py")])
+PATH = re.compile(r"/(v\d|tv|oauth2)/")
+
+
+class Row(NamedTuple):
+    what: str
+    where: str
+    test: str
+
+
+def rows() -> Iterator[Row]:
+    """The rows of every table with the protocol's heading."""
+    is_inside = False
+    for line in PAGE.splitlines():
+        cells = [cell.strip() for cell in line.strip("|").split("|")] if line.startswith("|") else []
+        if cells == HEADING:
+            is_inside = True
+        elif not cells:
+            is_inside = False
+        elif is_inside and set(line) - set("|- "):
+            yield Row(*cells)
+
+
+ROWS = list(rows())
+
+
+@cache
+def documented() -> frozenset[str]:
+    """What stands in code type in the first column."""
+    return frozenset(word for row in ROWS for word in re.findall(r"`([^`]+)`", row.what))
+
+
+@cache
+def tree(path: Path) -> ast.Module:
+    return ast.parse(path.read_text(encoding="utf-8"))
+
+
+def told_apart(path: Path) -> set[str]:
+    """The texts that a module compares a message's kind with."""
+    found: set[str] = set()
+    for node in ast.walk(tree(path)):
+        if isinstance(node, ast.Compare) and isinstance(node.left, ast.Name) and node.left.id in TOLD_BY:
+            found |= {each.value for each in ast.walk(node) if isinstance(each, ast.Constant) and each.value}
+    return {text for text in found if isinstance(text, str)}
+
+
+def paths_asked(path: Path) -> set[tuple[str, ...]]:
+    """The paths of HTTP that a module writes out or matches, each as the parts that are fixed."""
+    found: set[tuple[str, ...]] = set()
+    for node in ast.walk(tree(path)):
+        if isinstance(node, ast.MatchSequence):
+            values = (each.value for each in node.patterns if isinstance(each, ast.MatchValue))
+            found.add(tuple(str(value.value) for value in values if isinstance(value, ast.Constant)))
+            continue
+        pieces = node.values if isinstance(node, ast.JoinedStr) else [node]
+        texts = [str(piece.value) for piece in pieces if isinstance(piece, ast.Constant)]
+        if texts and PATH.match(texts[0]):
+            found.add(tuple(part for text in texts for part in text.split("?")[0].split("/") if part))
+    return found - {()}
+
+
+def is_within(parts: tuple[str, ...], path: str) -> bool:
+    """Whether all parts stand in a path, in this order."""
+    rest = iter(path.split("/"))
+    return all(part in rest for part in parts)
+
+
+@pytest.mark.parametrize("row", ROWS, ids=lambda row: re.sub(r"[^\w ]", "", row.what)[:50])
+def test_row_names_what_exists_or_says_not_yet(row: Row) -> None:
+    places, tests = PLACE.findall(row.where), TEST.findall(row.test)
+
+    assert bool(places) != bool(NOT_YET.fullmatch(row.where)), "either where it is, or not yet"
+    assert tests or (row.test == "—" and not places), "what is spoken has a test"
+    for module, name in places:
+        assert attrgetter(name)(import_module(f"aries_nb.{module.replace('/', '.')}"))
+    for file, name in tests:
+        functions = [node.name for node in tree(TESTS / file).body if isinstance(node, ast.FunctionDef)]
+        assert name in functions
+
+
+def test_tables_are_read() -> None:
+    assert len(ROWS) >= 60
+    assert PAGE.count(" | ".join(HEADING)) == 6
+
+
+def test_every_message_of_the_market_is_in_the_table() -> None:
+    tags = {kind.__struct_config__.tag for kind in get_args(Payload)}
+    updates = {name for row in ROWS for name in re.findall(r"^`update` of `(\w+)`", row.what)}
+
+    assert updates == tags
+
+
+def test_every_topic_and_mode_is_in_the_table() -> None:
+    assert {*TOPIC_NAMES, *MODES} - documented() == set()
+
+
+@pytest.mark.parametrize("file", SESSIONS)
+def test_every_message_that_a_session_tells_apart_is_in_the_table(file: str) -> None:
+    known = told_apart(PACKAGE / file)
+
+    assert known
+    assert known - documented() == set()
+
+
+@pytest.mark.parametrize("file", ["sim/aries_accounts.py", "sim/aries_account_objects.py"])
+def test_every_event_of_an_account_is_in_the_table(file: str) -> None:
+    known = set(re.findall(r"[\"`](account\.[a-z]+)[\"`]", (PACKAGE / file).read_text(encoding="utf-8")))
+
+    assert "account.order" in known
+    assert known - documented() == set()
+
+
+def test_every_option_of_a_subscription_is_in_the_table() -> None:
+    source = (PACKAGE / "wire/aries_streams.py").read_text(encoding="utf-8")
+    known = set(re.findall(r'"(\w+Fields|level2|timeAndSales|symbolType)"', source))
+
+    assert "quoteFields" in known
+    assert known - documented() == set()
+
+
+@pytest.mark.parametrize("path", HTTP, ids=lambda path: f"{path.parent.name}.{path.stem}")
+def test_every_path_asked_over_http_is_in_the_table(path: Path) -> None:
+    listed = [word for word in documented() if word.startswith("/")]
+
+    missing = [parts for parts in paths_asked(path) if not any(is_within(parts, word) for word in listed)]
+
+    assert missing == []
+
+
+def test_paths_are_found_in_the_code() -> None:
+    found = set().union(*map(paths_asked, HTTP))
+
+    assert ("v1", "chart", "history") in found
+    assert ("v1", "options", "expiry-dates") in found
+    assert ("v2", "users", "me", "accounts") in found
+
+
+def test_what_is_assumed_is_listed_by_module() -> None:
+    listed = set(re.findall(r"^- `([\w/]+\.py)`:", PAGE, re.MULTILINE))
+    assumed = {
+        path.relative_to(PACKAGE).as_posix()
+        for room in ("wire", "net")
+        for path in PACKAGE.glob(f"{room}/*.py")
+        if re.search(r"\bassumed\b", path.read_text(encoding="utf-8"))
+    }
+
+    assert assumed == listed

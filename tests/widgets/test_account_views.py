@@ -1,0 +1,200 @@
+"""Blotter, strip, equity chart and dashboard: what they send, what they show, how they end."""
+
+from __future__ import annotations
+
+import gc
+import json
+import weakref
+from decimal import Decimal
+
+import numpy as np
+import pytest
+
+from aries_nb.errors import UsageError
+from aries_nb.model import ORDER_COLUMNS, POSITION_COLUMNS, Column, EquityData, TableData
+from aries_nb.widgets import Blotter, Dashboard, EquityChart, Strip
+from aries_nb.widgets.static import WIDGET_MIME
+
+EVIL = "<script>alert(1)</script>"
+UNKNOWN = Decimal("NaN")
+
+
+class Tables:
+    """A table source; tests change its rows."""
+
+    def __init__(self, title, columns, *rows) -> None:
+        self.version = 0
+        self.title, self.columns, self.rows = title, tuple(columns), list(rows)
+        self.is_stale = False
+
+    def table(self) -> TableData:
+        return TableData(self.title, self.columns, tuple(self.rows), ("symbol",), is_stale=self.is_stale)
+
+
+class Equities:
+    def __init__(self) -> None:
+        self.version = 0
+        self.ours = [100.0, 101.0]
+
+    def equity(self) -> EquityData:
+        ts = np.arange(len(self.ours), dtype=np.int64) * 10**9 + 1_700_000_000 * 10**9
+        return EquityData(ts, np.array(self.ours), np.full(len(ts), np.nan), ((EVIL, 1.5), ("KO", -2.0)))
+
+
+def position(symbol, quantity, pnl):
+    amounts = (Decimal(quantity), Decimal("10.5"), Decimal("11"), UNKNOWN, Decimal(pnl), Decimal(pnl))
+    return (symbol, *amounts)
+
+
+def order(symbol, filled):
+    decimals = (Decimal(10), Decimal(filled), Decimal("10.5"), Decimal(0))
+    return ("ORD-1", symbol, "BUY", "LIMIT", EVIL, *decimals, 0, 1_700_000_000 * 10**9, EVIL)
+
+
+@pytest.fixture
+def positions():
+    return Tables("Positions", POSITION_COLUMNS, position("AAPL", 84, "-20.16"), position(EVIL, -3, "1.25"))
+
+
+@pytest.fixture
+def orders():
+    return Tables("Orders", ORDER_COLUMNS, order(EVIL, 4))
+
+
+@pytest.fixture
+def balances():
+    return Tables("Balances", (Column("equity", "decimal"), Column("cash", "decimal")), (Decimal("333.5"), Decimal(20)))
+
+
+@pytest.fixture
+def dashboard(positions, orders, balances):
+    dashboard = Dashboard(balances=balances, positions=positions, orders=orders, equity=Equities())
+    yield dashboard
+    dashboard.close()
+
+
+def shown(view):
+    return json.loads(json.dumps(view.widget.description))
+
+
+def test_a_blotter_shows_a_row_a_key_with_grouped_numbers_and_a_sign_beside_each_profit(positions):
+    blotter = Blotter(positions)
+
+    blotter.draw()
+
+    rows = [[text for text in row if text] for row in shown(blotter)["texts"]]
+    assert rows[0][0] == "AAPL"
+    assert "\N{MINUS SIGN}20.16" in rows[0]
+    assert "+1.25" in rows[1]
+    blotter.close()
+
+
+def test_nothing_new_sends_nothing_and_a_change_sends_one_frame(positions):
+    blotter = Blotter(positions)
+    blotter.draw()
+    assert blotter.draw() == 0
+
+    positions.rows[0] = position("AAPL", 85, "-20.16")
+
+    assert blotter.draw() == 1
+    assert blotter.frames == 2
+    blotter.close()
+
+
+def test_rows_that_went_stale_are_a_frame_as_well(positions):
+    blotter = Blotter(positions)
+    blotter.draw()
+
+    positions.is_stale = True
+
+    assert blotter.draw() == 1
+    blotter.close()
+
+
+def test_an_order_shows_how_much_of_it_is_filled(orders):
+    blotter = Blotter(orders)
+
+    blotter.draw()
+
+    assert any("4 of 10" in text for row in shown(blotter)["texts"] for text in row)
+    blotter.close()
+
+
+def test_an_empty_blotter_says_so():
+    blotter = Blotter(Tables("Positions", POSITION_COLUMNS))
+
+    blotter.draw()
+
+    assert shown(blotter)["empty"] == "no positions"
+    blotter.close()
+
+
+def test_a_column_that_the_source_has_not_is_refused(positions):
+    with pytest.raises(UsageError, match="no column 'nonsense'"):
+        Blotter(positions, columns=["symbol", "nonsense"])
+
+
+def test_a_strip_shows_the_columns_chosen(balances):
+    strip = Strip(balances, columns=["cash"])
+
+    strip.draw()
+
+    assert [column["name"] for column in shown(strip)["columns"]] == ["cash"]
+    strip.close()
+
+
+@pytest.mark.parametrize("make", [Blotter, lambda source: Strip(source)])
+def test_a_static_picture_is_escaped(orders, make):
+    view = make(orders)
+
+    html = view._repr_mimebundle_(include={"text/html"})["text/html"]
+
+    assert "<script>" not in html
+    assert "&lt;script&gt;" in html
+    view.close()
+
+
+def test_an_equity_chart_draws_what_is_new_and_escapes_the_symbols():
+    source = Equities()
+    chart = EquityChart(source)
+    chart.draw()
+    assert chart.draw() == 0
+
+    source.ours.append(99.0)
+    chart.draw()
+
+    line, bars = chart.figure.data[1], chart.figure.data[3]
+    assert list(line.y) == [100.0, 101.0, 99.0]
+    assert bars.x[0] == "&lt;script&gt;alert(1)&lt;/script&gt;"
+    assert chart.figure.layout.uirevision == "aries-nb"
+    chart.close()
+
+
+def test_a_dashboard_is_one_display_of_four_views(dashboard):
+    bundle = dashboard._repr_mimebundle_()
+
+    assert bundle[WIDGET_MIME]["model_id"] == dashboard.widget.model_id
+    assert len(dashboard.widget.children) == 4
+    assert "<script>" not in bundle["text/html"]
+
+
+def test_a_dashboard_shows_the_figures_that_the_broker_has(dashboard):
+    dashboard.balances.draw()
+
+    assert [column["name"] for column in shown(dashboard.balances)["columns"]] == ["equity", "cash"]
+
+
+def test_a_closed_dashboard_closes_its_views_and_is_let_go(positions, orders, balances):
+    dashboard = Dashboard(balances=balances, positions=positions, orders=orders, equity=Equities())
+    dashboard._repr_mimebundle_()
+    views = dashboard.views
+
+    dashboard.close()
+    dashboard.close()
+    gone = weakref.ref(dashboard)
+    is_closed = [view.is_closed for view in views]
+    del dashboard, views
+    gc.collect()
+
+    assert is_closed == [True] * 4
+    assert gone() is None
