@@ -56,9 +56,8 @@ def page(page):
     return page
 
 
-@pytest.mark.parametrize("theme", ["light", "dark"])
-def test_the_dashboard_moves(open_notebook, page, console_errors, screenshot, theme):
-    open_notebook(NOTEBOOK, theme=theme)
+def test_the_dashboard_moves(open_notebook, page, console_errors, screenshot):
+    open_notebook(NOTEBOOK)
     run_all(page)
     page.locator(".jp-Notebook:visible .jp-Cell").first.evaluate("(cell) => cell.scrollIntoView()")
     expect(page.locator(".anb-blotter tbody tr").first).to_be_visible()
@@ -68,7 +67,7 @@ def test_the_dashboard_moves(open_notebook, page, console_errors, screenshot, th
 
     assert changed == {"positions": 5, "equity": 5}
     assert console_errors == []
-    assert screenshot(f"account_{theme}").stat().st_size > 100_000
+    assert screenshot("account").stat().st_size > 100_000
 
 
 def test_text_from_outside_shows_itself_and_does_nothing(open_notebook, page, lab):

@@ -67,11 +67,11 @@ def test_balances_are_one_row(feed: Feed) -> None:
 
 
 def test_orders_go_through_their_life_in_the_log(feed: Feed) -> None:
-    orders = feed.account("ACC-1").orders.wait(changes=20, timeout=60)
+    orders = feed.account("ACC-1").orders.wait(changes=8, timeout=60)
 
     log = orders.log
 
-    assert len(log) >= 20
+    assert len(log) >= 8
     assert log.index.is_monotonic_increasing
     assert set(log["order_id"]) >= set(orders.df.index[-1:])
 

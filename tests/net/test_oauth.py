@@ -497,8 +497,16 @@ def test_a_machine_without_a_browser_gets_advice(endpoints: OAuthEndpoints) -> N
         oauth_login(client_id="app", open_url=lambda url: False, endpoints=endpoints)()
 
 
+@pytest.fixture
+def interruptible() -> Iterator[None]:
+    """Have SIGINT interrupt, which it does not in what a shell has put into the background."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
 @pytest.mark.skipif(sys.platform == "win32", reason="signals go to a thread only on POSIX")
-def test_a_login_that_is_interrupted_frees_its_port(endpoints: OAuthEndpoints) -> None:
+def test_a_login_that_is_interrupted_frees_its_port(endpoints: OAuthEndpoints, interruptible: None) -> None:
     ports: list[int] = []
 
     def open_url(url: str) -> None:
