@@ -41,6 +41,7 @@ if TYPE_CHECKING:
 
 __all__ = ["BrokerServer", "serve"]
 
+ACCOUNTS_PATH = "/v1/accounts/ws"
 GOING_AWAY = 1001
 #: What a connection without a goodbye is said to be closed with; it is never sent.
 GONE = 1006
@@ -100,8 +101,10 @@ class BrokerServer:
         self._endpoints: dict[str, Callable[[float], Session]] = {
             "/v1/market/ws": lambda now: MarketSession(options, self.feed, now),
             "/v1/charts/ws": lambda now: ChartsSession(options, self.feed, now),
-            "/v1/accounts/ws": lambda now: AccountsSession(options, self.accounts, now),
+            ACCOUNTS_PATH: lambda now: AccountsSession(options, self.accounts, now),
         }
+        # Nobody trades before somebody looks: the first turn makes a past, which takes a moment.
+        self._is_account_asked = False
         self._has_room = asyncio.Event()
         self._tasks: set[asyncio.Task[None]] = set()
         self._left = Statistics()
@@ -199,7 +202,9 @@ class BrokerServer:
 
     async def _serve_client(self, connection: ServerConnection) -> None:
         assert connection.request is not None, "the handshake is over"
-        session = self._endpoints[_path(connection.request)](time.time())
+        path = _path(connection.request)
+        self._is_account_asked = self._is_account_asked or path == ACCOUNTS_PATH
+        session = self._endpoints[path](time.time())
         session.accepts = self.oauth.is_valid
         self._connections += 1
         client = Client(connection, session, Random(f"{self._options.seed} framing {self._connections}"))
@@ -245,7 +250,7 @@ class BrokerServer:
             now = time.time()
             self.feed.advance(turn, now)
             self.feed.play_tapes(now)
-            if self.feed.hours().market != "closed":
+            if self._is_account_asked and self.feed.hours().market != "closed":
                 self.accounts.turn(turn, now)
             for client in list(self.clients):
                 client.session.tick(now)
@@ -274,6 +279,7 @@ class BrokerServer:
         return connection.respond(HTTPStatus.NOT_FOUND, f"Only these are served: {', '.join(self._endpoints)}.\n")
 
     def _http_handler(self) -> Handler:
+        self._is_account_asked = True
         # It brings in aiohttp, which a server for WebSockets alone starts without.
         from aries_nb.sim.http_api import HttpApi
 
