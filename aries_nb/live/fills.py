@@ -11,8 +11,8 @@ from aries_nb.live.callbacks import Callbacks
 from aries_nb.live.held import Held
 from aries_nb.live.link import Link
 from aries_nb.live.table import LiveTable
-from aries_nb.model import TableData
-from aries_nb.store import FILL_COLUMNS, Fill, FillLog
+from aries_nb.model import Column, TableData
+from aries_nb.store import Fill, FillLog
 
 if TYPE_CHECKING:
     from aries_nb.widgets import Blotter
@@ -20,6 +20,18 @@ if TYPE_CHECKING:
 __all__ = ["LiveFills"]
 
 SHOWN = 50  # the newest fills, in a cell
+SHOWN_COLUMNS = (
+    Column("time", "time"),
+    Column("symbol", "text"),
+    Column("side", "text"),
+    Column("quantity", "decimal"),
+    Column("price", "decimal"),
+    Column("fee", "decimal"),
+    Column("order_id", "text"),
+    Column("note", "text"),
+)
+# Not one of these alone is a fill's own; rows that have all of them in common look the same.
+SHOWN_KEY = ("time", "order_id", "quantity", "price")
 
 
 class LiveFills(Held):
@@ -71,11 +83,14 @@ class LiveFills(Held):
         """The newest fills, newest first."""
         newest = reversed(self.entries()[-SHOWN:])
         rows = tuple(
-            (fill.symbol, fill.side, fill.quantity, fill.price, fill.fee, fill.order_id, int(fill.is_combined))
+            (
+                *(fill.ts, fill.symbol, fill.side, fill.quantity, fill.price, fill.fee, fill.order_id),
+                "combined" if fill.is_combined else "",
+            )
             for fill in newest
         )
         note = f"the newest {SHOWN} of {len(self):,}" if len(self) > SHOWN else ""
-        return TableData(f"Fills {self.account}", FILL_COLUMNS, rows, (), is_stale=not self.is_live, note=note)
+        return TableData(f"Fills {self.account}", SHOWN_COLUMNS, rows, SHOWN_KEY, is_stale=not self.is_live, note=note)
 
     def __repr__(self) -> str:
         return f"<{self._name}: {len(self):,}, {'live' if self.is_live else self._state}>"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Self
 
@@ -18,6 +18,14 @@ if TYPE_CHECKING:
     from aries_nb.widgets import Blotter
 
 __all__ = ["LiveTable"]
+
+# What there is to see of a kind in a cell, where that is not everything.
+SHOWN: Mapping[Kind, tuple[str, ...]] = {
+    "news": ("published", "title", "symbols", "authors"),
+    "pnl": ("start", "open", "high", "low", "close"),
+}
+TITLES: Mapping[Kind, str] = {"pnl": "P&L"}
+NEWEST_FIRST: frozenset[Kind] = frozenset({"orders", "news", "pnl"})
 
 
 class LiveTable(Held):
@@ -91,12 +99,12 @@ class LiveTable(Held):
         return 2 * self._table.version + (not self.is_live)
 
     def table(self) -> TableData:
-        """The rows as they are now; orders and news with the newest first."""
+        """The rows as they are now; orders, news and P&L with the newest first."""
         rows = self._table.rows()
-        if self.kind in {"orders", "news"}:
+        if self.kind in NEWEST_FIRST:
             rows = rows[::-1]
         return TableData(
-            title=f"{self.kind.capitalize()} {self.account}".strip(),
+            title=f"{TITLES.get(self.kind, self.kind.capitalize())} {self.account}".strip(),
             columns=self._table.columns,
             rows=tuple(row.values for row in rows),
             key=self._table.key,
@@ -112,4 +120,4 @@ class LiveTable(Held):
     def _first_view(self) -> Blotter:
         from aries_nb.widgets import Blotter
 
-        return self._view("blotter", lambda: Blotter(self))
+        return self._view("blotter", lambda: Blotter(self, columns=SHOWN.get(self.kind)))

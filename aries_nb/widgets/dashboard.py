@@ -29,7 +29,16 @@ FIGURES = (
     "unrealized_pl",
     "realized_pl",
     "day_total_pnl",
-    "pending_orders_count",
+)
+# Likewise of a position.
+POSITION_COLUMNS = (
+    "symbol",
+    "quantity",
+    "average_price",
+    "price",
+    "market_value",
+    "unrealized_pnl",
+    "today_pnl",
 )
 POSITION_ROWS, ORDER_ROWS = 8, 6
 MOST_DISPLAYS = 4  # of one dashboard at once; the oldest box goes
@@ -46,7 +55,7 @@ class Dashboard:
         self, *, balances: TableSource, positions: TableSource, orders: TableSource, equity: EquitySource
     ) -> None:
         self.balances = Strip(balances, columns=_of(FIGURES, balances))
-        self.positions = Blotter(positions, rows=POSITION_ROWS)
+        self.positions = Blotter(positions, columns=_of(POSITION_COLUMNS, positions), rows=POSITION_ROWS)
         self.orders = Blotter(orders, columns=_of(ORDER_COLUMNS, orders), rows=ORDER_ROWS)
         self.equity = EquityChart(equity)
         self._boxes = [self._box()]
