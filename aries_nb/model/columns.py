@@ -1,0 +1,90 @@
+"""Kinds of streams, types of values, and the columns that every broker's frames have."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from decimal import Decimal
+from typing import Literal, NamedTuple, TypeAlias
+
+__all__ = [
+    "BALANCE_COLUMNS",
+    "BOOK_COLUMNS",
+    "NOT_A_TIME",
+    "ORDER_COLUMNS",
+    "POSITION_COLUMNS",
+    "QUOTE_COLUMNS",
+    "TABLE_KEYS",
+    "TRADE_COLUMNS",
+    "Column",
+    "ColumnType",
+    "Kind",
+    "Side",
+    "State",
+    "Value",
+    "Values",
+]
+
+Kind = Literal["quotes", "trades", "book", "orders", "positions", "balances", "accounts", "pnl", "watchlists", "news"]
+Side = Literal["buy", "sell", "unknown"]
+ColumnType = Literal["number", "text", "time", "integer", "decimal"]
+State = Literal["connecting", "live", "reconnecting", "failed", "closed"]
+
+# Numbers are float64 (missing: NaN), times int64 ns since the epoch in UTC (missing: `NOT_A_TIME`), integers int64
+# (missing: 0), texts str (missing: ""). Decimals are money and quantities of accounts, exactly as the broker wrote them
+# (missing: Decimal("NaN")); only tables hold them.
+Value: TypeAlias = float | int | str | Decimal
+Values: TypeAlias = tuple[Value, ...]
+NOT_A_TIME = -(2**63)
+
+
+class Column(NamedTuple):
+    """One column of a frame: its name in snake_case and what it holds."""
+
+    name: str
+    type: ColumnType = "number"
+
+
+QUOTE_COLUMNS = tuple(map(Column, ("bid_price", "bid_size", "ask_price", "ask_size", "last_price")))
+TRADE_COLUMNS = (
+    Column("price"),
+    Column("size"),
+    Column("side", "text"),
+    Column("trade_id", "integer"),
+    Column("venue", "text"),
+)
+ORDER_COLUMNS = (
+    Column("order_id", "text"),
+    Column("symbol", "text"),
+    Column("side", "text"),
+    Column("type", "text"),
+    Column("status", "text"),
+    Column("quantity", "decimal"),
+    Column("filled", "decimal"),
+    Column("price", "decimal"),
+    Column("average_price", "decimal"),
+    Column("created", "time"),
+    Column("updated", "time"),
+    Column("text", "text"),
+)
+POSITION_COLUMNS = (
+    Column("symbol", "text"),
+    Column("quantity", "decimal"),
+    Column("average_price", "decimal"),
+    Column("price", "decimal"),
+    Column("market_value", "decimal"),
+    Column("unrealized_pnl", "decimal"),
+    Column("today_pnl", "decimal"),
+)
+BALANCE_COLUMNS = (Column("equity", "decimal"), Column("cash", "decimal"))
+BOOK_COLUMNS = (Column("side", "text"), Column("level"), Column("price"), Column("size"))
+
+# Which fields tell the rows of one subscription apart.
+TABLE_KEYS: Mapping[Kind, tuple[str, ...]] = {
+    "orders": ("order_id",),
+    "positions": ("symbol",),
+    "balances": (),
+    "accounts": (),
+    "pnl": ("interval", "start"),
+    "watchlists": ("list_id", "place"),
+    "news": ("news_id",),
+}
