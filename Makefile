@@ -3,7 +3,7 @@
 BIN := .venv/bin
 READY := .venv/.ready
 
-.PHONY: help venv demo test bench lint lock clean
+.PHONY: help venv demo test bench soak lint lock clean
 
 help:  ## list the targets
 	@sed -n 's/^\([a-z]*\):.*##/\1\t/p' Makefile
@@ -25,10 +25,13 @@ lint: venv  ## formatting, lint rules and types
 # pytest comes last and bare, so that its summary is the last line.
 test: venv lint  ## everything: lint, unit, property, server, kernel, notebook and browser tests
 	@.ci/stage chromium .ci/system chromium
-	@$(BIN)/python -m pytest $(ARGS)
+	@$(BIN)/python -m pytest --numprocesses 2 --dist loadgroup --no-loadscope-reorder $(ARGS)
 
 bench: venv  ## measure the budgets, side by side with the peers
 	$(BIN)/python tests/bench/run.py $(ARGS)
+
+soak: venv  ## run for minutes what the tests run for seconds
+	@for script in tests/soak/*.py; do $(BIN)/python $$script $(ARGS) || exit; done
 
 lock:  ## pin the newest versions that pyproject.toml allows with ARGS=--upgrade, else only what changed
 	@.ci/lock $(ARGS)

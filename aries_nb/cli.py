@@ -12,13 +12,14 @@ import threading
 from collections.abc import Sequence
 from importlib import metadata, util
 from pathlib import Path
+from typing import Any
 
 from aries_nb.errors import FeedError, UsageError
 
 __all__ = ["main"]
 
 FIRST_NOTEBOOK = "01_first_light.ipynb"
-SIMULATED = ("aries",)
+SIMULATED = ("aries", "alor")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -55,19 +56,10 @@ def _parser() -> argparse.ArgumentParser:
         help="serve a simulated market on this machine",
         description='Serve a simulated market. Prints one JSON line with "url" as soon as it serves; ends with Ctrl-C.',
     )
-    sim.add_argument("broker", choices=SIMULATED, help="whose protocol to speak")
-    sim.add_argument("--host", default="127.0.0.1", help="address to listen on (default: %(default)s)")
-    sim.add_argument("--port", type=int, default=0, help="port to listen on (default: a free one)")
-    sim.add_argument("--seed", type=int, default=1, help="the same seed makes the same market (default: %(default)s)")
-    sim.add_argument("--rate", type=float, default=200.0, help="messages a second, 1 to 50000 (default: %(default)g)")
-    sim.add_argument(
-        "--tape", action="append", nargs="+", default=[], metavar="FILE.parquet",
-        help="play recorded markets; each symbol's starts when the first client subscribes to it",
-    )  # fmt: skip
-    sim.add_argument("--speed", default="1", help='times the tape\'s own pace, or "max" (default: %(default)s)')
-    sim.add_argument("--token", help="the only token to accept (default: any)")
-    sim.add_argument("--session-seconds", type=float, default=2700.0, help="life of a session (default: %(default)g)")
-    sim.add_argument("--end-with-input", action="store_true", help=argparse.SUPPRESS)
+    brokers = sim.add_subparsers(required=True, metavar=f"{{{','.join(SIMULATED)}}}", dest="broker")
+    aries = brokers.add_parser("aries", help="speak the protocol of Aries", parents=[_shared_options()])
+    aries.add_argument("--session-seconds", type=float, default=2700.0, help="life of a session (default: %(default)g)")
+    _add_alor_options(brokers.add_parser("alor", help="speak the protocol of ALOR", parents=[_shared_options()]))
     sim.set_defaults(run=_sim)
 
     does = "check versions and known traps, and say how to mend each"
@@ -76,22 +68,78 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _sim(chosen: argparse.Namespace) -> int:
-    from aries_nb.sim import SimOptions, serve
+def _shared_options() -> argparse.ArgumentParser:
+    """What every simulated server takes."""
+    shared = argparse.ArgumentParser(add_help=False)
+    shared.add_argument("--host", default="127.0.0.1", help="address to listen on (default: %(default)s)")
+    shared.add_argument("--port", type=int, default=0, help="port to listen on (default: a free one)")
+    shared.add_argument(
+        "--seed", type=int, default=1, help="the same seed makes the same market (default: %(default)s)"
+    )
+    shared.add_argument(
+        "--rate", type=float, default=200.0, help="messages a second, 1 to 50000 (default: %(default)g)"
+    )
+    shared.add_argument(
+        "--tape", action="append", nargs="+", default=[], metavar="FILE.parquet",
+        help="play recorded markets; each symbol's starts when the first client subscribes to it",
+    )  # fmt: skip
+    shared.add_argument("--speed", default="1", help='times the tape\'s own pace, or "max" (default: %(default)s)')
+    shared.add_argument(
+        "--token",
+        default=os.environ.get("ARIES_NB_SIM_TOKEN"),
+        help="the only token to accept besides those issued (default: $ARIES_NB_SIM_TOKEN, or any)",
+    )
+    shared.add_argument("--end-with-input", action="store_true", help=argparse.SUPPRESS)
+    return shared
 
-    options = SimOptions(
-        host=chosen.host,
-        port=chosen.port,
-        seed=chosen.seed,
-        rate=chosen.rate,
-        tapes=tuple(path for paths in chosen.tape for path in paths),
-        speed=_speed(chosen.speed),
-        token=chosen.token,
-        session_seconds=chosen.session_seconds,
+
+def _add_alor_options(alor: argparse.ArgumentParser) -> None:
+    alor.add_argument(
+        "--token-seconds", type=float, default=1800.0, help="life of an access token (default: %(default)g)"
+    )
+    alor.add_argument("--no-conflation", action="store_true", help="send every state, whatever interval is asked for")
+    alor.add_argument("--ack-first", action="store_true", help="reply before the snapshot instead of after it")
+    alor.add_argument("--kill-on-expiry", action="store_true", help="drop a connection when its newest token expires")
+    alor.add_argument(
+        "--refuse-handshake", action="store_true", help="refuse one connection too many before it is open"
+    )
+    alor.add_argument(
+        "--silent-unknown", action="store_true", help="accept unknown instruments and say nothing of them"
     )
 
+
+def _sim(chosen: argparse.Namespace) -> int:
+    from aries_nb.sim import AlorOptions, SimOptions, serve
+
+    shared: dict[str, Any] = {
+        "host": chosen.host,
+        "port": chosen.port,
+        "seed": chosen.seed,
+        "rate": chosen.rate,
+        "tapes": tuple(path for paths in chosen.tape for path in paths),
+        "speed": _speed(chosen.speed),
+        "token": chosen.token,
+    }
+    options: SimOptions | AlorOptions
+    more: dict[str, str] = {}
+    if chosen.broker == "alor":
+        options = AlorOptions(
+            **shared,
+            token_seconds=chosen.token_seconds,
+            conflate=not chosen.no_conflation,
+            ack_first=chosen.ack_first,
+            kill_on_expiry=chosen.kill_on_expiry,
+            refuse_handshake=chosen.refuse_handshake,
+            unknown_instrument="silent" if chosen.silent_unknown else "refuse",
+        )
+        more["refresh_token"] = options.refresh_token
+    else:
+        options = SimOptions(**shared, session_seconds=chosen.session_seconds)
+
     def ready(url: str) -> None:
-        print(json.dumps({"url": url, "broker": chosen.broker, "pid": os.getpid()}), flush=True)
+        http = url.replace("ws:", "http:", 1)
+        bases = {"url": url, "http": http, "oauth": http} if more else {"url": url}
+        print(json.dumps({**bases, **more, "broker": chosen.broker, "pid": os.getpid()}), flush=True)
 
     if chosen.end_with_input:
         threading.Thread(target=_end_with_input, name="aries-nb-parent", daemon=True).start()

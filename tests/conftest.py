@@ -21,10 +21,22 @@ def pytest_report_header() -> str:
     return "seeds: hypothesis is derandomized"
 
 
+@pytest.hookimpl(tryfirst=True)  # before the groups are read
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     # Playwright keeps an event loop running in the main thread until its fixture ends: nothing that calls `asyncio.run`
-    # could follow. These tests are the slowest as well.
-    items.sort(key=lambda item: item.get_closest_marker("browser") is not None)
+    # could follow. With two workers the files are shared out in order; the browser's tests stay together and come last,
+    # when the other worker is done and the processors are theirs: some of them count frames.
+    items.sort(key=is_in_browser)
+    for item in items:
+        item.add_marker(pytest.mark.xdist_group(group_of(item)))
+
+
+def group_of(item: pytest.Item) -> str:
+    return "browser" if is_in_browser(item) else f"{item.path.parent.name}/{item.path.stem}"
+
+
+def is_in_browser(item: pytest.Item) -> bool:
+    return item.get_closest_marker("browser") is not None
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

@@ -1,8 +1,9 @@
-"""The tables of docs/aries.md: what they name exists, and what the code knows is in them."""
+"""The tables of docs/aries.md and docs/alor.md: what they name exists, and what the code knows is in them."""
 
 from __future__ import annotations
 
 import ast
+import json
 import re
 from functools import cache
 from importlib import import_module
@@ -12,7 +13,10 @@ from typing import TYPE_CHECKING, NamedTuple, get_args
 
 import pytest
 
+from aries_nb.model import Subscription
 from aries_nb.sim.aries_charts import MODES
+from aries_nb.wire.alor_accounts import AlorAccounts
+from aries_nb.wire.alor_market import AlorMarket
 from aries_nb.wire.aries_messages import Payload
 from aries_nb.wire.aries_topics import TOPIC_NAMES
 
@@ -22,6 +26,7 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).parents[1]
 PACKAGE, TESTS = ROOT / "aries_nb", ROOT / "tests"
 PAGE = (ROOT / "docs" / "aries.md").read_text(encoding="utf-8")
+ALOR_PAGE = (ROOT / "docs" / "alor.md").read_text(encoding="utf-8")
 HEADING = ["Message or request", "Where it is sent or read", "Test"]
 NOT_YET = re.compile(r"not yet(: [^`]+)?")
 PLACE = re.compile(r"`([\w/]+)\.py:([\w.]+)`")
@@ -40,10 +45,10 @@ class Row(NamedTuple):
     test: str
 
 
-def rows() -> Iterator[Row]:
+def rows(page: str) -> Iterator[Row]:
     """The rows of every table with the protocol's heading."""
     is_inside = False
-    for line in PAGE.splitlines():
+    for line in page.splitlines():
         cells = [cell.strip() for cell in line.strip("|").split("|")] if line.startswith("|") else []
         if cells == HEADING:
             is_inside = True
@@ -53,7 +58,8 @@ def rows() -> Iterator[Row]:
             yield Row(*cells)
 
 
-ROWS = list(rows())
+ROWS = list(rows(PAGE))
+ALOR_ROWS = list(rows(ALOR_PAGE))
 
 
 @cache
@@ -97,7 +103,7 @@ def is_within(parts: tuple[str, ...], path: str) -> bool:
     return all(part in rest for part in parts)
 
 
-@pytest.mark.parametrize("row", ROWS, ids=lambda row: re.sub(r"[^\w ]", "", row.what)[:50])
+@pytest.mark.parametrize("row", [*ROWS, *ALOR_ROWS], ids=lambda row: re.sub(r"[^\w ]", "", row.what)[:50])
 def test_row_names_what_exists_or_says_not_yet(row: Row) -> None:
     places, tests = PLACE.findall(row.where), TEST.findall(row.test)
 
@@ -167,13 +173,72 @@ def test_paths_are_found_in_the_code() -> None:
     assert ("v2", "users", "me", "accounts") in found
 
 
-def test_what_is_assumed_is_listed_by_module() -> None:
-    listed = set(re.findall(r"^- `([\w/]+\.py)`:", PAGE, re.MULTILINE))
+def alor_documented() -> set[str]:
+    return {word for row in ALOR_ROWS for word in re.findall(r"`([^`]+)`", row.what)}
+
+
+def test_alor_tables_are_read() -> None:
+    assert len(ALOR_ROWS) >= 35
+    assert ALOR_PAGE.count(" | ".join(HEADING)) == 4
+
+
+def test_every_opcode_that_is_sent_is_in_the_alor_tables() -> None:
+    sent: set[str] = {"ping", "unsubscribe"}
+    for wire in (AlorMarket(), AlorAccounts()):
+        wire.open(0.0)
+        wire.authenticate("a token", 0.0)
+        wire.subscribe([Subscription(kind, "SBER", tuple(wire.columns(kind))) for kind in wire.MAKERS])
+        sent |= {json.loads(frame)["opcode"] for frame in wire.outgoing()}
+
+    assert len(sent) == 14
+    assert sent - alor_documented() == set()
+
+
+def test_every_opcode_that_the_simulated_broker_knows_is_in_the_alor_tables() -> None:
+    opcode = re.compile(r"\w+(?:GetAndSubscribe|QuotesSubscribe|TradesSubscribe)(?:V2)?|QuotesSubscribe")
+    known = {
+        node.value
+        for path in PACKAGE.glob("sim/alor_*.py")
+        for node in ast.walk(tree(path))
+        if isinstance(node, ast.Constant) and isinstance(node.value, str) and opcode.fullmatch(node.value)
+    }
+
+    assert "QuotesSubscribe" in known
+    assert known - alor_documented() == set()
+
+
+@pytest.mark.parametrize("path", sorted(PACKAGE.glob("wire/alor_*.py")), ids=lambda path: path.stem)
+def test_every_path_asked_of_alor_is_in_the_table(path: Path) -> None:
+    listed = [word for word in alor_documented() if word.startswith("/")]
+
+    assert [parts for parts in alor_paths(path) if not any(is_within(parts, word) for word in listed)] == []
+
+
+def test_paths_of_alor_are_found_in_the_code() -> None:
+    found = set().union(*(alor_paths(path) for path in PACKAGE.glob("wire/alor_*.py")))
+
+    assert found >= {("md", "v2", "history"), ("md", "v2", "Clients")}
+
+
+def alor_paths(path: Path) -> set[tuple[str, ...]]:
+    """The paths of HTTP that a module writes out, each as the parts that are fixed."""
+    found: set[tuple[str, ...]] = set()
+    for node in ast.walk(tree(path)):
+        pieces = node.values if isinstance(node, ast.JoinedStr) else [node]
+        texts = [str(piece.value) for piece in pieces if isinstance(piece, ast.Constant)]
+        if texts and texts[0].startswith(("/md/", "/client/")):
+            found.add(tuple(part for text in texts for part in text.split("/") if part))
+    return found
+
+
+@pytest.mark.parametrize(("page", "is_alor"), [(PAGE, False), (ALOR_PAGE, True)], ids=["aries", "alor"])
+def test_what_is_assumed_is_listed_by_module(page: str, is_alor: bool) -> None:
+    listed = set(re.findall(r"^- `([\w/]+\.py)`:", page, re.MULTILINE))
     assumed = {
         path.relative_to(PACKAGE).as_posix()
         for room in ("wire", "net")
         for path in PACKAGE.glob(f"{room}/*.py")
-        if re.search(r"\bassumed\b", path.read_text(encoding="utf-8"))
+        if re.search(r"\bassumed\b", path.read_text(encoding="utf-8")) and path.stem.startswith("alor") == is_alor
     }
 
     assert assumed == listed

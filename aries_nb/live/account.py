@@ -3,26 +3,37 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Collection, Sequence
+import time
+from collections.abc import Callable, Collection, Mapping, Sequence
+from contextlib import suppress
 from datetime import UTC, datetime
+from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
-from aries_nb.errors import ClosedError
+import pandas as pd
+
+from aries_nb.errors import ClosedError, UsageError
 from aries_nb.live.callbacks import Callbacks
 from aries_nb.live.equity import LiveEquity
 from aries_nb.live.fills import LiveFills
 from aries_nb.live.frame import LiveFrame
 from aries_nb.live.link import Link
+from aries_nb.live.pnl import LivePnl
+from aries_nb.live.positions import LivePositions
+from aries_nb.live.snapshots import Snapshots
 from aries_nb.live.table import LiveTable
 from aries_nb.model import Kind
 from aries_nb.store import FillLog, Follower
 
 if TYPE_CHECKING:
+    from pandas._libs.tslibs.nattype import NaTType
+
     from aries_nb.widgets import Dashboard, EquityChart
 
 __all__ = ["Account"]
 
 T = TypeVar("T")
+MADE: Mapping[Kind, type[LiveTable]] = {"pnl": LivePnl}
 
 
 class Account:
@@ -32,9 +43,16 @@ class Account:
     """
 
     def __init__(
-        self, link: Link, callbacks: Callbacks, name: str, quotes: Callable[[Sequence[str]], LiveFrame]
+        self,
+        link: Link,
+        snapshots: Snapshots,
+        callbacks: Callbacks,
+        name: str,
+        *,
+        quotes: Callable[[Sequence[str]], LiveFrame],
     ) -> None:
         self.name = name
+        self._snapshots = snapshots
         self._quotes = quotes
         self._equity: LiveEquity | None = None
         self._link = link
@@ -56,9 +74,12 @@ class Account:
         return self._orders_and_fills()[1]
 
     @property
-    def positions(self) -> LiveTable:
-        """Every position, one row each, index `symbol`; `quantity` is negative where short."""
-        return self._table("positions")
+    def positions(self) -> LivePositions:
+        """Every position, one row each, index `symbol`; `quantity` is negative where short.
+
+        `mark_price` and `mark_pnl` are at the feed's own quotes, beside the broker's `price` and `unrealized_pnl`.
+        """
+        return cast("LivePositions", self._table("positions"))
 
     @property
     def balances(self) -> LiveTable:
@@ -70,34 +91,51 @@ class Account:
         """What kind of account it is; one row once the broker has told."""
         return self._table("accounts")
 
-    def pnl(self, interval: str = "1m", *, start: str | None = None) -> LiveTable:
-        """The broker's own P&L of the account as candles of `interval`, index interval and start.
+    def order_history(self, start: str | datetime, end: str | datetime | None = None) -> pd.DataFrame:
+        """The orders placed from `start` to `end` (None: now) that have ended, in the columns of `orders.df`.
+
+        One row each, oldest first. Times without a zone are UTC. The broker is asked now, several times for a long
+        span: it blocks. Raises UsageError for what is no time, ConnectError, TokenError or FeedError without an answer.
+        """
+        if self._is_closed:
+            raise ClosedError(f"account {self.name} is closed", advice="Ask the feed for it again.")
+        begin, finish = _moment(start), time.time_ns() if end is None else _moment(end)
+        if begin >= finish:
+            raise UsageError(f"start={start!r} is not before the end", advice="Pass an earlier one.")
+        return self._snapshots.order_history(self.name, begin, finish)
+
+    def pnl(self, interval: str = "1m", *, start: str | None = None) -> LivePnl:
+        """The broker's own P&L of the account as candles of `interval`, index interval and start; it has a `chart`.
 
         `interval` is one of the broker's; `start` (RFC 3339 with zone) is from when on, by default midnight UTC.
         """
         since = start or datetime.now(UTC).strftime("%Y-%m-%dT00:00:00Z")
-        return self._table("pnl", options=(("interval", interval), ("start", since)))
+        return cast("LivePnl", self._table("pnl", options=(("interval", interval), ("start", since))))
 
     @property
     def equity(self) -> LiveEquity:
         """Cash and positions at the feed's own quotes, over time, beside the broker's figure."""
         with self._guard:
             if self._equity is None:
-                self._equity = LiveEquity(self.positions, self.balances, self._quotes)
+                self._equity = LiveEquity(self.positions, self.balances, self.fills)
             return self._equity
 
     def chart(self, *, height: int = 380) -> EquityChart:
-        """The equity curve, live, and the P&L of each instrument. Height in pixels."""
+        """The equity curve, live, and what moved it, by instrument and cause. Height in pixels."""
         from aries_nb.widgets import EquityChart
 
         return self._view(("equity", height), lambda: EquityChart(self.equity, height=height))
 
     def dashboard(self) -> Dashboard:
-        """Balances, positions, working orders and the equity curve in one view."""
+        """Balances, positions, working orders, the equity curve and what moved it in one view."""
         from aries_nb.widgets import Dashboard
 
         make = lambda: Dashboard(  # noqa: E731
-            balances=self.balances, positions=self.positions, orders=self.orders, equity=self.equity
+            balances=self.balances,
+            positions=self.positions,
+            orders=self.orders,
+            equity=self.equity,
+            causes=self.equity,
         )
         return self._view("dashboard", make)
 
@@ -146,7 +184,18 @@ class Account:
             if key not in self._held:
                 if self._is_closed:
                     raise ClosedError(f"account {self.name} is closed", advice="Ask the feed for it again.")
-                self._held[key] = LiveTable(
-                    self._link, self._callbacks, kind, self.name, options=options, followers=followers
-                )
+                make = partial(LivePositions, self._quotes) if kind == "positions" else MADE.get(kind, LiveTable)
+                made = make(self._link, self._callbacks, kind, self.name, options=options, followers=followers)
+                self._held[key] = self._snapshots.keep(made)
             return self._held[key]
+
+
+def _moment(time_: str | datetime) -> int:
+    """A time in ns since the epoch, UTC without a zone. Raises UsageError for what is none."""
+    moment: pd.Timestamp | NaTType = pd.NaT
+    if isinstance(time_, str | datetime):
+        with suppress(ValueError):
+            moment = pd.Timestamp(time_)
+    if not isinstance(moment, pd.Timestamp):
+        raise UsageError(f"{time_!r} is no time", advice='Write it like "2026-03-02" or "2026-03-02T14:30Z".')
+    return (moment.tz_localize("UTC") if moment.tzinfo is None else moment).as_unit("ns").value

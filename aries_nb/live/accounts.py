@@ -12,13 +12,12 @@ from aries_nb.errors import FeedError, UsageError
 from aries_nb.live.account import Account
 from aries_nb.live.callbacks import Callbacks
 from aries_nb.live.frame import LiveFrame
-from aries_nb.live.link import Link
+from aries_nb.live.link import Link, opened
+from aries_nb.live.snapshots import Snapshots
 from aries_nb.live.table import LiveTable
-from aries_nb.net import HttpClient, Reference
+from aries_nb.net import AccountReference, HttpClient, Reference
 
 __all__ = ["Accounts"]
-
-OPEN_SECONDS = 15.0
 
 
 class Accounts:
@@ -31,8 +30,12 @@ class Accounts:
         reference: Reference,
         callbacks: Callbacks,
         quotes: Callable[[Sequence[str]], LiveFrame],
+        *,
+        beside: AccountReference | None = None,
     ) -> None:
         self._quotes = quotes
+        self._beside = beside
+        self._snapshots: Snapshots | None = None
         self._connect = connect
         self._http = http
         self._reference = reference
@@ -63,7 +66,9 @@ class Accounts:
             chosen = self._only_one() if name is None else name
             account = self._accounts.get(chosen)
             if account is None or not account.is_open:
-                account = self._accounts[chosen] = Account(self._opened(), self._callbacks, chosen, self._quotes)
+                account = self._accounts[chosen] = Account(
+                    *self._opened(), self._callbacks, chosen, quotes=self._quotes
+                )
             return account
 
     def watchlists(self) -> LiveTable:
@@ -83,6 +88,8 @@ class Accounts:
                 account.close()
             for table in self._tables.values():
                 table.close()
+            if self._snapshots is not None:
+                self._snapshots.close()
             if self._link is not None:
                 self._link.close()
 
@@ -90,7 +97,8 @@ class Accounts:
         with self._guard:
             table = self._tables.get(key)
             if table is None or not table.is_open:
-                table = self._tables[key] = make(self._opened())
+                link, snapshots = self._opened()
+                table = self._tables[key] = snapshots.keep(make(link))
             return table
 
     def _only_one(self) -> str:
@@ -101,13 +109,8 @@ class Accounts:
             raise UsageError("this user has no account", where=self._http.base)
         raise UsageError("there is more than one account", advice=f"Name one of: {', '.join(names)}.")
 
-    def _opened(self) -> Link:
-        if self._link is None:
-            link = self._connect()
-            try:
-                link.wait_open(OPEN_SECONDS)
-            except BaseException:
-                link.close()
-                raise
-            self._link = link
-        return self._link
+    def _opened(self) -> tuple[Link, Snapshots]:
+        if self._link is None or self._snapshots is None:
+            self._link = opened(self._connect())
+            self._snapshots = Snapshots(self._link, self._http, self._beside)
+        return self._link, self._snapshots

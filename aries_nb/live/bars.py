@@ -6,7 +6,8 @@ import logging
 import re
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 from itertools import compress
 from typing import TYPE_CHECKING, Any, Self
 
@@ -17,14 +18,15 @@ from numpy.typing import NDArray
 from aries_nb.errors import FeedError, UsageError
 from aries_nb.live.held import Held
 from aries_nb.live.link import Link
-from aries_nb.model import Bars, Column, TableData
+from aries_nb.live.loading import Loading
+from aries_nb.model import Bars, BarsData, Column, TableData
 from aries_nb.net import HttpClient, Reference
 from aries_nb.store import GapLedger
 from aries_nb.store.bars import MOST_BARS, BarSeries
 from aries_nb.store.bells import Bells
 
 if TYPE_CHECKING:
-    from aries_nb.widgets import Blotter
+    from aries_nb.widgets import BarCandles, Blotter
 
 __all__ = ["INTERVALS", "BarHistory", "LiveBars", "checked_interval", "checked_span"]
 
@@ -41,15 +43,15 @@ SECOND = 1_000_000_000
 MARGIN_NS = 5 * SECOND  # how far the exchange's clock and ours may be apart round a gap or the beginning
 GRACE_NS = 2 * SECOND  # after which the history is believed to have the last trade of a bar
 AHEAD_NS = 3_600 * SECOND  # a trade stamped later than that after its receipt has no time that can be believed
+MOST_PAGES = 1_000  # however little a server puts into each, asking comes to an end
 PACE_SECONDS = 0.1
 LOOK_SECONDS = 1.0
 MOST_PAUSE_SECONDS = 60.0
-TELL_SECONDS = 2.0
 HELD_TRADES = 100_000
 TRADE_FIELDS = ("price", "size", "trade_id")  # the number tells a print that is repeated from one that is alike
 ROWS_IN_SIGHT = 20
 SIGHT_COLUMNS = (
-    Column("ts", "time"),
+    Column("start", "time"),
     *map(Column, ("open", "high", "low", "close", "volume", "trades")),
     Column("source", "text"),
 )
@@ -68,22 +70,21 @@ class BarHistory:
         """When the bar begins in which a time lies; both in ns since the epoch."""
         return self._reference.bar_start(ts, self._interval_s)
 
-    def ask(self, start: int, end: int) -> Bars:
+    def ask(self, start: int, end: int, *, reached: Callable[[int], object] | None = None) -> Bars:
         """The bars that begin in [start, end), ns since the epoch. Raises FeedError, and what `HttpClient.get` does.
 
-        What takes more than 2 s is told in the log, a line a page: a bar drawn in a cell would need a widget that only
-        the calling cell can show, and a script has no cell.
+        `reached` is told, before each further page, from when on the bars are here.
         """
         pages: list[Bars] = []
-        began, next_end = time.monotonic(), end
-        while start < next_end and sum(len(page.start_ns) for page in pages) < MOST_BARS:
+        next_end = end
+        while start < next_end and sum(len(page.start_ns) for page in pages) < MOST_BARS and len(pages) < MOST_PAGES:
             page = self._page(start, next_end)
             pages.append(page)
             if page.next_end_ns is None or page.next_end_ns >= next_end:
                 break  # a server that names no earlier page has no more
             next_end = page.next_end_ns
-            if time.monotonic() - began > TELL_SECONDS:
-                log.info("bars of %s: back to %s so far", self.symbol, pd.Timestamp(next_end, tz="UTC"))
+            if reached is not None and start < next_end:
+                reached(next_end)
         return _joined(pages, start, end)
 
     def _page(self, start: int, end: int) -> Bars:
@@ -110,7 +111,7 @@ class LiveBars(Held):
         self.interval = interval
         self._upkeep = upkeep = _Upkeep(link, gaps, history)
         try:
-            upkeep.begin(span_ns)
+            upkeep.begin(span_ns, f"{interval} bars of {self.symbol}")
         except BaseException:
             upkeep.close()
             raise
@@ -142,6 +143,16 @@ class LiveBars(Held):
     def __repr__(self) -> str:
         return f"<{self._name}: {len(self):,} bars, {'live' if self.is_live else self._state}>"
 
+    def chart(self, *, bars: int = 500, height: int = 380) -> BarCandles:
+        """Live candles of the newest `bars`, at most 2,000, volume below; height in pixels. Times are UTC.
+
+        Nights and weekends are left out of the time axis.
+        """
+        from aries_nb.widgets import BarCandles
+
+        title = f"{self.symbol} · {self.interval}"
+        return self._view(("chart", bars, height), lambda: BarCandles(self, title=title, most=bars, height=height))
+
     # What views are drawn from.
 
     @property
@@ -149,12 +160,16 @@ class LiveBars(Held):
         """Grows with every change, and with the state of the feed."""
         return 2 * self._upkeep.series.version + (not self.is_live)
 
+    def newest(self, most: int) -> BarsData:
+        """The newest `most` bars as arrays, oldest first."""
+        return replace(self._upkeep.series.shown(most), is_stale=not self.is_live)
+
     def table(self) -> TableData:
         """The newest bars, newest first."""
-        newest = self.df.iloc[: -ROWS_IN_SIGHT - 1 : -1]
+        newest = self._upkeep.series.frame(time.time_ns() - GRACE_NS, newest=ROWS_IN_SIGHT).iloc[::-1]
         starts = _nanoseconds(newest.index).tolist()
         rows = tuple((start, *row[1:-1]) for start, row in zip(starts, newest.itertuples(name=None), strict=True))
-        return TableData(self._name, SIGHT_COLUMNS, rows, key=("ts",), is_stale=not self.is_live)
+        return TableData(self._name, SIGHT_COLUMNS, rows, key=("start",), is_stale=not self.is_live)
 
     # Inside.
 
@@ -188,11 +203,13 @@ class _Upkeep:
         self._news = threading.Event()
         self._undo = (self._tape.watch(self._news.set), gaps.watch(self._news.set))
 
-    def begin(self, span_ns: int) -> None:
+    def begin(self, span_ns: int, name: str) -> None:
         """Ask for the history, on the caller's thread, and start the other. Raises what `BarHistory.ask` does."""
         heard_from = time.time_ns() - MARGIN_NS
         start = self._history.start_of(max(heard_from - span_ns, 0))
-        bars = self._history.ask(start, time.time_ns() + MARGIN_NS)
+        end = time.time_ns() + MARGIN_NS
+        with Loading(name, start, end) as loading:
+            bars = self._history.ask(start, end, reached=loading.reached)
         self._position = self._tape.version  # the answer has them, as far as can be told
         self.series.doubt(heard_from, time.time_ns() + MARGIN_NS)
         self.series.history(bars, final_before=self._history.start_of(heard_from))
@@ -222,7 +239,8 @@ class _Upkeep:
 
     def _hear_gaps(self) -> None:
         for gap in self._gaps.all():
-            if gap.stream != "market" or (gap.ended is not None and gap.ended <= self._told_until):
+            # "market", and "market 2" of a second connection: which of them has our trades is not asked.
+            if gap.stream.split()[0] != "market" or (gap.ended is not None and gap.ended <= self._told_until):
                 continue
             if gap.ended is not None:
                 self._told_until, self._lasting = gap.ended, 0

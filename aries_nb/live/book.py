@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import threading
 import time
+import weakref
+from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Self
@@ -10,14 +14,20 @@ from typing import TYPE_CHECKING, Self
 import numpy as np
 import pandas as pd
 
+from aries_nb.errors import ClosedError, UsageError, WaitTimeoutError
+from aries_nb.live.bell import wait_for
 from aries_nb.live.held import Held
 from aries_nb.live.link import Link
-from aries_nb.model import BookIntegrity, BookLevels
+from aries_nb.model import BookIntegrity, BookLevels, Column
+from aries_nb.store import Table
+from aries_nb.store.frames import frame_of
 
 if TYPE_CHECKING:
     from aries_nb.widgets import DepthChart, Ladder
 
 __all__ = ["LiveBook"]
+
+VENUES_SECONDS = 1.0  # how long the first look waits: there is no snapshot, the next update tells
 
 
 class LiveBook(Held):
@@ -27,6 +37,9 @@ class LiveBook(Held):
         self.symbol = symbol
         self.depth = depth
         self._book = link.book(symbol)
+        self._venues: Table | None = None  # until somebody looks
+        self._release_venues: Callable[[], object] | None = None
+        self._guard = threading.Lock()  # of these two
         super().__init__(link, self._book.watch, f"the book of {symbol}", release=partial(link.release, self._book))
 
     @property
@@ -60,6 +73,19 @@ class LiveBook(Held):
         return self.levels(1).integrity
 
     @property
+    def venues(self) -> pd.DataFrame:
+        """What each venue bids and asks, one row a venue, its latest word; sizes in shares.
+
+        Columns venue, bid_price, bid_size, ask_price, ask_size, ts, received. The first look asks for them, and waits a
+        second for the next update. After a gap there is nothing until the venues are told anew; while it lasts,
+        `integrity` is "gap". Raises UsageError where the broker does not tell venues.
+        """
+        table = self._table_of_venues()
+        rows = table.rows() if not (table.is_stale and self.is_live) else ()
+        columns = (*table.columns, Column("ts", "time"), Column("received", "time"))
+        return frame_of(columns, [(*row.values, row.ts, row.received) for row in rows])
+
+    @property
     def updates(self) -> int:
         """How many updates have come."""
         return self._book.updates
@@ -85,6 +111,12 @@ class LiveBook(Held):
 
         return self._view(("depth", depth), lambda: DepthChart(self, depth=depth))
 
+    def close(self) -> None:
+        """Stop the stream and free the views; idempotent. What has come stays readable."""
+        super().close()
+        if self._release_venues is not None:
+            self._release_venues()
+
     # What views are drawn from.
 
     @property
@@ -99,6 +131,23 @@ class LiveBook(Held):
 
     def __repr__(self) -> str:
         return f"<book {self.symbol}: {self.integrity}, {self._book.updates:,} updates>"
+
+    def _table_of_venues(self) -> Table:
+        with self._guard:
+            if self._venues is not None:
+                return self._venues
+            self._check()
+            if not self.is_open:
+                raise ClosedError(f"{self._name} is closed", advice="Ask the feed for it again.")
+            if not self._link.columns("venues"):
+                raise UsageError(f"this broker does not tell the venues of {self.symbol}", advice="Look at `df`.")
+            table = self._venues = self._link.venues(self.symbol)
+            # Like the book's own stream, it ends with whoever holds the book.
+            release = self._release_venues = weakref.finalize(self, self._link.release, table)
+            release.atexit = False
+        with suppress(WaitTimeoutError):
+            wait_for(lambda: len(table) > 0, (table.watch,), timeout=VENUES_SECONDS, what=f"venues of {self.symbol}")
+        return table
 
     def _count(self) -> int:
         return self._book.updates

@@ -13,12 +13,15 @@ from aries_nb.live.feed import Feed
 from aries_nb.net import (
     BROKERS,
     Broker,
+    FunctionToken,
+    Hidden,
     OAuthEndpoints,
     OAuthToken,
     Secret,
     TokenSource,
     checked_url,
     fixed_token,
+    hidden,
     http_base,
     token_from,
 )
@@ -89,6 +92,8 @@ def connect(
     Raises UsageError for a name or address that cannot be, TokenError without a token or with one that is refused,
     ConnectError if no session comes about.
     """
+    given = hidden(token)
+    token = None  # a traceback may show this frame
     known = BROKERS.get(broker) if isinstance(broker, str) else None
     if known is None:
         raise UsageError(f"unknown broker {broker!r}", advice=f"Known are: {', '.join(BROKERS)}.")
@@ -96,13 +101,11 @@ def connect(
     if url is not None and not isinstance(url, str):
         raise UsageError(f"url={url!r} is no text", advice="Give it as wss://HOST[:PORT].")
     if simulation and not is_embedded:
-        raise UsageError(
-            f"{', '.join(simulation)}= is for the embedded simulated market", advice='Connect to "sim" without url=.'
-        )
+        names, simulation = ", ".join(simulation), {}  # a token may be there under a wrong name
+        raise UsageError(f"{names}= is for the embedded simulated market", advice='Connect to "sim" without url=.')
     arguments = arguments_from(simulation)
-    source = fixed_token("simulated") if is_embedded and token is None else token_from(token)
-    key = (broker, url, _same_token(token), tuple(arguments))
-    token = None  # from here on it is a Secret: a traceback may show this frame
+    source = fixed_token("simulated") if is_embedded and given is None else token_from(given)
+    key = (broker, url, _same_token(given), tuple(arguments))
     if not is_embedded:
         checked_url(url or known.url, known.market.path)
     if isinstance(source, OAuthToken) and not is_embedded:
@@ -136,9 +139,11 @@ def _live_feed(broker: Broker, url: str, source: TokenSource, *, market: Embedde
 def _login_of(broker: Broker, url: str | None) -> OAuthEndpoints:
     """Where tokens for this address are issued: a server of the user's own has its login page beside it."""
     base, login = http_base(url or broker.url), broker.login
+    if login is None:
+        raise UsageError("this broker knows no such login", where=base, advice="Pass token= as text or a function.")
     return OAuthEndpoints((base if url else login.page) + login.authorize, base + login.token, login.is_json)
 
 
-def _same_token(token: str | Callable[[], str | Secret] | None) -> object:
+def _same_token(given: object) -> object:
     """What makes a token the same for a cell that runs again: a function defined anew by the same lines counts."""
-    return Secret(token) if isinstance(token, str) else same_function(token)
+    return Hidden(same_function(given.reveal())) if isinstance(given, FunctionToken) else given

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 import tempfile
@@ -17,6 +18,7 @@ __all__ = ["EmbeddedMarket", "SimValue", "arguments_from"]
 
 SimValue: TypeAlias = int | float | str | PathLike[str] | Sequence[str] | Sequence[PathLike[str]] | None
 WRONG_USAGE = 2  # exit status of the command line
+OURS = "ARIES_NB_"  # variables of this package: a token is no business of a process that `ps e` shows
 _OPTIONS = ("seed", "rate", "tape", "speed")
 
 
@@ -49,6 +51,7 @@ class EmbeddedMarket:
                 stdout=subprocess.PIPE,
                 stderr=complaints,
                 start_new_session=True,  # a notebook's "interrupt" goes to the kernel's whole process group
+                env={name: value for name, value in os.environ.items() if not name.startswith(OURS)},
             )
             line = self._process.stdout.readline() if self._process.stdout else b""
             if not line:

@@ -1,60 +1,73 @@
-"""The equity of an account over time, reckoned here on every quote, beside the broker's own figure."""
+"""The equity of an account, reckoned here on every quote, beside the broker's own figure; and why it moved."""
 
 from __future__ import annotations
 
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
 from decimal import Decimal
-from typing import Any
+from typing import Self
 
 import numpy as np
 import pandas as pd
+from pandas.api.typing import NaTType
 
-from aries_nb.errors import UnknownSymbolError
+from aries_nb.live.bell import wait_for
 from aries_nb.live.callbacks import Callbacks
-from aries_nb.live.fields import is_symbol
-from aries_nb.live.frame import LiveFrame
+from aries_nb.live.fills import LiveFills
+from aries_nb.live.positions import LivePositions, multiplier_of
 from aries_nb.live.table import LiveTable
-from aries_nb.model import EquityData
-from aries_nb.store import UNKNOWN, Books, equity, open_books, unmarked
+from aries_nb.model import Column, EquityData, TableData, Values
+from aries_nb.store import (
+    CASH,
+    UNKNOWN,
+    Bells,
+    Books,
+    Explanation,
+    Fill,
+    Parts,
+    Reconciliation,
+    equity,
+    open_books,
+    unmarked,
+)
 
 __all__ = ["LiveEquity"]
 
 SAMPLE_SECONDS = 0.2  # the soonest after which the next moment is kept
 MOST_SAMPLES = 20_000
-MARK_FIELDS = ("bid_price", "ask_price", "last_price")
+FIRST_SECONDS = 3.0  # for lists of positions and orders, and for a price of each instrument, before it is begun without
+TOTAL = "total"
+CAUSES = ("price_move", "trade", "fee", "unexplained")
 
 
 class LiveEquity:
     """Cash and positions as the broker tells them, the positions valued at the middle of the feed's own quotes.
 
     `df` has one row a moment; nothing unknown counts as zero: where an instrument has no price yet, equity is NaN and
-    `unmarked` names it. It is reckoned in decimals and in the account's currency.
+    `unmarked` names it. It is reckoned in decimals and in the account's currency. `explained` says why it changed.
     """
 
-    def __init__(
-        self,
-        positions: LiveTable,
-        balances: LiveTable,
-        quotes: Callable[[Sequence[str]], LiveFrame],
-    ) -> None:
+    def __init__(self, positions: LivePositions, balances: LiveTable, fills: LiveFills) -> None:
         self._positions = positions
         self._balances = balances
-        self._quotes = quotes
-        self._wanted: tuple[str, ...] = ()
-        self._held: LiveFrame | None = None
+        self._fills = fills
+        self._marks = positions.marks
         self._samples: deque[tuple[int, float, float]] = deque(maxlen=MOST_SAMPLES)
-        self._by_symbol: tuple[tuple[str, float], ...] = ()
         self._unmarked: tuple[str, ...] = ()
+        self._known = 0  # moments
+        self._bells = Bells()
         self._guard = threading.Lock()
         self._sampled_at = 0.0
-        # A thread of its own: asking for quotes may take a moment, and a user's callbacks may take for ever.
+        self._made_at = time.monotonic()
+        self._reconciliation: Reconciliation | None = None
+        self._explanation = Explanation({})
+        self._since = 0
+        self._fills_taken = 0
+        # A thread of its own: a user's callbacks may take for ever.
         self._callbacks = Callbacks()
         self._callbacks.add(self._sample)
-        self._undo = [table.watch(self._callbacks.ring) for table in (positions, balances)]
-        self._undo_quotes: Callable[[], None] | None = None
+        self._undo = [source.watch(self._callbacks.ring) for source in (positions, balances, fills, self._marks)]
 
     @property
     def df(self) -> pd.DataFrame:
@@ -67,6 +80,25 @@ class LiveEquity:
         )
 
     @property
+    def explained(self) -> pd.DataFrame:
+        """Why equity changed since `since`: one row an instrument, "cash" for what is of none or of several, "total".
+
+        `price_move` is what the market did to what was held; `trade` how much better than the mark of that moment
+        fills were; `fee` what orders name as such, and what the broker's cash lost beyond its fills when there were
+        some, up to 1 % of their value; `unexplained` is all else, so that each total is right. NaN where a price is not
+        known. Two of these subtracted explain what lies between: `after.sub(before, fill_value=0)`.
+        """
+        rows = _rows(self._explanation)
+        columns = pd.Index([*CAUSES, TOTAL])
+        index = pd.Index([name for name, _ in rows], name="symbol", dtype="str")
+        return pd.DataFrame([[float(value) for value in values] for _, values in rows], index, columns, dtype="float64")
+
+    @property
+    def since(self) -> pd.Timestamp | NaTType:
+        """From when on `explained` explains, UTC; NaT before there is anything to explain."""
+        return pd.Timestamp(self._since, unit="ns", tz="UTC") if self._since else pd.NaT
+
+    @property
     def unmarked(self) -> tuple[str, ...]:
         """The instruments without a price: the reason why equity is NaN."""
         return self._unmarked
@@ -76,26 +108,28 @@ class LiveEquity:
         cash, _ = self._told()
         rows = {str(row["symbol"]): row for row in self._positions.rows()}
         holdings = {symbol: (_decimal(row["quantity"]), _decimal(row["average_price"])) for symbol, row in rows.items()}
-        multipliers = {symbol: _multiplier(row) for symbol, row in rows.items()}
+        multipliers = {symbol: multiplier_of(row) for symbol, row in rows.items()}
         return open_books(cash, holdings, multipliers=multipliers)
 
     def marks(self) -> dict[str, Decimal]:
         """The middle of bid and ask of what is held, else the last price; exactly as the quotes have them."""
-        frame = self._held
-        if frame is None:
-            return {}
-        latest = frame.latest
-        return {str(symbol): _mark(*row) for symbol, *row in latest[list(MARK_FIELDS)].itertuples()}
+        return self._marks.now()
+
+    def wait(self, *, moments: int = 1, timeout: float | None = 10.0) -> Self:
+        """Block until equity was known at so many moments. `timeout` in seconds, None for ever.
+
+        Raises WaitTimeoutError, or what has gone wrong with the feed.
+        """
+        self._balances.wait(timeout=timeout)
+        is_done = lambda: self._known >= moments  # noqa: E731
+        wait_for(is_done, (self._bells.add,), timeout=timeout, what=f"{moments} moments of a known equity")
+        return self
 
     def close(self) -> None:
         """Stop; what was reckoned stays readable."""
         self._callbacks.close()
         for undo in self._undo:
             undo()
-        if self._undo_quotes is not None:
-            self._undo_quotes()
-        if self._held is not None:
-            self._held.close()
 
     # What views are drawn from.
 
@@ -105,53 +139,57 @@ class LiveEquity:
         return self._samples[-1][0] if self._samples else 0
 
     def equity(self) -> EquityData:
-        """The moments kept so far, and the P&L of each instrument now."""
+        """The moments kept so far, and by which causes each instrument has changed it."""
         with self._guard:
             samples = list(self._samples)
         ts, ours, theirs = zip(*samples, strict=True) if samples else ((), (), ())
-        return EquityData(np.array(ts, "int64"), np.array(ours, "f8"), np.array(theirs, "f8"), self._by_symbol)
+        by_cause = tuple((name, tuple(map(float, values[:-1]))) for name, values in _rows(self._explanation)[:-1])
+        return EquityData(np.array(ts, "int64"), np.array(ours, "f8"), np.array(theirs, "f8"), CAUSES, by_cause)
+
+    def table(self) -> TableData:
+        """What `explained` has, exactly."""
+        columns = (Column("symbol", "text"), *(Column(name, "decimal") for name in (*CAUSES, TOTAL)))
+        rows: tuple[Values, ...] = tuple((name, *values) for name, values in _rows(self._explanation))
+        note = f"since {self.since:%H:%M:%S} UTC" if self._since else ""
+        return TableData("What moved it", columns, rows, ("symbol",), is_stale=self._positions.is_stale, note=note)
 
     # The callbacks' thread.
 
     def _sample(self) -> None:
         if not len(self._balances):
             return
+        is_early = time.monotonic() - self._made_at < FIRST_SECONDS
+        if is_early and not (self._positions.is_told and self._fills.orders.is_told):
+            return  # cash without the positions is no equity
         # Not skipped: the last change before a quiet time counts as well.
         time.sleep(max(self._sampled_at + SAMPLE_SECONDS - time.monotonic(), 0))
         self._sampled_at = time.monotonic()
-        books = self.books()
-        self._follow(tuple(sorted(books.positions)))
-        marks = self.marks()
-        self._unmarked = unmarked(books, marks)
+        fills, taken = self._fills.entries_since(self._fills_taken)
+        books, marks = self.books(), self.marks()
         _, theirs = self._told()
-        self._by_symbol = tuple((symbol, _pnl(books, symbol, marks)) for symbol in sorted(books.positions))
+        now = time.time_ns()
+        self._unmarked = unmarked(books, marks)
+        if self._reconciliation is not None:
+            self._reconciliation.take(books, marks, [fill for fill in fills if self._is_news(fill)], now)
+            self._explanation = self._reconciliation.explanation()
+            self._fills_taken = taken
+        elif (
+            books.cash.is_finite()
+            and not (is_early and self._unmarked)
+            and taken == self._fills.entries_since(taken)[1]
+        ):
+            self._reconciliation = Reconciliation(books, marks)
+            self._explanation = self._reconciliation.explanation()
+            self._since, self._fills_taken = now, taken
+        ours = float(equity(books, marks))
         with self._guard:
-            self._samples.append((time.time_ns(), float(equity(books, marks)), float(theirs)))
+            self._samples.append((now, ours, float(theirs)))
+        self._known += ours == ours and self._reconciliation is not None
+        self._bells.ring()
 
-    def _follow(self, symbols: tuple[str, ...]) -> None:
-        """Have quotes of what is held, and of nothing else."""
-        if symbols == self._wanted:
-            return
-        self._wanted = symbols
-        if self._undo_quotes is not None:
-            self._undo_quotes()
-        before, self._held = self._held, self._quoted(symbols)
-        self._undo_quotes = self._held.watch(self._callbacks.ring) if self._held is not None else None
-        if before is not None:
-            before.close()
-
-    def _quoted(self, symbols: tuple[str, ...]) -> LiveFrame | None:
-        """Quotes of those of the symbols that the feed knows; the others stay without a price, and are named so."""
-        asked = [symbol for symbol in symbols if is_symbol(symbol)]
-        while asked:
-            try:
-                return self._quotes(asked)
-            except UnknownSymbolError as unknown:
-                known = [symbol for symbol in asked if symbol not in unknown.symbols]
-                if known == asked:
-                    raise
-                asked = known
-        return None
+    def _is_news(self, fill: Fill) -> bool:
+        """Whether it happened since the beginning; a full list tells of older ones too."""
+        return not fill.is_combined or fill.ts >= self._since
 
     def _told(self) -> tuple[Decimal, Decimal]:
         """Cash and equity as the broker last told them."""
@@ -159,26 +197,15 @@ class LiveEquity:
         return (_decimal(rows[0]["cash"]), _decimal(rows[0]["equity"])) if rows else (UNKNOWN, UNKNOWN)
 
 
+def _rows(explanation: Explanation) -> list[tuple[str, tuple[Decimal, ...]]]:
+    """Name, parts by cause and their total: each instrument, cash, and all of them; nothing before the beginning."""
+    parts = dict(sorted(explanation.parts.items()))
+    if not parts:
+        return []
+    parts[CASH] = parts.pop(CASH, Parts())
+    return [(name, (*each, each.total)) for name, each in (*parts.items(), (TOTAL, explanation.causes))]
+
+
 def _decimal(value: object) -> Decimal:
     assert isinstance(value, Decimal)
     return value
-
-
-def _mark(bid: float, ask: float, last: float) -> Decimal:
-    # The shortest text of a float is the price that the broker sent.
-    if bid == bid and ask == ask:
-        return (Decimal(repr(bid)) + Decimal(repr(ask))) / 2
-    return Decimal(repr(last)) if last == last else UNKNOWN
-
-
-def _multiplier(row: Mapping[str, Any]) -> Decimal:
-    """What one unit stands for, as the broker's own value of the position tells; 1 where it tells nothing."""
-    quantity, price, value = (_decimal(row[name]) for name in ("quantity", "price", "market_value"))
-    if not all(each.is_finite() and each for each in (quantity, price, value)):
-        return Decimal(1)
-    return max((value / (quantity * price)).quantize(Decimal(1)), Decimal(1))
-
-
-def _pnl(books: Books, symbol: str, marks: Mapping[str, Decimal]) -> float:
-    held, mark = books.positions[symbol], marks.get(symbol, UNKNOWN)
-    return float(held.quantity * books.multiplier(symbol) * mark - held.cost) if mark.is_finite() else float("nan")

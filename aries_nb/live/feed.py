@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import threading
 import time
 from collections.abc import Callable, Collection, Sequence
 from datetime import date
 from functools import partial
-from typing import TYPE_CHECKING, Any, Self, overload
-from weakref import WeakValueDictionary
+from typing import TYPE_CHECKING, Any, Literal, Self, overload
 
 from aries_nb.errors import ClosedError, UsageError
 from aries_nb.live.account import Account
@@ -19,8 +17,10 @@ from aries_nb.live.callbacks import Callbacks
 from aries_nb.live.fields import checked_columns, checked_symbols, checked_window
 from aries_nb.live.frame import LiveFrame
 from aries_nb.live.gaps import Gaps
+from aries_nb.live.kept import Kept
 from aries_nb.live.link import Link, opened
 from aries_nb.live.options import OptionChain, Options, checked_strikes
+from aries_nb.live.reference import MarketReference
 from aries_nb.live.statistics import FeedStatistics, combined
 from aries_nb.live.table import LiveTable
 from aries_nb.model import QUOTE_COLUMNS, TRADE_COLUMNS, CardData, Column, Kind, State
@@ -56,38 +56,35 @@ class Feed:
         self._charts: Link | None = None  # until a frame of it is asked for
         self._callbacks = Callbacks()
         self._http = HttpClient(http_base(url), token)
+        self._reference = MarketReference(self._http, broker.lookup)
         self._accounts = Accounts(
             lambda: Link(broker.accounts, url, token, self._gaps.stream("accounts"), rule=rule),
             self._http,
             broker.reference,
             self._callbacks,
             lambda symbols: self.quotes(*symbols, rows=1_000),
+            beside=broker.account_reference,
         )
-        self._frames: WeakValueDictionary[object, LiveFrame] = WeakValueDictionary()
-        self._books: WeakValueDictionary[object, LiveBook] = WeakValueDictionary()
+        self._kept = Kept(self._check)
         self._history_of = partial(BarHistory, self._http, broker.reference)
-        self._bars: WeakValueDictionary[object, LiveBars] = WeakValueDictionary()
-        self._options_of = partial(Options, self._http, broker)
-        self._chains: WeakValueDictionary[object, OptionChain] = WeakValueDictionary()
+        self._options_of = partial(Options, self._http, broker, link=self._link)
         self._card: Card | None = None
         self._is_closed = False
-        # Held while a frame or book is found or made, so that callers at the same time get the same one.
-        self._guard = threading.RLock()
 
     def quotes(
         self,
         *symbols: str,
         window: str | None = None,
         rows: int | None = None,
-        fields: Sequence[str] | None = None,
+        fields: Sequence[str] | Literal["*"] | None = None,
         endpoint: str = "market",
     ) -> LiveFrame:
         """Best bid and ask, and the last price, of these symbols as a rolling frame; sizes in shares.
 
         `window` is a span of time such as "15min", `rows` a number of rows (default 100,000). `fields` chooses the
-        columns; only they go over the wire. The same call again returns the same frame. `endpoint` "charts" is a second
-        source, where the broker has one, on a connection of its own that is made with the first frame; its columns are
-        those it has, without sizes.
+        columns, "*" all that the broker has; only they go over the wire. The same call again returns the same frame.
+        `endpoint` "charts" is a second source, where the broker has one, on a connection of its own that is made with
+        the first frame; its columns are those it has, without sizes.
 
         Raises UsageError for a field, window or endpoint that cannot be, UnknownSymbolError for a symbol the server
         refuses, ConnectError or TokenError where there is no connection to that endpoint.
@@ -99,7 +96,7 @@ class Feed:
         *symbols: str,
         window: str | None = None,
         rows: int | None = None,
-        fields: Sequence[str] | None = None,
+        fields: Sequence[str] | Literal["*"] | None = None,
         endpoint: str = "market",
     ) -> LiveFrame:
         """Every print of these symbols, never conflated, as a rolling frame; arguments and errors as for `quotes`.
@@ -116,12 +113,7 @@ class Feed:
         (name,) = checked_symbols([symbol])
         if isinstance(depth, bool) or not isinstance(depth, int) or not 1 <= depth <= 1000:
             raise UsageError(f"depth={depth!r} is no number of levels", advice="Pass a whole number from 1 to 1000.")
-        with self._guard:
-            self._check()
-            book = self._books.get((name, depth))
-            if book is None or not book.is_open:
-                book = self._books[name, depth] = LiveBook(self._link, name, depth=depth)
-            return book
+        return self._kept.same(("book", name, depth), lambda: LiveBook(self._link, name, depth=depth))
 
     @overload
     def options(self, symbol: str) -> Options: ...
@@ -144,13 +136,10 @@ class Feed:
         if expiry is None:
             return options
         day = options.listed(expiry)
-        with self._guard:
-            self._check()
-            chain = self._chains.get((name, day, count))
-            if chain is None or not chain.is_open:
-                chain = OptionChain(self._link, self._callbacks, options, day, strikes=count)
-                self._chains[name, day, count] = chain
-            return chain
+        return self._kept.same(
+            ("options", name, day, count),
+            lambda: OptionChain(self._link, self._callbacks, options, day, strikes=count),
+        )
 
     def bars(self, symbol: str, interval: str = "1min", *, history: str = "1d") -> LiveBars:
         """The bars of a symbol, of the last `history` and from now on, as one frame without a hole; volume in shares.
@@ -164,15 +153,11 @@ class Feed:
         (name,) = checked_symbols([symbol])
         seconds = checked_interval(interval)
         span_ns = checked_span(history, seconds)
-        with self._guard:
-            self._check()
-            key = (name, seconds, span_ns)
-            bars = self._bars.get(key)
-            if bars is None or not bars.is_open:
-                past = self._history_of(name, seconds)
-                bars = LiveBars(self._link, self._gaps, past, interval=interval, span_ns=span_ns)
-                self._bars[key] = bars
-            return bars
+        past = self._history_of(name, seconds)
+        return self._kept.same(
+            ("bars", name, seconds, span_ns),
+            lambda: LiveBars(self._link, self._gaps, past, interval=interval, span_ns=span_ns),
+        )
 
     def account(self, name: str | None = None) -> Account:
         """An account of the user; without a name the only one there is. The same call again returns the same object.
@@ -182,7 +167,7 @@ class Feed:
         """
         if name is not None and (not isinstance(name, str) or not name.strip()):
             raise UsageError(f"{name!r} is no account", advice="Pass its name as text; `feed.accounts` lists them.")
-        with self._guard:
+        with self._kept.guard:
             self._check()
             return self._accounts.account(name)
 
@@ -195,7 +180,7 @@ class Feed:
     @property
     def watchlists(self) -> LiveTable:
         """The user's watchlists: one row a symbol of a list, kept current."""
-        with self._guard:
+        with self._kept.guard:
             self._check()
             return self._accounts.watchlists()
 
@@ -205,9 +190,15 @@ class Feed:
         Headlines are the broker's text: data, never markup.
         """
         names = checked_symbols(symbols) if symbols else ()
-        with self._guard:
+        with self._kept.guard:
             self._check()
             return self._accounts.news((("symbols", ",".join(names)), ("topics", ",".join(topics))))
+
+    @property
+    def reference(self) -> MarketReference:
+        """What the broker tells when it is asked: details, searches, snapshots of chains, hours, bars of trades."""
+        self._check()
+        return self._reference
 
     @property
     def state(self) -> State:
@@ -262,19 +253,12 @@ class Feed:
         if self._is_closed:
             return
         self._is_closed = True
-        for frame in list(self._frames.values()):
-            frame.close()
-        for book in list(self._books.values()):
-            book.close()
-        for bars in list(self._bars.values()):
-            bars.close()
-        for chain in list(self._chains.values()):
-            chain.close()
+        self._kept.close()
         if self._card is not None:
             self._card.close()
         self._accounts.close()
         self._callbacks.close()
-        with self._guard:  # whoever is just opening it finishes first, or it would outlive the feed
+        with self._kept.guard:  # whoever is just opening it finishes first, or it would outlive the feed
             if self._charts is not None:
                 self._charts.close()
         self._link.close()
@@ -332,7 +316,7 @@ class Feed:
         self,
         kind: Kind,
         symbols: Sequence[str],
-        fields: Sequence[str] | None,
+        fields: Sequence[str] | Literal["*"] | None,
         usual: Sequence[Column],
         window: dict[str, int | None],
         *,
@@ -342,14 +326,10 @@ class Feed:
         known = self._endpoint(endpoint).make().columns(kind)
         columns = checked_columns(fields, known, [column for column in usual if column.name in known])
         key = (endpoint, kind, names, columns, tuple(window.items()))
-        with self._guard:
-            self._check()
-            frame = self._frames.get(key)
-            if frame is None or not frame.is_open:
-                link = self._opened(endpoint)
-                frame = LiveFrame(link, self._callbacks, kind, names, columns=columns, window=window)
-                self._frames[key] = frame
-            return frame
+        return self._kept.same(
+            key,
+            lambda: LiveFrame(self._opened(endpoint), self._callbacks, kind, names, columns=columns, window=window),
+        )
 
     def _endpoint(self, name: str) -> Endpoint:
         """An endpoint that has frames. Raises UsageError."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from difflib import get_close_matches
 from numbers import Real
+from typing import Literal
 
 import pandas as pd
 
@@ -33,9 +34,11 @@ def is_symbol(symbol: object) -> bool:
 
 
 def checked_columns(
-    fields: Sequence[str] | None, known: Mapping[str, ColumnType], usual: Sequence[Column]
+    fields: Sequence[str] | Literal["*"] | None, known: Mapping[str, ColumnType], usual: Sequence[Column]
 ) -> tuple[Column, ...]:
-    """The columns for `fields`, in the order in which the broker's records carry them. Raises UsageError."""
+    """The columns for `fields` ("*": all), in the order in which the broker's records carry them. Raises UsageError."""
+    if fields == "*":
+        fields = list(known)
     if isinstance(fields, str):
         raise UsageError(f"fields={fields!r} is text", advice=f"Pass a list: fields=[{fields!r}].")
     if fields is not None and not isinstance(fields, Iterable):

@@ -57,6 +57,11 @@ class LiveFills(Held):
         """The same with money and quantities as decimal.Decimal."""
         return [fill for fill, _ in self._log.entries()[0]]
 
+    def entries_since(self, first: int) -> tuple[list[Fill], int]:
+        """The same from fill number `first` on, counted from 0, and the number after the last."""
+        entries, end = self._log.entries(first)
+        return [fill for fill, _ in entries], end
+
     def __len__(self) -> int:
         return len(self._log)
 

@@ -10,12 +10,25 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import TimeoutError as FutureTimeoutError
 from contextlib import suppress
+from itertools import count
 
 from aries_nb.errors import ClosedError, FeedError, UnknownSymbolError, UsageError
-from aries_nb.live.statistics import FeedStatistics
+from aries_nb.live.bell import wait_for
+from aries_nb.live.statistics import FeedStatistics, combined, worst
 from aries_nb.model import TABLE_KEYS, Column, ColumnType, Kind, Sink, State, Subscription
-from aries_nb.net import BackoffRule, Endpoint, Session, Stream, TokenSource, checked_url, shown_url
-from aries_nb.store import Follower, OrderBook, StreamGaps, Table, Tape
+from aries_nb.net import (
+    Allowance,
+    BackoffRule,
+    Endpoint,
+    Pool,
+    Query,
+    Session,
+    Stream,
+    TokenSource,
+    checked_url,
+    shown_url,
+)
+from aries_nb.store import AnswerSlip, Follower, OrderBook, StreamGaps, Table, Tape
 
 __all__ = ["Link", "opened"]
 
@@ -34,22 +47,31 @@ def opened(link: Link) -> Link:
 
 
 class Link:
-    """A session with its stores. Every method may be called from any thread."""
+    """The connections to one endpoint, with their stores. Every method may be called from any thread."""
 
     def __init__(
-        self, endpoint: Endpoint, url: str, token: TokenSource, gaps: StreamGaps, *, rule: BackoffRule | None = None
+        self,
+        endpoint: Endpoint,
+        url: str,
+        token: TokenSource,
+        gaps: StreamGaps,
+        *,
+        allowance: Allowance | None = None,
+        rule: BackoffRule | None = None,
     ) -> None:
-        self._wire = endpoint.make()
+        self._wire = endpoint.make()  # only to ask for its columns
         self._gaps = gaps
-        self._session = Session(checked_url(url, endpoint.path), self._wire, token, gaps, rule=rule)
+        address = checked_url(url, endpoint.path)
+        self._pool = Pool(address, endpoint, token, gaps.of_connection, allowance=allowance or Allowance(), rule=rule)
         self._streams: dict[int, list[Stream]] = {}
+        self._numbers = count(1)  # of questions
         self._books: dict[str, tuple[OrderBook, int]] = {}
         # Of `_books`; reentrant, because the garbage collector may release a book in the middle of it.
         self._guard = threading.RLock()
 
     def wait_open(self, timeout: float) -> None:
         """Block until the session is live. Raises ConnectError or TokenError."""
-        self._session.wait_open(timeout)
+        self._pool.sessions[0].wait_open(timeout)
 
     def columns(self, kind: Kind) -> Mapping[str, ColumnType]:
         """Every field that a frame of this kind can have."""
@@ -105,6 +127,41 @@ class Link:
                 raise
         return book
 
+    def venues(self, symbol: str) -> Table:
+        """Subscribe to what each venue bids and asks of a symbol; its latest word is kept."""
+        columns = self.table_columns("venues")
+        table = Table(columns, (symbol,), key=("venue",))
+        subscription = Subscription("venues", symbol, tuple(column.name for column in columns))
+        self._subscribe([Stream(subscription, table, 0)], table)
+        return table
+
+    def ask(self, query: Query, timeout: float) -> bytes:
+        """The answer to a question that is asked on the connection, where `columns("answers")` says that it can be.
+
+        Raises UsageError with the server's words where it refuses, WaitTimeoutError after `timeout` seconds.
+        """
+        slip = AnswerSlip()
+        options = (("number", str(next(self._numbers))), *query.params)
+        streams = [Stream(Subscription("answers", query.path, ("body",), options), slip, 0)]
+
+        def has_come() -> bool:
+            self.check()
+            return slip.text is not None or bool(self.rejected((query.path,)))
+
+        try:
+            self._subscribe(streams, slip)
+            wait_for(has_come, (slip.watch, self.watch), timeout=timeout, what=f"the answer to {query.path}")
+        except UnknownSymbolError as refused:
+            raise UsageError(f"the server refuses {query.path}: {refused.reason}", where=self.address) from None
+        finally:
+            self._streams.pop(id(slip), None)
+            with suppress(FutureTimeoutError):
+                for done in self._pool.unsubscribe(streams):
+                    done.result(ANSWER_SECONDS)
+        if slip.text is None:
+            raise UsageError(f"the server refuses {query.path}", where=self.address)
+        return slip.text.encode()
+
     def release(self, store: Sink) -> None:
         """Give a store's subscriptions up; the last one on a symbol ends it. Harmless when done twice."""
         if isinstance(store, OrderBook):
@@ -114,82 +171,96 @@ class Link:
                     self._books[store.symbol] = (book, users - 1)
                     return
         streams = self._streams.pop(id(store), None)
-        if streams and self._session.state != "closed":
-            self._session.unsubscribe(streams)
+        if streams and self.state != "closed":
+            self._pool.unsubscribe(streams)
 
     def check(self) -> None:
         """Raise what has gone wrong for good, if anything has."""
-        error = self._session.error
-        if error is not None:
-            raise error
-        if self._session.state == "closed":
+        for session in self._pool.sessions:
+            if session.error is not None:
+                raise session.error
+        if self.state == "closed":
             raise ClosedError("the feed is closed", where=self.address, advice="Connect again.")
 
     def statistics(self) -> FeedStatistics:
-        """The counts as they stand."""
-        session, intake = self._session, self._session.intake
-        last = intake.last_received
-        return FeedStatistics(
-            state=session.state,
-            messages=intake.messages,
-            messages_per_s=session.messages_per_s if session.state == "live" else 0.0,
-            octets=intake.octets,
-            records=intake.records,
-            unreadable=intake.unreadable,
-            streams=len(intake.subscriptions),
-            reconnects=session.reconnects,
-            renewals=session.renewals,
-            gaps=self._gaps.count,
-            lag_ms=intake.lag_ms,
-            silence_s=(time.time_ns() - last) / 1e9 if last else float("nan"),
-            last_error=session.last_error,
-        )
+        """The counts as they stand, of all its connections."""
+        sessions = self._pool.sessions
+        parts = [_statistics(session, self._gaps.of_connection(session.number).count) for session in sessions]
+        return combined(parts)
+
+    def tell(self, problem: str) -> None:
+        """Let something that went wrong beside the stream stand as its last error."""
+        self._pool.sessions[0].last_error = problem
 
     def watch(self, ring: Callable[[], None]) -> Callable[[], None]:
         """Have `ring` called when the state changes. Returns the undo."""
-        return self._session.watch(ring)
+        return self._pool.watch(ring)
 
     def close(self) -> None:
         """End the session; idempotent."""
-        self._session.close()
+        self._pool.close()
 
     @property
     def state(self) -> State:
-        """The state of the session."""
-        return self._session.state
+        """The state of its connections, the worst of them."""
+        return worst([session.state for session in self._pool.sessions])
 
     @property
     def address(self) -> str:
         """The endpoint's address, fit to be shown."""
-        return shown_url(self._session.url)
+        return shown_url(self._pool.url)
 
     @property
     def market_status(self) -> dict[str, str]:
         """What the broker last said about the market."""
-        return dict(self._session.market_status)
+        return {name: value for session in self._pool.sessions for name, value in session.market_status.items()}
 
     @property
     def unreadable(self) -> list[tuple[str, str]]:
-        """The newest 50 messages that could not be used: (reason, excerpt of at most 200 characters)."""
-        return [(item.reason, item.excerpt) for item in list(self._session.intake.excerpts)]
+        """The newest 50 messages of each connection that could not be used: (reason, excerpt of ≤ 200 characters)."""
+        sessions = self._pool.sessions
+        return [(item.reason, item.excerpt) for session in sessions for item in list(session.intake.excerpts)]
 
     def rejected(self, symbols: Sequence[str]) -> tuple[str, ...]:
         """Which of these symbols the server has refused."""
-        refused = self._session.rejected
+        refused = {symbol for session in self._pool.sessions for symbol in tuple(session.rejected)}
         return tuple(symbol for symbol in symbols if symbol in refused) if refused else ()
 
     def _subscribe(self, streams: list[Stream], store: Sink) -> None:
         self.check()
         self._streams[id(store)] = streams
+        refused: dict[str, str] = {}
+        until = time.monotonic() + ANSWER_SECONDS
         try:
-            refused = self._session.subscribe(streams).result(ANSWER_SECONDS)
-        except FutureTimeoutError:
-            return  # slow, not wrong: rows will come, or a refusal that the next call raises
+            for answer in self._pool.subscribe(streams):
+                # Slow is not wrong: rows will come, or a refusal that the next call raises.
+                with suppress(FutureTimeoutError):
+                    refused |= answer.result(max(until - time.monotonic(), 0.0))
         except FeedError:
             self._streams.pop(id(store), None)
             raise
         if refused:
             self._streams.pop(id(store), None)
             with suppress(FutureTimeoutError):
-                self._session.unsubscribe(streams).result(ANSWER_SECONDS)
+                for done in self._pool.unsubscribe(streams):
+                    done.result(ANSWER_SECONDS)
             raise UnknownSymbolError(tuple(refused), where=self.address, reason="; ".join(set(refused.values())))
+
+
+def _statistics(session: Session, gaps: int) -> FeedStatistics:
+    intake, last = session.intake, session.intake.last_received
+    return FeedStatistics(
+        state=session.state,
+        messages=intake.messages,
+        messages_per_s=session.messages_per_s if session.state == "live" else 0.0,
+        octets=intake.octets,
+        records=intake.records,
+        unreadable=intake.unreadable,
+        streams=len(intake.subscriptions),
+        reconnects=session.reconnects,
+        renewals=session.renewals,
+        gaps=gaps,
+        lag_ms=intake.lag_ms,
+        silence_s=(time.time_ns() - last) / 1e9 if last else float("nan"),
+        last_error=session.last_error,
+    )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -26,13 +27,16 @@ from aries_nb.live.frame import LiveFrame
 from aries_nb.live.held import Held
 from aries_nb.live.link import Link
 from aries_nb.model import QUOTE_COLUMNS, BoardData
-from aries_nb.net import Broker, HttpClient
+from aries_nb.net import Broker, HttpClient, Query
 
 if TYPE_CHECKING:
     from aries_nb.model import Numbers
     from aries_nb.widgets.chain import Chain
+    from aries_nb.widgets.strikes import StrikeChart
 
 __all__ = ["OptionChain", "Options", "checked_strikes"]
+
+log = logging.getLogger("aries_nb")
 
 T = TypeVar("T")
 
@@ -40,6 +44,7 @@ GREEKS = ("implied_volatility", "delta", "gamma", "theta", "vega", "rho")
 FIELDS = (*(column.name for column in QUOTE_COLUMNS), *GREEKS)
 CHAIN_ROWS = 20_000  # of all contracts together; the newest row of each is kept besides
 SPOT_ROWS = 1_000
+ASK_SECONDS = 5.0  # how long an answer on the market's connection is waited for
 SPOT_SECONDS = 2.0  # how long a new chain waits for the price of its underlying
 NEAREST = 3  # expiries that an error names
 
@@ -51,9 +56,12 @@ class Options:
     where there is none.
     """
 
-    def __init__(self, http: HttpClient, broker: Broker, symbol: str) -> None:
+    def __init__(self, http: HttpClient, broker: Broker, symbol: str, *, link: Link | None = None) -> None:
         self.symbol = symbol
         self._http = http
+        self._link = link
+        if broker.options is None:
+            raise UsageError("this broker lists no options here", where=http.base, advice="Use another broker.")
         self._reference = broker.options
         self.expiries = self._asked(self._reference.expiries(symbol), self._reference.read_expiries)
         if not self.expiries:
@@ -79,10 +87,18 @@ class Options:
         first, last = self.expiries[0], self.expiries[-1]
         return f"<options of {self.symbol}: {len(self.expiries)} expiries, {first} to {last}>"
 
-    def _asked(self, query: tuple[str, Sequence[tuple[str, str]]], read: Callable[[bytes], T]) -> T:
-        path, parameters = query
+    def _asked(self, query: Query, read: Callable[[bytes], T]) -> T:
+        """The answer on the market's connection while that is live, else over HTTP, which has the last word."""
+        if self._link is not None and self._link.state == "live" and self._link.columns("answers"):
+            try:
+                return read(self._link.ask(query, ASK_SECONDS))
+            except WaitTimeoutError:
+                self._link = None  # whoever did not answer once is not waited for again
+            except (UsageError, ValueError):
+                log.debug("asking for %s over HTTP", query.path, exc_info=True)
+        path = query.path
         try:
-            body = self._http.get(path, dict(parameters))
+            body = self._http.get(path, dict(query.params))
         except (ClosedError, ConnectError, TokenError):
             raise
         except FeedError as refused:
@@ -130,7 +146,7 @@ class OptionChain(Held):
         super().__init__(link, self.quotes.watch, name, release=lambda: None)
 
     @property
-    def chain(self) -> pd.DataFrame:
+    def df(self) -> pd.DataFrame:
         """One row a contract, by strike, the call before the put; a snapshot of your own.
 
         Index `symbol`; columns `type` ("call", "put"), `strike`, `bid_price`, `bid_size`, `ask_price`, `ask_size`,
@@ -141,6 +157,11 @@ class OptionChain(Held):
         return self._contracts.join(self.quotes.latest[[*FIELDS, "ts", "received"]])
 
     @property
+    def chain(self) -> pd.DataFrame:
+        """The same as `df`."""
+        return self.df
+
+    @property
     def spot(self) -> float:
         """The last price of the underlying, else the middle of its bid and ask; NaN where neither is known."""
         if self._underlying is None:
@@ -149,6 +170,13 @@ class OptionChain(Held):
         now = dict(zip(data.columns, data.numbers[0].tolist(), strict=True))
         prices = (now["last_price"], (now["bid_price"] + now["ask_price"]) / 2)
         return next((price for price in prices if 0 < price < math.inf), math.nan)
+
+    @property
+    def at_the_money(self) -> float:
+        """The strike of this chain that is nearest to `spot`; NaN where that is unknown."""
+        strikes = self._contracts["strike"].to_numpy()
+        spot = self.spot
+        return float(strikes[np.argmin(np.abs(strikes - spot))]) if np.isfinite(spot) else math.nan
 
     def __len__(self) -> int:
         return len(self._contracts)
@@ -165,6 +193,17 @@ class OptionChain(Held):
         """The same as `wait` for async code: the event loop goes on meanwhile."""
         count = self._number(contracts)
         return await self._until(count, timeout=timeout, what=f"prices and Greeks of {count} {self._name}")
+
+    def chart(self, *columns: str, height: int = 320) -> StrikeChart:
+        """A live chart of these columns over the strikes, a panel each (default: the smile of implied volatility).
+
+        Calls and puts are lines of their own, the price of the underlying is dotted. Height in pixels.
+        """
+        from aries_nb.widgets.strikes import StrikeChart
+
+        names = columns or ("implied_volatility",)
+        make = lambda: StrikeChart(self, names, title=f"{self.symbol} {self.expiry}", height=height)  # noqa: E731
+        return self._view(("chart", names, height), make)
 
     def close(self) -> None:
         """Stop the streams and free the views; idempotent. What has come stays readable."""

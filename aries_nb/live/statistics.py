@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from aries_nb.model import State
 
-__all__ = ["FeedStatistics", "combined"]
+__all__ = ["FeedStatistics", "combined", "worst"]
 
 # The first of them that a connection of the feed is in is the state of the feed: no part of it may fail unseen.
 _WORST_FIRST: tuple[State, ...] = ("failed", "reconnecting", "connecting", "closed", "live")
@@ -45,11 +45,16 @@ class FeedStatistics:
     """The newest thing that went wrong, "" if nothing has."""
 
 
+def worst(states: Sequence[State]) -> State:
+    """The state of several connections together."""
+    return min(states, key=_WORST_FIRST.index)
+
+
 def combined(parts: Sequence[FeedStatistics]) -> FeedStatistics:
     """Add up the connections of a feed; lag and silence are those of the first, the market's."""
     first = parts[0]
     return FeedStatistics(
-        state=min((part.state for part in parts), key=_WORST_FIRST.index),
+        state=worst([part.state for part in parts]),
         messages=sum(part.messages for part in parts),
         messages_per_s=sum(part.messages_per_s for part in parts),
         octets=sum(part.octets for part in parts),

@@ -11,8 +11,8 @@ import pandas as pd
 from aries_nb.live.callbacks import Callbacks
 from aries_nb.live.held import Held
 from aries_nb.live.link import Link
-from aries_nb.model import Kind, TableData
-from aries_nb.store import ChangeLog, Follower
+from aries_nb.model import Column, Kind, TableData
+from aries_nb.store import ChangeLog, Follower, Table
 
 if TYPE_CHECKING:
     from aries_nb.widgets import Blotter
@@ -47,11 +47,22 @@ class LiveTable(Held):
     ) -> None:
         self.kind = kind
         self.account = account
+        self.options = options
         self._callbacks = callbacks
         self._changes = ChangeLog(link.table_columns(kind))
         self._table = link.table(kind, account, options=options, followers=(self._changes, *followers))
         name = f"{kind} of {account}" if account else kind
         super().__init__(link, self._table.watch, name, release=partial(link.release, self._table))
+
+    @property
+    def columns(self) -> tuple[Column, ...]:
+        """The fields of a row: all that the broker has."""
+        return self._table.columns
+
+    @property
+    def store(self) -> Table:
+        """What holds the rows; only the network's thread may write to it."""
+        return self._table
 
     @property
     def df(self) -> pd.DataFrame:
@@ -67,6 +78,11 @@ class LiveTable(Held):
     def is_stale(self) -> bool:
         """Whether something here is from before a break, and not yet confirmed."""
         return self._table.is_stale or not self.is_live
+
+    @property
+    def is_told(self) -> bool:
+        """Whether the broker has told anything of it yet, if only that there is nothing."""
+        return self._table.version > 0
 
     def rows(self) -> list[dict[str, object]]:
         """The rows as dictionaries, money and quantities as decimal.Decimal exactly as the broker wrote them."""

@@ -8,13 +8,16 @@ from typing import TYPE_CHECKING
 
 from aries_nb.model.columns import (
     BALANCE_COLUMNS,
+    BAR_COLUMNS,
     BOOK_COLUMNS,
+    FILL_COLUMNS,
     NOT_A_TIME,
     ORDER_COLUMNS,
     POSITION_COLUMNS,
     QUOTE_COLUMNS,
     TABLE_KEYS,
     TRADE_COLUMNS,
+    VENUE_COLUMNS,
     Column,
     ColumnType,
     Kind,
@@ -36,15 +39,18 @@ from aries_nb.model.notices import (
     Unreadable,
 )
 from aries_nb.model.records import CLEAR, PUT, Bars, GapSink, Inbox, Record, Sink, Subscription
-from aries_nb.model.shown import BoardData, BookIntegrity, BookLevels, CardData, EquityData, Rows, TableData
+from aries_nb.model.secrets import Hidden, Secret
+from aries_nb.model.shown import BarsData, BoardData, BookIntegrity, BookLevels, CardData, EquityData, Rows, TableData
 
 if TYPE_CHECKING:
     from aries_nb.model.shown import Codes, Numbers, Times
 
 __all__ = [
     "BALANCE_COLUMNS",
+    "BAR_COLUMNS",
     "BOOK_COLUMNS",
     "CLEAR",
+    "FILL_COLUMNS",
     "NOT_A_TIME",
     "ORDER_COLUMNS",
     "POSITION_COLUMNS",
@@ -52,7 +58,9 @@ __all__ = [
     "QUOTE_COLUMNS",
     "TABLE_KEYS",
     "TRADE_COLUMNS",
+    "VENUE_COLUMNS",
     "Bars",
+    "BarsData",
     "BoardData",
     "BookIntegrity",
     "BookLevels",
@@ -62,6 +70,7 @@ __all__ = [
     "ColumnType",
     "EquityData",
     "GapSink",
+    "Hidden",
     "Inbox",
     "Kind",
     "MarketStatus",
@@ -72,6 +81,7 @@ __all__ = [
     "Record",
     "Rejected",
     "Rows",
+    "Secret",
     "SessionLost",
     "SessionOpened",
     "SessionRefused",

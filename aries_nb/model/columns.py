@@ -8,13 +8,16 @@ from typing import Literal, NamedTuple, TypeAlias
 
 __all__ = [
     "BALANCE_COLUMNS",
+    "BAR_COLUMNS",
     "BOOK_COLUMNS",
+    "FILL_COLUMNS",
     "NOT_A_TIME",
     "ORDER_COLUMNS",
     "POSITION_COLUMNS",
     "QUOTE_COLUMNS",
     "TABLE_KEYS",
     "TRADE_COLUMNS",
+    "VENUE_COLUMNS",
     "Column",
     "ColumnType",
     "Kind",
@@ -24,7 +27,11 @@ __all__ = [
     "Values",
 ]
 
-Kind = Literal["quotes", "trades", "book", "orders", "positions", "balances", "accounts", "pnl", "watchlists", "news"]
+Kind = Literal[
+    "quotes", "trades", "book", "venues", "bars", "instruments", "answers",
+    "orders", "stop_orders", "fills", "positions", "balances", "risks", "derivative_risks",
+    "accounts", "pnl", "watchlists", "news",
+]  # fmt: skip
 Side = Literal["buy", "sell", "unknown"]
 ColumnType = Literal["number", "text", "time", "integer", "decimal"]
 State = Literal["connecting", "live", "reconnecting", "failed", "closed"]
@@ -66,6 +73,17 @@ ORDER_COLUMNS = (
     Column("updated", "time"),
     Column("text", "text"),
 )
+# Own executions, of a broker that tells of them as such.
+FILL_COLUMNS = (
+    Column("fill_id", "text"),
+    Column("order_id", "text"),
+    Column("symbol", "text"),
+    Column("side", "text"),
+    Column("quantity", "decimal"),
+    Column("price", "decimal"),
+    Column("fee", "decimal"),
+    Column("created", "time"),
+)
 POSITION_COLUMNS = (
     Column("symbol", "text"),
     Column("quantity", "decimal"),
@@ -76,13 +94,20 @@ POSITION_COLUMNS = (
     Column("today_pnl", "decimal"),
 )
 BALANCE_COLUMNS = (Column("equity", "decimal"), Column("cash", "decimal"))
+BAR_COLUMNS = tuple(map(Column, ("open", "high", "low", "close", "volume")))
+VENUE_COLUMNS = (Column("venue", "text"), *map(Column, ("bid_price", "bid_size", "ask_price", "ask_size")))
 BOOK_COLUMNS = (Column("side", "text"), Column("level"), Column("price"), Column("size"))
 
 # Which fields tell the rows of one subscription apart.
 TABLE_KEYS: Mapping[Kind, tuple[str, ...]] = {
+    "instruments": ("symbol",),
     "orders": ("order_id",),
+    "stop_orders": ("order_id",),
+    "fills": ("fill_id",),
     "positions": ("symbol",),
     "balances": (),
+    "risks": (),
+    "derivative_risks": (),
     "accounts": (),
     "pnl": ("interval", "start"),
     "watchlists": ("list_id", "place"),

@@ -32,7 +32,12 @@ class SessionOpened:
 
 @dataclass(frozen=True, slots=True)
 class TokenWanted:
-    """The session ends soon; a fresh token keeps it alive on the same connection."""
+    """The session ends soon; a fresh token keeps it alive on the same connection.
+
+    `is_refused`: the one in use was refused for a request, which is sent again with another.
+    """
+
+    is_refused: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     Times: TypeAlias = NDArray[np.int64]
     Codes: TypeAlias = NDArray[np.int32]
 
-__all__ = ["BoardData", "BookIntegrity", "BookLevels", "CardData", "EquityData", "Rows", "TableData"]
+__all__ = ["BarsData", "BoardData", "BookIntegrity", "BookLevels", "CardData", "EquityData", "Rows", "TableData"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +49,23 @@ class BoardData:
     received: Times
     is_stale: bool
     rejected: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class BarsData:
+    """Bars of one instrument, or of an account's P&L, each start once, ascending; the last may still be running.
+
+    `ts` is when each begins, in ns since the epoch. `volume` is None where there is none to speak of, as of P&L.
+    The arrays are never written again.
+    """
+
+    ts: Times
+    open: Numbers
+    high: Numbers
+    low: Numbers
+    close: Numbers
+    volume: Numbers | None = None
+    is_stale: bool = False
 
 
 BookIntegrity = Literal["empty", "ok", "crossed", "stale", "gap"]
@@ -105,14 +122,15 @@ class TableData:
 
 @dataclass(frozen=True, slots=True)
 class EquityData:
-    """The equity of an account over time, in the account's currency, and the P&L of each instrument.
+    """The equity of an account over time, in the account's currency, and what changed it, by instrument and cause.
 
     `ts` is in ns since the epoch and does not decrease. `ours` is what was computed here, `theirs` the broker's own
-    figure at the same times; both as long as `ts`, NaN where unknown. `by_symbol` is (symbol, realised plus unrealised
-    P&L) of each instrument. The arrays are never written again.
+    figure at the same times; both as long as `ts`, NaN where unknown. `by_cause` is an instrument and how much each of
+    `causes` added, NaN where unknown. The arrays are never written again.
     """
 
     ts: Times
     ours: Numbers
     theirs: Numbers
-    by_symbol: tuple[tuple[str, float], ...] = ()
+    causes: tuple[str, ...] = ()
+    by_cause: tuple[tuple[str, tuple[float, ...]], ...] = ()

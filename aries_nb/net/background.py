@@ -4,13 +4,22 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from concurrent.futures import Future
 from typing import TypeVar
 
-__all__ = ["Background"]
+__all__ = ["Background", "on_network"]
 
 T = TypeVar("T")
+
+
+def on_network(work: Callable[[], T]) -> Future[T]:
+    """Do something short on the network's thread, between two frames. The future gives or raises what it does."""
+
+    async def run() -> T:
+        return work()
+
+    return Background.shared().submit(run())
 
 
 class Background:

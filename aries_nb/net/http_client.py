@@ -15,7 +15,7 @@ from aries_nb.net.address import checked_url
 from aries_nb.net.aside import run_aside
 from aries_nb.net.backoff import Backoff, BackoffRule
 from aries_nb.net.http_exchange import MOST_BYTES, Answer, checked_http_url, exchange, new_client, said
-from aries_nb.net.tokens import RenewableToken, Secret, TokenSource
+from aries_nb.net.tokens import RenewableToken, Secret, TokenSource, ask
 
 if TYPE_CHECKING:
     import httpx
@@ -60,9 +60,10 @@ class HttpClient:
         self._closed = threading.Event()
         self._pause = pause or self._closed.wait
         self._jitter = jitter
-        self._guard = threading.Lock()  # of `_client` and `_pending`
+        self._guard = threading.Lock()  # of `_client`, `_pending` and `_running`
         self._client: httpx.Client | None = None
         self._pending: set[Future[Answer]] = set()
+        self._running = 0
 
     def __repr__(self) -> str:
         return f"HttpClient({self.base!r})"
@@ -101,10 +102,11 @@ class HttpClient:
         self._closed.set()
         with self._guard:
             client, self._client = self._client, None
-            pending = list(self._pending)
+            pending, is_idle = list(self._pending), not self._running
         for future in pending:
             future.cancel()
-        if client is not None:
+        # A connection that is being made just now would outlive the client: whoever makes it closes the client then.
+        if client is not None and is_idle:
             client.close()
 
     def _aside(self, work: Callable[[], Answer]) -> Answer:
@@ -124,13 +126,13 @@ class HttpClient:
 
     def _authorized(self, path: str, params: Mapping[str, str]) -> Answer:
         """The answer to one request; where the token was refused, to a second one with a fresh token."""
-        token = self._token()
+        token = ask(self._token)
         answer = self._ask(path, params, token)
         if answer.status != UNAUTHORIZED:
             return answer
         if isinstance(self._token, RenewableToken):
             self._token.refused(token)
-        fresh = self._token()
+        fresh = ask(self._token)
         if fresh != token:
             answer = self._ask(path, params, fresh)
         if answer.status == UNAUTHORIZED:
@@ -143,15 +145,23 @@ class HttpClient:
             if self._closed.is_set():
                 raise self._closed_error()
             client = self._client = self._client or new_client(self.base)
+            self._running += 1
         url = self.base + path
-        answer = exchange(
-            client,
-            lambda: client.build_request(
-                "GET", url, params=dict(params), headers={"Authorization": f"Bearer {token.reveal()}"}
-            ),
-            where=url,
-            most_bytes=self._most_bytes,
-        )
+        try:
+            answer = exchange(
+                client,
+                lambda: client.build_request(
+                    "GET", url, params=dict(params), headers={"Authorization": f"Bearer {token.reveal()}"}
+                ),
+                where=url,
+                most_bytes=self._most_bytes,
+            )
+        finally:
+            with self._guard:
+                self._running -= 1
+                is_last = self._closed.is_set() and not self._running
+            if is_last:
+                client.close()
         return answer if answer.is_success else answer.without(token)
 
     def _refusal(self, path: str, answer: Answer) -> FeedError:

@@ -6,14 +6,16 @@ traceback that shows locals would show the token. So every failure ends here as 
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
-from urllib.parse import quote, urlsplit
+from urllib.parse import urlsplit
 
 from aries_nb.errors import ConnectError, FeedError, UsageError
 from aries_nb.net.address import is_loopback, shown_url
+from aries_nb.net.masking import Mask
 from aries_nb.net.tokens import Secret
 
 if TYPE_CHECKING:
@@ -25,8 +27,8 @@ SILENCE_SECONDS = 15.0  # without a byte, or for a connection to come about
 TOTAL_SECONDS = 60.0  # for one exchange: a server that trickles is given up
 MOST_BYTES = 64 * 2**20  # of a decoded body: an answer of hours of bars has a tenth of it
 SHOWN_CHARACTERS = 200  # of a server's text, as everywhere in this package
-READ_FOR_EXCERPT = 2**16
-SHORTEST_MASKED = 6  # a shorter token is no secret, and would mask every other word
+OUR_THREADS = "aries-nb-"
+READ_FOR_EXCERPT = 2**12  # bytes of a body, of which it is made
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,13 +45,9 @@ class Answer:
         return 200 <= self.status < 300
 
     def without(self, *secrets: Secret | None) -> Answer:
-        """The same answer with `***` in place of what must not be told on, in case the server echoes it."""
-        body = self.body
-        for secret in secrets:
-            if secret is not None and len(secret.reveal()) >= SHORTEST_MASKED:
-                for form in (secret.reveal(), quote(secret.reveal(), safe=""), quote(secret.reveal())):
-                    body = body.replace(form.encode(errors="replace"), b"***")
-        return Answer(self.status, self.headers, body)
+        """What of the body is for a message, with `***` in place of what must not be told on, should it be echoed."""
+        mask = Mask(*(secret for secret in secrets if secret is not None))
+        return Answer(self.status, self.headers, mask(_readable(self.body)).encode())
 
 
 def checked_http_url(url: str) -> str:
@@ -79,6 +77,7 @@ def new_client(url: str) -> httpx.Client:
     """A client for the server at `url`: TLS verified, redirects not followed, no proxy for what is on this machine."""
     import httpx
 
+    logging.getLogger("httpcore.http11").addFilter(_without_headers)
     # A redirect is never followed: the token would go to wherever it leads.
     return httpx.Client(
         timeout=SILENCE_SECONDS,
@@ -114,11 +113,22 @@ def exchange(
 
 def said(answer: Answer) -> str:
     """What a server said, for a message: the status and at most 200 printable characters. Mask it before."""
-    text = answer.body[:READ_FOR_EXCERPT].decode(errors="replace")
+    text = _readable(answer.body)
     text = " ".join("".join(character if character.isprintable() else " " for character in text).split())
     if len(text) > SHOWN_CHARACTERS:
         text = text[: SHOWN_CHARACTERS - 1] + "…"
     return f"HTTP {answer.status}: {text}" if text else f"HTTP {answer.status}"
+
+
+def _without_headers(record: logging.LogRecord) -> bool:
+    """Cut what httpcore logs at DEBUG of an answer to us: a server may set a cookie that is as good as a token."""
+    if record.threadName and record.threadName.startswith(OUR_THREADS):
+        record.msg = str(record.msg).partition(" return_value=")[0]
+    return True
+
+
+def _readable(body: bytes) -> str:
+    return body[:READ_FOR_EXCERPT].decode(errors="replace")
 
 
 def _exchanged(client: httpx.Client, make: Callable[[], httpx.Request], most_bytes: int) -> Answer | None:

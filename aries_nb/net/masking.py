@@ -1,17 +1,64 @@
-"""A server's text without the token, in case it echoes it."""
+"""A server's text without the tokens that were sent to it, in case it echoes them."""
 
-__all__ = ["masked"]
+from __future__ import annotations
 
-SHORTEST_MASKED = 6  # a shorter token is no secret, and would mask every other word
+import json
+from collections import deque
+from itertools import groupby
+from operator import itemgetter
+from urllib.parse import quote
+
+from aries_nb.net.tokens import Secret
+
+__all__ = ["Mask"]
+
+SHORTEST_MASKED = 6  # characters; a shorter token is no secret, and would mask every other word
+PIECE = 8  # characters; so long a piece of a token is hardly a word of its own
+KEPT = 8  # tokens; a late answer may speak of one that was renewed since
 
 
-def masked(text: str, token: str) -> str:
-    """Return `text` with `token` replaced by ***, also where the end of the text cuts it in the middle."""
+class Mask:
+    """Puts `***` in place of the newest tokens it was told of and of their pieces: an echo may be cut or escaped.
+
+    It keeps hashes of the pieces, not the tokens. Owned by one thread.
+    """
+
+    def __init__(self, *secrets: Secret) -> None:
+        self._known: deque[tuple[int, frozenset[int]]] = deque(maxlen=max(KEPT, len(secrets)))
+        self._pieces: dict[int, frozenset[int]] = {}  # of all that are known, by their length
+        for secret in secrets:
+            self.add(secret)
+
+    def add(self, secret: Secret) -> None:
+        """Mask this one as well, and no longer the one that came so many before it."""
+        known = _pieces_of(secret)
+        if known in self._known or not known[1]:
+            return
+        self._known.append(known)
+        sizes = {size for size, _ in self._known}
+        self._pieces = {
+            size: frozenset().union(*(pieces for other, pieces in self._known if other == size)) for size in sizes
+        }
+
+    def __call__(self, text: str) -> str:
+        """The text as it may be shown."""
+        hidden = bytearray(len(text))
+        for size, pieces in self._pieces.items():
+            for start in range(len(text) - size + 1):
+                if hash(text[start : start + size]) in pieces:
+                    hidden[start : start + size] = b"\1" * size
+        if not any(hidden):
+            return text
+        runs = groupby(zip(text, hidden, strict=True), key=itemgetter(1))
+        return "".join("***" if is_hidden else "".join(map(itemgetter(0), run)) for is_hidden, run in runs)
+
+
+def _pieces_of(secret: Secret) -> tuple[int, frozenset[int]]:
+    """The length of a token's pieces, and the hash of each of them in every form that an echo may have."""
+    token = secret.reveal()
     if len(token) < SHORTEST_MASKED:
-        return text
-    text = text.replace(token, "***")
-    for length in range(len(token) - 1, SHORTEST_MASKED - 1, -1):
-        for end in (token[:length], token[:length] + "…"):
-            if text.endswith(end):
-                return text[: -len(end)] + "***"
-    return text
+        return 0, frozenset()
+    size = min(PIECE, len(token))
+    written = json.dumps(token)[1:-1]
+    forms = {token, written, written.replace("/", "\\/"), quote(token), quote(token, safe="")}
+    return size, frozenset(hash(form[at : at + size]) for form in forms for at in range(len(form) - size + 1))

@@ -15,7 +15,7 @@ from aries_nb.errors import TokenError, UsageError
 from aries_nb.net.aside import run_aside
 from aries_nb.net.token_endpoint import Granted, OAuthEndpoints, request_token
 from aries_nb.net.token_keyring import load_secret, save_secret
-from aries_nb.net.tokens import Secret
+from aries_nb.net.tokens import OwnSource, Secret
 
 __all__ = ["OAuthToken", "oauth", "oauth_client", "oauth_login"]
 
@@ -102,7 +102,7 @@ def oauth_client(
     return OAuthToken(_Grant("client_credentials", client_id, secret, scope=scope), endpoints)
 
 
-class OAuthToken:
+class OAuthToken(OwnSource):
     """A token source that keeps an access token while it is fresh, and gets the next one ahead of its end.
 
     However many threads ask, one request is under way at a time, and all of them get its result. It is made on a
@@ -289,10 +289,11 @@ class OAuthToken:
         return TokenError(what, advice=advice)
 
 
-def _hidden(value: str | Secret | None) -> Secret | None:
-    if isinstance(value, str):
-        return Secret(value.strip()) if value.strip() else None
-    return value
+def _hidden(value: object) -> Secret | None:
+    if value is None or isinstance(value, Secret):
+        return value
+    text = str(value).strip()  # of whatever type: a traceback would show it
+    return Secret(text) if text else None
 
 
 def _check_id(client_id: str) -> None:

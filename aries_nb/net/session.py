@@ -34,9 +34,10 @@ from aries_nb.model import (
 from aries_nb.net.address import shown_url
 from aries_nb.net.background import Background
 from aries_nb.net.backoff import Backoff, BackoffRule
+from aries_nb.net.fences import Fences
 from aries_nb.net.intake import Intake, Stream
 from aries_nb.net.lost import LostError, RefusedError, explain
-from aries_nb.net.masking import masked
+from aries_nb.net.masking import Mask
 from aries_nb.net.tokens import RenewableToken, Secret, TokenSource, fetch
 from aries_nb.wire import Wire
 
@@ -51,12 +52,25 @@ TICK_SECONDS = 0.25
 
 
 class Session:
-    """A connection that outlives its breaks."""
+    """A connection that outlives its breaks.
+
+    `number` counts those to the same endpoint. Where the first has come through, a later one that does not at once is a
+    broken connection, not a wrong address.
+    """
 
     def __init__(
-        self, url: str, wire: Wire, token: TokenSource, gaps: GapSink, *, rule: BackoffRule | None = None
+        self,
+        url: str,
+        wire: Wire,
+        token: TokenSource,
+        gaps: GapSink,
+        *,
+        rule: BackoffRule | None = None,
+        number: int = 1,
     ) -> None:
         self.url = url
+        self.number = number
+        self._masked = Mask()  # of the tokens that were sent
         self.intake = Intake(wire, self._masked)
         self.state: State = "connecting"
         self.error: FeedError | None = None
@@ -72,12 +86,14 @@ class Session:
         self._rule = rule or BackoffRule()
         self._background = Background.shared()
         self._first: Future[None] = Future()
+        if number > 1:
+            self._first.set_result(None)
         self._bells: tuple[Callable[[], None], ...] = ()
         self._guard = threading.Lock()  # of `_bells`, which any thread may change
-        self._fences: list[tuple[int, asyncio.Future[None]]] = []
+        self._fences = Fences()
         self._socket: ClientConnection | None = None
         self._live_since: float | None = None
-        self._secret: Secret | None = None
+        self._in_use: Secret | None = None
         self._refused: Secret | None = None
         self._gave_up = ""
         self._tasks: set[asyncio.Task[None]] = set()
@@ -156,7 +172,8 @@ class Session:
         from aries_nb.net.transport import connected
 
         try:
-            token = self._secret = await fetch(self._token)
+            token = self._in_use = await fetch(self._token)
+            self._masked.add(token)
         except FeedError as error:
             if not self._first.done():
                 raise
@@ -224,20 +241,21 @@ class Session:
             await self._flush()
 
     async def _flush(self) -> None:
-        frames = self._wire.outgoing()
-        if frames and self._socket is not None:
-            from aries_nb.net.transport import send_all
+        if self._socket is None:
+            self._wire.outgoing()  # whatever is due is asked for anew on the next connection
+            return
+        from aries_nb.net.transport import send_all
 
-            await send_all(self._socket, frames)
+        await send_all(self._socket, self._wire.outgoing)
 
     def _heed(self, notice: Notice, *, is_own: bool = False) -> None:
         if isinstance(notice, Pong):
             self._whole()
-            self._resolve(notice.number)
+            self._fences.release(notice.number)
         elif isinstance(notice, SessionOpened):
             self._opened(notice)
         elif isinstance(notice, TokenWanted):
-            self._spawn(self._renew())
+            self._spawn(self._renew(is_refused=notice.is_refused))
         elif isinstance(notice, SessionRefused):
             self._token_refused(notice)
         elif isinstance(notice, SessionLost) and not is_own:
@@ -273,9 +291,11 @@ class Session:
             return
         raise RefusedError(self.last_error)
 
-    async def _renew(self) -> None:
+    async def _renew(self, *, is_refused: bool) -> None:
         """Renew the session in place; without a token, try again for as long as this connection lives."""
         socket, backoff = self._socket, Backoff(self._rule)
+        if is_refused and self._in_use is not None and isinstance(self._token, RenewableToken):
+            self._token.refused(self._in_use)
         while socket is not None and socket is self._socket:
             try:
                 token = await fetch(self._token)
@@ -285,7 +305,8 @@ class Session:
                 await asyncio.sleep(backoff.next(lived=None, jitter=random.random()))
                 continue
             if socket is self._socket:
-                self._secret = token
+                self._in_use = token
+                self._masked.add(token)
                 self._wire.authenticate(token.reveal(), time.monotonic())
                 await self._flush()
             return
@@ -298,13 +319,10 @@ class Session:
         if not new:
             return {}
         fence = self._wire.subscribe(new)
-        seen: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        if fence and self._socket is not None:
-            self._fences.append((fence, seen))
-        else:
-            seen.set_result(None)
+        seen = self._fences.passed(fence) if fence and self._socket is not None else None
         await self._flush()
-        await seen
+        if seen is not None:
+            await seen
         return {symbol: self.rejected[symbol] for symbol in symbols if symbol in self.rejected}
 
     async def _unsubscribe(self, streams: list[Stream]) -> None:
@@ -320,7 +338,7 @@ class Session:
             with suppress(OSError):
                 await socket.close()
         self.state = "closed"
-        self._resolve(None)
+        self._fences.release()
         if not self._first.done():
             self._first.set_exception(ConnectError("closed before it was open", where=shown_url(self.url)))
         self._ring()
@@ -328,7 +346,7 @@ class Session:
     def _broke(self, reason: str) -> None:
         """Note a break; `reason` names it in the ledger of gaps."""
         reason = self._masked(reason)
-        self._resolve(None)
+        self._fences.release()
         if self.state == "live":
             self.reconnects += 1
             self.state = "reconnecting"
@@ -347,36 +365,28 @@ class Session:
         where, advice = shown_url(self.url), "Check the address and the network."
         return ConnectError(f"cannot connect: {self.last_error}", where=where, advice=advice)
 
-    def _masked(self, text: str) -> str:
-        """A server's text without the token, in case it echoes it."""
-        return masked(text, self._secret.reveal()) if self._secret is not None else text
-
     def _crash(self, error: Exception) -> None:
         """The border of the background task: the next user call raises from what went wrong."""
         if self.state == "failed":
             return
         where = shown_url(self.url)
         log.error("the session with %s failed", where, exc_info=error)
-        failure = FeedError(f"the session failed: {error!r}", where=where, advice="Please report this.")
+        failure = FeedError(
+            f"the session failed: {self._masked(repr(error))}", where=where, advice="Please report this."
+        )
         failure.__cause__ = error
         self._fail(failure)
 
     def _fail(self, error: FeedError) -> None:
-        self.error = error
+        # Without the frames it came through: they hold what the server said as it said it, a token's echo perhaps.
+        error.__context__ = None
+        self.error = error.with_traceback(None)
         self.last_error = str(error)
         self.state = "failed"
-        self._resolve(None)
+        self._fences.release()
         if not self._first.done():
             self._first.set_exception(error)
         self._ring()
-
-    def _resolve(self, number: int | None) -> None:
-        """Let those go on who wait for the pong of a ping up to `number`; all of them where it is None."""
-        done = [seen for fence, seen in self._fences if number is None or fence <= number]
-        self._fences = [(fence, seen) for fence, seen in self._fences if seen not in done]
-        for seen in done:
-            if not seen.done():
-                seen.set_result(None)
 
     def _ring(self) -> None:
         for ring in self._bells:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from importlib import import_module
 from typing import Protocol, TypeVar, cast
 
 from aries_nb.errors import TokenError
-from aries_nb.net.tokens import Secret, TokenSource, checked_secret
+from aries_nb.net.tokens import OwnSource, Secret, TokenSource, checked_secret
 
 __all__ = ["SERVICE", "keyring_token", "load_secret", "save_secret"]
 
@@ -29,15 +30,21 @@ def keyring_token(name: str = "token") -> TokenSource:
     It is put there with `keyring set aries_nb NAME` on a command line. Raises TokenError, when it is asked, where
     there is none or no keyring.
     """
+    return _KeyringToken(name)
 
-    def read() -> Secret:
-        secret = load_secret(name)
-        advice = f"Store one with: keyring set {SERVICE} {name}"
+
+@dataclass(frozen=True, slots=True)
+class _KeyringToken(OwnSource):
+    """What `keyring_token` returns; two of the same name are equal, so that a cell that runs again finds its feed."""
+
+    name: str
+
+    def __call__(self) -> Secret:
+        secret = load_secret(self.name)
+        advice = f"Store one with: keyring set {SERVICE} {self.name}"
         if secret is None:
-            raise TokenError(f"the keyring holds no token {name!r}", advice=advice)
+            raise TokenError(f"the keyring holds no token {self.name!r}", advice=advice)
         return checked_secret(secret, advice)
-
-    return read
 
 
 def load_secret(name: str) -> Secret | None:

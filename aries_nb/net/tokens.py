@@ -5,48 +5,31 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import Callable
-from typing import Protocol, runtime_checkable
+from functools import partial
+from typing import Protocol, cast, runtime_checkable
 
 from aries_nb.errors import FeedError, TokenError
+from aries_nb.model import Hidden, Secret
 from aries_nb.net.aside import run_aside
 
 __all__ = [
+    "FunctionToken",
+    "Hidden",
+    "OwnSource",
+    "RenewableFunction",
     "RenewableToken",
     "Secret",
     "TokenSource",
+    "ask",
     "checked_secret",
     "environment_token",
     "fetch",
     "fixed_token",
+    "hidden",
     "token_from",
 ]
 
 VARIABLE = "ARIES_NB_TOKEN"
-
-
-class Secret:
-    """A token that does not show itself: not in repr, str, formatting or a traceback's locals."""
-
-    __slots__ = ("_value",)
-
-    def __init__(self, value: str) -> None:
-        self._value = value
-
-    def reveal(self) -> str:
-        """The token itself, for the one line that sends it."""
-        return self._value
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, Secret) and other._value == self._value
-
-    def __hash__(self) -> int:
-        return hash(self._value)
-
-    def __repr__(self) -> str:
-        return "Secret(***)"
-
-    def __reduce__(self) -> str:
-        raise TypeError("a token is not to be pickled")
 
 
 class TokenSource(Protocol):
@@ -64,16 +47,69 @@ class RenewableToken(TokenSource, Protocol):
         """A server refused `token`: do not give it again."""
 
 
+class FunctionToken(Hidden[Callable[[], object]]):
+    """A user's function as a source; it may carry the token itself, as a `partial` does, so it is hidden too."""
+
+    __slots__ = ()
+
+    def __call__(self) -> Secret:
+        """What the function gives. Raises TokenError, or the FeedError that it raises."""
+        return ask(self.reveal())
+
+
+class RenewableFunction(FunctionToken):
+    """The same for a user's source that can be told of a refusal."""
+
+    __slots__ = ()
+
+    def refused(self, token: Secret) -> None:
+        """A server refused `token`."""
+        cast("RenewableToken", self.reveal()).refused(token)
+
+
+class OwnSource:
+    """A source of this package, which shows nothing of itself."""
+
+    __slots__ = ()
+
+
 async def fetch(source: TokenSource) -> Secret:
     """The token of `source`, asked on a daemon thread: one that hangs does not keep the interpreter from exiting."""
-    return await asyncio.wrap_future(run_aside(source, name="aries-nb-token"))
+    return await asyncio.wrap_future(run_aside(partial(ask, source), name="aries-nb-token"))
 
 
-def fixed_token(value: str) -> TokenSource:
+def ask(source: Callable[[], object]) -> Secret:
+    """The token of `source`, now. Raises the FeedError that it raises, TokenError for anything else that goes wrong.
+
+    The frames below, and what they raised, are left behind: where a token is fetched, tokens are in plain sight.
+    """
+    answer = _answer(source)
+    if isinstance(answer, Secret):
+        return checked_secret(answer, "Let the token function return the access token.")
+    raise answer
+
+
+def hidden(given: object) -> Secret | Callable[[], object] | None:
+    """What was passed as `token=`, hidden if it is no source already; what can be none says so when it is asked."""
+    if given is None or isinstance(given, Secret | FunctionToken):
+        return given
+    if isinstance(given, str):
+        return Secret(given)
+    if callable(given):
+        is_renewable = isinstance(given, RenewableToken)
+        return given if isinstance(given, OwnSource) else (RenewableFunction if is_renewable else FunctionToken)(given)
+    what, advice = f"token= is of type {type(given).__name__}", "Pass text, or a function that returns it."
+
+    def refuse() -> Secret:
+        raise TokenError(what, advice=advice)
+
+    return FunctionToken(refuse)
+
+
+def fixed_token(value: str | Secret) -> TokenSource:
     """A source that always gives the same token. Raises TokenError if it is blank, or no text that can be sent."""
-    secret = Secret(value)
-    del value  # a traceback may show this frame
-    checked = checked_secret(secret, f"Pass token=…, or set {VARIABLE}.")
+    value = Secret(value) if isinstance(value, str) else value  # a traceback may show this frame
+    checked = checked_secret(value, f"Pass token=…, or set {VARIABLE}.")
     return lambda: checked
 
 
@@ -90,30 +126,32 @@ def environment_token() -> TokenSource:
     return read
 
 
-def token_from(given: str | Callable[[], str | Secret] | None) -> TokenSource:
+def token_from(given: object) -> TokenSource:
     """A source from what the user passed: text, a function that fetches one, a source, or None for the environment."""
+    given = hidden(given)  # a traceback may show this frame
     if given is None:
         return environment_token()
-    if isinstance(given, str):
+    if isinstance(given, Secret):
         return fixed_token(given)
-    if isinstance(given, RenewableToken):
-        return given
+    return cast("TokenSource", given)
 
-    def ask() -> Secret:
-        try:
-            value = given()
-            secret = Secret(value) if isinstance(value, str) else value
-            del value  # a traceback may show this frame
-        except FeedError:
-            raise
-        except Exception as error:  # the border to the user's code
-            what = f"the token function raised {type(error).__name__}"
-            raise TokenError(what, advice="Call it by itself to see why.") from error
-        if not isinstance(secret, Secret):
-            raise TokenError("the token function returned no text", advice="Let it return the access token.")
-        return checked_secret(secret, "Let the token function return the access token.")
 
-    return ask
+def _answer(source: Callable[[], object]) -> Secret | FeedError:
+    try:
+        value = source()
+    except FeedError as error:
+        error.__cause__ = error.__context__ = None
+        return error.with_traceback(None)
+    except (Exception, SystemExit) as error:  # the border to the user's code
+        below = error.__traceback__.tb_next if error.__traceback__ else None
+        where = f"line {below.tb_lineno} of {below.tb_frame.f_code.co_name}" if below else ""
+        what = f"the token function raised {type(error).__name__}"
+        return TokenError(what, where=where, advice="Call it by itself to see why.")
+    if isinstance(value, str):
+        return Secret(value)
+    if isinstance(value, Secret):
+        return value
+    return TokenError("the token function returned no text", advice="Let it return the access token.")
 
 
 def checked_secret(secret: Secret, advice: str) -> Secret:

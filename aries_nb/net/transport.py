@@ -6,8 +6,8 @@ The only module that imports websockets; it is loaded with the first connection.
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncIterator, Iterable
-from contextlib import asynccontextmanager, suppress
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
 
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, WebSocketException
@@ -15,6 +15,8 @@ from websockets.exceptions import ConnectionClosed, WebSocketException
 from aries_nb.net.lost import LostError
 
 __all__ = ["connected", "send_all"]
+
+log = logging.getLogger("aries_nb")
 
 MAX_FRAME = 16 * 2**20  # a larger one closes the connection; one below is read, and counted if it is rubbish
 READ_BYTES = 2**20  # asyncio reads 256 KiB at a time; beside a busy cell each read costs two waits for the GIL
@@ -55,18 +57,34 @@ async def connected(url: str) -> AsyncIterator[ClientConnection]:
         raise LostError(f"what answered is no WebSocket server of this broker ({error})") from error
 
 
-async def send_all(socket: ClientConnection, frames: Iterable[str]) -> None:
-    """Send frames in order. Where the connection is over nothing is raised: whoever receives learns of it."""
-    with suppress(ConnectionClosed):
-        for frame in frames:
+async def send_all(socket: ClientConnection, outgoing: Callable[[], Sequence[str]]) -> None:
+    """Send the frames that `outgoing` gives, in order; whatever goes wrong ends the connection, and is not raised.
+
+    Whoever receives learns of it. They are asked for here so that a frame with a token in it is no variable of one that
+    a traceback may show.
+    """
+    try:
+        for frame in outgoing():
             await socket.send(frame)
+    except ConnectionClosed:
+        pass
+    except Exception as error:  # the frames below hold what was to be sent
+        log.error("a connection is given up: sending raised %s", type(error).__name__)  # noqa: TRY400
+        socket.transport.abort()
 
 
 def _quiet() -> logging.Logger:
-    # At DEBUG websockets logs what it sends, the token among it.
-    log = logging.getLogger("aries_nb.socket")
-    log.setLevel(logging.INFO)
-    return log
+    # None of those that `getLogger` finds and that anybody may set to DEBUG, where websockets logs what it sends, the
+    # token among it. An error's traceback would show the same.
+    quiet = logging.Logger("aries_nb.socket", max(logging.INFO, log.getEffectiveLevel()))
+    quiet.parent = log
+    quiet.addFilter(_without_traceback)
+    return quiet
+
+
+def _without_traceback(record: logging.LogRecord) -> bool:
+    record.exc_info = None
+    return True
 
 
 def _close_reason(closed: ConnectionClosed) -> str:

@@ -1,7 +1,8 @@
-"""A simulated market, and an honest local server of the Aries market endpoint."""
+"""A simulated market, and honest local servers of the brokers' own protocols."""
 
+from aries_nb.sim.alor_settings import AlorOptions
 from aries_nb.sim.server import serve
 from aries_nb.sim.settings import SimOptions, Statistics
 from aries_nb.sim.simulator import Simulator
 
-__all__ = ["SimOptions", "Simulator", "Statistics", "serve"]
+__all__ = ["AlorOptions", "SimOptions", "Simulator", "Statistics", "serve"]

@@ -46,7 +46,7 @@ __all__ = [
 #: Orders on one page of a listing: default and most (§7).
 DEFAULT_ORDERS, MAX_ORDERS = 50, 500
 MAX_NEWS = 50
-USER = "USER-1"
+USER = 1  # a number, as the vendor's client has it
 SHORT_SIDES = {"buy": "BUY_TO_COVER", "sell": "SELL_SHORT"}
 
 

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Literal
 if TYPE_CHECKING:
     from random import Random
 
-__all__ = ["VISIBLE_LEVELS", "Book", "Ladder"]
+__all__ = ["DEPTH", "VISIBLE_LEVELS", "Book", "Ladder"]
 
 VISIBLE_LEVELS = 20
-#: Levels kept beyond the visible ones, so that a level that goes is followed by one that was there before.
+#: Levels usually kept: some beyond the visible ones, so that a level that goes is followed by one from before.
 DEPTH = 24
 #: A book this many ticks away from the fair price was not looked at for long: it is made anew round it.
 TOO_FAR = 40
@@ -21,13 +21,14 @@ Direction = Literal[1, -1]
 class Ladder:
     """One side of a book, best level first: `ticks` and `sizes` in step; `direction` is 1 for asks, -1 for bids."""
 
-    __slots__ = ("direction", "lot", "mean_lots", "rng", "sizes", "ticks")
+    __slots__ = ("depth", "direction", "lot", "mean_lots", "rng", "sizes", "ticks")
 
-    def __init__(self, direction: Direction, rng: Random, *, lot: int, mean_lots: float) -> None:
+    def __init__(self, direction: Direction, rng: Random, *, lot: int, mean_lots: float, depth: int = DEPTH) -> None:
         self.direction = direction
         self.rng = rng
         self.lot = lot
         self.mean_lots = mean_lots
+        self.depth = depth
         self.ticks: list[int] = []
         self.sizes: list[int] = []
 
@@ -45,7 +46,7 @@ class Ladder:
         """Put a new level one tick before the best."""
         self.ticks.insert(0, self.ticks[0] - self.direction)
         self.sizes.insert(0, self.draw_size())
-        del self.ticks[DEPTH:], self.sizes[DEPTH:]
+        del self.ticks[self.depth :], self.sizes[self.depth :]
 
     def drop_best(self) -> None:
         """Take the best level away; the last one is renewed instead, a side is never empty."""
@@ -73,7 +74,7 @@ class Ladder:
 
     def _refill(self) -> None:
         """Add levels behind the last, mostly a tick apart; bids end at one tick."""
-        while len(self.ticks) < DEPTH:
+        while len(self.ticks) < self.depth:
             tick = self.ticks[-1] + self.direction * (1 if self.rng.random() < 0.85 else 2)
             if tick < 1:
                 return
@@ -82,15 +83,17 @@ class Ladder:
 
 
 class Book:
-    """Both sides of one instrument; `spread` is the distance in ticks to which it returns."""
+    """Both sides of one instrument; it returns to a distance of `spread` ticks, and keeps `depth` levels a side."""
 
     __slots__ = ("asks", "bids", "rng", "spread")
 
-    def __init__(self, rng: Random, fair: float, *, spread: int, lot: int, mean_lots: float) -> None:
+    def __init__(
+        self, rng: Random, fair: float, *, spread: int, lot: int, mean_lots: float, depth: int = DEPTH
+    ) -> None:
         self.rng = rng
         self.spread = spread
-        self.bids = Ladder(-1, rng, lot=lot, mean_lots=mean_lots)
-        self.asks = Ladder(1, rng, lot=lot, mean_lots=mean_lots)
+        self.bids = Ladder(-1, rng, lot=lot, mean_lots=mean_lots, depth=depth)
+        self.asks = Ladder(1, rng, lot=lot, mean_lots=mean_lots, depth=depth)
         self.rebuild(fair)
 
     def rebuild(self, fair: float) -> None:

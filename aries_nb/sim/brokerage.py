@@ -13,7 +13,6 @@ from decimal import Decimal
 from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 from aries_nb.errors import UsageError
-from aries_nb.sim.instruments import CENT
 from aries_nb.sim.ledger import ZERO, Holding, Ledger
 from aries_nb.sim.orders import FINAL, Books, Fill, Order
 
@@ -75,11 +74,11 @@ class Brokerage:
             bid = max(1, round(fair - book.spread / 2))
             ask = bid + book.spread
         return Prices(
-            Decimal(bid) / CENT,
+            Decimal(bid) / share.scale,
             book.bids.sizes[0],
-            Decimal(ask) / CENT,
+            Decimal(ask) / share.scale,
             book.asks.sizes[0],
-            Decimal(bid + ask) / (2 * CENT),
+            Decimal(bid + ask) / (2 * share.scale),
         )
 
     def mark(self, symbol: str) -> Decimal:
@@ -196,7 +195,8 @@ class Brokerage:
     ) -> Order | None:
         """Put a new order in the place of a working one: None keeps the value, `quantity` is that of the rest.
 
-        What was filled stays with the old order. Returns the new one; None if the old one is not working any more.
+        The new one goes on from what the old one has filled (as FIX: cumQty and avgPrice carry over), and its quantity
+        is that and the rest. Returns it; None if the old one is not working any more.
         """
         old = self._working.get(order_id)
         if old is None:
@@ -206,8 +206,8 @@ class Brokerage:
         _check(old.type, rest, limit, old.stop)
         self._keep(replace(old, status="replaced", updated=now))
         self._number += 1
-        fresh = replace(old, number=self._number, quantity=rest, price=limit, replaces=old.id, created=now, updated=now)
-        return self._admit(replace(fresh, status="pending_new", filled=ZERO, value=ZERO))
+        fresh = replace(old, number=self._number, quantity=old.filled + rest, price=limit, replaces=old.id)
+        return self._admit(replace(fresh, status="pending_new", created=now, updated=now))
 
     def turn(self, now: float) -> None:
         """Let working orders expire, or be filled where the quotes of now allow."""
@@ -237,7 +237,7 @@ class Brokerage:
     def _refusal(self, order: Order) -> str:
         if self.terms[order.account].kind == "cash" and order.side == "sell":
             selling = sum((each.leaves for each in self._rivals(order) if each.side == "sell"), ZERO)
-            if selling + order.quantity > self.ledger(order.account).quantity(order.symbol):
+            if selling + order.leaves > self.ledger(order.account).quantity(order.symbol):
                 return "a cash account cannot sell short"
         # A closing order adds nothing and is let through whatever the account is worth.
         added = self._added(order)

@@ -19,34 +19,41 @@ from zoneinfo import ZoneInfo
 import numpy as np
 
 from aries_nb.sim.history_ticks import TradeLog
-from aries_nb.sim.instruments import CENT
+from aries_nb.sim.instruments import NEW_YORK_HOURS
 
 if TYPE_CHECKING:
+    from aries_nb.sim.instruments import Hours
     from aries_nb.sim.listings import EquityListing
     from aries_nb.sim.market import Market
 
-__all__ = ["BARS", "NEW_YORK", "SESSION_MINUTES", "Bars", "History", "Resolution", "session_open"]
+__all__ = ["BARS", "NEW_YORK", "SESSION_MINUTES", "TRADES", "Bars", "History", "Resolution", "Trades", "session_open"]
 
 Bars: TypeAlias = np.ndarray[tuple[int], np.dtype[np.void]]
 Ints: TypeAlias = np.ndarray[tuple[int], np.dtype[np.int64]]
-#: A row of `Bars`. `time` is the start in Unix s, prices are in USD, `turnover` is the sum of price x size.
+Ints2: TypeAlias = np.ndarray[tuple[int, int], np.dtype[np.int64]]
+#: A row of `Bars`. `time` is the start in Unix s, prices are in the share's currency, `turnover` sums price x size.
 BARS = np.dtype(
     {
         "names": ["time", "open", "high", "low", "close", "volume", "turnover", "trades"],
         "formats": ["i8", "f8", "f8", "f8", "f8", "i8", "f8", "i8"],
     }
 )
+Trades: TypeAlias = np.ndarray[tuple[int], np.dtype[np.void]]
+#: A row of `Trades`: Unix ns, the share's currency, shares.
+TRADES = np.dtype({"names": ["time", "price", "size"], "formats": ["i8", "f8", "f8"]})
 NEW_YORK = ZoneInfo("America/New_York")
-OPENING_MINUTE, SESSION_MINUTES = 9 * 60 + 30, 390
+OPENING_MINUTE, SESSION_MINUTES = NEW_YORK_HOURS.opening, NEW_YORK_HOURS.minutes
 MINUTE, DAY = 60, 86_400
+SECOND_NS = 1_000_000_000
 #: Three years; the first bars of a share are those of the first of these sessions.
 PAST_SESSIONS = 780
 YEAR_SESSIONS = 252
 #: Parts of a day's variance that fall between the close and the opening, and into the session.
 NIGHT_VARIANCE, SESSION_VARIANCE = 0.25, 0.75
-#: Prices seen within a minute, from which its high and low are taken.
+#: A minute is traded at as many prices and one more, one after the other for equal times and numbers of trades; the
+#: last is where the next minute begins.
 LOOKS = 4
-#: Shares a trade, as the listings count them.
+#: Lots a trade, as the listings count them.
 MEAN_TRADE = 110
 
 
@@ -70,8 +77,12 @@ class History:
     def __init__(self, market: Market, start: float) -> None:
         self.start = start
         self.log = TradeLog()
-        sessions = _sessions(start)
-        self._pasts = {symbol: _Past(market.seed, share, sessions) for symbol, share in market.shares.items()}
+        sessions = {
+            hours: _sessions(start, hours) for hours in {share.equity.hours for share in market.shares.values()}
+        }
+        self._pasts = {
+            symbol: _Past(market.seed, share, sessions[share.equity.hours]) for symbol, share in market.shares.items()
+        }
         self._minutes: defaultdict[str, list[list[Any]]] = defaultdict(list)
 
     def trade(self, symbol: str, ts_ns: int, price: float, size: float) -> None:
@@ -121,6 +132,21 @@ class History:
         found = self.bars(symbol, resolution, stamp - reach, stamp)
         return int(found["time"][-1]) if len(found) else None
 
+    def trades(self, symbol: str, first: float, last: float) -> Trades:
+        """Every trade in [first, last), Unix s, oldest first: the one log of which all bars are made.
+
+        Those of the past are made anew by each call, half a million a session. Raises UsageError when live ones are
+        gone.
+        """
+        columns = self.log.trades(symbol)
+        live = np.empty(len(columns[0]), TRADES)
+        for name, column in zip(TRADES.names or (), columns, strict=True):
+            live[name] = column
+        past = self._pasts.get(symbol)
+        found = np.concatenate([past.trades(first, last), live]) if past else live
+        times = found["time"]
+        return found[(times >= first * SECOND_NS) & (times < last * SECOND_NS)]
+
     def _live(self, symbol: str) -> Bars:
         return np.array([tuple(minute) for minute in self._minutes.get(symbol, ())], BARS)
 
@@ -130,6 +156,7 @@ class _Past:
 
     def __init__(self, seed: int, share: EquityListing, sessions: list[tuple[date, int, int]]) -> None:
         self.sessions = sessions
+        self._scale, self._hours, self._lot = share.scale, share.equity.hours, share.lot
         self._opens = [opened for _, opened, _ in sessions]
         self._name = f"{seed} {share.symbol}"
         self._figures = (share.previous_close, share.opening, share.high, share.low, share.volume)
@@ -146,39 +173,71 @@ class _Past:
 
     def minutes(self, first: float, last: float) -> Bars:
         """The one-minute bars of all sessions that touch [first, last), Unix s."""
-        low = max(0, bisect_left(self._opens, first) - 1)
-        high = bisect_left(self._opens, last)
-        return np.concatenate([_none(), *(self._session(number) for number in range(low, high))])
+        return np.concatenate([_none(), *(self._session(number) for number in self._touched(first, last))])
+
+    def trades(self, first: float, last: float) -> Trades:
+        """The trades of all sessions that touch [first, last), Unix s."""
+        sessions = (self._traded(number) for number in self._touched(first, last))
+        return np.concatenate([np.empty(0, TRADES), *sessions])
 
     def days(self) -> Bars:
         """One bar a session, stamped as `Resolution` says."""
         if self._days is None:
             bars = [self._session(number) for number in range(len(self.sessions))]
-            dates = [session_open(day) // DAY * DAY for day, _, _ in self.sessions]
+            dates = [session_open(day, self._hours) // DAY * DAY for day, _, _ in self.sessions]
             self._days = _merged(np.concatenate(bars), np.repeat(dates, [len(session) for session in bars]))
         return self._days
 
+    def _touched(self, first: float, last: float) -> range:
+        return range(max(0, bisect_left(self._opens, first) - 1), bisect_left(self._opens, last))
+
     def _session(self, number: int) -> Bars:
-        day, opened, minutes = self.sessions[number]
+        _, opened, minutes = self.sessions[number]
+        looks, volumes = self._looks(number)
+        bars = np.empty(minutes, BARS)
+        bars["time"] = opened + MINUTE * np.arange(minutes)
+        bars["open"], bars["close"] = looks[:, 0] / self._scale, looks[:, -1] / self._scale
+        bars["high"], bars["low"] = looks.max(axis=1) / self._scale, looks.min(axis=1) / self._scale
+        bars["volume"] = volumes
+        lots = volumes // self._lot
+        bars["turnover"] = (looks / self._scale * _parted(lots, LOOKS + 1) * self._lot).sum(axis=1)
+        bars["trades"] = _counts(lots)
+        return bars
+
+    def _traded(self, number: int) -> Trades:
+        """The trades of a session: each look of a minute takes an equal part of its time, volume and trades."""
+        _, opened, minutes = self.sessions[number]
+        looks, volumes = self._looks(number)
+        lots = volumes // self._lot
+        counts = _parted(_counts(lots), LOOKS + 1).ravel()
+        place = np.arange(counts.sum()) - np.repeat(counts.cumsum() - counts, counts)  # of a trade within its look
+        many = np.repeat(counts, counts)
+        length = MINUTE * SECOND_NS // (LOOKS + 1)
+        begin = opened * SECOND_NS + length * np.arange(minutes * (LOOKS + 1))
+        volume = np.repeat(_parted(lots, LOOKS + 1).ravel(), counts)
+        trades = np.empty(len(place), TRADES)
+        trades["time"] = np.repeat(begin, counts) + length * place // many
+        trades["price"] = np.repeat(looks.ravel(), counts) / self._scale
+        trades["size"] = (volume * (place + 1) // many - volume * place // many) * self._lot
+        return trades
+
+    def _looks(self, number: int) -> tuple[Ints2, Ints]:
+        """For each minute of a session the prices at which it was traded, in ticks, and its volume."""
+        day, _, minutes = self.sessions[number]
         random = _random(f"{self._name} {day}")
         first, last = self._ends_of(number)
-        ticks = _bridge(random, first, last, minutes * LOOKS, self._deviation * math.sqrt(SESSION_VARIANCE))
+        scale, lot = self._scale, self._lot
+        step = self._deviation * math.sqrt(SESSION_VARIANCE / (self._hours.minutes * LOOKS))
+        ticks = _bridge(random, first * scale, last * scale, minutes * LOOKS, step)
         volume = int(self._usual_volume * random.lognormal(0.0, 0.25))
         if number == len(self.sessions) - 1:
             _, _, high, low, volume = self._figures
-            _reach(ticks, round(high * CENT), round(low * CENT))
-        bars = np.empty(minutes, BARS)
+            _reach(ticks, round(high * scale), round(low * scale))
         looks = np.column_stack([ticks[:-1].reshape(minutes, LOOKS), ticks[LOOKS::LOOKS]])
-        bars["time"] = opened + MINUTE * np.arange(minutes)
-        bars["open"], bars["close"] = looks[:, 0] / CENT, looks[:, -1] / CENT
-        bars["high"], bars["low"] = looks.max(axis=1) / CENT, looks.min(axis=1) / CENT
         # Busy at the opening and at the close.
-        busy = (1.0 + 6.0 * (np.arange(minutes) / SESSION_MINUTES - 0.5) ** 2) * random.gamma(4.0, size=minutes)
-        edges = np.rint(np.concatenate([[0.0], busy.cumsum() / busy.sum()]) * volume)
-        bars["volume"] = np.diff(edges)
-        bars["turnover"] = looks.mean(axis=1) / CENT * bars["volume"]
-        bars["trades"] = np.maximum(1, bars["volume"] // MEAN_TRADE)
-        return bars
+        busy = (1.0 + 6.0 * (np.arange(minutes) / self._hours.minutes - 0.5) ** 2) * random.gamma(4.0, size=minutes)
+        edges = np.rint(np.concatenate([[0.0], busy.cumsum() / busy.sum()]) * (volume // lot)) * lot
+        return looks, np.diff(edges).astype(np.int64)
 
     def _ends_of(self, number: int) -> tuple[float, float]:
         """First and last price of a session: a walk backwards from what the market says of itself."""
@@ -190,26 +249,26 @@ class _Past:
             previous, opening, *_ = self._figures
             ends, close = [(opening, opening)], previous
             for gain, gap in zip(gains[1:], gaps[1:], strict=True):
-                first = max(1.0, round(close / math.exp(gain), 2))
+                first = max(100, round(close / math.exp(gain) * self._scale)) / self._scale
                 ends.append((first, close))
-                close = max(1.0, round(first / math.exp(gap), 2))
+                close = max(100, round(first / math.exp(gap) * self._scale)) / self._scale
             self._ends = ends[::-1]
         return self._ends[number]
 
 
-def session_open(day: date) -> int:
+def session_open(day: date, hours: Hours = NEW_YORK_HOURS) -> int:
     """When the session of a weekday begins, in Unix s."""
-    return int(datetime.combine(day, day_time(*divmod(OPENING_MINUTE, 60)), NEW_YORK).timestamp())
+    return int(datetime.combine(day, day_time(*divmod(hours.opening, 60)), ZoneInfo(hours.zone)).timestamp())
 
 
-def _sessions(start: float) -> list[tuple[date, int, int]]:
+def _sessions(start: float, hours: Hours) -> list[tuple[date, int, int]]:
     """Date, opening in Unix s and whole minutes of the sessions before `start`; the last may be cut off by it."""
     found: list[tuple[date, int, int]] = []
-    day = datetime.fromtimestamp(start, NEW_YORK).date()
+    day = datetime.fromtimestamp(start, ZoneInfo(hours.zone)).date()
     while len(found) < PAST_SESSIONS:
         if day.weekday() < 5:
-            opened = session_open(day)
-            minutes = min(SESSION_MINUTES, int(start - opened) // MINUTE)
+            opened = session_open(day, hours)
+            minutes = min(hours.minutes, int(start - opened) // MINUTE)
             if minutes > 0:
                 found.append((day, opened, minutes))
         day -= timedelta(days=1)
@@ -220,12 +279,11 @@ def _random(name: str) -> np.random.Generator:
     return np.random.default_rng(int.from_bytes(hashlib.sha256(name.encode()).digest()[:16]))
 
 
-def _bridge(random: np.random.Generator, first: float, last: float, steps: int, deviation: float) -> Ints:
-    """A random walk of `steps` steps from one price to another, in ticks; `deviation` is that of the whole session."""
-    step = deviation / math.sqrt(SESSION_MINUTES * LOOKS)
+def _bridge(random: np.random.Generator, first: float, last: float, steps: int, step: float) -> Ints:
+    """A random walk of `steps` steps from one price to another, in ticks; `step` is the deviation of one of them."""
     walk = np.concatenate([[0.0], random.normal(0.0, step, steps).cumsum()])
     walk += np.linspace(0.0, math.log(last / first) - walk[-1], steps + 1)
-    ticks: Ints = np.maximum(1, np.rint(first * CENT * np.exp(walk))).astype(np.int64)
+    ticks: Ints = np.maximum(1, np.rint(first * np.exp(walk))).astype(np.int64)
     return ticks
 
 
@@ -237,6 +295,17 @@ def _reach(ticks: Ints, high: int, low: int) -> None:
     rise, fall = (high - start) / max(1.0, away.max()), (start - low) / max(1.0, -away.min())
     inner[:] = np.rint(np.where(away > 0, away * rise, away * fall)) + start
     inner[top], inner[bottom] = high, low
+
+
+def _counts(lots: Ints) -> Ints:
+    """How many trades minutes of so many lots have; each look has one at least."""
+    return np.maximum(LOOKS + 1, lots // MEAN_TRADE)
+
+
+def _parted(numbers: Ints, parts: int) -> Ints2:
+    """Whole numbers, each cut into as many whole parts, as equal as can be."""
+    edges = numbers[:, None] * np.arange(parts + 1) // parts
+    return np.diff(edges, axis=1)
 
 
 def _none() -> Bars:

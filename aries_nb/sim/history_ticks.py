@@ -4,15 +4,20 @@ from __future__ import annotations
 
 from array import array
 from collections import defaultdict
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 
 import numpy as np
+
+from aries_nb.errors import UsageError
 
 __all__ = ["KEPT_TRADES", "TickBars", "TradeLog"]
 
 #: Trades of a symbol that are kept at least; twice as many at most.
 KEPT_TRADES = 300_000
 NS_PER_MS = 1_000_000
+
+Ints: TypeAlias = np.ndarray[tuple[int], np.dtype[np.int64]]
+Floats: TypeAlias = np.ndarray[tuple[int], np.dtype[np.float64]]
 
 
 class TickBars(NamedTuple):
@@ -50,6 +55,14 @@ class TradeLog:
             for column in (trades.times, trades.prices, trades.sizes):
                 del column[:KEPT_TRADES]
             trades.dropped += KEPT_TRADES
+
+    def trades(self, symbol: str) -> tuple[Ints, Floats, Floats]:
+        """Times in Unix ns, prices and sizes of every live trade. Raises UsageError when the oldest are gone."""
+        trades = self._symbols.get(symbol) or _Trades()
+        if trades.dropped:
+            what = f"the oldest {trades.dropped:,} live trades of {symbol} are gone"
+            raise UsageError(what, where="TradeLog", advice="Ask sooner, or lower `rate`.")
+        return np.array(trades.times, "i8") * NS_PER_MS, np.array(trades.prices, "f8"), np.array(trades.sizes, "f8")
 
     def last(self, symbol: str) -> float | None:
         """When the last trade was, in Unix s; None if there was none."""

@@ -4,17 +4,33 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-__all__ = ["CENT", "EQUITIES", "INDICES", "Equity", "Index"]
+from aries_nb.sim.book import DEPTH
 
-#: Every instrument here is priced in whole cents: a price is ticks / CENT, which is the float nearest to the decimal.
+__all__ = ["CENT", "EQUITIES", "INDICES", "NEW_YORK_HOURS", "Equity", "Hours", "Index"]
+
+#: Ticks a unit of currency where nothing else is said: a price is ticks / CENT, the float nearest to the decimal.
 CENT = 100
 
 
 @dataclass(frozen=True, slots=True)
-class Equity:
-    """A share or fund: `price` in USD, `volatility` a year, `volume` in millions of shares a day.
+class Hours:
+    """The main session of weekdays: `zone` is its clock, `opening` and `minutes` its start and length in minutes."""
 
-    `spread` is the usual distance of bid and ask in ticks, `beta` the part it takes of the whole market's moves.
+    zone: str
+    opening: int
+    minutes: int
+
+
+NEW_YORK_HOURS = Hours("America/New_York", 9 * 60 + 30, 390)
+
+
+@dataclass(frozen=True, slots=True)
+class Equity:
+    """A share or fund: `price` in its currency, `volatility` a year, `volume` in millions of shares a day.
+
+    `spread` is the usual distance of bid and ask in ticks, `beta` the part it takes of the whole market's moves. A
+    price is ticks / `scale`. Trades are multiples of `lot` shares, orders in the book of `round_lot`; the book keeps
+    `levels` a side.
     """
 
     symbol: str
@@ -24,6 +40,11 @@ class Equity:
     spread: int = 1
     beta: float = 1.0
     venue: str = "Q"
+    scale: int = CENT
+    lot: int = 1
+    round_lot: int = 100
+    levels: int = DEPTH
+    hours: Hours = NEW_YORK_HOURS
 
 
 @dataclass(frozen=True, slots=True)

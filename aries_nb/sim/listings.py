@@ -1,6 +1,6 @@
 """What can be subscribed in the simulated market: shares and options with a book, indices without one.
 
-A listing is plain state; `step` lets one event happen to it. Prices are ticks / CENT, sizes shares or contracts.
+A listing is plain state; `step` lets one event happen to it. Prices are ticks / scale, sizes shares or contracts.
 """
 
 from __future__ import annotations
@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
-from aries_nb.sim.book import Book
+from aries_nb.sim.book import DEPTH, Book
 from aries_nb.sim.instruments import CENT, Equity, Index
 from aries_nb.sim.options import Contract, Greeks, black_scholes, smile
 
@@ -23,7 +23,7 @@ Focus = Literal["book", "quotes", "trades"]
 VENUES = ("Q", "P", "N", "Z", "K", "V")
 OFF_EXCHANGE = "D"
 MIN_OPTION_TICKS = 3.0
-MIN_FAIR = 1.0
+MIN_FAIR_TICKS = 100.0
 
 
 class Quote(NamedTuple):
@@ -50,11 +50,14 @@ class Trade(NamedTuple):
 class Listing:
     """The figures of the day that every listing has."""
 
+    #: Ticks a unit of currency.
+    scale = CENT
+
     def __init__(self, symbol: str, rng: Random, *, previous: float, opening: float) -> None:
         self.symbol = symbol
         self.rng = rng
-        self.previous_close = round(previous, 2)
-        self.open = self.high = self.low = round(opening, 2)
+        self.previous_close = self.rounded(previous)
+        self.open = self.high = self.low = self.rounded(opening)
         self.volume = 0
         self.number = 0
         self.last = Trade(self.open, 0, "unknown", 0, "")
@@ -62,6 +65,10 @@ class Listing:
     def step(self, focus: Focus) -> Trade | None:
         """Let one event happen; return the trade, if it was one."""
         raise NotImplementedError
+
+    def rounded(self, price: float) -> float:
+        """Bring a price to a whole number of ticks."""
+        return round(price * self.scale) / self.scale
 
     def _record(self, price: float, size: int, side: Literal["buy", "sell", "unknown"], venue: str) -> Trade:
         self.number += 1
@@ -80,13 +87,24 @@ class TradedListing(Listing):
     trade_share = 0.2
     deep_share = 0.25
     mean_trade = 90.0
+    #: Trades are multiples of so many shares or contracts.
+    lot = 1
 
     def __init__(
-        self, symbol: str, rng: Random, *, previous: float, opening: float, spread: int, lot: int, mean_lots: float
+        self,
+        symbol: str,
+        rng: Random,
+        *,
+        previous: float,
+        opening: float,
+        spread: int,
+        round_lot: int,
+        mean_lots: float,
+        levels: int = DEPTH,
     ) -> None:
         super().__init__(symbol, rng, previous=previous, opening=opening)
         self.bid_venue = self.ask_venue = VENUES[0]
-        self.book = Book(rng, opening * CENT, spread=spread, lot=lot, mean_lots=mean_lots)
+        self.book = Book(rng, opening * self.scale, spread=spread, lot=round_lot, mean_lots=mean_lots, depth=levels)
 
     def fair(self) -> float:
         """The price, in ticks, that the book is drawn to."""
@@ -96,9 +114,9 @@ class TradedListing(Listing):
         """The best bid and ask of the book as it is now."""
         bids, asks = self.book.bids, self.book.asks
         return Quote(
-            bids.ticks[0] / CENT,
+            bids.ticks[0] / self.scale,
             bids.sizes[0],
-            asks.ticks[0] / CENT,
+            asks.ticks[0] / self.scale,
             asks.sizes[0],
             self.bid_venue,
             self.ask_venue,
@@ -134,10 +152,10 @@ class TradedListing(Listing):
         is_buy = self.rng.random() < 0.5 + max(-0.45, min(0.45, lean))
         ladder, venue = (book.asks, self.ask_venue) if is_buy else (book.bids, self.bid_venue)
         tick = ladder.ticks[0]
-        traded = ladder.take(1 + int(self.rng.expovariate(1.0) * self.mean_trade))
+        traded = ladder.take(self.lot * (1 + int(self.rng.expovariate(1.0) * self.mean_trade)))
         if self.rng.random() < 0.3:
             venue = OFF_EXCHANGE
-        return self._record(tick / CENT, traded, "buy" if is_buy else "sell", venue)
+        return self._record(tick / self.scale, traded, "buy" if is_buy else "sell", venue)
 
 
 class EquityListing(TradedListing):
@@ -145,20 +163,27 @@ class EquityListing(TradedListing):
 
     def __init__(self, equity: Equity, rng: Random) -> None:
         self.equity = equity
+        self.scale, self.lot = equity.scale, equity.lot
         previous = equity.price * math.exp(rng.gauss(0.0, 0.01))
-        self.opening = round(previous * math.exp(rng.gauss(0.0, 0.004)), 2)
-        self._fair = self.opening * CENT
-        lots = max(1.0, 0.4 * math.sqrt(equity.volume))
+        self.opening = self.rounded(previous * math.exp(rng.gauss(0.0, 0.004)))
+        self._fair = self.opening * self.scale
         super().__init__(
-            equity.symbol, rng, previous=previous, opening=self.opening, spread=equity.spread, lot=100, mean_lots=lots
+            equity.symbol,
+            rng,
+            previous=previous,
+            opening=self.opening,
+            spread=equity.spread,
+            round_lot=equity.round_lot,
+            mean_lots=max(1.0, 0.4 * math.sqrt(equity.volume)),
+            levels=equity.levels,
         )
         self.bid_venue = self.ask_venue = equity.venue
         # The day is some hours old when the simulation begins.
-        self.volume = int(equity.volume * 1e6 * rng.uniform(0.3, 0.5))
+        self.volume = int(equity.volume * 1e6 * rng.uniform(0.3, 0.5)) // self.lot * self.lot
         self.number = self.volume // 110
         swing = 0.004 * rng.random() * self.opening
-        self.high, self.low = round(self.opening + swing, 2), round(self.opening - swing, 2)
-        self.last = Trade(self.opening, 100, "buy", self.number, equity.venue)
+        self.high, self.low = self.rounded(self.opening + swing), self.rounded(self.opening - swing)
+        self.last = Trade(self.opening, equity.round_lot, "buy", self.number, equity.venue)
 
     def fair(self) -> float:
         """The price, in ticks, that the book is drawn to."""
@@ -167,11 +192,11 @@ class EquityListing(TradedListing):
     @property
     def growth(self) -> float:
         """The fair price as a multiple of the opening."""
-        return self._fair / (self.opening * CENT)
+        return self._fair / (self.opening * self.scale)
 
     def move(self, log_return: float) -> None:
         """Change the fair price."""
-        self._fair = max(MIN_FAIR * CENT, self._fair * math.exp(log_return))
+        self._fair = max(MIN_FAIR_TICKS, self._fair * math.exp(log_return))
 
 
 class OptionListing(TradedListing):
@@ -194,19 +219,20 @@ class OptionListing(TradedListing):
             previous=max(0.01, fair * math.exp(rng.gauss(0.0, 0.05)) / CENT),
             opening=fair / CENT,
             spread=max(1, min(60, round(0.02 * fair))),
-            lot=1,
+            round_lot=1,
             mean_lots=18.0,
         )
 
     @property
     def volatility(self) -> float:
-        """The implied volatility a year: the share's own, bent by the strike, and never quite at rest."""
-        spot = self.share.fair() / CENT
-        return smile(self.share.equity.volatility, spot, self.contract.strike) * (1.0 + self._nervousness)
+        """The implied volatility a year: the share's own, bent by strike and term, and never quite at rest."""
+        spot = self.share.fair() / self.share.scale
+        bent = smile(self.share.equity.volatility, spot, self.contract.strike, term=self.term)
+        return bent * (1.0 + self._nervousness)
 
     def greeks(self) -> Greeks:
         """Price and sensitivities by Black-Scholes, at the share's fair price."""
-        spot = self.share.fair() / CENT
+        spot = self.share.fair() / self.share.scale
         return black_scholes(spot, self.contract.strike, self.term, self.volatility, right=self.contract.right)
 
     def fair(self) -> float:

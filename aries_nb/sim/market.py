@@ -17,9 +17,10 @@ from aries_nb.sim.instruments import EQUITIES, INDICES, Index
 from aries_nb.sim.listings import EquityListing, IndexListing, OptionListing
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
     from datetime import date
 
+    from aries_nb.sim.instruments import Equity
     from aries_nb.sim.listings import Listing
     from aries_nb.sim.options import Contract
 
@@ -52,13 +53,14 @@ class ClusteredNoise:
 class Market:
     """All listings of one seed on one day. Not safe for threads: it belongs to who steps it.
 
-    `today` decides which options are listed. Options are made when they are first asked for.
+    `today` decides which options are listed. Options are made when they are first asked for. `equities` are the shares
+    that are listed, those of the indices among them.
     """
 
-    def __init__(self, seed: int, today: date) -> None:
+    def __init__(self, seed: int, today: date, equities: Mapping[str, Equity] = EQUITIES) -> None:
         self.seed = seed
         self.today = today
-        self.shares = {symbol: EquityListing(equity, self._rng(symbol)) for symbol, equity in EQUITIES.items()}
+        self.shares = {symbol: EquityListing(equity, self._rng(symbol)) for symbol, equity in equities.items()}
         self.indices = {
             symbol: IndexListing(index, self._rng(symbol), self._growth_of(index)) for symbol, index in INDICES.items()
         }

@@ -87,10 +87,15 @@ def years(today: date, expiry: date) -> float:
     return max((expiry - today).days, 0.5) / 365.0
 
 
-def smile(volatility: float, spot: float, strike: float) -> float:
-    """The implied volatility of a strike: higher the further it is from the money, more so below it."""
-    moneyness = math.log(strike / spot)
-    return volatility * (1.0 - 0.25 * moneyness + 0.9 * moneyness * moneyness)
+def smile(volatility: float, spot: float, strike: float, *, term: float) -> float:
+    """The implied volatility of a strike, `term` years ahead, of a share with this `volatility` a year.
+
+    It is higher the further the strike is from the money, more so below it, and the more the nearer the expiry, by
+    which a strike is as far as the square root of time makes it. Of a calm market it is lower for near expiries.
+    """
+    distance = math.log(strike / spot) / math.sqrt(term + 0.15)
+    level = 1.06 - 0.14 * math.exp(-4.0 * term)
+    return volatility * (level - 0.12 * distance + 0.22 * distance * distance)
 
 
 def black_scholes(spot: float, strike: float, term: float, volatility: float, *, right: Right) -> Greeks:

@@ -22,12 +22,16 @@ FINAL: frozenset[OrderStatus] = frozenset({"filled", "canceled", "replaced", "re
 
 @dataclass(frozen=True, slots=True)
 class AccountTerms:
-    """What an account is and starts with: `cash` in USD, `holdings` in shares by symbol."""
+    """What an account is and starts with: `cash` in its currency, `holdings` in shares by symbol.
+
+    `favourites` are what a robot trades beside these, so that an account has a handful of positions.
+    """
 
     account: str
     kind: Literal["margin", "cash"]
     cash: Decimal
     holdings: tuple[tuple[str, int], ...]
+    favourites: tuple[str, ...] = ("NVDA", "TSLA", "SPY", "INTC")
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +39,8 @@ class Order:
     """An order at one moment of its life: quantities in shares, prices in USD, times in Unix s.
 
     `number` counts all orders. `value` is the sum of quantity times price of its fills. `replaces` is the id of the
-    order whose rest it took over, "" for none. `is_short` says that it was placed to open or cover a short position.
+    order that it took the place of, "" for none; what that one had filled counts as filled here as well. `is_short`
+    says that it was placed to open or cover a short position.
     """
 
     number: int

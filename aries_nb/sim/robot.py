@@ -14,9 +14,6 @@ if TYPE_CHECKING:
 
 __all__ = ["Robot"]
 
-#: What it trades beside an account's own holdings, so that an account has a handful of positions.
-FAVOURITES = ("NVDA", "TSLA", "SPY", "INTC")
-CENT = Decimal("0.01")
 MEAN_SHARES = 60.0
 #: Now and then it wants far more than any account can pay, and is rejected.
 ABSURD_SHARE, ABSURD_SHARES = 0.02, 1_000_000
@@ -62,8 +59,10 @@ class Robot:
 
     def _improve(self, order: Order, now: float) -> None:
         """Come a little nearer to the quote with a limit, else ask for fewer shares."""
-        price = None if order.price is None else order.price + (CENT if order.side == "buy" else -CENT)
-        quantity = None if price is not None else max(Decimal(1), order.leaves // 2)
+        share = self._brokerage.market.shares[order.symbol]
+        step = Decimal(1) / share.scale
+        price = None if order.price is None else order.price + (step if order.side == "buy" else -step)
+        quantity = None if price is not None else max(Decimal(share.lot), order.leaves // (2 * share.lot) * share.lot)
         fresh = self._brokerage.replace(order.id, price=price, quantity=quantity, now=now)
         if fresh is not None:
             self._mine.add(fresh.id)
@@ -71,29 +70,31 @@ class Robot:
     def _place(self, account: str, now: float) -> None:
         rng, brokerage = self._rng, self._brokerage
         terms = brokerage.terms[account]
-        symbol = rng.choice(tuple(dict.fromkeys((*(name for name, _ in terms.holdings), *FAVOURITES))))
+        symbol = rng.choice(tuple(dict.fromkeys((*(name for name, _ in terms.holdings), *terms.favourites))))
         held = brokerage.ledger(account).quantity(symbol)
         # The more it holds, the rather it sells: positions come back, and cross zero where they may.
         lean = max(-0.4, min(0.4, float(held) / 1000))
         side: OrderSide = "sell" if rng.random() < 0.5 + lean else "buy"
-        quantity = Decimal(1 + int(rng.expovariate(1.0) * MEAN_SHARES))
+        share = brokerage.market.shares[symbol]
+        step, lot = Decimal(1) / share.scale, share.lot
+        quantity = Decimal(1 + int(rng.expovariate(1.0) * MEAN_SHARES)) * lot
         if terms.kind == "cash" and side == "sell":
             if held <= 0:
                 side = "buy"
             else:
                 quantity = min(quantity, held)
         if rng.random() < ABSURD_SHARE:
-            quantity = Decimal(ABSURD_SHARES)
+            quantity = Decimal(ABSURD_SHARES * lot)
         prices = brokerage.prices(symbol)
-        drawn, away = rng.random(), rng.randrange(1, 9) * CENT
+        drawn, away = rng.random(), rng.randrange(1, 9) * step
         life = now + rng.uniform(*LIFE_SECONDS)
         if drawn < 0.45:
             order = brokerage.place(account, symbol, side, "market", quantity, now=now)
         elif drawn < 0.85:
             near = prices.ask - away if side == "buy" else prices.bid + away
-            limit = max(CENT, near)
+            limit = max(step, near)
             order = brokerage.place(account, symbol, side, "limit", quantity, price=limit, expires=life, now=now)
         else:
-            beyond = prices.ask + away if side == "buy" else max(CENT, prices.bid - away)
+            beyond = prices.ask + away if side == "buy" else max(step, prices.bid - away)
             order = brokerage.place(account, symbol, side, "stop", quantity, stop=beyond, expires=life, now=now)
         self._mine.add(order.id)

@@ -15,34 +15,35 @@ from random import Random
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from websockets.asyncio.server import ServerConnection
-from websockets.asyncio.server import serve as serve_websockets
 from websockets.exceptions import ConnectionClosed
 
-from aries_nb.errors import UsageError
 from aries_nb.sim.accounts import Accounts
+from aries_nb.sim.alor_server import AlorServer
+from aries_nb.sim.alor_settings import AlorOptions
 from aries_nb.sim.aries_accounts import AccountsSession
 from aries_nb.sim.aries_charts import ChartsSession
 from aries_nb.sim.aries_feed import AriesFeed
 from aries_nb.sim.aries_market import MarketSession
 from aries_nb.sim.front import Front
 from aries_nb.sim.history import History
+from aries_nb.sim.listening import listening
 from aries_nb.sim.oauth import OAuthServer
-from aries_nb.sim.settings import SimOptions, Statistics
+from aries_nb.sim.settings import ServerOptions, SimOptions, Statistics
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Iterator
 
+    from websockets.asyncio.server import ServerConnection
     from websockets.http11 import Request, Response
 
     from aries_nb.sim.aries_messages import MarketHours
     from aries_nb.sim.aries_session import Session
     from aries_nb.sim.front import Handler
+    from aries_nb.sim.history import Trades
 
-__all__ = ["BrokerServer", "serve"]
+__all__ = ["BrokerServer", "make_server", "serve"]
 
 ACCOUNTS_PATH = "/v1/accounts/ws"
-GOING_AWAY = 1001
 #: What a connection without a goodbye is said to be closed with; it is never sent.
 GONE = 1006
 TRY_AGAIN_LATER = 1013
@@ -53,7 +54,6 @@ FRAME_CHARACTERS = 2**19
 #: Lines waiting for one client up to which a tape without a pace goes on.
 PUMP_LINES = 4000
 TRAILING_NEWLINE_SHARE = 0.05
-CLOSE_SECONDS = 2.0
 
 
 class Client:
@@ -116,39 +116,20 @@ class BrokerServer:
         Raises UsageError if the address cannot be listened on.
         """
         options = self._options
-        front = Front(self._http_handler)
-        try:
-            server = await serve_websockets(
-                self._serve_client,
-                options.host,
-                options.port,
-                process_request=self._refuse_other_paths,
-                create_connection=front.connection_class,
-                compression=None,
-                ping_interval=None,
-                max_size=MAX_FRAME_BYTES,
-                close_timeout=CLOSE_SECONDS,
-            )
-        except OSError as error:
-            raise UsageError(
-                f"cannot listen: {error}", where=f"{options.host}:{options.port}", advice="Use port 0 for a free one."
-            ) from error
-        try:
-            host, port = server.sockets[0].getsockname()[:2]
-            ready(f"ws://[{host}]:{port}" if ":" in host else f"ws://{host}:{port}")
+        async with listening(
+            options,
+            Front(self._http_handler),
+            self._serve_client,
+            self.drop_connections,
+            process_request=self._refuse_other_paths,
+            ping_interval=None,
+            max_size=MAX_FRAME_BYTES,
+        ) as url:
+            ready(url)
             async with asyncio.TaskGroup() as tasks:
                 tasks.create_task(self._pace())
                 if options.tapes and options.speed is None:
                     tasks.create_task(self._pump())
-        finally:
-            server.close(code=GOING_AWAY, reason="the server stops")
-            await front.close(CLOSE_SECONDS)
-            try:
-                async with asyncio.timeout(CLOSE_SECONDS):
-                    await server.wait_closed()
-            except TimeoutError:
-                self.drop_connections()
-                await server.wait_closed()
 
     def statistics(self) -> Statistics:
         """Count what has happened so far."""
@@ -167,6 +148,10 @@ class BrokerServer:
             closed_slow=self._slow,
             queued=sum(len(session.outbox) for session in sessions),
         )
+
+    def trades(self, symbol: str, first: float, last: float) -> Trades:
+        """Every trade of a symbol in [first, last), Unix s, as `History.trades` has them."""
+        return self._history.trades(symbol, first, last)
 
     def drop_connections(self) -> int:
         """Abort every TCP connection without a close frame; return how many."""
@@ -313,12 +298,23 @@ class BrokerServer:
         task.add_done_callback(self._tasks.discard)
 
 
-async def serve(options: SimOptions, *, ready: Callable[[str], None]) -> None:
+def make_server(options: ServerOptions) -> BrokerServer | AlorServer:
+    """The server that speaks the protocol of the broker whose options these are.
+
+    Raises UsageError if a tape cannot be read.
+    """
+    if isinstance(options, AlorOptions):
+        return AlorServer(options)
+    assert isinstance(options, SimOptions), "there are two brokers"
+    return BrokerServer(options)
+
+
+async def serve(options: ServerOptions, *, ready: Callable[[str], None]) -> None:
     """Serve until cancelled; for the command line. `ready` is called with the base URL once clients can connect.
 
     Raises UsageError if the address cannot be listened on, or a tape cannot be read.
     """
-    await BrokerServer(options).run(ready)
+    await make_server(options).run(ready)
 
 
 def _path(request: Request) -> str:

@@ -10,28 +10,21 @@ from typing import Literal, get_args
 from aries_nb.errors import UsageError
 from aries_nb.sim.tape import tape_kind
 
-__all__ = ["MAX_RATE", "AuthReply", "SimOptions", "Statistics"]
+__all__ = ["MAX_RATE", "AuthReply", "ServerOptions", "SimOptions", "Statistics"]
 
 AuthReply = Literal["event", "response", "anonymous"]
 MAX_RATE = 50_000.0
 
 
 @dataclass(frozen=True, slots=True)
-class SimOptions:
-    """The knobs of a simulated server. All times are in seconds.
+class ServerOptions:
+    """The knobs that every simulated server has. All times are in seconds.
 
     `port` 0 takes a free one. The same `seed` gives the same market. `rate` is the number of events a second over all
-    streams that somebody has subscribed; an event that goes to several clients counts once, an equity's trade that is
-    both a trade update and a print counts twice. `speed` is a multiple of the tapes' own pace; None plays them as fast
-    as the slowest of their clients takes them. `token` None accepts every token that is not blank.
-
-    Limits, warnings and replies are the same on all endpoints, each connection with a session of its own.
-    `auth_reply` chooses among the accepted forms of authSuccess (protocol page §2.2): an event with `payload.id`, a
-    response with a top-level `id`, or an event without any id. `ack_subscribes` answers subscribe and unsubscribe with
-    a response of status 200 (assumed, §3.2). `queue_limit` is the number of messages that may wait for one client
-    before it is closed with 1013. `flush_seconds` is how often the market advances and how long a message waits at
-    most to share a frame with others. `refreshAuth` comes `warn_seconds` before the expiry, but never before half of
-    the session is over.
+    streams that somebody has subscribed; an event that goes to several clients counts once. `speed` is a multiple of
+    the tapes' own pace; None plays them as fast as the slowest of their clients takes them. `token` None accepts every
+    token that is not blank. `queue_limit` is the number of messages that may wait for one client before it is closed.
+    `flush_seconds` is how often the market advances.
 
     Raises UsageError if a value is out of its range, or a tape is missing or has columns that no kind of tape has.
     """
@@ -43,43 +36,62 @@ class SimOptions:
     tapes: tuple[str | Path, ...] = ()
     speed: float | None = 1.0
     token: str | None = field(default=None, repr=False)
+    queue_limit: int = 50_000
+    flush_seconds: float = 0.05
+
+    def __post_init__(self) -> None:
+        self._check("rate", 1.0, MAX_RATE)
+        self._check("port", 0, 65_535)
+        if self.speed is not None:
+            self._check("speed", 1e-6, 1e9)
+        self._check("flush_seconds", 0.001, 0.05)
+        self._check("queue_limit", 1, 10**9)
+        if self.token is not None and not self.token.strip():
+            raise UsageError(
+                "the token is blank", where=f"{type(self).__name__}.token", advice="Give None to accept any token."
+            )
+        for path in self.tapes:
+            tape_kind(Path(path))
+
+    def _check(self, name: str, low: float, high: float) -> None:
+        value, where = getattr(self, name), f"{type(self).__name__}.{name}"
+        if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
+            raise UsageError(f"{name} is {value!r}", where=where, advice="Give a finite number.")
+        if not low <= value <= high:
+            raise UsageError(f"{name} is {value!r}", where=where, advice=f"Give a number from {low:g} to {high:g}.")
+
+    def _check_choice(self, name: str, choices: tuple[str, ...]) -> None:
+        value = getattr(self, name)
+        if value not in choices:
+            where = f"{type(self).__name__}.{name}"
+            raise UsageError(f"{name} is {value!r}", where=where, advice=f"Use one of: {', '.join(choices)}.")
+
+
+@dataclass(frozen=True, slots=True)
+class SimOptions(ServerOptions):
+    """The knobs of a simulated Aries server; an equity's trade that is both update and print counts twice for `rate`.
+
+    Limits, warnings and replies are the same on all endpoints, each connection with a session of its own.
+    `auth_reply` chooses among the accepted forms of authSuccess (protocol page §2.2): an event with `payload.id`, a
+    response with a top-level `id`, or an event without any id. `ack_subscribes` answers subscribe and unsubscribe with
+    a response of status 200 (assumed, §3.2). A client for whom more than `queue_limit` messages wait is closed with
+    1013. A message waits at most `flush_seconds` to share a frame with others. `refreshAuth` comes `warn_seconds`
+    before the expiry, but never before half of the session is over.
+    """
+
     session_seconds: float = 2700.0
     warn_seconds: float = 300.0
     auth_seconds: float = 5.0
     auth_reply: AuthReply = "event"
     ack_subscribes: bool = False
-    queue_limit: int = 50_000
     idle_seconds: float = 120.0
-    flush_seconds: float = 0.05
 
     def __post_init__(self) -> None:
-        self._check("rate", self.rate, 1.0, MAX_RATE)
-        self._check("port", self.port, 0, 65_535)
-        if self.speed is not None:
-            self._check("speed", self.speed, 1e-6, 1e9)
+        ServerOptions.__post_init__(self)
         for name in ("session_seconds", "auth_seconds", "idle_seconds"):
-            self._check(name, getattr(self, name), 0.01, 1e9)
-        self._check("warn_seconds", self.warn_seconds, 0.0, 1e9)
-        self._check("flush_seconds", self.flush_seconds, 0.001, 0.05)
-        self._check("queue_limit", self.queue_limit, 1, 10**9)
-        if self.auth_reply not in get_args(AuthReply):
-            choices = ", ".join(get_args(AuthReply))
-            raise UsageError(
-                f"auth_reply is {self.auth_reply!r}", where="SimOptions.auth_reply", advice=f"Use one of: {choices}."
-            )
-        if self.token is not None and not self.token.strip():
-            raise UsageError("the token is blank", where="SimOptions.token", advice="Give None to accept any token.")
-        for path in self.tapes:
-            tape_kind(Path(path))
-
-    @staticmethod
-    def _check(name: str, value: float, low: float, high: float) -> None:
-        if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
-            raise UsageError(f"{name} is {value!r}", where=f"SimOptions.{name}", advice="Give a finite number.")
-        if not low <= value <= high:
-            raise UsageError(
-                f"{name} is {value!r}", where=f"SimOptions.{name}", advice=f"Give a number from {low:g} to {high:g}."
-            )
+            self._check(name, 0.01, 1e9)
+        self._check("warn_seconds", 0.0, 1e9)
+        self._check_choice("auth_reply", get_args(AuthReply))
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,3 +115,7 @@ class Statistics:
     closed_slow: int = 0
     #: Messages waiting now for all clients together.
     queued: int = 0
+    #: Requests that were refused for their token.
+    refused_tokens: int = 0
+    #: States that were never sent since a newer one took their place within the interval that a client asked for.
+    held_back: int = 0

@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import threading
 import time
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from aries_nb.errors import ClosedError
+from aries_nb.sim.alor_settings import AlorOptions
 from aries_nb.sim.aries_messages import MarketHours
-from aries_nb.sim.server import BrokerServer
-from aries_nb.sim.settings import SimOptions, Statistics
+from aries_nb.sim.server import make_server
+from aries_nb.sim.settings import ServerOptions, SimOptions, Statistics
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from types import TracebackType
+
+    from aries_nb.sim.history import Trades
 
 __all__ = ["Simulator"]
 
@@ -25,12 +29,15 @@ START_SECONDS = 30.0
 class Simulator:
     """A context manager that serves while it is entered. Its methods may be called from any thread.
 
+    The options decide whose protocol it speaks: AlorOptions or "alor" for ALOR's, SimOptions or nothing for Aries'.
     Raises UsageError from the constructor for a bad tape, and on entering if the address cannot be listened on.
     """
 
-    def __init__(self, options: SimOptions | None = None) -> None:
-        self.options = options or SimOptions()
-        self._server = BrokerServer(self.options)
+    def __init__(self, options: ServerOptions | Literal["aries", "alor"] | None = None) -> None:
+        if not isinstance(options, ServerOptions):
+            options = AlorOptions() if options == "alor" else SimOptions()
+        self.options: ServerOptions = options
+        self._server = make_server(options)
         self._loop: asyncio.AbstractEventLoop | None = None
         self._task: asyncio.Task[None] | None = None
         self._thread: threading.Thread | None = None
@@ -81,8 +88,19 @@ class Simulator:
         return self._call(self._server.statistics)
 
     def subscriptions(self) -> list[dict[str, dict[str, Any]]]:
-        """What the server believes that each live client has subscribed, in the page's names, by symbol or topic."""
+        """What the server believes that each live client has subscribed, in the page's names, by symbol or topic.
+
+        Of ALOR's by guid, with the counts of states that were `sent` and `held_back` within the interval asked for.
+        """
         return self._call(lambda: [client.session.subscriptions() for client in self._server.clients])
+
+    def trades(self, symbol: str, first: float, last: float = math.inf) -> Trades:
+        """Every trade of a symbol in [first, last), Unix s, those before the start included: columns time, price, size.
+
+        Times in Unix ns, prices in USD, sizes in shares; half a million rows a session. Raises UsageError when live
+        trades are gone, of which the newest 300,000 a symbol are kept.
+        """
+        return self._call(lambda: self._server.trades(symbol, first, last))
 
     def drop_connections(self) -> int:
         """Abort the TCP connection of every client without a close frame; return how many."""

@@ -1,29 +1,42 @@
 """Columns in memory: rolling tapes, order books, tables, fills and their reckoning, the ledger of gaps."""
 
+from aries_nb.store.answer import AnswerSlip
+from aries_nb.store.bells import Bells
 from aries_nb.store.book import OrderBook
-from aries_nb.store.decimals import UNKNOWN
+from aries_nb.store.decimals import UNKNOWN, ZERO, exactly
+from aries_nb.store.explanation import Explanation, Parts
 from aries_nb.store.fills import FILL_COLUMNS, Fill, FillLog
 from aries_nb.store.gaps import Gap, GapLedger, StreamGaps
 from aries_nb.store.log import ChangeLog
 from aries_nb.store.reckoning import Books, equity, open_books, unmarked
-from aries_nb.store.table import Follower, Table
+from aries_nb.store.reconciliation import CASH, Reconciliation
+from aries_nb.store.table import Answer, Follower, Table
 from aries_nb.store.tape import Tape
 
 __all__ = [
+    "CASH",
     "FILL_COLUMNS",
     "UNKNOWN",
+    "ZERO",
+    "Answer",
+    "AnswerSlip",
+    "Bells",
     "Books",
     "ChangeLog",
+    "Explanation",
     "Fill",
     "FillLog",
     "Follower",
     "Gap",
     "GapLedger",
     "OrderBook",
+    "Parts",
+    "Reconciliation",
     "StreamGaps",
     "Table",
     "Tape",
     "equity",
+    "exactly",
     "open_books",
     "unmarked",
 ]

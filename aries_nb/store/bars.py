@@ -9,13 +9,14 @@ and no answer tells.
 from __future__ import annotations
 
 import threading
+from bisect import insort
 from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
 
-from aries_nb.model import Bars
+from aries_nb.model import Bars, BarsData
 
 __all__ = ["MOST_BARS", "BarSeries"]
 
@@ -43,11 +44,12 @@ class BarSeries:
         self._start_of = start_of
         self._limit = limit
         self._bars: dict[int, _Bar] = {}
+        self._starts: list[int] = []  # of `_bars`, ascending
         self._newest = 0  # when the newest bar of a trade begins
         self._final = 0  # bars that begin earlier are the history's last word: late trades do not change them
         self._doubt = (_NEVER, 0)  # the first and the last start that is in doubt
         self._is_deaf = False
-        self._guard = threading.Lock()  # of `_bars` and what is in doubt
+        self._guard = threading.Lock()  # of `_bars`, `_starts` and what is in doubt
         self.version = 0
 
     def __len__(self) -> int:
@@ -61,6 +63,8 @@ class BarSeries:
                 if price != price or start < self._final:
                     continue
                 self._newest = max(self._newest, start)
+                if start not in self._bars:
+                    insort(self._starts, start)
                 self._bars[start] = _with(self._bars.get(start), price, size if size == size else 0.0)
             self._evict()
             self.version += 1
@@ -81,6 +85,8 @@ class BarSeries:
             behind = (start for start in self._bars if low <= start < final_before and start not in answered)
             final_before = min(behind, default=final_before)
             self._bars.update(answered)
+            if len(self._bars) > len(self._starts):
+                self._starts = sorted(self._bars)
             self._final = max(self._final, final_before)
             low = max(low, final_before)
             self._doubt = (low, high) if low <= high or self._is_deaf else (_NEVER, 0)
@@ -101,31 +107,42 @@ class BarSeries:
         end = min(self._start_of(now), _NEVER if self._is_deaf else high + 1)
         return (low, end) if low < end else None
 
-    def frame(self, now: int) -> pd.DataFrame:
+    def shown(self, most: int) -> BarsData:
+        """The newest `most` bars for a view that draws; what this costs does not grow with the number of all."""
+        with self._guard:
+            starts = self._starts[-most:]
+            bars = [self._bars[start] for start in starts]
+        columns = np.array([bar[:5] for bar in bars], "float64").reshape(len(bars), 5).T
+        return BarsData(np.array(starts, "int64"), *columns)
+
+    def frame(self, now: int, *, newest: int | None = None) -> pd.DataFrame:
         """One row a bar, oldest first, in a memory of its own; an interval without a trade has none.
+
+        `newest` is how many rows at most, None for all.
 
         Index `ts` (when the bar begins, UTC); open, high, low, close, volume, trades (NaN where the history does not
         tell) float64; `source` "history" or "live"; `complete` bool: it has ended, and nothing of it was missed.
         """
         with self._guard:
-            items = sorted(self._bars.items())
+            chosen = self._starts[:] if newest is None else self._starts[-newest:]
+            bars = [self._bars[start] for start in chosen]
             low, high = self._doubt
             high = _NEVER if self._is_deaf else high
-        starts = np.array([start for start, _ in items], "int64")
+        starts = np.array(chosen, "int64")
         names = _Bar._fields[:-1]
-        numbers = np.array([bar[:-1] for _, bar in items], "float64").reshape(len(items), len(names))
+        numbers = np.array([bar[:-1] for bar in bars], "float64").reshape(len(bars), len(names))
         running = max(self._newest, self._start_of(now))
         index = pd.DatetimeIndex(pd.array(starts, dtype=pd.DatetimeTZDtype("ns", "UTC")), name="ts")
         frame = pd.DataFrame(numbers, columns=pd.Index(names), index=index)
-        frame["source"] = pd.array(["live" if bar.is_live else "history" for _, bar in items], dtype="str")
+        frame["source"] = pd.array(["live" if bar.is_live else "history" for bar in bars], dtype="str")
         frame["complete"] = (starts < running) & ~((starts >= low) & (starts <= high))
         return frame
 
     def _evict(self) -> None:
-        surplus = len(self._bars) - self._limit
-        if surplus > 0:
-            for start in sorted(self._bars)[:surplus]:
-                del self._bars[start]
+        surplus = max(len(self._starts) - self._limit, 0)
+        for start in self._starts[:surplus]:
+            del self._bars[start]
+        del self._starts[:surplus]
 
 
 def _with(bar: _Bar | None, price: float, size: float) -> _Bar:

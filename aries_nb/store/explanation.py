@@ -2,7 +2,8 @@
 
 What happened is told as a sequence of fills and marks in their order. A mark that moves is the cause of "price", for
 what is held at that moment. A fill is the cause of "trade", by as much as its price is better than the mark of that
-moment, and of "fee". So a sequence cut in two explains the same, part by part, as the whole.
+moment, and of "fee". So a sequence cut in two explains the same, part by part, as the whole. What no such event tells
+of is "unexplained": `reconciliation` finds it.
 """
 
 from __future__ import annotations
@@ -14,9 +15,9 @@ from typing import NamedTuple
 
 from aries_nb.store.decimals import UNKNOWN, ZERO, exactly
 from aries_nb.store.fills import Fill
-from aries_nb.store.reckoning import Books, Marks
+from aries_nb.store.reckoning import Books, Marks, Position
 
-__all__ = ["Explanation", "Mark", "Parts", "explain"]
+__all__ = ["Explainer", "Explanation", "Mark", "Parts", "explain"]
 
 
 class Mark(NamedTuple):
@@ -32,12 +33,13 @@ class Parts(NamedTuple):
     price: Decimal = ZERO
     trade: Decimal = ZERO
     fee: Decimal = ZERO
+    unexplained: Decimal = ZERO
 
     @property
     def total(self) -> Decimal:
         """All causes together."""
         with exactly():
-            return self.price + self.trade + self.fee
+            return self.price + self.trade + self.fee + self.unexplained
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +53,12 @@ class Explanation:
         """The change of equity; NaN where equity at the beginning or at the end is not known."""
         with exactly():
             return sum((parts.total for parts in self.parts.values()), ZERO)
+
+    @property
+    def causes(self) -> Parts:
+        """The change of equity by cause."""
+        with exactly():
+            return Parts(*(sum(each, ZERO) for each in zip(*self.parts.values(), strict=True)))
 
     def __add__(self, later: Explanation) -> Explanation:
         """The explanation of this stretch and the one that follows it at once."""
@@ -74,22 +82,67 @@ def explain(books: Books, marks: Marks, events: Iterable[Fill | Mark]) -> Explan
     measured against the first marks then. A fill of an instrument that has no mark yet is measured against the first
     that comes; one whose mark has become unknown against the last that was known.
     """
-    instruments: dict[str, _Instrument] = {}
+    explainer = Explainer(books, marks)
+    explainer.take(events)
+    return explainer.explanation()
 
-    def instrument(symbol: str) -> _Instrument:
-        if symbol not in instruments:
-            instruments[symbol] = _Instrument(books, symbol, marks.get(symbol, UNKNOWN))
-        return instruments[symbol]
 
-    with exactly():
-        for symbol in books.positions:
-            instrument(symbol)
-        for event in events:
-            if isinstance(event, Mark):
-                instrument(event.symbol).revalue(event.price)
-            else:
-                instrument(event.symbol).trade(event)
-        return Explanation({symbol: each.parts() for symbol, each in instruments.items() if each.is_concerned})
+class Explainer:
+    """Explains while it happens: what `explain` does, told bit by bit. One thread at a time."""
+
+    def __init__(self, books: Books, marks: Marks) -> None:
+        self._books = books
+        self._marks = marks
+        self._multipliers = dict(books.multipliers)
+        self._instruments: dict[str, _Instrument] = {}
+        with exactly():
+            for symbol in books.positions:
+                self._instrument(symbol)
+
+    def know(self, multipliers: Mapping[str, Decimal]) -> None:
+        """What one unit stands for, of instruments that were not held or traded yet."""
+        self._multipliers |= multipliers
+
+    def multiplier(self, symbol: str) -> Decimal:
+        """What one unit of quantity of this instrument stands for."""
+        known = self._instruments.get(symbol)
+        return self._multipliers.get(symbol, Decimal(1)) if known is None else known.multiplier
+
+    def take(self, events: Iterable[Fill | Mark]) -> None:
+        """What happened next."""
+        with exactly():
+            for event in events:
+                if isinstance(event, Mark):
+                    self._instrument(event.symbol).revalue(event.price)
+                else:
+                    self._instrument(event.symbol).trade(event)
+
+    def explanation(self) -> Explanation:
+        """All that happened so far."""
+        known = {symbol: each.parts() for symbol, each in self._instruments.items() if each.is_concerned}
+        return Explanation(known)
+
+    def held(self) -> dict[str, tuple[Decimal, Decimal]]:
+        """Quantity and multiplier of what is held by now; what was held or traded before is 0."""
+        return {
+            symbol: (each.quantity, each.multiplier) for symbol, each in self._instruments.items() if each.is_concerned
+        }
+
+    def charge(self, symbol: str, fee: Decimal) -> None:
+        """Take a fee (below 0 where paid) of which no fill told."""
+        with exactly():
+            self._instrument(symbol).charge(fee)
+
+    def put_right(self, symbol: str, held: tuple[Decimal, Decimal], value: Decimal) -> None:
+        """From here on this quantity is held, with this multiplier; why it is worth `value` more, nobody knows."""
+        with exactly():
+            self._instrument(symbol).put_right(held, value)
+
+    def _instrument(self, symbol: str) -> _Instrument:
+        if symbol not in self._instruments:
+            held, mark = self._books.positions.get(symbol), self._marks.get(symbol, UNKNOWN)
+            self._instruments[symbol] = _Instrument(held, self.multiplier(symbol), mark)
+        return self._instruments[symbol]
 
 
 class _Instrument:
@@ -99,10 +152,9 @@ class _Instrument:
     there is any mark waits in `_waiting`: quantity, and what was paid for it.
     """
 
-    def __init__(self, books: Books, symbol: str, mark: Decimal) -> None:
-        held = books.positions.get(symbol)
-        self._quantity = ZERO if held is None else held.quantity
-        self._multiplier = books.multiplier(symbol)
+    def __init__(self, held: Position | None, multiplier: Decimal, mark: Decimal) -> None:
+        self.quantity = ZERO if held is None else held.quantity
+        self.multiplier = multiplier
         self._is_marked = mark.is_finite()
         self._mark = mark if self._is_marked else None
         self._waiting = (ZERO, ZERO)
@@ -117,13 +169,13 @@ class _Instrument:
             if self._mark is None:
                 self._settle(price)
             else:
-                self._add(price=self._quantity * (price - self._mark))
+                self._add(price=self.quantity * (price - self._mark))
             self._mark = price
         self._forget()
 
     def trade(self, fill: Fill) -> None:
         self.is_concerned = True
-        self._quantity += fill.signed
+        self.quantity += fill.signed
         self._parts = self._parts._replace(fee=self._parts.fee - fill.fee)
         if self._mark is None:
             quantity, paid = self._waiting
@@ -132,8 +184,18 @@ class _Instrument:
             self._add(trade=fill.signed * (self._mark - fill.price))
         self._forget()
 
+    def charge(self, fee: Decimal) -> None:
+        self.is_concerned = True
+        self._parts = self._parts._replace(fee=self._parts.fee + fee)
+
+    def put_right(self, held: tuple[Decimal, Decimal], value: Decimal) -> None:
+        self.is_concerned = True
+        self.quantity, self.multiplier = held
+        self._parts = self._parts._replace(unexplained=self._parts.unexplained + value)
+        self._forget()
+
     def parts(self) -> Parts:
-        if self._quantity and not self._is_marked:
+        if self.quantity and not self._is_marked:
             return self._parts._replace(price=UNKNOWN, trade=UNKNOWN)
         return self._parts
 
@@ -144,12 +206,12 @@ class _Instrument:
 
     def _forget(self) -> None:
         """Where nothing is held and no mark known, what comes does not depend on what was."""
-        if not self._quantity and not self._is_marked:
+        if not self.quantity and not self._is_marked:
             self._settle(ZERO)  # as much was bought as sold: at which price it is valued makes no difference
             self._mark = None
 
     def _add(self, *, price: Decimal = ZERO, trade: Decimal = ZERO) -> None:
         before = self._parts
         self._parts = before._replace(
-            price=before.price + price * self._multiplier, trade=before.trade + trade * self._multiplier
+            price=before.price + price * self.multiplier, trade=before.trade + trade * self.multiplier
         )

@@ -117,6 +117,10 @@ class StreamGaps:
         self._ledger = ledger
         self._stream = stream
 
+    def of_connection(self, number: int) -> StreamGaps:
+        """Return the door for one of several connections of the stream, counted from 1; the first has its name."""
+        return self if number == 1 else StreamGaps(self._ledger, f"{self._stream} {number}")
+
     def opened(self, *, started: int, reason: str) -> None:
         """Begin a gap; one that lasts already stays as it is."""
         self._ledger.opened(self._stream, started=started, reason=reason)

@@ -1,7 +1,7 @@
 """A table: the newest state of each row, found by its key. Orders, positions, balances and their like.
 
-One thread writes (`inbox`, `publish`, `interrupted`); any thread reads, without a lock: a reader takes the published
-view, a tuple that is replaced whole.
+One thread writes (`inbox`, `publish`, `insert`, `interrupted`); any thread reads, without a lock: a reader takes the
+published view, a tuple that is replaced whole.
 """
 
 from __future__ import annotations
@@ -13,13 +13,13 @@ from typing import NamedTuple, Protocol, TypeAlias
 
 import pandas as pd
 
-from aries_nb.model import PUT, Column, Inbox, Value
+from aries_nb.model import PUT, Column, Inbox, Value, Values
 from aries_nb.store.bells import Bells
 from aries_nb.store.decimals import UNKNOWN
 from aries_nb.store.frames import RECEIPT, frame_of
 from aries_nb.store.log import Change, Row
 
-__all__ = ["Follower", "Table"]
+__all__ = ["Answer", "Follower", "Table"]
 
 MAX_TEXT = 20_000  # characters of one text, the body of a news item included; longer ones are cut
 _BEYOND = "…"
@@ -44,10 +44,26 @@ class View(NamedTuple):
     is_stale: bool
 
 
+class Answer(NamedTuple):
+    """Rows that were asked for beside the stream: exchange time (ns since the epoch) and values of each, oldest first.
+
+    `asked` and `received` are local times, ns since the epoch; `breaks` is that of the table when it was asked for.
+    `is_full`: these are all rows of the account, of which `code` is the place.
+    """
+
+    rows: Sequence[tuple[int, Values]]
+    asked: int
+    received: int
+    breaks: int
+    is_full: bool
+    code: int = 0
+
+
 class Table:
     """Rows of the accounts given, kept by `key` (names of columns) within each account.
 
-    A row keeps the place of its first arrival. Beyond `limit` rows the oldest by arrival leave.
+    A row keeps the place of its first arrival. Beyond `limit` rows the oldest by arrival leave. Where there is a column
+    `updated`, it says which of two states of a row is the later one.
     """
 
     def __init__(
@@ -64,6 +80,7 @@ class Table:
         self.key = tuple(key)
         names = [column.name for column in self.columns]
         self._places = tuple(names.index(name) for name in self.key)
+        self._updated = names.index("updated") if "updated" in names else None
         self._limit = limit
         self._followers = tuple(followers)
         self._bells = Bells()
@@ -71,6 +88,13 @@ class Table:
         self._rows: dict[Key, Row] = {}
         # For each code what is still held from before a break; no code stands here that is known to be whole.
         self._old: dict[int, set[Key]] = {}
+        # When the stream's last full list of each code came, in ns.
+        self._listed: dict[int, int] = {}
+        # What was told beside the stream, and not yet by the stream: it is going to repeat some of it, perhaps late.
+        self._ahead: dict[Key, list[Row]] = {}
+        # Rows with `updated` that a full list took away: a list of ended ones may bring them back, and nothing is new.
+        self._gone: dict[Key, Row] = {}
+        self._breaks = 0
         self._view = View(0, (), 0, is_stale=False)
         self._frame: tuple[View, pd.DataFrame] | None = None
 
@@ -84,28 +108,50 @@ class Table:
         for code, ts, received, (mark, *values) in self._records():
             if mark != PUT:
                 listed[code] = set()
+                self._listed[code] = received
                 self._old.pop(code, None)
                 continue
             row = Row(ts, received, self.accounts[code], tuple(map(_kept, values)))
-            key = (code, *(row.values[place] for place in self._places))
+            key = self._key(code, row)
             is_snapshot = code in listed and key not in listed[code]
-            held = self._rows.get(key)
-            if not is_snapshot or held is None or held.values != row.values:
+            if self._put(key, row, is_snapshot=is_snapshot):
                 changes.append(Change(row, is_snapshot))
-            self._rows[key] = row
             if code in listed:
                 listed[code].add(key)
             self._confirm(key, code)
         self.inbox.clear()
         if count:
             self._remove_unlisted(listed)
-            evicted = self._evict()
-            for follower in self._followers:
-                follower.take(changes)
-            self._show(count, evicted)
+            self._tell(changes, count)
+
+    def insert(self, answer: Answer) -> bool:
+        """Take in what was asked for beside the stream, where the stream has told nothing later; make it visible.
+
+        Which state is later, `updated` says; else what the stream told after the question is. Whatever a break made out
+        of date is confirmed or, by a full list, taken away. False, and nothing is taken in, where a break came between.
+        """
+        if answer.breaks != self._breaks:
+            return False
+        self.publish()
+        changes: list[Change] = []
+        keys: set[Key] = set()
+        for ts, values in answer.rows:
+            row = Row(ts, answer.received, self.accounts[answer.code], tuple(map(_kept, values)))
+            key = self._key(answer.code, row)
+            keys.add(key)
+            if self._fill(key, row, answer):
+                changes.append(Change(row, is_snapshot=True))
+            self._confirm(key, answer.code)
+        if answer.is_full:
+            for key in self._old.pop(answer.code, set()) - keys:
+                self._remove(key)
+        self._tell(changes, 1)
+        return True
 
     def interrupted(self) -> None:
         """Note that the stream broke: what is held may be out of date, and what is not held may be missing."""
+        self._breaks += 1
+        self._ahead.clear()
         self._old = {code: set() for code in range(len(self.accounts))}
         for key in self._rows:
             self._old[_code(key)].add(key)
@@ -117,6 +163,11 @@ class Table:
     def version(self) -> int:
         """Grows with every record and with every interruption."""
         return self._view.version
+
+    @property
+    def breaks(self) -> int:
+        """How often the stream broke."""
+        return self._breaks
 
     @property
     def evicted(self) -> int:
@@ -169,10 +220,64 @@ class Table:
         if done < len(inbox.codes):
             raise ValueError("records without a time of receipt")
 
+    def _key(self, code: int, row: Row) -> Key:
+        return (code, *(row.values[place] for place in self._places))
+
+    def _put(self, key: Key, row: Row, *, is_snapshot: bool) -> bool:
+        """Hold what the stream told; whether it is news."""
+        known = self._rows.get(key) or self._gone.pop(key, None)
+        is_news = not is_snapshot or known is None or known.values != row.values
+        ahead = self._ahead.get(key)
+        if ahead is None:
+            self._rows[key] = row
+            return is_news
+        is_told = any(each.values == row.values for each in ahead)
+        order = self._order(row, ahead[-1])
+        if order < 0:  # an earlier state, late
+            self._rows.setdefault(key, ahead[-1])
+            return not is_told and not is_snapshot
+        self._rows[key] = row
+        if order > 0 or self._updated is None or row.values == ahead[-1].values:
+            del self._ahead[key]  # the stream has caught up
+        return is_news and not is_told
+
+    def _fill(self, key: Key, row: Row, answer: Answer) -> bool:
+        """Hold what was told beside the stream, where that is later than what is known; whether it is news."""
+        held = self._rows.get(key)
+        if held is None and answer.is_full and self._listed.get(answer.code, 0) >= answer.asked:
+            return False  # it ended, or the stream is going to tell
+        known = held or self._gone.pop(key, None)
+        if known is not None and (self._order(row, known) or answer.asked - known.received) <= 0:
+            self._rows[key] = known
+            return False
+        self._rows[key] = row
+        if known is not None and known.values == row.values:
+            return False
+        self._ahead.setdefault(key, []).append(row)
+        return True
+
+    def _order(self, row: Row, other: Row) -> int:
+        """Above 0 where a state is later than another one of the same row, below 0 where earlier, 0 if unknown."""
+        if self._updated is None:
+            return 0
+        one, two = row.values[self._updated], other.values[self._updated]
+        assert isinstance(one, int), "times are whole numbers"
+        assert isinstance(two, int), "times are whole numbers"
+        return one - two
+
     def _remove_unlisted(self, listed: dict[int, set[Key]]) -> None:
+        """Take away what a full list of the stream has not; of what is ahead of the stream it may not know yet."""
         if listed:
             for key in [key for key in self._rows if _code(key) in listed and key not in listed[_code(key)]]:
-                del self._rows[key]
+                if self._updated is None or key not in self._ahead:
+                    self._remove(key)
+
+    def _remove(self, key: Key) -> None:
+        row = self._rows.pop(key, None)
+        if row is not None and self._updated is not None:
+            self._gone[key] = row
+            if len(self._gone) > self._limit:
+                del self._gone[next(iter(self._gone))]
 
     def _confirm(self, key: Key, code: int) -> None:
         """A row is as of now; when no other of its account is from before the break, the account is whole."""
@@ -187,8 +292,16 @@ class Table:
         gone = list(self._rows)[: max(len(self._rows) - self._limit, 0)]
         for key in gone:
             del self._rows[key]
+            self._ahead.pop(key, None)
             self._confirm(key, _code(key))
         return len(gone)
+
+    def _tell(self, changes: Sequence[Change], steps: int) -> None:
+        """Let go what is too much, and make visible what is new, followers first."""
+        evicted = self._evict()
+        for follower in self._followers:
+            follower.take(changes)
+        self._show(steps, evicted)
 
     def _show(self, steps: int, evicted: int) -> None:
         view = self._view

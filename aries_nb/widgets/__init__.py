@@ -2,7 +2,7 @@
 
 from aries_nb.widgets.blotter import Blotter
 from aries_nb.widgets.board import Board
-from aries_nb.widgets.candles import Candles
+from aries_nb.widgets.candles import BarCandles, Candles
 from aries_nb.widgets.card import Card
 from aries_nb.widgets.chart import Chart
 from aries_nb.widgets.dashboard import Dashboard
@@ -10,11 +10,22 @@ from aries_nb.widgets.depth import DepthChart
 from aries_nb.widgets.equity import EquityChart
 from aries_nb.widgets.ladder import Ladder
 from aries_nb.widgets.painter import Painter, PainterStatistics, get_painter
-from aries_nb.widgets.source import BoardSource, BookSource, CardSource, EquitySource, RowsSource, TableSource
+from aries_nb.widgets.progress import Progress
+from aries_nb.widgets.source import (
+    BarsSource,
+    BoardSource,
+    BookSource,
+    CardSource,
+    EquitySource,
+    RowsSource,
+    TableSource,
+)
 from aries_nb.widgets.strip import Strip
 from aries_nb.widgets.view import View
 
 __all__ = [
+    "BarCandles",
+    "BarsSource",
     "Blotter",
     "Board",
     "BoardSource",
@@ -30,6 +41,7 @@ __all__ = [
     "Ladder",
     "Painter",
     "PainterStatistics",
+    "Progress",
     "RowsSource",
     "Strip",
     "TableSource",

@@ -2,11 +2,9 @@
 // in ms). The texts come made up in the description: they may have more digits than a number here can hold.
 
 const HEAD = 3;
-const SORT_EVERY_MS = 1000;
 const MOST_DIGITS = 26;
 const LEFT = new Set(["symbol", "text", "side", "status", "progress"]);
 const VALUED = new Set(["signed", "money", "price"]);
-const TURNS = { none: "ascending", ascending: "descending", descending: "none" };
 // What a status means to a reader, by words that brokers use; anything else is an order at work.
 const TONES = [
   [/reject|fail|suspend/, "bad"],
@@ -25,48 +23,22 @@ function makeBlotter(root) {
   const note = make("span", "anb-soft anb-note");
   const count = make("span", "anb-soft");
   bar.append(title, badge, note, make("span", "anb-space"), count);
-  const scroll = make("div", "anb-scroll");
-  scroll.tabIndex = 0;
-  scroll.setAttribute("role", "region");
-  const table = make("table");
-  const widths = make("colgroup");
-  const headRow = make("tr");
-  const head = make("thead");
-  head.appendChild(headRow);
-  const body = make("tbody");
-  table.append(widths, head, body);
+  const table = makeSortedTable(root, arrange);
   const empty = make("div", "anb-empty");
-  scroll.append(table, empty);
-  root.append(bar, scroll);
+  table.scroll.append(empty);
+  root.append(bar, table.scroll);
 
   let shape = "";
   let columns = [];
-  let headers = [];
   let rows = new Map();
-  let digits = [];
-  let sort = { place: -1, direction: "none" };
-  let sortedAt = 0;
   let isFirst = true;
+  let pinned = new Set();
 
   function build(next) {
     columns = next.columns;
     rows = new Map();
     isFirst = true;
-    sort = { place: -1, direction: "none" };
-    digits = columns.map((column) => column.label.length + 1);
-    widths.replaceChildren(...columns.map(() => make("col")));
-    headers = columns.map((column, place) => {
-      const cell = make("th", LEFT.has(column.kind) ? "" : "anb-number");
-      cell.scope = "col";
-      cell.setAttribute("aria-sort", "none");
-      const button = make("button", "anb-sort", column.label);
-      button.type = "button";
-      button.addEventListener("click", () => turn(place));
-      cell.appendChild(button);
-      return cell;
-    });
-    headRow.replaceChildren(...headers);
-    body.replaceChildren();
+    table.build(columns.map((column) => ({ label: column.label, isLeft: LEFT.has(column.kind) })));
   }
 
   function makeRow() {
@@ -95,26 +67,27 @@ function makeBlotter(root) {
       shape = nextShape;
       build(next);
     }
-    const name = next.title || "Table";
     put(title, next.title);
-    if (scroll.getAttribute("aria-label") !== name) scroll.setAttribute("aria-label", name);
+    table.name(next.title || "Table");
     put(note, next.note);
     if (note.title !== next.note) note.title = next.note;
     const isStale = data[2] === 1;
     put(badge, isStale ? "stale" : "");
     flag(root, "anb-stale", isStale);
-    const total = next.texts.length;
+    pinned = new Set(next.pinned.map((key) => JSON.stringify(key)));
+    const total = next.keys.filter((key) => !pinned.has(JSON.stringify(key))).length;
     put(count, total ? `${total} ${total === 1 ? "row" : "rows"}` : "");
-    put(empty, total ? "" : next.empty);
-    scroll.style.setProperty("--anb-rows", next.rows);
-    paintRows(data, next);
-    fit();
-    if (sort.direction === "none" || sortedAt === 0 || performance.now() - sortedAt >= SORT_EVERY_MS) arrange();
+    put(empty, next.texts.length ? "" : next.empty);
+    table.scroll.style.setProperty("--anb-rows", next.rows);
+    const hasMoved = paintRows(data, next);
+    table.fit();
+    if (hasMoved || table.isDue()) arrange();
     isFirst = false;
   }
 
   function paintRows(data, next) {
     const gone = new Set(rows.keys());
+    let hasMoved = false;
     next.texts.forEach((texts, place) => {
       let key = JSON.stringify(next.keys[place]);
       while (rows.has(key) && !gone.has(key)) key += "+"; // a source that repeats a key loses no row
@@ -122,15 +95,18 @@ function makeBlotter(root) {
       const isNew = !rows.has(key);
       if (isNew) {
         const row = makeRow();
+        row.isPinned = pinned.has(key);
+        flag(row.node, "anb-pinned", row.isPinned);
         rows.set(key, row);
-        body.appendChild(row.node);
+        table.body.appendChild(row.node);
       }
       const row = rows.get(key);
+      hasMoved ||= isNew || row.place !== place;
       row.place = place;
       texts.forEach((text, at) => {
         const number = data[HEAD + place * columns.length + at];
         paintCell(row.cells[at], columns[at], text, Number.isFinite(number) ? number : NaN, isNew);
-        digits[at] = Math.max(digits[at], Math.min(MOST_DIGITS, widthOf(columns[at], text)));
+        table.widen(at, Math.min(MOST_DIGITS, widthOf(columns[at], text)));
       });
       if (isNew && !isFirst) row.cells.forEach((cell) => flash(cell.node, "note"));
     });
@@ -138,6 +114,7 @@ function makeBlotter(root) {
       rows.get(key).node.remove();
       rows.delete(key);
     }
+    return hasMoved;
   }
 
   // In widths of a digit: marks between digits are half as wide, bold capitals wider, badges and bars come on top.
@@ -185,45 +162,11 @@ function makeBlotter(root) {
     }
   }
 
-  // Widths only ever grow, so that no digit moves its neighbours.
-  function fit() {
-    let total = 0;
-    digits.forEach((width, place) => {
-      total += width;
-      const text = `calc(${width}ch + 16px)`;
-      const column = widths.children[place];
-      if (column.style.width !== text) column.style.width = text;
-    });
-    const whole = `calc(${total}ch + ${16 * digits.length}px)`;
-    if (table.style.width !== whole) table.style.width = whole;
-  }
-
-  function turn(place) {
-    sort = { place, direction: sort.place === place ? TURNS[sort.direction] : "ascending" };
-    headers.forEach((cell, at) => cell.setAttribute("aria-sort", at === place ? sort.direction : "none"));
-    arrange();
-  }
-
-  function compare(a, b) {
-    const [x, y] = [a.cells[sort.place], b.cells[sort.place]];
-    const isText = LEFT.has(columns[sort.place].kind) && columns[sort.place].kind !== "progress";
-    const sign = sort.direction === "descending" ? -1 : 1;
-    if (isText) return sign * x.text.textContent.localeCompare(y.text.textContent) || a.place - b.place;
-    if (Number.isNaN(x.number) || Number.isNaN(y.number)) {
-      return Number.isNaN(x.number) - Number.isNaN(y.number) || a.place - b.place;
-    }
-    return sign * (x.number - y.number) || a.place - b.place;
-  }
-
   function arrange() {
-    sortedAt = performance.now();
-    const order = [...rows.values()];
-    order.sort(sort.direction === "none" ? (a, b) => a.place - b.place : compare);
-    let at = body.firstChild;
-    for (const row of order) {
-      if (row.node === at) at = at.nextSibling;
-      else body.insertBefore(row.node, at);
-    }
+    const isText = (place) => LEFT.has(columns[place].kind) && columns[place].kind !== "progress";
+    table.arrange([...rows.values()], ({ cells }, place) =>
+      isText(place) ? cells[place].text.textContent : cells[place].number,
+    );
   }
   return { paint };
 }

@@ -10,7 +10,7 @@ from aries_nb.widgets.panel import Composition, Panel
 from aries_nb.widgets.static import table
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Collection, Sequence
 
     from aries_nb.model import TableData
     from aries_nb.widgets.cells import Sheet
@@ -25,17 +25,26 @@ class Blotter(Panel):
     """A live table, sorted in the browser; `rows` are in sight at once, the others a scroll away.
 
     `columns` are the columns to show, in this order; None shows all of the source. Filled and quantity are one column,
-    the progress of an order. Money has two decimals; P&L has a sign and, beside it, a colour. Times are UTC.
+    the progress of an order. Money has two decimals; P&L has a sign and, beside it, a colour. Times are UTC. `pinned`
+    are keys of rows that stay at the end, whatever the others are sorted by, and count as none.
     """
 
     looks = "blotter"
 
-    def __init__(self, source: TableSource, *, columns: Sequence[str] | None = None, rows: int = ROWS_IN_SIGHT) -> None:
+    def __init__(
+        self,
+        source: TableSource,
+        *,
+        columns: Sequence[str] | None = None,
+        rows: int = ROWS_IN_SIGHT,
+        pinned: Collection[str] = (),
+    ) -> None:
         if rows < 1:
             raise UsageError(f"rows={rows}", where="Blotter", advice="Choose 1 row or more to be in sight.")
         self._table_source = source
         self._cells = Cells(known_columns(columns, source))
         self._rows = rows
+        self._pinned = [[key] for key in pinned]
         super().__init__(source)
 
     def __repr__(self) -> str:
@@ -51,6 +60,7 @@ class Blotter(Panel):
             "rows": self._rows,
             "columns": [heading.plain for heading in sheet.headings],
             "keys": sheet.keys,
+            "pinned": self._pinned,
             "texts": sheet.texts,
         }
         return Composition(description, (float(data.is_stale),), sheet.numbers)

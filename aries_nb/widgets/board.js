@@ -1,7 +1,6 @@
 // The quote board. Frame: number, kernel ms, is stale, then for each symbol its columns and the ms it was received.
 
 const HEAD = 3;
-const SORT_EVERY_MS = 1000;
 const ARROWS = { up: "▲", down: "▼" };
 
 function makeBoard(root, clock) {
@@ -22,51 +21,23 @@ function makeBoard(root, clock) {
   freeze.setAttribute("aria-pressed", "false");
   bar.append(title, badge, make("span", "anb-space"), count, filter, freeze);
 
-  const scroll = make("div", "anb-scroll");
-  scroll.tabIndex = 0;
-  scroll.setAttribute("role", "region");
-  const table = make("table");
-  const widths = make("colgroup");
-  const headRow = make("tr");
-  const head = make("thead");
-  head.appendChild(headRow);
-  const body = make("tbody");
-  table.append(widths, head, body);
-  scroll.appendChild(table);
-  root.append(bar, scroll);
+  const table = makeSortedTable(root, arrange);
+  root.append(bar, table.scroll);
 
   let key = "";
   let description = null;
   let rows = [];
-  let headers = [];
   let values = null;
-  let sort = { place: -1, direction: "none" };
-  let sortedAt = 0;
   let frozenAt = null;
   let behind = 0;
-  let digits = [];
 
   function build(next) {
     const symbols = next.symbols.concat(next.rejected.filter((symbol) => !next.symbols.includes(symbol)));
     const labels = ["Symbol", ...next.columns.map((column) => column.label), "Age"];
-    headRow.replaceChildren();
-    widths.replaceChildren();
-    digits = labels.map((label) => label.length + 2);
-    headers = labels.map((label, place) => {
-      const cell = make("th", place ? "anb-number" : "");
-      cell.scope = "col";
-      const button = make("button", "anb-sort", label);
-      button.type = "button";
-      button.addEventListener("click", () => turn(place));
-      cell.appendChild(button);
-      headRow.appendChild(cell);
-      widths.appendChild(make("col"));
-      return cell;
-    });
+    table.build(labels.map((label, place) => ({ label, isLeft: !place })));
     rows = symbols.map((symbol, place) => makeRow(symbol, place, next));
-    body.replaceChildren(...rows.map((row) => row.node));
+    table.body.replaceChildren(...rows.map((row) => row.node));
     values = null;
-    markSort();
   }
 
   function makeRow(symbol, place, next) {
@@ -74,7 +45,7 @@ function makeBoard(root, clock) {
     const name = make("th", "anb-symbol", symbol);
     name.scope = "row";
     name.title = symbol;
-    digits[0] = Math.max(digits[0], Math.min(24, symbol.length + 1));
+    table.widen(0, Math.min(24, symbol.length + 1));
     node.appendChild(name);
     const isRejected = next.rejected.includes(symbol);
     if (isRejected) {
@@ -111,18 +82,17 @@ function makeBoard(root, clock) {
       build(next);
     }
     description = next;
-    put(title, next.title || "Quotes");
     const label = next.title || "Quotes";
-    if (scroll.getAttribute("aria-label") !== label) scroll.setAttribute("aria-label", label);
+    put(title, label);
+    table.name(label);
     const isStale = data[2] === 1;
     if (frozenAt === null) put(badge, isStale ? "stale" : "");
     flag(root, "anb-stale", isStale);
     paintCells(data, next);
     values = data;
     tick();
-    fit();
-    if (sort.direction !== "none" && performance.now() - sortedAt >= SORT_EVERY_MS) arrange();
-    else if (sortedAt === 0) arrange();
+    table.fit();
+    if (table.isDue()) arrange();
   }
 
   function paintCells(data, next) {
@@ -141,7 +111,7 @@ function makeBoard(root, clock) {
           const text = grouped(value, decimals);
           if (cell.text.textContent !== text) {
             cell.text.textContent = text;
-            digits[place + 1] = Math.max(digits[place + 1], text.length + (column.kind === "price" ? 3 : 1));
+            table.widen(place + 1, text.length + (column.kind === "price" ? 3 : 1));
           }
           if (Number.isFinite(before) && Number.isFinite(value)) mark(cell, column, value > before ? "up" : "down");
         } else if (description && description !== next) {
@@ -162,20 +132,6 @@ function makeBoard(root, clock) {
     flash(cell.node, direction);
   }
 
-  // Widths only ever grow, so that no digit moves its neighbours.
-  function fit() {
-    let total = 0;
-    for (let place = 0; place < widths.children.length; place += 1) {
-      const width = digits[place];
-      total += width;
-      const text = `calc(${width}ch + 16px)`;
-      const column = widths.children[place];
-      if (column.style.width !== text) column.style.width = text;
-    }
-    const whole = `calc(${total}ch + ${16 * widths.children.length}px)`;
-    if (table.style.width !== whole) table.style.width = whole;
-  }
-
   function tick() {
     if (!values || frozenAt !== null) return;
     const wide = description.columns.length + 1;
@@ -186,47 +142,16 @@ function makeBoard(root, clock) {
     }
   }
 
-  function turn(place) {
-    const following = { none: "ascending", ascending: "descending", descending: "none" };
-    const direction = sort.place === place ? following[sort.direction] : "ascending";
-    sort = { place, direction };
-    markSort();
-    arrange();
-  }
-
-  function markSort() {
-    headers.forEach((cell, place) => {
-      const direction = place === sort.place ? sort.direction : "none";
-      cell.setAttribute("aria-sort", direction);
-    });
-    sortedAt = 0;
-  }
-
-  function sortValue(row) {
+  function sortValue(row, place) {
+    if (place === 0) return row.symbol;
     const wide = description.columns.length + 1;
     if (row.isRejected || !values) return NaN;
-    const value = values[HEAD + row.place * wide + sort.place - 1];
-    return sort.place === wide ? -value : value;
+    const value = values[HEAD + row.place * wide + place - 1];
+    return place === wide ? -value : value;
   }
 
   function arrange() {
-    sortedAt = performance.now();
-    const sign = sort.direction === "descending" ? -1 : 1;
-    const order = rows.slice();
-    if (sort.direction !== "none" && sort.place === 0) order.sort((a, b) => sign * a.symbol.localeCompare(b.symbol));
-    else if (sort.direction !== "none") {
-      const keyed = new Map(order.map((row) => [row, sortValue(row)]));
-      order.sort((a, b) => {
-        const [x, y] = [keyed.get(a), keyed.get(b)];
-        if (Number.isNaN(x) || Number.isNaN(y)) return Number.isNaN(x) - Number.isNaN(y) || a.place - b.place;
-        return sign * (x - y) || a.place - b.place;
-      });
-    }
-    let at = body.firstChild;
-    for (const row of order) {
-      if (row.node === at) at = at.nextSibling;
-      else body.insertBefore(row.node, at);
-    }
+    table.arrange(rows, sortValue);
     sift();
   }
 

@@ -1,7 +1,8 @@
-"""The candlestick chart of one instrument, with volume bars below where there are sizes."""
+"""Candlestick charts, with volume bars below where there are sizes: of a rolling frame, or of bars that are ready."""
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from html import escape
 from typing import TYPE_CHECKING, Any
 
@@ -10,23 +11,62 @@ import plotly.graph_objects as go
 
 from aries_nb.errors import UsageError
 from aries_nb.widgets.figures import BLUE, ORANGE, FigureView, layout, time_anchor
-from aries_nb.widgets.ohlc import CandleTape, period_ns
+from aries_nb.widgets.ohlc import CandleTape, idle_spans, period_ns
 from aries_nb.widgets.static import line_chart
 
 if TYPE_CHECKING:
     from datetime import timedelta
 
     from aries_nb.model import Numbers, Rows
-    from aries_nb.widgets.source import RowsSource
+    from aries_nb.widgets.ohlc import Ohlc
+    from aries_nb.widgets.source import BarsSource, RowsSource, Versioned
 
-__all__ = ["Candles"]
+__all__ = ["MOST_SHOWN", "BarCandles", "Candles"]
+
+MOST_SHOWN = 2_000  # a browser draws each candle as a shape of its own
 
 
-class Candles(FigureView):
-    """A live candlestick chart: at most 500 candles of length `every`, rising ones blue and hollow, falling orange.
+class _CandleChart(FigureView):
+    """Candles however they come about: rising ones blue and hollow, falling ones orange. Times are UTC."""
+
+    waiting = "waiting for data"
+
+    def __init__(self, source: Versioned, title: str, *, height: int, has_volume: bool) -> None:
+        self._title = title
+        self._has_volume = has_volume
+        self._drawn: Ohlc = (np.empty(0), {})
+        super().__init__(source, _figure(title, height, has_volume=has_volume))
+
+    @abstractmethod
+    def _fresh(self) -> Ohlc | None:
+        """The candles as they are now; None where they are those of the last time."""
+
+    def _looks(self) -> dict[str, Any]:
+        """What changes of the layout, after `_fresh`."""
+        return {}
+
+    def _draw(self) -> int:
+        fresh = self._fresh()
+        changes: dict[int, dict[str, Any]] = {}
+        if fresh is not None:
+            self._drawn = starts, columns = fresh
+            changes[1] = {"x": starts, **{name: columns[name] for name in ("open", "high", "low", "close")}}
+            if self._has_volume:
+                changes[2] = {"x": starts, "y": columns["volume"]}
+        return self._update(changes, "" if len(self._drawn[0]) else self.waiting, self._looks())
+
+    def _picture(self) -> str:
+        starts, columns = self._drawn
+        days = np.unique(starts[[0, -1]].astype("M8[ms]").astype("M8[D]")).astype(str) if len(starts) else ()
+        title = ", ".join((self._title, "close", *(["–".join(days)] if len(days) else [])))
+        return line_chart(title, [("close", BLUE, starts, columns.get("close", starts))])
+
+
+class Candles(_CandleChart):
+    """A live candlestick chart of a rolling frame: at most 500 candles of length `every`.
 
     `column` is what the candles are made of; None takes "price", else the middle of bid and ask, else "last_price".
-    `symbol` may be None where the frame has one symbol only. Times are UTC.
+    `symbol` may be None where the frame has one symbol only.
     """
 
     def __init__(
@@ -43,17 +83,16 @@ class Candles(FigureView):
         self._symbol = _symbol(source, symbol)
         numbers = source.rows(0).numbers
         self._column = _column(numbers, column)
-        self._has_volume = "size" in numbers and self._column == "price"
         self._tape = CandleTape(period_ns(every))
         self._every = str(every) if isinstance(every, str) else f"{period_ns(every) / 1e9:g}s"
         self._end = 0
-        self._title = title or f"{self._symbol} · {self._every}"
-        super().__init__(source, _figure(self._title, height, has_volume=self._has_volume))
+        has_volume = "size" in numbers and self._column == "price"
+        super().__init__(source, title or f"{self._symbol} · {self._every}", height=height, has_volume=has_volume)
 
     def __repr__(self) -> str:
         return f"Candles({self._symbol}, {self._every})"
 
-    def _draw(self) -> int:
+    def _fresh(self) -> Ohlc | None:
         rows = self._rows_source.rows(self._end)
         if rows.end < self._end:
             # The frame was emptied and filled anew.
@@ -62,17 +101,7 @@ class Candles(FigureView):
         self._end = rows.end
         is_changed = self._tape.drop_before(rows.window_start)
         is_changed |= self._take(rows)
-        if not is_changed:
-            return self._update({}, self._text())
-        starts, bars = self._tape.columns()
-        volume = bars.pop("volume")
-        changes: dict[int, dict[str, Any]] = {1: {"x": starts, **bars}}
-        if self._has_volume:
-            changes[2] = {"x": starts, "y": volume}
-        return self._update(changes, self._text())
-
-    def _text(self) -> str:
-        return "" if len(self._tape.columns()[0]) else "waiting for data"
+        return self._tape.columns() if is_changed else None
 
     def _take(self, rows: Rows) -> bool:
         if self._symbol not in rows.symbols:
@@ -81,9 +110,51 @@ class Candles(FigureView):
         sizes = rows.numbers["size"][chosen] if self._has_volume else None
         return self._tape.extend(chosen + rows.first, rows.ts[chosen], _prices(rows, self._column)[chosen], sizes)
 
-    def _picture(self) -> str:
-        starts, bars = self._tape.columns()
-        return line_chart(f"{self._title}, close", [(self._symbol, BLUE, starts, bars["close"])])
+
+class BarCandles(_CandleChart):
+    """A live candlestick chart of the newest `most` of bars that are ready; nights and weekends are left out.
+
+    Raises UsageError for fewer bars than 1 and more than 2,000.
+    """
+
+    waiting = "no bars yet"
+
+    def __init__(self, source: BarsSource, *, title: str, most: int = 500, height: int = 380) -> None:
+        if isinstance(most, bool) or not isinstance(most, int) or not 1 <= most <= MOST_SHOWN:
+            advice = f"Pass a whole number from 1 to {MOST_SHOWN:,}."
+            raise UsageError(f"{most!r} is no number of bars to draw", where="BarCandles", advice=advice)
+        self._bars_source = source
+        self._most = most
+        self._name = title
+        self._content: object = None
+        self._shown_looks: tuple[bool, list[tuple[float, float]]] = (False, [])
+        self._is_stale = False
+        super().__init__(source, title, height=height, has_volume=source.newest(most).volume is not None)
+
+    def __repr__(self) -> str:
+        return f"BarCandles({self._name})"
+
+    def _fresh(self) -> Ohlc | None:
+        bars = self._bars_source.newest(self._most)
+        self._is_stale = bars.is_stale
+        columns = {"open": bars.open, "high": bars.high, "low": bars.low, "close": bars.close}
+        if bars.volume is not None:
+            columns["volume"] = bars.volume
+        content = (bars.ts.tobytes(), *(column.tobytes() for column in columns.values()))
+        if content == self._content:
+            return None
+        self._content = content
+        return bars.ts / 1e6, columns
+
+    def _looks(self) -> dict[str, Any]:
+        looks = (self._is_stale, idle_spans(self._drawn[0]))
+        if looks == self._shown_looks:
+            return {}
+        self._shown_looks = looks
+        breaks = [{"bounds": np.array(span).astype("M8[ms]").astype(str).tolist()} for span in looks[1]]
+        # Bars from before a break must not look like fresh ones.
+        title = f"{self._name} · not live" if self._is_stale else self._name
+        return {"title": {"text": escape(title)}, "xaxis": {"rangebreaks": breaks}}
 
 
 def _symbol(source: RowsSource, symbol: str | None) -> str:

@@ -30,6 +30,7 @@ CellKind = Literal["symbol", "text", "side", "status", "progress", "signed", "mo
 TEXT_KINDS: dict[str, CellKind] = {"symbol": "symbol", "side": "side", "status": "status"}
 LEFT_KINDS = frozenset({"symbol", "text", "side", "status", "progress"})
 SIGNED_WORDS = frozenset({*PROFIT_WORDS, "change"})
+SIGNED_NAMES = frozenset({"price_move", "trade", "unexplained", "total"})
 MONEY_WORDS = frozenset(
     {
         *("amount", "balance", "basis", "cash", "commission", "cost", "credit", "equity"),
@@ -126,7 +127,7 @@ def _kind(column: Column, *, has_progress: bool) -> CellKind:
         return "time"
     if has_progress and column.name == "filled":
         return "progress"
-    if SIGNED_WORDS & set(words):
+    if SIGNED_WORDS & set(words) or column.name in SIGNED_NAMES:
         return "signed"
     if column_kind(column.name) == "price":
         return "price"
@@ -144,13 +145,15 @@ def _numeric(data: TableData) -> list[tuple[Column, int]]:
 def _text(heading: Heading, record: dict[str, Value], decimals: dict[str, int], today: int) -> str:
     value = record[heading.name]
     if heading.kind == "side":
-        return str(value).upper()
+        return str(value).replace("_", " ").upper()
     if heading.name in ("status", "type"):
         return str(value).replace("_", " ").lower()
     if heading.kind in ("symbol", "text"):
         return str(value)
     if heading.kind == "time":
         return moment(int(value), today)
+    if heading.name == "price" and not value and "limit" not in str(record.get("type", "limit")).lower():
+        return UNKNOWN  # of an order without a limit; a price of 0 is one elsewhere
     shown = _grouped(value, decimals[heading.name], is_signed=heading.kind == "signed")
     if heading.kind != "progress":
         return shown

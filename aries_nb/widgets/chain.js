@@ -2,6 +2,7 @@
 // columns of its call and of its put.
 
 const HEAD = 5;
+const PADDING = 10; // pixels of a cell, left and right together: as in the style sheet
 const ARROWS = { up: "▲", down: "▼" };
 
 function makeChain(root, clock) {
@@ -113,6 +114,7 @@ function makeChain(root, clock) {
     isCentred = true;
     const row = rows[money].node;
     scroll.scrollTop = row.offsetTop - (scroll.clientHeight - row.offsetHeight) / 2;
+    scroll.scrollLeft = (scroll.scrollWidth - scroll.clientWidth) / 2;
   }
 
   function said(value, column, decimals) {
@@ -178,11 +180,11 @@ function makeChain(root, clock) {
     let total = 0;
     digits.forEach((width, place) => {
       total += width;
-      const text = `calc(${width}ch + 14px)`;
+      const text = `calc(${width}ch + ${PADDING}px)`;
       const column = widths.children[place];
       if (column.style.width !== text) column.style.width = text;
     });
-    const whole = `calc(${total}ch + ${14 * digits.length}px)`;
+    const whole = `calc(${total}ch + ${PADDING * digits.length}px)`;
     if (table.style.width !== whole) table.style.width = whole;
   }
 

@@ -1,4 +1,4 @@
-"""The dashboard: balances, positions, working orders and the equity curve of an account in one box."""
+"""The dashboard: balances, positions, working orders, the equity curve and what moved it, in one box."""
 
 from __future__ import annotations
 
@@ -35,29 +35,40 @@ POSITION_COLUMNS = (
     "symbol",
     "quantity",
     "average_price",
-    "price",
+    "mark_price",
     "market_value",
     "unrealized_pnl",
+    "mark_pnl",
     "today_pnl",
 )
-POSITION_ROWS, ORDER_ROWS = 8, 6
+# What stands below the instruments, whatever they are sorted by.
+SUMS = ("cash", "total")
+POSITION_ROWS, ORDER_ROWS, CAUSE_ROWS = 8, 6, 10
+EQUITY_HEIGHT = 430  # pixels
 MOST_DISPLAYS = 4  # of one dashboard at once; the oldest box goes
 
 
 class Dashboard:
-    """Four live views of an account in one box, each also an attribute: balances, positions, orders, equity.
+    """Live views of an account in one box, each also an attribute: balances, positions, orders, equity, causes.
 
     Any thread may call its methods; the views are drawn by the painter, each at its own pace. A second display gets a
     box of its own, because a figure does not outlive its place in a page.
     """
 
     def __init__(
-        self, *, balances: TableSource, positions: TableSource, orders: TableSource, equity: EquitySource
+        self,
+        *,
+        balances: TableSource,
+        positions: TableSource,
+        orders: TableSource,
+        equity: EquitySource,
+        causes: TableSource,
     ) -> None:
         self.balances = Strip(balances, columns=_of(FIGURES, balances))
         self.positions = Blotter(positions, columns=_of(POSITION_COLUMNS, positions), rows=POSITION_ROWS)
         self.orders = Blotter(orders, columns=_of(ORDER_COLUMNS, orders), rows=ORDER_ROWS)
-        self.equity = EquityChart(equity)
+        self.equity = EquityChart(equity, height=EQUITY_HEIGHT)
+        self.causes = Blotter(causes, rows=CAUSE_ROWS, pinned=SUMS)
         self._boxes = [self._box()]
         self._is_displayed = False
         self._is_closed = False
@@ -68,7 +79,7 @@ class Dashboard:
     @property
     def views(self) -> tuple[View, ...]:
         """The views from top to bottom."""
-        return (self.balances, self.positions, self.orders, self.equity)
+        return (self.balances, self.positions, self.orders, self.equity, self.causes)
 
     @property
     def widget(self) -> ipywidgets.VBox:

@@ -162,24 +162,38 @@ class FigureView(View):
             type(self.figure)._repr_mimebundle_(self.figure)
             return str(self.figure.model_id)
 
-    def _update(self, changes: Mapping[int, Mapping[str, object]], text: str) -> int:
-        """Send one frame: new values of some traces by their place, and the note; return the number of messages."""
+    def _update(
+        self, changes: Mapping[int, Mapping[str, object]], text: str, looks: Mapping[str, object] | None = None
+    ) -> int:
+        """Send one frame; return the number of messages.
+
+        `changes` are new values of some traces by their place, `text` the note, `looks` what changes of the layout:
+        never with every frame, and never what the user can set.
+        """
         text = self._problem or text
-        if not changes and text == self._note:
+        if not changes and text == self._note and not looks:
             return 0
         for shown in self._all:
-            self._update_one(shown, changes, text)
+            self._update_one(shown, changes, text, looks)
         self._note = text
         self.frames += 1
         return MESSAGES_A_FRAME * len(self._all)
 
-    def _update_one(self, shown: _Shown, changes: Mapping[int, Mapping[str, object]], text: str) -> None:
+    def _update_one(
+        self,
+        shown: _Shown,
+        changes: Mapping[int, Mapping[str, object]],
+        text: str,
+        looks: Mapping[str, object] | None,
+    ) -> None:
         figure = shown.figure
         with shown.gathering.as_one(), figure.batch_update():
             for place, properties in changes.items():
                 figure.data[place].update(properties, overwrite=True)
             if text != self._note:
                 figure.layout.annotations = note(text)
+            if looks:
+                figure.update_layout(looks)
         # The model's state is what a reloaded tab starts from; plotly sets it only when a figure is displayed.
         state = figure._widget_data  # noqa: SLF001
         for place, properties in changes.items():

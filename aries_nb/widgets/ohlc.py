@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 
@@ -16,7 +16,10 @@ if TYPE_CHECKING:
 
     from aries_nb.model import Numbers, Times
 
-__all__ = ["MOST_CANDLES", "Candle", "CandleTape", "period_ns"]
+__all__ = ["MOST_CANDLES", "Candle", "CandleTape", "Ohlc", "idle_spans", "period_ns"]
+
+# Starts in epoch milliseconds, ascending, and open, high, low, close, and volume where there is one.
+Ohlc: TypeAlias = "tuple[Numbers, dict[str, Numbers]]"
 
 MOST_CANDLES = 500
 UNITS_NS = {
@@ -44,6 +47,28 @@ def period_ns(every: str | float | timedelta) -> int:
         advice = 'Write for example "5s", "1min", "1h", or a number of seconds.'
         raise UsageError(f"every={every!r} is not a length of time", where="Candles", advice=advice)
     return nanoseconds
+
+
+# Nights and weekends are left out of a time axis, not every quiet interval: so many bars must be missing at least,
+# and so long a time. Every place on the axis is found by going through all spans, so they are not too many.
+IDLE_BARS, IDLE_MS = 3, 3_600_000
+MOST_IDLE_SPANS = 100
+
+
+def idle_spans(starts: Numbers) -> list[tuple[float, float]]:
+    """Return the spans without a bar between bars of one length that begin at `starts`; all in epoch milliseconds.
+
+    Each begins with the end of a bar and ends with the beginning of the next: without it, these stand at the distance
+    of any others. Of too many the longest are taken.
+    """
+    ways = np.diff(starts)
+    if not len(ways):
+        return []
+    step = ways.min()
+    places = np.flatnonzero((ways > IDLE_BARS * step) & (ways >= IDLE_MS))
+    longest = np.argsort(-ways[places], kind="stable")[:MOST_IDLE_SPANS]
+    places = places[np.sort(longest)]
+    return list(zip((starts[places] + step).tolist(), starts[places + 1].tolist(), strict=True))
 
 
 @dataclass(slots=True)
@@ -107,7 +132,7 @@ class CandleTape:
         """Drop all candles."""
         self._candles.clear()
 
-    def columns(self) -> tuple[Numbers, dict[str, Numbers]]:
+    def columns(self) -> Ohlc:
         """Return the starts in epoch milliseconds, ascending, and open, high, low, close, volume."""
         buckets = sorted(self._candles)
         candles = [self._candles[bucket] for bucket in buckets]

@@ -1,4 +1,4 @@
-// What board, ladder and card share: they paint on animation frames, answer what they painted, say whether they can be
+// What our panels share: they paint on animation frames, answer what they painted, say whether they can be
 // seen. Every text from outside goes through textContent, never through markup.
 
 function make(tag, className, text) {
@@ -56,6 +56,100 @@ function flash(node, direction) {
   if (node.dataset.flash !== direction) node.dataset.flash = direction;
   flashing.set(node, performance.now() + FLASH_MS);
   if (!sweeper) sweeper = setTimeout(sweep, SWEEP_MS);
+}
+
+// The table of board and blotter: its columns only ever grow, so that no digit moves its neighbours, and its rows are
+// sorted here. A row is { node, place, isPinned }; `place` is the source's order, what is pinned stays at the end.
+const TURNS = { none: "ascending", ascending: "descending", descending: "none" };
+const SORT_EVERY_MS = 1000;
+
+function makeSortedTable(root, onSort) {
+  root.classList.add("anb-table");
+  const scroll = make("div", "anb-scroll");
+  scroll.tabIndex = 0;
+  scroll.setAttribute("role", "region");
+  const table = make("table");
+  const widths = make("colgroup");
+  const headRow = make("tr");
+  const head = make("thead");
+  head.appendChild(headRow);
+  const body = make("tbody");
+  table.append(widths, head, body);
+  scroll.appendChild(table);
+  let headers = [];
+  let digits = [];
+  let sort = { place: -1, direction: "none" };
+  let sortedAt = 0;
+
+  function turn(place) {
+    sort = { place, direction: sort.place === place ? TURNS[sort.direction] : "ascending" };
+    markSort();
+    onSort();
+  }
+
+  function markSort() {
+    sortedAt = 0;
+    headers.forEach((cell, at) => cell.setAttribute("aria-sort", at === sort.place ? sort.direction : "none"));
+  }
+
+  // `columns` are { label, isLeft }.
+  function build(columns) {
+    digits = columns.map((column) => column.label.length + 1);
+    widths.replaceChildren(...columns.map(() => make("col")));
+    headers = columns.map((column, place) => {
+      const cell = make("th", column.isLeft ? "" : "anb-number");
+      cell.scope = "col";
+      const button = make("button", "anb-sort", column.label);
+      button.type = "button";
+      button.addEventListener("click", () => turn(place));
+      cell.appendChild(button);
+      return cell;
+    });
+    headRow.replaceChildren(...headers);
+    body.replaceChildren();
+    if (sort.place >= columns.length) sort = { place: -1, direction: "none" };
+    markSort();
+  }
+
+  function widen(place, width) {
+    if (width > digits[place]) digits[place] = width;
+  }
+
+  function fit() {
+    let total = 0;
+    digits.forEach((width, place) => {
+      total += width;
+      const text = `calc(${width}ch + 16px)`;
+      const column = widths.children[place];
+      if (column.style.width !== text) column.style.width = text;
+    });
+    const whole = `calc(${total}ch + ${16 * digits.length}px)`;
+    if (table.style.width !== whole) table.style.width = whole;
+  }
+
+  function compare(a, b, x, y) {
+    if (a.isPinned || b.isPinned) return Boolean(a.isPinned) - Boolean(b.isPinned) || a.place - b.place;
+    const sign = sort.direction === "descending" ? -1 : 1;
+    if (typeof x === "string") return sign * x.localeCompare(y) || a.place - b.place;
+    if (Number.isNaN(x) || Number.isNaN(y)) return Number.isNaN(x) - Number.isNaN(y) || a.place - b.place;
+    return sign * (x - y) || a.place - b.place;
+  }
+
+  // `valueOf(row, place)` is what a row is sorted by: a text, or a number of which NaN comes last.
+  function arrange(rows, valueOf) {
+    sortedAt = performance.now();
+    const isSorted = sort.direction !== "none";
+    const values = new Map(rows.map((row) => [row, isSorted ? valueOf(row, sort.place) : row.place]));
+    let at = body.firstChild;
+    for (const row of rows.slice().sort((a, b) => compare(a, b, values.get(a), values.get(b)))) {
+      if (row.node === at) at = at.nextSibling;
+      else body.insertBefore(row.node, at);
+    }
+  }
+
+  const isDue = () => sortedAt === 0 || (sort.direction !== "none" && performance.now() - sortedAt >= SORT_EVERY_MS);
+  const name = (text) => scroll.getAttribute("aria-label") !== text && scroll.setAttribute("aria-label", text);
+  return { scroll, body, build, widen, fit, arrange, isDue, name };
 }
 
 // The clock of the kernel as far as the last frame told it; the browser's own clock may be wrong by minutes.

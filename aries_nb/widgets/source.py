@@ -9,9 +9,18 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
-    from aries_nb.model import BoardData, BookLevels, CardData, EquityData, Rows, TableData
+    from aries_nb.model import BarsData, BoardData, BookLevels, CardData, EquityData, Rows, TableData
 
-__all__ = ["BoardSource", "BookSource", "CardSource", "EquitySource", "RowsSource", "TableSource", "Versioned"]
+__all__ = [
+    "BarsSource",
+    "BoardSource",
+    "BookSource",
+    "CardSource",
+    "EquitySource",
+    "RowsSource",
+    "TableSource",
+    "Versioned",
+]
 
 
 class Versioned(Protocol):
@@ -40,6 +49,13 @@ class RowsSource(Versioned, Protocol):
         """Return the rows from absolute number `first` on; fewer where some were evicted already."""
 
 
+class BarsSource(Versioned, Protocol):
+    """Bars that are ready: of an instrument, or of an account's P&L."""
+
+    def newest(self, most: int) -> BarsData:
+        """Return the newest `most` bars; what it costs does not grow with the number of those behind them."""
+
+
 class BookSource(Versioned, Protocol):
     """An order book of one symbol."""
 
@@ -65,4 +81,4 @@ class EquitySource(Versioned, Protocol):
     """The equity of an account over time."""
 
     def equity(self) -> EquityData:
-        """Return the equity kept so far, and the P&L of each instrument now."""
+        """Return the equity kept so far, and what changed it, by instrument and cause."""

@@ -16,7 +16,7 @@ from aries_nb.model import NOT_A_TIME, ColumnType, Kind, Unreadable, Value
 from aries_nb.wire.aries_account_fields import FIELDS, INFO_KEYS, REQUIRED, folded
 from aries_nb.wire.aries_lenient import decimal, excerpt, nanoseconds, number, writable
 
-__all__ = ["MISSING", "Row", "kind_of", "list_rows", "row_of", "snapshot_in"]
+__all__ = ["MISSING", "Row", "kind_of", "list_rows", "row_of", "rows_of", "snapshot_in"]
 
 Row: TypeAlias = dict[str, Value]
 MISSING: Mapping[ColumnType, Value] = {
@@ -87,6 +87,26 @@ def list_rows(item: object, line: bytes) -> tuple[list[Row], list[Unreadable]]:
     return [{**row, "place": place, "symbol": symbol} for place, symbol in enumerate(texts or [""])], problems
 
 
+def rows_of(kind: Kind, items: Iterable[object], line: bytes) -> tuple[list[tuple[int | None, Row]], list[Unreadable]]:
+    """The usable ones of some objects, each with its own time in ns where it has one, and what could not be used.
+
+    News come oldest first, in whatever order the broker lists them.
+    """
+    rows: list[tuple[int | None, Row]] = []
+    problems: list[Unreadable] = []
+    for item in items:
+        if kind == "watchlists":
+            found, unusable = list_rows(item, line)
+        else:
+            row, unusable = row_of(kind, item, line)
+            found = [row] if row is not None else []
+        problems += unusable
+        rows += [(_time_of(item, kind), row) for row in found]
+    if kind == "news":
+        rows.sort(key=lambda each: each[0] or 0)
+    return rows, problems
+
+
 def kind_of(name: object, item: object) -> Kind | None:
     """What an account event is about: its name says (`account.order`), else the object's shape."""
     if isinstance(name, str) and (kind := _NAMES.get(folded(name).rpartition(".")[2].removesuffix("s"))):
@@ -127,6 +147,15 @@ def _kinds(item: object) -> Iterable[Kind]:
     if isinstance(item, dict):
         keys = {folded(key) for key, value in item.items() if not isinstance(value, dict)}
         yield from (kind for kind, signs in _SIGNS.items() if keys & signs)
+
+
+def _time_of(item: object, kind: Kind) -> int | None:
+    """When an object says that it was last changed, in ns; a candle's time is its beginning and says nothing."""
+    if not isinstance(item, dict):
+        return None
+    names = ("updatedat", "timestamp", "publishedat") if kind == "news" else ("updatedat",)
+    said = {folded(key): value for key, value in item.items()}
+    return next((ts for name in names if (ts := nanoseconds(said.get(name)))), None)
 
 
 def _is_blank(value: object) -> bool:

@@ -23,7 +23,7 @@ from aries_nb.model import (
     Unreadable,
 )
 from aries_nb.wire.aries_account_fields import ACCOUNT_COLUMN_TYPES, folded
-from aries_nb.wire.aries_account_objects import Row, kind_of, list_rows, row_of, snapshot_in
+from aries_nb.wire.aries_account_objects import Row, kind_of, rows_of, snapshot_in
 from aries_nb.wire.aries_acks import ACK_SECONDS, Acks
 from aries_nb.wire.aries_lenient import excerpt, lines, nanoseconds, parse_line
 from aries_nb.wire.aries_session import AriesSession, is_refusal, request_of
@@ -59,16 +59,9 @@ class _Line:
 
     def rows(self, kind: Kind, items: Iterable[object]) -> list[tuple[int, Row]]:
         """The usable ones of some objects, each with its own time where it has one."""
-        rows: list[tuple[int, Row]] = []
-        for item in items:
-            if kind == "watchlists":
-                found, problems = list_rows(item, self.raw)
-            else:
-                row, problems = row_of(kind, item, self.raw)
-                found = [row] if row is not None else []
-            self.notices += problems
-            rows += [(_time_of(item, kind) or self.ts, row) for row in found]
-        return rows
+        found, problems = rows_of(kind, items, self.raw)
+        self.notices += problems
+        return [(ts or self.ts, row) for ts, row in found]
 
 
 class AriesAccounts:
@@ -297,9 +290,3 @@ def _of(place: object, name: str) -> object:
     if not isinstance(place, dict):
         return None
     return next((value for key, value in place.items() if folded(key) == name), None)
-
-
-def _time_of(item: object, kind: Kind) -> int | None:
-    """When an object says that it was last changed, in ns; a candle's time is its beginning and says nothing."""
-    names = ("updatedat", "timestamp", "publishedat") if kind == "news" else ("updatedat",)
-    return next((ts for name in names if (ts := nanoseconds(_of(item, name)))), None)

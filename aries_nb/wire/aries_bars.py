@@ -44,12 +44,15 @@ def bars_query(symbol: str, interval_s: int, start_ns: int, end_ns: int) -> Quer
 def bars_from(answer: dict[str, Any]) -> Bars:
     """The bars of one answer, oldest first, each start once; a bar without a usable time or price is left out.
 
-    A volume that is missing is NaN. `nextTo` is when the bars before these end (assumed: the page names it only).
-    Raises ValueError where the broker says "error", and where the arrays are missing or not of one length.
+    A volume that is missing is NaN. `nextTo` is when the bars before these end, and where there are none, `nextTime`
+    is when the newest bar before them begins (both assumed: the page names them only; TradingView says so of the
+    second). One that lies within what was asked, as where a server looks back so far and no further, is worth asking
+    on. Raises ValueError where the broker says "error", and where the arrays are missing or not of one length.
     """
     said = answer.get("s", "ok")
     if said == "no_data":
-        return Bars([], [], [], [], [], [])
+        before = nanoseconds(answer.get("nextTime"))
+        return Bars([], [], [], [], [], [], None if before is None else before + _NS)
     if said != "ok":
         raise ValueError(f"the server says {shown(answer.get('errmsg', said))!r}")
     arrays = [answer.get(name) for name in "tohlc"]

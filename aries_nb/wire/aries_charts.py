@@ -6,7 +6,6 @@ One request a symbol brings quotes and trades; what an event carries is decided 
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -23,16 +22,16 @@ from aries_nb.model import (
     Value,
 )
 from aries_nb.wire.aries_lenient import excerpt, lines, nanoseconds, number, parse_line, shown, writable
+from aries_nb.wire.aries_messages import OPTION_SYMBOL
 from aries_nb.wire.aries_session import AriesSession, is_refusal
 
-__all__ = ["AriesCharts"]
+__all__ = ["CHART_FIELDS", "AriesCharts"]
 
 REQUESTS_KEPT = 1_000  # of which a refusal can still be told the symbol
 NESTING = 3  # `data`, a list in it, `quote` or `trade` in that
-_OPTION = re.compile(r"[A-Z.]{1,6}\d{6}[CP]\d{8}")  # OSI symbol (protocol page §3.2)
 _TALK = ("authSuccess", "refreshAuth", "authExpired", "authTimeout", "authRequired", "pong", "ping")
 # Column → key in `v` (§4.2).
-_QUOTE: Mapping[str, str] = {
+CHART_FIELDS: Mapping[str, str] = {
     "bid_price": "bid",
     "ask_price": "ask",
     "last_price": "lp",
@@ -47,12 +46,13 @@ _QUOTE: Mapping[str, str] = {
     "short_name": "short_name",
 }
 _QUOTE_COLUMN_TYPES: Mapping[str, ColumnType] = {
-    column: "text" if column in ("exchange", "short_name") else "number" for column in _QUOTE
+    column: "text" if column in ("exchange", "short_name") else "number" for column in CHART_FIELDS
 }
 _MISSING: Mapping[str, Value] = {
     column: "" if kind == "text" else math.nan for column, kind in _QUOTE_COLUMN_TYPES.items()
 }
 _TRADE_COLUMN_TYPES: Mapping[str, ColumnType] = {column.name: column.type for column in TRADE_COLUMNS}
+_COLUMN_TYPES: Mapping[Kind, Mapping[str, ColumnType]] = {"quotes": _QUOTE_COLUMN_TYPES, "trades": _TRADE_COLUMN_TYPES}
 
 
 class _Symbol:
@@ -86,7 +86,7 @@ class AriesCharts:
 
     def columns(self, kind: Kind) -> Mapping[str, ColumnType]:
         """Every field that a frame of this kind can have; there are no sizes of bid and ask here."""
-        return {"quotes": _QUOTE_COLUMN_TYPES, "trades": _TRADE_COLUMN_TYPES}[kind]
+        return _COLUMN_TYPES.get(kind, {})
 
     def open(self, now: float) -> None:
         """Begin a new connection; the streams are asked for again after authentication."""
@@ -201,7 +201,7 @@ class AriesCharts:
 
 
 def _payload(symbol: str) -> dict[str, str]:
-    kind = {"symbolType": "option"} if _OPTION.fullmatch(symbol) else {}
+    kind = {"symbolType": "option"} if OPTION_SYMBOL.fullmatch(symbol) else {}
     return {"type": "quotes", "symbol": symbol, **kind}
 
 
@@ -237,7 +237,7 @@ def _apply(symbol: _Symbol, item: Mapping[str, Any], ts: int, raw: bytes) -> Ite
         yield from _quote(symbol, values, ts, raw)
     elif "lp" in item and (values is not None or "t" in item):
         yield from _trade(symbol, item, ts, raw)
-    elif not item.keys().isdisjoint(_QUOTE.values()):
+    elif not item.keys().isdisjoint(CHART_FIELDS.values()):
         yield from _quote(symbol, item, ts, raw)
     elif values is not None or "t" in item:
         yield Unreadable("neither a quote nor a trade", excerpt(raw))
@@ -246,7 +246,7 @@ def _apply(symbol: _Symbol, item: Mapping[str, Any], ts: int, raw: bytes) -> Ite
 def _quote(symbol: _Symbol, values: Mapping[str, Any], ts: int, raw: bytes) -> Iterator[Record | Notice]:
     """Merge a quote: a key that is absent is unchanged, null or unusable is missing."""
     touched: set[str] = set()
-    for column, key in _QUOTE.items():
+    for column, key in CHART_FIELDS.items():
         if key not in values:
             continue
         said = values[key]

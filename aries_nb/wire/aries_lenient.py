@@ -13,7 +13,7 @@ from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
-from msgspec import UNSET, Struct
+from msgspec import Raw, Struct
 
 from aries_nb.model import ColumnType, Unreadable
 from aries_nb.wire.aries_messages import (
@@ -176,15 +176,22 @@ def update_from(payload: Mapping[str, Any], line: bytes) -> tuple[Payload | None
     if not isinstance(symbol, str):
         return None, [Unreadable("an update without a symbol", excerpt(line))]
     if name == "level2":
-        rows = data.get("orderBook", UNSET)
-        usable = rows is UNSET or (isinstance(rows, list) and all(isinstance(row, str) for row in rows))
-        problems = [] if usable else [Unreadable("orderBook is not a list of text rows", excerpt(line))]
-        return LevelTwoUpdate(symbol=symbol, data=Depth(orderBook=rows if usable else UNSET), timestamp=timestamp), (
-            problems
-        )
+        depth, problems = _depth(data, line)
+        return LevelTwoUpdate(symbol=symbol, data=depth, timestamp=timestamp), problems
     update, struct = _DATA[name]
     values, problems = _values(data, _TYPES[struct], line)
     return update(symbol=symbol, data=struct(**values), timestamp=timestamp), problems  # type: ignore[arg-type, call-arg]
+
+
+def _depth(data: Mapping[str, Any], line: bytes) -> tuple[Depth, list[Unreadable]]:
+    depth, problems = Depth(), list[Unreadable]()
+    for name in ("orderBook", "quotes"):
+        rows = data.get(name)
+        if isinstance(rows, list) and all(isinstance(row, str) for row in rows):
+            setattr(depth, name, rows if name == "orderBook" else Raw(json.dumps(rows).encode()))
+        elif name in data:
+            problems.append(Unreadable(f"{name} is not a list of text rows", excerpt(line)))
+    return depth, problems
 
 
 def _values(

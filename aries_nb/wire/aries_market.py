@@ -5,12 +5,13 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import chain, islice
-from math import isfinite
 from typing import Any
 
 from msgspec import UNSET, MsgspecError, Struct, UnsetType
 
 from aries_nb.model import (
+    BOOK_COLUMNS,
+    VENUE_COLUMNS,
     ColumnType,
     Kind,
     MarketStatus,
@@ -22,9 +23,9 @@ from aries_nb.model import (
     Subscription,
     Unreadable,
 )
+from aries_nb.wire.aries_depth import Depths
 from aries_nb.wire.aries_lenient import excerpt, millis, parse_line, shown, update_from
 from aries_nb.wire.aries_messages import (
-    MAX_MS,
     Envelope,
     GreeksUpdate,
     LevelTwoUpdate,
@@ -36,12 +37,14 @@ from aries_nb.wire.aries_messages import (
     decode_lines,
 )
 from aries_nb.wire.aries_prints import PRINT_COLUMN_TYPES, PrintPart
+from aries_nb.wire.aries_questions import ANSWER_COLUMN_TYPES, Questions
 from aries_nb.wire.aries_session import AriesSession
 from aries_nb.wire.aries_streams import (
     QUOTE_COLUMN_TYPES,
     Part,
     Stream,
     Wanted,
+    is_everything,
     item_to_subscribe,
     item_to_unsubscribe,
     wanted,
@@ -52,7 +55,13 @@ __all__ = ["AriesMarket"]
 SYMBOLS_PER_REQUEST = 100  # protocol page U17: "stay modest"
 STATUS_ENTRIES = 100
 REQUESTS_KEPT = 1_000  # of which a refusal can still be told the symbols
-_BOOK_COLUMN_TYPES: dict[str, ColumnType] = {"side": "text", "level": "number", "price": "number", "size": "number"}
+_COLUMN_TYPES: Mapping[Kind, Mapping[str, ColumnType]] = {
+    "quotes": QUOTE_COLUMN_TYPES,
+    "trades": PRINT_COLUMN_TYPES,
+    "book": dict(BOOK_COLUMNS),
+    "venues": dict(VENUE_COLUMNS),
+    "answers": ANSWER_COLUMN_TYPES,
+}
 
 
 class AriesMarket:
@@ -64,7 +73,8 @@ class AriesMarket:
         self._parts: dict[type[Payload], dict[str, list[Part]]] = {
             kind: {} for kind in (QuoteUpdate, TradeUpdate, GreeksUpdate, TimeAndSalesUpdate)
         }
-        self._books: dict[str, Stream] = {}
+        self._depths = Depths()
+        self._questions = Questions(self._session)
         self._sent: dict[str, Wanted] = {}
         self._requests: dict[str, tuple[str, ...]] = {}
         self._leaving: dict[str, int] = {}
@@ -72,11 +82,13 @@ class AriesMarket:
 
     def columns(self, kind: Kind) -> Mapping[str, ColumnType]:
         """Every field that a frame of this kind can have."""
-        return {"quotes": QUOTE_COLUMN_TYPES, "trades": PRINT_COLUMN_TYPES, "book": _BOOK_COLUMN_TYPES}[kind]
+        return _COLUMN_TYPES.get(kind, {})
 
     def open(self, now: float) -> None:
         """Begin a new connection; the streams are asked for again after authentication."""
         self._session.open(now)
+        self._depths.open()
+        self._questions.open()
         self._sent.clear()
         self._requests.clear()
         self._leaving.clear()
@@ -93,6 +105,9 @@ class AriesMarket:
         """Add streams and ask for what of them is not running yet."""
         symbols: dict[str, None] = {}
         for subscription in subscriptions:
+            if subscription.kind == "answers":
+                self._questions.add(subscription)
+                continue
             streams = self._streams.setdefault(subscription.symbol, {})
             if subscription not in streams:
                 stream = Stream(subscription)
@@ -107,7 +122,10 @@ class AriesMarket:
         """Remove streams and tell the server what nobody needs any more."""
         items: list[str | dict[str, Any]] = []
         self._seeds = [seed for seed in self._seeds if seed[0] not in subscriptions]
-        for symbol in dict.fromkeys(subscription.symbol for subscription in subscriptions):
+        for subscription in subscriptions:
+            self._questions.remove(subscription)
+        streams_of = (each.symbol for each in subscriptions if each.kind != "answers")
+        for symbol in dict.fromkeys(streams_of):
             streams = self._streams.get(symbol, {})
             for subscription in subscriptions:
                 if subscription.symbol == symbol:
@@ -136,7 +154,7 @@ class AriesMarket:
         try:
             envelopes = decode_lines(frame)
         except (MsgspecError, UnicodeDecodeError, RecursionError):
-            for some in self._line_by_line(frame, notices):
+            for some in self._line_by_line(frame, received, records, notices):
                 self._apply(some, received, records, notices)
         else:
             self._apply(envelopes, received, records, notices)
@@ -191,30 +209,14 @@ class AriesMarket:
 
     def _apply_other(self, update: Payload, received: int, records: list[Record], notices: list[Notice]) -> None:
         if isinstance(update, LevelTwoUpdate):
-            self._apply_depth(update, received, records, notices)
+            if not self._depths.read(update, received, records, notices):
+                self._unasked(update, notices)
         elif isinstance(update, StatusUpdate):
             notices.append(_status(update))
 
-    def _apply_depth(self, update: LevelTwoUpdate, received: int, records: list[Record], notices: list[Notice]) -> None:
-        stream = self._books.get(update.symbol)
-        if stream is None:
-            self._unasked(update, notices)
-            return
-        rows = update.data.orderBook
-        if rows is UNSET:
-            return
-        values: list[float] = []
-        for row in rows:
-            level = _level(row)
-            if level is None:
-                notices.append(Unreadable("a level 2 row that is not askSize:price:bidSize", excerpt(row)))
-            else:
-                values += level
-        if values or not rows:
-            ms = update.timestamp
-            records.append((stream.subscription, ms * 1_000_000 if 0 < ms < MAX_MS else received, tuple(values)))
-
-    def _line_by_line(self, frame: bytes, notices: list[Notice]) -> Iterator[list[Envelope]]:
+    def _line_by_line(
+        self, frame: bytes, received: int, records: list[Record], notices: list[Notice]
+    ) -> Iterator[list[Envelope]]:
         for line in frame.split(b"\n"):
             if not line or line.isspace():
                 continue
@@ -230,6 +232,8 @@ class AriesMarket:
                 notices.extend(problems)
                 if payload is not None:
                     yield [Envelope(payload)]
+            elif (answer := self._questions.answer(message, received)) is not None:
+                records.append(answer)
             else:
                 notices.extend(self._control(message, line))
 
@@ -262,13 +266,14 @@ class AriesMarket:
             have = self._sent.get(symbol, {})
             new = {option: names for option, names in need.items() if option not in have or names != have[option]}
             if new:
-                items.append(item_to_subscribe(symbol, {o: _added(n, have.get(o, ())) for o, n in new.items()}))
+                items.append(item_to_subscribe(symbol, {o: _added(o, n, have.get(o, ())) for o, n in new.items()}))
                 self._sent[symbol] = need
                 touched.append(symbol)
         todo = iter(items)
         while batch := list(islice(todo, SYMBOLS_PER_REQUEST)):
             request = self._session.send("subscribe", batch)
             self._requests[request] = tuple(item["symbol"] for item in batch)
+        self._requests |= {request: (path,) for request, path in self._questions.send().items()}
         while len(self._requests) > REQUESTS_KEPT:
             del self._requests[next(iter(self._requests))]
         fence = self._session.ping()
@@ -286,9 +291,8 @@ class AriesMarket:
 
     def _route(self, stream: Stream) -> None:
         symbol = stream.subscription.symbol
-        if stream.subscription.kind == "book":
-            self._books[symbol] = stream
-        elif stream.subscription.kind == "trades":
+        self._depths.add(stream.subscription)
+        if stream.subscription.kind == "trades":
             stream.parts.append(PrintPart(stream))
         for part in stream.parts:
             self._parts[part.update].setdefault(symbol, []).append(part)
@@ -297,8 +301,7 @@ class AriesMarket:
         if stream is None:
             return
         symbol = stream.subscription.symbol
-        if stream.subscription.kind == "book":
-            self._books.pop(symbol, None)
+        self._depths.remove(stream.subscription)
         for routes in self._parts.values():
             left = [part for part in routes.get(symbol, ()) if part.stream is not stream]
             routes.pop(symbol, None)
@@ -317,17 +320,9 @@ def _time_of(data: Struct) -> int | UnsetType:
     return millis(ms) or UNSET if isinstance(ms, str) else ms
 
 
-def _level(row: str) -> tuple[float, float, float] | None:
-    """Price, bid size, ask size."""
-    try:
-        ask_size, price, bid_size = map(float, row.split(":" if ":" in row else ","))
-    except ValueError:
-        return None
-    return (price, bid_size, ask_size) if isfinite(price + bid_size + ask_size) else None
-
-
-def _added(names: tuple[str, ...], have: tuple[str, ...]) -> tuple[str, ...]:
-    return tuple(name for name in names if name not in have) or names
+def _added(option: str, names: tuple[str, ...], have: tuple[str, ...]) -> tuple[str, ...]:
+    """What is to be asked for besides `have`; everything goes as everything."""
+    return names if is_everything(option, names) else tuple(name for name in names if name not in have) or names
 
 
 def _named(text: str, symbols: tuple[str, ...]) -> tuple[str, ...]:

@@ -6,10 +6,11 @@ one. Whatever does not fit (old spellings, numbers as text, control events) take
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Annotated, Any, TypeAlias
 
-from msgspec import UNSET, Meta, Struct, UnsetType
+from msgspec import UNSET, Meta, Raw, Struct, UnsetType
 from msgspec.json import Decoder
 
 from aries_nb.model import ColumnType
@@ -17,6 +18,8 @@ from aries_nb.model import ColumnType
 __all__ = [
     "GREEKS_FIELDS",
     "MAX_MS",
+    "OLD_TRADE_FIELDS",
+    "OPTION_SYMBOL",
     "QUOTE_FIELDS",
     "STREAM_ALIASES",
     "TIME_AND_SALES_FIELDS",
@@ -40,6 +43,7 @@ __all__ = [
 
 # The largest Unix time in ms that still fits into int64 ns, rounded down (year 2255).
 MAX_MS = 9_000_000_000_000
+OPTION_SYMBOL = re.compile(r"[A-Z.]{1,6}\d{6}[CP]\d{8}")  # OSI (protocol page §3.2)
 
 Number: TypeAlias = float | UnsetType
 Millis: TypeAlias = Annotated[int, Meta(gt=0, lt=MAX_MS)] | UnsetType
@@ -119,9 +123,13 @@ class TimeAndSales(Struct, gc=False):
 
 
 class Depth(Struct, gc=False):
-    """Level 2, protocol page §3.4.4: rows of `askSize:price:bidSize`. Venue rows (`quotes`) are not kept."""
+    """Level 2, protocol page §3.4.4: rows of `askSize:price:bidSize`.
+
+    `quotes` are rows of `exchange:askPrice:askSize:bidPrice:bidSize`: JSON until somebody wants them, empty if absent.
+    """
 
     orderBook: list[str] | UnsetType = UNSET  # noqa: N815
+    quotes: Raw = Raw()
 
 
 class QuoteUpdate(Struct, gc=False, tag_field="type", tag="quote"):
@@ -248,6 +256,8 @@ TRADE_FIELDS: Mapping[str, str] = {
     "open_interest": "openInterest",
     "dividend": "dividend",
 }
+# Named in the old list alone (§3.4.2): they may still be, and are no part of "*" (assumed).
+OLD_TRADE_FIELDS = frozenset({"instrumentType", "tradeExchange", "high52Week", "low52Week", "openInterest", "dividend"})
 GREEKS_FIELDS: Mapping[str, str] = {
     "delta": "delta",
     "gamma": "gamma",

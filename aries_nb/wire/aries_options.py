@@ -12,7 +12,7 @@ import msgspec
 
 from aries_nb.wire.interface import Query
 
-__all__ = ["AriesOptions", "OptionContract", "OptionReference"]
+__all__ = ["AriesOptions", "OptionContract", "OptionReference", "path_segment"]
 
 _UNRESERVED = frozenset(f"{string.ascii_letters}{string.digits}-._~".encode())  # RFC 3986, 2.3
 MOST_CHARACTERS = 64  # of a symbol; an OSI symbol has at most 21
@@ -47,7 +47,7 @@ class AriesOptions:
 
     def expiries(self, symbol: str) -> Query:
         """Ask on which days options of an underlying expire."""
-        return Query(f"/v1/options/{_segment(symbol)}/expiry-dates")
+        return Query(f"/v1/options/{path_segment(symbol)}/expiry-dates")
 
     def read_expiries(self, body: bytes) -> tuple[date, ...]:
         """The days, each once, the nearest first. Raises ValueError where there is no list of them."""
@@ -58,7 +58,7 @@ class AriesOptions:
 
     def contracts(self, symbol: str, expiry: date) -> Query:
         """Ask which options of an underlying expire on a day."""
-        return Query(f"/v1/options/{_segment(symbol)}/contracts/{expiry:%Y-%m-%d}")
+        return Query(f"/v1/options/{path_segment(symbol)}/contracts/{expiry:%Y-%m-%d}")
 
     def read_contracts(self, body: bytes) -> tuple[OptionContract, ...]:
         """The options, each once, by strike, the call of a strike before its put.
@@ -108,7 +108,7 @@ def _day(value: object) -> date | None:
         return None
 
 
-def _segment(text: str) -> str:
+def path_segment(text: str) -> str:
     """`text` as one segment of a path: a symbol must not lead elsewhere."""
     return "".join(chr(octet) if octet in _UNRESERVED else f"%{octet:02X}" for octet in text.encode())
 

@@ -147,7 +147,9 @@ class AriesSession:
 
     def _unauthenticated(self, action: str, request: str, body: Mapping[str, Any]) -> Iterator[Notice]:
         said = shown(body.get("error") or "")
-        if action == "authRequired" and request == self._auth_id and not self.is_open:
+        # Without an id as well (assumed): §2.2 has it as an answer to a token that is no good.
+        is_answer = self._auth_sent is not None and request in {self._auth_id, ""}
+        if action == "authRequired" and is_answer and not self.is_open:
             self._auth_sent = None
             yield SessionRefused(said or "authentication required")
         else:

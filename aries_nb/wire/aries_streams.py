@@ -15,7 +15,10 @@ from msgspec import UNSET, Struct
 from aries_nb.model import NOT_A_TIME, ColumnType, Subscription, Value, Values
 from aries_nb.wire.aries_messages import (
     GREEKS_FIELDS,
+    OLD_TRADE_FIELDS,
+    OPTION_SYMBOL,
     QUOTE_FIELDS,
+    TIME_AND_SALES_FIELDS,
     TRADE_FIELDS,
     Greeks,
     GreeksUpdate,
@@ -27,7 +30,16 @@ from aries_nb.wire.aries_messages import (
     field_types,
 )
 
-__all__ = ["QUOTE_COLUMN_TYPES", "Part", "Stream", "Wanted", "item_to_subscribe", "item_to_unsubscribe", "wanted"]
+__all__ = [
+    "QUOTE_COLUMN_TYPES",
+    "Part",
+    "Stream",
+    "Wanted",
+    "is_everything",
+    "item_to_subscribe",
+    "item_to_unsubscribe",
+    "wanted",
+]
 
 _MISSING: dict[ColumnType, Value] = {"number": math.nan, "text": "", "time": NOT_A_TIME, "integer": 0}
 
@@ -41,6 +53,14 @@ _PARTS: tuple[tuple[type[Payload], type[Struct], dict[str, str]], ...] = (
 )
 QUOTE_COLUMN_TYPES: dict[str, ColumnType] = {
     column: field_types(struct)[name] for _, struct, fields in _PARTS for column, name in fields.items()
+}
+
+# What "*" stands for in each option, as far as the documents name it.
+_EVERYTHING: Mapping[str, frozenset[str]] = {
+    "quoteFields": frozenset(QUOTE_FIELDS.values()),
+    "tradeFields": frozenset(TRADE_FIELDS.values()) - OLD_TRADE_FIELDS,
+    "timeAndSalesFields": frozenset({*TIME_AND_SALES_FIELDS.values(), "tradeTimestamp"}) - {""},
+    "greeksFields": frozenset(GREEKS_FIELDS.values()),
 }
 
 
@@ -188,7 +208,7 @@ def wanted(subscriptions: Iterable[Subscription]) -> Wanted:
     """
     fields: dict[str, set[str]] = {}
     for subscription in subscriptions:
-        if subscription.kind == "book":
+        if subscription.kind in ("book", "venues"):
             fields["level2"] = set()
         elif subscription.kind == "trades":
             tape = fields.setdefault("timeAndSalesFields", {"tradeTimestamp"})
@@ -197,21 +217,33 @@ def wanted(subscriptions: Iterable[Subscription]) -> Wanted:
             if not tape & {"price", "size"}:
                 tape.add("price")  # what makes an event a print; without either it could not be told from noise
         else:
+            # Who wants every field of a share does not want to be refused for the Greeks, which only options have.
+            is_share = len(subscription.fields) == len(QUOTE_COLUMN_TYPES) and not is_option(subscription.symbol)
             for field in subscription.fields:
                 if field in QUOTE_FIELDS:
                     fields.setdefault("quoteFields", {"quoteTimestamp"}).add(QUOTE_FIELDS[field])
                 elif field in TRADE_FIELDS:
                     fields.setdefault("tradeFields", {"tradeTimestamp"}).add(TRADE_FIELDS[field])
-                else:
+                elif not is_share:
                     fields.setdefault("greeksFields", set()).add(GREEKS_FIELDS[field])
     return {option: tuple(sorted(names)) for option, names in sorted(fields.items())}
 
 
+def is_option(symbol: str) -> bool:
+    """Whether a symbol is that of an option."""
+    return OPTION_SYMBOL.fullmatch(symbol) is not None
+
+
+def is_everything(option: str, names: Iterable[str]) -> bool:
+    """Whether these are all fields of an option, so that "*" says the same."""
+    return _EVERYTHING.get(option) == frozenset(names)
+
+
 def item_to_subscribe(symbol: str, new: Wanted) -> dict[str, Any]:
-    """The subscribe item for options that are not running yet (protocol page §3.2)."""
+    """The subscribe item for options that are not running yet (protocol page §3.2); all fields of one are "*"."""
     item: dict[str, Any] = {"symbol": symbol}
     for option, names in new.items():
-        item[option] = list(names) if names else True
+        item[option] = "*" if is_everything(option, names) else list(names) or True
     if "timeAndSalesFields" in new:
         item["timeAndSales"] = True
     if "greeksFields" in new:
@@ -220,7 +252,10 @@ def item_to_subscribe(symbol: str, new: Wanted) -> dict[str, Any]:
 
 
 def item_to_unsubscribe(symbol: str, old: Wanted, left: Wanted) -> str | dict[str, Any]:
-    """The unsubscribe item that takes `old` to `left` (protocol page §3.3): the bare symbol where nothing is left."""
+    """The unsubscribe item that takes `old` to `left` (protocol page §3.3): the bare symbol where nothing is left.
+
+    Fields taken away from "*" leave the others (assumed, §9 U21).
+    """
     if not left:
         return symbol
     item: dict[str, Any] = {"symbol": symbol}

@@ -12,7 +12,17 @@ from aries_nb.model import CLEAR, PUT, TABLE_KEYS, Kind, Record, Subscription, V
 from aries_nb.wire.aries_account_fields import ACCOUNT_COLUMN_TYPES
 from aries_nb.wire.aries_account_objects import MISSING, Row
 
-__all__ = ["PNL_INTERVALS", "ROWS_KEPT", "TOPIC_NAMES", "Topic", "TopicKey", "key_of"]
+__all__ = [
+    "FINISHED",
+    "PNL_INTERVALS",
+    "ROWS_KEPT",
+    "TOPIC_NAMES",
+    "Topic",
+    "TopicKey",
+    "key_of",
+    "wants",
+    "words",
+]
 
 ROWS_KEPT = 5_000  # of each table, to seed later subscriptions; a tenth more before the oldest are dropped
 PNL_INTERVALS = ("15s", "1m", "5m", "15m", "1h", "1d", "1mo")  # protocol page §5.1 and D8
@@ -37,7 +47,7 @@ _TOPICS: Mapping[Kind, str] = {
     "watchlists": "watchlist",
     "news": "news",
 }
-_FINISHED = frozenset({"FILLED", "CANCELED", "CANCELLED", "REPLACED", "REJECTED", "EXPIRED", "SUPERSEDED"})
+FINISHED = frozenset({"FILLED", "CANCELED", "CANCELLED", "REPLACED", "REJECTED", "EXPIRED", "SUPERSEDED"})
 
 
 class TopicKey(NamedTuple):
@@ -83,7 +93,7 @@ class _Table:
         """Drop the oldest rows beyond the limit, finished orders first; many at once, for it looks at every row."""
         excess = len(self.rows) - ROWS_KEPT
         if excess > ROWS_KEPT // 10:
-            finished = [key for key, (_, row) in self.rows.items() if row.get("status") in _FINISHED]
+            finished = [key for key, (_, row) in self.rows.items() if row.get("status") in FINISHED]
             gone = dict.fromkeys([*finished[:excess], *self.rows])
             for key in list(gone)[:excess]:
                 del self.rows[key]
@@ -120,7 +130,7 @@ class Topic:
         table = self._tables.get(subscription.kind)
         if table is None:
             return []
-        rows = [_put(subscription, ts, row) for ts, row in table.rows.values() if _wants(subscription, row)]
+        rows = [_put(subscription, ts, row) for ts, row in table.rows.values() if wants(subscription, row)]
         return [_clear(subscription, table.ts), *rows]
 
     def forget(self) -> None:
@@ -143,7 +153,7 @@ class Topic:
         for ts, row in rows:
             table.put(ts, row)
             for subscription in self.subscriptions:
-                if subscription.kind == kind and _wants(subscription, row):
+                if subscription.kind == kind and wants(subscription, row):
                     records.append(_put(subscription, ts, row))
         table.trim()
         return records
@@ -159,16 +169,17 @@ def _clear(subscription: Subscription, ts: int) -> Record:
     return subscription, ts, values
 
 
-def _wants(subscription: Subscription, row: Row) -> bool:
+def wants(subscription: Subscription, row: Row) -> bool:
     """Whether a news item is among the symbols of a subscription; one that names no symbols is for everybody."""
     if subscription.kind != "news":
         return True
-    symbols = _words(subscription, "symbols")
+    symbols = words(subscription, "symbols")
     about = str(row["symbols"])
     return not symbols or not about or not symbols.isdisjoint(about.split(", "))
 
 
-def _words(subscription: Subscription, option: str) -> set[str]:
+def words(subscription: Subscription, option: str) -> set[str]:
+    """The comma separated words of an option."""
     text = dict(subscription.options).get(option, "")
     return {word.strip() for word in text.split(",") if word.strip()}
 
@@ -177,7 +188,7 @@ def _news_params(subscriptions: Iterable[Subscription]) -> dict[str, list[str]]:
     """Symbols and topics of all; where one does not limit them, there is no limit."""
     params: dict[str, list[str]] = {}
     for option in ("symbols", "topics"):
-        wanted = [_words(subscription, option) for subscription in subscriptions]
+        wanted = [words(subscription, option) for subscription in subscriptions]
         if all(wanted):
             params[option] = sorted(set().union(*wanted))
     return params

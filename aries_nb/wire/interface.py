@@ -6,11 +6,23 @@ Frames and time go in, requests and records come out. Nothing that a peer sends 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple, Protocol
+from typing import Literal, NamedTuple, Protocol, TypeAlias
 
-from aries_nb.model import Bars, ColumnType, Kind, Notice, Received, Subscription
+from aries_nb.model import Bars, ColumnType, Kind, Notice, Received, Subscription, Unreadable, Values
 
-__all__ = ["Query", "Reference", "Wire"]
+__all__ = [
+    "AccountPage",
+    "AccountReference",
+    "Argument",
+    "Fact",
+    "FactType",
+    "Facts",
+    "Lookup",
+    "Query",
+    "Reference",
+    "Topic",
+    "Wire",
+]
 
 
 class Wire(Protocol):
@@ -20,7 +32,10 @@ class Wire(Protocol):
     """
 
     def columns(self, kind: Kind) -> Mapping[str, ColumnType]:
-        """Every field that a frame of this kind can have; subscriptions name theirs in this order."""
+        """Every field that a frame of this kind can have; none of a kind that the endpoint has not.
+
+        Subscriptions name theirs in this order.
+        """
 
     def open(self, now: float) -> None:
         """Begin a new connection: what is subscribed will be asked for again once the session is open."""
@@ -71,3 +86,81 @@ class Reference(Protocol):
 
     def bar_start(self, ts_ns: int, interval_s: int) -> int:
         """When the bar begins in which a time lies, as the broker cuts its bars; both in ns since the epoch."""
+
+
+class AccountPage(NamedTuple):
+    """One answer about what belongs to the user, as rows: exchange time (ns since the epoch, 0: not told) and values.
+
+    `is_full`: with the pages before, these are all rows there are. `following` asks for the next page, None ends it.
+    """
+
+    rows: list[tuple[int, Values]]
+    is_full: bool
+    following: Query | None
+    unreadable: Sequence[Unreadable]
+
+
+class AccountReference(Protocol):
+    """What a broker tells over HTTP beside the streams of an account. Times are in ns since the epoch."""
+
+    def snapshot(self, subscription: Subscription) -> Sequence[Query]:
+        """Ask for what the table of a subscription holds, as far as the broker tells it here; () where it does not."""
+
+    def order_history(self, account: str, start_ns: int, end_ns: int) -> Sequence[Query]:
+        """Ask for the orders that were placed from `start_ns` to `end_ns`, and have ended."""
+
+    def read(self, subscription: Subscription, query: Query, body: bytes) -> AccountPage:
+        """The rows of one answer to `query`, in the fields of the subscription. Raises ValueError."""
+
+    def is_finished(self, status: str) -> bool:
+        """Whether an order of this status has ended."""
+
+
+# What can be looked up, and its arguments. Each broker has some of them.
+Topic = Literal[
+    "details",  # what is known of instruments now, shares and options alike: symbols
+    "quotes",  # the newest prices: symbols
+    "search",  # instruments: text, limit
+    "chart_search",  # the same, of the charts: text, limit
+    "instrument",  # how one is traded and quoted: symbol
+    "chain",  # options with Greeks: underlying, and each may be None: expiry, type, strike_from, strike_to
+    "tick_bars",  # the newest bars of equally many trades, pages latest first: symbol, trades, count
+    "aggregates",  # bars that start in [start_ms, end_ms): symbol, multiplier, timespan, start_ms, end_ms, is_adjusted
+    "market_status",  # whether the market is open
+    "chart_config",  # what charts can be asked for
+    "server_time",  # the server's clock
+    "health",  # whether the server is well; any answer that is no error says so
+]
+Argument: TypeAlias = str | float | tuple[str, ...] | None
+# As `ColumnType`, and: a flag is a bool, None where it is not known; texts are a tuple.
+FactType: TypeAlias = ColumnType | Literal["flag", "texts"]
+Fact: TypeAlias = str | float | tuple[str, ...] | None
+
+
+class Facts(NamedTuple):
+    """One answer as rows, each with one value for each of `columns`.
+
+    `refused` are symbols that the server does not know, with its words. `following` asks for the next page, None ends
+    it.
+    """
+
+    columns: Mapping[str, FactType]
+    rows: Sequence[tuple[Fact, ...]]
+    refused: Mapping[str, str] = {}
+    following: Query | None = None
+
+
+class Lookup(Protocol):
+    """What a broker tells when it is asked, in one vocabulary for all; pure, as everything here."""
+
+    def topics(self) -> frozenset[Topic]:
+        """What can be asked of this broker."""
+
+    def queries(self, topic: Topic, arguments: Mapping[str, Argument]) -> Sequence[Query]:
+        """The calls that together answer a question. Raises UsageError for an argument that the broker cannot take."""
+
+    def read(self, topic: Topic, query: Query, body: bytes) -> Facts:
+        """The rows of one answer to `query`, in the broker's order; bars the oldest first.
+
+        Raises ValueError for an answer that cannot be used, with the server's words where it says "error".
+        """

@@ -1,4 +1,4 @@
-"""History and live trades as one frame: compared bar by bar with the simulated market's own log of all its trades."""
+"""History and live trades as one frame: compared bar by bar with the simulator's log of all trades, by pandas."""
 
 from __future__ import annotations
 
@@ -16,7 +16,8 @@ from aries_nb.errors import ClosedError, FeedError, UnknownSymbolError, UsageErr
 from aries_nb.live import bars as live_bars
 from aries_nb.model import Bars
 from aries_nb.net import BackoffRule
-from aries_nb.sim.history import Resolution
+from aries_nb.sim.history import SESSION_MINUTES, Resolution
+from tests.live.market_clock import PRICES, minutes_of, run_fast
 from tests.net.patience import eventually
 
 if TYPE_CHECKING:
@@ -27,91 +28,88 @@ if TYPE_CHECKING:
 
 SECOND = 1_000_000_000
 DAY = 86_400
-PRICES = ["open", "high", "low", "close", "volume"]
-SLOW = BackoffRule(first=1.0, cap=1.0, cap_after_live=1.0)
 
 
-def trade_log(sim: Simulator, symbol: str) -> pd.DataFrame:
-    """Every trade that the server has made: time in ns, price, size."""
-
-    def read() -> tuple[list[int], list[float], list[float]]:
-        trades = sim._server._history.log._symbols[symbol]
-        return list(trades.times), list(trades.prices), list(trades.sizes)
-
-    times, prices, sizes = sim._call(read)
-    return pd.DataFrame({"ts": np.array(times, "int64") * 1_000_000, "price": prices, "size": sizes})
-
-
-def bars_of(log: pd.DataFrame) -> pd.DataFrame:
+def bars_of(trades: np.ndarray) -> pd.DataFrame:
     """One row a second, index its beginning in ns."""
-    groups = log.groupby(log["ts"] // SECOND * SECOND)
+    groups = pd.DataFrame({name: trades[name] for name in ("price", "size")}).groupby(trades["time"] // SECOND * SECOND)
     bars = groups["price"].agg(open="first", high="max", low="min", close="last")
     return bars.assign(volume=groups["size"].sum())
 
 
 class SecondBars:
-    """In the place of the broker's history, which has no bar below a minute: bars of a second, of the same log.
-
-    `on_the_way` is done between the server's answer and its arrival.
-    """
+    """In the place of the broker's history, which has no bar below a minute: bars of a second, of the same log."""
 
     symbol = "AAPL"
 
-    def __init__(self, sim: Simulator, on_the_way: Callable[[], object] = lambda: None) -> None:
+    def __init__(self, sim: Simulator) -> None:
         self._sim = sim
-        self._on_the_way = on_the_way
 
     def start_of(self, ts: int) -> int:
         return ts // SECOND * SECOND
 
-    def ask(self, start: int, end: int) -> Bars:
-        bars = bars_of(trade_log(self._sim, self.symbol))
+    def ask(self, start: int, end: int, *, reached: object = None) -> Bars:
+        bars = bars_of(self._sim.trades(self.symbol, time.time() - 60))
         bars = bars[(bars.index >= start) & (bars.index < end)]
-        self._on_the_way()
         return Bars(bars.index.tolist(), *(bars[name].tolist() for name in PRICES))
 
 
-def test_bars_across_a_reconnect_equal_those_of_the_full_trade_log(
-    serve: Callable[..., Simulator], open_feed: Callable[..., anb.Feed], monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    ("rule", "least_seconds"),
+    [(BackoffRule(0.4, 0.4, 0.4), 1), (BackoffRule(2.2, 2.2, 2.2), 60)],
+    ids=["within a bar", "across bars"],
+)
+def test_minute_bars_across_a_reconnect_equal_those_of_the_full_trade_log(
+    serve: Callable[..., Simulator],
+    open_feed: Callable[..., anb.Feed],
+    monkeypatch: pytest.MonkeyPatch,
+    rule: BackoffRule,
+    least_seconds: int,
 ) -> None:
-    # Both clocks are one here; short margins leave bars that are made of the live trades alone.
-    monkeypatch.setattr(live_bars, "MARGIN_NS", SECOND // 5)
-    monkeypatch.setattr(live_bars, "GRACE_NS", SECOND // 2)
-    sim = serve(rate=1000)
+    # Half a second for what travels meanwhile. Two days hold a Sunday, a session, a night and part of another session.
+    monkeypatch.setattr(live_bars, "MARGIN_NS", 30 * SECOND)
+    run_fast(monkeypatch, since=pd.Timestamp("2026-03-03 12:17:40", tz="America/New_York"), speed=60)
+    sim = serve(rate=1000, flush_seconds=0.01, auth_seconds=1e6, idle_seconds=1e6, session_seconds=1e6)
     other = open_feed(sim).trades("AAPL")  # back at once after a drop: the market goes on while we are away
     other.wait(rows=50)
-    feed = open_feed(sim, rule=SLOW)
-    history = SecondBars(sim, on_the_way=lambda: other.wait(rows=other.received + 20))
-    bars = live_bars.LiveBars(feed._link, feed._gaps, history, interval="1s", span_ns=60 * SECOND)
+    feed = open_feed(sim, rule=rule)
 
-    time_of = lambda: pd.Timestamp.now("UTC")  # noqa: E731
-    two_live = lambda since: len(settled(bars, since=since, source="live")) >= 2  # noqa: E731
-    began = time_of()
-    eventually(lambda: two_live(began))
+    bars = feed.bars("AAPL", "1min", history="2d")
+    first = len(bars)
+    eventually(lambda: has_live_bar(bars, after=first))
+    eventually(lambda: 5 <= other.df.index[-1].second <= 25)
     sim.drop_connections()
     eventually(lambda: feed.stats().reconnects == 1 and feed.state == "live")
-    after = time_of()
-    eventually(lambda: two_live(after))
-    frame, log = bars.df, trade_log(sim, "AAPL")
-    bars.close()
-
-    gap = feed.gaps.df.iloc[-1]
-    missed = log[(log["ts"] > gap["started"].value + SECOND // 20) & (log["ts"] < gap["ended"].value - SECOND // 20)]
-    complete, expected = (
-        frame[frame["complete"]].iloc[:-1],
-        bars_of(log),
-    )  # the last may be on its way on a slow machine
-    assert len(missed) > 10
-    assert {"history", "live"} == set(complete["source"])
-    assert not complete.index.has_duplicates
-    starts = complete.index.as_unit("ns").asi8
-    assert expected.index[: len(starts)].tolist() == starts.tolist()
-    np.testing.assert_array_equal(complete[PRICES].to_numpy(), expected.loc[starts, PRICES].to_numpy())
-
-
-def settled(bars: live_bars.LiveBars, *, since: pd.Timestamp, source: str) -> pd.DataFrame:
+    cut = len(bars)
+    eventually(lambda: has_live_bar(bars, after=cut))
+    sim.set_market("closed")
+    log = sim.trades("AAPL", bars.df.index[0].timestamp())
+    eventually(lambda: is_settled(bars, log))
     frame = bars.df
-    return frame[frame["complete"] & (frame["source"] == source) & (frame.index > since)]
+
+    expected = minutes_of(log)
+    gap = feed.gaps.df.iloc[-1]
+    missed = log[(log["time"] > gap["started"].value) & (log["time"] < gap["ended"].value)]
+    assert len(missed) > 0
+    assert (gap["ended"] - gap["started"]).total_seconds() > least_seconds
+    assert {"history", "live"} == set(frame["source"].iloc[first:])
+    assert len(expected) > SESSION_MINUTES + 160
+    assert expected.index.as_unit("ns").equals(frame.index.as_unit("ns"))
+    np.testing.assert_array_equal(frame[PRICES].to_numpy(), expected[PRICES].to_numpy())
+
+
+def has_live_bar(bars: live_bars.LiveBars, *, after: int) -> bool:
+    """Whether one that is complete was made of live trades alone, after so many bars."""
+    later = bars.df.iloc[after:]
+    return bool((later["complete"] & (later["source"] == "live")).any())
+
+
+def is_settled(bars: live_bars.LiveBars, log: np.ndarray) -> bool:
+    """Whether the last trade of all is counted, and nothing in doubt but perhaps the bar that it belongs to."""
+    tape = bars._upkeep._tape
+    last = tape.frame().iloc[-1]
+    is_heard = (last.name.value, last["price"], last["size"]) == log[-1].tolist()
+    return is_heard and bars._upkeep._position == tape.version and bool(bars.df["complete"].iloc[:-1].all())
 
 
 def minutes(sim: Simulator, symbol: str, *, days: int) -> Any:
@@ -148,6 +146,88 @@ def test_a_history_of_more_than_one_page_comes_whole(sim: Simulator, feed: anb.F
     assert set(theirs["time"].tolist()) <= starts
 
 
+def test_pages_are_told_as_they_come_and_the_last_is_not(feed: anb.Feed) -> None:
+    told: list[int] = []
+    end = time.time_ns()
+    start = end - 130 * DAY * SECOND
+
+    bars = feed.bars("MSFT", history="1h")._upkeep._history.ask(start, end, reached=told.append)
+
+    assert len(bars.start_ns) > 20_000
+    assert len(told) == 1
+    assert start < told[0] < end
+
+
+def test_asking_ends_with_a_server_whose_pages_have_nothing(feed: anb.Feed, monkeypatch: pytest.MonkeyPatch) -> None:
+    history = feed.bars("MSFT", history="1h")._upkeep._history
+    asked: list[int] = []
+
+    def page(start: int, end: int) -> Bars:
+        asked.append(end)
+        return Bars([], [], [], [], [], [], end - SECOND)
+
+    monkeypatch.setattr(history, "_page", page)
+    bars = history.ask(0, 10_000 * SECOND)
+
+    assert bars.start_ns == []
+    assert len(asked) == live_bars.MOST_PAGES
+
+
+def test_a_page_without_bars_that_names_earlier_ones_is_asked_on(
+    feed: anb.Feed, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    history = feed.bars("MSFT", history="1h")._upkeep._history
+    pages = {100: Bars([], [], [], [], [], [], 31), 31: Bars([10, 30], *[[1.0, 2.0]] * 5)}
+    monkeypatch.setattr(history, "_page", lambda start, end: pages[end])
+
+    bars = history.ask(0, 100)
+
+    assert bars.start_ns == [10, 30]
+
+
+def test_where_nothing_was_traded_there_is_no_bar(sim: Simulator, feed: anb.Feed) -> None:
+    bars = feed.bars("BAC", "1min", history="4d")
+
+    frame = bars.df
+    traded = minutes_of(sim.trades("BAC", frame.index[0].timestamp()))
+    assert set(frame.index) <= set(traded.index)
+    assert frame.index.to_series().diff().max() > pd.Timedelta("12h")  # a night
+
+
+def test_bars_have_a_chart_of_the_newest_of_them(feed: anb.Feed) -> None:
+    bars = feed.bars("AAPL", "1min", history="10d")
+    chart = bars.chart(bars=300)
+
+    chart.draw()
+
+    candle, volume = chart.figure.data[1:]
+    assert chart is bars.chart(bars=300)
+    assert len(candle.x) == len(volume.y) == 300
+    assert candle.x[-1] >= bars.df.index[-2].timestamp() * 1000
+    assert candle.open[0] == bars.df["open"].loc[pd.Timestamp(candle.x[0], unit="ms", tz="UTC")]
+    bars.close()
+    assert chart.is_closed
+
+
+def test_the_brokers_pnl_has_candles_of_its_own(sim: Simulator, feed: anb.Feed) -> None:
+    pnl = (
+        feed.account("ACC-1")
+        .pnl("1m", start=f"{pd.Timestamp.now('UTC') - pd.Timedelta('3h'):%Y-%m-%dT%H:%M:%SZ}")
+        .wait()
+    )
+
+    chart = pnl.chart()
+    chart.draw()
+
+    frame = pnl.df.reset_index().sort_values("start")
+    (candle,) = chart.figure.data[1:]
+    assert chart.figure.layout.title.text == "P&amp;L ACC-1 · 1m"
+    assert len(candle.x) > 150
+    assert candle.x[0] == frame["start"].iloc[0].timestamp() * 1000
+    assert candle.open[:100].tolist() == frame["open"].iloc[:100].tolist()
+    assert min(candle.low) < 0
+
+
 @pytest.mark.parametrize("interval", ["1h", "4h", "1d"])
 def test_longer_bars_begin_where_the_brokers_do(sim: Simulator, feed: anb.Feed, interval: str) -> None:
     feed.trades("AAPL").wait(rows=5)
@@ -161,6 +241,21 @@ def test_longer_bars_begin_where_the_brokers_do(sim: Simulator, feed: anb.Feed, 
     theirs = sim._call(lambda: sim._server._history.bars("AAPL", resolution, 0, time.time()))
     assert last.value // SECOND == theirs["time"][-1]
     assert not bars.df["complete"].iloc[-1]
+
+
+def test_what_a_gap_of_a_second_connection_touches_is_asked_again(
+    feed: anb.Feed, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bars = feed.bars("AAPL", "1min", history="10d")
+    touched = bars.df.index[-10].value
+    asked: list[int] = []
+    ask = bars._upkeep._history.ask
+    monkeypatch.setattr(bars._upkeep._history, "ask", lambda start, end: asked.append(start) or ask(start, end))
+
+    feed._gaps.stream("market").of_connection(2).opened(started=touched, reason="a test")
+
+    eventually(lambda: asked)
+    assert asked[0] <= touched
 
 
 def test_the_same_call_again_returns_the_same_bars(feed: anb.Feed) -> None:
@@ -265,6 +360,6 @@ def test_a_cell_shows_the_newest_bars_first(feed: anb.Feed) -> None:
     data = bars.table()
 
     frame = bars.df
-    assert [column.name for column in data.columns] == ["ts", *frame.columns[:-1]]
+    assert [column.name for column in data.columns] == ["start", *frame.columns[:-1]]
     assert data.rows[-1][0] < data.rows[0][0] == frame.index[-1].value
     assert repr(bars).startswith("<1d bars of AAPL: ")

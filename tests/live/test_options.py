@@ -12,12 +12,19 @@ import pandas as pd
 import pytest
 
 from aries_nb.errors import ClosedError, ConnectError, FeedError, TokenError, UsageError, WaitTimeoutError
+from aries_nb.live import options as live_options
+from aries_nb.live.bell import wait_for
+from aries_nb.live.link import Link
 from aries_nb.live.options import Options
-from aries_nb.net import BROKERS, HttpClient, fixed_token
+from aries_nb.net import BROKERS, BackoffRule, HttpClient, fixed_token
+from aries_nb.store import GapLedger
 from tests.net.http_server import HttpServer, Reply
+from tests.net.rude import RudeServer, answer_pings
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+
+    from websockets.asyncio.server import ServerConnection
 
     from aries_nb.live import Feed
     from aries_nb.live.options import OptionChain
@@ -254,6 +261,66 @@ def test_in_a_cell_a_chain_is_a_table_of_strikes(chain: OptionChain) -> None:
     assert f"MSFT {chain.expiry}" in bundle["text/html"]
     assert "Strike" in bundle["text/html"]
     assert len(bundle["text/html"].split("<tr>")) == 1 + 1 + 21
+
+
+def test_options_are_asked_for_on_the_live_connection(feed: Feed) -> None:
+    with HttpServer(lambda _: Reply(500)) as server:
+        http = HttpClient(server.url, fixed_token("a token"), pause=lambda seconds: False)
+
+        options = Options(http, BROKERS["aries"], "MSFT", link=feed._link)
+        contracts = options.contracts(options.expiries[0])
+
+        http.close()
+        assert server.asked == []
+    assert options.expiries == Options(feed._http, BROKERS["aries"], "MSFT").expiries
+    assert len(contracts) > 20
+    assert feed.stats().streams == 0
+
+
+def test_what_the_live_connection_refuses_is_asked_over_http(feed: Feed) -> None:
+    with HttpServer(lambda _: Reply(body=b'{"expiryDates": ["2026-12-18"]}')) as server:
+        http = HttpClient(server.url, fixed_token("a token"), pause=lambda seconds: False)
+
+        options = Options(http, BROKERS["aries"], "NOPE", link=feed._link)
+
+        http.close()
+    assert options.expiries == (date(2026, 12, 18),)
+    with pytest.raises(UsageError, match=r"the server refuses /v1/options/NOPE/expiry-dates: no options of NOPE"):
+        feed._link.ask(BROKERS["aries"].options.expiries("NOPE"), 5.0)
+    assert feed._link.rejected(["NOPE"]) == ()
+
+
+def test_while_the_connection_is_down_options_are_asked_for_over_http(
+    serve: Callable[..., Simulator], open_feed: Callable[..., Feed]
+) -> None:
+    sim = serve(rate=10)
+    feed = open_feed(sim, rule=BackoffRule(first=60.0, cap=60.0, cap_after_live=60.0))
+    sim.drop_connections()
+    wait_for(lambda: feed.state == "reconnecting", (feed._link.watch,), timeout=10, what="the break")
+
+    options = feed.options("MSFT")
+
+    assert len(options.expiries) > 8
+    assert feed.state == "reconnecting"
+
+
+def test_a_connection_that_does_not_answer_is_not_waited_for_twice(feed: Feed, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(live_options, "ASK_SECONDS", 0.2)
+
+    async def ignore_requests(server: RudeServer, connection: ServerConnection) -> None:
+        await server.log_in(connection)
+        await answer_pings(connection)
+
+    with RudeServer(ignore_requests) as server:
+        link = Link(BROKERS["aries"].market, server.url, fixed_token("a token"), GapLedger().stream("market"))
+        link.wait_open(10)
+
+        options = Options(feed._http, BROKERS["aries"], "MSFT", link=link)
+
+        link.close()
+    assert options._link is None
+    assert len(options.expiries) > 8
+    assert link.statistics().streams == 0
 
 
 @pytest.fixture

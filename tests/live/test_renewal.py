@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import time
+from collections import Counter
 from typing import TYPE_CHECKING
 
 import pytest
@@ -12,6 +15,7 @@ from aries_nb.live import connect
 from aries_nb.live.feed import Feed
 from aries_nb.net import BROKERS, Secret, oauth_client
 from tests.live.conftest import QUICK
+from tests.live.witness import Witness, received_prints, received_states
 from tests.net.patience import eventually
 
 if TYPE_CHECKING:
@@ -19,7 +23,7 @@ if TYPE_CHECKING:
 
     from aries_nb.sim import Simulator
 
-SESSION_S, WARNING_S = 1.0, 0.5
+SESSION_S, WARNING_S = 2.0, 1.0
 
 
 class Source:
@@ -42,42 +46,68 @@ def source() -> Source:
 
 
 @pytest.fixture
-def feed(serve: Callable[..., Simulator], source: Source) -> Iterator[Feed]:
-    sim = serve(rate=500, session_seconds=SESSION_S, warn_seconds=WARNING_S)
+def sim(serve: Callable[..., Simulator]) -> Simulator:
+    return serve(rate=500, seed=4, session_seconds=SESSION_S, warn_seconds=WARNING_S)
+
+
+@pytest.fixture
+def witness(sim: Simulator) -> Witness:
+    return Witness(sim)
+
+
+@pytest.fixture
+def feed(sim: Simulator, source: Source, witness: Witness) -> Iterator[Feed]:
     with Feed(BROKERS["aries"], sim.url, source, at_close=lambda closed: None, rule=QUICK) as feed:
         feed.wait_open(10)
         yield feed
 
 
-def test_sessions_are_renewed_on_every_connection_without_a_gap_or_a_doubled_row(feed: Feed) -> None:
+def test_sessions_are_renewed_on_all_three_endpoints_without_a_gap_or_a_doubled_row(
+    feed: Feed, sim: Simulator, witness: Witness
+) -> None:
+    prints, charts = feed.trades("AAPL"), feed.trades("MSFT", endpoint="charts")
     quotes = feed.quotes("AAPL", fields=["bid_price", "ask_price"])
-    prints = feed.trades("AAPL")
-    positions = feed.account("ACC-1").positions
+    account = feed.account("ACC-1")
+    orders, positions = account.orders, account.positions
+    known = len(witness.order_states("ACC-1"))
 
-    eventually(lambda: feed.stats().renewals >= 8)
+    eventually(lambda: min(witness.renewals()) >= 2 and len(witness.order_states("ACC-1")) >= known + 3)
+    sim.set_market("closed")  # what is on its way arrives, and nothing is sent any more but talk about the sessions
+    eventually(lambda: witness.has_all_arrived(feed.stats().messages))
 
+    assert len(witness.renewals()) == 3
     assert (len(feed.gaps), feed.state, feed.stats().reconnects) == (0, "live", 0)
+    assert received_prints(prints) == witness.prints("AAPL")
+    assert received_prints(charts) == witness.prints("MSFT")
+    states = witness.order_states("ACC-1")[known:]
+    assert received_states(orders)[-len(states) :] == states
     assert not positions.is_stale
-    trade_ids = prints.df["trade_id"]
-    assert trade_ids.is_unique
     assert quotes.df.index.is_monotonic_increasing
 
 
-def test_a_renewal_that_fails_is_told_and_mended_when_the_source_recovers(feed: Feed, source: Source) -> None:
-    quotes = feed.quotes("AAPL")
+def test_a_renewal_that_fails_is_told_and_mended_when_the_source_recovers(
+    feed: Feed, source: Source, witness: Witness
+) -> None:
+    frames = [feed.quotes("AAPL"), feed.trades("AAPL"), feed.trades("MSFT", endpoint="charts")]
     positions = feed.account("ACC-1").positions
 
     source.is_failing = True
-    eventually(lambda: feed.state == "reconnecting")
-    told = feed.stats().last_error
+    eventually(lambda: positions.is_stale and not any(frame.is_live for frame in frames))
+    eventually(lambda: "the token service is down" in feed.stats().last_error)
+    state, shown = feed.state, feed.card().error
     source.is_failing = False
     eventually(lambda: feed.state == "live")
 
-    assert told
-    eventually(lambda: quotes.is_live and positions.is_live and not positions.is_stale)
-    assert {gap.stream for gap in feed._gaps.all()} == {"market", "accounts"}
-    before = quotes.received
-    eventually(lambda: quotes.received > before)
+    assert state == "reconnecting"
+    assert "the token service is down. Wait." in shown
+    eventually(lambda: all(frame.is_live for frame in frames) and positions.is_live and not positions.is_stale)
+    gaps = feed.gaps.df
+    assert sorted(gaps["stream"]) == ["accounts", "charts", "market"]
+    assert gaps["ended"].notna().all()
+    before = [frame.received for frame in frames]
+    eventually(lambda: all(frame.received > count for frame, count in zip(frames, before, strict=True)))
+    received = Counter(received_prints(frames[1]))
+    assert not received - Counter(witness.prints("AAPL"))  # none more often than it was sent
 
 
 def test_a_login_by_client_credentials_opens_sockets_and_http(serve: Callable[..., Simulator]) -> None:
@@ -101,3 +131,20 @@ def test_a_login_that_is_refused_is_a_clear_error_at_once(serve: Callable[..., S
 
     assert "wr0ng" not in str(refused.value)
     assert time.monotonic() - began < 5
+
+
+def test_a_token_function_that_hangs_is_an_error_in_time_and_lets_the_interpreter_exit() -> None:
+    program = """
+import threading
+import aries_nb as anb
+
+try:
+    anb.connect("aries", url="ws://127.0.0.1:9", token=threading.Event().wait, timeout=0.2)
+except anb.ConnectError as error:
+    print(error)
+"""
+
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=False)
+
+    assert (done.stderr, done.returncode) == ("", 0)
+    assert "no session (ws://127.0.0.1:9/v1/market/ws, after 0.2 s)" in done.stdout

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import traceback
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 
 from aries_nb.errors import TokenError
+from aries_nb.net.http_client import HttpClient
+from aries_nb.net.lost import LostError
+from aries_nb.net.tokens import token_from
+from aries_nb.net.transport import connected, send_all
+from tests.net.http_server import HttpServer, Reply
 from tests.net.patience import eventually
 from tests.net.rude import RudeServer, answer_pings, say
 
@@ -91,3 +97,54 @@ def test_whatever_echoes_the_token_is_kept_without_it(words: str, open_session: 
     kept = [repr(item) for item in session.intake.excerpts] + [repr(gap) for gap in ledger.all()]
     assert "no more ***" in "".join(kept)
     assert "hunter2" not in session.last_error + repr(session.rejected) + "".join(kept)
+
+
+def test_a_late_echo_of_a_token_that_was_renewed_since_is_masked(open_session: Callable[..., Session]) -> None:
+    tokens = iter(["first-hunter2-token", "second-hunter2-token"])
+
+    async def echo(server: RudeServer, connection: ServerConnection) -> None:
+        await server.log_in(connection)
+        await answer_pings(connection, 1)
+        await say(connection, {"type": "event", "payload": {"action": "refreshAuth"}})
+        await server.log_in(connection)
+        await say(connection, {"type": "event", "payload": {"action": "error", "error": f"late: {server.tokens[0]}"}})
+        await connection.wait_closed()
+
+    with RudeServer(echo) as server:
+        session = open_session(server.url, token_from(lambda: next(tokens)))
+        session.wait_open(5)
+        eventually(lambda: session.last_error)
+
+        assert session.last_error == "late: ***"
+
+
+def test_a_frame_that_cannot_be_sent_ends_the_connection_and_is_not_shown(caplog: pytest.LogCaptureFixture) -> None:
+    async def send(url: str) -> None:
+        async with connected(url) as socket:
+            await send_all(socket, lambda: [TOKEN, cast("str", 5)])
+            while True:
+                await socket.recv()
+
+    async def repeat(_: RudeServer, connection: ServerConnection) -> None:
+        await connection.send(await connection.recv())
+        await connection.wait_closed()
+
+    with RudeServer(repeat) as server, pytest.raises(LostError, match="the connection was cut"):
+        asyncio.run(send(server.url))
+
+    assert "sending raised TypeError" in caplog.text
+    assert "hunter2" not in caplog.text
+
+
+def test_a_cookie_that_a_server_sets_is_not_logged(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.DEBUG)
+    reply = Reply(200, b"in", {"Set-Cookie": f"session={TOKEN}"})
+
+    with HttpServer(lambda asked: reply) as server:
+        client = HttpClient(server.url, token_from(TOKEN))
+        body = client.get("/x")
+        client.close()
+
+    assert body == b"in"
+    assert "receive_response_headers.complete" in caplog.text
+    assert "hunter2" not in caplog.text

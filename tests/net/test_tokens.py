@@ -7,15 +7,17 @@ import subprocess
 import sys
 import threading
 import traceback
+from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import pytest
 
 from aries_nb.errors import TokenError
 from aries_nb.net import Secret, token_from
-from aries_nb.net.tokens import fetch
+from aries_nb.net.tokens import RenewableToken, fetch
 
-OUR_FRAMES = {"fixed_token", "environment_token", "read", "ask", "checked_secret"}
+OUR_FRAMES = {"token_from", "hidden", "fixed_token", "environment_token", "read", "__call__", "ask", "checked_secret"}
 
 
 @pytest.fixture(autouse=True)
@@ -83,31 +85,70 @@ def test_a_function_must_return_text(wrong: Any) -> None:
         token_from(lambda: wrong)()
 
 
-def test_a_function_that_raises_is_named_by_its_error() -> None:
+@pytest.mark.parametrize("error", [ValueError, SystemExit])
+def test_a_function_that_raises_is_named_by_its_error_and_its_line(error: type[BaseException]) -> None:
     def broken() -> str:
-        raise ValueError("no route")
+        raise error("no route with hunter2")
 
-    with pytest.raises(TokenError, match="raised ValueError") as caught:
+    with pytest.raises(TokenError, match=rf"raised {error.__name__} \(line \d+ of broken\)") as caught:
         token_from(broken)()
 
-    assert isinstance(caught.value.__cause__, ValueError)
+    assert "hunter2" not in str(caught.value)
+
+
+@pytest.mark.parametrize("error", [ValueError("hunter2"), TokenError("the vault is locked", advice="Unlock it.")])
+def test_what_a_function_raises_comes_without_the_frames_that_may_hold_the_token(error: Exception) -> None:
+    def broken() -> str:
+        plain = "hunter" + "2"
+        raise error from KeyError(plain)
+
+    with pytest.raises(TokenError) as caught:
+        token_from(broken)()
+
+    assert "broken" not in [frame.name for frame in traceback.extract_tb(caught.value.__traceback__)]
+    assert (caught.value.__cause__, caught.value.__context__) == (None, None)
+
+
+@pytest.mark.parametrize("wrong", [5, b"hunter2", ["hunter2"]])
+def test_what_can_be_no_token_is_refused_and_not_shown(wrong: Any) -> None:
+    with pytest.raises(TokenError, match=f"token= is of type {type(wrong).__name__}.*text, or a function") as caught:
+        token_from(wrong)()
+
+    assert "hunter2" not in str(caught.value)
+
+
+def test_a_function_that_carries_its_token_is_not_shown() -> None:
+    def give(token: str) -> str:
+        return token
+
+    source = token_from(partial(give, "hunter2"))
+
+    assert (source().reveal(), "hunter2" in repr(source)) == ("hunter2", False)
 
 
 def test_a_function_may_return_a_secret() -> None:
     assert token_from(lambda: Secret(" abc\n"))().reveal() == "abc"
 
 
-def test_a_source_that_renews_is_taken_as_it_is() -> None:
+def test_a_source_that_renews_is_told_of_a_refusal_and_not_shown() -> None:
+    @dataclass
     class Source:
-        def __call__(self) -> Secret:
-            return Secret("abc")
+        token: str
+        refusals: list[Secret]
+
+        def __call__(self) -> str:
+            return self.token
 
         def refused(self, token: Secret) -> None:
-            pass
+            self.refusals.append(token)
 
-    source = Source()
+    given = Source("hunter2", [])
+    source = token_from(given)
 
-    assert token_from(source) is source
+    assert isinstance(source, RenewableToken)
+    source.refused(source())
+    assert given.refusals == [Secret("hunter2")]
+    assert "hunter2" not in repr(source)
 
 
 def test_a_token_is_fetched_beside_the_loop() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import re
 import shutil
@@ -28,33 +29,44 @@ each_notebook = pytest.mark.parametrize("path", NOTEBOOKS, ids=[path.name for pa
 
 @pytest.fixture(scope="module")
 def executed(tmp_path_factory):
-    """`executed(path)` runs a notebook once, in a copy of its folder, with this Python's own kernel."""
+    """`executed(path)` is a notebook as it was run, in a copy of its folder, with this Python's own kernel.
+
+    All are run once and at the same time, each in a kernel of its own: much of a live notebook's time is waiting.
+    """
     folder = tmp_path_factory.mktemp("notebooks") / "copy"
     shutil.copytree(FOLDER, folder, ignore=shutil.ignore_patterns(".ipynb_checkpoints"))
-    done = {}
 
-    def run(path):
-        if path not in done:
-            notebook = nbformat.read(folder / path.name, as_version=4)
-            # No kernel of the user's: without directories only the one of this Python is left.
-            kernels = AsyncKernelManager(
-                kernel_name="python3", kernel_spec_manager=KernelSpecManager(kernel_dirs=[], ensure_native_kernel=True)
-            )
-            client = NotebookClient(
-                notebook,
-                km=kernels,
-                timeout=CELL_SECONDS,
-                allow_errors=True,  # they stay in the outputs, where each test looks for its own
-                # As in a file saved without widget state: the reader sees what each output has beside the widget.
-                store_widget_state=False,
-                resources={"metadata": {"path": str(folder)}},
-            )
-            environment = os.environ | {"IPYTHONDIR": str(folder.parent / "ipython")}
-            # A kernel manager that was handed in is left running unless told otherwise.
-            done[path] = client.execute(cleanup_kc=True, env=environment)
+    async def run_all():
+        return await asyncio.gather(*(run(folder / path.name) for path in NOTEBOOKS), return_exceptions=True)
+
+    done = dict(zip(NOTEBOOKS, asyncio.run(run_all()), strict=True))
+
+    def outcome(path):
+        if isinstance(done[path], BaseException):
+            raise done[path]
         return done[path]
 
-    return run
+    return outcome
+
+
+def run(path):
+    """Run a notebook; an error in a cell stays in its outputs, a kernel that dies or hangs is raised."""
+    # No kernel of the user's: without directories only the one of this Python is left.
+    kernels = AsyncKernelManager(
+        kernel_name="python3", kernel_spec_manager=KernelSpecManager(kernel_dirs=[], ensure_native_kernel=True)
+    )
+    client = NotebookClient(
+        nbformat.read(path, as_version=4),
+        km=kernels,
+        timeout=CELL_SECONDS,
+        allow_errors=True,  # each test looks for its own
+        # As in a file saved without widget state: the reader sees what each output has beside the widget.
+        store_widget_state=False,
+        resources={"metadata": {"path": str(path.parent)}},
+    )
+    environment = os.environ | {"IPYTHONDIR": str(path.parents[1] / f"ipython {path.stem}")}
+    # A kernel manager that was handed in is left running unless told otherwise.
+    return client.async_execute(cleanup_kc=True, env=environment)
 
 
 def code_cells(notebook):

@@ -158,7 +158,7 @@ def test_order_expires_at_its_time() -> None:
     assert [order.status for order in brokerage.finished_orders("M")] == ["expired"]
 
 
-def test_replacement_takes_over_the_rest_under_a_new_id() -> None:
+def test_replacement_goes_on_from_what_was_filled_under_a_new_id() -> None:
     brokerage = broker()
     quote(brokerage.market, "KO", "71.20", "71.22", ask_size=100)
     old = brokerage.place("M", "KO", "buy", "limit", 250, price="71.22", now=NOW)
@@ -167,7 +167,8 @@ def test_replacement_takes_over_the_rest_under_a_new_id() -> None:
     new = brokerage.replace(old.id, price="71.00", now=NOW + 1)
 
     assert new is not None
-    assert (new.replaces, new.quantity, new.filled, new.price) == (old.id, 150, 0, Decimal(71))
+    assert (new.replaces, new.quantity, new.leaves, new.price) == (old.id, 250, 150, Decimal(71))
+    assert (new.filled, new.average_price) == (100, Decimal("71.22"))
     assert states(brokerage) == [(old.id, "replaced"), (new.id, "pending_new"), (new.id, "new")]
     assert brokerage.replace(old.id, price="71.00", now=NOW + 2) is None
 
@@ -251,7 +252,9 @@ def test_money_adds_up_whatever_is_ordered(acts: list[Any]) -> None:
     orders = [
         order for each in ("M", "C") for order in (*brokerage.active_orders(each), *brokerage.finished_orders(each))
     ]
-    assert by_order == {order.id: order.filled for order in orders if order.filled}
+    filled = {order.id: order.filled for order in orders}
+    own = {order.id: order.filled - filled.get(order.replaces, Decimal(0)) for order in orders}
+    assert by_order == {name: quantity for name, quantity in own.items() if quantity}
     assert all((order.filled == order.quantity) == (order.status == "filled") for order in orders)
     assert all(order.leaves == 0 for order in orders if order.status in FINAL)
     assert all(holding.position.quantity > 0 for holding in brokerage.books("C").positions)

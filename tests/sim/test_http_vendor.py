@@ -116,11 +116,14 @@ def test_vendors_client_reads_the_accounts() -> None:
         balance = plain(client.accounts.get_account_balance(id="ACC-1"))
         positions = plain(client.accounts.get_account_positions(id="ACC-1"))
         news = plain(client.news.get_news(symbols="AAPL")).news
+        watchlists = plain(client.watchlist.list())
 
         assert [each.trading_account_id for each in accounts] == ["ACC-1", "ACC-2"]
         assert balance.account_id == "ACC-1"
         assert {"AAPL", "MSFT"} <= {row.symbol for row in positions.positions}
         assert isinstance(news, list)
+        assert isinstance(watchlists.user_id, int)
+        assert [each.name for each in watchlists.watchlist] == ["Core", "Funds", "Ideas"]
         assert client.orders.list_active_orders(id="ACC-1", limit=5)
 
     with_vendor(work)

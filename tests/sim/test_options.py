@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aries_nb.sim.options import RATE, Contract, black_scholes, expiries, parse_contract, strikes, years
+from aries_nb.sim.options import RATE, Contract, black_scholes, expiries, parse_contract, smile, strikes, years
 
 
 def test_price_agrees_with_a_textbook_value() -> None:
@@ -78,3 +78,14 @@ def test_strikes_lie_round_the_price_on_whole_thousandths(price: float) -> None:
     assert listed[0] < price < listed[-1]
     assert all(strike * 1000 == round(strike * 1000) for strike in listed)
     assert len(listed) < 200
+
+
+def test_a_smile_is_higher_below_the_money_and_bends_more_near_the_expiry() -> None:
+    near, far = (
+        [smile(0.24, 500, strike, term=term) for strike in (350.0, 430.0, 500.0, 650.0)] for term in (0.05, 1.0)
+    )
+
+    assert near[0] > near[1] > near[2]
+    assert near[0] > near[3]
+    assert near[0] - near[2] > far[0] - far[2] > 0
+    assert far[2] > near[2]

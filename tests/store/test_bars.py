@@ -137,6 +137,35 @@ def test_the_oldest_bars_leave_when_there_are_too_many() -> None:
     assert series.frame(99)["open"].tolist() == [2.0, 3.0]
 
 
+def test_the_newest_bars_are_those_of_the_whole_frame() -> None:
+    series = BarSeries(start_of)
+    series.trades([(1, 1.0, 1.0), (41, 4.0, 2.0), (21, 2.0, 1.0)])
+    series.history(Bars([10, 30], [1.0, 3.0], [1.0, 3.0], [1.0, 3.0], [1.0, 3.0], [5.0, 6.0]), final_before=0)
+
+    shown, frame = series.shown(3), series.frame(99, newest=3)
+
+    assert shown.volume is not None
+    assert shown.ts.tolist() == frame.index.as_unit("ns").asi8.tolist() == [20, 30, 40]
+    assert shown.close.tolist() == frame["close"].tolist() == [2.0, 3.0, 4.0]
+    assert shown.volume.tolist() == [1.0, 6.0, 2.0]
+    assert series.frame(99).index.is_monotonic_increasing
+    assert len(series.shown(99).ts) == 5
+
+
+def test_no_bars_have_arrays_too() -> None:
+    assert [len(getattr(BarSeries(start_of).shown(5), name)) for name in ("ts", "open", "volume")] == [0, 0, 0]
+
+
+def test_a_trade_behind_the_newest_bar_counts_in_its_own() -> None:
+    series = BarSeries(start_of)
+    series.trades([(11, 5.0, 1.0), (21, 6.0, 1.0)])
+
+    series.trades([(12, 9.0, 2.0)])
+
+    assert series.frame(99)["high"].tolist() == [9.0, 6.0]
+    assert series.frame(99)["volume"].tolist() == [3.0, 1.0]
+
+
 @given(trades=TRADES, joined=st.integers(0, END), cuts=st.lists(st.integers(0, END), max_size=6).map(sorted))
 def test_joined_and_broken_anywhere_the_bars_equal_those_of_all_trades(
     trades: list[Trade], joined: int, cuts: list[int]

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from aries_nb.model import CLEAR, NOT_A_TIME, ORDER_COLUMNS, POSITION_COLUMNS, PUT, TABLE_KEYS, Column
 from aries_nb.store.log import Change, ChangeLog
-from aries_nb.store.table import Table
+from aries_nb.store.table import Answer, Table
 
 NOW = 1_772_463_845_000_000_000
 ACCOUNTS = ("ACC-1", "ACC-2")
@@ -379,3 +379,211 @@ def test_the_rows_and_the_logs_are_never_apart_by_more_than_the_bell() -> None:
     publish(table, put("A", 1), put("B", 1))
 
     assert seen == [(2, 2)]
+
+
+# What is asked for beside the stream.
+
+DATED = (Column("order_id", "text"), Column("filled", "integer"), Column("updated", "time"))
+
+
+def ask(table: Table, *rows: tuple[Any, ...], asked: int = NOW, is_full: bool = True, breaks: int = 0) -> bool:
+    """An answer to what was asked at a time, one ns later."""
+    told = [(NOW - 1, row) for row in rows]
+    return table.insert(Answer(told, asked, asked + 1, breaks, is_full))
+
+
+def dated(**options: Any) -> tuple[Table, ChangeLog]:
+    """A table of orders, whose rows say when they were changed, and its log."""
+    log = ChangeLog(DATED)
+    return Table(DATED, ("ACC-1",), key=("order_id",), followers=(log,), **options), log
+
+
+def tell(table: Table, *rows: tuple[Any, ...], received: int = NOW, is_full: bool = False) -> None:
+    """What the stream brings: rows, or with `is_full` all that there are."""
+    if is_full:
+        table.inbox.add(0, received, (CLEAR, *blank(DATED)))
+    for row in rows:
+        table.inbox.add(0, received, (PUT, *row))
+    table.inbox.mark(received)
+    table.publish()
+
+
+def values(table: Table) -> list[tuple[Any, ...]]:
+    return [row.values for row in table.rows()]
+
+
+def logged(log: ChangeLog) -> list[tuple[Any, ...]]:
+    return [row.values for row in log.entries()[0]]
+
+
+def test_an_answer_fills_a_table_that_the_stream_has_not() -> None:
+    listener = Listener()
+    table = positions(followers=[listener])
+
+    is_taken = ask(table, ("A", Decimal(1)), ("B", Decimal(2)), asked=NOW)
+
+    assert is_taken
+    assert held(table) == [("ACC-1", "A", Decimal(1)), ("ACC-1", "B", Decimal(2))]
+    assert [(row.ts, row.received) for row in table.rows()] == [(NOW - 1, NOW + 1)] * 2
+    assert [change.is_snapshot for change in listener.changes] == [True, True]
+
+
+def test_what_the_stream_told_after_the_question_counts_more_than_the_answer() -> None:
+    table = positions()
+    publish(table, put("A", 1), put("B", 1), received=NOW)
+    publish(table, put("A", 2), received=NOW + 5)
+
+    ask(table, ("A", Decimal(9)), ("B", Decimal(9)), asked=NOW + 3)
+
+    assert held(table) == [("ACC-1", "A", Decimal(2)), ("ACC-1", "B", Decimal(9))]
+
+
+def test_what_is_still_in_the_inbox_came_before_the_answer() -> None:
+    table = positions()
+    table.inbox.add(0, NOW, (PUT, "A", Decimal(1)))
+    table.inbox.mark(NOW)
+
+    ask(table, ("A", Decimal(2)), asked=NOW + 1)
+
+    assert held(table) == [("ACC-1", "A", Decimal(2))]
+
+
+@pytest.mark.parametrize("received", [NOW, NOW + 5])
+def test_an_earlier_state_of_an_order_never_takes_the_place_of_a_later_one(received: int) -> None:
+    table, log = dated()
+    tell(table, ("X", 4, NOW + 2), received=received)
+
+    ask(table, ("X", 3, NOW + 1), asked=NOW + 3, is_full=False)
+
+    assert values(table) == logged(log) == [("X", 4, NOW + 2)]
+
+
+def test_a_later_state_of_an_order_takes_its_place_even_if_the_stream_told_of_it_meanwhile() -> None:
+    table, log = dated()
+    tell(table, ("X", 3, NOW + 1), received=NOW + 9)
+
+    ask(table, ("X", 4, NOW + 2), asked=NOW + 3)
+
+    assert values(table) == [("X", 4, NOW + 2)]
+    assert logged(log) == [("X", 3, NOW + 1), ("X", 4, NOW + 2)]
+
+
+def test_the_stream_that_repeats_an_answer_doubles_nothing_in_the_log() -> None:
+    table, log = dated()
+    ask(table, ("X", 4, NOW + 2))
+
+    tell(table, ("X", 3, NOW + 1), ("X", 4, NOW + 2), ("X", 5, NOW + 3))
+
+    assert values(table) == [("X", 5, NOW + 3)]
+    assert logged(log) == [("X", 4, NOW + 2), ("X", 3, NOW + 1), ("X", 5, NOW + 3)]
+
+
+def test_a_late_state_does_not_turn_a_row_back() -> None:
+    table, log = dated()
+    ask(table, ("X", 4, NOW + 2))
+
+    tell(table, ("X", 3, NOW + 1))
+
+    assert values(table) == [("X", 4, NOW + 2)]
+    assert logged(log) == [("X", 4, NOW + 2), ("X", 3, NOW + 1)]
+
+
+def test_an_ended_order_that_a_full_list_took_away_comes_back_without_being_news() -> None:
+    table, log = dated()
+    tell(table, ("X", 4, NOW + 2))
+    table.interrupted()
+    tell(table, received=NOW + 4, is_full=True)
+    emptied = values(table)
+
+    ask(table, ("X", 4, NOW + 2), ("Y", 1, NOW + 3), asked=NOW + 5, is_full=False, breaks=1)
+
+    assert emptied == []
+    assert values(table) == [("X", 4, NOW + 2), ("Y", 1, NOW + 3)]
+    assert logged(log) == [("X", 4, NOW + 2), ("Y", 1, NOW + 3)]
+
+
+def test_a_full_answer_adds_nothing_that_a_later_full_list_of_the_stream_has_not() -> None:
+    table, _ = dated()
+    tell(table, ("X", 4, NOW + 2), received=NOW + 9, is_full=True)
+
+    ask(table, ("X", 4, NOW + 2), ("GONE", 1, NOW), asked=NOW + 3)
+
+    assert values(table) == [("X", 4, NOW + 2)]
+
+
+def test_a_full_list_of_the_stream_leaves_what_is_ahead_of_it() -> None:
+    table, log = dated()
+    ask(table, ("X", 4, NOW + 2))
+
+    tell(table, is_full=True, received=NOW + 9)
+    tell(table, ("X", 4, NOW + 2), received=NOW + 10)
+
+    assert values(table) == logged(log) == [("X", 4, NOW + 2)]
+
+
+def test_a_full_answer_ends_a_break_and_takes_away_what_is_no_more() -> None:
+    table = Table(COLUMNS, ("ACC-1",), key=("symbol",))
+    publish(table, put("A", 1), put("B", 1))
+    table.interrupted()
+    publish(table, put("C", 1), received=NOW + 2)
+
+    ask(table, ("A", Decimal(2)), asked=NOW + 3, breaks=1)
+
+    assert held(table) == [("ACC-1", "A", Decimal(2)), ("ACC-1", "C", Decimal(1))]
+    assert not table.is_stale
+
+
+def test_an_answer_from_before_a_break_is_left_alone() -> None:
+    table = positions()
+    publish(table, put("A", 1))
+    table.interrupted()
+
+    is_taken = ask(table, ("A", Decimal(2)), asked=NOW + 3, breaks=0)
+
+    assert not is_taken
+    assert held(table) == [("ACC-1", "A", Decimal(1))]
+    assert table.is_stale
+
+
+def test_what_was_taken_away_is_remembered_only_up_to_the_bound() -> None:
+    table, log = dated(limit=2)
+    for number in range(3):
+        tell(table, (f"X{number}", 1, NOW), received=NOW + 2 * number)
+        tell(table, received=NOW + 2 * number + 1, is_full=True)
+
+    ask(table, ("X0", 1, NOW), ("X2", 1, NOW), asked=NOW + 9, is_full=False)
+
+    assert logged(log) == [("X0", 1, NOW), ("X1", 1, NOW), ("X2", 1, NOW), ("X0", 1, NOW)]
+
+
+steps = st.lists(st.integers(0, 1), min_size=1, max_size=8)  # whether a state is stamped later than the one before
+moves = st.lists(st.sampled_from(["happens", "is told", "is asked", "is worked out", "is answered"]), max_size=40)
+
+
+@given(steps, moves)
+@settings(max_examples=150)
+def test_however_stream_and_answers_interleave_each_state_is_logged_once_and_the_last_one_stays(
+    later: list[int], moves: list[str]
+) -> None:
+    states = [("X", number, NOW + sum(later[:number])) for number in range(1, len(later) + 1)]
+    table, log = dated()
+    happened = told = 0
+    questions: list[tuple[int, list[Any]]] = []  # when each was asked, and what the broker found
+    ends = ["happens", "is told"] * len(states) + ["is answered"] * len(moves)
+    for clock, move in enumerate([*moves, *ends], start=NOW):
+        if move == "happens":
+            happened = min(happened + 1, len(states))
+        elif move == "is told" and told < happened:
+            told += 1
+            tell(table, states[told - 1], received=clock)
+        elif move == "is asked" and happened:
+            questions.append((clock, []))
+        elif move == "is worked out":
+            for _, found in questions:
+                found.append(states[happened - 1])
+        elif move == "is answered" and questions:
+            asked, found = questions.pop(0)
+            ask(table, (found or [states[happened - 1]])[0], asked=asked)
+
+    assert values(table) == [states[-1]]
+    assert sorted(logged(log)) == states

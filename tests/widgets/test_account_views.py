@@ -35,10 +35,12 @@ class Equities:
     def __init__(self) -> None:
         self.version = 0
         self.ours = [100.0, 101.0]
+        self.by_cause = ((EVIL, (1.5, 0.0)), ("KO", (-2.0, 0.5)))
 
     def equity(self) -> EquityData:
         ts = np.arange(len(self.ours), dtype=np.int64) * 10**9 + 1_700_000_000 * 10**9
-        return EquityData(ts, np.array(self.ours), np.full(len(ts), np.nan), ((EVIL, 1.5), ("KO", -2.0)))
+        theirs = np.full(len(ts), np.nan)
+        return EquityData(ts, np.array(self.ours), theirs, ("price_move", "fee"), self.by_cause)
 
 
 def position(symbol, quantity, pnl):
@@ -67,8 +69,20 @@ def balances():
 
 
 @pytest.fixture
-def dashboard(positions, orders, balances):
-    dashboard = Dashboard(balances=balances, positions=positions, orders=orders, equity=Equities())
+def causes():
+    columns = [Column("symbol", "text"), *(Column(name, "decimal") for name in ("price_move", "fee", "total"))]
+    amounts = (Decimal("-1234.5"), Decimal("-0.1"), Decimal("-1234.6"))
+    return Tables("What moved it", columns, ("KO", *amounts), ("total", *amounts))
+
+
+@pytest.fixture
+def make_dashboard(positions, orders, balances, causes):
+    return lambda: Dashboard(balances=balances, positions=positions, orders=orders, equity=Equities(), causes=causes)
+
+
+@pytest.fixture
+def dashboard(make_dashboard):
+    dashboard = make_dashboard()
     yield dashboard
     dashboard.close()
 
@@ -170,11 +184,47 @@ def test_an_equity_chart_draws_what_is_new_and_escapes_the_symbols():
     chart.close()
 
 
-def test_a_dashboard_is_one_display_of_four_views(dashboard):
+def test_bars_are_stacked_by_cause_with_the_total_beside_them():
+    chart = EquityChart(Equities())
+
+    chart.draw()
+
+    shown = [trace for trace in chart.figure.data[3:] if trace.type == "bar" and trace.visible]
+    assert {trace.name: list(trace.y) for trace in shown} == {"Price move": [1.5, -2.0], "Fee": [0.0, 0.5]}
+    assert chart.figure.layout.barmode == "relative"
+    (totals,) = chart.figure.select_traces({"mode": "markers+text"})
+    assert list(totals.text) == ["+1.50", "\N{MINUS SIGN}1.50"]
+    assert list(totals.y) == [1.5, -2.0]
+    chart.close()
+
+
+def test_a_cause_that_has_moved_nothing_has_no_bars():
+    source = Equities()
+    source.by_cause = (("KO", (1.0, 0.0)),)
+    chart = EquityChart(source)
+
+    chart.draw()
+
+    assert [trace.name for trace in chart.figure.data if trace.type == "bar" and trace.visible] == ["Price move"]
+    chart.close()
+
+
+def test_sums_are_pinned_and_causes_have_signs(dashboard):
+    dashboard.causes.draw()
+
+    description = shown(dashboard.causes)
+    assert description["pinned"] == [["cash"], ["total"]]
+    assert [column["kind"] for column in description["columns"]] == ["symbol", "signed", "money", "signed"]
+    assert description["texts"][0] == [
+        *("KO", "\N{MINUS SIGN}1,234.50", "\N{MINUS SIGN}0.10", "\N{MINUS SIGN}1,234.60")
+    ]
+
+
+def test_a_dashboard_is_one_display_of_its_views(dashboard):
     bundle = dashboard._repr_mimebundle_()
 
     assert bundle[WIDGET_MIME]["model_id"] == dashboard.widget.model_id
-    assert len(dashboard.widget.children) == 4
+    assert dashboard.widget.children == tuple(view.widget for view in dashboard.views)
     assert "<script>" not in bundle["text/html"]
 
 
@@ -184,8 +234,8 @@ def test_a_dashboard_shows_the_figures_that_the_broker_has(dashboard):
     assert [column["name"] for column in shown(dashboard.balances)["columns"]] == ["equity", "cash"]
 
 
-def test_a_closed_dashboard_closes_its_views_and_is_let_go(positions, orders, balances):
-    dashboard = Dashboard(balances=balances, positions=positions, orders=orders, equity=Equities())
+def test_a_closed_dashboard_closes_its_views_and_is_let_go(make_dashboard):
+    dashboard = make_dashboard()
     dashboard._repr_mimebundle_()
     views = dashboard.views
 
@@ -196,5 +246,5 @@ def test_a_closed_dashboard_closes_its_views_and_is_let_go(positions, orders, ba
     del dashboard, views
     gc.collect()
 
-    assert is_closed == [True] * 4
+    assert is_closed == [True] * 5
     assert gone() is None

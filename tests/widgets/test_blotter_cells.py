@@ -102,12 +102,34 @@ def test_a_time_of_now_is_shown_without_its_date():
     assert moment(now, now // NS_A_DAY).count(":") == 2
 
 
-def test_the_smallest_profits_are_summed_up():
-    by_symbol = tuple((f"S{place}", float(place)) for place in range(MOST_BARS + 2))
+def test_the_smallest_moves_are_summed_up_cause_by_cause():
+    by_cause = tuple((f"S{place}", (float(place), -0.5)) for place in range(MOST_BARS + 2))
+    unknown = ("X", (float("nan"), 0.0))
     nothing = np.empty(0)
 
-    bars = bars_of(EquityData(np.empty(0, dtype=np.int64), nothing, nothing, (*by_symbol, ("X", float("nan")))))
+    data = EquityData(np.empty(0, dtype=np.int64), nothing, nothing, ("price_move", "fee"), (*by_cause, unknown))
+    bars = bars_of(data)
 
     assert len(bars) == MOST_BARS
-    assert bars[-1] == ("others", 0.0 + 1.0 + 2.0)
-    assert bars[0] == ("S3", 3.0)
+    assert bars[-1] == ("others", (0.0 + 1.0 + 2.0, -1.5))
+    assert bars[0] == ("S3", (3.0, -0.5))
+
+
+def test_what_nothing_has_moved_has_no_bar():
+    nothing = np.empty(0)
+
+    data = EquityData(np.empty(0, dtype=np.int64), nothing, nothing, ("fee",), (("KO", (0.0,)), ("cash", (-0.1,))))
+
+    assert bars_of(data) == [("cash", (-0.1,))]
+
+
+def test_an_order_without_a_limit_has_no_price():
+    columns = (Column("type", "text"), Column("price", "decimal"))
+
+    sheet = sheet_of(columns, ("MARKET", Decimal(0)), ("STOP", Decimal(0)), ("STOP_LIMIT", Decimal(0)))
+
+    assert sheet.texts == [["market", "–"], ["stop", "–"], ["stop limit", "0.00"]]
+
+
+def test_a_side_of_several_words_is_read_as_words():
+    assert only_text("side", "BUY_TO_COVER", "text") == "BUY TO COVER"

@@ -78,8 +78,10 @@ def test_a_volume_that_is_missing_is_not_a_number() -> None:
     assert [math.isnan(volume) for volume in bars_from({**GOOD, "v": [None, 5]}).volume] == [True, False]
 
 
-def test_no_data_is_no_bars() -> None:
-    assert bars_from({"s": "no_data", "nextTime": 60}) == Bars([], [], [], [], [], [])
+def test_no_data_is_no_bars_and_may_say_where_earlier_ones_are() -> None:
+    assert bars_from({"s": "no_data"}) == Bars([], [], [], [], [], [])
+    assert bars_from({"s": "no_data", "nextTime": 60}) == Bars([], [], [], [], [], [], 61 * SECOND)
+    assert bars_from({"s": "no_data", "nextTime": "never"}).next_end_ns is None
     assert bars_from({"s": "ok", "t": [], "o": [], "h": [], "l": [], "c": [], "v": []}).start_ns == []
 
 

@@ -127,6 +127,16 @@ def test_refusal_without_an_id_is_taken_for_the_token_while_it_is_waited_for() -
     assert said == [SessionRefused("token is required")]
 
 
+def test_authrequired_without_an_id_is_a_refusal_while_the_token_is_waited_for() -> None:
+    market, _ = asking()
+
+    said = notices(market, event("authRequired", error="authentication required"))
+    once_more = notices(market, event("authRequired"))
+
+    assert said == [SessionRefused("authentication required")]
+    assert once_more == [SessionLost("authRequired")]
+
+
 def test_response_to_the_token_that_does_not_say_authsuccess_is_a_refusal() -> None:
     market, request = asking()
 

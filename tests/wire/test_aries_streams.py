@@ -1,9 +1,23 @@
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import pytest
 
+from aries_nb.wire.aries_messages import (
+    GREEKS_FIELDS,
+    OLD_TRADE_FIELDS,
+    QUOTE_FIELDS,
+    TIME_AND_SALES_FIELDS,
+    TRADE_FIELDS,
+)
 from aries_nb.wire.aries_streams import QUOTE_COLUMN_TYPES, Wanted, item_to_subscribe, item_to_unsubscribe, wanted
 from tests.wire.lines import book, quotes, trades
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
+
+OLD_COLUMNS = {column for column, name in TRADE_FIELDS.items() if name in OLD_TRADE_FIELDS}
 
 
 def test_wants_of_a_symbol_are_united() -> None:
@@ -30,6 +44,46 @@ def test_every_field_of_quotes_can_be_asked_for(field: str) -> None:
 
     assert item["symbol"] == "X"
     assert set(names) == {name for option, value in item.items() if option.endswith("Fields") for name in value}
+
+
+@pytest.mark.parametrize(
+    ("option", "fields"),
+    [("quoteFields", QUOTE_FIELDS), ("greeksFields", GREEKS_FIELDS), ("tradeFields", set(TRADE_FIELDS) - OLD_COLUMNS)],
+)
+def test_all_fields_of_an_option_are_a_star(option: str, fields: Collection[str]) -> None:
+    item = item_to_subscribe("X", wanted([quotes(fields=tuple(fields))]))
+
+    assert item[option] == "*"
+
+
+def test_all_fields_of_prints_are_a_star() -> None:
+    item = item_to_subscribe("X", wanted([trades(fields=tuple(TIME_AND_SALES_FIELDS))]))
+
+    assert item == {"symbol": "X", "timeAndSales": True, "timeAndSalesFields": "*"}
+
+
+def test_fields_of_the_old_list_are_named_as_no_star_has_them() -> None:
+    item = item_to_subscribe("X", wanted([quotes(fields=tuple(TRADE_FIELDS))]))
+
+    assert set(item["tradeFields"]) == set(TRADE_FIELDS.values())
+
+
+def test_every_field_of_a_share_is_asked_for_without_greeks_and_of_an_option_with_them() -> None:
+    every = tuple(QUOTE_COLUMN_TYPES)
+
+    share, option = (wanted([quotes(symbol, every)]) for symbol in ("MSFT", "MSFT261218C00500000"))
+
+    assert set(share) == {"quoteFields", "tradeFields"}
+    assert set(option) == {"quoteFields", "tradeFields", "greeksFields"}
+
+
+def test_what_is_left_of_a_star_is_what_is_not_taken_away() -> None:
+    all_of_it, left = wanted([quotes(fields=tuple(QUOTE_FIELDS))]), wanted([quotes(fields=("bid_price",))])
+
+    item = item_to_unsubscribe("X", all_of_it, left)
+
+    assert isinstance(item, dict)
+    assert set(item["quoteFields"]) == set(QUOTE_FIELDS.values()) - {"bidPrice", "quoteTimestamp"}
 
 
 def test_side_of_a_print_is_not_asked_for() -> None:

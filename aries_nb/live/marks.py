@@ -1,0 +1,104 @@
+"""At which price each instrument of an account is valued: the middle of the feed's own quotes, on every quote."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Sequence
+from decimal import Decimal
+
+from aries_nb.errors import UnknownSymbolError
+from aries_nb.live.callbacks import Callbacks
+from aries_nb.live.fields import is_symbol
+from aries_nb.live.frame import LiveFrame
+from aries_nb.store import UNKNOWN, Bells
+
+__all__ = ["LiveMarks"]
+
+
+class LiveMarks:
+    """Has quotes of what is held, and of nothing else. Any thread may read."""
+
+    def __init__(
+        self,
+        held: Callable[[], Collection[str]],
+        watch: Callable[[Callable[[], None]], Callable[[], None]],
+        quotes: Callable[[Sequence[str]], LiveFrame],
+    ) -> None:
+        self.version = 0  # grows with every quote
+        self._held = held
+        self._quotes = quotes
+        self._frames: dict[LiveFrame, Callable[[], None]] = {}
+        self._asked: frozenset[str] = frozenset()
+        self._bells = Bells()
+        # A thread of its own: asking for quotes may take a moment.
+        self._callbacks = Callbacks()
+        self._callbacks.add(self._follow)
+        self._undo = watch(self._callbacks.ring)
+
+    def now(self) -> dict[str, Decimal]:
+        """The middle of bid and ask, else the last price, exactly as quoted; nothing of what has no live quote."""
+        marks = {}
+        for frame in list(self._frames):
+            board = frame.board()
+            if board.is_stale:
+                continue
+            prices = [board.columns.index(name) for name in ("bid_price", "ask_price", "last_price")]
+            for symbol, row in zip(board.symbols, board.numbers[:, prices].tolist(), strict=True):
+                mark = _mark(*row)
+                if mark.is_finite():
+                    marks[symbol] = mark
+        return marks
+
+    def watch(self, ring: Callable[[], None]) -> Callable[[], None]:
+        """Have `ring` called after each quote, on the network's thread; it must return at once. Returns the undo."""
+        return self._bells.add(ring)
+
+    def close(self) -> None:
+        """Stop, and give the quotes up; idempotent."""
+        self._callbacks.close()
+        self._undo()
+        self._keep(frozenset())
+
+    # The callbacks' thread.
+
+    def _follow(self) -> None:
+        held = frozenset(self._held())
+        if held == self._asked:
+            return
+        # What is followed already goes on as it is: a new frame knows no price before the next quote.
+        new = sorted(symbol for symbol in held - self._asked if is_symbol(symbol))
+        self._asked = held
+        self._keep(held)
+        frame = self._quoted(new)
+        if frame is not None:
+            self._frames = {**self._frames, frame: frame.watch(self._quoted_again)}
+            self._quoted_again()
+
+    def _keep(self, symbols: frozenset[str]) -> None:
+        """Let go of the frames that have none of these; a frame is not closed, as a user may have asked for it too."""
+        gone = [frame for frame in self._frames if symbols.isdisjoint(frame.symbols)]
+        for frame in gone:
+            self._frames[frame]()
+        self._frames = {frame: undo for frame, undo in self._frames.items() if frame not in gone}
+
+    def _quoted(self, symbols: list[str]) -> LiveFrame | None:
+        """Quotes of those of the symbols that the feed knows; the others stay without a price."""
+        while symbols:
+            try:
+                return self._quotes(symbols)
+            except UnknownSymbolError as unknown:
+                known = [symbol for symbol in symbols if symbol not in unknown.symbols]
+                if known == symbols:
+                    raise
+                symbols = known
+        return None
+
+    def _quoted_again(self) -> None:
+        self.version += 1
+        self._bells.ring()
+
+
+def _mark(bid: float, ask: float, last: float) -> Decimal:
+    # The shortest text of a float is the price that the broker sent.
+    if bid == bid and ask == ask:
+        return (Decimal(repr(bid)) + Decimal(repr(ask))) / 2
+    return Decimal(repr(last)) if last == last else UNKNOWN

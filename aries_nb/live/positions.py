@@ -1,0 +1,113 @@
+"""The positions of an account, re-marked on every quote: what `account.positions` is."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from decimal import Decimal
+from typing import Any
+
+import pandas as pd
+
+from aries_nb.live.callbacks import Callbacks
+from aries_nb.live.frame import LiveFrame
+from aries_nb.live.link import Link
+from aries_nb.live.marks import LiveMarks
+from aries_nb.live.table import LiveTable
+from aries_nb.model import Column, Kind, TableData
+from aries_nb.store import UNKNOWN, ZERO, exactly
+
+__all__ = ["LivePositions", "multiplier_of"]
+
+MARK_COLUMNS = (Column("mark_price", "decimal"), Column("mark_pnl", "decimal"))
+
+
+class LivePositions(LiveTable):
+    """The broker's table of positions, and what they are worth at the middle of the feed's own quotes.
+
+    `mark_price` and `mark_pnl`, the unrealised P&L at it, are ours; `price` and `unrealized_pnl` are the broker's. Ours
+    are NaN until the first quote of an instrument, and while its quotes are not live. Quotes of what is held are asked
+    for when this is first read.
+    """
+
+    def __init__(
+        self,
+        quotes: Callable[[Sequence[str]], LiveFrame],
+        link: Link,
+        callbacks: Callbacks,
+        kind: Kind,
+        account: str,
+        **options: Any,  # noqa: ANN401 - those of every table
+    ) -> None:
+        self._quotes = quotes
+        self._marks: LiveMarks | None = None
+        self._marks_guard = threading.Lock()
+        super().__init__(link, callbacks, kind, account, **options)
+
+    @property
+    def marks(self) -> LiveMarks:
+        """The prices at which they are valued, kept current from the first reading on."""
+        with self._marks_guard:
+            if self._marks is None:
+                self._marks = LiveMarks(self._held, self.watch, self._quotes)
+            return self._marks
+
+    @property
+    def df(self) -> pd.DataFrame:
+        """The rows as they are now, valued at the quotes of now, index symbol; a snapshot of your own."""
+        frame = super().df
+        rows: dict[object, dict[str, Any]] = {row["symbol"]: row for row in self.rows()}
+        for name, _ in MARK_COLUMNS:
+            frame[name] = [float(rows[symbol][name]) if symbol in rows else float("nan") for symbol in frame.index]
+        return frame
+
+    def rows(self) -> list[dict[str, object]]:
+        """The rows as dictionaries, money and quantities as decimal.Decimal; ours as exact as the broker's average."""
+        marks = self.marks.now()
+        return [row | _marked(row, marks) for row in super().rows()]
+
+    def close(self) -> None:
+        """Stop the stream and the quotes; idempotent. What has come stays readable."""
+        with self._marks_guard:
+            if self._marks is not None:
+                self._marks.close()
+        super().close()
+
+    # What views are drawn from.
+
+    @property
+    def version(self) -> int:
+        """Grows with every change, with every quote, and with the state of the feed."""
+        return super().version + (2 * self._marks.version if self._marks is not None else 0)
+
+    def table(self) -> TableData:
+        """The rows as they are now, valued at the quotes of now."""
+        data = super().table()
+        columns = (*data.columns, *MARK_COLUMNS)
+        names = [column.name for column in data.columns]
+        marks = self.marks.now()
+        marked = (_marked(dict(zip(names, row, strict=True)), marks) for row in data.rows)
+        rows = tuple((*row, *ours.values()) for row, ours in zip(data.rows, marked, strict=True))
+        return TableData(data.title, columns, rows, data.key, is_stale=data.is_stale, note=data.note)
+
+    def _held(self) -> list[str]:
+        rows = super().rows()
+        return [str(row["symbol"]) for row in rows if row["quantity"]]
+
+
+def multiplier_of(row: Mapping[str, Any]) -> Decimal:
+    """What one unit stands for, as the broker's own value of the position tells; 1 where it tells nothing."""
+    quantity, price, value = (Decimal(row[name]) for name in ("quantity", "price", "market_value"))
+    if not all(each.is_finite() and each for each in (quantity, price, value)):
+        return Decimal(1)
+    return max((value / (quantity * price)).quantize(Decimal(1)), Decimal(1))
+
+
+def _marked(row: Mapping[str, Any], marks: Mapping[str, Decimal]) -> dict[str, Decimal]:
+    """Mark and unrealised P&L at it; nothing is unrealised of what is not held."""
+    mark = marks.get(row["symbol"], UNKNOWN)
+    if not row["quantity"]:
+        return {"mark_price": mark, "mark_pnl": ZERO}
+    with exactly():
+        profit = (mark - row["average_price"]) * row["quantity"] * multiplier_of(row)
+    return {"mark_price": mark, "mark_pnl": profit}

@@ -1,0 +1,188 @@
+"""The connections to one endpoint: as many as its streams need and the broker allows, each kept alive on its own.
+
+A stream stays on the connection that it was put on. New ones go where the fewest are, so that the load is even, and a
+connection that has none left is closed, but for the first.
+"""
+
+from __future__ import annotations
+
+import heapq
+import threading
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import Future
+from typing import NamedTuple, TypeAlias
+
+from aries_nb.errors import ConnectError, UsageError
+from aries_nb.model import GapSink, Kind, Subscription
+from aries_nb.net.address import shown_url
+from aries_nb.net.allowance import Allowance
+from aries_nb.net.backoff import BackoffRule
+from aries_nb.net.intake import Stream
+from aries_nb.net.session import Session
+from aries_nb.net.tokens import TokenSource
+from aries_nb.wire import Endpoint
+
+__all__ = ["Pool"]
+
+# What a broker counts as one stream; subscriptions that differ only in their fields share it, and a connection.
+_Key: TypeAlias = tuple[Kind, str, tuple[tuple[str, str], ...]]
+
+
+class _Place(NamedTuple):
+    session: Session
+    users: int
+
+
+class Pool:
+    """Sessions with one endpoint. Every method may be called from any thread.
+
+    `gaps` gives the ledger's door for the connection of this number, counted from 1.
+    Raises ConnectError at once where not even one connection is left.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        endpoint: Endpoint,
+        token: TokenSource,
+        gaps: Callable[[int], GapSink],
+        *,
+        allowance: Allowance,
+        rule: BackoffRule | None = None,
+    ) -> None:
+        self.url = url
+        self._most_streams = endpoint.most_streams
+        self._begin: Callable[[int], Session] = lambda number: Session(
+            url, endpoint.make(), token, gaps(number), rule=rule, number=number
+        )
+        self._allowance = allowance
+        self._places: dict[_Key, _Place] = {}
+        self._loads: Counter[Session] = Counter()
+        self._sessions: tuple[Session, ...] = ()
+        self._bells: tuple[Callable[[], None], ...] = ()
+        self._count = 0
+        self._is_closed = False
+        self._guard = threading.Lock()  # of all of these
+        if not allowance.take(1):
+            raise ConnectError(f"all {allowance.most} connections are in use", where=shown_url(url), advice=_ADVICE)
+        self._open(1)
+
+    @property
+    def sessions(self) -> tuple[Session, ...]:
+        """Those that there are now, the oldest first."""
+        return self._sessions
+
+    def subscribe(self, streams: Iterable[Stream]) -> list[Future[dict[str, str]]]:
+        """Ask for streams, spread over the connections; the futures are those of `Session.subscribe`.
+
+        Raises UsageError, before anything is sent, where the broker does not allow so many.
+        """
+        with self._guard:
+            shares = self._placed(list(streams))
+        return [session.subscribe(share) for session, share in shares.items()]
+
+    def unsubscribe(self, streams: Iterable[Stream]) -> list[Future[None]]:
+        """Give streams up; a connection that has none left is closed, but for the first."""
+        with self._guard:
+            shares = self._removed(streams)
+            idle = [session for session in self._sessions[1:] if not self._loads[session]]
+            self._sessions = tuple(session for session in self._sessions if session not in idle)
+            for session in idle:
+                del self._loads[session]
+        ended = [session.unsubscribe(share) for session, share in shares.items()]
+        for session in idle:
+            session.close()
+        self._allowance.give_back(len(idle))
+        return ended
+
+    def close(self) -> None:
+        """End every connection; idempotent."""
+        with self._guard:
+            count = 0 if self._is_closed else len(self._sessions)
+            self._is_closed = True
+        for session in self._sessions:
+            session.close()
+        self._allowance.give_back(count)
+
+    def watch(self, ring: Callable[[], None]) -> Callable[[], None]:
+        """Have `ring` called, on the network's thread, when the state of a connection changes. Returns the undo."""
+        with self._guard:
+            self._bells = (*self._bells, ring)
+
+        def undo() -> None:
+            with self._guard:
+                self._bells = tuple(bell for bell in self._bells if bell is not ring)
+
+        return undo
+
+    # With the guard held.
+
+    def _placed(self, streams: Sequence[Stream]) -> dict[Session, list[Stream]]:
+        keys = [_key(stream.subscription) for stream in streams]
+        self._make_room(len({key for key in keys if key not in self._places}))
+        least = [(self._loads[session], number) for number, session in enumerate(self._sessions)]
+        heapq.heapify(least)
+        shares: dict[Session, list[Stream]] = {}
+        for key, stream in zip(keys, streams, strict=True):
+            place = self._places.get(key)
+            if place is None:
+                load, number = least[0]
+                heapq.heapreplace(least, (load + 1, number))
+                place = _Place(self._sessions[number], 0)
+                self._loads[place.session] += 1
+            self._places[key] = _Place(place.session, place.users + 1)
+            shares.setdefault(place.session, []).append(stream)
+        return shares
+
+    def _make_room(self, count: int) -> None:
+        """Open what connections so many more streams need, all of them or none."""
+        most = self._most_streams
+        if most is None:
+            return
+        wanted = len(self._places) + count
+        missing = -(-wanted // most) - len(self._sessions)
+        if missing <= 0 or self._is_closed:
+            return
+        if not self._allowance.take(missing):
+            left = (self._allowance.most or 0) - self._allowance.taken
+            possible = most * (len(self._sessions) + left) - len(self._places)
+            raise UsageError(
+                f"{count:,} more streams cannot be had: {possible:,} are left, at {most:,} a connection",
+                where=shown_url(self.url),
+                advice=_ADVICE,
+            )
+        self._open(missing)
+
+    def _open(self, count: int) -> None:
+        for _ in range(count):
+            self._count += 1
+            session = self._begin(self._count)
+            session.watch(self._ring)
+            self._sessions = (*self._sessions, session)
+
+    def _removed(self, streams: Iterable[Stream]) -> dict[Session, list[Stream]]:
+        shares: dict[Session, list[Stream]] = {}
+        for stream in streams:
+            key = _key(stream.subscription)
+            place = self._places.get(key)
+            if place is None:
+                continue
+            shares.setdefault(place.session, []).append(stream)
+            if place.users > 1:
+                self._places[key] = _Place(place.session, place.users - 1)
+            else:
+                del self._places[key]
+                self._loads[place.session] -= 1
+        return shares
+
+    def _ring(self) -> None:
+        for ring in self._bells:
+            ring()
+
+
+_ADVICE = "Close frames, books or feeds that you do not need any more."
+
+
+def _key(subscription: Subscription) -> _Key:
+    return subscription.kind, subscription.symbol, subscription.options

@@ -1,0 +1,232 @@
+"""Market data of the simulated ALOR over HTTP: bars, books, quotes, instruments and the tape.
+
+Source: protocol page §13. Objects are those of the subscriptions, in the format asked for; instruments have the names
+of the Simple format in all of them, since the page has no others.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any
+
+from aries_nb.sim import alor_market_objects as objects
+from aries_nb.sim.alor_bars import bar_start, read_timeframe
+from aries_nb.sim.alor_instruments import EXCHANGES
+from aries_nb.sim.alor_messages import FORMATS, renamed
+from aries_nb.sim.alor_prints import MOST_PRINTS
+from aries_nb.sim.http_answers import RefusedError
+
+if TYPE_CHECKING:
+    from aries_nb.sim.alor_bars import Bar
+    from aries_nb.sim.alor_feed import AlorFeed
+    from aries_nb.sim.alor_instruments import Security
+    from aries_nb.sim.alor_messages import Format
+    from aries_nb.sim.alor_prints import Print
+    from aries_nb.sim.http_answers import Query
+
+__all__ = ["MarketAnswers", "read_format"]
+
+Values = dict[str, Any]
+
+DAY = 86_400
+#: How far before and after a range its neighbours are looked for, and how far back `countBack` reaches at a time.
+REACH_SECONDS = 10 * DAY
+LATEST = 32_503_680_000  # the year 3000
+MOST_BARS_BACK = 50_000
+SEARCHED, MOST_SEARCHED = 25, 1000
+MARKETS = ("FORTS", "FOND", "CURR", "SPBX")
+
+
+class MarketAnswers:
+    """Answers from the live market. `now` is Unix time in s everywhere."""
+
+    def __init__(self, feed: AlorFeed) -> None:
+        self._feed = feed
+
+    def found(self, what: list[str], query: Query, now: float) -> object:
+        """Answer a path below `/md/v2`. Raises RefusedError for an unknown one."""
+        match what:
+            case ["history"]:
+                return self._bars(query)
+            case ["orderbooks", exchange, symbol]:
+                return self._book(self._security(exchange, symbol, query), query, now)
+            case ["Securities"]:
+                return self._search(query)
+            case ["Securities", codes, "quotes"]:
+                return [self._quote(*_split(code), query, now) for code in codes.split(",")]
+            case ["Securities", exchange] if exchange.upper() in EXCHANGES:
+                return self._listed(exchange.upper(), query)
+            case ["Securities", exchange, symbol]:
+                return self._instrument(self._security(exchange, symbol, query))
+            case ["Securities", exchange, symbol, "availableBoards"]:
+                return list(self._security(exchange, symbol, query).boards)
+            case ["Securities", exchange, symbol, "alltrades"]:
+                return self._tape(self._security(exchange, symbol, query), query)
+            case ["Securities", exchange, symbol, "alltrades", "history"]:
+                self._security(exchange, symbol, query)
+                query.integer("limit", 1, 50_000)
+                # No trade of a past session is kept, only its bars.
+                return {"total": 0, "list": []}
+        raise RefusedError(404, "unknown path")
+
+    def _bars(self, query: Query) -> Values:
+        """Bars that start from `from` to `to`, both included (assumed)."""
+        security = self._security(query.text("exchange"), query.text("symbol"), query)
+        timeframe, form = read_timeframe(query.text("tf")), read_format(query)
+        if timeframe is None:
+            raise RefusedError(400, "unknown tf")
+        first, last = (query.integer(name, -LATEST, 10 * LATEST) for name in ("from", "to"))
+        bars = list(self._feed.bars.of(security, timeframe, first, last + 1))
+        wanted = query.integer("countBack", 0, MOST_BARS_BACK, 0)
+        if len(bars) < wanted:
+            bars = self._counted_back(security, timeframe, last, wanted)
+            first = min(first, bars[0][0]) if bars else first
+        following = next(self._feed.bars.of(security, timeframe, last + 1), None)
+        earlier = self._before(security, timeframe, first)
+        return {
+            "history": [renamed(objects.BAR, form, objects.bar_values(bar)) for bar in bars],
+            "next": following[0] if following else None,
+            "prev": earlier[-1][0] if earlier else None,
+        }
+
+    def _counted_back(self, security: Security, timeframe: str, last: int, wanted: int) -> list[Bar]:
+        """The last bars up to `last`, as many as wanted or as there are."""
+        reach = REACH_SECONDS
+        while True:
+            bars = list(self._feed.bars.of(security, timeframe, last - reach, last + 1))
+            if len(bars) >= wanted or reach > 2000 * DAY:
+                return bars[-wanted:]
+            reach *= 4
+
+    def _before(self, security: Security, timeframe: str, first: int) -> list[Bar]:
+        reach = math.inf if timeframe in "DWMY" else REACH_SECONDS
+        since = bar_start(timeframe, first - reach) if reach < math.inf else -math.inf
+        return list(self._feed.bars.of(security, timeframe, since, first))
+
+    def _book(self, security: Security, query: Query, now: float) -> Values:
+        depth = query.integer("depth", 1, 50, 20)
+        bids, asks, stamp = self._feed.channel(security).book_levels(depth, round(now * 1000))
+        return objects.book_object(bids, asks, stamp, read_format(query), is_existing=True)
+
+    def _quote(self, exchange: str, symbol: str, query: Query, now: float) -> Values:
+        security = self._security(exchange, symbol, query)
+        values = self._feed.channel(security).quote_values(round(now * 1000))
+        return renamed(objects.QUOTE, read_format(query), values)
+
+    def _search(self, query: Query) -> list[Values]:
+        text, exchange = query.text("query", " ").strip().upper(), query.text("exchange", " ").strip().upper()
+        board, code = query.text("instrumentGroup", " ").strip(), query.text("cficode", " ").strip().upper()
+        found = [
+            security
+            for security in self._feed.securities()
+            if (text in security.symbol.upper() or text in security.description.upper())
+            and exchange in ("", security.exchange)
+            and (not board or board in security.boards)
+            and security.cfi.startswith(code)
+        ]
+        return self._page(found, query)
+
+    def _listed(self, exchange: str, query: Query) -> list[Values]:
+        market = query.choice("market", MARKETS, "FOND" if exchange == "MOEX" else "SPBX")
+        if "market" not in query.values:
+            found = [each for each in self._feed.securities() if each.exchange == exchange]
+        else:
+            found = [each for each in self._feed.securities() if (each.exchange, each.market) == (exchange, market)]
+        return self._page(found, query)
+
+    def _page(self, found: list[Security], query: Query) -> list[Values]:
+        start = query.integer("offset", 0, 10**9, 0)
+        count = query.integer("limit", 1, MOST_SEARCHED, SEARCHED)
+        read_format(query)
+        return [self._instrument(security) for security in found[start : start + count]]
+
+    def _instrument(self, security: Security) -> Values:
+        state = self._feed.channel(security).instrument_values()
+        return {
+            "symbol": security.symbol,
+            "shortname": security.description,
+            "description": security.kind if security.is_future else security.description,
+            "exchange": security.exchange,
+            "market": security.market,
+            "type": security.kind,
+            "lotsize": security.lot,
+            "facevalue": security.face_value,
+            "cfiCode": security.cfi,
+            "cancellation": f"{security.expires}T23:59:59.9999999" if security.expires else None,
+            "minstep": security.step,
+            "rating": 100,
+            "marginbuy": state.get("marginBuy", 0),
+            "marginsell": state.get("marginSell", 0),
+            "marginrate": 0,
+            "pricestep": security.step * security.face_value if security.is_future else security.step,
+            "priceMax": state.get("priceMax", 0),
+            "priceMin": state.get("priceMin", 0),
+            "theorPrice": 0,
+            "theorPriceLimit": 0,
+            "volatility": 0,
+            "currency": security.currency,
+            "ISIN": security.isin or None,
+            "yield": None,
+            "board": security.board,
+            "primary_board": security.board,
+            "tradingStatus": state["tradingStatus"],
+            "tradingStatusInfo": state["tradingStatusInfo"],
+            "complexProductCategory": "",
+            "priceMultiplier": 1,
+            "priceShownUnits": 1,
+        }
+
+    def _tape(self, security: Security, query: Query) -> list[Values]:
+        """Trades of this session, as far as they are kept."""
+        start, take = query.integer("offset", 0, 10**9, 0), query.integer("take", 1, MOST_PRINTS, MOST_PRINTS)
+        is_newest_first = query.choice("descending", ("true", "false"), "false") == "true"
+        side, form = query.choice("side", ("buy", "sell", "any"), "any").lower(), read_format(query)
+        limits = {name: query.number(name) for name in _LIMITS}
+        found = [
+            each
+            for each in self._feed.channel(security).prints.newest(MOST_PRINTS)
+            if side in ("any", each.side) and _is_within(each, limits)
+        ]
+        page = found[:: -1 if is_newest_first else 1][start : start + take]
+        return [renamed(objects.TRADE, form, objects.trade_values(security, each, is_existing=True)) for each in page]
+
+    def _security(self, exchange: str, symbol: str, query: Query) -> Security:
+        board = query.values.get("instrumentGroup", "").strip()
+        found = self._feed.security(exchange.upper(), symbol, board) if exchange.upper() in EXCHANGES else None
+        if found is None:
+            raise RefusedError(404, f"Instrument '{exchange[:100]}:{symbol[:100]}' is not found")
+        return found
+
+
+def read_format(query: Query) -> Format:
+    """The format asked for, Simple unless told otherwise."""
+    value = query.text("format", "simple").lower()
+    for form in FORMATS:
+        if value == form:
+            return form
+    raise RefusedError(400, f"unknown format, use one of {', '.join(FORMATS)}")
+
+
+#: Parameters that bound a trade from below and from above, and what of it they bound.
+_LIMITS = {
+    "from": ("ts", 1), "to": ("ts", -1), "fromId": ("number", 1), "toId": ("number", -1), "qtyFrom": ("size", 1),
+    "qtyTo": ("size", -1), "priceFrom": ("price", 1), "priceTo": ("price", -1),
+}  # fmt: skip
+
+
+def _is_within(trade: Print, limits: dict[str, float | None]) -> bool:
+    for name, (what, sign) in _LIMITS.items():
+        limit = limits[name]
+        if limit is None:
+            continue
+        value = trade.ts_ns / objects.NS_PER_S if what == "ts" else getattr(trade, what)
+        if sign * (value - limit) < 0:
+            return False
+    return True
+
+
+def _split(code: str) -> tuple[str, str]:
+    exchange, colon, symbol = code.partition(":")
+    if not colon:
+        raise RefusedError(400, "instruments must be EXCHANGE:SYMBOL")
+    return exchange, symbol

@@ -1,0 +1,87 @@
+"""The exact text of frames that the simulated ALOR server sends, and the names of fields in its three formats.
+
+Source: protocol page §3 and §16.3 for the text, the tables of §6 and §7 for names and their order. An object is made
+once under its Simple names; a table says which of them a format has, what they are called there, and in which order.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+__all__ = [
+    "FORMATS",
+    "HANDLED",
+    "Format",
+    "Table",
+    "data_frame",
+    "iso_time",
+    "json_text",
+    "renamed",
+    "reply",
+    "table",
+    "with_trailing_zeros",
+]
+
+Format = Literal["simple", "slim", "heavy"]
+FORMATS: tuple[Format, ...] = ("simple", "slim", "heavy")
+#: For each format: name in an object, name on the wire, in the order of the wire.
+Table: TypeAlias = dict[Format, tuple[tuple[str, str], ...]]
+
+HANDLED = "Handled successfully"
+_DECIMAL = re.compile(r"(?<=\d\.)(\d+)(?=[,}\]])")
+_encode = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode
+
+
+def json_text(value: object) -> str:
+    """Compact JSON; texts that are not ASCII as they are (U32)."""
+    return _encode(value)
+
+
+def data_frame(data: str, guid: str) -> str:
+    """A data frame; `data` is JSON. The spaces are the broker's own (§3.1)."""
+    return f'{{ "data": {data}, "guid":{_encode(guid)} }}'
+
+
+def reply(guid: str, code: int, text: str = HANDLED) -> str:
+    """A reply frame."""
+    return f'{{"requestGuid":{_encode(guid)},"httpCode":{code},"message":{_encode(text)}}}'
+
+
+def table(*rows: str) -> Table:
+    """Read rows of "Simple Slim Heavy", with "-" where a format has no such field; fewer words repeat the first.
+
+    One word is the same in all formats, two mean that Heavy is as Simple.
+    """
+    made: dict[Format, list[tuple[str, str]]] = {form: [] for form in FORMATS}
+    for row in rows:
+        names = row.split()
+        simple, slim, heavy = names * 3 if len(names) == 1 else [*names, names[0]] if len(names) == 2 else names
+        # What is not in Simple goes by its name in Heavy, or in Slim where that has none either.
+        key = simple if simple != "-" else heavy if heavy != "-" else slim
+        for form, name in zip(FORMATS, (simple, slim, heavy), strict=True):
+            if name != "-":
+                made[form].append((key, name))
+    return {form: tuple(names) for form, names in made.items()}
+
+
+def renamed(columns: Table, form: Format, values: Mapping[str, Any]) -> dict[str, Any]:
+    """An object in the names and the order of a format; what `values` does not have is left out."""
+    return {name: values[key] for key, name in columns[form] if key in values}
+
+
+def iso_time(ns: int, *, has_zone: bool = True) -> str:
+    """A time in Unix ns as text, with seven digits of the second (§3.3)."""
+    seconds, rest = divmod(ns, 1_000_000_000)
+    moment = datetime.fromtimestamp(seconds, UTC)
+    return f"{moment:%Y-%m-%dT%H:%M:%S}.{rest // 100:07d}{'Z' if has_zone else ''}"
+
+
+def with_trailing_zeros(text: str) -> str:
+    """Write every decimal of a JSON text with two zeros more, which the broker does at times (§3.3)."""
+    return _DECIMAL.sub(r"\g<1>00", text)

@@ -1,0 +1,75 @@
+"""What a simulated ALOR server is told when it is made: limits, token life, and a choice where the page leaves one.
+
+Source: protocol page §15 (U1 to U35) and §16.4.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal, get_args
+
+from aries_nb.errors import UsageError
+from aries_nb.sim.settings import ServerOptions
+
+__all__ = ["AlorOptions", "DuplicateGuid", "Fault", "UnknownInstrument"]
+
+DuplicateGuid = Literal["refuse", "replace"]
+UnknownInstrument = Literal["refuse", "silent"]
+Fault = Literal["empty_guid", "late_frames", "no_zone", "stale_bars", "trailing_zeros"]
+
+
+@dataclass(frozen=True, slots=True)
+class AlorOptions(ServerOptions):
+    """The knobs of a simulated ALOR server. A fixed `token` is accepted beside those issued at `/refresh`.
+
+    `ack_first` sends the reply before the snapshot instead of after it (U5). `conflate` False sends every state
+    whatever `frequency` was asked for. `token_seconds` is the life of an access token; `refresh_token` is what it is
+    got for. `kill_on_expiry` drops a connection when its newest token expires (U6). `connection_limit` is that of a
+    token's subject; `refuse_handshake` counts all connections instead and refuses with HTTP 429 (U14).
+    `subscription_limit` is that of a connection (U25), `request_rate` its requests a second, None for any number
+    (U15), `http_rate` those of a user over HTTP (§10). More than `queue_limit` unread messages end a connection
+    without a close frame (U16). `duplicate_guid`, `unknown_instrument` and `unknown_guid_code` choose for U2, U3, U4.
+    `orders_per_s` is how often a robot acts in all portfolios together, on average, 0 for never.
+
+    `faults` are what a client must survive (§16.4): a 401 without the request's guid, frames after the reply to an
+    unsubscribe, times without their zone, every bar followed by its duplicate and the bar before it, and decimals with
+    trailing zeros.
+
+    Raises UsageError as ServerOptions does.
+    """
+
+    queue_limit: int = 5000
+    flush_seconds: float = 0.01
+    ack_first: bool = False
+    conflate: bool = True
+    token_seconds: float = 1800.0
+    refresh_token: str = field(default="sim-refresh", repr=False)
+    kill_on_expiry: bool = False
+    connection_limit: int = 10
+    refuse_handshake: bool = False
+    subscription_limit: int = 5000
+    orders_per_s: float = 4.0
+    request_rate: float | None = None
+    http_rate: float = 100.0
+    duplicate_guid: DuplicateGuid = "refuse"
+    unknown_instrument: UnknownInstrument = "refuse"
+    unknown_guid_code: Literal[200, 404] = 200
+    faults: frozenset[Fault] = frozenset()
+
+    def __post_init__(self) -> None:
+        ServerOptions.__post_init__(self)
+        self._check("token_seconds", 0.01, 1e9)
+        for name in ("connection_limit", "subscription_limit"):
+            self._check(name, 1, 10**9)
+        self._check("http_rate", 1.0, 1e9)
+        self._check("orders_per_s", 0.0, 1000.0)
+        if self.request_rate is not None:
+            self._check("request_rate", 0.01, 1e9)
+        self._check_choice("duplicate_guid", get_args(DuplicateGuid))
+        self._check_choice("unknown_instrument", get_args(UnknownInstrument))
+        if not self.refresh_token.strip():
+            raise UsageError("the refresh token is blank", where="AlorOptions.refresh_token", advice="Give a text.")
+        unknown = sorted(set(self.faults) - set(get_args(Fault)))
+        if unknown:
+            advice = f"Use some of: {', '.join(get_args(Fault))}."
+            raise UsageError(f"unknown faults: {', '.join(unknown)}", where="AlorOptions.faults", advice=advice)

@@ -1,0 +1,33 @@
+"""One answer to one question that was asked on a connection."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from aries_nb.model import Inbox
+from aries_nb.store.bells import Bells
+
+__all__ = ["AnswerSlip"]
+
+
+class AnswerSlip:
+    """The text of an answer, None until it has come. The network's thread writes, any thread reads."""
+
+    def __init__(self) -> None:
+        self.inbox = Inbox()
+        self.text: str | None = None
+        self._bells = Bells()
+
+    def publish(self) -> None:
+        """Take the answer, if it has come."""
+        if self.inbox.values:
+            self.text = str(self.inbox.values[-1])
+            self._bells.ring()
+        self.inbox.clear()
+
+    def interrupted(self) -> None:
+        """Nothing changes at a break: an answer that has come is one, and what has none is asked again."""
+
+    def watch(self, ring: Callable[[], None]) -> Callable[[], None]:
+        """Have `ring` called when the answer comes, on the writer's thread. Returns the undo."""
+        return self._bells.add(ring)

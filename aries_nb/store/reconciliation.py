@@ -1,0 +1,109 @@
+"""Our explanation of an account against what its broker tells: fees that no fill names, and what nobody explains.
+
+Fills and marks explain how equity should have changed; cash and quantities as the broker tells them say how it did.
+What lies between is never left out: it is a fee, or it is unexplained. Pure, and exact in Decimal.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from decimal import Decimal
+
+from aries_nb.store.decimals import UNKNOWN, ZERO, exactly
+from aries_nb.store.explanation import Explainer, Explanation, Mark, Parts
+from aries_nb.store.fills import Fill
+from aries_nb.store.reckoning import Books, Marks
+
+__all__ = ["CASH", "Reconciliation"]
+
+CASH = "cash"  # stands among the instruments for what belongs to none of them
+# The most that is taken for the fees of fills, as a share of what was traded, and of each fill at least.
+MOST_FEE_SHARE = Decimal("0.01")
+MOST_SMALL_FEE = Decimal(1)
+# Orders, positions and cash are told one after the other; a difference that lasts longer than this is one, in ns.
+PATIENCE = 5_000_000_000
+
+
+class Reconciliation:
+    """Explains the change of the equity that the broker's cash and positions make up, from these books on.
+
+    Where cash changed by a little more or less than fills named, at a time when there were some, it is their fee; it
+    belongs to their instrument, or to `CASH` if they are of several. Any other difference is unexplained. One thread.
+    """
+
+    def __init__(self, told: Books, marks: Marks) -> None:
+        self._told = told
+        self._marks = marks
+        self._explainer = Explainer(told, marks)
+        self._cash = told.cash
+        self._pending: dict[str, Decimal] = {}  # of the fills since all was in order: what fees may be, by instrument
+        self._differs_since: int | None = None
+
+    def take(self, told: Books, marks: Marks, fills: Sequence[Fill], now: int) -> None:
+        """What the broker tells `now` (ns), at which marks, and the fills since the last call."""
+        with exactly():
+            self._explainer.know(told.multipliers)
+            for fill in fills:
+                self._trade(fill)
+            self._explainer.take(fills)
+            for symbol in dict.fromkeys((*self._marks, *marks)):
+                price = marks.get(symbol, UNKNOWN)
+                if not _is_same(price, self._marks.get(symbol, UNKNOWN)):
+                    self._explainer.take([Mark(symbol, price)])
+            self._told, self._marks = told, marks
+            self._settle(now)
+
+    def explanation(self) -> Explanation:
+        """The parts so far; their total is the change of equity to the last digit, NaN where that is not known."""
+        with exactly():
+            rest = {symbol: Parts(unexplained=value) for symbol, value in self._differences().items()}
+            return self._explainer.explanation() + Explanation(rest)
+
+    def _trade(self, fill: Fill) -> None:
+        value = fill.signed * fill.price * self._explainer.multiplier(fill.symbol)
+        self._cash -= value + fill.fee
+        fee = max(abs(value) * MOST_FEE_SHARE, MOST_SMALL_FEE) if value.is_finite() else ZERO
+        self._pending[fill.symbol] = self._pending.get(fill.symbol, ZERO) + fee
+
+    def _settle(self, now: int) -> None:
+        """Say where the differences come from, once they can be no matter of who is told first."""
+        differences = self._differences()
+        rest = differences.pop(CASH, ZERO)
+        if not differences and rest.is_finite() and abs(rest) <= sum(self._pending.values(), ZERO):
+            if rest:
+                self._explainer.charge(next(iter(self._pending)) if len(self._pending) == 1 else CASH, rest)
+            self._agree()
+        elif self._differs_since is None:
+            self._differs_since = now
+        elif now - self._differs_since >= PATIENCE and all(value.is_finite() for value in differences.values()):
+            for symbol, value in differences.items():
+                held = self._told.positions.get(symbol)
+                quantity = ZERO if held is None else held.quantity
+                self._explainer.put_right(symbol, (quantity, self._told.multiplier(symbol)), value)
+            if rest:
+                self._explainer.put_right(CASH, (ZERO, Decimal(1)), rest)
+            self._agree()
+
+    def _agree(self) -> None:
+        self._cash = self._told.cash
+        self._pending.clear()
+        self._differs_since = None
+
+    def _differences(self) -> dict[str, Decimal]:
+        """What the broker's positions and cash are worth beyond ours, where it is anything; NaN without a mark."""
+        held = self._explainer.held()
+        found = {}
+        for symbol in dict.fromkeys((*held, *self._told.positions)):
+            quantity, multiplier = held.get(symbol, (ZERO, ZERO))
+            theirs = self._told.positions.get(symbol)
+            units = -quantity * multiplier
+            if theirs is not None:
+                units += theirs.quantity * self._told.multiplier(symbol)
+            if units:
+                found[symbol] = units * self._marks.get(symbol, UNKNOWN)
+        rest = self._told.cash - self._cash
+        return {**found, CASH: rest} if rest or not rest.is_finite() else found
+
+
+def _is_same(a: Decimal, b: Decimal) -> bool:
+    return a == b or not (a.is_finite() or b.is_finite())

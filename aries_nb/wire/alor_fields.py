@@ -1,0 +1,148 @@
+"""The fields of ALOR's messages about the market: which column, of which type, under which name (protocol page §6).
+
+Each has up to three names, one a format; "" where a format has none. Sizes and volumes are in lots.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Literal, NamedTuple, TypeAlias
+
+from aries_nb.model import ColumnType, Kind
+
+__all__ = ["FORMATS", "MARKET_FIELDS", "TIMES", "Field", "FieldType", "Format", "column_types", "fields_from"]
+
+Format = Literal["slim", "simple", "heavy"]
+FORMATS: tuple[Format, ...] = ("slim", "simple", "heavy")
+# What a field holds on the wire; "seconds" and "millis" are Unix times, "iso" is text, "flag" true or false.
+FieldType: TypeAlias = Literal[
+    "number", "decimal", "integer", "text", "side", "flag", "seconds", "millis", "iso", "json"
+]
+
+
+class Field(NamedTuple):
+    """A column, and the names it comes under: several in one format where sources disagree, the first that is there."""
+
+    type: FieldType
+    names: Mapping[Format, tuple[str, ...]]
+
+
+def fields_from(table: Mapping[str, str], types: Mapping[str, FieldType], usual: FieldType) -> dict[str, Field]:
+    """Read a table of `simple slim heavy` names; "-" stands for none, "a|b" for either, and one name for all three."""
+    fields: dict[str, Field] = {}
+    for column, text in table.items():
+        simple, slim, heavy = text.split() if " " in text else [text] * 3
+        names: dict[Format, tuple[str, ...]] = {"simple": _names(simple), "slim": _names(slim), "heavy": _names(heavy)}
+        fields[column] = Field(types.get(column, usual), names)
+    return fields
+
+
+def _names(text: str) -> tuple[str, ...]:
+    return () if text == "-" else tuple(text.split("|"))
+
+
+_QUOTES = {  # §6.3
+    "bid_price": "bid",
+    "bid_size": "bid_vol bv bidVol",
+    "ask_price": "ask",
+    "ask_size": "ask_vol av askVol",
+    "last_price": "last_price c lastPrice",
+    "quote_timestamp": "ob_ms_timestamp tso obMsTimestamp",
+    "trade_timestamp": "last_price_timestamp tst lastPriceTimestamp",
+    "open_price": "open_price o openPrice",
+    "high_price": "high_price h highPrice",
+    "low_price": "low_price l lowPrice",
+    "previous_close_price": "prev_close_price - prevClosePrice",
+    "net_change": "change - change",
+    "change_percent": "change_percent - changePercent",
+    "total_volume": "volume v volume",
+    "total_bid_size": "total_bid_vol tbv totalBidVol",
+    "total_ask_size": "total_ask_vol tav totalAskVol",
+    "open_interest": "open_interest oi openInterest",
+    "accrued_interest": "accruedInt|accrued_interest acci accruedInterest",
+    "bond_yield": "yield y yield",
+    "lot_size": "lotsize lot lotSize",
+    "lot_value": "lotvalue lotv lotValue",
+    "face_value": "facevalue fv faceValue",
+    "instrument_type": "type t type",
+    "description": "description desc description",
+    "exchange": "exchange ex exchange",
+    "currency": "- - currency",
+}
+_TRADES = {  # §6.4
+    "price": "price px price",
+    "size": "qty q qty",
+    "side": "side s side",
+    "trade_id": "id",
+    "venue": "board bd board",
+    "open_interest": "oi",
+}
+_BARS = {  # §6.2
+    "open": "open o open",
+    "high": "high h high",
+    "low": "low l low",
+    "close": "close c close",
+    "volume": "volume v volume",
+}
+_INSTRUMENTS = {  # §6.5; `symbol` is ours
+    "symbol": "symbol sym symbol",
+    "exchange": "exchange ex exchange",
+    "board": "board bd board",
+    "trading_status": "tradingStatus st tradingStatus",
+    "status_text": "tradingStatusInfo sti tradingStatusInfo",
+    "price_min": "priceMin pxmn priceMin",
+    "price_max": "priceMax pxmx priceMax",
+    "margin_buy": "marginBuy mgb marginBuy",
+    "margin_sell": "marginSell mgs marginSell",
+    "margin_synthetic": "marginSyntetic mgsnt marginSyntetic",  # sic
+    "theoretical_price": "theorPrice pxt theorPrice",
+    "theoretical_price_limit": "theorPriceLimit pxtl theorPriceLimit",
+    "volatility": "volatility vl volatility",
+}
+_TEXTS = ("instrument_type", "description", "exchange", "currency")
+MARKET_FIELDS: Mapping[Kind, Mapping[str, Field]] = {
+    "quotes": fields_from(
+        _QUOTES,
+        {"quote_timestamp": "millis", "trade_timestamp": "seconds", **dict.fromkeys(_TEXTS, "text")},
+        "number",
+    ),
+    "trades": fields_from(_TRADES, {"side": "side", "trade_id": "integer", "venue": "text"}, "number"),
+    "bars": fields_from(_BARS, {}, "number"),
+    "instruments": fields_from(
+        _INSTRUMENTS,
+        {"trading_status": "integer", **dict.fromkeys(("symbol", "exchange", "board", "status_text"), "text")},
+        "number",
+    ),
+}
+# What says when something happened, and whether it is of the past, beside the columns.
+TIMES: Mapping[Kind, Mapping[str, Field]] = {
+    "quotes": {name: MARKET_FIELDS["quotes"][name] for name in ("quote_timestamp", "trade_timestamp")},
+    "trades": fields_from(
+        {
+            "trade_id": "id",
+            "time_ms": "timestamp t timestamp",
+            "time_text": "time - time",
+            "existing": "existing h existing",
+        },
+        {"trade_id": "integer", "time_ms": "millis", "time_text": "iso", "existing": "flag"},
+        "number",
+    ),
+    "bars": fields_from({"start": "time t time"}, {}, "seconds"),
+}
+_COLUMN_TYPES: Mapping[FieldType, ColumnType] = {
+    "number": "number",
+    "decimal": "decimal",
+    "integer": "integer",
+    "text": "text",
+    "side": "text",
+    "flag": "text",
+    "json": "text",
+    "seconds": "time",
+    "millis": "time",
+    "iso": "time",
+}
+
+
+def column_types(fields: Mapping[str, Field], form: Format) -> dict[str, ColumnType]:
+    """The columns that a format has, and what each holds."""
+    return {column: _COLUMN_TYPES[field.type] for column, field in fields.items() if field.names[form]}

@@ -1,0 +1,41 @@
+"""ALOR's market data: quotes, trades, books, bars and instruments (protocol page §6).
+
+Sizes and volumes are in lots, as the broker counts; `lot_size` of a quote says how many pieces a lot has.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import ClassVar
+
+from aries_nb.model import BOOK_COLUMNS, ColumnType, Kind
+from aries_nb.wire.alor_bars import BarStream
+from aries_nb.wire.alor_books import BookStream
+from aries_nb.wire.alor_connection import AlorConnection
+from aries_nb.wire.alor_fields import MARKET_FIELDS, column_types
+from aries_nb.wire.alor_streams import QuoteStream, Stream
+from aries_nb.wire.alor_tables import InstrumentStream
+from aries_nb.wire.alor_trades import TradeStream
+
+__all__ = ["AlorMarket"]
+
+
+class AlorMarket(AlorConnection):
+    """A connection for market data; see `alor_streams` for the options of a subscription.
+
+    Symbols are written "SBER", "SPBX:AAPL" or "MOEX:SBER@TQBR", the last with its board.
+    """
+
+    MAKERS: ClassVar[Mapping[Kind, type[Stream]]] = {
+        "quotes": QuoteStream,
+        "trades": TradeStream,
+        "book": BookStream,
+        "bars": BarStream,
+        "instruments": InstrumentStream,
+    }
+
+    def columns(self, kind: Kind) -> Mapping[str, ColumnType]:
+        """Every field that a frame of this kind can have, in this format."""
+        if kind == "book":
+            return {column.name: column.type for column in BOOK_COLUMNS}
+        return column_types(MARKET_FIELDS.get(kind, {}), self._dialect.format)

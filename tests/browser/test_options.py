@@ -1,0 +1,89 @@
+"""The options' notebook in a real front end: it moves, the money is in sight, what a server calls things is text."""
+
+from __future__ import annotations
+
+import json
+import re
+
+import pytest
+from playwright.sync_api import expect
+
+from tests.browser import lab as harness
+
+NOTEBOOK = "03_options.ipynb"
+SCREEN = {"width": 1280, "height": 1700}  # holds the chain and the smile; what is out of sight is not painted
+HAVE_SHOWN = """(frames) => {
+  const prints = {
+    chain: [...document.querySelectorAll(".anb-chain tbody tr")].map((row) => row.textContent).join("|"),
+    smile: document.querySelector(".js-plotly-plot").data.map((trace) => trace.y.join(",")).join("|"),
+  };
+  window.ariesShown ??= { chain: new Set(), smile: new Set() };
+  for (const name in prints) window.ariesShown[name].add(prints[name]);
+  return Object.values(window.ariesShown).every((shown) => shown.size >= frames);
+}"""
+ALIGNMENTS = """() => [...new Set(
+  [...document.querySelectorAll(".anb-chain tbody td")].map((cell) => getComputedStyle(cell).textAlign)
+)]"""
+OUT_OF_SIGHT = """() => {
+  const [money, whole] = [".anb-money", ".anb-scroll"].map((each) =>
+    document.querySelector(`.anb-chain ${each}`).getBoundingClientRect()
+  );
+  return Math.max(0, whole.top - money.top, money.bottom - whole.bottom);
+}"""
+EVIL = "<img/src=x/onerror=window.wasHit=1>"  # without a space, with which nothing is taken for a symbol
+# A broker that names its contracts as it likes: every symbol is a script, in its lists and in its streams.
+HOSTILE = """
+import json
+from aries_nb.sim import SimOptions, Simulator, options as listed
+evil = json.loads(r'''EVIL''')
+osi, parsed = listed.Contract.symbol.fget, listed.parse_contract
+listed.Contract.symbol = property(lambda contract: evil + osi(contract))
+listed.parse_contract = lambda symbol: parsed(symbol.removeprefix(evil))
+market = Simulator(SimOptions(rate=400)).__enter__()
+elsewhere = anb.connect("aries", url=market.url, token="any")
+evils = elsewhere.options("MSFT", elsewhere.options("MSFT").expiries[0], strikes=2).wait()
+evils.symbol = evil
+evils
+"""
+
+
+@pytest.fixture(scope="module")
+def page(browser, lab):
+    """The notebook, run once for all tests here; `page.errors` is what the console called one."""
+    context = browser.new_context(viewport=SCREEN)
+    page = context.new_page()
+    page.errors = []
+    page.on("console", lambda message: page.errors.append(message.text) if message.type == "error" else None)
+    try:
+        harness.open_notebook(page, lab, NOTEBOOK)
+        harness.run_all(page, timeout=120)
+        yield page
+    finally:
+        context.close()
+        for session in lab.ask("sessions"):
+            lab.ask(f"sessions/{session['id']}", "DELETE")
+
+
+def test_the_chain_and_the_smile_move_with_the_money_in_sight(page):
+    page.locator(".jp-Notebook:visible .jp-Cell").first.evaluate("(cell) => cell.scrollIntoView()")
+    expect(page.locator(".anb-chain .anb-money")).to_be_visible()
+    expect(page.locator(".js-plotly-plot .scatterlayer .trace").first).to_be_visible()
+
+    page.wait_for_function(HAVE_SHOWN, arg=10)
+
+    assert page.evaluate(ALIGNMENTS) == ["right"]
+    assert page.evaluate(OUT_OF_SIGHT) == 0
+    assert page.errors == []
+
+
+def test_contracts_named_by_a_script_show_themselves_and_do_nothing(page):
+    cell = harness.run_cell(page, HOSTILE.replace("EVIL", json.dumps(EVIL)).strip())
+    chart = harness.run_cell(page, "evils.chart()")
+
+    expect(cell.locator(".anb-chain .anb-title")).to_contain_text("onerror=window.wasHit=1")
+    expect(cell.locator(".anb-chain td.anb-call").first).to_have_attribute(
+        "title", re.compile(f"{re.escape(EVIL)}MSFT.*C")
+    )
+    expect(chart.locator(".js-plotly-plot .gtitle")).to_contain_text("onerror=window.wasHit=1")
+    page.wait_for_timeout(500)
+    assert page.evaluate("() => window.wasHit") is None

@@ -1,0 +1,131 @@
+"""What each venue bids and asks, beside the levels of a live book."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import pytest
+
+from aries_nb.errors import ClosedError, UsageError
+from aries_nb.live import Feed
+from aries_nb.live.bell import wait_for
+from aries_nb.net import BROKERS, BackoffRule, fixed_token
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    import pandas as pd
+
+    from aries_nb.live.book import LiveBook
+    from aries_nb.sim import Simulator
+
+COLUMNS = ["venue", "bid_price", "bid_size", "ask_price", "ask_size", "ts", "received"]
+
+
+def looked_at(book: LiveBook) -> pd.DataFrame:
+    """The venues, however long the first look takes."""
+    wait_for(lambda: len(book.venues) > 0, (book.watch,), timeout=20, what="the venues")
+    return book.venues
+
+
+def test_venues_are_one_row_each_with_its_latest_word(feed: Feed) -> None:
+    book = feed.book("AAPL").wait(timeout=20)
+
+    first = looked_at(book).set_index("venue")
+    seen = first["received"].max()
+    wait_for(lambda: book.venues["received"].max() > seen, (book.watch,), timeout=20, what="later venues")
+    later = book.venues.set_index("venue")
+
+    assert list(book.venues.columns) == COLUMNS
+    assert len(first) >= 2
+    assert later.index.is_unique
+    assert set(first.index) <= set(later.index)
+    assert (later.loc[first.index, "received"] >= first["received"]).all()
+
+
+def test_best_of_the_venues_is_the_best_of_the_book(feed: Feed, sim: Simulator) -> None:
+    book = feed.book("AAPL").wait(timeout=20)
+    looked_at(book)
+    sim.set_market("closed")  # it stands still
+    feed.quotes("AAPL").wait(timeout=20)  # everything that was sent before has come
+
+    venues, levels = book.venues, book.levels(1)
+    assert venues["bid_price"].max() == levels.bids[0, 0]
+    assert venues["ask_price"].min() == levels.asks[0, 0]
+
+
+def test_looking_at_venues_takes_one_more_stream_and_looking_again_none(feed: Feed) -> None:
+    book = feed.book("AAPL")
+    before = feed.stats().streams
+
+    counts = [(len(book.venues), feed.stats().streams)[1] for _ in range(3)]
+
+    assert (before, counts) == (1, [2, 2, 2])
+
+
+def test_a_closed_book_gives_its_venues_up_and_leaves_what_has_come(feed: Feed) -> None:
+    book = feed.book("AAPL").wait(timeout=20)
+    count = len(looked_at(book))
+
+    book.close()
+
+    other = feed.quotes("MSFT").wait(timeout=20)  # what was given up before is given up now
+    assert (feed.stats().streams, other.is_open) == (1, True)
+    assert len(book.venues) >= count > 0
+
+
+def test_a_forgotten_book_gives_its_venues_up(feed: Feed) -> None:
+    book = feed.book("AAPL").wait(timeout=20)
+    assert len(looked_at(book)) > 0
+
+    del book
+    other = feed.quotes("MSFT").wait(timeout=20)
+
+    assert (feed.stats().streams, other.is_open) == (1, True)
+
+
+def test_a_closed_book_has_no_venues_that_nobody_looked_at(feed: Feed) -> None:
+    book = feed.book("AAPL")
+    book.close()
+
+    with pytest.raises(ClosedError, match="the book of AAPL is closed"):
+        _ = book.venues
+
+
+def test_while_the_connection_is_down_venues_are_of_before_and_the_book_says_so(
+    serve: Callable[..., Simulator], open_feed: Callable[..., Feed]
+) -> None:
+    sim = serve(rate=2000)
+    feed = open_feed(sim, rule=BackoffRule(first=60.0, cap=60.0, cap_after_live=60.0))
+    book = feed.book("AAPL").wait(timeout=20)
+    count = len(looked_at(book))
+
+    sim.drop_connections()
+    wait_for(lambda: feed.state == "reconnecting", (feed._link.watch,), timeout=10, what="the break")
+
+    assert book.integrity == "gap"
+    assert len(book.venues) >= count > 0
+
+
+def test_after_a_break_no_venue_is_of_before(feed: Feed, sim: Simulator) -> None:
+    book = feed.book("AAPL").wait(timeout=20)
+    before = looked_at(book)["received"].max()
+
+    sim.drop_connections()
+    quotes = feed.quotes("AAPL").wait(timeout=20)
+
+    assert quotes.df["received"].min() > before
+    assert (looked_at(book)["received"] > before).all()
+
+
+def test_a_broker_without_venues_says_so(sim: Simulator) -> None:
+    charts = BROKERS["aries"].charts
+    assert charts is not None
+    broker = replace(BROKERS["aries"], market=charts)
+
+    with Feed(broker, sim.url, fixed_token("a token"), at_close=lambda closed: None) as feed:
+        feed.wait_open(10)
+
+        with pytest.raises(UsageError, match="does not tell the venues of AAPL"):
+            _ = feed.book("AAPL").venues

@@ -1,0 +1,185 @@
+"""Our explanation against the broker's figures: fees found, the rest unexplained, and nothing left out."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from decimal import Decimal, localcontext
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from aries_nb.store.explanation import Parts
+from aries_nb.store.fills import Fill
+from aries_nb.store.reckoning import Books, equity, open_books
+from aries_nb.store.reconciliation import CASH, PATIENCE, Reconciliation
+
+SYMBOLS = ("MSFT", "KO", "OPTION")
+MULTIPLIERS = {"OPTION": Decimal(100)}
+SECOND = 10**9
+
+
+def fill(quantity: int, price: str | int, symbol: str = "MSFT", fee: str = "0") -> Fill:
+    side = "buy" if quantity > 0 else "sell"
+    return Fill(0, "ACC-1", symbol, side, Decimal(abs(quantity)), Decimal(price), "ORD-1", Decimal(fee))
+
+
+def told(cash: str | int, **quantities: int) -> Books:
+    holdings = {symbol: (Decimal(quantity), Decimal(1)) for symbol, quantity in quantities.items()}
+    return open_books(Decimal(cash), holdings, multipliers=MULTIPLIERS)
+
+
+def at(**prices: int | str) -> dict[str, Decimal]:
+    return {symbol: Decimal(price) for symbol, price in prices.items()}
+
+
+def parts(price: str | int = 0, trade: str | int = 0, fee: str | int = 0, unexplained: str | int = 0) -> Parts:
+    return Parts(Decimal(price), Decimal(trade), Decimal(fee), Decimal(unexplained))
+
+
+def test_what_cash_lost_beyond_a_fill_is_its_fee() -> None:
+    account = Reconciliation(told(1000), at(MSFT=10))
+
+    account.take(told("899.90", MSFT=10), at(MSFT=12), [fill(10, 10)], 1)
+
+    assert account.explanation().parts == {"MSFT": parts(price=20, fee="-0.1")}
+
+
+def test_a_fee_that_the_fill_names_is_no_difference() -> None:
+    account = Reconciliation(told(1000), at(MSFT=10))
+
+    account.take(told("899.90", MSFT=10), at(MSFT=10), [fill(10, 10, fee="0.1")], 1)
+
+    assert account.explanation().parts == {"MSFT": parts(fee="-0.1")}
+
+
+def test_a_fee_of_fills_in_several_instruments_belongs_to_none_of_them() -> None:
+    account = Reconciliation(told(1000), at(MSFT=10, KO=5))
+
+    account.take(told("849.80", MSFT=10, KO=10), at(MSFT=10, KO=5), [fill(10, 10), fill(10, 5, "KO")], 1)
+
+    assert account.explanation().parts == {"MSFT": parts(), "KO": parts(), CASH: parts(fee="-0.2")}
+
+
+def test_cash_that_comes_without_a_fill_is_unexplained_from_the_first_moment_on() -> None:
+    account = Reconciliation(told(1000), {})
+
+    for now in (1, 2, 2 + PATIENCE, 3 + PATIENCE):
+        account.take(told(1500), {}, [], now)
+        assert account.explanation().parts == {CASH: parts(unexplained=500)}
+
+    account.take(told("1399.90", MSFT=10), at(MSFT=10), [fill(10, 10)], 4 + PATIENCE)
+    assert account.explanation().parts == {CASH: parts(unexplained=500), "MSFT": parts(fee="-0.1")}
+
+
+def test_more_than_a_fee_can_be_is_unexplained() -> None:
+    account = Reconciliation(told(1000), at(MSFT=10))
+
+    account.take(told(880, MSFT=10), at(MSFT=10), [fill(10, 10)], 1)
+
+    assert account.explanation().parts == {"MSFT": parts(), CASH: parts(unexplained=-20)}
+
+
+def test_a_position_told_before_its_fill_is_right_again_with_it() -> None:
+    account = Reconciliation(told(1000), at(MSFT=10))
+
+    account.take(told("899.90", MSFT=10), at(MSFT=10), [], 1)
+    early = account.explanation()
+    account.take(told("899.90", MSFT=10), at(MSFT=11), [fill(10, 10)], 2)
+
+    assert early.parts == {"MSFT": parts(unexplained=100), CASH: parts(unexplained="-100.1")}
+    assert account.explanation().parts == {"MSFT": parts(price=10, fee="-0.1")}
+
+
+def test_a_fill_told_before_its_cash_is_no_fee_of_its_whole_value() -> None:
+    account = Reconciliation(told(1000, MSFT=10), at(MSFT=10))
+
+    account.take(told(1000), at(MSFT=10), [fill(-10, 10)], 1)
+    early = account.explanation()
+    account.take(told("1099.90"), {}, [], 2)
+
+    assert early.parts == {"MSFT": parts(), CASH: parts(unexplained=-100)}
+    assert account.explanation().parts == {"MSFT": parts(fee="-0.1")}
+
+
+def test_shares_that_no_fill_brought_are_unexplained_and_move_with_the_price_from_then_on() -> None:
+    account = Reconciliation(told(0, MSFT=1), at(MSFT=10))
+
+    account.take(told(0, MSFT=3), at(MSFT=10), [], 1)
+    account.take(told(0, MSFT=3), at(MSFT=11), [], 1 + PATIENCE)
+    account.take(told(0, MSFT=3), at(MSFT=12), [], 2 + PATIENCE)
+
+    assert account.explanation().parts == {"MSFT": parts(price=1 + 3, unexplained=22)}
+
+
+def test_a_contract_first_seen_in_a_fill_counts_with_its_multiplier() -> None:
+    account = Reconciliation(told(1000), at(OPTION=2))
+
+    account.take(told(799, OPTION=1), at(OPTION=3), [fill(1, 2, "OPTION")], 1)
+
+    assert account.explanation().parts == {"OPTION": parts(price=100, fee=-1)}
+
+
+def test_a_price_that_is_lost_makes_the_total_unknown_until_it_is_back() -> None:
+    account = Reconciliation(told(0, MSFT=1), at(MSFT=10))
+
+    account.take(told(0, MSFT=1), {}, [], 1)
+    lost = account.explanation().total
+    account.take(told(0, MSFT=1), at(MSFT=12), [], 2)
+
+    assert lost.is_nan()
+    assert account.explanation().parts == {"MSFT": parts(price=2)}
+
+
+# Whatever is told, and in whatever order.
+
+prices = st.decimals("0.01", 99, places=3)
+quantities = st.integers(-9, 9).filter(bool)
+fills = st.builds(fill, quantities, prices, st.sampled_from(SYMBOLS), st.sampled_from(["0", "0.35"]))
+books = st.builds(
+    lambda cash, held: told(cash, **held),
+    st.decimals(-999, 999, places=2),
+    st.dictionaries(st.sampled_from(SYMBOLS), st.integers(-3, 3)),
+)
+marks = st.fixed_dictionaries(dict.fromkeys(SYMBOLS, prices))
+moments = st.lists(st.tuples(books, marks, st.lists(fills, max_size=2), st.integers(0, 4 * SECOND)), max_size=8)
+
+
+@given(books, marks, moments)
+@settings(max_examples=200)
+def test_the_parts_add_up_exactly_to_the_change_that_the_broker_tells(
+    opening: Books, first: dict[str, Decimal], told_later: list[tuple[Books, dict[str, Decimal], Sequence[Fill], int]]
+) -> None:
+    account = Reconciliation(opening, first)
+    now = 0
+
+    for later, marked, happened, passed in told_later:
+        now += passed
+        account.take(later, marked, happened, now)
+
+        with localcontext() as context:
+            context.prec = 200
+            change = equity(later, marked) - equity(opening, first)
+        assert account.explanation().total == change
+
+
+@given(books, marks, moments)
+def test_with_fills_of_which_everything_is_told_nothing_is_unexplained(
+    opening: Books, first: dict[str, Decimal], moved: list[tuple[Books, dict[str, Decimal], Sequence[Fill], int]]
+) -> None:
+    account = Reconciliation(opening, first)
+    cash = opening.cash
+    held = {symbol: position.quantity for symbol, position in opening.positions.items()}
+
+    for place, (_, marked, happened, _) in enumerate(moved):
+        for each in happened:
+            multiplier = MULTIPLIERS.get(each.symbol, Decimal(1))
+            cash -= each.signed * each.price * multiplier + each.fee + Decimal("0.1")
+            held[each.symbol] = held.get(each.symbol, Decimal(0)) + each.signed
+        holdings = {symbol: (quantity, Decimal(1)) for symbol, quantity in held.items()}
+        account.take(open_books(cash, holdings, multipliers=MULTIPLIERS), marked, happened, place)
+
+    causes = account.explanation().causes
+    count = sum(len(happened) for _, _, happened, _ in moved)
+    named = sum((each.fee for _, _, happened, _ in moved for each in happened), Decimal(0))
+    assert causes.unexplained == 0
+    assert causes.fee == -named - count * Decimal("0.1")
