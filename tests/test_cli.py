@@ -5,7 +5,9 @@ import subprocess
 import sys
 from typing import TYPE_CHECKING
 
+import httpx
 import pytest
+from websockets.sync.client import connect
 
 import aries_nb as anb
 from aries_nb.cli import main
@@ -25,7 +27,13 @@ def run(*arguments: str) -> subprocess.CompletedProcess[str]:
     [
         ([], ["demo", "sim", "doctor", "--version"]),
         (["demo"], ["--no-browser", "--port"]),
-        (["sim"], ["{aries}", "--host", "--port", "--seed", "--rate", "--tape", "--speed", "--token"]),
+        (["sim"], ["{aries,alor}"]),
+        (
+            ["sim", "aries"],
+            ["--host", "--port", "--seed", "--rate", "--tape", "--speed", "--token", "--session-seconds"],
+        ),
+        (["sim", "alor"], ["--host", "--port", "--seed", "--rate", "--tape", "--speed", "--token", "--token-seconds"]),
+        (["sim", "alor"], ["--no-conflation", "--ack-first", "--kill-on-expiry", "--refuse-handshake"]),
         (["doctor"], ["traps"]),
     ],
 )
@@ -89,6 +97,15 @@ def test_a_market_that_cannot_be_is_one_clear_line(
     assert word in said.err
 
 
+def test_what_belongs_to_one_broker_is_refused_for_the_other(capsys: pytest.CaptureFixture[str]) -> None:
+    for arguments in (["alor", "--session-seconds", "9"], ["aries", "--ack-first"]):
+        with pytest.raises(SystemExit) as ended:
+            main(["sim", *arguments])
+        assert ended.value.code == 2
+    assert main(["sim", "alor", "--token-seconds", "0"]) == 2
+    assert "AlorOptions.token_seconds" in capsys.readouterr().err
+
+
 def test_no_traceback_reaches_the_user() -> None:
     done = run("sim", "aries", "--tape", "nowhere.parquet")
 
@@ -109,6 +126,25 @@ def test_sim_prints_one_line_of_json_and_serves_until_it_is_interrupted() -> Non
     assert ("aries", server.pid) == (said["broker"], said["pid"])
     assert rows >= 10
     assert (rest, errors, server.returncode) == ("", "", 130)
+
+
+def test_sim_speaks_the_second_brokers_protocol() -> None:
+    command = [*COMMAND, "sim", "alor", "--token", "a token", "--ack-first", "--no-conflation"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as server:
+        assert server.stdout is not None
+        said = json.loads(server.stdout.readline())
+        issued = httpx.post(f"{said['oauth']}/refresh", json={"token": said["refresh_token"]}).json()["AccessToken"]
+        with connect(f"{said['url']}/ws", compression=None) as socket:
+            asked = {"opcode": "QuotesSubscribe", "guid": "q", "exchange": "MOEX", "code": "SBER", "token": issued}
+            socket.send(json.dumps(asked))
+            first, second = json.loads(socket.recv(10)), json.loads(socket.recv(10))
+        server.send_signal(2)
+        rest, errors = server.communicate(timeout=20)
+
+    assert set(said) == {"url", "http", "oauth", "refresh_token", "broker", "pid"}
+    assert (first["httpCode"], second["data"]["symbol"]) == (200, "SBER")
+    assert (rest, errors, server.returncode) == ("", "", 130)
+    assert "a token" not in json.dumps(said)
 
 
 def test_sim_plays_a_tape(tapes: Path) -> None:

@@ -6,12 +6,13 @@ import atexit
 import threading
 from collections.abc import Callable
 
-from aries_nb.errors import UsageError
+from aries_nb.errors import TokenError, UsageError
 from aries_nb.live.callbacks import same_function
 from aries_nb.live.embedded import EmbeddedMarket, SimValue, arguments_from
 from aries_nb.live.feed import Feed
 from aries_nb.net import (
     BROKERS,
+    Allowance,
     Broker,
     FunctionToken,
     Hidden,
@@ -20,9 +21,9 @@ from aries_nb.net import (
     Secret,
     TokenSource,
     checked_url,
-    fixed_token,
     hidden,
     http_base,
+    oauth,
     token_from,
 )
 
@@ -35,6 +36,7 @@ class _OpenFeeds:
     def __init__(self) -> None:
         self._feeds: dict[object, tuple[Feed, EmbeddedMarket | None]] = {}
         self._making: dict[object, threading.Lock] = {}
+        self._allowances: dict[str, Allowance] = {}
         self._guard = threading.Lock()
         atexit.register(self.close)
 
@@ -42,6 +44,11 @@ class _OpenFeeds:
         """What to hold while a feed is looked for or made: equal calls at the same time shall get the same one."""
         with self._guard:
             return self._making.setdefault(key, threading.Lock())
+
+    def allowance(self, url: str, most: int | None) -> Allowance:
+        """The connections that all feeds of this address share."""
+        with self._guard:
+            return self._allowances.setdefault(url, Allowance(most))
 
     def get(self, key: object) -> Feed | None:
         """The feed of the same call before, if it is still of use; one that is not is closed."""
@@ -79,15 +86,16 @@ def connect(
     url: str | None = None,
     token: str | Callable[[], str | Secret] | None = None,
     timeout: float = 15.0,
-    **simulation: SimValue,
+    **options: SimValue,
 ) -> Feed:
     """Connect to a broker and return its feed, live; the same call again returns the same feed.
 
-    `broker` is a name from the table of brokers. "sim" starts a simulated market, which takes `seed`, `rate` (messages
-    a second), `tape` (Parquet files) and `speed` (times the tape's own, or "max"). `url` is the base address where it
+    `broker` is a name from the table of brokers. Those that begin with "sim" start a simulated market, which takes
+    `seed`, `rate` (messages a second), `tape` (Parquet files) and `speed` (times the tape's own, or "max"). Some
+    brokers take choices of their own, such as `exchange`; a wrong one tells which. `url` is the base address where it
     is not the broker's own; `token` is text, a function that returns one, or a login (`anb.oauth(…)`,
-    `anb.oauth_login(…)`, `anb.oauth_client(…)`, `anb.keyring_token()`), by default the environment's.
-    `timeout` is in seconds.
+    `anb.oauth_login(…)`, `anb.oauth_client(…)`, `anb.keyring_token()`), by default the environment's. Where a broker
+    issues access tokens for refresh tokens, the text may be either. `timeout` is in seconds.
 
     Raises UsageError for a name or address that cannot be, TokenError without a token or with one that is refused,
     ConnectError if no session comes about.
@@ -97,37 +105,51 @@ def connect(
     known = BROKERS.get(broker) if isinstance(broker, str) else None
     if known is None:
         raise UsageError(f"unknown broker {broker!r}", advice=f"Known are: {', '.join(BROKERS)}.")
+    chosen = {name: options.pop(name) for name in known.choices if name in options}
+    if chosen and known.choose is not None:
+        known = known.choose(**chosen)
     is_embedded = bool(known.simulates) and url is None
     if url is not None and not isinstance(url, str):
         raise UsageError(f"url={url!r} is no text", advice="Give it as wss://HOST[:PORT].")
-    if simulation and not is_embedded:
-        names, simulation = ", ".join(simulation), {}  # a token may be there under a wrong name
-        raise UsageError(f"{names}= is for the embedded simulated market", advice='Connect to "sim" without url=.')
-    arguments = arguments_from(simulation)
-    source = fixed_token("simulated") if is_embedded and given is None else token_from(given)
-    key = (broker, url, _same_token(given), tuple(arguments))
+    if options and not is_embedded:
+        names, options = ", ".join(options), {}  # a token may be there under a wrong name
+        what = f"{names}= is for the embedded simulated market"
+        raise UsageError(what, advice=f"{_takes(known)}A simulated market is embedded where there is no url=.")
+    arguments = arguments_from(options)
+    source = None if is_embedded and given is None else _source_from(known, given, url=url)
+    key = (broker, url, _same_token(given), tuple(arguments), tuple(chosen.items()))
     if not is_embedded:
         checked_url(url or known.url, known.market.path)
-    if isinstance(source, OAuthToken) and not is_embedded:
-        source.bind(_login_of(known, url))
     with _open_feeds.making(key):
         feed = _open_feeds.get(key)
         if feed is None:
-            if isinstance(source, OAuthToken):
-                source()  # a login in the browser happens here, and takes its own time
             market = EmbeddedMarket(known.simulates, arguments) if is_embedded else None
-            feed = _live_feed(known, market.url if market else url or known.url, source, market=market, timeout=timeout)
+            try:
+                feed = _live_feed(known, url or known.url, source, market=market, timeout=timeout)
+            except BaseException:
+                if market is not None:
+                    market.close()
+                raise
             _open_feeds.put(key, feed, market)
     return feed
 
 
-def _live_feed(broker: Broker, url: str, source: TokenSource, *, market: EmbeddedMarket | None, timeout: float) -> Feed:
+def _live_feed(
+    broker: Broker, url: str, source: TokenSource | None, *, market: EmbeddedMarket | None, timeout: float
+) -> Feed:
     def at_close(closed: Feed) -> None:
         _open_feeds.drop(closed)
         if market is not None:
             market.close()
 
-    feed = Feed(broker, url, source, at_close=at_close)
+    if market is not None:
+        url = market.url
+        source = source or _source_from(broker, market.refresh_token or Secret("simulated"), url=url)
+    if source is None:
+        raise TokenError("there is no token", advice="Pass token=….")
+    if isinstance(source, OAuthToken):
+        source()  # a login in the browser happens here, and takes its own time
+    feed = Feed(broker, url, source, allowance=_open_feeds.allowance(url, broker.most_connections), at_close=at_close)
     try:
         feed.wait_open(timeout)
     except BaseException:
@@ -136,12 +158,30 @@ def _live_feed(broker: Broker, url: str, source: TokenSource, *, market: Embedde
     return feed
 
 
+def _source_from(broker: Broker, given: object, *, url: str | None) -> TokenSource:
+    """Where tokens come from; what is to be traded for access tokens first, is."""
+    source = token_from(given)
+    login = broker.login
+    if login is not None and login.exchange is not None and (given is None or isinstance(given, Secret)):
+        text = source()
+        if not login.exchange.is_access(text.reveal()):
+            source = oauth(refresh_token=text)
+    if isinstance(source, OAuthToken) and not (broker.simulates and url is None):
+        source.bind(_login_of(broker, url))
+    return source
+
+
 def _login_of(broker: Broker, url: str | None) -> OAuthEndpoints:
     """Where tokens for this address are issued: a server of the user's own has its login page beside it."""
     base, login = http_base(url or broker.url), broker.login
     if login is None:
         raise UsageError("this broker knows no such login", where=base, advice="Pass token= as text or a function.")
-    return OAuthEndpoints((base if url else login.page) + login.authorize, base + login.token, login.is_json)
+    page, host = (base, base) if url else (login.page, login.host or base)
+    return OAuthEndpoints(page + login.authorize, host + login.token, login.is_json, login.exchange)
+
+
+def _takes(broker: Broker) -> str:
+    return f"{broker.name} takes {', '.join(broker.choices)}. " if broker.choices else ""
 
 
 def _same_token(given: object) -> object:

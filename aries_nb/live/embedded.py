@@ -13,6 +13,7 @@ from os import PathLike, fspath
 from typing import TypeAlias
 
 from aries_nb.errors import ConnectError, UsageError
+from aries_nb.model import Secret
 
 __all__ = ["EmbeddedMarket", "SimValue", "arguments_from"]
 
@@ -59,7 +60,10 @@ class EmbeddedMarket:
                 complaints.seek(0)
                 said = complaints.read().decode("utf-8", "replace").strip().splitlines()
                 raise self._refusal(said[-1] if said else "it said nothing")
-        self.url = str(json.loads(line)["url"])
+        said = json.loads(line)
+        self.url = str(said["url"])
+        token = said.get("refresh_token")  # where its broker issues access tokens for those
+        self.refresh_token = Secret(token) if isinstance(token, str) else None
 
     def _refusal(self, said: str) -> UsageError | ConnectError:
         if self._process.returncode == WRONG_USAGE:

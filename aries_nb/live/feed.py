@@ -24,7 +24,7 @@ from aries_nb.live.reference import MarketReference
 from aries_nb.live.statistics import FeedStatistics, combined
 from aries_nb.live.table import LiveTable
 from aries_nb.model import QUOTE_COLUMNS, TRADE_COLUMNS, CardData, Column, Kind, State
-from aries_nb.net import BackoffRule, Broker, Endpoint, HttpClient, TokenSource, http_base
+from aries_nb.net import Allowance, BackoffRule, Broker, Endpoint, HttpClient, TokenSource, http_base
 from aries_nb.store import Gap, GapLedger
 
 if TYPE_CHECKING:
@@ -43,14 +43,16 @@ class Feed:
         token: TokenSource,
         *,
         at_close: Callable[[Feed], None],
+        allowance: Allowance | None = None,
         rule: BackoffRule | None = None,
     ) -> None:
         self.name = broker.name
         self._at_close = at_close
         self._gaps = GapLedger()
+        shared = allowance or Allowance(broker.most_connections)
         self._endpoints = {"market": broker.market, "charts": broker.charts}
         self._link_to: Callable[[str, Endpoint], Link] = lambda stream, endpoint: Link(
-            endpoint, url, token, self._gaps.stream(stream), rule=rule
+            endpoint, url, token, self._gaps.stream(stream), allowance=shared, rule=rule
         )
         self._link = self._link_to("market", broker.market)
         self._charts: Link | None = None  # until a frame of it is asked for
@@ -58,7 +60,7 @@ class Feed:
         self._http = HttpClient(http_base(url), token)
         self._reference = MarketReference(self._http, broker.lookup)
         self._accounts = Accounts(
-            lambda: Link(broker.accounts, url, token, self._gaps.stream("accounts"), rule=rule),
+            lambda: self._link_to("accounts", broker.accounts),
             self._http,
             broker.reference,
             self._callbacks,

@@ -99,9 +99,11 @@ class Link:
     ) -> Table:
         """Subscribe to what belongs to an account ("" for the user), and return the table that is kept current.
 
-        Raises UsageError for what the server refuses.
+        Raises UsageError for what the broker does not have, or the server refuses.
         """
         columns = self.table_columns(kind)
+        if not columns:
+            raise UsageError(f"this broker has no {kind.replace('_', ' ')}", where=self.address)
         table = Table(columns, (account,), key=TABLE_KEYS[kind], followers=followers)
         subscription = Subscription(kind, account, tuple(column.name for column in columns), options)
         try:

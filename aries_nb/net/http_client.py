@@ -68,6 +68,10 @@ class HttpClient:
     def __repr__(self) -> str:
         return f"HttpClient({self.base!r})"
 
+    def token(self) -> Secret:
+        """The access token of now. Raises TokenError."""
+        return ask(self._token)
+
     def get(self, path: str, params: Mapping[str, str] | None = None) -> bytes:
         """The body of the answer to a GET of `path` (from "/" on, below the base) with `params` as its query.
 

@@ -48,7 +48,7 @@ class _Grant:
 
 def oauth(
     *,
-    client_id: str,
+    client_id: str = "",
     client_secret: str | Secret | None = None,
     refresh_token: str | Secret | None = None,
     endpoints: OAuthEndpoints | None = None,
@@ -56,12 +56,14 @@ def oauth(
 ) -> OAuthToken:
     """A token source that lives on a refresh token: pass it as `token=` to `connect`.
 
-    `refresh_token` None means the one that `oauth_login(remember=True)` left in the keyring for this `client_id`; a
-    rotated one goes back there. `on_refresh_token` is called with each rotated one, on a thread of ours, to be stored
-    by the user. `endpoints` None means the broker's own. Asks the server nothing until it is used.
+    `client_id` is that of the registered application, for brokers that have such. `refresh_token` None means the one
+    that `oauth_login(remember=True)` left in the keyring for this `client_id`; a rotated one goes back there.
+    `on_refresh_token` is called with each rotated one, on a thread of ours, to be stored by the user. `endpoints` None
+    means the broker's own. Asks the server nothing until it is used.
     """
     client_secret, refresh_token = _hidden(client_secret), _hidden(refresh_token)
-    _check_id(client_id)
+    if refresh_token is None:
+        _check_id(client_id)
     grant = _Grant("refresh_token", client_id, client_secret, refresh_token, is_kept=refresh_token is None)
     return OAuthToken(grant, endpoints, on_refresh_token)
 
@@ -149,6 +151,8 @@ class OAuthToken(OwnSource):
 
         A refresh token goes to the server that issued it and to no other.
         """
+        if endpoints.exchange is None:
+            _check_id(self._grant.client_id)
         with self._guard:
             if self._endpoints is None:
                 self._endpoints = endpoints

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 from urllib.parse import parse_qsl
 
-from aries_nb.errors import ConnectError, FeedError, TokenError
+from aries_nb.errors import ConnectError, FeedError, TokenError, UsageError
 from aries_nb.net.http_exchange import Answer, checked_http_url, exchange, new_client, said
 from aries_nb.net.tokens import Secret, checked_secret
+from aries_nb.wire import TokenExchange
 
 if TYPE_CHECKING:
     import httpx
@@ -19,6 +21,7 @@ __all__ = ["Granted", "OAuthEndpoints", "request_token"]
 
 MOST_BYTES = 2**20
 ASSUMED_LIFE = 3600.0  # seconds, where the server names none (assumed: typical by the protocol page, section 6)
+ASSUMED_OWN_LIFE = 1500.0  # where a service with a way of its own issues something that does not name its end
 LONGEST_LIFE = 366 * 86400.0
 REFUSALS = frozenset({400, 401, 403})  # RFC 6749, 5.2: 400, or 401 for the client; 403 by some servers
 LATER = frozenset({408, 425, 429})
@@ -30,15 +33,18 @@ class OAuthEndpoints:
     """Where a broker's users log in and where tokens are issued; the broker's own pair is the default of `connect`.
 
     `is_json` is for a server that takes the codes and refresh tokens as JSON, against RFC 6749, which says form fields.
+    `exchange` is for one that trades refresh tokens for access tokens in a way of its own; it has no login page.
     Raises UsageError for an address that is neither https:// nor on this machine.
     """
 
     authorize: str
     token: str
     is_json: bool = False
+    exchange: TokenExchange | None = None
 
     def __post_init__(self) -> None:
-        checked_http_url(self.authorize)
+        if self.exchange is None:
+            checked_http_url(self.authorize)
         checked_http_url(self.token)
 
 
@@ -59,14 +65,16 @@ def request_token(endpoints: OAuthEndpoints, grant_type: str, fields: Mapping[st
     where what answers is no token endpoint.
     """
     is_json = endpoints.is_json and grant_type != "client_credentials"  # protocol page, section 6
-    url = endpoints.token
+    url, own = endpoints.token, endpoints.exchange
     with new_client(url) as client:
-        answer = exchange(
-            client, _request(client, url, grant_type, fields, is_json=is_json), where=url, most_bytes=MOST_BYTES
-        )
+        if own is None:
+            request = _request(client, url, grant_type, fields, is_json=is_json)
+        else:
+            request = _own_request(client, url, own, fields.get("refresh_token"))
+        answer = exchange(client, request, where=url, most_bytes=MOST_BYTES)
     secrets = [value for value in fields.values() if isinstance(value, Secret)]
     if answer.is_success:
-        granted = _granted(answer)
+        granted = _granted(answer) if own is None else _own_granted(answer, own)
         if isinstance(granted, Granted):
             advice = "The server's answer cannot be used; report it to the broker."
             return Granted(checked_secret(granted.access, advice), granted.life, granted.refresh)
@@ -94,6 +102,33 @@ def _request(
         return client.build_request("POST", url, content=content.encode(), headers=headers)
 
     return make
+
+
+def _own_request(
+    client: httpx.Client, url: str, own: TokenExchange, refresh_token: str | Secret | None
+) -> Callable[[], httpx.Request]:
+    """The same for a service with a way of its own. Raises UsageError for what it does not trade."""
+    if not isinstance(refresh_token, Secret):
+        raise UsageError(
+            "tokens are issued for refresh tokens only", where=url, advice="Use anb.oauth(refresh_token=…)."
+        )
+
+    def make() -> httpx.Request:
+        headers = {"Content-Type": "application/json", "Accept": "application/json"}
+        return client.build_request("POST", url, content=own.request(refresh_token.reveal()), headers=headers)
+
+    return make
+
+
+def _own_granted(answer: Answer, own: TokenExchange) -> Granted | str:
+    """What was issued, or why it was not; never raises, so that no traceback shows the answer."""
+    try:
+        access = own.read(answer.body)
+    except ValueError:
+        return "an answer without an access token"
+    end = own.expiry(access)
+    life = ASSUMED_OWN_LIFE if end is None else min(max(end - time.time(), 0.0), LONGEST_LIFE)
+    return Granted(Secret(access), life, None)
 
 
 def _granted(answer: Answer) -> Granted | str:

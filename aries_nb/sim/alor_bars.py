@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from aries_nb.sim.alor_instruments import Security
     from aries_nb.sim.history import History
 
-__all__ = ["Bar", "Bars", "bar_start", "merged", "read_timeframe"]
+__all__ = ["LATEST", "Bar", "Bars", "bar_start", "merged", "read_timeframe"]
 
 #: Start in Unix s, open, high, low, close, volume in lots.
 Bar = tuple[int, float, float, float, float, float]
@@ -32,6 +32,9 @@ DAY, WEEK = 86_400, 604_800
 MONDAY = 4 * DAY  # 1970-01-01 was a Thursday
 LETTERS = {"D": DAY, "W": WEEK, "M": 30 * DAY, "Y": 365 * DAY}
 LONGEST_SECONDS = 365 * DAY
+MOST_DIGITS = 12
+#: A time later than this (the year 3000, Unix s) is taken for it.
+LATEST = 32_503_680_000
 #: Past bars are made for so long a stretch at a time, so that a history of years neither waits nor fills the memory.
 STRETCH_SECONDS = 5 * DAY
 #: Longer than the past of any share reaches: so many weekdays, and two weeks.
@@ -44,7 +47,8 @@ def read_timeframe(value: str | int) -> str | None:
     text = str(value).strip().upper()
     if text in LETTERS:
         return text
-    if not text.isascii() or not text.isdigit() or not 0 < int(text) <= LONGEST_SECONDS:
+    is_number = text.isascii() and text.isdigit() and len(text) <= MOST_DIGITS
+    if not is_number or not 0 < int(text) <= LONGEST_SECONDS:
         return None
     same = [letter for letter, seconds in LETTERS.items() if seconds == int(text)]
     return same[0] if same else str(int(text))

@@ -10,7 +10,7 @@ import math
 from typing import TYPE_CHECKING, Any
 
 from aries_nb.sim import alor_market_objects as objects
-from aries_nb.sim.alor_bars import bar_start, read_timeframe
+from aries_nb.sim.alor_bars import LATEST, bar_start, read_timeframe
 from aries_nb.sim.alor_instruments import EXCHANGES
 from aries_nb.sim.alor_messages import FORMATS, renamed
 from aries_nb.sim.alor_prints import MOST_PRINTS
@@ -31,7 +31,7 @@ Values = dict[str, Any]
 DAY = 86_400
 #: How far before and after a range its neighbours are looked for, and how far back `countBack` reaches at a time.
 REACH_SECONDS = 10 * DAY
-LATEST = 32_503_680_000  # the year 3000
+ENDLESS = 10**15
 MOST_BARS_BACK = 50_000
 SEARCHED, MOST_SEARCHED = 25, 1000
 MARKETS = ("FORTS", "FOND", "CURR", "SPBX")
@@ -75,7 +75,7 @@ class MarketAnswers:
         timeframe, form = read_timeframe(query.text("tf")), read_format(query)
         if timeframe is None:
             raise RefusedError(400, "unknown tf")
-        first, last = (query.integer(name, -LATEST, 10 * LATEST) for name in ("from", "to"))
+        first, last = (min(query.integer(name, -ENDLESS, ENDLESS), LATEST) for name in ("from", "to"))
         bars = list(self._feed.bars.of(security, timeframe, first, last + 1))
         wanted = query.integer("countBack", 0, MOST_BARS_BACK, 0)
         if len(bars) < wanted:
@@ -124,19 +124,16 @@ class MarketAnswers:
             and (not board or board in security.boards)
             and security.cfi.startswith(code)
         ]
-        return self._page(found, query)
+        return self._page(found, query, SEARCHED)
 
     def _listed(self, exchange: str, query: Query) -> list[Values]:
-        market = query.choice("market", MARKETS, "FOND" if exchange == "MOEX" else "SPBX")
-        if "market" not in query.values:
-            found = [each for each in self._feed.securities() if each.exchange == exchange]
-        else:
-            found = [each for each in self._feed.securities() if (each.exchange, each.market) == (exchange, market)]
-        return self._page(found, query)
+        markets = [query.choice("market", MARKETS)] if "market" in query.values else MARKETS
+        found = [each for each in self._feed.securities() if each.exchange == exchange and each.market in markets]
+        return self._page(found, query, MOST_SEARCHED)
 
-    def _page(self, found: list[Security], query: Query) -> list[Values]:
+    def _page(self, found: list[Security], query: Query, usual: int) -> list[Values]:
         start = query.integer("offset", 0, 10**9, 0)
-        count = query.integer("limit", 1, MOST_SEARCHED, SEARCHED)
+        count = query.integer("limit", 1, MOST_SEARCHED, usual)
         read_format(query)
         return [self._instrument(security) for security in found[start : start + count]]
 

@@ -1,7 +1,7 @@
 """Portfolios of the simulated ALOR over HTTP: the same objects as the subscriptions', as they are now.
 
-Source: protocol page §13. Own trades of past sessions are those of this one that came before `dateFrom` ends (assumed:
-the simulation begins with the day).
+Source: protocol page §13. The simulation begins with its first day: own trades of the past are those of this session
+from `dateFrom` on.
 """
 
 from __future__ import annotations

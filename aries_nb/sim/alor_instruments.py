@@ -30,7 +30,7 @@ CROWD_LEVELS = 10
 
 @dataclass(frozen=True, slots=True)
 class Venue:
-    """An exchange: its boards, the primary one first, and the name of its market over HTTP (§13)."""
+    """An exchange: its boards, the usual one first, and the currency of its prices."""
 
     name: str
     boards: tuple[str, ...]

@@ -45,12 +45,12 @@ def json_text(value: object) -> str:
 
 def data_frame(data: str, guid: str) -> str:
     """A data frame; `data` is JSON. The spaces are the broker's own (§3.1)."""
-    return f'{{ "data": {data}, "guid":{_encode(guid)} }}'
+    return f'{{ "data": {data}, "guid":{_quoted(guid)} }}'
 
 
 def reply(guid: str, code: int, text: str = HANDLED) -> str:
     """A reply frame."""
-    return f'{{"requestGuid":{_encode(guid)},"httpCode":{code},"message":{_encode(text)}}}'
+    return f'{{"requestGuid":{_quoted(guid)},"httpCode":{code},"message":{_quoted(text)}}}'
 
 
 def table(*rows: str) -> Table:
@@ -85,3 +85,12 @@ def iso_time(ns: int, *, has_zone: bool = True) -> str:
 def with_trailing_zeros(text: str) -> str:
     """Write every decimal of a JSON text with two zeros more, which the broker does at times (§3.3)."""
     return _DECIMAL.sub(r"\g<1>00", text)
+
+
+def _quoted(text: str) -> str:
+    """A text as JSON; half a character, which a client can send but UTF-8 not carry, goes back as it came."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return json.dumps(text)
+    return _encode(text)

@@ -9,7 +9,7 @@ import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
-from aries_nb.sim.alor_bars import read_timeframe
+from aries_nb.sim.alor_bars import LATEST, read_timeframe
 from aries_nb.sim.alor_instruments import EXCHANGES
 from aries_nb.sim.alor_messages import FORMATS
 from aries_nb.sim.alor_prints import MOST_PRINTS
@@ -57,6 +57,7 @@ _OPCODES: dict[str, Kind] = {
 OPCODES = {name.lower(): kind for name, kind in _OPCODES.items()}
 
 FREQUENCY_MS = 175
+MOST_FREQUENCY_MS = 86_400_000
 LEAST_FREQUENCY_MS: dict[Format, int] = {"simple": 25, "slim": 10, "heavy": 500}
 BOOK_DEPTH, MOST_BOOK_DEPTH = 20, 50
 STATUSES = frozenset({"working", "filled", "canceled", "rejected"})
@@ -126,7 +127,7 @@ def read_request(kind: Kind, guid: str, message: Mapping[str, Any]) -> Request:
         depth=_depth(kind, message),
         frequency_ms=_frequency(message, form) if is_conflated else 0,
         timeframe=_timeframe(message) if is_bars else "",
-        since=_required_number(message, "from") if is_bars else 0,
+        since=max(0, min(_required_number(message, "from"), LATEST)) if is_bars else 0,
         skip_history=is_bars and _flag(message, "skipHistory"),
     )
 
@@ -194,7 +195,7 @@ def _depth(kind: Kind, message: Mapping[str, Any]) -> int:
 
 def _frequency(message: Mapping[str, Any], form: Format) -> int:
     value = _number(message, "frequency")
-    return FREQUENCY_MS if value is None else max(value, LEAST_FREQUENCY_MS[form])
+    return FREQUENCY_MS if value is None else min(max(value, LEAST_FREQUENCY_MS[form]), MOST_FREQUENCY_MS)
 
 
 def _timeframe(message: Mapping[str, Any]) -> str:

@@ -49,7 +49,10 @@ SOCKET_BYTES, WRITE_BYTES = 2**15, 2**14
 FRAMES_TOGETHER = 64
 #: Frames waiting for a client from which on its own requests wait for the sender.
 REQUEST_FRAMES = 100
-PUMP_ROWS = 1000
+#: Frames waiting for a client that reads, from which on the server is behind with sending.
+BEHIND_FRAMES = 1000
+#: Rows of each tape at a time: with a handful of tapes and streams they stay far below the limit of unread messages.
+PUMP_ROWS = 250
 #: How often orders are looked at: all figures of all portfolios are reckoned anew.
 ACCOUNT_SECONDS = 0.05
 
@@ -61,12 +64,23 @@ class Client:
         self.connection = connection
         self.session = session
         self.wake = asyncio.Event()
+        #: Whether frames were handed to the socket that it has no room for: the client does not read.
+        self.is_blocked = False
 
     @property
     def has_work(self) -> bool:
         """Whether the sender has anything to do."""
         session = self.session
         return bool(session.outbox or session.histories or session.closing)
+
+    @property
+    def waits_for_server(self) -> bool:
+        """Whether many frames wait although the client takes them: the server is behind with sending."""
+        return len(self.session.outbox) > BEHIND_FRAMES and not self.is_blocked
+
+    def is_unread(self, limit: int) -> bool:
+        """Whether more frames than `limit` wait since the client does not take them; once it is cut off, never."""
+        return len(self.session.outbox) > limit and self.is_blocked and self.session.closing is None
 
 
 class AlorServer:
@@ -104,6 +118,7 @@ class AlorServer:
             ping_timeout=PONG_SECONDS,
             max_size=MAX_MESSAGE_BYTES,
             write_limit=WRITE_BYTES,
+            compression="deflate" if self.options.compress else None,
         ) as url:
             ready(url)
             async with asyncio.TaskGroup() as tasks:
@@ -221,11 +236,13 @@ class AlorServer:
                 if len(session.outbox) < FRAMES_TOGETHER:
                     session.pull(FRAMES_TOGETHER)
                 count = min(FRAMES_TOGETHER, len(session.outbox))
+                client.is_blocked = True
                 async with connection.send_context():
                     for _ in range(count):
                         connection.protocol.send_text(session.outbox.popleft().encode())
                     # Left to itself each frame is a system call of its own.
                     connection.transport.write(b"".join(connection.protocol.data_to_send()))
+                client.is_blocked = False
                 self._counts["frames"] += count
                 self._has_room.set()
                 await asyncio.sleep(0)
@@ -242,13 +259,15 @@ class AlorServer:
         due = loop.time()
         while True:
             now = time.time()
-            self.feed.advance(turn, now)
-            self.feed.play_tapes(now)
+            # What waits for this server to send it is no fault of the client: then the market waits as well.
+            if not any(client.waits_for_server for client in self.clients):
+                self.feed.advance(turn, now)
+                self.feed.play_tapes(now)
             self.feed.flush(now)
             self._turn_accounts(now)
             for client in list(self.clients):
                 client.session.tick(now)
-                if len(client.session.outbox) > self.options.queue_limit and client.session.closing is None:
+                if client.is_unread(self.options.queue_limit):
                     self._counts["slow"] += 1
                     client.session.cut()
                 if client.session.is_cut:
@@ -269,7 +288,7 @@ class AlorServer:
 
     async def _pump(self) -> None:
         """Feed the tapes without a pace to their clients as fast as the slowest of them takes the frames."""
-        rows = max(1, min(PUMP_ROWS, self.options.queue_limit // 4))
+        rows = max(1, min(PUMP_ROWS, self.options.queue_limit // 20))
         while True:
             has_room = all(len(client.session.outbox) < rows for client in self.clients)
             if has_room and self.feed.pump_tapes(time.time(), rows):

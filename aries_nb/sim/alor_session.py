@@ -193,8 +193,7 @@ class AlorSession:
                 raise RefusedError(400, "Subscription with such guid already exists")
             self._end(guid)
         interval = request.frequency_ms / 1000 if options.conflate else 0.0
-        has_zeros = "trailing_zeros" in options.faults
-        subscription = Subscription(request, self._take, interval=interval, has_zeros=has_zeros)
+        subscription = Subscription(request, self._take, interval=interval, faults=options.faults)
         self._open[guid] = (subscription, security)
         opening = self._opening(subscription, security, now)
         frames = list(islice(opening, EAGER_FRAMES))

@@ -29,7 +29,8 @@ class AlorOptions(ServerOptions):
     `subscription_limit` is that of a connection (U25), `request_rate` its requests a second, None for any number
     (U15), `http_rate` those of a user over HTTP (§10). More than `queue_limit` unread messages end a connection
     without a close frame (U16). `duplicate_guid`, `unknown_instrument` and `unknown_guid_code` choose for U2, U3, U4.
-    `orders_per_s` is how often a robot acts in all portfolios together, on average, 0 for never.
+    `compress` accepts permessage-deflate where it is offered (U20). `orders_per_s` is how often a robot acts in all
+    portfolios together, on average, 0 for never.
 
     `faults` are what a client must survive (§16.4): a 401 without the request's guid, frames after the reply to an
     unsubscribe, times without their zone, every bar followed by its duplicate and the bar before it, and decimals with
@@ -54,6 +55,7 @@ class AlorOptions(ServerOptions):
     duplicate_guid: DuplicateGuid = "refuse"
     unknown_instrument: UnknownInstrument = "refuse"
     unknown_guid_code: Literal[200, 404] = 200
+    compress: bool = False
     faults: frozenset[Fault] = frozenset()
 
     def __post_init__(self) -> None:
@@ -67,6 +69,9 @@ class AlorOptions(ServerOptions):
             self._check("request_rate", 0.01, 1e9)
         self._check_choice("duplicate_guid", get_args(DuplicateGuid))
         self._check_choice("unknown_instrument", get_args(UnknownInstrument))
+        if self.unknown_guid_code not in (200, 404):
+            where = "AlorOptions.unknown_guid_code"
+            raise UsageError(f"the code is {self.unknown_guid_code!r}", where=where, advice="Use 200 or 404.")
         if not self.refresh_token.strip():
             raise UsageError("the refresh token is blank", where="AlorOptions.refresh_token", advice="Give a text.")
         unknown = sorted(set(self.faults) - set(get_args(Fault)))

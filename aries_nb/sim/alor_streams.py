@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from aries_nb.sim.alor_requests import Request
+    from aries_nb.sim.alor_settings import Fault
 
 __all__ = ["Subscription"]
 
@@ -26,7 +27,14 @@ class Subscription:
     would correct a bar that is over.
     """
 
-    def __init__(self, request: Request, outbox: Callable[[str], None], *, interval: float, has_zeros: bool) -> None:
+    def __init__(
+        self,
+        request: Request,
+        outbox: Callable[[str], None],
+        *,
+        interval: float,
+        faults: frozenset[Fault] = frozenset(),
+    ) -> None:
         self.request = request
         self.interval = interval
         self.sent = self.held_back = 0
@@ -34,7 +42,11 @@ class Subscription:
         self.last_frame = ""
         self._outbox = outbox
         self._held: list[str] | None = None
-        self._has_zeros = has_zeros
+        self._has_zeros = "trailing_zeros" in faults
+        self._has_stale_bars = "stale_bars" in faults
+        #: Start and frame of the newest bar, and the frame of the one before it.
+        self._newest_bar = (0, "")
+        self._bar_before = ""
         self._due = 0.0
         self._waiting: list[tuple[int, Callable[[], str]]] = []
 
@@ -72,7 +84,7 @@ class Subscription:
         `bar` is the start of the bar that the state is one of, the same for everything that is no bar.
         """
         if not self.interval:
-            self.push(read())
+            self._send(read(), bar)
             return False
         if self._waiting and self._waiting[-1][0] == bar:
             self.held_back += 1
@@ -86,11 +98,23 @@ class Subscription:
         if now < self._due:
             return not self._waiting
         waiting, self._waiting = self._waiting, []
-        for _, read in waiting:
-            self.push(read())
+        for bar, read in waiting:
+            self._send(read(), bar)
         if waiting:
             self._due = now + self.interval
         return True
+
+    def _send(self, data: str, bar: int) -> None:
+        self.push(data)
+        if not bar or not self._has_stale_bars:
+            return
+        start, frame = self._newest_bar
+        if bar > start:
+            self._bar_before = frame
+        self._newest_bar = (bar, self.last_frame)
+        for again in (self.last_frame, self._bar_before):
+            if again:
+                self._outbox(again)
 
     def statistics(self) -> dict[str, Any]:
         """What was asked for and what came of it."""

@@ -44,10 +44,9 @@ async def listening(
             options.host,
             options.port,
             create_connection=front.connection_class,
-            compression=None,
             close_timeout=CLOSE_SECONDS,
             logger=_quiet(),
-            **more,
+            **{"compression": None, **more},
         )
     except OSError as error:
         raise UsageError(

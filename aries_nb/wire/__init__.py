@@ -10,6 +10,7 @@ from aries_nb.wire.interface import (
     Lookup,
     Query,
     Reference,
+    TokenExchange,
     Topic,
     Wire,
 )
@@ -26,6 +27,7 @@ __all__ = [
     "Lookup",
     "Query",
     "Reference",
+    "TokenExchange",
     "Topic",
     "Wire",
 ]

@@ -10,6 +10,7 @@ from typing import Any, ClassVar
 
 from msgspec import MsgspecError
 
+from aries_nb.errors import UsageError
 from aries_nb.model import ColumnType, Kind, Notice, Received, Record, Rejected, SessionLost, Subscription, Unreadable
 from aries_nb.wire.alor_fields import Format
 from aries_nb.wire.alor_session import REPLY_SECONDS, AlorSession
@@ -57,7 +58,13 @@ class AlorConnection:
             self._ask(self._streams.values())
 
     def subscribe(self, subscriptions: Sequence[Subscription]) -> int:
-        """Add streams and ask for those that are not running yet. Raises UsageError for bars that cannot be."""
+        """Add streams and ask for those that are not running yet.
+
+        Raises UsageError for a kind that is not here, and for bars that cannot be.
+        """
+        unknown = sorted({each.kind for each in subscriptions} - self.MAKERS.keys())
+        if unknown:
+            raise UsageError(f"there are no {', '.join(unknown)} here", where="ALOR", advice="Ask for something else.")
         streams: dict[Key, Stream] = {}
         for subscription in subscriptions:
             key = key_of(subscription)

@@ -6,7 +6,7 @@ There is no handshake: the token goes into every request, so the session is open
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, Literal, TypeAlias
+from typing import Any
 
 from msgspec import Struct
 from msgspec.json import encode
@@ -34,9 +34,6 @@ RENEW_SECONDS = 300.0  # before a token ends
 UNKNOWN_LIFE_SECONDS = 1_500.0  # §16.5: a token is to be renewed at 25 min where it does not name its end
 SHORTEST_PAUSE_SECONDS = 5.0  # between two wishes for a token, where the source has no fresher one yet
 UNAUTHORIZED = 401
-
-# What a message settles: a request with its outcome, or nothing that anybody waits for.
-Outcome: TypeAlias = Literal["accepted", "refused"]
 
 
 class Request(Struct, gc=False):

@@ -22,10 +22,12 @@ __all__ = [
     "MAX_MS",
     "MISSING",
     "Dialect",
+    "Found",
     "Key",
     "QuoteStream",
     "ShapedStream",
     "Stream",
+    "frequency_of",
     "instrument_body",
     "key_of",
     "ns_of",
@@ -148,6 +150,8 @@ class QuoteStream(ShapedStream):
     def __init__(self, key: Key, dialect: Dialect) -> None:
         super().__init__(key, dialect)
         self._ts = 0
+        self._told: list[Record] = []
+        self._is_first = True
         self._readers: tuple[tuple[Subscription, Callable[[Any], tuple[Any, ...]], bool], ...] = ()
 
     def body(self) -> dict[str, Any]:
@@ -177,6 +181,7 @@ class QuoteStream(ShapedStream):
         """Drop the latest quote at a break, so that none from before it can pass for fresh."""
         super().forget()
         self.latest = b""
+        self._is_first = True
 
     def take(self, data: Any, received: int) -> Sequence[Record]:  # noqa: ANN401
         """One record for each subscription; time is that of the book, else of the last trade, else of receipt."""
@@ -193,6 +198,11 @@ class QuoteStream(ShapedStream):
             if has_times or values.count(None):
                 values = _completed("quotes", subscription.fields, values)
             records.append((subscription, ts, values))
+        if self._is_first:
+            self._is_first = False
+            if records == self._told:
+                return ()  # the quote as it stood before the break is no second row
+        self._told = records
         return records
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+from aries_nb.wire.aries_lenient import writable
+
 __all__ = ["DEFAULT_EXCHANGE", "Instrument", "instrument_of", "symbol_of"]
 
 DEFAULT_EXCHANGE = "MOEX"
@@ -19,6 +21,7 @@ class Instrument(NamedTuple):
 
 def instrument_of(symbol: str, exchange: str = DEFAULT_EXCHANGE) -> Instrument:
     """The instrument, or portfolio, that a user's text names; `exchange` is that of a text which names none."""
+    symbol = writable(symbol)  # it goes into a request
     venue, colon, rest = symbol.partition(":")
     code, _, board = (rest if colon else symbol).partition("@")
     return Instrument(venue if colon and venue else exchange, code, board)

@@ -13,7 +13,7 @@ import msgspec
 
 from aries_nb.wire.aries_lenient import number, shown
 
-__all__ = ["expiry_of", "portfolios_in", "read_refresh", "refresh_body"]
+__all__ = ["REFRESH_PATH", "expiry_of", "portfolios_in", "read_refresh", "refresh_body"]
 
 REFRESH_PATH = "/refresh"  # a POST at the token service, with `refresh_body`
 MOST_CHARACTERS = 20_000

@@ -76,8 +76,8 @@ class AriesAccounts:
         self._seeds: list[Record] = []
 
     def columns(self, kind: Kind) -> Mapping[str, ColumnType]:
-        """Every field that a frame of this kind can have; those of all brokers first."""
-        return ACCOUNT_COLUMN_TYPES[kind]
+        """Every field that a frame of this kind can have, common ones first; none of a kind that is not here."""
+        return ACCOUNT_COLUMN_TYPES.get(kind, {})
 
     def open(self, now: float) -> None:
         """Begin a new connection; the topics are asked for again after authentication."""

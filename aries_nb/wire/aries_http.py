@@ -16,6 +16,9 @@ __all__ = ["AriesHttp"]
 class AriesHttp:
     """The reference calls. Each `read_` raises ValueError for an answer that cannot be what was asked for."""
 
+    def accounts_in(self, token: str) -> None:
+        """Tokens say nothing of accounts."""
+
     def accounts(self) -> Query:
         """Ask which accounts the user has."""
         return Query("/v2/users/me/accounts")

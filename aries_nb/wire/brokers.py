@@ -4,11 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
+from typing import get_args
 
+from aries_nb.errors import UsageError
 from aries_nb.wire.alor_accounts import AlorAccounts
+from aries_nb.wire.alor_exchange import AlorExchange
+from aries_nb.wire.alor_fields import Format
 from aries_nb.wire.alor_http import AlorHttp
+from aries_nb.wire.alor_lookup import AlorLookup
 from aries_nb.wire.alor_market import AlorMarket
 from aries_nb.wire.alor_portfolio_http import AlorPortfolioHttp
+from aries_nb.wire.alor_symbols import DEFAULT_EXCHANGE
 from aries_nb.wire.aries_account_http import AriesAccountHttp
 from aries_nb.wire.aries_accounts import AriesAccounts
 from aries_nb.wire.aries_charts import AriesCharts
@@ -16,7 +23,7 @@ from aries_nb.wire.aries_http import AriesHttp
 from aries_nb.wire.aries_lookup import AriesLookup
 from aries_nb.wire.aries_market import AriesMarket
 from aries_nb.wire.aries_options import AriesOptions, OptionReference
-from aries_nb.wire.interface import AccountReference, Lookup, Reference, Wire
+from aries_nb.wire.interface import AccountReference, Lookup, Reference, TokenExchange, Wire
 
 __all__ = ["BROKERS", "Broker", "Endpoint", "Login"]
 
@@ -37,13 +44,16 @@ class Endpoint:
 class Login:
     """Where a broker's users log in and where tokens are issued; paths lie under the base address.
 
-    `page` is the address of the login page, where it is on a host of its own. `is_json`: codes go as JSON, not as form.
+    `page` is the address of the login page and `host` that of the token service, where they are on hosts of their own.
+    `is_json`: codes go as JSON, not as form. With an `exchange` there is no OAuth 2: refresh tokens are traded its way.
     """
 
     page: str
     authorize: str
     token: str
     is_json: bool = False
+    host: str = ""
+    exchange: TokenExchange | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +65,8 @@ class Broker:
     are issued by OAuth; None where there is none.
     `account_reference` is what is asked over HTTP beside the streams of accounts, `lookup` what can be looked up of the
     market; None where nothing is.
+    `most_connections` is how many a user may have open at once, None where the broker names no limit. `choices` are
+    what the user may choose when connecting, by `choose`.
     """
 
     name: str
@@ -68,6 +80,9 @@ class Broker:
     simulates: str = ""
     account_reference: AccountReference | None = None
     lookup: Lookup | None = None
+    most_connections: int | None = None
+    choices: tuple[str, ...] = ()
+    choose: Callable[..., Broker] | None = None
 
 
 _ARIES = (
@@ -79,23 +94,52 @@ _ARIES = (
     Login("https://app.aries.com", "/oauth2/authorize", "/v1/oauth2/token", is_json=True),  # protocol page §6
 )
 
-_ALOR_STREAMS = 5_000  # on one connection (its protocol page §10)
 
+def _aries(name: str, url: str, *, simulates: str = "") -> Broker:
+    return Broker(name, url, *_ARIES, simulates=simulates, account_reference=AriesAccountHttp(), lookup=AriesLookup())
+
+
+def _alor(
+    name: str,
+    url: str,
+    tokens: str,
+    *,
+    simulates: str = "",
+    exchange: str = DEFAULT_EXCHANGE,
+    format: Format = "slim",  # noqa: A002 - the broker's own word, which its users know
+) -> Broker:
+    """`exchange` is that of symbols and portfolios which name none. Limits: its protocol page §10."""
+    if format not in get_args(Format):
+        raise UsageError(f"unknown format {format!r}", advice=f"Known are: {', '.join(get_args(Format))}.")
+    if not isinstance(exchange, str) or not exchange.isalnum():
+        raise UsageError(f"{exchange!r} is no exchange", advice='Give its name, such as "MOEX" or "SPBX".')
+    exchange = exchange.upper()
+    return Broker(
+        name,
+        url,
+        market=Endpoint("/ws", partial(AlorMarket, format=format, exchange=exchange), most_streams=5_000),
+        accounts=Endpoint("/ws", partial(AlorAccounts, format=format, exchange=exchange), most_streams=5_000),
+        charts=None,
+        reference=AlorHttp(exchange=exchange),
+        options=None,
+        login=Login("", "", "/refresh", host=tokens, exchange=AlorExchange()),
+        simulates=simulates,
+        account_reference=AlorPortfolioHttp(exchange=exchange),
+        lookup=AlorLookup(exchange=exchange),
+        most_connections=10,
+        choices=("exchange", "format"),
+        choose=partial(_alor, name, url, tokens, simulates=simulates),
+    )
+
+
+# The two environments of ALOR have tokens of their own, which are of no use in the other.
 BROKERS: Mapping[str, Broker] = {
     broker.name: broker
     for broker in (
-        Broker("aries", "wss://api.aries.com", *_ARIES, account_reference=AriesAccountHttp(), lookup=AriesLookup()),
-        Broker(
-            "alor",
-            "wss://api.alor.ru",
-            Endpoint("/ws", AlorMarket, _ALOR_STREAMS),
-            Endpoint("/ws", AlorAccounts, _ALOR_STREAMS),
-            None,
-            AlorHttp(),
-            None,
-            None,
-            account_reference=AlorPortfolioHttp(),
-        ),
-        Broker("sim", "", *_ARIES, simulates="aries", account_reference=AriesAccountHttp(), lookup=AriesLookup()),
+        _aries("aries", "wss://api.aries.com"),
+        _alor("alor", "wss://api.alor.ru", "https://oauth.alor.ru"),
+        _alor("alor-test", "wss://apidev.alor.ru", "https://oauthdev.alor.ru"),
+        _aries("sim", "", simulates="aries"),
+        _alor("sim-alor", "", "", simulates="alor"),
     )
 }

@@ -20,6 +20,7 @@ __all__ = [
     "Lookup",
     "Query",
     "Reference",
+    "TokenExchange",
     "Topic",
     "Wire",
 ]
@@ -71,6 +72,9 @@ class Query(NamedTuple):
 
 class Reference(Protocol):
     """What a broker tells over HTTP, beside its streams. Each `read_` raises ValueError for an answer it cannot use."""
+
+    def accounts_in(self, token: str) -> tuple[str, ...] | None:
+        """The accounts that an access token names; None where the broker is to be asked."""
 
     def accounts(self) -> Query:
         """Ask which accounts the user has."""
@@ -164,3 +168,19 @@ class Lookup(Protocol):
 
         Raises ValueError for an answer that cannot be used, with the server's words where it says "error".
         """
+
+
+class TokenExchange(Protocol):
+    """How a broker issues access tokens for refresh tokens, where it is none of the ways of OAuth 2."""
+
+    def is_access(self, token: str) -> bool:
+        """Whether a token is an access token; anything else is taken for a refresh token."""
+
+    def request(self, refresh_token: str) -> bytes:
+        """The JSON to post to the token service."""
+
+    def read(self, body: bytes) -> str:
+        """The access token in the service's answer. Raises ValueError where there is none."""
+
+    def expiry(self, token: str) -> float | None:
+        """When an access token ends, in s since the epoch; None where it does not say."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
@@ -9,8 +10,11 @@ from typing import TYPE_CHECKING, Any
 import httpx
 import pytest
 from websockets.exceptions import InvalidStatus
+from websockets.sync.client import connect
 
 from aries_nb.sim import AlorOptions, Simulator
+from aries_nb.sim.alor_server import AlorServer, Client
+from aries_nb.sim.alor_session import AlorSession
 from tests.sim.alor_client import AlorClient
 
 if TYPE_CHECKING:
@@ -58,6 +62,22 @@ def test_client_that_does_not_read_is_cut_off_beyond_the_limit(alor: Callable[..
         assert sim.statistics().connections_open == 1
 
 
+@pytest.mark.parametrize(("is_blocked", "expected"), [(True, (True, False)), (False, (False, True))])
+def test_what_waits_for_a_busy_server_is_not_held_against_the_client(
+    is_blocked: bool, expected: tuple[bool, bool]
+) -> None:
+    server = AlorServer(AlorOptions())
+    client = Client(None, AlorSession(server.options, server, 0.0))  # type: ignore[arg-type]
+    client.is_blocked = is_blocked
+
+    client.session.outbox.extend(["{}"] * 5000)
+    at_the_limit = client.is_unread(5000)
+    client.session.outbox.append("{}")
+
+    assert not at_the_limit
+    assert (client.is_unread(5000), client.waits_for_server) == expected
+
+
 def test_the_usual_limit_is_5000_unread_messages(alor: Callable[..., Simulator]) -> None:
     assert alor().options.queue_limit == 5000
 
@@ -85,6 +105,14 @@ def test_a_live_frame_does_not_wait_for_a_long_history(alor: Callable[..., Simul
     assert len(frames) < 20_000
 
 
+def test_compression_is_accepted_where_it_is_offered(alor: Callable[..., Simulator]) -> None:
+    with connect(f"{alor(compress=True).url}/ws") as offered, connect(f"{alor().url}/ws") as refused:
+        offered.send('{"opcode":"ping","guid":"p","token":"t"}')
+
+        assert json.loads(offered.recv(10))["httpCode"] == 200
+        assert [bool(socket.protocol.extensions) for socket in (offered, refused)] == [True, False]
+
+
 def test_too_long_a_message_is_refused_with_1009(alor: Callable[..., Simulator]) -> None:
     with AlorClient(alor().url) as bare:
         bare.say("x" * (2**16 + 1))
@@ -98,6 +126,19 @@ def test_a_binary_message_is_refused_and_the_connection_lives(alor: Callable[...
 
         assert bare.hear()["httpCode"] == 400
         assert bare.sync() == []
+
+
+def test_half_a_character_comes_back_as_it_was_sent(alor: Callable[..., Simulator]) -> None:
+    with AlorClient(alor().url) as bare:
+        bare.ask("QuotesSubscribe", "\ud800", exchange="MOEX", code="\udfff")
+        bare.hear()
+        bare.ask("ping", "\ud800")
+        bare.hear()
+
+    assert bare.texts == [
+        r"""{"requestGuid":"\ud800","httpCode":404,"message":"Instrument 'MOEX:\udfff' is not found"}""",
+        r'{"requestGuid":"\ud800","httpCode":200,"message":"Handled successfully"}',
+    ]
 
 
 def test_a_subject_has_ten_connections(alor: Callable[..., Simulator]) -> None:

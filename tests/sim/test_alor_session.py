@@ -7,8 +7,10 @@ from itertools import pairwise
 from typing import Any
 
 import pytest
+from hypothesis import given, settings, strategies
 
 from aries_nb.sim import AlorOptions
+from aries_nb.sim.alor_requests import OPCODES
 from aries_nb.sim.alor_server import AlorServer, Client
 from aries_nb.sim.alor_session import AlorSession
 
@@ -106,6 +108,44 @@ def test_bad_request_is_answered_and_opens_nothing(message: Any, expected: dict[
 
     assert answers == [expected]
     assert (house.session.subscriptions(), house.session.closing) == ({}, None)
+
+
+@pytest.fixture(scope="module")
+def patient() -> House:
+    return House(rate=1)
+
+
+JSON = strategies.recursive(
+    strategies.none()
+    | strategies.booleans()
+    | strategies.integers(-(10**400), 10**400)
+    | strategies.floats()
+    | strategies.text(max_size=20)
+    | strategies.sampled_from(["60", "D", "M", "9" * 5000, "Slim", "MOEX", "SBER", "SIM00001", "D00001", "working"]),
+    lambda inner: strategies.lists(inner, max_size=3) | strategies.dictionaries(strategies.text(max_size=5), inner),
+    max_leaves=4,
+)
+
+
+@given(
+    opcode=strategies.sampled_from([*OPCODES, "ping", "unsubscribe"]),
+    fields=strategies.dictionaries(
+        strategies.sampled_from(
+            ["guid", "exchange", "code", "instrumentGroup", "depth", "frequency", "tf", "from", "format", "portfolio",
+             "skipHistory", "orderStatuses"]
+        ),
+        JSON,
+    ),
+)  # fmt: skip
+@settings(max_examples=150)
+def test_whatever_is_asked_has_one_reply(patient: House, opcode: str, fields: dict[str, Any]) -> None:
+    usual = {"guid": "f", "token": "t", **SBER, **OURS, "tf": "60", "from": int(patient.now) - 3600}
+
+    frames = patient.ask({**usual, **fields, "opcode": opcode})
+    patient.ask({"opcode": "unsubscribe", "guid": fields.get("guid", "f"), "token": "t"})
+
+    assert len([frame for frame in frames if "requestGuid" in frame]) == 1
+    assert patient.session.subscriptions() == {}
 
 
 @pytest.mark.parametrize("opcode", ["ping", "PING", "unsubscribe", "Unsubscribe"])
@@ -221,6 +261,20 @@ def test_a_frame_may_come_after_the_unsubscribe() -> None:
     answers = house.ask({"opcode": "unsubscribe", "guid": "q-1", "token": "t"})
 
     assert answers == [reply(200), first]
+
+
+def test_bars_may_come_twice_and_be_followed_by_the_one_before() -> None:
+    house = House(faults=frozenset({"stale_bars"}), conflate=False, rate=20)
+    house.ask({**QUOTES, "opcode": "BarsGetAndSubscribe", "tf": "1", "from": int(house.now), "skipHistory": True})
+
+    house.live(5.0, turn=0.1)
+    times = [frame["data"]["time"] for frame in house.heard()]
+
+    assert len(times) > 100
+    assert times[0] == times[1]
+    later = times[times.index(times[0] + 1) :]
+    assert later[0::3] == later[1::3] == sorted(later[0::3])
+    assert [time - before for time, before in zip(later[0::3], later[2::3], strict=True)] == [1] * (len(later) // 3)
 
 
 def test_decimals_may_have_trailing_zeros() -> None:

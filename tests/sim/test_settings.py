@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from aries_nb.errors import UsageError
-from aries_nb.sim import SimOptions
+from aries_nb.sim import AlorOptions, SimOptions
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -26,6 +26,21 @@ def test_value_out_of_range_is_refused_by_its_name(options: dict[str, Any]) -> N
 
     with pytest.raises(UsageError, match=f"SimOptions.{name}"):
         SimOptions(**options)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"rate": 0}, {"token": ""}, {"token_seconds": 0}, {"connection_limit": 0}, {"subscription_limit": 0},
+        {"request_rate": 0}, {"http_rate": 0}, {"orders_per_s": -1}, {"refresh_token": " "}, {"faults": {"rain"}},
+        {"duplicate_guid": "keep"}, {"unknown_instrument": "guess"}, {"unknown_guid_code": 500},
+    ],
+)  # fmt: skip
+def test_value_out_of_range_is_refused_for_the_second_broker(options: dict[str, Any]) -> None:
+    (name,) = options
+
+    with pytest.raises(UsageError, match=f"AlorOptions.{name}"):
+        AlorOptions(**options)
 
 
 def test_missing_tape_is_refused(tmp_path: Path) -> None:

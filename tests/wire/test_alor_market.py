@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from aries_nb.errors import UsageError
 from aries_nb.model import NOT_A_TIME, PUT, Pong, Rejected, SessionOpened, Subscription, Unreadable
 from aries_nb.wire.alor_market import AlorMarket
 from tests.wire.alor_lines import (
@@ -270,6 +271,21 @@ def test_new_connection_asks_for_everything_again_under_the_same_guids() -> None
     assert [request["guid"] for request in again[:-1]] == guids
     assert again[-1]["opcode"] == "ping"
     assert {request["token"] for request in again} == {"token-2"}
+
+
+def test_quote_that_stands_as_before_a_break_is_no_second_row() -> None:
+    wire = opened(AlorMarket(), quotes())
+    records(wire, data("quotes-1", quote()))
+    begin(wire)
+
+    same = records(wire, data("quotes-1", quote()))
+    later = records(wire, data("quotes-1", quote()), data("quotes-1", quote(tso=MS + 1)))
+    begin(wire)
+    changed = records(wire, data("quotes-1", quote(tso=MS + 2)))
+
+    assert same == []
+    assert [ts for _, ts, _ in later] == [NS, NS + 1_000_000]
+    assert [ts for _, ts, _ in changed] == [NS + 2_000_000]
 
 
 # Values.
@@ -551,3 +567,14 @@ def test_subscribing_before_there_is_a_token_waits_for_it() -> None:
 def test_columns_of_a_kind_that_is_not_here_are_none() -> None:
     assert AlorMarket().columns("orders") == {}
     assert set(QUOTES) <= set(AlorMarket().columns("quotes"))
+
+
+@pytest.mark.parametrize("kind", ["orders", "pnl", "news"])
+def test_kind_that_is_not_here_is_refused_before_anything_is_kept(kind: Any) -> None:
+    wire = opened(AlorMarket())
+
+    with pytest.raises(UsageError, match=kind):
+        wire.subscribe([quotes(), Subscription(kind, "D00000", ())])
+
+    assert sent(wire) == []
+    assert begin(wire)[:-1] == []

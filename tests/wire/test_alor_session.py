@@ -230,7 +230,7 @@ def test_refused_request_is_sent_once_more_with_a_fresh_token() -> None:
     again = sent(wire)
     _, accepted = heard(wire, *(reply(each["guid"]) for each in again))
 
-    assert refused == [TokenWanted()], "the pong waits"
+    assert refused == [TokenWanted(is_refused=True)], "the pong waits"
     assert (again[0]["opcode"], again[0]["guid"], again[0]["token"]) == ("QuotesSubscribe", "quotes-1", "token-2")
     assert accepted[0] == SessionOpened(None, is_renewal=True)
     assert isinstance(accepted[-1], Pong)
@@ -257,7 +257,7 @@ def test_many_refusals_want_one_token() -> None:
 
     _, notices = heard(wire, *(reply(each["guid"], *BAD) for each in requests))
 
-    assert notices == [TokenWanted()]
+    assert notices == [TokenWanted(is_refused=True)]
 
 
 def test_unsubscribe_that_is_refused_is_sent_again_with_a_fresh_token() -> None:

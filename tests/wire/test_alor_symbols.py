@@ -13,6 +13,7 @@ from aries_nb.wire.alor_symbols import Instrument, instrument_of, symbol_of
         ("MOEX:SBER@TQBR", Instrument("MOEX", "SBER", "TQBR")),
         ("SBER@TQBR", Instrument("MOEX", "SBER", "TQBR")),
         (":SBER", Instrument("MOEX", "SBER")),
+        ("SB\ud800R", Instrument("MOEX", "SB?R")),
         ("MOEX:RTS-9.25M180925CA100000", Instrument("MOEX", "RTS-9.25M180925CA100000")),
     ],
 )
