@@ -25,7 +25,7 @@ lint: venv  ## formatting, lint rules and types
 # pytest comes last and bare, so that its summary is the last line.
 test: venv lint  ## everything: lint, unit, property, server, kernel, notebook and browser tests
 	@.ci/stage chromium .ci/system chromium
-	@$(BIN)/python -m pytest --numprocesses 2 --dist loadgroup --no-loadscope-reorder $(ARGS)
+	@$(BIN)/python -m pytest --numprocesses 2 $(ARGS)
 
 bench: venv  ## measure the budgets, side by side with the peers
 	$(BIN)/python tests/bench/run.py $(ARGS)

@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections import Counter
 from itertools import chain
 from pathlib import Path
+from typing import Any
 
 import hypothesis
 import pytest
 
+BROWSER = "tests/browser/"
 ROOT = Path(__file__).parents[1]
 TAPES = ROOT.parent / "shared" / "data"
 
@@ -21,18 +23,27 @@ def pytest_report_header() -> str:
     return "seeds: hypothesis is derandomized"
 
 
-@pytest.hookimpl(tryfirst=True)  # before the groups are read
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     # Playwright keeps an event loop running in the main thread until its fixture ends: nothing that calls `asyncio.run`
-    # could follow. With two workers the files are shared out in order; the browser's tests stay together and come last,
-    # when the other worker is done and the processors are theirs: some of them count frames.
+    # could follow. These tests are the slowest as well.
     items.sort(key=is_in_browser)
-    for item in items:
-        item.add_marker(pytest.mark.xdist_group(group_of(item)))
 
 
-def group_of(item: pytest.Item) -> str:
-    return "browser" if is_in_browser(item) else f"{item.path.parent.name}/{item.path.stem}"
+@pytest.hookimpl(optionalhook=True)  # of pytest-xdist
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """Share the files out to the workers in their order; all of the browser's tests go to one.
+
+    They come last, when the other worker is done and the processors are theirs: some of them count frames.
+    """
+    from xdist.scheduler import LoadScopeScheduling
+
+    class ByFile(LoadScopeScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            file = nodeid.split("::", 1)[0]
+            return BROWSER if file.startswith(BROWSER) else file
+
+    config.option.loadscopereorder = False
+    return ByFile(config, log)
 
 
 def is_in_browser(item: pytest.Item) -> bool:

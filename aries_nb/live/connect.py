@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import atexit
+import sys
 import threading
 from collections.abc import Callable
+from functools import partial
+from importlib import import_module
 
 from aries_nb.errors import TokenError, UsageError
 from aries_nb.live.callbacks import same_function
@@ -24,6 +27,7 @@ from aries_nb.net import (
     hidden,
     http_base,
     oauth,
+    run_aside,
     token_from,
 )
 
@@ -123,6 +127,7 @@ def connect(
     with _open_feeds.making(key):
         feed = _open_feeds.get(key)
         if feed is None:
+            _warm_up()
             market = EmbeddedMarket(known.simulates, arguments) if is_embedded else None
             try:
                 feed = _live_feed(known, url or known.url, source, market=market, timeout=timeout)
@@ -178,6 +183,16 @@ def _login_of(broker: Broker, url: str | None) -> OAuthEndpoints:
         raise UsageError("this broker knows no such login", where=base, advice="Pass token= as text or a function.")
     page, host = (base, base) if url else (login.page, login.host or base)
     return OAuthEndpoints(page + login.authorize, host + login.token, login.is_json, login.exchange)
+
+
+def _warm_up() -> None:
+    """In a kernel, begin to import what makes its first chart late, beside the wait for the connection.
+
+    plotly's figures import nbformat, and that jsonschema, which compiles a grammar for 1.3 s where it finds a certain
+    package. It has no circle of imports, so that it may come on a thread of its own.
+    """
+    if "ipykernel" in sys.modules and "jsonschema" not in sys.modules:
+        run_aside(partial(import_module, "jsonschema"), name="aries-nb-warm-up")
 
 
 def _takes(broker: Broker) -> str:

@@ -62,7 +62,7 @@ def oauth(
     means the broker's own. Asks the server nothing until it is used.
     """
     client_secret, refresh_token = _hidden(client_secret), _hidden(refresh_token)
-    if refresh_token is None:
+    if client_id or client_secret is not None or refresh_token is None:
         _check_id(client_id)
     grant = _Grant("refresh_token", client_id, client_secret, refresh_token, is_kept=refresh_token is None)
     return OAuthToken(grant, endpoints, on_refresh_token)

@@ -55,7 +55,8 @@ class AlorFeed:
         self._budget = 0.0
         self._channels: dict[tuple[str, str], Channel] = {}
         self._waiting: Waiting = {}
-        self._heard: list[ListingChannel] = []
+        self._heard: dict[ListingChannel, None] = {}
+        self._drawn: list[ListingChannel] = []
         self._weights: list[float] = []
         self._is_regrouped = True
         self._tapes = load_tapes(options.tapes)
@@ -91,14 +92,19 @@ class AlorFeed:
         """Let a subscription hear what comes from now on."""
         channel = self.channel(security)
         channel.attend(subscription, now)
-        self._is_regrouped = False
         if isinstance(channel, TapeChannel):
             channel.start(now)
+        elif isinstance(channel, ListingChannel):
+            self._heard[channel] = None
+            self._is_regrouped = False
 
     def leave(self, subscription: Subscription, security: Security) -> None:
         """Tell a subscription no more; one that never attended as well."""
-        self.channel(security).leave(subscription)
-        self._is_regrouped = False
+        channel = self.channel(security)
+        channel.leave(subscription)
+        if isinstance(channel, ListingChannel) and not channel.is_heard:
+            self._heard.pop(channel, None)
+            self._is_regrouped = False
 
     def set_status(self, status: int) -> None:
         """Open or close the market. A closed market stands still."""
@@ -121,7 +127,7 @@ class AlorFeed:
         total, draw = self._weights[-1], self._rng.random
         while self._budget >= 1.0 and tries > 0:
             tries -= 1
-            sent = self._heard[bisect(self._weights, draw() * total)].step(stamp)
+            sent = self._drawn[bisect(self._weights, draw() * total)].step(stamp)
             self._budget -= sent
             self.events += sent
             if not tries % 64 and time.perf_counter() > limit:
@@ -172,10 +178,9 @@ class AlorFeed:
         return share
 
     def _regroup(self) -> None:
-        """Find out who is heard, after it may have changed; not at once, since many may change together."""
+        """Weigh those that are heard, after they changed; not at once, since many may change together."""
         if self._is_regrouped:
             return
         self._is_regrouped = True
-        channels = self._channels.values()
-        self._heard = [each for each in channels if isinstance(each, ListingChannel) and each.is_heard]
-        self._weights = list(accumulate(channel.weight for channel in self._heard))
+        self._drawn = list(self._heard)
+        self._weights = list(accumulate(channel.weight for channel in self._drawn))

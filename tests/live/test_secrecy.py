@@ -243,7 +243,7 @@ CALLS: dict[str, tuple[type[FeedError], Callable[[Simulator], object]]] = {
     "client refused": (TokenError, lambda sim: anb.connect("aries", url=sim.url, token=other_client())),
     "refresh token refused": (TokenError, lambda sim: anb.connect("aries", url=sim.url, token=other_user())),
     "client id": (UsageError, lambda sim: anb.oauth_client(client_id="", client_secret=token())),
-    "octets of a secret": (UsageError, lambda sim: anb.oauth(client_id="", refresh_token=token().encode())),  # type: ignore[arg-type]
+    "octets of a secret": (UsageError, lambda sim: anb.oauth(client_id=" ", refresh_token=token().encode())),  # type: ignore[arg-type]
 }
 
 
