@@ -10,7 +10,8 @@ from typing import Any
 import hypothesis
 import pytest
 
-BROWSER = "tests/browser/"
+IN_BROWSER = "tests/browser/"
+COUNTS_FRAMES = "tests/browser/test_first_light.py"
 ROOT = Path(__file__).parents[1]
 TAPES = ROOT.parent / "shared" / "data"
 
@@ -24,30 +25,31 @@ def pytest_report_header() -> str:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    # Playwright keeps an event loop running in the main thread until its fixture ends: nothing that calls `asyncio.run`
-    # could follow. These tests are the slowest as well.
-    items.sort(key=is_in_browser)
+    items.sort(key=place)
+
+
+def place(item: pytest.Item) -> int:
+    """First what waits for a browser, so that the other worker computes meanwhile; last what counts frames in one."""
+    if item.nodeid.startswith(COUNTS_FRAMES):
+        return 2
+    return 0 if item.nodeid.startswith(IN_BROWSER) else 1
 
 
 @pytest.hookimpl(optionalhook=True)  # of pytest-xdist
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
-    """Share the files out to the workers in their order; all of the browser's tests go to one.
+    """Share the files out to the workers in their order; what needs a browser goes to one of them.
 
-    They come last, when the other worker is done and the processors are theirs: some of them count frames.
+    What counts frames is alone at the end: the other worker is done then, and the processors are free.
     """
     from xdist.scheduler import LoadScopeScheduling
 
     class ByFile(LoadScopeScheduling):
         def _split_scope(self, nodeid: str) -> str:
             file = nodeid.split("::", 1)[0]
-            return BROWSER if file.startswith(BROWSER) else file
+            return IN_BROWSER if file.startswith(IN_BROWSER) and file != COUNTS_FRAMES else file
 
     config.option.loadscopereorder = False
     return ByFile(config, log)
-
-
-def is_in_browser(item: pytest.Item) -> bool:
-    return item.get_closest_marker("browser") is not None
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

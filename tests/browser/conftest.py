@@ -1,7 +1,12 @@
-"""Fixtures of the browser tests: one server and one Chromium for all, a fresh page for each."""
+"""Fixtures of the browser tests: one server and one Chromium for all that follow each other, a fresh page for each.
+
+They end with the last of these tests: Playwright keeps an event loop running in the main thread until then, and nothing
+that calls `asyncio.run` could follow.
+"""
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -29,14 +34,14 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.browser)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[harness.LabServer]:
     """A Jupyter server on a copy of the notebooks; write more of them into `lab.root`."""
     with harness.serve(NOTEBOOKS, tmp_path_factory.mktemp("lab")) as server:
         yield server
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def browser() -> Iterator[Browser]:
     if harness.find_chromium() is None:
         pytest.fail("no Chromium on PATH; `make test` installs one")
@@ -44,10 +49,10 @@ def browser() -> Iterator[Browser]:
         yield started
 
 
-@pytest.fixture
-def page(browser: Browser, lab: harness.LabServer) -> Iterator[Page]:
+@contextmanager
+def fresh_page(browser: Browser, lab: harness.LabServer, **screen: int) -> Iterator[Page]:
     """A page of its own context; at the end its kernels are shut down."""
-    context = browser.new_context(viewport=harness.VIEWPORT)
+    context = browser.new_context(viewport=screen or harness.VIEWPORT)
     try:
         yield context.new_page()
     finally:
@@ -57,8 +62,14 @@ def page(browser: Browser, lab: harness.LabServer) -> Iterator[Page]:
 
 
 @pytest.fixture
-def console_errors(page: Page) -> list[str]:
-    """What the page's console called an error, and exceptions that nobody caught; filled as they happen."""
+def page(browser: Browser, lab: harness.LabServer) -> Iterator[Page]:
+    """A page for one test."""
+    with fresh_page(browser, lab) as page:
+        yield page
+
+
+def errors_of(page: Page) -> list[str]:
+    """What a page's console calls an error from now on, and exceptions that nobody catches; filled as they happen."""
     errors: list[str] = []
 
     def on_message(message: ConsoleMessage) -> None:
@@ -72,6 +83,12 @@ def console_errors(page: Page) -> list[str]:
     page.on("console", on_message)
     page.on("pageerror", on_exception)
     return errors
+
+
+@pytest.fixture
+def console_errors(page: Page) -> list[str]:
+    """The errors of this test's page."""
+    return errors_of(page)
 
 
 @pytest.fixture

@@ -1,4 +1,8 @@
-"""The first notebook in a real front end: it moves, it goes on beside a busy cell, it keeps the zoom, it survives."""
+"""The first notebook in a real front end: it moves, it goes on beside a busy cell, it keeps the zoom, it survives.
+
+Frames are counted here, so these tests come last and alone. Those with a page of their own come before those that share
+one: its kernel would go on beside them.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +12,8 @@ import nbformat
 import pytest
 from playwright.sync_api import expect
 
-from tests.browser.lab import RUN, outputs, run_all, run_cell
+from tests.browser.conftest import errors_of, fresh_page
+from tests.browser.lab import RUN, open_notebook, outputs, run_all, run_cell
 
 NOTEBOOK = "01_first_light.ipynb"
 SCREEN = {"width": 1280, "height": 2200}  # holds the first four views; what is out of sight is not painted
@@ -91,43 +96,30 @@ def fast_notebook(lab):
     return "fast.ipynb"
 
 
-@pytest.fixture
-def page(page):
-    page.set_viewport_size(SCREEN)
-    return page
+@pytest.fixture(scope="module")
+def shown(browser, lab):
+    """The first notebook in JupyterLab, run once for all who take it; `shown.errors` is what its console says."""
+    with fresh_page(browser, lab, **SCREEN) as page:
+        page.errors = errors_of(page)
+        open_notebook(page, lab, NOTEBOOK)
+        run_all(page)
+        alive(page)
+        yield page
 
 
-@pytest.fixture
 def alive(page):
     """Scroll to the top, for what is out of sight is not painted, and wait until every view there has painted."""
-
-    def wait():
-        first = page.locator(".jp-Notebook:visible .jp-Cell").first
-        first.wait_for()
-        first.evaluate("(cell) => cell.scrollIntoView()")
-        for view in (".anb-card", ".anb-board", ".anb-ladder"):
-            expect(page.locator(f"{view}[data-frames]").first).not_to_have_attribute("data-frames", "0")
-        expect(page.locator(".js-plotly-plot .scatterlayer .trace").first).to_be_visible()
-
-    return wait
+    first = page.locator(".jp-Notebook:visible .jp-Cell").first
+    first.wait_for()
+    first.evaluate("(cell) => cell.scrollIntoView()")
+    for view in (".anb-card", ".anb-board", ".anb-ladder"):
+        expect(page.locator(f"{view}[data-frames]").first).not_to_have_attribute("data-frames", "0")
+    expect(page.locator(".js-plotly-plot .scatterlayer .trace").first).to_be_visible()
 
 
-@pytest.mark.parametrize(("app", "theme"), [("lab", "light"), ("notebook", "dark")])
-def test_everything_moves_in_each_of_ten_seconds(open_notebook, page, console_errors, screenshot, alive, app, theme):
-    open_notebook(NOTEBOOK, app=app, theme=theme)
-    run_all(page)
-    alive()
-
-    changed = page.evaluate(CHANGED_IN_EACH_SECOND, 10)
-
-    assert changed == {"board": 10, "ladder": 10, "chart": 10}
-    assert console_errors == []
-    assert screenshot(f"first_light_{app}_{theme}").stat().st_size > 100_000
-
-
-def test_three_views_paint_ten_frames_a_second_beside_a_busy_cell(open_notebook, page, fast_notebook):
+def test_three_views_paint_ten_frames_a_second_beside_a_busy_cell(page, lab, fast_notebook):
     page.set_viewport_size({"width": 1000, "height": 1300})
-    open_notebook(fast_notebook)
+    open_notebook(page, lab, fast_notebook)
     run_all(page)
     expect(page.locator(".anb-board tbody tr").first).to_be_visible()
     expect(page.locator(".anb-ladder")).not_to_have_attribute("data-frames", "0")
@@ -143,57 +135,70 @@ def test_three_views_paint_ten_frames_a_second_beside_a_busy_cell(open_notebook,
     assert min(typical.values()) >= 9.9, rates
 
 
-def test_zoom_is_kept_over_twenty_frames(open_notebook, page, alive):
-    open_notebook(NOTEBOOK)
+def test_everything_moves_in_each_of_ten_seconds_in_notebook_7_in_the_dark(page, lab, console_errors, screenshot):
+    page.set_viewport_size(SCREEN)
+    open_notebook(page, lab, NOTEBOOK, app="notebook", theme="dark")
     run_all(page)
-    alive()
-    plot = page.locator(".js-plotly-plot .nsewdrag").first.bounding_box()
+    alive(page)
+
+    changed = page.evaluate(CHANGED_IN_EACH_SECOND, 10)
+
+    assert changed == {"board": 10, "ladder": 10, "chart": 10}
+    assert console_errors == []
+    assert screenshot("first_light_notebook_dark").stat().st_size > 100_000
+
+
+def test_everything_moves_in_each_of_ten_seconds(shown, tmp_path):
+    changed = shown.evaluate(CHANGED_IN_EACH_SECOND, 10)
+
+    assert changed == {"board": 10, "ladder": 10, "chart": 10}
+    assert shown.errors == []
+    shown.screenshot(path=tmp_path / "first_light.png")
+    assert (tmp_path / "first_light.png").stat().st_size > 100_000
+
+
+def test_zoom_is_kept_over_twenty_frames(shown):
+    plot = shown.locator(".js-plotly-plot .nsewdrag").first.bounding_box()
     middle = plot["y"] + plot["height"] / 2
 
-    page.mouse.move(plot["x"] + plot["width"] * 0.2, middle)
-    page.mouse.down()
-    page.mouse.move(plot["x"] + plot["width"] * 0.6, middle, steps=5)
-    page.mouse.up()
-    page.wait_for_function(f"() => ({AXIS})().auto === false")
-    zoomed = page.evaluate(AXIS)["range"]
-    later = page.evaluate(AFTER_FRAMES, 20)
+    shown.mouse.move(plot["x"] + plot["width"] * 0.2, middle)
+    shown.mouse.down()
+    shown.mouse.move(plot["x"] + plot["width"] * 0.6, middle, steps=5)
+    shown.mouse.up()
+    shown.wait_for_function(f"() => ({AXIS})().auto === false")
+    zoomed = shown.evaluate(AXIS)["range"]
+    later = shown.evaluate(AFTER_FRAMES, 20)
 
     assert zoomed == later
-    assert page.evaluate(AXIS)["auto"] is False
+    assert shown.evaluate(AXIS)["auto"] is False
 
 
-def test_running_all_twice_doubles_nothing(open_notebook, page, alive):
-    open_notebook(NOTEBOOK)
-    run_all(page)
-    alive()
+def test_running_all_twice_doubles_nothing(shown):
     count = "import ipywidgets; (len(ipywidgets.widgets.widget._instances), feed.stats().streams)"
 
-    run_cell(page, count)
-    first = outputs(page, -1)[0]["data"]["text/plain"]
-    run_all(page)
+    run_cell(shown, count)
+    first = outputs(shown, -1)[0]["data"]["text/plain"]
+    run_all(shown)
     # What was on display before is closed when the front end has said that it is gone, or has said nothing for a while.
     # No cell may run meanwhile: it can keep what the front end says from the kernel.
     for _ in range(20):
-        page.wait_for_timeout(500)
-        run_cell(page, count)
-        second = outputs(page, -1)[0]["data"]["text/plain"]
+        shown.wait_for_timeout(500)
+        run_cell(shown, count)
+        second = outputs(shown, -1)[0]["data"]["text/plain"]
         if second == first:
             break
 
     assert first == second
-    assert page.locator(".anb-board").count() == 1
-    alive()
-    assert page.evaluate(CHANGED_IN_EACH_SECOND, 1) == {"board": 1, "ladder": 1, "chart": 1}
+    assert shown.locator(".anb-board").count() == 1
+    alive(shown)
+    assert shown.evaluate(CHANGED_IN_EACH_SECOND, 1) == {"board": 1, "ladder": 1, "chart": 1}
 
 
-def test_views_are_alive_after_the_tab_was_closed_and_opened_again(open_notebook, page, alive):
-    open_notebook(NOTEBOOK)
-    run_all(page)
-    alive()
-    page.evaluate(RUN, "docmanager:save")
-    page.wait_for_function("() => window.ariesRun.done")
+def test_views_are_alive_after_the_tab_was_closed_and_opened_again(shown):
+    shown.evaluate(RUN, "docmanager:save")
+    shown.wait_for_function("() => window.ariesRun.done")
 
-    page.reload()
-    alive()
+    shown.reload()
+    alive(shown)
 
-    assert page.evaluate(CHANGED_IN_EACH_SECOND, 2) == {"board": 2, "ladder": 2, "chart": 2}
+    assert shown.evaluate(CHANGED_IN_EACH_SECOND, 2) == {"board": 2, "ladder": 2, "chart": 2}
