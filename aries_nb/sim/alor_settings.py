@@ -29,8 +29,7 @@ class AlorOptions(ServerOptions):
     `subscription_limit` is that of a connection (U25), `request_rate` its requests a second, None for any number
     (U15), `http_rate` those of a user over HTTP (§10). More than `queue_limit` unread messages end a connection
     without a close frame (U16). `duplicate_guid`, `unknown_instrument` and `unknown_guid_code` choose for U2, U3, U4.
-    `compress` accepts permessage-deflate where it is offered (U20). `orders_per_s` is how often a robot acts in all
-    portfolios together, on average, 0 for never.
+    `compress` accepts permessage-deflate where it is offered (U20).
 
     `faults` are what a client must survive (§16.4): a 401 without the request's guid, frames after the reply to an
     unsubscribe, times without their zone, every bar followed by its duplicate and the bar before it, and decimals with
@@ -64,7 +63,6 @@ class AlorOptions(ServerOptions):
         for name in ("connection_limit", "subscription_limit"):
             self._check(name, 1, 10**9)
         self._check("http_rate", 1.0, 1e9)
-        self._check("orders_per_s", 0.0, 1000.0)
         if self.request_rate is not None:
             self._check("request_rate", 0.01, 1e9)
         self._check_choice("duplicate_guid", get_args(DuplicateGuid))

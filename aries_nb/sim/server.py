@@ -91,7 +91,7 @@ class BrokerServer:
 
     def __init__(self, options: SimOptions) -> None:
         self.feed = AriesFeed(options, datetime.now().astimezone().date())
-        self.accounts = Accounts(self.feed.market, options.seed)
+        self.accounts = Accounts(self.feed.market, options.seed, orders_per_s=options.orders_per_s)
         self.oauth = OAuthServer(token=options.token)
         # The past ends where the market begins, so it is made before anything moves.
         self._history = History(self.feed.market, time.time())

@@ -24,7 +24,8 @@ class ServerOptions:
     streams that somebody has subscribed; an event that goes to several clients counts once. `speed` is a multiple of
     the tapes' own pace; None plays them as fast as the slowest of their clients takes them. `token` None accepts every
     token that is not blank. `queue_limit` is the number of messages that may wait for one client before it is closed.
-    `flush_seconds` is how often the market advances.
+    `flush_seconds` is how often the market advances, `orders_per_s` how often a robot acts in all accounts together, on
+    average, 0 for never.
 
     Raises UsageError if a value is out of its range, or a tape is missing or has columns that no kind of tape has.
     """
@@ -38,6 +39,7 @@ class ServerOptions:
     token: str | None = field(default=None, repr=False)
     queue_limit: int = 50_000
     flush_seconds: float = 0.05
+    orders_per_s: float = 1.0
 
     def __post_init__(self) -> None:
         self._check("rate", 1.0, MAX_RATE)
@@ -46,6 +48,7 @@ class ServerOptions:
             self._check("speed", 1e-6, 1e9)
         self._check("flush_seconds", 0.001, 0.05)
         self._check("queue_limit", 1, 10**9)
+        self._check("orders_per_s", 0.0, 1000.0)
         if self.token is not None and not self.token.strip():
             raise UsageError(
                 "the token is blank", where=f"{type(self).__name__}.token", advice="Give None to accept any token."

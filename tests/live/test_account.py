@@ -19,6 +19,11 @@ if TYPE_CHECKING:
     from aries_nb.sim import Simulator
 
 
+@pytest.fixture
+def sim(serve: Callable[..., Simulator]) -> Simulator:
+    return serve(rate=2000, orders_per_s=10.0)
+
+
 def test_accounts_are_listed_as_the_broker_has_them(feed: Feed) -> None:
     assert feed.accounts == ("ACC-1", "ACC-2")
 

@@ -445,7 +445,7 @@ NAMES = {
 QUERIES = st.fixed_dictionaries({}, optional={name: st.sampled_from(values) for name, values in NAMES.items()})
 
 
-@settings(max_examples=300)
+@settings(max_examples=120)
 @given(path=st.sampled_from(PATHS), query=QUERIES)
 def test_no_query_breaks_the_server(path: str, query: dict[str, str]) -> None:
     answer = FUZZED.http.answer("GET", path, query, authorization="Bearer t", now=NOW)

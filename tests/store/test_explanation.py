@@ -136,7 +136,7 @@ events = st.lists(fills | closings | known | unknown, max_size=15)
 
 
 @given(holdings, some_marks, events)
-@settings(max_examples=500)
+@settings(max_examples=100)
 def test_the_parts_add_up_exactly_to_the_change_of_equity(
     held: dict[str, int], marks: dict[str, Decimal], happened: list[Fill | Mark]
 ) -> None:
@@ -152,7 +152,7 @@ def test_the_parts_add_up_exactly_to_the_change_of_equity(
 
 
 @given(holdings, some_marks, events, st.integers(0, 15))
-@settings(max_examples=500)
+@settings(max_examples=100)
 def test_a_sequence_cut_in_two_explains_the_same_part_by_part(
     held: dict[str, int], marks: dict[str, Decimal], happened: list[Fill | Mark], cut: int
 ) -> None:

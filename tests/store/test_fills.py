@@ -5,13 +5,15 @@ from __future__ import annotations
 from decimal import Decimal, localcontext
 from typing import Any
 
+import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from aries_nb.model import CLEAR, ORDER_COLUMNS, PUT, TABLE_KEYS, Column
+from aries_nb.model import FILL_COLUMNS as TOLD_FILL_COLUMNS
 from aries_nb.store import fills as fills_module
-from aries_nb.store.fills import Fill, FillLog, OrderState, fill_between
+from aries_nb.store.fills import Fill, FillLog, OrderState, ToldFillLog, fill_between
 from aries_nb.store.table import Table
 
 NOW = 1_772_463_845_000_000_000
@@ -274,3 +276,90 @@ def test_an_empty_frame_of_fills_has_its_types() -> None:
 
     assert len(frame) == 0
     assert str(frame["is_combined"].dtype) == "bool"
+
+
+# Executions that a broker tells as such.
+
+
+def told() -> tuple[Table, ToldFillLog]:
+    log = ToldFillLog(TOLD_FILL_COLUMNS)
+    return Table(TOLD_FILL_COLUMNS, ("ACC-1",), key=TABLE_KEYS["fills"], limit=3, followers=[log]), log
+
+
+def execution(fill_id: str, quantity: str = "4", **values: Any) -> dict[str, Any]:
+    known = {"fill_id": fill_id, "order_id": "ORD-1", "symbol": "MSFT", "side": "sell", "price": Decimal("499.98")}
+    return known | {"quantity": Decimal(quantity), "fee": Decimal("0.1")} | values
+
+
+def tell(table: Table, *rows: dict[str, Any], is_full: bool = False, ts: int = NOW) -> None:
+    if is_full:
+        table.inbox.add(0, ts, (CLEAR, *(BLANK[column.type] for column in TOLD_FILL_COLUMNS)))
+    for row in rows:
+        values = (row.get(column.name, BLANK[column.type]) for column in TOLD_FILL_COLUMNS)
+        table.inbox.add(0, row.get("created", ts), (PUT, *values))
+    table.inbox.mark(ts + 5)
+    table.publish()
+
+
+def test_an_execution_is_a_fill_with_its_fee() -> None:
+    table, log = told()
+
+    tell(table, execution("1"))
+
+    expected = Fill(NOW, "ACC-1", "MSFT", "sell", Decimal(4), Decimal("499.98"), "ORD-1", fee=Decimal("0.1"))
+    assert log.entries()[0] == [(expected, NOW + 5)]
+
+
+def test_executions_have_the_columns_of_fills_out_of_orders() -> None:
+    (_, implied), (_, log) = orders(), told()
+
+    pd.testing.assert_frame_equal(log.frame(), implied.frame())
+
+
+def test_an_execution_told_again_is_no_second_fill() -> None:
+    table, log = told()
+    every = [execution(str(number)) for number in range(5)]
+
+    tell(table, *every[:4])
+    table.interrupted()
+    tell(table, *every, is_full=True)  # of the first the table has forgotten already that it was there
+    tell(table, every[4])
+
+    assert [fill.is_listed for fill, _ in log.entries()[0]] == [False] * 4 + [True]
+
+
+def test_executions_of_a_list_stand_in_the_order_of_their_times() -> None:
+    table, log = told()
+
+    tell(table, execution("1", "2", created=NOW + 9), execution("2", "1", created=NOW), is_full=True)
+
+    assert [(fill.ts, fill.quantity) for fill, _ in log.entries()[0]] == [(NOW, Decimal(1)), (NOW + 9, Decimal(2))]
+
+
+@pytest.mark.parametrize("values", [{"quantity": Decimal("NaN")}, {"quantity": Decimal(0)}, {"side": "?"}])
+def test_what_is_no_execution_is_no_fill_until_it_is_put_right(values: dict[str, Any]) -> None:
+    table, log = told()
+
+    tell(table, execution("1", **values))
+    wrong = len(log)
+    tell(table, execution("1"))
+
+    assert (wrong, len(log)) == (0, 1)
+
+
+def test_a_fee_that_is_not_told_is_none_and_a_price_is_not_known() -> None:
+    table, log = told()
+
+    tell(table, execution("1", fee=Decimal("NaN"), price=Decimal("NaN")))
+
+    fill = log.entries()[0][0][0]
+    assert (fill.fee, fill.price.is_nan(), fill.is_combined) == (Decimal(0), True, False)
+
+
+def test_only_the_newest_numbers_are_remembered(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fills_module, "MOST_FILLS", 2)
+    table, log = told()
+
+    tell(table, *(execution(str(number)) for number in range(5)))
+
+    assert [fill_id for _, fill_id in log._seen] == ["3", "4"]

@@ -145,7 +145,7 @@ moments = st.lists(st.tuples(books, marks, st.lists(fills, max_size=2), st.integ
 
 
 @given(books, marks, moments)
-@settings(max_examples=200)
+@settings(max_examples=100)
 def test_the_parts_add_up_exactly_to_the_change_that_the_broker_tells(
     opening: Books, first: dict[str, Decimal], told_later: list[tuple[Books, dict[str, Decimal], Sequence[Fill], int]]
 ) -> None:

@@ -78,7 +78,7 @@ publishes = st.lists(st.lists(puts | codes.map(clear), max_size=8), max_size=8)
 
 
 @given(publishes, st.integers(1, 12))
-@settings(max_examples=300)
+@settings(max_examples=120)
 def test_holds_what_a_plain_dict_would(told: list[list[Told]], limit: int) -> None:
     table, plain, evicted = positions(limit=limit), dict[tuple[int, str], Decimal](), 0
     for records in told:
@@ -561,7 +561,7 @@ moves = st.lists(st.sampled_from(["happens", "is told", "is asked", "is worked o
 
 
 @given(steps, moves)
-@settings(max_examples=150)
+@settings(max_examples=100)
 def test_however_stream_and_answers_interleave_each_state_is_logged_once_and_the_last_one_stays(
     later: list[int], moves: list[str]
 ) -> None:

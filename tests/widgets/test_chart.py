@@ -264,8 +264,8 @@ def test_a_failing_source_is_said_on_the_chart(chart, source, caplog):
     assert chart.figure.layout.annotations == ()
 
 
-def test_a_chart_shown_fifty_times_keeps_few_models_and_frees_the_rest(chart):
-    for _ in range(50):
+def test_a_chart_shown_twenty_times_keeps_few_models_and_frees_the_rest(chart):
+    for _ in range(20):
         chart._repr_mimebundle_()
     gc.collect()
 

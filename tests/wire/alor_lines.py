@@ -9,7 +9,7 @@ import json
 from decimal import Decimal
 from typing import Any, Literal, TypeVar, get_args
 
-from aries_nb.model import Kind, Notice, Pong, Record, SessionOpened, Subscription
+from aries_nb.model import Kind, Notice, Pong, Record, Resumed, SessionOpened, Subscription
 from aries_nb.wire.alor_accounts import AlorAccounts
 from aries_nb.wire.alor_connection import AlorConnection
 from aries_nb.wire.alor_market import AlorMarket
@@ -160,7 +160,7 @@ def heard(wire: AlorConnection, *frames: bytes, received: int = RECEIVED) -> tup
 def records(wire: AlorConnection, *frames: bytes, received: int = RECEIVED) -> list[Record]:
     """The same where nothing but the session's own talk may be said besides."""
     found, notices = heard(wire, *frames, received=received)
-    assert [notice for notice in notices if not isinstance(notice, Pong | SessionOpened)] == []
+    assert [notice for notice in notices if not isinstance(notice, Pong | Resumed | SessionOpened)] == []
     return found
 
 

@@ -64,11 +64,11 @@ def test_portfolio_stream_from_request_to_unsubscribe(kind: Kind, form: Format, 
     answer(wire, begin(wire))
     subscription = every(kind, "D00000", form)
     number = wire.subscribe([subscription])
-    request, ping = sent(wire)
+    request, *others, ping = sent(wire)  # a summary's cash stands among the positions
     snapshot = data(request["guid"], item(kind, form, existing=True))
     frames = [reply(request["guid"]), snapshot] if is_reply_first else [snapshot, reply(request["guid"])]
 
-    listed, said = heard(wire, *frames, reply(ping["guid"]))
+    listed, said = heard(wire, *frames, *(reply(each["guid"]) for each in others), reply(ping["guid"]))
     late, _ = heard(wire, b"{}")
     live = records(wire, data(request["guid"], item(kind, form)))
     wire.unsubscribe([subscription])
@@ -81,7 +81,9 @@ def test_portfolio_stream_from_request_to_unsubscribe(kind: Kind, form: Format, 
     marks = [record[2][0] for record in [*listed, *late]]
     assert marks == ([CLEAR, PUT] if kind in LISTS else [PUT])
     assert [record[2] for record in live] == [listed_row(listed, late)]
-    assert ended == [{"opcode": "unsubscribe", "guid": request["guid"], "token": "token-1"}]
+    assert [each["opcode"] for each in others] == (["PositionsGetAndSubscribeV2"] if kind == "balances" else [])
+    asked = [request, *others]
+    assert ended == [{"opcode": "unsubscribe", "guid": each["guid"], "token": "token-1"} for each in asked]
     assert (after, notices) == ([], [])
 
 
@@ -154,7 +156,7 @@ def test_fill_and_position_and_summary_are_in_our_words() -> None:
         return " ".join(str(row[name]) for name in names.split())
 
     assert shown(fill, "fill_id order_id quantity price fee") == "9200000001 55500011122 10 301.10 0.90330"
-    assert shown(position, "quantity average_price price market_value unrealized_pnl") == "10 301.10 NaN 3015.0 4.00"
+    assert shown(position, "quantity average_price price market_value unrealized_pnl") == "10 301.10 301.5 3015.0 4.00"
     assert shown(balance, "equity cash buying_power fee") == "100004.10 NaN 96989 NaN"
     assert balance["buying_power_by_currency"] == '[{"currency":"RUB","buyingPower":96989}]'
 

@@ -498,7 +498,7 @@ ANYTHING = st.dictionaries(
 
 
 @given(st.lists(NAMED | ANYTHING, max_size=8))
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=100, deadline=None)
 def test_nothing_that_a_server_says_raises(messages: list[dict[str, Any]]) -> None:
     wire = opened(AlorMarket(), quotes(), trades(), book(), bars(), every("instruments", "SBER"))
 

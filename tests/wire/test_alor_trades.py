@@ -146,7 +146,7 @@ def test_ids_beyond_53_bits_are_exact() -> None:
     st.lists(st.booleans(), min_size=10, max_size=10),
     st.randoms(use_true_random=False),
 )
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=100, deadline=None)
 def test_tape_across_breaks_equals_the_unbroken_one(events: list[str], orders: list[bool], random: object) -> None:
     wire = opened(AlorMarket(), TAPE)
     happened: list[int] = [1]

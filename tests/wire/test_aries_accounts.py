@@ -608,7 +608,7 @@ JSON = st.recursive(
 )  # fmt: skip
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=120, deadline=None)
 @given(
     kind=st.sampled_from(["event", "subscribed", "response", "pong", "x"]),
     topic=st.sampled_from(["account", "accUpdates", "pnl", "watchlist", "news"]) | JSON,

@@ -416,7 +416,7 @@ JSON = st.recursive(
 )
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=120, deadline=None)
 @given(st.sampled_from(["event", "response", "x"]), JSON, JSON)
 def test_rubbish_never_raises_and_the_next_event_is_read(kind: str, data: object, payload: object) -> None:
     wire = opened(quotes(), trades())

@@ -914,7 +914,7 @@ def check(market: AriesMarket, raw: bytes) -> None:
 
 
 @given(st.binary(max_size=300))
-@settings(max_examples=200)
+@settings(max_examples=100)
 def test_no_bytes_ever_raise(raw: bytes) -> None:
     check(opened(*EVERYTHING), raw)
 
@@ -924,7 +924,7 @@ def test_no_bytes_ever_raise(raw: bytes) -> None:
         st.tuples(st.sampled_from(REAL), st.integers(0, 300), st.integers(0, 20), st.binary(max_size=6)), max_size=4
     )
 )
-@settings(max_examples=200)
+@settings(max_examples=100)
 def test_no_mutilated_message_ever_raises(cuts: list[tuple[bytes, int, int, bytes]]) -> None:
     market = opened(*EVERYTHING)
 
@@ -942,7 +942,7 @@ PLACES = [(raw, place) for raw in REAL for place in places(json.loads(raw)) if p
 
 
 @given(st.lists(st.tuples(st.sampled_from(PLACES), json_values), min_size=1, max_size=4))
-@settings(max_examples=300)
+@settings(max_examples=120)
 @example([((REAL[0], ("payload", "action")), [])])
 @example([((REAL[7], ("payload", "error")), {"a": [1]})])
 def test_no_value_in_any_place_of_a_message_ever_raises(
