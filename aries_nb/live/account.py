@@ -20,10 +20,11 @@ from aries_nb.live.frame import LiveFrame
 from aries_nb.live.link import Link
 from aries_nb.live.pnl import LivePnl
 from aries_nb.live.positions import LivePositions
+from aries_nb.live.reckoned_pnl import ReckonedPnl
 from aries_nb.live.snapshots import Snapshots
-from aries_nb.live.table import LiveTable
+from aries_nb.live.table import LiveTable, Options
 from aries_nb.model import Kind
-from aries_nb.store import FillLog, Follower
+from aries_nb.store import FillLog, Follower, ToldFillLog
 
 if TYPE_CHECKING:
     from pandas._libs.tslibs.nattype import NaTType
@@ -65,13 +66,20 @@ class Account:
 
     @property
     def orders(self) -> LiveTable:
-        """Every order, one row each, index `order_id`; `.log` is every state that they went through."""
-        return self._orders_and_fills()[0]
+        """Every order, one row each, index `order_id`; `.log` is every state that they went through.
+
+        Quantities in shares (pieces); what is in lots says so in its name, such as `quantity_lots`.
+        """
+        return self._table("orders") if self._has("fills") else self._orders_and_fills()[0]
 
     @property
     def fills(self) -> LiveFills:
-        """What was filled since this was first asked for, one row each; quantities in shares, worked out of orders."""
-        return self._orders_and_fills()[1]
+        """Own executions, one row each; quantities in shares (pieces), `fee` where the broker tells it.
+
+        They are the broker's own where it tells them, those of the session included; else what was filled since this
+        was first asked for, worked out of orders.
+        """
+        return self._told_fills() if self._has("fills") else self._orders_and_fills()[1]
 
     @property
     def positions(self) -> LivePositions:
@@ -88,8 +96,33 @@ class Account:
 
     @property
     def info(self) -> LiveTable:
-        """What kind of account it is; one row once the broker has told."""
-        return self._table("accounts")
+        """What kind of account it is; one row once the broker has told. Raises UsageError where it does not tell."""
+        return self._asked_for("accounts", "does not tell what kind of account this is")
+
+    @property
+    def stop_orders(self) -> LiveTable:
+        """Orders that wait for a price, one row each, index `order_id`; quantities as in `orders`.
+
+        `stop_price` is the price waited for, `exchange_order_id` the order that came of it. Raises UsageError where
+        the broker has them not, or among its orders.
+        """
+        return self._asked_for("stop_orders", "has no stop orders apart from its orders")
+
+    @property
+    def risks(self) -> LiveTable:
+        """Margins and how far they are covered, in the account's currency; one row.
+
+        Raises UsageError where the broker does not tell.
+        """
+        return self._asked_for("risks", "tells no risks of an account")
+
+    @property
+    def derivative_risks(self) -> LiveTable:
+        """Money, what of it is blocked, and variation margin of an account of derivatives, in its currency; one row.
+
+        Raises UsageError where the broker does not tell.
+        """
+        return self._asked_for("derivative_risks", "tells no risks of an account of derivatives")
 
     def order_history(self, start: str | datetime, end: str | datetime | None = None) -> pd.DataFrame:
         """The orders placed from `start` to `end` (None: now) that have ended, in the columns of `orders.df`.
@@ -105,12 +138,19 @@ class Account:
         return self._snapshots.order_history(self.name, begin, finish)
 
     def pnl(self, interval: str = "1m", *, start: str | None = None) -> LivePnl:
-        """The broker's own P&L of the account as candles of `interval`, index interval and start; it has a `chart`.
+        """The P&L of the account as candles of `interval`, index interval and start; it has a `chart`.
 
-        `interval` is one of the broker's; `start` (RFC 3339 with zone) is from when on, by default midnight UTC.
+        `interval` is one of the broker's; `start` (RFC 3339 with zone) is from when on, by default midnight UTC. They
+        are the broker's own; where it has none, what `equity` has changed by here since it was first asked for (as its
+        views say), of 15s, 1m, 5m, 15m, 1h or 1d. Raises UsageError for an interval or a start that cannot be.
         """
         since = start or datetime.now(UTC).strftime("%Y-%m-%dT00:00:00Z")
-        return cast("LivePnl", self._table("pnl", options=(("interval", interval), ("start", since))))
+        options = (("interval", interval), ("start", since))
+        if self._has("pnl"):
+            return cast("LivePnl", self._table("pnl", options=options))
+        make = partial(ReckonedPnl, options=options, since=_moment(since))
+        made = lambda: make(self._link, self._callbacks, self.name, self.equity)  # noqa: E731
+        return cast("LivePnl", self._made("pnl", options, made))
 
     @property
     def equity(self) -> LiveEquity:
@@ -176,17 +216,39 @@ class Account:
                 log = FillLog(self._link.table_columns("orders"))
                 orders = self._table("orders", log)
                 self._fills = LiveFills(self._link, self._callbacks, orders, log)
-            return self._fills.orders, self._fills
+            return self._fills.source, self._fills
 
-    def _table(self, kind: Kind, *followers: Follower, options: tuple[tuple[str, str], ...] = ()) -> LiveTable:
+    def _told_fills(self) -> LiveFills:
+        with self._guard:
+            if self._fills is None:
+                log = ToldFillLog(self._link.table_columns("fills"))
+                self._fills = LiveFills(self._link, self._callbacks, self._table("fills", log), log)
+            return self._fills
+
+    def _has(self, kind: Kind) -> bool:
+        """Whether the broker tells of this kind."""
+        return bool(self._link.table_columns(kind))
+
+    def _asked_for(self, kind: Kind, otherwise: str) -> LiveTable:
+        if not self._has(kind):
+            raise UsageError(f"this broker {otherwise}", advice="`feed.tables` names what it has.")
+        return self._table(kind)
+
+    def _table(self, kind: Kind, *followers: Follower, options: Options = ()) -> LiveTable:
+        def make() -> LiveTable:
+            type_ = partial(LivePositions, self._quotes) if kind == "positions" else MADE.get(kind, LiveTable)
+            made = type_(self._link, self._callbacks, kind, self.name, options=options, followers=followers)
+            return self._snapshots.keep(made)
+
+        return self._made(kind, options, make)
+
+    def _made(self, kind: Kind, options: Options, make: Callable[[], LiveTable]) -> LiveTable:
         with self._guard:
             key = (kind, options)
             if key not in self._held:
                 if self._is_closed:
                     raise ClosedError(f"account {self.name} is closed", advice="Ask the feed for it again.")
-                make = partial(LivePositions, self._quotes) if kind == "positions" else MADE.get(kind, LiveTable)
-                made = make(self._link, self._callbacks, kind, self.name, options=options, followers=followers)
-                self._held[key] = self._snapshots.keep(made)
+                self._held[key] = make()
             return self._held[key]
 
 

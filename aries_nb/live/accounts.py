@@ -6,7 +6,7 @@ The connection is made when the first of them is asked for; market data never wa
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from aries_nb.errors import FeedError, UsageError
 from aries_nb.live.account import Account
@@ -15,9 +15,32 @@ from aries_nb.live.frame import LiveFrame
 from aries_nb.live.link import Link, opened
 from aries_nb.live.snapshots import Snapshots
 from aries_nb.live.table import LiveTable
-from aries_nb.net import AccountReference, HttpClient, Reference
+from aries_nb.model import Kind
+from aries_nb.net import AccountReference, Endpoint, HttpClient, Reference
 
-__all__ = ["Accounts"]
+__all__ = ["Accounts", "tables_at"]
+
+# What there may be of the user's, by the names that a feed and its accounts have for it.
+TABLES: Mapping[str, Kind] = {
+    "orders": "orders",
+    "fills": "fills",
+    "positions": "positions",
+    "balances": "balances",
+    "info": "accounts",
+    "pnl": "pnl",
+    "stop_orders": "stop_orders",
+    "risks": "risks",
+    "derivative_risks": "derivative_risks",
+    "watchlists": "watchlists",
+    "news": "news",
+}
+RECKONED_HERE = frozenset({"fills", "pnl"})  # where the broker does not tell
+
+
+def tables_at(endpoint: Endpoint) -> tuple[str, ...]:
+    """Which of them there are with a broker whose accounts are at this endpoint."""
+    wire = endpoint.make()
+    return tuple(name for name, kind in TABLES.items() if name in RECKONED_HERE or wire.columns(kind))
 
 
 class Accounts:
@@ -65,8 +88,8 @@ class Accounts:
 
     def account(self, name: str | None) -> Account:
         """The account of this name; without a name the only one there is."""
+        chosen = self._only_one() if name is None else name  # asks the broker: nobody else is to wait for that
         with self._guard:
-            chosen = self._only_one() if name is None else name
             account = self._accounts.get(chosen)
             if account is None or not account.is_open:
                 account = self._accounts[chosen] = Account(
@@ -75,11 +98,11 @@ class Accounts:
             return account
 
     def watchlists(self) -> LiveTable:
-        """All watchlists of the user."""
+        """All watchlists of the user. Raises UsageError where the broker has none."""
         return self._table("watchlists", lambda link: LiveTable(link, self._callbacks, "watchlists"))
 
     def news(self, options: tuple[tuple[str, str], ...]) -> LiveTable:
-        """News, chosen by `options` of the broker's own."""
+        """News, chosen by `options` of the broker's own. Raises UsageError where it has none."""
         make = lambda link: LiveTable(link, self._callbacks, "news", options=options)  # noqa: E731
         return self._table(("news", options), make)
 

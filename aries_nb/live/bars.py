@@ -19,6 +19,7 @@ from aries_nb.errors import FeedError, UsageError
 from aries_nb.live.held import Held
 from aries_nb.live.link import Link
 from aries_nb.live.loading import Loading
+from aries_nb.live.running_bar import RunningBar, trades_in
 from aries_nb.model import Bars, BarsData, Column, TableData
 from aries_nb.net import HttpClient, Reference
 from aries_nb.store import GapLedger
@@ -42,7 +43,6 @@ SPAN = re.compile(rf"([0-9]{{1,7}}) *({'|'.join(UNITS)})")
 SECOND = 1_000_000_000
 MARGIN_NS = 5 * SECOND  # how far the exchange's clock and ours may be apart round a gap or the beginning
 GRACE_NS = 2 * SECOND  # after which the history is believed to have the last trade of a bar
-AHEAD_NS = 3_600 * SECOND  # a trade stamped later than that after its receipt has no time that can be believed
 MOST_PAGES = 1_000  # however little a server puts into each, asking comes to an end
 PACE_SECONDS = 0.1
 LOOK_SECONDS = 1.0
@@ -102,7 +102,10 @@ class LiveBars(Held):
 
     Bars that begin while the trades come are made here of every trade (`source` "live"). The others are the broker's
     ("history"): those from before, the one that ran when this was made, and those that a gap touches. Such a bar is
-    asked for again some seconds after its end; until then, what is known of it stands there with `complete` False.
+    asked for again some seconds after its end; until then it has `complete` False. While it runs it is the broker's
+    bar so far and the trades since then: "estimate" at first, as an answer does not say up to which trade it counts;
+    "history+live" within seconds, when further answers leave only one trade that it can have been, and from then on
+    exact. Where no answer fits, it stays an estimate that is renewed once a minute.
     That every print counts in the broker's own bars as well is assumed. Any thread may read.
     """
 
@@ -122,7 +125,8 @@ class LiveBars(Held):
         """One row a bar, oldest first, the running one included; a snapshot of your own, 0.1 s behind at most.
 
         Index `ts` (when the bar begins, UTC); open, high, low, close, volume and trades float64 (NaN where the broker
-        does not tell); `source` "history" or "live"; `complete` bool. Where nothing was traded there is no bar.
+        does not tell); `source` "history", "live", "history+live" or "estimate"; `complete` bool. Where nothing was
+        traded there is no bar.
         """
         return self._upkeep.series.frame(time.time_ns() - GRACE_NS)
 
@@ -197,6 +201,7 @@ class _Upkeep:
         columns = [Column(name, kind) for name, kind in kinds.items() if name in TRADE_FIELDS]
         self._tape = link.tape("trades", (history.symbol,), columns, limit=HELD_TRADES)
         self._position = 0
+        self._running = RunningBar(self._tape, self.series, history, lag_ns=GRACE_NS, margin_ns=MARGIN_NS)
         self._ask_at = 0.0
         self._pause = LOOK_SECONDS
         self._closed = threading.Event()
@@ -207,12 +212,15 @@ class _Upkeep:
         """Ask for the history, on the caller's thread, and start the other. Raises what `BarHistory.ask` does."""
         heard_from = time.time_ns() - MARGIN_NS
         start = self._history.start_of(max(heard_from - span_ns, 0))
-        end = time.time_ns() + MARGIN_NS
+        asked = time.time_ns()
+        end = asked + MARGIN_NS
         with Loading(name, start, end) as loading:
             bars = self._history.ask(start, end, reached=loading.reached)
+        answered = time.time_ns()
         self._position = self._tape.version  # the answer has them, as far as can be told
-        self.series.doubt(heard_from, time.time_ns() + MARGIN_NS)
+        self.series.doubt(heard_from, max([answered + MARGIN_NS, *bars.start_ns[-1:]]))
         self.series.history(bars, final_before=self._history.start_of(heard_from))
+        self._running.told(bars, asked=asked, answered=answered)
         threading.Thread(target=self._run, name="aries-nb-bars", daemon=True).start()
 
     def close(self) -> None:
@@ -232,6 +240,7 @@ class _Upkeep:
                 self._hear_gaps()
                 self._take_trades()
                 self._ask_again()
+                self._running.look(time.time_ns(), self._position)
             except Exception:  # the border of the thread: what is here stays, and is tried again
                 log.exception("bars of %s", self._history.symbol)
             if self.series.version != before:
@@ -245,6 +254,7 @@ class _Upkeep:
             if gap.ended is not None:
                 self._told_until, self._lasting = gap.ended, 0
                 self.series.doubt(self._last_before(gap.started), gap.ended + MARGIN_NS)
+                self._running.restart(self._tape.version)
             elif gap.started != self._lasting:
                 self._lasting = gap.started
                 self.series.doubt(self._last_before(gap.started), None)
@@ -260,12 +270,11 @@ class _Upkeep:
         rows, self._position = self._tape.frame_since(expected)
         if self._position - expected > len(rows):  # this thread was held up longer than the tape lasts
             self.series.doubt(self._told_until, time.time_ns() + MARGIN_NS)
+            self._running.restart(self._position)
         if not len(rows):
             return
-        ts = _nanoseconds(rows.index)
-        credible = ts <= _nanoseconds(pd.Index(rows["received"])) + AHEAD_NS
-        columns = (ts, rows["price"].to_numpy(), rows["size"].to_numpy())
-        self.series.trades(zip(*(column[credible].tolist() for column in columns), strict=True))
+        ts, _, prices, sizes = (column.tolist() for column in trades_in(rows))
+        self.series.trades(zip(ts, prices, sizes, strict=True))
 
     def _ask_again(self) -> None:
         now = time.monotonic()

@@ -33,10 +33,10 @@ VENUES_SECONDS = 1.0  # how long the first look waits: there is no snapshot, the
 class LiveBook(Held):
     """Both sides of one symbol's order book, kept current in the background. Any thread may read."""
 
-    def __init__(self, link: Link, symbol: str, *, depth: int) -> None:
+    def __init__(self, link: Link, symbol: str, *, depth: int, options: tuple[tuple[str, str], ...] = ()) -> None:
         self.symbol = symbol
         self.depth = depth
-        self._book = link.book(symbol)
+        self._book = link.book(symbol, options)
         self._venues: Table | None = None  # until somebody looks
         self._release_venues: Callable[[], object] | None = None
         self._guard = threading.Lock()  # of these two

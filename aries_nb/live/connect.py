@@ -50,9 +50,9 @@ class _OpenFeeds:
             return self._making.setdefault(key, threading.Lock())
 
     def allowance(self, url: str, most: int | None) -> Allowance:
-        """The connections that all feeds of this address share."""
+        """The connections that all feeds of this address share, however it is written."""
         with self._guard:
-            return self._allowances.setdefault(url, Allowance(most))
+            return self._allowances.setdefault(checked_url(url, "").lower(), Allowance(most))
 
     def get(self, key: object) -> Feed | None:
         """The feed of the same call before, if it is still of use; one that is not is closed."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections import deque
+from collections.abc import Callable
 from decimal import Decimal
 from typing import Self
 
@@ -15,7 +16,7 @@ from pandas.api.typing import NaTType
 from aries_nb.live.bell import wait_for
 from aries_nb.live.callbacks import Callbacks
 from aries_nb.live.fills import LiveFills
-from aries_nb.live.positions import LivePositions, multiplier_of
+from aries_nb.live.positions import LivePositions, is_money, multiplier_of
 from aries_nb.live.table import LiveTable
 from aries_nb.model import Column, EquityData, TableData, Values
 from aries_nb.store import (
@@ -98,6 +99,20 @@ class LiveEquity:
         """From when on `explained` explains, UTC; NaT before there is anything to explain."""
         return pd.Timestamp(self._since, unit="ns", tz="UTC") if self._since else pd.NaT
 
+    def moments(self, after: int) -> list[tuple[int, float]]:
+        """When (ns since the epoch, later than `after`) equity was known, and what it was, oldest first."""
+        found: list[tuple[int, float]] = []
+        with self._guard:
+            for ts, ours, _ in reversed(self._samples):
+                if ts <= after or not self._since or ts < self._since:
+                    break
+                found.append((ts, ours))
+        return [(ts, ours) for ts, ours in reversed(found) if ours == ours]
+
+    def watch(self, ring: Callable[[], None]) -> Callable[[], None]:
+        """Have `ring` called after each moment; it must return at once. Returns the undo."""
+        return self._bells.add(ring)
+
     @property
     def unmarked(self) -> tuple[str, ...]:
         """The instruments without a price: the reason why equity is NaN."""
@@ -106,7 +121,7 @@ class LiveEquity:
     def books(self) -> Books:
         """Cash and positions as the broker has them now, for a reckoning of your own; money exactly."""
         cash, _ = self._told()
-        rows = {str(row["symbol"]): row for row in self._positions.rows()}
+        rows = {str(row["symbol"]): row for row in self._positions.rows() if not is_money(row)}
         holdings = {symbol: (_decimal(row["quantity"]), _decimal(row["average_price"])) for symbol, row in rows.items()}
         multipliers = {symbol: multiplier_of(row) for symbol, row in rows.items()}
         return open_books(cash, holdings, multipliers=multipliers)
@@ -159,7 +174,7 @@ class LiveEquity:
         if not len(self._balances):
             return
         is_early = time.monotonic() - self._made_at < FIRST_SECONDS
-        if is_early and not (self._positions.is_told and self._fills.orders.is_told):
+        if is_early and not (self._positions.is_told and self._fills.is_told):
             return  # cash without the positions is no equity
         # Not skipped: the last change before a quiet time counts as well.
         time.sleep(max(self._sampled_at + SAMPLE_SECONDS - time.monotonic(), 0))
@@ -189,7 +204,7 @@ class LiveEquity:
 
     def _is_news(self, fill: Fill) -> bool:
         """Whether it happened since the beginning; a full list tells of older ones too."""
-        return not fill.is_combined or fill.ts >= self._since
+        return not (fill.is_combined or fill.is_listed) or fill.ts >= self._since
 
     def _told(self) -> tuple[Decimal, Decimal]:
         """Cash and equity as the broker last told them."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable, Collection, Sequence
 from datetime import date
@@ -10,13 +11,14 @@ from typing import TYPE_CHECKING, Any, Literal, Self, overload
 
 from aries_nb.errors import ClosedError, UsageError
 from aries_nb.live.account import Account
-from aries_nb.live.accounts import Accounts
+from aries_nb.live.accounts import Accounts, tables_at
 from aries_nb.live.bars import BarHistory, LiveBars, checked_interval, checked_span
 from aries_nb.live.book import LiveBook
 from aries_nb.live.callbacks import Callbacks
-from aries_nb.live.fields import checked_columns, checked_symbols, checked_window
+from aries_nb.live.fields import checked_columns, checked_interval_ms, checked_symbols, checked_window
 from aries_nb.live.frame import LiveFrame
 from aries_nb.live.gaps import Gaps
+from aries_nb.live.instruments import LiveInstruments
 from aries_nb.live.kept import Kept
 from aries_nb.live.link import Link, opened
 from aries_nb.live.options import OptionChain, Options, checked_strikes
@@ -56,6 +58,7 @@ class Feed:
         )
         self._link = self._link_to("market", broker.market)
         self._charts: Link | None = None  # until a frame of it is asked for
+        self._charts_guard = threading.Lock()
         self._callbacks = Callbacks()
         self._http = HttpClient(http_base(url), token)
         self._reference = MarketReference(self._http, broker.lookup)
@@ -67,6 +70,7 @@ class Feed:
             lambda symbols: self.quotes(*symbols, rows=1_000),
             beside=broker.account_reference,
         )
+        self._tables = tables_at(broker.accounts)
         self._kept = Kept(self._check)
         self._history_of = partial(BarHistory, self._http, broker.reference)
         self._options_of = partial(Options, self._http, broker, link=self._link)
@@ -80,6 +84,7 @@ class Feed:
         rows: int | None = None,
         fields: Sequence[str] | Literal["*"] | None = None,
         endpoint: str = "market",
+        min_interval_ms: int | None = None,
     ) -> LiveFrame:
         """Best bid and ask, and the last price, of these symbols as a rolling frame; sizes in shares.
 
@@ -87,11 +92,21 @@ class Feed:
         columns, "*" all that the broker has; only they go over the wire. The same call again returns the same frame.
         `endpoint` "charts" is a second source, where the broker has one, on a connection of its own that is made with
         the first frame; its columns are those it has, without sizes.
+        `min_interval_ms` is for brokers that send a symbol's newest quote so often at most and leave out those between:
+        whole milliseconds, None for the broker's own choice.
 
-        Raises UsageError for a field, window or endpoint that cannot be, UnknownSymbolError for a symbol the server
-        refuses, ConnectError or TokenError where there is no connection to that endpoint.
+        Raises UsageError for an argument that cannot be, UnknownSymbolError for a symbol the server refuses,
+        ConnectError or TokenError where there is no connection to that endpoint.
         """
-        return self._frame("quotes", symbols, fields, QUOTE_COLUMNS, checked_window(window, rows), endpoint=endpoint)
+        return self._frame(
+            "quotes",
+            symbols,
+            fields,
+            QUOTE_COLUMNS,
+            checked_window(window, rows),
+            endpoint=endpoint,
+            options=checked_interval_ms(min_interval_ms, conflates=self._endpoint(endpoint).conflates),
+        )
 
     def trades(
         self,
@@ -107,15 +122,27 @@ class Feed:
         """
         return self._frame("trades", symbols, fields, TRADE_COLUMNS, checked_window(window, rows), endpoint=endpoint)
 
-    def book(self, symbol: str, *, depth: int = 10) -> LiveBook:
+    def book(self, symbol: str, *, depth: int = 10, min_interval_ms: int | None = None) -> LiveBook:
         """The order book of a symbol, `depth` levels a side. The same call again returns the same book.
 
-        Raises UnknownSymbolError for a symbol the server refuses.
+        `min_interval_ms` is as for `quotes`. Raises UsageError for an argument that cannot be, UnknownSymbolError for a
+        symbol the server refuses.
         """
         (name,) = checked_symbols([symbol])
         if isinstance(depth, bool) or not isinstance(depth, int) or not 1 <= depth <= 1000:
             raise UsageError(f"depth={depth!r} is no number of levels", advice="Pass a whole number from 1 to 1000.")
-        return self._kept.same(("book", name, depth), lambda: LiveBook(self._link, name, depth=depth))
+        options = checked_interval_ms(min_interval_ms, conflates=self._endpoint("market").conflates)
+        return self._kept.same(
+            ("book", name, depth, options), lambda: LiveBook(self._link, name, depth=depth, options=options)
+        )
+
+    def instruments(self, *symbols: str) -> LiveInstruments:
+        """Trading status, price limits and margins of these symbols, kept current. The same call is the same table.
+
+        Raises UsageError where the broker does not stream them, UnknownSymbolError for a symbol the server refuses.
+        """
+        names = checked_symbols(symbols)
+        return self._kept.same(("instruments", names), lambda: LiveInstruments(self._link, self._callbacks, names))
 
     @overload
     def options(self, symbol: str) -> Options: ...
@@ -169,9 +196,8 @@ class Feed:
         """
         if name is not None and (not isinstance(name, str) or not name.strip()):
             raise UsageError(f"{name!r} is no account", advice="Pass its name as text; `feed.accounts` lists them.")
-        with self._kept.guard:
-            self._check()
-            return self._accounts.account(name)
+        self._check()
+        return self._accounts.account(name)
 
     @property
     def accounts(self) -> tuple[str, ...]:
@@ -180,21 +206,24 @@ class Feed:
         return self._accounts.names()
 
     @property
+    def tables(self) -> tuple[str, ...]:
+        """What of the user's this broker has, by name: attributes of an account, and `watchlists` and `news` here."""
+        return self._tables
+
+    @property
     def watchlists(self) -> LiveTable:
-        """The user's watchlists: one row a symbol of a list, kept current."""
-        with self._kept.guard:
-            self._check()
-            return self._accounts.watchlists()
+        """The user's watchlists: one row a symbol of a list, kept current. Raises UsageError where there are none."""
+        self._check()
+        return self._accounts.watchlists()
 
     def news(self, *symbols: str, topics: Sequence[str] = ()) -> LiveTable:
         """News about these symbols and topics, or whatever the broker sends without any; one row an item, newest last.
 
-        Headlines are the broker's text: data, never markup.
+        Headlines are the broker's text: data, never markup. Raises UsageError where the broker has no news.
         """
         names = checked_symbols(symbols) if symbols else ()
-        with self._kept.guard:
-            self._check()
-            return self._accounts.news((("symbols", ",".join(names)), ("topics", ",".join(topics))))
+        self._check()
+        return self._accounts.news((("symbols", ",".join(names)), ("topics", ",".join(topics))))
 
     @property
     def reference(self) -> MarketReference:
@@ -218,8 +247,8 @@ class Feed:
         return Gaps(self._gaps)
 
     @property
-    def market_status(self) -> dict[str, str]:
-        """What the broker last said about the market, such as {"market": "open", …}."""
+    def market_status(self) -> dict[str, str | float | bool]:
+        """What the broker last said about the market, such as {"market": "open", "after_hours": False, …}."""
         return self._link.market_status
 
     @property
@@ -234,12 +263,13 @@ class Feed:
 
     def on_gap(self, callback: Callable[[Gap], object]) -> Callable[[], None]:
         """Call back with each gap as it begins and again as it ends, on a thread of its own. Returns the undo."""
-        seen: dict[int, Gap] = {gap.started: gap for gap in self._gaps.all()}
+        seen = {(gap.stream, gap.symbol, gap.started): gap for gap in self._gaps.all()}
 
         def job() -> None:
             for gap in self._gaps.all():
-                if seen.get(gap.started) != gap:
-                    seen[gap.started] = gap
+                key = (gap.stream, gap.symbol, gap.started)
+                if seen.get(key) != gap:
+                    seen[key] = gap
                     callback(gap)
 
         undo = (self._callbacks.add(job), self._gaps.watch(self._callbacks.ring))
@@ -260,7 +290,7 @@ class Feed:
             self._card.close()
         self._accounts.close()
         self._callbacks.close()
-        with self._kept.guard:  # whoever is just opening it finishes first, or it would outlive the feed
+        with self._charts_guard:  # whoever is just opening it finishes first, or it would outlive the feed
             if self._charts is not None:
                 self._charts.close()
         self._link.close()
@@ -293,6 +323,7 @@ class Feed:
             unreadable=now.unreadable,
             silence_s=now.silence_s,
             error=problems,
+            behind_s=now.behind_s,
         )
 
     def __enter__(self) -> Self:
@@ -323,14 +354,17 @@ class Feed:
         window: dict[str, int | None],
         *,
         endpoint: str = "market",
+        options: tuple[tuple[str, str], ...] = (),
     ) -> LiveFrame:
         names = checked_symbols(symbols)
         known = self._endpoint(endpoint).make().columns(kind)
         columns = checked_columns(fields, known, [column for column in usual if column.name in known])
-        key = (endpoint, kind, names, columns, tuple(window.items()))
+        key = (endpoint, kind, names, columns, tuple(window.items()), options)
         return self._kept.same(
             key,
-            lambda: LiveFrame(self._opened(endpoint), self._callbacks, kind, names, columns=columns, window=window),
+            lambda: LiveFrame(
+                self._opened(endpoint), self._callbacks, kind, names, columns=columns, window=window, options=options
+            ),
         )
 
     def _endpoint(self, name: str) -> Endpoint:
@@ -346,9 +380,11 @@ class Feed:
         """The connection to an endpoint; that of the charts is made when it is asked for first."""
         if name == "market":
             return self._link
-        if self._charts is None:
-            self._charts = opened(self._link_to(name, self._endpoint(name)))
-        return self._charts
+        with self._charts_guard:  # one connection, however many ask
+            if self._charts is None:
+                self._check()
+                self._charts = opened(self._link_to(name, self._endpoint(name)))
+            return self._charts
 
     def _check(self) -> None:
         if self._is_closed:

@@ -12,7 +12,7 @@ from aries_nb.live.held import Held
 from aries_nb.live.link import Link
 from aries_nb.live.table import LiveTable
 from aries_nb.model import Column, TableData
-from aries_nb.store import Fill, FillLog
+from aries_nb.store import Fill, Fills
 
 if TYPE_CHECKING:
     from aries_nb.widgets import Blotter
@@ -35,23 +35,32 @@ SHOWN_KEY = ("time", "order_id", "quantity", "price")
 
 
 class LiveFills(Held):
-    """The fills of one account since its orders were first asked for, oldest first; worked out of its orders."""
+    """The fills of one account since they were first asked for, oldest first; each once, whatever a broker repeats.
 
-    def __init__(self, link: Link, callbacks: Callbacks, orders: LiveTable, log: FillLog) -> None:
-        self.account = orders.account
+    Where the broker tells its own executions they are those, and those of the session before; `source` is its table of
+    them, with all that it tells. Else they are worked out of orders, and `source` is the table of those.
+    """
+
+    def __init__(self, link: Link, callbacks: Callbacks, source: LiveTable, log: Fills) -> None:
+        self.account = source.account
         self._callbacks = callbacks
-        self.orders = orders  # what fills it
+        self.source = source
         self._log = log
-        super().__init__(link, log.watch, f"fills of {orders.account}", release=lambda: None)
+        super().__init__(link, log.watch, f"fills of {source.account}", release=lambda: None)
 
     @property
     def df(self) -> pd.DataFrame:
         """One row a fill: ts, received (UTC), account, symbol, side, quantity, price, fee, order_id, is_combined.
 
-        `is_combined` is true where several executions may be in one row: it was seen in a full list only, as after a
-        gap or at the first connection.
+        Quantities in shares (pieces, never lots); `fee` is 0 where none is told. `is_combined` is true where several
+        executions may be in one row: it was worked out of a full list only, as after a gap or at the first connection.
         """
         return self._log.frame()
+
+    @property
+    def is_told(self) -> bool:
+        """Whether the broker has told anything of it yet, if only that there is nothing."""
+        return self.source.is_told
 
     def entries(self) -> list[Fill]:
         """The same with money and quantities as decimal.Decimal."""

@@ -39,11 +39,12 @@ class LiveFrame(Held):
         *,
         columns: Sequence[Column],
         window: dict[str, int | None],
+        options: tuple[tuple[str, str], ...] = (),
     ) -> None:
         self.kind = kind
         self.symbols = tuple(symbols)
         self._callbacks = callbacks
-        self._tape = link.tape(kind, symbols, columns, **window)
+        self._tape = link.tape(kind, symbols, columns, options=options, **window)
         self._on_update: dict[object, Callable[[], None]] = {}
         shown = ", ".join(self.symbols[:4]) + (" …" if len(self.symbols) > 4 else "")
         super().__init__(link, self._tape.watch, f"{kind} {shown}", release=partial(link.release, self._tape))

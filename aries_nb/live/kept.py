@@ -23,19 +23,35 @@ class Kept:
     def __init__(self, check: Callable[[], None]) -> None:
         self._check = check
         self._held: WeakValueDictionary[object, Held] = WeakValueDictionary()
-        # Held while something is found or made, so that callers at the same time get the same object.
-        self.guard = threading.RLock()
+        self._locks: WeakValueDictionary[object, threading.RLock] = WeakValueDictionary()
+        self._is_closed = False
+        # Held only to look and to write: what is made may wait for the network, and must not hold up anything else.
+        self._guard = threading.RLock()
 
     def same(self, key: object, make: Callable[[], T]) -> T:
-        """What was made for this key before, if it is still open; else what `make` gives now."""
-        with self.guard:
+        """What was made for this key before, if it is still open; else what `make` gives now.
+
+        Callers at the same time get the same object; those with another key do not wait for it.
+        """
+        with self._guard:
+            lock = self._locks.setdefault(key, threading.RLock())
+        with lock:
             self._check()
             held = self._held.get(key)
             if held is None or not held.is_open:
-                held = self._held[key] = make()
+                held = make()
+                with self._guard:
+                    is_late = self._is_closed
+                    self._held[key] = held
+                if is_late:  # it would outlive what it belongs to
+                    held.close()
+                    self._check()
             return cast("T", held)
 
     def close(self) -> None:
-        """Close them all."""
-        for held in list(self._held.values()):
+        """Close them all, and whatever is just being made when it is done."""
+        with self._guard:
+            self._is_closed = True
+            every = list(self._held.values())
+        for held in every:
             held.close()

@@ -65,7 +65,7 @@ class Link:
         self._pool = Pool(address, endpoint, token, gaps.of_connection, allowance=allowance or Allowance(), rule=rule)
         self._streams: dict[int, list[Stream]] = {}
         self._numbers = count(1)  # of questions
-        self._books: dict[str, tuple[OrderBook, int]] = {}
+        self._books: dict[Subscription, tuple[OrderBook, int]] = {}
         # Of `_books`; reentrant, because the garbage collector may release a book in the middle of it.
         self._guard = threading.RLock()
 
@@ -77,11 +77,20 @@ class Link:
         """Every field that a frame of this kind can have."""
         return self._wire.columns(kind)
 
-    def tape(self, kind: Kind, symbols: Sequence[str], columns: Sequence[Column], **window: int | None) -> Tape:
+    def tape(
+        self,
+        kind: Kind,
+        symbols: Sequence[str],
+        columns: Sequence[Column],
+        *,
+        options: tuple[tuple[str, str], ...] = (),
+        **window: int | None,
+    ) -> Tape:
         """Subscribe, and return the tape that fills. Raises UnknownSymbolError; nothing is kept then."""
         tape = Tape(columns, symbols, **window)
         fields = tuple(column.name for column in columns)
-        streams = [Stream(Subscription(kind, symbol, fields), tape, code) for code, symbol in enumerate(symbols)]
+        wanted = (Subscription(kind, symbol, fields, options) for symbol in symbols)
+        streams = [Stream(subscription, tape, code) for code, subscription in enumerate(wanted)]
         self._subscribe(streams, tape)
         return tape
 
@@ -103,7 +112,8 @@ class Link:
         """
         columns = self.table_columns(kind)
         if not columns:
-            raise UsageError(f"this broker has no {kind.replace('_', ' ')}", where=self.address)
+            what = f"this broker has no {kind.replace('_', ' ')}"
+            raise UsageError(what, where=self.address, advice="`feed.tables` names what it has.")
         table = Table(columns, (account,), key=TABLE_KEYS[kind], followers=followers)
         subscription = Subscription(kind, account, tuple(column.name for column in columns), options)
         try:
@@ -116,16 +126,34 @@ class Link:
             ) from None
         return table
 
-    def book(self, symbol: str) -> OrderBook:
-        """Subscribe to a symbol's book; the same one for everyone who asks."""
+    def instruments(self, symbols: Sequence[str], followers: Sequence[Follower] = ()) -> Table:
+        """Subscribe to how instruments are traded now, one row each. Raises UnknownSymbolError; nothing is kept then.
+
+        Raises UsageError where the broker does not tell.
+        """
+        columns = self.table_columns("instruments")
+        if not columns:
+            advice = "`feed.reference.instrument` asks about one."
+            raise UsageError(
+                "this broker does not stream how instruments are traded", where=self.address, advice=advice
+            )
+        table = Table(columns, symbols, key=TABLE_KEYS["instruments"], followers=followers)
+        fields = tuple(column.name for column in columns)
+        wanted = (Subscription("instruments", symbol, fields) for symbol in symbols)
+        self._subscribe([Stream(subscription, table, code) for code, subscription in enumerate(wanted)], table)
+        return table
+
+    def book(self, symbol: str, options: tuple[tuple[str, str], ...] = ()) -> OrderBook:
+        """Subscribe to a symbol's book; the same one for everyone who asks for it with these options."""
+        wanted = Subscription("book", symbol, options=options)
         with self._guard:
-            book, users = self._books.get(symbol) or (OrderBook(symbol), 0)
-            self._books[symbol] = (book, users + 1)
+            book, users = self._books.get(wanted) or (OrderBook(symbol), 0)
+            self._books[wanted] = (book, users + 1)
         if not users:
             try:
-                self._subscribe([Stream(Subscription("book", symbol), book, 0)], book)
+                self._subscribe([Stream(wanted, book, 0)], book)
             except FeedError:
-                self._books.pop(symbol, None)
+                self._books.pop(wanted, None)
                 raise
         return book
 
@@ -166,11 +194,13 @@ class Link:
 
     def release(self, store: Sink) -> None:
         """Give a store's subscriptions up; the last one on a symbol ends it. Harmless when done twice."""
-        if isinstance(store, OrderBook):
+        held = self._streams.get(id(store), ())
+        if isinstance(store, OrderBook) and held:
+            wanted = held[0].subscription
             with self._guard:
-                book, users = self._books.pop(store.symbol, (store, 0))
+                book, users = self._books.pop(wanted, (store, 0))
                 if users > 1:
-                    self._books[store.symbol] = (book, users - 1)
+                    self._books[wanted] = (book, users - 1)
                     return
         streams = self._streams.pop(id(store), None)
         if streams and self.state != "closed":
@@ -213,7 +243,7 @@ class Link:
         return shown_url(self._pool.url)
 
     @property
-    def market_status(self) -> dict[str, str]:
+    def market_status(self) -> dict[str, str | float | bool]:
         """What the broker last said about the market."""
         return {name: value for session in self._pool.sessions for name, value in session.market_status.items()}
 
@@ -258,11 +288,12 @@ def _statistics(session: Session, gaps: int) -> FeedStatistics:
         octets=intake.octets,
         records=intake.records,
         unreadable=intake.unreadable,
-        streams=len(intake.subscriptions),
+        streams=len(intake),
         reconnects=session.reconnects,
         renewals=session.renewals,
         gaps=gaps,
         lag_ms=intake.lag_ms,
+        behind_s=session.lateness.seconds if session.state == "live" else 0.0,
         silence_s=(time.time_ns() - last) / 1e9 if last else float("nan"),
         last_error=session.last_error,
     )

@@ -28,8 +28,8 @@ class LivePnl(LiveTable):
         """
         from aries_nb.widgets import BarCandles
 
-        title = f"P&L {self.account} · {dict(self.options).get('interval', '')}"
-        return self._view(("chart", bars, height), lambda: BarCandles(self, title=title, most=bars, height=height))
+        make = lambda: BarCandles(self, title=self._title(), most=bars, height=height)  # noqa: E731
+        return self._view(("chart", bars, height), make)
 
     def newest(self, most: int) -> BarsData:
         """The newest `most` candles as arrays, oldest first."""
@@ -40,3 +40,6 @@ class LivePnl(LiveTable):
         columns = np.array([row[1:] for row in rows], "float64").reshape(len(rows), len(PRICES)).T
         bars = BarsData(np.array([row[0] for row in rows], "int64"), *columns)
         return replace(bars, is_stale=self.is_stale)
+
+    def _title(self) -> str:
+        return f"P&L {self.account} · {dict(self.options).get('interval', '')}"

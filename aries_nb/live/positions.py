@@ -17,7 +17,7 @@ from aries_nb.live.table import LiveTable
 from aries_nb.model import Column, Kind, TableData
 from aries_nb.store import UNKNOWN, ZERO, exactly
 
-__all__ = ["LivePositions", "multiplier_of"]
+__all__ = ["LivePositions", "is_money", "multiplier_of"]
 
 MARK_COLUMNS = (Column("mark_price", "decimal"), Column("mark_pnl", "decimal"))
 
@@ -27,7 +27,8 @@ class LivePositions(LiveTable):
 
     `mark_price` and `mark_pnl`, the unrealised P&L at it, are ours; `price` and `unrealized_pnl` are the broker's. Ours
     are NaN until the first quote of an instrument, and while its quotes are not live. Quotes of what is held are asked
-    for when this is first read.
+    for when this is first read. Quantities are in shares (pieces, never lots). Some brokers list money as well
+    (`is_currency` "true"): it is valued as the broker does.
     """
 
     def __init__(
@@ -92,7 +93,12 @@ class LivePositions(LiveTable):
 
     def _held(self) -> list[str]:
         rows = super().rows()
-        return [str(row["symbol"]) for row in rows if row["quantity"]]
+        return [str(row["symbol"]) for row in rows if row["quantity"] and not is_money(row)]
+
+
+def is_money(row: Mapping[str, object]) -> bool:
+    """Whether a row of positions is a sum of money, of which there are no quotes."""
+    return row.get("is_currency") == "true"
 
 
 def multiplier_of(row: Mapping[str, Any]) -> Decimal:
@@ -105,6 +111,8 @@ def multiplier_of(row: Mapping[str, Any]) -> Decimal:
 
 def _marked(row: Mapping[str, Any], marks: Mapping[str, Decimal]) -> dict[str, Decimal]:
     """Mark and unrealised P&L at it; nothing is unrealised of what is not held."""
+    if is_money(row):
+        return {"mark_price": row["price"], "mark_pnl": row["unrealized_pnl"]}
     mark = marks.get(row["symbol"], UNKNOWN)
     if not row["quantity"]:
         return {"mark_price": mark, "mark_pnl": ZERO}

@@ -13,7 +13,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from aries_nb.errors import ClosedError, ConnectError, FeedError, TokenError, UnknownSymbolError, UsageError
-from aries_nb.live.fields import checked_symbols
+from aries_nb.live.fields import checked_symbols, checked_text
 from aries_nb.net import Argument, Fact, Facts, FactType, HttpClient, Lookup, Query, Topic
 
 __all__ = ["MarketReference", "ServerTime"]
@@ -25,6 +25,10 @@ MOST_PAGES = 1_000  # of one answer: a server that never ends must not keep a ce
 MOST_TICK_BARS = 200_000
 INTERVAL = re.compile(r"([1-9][0-9]{0,4}) ?(min|h|d|w|mo|q|y)")
 TIMESPANS = {"min": "minute", "h": "hour", "d": "day", "w": "week", "mo": "month", "q": "quarter", "y": "year"}
+
+
+# What is called otherwise than the topic it asks for.
+METHODS: Mapping[Topic, str] = {"chart_search": "search_charts", "health": "is_healthy"}
 
 
 class ServerTime(NamedTuple):
@@ -73,6 +77,62 @@ class MarketReference:
         """How one instrument is traded and quoted: exchange, session, time zone, step of its price, lengths of bars."""
         (name,) = checked_symbols([symbol])
         return self._single("instrument", {"symbol": name}, about=repr(name))
+
+    def instruments(self, exchange: str | None = None, *, market: str | None = None) -> pd.DataFrame:
+        """All that an exchange lists, None for the usual one: index `symbol`; lot size, step of the price and so on.
+
+        `market` is a part of it, in the broker's words. There may be thousands: it can take a while.
+        """
+        for name, value in (("exchange", exchange), ("market", market)):
+            if value is not None and not (isinstance(value, str) and value.strip()):
+                raise UsageError(f"{name}={value!r} is no name", advice="Pass it as text, or None.")
+        arguments: dict[str, Argument] = {"exchange": exchange, "market": market}
+        return _by_symbol(
+            self._frame("instruments", arguments, about=f"the instruments of {exchange or 'its exchange'}")
+        )
+
+    def boards(self, symbol: str) -> tuple[str, ...]:
+        """Where an instrument is traded, the broker's usual place first."""
+        (name,) = checked_symbols([symbol])
+        return tuple(self._frame("boards", {"symbol": name}, about=repr(name))["board"])
+
+    def trades(
+        self, symbol: str, count: int | None = 1_000, *, start: object = None, end: object = None
+    ) -> pd.DataFrame:
+        """The newest `count` prints (None: all) of this session, oldest first; sizes as in the streams.
+
+        With `start`, a time or day, UTC where it does not say, those in [start, end) (None: now), of past sessions as
+        well. Index `ts`; price, size, side (of the aggressor), trade_id, venue.
+        """
+        (name,) = checked_symbols([symbol])
+        if count is not None and (isinstance(count, bool) or not isinstance(count, int) or count < 1):
+            raise UsageError(
+                f"count={count!r} is no number of prints", advice="Pass a whole number from 1 on, or None."
+            )
+        if start is None and end is not None:
+            raise UsageError("an end without a start", advice="Pass start= as well.")
+        first = None if start is None else _moment(start, "start")
+        last = pd.Timestamp(time.time_ns(), tz="UTC") if end is None else _moment(end, "end")
+        if first is not None and last <= first:
+            raise UsageError(f"nothing lies between {first} and {last}", advice="Let start= be before end=.")
+        span: dict[str, Argument] = {} if first is None else {"start_ms": _ms(first), "end_ms": _ms(last)}
+        # Without a span the newest come first.
+        most = count if first is None else None
+        frame = self._prints({"symbol": name, "count": most, **span}, most, about=f"trades of {name!r}")
+        # Pages may overlap where the tape grows meanwhile; and whole seconds were asked for.
+        frame = frame.drop_duplicates("trade_id", keep="last").sort_values(["ts", "trade_id"]).set_index("ts")
+        if first is not None:
+            frame = frame[(frame.index >= first) & (frame.index < last)]
+        return frame if count is None else frame.tail(count)
+
+    def book(self, symbol: str, depth: int = 10) -> pd.DataFrame:
+        """The order book as it stands, `depth` levels a side, bids before asks, the best first.
+
+        Index `ts`; side, level (from 1), price, size (as in the streams).
+        """
+        (name,) = checked_symbols([symbol])
+        frame = self._frame("book", {"symbol": name, "depth": depth}, about=f"the book of {name!r}")
+        return frame[frame["level"] <= depth].set_index("ts")
 
     def chart_config(self) -> dict[str, object]:
         """What charts can be asked for."""
@@ -133,7 +193,7 @@ class MarketReference:
         """The last `count` bars of `trades` trades each, oldest first; the newest may still be running.
 
         Index `ts` (of the first trade of a bar, to the ms); open, high, low, close, volume. There are fewer where the
-        broker has no more.
+        broker has no more. Raises UnknownSymbolError where it does not know the symbol.
         """
         (name,) = checked_symbols([symbol])
         if isinstance(count, bool) or not isinstance(count, int) or not 1 <= count <= MOST_TICK_BARS:
@@ -143,6 +203,7 @@ class MarketReference:
         columns: Mapping[str, FactType] = {}
         arguments: dict[str, Argument] = {"symbol": name, "trades": trades, "count": count}
         for page in self._pages("tick_bars", arguments, about=f"bars of {name!r}"):
+            self._check_known(page)
             columns = page.columns
             rows = _before(page.rows, rows)
             if len(rows) >= count or not page.rows:
@@ -191,21 +252,39 @@ class MarketReference:
             raise UnknownSymbolError(missing, where=self._http.base, reason=reason)
         return frame.loc[list(names)]
 
+    def _prints(self, arguments: Mapping[str, Argument], most: int | None, *, about: str) -> pd.DataFrame:
+        """Pages of trades, no more of them than hold as many as are wanted."""
+        pages: list[Facts] = []
+        known: set[Fact] = set()
+        for page in self._pages("trades", arguments, about=about):
+            pages.append(page)
+            place = list(page.columns).index("trade_id")
+            known |= {row[place] for row in page.rows}
+            if most is not None and len(known) >= most:
+                break
+        return _joined(pages)
+
     def _found(self, topic: Topic, text: str, limit: int) -> pd.DataFrame:
-        if not isinstance(text, str) or not text.strip():
-            raise UsageError(f"{text!r} is nothing to search for", advice="Pass a symbol, or a part of one.")
-        return _by_symbol(self._frame(topic, {"text": text.strip(), "limit": limit}, about=repr(text)))
+        wanted = checked_text(text, "nothing to search for", advice="Pass a symbol, or a part of one.")
+        return _by_symbol(self._frame(topic, {"text": wanted, "limit": limit}, about=repr(text)))
 
     def _frame(self, topic: Topic, arguments: Mapping[str, Argument], *, about: str) -> pd.DataFrame:
         return _joined(list(self._pages(topic, arguments, about=about)))
 
     def _single(self, topic: Topic, arguments: Mapping[str, Argument], *, about: str) -> dict[str, object]:
         (page,) = self._pages(topic, arguments, about=about)
+        self._check_known(page)
         (row,) = page.rows
         return {
             name: pd.Timestamp(value, tz="UTC") if kind == "time" and isinstance(value, int) else value
             for (name, kind), value in zip(page.columns.items(), row, strict=True)
         }
+
+    def _check_known(self, page: Facts) -> None:
+        if page.refused:
+            raise UnknownSymbolError(
+                tuple(page.refused), where=self._http.base, reason="; ".join(sorted(set(page.refused.values())))
+            )
 
     def _pages(self, topic: Topic, arguments: Mapping[str, Argument], *, about: str) -> Iterator[Facts]:
         lookup = self._asked_of(topic)
@@ -242,7 +321,7 @@ class MarketReference:
         return self._lookup
 
     def __repr__(self) -> str:
-        topics = sorted(self._lookup.topics()) if self._lookup is not None else []
+        topics = sorted(METHODS.get(topic, topic) for topic in (self._lookup.topics() if self._lookup else ()))
         return f"<reference at {self._http.base}: {', '.join(topics) or 'nothing'}>"
 
 

@@ -10,6 +10,7 @@ import threading
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from decimal import Decimal
 from math import isfinite
 from typing import TypeVar
 
@@ -105,6 +106,9 @@ class Snapshots:
         columns = self._link.table_columns("orders")
         subscription = Subscription("orders", account, tuple(column.name for column in columns))
         queries = self._reference.order_history(account, start, end)
+        if not queries:
+            advice = "`orders.df` has those of the session."
+            raise UsageError("this broker tells no history of orders", where=self._http.base, advice=advice)
         rows, _ = self._asked(subscription, queries)
         received = time.time_ns()
         flat = [(ts or received, received, account, *values) for ts, values in rows]
@@ -201,7 +205,7 @@ class Snapshots:
             missing = kept.missing
             if missing is not None:
                 queries = self._history_of(kept.live.account, missing)
-                is_whole = self._ask_for(kept, queries, missing)
+                is_whole = not queries or self._ask_for(kept, queries, missing)
                 with self._guard:
                     if is_whole and kept.missing is missing:
                         kept.missing = None
@@ -230,9 +234,20 @@ class Snapshots:
         if missing is not None:
             rows = [row for row in rows if self._is_missed(kept, missing, row[1])]
         received = time.time_ns()
-        timed = [(ts or received, values) for ts, values in rows]
+        timed = [(ts or received, self._completed(kept, values)) for ts, values in rows]
         answer = Answer(timed, asked, received, breaks, is_full)
         return on_network(lambda: kept.live.store.insert(answer)).result(INSERT_SECONDS)
+
+    def _completed(self, kept: _Kept, values: Values) -> Values:
+        """Where there is one row only, money that an answer leaves out stays as the stream told it.
+
+        A row that the stream tells meanwhile is later than the question, and the answer is of no use then.
+        """
+        known = None if kept.live.store.key else next(iter(kept.live.store.rows()), None)
+        if known is None:
+            return values
+        pairs = zip(values, known.values, strict=True)
+        return tuple(old if isinstance(new, Decimal) and new.is_nan() else new for new, old in pairs)
 
     def _is_missed(self, kept: _Kept, missing: _Missing, values: Values) -> bool:
         """Whether an order may have ended while nobody told, and since the table was asked for."""

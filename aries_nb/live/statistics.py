@@ -39,6 +39,10 @@ class FeedStatistics:
     """Interruptions, see `feed.gaps.df`."""
     lag_ms: float
     """Exchange time to receipt, median of late, by the two clocks as they are; NaN before the first message."""
+    behind_s: float
+    """How many seconds later than at their quickest messages come now: they are read more slowly than they are sent.
+
+    0 while they come as they should, which a second more is, unless there are over 2,000 messages in it."""
     silence_s: float
     """Seconds since the last message; NaN before the first."""
     last_error: str
@@ -65,6 +69,7 @@ def combined(parts: Sequence[FeedStatistics]) -> FeedStatistics:
         renewals=sum(part.renewals for part in parts),
         gaps=sum(part.gaps for part in parts),
         lag_ms=first.lag_ms,
+        behind_s=max(part.behind_s for part in parts),
         silence_s=first.silence_s,
         last_error=next((part.last_error for part in parts if part.last_error), ""),
     )

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Self, TypeAlias
 
 import pandas as pd
 
@@ -17,7 +17,9 @@ from aries_nb.store import ChangeLog, Follower, Table
 if TYPE_CHECKING:
     from aries_nb.widgets import Blotter
 
-__all__ = ["LiveTable"]
+__all__ = ["LiveTable", "Options"]
+
+Options: TypeAlias = tuple[tuple[str, str], ...]  # of a subscription, by name
 
 # What there is to see of a kind in a cell, where that is not everything.
 SHOWN: Mapping[Kind, tuple[str, ...]] = {
@@ -42,15 +44,15 @@ class LiveTable(Held):
         kind: Kind,
         account: str = "",
         *,
-        options: tuple[tuple[str, str], ...] = (),
+        options: Options = (),
         followers: tuple[Follower, ...] = (),
     ) -> None:
         self.kind = kind
         self.account = account
         self.options = options
         self._callbacks = callbacks
-        self._changes = ChangeLog(link.table_columns(kind))
-        self._table = link.table(kind, account, options=options, followers=(self._changes, *followers))
+        self._changes = ChangeLog(self._columns(link))
+        self._table = self._filled(link, (self._changes, *followers))
         name = f"{kind} of {account}" if account else kind
         super().__init__(link, self._table.watch, name, release=partial(link.release, self._table))
 
@@ -129,6 +131,13 @@ class LiveTable(Held):
 
     def __repr__(self) -> str:
         return f"<{self._name}: {len(self):,} rows, {'live' if self.is_live else self._state}>"
+
+    def _columns(self, link: Link) -> tuple[Column, ...]:
+        return link.table_columns(self.kind)
+
+    def _filled(self, link: Link, followers: Sequence[Follower]) -> Table:
+        """The table that the stream fills."""
+        return link.table(self.kind, self.account, options=self.options, followers=followers)
 
     def _count(self) -> int:
         return self._changes.version

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
+from aries_nb.model.columns import Kind
 from aries_nb.model.records import Record
 
 __all__ = [
@@ -14,6 +15,7 @@ __all__ = [
     "Pong",
     "Received",
     "Rejected",
+    "Resumed",
     "SessionLost",
     "SessionOpened",
     "SessionRefused",
@@ -63,6 +65,18 @@ class Rejected:
 
 
 @dataclass(frozen=True, slots=True)
+class Resumed:
+    """After a break a stream goes on, told before the `Pong` that shows the server has seen it.
+
+    `is_filled`: what was missed has been told, out of the broker's past; else the past does not reach back so far.
+    """
+
+    kind: Kind
+    symbol: str
+    is_filled: bool
+
+
+@dataclass(frozen=True, slots=True)
 class Unreadable:
     """A line that could not be used. `excerpt` is at most 200 characters of it, tokens masked."""
 
@@ -72,9 +86,12 @@ class Unreadable:
 
 @dataclass(frozen=True, slots=True)
 class MarketStatus:
-    """What the server says about the market: open, closed, and the like, as (name, value) pairs."""
+    """What the server says about the market: open, closed, and the like, as (name, value) pairs; names in snake_case.
 
-    entries: tuple[tuple[str, str], ...]
+    What is within something else is named after it: "exchanges.nyse".
+    """
+
+    entries: tuple[tuple[str, str | float | bool], ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +102,6 @@ class Pong:
 
 
 Notice: TypeAlias = (
-    SessionOpened | TokenWanted | SessionRefused | SessionLost | Rejected | Unreadable | MarketStatus | Pong
+    SessionOpened | TokenWanted | SessionRefused | SessionLost | Rejected | Resumed | Unreadable | MarketStatus | Pong
 )
 Received: TypeAlias = tuple[Sequence[Record], Sequence[Notice]]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import NamedTuple, Protocol, TypeAlias
 
 from msgspec import Struct
@@ -89,8 +90,14 @@ class GapSink(Protocol):
     def opened(self, *, started: int, reason: str) -> None:
         """The stream broke; `started` is when the last message came."""
 
-    def closed(self, *, ended: int) -> None:
-        """The stream is whole again: authenticated and subscribed."""
+    def closed(
+        self, *, ended: int, resumed: Mapping[tuple[Kind, str], bool] | None = None, is_all: bool = False
+    ) -> None:
+        """The stream is whole again: authenticated and subscribed.
+
+        `resumed` says of kinds and symbols whether what they missed was filled from the past; `is_all`: there are none
+        besides.
+        """
 
 
 class Bars(NamedTuple):

@@ -89,7 +89,10 @@ class BookLevels:
 
 @dataclass(frozen=True, slots=True)
 class CardData:
-    """The state of a feed at a glance. `lag_ms` is exchange time to receipt (median of late), NaN if unknown."""
+    """The state of a feed at a glance. `lag_ms` is exchange time to receipt (median of late), NaN if unknown.
+
+    `behind_s` is how many seconds later than at their quickest messages come, 0 while they come as they should.
+    """
 
     name: str
     url: str
@@ -102,6 +105,7 @@ class CardData:
     unreadable: int
     silence_s: float
     error: str
+    behind_s: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)

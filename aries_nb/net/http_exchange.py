@@ -6,6 +6,7 @@ traceback that shows locals would show the token. So every failure ends here as 
 
 from __future__ import annotations
 
+import json
 import logging
 import time
 from collections.abc import Callable, Mapping
@@ -47,7 +48,8 @@ class Answer:
     def without(self, *secrets: Secret | None) -> Answer:
         """What of the body is for a message, with `***` in place of what must not be told on, should it be echoed."""
         mask = Mask(*(secret for secret in secrets if secret is not None))
-        return Answer(self.status, self.headers, mask(_readable(self.body)).encode())
+        # Masked after it was taken out of JSON, where a token may be written in other characters.
+        return Answer(self.status, self.headers, mask(_words_in(_readable(self.body))).encode(errors="replace"))
 
 
 def checked_http_url(url: str) -> str:
@@ -129,6 +131,23 @@ def _without_headers(record: logging.LogRecord) -> bool:
 
 def _readable(body: bytes) -> str:
     return body[:READ_FOR_EXCERPT].decode(errors="replace")
+
+
+def _words_in(text: str) -> str:
+    """What an error in JSON says: `error`, or its `message`, `error_description`, `message`; else the whole text."""
+    try:
+        told = json.loads(text)
+    except (ValueError, RecursionError):
+        return text
+    if not isinstance(told, dict):
+        return text
+    error = told.get("error")
+    words = (
+        error.get("message") if isinstance(error, dict) else error,
+        told.get("error_description"),
+        told.get("message"),
+    )
+    return ": ".join(dict.fromkeys(word for word in words if isinstance(word, str) and word.strip())) or text
 
 
 def _exchanged(client: httpx.Client, make: Callable[[], httpx.Request], most_bytes: int) -> Answer | None:

@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Iterable, Sequence
 from math import nan
 from statistics import median
 from typing import NamedTuple, TypeAlias
 
-from aries_nb.model import Inbox, Notice, Sink, Subscription, Unreadable, Values
+from aries_nb.model import Notice, Sink, Subscription, Unreadable, Values
 from aries_nb.wire import Wire
 
 __all__ = ["Intake", "Stream"]
 
-# What adds to the three lists of an inbox, and the symbol's code there; then the other users, of whom most have none.
+# What adds to the three lists of an inbox, the symbol's code there, and whose inbox it is; then the other users, of
+# whom most have none.
 _Route: TypeAlias = tuple[
-    Callable[[int], None], Callable[[int], None], Callable[[Values], None], int, tuple[tuple[Inbox, int], ...]
+    Callable[[int], None], Callable[[int], None], Callable[[Values], None], int, Sink, tuple[tuple[Sink, int], ...]
 ]
 
 KEPT_UNREADABLE = 50
@@ -38,10 +39,11 @@ class Intake:
         self._mask = mask
         self._routes: dict[Subscription, _Route] = {}
         self._users: dict[Subscription, list[Stream]] = {}
-        self._sinks: tuple[Sink, ...] = ()
-        self._inboxes: tuple[Inbox, ...] = ()
+        self._sinks: Counter[Sink] = Counter()  # with the number of their streams
+        self._fresh: dict[Sink, None] = {}  # those with something to publish
         self._lags: deque[int] = deque(maxlen=LAG_SAMPLES)
         self.frames = 0
+        self._looked_at = 0
         self.messages = 0
         self.octets = 0
         self.records = 0
@@ -57,22 +59,29 @@ class Intake:
         self.last_received = received
         records, notices = self._wire.receive(frame, received)
         routes = self._routes
+        touched: dict[Sink, None] = {}
+        latest: Sink | None = None
         for subscription, ts, values in records:
             route = routes.get(subscription)
             if route is None:
                 continue  # given up a moment ago
-            add_code, add_ts, add_values, code, more = route
+            add_code, add_ts, add_values, code, sink, more = route
             add_code(code)
             add_ts(ts)
             add_values(values)
+            if sink is not latest:  # mostly it is: this is cheaper than to set it each time
+                latest = sink
+                touched[sink] = None
             if more:
-                for inbox, code in more:
-                    inbox.add(code, ts, values)
+                for sink, code in more:
+                    sink.inbox.add(code, ts, values)
+                    touched[sink] = None
         if records:
             self.records += len(records)
             self._lags.append(received - records[-1][1])
-            for inbox in self._inboxes:
-                inbox.mark(received)
+            for sink in touched:
+                sink.inbox.mark(received)
+            self._fresh |= touched
         for notice in notices:
             if isinstance(notice, Unreadable):
                 self.unreadable += 1
@@ -81,7 +90,8 @@ class Intake:
 
     def publish(self) -> None:
         """Make everything taken so far visible."""
-        for sink in self._sinks:
+        fresh, self._fresh = self._fresh, {}
+        for sink in fresh:
             sink.publish()
 
     def interrupted(self) -> None:
@@ -98,8 +108,8 @@ class Intake:
                 new.append(stream.subscription)
             if stream not in users:
                 users.append(stream)
+                self._sinks[stream.sink] += 1
                 self._routes[stream.subscription] = _route(users)
-        self._count_sinks()
         return new
 
     def detach(self, streams: Iterable[Stream]) -> list[Subscription]:
@@ -110,18 +120,29 @@ class Intake:
             if stream not in users:
                 continue
             users.remove(stream)
+            self._sinks[stream.sink] -= 1
+            if not self._sinks[stream.sink]:
+                del self._sinks[stream.sink]
             if users:
                 self._routes[stream.subscription] = _route(users)
             else:
                 del self._users[stream.subscription], self._routes[stream.subscription]
                 gone.append(stream.subscription)
-        self._count_sinks()
         return gone
+
+    def __len__(self) -> int:
+        """How many subscriptions are wanted now."""
+        return len(self._users)
 
     @property
     def subscriptions(self) -> list[Subscription]:
         """What is wanted now, each once."""
         return list(self._users)
+
+    def new_lags(self) -> list[float]:
+        """Exchange time to receipt of the frames since the last call, in seconds; the newest 256 at most."""
+        count, self._looked_at = self.frames - self._looked_at, self.frames
+        return [lag / 1e9 for lag in list(self._lags)[-count:]] if count else []
 
     @property
     def lag_ms(self) -> float:
@@ -129,14 +150,9 @@ class Intake:
         lags = list(self._lags)
         return median(lags) / 1e6 if lags else nan
 
-    def _count_sinks(self) -> None:
-        streams = (stream for users in self._users.values() for stream in users)
-        self._sinks = tuple({id(stream.sink): stream.sink for stream in streams}.values())
-        self._inboxes = tuple(sink.inbox for sink in self._sinks)
-
 
 def _route(users: Sequence[Stream]) -> _Route:
     first, *more = users
     inbox = first.sink.inbox
-    others = tuple((stream.sink.inbox, stream.code) for stream in more)
-    return inbox.codes.append, inbox.ts.append, inbox.values.extend, first.code, others
+    others = tuple((stream.sink, stream.code) for stream in more)
+    return inbox.codes.append, inbox.ts.append, inbox.values.extend, first.code, first.sink, others

@@ -18,6 +18,7 @@ from aries_nb.model import GapSink, Kind, Subscription
 from aries_nb.net.address import shown_url
 from aries_nb.net.allowance import Allowance
 from aries_nb.net.backoff import BackoffRule
+from aries_nb.net.bells import Bells
 from aries_nb.net.intake import Stream
 from aries_nb.net.session import Session
 from aries_nb.net.tokens import TokenSource
@@ -60,7 +61,7 @@ class Pool:
         self._places: dict[_Key, _Place] = {}
         self._loads: Counter[Session] = Counter()
         self._sessions: tuple[Session, ...] = ()
-        self._bells: tuple[Callable[[], None], ...] = ()
+        self._bells = Bells()
         self._count = 0
         self._is_closed = False
         self._guard = threading.Lock()  # of all of these
@@ -107,14 +108,7 @@ class Pool:
 
     def watch(self, ring: Callable[[], None]) -> Callable[[], None]:
         """Have `ring` called, on the network's thread, when the state of a connection changes. Returns the undo."""
-        with self._guard:
-            self._bells = (*self._bells, ring)
-
-        def undo() -> None:
-            with self._guard:
-                self._bells = tuple(bell for bell in self._bells if bell is not ring)
-
-        return undo
+        return self._bells.add(ring)
 
     # With the guard held.
 
@@ -158,7 +152,7 @@ class Pool:
         for _ in range(count):
             self._count += 1
             session = self._begin(self._count)
-            session.watch(self._ring)
+            session.watch(self._bells.ring)
             self._sessions = (*self._sessions, session)
 
     def _removed(self, streams: Iterable[Stream]) -> dict[Session, list[Stream]]:
@@ -175,10 +169,6 @@ class Pool:
                 del self._places[key]
                 self._loads[place.session] -= 1
         return shares
-
-    def _ring(self) -> None:
-        for ring in self._bells:
-            ring()
 
 
 _ADVICE = "Close frames, books or feeds that you do not need any more."

@@ -11,7 +11,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
-import threading
 import time
 from collections.abc import Callable, Coroutine, Iterable
 from concurrent.futures import Future
@@ -21,10 +20,12 @@ from typing import TYPE_CHECKING
 from aries_nb.errors import ConnectError, FeedError, TokenError
 from aries_nb.model import (
     GapSink,
+    Kind,
     MarketStatus,
     Notice,
     Pong,
     Rejected,
+    Resumed,
     SessionLost,
     SessionOpened,
     SessionRefused,
@@ -34,8 +35,10 @@ from aries_nb.model import (
 from aries_nb.net.address import shown_url
 from aries_nb.net.background import Background
 from aries_nb.net.backoff import Backoff, BackoffRule
+from aries_nb.net.bells import Bells
 from aries_nb.net.fences import Fences
 from aries_nb.net.intake import Intake, Stream
+from aries_nb.net.lateness import Lateness
 from aries_nb.net.lost import LostError, RefusedError, explain
 from aries_nb.net.masking import Mask
 from aries_nb.net.tokens import RenewableToken, Secret, TokenSource, fetch
@@ -49,6 +52,7 @@ __all__ = ["Session"]
 log = logging.getLogger("aries_nb")
 
 TICK_SECONDS = 0.25
+MOST_BURST_NS = 100_000_000  # after which a burst that goes on is shown, and time looked at
 
 
 class Session:
@@ -78,7 +82,8 @@ class Session:
         self.reconnects = 0
         self.renewals = 0
         self.messages_per_s = 0.0
-        self.market_status: dict[str, str] = {}
+        self.lateness = Lateness()
+        self.market_status: dict[str, str | float | bool] = {}
         self.rejected: dict[str, str] = {}
         self._wire = wire
         self._token = token
@@ -88,8 +93,7 @@ class Session:
         self._first: Future[None] = Future()
         if number > 1:
             self._first.set_result(None)
-        self._bells: tuple[Callable[[], None], ...] = ()
-        self._guard = threading.Lock()  # of `_bells`, which any thread may change
+        self._bells = Bells()
         self._fences = Fences()
         self._socket: ClientConnection | None = None
         self._live_since: float | None = None
@@ -97,7 +101,8 @@ class Session:
         self._refused: Secret | None = None
         self._gave_up = ""
         self._tasks: set[asyncio.Task[None]] = set()
-        self._publish_due = False
+        self._publish_due = 0  # since when there is something to publish, ns since the epoch; 0 where there is nothing
+        self._resumed: dict[tuple[Kind, str], bool] = {}  # what has gone on after the break, and whether it was filled
         self._runner = self._background.submit(self._run())
 
     # Any thread.
@@ -134,14 +139,7 @@ class Session:
 
     def watch(self, ring: Callable[[], None]) -> Callable[[], None]:
         """Have `ring` called, on the network's thread, when the state changes. Returns the undo."""
-        with self._guard:
-            self._bells = (*self._bells, ring)
-
-        def undo() -> None:
-            with self._guard:
-                self._bells = tuple(bell for bell in self._bells if bell is not ring)
-
-        return undo
+        return self._bells.add(ring)
 
     # The network's thread.
 
@@ -160,7 +158,10 @@ class Session:
                 lived = None if self._live_since is None else time.monotonic() - self._live_since
                 self._broke(reason)
                 if not self._first.done():
-                    self._fail(self._unreachable())
+                    advice = "Check the address and the network."
+                    self._fail(
+                        ConnectError(f"cannot connect: {self.last_error}", where=shown_url(self.url), advice=advice)
+                    )
                     return
                 await asyncio.sleep(backoff.next(lived=lived, jitter=random.random()))
         except FeedError as error:
@@ -199,27 +200,27 @@ class Session:
 
     async def _listen(self, socket: ClientConnection) -> None:
         ticker = asyncio.create_task(self._tick(socket))
-        loop = asyncio.get_running_loop()
-        intake = self.intake
         try:
             await self._flush()
             while True:
                 # While frames are queued this does not yield, so a burst is taken in one go and published once.
                 frame = await socket.recv(decode=False)
-                notices = intake.take(frame, time.time_ns())
+                notices = self.intake.take(frame, now := time.time_ns())
                 for notice in notices:
                     self._heed(notice)
                 if notices:
                     self._spawn(self._flush())
                 if not self._publish_due:
-                    self._publish_due = True
-                    loop.call_soon(self._publish)
+                    self._publish_due = now
+                    asyncio.get_running_loop().call_soon(self._publish)
+                elif now - self._publish_due > MOST_BURST_NS:
+                    await asyncio.sleep(0)
         finally:
             ticker.cancel()
             self._publish()
 
     def _publish(self) -> None:
-        self._publish_due = False
+        self._publish_due = 0
         try:
             self.intake.publish()
         except Exception as error:  # rows would be missing without a word
@@ -233,6 +234,9 @@ class Session:
             now = time.monotonic()
             self.messages_per_s += 0.3 * ((self.intake.messages - counted) / (now - at) - self.messages_per_s)
             counted, at = self.intake.messages, now
+            if self.lateness.turn(now, self.intake.new_lags(), self.messages_per_s):
+                log.warning("%s: %s", shown_url(self.url), self.lateness)
+                self._bells.ring()
             for notice in self._wire.tick(now):
                 if isinstance(notice, SessionLost):
                     self._gave_up = notice.reason
@@ -263,7 +267,9 @@ class Session:
         elif isinstance(notice, Rejected):
             self.last_error = self._masked(notice.reason)
             self.rejected.update(dict.fromkeys(notice.symbols, self.last_error))
-            self._ring()
+            self._bells.ring()
+        elif isinstance(notice, Resumed):
+            self._resumed[notice.kind, notice.symbol] = notice.is_filled
         elif isinstance(notice, MarketStatus):
             self.market_status = dict(notice.entries)
 
@@ -278,11 +284,14 @@ class Session:
         """The server has seen a ping that follows the subscriptions: from here on nothing is missed."""
         if self.state == "live":
             return
+        if self._resumed:
+            self._publish()  # whoever is told that a gap was filled shall find the rows
         self.state = "live"
-        self._gaps.closed(ended=time.time_ns())
+        running = {(each.kind, each.symbol) for each in self.intake.subscriptions}
+        self._gaps.closed(ended=time.time_ns(), resumed=self._resumed, is_all=running <= self._resumed.keys())
         if not self._first.done():
             self._first.set_result(None)
-        self._ring()
+        self._bells.ring()
 
     def _token_refused(self, notice: SessionRefused) -> None:
         self.last_error = self._masked(notice.reason)
@@ -341,12 +350,13 @@ class Session:
         self._fences.release()
         if not self._first.done():
             self._first.set_exception(ConnectError("closed before it was open", where=shown_url(self.url)))
-        self._ring()
+        self._bells.ring()
 
     def _broke(self, reason: str) -> None:
         """Note a break; `reason` names it in the ledger of gaps."""
         reason = self._masked(reason)
         self._fences.release()
+        self._resumed = {}
         if self.state == "live":
             self.reconnects += 1
             self.state = "reconnecting"
@@ -355,15 +365,11 @@ class Session:
         self.intake.interrupted()
         self.last_error = reason
         log.info("%s: %s", shown_url(self.url), reason)
-        self._ring()
+        self._bells.ring()
 
     def _token_error(self) -> TokenError:
         where, advice = shown_url(self.url), "Get a new one and connect again."
         return TokenError(f"the token was refused ({self.last_error})", where=where, advice=advice)
-
-    def _unreachable(self) -> ConnectError:
-        where, advice = shown_url(self.url), "Check the address and the network."
-        return ConnectError(f"cannot connect: {self.last_error}", where=where, advice=advice)
 
     def _crash(self, error: Exception) -> None:
         """The border of the background task: the next user call raises from what went wrong."""
@@ -386,11 +392,7 @@ class Session:
         self._fences.release()
         if not self._first.done():
             self._first.set_exception(error)
-        self._ring()
-
-    def _ring(self) -> None:
-        for ring in self._bells:
-            ring()
+        self._bells.ring()
 
     def _spawn(self, work: Coroutine[None, None, None]) -> None:
         task = asyncio.get_running_loop().create_task(work)

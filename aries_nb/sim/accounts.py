@@ -195,10 +195,12 @@ class Accounts:
 
     def _begin(self, now: float) -> None:
         if not self._candles:
-            self._candles = {
-                account: Candles(self._rng(f"history {account}"), self.brokerage.ledger(account).starting_equity, now)
-                for account in self.names
-            }
+            self._candles = {account: self._candles_from(account, now) for account in self.names}
+
+    def _candles_from(self, account: str, now: float) -> Candles:
+        begun = self.brokerage.ledger(account).starting_equity
+        value = self.brokerage.equity(account) - begun
+        return Candles(self._rng(f"history {account}"), begun, now, value=value)
 
     def _tell(self, changes: Sequence[Change], now: float) -> None:
         if changes:

@@ -211,6 +211,7 @@ class ListingChannel(Channel):
         volume = listing.equity.volume if isinstance(listing, EquityListing) else 1.0
         self.weight = math.sqrt(volume / security.lot)
         self._traded = 0
+        self._centre = 0.0  # of the price limits
         self._shown: object = None
 
     @property
@@ -249,7 +250,8 @@ class ListingChannel(Channel):
 
     def instrument_values(self) -> dict[str, Any]:
         """The state of the instrument."""
-        return objects.instrument_values(self.security, self.listing, self.status)
+        self._centre = objects.limits_centre(self.listing, self._centre)
+        return objects.instrument_values(self.security, self.listing, self.status, self._centre)
 
 
 class TapeChannel(Channel):

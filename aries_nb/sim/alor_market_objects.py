@@ -30,6 +30,7 @@ __all__ = [
     "bar_values",
     "book_object",
     "instrument_values",
+    "limits_centre",
     "listing_levels",
     "quote_values",
     "tape_levels",
@@ -184,8 +185,21 @@ def bar_values(bar: Sequence[float]) -> Values:
     return {"time": int(time), "close": last, "open": first, "high": high, "low": low, "volume": volume}
 
 
-def instrument_values(security: Security, listing: TradedListing | None, status: int) -> Values:
-    """The whole state of an instrument; margins only of a future (§6.5)."""
+def limits_centre(listing: TradedListing, before: float) -> float:
+    """The price that limits are set about; `before` is the one until now, 0 where there is none.
+
+    It follows in steps of a hundredth part and only once half a step is well exceeded, so that limits change now and
+    then, and not to and fro with every trade.
+    """
+    quantum, price = listing.rounded(listing.previous_close / 100), float(listing.last.price)
+    if not quantum:
+        return price
+    has_moved = abs(price - before) > 0.75 * quantum
+    return round(price / quantum) * quantum if has_moved else before
+
+
+def instrument_values(security: Security, listing: TradedListing | None, status: int, centre: float = 0.0) -> Values:
+    """The whole state of an instrument; margins only of a future (§6.5). `centre` is that of its limits."""
     values: Values = {
         "symbol": security.symbol,
         "exchange": security.exchange,
@@ -195,9 +209,6 @@ def instrument_values(security: Security, listing: TradedListing | None, status:
     }
     if listing is None:
         return values
-    # The limits follow the price in steps of a hundredth part, so that they change now and then and not at every trade.
-    quantum = listing.rounded(listing.previous_close / 100)
-    centre = round(listing.last.price / quantum) * quantum if quantum else listing.last.price
     values["priceMin"] = listing.rounded(centre * (1 - LIMIT_SHARE))
     values["priceMax"] = listing.rounded(centre * (1 + LIMIT_SHARE))
     if security.is_future:

@@ -1,7 +1,8 @@
 """Candles of an account's profit and loss: how its equity moved since the simulation began, by interval. Pure.
 
-Intervals: protocol page §5.1. A candle opens where the one before closed. Before the start lies a made-up history that
-ends at zero: the further back, the coarser it is known, so that short intervals reach less far back than long ones.
+Intervals: protocol page §5.1. A candle opens where the one before closed. Before the minute of the start lies a made-up
+history that ends at the value of the start, so that candles of a minute and less hold nothing that the balances did not
+tell. The further back, the coarser it is known, so that short intervals reach less far back than long ones.
 """
 
 from __future__ import annotations
@@ -55,14 +56,20 @@ def bucket_start(interval: str, time: float) -> int:
 
 
 class Candles:
-    """All intervals of one account, from a seeded history on; `equity` in USD scales that history."""
+    """All intervals of one account, from a seeded history on.
 
-    def __init__(self, rng: Random, equity: Decimal, now: float) -> None:
+    `equity` scales that history, `value` is the profit and loss of now, where it ends; both in USD.
+    """
+
+    def __init__(self, rng: Random, equity: Decimal, now: float, *, value: Decimal = ZERO) -> None:
         self._candles: dict[str, deque[Candle]] = {interval: deque(maxlen=MAX_CANDLES) for interval in INTERVALS}
         self._changed: dict[tuple[str, int], Candle] = {}
         self._value: Decimal | None = None
-        for time, value, step in _history(rng, float(equity), now):
-            self._observe(time, value, step)
+        for time, made_up, step in _history(rng, float(equity), bucket_start("1m", now)):
+            self._observe(time, value + made_up, step)
+        finest = HISTORY[-1][1]
+        for time in (*range(bucket_start("1m", now), math.ceil(now), finest), now):
+            self._observe(time, value, finest)
         self._changed.clear()
 
     def observe(self, now: float, value: Decimal) -> None:
@@ -99,13 +106,12 @@ class Candles:
             self._changed[interval, candle.start] = candle
 
 
-def _history(rng: Random, equity: float, now: float) -> list[tuple[float, Decimal, int]]:
-    """Times, values in USD and steps of a random walk that ends at zero now."""
+def _history(rng: Random, equity: float, end: int) -> list[tuple[float, Decimal, int]]:
+    """Times before the end, values in USD and steps of a random walk; the last value is zero."""
     times: list[tuple[float, int]] = []
-    for (reach, step), (end, _) in zip(HISTORY, (*HISTORY[1:], (0, 0)), strict=True):
-        times += [(now - ago, step) for ago in range(reach, end, -step)]
+    for (reach, step), (last, _) in zip(HISTORY, (*HISTORY[1:], (0, 0)), strict=True):
+        times += [(end - ago, step) for ago in range(reach, last, -step)]
     a_second = equity * HISTORY_VOLATILITY / math.sqrt(YEAR_SECONDS)
     walk = list(accumulate(rng.gauss(0.0, 1.0) * a_second * math.sqrt(step) for _, step in times))
-    values = [Decimal(value - walk[-1]).quantize(CENTS) for value in walk[:-1]]
-    history = [(time, value, step) for (time, step), value in zip(times[:-1], values, strict=True)]
-    return [*history, (now, ZERO, HISTORY[-1][1])]
+    values = [Decimal(value - walk[-1]).quantize(CENTS) for value in walk]
+    return [(time, value, step) for (time, step), value in zip(times, values, strict=True)]

@@ -5,7 +5,7 @@ from aries_nb.store.bells import Bells
 from aries_nb.store.book import OrderBook
 from aries_nb.store.decimals import UNKNOWN, ZERO, exactly
 from aries_nb.store.explanation import Explanation, Parts
-from aries_nb.store.fills import FILL_COLUMNS, Fill, FillLog
+from aries_nb.store.fills import FILL_COLUMNS, Fill, FillLog, Fills, ToldFillLog
 from aries_nb.store.gaps import Gap, GapLedger, StreamGaps
 from aries_nb.store.log import ChangeLog
 from aries_nb.store.reckoning import Books, equity, open_books, unmarked
@@ -26,6 +26,7 @@ __all__ = [
     "Explanation",
     "Fill",
     "FillLog",
+    "Fills",
     "Follower",
     "Gap",
     "GapLedger",
@@ -35,6 +36,7 @@ __all__ = [
     "StreamGaps",
     "Table",
     "Tape",
+    "ToldFillLog",
     "equity",
     "exactly",
     "open_books",

@@ -1,16 +1,16 @@
 """Bars of one instrument: history and live trades as one series, with no bar doubled, missing or only half counted.
 
 The rule: a bar is ours only where every trade of it was heard. Any other, the one that ran when the trades began to
-come and those that a gap touches, is in doubt; once it has ended it is asked of the history again, and replaced. The
-other way, to cut the history's running bar at the last trade that it covers, would need to know which trade that was,
-and no answer tells.
+come and those that a gap touches, is in doubt; once it has ended it is asked of the history again, and replaced. While
+it runs it is an estimate, until the history's part and the trades heard are joined: up to which trade an answer counts
+it does not say, but `aries_nb.store.seam` works it out.
 """
 
 from __future__ import annotations
 
 import threading
 from bisect import insort
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -49,7 +49,8 @@ class BarSeries:
         self._final = 0  # bars that begin earlier are the history's last word: late trades do not change them
         self._doubt = (_NEVER, 0)  # the first and the last start that is in doubt
         self._is_deaf = False
-        self._guard = threading.Lock()  # of `_bars`, `_starts` and what is in doubt
+        self._joined: set[int] = set()  # of those in doubt, where history and trades meet without a hole
+        self._guard = threading.Lock()  # of `_bars`, `_starts`, `_joined` and what is in doubt
         self.version = 0
 
     def __len__(self) -> int:
@@ -75,7 +76,7 @@ class BarSeries:
         Bars that begin before `final_before` had ended when it was asked, so they are final. A bar in doubt of which
         the answer knows nothing, though trades of it were heard, stays in doubt: the history is behind.
         """
-        columns = (bars.start_ns, bars.open, bars.high, bars.low, bars.close, bars.volume)
+        columns = (bars.start_ns, *_values(bars))
         with self._guard:
             answered = {
                 start: _Bar(o, h, l, c, v, float("nan"), is_live=False)
@@ -89,6 +90,7 @@ class BarSeries:
                 self._starts = sorted(self._bars)
             self._final = max(self._final, final_before)
             low = max(low, final_before)
+            self._joined = {start for start in self._joined if start >= low}
             self._doubt = (low, high) if low <= high or self._is_deaf else (_NEVER, 0)
             self._evict()
             self.version += 1
@@ -97,8 +99,39 @@ class BarSeries:
         """Trades between these times may have been missed; None for `last` while it lasts."""
         with self._guard:
             low, high = self._doubt
-            self._doubt = (min(low, self._start_of(first)), high if last is None else max(high, self._start_of(last)))
+            begin = self._start_of(first)
+            self._doubt = (min(low, begin), high if last is None else max(high, self._start_of(last)))
             self._is_deaf = last is None
+            self._joined = {start for start in self._joined if start < begin}
+            self.version += 1
+
+    def running(self, now: int) -> int | None:
+        """When the running bar begins, if it is in doubt, not joined yet, and trades come; else None."""
+        start = max(self._newest, self._start_of(now))
+        low, high = self._doubt
+        is_open = not self._is_deaf and low <= start <= high and start not in self._joined
+        return start if is_open else None
+
+    def estimate(self, start: int, bars: Bars) -> None:
+        """Take what the history says of the running bar, if anything: it counts up to about now."""
+        if start in bars.start_ns:
+            at = bars.start_ns.index(start)
+            o, h, l, c, v = (column[at] for column in _values(bars))  # noqa: E741 - of a bar nobody says more
+            self._put(start, _Bar(o, h, l, c, v, float("nan"), is_live=False))
+
+    def join(self, start: int, bar: Bars, prices: Sequence[float], volume: float) -> None:
+        """Replace the running bar by the history's, empty where it has none, with the trades that were heard in it.
+
+        `prices` are those of all that were counted here; `volume` is that of the whole bar.
+        """
+        count = float("nan") if bar.start_ns else float(len(prices))
+        seen = [*bar.open, *prices]
+        if seen:
+            high, low = max([*bar.high, *prices]), min([*bar.low, *prices])
+            close = prices[-1] if prices else bar.close[0]
+            self._put(start, _Bar(seen[0], high, low, close, volume, count, is_live=not bar.start_ns))
+        with self._guard:
+            self._joined.add(start)
             self.version += 1
 
     def due(self, now: int) -> tuple[int, int] | None:
@@ -121,28 +154,46 @@ class BarSeries:
         `newest` is how many rows at most, None for all.
 
         Index `ts` (when the bar begins, UTC); open, high, low, close, volume, trades (NaN where the history does not
-        tell) float64; `source` "history" or "live"; `complete` bool: it has ended, and nothing of it was missed.
+        tell) float64; `source` is "history", "live", "history+live" where both are joined exactly, or "estimate" while
+        that is not known; `complete` bool: it has ended, and nothing of it was missed.
         """
         with self._guard:
             chosen = self._starts[:] if newest is None else self._starts[-newest:]
             bars = [self._bars[start] for start in chosen]
             low, high = self._doubt
             high = _NEVER if self._is_deaf else high
+            joined = self._joined.copy()
         starts = np.array(chosen, "int64")
         names = _Bar._fields[:-1]
         numbers = np.array([bar[:-1] for bar in bars], "float64").reshape(len(bars), len(names))
         running = max(self._newest, self._start_of(now))
         index = pd.DatetimeIndex(pd.array(starts, dtype=pd.DatetimeTZDtype("ns", "UTC")), name="ts")
         frame = pd.DataFrame(numbers, columns=pd.Index(names), index=index)
-        frame["source"] = pd.array(["live" if bar.is_live else "history" for bar in bars], dtype="str")
-        frame["complete"] = (starts < running) & ~((starts >= low) & (starts <= high))
+        is_in_doubt = (starts >= low) & (starts <= high)
+        sources = ["live" if bar.is_live else "history" for bar in bars]
+        for at in np.flatnonzero(is_in_doubt).tolist():
+            sources[at] = "history+live" if chosen[at] in joined else "estimate"
+        frame["source"] = pd.array(sources, dtype="str")
+        frame["complete"] = (starts < running) & ~is_in_doubt
         return frame
+
+    def _put(self, start: int, bar: _Bar) -> None:
+        with self._guard:
+            if start not in self._bars:
+                insort(self._starts, start)
+            self._bars[start] = bar
+            self._evict()
+            self.version += 1
 
     def _evict(self) -> None:
         surplus = max(len(self._starts) - self._limit, 0)
         for start in self._starts[:surplus]:
             del self._bars[start]
         del self._starts[:surplus]
+
+
+def _values(bars: Bars) -> tuple[list[float], ...]:
+    return bars.open, bars.high, bars.low, bars.close, bars.volume
 
 
 def _with(bar: _Bar | None, price: float, size: float) -> _Bar:

@@ -1,23 +1,23 @@
-"""Own executions, out of the states that orders go through: no broker here sends a fill as such.
+"""Own executions: as a broker tells them, or out of the states that orders go through where it does not.
 
 An order's state tells how much of it is filled in all, and at which average price. What lies between two states is a
-fill. `fill_between` is pure; `FillLog` follows a table of orders.
+fill. `fill_between` is pure; `FillLog` follows a table of orders, `ToldFillLog` one of executions.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from typing import Literal, NamedTuple
 
 import pandas as pd
 
-from aries_nb.model import Column
+from aries_nb.model import Column, Value
 from aries_nb.store.decimals import UNKNOWN, ZERO, exactly, is_usable
 from aries_nb.store.frames import RECEIPT, frame_of
 from aries_nb.store.log import LOG_LIMIT, Change, Log, Row
 
-__all__ = ["FILL_COLUMNS", "Fill", "FillLog", "OrderState", "fill_between"]
+__all__ = ["FILL_COLUMNS", "Fill", "FillLog", "Fills", "OrderState", "ToldFillLog", "fill_between"]
 
 FILL_COLUMNS = (
     Column("symbol", "text"),
@@ -30,6 +30,7 @@ FILL_COLUMNS = (
 )
 PRICE_STEP = Decimal("1e-10")  # fills' prices are rounded to this; a quotient has no end
 MOST_ORDERS = 50_000  # orders whose state is remembered, so that no snapshot yields their fills again
+MOST_FILLS = 200_000  # executions whose numbers are remembered, for the same reason
 
 
 class Fill(NamedTuple):
@@ -37,7 +38,8 @@ class Fill(NamedTuple):
 
     `quantity` is above 0, `side` tells the direction. `price` is NaN where the broker gave no average price. `fee` is
     0 where the broker names none. `is_combined`: seen in a full list only, as after a gap or at the first connection;
-    several executions may be in it, and `ts` is that of the last.
+    several executions may be in it, and `ts` is that of the last. `is_listed`: told as such, but by a full list; it may
+    be older than what was told before.
     """
 
     ts: int
@@ -49,6 +51,7 @@ class Fill(NamedTuple):
     order_id: str
     fee: Decimal = ZERO
     is_combined: bool = False
+    is_listed: bool = False
 
     @property
     def signed(self) -> Decimal:
@@ -91,8 +94,52 @@ def fill_between(before: OrderState | None, now: OrderState, *, is_combined: boo
     return Fill(now.ts, now.account, now.symbol, side, quantity, price, now.order_id, is_combined=is_combined)
 
 
-class FillLog(Log[tuple[Fill, int]]):
-    """The newest fills, each with its time of receipt (ns since the epoch), in the order of arrival.
+class Fills(Log[tuple[Fill, int]]):
+    """The newest fills, each with its time of receipt (ns since the epoch), in the order of arrival."""
+
+    def frame(self) -> pd.DataFrame:
+        """One row a fill, oldest first, counted from 0 since the beginning.
+
+        Columns ts, received, account, symbol, side, quantity, price, fee (float64), order_id, is_combined (bool).
+        """
+        entries, end = self.entries()
+        rows = [
+            (fill.ts, received, fill.account, fill.symbol, fill.side, fill.quantity, fill.price, fill.fee,
+             fill.order_id, fill.is_combined)
+            for fill, received in entries
+        ]  # fmt: skip
+        frame = frame_of((*RECEIPT, *FILL_COLUMNS), rows).astype({"is_combined": "bool"})
+        return frame.set_index(pd.RangeIndex(end - len(rows), end))
+
+
+class ToldFillLog(Fills):
+    """The fills that a broker tells as such. It is handed to a table of executions, which has `model.FILL_COLUMNS`.
+
+    What is told again, as after a break, is no second fill. One without a side or a quantity is none.
+    """
+
+    def __init__(self, columns: Sequence[Column], *, limit: int = LOG_LIMIT) -> None:
+        super().__init__(limit)
+        self._places = {column.name: place for place, column in enumerate(columns)}
+        self._seen: dict[tuple[str, str], None] = {}
+
+    def take(self, changes: Sequence[Change]) -> None:
+        """Append those that are new; the writer's thread only."""
+        found: list[tuple[Fill, int]] = []
+        for change in changes:
+            value = {name: change.row.values[place] for name, place in self._places.items()}
+            key = (change.row.account, str(value["fill_id"]))
+            fill = _told_fill(change, value) if key not in self._seen else None
+            if fill is not None:
+                self._seen[key] = None
+                found.append((fill, change.row.received))
+        for key in list(self._seen)[: max(len(self._seen) - MOST_FILLS, 0)]:
+            del self._seen[key]
+        self.extend(sorted(found, key=lambda each: each[0].ts))
+
+
+class FillLog(Fills):
+    """The fills that orders imply.
 
     It is handed to a table of orders with these columns, of which it needs order_id, symbol, side, filled and
     average_price. An order that replaces another (column `replaces`) goes on from what that one had filled, if it
@@ -114,20 +161,6 @@ class FillLog(Log[tuple[Fill, int]]):
         for key in list(self._states)[: max(len(self._states) - MOST_ORDERS, 0)]:
             del self._states[key]
         self.extend((fill, received) for fill, received in fills if fill is not None)
-
-    def frame(self) -> pd.DataFrame:
-        """One row a fill, oldest first, counted from 0 since the beginning.
-
-        Columns ts, received, account, symbol, side, quantity, price, fee (float64), order_id, is_combined (bool).
-        """
-        entries, end = self.entries()
-        rows = [
-            (fill.ts, received, fill.account, fill.symbol, fill.side, fill.quantity, fill.price, fill.fee,
-             fill.order_id, fill.is_combined)
-            for fill, received in entries
-        ]  # fmt: skip
-        frame = frame_of((*RECEIPT, *FILL_COLUMNS), rows).astype({"is_combined": "bool"})
-        return frame.set_index(pd.RangeIndex(end - len(rows), end))
 
     def _fill(self, now: OrderState, change: Change) -> Fill | None:
         key = (now.account, now.order_id)
@@ -153,6 +186,24 @@ class FillLog(Log[tuple[Fill, int]]):
             average_price=average_price if is_usable(average_price) and average_price else UNKNOWN,
             replaces=str(value.get("replaces", "")),
         )
+
+
+def _told_fill(change: Change, value: Mapping[str, Value]) -> Fill | None:
+    side, quantity = _side(str(value["side"])), Decimal(value["quantity"])
+    if side is None or not is_usable(quantity) or quantity <= 0:
+        return None
+    price, fee = Decimal(value["price"]), Decimal(value["fee"])
+    return Fill(
+        ts=change.row.ts,
+        account=change.row.account,
+        symbol=str(value["symbol"]),
+        side=side,
+        quantity=quantity,
+        price=price if is_usable(price) else UNKNOWN,
+        order_id=str(value["order_id"]),
+        fee=fee if is_usable(fee) else ZERO,
+        is_listed=change.is_snapshot,
+    )
 
 
 def _furthest(before: OrderState, now: OrderState) -> OrderState:

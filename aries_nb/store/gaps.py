@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import threading
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
 
-from aries_nb.model import NOT_A_TIME
+from aries_nb.model import NOT_A_TIME, Kind
 
 __all__ = ["Gap", "GapLedger", "StreamGaps"]
 
 MAX_GAPS = 10_000
+MAX_LINES = 100  # of one gap, for symbols that could not be filled
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,18 +58,31 @@ class GapLedger:
             self._lasting[stream] = self.count
             self.count += 1
             self.counts[stream] += 1
-            if len(self._gaps) > MAX_GAPS:
-                del self._gaps[next(iter(self._gaps))]
+            self._trim()
         self._ring()
 
-    def closed(self, stream: str, *, ended: int) -> None:
-        """End the gap of a stream that lasts, if one does."""
+    def closed(
+        self, stream: str, *, ended: int, resumed: Mapping[tuple[Kind, str], bool] | None = None, is_all: bool = False
+    ) -> None:
+        """End the gap of a stream that lasts, if one does.
+
+        `resumed` says of kinds and symbols whether what they missed was filled from the past; `is_all`: there are none
+        besides, and with all of them filled the gap is. Else each such kind has a line of its own, "market trades", and
+        each of its symbols that was not filled as well; a line with a symbol holds for that before the one without.
+        """
+        told = resumed or {}
         with self._lock:
             number = self._lasting.pop(stream, None)
             if number is None:
                 return
-            if number in self._gaps:
-                self._gaps[number] = replace(self._gaps[number], ended=ended)
+            gap = self._gaps.get(number)
+            if gap is not None:
+                is_filled = is_all and bool(told) and all(told.values())
+                gap = self._gaps[number] = replace(gap, ended=ended, filled=is_filled)
+                for part in () if is_filled else _parts(gap, told):
+                    self._gaps[self.count] = part
+                    self.count += 1
+            self._trim()
         self._ring()
 
     def all(self) -> list[Gap]:
@@ -81,7 +95,8 @@ class GapLedger:
         """One row a gap: stream, symbol, started, ended, reason, filled, missed.
 
         `ended` is NaT while the gap lasts, `missed` NaN where the broker does not let us know.
-        `symbol` is "" where every symbol of the feed was concerned.
+        `symbol` is "" where every symbol of the feed was concerned. `filled`: what was missed has come out of the
+        broker's past. Where only trades could be filled, "market trades" has a line of its own.
         """
         gaps = self.all()
         return pd.DataFrame(
@@ -104,6 +119,10 @@ class GapLedger:
             self._bells = tuple(bell for bell in self._bells if bell is not ring)
 
         return undo
+
+    def _trim(self) -> None:
+        while len(self._gaps) > MAX_GAPS:
+            del self._gaps[next(iter(self._gaps))]
 
     def _ring(self) -> None:
         for ring in self._bells:
@@ -130,9 +149,27 @@ class StreamGaps:
         """How many gaps of this stream there have been."""
         return self._ledger.counts[self._stream]
 
-    def closed(self, *, ended: int) -> None:
-        """End the gap that lasts, if one does."""
-        self._ledger.closed(self._stream, ended=ended)
+    def closed(
+        self, *, ended: int, resumed: Mapping[tuple[Kind, str], bool] | None = None, is_all: bool = False
+    ) -> None:
+        """End the gap that lasts, if one does; see `GapLedger.closed`."""
+        self._ledger.closed(self._stream, ended=ended, resumed=resumed, is_all=is_all)
+
+
+def _parts(gap: Gap, resumed: Mapping[tuple[Kind, str], bool]) -> list[Gap]:
+    """The lines of kinds that were filled, and of symbols that were not."""
+    parts: list[Gap] = []
+    for kind in sorted({kind for kind, _ in resumed}):
+        stream = f"{gap.stream} {kind}"
+        missing = sorted(symbol for (each, symbol), is_filled in resumed.items() if each == kind and not is_filled)
+        some_filled = any(is_filled for (each, _), is_filled in resumed.items() if each == kind)
+        if some_filled:
+            parts.append(replace(gap, stream=stream, filled=True))
+        if len(missing) > MAX_LINES:
+            missing = [f"{len(missing):,} symbols"]
+        reason = f"{gap.reason}; the broker's past does not reach back so far"
+        parts += [replace(gap, stream=stream, symbol=symbol, reason=reason) for symbol in missing]
+    return parts
 
 
 def _times(nanoseconds: list[int]) -> pd.api.extensions.ExtensionArray:

@@ -58,9 +58,13 @@ function makeCard(root, clock) {
     const seconds = silence + (isOver ? 0 : Math.max(0, clock.now() - at) / 1000);
     // No light says that all is well while nothing comes in.
     const isSilent = description.state === "live" && seconds >= description.quiet_s;
-    const look = isSilent ? "silent" : description.state;
+    // Nor while what comes in is late: the warning stands before anything is lost.
+    const isBehind = description.state === "live" && !isSilent && description.behind_s > 0;
+    const look = isSilent ? "silent" : isBehind ? "behind" : description.state;
     if (root.dataset.state !== look) root.dataset.state = look;
-    put(word, isSilent ? "live, but silent" : WORDS[description.state] || description.state);
+    const spoken = isSilent ? "live, but silent" : WORDS[description.state] || description.state;
+    put(word, isBehind ? `live, but ${grouped(description.behind_s, 1)} s behind` : spoken);
+    flag(facts[1], "anb-warned", isBehind);
     put(facts[6], seconds < 1.5 ? "none" : spanOfTime(seconds));
     flag(facts[6], "anb-warned", isSilent);
   }

@@ -43,6 +43,7 @@ class Card(Panel):
             "state": card.state,
             "error": card.error,
             "quiet_s": QUIET_S,
+            "behind_s": round(card.behind_s, 1),
         }
         # The browser counts the silence on from here by its own clock.
         head = (
@@ -60,7 +61,7 @@ class Card(Panel):
         card = self._card()
         lag = "unknown" if math.isnan(card.lag_ms) else f"{card.lag_ms:,.0f} ms"
         rows = [
-            ["State", card.state],
+            ["State", f"{card.state}, but {card.behind_s:,.1f} s behind" if card.behind_s else card.state],
             ["Address", card.url],
             ["Streams", f"{card.streams:,}"],
             ["Messages", f"{card.messages:,} ({card.messages_per_s:,.0f}/s)"],

@@ -26,9 +26,13 @@ FIGURES = (
     "equity",
     "cash",
     "net_buying_power",
+    "buying_power",
+    "initial_margin",
     "unrealized_pl",
     "realized_pl",
     "day_total_pnl",
+    "profit",
+    "fee",
 )
 # Likewise of a position.
 POSITION_COLUMNS = (

@@ -62,7 +62,7 @@ _FILLS = {  # §7.4
     "exchange": "exchange ex exchange",
     "repo": "repoSpecificFields r repoSpecificFields",
 }
-_POSITIONS = {  # §7.5; there is no price: `market_value` is at the current one
+_POSITIONS = {  # §7.5; there is no price: it is worked out of `market_value`, which is at the current one
     "symbol": "symbol sym symbol",
     "quantity": "qtyUnits q qtyUnits",
     "average_price": "avgPrice pxavg avgPrice",
@@ -81,7 +81,7 @@ _POSITIONS = {  # §7.5; there is no price: `market_value` is at the current one
     "is_currency": "isCurrency cur isCurrency",
     "exchange": "exchange ex exchange",
 }
-# §7.6. Equity is the portfolio's value (assumed); what of it is cash the summary does not say: see `is_currency` above.
+# §7.6. Equity is the portfolio's value (assumed); what of it is cash the positions say: see `alor_cash`.
 _BALANCES = {
     "equity": "portfolioLiquidationValue plv portfolioLiquidationValue",
     "cash": "-",

@@ -11,7 +11,18 @@ from typing import Any, ClassVar
 from msgspec import MsgspecError
 
 from aries_nb.errors import UsageError
-from aries_nb.model import ColumnType, Kind, Notice, Received, Record, Rejected, SessionLost, Subscription, Unreadable
+from aries_nb.model import (
+    ColumnType,
+    Kind,
+    Notice,
+    Received,
+    Record,
+    Rejected,
+    Resumed,
+    SessionLost,
+    Subscription,
+    Unreadable,
+)
 from aries_nb.wire.alor_fields import Format
 from aries_nb.wire.alor_session import REPLY_SECONDS, AlorSession
 from aries_nb.wire.alor_streams import Dialect, Key, ShapedStream, Stream, key_of
@@ -35,6 +46,7 @@ class AlorConnection:
         self._streams: dict[Key, Stream] = {}
         self._guids: dict[str, Stream] = {}
         self._fast: dict[bytes, ShapedStream] = {}
+        self._unsettled: dict[str, Stream] = {}
         self._left: dict[str, int] = {}
         self._late: list[Record] = []
         self._made = 0
@@ -47,6 +59,7 @@ class AlorConnection:
     def open(self, now: float) -> None:
         """Begin a new connection; everything is asked for again with the token."""
         self._session.open(now)
+        self._unsettled.clear()
         self._left.clear()
         self._late.clear()
         for stream in self._streams.values():
@@ -138,6 +151,7 @@ class AlorConnection:
         for stream in streams:
             if not stream.asked:
                 stream.asked = self._session.request(stream.body(), stream.guid)
+                self._unsettled[stream.guid] = stream
         return self._session.ping()
 
     def _enlist(self, stream: Stream) -> None:
@@ -150,6 +164,7 @@ class AlorConnection:
 
     def _end(self, stream: Stream) -> None:
         del self._streams[stream.key], self._guids[stream.guid]
+        self._unsettled.pop(stream.guid, None)
         self._fast.pop(stream.guid.encode(), None)
         self._session.forget(stream.guid)
         if stream.asked:
@@ -222,10 +237,17 @@ class AlorConnection:
 
     def _pongs(self) -> list[Notice]:
         """The pongs that nothing holds back, and what becomes known by them."""
-        pongs = list(self._session.released())
-        for pong in pongs:
-            for stream in self._streams.values():
-                if 0 < stream.asked < pong.number:
+        notices: list[Notice] = []
+        for pong in self._session.released():
+            for guid, stream in list(self._unsettled.items()):
+                if stream.asked > pong.number:
+                    continue
+                del self._unsettled[guid]
+                if stream.asked:  # else it was refused
                     self._late += stream.settled(self._received)
-            self._left = {guid: number for guid, number in self._left.items() if number > pong.number}
-        return list(pongs)
+                    if stream.is_filled is not None:
+                        notices.append(Resumed(stream.key[0], stream.symbol, stream.is_filled))
+            if self._left:
+                self._left = {guid: number for guid, number in self._left.items() if number > pong.number}
+            notices.append(pong)
+        return notices

@@ -32,7 +32,7 @@ PONG_SECONDS = 10.0
 REPLY_SECONDS = 10.0  # assumed; the one client that waits gives it 3 s, which long histories would exceed (§9)
 RENEW_SECONDS = 300.0  # before a token ends
 UNKNOWN_LIFE_SECONDS = 1_500.0  # §16.5: a token is to be renewed at 25 min where it does not name its end
-SHORTEST_PAUSE_SECONDS = 5.0  # between two wishes for a token, where the source has no fresher one yet
+SHORTEST_PAUSE_SECONDS = 0.5  # between two wishes for a token, where the source has no fresher one yet
 UNAUTHORIZED = 401
 
 
@@ -76,6 +76,7 @@ class AlorSession:
         self._is_token_wanted = False
         self._renew_at: float | None = None
         self._is_end_known = False
+        self._ends_at: float | None = None  # the token in use, by our clock
 
     def open(self, now: float) -> None:
         """Forget the connection before; numbers go on, so that a late answer cannot match a new ping."""
@@ -97,8 +98,11 @@ class AlorSession:
         self._token = Secret(token)
         self.is_asked = True
         self._is_token_wanted = False
-        self._is_end_known = False
-        self._renew_at = now + UNKNOWN_LIFE_SECONDS
+        if is_first or is_new or self._ends_at is None:
+            self._is_end_known = False
+            self._renew_at = now + UNKNOWN_LIFE_SECONDS
+        else:
+            self._plan(self._ends_at - now)  # the source holds it for fresh still: it is asked again in time
         if self.is_open and is_new:
             self.said.append(SessionOpened(None, is_renewal=True))
         again = [request for request in self._requests.values() if request.needs_token]
@@ -248,11 +252,16 @@ class AlorSession:
             return
         self._is_end_known = True
         end = expiry_of(self._token.reveal())
-        if end is not None:
-            left = end - received / 1e9
-            pause = max(left - RENEW_SECONDS, left * 0.75, SHORTEST_PAUSE_SECONDS)
-            # Past its end a token is no longer waited on: the next refusal asks for another.
-            self._renew_at = self._now + pause if left > 0 else None
+        left = None if end is None else end - received / 1e9
+        self._ends_at = None if left is None else self._now + left
+        if left is not None:
+            self._plan(left)
+
+    def _plan(self, left: float) -> None:
+        """Ask for the next token so many seconds before this one ends that there is time to ask again."""
+        pause = max(left - RENEW_SECONDS, left * 0.75, SHORTEST_PAUSE_SECONDS)
+        # Past its end a token is no longer waited on: the next refusal asks for another.
+        self._renew_at = self._now + pause if left > 0 else None
 
     def _next(self, guid: str) -> Request | None:
         """The oldest request of this guid that an answer can be for."""

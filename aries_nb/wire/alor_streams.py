@@ -60,7 +60,8 @@ class Stream:
     """One subscription on the server's side. `guid` is set by the connection, which owns the stream.
 
     `asked` is the number of its latest request on this connection, 0 where it is not running; `is_heard` whether
-    anything of it came since. `is_shareable`: another subscription may join while it runs.
+    anything of it came since. `is_shareable`: another subscription may join while it runs. `is_filled` says whether
+    what a break left out has come since, None where it is not asked for or not known yet.
     """
 
     is_shareable: ClassVar[bool] = False
@@ -71,6 +72,7 @@ class Stream:
         self.guid = ""
         self.asked = 0
         self.is_heard = False
+        self.is_filled: bool | None = None
         self.subscriptions: tuple[Subscription, ...] = ()
 
     @property
@@ -95,6 +97,7 @@ class Stream:
         """A break: the connection that all of this came on is no more."""
         self.asked = 0
         self.is_heard = False
+        self.is_filled = None
 
     def read(self, data: Mapping[str, Any], received: int, line: bytes) -> Found:
         """Understand the data of one frame, generously."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping, Sequence
-from decimal import Decimal
+from decimal import Context, Decimal, localcontext
 from typing import Any, TypeAlias
 
 from aries_nb.model import (
@@ -37,10 +37,12 @@ from aries_nb.wire.alor_streams import Dialect, Found, Key, Stream, instrument_b
 from aries_nb.wire.alor_symbols import instrument_of, symbol_of
 from aries_nb.wire.aries_lenient import decimal, excerpt, nanoseconds
 
-__all__ = ["InstrumentStream", "PortfolioStream", "table_columns"]
+__all__ = ["InstrumentStream", "PortfolioStream", "price_of", "table_columns"]
 
 Row: TypeAlias = dict[str, Value]
 MOST_WAITING = 100_000  # rows of one snapshot; more are told as they come
+PRICE_STEP = Decimal("1e-8")  # prices that are worked out are rounded to this
+PLAIN_SHARE = Decimal("0.001")  # an average price is rounded, and the value at it not quite quantity times it
 _MISSING: Mapping[ColumnType, Value] = {
     "number": math.nan, "text": "", "time": NOT_A_TIME, "integer": 0, "decimal": Decimal("NaN"),
 }  # fmt: skip
@@ -182,6 +184,8 @@ class PortfolioStream(_TableStream):
             return None, [*problems, Unreadable(f"{self.kind} without a usable {required}", excerpt(line))]
         if "symbol" in row and row.get("is_currency") != "true":
             row["symbol"] = symbol_of(str(row["symbol"]), str(row.get("exchange", "")), self.dialect.exchange)
+        if self.kind == "positions":
+            row["price"] = price_of(row)
         return row, problems
 
     def _list(self, received: int) -> list[Record]:
@@ -191,6 +195,26 @@ class PortfolioStream(_TableStream):
             records += self.put(row, at)
         self._waiting.clear()
         return records
+
+
+def price_of(row: Mapping[str, Value]) -> Decimal:
+    """The current price of a position, worked out of its value, as none is told; NaN where that is not known.
+
+    It is in the units of the average price: where the value at that is another than quantity times price, one piece
+    stands for more or less than its price (assumed, of bonds and derivatives; §7.5 explains neither).
+    """
+    names = ("quantity", "average_price", "market_value", "cost_basis")
+    told = [value for name in names if isinstance(value := row.get(name), Decimal)]
+    if len(told) < len(names) or not all(value.is_finite() and value for value in told):
+        return Decimal("NaN")
+    quantity, average_price, value, cost = told
+    with localcontext(Context(prec=40, traps=[])):  # what is beyond all reason becomes NaN
+        units = cost / average_price
+        is_plain = abs(units - quantity) <= abs(quantity) * PLAIN_SHARE
+        price = (value / (quantity if is_plain else units)).quantize(PRICE_STEP).normalize()
+        if not price.is_finite():
+            return Decimal("NaN")
+        return price.quantize(Decimal(1)) if price == price.to_integral_value() else price
 
 
 def _value(type_: FieldType, value: object) -> Value | None:

@@ -51,6 +51,8 @@ class TradeStream(ShapedStream):
         self._since = 0  # when the stream was accepted at first, by our clock; 0 before
         self._is_resuming = False
         self._is_past_over = False
+        self._is_joined = False  # whether the past reaches back to what was known at the break
+        self._past_count = 0
         self._waiting: list[_Trade] = []
 
     def body(self) -> dict[str, Any]:
@@ -63,7 +65,8 @@ class TradeStream(ShapedStream):
         """A break: what has been told is remembered, so that it is not told twice."""
         super().forget()
         self._is_resuming = self._since > 0
-        self._is_past_over = False
+        self._is_past_over = self._is_joined = False
+        self._past_count = 0
         self._known = frozenset(self._seen) - {0}
         self._known_until = (self._last_ts, self._last_id)
         self._waiting.clear()  # they are among what will be asked for
@@ -81,8 +84,13 @@ class TradeStream(ShapedStream):
 
     def settled(self, received: int) -> Sequence[Record]:  # noqa: ARG002 - a trade has its own time
         """What of the past came by now is all of it."""
+        records = self._past() if self._waiting else ()
+        if self._is_resuming and not self._is_past_over:
+            # Where nothing was known, a past that is shorter than it may be is all there is.
+            is_whole = not self._known_until[0] and self._past_count < MOST_TRADES
+            self.is_filled = self._is_joined or is_whole
         self._is_past_over = True
-        return self._past() if self._waiting else ()
+        return records
 
     def take(self, data: Any, received: int) -> Sequence[Record]:  # noqa: ANN401
         """The records of one trade, none where it is of the past or known already."""
@@ -112,6 +120,7 @@ class TradeStream(ShapedStream):
             self._note(trade)  # nobody asked for it, but it says where the past ends
             return ()
         self._waiting.append(trade)
+        self._past_count += 1
         # Once the past is over nothing is waited for any more; late ones are told one by one.
         return self._past() if self._is_past_over or len(self._waiting) > 2 * MOST_TRADES else ()
 
@@ -119,6 +128,7 @@ class TradeStream(ShapedStream):
         """The trades that were missed, of those that wait."""
         trades = sorted(self._waiting, key=lambda trade: trade[:2])
         self._waiting.clear()
+        self._is_joined |= trades[0][:2] <= self._known_until
         first = next((place for place, trade in enumerate(trades) if trade.trade_id in self._known), None)
         if first is not None:
             # What lies before a known trade is known as well, or from before the first subscription.

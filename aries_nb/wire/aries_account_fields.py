@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from aries_nb.model import BALANCE_COLUMNS, ORDER_COLUMNS, POSITION_COLUMNS, ColumnType, Kind
 
-__all__ = ["ACCOUNT_COLUMN_TYPES", "FIELDS", "INFO_KEYS", "REQUIRED", "Field", "folded"]
+__all__ = ["ACCOUNT_COLUMN_TYPES", "FIELDS", "INFO_KEYS", "REQUIRED", "UNUSED_PRICES", "Field", "folded"]
 
 
 class Field(NamedTuple):
@@ -175,4 +175,10 @@ REQUIRED: Mapping[Kind, tuple[str, ...]] = {
     "pnl": ("start",),
     "watchlists": ("list_id",),
     "news": ("news_id",),
+}
+# Which prices each type of order has no use for.
+UNUSED_PRICES: Mapping[str, tuple[str, ...]] = {
+    "MARKET": ("price", "stop_price"),
+    "LIMIT": ("stop_price",),
+    "STOP": ("price",),
 }

@@ -13,7 +13,7 @@ from decimal import Decimal
 from typing import Any, TypeAlias
 
 from aries_nb.model import NOT_A_TIME, ColumnType, Kind, Unreadable, Value
-from aries_nb.wire.aries_account_fields import FIELDS, INFO_KEYS, REQUIRED, folded
+from aries_nb.wire.aries_account_fields import FIELDS, INFO_KEYS, REQUIRED, UNUSED_PRICES, folded
 from aries_nb.wire.aries_lenient import decimal, excerpt, nanoseconds, number, writable
 
 __all__ = ["MISSING", "Row", "kind_of", "list_rows", "row_of", "rows_of", "snapshot_in"]
@@ -62,6 +62,10 @@ def row_of(kind: Kind, item: object, line: bytes) -> tuple[Row | None, list[Unre
         if usable is None and not _is_blank(value):
             problems.append(Unreadable(f"{column} of {kind} is no usable {field.type}", excerpt(line)))
         row[column] = MISSING[field.type] if usable is None else usable
+    for column in UNUSED_PRICES.get(str(row.get("type", "")).upper(), ()) if kind == "orders" else ():
+        # "0" or "" where a type of order has no such price (§5.4); any other is shown as it came.
+        if row[column] == 0:
+            row[column] = MISSING["decimal"]
     absent = [name for name in REQUIRED.get(kind, ()) if row[name] in ("", NOT_A_TIME) or _is_unset(kind, name, said)]
     if absent:
         problems.append(Unreadable(f"{kind} without a usable {absent[0]}", excerpt(line)))

@@ -26,7 +26,7 @@ from aries_nb.wire.aries_account_fields import ACCOUNT_COLUMN_TYPES, folded
 from aries_nb.wire.aries_account_objects import Row, kind_of, rows_of, snapshot_in
 from aries_nb.wire.aries_acks import ACK_SECONDS, Acks
 from aries_nb.wire.aries_lenient import excerpt, lines, nanoseconds, parse_line
-from aries_nb.wire.aries_session import AriesSession, is_refusal, request_of
+from aries_nb.wire.aries_session import AriesSession, check_words, is_refusal, request_of
 from aries_nb.wire.aries_topics import TOPIC_NAMES, Topic, TopicKey, key_of
 
 __all__ = ["AriesAccounts"]
@@ -94,7 +94,8 @@ class AriesAccounts:
         self._session.authenticate(token, now)
 
     def subscribe(self, subscriptions: Sequence[Subscription]) -> int:
-        """Add streams and ask for the topics that are not running yet."""
+        """Add streams and ask for the topics that are not running yet. Raises UsageError where no frame can say so."""
+        check_words(subscriptions)
         for subscription in subscriptions:
             key = key_of(subscription)
             topic = self._topics.setdefault(key, Topic(key))

@@ -23,7 +23,7 @@ from aries_nb.model import (
 )
 from aries_nb.wire.aries_lenient import excerpt, lines, nanoseconds, number, parse_line, shown, writable
 from aries_nb.wire.aries_messages import OPTION_SYMBOL
-from aries_nb.wire.aries_session import AriesSession, is_refusal
+from aries_nb.wire.aries_session import AriesSession, check_words, is_refusal
 
 __all__ = ["CHART_FIELDS", "AriesCharts"]
 
@@ -101,7 +101,8 @@ class AriesCharts:
         self._session.authenticate(token, now)
 
     def subscribe(self, subscriptions: Sequence[Subscription]) -> int:
-        """Add streams and ask for the symbols that are not running yet."""
+        """Add streams and ask for the symbols that are not running yet. Raises UsageError where no frame can say so."""
+        check_words(subscriptions)
         for subscription in subscriptions:
             symbol = self._symbols.setdefault(subscription.symbol, _Symbol())
             if subscription not in symbol.subscriptions:

@@ -24,7 +24,7 @@ class AriesLookup:
     """The questions of a `Lookup`. An argument that is None or absent is left out of the call."""
 
     def topics(self) -> frozenset[Topic]:
-        """What can be asked: all of them."""
+        """What can be asked: all but what its streams have."""
         return frozenset(READERS)
 
     def queries(self, topic: Topic, arguments: Mapping[str, Argument]) -> Sequence[Query]:
@@ -58,6 +58,8 @@ class AriesLookup:
                 return [Query("/v1/chart/time")]
             case "health":
                 return [Query("/tv/health")]
+            case _:
+                raise UsageError(f"there is no {topic} to look up", where="Aries", advice="Ask the streams instead.")
 
     def read(self, topic: Topic, query: Query, body: bytes) -> Facts:
         """The rows of one answer. Raises ValueError for one that cannot be used or says "error"."""
@@ -68,7 +70,8 @@ class AriesLookup:
             params[name] = value
         # A cursor that leads to the same page again leads nowhere.
         following = Query(query.path, tuple(params.items())) if params != dict(query.params) else None
-        return Facts(page.columns, page.rows, page.refused, following)
+        refused = {symbol or params.get("symbol", ""): said for symbol, said in page.refused.items()}
+        return Facts(page.columns, page.rows, refused, following)
 
 
 def _chain(arguments: Mapping[str, Argument]) -> Query:

@@ -37,7 +37,10 @@ NS_FROM = 10**17  # a larger Unix time is in ns: as ms it would be the year 3,17
 
 
 class Page(NamedTuple):
-    """The rows of one answer, the symbols refused, and the parameter that asks for the next page, None without one."""
+    """The rows of one answer, the symbols refused, and the parameter that asks for the next page, None without one.
+
+    The symbol refused is "" where the answer does not repeat it: the one that was asked for.
+    """
 
     columns: Mapping[str, FactType]
     rows: Sequence[tuple[Fact, ...]]
@@ -79,7 +82,7 @@ def _chart_search(body: bytes) -> Page:
 
 
 def _instrument(body: bytes) -> Page:
-    return _single(INSTRUMENT, body)
+    return _unknown(_types(INSTRUMENT), body) or _single(INSTRUMENT, body)
 
 
 def _config(body: bytes) -> Page:
@@ -107,6 +110,8 @@ def _aggregates(body: bytes) -> Page:
 
 def _tick_bars(body: bytes) -> Page:
     """Parallel arrays, `t` in ms; `nextTo` is the cursor of the bars before these."""
+    if page := _unknown(BARS, body):
+        return page
     answer = _object(body)
     if answer.get("s") == "no_data":
         return Page(BARS, [])
@@ -150,6 +155,14 @@ READERS: Mapping[Topic, Callable[[bytes], Page]] = {
     "server_time": _server_time,
     "health": _health,
 }
+
+
+def _unknown(columns: Mapping[str, FactType], body: bytes) -> Page | None:
+    """The page of an answer that the symbol is not known: an error that speaks of a symbol (assumed); else None."""
+    answer = _json(body)
+    said = answer.get("errmsg") if isinstance(answer, dict) and answer.get("s") == "error" else None
+    is_unknown = isinstance(said, str) and "symbol" in said.lower()
+    return Page(columns, [], {"": shown(said)}) if is_unknown else None
 
 
 def _table(fields: Mapping[str, Field], items: object) -> Page:

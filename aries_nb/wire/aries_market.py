@@ -38,7 +38,7 @@ from aries_nb.wire.aries_messages import (
 )
 from aries_nb.wire.aries_prints import PRINT_COLUMN_TYPES, PrintPart
 from aries_nb.wire.aries_questions import ANSWER_COLUMN_TYPES, Questions
-from aries_nb.wire.aries_session import AriesSession
+from aries_nb.wire.aries_session import AriesSession, check_words
 from aries_nb.wire.aries_streams import (
     QUOTE_COLUMN_TYPES,
     Part,
@@ -54,6 +54,7 @@ __all__ = ["AriesMarket"]
 
 SYMBOLS_PER_REQUEST = 100  # protocol page U17: "stay modest"
 STATUS_ENTRIES = 100
+MOST_NUMBER = 2**63  # in what is said about the market; beyond it is shown as text
 REQUESTS_KEPT = 1_000  # of which a refusal can still be told the symbols
 _COLUMN_TYPES: Mapping[Kind, Mapping[str, ColumnType]] = {
     "quotes": QUOTE_COLUMN_TYPES,
@@ -102,7 +103,8 @@ class AriesMarket:
         self._session.authenticate(token, now)
 
     def subscribe(self, subscriptions: Sequence[Subscription]) -> int:
-        """Add streams and ask for what of them is not running yet."""
+        """Add streams and ask for what of them is not running yet. Raises UsageError where no frame can say so."""
+        check_words(subscriptions)
         symbols: dict[str, None] = {}
         for subscription in subscriptions:
             if subscription.kind == "answers":
@@ -337,9 +339,22 @@ def _named(text: str, symbols: tuple[str, ...]) -> tuple[str, ...]:
 
 
 def _status(update: StatusUpdate) -> MarketStatus:
-    flat: list[tuple[str, str]] = []
+    flat: list[tuple[str, str | float | bool]] = []
     for name, value in islice(update.data.items(), STATUS_ENTRIES):
         inner = value if isinstance(value, dict) else {"": value}
         for key, each in islice(inner.items(), STATUS_ENTRIES):
-            flat.append((shown(f"{name}.{key}" if key else name), shown(each)))
+            flat.append((_snake_case(shown(f"{name}.{key}" if key else name)), _plain(each)))
     return MarketStatus(tuple(flat[:STATUS_ENTRIES]))
+
+
+def _snake_case(name: str) -> str:
+    return re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", name).lower()
+
+
+def _plain(value: object) -> str | float | bool:
+    """A flag or a number as one, also where it came as text; anything else as text."""
+    flag = {"true": True, "false": False}.get(value.lower()) if isinstance(value, str) else None
+    if flag is not None:
+        return flag
+    is_number = isinstance(value, int | float) and abs(value) < MOST_NUMBER
+    return value if isinstance(value, int | float) and is_number else shown(value)

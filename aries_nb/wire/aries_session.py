@@ -6,14 +6,26 @@ The same on the market, charts and accounts endpoints.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import chain
 from typing import Any
 
 from msgspec.json import encode
 
-from aries_nb.model import Notice, Pong, Rejected, SessionLost, SessionOpened, SessionRefused, TokenWanted, Unreadable
+from aries_nb.errors import UsageError
+from aries_nb.model import (
+    Notice,
+    Pong,
+    Rejected,
+    SessionLost,
+    SessionOpened,
+    SessionRefused,
+    Subscription,
+    TokenWanted,
+    Unreadable,
+)
 from aries_nb.wire.aries_lenient import excerpt, number, shown
 
-__all__ = ["AriesSession", "is_refusal", "request_of"]
+__all__ = ["AriesSession", "check_words", "is_refusal", "request_of"]
 
 PING_SECONDS = 30.0  # protocol page §2.4: every 30 to 60 s
 PONG_SECONDS = 10.0  # as the vendor's client
@@ -162,6 +174,20 @@ class AriesSession:
             return SessionRefused(shown(said))
         # Whole, as far as is sane: it may name a hundred symbols. Who has found them cuts it.
         return Rejected((request,) if request else (), said[:MOST_SAID] if isinstance(said, str) else shown(said))
+
+
+def check_words(subscriptions: Sequence[Subscription]) -> None:
+    """Raise UsageError where no frame can hold what is asked for: once kept, it would break every new connection."""
+    words = dict.fromkeys(
+        word for each in subscriptions for word in (each.symbol, *each.fields, *chain.from_iterable(each.options))
+    )
+    for word in words:
+        try:
+            is_usable = isinstance(word, str) and bool(encode(word))
+        except UnicodeEncodeError:  # half a character
+            is_usable = False
+        if not is_usable:
+            raise UsageError(f"{excerpt(repr(word))} cannot be sent", advice="Pass text that can be encoded.")
 
 
 def request_of(message: Mapping[str, Any]) -> str:

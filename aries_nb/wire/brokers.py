@@ -32,12 +32,14 @@ __all__ = ["BROKERS", "Broker", "Endpoint", "Login"]
 class Endpoint:
     """Where some of a broker's streams are, and who speaks the protocol there; `path` lies under the base address.
 
-    `most_streams` is how many the broker allows on one connection, None where it names no limit.
+    `most_streams` is how many the broker allows on one connection, None where it names no limit. `conflates`: of quotes
+    and books only the newest is sent within an interval, which the option "min_interval_ms" of a subscription chooses.
     """
 
     path: str
     make: Callable[[], Wire]
     most_streams: int | None = None
+    conflates: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,7 +119,9 @@ def _alor(
     return Broker(
         name,
         url,
-        market=Endpoint("/ws", partial(AlorMarket, format=format, exchange=exchange), most_streams=5_000),
+        market=Endpoint(
+            "/ws", partial(AlorMarket, format=format, exchange=exchange), most_streams=5_000, conflates=True
+        ),
         accounts=Endpoint("/ws", partial(AlorAccounts, format=format, exchange=exchange), most_streams=5_000),
         charts=None,
         reference=AlorHttp(exchange=exchange),

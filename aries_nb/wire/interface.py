@@ -127,6 +127,10 @@ Topic = Literal[
     "search",  # instruments: text, limit
     "chart_search",  # the same, of the charts: text, limit
     "instrument",  # how one is traded and quoted: symbol
+    "instruments",  # all that an exchange lists, and each may be None: exchange, market
+    "boards",  # where one instrument is traded: symbol
+    "trades",  # its prints: symbol, each may be None: count, start_ms, end_ms; without a start the newest first
+    "book",  # its order book: symbol, depth
     "chain",  # options with Greeks: underlying, and each may be None: expiry, type, strike_from, strike_to
     "tick_bars",  # the newest bars of equally many trades, pages latest first: symbol, trades, count
     "aggregates",  # bars that start in [start_ms, end_ms): symbol, multiplier, timespan, start_ms, end_ms, is_adjusted

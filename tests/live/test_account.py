@@ -179,3 +179,18 @@ def test_a_position_that_has_no_quotes_is_named_and_equity_is_unknown(sim: Simul
     eventually(lambda: equity.unmarked == ("NO-SUCH",))
     assert pd.isna(equity.df["equity"].iloc[-1])
     assert pd.isna(equity.explained.loc["NO-SUCH", "total"])
+
+
+@pytest.mark.parametrize("table", ["stop_orders", "risks", "derivative_risks"])
+def test_what_this_broker_does_not_tell_is_said_so(feed: Feed, table: str) -> None:
+    account = feed.account("ACC-1")
+
+    with pytest.raises(UsageError, match=r"this broker .*feed\.tables"):
+        getattr(account, table)
+
+
+def test_tables_are_those_that_the_feed_and_its_accounts_have(feed: Feed) -> None:
+    account = feed.account("ACC-1")
+
+    assert feed.tables == ("orders", "fills", "positions", "balances", "info", "pnl", "watchlists", "news")
+    assert all(hasattr(account, name) or hasattr(feed, name) for name in feed.tables)

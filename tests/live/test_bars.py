@@ -17,6 +17,7 @@ from aries_nb.live import bars as live_bars
 from aries_nb.model import Bars
 from aries_nb.net import BackoffRule
 from aries_nb.sim.history import SESSION_MINUTES, Resolution
+from tests.live.alor_feeds import open_alor, serve_alor  # noqa: F401 - fixtures
 from tests.live.market_clock import PRICES, minutes_of, run_fast
 from tests.net.patience import eventually
 
@@ -256,6 +257,104 @@ def test_what_a_gap_of_a_second_connection_touches_is_asked_again(
 
     eventually(lambda: asked)
     assert asked[0] <= touched
+
+
+RESOLUTIONS = {"1min": Resolution("minute", 1), "1h": Resolution("minute", 60), "1d": Resolution("day", 1)}
+ESTIMATED = ("close", "volume")
+
+
+def newest(sim: Simulator, interval: str) -> tuple[float, ...]:
+    """Start, close and volume of the newest bar that the server has."""
+    bars = sim._call(lambda: sim._server._history.bars("AAPL", RESOLUTIONS[interval], 0, time.time() + DAY))
+    return tuple(bars[-1][["time", *ESTIMATED]].tolist())
+
+
+def last_row(bars: live_bars.LiveBars) -> tuple[float, ...]:
+    frame = bars.df
+    return (frame.index[-1].value // SECOND, *frame[list(ESTIMATED)].iloc[-1].tolist())
+
+
+def is_joined(bars: live_bars.LiveBars) -> bool:
+    return "estimate" not in set(bars.df["source"])
+
+
+@pytest.mark.parametrize("drops", [0, 3])
+def test_the_running_bar_equals_the_servers_once_the_market_rests(
+    serve: Callable[..., Simulator], open_feed: Callable[..., anb.Feed], drops: int
+) -> None:
+    sim = serve(rate=2000)
+    feed = open_feed(sim)
+    trades = feed.trades("AAPL").wait(rows=20)
+    held = {interval: feed.bars("AAPL", interval, history="2d") for interval in RESOLUTIONS}
+
+    for drop in range(drops):
+        sim.drop_connections()
+        eventually(lambda drop=drop: feed.stats().reconnects == drop + 1 and feed.state == "live")
+        count = trades._tape.version
+        eventually(lambda count=count: trades._tape.version > count + 50)
+    at_once = held["1d"].df["source"].iloc[-1]
+    sim.set_market("closed")
+    eventually(lambda: all(map(is_joined, held.values())))
+
+    assert at_once == "estimate"
+    expected = {interval: newest(sim, interval) for interval in held}
+    assert expected == {interval: last_row(bars) for interval, bars in held.items()}
+    assert [held[name].df["source"].iloc[-1] for name in ("1h", "1d")] == ["history+live"] * 2
+    assert not held["1d"].df["complete"].iloc[-1]
+
+
+def test_the_running_bar_joined_in_a_busy_market_stays_exact_and_is_not_asked_for_again(
+    serve: Callable[..., Simulator], open_feed: Callable[..., anb.Feed], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sim = serve(rate=5000)
+    feed = open_feed(sim)
+    feed.trades("AAPL").wait(rows=20)
+    bars = feed.bars("AAPL", "1d", history="5d")
+    tape = bars._upkeep._tape
+
+    eventually(lambda: is_joined(bars))
+    asked: list[int] = []
+    monkeypatch.setattr(bars._upkeep._history, "ask", lambda start, end: asked.append(start))
+    then = tape.version
+    eventually(lambda: tape.version > then + 100)
+    sim.set_market("closed")
+    count = len(sim.trades("AAPL", sim._server._history.start))
+    eventually(lambda: count_of(bars, sim) >= count)
+
+    assert newest(sim, "1d") == last_row(bars)
+    assert bars.df["source"].iloc[-1] == "history+live"
+    assert asked == []
+
+
+def count_of(bars: live_bars.LiveBars, sim: Simulator) -> int:
+    """How many of the server's trades have come and are counted, if the newest is one of them."""
+    log = sim.trades("AAPL", sim._server._history.start)
+    row = bars._upkeep._tape.frame().iloc[-1]
+    is_last = (row.name.value, row["price"], row["size"]) == log[-1].tolist()
+    return len(log) if is_last and bars._upkeep._position == bars._upkeep._tape.version else 0
+
+
+def test_the_running_bar_of_a_broker_that_fills_gaps_equals_the_servers_too(
+    serve_alor: Callable[..., Simulator], open_alor: Callable[..., anb.Feed]
+) -> None:
+    sim = serve_alor(rate=2000)
+    feed = open_alor(sim, exchange="SPBX")
+    trades = feed.trades("AAPL").wait(rows=20)
+    held = {interval: feed.bars("AAPL", interval, history="2h") for interval in ("1min", "1h")}
+
+    sim.drop_connections()
+    eventually(lambda: feed.stats().reconnects == 1 and feed.state == "live")
+    count = trades._tape.version
+    eventually(lambda: trades._tape.version > count + 50)
+    sim.set_market("closed")
+    eventually(lambda: all(map(is_joined, held.values())))
+
+    for bars in held.values():
+        end = time.time_ns()
+        theirs = bars._upkeep._history.ask(end - 7_200 * SECOND, end)
+        last = bars.df.iloc[-1]
+        expected = (theirs.start_ns[-1], theirs.close[-1], theirs.volume[-1])
+        assert expected == (last.name.value, last["close"], last["volume"])
 
 
 def test_the_same_call_again_returns_the_same_bars(feed: anb.Feed) -> None:

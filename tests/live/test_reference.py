@@ -78,6 +78,15 @@ def test_symbols_that_are_not_known_are_named(reference: MarketReference, method
     assert caught.value.symbols == ("NOPE", "NADA")
 
 
+def test_a_symbol_without_bars_of_trades_is_named_as_not_known(reference: MarketReference) -> None:
+    with pytest.raises(
+        UnknownSymbolError, match=r"unknown symbol 'NOPE' \(the server says: unknown symbol\)"
+    ) as caught:
+        reference.tick_bars("NOPE")
+
+    assert caught.value.symbols == ("NOPE",)
+
+
 def test_chart_quotes_have_indices_too(reference: MarketReference) -> None:
     frame = reference.quotes("SPX", "AAPL")
 
@@ -221,6 +230,9 @@ def test_aggregates_come_over_many_pages_and_agree_with_the_bars(feed: Feed, ref
     [
         (lambda ask: ask.details(), "no symbol"),
         (lambda ask: ask.search("  "), "nothing to search for"),
+        (lambda ask: ask.search(5), "nothing to search for"),
+        (lambda ask: ask.search("\ud800"), "nothing to search for.*Pass a symbol"),
+        (lambda ask: ask.search_charts("A\ud800"), "nothing to search for"),
         (lambda ask: ask.search("A", 101), "limit=101"),
         (lambda ask: ask.tick_bars("AAPL", 7), "no bars of 7 trades"),
         (lambda ask: ask.tick_bars("AAPL", count=0), "count=0"),
@@ -244,10 +256,9 @@ def test_a_call_that_cannot_work_is_refused_before_anything_is_asked(
 @pytest.mark.parametrize(
     ("call", "match"),
     [
-        (lambda ask: ask.instrument("NOPE"), "does not tell about 'NOPE'.*404"),
-        (lambda ask: ask.chain("NOPE"), "does not tell about options of 'NOPE'"),
+        (lambda ask: ask.instrument("NOPE"), r"does not tell about 'NOPE'.*\(HTTP 404: [^{}\"]+\) \("),
+        (lambda ask: ask.chain("NOPE"), r"does not tell about options of 'NOPE'.*\(HTTP 404: no options of NOPE\)"),
         (lambda ask: ask.aggregates("NOPE", start="2026-11-16"), "does not tell about bars of 'NOPE'"),
-        (lambda ask: ask.tick_bars("NOPE"), "bars of 'NOPE' cannot be read: the server says 'unknown symbol'"),
     ],
 )
 def test_what_the_server_does_not_know_is_told_in_its_words(
@@ -296,3 +307,11 @@ def test_frames_have_types_also_without_a_row(reference: MarketReference) -> Non
 
     assert len(found) == 0
     assert (found["strike"].dtype, str(found["expiry"].dtype)) == (np.float64, "datetime64[ns, UTC]")
+
+
+def test_its_repr_names_what_there_is_to_call(reference: MarketReference) -> None:
+    where, _, named = repr(reference).strip("<>").rpartition(": ")
+
+    assert where.startswith("reference at http://127.0.0.1:")
+    assert {"search_charts", "is_healthy", "tick_bars"} <= set(named.split(", "))
+    assert [name for name in named.split(", ") if not callable(getattr(reference, name, None))] == []

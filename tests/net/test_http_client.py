@@ -249,6 +249,29 @@ def test_a_fresh_token_that_is_refused_as_well_ends_it(clients: Any) -> None:
         assert len(server.asked) == 2
 
 
+@pytest.mark.parametrize(
+    ("body", "expected"),
+    [
+        (b'{"error": "no options of NOPE", "codes": [], "metadata": {}}', "no options of NOPE"),
+        (b'{"error": {"type": "NOT_FOUND", "code": "NOT_FOUND", "message": "no such thing"}}', "no such thing"),
+        (b'{"code": "TooEarly", "message": "come later"}', "come later"),
+        (b'{"error": "invalid_grant", "error_description": "it is used"}', "invalid_grant: it is used"),
+        (b'{"error": "' + b"x" * 300 + b'"}', "x" * 199 + "…"),
+        (b'{"error": "half a \\ud800 character"}', "half a ? character"),
+        (b'{"error": "of s\\u0065cret-token"}', "of ***"),
+        (b'{"error": 5}', '{"error": 5}'),
+        (b'["no"]', '["no"]'),
+        (b"no JSON", "no JSON"),
+    ],
+)
+def test_of_a_refusal_in_json_the_text_within_is_shown(clients: Any, body: bytes, expected: str) -> None:
+    with HttpServer(Script(Reply(404, body))) as server:
+        with pytest.raises(FeedError) as caught:
+            clients(server.url, fixed_token("secret-token")).get("/x")
+
+        assert caught.value.what == f"the server refused the request (HTTP 404: {expected})"
+
+
 def test_the_same_token_is_not_sent_again_after_its_refusal(clients: Any) -> None:
     with HttpServer(Script(Reply(401))) as server:
         with pytest.raises(TokenError):

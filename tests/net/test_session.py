@@ -69,7 +69,7 @@ def test_market_status_is_kept(serve: Serve, open_session: Open) -> None:
     sim.set_market("closed", after_hours=True)
     eventually(lambda: session.market_status.get("market") == "closed")
 
-    assert session.market_status["afterHours"] == "true"
+    assert session.market_status["after_hours"] is True
     assert {"exchanges.nasdaq", "currencies.crypto"} <= set(session.market_status)
 
 

@@ -115,6 +115,24 @@ def test_history_is_there_before_the_first_turn() -> None:
     assert found[-1].close == 0
 
 
+@pytest.mark.parametrize("second", [0, 5, 14, 15, 29, 44])
+def test_candle_of_the_start_holds_what_balances_told_and_nothing_invented(second: int) -> None:
+    accounts = quiet_accounts()
+    begin = NOW // 60 * 60 + second
+    accounts.brokerage.place("ACC-1", "AAPL", "buy", "market", 50, now=begin)
+    told = [accounts.equity("ACC-1") - accounts.brokerage.ledger("ACC-1").starting_equity]
+    before, first = accounts.candles("ACC-1", "1m", begin - 60, now=begin)
+
+    for turn in range(1, 16):
+        accounts.turn(1.0, begin + turn)
+        told.append(accounts.equity("ACC-1") - accounts.brokerage.ledger("ACC-1").starting_equity)
+
+    candle, *_ = accounts.candles("ACC-1", "1m", begin, now=begin + 15)
+    assert told[0] < 0
+    assert before.close == first.open == first.high == first.low == first.close == told[0]
+    assert (candle.open, candle.high, candle.low, candle.close) == (told[0], max(told), min(told), told[-1])
+
+
 def test_prices_alone_are_told_once_a_second() -> None:
     accounts = quiet_accounts()
 

@@ -71,6 +71,30 @@ def test_order_has_all_its_fields() -> None:
     }  # fmt: skip
 
 
+@pytest.mark.parametrize(
+    ("type_", "price", "stop_price", "expected"),
+    [
+        ("MARKET", "0", "0", (None, None)),
+        ("market", "0.00", "", (None, None)),
+        ("LIMIT", "500.00", "0", (500, None)),
+        ("LIMIT", "0", "0", (0, None)),  # a spread may be priced at nothing
+        ("STOP", "0", "490.00", (None, 490)),
+        ("STOP_LIMIT", "489.50", "490.00", (Decimal("489.50"), 490)),
+        ("MARKET", "501.25", "0", (Decimal("501.25"), None)),
+        ("UNHEARD_OF", "0", "0", (0, 0)),
+    ],
+)
+def test_a_price_that_a_type_of_order_does_not_use_is_missing(
+    type_: str, price: str, stop_price: str, expected: tuple[Decimal | int | None, ...]
+) -> None:
+    wire = opened(ORDERS)
+
+    (record,) = records(wire, account_event("order", order(type=type_, price=price, stopPrice=stop_price)))
+
+    row = fields(record)
+    assert expected == tuple(None if row[name].is_nan() else row[name] for name in ("price", "stop_price"))
+
+
 @pytest.mark.parametrize("written", ['"0.10"', "0.10", '" 0.10 "'])
 def test_decimals_stay_as_written_in_text_and_in_numbers(written: str) -> None:
     wire = opened(POSITIONS)

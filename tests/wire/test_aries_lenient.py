@@ -61,10 +61,10 @@ def test_market_status_comes_as_pairs(name: str) -> None:
 
     expected = (
         ("market", "open"),
-        ("earlyHours", "false"),
+        ("early_hours", False),
         ("exchanges.nyse", "open"),
-        ("exchanges.otc", "true"),
-        ("n", "5"),
+        ("exchanges.otc", True),
+        ("n", 5),
     )
     assert expected == status.entries
 

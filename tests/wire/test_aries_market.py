@@ -851,6 +851,21 @@ def test_market_status_needs_no_subscription() -> None:
     assert list(said) == [MarketStatus((("market", "open"),))]
 
 
+@pytest.mark.parametrize(
+    ("said", "expected"),
+    [(False, False), ("true", True), ("False", False), (5, 5), (0.5, 0.5), (10**30, "1" + "0" * 30), ("open", "open")],
+)
+def test_market_status_holds_values_under_names_in_snake_case(said: object, expected: object) -> None:
+    market = opened()
+    data = {"indicesGroups": {"S_AND_P": said}, "afterHours": said, "currencies": {"fxSpot": said}}
+
+    _, (status,) = market.receive(line(event("update", type="marketStatus", data=data)), RECEIVED)
+
+    assert isinstance(status, MarketStatus)
+    assert [name for name, _ in status.entries] == ["indices_groups.s_and_p", "after_hours", "currencies.fx_spot"]
+    assert all(value == expected and type(value) is type(expected) for _, value in status.entries)
+
+
 def test_market_status_is_bounded() -> None:
     market = opened()
     data = {f"k{number}": "x" * 10_000 for number in range(1_000)} | {"k" * 10_000: {"y" * 10_000: 1}}
@@ -859,7 +874,7 @@ def test_market_status_is_bounded() -> None:
 
     assert isinstance(status, MarketStatus)
     assert len(status.entries) == 100
-    assert all(len(text) <= 500 for entry in status.entries for text in entry)
+    assert all(len(str(text)) <= 500 for entry in status.entries for text in entry)
 
 
 # Whatever a peer sends.

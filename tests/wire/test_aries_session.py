@@ -1,21 +1,30 @@
 from __future__ import annotations
 
 import json
-from typing import Any
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from aries_nb.errors import UsageError
 from aries_nb.model import (
+    Kind,
     Pong,
     Rejected,
     SessionLost,
     SessionOpened,
     SessionRefused,
+    Subscription,
     TokenWanted,
     Unreadable,
 )
+from aries_nb.wire.aries_accounts import AriesAccounts
+from aries_nb.wire.aries_charts import AriesCharts
 from aries_nb.wire.aries_market import AriesMarket
 from tests.wire.lines import RECEIVED, answer_pings, auth_success, event, line, opened, sent
+
+if TYPE_CHECKING:
+    from aries_nb.wire import Wire
 
 TOKEN = "eyJhbGciOiJub25lIn0.secret"
 
@@ -384,3 +393,28 @@ def test_event_whose_payload_is_no_object_is_kept(payload: object) -> None:
     (unreadable,) = notices(market, {"type": "event", "payload": payload})
 
     assert isinstance(unreadable, Unreadable)
+
+
+# What cannot be sent.
+
+
+@pytest.mark.parametrize("is_open", [True, False])
+@pytest.mark.parametrize("wire", [AriesMarket(), AriesCharts(), AriesAccounts()], ids=lambda wire: type(wire).__name__)
+@pytest.mark.parametrize(
+    "word", ["\ud800", datetime(2026, 3, 2, tzinfo=UTC), object(), 5, None], ids=lambda word: type(word).__name__
+)
+def test_what_no_frame_can_hold_is_refused_and_not_kept(wire: Wire, word: Any, is_open: bool) -> None:
+    kind: Kind = "pnl" if isinstance(wire, AriesAccounts) else "trades"
+    wire = type(wire)()
+    good, bad = Subscription(kind, "A", ("price",)), Subscription(kind, "B", ("price",), (("start", word),))
+    wire.open(0.0)
+    if is_open:
+        wire.receive(line(auth_success()), RECEIVED)
+
+    for wrong in (bad, Subscription(kind, word, ("price",)), Subscription(kind, "B", (word,))):
+        with pytest.raises(UsageError, match="cannot be sent"):
+            wire.subscribe([good, wrong])
+    wire.open(1.0)
+    wire.receive(line(auth_success()), RECEIVED)
+
+    assert [json.loads(text)["type"] for text in wire.outgoing()] == ["ping"]

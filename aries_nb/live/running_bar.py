@@ -1,0 +1,152 @@
+"""The running bar, where not all of its trades were heard: the broker's bar so far and live trades, joined exactly."""
+
+from __future__ import annotations
+
+import logging
+import math
+import time
+from collections.abc import Callable
+from typing import NamedTuple, Protocol
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from aries_nb.errors import FeedError
+from aries_nb.model import Bars
+from aries_nb.store import Tape
+from aries_nb.store.bars import BarSeries
+from aries_nb.store.seam import Answer, Heard, Seam
+
+__all__ = ["RunningBar", "Trades", "trades_in"]
+
+log = logging.getLogger("aries_nb")
+
+SECOND = 1_000_000_000
+AHEAD_NS = 3_600 * SECOND  # a trade stamped later than that after its receipt has no time that can be believed
+PAUSE_SECONDS = 1.0
+MOST_PAUSE_SECONDS = 60.0
+
+
+class Asked(Protocol):
+    """Where bars are asked for, as `BarHistory` is."""
+
+    symbol: str
+
+    def start_of(self, ts: int) -> int:
+        """When the bar begins in which a time lies."""
+
+    def ask(self, start: int, end: int) -> Bars:
+        """The bars that begin in [start, end). Raises FeedError."""
+
+
+class Trades(NamedTuple):
+    """Trades as columns: the exchange's time and that of receipt in ns since the epoch, price, size."""
+
+    ts: NDArray[np.int64]
+    received: NDArray[np.int64]
+    prices: NDArray[np.float64]
+    sizes: NDArray[np.float64]
+
+    def where(self, chosen: NDArray[np.bool_]) -> Trades:
+        """Some of them."""
+        return Trades(self.ts[chosen], self.received[chosen], self.prices[chosen], self.sizes[chosen])
+
+
+def trades_in(frame: pd.DataFrame) -> Trades:
+    """The rows of a tape that count in bars: with a price, and a time that can be believed; no size is one of 0."""
+    ts, received = (
+        times.to_numpy(dtype="datetime64[ns]").astype("int64") for times in (frame.index, frame["received"])
+    )
+    prices, sizes = frame["price"].to_numpy("float64"), frame["size"].to_numpy("float64")
+    rows = Trades(ts, received, prices, np.nan_to_num(sizes, nan=0.0))
+    return rows.where((ts <= received + AHEAD_NS) & ~np.isnan(prices))
+
+
+class RunningBar:
+    """What asks for the running bar while it is in doubt, until answers and trades fit; of the bars' own thread.
+
+    A question a few seconds, then ever more rarely, down to one a minute; none once the bar is joined.
+    """
+
+    def __init__(self, tape: Tape, series: BarSeries, history: Asked, *, lag_ns: int, margin_ns: int) -> None:
+        self._tape = tape
+        self._series = series
+        self._history = history
+        self._lag_ns = lag_ns
+        self._margin_ns = margin_ns
+        self._start = 0
+        self.restart(0)
+
+    def restart(self, first: int) -> None:
+        """Go by the trades from number `first` of the tape on: none is missing between any two of them."""
+        self._first = first
+        self._seam = Seam(lag_ns=self._lag_ns)
+        self._asked: tuple[Answer, Bars] | None = None
+        self._ask_at = 0.0
+        self._pause = PAUSE_SECONDS
+
+    def told(self, bars: Bars, *, asked: int, answered: int) -> None:
+        """Take an answer that may hold the bar that is running; times in ns since the epoch, by our clock."""
+        start = self._series.running(answered)
+        if start is None:
+            return
+        self._turn_to(start)
+        at = bars.start_ns.index(start) if start in bars.start_ns else None
+        bar = Bars(*([] if at is None else column[at : at + 1] for column in bars[:-1]))  # type: ignore[arg-type,index]
+        close, volume = (math.nan, 0.0) if at is None else (bar.close[0], bar.volume[0])
+        self._asked = (Answer(asked, answered, close, volume), bar)
+
+    def look(self, now: int, end: int) -> None:
+        """Weigh the last answer or ask for another, where it is time; the series has the trades before number `end`."""
+        start = self._series.running(now)
+        if start is None:
+            return
+        self._turn_to(start)
+        if self._asked is not None:
+            if now <= self._asked[0].answered + self._lag_ns or self._weighed(*self._asked, end):
+                return
+            self._asked = None
+        if time.monotonic() >= self._ask_at:
+            self._ask(start)
+
+    def _turn_to(self, start: int) -> None:
+        if start != self._start:
+            self._start = start
+            self.restart(self._first)
+
+    def _weighed(self, answer: Answer, bar: Bars, end: int) -> bool:
+        """Whether the bar could be joined."""
+        heard = self._heard(end)
+        if heard is None:
+            self.restart(end)
+            return False
+        base = self._seam.weigh(answer, Heard(*heard[1:]))
+        if base is None:
+            return False
+        self._series.join(self._start, bar, heard.prices.tolist(), base + float(heard.sizes.sum()))
+        return True
+
+    def _heard(self, end: int) -> Trades | None:
+        """The trades of the bar, None where the tape has lost the first of them."""
+        frame, until = self._tape.frame_since(self._first)
+        if until - self._first > len(frame):
+            return None
+        rows = trades_in(frame.iloc[: max(end - self._first, 0)])
+        rows = rows.where(rows.ts >= self._start)
+        if len(rows.ts) and self._history.start_of(int(rows.ts.max())) != self._start:  # the next one has begun
+            starts: Callable[[int], int] = self._history.start_of
+            rows = rows.where(np.array([starts(ts) == self._start for ts in rows.ts.tolist()], "bool"))
+        return rows
+
+    def _ask(self, start: int) -> None:
+        self._ask_at = time.monotonic() + self._pause
+        self._pause = min(2 * self._pause, MOST_PAUSE_SECONDS)
+        asked = time.time_ns()
+        try:
+            bars = self._history.ask(start, asked + self._margin_ns)
+        except FeedError as error:
+            log.warning("the running bar of %s stays an estimate for now: %s", self._history.symbol, error)
+            return
+        self._series.estimate(start, bars)
+        self.told(bars, asked=asked, answered=time.time_ns())
