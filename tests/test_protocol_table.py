@@ -28,7 +28,7 @@ PACKAGE, TESTS = ROOT / "aries_nb", ROOT / "tests"
 PAGE = (ROOT / "docs" / "aries.md").read_text(encoding="utf-8")
 ALOR_PAGE = (ROOT / "docs" / "alor.md").read_text(encoding="utf-8")
 HEADING = ["Message or request", "Where it is sent or read", "Test"]
-NOT_YET = re.compile(r"not yet(: [^`]+)?")
+NOT_SPOKEN = re.compile(r"not yet(: [^`]+)?|never sent: [^`]+")
 PLACE = re.compile(r"`([\w/]+)\.py:([\w.]+)`")
 TEST = re.compile(r"`([\w/]+\.py)::(\w+)`")
 
@@ -104,16 +104,36 @@ def is_within(parts: tuple[str, ...], path: str) -> bool:
 
 
 @pytest.mark.parametrize("row", [*ROWS, *ALOR_ROWS], ids=lambda row: re.sub(r"[^\w ]", "", row.what)[:50])
-def test_row_names_what_exists_or_says_not_yet(row: Row) -> None:
+def test_row_names_what_exists_or_says_why_it_is_not_spoken(row: Row) -> None:
     places, tests = PLACE.findall(row.where), TEST.findall(row.test)
 
-    assert bool(places) != bool(NOT_YET.fullmatch(row.where)), "either where it is, or not yet"
+    assert bool(places) != bool(NOT_SPOKEN.fullmatch(row.where)), "either where it is, or why not"
     assert tests or (row.test == "—" and not places), "what is spoken has a test"
     for module, name in places:
         assert attrgetter(name)(import_module(f"aries_nb.{module.replace('/', '.')}"))
     for file, name in tests:
         functions = [node.name for node in tree(TESTS / file).body if isinstance(node, ast.FunctionDef)]
         assert name in functions
+
+
+def talks_to_the_simulator(file: str) -> bool:
+    """Whether a file of tests is the simulated broker's own, or runs it: by itself or behind a feed."""
+    is_its_own = file.startswith("sim/")
+    return is_its_own or bool(re.search(r"\b(Simulator|Feed)\b", (TESTS / file).read_text(encoding="utf-8")))
+
+
+@pytest.mark.parametrize("row", ROWS, ids=lambda row: re.sub(r"[^\w ]", "", row.what)[:50])
+def test_row_has_a_test_against_the_running_simulator(row: Row) -> None:
+    tests = [file for file, _ in TEST.findall(row.test)]
+
+    assert row.test == "—" or any(map(talks_to_the_simulator, tests))
+
+
+def test_tests_of_frames_written_by_hand_are_told_from_those_against_the_simulator() -> None:
+    found = {file: talks_to_the_simulator(file) for row in ROWS for file, _ in TEST.findall(row.test)}
+
+    assert {file for file, talks in found.items() if not talks} >= {"wire/test_aries_market.py", "net/test_oauth.py"}
+    assert found["live/test_protocol_rows.py"]
 
 
 def test_tables_are_read() -> None:

@@ -4,43 +4,44 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Sequence
 from contextlib import suppress
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar, cast
+from weakref import WeakValueDictionary
 
 import pandas as pd
 
 from aries_nb.errors import ClosedError, UsageError
 from aries_nb.live.callbacks import Callbacks
 from aries_nb.live.equity import LiveEquity
+from aries_nb.live.fields import checked_pnl_interval, checked_start
 from aries_nb.live.fills import LiveFills
 from aries_nb.live.frame import LiveFrame
 from aries_nb.live.link import Link
-from aries_nb.live.pnl import LivePnl
+from aries_nb.live.pnl import CandleSource, LivePnl, ToldCandles
 from aries_nb.live.positions import LivePositions
-from aries_nb.live.reckoned_pnl import ReckonedPnl
+from aries_nb.live.reckoned_pnl import INTERVALS, ReckonedCandles
 from aries_nb.live.snapshots import Snapshots
-from aries_nb.live.table import LiveTable, Options
+from aries_nb.live.table import LiveTable
 from aries_nb.model import Kind
 from aries_nb.store import FillLog, Follower, ToldFillLog
 
 if TYPE_CHECKING:
-    from pandas._libs.tslibs.nattype import NaTType
-
     from aries_nb.widgets import Dashboard, EquityChart
 
 __all__ = ["Account"]
 
 T = TypeVar("T")
-MADE: Mapping[Kind, type[LiveTable]] = {"pnl": LivePnl}
+TOLD_INTERVALS = (*INTERVALS, "1mo")  # of candles of the broker's own
 
 
 class Account:
     """Orders, fills, positions and balances of one account, each a live table that is made when it is first asked for.
 
-    Any thread may read. Closing it gives up what was asked for; the feed's end closes it too.
+    What was closed is made anew when it is asked for again. Any thread may read. Closing it gives up what was asked
+    for; the feed's end closes it too.
     """
 
     def __init__(
@@ -58,9 +59,14 @@ class Account:
         self._equity: LiveEquity | None = None
         self._link = link
         self._callbacks = callbacks
-        self._held: dict[object, LiveTable] = {}
+        self._held: dict[Kind, LiveTable] = {}
+        self._log: FillLog | None = None
         self._fills: LiveFills | None = None
-        self._views: dict[object, Any] = {}
+        self._candles: dict[str, CandleSource] = {}  # by interval
+        # Each start that somebody still holds; the newest of an interval is kept, so that its cell can run again.
+        self._pnl: WeakValueDictionary[tuple[str, int], LivePnl] = WeakValueDictionary()
+        self._newest_pnl: dict[str, LivePnl] = {}
+        self._views: dict[object, tuple[object, Any]] = {}
         self._guard = threading.RLock()
         self._is_closed = False
 
@@ -85,7 +91,8 @@ class Account:
     def positions(self) -> LivePositions:
         """Every position, one row each, index `symbol`; `quantity` is negative where short.
 
-        `mark_price` and `mark_pnl` are at the feed's own quotes, beside the broker's `price` and `unrealized_pnl`.
+        `mark_price` and `mark_pnl` are at the feed's own quotes, beside the broker's `price` and `unrealized_pnl`; the
+        quotes are asked for from here on, and `wait` waits for the first of them as well.
         """
         return cast("LivePositions", self._table("positions"))
 
@@ -124,39 +131,50 @@ class Account:
         """
         return self._asked_for("derivative_risks", "tells no risks of an account of derivatives")
 
-    def order_history(self, start: str | datetime, end: str | datetime | None = None) -> pd.DataFrame:
+    def order_history(self, start: str | date, end: str | date | None = None) -> pd.DataFrame:
         """The orders placed from `start` to `end` (None: now) that have ended, in the columns of `orders.df`.
 
-        One row each, oldest first. Times without a zone are UTC. The broker is asked now, several times for a long
-        span: it blocks. Raises UsageError for what is no time, ConnectError, TokenError or FeedError without an answer.
+        One row each, oldest first. Times without a zone are UTC, and a date is its beginning. The broker is asked now,
+        several times for a long span: it blocks. Raises UsageError for what is no time, ConnectError, TokenError or
+        FeedError without an answer.
         """
-        if self._is_closed:
-            raise ClosedError(f"account {self.name} is closed", advice="Ask the feed for it again.")
+        self._check_open()
         begin, finish = _moment(start), time.time_ns() if end is None else _moment(end)
         if begin >= finish:
             raise UsageError(f"start={start!r} is not before the end", advice="Pass an earlier one.")
         return self._snapshots.order_history(self.name, begin, finish)
 
-    def pnl(self, interval: str = "1m", *, start: str | None = None) -> LivePnl:
+    def pnl(self, interval: str = "1m", *, start: str | date | None = None) -> LivePnl:
         """The P&L of the account as candles of `interval`, index interval and start; it has a `chart`.
 
-        `interval` is one of the broker's; `start` (RFC 3339 with zone) is from when on, by default midnight UTC. They
-        are the broker's own; where it has none, what `equity` has changed by here since it was first asked for (as its
-        views say), of 15s, 1m, 5m, 15m, 1h or 1d. Raises UsageError for an interval or a start that cannot be.
+        `interval` is 15s, 1m, 5m, 15m, 1h or 1d; `start` is from when on, by default midnight UTC. However many starts
+        of one interval are asked for, there is one stream. They are the broker's own (of 1mo as well); where it has
+        none, what `equity` has changed by here since it was first asked for (as its views say). Raises UsageError for
+        an interval or a start that cannot be.
         """
-        since = start or datetime.now(UTC).strftime("%Y-%m-%dT00:00:00Z")
-        options = (("interval", interval), ("start", since))
-        if self._has("pnl"):
-            return cast("LivePnl", self._table("pnl", options=options))
-        make = partial(ReckonedPnl, options=options, since=_moment(since))
-        made = lambda: make(self._link, self._callbacks, self.name, self.equity)  # noqa: E731
-        return cast("LivePnl", self._made("pnl", options, made))
+        is_told = self._has("pnl")
+        length = checked_pnl_interval(interval, TOLD_INTERVALS if is_told else tuple(INTERVALS))
+        midnight = datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
+        since = _moment(midnight if start is None else start)
+        if not is_told:
+            since = since // INTERVALS[length] * INTERVALS[length]  # the candle in which it lies
+        with self._guard:
+            pnl = self._pnl.get((length, since))
+            if pnl is None or not pnl.is_open:
+                self._check_open()
+                source = self._candles_of(length)
+                pnl = LivePnl(self._link, self._callbacks, self.name, source, interval=length, since=since)
+                self._pnl[length, since] = pnl
+            self._newest_pnl[length] = pnl
+            return pnl
 
     @property
     def equity(self) -> LiveEquity:
         """Cash and positions at the feed's own quotes, over time, beside the broker's figure."""
         with self._guard:
-            if self._equity is None:
+            if self._equity is None or not (self._equity.is_open or self._is_closed):
+                if self._equity is not None:
+                    self._equity.close()
                 self._equity = LiveEquity(self.positions, self.balances, self.fills)
             return self._equity
 
@@ -164,20 +182,18 @@ class Account:
         """The equity curve, live, and what moved it, by instrument and cause. Height in pixels."""
         from aries_nb.widgets import EquityChart
 
-        return self._view(("equity", height), lambda: EquityChart(self.equity, height=height))
+        equity = self.equity
+        return self._view(("equity", height), equity, lambda: EquityChart(equity, height=height))
 
     def dashboard(self) -> Dashboard:
         """Balances, positions, working orders, the equity curve and what moved it in one view."""
         from aries_nb.widgets import Dashboard
 
+        balances, positions, orders, equity = self.balances, self.positions, self.orders, self.equity
         make = lambda: Dashboard(  # noqa: E731
-            balances=self.balances,
-            positions=self.positions,
-            orders=self.orders,
-            equity=self.equity,
-            causes=self.equity,
+            balances=balances, positions=positions, orders=orders, equity=equity, causes=equity
         )
-        return self._view("dashboard", make)
+        return self._view("dashboard", (balances, positions, orders, equity), make)
 
     def _repr_mimebundle_(self, include: Collection[str] | None = None, exclude: Collection[str] | None = None) -> Any:  # noqa: ANN401
         return self.dashboard()._repr_mimebundle_(include, exclude)
@@ -192,7 +208,9 @@ class Account:
                 self._fills.close()
             if self._equity is not None:
                 self._equity.close()
-            for view in self._views.values():
+            for pnl in list(self._pnl.values()):
+                pnl.close()
+            for _, view in self._views.values():
                 view.close()
 
     @property
@@ -203,24 +221,45 @@ class Account:
     def __repr__(self) -> str:
         return f"<account {self.name}: {self._link.state if self.is_open else 'closed'}>"
 
-    def _view(self, key: object, make: Callable[[], T]) -> T:
+    def _view(self, key: object, sources: object, make: Callable[[], T]) -> T:
+        """The view made before, if what it shows is still the same; else a new one."""
         with self._guard:
-            view = self._views.get(key)
-            if view is None or view.is_closed:
-                view = self._views[key] = make()
+            shown, view = self._views.get(key, (None, None))
+            if view is None or view.is_closed or shown != sources:
+                if view is not None:
+                    view.close()
+                view = make()
+                self._views[key] = sources, view
             return cast("T", view)
+
+    def _candles_of(self, interval: str) -> CandleSource:
+        source = self._candles.get(interval)
+        if self._has("pnl"):
+            source = source or ToldCandles(self._link, self.name, interval, _written)
+        else:
+            equity = self.equity
+            if not isinstance(source, ReckonedCandles) or source.equity is not equity:
+                source = ReckonedCandles(self.name, equity, interval)
+        self._candles[interval] = source
+        return source
 
     def _orders_and_fills(self) -> tuple[LiveTable, LiveFills]:
         with self._guard:
-            if self._fills is None:
-                log = FillLog(self._link.table_columns("orders"))
-                orders = self._table("orders", log)
-                self._fills = LiveFills(self._link, self._callbacks, orders, log)
-            return self._fills.source, self._fills
+            orders = self._held.get("orders")
+            if self._log is None or not self._is_kept(orders):
+                self._log = FillLog(self._link.table_columns("orders"))
+                self._fills = None
+            orders = self._table("orders", self._log)
+            if self._fills is None or not self._is_kept(self._fills):
+                self._fills = LiveFills(self._link, self._callbacks, orders, self._log)
+            return orders, self._fills
 
     def _told_fills(self) -> LiveFills:
         with self._guard:
-            if self._fills is None:
+            source = self._held.get("fills")
+            if self._fills is None or not self._is_kept(self._fills) or not self._is_kept(source):
+                if source is not None:
+                    source.close()  # its log goes with it
                 log = ToldFillLog(self._link.table_columns("fills"))
                 self._fills = LiveFills(self._link, self._callbacks, self._table("fills", log), log)
             return self._fills
@@ -234,30 +273,35 @@ class Account:
             raise UsageError(f"this broker {otherwise}", advice="`feed.tables` names what it has.")
         return self._table(kind)
 
-    def _table(self, kind: Kind, *followers: Follower, options: Options = ()) -> LiveTable:
-        def make() -> LiveTable:
-            type_ = partial(LivePositions, self._quotes) if kind == "positions" else MADE.get(kind, LiveTable)
-            made = type_(self._link, self._callbacks, kind, self.name, options=options, followers=followers)
-            return self._snapshots.keep(made)
-
-        return self._made(kind, options, make)
-
-    def _made(self, kind: Kind, options: Options, make: Callable[[], LiveTable]) -> LiveTable:
+    def _table(self, kind: Kind, *followers: Follower) -> LiveTable:
+        """The table of this kind; one that was closed is asked for anew, unless the account was."""
         with self._guard:
-            key = (kind, options)
-            if key not in self._held:
-                if self._is_closed:
-                    raise ClosedError(f"account {self.name} is closed", advice="Ask the feed for it again.")
-                self._held[key] = make()
-            return self._held[key]
+            held = self._held.get(kind)
+            if held is None or not self._is_kept(held):
+                self._check_open()
+                type_ = partial(LivePositions, self._quotes) if kind == "positions" else LiveTable
+                made = type_(self._link, self._callbacks, kind, self.name, followers=followers)
+                held = self._held[kind] = self._snapshots.keep(made)
+            return held
+
+    def _is_kept(self, held: LiveTable | LiveFills | None) -> bool:
+        """Whether it is still of use: what has come stays readable when the account is closed."""
+        return held is not None and (held.is_open or self._is_closed)
+
+    def _check_open(self) -> None:
+        if self._is_closed:
+            raise ClosedError(f"account {self.name} is closed", advice="Ask the feed for it again.")
 
 
-def _moment(time_: str | datetime) -> int:
+def _moment(time_: str | date) -> int:
     """A time in ns since the epoch, UTC without a zone. Raises UsageError for what is none."""
-    moment: pd.Timestamp | NaTType = pd.NaT
-    if isinstance(time_, str | datetime):
-        with suppress(ValueError):
-            moment = pd.Timestamp(time_)
-    if not isinstance(moment, pd.Timestamp):
-        raise UsageError(f"{time_!r} is no time", advice='Write it like "2026-03-02" or "2026-03-02T14:30Z".')
-    return (moment.tz_localize("UTC") if moment.tzinfo is None else moment).as_unit("ns").value
+    is_day = isinstance(time_, date) and not isinstance(time_, datetime)
+    text = checked_start(str(time_) if is_day else time_)
+    with suppress(ValueError, OverflowError):
+        return pd.Timestamp(text).as_unit("ns").value
+    raise UsageError(f"{time_!r} is too far away", advice="Pass a time from 1678 to 2261.")
+
+
+def _written(ns: int) -> str:
+    """A time as RFC 3339."""
+    return checked_start(pd.Timestamp(ns, unit="ns", tz="UTC"))

@@ -8,9 +8,10 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Mapping, Sequence
 
-from aries_nb.errors import FeedError, UsageError
+from aries_nb.errors import ClosedError, FeedError, UsageError
 from aries_nb.live.account import Account
 from aries_nb.live.callbacks import Callbacks
+from aries_nb.live.fields import checked_symbols, checked_text, checked_topics
 from aries_nb.live.frame import LiveFrame
 from aries_nb.live.link import Link, opened
 from aries_nb.live.snapshots import Snapshots
@@ -66,7 +67,10 @@ class Accounts:
         self._link: Link | None = None
         self._accounts: dict[str, Account] = {}
         self._tables: dict[object, LiveTable] = {}
-        self._guard = threading.RLock()
+        self._named: tuple[str, ...] = ()
+        self._is_closed = False
+        self._guard = threading.RLock()  # held to look and to write, never while anybody is asked
+        self._making = threading.RLock()  # one connection, one table of each, however many ask
 
     @property
     def link(self) -> Link | None:
@@ -87,22 +91,32 @@ class Accounts:
             raise FeedError(f"the list of accounts cannot be read: {error}", where=where) from error
 
     def account(self, name: str | None) -> Account:
-        """The account of this name; without a name the only one there is."""
-        chosen = self._only_one() if name is None else name  # asks the broker: nobody else is to wait for that
+        """The account of this name; without a name the only one there is. Raises UsageError where there is none."""
+        advice = "Pass its name as text; `feed.accounts` lists them."
+        chosen = self._only_one() if name is None else checked_text(name, "no account", advice=advice)
         with self._guard:
             account = self._accounts.get(chosen)
+        if account is not None and account.is_open:
+            return account
+        if name is not None:
+            self._check_named(chosen)
+        link, snapshots = self._opened()
+        with self._guard:
+            self._check_open()
+            account = self._accounts.get(chosen)
             if account is None or not account.is_open:
-                account = self._accounts[chosen] = Account(
-                    *self._opened(), self._callbacks, chosen, quotes=self._quotes
-                )
+                account = Account(link, snapshots, self._callbacks, chosen, quotes=self._quotes)
+                self._accounts[chosen] = account
             return account
 
     def watchlists(self) -> LiveTable:
         """All watchlists of the user. Raises UsageError where the broker has none."""
         return self._table("watchlists", lambda link: LiveTable(link, self._callbacks, "watchlists"))
 
-    def news(self, options: tuple[tuple[str, str], ...]) -> LiveTable:
-        """News, chosen by `options` of the broker's own. Raises UsageError where it has none."""
+    def news(self, symbols: Sequence[str], topics: str | Sequence[str]) -> LiveTable:
+        """News about these symbols and topics, all without any. Raises UsageError where the broker has none."""
+        names = checked_symbols(symbols) if symbols else ()
+        options = (("symbols", ",".join(names)), ("topics", ",".join(checked_topics(topics))))
         make = lambda link: LiveTable(link, self._callbacks, "news", options=options)  # noqa: E731
         return self._table(("news", options), make)
 
@@ -110,6 +124,7 @@ class Accounts:
         """Give everything up and end the connection; idempotent."""
         self._http.close()
         with self._guard:
+            self._is_closed = True
             for account in self._accounts.values():
                 account.close()
             for table in self._tables.values():
@@ -122,10 +137,38 @@ class Accounts:
     def _table(self, key: object, make: Callable[[Link], LiveTable]) -> LiveTable:
         with self._guard:
             table = self._tables.get(key)
-            if table is None or not table.is_open:
-                link, snapshots = self._opened()
-                table = self._tables[key] = snapshots.keep(make(link))
+        if table is not None and table.is_open:
             return table
+        with self._making:
+            link, snapshots = self._opened()
+            table = self._tables.get(key)
+            if table is None or not table.is_open:
+                table = make(link)
+                with self._guard:
+                    self._check_open()  # its stream has ended with the connection
+                    self._tables[key] = snapshots.keep(table)
+            return table
+
+    def _check_open(self) -> None:
+        if self._is_closed:
+            raise ClosedError("the feed is closed", where=self._http.base, advice="Connect again.")
+
+    def _check_named(self, name: str) -> None:
+        """Raise UsageError where the user has no account of this name; where nobody can tell, the server will.
+
+        The list is asked for once, and again for a name that it does not have.
+        """
+        if name in self._named:
+            return
+        try:
+            self._named = self.names()
+        except ClosedError:
+            raise
+        except FeedError:
+            return
+        if self._named and name not in self._named:
+            advice = f"There are: {', '.join(self._named)}; `feed.accounts` lists them."
+            raise UsageError(f"this user has no account {name!r}", where=self._http.base, advice=advice)
 
     def _only_one(self) -> str:
         names = self.names()
@@ -136,7 +179,15 @@ class Accounts:
         raise UsageError("there is more than one account", advice=f"Name one of: {', '.join(names)}.")
 
     def _opened(self) -> tuple[Link, Snapshots]:
-        if self._link is None or self._snapshots is None:
-            self._link = opened(self._connect())
-            self._snapshots = Snapshots(self._link, self._http, self._beside)
-        return self._link, self._snapshots
+        with self._making:
+            self._check_open()
+            if self._link is None or self._snapshots is None:
+                link = opened(self._connect())
+                snapshots = Snapshots(link, self._http, self._beside)
+                with self._guard:
+                    self._link, self._snapshots = link, snapshots
+                    if self._is_closed:  # meanwhile: it would outlive the feed
+                        snapshots.close()
+                        link.close()
+                self._check_open()
+            return self._link, self._snapshots

@@ -212,15 +212,12 @@ class _Upkeep:
         """Ask for the history, on the caller's thread, and start the other. Raises what `BarHistory.ask` does."""
         heard_from = time.time_ns() - MARGIN_NS
         start = self._history.start_of(max(heard_from - span_ns, 0))
-        asked = time.time_ns()
-        end = asked + MARGIN_NS
+        end = time.time_ns() + MARGIN_NS
         with Loading(name, start, end) as loading:
             bars = self._history.ask(start, end, reached=loading.reached)
-        answered = time.time_ns()
         self._position = self._tape.version  # the answer has them, as far as can be told
-        self.series.doubt(heard_from, max([answered + MARGIN_NS, *bars.start_ns[-1:]]))
+        self.series.doubt(heard_from, max([time.time_ns() + MARGIN_NS, *bars.start_ns[-1:]]))
         self.series.history(bars, final_before=self._history.start_of(heard_from))
-        self._running.told(bars, asked=asked, answered=answered)
         threading.Thread(target=self._run, name="aries-nb-bars", daemon=True).start()
 
     def close(self) -> None:

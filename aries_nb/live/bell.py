@@ -6,8 +6,9 @@ import asyncio
 import threading
 import time
 from collections.abc import Callable
+from numbers import Real
 
-from aries_nb.errors import WaitTimeoutError
+from aries_nb.errors import UsageError, WaitTimeoutError
 
 __all__ = ["Watchable", "wait_for", "wait_for_async"]
 
@@ -19,9 +20,9 @@ LOOK_SECONDS = 0.5
 
 def wait_for(is_done: Callable[[], bool], watches: tuple[Watchable, ...], *, timeout: float | None, what: str) -> None:
     """Block until `is_done()`; it is asked again after each wake-up and may raise. Raises WaitTimeoutError."""
+    deadline = _deadline(timeout)
     bell = threading.Event()
     undo = [watch(bell.set) for watch in watches]
-    deadline = None if timeout is None else time.monotonic() + timeout
     try:
         while not is_done():
             left = LOOK_SECONDS if deadline is None else min(deadline - time.monotonic(), LOOK_SECONDS)
@@ -38,6 +39,7 @@ async def wait_for_async(
     is_done: Callable[[], bool], watches: tuple[Watchable, ...], *, timeout: float | None, what: str
 ) -> None:
     """The same on the caller's event loop, which goes on meanwhile."""
+    deadline = _deadline(timeout)
     loop = asyncio.get_running_loop()
     bell = asyncio.Event()
     is_ringing = threading.Event()
@@ -48,7 +50,6 @@ async def wait_for_async(
             loop.call_soon_threadsafe(bell.set)
 
     undo = [watch(ring) for watch in watches]
-    deadline = None if timeout is None else time.monotonic() + timeout
     try:
         while not is_done():
             left = LOOK_SECONDS if deadline is None else min(deadline - time.monotonic(), LOOK_SECONDS)
@@ -64,6 +65,15 @@ async def wait_for_async(
     finally:
         for stop in undo:
             stop()
+
+
+def _deadline(timeout: object) -> float | None:
+    """When to give up, by the monotonic clock; None for never. Raises UsageError for what is no number of seconds."""
+    if timeout is None:
+        return None
+    if isinstance(timeout, bool) or not isinstance(timeout, Real) or timeout != timeout:
+        raise UsageError(f"timeout={timeout!r} is no time to wait", advice="Pass seconds, or None to wait for ever.")
+    return time.monotonic() + float(timeout)
 
 
 def _too_late(timeout: float | None, what: str) -> WaitTimeoutError:

@@ -1,18 +1,20 @@
-"""The equity of an account, reckoned here on every quote, beside the broker's own figure; and why it moved."""
+"""The equity of an account, reckoned here at our own quotes, beside the broker's own figure; and why it moved."""
 
 from __future__ import annotations
 
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from decimal import Decimal
-from typing import Self
+from typing import NamedTuple, Self
 
 import numpy as np
 import pandas as pd
 from pandas.api.typing import NaTType
 
+from aries_nb.errors import ClosedError, UsageError
 from aries_nb.live.bell import wait_for
 from aries_nb.live.callbacks import Callbacks
 from aries_nb.live.fills import LiveFills
@@ -33,7 +35,7 @@ from aries_nb.store import (
     unmarked,
 )
 
-__all__ = ["LiveEquity"]
+__all__ = ["EquityMoment", "LiveEquity"]
 
 SAMPLE_SECONDS = 0.2  # the soonest after which the next moment is kept
 MOST_SAMPLES = 20_000
@@ -42,11 +44,43 @@ TOTAL = "total"
 CAUSES = ("price_move", "trade", "fee", "unexplained")
 
 
+@dataclass(frozen=True)
+class EquityMoment:
+    """Equity, cash and fills as they were counted together at `ts`, and at `since`, from when on they are explained.
+
+    Times in UTC, money in the account's currency, NaN where not known. `fills` are those that were counted since, in
+    the columns of `account.fills.df`; `explained` is what `LiveEquity.explained` was then. Its total is `equity` less
+    `opening_equity`, and cash less `opening_cash` is what the fills brought in, their fees and what is unexplained.
+    """
+
+    since: pd.Timestamp
+    ts: pd.Timestamp
+    opening_equity: float
+    equity: float
+    broker_equity: float
+    opening_cash: float
+    cash: float
+    fills: pd.DataFrame
+    explained: pd.DataFrame
+
+
+class _Reckoned(NamedTuple):
+    """One moment: when (ns since the epoch), what was reckoned, and up to which fill."""
+
+    ts: int
+    equity: Decimal
+    broker_equity: Decimal
+    cash: Decimal
+    explanation: Explanation
+    taken: int
+
+
 class LiveEquity:
     """Cash and positions as the broker tells them, the positions valued at the middle of the feed's own quotes.
 
-    `df` has one row a moment; nothing unknown counts as zero: where an instrument has no price yet, equity is NaN and
-    `unmarked` names it. It is reckoned in decimals and in the account's currency. `explained` says why it changed.
+    `df` has one row a moment: after anything has changed, a quote included, but at most five times a second. Nothing
+    unknown counts as zero: where the price or the quantity of an instrument is not known, equity is NaN and `unmarked`
+    names it. It is reckoned in decimals and in the account's currency. `explained` says why it changed.
     """
 
     def __init__(self, positions: LivePositions, balances: LiveTable, fills: LiveFills) -> None:
@@ -62,9 +96,10 @@ class LiveEquity:
         self._sampled_at = 0.0
         self._made_at = time.monotonic()
         self._reconciliation: Reconciliation | None = None
-        self._explanation = Explanation({})
-        self._since = 0
-        self._fills_taken = 0
+        self._opening: _Reckoned | None = None  # from when on there is an explanation
+        self._now: _Reckoned | None = None  # the newest moment since
+        self._unpriced: tuple[str, ...] = ()
+        self._is_closed = False
         # A thread of its own: a user's callbacks may take for ever.
         self._callbacks = Callbacks()
         self._callbacks.add(self._sample)
@@ -84,27 +119,49 @@ class LiveEquity:
     def explained(self) -> pd.DataFrame:
         """Why equity changed since `since`: one row an instrument, "cash" for what is of none or of several, "total".
 
-        `price_move` is what the market did to what was held; `trade` how much better than the mark of that moment
-        fills were; `fee` what orders name as such, and what the broker's cash lost beyond its fills when there were
-        some, up to 1 % of their value; `unexplained` is all else, so that each total is right. NaN where a price is not
-        known. Two of these subtracted explain what lies between: `after.sub(before, fill_value=0)`.
+        `price_move` is what the market did to what was held; `trade` how much better fills were than the middle of our
+        own quotes at their exchange time, 0 where we had no quote of the instrument then (as before it was held, or
+        after a gap; its price move counts from the fill's own price then); `fee` what orders name as such, and what the
+        broker's cash lost beyond its fills when there were some, up to 1 % of their value; `unexplained` is all else,
+        so that each total is right. A fill without a price counts at that middle, or at the mark, and what cash differs
+        by for it is unexplained; `unpriced` names it. NaN where a mark or a quantity is not known. Two of these
+        subtracted explain what lies between: `after.sub(before, fill_value=0)`.
         """
-        rows = _rows(self._explanation)
-        columns = pd.Index([*CAUSES, TOTAL])
-        index = pd.Index([name for name, _ in rows], name="symbol", dtype="str")
-        return pd.DataFrame([[float(value) for value in values] for _, values in rows], index, columns, dtype="float64")
+        return _frame_of(self._explanation)
 
     @property
     def since(self) -> pd.Timestamp | NaTType:
         """From when on `explained` explains, UTC; NaT before there is anything to explain."""
-        return pd.Timestamp(self._since, unit="ns", tz="UTC") if self._since else pd.NaT
+        opening = self._opening
+        return pd.NaT if opening is None else _time(opening.ts)
+
+    def moment(self) -> EquityMoment:
+        """Equity, cash, fills and why equity changed, all of the newest moment; read apart, they may differ by one.
+
+        Raises UsageError before there is anything to explain.
+        """
+        opening, now = self._opening, self._now
+        if opening is None or now is None:
+            raise UsageError("there is no known equity yet", advice="Call `wait` first.")
+        return EquityMoment(
+            since=_time(opening.ts),
+            ts=_time(now.ts),
+            opening_equity=float(opening.equity),
+            equity=float(now.equity),
+            broker_equity=float(now.broker_equity),
+            opening_cash=float(opening.cash),
+            cash=float(now.cash),
+            fills=self._fills_between(opening, now),
+            explained=_frame_of(now.explanation),
+        )
 
     def moments(self, after: int) -> list[tuple[int, float]]:
         """When (ns since the epoch, later than `after`) equity was known, and what it was, oldest first."""
         found: list[tuple[int, float]] = []
+        opening = self._opening
         with self._guard:
             for ts, ours, _ in reversed(self._samples):
-                if ts <= after or not self._since or ts < self._since:
+                if ts <= after or opening is None or ts < opening.ts:
                     break
                 found.append((ts, ours))
         return [(ts, ours) for ts, ours in reversed(found) if ours == ours]
@@ -115,8 +172,19 @@ class LiveEquity:
 
     @property
     def unmarked(self) -> tuple[str, ...]:
-        """The instruments without a price: the reason why equity is NaN."""
+        """The instruments whose price or quantity is not known: the reason why equity is NaN."""
         return self._unmarked
+
+    @property
+    def unpriced(self) -> tuple[str, ...]:
+        """The instruments with fills of which the broker told no price, since `since`; see `explained`."""
+        return self._unpriced
+
+    @property
+    def is_open(self) -> bool:
+        """Whether neither it nor anything that it is reckoned from has been closed."""
+        sources = (self._positions, self._balances, self._fills, self._fills.source)
+        return not self._is_closed and all(source.is_open for source in sources)
 
     def books(self) -> Books:
         """Cash and positions as the broker has them now, for a reckoning of your own; money exactly."""
@@ -133,18 +201,27 @@ class LiveEquity:
     def wait(self, *, moments: int = 1, timeout: float | None = 10.0) -> Self:
         """Block until equity was known at so many moments. `timeout` in seconds, None for ever.
 
-        Raises WaitTimeoutError, or what has gone wrong with the feed.
+        Raises WaitTimeoutError, ClosedError once it or the feed is closed, or what has gone wrong with the feed.
         """
-        self._balances.wait(timeout=timeout)
-        is_done = lambda: self._known >= moments  # noqa: E731
+
+        def is_done() -> bool:
+            if self._known >= moments:
+                return True
+            self._balances.check_coming()
+            if not self.is_open:
+                raise ClosedError("the equity is closed", advice="Ask the account for it again.")
+            return False
+
         wait_for(is_done, (self._bells.add,), timeout=timeout, what=f"{moments} moments of a known equity")
         return self
 
     def close(self) -> None:
         """Stop; what was reckoned stays readable."""
+        self._is_closed = True
         self._callbacks.close()
         for undo in self._undo:
             undo()
+        self._bells.ring()  # whoever waits, waits in vain
 
     # What views are drawn from.
 
@@ -165,7 +242,9 @@ class LiveEquity:
         """What `explained` has, exactly."""
         columns = (Column("symbol", "text"), *(Column(name, "decimal") for name in (*CAUSES, TOTAL)))
         rows: tuple[Values, ...] = tuple((name, *values) for name, values in _rows(self._explanation))
-        note = f"since {self.since:%H:%M:%S} UTC" if self._since else ""
+        opening, unpriced = self._opening, self._unpriced
+        note = "" if opening is None else f"since {_time(opening.ts):%H:%M:%S} UTC"
+        note += f"; fills without a price: {', '.join(unpriced)}" if unpriced else ""
         return TableData("What moved it", columns, rows, ("symbol",), is_stale=self._positions.is_stale, note=note)
 
     # The callbacks' thread.
@@ -179,32 +258,52 @@ class LiveEquity:
         # Not skipped: the last change before a quiet time counts as well.
         time.sleep(max(self._sampled_at + SAMPLE_SECONDS - time.monotonic(), 0))
         self._sampled_at = time.monotonic()
-        fills, taken = self._fills.entries_since(self._fills_taken)
+        now = self._now
+        fills, taken = self._fills.entries_since(0 if now is None else now.taken)
         books, marks = self.books(), self.marks()
         _, theirs = self._told()
-        now = time.time_ns()
+        ours = equity(books, marks)
         self._unmarked = unmarked(books, marks)
+        now = _Reckoned(time.time_ns(), ours, theirs, books.cash, Explanation({}), taken)
         if self._reconciliation is not None:
-            self._reconciliation.take(books, marks, [fill for fill in fills if self._is_news(fill)], now)
-            self._explanation = self._reconciliation.explanation()
-            self._fills_taken = taken
-        elif (
-            books.cash.is_finite()
-            and not (is_early and self._unmarked)
-            and taken == self._fills.entries_since(taken)[1]
-        ):
+            self._reconciliation.take(books, marks, self._measured(fills), now.ts)
+        elif self._can_begin(books, is_early=is_early) and taken == self._fills.entries_since(taken)[1]:
             self._reconciliation = Reconciliation(books, marks)
-            self._explanation = self._reconciliation.explanation()
-            self._since, self._fills_taken = now, taken
-        ours = float(equity(books, marks))
+            self._opening = now
+        if self._reconciliation is not None:
+            self._now = now._replace(explanation=self._reconciliation.explanation())
         with self._guard:
-            self._samples.append((now, ours, float(theirs)))
-        self._known += ours == ours and self._reconciliation is not None
+            self._samples.append((now.ts, float(ours), float(theirs)))
+        self._known += ours.is_finite() and self._opening is not None
         self._bells.ring()
+
+    def _can_begin(self, books: Books, *, is_early: bool) -> bool:
+        """Whether what is explained can ever add up: without a quantity, or cash, at the beginning it never would."""
+        is_known = all(held.quantity.is_finite() for held in books.positions.values())
+        return books.cash.is_finite() and is_known and not (is_early and bool(self._unmarked))
+
+    def _measured(self, fills: Sequence[Fill]) -> list[Fill]:
+        """Those that happened since the beginning, with what our quotes were then."""
+        news = [fill for fill in fills if self._is_news(fill)]
+        unpriced = (fill.symbol for fill in news if not fill.price.is_finite())
+        self._unpriced = tuple(dict.fromkeys((*self._unpriced, *unpriced)))
+        # Of several executions in one nobody knows the times.
+        return [fill if fill.is_combined else fill._replace(mid=self._marks.at(fill.symbol, fill.ts)) for fill in news]
 
     def _is_news(self, fill: Fill) -> bool:
         """Whether it happened since the beginning; a full list tells of older ones too."""
-        return not (fill.is_combined or fill.is_listed) or fill.ts >= self._since
+        return not (fill.is_combined or fill.is_listed) or (self._opening is not None and fill.ts >= self._opening.ts)
+
+    def _fills_between(self, opening: _Reckoned, now: _Reckoned) -> pd.DataFrame:
+        fills, end = self._fills.entries_since(opening.taken)
+        numbered = zip(range(end - len(fills), end), fills, strict=True)
+        counted = [number for number, fill in numbered if number < now.taken and self._is_news(fill)]
+        frame = self._fills.df
+        return frame[frame.index.isin(counted)]
+
+    @property
+    def _explanation(self) -> Explanation:
+        return Explanation({}) if self._now is None else self._now.explanation
 
     def _told(self) -> tuple[Decimal, Decimal]:
         """Cash and equity as the broker last told them."""
@@ -219,6 +318,17 @@ def _rows(explanation: Explanation) -> list[tuple[str, tuple[Decimal, ...]]]:
         return []
     parts[CASH] = parts.pop(CASH, Parts())
     return [(name, (*each, each.total)) for name, each in (*parts.items(), (TOTAL, explanation.causes))]
+
+
+def _frame_of(explanation: Explanation) -> pd.DataFrame:
+    rows = _rows(explanation)
+    columns = pd.Index([*CAUSES, TOTAL])
+    index = pd.Index([name for name, _ in rows], name="symbol", dtype="str")
+    return pd.DataFrame([[float(value) for value in values] for _, values in rows], index, columns, dtype="float64")
+
+
+def _time(ns: int) -> pd.Timestamp:
+    return pd.Timestamp(ns, unit="ns", tz="UTC")
 
 
 def _decimal(value: object) -> Decimal:

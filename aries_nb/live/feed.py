@@ -67,7 +67,7 @@ class Feed:
             self._http,
             broker.reference,
             self._callbacks,
-            lambda symbols: self.quotes(*symbols, rows=1_000),
+            lambda symbols: self.quotes(*symbols, rows=20_000),
             beside=broker.account_reference,
         )
         self._tables = tables_at(broker.accounts)
@@ -194,8 +194,6 @@ class Feed:
         It lives on a connection of its own, which is made here the first time. Raises UsageError where there are
         several accounts and none is named, ConnectError or TokenError where there is no connection.
         """
-        if name is not None and (not isinstance(name, str) or not name.strip()):
-            raise UsageError(f"{name!r} is no account", advice="Pass its name as text; `feed.accounts` lists them.")
         self._check()
         return self._accounts.account(name)
 
@@ -216,14 +214,13 @@ class Feed:
         self._check()
         return self._accounts.watchlists()
 
-    def news(self, *symbols: str, topics: Sequence[str] = ()) -> LiveTable:
+    def news(self, *symbols: str, topics: str | Sequence[str] = ()) -> LiveTable:
         """News about these symbols and topics, or whatever the broker sends without any; one row an item, newest last.
 
         Headlines are the broker's text: data, never markup. Raises UsageError where the broker has no news.
         """
-        names = checked_symbols(symbols) if symbols else ()
         self._check()
-        return self._accounts.news((("symbols", ",".join(names)), ("topics", ",".join(topics))))
+        return self._accounts.news(symbols, topics)
 
     @property
     def reference(self) -> MarketReference:

@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 
 __all__ = ["LiveInstruments"]
 
-# What there is to see in a cell, where anything has been told of it.
-ALWAYS_SHOWN = ("symbol", "board", "trading_status", "status_text", "price_min", "price_max")
+# What there is to see in a cell besides whatever else is told; the symbol says the exchange, and a text the status.
+ALWAYS_SHOWN = frozenset({"symbol", "price_min", "price_max"})
 
 
 class LiveInstruments(LiveTable):
@@ -57,5 +57,7 @@ class LiveInstruments(LiveTable):
         from aries_nb.widgets import Blotter
 
         told = {name for row in self.rows() for name, value in row.items() if value == value and value not in ("", 0)}
-        shown = tuple(column.name for column in self.columns if column.name in told.union(ALWAYS_SHOWN))
+        said_otherwise = {"exchange", "trading_status" if "status_text" in told else ""}
+        wanted = (told | ALWAYS_SHOWN) - said_otherwise
+        shown = tuple(column.name for column in self.columns if column.name in wanted)
         return self._view("blotter", lambda: Blotter(self, columns=shown))

@@ -60,6 +60,7 @@ class Link:
         rule: BackoffRule | None = None,
     ) -> None:
         self._wire = endpoint.make()  # only to ask for its columns
+        self.pnl_intervals = endpoint.pnl_intervals
         self._gaps = gaps
         address = checked_url(url, endpoint.path)
         self._pool = Pool(address, endpoint, token, gaps.of_connection, allowance=allowance or Allowance(), rule=rule)
@@ -264,12 +265,18 @@ class Link:
         refused: dict[str, str] = {}
         until = time.monotonic() + ANSWER_SECONDS
         try:
-            for answer in self._pool.subscribe(streams):
+            answers = self._pool.subscribe(streams)
+        except FeedError:
+            self._streams.pop(id(store), None)
+            raise
+        try:
+            for answer in answers:
                 # Slow is not wrong: rows will come, or a refusal that the next call raises.
                 with suppress(FutureTimeoutError):
                     refused |= answer.result(max(until - time.monotonic(), 0.0))
         except FeedError:
-            self._streams.pop(id(store), None)
+            # The protocol cannot say it: what was taken in for it before it was asked goes again.
+            self.release(store)
             raise
         if refused:
             self._streams.pop(id(store), None)

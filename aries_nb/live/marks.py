@@ -1,17 +1,24 @@
-"""At which price each instrument of an account is valued: the middle of the feed's own quotes, on every quote."""
+"""At which price each instrument of an account is valued: the middle of the feed's own quotes, now and then."""
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Collection, Sequence
 from decimal import Decimal
+
+import numpy as np
 
 from aries_nb.errors import UnknownSymbolError
 from aries_nb.live.callbacks import Callbacks
 from aries_nb.live.fields import is_symbol
 from aries_nb.live.frame import LiveFrame
+from aries_nb.model import Rows
 from aries_nb.store import UNKNOWN, Bells
 
 __all__ = ["LiveMarks"]
+
+MOST_LEFT = 4
+OLDEST_NS = 60_000_000_000  # a quote that was older when something happened says nothing of it: it may be from a gap
 
 
 class LiveMarks:
@@ -27,6 +34,7 @@ class LiveMarks:
         self._held = held
         self._quotes = quotes
         self._frames: dict[LiveFrame, Callable[[], None]] = {}
+        self._left: deque[Rows] = deque(maxlen=MOST_LEFT)  # of what is held no more: the last sale is told later
         self._asked: frozenset[str] = frozenset()
         self._bells = Bells()
         # A thread of its own: asking for quotes may take a moment.
@@ -47,6 +55,22 @@ class LiveMarks:
                 if mark.is_finite():
                     marks[symbol] = mark
         return marks
+
+    def at(self, symbol: str, ts: int) -> Decimal:
+        """The middle of bid and ask as they stood at `ts` (exchange time, ns since the epoch), exactly as quoted.
+
+        NaN where the quotes had here are all later, or more than a minute older, or have no bid or no ask.
+        """
+        newest, mid = ts - OLDEST_NS, UNKNOWN
+        for rows in (*self._left, *(frame.rows(0) for frame in list(self._frames))):
+            if symbol not in rows.symbols:
+                continue
+            is_before = (rows.codes == rows.symbols.index(symbol)) & (rows.ts <= ts) & (rows.ts >= newest)
+            if is_before.any():
+                newest = int(rows.ts[is_before].max())
+                at = int(np.flatnonzero(is_before & (rows.ts == newest))[-1])
+                mid = _middle(*(float(rows.numbers[name][at]) for name in ("bid_price", "ask_price")))
+        return mid
 
     def watch(self, ring: Callable[[], None]) -> Callable[[], None]:
         """Have `ring` called after each quote, on the network's thread; it must return at once. Returns the undo."""
@@ -78,6 +102,7 @@ class LiveMarks:
         gone = [frame for frame in self._frames if symbols.isdisjoint(frame.symbols)]
         for frame in gone:
             self._frames[frame]()
+            self._left.append(frame.rows(0))
         self._frames = {frame: undo for frame, undo in self._frames.items() if frame not in gone}
 
     def _quoted(self, symbols: list[str]) -> LiveFrame | None:
@@ -98,7 +123,10 @@ class LiveMarks:
 
 
 def _mark(bid: float, ask: float, last: float) -> Decimal:
+    middle = _middle(bid, ask)
+    return Decimal(repr(last)) if middle.is_nan() and last == last else middle
+
+
+def _middle(bid: float, ask: float) -> Decimal:
     # The shortest text of a float is the price that the broker sent.
-    if bid == bid and ask == ask:
-        return (Decimal(repr(bid)) + Decimal(repr(ask))) / 2
-    return Decimal(repr(last)) if last == last else UNKNOWN
+    return (Decimal(repr(bid)) + Decimal(repr(ask))) / 2 if bid == bid and ask == ask else UNKNOWN

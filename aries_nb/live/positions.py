@@ -1,14 +1,17 @@
-"""The positions of an account, re-marked on every quote: what `account.positions` is."""
+"""The positions of an account at the feed's own quotes: what `account.positions` is."""
 
 from __future__ import annotations
 
-import threading
+import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from decimal import Decimal
-from typing import Any
+from typing import Any, Self
 
 import pandas as pd
 
+from aries_nb.errors import WaitTimeoutError
+from aries_nb.live.bell import wait_for, wait_for_async
 from aries_nb.live.callbacks import Callbacks
 from aries_nb.live.frame import LiveFrame
 from aries_nb.live.link import Link
@@ -19,6 +22,7 @@ from aries_nb.store import UNKNOWN, ZERO, exactly
 
 __all__ = ["LivePositions", "is_money", "multiplier_of"]
 
+FIRST_MARKS_SECONDS = 3.0  # since it was made: how long to wait at most for quotes of what is held
 MARK_COLUMNS = (Column("mark_price", "decimal"), Column("mark_pnl", "decimal"))
 
 
@@ -27,8 +31,9 @@ class LivePositions(LiveTable):
 
     `mark_price` and `mark_pnl`, the unrealised P&L at it, are ours; `price` and `unrealized_pnl` are the broker's. Ours
     are NaN until the first quote of an instrument, and while its quotes are not live. Quotes of what is held are asked
-    for when this is first read. Quantities are in shares (pieces, never lots). Some brokers list money as well
-    (`is_currency` "true"): it is valued as the broker does.
+    for from the beginning, and `wait` waits for the first of each as well, for three seconds at most: an instrument
+    that nobody quotes must not keep the others back. Quantities are in shares (pieces, never lots). Some brokers list
+    money as well (`is_currency` "true"): it is valued as the broker does.
     """
 
     def __init__(
@@ -40,18 +45,14 @@ class LivePositions(LiveTable):
         account: str,
         **options: Any,  # noqa: ANN401 - those of every table
     ) -> None:
-        self._quotes = quotes
-        self._marks: LiveMarks | None = None
-        self._marks_guard = threading.Lock()
         super().__init__(link, callbacks, kind, account, **options)
+        self._made_at = time.monotonic()
+        self._marks = LiveMarks(self._held, self.watch, quotes)
 
     @property
     def marks(self) -> LiveMarks:
-        """The prices at which they are valued, kept current from the first reading on."""
-        with self._marks_guard:
-            if self._marks is None:
-                self._marks = LiveMarks(self._held, self.watch, self._quotes)
-            return self._marks
+        """The prices at which they are valued."""
+        return self._marks
 
     @property
     def df(self) -> pd.DataFrame:
@@ -64,14 +65,33 @@ class LivePositions(LiveTable):
 
     def rows(self) -> list[dict[str, object]]:
         """The rows as dictionaries, money and quantities as decimal.Decimal; ours as exact as the broker's average."""
-        marks = self.marks.now()
+        marks = self._marks.now()
         return [row | _marked(row, marks) for row in super().rows()]
+
+    def wait(self, *, changes: int = 1, timeout: float | None = 10.0) -> Self:
+        """Block until so many rows have been put or changed, and what is held has a mark (see above).
+
+        `timeout` in seconds, None for ever. Raises WaitTimeoutError for the rows alone, or what has gone wrong.
+        """
+        begun = time.monotonic()
+        super().wait(changes=changes, timeout=timeout)
+        with suppress(WaitTimeoutError):
+            left = self._marks_left(begun, timeout)
+            wait_for(self._is_marked, (self.watch, self._marks.watch), timeout=left, what="marks")
+        return self
+
+    async def until(self, *, changes: int = 1, timeout: float | None = 10.0) -> Self:
+        """The same as `wait` for async code: the event loop goes on meanwhile."""
+        begun = time.monotonic()
+        await super().until(changes=changes, timeout=timeout)
+        with suppress(WaitTimeoutError):
+            left = self._marks_left(begun, timeout)
+            await wait_for_async(self._is_marked, (self.watch, self._marks.watch), timeout=left, what="marks")
+        return self
 
     def close(self) -> None:
         """Stop the stream and the quotes; idempotent. What has come stays readable."""
-        with self._marks_guard:
-            if self._marks is not None:
-                self._marks.close()
+        self._marks.close()
         super().close()
 
     # What views are drawn from.
@@ -79,17 +99,26 @@ class LivePositions(LiveTable):
     @property
     def version(self) -> int:
         """Grows with every change, with every quote, and with the state of the feed."""
-        return super().version + (2 * self._marks.version if self._marks is not None else 0)
+        return super().version + 2 * self._marks.version
 
     def table(self) -> TableData:
         """The rows as they are now, valued at the quotes of now."""
         data = super().table()
         columns = (*data.columns, *MARK_COLUMNS)
         names = [column.name for column in data.columns]
-        marks = self.marks.now()
+        marks = self._marks.now()
         marked = (_marked(dict(zip(names, row, strict=True)), marks) for row in data.rows)
         rows = tuple((*row, *ours.values()) for row, ours in zip(data.rows, marked, strict=True))
         return TableData(data.title, columns, rows, data.key, is_stale=data.is_stale, note=data.note)
+
+    def _marks_left(self, begun: float, timeout: float | None) -> float:
+        """How long to go on waiting for marks, in seconds; a closed one waits for nothing."""
+        now = time.monotonic()
+        until = self._made_at + FIRST_MARKS_SECONDS if timeout is None else begun + timeout
+        return max(min(until, self._made_at + FIRST_MARKS_SECONDS) - now, 0.0)
+
+    def _is_marked(self) -> bool:
+        return not self.is_live or self._marks.now().keys() >= set(self._held())
 
     def _held(self) -> list[str]:
         rows = super().rows()

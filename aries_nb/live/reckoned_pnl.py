@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import replace
+import threading
+from collections.abc import Callable, Mapping
 
 import pandas as pd
 
-from aries_nb.errors import UsageError
 from aries_nb.live.callbacks import Callbacks
 from aries_nb.live.equity import LiveEquity
-from aries_nb.live.link import Link
-from aries_nb.live.pnl import PRICES, LivePnl
-from aries_nb.live.table import Options
-from aries_nb.model import PUT, TABLE_KEYS, Column, TableData
-from aries_nb.store import Follower, Table
+from aries_nb.live.pnl import NETWORK_SECONDS, PRICES, CandleSource
+from aries_nb.model import Column
+from aries_nb.net import on_network
+from aries_nb.store.log import Row
 
-__all__ = ["ReckonedPnl"]
+__all__ = ["INTERVALS", "ReckonedCandles"]
 
 SECOND = 1_000_000_000
 INTERVALS: Mapping[str, int] = {
@@ -30,70 +28,74 @@ INTERVALS: Mapping[str, int] = {
 COLUMNS = (Column("interval", "text"), Column("start", "time"), *map(Column, PRICES))
 
 
-class ReckonedPnl(LivePnl):
-    """How much equity has changed since it was first reckoned, as candles: what `account.pnl` is without the broker's.
+class ReckonedCandles(CandleSource):
+    """How much equity has changed since it was first reckoned, as candles: what there is without the broker's.
 
     They begin when `account.equity` did, at 0, and go as far back as its moments are kept. Money paid in or out counts
     as profit or loss. A candle opens where the one before closed; there is none of a time without a known equity.
     """
 
-    def __init__(
-        self, link: Link, callbacks: Callbacks, account: str, equity: LiveEquity, *, options: Options, since: int
-    ) -> None:
-        """`options` are those of the broker's own candles, `since` is their start in ns since the epoch."""
-        self._equity = equity
-        self._interval = dict(options)["interval"]
-        self._span = _span_of(self._interval)
-        self._first = since // self._span * self._span
+    def __init__(self, account: str, equity: LiveEquity, interval: str) -> None:
+        super().__init__(COLUMNS)
+        self._account = account
+        self.equity = equity
+        self._interval = interval
+        self._span = INTERVALS[interval]
         self._taken = 0  # when the last moment was, in ns
         self._opening: float | None = None
         self._candle: tuple[int, float, float, float, float] | None = None
-        super().__init__(link, callbacks, "pnl", account, options=options)
+        self._reckoning = threading.Lock()
+        self._stop: Callable[[], None] | None = None
+
+    @property
+    def note(self) -> str:  # type: ignore[override]
+        """Where they come from, for a view."""
+        since = self.equity.since
+        return "reckoned here" if since is pd.NaT else f"reckoned here since {since:%H:%M:%S} UTC"
+
+    @property
+    def is_stale(self) -> bool:
+        """Whether equity is of now."""
+        return not self.equity.is_open
+
+    def _begin(self, since: int) -> None:  # noqa: ARG002 - all of them are reckoned anyway
+        if self._stop is not None:
+            return
         self._reckon()  # what there is already, so that the first sight is not an empty one
-        # A thread of its own, the only one that writes to the table.
-        self._reckoner = Callbacks()
-        self._reckoner.add(self._reckon)
-        self._forget_equity = equity.watch(self._reckoner.ring)
+        reckoner = Callbacks()
+        reckoner.add(self._reckon)
+        forget_equity = self.equity.watch(reckoner.ring)
 
-    def close(self) -> None:
-        """Stop; idempotent. What has come stays readable."""
-        self._forget_equity()
-        self._reckoner.close()
-        super().close()
+        def stop() -> None:
+            forget_equity()
+            reckoner.close()
 
-    # What views are drawn from.
+        self._stop = stop
 
-    def table(self) -> TableData:
-        """The candles, newest first, with a note of where they come from."""
-        since = self._equity.since
-        note = "reckoned here" if since is pd.NaT else f"reckoned here since {since:%H:%M:%S} UTC"
-        return replace(super().table(), note=note)
+    def _end(self) -> None:
+        stop, self._stop = self._stop, None
+        if stop is not None:
+            stop()
 
-    def _title(self) -> str:
-        return f"{super()._title()} · reckoned here"
-
-    def _columns(self, link: Link) -> tuple[Column, ...]:  # noqa: ARG002
-        return COLUMNS
-
-    def _filled(self, link: Link, followers: Sequence[Follower]) -> Table:  # noqa: ARG002
-        return Table(COLUMNS, (self.account,), key=TABLE_KEYS["pnl"], followers=followers)
-
-    # The reckoner's thread.
+    # The reckoner's thread, and at first who joins.
 
     def _reckon(self) -> None:
-        changed: dict[int, tuple[int, float, float, float, float]] = {}
-        for ts, equity in self._equity.moments(self._taken):
-            self._taken = ts
-            if self._opening is None:
-                self._opening = equity
-            self._candle = self._after(ts // self._span * self._span, equity - self._opening)
-            changed[self._candle[0]] = self._candle
-        for start, *prices in changed.values():
-            if start >= self._first:
-                self._table.inbox.add(0, self._taken, (PUT, self._interval, start, *prices))
-        if self._table.inbox.codes:
-            self._table.inbox.mark(self._taken)
-            self._table.publish()
+        with self._reckoning:
+            taken = self._taken
+            changed: dict[int, tuple[int, float, float, float, float]] = {}
+            for ts, equity in self.equity.moments(taken):
+                taken = ts
+                if self._opening is None:
+                    self._opening = equity
+                self._candle = self._after(ts // self._span * self._span, equity - self._opening)
+                changed[self._candle[0]] = self._candle
+            rows = [
+                Row(taken, taken, self._account, (self._interval, start, *prices))
+                for start, *prices in changed.values()
+            ]
+            if rows:
+                on_network(lambda: self._put(rows)).result(NETWORK_SECONDS)
+            self._taken = taken
 
     def _after(self, start: int, value: float) -> tuple[int, float, float, float, float]:
         """The candle that begins at `start`, with one more value in it."""
@@ -103,10 +105,3 @@ class ReckonedPnl(LivePnl):
         if start > begun:
             return start, close, max(close, value), min(close, value), value
         return begun, open_, max(high, value), min(low, value), value
-
-
-def _span_of(interval: str) -> int:
-    """The length of a candle in ns. Raises UsageError for one that cannot be."""
-    if not isinstance(interval, str) or interval not in INTERVALS:
-        raise UsageError(f"no P&L candles of {interval!r}", advice=f"Pass one of: {', '.join(INTERVALS)}.")
-    return INTERVALS[interval]

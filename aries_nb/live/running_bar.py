@@ -6,6 +6,7 @@ import logging
 import math
 import time
 from collections.abc import Callable
+from concurrent.futures import Future
 from typing import NamedTuple, Protocol
 
 import numpy as np
@@ -14,6 +15,7 @@ from numpy.typing import NDArray
 
 from aries_nb.errors import FeedError
 from aries_nb.model import Bars
+from aries_nb.net import run_aside
 from aries_nb.store import Tape
 from aries_nb.store.bars import BarSeries
 from aries_nb.store.seam import Answer, Heard, Seam
@@ -63,10 +65,16 @@ def trades_in(frame: pd.DataFrame) -> Trades:
     return rows.where((ts <= received + AHEAD_NS) & ~np.isnan(prices))
 
 
+class _Question(NamedTuple):
+    asked: int
+    future: Future[tuple[Bars, int]]  # the answer, and when it was here
+
+
 class RunningBar:
     """What asks for the running bar while it is in doubt, until answers and trades fit; of the bars' own thread.
 
-    A question a few seconds, then ever more rarely, down to one a minute; none once the bar is joined.
+    It asks every few seconds, then ever more rarely, down to once a minute; no more once the bar is joined. Questions
+    wait on a thread of their own: the trades that come meanwhile are shown.
     """
 
     def __init__(self, tape: Tape, series: BarSeries, history: Asked, *, lag_ns: int, margin_ns: int) -> None:
@@ -76,47 +84,66 @@ class RunningBar:
         self._lag_ns = lag_ns
         self._margin_ns = margin_ns
         self._start = 0
+        self._asked: tuple[Answer, Bars] | None = None
+        self._question: _Question | None = None
+        self._ask_at = 0.0
         self.restart(0)
 
     def restart(self, first: int) -> None:
-        """Go by the trades from number `first` of the tape on: none is missing between any two of them."""
+        """Go by the trades from number `first` of the tape on: from now on none is missing between any two of them."""
         self._first = first
-        self._seam = Seam(lag_ns=self._lag_ns)
-        self._asked: tuple[Answer, Bars] | None = None
-        self._ask_at = 0.0
-        self._pause = PAUSE_SECONDS
-
-    def told(self, bars: Bars, *, asked: int, answered: int) -> None:
-        """Take an answer that may hold the bar that is running; times in ns since the epoch, by our clock."""
-        start = self._series.running(answered)
-        if start is None:
-            return
-        self._turn_to(start)
-        at = bars.start_ns.index(start) if start in bars.start_ns else None
-        bar = Bars(*([] if at is None else column[at : at + 1] for column in bars[:-1]))  # type: ignore[arg-type,index]
-        close, volume = (math.nan, 0.0) if at is None else (bar.close[0], bar.volume[0])
-        self._asked = (Answer(asked, answered, close, volume), bar)
+        self._since = time.time_ns()
+        self._turn_to(self._start)
 
     def look(self, now: int, end: int) -> None:
         """Weigh the last answer or ask for another, where it is time; the series has the trades before number `end`."""
         start = self._series.running(now)
         if start is None:
             return
-        self._turn_to(start)
+        if start != self._start:
+            self._turn_to(start)
+        if self._question is not None and self._question.future.done():
+            self._take(self._question)
+        if self._question is not None:
+            return
         if self._asked is not None:
-            if now <= self._asked[0].answered + self._lag_ns or self._weighed(*self._asked, end):
+            if now <= self._asked[0].answered + self._lag_ns or self._is_joined(*self._asked, end):
                 return
             self._asked = None
-        if time.monotonic() >= self._ask_at:
-            self._ask(start)
+        # An answer from right after the beginning may not even count all trades from before it.
+        if now > self._since + self._lag_ns and time.monotonic() >= self._ask_at:
+            self._ask(start, now)
 
     def _turn_to(self, start: int) -> None:
-        if start != self._start:
-            self._start = start
-            self.restart(self._first)
+        self._start = start
+        self._seam = Seam(lag_ns=self._lag_ns)
+        self._asked = None
+        self._question = None  # one that is still out is forgotten
+        self._ask_at = 0.0
+        self._pause = PAUSE_SECONDS
 
-    def _weighed(self, answer: Answer, bar: Bars, end: int) -> bool:
-        """Whether the bar could be joined."""
+    def _ask(self, start: int, now: int) -> None:
+        self._ask_at = time.monotonic() + self._pause
+        self._pause = min(2 * self._pause, MOST_PAUSE_SECONDS)
+        history, end = self._history, now + self._margin_ns
+        work: Callable[[], tuple[Bars, int]] = lambda: (history.ask(start, end), time.time_ns())  # noqa: E731
+        self._question = _Question(now, run_aside(work, name="aries-nb-bars-question"))
+
+    def _take(self, question: _Question) -> None:
+        self._question = None
+        try:
+            bars, answered = question.future.result()
+        except FeedError as error:
+            log.warning("the running bar of %s stays an estimate for now: %s", self._history.symbol, error)
+            return
+        self._series.estimate(self._start, bars)
+        at = bars.start_ns.index(self._start) if self._start in bars.start_ns else None
+        bar = Bars(*([] if at is None else column[at : at + 1] for column in bars[:-1]))  # type: ignore[arg-type]
+        close, volume = (math.nan, 0.0) if at is None else (bar.close[0], bar.volume[0])
+        self._asked = (Answer(question.asked, answered, close, volume), bar)
+
+    def _is_joined(self, answer: Answer, bar: Bars, end: int) -> bool:
+        """Whether the bar can be joined, and is now."""
         heard = self._heard(end)
         if heard is None:
             self.restart(end)
@@ -135,18 +162,6 @@ class RunningBar:
         rows = trades_in(frame.iloc[: max(end - self._first, 0)])
         rows = rows.where(rows.ts >= self._start)
         if len(rows.ts) and self._history.start_of(int(rows.ts.max())) != self._start:  # the next one has begun
-            starts: Callable[[int], int] = self._history.start_of
+            starts = self._history.start_of
             rows = rows.where(np.array([starts(ts) == self._start for ts in rows.ts.tolist()], "bool"))
         return rows
-
-    def _ask(self, start: int) -> None:
-        self._ask_at = time.monotonic() + self._pause
-        self._pause = min(2 * self._pause, MOST_PAUSE_SECONDS)
-        asked = time.time_ns()
-        try:
-            bars = self._history.ask(start, asked + self._margin_ns)
-        except FeedError as error:
-            log.warning("the running bar of %s stays an estimate for now: %s", self._history.symbol, error)
-            return
-        self._series.estimate(start, bars)
-        self.told(bars, asked=asked, answered=time.time_ns())

@@ -54,7 +54,7 @@ class LiveTable(Held):
         self._changes = ChangeLog(self._columns(link))
         self._table = self._filled(link, (self._changes, *followers))
         name = f"{kind} of {account}" if account else kind
-        super().__init__(link, self._table.watch, name, release=partial(link.release, self._table))
+        super().__init__(link, self._table.watch, name, release=self._releasing(link))
 
     @property
     def columns(self) -> tuple[Column, ...]:
@@ -85,6 +85,10 @@ class LiveTable(Held):
     def is_told(self) -> bool:
         """Whether the broker has told anything of it yet, if only that there is nothing."""
         return self._table.version > 0
+
+    def check_coming(self) -> None:
+        """Raise what has gone wrong for good with the feed, or ClosedError, if nothing can come any more."""
+        self._has(self._count() + 1)()
 
     def rows(self) -> list[dict[str, object]]:
         """The rows as dictionaries, money and quantities as decimal.Decimal exactly as the broker wrote them."""
@@ -138,6 +142,10 @@ class LiveTable(Held):
     def _filled(self, link: Link, followers: Sequence[Follower]) -> Table:
         """The table that the stream fills."""
         return link.table(self.kind, self.account, options=self.options, followers=followers)
+
+    def _releasing(self, link: Link) -> Callable[[], None]:
+        """What ends the stream; it must not hold this object."""
+        return partial(link.release, self._table)
 
     def _count(self) -> int:
         return self._changes.version

@@ -11,6 +11,7 @@ import threading
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future
+from functools import partial
 from typing import NamedTuple, TypeAlias
 
 from aries_nb.errors import ConnectError, UsageError
@@ -64,7 +65,11 @@ class Pool:
         self._bells = Bells()
         self._count = 0
         self._is_closed = False
-        self._guard = threading.Lock()  # of all of these
+        self._is_placing = False
+        self._leaving: list[Stream] = []
+        self._connected: set[Session] = set()  # those that count; until they are closed they do
+        # Of all of these; reentrant, because the garbage collector may let a frame go in the middle of it.
+        self._guard = threading.RLock()
         if not allowance.take(1):
             raise ConnectError(f"all {allowance.most} connections are in use", where=shown_url(url), advice=_ADVICE)
         self._open(1)
@@ -80,31 +85,40 @@ class Pool:
         Raises UsageError, before anything is sent, where the broker does not allow so many.
         """
         with self._guard:
-            shares = self._placed(list(streams))
-        return [session.subscribe(share) for session, share in shares.items()]
+            self._is_placing = True
+            try:
+                shares = self._placed(list(streams))
+            finally:
+                self._is_placing = False
+                leaving, self._leaving = self._leaving, []
+        answers = [session.subscribe(share) for session, share in shares.items()]
+        if leaving:
+            self.unsubscribe(leaving)
+        return answers
 
     def unsubscribe(self, streams: Iterable[Stream]) -> list[Future[None]]:
         """Give streams up; a connection that has none left is closed, but for the first."""
         with self._guard:
+            if self._is_placing:  # by this very thread: a connection must not go from under what is put on it
+                self._leaving += streams
+                return []
             shares = self._removed(streams)
             idle = [session for session in self._sessions[1:] if not self._loads[session]]
             self._sessions = tuple(session for session in self._sessions if session not in idle)
             for session in idle:
                 del self._loads[session]
-        ended = [session.unsubscribe(share) for session, share in shares.items()]
+        # With its connection a stream ends without a word.
+        ended = [session.unsubscribe(share) for session, share in shares.items() if session not in idle]
         for session in idle:
             session.close()
-        self._allowance.give_back(len(idle))
         return ended
 
     def close(self) -> None:
         """End every connection; idempotent."""
         with self._guard:
-            count = 0 if self._is_closed else len(self._sessions)
             self._is_closed = True
         for session in self._sessions:
             session.close()
-        self._allowance.give_back(count)
 
     def watch(self, ring: Callable[[], None]) -> Callable[[], None]:
         """Have `ring` called, on the network's thread, when the state of a connection changes. Returns the undo."""
@@ -152,8 +166,18 @@ class Pool:
         for _ in range(count):
             self._count += 1
             session = self._begin(self._count)
-            session.watch(self._bells.ring)
+            self._connected.add(session)
+            session.watch(partial(self._heed, session))
             self._sessions = (*self._sessions, session)
+
+    def _heed(self, session: Session) -> None:
+        """Give a connection back once it is closed, not when its end is asked for: another may be opened at once."""
+        with self._guard:
+            is_gone = session.state == "closed" and session in self._connected
+            self._connected -= {session} if is_gone else set()
+        if is_gone:
+            self._allowance.give_back(1)
+        self._bells.ring()
 
     def _removed(self, streams: Iterable[Stream]) -> dict[Session, list[Stream]]:
         shares: dict[Session, list[Stream]] = {}

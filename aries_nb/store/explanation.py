@@ -1,9 +1,10 @@
 """Why equity changed: by instrument, and by cause. The parts add up exactly to the change.
 
 What happened is told as a sequence of fills and marks in their order. A mark that moves is the cause of "price", for
-what is held at that moment. A fill is the cause of "trade", by as much as its price is better than the mark of that
-moment, and of "fee". So a sequence cut in two explains the same, part by part, as the whole. What no such event tells
-of is "unexplained": `reconciliation` finds it.
+what is held at that moment. A fill is the cause of "trade", by as much as its price is better than `Fill.mid`, the
+middle of our quotes when it happened, and of "fee"; from the middle on it moves with the mark. Without a middle nothing
+is said of how well it was traded: "trade" is 0 then, and it moves from its own price on. So a sequence cut in two
+explains the same, part by part, as the whole. What no such event tells of is "unexplained": `reconciliation` finds it.
 """
 
 from __future__ import annotations
@@ -78,9 +79,8 @@ class Explanation:
 def explain(books: Books, marks: Marks, events: Iterable[Fill | Mark]) -> Explanation:
     """The change of equity from these books at these marks on, through the events in their order.
 
-    For two moments only, with nothing known between: the fills, then the marks of the second moment; fills are
-    measured against the first marks then. A fill of an instrument that has no mark yet is measured against the first
-    that comes; one whose mark has become unknown against the last that was known.
+    For two moments only, with nothing known between: the fills, then the marks of the second moment. A fill whose
+    price is not known (NaN) makes its instrument's trade unknown, and its price move where it has no middle either.
     """
     explainer = Explainer(books, marks)
     explainer.take(events)
@@ -149,7 +149,7 @@ class _Instrument:
     """One instrument on its way through the events; to be used within `exactly`.
 
     `_mark` is the last one known while anything is held, `_is_marked` whether it is so still. What is traded before
-    there is any mark waits in `_waiting`: quantity, and what was paid for it.
+    there is any mark waits in `_waiting` for its price move: quantity, and what it was worth when it was traded.
     """
 
     def __init__(self, held: Position | None, multiplier: Decimal, mark: Decimal) -> None:
@@ -161,7 +161,7 @@ class _Instrument:
         self._parts = Parts()
         self.is_concerned = held is not None
         if held is not None and not self._is_marked:
-            self._parts = Parts(price=UNKNOWN, trade=UNKNOWN)  # and whatever is added to it
+            self._parts = Parts(price=UNKNOWN)  # and whatever is added to it
 
     def revalue(self, price: Decimal) -> None:
         self._is_marked = price.is_finite()
@@ -177,11 +177,13 @@ class _Instrument:
         self.is_concerned = True
         self.quantity += fill.signed
         self._parts = self._parts._replace(fee=self._parts.fee - fill.fee)
+        fair = fill.mid if fill.mid.is_finite() else fill.price
+        self._add(trade=fill.signed * (fair - fill.price))
         if self._mark is None:
-            quantity, paid = self._waiting
-            self._waiting = quantity + fill.signed, paid + fill.signed * fill.price
+            quantity, worth = self._waiting
+            self._waiting = quantity + fill.signed, worth + fill.signed * fair
         else:
-            self._add(trade=fill.signed * (self._mark - fill.price))
+            self._add(price=fill.signed * (self._mark - fair))
         self._forget()
 
     def charge(self, fee: Decimal) -> None:
@@ -196,12 +198,12 @@ class _Instrument:
 
     def parts(self) -> Parts:
         if self.quantity and not self._is_marked:
-            return self._parts._replace(price=UNKNOWN, trade=UNKNOWN)
+            return self._parts._replace(price=UNKNOWN)
         return self._parts
 
     def _settle(self, price: Decimal) -> None:
-        quantity, paid = self._waiting
-        self._add(trade=quantity * price - paid)
+        quantity, worth = self._waiting
+        self._add(price=quantity * price - worth)
         self._waiting = (ZERO, ZERO)
 
     def _forget(self) -> None:

@@ -39,7 +39,8 @@ class Fill(NamedTuple):
     `quantity` is above 0, `side` tells the direction. `price` is NaN where the broker gave no average price. `fee` is
     0 where the broker names none. `is_combined`: seen in a full list only, as after a gap or at the first connection;
     several executions may be in it, and `ts` is that of the last. `is_listed`: told as such, but by a full list; it may
-    be older than what was told before.
+    be older than what was told before. `mid` is the middle of our own quotes at `ts`, NaN where nobody looked it up or
+    there was no quote: who follows fills fills it in.
     """
 
     ts: int
@@ -52,6 +53,7 @@ class Fill(NamedTuple):
     fee: Decimal = ZERO
     is_combined: bool = False
     is_listed: bool = False
+    mid: Decimal = UNKNOWN
 
     @property
     def signed(self) -> Decimal:

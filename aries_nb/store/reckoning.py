@@ -14,7 +14,6 @@ from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from typing import NamedTuple, TypeAlias
 
-from aries_nb.errors import UsageError
 from aries_nb.store.decimals import UNKNOWN, ZERO, exactly
 from aries_nb.store.fills import Fill
 
@@ -38,7 +37,10 @@ Marks: TypeAlias = Mapping[str, Decimal]
 
 
 class Position(NamedTuple):
-    """What is held of an instrument: `quantity` (below 0: short) and what was paid for it (below 0: received)."""
+    """What is held of an instrument: `quantity` (below 0: short) and what was paid for it (below 0: received).
+
+    Both are NaN where nobody knows how much it is.
+    """
 
     quantity: Decimal
     cost: Decimal
@@ -76,16 +78,16 @@ def open_books(
 ) -> Books:
     """Books to begin with: cash, and quantity and average price of each instrument held.
 
-    An average price of NaN makes costs and what is realised of them unknown, equity not. Raises UsageError if a
-    quantity is not a number.
+    An average price of NaN makes costs and what is realised of them unknown, equity not. A quantity that is not a
+    number makes equity unknown, and `unmarked` names it.
     """
     books = Books(cash, multipliers=dict(multipliers or {}))
     positions: dict[str, Position] = {}
     with exactly():
         for symbol, (quantity, average_price) in (holdings or {}).items():
             if not quantity.is_finite():
-                raise UsageError(f"the quantity of {symbol} is not known", advice="Wait for the broker's positions.")
-            if quantity:
+                positions[symbol] = Position(UNKNOWN, UNKNOWN)
+            elif quantity:
                 positions[symbol] = Position(quantity, quantity * average_price * books.multiplier(symbol))
     return replace(books, positions=positions)
 
@@ -138,12 +140,18 @@ def equity(books: Books, marks: Marks) -> Decimal:
 
 
 def unmarked(books: Books, marks: Marks) -> tuple[str, ...]:
-    """The instruments held whose mark is not known: the reason why equity is NaN."""
-    return tuple(symbol for symbol in books.positions if not marks.get(symbol, UNKNOWN).is_finite())
+    """The instruments held of which the mark or the quantity is not known: the reason why equity is NaN."""
+    return tuple(
+        symbol
+        for symbol, held in books.positions.items()
+        if not (held.quantity.is_finite() and marks.get(symbol, UNKNOWN).is_finite())
+    )
 
 
 def _closing(held: Decimal, change: Decimal) -> Decimal:
-    """How much of a change of quantity closes what is held, with the change's sign."""
+    """How much of a change of quantity closes what is held, with the change's sign; NaN where that is not known."""
+    if not held.is_finite():
+        return UNKNOWN
     if not held or (held > 0) == (change > 0):
         return ZERO
     return change if abs(change) <= abs(held) else -held

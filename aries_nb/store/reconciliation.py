@@ -22,13 +22,16 @@ MOST_FEE_SHARE = Decimal("0.01")
 MOST_SMALL_FEE = Decimal(1)
 # Orders, positions and cash are told one after the other; a difference that lasts longer than this is one, in ns.
 PATIENCE = 5_000_000_000
+MOST_WAITING = 1_000  # fills without a price, of instruments that nobody quotes
 
 
 class Reconciliation:
     """Explains the change of the equity that the broker's cash and positions make up, from these books on.
 
     Where cash changed by a little more or less than fills named, at a time when there were some, it is their fee; it
-    belongs to their instrument, or to `CASH` if they are of several. Any other difference is unexplained. One thread.
+    belongs to their instrument, or to `CASH` if they are of several. Any other difference is unexplained. A fill whose
+    price is not known counts at its middle, else at the mark, as soon as there is one: what cash then differs by may be
+    its price as well as a fee, and is unexplained. One thread.
     """
 
     def __init__(self, told: Books, marks: Marks) -> None:
@@ -38,14 +41,17 @@ class Reconciliation:
         self._cash = told.cash
         self._pending: dict[str, Decimal] = {}  # of the fills since all was in order: what fees may be, by instrument
         self._differs_since: int | None = None
+        self._waiting: list[Fill] = []  # without a price, and without anything to value them at
+        self._is_guessed = False  # whether the price of a pending fill is ours
 
     def take(self, told: Books, marks: Marks, fills: Sequence[Fill], now: int) -> None:
         """What the broker tells `now` (ns), at which marks, and the fills since the last call."""
         with exactly():
             self._explainer.know(told.multipliers)
-            for fill in fills:
+            priced = self._priced((*self._waiting, *fills), marks)
+            for fill in priced:
                 self._trade(fill)
-            self._explainer.take(fills)
+            self._explainer.take(priced)
             for symbol in dict.fromkeys((*self._marks, *marks)):
                 price = marks.get(symbol, UNKNOWN)
                 if not _is_same(price, self._marks.get(symbol, UNKNOWN)):
@@ -59,6 +65,21 @@ class Reconciliation:
             rest = {symbol: Parts(unexplained=value) for symbol, value in self._differences().items()}
             return self._explainer.explanation() + Explanation(rest)
 
+    def _priced(self, fills: Sequence[Fill], marks: Marks) -> list[Fill]:
+        """Those that can be counted, each with a price; the others wait until there is one."""
+        self._waiting = []
+        priced = []
+        for fill in fills:
+            known = (fill.price, fill.mid, marks.get(fill.symbol, UNKNOWN), self._marks.get(fill.symbol, UNKNOWN))
+            price = next((each for each in known if each.is_finite()), None)
+            if price is None:
+                self._waiting.append(fill)
+            else:
+                self._is_guessed = self._is_guessed or not fill.price.is_finite()
+                priced.append(fill._replace(price=price))
+        del self._waiting[:-MOST_WAITING]  # what is not counted is unexplained, so nothing is left out
+        return priced
+
     def _trade(self, fill: Fill) -> None:
         value = fill.signed * fill.price * self._explainer.multiplier(fill.symbol)
         self._cash -= value + fill.fee
@@ -71,11 +92,11 @@ class Reconciliation:
         rest = differences.pop(CASH, ZERO)
         if not differences and rest.is_finite() and abs(rest) <= sum(self._pending.values(), ZERO):
             if rest:
-                self._explainer.charge(next(iter(self._pending)) if len(self._pending) == 1 else CASH, rest)
+                self._charge(next(iter(self._pending)) if len(self._pending) == 1 else CASH, rest)
             self._agree()
         elif self._differs_since is None:
             self._differs_since = now
-        elif now - self._differs_since >= PATIENCE and all(value.is_finite() for value in differences.values()):
+        elif now - self._differs_since >= PATIENCE and all(map(Decimal.is_finite, (*differences.values(), rest))):
             for symbol, value in differences.items():
                 held = self._told.positions.get(symbol)
                 quantity = ZERO if held is None else held.quantity
@@ -84,9 +105,17 @@ class Reconciliation:
                 self._explainer.put_right(CASH, (ZERO, Decimal(1)), rest)
             self._agree()
 
+    def _charge(self, symbol: str, rest: Decimal) -> None:
+        if self._is_guessed:
+            held = self._explainer.held().get(symbol, (ZERO, Decimal(1)))
+            self._explainer.put_right(symbol, held, rest)
+        else:
+            self._explainer.charge(symbol, rest)
+
     def _agree(self) -> None:
         self._cash = self._told.cash
         self._pending.clear()
+        self._is_guessed = False
         self._differs_since = None
 
     def _differences(self) -> dict[str, Decimal]:

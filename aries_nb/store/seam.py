@@ -53,7 +53,10 @@ class Seam:
         self._answers = 0
 
     def weigh(self, answer: Answer, heard: Heard) -> float | None:
-        """The base, once only one is possible; `heard` is all from the first trade on, to `lag_ns` after the answer."""
+        """The base, once only one is possible; `heard` is all from the first trade on, to `lag_ns` after the answer.
+
+        It must have been asked for `lag_ns` after the first trade could be heard, or later.
+        """
         first = int(np.searchsorted(heard.received, answer.asked - self._lag_ns))
         last = int(np.searchsorted(heard.received, answer.answered + self._lag_ns, side="right"))
         counted = np.concatenate([[0.0], heard.sizes.cumsum()])[first : last + 1]

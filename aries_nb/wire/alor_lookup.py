@@ -236,7 +236,7 @@ def _levels(answer: object, body: bytes) -> Facts:
 
 
 def _fact(field: Field, item: Mapping[str, Any], form: Any, type_: FactType) -> Fact:  # noqa: ANN401
-    value = next((item[name] for name in field.names[form] if name in item), None)
+    value = next((item[name] for name in field.names[form] if item.get(name) is not None), None)
     if type_ == "time":
         return nanoseconds(value) or NOT_A_TIME
     usable: Fact = value_from(field.type, value)

@@ -214,7 +214,8 @@ def _values(
             usable = writable(str(value)) if is_text else None
         if usable is None:
             values[name] = _MISSING[kind]
-            if value is not None:
+            # A time of 0 stands for one that there is not yet, as of a share not traded (assumed).
+            if value is not None and not (kind == "time" and value == 0):
                 problems.append(Unreadable(f"{name} is no usable {kind}", excerpt(line)))
         else:
             values[name] = usable

@@ -23,6 +23,7 @@ from aries_nb.wire.aries_http import AriesHttp
 from aries_nb.wire.aries_lookup import AriesLookup
 from aries_nb.wire.aries_market import AriesMarket
 from aries_nb.wire.aries_options import AriesOptions, OptionReference
+from aries_nb.wire.aries_topics import PNL_INTERVALS
 from aries_nb.wire.interface import AccountReference, Lookup, Reference, TokenExchange, Wire
 
 __all__ = ["BROKERS", "Broker", "Endpoint", "Login"]
@@ -34,12 +35,14 @@ class Endpoint:
 
     `most_streams` is how many the broker allows on one connection, None where it names no limit. `conflates`: of quotes
     and books only the newest is sent within an interval, which the option "min_interval_ms" of a subscription chooses.
+    `pnl_intervals` are the lengths of its candles of profit and loss, none where it has no such candles.
     """
 
     path: str
     make: Callable[[], Wire]
     most_streams: int | None = None
     conflates: bool = False
+    pnl_intervals: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +92,7 @@ class Broker:
 
 _ARIES = (
     Endpoint("/v1/market/ws", AriesMarket),
-    Endpoint("/v1/accounts/ws", AriesAccounts),
+    Endpoint("/v1/accounts/ws", AriesAccounts, pnl_intervals=PNL_INTERVALS),
     Endpoint("/v1/charts/ws", AriesCharts),
     AriesHttp(),
     AriesOptions(),

@@ -29,6 +29,7 @@ __all__ = [
     "LabServer",
     "Theme",
     "chromium",
+    "failures",
     "find_chromium",
     "open_notebook",
     "outputs",
@@ -95,6 +96,10 @@ ADD_CELL = f"""source => {{
     notebook.activeCellIndex = index;
     return index;
 }}"""
+FAILURES = f"""() => {PANEL}.content.widgets.filter(cell => cell.model.type === "code")
+    .flatMap(cell => cell.model.outputs.toJSON())
+    .filter(output => output.output_type === "error")
+    .map(output => `${{output.ename}}: ${{output.evalue}}`)"""
 OUTPUTS = f"index => {PANEL}.content.widgets[index].model.outputs.toJSON()"
 
 
@@ -248,4 +253,10 @@ def outputs(page: Page, index: int) -> list[dict[str, Any]]:
     """The outputs of a cell as the notebook format has them; a negative index counts from the end."""
     count: int = page.evaluate(f"() => {PANEL}.content.widgets.length")
     found: list[dict[str, Any]] = page.evaluate(OUTPUTS, index % count)
+    return found
+
+
+def failures(page: Page) -> list[str]:
+    """What went wrong in any cell of the notebook in front."""
+    found: list[str] = page.evaluate(FAILURES)
     return found

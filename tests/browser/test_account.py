@@ -8,7 +8,9 @@ import nbformat
 import pytest
 from playwright.sync_api import expect
 
-from tests.browser.lab import run_all, wait_idle
+from tests.browser.conftest import NOTEBOOKS
+from tests.browser.lab import failures, run_all, wait_idle
+from tests.notebooks.brokers import CONNECT_LINES, written_for
 
 NOTEBOOK = "02_account_and_pnl.ipynb"
 SCREEN = {"width": 1280, "height": 2600}
@@ -75,14 +77,17 @@ def page(page):
     return page
 
 
-def test_the_dashboard_moves_and_its_sums_stay_below_what_is_sorted(open_notebook, page, console_errors, screenshot):
-    open_notebook(NOTEBOOK)
+@pytest.mark.parametrize("broker", CONNECT_LINES)
+def test_the_dashboard_moves_and_its_sums_stay_below_what_is_sorted(
+    open_notebook, page, lab, console_errors, screenshot, broker
+):
+    open_notebook(written_for(broker, NOTEBOOKS / NOTEBOOK, lab.root))
     run_all(page, wait=False)  # it moves beside the cells that wait for fills
     expect(page.locator(".anb-blotter tbody tr.anb-pinned").last).to_be_visible()
     expect(page.locator(".js-plotly-plot .barlayer .point").first).to_be_visible()
     page.locator(".jp-Notebook:visible .jp-Cell").first.evaluate("(cell) => cell.scrollIntoView()")
 
-    changed = page.evaluate(CHANGED_IN_EACH_ROUND, [3, 1500])
+    changed = page.evaluate(CHANGED_IN_EACH_ROUND, [3, 2000])
     causes = page.locator(".anb-dashboard .anb-blotter").last
     causes.get_by_role("button", name="Symbol").click(click_count=2)
     names = causes.locator("tbody th").all_text_contents()
@@ -90,8 +95,9 @@ def test_the_dashboard_moves_and_its_sums_stay_below_what_is_sorted(open_noteboo
     assert names == [*sorted(names[:-2], reverse=True), "cash", "total"]
     assert changed == {"positions": 3, "causes": 3, "equity": 3, "bars": 3}
     wait_idle(page)
+    assert failures(page) == []
     assert console_errors == []
-    assert screenshot("account").stat().st_size > 100_000
+    assert screenshot(f"account_{broker}").stat().st_size > 100_000
 
 
 def test_text_from_outside_shows_itself_and_does_nothing(open_notebook, page, lab):

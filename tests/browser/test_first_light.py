@@ -12,8 +12,9 @@ import nbformat
 import pytest
 from playwright.sync_api import expect
 
-from tests.browser.conftest import errors_of, fresh_page
-from tests.browser.lab import RUN, open_notebook, outputs, run_all, run_cell
+from tests.browser.conftest import NOTEBOOKS, errors_of, fresh_page
+from tests.browser.lab import RUN, failures, open_notebook, outputs, run_all, run_cell
+from tests.notebooks.brokers import written_for
 
 NOTEBOOK = "01_first_light.ipynb"
 SCREEN = {"width": 1280, "height": 2200}  # holds the first four views; what is out of sight is not painted
@@ -135,15 +136,18 @@ def test_three_views_paint_ten_frames_a_second_beside_a_busy_cell(page, lab, fas
     assert min(typical.values()) >= 9.9, rates
 
 
-def test_everything_moves_in_each_of_ten_seconds_in_notebook_7_in_the_dark(page, lab, console_errors, screenshot):
+def test_the_other_broker_moves_in_each_of_ten_seconds_in_notebook_7_in_the_dark(page, lab, console_errors, screenshot):
     page.set_viewport_size(SCREEN)
-    open_notebook(page, lab, NOTEBOOK, app="notebook", theme="dark")
+    name = written_for("alor", NOTEBOOKS / NOTEBOOK, lab.root)
+    open_notebook(page, lab, name, app="notebook", theme="dark")
     run_all(page)
     alive(page)
+    expect(page.locator(".anb-card")).to_contain_text("sim-alor")
 
     changed = page.evaluate(CHANGED_IN_EACH_SECOND, 10)
 
     assert changed == {"board": 10, "ladder": 10, "chart": 10}
+    assert failures(page) == []
     assert console_errors == []
     assert screenshot("first_light_notebook_dark").stat().st_size > 100_000
 

@@ -10,6 +10,7 @@ import pandas as pd
 import pytest
 
 from aries_nb.errors import ClosedError, UsageError, WaitTimeoutError
+from aries_nb.net import run_aside
 from tests.net.patience import eventually
 
 if TYPE_CHECKING:
@@ -39,9 +40,54 @@ def test_a_name_that_is_none_is_refused_at_once(feed: Feed, name: object) -> Non
         feed.account(name)  # type: ignore[arg-type]
 
 
-def test_an_account_of_somebody_else_is_refused_with_the_servers_words(feed: Feed) -> None:
-    with pytest.raises(UsageError, match=r"'ACC-9'.*feed\.accounts"):
-        _ = feed.account("ACC-9").orders
+def test_an_account_of_somebody_else_is_refused_at_once_with_those_there_are(sim: Simulator, feed: Feed) -> None:
+    with pytest.raises(UsageError, match=r"no account 'ACC-9'.*ACC-1, ACC-2.*feed\.accounts"):
+        feed.account("ACC-9")
+
+    assert sim.statistics().connections_total == 1
+
+
+def test_where_accounts_cannot_be_listed_the_server_refuses_a_wrong_one(
+    feed: Feed, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(feed._accounts._http, "base", "http://127.0.0.1:1")
+    account = feed.account("ACC-9")
+
+    with pytest.raises(UsageError, match=r"refuses orders of account 'ACC-9'"):
+        _ = account.orders
+
+
+def test_accounts_are_listed_once_however_many_are_asked_for(feed: Feed, monkeypatch: pytest.MonkeyPatch) -> None:
+    feed.account("ACC-1")
+    monkeypatch.setattr(feed._accounts, "names", lambda: pytest.fail("asked again"))
+
+    assert feed.account("ACC-2").name == "ACC-2"
+
+
+@pytest.mark.parametrize("table", ["positions", "orders", "fills", "balances", "info", "equity"])
+def test_what_was_closed_is_made_anew_when_it_is_asked_for_again(feed: Feed, table: str) -> None:
+    account = feed.account("ACC-1")
+    before = getattr(account, table)
+
+    before.close()
+    again = getattr(account, table)
+
+    assert again is not before
+    assert again is getattr(account, table)
+    assert again.is_open
+    assert again.wait(timeout=20) is again
+
+
+def test_equity_goes_on_with_the_positions_that_are_open(feed: Feed) -> None:
+    account = feed.account("ACC-1")
+    before, dashboard = account.equity.wait(), account.dashboard()
+
+    account.positions.close()
+
+    assert account.equity is not before
+    assert account.equity.wait().unmarked == ()
+    assert dashboard is not account.dashboard()
+    assert dashboard.is_closed
 
 
 def test_the_same_call_gives_the_same_account_and_the_same_tables(feed: Feed) -> None:
@@ -108,7 +154,7 @@ def test_new_states_reach_a_callback(feed: Feed) -> None:
 def test_accounts_live_on_a_connection_of_their_own(sim: Simulator, feed: Feed) -> None:
     before = sim.statistics().connections_open
 
-    _ = feed.account("ACC-1").positions
+    _ = feed.account("ACC-1").balances
 
     assert (before, sim.statistics().connections_open) == (1, 2)
     assert feed.stats().streams == 1
@@ -150,6 +196,72 @@ def test_pnl_candles_come_for_the_interval_asked(feed: Feed) -> None:
     assert set(candles.df.index.get_level_values("interval")) == {"1m"}
 
 
+def test_starts_of_one_interval_share_one_stream_from_the_earliest_on(feed: Feed) -> None:
+    account, now = feed.account("ACC-1"), pd.Timestamp.now("UTC")
+    late, early = now.floor("1min") - pd.Timedelta("20min"), now.floor("1min") - pd.Timedelta("50min")
+    before = feed.stats().streams
+
+    later = account.pnl("5m", start=late).wait(timeout=20)
+    first = later.df.index.get_level_values("start")
+    earlier = account.pnl("5m", start=early.isoformat()).wait(changes=len(first) + 5, timeout=20)
+    for minutes in range(5):
+        account.pnl("5m", start=now - pd.Timedelta(minutes=minutes))
+
+    starts = earlier.df.index.get_level_values("start")
+    assert feed.stats().streams == before + 1
+    assert starts.min() >= early
+    assert starts.min() < first.min()
+    assert first.min() >= late
+    assert later.df.index.get_level_values("start").min() == first.min()
+    assert later.log.groupby("start")["received"].count().iloc[0] == 1
+    assert account.pnl("5m", start=late) is later
+
+
+def test_pnl_that_nobody_holds_any_more_ends_its_stream(feed: Feed) -> None:
+    account = feed.account("ACC-1")
+    before = feed.stats().streams
+    candles = account.pnl("15s").wait(timeout=20)
+
+    candles.close()
+
+    eventually(lambda: feed.stats().streams == before)
+    assert not candles.is_live
+    assert account.pnl("15s").wait(timeout=20).is_live
+
+
+@pytest.mark.parametrize("interval", ["7m", "", None, 5, ["1m"]])
+def test_pnl_of_a_length_that_cannot_be_is_refused_with_those_that_can(feed: Feed, interval: object) -> None:
+    with pytest.raises(UsageError, match=r"15s, 1m, 5m, 15m, 1h, 1d, 1mo\.$"):
+        feed.account("ACC-1").pnl(interval)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("start", ["soon", "", "0001-01-01", 7, "2026-13-01"])
+def test_pnl_from_a_time_that_is_none_is_refused(feed: Feed, start: object) -> None:
+    with pytest.raises(UsageError, match=r"is no time|too far away"):
+        feed.account("ACC-1").pnl("1m", start=start)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("start", ["soon", "0001-01-01", 7, None])
+def test_order_history_from_a_time_that_is_none_is_refused(feed: Feed, start: object) -> None:
+    with pytest.raises(UsageError, match=r"is no time|too far away"):
+        feed.account("ACC-1").order_history(start)  # type: ignore[arg-type]
+
+
+def test_order_history_takes_a_date(feed: Feed) -> None:
+    today = pd.Timestamp.now("UTC").date()
+
+    assert "status" in feed.account("ACC-1").order_history(today).columns
+
+
+@pytest.mark.parametrize("timeout", ["x", float("nan"), True])
+def test_a_time_to_wait_that_is_none_is_refused(feed: Feed, timeout: object) -> None:
+    account = feed.account("ACC-1")
+
+    for waiting in (account.positions.wait, account.fills.wait, account.equity.wait):
+        with pytest.raises(UsageError, match=r"is no time to wait.*seconds"):
+            waiting(timeout=timeout)
+
+
 def test_equity_reckoned_here_is_that_of_the_brokers_books(sim: Simulator, feed: Feed) -> None:
     account = feed.account("ACC-1")
     equity = account.equity
@@ -179,6 +291,33 @@ def test_a_position_that_has_no_quotes_is_named_and_equity_is_unknown(sim: Simul
     eventually(lambda: equity.unmarked == ("NO-SUCH",))
     assert pd.isna(equity.df["equity"].iloc[-1])
     assert pd.isna(equity.explained.loc["NO-SUCH", "total"])
+
+
+def test_a_position_without_a_quantity_is_named_and_equity_goes_on(sim: Simulator, feed: Feed) -> None:
+    equity = feed.account("ACC-1").equity.wait()
+
+    position = {"accountId": "ACC-1", "symbol": "T", "averagePrice": "1", "price": "2"}
+    event = {"topic": "account", "name": "account.position", "target": "ACC-1", "data": position}
+    sim.broadcast(json.dumps({"type": "event", "payload": event}))
+
+    eventually(lambda: equity.unmarked == ("T",))
+    before = len(equity.df)
+    eventually(lambda: len(equity.df) > before + 1)
+    assert pd.isna(equity.df["equity"].iloc[-1])
+    assert equity.books().positions["T"].quantity.is_nan()
+
+
+@pytest.mark.parametrize("end", ["feed", "account", "equity"])
+def test_who_waits_for_equity_hears_of_the_end_at_once(feed: Feed, end: str) -> None:
+    account = feed.account("ACC-1")
+    equity = account.equity.wait()
+    waiting = run_aside(lambda: equity.wait(moments=10**6, timeout=None), name="waiting")
+    closing = {"feed": feed, "account": account, "equity": equity}[end]
+
+    closing.close()
+
+    with pytest.raises(ClosedError):
+        waiting.result(2)
 
 
 @pytest.mark.parametrize("table", ["stop_orders", "risks", "derivative_risks"])

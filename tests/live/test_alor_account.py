@@ -96,7 +96,7 @@ def test_only_portfolio_of_a_token_needs_no_name(sim: Simulator) -> None:
 
 def test_portfolio_of_somebody_else_is_refused_with_the_servers_words(feed: Feed) -> None:
     with pytest.raises(UsageError, match=r"'X1'.*not available.*feed\.accounts"):
-        _ = feed.account("X1").balances
+        _ = feed.account("X1").balances  # the token does not say which there are
 
 
 # Money, and the equity.
@@ -267,7 +267,7 @@ def test_pnl_is_reckoned_out_of_our_own_equity(sim: Simulator, account: Account)
     candles = account.pnl("15s").wait()
     eventually(lambda: len(equity.df) > 12)
     sim.set_market("closed")
-    eventually(lambda: candles._taken == equity.version)
+    eventually(lambda: candles._source._taken == equity.version)
 
     frame, moments = candles.df, equity.df.loc[equity.since :, "equity"]
     gained = moments - moments.iloc[0]
@@ -305,17 +305,14 @@ def test_pnl_chart_says_that_it_is_reckoned_here(account: Account) -> None:
 
 @pytest.mark.parametrize("interval", ["7m", "", 5])
 def test_pnl_of_a_length_that_cannot_be_is_refused_with_those_that_can(account: Account, interval: object) -> None:
-    with pytest.raises(UsageError, match=r"no P&L candles.*15s, 1m, 5m, 15m, 1h, 1d"):
+    with pytest.raises(UsageError, match=r"15s, 1m, 5m, 15m, 1h, 1d\.$"):
         account.pnl(interval)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("start", ["soon", "", "2026-13-01"])
 def test_pnl_from_a_time_that_is_none_is_refused(account: Account, start: str) -> None:
-    if start:
-        with pytest.raises(UsageError, match="is no time"):
-            account.pnl("1m", start=start)
-    else:
-        assert account.pnl("1m", start=start).kind == "pnl"  # today
+    with pytest.raises(UsageError, match="is no time"):
+        account.pnl("1m", start=start)
 
 
 # What one broker has and another has not.

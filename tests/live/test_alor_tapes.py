@@ -232,7 +232,7 @@ def test_books_of_different_intervals_end_by_themselves(
     slow.close()
     before = feed.stats().streams
     slow_too.close()
-    eventually(lambda: feed.stats().streams == 1)
+    eventually(lambda: len(sim.subscriptions()[0]) == 1)
 
     assert before == 2
     assert [each["frequency"] for each in sim.subscriptions()[0].values()] == [175]

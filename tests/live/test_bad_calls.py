@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 from typing import TYPE_CHECKING, Any
 
+import pandas as pd
 import pytest
 
 import aries_nb as anb
@@ -159,3 +160,48 @@ def test_a_chart_of_what_is_not_there_is_refused(feed: anb.Feed) -> None:
         quotes.chart("price")
     with pytest.raises(anb.UsageError, match=r"'MSFT' is not in this frame.*AAPL"):
         quotes.chart(symbols=["MSFT"])
+
+
+@pytest.mark.parametrize(
+    ("call", "match"),
+    [
+        (lambda feed: feed.account("ACC-1").pnl("1m", start=object()), "is no time"),
+        (lambda feed: feed.account("ACC-1").pnl("1m", start="\ud800"), "is no time"),
+        (lambda feed: feed.account("ACC-1").pnl(object()), "no length of a candle.*15s, 1m"),
+        (lambda feed: feed.account("ACC-1").pnl("\ud800"), "no length of a candle"),
+        (lambda feed: feed.account("ACC-1").pnl("2m"), "no length of a candle"),
+        (lambda feed: feed.account("\ud800").positions, "is no account"),
+        (lambda feed: feed.news(topics=["\ud800"]), "no topic of news"),
+        (lambda feed: feed.news(topics=5), "no list of topics"),
+        # Past the checks: the protocol itself keeps nothing that it cannot say.
+        (lambda feed: feed._accounts.link.table("positions", "\ud800"), "cannot be sent"),
+        (lambda feed: feed._accounts.link.table("pnl", "ACC-1", options=(("start", object()),)), "cannot be sent"),
+    ],
+)
+def test_a_call_that_no_frame_can_hold_is_refused_and_the_next_reconnect_goes_well(
+    call: Any, match: str, feed: anb.Feed, sim: Simulator
+) -> None:
+    balances = feed.account("ACC-1").balances.wait()
+    before = feed.stats().streams
+
+    with pytest.raises(anb.UsageError, match=match):
+        call(feed)
+    eventually(lambda: feed.stats().streams == before)
+    sim.drop_connections()
+
+    eventually(lambda: feed.stats().reconnects == 2 and feed.state == "live")
+    assert balances.is_live
+
+
+def test_candles_can_be_asked_for_from_a_timestamp(feed: anb.Feed) -> None:
+    account = feed.account("ACC-1")
+    start = pd.Timestamp.now("UTC").floor("1h")
+
+    candles = account.pnl("1m", start=start).wait()
+
+    assert candles.df.index.get_level_values("start").min() == start
+    assert account.pnl("1m", start=start.isoformat()) is candles
+
+
+def test_one_topic_of_news_may_be_a_text(feed: anb.Feed) -> None:
+    assert feed.news(topics="earnings") is feed.news(topics=["earnings"])

@@ -17,7 +17,7 @@ from aries_nb.live import bars as live_bars
 from aries_nb.model import Bars
 from aries_nb.net import BackoffRule
 from aries_nb.sim.history import SESSION_MINUTES, Resolution
-from tests.live.alor_feeds import open_alor, serve_alor  # noqa: F401 - fixtures
+from tests.live.alor_feeds import open_alor, serve_alor
 from tests.live.market_clock import PRICES, minutes_of, run_fast
 from tests.net.patience import eventually
 
@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
     import aries_nb as anb
     from aries_nb.sim import Simulator
+
+__all__ = ["open_alor", "serve_alor"]
 
 SECOND = 1_000_000_000
 DAY = 86_400
@@ -280,8 +282,12 @@ def is_joined(bars: live_bars.LiveBars) -> bool:
 
 @pytest.mark.parametrize("drops", [0, 3])
 def test_the_running_bar_equals_the_servers_once_the_market_rests(
-    serve: Callable[..., Simulator], open_feed: Callable[..., anb.Feed], drops: int
+    serve: Callable[..., Simulator],
+    open_feed: Callable[..., anb.Feed],
+    monkeypatch: pytest.MonkeyPatch,
+    drops: int,
 ) -> None:
+    monkeypatch.setattr(live_bars, "GRACE_NS", SECOND)
     sim = serve(rate=2000)
     feed = open_feed(sim)
     trades = feed.trades("AAPL").wait(rows=20)
@@ -292,11 +298,9 @@ def test_the_running_bar_equals_the_servers_once_the_market_rests(
         eventually(lambda drop=drop: feed.stats().reconnects == drop + 1 and feed.state == "live")
         count = trades._tape.version
         eventually(lambda count=count: trades._tape.version > count + 50)
-    at_once = held["1d"].df["source"].iloc[-1]
     sim.set_market("closed")
     eventually(lambda: all(map(is_joined, held.values())))
 
-    assert at_once == "estimate"
     expected = {interval: newest(sim, interval) for interval in held}
     assert expected == {interval: last_row(bars) for interval, bars in held.items()}
     assert [held[name].df["source"].iloc[-1] for name in ("1h", "1d")] == ["history+live"] * 2
@@ -306,7 +310,8 @@ def test_the_running_bar_equals_the_servers_once_the_market_rests(
 def test_the_running_bar_joined_in_a_busy_market_stays_exact_and_is_not_asked_for_again(
     serve: Callable[..., Simulator], open_feed: Callable[..., anb.Feed], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    sim = serve(rate=5000)
+    monkeypatch.setattr(live_bars, "GRACE_NS", SECOND)
+    sim = serve(rate=2000)
     feed = open_feed(sim)
     feed.trades("AAPL").wait(rows=20)
     bars = feed.bars("AAPL", "1d", history="5d")
@@ -324,6 +329,22 @@ def test_the_running_bar_joined_in_a_busy_market_stays_exact_and_is_not_asked_fo
     assert newest(sim, "1d") == last_row(bars)
     assert bars.df["source"].iloc[-1] == "history+live"
     assert asked == []
+    feed._gaps.stream("market").of_connection(2).opened(started=time.time_ns(), reason="a test")
+    eventually(lambda: bars.df["source"].iloc[-1] == "estimate")
+
+
+def test_until_it_is_joined_the_running_bar_is_called_an_estimate(
+    feed: anb.Feed, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(live_bars, "GRACE_NS", 3_600 * SECOND)  # none is joined so soon
+    feed.trades("AAPL").wait(rows=20)
+
+    bars = feed.bars("AAPL", "1d", history="5d")
+    volume = bars.df["volume"].iloc[-1]
+    eventually(lambda: bars.df["volume"].iloc[-1] > volume)
+
+    assert bars.df["source"].tolist() == ["history"] * (len(bars) - 1) + ["estimate"]
+    assert not bars.df["complete"].iloc[-1]
 
 
 def count_of(bars: live_bars.LiveBars, sim: Simulator) -> int:
@@ -335,8 +356,9 @@ def count_of(bars: live_bars.LiveBars, sim: Simulator) -> int:
 
 
 def test_the_running_bar_of_a_broker_that_fills_gaps_equals_the_servers_too(
-    serve_alor: Callable[..., Simulator], open_alor: Callable[..., anb.Feed]
+    serve_alor: Callable[..., Simulator], open_alor: Callable[..., anb.Feed], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(live_bars, "GRACE_NS", SECOND)
     sim = serve_alor(rate=2000)
     feed = open_alor(sim, exchange="SPBX")
     trades = feed.trades("AAPL").wait(rows=20)
@@ -442,7 +464,7 @@ def test_a_refusal_later_is_logged_and_the_bar_stays_incomplete(
 
     with monkeypatch.context() as patch, caplog.at_level(logging.WARNING, "aries_nb"):
         patch.setattr(history, "ask", fail)
-        eventually(lambda: "stay incomplete" in caplog.text)
+        eventually(lambda: "stay incomplete" in caplog.text and not bars.df["complete"].iloc[:-1].all())
         during = bars.df
     held = during.index[~during["complete"]][0]
     eventually(lambda: bars.df.loc[held, "complete"])

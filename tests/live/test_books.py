@@ -1,9 +1,13 @@
-"""Ten thousand fills through the protocol, without a socket: what we reckon is what the broker's own books say."""
+"""Ten thousand fills through the protocol: what we reckon of them is what the broker's own books say, to the cent."""
 
 from __future__ import annotations
 
+import time
 from decimal import Decimal
 from random import Random
+from typing import TYPE_CHECKING, NamedTuple, TypeAlias
+
+import pytest
 
 from aries_nb.model import TABLE_KEYS, Column, Subscription
 from aries_nb.net.intake import Intake, Stream
@@ -11,14 +15,25 @@ from aries_nb.sim import SimOptions
 from aries_nb.sim.aries_accounts import AccountsSession
 from aries_nb.sim.orders import AccountTerms
 from aries_nb.store import FillLog, Table, equity, open_books
-from aries_nb.store.reckoning import apply_fills
+from aries_nb.store.reckoning import apply_fill
 from aries_nb.wire import BROKERS
+from tests.net.patience import eventually
 from tests.sim.trading import NOW, quiet_accounts
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping, Sequence
+
+    from aries_nb.live import Feed
+    from aries_nb.sim import Simulator
+    from aries_nb.sim.orders import Books as BrokersBooks
+    from aries_nb.sim.orders import Fill as Execution
+    from aries_nb.store import Books, Fill
 
 ACCOUNT = "M"
 TERMS = AccountTerms(ACCOUNT, "margin", Decimal(50_000_000), (("AAPL", 100), ("KO", 50)))
 SYMBOLS = ("AAPL", "KO", "MSFT", "NVDA", "TSLA")
 FILLS, SNAPSHOTS = 10_000, 1_000
+FEE, CENT = Decimal("0.10"), Decimal("0.01")
 
 
 class Desk:
@@ -64,7 +79,7 @@ class Desk:
         broker = self.accounts.brokerage
         before = len(broker.fills)
         side = rng.choice(("buy", "sell"))
-        broker.place(ACCOUNT, rng.choice(SYMBOLS), side, "market", rng.randrange(1, 120), now=self.now)
+        broker.place(ACCOUNT, rng.choice(SYMBOLS), side, "market", rng.randrange(1, 100), now=self.now)
         self.fills += max(len(broker.fills) - before, 0)
 
     def turn(self) -> None:
@@ -82,28 +97,131 @@ class Desk:
         return {symbol: self.accounts.brokerage.mark(symbol) for symbol in SYMBOLS}
 
 
-def test_equity_equals_the_brokers_books_to_the_cent_at_each_of_1000_snapshots() -> None:
-    desk, rng = Desk(), Random(7)
-    (opening,) = desk.told("balances")
-    held = {row["symbol"]: (row["quantity"], row["average_price"]) for row in desk.told("positions")}
-    own = open_books(opening["cash"], held)
-    _, known = desk.log.entries()
-    different = []
+class Ledger:
+    """An account kept by us from its fills alone: nothing that the broker tells of cash or positions enters it.
 
-    for snapshot in range(SNAPSHOTS):
-        while desk.fills < (snapshot + 1) * FILLS // SNAPSHOTS:
+    Fills are worked out of average prices that the broker rounds. As prices are whole cents and orders are of fewer
+    than 100 shares, what an order has paid in all is known exactly once it is rounded to the cent.
+    """
+
+    def __init__(self, books: Books) -> None:
+        self.books = books
+        self.count = 0
+        self._paid: dict[str, Decimal] = {}
+
+    def take(self, fills: Iterable[Fill]) -> None:
+        for fill in fills:
+            before = self._paid.get(fill.order_id, Decimal(0))
+            paid = self._paid[fill.order_id] = (before + fill.quantity * fill.price).quantize(CENT)
+            self.books = apply_fill(self.books, fill._replace(price=(paid - before) / fill.quantity, fee=FEE))
+            self.count += 1
+
+
+def opening(desk: Desk) -> Books:
+    (balance,) = desk.told("balances")
+    held = {row["symbol"]: (row["quantity"], row["average_price"]) for row in desk.told("positions")}
+    return open_books(balance["cash"], held)
+
+
+Sums: TypeAlias = tuple[Decimal, Decimal, dict[str, Decimal]]
+
+
+class Snapshot(NamedTuple):
+    """What each knows at one moment: equity, cash, and the quantity of what is held."""
+
+    ours: Sums  # from fills alone
+    told: Sums  # from cash and positions as the broker tells them
+    theirs: Sums  # the broker's own books
+    told_equity: Decimal
+
+
+class Day(NamedTuple):
+    """A life of trading: its snapshots, our books, and the broker's executions."""
+
+    snapshots: list[Snapshot]
+    own: Ledger
+    executions: Sequence[Execution]
+
+
+@pytest.fixture(scope="module")
+def day() -> Day:
+    desk, rng, snapshots = Desk(), Random(7), []
+    own = Ledger(told_books(desk))
+    _, known = desk.log.entries()
+    for number in range(1, SNAPSHOTS + 1):
+        while desk.fills < number * FILLS // SNAPSHOTS:
             desk.trade(rng)
         desk.turn()
-        (balance,) = desk.told("balances")
-        positions = {row["symbol"]: (row["quantity"], row["average_price"]) for row in desk.told("positions")}
-        theirs, marks = desk.accounts.equity(ACCOUNT), desk.marks()
-        ours = equity(open_books(balance["cash"], positions), marks)
         fills, known = desk.log.entries(known)
-        own = apply_fills(own, [fill for fill, _ in fills])
-        # The books that are kept from fills alone know no fees, and average prices are rounded; quantities are exact.
-        quantities = {symbol: held.quantity for symbol, held in own.positions.items()}
-        if abs(ours - theirs) >= Decimal("0.005") or quantities != {s: q for s, (q, _) in positions.items() if q}:
-            different.append((snapshot, ours, theirs, quantities, positions))
+        own.take(fill for fill, _ in fills)
+        marks, broker = desk.marks(), desk.accounts.books(ACCOUNT)
+        (balance,) = desk.told("balances")
+        told = sums(told_books(desk), marks)
+        snapshots.append(Snapshot(sums(own.books, marks), told, sums_of(broker), balance["equity"]))
+    return Day(snapshots, own, desk.accounts.brokerage.fills)
 
-    assert desk.fills >= FILLS
+
+def told_books(desk: Desk) -> Books:
+    (balance,) = desk.told("balances")
+    held = {row["symbol"]: (row["quantity"], row["average_price"]) for row in desk.told("positions")}
+    return open_books(balance["cash"], held)
+
+
+def sums(books: Books, marks: Mapping[str, Decimal]) -> Sums:
+    return equity(books, marks), books.cash, {symbol: held.quantity for symbol, held in books.positions.items()}
+
+
+def sums_of(broker: BrokersBooks) -> Sums:
+    return broker.equity, broker.cash, {each.position.symbol: each.position.quantity for each in broker.positions}
+
+
+def test_equity_from_our_fills_alone_equals_the_brokers_books_at_each_of_1000_snapshots(day: Day) -> None:
+    different = [(each.ours, each.theirs) for each in day.snapshots if each.ours != each.theirs]
+
     assert different == []
+    assert len(day.snapshots) == SNAPSHOTS == len({each.theirs[0] for each in day.snapshots})
+    assert FILLS <= day.own.count == len(day.executions)
+    assert day.own.books.fees == sum(each.fee for each in day.executions) == FEE * day.own.count
+
+
+def test_equity_as_it_is_told_equals_the_brokers_books_at_each_of_1000_snapshots(day: Day) -> None:
+    different = [(each.told, each.theirs) for each in day.snapshots if each.told != each.theirs]
+
+    assert different == []
+    assert [each.told_equity for each in day.snapshots] == [each.theirs[0] for each in day.snapshots]
+
+
+@pytest.fixture
+def quiet_sim(serve: Callable[..., Simulator]) -> Simulator:
+    """A simulator in which nobody trades but the test."""
+    return serve(rate=2000, orders_per_s=0.0)
+
+
+def test_what_a_user_holds_equals_the_brokers_books_after_every_batch_of_fills(
+    quiet_sim: Simulator, open_feed: Callable[..., Feed]
+) -> None:
+    accounts, rng = quiet_sim._server.accounts, Random(9)
+    broker = accounts.brokerage
+    account = open_feed(quiet_sim).account("ACC-1")
+    live, fills = account.equity.wait(), account.fills
+    quiet_sim.set_market("closed")  # prices stand still
+    theirs = lambda: quiet_sim._call(lambda: sums_of(broker.books("ACC-1")))  # noqa: E731
+    is_level = lambda: sums(live.books(), live.marks()) == theirs()  # noqa: E731
+    eventually(is_level)
+    own, taken, seen = Ledger(live.books()), 0, []
+
+    def trade() -> None:
+        for _ in range(40):
+            symbol, side = rng.choice(("AAPL", "MSFT", "TSLA")), rng.choice(("buy", "sell"))
+            broker.place("ACC-1", symbol, side, "market", rng.randrange(1, 20), now=time.time())
+        accounts.tell(time.time())
+
+    for _ in range(10):
+        quiet_sim._call(trade)
+        eventually(lambda: is_level() and len(fills) == quiet_sim._call(lambda: len(broker.fills)))
+        entries, taken = fills.entries_since(taken)
+        own.take(entries)
+        seen.append((sums(own.books, live.marks()), theirs()))
+
+    assert 400 <= own.count == len(broker.fills)
+    assert [ours for ours, _ in seen] == [wanted for _, wanted in seen]

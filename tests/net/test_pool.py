@@ -180,3 +180,22 @@ def test_each_connection_has_its_own_line_in_the_ledger(serve: Serve, open_pool:
 
     eventually(lambda: len(ledger._ledger.all()) == 2, "a gap of each")
     assert {"market", "market 2"} == {gap.stream for gap in ledger._ledger.all()}
+
+
+def test_streams_that_the_garbage_collector_gives_up_in_the_middle_of_a_call_leave_behind_it(
+    serve: Serve, open_pool: Open
+) -> None:
+    pool = open_pool(serve().url, most_streams=1, allowance=Allowance(3))
+    _, (kept, dropped) = quotes("AAPL", "MSFT")
+    ask(pool, [kept])
+    ask(pool, [dropped])
+    _, (wanted,) = quotes("NVDA")
+
+    def streams() -> Iterator[Stream]:
+        pool.unsubscribe([dropped])
+        yield wanted
+
+    refused = [answer.result(5) for answer in pool.subscribe(streams())]
+
+    assert refused == [{}]
+    assert [session.intake.subscriptions for session in pool.sessions] == [[kept.subscription], [wanted.subscription]]

@@ -7,13 +7,16 @@ from __future__ import annotations
 
 import json
 import time
-from datetime import datetime
+from datetime import date, datetime
+from random import Random
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pytest
 
 from aries_nb.sim import AlorOptions, Simulator
-from aries_nb.sim.alor_instruments import securities
+from aries_nb.sim.alor_instruments import moscow_shares, securities
+from aries_nb.sim.alor_market_objects import limits_centre
+from aries_nb.sim.listings import EquityListing
 from tests.sim.alor_client import AlorClient
 
 if TYPE_CHECKING:
@@ -211,6 +214,20 @@ def test_instruments_are_whole_first_and_then_only_what_changed(market: tuple[Si
     assert list(whole) == expected
     assert list(closed) == list(opened) == [expected[0], *expected[3:5]]
     assert [each[expected[3]] for each in (whole, closed, opened)] == [17, 18, 17]
+
+
+def test_price_limits_follow_the_price_but_not_to_and_fro_with_every_trade() -> None:
+    gazp = EquityListing(moscow_shares(date(2026, 3, 2))["GAZP"], Random(7))
+    step = gazp.rounded(gazp.previous_close / 100)
+    edge = (round(gazp.last.price / step) + 0.5) * step  # where the nearest centre changes
+
+    centres = [0.0]
+    for price in [edge - 0.01, edge + 0.01] * 50 + [edge + 0.4 * step]:
+        gazp.last = gazp.last._replace(price=price)
+        centres.append(limits_centre(gazp, centres[-1]))
+
+    assert len(set(centres[1:101])) == 1
+    assert centres[-1] - centres[1] == pytest.approx(step)
 
 
 def test_a_future_has_margins(market: tuple[Simulator, bool]) -> None:

@@ -119,6 +119,45 @@ def test_a_history_that_is_behind_is_asked_again() -> None:
     assert series.frame(99)["complete"].tolist() == [True, False, False]
 
 
+def test_a_joined_bar_is_exact_until_a_gap_touches_it_and_final_only_when_the_history_says_so() -> None:
+    series = BarSeries(start_of)
+    part = Bars([20], [2.0], [3.0], [1.0], [2.0], [7.0])
+    series.doubt(25, 25)
+
+    sources = [series.running(25)]
+    series.estimate(20, part)
+    sources += series.frame(25)["source"].tolist()
+    series.join(20, part, [2.0, 4.0], 9.0)
+    series.trades([(28, 3.0, 5.0)])
+    joined = series.frame(28)
+    sources += [series.running(28), *joined["source"]]
+    series.doubt(28, None)
+    sources += [series.running(28), *series.frame(28)["source"]]
+    series.doubt(28, 29)
+    sources += [series.running(29)]
+    series.history(part, final_before=30)
+
+    assert sources == [20, "estimate", None, "history+live", None, "estimate", 20]
+    assert read(joined) == Bars([20], [2.0], [4.0], [1.0], [3.0], [14.0])
+    assert not joined["complete"].any()
+    assert series.frame(35)["source"].tolist() == ["history"]
+    assert series.frame(35)["complete"].all()
+
+
+def test_a_bar_that_the_history_has_not_begun_is_joined_to_nothing() -> None:
+    series = BarSeries(start_of)
+    nothing = Bars([], [], [], [], [], [])
+    series.doubt(25, 25)
+
+    series.join(20, nothing, [], 0.0)
+    empty = len(series)
+    series.join(20, nothing, [3.0, 2.0], 5.0)
+
+    assert empty == 0
+    assert read(series.frame(25)) == Bars([20], [3.0], [3.0], [2.0], [2.0], [5.0])
+    assert series.frame(25)["trades"].tolist() == [2.0]
+
+
 def test_a_late_trade_does_not_change_what_the_history_has_settled() -> None:
     series = BarSeries(start_of)
     series.history(bars_of([(5, 1.0, 1.0)]), final_before=10)

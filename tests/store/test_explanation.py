@@ -17,10 +17,17 @@ SYMBOLS = ("MSFT", "OPTION")
 MULTIPLIERS = {"OPTION": Decimal(100)}
 
 
-def fill(quantity: str | int | Decimal, price: str | int | Decimal, symbol: str = "MSFT", fee: str | int = 0) -> Fill:
+def fill(
+    quantity: str | int | Decimal,
+    price: str | int | Decimal,
+    symbol: str = "MSFT",
+    fee: str | int = 0,
+    *,
+    mid: str | int | Decimal = NAN,
+) -> Fill:
     signed = Decimal(quantity)
     side = "buy" if signed > 0 else "sell"
-    return Fill(0, "ACC-1", symbol, side, abs(signed), Decimal(price), "ORD-1", Decimal(fee))
+    return Fill(0, "ACC-1", symbol, side, abs(signed), Decimal(price), "ORD-1", Decimal(fee), mid=Decimal(mid))
 
 
 def mark(price: str | int | Decimal, symbol: str = "MSFT") -> Mark:
@@ -50,17 +57,26 @@ def test_a_mark_that_moves_is_a_price_move_of_what_is_held() -> None:
     assert explanation.parts == {"MSFT": parts(price=15)}
 
 
-def test_a_fill_counts_by_how_much_its_price_is_better_than_the_mark() -> None:
-    events = [fill(2, "9.5", fee=1), mark(11), fill(-2, "10.8")]
+def test_a_fill_counts_by_how_much_its_price_is_better_than_the_middle_of_its_moment() -> None:
+    events = [fill(2, "9.5", fee=1, mid="9.4"), mark(11), fill(-2, "10.8", mid="10.5")]
 
     explanation = explain(holding(), {"MSFT": Decimal(10)}, events)
 
-    assert explanation.parts == {"MSFT": parts(price=2, trade="0.6", fee=-1)}
+    # From the middle of the purchase to that of the sale, whatever the marks before and between.
+    assert explanation.parts == {"MSFT": parts(price="2.2", trade="0.4", fee=-1)}
     assert explanation.total == Decimal("1.6")
 
 
+def test_a_fill_without_a_middle_moves_from_its_own_price_on() -> None:
+    events = [fill(2, "9.5"), mark(11), fill(-2, "10.8")]
+
+    explanation = explain(holding(), {"MSFT": Decimal(10)}, events)
+
+    assert explanation.parts == {"MSFT": parts(price="2.6")}
+
+
 def test_a_contract_counts_with_its_multiplier() -> None:
-    events = [fill(1, "2.1", "OPTION"), mark("2.5", "OPTION")]
+    events = [fill(1, "2.1", "OPTION", mid=2), mark("2.5", "OPTION")]
 
     explanation = explain(holding(), {"OPTION": Decimal(2)}, events)
 
@@ -89,16 +105,16 @@ def test_what_is_held_without_a_mark_at_the_end_is_unknown() -> None:
     assert explain(holding(), {}, [fill(1, 10)]).total.is_nan()
 
 
-def test_a_fill_before_there_is_any_mark_is_measured_against_the_first() -> None:
-    explanation = explain(holding(), {}, [fill(2, 10), fill(1, 13), mark(12), mark(14)])
+def test_a_fill_before_there_is_any_mark_moves_to_the_first() -> None:
+    explanation = explain(holding(), {}, [fill(2, 10, mid=11), fill(1, 13), mark(12), mark(14)])
 
-    assert explanation.parts == {"MSFT": parts(price=6, trade=3)}
+    assert explanation.parts == {"MSFT": parts(price=2 * 3 + 1, trade=2)}
 
 
-def test_a_round_trip_without_any_mark_is_all_trade() -> None:
+def test_a_round_trip_without_any_quote_says_nothing_of_trading() -> None:
     explanation = explain(holding(), {}, [fill(2, 10, fee=1), fill(-2, 12)])
 
-    assert explanation.parts == {"MSFT": parts(trade=4, fee=-1)}
+    assert explanation.parts == {"MSFT": parts(price=4, fee=-1)}
 
 
 def test_a_mark_lost_and_found_explains_the_whole_move() -> None:
@@ -112,11 +128,11 @@ def test_a_mark_lost_while_nothing_is_held_measures_no_later_fill() -> None:
 
     explanation = explain(holding(), {"MSFT": Decimal(5)}, events)
 
-    assert explanation.parts == {"MSFT": parts(trade=4 + 1)}
+    assert explanation.parts == {"MSFT": parts(price=4 + 1)}
 
 
 def test_a_fill_without_price_is_unknown() -> None:
-    explanation = explain(holding(), {"MSFT": Decimal(10)}, [fill(2, "NaN"), mark(11)])
+    explanation = explain(holding(), {"MSFT": Decimal(10)}, [fill(2, "NaN", mid=10), mark(11)])
 
     assert explanation.parts["MSFT"].trade.is_nan()
     assert explanation.parts["MSFT"].price == 2
@@ -126,8 +142,9 @@ def test_a_fill_without_price_is_unknown() -> None:
 
 quantities = st.integers(-9, 9).filter(bool) | st.decimals(-3, 3, places=3).filter(bool)
 prices = st.decimals("0.01", 99, places=3)
-fills = st.builds(fill, quantities, prices, st.sampled_from(SYMBOLS), st.sampled_from(["0", "0.35"]))
-closings = st.builds(fill, st.sampled_from([-2, -1, 1, 2]), prices, st.sampled_from(SYMBOLS))  # often through zero
+mids = prices | st.just(NAN)
+fills = st.builds(fill, quantities, prices, st.sampled_from(SYMBOLS), st.sampled_from(["0", "0.35"]), mid=mids)
+closings = st.builds(fill, st.sampled_from([-2, -1, 1, 2]), prices, st.sampled_from(SYMBOLS), mid=mids)  # through zero
 known = st.builds(mark, prices, st.sampled_from(SYMBOLS))
 unknown = st.builds(mark, st.just("NaN"), st.sampled_from(SYMBOLS))
 holdings = st.fixed_dictionaries(dict.fromkeys(SYMBOLS, st.integers(-2, 2)))

@@ -124,3 +124,38 @@ def test_streams_have_gaps_of_their_own() -> None:
     market.closed(ended=NOW + 2)
 
     assert ledger.all() == [Gap("market", "", NOW, NOW + 2, "cut"), Gap("accounts", "", NOW + 1, None, "expired")]
+
+
+def test_gap_is_filled_where_everything_that_ran_was() -> None:
+    ledger = GapLedger()
+    ledger.opened("market", started=NOW, reason="cut")
+
+    ledger.closed("market", ended=NOW + 5, resumed={("trades", "A"): True, ("trades", "B"): True}, is_all=True)
+
+    assert ledger.all() == [Gap("market", "", NOW, NOW + 5, "cut", filled=True)]
+
+
+def test_kind_that_was_filled_and_symbols_that_were_not_have_lines_of_their_own() -> None:
+    ledger = GapLedger()
+    ledger.opened("market", started=NOW, reason="cut")
+
+    ledger.closed("market", ended=NOW + 5, resumed={("trades", "A"): True, ("trades", "B"): False})
+
+    reason = "cut; the broker's past does not reach back so far"
+    assert ledger.all() == [
+        Gap("market", "", NOW, NOW + 5, "cut"),
+        Gap("market trades", "", NOW, NOW + 5, "cut", filled=True),
+        Gap("market trades", "B", NOW, NOW + 5, reason),
+    ]
+    assert (ledger.count, ledger.counts["market"]) == (3, 1)
+
+
+def test_many_symbols_that_were_not_filled_have_one_line() -> None:
+    ledger = GapLedger()
+    ledger.opened("market", started=NOW, reason="cut")
+
+    ledger.closed(
+        "market", ended=NOW + 5, resumed={("trades", f"S{each}"): False for each in range(5_000)}, is_all=True
+    )
+
+    assert [(gap.stream, gap.symbol) for gap in ledger.all()] == [("market", ""), ("market trades", "5,000 symbols")]

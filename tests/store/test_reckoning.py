@@ -8,7 +8,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aries_nb.errors import UsageError
 from aries_nb.store.fills import Fill
 from aries_nb.store.reckoning import (
     Books,
@@ -146,9 +145,15 @@ def test_an_unknown_cost_at_the_opening_leaves_equity_known_and_what_is_realized
     assert sold.realized.is_nan()
 
 
-def test_an_unknown_quantity_is_refused_with_advice() -> None:
-    with pytest.raises(UsageError, match=r"quantity of MSFT is not known.*Wait"):
-        open_books(Decimal(100), {"MSFT": (NAN, Decimal(10))})
+def test_an_unknown_quantity_makes_equity_unknown_and_is_named() -> None:
+    books = open_books(Decimal(100), {"MSFT": (NAN, Decimal(10)), "KO": (Decimal(1), Decimal(5))})
+    marks = {"MSFT": Decimal(10), "KO": Decimal(6)}
+
+    traded = apply_fill(books, fill(3, 10))
+
+    assert equity(books, marks).is_nan()
+    assert unmarked(books, marks) == unmarked(traded, marks) == ("MSFT",)
+    assert traded.cash == 70
 
 
 def test_an_empty_holding_is_none() -> None:

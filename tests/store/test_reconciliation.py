@@ -18,9 +18,12 @@ MULTIPLIERS = {"OPTION": Decimal(100)}
 SECOND = 10**9
 
 
-def fill(quantity: int, price: str | int, symbol: str = "MSFT", fee: str = "0") -> Fill:
+def fill(
+    quantity: int, price: str | int, symbol: str = "MSFT", fee: str = "0", *, mid: Decimal | str | int = "NaN"
+) -> Fill:
     side = "buy" if quantity > 0 else "sell"
-    return Fill(0, "ACC-1", symbol, side, Decimal(abs(quantity)), Decimal(price), "ORD-1", Decimal(fee))
+    number = Decimal(abs(quantity))
+    return Fill(0, "ACC-1", symbol, side, number, Decimal(price), "ORD-1", Decimal(fee), mid=Decimal(mid))
 
 
 def told(cash: str | int, **quantities: int) -> Books:
@@ -114,7 +117,7 @@ def test_shares_that_no_fill_brought_are_unexplained_and_move_with_the_price_fro
 def test_a_contract_first_seen_in_a_fill_counts_with_its_multiplier() -> None:
     account = Reconciliation(told(1000), at(OPTION=2))
 
-    account.take(told(799, OPTION=1), at(OPTION=3), [fill(1, 2, "OPTION")], 1)
+    account.take(told(799, OPTION=1), at(OPTION=3), [fill(1, 2, "OPTION", mid=2)], 1)
 
     assert account.explanation().parts == {"OPTION": parts(price=100, fee=-1)}
 
@@ -130,11 +133,68 @@ def test_a_price_that_is_lost_makes_the_total_unknown_until_it_is_back() -> None
     assert account.explanation().parts == {"MSFT": parts(price=2)}
 
 
+def test_a_fill_without_a_price_counts_at_its_middle_and_the_rest_of_cash_is_unexplained() -> None:
+    account = Reconciliation(told(1000), at(MSFT=10))
+
+    account.take(told("880", MSFT=10), at(MSFT=12), [fill(10, "NaN", mid=10)], 1)
+
+    assert account.explanation().parts == {"MSFT": parts(price=20), CASH: parts(unexplained=-20)}
+
+
+def test_a_fill_without_price_or_quote_waits_for_the_first_mark_and_poisons_nothing() -> None:
+    account = Reconciliation(told(1000, KO=1), at(KO=5))
+
+    account.take(told(900, KO=1, MSFT=10), at(KO=5), [fill(10, "NaN")], 1)
+    before = account.explanation()
+    account.take(told(900, KO=1, MSFT=10), at(KO=6, MSFT=10), [], 2)
+
+    assert before.parts["MSFT"].total.is_nan()
+    assert before.parts["KO"] == parts()
+    assert account.explanation().parts == {"KO": parts(price=1), "MSFT": parts()}
+
+
+def test_a_fee_after_a_fill_without_a_price_is_a_fee_again() -> None:
+    account = Reconciliation(told(1000), at(MSFT=10))
+
+    account.take(told("899.50", MSFT=10), at(MSFT=10), [fill(10, "NaN", mid=10)], 1)
+    account.take(told("799.40", MSFT=20), at(MSFT=10), [fill(10, 10, mid=10)], 2)
+
+    assert account.explanation().parts == {"MSFT": parts(fee="-0.1", unexplained="-0.5")}
+
+
+def test_a_quantity_that_nobody_knows_makes_the_total_unknown_until_it_is_told_again() -> None:
+    account = Reconciliation(told(0, MSFT=1), at(MSFT=10))
+    unknown = open_books(Decimal(0), {"MSFT": (Decimal("NaN"), Decimal(1))})
+
+    for now in (1, 1 + PATIENCE, 2 + PATIENCE):
+        account.take(unknown, at(MSFT=11), [], now)
+    lost = account.explanation().total
+    account.take(told(0, MSFT=1), at(MSFT=12), [], 3 + PATIENCE)
+
+    assert lost.is_nan()
+    assert account.explanation().parts == {"MSFT": parts(price=2)}
+
+
+def test_cash_that_is_not_told_for_a_while_is_no_loss() -> None:
+    account = Reconciliation(told(100), {})
+
+    for now in (1, 1 + PATIENCE, 2 + PATIENCE):
+        account.take(told("NaN"), {}, [], now)
+    lost = account.explanation().total
+    account.take(told(100), {}, [], 3 + PATIENCE)
+
+    assert lost.is_nan()
+    assert account.explanation().total == 0
+
+
 # Whatever is told, and in whatever order.
 
 prices = st.decimals("0.01", 99, places=3)
 quantities = st.integers(-9, 9).filter(bool)
-fills = st.builds(fill, quantities, prices, st.sampled_from(SYMBOLS), st.sampled_from(["0", "0.35"]))
+mids = prices | st.just(Decimal("NaN"))
+fees = st.sampled_from(["0", "0.35"])
+fills = st.builds(fill, quantities, prices, st.sampled_from(SYMBOLS), fees, mid=mids)
+unpriced = st.builds(fill, quantities, st.just("NaN"), st.sampled_from(SYMBOLS), fees, mid=mids)
 books = st.builds(
     lambda cash, held: told(cash, **held),
     st.decimals(-999, 999, places=2),
@@ -142,9 +202,11 @@ books = st.builds(
 )
 marks = st.fixed_dictionaries(dict.fromkeys(SYMBOLS, prices))
 moments = st.lists(st.tuples(books, marks, st.lists(fills, max_size=2), st.integers(0, 4 * SECOND)), max_size=8)
+some_fills = st.lists(fills | unpriced, max_size=2)
+some_moments = st.lists(st.tuples(books, marks, some_fills, st.integers(0, 4 * SECOND)), max_size=8)
 
 
-@given(books, marks, moments)
+@given(books, marks, some_moments)
 @settings(max_examples=100)
 def test_the_parts_add_up_exactly_to_the_change_that_the_broker_tells(
     opening: Books, first: dict[str, Decimal], told_later: list[tuple[Books, dict[str, Decimal], Sequence[Fill], int]]

@@ -69,21 +69,23 @@ def test_a_history_without_the_bar_has_nothing_before_the_first_trade() -> None:
 
 @given(
     trades=st.lists(st.tuples(st.integers(1, 3).map(float), st.integers(0, 3).map(float)), min_size=1, max_size=60),
-    before=st.integers(0, 50).map(float),
+    first=st.integers(0, 20),
     asked=st.lists(st.integers(0, 70), min_size=1, max_size=8).map(sorted),
     lags=st.lists(st.integers(-LAG, LAG), min_size=8, max_size=8),
 )
 def test_a_base_is_never_wrong_while_the_lag_holds(
-    trades: list[tuple[float, float]], before: float, asked: list[int], lags: list[int]
+    trades: list[tuple[float, float]], first: int, asked: list[int], lags: list[int]
 ) -> None:
     seam = Seam(lag_ns=LAG)
-    rows = heard(*((at, price, size) for at, (price, size) in enumerate(trades)))
+    rows = heard(*((at, *trade) for at, trade in enumerate(trades) if at >= first))
+    before = sum(size for _, size in trades[:first])
 
     bases = []
-    for at, lag in zip(asked, lags, strict=False):
-        counted = [trade for place, trade in enumerate(trades) if place < at + lag]
-        close = counted[-1][0] if counted else 2.0
-        bases.append(seam.weigh(Answer(at, at, close, before + sum(size for _, size in counted)), rows))
+    for after, lag in zip(asked, lags, strict=False):
+        at = first + LAG + after
+        counted = trades[: at + lag]
+        close, volume = counted[-1][0], sum(size for _, size in counted)
+        bases.append(seam.weigh(Answer(at, at, close, volume), rows))
 
     assert {base for base in bases if base is not None} <= {before}
 

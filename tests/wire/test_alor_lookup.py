@@ -9,7 +9,7 @@ import pytest
 from aries_nb.errors import UsageError
 from aries_nb.wire.alor_lookup import AlorLookup
 from aries_nb.wire.interface import Facts, Query
-from tests.wire.alor_lines import NS, SECONDS, quote
+from tests.wire.alor_lines import NS, SECONDS, quote, trade
 
 LOOKUP = AlorLookup()
 SBER = {
@@ -67,6 +67,103 @@ def test_instrument_is_asked_and_read() -> None:
     assert math.isnan(row["price_min"])
 
 
+def test_all_instruments_are_asked_for_in_pages() -> None:
+    first = LOOKUP.queries("instruments", {"exchange": None, "market": "FORTS"})[0]
+    full = json.dumps([{**SBER, "symbol": f"S{number}"} for number in range(1_000)]).encode()
+    page = LOOKUP.read("instruments", first, full)
+    assert page.following is not None
+
+    last = LOOKUP.read("instruments", page.following, json.dumps([SBER]).encode())
+
+    params = (("market", "FORTS"), ("limit", "1000"), ("offset", "0"), ("format", "Simple"))
+    assert first == Query("/md/v2/Securities/MOEX", params)
+    assert page.following == Query("/md/v2/Securities/MOEX", (*params[:2], ("offset", "1000"), params[3]))
+    assert [row["symbol"] for row in named(last)] == ["SBER"]
+    assert last.following is None
+
+
+def test_exchange_of_the_instruments_can_be_named() -> None:
+    assert LOOKUP.queries("instruments", {"exchange": "spbx"})[0].path == "/md/v2/Securities/SPBX"
+
+
+def test_boards_are_asked_and_read() -> None:
+    queries = LOOKUP.queries("boards", {"symbol": "SPBX:AAPL"})
+
+    found = LOOKUP.read("boards", queries[0], b'["TQBR","SMAL",7,null,""]')
+
+    assert queries == [Query("/md/v2/Securities/SPBX/AAPL/availableBoards")]
+    assert named(found) == [{"board": "TQBR"}, {"board": "SMAL"}]
+
+
+def test_book_is_asked_and_read_with_the_best_levels_first() -> None:
+    queries = LOOKUP.queries("book", {"symbol": "MOEX:SBER@TQBR", "depth": 3})
+    told = {
+        "bids": [{"price": 301.1, "volume": 5}, {"price": 301.2, "volume": 7}],
+        "asks": [{"price": 301.4, "volume": 0}, {"price": 301.3, "volume": 2}],
+        "timestamp": SECONDS * 1_000,
+    }
+
+    found = LOOKUP.read("book", queries[0], json.dumps(told).encode())
+
+    params = (("depth", "3"), ("instrumentGroup", "TQBR"), ("format", "Simple"))
+    assert queries == [Query("/md/v2/orderbooks/MOEX/SBER", params)]
+    assert list(found.columns) == ["ts", "side", "level", "price", "size"]
+    assert [row[1:] for row in found.rows] == [("buy", 1, 301.2, 7.0), ("buy", 2, 301.1, 5.0), ("sell", 1, 301.3, 2.0)]
+
+
+@pytest.mark.parametrize("depth", [0, 51, True, None, "5"])
+def test_depth_that_cannot_be_is_refused(depth: Any) -> None:
+    with pytest.raises(UsageError, match="depth="):
+        LOOKUP.queries("book", {"symbol": "SBER", "depth": depth})
+
+
+def test_trades_of_the_session_are_asked_for_with_the_newest_first() -> None:
+    query = LOOKUP.queries("trades", {"symbol": "SBER", "count": 2})[0]
+    page = LOOKUP.read("trades", query, json.dumps([trade(9, "simple"), trade(8, "simple")]).encode())
+    assert page.following is not None
+
+    end = LOOKUP.read("trades", page.following, json.dumps([trade(7, "simple")]).encode())
+
+    params = {"descending": "true", "take": "2", "offset": "0", "format": "Simple"}
+    assert (query.path, dict(query.params)) == ("/md/v2/Securities/MOEX/SBER/alltrades", params)
+    assert dict(page.following.params) == {**params, "offset": "2"}
+    assert [row["trade_id"] for row in named(page)] == [9, 8]
+    assert end.following is None
+
+
+def test_trades_of_a_span_are_those_of_past_sessions_as_well() -> None:
+    queries = LOOKUP.queries("trades", {"symbol": "SBER@TQBR", "count": None, "start_ms": 1_500, "end_ms": 2_001})
+
+    past = LOOKUP.read("trades", queries[0], json.dumps({"total": 1, "list": [trade(9, "simple")]}).encode())
+
+    root, span = "/md/v2/Securities/MOEX/SBER/alltrades", {"from": "1", "to": "3", "offset": "0"}
+    shared = {**span, "instrumentGroup": "TQBR", "format": "Simple"}
+    assert [query.path for query in queries] == [f"{root}/history", root]
+    assert dict(queries[0].params) == {**shared, "limit": "50000"}
+    assert dict(queries[1].params) == {**shared, "descending": "true", "take": "5000"}
+    assert [row["trade_id"] for row in named(past)] == [9]
+
+
+def test_trade_is_read_exactly_and_one_without_time_price_or_id_is_left_out() -> None:
+    odd = [
+        {**trade(5, "simple"), "price": None},
+        {**trade(6, "simple"), "timestamp": None, "time": None},
+        {**trade(7, "simple"), "id": None},
+        7,
+    ]
+    good = [
+        {**trade(2**53 + 1, "simple"), "side": "BUY"},
+        {**trade(8, "simple"), "side": None, "timestamp": None, "time": "2025-08-22T10:00:00.5000000"},
+    ]
+
+    found = named(
+        LOOKUP.read("trades", LOOKUP.queries("trades", {"symbol": "SBER"})[0], json.dumps(odd + good).encode())
+    )
+
+    assert [(row["trade_id"], row["side"]) for row in found] == [(2**53 + 1, "buy"), (8, "unknown")]
+    assert found[1]["ts"] == 1_755_856_800_500_000_000
+
+
 def test_search_is_asked_and_read() -> None:
     queries = LOOKUP.queries("search", {"text": "SBE", "limit": 5})
     found = named(LOOKUP.read("search", queries[0], json.dumps([SBER, {**SBER, "exchange": "SPBX"}]).encode()))
@@ -88,7 +185,11 @@ def test_time_is_read() -> None:
 
 
 @pytest.mark.parametrize(
-    ("topic", "body"), [("quotes", b"7"), ("search", b"{"), ("server_time", b'"x"'), ("health", b"")]
+    ("topic", "body"),
+    [
+        *(("quotes", b"7"), ("search", b"{"), ("server_time", b'"x"'), ("health", b"")),
+        *(("boards", b"7"), ("book", b"[]"), ("book", b'{"bids":7}'), ("trades", b'{"total":0}'), ("trades", b"null")),
+    ],
 )
 def test_answer_that_cannot_be_one_is_an_error(topic: Any, body: bytes) -> None:
     with pytest.raises(ValueError, match="the answer"):

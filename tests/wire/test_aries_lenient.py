@@ -193,6 +193,16 @@ def test_what_is_no_time_at_all_becomes_a_missing_one(spelling: object) -> None:
     assert record[2] == (2.0, NOT_A_TIME)
 
 
+def test_a_time_of_zero_is_one_that_is_not_there_yet() -> None:
+    market = opened(quotes(fields=("bid_price", "last_price")))
+    never_traded = update("trade", {"lastPrice": 2.5, "tradeTimestamp": 0})
+
+    records, notices = market.receive(line(never_traded), RECEIVED)
+
+    assert list(notices) == []
+    assert [values for _, _, values in records][0][1] == 2.5
+
+
 def test_field_we_did_not_ask_for_may_hold_anything() -> None:
     market = opened(quotes())
 
