@@ -20,9 +20,9 @@ from aries_nb.live.fields import checked_pnl_interval, checked_start
 from aries_nb.live.fills import LiveFills
 from aries_nb.live.frame import LiveFrame
 from aries_nb.live.link import Link
-from aries_nb.live.pnl import CandleSource, LivePnl, ToldCandles
+from aries_nb.live.pnl import INTERVALS, CandleSource, LivePnl, ToldCandles
 from aries_nb.live.positions import LivePositions
-from aries_nb.live.reckoned_pnl import INTERVALS, ReckonedCandles
+from aries_nb.live.reckoned_pnl import ReckonedCandles
 from aries_nb.live.snapshots import Snapshots
 from aries_nb.live.table import LiveTable
 from aries_nb.model import Kind
@@ -156,8 +156,8 @@ class Account:
         length = checked_pnl_interval(interval, TOLD_INTERVALS if is_told else tuple(INTERVALS))
         midnight = datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
         since = _moment(midnight if start is None else start)
-        if not is_told:
-            since = since // INTERVALS[length] * INTERVALS[length]  # the candle in which it lies
+        if length not in INTERVALS:
+            since = pd.Timestamp(since, unit="ns").normalize().replace(day=1).as_unit("ns").value
         with self._guard:
             pnl = self._pnl.get((length, since))
             if pnl is None or not pnl.is_open:

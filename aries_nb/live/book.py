@@ -46,8 +46,8 @@ class LiveBook(Held):
     def df(self) -> pd.DataFrame:
         """One row a level: index `ts` (of the last update, UTC), received, symbol, side, level (from 1), price, size.
 
-        Best levels first, bids before asks, at most `depth` a side; sizes are in shares. Look at `integrity` before
-        you trust it.
+        Best levels first, bids before asks, at most `depth` a side; sizes as those of quotes. Look at `integrity`
+        before you trust it.
         """
         now = self.levels(self.depth)
         sides = [("buy", now.bids), ("sell", now.asks)]

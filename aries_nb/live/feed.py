@@ -86,8 +86,9 @@ class Feed:
         endpoint: str = "market",
         min_interval_ms: int | None = None,
     ) -> LiveFrame:
-        """Best bid and ask, and the last price, of these symbols as a rolling frame; sizes in shares.
+        """Best bid and ask, and the last price, of these symbols as a rolling frame.
 
+        Sizes are in shares, or in lots where the broker counts lots (`feed.reference.instrument` has their size).
         `window` is a span of time such as "15min", `rows` a number of rows (default 100,000). `fields` chooses the
         columns, "*" all that the broker has; only they go over the wire. The same call again returns the same frame.
         `endpoint` "charts" is a second source, where the broker has one, on a connection of its own that is made with
@@ -118,7 +119,7 @@ class Feed:
     ) -> LiveFrame:
         """Every print of these symbols, never conflated, as a rolling frame; arguments and errors as for `quotes`.
 
-        Sizes in shares. `side` is that of the aggressor, "unknown" where the broker does not tell.
+        Sizes as those of quotes. `side` is that of the aggressor, "unknown" where the broker does not tell.
         """
         return self._frame("trades", symbols, fields, TRADE_COLUMNS, checked_window(window, rows), endpoint=endpoint)
 
@@ -171,10 +172,10 @@ class Feed:
         )
 
     def bars(self, symbol: str, interval: str = "1min", *, history: str = "1d") -> LiveBars:
-        """The bars of a symbol, of the last `history` and from now on, as one frame without a hole; volume in shares.
+        """The bars of a symbol, of the last `history` and from now on, as one frame without a hole.
 
         `interval` is one of 1min, 3min, 5min, 15min, 30min, 1h, 2h, 3h, 4h, 1d; `history` a span of time such as "2d".
-        Blocks until the history is here. The same call again returns the same bars.
+        Volume as the sizes of quotes. Blocks until the history is here. The same call again returns the same bars.
 
         Raises UsageError for an interval or span that cannot be, UnknownSymbolError for a symbol the server refuses,
         ConnectError, TokenError or FeedError where the history cannot be had.

@@ -27,7 +27,8 @@ class LiveFrame(Held):
     """Rows of one kind for some symbols, the newest of them, kept current in the background.
 
     Index `ts` (exchange time, UTC), columns `received` (local receipt, UTC), `symbol` (categorical) and the fields:
-    numbers float64 (NaN missing), texts categorical ("" missing). Sizes are in shares. Any thread may read.
+    numbers float64 (NaN missing), texts categorical ("" missing). Sizes are in shares, or in
+    lots where the broker counts lots. Any thread may read.
     """
 
     def __init__(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -22,8 +22,17 @@ from aries_nb.store.log import Change, Row
 if TYPE_CHECKING:
     from aries_nb.widgets import BarCandles
 
-__all__ = ["PRICES", "CandleSource", "LivePnl", "ToldCandles"]
+__all__ = ["INTERVALS", "PRICES", "CandleSource", "LivePnl", "ToldCandles"]
 
+SECOND = 1_000_000_000
+INTERVALS: Mapping[str, int] = {
+    "15s": 15 * SECOND,
+    "1m": 60 * SECOND,
+    "5m": 300 * SECOND,
+    "15m": 900 * SECOND,
+    "1h": 3_600 * SECOND,
+    "1d": 86_400 * SECOND,
+}
 PRICES = ("open", "high", "low", "close")
 MOST_CANDLES = 10_000  # of one interval, as many as a table keeps
 NETWORK_SECONDS = 10.0
@@ -31,7 +40,7 @@ NETWORK_SECONDS = 10.0
 
 @dataclass(slots=True, eq=False)
 class _Member:
-    """A table that gets the candles which begin at `since` (ns since the epoch) or later, once it is admitted."""
+    """A table that gets the candle in which `since` (ns since the epoch) lies and all later ones, once admitted."""
 
     table: Table
     since: int
@@ -47,7 +56,9 @@ class CandleSource(ABC):
 
     note = ""  # for a view
 
-    def __init__(self, columns: Sequence[Column]) -> None:
+    def __init__(self, columns: Sequence[Column], interval: str) -> None:
+        self._interval = interval
+        self._span = INTERVALS.get(interval, 1)  # months have no length: they are asked for from their first day on
         self.columns = tuple(columns)
         names = [column.name for column in self.columns]
         self._start = names.index("start")
@@ -61,7 +72,7 @@ class CandleSource(ABC):
         """Whether something here is from before a break, and not yet confirmed."""
 
     def join(self, table: Table, since: int) -> None:
-        """Fill a table with the candles from `since` on, and keep it current until it leaves.
+        """Fill a table with the candles from that of `since` on, and keep it current until it leaves.
 
         Raises what the beginning of a stream does.
         """
@@ -113,7 +124,7 @@ class CandleSource(ABC):
         inbox = member.table.inbox
         for row in rows:
             start = row.values[self._start]
-            if isinstance(start, int) and start >= member.since:
+            if isinstance(start, int) and start + self._span > member.since:
                 inbox.add(0, row.ts, (PUT, *row.values))
                 inbox.mark(row.received)
         if inbox.codes:
@@ -125,10 +136,9 @@ class ToldCandles(CandleSource):
 
     def __init__(self, link: Link, account: str, interval: str, written: Callable[[int], str]) -> None:
         """`written` makes a time in ns since the epoch into the text that a subscription has."""
-        super().__init__(link.table_columns("pnl"))
+        super().__init__(link.table_columns("pnl"), interval)
         self._link = link
         self._account = account
-        self._interval = interval
         self._written = written
         self._table: Table | None = None
         self._since = 0
@@ -169,7 +179,7 @@ class LivePnl(LiveTable):
     def __init__(
         self, link: Link, callbacks: Callbacks, account: str, source: CandleSource, *, interval: str, since: int
     ) -> None:
-        """`since` is when the first candle begins, in ns since the epoch."""
+        """`since`, in ns since the epoch, is a time within the first candle."""
         self._source = source
         super().__init__(link, callbacks, "pnl", account, options=(("interval", interval),))
         try:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 
 import pandas as pd
 
@@ -14,17 +14,8 @@ from aries_nb.model import Column
 from aries_nb.net import on_network
 from aries_nb.store.log import Row
 
-__all__ = ["INTERVALS", "ReckonedCandles"]
+__all__ = ["ReckonedCandles"]
 
-SECOND = 1_000_000_000
-INTERVALS: Mapping[str, int] = {
-    "15s": 15 * SECOND,
-    "1m": 60 * SECOND,
-    "5m": 300 * SECOND,
-    "15m": 900 * SECOND,
-    "1h": 3_600 * SECOND,
-    "1d": 86_400 * SECOND,
-}
 COLUMNS = (Column("interval", "text"), Column("start", "time"), *map(Column, PRICES))
 
 
@@ -36,11 +27,9 @@ class ReckonedCandles(CandleSource):
     """
 
     def __init__(self, account: str, equity: LiveEquity, interval: str) -> None:
-        super().__init__(COLUMNS)
+        super().__init__(COLUMNS, interval)
         self._account = account
         self.equity = equity
-        self._interval = interval
-        self._span = INTERVALS[interval]
         self._taken = 0  # when the last moment was, in ns
         self._opening: float | None = None
         self._candle: tuple[int, float, float, float, float] | None = None

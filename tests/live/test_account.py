@@ -198,7 +198,7 @@ def test_pnl_candles_come_for_the_interval_asked(feed: Feed) -> None:
 
 def test_starts_of_one_interval_share_one_stream_from_the_earliest_on(feed: Feed) -> None:
     account, now = feed.account("ACC-1"), pd.Timestamp.now("UTC")
-    late, early = now.floor("1min") - pd.Timedelta("20min"), now.floor("1min") - pd.Timedelta("50min")
+    late, early = now.floor("5min") - pd.Timedelta("20min"), now.floor("5min") - pd.Timedelta("50min")
     before = feed.stats().streams
 
     later = account.pnl("5m", start=late).wait(timeout=20)
@@ -215,6 +215,17 @@ def test_starts_of_one_interval_share_one_stream_from_the_earliest_on(feed: Feed
     assert later.df.index.get_level_values("start").min() == first.min()
     assert later.log.groupby("start")["received"].count().iloc[0] == 1
     assert account.pnl("5m", start=late) is later
+
+
+@pytest.mark.parametrize("interval", ["1m", "1h", "1d", "1mo"])
+def test_pnl_from_now_on_has_the_candle_of_now(feed: Feed, interval: str) -> None:
+    account = feed.account("ACC-1")
+    now = pd.Timestamp.now("UTC")
+
+    account.pnl(interval, start=now - pd.Timedelta("70D")).wait(timeout=20)
+    candles = account.pnl(interval, start=now).wait(timeout=20)
+
+    assert candles.df.index.get_level_values("start")[0] <= now
 
 
 def test_pnl_that_nobody_holds_any_more_ends_its_stream(feed: Feed) -> None:
