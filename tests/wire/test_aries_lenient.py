@@ -200,7 +200,7 @@ def test_a_time_of_zero_is_one_that_is_not_there_yet() -> None:
     records, notices = market.receive(line(never_traded), RECEIVED)
 
     assert list(notices) == []
-    assert [values for _, _, values in records][0][1] == 2.5
+    assert next(values for _, _, values in records)[1] == 2.5
 
 
 def test_field_we_did_not_ask_for_may_hold_anything() -> None:
