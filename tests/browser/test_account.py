@@ -8,9 +8,9 @@ import nbformat
 import pytest
 from playwright.sync_api import expect
 
+from tests.browser.brokers import CONNECT_LINES, written_for
 from tests.browser.conftest import NOTEBOOKS
 from tests.browser.lab import failures, run_all, wait_idle
-from tests.notebooks.brokers import CONNECT_LINES, written_for
 
 NOTEBOOK = "02_account_and_pnl.ipynb"
 SCREEN = {"width": 1280, "height": 2600}

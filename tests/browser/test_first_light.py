@@ -12,9 +12,9 @@ import nbformat
 import pytest
 from playwright.sync_api import expect
 
+from tests.browser.brokers import written_for
 from tests.browser.conftest import NOTEBOOKS, errors_of, fresh_page
 from tests.browser.lab import RUN, failures, open_notebook, outputs, run_all, run_cell
-from tests.notebooks.brokers import written_for
 
 NOTEBOOK = "01_first_light.ipynb"
 SCREEN = {"width": 1280, "height": 2200}  # holds the first four views; what is out of sight is not painted

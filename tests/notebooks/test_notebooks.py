@@ -16,11 +16,8 @@ from jupyter_client.manager import AsyncKernelManager
 from nbclient import NotebookClient
 from nbconvert import HTMLExporter
 
-from tests.notebooks.brokers import CONNECT_LINES, written_for
-
 FOLDER = Path(__file__).parents[2] / "notebooks"
 NOTEBOOKS = sorted(FOLDER.glob("*.ipynb"))
-FOR_EVERY_BROKER = [path for path in NOTEBOOKS if path.name.startswith(("01_", "02_"))]
 
 MOST_CELLS = 25
 CELL_SECONDS = 60
@@ -38,18 +35,16 @@ def executed(tmp_path_factory):
     """
     folder = tmp_path_factory.mktemp("notebooks") / "copy"
     shutil.copytree(FOLDER, folder, ignore=shutil.ignore_patterns(".ipynb_checkpoints"))
-    names = [path.name for path in NOTEBOOKS] + [written_for("alor", path, folder) for path in FOR_EVERY_BROKER]
 
     async def run_all():
-        return await asyncio.gather(*(run(folder / name) for name in names), return_exceptions=True)
+        return await asyncio.gather(*(run(folder / path.name) for path in NOTEBOOKS), return_exceptions=True)
 
-    done = dict(zip(names, asyncio.run(run_all()), strict=True))
+    done = dict(zip(NOTEBOOKS, asyncio.run(run_all()), strict=True))
 
-    def outcome(path, broker=""):
-        found = done[f"{path.stem}_{broker}.ipynb" if broker else path.name]
-        if isinstance(found, BaseException):
-            raise found
-        return found
+    def outcome(path):
+        if isinstance(done[path], BaseException):
+            raise done[path]
+        return done[path]
 
     return outcome
 
@@ -97,20 +92,6 @@ def test_notebook_is_stored_bare(path):
 @each_notebook
 def test_notebook_runs_top_to_bottom(path, executed):
     assert troubles(executed(path)) == []
-
-
-@pytest.mark.parametrize("path", FOR_EVERY_BROKER, ids=[path.name for path in FOR_EVERY_BROKER])
-def test_notebook_runs_on_the_other_broker_but_for_the_line_that_connects(path, executed):
-    here, there = executed(path), executed(path, "alor")
-
-    changed = [
-        (ours, theirs)
-        for one, other in zip(here.cells, there.cells, strict=True)
-        for ours, theirs in zip(one.source.splitlines(), other.source.splitlines(), strict=True)
-        if ours != theirs
-    ]
-    assert troubles(there) == []
-    assert changed == [(CONNECT_LINES["aries"], CONNECT_LINES["alor"])]
 
 
 @each_notebook
