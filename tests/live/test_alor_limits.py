@@ -222,7 +222,7 @@ def use(feed: Feed, chance: Random, refused: list[str]) -> None:
     try:
         what = chance.choice(["quotes", "trades", "books", "account"])
         if what == "account":
-            feed.account(PORTFOLIOS[0]).positions  # noqa: B018 - its connection stays
+            feed.account(PORTFOLIOS[0]).orders  # noqa: B018 - its connection stays
             return
         if what == "books":
             held: list[Any] = [feed.book(name) for name in names[:5]]
