@@ -1,7 +1,7 @@
-"""Fixtures of the browser tests: one server and one Chromium for all that follow each other, a fresh page for each.
+"""Fixtures of the browser tests: one server and one Chromium for each file, a fresh page for each test.
 
-They end with the last of these tests: Playwright keeps an event loop running in the main thread until then, and nothing
-that calls `asyncio.run` could follow.
+They end with their file: Playwright keeps an event loop running in the main thread until then, and nothing that calls
+`asyncio.run` could follow.
 """
 
 from __future__ import annotations
@@ -34,14 +34,14 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.browser)
 
 
-@pytest.fixture(scope="package")
+@pytest.fixture(scope="module")
 def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[harness.LabServer]:
     """A Jupyter server on a copy of the notebooks; write more of them into `lab.root`."""
     with harness.serve(NOTEBOOKS, tmp_path_factory.mktemp("lab")) as server:
         yield server
 
 
-@pytest.fixture(scope="package")
+@pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
     if harness.find_chromium() is None:
         pytest.fail("no Chromium on PATH; `make test` installs one")

@@ -20,7 +20,7 @@ figure
 """
 
 
-@pytest.fixture(scope="package")
+@pytest.fixture(scope="module")
 def widgets_notebook(lab):
     cells = [nbformat.v4.new_code_cell(source.strip()) for source in (SLIDER, FIGURE)]
     kernel = {"name": "python3", "display_name": "Python 3", "language": "python"}
