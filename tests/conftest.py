@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from collections import Counter
 from itertools import chain
 from pathlib import Path
@@ -18,6 +19,12 @@ TAPES = ROOT.parent / "shared" / "data"
 # The same examples in every run, so that a failure is found again; the blob reproduces one in isolation.
 hypothesis.settings.register_profile("fixed", derandomize=True, deadline=None, print_blob=True)
 hypothesis.settings.load_profile("fixed")
+
+
+def pytest_configure() -> None:
+    # A shell keeps SIGINT from what it puts into the background, and so would the servers that tests interrupt.
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_report_header() -> str:
