@@ -6,6 +6,7 @@ Owned by the server's loop. An object is written once for all subscriptions of t
 from __future__ import annotations
 
 import math
+from abc import ABC, abstractmethod
 from collections import defaultdict
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -34,7 +35,7 @@ __all__ = ["Channel", "ListingChannel", "TapeChannel", "Waiting"]
 Waiting = dict["Subscription", None]
 
 
-class Channel:
+class Channel(ABC):
     """The subscriptions of one instrument by kind, and the states that they are told."""
 
     def __init__(self, security: Security, bars: Bars, waiting: Waiting, *, has_zone: bool) -> None:
@@ -111,17 +112,17 @@ class Channel:
         """Whether there is anything to say of a quote yet."""
         return True
 
+    @abstractmethod
     def quote_values(self, stamp: int) -> dict[str, Any]:
         """The quote of now; `stamp` in Unix ms."""
-        raise NotImplementedError
 
+    @abstractmethod
     def book_levels(self, depth: int, stamp: int) -> tuple[objects.Levels, objects.Levels, int]:
         """Bids, asks, and the time in Unix ms of the book of now."""
-        raise NotImplementedError
 
+    @abstractmethod
     def instrument_values(self) -> dict[str, Any]:
         """The state of the instrument."""
-        raise NotImplementedError
 
     # What happened, told to whoever listens; each returns how many kinds of stream heard it.
 

@@ -7,6 +7,7 @@ an update only what changed. Owned by the server's loop.
 from __future__ import annotations
 
 import math
+from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Any
 
 from aries_nb.sim import aries_data as data
@@ -35,7 +36,7 @@ OPTION_WEIGHT = 1.0
 INDEX_WEIGHT = 4.0
 
 
-class Channel:
+class Channel(ABC):
     """The listeners of one symbol: of the market endpoint by stream and selected fields, and those of charts."""
 
     def __init__(self, symbol: str) -> None:
@@ -64,13 +65,13 @@ class Channel:
         readers = [session.outbox for session in self.sessions if session.selections[self.symbol].level2]
         self.level2 = [(("orderBook", "quotes"), readers)] if readers else []
 
+    @abstractmethod
     def snapshot(self, asked: Selection, selected: Selection, stamp: int) -> list[str]:
         """The present state of the streams in `asked`, with the fields in `selected`; not of the book or the tape."""
-        raise NotImplementedError
 
+    @abstractmethod
     def chart_state(self) -> dict[str, Any]:
         """The values of now for the charts endpoint; empty if nothing is known yet."""
-        raise NotImplementedError
 
     def _groups(self, stream: str) -> Groups:
         groups: dict[Fields, list[list[str]]] = {}

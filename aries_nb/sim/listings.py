@@ -6,6 +6,7 @@ A listing is plain state; `step` lets one event happen to it. Prices are ticks /
 from __future__ import annotations
 
 import math
+from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from aries_nb.sim.book import DEPTH, Book
@@ -47,7 +48,7 @@ class Trade(NamedTuple):
     venue: str
 
 
-class Listing:
+class Listing(ABC):
     """The figures of the day that every listing has."""
 
     #: Ticks a unit of currency.
@@ -62,9 +63,9 @@ class Listing:
         self.number = 0
         self.last = Trade(self.open, 0, "unknown", 0, "")
 
+    @abstractmethod
     def step(self, focus: Focus) -> Trade | None:
         """Let one event happen; return the trade, if it was one."""
-        raise NotImplementedError
 
     def rounded(self, price: float) -> float:
         """Bring a price to a whole number of ticks."""
@@ -106,9 +107,9 @@ class TradedListing(Listing):
         self.bid_venue = self.ask_venue = VENUES[0]
         self.book = Book(rng, opening * self.scale, spread=spread, lot=round_lot, mean_lots=mean_lots, depth=levels)
 
+    @abstractmethod
     def fair(self) -> float:
         """The price, in ticks, that the book is drawn to."""
-        raise NotImplementedError
 
     def quote(self) -> Quote:
         """The best bid and ask of the book as it is now."""

@@ -175,18 +175,7 @@ function makeChain(root, clock) {
     money = nearest;
   }
 
-  // Widths only ever grow, so that no digit moves its neighbours.
-  function fit() {
-    let total = 0;
-    digits.forEach((width, place) => {
-      total += width;
-      const text = `calc(${width}ch + ${PADDING}px)`;
-      const column = widths.children[place];
-      if (column.style.width !== text) column.style.width = text;
-    });
-    const whole = `calc(${total}ch + ${PADDING * digits.length}px)`;
-    if (table.style.width !== whole) table.style.width = whole;
-  }
+  const fit = () => fitWidths(table, widths, digits, PADDING); // they only ever grow: no digit moves its neighbours
 
   function tick() {
     centre();

@@ -58,6 +58,19 @@ function flash(node, direction) {
   if (!sweeper) sweeper = setTimeout(sweep, SWEEP_MS);
 }
 
+// Columns as wide as their digits, of which each knows its most, and `padding` pixels.
+function fitWidths(table, widths, digits, padding) {
+  let total = 0;
+  digits.forEach((width, place) => {
+    total += width;
+    const text = `calc(${width}ch + ${padding}px)`;
+    const column = widths.children[place];
+    if (column.style.width !== text) column.style.width = text;
+  });
+  const whole = `calc(${total}ch + ${padding * digits.length}px)`;
+  if (table.style.width !== whole) table.style.width = whole;
+}
+
 // The table of board and blotter: its columns only ever grow, so that no digit moves its neighbours, and its rows are
 // sorted here. A row is { node, place, isPinned }; `place` is the source's order, what is pinned stays at the end.
 const TURNS = { none: "ascending", ascending: "descending", descending: "none" };
@@ -115,17 +128,7 @@ function makeSortedTable(root, onSort) {
     if (width > digits[place]) digits[place] = width;
   }
 
-  function fit() {
-    let total = 0;
-    digits.forEach((width, place) => {
-      total += width;
-      const text = `calc(${width}ch + 16px)`;
-      const column = widths.children[place];
-      if (column.style.width !== text) column.style.width = text;
-    });
-    const whole = `calc(${total}ch + ${16 * digits.length}px)`;
-    if (table.style.width !== whole) table.style.width = whole;
-  }
+  const fit = () => fitWidths(table, widths, digits, 16);
 
   function compare(a, b, x, y) {
     if (a.isPinned || b.isPinned) return Boolean(a.isPinned) - Boolean(b.isPinned) || a.place - b.place;

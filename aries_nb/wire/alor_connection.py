@@ -5,6 +5,7 @@ What streams there can be on it, its subclasses say: market data and portfolios 
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, ClassVar
 
@@ -32,7 +33,7 @@ from aries_nb.wire.aries_lenient import excerpt, lines, parse_line
 __all__ = ["AlorConnection"]
 
 
-class AlorConnection:
+class AlorConnection(ABC):
     """One connection's worth of protocol, and the streams that outlive it.
 
     `format` is that of all payloads; `exchange` is that of symbols and portfolios which name none.
@@ -52,9 +53,9 @@ class AlorConnection:
         self._made = 0
         self._received = 0
 
+    @abstractmethod
     def columns(self, kind: Kind) -> Mapping[str, ColumnType]:
         """Every field that a frame of this kind can have."""
-        raise NotImplementedError
 
     def open(self, now: float) -> None:
         """Begin a new connection; everything is asked for again with the token."""

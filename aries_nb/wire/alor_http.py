@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-import msgspec
-
 from aries_nb.errors import UsageError
 from aries_nb.model import Bars
 from aries_nb.wire.alor_bars import DAY, length_name
 from aries_nb.wire.alor_symbols import DEFAULT_EXCHANGE, instrument_of
 from aries_nb.wire.alor_tokens import portfolios_in
+from aries_nb.wire.answers import json_object
 from aries_nb.wire.aries_lenient import nanoseconds, number
 from aries_nb.wire.interface import Query
 
@@ -62,7 +59,7 @@ class AlorHttp:
 
         A volume that is missing is NaN. `prev` is the bar before the first: asked for again where it lies in the span.
         """
-        answer = _object(body)
+        answer = json_object(body)
         items = answer.get("history")
         if not isinstance(items, list):
             raise ValueError("the answer has no list of bars")  # noqa: TRY004 - a bad answer, not a bad call
@@ -83,13 +80,3 @@ class AlorHttp:
         """When the bar begins in which a time lies: counted from midnight UTC (assumed, for days as well)."""
         length = interval_s * _NS
         return ts_ns // length * length
-
-
-def _object(body: bytes) -> dict[str, Any]:
-    try:
-        answer = msgspec.json.decode(body)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise ValueError("the answer is not JSON") from error
-    if not isinstance(answer, dict):
-        raise ValueError("the answer is no JSON object")  # noqa: TRY004 - a bad answer, not a bad call
-    return answer

@@ -7,6 +7,7 @@ books and bars; ("depth", "20") of books; ("interval", seconds) and ("start", Un
 from __future__ import annotations
 
 import math
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from operator import attrgetter
 from typing import Any, ClassVar, NamedTuple, TypeAlias
@@ -56,7 +57,7 @@ def key_of(subscription: Subscription) -> Key:
     return subscription.kind, subscription.symbol, subscription.options
 
 
-class Stream:
+class Stream(ABC):
     """One subscription on the server's side. `guid` is set by the connection, which owns the stream.
 
     `asked` is the number of its latest request on this connection, 0 where it is not running; `is_heard` whether
@@ -80,9 +81,9 @@ class Stream:
         """The instrument or portfolio, as the user wrote it."""
         return self.key[1]
 
+    @abstractmethod
     def body(self) -> dict[str, Any]:
         """The request, without guid and token."""
-        raise NotImplementedError
 
     def add(self, subscription: Subscription) -> Sequence[Record]:
         """Take a subscription in; its records are what is known already."""
@@ -99,9 +100,9 @@ class Stream:
         self.is_heard = False
         self.is_filled = None
 
+    @abstractmethod
     def read(self, data: Mapping[str, Any], received: int, line: bytes) -> Found:
         """Understand the data of one frame, generously."""
-        raise NotImplementedError
 
     def replied(self, received: int) -> Sequence[Record]:  # noqa: ARG002 - for those that wait for it
         """The server accepted the request; its snapshot may have come before or may follow."""
@@ -118,9 +119,9 @@ class ShapedStream(Stream):
     decode: Callable[[bytes], Any]
     latest = b""  # the latest frame, set by the connection
 
+    @abstractmethod
     def take(self, data: Any, received: int) -> Sequence[Record]:  # noqa: ANN401 - a struct of the stream's shape
         """Understand the data of one frame."""
-        raise NotImplementedError
 
     def add(self, subscription: Subscription) -> Sequence[Record]:
         """Take a subscription in, and decode what it needs as well."""

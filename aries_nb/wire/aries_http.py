@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-import msgspec
-
 from aries_nb.model import Bars
+from aries_nb.wire.answers import json_object
 from aries_nb.wire.aries_bars import bar_start, bars_from, bars_query
 from aries_nb.wire.interface import Query
 
@@ -25,7 +22,7 @@ class AriesHttp:
 
     def read_accounts(self, body: bytes) -> tuple[str, ...]:
         """The identifiers of the accounts, in the broker's order."""
-        accounts = _object(body).get("accounts")
+        accounts = json_object(body).get("accounts")
         if not isinstance(accounts, list):
             raise ValueError("the answer has no list of accounts")  # noqa: TRY004 - a bad answer, not a bad call
         names = [item.get("trading_account_id") for item in accounts if isinstance(item, dict)]
@@ -37,18 +34,8 @@ class AriesHttp:
 
     def read_bars(self, body: bytes) -> Bars:
         """The bars of one answer, the latest first page first (§7)."""
-        return bars_from(_object(body))
+        return bars_from(json_object(body))
 
     def bar_start(self, ts_ns: int, interval_s: int) -> int:
         """When the bar begins in which a time lies."""
         return bar_start(ts_ns, interval_s)
-
-
-def _object(body: bytes) -> dict[str, Any]:
-    try:
-        answer = msgspec.json.decode(body)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise ValueError("the answer is not JSON") from error
-    if not isinstance(answer, dict):
-        raise ValueError("the answer is no JSON object")  # noqa: TRY004 - a bad answer, not a bad call
-    return answer

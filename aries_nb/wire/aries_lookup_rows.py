@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 import msgspec
 
 from aries_nb.model import NOT_A_TIME
+from aries_nb.wire.answers import json_object
 from aries_nb.wire.aries_lenient import nanoseconds, number, shown, writable
 from aries_nb.wire.aries_lookup_fields import (
     AGGREGATES,
@@ -254,9 +255,7 @@ def _json(body: bytes) -> object:
 
 
 def _object(body: bytes) -> dict[str, Any]:
-    answer = _json(body)
-    if not isinstance(answer, dict):
-        raise ValueError("the answer is no JSON object")  # noqa: TRY004 - a bad answer, not a bad call
+    answer = json_object(body)
     if answer.get("s") == "error":
         raise ValueError(f"the server says {shown(answer.get('errmsg', 'error'))!r}")
     return answer

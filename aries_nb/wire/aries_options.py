@@ -6,10 +6,9 @@ import math
 import string
 from collections.abc import Iterator
 from datetime import date
-from typing import Any, Literal, NamedTuple, Protocol, TypeGuard
+from typing import Literal, NamedTuple, Protocol, TypeGuard
 
-import msgspec
-
+from aries_nb.wire.answers import json_object
 from aries_nb.wire.interface import Query
 
 __all__ = ["AriesOptions", "OptionContract", "OptionReference", "path_segment"]
@@ -51,7 +50,7 @@ class AriesOptions:
 
     def read_expiries(self, body: bytes) -> tuple[date, ...]:
         """The days, each once, the nearest first. Raises ValueError where there is no list of them."""
-        days = _object(body).get("expiryDates")
+        days = json_object(body).get("expiryDates")
         if not isinstance(days, list):
             raise ValueError("the answer has no list of expiry dates")  # noqa: TRY004 - a bad answer, not a bad call
         return tuple(sorted({day for day in map(_day, days) if day is not None}))
@@ -65,7 +64,7 @@ class AriesOptions:
 
         A list that is null or missing is an empty one (assumed). Raises ValueError where both are missing.
         """
-        answer = _object(body)
+        answer = json_object(body)
         if not answer.keys() & {"calls", "puts"}:
             raise ValueError("the answer has neither calls nor puts")
         found = {
@@ -111,13 +110,3 @@ def _day(value: object) -> date | None:
 def path_segment(text: str) -> str:
     """`text` as one segment of a path: a symbol must not lead elsewhere."""
     return "".join(chr(octet) if octet in _UNRESERVED else f"%{octet:02X}" for octet in text.encode())
-
-
-def _object(body: bytes) -> dict[str, Any]:
-    try:
-        answer = msgspec.json.decode(body)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise ValueError("the answer is not JSON") from error
-    if not isinstance(answer, dict):
-        raise ValueError("the answer is no JSON object")  # noqa: TRY004 - a bad answer, not a bad call
-    return answer

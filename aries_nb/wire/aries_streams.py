@@ -6,6 +6,7 @@ Several subscriptions of one symbol share what goes over the wire: the union of 
 from __future__ import annotations
 
 import math
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from operator import attrgetter
 from typing import Any, TypeAlias
@@ -64,7 +65,7 @@ _EVERYTHING: Mapping[str, frozenset[str]] = {
 }
 
 
-class Part:
+class Part(ABC):
     """What of a stream's values comes in one kind of event, from `start` to `stop`.
 
     `read` takes it off an event's data; where that may be less than the whole stream, `merge` completes it.
@@ -93,9 +94,9 @@ class Part:
         """The values as of the latest event on this connection; `missing` where there was none."""
         return self.stream.values[self.start : self.stop]
 
+    @abstractmethod
     def merge(self, new: Any) -> Values | None:  # noqa: ANN401 - what `read` gave
         """The stream's values after an event; None where it carries none of the fields asked for."""
-        raise NotImplementedError
 
     def forget(self) -> None:
         """Note what is known at a break, for `repeats`."""
