@@ -2,7 +2,6 @@
 // columns of its call and of its put.
 
 const HEAD = 5;
-const PADDING = 10; // pixels of a cell, left and right together: as in the style sheet
 const ARROWS = { up: "▲", down: "▼" };
 
 function makeChain(root, clock) {
@@ -175,7 +174,7 @@ function makeChain(root, clock) {
     money = nearest;
   }
 
-  const fit = () => fitWidths(table, widths, digits, PADDING); // they only ever grow: no digit moves its neighbours
+  const fit = () => fitWidths(table, widths, digits); // they only ever grow: no digit moves its neighbours
 
   function tick() {
     centre();

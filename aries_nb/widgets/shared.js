@@ -58,16 +58,18 @@ function flash(node, direction) {
   if (!sweeper) sweeper = setTimeout(sweep, SWEEP_MS);
 }
 
-// Columns as wide as their digits, of which each knows its most, and `padding` pixels.
-function fitWidths(table, widths, digits, padding) {
+const PADDING = 10; // pixels of a cell, left and right together: as in the style sheets
+
+// Columns as wide as their digits, of which each knows its most.
+function fitWidths(table, widths, digits) {
   let total = 0;
   digits.forEach((width, place) => {
     total += width;
-    const text = `calc(${width}ch + ${padding}px)`;
+    const text = `calc(${width}ch + ${PADDING}px)`;
     const column = widths.children[place];
     if (column.style.width !== text) column.style.width = text;
   });
-  const whole = `calc(${total}ch + ${padding * digits.length}px)`;
+  const whole = `calc(${total}ch + ${PADDING * digits.length}px)`;
   if (table.style.width !== whole) table.style.width = whole;
 }
 
@@ -128,7 +130,7 @@ function makeSortedTable(root, onSort) {
     if (width > digits[place]) digits[place] = width;
   }
 
-  const fit = () => fitWidths(table, widths, digits, 16);
+  const fit = () => fitWidths(table, widths, digits);
 
   function compare(a, b, x, y) {
     if (a.isPinned || b.isPinned) return Boolean(a.isPinned) - Boolean(b.isPinned) || a.place - b.place;
