@@ -3,10 +3,10 @@
 BIN := .venv/bin
 READY := .venv/.ready
 
-.PHONY: help venv demo test bench soak lint lock clean
+.PHONY: help venv demo test test-faults bench soak lint lock clean
 
 help:  ## list the targets
-	@sed -n 's/^\([a-z]*\):.*##/\1\t/p' Makefile
+	@sed -n 's/^\([a-z-]*\):.*##/\1\t/p' Makefile
 
 venv: $(READY)  ## set up .venv from the lock file
 
@@ -26,6 +26,9 @@ lint: venv  ## formatting, lint rules and types
 test: venv lint  ## everything: lint, unit, property, server, kernel, notebook and browser tests
 	@.ci/stage chromium .ci/system chromium
 	@$(BIN)/python -m pytest --numprocesses 2 $(ARGS)
+
+test-faults: venv  ## a thousand schedules of faults between broker and client, for minutes; ARGS="--schedules 200 --start 7"
+	@$(BIN)/python -m pytest tests/faults --schedules 1000 $(ARGS)
 
 bench: venv  ## measure the budgets, side by side with the peers
 	$(BIN)/python tests/bench/run.py $(ARGS)

@@ -6,10 +6,12 @@ import argparse
 import asyncio
 import json
 import os
+import signal
 import subprocess
 import sys
 import threading
 from collections.abc import Sequence
+from contextlib import suppress
 from importlib import metadata, util
 from pathlib import Path
 from typing import Any
@@ -20,6 +22,7 @@ __all__ = ["main"]
 
 FIRST_NOTEBOOK = "01_first_light.ipynb"
 SIMULATED = ("aries", "alor")
+TERMINATED = 128 + signal.SIGTERM  # as a shell tells of it
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -143,8 +146,21 @@ def _sim(chosen: argparse.Namespace) -> int:
 
     if chosen.end_with_input:
         threading.Thread(target=_end_with_input, name="aries-nb-parent", daemon=True).start()
-    asyncio.run(serve(options, ready=ready))
-    return 0
+
+    async def until_terminated() -> int:
+        serving = asyncio.ensure_future(serve(options, ready=ready))
+        with suppress(NotImplementedError):  # where a loop knows no signals
+            asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, serving.cancel)
+        try:
+            await serving
+        except asyncio.CancelledError:
+            own = asyncio.current_task()
+            if own is not None and own.cancelling():
+                raise  # an interrupt, which `asyncio.run` tells apart
+            return TERMINATED
+        return 0
+
+    return asyncio.run(until_terminated())
 
 
 def _speed(text: str) -> float | None:

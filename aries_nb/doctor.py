@@ -39,6 +39,7 @@ def examine() -> list[Finding]:
         *(_package(*row) for row in _NEEDED),
         *_lab(),
         *_traps(),
+        *_network(),
     ]
 
 
@@ -93,6 +94,32 @@ def _traps() -> Iterator[Finding]:
         bool(_version("pyarrow")),
         "pip install 'aries_nb[tapes]', if you want to play tapes.",
     )
+
+
+def _network() -> Iterator[Finding]:
+    try:
+        from aries_nb.errors import FeedError
+        from aries_nb.net import BROKERS
+        from aries_nb.net.proxies import proxy_for
+        from aries_nb.net.trust import VARIABLES, tls_context
+    except ImportError:
+        return  # what is missing is told above
+    ways: dict[str, list[str]] = {}
+    try:
+        for url in sorted({broker.url for broker in BROKERS.values() if broker.url}):
+            ways.setdefault(str(proxy_for(url) or "direct"), []).append(url.removeprefix("wss://"))
+    except FeedError as error:
+        yield Finding("the way to the brokers", is_well=False, mend=str(error))
+    for way, hosts in ways.items():
+        yield Finding(f"the way to {'the brokers' if len(ways) == 1 else ', '.join(hosts)}: {way}", is_well=True)
+    named = ", ".join(f"{name}={os.environ[name]}" for name in VARIABLES if os.environ.get(name))
+    what = f"certificates of the system ({named or 'and those that certifi has'})"
+    try:
+        tls_context()
+    except FeedError as error:
+        yield Finding(what, is_well=False, mend=str(error))
+    else:
+        yield Finding(what, is_well=True)
 
 
 def _version(package: str) -> str:

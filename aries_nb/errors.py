@@ -6,6 +6,7 @@ FeedError
 ├── ClosedError                       the feed or the frame was closed by us
 ├── ConnectError                      the world is broken: no answer, not a WebSocket, bad address
 ├── TokenError                        no token, or the server refused it; not retried for ever
+├── GapError                          what was asked lies over a gap in the data
 └── WaitTimeoutError (also TimeoutError)  `wait` or `until` ran out of time
 
 A message says what happened, where, and what to do.
@@ -17,6 +18,7 @@ __all__ = [
     "ClosedError",
     "ConnectError",
     "FeedError",
+    "GapError",
     "TokenError",
     "UnknownSymbolError",
     "UsageError",
@@ -66,6 +68,22 @@ class ConnectError(FeedError):
 
 class TokenError(FeedError):
     """There is no token, or the server refused it. The text never holds the token."""
+
+
+class GapError(FeedError):
+    """What was asked for lies over a gap, in which nobody was listening; it would be made of values that are not known.
+
+    `gaps` is how many there are, and `unknown_s` how many seconds of the data they cover.
+    """
+
+    def __init__(self, what: str, *, gaps: int, unknown_s: float) -> None:
+        number = "a gap" if gaps == 1 else f"{gaps} gaps"
+        super().__init__(
+            f"{number} of {unknown_s:.1f} s altogether in {what}",
+            advice='Look at `gaps.df` of the frame; over_gaps="skip" leaves that time out.',
+        )
+        self.gaps = gaps
+        self.unknown_s = unknown_s
 
 
 class WaitTimeoutError(FeedError, TimeoutError):

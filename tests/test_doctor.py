@@ -22,6 +22,9 @@ GOOD = {
 def examined(monkeypatch: pytest.MonkeyPatch) -> Callable[..., list[Finding]]:
     """What the doctor finds in an environment that is good but for these versions; None is not installed."""
     monkeypatch.delenv("COLAB_RELEASE_TAG", raising=False)
+    for name in ("https_proxy", "all_proxy", "no_proxy"):
+        monkeypatch.delenv(name, raising=False)
+        monkeypatch.delenv(name.upper(), raising=False)
     monkeypatch.delenv("JPY_PARENT_PID", raising=False)
 
     def examine_with(versions: dict[str, str | None] | None = None) -> list[Finding]:
@@ -87,3 +90,41 @@ def test_the_token_is_told_to_be_set_and_not_shown(
 
     assert "(set)" in said
     assert "hunter2" not in said
+
+
+def test_the_way_out_is_told_without_the_password(
+    examined: Callable[..., list[Finding]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HTTPS_PROXY", "http://me:hunter2@proxy.example:3128")
+    monkeypatch.setenv("NO_PROXY", "aries.com")
+
+    told = [finding.what for finding in examined() if finding.what.startswith("the way to")]
+
+    proxied = "the proxy http://proxy.example:3128 of HTTPS_PROXY"
+    assert told == ["the way to api.alor.ru, apidev.alor.ru: " + proxied, "the way to api.aries.com: direct"]
+
+
+def test_a_way_that_is_direct_is_told_in_a_word(examined: Callable[..., list[Finding]]) -> None:
+    assert "the way to the brokers: direct" in [finding.what for finding in examined()]
+
+
+def test_a_proxy_that_cannot_be_is_told_with_its_mend(
+    examined: Callable[..., list[Finding]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ALL_PROXY", "ftp://me:hunter2@proxy.example")
+
+    ill = [finding for finding in examined() if not finding.is_well]
+
+    assert [finding.what for finding in ill] == ["the way to the brokers"]
+    assert "what ALL_PROXY holds is no address of a proxy" in ill[0].mend
+    assert "hunter2" not in str(ill)
+
+
+def test_a_bundle_of_certificates_that_is_not_there_is_told(
+    examined: Callable[..., list[Finding]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", "/nowhere/company.pem")
+
+    ill = [finding for finding in examined() if not finding.is_well]
+
+    assert [finding.mend.partition(" (")[0] for finding in ill] == ["REQUESTS_CA_BUNDLE names no file of certificates"]

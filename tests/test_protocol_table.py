@@ -19,6 +19,7 @@ from aries_nb.wire.alor_accounts import AlorAccounts
 from aries_nb.wire.alor_market import AlorMarket
 from aries_nb.wire.aries_messages import Payload
 from aries_nb.wire.aries_topics import TOPIC_NAMES
+from tests.live.test_alor_protocol_rows import ROWS as ASKED_BY_A_FEED
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -122,7 +123,7 @@ def talks_to_the_simulator(file: str) -> bool:
     return is_its_own or bool(re.search(r"\b(Simulator|Feed)\b", (TESTS / file).read_text(encoding="utf-8")))
 
 
-@pytest.mark.parametrize("row", ROWS, ids=lambda row: re.sub(r"[^\w ]", "", row.what)[:50])
+@pytest.mark.parametrize("row", [*ROWS, *ALOR_ROWS], ids=lambda row: re.sub(r"[^\w ]", "", row.what)[:50])
 def test_row_has_a_test_against_the_running_simulator(row: Row) -> None:
     tests = [file for file, _ in TEST.findall(row.test)]
 
@@ -130,10 +131,18 @@ def test_row_has_a_test_against_the_running_simulator(row: Row) -> None:
 
 
 def test_tests_of_frames_written_by_hand_are_told_from_those_against_the_simulator() -> None:
-    found = {file: talks_to_the_simulator(file) for row in ROWS for file, _ in TEST.findall(row.test)}
+    rows = [*ROWS, *ALOR_ROWS]
+    found = {file: talks_to_the_simulator(file) for row in rows for file, _ in TEST.findall(row.test)}
 
-    assert {file for file, talks in found.items() if not talks} >= {"wire/test_aries_market.py", "net/test_oauth.py"}
+    by_hand = {
+        "wire/test_aries_market.py",
+        "net/test_oauth.py",
+        "wire/test_alor_market.py",
+        "wire/test_alor_accounts.py",
+    }
+    assert {file for file, talks in found.items() if not talks} >= by_hand
     assert found["live/test_protocol_rows.py"]
+    assert found["live/test_alor_protocol_rows.py"]
 
 
 def test_tables_are_read() -> None:
@@ -212,6 +221,7 @@ def test_every_opcode_that_is_sent_is_in_the_alor_tables() -> None:
 
     assert len(sent) == 14
     assert sent - alor_documented() == set()
+    assert sent - {row.opcode for row in ASKED_BY_A_FEED} == {"ping", "unsubscribe"}
 
 
 def test_every_opcode_that_the_simulated_broker_knows_is_in_the_alor_tables() -> None:

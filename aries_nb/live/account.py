@@ -82,8 +82,8 @@ class Account:
     def fills(self) -> LiveFills:
         """Own executions, one row each; quantities in shares (pieces), `fee` where the broker tells it.
 
-        They are the broker's own where it tells them, those of the session included; else what was filled since this
-        was first asked for, worked out of orders.
+        They are the broker's own where it tells them, those of the session included, and `load_history` asks for
+        earlier ones; else what was filled since this was first asked for, worked out of orders.
         """
         return self._told_fills() if self._has("fills") else self._orders_and_fills()[1]
 
@@ -138,11 +138,7 @@ class Account:
         several times for a long span: it blocks. Raises UsageError for what is no time, ConnectError, TokenError or
         FeedError without an answer.
         """
-        self._check_open()
-        begin, finish = _moment(start), time.time_ns() if end is None else _moment(end)
-        if begin >= finish:
-            raise UsageError(f"start={start!r} is not before the end", advice="Pass an earlier one.")
-        return self._snapshots.order_history(self.name, begin, finish)
+        return self._snapshots.order_history(self.name, *self._span(start, end))
 
     def pnl(self, interval: str = "1m", *, start: str | date | None = None) -> LivePnl:
         """The P&L of the account as candles of `interval`, index interval and start; it has a `chart`.
@@ -261,8 +257,18 @@ class Account:
                 if source is not None:
                     source.close()  # its log goes with it
                 log = ToldFillLog(self._link.table_columns("fills"))
-                self._fills = LiveFills(self._link, self._callbacks, self._table("fills", log), log)
+                table = self._table("fills", log)
+                past = lambda start, end: self._snapshots.fill_history(self.name, *self._span(start, end))  # noqa: E731
+                self._fills = LiveFills(self._link, self._callbacks, table, log, past=past)
             return self._fills
+
+    def _span(self, start: str | date, end: str | date | None) -> tuple[int, int]:
+        """Two times in ns since the epoch, `end` None for now. Raises UsageError."""
+        self._check_open()
+        begin, finish = _moment(start), time.time_ns() if end is None else _moment(end)
+        if begin >= finish:
+            raise UsageError(f"start={start!r} is not before the end", advice="Pass an earlier one.")
+        return begin, finish
 
     def _has(self, kind: Kind) -> bool:
         """Whether the broker tells of this kind."""
@@ -281,7 +287,7 @@ class Account:
                 self._check_open()
                 type_ = partial(LivePositions, self._quotes) if kind == "positions" else LiveTable
                 made = type_(self._link, self._callbacks, kind, self.name, followers=followers)
-                held = self._held[kind] = self._snapshots.keep(made)
+                held = self._held[kind] = self._snapshots.keep(made, *followers)
             return held
 
     def _is_kept(self, held: LiveTable | LiveFills | None) -> bool:

@@ -20,9 +20,9 @@ from aries_nb.live.held import Held
 from aries_nb.live.link import Link
 from aries_nb.live.loading import Loading
 from aries_nb.live.running_bar import RunningBar, trades_in
-from aries_nb.model import Bars, BarsData, Column, TableData
+from aries_nb.model import Bars, BarsData, Column, GapSpan, TableData
 from aries_nb.net import HttpClient, Reference
-from aries_nb.store import GapLedger
+from aries_nb.store import Gap, GapLedger
 from aries_nb.store.bars import MOST_BARS, BarSeries
 from aries_nb.store.bells import Bells
 
@@ -168,6 +168,10 @@ class LiveBars(Held):
         """The newest `most` bars as arrays, oldest first."""
         return replace(self._upkeep.series.shown(most), is_stale=not self.is_live)
 
+    def gap_spans(self) -> tuple[GapSpan, ...]:
+        """The gaps that bars which are incomplete lie over, oldest first; one that is filled is none."""
+        return self._upkeep.gap_spans()
+
     def table(self) -> TableData:
         """The newest bars, newest first."""
         newest = self._upkeep.series.frame(time.time_ns() - GRACE_NS, newest=ROWS_IN_SIGHT).iloc[::-1]
@@ -195,7 +199,7 @@ class _Upkeep:
         self._link = link
         self._gaps = gaps
         self._history = history
-        self._told_until = time.time_ns()  # gaps that ended before are of no concern
+        self._begun = self._told_until = time.time_ns()  # gaps that ended before are of no concern
         self._lasting = 0  # when the gap that lasts began, 0 without
         kinds = link.columns("trades")
         columns = [Column(name, kind) for name, kind in kinds.items() if name in TRADE_FIELDS]
@@ -219,6 +223,16 @@ class _Upkeep:
         self.series.doubt(heard_from, max([time.time_ns() + MARGIN_NS, *bars.start_ns[-1:]]))
         self.series.history(bars, final_before=self._history.start_of(heard_from))
         threading.Thread(target=self._run, name="aries-nb-bars", daemon=True).start()
+
+    def gap_spans(self) -> tuple[GapSpan, ...]:
+        """The gaps since the beginning whose bars are in doubt; any thread."""
+        now = time.time_ns()
+        spans = {
+            gap.started: GapSpan(gap.started, gap.ended, gap.cause)
+            for gap in self._gaps.all()
+            if _is_ours(gap) and (gap.ended or now) > self._begun
+        }
+        return tuple(span for span in spans.values() if self.series.is_in_doubt(span.started, span.ended or now))
 
     def close(self) -> None:
         """Give the trades up and end the thread; idempotent."""
@@ -245,8 +259,7 @@ class _Upkeep:
 
     def _hear_gaps(self) -> None:
         for gap in self._gaps.all():
-            # "market", and "market 2" of a second connection: which of them has our trades is not asked.
-            if gap.stream.split()[0] != "market" or (gap.ended is not None and gap.ended <= self._told_until):
+            if not _is_ours(gap) or (gap.ended is not None and gap.ended <= self._told_until):
                 continue
             if gap.ended is not None:
                 self._told_until, self._lasting = gap.ended, 0
@@ -285,6 +298,11 @@ class _Upkeep:
                 self.series.history(self._history.ask(*due), final_before=due[1])
             except FeedError as error:
                 log.warning("bars of %s stay incomplete for now: %s", self._history.symbol, error)
+
+
+def _is_ours(gap: Gap) -> bool:
+    """Whether trades may be missing: "market", and "market 2" of a second connection; which has ours is not asked."""
+    return gap.stream.split()[0] == "market"
 
 
 def checked_interval(interval: object) -> int:

@@ -22,8 +22,10 @@ def wait_for(is_done: Callable[[], bool], watches: tuple[Watchable, ...], *, tim
     """Block until `is_done()`; it is asked again after each wake-up and may raise. Raises WaitTimeoutError."""
     deadline = _deadline(timeout)
     bell = threading.Event()
-    undo = [watch(bell.set) for watch in watches]
+    undo: list[Callable[[], None]] = []
     try:
+        for watch in watches:
+            undo.append(watch(bell.set))  # one by one: an interrupt may come between two
         while not is_done():
             left = LOOK_SECONDS if deadline is None else min(deadline - time.monotonic(), LOOK_SECONDS)
             if left <= 0:
@@ -49,8 +51,10 @@ async def wait_for_async(
             is_ringing.set()
             loop.call_soon_threadsafe(bell.set)
 
-    undo = [watch(ring) for watch in watches]
+    undo: list[Callable[[], None]] = []
     try:
+        for watch in watches:
+            undo.append(watch(ring))
         while not is_done():
             left = LOOK_SECONDS if deadline is None else min(deadline - time.monotonic(), LOOK_SECONDS)
             if left <= 0:

@@ -16,10 +16,11 @@ import pandas as pd
 
 from aries_nb.errors import ClosedError, UsageError, WaitTimeoutError
 from aries_nb.live.bell import wait_for
-from aries_nb.live.held import Held
+from aries_nb.live.callbacks import Callbacks
 from aries_nb.live.link import Link
+from aries_nb.live.streamed import Streamed
 from aries_nb.model import BookIntegrity, BookLevels, Column
-from aries_nb.store import Table
+from aries_nb.store import Lags, Table
 from aries_nb.store.frames import frame_of
 
 if TYPE_CHECKING:
@@ -30,17 +31,20 @@ __all__ = ["LiveBook"]
 VENUES_SECONDS = 1.0  # how long the first look waits: there is no snapshot, the next update tells
 
 
-class LiveBook(Held):
+class LiveBook(Streamed):
     """Both sides of one symbol's order book, kept current in the background. Any thread may read."""
 
-    def __init__(self, link: Link, symbol: str, *, depth: int, options: tuple[tuple[str, str], ...] = ()) -> None:
+    def __init__(
+        self, link: Link, callbacks: Callbacks, symbol: str, *, depth: int, options: tuple[tuple[str, str], ...] = ()
+    ) -> None:
         self.symbol = symbol
         self.depth = depth
         self._book = link.book(symbol, options)
         self._venues: Table | None = None  # until somebody looks
         self._release_venues: Callable[[], object] | None = None
         self._guard = threading.Lock()  # of these two
-        super().__init__(link, self._book.watch, f"the book of {symbol}", release=partial(link.release, self._book))
+        release = partial(link.release, self._book)
+        super().__init__(link, callbacks, self._book, f"the book of {symbol}", release=release)
 
     @property
     def df(self) -> pd.DataFrame:
@@ -90,6 +94,18 @@ class LiveBook(Held):
         """How many updates have come."""
         return self._book.updates
 
+    @property
+    def lag(self) -> pd.DataFrame:
+        """How long its updates take, in ms: half of them at most `p50_ms`, all but one in a hundred at most `p99_ms`.
+
+        "exchange to received": the newest update of each of the last 1,000 times that some came, by the two clocks as
+        they are (negative where ours is behind); those of the past are left out. "received to visible": until it can be
+        read here, of the oldest update of each time. "received to painted": until the browser has painted the newest
+        update of a frame, of the views on display in the last minute; NaN where there is none, or where its answers
+        cannot come in, as while a cell blocks the kernel.
+        """
+        return self.lags.frame(self.lags.received_percentiles())
+
     def wait(self, *, updates: int = 1, timeout: float | None = 10.0) -> Self:
         """Block until `updates` updates have come. `timeout` in seconds, None for ever. Raises WaitTimeoutError."""
         return self._wait(updates, timeout=timeout, what=f"{updates} updates of {self.symbol}'s book")
@@ -118,6 +134,11 @@ class LiveBook(Held):
             self._release_venues()
 
     # What views are drawn from.
+
+    @property
+    def lags(self) -> Lags:
+        """Where views note when an update was painted."""
+        return self._book.lags
 
     @property
     def version(self) -> int:

@@ -6,6 +6,7 @@ import atexit
 import sys
 import threading
 from collections.abc import Callable
+from contextlib import ExitStack
 from functools import partial
 from importlib import import_module
 
@@ -26,6 +27,7 @@ from aries_nb.net import (
     checked_url,
     hidden,
     http_base,
+    left_in_a_fork,
     oauth,
     run_aside,
     token_from,
@@ -43,16 +45,18 @@ class _OpenFeeds:
         self._allowances: dict[str, Allowance] = {}
         self._guard = threading.Lock()
         atexit.register(self.close)
+        left_in_a_fork(self)
 
     def making(self, key: object) -> threading.Lock:
         """What to hold while a feed is looked for or made: equal calls at the same time shall get the same one."""
         with self._guard:
             return self._making.setdefault(key, threading.Lock())
 
-    def allowance(self, url: str, most: int | None) -> Allowance:
-        """The connections that all feeds of this address share, however it is written."""
+    def allowance(self, url: str, broker: Broker) -> Allowance:
+        """The connections and requests that all feeds of this address share, however it is written."""
+        fresh = Allowance(broker.most_connections, requests_per_second=broker.requests_per_second)
         with self._guard:
-            return self._allowances.setdefault(checked_url(url, "").lower(), Allowance(most))
+            return self._allowances.setdefault(checked_url(url, "").lower(), fresh)
 
     def get(self, key: object) -> Feed | None:
         """The feed of the same call before, if it is still of use; one that is not is closed."""
@@ -74,6 +78,11 @@ class _OpenFeeds:
         """Forget a feed that was closed."""
         with self._guard:
             self._feeds = {key: kept for key, kept in self._feeds.items() if kept[0] is not feed}
+
+    def leave(self) -> None:
+        """Know of none in a fork: those of its parent go on there, and whoever connects here gets one of his own."""
+        self._feeds, self._making, self._allowances = {}, {}, {}
+        self._guard = threading.Lock()
 
     def close(self) -> None:
         """Close them all, at the end of the interpreter."""
@@ -128,14 +137,15 @@ def connect(
         feed = _open_feeds.get(key)
         if feed is None:
             _warm_up()
-            market = EmbeddedMarket(known.simulates, arguments) if is_embedded else None
-            try:
+            with ExitStack() as undo:  # an interrupt may come between any two lines
+                market = None
+                if is_embedded:
+                    market = EmbeddedMarket(known.simulates, arguments)
+                    undo.callback(market.close)
                 feed = _live_feed(known, url or known.url, source, market=market, timeout=timeout)
-            except BaseException:
-                if market is not None:
-                    market.close()
-                raise
-            _open_feeds.put(key, feed, market)
+                undo.callback(feed.close)
+                _open_feeds.put(key, feed, market)
+                undo.pop_all()
     return feed
 
 
@@ -154,7 +164,7 @@ def _live_feed(
         raise TokenError("there is no token", advice="Pass token=….")
     if isinstance(source, OAuthToken):
         source()  # a login in the browser happens here, and takes its own time
-    feed = Feed(broker, url, source, allowance=_open_feeds.allowance(url, broker.most_connections), at_close=at_close)
+    feed = Feed(broker, url, source, allowance=_open_feeds.allowance(url, broker), at_close=at_close)
     try:
         feed.wait_open(timeout)
     except BaseException:

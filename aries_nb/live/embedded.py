@@ -10,10 +10,11 @@ import tempfile
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from os import PathLike, fspath
-from typing import TypeAlias
+from typing import IO, TypeAlias
 
 from aries_nb.errors import ConnectError, UsageError
 from aries_nb.model import Secret
+from aries_nb.net import left_in_a_fork
 
 __all__ = ["EmbeddedMarket", "SimValue", "arguments_from"]
 
@@ -41,6 +42,7 @@ class EmbeddedMarket:
     """A running simulated market; `url` is where it serves.
 
     It ends when its standard input closes, which the operating system sees to whatever becomes of this process.
+    A fork of this process holds the other end of it as well, until `leave` is called there.
     """
 
     def __init__(self, broker: str, arguments: Sequence[str]) -> None:
@@ -54,16 +56,25 @@ class EmbeddedMarket:
                 start_new_session=True,  # a notebook's "interrupt" goes to the kernel's whole process group
                 env={name: value for name, value in os.environ.items() if not name.startswith(OURS)},
             )
-            line = self._process.stdout.readline() if self._process.stdout else b""
-            if not line:
+            try:
+                said = self._first_words(complaints)
+            except BaseException:  # the traceback of an interrupt keeps this frame, and with it the process's input
                 self.close()
-                complaints.seek(0)
-                said = complaints.read().decode("utf-8", "replace").strip().splitlines()
-                raise self._refusal(said[-1] if said else "it said nothing")
-        said = json.loads(line)
+                raise
+        left_in_a_fork(self)
         self.url = str(said["url"])
         token = said.get("refresh_token")  # where its broker issues access tokens for those
         self.refresh_token = Secret(token) if isinstance(token, str) else None
+
+    def _first_words(self, complaints: IO[bytes]) -> dict[str, object]:
+        line = self._process.stdout.readline() if self._process.stdout else b""
+        if line:
+            said: dict[str, object] = json.loads(line)
+            return said
+        self.close()
+        complaints.seek(0)
+        last = complaints.read().decode("utf-8", "replace").strip().splitlines()
+        raise self._refusal(last[-1] if last else "it said nothing")
 
     def _refusal(self, said: str) -> UsageError | ConnectError:
         if self._process.returncode == WRONG_USAGE:
@@ -76,12 +87,16 @@ class EmbeddedMarket:
         """Whether the process lives."""
         return self._process.poll() is None
 
-    def close(self) -> None:
-        """End the process; idempotent."""
+    def leave(self) -> None:
+        """Let go of it in a fork; it ends with the process that began it, without regard to the fork."""
         for pipe in (self._process.stdin, self._process.stdout):
             if pipe is not None:
                 with suppress(OSError):
                     pipe.close()
+
+    def close(self) -> None:
+        """End the process; idempotent."""
+        self.leave()
         try:
             self._process.wait(3)
         except subprocess.TimeoutExpired:

@@ -20,7 +20,7 @@ from aries_nb.live.callbacks import Callbacks
 from aries_nb.live.fills import LiveFills
 from aries_nb.live.positions import LivePositions, is_money, multiplier_of
 from aries_nb.live.table import LiveTable
-from aries_nb.model import Column, EquityData, TableData, Values
+from aries_nb.model import Column, EquityData, GapSpan, TableData, Values
 from aries_nb.store import (
     CASH,
     UNKNOWN,
@@ -238,6 +238,10 @@ class LiveEquity:
         by_cause = tuple((name, tuple(map(float, values[:-1]))) for name, values in _rows(self._explanation)[:-1])
         return EquityData(np.array(ts, "int64"), np.array(ours, "f8"), np.array(theirs, "f8"), CAUSES, by_cause)
 
+    def gap_spans(self) -> tuple[GapSpan, ...]:
+        """When quotes of what is held, or the account's own news, were missed; oldest first, and no two overlap."""
+        return _merged([*self._marks.gap_spans(), *self._balances.gap_spans(), *self._positions.gap_spans()])
+
     def table(self) -> TableData:
         """What `explained` has, exactly."""
         columns = (Column("symbol", "text"), *(Column(name, "decimal") for name in (*CAUSES, TOTAL)))
@@ -309,6 +313,19 @@ class LiveEquity:
         """Cash and equity as the broker last told them."""
         rows = self._balances.rows()
         return (_decimal(rows[0]["cash"]), _decimal(rows[0]["equity"])) if rows else (UNKNOWN, UNKNOWN)
+
+
+def _merged(spans: Sequence[GapSpan]) -> tuple[GapSpan, ...]:
+    """Spans that overlap as one, with the cause of the first of them."""
+    merged: list[GapSpan] = []
+    for span in sorted(spans, key=lambda span: span.started):
+        last = merged[-1] if merged else None
+        if last is None or (last.ended is not None and last.ended < span.started):
+            merged.append(span)
+        else:
+            is_over = last.ended is not None and span.ended is not None
+            merged[-1] = last._replace(ended=max(last.ended or 0, span.ended or 0) if is_over else None)
+    return tuple(merged)
 
 
 def _rows(explanation: Explanation) -> list[tuple[str, tuple[Decimal, ...]]]:

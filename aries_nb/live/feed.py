@@ -5,9 +5,13 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Collection, Sequence
+from contextlib import ExitStack
+from dataclasses import replace
 from datetime import date
 from functools import partial
 from typing import TYPE_CHECKING, Any, Literal, Self, overload
+
+import pandas as pd
 
 from aries_nb.errors import ClosedError, UsageError
 from aries_nb.live.account import Account
@@ -23,11 +27,12 @@ from aries_nb.live.kept import Kept
 from aries_nb.live.link import Link, opened
 from aries_nb.live.options import OptionChain, Options, checked_strikes
 from aries_nb.live.reference import MarketReference
-from aries_nb.live.statistics import FeedStatistics, combined
+from aries_nb.live.refill import Refill
+from aries_nb.live.statistics import FeedStatistics, card_data, combined
 from aries_nb.live.table import LiveTable
 from aries_nb.model import QUOTE_COLUMNS, TRADE_COLUMNS, CardData, Column, Kind, State
 from aries_nb.net import Allowance, BackoffRule, Broker, Endpoint, HttpClient, TokenSource, http_base
-from aries_nb.store import Gap, GapLedger
+from aries_nb.store import Gap, GapLedger, Ledger
 
 if TYPE_CHECKING:
     from aries_nb.widgets import Card
@@ -51,7 +56,7 @@ class Feed:
         self.name = broker.name
         self._at_close = at_close
         self._gaps = GapLedger()
-        shared = allowance or Allowance(broker.most_connections)
+        shared = allowance or Allowance(broker.most_connections, requests_per_second=broker.requests_per_second)
         self._endpoints = {"market": broker.market, "charts": broker.charts}
         self._link_to: Callable[[str, Endpoint], Link] = lambda stream, endpoint: Link(
             endpoint, url, token, self._gaps.stream(stream), allowance=shared, rule=rule
@@ -60,8 +65,9 @@ class Feed:
         self._charts: Link | None = None  # until a frame of it is asked for
         self._charts_guard = threading.Lock()
         self._callbacks = Callbacks()
-        self._http = HttpClient(http_base(url), token)
+        self._http = HttpClient(http_base(url), token, pace=shared.pace)
         self._reference = MarketReference(self._http, broker.lookup)
+        self._link.refill_by(Refill(self._reference).heed)
         self._accounts = Accounts(
             lambda: self._link_to("accounts", broker.accounts),
             self._http,
@@ -134,7 +140,8 @@ class Feed:
             raise UsageError(f"depth={depth!r} is no number of levels", advice="Pass a whole number from 1 to 1000.")
         options = checked_interval_ms(min_interval_ms, conflates=self._endpoint("market").conflates)
         return self._kept.same(
-            ("book", name, depth, options), lambda: LiveBook(self._link, name, depth=depth, options=options)
+            ("book", name, depth, options),
+            lambda: LiveBook(self._link, self._callbacks, name, depth=depth, options=options),
         )
 
     def instruments(self, *symbols: str) -> LiveInstruments:
@@ -245,6 +252,19 @@ class Feed:
         return Gaps(self._gaps)
 
     @property
+    def ledger(self) -> pd.DataFrame:
+        """What became of every message, one row an open frame, book or table: stream, kind, symbols, and counts.
+
+        The counts are those of `frame.ledger`: received + filled = visible + evicted + conflated + duplicated + rowless
+        + unreadable. What belongs to nobody is counted in `stats().unasked`.
+        """
+        lines = [line for link in self._links() for line in link.ledgers()]
+        return pd.DataFrame(
+            [(*names, *ledger) for *names, ledger in lines],
+            columns=pd.Index(("stream", "kind", "symbols", *Ledger._fields)),
+        )
+
+    @property
     def market_status(self) -> dict[str, str | float | bool]:
         """What the broker last said about the market, such as {"market": "open", "after_hours": False, …}."""
         return self._link.market_status
@@ -252,47 +272,34 @@ class Feed:
     @property
     def unreadable(self) -> list[tuple[str, str]]:
         """The newest messages that could not be used, as (reason, excerpt); `stats().unreadable` counts them all."""
-        return self._link.unreadable
+        return [each for link in self._links() for each in link.unreadable]
 
     def stats(self) -> FeedStatistics:
         """What was received, what became rows, what could not be read, what was missed."""
-        links = (self._link, self._charts, self._accounts.link)
-        return combined([link.statistics() for link in links if link is not None])
+        return combined([link.statistics() for link in self._links()])
 
     def on_gap(self, callback: Callable[[Gap], object]) -> Callable[[], None]:
         """Call back with each gap as it begins and again as it ends, on a thread of its own. Returns the undo."""
-        seen = {(gap.stream, gap.symbol, gap.started): gap for gap in self._gaps.all()}
+        return self.gaps.on_gap(self._callbacks, callback)
 
-        def job() -> None:
-            for gap in self._gaps.all():
-                key = (gap.stream, gap.symbol, gap.started)
-                if seen.get(key) != gap:
-                    seen[key] = gap
-                    callback(gap)
-
-        undo = (self._callbacks.add(job), self._gaps.watch(self._callbacks.ring))
-
-        def stop() -> None:
-            for each in undo:
-                each()
-
-        return stop
+    def _links(self) -> list[Link]:
+        links = (self._link, self._charts, self._accounts.link)
+        return [link for link in links if link is not None]
 
     def close(self) -> None:
         """End the connection, the streams and the views; idempotent. What has come stays readable."""
         if self._is_closed:
             return
         self._is_closed = True
-        self._kept.close()
-        if self._card is not None:
-            self._card.close()
-        self._accounts.close()
-        self._callbacks.close()
-        with self._charts_guard:  # whoever is just opening it finishes first, or it would outlive the feed
-            if self._charts is not None:
-                self._charts.close()
-        self._link.close()
-        self._at_close(self)
+        with ExitStack() as steps:  # the last is done first; an interrupt of one does not keep the others
+            steps.callback(self._at_close, self)
+            steps.callback(self._link.close)
+            steps.callback(self._close_charts)
+            steps.callback(self._callbacks.close)
+            steps.callback(self._accounts.close)
+            if self._card is not None:
+                steps.callback(self._card.close)
+            steps.callback(self._kept.close)
 
     def wait_open(self, timeout: float) -> None:
         """Block until the session is live, at most `timeout` seconds. Raises ConnectError or TokenError."""
@@ -309,20 +316,8 @@ class Feed:
         """The state at a glance."""
         now = self.stats()
         problems = (now.state == "live" and self._callbacks.last_error) or now.last_error
-        return CardData(
-            name=self.name,
-            url=self.url,
-            state=now.state,
-            streams=now.streams,
-            messages=now.messages,
-            messages_per_s=now.messages_per_s,
-            lag_ms=now.lag_ms,
-            gaps=now.gaps,
-            unreadable=now.unreadable,
-            silence_s=now.silence_s,
-            error=problems,
-            behind_s=now.behind_s,
-        )
+        silent = sum(len(held.silent) for held in self._kept.held() if isinstance(held, LiveFrame))
+        return replace(card_data(now, name=self.name, url=self.url, error=problems), silent=silent)
 
     def __enter__(self) -> Self:
         return self
@@ -342,6 +337,11 @@ class Feed:
         if self._card is None:
             self._card = Card(self)
         return self._card._repr_mimebundle_(include, exclude)
+
+    def _close_charts(self) -> None:
+        with self._charts_guard:  # whoever is just opening it finishes first, or it would outlive the feed
+            if self._charts is not None:
+                self._charts.close()
 
     def _frame(
         self,

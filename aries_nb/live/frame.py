@@ -2,28 +2,31 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Literal, Self
 
 import numpy as np
 import pandas as pd
 
-from aries_nb.errors import UnknownSymbolError, UsageError
+from aries_nb.errors import GapError, UnknownSymbolError, UsageError
 from aries_nb.live.callbacks import Callbacks, same_function
-from aries_nb.live.held import Held
 from aries_nb.live.link import Link
-from aries_nb.model import NOT_A_TIME, BoardData, Column, ColumnType, Kind, Rows, Value
+from aries_nb.live.silence import Silence
+from aries_nb.live.streamed import Streamed
+from aries_nb.model import MISSING, NOT_A_TIME, BoardData, Column, Kind, Rows
+from aries_nb.store import Lags
+from aries_nb.store.weighted import time_weighted
 
 if TYPE_CHECKING:
     from aries_nb.widgets import Board, Candles, Chart
 
 __all__ = ["LiveFrame"]
 
-_BLANK: dict[ColumnType, Value] = {"number": float("nan"), "text": "", "time": NOT_A_TIME, "integer": 0}
 
-
-class LiveFrame(Held):
+class LiveFrame(Streamed):
     """Rows of one kind for some symbols, the newest of them, kept current in the background.
 
     Index `ts` (exchange time, UTC), columns `received` (local receipt, UTC), `symbol` (categorical) and the fields:
@@ -44,11 +47,12 @@ class LiveFrame(Held):
     ) -> None:
         self.kind = kind
         self.symbols = tuple(symbols)
-        self._callbacks = callbacks
         self._tape = link.tape(kind, symbols, columns, options=options, **window)
         self._on_update: dict[object, Callable[[], None]] = {}
         shown = ", ".join(self.symbols[:4]) + (" …" if len(self.symbols) > 4 else "")
-        super().__init__(link, self._tape.watch, f"{kind} {shown}", release=partial(link.release, self._tape))
+        release = partial(link.release, self._tape)
+        super().__init__(link, callbacks, self._tape, f"{kind} {shown}", release=release)
+        self._silence = Silence(self._tape, link, self._gaps)
 
     @property
     def df(self) -> pd.DataFrame:
@@ -58,11 +62,17 @@ class LiveFrame(Held):
 
     @property
     def latest(self) -> pd.DataFrame:
-        """The newest row of each symbol, index `symbol`; missing values where nothing has come yet."""
+        """The newest row of each symbol, index `symbol`; missing values where nothing has come yet.
+
+        `stale`, bool: do not take the row for the present. The feed is not live, the symbol was refused, the row is
+        from before a gap, or nothing has come for 20 times the usual interval of the symbol, 5 s at least, while its
+        market trades without a pause (300 s, assumed, where little has come yet). A market that is closed, on holiday,
+        in an auction, before or after its regular hours is quiet, and that is no fault.
+        """
         self._check_coming()
         rows = self._tape.latest()
         names = [column.name for column in self._tape.columns]
-        blank: tuple[Any, ...] = tuple(_BLANK[column.type] for column in self._tape.columns)
+        blank: tuple[Any, ...] = tuple(MISSING[column.type] for column in self._tape.columns)
         data = pd.DataFrame(
             [blank if row is None else row[2] for row in rows],
             columns=pd.Index(names),
@@ -73,7 +83,37 @@ class LiveFrame(Held):
         for name, kind in self._tape.columns:
             if kind == "time":
                 data[name] = _times(data[name])
+        stale = set(self._stale())
+        data["stale"] = [symbol in stale for symbol in self.symbols]
         return data
+
+    @property
+    def silent(self) -> tuple[str, ...]:
+        """The symbols of which nothing has come for longer than is usual while their market is open; see `latest`."""
+        return self._silence.silent(time.time_ns()) if self.is_live else ()
+
+    def time_weighted_mean(
+        self, column: str, *, symbol: str | None = None, over_gaps: Literal["refuse", "skip"] = "refuse"
+    ) -> float:
+        """The mean of a column between the first and the last row of a symbol, each value weighted by how long it held.
+
+        `symbol`: None for the first. Time while the value was missing does not count; NaN where it always was. Nobody
+        knows what a value was in a gap: "skip" leaves that time out, until the symbol's next row, else GapError is
+        raised where there was one. A gap that was filled is none.
+        """
+        name = self._known_symbol(symbol)
+        self._known_numbers((column,))
+        if over_gaps not in {"refuse", "skip"}:
+            raise UsageError(f"over_gaps={over_gaps!r}", advice='Pass "refuse" or "skip".')
+        rows = self._tape.rows(0)
+        chosen = rows.codes == rows.symbols.index(name)
+        others = set(self.symbols) - {name}
+        gaps = sorted({gap.started for gap in self._gaps.all() if not gap.filled and gap.symbol not in others})
+        received = rows.ts if rows.received is None else rows.received
+        found = time_weighted(rows.ts[chosen], received[chosen], rows.numbers[column][chosen], gaps)
+        if found.gaps and over_gaps == "refuse":
+            raise GapError(f"{column} of {name}", gaps=found.gaps, unknown_s=found.unknown_ns / 1e9)
+        return found.mean
 
     def __len__(self) -> int:
         return len(self._tape)
@@ -87,6 +127,18 @@ class LiveFrame(Held):
     def evicted(self) -> int:
         """How many rows have left the window."""
         return self._tape.evicted
+
+    @property
+    def lag(self) -> pd.DataFrame:
+        """How long its rows take, in ms: half of them at most `p50_ms`, all but one in a hundred at most `p99_ms`.
+
+        "exchange to received": the newest 1,000 rows, by the two clocks as they are (negative where ours is behind);
+        those of the past are left out. "received to visible": until it can be read here, of the oldest row of each
+        time that some came. "received to painted": until the browser has painted the newest row of a frame, of the
+        views on display in the last minute; NaN where there is none, or where its answers cannot come in, as while a
+        cell blocks the kernel.
+        """
+        return self.lags.frame(self._tape.received_percentiles())
 
     def wait(self, *, rows: int = 1, timeout: float | None = 10.0) -> Self:
         """Block until `rows` rows have come since the frame was made. `timeout` in seconds, None for ever.
@@ -152,11 +204,9 @@ class LiveFrame(Held):
         """
         from aries_nb.widgets import Candles
 
-        if symbol is not None and symbol not in self.symbols:
-            raise UsageError(f"{symbol!r} is not in this frame", advice=f"It has {', '.join(self.symbols)}.")
+        shown = self._known_symbol(symbol)
         if column is not None:
             self._known_numbers((column,))
-        shown = symbol or self.symbols[0]
         make = lambda: Candles(self, every=every, symbol=shown, column=column)  # noqa: E731
         return self._view(("candles", every, shown, column), make)
 
@@ -170,6 +220,11 @@ class LiveFrame(Held):
     # What views are drawn from.
 
     @property
+    def lags(self) -> Lags:
+        """Where views note when a row was painted."""
+        return self._tape.lags
+
+    @property
     def version(self) -> int:
         """Grows with every row, and with the state of the feed."""
         return 2 * self._tape.version + (not self.is_live)
@@ -180,7 +235,8 @@ class LiveFrame(Held):
 
     def board(self) -> BoardData:
         """The newest numbers of each symbol."""
-        return self._tape.board(is_stale=not self.is_live, rejected=self._link.rejected(self.symbols))
+        data = self._tape.board(is_stale=not self.is_live, rejected=self._link.rejected(self.symbols))
+        return replace(data, stale=self._stale())
 
     def __repr__(self) -> str:
         return f"<{self._name}: {len(self):,} rows, {'live' if self.is_live else self._state}>"
@@ -206,6 +262,21 @@ class LiveFrame(Held):
             raise UnknownSymbolError(refused, where=self._link.address)
         if not self._tape.version and self._link.state == "failed":
             self._link.check()
+
+    def _stale(self) -> tuple[str, ...]:
+        """The symbols whose newest row is not the present."""
+        if not self.is_live:
+            return self.symbols
+        flags = self._silence.stale(time.time_ns())
+        refused = set(self._link.rejected(self.symbols))
+        return tuple(
+            symbol for symbol, flag in zip(self.symbols, flags.tolist(), strict=True) if flag or symbol in refused
+        )
+
+    def _known_symbol(self, symbol: str | None) -> str:
+        if symbol is not None and symbol not in self.symbols:
+            raise UsageError(f"{symbol!r} is not in this frame", advice=f"It has {', '.join(self.symbols)}.")
+        return symbol or self.symbols[0]
 
     def _usual_columns(self) -> tuple[str, ...]:
         numbers = [column.name for column in self._tape.columns if column.type == "number"]

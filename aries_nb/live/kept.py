@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from contextlib import ExitStack
 from typing import TypeVar, cast
 from weakref import WeakValueDictionary
 
@@ -48,10 +49,17 @@ class Kept:
                     self._check()
             return cast("T", held)
 
+    def held(self) -> list[Held]:
+        """Those that are open."""
+        with self._guard:
+            every = list(self._held.values())
+        return [held for held in every if held.is_open]
+
     def close(self) -> None:
         """Close them all, and whatever is just being made when it is done."""
         with self._guard:
             self._is_closed = True
             every = list(self._held.values())
-        for held in every:
-            held.close()
+        with ExitStack() as steps:  # an interrupt in the midst of one does not keep the others
+            for held in every:
+                steps.callback(held.close)

@@ -10,12 +10,15 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import TimeoutError as FutureTimeoutError
 from contextlib import suppress
+from dataclasses import replace
 from itertools import count
+from math import isnan
 
 from aries_nb.errors import ClosedError, FeedError, UnknownSymbolError, UsageError
 from aries_nb.live.bell import wait_for
+from aries_nb.live.gaps import Gaps
 from aries_nb.live.statistics import FeedStatistics, combined, worst
-from aries_nb.model import TABLE_KEYS, Column, ColumnType, Kind, Sink, State, Subscription
+from aries_nb.model import TABLE_KEYS, Column, ColumnType, Hole, Kind, Sink, State, Subscription
 from aries_nb.net import (
     Allowance,
     BackoffRule,
@@ -28,7 +31,7 @@ from aries_nb.net import (
     checked_url,
     shown_url,
 )
-from aries_nb.store import AnswerSlip, Follower, OrderBook, StreamGaps, Table, Tape
+from aries_nb.store import AnswerSlip, Follower, Lags, Ledger, OrderBook, StreamGaps, Table, Tape
 
 __all__ = ["Link", "opened"]
 
@@ -61,10 +64,12 @@ class Link:
     ) -> None:
         self._wire = endpoint.make()  # only to ask for its columns
         self.pnl_intervals = endpoint.pnl_intervals
+        self.hours = endpoint.hours
         self._gaps = gaps
         address = checked_url(url, endpoint.path)
         self._pool = Pool(address, endpoint, token, gaps.of_connection, allowance=allowance or Allowance(), rule=rule)
         self._streams: dict[int, list[Stream]] = {}
+        self._lags = Lags()  # of all its tapes and books
         self._numbers = count(1)  # of questions
         self._books: dict[Subscription, tuple[OrderBook, int]] = {}
         # Of `_books`; reentrant, because the garbage collector may release a book in the middle of it.
@@ -89,6 +94,7 @@ class Link:
     ) -> Tape:
         """Subscribe, and return the tape that fills. Raises UnknownSymbolError; nothing is kept then."""
         tape = Tape(columns, symbols, **window)
+        tape.lags.whole = self._lags
         fields = tuple(column.name for column in columns)
         wanted = (Subscription(kind, symbol, fields, options) for symbol in symbols)
         streams = [Stream(subscription, tape, code) for code, subscription in enumerate(wanted)]
@@ -149,6 +155,7 @@ class Link:
         wanted = Subscription("book", symbol, options=options)
         with self._guard:
             book, users = self._books.get(wanted) or (OrderBook(symbol), 0)
+            book.lags.whole = self._lags
             self._books[wanted] = (book, users + 1)
         if not users:
             try:
@@ -193,6 +200,28 @@ class Link:
             raise UsageError(f"the server refuses {query.path}", where=self.address)
         return slip.text.encode()
 
+    def refill_by(self, refill: Callable[[Hole, Sequence[Stream], StreamGaps], None]) -> None:
+        """Have the holes told that the streams leave, on the network's thread; whoever is told may fill them."""
+        self._pool.on_hole = lambda number, hole, streams: refill(hole, streams, self._gaps.of_connection(number))
+
+    def gaps_of(self, store: Sink) -> Gaps:
+        """The interruptions of what fills a store."""
+        places: dict[tuple[str, Kind], set[str]] = {}
+        for stream in self._streams.get(id(store), ()):
+            name = self._gaps.of_connection(self._pool.number_of(stream)).name
+            places.setdefault((name, stream.subscription.kind), set()).add(stream.subscription.symbol)
+        return Gaps(self._gaps.ledger, places)
+
+    def ledgers(self) -> list[tuple[str, str, str, Ledger]]:
+        """Name of the endpoint, kind, symbols and ledger of each store that is filled now."""
+        lines: list[tuple[str, str, str, Ledger]] = []
+        for streams in list(self._streams.values()):
+            store, kind = streams[0].sink, streams[0].subscription.kind
+            if isinstance(store, Tape | OrderBook | Table):
+                symbols = " ".join(stream.subscription.symbol for stream in streams)
+                lines.append((self._gaps.name, kind, symbols, store.ledger()))
+        return lines
+
     def release(self, store: Sink) -> None:
         """Give a store's subscriptions up; the last one on a symbol ends it. Harmless when done twice."""
         held = self._streams.get(id(store), ())
@@ -219,7 +248,14 @@ class Link:
         """The counts as they stand, of all its connections."""
         sessions = self._pool.sessions
         parts = [_statistics(session, self._gaps.of_connection(session.number).count) for session in sessions]
-        return combined(parts)
+        visible, painted = self._lags.visible_percentiles(), self._lags.painted_percentiles()
+        return replace(
+            combined(parts),
+            visible_p50_ms=visible.p50_ms,
+            visible_p99_ms=visible.p99_ms,
+            painted_p50_ms=painted.p50_ms,
+            painted_p99_ms=painted.p99_ms,
+        )
 
     def tell(self, problem: str) -> None:
         """Let something that went wrong beside the stream stand as its last error."""
@@ -288,19 +324,22 @@ class Link:
 
 def _statistics(session: Session, gaps: int) -> FeedStatistics:
     intake, last = session.intake, session.intake.last_received
+    p50_ms, p99_ms = session.reading.lateness.percentiles_ms()
     return FeedStatistics(
         state=session.state,
         messages=intake.messages,
-        messages_per_s=session.messages_per_s if session.state == "live" else 0.0,
+        messages_per_s=session.reading.messages_per_s if session.state == "live" else 0.0,
         octets=intake.octets,
         records=intake.records,
         unreadable=intake.unreadable,
+        unasked=intake.unasked,
         streams=len(intake),
         reconnects=session.reconnects,
         renewals=session.renewals,
         gaps=gaps,
-        lag_ms=intake.lag_ms,
-        behind_s=session.lateness.seconds if session.state == "live" else 0.0,
+        lag_ms=intake.lag_ms if isnan(p50_ms) else p50_ms,  # in the first quarter of a second
+        lag_p99_ms=p99_ms,
+        behind_s=session.reading.lateness.seconds if session.state == "live" else 0.0,
         silence_s=(time.time_ns() - last) / 1e9 if last else float("nan"),
         last_error=session.last_error,
     )

@@ -12,7 +12,7 @@ from aries_nb.errors import UnknownSymbolError
 from aries_nb.live.callbacks import Callbacks
 from aries_nb.live.fields import is_symbol
 from aries_nb.live.frame import LiveFrame
-from aries_nb.model import Rows
+from aries_nb.model import GapSpan, Rows
 from aries_nb.store import UNKNOWN, Bells
 
 __all__ = ["LiveMarks"]
@@ -71,6 +71,10 @@ class LiveMarks:
                 at = int(np.flatnonzero(is_before & (rows.ts == newest))[-1])
                 mid = _middle(*(float(rows.numbers[name][at]) for name in ("bid_price", "ask_price")))
         return mid
+
+    def gap_spans(self) -> list[GapSpan]:
+        """When quotes of what is held were missed."""
+        return [span for frame in list(self._frames) for span in frame.gap_spans()]
 
     def watch(self, ring: Callable[[], None]) -> Callable[[], None]:
         """Have `ring` called after each quote, on the network's thread; it must return at once. Returns the undo."""

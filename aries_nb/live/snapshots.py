@@ -8,7 +8,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from math import isfinite
@@ -21,7 +21,7 @@ from aries_nb.live.link import Link
 from aries_nb.live.table import LiveTable
 from aries_nb.model import NOT_A_TIME, Subscription, Value, Values
 from aries_nb.net import AccountReference, HttpClient, Query, on_network, run_aside
-from aries_nb.store import Answer
+from aries_nb.store import Answer, Follower, Row, ToldFillLog
 from aries_nb.store.frames import RECEIPT, frame_of
 
 __all__ = ["Snapshots"]
@@ -36,11 +36,12 @@ OLDEST_NS = 366 * 86_400 * SECOND  # an order that worked for longer is not look
 PAUSES = (5.0, 15.0, 60.0)  # seconds before what could not be had is asked for again, until the next break
 INSERT_SECONDS = 10.0
 MOST_PAGES = 1_000
+MOST_ROWS = 100_000  # of one snapshot; ten times what a table holds
 
 
 @dataclass(frozen=True, slots=True)
 class _Missing:
-    """What the stream may have missed of orders: from `since` on (ns), and what became of those that were working."""
+    """What the stream may have missed: from `since` on (ns), and of orders what became of those that were working."""
 
     since: int
     working: frozenset[Value] = frozenset()
@@ -59,6 +60,7 @@ class _Kept:
     subscription: Subscription
     made: int
     missing: _Missing | None
+    fills: ToldFillLog | None = None  # who is told of executions of the past
     is_due: bool = True
     has_failed: bool = False
 
@@ -82,8 +84,11 @@ class Snapshots:
         self._undo = link.watch(self._look)
         self._look()
 
-    def keep(self, live: T) -> T:
-        """Fill a table now and after each break, until it is closed; the table."""
+    def keep(self, live: T, *followers: Follower) -> T:
+        """Fill a table now and after each break, until it is closed; the table. `followers` are those it was made with.
+
+        A log of own executions is told those as well whose session ended in the break.
+        """
         if self._reference is None:
             return live
         fields = tuple(column.name for column in live.columns)
@@ -92,7 +97,8 @@ class Snapshots:
         with self._guard:
             # What ended before there is a connection again is missed as well.
             missing = None if self._is_live or live.kind != "orders" else _Missing(now, placed=now)
-            self._kept.append(_Kept(live, subscription, now, missing))
+            fills = next((each for each in followers if isinstance(each, ToldFillLog)), None)
+            self._kept.append(_Kept(live, subscription, now, missing, fills))
         self._wake()
         return live
 
@@ -117,6 +123,20 @@ class Snapshots:
         frame = frame.drop_duplicates("order_id", keep="last").sort_values("created", kind="stable")
         return frame.set_index("order_id")
 
+    def fill_history(self, account: str, start: int, end: int) -> list[Row]:
+        """Own executions from `start` to `end` (ns), oldest first, in the columns of a table of them.
+
+        Blocks. Raises UsageError where the broker does not tell them, else as `order_history`.
+        """
+        queries = () if self._reference is None else self._reference.fill_history(account, start)
+        if not queries:
+            raise UsageError("this broker tells no history of own executions", where=self._http.base)
+        columns = self._link.table_columns("fills")
+        subscription = Subscription("fills", account, tuple(column.name for column in columns))
+        rows, _ = self._asked(subscription, queries)
+        received = time.time_ns()
+        return [Row(ts, received, account, values) for ts, values in rows if start <= ts < end]
+
     def close(self) -> None:
         """Ask for nothing any more; idempotent. What is on its way ends with the HTTP client."""
         self._undo()
@@ -133,16 +153,18 @@ class Snapshots:
             is_broken, is_back = was_live and not self._is_live, self._is_live and not was_live
             for each in self._kept:
                 each.is_due = each.is_due or is_back
-                if is_broken and each.live.kind == "orders":
+                if is_broken and (each.live.kind == "orders" or each.fills is not None):
                     lost = self._lost(each.live)
                     each.missing = lost if each.missing is None else each.missing.and_(lost)
         self._wake()
 
     def _lost(self, orders: LiveTable) -> _Missing:
-        """What a break means for a table of orders, as it stands when the stream breaks."""
+        """What a break means for a table of orders or executions, as it stands when the stream breaks."""
         assert self._reference is not None, "without it no table is kept"
         silence = self._link.statistics().silence_s
         since = time.time_ns() - (round(silence * SECOND) if isfinite(silence) else 0)
+        if orders.kind != "orders":
+            return _Missing(since)
         names = [column.name for column in orders.columns]
         status, placed, order = (names.index(name) for name in ("status", "created", "order_id"))
         rows = [row.values for row in orders.store.rows()]
@@ -204,8 +226,7 @@ class Snapshots:
                 self._ask_for(kept, [query])
             missing = kept.missing
             if missing is not None:
-                queries = self._history_of(kept.live.account, missing)
-                is_whole = not queries or self._ask_for(kept, queries, missing)
+                is_whole = self._fill_missing(kept, missing)
                 with self._guard:
                     if is_whole and kept.missing is missing:
                         kept.missing = None
@@ -217,6 +238,17 @@ class Snapshots:
             problem = f"{what} could not be filled up over HTTP, the stream goes on: {error}"
             self._link.tell(problem)
             log.warning("%s", problem)
+
+    def _fill_missing(self, kept: _Kept, missing: _Missing) -> bool:
+        """Ask for what happened while nobody told, and is in no list of now; False where a break makes it of no use."""
+        log, account = kept.fills, kept.live.account
+        if log is None:
+            queries = self._history_of(account, missing)
+            return not queries or self._ask_for(kept, queries, missing)
+        # Beyond both ends, as clocks differ: what is known already is known by its number.
+        rows = self.fill_history(account, missing.since - MARGIN_NS, time.time_ns() + MARGIN_NS)
+        on_network(lambda: log.insert(rows)).result(INSERT_SECONDS)
+        return True
 
     def _history_of(self, account: str, missing: _Missing) -> Sequence[Query]:
         assert self._reference is not None, "without it no table is kept"
@@ -234,20 +266,30 @@ class Snapshots:
         if missing is not None:
             rows = [row for row in rows if self._is_missed(kept, missing, row[1])]
         received = time.time_ns()
-        timed = [(ts or received, self._completed(kept, values)) for ts, values in rows]
+        completed = self._completing(kept)
+        timed = [(ts or received, completed(values)) for ts, values in rows]
         answer = Answer(timed, asked, received, breaks, is_full)
         return on_network(lambda: kept.live.store.insert(answer)).result(INSERT_SECONDS)
 
-    def _completed(self, kept: _Kept, values: Values) -> Values:
-        """Where there is one row only, money that an answer leaves out stays as the stream told it.
+    def _completing(self, kept: _Kept) -> Callable[[Values], Values]:
+        """What puts back in money that an answer leaves out, as the stream told it: of the only row, and of orders.
 
-        A row that the stream tells meanwhile is later than the question, and the answer is of no use then.
+        Of an order that has filled as much as before. A row that the stream tells meanwhile is later than the question,
+        and the answer is of no use then.
         """
-        known = None if kept.live.store.key else next(iter(kept.live.store.rows()), None)
-        if known is None:
-            return values
-        pairs = zip(values, known.values, strict=True)
-        return tuple(old if isinstance(new, Decimal) and new.is_nan() else new for new, old in pairs)
+        is_orders = kept.live.kind == "orders"
+        if kept.live.store.key and not is_orders:
+            return lambda values: values
+        names = [column.name for column in kept.live.columns]
+        places = [names.index(name) for name in ("order_id", "filled")] if is_orders else []
+        told = {tuple(row.values[place] for place in places): row.values for row in kept.live.store.rows()}
+
+        def completed(values: Values) -> Values:
+            known = told.get(tuple(values[place] for place in places), values)
+            pairs = zip(values, known, strict=True)
+            return tuple(old if isinstance(new, Decimal) and new.is_nan() else new for new, old in pairs)
+
+        return completed
 
     def _is_missed(self, kept: _Kept, missing: _Missing, values: Values) -> bool:
         """Whether an order may have ended while nobody told, and since the table was asked for."""
@@ -265,7 +307,7 @@ class Snapshots:
         for first in queries:
             query: Query | None = first
             for _ in range(MOST_PAGES):
-                if query is None:
+                if query is None or len(rows) > MOST_ROWS:
                     break
                 body = self._http.get(query.path, dict(query.params))
                 try:
@@ -278,5 +320,6 @@ class Snapshots:
                 rows += page.rows
                 is_full = is_full and page.is_full
                 query = page.following
+            is_full = is_full and query is None
         rows.sort(key=lambda row: row[0])
         return rows, is_full

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from aries_nb.model import State
+from aries_nb.model import CardData, State
 
-__all__ = ["FeedStatistics", "combined", "worst"]
+__all__ = ["FeedStatistics", "card_data", "combined", "worst"]
 
 # The first of them that a connection of the feed is in is the state of the feed: no part of it may fail unseen.
 _WORST_FIRST: tuple[State, ...] = ("failed", "reconnecting", "connecting", "closed", "live")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class FeedStatistics:
     """What a feed has done since it was connected."""
 
@@ -29,6 +30,8 @@ class FeedStatistics:
     """Messages that became a row, or a book's update."""
     unreadable: int
     """Messages, or parts of one, that could not be used; `feed.unreadable` shows the newest."""
+    unasked: int
+    """Data messages of what nobody has subscribed to, such as those still under way when a frame was closed."""
     streams: int
     """Subscriptions that are running."""
     reconnects: int
@@ -39,6 +42,18 @@ class FeedStatistics:
     """Interruptions, see `feed.gaps.df`."""
     lag_ms: float
     """Exchange time to receipt, median of late, by the two clocks as they are; NaN before the first message."""
+    lag_p99_ms: float
+    """The same, which all but one in a hundred stay below; NaN in the first quarter of a second."""
+    visible_p50_ms: float = math.nan
+    """Receipt until a row could be read, median of the newest; NaN before the first. `frame.lag` has each frame's."""
+    visible_p99_ms: float = math.nan
+    """The same, which all but one in a hundred stay below."""
+    painted_p50_ms: float = math.nan
+    """Receipt until the browser had painted a row, median of the last minute.
+
+    NaN where no view is on display, and where its answers cannot come in, as while a cell blocks the kernel."""
+    painted_p99_ms: float = math.nan
+    """The same, which all but one in a hundred stay below."""
     behind_s: float
     """How many seconds later than at their quickest messages come now: they are read more slowly than they are sent.
 
@@ -47,6 +62,27 @@ class FeedStatistics:
     """Seconds since the last message; NaN before the first."""
     last_error: str
     """The newest thing that went wrong, "" if nothing has."""
+
+
+def card_data(now: FeedStatistics, *, name: str, url: str, error: str) -> CardData:
+    """What of it the status card shows."""
+    return CardData(
+        name=name,
+        url=url,
+        state=now.state,
+        streams=now.streams,
+        messages=now.messages,
+        messages_per_s=now.messages_per_s,
+        lag_ms=now.lag_ms,
+        gaps=now.gaps,
+        unreadable=now.unreadable,
+        silence_s=now.silence_s,
+        error=error,
+        behind_s=now.behind_s,
+        lag_p99_ms=now.lag_p99_ms,
+        painted_p50_ms=now.painted_p50_ms,
+        painted_p99_ms=now.painted_p99_ms,
+    )
 
 
 def worst(states: Sequence[State]) -> State:
@@ -64,12 +100,22 @@ def combined(parts: Sequence[FeedStatistics]) -> FeedStatistics:
         octets=sum(part.octets for part in parts),
         records=sum(part.records for part in parts),
         unreadable=sum(part.unreadable for part in parts),
+        unasked=sum(part.unasked for part in parts),
         streams=sum(part.streams for part in parts),
         reconnects=sum(part.reconnects for part in parts),
         renewals=sum(part.renewals for part in parts),
         gaps=sum(part.gaps for part in parts),
         lag_ms=first.lag_ms,
+        lag_p99_ms=first.lag_p99_ms,
         behind_s=max(part.behind_s for part in parts),
         silence_s=first.silence_s,
         last_error=next((part.last_error for part in parts if part.last_error), ""),
+        visible_p50_ms=_most([part.visible_p50_ms for part in parts]),
+        visible_p99_ms=_most([part.visible_p99_ms for part in parts]),
+        painted_p50_ms=_most([part.painted_p50_ms for part in parts]),
+        painted_p99_ms=_most([part.painted_p99_ms for part in parts]),
     )
+
+
+def _most(lags: Sequence[float]) -> float:
+    return max((lag for lag in lags if not math.isnan(lag)), default=math.nan)

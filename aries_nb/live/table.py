@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Self, TypeAlias
 import pandas as pd
 
 from aries_nb.live.callbacks import Callbacks
-from aries_nb.live.held import Held
 from aries_nb.live.link import Link
+from aries_nb.live.streamed import Streamed
 from aries_nb.model import Column, Kind, TableData
 from aries_nb.store import ChangeLog, Follower, Table
 
@@ -30,7 +30,7 @@ TITLES: Mapping[Kind, str] = {"pnl": "P&L"}
 NEWEST_FIRST: frozenset[Kind] = frozenset({"orders", "news", "pnl"})
 
 
-class LiveTable(Held):
+class LiveTable(Streamed):
     """The rows of one kind of one account, each under its key; `df` is one row a key, `log` one row a change.
 
     Columns `ts` (when it became so, UTC), `received` (local receipt, UTC), `account` and the fields. Money and
@@ -50,11 +50,10 @@ class LiveTable(Held):
         self.kind = kind
         self.account = account
         self.options = options
-        self._callbacks = callbacks
         self._changes = ChangeLog(self._columns(link))
         self._table = self._filled(link, (self._changes, *followers))
         name = f"{kind} of {account}" if account else kind
-        super().__init__(link, self._table.watch, name, release=self._releasing(link))
+        super().__init__(link, callbacks, self._table, name, release=self._releasing(link))
 
     @property
     def columns(self) -> tuple[Column, ...]:

@@ -11,6 +11,7 @@ from aries_nb.model.columns import (
     BAR_COLUMNS,
     BOOK_COLUMNS,
     FILL_COLUMNS,
+    MISSING,
     NOT_A_TIME,
     ORDER_COLUMNS,
     POSITION_COLUMNS,
@@ -18,8 +19,10 @@ from aries_nb.model.columns import (
     TABLE_KEYS,
     TRADE_COLUMNS,
     VENUE_COLUMNS,
+    Cause,
     Column,
     ColumnType,
+    CountedAs,
     Kind,
     Side,
     State,
@@ -27,6 +30,9 @@ from aries_nb.model.columns import (
     Values,
 )
 from aries_nb.model.notices import (
+    Counted,
+    GapSink,
+    Hole,
     MarketStatus,
     Notice,
     Pong,
@@ -37,11 +43,22 @@ from aries_nb.model.notices import (
     SessionOpened,
     SessionRefused,
     TokenWanted,
+    Unasked,
     Unreadable,
 )
-from aries_nb.model.records import CLEAR, PUT, Bars, GapSink, Inbox, Record, Sink, Subscription
+from aries_nb.model.records import CLEAR, PUT, Bars, Inbox, Record, Sink, Subscription
 from aries_nb.model.secrets import Hidden, Secret
-from aries_nb.model.shown import BarsData, BoardData, BookIntegrity, BookLevels, CardData, EquityData, Rows, TableData
+from aries_nb.model.shown import (
+    BarsData,
+    BoardData,
+    BookIntegrity,
+    BookLevels,
+    CardData,
+    EquityData,
+    GapSpan,
+    Rows,
+    TableData,
+)
 
 if TYPE_CHECKING:
     from aries_nb.model.shown import Codes, Numbers, Times
@@ -52,6 +69,7 @@ __all__ = [
     "BOOK_COLUMNS",
     "CLEAR",
     "FILL_COLUMNS",
+    "MISSING",
     "NOT_A_TIME",
     "ORDER_COLUMNS",
     "POSITION_COLUMNS",
@@ -66,12 +84,17 @@ __all__ = [
     "BookIntegrity",
     "BookLevels",
     "CardData",
+    "Cause",
     "Codes",
     "Column",
     "ColumnType",
+    "Counted",
+    "CountedAs",
     "EquityData",
     "GapSink",
+    "GapSpan",
     "Hidden",
+    "Hole",
     "Inbox",
     "Kind",
     "MarketStatus",
@@ -94,6 +117,7 @@ __all__ = [
     "TableData",
     "Times",
     "TokenWanted",
+    "Unasked",
     "Unreadable",
     "Value",
     "Values",

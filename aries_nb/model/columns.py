@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from decimal import Decimal
 from typing import Literal, NamedTuple, TypeAlias
@@ -11,6 +12,7 @@ __all__ = [
     "BAR_COLUMNS",
     "BOOK_COLUMNS",
     "FILL_COLUMNS",
+    "MISSING",
     "NOT_A_TIME",
     "ORDER_COLUMNS",
     "POSITION_COLUMNS",
@@ -18,8 +20,10 @@ __all__ = [
     "TABLE_KEYS",
     "TRADE_COLUMNS",
     "VENUE_COLUMNS",
+    "Cause",
     "Column",
     "ColumnType",
+    "CountedAs",
     "Kind",
     "Side",
     "State",
@@ -35,6 +39,13 @@ Kind = Literal[
 Side = Literal["buy", "sell", "unknown"]
 ColumnType = Literal["number", "text", "time", "integer", "decimal"]
 State = Literal["connecting", "live", "reconnecting", "failed", "closed"]
+# Why a stream broke: the connection was cut, or fell silent; we read too slowly; the session or its token came to an
+# end; the server said that it goes away; this process stood still.
+Cause = Literal["cut", "silence", "overload", "token", "restart", "pause"]
+# What became of a message that is no new row: told before; nothing in it that is a row, or of the past that nobody
+# asked for; of no use; replaced by a newer state before it was a row. And a row that was no message: one that another
+# frame has lent, or out of history.
+CountedAs = Literal["duplicated", "rowless", "unreadable", "conflated", "filled"]
 
 # Numbers are float64 (missing: NaN), times int64 ns since the epoch in UTC (missing: `NOT_A_TIME`), integers int64
 # (missing: 0), texts str (missing: ""). Decimals are money and quantities of accounts, exactly as the broker wrote them
@@ -42,6 +53,13 @@ State = Literal["connecting", "live", "reconnecting", "failed", "closed"]
 Value: TypeAlias = float | int | str | Decimal
 Values: TypeAlias = tuple[Value, ...]
 NOT_A_TIME = -(2**63)
+MISSING: Mapping[ColumnType, Value] = {
+    "number": math.nan,
+    "text": "",
+    "time": NOT_A_TIME,
+    "integer": 0,
+    "decimal": Decimal("NaN"),
+}
 
 
 class Column(NamedTuple):
@@ -58,6 +76,7 @@ TRADE_COLUMNS = (
     Column("side", "text"),
     Column("trade_id", "integer"),
     Column("venue", "text"),
+    Column("source", "text"),  # "live", or "history" where a gap was filled
 )
 ORDER_COLUMNS = (
     Column("order_id", "text"),

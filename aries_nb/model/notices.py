@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import Protocol, TypeAlias
 
-from aries_nb.model.columns import Kind
-from aries_nb.model.records import Record
+from aries_nb.model.columns import Cause, CountedAs, Kind
+from aries_nb.model.records import Record, Subscription
 
 __all__ = [
+    "Counted",
+    "GapSink",
+    "Hole",
     "MarketStatus",
     "Notice",
     "Pong",
@@ -20,6 +23,7 @@ __all__ = [
     "SessionOpened",
     "SessionRefused",
     "TokenWanted",
+    "Unasked",
     "Unreadable",
 ]
 
@@ -54,6 +58,7 @@ class SessionLost:
     """This connection is of no use any more, a new one may be: expired, timed out, no pong."""
 
     reason: str
+    cause: Cause
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,12 +73,26 @@ class Rejected:
 class Resumed:
     """After a break a stream goes on, told before the `Pong` that shows the server has seen it.
 
-    `is_filled`: what was missed has been told, out of the broker's past; else the past does not reach back so far.
+    `is_filled`: what was missed has been told, `count` messages out of the broker's past; else the past does not reach
+    back so far.
     """
 
     kind: Kind
     symbol: str
     is_filled: bool
+    count: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Hole:
+    """Trades are missing before the records that come with this: the stream's own past does not reach back so far.
+
+    They lie between two that are known, each as exchange time (ns since the epoch) and id.
+    """
+
+    subscription: Subscription
+    after: tuple[int, int]
+    before: tuple[int, int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +101,23 @@ class Unreadable:
 
     reason: str
     excerpt: str
+
+
+@dataclass(frozen=True, slots=True)
+class Counted:
+    """Messages of a subscription for which no record stands, or a record for which no message does; see `CountedAs`.
+
+    Every other record is one message, but for `CLEAR`.
+    """
+
+    subscription: Subscription
+    what: CountedAs
+    count: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Unasked:
+    """Data that belong to nobody's subscription."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +138,31 @@ class Pong:
 
 
 Notice: TypeAlias = (
-    SessionOpened | TokenWanted | SessionRefused | SessionLost | Rejected | Resumed | Unreadable | MarketStatus | Pong
+    SessionOpened
+    | TokenWanted
+    | SessionRefused
+    | SessionLost
+    | Rejected
+    | Resumed
+    | Hole
+    | Unreadable
+    | Counted
+    | Unasked
+    | MarketStatus
+    | Pong
 )
 Received: TypeAlias = tuple[Sequence[Record], Sequence[Notice]]
+
+
+class GapSink(Protocol):
+    """Who keeps the ledger of interruptions. Times are in ns since the epoch."""
+
+    def opened(self, *, started: int, reason: str, cause: Cause) -> None:
+        """The stream broke; `started` is when the last message came."""
+
+    def closed(self, *, ended: int, resumed: Sequence[Resumed] = (), is_all: bool = False) -> None:
+        """The stream is whole again: authenticated and subscribed.
+
+        `resumed` says of kinds and symbols whether what they missed was filled from the past; `is_all`: there are none
+        besides.
+        """

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections import Counter
 from typing import NamedTuple, Protocol, TypeAlias
 
 from msgspec import Struct
 
 from aries_nb.model.columns import Kind, Value, Values
 
-__all__ = ["CLEAR", "PUT", "Bars", "GapSink", "Inbox", "Record", "Sink", "Subscription"]
+__all__ = ["CLEAR", "PUT", "Bars", "Inbox", "Record", "Sink", "Subscription"]
 
 
 class Subscription(Struct, frozen=True, cache_hash=True):
@@ -41,16 +41,18 @@ class Inbox:
 
     `values` is flat, those of each record behind those before. A record is kept in no tuple of its own: a thousand
     such tuples alive at once keep the garbage collector busy and leave the processor's cache. `marks` holds pairs: up
-    to how many records came at which time of receipt. The writer's thread owns it.
+    to how many records came at which time of receipt. `counted` are the messages that became no record, and the records
+    that were no message (`CountedAs`). The writer's thread owns it.
     """
 
-    __slots__ = ("codes", "marks", "ts", "values")
+    __slots__ = ("codes", "counted", "marks", "ts", "values")
 
     def __init__(self) -> None:
         self.codes: list[int] = []
         self.ts: list[int] = []
         self.values: list[Value] = []
         self.marks: list[tuple[int, int]] = []
+        self.counted: Counter[str] = Counter()
 
     def add(self, code: int, ts: int, values: Values) -> None:
         """Take one record; it counts as received when the next `mark` says."""
@@ -63,7 +65,7 @@ class Inbox:
         self.marks.append((len(self.codes), received))
 
     def clear(self) -> None:
-        """Empty it; the lists stay the same objects, so that what appends to them may be kept."""
+        """Empty it, but for the counts; the lists stay the same objects, so that what appends to them may be kept."""
         self.codes.clear()
         self.ts.clear()
         self.values.clear()
@@ -82,22 +84,6 @@ class Sink(Protocol):
 
     def interrupted(self) -> None:
         """Note that what is held may be out of date: the stream broke."""
-
-
-class GapSink(Protocol):
-    """Who keeps the ledger of interruptions. Times are in ns since the epoch."""
-
-    def opened(self, *, started: int, reason: str) -> None:
-        """The stream broke; `started` is when the last message came."""
-
-    def closed(
-        self, *, ended: int, resumed: Mapping[tuple[Kind, str], bool] | None = None, is_all: bool = False
-    ) -> None:
-        """The stream is whole again: authenticated and subscribed.
-
-        `resumed` says of kinds and symbols whether what they missed was filled from the past; `is_all`: there are none
-        besides.
-        """
 
 
 class Bars(NamedTuple):

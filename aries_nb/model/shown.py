@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal, TypeAlias
+from typing import TYPE_CHECKING, Literal, NamedTuple, TypeAlias
 
 from aries_nb.model.columns import Column, State, Values
 
@@ -15,7 +16,28 @@ if TYPE_CHECKING:
     Times: TypeAlias = NDArray[np.int64]
     Codes: TypeAlias = NDArray[np.int32]
 
-__all__ = ["BarsData", "BoardData", "BookIntegrity", "BookLevels", "CardData", "EquityData", "Rows", "TableData"]
+__all__ = [
+    "BarsData",
+    "BoardData",
+    "BookIntegrity",
+    "BookLevels",
+    "CardData",
+    "EquityData",
+    "GapSpan",
+    "Rows",
+    "TableData",
+]
+
+
+class GapSpan(NamedTuple):
+    """When a stream was deaf, by our clock in ns since the epoch; `ended` is None while it lasts.
+
+    `cause` is one word, as in the ledger of gaps.
+    """
+
+    started: int
+    ended: int | None
+    cause: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +46,7 @@ class Rows:
 
     `window_start` is the absolute number of the oldest row still in the window, `end` the number after the newest.
     `ts` is in ns since the epoch, `codes` are positions in `symbols`, `numbers` holds one array a number column.
+    `received` is when each came, by our clock, in ns since the epoch; None where that is not known.
     The arrays are views of memory that is never written again; do not write to them.
     """
 
@@ -34,13 +57,15 @@ class Rows:
     ts: Times
     codes: Codes
     numbers: dict[str, Numbers]
+    received: Times | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class BoardData:
     """The newest row of each symbol. `numbers` is (symbols, number columns), NaN where nothing came yet.
 
-    `received` is in ns since the epoch, 0 where nothing came yet. `rejected` are symbols the server refused.
+    `received` is in ns since the epoch, 0 where nothing came yet. `rejected` are symbols the server refused, `stale`
+    those whose row is out of date. `is_stale` is that for all of them: the stream is not live.
     """
 
     symbols: tuple[str, ...]
@@ -49,6 +74,7 @@ class BoardData:
     received: Times
     is_stale: bool
     rejected: tuple[str, ...] = ()
+    stale: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +117,9 @@ class BookLevels:
 class CardData:
     """The state of a feed at a glance. `lag_ms` is exchange time to receipt (median of late), NaN if unknown.
 
+    `lag_p99_ms` is what 99 of 100 stay below; `painted_p50_ms` and `painted_p99_ms` are the same of receipt to pixels.
     `behind_s` is how many seconds later than at their quickest messages come, 0 while they come as they should.
+    `silent` is how many streams are silent for longer than is usual, though their market is open.
     """
 
     name: str
@@ -106,6 +134,10 @@ class CardData:
     silence_s: float
     error: str
     behind_s: float = 0.0
+    lag_p99_ms: float = math.nan
+    painted_p50_ms: float = math.nan
+    painted_p99_ms: float = math.nan
+    silent: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,6 +5,7 @@ from aries_nb.net.allowance import Allowance
 from aries_nb.net.aside import run_aside
 from aries_nb.net.background import on_network
 from aries_nb.net.backoff import BackoffRule
+from aries_nb.net.forks import left_in_a_fork
 from aries_nb.net.http_client import HttpClient, http_base
 from aries_nb.net.intake import Stream
 from aries_nb.net.oauth import OAuthToken, oauth, oauth_client, oauth_login
@@ -58,6 +59,7 @@ __all__ = [
     "hidden",
     "http_base",
     "keyring_token",
+    "left_in_a_fork",
     "oauth",
     "oauth_client",
     "oauth_login",

@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import threading
 
+from aries_nb.net.pace import Pace
+
 __all__ = ["Allowance"]
 
 
 class Allowance:
     """Connections that may still be opened, shared by everything that connects to one broker; any thread.
 
-    `most` is None where the broker names no limit.
+    `most` is None where the broker names no limit. `pace` has the turns of requests over HTTP, `requests_per_second`
+    of them at most, None for any number.
     """
 
-    def __init__(self, most: int | None = None) -> None:
+    def __init__(self, most: int | None = None, *, requests_per_second: float | None = None) -> None:
         self.most = most
+        self.pace = Pace(requests_per_second)
         self._taken = 0
         self._guard = threading.Lock()
 

@@ -8,6 +8,9 @@ from collections.abc import Callable, Coroutine
 from concurrent.futures import Future
 from typing import TypeVar
 
+from aries_nb.errors import ClosedError
+from aries_nb.net.forks import left_in_a_fork
+
 __all__ = ["Background", "on_network"]
 
 T = TypeVar("T")
@@ -30,8 +33,10 @@ class Background:
 
     def __init__(self) -> None:
         self._loop = asyncio.new_event_loop()
+        self._is_left = False
         self._thread = threading.Thread(target=self._run, name="aries-nb-network", daemon=True)
         self._thread.start()
+        left_in_a_fork(self)
 
     @classmethod
     def shared(cls) -> Background:
@@ -42,12 +47,20 @@ class Background:
             return cls._shared
 
     def submit(self, work: Coroutine[object, object, T]) -> Future[T]:
-        """Run a coroutine on the loop."""
+        """Run a coroutine on the loop. Raises ClosedError in a fork of the process whose loop it is."""
+        if self._is_left:
+            work.close()
+            raise ClosedError("the connection belongs to the process that forked", advice="Connect again in this one.")
         return asyncio.run_coroutine_threadsafe(work, self._loop)
 
     def is_current(self) -> bool:
         """Whether the caller is on the network's thread, where waiting for it would be for ever."""
         return threading.current_thread() is self._thread
+
+    def leave(self) -> None:
+        """Be of no use in a fork: the thread is not there, the loop's own sockets are its parent's."""
+        self._is_left = True
+        Background._shared, Background._guard = None, threading.Lock()
 
     def _run(self) -> None:
         asyncio.set_event_loop(self._loop)

@@ -11,8 +11,9 @@ __all__ = ["Backoff", "BackoffRule"]
 class BackoffRule:
     """Delays in seconds: exponential from `first`, doubled up to `cap`, then spread evenly over [half, whole].
 
-    A connection that lived `healthy` seconds starts over. One that was live for a shorter time does not, but waits no
-    longer than `cap_after_live`: it was no refusal, and yet a server that accepts and then kicks is not hammered.
+    A connection that lived `healthy` seconds starts over. One that was live for a shorter time does not, and waits
+    `cap_after_live`, no less and no more, unless it is the first that failed: it was no refusal, and yet a server that
+    accepts and then kicks sees an attempt every few seconds.
     """
 
     first: float = 0.5
@@ -38,6 +39,11 @@ class Backoff:
             self._failures = 0
         # An exponent beyond this is past every cap; unbounded, it would overflow after a thousand attempts.
         delay = rule.first * 2.0 ** min(self._failures, 30)
+        is_again = self._failures > 0
         self._failures += 1
-        ceiling = rule.cap if lived is None else min(rule.cap, rule.cap_after_live)
-        return min(delay, ceiling) * (0.5 + 0.5 * jitter)
+        if lived is None:
+            delay = min(delay, rule.cap)
+        else:
+            shortly = min(rule.cap, rule.cap_after_live)
+            delay = shortly if is_again else min(delay, shortly)
+        return delay * (0.5 + 0.5 * jitter)

@@ -14,7 +14,9 @@ from aries_nb.errors import ClosedError, ConnectError, FeedError, TokenError, Us
 from aries_nb.net.address import checked_url
 from aries_nb.net.aside import run_aside
 from aries_nb.net.backoff import Backoff, BackoffRule
+from aries_nb.net.forks import left_in_a_fork
 from aries_nb.net.http_exchange import MOST_BYTES, Answer, checked_http_url, exchange, new_client, said
+from aries_nb.net.pace import Pace
 from aries_nb.net.tokens import RenewableToken, Secret, TokenSource, ask
 
 if TYPE_CHECKING:
@@ -26,7 +28,7 @@ ATTEMPTS = 4
 RULE = BackoffRule(first=0.5, cap=8.0)
 LONGEST_ASKED_WAIT = 30.0  # seconds; a Retry-After beyond it is cut, for somebody waits in a cell
 RETRIED = frozenset({408, 425, 429})  # and every 5xx: a GET may be repeated (RFC 9110, 9.2.2)
-UNAUTHORIZED = 401
+UNAUTHORIZED, TOO_MANY = 401, 429
 
 
 def http_base(url: str) -> str:
@@ -41,8 +43,8 @@ class HttpClient:
     """GET requests to one broker. Any thread may ask, except the network's: `get` blocks.
 
     `base` is an address as `http_base` gives it. `token` is asked before each request, so it should answer from
-    memory where it can. `pause` waits some seconds and says whether the client was closed meanwhile; it and `jitter`,
-    a number from [0, 1), are there for tests.
+    memory where it can. Each request waits for its turn of `pace`, which others may share. `pause` waits some seconds
+    and says whether the client was closed meanwhile; it and `jitter`, a number from [0, 1), are there for tests.
     """
 
     def __init__(
@@ -50,12 +52,14 @@ class HttpClient:
         base: str,
         token: TokenSource,
         *,
+        pace: Pace | None = None,
         most_bytes: int = MOST_BYTES,
         pause: Callable[[float], bool] | None = None,
         jitter: Callable[[], float] = random.random,
     ) -> None:
         self.base = checked_http_url(base)
         self._token = token
+        self._pace = pace or Pace()
         self._most_bytes = most_bytes
         self._closed = threading.Event()
         self._pause = pause or self._closed.wait
@@ -64,6 +68,7 @@ class HttpClient:
         self._client: httpx.Client | None = None
         self._pending: set[Future[Answer]] = set()
         self._running = 0
+        left_in_a_fork(self)
 
     def __repr__(self) -> str:
         return f"HttpClient({self.base!r})"
@@ -95,6 +100,8 @@ class HttpClient:
                 if answer.status not in RETRIED and answer.status < 500:
                     raise failure
                 asked = _retry_after(answer)
+                if answer.status == TOO_MANY:
+                    self._pace.hold(time.monotonic(), asked)  # whoever else asks would get the same answer
             if attempt == ATTEMPTS:
                 raise failure
             if self._pause(max(asked, backoff.next(lived=None, jitter=self._jitter()))):
@@ -112,6 +119,12 @@ class HttpClient:
         # A connection that is being made just now would outlive the client: whoever makes it closes the client then.
         if client is not None and is_idle:
             client.close()
+
+    def leave(self) -> None:
+        """Be closed in a fork; the connections go on in its parent."""
+        self._guard, self._closed = threading.Lock(), threading.Event()
+        self._closed.set()
+        self._pending, self._running = set(), 0  # the client stays as it is: to let it go would be to close it
 
     def _aside(self, work: Callable[[], Answer]) -> Answer:
         """Do `work` on a thread of its own: a close or an interrupt need not wait for the server."""
@@ -145,6 +158,9 @@ class HttpClient:
         return answer if answer.is_success else answer.without(token)
 
     def _ask(self, path: str, params: Mapping[str, str], token: Secret) -> Answer:
+        turn = self._pace.turn(time.monotonic())
+        if turn > 0 and self._closed.wait(turn):
+            raise self._closed_error()
         with self._guard:
             if self._closed.is_set():
                 raise self._closed_error()

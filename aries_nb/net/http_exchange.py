@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import json
 import logging
-import time
+import ssl
+import zlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -16,8 +17,13 @@ from urllib.parse import urlsplit
 
 from aries_nb.errors import ConnectError, FeedError, UsageError
 from aries_nb.net.address import is_loopback, shown_url
+from aries_nb.net.crammed import values_in
+from aries_nb.net.http_sockets import Sockets
+from aries_nb.net.lost import explain
 from aries_nb.net.masking import Mask
+from aries_nb.net.proxies import Proxy, proxy_for
 from aries_nb.net.tokens import Secret
+from aries_nb.net.trust import tls_context
 
 if TYPE_CHECKING:
     import httpx
@@ -27,6 +33,7 @@ __all__ = ["Answer", "checked_http_url", "exchange", "new_client", "said"]
 SILENCE_SECONDS = 15.0  # without a byte, or for a connection to come about
 TOTAL_SECONDS = 60.0  # for one exchange: a server that trickles is given up
 MOST_BYTES = 64 * 2**20  # of a decoded body: an answer of hours of bars has a tenth of it
+MOST_VALUES = 4_000_000  # in the JSON of one, by what it becomes in memory
 SHOWN_CHARACTERS = 200  # of a server's text, as everywhere in this package
 OUR_THREADS = "aries-nb-"
 READ_FOR_EXCERPT = 2**12  # bytes of a body, of which it is made
@@ -49,7 +56,9 @@ class Answer:
         """What of the body is for a message, with `***` in place of what must not be told on, should it be echoed."""
         mask = Mask(*(secret for secret in secrets if secret is not None))
         # Masked after it was taken out of JSON, where a token may be written in other characters.
-        return Answer(self.status, self.headers, mask(_words_in(_readable(self.body))).encode(errors="replace"))
+        return Answer(
+            self.status, self.headers, mask.without_tokens(_words_in(_readable(self.body))).encode(errors="replace")
+        )
 
 
 def checked_http_url(url: str) -> str:
@@ -76,16 +85,25 @@ def checked_http_url(url: str) -> str:
 
 
 def new_client(url: str) -> httpx.Client:
-    """A client for the server at `url`: TLS verified, redirects not followed, no proxy for what is on this machine."""
+    """A client for the server at `url`: TLS verified, redirects not followed, by the proxy that is set for it.
+
+    Raises ConnectError where what is set of proxies or certificates cannot be used.
+    """
     import httpx
 
     logging.getLogger("httpcore.http11").addFilter(_without_headers)
+    is_secure = url.startswith("https://")
+    tls = tls_context() if is_secure else ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)  # which verifies, if it is ever used
+    proxy = proxy_for(url) if is_secure else None  # else it is on this machine
     # A redirect is never followed: the token would go to wherever it leads.
     return httpx.Client(
         timeout=SILENCE_SECONDS,
         follow_redirects=False,
-        trust_env=not url.startswith("http://"),
+        trust_env=False,
+        verify=tls,
+        proxy=None if proxy is None else _through(proxy, tls),
         headers={"Accept-Encoding": "gzip"},
+        event_hooks={"request": [Sockets()]},
     )
 
 
@@ -95,20 +113,20 @@ def exchange(
     """Send the request that `make` builds, and read the whole answer, whatever its status.
 
     `make` is called here so that a header or body with a token in it is no variable of a frame that may be shown.
-    Raises ConnectError where no answer came, FeedError where it is longer than `most_bytes`.
+    Raises ConnectError where no answer came, FeedError where it is longer than `most_bytes` or `MOST_VALUES`.
     """
     reason: str | None = None
     try:
         answer = _exchanged(client, make, most_bytes)
     except Exception as error:  # the border to httpx: see the module's docstring
-        answer, reason = None, _explain(error)
+        answer, reason = None, _explain(error, where)
     except BaseException as error:  # an interrupt: without the frames of httpx
         error.__context__ = error.__cause__ = None
         raise error.with_traceback(None) from None
     if reason is not None:
         raise ConnectError(f"no answer: {reason}", where=where, advice="Check the address and the network.")
     if answer is None:
-        size = f"{most_bytes / 2**20:g} MiB"
+        size = f"{most_bytes / 2**20:g} MiB or {MOST_VALUES:,} values"
         raise FeedError(f"the answer is longer than {size}", where=where, advice="Ask for less at once.")
     return answer
 
@@ -151,16 +169,21 @@ def _words_in(text: str) -> str:
 
 
 def _exchanged(client: httpx.Client, make: Callable[[], httpx.Request], most_bytes: int) -> Answer | None:
-    deadline = time.monotonic() + TOTAL_SECONDS
-    response = client.send(make(), stream=True)
+    sockets = client.event_hooks["request"][0]
+    assert isinstance(sockets, Sockets), "the client is one of new_client"
+    with sockets.cut_after(TOTAL_SECONDS):
+        return _received(client.send(make(), stream=True), most_bytes)
+
+
+def _received(response: httpx.Response, most_bytes: int) -> Answer | None:
     try:
-        body = bytearray()
-        for piece in response.iter_bytes():
-            body += piece
+        body, unpack = bytearray(), _unpacking(response.headers.get("content-encoding", ""))
+        for piece in response.iter_raw():
+            body += unpack(piece, most_bytes + 1 - len(body))
             if len(body) > most_bytes:
                 return None
-            if time.monotonic() > deadline:
-                raise TimeoutError
+        if values_in(body) > MOST_VALUES:
+            return None
         return Answer(
             response.status_code, {name.lower(): value for name, value in response.headers.items()}, bytes(body)
         )
@@ -168,14 +191,60 @@ def _exchanged(client: httpx.Client, make: Callable[[], httpx.Request], most_byt
         response.close()
 
 
-def _explain(error: Exception) -> str:
+def _unpacking(encoding: str) -> Callable[[bytes, int], bytes]:
+    """What unpacks a piece of a body to at most so many bytes.
+
+    httpx would unpack all of a piece, and again whatever was packed several times: a few kilobytes fill the memory.
+    """
+    import httpx
+
+    if encoding.strip().lower() == "gzip":
+        packed = zlib.decompressobj(16 + zlib.MAX_WBITS)
+        return packed.decompress
+    if encoding.strip().lower() in {"", "identity"}:
+        return lambda piece, most: piece[:most]
+    raise httpx.DecodingError("packed in a way that was not asked for")
+
+
+def _through(proxy: Proxy, tls: ssl.SSLContext) -> httpx.Proxy:
+    import httpx
+
+    address = proxy.address.reveal()
+    return httpx.Proxy(address, ssl_context=tls if address.startswith("https://") else None)
+
+
+def _explain(error: Exception, where: str) -> str:
     """One line about a failure, from texts that hold nothing of what was sent or received."""
     import httpx
 
+    proxy = _way_out(where)
+    by = "" if proxy is None else f", on the way through {proxy}"
+    broken = _tls_error(error) if isinstance(error, httpx.ConnectError) else None
+    if broken is not None:
+        return explain(broken) + by
     if isinstance(error, TimeoutError | httpx.TimeoutException):
-        return "it did not come in time"
+        return f"it did not come in time{by}"
+    if proxy is not None and isinstance(error, httpx.ProxyError):
+        status = str(error)[:3]  # where the proxy speaks HTTP; its words after that are not shown
+        return proxy.explain(int(status) if status.isdecimal() else None)
+    if proxy is not None and isinstance(error, httpx.ConnectError):
+        return f"{proxy} cannot be reached ({error})"
     if isinstance(error, httpx.ConnectError | httpx.ReadError | httpx.WriteError | httpx.ProxyError):
-        return str(error) or "the connection was cut"
-    if isinstance(error, httpx.RemoteProtocolError | httpx.DecodingError):
-        return "what answered broke off, or does not speak HTTP"
+        return (str(error) or "the connection was cut") + by
+    if isinstance(error, httpx.RemoteProtocolError | httpx.DecodingError | zlib.error):
+        return f"what answered broke off, or does not speak HTTP{by}"
     return type(error).__name__
+
+
+def _way_out(where: str) -> Proxy | None:
+    try:
+        return proxy_for(where) if where.startswith("https://") else None
+    except FeedError:
+        return None  # it was another when the client was made
+
+
+def _tls_error(error: BaseException | None) -> ssl.SSLError | None:
+    """What is wrong with TLS, of which httpx only keeps the text."""
+    while error is not None and not isinstance(error, ssl.SSLError):
+        error = error.__cause__ or error.__context__
+    return error

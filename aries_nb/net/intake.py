@@ -8,7 +8,8 @@ from math import nan
 from statistics import median
 from typing import NamedTuple, TypeAlias
 
-from aries_nb.model import Notice, Sink, Subscription, Unreadable, Values
+from aries_nb.model import Counted, Notice, SessionLost, Sink, Subscription, Unasked, Unreadable, Values
+from aries_nb.net.crammed import lines_in, values_in
 from aries_nb.wire import Wire
 
 __all__ = ["Intake", "Stream"]
@@ -20,6 +21,10 @@ _Route: TypeAlias = tuple[
 ]
 
 KEPT_UNREADABLE = 50
+# Of one frame, by what it would be in memory: 300 times what a broker sends at once.
+MOST_VALUES = 1_000_000
+MOST_LINES = 50_000
+CRAMMED = f"a frame of more than {MOST_VALUES:,} values or {MOST_LINES:,} lines"
 LAG_SAMPLES = 256
 
 
@@ -48,15 +53,19 @@ class Intake:
         self.octets = 0
         self.records = 0
         self.unreadable = 0
+        self.unasked = 0
         self.excerpts: deque[Unreadable] = deque(maxlen=KEPT_UNREADABLE)
         self.last_received = 0
 
     def take(self, frame: bytes, received: int) -> Sequence[Notice]:
         """Understand a frame and hand its records on; visible after `publish`. Returns what else it said."""
         self.frames += 1
-        self.messages += frame.count(b"\n") + (not frame.endswith(b"\n"))
+        self.messages += (lines := lines_in(frame))
         self.octets += len(frame)
         self.last_received = received
+        if lines > MOST_LINES or values_in(frame) > MOST_VALUES:
+            self._count(Unreadable(CRAMMED, f"{len(frame):,} bytes"))
+            return [SessionLost(f"the server sent {CRAMMED}", "cut")]  # what may have been in it is a gap
         records, notices = self._wire.receive(frame, received)
         routes = self._routes
         touched: dict[Sink, None] = {}
@@ -64,7 +73,8 @@ class Intake:
         for subscription, ts, values in records:
             route = routes.get(subscription)
             if route is None:
-                continue  # given up a moment ago
+                self.unasked += 1  # given up a moment ago
+                continue
             add_code, add_ts, add_values, code, sink, more = route
             add_code(code)
             add_ts(ts)
@@ -82,11 +92,21 @@ class Intake:
             for sink in touched:
                 sink.inbox.mark(received)
             self._fresh |= touched
-        for notice in notices:
-            if isinstance(notice, Unreadable):
-                self.unreadable += 1
-                self.excerpts.append(Unreadable(self._mask(notice.reason), self._mask(notice.excerpt)))
-        return notices
+        return [notice for notice in notices if not self._count(notice)] if notices else ()
+
+    def _count(self, notice: Notice) -> bool:
+        """Take what is only to be counted; whether it was that."""
+        if isinstance(notice, Counted):
+            for stream in self._users.get(notice.subscription, ()):
+                stream.sink.inbox.counted[notice.what] += notice.count
+        elif isinstance(notice, Unreadable):
+            self.unreadable += 1
+            self.excerpts.append(Unreadable(self._mask(notice.reason), self._mask(notice.excerpt)))
+        elif isinstance(notice, Unasked):
+            self.unasked += 1
+        else:
+            return False
+        return True
 
     def publish(self) -> None:
         """Make everything taken so far visible."""
@@ -129,6 +149,10 @@ class Intake:
                 del self._users[stream.subscription], self._routes[stream.subscription]
                 gone.append(stream.subscription)
         return gone
+
+    def users(self, subscription: Subscription) -> Sequence[Stream]:
+        """Where the records of a subscription go."""
+        return tuple(self._users.get(subscription, ()))
 
     def __len__(self) -> int:
         """How many subscriptions are wanted now."""

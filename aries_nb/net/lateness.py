@@ -4,16 +4,20 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Sequence
+from math import ceil, nan
 
 __all__ = ["LATE_SECONDS", "Lateness"]
 
 LATE_SECONDS = 1.0  # behind by so much is worth a word
 LATE_MESSAGES = 2_000  # and so is this: brokers cut off whom 5,000 wait for, which is little time where many come
+LATE_UNREAD = 2_500  # half of those 5,000, on our side: the broker's own begin to wait only when ours have no room
+FULL_SECONDS = 0.1  # that so many must wait, so that a burst is no alarm
 LEAST_SECONDS = 0.05  # less is the turn of a loop, whatever the rate
 FEWEST = 5  # messages in a turn; one that has so few to read is not behind
 TURNS = 2  # that it must last, so that a burst or an old quote is no alarm
 BUCKET_SECONDS = 10.0
 BUCKETS = 60  # what counts as quick is the quickest of the last ten minutes
+KEPT_LAGS = 1_000  # of which the percentiles are told
 
 
 class Lateness:
@@ -27,6 +31,9 @@ class Lateness:
         self.seconds = 0.0
         self._quickest: deque[tuple[float, float]] = deque(maxlen=BUCKETS)  # when, and the least lag of a bucket
         self._late_turns = 0
+        self._full_since: float | None = None
+        self._lags: deque[float] = deque(maxlen=KEPT_LAGS)
+        self._began: float | None = None  # when the first message after the beginning, or a break, was looked at
 
     @property
     def is_late(self) -> bool:
@@ -38,13 +45,41 @@ class Lateness:
             return f"messages come {self.seconds:.1f} s later than at their quickest"
         return "messages come as they should again"
 
+    def percentiles_ms(self) -> tuple[float, float]:
+        """What half of the newest 1,000 lags and what 99 of 100 stay below, in ms; NaN before the first. Any thread.
+
+        By the two clocks as they are. Rows of the past, as a snapshot has, are not late and count not at all.
+        """
+        lags = sorted(self._lags)
+        if not lags:
+            return nan, nan
+        p50, p99 = (round(lags[ceil(len(lags) * share) - 1] * 1e3, 3) for share in (0.5, 0.99))
+        return p50, p99
+
+    def interrupted(self) -> None:
+        """Note that the connection broke: what comes next may be old, and nobody is behind."""
+        self._began, self._full_since, self._late_turns, self.seconds = None, None, 0, 0.0
+
+    def look(self, now: float, unread: int) -> bool:
+        """Note how many messages have come and are not read; True when there have been too many for too long.
+
+        That is told before messages are as late as they are worth a word otherwise: the next turn will tell.
+        """
+        if unread < LATE_UNREAD:
+            self._full_since = None
+        elif self._full_since is None:
+            self._full_since = now
+        return self._is_full(now)
+
     def turn(self, now: float, lags: Sequence[float], messages_per_s: float) -> bool:
         """Take the lags of what came since the last turn, in seconds; True where there is a word to be said."""
         was_late = self.is_late
-        if len(lags) < FEWEST:
-            self._late_turns, self.seconds = 0, 0.0
-        else:
+        if lags:
+            self._keep(now, lags)
+        if len(lags) >= FEWEST:
             self._compare(now, min(lags), messages_per_s)
+        elif not self._is_full(now):
+            self._late_turns, self.seconds = 0, 0.0
         return self.is_late is not was_late
 
     def _compare(self, now: float, lag: float, messages_per_s: float) -> None:
@@ -52,10 +87,22 @@ class Lateness:
         self._note(now, lag)
         behind = lag - least
         # Nobody falls behind faster than time goes by: what looks so are old rows, of a snapshot or a tape.
-        late = min(LATE_SECONDS, max(LATE_MESSAGES / max(messages_per_s, 1.0), LEAST_SECONDS))
+        is_full = self._is_full(now)
+        enough = min(LATE_SECONDS, max(LATE_MESSAGES / max(messages_per_s, 1.0), LEAST_SECONDS))
+        late = LEAST_SECONDS if is_full else enough
         is_late = late <= behind <= now - at + LATE_SECONDS
-        self._late_turns = self._late_turns + 1 if is_late else 0
+        self._late_turns = (TURNS if is_full else self._late_turns + 1) if is_late else 0
         self.seconds = behind if self._late_turns >= TURNS else 0.0
+
+    def _is_full(self, now: float) -> bool:
+        return self._full_since is not None and now - self._full_since >= FULL_SECONDS
+
+    def _keep(self, now: float, lags: Sequence[float]) -> None:
+        if self._began is None:
+            self._began = now
+        least = min([*lags, *(lag for _, lag in self._quickest)])
+        past = now - self._began + LATE_SECONDS  # as in `_compare`: more than that is of before we asked
+        self._lags.extend(lag for lag in lags if lag - least <= past)
 
     def _note(self, now: float, lag: float) -> None:
         if not self._quickest or now - self._quickest[-1][0] >= BUCKET_SECONDS:

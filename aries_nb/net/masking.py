@@ -1,4 +1,8 @@
-"""A server's text without the tokens that were sent to it, in case it echoes them."""
+"""A server's text without the tokens that were sent to it, in case it echoes them, and with nothing that commands.
+
+An escape sequence would colour, move or rewrite what stands in a terminal, a line feed would forge a line of a log, a
+mark of direction turn a name around. All of them are shown as Python writes them.
+"""
 
 from __future__ import annotations
 
@@ -42,6 +46,10 @@ class Mask:
 
     def __call__(self, text: str) -> str:
         """The text as it may be shown."""
+        return _harmless(self.without_tokens(text))
+
+    def without_tokens(self, text: str) -> str:
+        """The text with its tokens masked and nothing else, for whoever looks through it before it is shown."""
         hidden = bytearray(len(text))
         for size, pieces in self._pieces.items():
             for start in range(len(text) - size + 1):
@@ -50,7 +58,15 @@ class Mask:
         if not any(hidden):
             return text
         runs = groupby(zip(text, hidden, strict=True), key=itemgetter(1))
-        return "".join("***" if is_hidden else "".join(map(itemgetter(0), run)) for is_hidden, run in runs)
+        shown = ("***" if is_hidden else "".join(map(itemgetter(0), run)) for is_hidden, run in runs)
+        return "".join(shown)
+
+
+def _harmless(text: str) -> str:
+    """The text with every character that is not printable as its escape."""
+    if text.isprintable():
+        return text
+    return "".join(each if each.isprintable() else each.encode("unicode_escape").decode() for each in text)
 
 
 def _pieces_of(secret: Secret) -> tuple[int, frozenset[int]]:

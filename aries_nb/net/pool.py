@@ -10,16 +10,18 @@ import heapq
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import Future
+from concurrent.futures import Future, wait
 from functools import partial
 from typing import NamedTuple, TypeAlias
 
 from aries_nb.errors import ConnectError, UsageError
-from aries_nb.model import GapSink, Kind, Subscription
+from aries_nb.model import GapSink, Hole, Kind, Subscription
 from aries_nb.net.address import shown_url
 from aries_nb.net.allowance import Allowance
+from aries_nb.net.background import Background
 from aries_nb.net.backoff import BackoffRule
 from aries_nb.net.bells import Bells
+from aries_nb.net.forks import left_in_a_fork
 from aries_nb.net.intake import Stream
 from aries_nb.net.session import Session
 from aries_nb.net.tokens import TokenSource
@@ -29,6 +31,9 @@ __all__ = ["Pool"]
 
 # What a broker counts as one stream; subscriptions that differ only in their fields share it, and a connection.
 _Key: TypeAlias = tuple[Kind, str, tuple[tuple[str, str], ...]]
+
+
+GOODBYE_SECONDS = 3.0
 
 
 class _Place(NamedTuple):
@@ -58,6 +63,8 @@ class Pool:
         self._begin: Callable[[int], Session] = lambda number: Session(
             url, endpoint.make(), token, gaps(number), rule=rule, number=number
         )
+        # Told on the network's thread: the number of the connection, what is missing, and where it should have gone.
+        self.on_hole: Callable[[int, Hole, Sequence[Stream]], None] = lambda _number, _hole, _streams: None
         self._allowance = allowance
         self._places: dict[_Key, _Place] = {}
         self._loads: Counter[Session] = Counter()
@@ -73,11 +80,17 @@ class Pool:
         if not allowance.take(1):
             raise ConnectError(f"all {allowance.most} connections are in use", where=shown_url(url), advice=_ADVICE)
         self._open(1)
+        left_in_a_fork(self)
 
     @property
     def sessions(self) -> tuple[Session, ...]:
         """Those that there are now, the oldest first."""
         return self._sessions
+
+    def number_of(self, stream: Stream) -> int:
+        """Which connection a stream is on, counted from 1."""
+        place = self._places.get(_key(stream.subscription))
+        return place.session.number if place is not None else 1
 
     def subscribe(self, streams: Iterable[Stream]) -> list[Future[dict[str, str]]]:
         """Ask for streams, spread over the connections; the futures are those of `Session.subscribe`.
@@ -109,16 +122,20 @@ class Pool:
                 del self._loads[session]
         # With its connection a stream ends without a word.
         ended = [session.unsubscribe(share) for session, share in shares.items() if session not in idle]
-        for session in idle:
-            session.close()
+        _say_goodbye(idle)
         return ended
 
     def close(self) -> None:
         """End every connection; idempotent."""
         with self._guard:
             self._is_closed = True
+        _say_goodbye(self._sessions)
+
+    def leave(self) -> None:
+        """Be closed in a fork, without a word to the servers: the connections go on in its parent."""
+        self._guard = threading.RLock()
         for session in self._sessions:
-            session.close()
+            session.state = "closed"
 
     def watch(self, ring: Callable[[], None]) -> Callable[[], None]:
         """Have `ring` called, on the network's thread, when the state of a connection changes. Returns the undo."""
@@ -168,6 +185,7 @@ class Pool:
             session = self._begin(self._count)
             self._connected.add(session)
             session.watch(partial(self._heed, session))
+            session.on_hole = partial(self._tell_hole, session.number)
             self._sessions = (*self._sessions, session)
 
     def _heed(self, session: Session) -> None:
@@ -178,6 +196,9 @@ class Pool:
         if is_gone:
             self._allowance.give_back(1)
         self._bells.ring()
+
+    def _tell_hole(self, number: int, hole: Hole, streams: Sequence[Stream]) -> None:
+        self.on_hole(number, hole, streams)
 
     def _removed(self, streams: Iterable[Stream]) -> dict[Session, list[Stream]]:
         shares: dict[Session, list[Stream]] = {}
@@ -193,6 +214,13 @@ class Pool:
                 del self._places[key]
                 self._loads[place.session] -= 1
         return shares
+
+
+def _say_goodbye(sessions: Iterable[Session]) -> None:
+    """End some sessions, all at once; waits a moment for it unless called on the network's thread."""
+    done = [session.close() for session in sessions if session.state != "closed"]
+    if done and not Background.shared().is_current():
+        wait(done, GOODBYE_SECONDS)
 
 
 _ADVICE = "Close frames, books or feeds that you do not need any more."

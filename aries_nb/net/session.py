@@ -12,15 +12,16 @@ import asyncio
 import logging
 import random
 import time
-from collections.abc import Callable, Coroutine, Iterable
+from collections.abc import Callable, Coroutine, Iterable, Sequence
 from concurrent.futures import Future
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from aries_nb.errors import ConnectError, FeedError, TokenError
+from aries_nb.errors import ConnectError, FeedError
 from aries_nb.model import (
+    Cause,
     GapSink,
-    Kind,
+    Hole,
     MarketStatus,
     Notice,
     Pong,
@@ -36,12 +37,16 @@ from aries_nb.net.address import shown_url
 from aries_nb.net.background import Background
 from aries_nb.net.backoff import Backoff, BackoffRule
 from aries_nb.net.bells import Bells
+from aries_nb.net.continuity import Continuity
+from aries_nb.net.credential import Credential
 from aries_nb.net.fences import Fences
 from aries_nb.net.intake import Intake, Stream
-from aries_nb.net.lateness import Lateness
-from aries_nb.net.lost import LostError, RefusedError, explain
+from aries_nb.net.lost import LostError, RefusedError, crashed, explain, never_connected, not_open_within, token_refused
 from aries_nb.net.masking import Mask
-from aries_nb.net.tokens import RenewableToken, Secret, TokenSource, fetch
+from aries_nb.net.outbox import Outbox
+from aries_nb.net.reading import Reading
+from aries_nb.net.standstill import Standstill
+from aries_nb.net.tokens import TokenSource
 from aries_nb.wire import Wire
 
 if TYPE_CHECKING:
@@ -73,6 +78,7 @@ class Session:
         number: int = 1,
     ) -> None:
         self.url = url
+        self._where = shown_url(url)
         self.number = number
         self._masked = Mask()  # of the tokens that were sent
         self.intake = Intake(wire, self._masked)
@@ -81,28 +87,28 @@ class Session:
         self.last_error = ""
         self.reconnects = 0
         self.renewals = 0
-        self.messages_per_s = 0.0
-        self.lateness = Lateness()
         self.market_status: dict[str, str | float | bool] = {}
         self.rejected: dict[str, str] = {}
         self._wire = wire
-        self._token = token
-        self._gaps = gaps
+        self._continuity = Continuity(self.intake, gaps)
         self._rule = rule or BackoffRule()
+        self._credential = Credential(token, self._masked, self._rule)
         self._background = Background.shared()
         self._first: Future[None] = Future()
         if number > 1:
             self._first.set_result(None)
+        # Told on the network's thread, before the records that came with it are visible.
+        self.on_hole: Callable[[Hole, Sequence[Stream]], None] = lambda _hole, _streams: None
         self._bells = Bells()
+        self.reading = Reading(self.intake, self._where, self._bells.ring)
         self._fences = Fences()
+        self._outbox = Outbox()
+        self._renewing: ClientConnection | None = None
         self._socket: ClientConnection | None = None
         self._live_since: float | None = None
-        self._in_use: Secret | None = None
-        self._refused: Secret | None = None
-        self._gave_up = ""
+        self._gave_up: LostError | None = None
         self._tasks: set[asyncio.Task[None]] = set()
         self._publish_due = 0  # since when there is something to publish, ns since the epoch; 0 where there is nothing
-        self._resumed: dict[tuple[Kind, str], bool] = {}  # what has gone on after the break, and whether it was filled
         self._runner = self._background.submit(self._run())
 
     # Any thread.
@@ -112,10 +118,7 @@ class Session:
         try:
             self._first.result(timeout)
         except TimeoutError as error:
-            advice = "Check the address, or try again with a longer timeout."
-            raise ConnectError(
-                "no session", where=f"{shown_url(self.url)}, after {timeout:g} s", advice=advice
-            ) from error
+            raise not_open_within(timeout, self._where) from error
 
     def subscribe(self, streams: Iterable[Stream]) -> Future[dict[str, str]]:
         """Ask for streams. The future gives the symbols refused, with the reason, once the server has seen them.
@@ -128,14 +131,9 @@ class Session:
         """Give streams up; the last one on a subscription ends it."""
         return self._background.submit(self._unsubscribe(list(streams)))
 
-    def close(self) -> None:
-        """End the session; idempotent. Waits a moment for the goodbye unless called on the network's thread."""
-        if self.state == "closed":
-            return
-        done = self._background.submit(self._close())
-        if not self._background.is_current():
-            with suppress(TimeoutError):
-                done.result(3)
+    def close(self) -> Future[None]:
+        """End the session; idempotent. The future is done when the goodbye has been said."""
+        return self._background.submit(self._close())
 
     def watch(self, ring: Callable[[], None]) -> Callable[[], None]:
         """Have `ring` called, on the network's thread, when the state changes. Returns the undo."""
@@ -147,21 +145,18 @@ class Session:
         backoff = Backoff(self._rule)
         try:
             while True:
-                self._live_since, self._gave_up = None, ""
+                self._live_since = self._gave_up = None
                 try:
                     await self._connection()
                 except RefusedError as refused:
-                    self._broke(str(refused))
+                    self._broke(str(refused), refused.cause)
                     continue  # once more at once: the source may have a fresher token; a second refusal is fatal
                 except (LostError, OSError, TimeoutError) as lost:
-                    reason = self._gave_up or explain(lost)
+                    ended = self._gave_up or lost
                 lived = None if self._live_since is None else time.monotonic() - self._live_since
-                self._broke(reason)
+                self._broke(explain(ended), ended.cause if isinstance(ended, LostError) else "cut")
                 if not self._first.done():
-                    advice = "Check the address and the network."
-                    self._fail(
-                        ConnectError(f"cannot connect: {self.last_error}", where=shown_url(self.url), advice=advice)
-                    )
+                    self._fail(never_connected(self.last_error, self._where))
                     return
                 await asyncio.sleep(backoff.next(lived=lived, jitter=random.random()))
         except FeedError as error:
@@ -173,15 +168,14 @@ class Session:
         from aries_nb.net.transport import connected
 
         try:
-            token = self._in_use = await fetch(self._token)
-            self._masked.add(token)
+            token = await self._credential.fetch()
         except FeedError as error:
             if not self._first.done():
                 raise
             # It may come from the same network that is down just now.
-            raise LostError(str(error)) from error
-        if token == self._refused:
-            raise self._token_error()
+            raise LostError(str(error), "token") from error
+        if self._credential.is_refused:
+            raise token_refused(self.last_error, self._where)
         try:
             async with connected(self.url) as socket:
                 self._socket = socket
@@ -189,11 +183,9 @@ class Session:
                 self._wire.authenticate(token.reveal(), time.monotonic())
                 await self._listen(socket)
         except RefusedError:
-            if self._refused is not None:
-                raise self._token_error() from None
-            self._refused = token
-            if isinstance(self._token, RenewableToken):
-                self._token.refused(token)
+            if self._credential.was_refused:
+                raise token_refused(self.last_error, self._where) from None
+            self._credential.refused()
             raise
         finally:
             self._socket = None
@@ -214,6 +206,7 @@ class Session:
                     self._publish_due = now
                     asyncio.get_running_loop().call_soon(self._publish)
                 elif now - self._publish_due > MOST_BURST_NS:
+                    self.reading.in_burst(socket, time.monotonic())
                     await asyncio.sleep(0)
         finally:
             ticker.cancel()
@@ -228,33 +221,46 @@ class Session:
             self._runner.cancel()
 
     async def _tick(self, socket: ClientConnection) -> None:
-        counted, at = self.intake.messages, time.monotonic()
+        self.reading.began(time.monotonic())
+        standstill = Standstill()
         while True:
             await asyncio.sleep(TICK_SECONDS)
+            if stood := standstill.turn():
+                await self._doubt(stood)
             now = time.monotonic()
-            self.messages_per_s += 0.3 * ((self.intake.messages - counted) / (now - at) - self.messages_per_s)
-            counted, at = self.intake.messages, now
-            if self.lateness.turn(now, self.intake.new_lags(), self.messages_per_s):
-                log.warning("%s: %s", shown_url(self.url), self.lateness)
-                self._bells.ring()
+            self.reading.turn(socket, now)
             for notice in self._wire.tick(now):
                 if isinstance(notice, SessionLost):
-                    self._gave_up = notice.reason
+                    self._gave_up = LostError(notice.reason, notice.cause)
                     socket.transport.abort()
                 self._heed(notice, is_own=True)
-            await self._flush()
+            if stood:
+                self._continuity.vouched_by(self._wire.subscribe(()))
+            if self._outbox.is_stuck(socket):
+                self._gave_up = LostError("the server does not read what is sent to it", "silence")
+                socket.transport.abort()
+            self._spawn(self._flush())  # not awaited: time goes on though the server does not read
+
+    async def _doubt(self, seconds: float) -> None:
+        """Believe nothing after a standstill until the server answers once more; if it does, nothing was missed."""
+        if self.state == "live":
+            self.state = "reconnecting"
+            self.last_error = f"this process stood still for {seconds:.0f} s"
+            self._continuity.doubted(self.last_error)
+            log.info("%s: %s", self._where, self.last_error)
+            self._bells.ring()
+        await asyncio.sleep(TICK_SECONDS)  # what waits in the socket is read first: an answer to a ping may be in it
 
     async def _flush(self) -> None:
         if self._socket is None:
             self._wire.outgoing()  # whatever is due is asked for anew on the next connection
             return
-        from aries_nb.net.transport import send_all
-
-        await send_all(self._socket, self._wire.outgoing)
+        await self._outbox.send(self._socket, self._wire.outgoing)
 
     def _heed(self, notice: Notice, *, is_own: bool = False) -> None:
         if isinstance(notice, Pong):
-            self._whole()
+            if self._continuity.is_vouched(notice.number):
+                self._whole()
             self._fences.release(notice.number)
         elif isinstance(notice, SessionOpened):
             self._opened(notice)
@@ -263,18 +269,20 @@ class Session:
         elif isinstance(notice, SessionRefused):
             self._token_refused(notice)
         elif isinstance(notice, SessionLost) and not is_own:
-            raise LostError(self._masked(notice.reason))
+            raise LostError(self._masked(notice.reason), notice.cause)
         elif isinstance(notice, Rejected):
             self.last_error = self._masked(notice.reason)
             self.rejected.update(dict.fromkeys(notice.symbols, self.last_error))
             self._bells.ring()
         elif isinstance(notice, Resumed):
-            self._resumed[notice.kind, notice.symbol] = notice.is_filled
+            self._continuity.resumed(notice)
+        elif isinstance(notice, Hole):
+            self.on_hole(notice, self.intake.users(notice.subscription))
         elif isinstance(notice, MarketStatus):
             self.market_status = dict(notice.entries)
 
     def _opened(self, notice: SessionOpened) -> None:
-        self._refused = None
+        self._credential.accepted()
         if notice.is_renewal:
             self.renewals += 1
         else:
@@ -284,11 +292,10 @@ class Session:
         """The server has seen a ping that follows the subscriptions: from here on nothing is missed."""
         if self.state == "live":
             return
-        if self._resumed:
+        if self._continuity.is_filled:
             self._publish()  # whoever is told that a gap was filled shall find the rows
         self.state = "live"
-        running = {(each.kind, each.symbol) for each in self.intake.subscriptions}
-        self._gaps.closed(ended=time.time_ns(), resumed=self._resumed, is_all=running <= self._resumed.keys())
+        self._continuity.whole()
         if not self._first.done():
             self._first.set_result(None)
         self._bells.ring()
@@ -298,27 +305,25 @@ class Session:
         if self._live_since is not None:
             log.warning("the renewal of the session was refused: %s", self.last_error)
             return
-        raise RefusedError(self.last_error)
+        raise RefusedError(self.last_error, "token")
 
     async def _renew(self, *, is_refused: bool) -> None:
         """Renew the session in place; without a token, try again for as long as this connection lives."""
-        socket, backoff = self._socket, Backoff(self._rule)
-        if is_refused and self._in_use is not None and isinstance(self._token, RenewableToken):
-            self._token.refused(self._in_use)
-        while socket is not None and socket is self._socket:
-            try:
-                token = await fetch(self._token)
-            except FeedError as error:
-                self.last_error = str(error)
-                log.warning("no token for the renewal of the session: %s", error)
-                await asyncio.sleep(backoff.next(lived=None, jitter=random.random()))
-                continue
-            if socket is self._socket:
-                self._in_use = token
-                self._masked.add(token)
-                self._wire.authenticate(token.reveal(), time.monotonic())
-                await self._flush()
-            return
+        socket = self._socket
+        if socket is None or socket is self._renewing:
+            return  # however often it is asked for
+        self._renewing = socket
+        if is_refused:
+            self._credential.outdated()
+        token = await self._credential.fetch_until(lambda: socket is not self._socket, self._note)
+        if token is not None:
+            self._wire.authenticate(token.reveal(), time.monotonic())
+            await self._flush()
+        if socket is self._renewing:
+            self._renewing = None
+
+    def _note(self, error: str) -> None:
+        self.last_error = error
 
     async def _subscribe(self, streams: list[Stream]) -> dict[str, str]:
         symbols = {stream.subscription.symbol for stream in streams}
@@ -341,6 +346,8 @@ class Session:
             await self._flush()
 
     async def _close(self) -> None:
+        if self.state == "closed":
+            return
         self._runner.cancel()
         socket = self._socket
         if socket is not None:
@@ -349,39 +356,32 @@ class Session:
         self.state = "closed"
         self._fences.release()
         if not self._first.done():
-            self._first.set_exception(ConnectError("closed before it was open", where=shown_url(self.url)))
+            self._first.set_exception(ConnectError("closed before it was open", where=self._where))
         self._bells.ring()
 
-    def _broke(self, reason: str) -> None:
-        """Note a break; `reason` names it in the ledger of gaps."""
+    def _broke(self, reason: str, cause: Cause) -> None:
+        """Note a break; `reason` and `cause` name it in the ledger of gaps."""
         reason = self._masked(reason)
         self._fences.release()
-        self._resumed = {}
+        self._continuity.forget()
         if self.state == "live":
             self.reconnects += 1
             self.state = "reconnecting"
-            self._gaps.opened(started=self.intake.last_received or time.time_ns(), reason=reason)
+            if cause == "cut" and self.reading.lateness.is_late:
+                cause = "overload"  # who reads too slowly is cut off
+            self._continuity.opened(reason, cause)
         # Also what a connection brought that never became live is of before this break.
         self.intake.interrupted()
         self.last_error = reason
-        log.info("%s: %s", shown_url(self.url), reason)
+        log.info("%s: %s", self._where, reason)
         self._bells.ring()
-
-    def _token_error(self) -> TokenError:
-        where, advice = shown_url(self.url), "Get a new one and connect again."
-        return TokenError(f"the token was refused ({self.last_error})", where=where, advice=advice)
 
     def _crash(self, error: Exception) -> None:
         """The border of the background task: the next user call raises from what went wrong."""
         if self.state == "failed":
             return
-        where = shown_url(self.url)
-        log.error("the session with %s failed", where, exc_info=error)
-        failure = FeedError(
-            f"the session failed: {self._masked(repr(error))}", where=where, advice="Please report this."
-        )
-        failure.__cause__ = error
-        self._fail(failure)
+        log.error("the session with %s failed", self._where, exc_info=error)
+        self._fail(crashed(error, self._masked(repr(error)), self._where))
 
     def _fail(self, error: FeedError) -> None:
         # Without the frames it came through: they hold what the server said as it said it, a token's echo perhaps.

@@ -7,6 +7,7 @@ subscriptions with the states that were sent and held back.
 
 from __future__ import annotations
 
+import asyncio
 import json
 import time
 from collections import defaultdict
@@ -18,6 +19,7 @@ from aiohttp import web
 
 from aries_nb.sim.alor_http_market import MarketAnswers
 from aries_nb.sim.alor_http_portfolios import PortfolioAnswers
+from aries_nb.sim.alor_past_fills import PastFills
 from aries_nb.sim.alor_tokens import RefreshError
 from aries_nb.sim.http_answers import Answer, Query, RefusedError
 
@@ -34,6 +36,7 @@ if TYPE_CHECKING:
 __all__ = ["AlorHttp", "Behind"]
 
 MOST_BODY_BYTES = 2**16
+MARKET_PATH, TAPE_PATH = "/md/v2/", "/alltrades/history"
 
 
 class Behind(Protocol):
@@ -60,7 +63,8 @@ class AlorHttp:
     def __init__(self, behind: Behind) -> None:
         self._behind = behind
         self._market = MarketAnswers(behind.feed)
-        self._portfolios = PortfolioAnswers(behind.portfolios)
+        past = PastFills(behind.feed.history, behind.options.seed)
+        self._portfolios = PortfolioAnswers(behind.portfolios, past)
         #: Of each subject the requests that are left, and when that was.
         self._allowances: defaultdict[str, tuple[float, float]] = defaultdict(lambda: (behind.options.http_rate, 0.0))
 
@@ -69,15 +73,19 @@ class AlorHttp:
         body = await request.content.read(MOST_BODY_BYTES + 1)
         while len(body) <= MOST_BODY_BYTES and not request.content.at_eof():
             body += await request.content.read(MOST_BODY_BYTES + 1 - len(body))
+        path, query = request.rel_url.raw_path, dict(request.rel_url.query)
+        if path.endswith("/history") and path.startswith(MARKET_PATH):
+            # Elsewhere, so that the market goes on meanwhile.
+            await asyncio.to_thread(self._market.prepare, _parts(path.removeprefix(MARKET_PATH)), Query(query))
         answer = self.answer(
             request.method,
-            request.rel_url.raw_path,
-            dict(request.rel_url.query),
+            path,
+            query,
             body,
             authorization=request.headers.get("Authorization", ""),
             now=time.time(),
         )
-        text = json.dumps(answer.body, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+        text = await asyncio.to_thread(_json, answer.body) if path.endswith(TAPE_PATH) else _json(answer.body)
         headers = {"Cache-Control": "no-store"}
         return web.Response(status=answer.status, text=text, content_type="application/json", headers=headers)
 
@@ -102,8 +110,7 @@ class AlorHttp:
                 return Answer(200, self._statistics())
             bearer = self._bearer(authorization, now)
             self._spend(bearer.subject, now)
-            parts = [unquote(part) for part in path.removeprefix("/").split("/")]
-            return Answer(200, self._found(parts, Query(query), bearer, now))
+            return Answer(200, self._found(_parts(path), Query(query), bearer, now))
         except RefreshError as error:
             return Answer(error.status, {"code": str(error.status), "message": error.text})
         except RefusedError as error:
@@ -150,6 +157,14 @@ def _own(exchange: str, portfolio: str, bearer: Bearer) -> tuple[str, str]:
     if portfolio not in bearer.portfolios:
         raise RefusedError(403, f"Portfolio '{portfolio[:100]}' is not available")
     return exchange.upper(), portfolio
+
+
+def _json(body: object) -> str:
+    return json.dumps(body, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+
+
+def _parts(path: str) -> list[str]:
+    return [unquote(part) for part in path.removeprefix("/").split("/")]
 
 
 def _check_text(*texts: str) -> None:

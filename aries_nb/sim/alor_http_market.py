@@ -13,10 +13,12 @@ from aries_nb.sim import alor_market_objects as objects
 from aries_nb.sim.alor_bars import LATEST, bar_start, read_timeframe
 from aries_nb.sim.alor_instruments import EXCHANGES
 from aries_nb.sim.alor_messages import FORMATS, renamed
-from aries_nb.sim.alor_prints import MOST_PRINTS
+from aries_nb.sim.alor_prints import MOST_PRINTS, first_past_number, past_tape
 from aries_nb.sim.http_answers import RefusedError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from aries_nb.sim.alor_bars import Bar
     from aries_nb.sim.alor_feed import AlorFeed
     from aries_nb.sim.alor_instruments import Security
@@ -34,6 +36,7 @@ REACH_SECONDS = 10 * DAY
 ENDLESS = 10**15
 MOST_BARS_BACK = 50_000
 SEARCHED, MOST_SEARCHED = 25, 1000
+MOST_PAST_PRINTS = 50_000
 MARKETS = ("FORTS", "FOND", "CURR", "SPBX")
 
 
@@ -42,6 +45,19 @@ class MarketAnswers:
 
     def __init__(self, feed: AlorFeed) -> None:
         self._feed = feed
+        self._made: dict[tuple[object, ...], Values] = {}  # what `prepare` has made and nobody has got yet
+
+    def prepare(self, what: list[str], query: Query) -> None:
+        """Make what takes long and is of the past alone, for `found`; any thread. What is wrong `found` will say."""
+        try:
+            match what:
+                case ["history"] if str(read_timeframe(query.text("tf"))) in "DWMY":
+                    self._feed.history.prepare_days(query.text("symbol"))
+                case ["Securities", exchange, symbol, "alltrades", "history"]:
+                    security = self._security(exchange, symbol, query)
+                    self._made[_key(security, query)] = self._past_tape(security, query)
+        except RefusedError:
+            return
 
     def found(self, what: list[str], query: Query, now: float) -> object:
         """Answer a path below `/md/v2`. Raises RefusedError for an unknown one."""
@@ -63,10 +79,8 @@ class MarketAnswers:
             case ["Securities", exchange, symbol, "alltrades"]:
                 return self._tape(self._security(exchange, symbol, query), query)
             case ["Securities", exchange, symbol, "alltrades", "history"]:
-                self._security(exchange, symbol, query)
-                query.integer("limit", 1, 50_000)
-                # No trade of a past session is kept, only its bars.
-                return {"total": 0, "list": []}
+                security = self._security(exchange, symbol, query)
+                return self._made.pop(_key(security, query), None) or self._past_tape(security, query)
         raise RefusedError(404, "unknown path")
 
     def _bars(self, query: Query) -> Values:
@@ -155,7 +169,7 @@ class MarketAnswers:
             "marginbuy": state.get("marginBuy", 0),
             "marginsell": state.get("marginSell", 0),
             "marginrate": 0,
-            "pricestep": security.step * security.face_value if security.is_future else security.step,
+            "pricestep": security.step_value if security.is_future else security.step,
             "priceMax": state.get("priceMax", 0),
             "priceMin": state.get("priceMin", 0),
             "theorPrice": 0,
@@ -177,15 +191,26 @@ class MarketAnswers:
         """Trades of this session, as far as they are kept."""
         start, take = query.integer("offset", 0, 10**9, 0), query.integer("take", 1, MOST_PRINTS, MOST_PRINTS)
         is_newest_first = query.choice("descending", ("true", "false"), "false") == "true"
-        side, form = query.choice("side", ("buy", "sell", "any"), "any").lower(), read_format(query)
-        limits = {name: query.number(name) for name in _LIMITS}
-        found = [
-            each
-            for each in self._feed.channel(security).prints.newest(MOST_PRINTS)
-            if side in ("any", each.side) and _is_within(each, limits)
-        ]
-        page = found[:: -1 if is_newest_first else 1][start : start + take]
-        return [renamed(objects.TRADE, form, objects.trade_values(security, each, is_existing=True)) for each in page]
+        side = query.choice("side", ("buy", "sell", "any"), "any").lower()
+        bounds: dict[str, tuple[float | None, ...]] = {
+            "ts_ns": _span(query),
+            "number": _numbers(query, "fromId", "toId"),
+            "size": _bounds(query, "qtyFrom", "qtyTo"),
+            "price": _bounds(query, "priceFrom", "priceTo"),
+        }
+        tape = self._feed.channel(security).prints.tape().chosen(bounds, None if side == "any" else side)
+        return _written(security, tape.prints(start, take, is_newest_first=is_newest_first), read_format(query))
+
+    def _past_tape(self, security: Security, query: Query) -> Values:
+        """Trades of the sessions before this one, which begins with the simulation."""
+        most, skipped = query.integer("limit", 1, MOST_PAST_PRINTS), query.integer("offset", 0, 10**9, 0)
+        form, (first, last) = read_format(query), _span(query)
+        if security.is_recorded:
+            return {"total": 0, "list": []}
+        span = (0 if first is None else first, LATEST * objects.NS_PER_S if last is None else last)
+        total, places, trades = self._feed.history.past_trades(security.symbol, span, skipped, most)
+        tape = past_tape(first_past_number(security.exchange, security.symbol), places, trades, security.lot)
+        return {"total": total, "list": _written(security, tape.prints(0, most), form)}
 
     def _security(self, exchange: str, symbol: str, query: Query) -> Security:
         board = query.values.get("instrumentGroup", "").strip()
@@ -204,22 +229,32 @@ def read_format(query: Query) -> Format:
     raise RefusedError(400, f"unknown format, use one of {', '.join(FORMATS)}")
 
 
-#: Parameters that bound a trade from below and from above, and what of it they bound.
-_LIMITS = {
-    "from": ("ts", 1), "to": ("ts", -1), "fromId": ("number", 1), "toId": ("number", -1), "qtyFrom": ("size", 1),
-    "qtyTo": ("size", -1), "priceFrom": ("price", 1), "priceTo": ("price", -1),
-}  # fmt: skip
+def _bounds(query: Query, low: str, high: str) -> tuple[float | None, float | None]:
+    return query.number(low), query.number(high)
 
 
-def _is_within(trade: Print, limits: dict[str, float | None]) -> bool:
-    for name, (what, sign) in _LIMITS.items():
-        limit = limits[name]
-        if limit is None:
-            continue
-        value = trade.ts_ns / objects.NS_PER_S if what == "ts" else getattr(trade, what)
-        if sign * (value - limit) < 0:
-            return False
-    return True
+def _numbers(query: Query, *names: str) -> tuple[int | None, ...]:
+    """Bounds of numbers; a float would not hold those that there are."""
+    return tuple(query.integer(name, 0, 2**63 - 1) if name in query.values else None for name in names)
+
+
+def _span(query: Query) -> tuple[int | None, int | None]:
+    """The times `from` and `to`, in Unix s, as ns."""
+    first, last = _bounds(query, "from", "to")
+    return _ns(first), _ns(last)
+
+
+def _ns(seconds: float | None) -> int | None:
+    return None if seconds is None else round(min(max(seconds, 0), LATEST) * objects.NS_PER_S)
+
+
+def _written(security: Security, prints: Iterable[Print], form: Format) -> list[Values]:
+    values = (objects.trade_values(security, each, is_existing=True) for each in prints)
+    return [renamed(objects.TRADE, form, each) for each in values]
+
+
+def _key(security: Security, query: Query) -> tuple[object, ...]:
+    return security.exchange, security.symbol, tuple(query.values.items())
 
 
 def _split(code: str) -> tuple[str, str]:

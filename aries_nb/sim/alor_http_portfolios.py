@@ -1,7 +1,7 @@
 """Portfolios of the simulated ALOR over HTTP: the same objects as the subscriptions', as they are now.
 
-Source: protocol page §13. The simulation begins with its first day: own trades of the past are those of this session
-from `dateFrom` on.
+Source: protocol page §13. That those of this session are among own trades of the past is assumed; a client must not
+count them twice.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from aries_nb.sim.http_answers import RefusedError
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from aries_nb.sim.alor_past_fills import PastFills
     from aries_nb.sim.alor_portfolios import Portfolios
     from aries_nb.sim.alor_requests import Kind
     from aries_nb.sim.http_answers import Query
@@ -31,8 +32,9 @@ FILLS, MOST_FILLS = 50, 1000
 class PortfolioAnswers:
     """Answers from the simulated portfolios; `owner` is exchange and portfolio, which the token may read."""
 
-    def __init__(self, portfolios: Portfolios) -> None:
+    def __init__(self, portfolios: Portfolios, past: PastFills) -> None:
         self._portfolios = portfolios
+        self._past = past
 
     def current(self, owner: tuple[str, str], what: list[str], query: Query, now: float) -> object:
         """Answer a path below `/md/v2/Clients/{exchange}/{portfolio}`."""
@@ -66,11 +68,19 @@ class PortfolioAnswers:
         is_newest_first = query.choice("descending", ("true", "false"), "false") == "true"
         found = [
             values
-            for values in self._values("fills", owner, now)
+            for values in self._every_fill(":".join(owner), now)
             if values["date"] >= since and int(values["id"]) >= first and ticker in ("", values["symbol"])
         ]
         page = found[:: -1 if is_newest_first else 1][:count]
         return [self._portfolios.written("fills", read_format(query), values) for values in page]
+
+    def _every_fill(self, account: str, now: float) -> Iterator[Values]:
+        """Own trades of all sessions, oldest first."""
+        portfolios = self._portfolios
+        terms = portfolios.accounts.brokerage.terms.get(account)
+        past = [] if terms is None else self._past.of(terms, portfolios.lots(account.partition(":")[0]))
+        for number, fill in (*past, *portfolios.fills(account, now)):
+            yield portfolios.fill_values(number, fill, is_existing=True)
 
     def _values(self, kind: Kind, owner: tuple[str, str], now: float) -> Iterator[Values]:
         self._portfolios.accounts.tell(now)

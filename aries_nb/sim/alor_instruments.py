@@ -26,6 +26,8 @@ MONTHS = {3: "H", 6: "M", 9: "U", 12: "Z"}
 #: Made on demand, so that any number of instruments can be subscribed: SIM00001 to SIM99999.
 CROWD = re.compile(r"SIM(\d{5})", re.ASCII)
 CROWD_LEVELS = 10
+#: The part of a contract's value that is its margin (assumed).
+MARGIN_SHARE = 0.15
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,8 +48,9 @@ EXCHANGES = {
 class Security:
     """What a broker knows of an instrument; `lot` in pieces, `step` the least change of its price.
 
-    `boards` begins with the primary one. `kind` is the `type` of §6.3; `expires` only of futures. `is_recorded` says
-    that a tape feeds it, whose prices and sizes are whatever the file has.
+    `boards` begins with the primary one. `kind` is the `type` of §6.3; `expires` only of futures, `step_value` what the
+    least change of the price is worth in roubles. `is_recorded` says that a tape feeds it, whose prices and sizes are
+    whatever the file has.
     """
 
     symbol: str
@@ -63,6 +66,7 @@ class Security:
     isin: str = ""
     face_value: float = 1.0
     expires: date | None = None
+    step_value: float = 0.0
     is_recorded: bool = False
 
     @property
@@ -72,8 +76,12 @@ class Security:
 
     @property
     def is_future(self) -> bool:
-        """Whether it has margins instead of a price limit in full."""
+        """Whether a margin is paid for it instead of its price."""
         return self.market == "FORTS"
+
+    def margin(self, price: float) -> float:
+        """What has to be there for one contract at this price, in roubles; for futures only."""
+        return price / self.step * self.step_value * MARGIN_SHARE
 
 
 def _share(symbol: str, price: float, volatility: float, volume: float, *, scale: int, lot: int) -> Equity:
@@ -102,20 +110,24 @@ _SHARES = (
     (_share("ALRS", 44.21, 0.33, 16.0, scale=100, lot=10), "АЛРОСА ао", "RU0007252813"),
     (_share("HYDR", 0.4312, 0.38, 210.0, scale=10_000, lot=1000), "РусГидро", "RU000A0JPKH7"),
 )
-#: Of futures: the root as a share would be, what it is about, and how much of it a contract holds.
+#: Roubles for a dollar, at which what is quoted in dollars is settled all session.
+_DOLLAR = 81.25
+#: Of futures: the root as a share would be, what it is about, how much of it a contract holds, and what a step of its
+#: price is worth in roubles. What is quoted in roubles is quoted for the whole contract, oil and gold for a barrel and
+#: an ounce in dollars.
 _FUTURES = (
-    (_share("Si", 81_250.0, 0.16, 1.9, scale=1, lot=1), "доллар США - рубль", 1000.0),
-    (_share("BR", 64.37, 0.34, 0.9, scale=100, lot=1), "нефть Brent", 10.0),
-    (_share("SR", 30_840.0, 0.28, 0.4, scale=1, lot=1), "обыкновенные акции Сбербанка", 100.0),
-    (_share("GZ", 13_120.0, 0.33, 0.5, scale=1, lot=1), "обыкновенные акции Газпрома", 100.0),
-    (_share("GD", 4102.3, 0.18, 0.1, scale=10, lot=1), "золото", 1.0),
+    (_share("Si", 81_250.0, 0.16, 1.9, scale=1, lot=1), "доллар США - рубль", 1000.0, 1.0),
+    (_share("BR", 64.37, 0.34, 0.9, scale=100, lot=1), "нефть Brent", 10.0, 0.01 * 10 * _DOLLAR),
+    (_share("SR", 30_840.0, 0.28, 0.4, scale=1, lot=1), "обыкновенные акции Сбербанка", 100.0, 1.0),
+    (_share("GZ", 13_120.0, 0.33, 0.5, scale=1, lot=1), "обыкновенные акции Газпрома", 100.0, 1.0),
+    (_share("GD", 4102.3, 0.18, 0.1, scale=10, lot=1), "золото", 1.0, 0.1 * _DOLLAR),
 )
 
 
 def moscow_shares(today: date) -> dict[str, Equity]:
     """Everything that trades in a book on any exchange, for the market: futures of the next two quarters as well."""
     found = {share.symbol: share for share, _, _ in _SHARES}
-    found |= {code: replace(root, symbol=code) for root, _, _ in _FUTURES for code, _ in _contracts(root, today)}
+    found |= {code: replace(root, symbol=code) for root, *_ in _FUTURES for code, _ in _contracts(root, today)}
     return found | {symbol: replace(equity, levels=LEVELS) for symbol, equity in EQUITIES.items()}
 
 
@@ -127,12 +139,12 @@ def securities(today: date) -> dict[tuple[str, str], Security]:
                  "RUB", share.lot, 1 / share.scale, "ESXXXX", isin)
         for share, name, isin in _SHARES
     ]  # fmt: skip
-    for root, name, held in _FUTURES:
+    for root, name, held, step_value in _FUTURES:
         for code, expires in _contracts(root, today):
             text, kind = f"Фьючерсный контракт {code}", f"Фьючерсный контракт на {name}"
             found.append(
                 Security(code, "MOEX", ("RFUD",), text, kind, "FORTS", "RUB", 1, 1 / root.scale, "FXXXXX", "", held,
-                         expires)
+                         expires, step_value)
             )  # fmt: skip
     found += [
         Security(symbol, "SPBX", ("SPBX",), symbol, "CS", "SPBX", "USD", 1, 0.01, "ESXXXX") for symbol in EQUITIES

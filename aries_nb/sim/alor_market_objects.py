@@ -46,8 +46,8 @@ NS_PER_MS, NS_PER_S = 1_000_000, 1_000_000_000
 #: Trading status codes (§6.5) and the broker's texts for them.
 NORMAL, CLOSED = 17, 18
 STATUS_TEXTS = {NORMAL: "нормальный период торгов", CLOSED: "нет торгов / торги закрыты"}
-#: How far a price may go in a session, and the part of a future's price that is its margin (assumed).
-LIMIT_SHARE, MARGIN_SHARE = 0.2, 0.15
+#: How far a price may go in a session (assumed).
+LIMIT_SHARE = 0.2
 
 QUOTE = table(
     "symbol sym", "exchange ex", "description desc", "- - currency", "prev_close_price - prevClosePrice",
@@ -212,7 +212,7 @@ def instrument_values(security: Security, listing: TradedListing | None, status:
     values["priceMin"] = listing.rounded(centre * (1 - LIMIT_SHARE))
     values["priceMax"] = listing.rounded(centre * (1 + LIMIT_SHARE))
     if security.is_future:
-        margin = round(centre * security.face_value * MARGIN_SHARE / 100, 2)
+        margin = round(security.margin(centre), 2)
         values |= {"marginBuy": margin, "marginSell": round(1.02 * margin, 2)}
     return values
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import re
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 if TYPE_CHECKING:
@@ -78,8 +79,12 @@ def renamed(columns: Table, form: Format, values: Mapping[str, Any]) -> dict[str
 def iso_time(ns: int, *, has_zone: bool = True) -> str:
     """A time in Unix ns as text, with seven digits of the second (§3.3)."""
     seconds, rest = divmod(ns, 1_000_000_000)
-    moment = datetime.fromtimestamp(seconds, UTC)
-    return f"{moment:%Y-%m-%dT%H:%M:%S}.{rest // 100:07d}{'Z' if has_zone else ''}"
+    return f"{_second(seconds)}.{rest // 100:07d}{'Z' if has_zone else ''}"
+
+
+@lru_cache(maxsize=4096)
+def _second(seconds: int) -> str:
+    return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%dT%H:%M:%S}"
 
 
 def with_trailing_zeros(text: str) -> str:

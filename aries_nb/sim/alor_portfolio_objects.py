@@ -14,6 +14,8 @@ from aries_nb.sim.alor_messages import iso_time, table
 from aries_nb.sim.brokerage import LEVERAGE
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from aries_nb.sim.alor_instruments import Security
     from aries_nb.sim.ledger import Holding
     from aries_nb.sim.orders import Books, Fill, Order
@@ -31,6 +33,7 @@ __all__ = [
     "currencies",
     "derivative_risk_values",
     "fill_values",
+    "margin_of",
     "order_values",
     "position_values",
     "risk_values",
@@ -137,11 +140,11 @@ def stop_order_values(security: Security, portfolio: str, order: Order, *, is_ex
 
 
 def fill_values(security: Security, number: int, fill: Fill, *, is_existing: bool, has_zone: bool) -> Values:
-    """An own trade; no portfolio, which the guid tells (§7.4)."""
+    """An own trade; no portfolio, which the guid tells (§7.4). Numbers up to 0 are of the time before the start."""
     settled = datetime.fromtimestamp(fill.time, UTC).replace(hour=0, minute=0, second=0, microsecond=0)
     return {
         "id": str(FIRST_FILL + number),
-        "orderno": str(FIRST_ORDER + int(fill.order_id.rpartition("-")[2])),
+        "orderno": str(FIRST_ORDER + int(fill.order_id.removeprefix("ORD-"))),
         "comment": None,
         **_names(security),
         "date": _time(fill.time, has_zone=has_zone),
@@ -209,9 +212,9 @@ def cash_values(currency: str, exchange: str, portfolio: str, books: Books, *, i
     }
 
 
-def summary_values(currency: str, books: Books, *, is_derivative: bool) -> Values:
+def summary_values(currency: str, books: Books, margin: Decimal, *, is_derivative: bool) -> Values:
     """The sums of a portfolio (§7.6); the names within `buyingPowerByCurrency` follow with `currencies`."""
-    profit, margin = books.equity - books.starting_equity, _margin(books)
+    profit = books.equity - books.starting_equity
     return {
         "buyingPowerAtMorning": _number(books.starting_cash),
         "buyingPower": _number(books.buying_power),
@@ -227,14 +230,25 @@ def summary_values(currency: str, books: Books, *, is_derivative: bool) -> Value
     }
 
 
+def margin_of(books: Books, security_of: Callable[[str], Security]) -> Decimal:
+    """What the positions block: of each contract its margin, of all else half of its value, long and short alike."""
+    margin = Decimal(0)
+    for holding in books.positions:
+        security, quantity = security_of(holding.position.symbol), abs(holding.position.quantity)
+        if security.is_future and holding.mark is not None:
+            margin += quantity * Decimal(str(round(security.margin(float(holding.mark)), 2)))
+        else:
+            margin += abs(holding.market_value) / LEVERAGE
+    return margin
+
+
 def currencies(entries: list[Values]) -> list[Values]:
     """The entries of a summary's array in the names of the Slim format."""
     return [{"cr": entry["currency"], "bp": entry["buyingPower"]} for entry in entries]
 
 
-def risk_values(exchange: str, portfolio: str, books: Books, now: float, *, has_zone: bool) -> Values:
+def risk_values(exchange: str, portfolio: str, books: Books, margin: Decimal, *, now: float, has_zone: bool) -> Values:
     """Margins and coverage of a portfolio (§7.7)."""
-    margin = _margin(books)
     minimal = margin * MINIMAL_SHARE
     one, two = books.equity - margin, books.equity - minimal
     return {
@@ -256,9 +270,9 @@ def risk_values(exchange: str, portfolio: str, books: Books, now: float, *, has_
     }
 
 
-def derivative_risk_values(portfolio: str, books: Books) -> Values:
-    """Money and variation margin of a derivatives portfolio (§7.8)."""
-    blocked, variation = _margin(books), books.realised + books.unrealised
+def derivative_risk_values(portfolio: str, books: Books, blocked: Decimal) -> Values:
+    """Money, `blocked` of it as margin, and variation margin of a derivatives portfolio (§7.8)."""
+    variation = books.realised + books.unrealised
     return {
         "balanceMoney": _number(books.equity),
         "portfolio": portfolio,
@@ -305,10 +319,6 @@ def _names(security: Security) -> Values:
         "exchange": security.exchange,
         "board": security.board,
     }
-
-
-def _margin(books: Books) -> Decimal:
-    return sum((abs(holding.market_value) for holding in books.positions), Decimal(0)) / LEVERAGE
 
 
 def _end(order: Order) -> float:

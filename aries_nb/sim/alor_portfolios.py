@@ -59,8 +59,9 @@ class Portfolios:
         self._securities = securities(today)
         self._has_zone = "no_zone" not in options.faults
         self._heard: defaultdict[tuple[str, Kind], list[Subscription]] = defaultdict(list)
-        #: Every fill with its number, the newest last.
+        #: Every fill with its number, the newest last; those up to a number are of sessions before this one.
         self._fills: deque[tuple[int, Fill]] = deque(maxlen=MOST_FILLS)
+        self._past_number = 0
         self._cash: dict[str, Decimal] = {}
         #: What an order took over from the one it replaced: here it is a new order, which starts with nothing (§12.3).
         self._taken_over: dict[str, tuple[Decimal, Decimal]] = {}
@@ -105,8 +106,8 @@ class Portfolios:
                     yield values
         elif kind == "fills":
             for number, fill in list(self._fills):
-                if fill.account == account:
-                    yield self._fill(number, fill, is_existing=is_existing)
+                if fill.account == account and number > self._past_number:
+                    yield self.fill_values(number, fill, is_existing=is_existing)
         elif kind == "positions":
             books = self.accounts.books(account)
             for holding in books.positions:
@@ -114,6 +115,25 @@ class Portfolios:
             yield self._money(books, is_existing=is_existing)
         else:
             yield self._sums(kind, self.accounts.books(account), now)
+
+    def begin_session(self) -> None:
+        """Begin another session: own trades so far are told over HTTP only, as those of the past."""
+        self._keep_fills()
+        self._past_number = self._fills[-1][0] if self._fills else 0
+
+    def fills(self, account: str, now: float) -> list[tuple[int, Fill]]:
+        """Every own trade since the start with its number, of earlier sessions as well, oldest first."""
+        self.accounts.tell(now)
+        return [(number, fill) for number, fill in self._fills if fill.account == account]
+
+    def lots(self, exchange: str) -> dict[str, int]:
+        """Pieces of one lot, by symbol, of all that an exchange lists."""
+        return {symbol: security.lot for (venue, symbol), security in self._securities.items() if venue == exchange}
+
+    def fill_values(self, number: int, fill: Fill, *, is_existing: bool = False) -> dict[str, Any]:
+        """An own trade under its Simple names."""
+        security = self._security(fill.account, fill.symbol)
+        return objects.fill_values(security, number, fill, is_existing=is_existing, has_zone=self._has_zone)
 
     def written(self, kind: Kind, form: Format, values: dict[str, Any]) -> dict[str, Any]:
         """An object in the names of a format."""
@@ -159,7 +179,7 @@ class Portfolios:
             fresh.append(fill)
         for count, fill in enumerate(reversed(fresh), number + 1):
             self._fills.append((count, fill))
-            self._tell(fill.account, "fills", partial(self._fill, count, fill))
+            self._tell(fill.account, "fills", partial(self.fill_values, count, fill))
 
     def _tell(self, account: str, kind: Kind, make: Callable[[], dict[str, Any] | None]) -> None:
         """Send an object, made only if somebody hears it; None is nothing to be said."""
@@ -192,10 +212,6 @@ class Portfolios:
             return None
         return write(security, portfolio, order, is_existing=is_existing, has_zone=self._has_zone)
 
-    def _fill(self, number: int, fill: Fill, *, is_existing: bool = False) -> dict[str, Any]:
-        security = self._security(fill.account, fill.symbol)
-        return objects.fill_values(security, number, fill, is_existing=is_existing, has_zone=self._has_zone)
-
     def _position(self, change: PositionChanged, *, is_existing: bool = False) -> dict[str, Any]:
         account, holding = change.account, change.holding
         symbol = holding.position.symbol
@@ -209,12 +225,13 @@ class Portfolios:
 
     def _sums(self, kind: Kind, books: Books, now: float) -> dict[str, Any]:
         exchange, portfolio = books.account.split(":")
+        margin = objects.margin_of(books, partial(self._security, books.account))
         if kind == "risks":
-            return objects.risk_values(exchange, portfolio, books, now, has_zone=self._has_zone)
+            return objects.risk_values(exchange, portfolio, books, margin, now=now, has_zone=self._has_zone)
         if kind == "derivative_risks":
-            return objects.derivative_risk_values(portfolio, books)
+            return objects.derivative_risk_values(portfolio, books, margin)
         is_derivative = portfolio.startswith("75")
-        return objects.summary_values(EXCHANGES[exchange].currency, books, is_derivative=is_derivative)
+        return objects.summary_values(EXCHANGES[exchange].currency, books, margin, is_derivative=is_derivative)
 
     def _security(self, account: str, symbol: str) -> Security:
         return self._securities[account.partition(":")[0], symbol]
@@ -237,9 +254,12 @@ _TABLES: dict[Kind, Table] = {
 
 
 def _terms(today: date) -> tuple[AccountTerms, ...]:
-    """What the portfolios start with on each exchange."""
-    futures = [security.symbol for security in securities(today).values() if security.is_future]
-    first, *others = futures
+    """What the portfolios start with on each exchange.
+
+    Of futures those only that are quoted in roubles: the brokerage counts a price as what one piece is worth.
+    """
+    contracts = (security for security in securities(today).values() if security.is_future)
+    first, *others = (security.symbol for security in contracts if security.step_value == security.step)
     rubles, dollars = Decimal(2_500_000), Decimal(250_000)
     return (
         AccountTerms("MOEX:D00001", "margin", rubles, (("SBER", 1000), ("GAZP", 2000), ("LKOH", -20)),

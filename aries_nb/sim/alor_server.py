@@ -22,7 +22,7 @@ from aries_nb.sim.alor_feed import AlorFeed
 from aries_nb.sim.alor_portfolios import PORTFOLIOS, Portfolios
 from aries_nb.sim.alor_session import AlorSession
 from aries_nb.sim.alor_tokens import TokenService
-from aries_nb.sim.front import Front
+from aries_nb.sim.front import Front, is_loopback
 from aries_nb.sim.listening import listening
 from aries_nb.sim.settings import Statistics
 
@@ -110,7 +110,7 @@ class AlorServer:
         """
         async with listening(
             self.options,
-            Front(self._http_handler),
+            Front(self._http_handler, is_local=is_loopback(self.options.host)),
             self._serve_client,
             self.drop_connections,
             process_request=self._refuse,

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+from ipaddress import ip_address
 from typing import TYPE_CHECKING, cast
 from weakref import WeakSet
 
@@ -20,13 +21,15 @@ if TYPE_CHECKING:
 
     Handler = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
 
-__all__ = ["Front"]
+__all__ = ["Front", "is_loopback"]
 
 #: A head that is longer is left to websockets, which refuses it by limits of its own.
 HEAD_BYTES = 2**16
 #: The time for a whole head; what websockets gives an opening handshake by default.
 HEAD_SECONDS = 10.0
 HEAD_END = b"\r\n\r\n"
+REFUSAL = b"HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
+HOST = re.compile(rb"^(host|origin):[ \t]*(?:https?://)?(\[[^\]\s]*\]|[^:/\s]*)", re.IGNORECASE | re.MULTILINE)
 UPGRADE = re.compile(rb"^upgrade:[^\r\n]*\bwebsocket\b", re.IGNORECASE | re.MULTILINE)
 
 
@@ -34,10 +37,15 @@ class Front:
     """Sorts the connections of one server. Owned by the server's loop.
 
     `make_handler` is called once, when the first request that is not for a WebSocket has come. `head_seconds` is the
-    time that a connection has to send the head of its first request before it is aborted.
+    time that a connection has to send the head of its first request before it is aborted. A server that `is_local` is
+    for this machine's programs: it refuses the pages of a browser that are of another machine, or whose name leads here
+    by a trick of the DNS. A browser would let any page open a WebSocket to it.
     """
 
-    def __init__(self, make_handler: Callable[[], Handler], *, head_seconds: float = HEAD_SECONDS) -> None:
+    def __init__(
+        self, make_handler: Callable[[], Handler], *, head_seconds: float = HEAD_SECONDS, is_local: bool = True
+    ) -> None:
+        self.is_local = is_local
         self.head_seconds = head_seconds
         self._make_handler = make_handler
         self._http: web.Server | None = None
@@ -112,7 +120,11 @@ class SortedConnection(ServerConnection):
             return
         received, self._received = bytes(self._received), None
         self._deadline.cancel()
-        if is_http and end and not UPGRADE.search(head + end):
+        if is_http and end and self.front.is_local and not _is_for_here(head + end):
+            self._arrived.write(REFUSAL)
+            self._received = bytearray()  # nothing more is listened to
+            self._arrived.close()
+        elif is_http and end and not UPGRADE.search(head + end):
             self.front.hand_over(self._arrived, received)
         else:
             self.front.release(self._arrived)
@@ -129,3 +141,16 @@ class SortedConnection(ServerConnection):
         self._deadline.cancel()
         if self._received is None:
             super().connection_lost(exc)
+
+
+def is_loopback(host: str) -> bool:
+    """Whether a host's name or address can only be this machine."""
+    try:
+        return host == "localhost" or ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def _is_for_here(head: bytes | bytearray) -> bool:
+    """Whether a request names this machine, and comes from no page of another one."""
+    return all(is_loopback(name.decode("latin-1").strip("[]").lower()) for _, name in HOST.findall(head))

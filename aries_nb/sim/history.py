@@ -11,13 +11,14 @@ import hashlib
 import math
 from bisect import bisect_left
 from collections import defaultdict
-from datetime import UTC, date, datetime, timedelta
+from datetime import date, datetime, timedelta
 from datetime import time as day_time
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeAlias
 from zoneinfo import ZoneInfo
 
 import numpy as np
 
+from aries_nb.sim.history_calendar import DAY, MINUTE, NEW_YORK, dates, periods, slots
 from aries_nb.sim.history_ticks import TradeLog
 from aries_nb.sim.instruments import NEW_YORK_HOURS
 
@@ -41,9 +42,7 @@ BARS = np.dtype(
 Trades: TypeAlias = np.ndarray[tuple[int], np.dtype[np.void]]
 #: A row of `Trades`: Unix ns, the share's currency, shares.
 TRADES = np.dtype({"names": ["time", "price", "size"], "formats": ["i8", "f8", "f8"]})
-NEW_YORK = ZoneInfo("America/New_York")
-OPENING_MINUTE, SESSION_MINUTES = NEW_YORK_HOURS.opening, NEW_YORK_HOURS.minutes
-MINUTE, DAY = 60, 86_400
+SESSION_MINUTES = NEW_YORK_HOURS.minutes
 SECOND_NS = 1_000_000_000
 #: Three years; the first bars of a share are those of the first of these sessions.
 PAST_SESSIONS = 780
@@ -55,6 +54,8 @@ NIGHT_VARIANCE, SESSION_VARIANCE = 0.25, 0.75
 LOOKS = 4
 #: Lots a trade, as the listings count them.
 MEAN_TRADE = 110
+#: The last sessions of which single trades are told, and how many numbers each has for its own.
+TAPE_SESSIONS, SESSION_NUMBERS = 60, 10_000_000
 
 
 class Resolution(NamedTuple):
@@ -71,7 +72,7 @@ class History:
     """The bars of every symbol of a market, which must be fresh: its state at `start` (Unix s) ends the past.
 
     `trade` is to be told every trade. A minute without a trade has no bar. Indices and options have no past.
-    Belongs to the thread of the server's loop.
+    Belongs to the thread of the server's loop, but for what says otherwise: the past never changes once it is made.
     """
 
     def __init__(self, market: Market, start: float) -> None:
@@ -111,11 +112,11 @@ class History:
             reach = length * MINUTE
             older = past.minutes(first - reach, last + reach) if past else _none()
             found = np.concatenate([older, live])
-            found = _merged(found, _slots(found["time"], length))
+            found = _merged(found, slots(found["time"], length))
         else:
-            older = past.days() if past else _none()
-            found = np.concatenate([older, _merged(live, _dates(live["time"]))])
-            found = _merged(found, _periods(found["time"], unit, length))
+            older = past.days(first) if past else _none()
+            found = np.concatenate([older, _merged(live, dates(live["time"]))])
+            found = _merged(found, periods(found["time"], unit, length))
         times = found["time"]
         return found[(times >= first) & (times < last)]
 
@@ -147,6 +148,24 @@ class History:
         times = found["time"]
         return found[(times >= first * SECOND_NS) & (times < last * SECOND_NS)]
 
+    def sessions(self, symbol: str) -> list[tuple[date, int, int]]:
+        """Date, opening in Unix s and whole minutes of the sessions before the start, oldest first."""
+        return self._pasts[symbol].sessions if symbol in self._pasts else []
+
+    def prepare_days(self, symbol: str) -> None:
+        """Make the daily bars of the past, which takes a while the first time; any thread."""
+        if symbol in self._pasts:
+            self._pasts[symbol].days()
+
+    def past_trades(self, symbol: str, span: tuple[int, int], skipped: int, most: int) -> tuple[int, Ints, Trades]:
+        """Of the trades of past sessions within a span (Unix ns, both included) how many there are, and a page.
+
+        The page has at most `most`, oldest first, after the `skipped` first ones; before them stands the place of each
+        among all trades of the past. The last sixty sessions have trades. Any thread.
+        """
+        past = self._pasts.get(symbol)
+        return past.page(span, skipped, most) if past else (0, np.empty(0, np.int64), np.empty(0, TRADES))
+
     def _live(self, symbol: str) -> Bars:
         return np.array([tuple(minute) for minute in self._minutes.get(symbol, ())], BARS)
 
@@ -163,7 +182,9 @@ class _Past:
         self._deviation = share.equity.volatility / math.sqrt(YEAR_SESSIONS)
         self._usual_volume = share.equity.volume * 1e6
         self._ends: list[tuple[float, float]] = []
-        self._days: Bars | None = None
+        self._stamps = [session_open(day, self._hours) // DAY * DAY for day, _, _ in sessions]
+        self._days = len(sessions), _none()  # which session is the first of them
+        self._counted: dict[int, int] = {}
 
     @property
     def end(self) -> int:
@@ -180,13 +201,55 @@ class _Past:
         sessions = (self._traded(number) for number in self._touched(first, last))
         return np.concatenate([np.empty(0, TRADES), *sessions])
 
-    def days(self) -> Bars:
-        """One bar a session, stamped as `Resolution` says."""
-        if self._days is None:
-            bars = [self._session(number) for number in range(len(self.sessions))]
-            dates = [session_open(day, self._hours) // DAY * DAY for day, _, _ in self.sessions]
-            self._days = _merged(np.concatenate(bars), np.repeat(dates, [len(session) for session in bars]))
-        return self._days
+    def days(self, first: float = -math.inf) -> Bars:
+        """One bar a session from `first` on (Unix s), stamped as `Resolution` says; those before perhaps as well.
+
+        Each is made once: all of them take a while.
+        """
+        known, days = self._days
+        wanted = bisect_left(self._stamps, first)
+        if wanted < known:
+            bars = [self._session(number) for number in range(wanted, known)]
+            starts = np.repeat(self._stamps[wanted:known], [len(session) for session in bars])
+            known, days = wanted, np.concatenate([_merged(np.concatenate(bars), starts), days])
+            self._days = known, days
+        return days
+
+    def page(self, span: tuple[int, int], skipped: int, most: int) -> tuple[int, Ints, Trades]:
+        """See `History.past_trades`."""
+        first, last = span
+        total, found = 0, [(np.empty(0, np.int64), np.empty(0, TRADES))]
+        left = most
+        oldest = max(0, len(self.sessions) - TAPE_SESSIONS)
+        for number in range(oldest, len(self.sessions)):
+            _, opened, minutes = self.sessions[number]
+            begin, end = opened * SECOND_NS, (opened + minutes * MINUTE) * SECOND_NS
+            if end <= first or begin > last:
+                continue
+            is_whole = first <= begin and end <= last
+            # Most sessions are only counted.
+            if is_whole and (not left or total + self._count(number) <= skipped):
+                total += self._count(number)
+                continue
+            trades = self._traded(number)
+            times = trades["time"]
+            low, high = int(np.searchsorted(times, first)), int(np.searchsorted(times, last, "right"))
+            begin_at = low + max(skipped - total, 0)
+            end_at = min(high, begin_at + left)
+            if begin_at < end_at:
+                place = (number - oldest) * SESSION_NUMBERS
+                found.append((place + np.arange(begin_at, end_at), trades[begin_at:end_at]))
+                left -= end_at - begin_at
+            total += high - low
+        places, pages = zip(*found, strict=True)
+        return total, np.concatenate(places), np.concatenate(pages)
+
+    def _count(self, number: int) -> int:
+        """How many trades a session has."""
+        if number not in self._counted:
+            _, volumes = self._looks(number)
+            self._counted[number] = int(_counts(volumes // self._lot).sum())
+        return self._counted[number]
 
     def _touched(self, first: float, last: float) -> range:
         return range(max(0, bisect_left(self._opens, first) - 1), bisect_left(self._opens, last))
@@ -326,33 +389,3 @@ def _merged(bars: Bars, starts: Ints) -> Bars:
     for name in ("volume", "turnover", "trades"):
         merged[name] = np.add.reduceat(bars[name], first)
     return merged
-
-
-def _local(times: Ints) -> Ints:
-    """New York's wall clock, as seconds since 1970-01-01 00:00 there; it changes at whole hours only."""
-    hours, places = np.unique(times // 3600, return_inverse=True)
-    moments = (datetime.fromtimestamp(int(hour) * 3600, UTC).astimezone(NEW_YORK) for hour in hours)
-    offsets = [int((moment.utcoffset() or timedelta()).total_seconds()) for moment in moments]
-    return times + np.array(offsets, np.int64)[places]
-
-
-def _slots(times: Ints, minutes: int) -> Ints:
-    length, local = minutes * MINUTE, _local(times)
-    return times - (local - OPENING_MINUTE * MINUTE) % length
-
-
-def _dates(times: Ints) -> Ints:
-    return _local(times) // DAY * DAY
-
-
-def _periods(dates: Ints, unit: str, count: int) -> Ints:
-    """The start of the days, Monday weeks or months, of which each takes `count`, in which dates lie."""
-    days = dates // DAY
-    if unit == "day":
-        days = days // count * count
-    elif unit == "week":
-        days = (days + 3) // 7 // count * count * 7 - 3  # 1970-01-01 was a Thursday
-    else:
-        months = days.astype("M8[D]").astype("M8[M]").astype(np.int64) // count * count
-        days = months.astype("M8[M]").astype("M8[D]").astype(np.int64)
-    return np.asarray(days * DAY)

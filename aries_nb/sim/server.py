@@ -24,7 +24,7 @@ from aries_nb.sim.aries_accounts import AccountsSession
 from aries_nb.sim.aries_charts import ChartsSession
 from aries_nb.sim.aries_feed import AriesFeed
 from aries_nb.sim.aries_market import MarketSession
-from aries_nb.sim.front import Front
+from aries_nb.sim.front import Front, is_loopback
 from aries_nb.sim.history import History
 from aries_nb.sim.listening import listening
 from aries_nb.sim.oauth import OAuthServer
@@ -118,7 +118,7 @@ class BrokerServer:
         options = self._options
         async with listening(
             options,
-            Front(self._http_handler),
+            Front(self._http_handler, is_local=is_loopback(options.host)),
             self._serve_client,
             self.drop_connections,
             process_request=self._refuse_other_paths,

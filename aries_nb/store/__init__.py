@@ -6,8 +6,10 @@ from aries_nb.store.book import OrderBook
 from aries_nb.store.decimals import UNKNOWN, ZERO, exactly
 from aries_nb.store.explanation import Explanation, Parts
 from aries_nb.store.fills import FILL_COLUMNS, Fill, FillLog, Fills, ToldFillLog
-from aries_nb.store.gaps import Gap, GapLedger, StreamGaps
-from aries_nb.store.log import ChangeLog
+from aries_nb.store.gaps import Gap, GapLedger, StreamGaps, gaps_frame
+from aries_nb.store.lags import Lags, Percentiles
+from aries_nb.store.ledger import Ledger
+from aries_nb.store.log import ChangeLog, Row
 from aries_nb.store.reckoning import Books, equity, open_books, unmarked
 from aries_nb.store.reconciliation import CASH, Reconciliation
 from aries_nb.store.table import Answer, Follower, Table
@@ -30,15 +32,20 @@ __all__ = [
     "Follower",
     "Gap",
     "GapLedger",
+    "Lags",
+    "Ledger",
     "OrderBook",
     "Parts",
+    "Percentiles",
     "Reconciliation",
+    "Row",
     "StreamGaps",
     "Table",
     "Tape",
     "ToldFillLog",
     "equity",
     "exactly",
+    "gaps_frame",
     "open_books",
     "unmarked",
 ]

@@ -9,7 +9,7 @@ it does not say, but `aries_nb.store.seam` works it out.
 from __future__ import annotations
 
 import threading
-from bisect import insort
+from bisect import bisect_left, bisect_right, insort
 from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple
 
@@ -139,6 +139,17 @@ class BarSeries:
         low, high = self._doubt
         end = min(self._start_of(now), _NEVER if self._is_deaf else high + 1)
         return (low, end) if low < end else None
+
+    def is_in_doubt(self, first: int, last: int) -> bool:
+        """Whether of the bars between these times any is in doubt, and not joined."""
+        with self._guard:
+            low, high = self._doubt
+            begin = max(self._start_of(first), low)
+            end = min(self._start_of(last), _NEVER if self._is_deaf else high)
+            known = self._starts[bisect_left(self._starts, begin) : bisect_right(self._starts, end)]
+            open_ = [start for start in known if start not in self._joined]
+            # Bars of which nothing is known yet may be missing as well.
+            return begin <= end and (bool(open_) or not known)
 
     def shown(self, most: int) -> BarsData:
         """The newest `most` bars for a view that draws; what this costs does not grow with the number of all."""

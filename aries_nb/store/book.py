@@ -9,6 +9,8 @@ from heapq import nlargest, nsmallest
 import numpy as np
 
 from aries_nb.model import BookIntegrity, BookLevels, Inbox
+from aries_nb.store.lags import Lags
+from aries_nb.store.ledger import Ledger, ledger_of
 
 __all__ = ["OrderBook"]
 
@@ -25,6 +27,7 @@ class OrderBook:
     def __init__(self, symbol: str) -> None:
         self.symbol = symbol
         self.inbox = Inbox()
+        self.lags = Lags()
         self._lock = threading.Lock()
         self._bids: dict[float, float] = {}
         self._asks: dict[float, float] = {}
@@ -57,6 +60,7 @@ class OrderBook:
                 self._asks = dict(nsmallest(MAX_LEVELS, self._asks.items()))
             self._version += len(inbox.codes)
             self.updates += len(inbox.codes)
+        self.lags.published(inbox)
         inbox.clear()
         for ring in self._bells:
             ring()
@@ -66,6 +70,7 @@ class OrderBook:
         with self._lock:
             self._is_broken = True
             self._version += 1
+        self.lags.interrupted()
         for ring in self._bells:
             ring()
 
@@ -73,6 +78,12 @@ class OrderBook:
     def version(self) -> int:
         """Grows with every change."""
         return self._version
+
+    def ledger(self) -> Ledger:
+        """What became of every message of the stream; one state is shown, every earlier one went into it."""
+        updates = self.updates
+        visible = min(updates, 1)
+        return ledger_of(self.inbox.counted, rows=updates, visible=visible, conflated=updates - visible)
 
     def levels(self, depth: int, *, now: int) -> BookLevels:
         """The best `depth` levels of each side, and whether they can be believed at time `now` (ns since the epoch)."""

@@ -27,6 +27,7 @@ FILL_COLUMNS = (
     Column("fee", "decimal"),
     Column("order_id", "text"),
     Column("is_combined", "integer"),
+    Column("source", "text"),
 )
 PRICE_STEP = Decimal("1e-10")  # fills' prices are rounded to this; a quotient has no end
 MOST_ORDERS = 50_000  # orders whose state is remembered, so that no snapshot yields their fills again
@@ -39,7 +40,8 @@ class Fill(NamedTuple):
     `quantity` is above 0, `side` tells the direction. `price` is NaN where the broker gave no average price. `fee` is
     0 where the broker names none. `is_combined`: seen in a full list only, as after a gap or at the first connection;
     several executions may be in it, and `ts` is that of the last. `is_listed`: told as such, but by a full list; it may
-    be older than what was told before. `mid` is the middle of our own quotes at `ts`, NaN where nobody looked it up or
+    be older than what was told before. `source`: told as it happened, in a full list, or when the past was asked for.
+    `mid` is the middle of our own quotes at `ts`, NaN where nobody looked it up or
     there was no quote: who follows fills fills it in.
     """
 
@@ -53,6 +55,7 @@ class Fill(NamedTuple):
     fee: Decimal = ZERO
     is_combined: bool = False
     is_listed: bool = False
+    source: Literal["stream", "list", "history"] = "stream"
     mid: Decimal = UNKNOWN
 
     @property
@@ -93,21 +96,25 @@ def fill_between(before: OrderState | None, now: OrderState, *, is_combined: boo
         quantity = now.filled - filled_before
         paid_before = ZERO if before is None else _paid(before)
         price = ((_paid(now) - paid_before) / quantity).quantize(PRICE_STEP)
-    return Fill(now.ts, now.account, now.symbol, side, quantity, price, now.order_id, is_combined=is_combined)
+    source: Literal["stream", "list"] = "list" if is_combined else "stream"
+    return Fill(
+        now.ts, now.account, now.symbol, side, quantity, price, now.order_id, is_combined=is_combined, source=source
+    )
 
 
 class Fills(Log[tuple[Fill, int]]):
     """The newest fills, each with its time of receipt (ns since the epoch), in the order of arrival."""
 
     def frame(self) -> pd.DataFrame:
-        """One row a fill, oldest first, counted from 0 since the beginning.
+        """One row a fill in the order of arrival, counted from 0 since the beginning.
 
-        Columns ts, received, account, symbol, side, quantity, price, fee (float64), order_id, is_combined (bool).
+        Columns ts, received, account, symbol, side, quantity, price, fee (float64), order_id, is_combined (bool),
+        source.
         """
         entries, end = self.entries()
         rows = [
             (fill.ts, received, fill.account, fill.symbol, fill.side, fill.quantity, fill.price, fill.fee,
-             fill.order_id, fill.is_combined)
+             fill.order_id, fill.is_combined, fill.source)
             for fill, received in entries
         ]  # fmt: skip
         frame = frame_of((*RECEIPT, *FILL_COLUMNS), rows).astype({"is_combined": "bool"})
@@ -127,17 +134,35 @@ class ToldFillLog(Fills):
 
     def take(self, changes: Sequence[Change]) -> None:
         """Append those that are new; the writer's thread only."""
-        found: list[tuple[Fill, int]] = []
+        self._append(self._news(changes))
+
+    def insert(self, rows: Sequence[Row]) -> int:
+        """Append the executions of the past that are not known, and return how many; the writer's thread only.
+
+        No more than there is room for, the newest of them: what is here is not driven out by what is older.
+        """
+        news = self._news([Change(row, is_snapshot=True) for row in rows])
+        room = max(self._limit - len(self), 0)
+        kept = sorted(news.items(), key=lambda each: each[1][0].ts)[max(len(news) - room, 0) :]
+        self._append({key: (fill._replace(source="history"), received) for key, (fill, received) in kept})
+        return len(kept)
+
+    def _news(self, changes: Sequence[Change]) -> dict[tuple[str, str], tuple[Fill, int]]:
+        """Those executions that were not told before, by account and number."""
+        found: dict[tuple[str, str], tuple[Fill, int]] = {}
         for change in changes:
             value = {name: change.row.values[place] for name, place in self._places.items()}
             key = (change.row.account, str(value["fill_id"]))
-            fill = _told_fill(change, value) if key not in self._seen else None
+            fill = _told_fill(change, value) if key not in self._seen and key not in found else None
             if fill is not None:
-                self._seen[key] = None
-                found.append((fill, change.row.received))
+                found[key] = (fill, change.row.received)
+        return found
+
+    def _append(self, news: Mapping[tuple[str, str], tuple[Fill, int]]) -> None:
+        self._seen |= dict.fromkeys(news)
         for key in list(self._seen)[: max(len(self._seen) - MOST_FILLS, 0)]:
             del self._seen[key]
-        self.extend(sorted(found, key=lambda each: each[0].ts))
+        self.extend(sorted(news.values(), key=lambda each: each[0].ts))
 
 
 class FillLog(Fills):
@@ -205,6 +230,7 @@ def _told_fill(change: Change, value: Mapping[str, Value]) -> Fill | None:
         order_id=str(value["order_id"]),
         fee=fee if is_usable(fee) else ZERO,
         is_listed=change.is_snapshot,
+        source="list" if change.is_snapshot else "stream",
     )
 
 

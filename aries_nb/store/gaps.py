@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import threading
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
 
-from aries_nb.model import NOT_A_TIME, Kind
+from aries_nb.model import NOT_A_TIME, Cause, Kind, Resumed
 
-__all__ = ["Gap", "GapLedger", "StreamGaps"]
+__all__ = ["Gap", "GapLedger", "StreamGaps", "gaps_frame"]
 
 MAX_GAPS = 10_000
+_TOO_LONG_AGO = "; the broker's past does not reach back so far"
 MAX_LINES = 100  # of one gap, for symbols that could not be filled
 
 
@@ -22,7 +23,8 @@ MAX_LINES = 100  # of one gap, for symbols that could not be filled
 class Gap:
     """One interruption. Times in ns since the epoch; `ended` is None while it lasts.
 
-    `missed` is the number of messages lost where the broker lets us know, else None.
+    `missed` is the number of messages that did not come, where the broker lets us know, else None; of a gap that was
+    filled, they are there now. `number` is its place among all gaps of the feed.
     """
 
     stream: str
@@ -32,6 +34,8 @@ class Gap:
     reason: str
     filled: bool = False
     missed: int | None = None
+    cause: Cause = "cut"
+    number: int = 0
 
 
 class GapLedger:
@@ -40,6 +44,9 @@ class GapLedger:
     def __init__(self) -> None:
         self._gaps: dict[int, Gap] = {}  # by number, oldest first
         self._lasting: dict[str, int] = {}  # of a stream, the number of the gap that lasts
+        # By line and symbol: what has come otherwise in the gap that lasts, and of the stream's past in the newest.
+        self._filled: dict[tuple[str, str], int] = {}
+        self._counts: dict[tuple[str, str], int] = {}
         self._lock = threading.Lock()
         self._bells: tuple[Callable[[], None], ...] = ()
         self.count = 0
@@ -49,40 +56,57 @@ class GapLedger:
         """Return where the interruptions of one stream are told."""
         return StreamGaps(self, name)
 
-    def opened(self, stream: str, *, started: int, reason: str) -> None:
+    def opened(self, stream: str, *, started: int, reason: str, cause: Cause = "cut") -> None:
         """Begin a gap of a stream; one that lasts already stays as it is."""
         with self._lock:
             if stream in self._lasting:
                 return
-            self._gaps[self.count] = Gap(stream, "", started, None, reason)
             self._lasting[stream] = self.count
-            self.count += 1
+            self._add(Gap(stream, "", started, None, reason, cause=cause))
             self.counts[stream] += 1
             self._trim()
         self._ring()
 
-    def closed(
-        self, stream: str, *, ended: int, resumed: Mapping[tuple[Kind, str], bool] | None = None, is_all: bool = False
-    ) -> None:
+    def closed(self, stream: str, *, ended: int, resumed: Sequence[Resumed] = (), is_all: bool = False) -> None:
         """End the gap of a stream that lasts, if one does.
 
         `resumed` says of kinds and symbols whether what they missed was filled from the past; `is_all`: there are none
         besides, and with all of them filled the gap is. Else each such kind has a line of its own, "market trades", and
         each of its symbols that was not filled as well; a line with a symbol holds for that before the one without.
         """
-        told = resumed or {}
         with self._lock:
             number = self._lasting.pop(stream, None)
             if number is None:
                 return
             gap = self._gaps.get(number)
             if gap is not None:
-                is_filled = is_all and bool(told) and all(told.values())
-                gap = self._gaps[number] = replace(gap, ended=ended, filled=is_filled)
-                for part in () if is_filled else _parts(gap, told):
-                    self._gaps[self.count] = part
-                    self.count += 1
+                resumed = [self._completed(stream, each) for each in resumed]
+                self._counts = {(f"{stream} {each.kind}", each.symbol): each.count for each in resumed}
+                is_filled = is_all and bool(resumed) and all(each.is_filled for each in resumed)
+                missed = sum(each.count for each in resumed) if is_filled else None
+                gap = self._gaps[number] = replace(gap, ended=ended, filled=is_filled, missed=missed)
+                for part in () if is_filled else _parts(gap, resumed):
+                    self._add(part)
             self._trim()
+        self._ring()
+
+    def filled(self, stream: str, kind: Kind, symbol: str, *, count: int) -> None:
+        """Note that what a symbol missed in the newest gap is there now: `count` messages more, come otherwise.
+
+        While the gap lasts, it is remembered until it ends.
+        """
+        name = f"{stream} {kind}"
+        with self._lock:
+            if stream in self._lasting:
+                self._filled[name, symbol] = count
+                return
+            lines = [gap for gap in self._gaps.values() if (gap.stream, gap.symbol) == (name, symbol)]
+            if not lines or lines[-1].filled:
+                return
+            gap = lines[-1]
+            missed = self._counts.pop((name, symbol), 0) + count
+            reason = gap.reason.removesuffix(_TOO_LONG_AGO)
+            self._gaps[gap.number] = replace(gap, filled=True, missed=missed, reason=reason)
         self._ring()
 
     def all(self) -> list[Gap]:
@@ -90,26 +114,18 @@ class GapLedger:
         with self._lock:
             return list(self._gaps.values())
 
-    @property
-    def df(self) -> pd.DataFrame:
-        """One row a gap: stream, symbol, started, ended, reason, filled, missed.
+    def of(self, symbols: Mapping[tuple[str, Kind], Collection[str]]) -> list[Gap]:
+        """The gaps, oldest first, that concern these symbols, by the name of their connection and their kind.
 
-        `ended` is NaT while the gap lasts, `missed` NaN where the broker does not let us know.
-        `symbol` is "" where every symbol of the feed was concerned. `filled`: what was missed has come out of the
-        broker's past. Where only trades could be filled, "market trades" has a line of its own.
+        Where it is known how a kind fared in a gap, that is told, and not how the connection did.
         """
+        streams = {f"{name} {kind}": (name, some) for (name, kind), some in symbols.items()}
+        connections = {name for name, _ in symbols}
         gaps = self.all()
-        return pd.DataFrame(
-            {
-                "stream": pd.array([gap.stream for gap in gaps], dtype="str"),
-                "symbol": pd.array([gap.symbol for gap in gaps], dtype="str"),
-                "started": _times([gap.started for gap in gaps]),
-                "ended": _times([NOT_A_TIME if gap.ended is None else gap.ended for gap in gaps]),
-                "reason": pd.array([gap.reason for gap in gaps], dtype="str"),
-                "filled": np.array([gap.filled for gap in gaps], dtype="bool"),
-                "missed": np.array([np.nan if gap.missed is None else gap.missed for gap in gaps], dtype="float64"),
-            }
-        )
+        parts = [gap for gap in gaps if gap.stream in streams and gap.symbol in ("", *streams[gap.stream][1])]
+        told = {(streams[gap.stream][0], gap.started) for gap in parts}
+        whole = [gap for gap in gaps if gap.stream in connections and (gap.stream, gap.started) not in told]
+        return sorted([*whole, *parts], key=lambda gap: gap.number)
 
     def watch(self, ring: Callable[[], None]) -> Callable[[], None]:
         """Have `ring` called after each change; it must return at once. Returns the undo."""
@@ -119,6 +135,15 @@ class GapLedger:
             self._bells = tuple(bell for bell in self._bells if bell is not ring)
 
         return undo
+
+    def _completed(self, stream: str, resumed: Resumed) -> Resumed:
+        """What has come otherwise meanwhile, taken in."""
+        count = self._filled.pop((f"{stream} {resumed.kind}", resumed.symbol), None)
+        return resumed if count is None else replace(resumed, is_filled=True, count=resumed.count + count)
+
+    def _add(self, gap: Gap) -> None:
+        self._gaps[self.count] = replace(gap, number=self.count)
+        self.count += 1
 
     def _trim(self) -> None:
         while len(self._gaps) > MAX_GAPS:
@@ -140,36 +165,70 @@ class StreamGaps:
         """Return the door for one of several connections of the stream, counted from 1; the first has its name."""
         return self if number == 1 else StreamGaps(self._ledger, f"{self._stream} {number}")
 
-    def opened(self, *, started: int, reason: str) -> None:
+    @property
+    def ledger(self) -> GapLedger:
+        """Where the gaps of all streams are."""
+        return self._ledger
+
+    @property
+    def name(self) -> str:
+        """What the stream is called in the ledger."""
+        return self._stream
+
+    def opened(self, *, started: int, reason: str, cause: Cause) -> None:
         """Begin a gap; one that lasts already stays as it is."""
-        self._ledger.opened(self._stream, started=started, reason=reason)
+        self._ledger.opened(self._stream, started=started, reason=reason, cause=cause)
+
+    def filled(self, kind: Kind, symbol: str, *, count: int) -> None:
+        """Note that what a symbol missed is there now; see `GapLedger.filled`."""
+        self._ledger.filled(self._stream, kind, symbol, count=count)
 
     @property
     def count(self) -> int:
         """How many gaps of this stream there have been."""
         return self._ledger.counts[self._stream]
 
-    def closed(
-        self, *, ended: int, resumed: Mapping[tuple[Kind, str], bool] | None = None, is_all: bool = False
-    ) -> None:
+    def closed(self, *, ended: int, resumed: Sequence[Resumed] = (), is_all: bool = False) -> None:
         """End the gap that lasts, if one does; see `GapLedger.closed`."""
         self._ledger.closed(self._stream, ended=ended, resumed=resumed, is_all=is_all)
 
 
-def _parts(gap: Gap, resumed: Mapping[tuple[Kind, str], bool]) -> list[Gap]:
+def _parts(gap: Gap, resumed: Sequence[Resumed]) -> list[Gap]:
     """The lines of kinds that were filled, and of symbols that were not."""
     parts: list[Gap] = []
-    for kind in sorted({kind for kind, _ in resumed}):
+    for kind in sorted({each.kind for each in resumed}):
         stream = f"{gap.stream} {kind}"
-        missing = sorted(symbol for (each, symbol), is_filled in resumed.items() if each == kind and not is_filled)
-        some_filled = any(is_filled for (each, _), is_filled in resumed.items() if each == kind)
-        if some_filled:
-            parts.append(replace(gap, stream=stream, filled=True))
+        missing = sorted(each.symbol for each in resumed if each.kind == kind and not each.is_filled)
+        filled = [each.count for each in resumed if each.kind == kind and each.is_filled]
+        reason = gap.reason + _TOO_LONG_AGO
         if len(missing) > MAX_LINES:
-            missing = [f"{len(missing):,} symbols"]
-        reason = f"{gap.reason}; the broker's past does not reach back so far"
+            parts.append(replace(gap, stream=stream, reason=f"{reason} for {len(missing):,} symbols"))
+            continue
+        if filled:
+            parts.append(replace(gap, stream=stream, filled=True, missed=sum(filled)))
         parts += [replace(gap, stream=stream, symbol=symbol, reason=reason) for symbol in missing]
     return parts
+
+
+def gaps_frame(gaps: Sequence[Gap]) -> pd.DataFrame:
+    """One row a gap: stream, symbol, started, ended, cause, reason, filled, missed.
+
+    `ended` is NaT while the gap lasts, `missed` NaN where the broker does not let us know. `symbol` is "" where every
+    symbol was concerned. `filled`: what was missed has come out of the broker's past. Where only trades could be
+    filled, "market trades" has a line of its own.
+    """
+    return pd.DataFrame(
+        {
+            "stream": pd.array([gap.stream for gap in gaps], dtype="str"),
+            "symbol": pd.array([gap.symbol for gap in gaps], dtype="str"),
+            "started": _times([gap.started for gap in gaps]),
+            "ended": _times([NOT_A_TIME if gap.ended is None else gap.ended for gap in gaps]),
+            "cause": pd.array([gap.cause for gap in gaps], dtype="str"),
+            "reason": pd.array([gap.reason for gap in gaps], dtype="str"),
+            "filled": np.array([gap.filled for gap in gaps], dtype="bool"),
+            "missed": np.array([np.nan if gap.missed is None else gap.missed for gap in gaps], dtype="float64"),
+        }
+    )
 
 
 def _times(nanoseconds: list[int]) -> pd.api.extensions.ExtensionArray:

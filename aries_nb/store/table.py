@@ -6,6 +6,7 @@ published view, a tuple that is replaced whole.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from decimal import Decimal
 from math import isnan, nan
@@ -17,6 +18,7 @@ from aries_nb.model import PUT, Column, Inbox, Value, Values
 from aries_nb.store.bells import Bells
 from aries_nb.store.decimals import UNKNOWN
 from aries_nb.store.frames import RECEIPT, frame_of
+from aries_nb.store.ledger import Ledger, ledger_of
 from aries_nb.store.log import Change, Row
 
 __all__ = ["Answer", "Follower", "Table"]
@@ -36,12 +38,18 @@ class Follower(Protocol):
 
 
 class View(NamedTuple):
-    """What is published: the rows in the order of first arrival."""
+    """What is published: the rows in the order of first arrival.
+
+    `taken` states came for them, `filled` of these beside the stream, and `replaced` are shown no more.
+    """
 
     version: int
     rows: tuple[Row, ...]
     evicted: int
     is_stale: bool
+    taken: int = 0
+    filled: int = 0
+    replaced: int = 0
 
 
 class Answer(NamedTuple):
@@ -95,6 +103,7 @@ class Table:
         # Rows with `updated` that a full list took away: a list of ended ones may bring them back, and nothing is new.
         self._gone: dict[Key, Row] = {}
         self._breaks = 0
+        self._taken = self._filled = self._replaced = 0
         self._view = View(0, (), 0, is_stale=False)
         self._frame: tuple[View, pd.DataFrame] | None = None
 
@@ -186,6 +195,14 @@ class Table:
     def __len__(self) -> int:
         return len(self._view.rows)
 
+    def ledger(self) -> Ledger:
+        """What became of every state that was told."""
+        view = self._view
+        counted = self.inbox.counted + Counter(filled=view.filled)
+        return ledger_of(
+            counted, rows=view.taken, visible=len(view.rows), evicted=view.evicted, conflated=view.replaced
+        )
+
     def rows(self) -> tuple[Row, ...]:
         """The rows in the order of first arrival, with decimals exactly as they came."""
         return self._view.rows
@@ -225,6 +242,8 @@ class Table:
 
     def _put(self, key: Key, row: Row, *, is_snapshot: bool) -> bool:
         """Hold what the stream told; whether it is news."""
+        self._taken += 1
+        self._replaced += key in self._rows
         known = self._rows.get(key) or self._gone.pop(key, None)
         is_news = not is_snapshot or known is None or known.values != row.values
         ahead = self._ahead.get(key)
@@ -244,7 +263,11 @@ class Table:
     def _fill(self, key: Key, row: Row, answer: Answer) -> bool:
         """Hold what was told beside the stream, where that is later than what is known; whether it is news."""
         held = self._rows.get(key)
+        self._taken += 1
+        self._filled += 1
+        self._replaced += held is not None
         if held is None and answer.is_full and self._listed.get(answer.code, 0) >= answer.asked:
+            self._replaced += 1
             return False  # it ended, or the stream is going to tell
         known = held or self._gone.pop(key, None)
         if known is not None and (self._order(row, known) or answer.asked - known.received) <= 0:
@@ -274,6 +297,7 @@ class Table:
 
     def _remove(self, key: Key) -> None:
         row = self._rows.pop(key, None)
+        self._replaced += row is not None
         if row is not None and self._updated is not None:
             self._gone[key] = row
             if len(self._gone) > self._limit:
@@ -304,8 +328,9 @@ class Table:
         self._show(steps, evicted)
 
     def _show(self, steps: int, evicted: int) -> None:
-        view = self._view
-        self._view = View(view.version + steps, tuple(self._rows.values()), view.evicted + evicted, bool(self._old))
+        view, rows = self._view, tuple(self._rows.values())
+        counts = self._taken, self._filled, self._replaced
+        self._view = View(view.version + steps, rows, view.evicted + evicted, bool(self._old), *counts)
         self._bells.ring()
 
 

@@ -14,13 +14,17 @@ import numpy as np
 import pandas as pd
 
 from aries_nb.model import BoardData, Column, Inbox, Rows, Value, Values
+from aries_nb.store.lags import KEPT_LAGS, Lags, Percentiles, exchange_lags, percentiles
+from aries_nb.store.ledger import Ledger, ledger_of
 from aries_nb.store.slab import Slab
 
 __all__ = ["Tape"]
 
 MAX_ROWS = 5_000_000  # a window of time holds no more than this, whatever the rate
+MAX_HELD = 200_000  # rows that wait for those before them
 MAX_TEXTS = 30_000  # distinct texts of one column; a server cannot grow it without bound
 MAX_TEXT = 1_000  # characters of one text; longer ones are cut
+MAX_CHARACTERS = 2**21  # of all distinct texts of one column
 FIRST_CAPACITY = 4_096
 _BEYOND = "…"
 _AHEAD_NS = 3_600_000_000_000  # a time of the exchange more than an hour ahead of ours does not move the window
@@ -58,7 +62,11 @@ class Tape:
         self._window_ns = window_ns
         self._newest = 0
         self._texts: dict[str, dict[str, int]] = {name: {} for name, kind in self.columns if kind == "text"}
+        self._room = dict.fromkeys(self._texts, MAX_CHARACTERS)
         self.inbox = Inbox()
+        self._holes: set[int] = set()  # what the inbox is held for
+        self._hole = 0
+        self.lags = Lags()
         self._latest: dict[int, Row | None] = dict.fromkeys(range(len(self.symbols)))
         self._bells: tuple[Callable[[], None], ...] = ()
         capacity = max(2 * (limit or 0), FIRST_CAPACITY)  # a small limit must not mean a new slab every few rows
@@ -67,8 +75,11 @@ class Tape:
     # Writing: the network's thread.
 
     def publish(self) -> None:
-        """Write what is in the inbox and make it visible."""
+        """Write what is in the inbox and make it visible, unless it is held."""
         inbox = self.inbox
+        if self._holes and len(inbox.codes) <= MAX_HELD:
+            return
+        self._holes.clear()
         count, width = len(inbox.codes), len(self.columns)
         received = _spread(inbox.marks, count)
         done = 0
@@ -84,13 +95,43 @@ class Tape:
         for code, at in dict(zip(inbox.codes, range(count), strict=True)).items():
             values = tuple(inbox.values[at * width : (at + 1) * width])
             self._latest[code] = (inbox.ts[at], received[at], values)
+        if count:
+            self.lags.published(inbox)
         inbox.clear()
         if count:
             for ring in self._bells:
                 ring()
 
+    def hold(self) -> int:
+        """Keep what is in the inbox, and what comes, until `fill` puts in what is missing before it; the hole's number.
+
+        More than 200,000 rows are not held: they go, and nothing can be put before them any more.
+        """
+        self._hole += 1
+        self._holes.add(self._hole)
+        return self._hole
+
+    def fill(self, hole: int, rows: Sequence[tuple[int, int, Values]], received: int) -> bool:
+        """Put rows (code, exchange time in ns, values) before what is held, and let that go.
+
+        False where it has gone already.
+        """
+        if hole not in self._holes:
+            return False
+        self._holes.remove(hole)
+        inbox, count = self.inbox, len(rows)
+        if rows:
+            inbox.codes[:0] = [code for code, _, _ in rows]
+            inbox.ts[:0] = [ts for _, ts, _ in rows]
+            inbox.values[:0] = [value for _, _, values in rows for value in values]
+            inbox.marks[:] = [(count, received), *((upto + count, when) for upto, when in inbox.marks)]
+            inbox.counted["filled"] += count
+        self.publish()
+        return True
+
     def interrupted(self) -> None:
         """Rows stay what they were; that the stream broke is told by its state and the gap ledger."""
+        self.lags.interrupted()
 
     # Reading: any thread.
 
@@ -135,7 +176,20 @@ class Tape:
             ts=slab.ts[begin:end],
             codes=slab.codes[begin:end],
             numbers={name: slab.arrays[name][begin:end] for name, kind in self.columns if kind == "number"},
+            received=slab.received[begin:end],
         )
+
+    def ledger(self) -> Ledger:
+        """What became of every message of the stream."""
+        slab, start, end = self._view
+        evicted = slab.base + start
+        return ledger_of(self.inbox.counted, rows=slab.base + end, visible=end - start, evicted=evicted)
+
+    def received_percentiles(self) -> Percentiles:
+        """From the exchange to receipt, of the newest 1,000 rows."""
+        slab, start, end = self._view
+        newest = slice(max(start, end - KEPT_LAGS), end)
+        return percentiles(exchange_lags(slab.ts[newest], slab.received[newest], since=self.lags.since))
 
     def latest(self) -> list[Row | None]:
         """The newest row of each symbol, in the order of `symbols`; None where nothing came yet."""
@@ -189,17 +243,20 @@ class Tape:
     def _encoded(self, slab: Slab, name: str, column: Sequence[Value], filled: int) -> list[int]:
         texts = self._texts[name]
         before = len(texts)
-        codes = [self._code(texts, str(text)) for text in column]
+        codes = [self._code(name, str(text)) for text in column]
         if len(texts) > before:
             slab.add_categories(name, list(texts), filled)
         return codes
 
-    def _code(self, texts: dict[str, int], text: str) -> int:
+    def _code(self, name: str, text: str) -> int:
+        texts = self._texts[name]
         code = texts.get(text)
         if code is None:
             known = text if len(text) <= MAX_TEXT else text[: MAX_TEXT - 1] + _BEYOND
-            known = known if len(texts) < MAX_TEXTS else _BEYOND
+            known = known if len(texts) < MAX_TEXTS and len(known) <= self._room[name] else _BEYOND
             code = texts.setdefault(known, len(texts))
+            if code == len(texts) - 1:
+                self._room[name] -= len(known)
         return code
 
     def _first(self, slab: Slab, start: int, end: int, written: int) -> int:

@@ -86,13 +86,21 @@ function makeBoard(root, clock) {
     put(title, label);
     table.name(label);
     const isStale = data[2] === 1;
-    if (frozenAt === null) put(badge, isStale ? "stale" : "");
+    const stale = new Set(next.stale);
+    if (frozenAt === null) put(badge, isStale ? "stale" : stale.size ? `${stale.size} of ${rows.length} stale` : "");
+    for (const row of rows) showStale(row, stale.has(row.symbol) && !row.isRejected);
     flag(root, "anb-stale", isStale);
     paintCells(data, next);
     values = data;
     tick();
     table.fit();
     if (table.isDue()) arrange();
+  }
+
+  function showStale(row, isStale) {
+    if (row.node.classList.contains("anb-late") === isStale) return;
+    flag(row.node, "anb-late", isStale);
+    if (row.age) row.age.title = isStale ? "Nothing new for longer than is usual, or since a gap" : "";
   }
 
   function paintCells(data, next) {

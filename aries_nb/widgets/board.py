@@ -24,6 +24,7 @@ class Board(Panel):
     """A live board of the newest row of each symbol.
 
     Every frame is one message with all numbers as float64; the browser compares and touches only cells that changed.
+    A row that is out of date is dimmed, its age is not.
     """
 
     looks = "board"
@@ -52,6 +53,7 @@ class Board(Panel):
             "price_decimals": self._of_symbols(data.symbols, numbers, kinds),
             "decimals": self._of_columns(names, numbers),
             "rejected": list(data.rejected),
+            "stale": [] if data.is_stale else list(data.stale),
         }
         received_ms = data.received[:, np.newaxis] / 1e6
         return Composition(description, (float(data.is_stale),), np.hstack([numbers, received_ms]))
@@ -82,7 +84,7 @@ class Board(Panel):
                     grouped(value, of_symbol[row] if kind == "price" else decimals)
                     for value, kind, decimals in zip(numbers[row].tolist(), kinds, of_column, strict=True)
                 ),
-                "unknown symbol" if symbol in data.rejected else clock_time(float(data.received[row])),
+                _came(data, row),
             ]
             for row, symbol in enumerate(data.symbols)
         ]
@@ -91,6 +93,15 @@ class Board(Panel):
         ]
         caption = " · ".join(text for text in (self._title, "stale" if data.is_stale else "") if text)
         return table(caption, ["Symbol", *map(column_label, names), "Received (UTC)"], rows)
+
+
+def _came(data: BoardData, row: int) -> str:
+    """When a row came, for the static picture, and what is wrong with it."""
+    symbol = data.symbols[row]
+    if symbol in data.rejected:
+        return "unknown symbol"
+    when = clock_time(float(data.received[row]))
+    return f"{when} stale" if symbol in data.stale and not data.is_stale else when
 
 
 def _arranged(data: BoardData) -> tuple[list[str], np.ndarray]:

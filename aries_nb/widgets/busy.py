@@ -23,6 +23,10 @@ class BusySince(Protocol):
     def since(self) -> float | None:
         """When the running cell began, in seconds on the painter's clock; None when no cell runs."""
 
+    @property
+    def cells(self) -> int:
+        """How many cells have begun."""
+
     def start(self) -> None:
         """Begin to watch."""
 
@@ -34,6 +38,7 @@ class NeverBusy:
     """No notebook kernel: nothing ever blocks it."""
 
     since: float | None = None
+    cells = 0
 
     def start(self) -> None:
         """Nothing is to be watched."""
@@ -61,6 +66,7 @@ class CellWatch:
         self._is_watching = False
         self._is_hastened = False
         self.since: float | None = None
+        self.cells = 0
 
     def start(self) -> None:
         """Begin to watch; a view is displayed by a cell, so one is taken to be running now."""
@@ -82,6 +88,7 @@ class CellWatch:
 
     def _began(self, *_: object) -> None:
         self.since = self._clock()
+        self.cells += 1
         if sys.getswitchinterval() == USUAL_SWITCH_S:
             self._is_hastened = True
             sys.setswitchinterval(BUSY_SWITCH_S)

@@ -12,6 +12,7 @@ import plotly.graph_objects as go
 from aries_nb.errors import UsageError
 from aries_nb.widgets.figures import BLUE, ORANGE, FigureView, layout, time_anchor
 from aries_nb.widgets.ohlc import CandleTape, idle_spans, period_ns
+from aries_nb.widgets.shading import Holes, Shading, bands_between, over_candles, shapes, spans_of, titled
 from aries_nb.widgets.static import line_chart
 
 if TYPE_CHECKING:
@@ -33,6 +34,7 @@ class _CandleChart(FigureView):
 
     def __init__(self, source: Versioned, title: str, *, height: int, has_volume: bool) -> None:
         self._title = title
+        self._shading = Shading(title)
         self._has_volume = has_volume
         self._drawn: Ohlc = (np.empty(0), {})
         super().__init__(source, _figure(title, height, has_volume=has_volume))
@@ -44,6 +46,11 @@ class _CandleChart(FigureView):
     def _looks(self) -> dict[str, Any]:
         """What changes of the layout, after `_fresh`."""
         return {}
+
+    def _shown(self) -> tuple[float, float]:
+        """From when to when there are candles, in epoch milliseconds."""
+        starts = self._drawn[0]
+        return (float(starts[0]), float(starts[-1])) if len(starts) else (0.0, 0.0)
 
     def _draw(self) -> int:
         fresh = self._fresh()
@@ -65,6 +72,7 @@ class _CandleChart(FigureView):
 class Candles(_CandleChart):
     """A live candlestick chart of a rolling frame: at most 500 candles of length `every`.
 
+    Behind candles that a gap of the stream touches, which are incomplete, there is a band.
     `column` is what the candles are made of; None takes "price", else the middle of bid and ask, else "last_price".
     `symbol` may be None where the frame has one symbol only.
     """
@@ -85,6 +93,8 @@ class Candles(_CandleChart):
         self._column = _column(numbers, column)
         self._tape = CandleTape(period_ns(every))
         self._every = str(every) if isinstance(every, str) else f"{period_ns(every) / 1e9:g}s"
+        self._step = period_ns(every) / 1e6
+        self._holes = Holes()
         self._end = 0
         has_volume = "size" in numbers and self._column == "price"
         super().__init__(source, title or f"{self._symbol} · {self._every}", height=height, has_volume=has_volume)
@@ -97,11 +107,19 @@ class Candles(_CandleChart):
         if rows.end < self._end:
             # The frame was emptied and filled anew.
             self._tape.clear()
+            self._holes = Holes()
             rows = self._rows_source.rows(0)
         self._end = rows.end
+        self._spans = spans_of(self._rows_source)  # after the rows: a gap is told before the first row behind it
+        self._holes.look(self._spans, self._rows_source.rows, window_start=rows.window_start)
         is_changed = self._tape.drop_before(rows.window_start)
         is_changed |= self._take(rows)
         return self._tape.columns() if is_changed else None
+
+    def _looks(self) -> dict[str, Any]:
+        bands = self._holes.bands
+        touched = over_candles(bands, self._drawn[0], self._step)
+        return self._shading.changed(shapes(touched, self._shown()), titled(self._title, bands, self._spans))
 
     def _take(self, rows: Rows) -> bool:
         if self._symbol not in rows.symbols:
@@ -113,6 +131,8 @@ class Candles(_CandleChart):
 
 class BarCandles(_CandleChart):
     """A live candlestick chart of the newest `most` of bars that are ready; nights and weekends are left out.
+
+    Behind bars that are incomplete, since a gap touches them that is not filled yet, there is a band.
 
     Raises UsageError for fewer bars than 1 and more than 2,000.
     """
@@ -127,7 +147,7 @@ class BarCandles(_CandleChart):
         self._most = most
         self._name = title
         self._content: object = None
-        self._shown_looks: tuple[bool, list[tuple[float, float]]] = (False, [])
+        self._idle: list[tuple[float, float]] = []
         self._is_stale = False
         super().__init__(source, title, height=height, has_volume=source.newest(most).volume is not None)
 
@@ -147,14 +167,20 @@ class BarCandles(_CandleChart):
         return bars.ts / 1e6, columns
 
     def _looks(self) -> dict[str, Any]:
-        looks = (self._is_stale, idle_spans(self._drawn[0]))
-        if looks == self._shown_looks:
-            return {}
-        self._shown_looks = looks
-        breaks = [{"bounds": np.array(span).astype("M8[ms]").astype(str).tolist()} for span in looks[1]]
+        idle = idle_spans(self._drawn[0])
+        spans = spans_of(self._bars_source)
+        step = float(np.diff(self._drawn[0]).min()) if len(self._drawn[0]) > 1 else 0.0
+        first, last = self._shown()
+        bands = bands_between(spans, first, last + step)
         # Bars from before a break must not look like fresh ones.
         title = f"{self._name} · not live" if self._is_stale else self._name
-        return {"title": {"text": escape(title)}, "xaxis": {"rangebreaks": breaks}}
+        touched = over_candles(bands, self._drawn[0], step)
+        looks = self._shading.changed(shapes(touched, self._shown()), titled(title, bands, spans))
+        if idle != self._idle:
+            self._idle = idle
+            breaks = [{"bounds": np.array(span).astype("M8[ms]").astype(str).tolist()} for span in idle]
+            looks["xaxis"] = {"rangebreaks": breaks}
+        return looks
 
 
 def _symbol(source: RowsSource, symbol: str | None) -> str:

@@ -44,38 +44,49 @@ class Card(Panel):
             "error": card.error,
             "quiet_s": QUIET_S,
             "behind_s": round(card.behind_s, 1),
+            "silent": card.silent,
         }
         # The browser counts the silence on from here by its own clock.
         head = (
             float(card.streams),
             float(card.messages),
             round(card.messages_per_s, 1),
-            -1.0 if math.isnan(card.lag_ms) else round(card.lag_ms, 1),
             float(card.gaps),
             float(card.unreadable),
             round(card.silence_s, 1),
+            *(_rounded(lag) for lag in (card.lag_ms, card.lag_p99_ms, card.painted_p50_ms, card.painted_p99_ms)),
         )
         return Composition(description, head, np.empty(0))
 
     def _picture(self) -> str:
         card = self._card()
-        lag = "unknown" if math.isnan(card.lag_ms) else f"{card.lag_ms:,.0f} ms"
         rows = [
             ["State", f"{card.state}, but {card.behind_s:,.1f} s behind" if card.behind_s else card.state],
             ["Address", card.url],
             ["Streams", f"{card.streams:,}"],
             ["Messages", f"{card.messages:,} ({card.messages_per_s:,.0f}/s)"],
-            ["Lag", lag],
+            ["Lag, median / 99 %", _both(card.lag_ms, card.lag_p99_ms)],
+            ["Painted, median / 99 %", _both(card.painted_p50_ms, card.painted_p99_ms)],
             ["Gaps", f"{card.gaps:,}"],
             ["Unreadable", f"{card.unreadable:,}"],
             ["Silent for", f"{card.silence_s:,.0f} s"],
         ]
+        rows += [["Silent streams", f"{card.silent:,}"]] if card.silent else []
         rows += [["Last error", card.error]] if card.error else []
         return table(card.name, ["", ""], rows, text_columns=(0, 1))
 
     def _card(self) -> CardData:
         card = self._card_source.card()
         return replace(card, url=shown_url(card.url))
+
+
+def _rounded(lag_ms: float) -> float:
+    # One and the same NaN: a frame that differs in nothing else is not sent.
+    return math.nan if math.isnan(lag_ms) else round(lag_ms, 1)
+
+
+def _both(p50_ms: float, p99_ms: float) -> str:
+    return "unknown" if math.isnan(p50_ms) else f"{p50_ms:,.0f} / {p99_ms:,.0f} ms"
 
 
 def shown_url(url: str) -> str:

@@ -11,13 +11,14 @@ import plotly.graph_objects as go
 from aries_nb.errors import UsageError
 from aries_nb.widgets.figures import PALETTE, FigureView, layout, time_anchor
 from aries_nb.widgets.numerals import column_kind, column_label
+from aries_nb.widgets.shading import Holes, Shading, shapes, spans_of, titled, with_holes
 from aries_nb.widgets.static import line_chart
 from aries_nb.widgets.traces import Points, thinned
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from aries_nb.model import Rows
+    from aries_nb.model import Numbers, Rows
     from aries_nb.widgets.source import RowsSource
 
 __all__ = ["Chart"]
@@ -34,7 +35,8 @@ STEPPED = ("price", "size")
 class Chart(FigureView):
     """A live line chart of `columns` of a rolling frame, for `symbols` (None: all), at most eight lines.
 
-    Sizes are drawn against an axis of their own when there are prices too. Times are UTC.
+    Sizes are drawn against an axis of their own when there are prices too. Times are UTC. Where the stream was deaf,
+    the lines have a hole, with a band behind it.
     """
 
     def __init__(
@@ -51,6 +53,8 @@ class Chart(FigureView):
         self._points = [Points(min(MOST_POINTS, POINTS_A_CHART // len(self._lines))) for _ in self._lines]
         self._end = 0
         self._title = title
+        self._holes = Holes()
+        self._shading = Shading(title)
         super().__init__(source, _figure(self._lines, title, height))
 
     def __repr__(self) -> str:
@@ -60,18 +64,35 @@ class Chart(FigureView):
         rows = self._rows_source.rows(self._end)
         if rows.end < self._end:
             # The frame was emptied and filled anew.
+            self._holes = Holes()
             for points in self._points:
                 points.clear()
             rows = self._rows_source.rows(0)
         self._take(rows)
         self._end = rows.end
+        looks = self._looks(rows.window_start)
         changes: dict[int, dict[str, Any]] = {}
         for place, points in enumerate(self._points, start=1):
             if points.is_changed:
                 points.is_changed = False
-                changes[place] = {"x": points.x, "y": points.y}
+                x, y = self._line(points)
+                changes[place] = {"x": x, "y": y}
         is_empty = not any(len(points.x) for points in self._points)
-        return self._update(changes, "waiting for data" if is_empty else "")
+        return self._update(changes, "waiting for data" if is_empty else "", looks)
+
+    def _looks(self, window_start: int) -> dict[str, Any]:
+        """Bands and title, where they are others than the last time; with other gaps the lines get other holes."""
+        spans = spans_of(self._rows_source)  # read after the rows: a gap is told before the first row behind it
+        if self._holes.look(spans, self._rows_source.rows, window_start=window_start):
+            for points in self._points:
+                points.is_changed = True
+        ends = [points.x[[0, -1]] for points in self._points if len(points.x)]
+        shown = (min(end[0] for end in ends), max(end[1] for end in ends)) if ends else (0.0, 0.0)
+        bands = self._holes.bands
+        return self._shading.changed(shapes(bands, shown), titled(self._title, bands, spans))
+
+    def _line(self, points: Points) -> tuple[Numbers, Numbers]:
+        return with_holes(points.x, points.y, points.places_of(np.array(self._holes.rows, "int64")))
 
     def _take(self, rows: Rows) -> None:
         for symbol in {symbol for symbol, _ in self._lines}:
@@ -87,7 +108,9 @@ class Chart(FigureView):
         drawn = []
         for line, points, colour in zip(self._lines, self._points, PALETTE, strict=False):
             keep = thinned(points.x, points.y, STATIC_POINTS)
-            drawn.append((_label(line, self._lines), colour, points.x[keep], points.y[keep]))
+            x, y = points.x[keep], points.y[keep]
+            places = np.searchsorted(keep, points.places_of(np.array(self._holes.rows, "int64")))
+            drawn.append((_label(line, self._lines), colour, *with_holes(x, y, places)))
         return line_chart(self._title, drawn)
 
 

@@ -10,6 +10,7 @@ import plotly.graph_objects as go
 
 from aries_nb.widgets.figures import BLUE, GREY, PALETTE, FigureView, layout, time_anchor
 from aries_nb.widgets.numerals import column_label
+from aries_nb.widgets.shading import Shading, bands_between, shapes, spans_of, titled, with_holes
 from aries_nb.widgets.static import line_chart, table
 from aries_nb.widgets.traces import thinned
 
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from aries_nb.model import EquityData, Numbers
+    from aries_nb.widgets.shading import Band
     from aries_nb.widgets.source import EquitySource
 
 __all__ = ["EquityChart", "bars_of"]
@@ -39,6 +41,7 @@ class EquityChart(FigureView):
     """A live chart of equity over time, above bars of what each instrument added, at most eight, stacked by cause.
 
     Where there are more instruments, those that moved it least are one bar, "others". Times are UTC.
+    Where quotes or the account's own news did not come, the lines have a hole, with a band behind it.
     """
 
     period_s = 0.5
@@ -46,6 +49,7 @@ class EquityChart(FigureView):
     def __init__(self, source: EquitySource, *, title: str = "Equity", height: int = 380) -> None:
         self._equity_source = source
         self._title = title
+        self._shading = Shading(title)
         self._shown: tuple[bytes, ...] = ()
         self._shown_bars: Bars = []
         super().__init__(source, _figure(title, height))
@@ -55,7 +59,10 @@ class EquityChart(FigureView):
 
     def _draw(self) -> int:
         data = self._equity_source.equity()
-        lines = [_line(data.ts, y, POINTS_A_LINE) for y in (data.ours, data.theirs)]
+        spans = spans_of(self._equity_source)
+        shown = (data.ts[0] / 1e6, data.ts[-1] / 1e6) if len(data.ts) else (0.0, 0.0)
+        bands = bands_between(spans, *shown)
+        lines = [_line(data.ts, y, POINTS_A_LINE, bands) for y in (data.ours, data.theirs)]
         changes: dict[int, dict[str, Any]] = {}
         content = tuple(array.tobytes() for line in lines for array in line)
         if content != self._shown:
@@ -66,12 +73,16 @@ class EquityChart(FigureView):
         if bars != self._shown_bars:
             self._shown_bars = bars
             changes |= {FIRST_BAR + place: each for place, each in enumerate(_bar_properties(bars, data.causes))}
-        return self._update(changes, "" if any(len(x) for x, _ in lines) else "waiting for data")
+        # Only behind the lines: the bars below have no time.
+        drawn = [shape | {"yref": "y domain"} for shape in shapes(bands, shown)]
+        looks = self._shading.changed(drawn, titled(self._title, bands, spans))
+        return self._update(changes, "" if any(len(x) for x, _ in lines) else "waiting for data", looks)
 
     def _picture(self) -> str:
         data = self._equity_source.equity()
+        bands = bands_between(spans_of(self._equity_source), -np.inf, np.inf)
         lines = [
-            (label, colour, *_line(data.ts, y, STATIC_POINTS))
+            (label, colour, *_line(data.ts, y, STATIC_POINTS, bands))
             for label, colour, y in ((OURS, BLUE, data.ours), (THEIRS, GREY, data.theirs))
         ]
         chart = line_chart(self._title, lines)
@@ -96,11 +107,12 @@ def bars_of(data: EquityData) -> Bars:
     return [*(pair for pair in known if pair in large), ("others", others)]
 
 
-def _line(ts: np.ndarray, y: Numbers, count: int) -> tuple[Numbers, Numbers]:
+def _line(ts: np.ndarray, y: Numbers, count: int, bands: Sequence[Band]) -> tuple[Numbers, Numbers]:
     is_finite = np.isfinite(y)
     x, y = ts[is_finite] / 1e6, y[is_finite]
     keep = thinned(x, y, count)
-    return x[keep], y[keep]
+    x, y = x[keep], y[keep]
+    return with_holes(x, y, np.searchsorted(x, [band.last for band in bands]))
 
 
 def _signed(value: float) -> str:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import plotly.graph_objects as go
 
 from aries_nb.widgets.gathering import Gathering
+from aries_nb.widgets.shading import GAP
 from aries_nb.widgets.view import View
 
 if TYPE_CHECKING:
@@ -88,6 +89,14 @@ def note(text: str) -> tuple[dict[str, Any], ...]:
         return ()
     place = {"x": 0.5, "y": 0.5, "xref": "paper", "yref": "paper", "showarrow": False}
     return ({**place, "text": text, "font": {"size": 13, "color": GREY}},)
+
+
+def _restyle(figure: go.FigureWidget, looks: Mapping[str, object]) -> None:
+    """Change some of the layout. Of the shapes only those of gaps are ours; a user's own stay."""
+    figure.update_layout({name: value for name, value in looks.items() if name != "shapes"})
+    if "shapes" in looks:
+        own = [shape.to_plotly_json() for shape in figure.layout.shapes if shape.name != GAP]
+        figure.layout.shapes = [*own, *looks["shapes"]]  # type: ignore[misc]  # a list
 
 
 class _Shown:
@@ -193,12 +202,15 @@ class FigureView(View):
             if text != self._note:
                 figure.layout.annotations = note(text)
             if looks:
-                figure.update_layout(looks)
+                _restyle(figure, looks)
         # The model's state is what a reloaded tab starts from; plotly sets it only when a figure is displayed.
         state = figure._widget_data  # noqa: SLF001
         for place, properties in changes.items():
             if place < len(state):
                 state[place].update(properties)
+        if looks:
+            whole = figure.to_dict()["layout"]
+            figure._widget_layout.update({name: whole[name] for name in looks if name in whole})  # noqa: SLF001
 
     def _show_problem(self, text: str) -> int:
         self._problem = text

@@ -13,9 +13,11 @@ Two things break that simple rule, and both are told apart by whether a cell is 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from collections import deque
+from dataclasses import dataclass, field
+from typing import NamedTuple
 
-__all__ = ["PERIOD_S", "MessageBudget", "Pace", "next_frame_at"]
+__all__ = ["PERIOD_S", "MessageBudget", "Pace", "Sent", "next_frame_at"]
 
 # A little under 100 ms: at exactly 100 ms, one late frame makes 9 in that second.
 PERIOD_S = 0.09
@@ -32,13 +34,27 @@ FIRST_RETRY_S = 1.0
 RETRY_S = 5.0
 
 
+# Frames whose answer is waited for, to see how long they took; far more than are ever on their way without a cell.
+MOST_AWAITED = 64
+
+
+class Sent(NamedTuple):
+    """A frame on its way: when the newest row in it was received (ns since the epoch), and how many cells had begun.
+
+    `received` is 0 where nothing is to be learnt from it, `cells` -1 where a cell was running.
+    """
+
+    received: int
+    cells: int
+
+
 @dataclass(slots=True)
 class Pace:
     """What is known of one view's frames; times are seconds on one clock.
 
     `in_flight` is how many frames may be unanswered, `due` the next time on the view's grid, `unanswered` how many are,
     `waiting_since` when it last had none of them or answered one (None while it has none), `last_sign` when the
-    browser was last heard at all.
+    browser was last heard at all, `awaited` the frames that were sent, as far as they are unanswered.
     """
 
     period_s: float = PERIOD_S
@@ -49,6 +65,7 @@ class Pace:
     unanswered: int = 0
     waiting_since: float | None = None
     last_sign: float = -math.inf
+    awaited: deque[Sent] = field(default_factory=lambda: deque(maxlen=MOST_AWAITED))
 
     def sent(self, now: float) -> None:
         """Note a frame sent at `now`; the next is due on the grid, so that late frames do not add up.
@@ -62,16 +79,23 @@ class Pace:
         if self.waiting_since is None:
             self.waiting_since = now
 
-    def heard(self, now: float, unanswered: int | None = None) -> None:
-        """Note a sign of the browser, and how many frames are still unanswered where it says so."""
+    def heard(self, now: float, unanswered: int | None = None) -> Sent | None:
+        """Note a sign of the browser, and how many frames are still unanswered where it says so.
+
+        Returns the newest frame that is answered with it, None where there is none.
+        """
         self.last_sign = now
         if unanswered is None:
-            return
+            return None
         if unanswered == 0:
             self.waiting_since = None
         elif unanswered < self.unanswered:
             self.waiting_since = now
         self.unanswered = unanswered
+        answered = None
+        while len(self.awaited) > unanswered:
+            answered = self.awaited.popleft()
+        return answered
 
 
 def next_frame_at(pace: Pace, now: float, busy_since: float | None) -> float:

@@ -17,10 +17,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 from aries_nb.widgets.busy import BusySince, cell_watch
-from aries_nb.widgets.pacing import MessageBudget, Pace, next_frame_at
+from aries_nb.widgets.pacing import MessageBudget, Pace, Sent, next_frame_at
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from aries_nb.widgets.source import PaintNotes
 
 __all__ = ["Painted", "Painter", "PainterStatistics", "get_painter"]
 
@@ -50,6 +52,10 @@ class Painted(Protocol):
     @property
     def version(self) -> int:
         """The version of its source; may raise."""
+
+    @property
+    def lags(self) -> PaintNotes | None:
+        """Where is noted how long rows take to the screen, if anywhere."""
 
     def draw(self) -> int:
         """Draw now and return the number of messages sent, 0 when nothing looks different; never raises."""
@@ -86,6 +92,17 @@ class _Watched:
         self.pace = Pace(view.period_s, view.in_flight)
         self.seen_version: int | None = None
         self.looked_at = -math.inf
+        # A row is timed once, and only if it came while the view could be seen: what the browser needs to load a
+        # view, and how long a quiet stream has been quiet when one is displayed, is no lag. Wall clock, ns.
+        self.timed_upto: int | None = None  # None until the browser is heard
+        self.lags = view.lags
+
+    def newest(self) -> int:
+        """When the newest row of the source was received; 0 where nothing is to be learnt from painting it."""
+        if self.lags is None or self.timed_upto is None or self.lags.newest <= self.timed_upto:
+            return 0
+        self.timed_upto = self.lags.newest
+        return self.timed_upto
 
 
 class Painter:
@@ -101,8 +118,10 @@ class Painter:
         busy: BusySince | None = None,
         *,
         is_threaded: bool = True,
+        wall: Callable[[], int] = time.time_ns,
     ) -> None:
         self._clock = clock
+        self._wall = wall
         self._busy = busy if busy is not None else cell_watch(clock)
         self._is_threaded = is_threaded
         # Guards `_watched`, the paces and `_thread`; never held while a view draws.
@@ -124,6 +143,8 @@ class Painter:
                 self._watched[id(view)] = _Watched(view)
             pace = self._watched[id(view)].pace
             pace.is_visible, pace.unanswered, pace.waiting_since = True, 0, None
+            pace.awaited.clear()
+            self._watched[id(view)].timed_upto = None
             self._busy.start()
             if self._is_threaded and self._thread is None:
                 self._thread = threading.Thread(target=self._run, name="aries-nb-painter", daemon=True)
@@ -138,8 +159,18 @@ class Painter:
                 self._busy.stop()
             self._wake()
 
-    def heard(self, view: Painted, *, unanswered: int | None = None, is_visible: bool | None = None) -> None:
-        """Note what the browser says about `view`: how many frames it has yet to paint, whether it can be seen."""
+    def heard(
+        self,
+        view: Painted,
+        *,
+        unanswered: int | None = None,
+        is_visible: bool | None = None,
+        painted_s_ago: float = 0.0,
+    ) -> None:
+        """Note what the browser says about `view`: how many frames it has yet to paint, whether it can be seen.
+
+        `painted_s_ago` is for how long it has kept the answer.
+        """
         with self._changed:
             watched = self._watched.get(id(view))
             if watched is None:
@@ -147,9 +178,13 @@ class Painter:
             pace = watched.pace
             if is_visible is not None:
                 if is_visible and not pace.is_visible:
-                    watched.seen_version = None
+                    watched.seen_version = watched.timed_upto = None
                 pace.is_visible = is_visible
-            pace.heard(self._clock(), unanswered)
+            if watched.timed_upto is None:
+                watched.timed_upto = self._wall()
+            painted = pace.heard(self._clock(), unanswered)
+            if painted is not None and watched.lags is not None and self._is_prompt(painted):
+                watched.lags.painted(painted.received, self._wall() - int(painted_s_ago * 1e9))
             self._wake()
 
     def stop(self) -> None:
@@ -207,7 +242,7 @@ class Painter:
         return self._paint(watched, now)
 
     def _paint(self, watched: _Watched, now: float) -> float:
-        pace = watched.pace
+        pace, newest = watched.pace, watched.newest()
         with self._changed:
             # Noted before the frame leaves: its answer may come in while `draw` still runs.
             before = pace.last_sent, pace.unanswered, pace.waiting_since
@@ -223,11 +258,20 @@ class Painter:
                     pace.unanswered, pace.waiting_since = before[1:]
             else:
                 self._frames += 1
+                pace.awaited.append(Sent(newest, self._busy.cells if self._busy.since is None else -1))
             if watched.view.is_failing:
                 self._errors += 1
                 watched.seen_version = None
                 pace.due = now + ERROR_PAUSE_S
             return max(now + POLL_S / 4, next_frame_at(pace, now, self._busy.since))
+
+    def _is_prompt(self, frame: Sent) -> bool:
+        """Whether the answer to this frame tells when it was painted: if it had to wait for a cell, it does not."""
+        if not frame.received:
+            return False
+        # An answer that comes on a thread beside the cells' waits for none of them.
+        is_beside = threading.current_thread() is not threading.main_thread()
+        return is_beside or (self._busy.since is None and self._busy.cells == frame.cells)
 
     def _version_of(self, watched: _Watched) -> int | None:
         # A source that cannot even tell its version is drawn, so that the failure is seen on the view.

@@ -1,7 +1,8 @@
 """Views of our own making: an anywidget with one synced binary trait, so that a frame is one message.
 
 The newest frame is the widget's state: a tab that opens again, a second display and a saved notebook all show it.
-The frame's number is its first value, and the browser sends it back as {"ack": number} when it has painted it.
+The frame's number is its first value, and the browser sends it back as {"ack": number} when it has painted it, with
+{"waited": ms} since then: it collects its answers.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 __all__ = ["Composition", "Panel", "PanelWidget", "panel_class"]
 
 DISPLAYS_KEPT = 16
+MOST_WAITED_MS = 1_000
 
 
 class PanelWidget(anywidget.AnyWidget):
@@ -123,6 +125,7 @@ class Panel(View):
         self._heard(
             unanswered=max(0, self.frames - number) if isinstance(number, int) else None,
             is_visible=is_visible if isinstance(is_visible, bool) else None,
+            painted_s_ago=_seconds(content.get("waited")),
         )
 
     def _seen_in(self, display: str, *, is_visible: bool) -> bool:
@@ -135,3 +138,8 @@ class Panel(View):
                 if len(self._displays) > DISPLAYS_KEPT:
                     del self._displays[next(iter(self._displays))]
             return bool(self._displays)
+
+
+def _seconds(waited: object) -> float:
+    """What the browser waited with its answer; it never waits for longer than a second."""
+    return waited / 1e3 if isinstance(waited, (int, float)) and 0 <= waited <= MOST_WAITED_MS else 0.0

@@ -187,13 +187,14 @@ function show({ model, el }, makeView) {
   let count = 0;
   let answering = 0;
   let answeredAt = -ANSWER_MS;
+  let paintedAt = 0;
   let isSeen = null;
   let isIntersecting = false;
 
   function answer() {
     answering = 0;
     answeredAt = performance.now();
-    model.send({ ack: last });
+    model.send({ ack: last, waited: answeredAt - paintedAt });
   }
 
   function paint() {
@@ -207,7 +208,10 @@ function show({ model, el }, makeView) {
     const data = new Float64Array((bytes.buffer || bytes).slice(start, start + bytes.byteLength));
     clock.told(data[1], last !== null);
     view.paint(data, model.get("description"));
-    if (last !== data[0]) root.dataset.frames = String(++count);
+    if (last !== data[0]) {
+      root.dataset.frames = String(++count);
+      paintedAt = performance.now();
+    }
     last = data[0];
     root.dataset.frame = String(last);
     if (!answering) answering = setTimeout(answer, answeredAt + ANSWER_MS - performance.now());

@@ -6,10 +6,10 @@ cheap, must not block on the network, and must return data that is never written
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 if TYPE_CHECKING:
-    from aries_nb.model import BarsData, BoardData, BookLevels, CardData, EquityData, Rows, TableData
+    from aries_nb.model import BarsData, BoardData, BookLevels, CardData, EquityData, GapSpan, Rows, TableData
 
 __all__ = [
     "BarsSource",
@@ -17,8 +17,11 @@ __all__ = [
     "BookSource",
     "CardSource",
     "EquitySource",
+    "Gapped",
+    "PaintNotes",
     "RowsSource",
     "TableSource",
+    "Timed",
     "Versioned",
 ]
 
@@ -29,6 +32,33 @@ class Versioned(Protocol):
     @property
     def version(self) -> int:
         """A number that grows with every change, also when data turns stale; reading it costs next to nothing."""
+
+
+class PaintNotes(Protocol):
+    """Who keeps how long rows take to the screen. Times are in ns since the epoch."""
+
+    newest: int
+    """When the newest row was received; 0 before the first."""
+
+    def painted(self, received: int, at: int) -> None:
+        """Note that a row received at one time was painted at another; on whatever thread hears the browser."""
+
+
+@runtime_checkable
+class Timed(Protocol):
+    """A source that wants to know when its rows are painted."""
+
+    @property
+    def lags(self) -> PaintNotes:
+        """Where it is noted."""
+
+
+@runtime_checkable
+class Gapped(Protocol):
+    """A source that knows when its stream was deaf."""
+
+    def gap_spans(self) -> tuple[GapSpan, ...]:
+        """Return its newest unfilled gaps, oldest first; one that lasts is the last."""
 
 
 class BoardSource(Versioned, Protocol):

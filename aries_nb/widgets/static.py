@@ -9,6 +9,8 @@ import math
 from html import escape
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Sequence
 
@@ -75,16 +77,20 @@ def clock_time(ns: float) -> str:
 
 
 def line_chart(title: str, lines: Sequence[Line]) -> str:
-    """Return lines over a common x as inline SVG, with the range of y and a legend; x is in epoch milliseconds."""
+    """Return lines over a common x as inline SVG, with the range of y and a legend; x is in epoch milliseconds.
+
+    A y that is not a number is a hole in its line; it is neither the first nor the last.
+    """
     drawn = [line for line in lines if len(line[2])]
     if not drawn:
         return f'<p style="{FONT}">{escape(title)}: no data yet</p>'
     x_low, x_high = min(float(x.min()) for _, _, x, _ in drawn), max(float(x.max()) for _, _, x, _ in drawn)
-    y_low, y_high = min(float(y.min()) for *_, y in drawn), max(float(y.max()) for *_, y in drawn)
+    y_low, y_high = min(float(np.nanmin(y)) for *_, y in drawn), max(float(np.nanmax(y)) for *_, y in drawn)
     paths = "".join(
         f'<polyline fill="none" stroke="{escape(colour)}" stroke-width="1.3" '
         f'points="{_points(x, y, (x_low, x_high), (y_low, y_high))}"/>'
-        for _, colour, x, y in drawn
+        for _, colour, *line in drawn
+        for x, y in _pieces(*line)
     )
     legend = " ".join(
         f'<span style="color:{escape(colour)}">&#9632;</span> {escape(label)} {_short(float(y[-1]))}'
@@ -99,6 +105,13 @@ def line_chart(title: str, lines: Sequence[Line]) -> str:
         f'aria-label="{escape(title)}">{paths}</svg>'
         f"<div>{span} · low {_short(y_low)} · high {_short(y_high)}</div></figure>"
     )
+
+
+def _pieces(x: Numbers, y: Numbers) -> list[tuple[Numbers, Numbers]]:
+    """The line between its holes."""
+    holes = np.flatnonzero(np.isnan(y))
+    parts = np.split(np.arange(len(x)), holes)
+    return [(x[part], y[part]) for part in (part[np.isfinite(y[part])] for part in parts) if len(part)]
 
 
 def _short(value: float) -> str:

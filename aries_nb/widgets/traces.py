@@ -78,6 +78,10 @@ class Points:
         if gone:
             self._set(self._numbers[gone:], self.x[gone:], self.y[gone:])
 
+    def places_of(self, numbers: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Where among the points the rows with these absolute numbers begin."""
+        return np.searchsorted(self._numbers, numbers)
+
     def clear(self) -> None:
         """Drop all points."""
         self._set(self._numbers[:0], self.x[:0], self.y[:0])

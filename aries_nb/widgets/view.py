@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, TypeAlias
 
 from aries_nb.widgets.pacing import PERIOD_S
 from aries_nb.widgets.painter import Painter, get_painter
+from aries_nb.widgets.source import Timed
 from aries_nb.widgets.static import bundle
 
 if TYPE_CHECKING:
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
 
     from ipywidgets import DOMWidget
 
-    from aries_nb.widgets.source import Versioned
+    from aries_nb.widgets.source import PaintNotes, Versioned
 
 __all__ = ["MimeBundle", "View"]
 
@@ -56,6 +57,11 @@ class View(ABC):
     def version(self) -> int:
         """The version of the source now."""
         return self._source.version
+
+    @property
+    def lags(self) -> PaintNotes | None:
+        """Where is noted how long rows take to the screen; None where the source does not want to know."""
+        return self._source.lags if isinstance(self._source, Timed) else None
 
     @property
     def is_failing(self) -> bool:
@@ -134,14 +140,16 @@ class View(ABC):
         LOG.error("%s could not be drawn: %r", type(self).__name__, error)
         return self._show_problem(f"not drawn: {error}" if str(error) else f"not drawn: {type(error).__name__}")
 
-    def _heard(self, *, unanswered: int | None = None, is_visible: bool | None = None) -> None:
+    def _heard(
+        self, *, unanswered: int | None = None, is_visible: bool | None = None, painted_s_ago: float = 0.0
+    ) -> None:
         """Take note of a sign of the browser; a widget shown by itself, without its view, is drawn from here on."""
         if self._is_closed:
             return
         if self._painter is None:
             self.watch()
         if self._painter is not None:
-            self._painter.heard(self, unanswered=unanswered, is_visible=is_visible)
+            self._painter.heard(self, unanswered=unanswered, is_visible=is_visible, painted_s_ago=painted_s_ago)
 
     @abstractmethod
     def _draw(self) -> int:

@@ -22,7 +22,7 @@ _ORDERS = {  # §7.1
     "quantity": "qtyUnits q qtyUnits",
     "filled": "filledQtyUnits fq filledQtyUnits",
     "price": "price px price",
-    "average_price": "-",
+    "average_price": "-",  # worked out of own trades: see `alor_averages`
     "created": "transTime tt transTime",
     "updated": "updateTime ut updateTime",
     "text": "comment cmt comment",

@@ -9,8 +9,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import ClassVar
 
-from aries_nb.model import ColumnType, Kind, Received, Record, Subscription
+from aries_nb.model import ColumnType, Kind, Notice, Received, Record, Subscription
 from aries_nb.wire.alor_account_fields import TABLE_FIELDS
+from aries_nb.wire.alor_averages import PricedOrders
 from aries_nb.wire.alor_cash import CashedSummary
 from aries_nb.wire.alor_connection import AlorConnection
 from aries_nb.wire.alor_fields import Format
@@ -24,7 +25,8 @@ __all__ = ["AlorAccounts"]
 class AlorAccounts(AlorConnection):
     """A connection for portfolios, apart from market data.
 
-    Who subscribes to a summary subscribes to the positions as well, out of which its cash is taken.
+    Who subscribes to a summary subscribes to the positions as well, out of which its cash is taken, and who subscribes
+    to orders to own trades, which name their prices.
     """
 
     MAKERS: ClassVar[Mapping[Kind, type[Stream]]] = {
@@ -33,7 +35,9 @@ class AlorAccounts(AlorConnection):
 
     def __init__(self, *, format: Format = "slim", exchange: str = DEFAULT_EXCHANGE) -> None:  # noqa: A002
         super().__init__(format=format, exchange=exchange)
-        self._summaries: dict[Subscription, CashedSummary] = {}  # under both of their subscriptions
+        # Each under both of its subscriptions.
+        self._summaries: dict[Subscription, CashedSummary] = {}
+        self._priced: dict[Subscription, list[PricedOrders]] = {}
 
     def columns(self, kind: Kind) -> Mapping[str, ColumnType]:
         """Every field that a frame of this kind can have, in this format; those of all brokers first."""
@@ -44,6 +48,9 @@ class AlorAccounts(AlorConnection):
         super().open(now)
         for summary in self._summaries.values():
             summary.forget()
+        for users in self._priced.values():
+            for orders in users:
+                orders.forget()
 
     def subscribe(self, subscriptions: Sequence[Subscription]) -> int:
         """Add streams, those included that only we need."""
@@ -53,6 +60,12 @@ class AlorAccounts(AlorConnection):
                 summary = CashedSummary(subscription)
                 self._summaries |= {subscription: summary, summary.positions: summary}
                 more.append(summary.positions)
+            elif subscription.kind == "orders" and subscription not in self._priced:
+                orders = PricedOrders(subscription)
+                if orders.is_wanted:
+                    self._priced[subscription] = [orders]
+                    self._priced.setdefault(orders.fills, []).append(orders)
+                    more.append(orders.fills)
         return super().subscribe([*subscriptions, *more])
 
     def unsubscribe(self, subscriptions: Sequence[Subscription]) -> None:
@@ -63,11 +76,19 @@ class AlorAccounts(AlorConnection):
             if summary is not None:
                 del self._summaries[summary.positions]
                 more.append(summary.positions)
+            for orders in self._priced.pop(subscription, []):
+                users = self._priced[orders.fills]
+                users.remove(orders)
+                if not users:
+                    del self._priced[orders.fills]
+                    more.append(orders.fills)
         super().unsubscribe([*subscriptions, *more])
 
     def receive(self, frame: bytes, received: int) -> Received:
-        """Understand a frame; summaries with their cash."""
+        """Understand a frame; summaries with their cash, orders with their average price."""
         records, notices = super().receive(frame, received)
+        if self._priced:
+            records, notices = self._with_prices(records, notices)
         if not self._summaries:
             return records, notices
         told: list[Record] = []
@@ -81,3 +102,17 @@ class AlorAccounts(AlorConnection):
             if subscription == summary.balances:
                 told += summary.drained(received)
         return told, notices
+
+    def _with_prices(self, records: Sequence[Record], notices: Sequence[Notice]) -> Received:
+        told: list[Record] = []
+        counted: list[Notice] = []
+        for record in records:
+            users = self._priced.get(record[0])
+            if users is None:
+                told.append(record)
+                continue
+            for orders in users:
+                priced, count = orders.take(record)
+                told += [priced] if priced is not None else []
+                counted += [count] if count is not None else []
+        return told, [*notices, *counted] if counted else notices

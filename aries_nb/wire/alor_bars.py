@@ -82,6 +82,7 @@ class BarStream(ShapedStream):
         self.is_heard = True
         start = data.start
         if not ns_of(start, SECOND) or start < self._newest:
+            self.count("duplicated" if ns_of(start, SECOND) else "unreadable")
             return ()
         if start > self._newest:
             self._closed = max(self._newest, self._closed)

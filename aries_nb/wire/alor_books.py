@@ -69,7 +69,10 @@ class BookStream(ShapedStream):
     def read(self, data: Mapping[str, Any], received: int, line: bytes) -> Found:
         """Understand data that do not fit the shape; a side that is no list is not taken for an empty one."""
         book, problems = book_from(data, self.dialect.format, line)
-        return (self.take(book, received) if book is not None else ()), problems
+        if book is None:
+            self.count("unreadable")
+            return (), problems
+        return self.take(book, received), problems
 
 
 def _side(levels: Iterable[Any] | None) -> dict[float, float]:

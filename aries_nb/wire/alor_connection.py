@@ -13,7 +13,10 @@ from msgspec import MsgspecError
 
 from aries_nb.errors import UsageError
 from aries_nb.model import (
+    PUT,
+    TABLE_KEYS,
     ColumnType,
+    Counted,
     Kind,
     Notice,
     Received,
@@ -22,6 +25,7 @@ from aries_nb.model import (
     Resumed,
     SessionLost,
     Subscription,
+    Unasked,
     Unreadable,
 )
 from aries_nb.wire.alor_fields import Format
@@ -50,6 +54,7 @@ class AlorConnection(ABC):
         self._unsettled: dict[str, Stream] = {}
         self._left: dict[str, int] = {}
         self._late: list[Record] = []
+        self._notes: list[Notice] = []
         self._made = 0
         self._received = 0
 
@@ -62,7 +67,7 @@ class AlorConnection(ABC):
         self._session.open(now)
         self._unsettled.clear()
         self._left.clear()
-        self._late.clear()
+        self._drop_late()
         for stream in self._streams.values():
             stream.forget()
 
@@ -86,7 +91,9 @@ class AlorConnection(ABC):
             if stream is not None and subscription not in stream.subscriptions:
                 if stream.asked and not stream.is_shareable:
                     stream = self._renewed(stream)  # for its snapshot
-                self._late += stream.add(subscription)
+                lent = stream.add(subscription)
+                self._late += lent
+                self._notes += [Counted(record[0], "filled") for record in lent]
             elif stream is None:
                 stream = self.MAKERS[subscription.kind](key, self._dialect)
                 stream.add(subscription)
@@ -121,7 +128,8 @@ class AlorConnection(ABC):
             else:
                 if message.guid == stream.guid:
                     stream.latest = frame
-                    return stream.take(message.data, received), ()
+                    records = stream.take(message.data, received)
+                    return records, self._drained() if self._notes else ()
         return self._receive_slowly(frame, received)
 
     def tick(self, now: float) -> Sequence[Notice]:
@@ -158,6 +166,7 @@ class AlorConnection(ABC):
     def _enlist(self, stream: Stream) -> None:
         self._made += 1
         stream.guid = f"{stream.key[0]}-{self._made}"
+        stream.notes = self._notes
         self._streams[stream.key] = stream
         self._guids[stream.guid] = stream
         if isinstance(stream, ShapedStream):
@@ -204,13 +213,28 @@ class AlorConnection(ABC):
         if self._late:
             records += self._late
             self._late = []
-        return records, notices
+        return records, [*self._drained(), *notices]
+
+    def _drop_late(self) -> None:
+        """Let go what a new connection tells again; a trade is told once only."""
+        late, self._late = self._late, []
+        for record in late:
+            if record[0].kind == "trades":
+                self._late.append(record)
+            elif record[0].kind not in TABLE_KEYS or record[2][0] == PUT:
+                self._notes.append(Counted(record[0], "conflated"))
+
+    def _drained(self) -> list[Notice]:
+        notes = self._notes.copy()
+        self._notes.clear()  # the streams hold the same list
+        return notes
 
     def _take(self, message: Mapping[str, Any], line: bytes, records: list[Record], notices: list[Notice]) -> None:
         data, guid = message["data"], message.get("guid")
         guid = guid if isinstance(guid, str) else ""
         stream = self._guids.get(guid)
         if stream is None:
+            notices.append(Unasked())
             # What was still under way when we gave the stream up is no fault of the server's.
             if guid not in self._left:
                 notices.append(Unreadable("a guid nobody asked for", excerpt(line)))
@@ -220,6 +244,7 @@ class AlorConnection(ABC):
             notices += problems
         else:
             notices.append(Unreadable("data that are no object", excerpt(line)))
+            stream.count("unreadable")
 
     def _answered(self, message: Mapping[str, Any], line: bytes) -> Sequence[Record]:
         request = self._session.answer(message, line, self._received)
@@ -247,7 +272,7 @@ class AlorConnection(ABC):
                 if stream.asked:  # else it was refused
                     self._late += stream.settled(self._received)
                     if stream.is_filled is not None:
-                        notices.append(Resumed(stream.key[0], stream.symbol, stream.is_filled))
+                        notices.append(Resumed(stream.key[0], stream.symbol, stream.is_filled, stream.filled_count))
             if self._left:
                 self._left = {guid: number for guid, number in self._left.items() if number > pong.number}
             notices.append(pong)

@@ -15,7 +15,7 @@ from aries_nb.wire.alor_connection import AlorConnection
 from aries_nb.wire.alor_fields import MARKET_FIELDS, column_types
 from aries_nb.wire.alor_streams import QuoteStream, Stream
 from aries_nb.wire.alor_tables import InstrumentStream
-from aries_nb.wire.alor_trades import TradeStream
+from aries_nb.wire.alor_trades import SOURCE, TradeStream
 
 __all__ = ["AlorMarket"]
 
@@ -38,4 +38,5 @@ class AlorMarket(AlorConnection):
         """Every field that a frame of this kind can have, in this format."""
         if kind == "book":
             return {column.name: column.type for column in BOOK_COLUMNS}
-        return column_types(MARKET_FIELDS.get(kind, {}), self._dialect.format)
+        types = column_types(MARKET_FIELDS.get(kind, {}), self._dialect.format)
+        return {**types, SOURCE: "text"} if kind == "trades" else types

@@ -15,7 +15,7 @@ from msgspec.json import Decoder
 
 from aries_nb.model import Kind, Unreadable
 from aries_nb.wire.alor_fields import MARKET_FIELDS, TIMES, Field, FieldType, Format
-from aries_nb.wire.aries_lenient import decimal, excerpt, nanoseconds, number, writable
+from aries_nb.wire.aries_lenient import MOST_NOTED, decimal, excerpt, nanoseconds, number, writable
 
 __all__ = ["MAX_INTEGER", "Book", "Level", "Shape", "book_from", "shape_for", "shape_from", "value_from"]
 
@@ -99,7 +99,7 @@ def book_from(data: Mapping[str, Any], form: Format, line: bytes) -> tuple[Book 
             level = _level(item)
             if level is not None:
                 levels.append(level)
-            else:
+            elif len(problems) < MOST_NOTED:
                 problems.append(Unreadable("a level that has no price and volume", excerpt(line)))
         if not isinstance(items, list | None):
             return None, [Unreadable(f"{side} are no list", excerpt(line))]

@@ -69,6 +69,7 @@ class AlorSession:
         self.is_asked = False  # whether a token was given on this connection
         self._requests: dict[int, Request] = {}
         self._numbers: dict[str, list[int]] = {}
+        self._answered: dict[float, float] = {}  # since when requests waited of which one was answered, and when
         self._pings: dict[int, float] = {}
         self._held: list[int] = []
         self._heard_at = self._now
@@ -137,7 +138,7 @@ class AlorSession:
         late = [ping for ping, since in self._pings.items() if now - since > PONG_SECONDS]
         if late and now - self._heard_at > PONG_SECONDS:
             self._pings.clear()
-            return [SessionLost(f"no answer to a ping within {PONG_SECONDS:.0f} s")]
+            return [SessionLost(f"no answer to a ping within {PONG_SECONDS:.0f} s", "silence")]
         for ping in late:
             # The server talks, but not about this: behind a long queue, or it does not know pings.
             del self._pings[ping]
@@ -155,14 +156,20 @@ class AlorSession:
         return notices
 
     def overdue(self) -> list[Request]:
-        """Requests that have gone unanswered for too long; they are not waited for any more."""
+        """Requests that have gone unanswered for too long; they are not waited for any more.
+
+        Of thousands that are sent together the last is answered late: time runs anew with each answer to one of them,
+        or to one that was sent before.
+        """
         late = [
             request
             for request in self._requests.values()
-            if self._now - request.since > REPLY_SECONDS and not request.needs_token
+            if self._silence(request) > REPLY_SECONDS and not request.needs_token
         ]
         for request in late:
             self._settle(request)
+        if not self._requests:
+            self._answered.clear()
         return late
 
     def forget(self, guid: str) -> None:
@@ -201,6 +208,7 @@ class AlorSession:
             return None
         request = self._next(guid)
         if request is not None:
+            self._answered[request.since] = self._now
             self._settle(request)
         if 200 <= code < 300:
             return request if request is not None and request.is_subscription else None
@@ -216,7 +224,7 @@ class AlorSession:
             self.said.append(SessionRefused(said))
             return
         if not guid:
-            self.said.append(SessionLost(f"the server refuses the token: {said}"))
+            self.said.append(SessionLost(f"the server refuses the token: {said}", "token"))
             return
         if self._pong(guid):  # the server has seen what was before it, whatever it thinks of the token
             self._want_token(is_refused=True)
@@ -267,6 +275,11 @@ class AlorSession:
         """The oldest request of this guid that an answer can be for."""
         sent = [self._requests[each] for each in self._numbers.get(guid, ())]
         return next((request for request in sent if not request.needs_token), None)
+
+    def _silence(self, request: Request) -> float:
+        """For how long the server has answered nothing that was sent together with a request, or before it."""
+        answers = (at for since, at in self._answered.items() if since <= request.since)
+        return self._now - max((request.since, *answers))
 
     def _settle(self, request: Request) -> None:
         del self._requests[request.number]

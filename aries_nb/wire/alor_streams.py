@@ -14,14 +14,23 @@ from typing import Any, ClassVar, NamedTuple, TypeAlias
 
 from msgspec import MsgspecError
 
-from aries_nb.model import NOT_A_TIME, ColumnType, Kind, Record, Subscription, Unreadable, Value
+from aries_nb.model import (
+    NOT_A_TIME,
+    Counted,
+    CountedAs,
+    Kind,
+    Notice,
+    Record,
+    Subscription,
+    Unreadable,
+    Value,
+)
 from aries_nb.wire.alor_fields import MARKET_FIELDS, FieldType, Format
 from aries_nb.wire.alor_messages import Shape, shape_for, shape_from
 from aries_nb.wire.alor_symbols import instrument_of
 
 __all__ = [
     "MAX_MS",
-    "MISSING",
     "Dialect",
     "Found",
     "Key",
@@ -37,12 +46,13 @@ __all__ = [
 ]
 
 MAX_MS = 9_000_000_000_000  # the largest Unix time in ms that still fits into int64 ns, rounded down
-MISSING: Mapping[ColumnType, Value] = {"number": math.nan, "text": "", "time": NOT_A_TIME, "integer": 0}
 _NS: Mapping[FieldType, int] = {"millis": 1_000_000, "seconds": 1_000_000_000}
 
 # What a request is about: subscriptions with the same key share one.
 Key: TypeAlias = tuple[Kind, str, tuple[tuple[str, str], ...]]
 Found: TypeAlias = tuple[Sequence[Record], Sequence[Unreadable]]
+# What takes the fields of a subscription off a quote, and whether there are times among them.
+_Reader: TypeAlias = tuple[Subscription, Callable[[Any], tuple[Any, ...]], bool]
 
 
 class Dialect(NamedTuple):
@@ -62,7 +72,8 @@ class Stream(ABC):
 
     `asked` is the number of its latest request on this connection, 0 where it is not running; `is_heard` whether
     anything of it came since. `is_shareable`: another subscription may join while it runs. `is_filled` says whether
-    what a break left out has come since, None where it is not asked for or not known yet.
+    what a break left out has come since, None where it is not asked for or not known yet; it was `filled_count`
+    messages. `notes` is what is said besides records, until the connection takes it.
     """
 
     is_shareable: ClassVar[bool] = False
@@ -74,7 +85,14 @@ class Stream(ABC):
         self.asked = 0
         self.is_heard = False
         self.is_filled: bool | None = None
+        self.filled_count = 0
         self.subscriptions: tuple[Subscription, ...] = ()
+        self.notes: list[Notice] = []
+
+    def count(self, what: CountedAs, count: int = 1) -> None:
+        """Note messages that become no record."""
+        if count:
+            self.notes += [Counted(subscription, what, count) for subscription in self.subscriptions]
 
     @property
     def symbol(self) -> str:
@@ -99,6 +117,7 @@ class Stream(ABC):
         self.asked = 0
         self.is_heard = False
         self.is_filled = None
+        self.filled_count = 0
 
     @abstractmethod
     def read(self, data: Mapping[str, Any], received: int, line: bytes) -> Found:
@@ -156,7 +175,7 @@ class QuoteStream(ShapedStream):
         self._ts = 0
         self._told: list[Record] = []
         self._is_first = True
-        self._readers: tuple[tuple[Subscription, Callable[[Any], tuple[Any, ...]], bool], ...] = ()
+        self._readers: tuple[_Reader, ...] = ()
 
     def body(self) -> dict[str, Any]:
         """The request of §6.3."""
@@ -171,7 +190,8 @@ class QuoteStream(ShapedStream):
             data = self.decode(self.latest).data
         except (MsgspecError, UnicodeDecodeError, RecursionError):
             return ()  # the next frame is not far
-        return [record for record in self.take(data, self._ts) if record[0] == subscription]
+        self._told = self._records(data, self._ts, self._readers)
+        return [record for record in self._told if record[0] == subscription]
 
     def reshape(self) -> None:
         """Decode the union of what is wanted, and read what each subscription wants."""
@@ -196,17 +216,22 @@ class QuoteStream(ShapedStream):
         else:
             ts = seconds * 1_000_000_000 if seconds is not None and 0 < seconds < MAX_MS // 1_000 else received
         self._ts = ts
+        records = self._records(data, ts, self._readers)
+        if self._is_first:
+            self._is_first = False
+            if records == self._told:
+                self.count("duplicated")
+                return ()  # the quote as it stood before the break is no second row
+        self._told = records
+        return records
+
+    def _records(self, data: Any, ts: int, readers: Sequence[_Reader]) -> list[Record]:  # noqa: ANN401
         records: list[Record] = []
-        for subscription, read, has_times in self._readers:
+        for subscription, read, has_times in readers:
             values = read(data)
             if has_times or values.count(None):
                 values = _completed("quotes", subscription.fields, values)
             records.append((subscription, ts, values))
-        if self._is_first:
-            self._is_first = False
-            if records == self._told:
-                return ()  # the quote as it stood before the break is no second row
-        self._told = records
         return records
 
 

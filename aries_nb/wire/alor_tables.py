@@ -6,13 +6,13 @@ What the server holds when it is asked comes an element a frame, marked as exist
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Mapping, Sequence
 from decimal import Context, Decimal, localcontext
 from typing import Any, TypeAlias
 
 from aries_nb.model import (
     CLEAR,
+    MISSING,
     NOT_A_TIME,
     PUT,
     TABLE_KEYS,
@@ -43,9 +43,6 @@ Row: TypeAlias = dict[str, Value]
 MOST_WAITING = 100_000  # rows of one snapshot; more are told as they come
 PRICE_STEP = Decimal("1e-8")  # prices that are worked out are rounded to this
 PLAIN_SHARE = Decimal("0.001")  # an average price is rounded, and the value at it not quite quantity times it
-_MISSING: Mapping[ColumnType, Value] = {
-    "number": math.nan, "text": "", "time": NOT_A_TIME, "integer": 0, "decimal": Decimal("NaN"),
-}  # fmt: skip
 _READ = {"decimal": decimal, "iso": nanoseconds}
 
 
@@ -82,7 +79,7 @@ class _TableStream(Stream):
             usable = _value(field.type, value)
             if usable is None and not _is_blank(value):
                 problems.append(Unreadable(f"{column} of {self.kind} is no usable {field.type}", excerpt(line)))
-            row[column] = _MISSING[type_] if usable is None else usable
+            row[column] = MISSING[type_] if usable is None else usable
         return row, problems
 
     def put(self, row: Row, received: int) -> list[Record]:
@@ -101,7 +98,7 @@ class _TableStream(Stream):
 
     def values_of(self, subscription: Subscription, row: Row) -> list[Value]:
         """What a subscription wants of a row."""
-        return [row.get(field, _MISSING[self.types[field]]) for field in subscription.fields]
+        return [row.get(field, MISSING[self.types[field]]) for field in subscription.fields]
 
 
 class InstrumentStream(_TableStream):
@@ -150,6 +147,7 @@ class PortfolioStream(_TableStream):
     def forget(self) -> None:
         """A break: the full list will come again."""
         super().forget()
+        self.count("duplicated", len(self._waiting))
         self._waiting.clear()
         self._is_listed = not TABLE_KEYS[self.kind]
 
@@ -166,11 +164,13 @@ class PortfolioStream(_TableStream):
         self.is_heard = True
         row, problems = self.whole_row(data, line)
         if row is None:
+            self.count("unreadable")
             return (), problems
         if not self._is_listed:
             is_past = any(data.get(name) is True for name in EXISTING[self.dialect.format])
             if is_past and len(self._waiting) < MOST_WAITING:
                 key = tuple(row[name] for name in TABLE_KEYS[self.kind])
+                self.count("conflated", int(key in self._waiting))
                 self._waiting[key] = (received, row)
                 return (), problems
             return [*self._list(received), *self.put(row, received)], problems

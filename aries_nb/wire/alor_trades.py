@@ -11,15 +11,16 @@ from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from aries_nb.model import Record, Subscription, Value
+from aries_nb.model import Hole, Record, Subscription, Value
 from aries_nb.wire.alor_messages import MAX_INTEGER
 from aries_nb.wire.alor_streams import MAX_MS, Dialect, Key, ShapedStream, instrument_body, reader_of
 from aries_nb.wire.aries_lenient import nanoseconds
 
-__all__ = ["MOST_TRADES", "TradeStream"]
+__all__ = ["MOST_TRADES", "SOURCE", "TradeStream"]
 
 MOST_TRADES = 5_000  # that the server sends of the past (§10)
 IDS_KEPT = 1_000  # the newest; enough to find where the past goes on
+SOURCE = "source"  # the column that says whether a trade came live, or out of the past
 _SIDES = ("buy", "sell")
 _BLANK: Mapping[str, Value] = {"venue": "", "side": "unknown", "trade_id": 0}
 
@@ -32,6 +33,15 @@ class _Trade(NamedTuple):
     records: list[Record]
 
 
+class _Reader(NamedTuple):
+    """What takes the fields of a subscription off a trade; `source` is the place of what no trade says of itself."""
+
+    subscription: Subscription
+    fields: tuple[str, ...]
+    read: Callable[[Any], tuple[Any, ...]]
+    source: int | None
+
+
 class TradeStream(ShapedStream):
     """Every trade, never conflated; sizes in lots, `venue` is the board, `side` the aggressor's.
 
@@ -42,7 +52,7 @@ class TradeStream(ShapedStream):
 
     def __init__(self, key: Key, dialect: Dialect) -> None:
         super().__init__(key, dialect)
-        self._readers: tuple[tuple[Subscription, Callable[[Any], tuple[Any, ...]]], ...] = ()
+        self._readers: tuple[_Reader, ...] = ()
         self._seen: deque[int] = deque(maxlen=IDS_KEPT)
         self._last_id = 0
         self._last_ts = 0
@@ -53,6 +63,7 @@ class TradeStream(ShapedStream):
         self._is_past_over = False
         self._is_joined = False  # whether the past reaches back to what was known at the break
         self._past_count = 0
+        self._is_holed = False  # whether it has been told that the past does not reach back so far
         self._waiting: list[_Trade] = []
 
     def body(self) -> dict[str, Any]:
@@ -65,16 +76,17 @@ class TradeStream(ShapedStream):
         """A break: what has been told is remembered, so that it is not told twice."""
         super().forget()
         self._is_resuming = self._since > 0
-        self._is_past_over = self._is_joined = False
+        self._is_past_over = self._is_joined = self._is_holed = False
         self._past_count = 0
         self._known = frozenset(self._seen) - {0}
         self._known_until = (self._last_ts, self._last_id)
-        self._waiting.clear()  # they are among what will be asked for
+        self.count("duplicated", len(self._waiting))  # they are among what will be asked for
+        self._waiting.clear()
 
     def reshape(self) -> None:
         """Decode the union of what is wanted, and read what each subscription wants."""
         super().reshape()
-        self._readers = tuple((each, reader_of(each.fields)) for each in self.subscriptions)
+        self._readers = tuple(map(_reader_of, self.subscriptions))
         self._has_side = "side" in self.shape.names
 
     def replied(self, received: int) -> Sequence[Record]:
@@ -108,6 +120,7 @@ class TradeStream(ShapedStream):
         if trade_id > self._last_id:
             self._last_id = trade_id
         elif trade_id and trade_id in self._seen:
+            self.count("duplicated")
             return records[: -len(self._readers)]
         self._seen.append(trade_id)
         if ts > self._last_ts:
@@ -117,6 +130,7 @@ class TradeStream(ShapedStream):
 
     def _take_past(self, trade: _Trade) -> Sequence[Record]:
         if not self._is_resuming:
+            self.count("rowless")
             self._note(trade)  # nobody asked for it, but it says where the past ends
             return ()
         self._waiting.append(trade)
@@ -138,14 +152,32 @@ class TradeStream(ShapedStream):
         else:
             # Nothing came before the break: what the exchange's clock puts behind ours (assumed to agree).
             missed = [trade for trade in trades if trade.ts >= self._since]
+        if missed and not self._is_joined:
+            self._tell_hole(missed[0])
         told = (set(self._seen) | self._known) - {0}
         records: list[Record] = []
         for trade in missed:
             if trade.trade_id not in told:
                 told |= {trade.trade_id} - {0}
                 self._note(trade)
+                self.filled_count += 1
                 records += trade.records
+            else:
+                self.count("duplicated")
+        before = trades[: len(trades) - len(missed)]
+        known = sum(trade.ts >= self._since for trade in before)
+        self.count("duplicated", known)
+        self.count("rowless", len(before) - known)  # of before the first subscription
         return records
+
+    def _tell_hole(self, first: _Trade) -> None:
+        """What lies between the newest trade known at the break and the first of the past, if anything may."""
+        is_whole = not self._known_until[0] and self._past_count < MOST_TRADES
+        if self._is_holed or is_whole:
+            return
+        self._is_holed = True
+        after = self._known_until if self._known_until[0] else (self._since, 0)
+        self.notes += [Hole(subscription, after, first[:2]) for subscription in self.subscriptions]
 
     def _note(self, trade: _Trade) -> None:
         self._seen.append(trade.trade_id)
@@ -157,10 +189,12 @@ class TradeStream(ShapedStream):
             word = (data.side or "").lower()
             data.side = word if word in _SIDES else "unknown"
         records: list[Record] = []
-        for subscription, read in self._readers:
+        for subscription, fields, read, source in self._readers:
             values = read(data)
             if values.count(None):
-                values = _completed(subscription.fields, values)
+                values = _completed(fields, values)
+            if source is not None:
+                values = (*values[:source], "history" if data.existing else "live", *values[source:])
             records.append((subscription, ts, values))
         return records
 
@@ -168,6 +202,12 @@ class TradeStream(ShapedStream):
 def _other_time(data: Any, received: int) -> int:  # noqa: ANN401
     """When a trade happened that does not say so in ms."""
     return (nanoseconds(data.time_text) if data.time_text else 0) or received
+
+
+def _reader_of(subscription: Subscription) -> _Reader:
+    fields = tuple(field for field in subscription.fields if field != SOURCE)
+    source = subscription.fields.index(SOURCE) if len(fields) < len(subscription.fields) else None
+    return _Reader(subscription, fields, reader_of(fields), source)
 
 
 def _completed(fields: tuple[str, ...], values: tuple[Any, ...]) -> tuple[Value, ...]:

@@ -71,6 +71,10 @@ class AriesAccountHttp:
             for start in spans
         ]
 
+    def fill_history(self, account: str, start_ns: int) -> Sequence[Query]:  # noqa: ARG002
+        """There are orders only, no executions."""
+        return []
+
     def read(self, subscription: Subscription, query: Query, body: bytes) -> AccountPage:
         """The rows of one answer, in the fields of the subscription. Raises ValueError for what is no such answer."""
         kind = subscription.kind

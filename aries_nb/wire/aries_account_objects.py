@@ -7,25 +7,17 @@ Fields that are not listed are left alone; a field that is absent or blank has i
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Callable, Iterable, Mapping
 from decimal import Decimal
 from typing import Any, TypeAlias
 
-from aries_nb.model import NOT_A_TIME, ColumnType, Kind, Unreadable, Value
+from aries_nb.model import MISSING, NOT_A_TIME, ColumnType, Kind, Unreadable, Value
 from aries_nb.wire.aries_account_fields import FIELDS, INFO_KEYS, REQUIRED, UNUSED_PRICES, folded
-from aries_nb.wire.aries_lenient import decimal, excerpt, nanoseconds, number, writable
+from aries_nb.wire.aries_lenient import MOST_NOTED, decimal, excerpt, nanoseconds, number, writable
 
-__all__ = ["MISSING", "Row", "kind_of", "list_rows", "row_of", "rows_of", "snapshot_in"]
+__all__ = ["Row", "kind_of", "list_rows", "row_of", "rows_of", "snapshot_in"]
 
 Row: TypeAlias = dict[str, Value]
-MISSING: Mapping[ColumnType, Value] = {
-    "number": math.nan,
-    "text": "",
-    "time": NOT_A_TIME,
-    "integer": 0,
-    "decimal": Decimal("NaN"),
-}
 ZERO_TIME = "0001-01-01"  # how servers written in Go spell a time that is not set
 
 
@@ -104,7 +96,7 @@ def rows_of(kind: Kind, items: Iterable[object], line: bytes) -> tuple[list[tupl
         else:
             row, unusable = row_of(kind, item, line)
             found = [row] if row is not None else []
-        problems += unusable
+        problems += unusable if len(problems) < MOST_NOTED else ()
         rows += [(_time_of(item, kind), row) for row in found]
     if kind == "news":
         rows.sort(key=lambda each: each[0] or 0)

@@ -12,16 +12,18 @@ from typing import Any
 from aries_nb.model import (
     TRADE_COLUMNS,
     ColumnType,
+    Counted,
     Kind,
     Notice,
     Received,
     Record,
     Rejected,
     Subscription,
+    Unasked,
     Unreadable,
     Value,
 )
-from aries_nb.wire.aries_lenient import excerpt, lines, nanoseconds, number, parse_line, shown, writable
+from aries_nb.wire.aries_lenient import MOST_NOTED, excerpt, lines, nanoseconds, number, parse_line, shown, writable
 from aries_nb.wire.aries_messages import OPTION_SYMBOL
 from aries_nb.wire.aries_session import AriesSession, check_words, is_refusal
 
@@ -133,6 +135,7 @@ class AriesCharts:
         records: list[Record] = []
         if self._seeds:
             records, self._seeds = self._seeds, []
+            notices += [Counted(seed[0], "filled") for seed in records]
         for raw in lines(frame):
             message = parse_line(raw)
             if isinstance(message, Unreadable):
@@ -141,10 +144,11 @@ class AriesCharts:
             payload = message.get("payload")
             if message.get("type") == "event" and isinstance(payload, dict) and _is_push(payload):
                 ts = nanoseconds(payload.get("timestamp")) or nanoseconds(message.get("timestamp")) or received
+                noted = 0
                 for each in self._push(payload, ts, raw):
                     if isinstance(each, tuple):
                         records.append(each)
-                    else:
+                    elif not isinstance(each, Unreadable) or (noted := noted + 1) <= MOST_NOTED:
                         notices.append(each)
             else:
                 notices.extend(self._control(message, raw))
@@ -190,6 +194,7 @@ class AriesCharts:
             name = _symbol_of(payload, item)
             symbol = self._symbols.get(name)
             if symbol is None:
+                yield Unasked()
                 # What was still under way when we gave the symbol up is no fault of the server's.
                 if name not in self._left:
                     yield Unreadable("a symbol nobody asked for", excerpt(raw))
@@ -242,6 +247,7 @@ def _apply(symbol: _Symbol, item: Mapping[str, Any], ts: int, raw: bytes) -> Ite
         yield from _quote(symbol, item, ts, raw)
     elif values is not None or "t" in item:
         yield Unreadable("neither a quote nor a trade", excerpt(raw))
+        yield from (Counted(each, "unreadable") for each in symbol.subscriptions)
 
 
 def _quote(symbol: _Symbol, values: Mapping[str, Any], ts: int, raw: bytes) -> Iterator[Record | Notice]:
@@ -263,8 +269,9 @@ def _quote(symbol: _Symbol, values: Mapping[str, Any], ts: int, raw: bytes) -> I
     if touched:
         symbol.ts = ts
     for subscription in symbol.subscriptions:
-        if subscription.kind == "quotes" and not touched.isdisjoint(subscription.fields):
-            yield symbol.row(subscription, ts)
+        if subscription.kind == "quotes":
+            is_news = not touched.isdisjoint(subscription.fields)
+            yield symbol.row(subscription, ts) if is_news else Counted(subscription, "rowless")
 
 
 def _trade(symbol: _Symbol, item: Mapping[str, Any], ts: int, raw: bytes) -> Iterator[Record | Notice]:
@@ -272,6 +279,7 @@ def _trade(symbol: _Symbol, item: Mapping[str, Any], ts: int, raw: bytes) -> Ite
     price, size = number(item["lp"]), number(item.get("v"))
     if price is None or math.isnan(price):
         yield Unreadable("a trade without a usable price", excerpt(raw))
+        yield from (Counted(each, "unreadable") for each in symbol.subscriptions if each.kind == "trades")
         return
     if size is None:
         yield Unreadable("size is no usable number", excerpt(raw))
@@ -281,6 +289,7 @@ def _trade(symbol: _Symbol, item: Mapping[str, Any], ts: int, raw: bytes) -> Ite
         "side": "unknown",
         "trade_id": 0,
         "venue": "",
+        "source": "live",
     }
     for subscription in symbol.subscriptions:
         if subscription.kind == "trades":

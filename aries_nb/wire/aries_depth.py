@@ -10,8 +10,8 @@ from math import isfinite, nan
 from msgspec import UNSET, MsgspecError
 from msgspec.json import Decoder
 
-from aries_nb.model import CLEAR, PUT, Notice, Record, Subscription, Unreadable, Value
-from aries_nb.wire.aries_lenient import excerpt, shown
+from aries_nb.model import CLEAR, PUT, Counted, Notice, Record, Subscription, Unreadable, Value
+from aries_nb.wire.aries_lenient import MOST_NOTED, excerpt, shown
 from aries_nb.wire.aries_messages import MAX_MS, LevelTwoUpdate
 
 __all__ = ["Depths"]
@@ -45,6 +45,10 @@ class Depths:
             if listening.get(subscription.symbol) == subscription:
                 del listening[subscription.symbol]
 
+    def users(self, symbol: str) -> list[Subscription]:
+        """Who listens to the level 2 of a symbol."""
+        return [listening[symbol] for listening in (self._books, self._venues) if symbol in listening]
+
     def read(self, update: LevelTwoUpdate, received: int, records: list[Record], notices: list[Notice]) -> bool:
         """Add the records of an event; False where nobody listens."""
         book, venues = self._books.get(update.symbol), self._venues.get(update.symbol)
@@ -53,14 +57,19 @@ class Depths:
         rows = update.data.orderBook
         if book is not None and rows is not UNSET:
             values: list[float] = []
+            bad = 0
             for row in rows:
                 level = _level(row)
-                if level is None:
+                if level is None and (bad := bad + 1) <= MOST_NOTED:
                     notices.append(Unreadable("a level 2 row that is not askSize:price:bidSize", excerpt(row)))
-                else:
+                elif level is not None:
                     values += level
             if values or not rows:
                 records.append((book, ts, tuple(values)))
+            else:
+                notices.append(Counted(book, "unreadable"))
+        elif book is not None:
+            notices.append(Counted(book, "rowless"))
         # Those who look at the book alone pay nothing for the venues: their rows are not even decoded.
         if venues is not None and bytes(update.data.quotes):
             records += self._of_venues(venues, ts, bytes(update.data.quotes), notices)
@@ -70,16 +79,22 @@ class Depths:
         try:
             rows = _rows_of(raw)
         except (MsgspecError, UnicodeDecodeError, RecursionError):
-            notices.append(Unreadable("quotes is not a list of text rows", excerpt(raw)))
+            notices += [
+                Unreadable("quotes is not a list of text rows", excerpt(raw)),
+                Counted(venues, "unreadable"),
+            ]
             return []
         records: list[Record] = []
+        bad = 0
         for row in rows:
             values = _venue(row)
-            if values is None:
+            if values is None and (bad := bad + 1) <= MOST_NOTED:
                 reason = "a level 2 row that is not exchange:askPrice:askSize:bidPrice:bidSize"
                 notices.append(Unreadable(reason, excerpt(row)))
-            else:
+            elif values is not None:
                 records.append((venues, ts, (PUT, *values)))
+        if bad:
+            notices.append(Counted(venues, "unreadable", bad))
         if records and venues.symbol not in self._told:
             self._told.add(venues.symbol)
             records.insert(0, (venues, ts, (CLEAR, "", nan, nan, nan, nan)))

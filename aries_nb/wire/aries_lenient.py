@@ -35,8 +35,10 @@ from aries_nb.wire.aries_messages import (
 )
 
 __all__ = [
+    "MOST_NOTED",
     "decimal",
     "excerpt",
+    "kind_of_update",
     "lines",
     "millis",
     "nanoseconds",
@@ -48,7 +50,9 @@ __all__ = [
 ]
 
 EXCERPT_CHARACTERS = 200
+MOST_NOTED = 100  # rows of one message that cannot be used; each is a notice, and there may be a million
 MOST_DIGITS = 60  # either side of the point; more is no amount of anything, and costs whoever calculates with it
+MOST_CHARACTERS = 4_300  # of a number with a point; Python reads no whole one that is longer
 MS_FROM = 10**11  # a larger Unix time is in ms, a smaller one in s (protocol page §4.2)
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _SECRET = re.compile(r'("[^"]*(?:token|secret|password|authorization)[^"]*"\s*:\s*)"[^"]*("|$)', re.IGNORECASE)
@@ -95,12 +99,18 @@ def parse_line(line: bytes, *, exact: bool = False) -> dict[str, Any] | Unreadab
     `exact` reads numbers with a point as `Decimal`, digit for digit.
     """
     try:
-        value = json.loads(line, parse_float=Decimal if exact else None)
+        value = json.loads(line, parse_float=_exact if exact else None)
     except (ValueError, ArithmeticError, RecursionError) as error:
         return Unreadable(f"not JSON: {type(error).__name__}", excerpt(line))
     if not isinstance(value, dict):
         return Unreadable(f"a JSON {type(value).__name__}, not an object", excerpt(line))
     return value
+
+
+def _exact(literal: str) -> Decimal:
+    if len(literal) > MOST_CHARACTERS:
+        raise ValueError("a number too long to be one")
+    return Decimal(literal)
 
 
 def number(value: object) -> float | None:
@@ -150,7 +160,7 @@ def decimal(value: object) -> Decimal | None:
     """A finite number or numeric text, exactly as written; None for anything else."""
     if isinstance(value, bool) or not isinstance(value, int | float | str | Decimal):
         return None
-    if isinstance(value, str) and ("_" in value or not value.isascii()):
+    if isinstance(value, str) and (len(value) > MOST_CHARACTERS or "_" in value or not value.isascii()):
         return None
     try:
         result = Decimal(repr(value) if isinstance(value, float) else value)
@@ -163,9 +173,8 @@ def decimal(value: object) -> Decimal | None:
 
 def update_from(payload: Mapping[str, Any], line: bytes) -> tuple[Payload | None, list[Unreadable]]:
     """The update that a payload carries, and what in it could not be used."""
-    said = payload.get("type")
-    name = STREAM_ALIASES.get(said.lower()) if isinstance(said, str) else None
-    data = payload.get("data")
+    said, data = payload.get("type"), payload.get("data")
+    name = _stream_named(said)
     if name is None or not isinstance(data, dict):
         reason = "an update without data" if name else f"unknown stream {shown(said)!r}"
         return None, [Unreadable(reason, excerpt(line))]
@@ -181,6 +190,18 @@ def update_from(payload: Mapping[str, Any], line: bytes) -> tuple[Payload | None
     update, struct = _DATA[name]
     values, problems = _values(data, _TYPES[struct], line)
     return update(symbol=symbol, data=struct(**values), timestamp=timestamp), problems  # type: ignore[arg-type, call-arg]
+
+
+def kind_of_update(payload: Mapping[str, Any]) -> type[Payload] | None:
+    """What kind of update a payload means to carry, also where it cannot be used."""
+    name = _stream_named(payload.get("type")) or ""
+    if name == "level2":
+        return LevelTwoUpdate
+    return _DATA[name][0] if name in _DATA else None
+
+
+def _stream_named(said: object) -> str | None:
+    return STREAM_ALIASES.get(said.lower()) if isinstance(said, str) else None
 
 
 def _depth(data: Mapping[str, Any], line: bytes) -> tuple[Depth, list[Unreadable]]:

@@ -13,6 +13,7 @@ from aries_nb.model import (
     BOOK_COLUMNS,
     VENUE_COLUMNS,
     ColumnType,
+    Counted,
     Kind,
     MarketStatus,
     Notice,
@@ -21,10 +22,11 @@ from aries_nb.model import (
     Record,
     Rejected,
     Subscription,
+    Unasked,
     Unreadable,
 )
 from aries_nb.wire.aries_depth import Depths
-from aries_nb.wire.aries_lenient import excerpt, millis, parse_line, shown, update_from
+from aries_nb.wire.aries_lenient import excerpt, kind_of_update, millis, parse_line, shown, update_from
 from aries_nb.wire.aries_messages import (
     Envelope,
     GreeksUpdate,
@@ -153,6 +155,7 @@ class AriesMarket:
         records: list[Record] = []
         if self._seeds:
             records, self._seeds = self._seeds, []
+            notices += [Counted(seed[0], "filled") for seed in records]
         try:
             envelopes = decode_lines(frame)
         except (MsgspecError, UnicodeDecodeError, RecursionError):
@@ -201,9 +204,11 @@ class AriesMarket:
                 if part.needs_merge or values.count(UNSET):  # half the cost of `in`, which compares twice
                     values = part.merge(values)
                     if values is None:
+                        notices.append(Counted(part.stream.subscription, "rowless"))
                         continue
                 stream = part.stream
                 if part.fence and part.repeats(ts, values):
+                    notices.append(Counted(stream.subscription, "duplicated"))
                     continue
                 part.ts = ts
                 stream.values = values
@@ -234,6 +239,8 @@ class AriesMarket:
                 notices.extend(problems)
                 if payload is not None:
                     yield [Envelope(payload)]
+                else:
+                    notices.extend(self._unused(message["payload"]))
             elif (answer := self._questions.answer(message, received)) is not None:
                 records.append(answer)
             else:
@@ -281,7 +288,7 @@ class AriesMarket:
         fence = self._session.ping()
         for symbol in touched:
             for part in chain.from_iterable(stream.parts for stream in self._streams[symbol].values()):
-                part.fence = fence if part.ts else 0
+                part.fence = fence
         return fence
 
     def _lift_fences(self, number: int) -> None:
@@ -310,8 +317,17 @@ class AriesMarket:
             if left:
                 routes[symbol] = left
 
+    def _unused(self, payload: Mapping[str, Any]) -> Iterator[Notice]:
+        """Whose an update is that could not be used."""
+        symbol, kind = payload.get("symbol"), kind_of_update(payload)
+        if isinstance(symbol, str) and kind is not None:
+            users = [part.stream.subscription for part in self._parts.get(kind, {}).get(symbol, ())]
+            users += self._depths.users(symbol) if kind is LevelTwoUpdate else ()
+            yield from (Counted(user, "unreadable") for user in users)
+
     def _unasked(self, update: Payload, notices: list[Notice]) -> None:
         symbol = getattr(update, "symbol", "")
+        notices.append(Unasked())
         # What was still under way when we gave the symbol or the category up is no fault of the server's.
         if symbol not in self._streams and symbol not in self._leaving:
             notices.append(Unreadable("a symbol nobody asked for", excerpt(f"{type(update).__name__} {symbol}")))

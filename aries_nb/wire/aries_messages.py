@@ -273,5 +273,6 @@ TIME_AND_SALES_FIELDS: Mapping[str, str] = {
     "side": "",
     "trade_id": "tradeSeq",
     "venue": "tradeExchange",
+    "source": "",
     "tick": "tick",
 }

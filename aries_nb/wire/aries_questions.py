@@ -64,6 +64,9 @@ class Questions:
 
 
 def _body(payload: Mapping[str, Any]) -> str:
-    """The result as JSON text, from wherever it is (§9 U14)."""
+    """The result as JSON text, from wherever it is (§9 U14); "" for one that no JSON can say."""
     body = next((payload[name] for name in ("body", "data") if payload.get(name) is not None), payload)
-    return encode(body).decode()
+    try:
+        return encode(body).decode()
+    except (UnicodeEncodeError, OverflowError, RecursionError):  # half a character, or the depth that was just read
+        return ""

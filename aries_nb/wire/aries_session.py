@@ -94,10 +94,10 @@ class AriesSession:
         self.now = now
         if self._auth_sent is not None and now - self._auth_sent > AUTH_SECONDS:
             self._auth_sent = None
-            return [SessionLost(f"no answer to the token within {AUTH_SECONDS:.0f} s")]
+            return [SessionLost(f"no answer to the token within {AUTH_SECONDS:.0f} s", "silence")]
         if self._pings and now - min(self._pings.values()) > PONG_SECONDS:
             self._pings.clear()
-            return [SessionLost(f"no answer to a ping within {PONG_SECONDS:.0f} s")]
+            return [SessionLost(f"no answer to a ping within {PONG_SECONDS:.0f} s", "silence")]
         if self._renew_at is not None and now >= self._renew_at:
             self._renew_at = None
             return [TokenWanted()]
@@ -165,7 +165,7 @@ class AriesSession:
             self._auth_sent = None
             yield SessionRefused(said or "authentication required")
         else:
-            yield SessionLost(f"{action}: {said}" if said else action)
+            yield SessionLost(f"{action}: {said}" if said else action, "token")
 
     def _refusal(self, request: str, body: Mapping[str, Any]) -> Notice:
         said = body.get("error") or body.get("message") or f"status {shown(body.get('status'))}"

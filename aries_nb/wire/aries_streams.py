@@ -5,7 +5,6 @@ Several subscriptions of one symbol share what goes over the wire: the union of 
 
 from __future__ import annotations
 
-import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from operator import attrgetter
@@ -13,7 +12,7 @@ from typing import Any, TypeAlias
 
 from msgspec import UNSET, Struct
 
-from aries_nb.model import NOT_A_TIME, ColumnType, Subscription, Value, Values
+from aries_nb.model import MISSING, NOT_A_TIME, ColumnType, Subscription, Value, Values
 from aries_nb.wire.aries_messages import (
     GREEKS_FIELDS,
     OLD_TRADE_FIELDS,
@@ -42,7 +41,6 @@ __all__ = [
     "wanted",
 ]
 
-_MISSING: dict[ColumnType, Value] = {"number": math.nan, "text": "", "time": NOT_A_TIME, "integer": 0}
 
 # What one symbol is asked for: option of the subscribe item → its fields, sorted; no fields where it is a switch.
 Wanted: TypeAlias = dict[str, tuple[str, ...]]
@@ -104,12 +102,19 @@ class Part(ABC):
             self.last = self.known
 
     def repeats(self, ts: int, values: Values) -> bool:
-        """Whether an event behind a new request is the server's snapshot of what is known already; once a request."""
-        known = self.known
-        if ts != self.ts or values[self.start : self.stop] != (self.last if known == self.missing else known):
+        """Whether an event behind a new request is the server's snapshot of what is known already; once a request.
+
+        It is no repetition where a row was told without it since the break: that row is incomplete.
+        """
+        known, stream = self.known, self.stream
+        is_new = known == self.missing
+        if ts != self.ts or values[self.start : self.stop] != (self.last if is_new else known):
+            stream.is_told = True
             return False
         self.fence = 0
-        self.stream.values = values
+        if is_new and stream.is_told:
+            return False
+        stream.values = values
         return True
 
 
@@ -121,7 +126,7 @@ class FieldsPart(Part):
     def __init__(self, stream: Stream, update: type[Payload], names: Mapping[str, str]) -> None:
         start = len(stream.values)
         fields = [field for field in stream.subscription.fields if field in names]
-        super().__init__(stream, update, tuple(_MISSING[QUOTE_COLUMN_TYPES[field]] for field in fields), start=start)
+        super().__init__(stream, update, tuple(MISSING[QUOTE_COLUMN_TYPES[field]] for field in fields), start=start)
         self.read = _reader([names[field] for field in fields])
         self.times = tuple(i for i, field in enumerate(fields) if QUOTE_COLUMN_TYPES[field] == "time")
         self.needs_merge = bool(self.times) or len(fields) < len(stream.subscription.fields)
@@ -149,12 +154,16 @@ class FieldsPart(Part):
 
 
 class Stream:
-    """One subscription on this connection, with its merged values."""
+    """One subscription on this connection, with its merged values.
 
-    __slots__ = ("parts", "subscription", "values")
+    `is_told`: behind a request of this connection a row was told, so that a part that is still missing is missed in it.
+    """
+
+    __slots__ = ("is_told", "parts", "subscription", "values")
 
     def __init__(self, subscription: Subscription) -> None:
         self.subscription = subscription
+        self.is_told = False
         self.parts: list[Part] = []
         self.values: Values = ()
         if subscription.kind == "quotes":
@@ -166,6 +175,7 @@ class Stream:
         """Drop the merged values at a break, so that none from before it can pass for fresh."""
         for part in self.parts:
             part.forget()
+        self.is_told = False
         self.values = tuple(value for part in self.parts for value in part.missing)
 
     def borrow(self, others: Iterable[Stream]) -> int:
@@ -214,7 +224,7 @@ def wanted(subscriptions: Iterable[Subscription]) -> Wanted:
         elif subscription.kind == "trades":
             tape = fields.setdefault("timeAndSalesFields", {"tradeTimestamp"})
             names = {"trade_id": "tradeSeq", "venue": "tradeExchange"}
-            tape.update(names.get(field, field) for field in subscription.fields if field != "side")
+            tape.update(names.get(field, field) for field in subscription.fields if TIME_AND_SALES_FIELDS[field])
             if not tape & {"price", "size"}:
                 tape.add("price")  # what makes an event a print; without either it could not be told from noise
         else:

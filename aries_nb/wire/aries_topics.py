@@ -8,9 +8,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
-from aries_nb.model import CLEAR, PUT, TABLE_KEYS, Kind, Record, Subscription, Values
+from aries_nb.model import CLEAR, MISSING, PUT, TABLE_KEYS, Kind, Record, Subscription, Values
 from aries_nb.wire.aries_account_fields import ACCOUNT_COLUMN_TYPES
-from aries_nb.wire.aries_account_objects import MISSING, Row
+from aries_nb.wire.aries_account_objects import Row
 
 __all__ = [
     "FINISHED",

@@ -24,6 +24,7 @@ from aries_nb.wire.aries_lookup import AriesLookup
 from aries_nb.wire.aries_market import AriesMarket
 from aries_nb.wire.aries_options import AriesOptions, OptionReference
 from aries_nb.wire.aries_topics import PNL_INTERVALS
+from aries_nb.wire.hours import ALWAYS_OPEN, ARIES_HOURS, UNKNOWN_HOURS, Hours, alor_hours
 from aries_nb.wire.interface import AccountReference, Lookup, Reference, TokenExchange, Wire
 
 __all__ = ["BROKERS", "Broker", "Endpoint", "Login"]
@@ -36,6 +37,7 @@ class Endpoint:
     `most_streams` is how many the broker allows on one connection, None where it names no limit. `conflates`: of quotes
     and books only the newest is sent within an interval, which the option "min_interval_ms" of a subscription chooses.
     `pnl_intervals` are the lengths of its candles of profit and loss, none where it has no such candles.
+    `hours` is when what it streams is traded; where that is not known, silence is never taken for a fault.
     """
 
     path: str
@@ -43,6 +45,7 @@ class Endpoint:
     most_streams: int | None = None
     conflates: bool = False
     pnl_intervals: tuple[str, ...] = ()
+    hours: Hours = UNKNOWN_HOURS
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,8 +73,8 @@ class Broker:
     are issued by OAuth; None where there is none.
     `account_reference` is what is asked over HTTP beside the streams of accounts, `lookup` what can be looked up of the
     market; None where nothing is.
-    `most_connections` is how many a user may have open at once, None where the broker names no limit. `choices` are
-    what the user may choose when connecting, by `choose`.
+    `most_connections` is how many a user may have open at once, `requests_per_second` how often a user may ask over
+    HTTP, None where the broker names no limit. `choices` are what the user may choose when connecting, by `choose`.
     """
 
     name: str
@@ -86,22 +89,27 @@ class Broker:
     account_reference: AccountReference | None = None
     lookup: Lookup | None = None
     most_connections: int | None = None
+    requests_per_second: float | None = None
     choices: tuple[str, ...] = ()
     choose: Callable[..., Broker] | None = None
 
 
-_ARIES = (
-    Endpoint("/v1/market/ws", AriesMarket),
-    Endpoint("/v1/accounts/ws", AriesAccounts, pnl_intervals=PNL_INTERVALS),
-    Endpoint("/v1/charts/ws", AriesCharts),
-    AriesHttp(),
-    AriesOptions(),
-    Login("https://app.aries.com", "/oauth2/authorize", "/v1/oauth2/token", is_json=True),  # protocol page §6
-)
-
-
 def _aries(name: str, url: str, *, simulates: str = "") -> Broker:
-    return Broker(name, url, *_ARIES, simulates=simulates, account_reference=AriesAccountHttp(), lookup=AriesLookup())
+    hours = ALWAYS_OPEN if simulates else ARIES_HOURS
+    return Broker(
+        name,
+        url,
+        market=Endpoint("/v1/market/ws", AriesMarket, hours=hours),
+        accounts=Endpoint("/v1/accounts/ws", AriesAccounts, pnl_intervals=PNL_INTERVALS),
+        charts=Endpoint("/v1/charts/ws", AriesCharts, hours=hours),
+        reference=AriesHttp(),
+        options=AriesOptions(),
+        # Protocol page §6.
+        login=Login("https://app.aries.com", "/oauth2/authorize", "/v1/oauth2/token", is_json=True),
+        simulates=simulates,
+        account_reference=AriesAccountHttp(),
+        lookup=AriesLookup(),
+    )
 
 
 def _alor(
@@ -123,7 +131,11 @@ def _alor(
         name,
         url,
         market=Endpoint(
-            "/ws", partial(AlorMarket, format=format, exchange=exchange), most_streams=5_000, conflates=True
+            "/ws",
+            partial(AlorMarket, format=format, exchange=exchange),
+            most_streams=5_000,
+            conflates=True,
+            hours=ALWAYS_OPEN if simulates else alor_hours(exchange),
         ),
         accounts=Endpoint("/ws", partial(AlorAccounts, format=format, exchange=exchange), most_streams=5_000),
         charts=None,
@@ -134,6 +146,7 @@ def _alor(
         account_reference=AlorPortfolioHttp(exchange=exchange),
         lookup=AlorLookup(exchange=exchange),
         most_connections=10,
+        requests_per_second=100.0,
         choices=("exchange", "format"),
         choose=partial(_alor, name, url, tokens, simulates=simulates),
     )

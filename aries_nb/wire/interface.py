@@ -113,6 +113,9 @@ class AccountReference(Protocol):
     def order_history(self, account: str, start_ns: int, end_ns: int) -> Sequence[Query]:
         """Ask for the orders that were placed from `start_ns` to `end_ns`, and have ended."""
 
+    def fill_history(self, account: str, start_ns: int) -> Sequence[Query]:
+        """Ask for own executions from `start_ns` until now, and perhaps some before; () where it does not tell them."""
+
     def read(self, subscription: Subscription, query: Query, body: bytes) -> AccountPage:
         """The rows of one answer to `query`, in the fields of the subscription. Raises ValueError."""
 

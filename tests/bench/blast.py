@@ -1,10 +1,11 @@
 """A server of the market endpoint that is never the slower one: frames made beforehand, written to the socket raw.
 
     python -m tests.bench.blast RATE MESSAGES_A_FRAME [clock]      prints its ws:// address, serves one client at a time
+    python -m tests.bench.blast RATE 1 alor                        the same of ALOR
 
 It speaks just enough of the protocol: any token is accepted, pings are answered, quotes flow while at least one symbol
-is subscribed. RATE is messages a second, 0 for as many as the client takes. With `clock` messages are made as they are
-sent, and their bid price is the millisecond of that moment, see `price_of`.
+is subscribed, ALOR's while all are. RATE is messages a second, 0 for as many as the client takes. With `clock` messages
+are made as they are sent, and their bid price is the millisecond of that moment, see `price_of`.
 """
 
 from __future__ import annotations
@@ -17,26 +18,32 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 from websockets.frames import Frame, Opcode
 from websockets.http11 import Request
+from websockets.protocol import State
 from websockets.server import ServerProtocol
 
+from tests.bench.alor_frames import alor_quotes, data_frame
 from tests.bench.frames import MESSAGES_A_FRAME, SYMBOLS, quote_line, quotes_frames
 
 __all__ = ["CLOCK_SPAN_MS", "blasting", "price_of"]
 
-FRAMES = 2_000
+FRAMES, ALOR_FRAMES = 2_000, 10_000
 CHUNK_FRAMES = 64  # written at once; between two chunks the server looks for requests
 CLOCK_SPAN_MS = 10_000_000
 
 
 @contextmanager
-def blasting(rate: int, messages_a_frame: int = MESSAGES_A_FRAME, *, is_clock: bool = False) -> Iterator[str]:
+def blasting(
+    rate: int, messages_a_frame: int = MESSAGES_A_FRAME, *, is_clock: bool = False, is_alor: bool = False
+) -> Iterator[str]:
     """A server in a process of its own; gives its address."""
-    options = [str(rate), str(messages_a_frame), *(["clock"] if is_clock else [])]
+    kind = ["clock"] if is_clock else ["alor"] if is_alor else []
+    options = [str(rate), str(messages_a_frame), *kind]
     process = subprocess.Popen(
         [sys.executable, "-m", "tests.bench.blast", *options],
         cwd=Path(__file__).parents[2],
@@ -95,10 +102,24 @@ class Source:
         return _framed(b"\n".join(quote_line(symbol, quote | {"quoteTimestamp": now}, now) for symbol in symbols))
 
 
+class AlorSource(Source):
+    """The same of ALOR, one object a frame; `name` says under which guid each symbol is sent."""
+
+    def __init__(self, rate: int) -> None:
+        super().__init__(rate, 1, is_clock=False)
+        self._quotes = list(islice(alor_quotes(), ALOR_FRAMES))
+
+    def name(self, guids: dict[str, str]) -> None:
+        """Make the frames for those symbols that are subscribed."""
+        frames = [_framed(data_frame(data, guids[symbol])) for symbol, data in self._quotes if symbol in guids]
+        size = 1 if self.rate else CHUNK_FRAMES * MESSAGES_A_FRAME
+        self._chunks = [b"".join(frames[at : at + size]) for at in range(0, len(frames), size)]
+
+
 class Blaster:
     """One client's connection, from handshake to end."""
 
-    def __init__(self, connection: socket.socket, source: Source) -> None:
+    def __init__(self, connection: socket.socket, source: Any) -> None:
         self._socket = connection
         self._source = source
         self._protocol = ServerProtocol()
@@ -157,14 +178,40 @@ class Blaster:
                 self._source.start()
 
     def _say(self, message: dict[str, Any]) -> None:
-        self._protocol.send_text(json.dumps(message).encode())
+        if self._protocol.state is State.OPEN:  # else a goodbye came with what is answered
+            self._protocol.send_text(json.dumps(message).encode())
+
+
+class AlorBlaster(Blaster):
+    """The same of ALOR: each request has its reply, and the guid is kept with its symbol."""
+
+    _guids: dict[str, str]
+
+    def serve(self) -> None:
+        """Answer and send until the client goes."""
+        self._guids = {}
+        super().serve()
+
+    def _answer(self, message: dict[str, Any]) -> None:
+        opcode, guid = message["opcode"], message["guid"]
+        if opcode == "QuotesSubscribe":
+            self._guids[message["code"]] = guid
+        elif opcode == "unsubscribe":
+            self._guids = {symbol: each for symbol, each in self._guids.items() if each != guid}
+        if opcode != "ping":
+            was_idle = not self._subscribed
+            self._subscribed = set(self._guids) if len(self._guids) == len(SYMBOLS) else set()
+            if was_idle and self._subscribed:
+                self._source.name(self._guids)
+                self._source.start()
+        self._say({"requestGuid": guid, "httpCode": 200, "message": "Handled successfully"})
 
 
 def _framed(payload: bytes) -> bytes:
     return Frame(Opcode.TEXT, payload).serialize(mask=False)
 
 
-def _serve(source: Source) -> None:
+def _serve(source: Source, blaster: type[Blaster]) -> None:
     with socket.create_server(("127.0.0.1", 0)) as listening:
         sys.stdout.write(f"ws://127.0.0.1:{listening.getsockname()[1]}\n")
         sys.stdout.flush()
@@ -173,10 +220,13 @@ def _serve(source: Source) -> None:
             connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             try:
                 with connection:
-                    Blaster(connection, source).serve()
+                    blaster(connection, source).serve()
             except ConnectionError:
                 continue
 
 
 if __name__ == "__main__":
-    _serve(Source(int(sys.argv[1]), int(sys.argv[2]), is_clock="clock" in sys.argv[3:]))
+    if "alor" in sys.argv[3:]:
+        _serve(AlorSource(int(sys.argv[1])), AlorBlaster)
+    else:
+        _serve(Source(int(sys.argv[1]), int(sys.argv[2]), is_clock="clock" in sys.argv[3:]), Blaster)

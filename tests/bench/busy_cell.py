@@ -9,12 +9,13 @@ from __future__ import annotations
 import time
 from statistics import median
 
+from aries_nb.live import Feed
 from tests.bench.blast import blasting
 from tests.bench.frames import SYMBOLS
 from tests.bench.results import Budget, Outcome
 from tests.bench.socket_rate import busy_loop
 
-__all__ = ["measure"]
+__all__ = ["RATE", "beside", "measure"]
 
 RATE = 20_000
 CELL_SECONDS = 0.7
@@ -24,28 +25,34 @@ def measure(*, is_quick: bool) -> Outcome:
     """The budget of the busy cell."""
     import aries_nb as anb
 
+    with blasting(RATE) as url, anb.connect("aries", url=url, token="any") as feed:
+        return beside(feed, is_quick=is_quick)
+
+
+def beside(feed: Feed, *, is_quick: bool, name: str = "") -> Outcome:
+    """The same beside what a feed is sent; `name` stands before the text of the row."""
     start = time.perf_counter()
     busy_loop(1_000_000)
     loops = int(1_000_000 * CELL_SECONDS / (time.perf_counter() - start))
     alone: list[float] = []
-    beside: list[float] = []
+    busy: list[float] = []
     rates: list[float] = []
     shares: list[float] = []
-    with blasting(RATE) as url, anb.connect("aries", url=url, token="any") as feed:
-        for _ in range(3 if is_quick else 12):
-            alone.append(_seconds(loops))
-            with feed.quotes(*SYMBOLS, window="1min") as frame:
-                frame.wait(rows=RATE // 5)
-                begun, start, ours = frame.received, time.perf_counter(), _other_threads()
-                beside.append(_seconds(loops))
-                elapsed = time.perf_counter() - start
-                rates.append((frame.received - begun) / elapsed)
-                shares.append((_other_threads() - ours) / elapsed)
-    times = median(b / a for a, b in zip(alone, beside, strict=True))
+    for _ in range(3 if is_quick else 12):
+        alone.append(_seconds(loops))
+        with feed.quotes(*SYMBOLS, window="1min") as frame:
+            frame.wait(rows=RATE // 5)
+            begun, start, ours = frame.received, time.perf_counter(), _other_threads()
+            busy.append(_seconds(loops))
+            elapsed = time.perf_counter() - start
+            rates.append((frame.received - begun) / elapsed)
+            shares.append((_other_threads() - ours) / elapsed)
+    times = median(b / a for a, b in zip(alone, busy, strict=True))
     measured = f"{times:.2f} × (at {median(rates):,.0f} messages/s)"
-    what = "a pure-Python cell beside 20,000 messages/s"
+    what = f"{name}a pure-Python cell beside 20,000 messages/s"
     figures = {"ratio": times, "rate": median(rates), "network_share": median(shares)}
-    note = f"beside the cell, the network's thread took {median(shares):.0%} of a processor for its {RATE:,} messages/s"
+    share = f"{median(shares):.0%} of a processor for its {RATE:,} messages/s"
+    note = f"{name}beside the cell, the network's thread took {share}"
     return Outcome([Budget(what, measured, "≤ 1.25 × alone", times <= 1.25, figures)], notes=[note])
 
 

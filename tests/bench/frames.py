@@ -26,6 +26,7 @@ __all__ = [
     "quote_line",
     "quotes_frames",
     "reads",
+    "walk",
 ]
 
 SYMBOLS = ("AAPL", "MSFT", "NVDA", "AMZN", "GOOGL", "META", "TSLA", "SPY")
@@ -49,20 +50,21 @@ def quotes_frames(count: int, *, only_changes: bool = False, seed: int = 1) -> l
 
 
 def _whole_quotes(source: random.Random) -> Iterator[bytes]:
-    for symbol, quote, stamp in _walk(source):
+    for symbol, quote, stamp in walk(source):
         yield quote_line(symbol, quote | {"quoteTimestamp": stamp}, stamp)
 
 
 def _changed_quotes(source: random.Random) -> Iterator[bytes]:
     known: dict[str, dict[str, float | int]] = {}
-    for symbol, quote, stamp in _walk(source):
+    for symbol, quote, stamp in walk(source):
         before = known.get(symbol, {})
         known[symbol] = quote
         changed = {name: value for name, value in quote.items() if before.get(name) != value}
         yield quote_line(symbol, changed | {"quoteTimestamp": stamp}, stamp)
 
 
-def _walk(source: random.Random) -> Iterator[tuple[str, dict[str, float | int], int]]:
+def walk(source: random.Random) -> Iterator[tuple[str, dict[str, float | int], int]]:
+    """One quote after the other: symbol, the four numbers of a quote by the broker's names, and the time in ms."""
     middles = {symbol: source.uniform(80, 600) for symbol in SYMBOLS}
     stamp = START_MS
     while True:

@@ -7,17 +7,20 @@ update: without it, the rows would only be queued.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from itertools import chain
 from statistics import median
 from typing import Any
 
 from msgspec.json import Encoder
 
-from aries_nb.wire.aries_messages import Payload, decode_lines
+from aries_nb.wire.aries_messages import decode_lines
 from tests.bench.rounds import interleaved
 
-__all__ = ["best_form"]
+__all__ = ["Read", "best_form"]
+
+Row = tuple[Any, ...]
+Read = Callable[[list[bytes]], list[Row]]
 
 SCHEMA = {
     "ts": "datetime",
@@ -31,17 +34,20 @@ NAMES = tuple(SCHEMA)
 TRIAL_BATCHES = 40
 
 
-def best_form(batches: list[list[bytes]], *, limit: int) -> tuple[str, Callable[[], int]]:
-    """The fastest form of input for these batches, by a trial of each, and a turn of a round that uses it."""
+def best_form(batches: list[list[bytes]], *, limit: int, read: Read | None = None) -> tuple[str, Callable[[], int]]:
+    """The fastest form of input for these batches, by a trial of each, and a turn of a round that uses it.
+
+    `read` decodes the frames of a batch into rows of the schema; without it they are those of Aries.
+    """
     forms = {"rows": _as_rows, "columns": _as_columns, "NDJSON": _as_ndjson, "Arrow": _as_arrow}
-    few = batches[:TRIAL_BATCHES]
-    trials = interleaved({name: _competitor(update, few, limit) for name, update in forms.items()}, 3)
+    few, reader = batches[:TRIAL_BATCHES], read or _rows
+    trials = interleaved({name: _competitor(update, few, limit, reader) for name, update in forms.items()}, 3)
     best = max(forms, key=lambda name: median(trials[name]))
-    return best, _competitor(forms[best], batches, limit)
+    return best, _competitor(forms[best], batches, limit, reader)
 
 
 def _competitor(
-    update: Callable[[Any, list[Payload]], None], batches: list[list[bytes]], limit: int
+    update: Callable[[Any, Sequence[Row]], None], batches: list[list[bytes]], limit: int, read: Read
 ) -> Callable[[], int]:
     import perspective
 
@@ -52,10 +58,10 @@ def _competitor(
         nonlocal total
         count = 0
         for batch in batches:
-            payloads = [envelope.payload for envelope in chain.from_iterable(map(decode_lines, batch))]
-            update(table, payloads)
+            rows = read(batch)
+            update(table, rows)
             table.size()
-            count += len(payloads)
+            count += len(rows)
         total += count
         assert table.size() == min(total, limit)
         return count
@@ -63,29 +69,32 @@ def _competitor(
     return turn
 
 
-def _values(payload: Any) -> tuple[Any, ...]:
+def _rows(batch: list[bytes]) -> list[Row]:
+    return [_values(envelope.payload) for envelope in chain.from_iterable(map(decode_lines, batch))]
+
+
+def _values(payload: Any) -> Row:
     quote = payload.data
     return quote.quoteTimestamp, payload.symbol, quote.bidPrice, quote.bidSize, quote.askPrice, quote.askSize
 
 
-def _as_rows(table: Any, payloads: list[Payload]) -> None:
-    table.update([dict(zip(NAMES, _values(payload), strict=True)) for payload in payloads])
+def _as_rows(table: Any, rows: Sequence[Row]) -> None:
+    table.update([dict(zip(NAMES, row, strict=True)) for row in rows])
 
 
-def _as_columns(table: Any, payloads: list[Payload]) -> None:
-    columns = zip(*map(_values, payloads), strict=True)
-    table.update(dict(zip(NAMES, map(list, columns), strict=True)))
+def _as_columns(table: Any, rows: Sequence[Row]) -> None:
+    table.update(dict(zip(NAMES, map(list, zip(*rows, strict=True)), strict=True)))
 
 
-def _as_ndjson(table: Any, payloads: list[Payload]) -> None:
-    rows = [dict(zip(NAMES, _values(payload), strict=True)) for payload in payloads]
-    table.update(Encoder().encode_lines(rows).decode(), format="ndjson")
+def _as_ndjson(table: Any, rows: Sequence[Row]) -> None:
+    named = [dict(zip(NAMES, row, strict=True)) for row in rows]
+    table.update(Encoder().encode_lines(named).decode(), format="ndjson")
 
 
-def _as_arrow(table: Any, payloads: list[Payload]) -> None:
+def _as_arrow(table: Any, rows: Sequence[Row]) -> None:
     import pyarrow as pa
 
-    columns = list(zip(*map(_values, payloads), strict=True))
+    columns = list(zip(*rows, strict=True))
     arrays = [
         pa.array(columns[0], pa.int64()).cast(pa.timestamp("ms")),
         pa.array(columns[1], pa.string()).dictionary_encode(),

@@ -23,11 +23,14 @@ __all__ = ["main"]
 # Name of a row → the module that measures it, in the order of the table.
 ROWS = {
     "decode": "decode",
+    "alor-decode": "alor_decode",
     "socket": "socket_rate",
+    "alor-socket": "alor_socket_rate",
     "snapshot": "snapshot",
     "chart": "chart_frame",
     "memory": "memory",
     "cell": "busy_cell",
+    "alor-cell": "alor_busy_cell",
     "browser": "browser_latency",
     "import": "importing",
     "peers": "peers",

@@ -6,6 +6,8 @@ one: its kernel would go on beside them.
 
 from __future__ import annotations
 
+import json
+import re
 from statistics import median
 
 import nbformat
@@ -72,6 +74,14 @@ finish = time.monotonic() + 6
 while time.monotonic() < finish:
     sum(range(1_000))
 "busy for six seconds"
+"""
+
+
+TELL_LAGS = """
+import dataclasses, json
+steps = ["received to visible", "received to painted"]
+held = [each.lag.loc[steps, "p50_ms"].tolist() for each in (quotes, book)]
+print(json.dumps([*held, dataclasses.asdict(feed.stats())]))
 """
 
 
@@ -159,6 +169,18 @@ def test_everything_moves_in_each_of_ten_seconds(shown, tmp_path):
     assert shown.errors == []
     shown.screenshot(path=tmp_path / "first_light.png")
     assert (tmp_path / "first_light.png").stat().st_size > 100_000
+
+
+def test_how_long_rows_take_to_the_screen_is_told_and_stands_on_the_card(shown):
+    expect(shown.locator(".anb-card .anb-lag-painted")).to_have_text(re.compile(r"painted [\d.,]+ / [\d.,]+ ms"))
+
+    run_cell(shown, TELL_LAGS)
+    quotes, book, feed = json.loads(outputs(shown, -1)[0]["text"])
+
+    for visible_ms, painted_ms in (quotes, book):
+        assert 0 < visible_ms <= painted_ms < 3_000
+    assert 0 < feed["painted_p50_ms"] <= feed["painted_p99_ms"]
+    assert shown.locator(".anb-card .anb-lag-lag").inner_text().startswith("lag ")
 
 
 def test_zoom_is_kept_over_twenty_frames(shown):

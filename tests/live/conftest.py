@@ -51,7 +51,7 @@ def open_feed() -> Iterator[Callable[..., Feed]]:
 
 @pytest.fixture
 def sim(serve: Callable[..., Simulator]) -> Simulator:
-    return serve(rate=2000)
+    return serve(rate=2000, flush_seconds=0.01)
 
 
 @pytest.fixture

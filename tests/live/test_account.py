@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 @pytest.fixture
 def sim(serve: Callable[..., Simulator]) -> Simulator:
-    return serve(rate=2000, orders_per_s=10.0)
+    return serve(rate=2000, orders_per_s=10.0, flush_seconds=0.01)
 
 
 def test_accounts_are_listed_as_the_broker_has_them(feed: Feed) -> None:

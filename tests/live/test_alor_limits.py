@@ -19,7 +19,6 @@ from aries_nb.sim import Simulator
 from aries_nb.sim.alor_portfolios import PORTFOLIOS
 from tests.live.alor_feeds import open_alor, serve_alor
 from tests.net.patience import eventually
-from tests.soak.alor_busy_cell import RATE, beside, compute
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -233,14 +232,6 @@ def use(feed: Feed, chance: Random, refused: list[str]) -> None:
         return
     for each in held:
         each.close()
-
-
-def test_a_cell_that_computes_is_not_cut_off_and_loses_no_trade() -> None:
-    outcome = beside(compute, RATE, 4.0)
-
-    assert (outcome.cut_off, outcome.lost) == (0, 0)
-    assert outcome.sent == outcome.received > 1_000
-    assert outcome.most_unread < 1_000
 
 
 def test_whoever_is_cut_off_for_not_reading_is_told_and_has_every_trade_all_the_same(

@@ -10,6 +10,7 @@ import pandas as pd
 import pytest
 
 from aries_nb.live import bars as live_bars
+from aries_nb.live import refill
 from aries_nb.model import BAR_COLUMNS, Resumed
 from aries_nb.net import BackoffRule
 from aries_nb.sim import Simulator
@@ -145,11 +146,42 @@ def test_rows_that_fill_a_gap_are_there_when_it_is_told(
     assert held[0][1] == 0
 
 
-def test_a_gap_wider_than_the_brokers_past_is_not_told_as_filled(
+def test_a_gap_wider_than_the_streams_past_is_filled_over_http(
     serve_alor: Callable[..., Simulator], open_alor: Callable[..., Feed]
 ) -> None:
     sim = serve_alor(rate=200)
     feed = open_alor(sim, rule=BackoffRule(0.4, 0.4, 0.4))
+    prints = feed.trades("SBER", "GAZP").wait(rows=20)
+    narrow = feed.trades("SBER", fields=["source", "trade_id"]).wait(rows=10)
+    told: list[int] = []
+    narrow.on_update(lambda rows: told.extend(rows["trade_id"]))
+
+    drop(sim)
+    eventually(lambda: feed.state == "reconnecting")
+    sim._call(lambda: trade_a_lot(sim, "SBER", MOST_PRINTS + 500))
+    eventually(lambda: (feed.gaps.df["symbol"] == "SBER").any() and feed.gaps.df["filled"].iloc[-1])
+    for frame in (prints, narrow):
+        eventually(lambda frame=frame: frame.ledger.filled and frame.df["source"].iloc[-1] == "live")
+    gaps, frame = prints.gaps.df, prints.df
+
+    for one in (frame[frame["symbol"] == "SBER"], frame[frame["symbol"] == "GAZP"], narrow.df):
+        assert set(np.diff(one["trade_id"].to_numpy())) == {1}
+    assert list(zip(gaps["stream"], gaps["symbol"], gaps["filled"], strict=True)) == [
+        ("market trades", "", True),
+        ("market trades", "SBER", True),
+    ]
+    assert gaps["missed"].iloc[-1] >= MOST_PRINTS + 500
+    assert prints.ledger.filled == narrow.ledger.filled >= 500
+    assert (narrow.df["source"] == "history").sum() == gaps["missed"].iloc[-1]
+    eventually(lambda: told and told == narrow.df["trade_id"].tolist()[-len(told) :])
+
+
+def test_a_gap_that_cannot_be_filled_is_told_so_and_the_stream_goes_on(
+    serve_alor: Callable[..., Simulator], open_alor: Callable[..., Feed], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sim = serve_alor(rate=200)
+    feed = open_alor(sim, rule=BackoffRule(0.4, 0.4, 0.4))
+    monkeypatch.setattr(refill, "HOLD_SECONDS", 0.0)
     prints = feed.trades("SBER", "GAZP").wait(rows=20)
     eventually(lambda: set(prints.df["symbol"]) == {"SBER", "GAZP"})
 
@@ -157,6 +189,7 @@ def test_a_gap_wider_than_the_brokers_past_is_not_told_as_filled(
     eventually(lambda: feed.state == "reconnecting")
     sim._call(lambda: trade_a_lot(sim, "SBER", MOST_PRINTS + 500))
     eventually(lambda: len(feed.gaps) > 0 and feed.gaps.df["ended"].notna().all())
+    eventually(lambda: len(prints) > MOST_PRINTS)
     gaps = feed.gaps.df
     frame = prints.df
     missing, others = (frame[frame["symbol"] == name]["trade_id"].diff().dropna() for name in ("SBER", "GAZP"))
@@ -181,11 +214,13 @@ def trade_a_lot(sim: Simulator, symbol: str, count: int) -> None:
 
 
 @pytest.mark.parametrize(
-    ("past", "is_filled"),
-    [([11, 12, 13], True), ([12, 13], False), ([], False), ([10, 11], True)],
+    ("past", "is_filled", "count"),
+    [([11, 12, 13], True, 2), ([12, 13], False, 2), ([], False, 0), ([10, 11], True, 0)],
     ids=["reaches back", "begins later", "is empty", "nothing was missed"],
 )
-def test_the_past_fills_a_gap_if_it_reaches_back_to_what_was_known(past: list[int], is_filled: bool) -> None:
+def test_the_past_fills_a_gap_if_it_reaches_back_to_what_was_known(
+    past: list[int], is_filled: bool, count: int
+) -> None:
     wire = opened(AlorMarket(), trades(fields=("trade_id",)))
     clock = RECEIVED // 1_000_000
     heard(wire, data("trades-1", trade(10, ms=clock + 10)), data("trades-1", trade(11, ms=clock + 11)))
@@ -194,7 +229,7 @@ def test_the_past_fills_a_gap_if_it_reaches_back_to_what_was_known(past: list[in
 
     _, notices = heard(wire, *history, reply(request["guid"]), reply(ping["guid"]))
 
-    assert [each for each in notices if isinstance(each, Resumed)] == [Resumed("trades", "SBER", is_filled)]
+    assert [each for each in notices if isinstance(each, Resumed)] == [Resumed("trades", "SBER", is_filled, count)]
 
 
 def test_where_nothing_was_known_a_short_past_is_all_of_it() -> None:

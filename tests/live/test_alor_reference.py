@@ -10,6 +10,7 @@ import pytest
 from aries_nb.errors import FeedError, UsageError
 from aries_nb.sim import alor_prints
 from tests.live.alor_feeds import open_alor, serve_alor
+from tests.net.patience import eventually
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -126,3 +127,35 @@ def test_what_cannot_be_is_refused_before_anything_is_asked(
 def test_instrument_that_is_not_known_is_an_error_with_the_servers_words(reference: MarketReference, name: str) -> None:
     with pytest.raises(FeedError, match="NOPE"):
         getattr(reference, name)("NOPE")
+
+
+def test_gap_wider_than_a_page_is_told_by_its_times(
+    serve_alor: Callable[..., Simulator], open_alor: Callable[..., Feed]
+) -> None:
+    sim = serve_alor(rate=50_000)
+    feed = open_alor(sim)
+    trades = feed.trades("SBER").wait(rows=5_600)
+    sim.set_market("closed")
+    eventually(lambda: len(trades.df) == len(feed.reference.trades("SBER", None)))
+    columns = ["price", "size", "side", "trade_id", "venue"]
+    streamed = plain(trades.df[columns])
+    start, end = streamed.index[100], streamed.index[-100]
+
+    told = feed.reference.trades("SBER", None, start=start, end=end)
+
+    expected = streamed[(streamed.index >= start) & (streamed.index < end)]
+    assert len(expected) > alor_prints.MOST_PRINTS
+    pd.testing.assert_frame_equal(told[columns], expected.sort_values(["ts", "trade_id"]))
+
+
+def test_trades_of_past_sessions_are_told_by_their_times(reference: MarketReference) -> None:
+    day = pd.bdate_range(end=pd.Timestamp.now("UTC").normalize() - pd.Timedelta(days=1), periods=2)[0]
+    start, end = (day + pd.Timedelta(text) for text in ("7h30min", "7h50min"))
+
+    told = reference.trades("SBER", None, start=start, end=end)
+
+    assert len(told) > 300
+    assert (start <= told.index.min(), told.index.max() < end) == (True, True)
+    assert told["trade_id"].is_monotonic_increasing
+    assert set(told["venue"]) == {"TQBR"}
+    assert (told["size"] > 0).all()

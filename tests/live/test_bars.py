@@ -82,6 +82,7 @@ def test_minute_bars_across_a_reconnect_equal_those_of_the_full_trade_log(
     eventually(lambda: has_live_bar(bars, after=first))
     eventually(lambda: 5 <= other.df.index[-1].second <= 25)
     sim.drop_connections()
+    eventually(lambda: [span.cause for span in bars.gap_spans()] == ["cut"])
     eventually(lambda: feed.stats().reconnects == 1 and feed.state == "live")
     cut = len(bars)
     eventually(lambda: has_live_bar(bars, after=cut))
@@ -96,6 +97,7 @@ def test_minute_bars_across_a_reconnect_equal_those_of_the_full_trade_log(
     assert len(missed) > 0
     assert (gap["ended"] - gap["started"]).total_seconds() > least_seconds
     assert {"history", "live"} == set(frame["source"].iloc[first:])
+    assert bars.gap_spans() == ()  # filled, and so no band in a chart any more
     assert len(expected) > SESSION_MINUTES + 160
     assert expected.index.as_unit("ns").equals(frame.index.as_unit("ns"))
     np.testing.assert_array_equal(frame[PRICES].to_numpy(), expected[PRICES].to_numpy())
@@ -311,7 +313,7 @@ def test_the_running_bar_joined_in_a_busy_market_stays_exact_and_is_not_asked_fo
     serve: Callable[..., Simulator], open_feed: Callable[..., anb.Feed], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(live_bars, "GRACE_NS", SECOND)
-    sim = serve(rate=2000)
+    sim = serve(rate=2000, flush_seconds=0.005)
     feed = open_feed(sim)
     feed.trades("AAPL").wait(rows=20)
     bars = feed.bars("AAPL", "1d", history="5d")

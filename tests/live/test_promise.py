@@ -39,7 +39,7 @@ def test_the_promised_lines_work_in_a_plain_script() -> None:
     assert list(latest.index) == ["AAPL", "MSFT"]
     assert {"buy", "sell"} == set(ladder["side"])
     assert len(ladder) <= 20
-    assert list(trades.df.columns) == ["received", "symbol", "price", "size", "side", "trade_id", "venue"]
+    assert list(trades.df.columns) == ["received", "symbol", "price", "size", "side", "trade_id", "venue", "source"]
     assert (statistics.state, statistics.unreadable, len(gaps)) == ("live", 0, 0)
     assert feed.state == "closed"
 

@@ -118,7 +118,7 @@ def everything() -> Iterator[Everything]:
         charts=talks["charts"].tap(charts),
         accounts=talks["accounts"].tap(broker.accounts),
     )
-    options = SimOptions(rate=2000, orders_per_s=10.0, ack_subscribes=True)
+    options = SimOptions(rate=2000, orders_per_s=10.0, flush_seconds=0.01, ack_subscribes=True)
     rule = BackoffRule(first=0.01, cap=0.05, cap_after_live=0.05)
     with (
         Simulator(options) as sim,

@@ -39,7 +39,7 @@ def test_thirty_drops_leave_every_stream_running_once_and_double_nothing(
     tapes: Path, serve: Callable[..., Simulator], open_feed: Callable[..., anb.Feed]
 ) -> None:
     path = tapes / "aapl_quotes.parquet"
-    sim = serve(tapes=(path,), speed=250.0, rate=1500, seed=SEED)
+    sim = serve(tapes=(path,), speed=250.0, rate=1500, flush_seconds=0.01, seed=SEED)
     feed = open_feed(sim)
     quotes = feed.quotes("AAPL", fields=QUOTE_FIELDS)
     synthetic = feed.quotes("MSFT", "NVDA")

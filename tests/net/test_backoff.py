@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import random
+from collections import Counter
+
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -27,10 +30,42 @@ def test_jitter_spreads_each_delay_over_its_upper_half() -> None:
     assert [round(high / low, 9) for low, high in zip(least, most, strict=True)] == [2.0] * 4
 
 
-def test_a_short_life_does_not_start_over_but_never_waits_beyond_its_own_cap() -> None:
-    delays = waits([1.0] * 8, MOST_JITTER)
+def test_a_short_life_does_not_start_over_and_waits_its_own_cap_from_the_second_on() -> None:
+    delays = waits([1.0] * 5, MOST_JITTER)
 
-    assert [round(delay, 9) for delay in delays] == [0.5, 1, 2, 4, 4, 4, 4, 4]
+    assert [round(delay, 9) for delay in delays] == [0.5, 4, 4, 4, 4]
+
+
+def test_a_short_life_after_many_refusals_waits_no_longer_than_its_own_cap() -> None:
+    delays = waits([*[None] * 8, 1.0, None], MOST_JITTER)
+
+    assert [round(delay, 9) for delay in delays[-2:]] == [4, 30]
+
+
+def test_who_accepts_and_kicks_sees_one_attempt_in_three_seconds_and_never_two_within_two() -> None:
+    draws = random.Random(1)
+    backoff = Backoff(BackoffRule())
+
+    first, *delays = [backoff.next(lived=0.1, jitter=draws.random()) for _ in range(1000)]
+
+    assert 0.25 <= first <= 0.5
+    assert min(delays) >= 2.0
+    assert round(sum(delays) / len(delays), 1) == 3.0
+
+
+def test_clients_that_fail_together_drift_apart() -> None:
+    draws = random.Random(1)
+    clients = [Backoff(BackoffRule()) for _ in range(500)]
+    reached = [0.0] * len(clients)
+
+    while min(reached) < 60.0:  # an outage of a minute
+        waiting = [number for number, at in enumerate(reached) if at < 60.0]
+        for number in waiting:
+            reached[number] += clients[number].next(lived=None, jitter=draws.random())
+
+    back = Counter(int(at) for at in reached)
+    assert max(back.values()) <= 0.1 * len(clients)  # in the busiest second
+    assert max(reached) - 60.0 <= 30.0
 
 
 def test_a_healthy_life_starts_over() -> None:

@@ -78,3 +78,81 @@ def test_a_few_messages_say_nothing() -> None:
     lateness = Lateness()
 
     assert turns(lateness, *[0.0] * 8, *[2.0] * 8, count=4) == [0.0] * 16
+
+
+def test_too_much_unread_for_a_moment_is_told_at_the_first_turn_that_is_late_at_all() -> None:
+    lateness, calm = Lateness(), Lateness()
+    for each in (lateness, calm):
+        turns(each, *[0.01] * 8, rate=1_000)
+
+    looks = [lateness.look(2.0, 2_500), lateness.look(2.05, 4_000), lateness.look(2.11, 4_000)]
+
+    assert looks == [False, False, True]
+    assert turns(lateness, 0.1, since=2.2, rate=1_000) == [0.09]
+    assert turns(calm, 0.1, since=2.2, rate=1_000) == [0.0]
+
+
+def test_a_burst_that_leaves_much_unread_is_no_lateness_while_its_messages_are_in_time_or_of_the_past() -> None:
+    lateness = Lateness()
+    turns(lateness, *[0.01] * 8)
+    lateness.look(2.0, 9_000)
+
+    is_full = lateness.look(2.2, 9_000)
+
+    assert is_full
+    assert turns(lateness, 0.04, 7_200.0, since=2.2) == [0.0, 0.0]
+
+
+def test_less_unread_in_between_begins_anew() -> None:
+    lateness = Lateness()
+
+    looks = [lateness.look(now, unread) for now, unread in ((0.0, 3_000), (0.2, 2_499), (0.3, 3_000), (0.45, 3_000))]
+
+    assert looks == [False, False, False, True]
+
+
+def test_it_stays_said_between_two_turns_while_much_is_unread() -> None:
+    lateness = Lateness()
+    turns(lateness, *[0.01] * 8)
+    lateness.look(2.0, 3_000)
+    lateness.look(2.2, 3_000)
+    turns(lateness, 0.3, since=2.2)
+
+    said = lateness.turn(2.21, [], 40.0)
+
+    assert not said
+    assert lateness.is_late
+
+
+def test_a_break_forgets_what_was_unread() -> None:
+    lateness = Lateness()
+    turns(lateness, *[0.01] * 8)
+    lateness.look(2.0, 3_000)
+    lateness.look(2.2, 3_000)
+    turns(lateness, 0.3, since=2.2)
+
+    lateness.interrupted()
+
+    assert not lateness.is_late
+    assert not lateness.look(2.4, 3_000)
+
+
+def test_of_the_lags_half_and_all_but_one_in_a_hundred_are_told() -> None:
+    lateness = Lateness()
+
+    before = lateness.percentiles_ms()
+    lateness.turn(0.0, [0.005] * 150 + [0.02] * 48 + [0.5] * 2, 40.0)
+
+    assert [number != number for number in before] == [True, True]
+    assert lateness.percentiles_ms() == (5.0, 20.0)
+
+
+def test_rows_of_the_past_are_none_of_the_lags() -> None:
+    lateness = Lateness()
+    lateness.turn(0.0, [7_200.0, 30.0, 0.005], 40.0)
+    lateness.turn(100.0, [60.0], 40.0)  # it may have been on its way as long as that
+    lateness.interrupted()
+
+    lateness.turn(200.0, [60.0, 0.005], 40.0)
+
+    assert list(lateness._lags) == [0.005, 60.0, 0.005]

@@ -57,3 +57,18 @@ def test_the_newest_tokens_are_masked_and_those_long_gone_are_not() -> None:
         mask.add(secret)
 
     assert [mask(secret.reveal()) for secret in secrets] == ["0" * PIECE, *["***"] * KEPT]
+
+
+@pytest.mark.parametrize(
+    ("said", "shown"),
+    [
+        ("\x1b[2J\x1b]0;owned\x07", "\\x1b[2J\\x1b]0;owned\\x07"),
+        ("no\r\nCRITICAL root: all is well", "no\\r\\nCRITICAL root: all is well"),
+        ("\u202eLPAA", "\\u202eLPAA"),
+        ("a\u2028b\x9bc\x00", "a\\u2028b\\x9bc\\x00"),
+        ("Сбербанк – 1 €", "Сбербанк – 1 €"),
+    ],
+)
+def test_what_commands_a_terminal_or_forges_a_line_is_shown_as_its_escape(said: str, shown: str) -> None:
+    assert Mask(Secret(TOKEN))(said) == shown
+    assert Mask(Secret(TOKEN))(said + TOKEN) == shown + "***"

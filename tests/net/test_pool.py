@@ -174,7 +174,7 @@ def test_each_connection_has_its_own_line_in_the_ledger(serve: Serve, open_pool:
     pool = open_pool(sim.url, most_streams=1)
     ask(pool, quotes("AAPL", "MSFT")[1])
     eventually(lambda: [session.state for session in pool.sessions] == ["live", "live"])
-    ledger: Any = pool.sessions[0]._gaps
+    ledger: Any = pool.sessions[0]._continuity._gaps
 
     sim.drop_connections()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -253,3 +254,145 @@ def test_own_trades_can_be_paged(api: Api) -> None:
 
 def test_clock_is_the_servers(api: Api) -> None:
     assert api.get("/md/v2/time") == int(api.now)
+
+
+# Trades of past sessions.
+
+PAST_TAPE = "/md/v2/Securities/MOEX/SBER/alltrades/history"
+
+
+def test_pages_of_past_trades_join_without_a_gap(api: Api) -> None:
+    _, opened, _ = api.server.feed.history.sessions("SBER")[-3]
+    span = {"from_": opened + 3_600, "to": opened + 5_400}
+
+    whole = api.get(PAST_TAPE, limit=50_000, **span)
+    pages = [api.get(PAST_TAPE, limit=400, offset=start, **span) for start in range(0, whole["total"], 400)]
+
+    assert {page["total"] for page in pages} == {len(whole["list"])}
+    assert [each for page in pages for each in page["list"]] == whole["list"]
+    assert len(whole["list"]) > 1_000
+    numbers = [each["id"] for each in whole["list"]]
+    assert numbers == sorted(set(numbers))
+    times = [each["timestamp"] / 1000 for each in whole["list"]]
+    assert span["from_"] <= min(times) <= max(times) <= span["to"]
+    assert {each["side"] for each in whole["list"]} == {"buy", "sell"}
+
+
+def test_past_trades_are_those_of_which_the_bars_are_made(api: Api) -> None:
+    _, opened, _ = api.server.feed.history.sessions("SBER")[-2]
+    span = {"from_": opened, "to": opened + 3_599.999}
+    bar = api.get("/md/v2/history", **SBER, tf="3600", from_=opened, to=opened)["history"][0]
+
+    trades = api.get(PAST_TAPE, limit=50_000, **span)["list"]
+
+    prices = [each["price"] for each in trades]
+    assert (prices[0], max(prices), min(prices), prices[-1]) == (bar["open"], bar["high"], bar["low"], bar["close"])
+    assert sum(each["qty"] for each in trades) == bar["volume"]
+
+
+def test_past_trades_over_sessions_are_counted_and_come_before_those_of_now(api: Api) -> None:
+    sessions = api.server.feed.history.sessions("SBER")
+    first, last = sessions[-12][1], sessions[-2][1] + 600
+
+    found = api.get(PAST_TAPE, limit=5, offset=100_000, from_=first, to=last)
+    _, places, _ = api.server.feed.history.past_trades("SBER", (first * 10**9, last * 10**9), 0, 10**9)
+    live = api.server.feed.channel(api.server.feed.security("MOEX", "SBER")).prints.add(1, 1.0, 1.0, "buy").number  # type: ignore[arg-type]
+
+    assert found["total"] == len(places)
+    assert [each["id"] - found["list"][0]["id"] for each in found["list"]] == list(
+        places[100_000:100_005] - places[100_000]
+    )
+    assert found["list"][-1]["id"] < live
+
+
+def test_past_of_a_recorded_or_unknown_instrument_is_empty_or_refused(api: Api) -> None:
+    assert api.get("/md/v2/Securities/MOEX/SIM00001/alltrades/history", limit=5) == {"total": 0, "list": []}
+    assert api.ask("/md/v2/Securities/MOEX/NONE/alltrades/history", {"limit": 5}).status == 404
+
+
+def test_what_takes_long_is_made_beside_the_loop(market: Simulator, monkeypatch: pytest.MonkeyPatch) -> None:
+    feed, threads = market._server.feed, []  # type: ignore[union-attr]
+    for name in ("prepare_days", "past_trades"):
+        made = getattr(feed.history, name)
+
+        def noted(*args: Any, made: Any = made) -> Any:
+            threads.append(threading.current_thread())
+            return made(*args)
+
+        monkeypatch.setattr(feed.history, name, noted)
+    base, token = market.url.replace("ws:", "http:"), {"Authorization": "Bearer t"}
+    loop = market._call(threading.current_thread)
+
+    days = httpx.get(f"{base}/md/v2/history", params={**SBER, "tf": "D", "from": 0, "to": 2**31}, headers=token)
+    trades = httpx.get(base + PAST_TAPE, params={"limit": 7}, headers=token)
+
+    assert (len(days.json()["history"]) > 700, len(trades.json()["list"])) == (True, 7)
+    assert len(threads) == 2
+    assert loop not in threads
+
+
+# Margins and past own trades.
+
+
+def test_margin_of_a_future_is_a_part_of_what_a_contract_is_worth(api: Api) -> None:
+    futures = {each["symbol"][:2]: each for each in api.get("/md/v2/Securities/MOEX", market="FORTS", limit=100)}
+    worth = {root: each["priceMax"] / 1.2 / each["minstep"] * each["pricestep"] for root, each in futures.items()}
+
+    # A thousand dollars, ten barrels of oil, a hundred shares: none is worth millions.
+    assert {root: round(each["marginbuy"] / worth[root], 2) for root, each in futures.items()} == dict.fromkeys(
+        futures, 0.15
+    )
+    assert (futures["Si"]["pricestep"], futures["BR"]["pricestep"], futures["SR"]["pricestep"]) == (1.0, 8.125, 1.0)
+    assert all(1_000 < each["marginbuy"] < 100_000 for each in futures.values())
+
+
+def test_derivatives_block_the_margin_of_their_contracts(api: Api) -> None:
+    url = "/md/v2/Clients/MOEX/7500001"
+    contracts = {each["symbol"]: each["qtyUnits"] for each in api.get(f"{url}/positions", withoutCurrency="true")}
+    listed = {each["symbol"]: each for each in api.get("/md/v2/Securities/MOEX", market="FORTS", limit=100)}
+
+    blocked = api.get(f"{url}/fortsrisk")["moneyBlocked"]
+
+    # The limits' middle, of which the listed margin is, follows the price in steps.
+    expected = sum(abs(count) * listed[symbol]["marginbuy"] for symbol, count in contracts.items())
+    assert contracts
+    assert blocked == pytest.approx(expected, rel=0.15)
+    assert api.get(f"{url}/summary")["initialMargin"] == blocked
+
+
+def test_own_trades_go_back_before_the_start_and_are_paged_by_their_numbers(api: Api) -> None:
+    path, session = "/md/v2/Stats/MOEX/D00001/history/trades", api.get(f"{OURS}/trades")
+    pages: list[Any] = []
+    start = 0
+    while True:
+        page = api.get(path, limit=400, from_=start)
+        pages += page[bool(pages) :]
+        start = page[-1]["id"]
+        if len(page) < 400:
+            break
+
+    numbers = [int(each["id"]) for each in pages]
+    bought = {
+        side: sum(each["qtyUnits"] for each in pages[: -len(session)] if each["side"] == side)
+        for side in ("buy", "sell")
+    }
+    assert len(pages) > 1_000
+    assert numbers == sorted(set(numbers))
+    assert [each["date"] for each in pages] == sorted(each["date"] for each in pages)
+    assert pages[-len(session) :] == session
+    assert bought["buy"] == bought["sell"]
+    assert pages[0]["date"] < time.strftime("%Y-%m-%d", time.gmtime(api.now - 60 * DAY))
+
+
+def test_own_trades_of_a_session_that_ended_are_told_as_past_only() -> None:
+    api = Api()
+    for _ in range(40):
+        api.now += 0.2
+        api.server.portfolios.accounts.turn(0.2, api.now)
+    ended = api.get(f"{OURS}/trades")
+
+    api.server.portfolios.begin_session()
+
+    assert ended
+    assert api.get(f"{OURS}/trades") == []
+    assert api.get("/md/v2/Stats/MOEX/D00001/history/trades", from_=ended[0]["id"], limit=1000) == ended

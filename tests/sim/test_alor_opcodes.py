@@ -209,11 +209,17 @@ def test_instruments_are_whole_first_and_then_only_what_changed(market: tuple[Si
         (closed,) = bare.hear_data(1, "i-1")
         sim.set_market("open")
         (opened,) = bare.hear_data(1, "i-1")
+        bare.ask("unsubscribe", "i-1")
+        code = bare.hear_reply("i-1")
+        sim.set_market("closed")
+        sim.set_market("open")
+        after = bare.sync()
 
     expected = names[place == 1].split()
     assert list(whole) == expected
     assert list(closed) == list(opened) == [expected[0], *expected[3:5]]
     assert [each[expected[3]] for each in (whole, closed, opened)] == [17, 18, 17]
+    assert (code, after) == ((200, "Handled successfully"), [])
 
 
 def test_price_limits_follow_the_price_but_not_to_and_fro_with_every_trade() -> None:

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from aries_nb.sim import Simulator
 
 Dial = Any
-REQUEST = b"GET /tv/health HTTP/1.1\r\nHost: sim\r\n\r\n"
+REQUEST = b"GET /tv/health HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n"
 
 
 def address(sim: Simulator) -> tuple[str, int]:
@@ -64,14 +64,18 @@ def hear_response(raw: socket.socket) -> tuple[bytes, bytes]:
 
 @asynccontextmanager
 async def fronted(
-    handle: Callable[[web.BaseRequest], Any], *, head_seconds: float = 10.0, closing: float = 1.0
+    handle: Callable[[web.BaseRequest], Any],
+    *,
+    head_seconds: float = 10.0,
+    closing: float = 1.0,
+    is_local: bool = True,
 ) -> AsyncIterator[str]:
     """A server with a front of its own: HTTP goes to `handle`, a WebSocket hears one word."""
 
     async def greet(connection: Any) -> None:
         await connection.send("a socket")
 
-    front = Front(lambda: handle, head_seconds=head_seconds)
+    front = Front(lambda: handle, head_seconds=head_seconds, is_local=is_local)
     server = await serve_websockets(greet, "127.0.0.1", 0, create_connection=front.connection_class)
     try:
         yield f"127.0.0.1:{server.sockets[0].getsockname()[1]}"
@@ -139,7 +143,7 @@ def test_head_may_come_in_pieces(serve: Callable[..., Simulator], dial: Dial) ->
 def test_upgrade_may_come_in_pieces_and_in_any_case(serve: Callable[..., Simulator], dial: Dial) -> None:
     raw = dial(serve())
     head = (
-        f"GET {PATH} HTTP/1.1\r\nHost: sim\r\nUPGRADE:WebSocket \r\nConnection: Upgrade\r\n"
+        f"GET {PATH} HTTP/1.1\r\nHost: 127.0.0.1\r\nUPGRADE:WebSocket \r\nConnection: Upgrade\r\n"
         "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n"
     ).encode()
 
@@ -173,7 +177,7 @@ def test_a_body_reaches_the_handler_whole_and_only_once() -> None:
 
 def test_a_body_that_speaks_of_websockets_is_still_http() -> None:
     body = b"\r\nUpgrade: websocket\r\n"
-    head = f"PUT /d HTTP/1.1\r\nHost: sim\r\nConnection: close\r\nContent-Length: {len(body)}\r\n\r\n".encode()
+    head = f"PUT /d HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\nContent-Length: {len(body)}\r\n\r\n".encode()
 
     async def run() -> bytes:
         async with fronted(echo) as address, asyncio.timeout(TIMEOUT):
@@ -202,7 +206,7 @@ def test_failing_handler_is_a_500_and_the_server_lives_on(caplog: pytest.LogCapt
     assert "broken" in caplog.text
 
 
-@pytest.mark.parametrize("said", [b"", b"GET / HTTP/1.1\r\nHost: sim\r\n"])
+@pytest.mark.parametrize("said", [b"", b"GET / HTTP/1.1\r\nHost: 127.0.0.1\r\n"])
 def test_connection_that_sends_no_whole_head_is_aborted_in_time(said: bytes) -> None:
     async def run() -> bytes:
         async with fronted(echo, head_seconds=0.05) as address:
@@ -331,3 +335,43 @@ def test_aiohttp_is_loaded_by_the_first_http_request() -> None:
     told = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout
 
     assert told.split() == ["False", "True"]
+
+
+OTHERS = {
+    "another page": "Host: 127.0.0.1\r\nOrigin: https://evil.example\r\n",
+    "a page of nobody": "Host: 127.0.0.1\r\nOrigin: null\r\n",
+    "a name that leads here": "Host: rebound.evil.example:8080\r\n",
+    "a name like ours": "Host: localhost.evil.example\r\n",
+    "an address like ours": "host: 127.0.0.1.evil.example\r\nORIGIN: http://[::1].evil.example\r\n",
+}
+OURS = ("Host: localhost:80\r\n", "Host: [::1]\r\nOrigin: http://localhost:8888\r\n", "")
+AS_SOCKET = "Upgrade: websocket\r\nConnection: Upgrade\r\n"
+
+
+@pytest.mark.parametrize("headers", OTHERS.values(), ids=OTHERS)
+@pytest.mark.parametrize("more", ["", AS_SOCKET], ids=["HTTP", "socket"])
+def test_a_page_of_another_machine_is_refused(
+    headers: str, more: str, serve: Callable[..., Simulator], dial: Dial
+) -> None:
+    raw = dial(serve())
+
+    raw.sendall(f"GET /tv/health HTTP/1.1\r\n{headers}{more}\r\n".encode())
+
+    assert hear_to_the_end(raw).startswith(b"HTTP/1.1 403 ")
+
+
+@pytest.mark.parametrize("headers", OURS)
+def test_what_is_of_this_machine_is_answered(headers: str, serve: Callable[..., Simulator], dial: Dial) -> None:
+    raw = dial(serve())
+
+    raw.sendall(f"GET /tv/health HTTP/1.0\r\n{headers}\r\n".encode())
+
+    assert hear_response(raw)[0].endswith(b" 200 OK")
+
+
+def test_a_server_for_other_machines_is_asked_under_any_name() -> None:
+    async def ask() -> int:
+        async with fronted(echo, is_local=False) as place, httpx.AsyncClient(trust_env=False) as client:
+            return (await client.get(f"http://{place}/", headers={"Host": "sim.example"})).status_code
+
+    assert asyncio.run(ask()) == 200

@@ -52,6 +52,16 @@ def test_range_asked_for_does_not_change_a_bar() -> None:
     assert wide[-len(narrow) :].tolist() == narrow.tolist()
 
 
+def test_days_asked_for_piece_by_piece_are_those_asked_for_at_once() -> None:
+    _, history = new()
+    whole = new()[1].bars("AAPL", DAILY, *FOREVER)
+
+    pieces = [history.bars("AAPL", DAILY, NOON - days * 86_400, NOON) for days in (3, 40, 12, 2_000)]
+
+    assert [piece.tolist() for piece in pieces] == [whole[-len(piece) :].tolist() for piece in pieces]
+    assert [0 < len(pieces[0]) < len(pieces[2]) < len(pieces[1]), len(pieces[3])] == [True, PAST_SESSIONS]
+
+
 def test_past_trades_only_on_weekdays_from_half_past_nine_to_four() -> None:
     times = new_york(minutes(new()[1], days=30))
 

@@ -231,3 +231,34 @@ def test_joined_and_broken_anywhere_the_bars_equal_those_of_all_trades(
     frame = series.frame(END + LENGTH)
     assert bars_of(trades) == read(frame)
     assert frame["complete"].all()
+
+
+def test_bars_over_a_gap_are_in_doubt_until_the_history_is_asked_again() -> None:
+    series = BarSeries(start_of)
+    series.trades([(5, 1.0, 1.0), (35, 1.0, 1.0)])
+
+    series.doubt(12, 25)
+    during = [series.is_in_doubt(first, last) for first, last in ((0, 9), (12, 25), (25, 39), (30, 39))]
+    series.history(bars_of([(15, 2.0, 1.0)], 10, 30), final_before=30)
+
+    assert during == [False, True, True, False]
+    assert not series.is_in_doubt(12, 25)
+
+
+def test_while_a_gap_lasts_every_bar_from_its_beginning_is_in_doubt() -> None:
+    series = BarSeries(start_of)
+
+    series.doubt(12, None)
+
+    assert series.is_in_doubt(12, 500)
+    assert not series.is_in_doubt(0, 9)
+
+
+def test_a_bar_that_is_joined_exactly_is_not_in_doubt() -> None:
+    series = BarSeries(start_of)
+    series.trades([(12, 5.0, 1.0)])
+    series.doubt(11, 13)
+
+    series.join(10, bars_of([(12, 5.0, 1.0)]), [5.0], 1.0)
+
+    assert not series.is_in_doubt(11, 13)

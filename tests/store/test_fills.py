@@ -14,6 +14,7 @@ from aries_nb.model import CLEAR, ORDER_COLUMNS, PUT, TABLE_KEYS, Column
 from aries_nb.model import FILL_COLUMNS as TOLD_FILL_COLUMNS
 from aries_nb.store import fills as fills_module
 from aries_nb.store.fills import Fill, FillLog, OrderState, ToldFillLog, fill_between
+from aries_nb.store.log import Row
 from aries_nb.store.table import Table
 
 NOW = 1_772_463_845_000_000_000
@@ -262,11 +263,12 @@ def test_the_frame_of_fills_says_what_was_traded() -> None:
     frame = log.frame()
 
     assert list(frame.columns) == [
-        "ts", "received", "account", "symbol", "side", "quantity", "price", "fee", "order_id", "is_combined"
+        "ts", "received", "account", "symbol", "side", "quantity", "price", "fee", "order_id", "is_combined",
+        "source",
     ]  # fmt: skip
     row = frame.iloc[0]
     assert (row["ts"].value, row["received"].value) == (NOW, NOW + 5)
-    assert tuple(row)[2:] == ("ACC-1", "MSFT", "sell", 4.0, 499.98, 0.0, "ORD-1", False)
+    assert tuple(row)[2:] == ("ACC-1", "MSFT", "sell", 4.0, 499.98, 0.0, "ORD-1", False, "stream")
 
 
 def test_an_empty_frame_of_fills_has_its_types() -> None:
@@ -363,3 +365,37 @@ def test_only_the_newest_numbers_are_remembered(monkeypatch: pytest.MonkeyPatch)
     tell(table, *(execution(str(number)) for number in range(5)))
 
     assert [fill_id for _, fill_id in log._seen] == ["3", "4"]
+
+
+# Executions of the past.
+
+
+def past(*executions: dict[str, Any]) -> list[Row]:
+    blank = {column.name: BLANK[column.type] for column in TOLD_FILL_COLUMNS}
+    return [
+        Row(row["created"], NOW + 90, "ACC-1", tuple({**blank, **row}[column.name] for column in TOLD_FILL_COLUMNS))
+        for row in executions
+    ]
+
+
+def test_executions_of_the_past_join_those_that_are_known_and_say_so() -> None:
+    table, log = told()
+    tell(table, execution("7", created=NOW))
+    tell(table, execution("8", created=NOW + 1), is_full=True)
+
+    count = log.insert(past(*(execution(str(number), created=NOW - 7 + number) for number in range(4, 9))))
+    tell(table, *(execution(str(number), created=NOW - 7 + number) for number in range(4, 10)), is_full=True)
+
+    assert count == 3
+    assert list(log.frame()["source"]) == ["stream", "list", "history", "history", "history", "list"]
+    assert sorted(fill.ts - NOW for fill, _ in log.entries()[0]) == [-3, -2, -1, 0, 1, 2]
+
+
+def test_past_drives_nothing_out_and_its_newest_come_first() -> None:
+    log = ToldFillLog(TOLD_FILL_COLUMNS, limit=3)
+    log.insert(past(execution("9", created=NOW)))
+
+    count = log.insert(past(*(execution(str(number), created=NOW - 9 + number) for number in range(9))))
+
+    assert (count, log.evicted) == (2, 0)
+    assert [fill.ts - NOW for fill, _ in log.entries()[0]] == [0, -2, -1]

@@ -5,7 +5,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aries_nb.store import Gap, GapLedger
+from aries_nb.live.gaps import Places
+from aries_nb.model import Resumed
+from aries_nb.store import Gap, GapLedger, gaps_frame
 from aries_nb.store import gaps as gaps_module
 
 NOW = 1_772_463_845_000_000_000
@@ -15,6 +17,7 @@ TYPES = {
     "symbol": "str",
     "started": UTC,
     "ended": UTC,
+    "cause": "str",
     "reason": "str",
     "filled": "bool",
     "missed": "float64",
@@ -24,9 +27,9 @@ TYPES = {
 def test_ledger_has_the_same_types_empty_and_filled() -> None:
     ledger = GapLedger()
 
-    empty = ledger.df
+    empty = gaps_frame(ledger.all())
     ledger.opened("sim", started=NOW, reason="cut")
-    filled = ledger.df
+    filled = gaps_frame(ledger.all())
 
     for frame, count in ((empty, 0), (filled, 1)):
         assert dict(frame.dtypes) == TYPES
@@ -37,9 +40,9 @@ def test_gap_ends_with_nat_while_it_lasts_and_then_with_its_time() -> None:
     ledger = GapLedger()
 
     ledger.opened("sim", started=NOW, reason="cut")
-    during = ledger.df.iloc[0]
+    during = gaps_frame(ledger.all()).iloc[0]
     ledger.closed("sim", ended=NOW + 5)
-    after = ledger.df.iloc[0]
+    after = gaps_frame(ledger.all()).iloc[0]
 
     assert during["ended"] is pd.NaT
     assert (during["started"].value, during["reason"], during["stream"], during["symbol"]) == (NOW, "cut", "sim", "")
@@ -65,7 +68,7 @@ def test_each_interruption_is_one_row(breaks: list[bool]) -> None:
                 expected[-1][1] = NOW + at
 
     assert expected == [[gap.started, gap.ended] for gap in ledger.all()]
-    assert ledger.count == len(expected) == len(ledger.df)
+    assert ledger.count == len(expected) == len(gaps_frame(ledger.all()))
 
 
 def test_gap_that_lasts_keeps_its_first_reason() -> None:
@@ -108,7 +111,7 @@ def test_watcher_is_told_of_each_beginning_and_end_once() -> None:
 def test_frame_handed_out_does_not_change() -> None:
     ledger = GapLedger()
     ledger.opened("sim", started=NOW, reason="cut")
-    frame = ledger.df
+    frame = gaps_frame(ledger.all())
 
     ledger.closed("sim", ended=NOW + 5)
 
@@ -119,43 +122,99 @@ def test_streams_have_gaps_of_their_own() -> None:
     ledger = GapLedger()
     market, accounts = ledger.stream("market"), ledger.stream("accounts")
 
-    market.opened(started=NOW, reason="cut")
-    accounts.opened(started=NOW + 1, reason="expired")
+    market.opened(started=NOW, reason="cut", cause="cut")
+    accounts.opened(started=NOW + 1, reason="expired", cause="token")
     market.closed(ended=NOW + 2)
 
-    assert ledger.all() == [Gap("market", "", NOW, NOW + 2, "cut"), Gap("accounts", "", NOW + 1, None, "expired")]
+    assert ledger.all() == [
+        Gap("market", "", NOW, NOW + 2, "cut"),
+        Gap("accounts", "", NOW + 1, None, "expired", cause="token", number=1),
+    ]
 
 
 def test_gap_is_filled_where_everything_that_ran_was() -> None:
     ledger = GapLedger()
     ledger.opened("market", started=NOW, reason="cut")
 
-    ledger.closed("market", ended=NOW + 5, resumed={("trades", "A"): True, ("trades", "B"): True}, is_all=True)
+    ledger.closed(
+        "market", ended=NOW + 5, resumed=[Resumed("trades", "A", True, 3), Resumed("trades", "B", True, 4)], is_all=True
+    )
 
-    assert ledger.all() == [Gap("market", "", NOW, NOW + 5, "cut", filled=True)]
+    assert ledger.all() == [Gap("market", "", NOW, NOW + 5, "cut", filled=True, missed=7)]
 
 
 def test_kind_that_was_filled_and_symbols_that_were_not_have_lines_of_their_own() -> None:
     ledger = GapLedger()
     ledger.opened("market", started=NOW, reason="cut")
 
-    ledger.closed("market", ended=NOW + 5, resumed={("trades", "A"): True, ("trades", "B"): False})
+    ledger.closed("market", ended=NOW + 5, resumed=[Resumed("trades", "A", True, 3), Resumed("trades", "B", False, 4)])
 
     reason = "cut; the broker's past does not reach back so far"
     assert ledger.all() == [
         Gap("market", "", NOW, NOW + 5, "cut"),
-        Gap("market trades", "", NOW, NOW + 5, "cut", filled=True),
-        Gap("market trades", "B", NOW, NOW + 5, reason),
+        Gap("market trades", "", NOW, NOW + 5, "cut", filled=True, missed=3, number=1),
+        Gap("market trades", "B", NOW, NOW + 5, reason, number=2),
     ]
     assert (ledger.count, ledger.counts["market"]) == (3, 1)
 
 
-def test_many_symbols_that_were_not_filled_have_one_line() -> None:
+def test_many_symbols_that_were_not_filled_have_one_line_that_holds_for_all() -> None:
     ledger = GapLedger()
     ledger.opened("market", started=NOW, reason="cut")
+    resumed = [Resumed("trades", f"S{each}", each == 0) for each in range(5_001)]
 
-    ledger.closed(
-        "market", ended=NOW + 5, resumed={("trades", f"S{each}"): False for each in range(5_000)}, is_all=True
-    )
+    ledger.closed("market", ended=NOW + 5, resumed=resumed, is_all=True)
 
-    assert [(gap.stream, gap.symbol) for gap in ledger.all()] == [("market", ""), ("market trades", "5,000 symbols")]
+    reason = "cut; the broker's past does not reach back so far for 5,000 symbols"
+    assert [(gap.stream, gap.symbol, gap.filled, gap.reason) for gap in ledger.all()] == [
+        ("market", "", False, "cut"),
+        ("market trades", "", False, reason),
+    ]
+
+
+def test_gaps_of_a_frame_are_those_of_its_connections_kinds_and_symbols() -> None:
+    ledger = GapLedger()
+    for name in ("market", "market 2", "accounts"):
+        ledger.opened(name, started=NOW, reason="cut")
+
+    resumed = [Resumed("trades", "A", True, 3), Resumed("trades", "B", False)]
+    for name in ("market", "market 2", "accounts"):
+        ledger.closed(name, ended=NOW + 5, resumed=resumed if name == "market" else ())
+    ledger.opened("market", started=NOW + 10, reason="cut again")
+
+    def told(places: Places) -> list[tuple[str, str, bool]]:
+        return [(gap.stream, gap.symbol, gap.filled) for gap in ledger.of(places)]
+
+    again = ("market", "", False)
+    assert told({("market", "quotes"): {"A"}}) == [("market", "", False), again]
+    assert told({("market", "trades"): {"A"}}) == [("market trades", "", True), again]
+    assert told({("market", "trades"): {"A", "B"}}) == [
+        ("market trades", "", True),
+        ("market trades", "B", False),
+        again,
+    ]
+    assert told({("market", "trades"): {"A"}, ("market 2", "trades"): {"C"}}) == [
+        ("market 2", "", False),
+        ("market trades", "", True),
+        again,
+    ]
+    assert told({("charts", "quotes"): {"A"}}) == []
+
+
+@pytest.mark.parametrize("is_early", [False, True], ids=["after the gap", "before its end is told"])
+def test_symbol_that_was_filled_otherwise_is_told_as_filled(is_early: bool) -> None:
+    ledger = GapLedger()
+    ledger.opened("market", started=NOW, reason="cut")
+    resumed = [Resumed("trades", "A", True, 3), Resumed("trades", "B", False, 4)]
+
+    if is_early:
+        ledger.filled("market", "trades", "B", count=5)
+        ledger.closed("market", ended=NOW + 5, resumed=resumed)
+    else:
+        ledger.closed("market", ended=NOW + 5, resumed=resumed)
+        ledger.filled("market", "trades", "B", count=5)
+
+    lines = [(gap.stream, gap.symbol, gap.filled, gap.missed, gap.reason) for gap in ledger.all()]
+    of_b = [] if is_early else [("market trades", "B", True, 9, "cut")]
+    of_all = ("market trades", "", True, 12 if is_early else 3, "cut")
+    assert lines == [("market", "", False, None, "cut"), of_all, *of_b]

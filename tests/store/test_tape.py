@@ -485,3 +485,33 @@ def test_reader_beside_the_writer_sees_whole_rows_in_order_and_never_goes_back(w
 
     assert not reader.is_alive()
     assert problems == []
+
+
+def test_rows_that_were_missing_come_before_those_that_are_held() -> None:
+    tape = Tape([Column("price")], ["A", "B"], limit=10)
+    publish(tape, [Row(0, NOW, NOW, (1.0,))])
+
+    first, second = tape.hold(), tape.hold()
+    publish(tape, [Row(0, NOW + 5, NOW, (5.0,)), Row(1, NOW + 6, NOW, (6.0,))])
+    held = len(tape)
+    is_first_filled = tape.fill(first, [(0, NOW + 2, (2.0,)), (0, NOW + 3, (3.0,))], NOW + 9)
+    still_held = len(tape)
+    is_second_filled = tape.fill(second, [], NOW + 9)
+
+    assert (held, still_held) == (1, 1)
+    assert (is_first_filled, is_second_filled) == (True, True)
+    assert tape.frame()["price"].tolist() == [1.0, 2.0, 3.0, 5.0, 6.0]
+    assert tape.ledger()[:3] == (3, 2, 5)
+    assert tape.fill(first, [(0, NOW, (7.0,))], NOW) is False
+
+
+def test_more_than_can_be_held_goes_and_nothing_is_put_before_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tape_module, "MAX_HELD", 2)
+    tape = Tape([Column("price")], ["A"], limit=10)
+    hole = tape.hold()
+
+    publish(tape, [Row(0, NOW, NOW, (price,)) for price in (1.0, 2.0, 3.0)])
+    is_filled = tape.fill(hole, [(0, NOW, (0.0,))], NOW)
+
+    assert is_filled is False
+    assert tape.frame()["price"].tolist() == [1.0, 2.0, 3.0]

@@ -26,8 +26,8 @@ class CountingComm(BaseComm):
         """Act as the browser: deliver a message."""
         self.handle_msg({"content": {"data": data}, "buffers": []})
 
-    def acknowledge(self, number: int) -> None:
-        self.answer({"method": "custom", "content": {"ack": number}})
+    def acknowledge(self, number: int, *, waited: object = 0) -> None:
+        self.answer({"method": "custom", "content": {"ack": number, "waited": waited}})
 
 
 class Clock:
@@ -40,10 +40,22 @@ class Clock:
 
 class Busy:
     since: float | None = None
+    cells = 0
 
     def start(self) -> None: ...
 
     def stop(self) -> None: ...
+
+
+class Notes:
+    """Keeps what is noted of painted rows, in ms."""
+
+    def __init__(self) -> None:
+        self.newest = 0
+        self.lags_ms: list[float] = []
+
+    def painted(self, received: int, at: int) -> None:
+        self.lags_ms.append((at - received) / 1e6)
 
 
 class Boards:

@@ -47,6 +47,20 @@ def test_each_symbol_and_column_is_a_line_with_its_own_rows(chart):
     assert lines(chart)[2].y.tolist() == list(range(1, 100, 2))
 
 
+def test_a_symbol_is_text_wherever_plotly_would_read_markup():
+    evil = '<a href="https://evil.example">A</a><b>%{x}</b>'
+    chart = Chart(filled(symbols=(evil, "MSFT")), ["bid_price"], title=evil)
+
+    chart.draw()
+
+    shown = chart.figure.to_json()
+    assert "evil.example" in shown
+    assert "<a " not in shown.replace("\\u003c", "<")
+    assert "<b>" not in shown.replace("\\u003c", "<").replace("\\u003e", ">")
+    assert [None] * len(lines(chart)) == [line.hovertemplate for line in lines(chart)]
+    chart.close()
+
+
 def test_a_frame_is_one_update_in_one_message(chart, source):
     chart.draw()
     before = len(chart.figure.comm.sent)

@@ -1,6 +1,7 @@
 import gc
 import json
 import weakref
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -254,4 +255,59 @@ def test_a_card_is_drawn_twice_a_second_at_most(painter, clock):
         clock.now += 0.02
 
     assert card.frames == 4
+    card.close()
+
+
+def test_a_card_tells_the_lag_to_receipt_and_to_pixels():
+    card = Card(Cards(lag_ms=12.34, lag_p99_ms=48.0, painted_p50_ms=80.0, painted_p99_ms=140.0))
+
+    card.draw()
+
+    frame = np.frombuffer(card.widget.frame)
+    picture = card._repr_mimebundle_()["text/html"]
+    assert frame[-4:].tolist() == [12.3, 48.0, 80.0, 140.0]
+    assert "12 / 48 ms" in picture
+    assert "80 / 140 ms" in picture
+    card.close()
+
+
+def test_a_lag_that_is_not_known_is_a_missing_number_and_costs_no_frame():
+    source = Cards(silence_s=0.0)
+    card = Card(source)
+    card.draw()
+    source.changes["lag_ms"] = float("nan")  # another one
+
+    messages = card.draw()
+
+    assert messages == 0
+    assert np.isnan(np.frombuffer(card.widget.frame)[-4:]).all()
+    assert "unknown" in card._repr_mimebundle_()["text/html"]
+    card.close()
+
+
+def test_a_row_that_is_out_of_date_is_told_beside_the_others_of_the_board():
+    class Late(Boards):
+        def board(self):
+            return replace(super().board(), stale=("MSFT",))
+
+    source = Late()
+    source.put(0, 1.0, 1.0, 1.0, 1.0, 1.0)
+    source.put(1, 2.0, 2.0, 2.0, 2.0, 2.0)
+    board = Board(source)
+
+    board.draw()
+
+    assert board.widget.description["stale"] == ["MSFT"]
+    assert board._picture().count("stale") == 1
+    board.close()
+
+
+@pytest.mark.parametrize(("silent", "rows"), [(0, 0), (3, 1)])
+def test_the_card_tells_how_many_streams_are_silent(silent, rows):
+    card = Card(Cards(silent=silent))
+
+    card.draw()
+
+    assert card.widget.description["silent"] == silent
+    assert card._picture().count("Silent streams") == rows
     card.close()

@@ -13,6 +13,7 @@ from aries_nb.model import Kind, Notice, Pong, Record, Resumed, SessionOpened, S
 from aries_nb.wire.alor_accounts import AlorAccounts
 from aries_nb.wire.alor_connection import AlorConnection
 from aries_nb.wire.alor_market import AlorMarket
+from tests.wire.lines import said
 
 Format = Literal["slim", "simple", "heavy"]
 FORMATS: tuple[Format, ...] = get_args(Format)
@@ -147,13 +148,13 @@ def sent(wire: AlorConnection, *opcodes: str) -> list[dict[str, Any]]:
 
 
 def heard(wire: AlorConnection, *frames: bytes, received: int = RECEIVED) -> tuple[list[Record], list[Notice]]:
-    """What some frames yield, one after the other."""
+    """What some frames yield, one after the other, but for what is only counted."""
     records: list[Record] = []
     notices: list[Notice] = []
     for frame in frames:
-        found, said = wire.receive(frame, received)
+        found, told = wire.receive(frame, received)
         records += found
-        notices += said
+        notices += said(told)
     return records, notices
 
 

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
+from collections.abc import Iterable
 from typing import Any
 
-from aries_nb.model import Record, Subscription
+from aries_nb.model import Counted, Notice, Record, Subscription, Unasked
 from aries_nb.wire.aries_market import AriesMarket
 
 QUOTES = ("bid_price", "bid_size", "ask_price", "ask_size")
@@ -86,10 +88,26 @@ def answer_pings(market: AriesMarket) -> None:
 
 
 def records(market: AriesMarket, *messages: object) -> list[Record]:
-    """What one frame of these messages yields, where it must not give rise to a notice."""
+    """What one frame of these messages yields, where it must not give rise to a notice but counts."""
     found, notices = market.receive(frame(*messages), RECEIVED)
-    assert list(notices) == []
+    assert said(notices) == []
     return list(found)
+
+
+def said(notices: Iterable[Notice]) -> list[Notice]:
+    """Notices without what is only counted."""
+    return [notice for notice in notices if not isinstance(notice, Counted | Unasked)]
+
+
+def counts(notices: Iterable[Notice]) -> Counter[tuple[str, str]]:
+    """What is only counted: how many messages of which kind and symbol as what; Unasked as ("", "unasked")."""
+    counted: Counter[tuple[str, str]] = Counter()
+    for notice in notices:
+        if isinstance(notice, Counted):
+            counted[notice.subscription.kind, notice.what] += notice.count
+        elif isinstance(notice, Unasked):
+            counted["", "unasked"] += 1
+    return counted
 
 
 def values(market: AriesMarket, *messages: object) -> list[tuple[Any, ...]]:

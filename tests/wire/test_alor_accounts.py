@@ -37,6 +37,10 @@ OPCODES: dict[Kind, str] = {
     "derivative_risks": "SpectraRisksGetAndSubscribe",
 }
 KINDS = tuple(OPCODES)
+OPCODES_BESIDE: dict[Kind, list[str]] = {
+    "balances": ["PositionsGetAndSubscribeV2"],
+    "orders": ["TradesGetAndSubscribeV2"],
+}
 LISTS: tuple[Kind, ...] = ("orders", "stop_orders", "fills", "positions")
 AT = 1_755_849_601_123_456_000  # TIME of the objects, to the microsecond
 
@@ -64,7 +68,7 @@ def test_portfolio_stream_from_request_to_unsubscribe(kind: Kind, form: Format, 
     answer(wire, begin(wire))
     subscription = every(kind, "D00000", form)
     number = wire.subscribe([subscription])
-    request, *others, ping = sent(wire)  # a summary's cash stands among the positions
+    request, *others, ping = sent(wire)  # a summary's cash stands among the positions, an order's price among trades
     snapshot = data(request["guid"], item(kind, form, existing=True))
     frames = [reply(request["guid"]), snapshot] if is_reply_first else [snapshot, reply(request["guid"])]
 
@@ -81,7 +85,7 @@ def test_portfolio_stream_from_request_to_unsubscribe(kind: Kind, form: Format, 
     marks = [record[2][0] for record in [*listed, *late]]
     assert marks == ([CLEAR, PUT] if kind in LISTS else [PUT])
     assert [record[2] for record in live] == [listed_row(listed, late)]
-    assert [each["opcode"] for each in others] == (["PositionsGetAndSubscribeV2"] if kind == "balances" else [])
+    assert [each["opcode"] for each in others] == OPCODES_BESIDE.get(kind, [])
     asked = [request, *others]
     assert ended == [{"opcode": "unsubscribe", "guid": each["guid"], "token": "token-1"} for each in asked]
     assert (after, notices) == ([], [])
@@ -219,9 +223,9 @@ def test_empty_list_is_known_by_the_pong_behind_the_reply() -> None:
     wire = AlorAccounts()
     answer(wire, begin(wire))
     wire.subscribe([every("orders")])
-    _, ping = sent(wire)
+    _, beside, ping = sent(wire)
 
-    early = records(wire, reply("orders-1"))
+    early = records(wire, reply("orders-1"), reply(beside["guid"]))
     found = records(wire, reply(ping["guid"]))
 
     assert early == []
@@ -261,8 +265,8 @@ def test_missing_reply_does_not_hold_the_list_back_for_ever() -> None:
     wire = AlorAccounts()
     answer(wire, begin(wire))
     number = wire.subscribe([every("orders")])
-    _, ping = sent(wire)
-    records(wire, orders(id="1", existing=True), reply(ping["guid"]))
+    _, beside, ping = sent(wire)
+    records(wire, reply(beside["guid"]), orders(id="1", existing=True), reply(ping["guid"]))
 
     notices = list(wire.tick(10.5))
     found, _ = heard(wire, b"{}")
@@ -288,7 +292,7 @@ def test_after_a_break_the_list_replaces_the_table_and_is_logged_once(is_reply_f
     replied = reply("orders-1")
     for frame in [
         *([replied, *snapshot] if is_reply_first else [*snapshot, replied]),
-        reply(requests[-1]["guid"]),
+        *(reply(request["guid"]) for request in requests[1:]),
         b"{}",
     ]:
         publish(table, heard(wire, frame)[0])

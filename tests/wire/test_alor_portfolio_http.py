@@ -4,6 +4,7 @@ import pytest
 
 from aries_nb.model import Kind
 from aries_nb.wire.alor_accounts import AlorAccounts
+from aries_nb.wire.alor_fields import Format
 from aries_nb.wire.alor_portfolio_http import AlorPortfolioHttp
 from aries_nb.wire.interface import Query
 from tests.wire.alor_lines import RECEIVED, compact, data, every, opened, records
@@ -75,3 +76,46 @@ def test_only_a_working_order_has_not_ended() -> None:
 def test_what_the_broker_does_not_have_is_not_asked_for() -> None:
     assert HTTP.snapshot(every("instruments", "SBER")) == []
     assert HTTP.order_history("D00000", 0, RECEIVED) == []
+
+
+# Own trades of past sessions.
+
+PAST_PATH = "/md/v2/Stats/MOEX/D00000/history/trades"
+NOON = 1_755_864_000 * 10**9  # 2025-08-22
+
+
+def past_query(**params: str) -> Query:
+    usual = {"dateFrom": "2025-08-22", "descending": "false", "limit": "1000", "format": "Heavy"}
+    return Query(PAST_PATH, tuple({**usual, **params}.items()))
+
+
+def test_own_trades_are_asked_for_from_the_day_on_and_those_of_the_session_as_well() -> None:
+    asked = HTTP.fill_history("D00000", NOON)
+
+    assert asked == [past_query(), Query(PATHS["fills"], (("format", "Heavy"),))]
+
+
+@pytest.mark.parametrize("form", ["heavy", "simple", "slim"])
+def test_past_trades_are_read_in_whatever_format_they_come(form: Format) -> None:
+    subscription = every("fills", form="heavy")
+    usual = HTTP.read(subscription, past_query(), compact([item("fills", "heavy")]).encode())
+
+    page = HTTP.read(subscription, past_query(), compact([item("fills", form)]).encode())
+
+    names = [name for name in subscription.fields if name != "settles"]  # which one format alone has
+    row, expected = (dict(zip(subscription.fields, each.rows[0][1], strict=True)) for each in (page, usual))
+    assert (row["order_id"], row["fill_id"], page.is_full) == ("55500011122", "9200000001", False)
+    assert {name: str(row[name]) for name in names} == {name: str(expected[name]) for name in names}
+
+
+def test_full_page_is_followed_by_one_from_its_last_number_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("aries_nb.wire.alor_portfolio_http.FILLS_PER_CALL", 3)
+    full = compact([item("fills", "heavy", id=number) for number in ("9", "11", "10")]).encode()
+
+    first = HTTP.read(every("fills"), past_query(limit="3"), full)
+    stuck = HTTP.read(every("fills"), past_query(limit="3", **{"from": "11"}), full)
+    last = HTTP.read(every("fills"), past_query(limit="3"), compact([item("fills", "heavy")] * 2).encode())
+    of_today = HTTP.read(every("fills"), Query(PATHS["fills"]), full)
+
+    assert first.following == past_query(limit="3", **{"from": "11"})
+    assert (stuck.following, last.following, of_today.following) == (None, None, None)

@@ -79,7 +79,7 @@ def test_refusal_without_a_guid_afterwards_is_that_of_the_connection() -> None:
 
     _, notices = heard(wire, reply("", *BAD))
 
-    assert notices == [SessionLost("the server refuses the token: Invalid JWT token!")]
+    assert notices == [SessionLost("the server refuses the token: Invalid JWT token!", "token")]
 
 
 # Pongs.
@@ -160,14 +160,14 @@ def test_connection_without_any_sign_is_lost_10_seconds_after_a_ping() -> None:
 
     notices = ticked(wire, 1.0, 20.0, 29.9, 30.1)
 
-    assert notices == [SessionLost("no answer to a ping within 10 s")]
+    assert notices == [SessionLost("no answer to a ping within 10 s", "silence")]
 
 
 def test_token_that_is_never_answered_is_a_lost_connection() -> None:
     wire = AlorMarket()
     begin(wire)
 
-    assert ticked(wire, 5.0, 10.5) == [SessionLost("no answer to a ping within 10 s")]
+    assert ticked(wire, 5.0, 10.5) == [SessionLost("no answer to a ping within 10 s", "silence")]
 
 
 def test_data_keep_a_connection_alive_whose_pongs_are_behind_a_long_queue() -> None:

@@ -16,6 +16,7 @@ from aries_nb.model import (
     CLEAR,
     PUT,
     TABLE_KEYS,
+    Counted,
     Kind,
     Notice,
     Pong,
@@ -25,6 +26,7 @@ from aries_nb.model import (
     SessionRefused,
     Subscription,
     TokenWanted,
+    Unasked,
 )
 from aries_nb.sim import Simulator
 from aries_nb.sim.alor_settings import AlorOptions
@@ -89,7 +91,7 @@ class Client:
         return [record for record in self.records if record[0] == subscription]
 
     def troubles(self) -> list[Notice]:
-        return [notice for notice in self.notices if not isinstance(notice, Pong | SessionOpened)]
+        return [notice for notice in self.notices if not isinstance(notice, Pong | SessionOpened | Counted | Unasked)]
 
     def close(self) -> None:
         self._stack.close()
@@ -334,6 +336,24 @@ def test_instruments_and_quotes_and_the_time_can_be_looked_up(url: str) -> None:
     assert 0 < quote["bid_price"] < quote["ask_price"]
     assert (instrument["board"], instrument["lot_size"]) == ("TQBR", 10.0)
     assert abs(now["ts"] - time.time_ns()) < 5 * 10**9
+
+
+def test_trades_of_a_span_are_asked_for_in_both_places_and_come_once(clients: Any, url: str) -> None:
+    client, lookup, tape = clients(AlorMarket()), AlorLookup(), Subscription("trades", "SBER", ("trade_id",))
+    client.subscribe(tape)
+    client.hear_until(lambda: len(client.of(tape)) >= 5)
+    last = client.records[-1][1] // 10**6
+    span = {"start_ms": last - 3_600_000, "end_ms": last}
+
+    queries = lookup.queries("trades", {"symbol": "SBER", "count": None, **span})
+    past, today = (lookup.read("trades", query, got(url, query)) for query in queries)
+
+    found = [dict(zip(page.columns, row, strict=True)) for page in (past, today) for row in page.rows]
+    numbers = [row["trade_id"] for row in found]
+    assert queries[0].path.endswith("/alltrades/history")
+    assert {values[0] for _, ts, values in client.of(tape) if ts <= last * 10**6} <= set(numbers)
+    assert len(numbers) == len(set(numbers))
+    assert all(span["start_ms"] - 1_000 <= row["ts"] / 1e6 <= last + 1_000 for row in found)
 
 
 def test_access_token_is_had_for_a_refresh_token_and_opens_the_session(url: str) -> None:

@@ -169,3 +169,15 @@ def test_tape_across_breaks_equals_the_unbroken_one(events: list[str], orders: l
             is_up = True
 
     assert told == happened
+
+
+def test_trade_says_whether_it_came_live_or_out_of_the_past() -> None:
+    wanted = trades(fields=("trade_id", "source", "price"))
+    wire = opened(AlorMarket(), wanted)
+    before = records(wire, *live(11))
+    _, accepted, pong = reopened(wire)
+
+    after = records(wire, accepted, *past(11, 12), pong, *live(13))
+
+    told = [record[2][:2] for record in [*before, *after]]
+    assert told == [(11, "live"), (12, "history"), (13, "live")]

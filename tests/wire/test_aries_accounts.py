@@ -357,7 +357,7 @@ def test_session_speaks_as_on_the_other_endpoints() -> None:
 
     said = notices(wire, event("refreshAuth"), event("authExpired"), {"type": "news"})
 
-    assert said[:2] == [TokenWanted(), SessionLost("authExpired")]
+    assert said[:2] == [TokenWanted(), SessionLost("authExpired", "token")]
     assert isinstance(said[2], Unreadable)
 
 

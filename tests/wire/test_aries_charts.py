@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from aries_nb.model import TRADE_COLUMNS, Pong, Record, Rejected, SessionLost, Subscription, TokenWanted, Unreadable
 from aries_nb.wire.aries_charts import AriesCharts
-from tests.wire.lines import MS, NS, RECEIVED, auth_success, event, frame, line
+from tests.wire.lines import MS, NS, RECEIVED, auth_success, event, frame, line, said
 
 OPTION = "MSFT261218C00500000"
 FIELDS = ("bid_price", "ask_price", "last_price")
@@ -58,9 +58,9 @@ def quote(symbol: str | None = "MSFT", **values: Any) -> dict[str, Any]:
 
 
 def records(wire: AriesCharts, *messages: object) -> list[Record]:
-    """What one frame of these messages yields, where it must not give rise to a notice."""
+    """What one frame of these messages yields, where it must not give rise to a notice but counts."""
     found, notices = wire.receive(frame(*messages), RECEIVED)
-    assert list(notices) == []
+    assert said(notices) == []
     return list(found)
 
 
@@ -161,7 +161,7 @@ def test_session_speaks_as_on_the_other_endpoints() -> None:
         frame(event("refreshAuth", data={}), event("authExpired"), event("error", error="slow down")), RECEIVED
     )
 
-    assert list(said) == [TokenWanted(), SessionLost("authExpired"), Rejected((), "slow down")]
+    assert list(said) == [TokenWanted(), SessionLost("authExpired", "token"), Rejected((), "slow down")]
 
 
 # Shapes.
@@ -226,7 +226,7 @@ def test_trade_has_every_column() -> None:
 
     (record,) = records(wire, push(SALE))
 
-    assert record[2] == (501.12, 50.0, "unknown", 0, "")
+    assert record[2] == (501.12, 50.0, "unknown", 0, "", "live")
 
 
 @pytest.mark.parametrize(
@@ -350,8 +350,8 @@ values_said = st.dictionaries(
 @given(st.lists(values_said, max_size=8))
 def test_partial_events_lead_to_the_same_quote_as_one_whole_one(updates: list[dict[str, float]]) -> None:
     whole: dict[str, float] = {}
-    for said in updates:
-        whole.update(said)
+    for values in updates:
+        whole.update(values)
 
     bit_by_bit = records(opened(quotes()), *(quote(**said) for said in updates))
     at_once = records(opened(quotes()), quote(**whole))

@@ -9,7 +9,22 @@ from typing import Any
 import pytest
 
 from aries_nb.model import CLEAR, PUT, VENUE_COLUMNS, Subscription, Unreadable
-from tests.wire.lines import MS, NS, RECEIVED, book, frame, line, opened, quotes, records, reopen, sent, update
+from tests.wire.lines import (
+    MS,
+    NS,
+    RECEIVED,
+    book,
+    counts,
+    frame,
+    line,
+    opened,
+    quotes,
+    records,
+    reopen,
+    said,
+    sent,
+    update,
+)
 
 FIELDS = tuple(column.name for column in VENUE_COLUMNS)
 ARCA, NYSE = "ARCX:501.14:200:501.09:400", "XNYS,501.15,100,501.08,300"
@@ -105,7 +120,8 @@ def test_a_row_that_is_none_is_named_and_the_others_are_read(row: str) -> None:
     found, notices = market.receive(frame(depth(row, ARCA)), RECEIVED)
 
     assert [record[2][1] for record in found] == ["", "ARCX"]
-    assert [type(notice) for notice in notices] == [Unreadable]
+    assert [type(notice) for notice in said(notices)] == [Unreadable]
+    assert counts(notices) == {("venues", "unreadable"): 1}
 
 
 @pytest.mark.parametrize("rows", [7, "ARCX:1:2:3:4", {"ARCX": 1}, [1], None])
@@ -136,4 +152,4 @@ def test_halves_of_characters_in_a_name_do_no_harm() -> None:
     found, notices = market.receive(raw, RECEIVED)
 
     assert list(found) == []
-    assert len(notices) == 1
+    assert len(said(notices)) == 1

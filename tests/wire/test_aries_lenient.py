@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from aries_nb.model import NOT_A_TIME, Unreadable
 from aries_nb.wire.aries_lenient import excerpt, millis, number
-from tests.wire.lines import FULL, FULL_VALUES, MS, NS, RECEIVED, book, frame, line, opened, quote, quotes, update
+from tests.wire.lines import FULL, FULL_VALUES, MS, NS, RECEIVED, book, frame, line, opened, quote, quotes, said, update
 from tests.wire.lines import trades as prints
 
 STREAM_NAMES = {
@@ -240,8 +240,9 @@ def test_implied_volatility_has_a_short_name() -> None:
 def test_update_that_cannot_be_used_is_kept_as_an_excerpt(message: dict[str, Any]) -> None:
     market = opened(quotes(), book())
 
-    found, (unreadable,) = market.receive(line(message), RECEIVED)
+    found, notices = market.receive(line(message), RECEIVED)
 
+    (unreadable,) = said(notices)
     assert list(found) == []
     assert isinstance(unreadable, Unreadable)
     assert unreadable.excerpt == json.dumps(message)

@@ -19,6 +19,7 @@ from tests.wire.lines import (
     answer_pings,
     auth_success,
     book,
+    counts,
     event,
     frame,
     line,
@@ -27,6 +28,7 @@ from tests.wire.lines import (
     quotes,
     records,
     reopen,
+    said,
     sale,
     sent,
     trades,
@@ -189,9 +191,11 @@ def test_symbol_nobody_asked_for_is_named(stream: str) -> None:
     market = opened(quotes())
     data = {"orderBook": ["1:2:3"]} if stream == "level2" else {}
 
-    found, (unreadable,) = market.receive(line(update(stream, data, symbol="TSLA")), RECEIVED)
+    found, notices = market.receive(line(update(stream, data, symbol="TSLA")), RECEIVED)
 
+    (unreadable,) = said(notices)
     assert list(found) == []
+    assert counts(notices) == {("", "unasked"): 1}
     assert isinstance(unreadable, Unreadable)
     assert unreadable.reason == "a symbol nobody asked for"
     assert "TSLA" in unreadable.excerpt
@@ -230,7 +234,7 @@ def test_updates_that_go_on_after_the_server_saw_the_unsubscribe_are_noise() -> 
 
     _, notices = market.receive(GOOD, RECEIVED)
 
-    assert [type(notice) for notice in notices] == [Unreadable]
+    assert [type(notice) for notice in said(notices)] == [Unreadable]
 
 
 def test_pong_to_a_ping_from_before_an_unsubscribe_proves_nothing() -> None:
@@ -596,6 +600,18 @@ def test_snapshot_that_differs_gives_a_row(change: dict[str, Any]) -> None:
     assert len(again) == 1
 
 
+def test_what_a_snapshot_repeats_completes_a_row_that_was_told_without_it() -> None:
+    fields = quotes(fields=("bid_price", "last_price"))
+    trade = update("trade", {"lastPrice": 3.0, "tradeTimestamp": MS})
+    market = opened(fields)
+    records(market, quote(**FULL), trade)
+
+    reopen(market)
+    again = values(market, quote(**FULL | {"bidPrice": 7.0}), trade)
+
+    assert again == [pytest.approx((7.0, math.nan), nan_ok=True), (7.0, 3.0)]
+
+
 def test_snapshot_behind_a_request_for_more_fields_gives_no_second_row() -> None:
     market = opened(quotes())
     records(market, quote(**FULL))
@@ -829,7 +845,8 @@ def test_update_of_bad_level_2_rows_alone_is_no_update() -> None:
     found, notices = market.receive(line(depth("rubbish", "nan:nan:nan")), RECEIVED)
 
     assert list(found) == []
-    assert len(notices) == 2
+    assert len(said(notices)) == 2
+    assert counts(notices) == {("book", "unreadable"): 1}
 
 
 def test_level_2_without_rows_of_ours_says_nothing() -> None:

@@ -6,9 +6,9 @@ from typing import Any
 import pytest
 
 from aries_nb.wire.aries_market import AriesMarket
-from aries_nb.wire.aries_prints import PRINT_COLUMN_TYPES
+from aries_nb.wire.aries_prints import PRINT_COLUMN_TYPES, PRINTS_KEPT
 from aries_nb.wire.aries_streams import wanted
-from tests.wire.lines import MS, NS, opened, records, sale, trades, values
+from tests.wire.lines import MS, NS, counts, frame, opened, records, sale, trades, values
 
 ALL = tuple(PRINT_COLUMN_TYPES)
 
@@ -28,6 +28,7 @@ def test_columns_are_numbers_texts_and_an_integer() -> None:
         "side": "text",
         "trade_id": "integer",
         "venue": "text",
+        "source": "text",
         "tick": "text",
     }
 
@@ -42,7 +43,7 @@ def test_texts_of_a_print_become_a_row() -> None:
         sale(price="501.12", size="50", tick="+", tradeSeq="90112", tradeExchange="D", tradeTimestamp=str(MS)),
     )
 
-    assert record[1:] == (NS, (501.12, 50.0, "unknown", 90112, "D", "+"))
+    assert record[1:] == (NS, (501.12, 50.0, "unknown", 90112, "D", "live", "+"))
 
 
 def test_numbers_where_texts_are_due_are_read_as_well() -> None:
@@ -65,6 +66,39 @@ def test_every_print_is_a_row_also_when_it_is_like_the_one_before() -> None:
     rows = values(tape, *[sale(price="1", size="2", tradeTimestamp=str(MS))] * 3)
 
     assert rows == [(1.0, 2.0)] * 3
+
+
+def test_a_numbered_print_that_comes_again_is_counted_and_no_second_row() -> None:
+    tape = market("price", "trade_id")
+    one, two = (sale(price="1", tradeSeq=number, tradeTimestamp=str(MS)) for number in ("7", "8"))
+
+    found, notices = tape.receive(frame(one, two, one, two, two), NS)
+
+    assert [row for _, _, row in found] == [(1.0, 7), (1.0, 8)]
+    assert counts(notices) == {("trades", "duplicated"): 3}
+
+
+def test_a_number_that_comes_again_with_another_print_is_a_row() -> None:
+    tape = market("price", "trade_id")
+
+    rows = values(
+        tape,
+        sale(price="1", tradeSeq="7", tradeTimestamp=str(MS)),
+        sale(price="2", tradeSeq="7", tradeTimestamp=str(MS)),
+        sale(price="2", tradeSeq="7", tradeTimestamp=str(MS + 1)),
+    )
+
+    assert rows == [(1.0, 7), (2.0, 7), (2.0, 7)]
+
+
+def test_prints_that_are_known_again_are_the_newest() -> None:
+    tape = market("price", "trade_id")
+    prints = [sale(price="1", tradeSeq=str(number), tradeTimestamp=str(MS)) for number in range(1, PRINTS_KEPT + 2)]
+    values(tape, *prints)
+
+    again = values(tape, prints[0], prints[-1])
+
+    assert again == [(1.0, 1)]
 
 
 def test_absent_field_is_unchanged_but_for_the_number() -> None:

@@ -122,3 +122,16 @@ def test_a_question_given_up_is_forgotten_without_a_word() -> None:
 
     assert sent(market) == []
     assert records(market, response(request["id"], body=BODY)) == []
+
+
+@pytest.mark.parametrize("body", ['{"\\ud800": 1}', '["\\udfff"]'])
+def test_an_answer_that_no_json_can_say_is_empty(body: str) -> None:
+    market = opened()
+    market.subscribe([question()])
+    (request, _) = sent(market)
+
+    said = line(response(request["id"], body="BODY")).replace(b'"BODY"', body.encode())
+    told, notices = market.receive(said, RECEIVED)
+
+    assert list(told) == [(question(), RECEIVED, ("",))]
+    assert list(notices) == []

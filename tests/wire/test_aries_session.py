@@ -143,7 +143,7 @@ def test_authrequired_without_an_id_is_a_refusal_while_the_token_is_waited_for()
     once_more = notices(market, event("authRequired"))
 
     assert said == [SessionRefused("authentication required")]
-    assert once_more == [SessionLost("authRequired")]
+    assert once_more == [SessionLost("authRequired", "token")]
 
 
 def test_response_to_the_token_that_does_not_say_authsuccess_is_a_refusal() -> None:
@@ -189,7 +189,7 @@ def test_session_that_ended_is_lost(action: str, error: str | None) -> None:
 
     said = notices(market, event(action, **({"error": error} if error else {})))
 
-    assert said == [SessionLost(f"{action}: {error}" if error else action)]
+    assert said == [SessionLost(f"{action}: {error}" if error else action, "token")]
 
 
 @pytest.mark.parametrize("payload", [{}, {"data": {"expiresIn": 300_000}}, {"timestamp": 5}])
@@ -245,7 +245,7 @@ def test_silence_after_the_token_is_a_lost_session() -> None:
     early, late = market.tick(104.0), market.tick(105.5)
 
     assert list(early) == []
-    assert late == [SessionLost("no answer to the token within 5 s")]
+    assert late == [SessionLost("no answer to the token within 5 s", "silence")]
 
 
 def test_ping_goes_out_every_30_seconds() -> None:
@@ -303,7 +303,7 @@ def test_missing_pong_is_a_lost_session_told_once() -> None:
 
     said = [list(market.tick(now)) for now in (39.0, 41.0, 42.0)]
 
-    assert said == [[], [SessionLost("no answer to a ping within 10 s")], []]
+    assert said == [[], [SessionLost("no answer to a ping within 10 s", "silence")], []]
 
 
 def test_pong_answers_every_ping_before_it() -> None:

@@ -1,0 +1,44 @@
+"""How many requests a second a broker answers, kept by us before the broker has to."""
+
+from __future__ import annotations
+
+import threading
+
+__all__ = ["Pace"]
+
+# Of what is allowed in a second: so much at once, and so much a second from then on. Together they leave a twentieth
+# for requests that were sent apart and arrive together.
+AT_ONCE, STEADY = 0.2, 0.75
+
+
+class Pace:
+    """Turns for requests, shared by everything that asks one broker; any thread. `now` is of one monotonic clock.
+
+    `per_second` is what the broker allows in any second, None where it names no limit.
+    """
+
+    def __init__(self, per_second: float | None = None) -> None:
+        self.per_second = per_second
+        self._step = 0.0 if per_second is None else 1.0 / (STEADY * per_second)
+        self._ahead = 0.0 if per_second is None else max(AT_ONCE * per_second - 1.0, 0.0) * self._step
+        self._next = float("-inf")  # when the next turn were due if all came evenly
+        self._guard = threading.Lock()
+
+    def turn(self, now: float) -> float:
+        """Take the next turn; returns in how many seconds it comes."""
+        with self._guard:
+            due = max(self._next, now)
+            self._next = due + self._step
+            return max(due - self._ahead - now, 0.0)
+
+    def hold(self, now: float, seconds: float) -> None:
+        """Give no new turn for so long: the broker has said that it had too many requests.
+
+        Without a limit this does nothing: who was refused waits by itself.
+        """
+        with self._guard:
+            if self.per_second is not None:
+                self._next = max(self._next, now + seconds + self._ahead)
+
+    def __repr__(self) -> str:
+        return f"<{'any number of' if self.per_second is None else f'{self.per_second:g}'} requests a second>"

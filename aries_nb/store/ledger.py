@@ -1,0 +1,48 @@
+"""What became of every message of a subscription, as counts that add up."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+__all__ = ["Ledger", "ledger_of"]
+
+
+class Ledger(NamedTuple):
+    """Counts since the subscription was made. `received + filled` is the sum of the six that follow.
+
+    What is counted is what a row is made of: a quote, a print, an update of a book, the state of an order.
+    """
+
+    received: int
+    """What the stream has brought."""
+    filled: int
+    """Rows that came otherwise: out of the broker's history, or lent by another frame that knew them already."""
+    visible: int
+    """Rows that can be read now; of a book, which shows one state, the newest update."""
+    evicted: int
+    """Rows that have left the window."""
+    conflated: int
+    """States that a newer one of the same thing has replaced; never those of trades."""
+    duplicated: int
+    """Told before."""
+    rowless: int
+    """Understood, and no row: nothing in it that a row would show, or of the past that nobody asked for."""
+    unreadable: int
+    """Of no use; `feed.unreadable` shows the newest."""
+
+
+def ledger_of(counted: Mapping[str, int], *, rows: int, visible: int, evicted: int = 0, conflated: int = 0) -> Ledger:
+    """The ledger of a store that has taken so many rows, and what was counted beside them (`CountedAs`)."""
+    duplicated, rowless, unreadable = (counted.get(what, 0) for what in ("duplicated", "rowless", "unreadable"))
+    lost, filled = counted.get("conflated", 0), counted.get("filled", 0)
+    return Ledger(
+        received=rows - filled + lost + duplicated + rowless + unreadable,
+        filled=filled,
+        visible=visible,
+        evicted=evicted,
+        conflated=conflated + lost,
+        duplicated=duplicated,
+        rowless=rowless,
+        unreadable=unreadable,
+    )

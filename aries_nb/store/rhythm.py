@@ -1,0 +1,45 @@
+"""How long a symbol is usually silent, by the rhythm of its own rows: what is much longer is a fault."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from aries_nb.model import Codes, Times
+
+__all__ = ["expected_silence"]
+
+SECOND_NS = 1_000_000_000
+MOMENT_NS = SECOND_NS // 10  # rows that come closer than this belong to one burst, whose rhythm says nothing
+TIMES_USUAL = 20  # what comes at random is silent for 20 times its mean once in 500 million intervals
+LEAST_NS = 5 * SECOND_NS
+FEWEST_INTERVALS = 4
+UNKNOWN_NS = 300 * SECOND_NS  # assumed, of a symbol of which little has come
+
+
+def expected_silence(codes: Codes, received: Times, count: int) -> Times:
+    """How long each of `count` symbols may be silent, in ns: 20 times the median interval of its rows, 5 s at least.
+
+    `codes` and `received`, ns, are those of the newest rows in the order of arrival. Intervals of less than 0.1 s do
+    not count. Where a symbol has fewer than five moments among the rows, it is 300 s (assumed), or 20 times what lies
+    between those it has, if that is longer.
+    """
+    order = np.argsort(codes, kind="stable")
+    codes, received = codes[order], received[order]
+    ways = np.diff(received)
+    counts = (codes[1:] == codes[:-1]) & (ways >= MOMENT_NS)
+    owners, ways = codes[1:][counts], ways[counts]
+    order = np.lexsort((ways, owners))
+    owners, ways = owners[order], ways[order]
+    first = np.searchsorted(owners, np.arange(count))
+    numbers = np.searchsorted(owners, np.arange(count), side="right") - first
+    usual = np.zeros(count, "int64")
+    some = numbers > 0
+    usual[some] = ways[first[some] + numbers[some] // 2]
+    # Many rows without any interval that counts are one long burst.
+    is_known = (numbers >= FEWEST_INTERVALS) | (np.bincount(codes, minlength=count) > 100)
+    least = np.where(is_known, LEAST_NS, UNKNOWN_NS)
+    longest: Times = np.maximum(usual * TIMES_USUAL, least)
+    return longest

@@ -1,0 +1,92 @@
+"""At which price an ALOR order was filled: the order does not say, but the trades of the session do (§7.1, §7.4)."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from decimal import Context, Decimal, localcontext
+
+from aries_nb.model import PUT, Counted, Record, Subscription, Value
+
+__all__ = ["PricedOrders"]
+
+_UNKNOWN = Decimal("NaN")
+_FIELDS = ("fill_id", "order_id", "quantity", "price")
+_STEP = Decimal("1e-8")  # an average is rounded to this; a quotient has no end
+_MOST_ORDERS = 50_000  # whose trades are remembered; of older ones no price is told any more
+
+
+class PricedOrders:
+    """The orders of one portfolio, with `average_price` out of its own trades.
+
+    It is exact, but for its rounding to eight places, or not there at all: NaN unless the trades that were told add up
+    to what the order has filled. So it stays for an order that was filled in part in an earlier session, and, for a
+    moment, where an order is told before its trades. The `volume` of an order is of no use: it is at the limit price.
+    """
+
+    def __init__(self, orders: Subscription) -> None:
+        self.orders = orders
+        self.fills = Subscription("fills", orders.symbol, _FIELDS)
+        places = {name: 1 + place for place, name in enumerate(orders.fields)}
+        self._places = tuple(places.get(name, 0) for name in ("order_id", "filled", "average_price"))
+        # Quantity and price by order and trade. A break changes nothing of them: what comes again has the same number.
+        self._trades: dict[Value, dict[Value, tuple[Decimal, Decimal]]] = {}
+        self._rows: dict[Value, Record] = {}  # the newest of each order whose price is not known yet
+
+    @property
+    def is_wanted(self) -> bool:
+        """Whether there is an average price to be told: the subscription has all the columns that it takes."""
+        return all(self._places)
+
+    def forget(self) -> None:
+        """Drop at a break what stands of orders: their list comes again."""
+        self._rows.clear()
+
+    def take(self, record: Record) -> tuple[Record | None, Counted | None]:
+        """What a record of either tells of an order, and what that counts as where it is no message of its own."""
+        subscription, _, (mark, *_) = record
+        if subscription == self.orders:
+            return (self._priced(record) if mark == PUT else record), None
+        if mark != PUT:
+            return None, None
+        order_id = self._note(record)
+        known = self._rows.get(order_id)
+        priced = None if known is None else self._priced(known)
+        if priced is None or priced is known:
+            return None, None
+        return priced, Counted(self.orders, "filled")
+
+    def _note(self, record: Record) -> Value:
+        _, _, (_, fill_id, order_id, quantity, price) = record
+        if isinstance(quantity, Decimal) and isinstance(price, Decimal):
+            self._trades.setdefault(order_id, {})[fill_id] = (quantity, price)
+            if len(self._trades) > _MOST_ORDERS:
+                del self._trades[next(iter(self._trades))]
+        return order_id
+
+    def _priced(self, record: Record) -> Record:
+        """The record with its average price; the same one where that is not known."""
+        subscription, ts, values = record
+        order_place, filled_place, price_place = self._places
+        order_id, filled = values[order_place], values[filled_place]
+        self._rows.pop(order_id, None)
+        if not isinstance(filled, Decimal) or not filled.is_finite() or not filled:
+            return record
+        price = _average(self._trades.get(order_id, {}).values(), filled)
+        if not price.is_finite():
+            self._rows[order_id] = record
+            if len(self._rows) > _MOST_ORDERS:
+                del self._rows[next(iter(self._rows))]
+            return record
+        return subscription, ts, (*values[:price_place], price, *values[price_place + 1 :])
+
+
+def _average(trades: Collection[tuple[Decimal, Decimal]], filled: Decimal) -> Decimal:
+    """The mean price of trades that are all there were; NaN where they are not."""
+    with localcontext(Context(prec=40, traps=[])):  # what is beyond all reason becomes NaN
+        quantity = sum((each for each, _ in trades), Decimal(0))
+        if quantity != filled:
+            return _UNKNOWN
+        price = (sum((each * price for each, price in trades), Decimal(0)) / quantity).quantize(_STEP).normalize()
+        if not price.is_finite():
+            return _UNKNOWN
+        return price.quantize(Decimal(1)) if price == price.to_integral_value() else price

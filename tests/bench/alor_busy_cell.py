@@ -1,0 +1,16 @@
+"""A pure-Python cell beside ALOR's stream of 20,000 messages a second: as `busy_cell`, but a frame is one message."""
+
+from __future__ import annotations
+
+from tests.bench.alor_socket_rate import connected
+from tests.bench.blast import blasting
+from tests.bench.busy_cell import RATE, beside
+from tests.bench.results import Outcome
+
+__all__ = ["measure"]
+
+
+def measure(*, is_quick: bool) -> Outcome:
+    """The budget of the busy cell for ALOR."""
+    with blasting(RATE, 1, is_alor=True) as url, connected(url) as feed:
+        return beside(feed, is_quick=is_quick, name="ALOR: ")

@@ -1,0 +1,92 @@
+"""Bytes of ALOR's frames to rows in `.df`: as `decode` measures those of Aries, but a frame is one message here.
+
+A batch is what a read of 256 KiB brings, or 20 frames, as many messages as a frame of Aries has. Decoding alone is
+msgspec into the same typed structs, frame by frame, and the structs thrown away.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from statistics import median
+from typing import Any
+
+from tests.bench.alor_frames import DECODE, AlorPipeline, alor_frames, values_of
+from tests.bench.decode import RECEIVED, WINDOW
+from tests.bench.frames import MESSAGES_A_FRAME, reads
+from tests.bench.perspective_table import best_form
+from tests.bench.results import Budget, Outcome, Peer
+from tests.bench.rounds import interleaved, ratio
+
+__all__ = ["measure"]
+
+MESSAGES = 40_000
+FEW_BATCHES = 400  # Perspective's share of a round where 20 frames are a batch
+
+
+def measure(*, is_quick: bool) -> Outcome:
+    """The budgets of the first row for ALOR."""
+    pipeline = AlorPipeline.of(limit=WINDOW)
+    frames = alor_frames(MESSAGES, pipeline.guids)
+    large = reads(frames)
+    small = [frames[at : at + MESSAGES_A_FRAME] for at in range(0, len(frames), MESSAGES_A_FRAME)]
+    symbols = {guid: symbol for symbol, guid in pipeline.guids.items()}
+
+    def read(batch: list[bytes]) -> list[tuple[Any, ...]]:
+        return [values_of(message, symbols[message.guid]) for message in map(DECODE, batch)]
+
+    few = small[: FEW_BATCHES // 2 if is_quick else FEW_BATCHES]
+    theirs = {
+        "a read of 256 KiB": best_form(large, limit=WINDOW, read=read),
+        "20 frames": best_form(few, limit=WINDOW, read=read),
+    }
+    ours = {"a read of 256 KiB": _ours(pipeline, large), "20 frames": _ours(pipeline, small)}
+    peers = {f"Perspective, {name}": turn for name, (_, turn) in theirs.items()}
+    rates = interleaved({"decode": lambda: _decode(frames)} | ours | peers, 3 if is_quick else 11)
+    middle = {name: median(values) for name, values in rates.items()}
+    outcome = Outcome([_to_decoding(rates, middle)])
+    for name in ours:
+        times, rate = ratio(rates[name], rates[f"Perspective, {name}"]), middle[f"Perspective, {name}"]
+        outcome.budgets.append(
+            Budget(
+                f"ALOR: the same to Perspective's update, a batch is {name}",
+                f"{times:.1f} × ({middle[name]:,.0f} to {rate:,.0f} rows/s)",
+                "≥ 5 ×",
+                times >= 5,
+                {"ratio": times, "rows_per_s": middle[name], "perspective_rows_per_s": rate},
+            )
+        )
+        outcome.peers.append(Peer("Perspective 5", f"ALOR: bytes → table by {theirs[name][0]}, {name}", rate, times))
+    return outcome
+
+
+def _to_decoding(rates: dict[str, list[float]], middle: dict[str, float]) -> Budget:
+    name = "a read of 256 KiB"
+    times = ratio(rates[name], rates["decode"])
+    return Budget(
+        "ALOR: bytes of frames → rows in .df, to decoding alone",
+        f"{times:.2f} × ({middle[name]:,.0f} of {middle['decode']:,.0f} rows/s)",
+        "≥ 0.35 ×",
+        times >= 0.35,
+        {"ratio": times, "rows_per_s": middle[name], "decoded_per_s": middle["decode"]},
+    )
+
+
+def _decode(frames: list[bytes]) -> int:
+    for frame in frames:
+        DECODE(frame)
+    return len(frames)
+
+
+def _ours(pipeline: AlorPipeline, batches: list[list[bytes]]) -> Callable[[], int]:
+    take, publish, tape = pipeline.intake.take, pipeline.intake.publish, pipeline.tape
+
+    def turn() -> int:
+        before = tape.version
+        for batch in batches:
+            for frame in batch:
+                take(frame, RECEIVED)
+            publish()
+        assert len(tape.frame()) == min(tape.version, WINDOW)
+        return tape.version - before
+
+    return turn

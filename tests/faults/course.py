@@ -1,0 +1,202 @@
+"""One schedule, run: a client behind the proxy, a witness that sees the server directly, faults, and then quiet."""
+
+from __future__ import annotations
+
+import time
+from contextlib import ExitStack
+from dataclasses import dataclass, field, replace
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from aries_nb.live import Feed
+from aries_nb.net import BROKERS, BackoffRule, fixed_token
+from aries_nb.sim import AlorOptions, SimOptions, Simulator
+from tests.faults import oracle
+from tests.faults.faults import Step
+from tests.faults.messages import Alor, Aries
+from tests.faults.proxy import FaultProxy
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from aries_nb.live import Account, LiveBook, LiveFrame, LiveTable
+    from aries_nb.net import Broker, Endpoint
+    from aries_nb.sim import ServerOptions
+    from aries_nb.wire import Wire
+    from tests.faults.messages import Dialect
+
+__all__ = ["ALOR", "ARIES", "BrokenError", "Course", "Ground", "Schedule", "run"]
+
+RULE = BackoffRule(first=0.02, cap=0.15, cap_after_live=0.15)
+MANY = 100_000  # rows: nothing of these short runs is evicted
+FEW = 20  # rows: nearly everything is
+SECONDS = 30.0
+RATE = 400.0
+
+
+class BrokenError(AssertionError):
+    """Something that must hold in every run did not."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ground:
+    """A broker: how its simulator is made, what its messages are about, and what is subscribed."""
+
+    name: str
+    options: Callable[..., ServerOptions]
+    dialect: type[Dialect]
+    symbols: tuple[str, str]
+    account: str
+    pace: dict[str, int] = field(default_factory=dict)
+
+
+ARIES = Ground("aries", SimOptions, Aries, ("AAPL", "MSFT"), "ACC-1")
+ALOR = Ground("alor", AlorOptions, Alor, ("SBER", "GAZP"), "D00001", {"min_interval_ms": 20})
+
+
+@dataclass(frozen=True, slots=True)
+class Schedule:
+    """What is to happen: the market's seed, and the faults. `with_account`: the user's own streams as well."""
+
+    seed: int
+    steps: tuple[Step, ...]
+    with_account: bool = False
+
+
+@dataclass(slots=True)
+class Held:
+    """What a client has asked for."""
+
+    feed: Feed
+    quotes: LiveFrame
+    trades: LiveFrame
+    few: LiveFrame
+    book: LiveBook
+    before_few: int  # messages of its symbol that had come before it was asked for
+    account: Account | None = None
+
+    @property
+    def tables(self) -> tuple[LiveTable, ...]:
+        account = self.account
+        return () if account is None else (account.orders, account.positions, account.balances)
+
+
+class Course:
+    """Everything that one run is judged by, once it is quiet."""
+
+    def __init__(self, ground: Ground, schedule: Schedule, stack: ExitStack) -> None:
+        self.ground = ground
+        self.schedule = schedule
+        options = ground.options(rate=RATE, seed=schedule.seed, orders_per_s=40.0 if schedule.with_account else 0.0)
+        self.sim = stack.enter_context(Simulator(options))
+        self.proxy = stack.enter_context(FaultProxy(self.sim.url, ground.dialect))
+        self.sim.set_market("closed")  # so that both begin with the same state
+        self.witness = self._held(stack, self.sim.url)
+        self.client = self._held(stack, self.proxy.url)
+        self.sim.set_market("open")
+
+    def _held(self, stack: ExitStack, url: str) -> Held:
+        source = fixed_token("a token")
+        broker = BROKERS[self.ground.name] if url == self.proxy.url else patient(BROKERS[self.ground.name])
+        feed = stack.enter_context(Feed(broker, url, source, at_close=lambda closed: None, rule=RULE))
+        feed.wait_open(SECONDS)
+        one, two = self.ground.symbols
+        quotes = feed.quotes(one, two, rows=MANY, **self.ground.pace)
+        before_few = sum(1 for _ in oracle.delivered(self, "few", [one]))
+        held = Held(
+            feed,
+            quotes,
+            trades=feed.trades(one, two, rows=MANY),
+            few=feed.quotes(one, rows=FEW, fields=["ask_price", "bid_price"], **self.ground.pace),
+            book=feed.book(one, depth=20, **self.ground.pace),
+            before_few=before_few,
+        )
+        if self.schedule.with_account:
+            held.account = feed.account(self.ground.account)
+            for table in held.tables:
+                self._until(lambda: table.is_told, "the account's state")  # noqa: B023
+        return held
+
+    def suffer(self, beside: Callable[[], object] = lambda: None) -> None:
+        """Let everything happen, with something of one's own, then let the faults end, and wait until all is said."""
+        self.proxy.begin(self.schedule.steps)
+        beside()
+        self._until(lambda: self.proxy.is_done, "every fault to happen")
+        self.settle()
+
+    def settle(self) -> None:
+        """Let the faults end, and wait until all is said."""
+        self.proxy.calm()
+        self._until(self.is_whole, "every stream to come again")
+        self.sim.set_market("closed")
+        self._until(self.is_quiet, "every message to arrive")
+
+    def judge(self) -> None:
+        """Raise BrokenError for what does not hold."""
+        found = _settled(self)
+        if found:
+            raise BrokenError("\n".join(found))
+
+    def is_whole(self) -> bool:
+        """Whether the client is live on connections that have not ended, and has had news of every stream on them."""
+        running = [each for each in list(self.proxy.crossings) if not each.ended]
+        told = [{line.key for line in list(crossing.delivered)} for crossing in running]
+        is_told = len(told) == 1 + self.schedule.with_account and all(told)
+        return is_told and self.client.feed.state == "live" and set().union(*told) >= oracle.wanted(self.ground)
+
+    def is_quiet(self) -> bool:
+        """Whether everything that the server has sent is with the client and the witness."""
+        if self.client.feed.state != "live":
+            return False
+        sent = self.sim.statistics()
+        return not sent.queued and sent.messages_sent == self.passed() + self.witness.feed.stats().messages
+
+    def passed(self) -> int:
+        """How many messages of the server came to the proxy."""
+        return sum(len(each.sent) for each in list(self.proxy.crossings))
+
+    def __str__(self) -> str:
+        server = self.sim.statistics()
+        ways = [(each.number, len(each.sent), len(each.delivered), each.ended) for each in self.proxy.crossings]
+        return f"{server.messages_sent} sent, {ways}, witness {self.witness.feed!r}, client {self.client.feed.stats()}"
+
+    def _until(self, holds: Callable[[], Any], what: str, *, seconds: float = SECONDS) -> None:
+        deadline = time.monotonic() + seconds
+        while not holds():
+            if time.monotonic() > deadline or self.proxy.failure:
+                raise BrokenError(f"waited in vain for {what}: {self}; {self.proxy.failure!r}")
+            time.sleep(0.005)
+
+
+def patient(broker: Broker) -> Broker:
+    """A broker whose connections have no time limits: on a busy machine a witness must not give up."""
+
+    def make(endpoint: Endpoint) -> Wire:
+        wire: Any = endpoint.make()
+        wire.tick = lambda now: ()
+        return wire
+
+    changed = {
+        name: replace(endpoint, make=partial(make, endpoint))
+        for name in ("market", "accounts")
+        if (endpoint := getattr(broker, name))
+    }
+    return replace(broker, **changed)
+
+
+def run(ground: Ground, schedule: Schedule) -> None:
+    """Run a schedule and judge it. Raises BrokenError."""
+    with ExitStack() as stack:
+        course = Course(ground, schedule, stack)
+        course.suffer()
+        course.judge()
+
+
+def _settled(course: Course) -> list[str]:
+    """What is wrong once nothing changes any more: the last rows may be published a moment later,
+    and what is asked for over HTTP comes when it comes.
+    """
+    deadline = time.monotonic() + (6.0 if course.schedule.with_account else 3.0)
+    while (found := list(oracle.problems(course))) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    return found

@@ -1,0 +1,133 @@
+"""What a message is about, told without the code under test; and what each broker says when something is wrong."""
+
+from __future__ import annotations
+
+import json
+from abc import ABC, abstractmethod
+from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from tests.faults.pipe import Line
+
+__all__ = ["Alor", "Aries", "Dialect", "Key"]
+
+# The kind of a stream in the broker's own word, and its symbol or account.
+Key: TypeAlias = tuple[str, str]
+
+
+class Dialect(ABC):
+    """How one broker's messages are told apart. One object a connection: guids belong to one."""
+
+    accepts: ClassVar[bytes]  # what is in the first message that takes a token for good
+
+    @staticmethod
+    @abstractmethod
+    def lines(payload: bytes) -> list[bytes]:
+        """The messages in a frame."""
+
+    @staticmethod
+    @abstractmethod
+    def frames(lines: Sequence[bytes]) -> list[bytes]:
+        """Messages as the payloads of as few frames as the broker would use."""
+
+    @abstractmethod
+    def asked(self, text: bytes) -> None:
+        """Take note of what the client says."""
+
+    @abstractmethod
+    def key(self, line: bytes) -> Key | None:
+        """Which stream a message is news of; None where it is talk about the session."""
+
+    def is_open(self, delivered: Sequence[Line]) -> bool:
+        """Whether the client knows by now that its token was good: before, a refusal is not about its end."""
+        return any(self.accepts in line.text for line in delivered)
+
+    @staticmethod
+    @abstractmethod
+    def expiry() -> bytes:
+        """The word that the session or its token is over."""
+
+    @staticmethod
+    @abstractmethod
+    def stranger() -> bytes:
+        """News that nobody asked for."""
+
+
+class Aries(Dialect):
+    """NDJSON; symbols of the market, accounts by their name."""
+
+    accepts = b'"authSuccess"'
+
+    @staticmethod
+    def lines(payload: bytes) -> list[bytes]:
+        return [line for line in payload.split(b"\n") if line.strip()]
+
+    @staticmethod
+    def frames(lines: Sequence[bytes]) -> list[bytes]:
+        return [b"\n".join(lines)] if lines else []
+
+    def asked(self, text: bytes) -> None:
+        pass
+
+    def key(self, line: bytes) -> Key | None:
+        message = json.loads(line)
+        payload = message.get("payload")
+        if message.get("type") != "event" or not isinstance(payload, dict):
+            return None
+        if payload.get("action") in ("update", "snapshot") and "symbol" in payload:
+            return str(payload["type"]), str(payload["symbol"])
+        if "topic" in payload:
+            return str(payload.get("name") or payload["topic"]), str(payload.get("target") or "")
+        return None
+
+    @staticmethod
+    def expiry() -> bytes:
+        return _json({"type": "event", "payload": {"action": "authExpired", "error": "session expired"}})
+
+    @staticmethod
+    def stranger() -> bytes:
+        data = {"action": "update", "type": "quote", "symbol": "STRANGER", "data": {"bidPrice": 1.0}, "timestamp": 1}
+        return _json({"type": "event", "payload": data})
+
+
+class Alor(Dialect):
+    """One object a frame; what a guid stands for is in the request."""
+
+    accepts = b'"httpCode":200'
+
+    def __init__(self) -> None:
+        self._guids: dict[str, Key] = {}
+
+    @staticmethod
+    def lines(payload: bytes) -> list[bytes]:
+        return [payload]
+
+    @staticmethod
+    def frames(lines: Sequence[bytes]) -> list[bytes]:
+        return list(lines)
+
+    def asked(self, text: bytes) -> None:
+        request = json.loads(text)
+        opcode = request["opcode"]
+        if opcode not in ("ping", "unsubscribe"):
+            # The same quotes at two intervals are two streams.
+            pace = f"@{request['frequency']}" if "frequency" in request else ""
+            self._guids[request["guid"]] = opcode + pace, request.get("code") or request.get("portfolio")
+
+    def key(self, line: bytes) -> Key | None:
+        message = json.loads(line)
+        return self._guids.get(message.get("guid", "")) if "data" in message else None
+
+    @staticmethod
+    def expiry() -> bytes:
+        return _json({"requestGuid": "", "httpCode": 401, "message": "Invalid JWT token!"})
+
+    @staticmethod
+    def stranger() -> bytes:
+        return _json({"data": {"price": 1.0}, "guid": "stranger-1"})
+
+
+def _json(message: dict[str, Any]) -> bytes:
+    return json.dumps(message, separators=(",", ":")).encode()

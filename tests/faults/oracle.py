@@ -1,0 +1,311 @@
+"""What must hold in every run: the sums of the ledger, the rows, the gaps, and what is there at the end."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections import Counter
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+
+from aries_nb.model import TABLE_KEYS
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+
+    from aries_nb.live import LiveBook, LiveFrame, LiveTable
+    from tests.faults.course import Course, Ground
+    from tests.faults.messages import Key
+    from tests.faults.pipe import Crossing, Line
+
+__all__ = ["delivered", "problems", "wanted"]
+
+MS = 1_000_000
+MOST_UNREAD = 200  # at the end of one connection
+LEAST_LAG_NS = 150 * MS  # from the proxy to the client, for its turns and ours
+KINDS = {
+    "aries": {"quotes": ("quote", "trade"), "few": ("quote",), "trades": ("timeAndSales",), "book": ("level2",)},
+    "alor": {
+        "quotes": ("QuotesSubscribe@20",),
+        "few": ("QuotesSubscribe@20",),
+        "trades": ("AllTradesGetAndSubscribe",),
+        "book": ("OrderBookGetAndSubscribe@20",),
+    },
+}
+QUOTE = ("bid_price", "bid_size", "ask_price", "ask_size", "last_price")
+ARIES_QUOTE = ("bidPrice", "bidSize", "askPrice", "askSize", "lastPrice")
+ALOR_QUOTE = ("bid", "bv", "ask", "av", "c")
+_STEADY = {"positions": ("symbol", "quantity", "average_price"), "balances": ("account", "cash")}
+Row = tuple[Any, ...]
+
+
+def problems(course: Course) -> Iterator[str]:
+    """Everything that does not hold, in words."""
+    slack = lag(course)
+    yield from _sums(course)
+    yield from _rows(course)
+    yield from _losses(course, slack)
+    yield from _end(course)
+
+
+def wanted(ground: Ground) -> set[Key]:
+    """The streams that have to be heard of before it can be told whether all is well."""
+    kinds, symbols = KINDS[ground.name], ground.symbols
+    return {(kinds["quotes"][0], symbol) for symbol in symbols} | {(kinds["book"][0], symbols[0])}
+
+
+def delivered(course: Course, name: str, symbols: Iterable[str]) -> Iterator[tuple[Line, Crossing]]:
+    """What the client got of these streams, in order, and on which connection."""
+    keys = _keys(course, name, symbols)
+    for crossing in course.proxy.crossings:
+        for line in list(crossing.delivered):
+            if line.key in keys:
+                yield line, crossing
+
+
+def lag(course: Course) -> int:
+    """How long a message may be on its way from the proxy to a row, in ns: on a busy machine the client is slow."""
+    late = [0]
+    for symbol in course.ground.symbols:
+        told = iter(list(_quotes_told(course, symbol)))
+        for ts, *values, received in _rows_of(course.client.quotes, symbol, (*QUOTE, "received")):
+            at = received.as_unit("ns").value
+            late.append(at - next((line.delivered[0] for each, line in told if each == (ts, *values)), at))
+    return 3 * max(late) + LEAST_LAG_NS
+
+
+# The ledger.
+
+
+def _sums(course: Course) -> Iterator[str]:
+    client, one = course.client, course.ground.symbols[0]
+    # What had come when a connection ended, but was not read: a client that writes to a connection that is no more
+    # loses what its system holds for it. That the client has not seen it is told by its count of messages of any kind.
+    unread = sum(len(each.delivered) for each in course.proxy.crossings) - client.feed.stats().messages
+    if not 0 <= unread <= MOST_UNREAD * (len(course.proxy.crossings) - 1):
+        yield f"{unread} messages were delivered and not taken"
+    for name, held, symbols, before in (
+        ("quotes", client.quotes, course.ground.symbols, 0),
+        ("trades", client.trades, course.ground.symbols, 0),
+        ("few", client.few, (one,), client.before_few),
+        ("book", client.book, (one,), 0),
+    ):
+        ledger = held.ledger
+        told = sum(1 for _ in delivered(course, name, symbols)) - before
+        if not told - unread <= ledger.received <= told:
+            yield f"{held!r}: {told} messages were delivered, {unread} of any stream not taken, but {ledger}"
+        if 2 * (ledger.received + ledger.filled) != sum(ledger):
+            yield f"{held!r}: the parts do not add up: {ledger}"
+    for table in client.tables:
+        ledger = table.ledger
+        if 2 * (ledger.received + ledger.filled) != sum(ledger):
+            yield f"{table!r}: the parts do not add up: {ledger}"
+
+
+def _keys(course: Course, name: str, symbols: Iterable[str]) -> set[Key]:
+    return {(kind, symbol) for kind in KINDS[course.ground.name][name] for symbol in symbols}
+
+
+# Rows.
+
+
+def _rows(course: Course) -> Iterator[str]:
+    for symbol in course.ground.symbols:
+        yield from _quote_rows(course, symbol)
+        yield from _trade_rows(course, symbol)
+
+
+def _quote_rows(course: Course, symbol: str) -> Iterator[str]:
+    rows = _rows_of(course.client.quotes, symbol, QUOTE)
+    expected = [row for row, _ in _quotes_told(course, symbol)]
+    if (at := _first_invented(rows, expected)) is not None:
+        yield f"quotes {symbol}: row {at} of {len(rows)} was not sent, is doubled or out of order: {rows[at]}"
+
+
+def _trade_rows(course: Course, symbol: str) -> Iterator[str]:
+    trades = course.client.trades
+    rows = _rows_of(trades, symbol, ("price", "size", "trade_id", "venue"))
+    told = [_trade(course, line) for line, _ in delivered(course, "trades", [symbol])]
+    ids = [row[3] for row in rows]
+    doubled = [each for each, count in Counter(ids).items() if count > 1]
+    if doubled:
+        yield f"trades {symbol}: doubled ids {doubled[:5]}"
+    invented = set(rows) - set(told)
+    if invented:
+        yield f"trades {symbol}: never delivered: {sorted(invented)[:3]}"
+    steps = np.diff(np.array(ids, "int64"))
+    if (steps < 0).any() and not _was_reordered(course, "trades", symbol):
+        at = int(np.argmax(steps < 0))
+        yield f"trades {symbol}: out of order: {ids[max(at - 2, 0) : at + 4]}"
+
+
+def _was_reordered(course: Course, name: str, symbol: str) -> bool:
+    """Whether the proxy turned messages round: their order of arrival is the only one that can be kept."""
+    keys = _keys(course, name, [symbol])
+    for crossing in course.proxy.crossings:
+        places = {id(line): at for at, line in enumerate(crossing.sent)}
+        order = [places[id(line)] for line in crossing.delivered if line.key in keys]
+        if order != sorted(order):
+            return True
+    return False
+
+
+def _rows_of(frame: LiveFrame, symbol: str, names: Sequence[str]) -> list[Row]:
+    """Time in ms and values of each row; None for what is missing."""
+    rows = frame.df
+    rows = rows[rows["symbol"] == symbol]
+    columns = [rows[name].tolist() for name in names]
+    times = (rows.index.as_unit("ns").astype("int64") // MS).tolist()
+    return [_row(ts, values) for ts, *values in zip(times, *columns, strict=True)]
+
+
+def _row(ts: int, values: Iterable[Any]) -> Row:
+    return (ts, *(None if isinstance(value, float) and math.isnan(value) else value for value in values))
+
+
+def _quotes_told(course: Course, symbol: str) -> Iterator[tuple[Row, Line]]:
+    """The rows that what was delivered makes, told from the messages alone."""
+    keys = _keys(course, "quotes", [symbol])
+    for crossing in course.proxy.crossings:
+        known: dict[str, float] = {}
+        for line in crossing.delivered:
+            if line.key not in keys:
+                continue
+            message = json.loads(line.text)
+            if course.ground.name == "alor":
+                data = message["data"]
+                ts = data.get("tso") or data["tst"] * 1000
+                yield _row(ts, (_number(data.get(name)) for name in ALOR_QUOTE)), line
+                continue
+            payload = message["payload"]
+            data = payload["data"]
+            known |= {name: data[name] for name in ARIES_QUOTE if name in data}
+            stamp = data.get("quoteTimestamp" if line.key[0] == "quote" else "tradeTimestamp")
+            yield _row(stamp or payload["timestamp"], (_number(known.get(name)) for name in ARIES_QUOTE)), line
+
+
+def _trade(course: Course, line: Line) -> Row:
+    message = json.loads(line.text)
+    if course.ground.name == "alor":
+        data = message["data"]
+        return data["t"], float(data["px"]), float(data["q"]), data["id"], data["bd"]
+    data = message["payload"]["data"]
+    number, venue = int(data["tradeSeq"]), data["tradeExchange"]
+    return int(data["tradeTimestamp"]), float(data["price"]), float(data["size"]), number, venue
+
+
+def _number(value: Any) -> float:
+    return math.nan if value is None else float(value)
+
+
+def _first_invented(rows: Sequence[Row], told: Sequence[Row]) -> int | None:
+    """The first row that does not follow, in order, out of what was told; None where all do."""
+    rest = iter(told)
+    for at, row in enumerate(rows):
+        if not any(row == each for each in rest):
+            return at
+    return None
+
+
+# Losses.
+
+
+def _losses(course: Course, slack: int) -> Iterator[str]:
+    """Every message that the server sent and the client did not get lies in a gap, and every gap has its break."""
+    keys = {key for name in KINDS[course.ground.name] for key in _keys(course, name, course.ground.symbols)}
+    gaps = course.client.feed.gaps.df
+    gaps = gaps[(gaps["symbol"] == "") & (gaps["stream"] == "market")]
+    spans = [(_ns(gap.started), _ns(gap.ended)) for gap in gaps.itertuples()]
+    crossings = [each for each in course.proxy.crossings if any(line.key in keys for line in each.sent)]
+    if gaps["ended"].isna().any():
+        yield f"a gap is still open: {gaps}"
+        return
+    for place, crossing in enumerate(crossings):
+        lost = [line for line in crossing.sent if line.key in keys and not line.delivered]
+        if not lost or place == len(crossings) - 1:
+            if lost:
+                yield f"{len(lost)} messages were never delivered on the last connection"
+            continue
+        begin = max((line.delivered[-1] for line in crossing.delivered if line.delivered), default=crossing.opened)
+        later = (line.delivered[0] for each in crossings[place + 1 :] for line in each.delivered if line.key in keys)
+        end = min(later, default=begin)
+        if not any(started <= begin + slack and ended >= end for started, ended in spans):
+            yield f"{len(lost)} messages lost on connection {crossing.number} ({begin} to {end}) are in no gap: {spans}"
+    ends = [each.ended for each in course.proxy.crossings if each.ended]
+    if len(spans) > len(ends):
+        yield f"{len(spans)} gaps, but {len(ends)} breaks"
+    for started, ended in spans:
+        if not any(started - slack <= each <= ended + slack for each in ends):
+            yield f"a gap without a break: {started} to {ended}; breaks {ends}"
+
+
+def _ns(time_: pd.Timestamp) -> int:
+    return int(time_.as_unit("ns").value)
+
+
+# What is there at the end.
+
+
+def _end(course: Course) -> Iterator[str]:
+    client, witness = course.client, course.witness
+    for name in ("quotes", "few"):
+        ours, theirs = (getattr(each, name).latest.drop(columns=["received"]) for each in (client, witness))
+        common = [column for column in QUOTE if column in ours]
+        if not ours[common].equals(theirs[common]):
+            yield f"latest {name} differ:\n{ours}\n{theirs}"
+    yield from _book(course)
+    for ours, theirs in zip(client.tables, witness.tables, strict=True):
+        one, two = (_table(table) for table in (ours, theirs))
+        for key in sorted(one.keys() | two.keys()):
+            pairs = zip(one.get(key, [("", "no row")]), two.get(key, [("", "no row")]), strict=False)
+            if differ := [pair for pair in pairs if pair[0] != pair[1]]:
+                yield f"{ours!r}: {key} differs, ours and theirs: {differ}"
+        if ours.is_stale:
+            yield f"{ours!r} is stale"
+    if len(witness.feed.gaps):
+        yield f"the witness broke: {witness.feed.gaps.df}"
+    if client.book.integrity not in ("ok", "stale"):
+        yield f"the book is {client.book.integrity}"
+    if course.ground.name == "alor":
+        yield from _filled_trades(course)
+
+
+def _table(table: LiveTable) -> dict[str, list[tuple[str, str]]]:
+    """The rows, without what depends on when they were told: prices are not told with each change of them."""
+    names = _STEADY.get(table.kind) or [column.name for column in table.columns]
+    key = TABLE_KEYS[table.kind] or ("account",)
+    return {str([row[name] for name in key]): [(name, str(row[name])) for name in names] for row in table.rows()}
+
+
+def _book(course: Course) -> Iterator[str]:
+    """The levels; a broker that tells changes alone lets us know only those that have changed since the break."""
+    ours, theirs = (_levels(each.book) for each in (course.client, course.witness))
+    if _was_reordered(course, "book", course.ground.symbols[0]):
+        return  # changes of levels the wrong way round make another book
+    is_whole = course.ground.name == "alor" or not len(course.client.feed.gaps)
+    if is_whole and ours != theirs:
+        yield f"books differ: ours {sorted(ours - theirs)}, theirs {sorted(theirs - ours)}"
+    if ours - theirs:
+        yield f"levels that are not there: {sorted(ours - theirs)}"
+
+
+def _levels(book: LiveBook) -> set[tuple[str, float, float]]:
+    now = book.levels(1_000)
+    sides = (("buy", now.bids), ("sell", now.asks))
+    return {(side, float(price), float(size)) for side, levels in sides for price, size in levels}
+
+
+def _filled_trades(course: Course) -> Iterator[str]:
+    """Where the broker tells the past, no trade is missing in the end."""
+    names = ("price", "size", "side", "trade_id", "venue")
+    for symbol in course.ground.symbols:
+        ours, theirs = (_rows_of(each.trades, symbol, names) for each in (course.client, course.witness))
+        if not ours:
+            continue
+        first = ours[0][4]
+        expected = [row for row in theirs if row[4] >= first]
+        if sorted(ours, key=lambda row: row[4]) != expected:
+            missing = [row[4] for row in expected if row not in set(ours)]
+            yield f"trades {symbol}: {len(ours)} rows, the witness has {len(expected)}; missing {missing[:10]}"

@@ -1,0 +1,241 @@
+"""A server that means harm: bare TCP on this machine, so that it can break every rule of HTTP and WebSocket.
+
+It speaks enough of both brokers' protocols to be believed, until `go` is called; then each attack does its worst once,
+on the first connection that was asked for what it is about. Later connections are served politely.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import hashlib
+import json
+import struct
+import threading
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+__all__ = ["Attack", "HostileServer", "Peer"]
+
+GUID = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
+TEXT, CLOSE, PING = 1, 8, 9
+
+
+async def nothing(*_: object) -> None:
+    """Do no harm."""
+
+
+@dataclass(frozen=True)
+class Attack:
+    """What a server does, in whose protocol, and what it may cost.
+
+    `socket` is done on the socket that was asked for `on`, after `go`; `greet` instead of a handshake, `answer` instead
+    of an answer over HTTP to what has `path` in its head, `is_walked` from one to the next. `knobs` are constants of
+    the package with shorter times. `sees` is a pattern that what the user sees must match, `more_mb` how much more
+    memory the client may take than before.
+    """
+
+    name: str
+    about: str
+    sees: str
+    broker: str = "aries"
+    on: str = ""
+    socket: Callable[[Peer], Awaitable[None]] = nothing
+    greet: Callable[[Peer], Awaitable[None]] | None = None
+    answer: Callable[[Peer], Awaitable[None]] | None = None
+    path: bytes = b" /v2/users/me/accounts "
+    is_walked: bool = False
+    knobs: dict[str, float] = field(default_factory=dict)
+    more_mb: float = 64.0
+
+
+class Peer:
+    """One client of ours, whatever it speaks."""
+
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, head: bytes) -> None:
+        self.reader = reader
+        self.writer = writer
+        self.head = head
+        self.heard: list[dict[str, Any]] = []
+        self.is_reading = asyncio.Event()
+        self.is_reading.set()
+
+    @property
+    def is_socket(self) -> bool:
+        return b"upgrade: websocket" in self.head.lower()
+
+    def guid(self, opcode: str) -> str:
+        """Under which guid the first request of this kind came (ALOR)."""
+        return next(str(each["guid"]) for each in self.heard if each.get("opcode") == opcode)
+
+    async def shake_hands(self, *headers: str) -> None:
+        key = next(line for line in self.head.split(b"\r\n") if line.lower().startswith(b"sec-websocket-key:"))
+        accept = base64.b64encode(hashlib.sha1(key.split()[1] + GUID, usedforsecurity=False).digest()).decode()
+        lines = ["HTTP/1.1 101 Switching Protocols", "Upgrade: websocket", "Connection: Upgrade"]
+        self.writer.write("\r\n".join([*lines, f"Sec-WebSocket-Accept: {accept}", *headers, "\r\n"]).encode())
+        await self.writer.drain()
+
+    async def say(self, *messages: object) -> None:
+        """Send messages as one text frame, a line each."""
+        await self.send("\n".join(m if isinstance(m, str) else json.dumps(m) for m in messages).encode())
+
+    async def send(self, data: bytes, opcode: int = TEXT, *, first: int = 0x80) -> None:
+        """Send one frame; `first` are the bits before the opcode."""
+        self.write(data, opcode, first=first)
+        await self.writer.drain()
+
+    def write(self, data: bytes, opcode: int = TEXT, *, first: int = 0x80) -> None:
+        size = len(data)
+        if size < 126:
+            head = struct.pack("!BB", first | opcode, size)
+        elif size < 2**16:
+            head = struct.pack("!BBH", first | opcode, 126, size)
+        else:
+            head = struct.pack("!BBQ", first | opcode, 127, size)
+        self.writer.write(head)
+        self.writer.write(data)
+
+    async def answer(self, body: bytes, *headers: str) -> None:
+        """Answer over HTTP, and end the connection."""
+        lines = ["HTTP/1.1 200 OK", "Content-Type: application/json", f"Content-Length: {len(body)}", *headers]
+        self.writer.write("\r\n".join([*lines, "Connection: close", "\r\n"]).encode() + body)
+        await self.writer.drain()
+
+    async def be_polite(self) -> None:
+        """Log everybody in, accept what is asked, answer pings."""
+        while True:
+            opcode, data = await self._frame()
+            if opcode == CLOSE:
+                self.writer.close()
+                return
+            if opcode != TEXT:
+                continue
+            request = json.loads(data)
+            self.heard.append(request)
+            await self.say(_reply(request))
+
+    async def _frame(self) -> tuple[int, bytes]:
+        await self.is_reading.wait()
+        first, second = await self.reader.readexactly(2)
+        size = second & 127
+        if size == 126:
+            (size,) = struct.unpack("!H", await self.reader.readexactly(2))
+        elif size == 127:
+            (size,) = struct.unpack("!Q", await self.reader.readexactly(8))
+        mask = await self.reader.readexactly(4)
+        data = await self.reader.readexactly(size)
+        return first & 15, bytes(octet ^ mask[at % 4] for at, octet in enumerate(data))
+
+
+def _reply(request: dict[str, Any]) -> dict[str, Any]:
+    if "opcode" in request:
+        return {"requestGuid": request["guid"], "httpCode": 200, "message": "Handled successfully"}
+    if request["type"] == "ping":
+        return {"type": "pong", "id": request["id"]}
+    if request["type"] == "request" and request["payload"].get("path") == "/auth":
+        return {"type": "event", "payload": {"action": "authSuccess", "id": request["id"]}}
+    return {"type": "response", "id": request["id"], "payload": {"status": 200}}
+
+
+class HostileServer:
+    """Listens while it is entered; `done` is set when the attack is over, `failed` is what went wrong in it.
+
+    `answered` counts the answers over HTTP that were attacks.
+    """
+
+    def __init__(self, attack: Attack) -> None:
+        self.attack = attack
+        self.port = 0
+        self.done = threading.Event()
+        self.failed: Exception | None = None
+        self.answered = 0
+        self._is_begun = False
+        self._loop = asyncio.new_event_loop()
+        self._go = asyncio.Event()
+        self._end = asyncio.Event()
+        self._is_ready = threading.Event()
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._thread = threading.Thread(target=lambda: self._loop.run_until_complete(self._serve()), daemon=True)
+
+    @property
+    def url(self) -> str:
+        return f"ws://127.0.0.1:{self.port}"
+
+    def go(self) -> None:
+        """Let the attack begin; any thread."""
+        self._loop.call_soon_threadsafe(self._go.set)
+
+    def __enter__(self) -> HostileServer:
+        self._thread.start()
+        assert self._is_ready.wait(10)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._loop.call_soon_threadsafe(self._end.set)
+        self._thread.join(10)
+        self._loop.close()
+
+    async def _serve(self) -> None:
+        server = await asyncio.start_server(self._meet, "127.0.0.1", 0, limit=2**20)
+        self.port = server.sockets[0].getsockname()[1]
+        self._is_ready.set()
+        await self._end.wait()
+        server.close()
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    async def _meet(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        self._tasks.add(task)
+        try:
+            await self._receive(Peer(reader, writer, await reader.readuntil(b"\r\n\r\n")))
+        except (ConnectionError, asyncio.IncompleteReadError, asyncio.CancelledError):
+            pass
+        except Exception as error:  # a mistake of the attack's
+            self.failed = error
+            self.done.set()
+        finally:
+            self._tasks.discard(task)
+            writer.transport.abort()
+
+    async def _receive(self, peer: Peer) -> None:
+        attack = self.attack
+        if not peer.is_socket:
+            if attack.answer is not None and attack.path in peer.head:
+                self.answered += 1
+                await attack.answer(peer)
+            else:
+                await peer.answer(b"[]" if b" /md/" in peer.head else b'{"orders":[],"positions":[]}')
+            return
+        if attack.greet is not None:
+            await attack.greet(peer)
+            return
+        await peer.shake_hands()
+        polite, hostile = asyncio.create_task(peer.be_polite()), asyncio.create_task(self._attack(peer))
+        try:
+            await polite
+        finally:
+            polite.cancel()
+            hostile.cancel()
+            with suppress(asyncio.CancelledError, ConnectionError):
+                await hostile
+
+    async def _attack(self, peer: Peer) -> None:
+        await self._go.wait()
+        if self._is_begun or not any(self.attack.on in json.dumps(each) for each in peer.heard):
+            return
+        self._is_begun = True
+        try:
+            await self.attack.socket(peer)
+        except ConnectionError:
+            pass  # the client has had enough
+        except Exception as error:
+            self.failed = error
+        finally:
+            self.done.set()

@@ -1,0 +1,80 @@
+from __future__ import annotations
+
+import threading
+from bisect import bisect_left
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING
+
+import pytest
+
+from aries_nb.net.http_client import HttpClient, http_base
+from aries_nb.net.pace import Pace
+from aries_nb.net.tokens import fixed_token
+from aries_nb.sim import AlorOptions, Simulator
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+LIMIT = 100.0
+
+
+def most_in_a_second(times: Iterable[float]) -> int:
+    ordered = sorted(times)
+    return max(bisect_left(ordered, start + 1.0) - place for place, start in enumerate(ordered))
+
+
+@pytest.mark.parametrize("gap", [0.0, 0.001, 0.013])
+def test_no_second_has_more_turns_than_are_allowed(gap: float) -> None:
+    pace = Pace(LIMIT)
+
+    turns = [asked + pace.turn(asked) for asked in (gap * number for number in range(500))]
+
+    assert most_in_a_second(turns) <= 0.96 * LIMIT
+
+
+def test_first_turns_come_at_once_and_again_after_a_rest() -> None:
+    pace = Pace(LIMIT)
+
+    first = [pace.turn(0.0) for _ in range(300)]
+    later = [pace.turn(60.0) for _ in range(300)]
+
+    assert first.count(0.0) == 20
+    assert later == pytest.approx(first)
+
+
+def test_refusal_holds_everybody_up_for_as_long_as_it_says() -> None:
+    pace = Pace(LIMIT)
+
+    pace.hold(10.0, 3.0)
+
+    assert [pace.turn(10.0), pace.turn(10.0)] == pytest.approx([3.0, 3.0 + 1 / 75])
+
+
+def test_without_a_limit_there_is_no_wait() -> None:
+    pace = Pace()
+
+    pace.hold(0.0, 30.0)
+
+    assert [pace.turn(0.0) for _ in range(1_000)] == [0.0] * 1_000
+
+
+def test_many_threads_are_never_told_that_they_ask_too_often() -> None:
+    pauses: list[float] = []
+    pace = Pace(LIMIT)
+    start = threading.Barrier(8)
+
+    def ask(client: HttpClient) -> list[bytes]:
+        start.wait()
+        return [client.get("/md/v2/time") for _ in range(20)]
+
+    with Simulator(AlorOptions(http_rate=LIMIT)) as sim:
+        # Two clients of one user, as two feeds have them; a pause is what would follow a refusal.
+        token, pause = fixed_token("a token"), lambda seconds: bool(pauses.append(seconds))
+        clients = [HttpClient(http_base(sim.url), token, pace=pace, pause=pause) for _ in range(2)]
+        with ThreadPoolExecutor(8) as threads:
+            answers = list(threads.map(ask, clients * 4))
+        for client in clients:
+            client.close()
+
+    assert [len(each) for each in answers] == [20] * 8
+    assert pauses == []

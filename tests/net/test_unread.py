@@ -1,0 +1,83 @@
+"""What waits on our side of a real socket is counted: in the system's buffer and in the queue of frames."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING
+
+import pytest
+from websockets.asyncio.server import serve
+
+from aries_nb.net.transport import connected
+from aries_nb.net.unread import unread_frames
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from websockets.asyncio.client import ClientConnection
+    from websockets.asyncio.server import ServerConnection
+
+FRAMES, OCTETS = 40, 1_000
+HEAD = 4  # bytes that the protocol puts before a frame of so many
+
+
+async def send(connection: ServerConnection) -> None:
+    """Send when asked, and stay."""
+    await connection.recv()
+    for _ in range(FRAMES):
+        await connection.send("x" * OCTETS)
+    await connection.recv()
+
+
+@asynccontextmanager
+async def asked(*, is_reading: bool) -> AsyncIterator[ClientConnection]:
+    """A client that has asked for frames."""
+    async with asyncio.timeout(10), serve(send, "127.0.0.1", 0, compression=None) as server:
+        port = server.sockets[0].getsockname()[1]
+        async with connected(f"ws://127.0.0.1:{port}") as socket:
+            if not is_reading:
+                socket.transport.pause_reading()
+            await socket.send("go")
+            yield socket
+            await socket.send("bye")
+
+
+def test_frames_that_wait_in_the_queue_are_unread() -> None:
+    async def counts() -> list[int]:
+        async with asked(is_reading=True) as socket:
+            while len(socket.recv_messages.frames) < FRAMES:  # noqa: ASYNC110 - it tells nobody
+                await asyncio.sleep(0)
+            found = [unread_frames(socket, OCTETS)]
+            for _ in range(FRAMES):
+                await socket.recv()
+                found.append(unread_frames(socket, OCTETS))
+            return found
+
+    assert asyncio.run(counts()) == list(range(FRAMES, -1, -1))
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="the system does not tell there")
+def test_what_waits_in_the_system_is_unread_as_many_frames_as_it_has_bytes_for() -> None:
+    async def count() -> int:
+        async with asked(is_reading=False) as socket:
+            while unread_frames(socket, 1) < FRAMES * (HEAD + OCTETS):  # noqa: ASYNC110 - it tells nobody
+                await asyncio.sleep(0)
+            found = unread_frames(socket, HEAD + OCTETS)
+            socket.transport.resume_reading()
+            for _ in range(FRAMES):
+                await socket.recv()
+            return found
+
+    assert asyncio.run(count()) == FRAMES
+
+
+def test_a_closed_socket_has_nothing_unread() -> None:
+    async def count() -> int:
+        async with asked(is_reading=True) as socket:
+            for _ in range(FRAMES):
+                await socket.recv()
+        return unread_frames(socket, OCTETS)
+
+    assert asyncio.run(count()) == 0

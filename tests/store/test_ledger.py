@@ -1,0 +1,103 @@
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from aries_nb.model import CLEAR, PUT, Column, CountedAs
+from aries_nb.store import Answer, Ledger, OrderBook, Table, Tape
+
+NOW = 1_772_463_845_000_000_000
+OTHERS: tuple[CountedAs, ...] = ("duplicated", "rowless", "unreadable", "conflated")
+counted = st.tuples(st.sampled_from(OTHERS), st.integers(1, 5))
+rows = st.integers(0, 2)
+
+
+def _sum_of_parts(ledger: Ledger) -> int:
+    return sum(ledger[2:])
+
+
+@given(st.lists(st.one_of(rows, counted), max_size=30), st.integers(1, 6))
+def test_ledger_of_a_tape_accounts_for_every_message(steps: list[int | tuple[CountedAs, int]], limit: int) -> None:
+    tape = Tape([Column("price")], ["A", "B", "C"], limit=limit)
+    taken = 0
+    beside = dict.fromkeys(OTHERS, 0)
+
+    for step in steps:
+        if isinstance(step, int):
+            tape.inbox.add(step, NOW, (1.0,))
+            tape.inbox.mark(NOW)
+            tape.publish()
+            taken += 1
+        else:
+            tape.inbox.counted[step[0]] += step[1]
+            beside[step[0]] += step[1]
+
+    ledger = tape.ledger()
+    assert taken + sum(beside.values()) == ledger.received == _sum_of_parts(ledger)
+    assert (min(taken, limit), max(taken - limit, 0)) == (ledger.visible, ledger.evicted)
+    assert beside == {what: getattr(ledger, what) for what in OTHERS}
+
+
+def test_row_that_another_frame_lent_was_not_received() -> None:
+    tape = Tape([Column("price")], ["A"], limit=5)
+
+    tape.inbox.add(0, NOW, (1.0,))
+    tape.inbox.mark(NOW)
+    tape.inbox.counted["filled"] += 1
+    tape.publish()
+
+    assert Ledger(0, 1, 1, 0, 0, 0, 0, 0) == tape.ledger()
+
+
+def test_book_shows_the_newest_update_and_has_conflated_the_others() -> None:
+    book = OrderBook("A")
+    empty = book.ledger()
+
+    for _ in range(3):
+        book.inbox.add(0, NOW, (1.0, 2.0, 0.0))
+    book.inbox.mark(NOW)
+    book.inbox.counted["unreadable"] += 1
+    book.publish()
+
+    assert Ledger(0, 0, 0, 0, 0, 0, 0, 0) == empty
+    assert Ledger(received=4, filled=0, visible=1, evicted=0, conflated=2, duplicated=0, rowless=0, unreadable=1) == (
+        book.ledger()
+    )
+
+
+puts = st.tuples(st.just("put"), st.lists(st.integers(0, 3), min_size=1, max_size=4))
+lists = st.tuples(st.just("list"), st.lists(st.integers(0, 3), max_size=4, unique=True))
+answers = st.tuples(st.sampled_from(["answer", "full answer"]), st.lists(st.integers(0, 3), max_size=4, unique=True))
+breaks = st.just(("break", list[int]()))
+
+
+@given(st.lists(st.one_of(puts, lists, answers, breaks), max_size=20), st.booleans(), st.integers(2, 5))
+def test_ledger_of_a_table_accounts_for_every_state(
+    steps: list[tuple[str, list[int]]], is_timed: bool, limit: int
+) -> None:
+    columns = [Column("order", "integer"), Column("updated", "time") if is_timed else Column("price")]
+    table = Table(columns, ["ACC"], key=["order"], limit=limit)
+    told = asked = 0
+
+    for at, (what, orders) in enumerate(steps):
+        values = [(order, NOW + at * (-1) ** order) for order in orders]
+        if what == "break":
+            table.interrupted()
+        elif "answer" in what:
+            # Asked for just before the newest of the stream, or just after it.
+            when = NOW + at - len(orders) % 2
+            answer = Answer([(NOW, each) for each in values], when, NOW + at, table.breaks, what == "full answer")
+            asked += len(values) * table.insert(answer)
+        else:
+            if what == "list":
+                table.inbox.add(0, NOW, (CLEAR, 0, 0))
+            for each in values:
+                table.inbox.add(0, NOW, (PUT, *each))
+            table.inbox.mark(NOW + at)
+            table.publish()
+            told += len(values)
+
+        ledger = table.ledger()
+        assert (told, asked) == (ledger.received, ledger.filled)
+        assert told + asked == _sum_of_parts(ledger)
+        assert (len(table), table.evicted) == (ledger.visible, ledger.evicted)
