@@ -48,7 +48,8 @@ PACE_SECONDS = 0.1
 LOOK_SECONDS = 1.0
 MOST_PAUSE_SECONDS = 60.0
 HELD_TRADES = 100_000
-TRADE_FIELDS = ("price", "size", "trade_id")  # the number tells a print that is repeated from one that is alike
+# The number tells a print that is repeated from one that is alike, the source one that was late from one that was not.
+TRADE_FIELDS = ("price", "size", "trade_id", "source")
 ROWS_IN_SIGHT = 20
 SIGHT_COLUMNS = (
     Column("start", "time"),
@@ -199,8 +200,9 @@ class _Upkeep:
         self._link = link
         self._gaps = gaps
         self._history = history
-        self._begun = self._told_until = time.time_ns()  # gaps that ended before are of no concern
-        self._lasting = 0  # when the gap that lasts began, 0 without
+        self._begun = self._told_until = time.time_ns()
+        self._lasting: dict[int, Gap] = {}  # by number
+        self._over = {gap.number for gap in gaps.all() if gap.ended is not None}  # these are of no concern
         kinds = link.columns("trades")
         columns = [Column(name, kind) for name, kind in kinds.items() if name in TRADE_FIELDS]
         self._tape = link.tape("trades", (history.symbol,), columns, limit=HELD_TRADES)
@@ -246,28 +248,35 @@ class _Upkeep:
         while not self._closed.wait(PACE_SECONDS) and self._link.state != "closed":
             self._news.wait(LOOK_SECONDS)
             self._news.clear()
-            before = self.series.version
+            before, now = self.series.version, time.time_ns()
             try:
                 self._hear_gaps()
                 self._take_trades()
                 self._ask_again()
-                self._running.look(time.time_ns(), self._position)
+                self._running.look(now, self._position)  # `now` from before: to ask again may have taken long
             except Exception:  # the border of the thread: what is here stays, and is tried again
                 log.exception("bars of %s", self._history.symbol)
             if self.series.version != before:
                 self.bells.ring()
 
     def _hear_gaps(self) -> None:
-        for gap in self._gaps.all():
-            if not _is_ours(gap) or (gap.ended is not None and gap.ended <= self._told_until):
-                continue
-            if gap.ended is not None:
-                self._told_until, self._lasting = gap.ended, 0
-                self.series.doubt(self._last_before(gap.started), gap.ended + MARGIN_NS)
-                self._running.restart(self._tape.version)
-            elif gap.started != self._lasting:
-                self._lasting = gap.started
-                self.series.doubt(self._last_before(gap.started), None)
+        now = time.time_ns()
+        ours = {gap.number: gap for gap in self._gaps.all() if _is_ours(gap)}
+        lasting = {number: gap for number, gap in ours.items() if gap.ended is None}
+        over = {number: gap for number, gap in ours.items() if number not in lasting}
+        # Of very many gaps the oldest are forgotten, one that lasts as well: then it is over, as far as can be told.
+        forgotten = [gap for number, gap in self._lasting.items() if number not in ours]
+        news = [*forgotten, *(gap for number, gap in over.items() if number not in self._over)]
+        for started, ended in {(gap.started, gap.ended or now) for gap in news}:  # each kind may have a line
+            self.series.doubt(self._last_before(started), ended + MARGIN_NS)
+            self._told_until = max(self._told_until, ended)
+        for number in lasting.keys() - self._lasting.keys():
+            self.series.doubt(self._last_before(lasting[number].started), None)
+        if self._lasting and not lasting:
+            self.series.hear()
+        if news:
+            self._running.restart(self._tape.version)
+        self._lasting, self._over = lasting, set(over)
 
     def _last_before(self, started: int) -> int:
         """From when on trades may be missing, in the exchange's time, if nothing came after `started`, in ours."""
@@ -283,6 +292,11 @@ class _Upkeep:
             self._running.restart(self._position)
         if not len(rows):
             return
+        if "source" in rows:
+            late = trades_in(rows[rows["source"] == "history"])
+            if len(late.ts):  # the answers so far may have them
+                self.series.doubt(int(late.ts.min()), int(late.ts.max()))
+                self._running.restart(self._position)
         ts, _, prices, sizes = (column.tolist() for column in trades_in(rows))
         self.series.trades(zip(ts, prices, sizes, strict=True))
 

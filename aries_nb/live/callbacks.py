@@ -113,6 +113,8 @@ class Callbacks:
                 try:
                     job()
                 except (Exception, SystemExit) as error:  # the border to the user's code
+                    if self._is_closed:
+                        return  # what it works on is closed as well
                     self.errors += 1
                     self.last_error = f"a callback raised {error!r}"
                     log.exception("a callback raised")

@@ -122,8 +122,9 @@ def connect(
     if chosen and known.choose is not None:
         known = known.choose(**chosen)
     is_embedded = bool(known.simulates) and url is None
-    if url is not None and not isinstance(url, str):
-        raise UsageError(f"url={url!r} is no text", advice="Give it as wss://HOST[:PORT].")
+    if url is not None and not (isinstance(url, str) and url.strip()):
+        advice = "Give it as wss://HOST[:PORT], or leave it out for the broker's own."
+        raise UsageError(f"url={url!r} is no address", advice=advice)
     if options and not is_embedded:
         names, options = ", ".join(options), {}  # a token may be there under a wrong name
         what = f"{names}= is for the embedded simulated market"

@@ -56,6 +56,7 @@ class Feed:
         self.name = broker.name
         self._at_close = at_close
         self._gaps = GapLedger()
+        self._missed = Gaps(self._gaps)
         shared = allowance or Allowance(broker.most_connections, requests_per_second=broker.requests_per_second)
         self._endpoints = {"market": broker.market, "charts": broker.charts}
         self._link_to: Callable[[str, Endpoint], Link] = lambda stream, endpoint: Link(
@@ -249,7 +250,7 @@ class Feed:
     @property
     def gaps(self) -> Gaps:
         """What was missed: one row an interruption in `.df`."""
-        return Gaps(self._gaps)
+        return self._missed
 
     @property
     def ledger(self) -> pd.DataFrame:

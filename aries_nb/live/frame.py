@@ -233,6 +233,10 @@ class LiveFrame(Streamed):
         """Rows from absolute number `first` on, as arrays."""
         return self._tape.rows(first)
 
+    def from_before_a_gap(self) -> frozenset[str]:
+        """The symbols whose newest row is from before a gap that was not filled: no price of now."""
+        return self._silence.from_before_a_gap()
+
     def board(self) -> BoardData:
         """The newest numbers of each symbol."""
         data = self._tape.board(is_stale=not self.is_live, rejected=self._link.rejected(self.symbols))

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import html
+import time
 from collections.abc import Callable, Collection, Mapping
 from typing import TypeAlias
 
 import pandas as pd
 
-from aries_nb.live.callbacks import Callbacks
+from aries_nb.live.callbacks import Callbacks, same_function
 from aries_nb.model import GapSpan, Kind
 from aries_nb.store import Gap, GapLedger, gaps_frame
 
@@ -19,15 +20,34 @@ Places: TypeAlias = Mapping[tuple[str, Kind], Collection[str]]
 
 
 class Gaps:
-    """The interruptions of a feed, or of what lies at `places`: one row each in `df`, also while it lasts."""
+    """The interruptions of a feed, or of what lies at `places`: one row each in `df`, also while it lasts.
+
+    Those of a frame are the ones from when it was made until it was closed.
+    """
 
     def __init__(self, ledger: GapLedger, places: Places | None = None) -> None:
         self._ledger = ledger
         self._places = places
+        self._made = time.time_ns()
+        self._closed: int | None = None
+        self._told: dict[object, Callable[[], None]] = {}
 
     def all(self) -> list[Gap]:
         """The gaps as records, times in ns since the epoch."""
-        return self._ledger.all() if self._places is None else self._ledger.of(self._places)
+        if self._places is None:
+            return self._ledger.all()
+        return [gap for gap in self._ledger.of(self._places) if self._is_ours(gap)]
+
+    def _is_ours(self, gap: Gap) -> bool:
+        is_later = self._closed is not None and gap.started > self._closed
+        return not is_later and (gap.ended is None or gap.ended > self._made)
+
+    def close(self) -> None:
+        """Take in no more gaps, and call nobody back; idempotent."""
+        self._closed = self._closed or time.time_ns()
+        for stop in self._told.values():
+            stop()
+        self._told.clear()
 
     @property
     def df(self) -> pd.DataFrame:
@@ -45,17 +65,24 @@ class Gaps:
         return tuple(GapSpan(gap.started, gap.ended, gap.cause) for gap in self.all() if not gap.filled)
 
     def on_gap(self, callbacks: Callbacks, callback: Callable[[Gap], object]) -> Callable[[], None]:
-        """Call back with each gap as it begins and again as it ends, on the callbacks' thread. Returns the undo."""
-        position = self._ledger.count
-        lasting = {gap.number: gap for gap in self.all() if gap.ended is None}
+        """Call back with each gap as it begins, as it ends and when it is filled, on the callbacks' thread.
+
+        The same function again, as when its cell runs again, replaces the one before. Returns the undo.
+        """
+        known = {gap.number: gap for gap in self.all()}
 
         def job() -> None:
-            nonlocal position, lasting
-            told, count = self.all(), self._ledger.count
-            fresh = [gap for gap in told if gap.number >= position or lasting.get(gap.number, gap) != gap]
-            position, lasting = count, {gap.number: gap for gap in told if gap.ended is None}
-            for gap in fresh:
-                callback(gap)
+            told = self.all()
+            for number in known.keys() - {gap.number for gap in told}:
+                del known[number]
+            for gap in told:
+                if known.get(gap.number) != gap:
+                    known[gap.number] = gap  # first: what raises is not called again for the same
+                    try:
+                        callback(gap)
+                    except BaseException:
+                        callbacks.ring()  # for those that are left
+                        raise
 
         undo = (callbacks.add(job), self._ledger.watch(callbacks.ring))
 
@@ -63,6 +90,10 @@ class Gaps:
             for each in undo:
                 each()
 
+        before = self._told.pop(same_function(callback), None)
+        if before is not None:
+            before()
+        self._told[same_function(callback)] = stop
         return stop
 
     def __len__(self) -> int:

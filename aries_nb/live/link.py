@@ -14,7 +14,7 @@ from dataclasses import replace
 from itertools import count
 from math import isnan
 
-from aries_nb.errors import ClosedError, FeedError, UnknownSymbolError, UsageError
+from aries_nb.errors import ClosedError, UnknownSymbolError, UsageError
 from aries_nb.live.bell import wait_for
 from aries_nb.live.gaps import Gaps
 from aries_nb.live.statistics import FeedStatistics, combined, worst
@@ -160,7 +160,7 @@ class Link:
         if not users:
             try:
                 self._subscribe([Stream(wanted, book, 0)], book)
-            except FeedError:
+            except BaseException:
                 self._books.pop(wanted, None)
                 raise
         return book
@@ -246,11 +246,11 @@ class Link:
 
     def statistics(self) -> FeedStatistics:
         """The counts as they stand, of all its connections."""
-        sessions = self._pool.sessions
-        parts = [_statistics(session, self._gaps.of_connection(session.number).count) for session in sessions]
+        parts = [_statistics(session) for session in self._pool.sessions]
         visible, painted = self._lags.visible_percentiles(), self._lags.painted_percentiles()
         return replace(
             combined(parts),
+            gaps=self._gaps.count,
             visible_p50_ms=visible.p50_ms,
             visible_p99_ms=visible.p99_ms,
             painted_p50_ms=painted.p50_ms,
@@ -301,17 +301,12 @@ class Link:
         refused: dict[str, str] = {}
         until = time.monotonic() + ANSWER_SECONDS
         try:
-            answers = self._pool.subscribe(streams)
-        except FeedError:
-            self._streams.pop(id(store), None)
-            raise
-        try:
-            for answer in answers:
+            for answer in self._pool.subscribe(streams):
                 # Slow is not wrong: rows will come, or a refusal that the next call raises.
                 with suppress(FutureTimeoutError):
                     refused |= answer.result(max(until - time.monotonic(), 0.0))
-        except FeedError:
-            # The protocol cannot say it: what was taken in for it before it was asked goes again.
+        except BaseException:
+            # The protocol cannot say it, or a user had enough: what was taken in for it goes again.
             self.release(store)
             raise
         if refused:
@@ -322,7 +317,7 @@ class Link:
             raise UnknownSymbolError(tuple(refused), where=self.address, reason="; ".join(set(refused.values())))
 
 
-def _statistics(session: Session, gaps: int) -> FeedStatistics:
+def _statistics(session: Session) -> FeedStatistics:
     intake, last = session.intake, session.intake.last_received
     p50_ms, p99_ms = session.reading.lateness.percentiles_ms()
     return FeedStatistics(
@@ -336,7 +331,7 @@ def _statistics(session: Session, gaps: int) -> FeedStatistics:
         streams=len(intake),
         reconnects=session.reconnects,
         renewals=session.renewals,
-        gaps=gaps,
+        gaps=0,  # those of closed connections count as well: the link has them all
         lag_ms=intake.lag_ms if isnan(p50_ms) else p50_ms,  # in the first quarter of a second
         lag_p99_ms=p99_ms,
         behind_s=session.reading.lateness.seconds if session.state == "live" else 0.0,

@@ -8,7 +8,7 @@ from decimal import Decimal
 
 import numpy as np
 
-from aries_nb.errors import UnknownSymbolError
+from aries_nb.errors import ClosedError, UnknownSymbolError
 from aries_nb.live.callbacks import Callbacks
 from aries_nb.live.fields import is_symbol
 from aries_nb.live.frame import LiveFrame
@@ -43,16 +43,20 @@ class LiveMarks:
         self._undo = watch(self._callbacks.ring)
 
     def now(self) -> dict[str, Decimal]:
-        """The middle of bid and ask, else the last price, exactly as quoted; nothing of what has no live quote."""
+        """The middle of bid and ask, else the last price, exactly as quoted; nothing of what has no live quote.
+
+        A quote from before a gap is none, until the next one comes.
+        """
         marks = {}
         for frame in list(self._frames):
             board = frame.board()
             if board.is_stale:
                 continue
+            old = frame.from_before_a_gap()
             prices = [board.columns.index(name) for name in ("bid_price", "ask_price", "last_price")]
             for symbol, row in zip(board.symbols, board.numbers[:, prices].tolist(), strict=True):
                 mark = _mark(*row)
-                if mark.is_finite():
+                if mark.is_finite() and symbol not in old:
                     marks[symbol] = mark
         return marks
 
@@ -119,6 +123,8 @@ class LiveMarks:
                 if known == symbols:
                     raise
                 symbols = known
+            except ClosedError:  # the feed ended meanwhile, and with it what is valued here
+                return None
         return None
 
     def _quoted_again(self) -> None:

@@ -9,14 +9,14 @@ import logging
 import threading
 import time
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 
 import pandas as pd
 
 from aries_nb.errors import FeedError
 from aries_nb.live.reference import MarketReference
-from aries_nb.model import MISSING, Hole, Values
-from aries_nb.net import Stream, on_network, run_aside
+from aries_nb.model import MISSING, Hole, Kind, Values
+from aries_nb.net import Stream, on_network, on_network_later, run_aside
 from aries_nb.store import StreamGaps, Tape
 
 __all__ = ["Refill"]
@@ -24,8 +24,9 @@ __all__ = ["Refill"]
 log = logging.getLogger("aries_nb")
 
 HOLD_SECONDS = 15.0
-INSERT_SECONDS = 10.0
 MOST_WAITING = 1_000  # holes; of more, the later ones are not filled
+
+_Key: TypeAlias = tuple[int, Kind, str]  # the number of a gap, and what is missing in it
 
 
 class _Held(NamedTuple):
@@ -35,12 +36,26 @@ class _Held(NamedTuple):
     number: int
     code: int
 
+    def let_go(self) -> None:
+        """Wait no longer, if it still does."""
+        self.tape.fill(self.number, [], 0)
+
 
 class _Job(NamedTuple):
+    """A hole in some frames; `gap` is the number of the one that it is in."""
+
     hole: Hole
     held: Sequence[_Held]
     gaps: StreamGaps
-    until: float  # monotonic
+    gap: int
+
+    @property
+    def is_waited_for(self) -> bool:
+        return any(held.tape.is_held for held in self.held)
+
+    @property
+    def key(self) -> _Key:
+        return self.gap, self.hole.subscription.kind, self.hole.subscription.symbol
 
 
 class Refill:
@@ -52,18 +67,41 @@ class Refill:
         self._is_working = False
         self._guard = threading.Lock()  # of these two
         self._latest: tuple[Hole, pd.DataFrame] | None = None  # of the thread that works
+        self._open: dict[_Key, list[bool | None]] = {}  # of the network's thread: how each of its holes ended
+
+    # The network's thread.
 
     def heed(self, hole: Hole, streams: Sequence[Stream], gaps: StreamGaps) -> None:
-        """Hold the frames of these streams, and have the hole filled. On the network's thread; returns at once."""
+        """Hold the frames of these streams, and have the hole filled; returns at once."""
+        tapes = [(stream.sink, stream.code) for stream in streams if isinstance(stream.sink, Tape)]
         with self._guard:
-            if len(self._jobs) >= MOST_WAITING:
+            if len(self._jobs) >= MOST_WAITING or not tapes:
                 return
-            tapes = [(stream.sink, stream.code) for stream in streams]
             held = [_Held(tape, tape.hold(), code) for tape, code in tapes if isinstance(tape, Tape)]
-            self._jobs.append(_Job(hole, held, gaps, time.monotonic() + HOLD_SECONDS))
+            job = _Job(hole, held, gaps, gaps.newest)
+            self._jobs.append(job)
             must_begin, self._is_working = not self._is_working, True
+        self._open.setdefault(job.key, []).append(None)
+        for each in held:
+            on_network_later(HOLD_SECONDS, each.let_go)
         if must_begin:
             run_aside(self._work, name="aries-nb-refill")
+
+    def _fill(self, job: _Job, trades: pd.DataFrame | None) -> None:
+        """Put what was missing into the frames, and let them go; with the last hole of a symbol, it is told."""
+        rows = None if trades is None else [_rows(held, trades) for held in job.held]
+        received = time.time_ns()
+        done = [
+            held.tape.fill(held.number, [] if rows is None else rows[at], received) for at, held in enumerate(job.held)
+        ]
+        ends = self._open[job.key]
+        ends[ends.index(None)] = trades is not None and all(done)
+        if None not in ends:
+            del self._open[job.key]
+            if all(ends) and trades is not None:
+                job.gaps.ledger.filled(*job.key, count=len(trades))
+
+    # The thread that asks.
 
     def _work(self) -> None:
         while True:
@@ -74,39 +112,25 @@ class Refill:
                 job = self._jobs.pop(0)
             trades: pd.DataFrame | None = None
             try:
-                trades = self._asked(job)
+                trades = self._asked(job.hole) if job.is_waited_for else None
             except FeedError as error:
                 log.warning("trades of %s could not be filled up over HTTP: %s", job.hole.subscription.symbol, error)
-            except Exception:  # the border of the thread: the frames must not be held for ever
+            except Exception:  # the border of the thread
                 log.exception("refill")
-            self._fill(job, trades)
+            on_network(lambda job=job, trades=trades: self._fill(job, trades))  # type: ignore[misc]
 
-    def _asked(self, job: _Job) -> pd.DataFrame | None:
-        """The trades that lie in the hole, in order; None where it is too late."""
-        if time.monotonic() >= job.until:
-            return None
-        if self._latest is not None and _span(job.hole) == _span(self._latest[0]):
+    def _asked(self, hole: Hole) -> pd.DataFrame:
+        """The trades that lie in a hole, in order."""
+        if self._latest is not None and _span(hole) == _span(self._latest[0]):
             return self._latest[1]  # another frame with the same hole
-        after, before = job.hole.after, job.hole.before
+        after, before = hole.after, hole.before
         # Whole milliseconds, the last included: which of them lie within is seen by their ids.
         start, end = pd.Timestamp(after[0], tz="UTC"), pd.Timestamp(before[0] + 1_000_000, tz="UTC")
-        trades = self._reference.trades(job.hole.subscription.symbol, None, start=start.floor("ms"), end=end)
+        trades = self._reference.trades(hole.subscription.symbol, None, start=start.floor("ms"), end=end)
         keys = list(zip(_nanoseconds(trades), trades["trade_id"].tolist(), strict=True))
         trades = trades[[after < key < before for key in keys]]
-        self._latest = job.hole, trades
+        self._latest = hole, trades
         return trades
-
-    def _fill(self, job: _Job, trades: pd.DataFrame | None) -> None:
-        filled = [self._put(held, trades, is_late=time.monotonic() >= job.until) for held in job.held]
-        if trades is not None and all(filled):
-            job.gaps.filled(job.hole.subscription.kind, job.hole.subscription.symbol, count=len(trades))
-
-    def _put(self, held: _Held, trades: pd.DataFrame | None, *, is_late: bool) -> bool:
-        """Put trades into one frame, and let it go; whether they are in it."""
-        rows = [] if trades is None or is_late else _rows(held, trades)
-        received = time.time_ns()
-        is_put = on_network(lambda: held.tape.fill(held.number, rows, received)).result(INSERT_SECONDS)
-        return is_put and not is_late
 
 
 def _span(hole: Hole) -> tuple[str, tuple[int, int], tuple[int, int]]:

@@ -74,7 +74,8 @@ class RunningBar:
     """What asks for the running bar while it is in doubt, until answers and trades fit; of the bars' own thread.
 
     It asks every few seconds, then ever more rarely, down to once a minute; no more once the bar is joined. Questions
-    wait on a thread of their own: the trades that come meanwhile are shown.
+    wait on a thread of their own: the trades that come meanwhile are shown. While the tape holds trades back it waits,
+    and then begins anew with those that come next: answers from before count trades that were not visible here.
     """
 
     def __init__(self, tape: Tape, series: BarSeries, history: Asked, *, lag_ns: int, margin_ns: int) -> None:
@@ -87,6 +88,7 @@ class RunningBar:
         self._asked: tuple[Answer, Bars] | None = None
         self._question: _Question | None = None
         self._ask_at = 0.0
+        self._was_held = False
         self.restart(0)
 
     def restart(self, first: int) -> None:
@@ -96,7 +98,16 @@ class RunningBar:
         self._turn_to(self._start)
 
     def look(self, now: int, end: int) -> None:
-        """Weigh the last answer or ask for another, where it is time; the series has the trades before number `end`."""
+        """Weigh the last answer or ask for another, where it is time; the series has the trades before number `end`.
+
+        These are all that came until `now`, ns since the epoch by our clock.
+        """
+        if self._tape.is_held:
+            self._was_held = True
+            return
+        if self._was_held:
+            self._was_held = False
+            self.restart(self._tape.version)
         start = self._series.running(now)
         if start is None:
             return

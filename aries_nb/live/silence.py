@@ -44,17 +44,24 @@ class Silence:
         self._looked_at = -LOOK_SECONDS
 
     def stale(self, now: int) -> Flags:
-        """Of each symbol, whether it is silent, or its newest row is from before a gap that was not filled.
+        """Of each symbol, whether it is silent, or its newest row is from before a gap that is not filled.
 
         `now` in ns since the epoch.
         """
         received = self._received()
+        if self._tape.is_held:  # what has come since the gap waits for what is missing
+            return np.ones(len(received), "bool")
         return self._from_before_a_gap(received) | self._silent(received, now)
 
     def silent(self, now: int) -> tuple[str, ...]:
         """The symbols of which nothing has come for longer than is usual."""
         flags = self._silent(self._received(), now)
         return tuple(symbol for symbol, flag in zip(self._tape.symbols, flags.tolist(), strict=True) if flag)
+
+    def from_before_a_gap(self) -> frozenset[str]:
+        """The symbols whose newest row is from before a gap that is not filled."""
+        flags = self._from_before_a_gap(self._received())
+        return frozenset(symbol for symbol, flag in zip(self._tape.symbols, flags.tolist(), strict=True) if flag)
 
     def _received(self) -> Times:
         return np.array([0 if row is None else row[1] for row in self._tape.latest()], "int64")

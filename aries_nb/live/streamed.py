@@ -45,6 +45,11 @@ class Streamed(Held):
         """Call back with each gap as it begins and again as it ends, on a thread of its own. Returns the undo."""
         return self._gaps.on_gap(self._callbacks, callback)
 
+    def close(self) -> None:
+        """Stop the stream and free the views; idempotent. What has come stays readable."""
+        self._gaps.close()
+        super().close()
+
     def gap_spans(self) -> tuple[GapSpan, ...]:
         """When the stream was deaf and has not been filled since, oldest first; for a view that draws."""
         return self._gaps.spans()

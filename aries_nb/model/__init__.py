@@ -61,7 +61,10 @@ from aries_nb.model.shown import (
 )
 
 if TYPE_CHECKING:
-    from aries_nb.model.shown import Codes, Numbers, Times
+    # For the annotations of others only: numpy is not imported for three names.
+    from aries_nb.model.shown import Codes as Codes
+    from aries_nb.model.shown import Numbers as Numbers
+    from aries_nb.model.shown import Times as Times
 
 __all__ = [
     "BALANCE_COLUMNS",
@@ -85,7 +88,6 @@ __all__ = [
     "BookLevels",
     "CardData",
     "Cause",
-    "Codes",
     "Column",
     "ColumnType",
     "Counted",
@@ -99,7 +101,6 @@ __all__ = [
     "Kind",
     "MarketStatus",
     "Notice",
-    "Numbers",
     "Pong",
     "Received",
     "Record",
@@ -115,7 +116,6 @@ __all__ = [
     "State",
     "Subscription",
     "TableData",
-    "Times",
     "TokenWanted",
     "Unasked",
     "Unreadable",

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from typing import NamedTuple, Protocol, TypeAlias
+from typing import NamedTuple, Protocol, TypeAlias, get_args
 
 from msgspec import Struct
 
-from aries_nb.model.columns import Kind, Value, Values
+from aries_nb.model.columns import CountedAs, Kind, Value, Values
 
 __all__ = ["CLEAR", "PUT", "Bars", "Inbox", "Record", "Sink", "Subscription"]
 
@@ -52,7 +51,7 @@ class Inbox:
         self.ts: list[int] = []
         self.values: list[Value] = []
         self.marks: list[tuple[int, int]] = []
-        self.counted: Counter[str] = Counter()
+        self.counted: dict[CountedAs, int] = dict.fromkeys(get_args(CountedAs), 0)
 
     def add(self, code: int, ts: int, values: Values) -> None:
         """Take one record; it counts as received when the next `mark` says."""

@@ -3,7 +3,7 @@
 from aries_nb.net.address import checked_url, shown_url
 from aries_nb.net.allowance import Allowance
 from aries_nb.net.aside import run_aside
-from aries_nb.net.background import on_network
+from aries_nb.net.background import on_network, on_network_later
 from aries_nb.net.backoff import BackoffRule
 from aries_nb.net.forks import left_in_a_fork
 from aries_nb.net.http_client import HttpClient, http_base
@@ -64,6 +64,7 @@ __all__ = [
     "oauth_client",
     "oauth_login",
     "on_network",
+    "on_network_later",
     "run_aside",
     "shown_url",
     "token_from",

@@ -11,7 +11,7 @@ from typing import TypeVar
 from aries_nb.errors import ClosedError
 from aries_nb.net.forks import left_in_a_fork
 
-__all__ = ["Background", "on_network"]
+__all__ = ["Background", "on_network", "on_network_later"]
 
 T = TypeVar("T")
 
@@ -23,6 +23,11 @@ def on_network(work: Callable[[], T]) -> Future[T]:
         return work()
 
     return Background.shared().submit(run())
+
+
+def on_network_later(seconds: float, work: Callable[[], object]) -> None:
+    """Do something short on the network's thread after a while; called on that thread."""
+    asyncio.get_running_loop().call_later(seconds, work)
 
 
 class Background:

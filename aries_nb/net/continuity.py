@@ -52,6 +52,10 @@ class Continuity:
         """Note what of a stream that goes on was missed, and has come or not."""
         self._resumed[notice.kind, notice.symbol] = notice
 
+    def over(self) -> None:
+        """End the gap that lasts, if one does, with nothing made good: there will be no more of this connection."""
+        self._gaps.closed(ended=time.time_ns())
+
     def whole(self) -> None:
         """End the gap."""
         running = {(each.kind, each.symbol) for each in self._intake.subscriptions}

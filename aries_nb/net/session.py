@@ -172,8 +172,7 @@ class Session:
         except FeedError as error:
             if not self._first.done():
                 raise
-            # It may come from the same network that is down just now.
-            raise LostError(str(error), "token") from error
+            raise LostError(str(error), "token") from error  # it may come from the network that is down just now
         if self._credential.is_refused:
             raise token_refused(self.last_error, self._where)
         try:
@@ -354,6 +353,7 @@ class Session:
             with suppress(OSError):
                 await socket.close()
         self.state = "closed"
+        self._continuity.over()
         self._fences.release()
         if not self._first.done():
             self._first.set_exception(ConnectError("closed before it was open", where=self._where))

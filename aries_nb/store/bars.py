@@ -96,13 +96,21 @@ class BarSeries:
             self.version += 1
 
     def doubt(self, first: int, last: int | None) -> None:
-        """Trades between these times may have been missed; None for `last` while it lasts."""
+        """Trades between these times may have been missed; None for `last` while it lasts, until `hear`."""
         with self._guard:
             low, high = self._doubt
             begin = self._start_of(first)
             self._doubt = (min(low, begin), high if last is None else max(high, self._start_of(last)))
-            self._is_deaf = last is None
+            self._is_deaf |= last is None
             self._joined = {start for start in self._joined if start < begin}
+            self.version += 1
+
+    def hear(self) -> None:
+        """All trades come again; what was missed until now is to be told by `doubt` before."""
+        with self._guard:
+            low, high = self._doubt
+            self._doubt = (low, high) if low <= high else (_NEVER, 0)
+            self._is_deaf = False
             self.version += 1
 
     def running(self, now: int) -> int | None:

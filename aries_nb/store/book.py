@@ -83,7 +83,7 @@ class OrderBook:
         """What became of every message of the stream; one state is shown, every earlier one went into it."""
         updates = self.updates
         visible = min(updates, 1)
-        return ledger_of(self.inbox.counted, rows=updates, visible=visible, conflated=updates - visible)
+        return ledger_of(self.inbox.counted, rows=updates, filled=0, visible=visible, conflated=updates - visible)
 
     def levels(self, depth: int, *, now: int) -> BookLevels:
         """The best `depth` levels of each side, and whether they can be believed at time `now` (ns since the epoch)."""

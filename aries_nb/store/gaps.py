@@ -24,7 +24,8 @@ class Gap:
     """One interruption. Times in ns since the epoch; `ended` is None while it lasts.
 
     `missed` is the number of messages that did not come, where the broker lets us know, else None; of a gap that was
-    filled, they are there now. `number` is its place among all gaps of the feed.
+    filled, they are there now. `number` is its place among all gaps of the feed, `past` how many messages of it the
+    stream's own past had.
     """
 
     stream: str
@@ -36,6 +37,7 @@ class Gap:
     missed: int | None = None
     cause: Cause = "cut"
     number: int = 0
+    past: int = 0
 
 
 class GapLedger:
@@ -44,9 +46,7 @@ class GapLedger:
     def __init__(self) -> None:
         self._gaps: dict[int, Gap] = {}  # by number, oldest first
         self._lasting: dict[str, int] = {}  # of a stream, the number of the gap that lasts
-        # By line and symbol: what has come otherwise in the gap that lasts, and of the stream's past in the newest.
-        self._filled: dict[tuple[str, str], int] = {}
-        self._counts: dict[tuple[str, str], int] = {}
+        self._filled: dict[tuple[int, Kind, str], int] = {}  # of gaps that last: what has come otherwise
         self._lock = threading.Lock()
         self._bells: tuple[Callable[[], None], ...] = ()
         self.count = 0
@@ -80,33 +80,39 @@ class GapLedger:
                 return
             gap = self._gaps.get(number)
             if gap is not None:
-                resumed = [self._completed(stream, each) for each in resumed]
-                self._counts = {(f"{stream} {each.kind}", each.symbol): each.count for each in resumed}
+                resumed = [self._completed(number, each) for each in resumed]
                 is_filled = is_all and bool(resumed) and all(each.is_filled for each in resumed)
                 missed = sum(each.count for each in resumed) if is_filled else None
                 gap = self._gaps[number] = replace(gap, ended=ended, filled=is_filled, missed=missed)
                 for part in () if is_filled else _parts(gap, resumed):
                     self._add(part)
+            self._filled = {key: count for key, count in self._filled.items() if key[0] != number}
             self._trim()
         self._ring()
 
-    def filled(self, stream: str, kind: Kind, symbol: str, *, count: int) -> None:
-        """Note that what a symbol missed in the newest gap is there now: `count` messages more, come otherwise.
-
-        While the gap lasts, it is remembered until it ends.
-        """
-        name = f"{stream} {kind}"
+    def newest(self, stream: str) -> int:
+        """The number of the newest gap of a stream, one that lasts included; -1 without any."""
         with self._lock:
-            if stream in self._lasting:
-                self._filled[name, symbol] = count
+            return max((gap.number for gap in self._gaps.values() if gap.stream == stream), default=-1)
+
+    def filled(self, number: int, kind: Kind, symbol: str, *, count: int) -> None:
+        """Note that what a symbol missed in a gap is there now: `count` messages more, come otherwise.
+
+        While the gap lasts, it is remembered until it ends. Where too many symbols have one line, that stays as it is.
+        """
+        with self._lock:
+            base = self._gaps.get(number)
+            if base is None:
                 return
-            lines = [gap for gap in self._gaps.values() if (gap.stream, gap.symbol) == (name, symbol)]
-            if not lines or lines[-1].filled:
+            if base.ended is None:
+                self._filled[number, kind, symbol] = count
                 return
-            gap = lines[-1]
-            missed = self._counts.pop((name, symbol), 0) + count
-            reason = gap.reason.removesuffix(_TOO_LONG_AGO)
-            self._gaps[gap.number] = replace(gap, filled=True, missed=missed, reason=reason)
+            key = f"{base.stream} {kind}", symbol, base.started
+            line = next((gap for gap in self._gaps.values() if (gap.stream, gap.symbol, gap.started) == key), None)
+            if line is None or line.filled:
+                return
+            reason = line.reason.removesuffix(_TOO_LONG_AGO)
+            self._gaps[line.number] = replace(line, filled=True, missed=line.past + count, reason=reason)
         self._ring()
 
     def all(self) -> list[Gap]:
@@ -136,9 +142,9 @@ class GapLedger:
 
         return undo
 
-    def _completed(self, stream: str, resumed: Resumed) -> Resumed:
+    def _completed(self, number: int, resumed: Resumed) -> Resumed:
         """What has come otherwise meanwhile, taken in."""
-        count = self._filled.pop((f"{stream} {resumed.kind}", resumed.symbol), None)
+        count = self._filled.get((number, resumed.kind, resumed.symbol))
         return resumed if count is None else replace(resumed, is_filled=True, count=resumed.count + count)
 
     def _add(self, gap: Gap) -> None:
@@ -179,14 +185,15 @@ class StreamGaps:
         """Begin a gap; one that lasts already stays as it is."""
         self._ledger.opened(self._stream, started=started, reason=reason, cause=cause)
 
-    def filled(self, kind: Kind, symbol: str, *, count: int) -> None:
-        """Note that what a symbol missed is there now; see `GapLedger.filled`."""
-        self._ledger.filled(self._stream, kind, symbol, count=count)
+    @property
+    def newest(self) -> int:
+        """The number of the newest gap; -1 without any."""
+        return self._ledger.newest(self._stream)
 
     @property
     def count(self) -> int:
-        """How many gaps of this stream there have been."""
-        return self._ledger.counts[self._stream]
+        """How many gaps of this stream there have been, those of all its connections."""
+        return sum(count for name, count in self._ledger.counts.items() if name.split()[0] == self._stream)
 
     def closed(self, *, ended: int, resumed: Sequence[Resumed] = (), is_all: bool = False) -> None:
         """End the gap that lasts, if one does; see `GapLedger.closed`."""
@@ -198,7 +205,7 @@ def _parts(gap: Gap, resumed: Sequence[Resumed]) -> list[Gap]:
     parts: list[Gap] = []
     for kind in sorted({each.kind for each in resumed}):
         stream = f"{gap.stream} {kind}"
-        missing = sorted(each.symbol for each in resumed if each.kind == kind and not each.is_filled)
+        missing = {each.symbol: each.count for each in resumed if each.kind == kind and not each.is_filled}
         filled = [each.count for each in resumed if each.kind == kind and each.is_filled]
         reason = gap.reason + _TOO_LONG_AGO
         if len(missing) > MAX_LINES:
@@ -206,7 +213,10 @@ def _parts(gap: Gap, resumed: Sequence[Resumed]) -> list[Gap]:
             continue
         if filled:
             parts.append(replace(gap, stream=stream, filled=True, missed=sum(filled)))
-        parts += [replace(gap, stream=stream, symbol=symbol, reason=reason) for symbol in missing]
+        parts += [
+            replace(gap, stream=stream, symbol=symbol, reason=reason, past=missing[symbol])
+            for symbol in sorted(missing)
+        ]
     return parts
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import NamedTuple
 
+from aries_nb.model import CountedAs
+
 __all__ = ["Ledger", "ledger_of"]
 
 
@@ -32,10 +34,15 @@ class Ledger(NamedTuple):
     """Of no use; `feed.unreadable` shows the newest."""
 
 
-def ledger_of(counted: Mapping[str, int], *, rows: int, visible: int, evicted: int = 0, conflated: int = 0) -> Ledger:
-    """The ledger of a store that has taken so many rows, and what was counted beside them (`CountedAs`)."""
-    duplicated, rowless, unreadable = (counted.get(what, 0) for what in ("duplicated", "rowless", "unreadable"))
-    lost, filled = counted.get("conflated", 0), counted.get("filled", 0)
+def ledger_of(
+    counted: Mapping[CountedAs, int], *, rows: int, filled: int, visible: int, evicted: int = 0, conflated: int = 0
+) -> Ledger:
+    """The ledger of a store that has taken so many rows, `filled` of them no messages; `counted` were no rows.
+
+    What is read together with the rows, in one moment, is passed by name; what is counted beside them may go on.
+    """
+    duplicated, rowless, unreadable = counted["duplicated"], counted["rowless"], counted["unreadable"]
+    lost = counted["conflated"]
     return Ledger(
         received=rows - filled + lost + duplicated + rowless + unreadable,
         filled=filled,

@@ -6,7 +6,6 @@ published view, a tuple that is replaced whole.
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from decimal import Decimal
 from math import isnan, nan
@@ -198,9 +197,13 @@ class Table:
     def ledger(self) -> Ledger:
         """What became of every state that was told."""
         view = self._view
-        counted = self.inbox.counted + Counter(filled=view.filled)
         return ledger_of(
-            counted, rows=view.taken, visible=len(view.rows), evicted=view.evicted, conflated=view.replaced
+            self.inbox.counted,
+            rows=view.taken,
+            filled=view.filled,
+            visible=len(view.rows),
+            evicted=view.evicted,
+            conflated=view.replaced,
         )
 
     def rows(self) -> tuple[Row, ...]:
@@ -273,6 +276,10 @@ class Table:
         if known is not None and (self._order(row, known) or answer.asked - known.received) <= 0:
             self._rows[key] = known
             return False
+        if known is not None and self._updated is not None and not self._order(row, known):
+            # The same state, of which an answer may tell less than the stream.
+            pairs = zip(row.values, known.values, strict=True)
+            row = row._replace(values=tuple(before if value is UNKNOWN else value for value, before in pairs))
         self._rows[key] = row
         if known is not None and known.values == row.values:
             return False
@@ -329,7 +336,7 @@ class Table:
 
     def _show(self, steps: int, evicted: int) -> None:
         view, rows = self._view, tuple(self._rows.values())
-        counts = self._taken, self._filled, self._replaced
+        counts = self._taken, self._filled + self.inbox.counted["filled"], self._replaced
         self._view = View(view.version + steps, rows, view.evicted + evicted, bool(self._old), *counts)
         self._bells.ring()
 

@@ -40,6 +40,7 @@ class View(NamedTuple):
     slab: Slab
     start: int
     end: int
+    filled: int  # rows, of all since the beginning, that were no message
 
 
 class Tape:
@@ -64,13 +65,13 @@ class Tape:
         self._texts: dict[str, dict[str, int]] = {name: {} for name, kind in self.columns if kind == "text"}
         self._room = dict.fromkeys(self._texts, MAX_CHARACTERS)
         self.inbox = Inbox()
-        self._holes: set[int] = set()  # what the inbox is held for
+        self._holes: dict[int, int] = {}  # what the inbox is held for: by number, before which of its records
         self._hole = 0
         self.lags = Lags()
         self._latest: dict[int, Row | None] = dict.fromkeys(range(len(self.symbols)))
         self._bells: tuple[Callable[[], None], ...] = ()
         capacity = max(2 * (limit or 0), FIRST_CAPACITY)  # a small limit must not mean a new slab every few rows
-        self._view = View(self._new_slab(capacity, 0), 0, 0)
+        self._view = View(self._new_slab(capacity, 0), 0, 0, 0)
 
     # Writing: the network's thread.
 
@@ -84,13 +85,14 @@ class Tape:
         received = _spread(inbox.marks, count)
         done = 0
         while done < count:
-            slab, start, end = self._view
+            slab, start, end, filled = self._view
             if end == slab.capacity:
                 slab, start, end = self._turn_over(slab, start, end)
             step = min(count - done, slab.capacity - end)
             self._write(slab, end, range(done, done + step), received)
-            self._view = View(slab, self._first(slab, start, end + step, end), end + step)
             done += step
+            filled = inbox.counted["filled"] if done == count else filled
+            self._view = View(slab, self._first(slab, start, end + step, end), end + step, filled)
         # Of each code the last index is left, as of each symbol the last row.
         for code, at in dict(zip(inbox.codes, range(count), strict=True)).items():
             values = tuple(inbox.values[at * width : (at + 1) * width])
@@ -103,29 +105,30 @@ class Tape:
                 ring()
 
     def hold(self) -> int:
-        """Keep what is in the inbox, and what comes, until `fill` puts in what is missing before it; the hole's number.
+        """Keep what is in the inbox, and what comes, until `fill` puts in what is missing; the hole's number.
 
-        More than 200,000 rows are not held: they go, and nothing can be put before them any more.
+        It is missing before what came last. More than 200,000 rows are not held: they go, and nothing can be put before
+        them any more.
         """
         self._hole += 1
-        self._holes.add(self._hole)
+        self._holes[self._hole] = self.inbox.marks[-2][0] if len(self.inbox.marks) > 1 else 0
         return self._hole
 
-    def fill(self, hole: int, rows: Sequence[tuple[int, int, Values]], received: int) -> bool:
-        """Put rows (code, exchange time in ns, values) before what is held, and let that go.
+    @property
+    def is_held(self) -> bool:
+        """Whether rows wait for some that are missing before them; any thread may ask."""
+        return bool(self._holes)
 
-        False where it has gone already.
+    def fill(self, hole: int, rows: Sequence[tuple[int, int, Values]], received: int) -> bool:
+        """Put rows (code, exchange time in ns, values) where they are missing; with the last hole, all goes.
+
+        They count as received with what comes behind them. False where that has gone already.
         """
-        if hole not in self._holes:
+        place = self._holes.pop(hole, None)
+        if place is None:
             return False
-        self._holes.remove(hole)
-        inbox, count = self.inbox, len(rows)
         if rows:
-            inbox.codes[:0] = [code for code, _, _ in rows]
-            inbox.ts[:0] = [ts for _, ts, _ in rows]
-            inbox.values[:0] = [value for _, _, values in rows for value in values]
-            inbox.marks[:] = [(count, received), *((upto + count, when) for upto, when in inbox.marks)]
-            inbox.counted["filled"] += count
+            self._put_in(place, rows, received)
         self.publish()
         return True
 
@@ -138,17 +141,17 @@ class Tape:
     @property
     def version(self) -> int:
         """How many rows have been written since the beginning."""
-        slab, _, end = self._view
+        slab, _, end, _ = self._view
         return slab.base + end
 
     @property
     def evicted(self) -> int:
         """How many rows have left the window since the beginning."""
-        slab, start, _ = self._view
+        slab, start, _, _ = self._view
         return slab.base + start
 
     def __len__(self) -> int:
-        _, start, end = self._view
+        _, start, end, _ = self._view
         return end - start
 
     def frame(self) -> pd.DataFrame:
@@ -156,17 +159,17 @@ class Tape:
 
         The memory is shared with the tape until the caller writes to it (copy-on-write).
         """
-        slab, start, end = self._view
+        slab, start, end, _ = self._view
         return slab.frame.iloc[start:end]
 
     def frame_since(self, first: int) -> tuple[pd.DataFrame, int]:
         """Rows from absolute number `first` on as far as they are still there, and the number after the newest."""
-        slab, start, end = self._view
+        slab, start, end, _ = self._view
         return slab.frame.iloc[max(first - slab.base, start) : end], slab.base + end
 
     def rows(self, first: int) -> Rows:
         """The same as arrays, for a view that draws."""
-        slab, start, end = self._view
+        slab, start, end, _ = self._view
         begin = min(max(first - slab.base, start), end)
         return Rows(
             first=slab.base + begin,
@@ -181,13 +184,13 @@ class Tape:
 
     def ledger(self) -> Ledger:
         """What became of every message of the stream."""
-        slab, start, end = self._view
+        slab, start, end, filled = self._view
         evicted = slab.base + start
-        return ledger_of(self.inbox.counted, rows=slab.base + end, visible=end - start, evicted=evicted)
+        return ledger_of(self.inbox.counted, rows=slab.base + end, filled=filled, visible=end - start, evicted=evicted)
 
     def received_percentiles(self) -> Percentiles:
         """From the exchange to receipt, of the newest 1,000 rows."""
-        slab, start, end = self._view
+        slab, start, end, _ = self._view
         newest = slice(max(start, end - KEPT_LAGS), end)
         return percentiles(exchange_lags(slab.ts[newest], slab.received[newest], since=self.lags.since))
 
@@ -222,12 +225,24 @@ class Tape:
         texts = {name: list(texts) for name, texts in self._texts.items()}
         return Slab(self.columns, self.symbols, capacity=capacity, base=base, texts=texts)
 
-    def _turn_over(self, slab: Slab, start: int, end: int) -> View:
+    def _put_in(self, place: int, rows: Sequence[tuple[int, int, Values]], received: int) -> None:
+        inbox, count, width = self.inbox, len(rows), len(self.columns)
+        inbox.codes[place:place] = [code for code, _, _ in rows]
+        inbox.ts[place:place] = [ts for _, ts, _ in rows]
+        inbox.values[place * width : place * width] = [value for _, _, values in rows for value in values]
+        before = [mark for mark in inbox.marks if mark[0] <= place]
+        after = [(upto + count, when) for upto, when in inbox.marks if upto > place]
+        inbox.marks[:] = [*before, (place + count, after[0][1] if after else received), *after]
+        inbox.counted["filled"] += count
+        # Of two holes in one place, what is missing in the later one goes behind.
+        self._holes = {number: at + count if at >= place else at for number, at in self._holes.items()}
+
+    def _turn_over(self, slab: Slab, start: int, end: int) -> tuple[Slab, int, int]:
         kept = min(end - start, self._limit)
         capacity = slab.capacity if self._window_ns is None else min(max(2 * kept, FIRST_CAPACITY), 2 * MAX_ROWS)
         new = self._new_slab(capacity, slab.base + end - kept)
         new.copy_from(slab, end - kept, end)
-        return View(new, 0, kept)
+        return new, 0, kept
 
     def _write(self, slab: Slab, at: int, rows: range, received: array[int]) -> None:
         inbox, width = self.inbox, len(self.columns)

@@ -92,6 +92,7 @@ class AlorAccounts(AlorConnection):
         if not self._summaries:
             return records, notices
         told: list[Record] = []
+        counted: list[Notice] = []
         for record in records:
             summary = self._summaries.get(record[0])
             if summary is None:
@@ -100,8 +101,10 @@ class AlorAccounts(AlorConnection):
                 summary.take(record)
         for subscription, summary in self._summaries.items():
             if subscription == summary.balances:
-                told += summary.drained(received)
-        return told, notices
+                summed, count = summary.drained(received)
+                told += summed
+                counted += count
+        return told, [*notices, *counted]
 
     def _with_prices(self, records: Sequence[Record], notices: Sequence[Notice]) -> Received:
         told: list[Record] = []

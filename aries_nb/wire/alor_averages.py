@@ -13,6 +13,7 @@ _UNKNOWN = Decimal("NaN")
 _FIELDS = ("fill_id", "order_id", "quantity", "price")
 _STEP = Decimal("1e-8")  # an average is rounded to this; a quotient has no end
 _MOST_ORDERS = 50_000  # whose trades are remembered; of older ones no price is told any more
+_MOST_TRADES = 200_000  # of all these orders together: one alone may be filled in as many parts as a server likes
 
 
 class PricedOrders:
@@ -30,6 +31,7 @@ class PricedOrders:
         self._places = tuple(places.get(name, 0) for name in ("order_id", "filled", "average_price"))
         # Quantity and price by order and trade. A break changes nothing of them: what comes again has the same number.
         self._trades: dict[Value, dict[Value, tuple[Decimal, Decimal]]] = {}
+        self._count = 0  # of all these trades
         self._rows: dict[Value, Record] = {}  # the newest of each order whose price is not known yet
 
     @property
@@ -58,9 +60,11 @@ class PricedOrders:
     def _note(self, record: Record) -> Value:
         _, _, (_, fill_id, order_id, quantity, price) = record
         if isinstance(quantity, Decimal) and isinstance(price, Decimal):
-            self._trades.setdefault(order_id, {})[fill_id] = (quantity, price)
-            if len(self._trades) > _MOST_ORDERS:
-                del self._trades[next(iter(self._trades))]
+            trades = self._trades.setdefault(order_id, {})
+            self._count += fill_id not in trades
+            trades[fill_id] = (quantity, price)
+            while self._count > _MOST_TRADES or len(self._trades) > _MOST_ORDERS:
+                self._count -= len(self._trades.pop(next(iter(self._trades))))
         return order_id
 
     def _priced(self, record: Record) -> Record:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from decimal import Decimal
 
-from aries_nb.model import PUT, Record, Subscription, Value
+from aries_nb.model import PUT, Counted, Notice, Received, Record, Subscription, Value
 
 __all__ = ["CashedSummary"]
 
@@ -23,10 +23,14 @@ class CashedSummary:
         self.balances = balances
         self.positions = Subscription("positions", balances.symbol, _FIELDS)
         self._place = 1 + balances.fields.index("cash") if "cash" in balances.fields else None
+        self._conflated = 0  # summaries that were not told, for a newer one or a break came first
+        self._is_untold = False
         self.forget()
 
     def forget(self) -> None:
         """Drop everything at a break."""
+        self._conflated += self._is_untold
+        self._is_untold = False
         self._money: dict[Value, Decimal] | None = None
         self._latest: Record | None = None
         self._has_news = False
@@ -35,7 +39,8 @@ class CashedSummary:
         """Take a record of either of the two."""
         subscription, _, (mark, *values) = record
         if subscription == self.balances:
-            self._latest, self._has_news = record, True
+            self._conflated += self._is_untold
+            self._latest, self._has_news, self._is_untold = record, True, True
         elif mark != PUT:
             self._money, self._has_news = {}, True
         else:
@@ -44,14 +49,20 @@ class CashedSummary:
                 self._money = {**(self._money or {}), symbol: value}
                 self._has_news = True
 
-    def drained(self, received: int) -> list[Record]:
-        """The summary as it is now, if it or the cash has changed since the last call."""
+    def drained(self, received: int) -> Received:
+        """The summary as it is now, if it or the cash has changed since the last call, and what is to be counted."""
+        counted: list[Notice] = []
+        if self._conflated:
+            counted.append(Counted(self.balances, "conflated", self._conflated))
+            self._conflated = 0
         if not self._has_news or self._latest is None or self._money is None:
-            return []
-        self._has_news = False
+            return [], counted
+        if not self._is_untold:
+            counted.append(Counted(self.balances, "filled"))  # told before, with other cash
+        self._has_news = self._is_untold = False
         subscription, ts, values = self._latest
         self._latest = (subscription, received, values)  # cash that changes afterwards is of then
-        if self._place is None:
-            return [(subscription, ts, values)]
-        cash = sum(self._money.values(), Decimal(0)) if self._money else _UNKNOWN
-        return [(subscription, ts, (*values[: self._place], cash, *values[self._place + 1 :]))]
+        if self._place is not None:
+            cash = sum(self._money.values(), Decimal(0)) if self._money else _UNKNOWN
+            values = (*values[: self._place], cash, *values[self._place + 1 :])
+        return [(subscription, ts, values)], counted

@@ -14,7 +14,6 @@ from msgspec import MsgspecError
 from aries_nb.errors import UsageError
 from aries_nb.model import (
     PUT,
-    TABLE_KEYS,
     ColumnType,
     Counted,
     Kind,
@@ -54,6 +53,7 @@ class AlorConnection(ABC):
         self._unsettled: dict[str, Stream] = {}
         self._left: dict[str, int] = {}
         self._late: list[Record] = []
+        self._joined: list[Subscription] = []  # with the next frame they are lent what their stream knows
         self._notes: list[Notice] = []
         self._made = 0
         self._received = 0
@@ -67,6 +67,7 @@ class AlorConnection(ABC):
         self._session.open(now)
         self._unsettled.clear()
         self._left.clear()
+        self._joined.clear()
         self._drop_late()
         for stream in self._streams.values():
             stream.forget()
@@ -91,9 +92,8 @@ class AlorConnection(ABC):
             if stream is not None and subscription not in stream.subscriptions:
                 if stream.asked and not stream.is_shareable:
                     stream = self._renewed(stream)  # for its snapshot
-                lent = stream.add(subscription)
-                self._late += lent
-                self._notes += [Counted(record[0], "filled") for record in lent]
+                stream.add(subscription)
+                self._joined.append(subscription)
             elif stream is None:
                 stream = self.MAKERS[subscription.kind](key, self._dialect)
                 stream.add(subscription)
@@ -104,6 +104,7 @@ class AlorConnection(ABC):
     def unsubscribe(self, subscriptions: Sequence[Subscription]) -> None:
         """Remove streams and end what nobody needs any more."""
         self._late = [record for record in self._late if record[0] not in subscriptions]
+        self._joined = [each for each in self._joined if each not in subscriptions]
         for subscription in subscriptions:
             stream = self._streams.get(key_of(subscription))
             if stream is None or subscription not in stream.subscriptions:
@@ -120,7 +121,7 @@ class AlorConnection(ABC):
         # A data frame ends in its guid. What looks like one and is none is found out by the envelope's own.
         end = frame.rfind(b'"')
         stream = self._fast.get(frame[frame.rfind(b'"', 0, end) + 1 : end])
-        if stream is not None and not session.said and not self._late:
+        if stream is not None and not session.said and not self._late and not self._joined:
             try:
                 message = stream.decode(frame)
             except (MsgspecError, UnicodeDecodeError, RecursionError):
@@ -183,6 +184,7 @@ class AlorConnection(ABC):
     def _renewed(self, stream: Stream) -> Stream:
         """The same stream under another guid, to be asked for from its beginning."""
         self._end(stream)
+        stream.forget()  # counts what waited
         fresh = self.MAKERS[stream.key[0]](stream.key, self._dialect)
         for subscription in stream.subscriptions:
             fresh.add(subscription)
@@ -193,6 +195,7 @@ class AlorConnection(ABC):
 
     def _receive_slowly(self, frame: bytes, received: int) -> Received:
         records, self._late = self._late, []
+        records += self._lent()
         notices = self._session.drained()
         self._received = received
         whole = parse_line(frame, exact=True)
@@ -215,13 +218,19 @@ class AlorConnection(ABC):
             self._late = []
         return records, [*self._drained(), *notices]
 
+    def _lent(self) -> list[Record]:
+        joined, self._joined = self._joined, []
+        lent = [record for each in joined for record in self._streams[key_of(each)].lent(each)]
+        self._notes += [Counted(record[0], "filled") for record in lent]
+        return lent
+
     def _drop_late(self) -> None:
         """Let go what a new connection tells again; a trade is told once only."""
         late, self._late = self._late, []
         for record in late:
             if record[0].kind == "trades":
                 self._late.append(record)
-            elif record[0].kind not in TABLE_KEYS or record[2][0] == PUT:
+            elif record[2][0] == PUT:  # the rest are rows of tables
                 self._notes.append(Counted(record[0], "conflated"))
 
     def _drained(self) -> list[Notice]:
@@ -239,6 +248,8 @@ class AlorConnection(ABC):
             if guid not in self._left:
                 notices.append(Unreadable("a guid nobody asked for", excerpt(line)))
         elif isinstance(data, dict):
+            if isinstance(stream, ShapedStream):
+                stream.latest = line
             found, problems = stream.read(data, self._received, line)
             records += found
             notices += problems

@@ -103,9 +103,12 @@ class Stream(ABC):
     def body(self) -> dict[str, Any]:
         """The request, without guid and token."""
 
-    def add(self, subscription: Subscription) -> Sequence[Record]:
-        """Take a subscription in; its records are what is known already."""
+    def add(self, subscription: Subscription) -> None:
+        """Take a subscription in."""
         self.subscriptions = (*self.subscriptions, subscription)
+
+    def lent(self, subscription: Subscription) -> Sequence[Record]:  # noqa: ARG002 - for those that can
+        """What is known already, for a subscription that has joined."""
         return ()
 
     def remove(self, subscription: Subscription) -> None:
@@ -142,11 +145,10 @@ class ShapedStream(Stream):
     def take(self, data: Any, received: int) -> Sequence[Record]:  # noqa: ANN401 - a struct of the stream's shape
         """Understand the data of one frame."""
 
-    def add(self, subscription: Subscription) -> Sequence[Record]:
+    def add(self, subscription: Subscription) -> None:
         """Take a subscription in, and decode what it needs as well."""
         super().add(subscription)
         self.reshape()
-        return ()
 
     def remove(self, subscription: Subscription) -> None:
         """Let a subscription go, and decode what is left."""
@@ -181,17 +183,22 @@ class QuoteStream(ShapedStream):
         """The request of §6.3."""
         return {"opcode": "QuotesSubscribe", **instrument_body(self), **frequency_of(self)}
 
-    def add(self, subscription: Subscription) -> Sequence[Record]:
-        """Take a subscription in; the latest frame, if there is one, is its first record."""
-        super().add(subscription)
+    def lent(self, subscription: Subscription) -> Sequence[Record]:
+        """The latest frame, if there is one, as the first record of a subscription."""
         if not self.latest:
             return ()
         try:
             data = self.decode(self.latest).data
         except (MsgspecError, UnicodeDecodeError, RecursionError):
             return ()  # the next frame is not far
-        self._told = self._records(data, self._ts, self._readers)
-        return [record for record in self._told if record[0] == subscription]
+        lent = self._records(data, self._ts, [each for each in self._readers if each[0] == subscription])
+        self._told = [*self._told, *lent]
+        return lent
+
+    def remove(self, subscription: Subscription) -> None:
+        """Let a subscription go; made again, it has been told nothing."""
+        super().remove(subscription)
+        self._told = [record for record in self._told if record[0] != subscription]
 
     def reshape(self) -> None:
         """Decode the union of what is wanted, and read what each subscription wants."""
@@ -217,13 +224,16 @@ class QuoteStream(ShapedStream):
             ts = seconds * 1_000_000_000 if seconds is not None and 0 < seconds < MAX_MS // 1_000 else received
         self._ts = ts
         records = self._records(data, ts, self._readers)
-        if self._is_first:
-            self._is_first = False
-            if records == self._told:
-                self.count("duplicated")
-                return ()  # the quote as it stood before the break is no second row
-        self._told = records
-        return records
+        told, self._told = self._told, records
+        return self._news(records, told) if self._is_first else records
+
+    def _news(self, records: list[Record], told: list[Record]) -> list[Record]:
+        """The first records of a connection: the quote as it stood before the break is no second row."""
+        self._is_first = False
+        before = {record[0]: record for record in told}
+        news = [record for record in records if before.get(record[0]) != record]
+        self.notes += [Counted(each[0], "duplicated") for each in records if each not in news]
+        return news
 
     def _records(self, data: Any, ts: int, readers: Sequence[_Reader]) -> list[Record]:  # noqa: ANN401
         records: list[Record] = []

@@ -152,12 +152,12 @@ class TradeStream(ShapedStream):
         else:
             # Nothing came before the break: what the exchange's clock puts behind ours (assumed to agree).
             missed = [trade for trade in trades if trade.ts >= self._since]
-        if missed and not self._is_joined:
-            self._tell_hole(missed[0])
         told = (set(self._seen) | self._known) - {0}
         records: list[Record] = []
         for trade in missed:
             if trade.trade_id not in told:
+                if not records and not self._is_joined:
+                    self._tell_hole(trade)
                 told |= {trade.trade_id} - {0}
                 self._note(trade)
                 self.filled_count += 1

@@ -80,7 +80,7 @@ class AriesAccountHttp:
         kind = subscription.kind
         answer = _parsed(body)
         items = [_single(answer)] if kind == "balances" else _items(kind, answer)
-        found, problems = rows_of(kind, items, body)
+        found, problems, _ = rows_of(kind, items, body)
         rows = [
             (ts or 0, tuple(row[field] for field in subscription.fields))
             for ts, row in found

@@ -9,13 +9,13 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterable, Mapping
 from decimal import Decimal
-from typing import Any, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 from aries_nb.model import MISSING, NOT_A_TIME, ColumnType, Kind, Unreadable, Value
 from aries_nb.wire.aries_account_fields import FIELDS, INFO_KEYS, REQUIRED, UNUSED_PRICES, folded
 from aries_nb.wire.aries_lenient import MOST_NOTED, decimal, excerpt, nanoseconds, number, writable
 
-__all__ = ["Row", "kind_of", "list_rows", "row_of", "rows_of", "snapshot_in"]
+__all__ = ["Row", "Rows", "kind_of", "list_rows", "row_of", "rows_of", "snapshot_in"]
 
 Row: TypeAlias = dict[str, Value]
 ZERO_TIME = "0001-01-01"  # how servers written in Go spell a time that is not set
@@ -83,13 +83,22 @@ def list_rows(item: object, line: bytes) -> tuple[list[Row], list[Unreadable]]:
     return [{**row, "place": place, "symbol": symbol} for place, symbol in enumerate(texts or [""])], problems
 
 
-def rows_of(kind: Kind, items: Iterable[object], line: bytes) -> tuple[list[tuple[int | None, Row]], list[Unreadable]]:
+class Rows(NamedTuple):
     """The usable ones of some objects, each with its own time in ns where it has one, and what could not be used.
 
-    News come oldest first, in whatever order the broker lists them.
+    `lost` is the number of objects that are no row at all.
     """
+
+    rows: list[tuple[int | None, Row]]
+    problems: list[Unreadable]
+    lost: int
+
+
+def rows_of(kind: Kind, items: Iterable[object], line: bytes) -> Rows:
+    """Some objects as rows; news come oldest first, in whatever order the broker lists them."""
     rows: list[tuple[int | None, Row]] = []
     problems: list[Unreadable] = []
+    lost = 0
     for item in items:
         if kind == "watchlists":
             found, unusable = list_rows(item, line)
@@ -97,10 +106,11 @@ def rows_of(kind: Kind, items: Iterable[object], line: bytes) -> tuple[list[tupl
             row, unusable = row_of(kind, item, line)
             found = [row] if row is not None else []
         problems += unusable if len(problems) < MOST_NOTED else ()
+        lost += not found
         rows += [(_time_of(item, kind), row) for row in found]
     if kind == "news":
         rows.sort(key=lambda each: each[0] or 0)
-    return rows, problems
+    return Rows(rows, problems, lost)
 
 
 def kind_of(name: object, item: object) -> Kind | None:

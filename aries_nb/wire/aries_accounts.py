@@ -12,7 +12,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from aries_nb.model import (
+    PUT,
     ColumnType,
+    Counted,
     Kind,
     Notice,
     Pong,
@@ -57,10 +59,17 @@ class _Line:
     def unreadable(self, reason: str) -> None:
         self.notices.append(Unreadable(reason, excerpt(self.raw)))
 
-    def rows(self, kind: Kind, items: Iterable[object]) -> list[tuple[int, Row]]:
-        """The usable ones of some objects, each with its own time where it has one."""
-        found, problems = rows_of(kind, items, self.raw)
+    def lost(self, topic: Topic, kind: Kind | None = None, count: int = 1) -> None:
+        """Count objects that are of no use to those who have subscribed to them; a `kind` of None is all of a topic."""
+        if count:
+            users = (each for each in topic.subscriptions if kind in (None, each.kind))
+            self.notices += [Counted(each, "unreadable", count) for each in users]
+
+    def rows(self, topic: Topic, kind: Kind, items: Iterable[object]) -> list[tuple[int, Row]]:
+        """The usable ones of some objects, each with its own time where it has one; the others are counted."""
+        found, problems, lost = rows_of(kind, items, self.raw)
         self.notices += problems
+        self.lost(topic, kind, lost)
         return [(ts or self.ts, row) for ts, row in found]
 
 
@@ -120,6 +129,7 @@ class AriesAccounts:
         records: list[Record] = []
         if self._seeds:
             records, self._seeds = self._seeds, []
+            notices += [Counted(seed[0], "filled") for seed in records if seed[2][0] == PUT]
         for raw in lines(frame):
             message = parse_line(raw, exact=True)
             if isinstance(message, Unreadable):
@@ -205,35 +215,46 @@ class AriesAccounts:
         if items is None:
             if line.is_event and key is None:
                 line.unreadable(f"an event of {topic} without a list")
+                scope = (topic, self._whose(content, line, topic) if topic == "pnl" else "")
+                for other, found in self._topics.items():
+                    if other.scope == scope:
+                        line.lost(found)
         elif topic == "pnl":
             self._take_candles(items, key, line)
         elif found := self._topics.get(TopicKey(topic, "")):
             if topic == "watchlist":
-                line.records += found.replace("watchlists", line.ts, line.rows("watchlists", items))
+                line.records += found.replace("watchlists", line.ts, line.rows(found, "watchlists", items))
             else:
-                line.records += found.put("news", line.rows("news", items))
+                line.records += found.put("news", line.rows(found, "news", items))
 
     def _take_account(self, key: TopicKey | None, line: _Line) -> None:
         lists = snapshot_in(line.body)
         data = line.body.get("data")
         if lists:
             topic = self._account(key, next((items for _, items in lists if items), None), line)
-            for kind, items in lists if topic is not None else ():
-                if not isinstance(items, list):
+            if topic is None:
+                return
+            for kind, items in lists:
+                if isinstance(items, list):
+                    line.records += topic.replace(kind, line.ts, line.rows(topic, kind, items))
+                else:
                     line.unreadable(f"{kind} of a snapshot are no list")
-                elif topic is not None:
-                    line.records += topic.replace(kind, line.ts, line.rows(kind, items))
+                    line.lost(topic, kind)
         elif isinstance(data, dict | list):
             for item in data if isinstance(data, list) else [data]:
                 self._take_object(key, item, line)
         elif key is None and line.is_event:
             line.unreadable("an account event without data")
+            kind = kind_of(line.body.get("name"), data)
+            topic = self._account(key, data, line) if kind is not None else None
+            if topic is not None:
+                line.lost(topic, kind)
 
     def _take_object(self, key: TopicKey | None, item: object, line: _Line) -> None:
         kind = kind_of(line.body.get("name"), item)
         if kind is not None:
             topic = self._account(key, item, line)
-            line.records += topic.put(kind, line.rows(kind, [item])) if topic is not None else ()
+            line.records += topic.put(kind, line.rows(topic, kind, [item])) if topic is not None else ()
         elif line.is_event:
             line.unreadable("an account event about nothing known")
 
@@ -252,9 +273,11 @@ class AriesAccounts:
             wanted = [other for other in running if (other == key if key is not None else said in ("", other.interval))]
             if len({other.interval for other in wanted}) > 1:
                 line.unreadable("a candle that does not say of which interval")
+                for other in wanted:
+                    line.lost(self._topics[other], "pnl")
                 continue
             for other in wanted:
-                rows = line.rows("pnl", [item])
+                rows = line.rows(self._topics[other], "pnl", [item])
                 line.records += self._topics[other].put(
                     "pnl", [(ts, {**row, "interval": other.interval}) for ts, row in rows]
                 )

@@ -13,6 +13,7 @@ from aries_nb.model import (
     TRADE_COLUMNS,
     ColumnType,
     Counted,
+    CountedAs,
     Kind,
     Notice,
     Received,
@@ -70,6 +71,9 @@ class _Symbol:
         """Drop the merged quote at a break, so that none from before it can pass for fresh."""
         self.quote: dict[str, Value] = {}
         self.ts = 0
+
+    def counted(self, what: CountedAs) -> list[Counted]:
+        return [Counted(subscription, what) for subscription in self.subscriptions]
 
     def row(self, subscription: Subscription, ts: int) -> Record:
         return subscription, ts, tuple([self.quote.get(field, _MISSING[field]) for field in subscription.fields])
@@ -187,13 +191,13 @@ class AriesCharts:
 
     def _push(self, payload: Mapping[str, Any], ts: int, raw: bytes) -> Iterator[Record | Notice]:
         data = next((payload[key] for key in ("data", "d") if key in payload), payload)
-        for item in _items(data, NESTING):
+        for item in list(_items(data, NESTING)) or [{}]:
+            name = _symbol_of(payload, item if isinstance(item, dict) else {})
+            symbol = self._symbols.get(name)
             if not isinstance(item, dict):
                 yield Unreadable("an event without an object", excerpt(raw))
-                continue
-            name = _symbol_of(payload, item)
-            symbol = self._symbols.get(name)
-            if symbol is None:
+                yield from symbol.counted("unreadable") if symbol is not None else ()
+            elif symbol is None:
                 yield Unasked()
                 # What was still under way when we gave the symbol up is no fault of the server's.
                 if name not in self._left:
@@ -247,7 +251,9 @@ def _apply(symbol: _Symbol, item: Mapping[str, Any], ts: int, raw: bytes) -> Ite
         yield from _quote(symbol, item, ts, raw)
     elif values is not None or "t" in item:
         yield Unreadable("neither a quote nor a trade", excerpt(raw))
-        yield from (Counted(each, "unreadable") for each in symbol.subscriptions)
+        yield from symbol.counted("unreadable")
+    else:
+        yield from symbol.counted("rowless")
 
 
 def _quote(symbol: _Symbol, values: Mapping[str, Any], ts: int, raw: bytes) -> Iterator[Record | Notice]:

@@ -10,9 +10,9 @@ from math import isfinite, nan
 from msgspec import UNSET, MsgspecError
 from msgspec.json import Decoder
 
-from aries_nb.model import CLEAR, PUT, Counted, Notice, Record, Subscription, Unreadable, Value
+from aries_nb.model import CLEAR, PUT, Counted, CountedAs, Notice, Record, Subscription, Unreadable, Value
 from aries_nb.wire.aries_lenient import MOST_NOTED, excerpt, shown
-from aries_nb.wire.aries_messages import MAX_MS, LevelTwoUpdate
+from aries_nb.wire.aries_messages import MAX_MS, Depth, LevelTwoUpdate, SpoiltDepth
 
 __all__ = ["Depths"]
 
@@ -69,10 +69,12 @@ class Depths:
             else:
                 notices.append(Counted(book, "unreadable"))
         elif book is not None:
-            notices.append(Counted(book, "rowless"))
+            notices.append(Counted(book, _without("orderBook", update.data)))
         # Those who look at the book alone pay nothing for the venues: their rows are not even decoded.
-        if venues is not None and bytes(update.data.quotes):
-            records += self._of_venues(venues, ts, bytes(update.data.quotes), notices)
+        if venues is not None and (raw := bytes(update.data.quotes)):
+            records += self._of_venues(venues, ts, raw, notices)
+        elif venues is not None:
+            notices.append(Counted(venues, _without("quotes", update.data)))
         return book is not None or venues is not None
 
     def _of_venues(self, venues: Subscription, ts: int, raw: bytes, notices: list[Notice]) -> list[Record]:
@@ -95,10 +97,17 @@ class Depths:
                 records.append((venues, ts, (PUT, *values)))
         if bad:
             notices.append(Counted(venues, "unreadable", bad))
+        elif not records:
+            notices.append(Counted(venues, "rowless"))
         if records and venues.symbol not in self._told:
             self._told.add(venues.symbol)
             records.insert(0, (venues, ts, (CLEAR, "", nan, nan, nan, nan)))
         return records
+
+
+def _without(name: str, depth: Depth) -> CountedAs:
+    """As what an event counts for who wants rows of this name, where there are none."""
+    return "unreadable" if isinstance(depth, SpoiltDepth) and name in depth.unusable else "rowless"
 
 
 def _level(row: str) -> tuple[float, float, float] | None:

@@ -26,6 +26,7 @@ from aries_nb.wire.aries_messages import (
     Payload,
     Quote,
     QuoteUpdate,
+    SpoiltDepth,
     StatusUpdate,
     TimeAndSales,
     TimeAndSalesUpdate,
@@ -205,14 +206,14 @@ def _stream_named(said: object) -> str | None:
 
 
 def _depth(data: Mapping[str, Any], line: bytes) -> tuple[Depth, list[Unreadable]]:
-    depth, problems = Depth(), list[Unreadable]()
+    depth = SpoiltDepth()
     for name in ("orderBook", "quotes"):
         rows = data.get(name)
         if isinstance(rows, list) and all(isinstance(row, str) for row in rows):
             setattr(depth, name, rows if name == "orderBook" else Raw(json.dumps(rows).encode()))
         elif name in data:
-            problems.append(Unreadable(f"{name} is not a list of text rows", excerpt(line)))
-    return depth, problems
+            depth.unusable += (name,)
+    return depth, [Unreadable(f"{name} is not a list of text rows", excerpt(line)) for name in depth.unusable]
 
 
 def _values(

@@ -132,6 +132,12 @@ class Depth(Struct, gc=False):
     quotes: Raw = Raw()
 
 
+class SpoiltDepth(Depth, gc=False):
+    """Level 2 where what has these names is no list of rows; only what reads generously makes one."""
+
+    unusable: tuple[str, ...] = ()
+
+
 class QuoteUpdate(Struct, gc=False, tag_field="type", tag="quote"):
     """Payload of a quote event."""
 

@@ -13,14 +13,14 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption("--start", type=int, default=None, help="the seed that the schedules are drawn with")
 
 
-@pytest.fixture(scope="session", autouse=True)
+@pytest.fixture(scope="module", autouse=True)
 def short_time_limits() -> object:
     """Silence is found within a second, so that a schedule takes about one; the machine may be busy."""
     with pytest.MonkeyPatch.context() as patch:
         for each in (aries_session, alor_session):
             patch.setattr(each, "PING_SECONDS", 0.5)
-            patch.setattr(each, "PONG_SECONDS", 0.8)
-        patch.setattr(aries_session, "AUTH_SECONDS", 1.0)
+            patch.setattr(each, "PONG_SECONDS", 1.0)
+        patch.setattr(aries_session, "AUTH_SECONDS", 3.0)
         patch.setattr(alor_session, "REPLY_SECONDS", 4.0)
         patch.setattr(session, "TICK_SECONDS", 0.05)
         patch.setattr(snapshots, "PAUSES", (0.1, 0.3, 1.0))

@@ -48,6 +48,7 @@ class FaultProxy:
         self._steps: deque[Step] = deque()
         self._since = 0
         self._running = 0
+        self._absences = 0
         self._pipes: set[Pipe] = set()
         self._tasks: set[asyncio.Task[Any]] = set()
         self._server: asyncio.Server | None = None
@@ -112,6 +113,7 @@ class FaultProxy:
     def go_away(self, seconds: float) -> None:
         """Say goodbye to everyone, and do not listen for a while."""
         self._running += 1
+        self._absences += 1
         for pipe in self._pipes:
             pipe.dismiss()
         assert self._server is not None
@@ -120,7 +122,8 @@ class FaultProxy:
 
     async def _come_back(self, seconds: float) -> None:
         await asyncio.sleep(seconds)
-        if not self._end.is_set():
+        self._absences -= 1
+        if not self._absences and not self._end.is_set():
             await self._listen()
         self._running -= 1
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from hypothesis import HealthCheck, Phase, given, seed, settings
 from hypothesis import strategies as st
 
+from aries_nb.errors import FeedError
 from tests.faults.course import BrokenError, Ground, Schedule, run
 from tests.faults.faults import (
     Cut,
@@ -40,7 +41,7 @@ __all__ = ["check", "schedules"]
 
 MOST_STEPS = 5
 MOST_MESSAGES = 60
-AT_ONCE = 8  # a run mostly waits: for the market's messages, for time limits
+AT_ONCE = 6  # a run mostly waits: for the market's messages, for time limits
 
 _messages = st.integers(1, 12)
 _stalls = st.one_of(st.sampled_from([0.05, 0.2, 0.6]), st.none())
@@ -103,7 +104,7 @@ def check(ground: Ground, *, count: int, start: int) -> None:
 def _verdict(ground: Ground, schedule: Schedule) -> str:
     try:
         run(ground, schedule)
-    except BrokenError as broken:
+    except (BrokenError, FeedError) as broken:
         return str(broken)
     return ""
 

@@ -15,7 +15,7 @@ import pytest
 from aries_nb.errors import ClosedError, FeedError, UnknownSymbolError, UsageError
 from aries_nb.live import bars as live_bars
 from aries_nb.model import Bars
-from aries_nb.net import BackoffRule
+from aries_nb.net import BackoffRule, on_network
 from aries_nb.sim.history import SESSION_MINUTES, Resolution
 from tests.live.alor_feeds import open_alor, serve_alor
 from tests.live.market_clock import PRICES, minutes_of, run_fast
@@ -257,10 +257,41 @@ def test_what_a_gap_of_a_second_connection_touches_is_asked_again(
     ask = bars._upkeep._history.ask
     monkeypatch.setattr(bars._upkeep._history, "ask", lambda start, end: asked.append(start) or ask(start, end))
 
-    feed._gaps.stream("market").of_connection(2).opened(started=touched, reason="a test")
+    feed._gaps.stream("market").of_connection(2).opened(started=touched, reason="a test", cause="cut")
 
     eventually(lambda: asked)
     assert asked[0] <= touched
+
+
+def test_of_gaps_that_overlap_the_last_one_ends_the_doubt_whatever_the_clock_says(feed: anb.Feed) -> None:
+    feed.trades("AAPL").wait(rows=5)
+    series = feed.bars("AAPL", "1d", history="5d")._upkeep.series
+    gaps, now = feed._gaps.stream("market"), time.time_ns()
+
+    gaps.of_connection(2).opened(started=now, reason="a test", cause="cut")
+    gaps.of_connection(3).opened(started=now + 1, reason="a test", cause="cut")
+    eventually(lambda: series.running(now) is None)
+    version = series.version
+    gaps.of_connection(3).closed(ended=now + 9)
+    eventually(lambda: series.version > version)
+    during = series.running(now)
+    gaps.of_connection(2).closed(ended=now + 5)
+
+    eventually(lambda: series.running(now) is not None)
+    assert during is None
+
+
+def test_a_gap_that_the_ledger_forgets_is_over(feed: anb.Feed, monkeypatch: pytest.MonkeyPatch) -> None:
+    feed.trades("AAPL").wait(rows=5)
+    series = feed.bars("AAPL", "1d", history="5d")._upkeep.series
+    gaps, now = feed._gaps, time.time_ns()
+    gaps.opened("market 2", started=now, reason="a test")
+    eventually(lambda: series.running(now) is None)
+
+    monkeypatch.setattr("aries_nb.store.gaps.MAX_GAPS", 1)
+    gaps.opened("accounts", started=now, reason="a test")
+
+    eventually(lambda: series.running(now) is not None)
 
 
 RESOLUTIONS = {"1min": Resolution("minute", 1), "1h": Resolution("minute", 60), "1d": Resolution("day", 1)}
@@ -331,8 +362,29 @@ def test_the_running_bar_joined_in_a_busy_market_stays_exact_and_is_not_asked_fo
     assert newest(sim, "1d") == last_row(bars)
     assert bars.df["source"].iloc[-1] == "history+live"
     assert asked == []
-    feed._gaps.stream("market").of_connection(2).opened(started=time.time_ns(), reason="a test")
+    feed._gaps.stream("market").of_connection(2).opened(started=time.time_ns(), reason="a test", cause="cut")
     eventually(lambda: bars.df["source"].iloc[-1] == "estimate")
+
+
+def test_a_joined_bar_is_joined_anew_when_trades_come_late(
+    serve: Callable[..., Simulator], open_feed: Callable[..., anb.Feed], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(live_bars, "GRACE_NS", SECOND // 4)
+    sim = serve(rate=2000)
+    bars = open_feed(sim).bars("AAPL", "1d", history="5d")
+    tape = bars._upkeep._tape
+    eventually(lambda: len(tape))
+    sim.set_market("closed")
+    eventually(lambda: is_joined(bars))
+    row = tape.latest()[0]
+    assert row is not None
+
+    late = tuple("history" if value == "live" else value for value in row[2])
+    on_network(lambda: tape.fill(tape.hold(), [(0, row[0], late)], time.time_ns()))
+    eventually(lambda: not is_joined(bars))
+    eventually(lambda: is_joined(bars))
+
+    assert newest(sim, "1d") == last_row(bars)  # whose answers have had it all along
 
 
 def test_until_it_is_joined_the_running_bar_is_called_an_estimate(

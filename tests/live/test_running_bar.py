@@ -184,3 +184,41 @@ def test_where_neither_side_has_the_bar_all_its_trades_are_heard_here(monkeypatc
     series.trades([(clock.now(), 5.0, 2.0)])
 
     assert shown(series, clock) == [5.0, 2.0, "history+live"]
+
+
+def test_nothing_is_joined_while_trades_wait_for_some_that_are_missing(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = Clock(monkeypatch)
+    volume = 100.0
+    running, series, tape = make(History(lambda: volume), clock)
+    sources = set()
+
+    hole = tape.hold()
+    for _ in range(20):
+        volume += 1
+        heard(tape, clock.now(), (5.0, 1.0))
+        look(running, clock, tape, seconds=1)
+        sources |= set(series.frame(clock.now())["source"])
+    tape.fill(hole, [(0, clock.now(), (5.0, 7.0))], clock.now())
+    look(running, clock, tape, seconds=3)
+    heard(tape, clock.now(), (5.0, 2.0))
+    volume += 2
+    look(running, clock, tape, seconds=9)
+
+    assert sources <= {"estimate"}
+    assert shown(series, clock) == [5.0, volume, "history+live"]
+
+
+def test_an_answer_from_before_trades_had_to_wait_is_not_weighed(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = Clock(monkeypatch)
+    history = History(lambda: 100.0)
+    running, series, tape = make(history, clock)
+    look(running, clock, tape, seconds=5)
+
+    hole = tape.hold()
+    look(running, clock, tape, seconds=4)
+    asked = history.asked
+    tape.fill(hole, [], clock.now())
+    look(running, clock, tape, seconds=1)
+
+    assert asked == history.asked == 1
+    assert shown(series, clock)[-1] == "estimate"

@@ -135,9 +135,11 @@ def test_a_joined_bar_is_exact_until_a_gap_touches_it_and_final_only_when_the_hi
     sources += [series.running(28), *series.frame(28)["source"]]
     series.doubt(28, 29)
     sources += [series.running(29)]
+    series.hear()
+    sources += [series.running(29)]
     series.history(part, final_before=30)
 
-    assert sources == [20, "estimate", None, "history+live", None, "estimate", 20]
+    assert sources == [20, "estimate", None, "history+live", None, "estimate", None, 20]
     assert read(joined) == Bars([20], [2.0], [4.0], [1.0], [3.0], [14.0])
     assert not joined["complete"].any()
     assert series.frame(35)["source"].tolist() == ["history"]
@@ -223,6 +225,7 @@ def test_joined_and_broken_anywhere_the_bars_equal_those_of_all_trades(
         if due is not None:
             series.history(bars_of([trade for trade in trades if trade[0] < high], *due), final_before=due[1])
         series.doubt(low, high)
+        series.hear()
         at = high
     due = series.due(END + LENGTH)
     assert due is not None
@@ -252,6 +255,18 @@ def test_while_a_gap_lasts_every_bar_from_its_beginning_is_in_doubt() -> None:
 
     assert series.is_in_doubt(12, 500)
     assert not series.is_in_doubt(0, 9)
+
+
+def test_a_gap_that_is_over_leaves_no_doubt_about_what_the_history_has_told() -> None:
+    series = BarSeries(start_of)
+    series.doubt(12, None)
+    series.history(bars_of([(15, 2.0, 1.0)], 10, 30), final_before=30)
+
+    series.hear()
+    series.trades([(35, 1.0, 1.0)])
+
+    assert series.frame(45)["complete"].tolist() == [True, True]
+    assert series.due(45) is None
 
 
 def test_a_bar_that_is_joined_exactly_is_not_in_doubt() -> None:

@@ -153,7 +153,7 @@ def test_kind_that_was_filled_and_symbols_that_were_not_have_lines_of_their_own(
     assert ledger.all() == [
         Gap("market", "", NOW, NOW + 5, "cut"),
         Gap("market trades", "", NOW, NOW + 5, "cut", filled=True, missed=3, number=1),
-        Gap("market trades", "B", NOW, NOW + 5, reason, number=2),
+        Gap("market trades", "B", NOW, NOW + 5, reason, number=2, past=4),
     ]
     assert (ledger.count, ledger.counts["market"]) == (3, 1)
 
@@ -205,16 +205,35 @@ def test_gaps_of_a_frame_are_those_of_its_connections_kinds_and_symbols() -> Non
 def test_symbol_that_was_filled_otherwise_is_told_as_filled(is_early: bool) -> None:
     ledger = GapLedger()
     ledger.opened("market", started=NOW, reason="cut")
+    number = ledger.newest("market")
     resumed = [Resumed("trades", "A", True, 3), Resumed("trades", "B", False, 4)]
 
     if is_early:
-        ledger.filled("market", "trades", "B", count=5)
+        ledger.filled(number, "trades", "B", count=5)
         ledger.closed("market", ended=NOW + 5, resumed=resumed)
     else:
         ledger.closed("market", ended=NOW + 5, resumed=resumed)
-        ledger.filled("market", "trades", "B", count=5)
+        ledger.filled(number, "trades", "B", count=5)
 
     lines = [(gap.stream, gap.symbol, gap.filled, gap.missed, gap.reason) for gap in ledger.all()]
     of_b = [] if is_early else [("market trades", "B", True, 9, "cut")]
     of_all = ("market trades", "", True, 12 if is_early else 3, "cut")
     assert lines == [("market", "", False, None, "cut"), of_all, *of_b]
+
+
+def test_what_fills_one_gap_says_nothing_of_another() -> None:
+    ledger = GapLedger()
+    unfilled = [Resumed("trades", "A", False, 4)]
+
+    ledger.opened("market", started=NOW, reason="cut")
+    first = ledger.newest("market")
+    ledger.closed("market", ended=NOW + 1, resumed=unfilled)
+    ledger.opened("market", started=NOW + 2, reason="cut")
+    ledger.filled(first, "trades", "A", count=5)
+    ledger.filled(ledger.newest("market"), "trades", "B", count=5)
+    ledger.closed("market", ended=NOW + 3, resumed=unfilled)
+    ledger.opened("market", started=NOW + 4, reason="cut")
+    ledger.closed("market", ended=NOW + 5, resumed=[Resumed("trades", "B", False, 1)])
+
+    lines = [(gap.started - NOW, gap.symbol, gap.filled) for gap in ledger.all() if gap.stream == "market trades"]
+    assert lines == [(0, "A", True), (2, "A", False), (4, "B", False)]

@@ -468,6 +468,21 @@ def test_a_later_state_of_an_order_takes_its_place_even_if_the_stream_told_of_it
     assert logged(log) == [("X", 3, NOW + 1), ("X", 4, NOW + 2)]
 
 
+def test_an_answer_that_tells_less_of_the_same_state_leaves_what_the_stream_told() -> None:
+    columns = (Column("order_id", "text"), Column("average_price", "decimal"), Column("updated", "time"))
+    table = Table(columns, ("ACC-1",), key=("order_id",))
+    table.inbox.add(0, NOW, (PUT, "X", Decimal("7.5"), NOW))
+    table.inbox.add(0, NOW, (PUT, "Y", Decimal("7.5"), NOW))
+    table.inbox.mark(NOW)
+    table.publish()
+
+    ask(table, ("X", Decimal("NaN"), NOW), ("Y", Decimal("NaN"), NOW + 1), asked=NOW + 3)
+
+    same, later = values(table)
+    assert same == ("X", Decimal("7.5"), NOW)
+    assert later[1].is_nan()
+
+
 def test_the_stream_that_repeats_an_answer_doubles_nothing_in_the_log() -> None:
     table, log = dated()
     ask(table, ("X", 4, NOW + 2))

@@ -515,3 +515,38 @@ def test_more_than_can_be_held_goes_and_nothing_is_put_before_it(monkeypatch: py
 
     assert is_filled is False
     assert tape.frame()["price"].tolist() == [1.0, 2.0, 3.0]
+
+
+@pytest.mark.parametrize("order", [(0, 1), (1, 0)], ids=["first hole first", "second hole first"])
+def test_each_of_two_holes_is_filled_where_it_is(order: tuple[int, int]) -> None:
+    tape = Tape([Column("price")], ["A"], limit=20)
+    publish(tape, [Row(0, NOW, NOW, (1.0,))])
+    missing = [[(0, NOW + at, (float(at),)) for at in (2, 3, 4)], [(0, NOW + at, (float(at),)) for at in (7, 8)]]
+
+    holes = []
+    for at in (5, 9):
+        for each in (at, at + 1) if at == 5 else (at,):
+            tape.inbox.add(0, NOW + each, (float(each),))
+        tape.inbox.mark(NOW + at)
+        holes.append(tape.hold())
+    for number in order:
+        tape.fill(holes[number], missing[number], NOW + 99)
+
+    frame = tape.frame()
+    assert frame["price"].tolist() == [float(each) for each in range(1, 10)]
+    assert frame["received"].is_monotonic_increasing
+    assert (tape.is_held, tape.ledger()[:3]) == (False, (4, 5, 9))
+
+
+def test_ledger_adds_up_while_rows_are_held() -> None:
+    tape = Tape([Column("price")], ["A"], limit=20)
+    tape.inbox.add(0, NOW, (1.0,))
+    tape.inbox.mark(NOW)
+
+    first, second = tape.hold(), tape.hold()
+    tape.fill(first, [(0, NOW, (0.0,))] * 5, NOW)
+    held = tape.ledger()
+    tape.fill(second, [], NOW)
+
+    assert (held.received, held.filled, held.visible) == (0, 0, 0)
+    assert tape.ledger()[:3] == (1, 5, 6)

@@ -8,7 +8,7 @@ from typing import Any
 
 from aries_nb.model import CLEAR, TABLE_KEYS, Kind, Notice, Record, Subscription
 from aries_nb.wire.aries_accounts import AriesAccounts
-from tests.wire.lines import RECEIVED, auth_success, frame, line
+from tests.wire.lines import RECEIVED, auth_success, frame, line, said
 
 PNL = (("interval", "1m"), ("start", "2026-03-02T14:30:00Z"))
 
@@ -104,9 +104,9 @@ def sent(wire: AriesAccounts, *kinds: str) -> list[dict[str, Any]]:
 
 
 def records(wire: AriesAccounts, *messages: object) -> list[Record]:
-    """What one frame of these messages yields, where it must not give rise to a notice."""
+    """What one frame of these messages yields, where it must not give rise to a notice but counts."""
     found, notices = wire.receive(frame(*messages), RECEIVED)
-    assert list(notices) == []
+    assert said(notices) == []
     return list(found)
 
 

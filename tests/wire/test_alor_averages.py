@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from aries_nb.model import Counted, Record, Subscription
+from aries_nb.model import PUT, Counted, Record, Subscription
+from aries_nb.wire import alor_averages
 from aries_nb.wire.alor_accounts import AlorAccounts
 from tests.wire.alor_lines import RECEIVED, answer, begin, data, every, heard, opened, reply, sent
 from tests.wire.alor_objects import item
@@ -70,6 +71,28 @@ def test_price_is_missing_while_the_trades_do_not_add_up(trades: tuple[tuple[str
     found, _ = heard(wire, *(trade(*each) for each in trades), order(40), trade("9", 40, "1", orderno="other"))
 
     assert averages(found) == ["NaN"]
+
+
+def test_trades_beyond_the_limit_take_the_oldest_order_along(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(alor_averages, "_MOST_TRADES", 3)
+    wire = opened(AlorAccounts(), ORDERS)
+    old = [trade("1", 10, "300.10"), trade("2", 10, "300.10"), trade("2", 10, "300.10")]
+
+    found, _ = heard(
+        wire, *old, order(20), *(trade(each, 5, "7", orderno="6") for each in "34"), order(20), order(10, ident="6")
+    )
+
+    assert averages(found) == ["300.1", "NaN", "7"]
+
+
+def test_order_filled_in_endless_parts_is_not_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(alor_averages, "_MOST_TRADES", 3)
+    orders = alor_averages.PricedOrders(ORDERS)
+
+    for number in range(100):
+        orders.take((orders.fills, RECEIVED, (PUT, number, "5", Decimal(1), Decimal(7))))
+
+    assert sum(map(len, orders._trades.values())) <= 3
 
 
 def test_order_that_filled_nothing_has_no_price() -> None:

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from aries_nb.model import Record
+from aries_nb.model import Hole, Record
 from aries_nb.wire.alor_market import AlorMarket
 from tests.wire.alor_lines import RECEIVED, begin, data, heard, opened, records, reply, sent, trade, trades
 
@@ -72,14 +72,16 @@ def test_missed_trades_come_before_the_first_live_one_where_no_reply_comes() -> 
     assert ids(found) == [12, 13]
 
 
-def test_gap_wider_than_the_past_yields_all_of_the_past() -> None:
+def test_gap_wider_than_the_past_yields_all_of_the_past_and_says_between_which_trades_others_are_missing() -> None:
     wire = opened(AlorMarket(), TAPE)
     records(wire, *live(11))
     _, accepted, _ = reopened(wire)
 
-    found = records(wire, *past(20, 21, 22), accepted)
+    found, notices = heard(wire, *past(20, 21, 22), accepted)
 
     assert ids(found) == [20, 21, 22]
+    (after, before) = ((RECEIVED + each * 1_000_000, each) for each in (11, 20))
+    assert [notice for notice in notices if isinstance(notice, Hole)] == [Hole(TAPE, after, before)]
 
 
 def test_where_nothing_came_before_the_break_only_trades_since_the_subscription_are_told() -> None:
