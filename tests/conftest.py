@@ -12,7 +12,7 @@ import hypothesis
 import pytest
 
 IN_BROWSER = "tests/browser/"
-COUNTS_FRAMES = "tests/browser/test_first_light.py"
+COUNTS_FRAMES = "tests/browser/test_frames.py"
 ROOT = Path(__file__).parents[1]
 TAPES = ROOT.parent / "shared" / "data"
 

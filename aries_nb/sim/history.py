@@ -182,7 +182,7 @@ class _Past:
         self._deviation = share.equity.volatility / math.sqrt(YEAR_SESSIONS)
         self._usual_volume = share.equity.volume * 1e6
         self._ends: list[tuple[float, float]] = []
-        self._stamps = [session_open(day, self._hours) // DAY * DAY for day, _, _ in sessions]
+        self._stamps = [opened // DAY * DAY for _, opened, _ in sessions]
         self._days = len(sessions), _none()  # which session is the first of them
         self._counted: dict[int, int] = {}
 

@@ -216,9 +216,8 @@ class AriesAccounts:
             if line.is_event and key is None:
                 line.unreadable(f"an event of {topic} without a list")
                 scope = (topic, self._whose(content, line, topic) if topic == "pnl" else "")
-                for other, found in self._topics.items():
-                    if other.scope == scope:
-                        line.lost(found)
+                for each in [self._topics[other] for other in self._topics if other.scope == scope]:
+                    line.lost(each)
         elif topic == "pnl":
             self._take_candles(items, key, line)
         elif found := self._topics.get(TopicKey(topic, "")):
@@ -245,10 +244,10 @@ class AriesAccounts:
                 self._take_object(key, item, line)
         elif key is None and line.is_event:
             line.unreadable("an account event without data")
-            kind = kind_of(line.body.get("name"), data)
-            topic = self._account(key, data, line) if kind is not None else None
+            meant = kind_of(line.body.get("name"), data)
+            topic = self._account(key, data, line) if meant is not None else None
             if topic is not None:
-                line.lost(topic, kind)
+                line.lost(topic, meant)
 
     def _take_object(self, key: TopicKey | None, item: object, line: _Line) -> None:
         kind = kind_of(line.body.get("name"), item)

@@ -1,7 +1,7 @@
-"""Fixtures of the browser tests: one server and one Chromium for each file, a fresh page for each test.
+"""Fixtures of the browser tests: one server for all, one Chromium for each file, a fresh page for each test.
 
-They end with their file: Playwright keeps an event loop running in the main thread until then, and nothing that calls
-`asyncio.run` could follow.
+Chromium ends with its file: Playwright keeps an event loop running in the main thread until then, and nothing that
+calls `asyncio.run` could follow.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.browser)
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[harness.LabServer]:
     """A Jupyter server on a copy of the notebooks; write more of them into `lab.root`."""
     with harness.serve(NOTEBOOKS, tmp_path_factory.mktemp("lab")) as server:

@@ -325,7 +325,7 @@ def _filled_trades(course: Course) -> Iterator[str]:
         ours, theirs = (_rows_of(each.trades, symbol, names) for each in (course.client, course.witness))
         if not ours:
             continue
-        first = ours[0][4]
+        first = min(row[4] for row in ours)
         expected = [row for row in theirs if row[4] >= first]
         if sorted(ours, key=lambda row: row[4]) != expected:
             missing = [row[4] for row in expected if row not in set(ours)]

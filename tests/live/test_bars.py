@@ -265,15 +265,15 @@ def test_what_a_gap_of_a_second_connection_touches_is_asked_again(
 
 def test_of_gaps_that_overlap_the_last_one_ends_the_doubt_whatever_the_clock_says(feed: anb.Feed) -> None:
     feed.trades("AAPL").wait(rows=5)
-    series = feed.bars("AAPL", "1d", history="5d")._upkeep.series
+    bars = feed.bars("AAPL", "1d", history="5d")
+    series = bars._upkeep.series
     gaps, now = feed._gaps.stream("market"), time.time_ns()
 
     gaps.of_connection(2).opened(started=now, reason="a test", cause="cut")
     gaps.of_connection(3).opened(started=now + 1, reason="a test", cause="cut")
     eventually(lambda: series.running(now) is None)
-    version = series.version
     gaps.of_connection(3).closed(ended=now + 9)
-    eventually(lambda: series.version > version)
+    eventually(lambda: bars._upkeep._told_until == now + 9)
     during = series.running(now)
     gaps.of_connection(2).closed(ended=now + 5)
 
@@ -283,7 +283,8 @@ def test_of_gaps_that_overlap_the_last_one_ends_the_doubt_whatever_the_clock_say
 
 def test_a_gap_that_the_ledger_forgets_is_over(feed: anb.Feed, monkeypatch: pytest.MonkeyPatch) -> None:
     feed.trades("AAPL").wait(rows=5)
-    series = feed.bars("AAPL", "1d", history="5d")._upkeep.series
+    bars = feed.bars("AAPL", "1d", history="5d")
+    series = bars._upkeep.series
     gaps, now = feed._gaps, time.time_ns()
     gaps.opened("market 2", started=now, reason="a test")
     eventually(lambda: series.running(now) is None)

@@ -55,14 +55,15 @@ def test_until_lets_the_callers_loop_go_on(feed: anb.Feed) -> None:
 
     async def main() -> int:
         heart = asyncio.create_task(beat())
-        quotes = await feed.quotes("AAPL").until(rows=50)
+        quotes = feed.quotes("AAPL")
+        await quotes.until(rows=(wanted := quotes.received + 300))  # a tenth of a second and more
         await feed.book("AAPL").until(updates=5)
         heart.cancel()
-        return quotes.received
+        return quotes.received - wanted
 
-    received = asyncio.run(main())
+    surplus = asyncio.run(main())
 
-    assert received >= 50
+    assert surplus >= 0
     assert beats > 10
 
 
@@ -102,7 +103,7 @@ def test_a_wait_goes_on_through_a_break(sim: Simulator, feed: anb.Feed) -> None:
     eventually(lambda: feed.stats().reconnects == 1)
     quotes.wait(rows=quotes.received + 10)
 
-    assert feed.state == "live"
+    eventually(lambda: feed.state == "live")  # rows come before the answer that proves nothing more was missed
 
 
 def test_a_token_refused_later_ends_every_wait(

@@ -46,7 +46,7 @@ from tests.wire.account_lines import (
     table,
     topic_event,
 )
-from tests.wire.lines import RECEIVED, event, frame, line
+from tests.wire.lines import RECEIVED, counts, event, frame, line, said
 
 UPDATED = 1_772_463_845 * 10**9
 EVERYTHING = (ORDERS, POSITIONS, BALANCES, ACCOUNTS, MINUTES, LISTS, NEWS)
@@ -428,10 +428,11 @@ def test_account_in_a_snapshot_may_hold_the_info_the_balance_or_both() -> None:
 def test_snapshot_that_is_no_list_is_named_and_clears_nothing() -> None:
     wire, (request,), _ = asked(ORDERS)
 
-    found, said = wire.receive(line(ack(request, data={"ordersV2": "many"})), RECEIVED)
+    found, notices = wire.receive(line(ack(request, data={"ordersV2": "many"})), RECEIVED)
 
     assert list(found) == []
-    assert [type(notice) for notice in said] == [Unreadable]
+    assert [type(notice) for notice in said(notices)] == [Unreadable]
+    assert counts(notices) == {("orders", "unreadable"): 1}
 
 
 def test_bad_object_of_a_snapshot_does_not_spoil_the_others() -> None:

@@ -36,7 +36,7 @@ from tests.wire.account_lines import (
     table,
     topic_event,
 )
-from tests.wire.lines import RECEIVED, line
+from tests.wire.lines import RECEIVED, counts, line, said
 
 UPDATED = 1_772_463_845 * 10**9
 EVERYTHING = (ORDERS, POSITIONS, BALANCES, ACCOUNTS, MINUTES, LISTS, NEWS)
@@ -267,7 +267,8 @@ def test_candles_go_to_their_interval_and_what_does_not_say_is_named() -> None:
 
     (record,) = records(wire, topic_event("pnl", {"interval": "1h", "time": 3_600, "close": 1}))
     surplus = records(wire, topic_event("pnl", {"interval": "1d", "time": 3_600, "close": 1}))
-    found, (unreadable,) = wire.receive(line(topic_event("pnl", {"time": 3_600, "close": 1})), RECEIVED)
+    found, notices = wire.receive(line(topic_event("pnl", {"time": 3_600, "close": 1})), RECEIVED)
+    (unreadable,) = said(notices)
 
     assert record[0] == hours
     assert (surplus, list(found)) == ([], [])
@@ -294,10 +295,11 @@ def test_watchlists_replace_all_that_were(topic: str, wrap: Any) -> None:
 def test_watchlists_that_are_no_list_clear_nothing() -> None:
     wire = opened(LISTS)
 
-    found, said = wire.receive(line(topic_event("watchlist", {"id": 1, "symbols": []})), RECEIVED)
+    found, notices = wire.receive(line(topic_event("watchlist", {"id": 1, "symbols": []})), RECEIVED)
 
     assert list(found) == []
-    assert [type(notice) for notice in said] == [Unreadable]
+    assert [type(notice) for notice in said(notices)] == [Unreadable]
+    assert counts(notices) == {("watchlists", "unreadable"): 1}
 
 
 def test_news_item_has_all_its_fields() -> None:

@@ -1,0 +1,73 @@
+"""Three views in a real front end beside a busy cell. Frames are counted here, so this comes last and alone."""
+
+from __future__ import annotations
+
+from statistics import median
+
+import nbformat
+import pytest
+from playwright.sync_api import expect
+
+from tests.browser.lab import open_notebook, run_all, run_cell
+
+expect.set_options(timeout=30_000)
+
+FRAMES_IN_EACH_SECOND = """async (seconds) => {
+  let drawn = 0;
+  document.querySelector(".js-plotly-plot").on("plotly_afterplot", () => drawn++);
+  const frames = (selector) => Number(document.querySelector(selector).dataset.frames);
+  const painted = () => ({ board: frames(".anb-board"), ladder: frames(".anb-ladder"), chart: drawn });
+  const rates = { board: [], ladder: [], chart: [] };
+  for (let second = 0; second < seconds; second++) {
+    const [before, start] = [painted(), performance.now()];
+    await new Promise((done) => setTimeout(done, 1000));
+    const [after, lasted] = [painted(), (performance.now() - start) / 1000];
+    for (const name in rates) rates[name].push((after[name] - before[name]) / lasted);
+  }
+  return rates;
+}"""
+BUSY_CELL = """
+import time
+finish = time.monotonic() + 6
+while time.monotonic() < finish:
+    sum(range(1_000))
+"busy for six seconds"
+"""
+VIEWS_AT_1000_MESSAGES_A_SECOND = (
+    """
+import aries_nb as anb
+feed = anb.connect("sim", rate=1_000)
+quotes = feed.quotes("AAPL", "MSFT", "NVDA", "AMZN", "GOOGL", "META", "TSLA", "JPM", window="15min")
+book = feed.book("AAPL", depth=8)
+""",
+    "quotes",
+    'quotes.chart("bid_price", "ask_price", symbols=["AAPL"])',
+    "book",
+)
+
+
+@pytest.fixture
+def fast_notebook(lab):
+    """Write a notebook that shows three views at 1,000 messages a second; return its name."""
+    cells = [nbformat.v4.new_code_cell(text.strip()) for text in VIEWS_AT_1000_MESSAGES_A_SECOND]
+    kernel = {"name": "python3", "display_name": "Python 3", "language": "python"}
+    nbformat.write(nbformat.v4.new_notebook(cells=cells, metadata={"kernelspec": kernel}), lab.root / "fast.ipynb")
+    return "fast.ipynb"
+
+
+def test_three_views_paint_ten_frames_a_second_beside_a_busy_cell(page, lab, fast_notebook):
+    page.set_viewport_size({"width": 1000, "height": 1300})
+    open_notebook(page, lab, fast_notebook)
+    run_all(page)
+    expect(page.locator(".anb-board tbody tr").first).to_be_visible()
+    expect(page.locator(".anb-ladder")).not_to_have_attribute("data-frames", "0")
+    expect(page.locator(".js-plotly-plot .scatterlayer .trace").first).to_be_visible()
+
+    cell = run_cell(page, BUSY_CELL, wait=False)
+    expect(cell.locator(".jp-InputPrompt")).to_have_text("[*]:")
+    rates = page.evaluate(FRAMES_IN_EACH_SECOND, 5)
+
+    expect(cell.locator(".jp-InputPrompt")).to_have_text("[*]:")
+    # The median second, so that one hiccup of a machine that does something else as well decides nothing.
+    typical = {view: median(seconds) for view, seconds in rates.items()}
+    assert min(typical.values()) >= 9.9, rates
