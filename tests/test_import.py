@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from importlib import import_module
 
 import pytest
 
@@ -47,3 +48,10 @@ def test_import_patches_nothing_of_asyncio(after_import):
 
 def test_every_public_name_exists(after_import):
     assert after_import["undefined"] == []
+
+
+@pytest.mark.parametrize("room", ["live", "model", "net", "sim", "store", "widgets", "wire"])
+def test_every_name_of_a_room_exists(room):
+    module = import_module(f"aries_nb.{room}")
+
+    assert [name for name in module.__all__ if not hasattr(module, name)] == []

@@ -67,6 +67,7 @@ class Tape:
         self.inbox = Inbox()
         self._holes: dict[int, int] = {}  # what the inbox is held for: by number, before which of its records
         self._hole = 0
+        self._is_held = False
         self.lags = Lags()
         self._latest: dict[int, Row | None] = dict.fromkeys(range(len(self.symbols)))
         self._bells: tuple[Callable[[], None], ...] = ()
@@ -100,6 +101,7 @@ class Tape:
         if count:
             self.lags.published(inbox)
         inbox.clear()
+        self._is_held = False
         if count:
             for ring in self._bells:
                 ring()
@@ -111,13 +113,14 @@ class Tape:
         them any more.
         """
         self._hole += 1
+        self._is_held = True
         self._holes[self._hole] = self.inbox.marks[-2][0] if len(self.inbox.marks) > 1 else 0
         return self._hole
 
     @property
     def is_held(self) -> bool:
-        """Whether rows wait for some that are missing before them; any thread may ask."""
-        return bool(self._holes)
+        """Whether rows wait for some that are missing before them; no more only once they can be read. Any thread."""
+        return self._is_held
 
     def fill(self, hole: int, rows: Sequence[tuple[int, int, Values]], received: int) -> bool:
         """Put rows (code, exchange time in ns, values) where they are missing; with the last hole, all goes.

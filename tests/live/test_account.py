@@ -50,6 +50,7 @@ def test_an_account_of_somebody_else_is_refused_at_once_with_those_there_are(sim
 def test_where_accounts_cannot_be_listed_the_server_refuses_a_wrong_one(
     feed: Feed, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr("aries_nb.net.http_client.ATTEMPTS", 1)
     monkeypatch.setattr(feed._accounts._http, "base", "http://127.0.0.1:1")
     account = feed.account("ACC-9")
 

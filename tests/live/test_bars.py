@@ -263,7 +263,10 @@ def test_what_a_gap_of_a_second_connection_touches_is_asked_again(
     assert asked[0] <= touched
 
 
-def test_of_gaps_that_overlap_the_last_one_ends_the_doubt_whatever_the_clock_says(feed: anb.Feed) -> None:
+def test_of_gaps_that_overlap_the_last_one_ends_the_doubt_whatever_the_clock_says(
+    serve: Callable[..., Simulator], open_feed: Callable[..., anb.Feed]
+) -> None:
+    feed = open_feed(serve(rate=2000))
     feed.trades("AAPL").wait(rows=5)
     bars = feed.bars("AAPL", "1d", history="5d")
     series = bars._upkeep.series
@@ -274,6 +277,8 @@ def test_of_gaps_that_overlap_the_last_one_ends_the_doubt_whatever_the_clock_say
     eventually(lambda: series.running(now) is None)
     gaps.of_connection(3).closed(ended=now + 9)
     eventually(lambda: bars._upkeep._told_until == now + 9)
+    version = series.version
+    eventually(lambda: series.version > version + 5)  # it has looked again
     during = series.running(now)
     gaps.of_connection(2).closed(ended=now + 5)
 

@@ -6,6 +6,7 @@ import gc
 import math
 import random
 import threading
+import weakref
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
@@ -19,6 +20,7 @@ from hypothesis import strategies as st
 from aries_nb.model import NOT_A_TIME, Column
 from aries_nb.store import Tape
 from aries_nb.store import tape as tape_module
+from aries_nb.store.slab import Slab
 
 NOW = 1_772_463_845_000_000_000
 HOUR = 3_600_000_000_000
@@ -391,6 +393,35 @@ def test_full_tape_takes_little_more_than_twice_its_rows(monkeypatch: pytest.Mon
 
     raw = sum(array.itemsize for array in arrays) * limit
     assert sum(array.nbytes for array in arrays) <= 2.2 * raw
+
+
+def alive(kind: type) -> int:
+    gc.collect()
+    return sum(type(each) is kind for each in gc.get_objects())
+
+
+def test_slabs_that_were_turned_over_are_not_kept() -> None:
+    before = alive(Slab)
+    tape = Tape(MIXED, SYMBOLS, limit=10)
+
+    for first in range(0, 500, 10):
+        publish(tape, numbered(first, 10))
+        tape.frame()
+
+    assert tape.evicted == 490
+    assert alive(Slab) == before + 1
+
+
+def test_snapshots_read_without_end_leave_a_limited_number_of_references() -> None:
+    tape = Tape(MIXED, SYMBOLS, limit=10)
+    publish(tape, numbered(0, 5))
+    before = alive(weakref.ref)
+
+    for _ in range(700):
+        tape.frame()
+
+    # One for each snapshot and column, forgotten by pandas five hundred at a time.
+    assert alive(weakref.ref) - before <= 501 * (2 + len(MIXED))
 
 
 # The window of time.

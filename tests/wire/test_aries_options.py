@@ -4,7 +4,7 @@ import json
 from datetime import date
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from aries_nb.wire.aries_options import AriesOptions, OptionContract
@@ -82,6 +82,7 @@ def test_an_answer_that_is_none_is_a_value_error(body: bytes) -> None:
         OPTIONS.read_contracts(body)
 
 
+@settings(max_examples=60)
 @given(JSON, JSON)
 def test_whatever_json_comes_gives_contracts_or_a_value_error(calls: object, puts: object) -> None:
     try:
@@ -91,6 +92,7 @@ def test_whatever_json_comes_gives_contracts_or_a_value_error(calls: object, put
     assert all(contract.strike > 0 and contract.symbol for contract in contracts)
 
 
+@settings(max_examples=60)
 @given(JSON)
 def test_whatever_json_comes_gives_days_or_a_value_error(days: object) -> None:
     try:
