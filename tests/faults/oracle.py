@@ -318,7 +318,9 @@ def _filled_trades(course: Course) -> Iterator[str]:
     """Where the broker tells the past, no trade is missing in the end, and each gap says so."""
     gaps = course.client.feed.gaps.df
     breaks, trades = (gaps[gaps["stream"] == name] for name in ("market", "market trades"))
-    if len(breaks) != len(trades) or not trades["filled"].all():
+    # A stream that broke before the server had accepted it has no past that could be asked for.
+    begun = breaks[breaks["started"] >= course.client.trades.df["received"].min()]
+    if not set(begun["started"]) <= set(trades["started"]) <= set(breaks["started"]) or not trades["filled"].all():
         yield f"gaps of trades that are not told as filled:\n{gaps.to_string()}"
     names = ("price", "size", "side", "trade_id", "venue")
     for symbol in course.ground.symbols:
