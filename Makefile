@@ -25,7 +25,7 @@ lint: venv  ## formatting, lint rules and types
 # pytest comes last and bare, so that its summary is the last line.
 test: venv lint  ## everything: lint, unit, property, server, kernel, notebook and browser tests
 	@.ci/stage chromium .ci/system chromium
-	@$(BIN)/python -m pytest --numprocesses 2 $(ARGS)
+	@$(BIN)/python -m pytest --numprocesses 3 $(ARGS)
 
 test-faults: venv  ## a thousand schedules of faults between broker and client, for minutes; ARGS="--schedules 200 --start 7"
 	@$(BIN)/python -m pytest tests/faults --schedules 1000 $(ARGS)

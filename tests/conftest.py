@@ -12,7 +12,8 @@ import hypothesis
 import pytest
 
 IN_BROWSER = "tests/browser/"
-COUNTS_FRAMES = "tests/browser/test_frames.py"
+# What counts frames, or drags with a mouse while figures are redrawn.
+ALONE = ("tests/browser/test_frames.py", "tests/browser/test_first_light.py")
 ROOT = Path(__file__).parents[1]
 TAPES = ROOT.parent / "shared" / "data"
 
@@ -36,8 +37,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 def place(item: pytest.Item) -> int:
-    """First what waits for a browser, so that the other worker computes meanwhile; last what counts frames in one."""
-    if item.nodeid.startswith(COUNTS_FRAMES):
+    """First what waits for a browser, so that the other workers compute meanwhile; last what counts frames in one."""
+    if item.nodeid.startswith(ALONE):
         return 2
     return 0 if item.nodeid.startswith(IN_BROWSER) else 1
 
@@ -46,14 +47,16 @@ def place(item: pytest.Item) -> int:
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
     """Share the files out to the workers in their order; what needs a browser goes to one of them.
 
-    What counts frames is alone at the end: the other worker is done then, and the processors are free.
+    What counts frames is alone at the end: the other workers are done then, and the processors are free.
     """
     from xdist.scheduler import LoadScopeScheduling
 
     class ByFile(LoadScopeScheduling):
         def _split_scope(self, nodeid: str) -> str:
             file = nodeid.split("::", 1)[0]
-            return IN_BROWSER if file.startswith(IN_BROWSER) and file != COUNTS_FRAMES else file
+            if file in ALONE:
+                return ALONE[0]
+            return IN_BROWSER if file.startswith(IN_BROWSER) else file
 
     config.option.loadscopereorder = False
     return ByFile(config, log)

@@ -79,7 +79,9 @@ def is_filled(ledger: GapLedger) -> bool:
 def test_two_frames_with_the_same_hole_ask_once_and_the_gap_is_filled(refill: Refill, reference: Reference) -> None:
     tapes = tape_of_trades(), tape_of_trades()
 
+    reference.may_answer.clear()
     ledger = broken(refill, *tapes)
+    reference.may_answer.set()
     eventually(lambda: is_filled(ledger))
 
     for tape in tapes:

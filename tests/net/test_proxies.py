@@ -224,7 +224,7 @@ def test_a_session_is_closed_quickly_though_the_proxy_hangs(
     proxy.pull()
     began = time.monotonic()
 
-    session.close()
+    session.close().result(5)
 
     assert session.state == "closed"
     assert time.monotonic() - began < 2.5
