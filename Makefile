@@ -3,7 +3,7 @@
 BIN := .venv/bin
 READY := .venv/.ready
 
-.PHONY: help venv demo test test-faults bench soak lint lock clean
+.PHONY: help venv demo test chromium test-faults bench soak lint lock clean
 
 help:  ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*##/\1\t/p' Makefile
@@ -23,9 +23,12 @@ lint: venv  ## formatting, lint rules and types
 	@.ci/stage types $(BIN)/mypy
 
 # pytest comes last and bare, so that its summary is the last line.
-test: venv lint  ## everything: lint, unit, property, server, kernel, notebook and browser tests
-	@.ci/stage chromium .ci/system chromium
+test: venv  ## everything: lint, unit, property, server, kernel, notebook and browser tests
+	@$(MAKE) --no-print-directory --jobs 2 chromium lint
 	@$(BIN)/python -m pytest --numprocesses 3 $(ARGS)
+
+chromium:
+	@.ci/stage chromium .ci/system chromium
 
 test-faults: venv  ## a thousand schedules of faults between broker and client, for minutes; ARGS="--schedules 200 --start 7"
 	@$(BIN)/python -m pytest tests/faults --schedules 1000 $(ARGS)

@@ -12,13 +12,17 @@ import hypothesis
 import pytest
 
 IN_BROWSER = "tests/browser/"
-# What counts frames, or drags with a mouse while figures are redrawn.
-ALONE = ("tests/browser/test_frames.py", "tests/browser/test_first_light.py")
+# What counts frames, drags with a mouse while figures are redrawn, or looks at how much waits to be read.
+ALONE = (
+    "tests/browser/test_frames.py",
+    "tests/browser/test_first_light.py",
+    "tests/kernel/test_alor_busy_cell.py",
+)
 ROOT = Path(__file__).parents[1]
 TAPES = ROOT.parent / "shared" / "data"
 
 # The same examples in every run, so that a failure is found again; the blob reproduces one in isolation.
-hypothesis.settings.register_profile("fixed", derandomize=True, deadline=None, print_blob=True)
+hypothesis.settings.register_profile("fixed", derandomize=True, deadline=None, print_blob=True, max_examples=60)
 hypothesis.settings.load_profile("fixed")
 
 

@@ -87,7 +87,7 @@ def test_the_dashboard_moves_and_its_sums_stay_below_what_is_sorted(
     expect(page.locator(".js-plotly-plot .barlayer .point").first).to_be_visible()
     page.locator(".jp-Notebook:visible .jp-Cell").first.evaluate("(cell) => cell.scrollIntoView()")
 
-    changed = page.evaluate(CHANGED_IN_EACH_ROUND, [3, 2000])
+    changed = page.evaluate(CHANGED_IN_EACH_ROUND, [3, 3000])
     causes = page.locator(".anb-dashboard .anb-blotter").last
     causes.get_by_role("button", name="Symbol").click(click_count=2)
     names = causes.locator("tbody th").all_text_contents()

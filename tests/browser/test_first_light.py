@@ -118,6 +118,7 @@ def test_how_long_rows_take_to_the_screen_is_told_and_stands_on_the_card(shown):
 
 
 def test_zoom_is_kept_over_twenty_frames(shown):
+    alive(shown)  # at the top: a cell that ran before this has scrolled the chart away
     plot = shown.locator(".js-plotly-plot .nsewdrag").first.bounding_box()
     middle = plot["y"] + plot["height"] / 2
 
@@ -160,5 +161,6 @@ def test_views_are_alive_after_the_tab_was_closed_and_opened_again(shown):
 
     shown.reload()
     alive(shown)
+    shown.evaluate(AFTER_FRAMES, 2)  # a page that has just come is laid out first
 
     assert shown.evaluate(CHANGED_IN_EACH_SECOND, 2) == {"board": 2, "ladder": 2, "chart": 2}

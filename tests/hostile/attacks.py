@@ -466,6 +466,7 @@ ATTACKS = [
         answer=endless_pages,
         path=b"/orders?",
         is_walked=True,
+        knobs={"aries_nb.live.snapshots.MOST_PAGES": 100},
         more_mb=64 + 110,
     ),
     Attack("an answer of 20 million values", "60 MB", "Error", answer=values_over_http, more_mb=64 + 3 * 64),
