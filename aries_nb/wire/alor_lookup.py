@@ -210,7 +210,13 @@ def _prints(answer: object, query: Query) -> Facts:
             row["side"] = side if side in get_args(Side) else "unknown"
             if row["ts"] != NOT_A_TIME and row["price"] == row["price"] and row["trade_id"]:
                 rows.append((*row.values(),))
-    return Facts(types, rows, following=_next_page(query, len(listed)))
+    following = _next_page(query, len(listed))
+    if following is not None and isinstance(answer, list) and rows and "toId" not in dict(query.params):
+        # What has come since must not move the pages: the tape may grow by more than one of them meanwhile.
+        place = list(types).index("trade_id")
+        newest = ("toId", str(max(int(str(row[place])) for row in rows)))
+        following = following._replace(params=(*following.params, newest))
+    return Facts(types, rows, following=following)
 
 
 def _next_page(query: Query, count: int) -> Query | None:

@@ -185,9 +185,11 @@ class HostileServer:
         self._is_ready.set()
         await self._end.wait()
         server.close()
+        await asyncio.sleep(0)  # for those that were just let in
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+        await asyncio.sleep(0)  # an aborted transport closes in the turn that follows
 
     async def _meet(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.current_task()
