@@ -1,6 +1,8 @@
 # Python 3.11 or later and make are all that a fresh machine needs; the rest is installed here. ARGS="…" is passed on.
 
 BIN := .venv/bin
+# What is compiled is kept, whatever the environment says: each of a hundred kernels and servers would do it again.
+export PYTHONDONTWRITEBYTECODE :=
 READY := .venv/.ready
 
 .PHONY: help venv demo test chromium test-faults bench soak lint lock clean
