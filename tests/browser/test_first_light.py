@@ -80,7 +80,7 @@ def alive(page):
     expect(page.locator(".js-plotly-plot .scatterlayer .trace").first).to_be_visible()
 
 
-def test_the_other_broker_moves_in_each_of_five_seconds_in_notebook_7_in_the_dark(page, lab, console_errors, screenshot):
+def test_the_other_broker_moves_in_each_of_five_seconds_in_dark_notebook_7(page, lab, console_errors, screenshot):
     page.set_viewport_size(SCREEN)
     name = written_for("alor", NOTEBOOKS / NOTEBOOK, lab.root)
     open_notebook(page, lab, name, app="notebook", theme="dark")
