@@ -22,7 +22,7 @@ ROOT = Path(__file__).parents[1]
 TAPES = ROOT.parent / "shared" / "data"
 
 # The same examples in every run, so that a failure is found again; the blob reproduces one in isolation.
-hypothesis.settings.register_profile("fixed", derandomize=True, deadline=None, print_blob=True, max_examples=60)
+hypothesis.settings.register_profile("fixed", derandomize=True, deadline=None, print_blob=True)
 hypothesis.settings.load_profile("fixed")
 
 

@@ -80,7 +80,7 @@ def alive(page):
     expect(page.locator(".js-plotly-plot .scatterlayer .trace").first).to_be_visible()
 
 
-def test_the_other_broker_moves_in_each_of_five_seconds_in_dark_notebook_7(page, lab, console_errors, screenshot):
+def test_the_other_broker_moves_in_each_of_ten_seconds_in_dark_notebook_7(page, lab, console_errors, screenshot):
     page.set_viewport_size(SCREEN)
     name = written_for("alor", NOTEBOOKS / NOTEBOOK, lab.root)
     open_notebook(page, lab, name, app="notebook", theme="dark")
@@ -88,18 +88,18 @@ def test_the_other_broker_moves_in_each_of_five_seconds_in_dark_notebook_7(page,
     alive(page)
     expect(page.locator(".anb-card")).to_contain_text("sim-alor")
 
-    changed = page.evaluate(CHANGED_IN_EACH_SECOND, 5)
+    changed = page.evaluate(CHANGED_IN_EACH_SECOND, 10)
 
-    assert changed == {"board": 5, "ladder": 5, "chart": 5}
+    assert changed == {"board": 10, "ladder": 10, "chart": 10}
     assert failures(page) == []
     assert console_errors == []
     assert screenshot("first_light_notebook_dark").stat().st_size > 100_000
 
 
-def test_everything_moves_in_each_of_five_seconds(shown, tmp_path):
-    changed = shown.evaluate(CHANGED_IN_EACH_SECOND, 5)
+def test_everything_moves_in_each_of_ten_seconds(shown, tmp_path):
+    changed = shown.evaluate(CHANGED_IN_EACH_SECOND, 10)
 
-    assert changed == {"board": 5, "ladder": 5, "chart": 5}
+    assert changed == {"board": 10, "ladder": 10, "chart": 10}
     assert shown.errors == []
     shown.screenshot(path=tmp_path / "first_light.png")
     assert (tmp_path / "first_light.png").stat().st_size > 100_000
