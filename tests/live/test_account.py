@@ -11,6 +11,7 @@ import pytest
 
 from aries_nb.errors import ClosedError, UsageError, WaitTimeoutError
 from aries_nb.net import run_aside
+from tests.live.at_rest import close_at_the_quotes
 from tests.net.patience import eventually
 
 if TYPE_CHECKING:
@@ -280,7 +281,7 @@ def test_equity_reckoned_here_is_that_of_the_brokers_books(sim: Simulator, feed:
     eventually(lambda: len(equity.df) > 5 and not equity.unmarked)
 
     for _ in range(3):
-        sim.set_market("closed")  # what is on its way arrives, and nothing moves any more
+        close_at_the_quotes(sim, sim._server.accounts, "ACC-1")
         theirs = float(sim._call(lambda: sim._server.accounts.equity("ACC-1")))
         eventually(lambda theirs=theirs: abs(equity.df["equity"].iloc[-1] - theirs) < 0.005, "the same to the cent")
         sim.set_market("open")

@@ -15,6 +15,7 @@ from aries_nb.live import Feed
 from aries_nb.net import BROKERS, fixed_token, on_network
 from aries_nb.store import Fill
 from tests.live.alor_feeds import open_alor, serve_alor
+from tests.live.at_rest import close_at_the_quotes
 from tests.net.patience import eventually
 
 if TYPE_CHECKING:
@@ -157,7 +158,7 @@ def test_equity_reckoned_here_is_that_of_the_brokers_books_to_the_cent(
     equity, fills = account.equity.wait(), account.fills
 
     fills.wait()
-    sim.set_market("closed")  # what is on its way arrives, and nothing moves any more
+    close_at_the_quotes(sim, sim._server.portfolios.accounts, f"{exchange}:{portfolio}")
     theirs = float(books(sim, f"{exchange}:{portfolio}").equity)
 
     eventually(lambda: abs(equity.df["equity"].iloc[-1] - theirs) < 0.005, "the same to the cent")

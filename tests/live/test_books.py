@@ -17,6 +17,7 @@ from aries_nb.sim.orders import AccountTerms
 from aries_nb.store import FillLog, Table, equity, open_books
 from aries_nb.store.reckoning import apply_fill
 from aries_nb.wire import BROKERS
+from tests.live.at_rest import close_at_the_quotes
 from tests.net.patience import eventually
 from tests.sim.trading import NOW, quiet_accounts
 
@@ -204,7 +205,7 @@ def test_what_a_user_holds_equals_the_brokers_books_after_every_batch_of_fills(
     broker = accounts.brokerage
     account = open_feed(quiet_sim).account("ACC-1")
     live, fills = account.equity.wait(), account.fills
-    quiet_sim.set_market("closed")  # prices stand still
+    close_at_the_quotes(quiet_sim, accounts, "ACC-1")
     theirs = lambda: quiet_sim._call(lambda: sums_of(broker.books("ACC-1")))  # noqa: E731
     is_level = lambda: sums(live.books(), live.marks()) == theirs()  # noqa: E731
     eventually(is_level)
