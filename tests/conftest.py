@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import signal
 from collections import Counter
 from itertools import chain
@@ -38,6 +39,12 @@ def pytest_report_header() -> str:
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=place)
+
+
+def pytest_collection_finish() -> None:
+    # Thousands of tests stay to the end: no collection of garbage, and tests ask for many, looks at them again.
+    gc.collect()
+    gc.freeze()
 
 
 def place(item: pytest.Item) -> int:

@@ -174,7 +174,7 @@ def test_what_moved_equity_adds_up_and_commissions_are_the_fees(
     trade("KO", "buy", 7)
     eventually(lambda: len(account.fills) == 2 and equity.explained["total"].notna().all())
     sim.set_market("closed")
-    eventually(lambda: is_whole(equity.moment()) and math.isclose(equity.explained.loc["total", "fee"], -2 * FEE))
+    eventually(lambda: is_whole(equity.moment()))
 
     moment = equity.moment()
     explained = moment.explained
@@ -185,8 +185,9 @@ def test_what_moved_equity_adds_up_and_commissions_are_the_fees(
 
 
 def is_whole(moment: EquityMoment) -> bool:
-    """Whether every figure of it is known: what was just bought may have no mark yet."""
-    return not math.isnan(moment.equity - moment.opening_equity)
+    """Whether both fills are in it and every figure of it is known: what was just bought may have no mark yet."""
+    has_both = math.isclose(moment.explained.loc["total", "fee"], -2 * FEE)
+    return has_both and not math.isnan(moment.equity - moment.opening_equity)
 
 
 def test_fill_that_a_late_list_tells_from_before_moves_nothing(account: Account, trade: Callable[..., None]) -> None:
