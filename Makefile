@@ -24,8 +24,8 @@ lint: venv  ## formatting, lint rules and types
 	@.ci/stage lint $(BIN)/ruff check --quiet .
 	@.ci/stage types $(BIN)/mypy
 
-# pytest comes last and bare, so that its summary is the last line.
-test: venv  ## everything: lint, unit, property, server, kernel, notebook and browser tests
+# The system brings Chromium while .venv is made. pytest comes last and bare, so that its summary is the last line.
+test:  ## everything: lint, unit, property, server, kernel, notebook and browser tests
 	@$(MAKE) --no-print-directory --jobs 2 chromium lint
 	@$(BIN)/python -m pytest --numprocesses 3 $(ARGS)
 

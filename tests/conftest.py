@@ -41,12 +41,6 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=place)
 
 
-def pytest_collection_finish() -> None:
-    # Thousands of tests stay to the end: no collection of garbage, and tests ask for many, looks at them again.
-    gc.collect()
-    gc.freeze()
-
-
 def place(item: pytest.Item) -> int:
     """First what waits for a browser, so that the other workers compute meanwhile; last what counts frames in one."""
     if item.nodeid.startswith(ALONE):
@@ -81,6 +75,13 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
             seconds[place] += report.duration
     spent = ", ".join(f"{place} {total:.0f}" for place, total in seconds.most_common())
     terminalreporter.write_line(f"seconds: {spent}")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def garbage() -> None:
+    """What is there before a file, as thousands of tests and all of plotly, is not looked at by each `gc.collect()`."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(scope="session")

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from websockets.exceptions import ConnectionClosed
+from websockets.protocol import State
 
 from aries_nb.sim import alor_market_objects as objects
 from aries_nb.sim.alor_feed import AlorFeed
@@ -66,6 +67,11 @@ class Client:
         self.wake = asyncio.Event()
         #: Whether frames were handed to the socket that it has no room for: the client does not read.
         self.is_blocked = False
+
+    @property
+    def is_open(self) -> bool:
+        """Whether neither side has begun to close it."""
+        return self.connection.state is State.OPEN
 
     @property
     def has_work(self) -> bool:
@@ -148,8 +154,8 @@ class AlorServer:
 
     def admit(self, session: AlorSession, subject: str) -> bool:
         """Whether one more connection of a token's subject is allowed."""
-        others = sum(client.session.subject == subject for client in self.clients if client.session is not session)
-        return others < self.options.connection_limit
+        others = (client for client in self.clients if client.is_open and client.session is not session)
+        return sum(client.session.subject == subject for client in others) < self.options.connection_limit
 
     def sessions(self) -> list[AlorSession]:
         """The sessions of all connections."""
@@ -301,7 +307,8 @@ class AlorServer:
     def _refuse(self, connection: ServerConnection, request: Request) -> Response | None:
         if urlsplit(request.path).path != PATH:
             return connection.respond(HTTPStatus.NOT_FOUND, f"Only {PATH} is served.\n")
-        if self.options.refuse_handshake and len(self.clients) >= self.options.connection_limit:
+        is_full = sum(client.is_open for client in self.clients) >= self.options.connection_limit
+        if self.options.refuse_handshake and is_full:
             return connection.respond(HTTPStatus.TOO_MANY_REQUESTS, "Too many connections.\n")
         return None
 

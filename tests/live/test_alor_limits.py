@@ -33,13 +33,13 @@ TURNS = 8
 
 
 class MostAtOnce(list[Any]):
-    """The server's clients, with how many there were at most."""
+    """The server's clients, with how many were open at most."""
 
     most = 0
 
     def append(self, client: Any) -> None:
         super().append(client)
-        self.most = max(self.most, len(self))
+        self.most = max(self.most, sum(each.is_open for each in self))
 
 
 def watched(sim: Simulator) -> MostAtOnce:
@@ -69,12 +69,11 @@ def test_twelve_thousand_streams_lie_evenly_on_three_connections(
     eventually(lambda: sum(streams_of_each(sim)) == len(MANY), seconds=30)
     spread = streams_of_each(sim)
     statistics = sim.statistics()
-    quotes.wait(rows=len(MANY) + 100, timeout=30)
+    eventually(lambda: quotes.latest["ask_price"].notna().all(), "a quote of each", seconds=30)
 
     assert spread == [4_000, 4_000, 4_000]
     assert max(spread) <= MOST_STREAMS
     assert (statistics.subscribe_requests, clients.most) == (12_000, 3)
-    assert quotes.latest["ask_price"].notna().all()
     assert (feed.state, feed.stats().streams, feed.stats().gaps, feed.stats().unreadable) == ("live", 12_000, 0, 0)
     quotes.close()
     eventually(lambda: streams_of_each(sim) == [0], "one connection, without streams", seconds=30)
@@ -245,11 +244,11 @@ def test_whoever_is_cut_off_for_not_reading_is_told_and_has_every_trade_all_the_
 
     def stall() -> None:
         deadline = time.monotonic() + 10
-        while not sim._server._counts["slow"] and time.monotonic() < deadline:
+        while sim._server._counts["slow"] < 2 and time.monotonic() < deadline:  # both are cut off
             time.sleep(0.02)
 
     on_network(stall).result(15)
-    eventually(lambda: feed.stats().reconnects == 1 and feed.state == "live")
+    eventually(lambda: feed.stats().reconnects >= 1 and feed.state == "live")
     sim.set_market("closed")
     numbers = sim._call(lambda: sim._server.feed._channels)
     expected = {key[1]: channel.prints.last.number for key, channel in numbers.items()}
