@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 from itertools import pairwise
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from hypothesis import given, settings, strategies
+from websockets.protocol import State
 
 from aries_nb.sim import AlorOptions
 from aries_nb.sim.alor_requests import OPCODES
@@ -30,7 +32,7 @@ class House:
 
     def enter(self) -> AlorSession:
         session = AlorSession(self.server.options, self.server, self.now)
-        self.server.clients.append(Client(None, session))  # type: ignore[arg-type]
+        self.server.clients.append(Client(SimpleNamespace(state=State.OPEN), session))  # type: ignore[arg-type]
         return session
 
     def ask(self, message: Any) -> list[dict[str, Any]]:

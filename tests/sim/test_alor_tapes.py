@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import math
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from websockets.protocol import State
 
 from aries_nb.sim import AlorOptions, Simulator
 from aries_nb.sim.alor_server import AlorServer, Client
@@ -85,7 +87,7 @@ def test_conflated_quotes_are_the_last_row_of_each_interval(tapes: Path, interva
     server = AlorServer(AlorOptions(tapes=(path,), speed=speed))
     now = 1_000_000.0
     session = AlorSession(server.options, server, now)
-    server.clients.append(Client(None, session))  # type: ignore[arg-type]
+    server.clients.append(Client(SimpleNamespace(state=State.OPEN), session))  # type: ignore[arg-type]
     asked = {"exchange": "MOEX", "code": "EURUSD", "frequency": interval, "format": "Slim"}
     session.receive(json.dumps({"opcode": "QuotesSubscribe", "guid": "g", "token": "t", **asked}), now)
     started, due = now, now + interval / 1000
