@@ -5,7 +5,7 @@ BIN := .venv/bin
 export PYTHONDONTWRITEBYTECODE :=
 READY := .venv/.ready
 
-.PHONY: help venv demo test chromium test-faults bench soak lint lock clean
+.PHONY: help venv demo test chromium test-faults bench soak lint ruff lock clean
 
 help:  ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*##/\1\t/p' Makefile
@@ -19,14 +19,17 @@ $(READY): requirements.lock pyproject.toml .ci/venv
 demo: venv  ## open JupyterLab on the first notebook, with a simulated market
 	$(BIN)/aries-nb demo $(ARGS)
 
-lint: venv  ## formatting, lint rules and types
-	@.ci/stage format $(BIN)/ruff format --check --quiet .
-	@.ci/stage lint $(BIN)/ruff check --quiet .
+lint: ruff  ## formatting, lint rules and types
 	@.ci/stage types $(BIN)/mypy
 
-# The system brings Chromium while .venv is made. pytest comes last and bare, so that its summary is the last line.
-test:  ## everything: lint, unit, property, server, kernel, notebook and browser tests
-	@$(MAKE) --no-print-directory --jobs 2 chromium lint
+ruff: venv
+	@.ci/stage format $(BIN)/ruff format --check --quiet .
+	@.ci/stage lint $(BIN)/ruff check --quiet .
+
+# The system brings Chromium while .venv is made. mypy is one of the tests: it would leave a processor idle. pytest comes
+# last and bare, so that its summary is the last line.
+test:  ## everything: lint, types, unit, property, server, kernel, notebook and browser tests
+	@$(MAKE) --no-print-directory --jobs 2 chromium ruff
 	@$(BIN)/python -m pytest --numprocesses 3 $(ARGS)
 
 chromium:

@@ -13,6 +13,7 @@ import hypothesis
 import pytest
 
 IN_BROWSER = "tests/browser/"
+LONG = (IN_BROWSER, "tests/test_types.py")
 # What counts frames, drags with a mouse while figures are redrawn, or looks at how much waits to be read.
 ALONE = (
     "tests/browser/test_frames.py",
@@ -42,21 +43,29 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 def place(item: pytest.Item) -> int:
-    """First what waits for a browser, so that the other workers compute meanwhile; last what counts frames in one."""
+    """First what takes longest, so that the other workers do the rest meanwhile; last what counts frames."""
     if item.nodeid.startswith(ALONE):
         return 2
-    return 0 if item.nodeid.startswith(IN_BROWSER) else 1
+    return 0 if item.nodeid.startswith(LONG) else 1
 
 
 @pytest.hookimpl(optionalhook=True)  # of pytest-xdist
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
     """Share the files out to the workers in their order; what needs a browser goes to one of them.
 
-    What counts frames is alone at the end: the other workers are done then, and the processors are free.
+    What counts frames is alone at the end: the worker that is the last to have work gets it, when the others are done
+    or at their last tests.
     """
     from xdist.scheduler import LoadScopeScheduling
 
     class ByFile(LoadScopeScheduling):
+        def _reschedule(self, node: Any) -> None:
+            others = [each for each in self.nodes if each is not node and not each.shutting_down]
+            if list(self.workqueue) == [ALONE[0]] and others and not node.shutting_down:
+                node.shutdown()
+            else:
+                super()._reschedule(node)
+
         def _split_scope(self, nodeid: str) -> str:
             file = nodeid.split("::", 1)[0]
             if file in ALONE:
