@@ -128,8 +128,9 @@ def test_a_closed_view_still_has_its_static_picture(board):
 
 
 @pytest.mark.parametrize("make", [lambda: Board(Boards()), lambda: Ladder(Books()), lambda: Card(Cards())])
-def test_a_closed_panel_is_freed(make):
+def test_a_closed_panel_is_freed(make, painter):
     view = make()
+    view.watch(painter)  # one without a thread, which might be holding the view at this very moment
     view._repr_mimebundle_()
     widget, panel = weakref.ref(view.widget), weakref.ref(view)
 
