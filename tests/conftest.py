@@ -89,7 +89,6 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
 @pytest.fixture(scope="module", autouse=True)
 def garbage() -> None:
     """What is there before a file, as thousands of tests and all of plotly, is not looked at by each `gc.collect()`."""
-    gc.collect()
     gc.freeze()
 
 

@@ -114,6 +114,7 @@ def test_after_a_break_no_venue_is_of_before(feed: Feed, sim: Simulator) -> None
 
     sim.drop_connections()
     quotes = feed.quotes("AAPL").wait(timeout=20)
+    wait_for(lambda: book.integrity != "gap", (book.watch,), timeout=20, what="the book after the break")
 
     assert quotes.df["received"].min() > before
     assert (looked_at(book)["received"] > before).all()
