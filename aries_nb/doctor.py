@@ -100,8 +100,8 @@ def _network() -> Iterator[Finding]:
     try:
         from aries_nb.errors import FeedError
         from aries_nb.net import BROKERS
-        from aries_nb.net.proxies import proxy_for
-        from aries_nb.net.trust import VARIABLES, tls_context
+        from aries_nb.net.proxy import proxy_for
+        from aries_nb.net.tls import VARIABLES, tls_context
     except ImportError:
         return  # what is missing is told above
     ways: dict[str, list[str]] = {}

@@ -13,12 +13,12 @@ from typing import TYPE_CHECKING, NamedTuple, get_args
 
 import pytest
 
+from aries_nb.brokers.alor.accounts import AlorAccounts
+from aries_nb.brokers.alor.market import AlorMarket
+from aries_nb.brokers.aries.messages import Payload
+from aries_nb.brokers.aries.topics import TOPIC_NAMES
 from aries_nb.model import Subscription
-from aries_nb.sim.aries_charts import MODES
-from aries_nb.wire.alor_accounts import AlorAccounts
-from aries_nb.wire.alor_market import AlorMarket
-from aries_nb.wire.aries_messages import Payload
-from aries_nb.wire.aries_topics import TOPIC_NAMES
+from aries_nb.sim.aries.charts import MODES
 from tests.live.test_alor_protocol_rows import ROWS as ASKED_BY_A_FEED
 
 if TYPE_CHECKING:
@@ -35,8 +35,8 @@ TEST = re.compile(r"`([\w/]+\.py)::(\w+)`")
 
 # Where a message is told from others, its type, action, topic or method is compared under one of these names.
 TOLD_BY = {"kind", "action", "topic"}
-SESSIONS = ("wire/aries_session.py", "sim/aries_session.py", "sim/aries_accounts.py")
-HTTP = sorted([*PACKAGE.glob("wire/aries_*.py"), *PACKAGE.glob("sim/http_a*.py")])
+SESSIONS = ("brokers/aries/session.py", "sim/aries/session.py", "sim/aries/accounts.py")
+HTTP = sorted([*PACKAGE.glob("brokers/aries/*.py"), *PACKAGE.glob("sim/aries/http*.py")])
 PATH = re.compile(r"/(v\d|tv|oauth2)/")
 
 
@@ -135,10 +135,10 @@ def test_tests_of_frames_written_by_hand_are_told_from_those_against_the_simulat
     found = {file: talks_to_the_simulator(file) for row in rows for file, _ in TEST.findall(row.test)}
 
     by_hand = {
-        "wire/test_aries_market.py",
+        "brokers/aries/test_market.py",
         "net/test_oauth.py",
-        "wire/test_alor_market.py",
-        "wire/test_alor_accounts.py",
+        "brokers/alor/test_market.py",
+        "brokers/alor/test_accounts.py",
     }
     assert {file for file, talks in found.items() if not talks} >= by_hand
     assert found["live/test_protocol_rows.py"]
@@ -169,7 +169,7 @@ def test_every_message_that_a_session_tells_apart_is_in_the_table(file: str) -> 
     assert known - documented() == set()
 
 
-@pytest.mark.parametrize("file", ["sim/aries_accounts.py", "sim/aries_account_objects.py"])
+@pytest.mark.parametrize("file", ["sim/aries/accounts.py", "sim/aries/account_objects.py"])
 def test_every_event_of_an_account_is_in_the_table(file: str) -> None:
     known = set(re.findall(r"[\"`](account\.[a-z]+)[\"`]", (PACKAGE / file).read_text(encoding="utf-8")))
 
@@ -178,7 +178,7 @@ def test_every_event_of_an_account_is_in_the_table(file: str) -> None:
 
 
 def test_every_option_of_a_subscription_is_in_the_table() -> None:
-    source = (PACKAGE / "wire/aries_streams.py").read_text(encoding="utf-8")
+    source = (PACKAGE / "brokers/aries/streams.py").read_text(encoding="utf-8")
     known = set(re.findall(r'"(\w+Fields|level2|timeAndSales|symbolType)"', source))
 
     assert "quoteFields" in known
@@ -228,7 +228,7 @@ def test_every_opcode_that_the_simulated_broker_knows_is_in_the_alor_tables() ->
     opcode = re.compile(r"\w+(?:GetAndSubscribe|QuotesSubscribe|TradesSubscribe)(?:V2)?|QuotesSubscribe")
     known = {
         node.value
-        for path in PACKAGE.glob("sim/alor_*.py")
+        for path in PACKAGE.glob("sim/alor/*.py")
         for node in ast.walk(tree(path))
         if isinstance(node, ast.Constant) and isinstance(node.value, str) and opcode.fullmatch(node.value)
     }
@@ -237,7 +237,7 @@ def test_every_opcode_that_the_simulated_broker_knows_is_in_the_alor_tables() ->
     assert known - alor_documented() == set()
 
 
-@pytest.mark.parametrize("path", sorted(PACKAGE.glob("wire/alor_*.py")), ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", sorted(PACKAGE.glob("brokers/alor/*.py")), ids=lambda path: path.stem)
 def test_every_path_asked_of_alor_is_in_the_table(path: Path) -> None:
     listed = [word for word in alor_documented() if word.startswith("/")]
 
@@ -245,7 +245,7 @@ def test_every_path_asked_of_alor_is_in_the_table(path: Path) -> None:
 
 
 def test_paths_of_alor_are_found_in_the_code() -> None:
-    found = set().union(*(alor_paths(path) for path in PACKAGE.glob("wire/alor_*.py")))
+    found = set().union(*(alor_paths(path) for path in PACKAGE.glob("brokers/alor/*.py")))
 
     assert found >= {("md", "v2", "history"), ("md", "v2", "Clients")}
 
@@ -266,9 +266,9 @@ def test_what_is_assumed_is_listed_by_module(page: str, is_alor: bool) -> None:
     listed = set(re.findall(r"^- `([\w/]+\.py)`:", page, re.MULTILINE))
     assumed = {
         path.relative_to(PACKAGE).as_posix()
-        for room in ("wire", "net")
-        for path in PACKAGE.glob(f"{room}/*.py")
-        if re.search(r"\bassumed\b", path.read_text(encoding="utf-8")) and path.stem.startswith("alor") == is_alor
+        for room in ("brokers", "net")
+        for path in PACKAGE.glob(f"{room}/**/*.py")
+        if re.search(r"\bassumed\b", path.read_text(encoding="utf-8")) and (path.parent.name == "alor") == is_alor
     }
 
     assert assumed == listed

@@ -1,11 +1,11 @@
 """What a user holds: the feed, live frames and books."""
 
-from aries_nb.live.account import Account
-from aries_nb.live.book import LiveBook
+from aries_nb.live.account.account import Account
 from aries_nb.live.connect import connect
 from aries_nb.live.feed import Feed
-from aries_nb.live.frame import LiveFrame
-from aries_nb.live.nested import run
+from aries_nb.live.market.book import LiveBook
+from aries_nb.live.market.frame import LiveFrame
+from aries_nb.live.run import run
 from aries_nb.live.statistics import FeedStatistics
 from aries_nb.live.table import LiveTable
 from aries_nb.net import OAuthEndpoints, keyring_token, oauth, oauth_client, oauth_login

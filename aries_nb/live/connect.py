@@ -12,8 +12,8 @@ from importlib import import_module
 
 from aries_nb.errors import TokenError, UsageError
 from aries_nb.live.callbacks import same_function
-from aries_nb.live.embedded import EmbeddedMarket, SimValue, arguments_from
 from aries_nb.live.feed import Feed
+from aries_nb.live.local_simulator import EmbeddedMarket, SimValue, arguments_from
 from aries_nb.net import (
     BROKERS,
     Allowance,

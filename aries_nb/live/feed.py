@@ -14,20 +14,20 @@ from typing import TYPE_CHECKING, Any, Literal, Self, overload
 import pandas as pd
 
 from aries_nb.errors import ClosedError, UsageError
-from aries_nb.live.account import Account
-from aries_nb.live.accounts import Accounts, tables_at
-from aries_nb.live.bars import BarHistory, LiveBars, checked_interval, checked_span
-from aries_nb.live.book import LiveBook
+from aries_nb.live.account.account import Account
+from aries_nb.live.account.user_data import Accounts, tables_at
+from aries_nb.live.arguments import checked_columns, checked_interval_ms, checked_symbols, checked_window
 from aries_nb.live.callbacks import Callbacks
-from aries_nb.live.fields import checked_columns, checked_interval_ms, checked_symbols, checked_window
-from aries_nb.live.frame import LiveFrame
+from aries_nb.live.connection import Link, opened
+from aries_nb.live.gap_fill import Refill
 from aries_nb.live.gaps import Gaps
-from aries_nb.live.instruments import LiveInstruments
-from aries_nb.live.kept import Kept
-from aries_nb.live.link import Link, opened
-from aries_nb.live.options import OptionChain, Options, checked_strikes
-from aries_nb.live.reference import MarketReference
-from aries_nb.live.refill import Refill
+from aries_nb.live.market.bars import BarHistory, LiveBars, checked_interval, checked_span
+from aries_nb.live.market.book import LiveBook
+from aries_nb.live.market.frame import LiveFrame
+from aries_nb.live.market.instruments import LiveInstruments
+from aries_nb.live.market.options import OptionChain, Options, checked_strikes
+from aries_nb.live.market.reference import MarketReference
+from aries_nb.live.registry import Kept
 from aries_nb.live.statistics import FeedStatistics, card_data, combined
 from aries_nb.live.table import LiveTable
 from aries_nb.model import QUOTE_COLUMNS, TRADE_COLUMNS, CardData, Column, Kind, State

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from aries_nb.live.callbacks import Callbacks
+from aries_nb.live.connection import Link
 from aries_nb.live.gaps import Gaps
-from aries_nb.live.held import Held
-from aries_nb.live.link import Link
+from aries_nb.live.live_object import Held
 from aries_nb.model import GapSpan
 from aries_nb.store import Gap, Ledger, OrderBook, Table, Tape
 

@@ -48,7 +48,7 @@ from aries_nb.model.notices import (
 )
 from aries_nb.model.records import CLEAR, PUT, Bars, Inbox, Record, Sink, Subscription
 from aries_nb.model.secrets import Hidden, Secret
-from aries_nb.model.shown import (
+from aries_nb.model.view_data import (
     BarsData,
     BoardData,
     BookIntegrity,
@@ -62,9 +62,9 @@ from aries_nb.model.shown import (
 
 if TYPE_CHECKING:
     # For the annotations of others only: numpy is not imported for three names.
-    from aries_nb.model.shown import Codes as Codes
-    from aries_nb.model.shown import Numbers as Numbers
-    from aries_nb.model.shown import Times as Times
+    from aries_nb.model.view_data import Codes as Codes
+    from aries_nb.model.view_data import Numbers as Numbers
+    from aries_nb.model.view_data import Times as Times
 
 __all__ = [
     "BALANCE_COLUMNS",

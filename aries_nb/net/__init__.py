@@ -1,20 +1,6 @@
 """The background loop, the session and what it needs: addresses, backoff, tokens."""
 
-from aries_nb.net.address import checked_url, shown_url
-from aries_nb.net.allowance import Allowance
-from aries_nb.net.aside import run_aside
-from aries_nb.net.background import on_network, on_network_later
-from aries_nb.net.backoff import BackoffRule
-from aries_nb.net.forks import left_in_a_fork
-from aries_nb.net.http_client import HttpClient, http_base
-from aries_nb.net.intake import Stream
-from aries_nb.net.oauth import OAuthToken, oauth, oauth_client, oauth_login
-from aries_nb.net.pool import Pool
-from aries_nb.net.session import Session
-from aries_nb.net.token_endpoint import OAuthEndpoints
-from aries_nb.net.token_keyring import keyring_token
-from aries_nb.net.tokens import FunctionToken, Hidden, Secret, TokenSource, fixed_token, hidden, token_from
-from aries_nb.wire import (
+from aries_nb.brokers import (
     BROKERS,
     AccountReference,
     Argument,
@@ -28,6 +14,20 @@ from aries_nb.wire import (
     Reference,
     Topic,
 )
+from aries_nb.net.allowance import Allowance
+from aries_nb.net.aside import run_aside
+from aries_nb.net.background import on_network, on_network_later
+from aries_nb.net.backoff import BackoffRule
+from aries_nb.net.forks import left_in_a_fork
+from aries_nb.net.http_client import HttpClient, http_base
+from aries_nb.net.intake import Stream
+from aries_nb.net.keyring import keyring_token
+from aries_nb.net.oauth import OAuthToken, oauth, oauth_client, oauth_login
+from aries_nb.net.pool import Pool
+from aries_nb.net.session import Session
+from aries_nb.net.token_endpoint import OAuthEndpoints
+from aries_nb.net.tokens import FunctionToken, Hidden, Secret, TokenSource, fixed_token, hidden, token_from
+from aries_nb.net.urls import checked_url, shown_url
 
 __all__ = [
     "BROKERS",

@@ -11,13 +11,13 @@ from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING
 
 from aries_nb.errors import ClosedError, ConnectError, FeedError, TokenError, UsageError
-from aries_nb.net.address import checked_url
 from aries_nb.net.aside import run_aside
 from aries_nb.net.backoff import Backoff, BackoffRule
 from aries_nb.net.forks import left_in_a_fork
 from aries_nb.net.http_exchange import MOST_BYTES, Answer, checked_http_url, exchange, new_client, said
 from aries_nb.net.pace import Pace
 from aries_nb.net.tokens import RenewableToken, Secret, TokenSource, ask
+from aries_nb.net.urls import checked_url
 
 if TYPE_CHECKING:
     import httpx

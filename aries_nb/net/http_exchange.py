@@ -16,14 +16,14 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from aries_nb.errors import ConnectError, FeedError, UsageError
-from aries_nb.net.address import is_loopback, shown_url
+from aries_nb.net.connection_errors import explain
 from aries_nb.net.crammed import values_in
 from aries_nb.net.http_sockets import Sockets
-from aries_nb.net.lost import explain
-from aries_nb.net.masking import Mask
-from aries_nb.net.proxies import Proxy, proxy_for
+from aries_nb.net.proxy import Proxy, proxy_for
+from aries_nb.net.redaction import Mask
+from aries_nb.net.tls import tls_context
 from aries_nb.net.tokens import Secret
-from aries_nb.net.trust import tls_context
+from aries_nb.net.urls import is_loopback, shown_url
 
 if TYPE_CHECKING:
     import httpx

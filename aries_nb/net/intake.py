@@ -8,9 +8,9 @@ from math import nan
 from statistics import median
 from typing import NamedTuple, TypeAlias
 
+from aries_nb.brokers import Wire
 from aries_nb.model import Counted, Notice, SessionLost, Sink, Subscription, Unasked, Unreadable, Values
 from aries_nb.net.crammed import lines_in, values_in
-from aries_nb.wire import Wire
 
 __all__ = ["Intake", "Stream"]
 

@@ -13,8 +13,8 @@ from typing import Literal
 
 from aries_nb.errors import TokenError, UsageError
 from aries_nb.net.aside import run_aside
+from aries_nb.net.keyring import load_secret, save_secret
 from aries_nb.net.token_endpoint import Granted, OAuthEndpoints, request_token
-from aries_nb.net.token_keyring import load_secret, save_secret
 from aries_nb.net.tokens import OwnSource, Secret
 
 __all__ = ["OAuthToken", "oauth", "oauth_client", "oauth_login"]

@@ -24,7 +24,7 @@ class Outbox:
 
     async def send(self, socket: ClientConnection, outgoing: Callable[[], Sequence[str]]) -> None:
         """Send what `outgoing` gives, after whatever is being sent; waits for as long as the server reads slowly."""
-        from aries_nb.net.transport import send_all
+        from aries_nb.net.websocket import send_all
 
         async with self._turn:  # else a later frame would overtake an earlier one that waits
             await send_all(socket, outgoing)

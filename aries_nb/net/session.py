@@ -17,6 +17,7 @@ from concurrent.futures import Future
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
+from aries_nb.brokers import Wire
 from aries_nb.errors import ConnectError, FeedError
 from aries_nb.model import (
     Cause,
@@ -33,21 +34,28 @@ from aries_nb.model import (
     State,
     TokenWanted,
 )
-from aries_nb.net.address import shown_url
+from aries_nb.net.auth import Credential
 from aries_nb.net.background import Background
 from aries_nb.net.backoff import Backoff, BackoffRule
 from aries_nb.net.bells import Bells
-from aries_nb.net.continuity import Continuity
-from aries_nb.net.credential import Credential
+from aries_nb.net.connection_errors import (
+    LostError,
+    RefusedError,
+    crashed,
+    explain,
+    never_connected,
+    not_open_within,
+    token_refused,
+)
 from aries_nb.net.fences import Fences
+from aries_nb.net.gap_tracking import Continuity
 from aries_nb.net.intake import Intake, Stream
-from aries_nb.net.lost import LostError, RefusedError, crashed, explain, never_connected, not_open_within, token_refused
-from aries_nb.net.masking import Mask
 from aries_nb.net.outbox import Outbox
 from aries_nb.net.reading import Reading
+from aries_nb.net.redaction import Mask
 from aries_nb.net.standstill import Standstill
 from aries_nb.net.tokens import TokenSource
-from aries_nb.wire import Wire
+from aries_nb.net.urls import shown_url
 
 if TYPE_CHECKING:
     from websockets.asyncio.client import ClientConnection
@@ -165,7 +173,7 @@ class Session:
             self._crash(error)
 
     async def _connection(self) -> None:
-        from aries_nb.net.transport import connected
+        from aries_nb.net.websocket import connected
 
         try:
             token = await self._credential.fetch()

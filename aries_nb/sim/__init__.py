@@ -1,7 +1,7 @@
 """A simulated market, and honest local servers of the brokers' own protocols."""
 
-from aries_nb.sim.alor_settings import AlorOptions
-from aries_nb.sim.server import serve
+from aries_nb.sim.alor.settings import AlorOptions
+from aries_nb.sim.aries.server import serve
 from aries_nb.sim.settings import SimOptions, Statistics
 from aries_nb.sim.simulator import Simulator
 

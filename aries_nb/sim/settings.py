@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Literal, get_args
 
 from aries_nb.errors import UsageError
-from aries_nb.sim.tape import tape_kind
+from aries_nb.sim.market.recording import tape_kind
 
 __all__ = ["MAX_RATE", "AuthReply", "ServerOptions", "SimOptions", "Statistics"]
 

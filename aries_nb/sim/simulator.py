@@ -9,16 +9,16 @@ import time
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from aries_nb.errors import ClosedError
-from aries_nb.sim.alor_settings import AlorOptions
-from aries_nb.sim.aries_messages import MarketHours
-from aries_nb.sim.server import make_server
+from aries_nb.sim.alor.settings import AlorOptions
+from aries_nb.sim.aries.messages import MarketHours
+from aries_nb.sim.aries.server import make_server
 from aries_nb.sim.settings import ServerOptions, SimOptions, Statistics
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from types import TracebackType
 
-    from aries_nb.sim.history import Trades
+    from aries_nb.sim.market.history import Trades
 
 __all__ = ["Simulator"]
 

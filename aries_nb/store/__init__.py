@@ -1,19 +1,19 @@
 """Columns in memory: rolling tapes, order books, tables, fills and their reckoning, the ledger of gaps."""
 
-from aries_nb.store.answer import AnswerSlip
+from aries_nb.store.attribution import Explanation, Parts
 from aries_nb.store.bells import Bells
-from aries_nb.store.book import OrderBook
 from aries_nb.store.decimals import UNKNOWN, ZERO, exactly
-from aries_nb.store.explanation import Explanation, Parts
 from aries_nb.store.fills import FILL_COLUMNS, Fill, FillLog, Fills, ToldFillLog
 from aries_nb.store.gaps import Gap, GapLedger, StreamGaps, gaps_frame
-from aries_nb.store.lags import Lags, Percentiles
-from aries_nb.store.ledger import Ledger
+from aries_nb.store.latency import Lags, Percentiles
 from aries_nb.store.log import ChangeLog, Row
-from aries_nb.store.reckoning import Books, equity, open_books, unmarked
+from aries_nb.store.message_counts import Ledger
+from aries_nb.store.order_book import OrderBook
 from aries_nb.store.reconciliation import CASH, Reconciliation
+from aries_nb.store.reply import AnswerSlip
+from aries_nb.store.rolling import Tape
 from aries_nb.store.table import Answer, Follower, Table
-from aries_nb.store.tape import Tape
+from aries_nb.store.valuation import Books, equity, open_books, unmarked
 
 __all__ = [
     "CASH",

@@ -3,7 +3,7 @@
 The rule: a bar is ours only where every trade of it was heard. Any other, the one that ran when the trades began to
 come and those that a gap touches, is in doubt; once it has ended it is asked of the history again, and replaced. While
 it runs it is an estimate, until the history's part and the trades heard are joined: up to which trade an answer counts
-it does not say, but `aries_nb.store.seam` works it out.
+it does not say, but `aries_nb.store.bar_join` works it out.
 """
 
 from __future__ import annotations

@@ -9,10 +9,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from decimal import Decimal
 
+from aries_nb.store.attribution import Explainer, Explanation, Mark, Parts
 from aries_nb.store.decimals import UNKNOWN, ZERO, exactly
-from aries_nb.store.explanation import Explainer, Explanation, Mark, Parts
 from aries_nb.store.fills import Fill
-from aries_nb.store.reckoning import Books, Marks
+from aries_nb.store.valuation import Books, Marks
 
 __all__ = ["CASH", "Reconciliation"]
 

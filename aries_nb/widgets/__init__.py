@@ -1,17 +1,18 @@
 """What a user sees, drawn from frames it is handed; the only room that knows plotly and ipywidgets."""
 
-from aries_nb.widgets.blotter import Blotter
-from aries_nb.widgets.board import Board
-from aries_nb.widgets.candles import BarCandles, Candles
-from aries_nb.widgets.card import Card
-from aries_nb.widgets.chart import Chart
-from aries_nb.widgets.dashboard import Dashboard
-from aries_nb.widgets.depth import DepthChart
-from aries_nb.widgets.equity import EquityChart
-from aries_nb.widgets.ladder import Ladder
+from aries_nb.widgets.charts.candles import BarCandles, Candles
+from aries_nb.widgets.charts.chart import Chart
+from aries_nb.widgets.charts.depth import DepthChart
+from aries_nb.widgets.charts.equity import EquityChart
 from aries_nb.widgets.painter import Painter, PainterStatistics, get_painter
+from aries_nb.widgets.panels.blotter import Blotter
+from aries_nb.widgets.panels.board import Board
+from aries_nb.widgets.panels.card import Card
+from aries_nb.widgets.panels.dashboard import Dashboard
+from aries_nb.widgets.panels.ladder import Ladder
+from aries_nb.widgets.panels.strip import Strip
 from aries_nb.widgets.progress import Progress
-from aries_nb.widgets.source import (
+from aries_nb.widgets.sources import (
     BarsSource,
     BoardSource,
     BookSource,
@@ -20,7 +21,6 @@ from aries_nb.widgets.source import (
     RowsSource,
     TableSource,
 )
-from aries_nb.widgets.strip import Strip
 from aries_nb.widgets.view import View
 
 __all__ = [

@@ -16,13 +16,13 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
-from aries_nb.widgets.busy import BusySince, cell_watch
+from aries_nb.widgets.cell_watch import BusySince, cell_watch
 from aries_nb.widgets.pacing import MessageBudget, Pace, Sent, next_frame_at
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from aries_nb.widgets.source import PaintNotes
+    from aries_nb.widgets.sources import PaintNotes
 
 __all__ = ["Painted", "Painter", "PainterStatistics", "get_painter"]
 

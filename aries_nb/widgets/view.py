@@ -10,15 +10,15 @@ from typing import TYPE_CHECKING, TypeAlias
 
 from aries_nb.widgets.pacing import PERIOD_S
 from aries_nb.widgets.painter import Painter, get_painter
-from aries_nb.widgets.source import Timed
-from aries_nb.widgets.static import bundle
+from aries_nb.widgets.sources import Timed
+from aries_nb.widgets.static_html import bundle
 
 if TYPE_CHECKING:
     from collections.abc import Collection
 
     from ipywidgets import DOMWidget
 
-    from aries_nb.widgets.source import PaintNotes, Versioned
+    from aries_nb.widgets.sources import PaintNotes, Versioned
 
 __all__ = ["MimeBundle", "View"]
 

@@ -10,11 +10,11 @@ from typing import Any, NamedTuple
 
 from msgspec.json import encode
 
+from aries_nb.brokers.alor.market import AlorMarket
+from aries_nb.brokers.alor.messages import shape_for
 from aries_nb.model import QUOTE_COLUMNS, Subscription
 from aries_nb.net.intake import Intake, Stream
 from aries_nb.store import Tape
-from aries_nb.wire.alor_market import AlorMarket
-from aries_nb.wire.alor_messages import shape_for
 from tests.bench.frames import FIELDS, SYMBOLS, walk
 
 __all__ = ["DECODE", "AlorPipeline", "alor_frames", "alor_quotes", "data_frame", "values_of"]

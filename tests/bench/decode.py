@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from statistics import median
 
-from aries_nb.wire.aries_messages import decode_lines
+from aries_nb.brokers.aries.messages import decode_lines
 from tests.bench.frames import MESSAGES_A_FRAME, Pipeline, quotes_frames, reads
 from tests.bench.perspective_table import best_form
 from tests.bench.results import Budget, Outcome, Peer

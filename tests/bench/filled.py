@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from aries_nb.live.callbacks import Callbacks
-from aries_nb.live.frame import LiveFrame
+from aries_nb.live.market.frame import LiveFrame
 from aries_nb.model import QUOTE_COLUMNS, Inbox
 from aries_nb.store import Tape
 from tests.bench.frames import START_MS, SYMBOLS

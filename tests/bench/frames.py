@@ -11,10 +11,10 @@ from typing import NamedTuple
 
 from msgspec.json import encode
 
+from aries_nb.brokers.aries.market import AriesMarket
 from aries_nb.model import QUOTE_COLUMNS, Subscription
 from aries_nb.net.intake import Intake, Stream
 from aries_nb.store import Tape
-from aries_nb.wire.aries_market import AriesMarket
 
 __all__ = [
     "FIELDS",

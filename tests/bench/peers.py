@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from aries_nb.wire.aries_messages import decode_lines
+from aries_nb.brokers.aries.messages import decode_lines
 from tests.bench.frames import MESSAGES_A_FRAME, Pipeline, quotes_frames, reads
 from tests.bench.results import Outcome, Peer
 from tests.bench.rounds import interleaved, ratio

@@ -14,7 +14,7 @@ from typing import Any
 
 from msgspec.json import Encoder
 
-from aries_nb.wire.aries_messages import decode_lines
+from aries_nb.brokers.aries.messages import decode_lines
 from tests.bench.rounds import interleaved
 
 __all__ = ["Read", "best_form"]

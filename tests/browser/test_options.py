@@ -34,7 +34,8 @@ EVIL = "<img/src=x/onerror=window.wasHit=1>"  # without a space, with which noth
 # A broker that names its contracts as it likes: every symbol is a script, in its lists and in its streams.
 HOSTILE = """
 import json
-from aries_nb.sim import SimOptions, Simulator, options as listed
+from aries_nb.sim import SimOptions, Simulator
+from aries_nb.sim.market import options as listed
 evil = json.loads(r'''EVIL''')
 osi, parsed = listed.Contract.symbol.fget, listed.parse_contract
 listed.Contract.symbol = property(lambda contract: evil + osi(contract))

@@ -2,9 +2,10 @@ from __future__ import annotations
 
 import pytest
 
-from aries_nb.live import snapshots
+from aries_nb.brokers.alor import session as alor_session
+from aries_nb.brokers.aries import session as aries_session
+from aries_nb.live.account import snapshots
 from aries_nb.net import session
-from aries_nb.wire import alor_session, aries_session
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

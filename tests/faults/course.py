@@ -20,10 +20,10 @@ from tests.faults.proxy import FaultProxy
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from aries_nb.brokers import Wire
     from aries_nb.live import Account, LiveBook, LiveFrame, LiveTable
     from aries_nb.net import Broker, Endpoint
     from aries_nb.sim import ServerOptions
-    from aries_nb.wire import Wire
     from tests.faults.messages import Dialect
 
 __all__ = ["ALOR", "ARIES", "BrokenError", "Course", "Ground", "Schedule", "run"]

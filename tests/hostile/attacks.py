@@ -447,7 +447,7 @@ ATTACKS = [
         "a byte at a time",
         "ConnectError.*tim",
         greet=slow_handshake,
-        knobs={"aries_nb.net.transport.OPEN_SECONDS": 0.6},
+        knobs={"aries_nb.net.websocket.OPEN_SECONDS": 0.6},
     ),
     Attack("a handshake without end", "160 MB of headers", "ConnectError", greet=long_handshake),
     Attack(
@@ -466,7 +466,7 @@ ATTACKS = [
         answer=endless_pages,
         path=b"/orders?",
         is_walked=True,
-        knobs={"aries_nb.live.snapshots.MOST_PAGES": 100},
+        knobs={"aries_nb.live.account.snapshots.MOST_PAGES": 100},
         more_mb=64 + 110,
     ),
     Attack("an answer of 20 million values", "60 MB", "Error", answer=values_over_http, more_mb=64 + 3 * 64),

@@ -39,7 +39,8 @@ WAIT = f"print({READY!r})\nquotes.wait(rows=10**9, timeout=60)"
 GOES_ON = "quotes.wait(rows=quotes.received + 20)\nprint(feed.state, len(feed.gaps), feed.stats().streams)"
 # A market that stands still does not answer: the progress bar is there to stay.
 LOAD = f"""
-from aries_nb.live import bars, loading
+from aries_nb.live.market import bars
+from aries_nb.live import progress as loading
 loading.LONG_SECONDS = 0.0
 ask = bars.BarHistory.ask
 def ask_in_vain(self, start, end, *, reached):

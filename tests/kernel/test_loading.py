@@ -8,7 +8,7 @@ from tests.kernel.test_kernel import CELL_SECONDS, kernel  # noqa: F401 - a fixt
 LOAD = """
 import ipywidgets
 import aries_nb as anb
-from aries_nb.live import loading
+from aries_nb.live import progress as loading
 loading.LONG_SECONDS = 0.0
 feed = anb.connect("sim", rate=50)
 print(len(feed.bars("SPY", "1min", history="130d")) > 20_000)

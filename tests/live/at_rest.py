@@ -6,12 +6,12 @@ import time
 from decimal import Decimal
 from typing import TYPE_CHECKING
 
-from aries_nb.sim.aries_messages import MarketHours
+from aries_nb.sim.aries.messages import MarketHours
 from tests.net.patience import eventually
 
 if TYPE_CHECKING:
     from aries_nb.sim import Simulator
-    from aries_nb.sim.accounts import Accounts
+    from aries_nb.sim.accounts.accounts import Accounts
 
 __all__ = ["close_at_the_quotes"]
 

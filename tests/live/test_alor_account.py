@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from aries_nb.live import Account
-    from aries_nb.live.equity import EquityMoment
+    from aries_nb.live.account.equity import EquityMoment
     from aries_nb.sim import Simulator
 
 __all__ = ["open_alor", "serve_alor"]

@@ -16,7 +16,7 @@ from aries_nb.live import LiveFrame, connect
 from aries_nb.net import BROKERS, Allowance, Broker
 from aries_nb.net.background import on_network
 from aries_nb.sim import Simulator
-from aries_nb.sim.alor_portfolios import PORTFOLIOS
+from aries_nb.sim.alor.portfolios import PORTFOLIOS
 from tests.live.alor_feeds import open_alor, serve_alor
 from tests.net.patience import eventually
 

@@ -15,17 +15,17 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pytest
 
+from aries_nb.brokers.alor import session as alor_session
 from aries_nb.errors import UnknownSymbolError, UsageError
 from aries_nb.live import Feed, LiveBook, connect
 from aries_nb.model import BAR_COLUMNS
 from aries_nb.net import BROKERS, fixed_token
 from aries_nb.sim import AlorOptions, Simulator
-from aries_nb.wire import alor_session
 from tests.live.alor_feeds import open_alor, serve_alor
 from tests.live.conftest import QUICK
 from tests.live.test_protocol_rows import Talk
 from tests.net.patience import eventually
-from tests.sim.alor_client import AlorClient
+from tests.sim.alor.client import AlorClient
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -9,17 +9,17 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from aries_nb.live import bars as live_bars
-from aries_nb.live import refill
+from aries_nb.brokers.alor.market import AlorMarket
+from aries_nb.live import gap_fill as refill
+from aries_nb.live.market import bars as live_bars
 from aries_nb.model import BAR_COLUMNS, Resumed
 from aries_nb.net import BackoffRule
 from aries_nb.sim import Simulator
-from aries_nb.sim.alor_prints import MOST_PRINTS
-from aries_nb.wire.alor_market import AlorMarket
+from aries_nb.sim.alor.prints import MOST_PRINTS
+from tests.brokers.alor.lines import RECEIVED, begin, data, heard, opened, reply, trade, trades
 from tests.live.alor_feeds import open_alor, serve_alor
 from tests.live.market_clock import PRICES, minutes_of, run_fast
 from tests.net.patience import eventually
-from tests.wire.alor_lines import RECEIVED, begin, data, heard, opened, reply, trade, trades
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 
 from aries_nb.errors import FeedError, UsageError
-from aries_nb.sim import alor_prints
+from aries_nb.sim.alor import prints as alor_prints
 from tests.live.alor_feeds import open_alor, serve_alor
 from tests.net.patience import eventually
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from aries_nb.live import Feed
-    from aries_nb.live.reference import MarketReference
+    from aries_nb.live.market.reference import MarketReference
     from aries_nb.sim import Simulator
 
 __all__ = ["open_alor", "serve_alor"]
@@ -92,7 +92,7 @@ def plain(frame: pd.DataFrame) -> pd.DataFrame:
 def test_pages_of_a_tape_that_grows_join_without_a_doubled_or_missing_trade(
     feed: Feed, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("aries_nb.wire.alor_lookup.TRADES_PER_CALL", 20)
+    monkeypatch.setattr("aries_nb.brokers.alor.lookup.TRADES_PER_CALL", 20)
     trades = feed.trades("SBER").wait(rows=150)
 
     told = feed.reference.trades("SBER", 100)

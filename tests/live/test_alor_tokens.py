@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from aries_nb.brokers.alor.market import AlorMarket
 from aries_nb.live import connect
 from aries_nb.model import TokenWanted
 from aries_nb.sim import Simulator
-from aries_nb.wire.alor_market import AlorMarket
+from tests.brokers.alor.lines import RECEIVED, begin, heard, reply, sent
 from tests.live.alor_feeds import open_alor, serve_alor
 from tests.net.patience import eventually
 from tests.soak.alor_tokens import run
-from tests.wire.alor_lines import RECEIVED, begin, heard, reply, sent
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -117,7 +117,7 @@ def test_a_refresh_token_that_is_no_longer_good_is_told_when_the_access_token_en
         prints = feed.trades("SBER").wait(rows=5)
 
         def refuse(*_: object) -> None:
-            from aries_nb.sim.alor_tokens import RefreshError
+            from aries_nb.sim.alor.tokens import RefreshError
 
             raise RefreshError(403, "the refresh token is malformed or has expired")
 

@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 import pytest
 
+from aries_nb.brokers import BROKERS
 from aries_nb.model import TABLE_KEYS, Column, Subscription
 from aries_nb.net.intake import Intake, Stream
 from aries_nb.sim import SimOptions
-from aries_nb.sim.aries_accounts import AccountsSession
-from aries_nb.sim.orders import AccountTerms
+from aries_nb.sim.accounts.orders import AccountTerms
+from aries_nb.sim.aries.accounts import AccountsSession
 from aries_nb.store import FillLog, Table, equity, open_books
-from aries_nb.store.reckoning import apply_fill
-from aries_nb.wire import BROKERS
+from aries_nb.store.valuation import apply_fill
 from tests.live.at_rest import close_at_the_quotes
 from tests.net.patience import eventually
 from tests.sim.trading import NOW, quiet_accounts
@@ -26,8 +26,8 @@ if TYPE_CHECKING:
 
     from aries_nb.live import Feed
     from aries_nb.sim import Simulator
-    from aries_nb.sim.orders import Books as BrokersBooks
-    from aries_nb.sim.orders import Fill as Execution
+    from aries_nb.sim.accounts.orders import Books as BrokersBooks
+    from aries_nb.sim.accounts.orders import Fill as Execution
     from aries_nb.store import Books, Fill
 
 ACCOUNT = "M"

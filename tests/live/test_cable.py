@@ -26,8 +26,8 @@ PATIENCE = 2 * PING
 @pytest.fixture(autouse=True)
 def soon(monkeypatch: pytest.MonkeyPatch) -> None:
     for session in ("aries_session", "alor_session"):
-        monkeypatch.setattr(f"aries_nb.wire.{session}.PING_SECONDS", PING)
-        monkeypatch.setattr(f"aries_nb.wire.{session}.PONG_SECONDS", PONG)
+        monkeypatch.setattr(f"aries_nb.brokers.{session}.PING_SECONDS", PING)
+        monkeypatch.setattr(f"aries_nb.brokers.{session}.PONG_SECONDS", PONG)
     monkeypatch.setattr("aries_nb.net.session.TICK_SECONDS", 0.05)
 
 
@@ -87,7 +87,7 @@ def test_a_feed_is_closed_quickly_though_nobody_hears_the_goodbye(wired: tuple[F
 def test_whoever_listens_and_says_nothing_is_tried_again(
     wired: tuple[Feed, Cable, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("aries_nb.net.transport.OPEN_SECONDS", 0.1)
+    monkeypatch.setattr("aries_nb.net.websocket.OPEN_SECONDS", 0.1)
     feed, cable, _ = wired
 
     cable.pull()

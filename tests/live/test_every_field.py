@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from aries_nb.brokers.aries.messages import GREEKS_FIELDS, QUOTE_FIELDS, TRADE_FIELDS
 from aries_nb.errors import UsageError
-from aries_nb.wire.aries_messages import GREEKS_FIELDS, QUOTE_FIELDS, TRADE_FIELDS
 
 if TYPE_CHECKING:
     from aries_nb.live import Feed

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from aries_nb.live import Feed
-    from aries_nb.live.options import OptionChain
+    from aries_nb.live.market.options import OptionChain
 
 
 @pytest.fixture

@@ -22,9 +22,9 @@ if TYPE_CHECKING:
 
     import pandas as pd
 
+    from aries_nb.brokers import Wire
     from aries_nb.model import Received
     from aries_nb.net import Endpoint
-    from aries_nb.wire import Wire
 
 
 class Tapped:

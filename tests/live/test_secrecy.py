@@ -92,7 +92,7 @@ def marked() -> Iterator[None]:
         patch.setitem(sys.modules, "keyring", keyring)
         patch.setenv("ARIES_NB_TOKEN", token("environment"))
         drawn = types.SimpleNamespace(token_urlsafe=lambda octets: f"{next(numbers)}-{token('issued')}")
-        patch.setattr("aries_nb.sim.oauth.secrets", drawn)
+        patch.setattr("aries_nb.sim.aries.oauth.secrets", drawn)
         patch.setattr(
             "oauthlib.oauth2.WebApplicationClient.create_code_verifier",
             lambda client, length: token("verifier").ljust(length, "v"),

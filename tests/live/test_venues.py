@@ -9,7 +9,7 @@ import pytest
 
 from aries_nb.errors import ClosedError, UsageError
 from aries_nb.live import Feed
-from aries_nb.live.bell import wait_for
+from aries_nb.live.waiting import wait_for
 from aries_nb.net import BROKERS, BackoffRule, fixed_token
 
 if TYPE_CHECKING:
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     import pandas as pd
 
-    from aries_nb.live.book import LiveBook
+    from aries_nb.live.market.book import LiveBook
     from aries_nb.sim import Simulator
 
 COLUMNS = ["venue", "bid_price", "bid_size", "ask_price", "ask_size", "ts", "received"]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from aries_nb.sim.accounts import OrderChanged
+from aries_nb.sim.accounts.accounts import OrderChanged
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

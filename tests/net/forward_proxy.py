@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import pytest
 
-from aries_nb.net.trust import VARIABLES
+from aries_nb.net.tls import VARIABLES
 from tests.net.rude import RudeListener
 
 if TYPE_CHECKING:

@@ -4,9 +4,9 @@ import json
 import math
 from typing import Any
 
+from aries_nb.brokers import BROKERS
 from aries_nb.model import Inbox, Subscription
 from aries_nb.net.intake import KEPT_UNREADABLE, Intake, Stream
-from aries_nb.wire import BROKERS
 
 BID = Subscription("quotes", "AAPL", ("bid_price",))
 ASK = Subscription("quotes", "AAPL", ("ask_price",))

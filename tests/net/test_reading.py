@@ -10,7 +10,7 @@ from websockets.asyncio.server import ServerConnection, serve
 from aries_nb.model import Subscription
 from aries_nb.net.intake import Intake, Stream
 from aries_nb.net.reading import Reading
-from aries_nb.net.transport import connected
+from aries_nb.net.websocket import connected
 from tests.net.test_intake import BID, Sink, intake_with, quote
 
 UNREAD = 3_000

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any, cast
 import pytest
 
 from aries_nb.errors import TokenError
+from aries_nb.net.connection_errors import LostError
 from aries_nb.net.http_client import HttpClient
-from aries_nb.net.lost import LostError
 from aries_nb.net.tokens import token_from
-from aries_nb.net.transport import connected, send_all
+from aries_nb.net.websocket import connected, send_all
 from tests.net.http_server import HttpServer, Reply
 from tests.net.patience import eventually
 from tests.net.rude import RudeServer, answer_pings, say

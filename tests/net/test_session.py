@@ -165,7 +165,7 @@ def test_a_server_that_never_answers_runs_into_the_callers_timeout(open_session:
 
 
 def test_a_server_that_never_answers_the_token_is_named_so(open_session: Open, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("aries_nb.wire.aries_session.AUTH_SECONDS", 0.1)
+    monkeypatch.setattr("aries_nb.brokers.aries.session.AUTH_SECONDS", 0.1)
     monkeypatch.setattr("aries_nb.net.session.TICK_SECONDS", 0.05)
 
     async def mute(_: RudeServer, connection: ServerConnection) -> None:
@@ -317,8 +317,8 @@ def test_a_server_that_kicks_before_the_first_pong_was_never_live(open_session: 
 
 
 def test_a_server_that_stops_answering_pings_is_dead(open_session: Open, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("aries_nb.wire.aries_session.PING_SECONDS", 0.1)
-    monkeypatch.setattr("aries_nb.wire.aries_session.PONG_SECONDS", 0.2)
+    monkeypatch.setattr("aries_nb.brokers.aries.session.PING_SECONDS", 0.1)
+    monkeypatch.setattr("aries_nb.brokers.aries.session.PONG_SECONDS", 0.2)
     monkeypatch.setattr("aries_nb.net.session.TICK_SECONDS", 0.05)
 
     async def fall_silent(server: RudeServer, connection: ServerConnection) -> None:

@@ -111,7 +111,7 @@ def test_after_it_a_dead_connection_is_not_believed_for_a_moment(
     open_session: Callable[..., Session],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("aries_nb.wire.aries_session.PONG_SECONDS", 0.2)
+    monkeypatch.setattr("aries_nb.brokers.aries.session.PONG_SECONDS", 0.2)
     with Cable(int(serve(rate=500).url.rpartition(":")[2])) as cable:
         session = open_session(cable.url)
         session.wait_open(5)

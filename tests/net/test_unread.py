@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 import pytest
 from websockets.asyncio.server import serve
 
-from aries_nb.net.transport import connected
 from aries_nb.net.unread import unread_frames
+from aries_nb.net.websocket import connected
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator

@@ -11,9 +11,9 @@ import pandas as pd
 import pytest
 
 from aries_nb.errors import UsageError
-from aries_nb.sim import history_ticks
-from aries_nb.sim.history import NEW_YORK, History, Resolution, session_open
-from aries_nb.sim.market import Market
+from aries_nb.sim.market import trade_log as history_ticks
+from aries_nb.sim.market.history import NEW_YORK, History, Resolution, session_open
+from aries_nb.sim.market.market import Market
 from tests.net.patience import eventually
 
 if TYPE_CHECKING:

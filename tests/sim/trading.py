@@ -7,13 +7,13 @@ from datetime import date
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
-from aries_nb.sim.accounts import Accounts
-from aries_nb.sim.brokerage import Brokerage
-from aries_nb.sim.market import Market
-from aries_nb.sim.orders import AccountTerms
+from aries_nb.sim.accounts.accounts import Accounts
+from aries_nb.sim.accounts.brokerage import Brokerage
+from aries_nb.sim.accounts.orders import AccountTerms
+from aries_nb.sim.market.market import Market
 
 if TYPE_CHECKING:
-    from aries_nb.sim.orders import Books
+    from aries_nb.sim.accounts.orders import Books
 
 TODAY = date(2026, 3, 2)
 NOW = 1_772_463_845.0

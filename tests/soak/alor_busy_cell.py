@@ -33,7 +33,7 @@ from jupyter_client.manager import KernelManager
 from aries_nb.live import Feed, LiveFrame
 from aries_nb.model import TRADE_COLUMNS
 from aries_nb.sim import AlorOptions, Simulator
-from aries_nb.sim.alor_prints import NUMBERS_EACH, Print, Prints
+from aries_nb.sim.alor.prints import NUMBERS_EACH, Print, Prints
 
 ROOT = Path(__file__).parents[2]
 RATE = 3_000

@@ -35,12 +35,16 @@ if __name__ == "__main__":
 import comm
 from comm.base_comm import BaseComm
 
-from aries_nb.live import Feed, bars, connect, equity
+from aries_nb.brokers.alor import averages as alor_averages
+from aries_nb.live import Feed, connect
+from aries_nb.live.account import equity
+from aries_nb.live.market import bars
 from aries_nb.net import lateness
 from aries_nb.sim import AlorOptions, SimOptions, Simulator
-from aries_nb.store import fills, gaps, lags, log, table, tape
-from aries_nb.widgets import ohlc
-from aries_nb.wire import alor_averages
+from aries_nb.store import fills, gaps, log, table
+from aries_nb.store import latency as lags
+from aries_nb.store import rolling as tape
+from aries_nb.widgets.charts import candle_buckets as ohlc
 from tests.soak.renewal import Line
 
 if TYPE_CHECKING:

@@ -8,10 +8,10 @@ from decimal import Decimal, localcontext
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from aries_nb.store.explanation import Parts
+from aries_nb.store.attribution import Parts
 from aries_nb.store.fills import Fill
-from aries_nb.store.reckoning import Books, equity, open_books
 from aries_nb.store.reconciliation import CASH, PATIENCE, Reconciliation
+from aries_nb.store.valuation import Books, equity, open_books
 
 SYMBOLS = ("MSFT", "KO", "OPTION")
 MULTIPLIERS = {"OPTION": Decimal(100)}

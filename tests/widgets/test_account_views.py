@@ -13,7 +13,7 @@ import pytest
 from aries_nb.errors import UsageError
 from aries_nb.model import ORDER_COLUMNS, POSITION_COLUMNS, Column, EquityData, TableData
 from aries_nb.widgets import Blotter, Dashboard, EquityChart, Strip
-from aries_nb.widgets.static import WIDGET_MIME
+from aries_nb.widgets.static_html import WIDGET_MIME
 
 EVIL = "<script>alert(1)</script>"
 UNKNOWN = Decimal("NaN")

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from aries_nb.model import NOT_A_TIME, ORDER_COLUMNS, Column, EquityData, TableData
-from aries_nb.widgets.cells import NS_A_DAY, Cells, moment
-from aries_nb.widgets.equity import MOST_BARS, bars_of
+from aries_nb.widgets.charts.equity import MOST_BARS, bars_of
+from aries_nb.widgets.table_format import NS_A_DAY, Cells, moment
 
 UNKNOWN = Decimal("NaN")
 

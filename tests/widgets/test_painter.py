@@ -4,7 +4,7 @@ import threading
 import pytest
 
 from aries_nb.widgets import Board, Painter
-from aries_nb.widgets.busy import CellWatch, NeverBusy, cell_watch
+from aries_nb.widgets.cell_watch import CellWatch, NeverBusy, cell_watch
 from tests.widgets.sources import Boards, Busy
 
 

@@ -8,9 +8,9 @@ import pytest
 
 from aries_nb.errors import UsageError
 from aries_nb.widgets import Board, Card, DepthChart, Ladder
-from aries_nb.widgets.card import shown_url
-from aries_nb.widgets.numerals import Decimals
-from aries_nb.widgets.static import WIDGET_MIME
+from aries_nb.widgets.number_format import Decimals
+from aries_nb.widgets.panels.card import shown_url
+from aries_nb.widgets.static_html import WIDGET_MIME
 from tests.widgets.sources import Boards, Books, Cards
 
 EVIL = "<script>alert(1)</script>"

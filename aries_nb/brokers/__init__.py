@@ -1,0 +1,33 @@
+"""One broker's protocol as a pure state machine: frames and time in, requests and records out."""
+
+from aries_nb.brokers.protocol import (
+    AccountReference,
+    Argument,
+    Fact,
+    Facts,
+    FactType,
+    Lookup,
+    Query,
+    Reference,
+    TokenExchange,
+    Topic,
+    Wire,
+)
+from aries_nb.brokers.registry import BROKERS, Broker, Endpoint
+
+__all__ = [
+    "BROKERS",
+    "AccountReference",
+    "Argument",
+    "Broker",
+    "Endpoint",
+    "Fact",
+    "FactType",
+    "Facts",
+    "Lookup",
+    "Query",
+    "Reference",
+    "TokenExchange",
+    "Topic",
+    "Wire",
+]

@@ -1,0 +1,112 @@
+"""What of a portfolio ALOR tells over HTTP: the calls, and their answers as the rows that the socket brings (§13).
+
+Pure: nobody is called here. The Heavy format is asked for: it has every column there is.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+
+from aries_nb.brokers.alor.fields import Format
+from aries_nb.brokers.alor.streams import Dialect, key_of
+from aries_nb.brokers.alor.symbols import DEFAULT_EXCHANGE, instrument_of
+from aries_nb.brokers.alor.tables import PortfolioStream
+from aries_nb.brokers.aries.options import path_segment
+from aries_nb.brokers.aries.tolerant import excerpt
+from aries_nb.brokers.protocol import AccountPage, Query
+from aries_nb.model import Kind, Subscription, Unreadable, Values
+
+__all__ = ["AlorPortfolioHttp"]
+
+_PATHS: Mapping[Kind, str] = {
+    "orders": "orders",
+    "stop_orders": "stoporders",
+    "fills": "trades",
+    "positions": "positions",
+    "balances": "summary",
+    "risks": "risk",
+    "derivative_risks": "fortsrisk",
+}
+FILLS_PER_CALL = 1_000
+_PAST = "/history/trades"
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_FORMS: tuple[Format, ...] = ("heavy", "simple", "slim")
+
+
+class AlorPortfolioHttp:
+    """The calls beside a portfolio's socket; `exchange` is that of portfolios and symbols which name none."""
+
+    def __init__(self, *, exchange: str = DEFAULT_EXCHANGE) -> None:
+        self._exchange = exchange
+
+    def snapshot(self, subscription: Subscription) -> Sequence[Query]:
+        """Ask for all that a table holds, one question; of orders and own trades those of the session."""
+        name = _PATHS.get(subscription.kind)
+        exchange, portfolio, _ = instrument_of(subscription.symbol, self._exchange)
+        path = f"/md/v2/Clients/{path_segment(exchange)}/{path_segment(portfolio)}"
+        return [Query(f"{path}/{name}", (("format", "Heavy"),))] if name else []
+
+    def order_history(self, account: str, start_ns: int, end_ns: int) -> Sequence[Query]:  # noqa: ARG002
+        """Orders of past sessions cannot be asked for."""
+        return []
+
+    def fill_history(self, account: str, start_ns: int) -> Sequence[Query]:
+        """Ask for own trades of past sessions, page by page, then for those of this one, which may be among them.
+
+        In whole days: a day in Moscow begins before the same day in UTC, so that either reading of it reaches back far
+        enough (which one holds is not said).
+        """
+        exchange, portfolio, _ = instrument_of(account, self._exchange)
+        day = (_EPOCH + timedelta(seconds=start_ns // 1_000_000_000)).date()
+        path = f"/md/v2/Stats/{path_segment(exchange)}/{path_segment(portfolio)}{_PAST}"
+        span = (("dateFrom", str(day)), ("descending", "false"), ("limit", str(FILLS_PER_CALL)))
+        return [Query(path, (*span, ("format", "Heavy"))), *self.snapshot(Subscription("fills", account, ()))]
+
+    def read(self, subscription: Subscription, query: Query, body: bytes) -> AccountPage:
+        """The rows of one answer, in the fields of the subscription. Raises ValueError for what is no such answer."""
+        try:
+            answer = json.loads(body, parse_float=Decimal)
+        except (ValueError, ArithmeticError, RecursionError) as error:
+            raise ValueError("the answer is not JSON") from error
+        items = answer if isinstance(answer, list) else [answer]
+        if not isinstance(answer, dict | list):
+            raise ValueError("the answer is neither an object nor a list")  # noqa: TRY004 - a bad answer, not a bad call
+        is_past = query.path.endswith(_PAST)
+        readers = {form: PortfolioStream(key_of(subscription), Dialect(form, self._exchange)) for form in _FORMS}
+        whole = readers["heavy"]
+        rows: list[tuple[int, Values]] = []
+        problems: list[Unreadable] = []
+        for item in items:
+            if not isinstance(item, dict):
+                problems.append(Unreadable(f"{subscription.kind} hold something that is no object", excerpt(body)))
+                continue
+            row, found = readers[_format_of(item) if is_past else "heavy"].whole_row(item, body)
+            problems += found
+            if row is not None:
+                rows.append((whole.time_of(row), tuple(whole.values_of(subscription, row))))
+        following = _next_page(query, items) if is_past else None
+        return AccountPage(rows, is_full=not is_past, following=following, unreadable=problems)
+
+    def is_finished(self, status: str) -> bool:
+        """Whether an order of this status has ended."""
+        return status.lower() != "working"
+
+
+def _format_of(item: Mapping[str, object]) -> Format:
+    """In which format a past trade is written: whether that call heeds the one asked for is not known (assumed not)."""
+    if "eid" in item:
+        return "slim"
+    return "simple" if "orderno" in item else "heavy"
+
+
+def _next_page(query: Query, items: Sequence[object]) -> Query | None:
+    """From the last trade of a full page on, which may come again: whether `from` itself counts is not said."""
+    ids = [str(item.get("id")) for item in items if isinstance(item, dict)]
+    numbers = [int(each) for each in ids if each.isascii() and each.isdigit()]
+    params = dict(query.params)
+    if len(items) < FILLS_PER_CALL or not numbers or str(max(numbers)) == params.get("from"):
+        return None
+    return Query(query.path, tuple({**params, "from": str(max(numbers))}.items()))

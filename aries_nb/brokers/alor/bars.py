@@ -1,0 +1,100 @@
+"""The bars of one instrument at ALOR, of the past and running (protocol page §6.2 and §9).
+
+A record's time is when the bar begins; a later record with the same time takes its place. Nothing on the wire says
+where the past ends or that a bar is closed: a bar is closed once another one has begun.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from aries_nb.brokers.alor.streams import Dialect, Key, ShapedStream, frequency_of, instrument_body, ns_of, text_option
+from aries_nb.errors import UsageError
+from aries_nb.model import Record
+
+__all__ = ["LENGTHS", "BarStream", "length_name"]
+
+SECOND = 1_000_000_000
+SILENCE_NS = SECOND  # after which the past is over (§9, client rule)
+MINUTE, DAY = 60, 86_400
+# Seconds of a bar that have a name of their own (§4); the others are written as a number.
+LENGTHS: Mapping[int, str] = {DAY: "D", 7 * DAY: "W", 30 * DAY: "M", 365 * DAY: "Y"}
+
+
+def length_name(interval_s: int) -> str:
+    """How the broker calls bars of this length. Raises UsageError for one that cannot be."""
+    if interval_s in LENGTHS:
+        return LENGTHS[interval_s]
+    if 0 < interval_s < DAY and DAY % interval_s == 0:
+        return str(interval_s)
+    raise UsageError(f"no bars of {interval_s} s", where="ALOR", advice="Take a length that divides a day, or a day.")
+
+
+class BarStream(ShapedStream):
+    """Bars from `start` on, volumes in lots; after a break again from the last bar known to be closed.
+
+    Raises UsageError for a length that there is not.
+    """
+
+    def __init__(self, key: Key, dialect: Dialect) -> None:
+        super().__init__(key, dialect)
+        text = text_option(key, "interval")
+        self._interval_s = int(text[:12]) if text.isdecimal() else MINUTE
+        self._length = length_name(self._interval_s)
+        start = text_option(key, "start")
+        self._from = int(start) if start.isdecimal() and len(start) < 12 else 0
+        self._closed = 0  # the latest bar known to be closed, s since the epoch
+        self._newest = 0
+        self._is_accepted = False
+        self._heard = 0
+        self.is_past_over = False
+
+    def body(self) -> dict[str, Any]:
+        """The request of §6.2; without a `start` only what is to come."""
+        start = max(self._closed, self._from)
+        return {
+            "opcode": "BarsGetAndSubscribe",
+            **instrument_body(self),
+            "tf": self._length,
+            "from": start,
+            "skipHistory": start == 0,
+            **frequency_of(self),
+        }
+
+    def forget(self) -> None:
+        """A break: the bars come again from the last one that was closed."""
+        super().forget()
+        self._closed = self._closed or self._newest
+        self._newest = 0
+        self._is_accepted = self.is_past_over = False
+
+    def replied(self, received: int) -> Sequence[Record]:
+        """Accepted: from here on a bar that runs now, or silence, ends the past."""
+        self._is_accepted = True
+        self.is_past_over = self._runs(self._newest, received)
+        self._heard = received
+        return ()
+
+    def take(self, data: Any, received: int) -> Sequence[Record]:  # noqa: ANN401
+        """One record for each subscription; a bar that is older than the newest is left out."""
+        self.is_heard = True
+        start = data.start
+        if not ns_of(start, SECOND) or start < self._newest:
+            self.count("duplicated" if ns_of(start, SECOND) else "unreadable")
+            return ()
+        if start > self._newest:
+            self._closed = max(self._newest, self._closed)
+            self._newest = start
+        silent = received - self._heard >= SILENCE_NS
+        self._heard = received
+        self.is_past_over |= self._is_accepted and (silent or self._runs(start, received))
+        records: list[Record] = []
+        for subscription in self.subscriptions:
+            read = [getattr(data, field) for field in subscription.fields]
+            records.append((subscription, start * SECOND, tuple([math.nan if each is None else each for each in read])))
+        return records
+
+    def _runs(self, start: int, received: int) -> bool:
+        return start > 0 and (start + self._interval_s) * SECOND > received

@@ -1,0 +1,88 @@
+"""The order book of one instrument at ALOR: whole books in, changed levels out (protocol page §6.1)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from aries_nb.brokers.alor.messages import book_from
+from aries_nb.brokers.alor.streams import (
+    Dialect,
+    Found,
+    Key,
+    ShapedStream,
+    frequency_of,
+    instrument_body,
+    ns_of,
+    text_option,
+)
+from aries_nb.model import Record
+
+__all__ = ["MOST_LEVELS", "BookStream"]
+
+MOST_LEVELS = 50  # a side (§10)
+
+
+class BookStream(ShapedStream):
+    """The levels of a book as of the latest frame; volumes in lots. A frame without any change is a sign of life."""
+
+    def __init__(self, key: Key, dialect: Dialect) -> None:
+        super().__init__(key, dialect)
+        self._bids: dict[float, float] = {}
+        self._asks: dict[float, float] = {}
+        self._bid_levels: list[Any] | None = None
+        self._ask_levels: list[Any] | None = None
+
+    def body(self) -> dict[str, Any]:
+        """The request of §6.1; as deep as can be unless the user says otherwise."""
+        text = text_option(self.key, "depth")
+        depth = min(max(int(text), 1), MOST_LEVELS) if text.isdecimal() and len(text) < 10 else MOST_LEVELS
+        opcode = "OrderBookGetAndSubscribe"
+        return {"opcode": opcode, **instrument_body(self), "depth": depth, **frequency_of(self)}
+
+    def forget(self) -> None:
+        """Drop the levels at a break: the next frame is told whole."""
+        super().forget()
+        self._bids, self._asks = {}, {}
+        self._bid_levels = self._ask_levels = None
+
+    def take(self, data: Any, received: int) -> Sequence[Record]:  # noqa: ANN401
+        """One record with every level that is new, has changed, or is gone."""
+        self.is_heard = True
+        changed: dict[float, None] = {}
+        # Most frames change one side, which is quickly seen.
+        if data.bids != self._bid_levels:
+            self._bid_levels = data.bids
+            before, self._bids = self._bids, _side(data.bids)
+            _note_changes(before, self._bids, changed)
+        if data.asks != self._ask_levels:
+            self._ask_levels = data.asks
+            before, self._asks = self._asks, _side(data.asks)
+            _note_changes(before, self._asks, changed)
+        bids, asks = self._bids, self._asks
+        values: list[float] = []
+        for price in changed:
+            values += (price, bids.get(price, 0.0), asks.get(price, 0.0))
+        ts = ns_of(data.time, 1_000_000) or received
+        return [(subscription, ts, tuple(values)) for subscription in self.subscriptions]
+
+    def read(self, data: Mapping[str, Any], received: int, line: bytes) -> Found:
+        """Understand data that do not fit the shape; a side that is no list is not taken for an empty one."""
+        book, problems = book_from(data, self.dialect.format, line)
+        if book is None:
+            self.count("unreadable")
+            return (), problems
+        return self.take(book, received), problems
+
+
+def _side(levels: Iterable[Any] | None) -> dict[float, float]:
+    return {level.price: level.volume for level in levels or () if level.volume > 0}
+
+
+def _note_changes(before: Mapping[float, float], now: Mapping[float, float], changed: dict[float, None]) -> None:
+    for price, size in now.items():
+        if before.get(price) != size:
+            changed[price] = None
+    for price in before:
+        if price not in now:
+            changed[price] = None

@@ -1,0 +1,290 @@
+"""One connection to ALOR's `/ws` as a state machine (protocol page §3, §8, §9); see `interface` for the contract.
+
+What streams there can be on it, its subclasses say: market data and portfolios go on connections of their own (§10).
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, ClassVar
+
+from msgspec import MsgspecError
+
+from aries_nb.brokers.alor.fields import Format
+from aries_nb.brokers.alor.session import REPLY_SECONDS, AlorSession
+from aries_nb.brokers.alor.streams import Dialect, Key, ShapedStream, Stream, key_of
+from aries_nb.brokers.alor.symbols import DEFAULT_EXCHANGE
+from aries_nb.brokers.aries.tolerant import excerpt, lines, parse_line
+from aries_nb.errors import UsageError
+from aries_nb.model import (
+    PUT,
+    ColumnType,
+    Counted,
+    Kind,
+    Notice,
+    Received,
+    Record,
+    Rejected,
+    Resumed,
+    SessionLost,
+    Subscription,
+    Unasked,
+    Unreadable,
+)
+
+__all__ = ["AlorConnection"]
+
+
+class AlorConnection(ABC):
+    """One connection's worth of protocol, and the streams that outlive it.
+
+    `format` is that of all payloads; `exchange` is that of symbols and portfolios which name none.
+    """
+
+    MAKERS: ClassVar[Mapping[Kind, type[Stream]]] = {}
+
+    def __init__(self, *, format: Format = "slim", exchange: str = DEFAULT_EXCHANGE) -> None:  # noqa: A002
+        self._dialect = Dialect(format, exchange)
+        self._session = AlorSession()
+        self._streams: dict[Key, Stream] = {}
+        self._guids: dict[str, Stream] = {}
+        self._fast: dict[bytes, ShapedStream] = {}
+        self._unsettled: dict[str, Stream] = {}
+        self._left: dict[str, int] = {}
+        self._late: list[Record] = []
+        self._joined: list[Subscription] = []  # with the next frame they are lent what their stream knows
+        self._notes: list[Notice] = []
+        self._made = 0
+        self._received = 0
+
+    @abstractmethod
+    def columns(self, kind: Kind) -> Mapping[str, ColumnType]:
+        """Every field that a frame of this kind can have."""
+
+    def open(self, now: float) -> None:
+        """Begin a new connection; everything is asked for again with the token."""
+        self._session.open(now)
+        self._unsettled.clear()
+        self._left.clear()
+        self._joined.clear()
+        self._drop_late()
+        for stream in self._streams.values():
+            stream.forget()
+
+    def authenticate(self, token: str, now: float) -> None:
+        """Take the token for what is asked from now on; the first on a connection asks for all streams."""
+        if self._session.authenticate(token, now):
+            self._ask(self._streams.values())
+
+    def subscribe(self, subscriptions: Sequence[Subscription]) -> int:
+        """Add streams and ask for those that are not running yet.
+
+        Raises UsageError for a kind that is not here, and for bars that cannot be.
+        """
+        unknown = sorted({each.kind for each in subscriptions} - self.MAKERS.keys())
+        if unknown:
+            raise UsageError(f"there are no {', '.join(unknown)} here", where="ALOR", advice="Ask for something else.")
+        streams: dict[Key, Stream] = {}
+        for subscription in subscriptions:
+            key = key_of(subscription)
+            stream = self._streams.get(key)
+            if stream is not None and subscription not in stream.subscriptions:
+                if stream.asked and not stream.is_shareable:
+                    stream = self._renewed(stream)  # for its snapshot
+                stream.add(subscription)
+                self._joined.append(subscription)
+            elif stream is None:
+                stream = self.MAKERS[subscription.kind](key, self._dialect)
+                stream.add(subscription)
+                self._enlist(stream)
+            streams[key] = stream
+        return self._ask(streams.values()) if self._session.is_asked else 0
+
+    def unsubscribe(self, subscriptions: Sequence[Subscription]) -> None:
+        """Remove streams and end what nobody needs any more."""
+        self._late = [record for record in self._late if record[0] not in subscriptions]
+        self._joined = [each for each in self._joined if each not in subscriptions]
+        for subscription in subscriptions:
+            stream = self._streams.get(key_of(subscription))
+            if stream is None or subscription not in stream.subscriptions:
+                continue
+            if len(stream.subscriptions) == 1:
+                self._end(stream)
+            else:
+                stream.remove(subscription)
+
+    def receive(self, frame: bytes, received: int) -> Received:
+        """Understand a frame; data of quotes, trades, books and bars in one go."""
+        session = self._session
+        session.is_heard = True
+        # A data frame ends in its guid. What looks like one and is none is found out by the envelope's own.
+        end = frame.rfind(b'"')
+        stream = self._fast.get(frame[frame.rfind(b'"', 0, end) + 1 : end])
+        if stream is not None and not session.said and not self._late and not self._joined:
+            try:
+                message = stream.decode(frame)
+            except (MsgspecError, UnicodeDecodeError, RecursionError):
+                pass
+            else:
+                if message.guid == stream.guid:
+                    stream.latest = frame
+                    records = stream.take(message.data, received)
+                    return records, self._drained() if self._notes else ()
+        return self._receive_slowly(frame, received)
+
+    def tick(self, now: float) -> Sequence[Notice]:
+        """Keepalive and time limits, of the session and of each reply that is due."""
+        notices = self._session.tick(now)
+        if any(isinstance(notice, SessionLost) for notice in notices):
+            return notices
+        for request in self._session.overdue():
+            stream = self._guids.get(request.guid)
+            if stream is None or not request.is_subscription:
+                continue
+            if stream.is_heard:  # it runs, whatever became of the reply
+                self._late += stream.replied(self._received)
+            else:
+                stream.asked = 0
+                notices.append(Rejected((stream.symbol,), f"no answer within {REPLY_SECONDS:.0f} s"))
+        notices += self._pongs()
+        return notices
+
+    def outgoing(self) -> Sequence[str]:
+        """Drain the frames to send."""
+        return self._session.outgoing()
+
+    # Requests.
+
+    def _ask(self, streams: Iterable[Stream]) -> int:
+        """Ask for those streams that are not running, and ping behind it; returns the ping's number."""
+        for stream in streams:
+            if not stream.asked:
+                stream.asked = self._session.request(stream.body(), stream.guid)
+                self._unsettled[stream.guid] = stream
+        return self._session.ping()
+
+    def _enlist(self, stream: Stream) -> None:
+        self._made += 1
+        stream.guid = f"{stream.key[0]}-{self._made}"
+        stream.notes = self._notes
+        self._streams[stream.key] = stream
+        self._guids[stream.guid] = stream
+        if isinstance(stream, ShapedStream):
+            self._fast[stream.guid.encode()] = stream
+
+    def _end(self, stream: Stream) -> None:
+        del self._streams[stream.key], self._guids[stream.guid]
+        self._unsettled.pop(stream.guid, None)
+        self._fast.pop(stream.guid.encode(), None)
+        self._session.forget(stream.guid)
+        if stream.asked:
+            self._left[stream.guid] = self._session.request({"opcode": "unsubscribe"}, stream.guid)
+
+    def _renewed(self, stream: Stream) -> Stream:
+        """The same stream under another guid, to be asked for from its beginning."""
+        self._end(stream)
+        stream.forget()  # counts what waited
+        fresh = self.MAKERS[stream.key[0]](stream.key, self._dialect)
+        for subscription in stream.subscriptions:
+            fresh.add(subscription)
+        self._enlist(fresh)
+        return fresh
+
+    # Answers.
+
+    def _receive_slowly(self, frame: bytes, received: int) -> Received:
+        records, self._late = self._late, []
+        records += self._lent()
+        notices = self._session.drained()
+        self._received = received
+        whole = parse_line(frame, exact=True)
+        # One object a message (§1); should there be more, they are on lines of their own.
+        several = list(lines(frame)) if isinstance(whole, Unreadable) and b"\n" in frame.strip() else []
+        for line in several or [frame]:
+            message = parse_line(line, exact=True) if several else whole
+            if isinstance(message, Unreadable):
+                notices.append(message)
+            elif "data" in message:
+                self._take(message, line, records, notices)
+            elif "requestGuid" in message or "httpCode" in message or "opcode" in message:
+                records += self._answered(message, line)
+                notices += map(self._named, self._session.drained())
+            else:
+                notices.append(Unreadable("neither data nor a reply", excerpt(line)))
+        notices += self._pongs()
+        if self._late:
+            records += self._late
+            self._late = []
+        return records, [*self._drained(), *notices]
+
+    def _lent(self) -> list[Record]:
+        joined, self._joined = self._joined, []
+        lent = [record for each in joined for record in self._streams[key_of(each)].lent(each)]
+        self._notes += [Counted(record[0], "filled") for record in lent]
+        return lent
+
+    def _drop_late(self) -> None:
+        """Let go what a new connection tells again; a trade is told once only."""
+        late, self._late = self._late, []
+        for record in late:
+            if record[0].kind == "trades":
+                self._late.append(record)
+            elif record[2][0] == PUT:  # the rest are rows of tables
+                self._notes.append(Counted(record[0], "conflated"))
+
+    def _drained(self) -> list[Notice]:
+        notes = self._notes.copy()
+        self._notes.clear()  # the streams hold the same list
+        return notes
+
+    def _take(self, message: Mapping[str, Any], line: bytes, records: list[Record], notices: list[Notice]) -> None:
+        data, guid = message["data"], message.get("guid")
+        guid = guid if isinstance(guid, str) else ""
+        stream = self._guids.get(guid)
+        if stream is None:
+            notices.append(Unasked())
+            # What was still under way when we gave the stream up is no fault of the server's.
+            if guid not in self._left:
+                notices.append(Unreadable("a guid nobody asked for", excerpt(line)))
+        elif isinstance(data, dict):
+            if isinstance(stream, ShapedStream):
+                stream.latest = line
+            found, problems = stream.read(data, self._received, line)
+            records += found
+            notices += problems
+        else:
+            notices.append(Unreadable("data that are no object", excerpt(line)))
+            stream.count("unreadable")
+
+    def _answered(self, message: Mapping[str, Any], line: bytes) -> Sequence[Record]:
+        request = self._session.answer(message, line, self._received)
+        stream = self._guids.get(request.guid) if request is not None else None
+        return stream.replied(self._received) if stream is not None else ()
+
+    def _named(self, notice: Notice) -> Notice:
+        """A refusal with the symbol in place of the guid; the stream may be asked for again."""
+        if not isinstance(notice, Rejected) or not notice.symbols:
+            return notice
+        stream = self._guids.get(notice.symbols[0])
+        if stream is None:
+            return Rejected((), notice.reason)
+        stream.asked = 0
+        return Rejected((stream.symbol,), notice.reason)
+
+    def _pongs(self) -> list[Notice]:
+        """The pongs that nothing holds back, and what becomes known by them."""
+        notices: list[Notice] = []
+        for pong in self._session.released():
+            for guid, stream in list(self._unsettled.items()):
+                if stream.asked > pong.number:
+                    continue
+                del self._unsettled[guid]
+                if stream.asked:  # else it was refused
+                    self._late += stream.settled(self._received)
+                    if stream.is_filled is not None:
+                        notices.append(Resumed(stream.key[0], stream.symbol, stream.is_filled, stream.filled_count))
+            if self._left:
+                self._left = {guid: number for guid, number in self._left.items() if number > pong.number}
+            notices.append(pong)
+        return notices

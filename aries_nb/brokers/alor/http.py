@@ -1,0 +1,82 @@
+"""What is asked of ALOR over HTTP, and how the answers read (protocol page §13). Pure: nobody is called here."""
+
+from __future__ import annotations
+
+from aries_nb.brokers.alor.bars import DAY, length_name
+from aries_nb.brokers.alor.symbols import DEFAULT_EXCHANGE, instrument_of
+from aries_nb.brokers.alor.tokens import portfolios_in
+from aries_nb.brokers.answers import json_object
+from aries_nb.brokers.aries.tolerant import nanoseconds, number
+from aries_nb.brokers.protocol import Query
+from aries_nb.errors import UsageError
+from aries_nb.model import Bars
+
+__all__ = ["AlorHttp"]
+
+_NS = 1_000_000_000
+# The names of a bar's values, in any format (§6.2).
+_BAR = {"time": "t", "open": "o", "high": "h", "low": "l", "close": "c", "volume": "v"}
+
+
+class AlorHttp:
+    """The reference calls. Each `read_` raises ValueError for an answer that cannot be what was asked for.
+
+    `exchange` is that of symbols which name none.
+    """
+
+    def __init__(self, *, exchange: str = DEFAULT_EXCHANGE) -> None:
+        self._exchange = exchange
+
+    def accounts(self) -> Query:
+        """There is no such call: raises UsageError. The portfolios stand in the token, see `accounts_in`."""
+        raise UsageError(
+            "the broker does not list portfolios over HTTP",
+            where="ALOR",
+            advice='Name the portfolio, as in feed.account("D00000").',
+        )
+
+    def read_accounts(self, body: bytes) -> tuple[str, ...]:  # noqa: ARG002
+        """No answer holds portfolios: raises ValueError."""
+        raise ValueError("portfolios stand in the token, not in an answer")
+
+    def accounts_in(self, token: str) -> tuple[str, ...]:
+        """The portfolios that an access token is good for (§2.2), () where it names none."""
+        return portfolios_in(token)
+
+    def bars(self, symbol: str, interval_s: int, start_ns: int, end_ns: int) -> Query:
+        """Ask for the bars that start in [start_ns, end_ns). Raises UsageError for a length that there is not."""
+        if interval_s > DAY:
+            raise UsageError(f"no bars of {interval_s} s", where="ALOR", advice="Take a day at most.")
+        exchange, code, board = instrument_of(symbol, self._exchange)
+        # Rounded up both: a bar starts at a whole second. Whether `to` itself counts is not said.
+        span = (("from", str(-(-start_ns // _NS))), ("to", str(-(-end_ns // _NS))))
+        which = (("symbol", code), ("exchange", exchange), ("tf", length_name(interval_s)), *span)
+        group = (("instrumentGroup", board),) if board else ()
+        return Query("/md/v2/history", (*which, *group, ("format", "Simple")))
+
+    def read_bars(self, body: bytes) -> Bars:
+        """The bars of one answer, oldest first, each start once; a bar without a usable time or price is left out.
+
+        A volume that is missing is NaN. `prev` is the bar before the first: asked for again where it lies in the span.
+        """
+        answer = json_object(body)
+        items = answer.get("history")
+        if not isinstance(items, list):
+            raise ValueError("the answer has no list of bars")  # noqa: TRY004 - a bad answer, not a bad call
+        rows: dict[int, tuple[float, ...]] = {}
+        for item in items:
+            values = (
+                [item.get(long, item.get(short)) for long, short in _BAR.items()] if isinstance(item, dict) else [0]
+            )
+            start, numbers = nanoseconds(values[0]), [number(value) for value in values[1:]]
+            if start is not None and all(price is not None and price == price for price in numbers[:4]):
+                rows[start] = tuple(float("nan") if each is None else each for each in numbers)
+        starts = sorted(rows)
+        o, h, l, c, v = ([rows[start][place] for start in starts] for place in range(5))  # noqa: E741 - the trade's names
+        before = nanoseconds(answer.get("prev"))
+        return Bars(starts, o, h, l, c, v, None if before is None else before + _NS)
+
+    def bar_start(self, ts_ns: int, interval_s: int) -> int:
+        """When the bar begins in which a time lies: counted from midnight UTC (assumed, for days as well)."""
+        length = interval_s * _NS
+        return ts_ns // length * length

@@ -1,0 +1,42 @@
+"""ALOR's market data: quotes, trades, books, bars and instruments (protocol page §6).
+
+Sizes and volumes are in lots, as the broker counts; `lot_size` of a quote says how many pieces a lot has.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import ClassVar
+
+from aries_nb.brokers.alor.bars import BarStream
+from aries_nb.brokers.alor.books import BookStream
+from aries_nb.brokers.alor.connection import AlorConnection
+from aries_nb.brokers.alor.fields import MARKET_FIELDS, column_types
+from aries_nb.brokers.alor.streams import QuoteStream, Stream
+from aries_nb.brokers.alor.tables import InstrumentStream
+from aries_nb.brokers.alor.trades import SOURCE, TradeStream
+from aries_nb.model import BOOK_COLUMNS, ColumnType, Kind
+
+__all__ = ["AlorMarket"]
+
+
+class AlorMarket(AlorConnection):
+    """A connection for market data; see `alor_streams` for the options of a subscription.
+
+    Symbols are written "SBER", "SPBX:AAPL" or "MOEX:SBER@TQBR", the last with its board.
+    """
+
+    MAKERS: ClassVar[Mapping[Kind, type[Stream]]] = {
+        "quotes": QuoteStream,
+        "trades": TradeStream,
+        "book": BookStream,
+        "bars": BarStream,
+        "instruments": InstrumentStream,
+    }
+
+    def columns(self, kind: Kind) -> Mapping[str, ColumnType]:
+        """Every field that a frame of this kind can have, in this format."""
+        if kind == "book":
+            return {column.name: column.type for column in BOOK_COLUMNS}
+        types = column_types(MARKET_FIELDS.get(kind, {}), self._dialect.format)
+        return {**types, SOURCE: "text"} if kind == "trades" else types

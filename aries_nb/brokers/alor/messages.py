@@ -1,0 +1,152 @@
+"""ALOR's data frames as structs: one decoder for each kind, format and choice of columns (protocol page §3.1 and §6).
+
+Only what a stream needs is decoded; the rest of a frame is skipped. Numbers written as text are read, `null` and what
+is absent come as None. What does not fit at all takes `shape_from` instead.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from functools import lru_cache
+from typing import Any, NamedTuple
+
+from msgspec import Struct, defstruct
+from msgspec.json import Decoder
+
+from aries_nb.brokers.alor.fields import MARKET_FIELDS, TIMES, Field, FieldType, Format
+from aries_nb.brokers.aries.tolerant import MOST_NOTED, decimal, excerpt, nanoseconds, number, writable
+from aries_nb.model import Kind, Unreadable
+
+__all__ = ["MAX_INTEGER", "Book", "Level", "Shape", "book_from", "shape_for", "shape_from", "value_from"]
+
+MAX_INTEGER = 2**63 - 1
+_TYPES: Mapping[FieldType, Any] = {
+    "number": float | None,
+    "integer": int | None,
+    "text": str | None,
+    "side": str | None,
+    "iso": str | None,
+    "flag": bool | None,
+    "seconds": int | None,
+    "millis": int | None,
+}
+
+
+class Shape(NamedTuple):
+    """How the data of one kind of frame are decoded: `decode` gives a struct with `data` and `guid`."""
+
+    data: type[Struct]
+    decode: Callable[[bytes], Any]
+    names: Mapping[str, tuple[FieldType, tuple[str, ...]]]
+
+
+class Level(Struct, gc=False):
+    """One level of an order book, in any format."""
+
+    price: float
+    volume: float
+
+
+class Book(Struct, gc=False):
+    """A whole order book; `time` in ms. The history flag says nothing that is needed here."""
+
+    bids: list[Level] | None = None
+    asks: list[Level] | None = None
+    time: int | None = None
+
+
+_BOOK_NAMES: Mapping[Format, Mapping[str, str]] = {
+    "simple": {"time": "ms_timestamp"},
+    "slim": {"bids": "b", "asks": "a", "time": "t"},
+    "heavy": {"time": "msTimestamp"},
+}
+
+
+@lru_cache(maxsize=512)
+def shape_for(kind: Kind, form: Format, columns: frozenset[str]) -> Shape:
+    """The shape with these columns and what says the time."""
+    if kind == "book":
+        return _book_shape(form)
+    wanted = {name: field for name, field in MARKET_FIELDS[kind].items() if name in columns} | dict(TIMES[kind])
+    names = {name: (field.type, field.names[form]) for name, field in wanted.items()}
+    data = _struct("Data", wanted, form)
+    frame = defstruct("Frame", [("data", data), ("guid", str)], gc=False)
+    return Shape(data, Decoder(frame, strict=False).decode, names)
+
+
+def shape_from(shape: Shape, data: Mapping[str, Any], line: bytes) -> tuple[Any, list[Unreadable]]:
+    """The struct for data that do not fit the decoder, and what in them could not be used."""
+    values: dict[str, Any] = {}
+    problems: list[Unreadable] = []
+    for column, (type_, names) in shape.names.items():
+        value = next((data[name] for name in names if name in data), None)
+        usable = value_from(type_, value)
+        if usable is None and value is not None:
+            problems.append(Unreadable(f"{column} is no usable {type_}", excerpt(line)))
+        values[column] = usable
+    return shape.data(**values), problems
+
+
+def book_from(data: Mapping[str, Any], form: Format, line: bytes) -> tuple[Book | None, list[Unreadable]]:
+    """The order book in data that do not fit the decoder; None where a side cannot be read as a whole."""
+    names = _BOOK_NAMES[form]
+    problems: list[Unreadable] = []
+    sides: list[list[Level]] = []
+    for side in ("bids", "asks"):
+        levels: list[Level] = []
+        items = data.get(names.get(side, side))
+        for item in items if isinstance(items, list) else ():
+            level = _level(item)
+            if level is not None:
+                levels.append(level)
+            elif len(problems) < MOST_NOTED:
+                problems.append(Unreadable("a level that has no price and volume", excerpt(line)))
+        if not isinstance(items, list | None):
+            return None, [Unreadable(f"{side} are no list", excerpt(line))]
+        sides.append(levels)
+    return Book(bids=sides[0], asks=sides[1], time=value_from("millis", data.get(names["time"]))), problems
+
+
+def value_from(type_: FieldType, value: object) -> Any:  # noqa: ANN401 - the type says which
+    """A value as the decoder would give it, from anything that can be meant; None where nothing can."""
+    if value is None or (isinstance(value, str) and not value.strip()):
+        return None
+    if type_ == "number":
+        return number(value)
+    if type_ == "integer":
+        exact = decimal(value)
+        is_usable = exact is not None and exact == exact.to_integral_value() and abs(exact) <= MAX_INTEGER
+        return int(exact) if exact is not None and is_usable else None
+    if type_ in ("seconds", "millis"):
+        ns = nanoseconds(value)
+        return None if ns is None else ns // (1_000_000 if type_ == "millis" else 1_000_000_000)
+    if type_ == "flag":
+        return {"true": True, "1": True, "false": False, "0": False}.get(str(value).lower())
+    is_text = isinstance(value, str | int | float) and not isinstance(value, bool)
+    return writable(str(value)) if is_text else None
+
+
+def _struct(name: str, fields: Mapping[str, Field], form: Format) -> type[Struct]:
+    # A second name of a field is read on the lenient path alone.
+    rename = {column: field.names[form][0] for column, field in fields.items() if field.names[form]}
+    members = [(column, _TYPES[field.type], None) for column, field in fields.items()]
+    return defstruct(name, members, rename=rename, gc=False)
+
+
+def _book_shape(form: Format) -> Shape:
+    short = {"price": "p", "volume": "v"} if form == "slim" else {}
+    level = defstruct("Level", [("price", float), ("volume", float)], rename=short, gc=False)
+    side = list[level] | None  # type: ignore[valid-type]
+    members = [("bids", side, None), ("asks", side, None), ("time", int | None, None)]
+    data = defstruct("Book", members, rename=dict(_BOOK_NAMES[form]), gc=False)
+    frame = defstruct("Frame", [("data", data), ("guid", str)], gc=False)
+    return Shape(data, Decoder(frame, strict=False).decode, {})
+
+
+def _level(item: object) -> Level | None:
+    if not isinstance(item, dict):
+        return None
+    price, volume = (number(item.get(long, item.get(short))) for long, short in (("price", "p"), ("volume", "v")))
+    if price is None or volume is None or price != price or volume != volume:
+        return None
+    return Level(price, volume)

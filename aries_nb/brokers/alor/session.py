@@ -1,0 +1,296 @@
+"""An ALOR session on one connection: tokens, requests and their replies, keepalive (protocol page §2.3, §3.2 and §8).
+
+There is no handshake: the token goes into every request, so the session is open once the server has accepted one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from msgspec import Struct
+from msgspec.json import encode
+
+from aries_nb.brokers.alor.tokens import expiry_of
+from aries_nb.brokers.aries.tolerant import excerpt, number, shown
+from aries_nb.model import (
+    Notice,
+    Pong,
+    Rejected,
+    Secret,
+    SessionLost,
+    SessionOpened,
+    SessionRefused,
+    TokenWanted,
+    Unreadable,
+)
+
+__all__ = ["AlorSession", "Request"]
+
+PING_SECONDS = 20.0  # protocol page §16.5: 5 to 30 s
+PONG_SECONDS = 10.0
+REPLY_SECONDS = 10.0  # assumed; the one client that waits gives it 3 s, which long histories would exceed (§9)
+RENEW_SECONDS = 300.0  # before a token ends
+UNKNOWN_LIFE_SECONDS = 1_500.0  # §16.5: a token is to be renewed at 25 min where it does not name its end
+SHORTEST_PAUSE_SECONDS = 0.5  # between two wishes for a token, where the source has no fresher one yet
+UNAUTHORIZED = 401
+
+
+class Request(Struct, gc=False):
+    """One request on its way. `number` counts requests and pings alike; `body` has no token."""
+
+    number: int
+    guid: str
+    body: dict[str, Any]
+    since: float
+    is_retry: bool = False
+    needs_token: bool = False
+
+    @property
+    def is_subscription(self) -> bool:
+        """Whether it asks for a stream."""
+        return bool(self.body["opcode"] != "unsubscribe")
+
+
+class AlorSession:
+    """What is true of the session, the frames waiting to be sent, and the requests not answered yet."""
+
+    def __init__(self) -> None:
+        self.is_open = False
+        self.is_heard = False  # set by whoever takes a frame: anything that comes is a sign of life
+        self.count = 0
+        self.said: list[Notice] = []
+        self._now = 0.0
+        self._token = Secret("")
+        self._out: list[str] = []
+        self._forget()
+
+    def _forget(self) -> None:
+        self.is_asked = False  # whether a token was given on this connection
+        self._requests: dict[int, Request] = {}
+        self._numbers: dict[str, list[int]] = {}
+        self._answered: dict[float, float] = {}  # since when requests waited of which one was answered, and when
+        self._pings: dict[int, float] = {}
+        self._held: list[int] = []
+        self._heard_at = self._now
+        self._next_ping = self._now + PING_SECONDS
+        self._is_token_wanted = False
+        self._renew_at: float | None = None
+        self._is_end_known = False
+        self._ends_at: float | None = None  # the token in use, by our clock
+
+    def open(self, now: float) -> None:
+        """Forget the connection before; numbers go on, so that a late answer cannot match a new ping."""
+        self.is_open = False
+        self._now = now
+        self._out.clear()
+        self.said.clear()
+        self._forget()
+
+    def outgoing(self) -> Sequence[str]:
+        """Drain the frames to send."""
+        frames, self._out = self._out, []
+        return frames
+
+    def authenticate(self, token: str, now: float) -> bool:
+        """Take a token for all requests from now on; True where it is the first on this connection."""
+        is_first, is_new = not self.is_asked, token != self._token.reveal()
+        self._now = now
+        self._token = Secret(token)
+        self.is_asked = True
+        self._is_token_wanted = False
+        if is_first or is_new or self._ends_at is None:
+            self._is_end_known = False
+            self._renew_at = now + UNKNOWN_LIFE_SECONDS
+        else:
+            self._plan(self._ends_at - now)  # the source holds it for fresh still: it is asked again in time
+        if self.is_open and is_new:
+            self.said.append(SessionOpened(None, is_renewal=True))
+        again = [request for request in self._requests.values() if request.needs_token]
+        for request in again:
+            request.needs_token, request.is_retry, request.since = False, True, now
+            self._send(request.body, request.guid)
+        if again or (self.is_open and is_new):
+            self.ping()  # its answer shows that the token is good, and when it is by the clock
+        return is_first
+
+    def request(self, body: dict[str, Any], guid: str) -> int:
+        """Queue one request that is to be answered; returns its number."""
+        self.count += 1
+        self._requests[self.count] = Request(self.count, guid, body, self._now)
+        self._numbers.setdefault(guid, []).append(self.count)
+        self._send(body, guid)
+        return self.count
+
+    def ping(self) -> int:
+        """Queue a ping and return its number (§8.3, undocumented but what the broker's own terminal does)."""
+        self.count += 1
+        self._pings[self.count] = self._now
+        self._next_ping = self._now + PING_SECONDS
+        self._send({"opcode": "ping", "confirm": True}, f"ping-{self.count}")
+        return self.count
+
+    def tick(self, now: float) -> list[Notice]:
+        """Ping when it is time; ask for a token ahead of the end of this one; find the dead."""
+        self._now = now
+        if self.is_heard:
+            self.is_heard, self._heard_at = False, now
+        late = [ping for ping, since in self._pings.items() if now - since > PONG_SECONDS]
+        if late and now - self._heard_at > PONG_SECONDS:
+            self._pings.clear()
+            return [SessionLost(f"no answer to a ping within {PONG_SECONDS:.0f} s", "silence")]
+        for ping in late:
+            # The server talks, but not about this: behind a long queue, or it does not know pings.
+            del self._pings[ping]
+            self._held.append(ping)
+        if self.is_open and self._renew_at is not None and now >= self._renew_at:
+            self._renew_at = None
+            self._want_token()
+        if self.is_asked and now >= self._next_ping:
+            self.ping()
+        return self.drained()
+
+    def drained(self) -> list[Notice]:
+        """Drain what is to be said besides."""
+        notices, self.said = self.said, []
+        return notices
+
+    def overdue(self) -> list[Request]:
+        """Requests that have gone unanswered for too long; they are not waited for any more.
+
+        Of thousands that are sent together the last is answered late: time runs anew with each answer to one of them,
+        or to one that was sent before.
+        """
+        late = [
+            request
+            for request in self._requests.values()
+            if self._silence(request) > REPLY_SECONDS and not request.needs_token
+        ]
+        for request in late:
+            self._settle(request)
+        if not self._requests:
+            self._answered.clear()
+        return late
+
+    def forget(self, guid: str) -> None:
+        """Wait for no answer any more that has this guid."""
+        for sent in self._numbers.pop(guid, ()):
+            del self._requests[sent]
+
+    def released(self) -> Iterator[Pong]:
+        """Drain the pongs before which nothing is left unanswered."""
+        while self._held:
+            first = next(iter(self._requests), None)  # numbers only grow
+            free = [ping for ping in self._held if first is None or ping < first]
+            if not free:
+                return
+            self._held = [ping for ping in self._held if ping not in free]
+            yield Pong(max(free))
+
+    def answer(self, message: Mapping[str, Any], line: bytes, received: int) -> Request | None:
+        """Understand a reply; returns the request for a stream that it accepts, everything else is said."""
+        guid, code = _text(message.get("requestGuid", message.get("guid"))), number(message.get("httpCode"))
+        if code is None or code != code:
+            # Someone's server answers a ping by its echo (§8.3): any sign of it will do.
+            if guid.removeprefix("ping-").isdecimal() and self._pong(guid):
+                return None
+            self.said.append(Unreadable("a reply without a code", excerpt(line)))
+            return None
+        self._plan_renewal(received)
+        said = shown(message.get("message") or f"code {code:.0f}")
+        if code == UNAUTHORIZED:
+            self._unauthorized(guid, said)
+            return None
+        if not self.is_open:
+            self.is_open = True
+            self.said.append(SessionOpened(None, is_renewal=False))
+        if self._pong(guid):
+            return None
+        request = self._next(guid)
+        if request is not None:
+            self._answered[request.since] = self._now
+            self._settle(request)
+        if 200 <= code < 300:
+            return request if request is not None and request.is_subscription else None
+        if request is None:
+            self.said.append(Rejected((), said))
+        elif request.is_subscription:
+            self.said.append(Rejected((guid,), said))
+        return None
+
+    def _unauthorized(self, guid: str, said: str) -> None:
+        """A 401: fatal before the session is open, else one more try with a fresh token (§2.3)."""
+        if not self.is_open:
+            self.said.append(SessionRefused(said))
+            return
+        if not guid:
+            self.said.append(SessionLost(f"the server refuses the token: {said}", "token"))
+            return
+        if self._pong(guid):  # the server has seen what was before it, whatever it thinks of the token
+            self._want_token(is_refused=True)
+            return
+        request = self._next(guid)
+        if request is None:
+            return
+        if request.is_retry:
+            self._settle(request)
+            self.said.append(Rejected((guid,), said))
+        else:
+            request.needs_token = True
+            self._want_token(is_refused=True)
+
+    def _pong(self, guid: str) -> bool:
+        text = guid.removeprefix("ping-")
+        if text == guid or not text.isdecimal() or len(text) > 18:
+            return False
+        if int(text) in self._pings:
+            for older in [ping for ping in self._pings if ping <= int(text)]:
+                del self._pings[older]
+            self._held.append(int(text))
+        return True
+
+    def _want_token(self, *, is_refused: bool = False) -> None:
+        if not self._is_token_wanted:
+            self._is_token_wanted = True
+            self.said.append(TokenWanted(is_refused))
+
+    def _plan_renewal(self, received: int) -> None:
+        """Learn from the first answer after a token when it ends by our own clock."""
+        if self._is_end_known:
+            return
+        self._is_end_known = True
+        end = expiry_of(self._token.reveal())
+        left = None if end is None else end - received / 1e9
+        self._ends_at = None if left is None else self._now + left
+        if left is not None:
+            self._plan(left)
+
+    def _plan(self, left: float) -> None:
+        """Ask for the next token so many seconds before this one ends that there is time to ask again."""
+        pause = max(left - RENEW_SECONDS, left * 0.75, SHORTEST_PAUSE_SECONDS)
+        # Past its end a token is no longer waited on: the next refusal asks for another.
+        self._renew_at = self._now + pause if left > 0 else None
+
+    def _next(self, guid: str) -> Request | None:
+        """The oldest request of this guid that an answer can be for."""
+        sent = [self._requests[each] for each in self._numbers.get(guid, ())]
+        return next((request for request in sent if not request.needs_token), None)
+
+    def _silence(self, request: Request) -> float:
+        """For how long the server has answered nothing that was sent together with a request, or before it."""
+        answers = (at for since, at in self._answered.items() if since <= request.since)
+        return self._now - max((request.since, *answers))
+
+    def _settle(self, request: Request) -> None:
+        del self._requests[request.number]
+        left = self._numbers[request.guid]
+        left.remove(request.number)
+        if not left:
+            del self._numbers[request.guid]
+
+    def _send(self, body: Mapping[str, Any], guid: str) -> None:
+        self._out.append(encode({**body, "guid": guid, "token": self._token.reveal()}).decode())
+
+
+def _text(value: object) -> str:
+    return value if isinstance(value, str) else str(value) if isinstance(value, int) else ""

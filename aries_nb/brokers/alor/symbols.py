@@ -1,0 +1,32 @@
+"""How instruments and portfolios of ALOR are written: `SBER`, `SPBX:AAPL`, `MOEX:SBER@TQBR`, `MOEX:D00000`."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from aries_nb.brokers.aries.tolerant import writable
+
+__all__ = ["DEFAULT_EXCHANGE", "Instrument", "instrument_of", "symbol_of"]
+
+DEFAULT_EXCHANGE = "MOEX"
+
+
+class Instrument(NamedTuple):
+    """What a symbol means to the broker; `board` is "" for the instrument's primary one (assumed, as clients do)."""
+
+    exchange: str
+    code: str
+    board: str = ""
+
+
+def instrument_of(symbol: str, exchange: str = DEFAULT_EXCHANGE) -> Instrument:
+    """The instrument, or portfolio, that a user's text names; `exchange` is that of a text which names none."""
+    symbol = writable(symbol)  # it goes into a request
+    venue, colon, rest = symbol.partition(":")
+    code, _, board = (rest if colon else symbol).partition("@")
+    return Instrument(venue if colon and venue else exchange, code, board)
+
+
+def symbol_of(code: str, venue: str, exchange: str = DEFAULT_EXCHANGE) -> str:
+    """How a user writes an instrument that the broker names: without the exchange where that is the usual one."""
+    return f"{venue}:{code}" if code and venue and venue != exchange else code

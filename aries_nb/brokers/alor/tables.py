@@ -1,0 +1,243 @@
+"""Rows of ALOR's portfolios and instruments: orders, own trades, positions and so on (protocol page §6.5, §7, §9).
+
+What the server holds when it is asked comes an element a frame, marked as existing; it is told as one full list.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from decimal import Context, Decimal, localcontext
+from typing import Any, TypeAlias
+
+from aries_nb.brokers.alor.account_fields import (
+    EXISTING,
+    OPCODES,
+    REQUIRED,
+    TABLE_FIELDS,
+    TIMED_BY,
+    VOCABULARY,
+)
+from aries_nb.brokers.alor.fields import FieldType, Format, column_types
+from aries_nb.brokers.alor.messages import value_from
+from aries_nb.brokers.alor.streams import Dialect, Found, Key, Stream, instrument_body
+from aries_nb.brokers.alor.symbols import instrument_of, symbol_of
+from aries_nb.brokers.aries.tolerant import decimal, excerpt, nanoseconds
+from aries_nb.model import (
+    CLEAR,
+    MISSING,
+    NOT_A_TIME,
+    PUT,
+    TABLE_KEYS,
+    ColumnType,
+    Kind,
+    Record,
+    Subscription,
+    Unreadable,
+    Value,
+)
+
+__all__ = ["InstrumentStream", "PortfolioStream", "price_of", "table_columns"]
+
+Row: TypeAlias = dict[str, Value]
+MOST_WAITING = 100_000  # rows of one snapshot; more are told as they come
+PRICE_STEP = Decimal("1e-8")  # prices that are worked out are rounded to this
+PLAIN_SHARE = Decimal("0.001")  # an average price is rounded, and the value at it not quite quantity times it
+_READ = {"decimal": decimal, "iso": nanoseconds}
+
+
+def table_columns(kind: Kind, form: Format) -> dict[str, ColumnType]:
+    """The columns of a kind of table: all that the format has, and those of every broker."""
+    fields = TABLE_FIELDS.get(kind, {})
+    there, all_of_them = column_types(fields, form), column_types(fields, "simple") | column_types(fields, "heavy")
+    usual = VOCABULARY.get(kind, frozenset())
+    return {
+        column: there.get(column) or all_of_them.get(column, "decimal")
+        for column in fields
+        if column in there or column in usual
+    }
+
+
+class _TableStream(Stream):
+    """Rows of one kind, as a table record each."""
+
+    def __init__(self, key: Key, dialect: Dialect) -> None:
+        super().__init__(key, dialect)
+        self.kind = key[0]
+        self.types = table_columns(self.kind, dialect.format)
+
+    def row_from(self, data: Mapping[str, Any], line: bytes) -> tuple[Row, list[Unreadable]]:
+        """Those columns that the data have, and what in them could not be used."""
+        row: Row = {}
+        problems: list[Unreadable] = []
+        for column, type_ in self.types.items():
+            field = TABLE_FIELDS[self.kind][column]
+            name = next((name for name in field.names[self.dialect.format] if name in data), None)
+            if name is None:
+                continue
+            value = data[name]
+            usable = _value(field.type, value)
+            if usable is None and not _is_blank(value):
+                problems.append(Unreadable(f"{column} of {self.kind} is no usable {field.type}", excerpt(line)))
+            row[column] = MISSING[type_] if usable is None else usable
+        return row, problems
+
+    def put(self, row: Row, received: int) -> list[Record]:
+        """One row for each subscription."""
+        at = self.time_of(row) or received
+        return [(each, at, (PUT, *self.values_of(each, row))) for each in self.subscriptions]
+
+    def time_of(self, row: Row) -> int:
+        """When a row became so, in ns since the epoch; 0 where it does not say."""
+        ts = row.get(TIMED_BY.get(self.kind, ""), NOT_A_TIME)
+        return ts if isinstance(ts, int) and ts != NOT_A_TIME else 0
+
+    def clear(self, received: int) -> list[Record]:
+        """A full list begins, for each subscription."""
+        return [(each, received, (CLEAR, *self.values_of(each, {}))) for each in self.subscriptions]
+
+    def values_of(self, subscription: Subscription, row: Row) -> list[Value]:
+        """What a subscription wants of a row."""
+        return [row.get(field, MISSING[self.types[field]]) for field in subscription.fields]
+
+
+class InstrumentStream(_TableStream):
+    """Trading status and price limits of one instrument; the first frame is whole, later ones have what changed."""
+
+    def __init__(self, key: Key, dialect: Dialect) -> None:
+        super().__init__(key, dialect)
+        self._row: Row = {}
+
+    def body(self) -> dict[str, Any]:
+        """The request of §6.5."""
+        return {"opcode": OPCODES["instruments"], **instrument_body(self)}
+
+    def forget(self) -> None:
+        """Drop what is known at a break."""
+        super().forget()
+        self._row = {}
+
+    def read(self, data: Mapping[str, Any], received: int, line: bytes) -> Found:
+        """The row as merged; its symbol is as the user wrote it."""
+        self.is_heard = True
+        changed, problems = self.row_from(data, line)
+        self._row = {**self._row, **changed, "symbol": self.symbol}
+        return self.put(self._row, received), problems
+
+
+class PortfolioStream(_TableStream):
+    """Rows of one portfolio. Quantities in pieces, see `alor_account_fields`."""
+
+    def __init__(self, key: Key, dialect: Dialect) -> None:
+        super().__init__(key, dialect)
+        self._waiting: dict[tuple[Value, ...], tuple[int, Row]] = {}
+        self._is_listed = not TABLE_KEYS[self.kind]  # one row, never a list
+
+    def body(self) -> dict[str, Any]:
+        """The request of §7: with all that there is."""
+        exchange, portfolio, _ = instrument_of(self.symbol, self.dialect.exchange)
+        return {
+            "opcode": OPCODES[self.kind],
+            "exchange": exchange,
+            "portfolio": portfolio,
+            "skipHistory": False,
+            "format": self.dialect.format.capitalize(),
+        }
+
+    def forget(self) -> None:
+        """A break: the full list will come again."""
+        super().forget()
+        self.count("duplicated", len(self._waiting))
+        self._waiting.clear()
+        self._is_listed = not TABLE_KEYS[self.kind]
+
+    def replied(self, received: int) -> Sequence[Record]:
+        """The list, if it came before the reply, is complete."""
+        return self._list(received) if self._waiting else ()
+
+    def settled(self, received: int) -> Sequence[Record]:
+        """The list is complete, also where it is empty."""
+        return () if self._is_listed else self._list(received)
+
+    def read(self, data: Mapping[str, Any], received: int, line: bytes) -> Found:
+        """A row of the list, which waits for the others, or a change, before which the list is complete."""
+        self.is_heard = True
+        row, problems = self.whole_row(data, line)
+        if row is None:
+            self.count("unreadable")
+            return (), problems
+        if not self._is_listed:
+            is_past = any(data.get(name) is True for name in EXISTING[self.dialect.format])
+            if is_past and len(self._waiting) < MOST_WAITING:
+                key = tuple(row[name] for name in TABLE_KEYS[self.kind])
+                self.count("conflated", int(key in self._waiting))
+                self._waiting[key] = (received, row)
+                return (), problems
+            return [*self._list(received), *self.put(row, received)], problems
+        return self.put(row, received), problems
+
+    def whole_row(self, data: Mapping[str, Any], line: bytes) -> tuple[Row | None, list[Unreadable]]:
+        """A row with its instrument named as a user writes it; None where nothing tells it from others."""
+        row, problems = self.row_from(data, line)
+        required = REQUIRED.get(self.kind)
+        if required is not None and not row.get(required):
+            return None, [*problems, Unreadable(f"{self.kind} without a usable {required}", excerpt(line))]
+        if "symbol" in row and row.get("is_currency") != "true":
+            row["symbol"] = symbol_of(str(row["symbol"]), str(row.get("exchange", "")), self.dialect.exchange)
+        if self.kind == "positions":
+            row["price"] = price_of(row)
+        return row, problems
+
+    def _list(self, received: int) -> list[Record]:
+        self._is_listed = True
+        records = self.clear(received)
+        for at, row in self._waiting.values():
+            records += self.put(row, at)
+        self._waiting.clear()
+        return records
+
+
+def price_of(row: Mapping[str, Value]) -> Decimal:
+    """The current price of a position, worked out of its value, as none is told; NaN where that is not known.
+
+    It is in the units of the average price: where the value at that is another than quantity times price, one piece
+    stands for more or less than its price (assumed, of bonds and derivatives; §7.5 explains neither).
+    """
+    names = ("quantity", "average_price", "market_value", "cost_basis")
+    told = [value for name in names if isinstance(value := row.get(name), Decimal)]
+    if len(told) < len(names) or not all(value.is_finite() and value for value in told):
+        return Decimal("NaN")
+    quantity, average_price, value, cost = told
+    with localcontext(Context(prec=40, traps=[])):  # what is beyond all reason becomes NaN
+        units = cost / average_price
+        is_plain = abs(units - quantity) <= abs(quantity) * PLAIN_SHARE
+        price = (value / (quantity if is_plain else units)).quantize(PRICE_STEP).normalize()
+        if not price.is_finite():
+            return Decimal("NaN")
+        return price.quantize(Decimal(1)) if price == price.to_integral_value() else price
+
+
+def _value(type_: FieldType, value: object) -> Value | None:
+    if _is_blank(value):
+        return None
+    if type_ in _READ:
+        return _READ[type_](value)
+    if type_ == "json":
+        return _json(value)
+    found: Value | bool | None = value_from(type_, value)
+    if type_ == "flag":
+        return None if found is None else "true" if found else "false"
+    if type_ == "side" and isinstance(found, str):
+        return found.lower()
+    return found
+
+
+def _json(value: object) -> str | None:
+    try:
+        return json.dumps(value, separators=(",", ":"), ensure_ascii=True, default=str) if value else ""
+    except RecursionError:
+        return None
+
+
+def _is_blank(value: object) -> bool:
+    return value is None or (isinstance(value, str) and not value.strip())

@@ -1,0 +1,62 @@
+"""Tokens of ALOR: what an access token says of itself, and how one is had for a refresh token (protocol page §2).
+
+Pure: nobody is asked here. No function raises for a token that it cannot read, and none keeps one.
+"""
+
+from __future__ import annotations
+
+import binascii
+from base64 import urlsafe_b64decode
+from typing import Any
+
+import msgspec
+
+from aries_nb.brokers.aries.tolerant import number, shown
+
+__all__ = ["REFRESH_PATH", "expiry_of", "portfolios_in", "read_refresh", "refresh_body"]
+
+REFRESH_PATH = "/refresh"  # a POST at the token service, with `refresh_body`
+MOST_CHARACTERS = 20_000
+
+
+def expiry_of(token: str) -> float | None:
+    """When an access token ends, in s since the epoch; None where it does not say."""
+    exp = number(_claims(token).get("exp"))
+    return exp if exp is not None and exp > 0 else None
+
+
+def portfolios_in(token: str) -> tuple[str, ...]:
+    """The portfolios that an access token is good for, in the broker's order; () where it names none."""
+    said = _claims(token).get("portfolios")
+    texts = said.split() if isinstance(said, str) else said if isinstance(said, list) else ()
+    return tuple(dict.fromkeys(text for text in texts if isinstance(text, str) and text))
+
+
+def refresh_body(refresh_token: str) -> bytes:
+    """What is posted to the token service."""
+    return msgspec.json.encode({"token": refresh_token})
+
+
+def read_refresh(body: bytes) -> str:
+    """The access token in an answer of the token service. Raises ValueError where there is none."""
+    try:
+        answer = msgspec.json.decode(body)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        raise ValueError("the answer is not JSON") from None
+    said = answer if isinstance(answer, dict) else {}
+    token = next((value for key, value in said.items() if key.lower() == "accesstoken"), None)
+    if not isinstance(token, str) or not token:
+        raise ValueError(f"the answer has no access token (it says {shown(said.get('message', ''))!r})")
+    return token
+
+
+def _claims(token: str) -> dict[str, Any]:
+    """The claims of a JWT, unverified: they are for planning, not for trust. {} for anything else."""
+    parts = token.split(".")
+    if len(parts) != 3 or len(token) > MOST_CHARACTERS:
+        return {}
+    try:
+        claims = msgspec.json.decode(urlsafe_b64decode(parts[1] + "=" * (-len(parts[1]) % 4)))
+    except (msgspec.DecodeError, ValueError, binascii.Error, RecursionError):
+        return {}
+    return claims if isinstance(claims, dict) else {}

@@ -1,0 +1,159 @@
+"""What of an account Aries tells over HTTP: the calls, and their answers as the rows that the socket brings (§7).
+
+Pure: nobody is called here, and no clock is read. Objects are read by `aries_account_objects`, as on the socket.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+
+from aries_nb.brokers.aries.account_objects import Row, rows_of
+from aries_nb.brokers.aries.options import path_segment
+from aries_nb.brokers.aries.topics import FINISHED, wants, words
+from aries_nb.brokers.protocol import AccountPage, Query
+from aries_nb.model import Kind, Subscription
+
+__all__ = ["AriesAccountHttp"]
+
+_MOST_ORDERS = 500  # on one page (§7)
+_MOST_NAMES = 10  # symbols, and topics, of one question for news (§7)
+_HISTORY_NS = 90 * 86_400 * 10**9  # the longest span of one question (§7)
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+# Under which keys a list stands. That of news may also be the whole answer, a single object may be wrapped (assumed).
+_LISTS: Mapping[Kind, tuple[str, ...]] = {
+    "orders": ("orders", "ordersV2"),
+    "positions": ("positions",),
+    "accounts": ("accounts",),
+    "watchlists": ("watchlist", "watchlists"),
+    "news": ("news", "items"),
+}
+_WRAPPED = ("data", "balance", "watchlist")
+
+
+class AriesAccountHttp:
+    """The calls beside the accounts' socket. Times are in ns since the epoch."""
+
+    def snapshot(self, subscription: Subscription) -> Sequence[Query]:
+        """Ask for all that a table holds: one question, for news one for each ten symbols; none for P&L."""
+        account = path_segment(subscription.symbol)
+        match subscription.kind:
+            case "balances":
+                return [Query(f"/v2/accounts/{account}/balance")]
+            case "positions":
+                return [Query(f"/v1/accounts/{account}/positions")]
+            case "orders":
+                return [_first_page(f"/v2/accounts/{account}/orders")]
+            case "accounts":
+                return [Query("/v2/users/me/accounts")]
+            case "watchlists":
+                return [Query("/v1/config/watchlist")]
+            case "news":
+                return _news(subscription)
+            case _:
+                return []
+
+    def watchlist(self, number: int) -> Query:
+        """Ask for one list; read as those of all lists, but for the rest of them."""
+        return Query(f"/v1/config/watchlist/{number}")
+
+    def order_history(self, account: str, start_ns: int, end_ns: int) -> Sequence[Query]:
+        """Ask for the orders placed from `start_ns` to `end_ns`, both included, in spans of at most 90 days.
+
+        Whether orders that still work are among them is unknown; both is taken.
+        """
+        path = f"/v2/accounts/{path_segment(account)}/orders/history"
+        spans = range(start_ns, max(end_ns, start_ns + 1), _HISTORY_NS)
+        return [
+            _first_page(path, (("from", _text(start)), ("to", _text(min(start + _HISTORY_NS, end_ns)))))
+            for start in spans
+        ]
+
+    def fill_history(self, account: str, start_ns: int) -> Sequence[Query]:  # noqa: ARG002
+        """There are orders only, no executions."""
+        return []
+
+    def read(self, subscription: Subscription, query: Query, body: bytes) -> AccountPage:
+        """The rows of one answer, in the fields of the subscription. Raises ValueError for what is no such answer."""
+        kind = subscription.kind
+        answer = _parsed(body)
+        items = [_single(answer)] if kind == "balances" else _items(kind, answer)
+        found, problems, _ = rows_of(kind, items, body)
+        rows = [
+            (ts or 0, tuple(row[field] for field in subscription.fields))
+            for ts, row in found
+            if _is_meant(subscription, row)
+        ]
+        is_full = kind != "news" and not query.path.endswith("/history")
+        return AccountPage(rows, is_full, _following(query, answer), problems)
+
+    def is_finished(self, status: str) -> bool:
+        """Whether an order of this status has ended."""
+        return status.upper() in FINISHED
+
+
+def _first_page(path: str, params: tuple[tuple[str, str], ...] = ()) -> Query:
+    return Query(path, (*params, ("limit", str(_MOST_ORDERS)), ("cursor", "0")))
+
+
+def _following(query: Query, answer: object) -> Query | None:
+    """The next page, as `nextCursor` names it; 0 ends the walk, and one that leads nowhere else ends it as well."""
+    cursor = answer.get("nextCursor") if isinstance(answer, dict) else None
+    params = dict(query.params)
+    if not isinstance(cursor, int | str) or str(cursor) in ("", "0", params.get("cursor")) or "cursor" not in params:
+        return None
+    return Query(query.path, tuple({**params, "cursor": str(cursor)}.items()))
+
+
+def _news(subscription: Subscription) -> list[Query]:
+    """Without symbols the broker answers for SPY alone (§7), without topics for all."""
+    symbols, topics = (sorted(words(subscription, option)) for option in ("symbols", "topics"))
+    return [
+        Query("/v1/news", tuple((name, ",".join(chosen)) for name, chosen in asked if chosen))
+        for asked in (
+            (("symbols", symbols[at : at + _MOST_NAMES]), ("topics", topics[of : of + _MOST_NAMES]))
+            for at in range(0, len(symbols) or 1, _MOST_NAMES)
+            for of in range(0, len(topics) or 1, _MOST_NAMES)
+        )
+    ]
+
+
+def _is_meant(subscription: Subscription, row: Row) -> bool:
+    if subscription.kind == "accounts":
+        return row["trading_account_id"] == subscription.symbol
+    return wants(subscription, row)
+
+
+def _parsed(body: bytes) -> object:
+    try:
+        return json.loads(body, parse_float=Decimal)
+    except (ValueError, ArithmeticError, RecursionError) as error:
+        raise ValueError("the answer is not JSON") from error
+
+
+def _items(kind: Kind, answer: object) -> Sequence[object]:
+    """The list of an answer; null is an empty one. One watchlist alone is a list of one."""
+    if isinstance(answer, list) and kind == "news":
+        return answer
+    if not isinstance(answer, dict):
+        raise ValueError("the answer is no JSON object")  # noqa: TRY004 - a bad answer, not a bad call
+    for key in _LISTS[kind]:
+        if key in answer and (answer[key] is None or isinstance(answer[key], list)):
+            return answer[key] or []
+    single = _single(answer)
+    if kind == "watchlists" and isinstance(single, dict) and "id" in single:
+        return [single]
+    raise ValueError(f"the answer has no list of {kind}")
+
+
+def _single(answer: object) -> object:
+    if not isinstance(answer, dict):
+        raise ValueError("the answer is no JSON object")  # noqa: TRY004 - a bad answer, not a bad call
+    return next((answer[key] for key in _WRAPPED if isinstance(answer.get(key), dict)), answer)
+
+
+def _text(ns: int) -> str:
+    """A time as RFC 3339 in UTC, to the microsecond."""
+    return (_EPOCH + timedelta(microseconds=ns // 1_000)).isoformat(timespec="microseconds").replace("+00:00", "Z")

@@ -1,0 +1,213 @@
+"""The objects of the Aries accounts endpoint as rows: orders, positions, balances and the like (protocol page §5.4).
+
+Keys are matched without regard to case and underscores: the vendor writes `todayRealizedPnL` here and `is_sim` there.
+Fields that are not listed are left alone; a field that is absent or blank has its type's missing value.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Mapping
+from decimal import Decimal
+from typing import Any, NamedTuple, TypeAlias
+
+from aries_nb.brokers.aries.account_fields import FIELDS, INFO_KEYS, REQUIRED, UNUSED_PRICES, folded
+from aries_nb.brokers.aries.tolerant import MOST_NOTED, decimal, excerpt, nanoseconds, number, writable
+from aries_nb.model import MISSING, NOT_A_TIME, ColumnType, Kind, Unreadable, Value
+
+__all__ = ["Row", "Rows", "kind_of", "list_rows", "row_of", "rows_of", "snapshot_in"]
+
+Row: TypeAlias = dict[str, Value]
+ZERO_TIME = "0001-01-01"  # how servers written in Go spell a time that is not set
+
+
+# By which keys an object shows what it is; those that several kinds have are no sign.
+_SIGNS: Mapping[Kind, frozenset[str]] = {
+    "orders": frozenset(map(folded, ("clOrdId", "ordStatus", "cumQty", "leavesQty"))),
+    "positions": frozenset(map(folded, ("averagePrice", "costBasis", "todayPl", "quantity"))),
+    "accounts": frozenset(map(folded, INFO_KEYS)) - {"status"},
+    "balances": frozenset(key for field in FIELDS["balances"].values() for key in field.keys),
+}
+_NAMES: Mapping[str, Kind] = {
+    "order": "orders",
+    "position": "positions",
+    "balance": "balances",
+    "info": "accounts",
+}
+
+
+def row_of(kind: Kind, item: object, line: bytes) -> tuple[Row | None, list[Unreadable]]:
+    """One object as a row with every column of its kind, and what in it could not be used.
+
+    None where it is no object, or lacks what tells it from others.
+    """
+    if not isinstance(item, dict):
+        return None, [Unreadable(f"{kind} hold something that is no object", excerpt(line))]
+    said: dict[str, Any] = {}
+    for key, value in item.items():
+        said.setdefault(folded(key), value)
+    row: Row = {}
+    problems: list[Unreadable] = []
+    for column, field in FIELDS[kind].items():
+        value = next((said[key] for key in field.keys if key in said), None)
+        usable = None if _is_blank(value) else _SPECIAL.get(column, _READ[field.type])(value)
+        if usable is None and not _is_blank(value):
+            problems.append(Unreadable(f"{column} of {kind} is no usable {field.type}", excerpt(line)))
+        row[column] = MISSING[field.type] if usable is None else usable
+    for column in UNUSED_PRICES.get(str(row.get("type", "")).upper(), ()) if kind == "orders" else ():
+        # "0" or "" where a type of order has no such price (§5.4); any other is shown as it came.
+        if row[column] == 0:
+            row[column] = MISSING["decimal"]
+    absent = [name for name in REQUIRED.get(kind, ()) if row[name] in ("", NOT_A_TIME) or _is_unset(kind, name, said)]
+    if absent:
+        problems.append(Unreadable(f"{kind} without a usable {absent[0]}", excerpt(line)))
+        return None, problems
+    return row, problems
+
+
+def list_rows(item: object, line: bytes) -> tuple[list[Row], list[Unreadable]]:
+    """One watchlist as rows: one a symbol, places from 0; an empty list is one row, place 0 and symbol ""."""
+    row, problems = row_of("watchlists", item, line)
+    if row is None or not isinstance(item, dict):
+        return [], problems
+    symbols = next((value for key, value in item.items() if folded(key) == "symbols"), None)
+    if not isinstance(symbols, list | None):
+        problems.append(Unreadable("symbols of watchlists are no list", excerpt(line)))
+        symbols = None
+    texts: list[str] = []
+    for symbol in symbols or ():
+        if isinstance(symbol, str) and symbol:
+            texts.append(writable(symbol))
+        else:
+            problems.append(Unreadable("a symbol of watchlists is no text", excerpt(line)))
+    return [{**row, "place": place, "symbol": symbol} for place, symbol in enumerate(texts or [""])], problems
+
+
+class Rows(NamedTuple):
+    """The usable ones of some objects, each with its own time in ns where it has one, and what could not be used.
+
+    `lost` is the number of objects that are no row at all.
+    """
+
+    rows: list[tuple[int | None, Row]]
+    problems: list[Unreadable]
+    lost: int
+
+
+def rows_of(kind: Kind, items: Iterable[object], line: bytes) -> Rows:
+    """Some objects as rows; news come oldest first, in whatever order the broker lists them."""
+    rows: list[tuple[int | None, Row]] = []
+    problems: list[Unreadable] = []
+    lost = 0
+    for item in items:
+        if kind == "watchlists":
+            found, unusable = list_rows(item, line)
+        else:
+            row, unusable = row_of(kind, item, line)
+            found = [row] if row is not None else []
+        problems += unusable if len(problems) < MOST_NOTED else ()
+        lost += not found
+        rows += [(_time_of(item, kind), row) for row in found]
+    if kind == "news":
+        rows.sort(key=lambda each: each[0] or 0)
+    return Rows(rows, problems, lost)
+
+
+def kind_of(name: object, item: object) -> Kind | None:
+    """What an account event is about: its name says (`account.order`), else the object's shape."""
+    if isinstance(name, str) and (kind := _NAMES.get(folded(name).rpartition(".")[2].removesuffix("s"))):
+        return kind
+    return next(iter(_kinds(item)), None)
+
+
+def snapshot_in(body: Mapping[str, Any]) -> list[tuple[Kind, object]]:
+    """The full lists in a payload, wherever they are (U16); empty where there are none.
+
+    A list stands as it came; a single object is a list of one. `account` holds a balance, an info or both (assumed).
+    """
+    for place in (body.get("data"), body.get("snapshot"), body):
+        if isinstance(place, dict):
+            parts = list(_parts({folded(key): value for key, value in place.items()}))
+            if parts:
+                return parts
+    return []
+
+
+def _parts(place: Mapping[str, Any]) -> Iterable[tuple[Kind, object]]:
+    for key in ("ordersv2", "orders"):
+        if key in place:
+            yield "orders", [] if place[key] is None else place[key]
+            break
+    if "positions" in place:
+        yield "positions", [] if place["positions"] is None else place["positions"]
+    singles = [place.get(key) for key in ("account", "balance", "info", "accountinfo")]
+    if isinstance(singles[0], dict):
+        singles += [singles[0].get(key) for key in ("balance", "info")]
+    for single in singles:
+        for kind in _kinds(single):
+            if kind in ("balances", "accounts"):
+                yield kind, [single]
+
+
+def _kinds(item: object) -> Iterable[Kind]:
+    if isinstance(item, dict):
+        keys = {folded(key) for key, value in item.items() if not isinstance(value, dict)}
+        yield from (kind for kind, signs in _SIGNS.items() if keys & signs)
+
+
+def _time_of(item: object, kind: Kind) -> int | None:
+    """When an object says that it was last changed, in ns; a candle's time is its beginning and says nothing."""
+    if not isinstance(item, dict):
+        return None
+    names = ("updatedat", "timestamp", "publishedat") if kind == "news" else ("updatedat",)
+    said = {folded(key): value for key, value in item.items()}
+    return next((ts for name in names if (ts := nanoseconds(said.get(name)))), None)
+
+
+def _is_blank(value: object) -> bool:
+    return value is None or (isinstance(value, str) and (not value.strip() or value.startswith(ZERO_TIME)))
+
+
+def _is_unset(kind: Kind, column: str, said: Mapping[str, Any]) -> bool:
+    """Whether an integer key did not come at all: its missing value, 0, is a number like any other."""
+    field = FIELDS[kind][column]
+    return field.type == "integer" and not any(_integer(said.get(key)) is not None for key in field.keys)
+
+
+def _integer(value: object) -> int | None:
+    exact = decimal(value)
+    if exact is None or exact != exact.to_integral_value() or not -(2**63) <= exact < 2**63:
+        return None
+    return int(exact)
+
+
+def _text(value: object) -> str | None:
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    return writable(str(value)) if isinstance(value, str | int | float | Decimal) else None
+
+
+def _joined(value: object) -> str | None:
+    if not isinstance(value, list):
+        return _text(value)
+    texts = [_text(each) for each in value]
+    return None if None in texts else ", ".join(text for text in texts if text)
+
+
+def _json(value: object) -> str | None:
+    if not isinstance(value, list | dict):
+        return _text(value)
+    try:
+        return json.dumps(value, separators=(",", ":"), default=str) if value else ""
+    except RecursionError:
+        return None
+
+
+_READ: Mapping[ColumnType, Callable[[object], Value | None]] = {
+    "decimal": decimal,
+    "number": number,
+    "integer": _integer,
+    "time": nanoseconds,
+    "text": _text,
+}
+_SPECIAL: Mapping[str, Callable[[object], Value | None]] = {"authors": _joined, "symbols": _joined, "legs": _json}

@@ -1,0 +1,315 @@
+"""The Aries accounts endpoint as a state machine (protocol page §2 and §5); see `interface` for the contract.
+
+The symbol of a subscription is an account's id; that of watchlists and news is "". A P&L names its candles in its
+options: ("interval", one of `PNL_INTERVALS`) and ("start", RFC 3339 time with zone). News may name ("symbols", …)
+and ("topics", …), each comma separated.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from aries_nb.brokers.aries.account_fields import ACCOUNT_COLUMN_TYPES, folded
+from aries_nb.brokers.aries.account_objects import Row, kind_of, rows_of, snapshot_in
+from aries_nb.brokers.aries.acks import ACK_SECONDS, Acks
+from aries_nb.brokers.aries.session import AriesSession, check_words, is_refusal, request_of
+from aries_nb.brokers.aries.tolerant import excerpt, lines, nanoseconds, parse_line
+from aries_nb.brokers.aries.topics import TOPIC_NAMES, Topic, TopicKey, key_of
+from aries_nb.model import (
+    PUT,
+    ColumnType,
+    Counted,
+    Kind,
+    Notice,
+    Pong,
+    Received,
+    Record,
+    Rejected,
+    Subscription,
+    Unreadable,
+)
+
+__all__ = ["AriesAccounts"]
+
+_ACKS = ("subscribed", "response", "pong")  # types that settle a request (§5.2)
+# Under which keys a list may be wrapped (assumed; the second is what REST does).
+_WRAPPED: Mapping[str, tuple[str, ...]] = {
+    "pnl": ("candles",),
+    "watchlist": ("watchlist", "watchlists"),
+    "news": ("news", "items"),
+}
+
+
+@dataclass(slots=True)
+class _Line:
+    """One message of a topic, while it is understood: what it carries, its time in ns, and what came of it so far.
+
+    `is_event` is False for an answer, which need not carry anything.
+    """
+
+    raw: bytes
+    body: Mapping[str, Any]
+    is_event: bool
+    ts: int
+    records: list[Record]
+    notices: list[Notice]
+
+    def unreadable(self, reason: str) -> None:
+        self.notices.append(Unreadable(reason, excerpt(self.raw)))
+
+    def lost(self, topic: Topic, kind: Kind | None = None, count: int = 1) -> None:
+        """Count objects that are of no use to those who have subscribed to them; a `kind` of None is all of a topic."""
+        if count:
+            users = (each for each in topic.subscriptions if kind in (None, each.kind))
+            self.notices += [Counted(each, "unreadable", count) for each in users]
+
+    def rows(self, topic: Topic, kind: Kind, items: Iterable[object]) -> list[tuple[int, Row]]:
+        """The usable ones of some objects, each with its own time where it has one; the others are counted."""
+        found, problems, lost = rows_of(kind, items, self.raw)
+        self.notices += problems
+        self.lost(topic, kind, lost)
+        return [(ts or self.ts, row) for ts, row in found]
+
+
+class AriesAccounts:
+    """One connection's worth of protocol, and the topics that outlive it."""
+
+    def __init__(self) -> None:
+        self._session = AriesSession()
+        self._topics: dict[TopicKey, Topic] = {}
+        self._sent: dict[TopicKey, dict[str, Any]] = {}
+        self._left: set[tuple[str, str]] = set()
+        self._acks = Acks()
+        self._seeds: list[Record] = []
+
+    def columns(self, kind: Kind) -> Mapping[str, ColumnType]:
+        """Every field that a frame of this kind can have, common ones first; none of a kind that is not here."""
+        return ACCOUNT_COLUMN_TYPES.get(kind, {})
+
+    def open(self, now: float) -> None:
+        """Begin a new connection; the topics are asked for again after authentication."""
+        self._session.open(now)
+        self._sent.clear()
+        self._left.clear()
+        self._acks.clear()
+        self._seeds.clear()
+        for topic in self._topics.values():
+            topic.forget()
+
+    def authenticate(self, token: str, now: float) -> None:
+        """Send the token, at first or to renew the session in place."""
+        self._session.authenticate(token, now)
+
+    def subscribe(self, subscriptions: Sequence[Subscription]) -> int:
+        """Add streams and ask for the topics that are not running yet. Raises UsageError where no frame can say so."""
+        check_words(subscriptions)
+        for subscription in subscriptions:
+            key = key_of(subscription)
+            topic = self._topics.setdefault(key, Topic(key))
+            self._seeds += topic.add(subscription)
+        return self._ask(dict.fromkeys(map(key_of, subscriptions))) if self._session.is_open else 0
+
+    def unsubscribe(self, subscriptions: Sequence[Subscription]) -> None:
+        """Remove streams and end the topics that nobody needs any more."""
+        self._seeds = [seed for seed in self._seeds if seed[0] not in subscriptions]
+        for subscription in subscriptions:
+            key = key_of(subscription)
+            topic = self._topics.get(key)
+            if topic is None:
+                continue
+            topic.subscriptions.pop(subscription, None)
+            if not topic.subscriptions:
+                self._end(key)
+
+    def receive(self, frame: bytes, received: int) -> Received:
+        """Understand a frame line by line."""
+        notices: list[Notice] = []
+        records: list[Record] = []
+        if self._seeds:
+            records, self._seeds = self._seeds, []
+            notices += [Counted(seed[0], "filled") for seed in records if seed[2][0] == PUT]
+        for raw in lines(frame):
+            message = parse_line(raw, exact=True)
+            if isinstance(message, Unreadable):
+                notices.append(message)
+                continue
+            payload = message.get("payload")
+            body = payload if isinstance(payload, dict) else {}
+            ts = nanoseconds(body.get("timestamp")) or nanoseconds(message.get("timestamp")) or received
+            self._understand(message, _Line(raw, body, message.get("type") == "event", ts, records, notices))
+        notices += self._acks.released()
+        return records, notices
+
+    def tick(self, now: float) -> Sequence[Notice]:
+        """Keepalive and time limits, of the session and of each answer that is due."""
+        notices = list(self._session.tick(now))
+        for key in self._acks.overdue(now):
+            self._sent.pop(key, None)
+            notices.append(Rejected((key.account,), f"no answer about {key.topic} within {ACK_SECONDS:.0f} s"))
+        notices += self._acks.released()
+        return notices
+
+    def outgoing(self) -> Sequence[str]:
+        """Drain the frames to send."""
+        return self._session.outgoing()
+
+    def _ask(self, keys: Iterable[TopicKey]) -> int:
+        """Ask for those topics that are not running as they should, and ping behind it; returns the ping's number."""
+        for key in keys:
+            payload = self._topics[key].payload
+            if self._sent.get(key) != payload:
+                request = self._session.send("subscribe", payload)
+                self._acks.asked(request, key, self._session.count, self._session.now)
+                self._sent[key] = payload
+        return self._session.ping()
+
+    def _end(self, key: TopicKey) -> None:
+        del self._topics[key]
+        self._acks.forget(key)
+        self._left.add(key.scope)
+        was_sent = self._sent.pop(key, None) is not None
+        if was_sent and self._session.is_open and all(other.scope != key.scope for other in self._topics):
+            params = {"params": {"accountId": key.account}} if key.account else {}
+            self._session.send("unsubscribe", {"topic": key.topic, **params})
+
+    def _understand(self, message: Mapping[str, Any], line: _Line) -> None:
+        name = line.body.get("topic")
+        topic = TOPIC_NAMES.get(name) if isinstance(name, str) else None
+        if not is_refusal(line.body):
+            key = self._answered(message, topic)
+            if key is not None or topic is not None:
+                self._take((key.topic if key is not None else topic) or "", key, line)
+                return
+        line.notices.extend(self._control(message, line.raw))
+
+    def _answered(self, message: Mapping[str, Any], topic: str | None) -> TopicKey | None:
+        is_answer = message.get("type") in _ACKS or topic is not None
+        return self._acks.answered(request_of(message)) if is_answer else None
+
+    def _control(self, message: Mapping[str, Any], raw: bytes) -> Iterator[Notice]:
+        was_open = self._session.is_open
+        for notice in self._session.control(message, raw):
+            if isinstance(notice, Pong):
+                self._acks.hold(notice)
+            elif isinstance(notice, Rejected):
+                key = self._acks.answered(notice.symbols[0]) if notice.symbols else None
+                if key is not None:
+                    self._sent.pop(key, None)
+                yield Rejected(() if key is None else (key.account,), excerpt(notice.reason))
+            else:
+                yield notice
+        if self._session.is_open and not was_open:
+            self._ask(list(self._topics))
+
+    def _take(self, topic: str, key: TopicKey | None, line: _Line) -> None:
+        """Take in what a message of a topic carries; `key` is set where it answers a request."""
+        if topic == "account":
+            self._take_account(key, line)
+            return
+        content = line.body.get("data", line.body.get("snapshot"))
+        items = _unwrapped(content, _WRAPPED[topic])
+        if items is None and topic != "watchlist" and line.is_event and isinstance(content, dict):
+            items = [content]
+        if items is None:
+            if line.is_event and key is None:
+                line.unreadable(f"an event of {topic} without a list")
+                scope = (topic, self._whose(content, line, topic) if topic == "pnl" else "")
+                for each in [self._topics[other] for other in self._topics if other.scope == scope]:
+                    line.lost(each)
+        elif topic == "pnl":
+            self._take_candles(items, key, line)
+        elif found := self._topics.get(TopicKey(topic, "")):
+            if topic == "watchlist":
+                line.records += found.replace("watchlists", line.ts, line.rows(found, "watchlists", items))
+            else:
+                line.records += found.put("news", line.rows(found, "news", items))
+
+    def _take_account(self, key: TopicKey | None, line: _Line) -> None:
+        lists = snapshot_in(line.body)
+        data = line.body.get("data")
+        if lists:
+            topic = self._account(key, next((items for _, items in lists if items), None), line)
+            if topic is None:
+                return
+            for kind, items in lists:
+                if isinstance(items, list):
+                    line.records += topic.replace(kind, line.ts, line.rows(topic, kind, items))
+                else:
+                    line.unreadable(f"{kind} of a snapshot are no list")
+                    line.lost(topic, kind)
+        elif isinstance(data, dict | list):
+            for item in data if isinstance(data, list) else [data]:
+                self._take_object(key, item, line)
+        elif key is None and line.is_event:
+            line.unreadable("an account event without data")
+            meant = kind_of(line.body.get("name"), data)
+            topic = self._account(key, data, line) if meant is not None else None
+            if topic is not None:
+                line.lost(topic, meant)
+
+    def _take_object(self, key: TopicKey | None, item: object, line: _Line) -> None:
+        kind = kind_of(line.body.get("name"), item)
+        if kind is not None:
+            topic = self._account(key, item, line)
+            line.records += topic.put(kind, line.rows(topic, kind, [item])) if topic is not None else ()
+        elif line.is_event:
+            line.unreadable("an account event about nothing known")
+
+    def _account(self, key: TopicKey | None, item: object, line: _Line) -> Topic | None:
+        if key is not None:
+            return self._topics.get(key)
+        account = self._whose(item, line, "account")
+        return None if account is None else self._topics[TopicKey("account", account)]
+
+    def _take_candles(self, items: Sequence[object], key: TopicKey | None, line: _Line) -> None:
+        places = (line.body.get("data"), line.body, line.body.get("params"))
+        for item in items:
+            said = next((str(value) for place in (item, *places) if (value := _of(place, "interval"))), "")
+            account = key.account if key is not None else self._whose(item, line, "pnl")
+            running = [other for other in self._topics if other.topic == "pnl" and other.account == account]
+            wanted = [other for other in running if (other == key if key is not None else said in ("", other.interval))]
+            if len({other.interval for other in wanted}) > 1:
+                line.unreadable("a candle that does not say of which interval")
+                for other in wanted:
+                    line.lost(self._topics[other], "pnl")
+                continue
+            for other in wanted:
+                rows = line.rows(self._topics[other], "pnl", [item])
+                line.records += self._topics[other].put(
+                    "pnl", [(ts, {**row, "interval": other.interval}) for ts, row in rows]
+                )
+
+    def _whose(self, item: object, line: _Line, topic: str) -> str | None:
+        """Which account with this topic something is about; None, and perhaps a notice, where it is none of ours."""
+        accounts = {key.account for key in self._topics if key.topic == topic}
+        first = item[0] if isinstance(item, list) and item else item
+        places = (first, line.body.get("data"), line.body, line.body.get("params"))
+        said = [_of(place, name) for place in places for name in ("accountid", "tradingaccountid")]
+        named = [each for each in said if isinstance(each, str) and each]
+        # What `target` means is not stated; where it is an account's id it decides, else it is nothing (assumed).
+        for each in (*named, line.body.get("target")):
+            if isinstance(each, str) and each in accounts:
+                return each
+        if not named and len(accounts) == 1:
+            return next(iter(accounts))
+        if not self._left.isdisjoint((topic, each) for each in named) or (not named and not accounts):
+            return None
+        line.unreadable("an account nobody asked for" if named else "an event that does not say of which account")
+        return None
+
+
+def _unwrapped(content: object, keys: Sequence[str]) -> Sequence[object] | None:
+    """A list, as it is or under one of these keys; None where there is none."""
+    if isinstance(content, list):
+        return content
+    wrapped = [content.get(key) for key in keys] if isinstance(content, dict) else []
+    return next((items for items in wrapped if isinstance(items, list)), None)
+
+
+def _of(place: object, name: str) -> object:
+    """The value under a folded key; None where there is none."""
+    if not isinstance(place, dict):
+        return None
+    return next((value for key, value in place.items() if folded(key) == name), None)

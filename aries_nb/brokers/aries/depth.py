@@ -1,0 +1,131 @@
+"""Level 2 of Aries: the levels of a book, and what each venue bids and asks (protocol page §3.4.4).
+
+Whether an event is the whole book or a change of it is not known: levels are kept by price, venues by name.
+"""
+
+from __future__ import annotations
+
+from math import isfinite, nan
+
+from msgspec import UNSET, MsgspecError
+from msgspec.json import Decoder
+
+from aries_nb.brokers.aries.messages import MAX_MS, Depth, LevelTwoUpdate, SpoiltDepth
+from aries_nb.brokers.aries.tolerant import MOST_NOTED, excerpt, shown
+from aries_nb.model import CLEAR, PUT, Counted, CountedAs, Notice, Record, Subscription, Unreadable, Value
+
+__all__ = ["Depths"]
+
+_rows_of = Decoder(list[str]).decode
+
+
+class Depths:
+    """Who listens to level 2, by symbol."""
+
+    def __init__(self) -> None:
+        self._books: dict[str, Subscription] = {}
+        self._venues: dict[str, Subscription] = {}
+        self._told: set[str] = set()  # of whose venues something has come on this connection
+
+    def open(self) -> None:
+        """Begin a new connection: venues known from before are not those of now."""
+        self._told.clear()
+
+    def add(self, subscription: Subscription) -> None:
+        """Let a subscription listen; one that is about something else is none of ours."""
+        if subscription.kind == "book":
+            self._books[subscription.symbol] = subscription
+        elif subscription.kind == "venues":
+            self._venues[subscription.symbol] = subscription
+            self._told.discard(subscription.symbol)
+
+    def remove(self, subscription: Subscription) -> None:
+        """Let a subscription listen no more."""
+        for listening in (self._books, self._venues):
+            if listening.get(subscription.symbol) == subscription:
+                del listening[subscription.symbol]
+
+    def users(self, symbol: str) -> list[Subscription]:
+        """Who listens to the level 2 of a symbol."""
+        return [listening[symbol] for listening in (self._books, self._venues) if symbol in listening]
+
+    def read(self, update: LevelTwoUpdate, received: int, records: list[Record], notices: list[Notice]) -> bool:
+        """Add the records of an event; False where nobody listens."""
+        book, venues = self._books.get(update.symbol), self._venues.get(update.symbol)
+        ms = update.timestamp
+        ts = ms * 1_000_000 if 0 < ms < MAX_MS else received
+        rows = update.data.orderBook
+        if book is not None and rows is not UNSET:
+            values: list[float] = []
+            bad = 0
+            for row in rows:
+                level = _level(row)
+                if level is None and (bad := bad + 1) <= MOST_NOTED:
+                    notices.append(Unreadable("a level 2 row that is not askSize:price:bidSize", excerpt(row)))
+                elif level is not None:
+                    values += level
+            if values or not rows:
+                records.append((book, ts, tuple(values)))
+            else:
+                notices.append(Counted(book, "unreadable"))
+        elif book is not None:
+            notices.append(Counted(book, _without("orderBook", update.data)))
+        # Those who look at the book alone pay nothing for the venues: their rows are not even decoded.
+        if venues is not None and (raw := bytes(update.data.quotes)):
+            records += self._of_venues(venues, ts, raw, notices)
+        elif venues is not None:
+            notices.append(Counted(venues, _without("quotes", update.data)))
+        return book is not None or venues is not None
+
+    def _of_venues(self, venues: Subscription, ts: int, raw: bytes, notices: list[Notice]) -> list[Record]:
+        try:
+            rows = _rows_of(raw)
+        except (MsgspecError, UnicodeDecodeError, RecursionError):
+            notices += [
+                Unreadable("quotes is not a list of text rows", excerpt(raw)),
+                Counted(venues, "unreadable"),
+            ]
+            return []
+        records: list[Record] = []
+        bad = 0
+        for row in rows:
+            values = _venue(row)
+            if values is None and (bad := bad + 1) <= MOST_NOTED:
+                reason = "a level 2 row that is not exchange:askPrice:askSize:bidPrice:bidSize"
+                notices.append(Unreadable(reason, excerpt(row)))
+            elif values is not None:
+                records.append((venues, ts, (PUT, *values)))
+        if bad:
+            notices.append(Counted(venues, "unreadable", bad))
+        elif not records:
+            notices.append(Counted(venues, "rowless"))
+        if records and venues.symbol not in self._told:
+            self._told.add(venues.symbol)
+            records.insert(0, (venues, ts, (CLEAR, "", nan, nan, nan, nan)))
+        return records
+
+
+def _without(name: str, depth: Depth) -> CountedAs:
+    """As what an event counts for who wants rows of this name, where there are none."""
+    return "unreadable" if isinstance(depth, SpoiltDepth) and name in depth.unusable else "rowless"
+
+
+def _level(row: str) -> tuple[float, float, float] | None:
+    """Price, bid size, ask size."""
+    try:
+        ask_size, price, bid_size = map(float, row.split(":" if ":" in row else ","))
+    except ValueError:
+        return None
+    return (price, bid_size, ask_size) if isfinite(price + bid_size + ask_size) else None
+
+
+def _venue(row: str) -> tuple[Value, ...] | None:
+    """Venue, bid price, bid size, ask price, ask size; a price of 0 is none (assumed)."""
+    try:
+        name, *numbers = row.split(":" if ":" in row else ",")
+        ask, ask_size, bid, bid_size = map(float, numbers)
+    except ValueError:
+        return None
+    if not name or not isfinite(ask + ask_size + bid + bid_size):
+        return None
+    return shown(name), bid if bid > 0 else nan, bid_size, ask if ask > 0 else nan, ask_size

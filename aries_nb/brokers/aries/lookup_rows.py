@@ -1,0 +1,261 @@
+"""How the answers of Aries' reference calls read, topic by topic (protocol page §7); each reader takes one body.
+
+Whatever of a row cannot be used is a missing value; a row that does not say what it is about is left out.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import msgspec
+
+from aries_nb.brokers.answers import json_object
+from aries_nb.brokers.aries.lookup_fields import (
+    AGGREGATES,
+    BARS,
+    CHAIN,
+    CHART_SEARCH,
+    CONFIG,
+    DETAILS,
+    INSTRUMENT,
+    QUOTES,
+    SEARCH,
+    STATUS,
+    Field,
+)
+from aries_nb.brokers.aries.tolerant import nanoseconds, number, shown, writable
+from aries_nb.brokers.protocol import Fact, FactType, Topic
+from aries_nb.model import NOT_A_TIME
+
+__all__ = ["READERS", "Page"]
+
+MOST_CHARACTERS = 2_000  # of one text; longer ones are cut
+MOST_TEXTS = 1_000
+_FLAGS = {"true": True, "false": False}
+NS_FROM = 10**17  # a larger Unix time is in ns: as ms it would be the year 3,170,000
+
+
+class Page(NamedTuple):
+    """The rows of one answer, the symbols refused, and the parameter that asks for the next page, None without one.
+
+    The symbol refused is "" where the answer does not repeat it: the one that was asked for.
+    """
+
+    columns: Mapping[str, FactType]
+    rows: Sequence[tuple[Fact, ...]]
+    refused: Mapping[str, str] = {}
+    cursor: tuple[str, str] | None = None
+
+
+def _details(body: bytes) -> Page:
+    answer = _object(body)
+    refused = {
+        symbol: shown(item.get("error", ""))
+        for item in _items(answer.get("errors") or [])
+        if isinstance(symbol := item.get("symbol"), str)
+    }
+    return _table(DETAILS, answer.get("data") or [])._replace(refused=refused)
+
+
+def _quotes(body: bytes) -> Page:
+    """In a row `s` is a status and `n` the name, or `s` is the symbol (§8 D15)."""
+    rows, refused = [], {}
+    for item in _items(_object(body).get("d")):
+        status, name = item.get("s"), item.get("n")
+        symbol = status if isinstance(status, str) and status not in ("ok", "error") else name
+        if not isinstance(symbol, str) or not symbol:
+            continue
+        if status == "error":
+            refused[symbol] = shown(item.get("errmsg", ""))
+        else:
+            rows.append((writable(symbol), *_row(QUOTES, item)[1:]))
+    return Page(_types(QUOTES), rows, refused)
+
+
+def _search(body: bytes) -> Page:
+    return _table(SEARCH, _json(body))
+
+
+def _chart_search(body: bytes) -> Page:
+    return _table(CHART_SEARCH, _json(body))
+
+
+def _instrument(body: bytes) -> Page:
+    return _unknown(_types(INSTRUMENT), body) or _single(INSTRUMENT, body)
+
+
+def _config(body: bytes) -> Page:
+    return _single(CONFIG, body)
+
+
+def _status(body: bytes) -> Page:
+    return _single(STATUS, body)
+
+
+def _chain(body: bytes) -> Page:
+    answer = _object(body)
+    page = _table(CHAIN, answer.get("results") or [])
+    place = list(CHAIN).index("type")
+    rows = [(*row[:place], str(row[place]).lower(), *row[place + 1 :]) for row in page.rows]
+    return page._replace(rows=rows, cursor=_cursor("next", answer.get("next")))
+
+
+def _aggregates(body: bytes) -> Page:
+    answer = _object(body)
+    page = _table(AGGREGATES, answer.get("results") or [])
+    rows = [row for row in page.rows if row[0] != NOT_A_TIME and not _lacks_a_price(row[1:5])]
+    return page._replace(rows=rows, cursor=_cursor("next", answer.get("next")))
+
+
+def _tick_bars(body: bytes) -> Page:
+    """Parallel arrays, `t` in ms; `nextTo` is the cursor of the bars before these."""
+    if page := _unknown(BARS, body):
+        return page
+    answer = _object(body)
+    if answer.get("s") == "no_data":
+        return Page(BARS, [])
+    times, volumes = answer.get("t"), answer.get("v")
+    if volumes is None and isinstance(times, list):
+        volumes = [None] * len(times)
+    columns = [array for array in (times, *map(answer.get, "ohlc"), volumes) if isinstance(array, list)]
+    if len(columns) != 6 or len({len(column) for column in columns}) != 1:
+        raise ValueError("the answer has no arrays t, o, h, l, c and v of one length")
+    rows: list[tuple[Fact, ...]] = []
+    for time, *values in zip(*columns, strict=True):
+        row = (_fact("time", time), *(_fact("number", value) for value in values))
+        if row[0] != NOT_A_TIME and not _lacks_a_price(row[1:5]):
+            rows.append(row)
+    return Page(BARS, rows, cursor=_cursor("cursor", answer.get("nextTo")))
+
+
+def _server_time(body: bytes) -> Page:
+    """Seconds as plain text."""
+    moment = nanoseconds(body[:40].decode("ascii", "replace").strip())
+    if moment is None:
+        raise ValueError("the answer is no time")
+    return Page({"ts": "time", "resolution_s": "number"}, [(moment, 1.0)])
+
+
+def _health(body: bytes) -> Page:  # noqa: ARG001 - all readers are called alike
+    return Page({}, [])
+
+
+READERS: Mapping[Topic, Callable[[bytes], Page]] = {
+    "details": _details,
+    "quotes": _quotes,
+    "search": _search,
+    "chart_search": _chart_search,
+    "instrument": _instrument,
+    "chain": _chain,
+    "tick_bars": _tick_bars,
+    "aggregates": _aggregates,
+    "market_status": _status,
+    "chart_config": _config,
+    "server_time": _server_time,
+    "health": _health,
+}
+
+
+def _unknown(columns: Mapping[str, FactType], body: bytes) -> Page | None:
+    """The page of an answer that the symbol is not known: an error that speaks of a symbol (assumed); else None."""
+    answer = _json(body)
+    said = answer.get("errmsg") if isinstance(answer, dict) and answer.get("s") == "error" else None
+    is_unknown = isinstance(said, str) and "symbol" in said.lower()
+    return Page(columns, [], {"": shown(said)}) if is_unknown else None
+
+
+def _table(fields: Mapping[str, Field], items: object) -> Page:
+    """A row an item; one whose first column is a text and empty is left out."""
+    rows = [row for item in _items(items) if (row := _row(fields, item))[0] != ""]
+    return Page(_types(fields), rows)
+
+
+def _single(fields: Mapping[str, Field], body: bytes) -> Page:
+    return Page(_types(fields), [_row(fields, _object(body))])
+
+
+def _types(fields: Mapping[str, Field]) -> dict[str, FactType]:
+    return {column: field.type for column, field in fields.items()}
+
+
+def _row(fields: Mapping[str, Field], item: Mapping[str, Any]) -> tuple[Fact, ...]:
+    return tuple(_fact(field.type, _at(item, field.path)) for field in fields.values())
+
+
+def _at(item: object, path: Iterable[str]) -> object:
+    for name in path:
+        item = item.get(name) if isinstance(item, dict) else None
+    return item
+
+
+def _fact(type_: FactType, value: object) -> Fact:
+    """A JSON value as what a column holds, or its missing value."""
+    match type_:
+        case "number":
+            found = number(value)
+            return math.nan if found is None else found
+        case "integer":
+            return _integer(value)
+        case "time":
+            return _moment(value)
+        case "flag":
+            return _FLAGS.get(value) if isinstance(value, str) else value if isinstance(value, bool) else None
+        case "texts":
+            items = value if isinstance(value, list) else []
+            return tuple(_text(item) for item in items[:MOST_TEXTS])
+        case _:
+            return _text(value)
+
+
+def _text(value: object) -> str:
+    is_text = isinstance(value, str | int | float) and not isinstance(value, bool)
+    return writable(str(value)[:MOST_CHARACTERS]) if is_text else ""
+
+
+def _integer(value: object) -> int:
+    """A whole number within 64 bits, also as text; 0 for anything else."""
+    is_whole = isinstance(value, int) and not isinstance(value, bool)
+    is_text = isinstance(value, str) and value.isascii() and value.isdecimal() and len(value) < 20
+    whole = int(value) if is_whole or is_text else 0  # type: ignore[call-overload]
+    return whole if abs(whole) < 2**63 else 0
+
+
+def _moment(value: object) -> int:
+    """Of s, ms, ns or ISO 8601, in ns since the epoch."""
+    if isinstance(value, int) and not isinstance(value, bool) and NS_FROM < value < 2**63:
+        return value
+    found = nanoseconds(value)
+    return NOT_A_TIME if found is None else found
+
+
+def _lacks_a_price(values: Iterable[Fact]) -> bool:
+    return any(value != value for value in values)  # NaN
+
+
+def _cursor(name: str, value: object) -> tuple[str, str] | None:
+    """The parameter for the next page; None where the answer names none, or 0 (assumed, as for orders)."""
+    text = str(value) if isinstance(value, str | int) and not isinstance(value, bool) else ""
+    return (name, text) if text not in ("", "0") and len(text) <= MOST_CHARACTERS else None
+
+
+def _items(items: object) -> list[dict[str, Any]]:
+    if not isinstance(items, list):
+        raise ValueError("the answer has no list of what was asked for")  # noqa: TRY004 - a bad answer, not a bad call
+    return [item for item in items if isinstance(item, dict)]
+
+
+def _json(body: bytes) -> object:
+    try:
+        answer: object = msgspec.json.decode(body)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise ValueError("the answer is not JSON") from error
+    return answer
+
+
+def _object(body: bytes) -> dict[str, Any]:
+    answer = json_object(body)
+    if answer.get("s") == "error":
+        raise ValueError(f"the server says {shown(answer.get('errmsg', 'error'))!r}")
+    return answer

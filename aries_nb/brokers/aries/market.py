@@ -1,0 +1,376 @@
+"""The Aries market endpoint as a state machine (protocol page §2 and §3); see `interface` for the contract."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import chain, islice
+from typing import Any
+
+from msgspec import UNSET, MsgspecError, Struct, UnsetType
+
+from aries_nb.brokers.aries.depth import Depths
+from aries_nb.brokers.aries.messages import (
+    Envelope,
+    GreeksUpdate,
+    LevelTwoUpdate,
+    Payload,
+    QuoteUpdate,
+    StatusUpdate,
+    TimeAndSalesUpdate,
+    TradeUpdate,
+    decode_lines,
+)
+from aries_nb.brokers.aries.prints import PRINT_COLUMN_TYPES, PrintPart
+from aries_nb.brokers.aries.questions import ANSWER_COLUMN_TYPES, Questions
+from aries_nb.brokers.aries.session import AriesSession, check_words
+from aries_nb.brokers.aries.streams import (
+    QUOTE_COLUMN_TYPES,
+    Part,
+    Stream,
+    Wanted,
+    is_everything,
+    item_to_subscribe,
+    item_to_unsubscribe,
+    wanted,
+)
+from aries_nb.brokers.aries.tolerant import excerpt, kind_of_update, millis, parse_line, shown, update_from
+from aries_nb.model import (
+    BOOK_COLUMNS,
+    VENUE_COLUMNS,
+    ColumnType,
+    Counted,
+    Kind,
+    MarketStatus,
+    Notice,
+    Pong,
+    Received,
+    Record,
+    Rejected,
+    Subscription,
+    Unasked,
+    Unreadable,
+)
+
+__all__ = ["AriesMarket"]
+
+SYMBOLS_PER_REQUEST = 100  # protocol page U17: "stay modest"
+STATUS_ENTRIES = 100
+MOST_NUMBER = 2**63  # in what is said about the market; beyond it is shown as text
+REQUESTS_KEPT = 1_000  # of which a refusal can still be told the symbols
+_COLUMN_TYPES: Mapping[Kind, Mapping[str, ColumnType]] = {
+    "quotes": QUOTE_COLUMN_TYPES,
+    "trades": PRINT_COLUMN_TYPES,
+    "book": dict(BOOK_COLUMNS),
+    "venues": dict(VENUE_COLUMNS),
+    "answers": ANSWER_COLUMN_TYPES,
+}
+
+
+class AriesMarket:
+    """One connection's worth of protocol, and the streams that outlive it."""
+
+    def __init__(self) -> None:
+        self._session = AriesSession()
+        self._streams: dict[str, dict[Subscription, Stream]] = {}
+        self._parts: dict[type[Payload], dict[str, list[Part]]] = {
+            kind: {} for kind in (QuoteUpdate, TradeUpdate, GreeksUpdate, TimeAndSalesUpdate)
+        }
+        self._depths = Depths()
+        self._questions = Questions(self._session)
+        self._sent: dict[str, Wanted] = {}
+        self._requests: dict[str, tuple[str, ...]] = {}
+        self._leaving: dict[str, int] = {}
+        self._seeds: list[Record] = []
+
+    def columns(self, kind: Kind) -> Mapping[str, ColumnType]:
+        """Every field that a frame of this kind can have."""
+        return _COLUMN_TYPES.get(kind, {})
+
+    def open(self, now: float) -> None:
+        """Begin a new connection; the streams are asked for again after authentication."""
+        self._session.open(now)
+        self._depths.open()
+        self._questions.open()
+        self._sent.clear()
+        self._requests.clear()
+        self._leaving.clear()
+        self._seeds.clear()
+        for streams in self._streams.values():
+            for stream in streams.values():
+                stream.forget()
+
+    def authenticate(self, token: str, now: float) -> None:
+        """Send the token, at first or to renew the session in place."""
+        self._session.authenticate(token, now)
+
+    def subscribe(self, subscriptions: Sequence[Subscription]) -> int:
+        """Add streams and ask for what of them is not running yet. Raises UsageError where no frame can say so."""
+        check_words(subscriptions)
+        symbols: dict[str, None] = {}
+        for subscription in subscriptions:
+            if subscription.kind == "answers":
+                self._questions.add(subscription)
+                continue
+            streams = self._streams.setdefault(subscription.symbol, {})
+            if subscription not in streams:
+                stream = Stream(subscription)
+                if ts := stream.borrow(streams.values()):
+                    self._seeds.append((subscription, ts, stream.values))
+                streams[subscription] = stream
+                self._route(stream)
+            symbols[subscription.symbol] = None
+        return self._ask(list(symbols)) if self._session.is_open else 0
+
+    def unsubscribe(self, subscriptions: Sequence[Subscription]) -> None:
+        """Remove streams and tell the server what nobody needs any more."""
+        items: list[str | dict[str, Any]] = []
+        self._seeds = [seed for seed in self._seeds if seed[0] not in subscriptions]
+        for subscription in subscriptions:
+            self._questions.remove(subscription)
+        streams_of = (each.symbol for each in subscriptions if each.kind != "answers")
+        for symbol in dict.fromkeys(streams_of):
+            streams = self._streams.get(symbol, {})
+            for subscription in subscriptions:
+                if subscription.symbol == symbol:
+                    self._unroute(streams.pop(subscription, None))
+            left = wanted(streams)
+            before = self._sent.get(symbol, {})
+            if not streams:
+                self._streams.pop(symbol, None)
+            if before and before != left:
+                item = item_to_unsubscribe(symbol, before, left)
+                if item != {"symbol": symbol}:  # which would drop everything
+                    items.append(item)
+                    self._sent[symbol] = left
+            if not left:
+                self._sent.pop(symbol, None)
+                self._leaving[symbol] = self._session.count
+        if items and self._session.is_open:
+            self._session.send("unsubscribe", items)
+
+    def receive(self, frame: bytes, received: int) -> Received:
+        """Decode a frame in one go, line by line only where it does not fit the fast path."""
+        notices: list[Notice] = []
+        records: list[Record] = []
+        if self._seeds:
+            records, self._seeds = self._seeds, []
+            notices += [Counted(seed[0], "filled") for seed in records]
+        try:
+            envelopes = decode_lines(frame)
+        except (MsgspecError, UnicodeDecodeError, RecursionError):
+            for some in self._line_by_line(frame, received, records, notices):
+                self._apply(some, received, records, notices)
+        else:
+            self._apply(envelopes, received, records, notices)
+        return records, notices
+
+    def tick(self, now: float) -> Sequence[Notice]:
+        """Keepalive and time limits of the session."""
+        return self._session.tick(now)
+
+    def outgoing(self) -> Sequence[str]:
+        """Drain the frames to send."""
+        return self._session.outgoing()
+
+    def _apply(
+        self, envelopes: Iterable[Envelope], received: int, records: list[Record], notices: list[Notice]
+    ) -> None:
+        # The hottest loop of the package: what is looked up here is looked up for each of a million messages.
+        quotes = self._parts[QuoteUpdate]
+        add = records.append
+        for envelope in envelopes:
+            update: Any = envelope.payload
+            kind = update.__class__
+            try:
+                if kind is QuoteUpdate:
+                    data = update.data
+                    parts = quotes[update.symbol]
+                    ms = data.quoteTimestamp
+                elif kind is LevelTwoUpdate or kind is StatusUpdate:
+                    self._apply_other(update, received, records, notices)
+                    continue
+                else:
+                    data = update.data
+                    parts = self._parts[kind][update.symbol]
+                    ms = _time_of(data)
+            except KeyError:
+                self._unasked(update, notices)
+                continue
+            # Out of bounds it cannot be: the decoder refuses such a time, and the lenient path leaves it out.
+            ts = (ms or update.timestamp) * 1_000_000 or received
+            for part in parts:
+                values = part.read(data)
+                if part.needs_merge or values.count(UNSET):  # half the cost of `in`, which compares twice
+                    values = part.merge(values)
+                    if values is None:
+                        notices.append(Counted(part.stream.subscription, "rowless"))
+                        continue
+                stream = part.stream
+                if part.fence and part.repeats(ts, values):
+                    notices.append(Counted(stream.subscription, "duplicated"))
+                    continue
+                part.ts = ts
+                stream.values = values
+                add((stream.subscription, ts, values))
+
+    def _apply_other(self, update: Payload, received: int, records: list[Record], notices: list[Notice]) -> None:
+        if isinstance(update, LevelTwoUpdate):
+            if not self._depths.read(update, received, records, notices):
+                self._unasked(update, notices)
+        elif isinstance(update, StatusUpdate):
+            notices.append(_status(update))
+
+    def _line_by_line(
+        self, frame: bytes, received: int, records: list[Record], notices: list[Notice]
+    ) -> Iterator[list[Envelope]]:
+        for line in frame.split(b"\n"):
+            if not line or line.isspace():
+                continue
+            try:
+                yield decode_lines(line)
+                continue
+            except (MsgspecError, UnicodeDecodeError, RecursionError):
+                message = parse_line(line)
+            if isinstance(message, Unreadable):
+                notices.append(message)
+            elif self._session.is_update(message):
+                payload, problems = update_from(message["payload"], line)
+                notices.extend(problems)
+                if payload is not None:
+                    yield [Envelope(payload)]
+                else:
+                    notices.extend(self._unused(message["payload"]))
+            elif (answer := self._questions.answer(message, received)) is not None:
+                records.append(answer)
+            else:
+                notices.extend(self._control(message, line))
+
+    def _control(self, message: Mapping[str, Any], line: bytes) -> Iterator[Notice]:
+        was_open = self._session.is_open
+        for notice in self._session.control(message, line):
+            if isinstance(notice, Rejected):
+                yield self._name_symbols(notice)
+                continue
+            if isinstance(notice, Pong):
+                self._lift_fences(notice.number)
+            yield notice
+        if self._session.is_open and not was_open:
+            self._ask(list(self._streams))
+
+    def _name_symbols(self, rejected: Rejected) -> Rejected:
+        """Find whom a refusal is about: the symbols of that request which its text names, else all of them."""
+        asked = self._requests.get(rejected.symbols[0], ()) if rejected.symbols else ()
+        named = _named(rejected.reason, asked)
+        for symbol in named or asked:
+            self._sent.pop(symbol, None)
+        return Rejected(named or asked, excerpt(rejected.reason))
+
+    def _ask(self, symbols: Sequence[str]) -> int:
+        """Send what of these symbols is not running yet, and a ping behind it; returns the ping's number."""
+        items: list[dict[str, Any]] = []
+        touched: list[str] = []
+        for symbol in symbols:
+            need = wanted(self._streams[symbol])
+            have = self._sent.get(symbol, {})
+            new = {option: names for option, names in need.items() if option not in have or names != have[option]}
+            if new:
+                items.append(item_to_subscribe(symbol, {o: _added(o, n, have.get(o, ())) for o, n in new.items()}))
+                self._sent[symbol] = need
+                touched.append(symbol)
+        todo = iter(items)
+        while batch := list(islice(todo, SYMBOLS_PER_REQUEST)):
+            request = self._session.send("subscribe", batch)
+            self._requests[request] = tuple(item["symbol"] for item in batch)
+        self._requests |= {request: (path,) for request, path in self._questions.send().items()}
+        while len(self._requests) > REQUESTS_KEPT:
+            del self._requests[next(iter(self._requests))]
+        fence = self._session.ping()
+        for symbol in touched:
+            for part in chain.from_iterable(stream.parts for stream in self._streams[symbol].values()):
+                part.fence = fence
+        return fence
+
+    def _lift_fences(self, number: int) -> None:
+        for stream in chain.from_iterable(streams.values() for streams in self._streams.values()):
+            for part in stream.parts:
+                if part.fence <= number:
+                    part.fence = 0
+        self._leaving = {symbol: count for symbol, count in self._leaving.items() if count >= number}
+
+    def _route(self, stream: Stream) -> None:
+        symbol = stream.subscription.symbol
+        self._depths.add(stream.subscription)
+        if stream.subscription.kind == "trades":
+            stream.parts.append(PrintPart(stream))
+        for part in stream.parts:
+            self._parts[part.update].setdefault(symbol, []).append(part)
+
+    def _unroute(self, stream: Stream | None) -> None:
+        if stream is None:
+            return
+        symbol = stream.subscription.symbol
+        self._depths.remove(stream.subscription)
+        for routes in self._parts.values():
+            left = [part for part in routes.get(symbol, ()) if part.stream is not stream]
+            routes.pop(symbol, None)
+            if left:
+                routes[symbol] = left
+
+    def _unused(self, payload: Mapping[str, Any]) -> Iterator[Notice]:
+        """Whose an update is that could not be used."""
+        symbol, kind = payload.get("symbol"), kind_of_update(payload)
+        if isinstance(symbol, str) and kind is not None:
+            users = [part.stream.subscription for part in self._parts.get(kind, {}).get(symbol, ())]
+            users += self._depths.users(symbol) if kind is LevelTwoUpdate else ()
+            yield from (Counted(user, "unreadable") for user in users)
+
+    def _unasked(self, update: Payload, notices: list[Notice]) -> None:
+        symbol = getattr(update, "symbol", "")
+        notices.append(Unasked())
+        # What was still under way when we gave the symbol or the category up is no fault of the server's.
+        if symbol not in self._streams and symbol not in self._leaving:
+            notices.append(Unreadable("a symbol nobody asked for", excerpt(f"{type(update).__name__} {symbol}")))
+
+
+def _time_of(data: Struct) -> int | UnsetType:
+    ms: int | str | UnsetType = getattr(data, "tradeTimestamp", UNSET)
+    return millis(ms) or UNSET if isinstance(ms, str) else ms
+
+
+def _added(option: str, names: tuple[str, ...], have: tuple[str, ...]) -> tuple[str, ...]:
+    """What is to be asked for besides `have`; everything goes as everything."""
+    return names if is_everything(option, names) else tuple(name for name in names if name not in have) or names
+
+
+def _named(text: str, symbols: tuple[str, ...]) -> tuple[str, ...]:
+    """Those of the symbols that stand in a text as words; the longest first, as BRK is no part of BRK.B."""
+    named: set[str] = set()
+    for symbol in sorted(symbols, key=len, reverse=True):
+        left = re.sub(rf"(?<![^\W_]){re.escape(symbol)}(?![^\W_])", " ", text)
+        if left != text:
+            named.add(symbol)
+            text = left
+    return tuple(symbol for symbol in symbols if symbol in named)
+
+
+def _status(update: StatusUpdate) -> MarketStatus:
+    flat: list[tuple[str, str | float | bool]] = []
+    for name, value in islice(update.data.items(), STATUS_ENTRIES):
+        inner = value if isinstance(value, dict) else {"": value}
+        for key, each in islice(inner.items(), STATUS_ENTRIES):
+            flat.append((_snake_case(shown(f"{name}.{key}" if key else name)), _plain(each)))
+    return MarketStatus(tuple(flat[:STATUS_ENTRIES]))
+
+
+def _snake_case(name: str) -> str:
+    return re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", name).lower()
+
+
+def _plain(value: object) -> str | float | bool:
+    """A flag or a number as one, also where it came as text; anything else as text."""
+    flag = {"true": True, "false": False}.get(value.lower()) if isinstance(value, str) else None
+    if flag is not None:
+        return flag
+    is_number = isinstance(value, int | float) and abs(value) < MOST_NUMBER
+    return value if isinstance(value, int | float) and is_number else shown(value)

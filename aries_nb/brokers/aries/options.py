@@ -1,0 +1,112 @@
+"""What Aries tells over HTTP about listed options, and how the answers read (protocol page §7; §3.5 for the shapes)."""
+
+from __future__ import annotations
+
+import math
+import string
+from collections.abc import Iterator
+from datetime import date
+from typing import Literal, NamedTuple, Protocol, TypeGuard
+
+from aries_nb.brokers.answers import json_object
+from aries_nb.brokers.protocol import Query
+
+__all__ = ["AriesOptions", "OptionContract", "OptionReference", "path_segment"]
+
+_UNRESERVED = frozenset(f"{string.ascii_letters}{string.digits}-._~".encode())  # RFC 3986, 2.3
+MOST_CHARACTERS = 64  # of a symbol; an OSI symbol has at most 21
+
+
+class OptionContract(NamedTuple):
+    """One listed option. `strike` is in the currency of the underlying."""
+
+    symbol: str
+    type: Literal["call", "put"]
+    strike: float
+
+
+class OptionReference(Protocol):
+    """What a broker tells about listed options. Each `read_` raises ValueError for an answer it cannot use."""
+
+    def expiries(self, symbol: str) -> Query:
+        """Ask on which days options of an underlying expire."""
+
+    def read_expiries(self, body: bytes) -> tuple[date, ...]:
+        """The days, each once, the nearest first; none where there are no options."""
+
+    def contracts(self, symbol: str, expiry: date) -> Query:
+        """Ask which options of an underlying expire on a day."""
+
+    def read_contracts(self, body: bytes) -> tuple[OptionContract, ...]:
+        """The options, each once, by strike, the call of a strike before its put."""
+
+
+class AriesOptions:
+    """The option queries. Items of an answer that cannot be used are left out."""
+
+    def expiries(self, symbol: str) -> Query:
+        """Ask on which days options of an underlying expire."""
+        return Query(f"/v1/options/{path_segment(symbol)}/expiry-dates")
+
+    def read_expiries(self, body: bytes) -> tuple[date, ...]:
+        """The days, each once, the nearest first. Raises ValueError where there is no list of them."""
+        days = json_object(body).get("expiryDates")
+        if not isinstance(days, list):
+            raise ValueError("the answer has no list of expiry dates")  # noqa: TRY004 - a bad answer, not a bad call
+        return tuple(sorted({day for day in map(_day, days) if day is not None}))
+
+    def contracts(self, symbol: str, expiry: date) -> Query:
+        """Ask which options of an underlying expire on a day."""
+        return Query(f"/v1/options/{path_segment(symbol)}/contracts/{expiry:%Y-%m-%d}")
+
+    def read_contracts(self, body: bytes) -> tuple[OptionContract, ...]:
+        """The options, each once, by strike, the call of a strike before its put.
+
+        A list that is null or missing is an empty one (assumed). Raises ValueError where both are missing.
+        """
+        answer = json_object(body)
+        if not answer.keys() & {"calls", "puts"}:
+            raise ValueError("the answer has neither calls nor puts")
+        found = {
+            contract.symbol: contract
+            for contract in (*_contracts(answer.get("calls"), "call"), *_contracts(answer.get("puts"), "put"))
+        }
+        return tuple(sorted(found.values(), key=lambda contract: (contract.strike, contract.type, contract.symbol)))
+
+
+def _contracts(items: object, type_: Literal["call", "put"]) -> Iterator[OptionContract]:
+    if items is None:
+        return
+    if not isinstance(items, list):
+        raise ValueError(f"the answer has no list of {type_}s")  # noqa: TRY004 - a bad answer, not a bad call
+    for item in items:
+        if isinstance(item, dict):
+            symbol, strike = item.get("symbol"), _number(item.get("strikePrice"))
+            if _is_symbol(symbol) and 0 < strike < math.inf:
+                yield OptionContract(symbol, type_, strike)
+
+
+def _is_symbol(value: object) -> TypeGuard[str]:
+    return isinstance(value, str) and 0 < len(value) <= MOST_CHARACTERS and value.isprintable() and " " not in value
+
+
+def _number(value: object) -> float:
+    """A number, also one that is written as text (assumed); NaN for anything else."""
+    if isinstance(value, bool) or not isinstance(value, int | float | str):
+        return math.nan
+    try:
+        return float(value)
+    except (ValueError, OverflowError):
+        return math.nan
+
+
+def _day(value: object) -> date | None:
+    try:
+        return date.fromisoformat(value) if isinstance(value, str) else None
+    except ValueError:
+        return None
+
+
+def path_segment(text: str) -> str:
+    """`text` as one segment of a path: a symbol must not lead elsewhere."""
+    return "".join(chr(octet) if octet in _UNRESERVED else f"%{octet:02X}" for octet in text.encode())

@@ -1,0 +1,84 @@
+"""Prints of the Aries time & sales tape: text in, one row of a trades frame out (protocol page §3.4.3)."""
+
+from __future__ import annotations
+
+import math
+
+from msgspec import UNSET
+
+from aries_nb.brokers.aries.messages import TIME_AND_SALES_FIELDS, TimeAndSales, TimeAndSalesUpdate
+from aries_nb.brokers.aries.streams import Part, Stream
+from aries_nb.brokers.aries.tolerant import number
+from aries_nb.model import MISSING, ColumnType, Value, Values
+
+__all__ = ["PRINTS_KEPT", "PRINT_COLUMN_TYPES", "PrintPart"]
+
+PRINTS_KEPT = 256  # of a symbol, the newest, to know a print again
+_TYPES: dict[str, ColumnType] = {"price": "number", "size": "number", "trade_id": "integer"}
+_UNTOLD: dict[str, Value] = {"side": "unknown", "source": "live"}  # what no execution says
+PRINT_COLUMN_TYPES: dict[str, ColumnType] = {name: _TYPES.get(name, "text") for name in TIME_AND_SALES_FIELDS}
+
+
+class PrintPart(Part):
+    """Turns executions into the values of a trades stream; absent fields are unchanged, but for the id.
+
+    A print that has a number is told once, however often it comes: after a break, or sent twice by whoever is between.
+    """
+
+    __slots__ = ("_fields", "_id", "_told")
+
+    def __init__(self, stream: Stream) -> None:
+        names = stream.subscription.fields
+        kinds = tuple(PRINT_COLUMN_TYPES[name] for name in names)
+        missing = tuple(_UNTOLD.get(name, MISSING[PRINT_COLUMN_TYPES[name]]) for name in names)
+        super().__init__(stream, TimeAndSalesUpdate, missing)
+        self._fields = tuple(zip((TIME_AND_SALES_FIELDS[name] for name in names), kinds, strict=True))
+        self._id = names.index("trade_id") if "trade_id" in names else None
+        self._told: dict[Value, tuple[int, Values]] = {}  # by number, the oldest first
+
+    @property
+    def fence(self) -> int:
+        """Always there: prints are compared with those before them at all times."""
+        return 1
+
+    @fence.setter
+    def fence(self, number: int) -> None:
+        pass
+
+    def repeats(self, ts: int, values: Values) -> bool:
+        """Only a print that has a number can be known again, where all of it is the same: two may well be alike."""
+        number = 0 if self._id is None else values[self._id]
+        if not number:
+            return False
+        told = self._told
+        if told.get(number) == (ts, values):
+            return True
+        told[number] = ts, values
+        if len(told) > PRINTS_KEPT:
+            del told[next(iter(told))]
+        return False
+
+    def merge(self, sale: TimeAndSales) -> Values | None:
+        """The values of one execution; None where it carries neither price nor size."""
+        if sale.price is UNSET and sale.size is UNSET:
+            return None
+        values: list[Value] = []
+        for (name, kind), before in zip(self._fields, self.stream.values, strict=True):
+            value = getattr(sale, name) if name else UNSET
+            if kind == "number":
+                values.append(before if value is UNSET else _float(value))
+            elif kind == "integer":
+                values.append(0 if value is UNSET else _integer(value))
+            else:
+                values.append(before if value is UNSET else value)
+        return tuple(values)
+
+
+def _float(text: str) -> float:
+    value = number(text)
+    return math.nan if value is None else value
+
+
+def _integer(text: str) -> int:
+    value = int(text) if text.isdecimal() and len(text) < 20 else 0
+    return value if value < 2**63 else 0

@@ -1,0 +1,205 @@
+"""An Aries session on one connection: authentication, renewal, keepalive, errors (protocol page §2 and §3.6).
+
+The same on the market, charts and accounts endpoints.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import chain
+from typing import Any
+
+from msgspec.json import encode
+
+from aries_nb.brokers.aries.tolerant import excerpt, number, shown
+from aries_nb.errors import UsageError
+from aries_nb.model import (
+    Notice,
+    Pong,
+    Rejected,
+    SessionLost,
+    SessionOpened,
+    SessionRefused,
+    Subscription,
+    TokenWanted,
+    Unreadable,
+)
+
+__all__ = ["AriesSession", "check_words", "is_refusal", "request_of"]
+
+PING_SECONDS = 30.0  # protocol page §2.4: every 30 to 60 s
+PONG_SECONDS = 10.0  # as the vendor's client
+AUTH_SECONDS = 5.0  # protocol page §2.3
+MOST_SAID = 20_000  # characters of a refusal that are looked through for symbols
+RENEW_SECONDS = 300.0  # the warning comes 5 min before the end; assumed where the server sends none
+
+
+class AriesSession:
+    """What is true of the session, and the frames waiting to be sent."""
+
+    def __init__(self) -> None:
+        self.is_open = False
+        self.count = 0
+        self.now = 0.0
+        self._out: list[str] = []
+        self._pings: dict[int, float] = {}
+        self._next_ping = 0.0
+        self._auth_sent: float | None = None
+        self._auth_id = ""
+        self._renew_at: float | None = None
+
+    def open(self, now: float) -> None:
+        """Forget the connection before; ids go on counting, so that a late answer cannot match a new request."""
+        self.is_open = False
+        self._out.clear()
+        self._pings.clear()
+        self._auth_sent = None
+        self._renew_at = None
+        self.now = now
+        self._next_ping = now + PING_SECONDS
+
+    def outgoing(self) -> Sequence[str]:
+        """Drain the frames to send."""
+        frames, self._out = self._out, []
+        return frames
+
+    def send(self, kind: str, payload: Any) -> str:  # noqa: ANN401 - JSON
+        """Queue one request and return its id."""
+        self.count += 1
+        request = f"{kind}-{self.count}"
+        self._out.append(encode({"type": kind, "id": request, "payload": payload}).decode())
+        return request
+
+    def ping(self) -> int:
+        """Queue a ping and return its number."""
+        self.count += 1
+        self._pings[self.count] = self.now
+        self._next_ping = self.now + PING_SECONDS
+        self._out.append(encode({"type": "ping", "id": f"ping-{self.count}"}).decode())
+        return self.count
+
+    def authenticate(self, token: str, now: float) -> None:
+        """Queue the token in the form that satisfies every documented variant (§2.1)."""
+        self.now = now
+        self._auth_sent = now
+        self._renew_at = None
+        body = {"action": "auth", "token": token}
+        self.count += 1
+        self._auth_id = f"auth-{self.count}"
+        request = {"method": "post", "path": "/auth", "body": body}
+        self._out.append(encode({"type": "request", "id": self._auth_id, "payload": request}).decode())
+
+    def tick(self, now: float) -> Sequence[Notice]:
+        """Ping when it is time; find the dead."""
+        self.now = now
+        if self._auth_sent is not None and now - self._auth_sent > AUTH_SECONDS:
+            self._auth_sent = None
+            return [SessionLost(f"no answer to the token within {AUTH_SECONDS:.0f} s", "silence")]
+        if self._pings and now - min(self._pings.values()) > PONG_SECONDS:
+            self._pings.clear()
+            return [SessionLost(f"no answer to a ping within {PONG_SECONDS:.0f} s", "silence")]
+        if self._renew_at is not None and now >= self._renew_at:
+            self._renew_at = None
+            return [TokenWanted()]
+        if self.is_open and now >= self._next_ping:
+            self.ping()
+        return ()
+
+    def is_update(self, message: Mapping[str, Any]) -> bool:
+        """Whether a message carries market data rather than talk about the session."""
+        payload = message.get("payload")
+        action = payload.get("action") if isinstance(payload, dict) else None
+        return message.get("type") == "event" and action in ("update", "snapshot")  # a tuple: it may be unhashable
+
+    def control(self, message: Mapping[str, Any], line: bytes) -> Iterator[Notice]:
+        """What a message says about the session; a refused request's id comes as the only symbol of a `Rejected`."""
+        payload = message.get("payload")
+        body: Mapping[str, Any] = payload if isinstance(payload, dict) else {}
+        action = body.get("action") or message.get("action")
+        kind = message.get("type")
+        request = request_of(message)
+        if kind == "pong" or action == "pong" or (action == "ping" and message.get("message") == "pong"):
+            yield from self._pong(request)
+        elif action == "authSuccess":
+            yield self._opened(body)
+        elif action == "refreshAuth":
+            self._renew_at = None
+            yield TokenWanted()
+        elif action in ("authExpired", "authTimeout", "authRequired"):
+            yield from self._unauthenticated(str(action), request, body)
+        elif action == "error" or is_refusal(body):
+            yield self._refusal(request, body)
+        elif kind == "response" and request == self._auth_id and self._auth_sent is not None:
+            # As for the vendor's client: an answer to the token that does not say `authSuccess` is a refusal (§2.2).
+            yield self._refusal(request, body)
+        elif kind not in ("response", "subscribed", "event"):
+            yield Unreadable(f"unknown type {shown(kind)!r}", excerpt(line))
+        elif kind == "event":
+            yield Unreadable(f"unknown event {shown(action)!r}", excerpt(line))
+
+    def _pong(self, request: str) -> Iterator[Notice]:
+        text = request.removeprefix("ping-")
+        # A pong without an id (the old form) answers the oldest ping.
+        answered = int(text) if text.isdecimal() and len(text) < 18 else min(self._pings, default=0)
+        if answered in self._pings:
+            for older in [ping for ping in self._pings if ping <= answered]:
+                del self._pings[older]
+            yield Pong(answered)
+
+    def _opened(self, body: Mapping[str, Any]) -> SessionOpened:
+        was_open, self.is_open = self.is_open, True
+        self._auth_sent = None
+        data = body.get("data")
+        ms = number(data.get("expiresIn")) if isinstance(data, dict) and "expiresIn" in data else None
+        seconds = ms / 1000 if ms is not None and ms > 0 else None
+        if seconds is not None:
+            # Never later than three quarters of the life, for sessions shorter than the usual warning.
+            self._renew_at = self.now + max(seconds - RENEW_SECONDS, seconds * 0.75)
+        return SessionOpened(seconds, is_renewal=was_open)
+
+    def _unauthenticated(self, action: str, request: str, body: Mapping[str, Any]) -> Iterator[Notice]:
+        said = shown(body.get("error") or "")
+        # Without an id as well (assumed): §2.2 has it as an answer to a token that is no good.
+        is_answer = self._auth_sent is not None and request in {self._auth_id, ""}
+        if action == "authRequired" and is_answer and not self.is_open:
+            self._auth_sent = None
+            yield SessionRefused(said or "authentication required")
+        else:
+            yield SessionLost(f"{action}: {said}" if said else action, "token")
+
+    def _refusal(self, request: str, body: Mapping[str, Any]) -> Notice:
+        said = body.get("error") or body.get("message") or f"status {shown(body.get('status'))}"
+        if self._auth_sent is not None and request in {self._auth_id, ""}:
+            self._auth_sent = None
+            return SessionRefused(shown(said))
+        # Whole, as far as is sane: it may name a hundred symbols. Who has found them cuts it.
+        return Rejected((request,) if request else (), said[:MOST_SAID] if isinstance(said, str) else shown(said))
+
+
+def check_words(subscriptions: Sequence[Subscription]) -> None:
+    """Raise UsageError where no frame can hold what is asked for: once kept, it would break every new connection."""
+    words = dict.fromkeys(
+        word for each in subscriptions for word in (each.symbol, *each.fields, *chain.from_iterable(each.options))
+    )
+    for word in words:
+        try:
+            is_usable = isinstance(word, str) and bool(encode(word))
+        except UnicodeEncodeError:  # half a character
+            is_usable = False
+        if not is_usable:
+            raise UsageError(f"{excerpt(repr(word))} cannot be sent", advice="Pass text that can be encoded.")
+
+
+def request_of(message: Mapping[str, Any]) -> str:
+    """The id of the request that a message answers, wherever it stands (D4); "" where it answers none."""
+    payload = message.get("payload")
+    return _id(message.get("id")) or (_id(payload.get("id")) if isinstance(payload, dict) else "")
+
+
+def is_refusal(body: Mapping[str, Any]) -> bool:
+    """Whether a payload says that something went wrong (§3.5 and §3.6)."""
+    return body.get("action") == "error" or bool(body.get("error")) or (number(body.get("status")) or 0) >= 400
+
+
+def _id(value: object) -> str:
+    return str(value) if isinstance(value, str | int) else ""

@@ -1,0 +1,281 @@
+"""The streams of one Aries connection: who asked for what, what that means in requests, and the merged state.
+
+Several subscriptions of one symbol share what goes over the wire: the union of their fields.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from operator import attrgetter
+from typing import Any, TypeAlias
+
+from msgspec import UNSET, Struct
+
+from aries_nb.brokers.aries.messages import (
+    GREEKS_FIELDS,
+    OLD_TRADE_FIELDS,
+    OPTION_SYMBOL,
+    QUOTE_FIELDS,
+    TIME_AND_SALES_FIELDS,
+    TRADE_FIELDS,
+    Greeks,
+    GreeksUpdate,
+    Payload,
+    Quote,
+    QuoteUpdate,
+    Trade,
+    TradeUpdate,
+    field_types,
+)
+from aries_nb.model import MISSING, NOT_A_TIME, ColumnType, Subscription, Value, Values
+
+__all__ = [
+    "QUOTE_COLUMN_TYPES",
+    "Part",
+    "Stream",
+    "Wanted",
+    "is_everything",
+    "item_to_subscribe",
+    "item_to_unsubscribe",
+    "wanted",
+]
+
+
+# What one symbol is asked for: option of the subscribe item → its fields, sorted; no fields where it is a switch.
+Wanted: TypeAlias = dict[str, tuple[str, ...]]
+
+_PARTS: tuple[tuple[type[Payload], type[Struct], dict[str, str]], ...] = (
+    (QuoteUpdate, Quote, dict(QUOTE_FIELDS)),
+    (TradeUpdate, Trade, dict(TRADE_FIELDS)),
+    (GreeksUpdate, Greeks, dict(GREEKS_FIELDS)),
+)
+QUOTE_COLUMN_TYPES: dict[str, ColumnType] = {
+    column: field_types(struct)[name] for _, struct, fields in _PARTS for column, name in fields.items()
+}
+
+# What "*" stands for in each option, as far as the documents name it.
+_EVERYTHING: Mapping[str, frozenset[str]] = {
+    "quoteFields": frozenset(QUOTE_FIELDS.values()),
+    "tradeFields": frozenset(TRADE_FIELDS.values()) - OLD_TRADE_FIELDS,
+    "timeAndSalesFields": frozenset({*TIME_AND_SALES_FIELDS.values(), "tradeTimestamp"}) - {""},
+    "greeksFields": frozenset(GREEKS_FIELDS.values()),
+}
+
+
+class Part(ABC):
+    """What of a stream's values comes in one kind of event, from `start` to `stop`.
+
+    `read` takes it off an event's data; where that may be less than the whole stream, `merge` completes it.
+    `ts` is the exchange time of the latest event. `fence` is the number of the ping behind the latest request that
+    touches the symbol: until its pong, the first event that repeats what is known already is the server's snapshot and
+    not a second row.
+    """
+
+    __slots__ = ("fence", "last", "missing", "needs_merge", "read", "start", "stop", "stream", "ts", "update")
+
+    def __init__(self, stream: Stream, update: type[Payload], missing: Values, *, start: int = 0) -> None:
+        self.stream = stream
+        self.update = update
+        self.missing = missing
+        self.start = start
+        self.stop = start + len(missing)
+        self.needs_merge = True
+        self.read: Callable[[Any], Any] = _itself
+        self.last: Values = ()
+        self.ts = 0
+        self.fence = 0
+        stream.values += missing
+
+    @property
+    def known(self) -> Values:
+        """The values as of the latest event on this connection; `missing` where there was none."""
+        return self.stream.values[self.start : self.stop]
+
+    @abstractmethod
+    def merge(self, new: Any) -> Values | None:  # noqa: ANN401 - what `read` gave
+        """The stream's values after an event; None where it carries none of the fields asked for."""
+
+    def forget(self) -> None:
+        """Note what is known at a break, for `repeats`."""
+        if self.known != self.missing:
+            self.last = self.known
+
+    def repeats(self, ts: int, values: Values) -> bool:
+        """Whether an event behind a new request is the server's snapshot of what is known already; once a request.
+
+        It is no repetition where a row was told without it since the break: that row is incomplete.
+        """
+        known, stream = self.known, self.stream
+        is_new = known == self.missing
+        if ts != self.ts or values[self.start : self.stop] != (self.last if is_new else known):
+            stream.is_told = True
+            return False
+        self.fence = 0
+        if is_new and stream.is_told:
+            return False
+        stream.values = values
+        return True
+
+
+class FieldsPart(Part):
+    """The fields of a quotes stream that come in one kind of event."""
+
+    __slots__ = ("times",)
+
+    def __init__(self, stream: Stream, update: type[Payload], names: Mapping[str, str]) -> None:
+        start = len(stream.values)
+        fields = [field for field in stream.subscription.fields if field in names]
+        super().__init__(stream, update, tuple(MISSING[QUOTE_COLUMN_TYPES[field]] for field in fields), start=start)
+        self.read = _reader([names[field] for field in fields])
+        self.times = tuple(i for i, field in enumerate(fields) if QUOTE_COLUMN_TYPES[field] == "time")
+        self.needs_merge = bool(self.times) or len(fields) < len(stream.subscription.fields)
+
+    def merge(self, new: tuple[Any, ...]) -> Values | None:
+        """The stream's values after an event with these; None where it carries none of the fields asked for."""
+        if self.times:
+            new = self._in_nanoseconds(new)
+        values = self.stream.values
+        unset = new.count(UNSET)
+        if unset:
+            if unset == len(new):
+                return None
+            old = values[self.start : self.stop]
+            new = tuple([before if value is UNSET else value for before, value in zip(old, new, strict=True)])
+        # The first part, which most events are, spares a slice and a concatenation.
+        return values[: self.start] + new + values[self.stop :] if self.start else new + values[self.stop :]
+
+    def _in_nanoseconds(self, new: tuple[Any, ...]) -> tuple[Any, ...]:
+        values = list(new)
+        for i in self.times:
+            if values[i] is not UNSET:
+                values[i] = values[i] * 1_000_000 if 0 < values[i] < 9_000_000_000_000 else NOT_A_TIME
+        return tuple(values)
+
+
+class Stream:
+    """One subscription on this connection, with its merged values.
+
+    `is_told`: behind a request of this connection a row was told, so that a part that is still missing is missed in it.
+    """
+
+    __slots__ = ("is_told", "parts", "subscription", "values")
+
+    def __init__(self, subscription: Subscription) -> None:
+        self.subscription = subscription
+        self.is_told = False
+        self.parts: list[Part] = []
+        self.values: Values = ()
+        if subscription.kind == "quotes":
+            for update, _, names in _PARTS:
+                if not names.keys().isdisjoint(subscription.fields):
+                    self.parts.append(FieldsPart(self, update, names))
+
+    def forget(self) -> None:
+        """Drop the merged values at a break, so that none from before it can pass for fresh."""
+        for part in self.parts:
+            part.forget()
+        self.is_told = False
+        self.values = tuple(value for part in self.parts for value in part.missing)
+
+    def borrow(self, others: Iterable[Stream]) -> int:
+        """Take over what other quotes streams of the symbol know of our fields.
+
+        Returns the exchange time of it where it is a whole row, which is then what `Part.repeats` goes by; else 0.
+        """
+        if self.subscription.kind != "quotes":
+            return 0
+        known: dict[str, Value] = {}
+        times: dict[type[Payload], int] = {}
+        for other in others:
+            fresh = [part for part in other.parts if part.known != part.missing]
+            if fresh and other.subscription.kind == "quotes":
+                known.update(zip(other.subscription.fields, other.values, strict=True))
+                times.update((part.update, max(part.ts, times.get(part.update, 0))) for part in fresh)
+        fields = self.subscription.fields
+        self.values = tuple(known.get(field, old) for field, old in zip(fields, self.values, strict=True))
+        if not all(field in known for field in fields):
+            return 0
+        for part in self.parts:
+            part.ts = times.get(part.update, 0)
+        return max(times.values())
+
+
+def _itself(data: Struct) -> Struct:
+    return data
+
+
+def _reader(names: Sequence[str]) -> Callable[[Struct], tuple[Any, ...]]:
+    if len(names) == 1:
+        one = attrgetter(names[0])
+        return lambda data: (one(data),)
+    return attrgetter(*names)
+
+
+def wanted(subscriptions: Iterable[Subscription]) -> Wanted:
+    """The union of what these subscriptions of one symbol need, as options of a subscribe item.
+
+    The time of each kind of event is always among them: it is what `ts` is made of.
+    """
+    fields: dict[str, set[str]] = {}
+    for subscription in subscriptions:
+        if subscription.kind in ("book", "venues"):
+            fields["level2"] = set()
+        elif subscription.kind == "trades":
+            tape = fields.setdefault("timeAndSalesFields", {"tradeTimestamp"})
+            names = {"trade_id": "tradeSeq", "venue": "tradeExchange"}
+            tape.update(names.get(field, field) for field in subscription.fields if TIME_AND_SALES_FIELDS[field])
+            if not tape & {"price", "size"}:
+                tape.add("price")  # what makes an event a print; without either it could not be told from noise
+        else:
+            # Who wants every field of a share does not want to be refused for the Greeks, which only options have.
+            is_share = len(subscription.fields) == len(QUOTE_COLUMN_TYPES) and not is_option(subscription.symbol)
+            for field in subscription.fields:
+                if field in QUOTE_FIELDS:
+                    fields.setdefault("quoteFields", {"quoteTimestamp"}).add(QUOTE_FIELDS[field])
+                elif field in TRADE_FIELDS:
+                    fields.setdefault("tradeFields", {"tradeTimestamp"}).add(TRADE_FIELDS[field])
+                elif not is_share:
+                    fields.setdefault("greeksFields", set()).add(GREEKS_FIELDS[field])
+    return {option: tuple(sorted(names)) for option, names in sorted(fields.items())}
+
+
+def is_option(symbol: str) -> bool:
+    """Whether a symbol is that of an option."""
+    return OPTION_SYMBOL.fullmatch(symbol) is not None
+
+
+def is_everything(option: str, names: Iterable[str]) -> bool:
+    """Whether these are all fields of an option, so that "*" says the same."""
+    return _EVERYTHING.get(option) == frozenset(names)
+
+
+def item_to_subscribe(symbol: str, new: Wanted) -> dict[str, Any]:
+    """The subscribe item for options that are not running yet (protocol page §3.2); all fields of one are "*"."""
+    item: dict[str, Any] = {"symbol": symbol}
+    for option, names in new.items():
+        item[option] = "*" if is_everything(option, names) else list(names) or True
+    if "timeAndSalesFields" in new:
+        item["timeAndSales"] = True
+    if "greeksFields" in new:
+        item["symbolType"] = "option"
+    return item
+
+
+def item_to_unsubscribe(symbol: str, old: Wanted, left: Wanted) -> str | dict[str, Any]:
+    """The unsubscribe item that takes `old` to `left` (protocol page §3.3): the bare symbol where nothing is left.
+
+    Fields taken away from "*" leave the others (assumed, §9 U21).
+    """
+    if not left:
+        return symbol
+    item: dict[str, Any] = {"symbol": symbol}
+    categories = {"quoteFields": "quote", "tradeFields": "trade", "greeksFields": "greeks"}
+    for option, names in old.items():
+        if option in left and option in categories:
+            gone = sorted(set(names) - set(left[option]))
+            if gone:
+                item[option] = gone
+        elif option not in left:
+            item[categories.get(option, "timeAndSales" if option == "timeAndSalesFields" else option)] = True
+    return item

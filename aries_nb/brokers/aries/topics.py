@@ -1,0 +1,194 @@
+"""What runs on one Aries accounts connection: topics, who subscribed to them, and the newest rows (protocol page §5).
+
+Orders, positions, balances and accounts of one account come on one topic.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any, NamedTuple
+
+from aries_nb.brokers.aries.account_fields import ACCOUNT_COLUMN_TYPES
+from aries_nb.brokers.aries.account_objects import Row
+from aries_nb.model import CLEAR, MISSING, PUT, TABLE_KEYS, Kind, Record, Subscription, Values
+
+__all__ = [
+    "FINISHED",
+    "PNL_INTERVALS",
+    "ROWS_KEPT",
+    "TOPIC_NAMES",
+    "Topic",
+    "TopicKey",
+    "key_of",
+    "wants",
+    "words",
+]
+
+ROWS_KEPT = 5_000  # of each table, to seed later subscriptions; a tenth more before the oldest are dropped
+PNL_INTERVALS = ("15s", "1m", "5m", "15m", "1h", "1d", "1mo")  # protocol page §5.1 and D8
+PNL_INTERVAL = "1m"  # the default of the vendor's client
+
+# How a topic may be called in events, with the old names (D7).
+TOPIC_NAMES: Mapping[str, str] = {
+    "account": "account",
+    "accUpdates": "account",
+    "pnl": "pnl",
+    "pnlCandle": "pnl",
+    "watchlist": "watchlist",
+    "watchlistUpdates": "watchlist",
+    "news": "news",
+}
+_TOPICS: Mapping[Kind, str] = {
+    "orders": "account",
+    "positions": "account",
+    "balances": "account",
+    "accounts": "account",
+    "pnl": "pnl",
+    "watchlists": "watchlist",
+    "news": "news",
+}
+FINISHED = frozenset({"FILLED", "CANCELED", "CANCELLED", "REPLACED", "REJECTED", "EXPIRED", "SUPERSEDED"})
+
+
+class TopicKey(NamedTuple):
+    """What one request is about. `interval` and `start` are those of a P&L, else ""."""
+
+    topic: str
+    account: str
+    interval: str = ""
+    start: str = ""
+
+    @property
+    def scope(self) -> tuple[str, str]:
+        """What one unsubscribe ends: all P&L intervals of an account together (§5.2)."""
+        return self.topic, self.account
+
+
+def key_of(subscription: Subscription) -> TopicKey:
+    """The topic that a subscription needs."""
+    if subscription.kind == "pnl":
+        options = dict(subscription.options)
+        interval = options.get("interval") or PNL_INTERVAL
+        return TopicKey("pnl", subscription.symbol, interval, options.get("start", ""))
+    return TopicKey(_TOPICS[subscription.kind], subscription.symbol)
+
+
+class _Table:
+    """The newest row of each key, those put last at the end."""
+
+    __slots__ = ("_key", "rows", "ts")
+
+    def __init__(self, kind: Kind, ts: int = 0) -> None:
+        self._key = TABLE_KEYS[kind]
+        self.ts = ts
+        self.rows: dict[tuple[Any, ...], tuple[int, Row]] = {}
+
+    def put(self, ts: int, row: Row) -> None:
+        key = tuple(row[name] for name in self._key)
+        self.rows.pop(key, None)
+        self.rows[key] = (ts, row)
+        self.ts = max(ts, self.ts)
+
+    def trim(self) -> None:
+        """Drop the oldest rows beyond the limit, finished orders first; many at once, for it looks at every row."""
+        excess = len(self.rows) - ROWS_KEPT
+        if excess > ROWS_KEPT // 10:
+            finished = [key for key, (_, row) in self.rows.items() if row.get("status") in FINISHED]
+            gone = dict.fromkeys([*finished[:excess], *self.rows])
+            for key in list(gone)[:excess]:
+                del self.rows[key]
+
+
+class Topic:
+    """One topic, its subscriptions, and what is known of it on this connection."""
+
+    def __init__(self, key: TopicKey) -> None:
+        self.key = key
+        self.subscriptions: dict[Subscription, None] = {}
+        self._tables: dict[Kind, _Table] = {}
+
+    @property
+    def payload(self) -> dict[str, Any]:
+        """What a subscribe frame says (§5.1): for news the union of what the subscriptions want."""
+        key = self.key
+        if key.topic == "watchlist":
+            return {"topic": "watchlist"}
+        if key.topic == "news":
+            return {"topic": "news", "params": _news_params(self.subscriptions)}
+        params = {"accountId": key.account}
+        if key.start:
+            params["startTime"] = key.start
+        if key.interval:
+            params["interval"] = key.interval
+        return {"topic": key.topic, "params": params}
+
+    def add(self, subscription: Subscription) -> list[Record]:
+        """Take a subscription in; its records are what is known already."""
+        if subscription in self.subscriptions:
+            return []
+        self.subscriptions[subscription] = None
+        table = self._tables.get(subscription.kind)
+        if table is None:
+            return []
+        rows = [_put(subscription, ts, row) for ts, row in table.rows.values() if wants(subscription, row)]
+        return [_clear(subscription, table.ts), *rows]
+
+    def forget(self) -> None:
+        """Drop what is known at a break, so that none from before it can pass for fresh."""
+        self._tables.clear()
+
+    def replace(self, kind: Kind, ts: int, rows: Iterable[tuple[int, Row]]) -> list[Record]:
+        """Take a full list in: the records say so, and give its rows."""
+        self._tables[kind] = _Table(kind, ts)
+        clears = [_clear(subscription, ts) for subscription in self.subscriptions if subscription.kind == kind]
+        return [*clears, *self.put(kind, rows)]
+
+    def put(self, kind: Kind, rows: Iterable[tuple[int, Row]]) -> list[Record]:
+        """Take rows with their times in, each in the place of the one with its key."""
+        rows = list(rows)
+        if not rows:
+            return []
+        table = self._tables.setdefault(kind, _Table(kind))
+        records: list[Record] = []
+        for ts, row in rows:
+            table.put(ts, row)
+            for subscription in self.subscriptions:
+                if subscription.kind == kind and wants(subscription, row):
+                    records.append(_put(subscription, ts, row))
+        table.trim()
+        return records
+
+
+def _put(subscription: Subscription, ts: int, row: Row) -> Record:
+    return subscription, ts, (PUT, *[row[field] for field in subscription.fields])
+
+
+def _clear(subscription: Subscription, ts: int) -> Record:
+    types = ACCOUNT_COLUMN_TYPES[subscription.kind]
+    values: Values = (CLEAR, *[MISSING[types[field]] for field in subscription.fields])
+    return subscription, ts, values
+
+
+def wants(subscription: Subscription, row: Row) -> bool:
+    """Whether a news item is among the symbols of a subscription; one that names no symbols is for everybody."""
+    if subscription.kind != "news":
+        return True
+    symbols = words(subscription, "symbols")
+    about = str(row["symbols"])
+    return not symbols or not about or not symbols.isdisjoint(about.split(", "))
+
+
+def words(subscription: Subscription, option: str) -> set[str]:
+    """The comma separated words of an option."""
+    text = dict(subscription.options).get(option, "")
+    return {word.strip() for word in text.split(",") if word.strip()}
+
+
+def _news_params(subscriptions: Iterable[Subscription]) -> dict[str, list[str]]:
+    """Symbols and topics of all; where one does not limit them, there is no limit."""
+    params: dict[str, list[str]] = {}
+    for option in ("symbols", "topics"):
+        wanted = [words(subscription, option) for subscription in subscriptions]
+        if all(wanted):
+            params[option] = sorted(set().union(*wanted))
+    return params

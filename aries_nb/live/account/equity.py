@@ -1,0 +1,353 @@
+"""The equity of an account, reckoned here at our own quotes, beside the broker's own figure; and why it moved."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import NamedTuple, Self
+
+import numpy as np
+import pandas as pd
+from pandas.api.typing import NaTType
+
+from aries_nb.errors import ClosedError, UsageError
+from aries_nb.live.account.fills import LiveFills
+from aries_nb.live.account.positions import LivePositions, is_money, multiplier_of
+from aries_nb.live.callbacks import Callbacks
+from aries_nb.live.table import LiveTable
+from aries_nb.live.waiting import wait_for
+from aries_nb.model import Column, EquityData, GapSpan, TableData, Values
+from aries_nb.store import (
+    CASH,
+    UNKNOWN,
+    Bells,
+    Books,
+    Explanation,
+    Fill,
+    Parts,
+    Reconciliation,
+    equity,
+    open_books,
+    unmarked,
+)
+
+__all__ = ["EquityMoment", "LiveEquity"]
+
+SAMPLE_SECONDS = 0.2  # the soonest after which the next moment is kept
+MOST_SAMPLES = 20_000
+FIRST_SECONDS = 3.0  # for lists of positions and orders, and for a price of each instrument, before it is begun without
+TOTAL = "total"
+CAUSES = ("price_move", "trade", "fee", "unexplained")
+
+
+@dataclass(frozen=True)
+class EquityMoment:
+    """Equity, cash and fills as they were counted together at `ts`, and at `since`, from when on they are explained.
+
+    Times in UTC, money in the account's currency, NaN where not known. `fills` are those that were counted since, in
+    the columns of `account.fills.df`; `explained` is what `LiveEquity.explained` was then. Its total is `equity` less
+    `opening_equity`, and cash less `opening_cash` is what the fills brought in, their fees and what is unexplained.
+    """
+
+    since: pd.Timestamp
+    ts: pd.Timestamp
+    opening_equity: float
+    equity: float
+    broker_equity: float
+    opening_cash: float
+    cash: float
+    fills: pd.DataFrame
+    explained: pd.DataFrame
+
+
+class _Reckoned(NamedTuple):
+    """One moment: when (ns since the epoch), what was reckoned, and up to which fill."""
+
+    ts: int
+    equity: Decimal
+    broker_equity: Decimal
+    cash: Decimal
+    explanation: Explanation
+    taken: int
+
+
+class LiveEquity:
+    """Cash and positions as the broker tells them, the positions valued at the middle of the feed's own quotes.
+
+    `df` has one row a moment: after anything has changed, a quote included, but at most five times a second. Nothing
+    unknown counts as zero: where the price or the quantity of an instrument is not known, equity is NaN and `unmarked`
+    names it. It is reckoned in decimals and in the account's currency. `explained` says why it changed.
+    """
+
+    def __init__(self, positions: LivePositions, balances: LiveTable, fills: LiveFills) -> None:
+        self._positions = positions
+        self._balances = balances
+        self._fills = fills
+        self._marks = positions.marks
+        self._samples: deque[tuple[int, float, float]] = deque(maxlen=MOST_SAMPLES)
+        self._unmarked: tuple[str, ...] = ()
+        self._known = 0  # moments
+        self._bells = Bells()
+        self._guard = threading.Lock()
+        self._sampled_at = 0.0
+        self._made_at = time.monotonic()
+        self._reconciliation: Reconciliation | None = None
+        self._opening: _Reckoned | None = None  # from when on there is an explanation
+        self._now: _Reckoned | None = None  # the newest moment since
+        self._unpriced: tuple[str, ...] = ()
+        self._is_closed = False
+        # A thread of its own: a user's callbacks may take for ever.
+        self._callbacks = Callbacks()
+        self._callbacks.add(self._sample)
+        self._undo = [source.watch(self._callbacks.ring) for source in (positions, balances, fills, self._marks)]
+
+    @property
+    def df(self) -> pd.DataFrame:
+        """Index `ts` (UTC); equity, broker_equity and their difference, float64, NaN where not known."""
+        data = self.equity()
+        zone = pd.DatetimeTZDtype("ns", "UTC")
+        return pd.DataFrame(
+            {"equity": data.ours, "broker_equity": data.theirs, "difference": data.ours - data.theirs},
+            index=pd.DatetimeIndex(pd.array(data.ts, dtype=zone), name="ts"),
+        )
+
+    @property
+    def explained(self) -> pd.DataFrame:
+        """Why equity changed since `since`: one row an instrument, "cash" for what is of none or of several, "total".
+
+        `price_move` is what the market did to what was held; `trade` how much better fills were than the middle of our
+        own quotes at their exchange time, 0 where we had no quote of the instrument then (as before it was held, or
+        after a gap; its price move counts from the fill's own price then); `fee` what orders name as such, and what the
+        broker's cash lost beyond its fills when there were some, up to 1 % of their value; `unexplained` is all else,
+        so that each total is right. A fill without a price counts at that middle, or at the mark, and what cash differs
+        by for it is unexplained; `unpriced` names it. NaN where a mark or a quantity is not known. Two of these
+        subtracted explain what lies between: `after.sub(before, fill_value=0)`.
+        """
+        return _frame_of(self._explanation)
+
+    @property
+    def since(self) -> pd.Timestamp | NaTType:
+        """From when on `explained` explains, UTC; NaT before there is anything to explain."""
+        opening = self._opening
+        return pd.NaT if opening is None else _time(opening.ts)
+
+    def moment(self) -> EquityMoment:
+        """Equity, cash, fills and why equity changed, all of the newest moment; read apart, they may differ by one.
+
+        Raises UsageError before there is anything to explain.
+        """
+        opening, now = self._opening, self._now
+        if opening is None or now is None:
+            raise UsageError("there is no known equity yet", advice="Call `wait` first.")
+        return EquityMoment(
+            since=_time(opening.ts),
+            ts=_time(now.ts),
+            opening_equity=float(opening.equity),
+            equity=float(now.equity),
+            broker_equity=float(now.broker_equity),
+            opening_cash=float(opening.cash),
+            cash=float(now.cash),
+            fills=self._fills_between(opening, now),
+            explained=_frame_of(now.explanation),
+        )
+
+    def moments(self, after: int) -> list[tuple[int, float]]:
+        """When (ns since the epoch, later than `after`) equity was known, and what it was, oldest first."""
+        found: list[tuple[int, float]] = []
+        opening = self._opening
+        with self._guard:
+            for ts, ours, _ in reversed(self._samples):
+                if ts <= after or opening is None or ts < opening.ts:
+                    break
+                found.append((ts, ours))
+        return [(ts, ours) for ts, ours in reversed(found) if ours == ours]
+
+    def watch(self, ring: Callable[[], None]) -> Callable[[], None]:
+        """Have `ring` called after each moment; it must return at once. Returns the undo."""
+        return self._bells.add(ring)
+
+    @property
+    def unmarked(self) -> tuple[str, ...]:
+        """The instruments whose price or quantity is not known: the reason why equity is NaN."""
+        return self._unmarked
+
+    @property
+    def unpriced(self) -> tuple[str, ...]:
+        """The instruments with fills of which the broker told no price, since `since`; see `explained`."""
+        return self._unpriced
+
+    @property
+    def is_open(self) -> bool:
+        """Whether neither it nor anything that it is reckoned from has been closed."""
+        sources = (self._positions, self._balances, self._fills, self._fills.source)
+        return not self._is_closed and all(source.is_open for source in sources)
+
+    def books(self) -> Books:
+        """Cash and positions as the broker has them now, for a reckoning of your own; money exactly."""
+        cash, _ = self._told()
+        rows = {str(row["symbol"]): row for row in self._positions.rows() if not is_money(row)}
+        holdings = {symbol: (_decimal(row["quantity"]), _decimal(row["average_price"])) for symbol, row in rows.items()}
+        multipliers = {symbol: multiplier_of(row) for symbol, row in rows.items()}
+        return open_books(cash, holdings, multipliers=multipliers)
+
+    def marks(self) -> dict[str, Decimal]:
+        """The middle of bid and ask of what is held, else the last price; exactly as the quotes have them."""
+        return self._marks.now()
+
+    def wait(self, *, moments: int = 1, timeout: float | None = 10.0) -> Self:
+        """Block until equity was known at so many moments. `timeout` in seconds, None for ever.
+
+        Raises WaitTimeoutError, ClosedError once it or the feed is closed, or what has gone wrong with the feed.
+        """
+
+        def is_done() -> bool:
+            if self._known >= moments:
+                return True
+            self._balances.check_coming()
+            if not self.is_open:
+                raise ClosedError("the equity is closed", advice="Ask the account for it again.")
+            return False
+
+        wait_for(is_done, (self._bells.add,), timeout=timeout, what=f"{moments} moments of a known equity")
+        return self
+
+    def close(self) -> None:
+        """Stop; what was reckoned stays readable."""
+        self._is_closed = True
+        self._callbacks.close()
+        for undo in self._undo:
+            undo()
+        self._bells.ring()  # whoever waits, waits in vain
+
+    # What views are drawn from.
+
+    @property
+    def version(self) -> int:
+        """Grows with every moment that is kept."""
+        return self._samples[-1][0] if self._samples else 0
+
+    def equity(self) -> EquityData:
+        """The moments kept so far, and by which causes each instrument has changed it."""
+        with self._guard:
+            samples = list(self._samples)
+        ts, ours, theirs = zip(*samples, strict=True) if samples else ((), (), ())
+        by_cause = tuple((name, tuple(map(float, values[:-1]))) for name, values in _rows(self._explanation)[:-1])
+        return EquityData(np.array(ts, "int64"), np.array(ours, "f8"), np.array(theirs, "f8"), CAUSES, by_cause)
+
+    def gap_spans(self) -> tuple[GapSpan, ...]:
+        """When quotes of what is held, or the account's own news, were missed; oldest first, and no two overlap."""
+        return _merged([*self._marks.gap_spans(), *self._balances.gap_spans(), *self._positions.gap_spans()])
+
+    def table(self) -> TableData:
+        """What `explained` has, exactly."""
+        columns = (Column("symbol", "text"), *(Column(name, "decimal") for name in (*CAUSES, TOTAL)))
+        rows: tuple[Values, ...] = tuple((name, *values) for name, values in _rows(self._explanation))
+        opening, unpriced = self._opening, self._unpriced
+        note = "" if opening is None else f"since {_time(opening.ts):%H:%M:%S} UTC"
+        note += f"; fills without a price: {', '.join(unpriced)}" if unpriced else ""
+        return TableData("What moved it", columns, rows, ("symbol",), is_stale=self._positions.is_stale, note=note)
+
+    # The callbacks' thread.
+
+    def _sample(self) -> None:
+        if not len(self._balances):
+            return
+        is_early = time.monotonic() - self._made_at < FIRST_SECONDS
+        if is_early and not (self._positions.is_told and self._fills.is_told):
+            return  # cash without the positions is no equity
+        # Not skipped: the last change before a quiet time counts as well.
+        time.sleep(max(self._sampled_at + SAMPLE_SECONDS - time.monotonic(), 0))
+        self._sampled_at = time.monotonic()
+        now = self._now
+        fills, taken = self._fills.entries_since(0 if now is None else now.taken)
+        books, marks = self.books(), self.marks()
+        _, theirs = self._told()
+        ours = equity(books, marks)
+        self._unmarked = unmarked(books, marks)
+        now = _Reckoned(time.time_ns(), ours, theirs, books.cash, Explanation({}), taken)
+        if self._reconciliation is not None:
+            self._reconciliation.take(books, marks, self._measured(fills), now.ts)
+        elif self._can_begin(books, is_early=is_early) and taken == self._fills.entries_since(taken)[1]:
+            self._reconciliation = Reconciliation(books, marks)
+            self._opening = now
+        if self._reconciliation is not None:
+            self._now = now._replace(explanation=self._reconciliation.explanation())
+        with self._guard:
+            self._samples.append((now.ts, float(ours), float(theirs)))
+        self._known += ours.is_finite() and self._opening is not None
+        self._bells.ring()
+
+    def _can_begin(self, books: Books, *, is_early: bool) -> bool:
+        """Whether what is explained can ever add up: without a quantity, or cash, at the beginning it never would."""
+        is_known = all(held.quantity.is_finite() for held in books.positions.values())
+        return books.cash.is_finite() and is_known and not (is_early and bool(self._unmarked))
+
+    def _measured(self, fills: Sequence[Fill]) -> list[Fill]:
+        """Those that happened since the beginning, with what our quotes were then."""
+        news = [fill for fill in fills if self._is_news(fill)]
+        unpriced = (fill.symbol for fill in news if not fill.price.is_finite())
+        self._unpriced = tuple(dict.fromkeys((*self._unpriced, *unpriced)))
+        # Of several executions in one nobody knows the times.
+        return [fill if fill.is_combined else fill._replace(mid=self._marks.at(fill.symbol, fill.ts)) for fill in news]
+
+    def _is_news(self, fill: Fill) -> bool:
+        """Whether it happened since the beginning; a full list tells of older ones too."""
+        return not (fill.is_combined or fill.is_listed) or (self._opening is not None and fill.ts >= self._opening.ts)
+
+    def _fills_between(self, opening: _Reckoned, now: _Reckoned) -> pd.DataFrame:
+        fills, end = self._fills.entries_since(opening.taken)
+        numbered = zip(range(end - len(fills), end), fills, strict=True)
+        counted = [number for number, fill in numbered if number < now.taken and self._is_news(fill)]
+        frame = self._fills.df
+        return frame[frame.index.isin(counted)]
+
+    @property
+    def _explanation(self) -> Explanation:
+        return Explanation({}) if self._now is None else self._now.explanation
+
+    def _told(self) -> tuple[Decimal, Decimal]:
+        """Cash and equity as the broker last told them."""
+        rows = self._balances.rows()
+        return (_decimal(rows[0]["cash"]), _decimal(rows[0]["equity"])) if rows else (UNKNOWN, UNKNOWN)
+
+
+def _merged(spans: Sequence[GapSpan]) -> tuple[GapSpan, ...]:
+    """Spans that overlap as one, with the cause of the first of them."""
+    merged: list[GapSpan] = []
+    for span in sorted(spans, key=lambda span: span.started):
+        last = merged[-1] if merged else None
+        if last is None or (last.ended is not None and last.ended < span.started):
+            merged.append(span)
+        else:
+            is_over = last.ended is not None and span.ended is not None
+            merged[-1] = last._replace(ended=max(last.ended or 0, span.ended or 0) if is_over else None)
+    return tuple(merged)
+
+
+def _rows(explanation: Explanation) -> list[tuple[str, tuple[Decimal, ...]]]:
+    """Name, parts by cause and their total: each instrument, cash, and all of them; nothing before the beginning."""
+    parts = dict(sorted(explanation.parts.items()))
+    if not parts:
+        return []
+    parts[CASH] = parts.pop(CASH, Parts())
+    return [(name, (*each, each.total)) for name, each in (*parts.items(), (TOTAL, explanation.causes))]
+
+
+def _frame_of(explanation: Explanation) -> pd.DataFrame:
+    rows = _rows(explanation)
+    columns = pd.Index([*CAUSES, TOTAL])
+    index = pd.Index([name for name, _ in rows], name="symbol", dtype="str")
+    return pd.DataFrame([[float(value) for value in values] for _, values in rows], index, columns, dtype="float64")
+
+
+def _time(ns: int) -> pd.Timestamp:
+    return pd.Timestamp(ns, unit="ns", tz="UTC")
+
+
+def _decimal(value: object) -> Decimal:
+    assert isinstance(value, Decimal)
+    return value

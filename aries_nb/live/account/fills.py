@@ -1,0 +1,147 @@
+"""Own executions as they come: what `account.fills` is."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from datetime import date
+from typing import TYPE_CHECKING, Self, TypeAlias
+
+import pandas as pd
+
+from aries_nb.errors import UsageError
+from aries_nb.live.callbacks import Callbacks
+from aries_nb.live.connection import Link
+from aries_nb.live.live_object import Held
+from aries_nb.live.table import LiveTable
+from aries_nb.model import Column, TableData
+from aries_nb.net import on_network
+from aries_nb.store import Fill, Fills, Row, ToldFillLog
+
+if TYPE_CHECKING:
+    from aries_nb.widgets import Blotter
+
+__all__ = ["LiveFills"]
+
+# Own executions between two times, as rows of the broker's table of them; blocks.
+Past: TypeAlias = Callable[[str | date, str | date | None], Sequence[Row]]
+INSERT_SECONDS = 10.0
+
+SHOWN = 50  # the newest fills, in a cell
+SHOWN_COLUMNS = (
+    Column("time", "time"),
+    Column("symbol", "text"),
+    Column("side", "text"),
+    Column("quantity", "decimal"),
+    Column("price", "decimal"),
+    Column("fee", "decimal"),
+    Column("order_id", "text"),
+    Column("note", "text"),
+)
+# Not one of these alone is a fill's own; rows that have all of them in common look the same.
+SHOWN_KEY = ("time", "order_id", "quantity", "price")
+
+
+class LiveFills(Held):
+    """The fills of one account since they were first asked for, oldest first; each once, whatever a broker repeats.
+
+    Where the broker tells its own executions they are those, and those of the session before; `source` is its table of
+    them, with all that it tells. What is missed in a break is asked for, and `load_history` asks for those of earlier
+    sessions. Else they are worked out of orders, and `source` is the table of those.
+    """
+
+    def __init__(
+        self, link: Link, callbacks: Callbacks, source: LiveTable, log: Fills, *, past: Past | None = None
+    ) -> None:
+        self._past = past
+        self.account = source.account
+        self._callbacks = callbacks
+        self.source = source
+        self._log = log
+        super().__init__(link, log.watch, f"fills of {source.account}", release=lambda: None)
+
+    @property
+    def df(self) -> pd.DataFrame:
+        """One row a fill: times (UTC), account, symbol, side, quantity, price, fee, order_id, is_combined, source.
+
+        By exchange time, `ts`; the index counts them as they arrived. Quantities in shares (pieces, never lots); `fee`
+        is 0 where none is told. `is_combined` is true where several executions may be in one row: it was worked
+        out of a full list only, as after a gap or at the first connection. `source` is "stream" for what was told as it
+        happened, "list" for what a full list told, "history" for what was asked for afterwards.
+        """
+        frame = self._log.frame()
+        return frame if frame["ts"].is_monotonic_increasing else frame.sort_values("ts", kind="stable")
+
+    def load_history(self, start: str | date, end: str | date | None = None) -> Self:
+        """Put own executions from `start` to `end` (None: now) among these, each once; the broker is asked now.
+
+        Times without a zone are UTC, and a date is its beginning. It blocks, for long where there are many; at most
+        50,000 fills are held, the newest. Raises UsageError for what is no time, and where the broker does not tell its
+        executions; ConnectError, TokenError or FeedError without an answer.
+        """
+        log = self._log
+        if self._past is None or not isinstance(log, ToldFillLog):
+            advice = "`account.order_history` has the orders of the past."
+            raise UsageError("this broker tells no history of own executions", advice=advice)
+        rows = self._past(start, end)
+        on_network(lambda: log.insert(rows)).result(INSERT_SECONDS)
+        return self
+
+    @property
+    def is_told(self) -> bool:
+        """Whether the broker has told anything of it yet, if only that there is nothing."""
+        return self.source.is_told
+
+    def entries(self) -> list[Fill]:
+        """The same with money and quantities as decimal.Decimal, by exchange time."""
+        return sorted((fill for fill, _ in self._log.entries()[0]), key=lambda fill: fill.ts)
+
+    def entries_since(self, first: int) -> tuple[list[Fill], int]:
+        """The same from number `first` on in the order of arrival, counted from 0, and the number after the last."""
+        entries, end = self._log.entries(first)
+        return [fill for fill, _ in entries], end
+
+    def __len__(self) -> int:
+        return len(self._log)
+
+    def wait(self, *, fills: int = 1, timeout: float | None = 10.0) -> Self:
+        """Block until so many fills have come. `timeout` in seconds, None for ever. Raises WaitTimeoutError."""
+        return self._wait(fills, timeout=timeout, what=f"{fills} {self._name}")
+
+    async def until(self, *, fills: int = 1, timeout: float | None = 10.0) -> Self:
+        """The same as `wait` for async code."""
+        return await self._until(fills, timeout=timeout, what=f"{fills} {self._name}")
+
+    def on_update(self, callback: Callable[[pd.DataFrame], object]) -> Callable[[], None]:
+        """Call back with the fills that are new, as a DataFrame, on a thread of its own. Returns the undo."""
+        return self._callbacks.on_rows(self._log, callback)
+
+    # What views are drawn from.
+
+    @property
+    def version(self) -> int:
+        """Grows with every fill, and with the state of the feed."""
+        return 2 * self._log.version + (not self.is_live)
+
+    def table(self) -> TableData:
+        """The newest fills, newest first."""
+        newest = reversed(self.entries()[-SHOWN:])
+        rows = tuple(
+            (
+                *(fill.ts, fill.symbol, fill.side, fill.quantity, fill.price, fill.fee, fill.order_id),
+                "combined" if fill.is_combined else "",
+            )
+            for fill in newest
+        )
+        note = f"the newest {SHOWN} of {len(self):,}" if len(self) > SHOWN else ""
+        return TableData(f"Fills {self.account}", SHOWN_COLUMNS, rows, SHOWN_KEY, is_stale=not self.is_live, note=note)
+
+    def __repr__(self) -> str:
+        return f"<{self._name}: {len(self):,}, {'live' if self.is_live else self._state}>"
+
+    def _count(self) -> int:
+        return self._log.version
+
+    def _first_view(self) -> Blotter:
+        from aries_nb.widgets import Blotter
+
+        return self._view("blotter", lambda: Blotter(self))

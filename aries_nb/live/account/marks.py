@@ -1,0 +1,142 @@
+"""At which price each instrument of an account is valued: the middle of the feed's own quotes, now and then."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Collection, Sequence
+from decimal import Decimal
+
+import numpy as np
+
+from aries_nb.errors import ClosedError, UnknownSymbolError
+from aries_nb.live.arguments import is_symbol
+from aries_nb.live.callbacks import Callbacks
+from aries_nb.live.market.frame import LiveFrame
+from aries_nb.model import GapSpan, Rows
+from aries_nb.store import UNKNOWN, Bells
+
+__all__ = ["LiveMarks"]
+
+MOST_LEFT = 4
+OLDEST_NS = 60_000_000_000  # a quote that was older when something happened says nothing of it: it may be from a gap
+
+
+class LiveMarks:
+    """Has quotes of what is held, and of nothing else. Any thread may read."""
+
+    def __init__(
+        self,
+        held: Callable[[], Collection[str]],
+        watch: Callable[[Callable[[], None]], Callable[[], None]],
+        quotes: Callable[[Sequence[str]], LiveFrame],
+    ) -> None:
+        self.version = 0  # grows with every quote
+        self._held = held
+        self._quotes = quotes
+        self._frames: dict[LiveFrame, Callable[[], None]] = {}
+        self._left: deque[Rows] = deque(maxlen=MOST_LEFT)  # of what is held no more: the last sale is told later
+        self._asked: frozenset[str] = frozenset()
+        self._bells = Bells()
+        # A thread of its own: asking for quotes may take a moment.
+        self._callbacks = Callbacks()
+        self._callbacks.add(self._follow)
+        self._undo = watch(self._callbacks.ring)
+
+    def now(self) -> dict[str, Decimal]:
+        """The middle of bid and ask, else the last price, exactly as quoted; nothing of what has no live quote.
+
+        A quote from before a gap is none, until the next one comes.
+        """
+        marks = {}
+        for frame in list(self._frames):
+            board = frame.board()
+            if board.is_stale:
+                continue
+            old = frame.from_before_a_gap()
+            prices = [board.columns.index(name) for name in ("bid_price", "ask_price", "last_price")]
+            for symbol, row in zip(board.symbols, board.numbers[:, prices].tolist(), strict=True):
+                mark = _mark(*row)
+                if mark.is_finite() and symbol not in old:
+                    marks[symbol] = mark
+        return marks
+
+    def at(self, symbol: str, ts: int) -> Decimal:
+        """The middle of bid and ask as they stood at `ts` (exchange time, ns since the epoch), exactly as quoted.
+
+        NaN where the quotes had here are all later, or more than a minute older, or have no bid or no ask.
+        """
+        newest, mid = ts - OLDEST_NS, UNKNOWN
+        for rows in (*self._left, *(frame.rows(0) for frame in list(self._frames))):
+            if symbol not in rows.symbols:
+                continue
+            is_before = (rows.codes == rows.symbols.index(symbol)) & (rows.ts <= ts) & (rows.ts >= newest)
+            if is_before.any():
+                newest = int(rows.ts[is_before].max())
+                at = int(np.flatnonzero(is_before & (rows.ts == newest))[-1])
+                mid = _middle(*(float(rows.numbers[name][at]) for name in ("bid_price", "ask_price")))
+        return mid
+
+    def gap_spans(self) -> list[GapSpan]:
+        """When quotes of what is held were missed."""
+        return [span for frame in list(self._frames) for span in frame.gap_spans()]
+
+    def watch(self, ring: Callable[[], None]) -> Callable[[], None]:
+        """Have `ring` called after each quote, on the network's thread; it must return at once. Returns the undo."""
+        return self._bells.add(ring)
+
+    def close(self) -> None:
+        """Stop, and give the quotes up; idempotent."""
+        self._callbacks.close()
+        self._undo()
+        self._keep(frozenset())
+
+    # The callbacks' thread.
+
+    def _follow(self) -> None:
+        held = frozenset(self._held())
+        if held == self._asked:
+            return
+        # What is followed already goes on as it is: a new frame knows no price before the next quote.
+        new = sorted(symbol for symbol in held - self._asked if is_symbol(symbol))
+        self._asked = held
+        self._keep(held)
+        frame = self._quoted(new)
+        if frame is not None:
+            self._frames = {**self._frames, frame: frame.watch(self._quoted_again)}
+            self._quoted_again()
+
+    def _keep(self, symbols: frozenset[str]) -> None:
+        """Let go of the frames that have none of these; a frame is not closed, as a user may have asked for it too."""
+        gone = [frame for frame in self._frames if symbols.isdisjoint(frame.symbols)]
+        for frame in gone:
+            self._frames[frame]()
+            self._left.append(frame.rows(0))
+        self._frames = {frame: undo for frame, undo in self._frames.items() if frame not in gone}
+
+    def _quoted(self, symbols: list[str]) -> LiveFrame | None:
+        """Quotes of those of the symbols that the feed knows; the others stay without a price."""
+        while symbols:
+            try:
+                return self._quotes(symbols)
+            except UnknownSymbolError as unknown:
+                known = [symbol for symbol in symbols if symbol not in unknown.symbols]
+                if known == symbols:
+                    raise
+                symbols = known
+            except ClosedError:  # the feed ended meanwhile, and with it what is valued here
+                return None
+        return None
+
+    def _quoted_again(self) -> None:
+        self.version += 1
+        self._bells.ring()
+
+
+def _mark(bid: float, ask: float, last: float) -> Decimal:
+    middle = _middle(bid, ask)
+    return Decimal(repr(last)) if middle.is_nan() and last == last else middle
+
+
+def _middle(bid: float, ask: float) -> Decimal:
+    # The shortest text of a float is the price that the broker sent.
+    return (Decimal(repr(bid)) + Decimal(repr(ask))) / 2 if bid == bid and ask == ask else UNKNOWN

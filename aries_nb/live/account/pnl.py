@@ -1,0 +1,233 @@
+"""The P&L of an account as candles: what `account.pnl` returns, and where several of one interval get them from."""
+
+from __future__ import annotations
+
+import threading
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from aries_nb.live.callbacks import Callbacks
+from aries_nb.live.connection import Link
+from aries_nb.live.table import LiveTable
+from aries_nb.model import PUT, TABLE_KEYS, BarsData, Column, TableData
+from aries_nb.net import on_network
+from aries_nb.store import Follower, Table
+from aries_nb.store.log import Change, Row
+
+if TYPE_CHECKING:
+    from aries_nb.widgets import BarCandles
+
+__all__ = ["INTERVALS", "PRICES", "CandleSource", "LivePnl", "ToldCandles"]
+
+SECOND = 1_000_000_000
+INTERVALS: Mapping[str, int] = {
+    "15s": 15 * SECOND,
+    "1m": 60 * SECOND,
+    "5m": 300 * SECOND,
+    "15m": 900 * SECOND,
+    "1h": 3_600 * SECOND,
+    "1d": 86_400 * SECOND,
+}
+PRICES = ("open", "high", "low", "close")
+MOST_CANDLES = 10_000  # of one interval, as many as a table keeps
+NETWORK_SECONDS = 10.0
+
+
+@dataclass(slots=True, eq=False)
+class _Member:
+    """A table that gets the candle in which `since` (ns since the epoch) lies and all later ones, once admitted."""
+
+    table: Table
+    since: int
+    is_admitted: bool = False
+
+
+class CandleSource(ABC):
+    """The candles of one interval of an account, for everybody who holds some of them.
+
+    However many hold them, and from whatever times on, there is one stream, and it ends with the last of them. The
+    network's thread writes; any thread may join and leave, also the garbage collector's.
+    """
+
+    note = ""  # for a view
+
+    def __init__(self, columns: Sequence[Column], interval: str) -> None:
+        self._interval = interval
+        self._span = INTERVALS.get(interval, 1)  # months have no length: they are asked for from their first day on
+        self.columns = tuple(columns)
+        names = [column.name for column in self.columns]
+        self._start = names.index("start")
+        self._members: dict[int, _Member] = {}
+        self._rows: dict[object, Row] = {}  # by start, as they arrived
+        self._joining = threading.Lock()  # held while a stream begins: never by who leaves
+
+    @property
+    @abstractmethod
+    def is_stale(self) -> bool:
+        """Whether something here is from before a break, and not yet confirmed."""
+
+    def join(self, table: Table, since: int) -> None:
+        """Fill a table with the candles from that of `since` on, and keep it current until it leaves.
+
+        Raises what the beginning of a stream does.
+        """
+        member = _Member(table, since)
+        with self._joining:
+            # Before the stream begins, so that whoever leaves meanwhile is not the last.
+            self._members[id(table)] = member
+            try:
+                self._begin(since)
+                on_network(lambda: self._admit(member)).result(NETWORK_SECONDS)
+            except BaseException:
+                self.leave(table)
+                raise
+
+    def leave(self, table: Table) -> None:
+        """Fill it no more; the last one ends the stream. Harmless when done twice."""
+        if self._members.pop(id(table), None) is not None and not self._members:
+            self._end()
+
+    @abstractmethod
+    def _begin(self, since: int) -> None:
+        """Have candles from `since` on come, if they do not yet."""
+
+    @abstractmethod
+    def _end(self) -> None:
+        """Let nothing come any more; it must return at once."""
+
+    # The network's thread.
+
+    def _put(self, rows: Iterable[Row]) -> None:
+        """Hand on what is news: a stream that begins anew repeats what is known."""
+        news = []
+        for row in rows:
+            known = self._rows.get(row.values[self._start])
+            if known is None or known.values != row.values:
+                self._rows[row.values[self._start]] = row
+                news.append(row)
+        for start in list(self._rows)[: max(len(self._rows) - MOST_CANDLES, 0)]:
+            del self._rows[start]
+        for member in list(self._members.values()):
+            if member.is_admitted:
+                self._give(member, news)
+
+    def _admit(self, member: _Member) -> None:
+        member.is_admitted = True
+        self._give(member, self._rows.values())
+
+    def _give(self, member: _Member, rows: Iterable[Row]) -> None:
+        inbox = member.table.inbox
+        for row in rows:
+            start = row.values[self._start]
+            if isinstance(start, int) and start + self._span > member.since:
+                inbox.add(0, row.ts, (PUT, *row.values))
+                inbox.mark(row.received)
+        if inbox.codes:
+            member.table.publish()
+
+
+class ToldCandles(CandleSource):
+    """The broker's own: one subscription, from the earliest time on that anybody has asked for."""
+
+    def __init__(self, link: Link, account: str, interval: str, written: Callable[[int], str]) -> None:
+        """`written` makes a time in ns since the epoch into the text that a subscription has."""
+        super().__init__(link.table_columns("pnl"), interval)
+        self._link = link
+        self._account = account
+        self._written = written
+        self._table: Table | None = None
+        self._since = 0
+
+    @property
+    def is_stale(self) -> bool:
+        """Whether something here is from before a break, and not yet confirmed."""
+        table = self._table
+        return table is None or table.is_stale
+
+    def take(self, changes: Sequence[Change]) -> None:
+        """Hand on what the stream tells; the network's thread only."""
+        self._put(change.row for change in changes)
+
+    def _begin(self, since: int) -> None:
+        if self._table is None:
+            self._rows.clear()  # there may be a hole behind them
+        elif since >= self._since:
+            return
+        options = (("interval", self._interval), ("start", self._written(since)))
+        wider = self._link.table("pnl", self._account, options=options, followers=(self,))
+        narrower, self._table, self._since = self._table, wider, since
+        if narrower is not None:
+            self._link.release(narrower)
+
+    def _end(self) -> None:
+        table, self._table = self._table, None
+        if table is not None:
+            self._link.release(table)
+
+
+class LivePnl(LiveTable):
+    """P&L candles of one interval, in the account's currency: history joined to live, kept current.
+
+    Several of one interval, from different times on, share one stream.
+    """
+
+    def __init__(
+        self, link: Link, callbacks: Callbacks, account: str, source: CandleSource, *, interval: str, since: int
+    ) -> None:
+        """`since`, in ns since the epoch, is a time within the first candle."""
+        self._source = source
+        super().__init__(link, callbacks, "pnl", account, options=(("interval", interval),))
+        try:
+            source.join(self._table, since)
+        except BaseException:
+            self.close()
+            raise
+
+    def chart(self, *, bars: int = 500, height: int = 380) -> BarCandles:
+        """Live candles of the newest `bars`, at most 2,000; height in pixels. Times are UTC.
+
+        What is long without a candle, a night or a weekend, is left out of the time axis.
+        """
+        from aries_nb.widgets import BarCandles
+
+        make = lambda: BarCandles(self, title=self._title(), most=bars, height=height)  # noqa: E731
+        return self._view(("chart", bars, height), make)
+
+    @property
+    def is_stale(self) -> bool:
+        """Whether something here is from before a break, and not yet confirmed."""
+        return self._source.is_stale or not self.is_live
+
+    def newest(self, most: int) -> BarsData:
+        """The newest `most` candles as arrays, oldest first."""
+        # An update may bring an older candle after a newer one; rows stand in the order of their arrival.
+        names = [column.name for column in self._table.columns]
+        places = [names.index(name) for name in ("start", *PRICES)]
+        rows: list[Any] = sorted(tuple(row.values[place] for place in places) for row in self._table.rows())[-most:]
+        columns = np.array([row[1:] for row in rows], "float64").reshape(len(rows), len(PRICES)).T
+        bars = BarsData(np.array([row[0] for row in rows], "int64"), *columns)
+        return replace(bars, is_stale=self.is_stale)
+
+    # What views are drawn from.
+
+    def table(self) -> TableData:
+        """The candles, newest first, with a note where they are not the broker's."""
+        return replace(super().table(), note=self._source.note)
+
+    def _title(self) -> str:
+        title = f"P&L {self.account} · {dict(self.options)['interval']}"
+        return f"{title} · reckoned here" if self._source.note else title
+
+    def _columns(self, link: Link) -> tuple[Column, ...]:  # noqa: ARG002
+        return self._source.columns
+
+    def _filled(self, link: Link, followers: Sequence[Follower]) -> Table:  # noqa: ARG002
+        return Table(self._source.columns, (self.account,), key=TABLE_KEYS["pnl"], followers=followers)
+
+    def _releasing(self, link: Link) -> Callable[[], None]:  # noqa: ARG002
+        return partial(self._source.leave, self._table)

@@ -1,0 +1,150 @@
+"""The positions of an account at the feed's own quotes: what `account.positions` is."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from decimal import Decimal
+from typing import Any, Self
+
+import pandas as pd
+
+from aries_nb.errors import WaitTimeoutError
+from aries_nb.live.account.marks import LiveMarks
+from aries_nb.live.callbacks import Callbacks
+from aries_nb.live.connection import Link
+from aries_nb.live.market.frame import LiveFrame
+from aries_nb.live.table import LiveTable
+from aries_nb.live.waiting import wait_for, wait_for_async
+from aries_nb.model import Column, Kind, TableData
+from aries_nb.store import UNKNOWN, ZERO, exactly
+
+__all__ = ["LivePositions", "is_money", "multiplier_of"]
+
+FIRST_MARKS_SECONDS = 3.0  # since it was made: how long to wait at most for quotes of what is held
+MARK_COLUMNS = (Column("mark_price", "decimal"), Column("mark_pnl", "decimal"))
+
+
+class LivePositions(LiveTable):
+    """The broker's table of positions, and what they are worth at the middle of the feed's own quotes.
+
+    `mark_price` and `mark_pnl`, the unrealised P&L at it, are ours; `price` and `unrealized_pnl` are the broker's. Ours
+    are NaN until the first quote of an instrument, and while its quotes are not live. Quotes of what is held are asked
+    for from the beginning, and `wait` waits for the first of each as well, for three seconds at most: an instrument
+    that nobody quotes must not keep the others back. Quantities are in shares (pieces, never lots). Some brokers list
+    money as well (`is_currency` "true"): it is valued as the broker does.
+    """
+
+    def __init__(
+        self,
+        quotes: Callable[[Sequence[str]], LiveFrame],
+        link: Link,
+        callbacks: Callbacks,
+        kind: Kind,
+        account: str,
+        **options: Any,  # noqa: ANN401 - those of every table
+    ) -> None:
+        super().__init__(link, callbacks, kind, account, **options)
+        self._made_at = time.monotonic()
+        self._marks = LiveMarks(self._held, self.watch, quotes)
+
+    @property
+    def marks(self) -> LiveMarks:
+        """The prices at which they are valued."""
+        return self._marks
+
+    @property
+    def df(self) -> pd.DataFrame:
+        """The rows as they are now, valued at the quotes of now, index symbol; a snapshot of your own."""
+        frame = super().df
+        rows: dict[object, dict[str, Any]] = {row["symbol"]: row for row in self.rows()}
+        for name, _ in MARK_COLUMNS:
+            frame[name] = [float(rows[symbol][name]) if symbol in rows else float("nan") for symbol in frame.index]
+        return frame
+
+    def rows(self) -> list[dict[str, object]]:
+        """The rows as dictionaries, money and quantities as decimal.Decimal; ours as exact as the broker's average."""
+        marks = self._marks.now()
+        return [row | _marked(row, marks) for row in super().rows()]
+
+    def wait(self, *, changes: int = 1, timeout: float | None = 10.0) -> Self:
+        """Block until so many rows have been put or changed, and what is held has a mark (see above).
+
+        `timeout` in seconds, None for ever. Raises WaitTimeoutError for the rows alone, or what has gone wrong.
+        """
+        begun = time.monotonic()
+        super().wait(changes=changes, timeout=timeout)
+        with suppress(WaitTimeoutError):
+            left = self._marks_left(begun, timeout)
+            wait_for(self._is_marked, (self.watch, self._marks.watch), timeout=left, what="marks")
+        return self
+
+    async def until(self, *, changes: int = 1, timeout: float | None = 10.0) -> Self:
+        """The same as `wait` for async code: the event loop goes on meanwhile."""
+        begun = time.monotonic()
+        await super().until(changes=changes, timeout=timeout)
+        with suppress(WaitTimeoutError):
+            left = self._marks_left(begun, timeout)
+            await wait_for_async(self._is_marked, (self.watch, self._marks.watch), timeout=left, what="marks")
+        return self
+
+    def close(self) -> None:
+        """Stop the stream and the quotes; idempotent. What has come stays readable."""
+        self._marks.close()
+        super().close()
+
+    # What views are drawn from.
+
+    @property
+    def version(self) -> int:
+        """Grows with every change, with every quote, and with the state of the feed."""
+        return super().version + 2 * self._marks.version
+
+    def table(self) -> TableData:
+        """The rows as they are now, valued at the quotes of now."""
+        data = super().table()
+        columns = (*data.columns, *MARK_COLUMNS)
+        names = [column.name for column in data.columns]
+        marks = self._marks.now()
+        marked = (_marked(dict(zip(names, row, strict=True)), marks) for row in data.rows)
+        rows = tuple((*row, *ours.values()) for row, ours in zip(data.rows, marked, strict=True))
+        return TableData(data.title, columns, rows, data.key, is_stale=data.is_stale, note=data.note)
+
+    def _marks_left(self, begun: float, timeout: float | None) -> float:
+        """How long to go on waiting for marks, in seconds; a closed one waits for nothing."""
+        now = time.monotonic()
+        until = self._made_at + FIRST_MARKS_SECONDS if timeout is None else begun + timeout
+        return max(min(until, self._made_at + FIRST_MARKS_SECONDS) - now, 0.0)
+
+    def _is_marked(self) -> bool:
+        return not self.is_live or self._marks.now().keys() >= set(self._held())
+
+    def _held(self) -> list[str]:
+        rows = super().rows()
+        return [str(row["symbol"]) for row in rows if row["quantity"] and not is_money(row)]
+
+
+def is_money(row: Mapping[str, object]) -> bool:
+    """Whether a row of positions is a sum of money, of which there are no quotes."""
+    return row.get("is_currency") == "true"
+
+
+def multiplier_of(row: Mapping[str, Any]) -> Decimal:
+    """What one unit stands for, as the broker's own value of the position tells; 1 where it tells nothing."""
+    quantity, price, value = (Decimal(row[name]) for name in ("quantity", "price", "market_value"))
+    if not all(each.is_finite() and each for each in (quantity, price, value)):
+        return Decimal(1)
+    return max((value / (quantity * price)).quantize(Decimal(1)), Decimal(1))
+
+
+def _marked(row: Mapping[str, Any], marks: Mapping[str, Decimal]) -> dict[str, Decimal]:
+    """Mark and unrealised P&L at it; nothing is unrealised of what is not held."""
+    if is_money(row):
+        return {"mark_price": row["price"], "mark_pnl": row["unrealized_pnl"]}
+    mark = marks.get(row["symbol"], UNKNOWN)
+    if not row["quantity"]:
+        return {"mark_price": mark, "mark_pnl": ZERO}
+    with exactly():
+        profit = (mark - row["average_price"]) * row["quantity"] * multiplier_of(row)
+    return {"mark_price": mark, "mark_pnl": profit}

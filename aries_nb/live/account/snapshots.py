@@ -1,0 +1,325 @@
+"""What a broker tells over HTTP about what belongs to the user, put into the tables that its stream keeps current.
+
+It is asked for when a table is made, and for all of them after each break: it fills what the stream has missed.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+from math import isfinite
+from typing import TypeVar
+
+import pandas as pd
+
+from aries_nb.errors import ClosedError, ConnectError, FeedError, UsageError
+from aries_nb.live.connection import Link
+from aries_nb.live.table import LiveTable
+from aries_nb.model import NOT_A_TIME, Subscription, Value, Values
+from aries_nb.net import AccountReference, HttpClient, Query, on_network, run_aside
+from aries_nb.store import Answer, Follower, Row, ToldFillLog
+from aries_nb.store.dataframes import RECEIPT, frame_of
+
+__all__ = ["Snapshots"]
+
+log = logging.getLogger("aries_nb")
+
+T = TypeVar("T", bound=LiveTable)
+
+SECOND = 1_000_000_000
+MARGIN_NS = 60 * SECOND  # how far the broker's clock and ours may be apart round a gap
+OLDEST_NS = 366 * 86_400 * SECOND  # an order that worked for longer is not looked for in the history
+PAUSES = (5.0, 15.0, 60.0)  # seconds before what could not be had is asked for again, until the next break
+INSERT_SECONDS = 10.0
+MOST_PAGES = 1_000
+MOST_ROWS = 100_000  # of one snapshot; ten times what a table holds
+
+
+@dataclass(frozen=True, slots=True)
+class _Missing:
+    """What the stream may have missed: from `since` on (ns), and of orders what became of those that were working."""
+
+    since: int
+    working: frozenset[Value] = frozenset()
+    placed: int = 0  # when the first of them was, in ns
+
+    def and_(self, other: _Missing) -> _Missing:
+        """What was missed in two breaks of which neither is made good."""
+        return _Missing(min(self.since, other.since), self.working | other.working, min(self.placed, other.placed))
+
+
+@dataclass(slots=True, eq=False)
+class _Kept:
+    """A table and what it lacks. `made` is when it was asked for, in ns."""
+
+    live: LiveTable
+    subscription: Subscription
+    made: int
+    missing: _Missing | None
+    fills: ToldFillLog | None = None  # who is told of executions of the past
+    is_due: bool = True
+    has_failed: bool = False
+
+
+class Snapshots:
+    """Asks for what the tables of one connection hold, on a thread of its own. Any thread may call.
+
+    Where that fails, the stream goes on; the statistics and the log say what could not be had.
+    """
+
+    def __init__(self, link: Link, http: HttpClient, reference: AccountReference | None) -> None:
+        self._link = link
+        self._http = http
+        self._reference = reference
+        self._kept: list[_Kept] = []
+        self._is_live = False
+        self._is_working = False
+        self._is_closed = False
+        self._news = threading.Event()
+        self._guard = threading.Lock()  # of all of these; the network's thread takes it when the state changes
+        self._undo = link.watch(self._look)
+        self._look()
+
+    def keep(self, live: T, *followers: Follower) -> T:
+        """Fill a table now and after each break, until it is closed; the table. `followers` are those it was made with.
+
+        A log of own executions is told those as well whose session ended in the break.
+        """
+        if self._reference is None:
+            return live
+        fields = tuple(column.name for column in live.columns)
+        subscription = Subscription(live.kind, live.account, fields, live.options)
+        now = time.time_ns()
+        with self._guard:
+            # What ended before there is a connection again is missed as well.
+            missing = None if self._is_live or live.kind != "orders" else _Missing(now, placed=now)
+            fills = next((each for each in followers if isinstance(each, ToldFillLog)), None)
+            self._kept.append(_Kept(live, subscription, now, missing, fills))
+        self._wake()
+        return live
+
+    def order_history(self, account: str, start: int, end: int) -> pd.DataFrame:
+        """The orders placed from `start` to `end` (ns) and ended, in the columns of a table of orders.
+
+        Blocks. Raises what `HttpClient.get` does, FeedError for what cannot be read.
+        """
+        if self._reference is None:
+            raise UsageError("this broker tells no history of orders")
+        columns = self._link.table_columns("orders")
+        subscription = Subscription("orders", account, tuple(column.name for column in columns))
+        queries = self._reference.order_history(account, start, end)
+        if not queries:
+            advice = "`orders.df` has those of the session."
+            raise UsageError("this broker tells no history of orders", where=self._http.base, advice=advice)
+        rows, _ = self._asked(subscription, queries)
+        received = time.time_ns()
+        flat = [(ts or received, received, account, *values) for ts, values in rows]
+        frame = frame_of((*RECEIPT, *columns), flat)
+        # Two spans share the moment at which they meet.
+        frame = frame.drop_duplicates("order_id", keep="last").sort_values("created", kind="stable")
+        return frame.set_index("order_id")
+
+    def fill_history(self, account: str, start: int, end: int) -> list[Row]:
+        """Own executions from `start` to `end` (ns), oldest first, in the columns of a table of them.
+
+        Blocks. Raises UsageError where the broker does not tell them, else as `order_history`.
+        """
+        queries = () if self._reference is None else self._reference.fill_history(account, start)
+        if not queries:
+            raise UsageError("this broker tells no history of own executions", where=self._http.base)
+        columns = self._link.table_columns("fills")
+        subscription = Subscription("fills", account, tuple(column.name for column in columns))
+        rows, _ = self._asked(subscription, queries)
+        received = time.time_ns()
+        return [Row(ts, received, account, values) for ts, values in rows if start <= ts < end]
+
+    def close(self) -> None:
+        """Ask for nothing any more; idempotent. What is on its way ends with the HTTP client."""
+        self._undo()
+        with self._guard:
+            self._is_closed = True
+            self._kept.clear()
+        self._news.set()
+
+    # The network's thread, when the state changes; it must return at once.
+
+    def _look(self) -> None:
+        with self._guard:
+            was_live, self._is_live = self._is_live, self._link.state == "live"
+            is_broken, is_back = was_live and not self._is_live, self._is_live and not was_live
+            for each in self._kept:
+                each.is_due = each.is_due or is_back
+                if is_broken and (each.live.kind == "orders" or each.fills is not None):
+                    lost = self._lost(each.live)
+                    each.missing = lost if each.missing is None else each.missing.and_(lost)
+        self._wake()
+
+    def _lost(self, orders: LiveTable) -> _Missing:
+        """What a break means for a table of orders or executions, as it stands when the stream breaks."""
+        assert self._reference is not None, "without it no table is kept"
+        silence = self._link.statistics().silence_s
+        since = time.time_ns() - (round(silence * SECOND) if isfinite(silence) else 0)
+        if orders.kind != "orders":
+            return _Missing(since)
+        names = [column.name for column in orders.columns]
+        status, placed, order = (names.index(name) for name in ("status", "created", "order_id"))
+        rows = [row.values for row in orders.store.rows()]
+        working = [row for row in rows if not self._reference.is_finished(str(row[status]))]
+        times = [int(at) for row in working if isinstance(at := row[placed], int) and at != NOT_A_TIME]
+        return _Missing(since, frozenset(row[order] for row in working), min((since, *times)))
+
+    def _wake(self) -> None:
+        with self._guard:
+            if self._is_closed or not self._is_live or not any(each.is_due for each in self._kept):
+                return
+            must_begin, self._is_working = not self._is_working, True
+        self._news.set()
+        if must_begin:
+            run_aside(self._work, name="aries-nb-snapshots")
+
+    # The thread that asks.
+
+    def _work(self) -> None:
+        """Fill what is due; what fails for now is tried again after a while, and anything new at once."""
+        pauses = iter(PAUSES)
+        while True:
+            self._news.clear()
+            try:
+                for kept in self._due():
+                    self._fill(kept)
+            except ClosedError:
+                pass  # the feed's end
+            except Exception:  # the border of the thread: what is here stays, and the next break tries again
+                log.exception("snapshots")
+            with self._guard:
+                if any(each.is_due for each in self._kept) and self._is_live and not self._is_closed:
+                    continue
+                pause = next(pauses, None) if any(each.has_failed for each in self._kept) else None
+                if pause is None or self._is_closed:
+                    self._is_working = False
+                    return
+            self._news.wait(pause)
+            with self._guard:
+                for each in self._kept:
+                    each.is_due, each.has_failed = each.is_due or each.has_failed, False
+
+    def _due(self) -> Iterator[_Kept]:
+        while True:
+            with self._guard:
+                self._kept = [each for each in self._kept if each.live.is_open]
+                due = next((each for each in self._kept if each.is_due), None)
+                if due is None or not self._is_live or self._is_closed:
+                    return
+                due.is_due = due.has_failed = False
+            yield due
+
+    def _fill(self, kept: _Kept) -> None:
+        """Ask for what a table should hold, and for the orders that ended while nobody told."""
+        assert self._reference is not None, "without it no table is kept"
+        what = f"{kept.live.kind} of {kept.live.account}" if kept.live.account else kept.live.kind
+        try:
+            for query in self._reference.snapshot(kept.subscription):
+                self._ask_for(kept, [query])
+            missing = kept.missing
+            if missing is not None:
+                is_whole = self._fill_missing(kept, missing)
+                with self._guard:
+                    if is_whole and kept.missing is missing:
+                        kept.missing = None
+        except ClosedError:
+            raise
+        except FeedError as error:
+            # A refusal stays one; what could not be answered now perhaps can later.
+            kept.has_failed = isinstance(error, ConnectError)
+            problem = f"{what} could not be filled up over HTTP, the stream goes on: {error}"
+            self._link.tell(problem)
+            log.warning("%s", problem)
+
+    def _fill_missing(self, kept: _Kept, missing: _Missing) -> bool:
+        """Ask for what happened while nobody told, and is in no list of now; False where a break makes it of no use."""
+        log, account = kept.fills, kept.live.account
+        if log is None:
+            queries = self._history_of(account, missing)
+            return not queries or self._ask_for(kept, queries, missing)
+        # Beyond both ends, as clocks differ: what is known already is known by its number.
+        rows = self.fill_history(account, missing.since - MARGIN_NS, time.time_ns() + MARGIN_NS)
+        on_network(lambda: log.insert(rows)).result(INSERT_SECONDS)
+        return True
+
+    def _history_of(self, account: str, missing: _Missing) -> Sequence[Query]:
+        assert self._reference is not None, "without it no table is kept"
+        now = time.time_ns()
+        # Orders are chosen by when they were placed, and those that were working may have been long before the break.
+        start = max(min(missing.since, missing.placed) - MARGIN_NS, now - OLDEST_NS)
+        return self._reference.order_history(account, start, now + MARGIN_NS)
+
+    def _ask_for(self, kept: _Kept, queries: Iterable[Query], missing: _Missing | None = None) -> bool:
+        """Ask, and put what comes into the table; False where a break makes it of no use."""
+        breaks, asked = kept.live.store.breaks, time.time_ns()
+        if self._link.state != "live":
+            return False  # what comes between the answer and the stream would be missed; it is asked again then
+        rows, is_full = self._asked(kept.subscription, queries)
+        if missing is not None:
+            rows = [row for row in rows if self._is_missed(kept, missing, row[1])]
+        received = time.time_ns()
+        completed = self._completing(kept)
+        timed = [(ts or received, completed(values)) for ts, values in rows]
+        answer = Answer(timed, asked, received, breaks, is_full)
+        return on_network(lambda: kept.live.store.insert(answer)).result(INSERT_SECONDS)
+
+    def _completing(self, kept: _Kept) -> Callable[[Values], Values]:
+        """What puts back in money that an answer leaves out, as the stream told it: of the only row, and of orders.
+
+        Of an order that has filled as much as before. A row that the stream tells meanwhile is later than the question,
+        and the answer is of no use then.
+        """
+        is_orders = kept.live.kind == "orders"
+        if kept.live.store.key and not is_orders:
+            return lambda values: values
+        names = [column.name for column in kept.live.columns]
+        places = [names.index(name) for name in ("order_id", "filled")] if is_orders else []
+        told = {tuple(row.values[place] for place in places): row.values for row in kept.live.store.rows()}
+
+        def completed(values: Values) -> Values:
+            known = told.get(tuple(values[place] for place in places), values)
+            pairs = zip(values, known, strict=True)
+            return tuple(old if isinstance(new, Decimal) and new.is_nan() else new for new, old in pairs)
+
+        return completed
+
+    def _is_missed(self, kept: _Kept, missing: _Missing, values: Values) -> bool:
+        """Whether an order may have ended while nobody told, and since the table was asked for."""
+        row: Mapping[str, Value] = dict(zip(kept.subscription.fields, values, strict=True))
+        updated = row["updated"]
+        assert isinstance(updated, int), "times are whole numbers"
+        # A broker may cut its times to the whole second.
+        return row["order_id"] in missing.working or updated >= max(missing.since - MARGIN_NS, kept.made - SECOND)
+
+    def _asked(self, subscription: Subscription, queries: Iterable[Query]) -> tuple[list[tuple[int, Values]], bool]:
+        """The rows of all answers by their time, and whether these are all there are. Raises FeedError."""
+        assert self._reference is not None, "the callers look"
+        rows: list[tuple[int, Values]] = []
+        is_full = True
+        for first in queries:
+            query: Query | None = first
+            for _ in range(MOST_PAGES):
+                if query is None or len(rows) > MOST_ROWS:
+                    break
+                body = self._http.get(query.path, dict(query.params))
+                try:
+                    page = self._reference.read(subscription, query, body)
+                except ValueError as error:
+                    raise FeedError(str(error), where=self._http.base + query.path) from error
+                if page.unreadable:
+                    reasons = ", ".join(sorted({each.reason for each in page.unreadable}))
+                    log.warning("%s: %d parts cannot be used: %s", query.path, len(page.unreadable), reasons)
+                rows += page.rows
+                is_full = is_full and page.is_full
+                query = page.following
+            is_full = is_full and query is None
+        rows.sort(key=lambda row: row[0])
+        return rows, is_full

@@ -1,0 +1,193 @@
+"""The side of a feed that belongs to the user: accounts, watchlists, news, on a connection of their own.
+
+The connection is made when the first of them is asked for; market data never waits for it.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Mapping, Sequence
+
+from aries_nb.errors import ClosedError, FeedError, UsageError
+from aries_nb.live.account.account import Account
+from aries_nb.live.account.snapshots import Snapshots
+from aries_nb.live.arguments import checked_symbols, checked_text, checked_topics
+from aries_nb.live.callbacks import Callbacks
+from aries_nb.live.connection import Link, opened
+from aries_nb.live.market.frame import LiveFrame
+from aries_nb.live.table import LiveTable
+from aries_nb.model import Kind
+from aries_nb.net import AccountReference, Endpoint, HttpClient, Reference
+
+__all__ = ["Accounts", "tables_at"]
+
+# What there may be of the user's, by the names that a feed and its accounts have for it.
+TABLES: Mapping[str, Kind] = {
+    "orders": "orders",
+    "fills": "fills",
+    "positions": "positions",
+    "balances": "balances",
+    "info": "accounts",
+    "pnl": "pnl",
+    "stop_orders": "stop_orders",
+    "risks": "risks",
+    "derivative_risks": "derivative_risks",
+    "watchlists": "watchlists",
+    "news": "news",
+}
+RECKONED_HERE = frozenset({"fills", "pnl"})  # where the broker does not tell
+
+
+def tables_at(endpoint: Endpoint) -> tuple[str, ...]:
+    """Which of them there are with a broker whose accounts are at this endpoint."""
+    wire = endpoint.make()
+    return tuple(name for name, kind in TABLES.items() if name in RECKONED_HERE or wire.columns(kind))
+
+
+class Accounts:
+    """What of the user's is held. Every method may be called from any thread."""
+
+    def __init__(
+        self,
+        connect: Callable[[], Link],
+        http: HttpClient,
+        reference: Reference,
+        callbacks: Callbacks,
+        quotes: Callable[[Sequence[str]], LiveFrame],
+        *,
+        beside: AccountReference | None = None,
+    ) -> None:
+        self._quotes = quotes
+        self._beside = beside
+        self._snapshots: Snapshots | None = None
+        self._connect = connect
+        self._http = http
+        self._reference = reference
+        self._callbacks = callbacks
+        self._link: Link | None = None
+        self._accounts: dict[str, Account] = {}
+        self._tables: dict[object, LiveTable] = {}
+        self._named: tuple[str, ...] = ()
+        self._is_closed = False
+        self._guard = threading.RLock()  # held to look and to write, never while anybody is asked
+        self._making = threading.RLock()  # one connection, one table of each, however many ask
+
+    @property
+    def link(self) -> Link | None:
+        """The connection, None while nobody has asked for anything."""
+        return self._link
+
+    def names(self) -> tuple[str, ...]:
+        """Which accounts the user has, as the token says, or the broker when it is asked."""
+        named = self._reference.accounts_in(self._http.token().reveal())
+        if named is not None:
+            return named
+        query = self._reference.accounts()
+        body = self._http.get(query.path, dict(query.params))
+        try:
+            return self._reference.read_accounts(body)
+        except ValueError as error:
+            where = self._http.base + query.path
+            raise FeedError(f"the list of accounts cannot be read: {error}", where=where) from error
+
+    def account(self, name: str | None) -> Account:
+        """The account of this name; without a name the only one there is. Raises UsageError where there is none."""
+        advice = "Pass its name as text; `feed.accounts` lists them."
+        chosen = self._only_one() if name is None else checked_text(name, "no account", advice=advice)
+        with self._guard:
+            account = self._accounts.get(chosen)
+        if account is not None and account.is_open:
+            return account
+        if name is not None:
+            self._check_named(chosen)
+        link, snapshots = self._opened()
+        with self._guard:
+            self._check_open()
+            account = self._accounts.get(chosen)
+            if account is None or not account.is_open:
+                account = Account(link, snapshots, self._callbacks, chosen, quotes=self._quotes)
+                self._accounts[chosen] = account
+            return account
+
+    def watchlists(self) -> LiveTable:
+        """All watchlists of the user. Raises UsageError where the broker has none."""
+        return self._table("watchlists", lambda link: LiveTable(link, self._callbacks, "watchlists"))
+
+    def news(self, symbols: Sequence[str], topics: str | Sequence[str]) -> LiveTable:
+        """News about these symbols and topics, all without any. Raises UsageError where the broker has none."""
+        names = checked_symbols(symbols) if symbols else ()
+        options = (("symbols", ",".join(names)), ("topics", ",".join(checked_topics(topics))))
+        make = lambda link: LiveTable(link, self._callbacks, "news", options=options)  # noqa: E731
+        return self._table(("news", options), make)
+
+    def close(self) -> None:
+        """Give everything up and end the connection; idempotent."""
+        self._http.close()
+        with self._guard:
+            self._is_closed = True
+            for account in self._accounts.values():
+                account.close()
+            for table in self._tables.values():
+                table.close()
+            if self._snapshots is not None:
+                self._snapshots.close()
+            if self._link is not None:
+                self._link.close()
+
+    def _table(self, key: object, make: Callable[[Link], LiveTable]) -> LiveTable:
+        with self._guard:
+            table = self._tables.get(key)
+        if table is not None and table.is_open:
+            return table
+        with self._making:
+            link, snapshots = self._opened()
+            table = self._tables.get(key)
+            if table is None or not table.is_open:
+                table = make(link)
+                with self._guard:
+                    self._check_open()  # its stream has ended with the connection
+                    self._tables[key] = snapshots.keep(table)
+            return table
+
+    def _check_open(self) -> None:
+        if self._is_closed:
+            raise ClosedError("the feed is closed", where=self._http.base, advice="Connect again.")
+
+    def _check_named(self, name: str) -> None:
+        """Raise UsageError where the user has no account of this name; where nobody can tell, the server will.
+
+        The list is asked for once, and again for a name that it does not have.
+        """
+        if name in self._named:
+            return
+        try:
+            self._named = self.names()
+        except ClosedError:
+            raise
+        except FeedError:
+            return
+        if self._named and name not in self._named:
+            advice = f"There are: {', '.join(self._named)}; `feed.accounts` lists them."
+            raise UsageError(f"this user has no account {name!r}", where=self._http.base, advice=advice)
+
+    def _only_one(self) -> str:
+        names = self.names()
+        if len(names) == 1:
+            return names[0]
+        if not names:
+            raise UsageError("this user has no account", where=self._http.base)
+        raise UsageError("there is more than one account", advice=f"Name one of: {', '.join(names)}.")
+
+    def _opened(self) -> tuple[Link, Snapshots]:
+        with self._making:
+            self._check_open()
+            if self._link is None or self._snapshots is None:
+                link = opened(self._connect())
+                snapshots = Snapshots(link, self._http, self._beside)
+                with self._guard:
+                    self._link, self._snapshots = link, snapshots
+                    if self._is_closed:  # meanwhile: it would outlive the feed
+                        snapshots.close()
+                        link.close()
+                self._check_open()
+            return self._link, self._snapshots

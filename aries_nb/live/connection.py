@@ -1,0 +1,340 @@
+"""The one seam between what a user holds and what fills it: subscribe → a store to read, release, statistics, close.
+
+Everything behind it may one day live in a process of its own that fills the same columns in shared memory.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import TimeoutError as FutureTimeoutError
+from contextlib import suppress
+from dataclasses import replace
+from itertools import count
+from math import isnan
+
+from aries_nb.errors import ClosedError, UnknownSymbolError, UsageError
+from aries_nb.live.gaps import Gaps
+from aries_nb.live.statistics import FeedStatistics, combined, worst
+from aries_nb.live.waiting import wait_for
+from aries_nb.model import TABLE_KEYS, Column, ColumnType, Hole, Kind, Sink, State, Subscription
+from aries_nb.net import (
+    Allowance,
+    BackoffRule,
+    Endpoint,
+    Pool,
+    Query,
+    Session,
+    Stream,
+    TokenSource,
+    checked_url,
+    shown_url,
+)
+from aries_nb.store import AnswerSlip, Follower, Lags, Ledger, OrderBook, StreamGaps, Table, Tape
+
+__all__ = ["Link", "opened"]
+
+ANSWER_SECONDS = 5.0
+OPEN_SECONDS = 15.0
+
+
+def opened(link: Link) -> Link:
+    """A new link once it is live; one that does not become so is closed. Raises ConnectError or TokenError."""
+    try:
+        link.wait_open(OPEN_SECONDS)
+    except BaseException:
+        link.close()
+        raise
+    return link
+
+
+class Link:
+    """The connections to one endpoint, with their stores. Every method may be called from any thread."""
+
+    def __init__(
+        self,
+        endpoint: Endpoint,
+        url: str,
+        token: TokenSource,
+        gaps: StreamGaps,
+        *,
+        allowance: Allowance | None = None,
+        rule: BackoffRule | None = None,
+    ) -> None:
+        self._wire = endpoint.make()  # only to ask for its columns
+        self.pnl_intervals = endpoint.pnl_intervals
+        self.hours = endpoint.hours
+        self._gaps = gaps
+        address = checked_url(url, endpoint.path)
+        self._pool = Pool(address, endpoint, token, gaps.of_connection, allowance=allowance or Allowance(), rule=rule)
+        self._streams: dict[int, list[Stream]] = {}
+        self._lags = Lags()  # of all its tapes and books
+        self._numbers = count(1)  # of questions
+        self._books: dict[Subscription, tuple[OrderBook, int]] = {}
+        # Of `_books`; reentrant, because the garbage collector may release a book in the middle of it.
+        self._guard = threading.RLock()
+
+    def wait_open(self, timeout: float) -> None:
+        """Block until the session is live. Raises ConnectError or TokenError."""
+        self._pool.sessions[0].wait_open(timeout)
+
+    def columns(self, kind: Kind) -> Mapping[str, ColumnType]:
+        """Every field that a frame of this kind can have."""
+        return self._wire.columns(kind)
+
+    def tape(
+        self,
+        kind: Kind,
+        symbols: Sequence[str],
+        columns: Sequence[Column],
+        *,
+        options: tuple[tuple[str, str], ...] = (),
+        **window: int | None,
+    ) -> Tape:
+        """Subscribe, and return the tape that fills. Raises UnknownSymbolError; nothing is kept then."""
+        tape = Tape(columns, symbols, **window)
+        tape.lags.whole = self._lags
+        fields = tuple(column.name for column in columns)
+        wanted = (Subscription(kind, symbol, fields, options) for symbol in symbols)
+        streams = [Stream(subscription, tape, code) for code, subscription in enumerate(wanted)]
+        self._subscribe(streams, tape)
+        return tape
+
+    def table_columns(self, kind: Kind) -> tuple[Column, ...]:
+        """The columns of a table of this kind: all that the broker has."""
+        return tuple(Column(name, type_) for name, type_ in self._wire.columns(kind).items())
+
+    def table(
+        self,
+        kind: Kind,
+        account: str,
+        *,
+        options: tuple[tuple[str, str], ...] = (),
+        followers: Sequence[Follower] = (),
+    ) -> Table:
+        """Subscribe to what belongs to an account ("" for the user), and return the table that is kept current.
+
+        Raises UsageError for what the broker does not have, or the server refuses.
+        """
+        columns = self.table_columns(kind)
+        if not columns:
+            what = f"this broker has no {kind.replace('_', ' ')}"
+            raise UsageError(what, where=self.address, advice="`feed.tables` names what it has.")
+        table = Table(columns, (account,), key=TABLE_KEYS[kind], followers=followers)
+        subscription = Subscription(kind, account, tuple(column.name for column in columns), options)
+        try:
+            self._subscribe([Stream(subscription, table, 0)], table)
+        except UnknownSymbolError as refused:
+            what = f"{kind} of account {account!r}" if account else kind
+            advice = "`feed.accounts` lists the accounts there are." if account else ""
+            raise UsageError(
+                f"the server refuses {what}: {refused.reason}", where=self.address, advice=advice
+            ) from None
+        return table
+
+    def instruments(self, symbols: Sequence[str], followers: Sequence[Follower] = ()) -> Table:
+        """Subscribe to how instruments are traded now, one row each. Raises UnknownSymbolError; nothing is kept then.
+
+        Raises UsageError where the broker does not tell.
+        """
+        columns = self.table_columns("instruments")
+        if not columns:
+            advice = "`feed.reference.instrument` asks about one."
+            raise UsageError(
+                "this broker does not stream how instruments are traded", where=self.address, advice=advice
+            )
+        table = Table(columns, symbols, key=TABLE_KEYS["instruments"], followers=followers)
+        fields = tuple(column.name for column in columns)
+        wanted = (Subscription("instruments", symbol, fields) for symbol in symbols)
+        self._subscribe([Stream(subscription, table, code) for code, subscription in enumerate(wanted)], table)
+        return table
+
+    def book(self, symbol: str, options: tuple[tuple[str, str], ...] = ()) -> OrderBook:
+        """Subscribe to a symbol's book; the same one for everyone who asks for it with these options."""
+        wanted = Subscription("book", symbol, options=options)
+        with self._guard:
+            book, users = self._books.get(wanted) or (OrderBook(symbol), 0)
+            book.lags.whole = self._lags
+            self._books[wanted] = (book, users + 1)
+        if not users:
+            try:
+                self._subscribe([Stream(wanted, book, 0)], book)
+            except BaseException:
+                self._books.pop(wanted, None)
+                raise
+        return book
+
+    def venues(self, symbol: str) -> Table:
+        """Subscribe to what each venue bids and asks of a symbol; its latest word is kept."""
+        columns = self.table_columns("venues")
+        table = Table(columns, (symbol,), key=("venue",))
+        subscription = Subscription("venues", symbol, tuple(column.name for column in columns))
+        self._subscribe([Stream(subscription, table, 0)], table)
+        return table
+
+    def ask(self, query: Query, timeout: float) -> bytes:
+        """The answer to a question that is asked on the connection, where `columns("answers")` says that it can be.
+
+        Raises UsageError with the server's words where it refuses, WaitTimeoutError after `timeout` seconds.
+        """
+        slip = AnswerSlip()
+        options = (("number", str(next(self._numbers))), *query.params)
+        streams = [Stream(Subscription("answers", query.path, ("body",), options), slip, 0)]
+
+        def has_come() -> bool:
+            self.check()
+            return slip.text is not None or bool(self.rejected((query.path,)))
+
+        try:
+            self._subscribe(streams, slip)
+            wait_for(has_come, (slip.watch, self.watch), timeout=timeout, what=f"the answer to {query.path}")
+        except UnknownSymbolError as refused:
+            raise UsageError(f"the server refuses {query.path}: {refused.reason}", where=self.address) from None
+        finally:
+            self._streams.pop(id(slip), None)
+            with suppress(FutureTimeoutError):
+                for done in self._pool.unsubscribe(streams):
+                    done.result(ANSWER_SECONDS)
+        if slip.text is None:
+            raise UsageError(f"the server refuses {query.path}", where=self.address)
+        return slip.text.encode()
+
+    def refill_by(self, refill: Callable[[Hole, Sequence[Stream], StreamGaps], None]) -> None:
+        """Have the holes told that the streams leave, on the network's thread; whoever is told may fill them."""
+        self._pool.on_hole = lambda number, hole, streams: refill(hole, streams, self._gaps.of_connection(number))
+
+    def gaps_of(self, store: Sink) -> Gaps:
+        """The interruptions of what fills a store."""
+        places: dict[tuple[str, Kind], set[str]] = {}
+        for stream in self._streams.get(id(store), ()):
+            name = self._gaps.of_connection(self._pool.number_of(stream)).name
+            places.setdefault((name, stream.subscription.kind), set()).add(stream.subscription.symbol)
+        return Gaps(self._gaps.ledger, places)
+
+    def ledgers(self) -> list[tuple[str, str, str, Ledger]]:
+        """Name of the endpoint, kind, symbols and ledger of each store that is filled now."""
+        lines: list[tuple[str, str, str, Ledger]] = []
+        for streams in list(self._streams.values()):
+            store, kind = streams[0].sink, streams[0].subscription.kind
+            if isinstance(store, Tape | OrderBook | Table):
+                symbols = " ".join(stream.subscription.symbol for stream in streams)
+                lines.append((self._gaps.name, kind, symbols, store.ledger()))
+        return lines
+
+    def release(self, store: Sink) -> None:
+        """Give a store's subscriptions up; the last one on a symbol ends it. Harmless when done twice."""
+        held = self._streams.get(id(store), ())
+        if isinstance(store, OrderBook) and held:
+            wanted = held[0].subscription
+            with self._guard:
+                book, users = self._books.pop(wanted, (store, 0))
+                if users > 1:
+                    self._books[wanted] = (book, users - 1)
+                    return
+        streams = self._streams.pop(id(store), None)
+        if streams and self.state != "closed":
+            self._pool.unsubscribe(streams)
+
+    def check(self) -> None:
+        """Raise what has gone wrong for good, if anything has."""
+        for session in self._pool.sessions:
+            if session.error is not None:
+                raise session.error
+        if self.state == "closed":
+            raise ClosedError("the feed is closed", where=self.address, advice="Connect again.")
+
+    def statistics(self) -> FeedStatistics:
+        """The counts as they stand, of all its connections."""
+        parts = [_statistics(session) for session in self._pool.sessions]
+        visible, painted = self._lags.visible_percentiles(), self._lags.painted_percentiles()
+        return replace(
+            combined(parts),
+            gaps=self._gaps.count,
+            visible_p50_ms=visible.p50_ms,
+            visible_p99_ms=visible.p99_ms,
+            painted_p50_ms=painted.p50_ms,
+            painted_p99_ms=painted.p99_ms,
+        )
+
+    def tell(self, problem: str) -> None:
+        """Let something that went wrong beside the stream stand as its last error."""
+        self._pool.sessions[0].last_error = problem
+
+    def watch(self, ring: Callable[[], None]) -> Callable[[], None]:
+        """Have `ring` called when the state changes. Returns the undo."""
+        return self._pool.watch(ring)
+
+    def close(self) -> None:
+        """End the session; idempotent."""
+        self._pool.close()
+
+    @property
+    def state(self) -> State:
+        """The state of its connections, the worst of them."""
+        return worst([session.state for session in self._pool.sessions])
+
+    @property
+    def address(self) -> str:
+        """The endpoint's address, fit to be shown."""
+        return shown_url(self._pool.url)
+
+    @property
+    def market_status(self) -> dict[str, str | float | bool]:
+        """What the broker last said about the market."""
+        return {name: value for session in self._pool.sessions for name, value in session.market_status.items()}
+
+    @property
+    def unreadable(self) -> list[tuple[str, str]]:
+        """The newest 50 messages of each connection that could not be used: (reason, excerpt of ≤ 200 characters)."""
+        sessions = self._pool.sessions
+        return [(item.reason, item.excerpt) for session in sessions for item in list(session.intake.excerpts)]
+
+    def rejected(self, symbols: Sequence[str]) -> tuple[str, ...]:
+        """Which of these symbols the server has refused."""
+        refused = {symbol for session in self._pool.sessions for symbol in tuple(session.rejected)}
+        return tuple(symbol for symbol in symbols if symbol in refused) if refused else ()
+
+    def _subscribe(self, streams: list[Stream], store: Sink) -> None:
+        self.check()
+        self._streams[id(store)] = streams
+        refused: dict[str, str] = {}
+        until = time.monotonic() + ANSWER_SECONDS
+        try:
+            for answer in self._pool.subscribe(streams):
+                # Slow is not wrong: rows will come, or a refusal that the next call raises.
+                with suppress(FutureTimeoutError):
+                    refused |= answer.result(max(until - time.monotonic(), 0.0))
+        except BaseException:
+            # The protocol cannot say it, or a user had enough: what was taken in for it goes again.
+            self.release(store)
+            raise
+        if refused:
+            self._streams.pop(id(store), None)
+            with suppress(FutureTimeoutError):
+                for done in self._pool.unsubscribe(streams):
+                    done.result(ANSWER_SECONDS)
+            raise UnknownSymbolError(tuple(refused), where=self.address, reason="; ".join(set(refused.values())))
+
+
+def _statistics(session: Session) -> FeedStatistics:
+    intake, last = session.intake, session.intake.last_received
+    p50_ms, p99_ms = session.reading.lateness.percentiles_ms()
+    return FeedStatistics(
+        state=session.state,
+        messages=intake.messages,
+        messages_per_s=session.reading.messages_per_s if session.state == "live" else 0.0,
+        octets=intake.octets,
+        records=intake.records,
+        unreadable=intake.unreadable,
+        unasked=intake.unasked,
+        streams=len(intake),
+        reconnects=session.reconnects,
+        renewals=session.renewals,
+        gaps=0,  # those of closed connections count as well: the link has them all
+        lag_ms=intake.lag_ms if isnan(p50_ms) else p50_ms,  # in the first quarter of a second
+        lag_p99_ms=p99_ms,
+        behind_s=session.reading.lateness.seconds if session.state == "live" else 0.0,
+        silence_s=(time.time_ns() - last) / 1e9 if last else float("nan"),
+        last_error=session.last_error,
+    )

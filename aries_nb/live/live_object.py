@@ -1,0 +1,112 @@
+"""What everything that a user holds of a feed has in common: a store, the stream that fills it, the views on it."""
+
+from __future__ import annotations
+
+import weakref
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Collection
+from contextlib import suppress
+from typing import Any, Self, TypeVar, cast
+from weakref import WeakValueDictionary
+
+from aries_nb.errors import ClosedError, FeedError, WaitTimeoutError
+from aries_nb.live.connection import Link
+from aries_nb.live.waiting import Watchable, wait_for, wait_for_async
+from aries_nb.model import State
+
+__all__ = ["Held"]
+
+T = TypeVar("T")
+FIRST_SIGHT_SECONDS = 1.0
+
+
+class Held(ABC):
+    """A store that is kept current in the background until it is closed or forgotten. Any thread may read."""
+
+    def __init__(self, link: Link, watch: Watchable, name: str, *, release: Callable[[], None]) -> None:
+        self._link = link
+        self._name = name
+        self._watches: tuple[Watchable, ...] = (watch, link.watch)
+        self._views: WeakValueDictionary[object, Any] = WeakValueDictionary()  # the painter keeps those on display
+        # Rebinding the variable of a re-run cell must not leave the old subscription behind.
+        self._release = weakref.finalize(self, release)
+        self._release.atexit = False
+
+    @property
+    def is_open(self) -> bool:
+        """Whether it has not been closed here."""
+        return self._release.alive
+
+    @property
+    def is_live(self) -> bool:
+        """Whether news can be expected to come: the session is live and this open."""
+        return self.is_open and self._link.state == "live"
+
+    def watch(self, ring: Callable[[], None]) -> Callable[[], None]:
+        """Have `ring` called after each change, on the network's thread; it must return at once. Returns the undo."""
+        return self._watches[0](ring)
+
+    def close(self) -> None:
+        """Stop the stream and free the views; idempotent. What has come stays readable."""
+        self._release()
+        for view in list(self._views.values()):
+            view.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _repr_mimebundle_(
+        self, include: Collection[str] | None = None, exclude: Collection[str] | None = None
+    ) -> dict[str, Any] | tuple[dict[str, Any], dict[str, Any]]:
+        if not self._count() and self.is_live:
+            with suppress(WaitTimeoutError):  # an empty view is the truth then
+                self._wait(1, timeout=FIRST_SIGHT_SECONDS, what=self._name)
+        bundle: dict[str, Any] = self._first_view()._repr_mimebundle_(include, exclude)
+        return bundle
+
+    @abstractmethod
+    def _count(self) -> int:
+        """How much has come: what is waited for."""
+
+    @abstractmethod
+    def _first_view(self) -> Any:  # noqa: ANN401 - views are imported when they are shown
+        """The view that stands for it in a cell."""
+
+    def _check(self) -> None:
+        """Raise what has gone wrong for good, if anything has."""
+        self._link.check()
+
+    @property
+    def _state(self) -> State:
+        return self._link.state if self.is_open else "closed"
+
+    def _wait(self, count: int, *, timeout: float | None, what: str) -> Self:
+        wait_for(self._has(count), self._watches, timeout=timeout, what=what)
+        return self
+
+    async def _until(self, count: int, *, timeout: float | None, what: str) -> Self:
+        await wait_for_async(self._has(count), self._watches, timeout=timeout, what=what)
+        return self
+
+    def _has(self, count: int) -> Callable[[], bool]:
+        def is_done() -> bool:
+            if self._count() >= count:
+                return True
+            self._check()
+            if not self.is_open:
+                raise ClosedError(f"{self._name} is closed", advice="Ask the feed for it again.")
+            return False
+
+        return is_done
+
+    def _view(self, key: object, make: Callable[[], T]) -> T:
+        """The view made before for the same request: re-running a cell shows it again instead of making another."""
+        view: Any = self._views.get(key)
+        if view is None or view.is_closed:
+            if not self.is_open:
+                raise FeedError(f"{self._name} is closed", advice="Ask the feed for it again.")
+            view = self._views[key] = make()
+        return cast("T", view)

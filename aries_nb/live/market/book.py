@@ -1,0 +1,177 @@
+"""A live order book: what `feed.book` returns."""
+
+from __future__ import annotations
+
+import threading
+import time
+import weakref
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import replace
+from functools import partial
+from typing import TYPE_CHECKING, Self
+
+import numpy as np
+import pandas as pd
+
+from aries_nb.errors import ClosedError, UsageError, WaitTimeoutError
+from aries_nb.live.callbacks import Callbacks
+from aries_nb.live.connection import Link
+from aries_nb.live.streamed import Streamed
+from aries_nb.live.waiting import wait_for
+from aries_nb.model import BookIntegrity, BookLevels, Column
+from aries_nb.store import Lags, Table
+from aries_nb.store.dataframes import frame_of
+
+if TYPE_CHECKING:
+    from aries_nb.widgets import DepthChart, Ladder
+
+__all__ = ["LiveBook"]
+
+VENUES_SECONDS = 1.0  # how long the first look waits: there is no snapshot, the next update tells
+
+
+class LiveBook(Streamed):
+    """Both sides of one symbol's order book, kept current in the background. Any thread may read."""
+
+    def __init__(
+        self, link: Link, callbacks: Callbacks, symbol: str, *, depth: int, options: tuple[tuple[str, str], ...] = ()
+    ) -> None:
+        self.symbol = symbol
+        self.depth = depth
+        self._book = link.book(symbol, options)
+        self._venues: Table | None = None  # until somebody looks
+        self._release_venues: Callable[[], object] | None = None
+        self._guard = threading.Lock()  # of these two
+        release = partial(link.release, self._book)
+        super().__init__(link, callbacks, self._book, f"the book of {symbol}", release=release)
+
+    @property
+    def df(self) -> pd.DataFrame:
+        """One row a level: index `ts` (of the last update, UTC), received, symbol, side, level (from 1), price, size.
+
+        Best levels first, bids before asks, at most `depth` a side; sizes as those of quotes. Look at `integrity`
+        before you trust it.
+        """
+        now = self.levels(self.depth)
+        sides = [("buy", now.bids), ("sell", now.asks)]
+        count = sum(len(levels) for _, levels in sides)
+        zone = pd.DatetimeTZDtype("ns", "UTC")
+        codes = np.repeat([0, 1], [len(levels) for _, levels in sides])
+        stacked = np.concatenate([levels for _, levels in sides])
+        return pd.DataFrame(
+            {
+                "received": pd.array(np.full(count, now.received), dtype=zone),
+                "symbol": pd.Categorical.from_codes(np.zeros(count, "int8"), categories=pd.Index([self.symbol])),
+                "side": pd.Categorical.from_codes(codes, categories=pd.Index([side for side, _ in sides])),
+                "level": np.concatenate([np.arange(1, len(levels) + 1) for _, levels in sides]),
+                "price": stacked[:, 0],
+                "size": stacked[:, 1],
+            },
+            index=pd.DatetimeIndex(pd.array(np.full(count, now.ts), dtype=zone), name="ts"),
+        )
+
+    @property
+    def integrity(self) -> BookIntegrity:
+        """Whether the book can be believed: "ok", "empty", "crossed", "stale" (no update for 10 s) or "gap"."""
+        return self.levels(1).integrity
+
+    @property
+    def venues(self) -> pd.DataFrame:
+        """What each venue bids and asks, one row a venue, its latest word; sizes in shares.
+
+        Columns venue, bid_price, bid_size, ask_price, ask_size, ts, received. The first look asks for them, and waits a
+        second for the next update. After a gap there is nothing until the venues are told anew; while it lasts,
+        `integrity` is "gap". Raises UsageError where the broker does not tell venues.
+        """
+        table = self._table_of_venues()
+        rows = table.rows() if not (table.is_stale and self.is_live) else ()
+        columns = (*table.columns, Column("ts", "time"), Column("received", "time"))
+        return frame_of(columns, [(*row.values, row.ts, row.received) for row in rows])
+
+    @property
+    def updates(self) -> int:
+        """How many updates have come."""
+        return self._book.updates
+
+    @property
+    def lag(self) -> pd.DataFrame:
+        """How long its updates take, in ms: half of them at most `p50_ms`, all but one in a hundred at most `p99_ms`.
+
+        "exchange to received": the newest update of each of the last 1,000 times that some came, by the two clocks as
+        they are (negative where ours is behind); those of the past are left out. "received to visible": until it can be
+        read here, of the oldest update of each time. "received to painted": until the browser has painted the newest
+        update of a frame, of the views on display in the last minute; NaN where there is none, or where its answers
+        cannot come in, as while a cell blocks the kernel.
+        """
+        return self.lags.frame(self.lags.received_percentiles())
+
+    def wait(self, *, updates: int = 1, timeout: float | None = 10.0) -> Self:
+        """Block until `updates` updates have come. `timeout` in seconds, None for ever. Raises WaitTimeoutError."""
+        return self._wait(updates, timeout=timeout, what=f"{updates} updates of {self.symbol}'s book")
+
+    async def until(self, *, updates: int = 1, timeout: float | None = 10.0) -> Self:
+        """The same as `wait` for async code."""
+        return await self._until(updates, timeout=timeout, what=f"{updates} updates of {self.symbol}'s book")
+
+    def ladder(self, depth: int | None = None) -> Ladder:
+        """A live price ladder with `depth` levels a side."""
+        from aries_nb.widgets import Ladder
+
+        levels = depth or self.depth
+        return self._view(("ladder", levels), lambda: Ladder(self, depth=levels))
+
+    def depth_chart(self, depth: int = 20) -> DepthChart:
+        """A live chart of the cumulated size of both sides."""
+        from aries_nb.widgets import DepthChart
+
+        return self._view(("depth", depth), lambda: DepthChart(self, depth=depth))
+
+    def close(self) -> None:
+        """Stop the stream and free the views; idempotent. What has come stays readable."""
+        super().close()
+        if self._release_venues is not None:
+            self._release_venues()
+
+    # What views are drawn from.
+
+    @property
+    def lags(self) -> Lags:
+        """Where views note when an update was painted."""
+        return self._book.lags
+
+    @property
+    def version(self) -> int:
+        """Grows with every update, and when the book turns stale."""
+        return 2 * self._book.version + (self.levels(1).integrity in {"stale", "gap"})
+
+    def levels(self, depth: int) -> BookLevels:
+        """The best levels of each side as arrays, and whether they can be believed."""
+        now = self._book.levels(depth, now=time.time_ns())
+        return now if self.is_live or now.integrity == "empty" else replace(now, integrity="gap")
+
+    def __repr__(self) -> str:
+        return f"<book {self.symbol}: {self.integrity}, {self._book.updates:,} updates>"
+
+    def _table_of_venues(self) -> Table:
+        with self._guard:
+            if self._venues is not None:
+                return self._venues
+            self._check()
+            if not self.is_open:
+                raise ClosedError(f"{self._name} is closed", advice="Ask the feed for it again.")
+            if not self._link.columns("venues"):
+                raise UsageError(f"this broker does not tell the venues of {self.symbol}", advice="Look at `df`.")
+            table = self._venues = self._link.venues(self.symbol)
+            # Like the book's own stream, it ends with whoever holds the book.
+            release = self._release_venues = weakref.finalize(self, self._link.release, table)
+            release.atexit = False
+        with suppress(WaitTimeoutError):
+            wait_for(lambda: len(table) > 0, (table.watch,), timeout=VENUES_SECONDS, what=f"venues of {self.symbol}")
+        return table
+
+    def _count(self) -> int:
+        return self._book.updates
+
+    def _first_view(self) -> Ladder:
+        return self.ladder()

@@ -1,0 +1,63 @@
+"""How instruments are traded now: what `feed.instruments` returns."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import pandas as pd
+
+from aries_nb.live.callbacks import Callbacks
+from aries_nb.live.connection import Link
+from aries_nb.live.table import LiveTable
+from aries_nb.store import Follower, Table
+
+if TYPE_CHECKING:
+    from aries_nb.widgets import Blotter
+
+__all__ = ["LiveInstruments"]
+
+# What there is to see in a cell besides whatever else is told; the symbol says the exchange, and a text the status.
+ALWAYS_SHOWN = frozenset({"symbol", "price_min", "price_max"})
+
+
+class LiveInstruments(LiveTable):
+    """One row an instrument, index `symbol`: trading status, price limits, margins; the broker tells what changes.
+
+    Prices and margins are in the instrument's currency, margins for one piece (a contract); what the broker does not
+    tell of an instrument is NaN. `log` has every state since this was made.
+    """
+
+    def __init__(self, link: Link, callbacks: Callbacks, symbols: Sequence[str]) -> None:
+        self.symbols = tuple(symbols)
+        super().__init__(link, callbacks, "instruments")
+
+    @property
+    def df(self) -> pd.DataFrame:
+        """The rows as they are now, index `symbol`; a snapshot of your own."""
+        return super().df.drop(columns="account")
+
+    @property
+    def log(self) -> pd.DataFrame:
+        """Every state that the rows went through since this was made, oldest first; it is only ever appended to."""
+        return super().log.drop(columns="account")
+
+    def rows(self) -> list[dict[str, object]]:
+        """The rows as dictionaries."""
+        names = [column.name for column in self.columns]
+        return [dict(zip(names, row.values, strict=True)) for row in self.store.rows()]
+
+    def __repr__(self) -> str:
+        return super().__repr__().replace("instruments", f"instruments {', '.join(self.symbols[:4])}", 1)
+
+    def _filled(self, link: Link, followers: Sequence[Follower]) -> Table:
+        return link.instruments(self.symbols, followers)
+
+    def _first_view(self) -> Blotter:
+        from aries_nb.widgets import Blotter
+
+        told = {name for row in self.rows() for name, value in row.items() if value == value and value not in ("", 0)}
+        said_otherwise = {"exchange", "trading_status" if "status_text" in told else ""}
+        wanted = (told | ALWAYS_SHOWN) - said_otherwise
+        shown = tuple(column.name for column in self.columns if column.name in wanted)
+        return self._view("blotter", lambda: Blotter(self, columns=shown))

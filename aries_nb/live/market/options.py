@@ -1,0 +1,285 @@
+"""Options as a user holds them: which days are listed, and the live chain of one of them."""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from datetime import date, datetime
+from typing import TYPE_CHECKING, Any, Self, TypeVar
+
+import numpy as np
+import pandas as pd
+
+from aries_nb.errors import (
+    ClosedError,
+    ConnectError,
+    FeedError,
+    TokenError,
+    UnknownSymbolError,
+    UsageError,
+    WaitTimeoutError,
+)
+from aries_nb.live.arguments import checked_columns, checked_window
+from aries_nb.live.callbacks import Callbacks
+from aries_nb.live.connection import Link
+from aries_nb.live.live_object import Held
+from aries_nb.live.market.frame import LiveFrame
+from aries_nb.model import QUOTE_COLUMNS, BoardData
+from aries_nb.net import Broker, HttpClient, Query
+
+if TYPE_CHECKING:
+    from aries_nb.model import Numbers
+    from aries_nb.widgets.charts.options import StrikeChart
+    from aries_nb.widgets.panels.chain import Chain
+
+__all__ = ["OptionChain", "Options", "checked_strikes"]
+
+log = logging.getLogger("aries_nb")
+
+T = TypeVar("T")
+
+GREEKS = ("implied_volatility", "delta", "gamma", "theta", "vega", "rho")
+FIELDS = (*(column.name for column in QUOTE_COLUMNS), *GREEKS)
+CHAIN_ROWS = 20_000  # of all contracts together; the newest row of each is kept besides
+SPOT_ROWS = 1_000
+ASK_SECONDS = 5.0  # how long an answer on the market's connection is waited for
+SPOT_SECONDS = 2.0  # how long a new chain waits for the price of its underlying
+NEAREST = 3  # expiries that an error names
+
+
+class Options:
+    """The listed options of one underlying. `expiries` are the days, the nearest first, as they were when asked.
+
+    Raises UsageError where the broker lists none, FeedError where its answer cannot be read, ConnectError or TokenError
+    where there is none.
+    """
+
+    def __init__(self, http: HttpClient, broker: Broker, symbol: str, *, link: Link | None = None) -> None:
+        self.symbol = symbol
+        self._http = http
+        self._link = link
+        if broker.options is None:
+            raise UsageError("this broker lists no options here", where=http.base, advice="Use another broker.")
+        self._reference = broker.options
+        self.expiries = self._asked(self._reference.expiries(symbol), self._reference.read_expiries)
+        if not self.expiries:
+            raise UsageError(f"no options of {symbol!r} are listed", where=http.base, advice="Check the symbol.")
+
+    def listed(self, expiry: object) -> date:
+        """The day that is meant by a date or a text such as "2026-12-18". Raises UsageError where none expire then."""
+        day = _day(expiry)
+        if day not in self.expiries:
+            nearest = sorted(sorted(self.expiries, key=lambda other: abs(other - day))[:NEAREST])
+            names = ", ".join(map(str, nearest))
+            raise UsageError(f"no options of {self.symbol!r} expire on {day}", advice=f"The nearest: {names}.")
+        return day
+
+    def contracts(self, day: date) -> pd.DataFrame:
+        """The contracts of a listed day by strike, index `symbol`, columns `type` ("call", "put") and `strike`."""
+        contracts = self._asked(self._reference.contracts(self.symbol, day), self._reference.read_contracts)
+        if not contracts:
+            raise UsageError(f"no options of {self.symbol!r} on {day} are listed", advice="Choose another expiry.")
+        return pd.DataFrame(contracts, columns=pd.Index(["symbol", "type", "strike"])).set_index("symbol")
+
+    def __repr__(self) -> str:
+        first, last = self.expiries[0], self.expiries[-1]
+        return f"<options of {self.symbol}: {len(self.expiries)} expiries, {first} to {last}>"
+
+    def _asked(self, query: Query, read: Callable[[bytes], T]) -> T:
+        """The answer on the market's connection while that is live, else over HTTP, which has the last word."""
+        if self._link is not None and self._link.state == "live" and self._link.columns("answers"):
+            try:
+                return read(self._link.ask(query, ASK_SECONDS))
+            except WaitTimeoutError:
+                self._link = None  # whoever did not answer once is not waited for again
+            except (UsageError, ValueError):
+                log.debug("asking for %s over HTTP", query.path, exc_info=True)
+        path = query.path
+        try:
+            body = self._http.get(path, dict(query.params))
+        except (ClosedError, ConnectError, TokenError):
+            raise
+        except FeedError as refused:
+            raise UsageError(
+                f"the server lists no options of {self.symbol!r}: {refused.what}",
+                where=refused.where,
+                advice="Check the symbol, and that the token's scope covers options.",
+            ) from None
+        try:
+            return read(body)
+        except ValueError as error:
+            where = self._http.base + path
+            raise FeedError(f"the options of {self.symbol!r} cannot be read: {error}", where=where) from error
+
+
+class OptionChain(Held):
+    """The options of one underlying and expiry around the money, kept current. Any thread may read.
+
+    The strikes are chosen once, when it is made, around the price of the underlying at that moment. `quotes` is the
+    rolling frame behind it: every update of its contracts, with charts and callbacks.
+    """
+
+    def __init__(
+        self, link: Link, callbacks: Callbacks, options: Options, expiry: date, *, strikes: int | None
+    ) -> None:
+        self.symbol = options.symbol
+        self.expiry = expiry
+        self.expiries = options.expiries
+        listed = options.contracts(expiry)
+        known = link.columns("quotes")
+
+        def frame(symbols: Sequence[str], fields: Sequence[str] | None, rows: int) -> LiveFrame:
+            columns = checked_columns(fields, known, QUOTE_COLUMNS)
+            window = checked_window(None, rows)
+            return LiveFrame(link, callbacks, "quotes", symbols, columns=columns, window=window)
+
+        self._underlying: LiveFrame | None = None
+        with suppress(UnknownSymbolError, WaitTimeoutError):  # it need not be a symbol with quotes of its own
+            self._underlying = frame([self.symbol], None, SPOT_ROWS)
+            self._underlying.wait(timeout=SPOT_SECONDS)
+        self._contracts = listed[listed["strike"].isin(_around(listed["strike"], self.spot, strikes))]
+        self.quotes = frame(list(self._contracts.index), FIELDS, CHAIN_ROWS)
+        name = f"options of {self.symbol} on {expiry}"
+        # Who keeps only `quotes` keeps its stream: the frames give theirs up by themselves when they are forgotten.
+        super().__init__(link, self.quotes.watch, name, release=lambda: None)
+
+    @property
+    def df(self) -> pd.DataFrame:
+        """One row a contract, by strike, the call before the put; a snapshot of your own.
+
+        Index `symbol`; columns `type` ("call", "put"), `strike`, `bid_price`, `bid_size`, `ask_price`, `ask_size`,
+        `last_price` (prices a share, sizes in contracts), `implied_volatility` (a year, 0.25 is 25%), `delta`, `gamma`,
+        `theta`, `vega`, `rho` as the broker gives them, `ts` (exchange time, UTC) and `received` (local receipt, UTC).
+        Missing where nothing has come yet.
+        """
+        return self._contracts.join(self.quotes.latest[[*FIELDS, "ts", "received"]])
+
+    @property
+    def chain(self) -> pd.DataFrame:
+        """The same as `df`."""
+        return self.df
+
+    @property
+    def spot(self) -> float:
+        """The last price of the underlying, else the middle of its bid and ask; NaN where neither is known."""
+        if self._underlying is None:
+            return math.nan
+        data = self._underlying.board()
+        now = dict(zip(data.columns, data.numbers[0].tolist(), strict=True))
+        prices = (now["last_price"], (now["bid_price"] + now["ask_price"]) / 2)
+        return next((price for price in prices if 0 < price < math.inf), math.nan)
+
+    @property
+    def at_the_money(self) -> float:
+        """The strike of this chain that is nearest to `spot`; NaN where that is unknown."""
+        strikes = self._contracts["strike"].to_numpy()
+        spot = self.spot
+        return float(strikes[np.argmin(np.abs(strikes - spot))]) if np.isfinite(spot) else math.nan
+
+    def __len__(self) -> int:
+        return len(self._contracts)
+
+    def wait(self, *, contracts: int | None = None, timeout: float | None = 10.0) -> Self:
+        """Block until so many contracts (None: all) have a price and a delta. `timeout` in seconds, None for ever.
+
+        Raises WaitTimeoutError, or what has gone wrong with the feed.
+        """
+        count = self._number(contracts)
+        return self._wait(count, timeout=timeout, what=f"prices and Greeks of {count} {self._name}")
+
+    async def until(self, *, contracts: int | None = None, timeout: float | None = 10.0) -> Self:
+        """The same as `wait` for async code: the event loop goes on meanwhile."""
+        count = self._number(contracts)
+        return await self._until(count, timeout=timeout, what=f"prices and Greeks of {count} {self._name}")
+
+    def chart(self, *columns: str, height: int = 320) -> StrikeChart:
+        """A live chart of these columns over the strikes, a panel each (default: the smile of implied volatility).
+
+        Calls and puts are lines of their own, the price of the underlying is dotted. Height in pixels.
+        """
+        from aries_nb.widgets.charts.options import StrikeChart
+
+        names = columns or ("implied_volatility",)
+        make = lambda: StrikeChart(self, names, title=f"{self.symbol} {self.expiry}", height=height)  # noqa: E731
+        return self._view(("chart", names, height), make)
+
+    def close(self) -> None:
+        """Stop the streams and free the views; idempotent. What has come stays readable."""
+        super().close()
+        self.quotes.close()
+        if self._underlying is not None:
+            self._underlying.close()
+
+    def __repr__(self) -> str:
+        return f"<{self._name}: {len(self)} contracts, {'live' if self.is_live else self._state}>"
+
+    # What views are drawn from.
+
+    @property
+    def version(self) -> int:
+        """Grows with every row, and with the state of the feed."""
+        return self.quotes.version + (self._underlying.version if self._underlying is not None else 0)
+
+    @property
+    def contracts(self) -> tuple[tuple[str, str, float], ...]:
+        """The contracts of the chain as (symbol, "call" or "put", strike), in the order of its rows."""
+        return tuple(self._contracts.itertuples(name=None))
+
+    def board(self) -> BoardData:
+        """The newest numbers of each contract."""
+        return self.quotes.board()
+
+    # Inside.
+
+    def _number(self, contracts: object) -> int:
+        if contracts is None:
+            return len(self)
+        if isinstance(contracts, bool) or not isinstance(contracts, int) or not 1 <= contracts <= len(self):
+            raise UsageError(
+                f"contracts={contracts!r} cannot be waited for", advice=f"Pass a whole number from 1 to {len(self)}."
+            )
+        return contracts
+
+    def _count(self) -> int:
+        data = self.quotes.board()
+        known = {name: np.isfinite(column) for name, column in zip(data.columns, data.numbers.T, strict=True)}
+        has_price: Any = known["bid_price"] | known["ask_price"] | known["last_price"]
+        return int(np.count_nonzero(has_price & known["delta"]))
+
+    def _first_view(self) -> Chain:
+        from aries_nb.widgets.panels.chain import Chain
+
+        return self._view("chain", lambda: Chain(self, title=f"{self.symbol} {self.expiry}"))
+
+
+def checked_strikes(strikes: object) -> int | None:
+    """A number of strikes to each side of the money, None for all of them. Raises UsageError."""
+    if strikes is None:
+        return None
+    if isinstance(strikes, bool) or not isinstance(strikes, int) or strikes < 1:
+        raise UsageError(
+            f"strikes={strikes!r} is no number of strikes", advice="Pass a whole number for each side, or None for all."
+        )
+    return strikes
+
+
+def _day(expiry: object) -> date:
+    if isinstance(expiry, datetime):  # a pandas.Timestamp as well
+        return expiry.date()
+    if isinstance(expiry, date):
+        return expiry
+    try:
+        return date.fromisoformat(expiry.strip() if isinstance(expiry, str) else "")
+    except ValueError:
+        raise UsageError(f"{expiry!r} is no expiry", advice='Write it like "2026-12-18".') from None
+
+
+def _around(listed: pd.Series[float], spot: float, count: int | None) -> Numbers:
+    """The strike nearest to `spot`, and `count` to each side; the middle of them all where the price is unknown."""
+    strikes: Numbers = np.unique(listed.to_numpy(dtype="float64"))
+    if count is None:
+        return strikes
+    middle = int(np.argmin(np.abs(strikes - spot))) if np.isfinite(spot) else len(strikes) // 2
+    return strikes[max(0, middle - count) : middle + count + 1]

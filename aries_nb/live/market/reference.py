@@ -1,0 +1,377 @@
+"""What a broker tells when it is asked, beside its streams: instruments, snapshots, searches, hours, bars of trades."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
+from typing import Any, Literal, NamedTuple, TypeAlias
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from aries_nb.errors import ClosedError, ConnectError, FeedError, TokenError, UnknownSymbolError, UsageError
+from aries_nb.live.arguments import checked_symbols, checked_text
+from aries_nb.net import Argument, Fact, Facts, FactType, HttpClient, Lookup, Query, Topic
+
+__all__ = ["MarketReference", "ServerTime"]
+
+AnyArray: TypeAlias = pd.api.extensions.ExtensionArray | NDArray[Any]
+Row: TypeAlias = tuple[Fact, ...]
+
+MOST_PAGES = 1_000  # of one answer: a server that never ends must not keep a cell for ever
+MOST_TICK_BARS = 200_000
+INTERVAL = re.compile(r"([1-9][0-9]{0,4}) ?(min|h|d|w|mo|q|y)")
+TIMESPANS = {"min": "minute", "h": "hour", "d": "day", "w": "week", "mo": "month", "q": "quarter", "y": "year"}
+
+
+# What is called otherwise than the topic it asks for.
+METHODS: Mapping[Topic, str] = {"chart_search": "search_charts", "health": "is_healthy"}
+
+
+class ServerTime(NamedTuple):
+    """The server's clock: it is `ahead_s` seconds before ours, give or take `within_s`; below 0 it is behind."""
+
+    ts: pd.Timestamp
+    ahead_s: float
+    within_s: float
+
+
+class MarketReference:
+    """What is known of instruments and the market. Each call asks the broker now and blocks until it has answered.
+
+    Any thread may call. Frames are the caller's own; prices are in the instrument's currency, sizes as in the streams,
+    times UTC; a missing number is NaN, a missing text "". A call that the broker has not raises UsageError, and so does
+    one that it refuses; FeedError is for an answer that cannot be read, ConnectError and TokenError for none.
+    """
+
+    def __init__(self, http: HttpClient, lookup: Lookup | None) -> None:
+        self._http = http
+        self._lookup = lookup
+
+    def details(self, *symbols: str) -> pd.DataFrame:
+        """What is known of shares and options now: index `symbol`, in the order asked for; prices, sizes, day, name.
+
+        What is not told of an instrument is missing. Raises UnknownSymbolError with the symbols that are not known.
+        """
+        return self._of_symbols("details", symbols)
+
+    def quotes(self, *symbols: str) -> pd.DataFrame:
+        """The newest prices as charts have them, without sizes: index `symbol`, in the order asked for.
+
+        Raises UnknownSymbolError with the symbols that are not known.
+        """
+        return self._of_symbols("quotes", symbols)
+
+    def search(self, text: str, limit: int = 20) -> pd.DataFrame:
+        """Instruments that a text stands for, at most `limit`: index `symbol`, what they are called and their type."""
+        return self._found("search", text, limit)
+
+    def search_charts(self, text: str, limit: int = 20) -> pd.DataFrame:
+        """The same, of what there are charts of."""
+        return self._found("chart_search", text, limit)
+
+    def instrument(self, symbol: str) -> dict[str, object]:
+        """How one instrument is traded and quoted: exchange, session, time zone, step of its price, lengths of bars."""
+        (name,) = checked_symbols([symbol])
+        return self._single("instrument", {"symbol": name}, about=repr(name))
+
+    def instruments(self, exchange: str | None = None, *, market: str | None = None) -> pd.DataFrame:
+        """All that an exchange lists, None for the usual one: index `symbol`; lot size, step of the price and so on.
+
+        `market` is a part of it, in the broker's words. There may be thousands: it can take a while.
+        """
+        for name, value in (("exchange", exchange), ("market", market)):
+            if value is not None and not (isinstance(value, str) and value.strip()):
+                raise UsageError(f"{name}={value!r} is no name", advice="Pass it as text, or None.")
+        arguments: dict[str, Argument] = {"exchange": exchange, "market": market}
+        return _by_symbol(
+            self._frame("instruments", arguments, about=f"the instruments of {exchange or 'its exchange'}")
+        )
+
+    def boards(self, symbol: str) -> tuple[str, ...]:
+        """Where an instrument is traded, the broker's usual place first."""
+        (name,) = checked_symbols([symbol])
+        return tuple(self._frame("boards", {"symbol": name}, about=repr(name))["board"])
+
+    def trades(
+        self, symbol: str, count: int | None = 1_000, *, start: object = None, end: object = None
+    ) -> pd.DataFrame:
+        """The newest `count` prints (None: all) of this session, oldest first; sizes as in the streams.
+
+        With `start`, a time or day, UTC where it does not say, those in [start, end) (None: now), of past sessions as
+        well. Index `ts`; price, size, side (of the aggressor), trade_id, venue.
+        """
+        (name,) = checked_symbols([symbol])
+        if count is not None and (isinstance(count, bool) or not isinstance(count, int) or count < 1):
+            raise UsageError(
+                f"count={count!r} is no number of prints", advice="Pass a whole number from 1 on, or None."
+            )
+        if start is None and end is not None:
+            raise UsageError("an end without a start", advice="Pass start= as well.")
+        first = None if start is None else _moment(start, "start")
+        last = pd.Timestamp(time.time_ns(), tz="UTC") if end is None else _moment(end, "end")
+        if first is not None and last <= first:
+            raise UsageError(f"nothing lies between {first} and {last}", advice="Let start= be before end=.")
+        span: dict[str, Argument] = {} if first is None else {"start_ms": _ms(first), "end_ms": _ms(last)}
+        # Without a span the newest come first.
+        most = count if first is None else None
+        frame = self._prints({"symbol": name, "count": most, **span}, most, about=f"trades of {name!r}")
+        # Pages may overlap where the tape grows meanwhile; and whole seconds were asked for.
+        frame = frame.drop_duplicates("trade_id", keep="last").sort_values(["ts", "trade_id"]).set_index("ts")
+        if first is not None:
+            frame = frame[(frame.index >= first) & (frame.index < last)]
+        return frame if count is None else frame.tail(count)
+
+    def book(self, symbol: str, depth: int = 10) -> pd.DataFrame:
+        """The order book as it stands, `depth` levels a side, bids before asks, the best first.
+
+        Index `ts`; side, level (from 1), price, size (as in the streams).
+        """
+        (name,) = checked_symbols([symbol])
+        frame = self._frame("book", {"symbol": name, "depth": depth}, about=f"the book of {name!r}")
+        return frame[frame["level"] <= depth].set_index("ts")
+
+    def chart_config(self) -> dict[str, object]:
+        """What charts can be asked for."""
+        return self._single("chart_config", {}, about="charts")
+
+    def market_status(self) -> dict[str, object]:
+        """Whether the market is open, and which session it is, as of `ts`."""
+        return self._single("market_status", {}, about="the market")
+
+    def server_time(self) -> ServerTime:
+        """The server's clock, and how far ours is from it."""
+        asked = time.time()
+        told = self._single("server_time", {}, about="the time")
+        heard = time.time()
+        ts, step = told["ts"], told["resolution_s"]
+        assert isinstance(ts, pd.Timestamp)
+        assert isinstance(step, float)
+        # What it showed was cut to its step, and true at some moment between the question and the answer.
+        ahead = ts.timestamp() + step / 2 - (asked + heard) / 2
+        return ServerTime(ts, ahead, step / 2 + (heard - asked) / 2)
+
+    def is_healthy(self) -> bool:
+        """Whether the server says that it is well; False also where it does not answer at all."""
+        self._asked_of("health")
+        try:
+            list(self._pages("health", {}, about="its health"))
+        except (ConnectError, UsageError):
+            return False
+        return True
+
+    def chain(
+        self,
+        underlying: str,
+        expiry: object = None,
+        *,
+        type: Literal["call", "put"] | None = None,  # noqa: A002 - as the column is called
+        strikes: tuple[float | None, float | None] = (None, None),
+    ) -> pd.DataFrame:
+        """The listed options of an underlying with prices and Greeks as they stand, index `symbol`, all pages.
+
+        `expiry` is a day such as "2026-12-18", `strikes` the lowest and the highest; None leaves a filter out.
+        """
+        (name,) = checked_symbols([underlying])
+        if type not in (None, "call", "put"):
+            raise UsageError(f"type={type!r} is no type of option", advice='Pass "call" or "put".')
+        lowest, highest = _strikes(strikes)
+        day = None if expiry is None else str(_moment(expiry, "expiry").date())
+        arguments: dict[str, Argument] = {
+            "underlying": name,
+            "expiry": day,
+            "type": type,
+            "strike_from": lowest,
+            "strike_to": highest,
+        }
+        return _by_symbol(self._frame("chain", arguments, about=f"options of {name!r}"))
+
+    def tick_bars(self, symbol: str, trades: int = 100, count: int = 300) -> pd.DataFrame:
+        """The last `count` bars of `trades` trades each, oldest first; the newest may still be running.
+
+        Index `ts` (of the first trade of a bar, to the ms); open, high, low, close, volume. There are fewer where the
+        broker has no more. Raises UnknownSymbolError where it does not know the symbol.
+        """
+        (name,) = checked_symbols([symbol])
+        if isinstance(count, bool) or not isinstance(count, int) or not 1 <= count <= MOST_TICK_BARS:
+            advice = f"Pass a whole number from 1 to {MOST_TICK_BARS:,}."
+            raise UsageError(f"count={count!r} is no number of bars", advice=advice)
+        rows: list[Row] = []
+        columns: Mapping[str, FactType] = {}
+        arguments: dict[str, Argument] = {"symbol": name, "trades": trades, "count": count}
+        for page in self._pages("tick_bars", arguments, about=f"bars of {name!r}"):
+            self._check_known(page)
+            columns = page.columns
+            rows = _before(page.rows, rows)
+            if len(rows) >= count or not page.rows:
+                break
+        return _frame(columns, rows[-count:]).set_index("ts")
+
+    def aggregates(
+        self, symbol: str, interval: str = "1d", *, start: object, end: object = None, adjusted: bool = True
+    ) -> pd.DataFrame:
+        """Bars that begin in [start, end) (None: now), oldest first, with their mean price and number of trades.
+
+        `interval` is a number and one of min, h, d, w, mo, q, y; `start` and `end` are times or days, UTC where they
+        do not say. `adjusted`: for splits. Index `ts`; open, high, low, close, volume, average_price, trades.
+        """
+        (name,) = checked_symbols([symbol])
+        found = INTERVAL.fullmatch(interval.strip()) if isinstance(interval, str) else None
+        if found is None:
+            raise UsageError(f"interval={interval!r} is no length of a bar", advice='Write it like "5min" or "1d".')
+        first = _moment(start, "start")
+        last = pd.Timestamp(time.time_ns(), tz="UTC") if end is None else _moment(end, "end")
+        if last <= first:
+            raise UsageError(f"nothing lies between {first} and {last}", advice="Let start= be before end=.")
+        arguments: dict[str, Argument] = {
+            "symbol": name,
+            "multiplier": int(found[1]),
+            "timespan": TIMESPANS[found[2]],
+            "start_ms": _ms(first),
+            "end_ms": _ms(last),
+            "is_adjusted": adjusted,
+        }
+        frame = self._frame("aggregates", arguments, about=f"bars of {name!r}").set_index("ts").sort_index()
+        return frame[~frame.index.duplicated(keep="last")]
+
+    # Inside.
+
+    def _of_symbols(self, topic: Topic, symbols: Sequence[str]) -> pd.DataFrame:
+        names = checked_symbols(symbols)
+        refused: dict[str, str] = {}
+        pages = list(self._pages(topic, {"symbols": names}, about=", ".join(map(repr, names[:4]))))
+        for page in pages:
+            refused |= page.refused
+        frame = _by_symbol(_joined(pages))
+        missing = tuple(name for name in names if name not in frame.index)
+        if missing:
+            reason = "; ".join(sorted({refused[name] for name in missing if refused.get(name)}))
+            raise UnknownSymbolError(missing, where=self._http.base, reason=reason)
+        return frame.loc[list(names)]
+
+    def _prints(self, arguments: Mapping[str, Argument], most: int | None, *, about: str) -> pd.DataFrame:
+        """Pages of trades, no more of them than hold as many as are wanted."""
+        pages: list[Facts] = []
+        known: set[Fact] = set()
+        for page in self._pages("trades", arguments, about=about):
+            pages.append(page)
+            place = list(page.columns).index("trade_id")
+            known |= {row[place] for row in page.rows}
+            if most is not None and len(known) >= most:
+                break
+        return _joined(pages)
+
+    def _found(self, topic: Topic, text: str, limit: int) -> pd.DataFrame:
+        wanted = checked_text(text, "nothing to search for", advice="Pass a symbol, or a part of one.")
+        return _by_symbol(self._frame(topic, {"text": wanted, "limit": limit}, about=repr(text)))
+
+    def _frame(self, topic: Topic, arguments: Mapping[str, Argument], *, about: str) -> pd.DataFrame:
+        return _joined(list(self._pages(topic, arguments, about=about)))
+
+    def _single(self, topic: Topic, arguments: Mapping[str, Argument], *, about: str) -> dict[str, object]:
+        (page,) = self._pages(topic, arguments, about=about)
+        self._check_known(page)
+        (row,) = page.rows
+        return {
+            name: pd.Timestamp(value, tz="UTC") if kind == "time" and isinstance(value, int) else value
+            for (name, kind), value in zip(page.columns.items(), row, strict=True)
+        }
+
+    def _check_known(self, page: Facts) -> None:
+        if page.refused:
+            raise UnknownSymbolError(
+                tuple(page.refused), where=self._http.base, reason="; ".join(sorted(set(page.refused.values())))
+            )
+
+    def _pages(self, topic: Topic, arguments: Mapping[str, Argument], *, about: str) -> Iterator[Facts]:
+        lookup = self._asked_of(topic)
+        for first in lookup.queries(topic, arguments):
+            query: Query | None = first
+            for _ in range(MOST_PAGES):
+                if query is None:
+                    break
+                page = self._page(lookup, topic, query, about)
+                yield page
+                query = page.following
+
+    def _page(self, lookup: Lookup, topic: Topic, query: Query, about: str) -> Facts:
+        where = self._http.base + query.path
+        try:
+            body = self._http.get(query.path, dict(query.params))
+        except (ClosedError, ConnectError, TokenError):
+            raise
+        except FeedError as refused:
+            raise UsageError(
+                f"the server does not tell about {about}: {refused.what}",
+                where=where,
+                advice="Check what was asked for, and that the token's scope covers it.",
+            ) from None
+        try:
+            return lookup.read(topic, query, body)
+        except ValueError as error:
+            what = f"what the server tells about {about} cannot be read: {error}"
+            raise FeedError(what, where=where, advice="Check what was asked for.") from error
+
+    def _asked_of(self, topic: Topic) -> Lookup:
+        if self._lookup is None or topic not in self._lookup.topics():
+            raise UsageError(f"this broker does not tell {topic.replace('_', ' ')}", where=self._http.base)
+        return self._lookup
+
+    def __repr__(self) -> str:
+        topics = sorted(METHODS.get(topic, topic) for topic in (self._lookup.topics() if self._lookup else ()))
+        return f"<reference at {self._http.base}: {', '.join(topics) or 'nothing'}>"
+
+
+def _joined(pages: Sequence[Facts]) -> pd.DataFrame:
+    return _frame(pages[0].columns, [row for page in pages for row in page.rows])
+
+
+def _frame(columns: Mapping[str, FactType], rows: Sequence[Row]) -> pd.DataFrame:
+    values = zip(*rows, strict=True) if rows else [()] * len(columns)
+    return pd.DataFrame({name: _array(kind, each) for (name, kind), each in zip(columns.items(), values, strict=True)})
+
+
+def _array(kind: FactType, values: Sequence[Any]) -> AnyArray:
+    if kind in ("text", "flag"):
+        return pd.array(list(values), dtype="str" if kind == "text" else "boolean")
+    if kind == "time":
+        return pd.array(np.array(values, dtype="int64"), dtype=pd.DatetimeTZDtype("ns", "UTC"))
+    return np.array(values, dtype="int64" if kind == "integer" else "float64")
+
+
+def _by_symbol(frame: pd.DataFrame) -> pd.DataFrame:
+    """Each symbol once, in the order of the first time: pages may overlap where the list changes meanwhile."""
+    return frame.drop_duplicates("symbol", keep="last").set_index("symbol")
+
+
+def _before(older: Sequence[Row], newer: list[Row]) -> list[Row]:
+    """Two pages as one, without the bars that end the older one and begin the newer one."""
+    common = next((n for n in range(min(len(older), len(newer)), 0, -1) if list(older[-n:]) == newer[:n]), 0)
+    return [*older[: len(older) - common], *newer]
+
+
+def _strikes(strikes: object) -> tuple[float | None, float | None]:
+    if isinstance(strikes, tuple | list) and len(strikes) == 2:
+        lowest, highest = strikes
+        with suppress(TypeError, ValueError):
+            return None if lowest is None else float(lowest), None if highest is None else float(highest)
+    raise UsageError(f"strikes={strikes!r} is no pair of prices", advice="Pass the lowest and the highest, or None.")
+
+
+def _moment(value: object, name: str) -> pd.Timestamp:
+    try:
+        # A bare number has no unit: pandas would take it for nanoseconds.
+        moment = pd.NaT if isinstance(value, int | float) else pd.Timestamp(value)  # type: ignore[arg-type]
+    except (ValueError, TypeError, OverflowError):
+        moment = pd.NaT
+    if not isinstance(moment, pd.Timestamp):
+        raise UsageError(f"{name}={value!r} is no time", advice='Write it like "2026-12-18" or "2026-12-18 14:30".')
+    return moment.tz_localize("UTC") if moment.tzinfo is None else moment.tz_convert("UTC")
+
+
+def _ms(moment: pd.Timestamp) -> int:
+    """In ms since the epoch, rounded up: what begins before the moment is not meant."""
+    return -(-moment.as_unit("ns").value // 1_000_000)

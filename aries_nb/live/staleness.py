@@ -1,0 +1,96 @@
+"""Which symbols of a frame are out of date, though the feed is live: silence is a fault while a market is open."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, TypeAlias
+
+import numpy as np
+
+from aries_nb.live.calendars import open_since
+from aries_nb.live.connection import Link
+from aries_nb.live.gaps import Gaps
+from aries_nb.store import Tape
+from aries_nb.store.staleness import expected_silence
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from aries_nb.model import Times
+
+    Flags: TypeAlias = NDArray[np.bool_]
+
+__all__ = ["Silence"]
+
+ROWS_LOOKED_AT = 20_000
+LOOK_SECONDS = 1.0  # a rhythm does not change ten times a second, as often as a board is painted
+
+
+class Silence:
+    """Reckoned when it is asked, from what the tape holds: the stream itself pays nothing. Any thread may ask.
+
+    A symbol is silent when nothing has come for longer than `expected_silence` of its own newest rows says, while its
+    market trades without a pause: not when it is closed, on holiday, in an auction, before or after its regular hours,
+    nor when the broker says so, nor when nobody knows its hours.
+    """
+
+    def __init__(self, tape: Tape, link: Link, gaps: Gaps) -> None:
+        self._tape = tape
+        self._link = link
+        self._gaps = gaps
+        self._calendars = [link.hours.calendar_of(symbol) for symbol in tape.symbols]
+        self._begun = time.time_ns()
+        self._expected: Times = np.zeros(len(tape.symbols), "int64")
+        self._looked_at = -LOOK_SECONDS
+
+    def stale(self, now: int) -> Flags:
+        """Of each symbol, whether it is silent, or its newest row is from before a gap that is not filled.
+
+        `now` in ns since the epoch.
+        """
+        received = self._received()
+        if self._tape.is_held:  # what has come since the gap waits for what is missing
+            return np.ones(len(received), "bool")
+        return self._from_before_a_gap(received) | self._silent(received, now)
+
+    def silent(self, now: int) -> tuple[str, ...]:
+        """The symbols of which nothing has come for longer than is usual."""
+        flags = self._silent(self._received(), now)
+        return tuple(symbol for symbol, flag in zip(self._tape.symbols, flags.tolist(), strict=True) if flag)
+
+    def from_before_a_gap(self) -> frozenset[str]:
+        """The symbols whose newest row is from before a gap that is not filled."""
+        flags = self._from_before_a_gap(self._received())
+        return frozenset(symbol for symbol, flag in zip(self._tape.symbols, flags.tolist(), strict=True) if flag)
+
+    def _received(self) -> Times:
+        return np.array([0 if row is None else row[1] for row in self._tape.latest()], "int64")
+
+    def _silent(self, received: Times, now: int) -> Flags:
+        if self._link.hours.is_quiet(self._link.market_status):
+            return np.zeros(len(received), "bool")
+        since = {name: open_since(name, now) for name in set(self._calendars)}
+        open_at = [since[name] for name in self._calendars]
+        may_talk = np.array([at is not None for at in open_at], "bool")
+        heard = np.maximum(received, np.array([at or 0 for at in open_at], "int64"))
+        silent: Flags = may_talk & (now - np.maximum(heard, self._begun) > self._usual())
+        return silent
+
+    def _usual(self) -> Times:
+        if time.monotonic() - self._looked_at >= LOOK_SECONDS:
+            self._looked_at = time.monotonic()
+            rows = self._tape.rows(self._tape.version - ROWS_LOOKED_AT)
+            if rows.received is not None:
+                self._expected = expected_silence(rows.codes, rows.received, len(self._tape.symbols))
+        return self._expected
+
+    def _from_before_a_gap(self, received: Times) -> Flags:
+        newest, of_symbol = 0, dict.fromkeys(self._tape.symbols, 0)
+        for gap in self._gaps.all():
+            if not gap.filled and gap.symbol in of_symbol:
+                of_symbol[gap.symbol] = max(of_symbol[gap.symbol], gap.started)
+            elif not gap.filled:
+                newest = max(newest, gap.started)
+        begun = np.maximum(np.array([of_symbol[symbol] for symbol in self._tape.symbols], "int64"), newest)
+        stale: Flags = (received > 0) & (received <= begun)
+        return stale

@@ -1,0 +1,71 @@
+"""Why a connection ended, in words for a person."""
+
+from __future__ import annotations
+
+import ssl
+
+from aries_nb.errors import ConnectError, FeedError, TokenError
+from aries_nb.model import Cause
+from aries_nb.net.tls import FILE
+
+__all__ = [
+    "LostError",
+    "RefusedError",
+    "crashed",
+    "explain",
+    "never_connected",
+    "not_open_within",
+    "token_refused",
+]
+
+UNKNOWN_ISSUER = {18, 19, 20, 21}  # OpenSSL's codes for a chain that ends in nobody whom we know
+
+
+class LostError(Exception):
+    """This connection is over; another may succeed."""
+
+    def __init__(self, reason: str, cause: Cause = "cut") -> None:
+        super().__init__(reason)
+        self.cause: Cause = cause
+
+
+class RefusedError(LostError):
+    """The server refused the token on this connection."""
+
+
+def explain(error: Exception) -> str:
+    """One line about why a connection failed."""
+    if isinstance(error, LostError):
+        return str(error)
+    if isinstance(error, ssl.SSLError):
+        # Somebody between us and the server, as companies have it, or a server that is not the one it says.
+        is_unknown = isinstance(error, ssl.SSLCertVerificationError) and error.verify_code in UNKNOWN_ISSUER
+        advice = f"; if your company's proxy reads along, name its certificate in {FILE}" if is_unknown else ""
+        return f"the server's certificate or TLS is not acceptable ({error.reason or error}){advice}"
+    if isinstance(error, TimeoutError):
+        return "no answer in time"
+    said = error.strerror if isinstance(error, OSError) else None
+    return said or str(error) or type(error).__name__
+
+
+def never_connected(said: str, where: str) -> ConnectError:
+    """What a user is told where the first attempt comes to nothing."""
+    return ConnectError(f"cannot connect: {said}", where=where, advice="Check the address and the network.")
+
+
+def not_open_within(seconds: float, where: str) -> ConnectError:
+    """What a user is told who has waited for a session."""
+    advice = "Check the address, or try again with a longer timeout."
+    return ConnectError("no session", where=f"{where}, after {seconds:g} s", advice=advice)
+
+
+def token_refused(said: str, where: str) -> TokenError:
+    """What a user is told whose token is no good."""
+    return TokenError(f"the token was refused ({said})", where=where, advice="Get a new one and connect again.")
+
+
+def crashed(error: Exception, said: str, where: str) -> FeedError:
+    """What a user is told where the fault is ours; `said` is the error as text, masked."""
+    failure = FeedError(f"the session failed: {said}", where=where, advice="Please report this.")
+    failure.__cause__ = error
+    return failure

@@ -1,0 +1,313 @@
+"""A simulated brokerage: orders live and are filled against the quotes of the synthetic market. Pure.
+
+The market is read and never moved: a fill leaves no trace in a book, and prints are the market's own. What a fill costs
+and how far an account may go is here: `FEE`, `LEVERAGE`, and no short sale in a cash account. Buying power is looked at
+when an order comes, not again at its fills: a price that runs away may cost a little more than there is.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import replace
+from decimal import Decimal
+from typing import TYPE_CHECKING, NamedTuple, TypeAlias
+
+from aries_nb.errors import UsageError
+from aries_nb.sim.accounts.ledger import ZERO, Holding, Ledger
+from aries_nb.sim.accounts.orders import FINAL, Books, Fill, Order
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+
+    from aries_nb.sim.accounts.orders import AccountTerms, OrderSide, OrderType
+    from aries_nb.sim.market.market import Market
+
+__all__ = ["FEE", "LEVERAGE", "Brokerage", "Prices"]
+
+Number: TypeAlias = Decimal | int | str
+
+#: USD taken for every fill, whatever its size.
+FEE = Decimal("0.10")
+#: A margin account may hold this multiple of its equity, long and short together (Regulation T: half is borrowed).
+LEVERAGE = 2
+MAX_FILLS = 100_000
+MAX_FINISHED_ORDERS = 20_000
+
+
+class Prices(NamedTuple):
+    """Best bid and ask in USD, sizes in shares, and the middle of both, at which positions are valued."""
+
+    bid: Decimal
+    bid_size: int
+    ask: Decimal
+    ask_size: int
+    mark: Decimal
+
+
+class Brokerage:
+    """All accounts, their orders and fills. Not safe for threads. `now` is Unix time in seconds everywhere."""
+
+    def __init__(self, market: Market, terms: Iterable[AccountTerms]) -> None:
+        self.market = market
+        self.terms = {each.account: each for each in terms}
+        self.fills: deque[Fill] = deque(maxlen=MAX_FILLS)
+        self._ledgers = {account: self._opened(each) for account, each in self.terms.items()}
+        self._working: dict[str, Order] = {}
+        self._finished: deque[Order] = deque(maxlen=MAX_FINISHED_ORDERS)
+        self._number = 0
+        self._order_states: list[Order] = []
+        self._touched: dict[tuple[str, str], None] = {}
+
+    # What can be asked at any time.
+
+    def prices(self, symbol: str) -> Prices:
+        """The share's quote, or one made from its fair price where nobody looked at the book for long.
+
+        Raises UsageError for what is no share of the market.
+        """
+        share = self.market.shares.get(symbol)
+        if share is None:
+            raise UsageError(f"unknown share {symbol!r}", where="brokerage", advice="Use a share of the market.")
+        book, fair = share.book, share.fair()
+        bid, ask = book.bids.ticks[0], book.asks.ticks[0]
+        if abs(book.distance(fair)) > book.spread + 2:
+            bid = max(1, round(fair - book.spread / 2))
+            ask = bid + book.spread
+        return Prices(
+            Decimal(bid) / share.scale,
+            book.bids.sizes[0],
+            Decimal(ask) / share.scale,
+            book.asks.sizes[0],
+            Decimal(bid + ask) / (2 * share.scale),
+        )
+
+    def mark(self, symbol: str) -> Decimal:
+        """The price at which a position is valued: the middle of the quote."""
+        return self.prices(symbol).mark
+
+    def ledger(self, account: str) -> Ledger:
+        """The account's ledger. Raises UsageError if there is none."""
+        if account not in self._ledgers:
+            raise UsageError(
+                f"unknown account {account!r}", where="brokerage", advice=f"Use one of: {', '.join(self.terms)}."
+            )
+        return self._ledgers[account]
+
+    def holding(self, account: str, symbol: str) -> Holding:
+        """A position that exists or existed, valued now."""
+        position = self.ledger(account).positions[symbol]
+        return Holding(position, self.mark(symbol) if position.quantity else None)
+
+    def equity(self, account: str) -> Decimal:
+        """Cash and the value of all positions, in USD."""
+        return self.ledger(account).equity(self.mark)
+
+    def books(self, account: str) -> Books:
+        """The account as it is now."""
+        ledger = self.ledger(account)
+        holdings = ledger.holdings(self.mark)
+        active = self.active_orders(account)
+        return Books(
+            account=account,
+            cash=ledger.cash,
+            positions=holdings,
+            realised=ledger.realised,
+            unrealised=sum((holding.unrealised for holding in holdings), ZERO),
+            fees=ledger.fees,
+            equity=ledger.equity(self.mark),
+            starting_cash=ledger.starting_cash,
+            starting_equity=ledger.starting_equity,
+            buying_power=self.buying_power(account),
+            pending_orders=len(active),
+            pending_value=sum((self._worth(order) for order in active), ZERO),
+        )
+
+    def buying_power(self, account: str) -> Decimal:
+        """How many USD of shares may be added, less what working orders may still add; never below zero."""
+        ledger = self.ledger(account)
+        if self.terms[account].kind == "cash":
+            free = ledger.cash
+        else:
+            gross = sum((abs(holding.market_value) for holding in ledger.holdings(self.mark)), ZERO)
+            free = LEVERAGE * ledger.equity(self.mark) - gross
+        reserved = sum((self._added(order) for order in self.active_orders(account)), ZERO)
+        return max(ZERO, free - reserved)
+
+    def active_orders(self, account: str) -> list[Order]:
+        """Orders that may still be filled, oldest first."""
+        return [order for order in self._working.values() if order.account == account]
+
+    def finished_orders(self, account: str) -> list[Order]:
+        """Orders that ended, by their end, as far as they are remembered."""
+        return [order for order in self._finished if order.account == account]
+
+    # What an account does.
+
+    def place(
+        self,
+        account: str,
+        symbol: str,
+        side: OrderSide,
+        kind: OrderType,
+        quantity: Number,
+        *,
+        price: Number | None = None,
+        stop: Number | None = None,
+        expires: float | None = None,
+        now: float,
+    ) -> Order:
+        """Take an order and fill what the quote of now gives; the order as it stands then, "rejected" included.
+
+        `quantity` in whole shares. `price` goes with a limit, `stop` with a stop order. `expires` is Unix time in s.
+        Raises UsageError for an unknown account or share, or values that no order has.
+        """
+        amount = Decimal(quantity)
+        _check(kind, amount, price, stop)
+        held = self.ledger(account).quantity(symbol)
+        self.prices(symbol)
+        self._number += 1
+        order = Order(
+            self._number,
+            account,
+            symbol,
+            side,
+            kind,
+            amount,
+            created=now,
+            updated=now,
+            price=None if price is None else Decimal(price),
+            stop=None if stop is None else Decimal(stop),
+            expires=expires,
+            is_short=held < 0 or (held == 0 and side == "sell"),
+        )
+        return self._admit(order)
+
+    def cancel(self, order_id: str, *, now: float) -> bool:
+        """End an order; False if it is not working any more."""
+        order = self._working.get(order_id)
+        if order is None:
+            return False
+        self._keep(replace(order, status="canceled", updated=now))
+        return True
+
+    def replace(
+        self, order_id: str, *, quantity: Number | None = None, price: Number | None = None, now: float
+    ) -> Order | None:
+        """Put a new order in the place of a working one: None keeps the value, `quantity` is that of the rest.
+
+        The new one goes on from what the old one has filled (as FIX: cumQty and avgPrice carry over), and its quantity
+        is that and the rest. Returns it; None if the old one is not working any more.
+        """
+        old = self._working.get(order_id)
+        if old is None:
+            return None
+        rest = old.leaves if quantity is None else Decimal(quantity)
+        limit = old.price if price is None else Decimal(price)
+        _check(old.type, rest, limit, old.stop)
+        self._keep(replace(old, status="replaced", updated=now))
+        self._number += 1
+        fresh = replace(old, number=self._number, quantity=old.filled + rest, price=limit, replaces=old.id)
+        return self._admit(replace(fresh, status="pending_new", created=now, updated=now))
+
+    def turn(self, now: float) -> None:
+        """Let working orders expire, or be filled where the quotes of now allow."""
+        for order in list(self._working.values()):
+            if order.expires is not None and now >= order.expires:
+                self._keep(replace(order, status="expired", updated=now))
+            else:
+                self._match(order, now)
+
+    def drain(self) -> tuple[Sequence[Order], Sequence[tuple[str, str]]]:
+        """Every state that orders went through since the last call, and which positions (account, symbol) changed."""
+        drained = self._order_states, list(self._touched)
+        self._order_states, self._touched = [], {}
+        return drained
+
+    def _opened(self, terms: AccountTerms) -> Ledger:
+        holdings = {symbol: (Decimal(quantity), self.mark(symbol)) for symbol, quantity in terms.holdings}
+        return Ledger(terms.cash, holdings)
+
+    def _admit(self, order: Order) -> Order:
+        self._order_states.append(order)
+        refusal = self._refusal(order)
+        if refusal:
+            return self._keep(replace(order, status="rejected", text=refusal))
+        return self._match(self._keep(replace(order, status="new")), order.created)
+
+    def _refusal(self, order: Order) -> str:
+        if self.terms[order.account].kind == "cash" and order.side == "sell":
+            selling = sum((each.leaves for each in self._rivals(order) if each.side == "sell"), ZERO)
+            if selling + order.leaves > self.ledger(order.account).quantity(order.symbol):
+                return "a cash account cannot sell short"
+        # A closing order adds nothing and is let through whatever the account is worth.
+        added = self._added(order)
+        return "insufficient buying power" if added and added + FEE > self.buying_power(order.account) else ""
+
+    def _rivals(self, order: Order) -> Iterator[Order]:
+        return (each for each in self.active_orders(order.account) if each.symbol == order.symbol)
+
+    def _added(self, order: Order) -> Decimal:
+        """What an order may add to the account's gross position, in USD, if nothing else is filled before."""
+        held = self.ledger(order.account).quantity(order.symbol)
+        signed = order.leaves if order.side == "buy" else -order.leaves
+        return max(ZERO, abs(held + signed) - abs(held)) * self._reference(order)
+
+    def _worth(self, order: Order) -> Decimal:
+        return order.leaves * self._reference(order)
+
+    def _reference(self, order: Order) -> Decimal:
+        if order.price is not None:
+            return order.price
+        if order.stop is not None:
+            return order.stop
+        prices = self.prices(order.symbol)
+        return prices.ask if order.side == "buy" else prices.bid
+
+    def _match(self, order: Order, now: float) -> Order:
+        """Fill what the quote gives, once; the order as it is then."""
+        prices = self.prices(order.symbol)
+        is_buy = order.side == "buy"
+        price, size = (prices.ask, prices.ask_size) if is_buy else (prices.bid, prices.bid_size)
+        # A stop order that has a fill was triggered; from then on it is a market order.
+        if order.stop is not None and not order.filled and (price < order.stop if is_buy else price > order.stop):
+            return order
+        if order.price is not None and (price > order.price if is_buy else price < order.price):
+            return order
+        return self._fill(order, min(order.leaves, Decimal(size)), price, now)
+
+    def _fill(self, order: Order, quantity: Decimal, price: Decimal, now: float) -> Order:
+        signed = quantity if order.side == "buy" else -quantity
+        self.ledger(order.account).book(order.symbol, signed, price, fee=FEE, now=now)
+        self.fills.append(Fill(now, order.account, order.symbol, order.side, quantity, price, FEE, order.id))
+        self._touched[order.account, order.symbol] = None
+        filled = order.filled + quantity
+        return self._keep(
+            replace(
+                order,
+                filled=filled,
+                value=order.value + quantity * price,
+                status="filled" if filled == order.quantity else "partially_filled",
+                updated=now,
+            )
+        )
+
+    def _keep(self, order: Order) -> Order:
+        if order.status in FINAL:
+            self._working.pop(order.id, None)
+            self._finished.append(order)
+        else:
+            self._working[order.id] = order
+        self._order_states.append(order)
+        return order
+
+
+def _check(kind: OrderType, quantity: Decimal, price: Number | None, stop: Number | None) -> None:
+    if not quantity.is_finite() or quantity <= 0 or quantity != quantity.to_integral_value():
+        raise UsageError(f"quantity is {quantity}", where="place", advice="Give a positive number of whole shares.")
+    if (price is not None) != (kind == "limit") or (stop is not None) != (kind == "stop"):
+        raise UsageError(
+            f"wrong prices for a {kind} order", where="place", advice="A limit has a price, a stop order a stop."
+        )
+    for value in (price, stop):
+        if value is not None and not Decimal(value) > 0:
+            raise UsageError(f"a price is {value}", where="place", advice="Give a positive number.")

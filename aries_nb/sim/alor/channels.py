@@ -1,0 +1,340 @@
+"""One instrument of the simulated ALOR server on its way to its subscriptions, fed by the market or by tapes.
+
+Owned by the server's loop. An object is written once for all subscriptions of the same format; only the guid differs.
+"""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from collections import defaultdict
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from aries_nb.sim.alor import market_objects as objects
+from aries_nb.sim.alor.bars import bar_start, merged
+from aries_nb.sim.alor.messages import json_text, renamed
+from aries_nb.sim.alor.prints import Prints
+from aries_nb.sim.market.listings import EquityListing
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from aries_nb.sim.alor.bars import Bar, Bars
+    from aries_nb.sim.alor.instruments import Security
+    from aries_nb.sim.alor.messages import Format, Table
+    from aries_nb.sim.alor.prints import Print
+    from aries_nb.sim.alor.requests import MarketKind
+    from aries_nb.sim.alor.streams import Subscription
+    from aries_nb.sim.market.listings import Focus, TradedListing
+    from aries_nb.sim.market.recording import TapePlayer
+
+__all__ = ["Channel", "ListingChannel", "TapeChannel", "Waiting"]
+
+#: Subscriptions with a state that waits for the end of its interval, of all channels together.
+Waiting = dict["Subscription", None]
+
+
+class Channel(ABC):
+    """The subscriptions of one instrument by kind, and the states that they are told."""
+
+    def __init__(self, security: Security, bars: Bars, waiting: Waiting, *, has_zone: bool) -> None:
+        self.security = security
+        self.status = objects.NORMAL
+        self.prints = Prints(security.exchange, security.symbol)
+        self._bars = bars
+        self._waiting = waiting
+        self._has_zone = has_zone
+        self._heard: defaultdict[str, list[Subscription]] = defaultdict(list)
+        self._running: dict[str, Bar] = {}
+        self._instrument: dict[str, Any] = {}
+        self._written: dict[tuple[object, ...], str] = {}
+
+    @property
+    def is_heard(self) -> bool:
+        """Whether anybody listens to anything."""
+        return any(self._heard.values())
+
+    def attend(self, subscription: Subscription, now: float) -> None:
+        """Let a subscription hear what comes from now on (Unix s)."""
+        request = subscription.request
+        subscription.begin(now)
+        self._heard[request.kind].append(subscription)
+        if request.kind == "bars":
+            # A tape has a time of its own.
+            since = 0 if self.security.is_recorded else bar_start(request.timeframe, now)
+            for bar in self._bars.of(self.security, request.timeframe, since):
+                self._running[request.timeframe] = bar
+
+    def leave(self, subscription: Subscription) -> None:
+        """Tell a subscription no more."""
+        self._waiting.pop(subscription, None)
+        heard = self._heard[subscription.request.kind]
+        if subscription in heard:
+            heard.remove(subscription)
+
+    def history(self, subscription: Subscription, now: float) -> Iterator[str]:
+        """The objects before the live ones, as JSON; they are made as they are taken."""
+        request = subscription.request
+        match request.kind:
+            case "book":
+                yield self._book_text(request.form, request.depth, now, is_existing=True)
+            case "quotes" if self._has_quote():
+                yield self._quote_text(request.form, now)
+            case "instruments":
+                self._instrument = self._instrument or self.instrument_values()
+                yield self._text(objects.INSTRUMENT, request.form, self._instrument)
+            case "trades":
+                known = self.prints.total
+                for each in self.prints.newest(request.depth):
+                    yield self._trade_text(each, request.form, is_existing=True)
+                # A client that takes a long history slowly does not miss what comes meanwhile.
+                while known < self.prints.total:
+                    fresh, known = self.prints.newest(self.prints.total - known), self.prints.total
+                    for each in fresh:
+                        yield self._trade_text(each, request.form, is_existing=False)
+            case "bars" if not request.skip_history:
+                known, since = -1, request.since
+                while known < self.prints.total:
+                    known = self.prints.total
+                    for bar in self._bars.of(self.security, request.timeframe, since):
+                        since = bar[0]
+                        yield self._bar_text(bar, request.form)
+
+    def set_status(self, status: int) -> None:
+        """Open or close the instrument for trading."""
+        self.status = status
+        self._tell_instrument()
+
+    # What a kind of channel knows.
+
+    def _has_quote(self) -> bool:
+        """Whether there is anything to say of a quote yet."""
+        return True
+
+    @abstractmethod
+    def quote_values(self, stamp: int) -> dict[str, Any]:
+        """The quote of now; `stamp` in Unix ms."""
+
+    @abstractmethod
+    def book_levels(self, depth: int, stamp: int) -> tuple[objects.Levels, objects.Levels, int]:
+        """Bids, asks, and the time in Unix ms of the book of now."""
+
+    @abstractmethod
+    def instrument_values(self) -> dict[str, Any]:
+        """The state of the instrument."""
+
+    # What happened, told to whoever listens; each returns how many kinds of stream heard it.
+
+    def _tell_trade(self, ts_ns: int, price: float, size: float, side: str) -> int:
+        made = self.prints.add(ts_ns, price, size, side)
+        self._bars.add(self.security, ts_ns, price, size)
+        texts: dict[str, str] = {}
+        for subscription in self._heard["trades"]:
+            form = subscription.request.form
+            if form not in texts:
+                texts[form] = self._trade_text(made, form, is_existing=False)
+            subscription.push(texts[form])
+        if self._heard["bars"]:
+            self._tell_bars(made)
+        return bool(self._heard["trades"]) + bool(self._heard["bars"])
+
+    def _tell_bars(self, made: Print) -> None:
+        stamp = made.ts_ns // objects.NS_PER_S
+        for timeframe in {subscription.request.timeframe for subscription in self._heard["bars"]}:
+            running = self._running.get(timeframe)
+            trade = (bar_start(timeframe, stamp), made.price, made.price, made.price, made.price, made.size)
+            is_new = running is None or trade[0] > running[0]
+            self._running[timeframe] = trade if running is None or is_new else merged(running, trade)
+        for subscription in self._heard["bars"]:
+            bar = self._running[subscription.request.timeframe]
+            if subscription.offer(partial(self._bar_text, bar, subscription.request.form), bar[0]):
+                self._waiting[subscription] = None
+
+    def _tell_state(self, kind: MarketKind, stamp: int) -> int:
+        """Offer the quote or the book of now, which are written when they are sent."""
+        self._written.clear()
+        for subscription in self._heard[kind]:
+            request = subscription.request
+            if kind == "book":
+                read = partial(self._book_text, request.form, request.depth, stamp / 1000, is_existing=False)
+            else:
+                read = partial(self._quote_text, request.form, stamp / 1000)
+            if subscription.offer(read):
+                self._waiting[subscription] = None
+        return bool(self._heard[kind])
+
+    def _tell_instrument(self) -> None:
+        """Send what of the state changed, with the symbol (§6.5)."""
+        if not self._heard["instruments"]:
+            self._instrument = {}
+            return
+        now = self.instrument_values()
+        changed = {name: value for name, value in now.items() if self._instrument.get(name) != value}
+        self._instrument = now
+        if changed:
+            for subscription in self._heard["instruments"]:
+                values = {"symbol": self.security.symbol, **changed}
+                subscription.push(self._text(objects.INSTRUMENT, subscription.request.form, values))
+
+    def _quote_text(self, form: Format, now: float) -> str:
+        key = ("quote", form)
+        if key not in self._written:
+            self._written[key] = self._text(objects.QUOTE, form, self.quote_values(round(now * 1000)))
+        return self._written[key]
+
+    def _book_text(self, form: Format, depth: int, now: float, *, is_existing: bool) -> str:
+        key = ("book", form, depth, is_existing)
+        if key not in self._written:
+            bids, asks, stamp = self.book_levels(depth, round(now * 1000))
+            self._written[key] = json_text(objects.book_object(bids, asks, stamp, form, is_existing=is_existing))
+        return self._written[key]
+
+    def _trade_text(self, trade: Print, form: Format, *, is_existing: bool) -> str:
+        values = objects.trade_values(self.security, trade, is_existing=is_existing, has_zone=self._has_zone)
+        return self._text(objects.TRADE, form, values)
+
+    def _bar_text(self, bar: Bar, form: Format) -> str:
+        return self._text(objects.BAR, form, objects.bar_values(bar))
+
+    def _text(self, columns: Table, form: Format, values: dict[str, Any]) -> str:
+        return json_text(renamed(columns, form, values))
+
+
+class ListingChannel(Channel):
+    """An instrument of the synthetic market. `weight` is its part of all events, relative to others."""
+
+    def __init__(
+        self, security: Security, listing: TradedListing, bars: Bars, waiting: Waiting, *, has_zone: bool
+    ) -> None:
+        super().__init__(security, bars, waiting, has_zone=has_zone)
+        self.listing = listing
+        volume = listing.equity.volume if isinstance(listing, EquityListing) else 1.0
+        self.weight = math.sqrt(volume / security.lot)
+        self._traded = 0
+        self._centre = 0.0  # of the price limits
+        self._shown: object = None
+
+    @property
+    def focus(self) -> Focus:
+        """What somebody hears, so that the market makes it happen."""
+        heard = self._heard
+        return "book" if heard["book"] else "quotes" if heard["quotes"] else "trades"
+
+    def step(self, stamp: int) -> int:
+        """Let one event happen at `stamp` (Unix ms); return how many kinds of stream heard it."""
+        listing, sent = self.listing, 0
+        self._traded = self._traded or stamp
+        trade = listing.step(self.focus)
+        # Whatever happened, what was written before is out of date.
+        self._written.clear()
+        if trade is not None and trade.size:
+            self._traded = stamp
+            size = trade.size // self.security.lot
+            sent += self._tell_trade(stamp * objects.NS_PER_MS, trade.price, size, trade.side)
+            self._tell_instrument()
+        shown = (listing.quote(), listing.number)
+        if self._heard["quotes"] and shown != self._shown:
+            sent += self._tell_state("quotes", stamp)
+        self._shown = shown
+        if self._heard["book"]:
+            sent += self._tell_state("book", stamp)
+        return sent
+
+    def quote_values(self, stamp: int) -> dict[str, Any]:
+        """The quote of now; `stamp` in Unix ms."""
+        return objects.quote_values(self.security, self.listing, stamp, self._traded or stamp)
+
+    def book_levels(self, depth: int, stamp: int) -> tuple[objects.Levels, objects.Levels, int]:
+        """Bids, asks, and the time in Unix ms of the book of now."""
+        return *objects.listing_levels(self.listing, self.security.lot, depth), stamp
+
+    def instrument_values(self) -> dict[str, Any]:
+        """The state of the instrument."""
+        self._centre = objects.limits_centre(self.listing, self._centre)
+        return objects.instrument_values(self.security, self.listing, self.status, self._centre)
+
+
+class TapeChannel(Channel):
+    """An instrument that recorded tapes feed: every row is a state of its own, with the file's numbers and times."""
+
+    def __init__(
+        self, security: Security, players: list[TapePlayer], bars: Bars, waiting: Waiting, *, has_zone: bool
+    ) -> None:
+        super().__init__(security, bars, waiting, has_zone=has_zone)
+        self.rows_sent = 0
+        self._players = {player.tape.kind: player for player in players}
+        self._rows: dict[str, int] = {}
+
+    def start(self, now: float) -> None:
+        """Start each tape that feeds a stream which somebody listens to, unless it plays already."""
+        for kind, player in self._players.items():
+            if self._is_wanted(kind):
+                player.start(now)
+
+    def play(self, now: float, limit: int) -> int:
+        """Play the rows that are due at `now` (Unix s), at most `limit` of each tape; return how many were heard.
+
+        A paced tape goes on when nobody listens, as a market does; one without a pace waits.
+        """
+        heard = 0
+        for kind, player in self._players.items():
+            is_wanted = self._is_wanted(kind)
+            if player.is_finished or (player.speed is None and not is_wanted):
+                continue
+            for row in player.due(now, limit):
+                self._play_row(player, row)
+                heard += is_wanted
+        self.rows_sent += heard
+        return heard
+
+    def is_waiting(self) -> bool:
+        """Whether a tape without a pace has rows left for somebody."""
+        return any(
+            player.speed is None and player.started is not None and not player.is_finished and self._is_wanted(kind)
+            for kind, player in self._players.items()
+        )
+
+    def _is_wanted(self, kind: str) -> bool:
+        heard = self._heard
+        if kind == "trades":
+            return bool(heard["trades"] or heard["bars"] or (heard["quotes"] and "quotes" not in self._players))
+        return bool(heard["book"] if kind == "book" else heard["quotes"])
+
+    def _play_row(self, player: TapePlayer, row: int) -> None:
+        tape = player.tape
+        stamp = tape.times[row] // objects.NS_PER_MS
+        self._written.clear()
+        self._rows[tape.kind] = row
+        if tape.kind == "book":
+            self._tell_state("book", stamp)
+        elif tape.kind == "quotes":
+            self._tell_state("quotes", stamp)
+        else:
+            price, size = tape.columns["price"][row], tape.columns["size"][row]
+            if price is not None and size is not None:
+                self._tell_trade(tape.times[row], price, size, tape.columns["side"][row] or "")
+            # Where quotes are recorded each frame is a row of theirs, and a trade shows with the next.
+            if "quotes" not in self._players:
+                self._tell_state("quotes", stamp)
+
+    def _has_quote(self) -> bool:
+        return bool(self._rows)
+
+    def quote_values(self, stamp: int) -> dict[str, Any]:  # noqa: ARG002 - a tape has its own time
+        """The quote of now; `stamp` in Unix ms."""
+        row = self._rows.get("quotes")
+        quotes = None if row is None else (self._players["quotes"].tape, row)
+        return objects.tape_quote_values(self.security, quotes, self.prints.last)
+
+    def book_levels(self, depth: int, stamp: int) -> tuple[objects.Levels, objects.Levels, int]:
+        """Bids, asks, and the time in Unix ms of the book of now."""
+        row = self._rows.get("book")
+        if row is None:
+            return [], [], stamp
+        tape = self._players["book"].tape
+        return *objects.tape_levels(tape, row, depth), tape.times[row] // objects.NS_PER_MS
+
+    def instrument_values(self) -> dict[str, Any]:
+        """The state of the instrument."""
+        return objects.instrument_values(self.security, None, self.status)

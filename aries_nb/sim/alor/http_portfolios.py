@@ -1,0 +1,103 @@
+"""Portfolios of the simulated ALOR over HTTP: the same objects as the subscriptions', as they are now.
+
+Source: protocol page §13. That those of this session are among own trades of the past is assumed; a client must not
+count them twice.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, date, datetime
+from typing import TYPE_CHECKING, Any
+
+from aries_nb.sim.alor.http_market import read_format
+from aries_nb.sim.http_answers import RefusedError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from aries_nb.sim.alor.past_fills import PastFills
+    from aries_nb.sim.alor.portfolios import Portfolios
+    from aries_nb.sim.alor.requests import Kind
+    from aries_nb.sim.http_answers import Query
+
+__all__ = ["PortfolioAnswers"]
+
+Values = dict[str, Any]
+
+LISTS: dict[str, Kind] = {"orders": "orders", "stoporders": "stop_orders", "trades": "fills", "positions": "positions"}
+SUMS: dict[str, Kind] = {"summary": "summaries", "risk": "risks", "fortsrisk": "derivative_risks"}
+FILLS, MOST_FILLS = 50, 1000
+
+
+class PortfolioAnswers:
+    """Answers from the simulated portfolios; `owner` is exchange and portfolio, which the token may read."""
+
+    def __init__(self, portfolios: Portfolios, past: PastFills) -> None:
+        self._portfolios = portfolios
+        self._past = past
+
+    def current(self, owner: tuple[str, str], what: list[str], query: Query, now: float) -> object:
+        """Answer a path below `/md/v2/Clients/{exchange}/{portfolio}`."""
+        match what:
+            case [name] if name in SUMS:
+                found = list(self._written(SUMS[name], owner, query, now))
+                if not found:
+                    raise RefusedError(404, "the portfolio has nothing on this exchange")
+                return found[0]
+            case [name] if name in LISTS:
+                is_without_money = query.choice("withoutCurrency", ("true", "false"), "false") == "true"
+                return [
+                    values
+                    for values in self._written(LISTS[name], owner, query, now)
+                    if not (is_without_money and values.get("isCurrency", values.get("cur", False)))
+                ]
+            case [name, ident] if name in LISTS:
+                key = "symbol" if name == "positions" else "id"
+                for values in self._values(LISTS[name], owner, now):
+                    if values[key] == ident:
+                        return self._portfolios.written(LISTS[name], read_format(query), values)
+                raise RefusedError(404, f"no such entry in {name}")
+        raise RefusedError(404, "unknown path")
+
+    def past_fills(self, owner: tuple[str, str], query: Query, now: float) -> list[Values]:
+        """Own trades from a date or a trade number on, at most `limit`."""
+        count = query.integer("limit", 1, MOST_FILLS, FILLS)
+        since = _day(query.text("dateFrom", "1970-01-01"))
+        first = query.integer("from", 0, 10**18, 0)
+        ticker = query.values.get("ticker", "")
+        is_newest_first = query.choice("descending", ("true", "false"), "false") == "true"
+        found = [
+            values
+            for values in self._every_fill(":".join(owner), now)
+            if values["date"] >= since and int(values["id"]) >= first and ticker in ("", values["symbol"])
+        ]
+        page = found[:: -1 if is_newest_first else 1][:count]
+        return [self._portfolios.written("fills", read_format(query), values) for values in page]
+
+    def _every_fill(self, account: str, now: float) -> Iterator[Values]:
+        """Own trades of all sessions, oldest first."""
+        portfolios = self._portfolios
+        terms = portfolios.accounts.brokerage.terms.get(account)
+        past = [] if terms is None else self._past.of(terms, portfolios.lots(account.partition(":")[0]))
+        for number, fill in (*past, *portfolios.fills(account, now)):
+            yield portfolios.fill_values(number, fill, is_existing=True)
+
+    def _values(self, kind: Kind, owner: tuple[str, str], now: float) -> Iterator[Values]:
+        self._portfolios.accounts.tell(now)
+        return self._portfolios.snapshot(kind, *owner, now)
+
+    def _written(self, kind: Kind, owner: tuple[str, str], query: Query, now: float) -> Iterator[Values]:
+        form = read_format(query)
+        return (self._portfolios.written(kind, form, values) for values in self._values(kind, owner, now))
+
+
+def _day(text: str) -> str:
+    """The first moment of a day or time, as texts of times begin."""
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError as error:
+        raise RefusedError(400, "dateFrom must be a date") from error
+    if "T" not in text.upper():
+        return str(date.fromisoformat(text[:10]))
+    zoned = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+    return f"{zoned.astimezone(UTC):%Y-%m-%dT%H:%M:%S}"

@@ -1,0 +1,340 @@
+"""What the simulated ALOR server says of portfolios: orders, fills, positions and sums, in all three formats.
+
+Source: protocol page §7. Objects are made under their Simple names. What the broker's own reckoning would need and a
+simple brokerage does not have is assumed: margins are a part of what is held, and settlement is at once.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any
+
+from aries_nb.sim.accounts.brokerage import LEVERAGE
+from aries_nb.sim.alor.messages import iso_time, table
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from aries_nb.sim.accounts.ledger import Holding
+    from aries_nb.sim.accounts.orders import Books, Fill, Order
+    from aries_nb.sim.alor.instruments import Security
+
+__all__ = [
+    "DERIVATIVE_RISK",
+    "FILL",
+    "OLD_STOP_ORDER",
+    "ORDER",
+    "POSITION",
+    "RISK",
+    "STOP_ORDER",
+    "SUMMARY",
+    "cash_values",
+    "currencies",
+    "derivative_risk_values",
+    "fill_values",
+    "margin_of",
+    "order_values",
+    "position_values",
+    "risk_values",
+    "stop_order_values",
+    "summary_values",
+]
+
+Values = dict[str, Any]
+
+#: Order numbers of the exchange have ten or eleven digits (§7.1), those of stop orders are the broker's own and short.
+FIRST_ORDER, FIRST_STOP_ORDER, FIRST_FILL = 55_500_000_000, 100_000, 9_700_000_000
+#: A stop order without an end is said to end then (§7.2).
+NEVER = 2_871_763_200.0
+STATUSES = {
+    "pending_new": "working", "new": "working", "partially_filled": "working", "filled": "filled",
+    "canceled": "canceled", "replaced": "canceled", "expired": "canceled", "rejected": "rejected",
+}  # fmt: skip
+#: Of the initial margin, which minimum is left before positions are closed by force (assumed).
+MINIMAL_SHARE = Decimal("0.5")
+
+ORDER = table(
+    "id id", "symbol sym", "board bd", "brokerSymbol tic", "portfolio p", "exchange ex", "comment cmt", "type t",
+    "side s", "status st", "transTime tt", "updateTime ut", "endTime et", "qtyUnits q", "qtyBatch qb", "qty - -",
+    "filledQtyUnits fq", "filledQtyBatch fqb", "filled - -", "price px", "existing h", "timeInForce tf", "iceberg i",
+    "volume v",
+)  # fmt: skip
+STOP_ORDER = table(
+    "id id", "exchangeOrderId eid", "symbol sym", "brokerSymbol tic", "portfolio p", "exchange ex", "comment cmt",
+    "board bd", "type t", "side s", "condition cnd", "status st", "transTime tt", "updateTime ut", "endTime et",
+    "error err", "qtyUnits q", "qtyBatch qb", "qty - -", "filled - -", "filledQtyUnits fq", "filledQtyBatch fqb",
+    "price px", "avg_price pxavg avgPrice", "stopPrice pxs", "existing h", "timeInForce tf", "iceberg i", "volume v",
+    "protectingSeconds psec",
+)  # fmt: skip
+OLD_STOP_ORDER = table(
+    "id id", "symbol sym", "brokerSymbol tic", "exchange ex", "board bd", "type t", "stopPrice pxs", "side s",
+    "status st", "endTime exp", "qty q", "filledQtyBatch fqb", "price px", "existing e",
+)  # fmt: skip
+FILL = table(
+    "id id", "orderno eid orderNo", "comment cmt", "symbol sym", "brokerSymbol tic", "exchange ex", "date d", "board b",
+    "qtyUnits q", "qtyBatch qb", "qty - qty", "price px", "accruedInt ai", "side s", "existing h", "commission cms",
+    "repoSpecificFields r", "volume v", "- - settleDate",
+)  # fmt: skip
+POSITION = table(
+    "volume v", "currentVolume cv", "symbol sym", "brokerSymbol tic", "portfolio p", "exchange ex", "avgPrice pxavg",
+    "qtyUnits q", "openUnits o", "lotSize lot", "shortName n", "qtyT0 q0", "qtyT1 q1", "qtyT2 q2", "qtyTFuture qf",
+    "qtyT0Batch - qtyT0Batch", "qtyT1Batch - qtyT1Batch", "qtyT2Batch - qtyT2Batch",
+    "qtyTFutureBatch - qtyTFutureBatch", "qtyBatch - -", "openQtyBatch - openQtyBatch", "qty - -", "open - -",
+    "dailyUnrealisedPl upd", "unrealisedPl up", "isCurrency cur", "existing h",
+)  # fmt: skip
+SUMMARY = table(
+    "buyingPowerAtMorning bpm", "buyingPower bp", "profit p", "profitRate pr", "portfolioEvaluation pe",
+    "portfolioLiquidationValue plv", "initialMargin im", "correctedMargin mgc", "riskBeforeForcePositionClosing r",
+    "commission cms", "buyingPowerByCurrency bpv2",
+)  # fmt: skip
+RISK = table(
+    "portfolio p", "exchange ex", "portfolioEvaluation pe", "portfolioLiquidationValue plv", "initialMargin mgi",
+    "minimalMargin mgmn", "correctedMargin mgc", "riskCoverageRatioOne r1", "riskCoverageRatioTwo r2",
+    "riskCategoryId rid", "clientType ct", "hasForbiddenPositions fpos", "hasNegativeQuantity nq", "riskStatus rst",
+    "calculationTime t",
+)  # fmt: skip
+DERIVATIVE_RISK = table(
+    "balanceMoney - -", "portfolio p", "moneyFree f", "moneyBlocked b", "fee fee", "moneyOld o", "moneyAmount a",
+    "moneyPledgeAmount pa", "vmInterCl mgc", "vmCurrentPositions mgp", "varMargin - varMargin",
+    "indicativeVarMargin ivm", "netOptionValue nov", "posRisk pr", "isLimitsSet lim",
+)  # fmt: skip
+
+
+def order_values(security: Security, portfolio: str, order: Order, *, is_existing: bool, has_zone: bool) -> Values:
+    """An order of the exchange; of a stop order the market order that it became (§7.1)."""
+    price = order.price
+    return {
+        **_order_frame(security, portfolio, order, is_existing=is_existing, has_zone=has_zone),
+        "id": str(FIRST_ORDER + order.number),
+        "comment": order.text or None,
+        "type": "market" if price is None else "limit",
+        "endTime": _time(_end(order), has_zone=has_zone),
+        "filled": _lots(order.filled, security),
+        "price": _number(price or 0),
+        "volume": None if price is None else _number(price * order.quantity),
+    }
+
+
+def stop_order_values(security: Security, portfolio: str, order: Order, *, is_existing: bool, has_zone: bool) -> Values:
+    """A stop order of the broker; it is filled as soon as it was triggered (§7.2, §7.3)."""
+    is_triggered = bool(order.filled)
+    return {
+        **_order_frame(security, portfolio, order, is_existing=is_existing, has_zone=has_zone),
+        "id": str(FIRST_STOP_ORDER + order.number),
+        "exchangeOrderId": str(FIRST_ORDER + order.number) if is_triggered else None,
+        "comment": None,
+        "type": "stop",
+        # The price rises to what a buyer waits for.
+        "condition": "MoreOrEqual" if order.side == "buy" else "LessOrEqual",
+        "status": "filled" if is_triggered else STATUSES[order.status],
+        "endTime": _time(NEVER if order.expires is None else order.expires, has_zone=has_zone),
+        "error": order.text or None,
+        "filled": _number(order.filled),
+        "price": 0,
+        "avg_price": _number(order.average_price),
+        "stopPrice": _number(order.stop or 0),
+        "volume": None,
+        "protectingSeconds": 15,
+    }
+
+
+def fill_values(security: Security, number: int, fill: Fill, *, is_existing: bool, has_zone: bool) -> Values:
+    """An own trade; no portfolio, which the guid tells (§7.4). Numbers up to 0 are of the time before the start."""
+    settled = datetime.fromtimestamp(fill.time, UTC).replace(hour=0, minute=0, second=0, microsecond=0)
+    return {
+        "id": str(FIRST_FILL + number),
+        "orderno": str(FIRST_ORDER + int(fill.order_id.removeprefix("ORD-"))),
+        "comment": None,
+        **_names(security),
+        "date": _time(fill.time, has_zone=has_zone),
+        "qtyUnits": int(fill.quantity),
+        "qtyBatch": _lots(fill.quantity, security),
+        "qty": _lots(fill.quantity, security),
+        "price": _number(fill.price),
+        "accruedInt": 0,
+        "side": fill.side,
+        "existing": is_existing,
+        "commission": None if security.is_future else _number(fill.fee),
+        "repoSpecificFields": None,
+        "volume": _number(fill.quantity * fill.price),
+        "settleDate": _time((settled + timedelta(days=1)).timestamp(), has_zone=has_zone),
+    }
+
+
+def position_values(
+    security: Security, portfolio: str, holding: Holding, opened: Decimal, *, is_existing: bool
+) -> Values:
+    """A position, `opened` pieces of which were there at the start of the session (§7.5)."""
+    position = holding.position
+    pieces, lots, unrealised = position.quantity, _lots(position.quantity, security), _number(holding.unrealised)
+    opened_lots = _lots(opened, security)
+    return {
+        "volume": _number(position.cost),
+        "currentVolume": _number(holding.market_value),
+        **_names(security),
+        "portfolio": portfolio,
+        "avgPrice": _number(position.average_price),
+        "qtyUnits": int(pieces),
+        "openUnits": int(opened),
+        "lotSize": security.lot,
+        "shortName": security.description,
+        **dict.fromkeys(("qtyT0", "qtyT1", "qtyT2", "qtyTFuture"), int(pieces)),
+        **dict.fromkeys(("qtyT0Batch", "qtyT1Batch", "qtyT2Batch", "qtyTFutureBatch", "qtyBatch", "qty"), lots),
+        # The schema calls `open` pieces, its example gives lots (D18).
+        **dict.fromkeys(("openQtyBatch", "open"), opened_lots),
+        "dailyUnrealisedPl": unrealised,
+        "unrealisedPl": unrealised,
+        "isCurrency": False,
+        "existing": is_existing,
+    }
+
+
+def cash_values(currency: str, exchange: str, portfolio: str, books: Books, *, is_existing: bool) -> Values:
+    """Money, which is a position like others (§7.5)."""
+    cash, started = _number(books.cash), _number(books.starting_cash)
+    of_now = ("volume", "currentVolume", "qtyUnits", "qtyT0", "qtyT1", "qtyT2", "qtyTFuture", "qtyT0Batch",
+              "qtyT1Batch", "qtyT2Batch", "qtyTFutureBatch", "qtyBatch", "qty")  # fmt: skip
+    return {
+        **dict.fromkeys(of_now, cash),
+        **dict.fromkeys(("openUnits", "openQtyBatch", "open"), started),
+        "symbol": currency,
+        "brokerSymbol": f"{exchange}:{currency}",
+        "portfolio": portfolio,
+        "exchange": exchange,
+        "avgPrice": 1,
+        "lotSize": 1,
+        "shortName": currency,
+        "dailyUnrealisedPl": 0,
+        "unrealisedPl": 0,
+        "isCurrency": True,
+        "existing": is_existing,
+    }
+
+
+def summary_values(currency: str, books: Books, margin: Decimal, *, is_derivative: bool) -> Values:
+    """The sums of a portfolio (§7.6); the names within `buyingPowerByCurrency` follow with `currencies`."""
+    profit = books.equity - books.starting_equity
+    return {
+        "buyingPowerAtMorning": _number(books.starting_cash),
+        "buyingPower": _number(books.buying_power),
+        "profit": _number(profit),
+        "profitRate": round(float(100 * profit / books.starting_equity), 4) if books.starting_equity else 0,
+        "portfolioEvaluation": _number(books.equity),
+        "portfolioLiquidationValue": _number(books.equity),
+        "initialMargin": _number(margin),
+        "correctedMargin": _number(margin),
+        "riskBeforeForcePositionClosing": _number(books.equity - margin * MINIMAL_SHARE),
+        "commission": None if is_derivative else _number(books.fees),
+        "buyingPowerByCurrency": [{"currency": currency, "buyingPower": _number(books.buying_power)}],
+    }
+
+
+def margin_of(books: Books, security_of: Callable[[str], Security]) -> Decimal:
+    """What the positions block: of each contract its margin, of all else half of its value, long and short alike."""
+    margin = Decimal(0)
+    for holding in books.positions:
+        security, quantity = security_of(holding.position.symbol), abs(holding.position.quantity)
+        if security.is_future and holding.mark is not None:
+            margin += quantity * Decimal(str(round(security.margin(float(holding.mark)), 2)))
+        else:
+            margin += abs(holding.market_value) / LEVERAGE
+    return margin
+
+
+def currencies(entries: list[Values]) -> list[Values]:
+    """The entries of a summary's array in the names of the Slim format."""
+    return [{"cr": entry["currency"], "bp": entry["buyingPower"]} for entry in entries]
+
+
+def risk_values(exchange: str, portfolio: str, books: Books, margin: Decimal, *, now: float, has_zone: bool) -> Values:
+    """Margins and coverage of a portfolio (§7.7)."""
+    minimal = margin * MINIMAL_SHARE
+    one, two = books.equity - margin, books.equity - minimal
+    return {
+        "portfolio": portfolio,
+        "exchange": exchange,
+        "portfolioEvaluation": _number(books.equity),
+        "portfolioLiquidationValue": _number(books.equity),
+        "initialMargin": _number(margin),
+        "minimalMargin": _number(minimal),
+        "correctedMargin": _number(margin),
+        "riskCoverageRatioOne": _number(one),
+        "riskCoverageRatioTwo": _number(two),
+        "riskCategoryId": 1,
+        "clientType": "StandardRisk",
+        "hasForbiddenPositions": False,
+        "hasNegativeQuantity": any(holding.position.quantity < 0 for holding in books.positions),
+        "riskStatus": "Ok" if one >= 0 else "Demand" if two >= 0 else "ToClose",
+        "calculationTime": _time(now, has_zone=has_zone),
+    }
+
+
+def derivative_risk_values(portfolio: str, books: Books, blocked: Decimal) -> Values:
+    """Money, `blocked` of it as margin, and variation margin of a derivatives portfolio (§7.8)."""
+    variation = books.realised + books.unrealised
+    return {
+        "balanceMoney": _number(books.equity),
+        "portfolio": portfolio,
+        "moneyFree": _number(books.equity - blocked),
+        "moneyBlocked": _number(blocked),
+        "fee": _number(books.fees),
+        "moneyOld": _number(books.starting_equity),
+        "moneyAmount": _number(books.equity),
+        "moneyPledgeAmount": 0,
+        "vmInterCl": 0,
+        "vmCurrentPositions": _number(variation),
+        "varMargin": _number(variation),
+        "indicativeVarMargin": _number(variation),
+        "netOptionValue": 0,
+        "posRisk": _number(blocked),
+        "isLimitsSet": True,
+    }
+
+
+def _order_frame(security: Security, portfolio: str, order: Order, *, is_existing: bool, has_zone: bool) -> Values:
+    lots, filled = _lots(order.quantity, security), _lots(order.filled, security)
+    return {
+        **_names(security),
+        "portfolio": portfolio,
+        "side": order.side,
+        "status": STATUSES[order.status],
+        "transTime": _time(order.created, has_zone=has_zone),
+        "updateTime": _time(order.updated, has_zone=has_zone),
+        "qtyUnits": int(order.quantity),
+        "qtyBatch": lots,
+        "qty": lots,
+        "filledQtyUnits": _number(order.filled),
+        "filledQtyBatch": filled,
+        "existing": is_existing,
+        "timeInForce": "oneday",
+        "iceberg": None,
+    }
+
+
+def _names(security: Security) -> Values:
+    return {
+        "symbol": security.symbol,
+        "brokerSymbol": f"{security.exchange}:{security.symbol}",
+        "exchange": security.exchange,
+        "board": security.board,
+    }
+
+
+def _end(order: Order) -> float:
+    """When an order ends: with the day unless it says otherwise."""
+    return (order.created // 86_400 + 1) * 86_400 if order.expires is None else order.expires
+
+
+def _time(seconds: float, *, has_zone: bool) -> str:
+    return iso_time(int(seconds * 1_000_000) * 1000, has_zone=has_zone)
+
+
+def _lots(pieces: Decimal, security: Security) -> int:
+    return int(pieces) // security.lot if pieces >= 0 else -(int(-pieces) // security.lot)
+
+
+def _number(amount: Decimal | int) -> float:
+    """A JSON number with the digits of the amount, which has few enough for a float."""
+    whole = int(amount)
+    return whole if whole == amount else float(amount)

@@ -1,0 +1,279 @@
+"""The portfolios behind the simulated ALOR server: which books they are, and who hears what changes in them.
+
+Source: protocol page §7 and §15 (U30). A portfolio has books of its own on each exchange, each in one currency. Owned
+by the server's loop; no I/O.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import defaultdict, deque
+from dataclasses import replace
+from decimal import Decimal
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from aries_nb.sim.accounts.accounts import Accounts, BalanceChanged, OrderChanged, PositionChanged
+from aries_nb.sim.accounts.orders import AccountTerms
+from aries_nb.sim.alor import portfolio_objects as objects
+from aries_nb.sim.alor.instruments import EXCHANGES, securities
+from aries_nb.sim.alor.messages import json_text, renamed
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+    from datetime import date
+
+    from aries_nb.sim.accounts.accounts import Change
+    from aries_nb.sim.accounts.orders import Books, Fill, Order
+    from aries_nb.sim.alor.instruments import Security
+    from aries_nb.sim.alor.messages import Format, Table
+    from aries_nb.sim.alor.requests import Kind
+    from aries_nb.sim.alor.settings import AlorOptions
+    from aries_nb.sim.alor.streams import Subscription
+    from aries_nb.sim.market.market import Market
+
+__all__ = ["PORTFOLIOS", "Portfolios"]
+
+#: Of securities, of securities without credit, and of derivatives, by their prefixes (§2.2).
+PORTFOLIOS = ("D00001", "D00002", "7500001")
+MOST_FILLS = 20_000
+MOST_TAKEN_OVER = 20_000
+#: What a change of an order is told as, and one of an account's figures.
+_ORDERS: tuple[Kind, ...] = ("orders", "stop_orders", "old_stop_orders")
+_SUMS: tuple[Kind, ...] = ("summaries", "risks", "derivative_risks")
+
+
+class Portfolios:
+    """The user's portfolios and their subscriptions. `now` is Unix time in s everywhere."""
+
+    def __init__(self, options: AlorOptions, market: Market, today: date) -> None:
+        self.accounts = Accounts(
+            market,
+            options.seed,
+            terms=_terms(today),
+            orders_per_s=options.orders_per_s,
+            news_s=math.inf,
+            watchlist_s=math.inf,
+        )
+        self.accounts.join(self._hear)
+        self._securities = securities(today)
+        self._has_zone = "no_zone" not in options.faults
+        self._heard: defaultdict[tuple[str, Kind], list[Subscription]] = defaultdict(list)
+        #: Every fill with its number, the newest last; those up to a number are of sessions before this one.
+        self._fills: deque[tuple[int, Fill]] = deque(maxlen=MOST_FILLS)
+        self._past_number = 0
+        self._cash: dict[str, Decimal] = {}
+        #: What an order took over from the one it replaced: here it is a new order, which starts with nothing (§12.3).
+        self._taken_over: dict[str, tuple[Decimal, Decimal]] = {}
+
+    @property
+    def is_heard(self) -> bool:
+        """Whether anybody listens to anything."""
+        return any(self._heard.values())
+
+    def attend(self, subscription: Subscription) -> None:
+        """Let a subscription hear what comes from now on."""
+        self._heard[self._key(subscription)].append(subscription)
+
+    def leave(self, subscription: Subscription) -> None:
+        """Tell a subscription no more; one that never attended as well."""
+        heard = self._heard[self._key(subscription)]
+        if subscription in heard:
+            heard.remove(subscription)
+
+    def history(self, subscription: Subscription, now: float) -> Iterator[str]:
+        """The objects before the live ones, as JSON; of lists those of the day, of sums the ones of now."""
+        # What is still to be told belongs before the snapshot, which holds its outcome.
+        self.accounts.tell(now)
+        request = subscription.request
+        if request.skip_history:
+            return
+        for values in self.snapshot(request.kind, request.exchange, request.portfolio, now):
+            if not request.statuses or values["status"] in request.statuses:
+                yield self._text(request.kind, request.form, values)
+
+    def snapshot(
+        self, kind: Kind, exchange: str, portfolio: str, now: float, *, is_existing: bool = True
+    ) -> Iterator[dict[str, Any]]:
+        """The objects of now under their Simple names; none for a portfolio that has nothing on an exchange."""
+        account = _account(exchange, portfolio)
+        if account not in self.accounts.names:
+            return
+        if kind in _ORDERS:
+            for order in self._orders(account):
+                values = self._order(kind, order, is_existing=is_existing)
+                if values is not None:
+                    yield values
+        elif kind == "fills":
+            for number, fill in list(self._fills):
+                if fill.account == account and number > self._past_number:
+                    yield self.fill_values(number, fill, is_existing=is_existing)
+        elif kind == "positions":
+            books = self.accounts.books(account)
+            for holding in books.positions:
+                yield self._position(PositionChanged(account, holding), is_existing=is_existing)
+            yield self._money(books, is_existing=is_existing)
+        else:
+            yield self._sums(kind, self.accounts.books(account), now)
+
+    def begin_session(self) -> None:
+        """Begin another session: own trades so far are told over HTTP only, as those of the past."""
+        self._keep_fills()
+        self._past_number = self._fills[-1][0] if self._fills else 0
+
+    def fills(self, account: str, now: float) -> list[tuple[int, Fill]]:
+        """Every own trade since the start with its number, of earlier sessions as well, oldest first."""
+        self.accounts.tell(now)
+        return [(number, fill) for number, fill in self._fills if fill.account == account]
+
+    def lots(self, exchange: str) -> dict[str, int]:
+        """Pieces of one lot, by symbol, of all that an exchange lists."""
+        return {symbol: security.lot for (venue, symbol), security in self._securities.items() if venue == exchange}
+
+    def fill_values(self, number: int, fill: Fill, *, is_existing: bool = False) -> dict[str, Any]:
+        """An own trade under its Simple names."""
+        security = self._security(fill.account, fill.symbol)
+        return objects.fill_values(security, number, fill, is_existing=is_existing, has_zone=self._has_zone)
+
+    def written(self, kind: Kind, form: Format, values: dict[str, Any]) -> dict[str, Any]:
+        """An object in the names of a format."""
+        named = renamed(_TABLES[kind], form, values)
+        if kind == "summaries" and form == "slim":
+            named["bpv2"] = objects.currencies(named["bpv2"])
+        return named
+
+    def _text(self, kind: Kind, form: Format, values: dict[str, Any]) -> str:
+        return json_text(self.written(kind, form, values))
+
+    def _hear(self, changes: Sequence[Change], now: float) -> None:
+        self._keep_fills()
+        for change in changes:
+            match change:
+                case OrderChanged(order) if order.status == "pending_new":
+                    if order.filled:
+                        self._take_over(order)
+                case OrderChanged(order):
+                    for kind in _ORDERS:
+                        self._tell(order.account, kind, partial(self._order, kind, order))
+                case PositionChanged(account, _):
+                    self._tell(account, "positions", partial(self._position, change))
+                case BalanceChanged(books):
+                    if self._cash.get(books.account) != books.cash:
+                        self._cash[books.account] = books.cash
+                        self._tell(books.account, "positions", partial(self._money, books))
+                    for kind in _SUMS:
+                        self._tell(books.account, kind, partial(self._sums, kind, books, now))
+
+    def _take_over(self, order: Order) -> None:
+        self._taken_over[order.id] = order.filled, order.value
+        if len(self._taken_over) > MOST_TAKEN_OVER:
+            del self._taken_over[next(iter(self._taken_over))]
+
+    def _keep_fills(self) -> None:
+        """Number the fills that came since the last look, and tell them."""
+        number, last = self._fills[-1] if self._fills else (0, None)
+        fresh: list[Fill] = []
+        for fill in reversed(self.accounts.brokerage.fills):
+            if fill is last:
+                break
+            fresh.append(fill)
+        for count, fill in enumerate(reversed(fresh), number + 1):
+            self._fills.append((count, fill))
+            self._tell(fill.account, "fills", partial(self.fill_values, count, fill))
+
+    def _tell(self, account: str, kind: Kind, make: Callable[[], dict[str, Any] | None]) -> None:
+        """Send an object, made only if somebody hears it; None is nothing to be said."""
+        heard = self._heard[account, kind]
+        values = make() if heard else None
+        if values is not None:
+            for subscription in heard:
+                subscription.push(self._text(kind, subscription.request.form, values))
+
+    def _orders(self, account: str) -> list[Order]:
+        brokerage = self.accounts.brokerage
+        found = brokerage.finished_orders(account) + brokerage.active_orders(account)
+        return sorted(found, key=lambda order: order.number)
+
+    def _order(self, kind: Kind, order: Order, *, is_existing: bool = False) -> dict[str, Any] | None:
+        """An order as the exchange or as the broker has it; None if it is none of theirs."""
+        security, portfolio = self._security(order.account, order.symbol), _portfolio(order.account)
+        filled, value = self._taken_over.get(order.id, (Decimal(0), Decimal(0)))
+        order = replace(
+            order, quantity=order.quantity - filled, filled=order.filled - filled, value=order.value - value
+        )
+        # A stop order is the exchange's only once it was triggered.
+        if kind == "orders":
+            if order.type == "stop" and not order.filled:
+                return None
+            write = objects.order_values
+        elif order.type == "stop":
+            write = objects.stop_order_values
+        else:
+            return None
+        return write(security, portfolio, order, is_existing=is_existing, has_zone=self._has_zone)
+
+    def _position(self, change: PositionChanged, *, is_existing: bool = False) -> dict[str, Any]:
+        account, holding = change.account, change.holding
+        symbol = holding.position.symbol
+        opened = Decimal(dict(self.accounts.brokerage.terms[account].holdings).get(symbol, 0))
+        security = self._security(account, symbol)
+        return objects.position_values(security, _portfolio(account), holding, opened, is_existing=is_existing)
+
+    def _money(self, books: Books, *, is_existing: bool = False) -> dict[str, Any]:
+        exchange, portfolio = books.account.split(":")
+        return objects.cash_values(EXCHANGES[exchange].currency, exchange, portfolio, books, is_existing=is_existing)
+
+    def _sums(self, kind: Kind, books: Books, now: float) -> dict[str, Any]:
+        exchange, portfolio = books.account.split(":")
+        margin = objects.margin_of(books, partial(self._security, books.account))
+        if kind == "risks":
+            return objects.risk_values(exchange, portfolio, books, margin, now=now, has_zone=self._has_zone)
+        if kind == "derivative_risks":
+            return objects.derivative_risk_values(portfolio, books, margin)
+        is_derivative = portfolio.startswith("75")
+        return objects.summary_values(EXCHANGES[exchange].currency, books, margin, is_derivative=is_derivative)
+
+    def _security(self, account: str, symbol: str) -> Security:
+        return self._securities[account.partition(":")[0], symbol]
+
+    def _key(self, subscription: Subscription) -> tuple[str, Kind]:
+        request = subscription.request
+        return _account(request.exchange, request.portfolio), request.kind
+
+
+_TABLES: dict[Kind, Table] = {
+    "orders": objects.ORDER,
+    "stop_orders": objects.STOP_ORDER,
+    "old_stop_orders": objects.OLD_STOP_ORDER,
+    "fills": objects.FILL,
+    "positions": objects.POSITION,
+    "summaries": objects.SUMMARY,
+    "risks": objects.RISK,
+    "derivative_risks": objects.DERIVATIVE_RISK,
+}
+
+
+def _terms(today: date) -> tuple[AccountTerms, ...]:
+    """What the portfolios start with on each exchange.
+
+    Of futures those only that are quoted in roubles: the brokerage counts a price as what one piece is worth.
+    """
+    contracts = (security for security in securities(today).values() if security.is_future)
+    first, *others = (security.symbol for security in contracts if security.step_value == security.step)
+    rubles, dollars = Decimal(2_500_000), Decimal(250_000)
+    return (
+        AccountTerms("MOEX:D00001", "margin", rubles, (("SBER", 1000), ("GAZP", 2000), ("LKOH", -20)),
+                     ("ROSN", "VTBR", "MGNT")),
+        AccountTerms("MOEX:D00002", "cash", Decimal(600_000), (("SBER", 300), ("MOEX", 500)), ("AFLT", "ALRS")),
+        AccountTerms("MOEX:7500001", "margin", Decimal(20_000_000), ((first, 10),), (others[1], others[-1])),
+        AccountTerms("SPBX:D00001", "margin", dollars, (("AAPL", 200), ("MSFT", 100), ("TSLA", -50))),
+        AccountTerms("SPBX:D00002", "cash", Decimal(60_000), (("KO", 300), ("SPY", 40))),
+    )  # fmt: skip
+
+
+def _account(exchange: str, portfolio: str) -> str:
+    return f"{exchange}:{portfolio}"
+
+
+def _portfolio(account: str) -> str:
+    return account.partition(":")[2]

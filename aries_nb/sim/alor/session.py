@@ -1,0 +1,271 @@
+"""One client's session on the simulated `/ws` of ALOR: requests in the order of the page, replies, and what is open.
+
+It knows no socket, loop or clock: texts in, texts out, time passed in. Frames to send wait in `outbox`, histories in
+`histories` until there is room for their frames; `closing` says with which code and reason the connection ends, and
+`is_cut` that it ends without a word. Source: protocol page §16.1, with the choices of §15.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import deque
+from itertools import islice
+from typing import TYPE_CHECKING, Any, Protocol
+
+from aries_nb.sim.alor.messages import HANDLED, reply
+from aries_nb.sim.alor.requests import OPCODES, PORTFOLIO_KINDS, RefusedError, read_request
+from aries_nb.sim.alor.streams import Subscription
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from aries_nb.sim.alor.feed import AlorFeed
+    from aries_nb.sim.alor.instruments import Security
+    from aries_nb.sim.alor.portfolios import Portfolios
+    from aries_nb.sim.alor.requests import Kind, Request
+    from aries_nb.sim.alor.settings import AlorOptions
+    from aries_nb.sim.alor.tokens import Bearer, TokenService
+
+__all__ = ["AlorSession", "House"]
+
+POLICY_VIOLATION = 1008
+BAD_TOKEN = "Invalid JWT token!"  # noqa: S105 - the broker's text
+#: Of a history, frames that are made at once, before there is any need to look whether the client takes them.
+EAGER_FRAMES = 100
+
+
+class House(Protocol):
+    """The server behind a session."""
+
+    feed: AlorFeed
+    portfolios: Portfolios
+    tokens: TokenService
+
+    def admit(self, session: AlorSession, subject: str) -> bool:
+        """Whether one more connection of a token's subject is allowed; a session is asked about once."""
+
+
+class AlorSession:
+    """The state of one connection. `now` is Unix time in seconds everywhere. Owned by the server's loop."""
+
+    def __init__(self, options: AlorOptions, house: House, now: float) -> None:
+        self.outbox: deque[str] = deque()
+        self.histories: deque[Iterator[str]] = deque()
+        self.closing: tuple[int, str] | None = None
+        self.is_cut = False
+        self.subject: str | None = None
+        self.subscribe_requests = self.unsubscribe_requests = self.refused_tokens = 0
+        self._options = options
+        self._house = house
+        self._open: dict[str, tuple[Subscription, Security | None]] = {}
+        self._expires: float | None = None
+        self._allowance, self._refilled = options.request_rate or 0.0, now
+        self._ended_sent = self._ended_held_back = 0
+
+    @property
+    def is_authenticated(self) -> bool:
+        """Whether a token was accepted, and the connection lives."""
+        return self.subject is not None and self.closing is None
+
+    @property
+    def held_back(self) -> int:
+        """States of all its subscriptions that were never sent."""
+        return self._ended_held_back + sum(each.held_back for each, _ in self._open.values())
+
+    def subscriptions(self) -> dict[str, dict[str, Any]]:
+        """What is subscribed now and what came of it, by guid."""
+        return {guid: subscription.statistics() for guid, (subscription, _) in self._open.items()}
+
+    def receive(self, frame: str | bytes, now: float) -> None:
+        """Understand one message."""
+        if self.closing is not None:
+            return
+        guid = ""
+        try:
+            message = _read(frame)
+            guid = message["guid"] if isinstance(message.get("guid"), str) else ""
+            self._dispatch(message, guid, now)
+        except RefusedError as refused:
+            if refused.code == 401:
+                self.refused_tokens += 1
+                guid = "" if "empty_guid" in self._options.faults else guid
+            self.outbox.append(reply(guid, refused.code, refused.text))
+
+    def tick(self, now: float) -> None:
+        """Let time pass: the newest token may expire."""
+        if self._options.kill_on_expiry and self._expires is not None and now >= self._expires and self._open:
+            self.cut()
+
+    def pull(self, count: int) -> int:
+        """Put up to `count` frames of histories into the outbox, each history in its turn; return how many."""
+        pulled = 0
+        while self.histories and pulled < count:
+            history = self.histories.popleft()
+            frame = next(history, None)
+            if frame is not None:
+                self.outbox.append(frame)
+                self.histories.append(history)
+                pulled += 1
+        return pulled
+
+    def close(self, code: int, reason: str) -> None:
+        """End the session: what waits is still sent, but nothing is added to it. The first code and reason stay."""
+        if self.closing is None:
+            self.closing = (code, reason)
+            self.histories.clear()
+            for guid in list(self._open):
+                self._end(guid)
+
+    def cut(self) -> None:
+        """End the connection without a close frame (U16)."""
+        self.close(1006, "cut off")
+        self.outbox.clear()
+        self.is_cut = True
+
+    def _dispatch(self, message: dict[str, Any], guid: str, now: float) -> None:
+        opcode = message.get("opcode")
+        if not isinstance(opcode, str) or not opcode:
+            raise RefusedError(400, "Request message should contain 'opcode' field!")
+        name = opcode.lower()
+        if name not in ("ping", "unsubscribe", *OPCODES):
+            raise RefusedError(400, f"Unknown opcode '{opcode[:100]}'")
+        if "token" not in message:
+            raise RefusedError(400, "Request message should contain 'token' field!")
+        token = message["token"]
+        bearer = self._house.tokens.read(token, now) if isinstance(token, str) else None
+        if bearer is None:
+            raise RefusedError(401, BAD_TOKEN)
+        if not guid:
+            raise RefusedError(400, "Request message should contain 'guid' field!")
+        self._admit(bearer)
+        self._spend(now)
+        if name == "ping":
+            self.outbox.append(reply(guid, 200))
+        elif name == "unsubscribe":
+            self._unsubscribe(guid)
+        else:
+            self._subscribe(OPCODES[name], message, bearer, now)
+
+    def _admit(self, bearer: Bearer) -> None:
+        """Count the connection for its subject with its first accepted token (U14)."""
+        self._expires = bearer.expires
+        if self.subject is None:
+            if not self._house.admit(self, bearer.subject):
+                # The reply is still sent before the connection is closed.
+                self.closing = (POLICY_VIOLATION, "too many connections")
+                raise RefusedError(429, "Too many connections")
+            self.subject = bearer.subject
+
+    def _spend(self, now: float) -> None:
+        """Take one request out of what the rate allows (U15)."""
+        rate = self._options.request_rate
+        if rate is None:
+            return
+        self._allowance = min(max(rate, 1.0), self._allowance + (now - self._refilled) * rate)
+        self._refilled = now
+        if self._allowance < 1.0:
+            raise RefusedError(429, "Too many requests")
+        self._allowance -= 1.0
+
+    def _unsubscribe(self, guid: str) -> None:
+        self.unsubscribe_requests += 1
+        if guid not in self._open:
+            code = self._options.unknown_guid_code
+            self.outbox.append(reply(guid, code, HANDLED if code == 200 else "Subscription not found"))
+            return
+        last = self._end(guid).last_frame
+        self.outbox.append(reply(guid, 200))
+        if last and "late_frames" in self._options.faults:
+            self.outbox.append(last)
+
+    def _subscribe(self, kind: Kind, message: dict[str, Any], bearer: Bearer, now: float) -> None:
+        options, guid = self._options, message["guid"]
+        self.subscribe_requests += 1
+        is_known = guid in self._open
+        if len(self._open) >= options.subscription_limit and not is_known:
+            raise RefusedError(429, f"Too many subscriptions, {options.subscription_limit} are allowed")
+        request = read_request(kind, guid, message)
+        security = self._security(request)
+        if request.portfolio and request.portfolio not in bearer.portfolios:
+            raise RefusedError(403, f"Portfolio '{request.portfolio[:100]}' is not available")
+        if is_known:
+            if options.duplicate_guid == "refuse":
+                raise RefusedError(400, "Subscription with such guid already exists")
+            self._end(guid)
+        interval = request.frequency_ms / 1000 if options.conflate else 0.0
+        subscription = Subscription(request, self._take, interval=interval, faults=options.faults)
+        self._open[guid] = (subscription, security)
+        opening = self._opening(subscription, security, now)
+        frames = list(islice(opening, EAGER_FRAMES))
+        self.outbox.extend(frames)
+        if len(frames) == EAGER_FRAMES:
+            self.histories.append(opening)
+
+    def _security(self, request: Request) -> Security | None:
+        """What a request for market data is about; None for a portfolio, or where silence is wanted (U3)."""
+        if request.kind in PORTFOLIO_KINDS:
+            return None
+        found = self._house.feed.security(request.exchange, request.code, request.board)
+        if found is None and self._options.unknown_instrument == "refuse":
+            raise RefusedError(404, f"Instrument '{request.exchange}:{request.code[:100]}' is not found")
+        return found
+
+    def _opening(self, subscription: Subscription, security: Security | None, now: float) -> Iterator[str]:
+        """The reply and the history in the order of the settings; then the subscription hears what is live."""
+        guid, is_first = subscription.request.guid, self._options.ack_first
+        if is_first:
+            yield reply(guid, 200)
+        frames: Iterator[str] = iter(())
+        if security is not None:
+            frames = self._market_opening(subscription, security, now)
+        elif subscription.request.kind in PORTFOLIO_KINDS:
+            frames = self._portfolio_opening(subscription, now)
+        for frame in frames:
+            yield frame
+            if subscription.is_over:
+                return
+        if not is_first:
+            yield reply(guid, 200)
+
+    def _market_opening(self, subscription: Subscription, security: Security, now: float) -> Iterator[str]:
+        feed = self._house.feed
+        yield from map(subscription.frame, feed.channel(security).history(subscription, now))
+        feed.attend(subscription, security, now)
+
+    def _portfolio_opening(self, subscription: Subscription, now: float) -> Iterator[str]:
+        # The list is that of one moment: what changes while it goes out follows it.
+        portfolios = self._house.portfolios
+        history = portfolios.history(subscription, now)
+        subscription.hold()
+        first = next(history, None)
+        portfolios.attend(subscription)
+        if first is not None:
+            yield subscription.frame(first)
+        yield from map(subscription.frame, history)
+        yield from subscription.release()
+
+    def _end(self, guid: str) -> Subscription:
+        subscription, security = self._open.pop(guid)
+        subscription.is_over = True
+        self._ended_held_back += subscription.held_back
+        if security is not None:
+            self._house.feed.leave(subscription, security)
+        elif subscription.request.kind in PORTFOLIO_KINDS:
+            self._house.portfolios.leave(subscription)
+        return subscription
+
+    def _take(self, frame: str) -> None:
+        if self.closing is None:
+            self.outbox.append(frame)
+
+
+def _read(frame: str | bytes) -> dict[str, Any]:
+    if isinstance(frame, bytes):
+        raise RefusedError(400, "Request message should be a text")
+    try:
+        message = json.loads(frame)
+    except (ValueError, RecursionError) as error:
+        raise RefusedError(400, "Request message should be a valid JSON") from error
+    if not isinstance(message, dict):
+        raise RefusedError(400, "Request message should be a JSON object")
+    return message

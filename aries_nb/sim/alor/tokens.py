@@ -1,0 +1,134 @@
+"""The token service of the simulated ALOR broker: refresh tokens for access tokens that are JWTs, without any I/O.
+
+Source: protocol page §2 and §15 (U34). The broker signs with ES256; HS256 is enough for every client examined (§2.2),
+since none looks at the signature. Time is passed in, in Unix s.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import json
+from base64 import urlsafe_b64decode, urlsafe_b64encode
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from aries_nb.sim.alor.settings import AlorOptions
+
+__all__ = ["SCOPES", "Bearer", "RefreshError", "TokenService"]
+
+SCOPES = "OrdersRead OrdersCreate Trades Personal Stats"
+LOGIN = "P000001"
+MOST_CHARACTERS = 8192
+
+
+@dataclass(frozen=True, slots=True)
+class Bearer:
+    """Whom a token stands for: `subject` counts connections, `portfolios` may be read, `expires` is Unix s or None."""
+
+    subject: str
+    portfolios: frozenset[str]
+    expires: float | None
+
+
+class RefreshError(Exception):
+    """A refused request for a token; `status` is HTTP's."""
+
+    def __init__(self, status: int, text: str) -> None:
+        super().__init__(status, text)
+        self.status = status
+        self.text = text
+
+    def __str__(self) -> str:
+        return f"{self.status}: {self.text}"
+
+
+class TokenService:
+    """Issues and reads tokens. Belongs to the thread of the server's loop.
+
+    Servers of the same seed accept each other's tokens, so that one that is started again goes on with those in use;
+    a token of another seed is like one of another environment. `issued` counts access tokens.
+    """
+
+    def __init__(self, options: AlorOptions, portfolios: Sequence[str]) -> None:
+        self.issued = 0
+        self._options = options
+        self._portfolios = tuple(portfolios)
+        self._key = hashlib.sha256(f"{options.seed} token key".encode()).digest()
+
+    def __repr__(self) -> str:
+        return f"<TokenService: {self.issued} access tokens issued>"
+
+    def refresh(self, fields: Mapping[str, Any], now: float) -> dict[str, str]:
+        """Answer `POST /refresh`; names of fields in any case (§2.1). Raises RefreshError if it is refused."""
+        asked = {name.lower(): value for name, value in fields.items()}
+        token, allowed = asked.get("token"), asked.get("allowedportfolios")
+        if not isinstance(token, str) or not token:
+            raise RefreshError(400, "token is required")
+        if not _same(token, self._options.refresh_token):
+            raise RefreshError(403, "the refresh token is malformed or has expired")
+        if allowed is not None and not (isinstance(allowed, list) and all(isinstance(name, str) for name in allowed)):
+            raise RefreshError(400, "allowedPortfolios must be an array of strings")
+        granted = [name for name in self._portfolios if not allowed or name in allowed]
+        if not granted:
+            raise RefreshError(403, "none of the allowed portfolios belongs to this user")
+        return {"AccessToken": self.issue(now, granted)}
+
+    def issue(self, now: float, portfolios: Sequence[str] | None = None, *, seconds: float | None = None) -> str:
+        """Make an access token; `seconds` is its life, None for that of the settings."""
+        self.issued += 1
+        claims = {
+            "sub": LOGIN,
+            "ent": "client",
+            "ein": "00000",
+            "clientid": "1000001",
+            "azp": "aries-nb-sim",
+            "agreements": "00001 00002",
+            "portfolios": " ".join(self._portfolios if portfolios is None else portfolios),
+            "scope": SCOPES,
+            "exp": int(now + (self._options.token_seconds if seconds is None else seconds)),
+            "iat": int(now),
+            "jti": str(self.issued),
+        }
+        signed = f"{_encoded({'alg': 'HS256', 'typ': 'JWT', 'cty': 'JWT'})}.{_encoded(claims)}"
+        return f"{signed}.{self._signature(signed)}"
+
+    def read(self, token: str, now: float) -> Bearer | None:
+        """Whom a token stands for at `now`; None if it is not accepted.
+
+        The fixed token of the settings stands for the user with all portfolios. Without one, so does every text that
+        is not blank and does not look like a JWT.
+        """
+        claims = self._claims(token)
+        if claims is not None:
+            if now >= claims["exp"]:
+                return None
+            return Bearer(claims["sub"], frozenset(claims["portfolios"].split()), claims["exp"])
+        fixed = self._options.token
+        accepted = bool(token.strip()) and token.count(".") != 2 if fixed is None else _same(token, fixed)
+        return Bearer(LOGIN, frozenset(self._portfolios), None) if accepted else None
+
+    def _claims(self, token: str) -> dict[str, Any] | None:
+        """What a token says that was signed here."""
+        signed, _, signature = token.rpartition(".")
+        if len(token) > MOST_CHARACTERS or not _same(signature, self._signature(signed)):
+            return None
+        text = signed.partition(".")[2]
+        claims: dict[str, Any] = json.loads(urlsafe_b64decode(text + "=" * (-len(text) % 4)))
+        return claims
+
+    def _signature(self, signed: str) -> str:
+        digest = hmac.digest(self._key, signed.encode(errors="surrogatepass"), "sha256")
+        return urlsafe_b64encode(digest).rstrip(b"=").decode()
+
+
+def _encoded(part: Mapping[str, Any]) -> str:
+    return urlsafe_b64encode(json.dumps(part, separators=(",", ":")).encode()).rstrip(b"=").decode()
+
+
+def _same(shown: str, kept: str) -> bool:
+    """Compare without telling by the time taken; what comes from outside may hold half a character."""
+    return hmac.compare_digest(*(text.encode(errors="surrogatepass") for text in (shown, kept)))

@@ -1,0 +1,264 @@
+"""The objects of the simulated accounts in Aries' names and shapes, for the socket and for HTTP alike.
+
+Source: protocol page §5.4 (fields) and §7 (REST replies). Quantities and amounts are decimal strings, times RFC 3339.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any
+
+from aries_nb.sim.accounts.ledger import ZERO
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable
+
+    from aries_nb.sim.accounts.accounts import Accounts
+    from aries_nb.sim.accounts.ledger import Holding
+    from aries_nb.sim.accounts.newsroom import Headline
+    from aries_nb.sim.accounts.orders import AccountTerms, Books, Order
+    from aries_nb.sim.accounts.pnl import Candle
+    from aries_nb.sim.accounts.watchlists import Watchlist
+
+__all__ = [
+    "DEFAULT_ORDERS",
+    "MAX_ORDERS",
+    "account_list",
+    "account_object",
+    "active_orders",
+    "balance",
+    "balance_object",
+    "candle_object",
+    "decimal_text",
+    "matching",
+    "news",
+    "news_object",
+    "order_history",
+    "order_object",
+    "position_object",
+    "positions",
+    "time_text",
+    "watchlist_object",
+    "watchlists",
+]
+
+#: Orders on one page of a listing: default and most (§7).
+DEFAULT_ORDERS, MAX_ORDERS = 50, 500
+MAX_NEWS = 50
+USER = 1  # a number, as the vendor's client has it
+SHORT_SIDES = {"buy": "BUY_TO_COVER", "sell": "SELL_SHORT"}
+
+
+# What HTTP answers with. `account` must be one of the user's: see `Accounts.names`.
+
+
+def account_list(accounts: Accounts) -> dict[str, Any]:
+    """`GET /v2/users/me/accounts`."""
+    return {"accounts": [account_object(terms) for terms in accounts.brokerage.terms.values()]}
+
+
+def balance(accounts: Accounts, account: str) -> dict[str, Any]:
+    """`GET /v2/accounts/{id}/balance`."""
+    return balance_object(accounts.books(account))
+
+
+def positions(accounts: Accounts, account: str) -> dict[str, Any]:
+    """`GET /v1/accounts/{id}/positions`."""
+    return {"positions": [position_object(account, holding) for holding in accounts.books(account).positions]}
+
+
+def active_orders(accounts: Accounts, account: str, *, limit: int = DEFAULT_ORDERS, cursor: int = 0) -> dict[str, Any]:
+    """`GET /v2/accounts/{id}/orders`: newest first; `cursor` as the page before said, 0 for the first page."""
+    return _page(accounts.brokerage.active_orders(account), limit, cursor)
+
+
+def order_history(
+    accounts: Accounts,
+    account: str,
+    *,
+    start: float,
+    end: float | None = None,
+    limit: int = DEFAULT_ORDERS,
+    cursor: int = 0,
+) -> dict[str, Any]:
+    """`GET /v2/accounts/{id}/orders/history`: orders that ended, placed from `start` to `end` (Unix s), newest first.
+
+    Whether the broker lists working ones here as well is unknown; it is assumed that it does not.
+    """
+    ended = accounts.brokerage.finished_orders(account)
+    return _page(
+        [order for order in ended if start <= order.created and (end is None or order.created <= end)], limit, cursor
+    )
+
+
+def watchlists(accounts: Accounts) -> dict[str, Any]:
+    """`GET /v1/config/watchlist`."""
+    return {"user_id": USER, "watchlist": [watchlist_object(each) for each in accounts.watchlists]}
+
+
+def news(accounts: Accounts, *, symbols: Collection[str] = (), topics: Collection[str] = ()) -> list[dict[str, Any]]:
+    """`GET /v1/news`: the newest first, at most `MAX_NEWS`."""
+    found = [headline for headline in accounts.headlines if matching(headline, symbols, topics)]
+    return [news_object(headline) for headline in reversed(found[-MAX_NEWS:])]
+
+
+def matching(headline: Headline, symbols: Collection[str], topics: Collection[str]) -> bool:
+    """Whether a headline has one of the symbols and one of the topics; an empty filter lets all through (assumed)."""
+    return (not symbols or not set(symbols).isdisjoint(headline.symbols)) and (
+        not topics or not set(topics).isdisjoint(headline.topics)
+    )
+
+
+# The objects themselves, the same on the socket.
+
+
+def account_object(terms: AccountTerms) -> dict[str, Any]:
+    """What an account is: `accounts[]`, and `account.info` (assumed there)."""
+    return {
+        "trading_account_id": terms.account,
+        "broker_account_id": f"B-{terms.account}",
+        "account_type": terms.kind,
+        "account_class": "individual",
+        "is_sim": True,
+        "status": "active",
+    }
+
+
+def balance_object(books: Books) -> dict[str, Any]:
+    """`account.balance`. `balance` is the equity (assumed); fields that would be empty are absent."""
+    cost = sum((holding.position.cost for holding in books.positions), ZERO)
+    gross = sum((abs(holding.market_value) for holding in books.positions), ZERO)
+    withdrawable = max(ZERO, min(books.cash, books.buying_power))
+    amounts = {
+        "balance": books.equity,
+        "cashBalance": books.cash,
+        "netBuyingPower": books.buying_power,
+        "stockBuyingPower": books.buying_power,
+        "optionBuyingPower": ZERO,
+        "dayTradeBuyingPower": books.buying_power,
+        "openPnl": books.unrealised,
+        "unrealizedPl": books.unrealised,
+        "realizedPl": books.realised,
+        # The simulation begins with its day.
+        "dayOpenPnl": books.unrealised,
+        "dayRealizedPnl": books.realised,
+        "dayTotalPnl": books.unrealised + books.realised,
+        "settledFunds": books.cash,
+        "unsettledFunds": ZERO,
+        "amountAvailableToWithdraw": withdrawable,
+        "fundsAvailableForWithdrawal": withdrawable,
+        "startOfDayCash": books.starting_cash,
+        "sodTtlEquity": books.starting_equity,
+        "sodPositionsMarketValue": books.starting_equity - books.starting_cash,
+        "costOfPositions": cost,
+        "grossMargin": gross,
+        "pendingOrdersMarginRequirements": books.pending_value,
+    }
+    texts = {name: decimal_text(amount) for name, amount in amounts.items()}
+    return {"accountId": books.account, **texts, "pendingOrdersCount": books.pending_orders}
+
+
+def position_object(account: str, holding: Holding) -> dict[str, Any]:
+    """`account.position`; a closed one has quantity zero, and no price, value and cost (§5.3)."""
+    position = holding.position
+    made: dict[str, Any] = {
+        "accountId": account,
+        "symbol": position.symbol,
+        "securityType": "EQUITY",
+        "quantity": decimal_text(position.quantity),
+        "averagePrice": decimal_text(position.average_price),
+        "unrealizedPl": decimal_text(holding.unrealised),
+        "todayPl": decimal_text(holding.unrealised + position.realised),
+        "todayRealizedPnL": decimal_text(position.realised),
+    }
+    if holding.mark is not None:
+        made["price"] = decimal_text(holding.mark)
+        made["marketValue"] = decimal_text(holding.market_value)
+        made["costBasis"] = decimal_text(position.cost)
+    if position.opened:
+        made["createdAt"] = time_text(position.opened)
+    return made
+
+
+def order_object(order: Order) -> dict[str, Any]:
+    """`account.order`, the same on REST."""
+    made: dict[str, Any] = {
+        "accountId": order.account,
+        "clientId": "",
+        "clOrdId": order.id,
+        "ordId": "" if order.status in ("pending_new", "rejected") else f"B-{order.number}",
+        "symbol": order.symbol,
+        "side": SHORT_SIDES[order.side] if order.is_short else order.side.upper(),
+        "type": order.type.upper(),
+        "timeInForce": "DAY",
+        "category": "EQUITY",
+        "securityType": "EQUITY",
+        "qty": decimal_text(order.quantity),
+        "cumQty": decimal_text(order.filled),
+        "leavesQty": decimal_text(order.leaves),
+        "price": decimal_text(order.price or ZERO),
+        "stopPrice": decimal_text(order.stop or ZERO),
+        "avgPrice": decimal_text(order.average_price),
+        "ordStatus": order.status.upper(),
+        "currency": "USD",
+        "createdAt": time_text(order.created),
+        "updatedAt": time_text(order.updated),
+    }
+    if order.replaces:
+        made["origClOrdId"] = order.replaces
+    if order.text:
+        made["ordRejReason"] = made["text"] = order.text
+    return made
+
+
+def candle_object(account: str, candle: Candle) -> dict[str, Any]:
+    """`pnl.data`: everything about its shape is assumed (§5.4)."""
+    return {
+        "accountId": account,
+        "interval": candle.interval,
+        "time": candle.start * 1000,
+        "open": float(candle.open),
+        "high": float(candle.high),
+        "low": float(candle.low),
+        "close": float(candle.close),
+    }
+
+
+def watchlist_object(watchlist: Watchlist) -> dict[str, Any]:
+    """One of the user's lists (shape assumed for the socket)."""
+    return {"id": watchlist.number, "name": watchlist.name, "symbols": list(watchlist.symbols)}
+
+
+def news_object(headline: Headline) -> dict[str, Any]:
+    """One item of news (shape assumed for the socket)."""
+    return {
+        "id": headline.number,
+        "title": headline.title,
+        "body": headline.body,
+        "authors": list(headline.authors),
+        "symbols": list(headline.symbols),
+        "news_type": headline.type,
+        "timestamp": time_text(headline.time),
+        "action": "created",
+    }
+
+
+def decimal_text(number: Decimal) -> str:
+    """A decimal in plain digits, never with an exponent."""
+    return f"{number:f}"
+
+
+def time_text(time: float) -> str:
+    """Unix time in s as RFC 3339 in UTC, to the millisecond."""
+    return datetime.fromtimestamp(time, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def _page(orders: Iterable[Order], limit: int, cursor: int) -> dict[str, Any]:
+    """Orders newest first. The cursor is the number of the last one sent, so that new ones shift no page."""
+    left = sorted((order for order in orders if not cursor or order.number < cursor), key=lambda each: -each.number)
+    shown = left[: max(1, min(limit, MAX_ORDERS))]
+    return {
+        "orders": [order_object(order) for order in shown] or None,
+        "nextCursor": shown[-1].number if len(left) > len(shown) else 0,
+    }

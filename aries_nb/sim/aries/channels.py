@@ -1,0 +1,293 @@
+"""One symbol on its way to its listeners: each event becomes a line once for all who selected the same fields.
+
+A channel is fed by the synthetic market or by tapes. It keeps what was last said, so that a snapshot says the same and
+an update only what changed. Owned by the server's loop.
+"""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from typing import TYPE_CHECKING, Any
+
+from aries_nb.sim.aries import data
+from aries_nb.sim.aries.charts import ChartStream, chart_values, tape_chart_values
+from aries_nb.sim.aries.messages import update, update_prefix
+from aries_nb.sim.aries.subscriptions import Fields, Selection
+from aries_nb.sim.market.book import VISIBLE_LEVELS
+from aries_nb.sim.market.instruments import CENT
+from aries_nb.sim.market.listings import EquityListing, IndexListing, OptionListing, TradedListing
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping
+
+    from aries_nb.sim.aries.market import MarketSession
+    from aries_nb.sim.market.listings import Focus, Listing
+    from aries_nb.sim.market.recording import TapePlayer
+
+    #: Told of a trade: symbol, Unix ns, price in USD, size in shares or contracts.
+    TradeListener = Callable[[str, int, float, float], None]
+
+__all__ = ["Channel", "MarketChannel", "TapeChannel"]
+
+#: Outboxes of the sessions that selected the same fields.
+Groups = list[tuple[Fields, list[list[str]]]]
+OPTION_WEIGHT = 1.0
+INDEX_WEIGHT = 4.0
+
+
+class Channel(ABC):
+    """The listeners of one symbol: of the market endpoint by stream and selected fields, and those of charts."""
+
+    def __init__(self, symbol: str) -> None:
+        self.symbol = symbol
+        self.sessions: list[MarketSession] = []
+        self.quote: Groups = []
+        self.trade: Groups = []
+        self.time_and_sales: Groups = []
+        self.greeks: Groups = []
+        self.level2: Groups = []
+        self.charts = ChartStream(symbol)
+        self._prefixes = {
+            stream: update_prefix(stream, symbol) for stream in ("quote", "trade", "timeAndSales", "greeks", "level2")
+        }
+
+    @property
+    def is_heard(self) -> bool:
+        """Whether anybody listens to any stream."""
+        return bool(self.sessions or self.charts.outboxes)
+
+    def regroup(self, sessions: Iterable[MarketSession]) -> None:
+        """Take the present listeners."""
+        self.sessions = [session for session in sessions if self.symbol in session.selections]
+        for stream in ("quote", "trade", "time_and_sales", "greeks"):
+            setattr(self, stream, self._groups(stream))
+        readers = [session.outbox for session in self.sessions if session.selections[self.symbol].level2]
+        self.level2 = [(("orderBook", "quotes"), readers)] if readers else []
+
+    @abstractmethod
+    def snapshot(self, asked: Selection, selected: Selection, stamp: int) -> list[str]:
+        """The present state of the streams in `asked`, with the fields in `selected`; not of the book or the tape."""
+
+    @abstractmethod
+    def chart_state(self) -> dict[str, Any]:
+        """The values of now for the charts endpoint; empty if nothing is known yet."""
+
+    def _groups(self, stream: str) -> Groups:
+        groups: dict[Fields, list[list[str]]] = {}
+        for session in self.sessions:
+            fields: Fields = getattr(session.selections[self.symbol], stream)
+            if fields:
+                groups.setdefault(fields, []).append(session.outbox)
+        return list(groups.items())
+
+    def _emit(self, stream: str, groups: Groups, changed: Mapping[str, Any], stamp: int) -> int:
+        """Send each group its part of `changed`; return 1 if anybody got anything, else 0."""
+        prefix, sent = self._prefixes[stream], 0
+        for fields, outboxes in groups:
+            part = {name: changed[name] for name in fields if name in changed}
+            if part:
+                sent = 1
+                text = update(prefix, part, stamp)
+                for outbox in outboxes:
+                    outbox.append(text)
+        return sent
+
+    def _state(self, stream: str, fields: Fields, state: Mapping[str, Any], stamp: int) -> list[str]:
+        part = {name: state[name] for name in fields if name in state}
+        return [update(self._prefixes[stream], part, stamp)] if part else []
+
+
+class MarketChannel(Channel):
+    """A symbol of the synthetic market. `weight` is its part of all events, relative to other symbols."""
+
+    def __init__(self, listing: Listing, on_trade: Iterable[TradeListener]) -> None:
+        super().__init__(listing.symbol)
+        self._on_trade = on_trade
+        self.listing = listing
+        self.focus: Focus = "book"
+        self._traded = listing if isinstance(listing, TradedListing) else None
+        self._option = listing if isinstance(listing, OptionListing) else None
+        self._quote_state: dict[str, Any] = {}
+        self._trade_state: dict[str, Any] = {}
+        self._greeks_state: dict[str, Any] = {}
+        self._last_trade = 0
+        self._book = data.BookRows()
+
+    @property
+    def weight(self) -> float:
+        """How often this symbol has an event, relative to others."""
+        if isinstance(self.listing, EquityListing):
+            return math.sqrt(self.listing.equity.volume)
+        return INDEX_WEIGHT if isinstance(self.listing, IndexListing) else OPTION_WEIGHT
+
+    def regroup(self, sessions: Iterable[MarketSession]) -> None:
+        """Take the present listeners, and turn the market's attention to what they hear."""
+        super().regroup(sessions)
+        hears_quotes = self.quote or self.greeks or self.charts.outboxes
+        self.focus = "book" if self.level2 else "quotes" if hears_quotes else "trades"
+
+    def step(self, stamp: int) -> int:
+        """Let one event happen at `stamp` (Unix ms); return how many updates it gave, each counted once."""
+        trade = self.listing.step(self.focus)
+        sent = 0
+        if self.quote:
+            sent += self._emit("quote", self.quote, self._quote_changes(stamp), stamp)
+        if trade is not None:
+            self._last_trade = stamp
+            for listener in self._on_trade:
+                listener(self.symbol, stamp * data.NS_PER_MS, trade.price, trade.size)
+            if self.trade:
+                changed = data.changes(self._trade_state, data.trade_data(self.listing, trade, stamp))
+                sent += self._emit("trade", self.trade, changed, stamp)
+            if self.time_and_sales:
+                printed = data.print_data(self.symbol, trade, stamp)
+                sent += self._emit("timeAndSales", self.time_and_sales, printed, stamp)
+        if self.level2:
+            sent += self._emit("level2", self.level2, self._book_data(), stamp)
+        if self.greeks:
+            sent += self._emit("greeks", self.greeks, self._greeks_changes(), stamp)
+        if self.charts.outboxes:
+            sent += self.charts.push_quote(chart_values(self.listing), stamp)
+            if trade is not None and trade.size:
+                sent += self.charts.push_trade(trade.price, trade.size, stamp)
+        return sent
+
+    def snapshot(self, asked: Selection, selected: Selection, stamp: int) -> list[str]:
+        """The present state, for a session not yet among the listeners; what nobody heard stood still till now."""
+        lines: list[str] = []
+        if asked.quote and self._traded is not None:
+            state = self._quote_state
+            self._quote_changes(stamp)
+            if not self.is_heard:
+                state.update(dict.fromkeys(("quoteTimestamp", "bidTimestamp", "askTimestamp"), stamp))
+            lines += self._state("quote", selected.quote, state, state["quoteTimestamp"])
+        if asked.trade:
+            state = self._trade_state
+            if not self.is_heard:
+                self._last_trade = stamp
+            state.update(data.trade_data(self.listing, self.listing.last, self._last_trade))
+            lines += self._state("trade", selected.trade, state, self._last_trade)
+        if asked.greeks and self._option is not None:
+            self._greeks_changes()
+            lines += self._state("greeks", selected.greeks, self._greeks_state, stamp)
+        return lines
+
+    def chart_state(self) -> dict[str, Any]:
+        """The values of now for the charts endpoint."""
+        return chart_values(self.listing)
+
+    def _quote_changes(self, stamp: int) -> dict[str, Any]:
+        assert self._traded is not None
+        now = data.quote_data(self._quote_state, self._traded.quote(), stamp)
+        return data.changes(self._quote_state, now)
+
+    def _greeks_changes(self) -> dict[str, Any]:
+        assert self._option is not None
+        now = data.greeks_data(self._option.greeks(), self._option.volatility)
+        return data.changes(self._greeks_state, now)
+
+    def _book_data(self) -> dict[str, Any]:
+        assert self._traded is not None
+        book, quote = self._traded.book, self._traded.quote()
+        asks, bids = (
+            [(tick / CENT, size) for tick, size in zip(side.ticks[:VISIBLE_LEVELS], side.sizes, strict=False)]
+            for side in (book.asks, book.bids)
+        )
+        # A side of one level has nothing behind its best; then the best stands for it, which is never better.
+        venues = data.venue_rows(quote, bids[min(1, len(bids) - 1)], asks[min(1, len(asks) - 1)])
+        return {"orderBook": self._book.rows(asks, bids), "quotes": venues}
+
+
+class TapeChannel(Channel):
+    """A symbol that recorded tapes feed. Every selected field of a row goes out, so that a row is a message."""
+
+    def __init__(self, symbol: str, players: list[TapePlayer]) -> None:
+        super().__init__(symbol)
+        self._players = {player.tape.kind: player for player in players}
+        self._book = data.BookRows()
+        self.rows_sent = 0
+
+    def start(self, now: float) -> None:
+        """Start each tape that feeds a stream which somebody listens to, unless it plays already."""
+        for kind, player in self._players.items():
+            if self._listeners(kind):
+                player.start(now)
+
+    def play(self, now: float, limit: int) -> int:
+        """Send the rows that are due at `now` (Unix s), at most `limit` of each tape; return how many went out.
+
+        A paced tape goes on when nobody listens, as a market does; one without a pace waits.
+        """
+        sent = 0
+        for kind, player in self._players.items():
+            if player.is_finished or (player.speed is None and not self._listeners(kind)):
+                continue
+            for row in player.due(now, limit):
+                sent += self._send_row(player, row)
+        self.rows_sent += sent
+        return sent
+
+    def is_waiting(self, lines: int) -> bool:
+        """Whether a tape without a pace has rows left, and all its listeners have fewer than `lines` waiting."""
+        return any(
+            player.speed is None and player.started is not None and not player.is_finished and self._listeners(kind)
+            for kind, player in self._players.items()
+        ) and all(len(outbox) < lines for outbox in (*(s.outbox for s in self.sessions), *self.charts.outboxes))
+
+    def snapshot(self, asked: Selection, selected: Selection, stamp: int) -> list[str]:  # noqa: ARG002 - a tape has its own time
+        """The row that was sent last; nothing of a tape that has not begun."""
+        lines: list[str] = []
+        quotes, trades = self._players.get("quotes"), self._players.get("trades")
+        if asked.quote and quotes is not None and quotes.has_begun:
+            row = quotes.position - 1
+            state = data.tape_quote_data(quotes.tape, row)
+            lines += self._state("quote", selected.quote, state, _stamp(quotes, row))
+        if asked.trade and trades is not None and trades.has_begun:
+            row = trades.position - 1
+            state = data.tape_trade_data(trades.tape, row)
+            lines += self._state("trade", selected.trade, state, _stamp(trades, row))
+        return lines
+
+    def chart_state(self) -> dict[str, Any]:
+        """The values of the rows that were sent last."""
+        state: dict[str, Any] = {}
+        for kind, player in self._players.items():
+            if kind != "book" and player.has_begun:
+                state |= tape_chart_values(player.tape, player.position - 1)
+        return state
+
+    def _listeners(self, kind: str) -> bool:
+        if kind == "book":
+            return bool(self.level2)
+        market = self.quote if kind == "quotes" else self.trade or self.time_and_sales
+        return bool(market or self.charts.outboxes)
+
+    def _send_row(self, player: TapePlayer, row: int) -> int:
+        """Send one row to whoever listens; return 1 if anybody does, else 0."""
+        tape, stamp = player.tape, _stamp(player, row)
+        if tape.kind == "book":
+            asks, bids = data.tape_levels(tape, row, "ask"), data.tape_levels(tape, row, "bid")
+            rows = {"orderBook": self._book.rows(asks, bids), "quotes": _tape_venues(asks, bids)}
+            return self._emit("level2", self.level2, rows, stamp)
+        sent = self.charts.push_quote(tape_chart_values(tape, row), stamp) if self.charts.outboxes else 0
+        if tape.kind == "quotes":
+            return sent | self._emit("quote", self.quote, data.tape_quote_data(tape, row), stamp)
+        price, size = tape.columns["price"][row], tape.columns["size"][row]
+        if price is not None and size is not None:
+            sent |= self.charts.push_trade(price, size, stamp)
+        if self.trade:
+            sent |= self._emit("trade", self.trade, data.tape_trade_data(tape, row), stamp)
+        if self.time_and_sales:
+            sent |= self._emit("timeAndSales", self.time_and_sales, data.tape_print_data(tape, row), stamp)
+        return sent
+
+
+def _stamp(player: TapePlayer, row: int) -> int:
+    return player.tape.times[row] // data.NS_PER_MS
+
+
+def _tape_venues(asks: list[tuple[float, float]], bids: list[tuple[float, float]]) -> list[str]:
+    if not asks or not bids:
+        return []
+    return [f"{data.TAPE_VENUE}:{asks[0][0]!r}:{asks[0][1]}:{bids[0][0]!r}:{bids[0][1]}"]

@@ -1,0 +1,159 @@
+"""The simulated charts endpoint: quotes and trades of a symbol under TradingView's names.
+
+Source: protocol page §4, with the choices of §9 U6 and U15: a snapshot on subscribe, and a quote and a trade as two
+events, are assumed.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Protocol
+
+from aries_nb.sim.aries import messages
+from aries_nb.sim.aries.data import changes
+from aries_nb.sim.aries.session import BadRequestError, Session
+from aries_nb.sim.market.listings import EquityListing, OptionListing, TradedListing
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from aries_nb.sim.market.listings import Listing
+    from aries_nb.sim.market.recording import Tape
+    from aries_nb.sim.settings import SimOptions
+
+__all__ = ["ChartDirectory", "ChartStream", "ChartsSession", "chart_values", "tape_chart_values"]
+
+#: "quotes" stands for quotes and trades; "trades" is taken as another name for it (assumed, §4.1).
+MODES = ("quotes", "trades")
+EXCHANGE_NAMES = {"Q": "NASDAQ", "N": "NYSE", "P": "ARCA"}
+
+
+class ChartDirectory(Protocol):
+    """The market behind a session."""
+
+    def is_listed(self, symbol: str, symbol_type: str) -> bool:
+        """Whether a symbol is known, as this type of symbol ("equity", "index" or "option")."""
+
+    def charted(self, symbol: str, outbox: list[str], now: float) -> None:
+        """Let an outbox hear of a symbol from now on, beginning with a snapshot; a second time, only the snapshot."""
+
+    def uncharted(self, symbol: str, outbox: list[str]) -> None:
+        """Let an outbox hear no more of a symbol."""
+
+
+class ChartsSession(Session):
+    """A session that subscribes one symbol a frame. Owned by the server's loop."""
+
+    def __init__(self, options: SimOptions, directory: ChartDirectory, now: float) -> None:
+        super().__init__(options, now)
+        self._symbols: dict[str, dict[str, Any]] = {}
+        self._directory = directory
+
+    def subscriptions(self) -> dict[str, dict[str, Any]]:
+        """The type of data of each symbol, which is always "quotes"."""
+        return dict(self._symbols)
+
+    def _subscribe(self, payload: object, ident: str | None, now: float) -> None:
+        symbol, symbol_type = _read(payload)
+        if not self._directory.is_listed(symbol, symbol_type):
+            self._refuse(f"unknown symbol: {symbol}", now, ident, code="UNKNOWN_SYMBOL")
+            return
+        self._symbols[symbol] = {"type": MODES[0]}
+        self._directory.charted(symbol, self.outbox, now)
+        self._conclude((), ident, now)
+
+    def _unsubscribe(self, payload: object, ident: str | None, now: float) -> None:
+        symbol, _ = _read(payload)
+        if self._symbols.pop(symbol, None) is not None:
+            self._directory.uncharted(symbol, self.outbox)
+        self._conclude((), ident, now)
+
+    def _ended(self) -> None:
+        for symbol in self._symbols:
+            self._directory.uncharted(symbol, self.outbox)
+        self._symbols.clear()
+
+
+class ChartStream:
+    """The outboxes that hear of one symbol, and what was last said to them. `stamp` is Unix time in ms."""
+
+    def __init__(self, symbol: str) -> None:
+        self.symbol = symbol
+        self.outboxes: list[list[str]] = []
+        self._values: dict[str, Any] = {}
+
+    def join(self, outbox: list[str], values: Mapping[str, Any], stamp: int) -> None:
+        """Put everything known into an outbox, and let it hear the changes. `values` are those of now."""
+        self._values.update(values)
+        if self._values:
+            outbox.append(messages.chart_update("quote", self.symbol, self._quote(self._values), stamp))
+        if not any(other is outbox for other in self.outboxes):
+            self.outboxes.append(outbox)
+
+    def leave(self, outbox: list[str]) -> None:
+        """Let an outbox hear no more."""
+        self.outboxes = [other for other in self.outboxes if other is not outbox]
+
+    def push_quote(self, values: Mapping[str, Any], stamp: int) -> int:
+        """Send what changed among the values; return 1 if something did and somebody heard it, else 0."""
+        changed = changes(self._values, values)
+        return self._send("quote", self._quote(changed), stamp) if changed else 0
+
+    def push_trade(self, price: float, size: float, stamp: int) -> int:
+        """Send a trade; return 1 if somebody heard it, else 0."""
+        return self._send("trade", {"s": "ok", "t": stamp, "lp": price, "v": size}, stamp)
+
+    def _quote(self, values: Mapping[str, Any]) -> dict[str, Any]:
+        return {"s": "ok", "n": self.symbol, "v": values}
+
+    def _send(self, kind: messages.ChartEvent, data: Mapping[str, Any], stamp: int) -> int:
+        if not self.outboxes:
+            return 0
+        text = messages.chart_update(kind, self.symbol, data, stamp)
+        for outbox in self.outboxes:
+            outbox.append(text)
+        return 1
+
+
+def chart_values(listing: Listing) -> dict[str, Any]:
+    """The values `v` of a listing as it is now (§4.2); an index has no bid, ask and volume, nor an exchange."""
+    last, previous = listing.last.price, listing.previous_close
+    change = round(last - previous, 2)
+    values: dict[str, Any] = {
+        "lp": last,
+        "ch": change,
+        "chp": round(100.0 * change / previous, 2),
+        "open_price": listing.open,
+        "high_price": listing.high,
+        "low_price": listing.low,
+        "prev_close_price": previous,
+        "short_name": listing.symbol,
+    }
+    if isinstance(listing, TradedListing):
+        quote = listing.quote()
+        values |= {"bid": quote.bid_price, "ask": quote.ask_price, "volume": listing.volume}
+    if isinstance(listing, EquityListing):
+        values["exchange"] = EXCHANGE_NAMES[listing.equity.venue]
+    elif isinstance(listing, OptionListing):
+        values["exchange"] = "OPRA"
+    return values
+
+
+def tape_chart_values(tape: Tape, row: int) -> dict[str, Any]:
+    """The values `v` that a row of a tape of quotes or trades tells; numbers are the file's own."""
+    names = {"bid": "bid_price", "ask": "ask_price"} if tape.kind == "quotes" else {"lp": "price"}
+    values = {name: tape.columns[column][row] for name, column in names.items()}
+    return {name: value for name, value in values.items() if value is not None}
+
+
+def _read(payload: object) -> tuple[str, str]:
+    """Read the symbol and its type; raises BadRequestError where the payload has another form (§4.1)."""
+    if not isinstance(payload, dict):
+        raise BadRequestError("payload must be an object with one symbol")
+    symbol, symbol_type = payload.get("symbol"), payload.get("symbolType", "equity")
+    if not isinstance(symbol, str) or not symbol.strip():
+        raise BadRequestError("symbol is required")
+    if not isinstance(symbol_type, str):
+        raise BadRequestError("symbolType must be a string")
+    if payload.get("type", MODES[0]) not in MODES:
+        raise BadRequestError(f"type must be one of: {', '.join(MODES)}")
+    return symbol, symbol_type.lower()

@@ -1,0 +1,230 @@
+"""The `data` of update events: what the market or a tape says, in the field names of the Aries market endpoint.
+
+Source: protocol page §3.4. Times are Unix ms.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from aries_nb.sim.market.book import VISIBLE_LEVELS
+from aries_nb.sim.market.listings import TradedListing
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from aries_nb.sim.market.listings import Listing, Quote, Trade
+    from aries_nb.sim.market.options import Greeks
+    from aries_nb.sim.market.recording import Tape
+
+__all__ = [
+    "BookRows",
+    "changes",
+    "greeks_data",
+    "print_data",
+    "quote_data",
+    "tape_levels",
+    "tape_print_data",
+    "tape_quote_data",
+    "tape_trade_data",
+    "trade_data",
+    "venue_rows",
+]
+
+Data = dict[str, Any]
+
+#: "+" is a buyer who traded at the ask, "-" a seller at the bid (assumed, §9 U13).
+TICKS = {"buy": "+", "sell": "-"}
+TAPE_VENUE = "SIM"
+NS_PER_MS = 1_000_000
+#: In book rows venues go by their market identifier, as in the page's example (§3.4.4).
+VENUE_NAMES = {"Q": "XNAS", "P": "ARCX", "N": "XNYS", "Z": "BATS", "K": "EDGX", "V": "IEXG"}
+
+
+def changes(state: Data, now: Mapping[str, Any]) -> Data:
+    """Bring `state` up to date with `now`, and return the fields that changed."""
+    changed = {name: value for name, value in now.items() if state.get(name) != value}
+    state.update(changed)
+    return changed
+
+
+def quote_data(before: Mapping[str, Any], quote: Quote, stamp: int) -> Data:
+    """The quote fields that may have changed since `before`; none if the quote is the same (§3.4.1).
+
+    The times of a side, and its changes, belong to the last event in which that side changed.
+    """
+    bid, bid_size, ask, ask_size, bid_venue, ask_venue = quote
+    data: Data = {}
+    old_bid, old_ask = before.get("bidPrice", bid), before.get("askPrice", ask)
+    old_bid_size, old_ask_size = before.get("bidSize", bid_size), before.get("askSize", ask_size)
+    is_first = not before
+    if is_first or bid != old_bid or bid_size != old_bid_size or bid_venue != before["bidExchange"]:
+        data["bidPrice"] = bid
+        data["bidSize"] = bid_size
+        data["bidChange"] = round(bid - old_bid, 2)
+        data["bidSizeChange"] = bid_size - old_bid_size
+        data["bidExchange"] = bid_venue
+        data["bidTimestamp"] = stamp
+    if is_first or ask != old_ask or ask_size != old_ask_size or ask_venue != before["askExchange"]:
+        data["askPrice"] = ask
+        data["askSize"] = ask_size
+        data["askChange"] = round(ask - old_ask, 2)
+        data["askSizeChange"] = ask_size - old_ask_size
+        data["askExchange"] = ask_venue
+        data["askTimestamp"] = stamp
+    if data:
+        data["quoteTimestamp"] = stamp
+        if is_first or bid != old_bid or ask != old_ask:
+            # Half a cent at the finest: four digits hide the dust of the subtraction and nothing else.
+            data["midPrice"] = round((bid + ask) / 2, 4)
+            data["spread"] = round(ask - bid, 4)
+    return data
+
+
+def trade_data(listing: Listing, trade: Trade, stamp: int) -> Data:
+    """All trade fields as they are after `trade` (§3.4.2); an index has no sizes."""
+    price = trade.price
+    data: Data = {
+        "price": price,
+        "lastPrice": price,
+        "netChange": round(price - listing.previous_close, 2),
+        "openPrice": listing.open,
+        "highPrice": listing.high,
+        "lowPrice": listing.low,
+        "closePrice": listing.previous_close,
+        "previousClosePrice": listing.previous_close,
+        "tickVolume": listing.number,
+        "tick": TICKS.get(trade.side, "0"),
+        "tradeSeq": trade.number,
+        "tradeTimestamp": stamp,
+        "high52Week": round(max(listing.high, 1.28 * listing.previous_close), 2),
+        "low52Week": round(min(listing.low, 0.71 * listing.previous_close), 2),
+    }
+    if isinstance(listing, TradedListing):
+        data["totalVolume"] = listing.volume
+        data["instrumentType"] = listing.instrument_type
+        if trade.size:
+            data["size"] = trade.size
+            data["tradeExchange"] = trade.venue
+    return data
+
+
+def print_data(symbol: str, trade: Trade, stamp: int) -> Data:
+    """One print of Time & Sales: every value is a text (§3.4.3)."""
+    return {
+        "symbol": symbol,
+        "price": repr(trade.price),
+        "size": str(trade.size),
+        "tick": TICKS.get(trade.side, "0"),
+        "tradeSeq": str(trade.number),
+        "tradeExchange": trade.venue,
+        "tradeTimestamp": str(stamp),
+    }
+
+
+def greeks_data(greeks: Greeks, volatility: float) -> Data:
+    """The Greeks in the key names that the page assumes (§3.4.5)."""
+    return {
+        "delta": round(greeks.delta, 6),
+        "gamma": round(greeks.gamma, 6),
+        "theta": round(greeks.theta, 6),
+        "vega": round(greeks.vega, 6),
+        "rho": round(greeks.rho, 6),
+        "impliedVolatility": round(volatility, 6),
+    }
+
+
+def tape_quote_data(tape: Tape, row: int) -> Data:
+    """A row of a quotes tape; prices are the file's floats, never rounded."""
+    columns = tape.columns
+    bid, ask = columns["bid_price"][row], columns["ask_price"][row]
+    stamp = tape.times[row] // NS_PER_MS
+    data = {
+        "bidPrice": bid,
+        "bidSize": columns["bid_size"][row],
+        "bidTimestamp": stamp,
+        "askPrice": ask,
+        "askSize": columns["ask_size"][row],
+        "askTimestamp": stamp,
+        "quoteTimestamp": stamp,
+    }
+    if bid is not None and ask is not None:
+        data["midPrice"] = (bid + ask) / 2
+        data["spread"] = ask - bid
+    return _present(data)
+
+
+def tape_trade_data(tape: Tape, row: int) -> Data:
+    """A row of a trades tape as a trade update; `tradeSeq` counts the rows from 1."""
+    columns = tape.columns
+    price = columns["price"][row]
+    return _present(
+        {
+            "price": price,
+            "size": columns["size"][row],
+            "lastPrice": price,
+            "tick": TICKS.get(columns["side"][row], "0"),
+            "tradeSeq": row + 1,
+            "tradeExchange": TAPE_VENUE,
+            "tradeTimestamp": tape.times[row] // NS_PER_MS,
+        }
+    )
+
+
+def tape_print_data(tape: Tape, row: int) -> Data:
+    """A row of a trades tape as a print; the texts of the numbers are read back exactly."""
+    data = tape_trade_data(tape, row)
+    texts = {name: value if isinstance(value, str) else repr(value) for name, value in data.items()}
+    del texts["lastPrice"]
+    return {"symbol": tape.symbol, **texts}
+
+
+class BookRows:
+    """Level-2 rows "askSize:price:bidSize", and zeros for the levels that went since the last event (§3.4.4)."""
+
+    def __init__(self) -> None:
+        self._shown: dict[float, tuple[float, str]] = {}
+
+    def rows(self, asks: Iterable[tuple[float, float]], bids: Iterable[tuple[float, float]]) -> list[str]:
+        """All visible levels, asks then bids, best first; then `0:price:0` for each price that is shown no more."""
+        before, shown = self._shown, {}
+        for price, size in asks:
+            held = before.get(price)
+            shown[price] = held if held and held[0] == size else (size, f"{size}:{price!r}:0")
+        for price, size in bids:
+            if price in shown:  # a locked book, which only a tape can have
+                shown[price] = (0, f"{shown[price][0]}:{price!r}:{size}")
+                continue
+            held = before.get(price)
+            # The sign tells a bid's size from an ask's.
+            shown[price] = held if held and held[0] == -size else (-size, f"0:{price!r}:{size}")
+        self._shown = shown
+        rows = [row for _, row in shown.values()]
+        rows += [f"0:{price!r}:0" for price in before.keys() - shown.keys()]
+        return rows
+
+
+def tape_levels(tape: Tape, row: int, side: str) -> list[tuple[float, float]]:
+    """One side ("bid" or "ask") of a row of a book tape, best first, at most the visible levels."""
+    prices, sizes = tape.columns[f"{side}_prices"][row], tape.columns[f"{side}_sizes"][row]
+    levels = zip(prices[:VISIBLE_LEVELS], sizes[:VISIBLE_LEVELS], strict=True)
+    return [(price, size) for price, size in levels if price is not None and size is not None]
+
+
+def venue_rows(quote: Quote, next_bid: tuple[float, int], next_ask: tuple[float, int]) -> list[str]:
+    """Rows "exchange:askPrice:askSize:bidPrice:bidSize" of the venues of the best bid and ask, as the quote has them.
+
+    A venue that is best on one side only shows the level behind the best on the other.
+    """
+    bid, ask = (quote.bid_price, quote.bid_size), (quote.ask_price, quote.ask_size)
+    if quote.bid_venue == quote.ask_venue:
+        return [_venue_row(quote.bid_venue, ask, bid)]
+    return [_venue_row(quote.bid_venue, next_ask, bid), _venue_row(quote.ask_venue, ask, next_bid)]
+
+
+def _venue_row(venue: str, ask: tuple[float, int], bid: tuple[float, int]) -> str:
+    return f"{VENUE_NAMES.get(venue, venue)}:{ask[0]!r}:{ask[1]}:{bid[0]!r}:{bid[1]}"
+
+
+def _present(data: Data) -> Data:
+    return {name: value for name, value in data.items() if value is not None}

@@ -1,0 +1,175 @@
+"""Historical bars over HTTP: chart/history, chart/tick-history and stocks/aggs.
+
+Source: protocol page §7. What a chart cannot give it says with status 200 and `s`; all other errors are HTTP's.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from datetime import UTC, date, datetime
+from datetime import time as day_time
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlencode
+
+from aries_nb.sim.http_answers import RefusedError
+from aries_nb.sim.market.history import NEW_YORK, Resolution
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from aries_nb.sim.http_answers import Query
+    from aries_nb.sim.market.history import History
+
+__all__ = ["RESOLUTIONS", "TICK_SIZES", "BarAnswers"]
+
+#: Protocol page §7.
+RESOLUTIONS: dict[str, Resolution] = {
+    **{str(minutes): Resolution("minute", minutes) for minutes in (1, 3, 5, 15, 30, 45, 60, 120, 180, 240)},
+    "D": Resolution("day", 1),
+    "1D": Resolution("day", 1),
+    "W": Resolution("week", 1),
+    "1W": Resolution("week", 1),
+    "M": Resolution("month", 1),
+    **{f"{months}M": Resolution("month", months) for months in (1, 3, 6, 12)},
+}
+TICK_SIZES = {f"{size}T": size for size in (1, 5, 10, 25, 50, 100, 250, 500, 1000)}
+TIMESPANS = {
+    "minute": Resolution("minute", 1),
+    "hour": Resolution("minute", 60),
+    "day": Resolution("day", 1),
+    "week": Resolution("week", 1),
+    "month": Resolution("month", 1),
+    "quarter": Resolution("month", 3),
+    "year": Resolution("month", 12),
+}
+MOST_MINUTES = 1440
+#: Bars in one answer of chart/history, the latest ones (assumed: the page names no limit).
+MOST_BARS = 20_000
+COUNTBACK = 300
+CURSOR = re.compile(r"[0-9]{1,15}")
+#: Bars in one answer of chart/tick-history: 5,000 at most, and so many that they stay within a number of trades.
+MOST_TICK_BARS, MOST_TICK_TRADES = 5000, 50_000
+#: Assumed: the limits of the provider that the broker's texts name.
+AGGREGATES, MOST_AGGREGATES = 5000, 50_000
+
+Udf = dict[str, Any]
+
+
+class BarAnswers:
+    """Answers from the history; `is_known` says which symbols there are."""
+
+    def __init__(self, history: History, is_known: Callable[[str], bool]) -> None:
+        self._history = history
+        self._is_known = is_known
+
+    def history(self, query: Query, now: float) -> Udf:  # noqa: ARG002 - all routes are called alike
+        """Bars that start in [from, to), in TradingView's arrays; `t` in Unix s.
+
+        If there are more than `MOST_BARS`, the latest of them, with `nextTo` to be sent as `to` (assumed). If there are
+        none, `nextTime` is the start of the last bar before. Live trading has no session, so `includeExtended` and
+        `firstDataRequest` change nothing.
+        """
+        symbol, name = query.text("symbol"), query.text("resolution")
+        first, last = query.seconds("from"), query.seconds("to")
+        if not self._is_known(symbol):
+            return _failed("unknown symbol")
+        if name in TICK_SIZES:
+            return self._tick_range(symbol, TICK_SIZES[name], first, last)
+        resolution = RESOLUTIONS.get(name)
+        if resolution is None:
+            return _failed("unknown resolution")
+        bars = self._history.bars(symbol, resolution, first, last)
+        if not len(bars):
+            before = self._history.before(symbol, resolution, first)
+            return {"s": "no_data"} if before is None else {"s": "no_data", "nextTime": before}
+        kept = bars[-MOST_BARS:]
+        names = {"t": "time", "o": "open", "h": "high", "l": "low", "c": "close", "v": "volume"}
+        answer: Udf = {"s": "ok", **{short: kept[long].tolist() for short, long in names.items()}}
+        if len(kept) < len(bars):
+            answer["nextTo"] = str(answer["t"][0])
+        return answer
+
+    def ticks(self, query: Query, now: float) -> Udf:  # noqa: ARG002 - all routes are called alike
+        """The last bars of so many live trades each; `t` in Unix ms, `nextTo` to be sent as `cursor` for older ones."""
+        symbol, size = query.text("symbol"), TICK_SIZES.get(query.text("resolution"))
+        most = min(MOST_TICK_BARS, MOST_TICK_TRADES // (size or 1))
+        count = min(query.integer("countback", 1, 1_000_000, COUNTBACK), most)
+        cursor = query.text("cursor", "end")
+        if not self._is_known(symbol):
+            return _failed("unknown symbol")
+        if size is None:
+            return _failed("unknown resolution")
+        if cursor != "end" and not CURSOR.fullmatch(cursor):
+            return _failed("bad cursor")
+        found = self._history.log.bars(symbol, size, count, None if cursor == "end" else int(cursor))
+        answer = _arrays(found.rows)
+        if found.rows and found.older is not None:
+            answer["nextTo"] = str(found.older)
+        return answer
+
+    def aggregates(self, query: Query, now: float) -> dict[str, Any]:  # noqa: ARG002 - all routes are called alike
+        """Bars with mean price and number of trades; `t` in Unix ms.
+
+        `from` and `to` are dates, the last one included, or Unix ms.
+        """
+        ticker, span = query.text("ticker"), query.choice("timespan", TIMESPANS)
+        unit, length = TIMESPANS[span]
+        most = MOST_MINUTES // length if unit == "minute" else 1000
+        resolution = Resolution(unit, length * query.integer("multiplier", 1, most))
+        first, last = _moment(query, "from", unit=unit, is_end=False), _moment(query, "to", unit=unit, is_end=True)
+        limit = query.integer("limit", 1, MOST_AGGREGATES, AGGREGATES)
+        is_newest_first = query.choice("sort", ("asc", "desc"), "asc") == "desc"
+        offset = query.integer("next", 0, 10**9, 0)
+        is_adjusted = query.choice("adjusted", ("true", "false"), "true") == "true"
+        if not self._is_known(ticker):
+            raise RefusedError(404, "unknown ticker", "ticker")
+        bars = self._history.bars(ticker, resolution, first, last)
+        page = bars[:: -1 if is_newest_first else 1][offset : offset + limit]
+        results = [
+            {"t": time * 1000, "o": o, "h": h, "l": l, "c": c, "v": v, "vw": round(turnover / v, 4) if v else c, "n": n}
+            for time, o, h, l, c, v, turnover, n in page.tolist()  # noqa: E741 - the broker's own names
+        ]
+        answer = {
+            "ticker": ticker,
+            "adjusted": is_adjusted,
+            "status": "OK",
+            "queryCount": len(results),
+            "resultsCount": len(results),
+            "results": results,
+        }
+        if offset + limit < len(bars):
+            answer["next"] = str(offset + limit)
+            answer["nextUrl"] = f"/v1/stocks/aggs?{urlencode({**query.values, 'next': answer['next']})}"
+        return answer
+
+    def _tick_range(self, symbol: str, size: int, first: float, last: float) -> Udf:
+        """Tick bars by time; several may start within one second, which is all that `t` can say here."""
+        found = self._history.log.bars(symbol, size, MOST_BARS)
+        rows = [(row[0] // 1000, *row[1:]) for row in found.rows if first * 1000 <= row[0] < last * 1000]
+        return _arrays(rows)
+
+
+def _arrays(rows: list[tuple[int, float, float, float, float, float]]) -> Udf:
+    if not rows:
+        return {"s": "no_data"}
+    return {"s": "ok", **{name: list(column) for name, column in zip("tohlcv", zip(*rows, strict=True), strict=True)}}
+
+
+def _failed(text: str) -> Udf:
+    return {"s": "error", "errmsg": text}
+
+
+def _moment(query: Query, name: str, *, unit: str, is_end: bool) -> float:
+    """A border in Unix s: the beginning or the end of a date, or a time in ms, itself included.
+
+    The date is New York's for bars of minutes and hours, and UTC's for longer ones, as these are stamped in UTC.
+    """
+    text = query.text(name)
+    try:
+        day = date.fromisoformat(text)
+    except ValueError:
+        moment = query.seconds(name)
+        return math.nextafter(moment, math.inf) if is_end else moment
+    zone = NEW_YORK if unit == "minute" else UTC
+    return datetime.combine(day, day_time.max if is_end else day_time.min, zone).timestamp()

@@ -1,0 +1,121 @@
+"""One client's session on the simulated market endpoint. Source: protocol page §3, with the choices of §9."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Protocol
+
+from aries_nb.sim.aries import messages
+from aries_nb.sim.aries.session import Session
+from aries_nb.sim.aries.subscriptions import (
+    BadRequestError,
+    Item,
+    Selection,
+    read_subscribe_item,
+    read_unsubscribe_item,
+)
+
+if TYPE_CHECKING:
+    from aries_nb.sim.settings import SimOptions
+
+__all__ = ["Directory", "MarketSession"]
+
+
+class Directory(Protocol):
+    """The market behind a session."""
+
+    def join(self, session: MarketSession) -> None:
+        """Take a session that hears of changes of the market's hours, and of what it subscribes."""
+
+    def leave(self, session: MarketSession) -> None:
+        """Forget a session with all that it subscribed; one that never joined as well."""
+
+    def offered(self, item: Item) -> Selection | None:
+        """Cut an item to what its symbol has; None if the symbol is not known."""
+
+    def subscribed(self, session: MarketSession, symbol: str, asked: Selection, now: float) -> None:
+        """Take note that a session's selection of a symbol grew by `asked`, and put the snapshot into its outbox."""
+
+    def unsubscribed(self, symbol: str) -> None:
+        """Take note that a session's selection of a symbol shrank."""
+
+    def answer(self, method: str, path: str) -> dict[str, Any]:
+        """Answer a query; the payload of the response."""
+
+    def hours(self) -> messages.MarketHours:
+        """What the market says of itself."""
+
+
+class MarketSession(Session):
+    """A session that selects streams and fields of many symbols. Owned by the server's loop."""
+
+    def __init__(self, options: SimOptions, directory: Directory, now: float) -> None:
+        super().__init__(options, now)
+        self.selections: dict[str, Selection] = {}
+        self._directory = directory
+
+    def subscriptions(self) -> dict[str, dict[str, Any]]:
+        """The streams and fields of each symbol, in the page's names."""
+        return {symbol: selection.as_dict() for symbol, selection in self.selections.items()}
+
+    def market_changed(self, now: float) -> None:
+        """Push the market's state, which changed."""
+        self.outbox.append(messages.market_status(self._directory.hours(), int(now * 1000)))
+
+    def _authenticated(self, now: float) -> None:
+        self._directory.join(self)
+        self.market_changed(now)
+
+    def _answer(self, method: str, path: str) -> dict[str, Any]:
+        return self._directory.answer(method, path)
+
+    def _ended(self) -> None:
+        self._directory.leave(self)
+        self.selections.clear()
+
+    def _subscribe(self, payload: object, ident: str | None, now: float) -> None:
+        unknown: list[str] = []
+        complaints: list[str] = []
+        for entry in _array(payload):
+            try:
+                item = read_subscribe_item(entry)
+            except BadRequestError as error:
+                complaints.append(str(error))
+                continue
+            if item.unknown:
+                complaints.append(f"unknown field of {item.symbol}: {', '.join(item.unknown)}")
+            selection = self._directory.offered(item)
+            if selection is None:
+                unknown.append(item.symbol)
+                continue
+            if selection:
+                held = self.selections.get(item.symbol, Selection())
+                self.selections[item.symbol] = held.united(selection)
+                self._directory.subscribed(self, item.symbol, selection, now)
+        if unknown:
+            self._refuse(f"unknown symbol: {', '.join(dict.fromkeys(unknown))}", now, ident, code="UNKNOWN_SYMBOL")
+        self._conclude(complaints, ident, now, is_acked=not unknown)
+
+    def _unsubscribe(self, payload: object, ident: str | None, now: float) -> None:
+        complaints: list[str] = []
+        for entry in _array(payload):
+            try:
+                item = read_unsubscribe_item(entry)
+            except BadRequestError as error:
+                complaints.append(str(error))
+                continue
+            held = self.selections.get(item.symbol)
+            if held is None:
+                continue
+            left = held.without(item.selection)
+            if left:
+                self.selections[item.symbol] = left
+            else:
+                del self.selections[item.symbol]
+            self._directory.unsubscribed(item.symbol)
+        self._conclude(complaints, ident, now)
+
+
+def _array(payload: object) -> list[object]:
+    if not isinstance(payload, list):
+        raise BadRequestError("payload must be an array")
+    return payload

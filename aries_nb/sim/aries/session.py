@@ -1,0 +1,216 @@
+"""What a session has in common on all simulated Aries endpoints: authentication, limits, keep-alive and the envelope.
+
+It knows no socket, loop or clock: lines in, lines out, time passed in. Lines to send wait in `outbox`; `closing` says
+with which code and reason the connection ends once they are sent. Source: protocol page §1, §2, with the choices of §9.
+"""
+
+from __future__ import annotations
+
+import json
+from abc import ABC, abstractmethod
+from typing import TYPE_CHECKING, Any
+
+from aries_nb.sim.aries import messages
+from aries_nb.sim.aries.subscriptions import BadRequestError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from aries_nb.sim.settings import SimOptions
+
+__all__ = ["BadRequestError", "Session"]
+
+POLICY_VIOLATION = 1008
+NORMAL_CLOSURE = 1000
+#: Ids and texts come back to the client: both are kept short enough for a frame far below 1 MiB.
+MAX_ID_CHARACTERS = 1000
+MAX_TEXT_CHARACTERS = 2000
+
+
+class Session(ABC):
+    """The state of one connection. `now` is Unix time in seconds everywhere. Owned by the server's loop.
+
+    An endpoint is a subclass that fills `_subscribe` and `_unsubscribe`, and where it needs them `_authenticated`,
+    `_answer`, `_ended` and `subscriptions`. `_subscribe`, `_unsubscribe` and `_answer` may raise BadRequestError, whose
+    text becomes an error event with the request's id.
+    """
+
+    def __init__(self, options: SimOptions, now: float) -> None:
+        self.outbox: list[str] = []
+        self.closing: tuple[int, str] | None = None
+        #: Whether a token is good at a time (Unix s); who issues tokens puts its own rule here.
+        self.accepts: Callable[[str, float], bool] = lambda token, _: options.token in (None, token)
+        self.auths = self.subscribe_requests = self.unsubscribe_requests = 0
+        self._options = options
+        self._opened = now
+        self._heard = now
+        self._expires: float | None = None
+        self._is_warned = False
+
+    @property
+    def is_authenticated(self) -> bool:
+        """Whether a token was accepted and its session has not expired."""
+        return self._expires is not None and self.closing is None
+
+    def subscriptions(self) -> dict[str, dict[str, Any]]:
+        """What is subscribed now, in the page's names, by symbol or topic."""
+        return {}
+
+    def receive(self, frame: str | bytes, now: float) -> None:
+        """Understand one frame: one JSON object, or several joined by newlines (§1.3)."""
+        self._heard = now
+        try:
+            text = frame if isinstance(frame, str) else frame.decode()
+        except UnicodeDecodeError:
+            self._refuse("the frame is not UTF-8", now)
+            return
+        for line in text.split("\n"):
+            if line.strip() and self.closing is None:
+                self._receive_line(line, now)
+
+    def tick(self, now: float) -> None:
+        """Let time pass: limits, the warning before the expiry, and the expiry."""
+        if self.closing is not None:
+            return
+        options = self._options
+        if self._expires is None:
+            if now - self._opened >= options.auth_seconds:
+                self._end("authTimeout", "not authenticated in time", now)
+        elif now >= self._expires:
+            self._end("authExpired", "session expired", now)
+        elif not self._is_warned and now >= self._expires - min(options.warn_seconds, options.session_seconds / 2):
+            self._is_warned = True
+            left = {"expiresIn": round((self._expires - now) * 1000)}
+            self.outbox.append(messages.control("refreshAuth", int(now * 1000), data=left))
+        if self.closing is None and now - self._heard >= options.idle_seconds:
+            self.close(NORMAL_CLOSURE, f"idle for {options.idle_seconds:g} s")
+
+    def close(self, code: int, reason: str) -> None:
+        """End the session: what waits is still sent, but nothing is added to it. The first code and reason stay."""
+        if self.closing is None:
+            self.closing = (code, reason)
+            self._ended()
+
+    # What an endpoint fills.
+
+    def _authenticated(self, now: float) -> None:  # noqa: B027 - an endpoint may have nothing to begin with
+        """Begin: the first token of this connection was accepted, and `authSuccess` is in the outbox."""
+
+    @abstractmethod
+    def _subscribe(self, payload: object, ident: str | None, now: float) -> None:
+        """Take a subscribe of an authenticated client."""
+
+    @abstractmethod
+    def _unsubscribe(self, payload: object, ident: str | None, now: float) -> None:
+        """Take an unsubscribe of an authenticated client."""
+
+    def _answer(self, method: str, path: str) -> dict[str, Any]:  # noqa: ARG002 - for a subclass that has paths
+        """Answer a request of an authenticated client; the payload of the response. `method` comes in upper case."""
+        return {"status": 404, "error": "unknown path", "code": "NOT_FOUND"}
+
+    def _ended(self) -> None:  # noqa: B027 - an endpoint may hold nothing
+        """Let go of everything: the session is over, or its connection is gone. Called once."""
+
+    # What an endpoint answers with.
+
+    def _conclude(self, complaints: Iterable[str], ident: str | None, now: float, *, is_acked: bool = True) -> None:
+        """End a subscribe or unsubscribe: with an error event that names the complaints, else with the ack if wanted.
+
+        The ack is assumed (§3.2) and off by default.
+        """
+        text = "; ".join(dict.fromkeys(complaints))
+        if text:
+            self._refuse(text, now, ident)
+        elif is_acked and self._options.ack_subscribes:
+            self.outbox.append(messages.response(ident, {"status": 200}))
+
+    def _refuse(
+        self, text: str, now: float, ident: str | None = None, *, code: messages.ErrorCode = "BAD_REQUEST"
+    ) -> None:
+        """Send an error event (§3.6)."""
+        cut = text if len(text) <= MAX_TEXT_CHARACTERS else f"{text[:MAX_TEXT_CHARACTERS]}…"
+        self.outbox.append(messages.error(cut, int(now * 1000), code=code, ident=ident))
+
+    def _receive_line(self, line: str, now: float) -> None:
+        ident: str | None = None
+        try:
+            message = _object(json.loads(line))
+            ident = _ident(message)
+            self._dispatch(message, ident, now)
+        except BadRequestError as error:
+            self._refuse(str(error), now, ident)
+        except (ValueError, RecursionError):
+            self._refuse("not a JSON message", now)
+
+    def _dispatch(self, message: dict[str, Any], ident: str | None, now: float) -> None:
+        kind = message.get("type")
+        payload = message.get("payload")
+        if kind == "ping" or (kind is None and message.get("action") == "ping"):
+            self.outbox.append(messages.pong(ident))
+        elif kind == "request":
+            self._request(payload, ident, now)
+        elif kind == "subscribe":
+            if self._is_allowed(ident, now):
+                self.subscribe_requests += 1
+                self._subscribe(payload, ident, now)
+        elif kind == "unsubscribe":
+            if self._is_allowed(ident, now):
+                self.unsubscribe_requests += 1
+                self._unsubscribe(payload, ident, now)
+        else:
+            raise BadRequestError("unknown type of message")
+
+    def _request(self, payload: object, ident: str | None, now: float) -> None:
+        if not isinstance(payload, dict):
+            raise BadRequestError("payload must be an object")
+        method, path = payload.get("method"), payload.get("path")
+        if not isinstance(method, str) or not isinstance(path, str):
+            raise BadRequestError("method and path are required")
+        if path == "/auth" and method.upper() == "POST":
+            self._authenticate(payload.get("body"), ident, now)
+        elif self._is_allowed(ident, now):
+            self.outbox.append(messages.response(ident, self._answer(method.upper(), path)))
+
+    def _authenticate(self, body: object, ident: str | None, now: float) -> None:
+        token = body.get("token") if isinstance(body, dict) else None
+        if not isinstance(token, str) or not token.strip():
+            self._refuse("token is required", now, ident, code="UNAUTHENTICATED")
+            return
+        if not self.accepts(token, now):
+            self._refuse("authentication failed", now, ident, code="UNAUTHENTICATED")
+            self.close(POLICY_VIOLATION, "authentication failed")
+            return
+        is_first = self._expires is None
+        self.auths += 1
+        self._expires = now + self._options.session_seconds
+        self._is_warned = False
+        expires_ms = round(self._options.session_seconds * 1000)
+        self.outbox.append(messages.auth_success(self._options.auth_reply, ident, expires_ms, int(now * 1000)))
+        if is_first:
+            self._authenticated(now)
+
+    def _is_allowed(self, ident: str | None, now: float) -> bool:
+        if self._expires is None:
+            text = messages.control("authRequired", int(now * 1000), ident=ident, error="authentication required")
+            self.outbox.append(text)
+            return False
+        return True
+
+    def _end(self, action: str, text: str, now: float) -> None:
+        self.outbox.append(messages.control(action, int(now * 1000), error=text))
+        self.close(POLICY_VIOLATION, text)
+
+
+def _object(message: object) -> dict[str, Any]:
+    if not isinstance(message, dict):
+        raise BadRequestError("a message must be a JSON object")
+    return message
+
+
+def _ident(message: dict[str, Any]) -> str | None:
+    ident = message.get("id")
+    if ident is not None and not isinstance(ident, str):
+        raise BadRequestError("id must be a string")
+    if ident is not None and len(ident) > MAX_ID_CHARACTERS:
+        raise BadRequestError("id is too long")
+    return ident

@@ -1,0 +1,391 @@
+"""What was traded: bars of the days before the start, made up but fixed by the seed, and of the live trades since then.
+
+Pure: time is passed in. One-minute bars are made once, and every other bar is an aggregate of them; the past joins
+what the market says of itself at the start (opening, high, low, volume, previous close). Sessions of the past are
+weekdays, 09:30-16:00 New York time without holidays; the simulated market itself trades at any hour while it runs.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from bisect import bisect_left
+from collections import defaultdict
+from datetime import date, datetime, timedelta
+from datetime import time as day_time
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeAlias
+from zoneinfo import ZoneInfo
+
+import numpy as np
+
+from aries_nb.sim.market.calendar import DAY, MINUTE, NEW_YORK, dates, periods, slots
+from aries_nb.sim.market.instruments import NEW_YORK_HOURS
+from aries_nb.sim.market.trade_log import TradeLog
+
+if TYPE_CHECKING:
+    from aries_nb.sim.market.instruments import Hours
+    from aries_nb.sim.market.listings import EquityListing
+    from aries_nb.sim.market.market import Market
+
+__all__ = ["BARS", "NEW_YORK", "SESSION_MINUTES", "TRADES", "Bars", "History", "Resolution", "Trades", "session_open"]
+
+Bars: TypeAlias = np.ndarray[tuple[int], np.dtype[np.void]]
+Ints: TypeAlias = np.ndarray[tuple[int], np.dtype[np.int64]]
+Ints2: TypeAlias = np.ndarray[tuple[int, int], np.dtype[np.int64]]
+#: A row of `Bars`. `time` is the start in Unix s, prices are in the share's currency, `turnover` sums price x size.
+BARS = np.dtype(
+    {
+        "names": ["time", "open", "high", "low", "close", "volume", "turnover", "trades"],
+        "formats": ["i8", "f8", "f8", "f8", "f8", "i8", "f8", "i8"],
+    }
+)
+Trades: TypeAlias = np.ndarray[tuple[int], np.dtype[np.void]]
+#: A row of `Trades`: Unix ns, the share's currency, shares.
+TRADES = np.dtype({"names": ["time", "price", "size"], "formats": ["i8", "f8", "f8"]})
+SESSION_MINUTES = NEW_YORK_HOURS.minutes
+SECOND_NS = 1_000_000_000
+#: Three years; the first bars of a share are those of the first of these sessions.
+PAST_SESSIONS = 780
+YEAR_SESSIONS = 252
+#: Parts of a day's variance that fall between the close and the opening, and into the session.
+NIGHT_VARIANCE, SESSION_VARIANCE = 0.25, 0.75
+#: A minute is traded at as many prices and one more, one after the other for equal times and numbers of trades; the
+#: last is where the next minute begins.
+LOOKS = 4
+#: Lots a trade, as the listings count them.
+MEAN_TRADE = 110
+#: The last sessions of which single trades are told, and how many numbers each has for its own.
+TAPE_SESSIONS, SESSION_NUMBERS = 60, 10_000_000
+
+
+class Resolution(NamedTuple):
+    """How long a bar is: `length` units. Minutes count from the opening, all others from the calendar.
+
+    Bars of days and more start at 00:00 UTC of their first date in New York (assumed: TradingView's convention).
+    """
+
+    unit: Literal["minute", "day", "week", "month"]
+    length: int
+
+
+class History:
+    """The bars of every symbol of a market, which must be fresh: its state at `start` (Unix s) ends the past.
+
+    `trade` is to be told every trade. A minute without a trade has no bar. Indices and options have no past.
+    Belongs to the thread of the server's loop, but for what says otherwise: the past never changes once it is made.
+    """
+
+    def __init__(self, market: Market, start: float) -> None:
+        self.start = start
+        self.log = TradeLog()
+        sessions = {
+            hours: _sessions(start, hours) for hours in {share.equity.hours for share in market.shares.values()}
+        }
+        self._pasts = {
+            symbol: _Past(market.seed, share, sessions[share.equity.hours]) for symbol, share in market.shares.items()
+        }
+        self._minutes: defaultdict[str, list[list[Any]]] = defaultdict(list)
+
+    def trade(self, symbol: str, ts_ns: int, price: float, size: float) -> None:
+        """Take one live trade at `ts_ns` (Unix ns); one that comes late goes into the minute that is running."""
+        self.log.add(symbol, ts_ns, price, size)
+        start = ts_ns // 1_000_000_000 // MINUTE * MINUTE
+        minutes = self._minutes[symbol]
+        if not minutes or start > minutes[-1][0]:
+            minutes.append([start, price, price, price, price, size, price * size, 1])
+            return
+        minute = minutes[-1]
+        if price > minute[2]:
+            minute[2] = price
+        elif price < minute[3]:
+            minute[3] = price
+        minute[4] = price
+        minute[5] += size
+        minute[6] += price * size
+        minute[7] += 1
+
+    def bars(self, symbol: str, resolution: Resolution, first: float, last: float) -> Bars:
+        """The bars that start in [first, last), Unix s, oldest first; a bar is whole even if it ends after `last`."""
+        unit, length = resolution
+        live, past = self._live(symbol), self._pasts.get(symbol)
+        if unit == "minute":
+            reach = length * MINUTE
+            older = past.minutes(first - reach, last + reach) if past else _none()
+            found = np.concatenate([older, live])
+            found = _merged(found, slots(found["time"], length))
+        else:
+            older = past.days(first) if past else _none()
+            found = np.concatenate([older, _merged(live, dates(live["time"]))])
+            found = _merged(found, periods(found["time"], unit, length))
+        times = found["time"]
+        return found[(times >= first) & (times < last)]
+
+    def before(self, symbol: str, resolution: Resolution, stamp: float) -> int | None:
+        """When the last bar before `stamp` starts, both in Unix s; None if there is none."""
+        ends = [minutes[-1][0] for minutes in (self._minutes.get(symbol),) if minutes]
+        if symbol in self._pasts:
+            ends.append(self._pasts[symbol].end)
+        if not ends:
+            return None
+        stamp = min(stamp, max(ends) + 1)
+        # Over a weekend there are nearly three days without a bar.
+        reach = 5 * DAY + resolution.length * MINUTE if resolution.unit == "minute" else math.inf
+        found = self.bars(symbol, resolution, stamp - reach, stamp)
+        return int(found["time"][-1]) if len(found) else None
+
+    def trades(self, symbol: str, first: float, last: float) -> Trades:
+        """Every trade in [first, last), Unix s, oldest first: the one log of which all bars are made.
+
+        Those of the past are made anew by each call, half a million a session. Raises UsageError when live ones are
+        gone.
+        """
+        columns = self.log.trades(symbol)
+        live = np.empty(len(columns[0]), TRADES)
+        for name, column in zip(TRADES.names or (), columns, strict=True):
+            live[name] = column
+        past = self._pasts.get(symbol)
+        found = np.concatenate([past.trades(first, last), live]) if past else live
+        times = found["time"]
+        return found[(times >= first * SECOND_NS) & (times < last * SECOND_NS)]
+
+    def sessions(self, symbol: str) -> list[tuple[date, int, int]]:
+        """Date, opening in Unix s and whole minutes of the sessions before the start, oldest first."""
+        return self._pasts[symbol].sessions if symbol in self._pasts else []
+
+    def prepare_days(self, symbol: str) -> None:
+        """Make the daily bars of the past, which takes a while the first time; any thread."""
+        if symbol in self._pasts:
+            self._pasts[symbol].days()
+
+    def past_trades(self, symbol: str, span: tuple[int, int], skipped: int, most: int) -> tuple[int, Ints, Trades]:
+        """Of the trades of past sessions within a span (Unix ns, both included) how many there are, and a page.
+
+        The page has at most `most`, oldest first, after the `skipped` first ones; before them stands the place of each
+        among all trades of the past. The last sixty sessions have trades. Any thread.
+        """
+        past = self._pasts.get(symbol)
+        return past.page(span, skipped, most) if past else (0, np.empty(0, np.int64), np.empty(0, TRADES))
+
+    def _live(self, symbol: str) -> Bars:
+        return np.array([tuple(minute) for minute in self._minutes.get(symbol, ())], BARS)
+
+
+class _Past:
+    """One share's sessions before the start; what is made is a function of seed, symbol and date."""
+
+    def __init__(self, seed: int, share: EquityListing, sessions: list[tuple[date, int, int]]) -> None:
+        self.sessions = sessions
+        self._scale, self._hours, self._lot = share.scale, share.equity.hours, share.lot
+        self._opens = [opened for _, opened, _ in sessions]
+        self._name = f"{seed} {share.symbol}"
+        self._figures = (share.previous_close, share.opening, share.high, share.low, share.volume)
+        self._deviation = share.equity.volatility / math.sqrt(YEAR_SESSIONS)
+        self._usual_volume = share.equity.volume * 1e6
+        self._ends: list[tuple[float, float]] = []
+        self._stamps = [opened // DAY * DAY for _, opened, _ in sessions]
+        self._days = len(sessions), _none()  # which session is the first of them
+        self._counted: dict[int, int] = {}
+
+    @property
+    def end(self) -> int:
+        """When the last minute starts, in Unix s."""
+        _, opened, minutes = self.sessions[-1]
+        return opened + (minutes - 1) * MINUTE
+
+    def minutes(self, first: float, last: float) -> Bars:
+        """The one-minute bars of all sessions that touch [first, last), Unix s."""
+        return np.concatenate([_none(), *(self._session(number) for number in self._touched(first, last))])
+
+    def trades(self, first: float, last: float) -> Trades:
+        """The trades of all sessions that touch [first, last), Unix s."""
+        sessions = (self._traded(number) for number in self._touched(first, last))
+        return np.concatenate([np.empty(0, TRADES), *sessions])
+
+    def days(self, first: float = -math.inf) -> Bars:
+        """One bar a session from `first` on (Unix s), stamped as `Resolution` says; those before perhaps as well.
+
+        Each is made once: all of them take a while.
+        """
+        known, days = self._days
+        wanted = bisect_left(self._stamps, first)
+        if wanted < known:
+            bars = [self._session(number) for number in range(wanted, known)]
+            starts = np.repeat(self._stamps[wanted:known], [len(session) for session in bars])
+            known, days = wanted, np.concatenate([_merged(np.concatenate(bars), starts), days])
+            self._days = known, days
+        return days
+
+    def page(self, span: tuple[int, int], skipped: int, most: int) -> tuple[int, Ints, Trades]:
+        """See `History.past_trades`."""
+        first, last = span
+        total, found = 0, [(np.empty(0, np.int64), np.empty(0, TRADES))]
+        left = most
+        oldest = max(0, len(self.sessions) - TAPE_SESSIONS)
+        for number in range(oldest, len(self.sessions)):
+            _, opened, minutes = self.sessions[number]
+            begin, end = opened * SECOND_NS, (opened + minutes * MINUTE) * SECOND_NS
+            if end <= first or begin > last:
+                continue
+            is_whole = first <= begin and end <= last
+            # Most sessions are only counted.
+            if is_whole and (not left or total + self._count(number) <= skipped):
+                total += self._count(number)
+                continue
+            trades = self._traded(number)
+            times = trades["time"]
+            low, high = int(np.searchsorted(times, first)), int(np.searchsorted(times, last, "right"))
+            begin_at = low + max(skipped - total, 0)
+            end_at = min(high, begin_at + left)
+            if begin_at < end_at:
+                place = (number - oldest) * SESSION_NUMBERS
+                found.append((place + np.arange(begin_at, end_at), trades[begin_at:end_at]))
+                left -= end_at - begin_at
+            total += high - low
+        places, pages = zip(*found, strict=True)
+        return total, np.concatenate(places), np.concatenate(pages)
+
+    def _count(self, number: int) -> int:
+        """How many trades a session has."""
+        if number not in self._counted:
+            _, volumes = self._looks(number)
+            self._counted[number] = int(_counts(volumes // self._lot).sum())
+        return self._counted[number]
+
+    def _touched(self, first: float, last: float) -> range:
+        return range(max(0, bisect_left(self._opens, first) - 1), bisect_left(self._opens, last))
+
+    def _session(self, number: int) -> Bars:
+        _, opened, minutes = self.sessions[number]
+        looks, volumes = self._looks(number)
+        bars = np.empty(minutes, BARS)
+        bars["time"] = opened + MINUTE * np.arange(minutes)
+        bars["open"], bars["close"] = looks[:, 0] / self._scale, looks[:, -1] / self._scale
+        bars["high"], bars["low"] = looks.max(axis=1) / self._scale, looks.min(axis=1) / self._scale
+        bars["volume"] = volumes
+        lots = volumes // self._lot
+        bars["turnover"] = (looks / self._scale * _parted(lots, LOOKS + 1) * self._lot).sum(axis=1)
+        bars["trades"] = _counts(lots)
+        return bars
+
+    def _traded(self, number: int) -> Trades:
+        """The trades of a session: each look of a minute takes an equal part of its time, volume and trades."""
+        _, opened, minutes = self.sessions[number]
+        looks, volumes = self._looks(number)
+        lots = volumes // self._lot
+        counts = _parted(_counts(lots), LOOKS + 1).ravel()
+        place = np.arange(counts.sum()) - np.repeat(counts.cumsum() - counts, counts)  # of a trade within its look
+        many = np.repeat(counts, counts)
+        length = MINUTE * SECOND_NS // (LOOKS + 1)
+        begin = opened * SECOND_NS + length * np.arange(minutes * (LOOKS + 1))
+        volume = np.repeat(_parted(lots, LOOKS + 1).ravel(), counts)
+        trades = np.empty(len(place), TRADES)
+        trades["time"] = np.repeat(begin, counts) + length * place // many
+        trades["price"] = np.repeat(looks.ravel(), counts) / self._scale
+        trades["size"] = (volume * (place + 1) // many - volume * place // many) * self._lot
+        return trades
+
+    def _looks(self, number: int) -> tuple[Ints2, Ints]:
+        """For each minute of a session the prices at which it was traded, in ticks, and its volume."""
+        day, _, minutes = self.sessions[number]
+        random = _random(f"{self._name} {day}")
+        first, last = self._ends_of(number)
+        scale, lot = self._scale, self._lot
+        step = self._deviation * math.sqrt(SESSION_VARIANCE / (self._hours.minutes * LOOKS))
+        ticks = _bridge(random, first * scale, last * scale, minutes * LOOKS, step)
+        volume = int(self._usual_volume * random.lognormal(0.0, 0.25))
+        if number == len(self.sessions) - 1:
+            _, _, high, low, volume = self._figures
+            _reach(ticks, round(high * scale), round(low * scale))
+        looks = np.column_stack([ticks[:-1].reshape(minutes, LOOKS), ticks[LOOKS::LOOKS]])
+        # Busy at the opening and at the close.
+        busy = (1.0 + 6.0 * (np.arange(minutes) / self._hours.minutes - 0.5) ** 2) * random.gamma(4.0, size=minutes)
+        edges = np.rint(np.concatenate([[0.0], busy.cumsum() / busy.sum()]) * (volume // lot)) * lot
+        return looks, np.diff(edges).astype(np.int64)
+
+    def _ends_of(self, number: int) -> tuple[float, float]:
+        """First and last price of a session: a walk backwards from what the market says of itself."""
+        if not self._ends:
+            random = _random(f"{self._name} days")
+            count = len(self.sessions)
+            gains = random.normal(0.0, self._deviation * math.sqrt(SESSION_VARIANCE), count)
+            gaps = random.normal(0.0, self._deviation * math.sqrt(NIGHT_VARIANCE), count)
+            previous, opening, *_ = self._figures
+            ends, close = [(opening, opening)], previous
+            for gain, gap in zip(gains[1:], gaps[1:], strict=True):
+                first = max(100, round(close / math.exp(gain) * self._scale)) / self._scale
+                ends.append((first, close))
+                close = max(100, round(first / math.exp(gap) * self._scale)) / self._scale
+            self._ends = ends[::-1]
+        return self._ends[number]
+
+
+def session_open(day: date, hours: Hours = NEW_YORK_HOURS) -> int:
+    """When the session of a weekday begins, in Unix s."""
+    return int(datetime.combine(day, day_time(*divmod(hours.opening, 60)), ZoneInfo(hours.zone)).timestamp())
+
+
+def _sessions(start: float, hours: Hours) -> list[tuple[date, int, int]]:
+    """Date, opening in Unix s and whole minutes of the sessions before `start`; the last may be cut off by it."""
+    found: list[tuple[date, int, int]] = []
+    day = datetime.fromtimestamp(start, ZoneInfo(hours.zone)).date()
+    while len(found) < PAST_SESSIONS:
+        if day.weekday() < 5:
+            opened = session_open(day, hours)
+            minutes = min(hours.minutes, int(start - opened) // MINUTE)
+            if minutes > 0:
+                found.append((day, opened, minutes))
+        day -= timedelta(days=1)
+    return found[::-1]
+
+
+def _random(name: str) -> np.random.Generator:
+    return np.random.default_rng(int.from_bytes(hashlib.sha256(name.encode()).digest()[:16]))
+
+
+def _bridge(random: np.random.Generator, first: float, last: float, steps: int, step: float) -> Ints:
+    """A random walk of `steps` steps from one price to another, in ticks; `step` is the deviation of one of them."""
+    walk = np.concatenate([[0.0], random.normal(0.0, step, steps).cumsum()])
+    walk += np.linspace(0.0, math.log(last / first) - walk[-1], steps + 1)
+    ticks: Ints = np.maximum(1, np.rint(first * np.exp(walk))).astype(np.int64)
+    return ticks
+
+
+def _reach(ticks: Ints, high: int, low: int) -> None:
+    """Bend a walk that ends where it began so that its highest and lowest price are those given."""
+    start, inner = int(ticks[0]), ticks[1:-1]
+    away = (inner - start).astype(float)
+    top, bottom = int(away.argmax()), int(len(away) - 1 - away[::-1].argmin())
+    rise, fall = (high - start) / max(1.0, away.max()), (start - low) / max(1.0, -away.min())
+    inner[:] = np.rint(np.where(away > 0, away * rise, away * fall)) + start
+    inner[top], inner[bottom] = high, low
+
+
+def _counts(lots: Ints) -> Ints:
+    """How many trades minutes of so many lots have; each look has one at least."""
+    return np.maximum(LOOKS + 1, lots // MEAN_TRADE)
+
+
+def _parted(numbers: Ints, parts: int) -> Ints2:
+    """Whole numbers, each cut into as many whole parts, as equal as can be."""
+    edges = numbers[:, None] * np.arange(parts + 1) // parts
+    return np.diff(edges, axis=1)
+
+
+def _none() -> Bars:
+    return np.empty(0, BARS)
+
+
+def _merged(bars: Bars, starts: Ints) -> Bars:
+    """One bar for each run of equal starts."""
+    if not len(bars):
+        return bars
+    first = np.flatnonzero(np.concatenate([[True], starts[1:] != starts[:-1]]))
+    last = np.concatenate([first[1:], [len(bars)]]) - 1
+    merged = np.empty(len(first), BARS)
+    merged["time"] = starts[first]
+    merged["open"], merged["close"] = bars["open"][first], bars["close"][last]
+    merged["high"] = np.maximum.reduceat(bars["high"], first)
+    merged["low"] = np.minimum.reduceat(bars["low"], first)
+    for name in ("volume", "turnover", "trades"):
+        merged[name] = np.add.reduceat(bars[name], first)
+    return merged

@@ -1,0 +1,266 @@
+"""What can be subscribed in the simulated market: shares and options with a book, indices without one.
+
+A listing is plain state; `step` lets one event happen to it. Prices are ticks / scale, sizes shares or contracts.
+"""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from typing import TYPE_CHECKING, Literal, NamedTuple
+
+from aries_nb.sim.market.book import DEPTH, Book
+from aries_nb.sim.market.instruments import CENT, Equity, Index
+from aries_nb.sim.market.options import Contract, Greeks, black_scholes, smile
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from random import Random
+
+__all__ = ["EquityListing", "Focus", "IndexListing", "Listing", "OptionListing", "Quote", "Trade", "TradedListing"]
+
+#: What somebody listens to: with "quotes" every event changes the quote, with "trades" every event is a trade.
+Focus = Literal["book", "quotes", "trades"]
+VENUES = ("Q", "P", "N", "Z", "K", "V")
+OFF_EXCHANGE = "D"
+MIN_OPTION_TICKS = 3.0
+MIN_FAIR_TICKS = 100.0
+
+
+class Quote(NamedTuple):
+    """Best bid and ask, prices in USD."""
+
+    bid_price: float
+    bid_size: int
+    ask_price: float
+    ask_size: int
+    bid_venue: str
+    ask_venue: str
+
+
+class Trade(NamedTuple):
+    """One trade; `side` is the aggressor's, `number` counts up by one within a listing."""
+
+    price: float
+    size: int
+    side: Literal["buy", "sell", "unknown"]
+    number: int
+    venue: str
+
+
+class Listing(ABC):
+    """The figures of the day that every listing has."""
+
+    #: Ticks a unit of currency.
+    scale = CENT
+
+    def __init__(self, symbol: str, rng: Random, *, previous: float, opening: float) -> None:
+        self.symbol = symbol
+        self.rng = rng
+        self.previous_close = self.rounded(previous)
+        self.open = self.high = self.low = self.rounded(opening)
+        self.volume = 0
+        self.number = 0
+        self.last = Trade(self.open, 0, "unknown", 0, "")
+
+    @abstractmethod
+    def step(self, focus: Focus) -> Trade | None:
+        """Let one event happen; return the trade, if it was one."""
+
+    def rounded(self, price: float) -> float:
+        """Bring a price to a whole number of ticks."""
+        return round(price * self.scale) / self.scale
+
+    def _record(self, price: float, size: int, side: Literal["buy", "sell", "unknown"], venue: str) -> Trade:
+        self.number += 1
+        self.volume += size
+        self.high = max(self.high, price)
+        self.low = min(self.low, price)
+        self.last = Trade(price, size, side, self.number, venue)
+        return self.last
+
+
+class TradedListing(Listing):
+    """A listing with a book, which follows its fair price."""
+
+    #: "e" for a share, "o" for an option (protocol page §3.4.2, old field list).
+    instrument_type = "e"
+    trade_share = 0.2
+    deep_share = 0.25
+    mean_trade = 90.0
+    #: Trades are multiples of so many shares or contracts.
+    lot = 1
+
+    def __init__(
+        self,
+        symbol: str,
+        rng: Random,
+        *,
+        previous: float,
+        opening: float,
+        spread: int,
+        round_lot: int,
+        mean_lots: float,
+        levels: int = DEPTH,
+    ) -> None:
+        super().__init__(symbol, rng, previous=previous, opening=opening)
+        self.bid_venue = self.ask_venue = VENUES[0]
+        self.book = Book(rng, opening * self.scale, spread=spread, lot=round_lot, mean_lots=mean_lots, depth=levels)
+
+    @abstractmethod
+    def fair(self) -> float:
+        """The price, in ticks, that the book is drawn to."""
+
+    def quote(self) -> Quote:
+        """The best bid and ask of the book as it is now."""
+        bids, asks = self.book.bids, self.book.asks
+        return Quote(
+            bids.ticks[0] / self.scale,
+            bids.sizes[0],
+            asks.ticks[0] / self.scale,
+            asks.sizes[0],
+            self.bid_venue,
+            self.ask_venue,
+        )
+
+    def step(self, focus: Focus) -> Trade | None:
+        """Let one event happen: a trade at the quote, or an order that comes or goes."""
+        drawn = self.rng.random()
+        fair = self.fair()
+        if focus == "trades":
+            # Nobody sees the quotes move, so they are moved between the trades.
+            self.book.follow(fair)
+        elif drawn >= self.trade_share:
+            if focus == "book" and drawn > 1.0 - self.deep_share:
+                self.book.stir()
+            else:
+                self._follow(fair, drawn)
+            return None
+        return self._trade(fair)
+
+    def _follow(self, fair: float, drawn: float) -> None:
+        self.book.follow(fair)
+        if drawn < self.trade_share + 0.06:
+            venue = VENUES[int(self.rng.random() * len(VENUES))]
+            if drawn < self.trade_share + 0.03:
+                self.bid_venue = venue
+            else:
+                self.ask_venue = venue
+
+    def _trade(self, fair: float) -> Trade:
+        book = self.book
+        lean = book.distance(fair) / (2.0 * book.spread + 2.0)
+        is_buy = self.rng.random() < 0.5 + max(-0.45, min(0.45, lean))
+        ladder, venue = (book.asks, self.ask_venue) if is_buy else (book.bids, self.bid_venue)
+        tick = ladder.ticks[0]
+        traded = ladder.take(self.lot * (1 + int(self.rng.expovariate(1.0) * self.mean_trade)))
+        if self.rng.random() < 0.3:
+            venue = OFF_EXCHANGE
+        return self._record(tick / self.scale, traded, "buy" if is_buy else "sell", venue)
+
+
+class EquityListing(TradedListing):
+    """A share or fund; the market moves its fair price by `move`."""
+
+    def __init__(self, equity: Equity, rng: Random) -> None:
+        self.equity = equity
+        self.scale, self.lot = equity.scale, equity.lot
+        previous = equity.price * math.exp(rng.gauss(0.0, 0.01))
+        self.opening = self.rounded(previous * math.exp(rng.gauss(0.0, 0.004)))
+        self._fair = self.opening * self.scale
+        super().__init__(
+            equity.symbol,
+            rng,
+            previous=previous,
+            opening=self.opening,
+            spread=equity.spread,
+            round_lot=equity.round_lot,
+            mean_lots=max(1.0, 0.4 * math.sqrt(equity.volume)),
+            levels=equity.levels,
+        )
+        self.bid_venue = self.ask_venue = equity.venue
+        # The day is some hours old when the simulation begins.
+        self.volume = int(equity.volume * 1e6 * rng.uniform(0.3, 0.5)) // self.lot * self.lot
+        self.number = self.volume // 110
+        swing = 0.004 * rng.random() * self.opening
+        self.high, self.low = self.rounded(self.opening + swing), self.rounded(self.opening - swing)
+        self.last = Trade(self.opening, equity.round_lot, "buy", self.number, equity.venue)
+
+    def fair(self) -> float:
+        """The price, in ticks, that the book is drawn to."""
+        return self._fair
+
+    @property
+    def growth(self) -> float:
+        """The fair price as a multiple of the opening."""
+        return self._fair / (self.opening * self.scale)
+
+    def move(self, log_return: float) -> None:
+        """Change the fair price."""
+        self._fair = max(MIN_FAIR_TICKS, self._fair * math.exp(log_return))
+
+
+class OptionListing(TradedListing):
+    """An option contract: its fair price is the model's, at the fair price of the share it is about."""
+
+    instrument_type = "o"
+    trade_share = 0.05
+    mean_trade = 4.0
+
+    def __init__(self, contract: Contract, share: EquityListing, rng: Random, *, term: float) -> None:
+        self.contract = contract
+        self.share = share
+        self.term = term
+        self._nervousness = 0.0
+        self.rng = rng
+        fair = self.fair()
+        super().__init__(
+            contract.symbol,
+            rng,
+            previous=max(0.01, fair * math.exp(rng.gauss(0.0, 0.05)) / CENT),
+            opening=fair / CENT,
+            spread=max(1, min(60, round(0.02 * fair))),
+            round_lot=1,
+            mean_lots=18.0,
+        )
+
+    @property
+    def volatility(self) -> float:
+        """The implied volatility a year: the share's own, bent by strike and term, and never quite at rest."""
+        spot = self.share.fair() / self.share.scale
+        bent = smile(self.share.equity.volatility, spot, self.contract.strike, term=self.term)
+        return bent * (1.0 + self._nervousness)
+
+    def greeks(self) -> Greeks:
+        """Price and sensitivities by Black-Scholes, at the share's fair price."""
+        spot = self.share.fair() / self.share.scale
+        return black_scholes(spot, self.contract.strike, self.term, self.volatility, right=self.contract.right)
+
+    def fair(self) -> float:
+        """The price, in ticks, that the book is drawn to; a worthless option still costs a few ticks."""
+        return max(MIN_OPTION_TICKS, self.greeks().price * CENT)
+
+    def step(self, focus: Focus) -> Trade | None:
+        """Let the implied volatility stir a little, and one event happen."""
+        self._nervousness = 0.99 * self._nervousness + self.rng.gauss(0.0, 0.0004)
+        return super().step(focus)
+
+
+class IndexListing(Listing):
+    """An index: no bid, no ask, no volume; its level follows what its members are worth."""
+
+    def __init__(self, index: Index, rng: Random, growth: Callable[[], float]) -> None:
+        self.index = index
+        self._growth = growth
+        self._noise = 0.0
+        previous = index.level * math.exp(rng.gauss(0.0, 0.006))
+        super().__init__(index.symbol, rng, previous=previous, opening=index.level)
+
+    def step(self, focus: Focus) -> Trade | None:  # noqa: ARG002 - every event of an index is a new level
+        """Publish the level of now, which is by some rounding and lateness never quite the members' own."""
+        self._noise = 0.9 * self._noise + self.rng.gauss(0.0, 3e-6)
+        level = round(self.index.level * self._growth() ** self.index.exponent * (1.0 + self._noise), 2)
+        if level == self.last.price:
+            return None
+        side: Literal["buy", "sell"] = "buy" if level > self.last.price else "sell"
+        return self._record(level, 0, side, "")

@@ -1,0 +1,116 @@
+"""The seeded synthetic market: pure, without clock, socket or broker.
+
+It moves in two ways. `Market.drift` moves the fair price of every share by a stretch of time: a common factor and one
+of its own each, with volatility that comes in clusters (GARCH). `Listing.step` lets one event happen in one listing: an
+order comes or goes, or a trade takes liquidity at the quote; the book is thereby drawn to the fair price. The same seed
+and the same calls give the same events.
+"""
+
+from __future__ import annotations
+
+import math
+from random import Random
+from typing import TYPE_CHECKING
+
+from aries_nb.sim.market import options
+from aries_nb.sim.market.instruments import EQUITIES, INDICES, Index
+from aries_nb.sim.market.listings import EquityListing, IndexListing, OptionListing
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from datetime import date
+
+    from aries_nb.sim.market.instruments import Equity
+    from aries_nb.sim.market.listings import Listing
+    from aries_nb.sim.market.options import Contract
+
+__all__ = ["ClusteredNoise", "Market"]
+
+TRADING_SECONDS = 252 * 6.5 * 3600.0
+MARKET_VOLATILITY = 0.14
+#: Together just below one: the heat of a shock is half gone after some 230 draws.
+GARCH_SHOCK, GARCH_MEMORY = 0.03, 0.967
+MAX_HEAT = 16.0
+
+
+class ClusteredNoise:
+    """Returns with a mean variance of one a second, whose variance remembers the last shocks: GARCH(1,1)."""
+
+    __slots__ = ("heat", "rng")
+
+    def __init__(self, rng: Random) -> None:
+        self.rng = rng
+        self.heat = 1.0
+
+    def draw(self, seconds: float) -> float:
+        """Draw the return of a stretch of time in seconds."""
+        shock = math.sqrt(self.heat) * self.rng.gauss(0.0, 1.0)
+        heat = 1.0 - GARCH_SHOCK - GARCH_MEMORY + GARCH_SHOCK * shock * shock + GARCH_MEMORY * self.heat
+        self.heat = min(heat, MAX_HEAT)
+        return shock * math.sqrt(seconds)
+
+
+class Market:
+    """All listings of one seed on one day. Not safe for threads: it belongs to who steps it.
+
+    `today` decides which options are listed. Options are made when they are first asked for. `equities` are the shares
+    that are listed, those of the indices among them.
+    """
+
+    def __init__(self, seed: int, today: date, equities: Mapping[str, Equity] = EQUITIES) -> None:
+        self.seed = seed
+        self.today = today
+        self.shares = {symbol: EquityListing(equity, self._rng(symbol)) for symbol, equity in equities.items()}
+        self.indices = {
+            symbol: IndexListing(index, self._rng(symbol), self._growth_of(index)) for symbol, index in INDICES.items()
+        }
+        self._options: dict[Contract, OptionListing] = {}
+        self._tide = ClusteredNoise(self._rng("the market"))
+        self._noises = [(share, *self._loading(share)) for share in self.shares.values()]
+
+    def listing(self, symbol: str) -> Listing | None:
+        """Find or make the listing of a symbol; None if there is none."""
+        found = self.shares.get(symbol) or self.indices.get(symbol)
+        if found is not None:
+            return found
+        contract = options.parse_contract(symbol)
+        if contract is None or contract.root not in self.shares:
+            return None
+        if contract not in self._options:
+            if contract.expiry not in self.expiries(contract.root) or contract.strike not in self.strikes(
+                contract.root
+            ):
+                return None
+            term = options.years(self.today, contract.expiry)
+            share = self.shares[contract.root]
+            self._options[contract] = OptionListing(contract, share, self._rng(symbol), term=term)
+        return self._options[contract]
+
+    def expiries(self, root: str) -> tuple[date, ...]:
+        """List the expiries of a share's options; empty for what has none."""
+        return options.expiries(self.today) if root in self.shares else ()
+
+    def strikes(self, root: str) -> tuple[float, ...]:
+        """List the strikes of a share's options; empty for what has none."""
+        return options.strikes(self.shares[root].opening) if root in self.shares else ()
+
+    def drift(self, seconds: float) -> None:
+        """Move all fair prices by `seconds` of trading."""
+        tide = self._tide.draw(seconds)
+        for share, loading, own, noise in self._noises:
+            share.move(loading * tide + own * noise.draw(seconds))
+
+    def _rng(self, name: str) -> Random:
+        # A text seeds through SHA-512, not through hash(), which differs from process to process.
+        return Random(f"{self.seed} {name}")
+
+    def _loading(self, share: EquityListing) -> tuple[float, float, ClusteredNoise]:
+        equity = share.equity
+        common = equity.beta * MARKET_VOLATILITY
+        own = math.sqrt(max(equity.volatility**2 - common**2, (0.3 * equity.volatility) ** 2))
+        a_second = 1.0 / math.sqrt(TRADING_SECONDS)
+        return common * a_second, own * a_second, ClusteredNoise(self._rng(f"{equity.symbol} drift"))
+
+    def _growth_of(self, index: Index) -> Callable[[], float]:
+        members = [self.shares[symbol] for symbol in index.members]
+        return lambda: sum(share.growth for share in members) / len(members)

@@ -1,0 +1,219 @@
+"""Why equity changed: by instrument, and by cause. The parts add up exactly to the change.
+
+What happened is told as a sequence of fills and marks in their order. A mark that moves is the cause of "price", for
+what is held at that moment. A fill is the cause of "trade", by as much as its price is better than `Fill.mid`, the
+middle of our quotes when it happened, and of "fee"; from the middle on it moves with the mark. Without a middle nothing
+is said of how well it was traded: "trade" is 0 then, and it moves from its own price on. So a sequence cut in two
+explains the same, part by part, as the whole. What no such event tells of is "unexplained": `reconciliation` finds it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import NamedTuple
+
+from aries_nb.store.decimals import UNKNOWN, ZERO, exactly
+from aries_nb.store.fills import Fill
+from aries_nb.store.valuation import Books, Marks, Position
+
+__all__ = ["Explainer", "Explanation", "Mark", "Parts", "explain"]
+
+
+class Mark(NamedTuple):
+    """From here on an instrument is valued at this price; NaN: its price is not known any more."""
+
+    symbol: str
+    price: Decimal
+
+
+class Parts(NamedTuple):
+    """What one instrument added to equity, by cause; NaN where it is not known. `fee` is below 0 for a fee paid."""
+
+    price: Decimal = ZERO
+    trade: Decimal = ZERO
+    fee: Decimal = ZERO
+    unexplained: Decimal = ZERO
+
+    @property
+    def total(self) -> Decimal:
+        """All causes together."""
+        with exactly():
+            return self.price + self.trade + self.fee + self.unexplained
+
+
+@dataclass(frozen=True, slots=True)
+class Explanation:
+    """The parts of each instrument that was held or traded."""
+
+    parts: Mapping[str, Parts]
+
+    @property
+    def total(self) -> Decimal:
+        """The change of equity; NaN where equity at the beginning or at the end is not known."""
+        with exactly():
+            return sum((parts.total for parts in self.parts.values()), ZERO)
+
+    @property
+    def causes(self) -> Parts:
+        """The change of equity by cause."""
+        with exactly():
+            return Parts(*(sum(each, ZERO) for each in zip(*self.parts.values(), strict=True)))
+
+    def __add__(self, later: Explanation) -> Explanation:
+        """The explanation of this stretch and the one that follows it at once."""
+        symbols = dict.fromkeys((*self.parts, *later.parts))
+        with exactly():
+            return Explanation(
+                {
+                    symbol: Parts(*(a + b for a, b in zip(self._of(symbol), later._of(symbol), strict=True)))
+                    for symbol in symbols
+                }
+            )
+
+    def _of(self, symbol: str) -> Parts:
+        return self.parts.get(symbol, Parts())
+
+
+def explain(books: Books, marks: Marks, events: Iterable[Fill | Mark]) -> Explanation:
+    """The change of equity from these books at these marks on, through the events in their order.
+
+    For two moments only, with nothing known between: the fills, then the marks of the second moment. A fill whose
+    price is not known (NaN) makes its instrument's trade unknown, and its price move where it has no middle either.
+    """
+    explainer = Explainer(books, marks)
+    explainer.take(events)
+    return explainer.explanation()
+
+
+class Explainer:
+    """Explains while it happens: what `explain` does, told bit by bit. One thread at a time."""
+
+    def __init__(self, books: Books, marks: Marks) -> None:
+        self._books = books
+        self._marks = marks
+        self._multipliers = dict(books.multipliers)
+        self._instruments: dict[str, _Instrument] = {}
+        with exactly():
+            for symbol in books.positions:
+                self._instrument(symbol)
+
+    def know(self, multipliers: Mapping[str, Decimal]) -> None:
+        """What one unit stands for, of instruments that were not held or traded yet."""
+        self._multipliers |= multipliers
+
+    def multiplier(self, symbol: str) -> Decimal:
+        """What one unit of quantity of this instrument stands for."""
+        known = self._instruments.get(symbol)
+        return self._multipliers.get(symbol, Decimal(1)) if known is None else known.multiplier
+
+    def take(self, events: Iterable[Fill | Mark]) -> None:
+        """What happened next."""
+        with exactly():
+            for event in events:
+                if isinstance(event, Mark):
+                    self._instrument(event.symbol).revalue(event.price)
+                else:
+                    self._instrument(event.symbol).trade(event)
+
+    def explanation(self) -> Explanation:
+        """All that happened so far."""
+        known = {symbol: each.parts() for symbol, each in self._instruments.items() if each.is_concerned}
+        return Explanation(known)
+
+    def held(self) -> dict[str, tuple[Decimal, Decimal]]:
+        """Quantity and multiplier of what is held by now; what was held or traded before is 0."""
+        return {
+            symbol: (each.quantity, each.multiplier) for symbol, each in self._instruments.items() if each.is_concerned
+        }
+
+    def charge(self, symbol: str, fee: Decimal) -> None:
+        """Take a fee (below 0 where paid) of which no fill told."""
+        with exactly():
+            self._instrument(symbol).charge(fee)
+
+    def put_right(self, symbol: str, held: tuple[Decimal, Decimal], value: Decimal) -> None:
+        """From here on this quantity is held, with this multiplier; why it is worth `value` more, nobody knows."""
+        with exactly():
+            self._instrument(symbol).put_right(held, value)
+
+    def _instrument(self, symbol: str) -> _Instrument:
+        if symbol not in self._instruments:
+            held, mark = self._books.positions.get(symbol), self._marks.get(symbol, UNKNOWN)
+            self._instruments[symbol] = _Instrument(held, self.multiplier(symbol), mark)
+        return self._instruments[symbol]
+
+
+class _Instrument:
+    """One instrument on its way through the events; to be used within `exactly`.
+
+    `_mark` is the last one known while anything is held, `_is_marked` whether it is so still. What is traded before
+    there is any mark waits in `_waiting` for its price move: quantity, and what it was worth when it was traded.
+    """
+
+    def __init__(self, held: Position | None, multiplier: Decimal, mark: Decimal) -> None:
+        self.quantity = ZERO if held is None else held.quantity
+        self.multiplier = multiplier
+        self._is_marked = mark.is_finite()
+        self._mark = mark if self._is_marked else None
+        self._waiting = (ZERO, ZERO)
+        self._parts = Parts()
+        self.is_concerned = held is not None
+        if held is not None and not self._is_marked:
+            self._parts = Parts(price=UNKNOWN)  # and whatever is added to it
+
+    def revalue(self, price: Decimal) -> None:
+        self._is_marked = price.is_finite()
+        if self._is_marked:
+            if self._mark is None:
+                self._settle(price)
+            else:
+                self._add(price=self.quantity * (price - self._mark))
+            self._mark = price
+        self._forget()
+
+    def trade(self, fill: Fill) -> None:
+        self.is_concerned = True
+        self.quantity += fill.signed
+        self._parts = self._parts._replace(fee=self._parts.fee - fill.fee)
+        fair = fill.mid if fill.mid.is_finite() else fill.price
+        self._add(trade=fill.signed * (fair - fill.price))
+        if self._mark is None:
+            quantity, worth = self._waiting
+            self._waiting = quantity + fill.signed, worth + fill.signed * fair
+        else:
+            self._add(price=fill.signed * (self._mark - fair))
+        self._forget()
+
+    def charge(self, fee: Decimal) -> None:
+        self.is_concerned = True
+        self._parts = self._parts._replace(fee=self._parts.fee + fee)
+
+    def put_right(self, held: tuple[Decimal, Decimal], value: Decimal) -> None:
+        self.is_concerned = True
+        self.quantity, self.multiplier = held
+        self._parts = self._parts._replace(unexplained=self._parts.unexplained + value)
+        self._forget()
+
+    def parts(self) -> Parts:
+        if self.quantity and not self._is_marked:
+            return self._parts._replace(price=UNKNOWN)
+        return self._parts
+
+    def _settle(self, price: Decimal) -> None:
+        quantity, worth = self._waiting
+        self._add(price=quantity * price - worth)
+        self._waiting = (ZERO, ZERO)
+
+    def _forget(self) -> None:
+        """Where nothing is held and no mark known, what comes does not depend on what was."""
+        if not self.quantity and not self._is_marked:
+            self._settle(ZERO)  # as much was bought as sold: at which price it is valued makes no difference
+            self._mark = None
+
+    def _add(self, *, price: Decimal = ZERO, trade: Decimal = ZERO) -> None:
+        before = self._parts
+        self._parts = before._replace(
+            price=before.price + price * self.multiplier, trade=before.trade + trade * self.multiplier
+        )

@@ -1,0 +1,127 @@
+"""An order book kept from level updates, with the truth about whether it can be believed."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from heapq import nlargest, nsmallest
+
+import numpy as np
+
+from aries_nb.model import BookIntegrity, BookLevels, Inbox
+from aries_nb.store.latency import Lags
+from aries_nb.store.message_counts import Ledger, ledger_of
+
+__all__ = ["OrderBook"]
+
+STALE_SECONDS = 10.0
+MAX_LEVELS = 1_000  # a side keeps no more than this; the worst prices go first
+
+
+class OrderBook:
+    """Both sides of one symbol's book: price → size. The network's thread writes, any thread reads.
+
+    The lock is held only while a batch is written or the levels are copied.
+    """
+
+    def __init__(self, symbol: str) -> None:
+        self.symbol = symbol
+        self.inbox = Inbox()
+        self.lags = Lags()
+        self._lock = threading.Lock()
+        self._bids: dict[float, float] = {}
+        self._asks: dict[float, float] = {}
+        self._is_broken = False
+        self._version = 0
+        self.updates = 0
+        self._ts = 0
+        self._received = 0
+        self._bells: tuple[Callable[[], None], ...] = ()
+
+    def publish(self) -> None:
+        """Apply what is in the inbox."""
+        inbox = self.inbox
+        if not inbox.codes:
+            inbox.clear()
+            return
+        with self._lock:
+            if self._is_broken:
+                # What stood before the break may be gone; nothing of it must pass for fresh.
+                self._bids.clear()
+                self._asks.clear()
+                self._is_broken = False
+            triples = iter(inbox.values)
+            for price, bid, ask in zip(triples, triples, triples, strict=True):
+                _set(self._bids, float(price), float(bid))
+                _set(self._asks, float(price), float(ask))
+            self._ts, self._received = inbox.ts[-1], inbox.marks[-1][1]
+            if len(self._bids) > MAX_LEVELS or len(self._asks) > MAX_LEVELS:
+                self._bids = dict(nlargest(MAX_LEVELS, self._bids.items()))
+                self._asks = dict(nsmallest(MAX_LEVELS, self._asks.items()))
+            self._version += len(inbox.codes)
+            self.updates += len(inbox.codes)
+        self.lags.published(inbox)
+        inbox.clear()
+        for ring in self._bells:
+            ring()
+
+    def interrupted(self) -> None:
+        """Note a break: the levels are shown as of before it until the next update comes."""
+        with self._lock:
+            self._is_broken = True
+            self._version += 1
+        self.lags.interrupted()
+        for ring in self._bells:
+            ring()
+
+    @property
+    def version(self) -> int:
+        """Grows with every change."""
+        return self._version
+
+    def ledger(self) -> Ledger:
+        """What became of every message of the stream; one state is shown, every earlier one went into it."""
+        updates = self.updates
+        visible = min(updates, 1)
+        return ledger_of(self.inbox.counted, rows=updates, filled=0, visible=visible, conflated=updates - visible)
+
+    def levels(self, depth: int, *, now: int) -> BookLevels:
+        """The best `depth` levels of each side, and whether they can be believed at time `now` (ns since the epoch)."""
+        with self._lock:
+            bids = nlargest(depth, self._bids.items())
+            asks = nsmallest(depth, self._asks.items())
+            is_broken, ts, received = self._is_broken, self._ts, self._received
+        integrity: BookIntegrity = "ok"
+        if not ts:
+            integrity = "empty"
+        elif is_broken:
+            integrity = "gap"
+        elif bids and asks and bids[0][0] >= asks[0][0]:
+            integrity = "crossed"
+        elif now - received > STALE_SECONDS * 1e9:
+            integrity = "stale"
+        shape = (-1, 2)
+        return BookLevels(
+            symbol=self.symbol,
+            bids=np.array(bids, "float64").reshape(shape),
+            asks=np.array(asks, "float64").reshape(shape),
+            integrity=integrity,
+            ts=ts,
+            received=received,
+        )
+
+    def watch(self, ring: Callable[[], None]) -> Callable[[], None]:
+        """Have `ring` called after each publish, on the writer's thread; it must return at once. Returns the undo."""
+        self._bells = (*self._bells, ring)
+
+        def undo() -> None:
+            self._bells = tuple(bell for bell in self._bells if bell is not ring)
+
+        return undo
+
+
+def _set(side: dict[float, float], price: float, size: float) -> None:
+    if size > 0:
+        side[price] = size
+    else:
+        side.pop(price, None)

@@ -1,0 +1,306 @@
+"""A rolling tape: rows of a stream in columns, the newest so many or those of the newest so many seconds.
+
+One thread writes (`inbox`, `publish`); any thread reads, without a lock: a reader takes the published view, a tuple
+that is replaced whole, and whatever it points at is never written again.
+"""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Callable, Sequence
+from typing import NamedTuple, TypeAlias
+
+import numpy as np
+import pandas as pd
+
+from aries_nb.model import BoardData, Column, Inbox, Rows, Value, Values
+from aries_nb.store.latency import KEPT_LAGS, Lags, Percentiles, exchange_lags, percentiles
+from aries_nb.store.message_counts import Ledger, ledger_of
+from aries_nb.store.slab import Slab
+
+__all__ = ["Tape"]
+
+MAX_ROWS = 5_000_000  # a window of time holds no more than this, whatever the rate
+MAX_HELD = 200_000  # rows that wait for those before them
+MAX_TEXTS = 30_000  # distinct texts of one column; a server cannot grow it without bound
+MAX_TEXT = 1_000  # characters of one text; longer ones are cut
+MAX_CHARACTERS = 2**21  # of all distinct texts of one column
+FIRST_CAPACITY = 4_096
+_BEYOND = "…"
+_AHEAD_NS = 3_600_000_000_000  # a time of the exchange more than an hour ahead of ours does not move the window
+
+
+# The newest row of a symbol: exchange time, time of receipt (both ns), values.
+Row: TypeAlias = tuple[int, int, Values]
+
+
+class View(NamedTuple):
+    """What is published: rows `start` to `end` of the slab (positions)."""
+
+    slab: Slab
+    start: int
+    end: int
+    filled: int  # rows, of all since the beginning, that were no message
+
+
+class Tape:
+    """Rows of the symbols given, in the order of arrival.
+
+    `limit` keeps the newest so many rows; `window_ns` those whose `ts` is at most so much older than the newest.
+    """
+
+    def __init__(
+        self,
+        columns: Sequence[Column],
+        symbols: Sequence[str],
+        *,
+        limit: int | None = None,
+        window_ns: int | None = None,
+    ) -> None:
+        self.columns = tuple(columns)
+        self.symbols = tuple(symbols)
+        self._limit = limit or MAX_ROWS
+        self._window_ns = window_ns
+        self._newest = 0
+        self._texts: dict[str, dict[str, int]] = {name: {} for name, kind in self.columns if kind == "text"}
+        self._room = dict.fromkeys(self._texts, MAX_CHARACTERS)
+        self.inbox = Inbox()
+        self._holes: dict[int, int] = {}  # what the inbox is held for: by number, before which of its records
+        self._hole = 0
+        self._is_held = False
+        self.lags = Lags()
+        self._latest: dict[int, Row | None] = dict.fromkeys(range(len(self.symbols)))
+        self._bells: tuple[Callable[[], None], ...] = ()
+        capacity = max(2 * (limit or 0), FIRST_CAPACITY)  # a small limit must not mean a new slab every few rows
+        self._view = View(self._new_slab(capacity, 0), 0, 0, 0)
+
+    # Writing: the network's thread.
+
+    def publish(self) -> None:
+        """Write what is in the inbox and make it visible, unless it is held."""
+        inbox = self.inbox
+        if self._holes and len(inbox.codes) <= MAX_HELD:
+            return
+        self._holes.clear()
+        count, width = len(inbox.codes), len(self.columns)
+        received = _spread(inbox.marks, count)
+        done = 0
+        while done < count:
+            slab, start, end, filled = self._view
+            if end == slab.capacity:
+                slab, start, end = self._turn_over(slab, start, end)
+            step = min(count - done, slab.capacity - end)
+            self._write(slab, end, range(done, done + step), received)
+            done += step
+            filled = inbox.counted["filled"] if done == count else filled
+            self._view = View(slab, self._first(slab, start, end + step, end), end + step, filled)
+        # Of each code the last index is left, as of each symbol the last row.
+        for code, at in dict(zip(inbox.codes, range(count), strict=True)).items():
+            values = tuple(inbox.values[at * width : (at + 1) * width])
+            self._latest[code] = (inbox.ts[at], received[at], values)
+        if count:
+            self.lags.published(inbox)
+        inbox.clear()
+        self._is_held = False
+        if count:
+            for ring in self._bells:
+                ring()
+
+    def hold(self) -> int:
+        """Keep what is in the inbox, and what comes, until `fill` puts in what is missing; the hole's number.
+
+        It is missing before what came last. More than 200,000 rows are not held: they go, and nothing can be put before
+        them any more.
+        """
+        self._hole += 1
+        self._is_held = True
+        self._holes[self._hole] = self.inbox.marks[-2][0] if len(self.inbox.marks) > 1 else 0
+        return self._hole
+
+    @property
+    def is_held(self) -> bool:
+        """Whether rows wait for some that are missing before them; no more only once they can be read. Any thread."""
+        return self._is_held
+
+    def fill(self, hole: int, rows: Sequence[tuple[int, int, Values]], received: int) -> bool:
+        """Put rows (code, exchange time in ns, values) where they are missing; with the last hole, all goes.
+
+        They count as received with what comes behind them. False where that has gone already.
+        """
+        place = self._holes.pop(hole, None)
+        if place is None:
+            return False
+        if rows:
+            self._put_in(place, rows, received)
+        self.publish()
+        return True
+
+    def interrupted(self) -> None:
+        """Rows stay what they were; that the stream broke is told by its state and the gap ledger."""
+        self.lags.interrupted()
+
+    # Reading: any thread.
+
+    @property
+    def version(self) -> int:
+        """How many rows have been written since the beginning."""
+        slab, _, end, _ = self._view
+        return slab.base + end
+
+    @property
+    def evicted(self) -> int:
+        """How many rows have left the window since the beginning."""
+        slab, start, _, _ = self._view
+        return slab.base + start
+
+    def __len__(self) -> int:
+        _, start, end, _ = self._view
+        return end - start
+
+    def frame(self) -> pd.DataFrame:
+        """The rows in the window: index `ts`, columns `received`, `symbol` and the fields; no copy is made.
+
+        The memory is shared with the tape until the caller writes to it (copy-on-write).
+        """
+        slab, start, end, _ = self._view
+        return slab.frame.iloc[start:end]
+
+    def frame_since(self, first: int) -> tuple[pd.DataFrame, int]:
+        """Rows from absolute number `first` on as far as they are still there, and the number after the newest."""
+        slab, start, end, _ = self._view
+        return slab.frame.iloc[max(first - slab.base, start) : end], slab.base + end
+
+    def rows(self, first: int) -> Rows:
+        """The same as arrays, for a view that draws."""
+        slab, start, end, _ = self._view
+        begin = min(max(first - slab.base, start), end)
+        return Rows(
+            first=slab.base + begin,
+            end=slab.base + end,
+            window_start=slab.base + start,
+            symbols=self.symbols,
+            ts=slab.ts[begin:end],
+            codes=slab.codes[begin:end],
+            numbers={name: slab.arrays[name][begin:end] for name, kind in self.columns if kind == "number"},
+            received=slab.received[begin:end],
+        )
+
+    def ledger(self) -> Ledger:
+        """What became of every message of the stream."""
+        slab, start, end, filled = self._view
+        evicted = slab.base + start
+        return ledger_of(self.inbox.counted, rows=slab.base + end, filled=filled, visible=end - start, evicted=evicted)
+
+    def received_percentiles(self) -> Percentiles:
+        """From the exchange to receipt, of the newest 1,000 rows."""
+        slab, start, end, _ = self._view
+        newest = slice(max(start, end - KEPT_LAGS), end)
+        return percentiles(exchange_lags(slab.ts[newest], slab.received[newest], since=self.lags.since))
+
+    def latest(self) -> list[Row | None]:
+        """The newest row of each symbol, in the order of `symbols`; None where nothing came yet."""
+        return list(self._latest.values())
+
+    def board(self, *, is_stale: bool, rejected: tuple[str, ...] = ()) -> BoardData:
+        """The newest numbers of each symbol, for a quote board."""
+        places = [place for place, column in enumerate(self.columns) if column.type == "number"]
+        numbers = np.full((len(self.symbols), len(places)), np.nan)
+        received = np.zeros(len(self.symbols), "int64")
+        for code, row in enumerate(self.latest()):
+            if row is not None:
+                numbers[code] = [row[2][place] for place in places]
+                received[code] = row[1]
+        names = tuple(self.columns[place].name for place in places)
+        return BoardData(self.symbols, names, numbers, received, is_stale, rejected)
+
+    def watch(self, ring: Callable[[], None]) -> Callable[[], None]:
+        """Have `ring` called after each publish, on the writer's thread; it must return at once. Returns the undo."""
+        self._bells = (*self._bells, ring)
+
+        def undo() -> None:
+            self._bells = tuple(bell for bell in self._bells if bell is not ring)
+
+        return undo
+
+    # Inside.
+
+    def _new_slab(self, capacity: int, base: int) -> Slab:
+        texts = {name: list(texts) for name, texts in self._texts.items()}
+        return Slab(self.columns, self.symbols, capacity=capacity, base=base, texts=texts)
+
+    def _put_in(self, place: int, rows: Sequence[tuple[int, int, Values]], received: int) -> None:
+        inbox, count, width = self.inbox, len(rows), len(self.columns)
+        inbox.codes[place:place] = [code for code, _, _ in rows]
+        inbox.ts[place:place] = [ts for _, ts, _ in rows]
+        inbox.values[place * width : place * width] = [value for _, _, values in rows for value in values]
+        before = [mark for mark in inbox.marks if mark[0] <= place]
+        after = [(upto + count, when) for upto, when in inbox.marks if upto > place]
+        inbox.marks[:] = [*before, (place + count, after[0][1] if after else received), *after]
+        inbox.counted["filled"] += count
+        # Of two holes in one place, what is missing in the later one goes behind.
+        self._holes = {number: at + count if at >= place else at for number, at in self._holes.items()}
+
+    def _turn_over(self, slab: Slab, start: int, end: int) -> tuple[Slab, int, int]:
+        kept = min(end - start, self._limit)
+        capacity = slab.capacity if self._window_ns is None else min(max(2 * kept, FIRST_CAPACITY), 2 * MAX_ROWS)
+        new = self._new_slab(capacity, slab.base + end - kept)
+        new.copy_from(slab, end - kept, end)
+        return new, 0, kept
+
+    def _write(self, slab: Slab, at: int, rows: range, received: array[int]) -> None:
+        inbox, width = self.inbox, len(self.columns)
+        some = slice(rows.start, rows.stop)
+        values = inbox.values[rows.start * width : rows.stop * width]
+        for place, (name, kind) in enumerate(self.columns):
+            column = values[place::width]
+            slab.write(name, at, self._encoded(slab, name, column, at) if kind == "text" else column)
+        slab.write("symbol", at, inbox.codes[some])
+        slab.write("ts", at, inbox.ts[some])
+        slab.write("received", at, received[some])
+
+    def _encoded(self, slab: Slab, name: str, column: Sequence[Value], filled: int) -> list[int]:
+        texts = self._texts[name]
+        before = len(texts)
+        codes = [self._code(name, str(text)) for text in column]
+        if len(texts) > before:
+            slab.add_categories(name, list(texts), filled)
+        return codes
+
+    def _code(self, name: str, text: str) -> int:
+        texts = self._texts[name]
+        code = texts.get(text)
+        if code is None:
+            known = text if len(text) <= MAX_TEXT else text[: MAX_TEXT - 1] + _BEYOND
+            known = known if len(texts) < MAX_TEXTS and len(known) <= self._room[name] else _BEYOND
+            code = texts.setdefault(known, len(texts))
+            if code == len(texts) - 1:
+                self._room[name] -= len(known)
+        return code
+
+    def _first(self, slab: Slab, start: int, end: int, written: int) -> int:
+        start = max(start, end - self._limit)
+        if self._window_ns is None:
+            return start
+        ts, latest_credible = slab.ts[written:end], slab.received[written:end] + _AHEAD_NS
+        self._newest = max(self._newest, int(ts[ts <= latest_credible].max(initial=0)))
+        if not self._newest:
+            return start
+        oldest = self._newest - self._window_ns
+        # A time too far ahead keeps no row in the window: it would keep all behind it as well, for ever.
+        while start < end and not oldest <= slab.ts[start] <= slab.received[start] + _AHEAD_NS:
+            stop = min(start + 4096, end)
+            ts = slab.ts[start:stop]
+            inside = (ts >= oldest) & (ts <= slab.received[start:stop] + _AHEAD_NS)
+            step = int(inside.argmax())
+            start += step if inside[step] else stop - start
+        return start
+
+
+def _spread(marks: Sequence[tuple[int, int]], count: int) -> array[int]:
+    """The time of receipt of each of `count` records, from marks of (up to how many, when)."""
+    received = array("q")
+    for upto, when in marks:
+        received.extend(array("q", (when,)) * (upto - len(received)))
+    if len(received) < count:
+        raise ValueError("records without a time of receipt")
+    return received

@@ -1,0 +1,145 @@
+"""Views of our own making: an anywidget with one synced binary trait, so that a frame is one message.
+
+The newest frame is the widget's state: a tab that opens again, a second display and a saved notebook all show it.
+The frame's number is its first value, and the browser sends it back as {"ack": number} when it has painted it, with
+{"waited": ms} since then: it collects its answers.
+"""
+
+from __future__ import annotations
+
+import functools
+import time
+from abc import abstractmethod
+from dataclasses import dataclass
+from importlib import resources
+from typing import TYPE_CHECKING, ClassVar
+
+import anywidget
+import numpy as np
+import traitlets
+
+from aries_nb.widgets.view import View
+
+if TYPE_CHECKING:
+    from aries_nb.model import Numbers
+    from aries_nb.widgets.sources import Versioned
+
+__all__ = ["Composition", "Panel", "PanelWidget", "panel_class"]
+
+DISPLAYS_KEPT = 16
+MOST_WAITED_MS = 1_000
+
+
+class PanelWidget(anywidget.AnyWidget):
+    """The model of one panel in the browser."""
+
+    description = traitlets.Dict(help="What seldom changes: names, columns, decimals.").tag(sync=True)
+    frame = traitlets.Bytes(b"", help="Little-endian float64; the first value is the frame's number.").tag(sync=True)
+    problem = traitlets.Unicode("", help="Why the last drawing failed; empty when it did not.").tag(sync=True)
+
+
+@functools.cache
+def panel_class(name: str) -> type[PanelWidget]:
+    """Return the widget class whose looks are in `name`.js and `name`.css.
+
+    Script and style are strings, not paths: anywidget ties a widget whose script is a path to a class-level signal,
+    and such a widget is never freed.
+    """
+    files = resources.files("aries_nb.widgets") / "static"
+    script = (files / "shared.js").read_text("utf-8") + (files / f"{name}.js").read_text("utf-8")
+    style = (files / "shared.css").read_text("utf-8") + (files / f"{name}.css").read_text("utf-8")
+    return type(f"{name.title()}Widget", (PanelWidget,), {"_esm": script, "_css": style, "__module__": __name__})
+
+
+@dataclass(frozen=True, slots=True)
+class Composition:
+    """One frame before it is packed.
+
+    description: what seldom changes, plain JSON; head: a fixed number of values; body: the numbers, any shape.
+    The frame is its number, the kernel's clock in epoch milliseconds, the head, and the body row by row.
+    """
+
+    description: dict[str, object]
+    head: tuple[float, ...]
+    body: Numbers
+
+
+class Panel(View):
+    """A view drawn by our own script."""
+
+    looks: ClassVar[str]
+    refresh_s = 1.0
+    in_flight = 6  # the browser answers about every second frame, and skips those that it has no time to paint
+
+    def __init__(self, source: Versioned) -> None:
+        super().__init__(source)
+        self._content: object = None
+        self._displays: dict[str, None] = {}
+        self._widget = panel_class(self.looks)()
+        self._widget.on_msg(self._on_message)
+        # A panel shown by its widget alone is the same display: same static picture, same painter.
+        setattr(self._widget, "_repr_mimebundle_", self._repr_mimebundle_)  # noqa: B010
+
+    @property
+    def widget(self) -> PanelWidget:
+        """The anywidget that shows this view."""
+        return self._widget
+
+    @abstractmethod
+    def _compose(self) -> Composition:
+        """Return what is to be shown now."""
+
+    def _draw(self) -> int:
+        new = self._compose()
+        content = (new.head, new.body.tobytes())
+        if content == self._content and new.description == self._widget.description:
+            return 0
+        self._content = content
+        self.frames += 1
+        head = np.asarray([self.frames, time.time() * 1e3, *new.head], dtype="<f8")
+        frame = np.concatenate([head, new.body.ravel()]).astype("<f8", copy=False).tobytes()
+        # Both under one hold: description and numbers must not be seen apart, and one frame is one message.
+        with self._widget.hold_sync():
+            if new.description != self._widget.description:
+                self._widget.description = new.description
+            self._widget.frame = frame
+        return 1
+
+    def _show_problem(self, text: str) -> int:
+        self._widget.problem = text
+        return 1
+
+    def _release(self) -> None:
+        self._widget.on_msg(self._on_message, remove=True)
+        layout = self._widget.layout
+        self._widget.close()
+        layout.close()
+
+    def _on_message(self, _: object, content: object, __: object) -> None:
+        """Take a custom message of the browser, on whatever thread the kernel delivers it; anything odd is ignored."""
+        if not isinstance(content, dict):
+            return
+        number, is_visible = content.get("ack"), content.get("visible")
+        if isinstance(is_visible, bool):
+            is_visible = self._seen_in(str(content.get("view", "")), is_visible=is_visible)
+        self._heard(
+            unanswered=max(0, self.frames - number) if isinstance(number, int) else None,
+            is_visible=is_visible if isinstance(is_visible, bool) else None,
+            painted_s_ago=_seconds(content.get("waited")),
+        )
+
+    def _seen_in(self, display: str, *, is_visible: bool) -> bool:
+        """Note whether one display can be seen; return whether any can."""
+        with self.lock:
+            self._displays.pop(display, None)
+            if is_visible:
+                self._displays[display] = None
+                # A page that was reloaded never says goodbye; what it leaves here must not grow.
+                if len(self._displays) > DISPLAYS_KEPT:
+                    del self._displays[next(iter(self._displays))]
+            return bool(self._displays)
+
+
+def _seconds(waited: object) -> float:
+    """What the browser waited with its answer; it never waits for longer than a second."""
+    return waited / 1e3 if isinstance(waited, (int, float)) and 0 <= waited <= MOST_WAITED_MS else 0.0

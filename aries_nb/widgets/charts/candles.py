@@ -1,0 +1,241 @@
+"""Candlestick charts, with volume bars below where there are sizes: of a rolling frame, or of bars that are ready."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from html import escape
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import plotly.graph_objects as go
+
+from aries_nb.errors import UsageError
+from aries_nb.widgets.charts.candle_buckets import CandleTape, idle_spans, period_ns
+from aries_nb.widgets.charts.gap_bands import Holes, Shading, bands_between, over_candles, shapes, spans_of, titled
+from aries_nb.widgets.plotly_view import BLUE, ORANGE, FigureView, layout, time_anchor
+from aries_nb.widgets.static_html import line_chart
+
+if TYPE_CHECKING:
+    from datetime import timedelta
+
+    from aries_nb.model import Numbers, Rows
+    from aries_nb.widgets.charts.candle_buckets import Ohlc
+    from aries_nb.widgets.sources import BarsSource, RowsSource, Versioned
+
+__all__ = ["MOST_SHOWN", "BarCandles", "Candles"]
+
+MOST_SHOWN = 2_000  # a browser draws each candle as a shape of its own
+
+
+class _CandleChart(FigureView):
+    """Candles however they come about: rising ones blue and hollow, falling ones orange. Times are UTC."""
+
+    waiting = "waiting for data"
+
+    def __init__(self, source: Versioned, title: str, *, height: int, has_volume: bool) -> None:
+        self._title = title
+        self._shading = Shading(title)
+        self._has_volume = has_volume
+        self._drawn: Ohlc = (np.empty(0), {})
+        super().__init__(source, _figure(title, height, has_volume=has_volume))
+
+    @abstractmethod
+    def _fresh(self) -> Ohlc | None:
+        """The candles as they are now; None where they are those of the last time."""
+
+    def _looks(self) -> dict[str, Any]:
+        """What changes of the layout, after `_fresh`."""
+        return {}
+
+    def _shown(self) -> tuple[float, float]:
+        """From when to when there are candles, in epoch milliseconds."""
+        starts = self._drawn[0]
+        return (float(starts[0]), float(starts[-1])) if len(starts) else (0.0, 0.0)
+
+    def _draw(self) -> int:
+        fresh = self._fresh()
+        changes: dict[int, dict[str, Any]] = {}
+        if fresh is not None:
+            self._drawn = starts, columns = fresh
+            changes[1] = {"x": starts, **{name: columns[name] for name in ("open", "high", "low", "close")}}
+            if self._has_volume:
+                changes[2] = {"x": starts, "y": columns["volume"]}
+        return self._update(changes, "" if len(self._drawn[0]) else self.waiting, self._looks())
+
+    def _picture(self) -> str:
+        starts, columns = self._drawn
+        days = np.unique(starts[[0, -1]].astype("M8[ms]").astype("M8[D]")).astype(str) if len(starts) else ()
+        title = ", ".join((self._title, "close", *(["–".join(days)] if len(days) else [])))
+        return line_chart(title, [("close", BLUE, starts, columns.get("close", starts))])
+
+
+class Candles(_CandleChart):
+    """A live candlestick chart of a rolling frame: at most 500 candles of length `every`.
+
+    Behind candles that a gap of the stream touches, which are incomplete, there is a band.
+    `column` is what the candles are made of; None takes "price", else the middle of bid and ask, else "last_price".
+    `symbol` may be None where the frame has one symbol only.
+    """
+
+    def __init__(
+        self,
+        source: RowsSource,
+        every: str | float | timedelta = "5s",
+        *,
+        symbol: str | None = None,
+        column: str | None = None,
+        title: str = "",
+        height: int = 360,
+    ) -> None:
+        self._rows_source = source
+        self._symbol = _symbol(source, symbol)
+        numbers = source.rows(0).numbers
+        self._column = _column(numbers, column)
+        self._tape = CandleTape(period_ns(every))
+        self._every = str(every) if isinstance(every, str) else f"{period_ns(every) / 1e9:g}s"
+        self._step = period_ns(every) / 1e6
+        self._holes = Holes()
+        self._end = 0
+        has_volume = "size" in numbers and self._column == "price"
+        super().__init__(source, title or f"{self._symbol} · {self._every}", height=height, has_volume=has_volume)
+
+    def __repr__(self) -> str:
+        return f"Candles({self._symbol}, {self._every})"
+
+    def _fresh(self) -> Ohlc | None:
+        rows = self._rows_source.rows(self._end)
+        if rows.end < self._end:
+            # The frame was emptied and filled anew.
+            self._tape.clear()
+            self._holes = Holes()
+            rows = self._rows_source.rows(0)
+        self._end = rows.end
+        self._spans = spans_of(self._rows_source)  # after the rows: a gap is told before the first row behind it
+        self._holes.look(self._spans, self._rows_source.rows, window_start=rows.window_start)
+        is_changed = self._tape.drop_before(rows.window_start)
+        is_changed |= self._take(rows)
+        return self._tape.columns() if is_changed else None
+
+    def _looks(self) -> dict[str, Any]:
+        bands = self._holes.bands
+        touched = over_candles(bands, self._drawn[0], self._step)
+        return self._shading.changed(shapes(touched, self._shown()), titled(self._title, bands, self._spans))
+
+    def _take(self, rows: Rows) -> bool:
+        if self._symbol not in rows.symbols:
+            return False
+        chosen = np.flatnonzero(rows.codes == rows.symbols.index(self._symbol))
+        sizes = rows.numbers["size"][chosen] if self._has_volume else None
+        return self._tape.extend(chosen + rows.first, rows.ts[chosen], _prices(rows, self._column)[chosen], sizes)
+
+
+class BarCandles(_CandleChart):
+    """A live candlestick chart of the newest `most` of bars that are ready; nights and weekends are left out.
+
+    Behind bars that are incomplete, since a gap touches them that is not filled yet, there is a band.
+
+    Raises UsageError for fewer bars than 1 and more than 2,000.
+    """
+
+    waiting = "no bars yet"
+
+    def __init__(self, source: BarsSource, *, title: str, most: int = 500, height: int = 380) -> None:
+        if isinstance(most, bool) or not isinstance(most, int) or not 1 <= most <= MOST_SHOWN:
+            advice = f"Pass a whole number from 1 to {MOST_SHOWN:,}."
+            raise UsageError(f"{most!r} is no number of bars to draw", where="BarCandles", advice=advice)
+        self._bars_source = source
+        self._most = most
+        self._name = title
+        self._content: object = None
+        self._idle: list[tuple[float, float]] = []
+        self._is_stale = False
+        super().__init__(source, title, height=height, has_volume=source.newest(most).volume is not None)
+
+    def __repr__(self) -> str:
+        return f"BarCandles({self._name})"
+
+    def _fresh(self) -> Ohlc | None:
+        bars = self._bars_source.newest(self._most)
+        self._is_stale = bars.is_stale
+        columns = {"open": bars.open, "high": bars.high, "low": bars.low, "close": bars.close}
+        if bars.volume is not None:
+            columns["volume"] = bars.volume
+        content = (bars.ts.tobytes(), *(column.tobytes() for column in columns.values()))
+        if content == self._content:
+            return None
+        self._content = content
+        return bars.ts / 1e6, columns
+
+    def _looks(self) -> dict[str, Any]:
+        idle = idle_spans(self._drawn[0])
+        spans = spans_of(self._bars_source)
+        step = float(np.diff(self._drawn[0]).min()) if len(self._drawn[0]) > 1 else 0.0
+        first, last = self._shown()
+        bands = bands_between(spans, first, last + step)
+        # Bars from before a break must not look like fresh ones.
+        title = f"{self._name} · not live" if self._is_stale else self._name
+        touched = over_candles(bands, self._drawn[0], step)
+        looks = self._shading.changed(shapes(touched, self._shown()), titled(title, bands, spans))
+        if idle != self._idle:
+            self._idle = idle
+            breaks = [{"bounds": np.array(span).astype("M8[ms]").astype(str).tolist()} for span in idle]
+            looks["xaxis"] = {"rangebreaks": breaks}
+        return looks
+
+
+def _symbol(source: RowsSource, symbol: str | None) -> str:
+    known = source.symbols
+    if symbol is None and len(known) == 1:
+        return known[0]
+    if symbol is None or symbol not in known:
+        what = "which symbol?" if symbol is None else f"no symbol {symbol!r} in this frame"
+        raise UsageError(what, where="Candles", advice=f"Pass symbol= one of: {', '.join(known) or 'none yet'}.")
+    return symbol
+
+
+def _column(numbers: dict[str, Numbers], column: str | None) -> str:
+    """Return the column to draw; "mid" stands for the middle of bid and ask."""
+    if column is not None and column not in numbers:
+        raise UsageError(
+            f"no number column {column!r}", where="Candles", advice=f"Number columns are: {', '.join(numbers)}."
+        )
+    if column is not None:
+        return column
+    if "price" in numbers:
+        return "price"
+    if {"bid_price", "ask_price"} <= numbers.keys():
+        return "mid"
+    if "last_price" in numbers:
+        return "last_price"
+    raise UsageError(
+        "no price to draw", where="Candles", advice=f"Pass column= one of: {', '.join(numbers) or 'none'}."
+    )
+
+
+def _prices(rows: Rows, column: str) -> Numbers:
+    if column == "mid":
+        return (rows.numbers["bid_price"] + rows.numbers["ask_price"]) / 2
+    return rows.numbers[column]
+
+
+def _figure(title: str, height: int, *, has_volume: bool) -> go.FigureWidget:
+    looks = layout(escape(title), height)
+    looks["xaxis"] |= {"type": "date", "rangeslider": {"visible": False}}
+    looks |= {"showlegend": False, "dragmode": "pan"}
+    traces: list[Any] = [
+        time_anchor(),
+        go.Candlestick(
+            name=escape(title),
+            increasing={"line": {"color": BLUE, "width": 1.4}, "fillcolor": "rgba(0,0,0,0)"},
+            decreasing={"line": {"color": ORANGE, "width": 1.4}, "fillcolor": ORANGE},
+            whiskerwidth=0,
+        ),
+    ]
+    if has_volume:
+        looks["yaxis"]["domain"] = [0.26, 1]
+        looks["yaxis2"] = {**looks["yaxis"], "domain": [0, 0.2], "nticks": 3, "rangemode": "tozero"}
+        looks["xaxis"]["anchor"] = "y2"
+        traces.append(
+            go.Bar(name="volume", yaxis="y2", marker={"color": "rgba(128,128,128,0.5)", "line": {"width": 0}})
+        )
+    return go.FigureWidget(data=traces, layout=looks)

@@ -1,0 +1,170 @@
+"""The rolling line chart: one line for each symbol and column, on a Plotly FigureWidget."""
+
+from __future__ import annotations
+
+from html import escape
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import plotly.graph_objects as go
+
+from aries_nb.errors import UsageError
+from aries_nb.widgets.charts.gap_bands import Holes, Shading, shapes, spans_of, titled, with_holes
+from aries_nb.widgets.charts.line_points import Points, thinned
+from aries_nb.widgets.number_format import column_kind, column_label
+from aries_nb.widgets.plotly_view import PALETTE, FigureView, layout, time_anchor
+from aries_nb.widgets.static_html import line_chart
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from aries_nb.model import Numbers, Rows
+    from aries_nb.widgets.sources import RowsSource
+
+__all__ = ["Chart"]
+
+MOST_LINES = 8
+# A chart is some 900 pixels wide, and the browser's time to draw it grows with all its points together.
+POINTS_A_CHART = 2_400
+MOST_POINTS = 1_200
+STATIC_POINTS = 300
+# A quote holds until the next one: a slanted line would show prices that never were.
+STEPPED = ("price", "size")
+
+
+class Chart(FigureView):
+    """A live line chart of `columns` of a rolling frame, for `symbols` (None: all), at most eight lines.
+
+    Sizes are drawn against an axis of their own when there are prices too. Times are UTC. Where the stream was deaf,
+    the lines have a hole, with a band behind it.
+    """
+
+    def __init__(
+        self,
+        source: RowsSource,
+        columns: Sequence[str],
+        *,
+        symbols: Sequence[str] | None = None,
+        title: str = "",
+        height: int = 320,
+    ) -> None:
+        self._rows_source = source
+        self._lines = _lines(source, columns, symbols)
+        self._points = [Points(min(MOST_POINTS, POINTS_A_CHART // len(self._lines))) for _ in self._lines]
+        self._end = 0
+        self._title = title
+        self._holes = Holes()
+        self._shading = Shading(title)
+        super().__init__(source, _figure(self._lines, title, height))
+
+    def __repr__(self) -> str:
+        return f"Chart({', '.join(_label(line, self._lines) for line in self._lines)})"
+
+    def _draw(self) -> int:
+        rows = self._rows_source.rows(self._end)
+        if rows.end < self._end:
+            # The frame was emptied and filled anew.
+            self._holes = Holes()
+            for points in self._points:
+                points.clear()
+            rows = self._rows_source.rows(0)
+        self._take(rows)
+        self._end = rows.end
+        looks = self._looks(rows.window_start)
+        changes: dict[int, dict[str, Any]] = {}
+        for place, points in enumerate(self._points, start=1):
+            if points.is_changed:
+                points.is_changed = False
+                x, y = self._line(points)
+                changes[place] = {"x": x, "y": y}
+        is_empty = not any(len(points.x) for points in self._points)
+        return self._update(changes, "waiting for data" if is_empty else "", looks)
+
+    def _looks(self, window_start: int) -> dict[str, Any]:
+        """Bands and title, where they are others than the last time; with other gaps the lines get other holes."""
+        spans = spans_of(self._rows_source)  # read after the rows: a gap is told before the first row behind it
+        if self._holes.look(spans, self._rows_source.rows, window_start=window_start):
+            for points in self._points:
+                points.is_changed = True
+        ends = [points.x[[0, -1]] for points in self._points if len(points.x)]
+        shown = (min(end[0] for end in ends), max(end[1] for end in ends)) if ends else (0.0, 0.0)
+        bands = self._holes.bands
+        return self._shading.changed(shapes(bands, shown), titled(self._title, bands, spans))
+
+    def _line(self, points: Points) -> tuple[Numbers, Numbers]:
+        return with_holes(points.x, points.y, points.places_of(np.array(self._holes.rows, "int64")))
+
+    def _take(self, rows: Rows) -> None:
+        for symbol in {symbol for symbol, _ in self._lines}:
+            chosen = _rows_of(rows, symbol)
+            numbers = chosen + rows.first
+            x = rows.ts[chosen] / 1e6
+            for line, points in zip(self._lines, self._points, strict=True):
+                if line[0] == symbol:
+                    points.drop_before(rows.window_start)
+                    points.extend(numbers, x, rows.numbers[line[1]][chosen])
+
+    def _picture(self) -> str:
+        drawn = []
+        for line, points, colour in zip(self._lines, self._points, PALETTE, strict=False):
+            keep = thinned(points.x, points.y, STATIC_POINTS)
+            x, y = points.x[keep], points.y[keep]
+            places = np.searchsorted(keep, points.places_of(np.array(self._holes.rows, "int64")))
+            drawn.append((_label(line, self._lines), colour, *with_holes(x, y, places)))
+        return line_chart(self._title, drawn)
+
+
+def _rows_of(rows: Rows, symbol: str) -> np.ndarray:
+    if symbol not in rows.symbols:
+        return np.empty(0, dtype=np.int64)
+    return np.flatnonzero(rows.codes == rows.symbols.index(symbol))
+
+
+def _lines(source: RowsSource, columns: Sequence[str], symbols: Sequence[str] | None) -> list[tuple[str, str]]:
+    if isinstance(columns, str):
+        columns = (columns,)
+    known = source.rows(0).numbers
+    for column in columns:
+        if column not in known:
+            advice = f"Number columns are: {', '.join(known) or 'none'}."
+            raise UsageError(f"no number column {column!r}", where="Chart", advice=advice)
+    lines = [(symbol, column) for symbol in (source.symbols if symbols is None else symbols) for column in columns]
+    if not lines:
+        raise UsageError("nothing to draw", where="Chart", advice="Name at least one column and one symbol.")
+    if len(lines) > MOST_LINES:
+        raise UsageError(
+            f"{len(lines)} lines are more than a reader can follow or a browser can redraw ten times a second",
+            where="Chart",
+            advice=f"Choose at most {MOST_LINES}: symbols=[...] times columns; or make a second chart.",
+        )
+    return lines
+
+
+def _label(line: tuple[str, str], lines: Sequence[tuple[str, str]]) -> str:
+    symbol, column = line
+    if len({name for name, _ in lines}) == 1 and len(lines) > 1:
+        return f"{symbol} {column_label(column).lower()}"
+    return symbol if len({name for _, name in lines}) == 1 else f"{symbol} {column_label(column).lower()}"
+
+
+def _figure(lines: Sequence[tuple[str, str]], title: str, height: int) -> go.FigureWidget:
+    has_prices = any(column_kind(column) != "size" for _, column in lines)
+    traces, looks = [time_anchor()], layout(escape(title), height)
+    looks["xaxis"]["type"] = "date"
+    for (symbol, column), colour in zip(lines, PALETTE, strict=False):
+        is_size = has_prices and column_kind(column) == "size"
+        shape = "hv" if column_kind(column) in STEPPED and column != "price" else "linear"
+        traces.append(
+            go.Scatter(
+                name=escape(_label((symbol, column), lines)),
+                mode="lines",
+                yaxis="y2" if is_size else "y",
+                line={"color": colour, "width": 1 if is_size else 1.6, "shape": shape},
+                opacity=0.55 if is_size else 1.0,
+            )
+        )
+        if is_size:
+            looks["margin"]["l"] = 72
+            looks["yaxis2"] = {**looks["yaxis"], "overlaying": "y", "side": "left", "showgrid": False}
+    looks["showlegend"] = True
+    return go.FigureWidget(data=traces, layout=looks)

@@ -1,0 +1,95 @@
+"""The depth chart: how much stands in the book up to each price, both sides, with the middle marked."""
+
+from __future__ import annotations
+
+from html import escape
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import plotly.graph_objects as go
+
+from aries_nb.errors import UsageError
+from aries_nb.widgets.panels.ladder import REASONS
+from aries_nb.widgets.plotly_view import BLUE, GREY, ORANGE, FigureView, layout
+from aries_nb.widgets.static_html import line_chart
+
+if TYPE_CHECKING:
+    from aries_nb.model import Numbers
+    from aries_nb.widgets.sources import BookSource
+
+__all__ = ["DepthChart"]
+
+MOST_LEVELS = 500
+BID_FILL, ASK_FILL = "rgba(43,140,206,0.22)", "rgba(224,130,20,0.22)"
+
+
+class DepthChart(FigureView):
+    """A live chart of cumulative size over price, `depth` levels a side; a book that cannot be trusted says why."""
+
+    refresh_s = 1.0
+
+    def __init__(self, source: BookSource, *, depth: int = 20, height: int = 300) -> None:
+        if not 1 <= depth <= MOST_LEVELS:
+            raise UsageError(f"depth={depth}", where="DepthChart", advice=f"Choose 1 to {MOST_LEVELS} levels.")
+        self._book_source = source
+        self._depth = depth
+        self._symbol = source.levels(1).symbol
+        self._shown: bytes | None = None
+        super().__init__(source, _figure(self._symbol, height))
+
+    def __repr__(self) -> str:
+        return f"DepthChart({self._symbol}, depth={self._depth})"
+
+    def _draw(self) -> int:
+        book = self._book_source.levels(self._depth)
+        content = book.bids.tobytes() + b"|" + book.asks.tobytes()
+        changes: dict[int, dict[str, Any]] = {}
+        if content != self._shown:
+            self._shown = content
+            (bid_x, bid_y), (ask_x, ask_y) = stairs(book.bids), stairs(book.asks)
+            # Bids run downwards from the best; plotly wants them from the left.
+            changes = {0: {"x": bid_x[::-1], "y": bid_y[::-1]}, 1: {"x": ask_x, "y": ask_y}}
+            changes[2] = _middle(book.bids, book.asks, max([*bid_y[-1:], *ask_y[-1:], 0.0]))
+        return self._update(changes, REASONS[book.integrity])
+
+    def _picture(self) -> str:
+        book = self._book_source.levels(self._depth)
+        (bid_x, bid_y), (ask_x, ask_y) = stairs(book.bids), stairs(book.asks)
+        return line_chart(
+            f"{self._symbol} depth {REASONS[book.integrity]}",
+            [("bids", BLUE, bid_x[::-1], bid_y[::-1]), ("asks", ORANGE, ask_x, ask_y)],
+        )
+
+
+def stairs(side: Numbers) -> tuple[Numbers, Numbers]:
+    """Return prices and cumulative sizes from the best level outwards, starting with the best price at zero."""
+    if not len(side):
+        return np.empty(0), np.empty(0)
+    return np.concatenate([side[:1, 0], side[:, 0]]), np.concatenate([[0.0], np.cumsum(side[:, 1])])
+
+
+def _middle(bids: Numbers, asks: Numbers, top: float) -> dict[str, Any]:
+    if not len(bids) or not len(asks):
+        return {"x": np.empty(0), "y": np.empty(0)}
+    middle = (bids[0, 0] + asks[0, 0]) / 2
+    return {"x": np.array([middle, middle]), "y": np.array([0.0, top])}
+
+
+def _figure(symbol: str, height: int) -> go.FigureWidget:
+    looks = layout(f"{escape(symbol)} · depth", height)
+    looks["yaxis"]["rangemode"] = "tozero"
+    looks["legend"]["traceorder"] = "normal"
+    traces = [
+        go.Scatter(
+            name=name,
+            mode="lines",
+            fill="tozeroy",
+            fillcolor=fill,
+            line={"color": colour, "width": 1.6, "shape": shape},
+        )
+        for name, colour, fill, shape in (("bids", BLUE, BID_FILL, "vh"), ("asks", ORANGE, ASK_FILL, "hv"))
+    ]
+    traces.append(
+        go.Scatter(name="mid", mode="lines", line={"color": GREY, "width": 1, "dash": "dot"}, hoverinfo="skip")
+    )
+    return go.FigureWidget(data=traces, layout=looks)

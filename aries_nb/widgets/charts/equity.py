@@ -1,0 +1,195 @@
+"""The equity chart: an account's equity over time, the broker's own figure beside it, and what moved it."""
+
+from __future__ import annotations
+
+from html import escape
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+import numpy as np
+import plotly.graph_objects as go
+
+from aries_nb.widgets.charts.gap_bands import Shading, bands_between, shapes, spans_of, titled, with_holes
+from aries_nb.widgets.charts.line_points import thinned
+from aries_nb.widgets.number_format import column_label
+from aries_nb.widgets.plotly_view import BLUE, GREY, PALETTE, FigureView, layout, time_anchor
+from aries_nb.widgets.static_html import line_chart, table
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from aries_nb.model import EquityData, Numbers
+    from aries_nb.widgets.charts.gap_bands import Band
+    from aries_nb.widgets.sources import EquitySource
+
+__all__ = ["EquityChart", "bars_of"]
+
+# Both lines together stay below two thousand points, which a browser redraws in time.
+POINTS_A_LINE = 1_000
+STATIC_POINTS = 300
+MOST_BARS = 8
+OURS, THEIRS = "equity", "broker's figure"
+# Not those of up and down: a cause is neither.
+CAUSE_COLOURS = (PALETTE[2], PALETTE[3], PALETTE[6], PALETTE[7])
+MOST_CAUSES = len(CAUSE_COLOURS)
+FIRST_BAR = 3  # the place of the first cause's trace, behind the time anchor and the two lines
+
+# An instrument, and how much each cause added to equity.
+Bars: TypeAlias = "list[tuple[str, tuple[float, ...]]]"
+
+
+class EquityChart(FigureView):
+    """A live chart of equity over time, above bars of what each instrument added, at most eight, stacked by cause.
+
+    Where there are more instruments, those that moved it least are one bar, "others". Times are UTC.
+    Where quotes or the account's own news did not come, the lines have a hole, with a band behind it.
+    """
+
+    period_s = 0.5
+
+    def __init__(self, source: EquitySource, *, title: str = "Equity", height: int = 380) -> None:
+        self._equity_source = source
+        self._title = title
+        self._shading = Shading(title)
+        self._shown: tuple[bytes, ...] = ()
+        self._shown_bars: Bars = []
+        super().__init__(source, _figure(title, height))
+
+    def __repr__(self) -> str:
+        return f"EquityChart({self._title!r})"
+
+    def _draw(self) -> int:
+        data = self._equity_source.equity()
+        spans = spans_of(self._equity_source)
+        shown = (data.ts[0] / 1e6, data.ts[-1] / 1e6) if len(data.ts) else (0.0, 0.0)
+        bands = bands_between(spans, *shown)
+        lines = [_line(data.ts, y, POINTS_A_LINE, bands) for y in (data.ours, data.theirs)]
+        changes: dict[int, dict[str, Any]] = {}
+        content = tuple(array.tobytes() for line in lines for array in line)
+        if content != self._shown:
+            self._shown = content
+            changes = {place: {"x": x, "y": y} for place, (x, y) in enumerate(lines, start=1)}
+            changes[2]["showlegend"] = bool(len(lines[1][0]))
+        bars = bars_of(data)
+        if bars != self._shown_bars:
+            self._shown_bars = bars
+            changes |= {FIRST_BAR + place: each for place, each in enumerate(_bar_properties(bars, data.causes))}
+        # Only behind the lines: the bars below have no time.
+        drawn = [shape | {"yref": "y domain"} for shape in shapes(bands, shown)]
+        looks = self._shading.changed(drawn, titled(self._title, bands, spans))
+        return self._update(changes, "" if any(len(x) for x, _ in lines) else "waiting for data", looks)
+
+    def _picture(self) -> str:
+        data = self._equity_source.equity()
+        bands = bands_between(spans_of(self._equity_source), -np.inf, np.inf)
+        lines = [
+            (label, colour, *_line(data.ts, y, STATIC_POINTS, bands))
+            for label, colour, y in ((OURS, BLUE, data.ours), (THEIRS, GREY, data.theirs))
+        ]
+        chart = line_chart(self._title, lines)
+        bars = bars_of(data)
+        if not bars:
+            return chart
+        rows = [[name, *map(_signed, values), _signed(sum(values))] for name, values in bars]
+        return chart + table("", ["", *map(column_label, data.causes), "Total"], rows)
+
+
+def bars_of(data: EquityData) -> Bars:
+    """Return the instruments and their causes in the source's order.
+
+    Those with something unknown and those that nothing has moved are left out, the smallest summed up as "others".
+    """
+    known = [(symbol, values) for symbol, values in data.by_cause if np.isfinite(values).all() and any(values)]
+    if len(known) <= MOST_BARS:
+        return known
+    large = sorted(known, key=lambda pair: -sum(map(abs, pair[1])))[: MOST_BARS - 1]
+    small = [values for symbol, values in known if (symbol, values) not in large]
+    others = tuple(map(sum, zip(*small, strict=True)))
+    return [*(pair for pair in known if pair in large), ("others", others)]
+
+
+def _line(ts: np.ndarray, y: Numbers, count: int, bands: Sequence[Band]) -> tuple[Numbers, Numbers]:
+    is_finite = np.isfinite(y)
+    x, y = ts[is_finite] / 1e6, y[is_finite]
+    keep = thinned(x, y, count)
+    x, y = x[keep], y[keep]
+    return with_holes(x, y, np.searchsorted(x, [band.last for band in bands]))
+
+
+def _signed(value: float) -> str:
+    return f"{value:+,.2f}".replace("-", "\N{MINUS SIGN}")
+
+
+def _bar_properties(bars: Bars, causes: Sequence[str]) -> list[dict[str, Any]]:
+    """The properties of each cause's trace, and last of those of the totals: their texts, and room for them."""
+    names = [escape(symbol).replace(" ", "<br>") for symbol, _ in bars]
+    heights = [[values[place] for _, values in bars] for place in range(len(causes))]
+    stacked = [
+        {"name": column_label(cause), "x": names, "y": y, "visible": any(y), "text": [_signed(value) for value in y]}
+        for cause, y in zip(causes, heights, strict=True)
+    ]
+    blank = [{"x": [], "y": [], "visible": False}] * (MOST_CAUSES - len(stacked))
+    totals = [sum(values) for _, values in bars]
+    # Above what stands above zero, or below what stands below, so that no text lies on a bar.
+    tops = [
+        sum(value for value in values if (value > 0) == (total >= 0))
+        for (_, values), total in zip(bars, totals, strict=True)
+    ]
+    sides = ["top center" if total >= 0 else "bottom center" for total in totals]
+    total = {"x": names, "y": tops, "text": [_signed(total) for total in totals], "textposition": sides}
+    return [*stacked[:MOST_CAUSES], *blank, total, {"x": names, "y": tops}]
+
+
+def _figure(title: str, height: int) -> go.FigureWidget:
+    looks = layout(escape(title), height)
+    looks["xaxis"] |= {"type": "date", "anchor": "y"}
+    looks["yaxis"] |= {"domain": [0.48, 1], "hoverformat": ",.2f", "tickformat": ",.6~r"}
+    # A symbol of digits only is a name, not a number.
+    looks["xaxis2"] = {
+        "type": "category",
+        "autotypenumbers": "strict",
+        "anchor": "y2",
+        "showgrid": False,
+        "tickangle": 0,
+    }
+    looks["xaxis2"]["tickfont"] = {"size": 10}
+    looks["yaxis2"] = {**looks["yaxis"], "domain": [0, 0.31], "anchor": "x2", "nticks": 4}
+    looks["showlegend"] = True
+    looks["barmode"] = "relative"
+    looks["bargap"] = 0.45
+    looks["legend2"] = {**looks["legend"], "y": 0.34}
+    traces: list[Any] = [
+        time_anchor(),
+        go.Scatter(name=OURS, mode="lines", line={"color": BLUE, "width": 1.8}),
+        go.Scatter(name=THEIRS, mode="lines", line={"color": GREY, "width": 1.3, "dash": "dot"}, showlegend=False),
+        *(
+            go.Bar(
+                xaxis="x2",
+                yaxis="y2",
+                legend="legend2",
+                marker={"color": colour, "line": {"width": 0}},
+                textposition="none",
+                hovertemplate="%{text}<extra>%{fullData.name}</extra>",
+            )
+            for colour in CAUSE_COLOURS
+        ),
+        go.Scatter(
+            mode="markers+text",
+            marker={"size": 8, "opacity": 0},  # keeps the text off the bar
+            xaxis="x2",
+            yaxis="y2",
+            showlegend=False,
+            cliponaxis=False,
+            textfont={"size": 11},
+            hovertemplate="%{text}<extra>total</extra>",
+        ),
+        # Texts widen no axis, points do.
+        go.Scatter(
+            mode="markers",
+            xaxis="x2",
+            yaxis="y2",
+            showlegend=False,
+            hoverinfo="skip",
+            marker={"size": 36, "opacity": 0},
+        ),
+    ]
+    return go.FigureWidget(data=traces, layout=looks)

@@ -1,0 +1,191 @@
+"""Where a stream was deaf: a soft band behind the chart, a hole in its lines, a word in its title."""
+
+from __future__ import annotations
+
+from html import escape
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from aries_nb.widgets.sources import Gapped
+from aries_nb.widgets.static_html import clock_time
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from numpy.typing import NDArray
+
+    from aries_nb.model import GapSpan, Numbers, Rows
+    from aries_nb.widgets.sources import Versioned
+
+__all__ = [
+    "GAP",
+    "MOST_BANDS",
+    "Band",
+    "Holes",
+    "Shading",
+    "bands_between",
+    "over_candles",
+    "shapes",
+    "spans_of",
+    "titled",
+    "with_holes",
+]
+
+MOST_BANDS = 24
+GAP = "gap"  # the name of our shapes: those of a user's own stay
+WASH = "rgba(224,142,20,0.14)"
+WIDE = 0.18  # of what is shown: a narrower band has no room for words
+ROWS_OF_LAG = 100
+
+
+class Band(NamedTuple):
+    """A gap on the time axis of a chart, in epoch milliseconds, and its words: in one why it came about, how long."""
+
+    first: float
+    last: float
+    cause: str
+    lasted: str
+
+
+class Holes:
+    """Where the rows of a rolling frame stop and go on, for each of its gaps. Owned by the view that draws.
+
+    A gap is told by our clock and a row is drawn by the exchange's, so a gap is placed by what was received before it
+    and what after. Before the first row behind it has come, it is in no chart.
+    """
+
+    def __init__(self) -> None:
+        self._found: dict[int, tuple[int, float, GapSpan]] = {}  # by its beginning: the row behind it, the lag before
+
+    def look(self, spans: Sequence[GapSpan], rows_from: Callable[[int], Rows], *, window_start: int) -> bool:
+        """Place the gaps that there are now; return whether anything changed.
+
+        `rows_from` gives the rows from a number on; it is asked only where a gap has no place yet.
+        """
+        before = self._found
+        self._found = {}
+        for span in spans:
+            row, lag, _ = before.get(span.started) or _placed(span, rows_from(0))
+            if row > window_start:
+                self._found[span.started] = (row, lag, span)
+        return before != self._found
+
+    @property
+    def rows(self) -> list[int]:
+        """The absolute number of the first row behind each gap, ascending."""
+        return sorted({row for row, _, _ in self._found.values()})
+
+    @property
+    def bands(self) -> list[Band]:
+        """The gaps that are over, oldest first."""
+        return [
+            _band(span.started - lag, span.ended - lag, span.cause)
+            for _, (_, lag, span) in sorted(self._found.items())
+            if span.ended is not None
+        ]
+
+
+def _placed(span: GapSpan, rows: Rows) -> tuple[int, float, GapSpan]:
+    """The first row behind a gap, 0 while there is none, and how much later than at the exchange rows came before."""
+    received = np.empty(0) if rows.received is None else rows.received
+    place = int(np.searchsorted(received, span.started, side="right"))
+    if not 0 < place < len(received):
+        return 0, 0.0, span
+    some = slice(max(place - ROWS_OF_LAG, 0), place)
+    # The least: a row that came late says nothing of the clocks.
+    return rows.first + place, float((received[some] - rows.ts[some]).min()), span
+
+
+class Shading:
+    """What a figure shows of gaps, so that it is sent only when it is another. Owned by the view that draws."""
+
+    def __init__(self, title: str) -> None:
+        self._shown: tuple[list[dict[str, Any]], str] = ([], escape(title))
+
+    def changed(self, bands: list[dict[str, Any]], title: str) -> dict[str, Any]:
+        """The properties of the layout that differ from the last time."""
+        (old_bands, old_title), self._shown = self._shown, (bands, title)
+        looks: dict[str, Any] = {"shapes": bands} if bands != old_bands else {}
+        return looks | ({"title": {"text": title}} if title != old_title else {})
+
+
+def spans_of(source: Versioned) -> tuple[GapSpan, ...]:
+    """The newest gaps of a source, none where it does not know them."""
+    return source.gap_spans()[-MOST_BANDS:] if isinstance(source, Gapped) else ()
+
+
+def bands_between(spans: Sequence[GapSpan], first: float, last: float) -> list[Band]:
+    """The gaps that are over and began between two times of our clock, in epoch milliseconds."""
+    bands = (_band(span.started, span.ended, span.cause) for span in spans if span.ended is not None)
+    return [band for band in bands if first <= band.first <= last]
+
+
+def with_holes(x: Numbers, y: Numbers, places: NDArray[np.int64]) -> tuple[Numbers, Numbers]:
+    """The line with a point that is no number before each of `places`, where it has points on both sides."""
+    places = np.unique(places[(places > 0) & (places < len(x))])
+    if not len(places):
+        return x, y
+    return np.insert(x, places, (x[places - 1] + x[places]) / 2), np.insert(y, places, np.nan)
+
+
+def over_candles(bands: Sequence[Band], starts: Numbers, step: float) -> list[Band]:
+    """The bands widened to the candles that they touch; each is drawn about its beginning, `step` milliseconds wide."""
+    if not len(starts):
+        return []
+
+    def side(time: float, half: float) -> float:
+        begin = float(starts[max(int(np.searchsorted(starts, time, side="right")) - 1, 0)])
+        return begin + half if begin <= time < begin + step else time - step / 2
+
+    return [band._replace(first=side(band.first, -step / 2), last=side(band.last, step / 2)) for band in bands]
+
+
+def shapes(bands: Sequence[Band], shown: tuple[float, float]) -> list[dict[str, Any]]:
+    """A plotly shape for each of the newest bands, with its words where it is wide enough in what is `shown`."""
+    room = WIDE * (shown[1] - shown[0])
+    return [
+        {
+            "name": GAP,
+            "type": "rect",
+            "layer": "below",
+            "xref": "x",
+            "yref": "paper",
+            "x0": band.first,
+            "x1": band.last,
+            "y0": 0,
+            "y1": 1,
+            "fillcolor": WASH,
+            "line": {"width": 0},
+            "label": {
+                "text": f"{escape(band.cause)} {band.lasted}" if band.last - band.first >= room else "",
+                "textposition": "top center",
+                "font": {"size": 10, "color": "rgba(200,120,10,0.95)"},
+            },
+        }
+        for band in bands[-MOST_BANDS:]
+    ]
+
+
+def titled(title: str, bands: Sequence[Band], spans: Sequence[GapSpan]) -> str:
+    """A figure's title, escaped, and behind it what is missing: since when, or when last; and why."""
+    words = ""
+    if spans and spans[-1].ended is None:
+        words = f"no data since {clock_time(spans[-1].started)} ({spans[-1].cause})"
+    elif bands:
+        newest = bands[-1]
+        when = f"{clock_time(newest.first * 1e6)}, {newest.lasted} ({newest.cause})"
+        words = f"gap at {when}" if len(bands) == 1 else f"{len(bands)} gaps, the last at {when}"
+    if not words:
+        return escape(title)
+    return f'{escape(title)} <span style="font-size:11px;color:rgba(200,120,10,0.95)">{escape(words)}</span>'
+
+
+def _band(first: float, last: float, cause: str) -> Band:
+    """A band from times in ns."""
+    seconds = (last - first) / 1e9
+    if seconds < 9.95:
+        lasted = f"{seconds:.1f} s"
+    else:
+        lasted = f"{seconds:.0f} s" if seconds < 120 else f"{seconds / 60:.0f} min"
+    return Band(first / 1e6, last / 1e6, cause, lasted)

@@ -1,0 +1,141 @@
+"""A chain's numbers over its strikes: the smile of the implied volatility, or any Greek, calls and puts apart."""
+
+from __future__ import annotations
+
+from html import escape
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import plotly.graph_objects as go
+
+from aries_nb.errors import UsageError
+from aries_nb.widgets.plotly_view import BLUE, GREY, ORANGE, FigureView, layout
+from aries_nb.widgets.static_html import line_chart
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from aries_nb.model import BoardData, Numbers
+    from aries_nb.widgets.panels.chain import ChainSource
+
+__all__ = ["StrikeChart"]
+
+MOST_PANELS = 4
+APART = 0.09  # of the figure's width, between two panels: room for the numbers of an axis
+COLOURS = {"call": BLUE, "put": ORANGE}
+# Where calls and puts agree, one must not hide the other.
+MARKERS = {"call": {"symbol": "circle", "size": 5}, "put": {"symbol": "circle-open", "size": 9}}
+PERCENT = "implied_volatility"
+TRACES_A_PANEL = 3
+
+
+class StrikeChart(FigureView):
+    """A live chart of columns of an option chain over the strikes, each in a panel; the price of the underlying dotted.
+
+    Its size never changes. What is before a break in the stream is called stale.
+    """
+
+    def __init__(self, source: ChainSource, columns: Sequence[str], *, title: str = "", height: int = 320) -> None:
+        known = source.board().columns
+        unknown = [column for column in columns if column not in known]
+        if unknown:
+            advice = f"Number columns are: {', '.join(known)}."
+            raise UsageError(f"no number column {unknown[0]!r}", where="StrikeChart", advice=advice)
+        if not 1 <= len(columns) <= MOST_PANELS:
+            advice = f"Choose 1 to {MOST_PANELS}; make another chart for the rest."
+            raise UsageError(f"{len(columns)} columns", where="StrikeChart", advice=advice)
+        self._chain_source = source
+        self._columns = tuple(columns)
+        self._title = title
+        self._sides = {
+            kind: tuple((symbol, strike) for symbol, its_kind, strike in source.contracts if its_kind == kind)
+            for kind in COLOURS
+        }
+        self._shown: dict[int, bytes] = {}
+        super().__init__(source, _figure(self._columns, title, height))
+
+    def __repr__(self) -> str:
+        return f"StrikeChart({', '.join(self._columns)})"
+
+    def _draw(self) -> int:
+        data, spot = self._chain_source.board(), self._chain_source.spot
+        changes: dict[int, dict[str, Any]] = {}
+        is_empty = True
+        for panel, column in enumerate(self._columns):
+            lines = [self._line(data, kind, column) for kind in COLOURS]
+            is_empty = is_empty and not any(len(x) for x, _ in lines)
+            for place, (x, y) in enumerate([*lines, _upright(spot, lines)], start=TRACES_A_PANEL * panel):
+                content = x.tobytes() + b"|" + y.tobytes()
+                if self._shown.get(place) != content:
+                    self._shown[place] = content
+                    changes[place] = {"x": x, "y": y}
+        return self._update(changes, "waiting for data" if is_empty else "stale" if data.is_stale else "")
+
+    def _picture(self) -> str:
+        data = self._chain_source.board()
+        return "".join(
+            line_chart(
+                " · ".join(text for text in (self._title, _label(column), "stale" if data.is_stale else "") if text),
+                [(f"{kind}s", colour, *self._line(data, kind, column)) for kind, colour in COLOURS.items()],
+            )
+            for column in self._columns
+        )
+
+    def _line(self, data: BoardData, kind: str, column: str) -> tuple[Numbers, Numbers]:
+        """The strikes of one side where the column is known, ascending, and its values there."""
+        row_of = {symbol: row for row, symbol in enumerate(data.symbols)}
+        side = sorted((strike, row_of[symbol]) for symbol, strike in self._sides[kind] if symbol in row_of)
+        strikes = np.array([strike for strike, _ in side], dtype="float64")
+        values = data.numbers[[row for _, row in side], data.columns.index(column)]
+        is_known = np.isfinite(values)
+        return strikes[is_known], values[is_known]
+
+
+def _label(column: str) -> str:
+    return column.replace("_", " ")
+
+
+def _upright(spot: float, lines: Sequence[tuple[Numbers, Numbers]]) -> tuple[Numbers, Numbers]:
+    """A line at the price of the underlying, as high as what is drawn beside it: it must not stretch the axis."""
+    values = np.concatenate([y for _, y in lines])
+    if not len(values) or not np.isfinite(spot):
+        return np.empty(0), np.empty(0)
+    return np.array([spot, spot]), np.array([values.min(), values.max()])
+
+
+def _figure(columns: Sequence[str], title: str, height: int) -> go.FigureWidget:
+    looks = layout(escape(title), height)
+    looks["margin"]["b"] = 52
+    across, upwards = looks.pop("xaxis"), looks.pop("yaxis")
+    traces = []
+    for panel, column in enumerate(columns):
+        number = "" if panel == 0 else str(panel + 1)
+        width = (1 - APART * (len(columns) - 1)) / len(columns)
+        left = panel * (width + APART)
+        caption = {"text": f"{_label(column)} by strike", "font": {"size": 12}, "standoff": 6}
+        looks[f"xaxis{number}"] = {**across, "domain": [left, left + width], "anchor": f"y{number}", "title": caption}
+        looks[f"yaxis{number}"] = {**upwards, "anchor": f"x{number}"}
+        if column == PERCENT:
+            looks[f"yaxis{number}"] |= {"tickformat": ".1%", "hoverformat": ".2%"}
+        traces += _traces(number, is_first=panel == 0)
+    return go.FigureWidget(data=traces, layout=looks)
+
+
+def _traces(number: str, *, is_first: bool) -> list[go.Scatter]:
+    axes = {"xaxis": f"x{number}", "yaxis": f"y{number}", "showlegend": is_first}
+    lines = [
+        go.Scatter(
+            name=f"{kind}s",
+            legendgroup=kind,  # a click in the legend is meant for all panels
+            mode="lines+markers",
+            line={"color": colour, "width": 1.6},
+            marker=MARKERS[kind],
+            **axes,
+        )
+        for kind, colour in COLOURS.items()
+    ]
+    dotted = {"color": GREY, "width": 1, "dash": "dot"}
+    return [
+        *lines,
+        go.Scatter(name="underlying", legendgroup="spot", mode="lines", line=dotted, hoverinfo="skip", **axes),
+    ]

@@ -1,0 +1,128 @@
+"""The option chain: calls left, strikes in the middle, puts right, the row at the money marked."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol
+
+import numpy as np
+
+from aries_nb.widgets.anywidget_view import Composition, Panel
+from aries_nb.widgets.number_format import Decimals, grouped
+from aries_nb.widgets.sources import BoardSource
+from aries_nb.widgets.static_html import table
+
+if TYPE_CHECKING:
+    from aries_nb.model import BoardData, Numbers
+
+__all__ = ["Chain", "ChainSource"]
+
+# Columns of a side from the outside to the strike, and how their numbers are shown. Prices keep bid before ask on both
+# sides: a reader never has to think which is which.
+LABELS = {"implied_volatility": "IV", "delta": "Delta", "last_price": "Last", "bid_price": "Bid", "ask_price": "Ask"}
+KINDS = {"implied_volatility": "percent", "delta": "ratio"}
+CALLS = ("implied_volatility", "delta", "last_price", "bid_price", "ask_price")
+PUTS = ("bid_price", "ask_price", "last_price", "delta", "implied_volatility")
+PERCENT_DECIMALS, RATIO_DECIMALS = 1, 3
+AT_THE_MONEY = "\N{BLACK RIGHT-POINTING SMALL TRIANGLE} "
+
+
+class ChainSource(BoardSource, Protocol):
+    """The options of one underlying and expiry; its board has one row a contract."""
+
+    @property
+    def contracts(self) -> tuple[tuple[str, str, float], ...]:
+        """The contracts as (symbol, "call" or "put", strike); they stay the same."""
+
+    @property
+    def spot(self) -> float:
+        """The price of the underlying, NaN where it is unknown."""
+
+
+class Chain(Panel):
+    """A live option chain, one row a strike; its size never changes."""
+
+    looks = "chain"
+
+    def __init__(self, source: ChainSource, *, title: str = "") -> None:
+        self._chain_source = source
+        self._title = title
+        self._strikes = sorted({strike for _, _, strike in source.contracts})
+        self._symbols = {
+            kind: {strike: symbol for symbol, its_kind, strike in source.contracts if its_kind == kind}
+            for kind in ("call", "put")
+        }
+        self._prices = Decimals(is_price=True)
+        self._spots = Decimals(is_price=True)
+        self._strike_decimals = Decimals(is_price=False).of(np.array(self._strikes, dtype="float64"))
+        super().__init__(source)
+
+    def __repr__(self) -> str:
+        return f"Chain({self._title!r})" if self._title else "Chain()"
+
+    def _compose(self) -> Composition:
+        data, spot = self._chain_source.board(), self._chain_source.spot
+        numbers = self._rows(data)
+        description: dict[str, object] = {
+            "title": self._title,
+            "strikes": self._strikes,
+            "columns": [{"name": name, "label": LABELS[name], "kind": _kind(name)} for name in (*CALLS, *PUTS)],
+            "symbols": [[self._symbols[kind].get(strike, "") for kind in ("call", "put")] for strike in self._strikes],
+            "decimals": [self._decimals(name, numbers) for name in (*CALLS, *PUTS)],
+            "strike_decimals": self._strike_decimals,
+            "spot_decimals": self._spots.of(np.array([spot])),
+        }
+        received_ms = float(data.received.max(initial=0)) / 1e6
+        return Composition(description, (float(data.is_stale), spot, received_ms), numbers)
+
+    def _picture(self) -> str:
+        data, spot = self._chain_source.board(), self._chain_source.spot
+        numbers = self._rows(data)
+        decimals = [self._decimals(name, numbers) for name in (*CALLS, *PUTS)]
+        money = int(np.argmin(np.abs(np.array(self._strikes) - spot))) if self._strikes and np.isfinite(spot) else -1
+        rows = []
+        for place, strike in enumerate(self._strikes):
+            texts = [
+                _text(name, value, shown)
+                for name, value, shown in zip((*CALLS, *PUTS), numbers[place].tolist(), decimals, strict=True)
+            ]
+            middle = (AT_THE_MONEY if place == money else "") + grouped(strike, self._strike_decimals)
+            rows.append([*texts[: len(CALLS)], middle, *texts[len(CALLS) :]])
+        shown_spot = f"underlying {grouped(spot, self._spots.of(np.array([spot])))}"
+        caption = " · ".join(text for text in (self._title, shown_spot, "stale" if data.is_stale else "") if text)
+        header = [*(f"Call {_heading(name)}" for name in CALLS), "Strike", *(f"Put {_heading(name)}" for name in PUTS)]
+        return table(caption, header, rows, text_columns=())
+
+    def _rows(self, data: BoardData) -> Numbers:
+        """(strikes, columns of calls and of puts); NaN where there is no such contract or nothing has come."""
+        row_of = {symbol: row for row, symbol in enumerate(data.symbols)}
+        numbers = np.full((len(self._strikes), len(CALLS) + len(PUTS)), np.nan)
+        for kind, names, first in (("call", CALLS, 0), ("put", PUTS, len(CALLS))):
+            places = [data.columns.index(name) for name in names]
+            for line, strike in enumerate(self._strikes):
+                row = row_of.get(self._symbols[kind].get(strike, ""))
+                if row is not None:
+                    numbers[line, first : first + len(names)] = data.numbers[row, places]
+        return numbers
+
+    def _decimals(self, name: str, numbers: Numbers) -> int:
+        if _kind(name) == "percent":
+            return PERCENT_DECIMALS
+        if _kind(name) == "ratio":
+            return RATIO_DECIMALS
+        prices = [place for place, column in enumerate((*CALLS, *PUTS)) if _kind(column) == "price"]
+        return self._prices.of(numbers[:, prices].ravel())
+
+
+def _kind(name: str) -> str:
+    return KINDS.get(name, "price")
+
+
+def _heading(name: str) -> str:
+    label = LABELS[name]
+    return label if label.isupper() else label.lower()
+
+
+def _text(name: str, value: float, decimals: int) -> str:
+    if _kind(name) == "percent":
+        return f"{grouped(100 * value, decimals)}%" if np.isfinite(value) else grouped(value, decimals)
+    return grouped(value, decimals)

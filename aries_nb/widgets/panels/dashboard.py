@@ -1,0 +1,144 @@
+"""The dashboard: balances, positions, working orders, the equity curve and what moved it, in one box."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import ipywidgets
+
+from aries_nb.widgets.charts.equity import EquityChart
+from aries_nb.widgets.panels.blotter import Blotter
+from aries_nb.widgets.panels.strip import Strip
+from aries_nb.widgets.static_html import bundle
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Sequence
+
+    from aries_nb.widgets.sources import EquitySource, TableSource
+    from aries_nb.widgets.view import MimeBundle, View
+
+__all__ = ["Dashboard"]
+
+# What of an order fits a page of 900 pixels beside its progress; the source may have fewer.
+ORDER_COLUMNS = ("symbol", "side", "type", "status", "quantity", "filled", "price", "updated")
+# The figures to look at first; a broker may have forty more.
+FIGURES = (
+    "equity",
+    "cash",
+    "net_buying_power",
+    "buying_power",
+    "initial_margin",
+    "unrealized_pl",
+    "realized_pl",
+    "day_total_pnl",
+    "profit",
+    "fee",
+)
+# Likewise of a position.
+POSITION_COLUMNS = (
+    "symbol",
+    "quantity",
+    "average_price",
+    "mark_price",
+    "market_value",
+    "unrealized_pnl",
+    "mark_pnl",
+    "today_pnl",
+)
+# What stands below the instruments, whatever they are sorted by.
+SUMS = ("cash", "total")
+POSITION_ROWS, ORDER_ROWS, CAUSE_ROWS = 8, 6, 10
+EQUITY_HEIGHT = 430  # pixels
+MOST_DISPLAYS = 4  # of one dashboard at once; the oldest box goes
+
+
+class Dashboard:
+    """Live views of an account in one box, each also an attribute: balances, positions, orders, equity, causes.
+
+    Any thread may call its methods; the views are drawn by the painter, each at its own pace. A second display gets a
+    box of its own, because a figure does not outlive its place in a page.
+    """
+
+    def __init__(
+        self,
+        *,
+        balances: TableSource,
+        positions: TableSource,
+        orders: TableSource,
+        equity: EquitySource,
+        causes: TableSource,
+    ) -> None:
+        self.balances = Strip(balances, columns=_of(FIGURES, balances))
+        self.positions = Blotter(positions, columns=_of(POSITION_COLUMNS, positions), rows=POSITION_ROWS)
+        self.orders = Blotter(orders, columns=_of(ORDER_COLUMNS, orders), rows=ORDER_ROWS)
+        self.equity = EquityChart(equity, height=EQUITY_HEIGHT)
+        self.causes = Blotter(causes, rows=CAUSE_ROWS, pinned=SUMS)
+        self._boxes = [self._box()]
+        self._is_displayed = False
+        self._is_closed = False
+
+    def __repr__(self) -> str:
+        return "Dashboard()"
+
+    @property
+    def views(self) -> tuple[View, ...]:
+        """The views from top to bottom."""
+        return (self.balances, self.positions, self.orders, self.equity, self.causes)
+
+    @property
+    def widget(self) -> ipywidgets.VBox:
+        """The box of the newest display; it can stand in any layout box."""
+        return self._boxes[-1]
+
+    @property
+    def is_closed(self) -> bool:
+        """Whether `close` was called."""
+        return self._is_closed
+
+    def close(self) -> None:
+        """Close the views and the boxes; closing twice is fine."""
+        self._is_closed = True
+        for view in self.views:
+            view.close()
+        for box in self._boxes:
+            _close(box)
+
+    def _box(self) -> ipywidgets.VBox:
+        box = ipywidgets.VBox([view.widget for view in self.views])
+        box.add_class("anb-dashboard")
+        # A box shown without its dashboard is the same display: same static picture, same painter.
+        box._repr_mimebundle_ = self._repr_mimebundle_
+        return box
+
+    def _displayed_model(self) -> str:
+        if self._is_displayed:
+            self._boxes.append(self._box())
+            if len(self._boxes) > MOST_DISPLAYS:
+                _close(self._boxes.pop(0))
+        self._is_displayed = True
+        return str(self.widget.model_id)
+
+    def _repr_mimebundle_(
+        self, include: Collection[str] | None = None, exclude: Collection[str] | None = None
+    ) -> MimeBundle:
+        # Each view draws itself, is watched from here on, and gives a model for one more display.
+        pictures = [str(view._repr_mimebundle_(include={"text/html"})["text/html"]) for view in self.views]
+        return bundle(
+            model_id=None if self._is_closed else self._displayed_model(),
+            text_html="".join(pictures),
+            text_plain=repr(self),
+            include=include,
+            exclude=exclude,
+        )
+
+
+def _of(names: Sequence[str], source: TableSource) -> list[str] | None:
+    """Those of the names that the source has; None, which is all of its own, where it has none of them."""
+    known = {column.name for column in source.table().columns}
+    return [name for name in names if name in known] or None
+
+
+def _close(box: ipywidgets.VBox) -> None:
+    layout = box.layout
+    box.close()
+    layout.close()

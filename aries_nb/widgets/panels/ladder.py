@@ -1,0 +1,73 @@
+"""The order-book ladder: bids left, asks right, greyed out with the reason when it cannot be trusted."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from aries_nb.errors import UsageError
+from aries_nb.widgets.anywidget_view import Composition, Panel
+from aries_nb.widgets.number_format import Decimals, grouped
+from aries_nb.widgets.static_html import table
+
+if TYPE_CHECKING:
+    from aries_nb.model import BookIntegrity, BookLevels, Numbers
+    from aries_nb.widgets.sources import BookSource
+
+__all__ = ["REASONS", "Ladder"]
+
+# Why a book cannot be trusted, in words a reader understands without our documentation.
+REASONS: dict[BookIntegrity, str] = {
+    "ok": "",
+    "empty": "waiting for the first update",
+    "crossed": "crossed: the best bid is at or above the best ask",
+    "stale": "stale: no update for longer than usual",
+    "gap": "gap: the stream broke, these levels are from before",
+}
+MOST_LEVELS = 100
+
+
+class Ladder(Panel):
+    """A live ladder of `depth` levels a side; its height never changes."""
+
+    looks = "ladder"
+
+    def __init__(self, source: BookSource, *, depth: int = 10) -> None:
+        if not 1 <= depth <= MOST_LEVELS:
+            raise UsageError(f"depth={depth}", where="Ladder", advice=f"Choose 1 to {MOST_LEVELS} levels.")
+        self._book_source = source
+        self._depth = depth
+        self._prices = Decimals(is_price=True)
+        self._sizes = Decimals(is_price=False)
+        super().__init__(source)
+
+    def __repr__(self) -> str:
+        return f"Ladder(depth={self._depth})"
+
+    def _compose(self) -> Composition:
+        book = self._book_source.levels(self._depth)
+        bids, asks = book.bids[: self._depth], book.asks[: self._depth]
+        both = np.vstack([bids, asks])
+        description: dict[str, object] = {
+            "symbol": book.symbol,
+            "depth": self._depth,
+            "integrity": book.integrity,
+            "reason": REASONS[book.integrity],
+            "price_decimals": self._prices.of(both[:, 0]),
+            "size_decimals": self._sizes.of(both[:, 1]),
+        }
+        return Composition(description, (float(len(bids)), float(len(asks)), book.received / 1e6), both)
+
+    def _picture(self) -> str:
+        book = self._book_source.levels(self._depth)
+        prices, sizes = self._prices.of(_column(book, 0)), self._sizes.of(_column(book, 1))
+        rows = [["", grouped(price, prices), grouped(size, sizes)] for price, size in book.asks[::-1].tolist()]
+        rows += [[grouped(size, sizes), grouped(price, prices), ""] for price, size in book.bids.tolist()]
+        reason = REASONS[book.integrity]
+        caption = f"{book.symbol} · {reason}" if reason else book.symbol
+        return table(caption, ["Bid size", "Price", "Ask size"], rows, text_columns=())
+
+
+def _column(book: BookLevels, place: int) -> Numbers:
+    return np.concatenate([book.bids[:, place], book.asks[:, place]])

@@ -1,0 +1,50 @@
+"""The strip: the one row of a table, such as an account's balances, as labelled figures side by side."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from aries_nb.widgets.anywidget_view import Composition, Panel
+from aries_nb.widgets.panels.blotter import caption_of, empty_text, known_columns
+from aries_nb.widgets.static_html import table
+from aries_nb.widgets.table_format import Cells
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from aries_nb.widgets.sources import TableSource
+
+__all__ = ["Strip"]
+
+
+class Strip(Panel):
+    """A live strip of figures with their labels above, of several rows the first; `columns` None shows them all."""
+
+    looks = "strip"
+
+    def __init__(self, source: TableSource, *, columns: Sequence[str] | None = None) -> None:
+        self._table_source = source
+        self._cells = Cells(known_columns(columns, source))
+        super().__init__(source)
+
+    def __repr__(self) -> str:
+        return "Strip()"
+
+    def _compose(self) -> Composition:
+        data = self._table_source.table()
+        sheet = self._cells.sheet(data)
+        description: dict[str, object] = {
+            "title": data.title,
+            "note": data.note,
+            "empty": empty_text(data),
+            "columns": [heading.plain for heading in sheet.headings],
+            "texts": sheet.texts[:1],
+        }
+        return Composition(description, (float(data.is_stale),), sheet.numbers[:1])
+
+    def _picture(self) -> str:
+        data = self._table_source.table()
+        sheet = self._cells.sheet(data)
+        if not sheet.texts:
+            return table(f"{caption_of(data)} · {empty_text(data)}".removeprefix(" · "), [], [])
+        return table(caption_of(data), [heading.label for heading in sheet.headings], sheet.texts[:1], text_columns=())

@@ -1,0 +1,198 @@
+"""What the cells of an account table say: exact texts for the reader, and numbers to sort and compare by.
+
+The texts are made here and not in the browser: a decimal of twenty digits would not survive a float.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+
+from aries_nb.model import NOT_A_TIME
+from aries_nb.widgets.number_format import PROFIT_WORDS, Decimals, column_kind, column_label
+from aries_nb.widgets.static_html import clock_time
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
+
+    from aries_nb.model import Column, Numbers, TableData, Value, Values
+
+__all__ = ["CellKind", "Cells", "Heading", "Sheet", "heading_of", "moment"]
+
+# "signed" is profit and loss: a plus or a minus always stands before it.
+CellKind = Literal["symbol", "text", "side", "status", "progress", "signed", "money", "price", "number", "time"]
+
+TEXT_KINDS: dict[str, CellKind] = {"symbol": "symbol", "side": "side", "status": "status"}
+LEFT_KINDS = frozenset({"symbol", "text", "side", "status", "progress"})
+SIGNED_WORDS = frozenset({*PROFIT_WORDS, "change"})
+SIGNED_NAMES = frozenset({"price_move", "trade", "unexplained", "total"})
+MONEY_WORDS = frozenset(
+    {
+        *("amount", "balance", "basis", "cash", "commission", "cost", "credit", "equity"),
+        *("fee", "fees", "funds", "margin", "power", "proceeds", "value"),
+    }
+)
+MONEY_DECIMALS = 2
+# An average is a quotient, and may have digits without end.
+MOST_AVERAGE_DECIMALS = 4
+NS_A_DAY = 86_400_000_000_000
+MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
+MINUS = "\N{MINUS SIGN}"
+UNKNOWN = "–"
+
+
+@dataclass(frozen=True, slots=True)
+class Heading:
+    """One column as it is shown; `kind` says how its cells look."""
+
+    name: str
+    label: str
+    kind: CellKind
+
+    @property
+    def is_left(self) -> bool:
+        """Whether its cells are left-aligned."""
+        return self.kind in LEFT_KINDS
+
+    @property
+    def plain(self) -> dict[str, str]:
+        """The same as plain JSON."""
+        return {"name": self.name, "label": self.label, "kind": self.kind}
+
+
+@dataclass(frozen=True, slots=True)
+class Sheet:
+    """A table ready to be shown: `texts` one list a row; `numbers` (rows, columns), NaN for texts, times in ms."""
+
+    headings: tuple[Heading, ...]
+    keys: list[list[str]]
+    texts: list[list[str]]
+    numbers: Numbers
+
+
+class Cells:
+    """Turns tables with the same columns into sheets; remembers the decimals of each column, which only ever grow.
+
+    `names` are the columns to show, in this order and as far as the table has them; None shows all. A table with the
+    columns filled and quantity shows them as one, the progress of the order.
+    """
+
+    def __init__(self, names: Collection[str] | None = None) -> None:
+        self._names = names
+        self._decimals: dict[str, Decimals] = {}
+
+    def sheet(self, data: TableData) -> Sheet:
+        """Return the table as it is to be shown now."""
+        places = {column.name: place for place, column in enumerate(data.columns)}
+        has_progress = {"filled", "quantity"} <= places.keys()
+        names = [name for name in (places if self._names is None else self._names) if name in places]
+        if has_progress:
+            names = [name for name in names if name != "quantity"]
+        headings = tuple(heading_of(data.columns[places[name]], has_progress=has_progress) for name in names)
+        decimals = {column.name: self._decimals_of(column, place, data.rows) for column, place in _numeric(data)}
+        today = time.time_ns() // NS_A_DAY
+        texts, numbers = [], []
+        for row in data.rows:
+            record = dict(zip(places, row, strict=True))
+            texts.append([_text(heading, record, decimals, today) for heading in headings])
+            numbers.append([_number(heading, record) for heading in headings])
+        keys = [[str(row[places[name]]) for name in data.key if name in places] for row in data.rows]
+        return Sheet(headings, keys, texts, np.array(numbers, dtype=np.float64).reshape(len(texts), len(headings)))
+
+    def _decimals_of(self, column: Column, place: int, rows: tuple[Values, ...]) -> int:
+        kind = heading_of(column, has_progress=False).kind
+        if kind in ("money", "signed"):
+            return MONEY_DECIMALS
+        decimals = self._decimals.setdefault(column.name, Decimals(is_price=kind == "price"))
+        needed = decimals.of(np.array([_float(row[place]) for row in rows]))
+        return min(needed, MOST_AVERAGE_DECIMALS) if "average" in column.name.split("_") else needed
+
+
+def heading_of(column: Column, *, has_progress: bool) -> Heading:
+    """Return how a column is shown, by its type and the words of its name."""
+    label = "Average" if column.name == "average_price" else column_label(column.name)
+    return Heading(column.name, label, _kind(column, has_progress=has_progress))
+
+
+def _kind(column: Column, *, has_progress: bool) -> CellKind:
+    words = column.name.split("_")
+    if column.type == "text" or words[-1] == "id":
+        return TEXT_KINDS.get(column.name, "text")
+    if column.type == "time":
+        return "time"
+    if has_progress and column.name == "filled":
+        return "progress"
+    if SIGNED_WORDS & set(words) or column.name in SIGNED_NAMES:
+        return "signed"
+    if column_kind(column.name) == "price":
+        return "price"
+    return "money" if MONEY_WORDS & set(words) else "number"
+
+
+def _numeric(data: TableData) -> list[tuple[Column, int]]:
+    return [
+        (column, place)
+        for place, column in enumerate(data.columns)
+        if column.type in ("number", "decimal", "integer") and not column.name.endswith("_id")
+    ]
+
+
+def _text(heading: Heading, record: dict[str, Value], decimals: dict[str, int], today: int) -> str:
+    value = record[heading.name]
+    if heading.kind == "side":
+        return str(value).replace("_", " ").upper()
+    if heading.name in ("status", "type"):
+        return str(value).replace("_", " ").lower()
+    if heading.kind in ("symbol", "text"):
+        return str(value)
+    if heading.kind == "time":
+        return moment(int(value), today)
+    if heading.name == "price" and not value and "limit" not in str(record.get("type", "limit")).lower():
+        return UNKNOWN  # of an order without a limit; a price of 0 is one elsewhere
+    shown = _grouped(value, decimals[heading.name], is_signed=heading.kind == "signed")
+    if heading.kind != "progress":
+        return shown
+    places = max(decimals["filled"], decimals["quantity"])
+    return f"{_grouped(value, places)} of {_grouped(record['quantity'], places)}"
+
+
+def _number(heading: Heading, record: dict[str, Value]) -> float:
+    value = record[heading.name]
+    if heading.kind == "time":
+        return math.nan if value == NOT_A_TIME else int(value) / 1e6
+    if heading.kind == "progress":
+        quantity = abs(_float(record["quantity"]))
+        return abs(_float(value)) / quantity if quantity else math.nan
+    return _float(value)
+
+
+def _float(value: Value) -> float:
+    return math.nan if isinstance(value, str) else float(value)
+
+
+def _grouped(value: Value, decimals: int, *, is_signed: bool = False) -> str:
+    if isinstance(value, str):
+        return value
+    if not math.isfinite(value):
+        return UNKNOWN
+    # Not abs(): it would round a decimal to 28 digits.
+    size = f"{value.copy_abs() if isinstance(value, Decimal) else abs(value):,.{decimals}f}"
+    if not size.strip("0.,"):
+        return size  # what rounds to nothing has no sign
+    return f"{MINUS if value < 0 else '+' if is_signed else ''}{size}"
+
+
+def moment(ns: int, today: int) -> str:
+    """Return a time in ns since the epoch as UTC, as short as is clear: of `today` (in days) the time of day alone."""
+    if ns in (NOT_A_TIME, 0):
+        return UNKNOWN
+    if ns // NS_A_DAY == today:
+        return clock_time(ns)
+    date, now = (str(np.datetime64(day, "D")).split("-") for day in (ns // NS_A_DAY, today))
+    ending = clock_time(ns)[:5] if date[0] == now[0] else date[0]
+    return f"{date[2]} {MONTHS[int(date[1]) - 1]} {ending}"

@@ -1,0 +1,131 @@
+"""The server's side of an Aries accounts connection, as text: what it says, what it was sent, what rows result."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from typing import Any
+
+from aries_nb.brokers.aries.accounts import AriesAccounts
+from aries_nb.model import CLEAR, TABLE_KEYS, Kind, Notice, Record, Subscription
+from tests.brokers.aries.lines import RECEIVED, auth_success, frame, line, said
+
+PNL = (("interval", "1m"), ("start", "2026-03-02T14:30:00Z"))
+
+
+def every(kind: Kind, symbol: str = "ACC-1", options: tuple[tuple[str, str], ...] = ()) -> Subscription:
+    """A subscription to every field of a kind."""
+    return Subscription(kind, symbol, tuple(AriesAccounts().columns(kind)), options)
+
+
+ORDERS, POSITIONS, BALANCES, ACCOUNTS = (every(kind) for kind in ("orders", "positions", "balances", "accounts"))
+MINUTES = every("pnl", options=PNL)
+LISTS, NEWS = every("watchlists", ""), every("news", "")
+
+
+def order(number: int = 1, **fields: Any) -> dict[str, Any]:
+    return {
+        "accountId": "ACC-1",
+        "clOrdId": f"ORD-{number}",
+        "ordId": "B-91",
+        "symbol": "MSFT",
+        "side": "BUY",
+        "type": "LIMIT",
+        "qty": "10",
+        "cumQty": "4",
+        "leavesQty": "6",
+        "price": "500.00",
+        "avgPrice": "499.98",
+        "ordStatus": "PARTIALLY_FILLED",
+        "updatedAt": "2026-03-02T15:04:05Z",
+        **fields,
+    }
+
+
+def position(symbol: str = "MSFT", **fields: Any) -> dict[str, Any]:
+    return {"accountId": "ACC-1", "symbol": symbol, "quantity": "10", "averagePrice": "499.98", **fields}
+
+
+def account_event(name: str, data: object, **payload: Any) -> dict[str, Any]:
+    return {"type": "event", "payload": {"topic": "account", "name": f"account.{name}", "data": data, **payload}}
+
+
+def topic_event(topic: str, data: object, **payload: Any) -> dict[str, Any]:
+    return {"type": "event", "payload": {"topic": topic, "data": data, **payload}}
+
+
+def ack(request: dict[str, Any], **payload: Any) -> dict[str, Any]:
+    topic = request["payload"]["topic"]
+    return {"type": "subscribed", "id": request["id"], "payload": {"topic": topic, **payload}}
+
+
+def connected(now: float = 0.0) -> AriesAccounts:
+    """An open session without streams."""
+    wire = AriesAccounts()
+    reopen(wire, now)
+    return wire
+
+
+def reopen(wire: AriesAccounts, now: float = 0.0) -> list[dict[str, Any]]:
+    """A new connection, up to the answer to the token; returns what was sent after that."""
+    wire.open(now)
+    wire.authenticate("secret-token", now)
+    wire.outgoing()
+    wire.receive(line(auth_success(expiresIn=3_900_000)), RECEIVED)
+    return sent(wire)
+
+
+def opened(*subscriptions: Subscription, now: float = 0.0) -> AriesAccounts:
+    """An open session, subscribed, everything acknowledged without a snapshot, every ping answered."""
+    wire = connected(now)
+    wire.subscribe(subscriptions)
+    answer(wire)
+    return wire
+
+
+def asked(*subscriptions: Subscription) -> tuple[AriesAccounts, list[dict[str, Any]], int]:
+    """A wire with subscribe requests on their way, those requests, and the ping's number."""
+    wire = connected()
+    number = wire.subscribe(subscriptions)
+    return wire, sent(wire, "subscribe"), number
+
+
+def answer(wire: AriesAccounts) -> list[Notice]:
+    """Acknowledge and pong whatever was sent; returns what came of it."""
+    answers = [
+        {"type": "pong", "id": request["id"]} if request["type"] == "ping" else ack(request) for request in sent(wire)
+    ]
+    return list(wire.receive(frame(*answers), RECEIVED)[1])
+
+
+def sent(wire: AriesAccounts, *kinds: str) -> list[dict[str, Any]]:
+    messages: list[dict[str, Any]] = [json.loads(text) for text in wire.outgoing()]
+    return [message for message in messages if not kinds or message["type"] in kinds]
+
+
+def records(wire: AriesAccounts, *messages: object) -> list[Record]:
+    """What one frame of these messages yields, where it must not give rise to a notice but counts."""
+    found, notices = wire.receive(frame(*messages), RECEIVED)
+    assert said(notices) == []
+    return list(found)
+
+
+def fields(record: Record) -> dict[str, Any]:
+    """The fields of a record by name, without its first value."""
+    return dict(zip(record[0].fields, record[2][1:], strict=True))
+
+
+def table(found: Iterable[Record], subscription: Subscription) -> dict[tuple[Any, ...], dict[str, str]]:
+    """The rows that records of one subscription lead to, as texts: a missing decimal does not equal itself."""
+    rows: dict[tuple[Any, ...], dict[str, str]] = {}
+    for record in found:
+        if record[0] != subscription:
+            continue
+        if record[2][0] == CLEAR:
+            rows.clear()
+            continue
+        row = fields(record)
+        rows[tuple(row[name] for name in TABLE_KEYS[subscription.kind])] = {
+            name: str(value) for name, value in row.items()
+        }
+    return rows

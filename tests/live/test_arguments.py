@@ -1,0 +1,82 @@
+"""What a user passes, checked where it is passed."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta, timezone
+
+import pandas as pd
+import pytest
+
+from aries_nb.errors import UsageError
+from aries_nb.live.arguments import checked_pnl_interval, checked_start, checked_text, checked_topics
+
+NO_TEXT = ["", "  ", "\ud800", "A\udfff", None, 5, b"ACC-1", ["ACC-1"], ...]
+
+
+@pytest.mark.parametrize("text", ["ACC-1", " ACC-1 ", "счёт", "\U0001f4c8"])
+def test_text_comes_without_the_blanks_round_it(text: str) -> None:
+    assert checked_text(text, "no account", advice="") == text.strip()
+
+
+@pytest.mark.parametrize("text", NO_TEXT, ids=repr)
+def test_what_is_no_text_or_cannot_be_sent_is_refused(text: object) -> None:
+    with pytest.raises(UsageError, match=r"is no account\. Name one\.$"):
+        checked_text(text, "no account", advice="Name one.")
+
+
+def test_a_long_value_is_cut_where_it_is_shown() -> None:
+    with pytest.raises(UsageError) as caught:
+        checked_text(["x" * 10_000], "no account", advice="")
+
+    assert len(str(caught.value)) < 250
+
+
+@pytest.mark.parametrize(
+    ("topics", "expected"),
+    [
+        ("earnings", ("earnings",)),
+        (["earnings", "mergers", "earnings"], ("earnings", "mergers")),
+        (("earnings",), ("earnings",)),
+        ((), ()),
+    ],
+)
+def test_topics_come_once_each_and_a_text_is_one(topics: object, expected: tuple[str, ...]) -> None:
+    assert checked_topics(topics) == expected
+
+
+@pytest.mark.parametrize("topics", [5, None, b"earnings", [5], ["\ud800"], "\ud800", [""], ...], ids=repr)
+def test_what_are_no_topics_are_refused(topics: object) -> None:
+    with pytest.raises(UsageError, match="topic"):
+        checked_topics(topics)
+
+
+@pytest.mark.parametrize(
+    ("start", "expected"),
+    [
+        ("2026-11-22T00:00:00Z", "2026-11-22T00:00:00Z"),
+        ("2026-11-22", "2026-11-22T00:00:00Z"),
+        ("2026-11-22T03:00+03:00", "2026-11-22T00:00:00Z"),
+        (pd.Timestamp("2026-11-22", tz="UTC"), "2026-11-22T00:00:00Z"),
+        (pd.Timestamp("2026-11-22 12:00:00.5"), "2026-11-22T12:00:00.500000Z"),
+        (datetime(2026, 11, 22, 14, 30, tzinfo=UTC), "2026-11-22T14:30:00Z"),
+        (datetime(2026, 11, 22, 3, tzinfo=timezone(timedelta(hours=3))), "2026-11-22T00:00:00Z"),
+    ],
+)
+def test_a_start_is_written_with_its_zone(start: object, expected: str) -> None:
+    assert checked_start(start) == expected
+
+
+@pytest.mark.parametrize("start", ["soon", "", "\ud800", 20261122, None, pd.NaT, ...], ids=repr)
+def test_what_is_no_time_is_refused(start: object) -> None:
+    with pytest.raises(UsageError, match=r"start=.* is no time\. Write it like"):
+        checked_start(start)
+
+
+def test_an_interval_is_one_of_those_that_there_are() -> None:
+    assert checked_pnl_interval("1m", ("15s", "1m")) == "1m"
+
+
+@pytest.mark.parametrize("interval", ["2m", "", "\ud800", None, 60, ..., ["1m"]], ids=repr)
+def test_another_interval_is_refused_with_those_that_there_are(interval: object) -> None:
+    with pytest.raises(UsageError, match=r"no length of a candle\. There are: 15s, 1m\.$"):
+        checked_pnl_interval(interval, ("15s", "1m"))

@@ -1,0 +1,124 @@
+"""Whatever becomes of the question over HTTP, no frame is held for ever, and a gap is told as filled only if it was."""
+
+from __future__ import annotations
+
+import threading
+from typing import Any
+
+import pandas as pd
+import pytest
+
+from aries_nb.live import gap_fill as refill_module
+from aries_nb.live.gap_fill import Refill
+from aries_nb.model import Column, Hole, Resumed, Subscription
+from aries_nb.net import Stream, on_network
+from aries_nb.store import GapLedger, Tape
+from tests.net.patience import eventually
+
+NOW = 1_772_463_845_000_000_000
+MS = 1_000_000
+TRADES = Subscription("trades", "A", ("price", "source"))
+
+
+class Reference:
+    """Tells trades 2 and 3 at the price of their number, unless it is told to fail or to wait."""
+
+    def __init__(self) -> None:
+        self.asked = 0
+        self.error: Exception | None = None
+        self.may_answer = threading.Event()
+        self.may_answer.set()
+
+    def trades(self, *_: object, **__: object) -> pd.DataFrame:
+        self.asked += 1
+        self.may_answer.wait(10)
+        if self.error is not None:
+            raise self.error
+        index = pd.DatetimeIndex(pd.to_datetime([NOW + 2 * MS, NOW + 3 * MS], utc=True))
+        return pd.DataFrame({"price": [2.0, 3.0], "trade_id": [2, 3]}, index=index)
+
+
+@pytest.fixture
+def reference() -> Reference:
+    return Reference()
+
+
+@pytest.fixture
+def refill(reference: Reference) -> Refill:
+    stand_in: Any = reference
+    return Refill(stand_in)
+
+
+def broken(refill: Refill, *tapes: Tape) -> GapLedger:
+    """A gap, and what comes behind it: trades 4 and 5, before which 2 and 3 are missing."""
+    ledger = GapLedger()
+    gaps = ledger.stream("market")
+
+    def on_the_networks_thread() -> None:
+        gaps.opened(started=NOW, reason="cut", cause="cut")
+        for tape in tapes:
+            for price in (4.0, 5.0):
+                tape.inbox.add(0, NOW + int(price) * MS, (price, "live"))
+            tape.inbox.mark(NOW)
+            refill.heed(Hole(TRADES, (NOW + MS, 1), (NOW + 4 * MS, 4)), [Stream(TRADES, tape, 0)], gaps)
+            tape.publish()
+        gaps.closed(ended=NOW + 9 * MS, resumed=[Resumed("trades", "A", is_filled=False, count=2)])
+
+    on_network(on_the_networks_thread).result(5)
+    return ledger
+
+
+def tape_of_trades() -> Tape:
+    return Tape([Column("price"), Column("source", "text")], ["A"], limit=100)
+
+
+def is_filled(ledger: GapLedger) -> bool:
+    return ledger.all()[-1].filled
+
+
+def test_two_frames_with_the_same_hole_ask_once_and_the_gap_is_filled(refill: Refill, reference: Reference) -> None:
+    tapes = tape_of_trades(), tape_of_trades()
+
+    reference.may_answer.clear()
+    ledger = broken(refill, *tapes)
+    reference.may_answer.set()
+    eventually(lambda: is_filled(ledger))
+
+    for tape in tapes:
+        assert tape.frame()["price"].tolist() == [2.0, 3.0, 4.0, 5.0]
+        assert tape.frame()["source"].tolist() == ["history", "history", "live", "live"]
+    assert reference.asked == 1
+    assert ledger.all()[-1].missed == 4
+
+
+def test_a_fault_of_one_hole_lets_the_frame_go_and_the_next_hole_is_filled(
+    refill: Refill, reference: Reference
+) -> None:
+    first, second = tape_of_trades(), tape_of_trades()
+    reference.error = ValueError("no table at all")
+
+    not_filled = broken(refill, first)
+    eventually(lambda: len(first) == 2)
+    reference.error = None
+    filled = broken(refill, second)
+    eventually(lambda: is_filled(filled))
+
+    assert first.frame()["price"].tolist() == [4.0, 5.0]
+    assert not is_filled(not_filled)
+
+
+def test_an_answer_that_comes_too_late_is_not_put_in(
+    refill: Refill, reference: Reference, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(refill_module, "HOLD_SECONDS", 0.05)
+    reference.may_answer.clear()
+    tape = tape_of_trades()
+
+    ledger = broken(refill, tape)
+    eventually(lambda: len(tape) == 2)
+    reference.may_answer.set()
+    eventually(lambda: not refill._is_working)
+    on_network(lambda: None).result(5)
+
+    assert tape.frame()["price"].tolist() == [4.0, 5.0]
+    assert not is_filled(ledger)

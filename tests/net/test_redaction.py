@@ -1,0 +1,74 @@
+from __future__ import annotations
+
+import json
+from urllib.parse import quote
+
+import pytest
+
+from aries_nb.net.redaction import KEPT, PIECE, Mask
+from aries_nb.net.tokens import Secret
+
+TOKEN = "hunter2/and+some\\more=="
+
+
+def test_a_text_without_a_token_stays_as_it_is() -> None:
+    text = "unknown symbol 'AAPL'; the token is required"
+
+    assert Mask(Secret(TOKEN))(text) == text
+    assert Mask()(text) == text
+
+
+@pytest.mark.parametrize(
+    "echo",
+    [
+        TOKEN,
+        json.dumps(TOKEN)[1:-1],
+        json.dumps(TOKEN)[1:-1].replace("/", "\\/"),
+        quote(TOKEN),
+        quote(TOKEN, safe=""),
+        TOKEN[3:],
+        TOKEN[:-1],
+        TOKEN[4 : 4 + PIECE],
+    ],
+)
+def test_a_token_is_masked_in_every_form_and_cut_anywhere(echo: str) -> None:
+    assert Mask(Secret(TOKEN))(f"bad token {echo}, sorry") == "bad token ***, sorry"
+
+
+def test_two_tokens_side_by_side_are_both_masked() -> None:
+    mask = Mask(Secret("first-hunter2"), Secret("second-hunter2"))
+
+    assert mask("first-hunter2, second-hunter2first-hunter2.") == "***, ***."
+
+
+def test_a_token_shorter_than_a_piece_is_masked_whole() -> None:
+    assert Mask(Secret("token 1"))("bad token 1") == "bad ***"
+
+
+def test_a_text_too_short_to_be_a_secret_is_not_masked() -> None:
+    assert Mask(Secret("a"))("a bad day") == "a bad day"
+
+
+def test_the_newest_tokens_are_masked_and_those_long_gone_are_not() -> None:
+    secrets = [Secret(f"{number}" * PIECE) for number in range(KEPT + 1)]
+    mask = Mask()
+
+    for secret in [*secrets, secrets[-1], secrets[-1]]:
+        mask.add(secret)
+
+    assert [mask(secret.reveal()) for secret in secrets] == ["0" * PIECE, *["***"] * KEPT]
+
+
+@pytest.mark.parametrize(
+    ("said", "shown"),
+    [
+        ("\x1b[2J\x1b]0;owned\x07", "\\x1b[2J\\x1b]0;owned\\x07"),
+        ("no\r\nCRITICAL root: all is well", "no\\r\\nCRITICAL root: all is well"),
+        ("\u202eLPAA", "\\u202eLPAA"),
+        ("a\u2028b\x9bc\x00", "a\\u2028b\\x9bc\\x00"),
+        ("Сбербанк – 1 €", "Сбербанк – 1 €"),
+    ],
+)
+def test_what_commands_a_terminal_or_forges_a_line_is_shown_as_its_escape(said: str, shown: str) -> None:
+    assert Mask(Secret(TOKEN))(said) == shown
+    assert Mask(Secret(TOKEN))(said + TOKEN) == shown + "***"

@@ -1,0 +1,162 @@
+"""An order book against a naive one."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from aries_nb.store import OrderBook
+from aries_nb.store import order_book as book_module
+
+NOW = 1_772_463_845_000_000_000
+SECOND = 1_000_000_000
+
+# price, bid size, ask size
+Level = tuple[float, float, float]
+levels = st.tuples(st.integers(1, 12).map(float), *[st.sampled_from([0.0, 0.0, 1.0, 2.5, 100.0, -1.0])] * 2)
+updates = st.lists(levels, max_size=6)
+
+
+def publish(book: OrderBook, *batch: list[Level], ts: int = NOW, received: int = NOW) -> None:
+    for update in batch:
+        book.inbox.add(0, ts, tuple(value for level in update for value in level))
+        book.inbox.mark(received)
+    book.publish()
+
+
+class NaiveBook:
+    def __init__(self) -> None:
+        self.bids: dict[float, float] = {}
+        self.asks: dict[float, float] = {}
+
+    def apply(self, update: list[Level]) -> None:
+        for price, bid, ask in update:
+            for side, size in ((self.bids, bid), (self.asks, ask)):
+                side[price] = size
+                if size <= 0:
+                    del side[price]
+
+    def best(self, depth: int) -> tuple[list[Any], list[Any]]:
+        return sorted(self.bids.items(), reverse=True)[:depth], sorted(self.asks.items())[:depth]
+
+
+@given(st.lists(st.none() | st.lists(updates, max_size=4), max_size=8), st.integers(1, 15))
+def test_book_holds_what_a_naive_one_would(written: list[list[list[Level]] | None], depth: int) -> None:
+    book, naive = OrderBook("MSFT"), NaiveBook()
+    is_broken = False
+    for batch in written:
+        version = book.version
+        if batch is None:
+            book.interrupted()
+            is_broken = True
+        else:
+            publish(book, *batch)
+            if batch and is_broken:
+                naive, is_broken = NaiveBook(), False
+            for update in batch:
+                naive.apply(update)
+
+        shown = book.levels(depth, now=NOW)
+
+        bids, asks = naive.best(depth)
+        assert [(price, size) for price, size in shown.bids.tolist()] == bids
+        assert [(price, size) for price, size in shown.asks.tolist()] == asks
+        assert (shown.integrity == "gap") == (is_broken and shown.ts > 0)
+        assert (shown.integrity == "crossed") == bool(not is_broken and bids and asks and bids[0][0] >= asks[0][0])
+        assert (book.version > version) == (batch is None or batch != [])
+
+
+def test_empty_book_has_two_columns_and_says_so() -> None:
+    shown = OrderBook("MSFT").levels(5, now=NOW)
+
+    assert (shown.symbol, shown.integrity, shown.ts, shown.received) == ("MSFT", "empty", 0, 0)
+    assert (shown.bids.shape, shown.asks.shape) == ((0, 2), (0, 2))
+    assert (shown.bids.dtype, shown.asks.dtype) == (np.float64, np.float64)
+
+
+def test_break_before_anything_came_leaves_the_book_empty() -> None:
+    book = OrderBook("MSFT")
+
+    book.interrupted()
+
+    assert book.levels(5, now=NOW).integrity == "empty"
+
+
+def test_times_are_those_of_the_last_update() -> None:
+    book = OrderBook("MSFT")
+    publish(book, [(1.0, 1.0, 0.0)], ts=NOW - 5, received=NOW)
+    publish(book, [(1.0, 2.0, 0.0)], ts=NOW - 3, received=NOW + 7)
+
+    shown = book.levels(5, now=NOW)
+
+    assert (shown.ts, shown.received) == (NOW - 3, NOW + 7)
+
+
+@pytest.mark.parametrize(("bid", "ask", "integrity"), [(1.0, 2.0, "ok"), (2.0, 2.0, "crossed"), (3.0, 2.0, "crossed")])
+def test_best_bid_at_or_above_the_best_ask_is_crossed(bid: float, ask: float, integrity: str) -> None:
+    book = OrderBook("MSFT")
+
+    publish(book, [(bid, 1.0, 0.0)], [(ask, 1.0 if bid == ask else 0.0, 1.0)])
+
+    assert book.levels(5, now=NOW).integrity == integrity
+
+
+@pytest.mark.parametrize(("seconds", "integrity"), [(0, "ok"), (10, "ok"), (10.1, "stale"), (3_600, "stale")])
+def test_book_without_updates_for_ten_seconds_is_stale(seconds: float, integrity: str) -> None:
+    book = OrderBook("MSFT")
+    publish(book, [(1.0, 1.0, 0.0)])
+
+    assert book.levels(5, now=NOW + round(seconds * SECOND)).integrity == integrity
+
+
+def test_levels_from_before_a_break_are_shown_as_such_and_go_with_the_next_update() -> None:
+    book = OrderBook("MSFT")
+    publish(book, [(1.0, 1.0, 0.0), (2.0, 0.0, 1.0)])
+
+    book.interrupted()
+    during = book.levels(5, now=NOW)
+    publish(book, [(1.5, 3.0, 0.0)])
+    after = book.levels(5, now=NOW)
+
+    assert (during.integrity, during.bids.tolist(), during.asks.tolist()) == ("gap", [[1.0, 1.0]], [[2.0, 1.0]])
+    assert (after.integrity, after.bids.tolist(), after.asks.tolist()) == ("ok", [[1.5, 3.0]], [])
+
+
+def test_side_keeps_its_best_levels_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(book_module, "MAX_LEVELS", 10)
+    book = OrderBook("MSFT")
+
+    publish(
+        book, [(float(price), 1.0, 0.0) for price in range(50)], [(float(price), 0.0, 1.0) for price in range(50, 99)]
+    )
+
+    shown = book.levels(1_000, now=NOW)
+    assert shown.bids[:, 0].tolist() == [float(price) for price in range(49, 39, -1)]
+    assert shown.asks[:, 0].tolist() == [float(price) for price in range(50, 60)]
+
+
+def test_levels_handed_out_do_not_change() -> None:
+    book = OrderBook("MSFT")
+    publish(book, [(1.0, 1.0, 0.0)])
+    shown = book.levels(5, now=NOW)
+
+    publish(book, [(1.0, 9.0, 0.0)])
+
+    assert shown.bids.tolist() == [[1.0, 1.0]]
+
+
+def test_watcher_is_told_of_each_publish_until_it_is_undone() -> None:
+    book = OrderBook("MSFT")
+    rung: list[int] = []
+    undo = book.watch(lambda: rung.append(book.version))
+
+    publish(book)
+    publish(book, [(1.0, 1.0, 0.0)], [(1.0, 2.0, 0.0)])
+    undo()
+    publish(book, [(1.0, 1.0, 0.0)])
+
+    assert rung == [2]

@@ -1,0 +1,583 @@
+"""A tape against a plain list: whatever is written and read in between, both hold the same rows."""
+
+from __future__ import annotations
+
+import gc
+import math
+import random
+import threading
+import weakref
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from aries_nb.model import NOT_A_TIME, Column
+from aries_nb.store import Tape
+from aries_nb.store import rolling as tape_module
+from aries_nb.store.slab import Slab
+
+NOW = 1_772_463_845_000_000_000
+HOUR = 3_600_000_000_000
+SYMBOLS = ("MSFT", "AAPL", "TSLA")
+NUMBERS = (Column("price"), Column("size"))
+MIXED = (
+    Column("price"),
+    Column("venue", "text"),
+    Column("moment", "time"),
+    Column("number", "integer"),
+    Column("size"),
+)
+MISSING = {"number": math.nan, "text": "", "time": NOT_A_TIME, "integer": 0}
+
+
+@pytest.fixture(autouse=True, scope="module")
+def small_slabs() -> Iterator[None]:
+    """Slabs so small that a few rows turn them over."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(tape_module, "FIRST_CAPACITY", 8)
+        patch.setattr(tape_module, "MAX_TEXTS", 200)
+        yield
+
+
+class Row(NamedTuple):
+    code: int
+    ts: int
+    received: int
+    values: tuple[Any, ...]
+
+
+@dataclass
+class PlainList:
+    """What a tape ought to hold, the slow way."""
+
+    limit: int | None = None
+    window_ns: int | None = None
+    rows: list[Row] = field(default_factory=list)
+    evicted: int = 0
+    newest: int = 0
+
+    def publish(self, batch: Sequence[Row]) -> None:
+        self.rows += batch
+        self.newest = max([self.newest, *(row.ts for row in batch if row.ts <= row.received + HOUR)])
+        while self.rows and self.is_over():
+            del self.rows[0]
+            self.evicted += 1
+
+    def is_over(self) -> bool:
+        if self.limit is not None and len(self.rows) > self.limit:
+            return True
+        first = self.rows[0]
+        too_old, too_far_ahead = first.ts < self.newest - (self.window_ns or 0), first.ts > first.received + HOUR
+        return self.window_ns is not None and self.newest > 0 and (too_old or too_far_ahead)
+
+
+def publish(tape: Tape, batch: Sequence[Row]) -> None:
+    for row in batch:
+        tape.inbox.add(row.code, row.ts, row.values)
+        tape.inbox.mark(row.received)
+    tape.publish()
+
+
+def rows_of(frame: pd.DataFrame, columns: Sequence[Column]) -> list[Row]:
+    """The rows of a frame as a tape took them; a missing number as None, so that it equals itself."""
+    codes = [SYMBOLS.index(symbol) for symbol in frame["symbol"]]
+    ts = frame.index.asi8.tolist()
+    received = frame["received"].astype("int64").tolist() if len(frame) else []
+    values = []
+    for column in columns:
+        series = frame[column.name]
+        if column.type == "time":
+            values.append(series.array.asi8.tolist())
+        else:
+            values.append(
+                [None if isinstance(value, float) and math.isnan(value) else value for value in series.tolist()]
+            )
+    return [Row(*each[:3], each[3:]) for each in zip(codes, ts, received, *values, strict=True)]
+
+
+def comparable(rows: Sequence[Row]) -> list[Row]:
+    return [
+        row._replace(values=tuple(None if isinstance(v, float) and math.isnan(v) else v for v in row.values))
+        for row in rows
+    ]
+
+
+def times(*, wild: bool) -> st.SearchStrategy[int]:
+    near = st.integers(-20, 20).map(lambda seconds: NOW + seconds * 1_000_000_000)
+    absurd = st.sampled_from([1, 1_000_000, NOW + 2 * HOUR, 9_000_000_000_000_000_000, NOW - 10**18])
+    return near | absurd if wild else near
+
+
+OF_TYPE: dict[str, st.SearchStrategy[Any]] = {
+    "number": st.floats(allow_nan=True, allow_infinity=False, width=32),
+    "text": st.text("AB", max_size=4) | st.text(max_size=3).filter(lambda text: text.isprintable()),
+    "time": st.integers(NOW, NOW + HOUR) | st.just(NOT_A_TIME),
+    "integer": st.integers(-(2**63), 2**63 - 1),
+}
+
+
+def batches(columns: Sequence[Column], *, wild: bool = True) -> st.SearchStrategy[list[list[Row]]]:
+    values = st.tuples(*(OF_TYPE[column.type] for column in columns))
+    row = st.builds(Row, st.integers(0, len(SYMBOLS) - 1), times(wild=wild), st.just(NOW), values)
+    return st.lists(st.lists(row, max_size=12), min_size=3, max_size=10)
+
+
+limits = st.fixed_dictionaries({"limit": st.integers(1, 12)})
+windows = st.fixed_dictionaries({"window_ns": st.integers(1, 15).map(lambda seconds: seconds * 1_000_000_000)})
+
+
+def check_against_a_list(columns: Sequence[Column], written: list[list[Row]], window: dict[str, int]) -> None:
+    tape, plain = Tape(columns, SYMBOLS, **window), PlainList(**window)
+    snapshots: list[tuple[pd.DataFrame, list[Row]]] = []
+    count = 0
+    for batch in written:
+        publish(tape, batch)
+        plain.publish(batch)
+        count += len(batch)
+
+        assert len(tape) == len(plain.rows)
+        assert (tape.version, tape.evicted) == (count, plain.evicted)
+        assert tape.version == tape.evicted + len(tape)
+        snapshots.append((tape.frame(), comparable(plain.rows)))
+    for frame, expected in snapshots:
+        assert expected == rows_of(frame, columns)
+
+
+@given(batches(NUMBERS), limits | windows)
+@settings(max_examples=50)
+def test_tape_of_numbers_holds_what_a_list_would(written: list[list[Row]], window: dict[str, int]) -> None:
+    check_against_a_list(NUMBERS, written, window)
+
+
+@given(batches(MIXED), limits | windows)
+@settings(max_examples=50)
+def test_tape_of_mixed_columns_holds_what_a_list_would(written: list[list[Row]], window: dict[str, int]) -> None:
+    check_against_a_list(MIXED, written, window)
+
+
+@pytest.mark.parametrize("columns", [NUMBERS, MIXED])
+@pytest.mark.parametrize("window", [{"limit": 1}, {"limit": 50}, {"window_ns": 5 * 10**9}])
+def test_long_tape_holds_what_a_list_would(columns: Sequence[Column], window: dict[str, int]) -> None:
+    draw = random.Random(2_026)
+    values = {
+        "number": draw.random,
+        "text": lambda: f"T{draw.randrange(150)}",
+        "time": lambda: NOW,
+        "integer": lambda: -7,
+    }
+    written = []
+    for second in range(150):
+        late = [second - draw.choice([0, 0, 0, 1, 3, 60, -10_000]) for _ in range(draw.randrange(12))]
+        written.append(
+            [
+                Row(draw.randrange(3), NOW + each * 10**9, NOW, tuple(values[column.type]() for column in columns))
+                for each in late
+            ]
+        )
+
+    check_against_a_list(columns, written, window)
+
+
+@given(batches(MIXED), limits | windows, st.lists(st.integers(0, 40), min_size=10, max_size=10))
+@settings(max_examples=60)
+def test_each_way_of_reading_gives_the_same_rows(
+    written: list[list[Row]], window: dict[str, int], firsts: list[int]
+) -> None:
+    tape, plain = Tape(MIXED, SYMBOLS, **window), PlainList(**window)
+    newest: list[Row | None] = [None] * len(SYMBOLS)
+    for batch, first in zip(written, firsts, strict=False):
+        publish(tape, batch)
+        plain.publish(batch)
+        for row in batch:
+            newest[row.code] = row
+
+        expected = comparable(plain.rows)[max(first - plain.evicted, 0) :]
+        frame, end = tape.frame_since(first)
+        rows = tape.rows(first)
+        board = tape.board(is_stale=True, rejected=("NOPE",))
+
+        assert expected == rows_of(frame, MIXED)
+        assert end == rows.end == tape.version
+        assert rows.window_start == tape.evicted
+        assert rows.first == rows.end - len(expected)
+        assert rows.symbols == board.symbols == SYMBOLS
+        assert [row.ts for row in expected] == rows.ts.tolist()
+        assert [row.code for row in expected] == rows.codes.tolist()
+        for place, name in ((0, "price"), (4, "size")):
+            np.testing.assert_array_equal(rows.numbers[name], np.array([row.values[place] for row in expected], float))
+        assert [row and (row.ts, row.received, row.values) for row in newest] == tape.latest()
+        assert board.columns == ("price", "size")
+        assert (board.is_stale, board.rejected) == (True, ("NOPE",))
+        assert [row.received if row else 0 for row in newest] == board.received.tolist()
+        np.testing.assert_array_equal(
+            board.numbers, [[row.values[0], row.values[4]] if row else [math.nan, math.nan] for row in newest]
+        )
+
+
+@pytest.mark.parametrize("window", [{"limit": 10}, {"window_ns": HOUR}])
+def test_frame_has_the_types_it_promises_also_when_empty(window: dict[str, int]) -> None:
+    tape = Tape(MIXED, SYMBOLS, **window)
+
+    empty = tape.frame()
+    publish(tape, [Row(1, NOW, NOW, (1.5, "D", NOW, 7, 2.0))])
+    filled = tape.frame()
+
+    utc = pd.DatetimeTZDtype("ns", "UTC")
+    for frame in (empty, filled):
+        assert (frame.index.name, frame.index.dtype) == ("ts", utc)
+        assert list(frame.columns) == ["received", "symbol", "price", "venue", "moment", "number", "size"]
+        kinds = [frame[name].dtype for name in ("received", "moment", "price", "size", "number")]
+        assert kinds == [utc, utc, "float64", "float64", "int64"]
+        assert [frame[name].dtype.name for name in ("symbol", "venue")] == ["category", "category"]
+        assert list(frame["symbol"].cat.categories) == list(SYMBOLS)
+    assert (len(empty), len(filled)) == (0, 1)
+
+
+def test_nothing_added_is_nothing_published() -> None:
+    tape = Tape(NUMBERS, SYMBOLS, limit=5)
+    rung: list[int] = []
+    undo = tape.watch(lambda: rung.append(tape.version))
+
+    tape.publish()
+    publish(tape, [Row(0, NOW, NOW, (1.0, 2.0))])
+    undo()
+    publish(tape, [Row(0, NOW, NOW, (1.0, 2.0))])
+
+    assert rung == [1]
+
+
+def test_rows_of_one_publish_keep_their_own_times_of_receipt() -> None:
+    tape = Tape(NUMBERS, SYMBOLS, limit=100)
+
+    for received, count in ((NOW, 2), (NOW + 5, 0), (NOW + 7, 9)):
+        for _ in range(count):
+            tape.inbox.add(0, NOW, (1.0, 2.0))
+        tape.inbox.mark(received)
+    tape.publish()
+
+    assert tape.frame()["received"].astype("int64").tolist() == [NOW] * 2 + [NOW + 7] * 9
+
+
+# Memory.
+
+
+def numbered(first: int, count: int, texts: int = 5) -> list[Row]:
+    return [
+        Row(n % 3, NOW + n, NOW, (float(n), f"T{n % texts}", NOW + n, n, float(-n)))
+        for n in range(first, first + count)
+    ]
+
+
+def test_snapshots_share_the_memory_of_the_tape() -> None:
+    tape = Tape(MIXED, SYMBOLS, limit=1_000)
+    publish(tape, numbered(0, 500))
+    earlier = tape.frame()
+    publish(tape, numbered(500, 100))
+    later = tape.frame()
+    slab = tape._view.slab
+
+    assert np.shares_memory(earlier.index.asi8, later.index.asi8)
+    for name, array in slab.arrays.items():
+        for frame in (earlier, later):
+            values = frame[name].array
+            memory = (
+                values.codes if isinstance(values, pd.Categorical) else getattr(values, "asi8", frame[name].to_numpy())
+            )
+            assert np.shares_memory(memory, array)
+    assert np.shares_memory(later["symbol"].array.codes, slab.codes)
+    assert np.shares_memory(later["received"].array.asi8, slab.received)
+
+
+@pytest.mark.parametrize("count", [1, 126, 127, 128, 300, 32_766, 32_767, 32_768])
+def test_any_number_of_symbols_is_shared_and_shown(count: int) -> None:
+    symbols = [f"S{number}" for number in range(count)]
+    tape = Tape(NUMBERS, symbols, limit=10)
+
+    publish(tape, [Row(count - 1, NOW, NOW, (1.0, 2.0)), Row(0, NOW, NOW, (1.0, 2.0))])
+
+    frame = tape.frame()
+    assert frame["symbol"].tolist() == [symbols[-1], symbols[0]]
+    assert np.shares_memory(frame["symbol"].array.codes, tape._view.slab.codes)
+
+
+@pytest.mark.parametrize("in_one", [True, False])
+def test_any_number_of_texts_is_shown_up_to_the_cap(*, in_one: bool) -> None:
+    columns = (Column("venue", "text"), Column("tick", "text"))
+    tape = Tape(columns, SYMBOLS, limit=10_000)
+    rows = [Row(0, NOW, NOW, (f"V{n}", "+-"[n % 2])) for n in range(195)] * 2
+    frames = []
+
+    for batch in [rows] if in_one else [[row] for row in rows]:
+        publish(tape, batch)
+        frames.append(tape.frame())
+
+    for frame in (*frames[::50], frames[-1]):
+        assert [row.values for row in rows[: len(frame)]] == list(zip(frame["venue"], frame["tick"], strict=True))
+
+
+def test_texts_beyond_the_cap_become_one() -> None:
+    tape = Tape((Column("venue", "text"),), SYMBOLS, limit=10_000)
+
+    publish(tape, [Row(0, NOW, NOW, (f"V{n}",)) for n in range(500)])
+    publish(tape, [Row(0, NOW, NOW, ("V5",)), Row(0, NOW, NOW, ("new",))])
+
+    venues = tape.frame()["venue"].tolist()
+    assert venues[:200] == [f"V{n}" for n in range(200)]
+    assert set(venues[200:500]) == {"…"}
+    assert venues[500:] == ["V5", "…"]
+
+
+def test_endless_text_is_cut() -> None:
+    tape = Tape((Column("venue", "text"),), SYMBOLS, limit=10)
+
+    publish(tape, [Row(0, NOW, NOW, ("x" * 1_000_000,)), Row(0, NOW, NOW, ("x" * 1_000_001,))])
+
+    first, second = tape.frame()["venue"]
+    assert first == second
+    assert len(first) == 1_000
+    assert first.endswith("x…")
+
+
+@pytest.mark.parametrize("then", ["nothing", "rows", "a new text", "turning over"])
+@pytest.mark.parametrize("name", ["price", "venue", "moment", "number", "size", "symbol"])
+@pytest.mark.parametrize("is_alone", [True, False])
+def test_what_a_user_writes_reaches_neither_the_tape_nor_another_snapshot(
+    name: str, then: str, *, is_alone: bool
+) -> None:
+    tape = Tape(MIXED, SYMBOLS, limit=20)
+    publish(tape, numbered(0, 12))
+    mine = tape.frame()
+    others = [tape.frame()] if not is_alone else []
+    if then == "turning over":
+        publish(tape, numbered(12, 100))
+    elif then != "nothing":
+        publish(tape, numbered(12, 3, texts=100 if then == "a new text" else 5))
+    expected = rows_of(tape.frame(), MIXED)
+    gc.collect()
+
+    mine.loc[mine.index[3:6], name] = mine[name].iloc[0]
+    mine.iloc[7, mine.columns.get_loc(name)] = mine[name].iloc[1]
+
+    assert comparable(numbered(0, 12)) != rows_of(mine, MIXED)
+    assert all(comparable(numbered(0, 12)) == rows_of(other, MIXED) for other in others)
+    assert expected == rows_of(tape.frame(), MIXED)
+
+
+def test_small_limit_does_not_turn_over_every_few_rows(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tape_module, "FIRST_CAPACITY", 4_096)
+    tape = Tape(NUMBERS, SYMBOLS, limit=1)
+    slabs = set()
+
+    for n in range(4_096):
+        publish(tape, [Row(0, NOW + n, NOW, (float(n), 0.0))])
+        slabs.add(id(tape._view.slab))
+
+    assert len(slabs) == 1
+    assert tape.frame()["price"].tolist() == [4_095.0]
+
+
+def test_full_tape_takes_little_more_than_twice_its_rows(monkeypatch: pytest.MonkeyPatch) -> None:
+    limit = 10_000
+    tape = Tape(MIXED, SYMBOLS, limit=limit)
+    for first in range(0, 50_000, 1_000):
+        publish(tape, numbered(first, 1_000))
+
+    slab = tape._view.slab
+    arrays = [slab.ts, slab.received, slab.codes, *slab.arrays.values()]
+
+    raw = sum(array.itemsize for array in arrays) * limit
+    assert sum(array.nbytes for array in arrays) <= 2.2 * raw
+
+
+def alive(kind: type) -> int:
+    gc.collect()
+    return sum(type(each) is kind for each in gc.get_objects())
+
+
+def test_slabs_that_were_turned_over_are_not_kept() -> None:
+    before = alive(Slab)
+    tape = Tape(MIXED, SYMBOLS, limit=10)
+
+    for first in range(0, 500, 10):
+        publish(tape, numbered(first, 10))
+        tape.frame()
+
+    assert tape.evicted == 490
+    assert alive(Slab) == before + 1
+
+
+def test_snapshots_read_without_end_leave_a_limited_number_of_references() -> None:
+    tape = Tape(MIXED, SYMBOLS, limit=10)
+    publish(tape, numbered(0, 5))
+    before = alive(weakref.ref)
+
+    for _ in range(700):
+        tape.frame()
+
+    # One for each snapshot and column, forgotten by pandas five hundred at a time.
+    assert alive(weakref.ref) - before <= 501 * (2 + len(MIXED))
+
+
+# The window of time.
+
+
+def window_of(tape: Tape, *rows: tuple[int, int]) -> list[int]:
+    """Publish rows of (seconds, seconds of receipt) one by one; the seconds of those still in the window."""
+    for ts, received in rows:
+        publish(tape, [Row(0, NOW + ts * 10**9, NOW + received * 10**9, (0.0, 0.0))])
+    return [(ts - NOW) // 10**9 for ts in tape.frame().index.asi8.tolist()]
+
+
+def test_row_as_old_as_the_window_is_still_in_it() -> None:
+    tape = Tape(NUMBERS, SYMBOLS, window_ns=10 * 10**9)
+
+    assert window_of(tape, (0, 0), (1, 1), (10, 10)) == [0, 1, 10]
+    assert window_of(tape, (11, 11)) == [1, 10, 11]
+
+
+def test_late_row_does_not_turn_the_window_back() -> None:
+    tape = Tape(NUMBERS, SYMBOLS, window_ns=10 * 10**9)
+
+    assert window_of(tape, (20, 20), (5, 21), (25, 25)) == [20, 5, 25]
+
+
+def test_time_of_the_far_future_neither_empties_the_window_nor_keeps_it() -> None:
+    tape = Tape(NUMBERS, SYMBOLS, window_ns=10 * 10**9)
+
+    assert window_of(tape, (0, 0), (9_000_000, 1), (2, 2)) == [0, 9_000_000, 2]
+    assert window_of(tape, (11, 11)) == [2, 11]
+
+
+def test_newest_time_is_found_anywhere_in_a_large_batch() -> None:
+    tape = Tape(NUMBERS, SYMBOLS, window_ns=10 * 10**9)
+
+    publish(tape, [Row(0, NOW + 45 * 10**9, NOW, (0.0, 0.0))] * 20_000)
+    publish(tape, [Row(0, NOW + seconds * 10**9, NOW, (0.0, 0.0)) for seconds in [100] + [50] * 6_000])
+
+    assert len(tape) == 6_001
+
+
+def test_window_holds_no_more_than_the_most_rows(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tape_module, "MAX_ROWS", 50)
+    tape = Tape(NUMBERS, SYMBOLS, window_ns=HOUR)
+
+    for first in range(0, 500, 7):
+        publish(tape, [Row(0, NOW + n, NOW, (float(n), 0.0)) for n in range(first, first + 7)])
+
+    assert len(tape) == 50
+    assert tape.evicted + 50 == tape.version == 504
+    assert tape._view.slab.capacity <= 100
+
+
+# Threads.
+
+
+@pytest.mark.parametrize("window", [{"limit": 100}, {"window_ns": 150}])
+def test_reader_beside_the_writer_sees_whole_rows_in_order_and_never_goes_back(window: dict[str, int]) -> None:
+    tape = Tape(MIXED, SYMBOLS, **window)
+    is_over = threading.Event()
+    problems: list[str] = []
+    reads = 0
+
+    def read() -> None:
+        nonlocal reads
+        seen = 0
+        while not is_over.is_set():
+            evicted, frame = tape.evicted, tape.frame()
+            rows = tape.rows(0)
+            numbers = frame["number"].to_numpy()
+            first, end = (numbers[0], numbers[-1] + 1) if len(numbers) else (0, 0)
+            expected = comparable(numbered(int(first), len(numbers), texts=150))
+            if expected != rows_of(frame, MIXED):
+                problems.append(f"rows {first} to {end} are not those that were written")
+            if end < seen or first < evicted or (len(numbers) and rows.end < end):
+                problems.append(f"went back from {seen} to {end}")
+            if rows.numbers["price"].tolist() != [float(n) for n in range(rows.first, rows.end)]:
+                problems.append(f"arrays from {rows.first} to {rows.end} are not those that were written")
+            seen = end
+            reads += 1
+
+    reader = threading.Thread(target=read, daemon=True)
+    reader.start()
+    written = 0
+    try:
+        while reader.is_alive() and (written < 3_000 or reads < 20):
+            publish(tape, numbered(written, 1 + written % 17, texts=150))
+            written += 1 + written % 17
+    finally:
+        is_over.set()
+        reader.join(30)
+
+    assert not reader.is_alive()
+    assert problems == []
+
+
+def test_rows_that_were_missing_come_before_those_that_are_held() -> None:
+    tape = Tape([Column("price")], ["A", "B"], limit=10)
+    publish(tape, [Row(0, NOW, NOW, (1.0,))])
+
+    first, second = tape.hold(), tape.hold()
+    publish(tape, [Row(0, NOW + 5, NOW, (5.0,)), Row(1, NOW + 6, NOW, (6.0,))])
+    held = len(tape)
+    is_first_filled = tape.fill(first, [(0, NOW + 2, (2.0,)), (0, NOW + 3, (3.0,))], NOW + 9)
+    still_held = len(tape)
+    is_second_filled = tape.fill(second, [], NOW + 9)
+
+    assert (held, still_held) == (1, 1)
+    assert (is_first_filled, is_second_filled) == (True, True)
+    assert tape.frame()["price"].tolist() == [1.0, 2.0, 3.0, 5.0, 6.0]
+    assert tape.ledger()[:3] == (3, 2, 5)
+    assert tape.fill(first, [(0, NOW, (7.0,))], NOW) is False
+
+
+def test_more_than_can_be_held_goes_and_nothing_is_put_before_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tape_module, "MAX_HELD", 2)
+    tape = Tape([Column("price")], ["A"], limit=10)
+    hole = tape.hold()
+
+    publish(tape, [Row(0, NOW, NOW, (price,)) for price in (1.0, 2.0, 3.0)])
+    is_filled = tape.fill(hole, [(0, NOW, (0.0,))], NOW)
+
+    assert is_filled is False
+    assert tape.frame()["price"].tolist() == [1.0, 2.0, 3.0]
+
+
+@pytest.mark.parametrize("order", [(0, 1), (1, 0)], ids=["first hole first", "second hole first"])
+def test_each_of_two_holes_is_filled_where_it_is(order: tuple[int, int]) -> None:
+    tape = Tape([Column("price")], ["A"], limit=20)
+    publish(tape, [Row(0, NOW, NOW, (1.0,))])
+    missing = [[(0, NOW + at, (float(at),)) for at in (2, 3, 4)], [(0, NOW + at, (float(at),)) for at in (7, 8)]]
+
+    holes = []
+    for at in (5, 9):
+        for each in (at, at + 1) if at == 5 else (at,):
+            tape.inbox.add(0, NOW + each, (float(each),))
+        tape.inbox.mark(NOW + at)
+        holes.append(tape.hold())
+    for number in order:
+        tape.fill(holes[number], missing[number], NOW + 99)
+
+    frame = tape.frame()
+    assert frame["price"].tolist() == [float(each) for each in range(1, 10)]
+    assert frame["received"].is_monotonic_increasing
+    assert (tape.is_held, tape.ledger()[:3]) == (False, (4, 5, 9))
+
+
+def test_ledger_adds_up_while_rows_are_held() -> None:
+    tape = Tape([Column("price")], ["A"], limit=20)
+    tape.inbox.add(0, NOW, (1.0,))
+    tape.inbox.mark(NOW)
+
+    first, second = tape.hold(), tape.hold()
+    tape.fill(first, [(0, NOW, (0.0,))] * 5, NOW)
+    held = tape.ledger()
+    tape.fill(second, [], NOW)
+
+    assert (held.received, held.filled, held.visible) == (0, 0, 0)
+    assert tape.ledger()[:3] == (1, 5, 6)

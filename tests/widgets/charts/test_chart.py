@@ -1,0 +1,320 @@
+import gc
+import weakref
+
+import numpy as np
+import plotly.graph_objects as go
+import pytest
+
+from aries_nb.errors import UsageError
+from aries_nb.widgets import Chart
+from aries_nb.widgets.plotly_view import MOST_DISPLAYS, MOST_UNANSWERED
+from tests.widgets.sources import RollingRows
+
+SECOND = 1_000_000_000
+
+
+def filled(count=100, symbols=("AAPL", "MSFT"), columns=("bid_price", "ask_price"), limit=10**9):
+    source = RollingRows(symbols, columns, limit)
+    source.add(
+        np.arange(count) * SECOND,
+        (np.arange(count) % len(symbols)).astype(np.int32),
+        **{column: np.arange(count) + 100.0 * place for place, column in enumerate(columns)},
+    )
+    return source
+
+
+@pytest.fixture
+def source():
+    return filled()
+
+
+@pytest.fixture
+def chart(source):
+    chart = Chart(source, ["bid_price", "ask_price"])
+    yield chart
+    chart.close()
+
+
+def lines(chart):
+    return chart.figure.data[1:]
+
+
+def test_each_symbol_and_column_is_a_line_with_its_own_rows(chart):
+    chart.draw()
+
+    assert [line.name for line in lines(chart)] == ["AAPL bid", "AAPL ask", "MSFT bid", "MSFT ask"]
+    assert lines(chart)[2].x.tolist() == [1e3 * second for second in range(1, 100, 2)]
+    assert lines(chart)[2].y.tolist() == list(range(1, 100, 2))
+
+
+def test_a_symbol_is_text_wherever_plotly_would_read_markup():
+    evil = '<a href="https://evil.example">A</a><b>%{x}</b>'
+    chart = Chart(filled(symbols=(evil, "MSFT")), ["bid_price"], title=evil)
+
+    chart.draw()
+
+    shown = chart.figure.to_json()
+    assert "evil.example" in shown
+    assert "<a " not in shown.replace("\\u003c", "<")
+    assert "<b>" not in shown.replace("\\u003c", "<").replace("\\u003e", ">")
+    assert [None] * len(lines(chart)) == [line.hovertemplate for line in lines(chart)]
+    chart.close()
+
+
+def test_a_frame_is_one_update_in_one_message(chart, source):
+    chart.draw()
+    before = len(chart.figure.comm.sent)
+    source.add([200 * SECOND], [0], bid_price=[1.0], ask_price=[2.0])
+
+    messages = chart.draw()
+
+    sent = chart.figure.comm.sent[before:]
+    updates = [data["state"]["_py2js_update"] for data in sent if data["state"].get("_py2js_update")]
+    assert messages == len(sent) == 1
+    assert len(updates) == 1
+
+
+def test_only_rows_not_seen_before_are_asked_for(chart, source):
+    chart.draw()
+    source.add([200 * SECOND], [0], bid_price=[1.0], ask_price=[2.0])
+    source.asked.clear()
+
+    chart.draw()
+
+    assert source.asked == [100]
+
+
+def test_a_frame_without_news_sends_nothing(chart):
+    chart.draw()
+    before = len(chart.figure.comm.sent)
+
+    assert chart.draw() == 0
+    assert len(chart.figure.comm.sent) == before
+
+
+def test_a_line_without_news_is_not_sent_again(chart, source):
+    chart.draw()
+    source.add([200 * SECOND], [0], bid_price=[1.0], ask_price=[np.nan])
+
+    chart.draw()
+
+    update = next(
+        data["state"]["_py2js_update"]
+        for data in reversed(chart.figure.comm.sent)
+        if data["state"].get("_py2js_update")
+    )
+    assert update["style_traces"] == [1]
+
+
+def test_ranges_are_never_set_and_the_zoom_is_kept_by_a_constant_revision(chart):
+    chart.draw()
+
+    assert chart.figure.layout.uirevision == "aries-nb"
+    assert chart.figure.layout.xaxis.range is None
+    assert chart.figure.layout.yaxis.range is None
+    assert chart.figure.layout.xaxis.type == "date"
+
+
+def test_the_first_trace_makes_the_axis_a_time_axis_and_is_never_seen(chart):
+    anchor = chart.figure.data[0]
+
+    assert anchor.x == ("2000-01-01",)
+    assert anchor.visible == "legendonly"
+    assert not anchor.showlegend
+
+
+def test_rows_that_left_the_window_leave_the_chart():
+    source = filled(100, symbols=("AAPL",), columns=("price",), limit=10)
+    chart = Chart(source, ["price"])
+
+    chart.draw()
+    source.add([100 * SECOND], price=[5.0])
+    chart.draw()
+
+    assert lines(chart)[0].x[0] == 91e3
+    assert len(lines(chart)[0].x) == 10
+    chart.close()
+
+
+def test_a_long_history_is_drawn_with_few_points():
+    source = filled(50_000, symbols=("AAPL",), columns=("price",))
+    chart = Chart(source, ["price"])
+
+    chart.draw()
+
+    assert len(lines(chart)[0].x) <= 2_000
+    assert lines(chart)[0].y.max() == 49_999
+    chart.close()
+
+
+def test_a_frame_that_was_emptied_starts_anew(chart, source):
+    chart.draw()
+    fresh = filled(4)
+    source.ts, source.codes, source.numbers = fresh.ts, fresh.codes, fresh.numbers
+
+    chart.draw()
+
+    assert len(lines(chart)[0].x) == 2
+
+
+def test_too_many_lines_are_refused_with_advice():
+    with pytest.raises(UsageError, match="at most 8"):
+        Chart(filled(symbols=tuple("ABCDE")), ["bid_price", "ask_price"])
+
+
+def test_an_unknown_column_is_refused_with_the_names_there_are():
+    with pytest.raises(UsageError, match="bid_price, ask_price"):
+        Chart(filled(), ["bid"])
+
+
+def test_sizes_get_an_axis_of_their_own_beside_prices():
+    source = filled(columns=("price", "size"), symbols=("AAPL",))
+    chart = Chart(source, ["price", "size"])
+
+    assert [line.yaxis for line in lines(chart)] == ["y", "y2"]
+    chart.close()
+
+
+def test_an_empty_chart_says_that_it_waits():
+    source = RollingRows(("AAPL",), ("price",))
+    chart = Chart(source, ["price"])
+    chart.draw()
+    assert chart.figure.layout.annotations[0].text == "waiting for data"
+
+    source.add([SECOND], price=[1.0])
+    chart.draw()
+
+    assert chart.figure.layout.annotations == ()
+    chart.close()
+
+
+def answer_of(figure, **more):
+    state = {"_js2py_traceDeltas": {"trace_edit_id": figure._last_trace_edit_id, "trace_deltas": []}}
+    return {"method": "update", "state": state | more, "buffer_paths": []}
+
+
+def test_the_browsers_answer_to_an_edit_is_the_confirmation(chart, painter, source, clock):
+    chart.watch(painter)
+    painter.step()
+    assert painter.statistics().waiting == 1
+
+    chart.figure.comm.answer(answer_of(chart.figure))
+
+    assert painter.statistics().waiting == 0
+
+
+def test_an_answer_costs_no_message_back(chart):
+    chart.draw()
+    before = len(chart.figure.comm.sent)
+
+    chart.figure.comm.answer(answer_of(chart.figure))
+
+    assert len(chart.figure.comm.sent) == before
+
+
+def test_an_answer_to_an_older_edit_confirms_nothing(chart, painter):
+    chart.watch(painter)
+    painter.step()
+    old = answer_of(chart.figure)
+    old["state"]["_js2py_traceDeltas"]["trace_edit_id"] -= 1
+
+    chart.figure.comm.answer(old)
+
+    assert painter.statistics().waiting == 1
+
+
+def test_what_the_user_does_reaches_plotly(chart):
+    message = {"relayout_data": {"xaxis.range[0]": 5, "xaxis.range[1]": 9}, "source_view_id": "x"}
+
+    chart.figure.comm.answer({"method": "update", "state": {"_js2py_relayout": message}, "buffer_paths": []})
+
+    assert chart.figure.layout.xaxis.range == (5, 9)
+
+
+def test_a_figure_that_no_page_shows_is_not_drawn(chart, painter):
+    chart.watch(painter)
+
+    chart.figure.comm.answer({"method": "update", "state": {"_view_count": 0}, "buffer_paths": []})
+
+    assert painter.statistics().visible == 0
+
+
+def test_a_reloaded_page_starts_from_the_newest_frame(chart, source):
+    chart._repr_mimebundle_()
+    source.add([200 * SECOND], [0], bid_price=[77.0], ask_price=[2.0])
+    chart.draw()
+
+    state = chart.figure.get_state("_widget_data")["_widget_data"]
+
+    line = state[1]
+    assert line["uid"] == lines(chart)[0].uid
+    assert np.frombuffer(line["y"]["buffer"], dtype=line["y"]["dtype"])[-1] == 77.0
+
+
+def test_a_closed_figure_is_freed(painter):
+    chart = Chart(filled(), ["bid_price"])
+    chart.watch(painter)  # one without a thread, which might be holding the view at this very moment
+    chart._repr_mimebundle_()
+    figure, view = weakref.ref(chart.figure), weakref.ref(chart)
+
+    chart.close()
+    chart.close()
+    del chart
+    gc.collect()
+
+    assert figure() is None
+    assert view() is None
+
+
+def test_a_failing_source_is_said_on_the_chart(chart, source, caplog):
+    chart.draw()
+    good, source.rows = source.rows, lambda first: 1 / 0
+    chart.draw()
+    assert "division by zero" in chart.figure.layout.annotations[0].text
+
+    source.rows = good
+    chart.draw()
+
+    assert chart.figure.layout.annotations == ()
+
+
+def test_a_chart_shown_twenty_times_keeps_few_models_and_frees_the_rest(chart):
+    for _ in range(20):
+        chart._repr_mimebundle_()
+    gc.collect()
+
+    alive = sum(type(thing) is go.FigureWidget for thing in gc.get_objects())
+    assert alive <= MOST_DISPLAYS + 1
+
+
+def test_a_chart_goes_on_while_one_of_its_places_is_left(chart):
+    chart._repr_mimebundle_()
+    first = chart._all[0]
+    chart._repr_mimebundle_()
+    second = chart._all[1]
+
+    for shown, count in ((first, 1), (second, 1), (second, 0)):
+        chart._counted(shown, count)
+
+    assert chart._all == [first]
+    assert any(shown.places for shown in chart._all)
+
+
+def answer(shown):
+    edit = shown.figure._last_trace_edit_id
+    state = {"_js2py_traceDeltas": {"trace_edit_id": edit}}
+    shown.figure.comm.handle_msg({"content": {"data": {"method": "update", "state": state}}})
+
+
+def test_a_display_that_answers_nothing_is_closed_while_another_answers(chart, source):
+    chart._repr_mimebundle_()
+    chart._repr_mimebundle_()
+    silent, alive = chart._all
+
+    for second in range(MOST_UNANSWERED + 2):
+        source.add([(300 + second) * SECOND], [0], bid_price=[1.0], ask_price=[2.0])
+        chart.draw()
+        answer(alive)
+
+    assert chart._all == [alive]
+    assert silent.figure.comm is None
