@@ -1,4 +1,4 @@
-"""One port for WebSockets and HTTP: each connection is sorted by the head of its first request.
+"""One port for WebSockets and HTTP: it is listened on, and each connection sorted by the head of its first request.
 
 A WebSocket goes on in websockets' own server connection, anything else in an aiohttp protocol that gets the transport
 and what was read. aiohttp is imported when the first such request comes: a server for WebSockets alone starts without.
@@ -7,22 +7,31 @@ and what was read. aiohttp is imported when the first such request comes: a serv
 from __future__ import annotations
 
 import asyncio
+import logging
 import re
+from contextlib import asynccontextmanager
 from ipaddress import ip_address
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any, cast
 from weakref import WeakSet
 
 from websockets.asyncio.server import ServerConnection
+from websockets.asyncio.server import serve as serve_websockets
+
+from aries_nb.errors import UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import AsyncIterator, Awaitable, Callable
 
     from aiohttp import web
 
+    from aries_nb.sim.settings import ServerOptions
+
     Handler = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
 
-__all__ = ["Front", "is_loopback"]
+__all__ = ["Front", "is_loopback", "listening"]
 
+GOING_AWAY = 1001
+CLOSE_SECONDS = 2.0
 #: A head that is longer is left to websockets, which refuses it by limits of its own.
 HEAD_BYTES = 2**16
 #: The time for a whole head; what websockets gives an opening handshake by default.
@@ -31,6 +40,47 @@ HEAD_END = b"\r\n\r\n"
 REFUSAL = b"HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
 HOST = re.compile(rb"^(host|origin):[ \t]*(?:https?://)?(\[[^\]\s]*\]|[^:/\s]*)", re.IGNORECASE | re.MULTILINE)
 UPGRADE = re.compile(rb"^upgrade:[^\r\n]*\bwebsocket\b", re.IGNORECASE | re.MULTILINE)
+
+
+@asynccontextmanager
+async def listening(
+    options: ServerOptions,
+    front: Front,
+    serve_client: Callable[[ServerConnection], Awaitable[None]],
+    drop_connections: Callable[[], int],
+    **more: Any,  # noqa: ANN401 - websockets has the types
+) -> AsyncIterator[str]:
+    """Serve while the block runs, and hand out the base URL; then close every connection with 1001.
+
+    `drop_connections` is called for those that do not end in time. `more` goes to `websockets.asyncio.server.serve`.
+    Raises UsageError if the address cannot be listened on.
+    """
+    try:
+        server = await serve_websockets(
+            serve_client,
+            options.host,
+            options.port,
+            create_connection=front.connection_class,
+            close_timeout=CLOSE_SECONDS,
+            logger=_quiet(),
+            **{"compression": None, **more},
+        )
+    except OSError as error:
+        raise UsageError(
+            f"cannot listen: {error}", where=f"{options.host}:{options.port}", advice="Use port 0 for a free one."
+        ) from error
+    try:
+        host, port = server.sockets[0].getsockname()[:2]
+        yield f"ws://[{host}]:{port}" if ":" in host else f"ws://{host}:{port}"
+    finally:
+        server.close(code=GOING_AWAY, reason="the server stops")
+        await front.close(CLOSE_SECONDS)
+        try:
+            async with asyncio.timeout(CLOSE_SECONDS):
+                await server.wait_closed()
+        except TimeoutError:
+            drop_connections()
+            await server.wait_closed()
 
 
 class Front:
@@ -154,3 +204,12 @@ def is_loopback(host: str) -> bool:
 def _is_for_here(head: bytes | bytearray) -> bool:
     """Whether a request names this machine, and comes from no page of another one."""
     return all(is_loopback(name.decode("latin-1").strip("[]").lower()) for _, name in HOST.findall(head))
+
+
+def _quiet() -> logging.Logger:
+    # None of those that `getLogger` finds and that anybody may set to DEBUG, where frames are logged, and with them the
+    # tokens that clients send.
+    parent = logging.getLogger("aries_nb")
+    quiet = logging.Logger("aries_nb.sim", max(logging.INFO, parent.getEffectiveLevel()))
+    quiet.parent = parent
+    return quiet

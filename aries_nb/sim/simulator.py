@@ -1,4 +1,4 @@
-"""The server on a thread of its own, for tests, benchmarks and a notebook without a broker."""
+"""The servers of the brokers' protocols by their options, and one on a thread of its own: the simulator."""
 
 from __future__ import annotations
 
@@ -9,9 +9,10 @@ import time
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from aries_nb.errors import ClosedError
+from aries_nb.sim.alor.server import AlorServer
 from aries_nb.sim.alor.settings import AlorOptions
 from aries_nb.sim.aries.messages import MarketHours
-from aries_nb.sim.aries.server import make_server
+from aries_nb.sim.aries.server import BrokerServer
 from aries_nb.sim.settings import ServerOptions, SimOptions, Statistics
 
 if TYPE_CHECKING:
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 
     from aries_nb.sim.market.history import Trades
 
-__all__ = ["Simulator"]
+__all__ = ["Simulator", "make_server", "serve"]
 
 T = TypeVar("T")
 START_SECONDS = 30.0
@@ -152,3 +153,22 @@ class Simulator:
             await self._server.run(ready)
         except asyncio.CancelledError:
             return  # `close` asked for it
+
+
+def make_server(options: ServerOptions) -> BrokerServer | AlorServer:
+    """The server that speaks the protocol of the broker whose options these are.
+
+    Raises UsageError if a tape cannot be read.
+    """
+    if isinstance(options, AlorOptions):
+        return AlorServer(options)
+    assert isinstance(options, SimOptions), "there are two brokers"
+    return BrokerServer(options)
+
+
+async def serve(options: ServerOptions, *, ready: Callable[[str], None]) -> None:
+    """Serve until cancelled; for the command line. `ready` is called with the base URL once clients can connect.
+
+    Raises UsageError if the address cannot be listened on, or a tape cannot be read.
+    """
+    await make_server(options).run(ready)

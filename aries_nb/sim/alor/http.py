@@ -18,8 +18,7 @@ from urllib.parse import unquote
 from aiohttp import web
 
 from aries_nb.sim.alor.http_market import MarketAnswers
-from aries_nb.sim.alor.http_portfolios import PortfolioAnswers
-from aries_nb.sim.alor.past_fills import PastFills
+from aries_nb.sim.alor.http_portfolios import PastFills, PortfolioAnswers
 from aries_nb.sim.alor.tokens import RefreshError
 from aries_nb.sim.http_answers import Answer, Query, RefusedError
 

@@ -23,8 +23,7 @@ from aries_nb.sim.alor.feed import AlorFeed
 from aries_nb.sim.alor.portfolios import PORTFOLIOS, Portfolios
 from aries_nb.sim.alor.session import AlorSession
 from aries_nb.sim.alor.tokens import TokenService
-from aries_nb.sim.front import Front, is_loopback
-from aries_nb.sim.listening import listening
+from aries_nb.sim.front import Front, is_loopback, listening
 from aries_nb.sim.settings import Statistics
 
 if TYPE_CHECKING:

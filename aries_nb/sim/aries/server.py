@@ -18,17 +18,14 @@ from urllib.parse import urlsplit
 from websockets.exceptions import ConnectionClosed
 
 from aries_nb.sim.accounts.accounts import Accounts
-from aries_nb.sim.alor.server import AlorServer
-from aries_nb.sim.alor.settings import AlorOptions
 from aries_nb.sim.aries.accounts import AccountsSession
 from aries_nb.sim.aries.charts import ChartsSession
 from aries_nb.sim.aries.feed import AriesFeed
 from aries_nb.sim.aries.market import MarketSession
 from aries_nb.sim.aries.oauth import OAuthServer
-from aries_nb.sim.front import Front, is_loopback
-from aries_nb.sim.listening import listening
+from aries_nb.sim.front import Front, is_loopback, listening
 from aries_nb.sim.market.history import History
-from aries_nb.sim.settings import ServerOptions, SimOptions, Statistics
+from aries_nb.sim.settings import Statistics
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Iterator
@@ -40,8 +37,9 @@ if TYPE_CHECKING:
     from aries_nb.sim.aries.session import Session
     from aries_nb.sim.front import Handler
     from aries_nb.sim.market.history import Trades
+    from aries_nb.sim.settings import SimOptions
 
-__all__ = ["BrokerServer", "make_server", "serve"]
+__all__ = ["BrokerServer"]
 
 ACCOUNTS_PATH = "/v1/accounts/ws"
 #: What a connection without a goodbye is said to be closed with; it is never sent.
@@ -296,25 +294,6 @@ class BrokerServer:
         task = asyncio.create_task(run())
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
-
-
-def make_server(options: ServerOptions) -> BrokerServer | AlorServer:
-    """The server that speaks the protocol of the broker whose options these are.
-
-    Raises UsageError if a tape cannot be read.
-    """
-    if isinstance(options, AlorOptions):
-        return AlorServer(options)
-    assert isinstance(options, SimOptions), "there are two brokers"
-    return BrokerServer(options)
-
-
-async def serve(options: ServerOptions, *, ready: Callable[[str], None]) -> None:
-    """Serve until cancelled; for the command line. `ready` is called with the base URL once clients can connect.
-
-    Raises UsageError if the address cannot be listened on, or a tape cannot be read.
-    """
-    await make_server(options).run(ready)
 
 
 def _path(request: Request) -> str:

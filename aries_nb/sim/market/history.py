@@ -11,14 +11,13 @@ import hashlib
 import math
 from bisect import bisect_left
 from collections import defaultdict
-from datetime import date, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from datetime import time as day_time
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeAlias
 from zoneinfo import ZoneInfo
 
 import numpy as np
 
-from aries_nb.sim.market.calendar import DAY, MINUTE, NEW_YORK, dates, periods, slots
 from aries_nb.sim.market.instruments import NEW_YORK_HOURS
 from aries_nb.sim.market.trade_log import TradeLog
 
@@ -42,7 +41,10 @@ BARS = np.dtype(
 Trades: TypeAlias = np.ndarray[tuple[int], np.dtype[np.void]]
 #: A row of `Trades`: Unix ns, the share's currency, shares.
 TRADES = np.dtype({"names": ["time", "price", "size"], "formats": ["i8", "f8", "f8"]})
+NEW_YORK = ZoneInfo("America/New_York")
+OPENING_MINUTE = NEW_YORK_HOURS.opening
 SESSION_MINUTES = NEW_YORK_HOURS.minutes
+MINUTE, DAY = 60, 86_400
 SECOND_NS = 1_000_000_000
 #: Three years; the first bars of a share are those of the first of these sessions.
 PAST_SESSIONS = 780
@@ -112,11 +114,11 @@ class History:
             reach = length * MINUTE
             older = past.minutes(first - reach, last + reach) if past else _none()
             found = np.concatenate([older, live])
-            found = _merged(found, slots(found["time"], length))
+            found = _merged(found, _slots(found["time"], length))
         else:
             older = past.days(first) if past else _none()
-            found = np.concatenate([older, _merged(live, dates(live["time"]))])
-            found = _merged(found, periods(found["time"], unit, length))
+            found = np.concatenate([older, _merged(live, _dates(live["time"]))])
+            found = _merged(found, _periods(found["time"], unit, length))
         times = found["time"]
         return found[(times >= first) & (times < last)]
 
@@ -389,3 +391,35 @@ def _merged(bars: Bars, starts: Ints) -> Bars:
     for name in ("volume", "turnover", "trades"):
         merged[name] = np.add.reduceat(bars[name], first)
     return merged
+
+
+def _slots(times: Ints, minutes: int) -> Ints:
+    """When the bars of so many minutes begin in which times lie; they count from the opening."""
+    length, local = minutes * MINUTE, _local(times)
+    return times - (local - OPENING_MINUTE * MINUTE) % length
+
+
+def _dates(times: Ints) -> Ints:
+    """The dates in New York of times, as 00:00 UTC of the same."""
+    return _local(times) // DAY * DAY
+
+
+def _periods(days: Ints, unit: str, count: int) -> Ints:
+    """The start of the days, Monday weeks or months, of which each takes `count`, in which dates lie."""
+    days = days // DAY
+    if unit == "day":
+        days = days // count * count
+    elif unit == "week":
+        days = (days + 3) // 7 // count * count * 7 - 3  # 1970-01-01 was a Thursday
+    else:
+        months = days.astype("M8[D]").astype("M8[M]").astype(np.int64) // count * count
+        days = months.astype("M8[M]").astype("M8[D]").astype(np.int64)
+    return np.asarray(days * DAY)
+
+
+def _local(times: Ints) -> Ints:
+    """New York's wall clock, as seconds since 1970-01-01 00:00 there; it changes at whole hours only."""
+    hours, places = np.unique(times // 3600, return_inverse=True)
+    moments = (datetime.fromtimestamp(int(hour) * 3600, UTC).astimezone(NEW_YORK) for hour in hours)
+    offsets = [int((moment.utcoffset() or timedelta()).total_seconds()) for moment in moments]
+    return times + np.array(offsets, np.int64)[places]
