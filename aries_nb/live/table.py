@@ -10,7 +10,7 @@ import pandas as pd
 
 from aries_nb.live.callbacks import Callbacks
 from aries_nb.live.connection import Link
-from aries_nb.live.streamed import Streamed
+from aries_nb.live.live_object import Streamed
 from aries_nb.model import Column, Kind, TableData
 from aries_nb.store import ChangeLog, Follower, Table
 

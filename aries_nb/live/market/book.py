@@ -17,7 +17,7 @@ import pandas as pd
 from aries_nb.errors import ClosedError, UsageError, WaitTimeoutError
 from aries_nb.live.callbacks import Callbacks
 from aries_nb.live.connection import Link
-from aries_nb.live.streamed import Streamed
+from aries_nb.live.live_object import Streamed
 from aries_nb.live.waiting import wait_for
 from aries_nb.model import BookIntegrity, BookLevels, Column
 from aries_nb.store import Lags, Table

@@ -14,8 +14,8 @@ import pandas as pd
 from aries_nb.errors import GapError, UnknownSymbolError, UsageError
 from aries_nb.live.callbacks import Callbacks, same_function
 from aries_nb.live.connection import Link
+from aries_nb.live.live_object import Streamed
 from aries_nb.live.staleness import Silence
-from aries_nb.live.streamed import Streamed
 from aries_nb.model import MISSING, NOT_A_TIME, BoardData, Column, Kind, Rows
 from aries_nb.store import Lags
 from aries_nb.store.time_weighted import time_weighted
