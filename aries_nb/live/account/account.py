@@ -16,9 +16,8 @@ import pandas as pd
 from aries_nb.errors import ClosedError, UsageError
 from aries_nb.live.account.equity import LiveEquity
 from aries_nb.live.account.fills import LiveFills
-from aries_nb.live.account.pnl import INTERVALS, CandleSource, LivePnl, ToldCandles
+from aries_nb.live.account.pnl import INTERVALS, CandleSource, LivePnl, ReckonedCandles, ToldCandles
 from aries_nb.live.account.positions import LivePositions
-from aries_nb.live.account.reckoned_pnl import ReckonedCandles
 from aries_nb.live.account.snapshots import Snapshots
 from aries_nb.live.arguments import checked_pnl_interval, checked_start
 from aries_nb.live.callbacks import Callbacks
