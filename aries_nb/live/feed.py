@@ -21,13 +21,13 @@ from aries_nb.live.callbacks import Callbacks
 from aries_nb.live.connection import Link, opened
 from aries_nb.live.gap_fill import Refill
 from aries_nb.live.gaps import Gaps
+from aries_nb.live.live_object import Kept
 from aries_nb.live.market.bars import BarHistory, LiveBars, checked_interval, checked_span
 from aries_nb.live.market.book import LiveBook
 from aries_nb.live.market.frame import LiveFrame
 from aries_nb.live.market.instruments import LiveInstruments
 from aries_nb.live.market.options import OptionChain, Options, checked_strikes
 from aries_nb.live.market.reference import MarketReference
-from aries_nb.live.registry import Kept
 from aries_nb.live.statistics import FeedStatistics, card_data, combined
 from aries_nb.live.table import LiveTable
 from aries_nb.model import QUOTE_COLUMNS, TRADE_COLUMNS, CardData, Column, Kind, State

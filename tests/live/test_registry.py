@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from aries_nb.errors import ClosedError
-from aries_nb.live.registry import Kept
+from aries_nb.live.live_object import Kept
 
 if TYPE_CHECKING:
     from collections.abc import Callable
