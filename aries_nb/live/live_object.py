@@ -1,4 +1,4 @@
-"""Base classes of live objects: a store, the stream that fills it, the views on it; and the registry of those in use."""
+"""Base classes of live objects (a store, the stream that fills it, the views on it), and the registry of those open."""
 
 from __future__ import annotations
 

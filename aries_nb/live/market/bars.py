@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import re
+import sys
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -19,7 +20,6 @@ from aries_nb.errors import FeedError, UsageError
 from aries_nb.live.connection import Link
 from aries_nb.live.live_object import Held
 from aries_nb.live.market.current_bar import RunningBar, trades_in
-from aries_nb.live.progress import Loading
 from aries_nb.model import Bars, BarsData, Column, GapSpan, TableData
 from aries_nb.net import HttpClient, Reference
 from aries_nb.store import Gap, GapLedger
@@ -27,9 +27,9 @@ from aries_nb.store.bars import MOST_BARS, BarSeries
 from aries_nb.store.bells import Bells
 
 if TYPE_CHECKING:
-    from aries_nb.widgets import BarCandles, Blotter
+    from aries_nb.widgets import BarCandles, Blotter, Progress
 
-__all__ = ["INTERVALS", "BarHistory", "LiveBars", "checked_interval", "checked_span"]
+__all__ = ["INTERVALS", "BarHistory", "LiveBars", "Loading", "checked_interval", "checked_span"]
 
 log = logging.getLogger("aries_nb")
 
@@ -50,6 +50,7 @@ MOST_PAUSE_SECONDS = 60.0
 HELD_TRADES = 100_000
 # The number tells a print that is repeated from one that is alike, the source one that was late from one that was not.
 TRADE_FIELDS = ("price", "size", "trade_id", "source")
+LONG_SECONDS = 1.0  # what takes less in all is not worth a sight that is gone at once
 ROWS_IN_SIGHT = 20
 SIGHT_COLUMNS = (
     Column("start", "time"),
@@ -351,3 +352,46 @@ def _joined(pages: list[Bars], start: int, end: int) -> Bars:
 
 def _nanoseconds(times: pd.Index[Any]) -> NDArray[np.int64]:
     return times.to_numpy(dtype="datetime64[ns]").astype("int64")
+
+
+class Loading:
+    """A history on its way, the newest part first. Belongs to the thread that waits for it."""
+
+    def __init__(self, name: str, start: int, end: int) -> None:
+        self._name = name
+        self._start, self._end = start, end
+        self._began = time.monotonic()
+        self._progress: Progress | None = None
+
+    def reached(self, back_to: int) -> None:
+        """Note that everything from this time on is here (ns since the epoch), and that more is to come.
+
+        Nothing is told before the pace so far makes it long.
+        """
+        done = (self._end - back_to) / (self._end - self._start)
+        if self._progress is None and time.monotonic() - self._began <= LONG_SECONDS * done:
+            return
+        text = f"{self._name}: back to {pd.Timestamp(back_to, tz='UTC'):%Y-%m-%d}"
+        if self._progress is None and _runs_a_cell():
+            from aries_nb.widgets import Progress
+
+            self._progress = Progress()
+        if self._progress is None:
+            log.info("%s so far", text)
+        else:
+            self._progress.tell(done, text)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._progress is not None:
+            self._progress.close()
+
+
+def _runs_a_cell() -> bool:
+    """Whether this is the thread that runs the cells of a notebook's kernel."""
+    # IPython is not imported for a script's sake: a kernel has imported it.
+    ipython = sys.modules.get("IPython")
+    shell = ipython.get_ipython() if ipython is not None else None
+    return getattr(shell, "kernel", None) is not None and threading.current_thread() is threading.main_thread()

@@ -8,8 +8,8 @@ import types
 import pytest
 
 from aries_nb import widgets
-from aries_nb.live import progress as loading
-from aries_nb.live.progress import Loading
+from aries_nb.live.market import bars as loading
+from aries_nb.live.market.bars import Loading
 
 DAY = 86_400_000_000_000
 
