@@ -2,7 +2,6 @@
 
 from aries_nb.store.attribution import Explanation, Parts
 from aries_nb.store.bells import Bells
-from aries_nb.store.decimals import UNKNOWN, ZERO, exactly
 from aries_nb.store.fills import FILL_COLUMNS, Fill, FillLog, Fills, ToldFillLog
 from aries_nb.store.gaps import Gap, GapLedger, StreamGaps, gaps_frame
 from aries_nb.store.latency import Lags, Percentiles
@@ -14,6 +13,7 @@ from aries_nb.store.reply import AnswerSlip
 from aries_nb.store.rolling import Tape
 from aries_nb.store.table import Answer, Follower, Table
 from aries_nb.store.valuation import Books, equity, open_books, unmarked
+from aries_nb.store.values import UNKNOWN, ZERO, exactly
 
 __all__ = [
     "CASH",

@@ -14,9 +14,9 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import NamedTuple
 
-from aries_nb.store.decimals import UNKNOWN, ZERO, exactly
 from aries_nb.store.fills import Fill
 from aries_nb.store.valuation import Books, Marks, Position
+from aries_nb.store.values import UNKNOWN, ZERO, exactly
 
 __all__ = ["Explainer", "Explanation", "Mark", "Parts", "explain"]
 

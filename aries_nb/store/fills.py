@@ -13,9 +13,8 @@ from typing import Literal, NamedTuple
 import pandas as pd
 
 from aries_nb.model import Column, Value
-from aries_nb.store.dataframes import RECEIPT, frame_of
-from aries_nb.store.decimals import UNKNOWN, ZERO, exactly, is_usable
 from aries_nb.store.log import LOG_LIMIT, Change, Log, Row
+from aries_nb.store.values import RECEIPT, UNKNOWN, ZERO, exactly, frame_of, is_usable
 
 __all__ = ["FILL_COLUMNS", "Fill", "FillLog", "Fills", "OrderState", "ToldFillLog", "fill_between"]
 

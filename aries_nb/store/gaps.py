@@ -2,20 +2,31 @@
 
 from __future__ import annotations
 
+import math
 import threading
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-import numpy as np
 import pandas as pd
 
-from aries_nb.model import NOT_A_TIME, Cause, Kind, Resumed
+from aries_nb.model import NOT_A_TIME, Cause, Column, Kind, Resumed
+from aries_nb.store.values import frame_of
 
 __all__ = ["Gap", "GapLedger", "StreamGaps", "gaps_frame"]
 
 MAX_GAPS = 10_000
 _TOO_LONG_AGO = "; the broker's past does not reach back so far"
+_COLUMNS = (
+    Column("stream", "text"),
+    Column("symbol", "text"),
+    Column("started", "time"),
+    Column("ended", "time"),
+    Column("cause", "text"),
+    Column("reason", "text"),
+    Column("filled", "integer"),
+    Column("missed"),
+)
 MAX_LINES = 100  # of one gap, for symbols that could not be filled
 
 
@@ -227,19 +238,9 @@ def gaps_frame(gaps: Sequence[Gap]) -> pd.DataFrame:
     symbol was concerned. `filled`: what was missed has come out of the broker's past. Where only trades could be
     filled, "market trades" has a line of its own.
     """
-    return pd.DataFrame(
-        {
-            "stream": pd.array([gap.stream for gap in gaps], dtype="str"),
-            "symbol": pd.array([gap.symbol for gap in gaps], dtype="str"),
-            "started": _times([gap.started for gap in gaps]),
-            "ended": _times([NOT_A_TIME if gap.ended is None else gap.ended for gap in gaps]),
-            "cause": pd.array([gap.cause for gap in gaps], dtype="str"),
-            "reason": pd.array([gap.reason for gap in gaps], dtype="str"),
-            "filled": np.array([gap.filled for gap in gaps], dtype="bool"),
-            "missed": np.array([np.nan if gap.missed is None else gap.missed for gap in gaps], dtype="float64"),
-        }
-    )
-
-
-def _times(nanoseconds: list[int]) -> pd.api.extensions.ExtensionArray:
-    return pd.array(np.array(nanoseconds, dtype="int64"), dtype=pd.DatetimeTZDtype("ns", "UTC"))
+    rows = [
+        (gap.stream, gap.symbol, gap.started, NOT_A_TIME if gap.ended is None else gap.ended, gap.cause, gap.reason,
+         gap.filled, math.nan if gap.missed is None else gap.missed)
+        for gap in gaps
+    ]  # fmt: skip
+    return frame_of(_COLUMNS, rows).astype({"filled": "bool"})

@@ -9,7 +9,7 @@ import pandas as pd
 
 from aries_nb.model import Column, Values
 from aries_nb.store.bells import Bells
-from aries_nb.store.dataframes import RECEIPT, frame_of
+from aries_nb.store.values import RECEIPT, frame_of
 
 __all__ = ["LOG_LIMIT", "Change", "ChangeLog", "Log", "Row"]
 

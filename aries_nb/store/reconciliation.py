@@ -10,9 +10,9 @@ from collections.abc import Sequence
 from decimal import Decimal
 
 from aries_nb.store.attribution import Explainer, Explanation, Mark, Parts
-from aries_nb.store.decimals import UNKNOWN, ZERO, exactly
 from aries_nb.store.fills import Fill
 from aries_nb.store.valuation import Books, Marks
+from aries_nb.store.values import UNKNOWN, ZERO, exactly
 
 __all__ = ["CASH", "Reconciliation"]
 

@@ -15,10 +15,9 @@ import pandas as pd
 
 from aries_nb.model import PUT, Column, Inbox, Value, Values
 from aries_nb.store.bells import Bells
-from aries_nb.store.dataframes import RECEIPT, frame_of
-from aries_nb.store.decimals import UNKNOWN
 from aries_nb.store.log import Change, Row
 from aries_nb.store.message_counts import Ledger, ledger_of
+from aries_nb.store.values import RECEIPT, UNKNOWN, frame_of
 
 __all__ = ["Answer", "Follower", "Table"]
 

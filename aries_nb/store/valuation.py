@@ -14,8 +14,8 @@ from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from typing import NamedTuple, TypeAlias
 
-from aries_nb.store.decimals import UNKNOWN, ZERO, exactly
 from aries_nb.store.fills import Fill
+from aries_nb.store.values import UNKNOWN, ZERO, exactly
 
 __all__ = [
     "Books",

@@ -9,13 +9,25 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 if TYPE_CHECKING:
-    from aries_nb.model import BarsData, BoardData, BookLevels, CardData, EquityData, GapSpan, Rows, TableData
+    from aries_nb.model import (
+        BarsData,
+        BoardData,
+        BookIntegrity,
+        BookLevels,
+        CardData,
+        EquityData,
+        GapSpan,
+        Rows,
+        TableData,
+    )
 
 __all__ = [
+    "REASONS",
     "BarsSource",
     "BoardSource",
     "BookSource",
     "CardSource",
+    "ChainSource",
     "EquitySource",
     "Gapped",
     "PaintNotes",
@@ -24,6 +36,15 @@ __all__ = [
     "Timed",
     "Versioned",
 ]
+
+# Why a book cannot be trusted, in words a reader understands without our documentation.
+REASONS: dict[BookIntegrity, str] = {
+    "ok": "",
+    "empty": "waiting for the first update",
+    "crossed": "crossed: the best bid is at or above the best ask",
+    "stale": "stale: no update for longer than usual",
+    "gap": "gap: the stream broke, these levels are from before",
+}
 
 
 class Versioned(Protocol):
@@ -66,6 +87,18 @@ class BoardSource(Versioned, Protocol):
 
     def board(self) -> BoardData:
         """Return the newest values of every symbol."""
+
+
+class ChainSource(BoardSource, Protocol):
+    """The options of one underlying and expiry; its board has one row a contract."""
+
+    @property
+    def contracts(self) -> tuple[tuple[str, str, float], ...]:
+        """The contracts as (symbol, "call" or "put", strike); they stay the same."""
+
+    @property
+    def spot(self) -> float:
+        """The price of the underlying, NaN where it is unknown."""
 
 
 class RowsSource(Versioned, Protocol):

@@ -13,16 +13,28 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
+from aries_nb.errors import UsageError
 from aries_nb.model import NOT_A_TIME
 from aries_nb.widgets.number_format import PROFIT_WORDS, Decimals, column_kind, column_label
 from aries_nb.widgets.static_html import clock_time
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Collection, Sequence
 
     from aries_nb.model import Column, Numbers, TableData, Value, Values
+    from aries_nb.widgets.sources import TableSource
 
-__all__ = ["CellKind", "Cells", "Heading", "Sheet", "heading_of", "moment"]
+__all__ = [
+    "CellKind",
+    "Cells",
+    "Heading",
+    "Sheet",
+    "caption_of",
+    "empty_text",
+    "heading_of",
+    "known_columns",
+    "moment",
+]
 
 # "signed" is profit and loss: a plus or a minus always stands before it.
 CellKind = Literal["symbol", "text", "side", "status", "progress", "signed", "money", "price", "number", "time"]
@@ -117,6 +129,27 @@ def heading_of(column: Column, *, has_progress: bool) -> Heading:
     """Return how a column is shown, by its type and the words of its name."""
     label = "Average" if column.name == "average_price" else column_label(column.name)
     return Heading(column.name, label, _kind(column, has_progress=has_progress))
+
+
+def caption_of(data: TableData) -> str:
+    """Return the line above a static picture: title, note, and whether the rows are stale."""
+    return " · ".join(text for text in (data.title, data.note, "stale" if data.is_stale else "") if text)
+
+
+def empty_text(data: TableData) -> str:
+    """Return what stands in the place of the rows where there are none: "no positions"."""
+    return f"no {data.title.lower() or 'rows'}"
+
+
+def known_columns(columns: Sequence[str] | None, source: TableSource) -> Sequence[str] | None:
+    """Return the names, checked against what the source has; None for all. Raises UsageError for one it has not."""
+    if columns is None:
+        return None
+    known = [column.name for column in source.table().columns]
+    for name in columns:
+        if name not in known:
+            raise UsageError(f"no column {name!r}", where="Blotter", advice=f"Columns are: {', '.join(known)}.")
+    return tuple(columns)
 
 
 def _kind(column: Column, *, has_progress: bool) -> CellKind:

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aries_nb.store.time_weighted import Weighted, time_weighted
+from aries_nb.store.rolling import Weighted, time_weighted
 
 NAN = math.nan
 

@@ -22,7 +22,7 @@ from aries_nb.live.table import LiveTable
 from aries_nb.model import NOT_A_TIME, Subscription, Value, Values
 from aries_nb.net import AccountReference, HttpClient, Query, on_network, run_aside
 from aries_nb.store import Answer, Follower, Row, ToldFillLog
-from aries_nb.store.dataframes import RECEIPT, frame_of
+from aries_nb.store.values import RECEIPT, frame_of
 
 __all__ = ["Snapshots"]
 

@@ -21,7 +21,7 @@ from aries_nb.live.live_object import Streamed
 from aries_nb.live.waiting import wait_for
 from aries_nb.model import BookIntegrity, BookLevels, Column
 from aries_nb.store import Lags, Table
-from aries_nb.store.dataframes import frame_of
+from aries_nb.store.values import frame_of
 
 if TYPE_CHECKING:
     from aries_nb.widgets import DepthChart, Ladder

@@ -18,7 +18,7 @@ from aries_nb.live.live_object import Streamed
 from aries_nb.live.staleness import Silence
 from aries_nb.model import MISSING, NOT_A_TIME, BoardData, Column, Kind, Rows
 from aries_nb.store import Lags
-from aries_nb.store.time_weighted import time_weighted
+from aries_nb.store.rolling import time_weighted
 
 if TYPE_CHECKING:
     from aries_nb.widgets import Board, Candles, Chart

@@ -1,0 +1,3 @@
+"""Charts: live Plotly figures over time, price or strike."""
+
+__all__: list[str] = []

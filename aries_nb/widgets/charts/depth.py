@@ -9,8 +9,8 @@ import numpy as np
 import plotly.graph_objects as go
 
 from aries_nb.errors import UsageError
-from aries_nb.widgets.panels.ladder import REASONS
 from aries_nb.widgets.plotly_view import BLUE, GREY, ORANGE, FigureView, layout
+from aries_nb.widgets.sources import REASONS
 from aries_nb.widgets.static_html import line_chart
 
 if TYPE_CHECKING:

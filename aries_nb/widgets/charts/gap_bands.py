@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from aries_nb.widgets.plotly_view import GAP
 from aries_nb.widgets.sources import Gapped
 from aries_nb.widgets.static_html import clock_time
 
@@ -19,7 +20,6 @@ if TYPE_CHECKING:
     from aries_nb.widgets.sources import Versioned
 
 __all__ = [
-    "GAP",
     "MOST_BANDS",
     "Band",
     "Holes",
@@ -33,7 +33,6 @@ __all__ = [
 ]
 
 MOST_BANDS = 24
-GAP = "gap"  # the name of our shapes: those of a user's own stay
 WASH = "rgba(224,142,20,0.14)"
 WIDE = 0.18  # of what is shown: a narrower band has no room for words
 ROWS_OF_LAG = 100

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from aries_nb.model import BoardData, Numbers
-    from aries_nb.widgets.panels.chain import ChainSource
+    from aries_nb.widgets.sources import ChainSource
 
 __all__ = ["StrikeChart"]
 

@@ -7,16 +7,15 @@ from typing import TYPE_CHECKING
 from aries_nb.errors import UsageError
 from aries_nb.widgets.anywidget_view import Composition, Panel
 from aries_nb.widgets.static_html import table
-from aries_nb.widgets.table_format import Cells
+from aries_nb.widgets.table_format import Cells, caption_of, empty_text, known_columns
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
 
-    from aries_nb.model import TableData
     from aries_nb.widgets.sources import TableSource
     from aries_nb.widgets.table_format import Sheet
 
-__all__ = ["Blotter", "caption_of", "empty_text"]
+__all__ = ["Blotter"]
 
 ROWS_IN_SIGHT = 12
 
@@ -72,24 +71,3 @@ class Blotter(Panel):
         lefts = [place for place, heading in enumerate(sheet.headings) if heading.is_left]
         caption = caption_of(data) if data.rows else f"{caption_of(data)} · {empty_text(data)}".removeprefix(" · ")
         return table(caption, labels, sheet.texts, text_columns=lefts)
-
-
-def caption_of(data: TableData) -> str:
-    """Return the line above a static picture: title, note, and whether the rows are stale."""
-    return " · ".join(text for text in (data.title, data.note, "stale" if data.is_stale else "") if text)
-
-
-def empty_text(data: TableData) -> str:
-    """Return what stands in the place of the rows where there are none: "no positions"."""
-    return f"no {data.title.lower() or 'rows'}"
-
-
-def known_columns(columns: Sequence[str] | None, source: TableSource) -> Sequence[str] | None:
-    """Return the names, checked against what the source has; None for all. Raises UsageError for one it has not."""
-    if columns is None:
-        return None
-    known = [column.name for column in source.table().columns]
-    for name in columns:
-        if name not in known:
-            raise UsageError(f"no column {name!r}", where="Blotter", advice=f"Columns are: {', '.join(known)}.")
-    return tuple(columns)

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from aries_nb.widgets.anywidget_view import Composition, Panel
 from aries_nb.widgets.number_format import Decimals, grouped
-from aries_nb.widgets.sources import BoardSource
 from aries_nb.widgets.static_html import table
 
 if TYPE_CHECKING:
     from aries_nb.model import BoardData, Numbers
+    from aries_nb.widgets.sources import ChainSource
 
-__all__ = ["Chain", "ChainSource"]
+__all__ = ["Chain"]
 
 # Columns of a side from the outside to the strike, and how their numbers are shown. Prices keep bid before ask on both
 # sides: a reader never has to think which is which.
@@ -24,18 +24,6 @@ CALLS = ("implied_volatility", "delta", "last_price", "bid_price", "ask_price")
 PUTS = ("bid_price", "ask_price", "last_price", "delta", "implied_volatility")
 PERCENT_DECIMALS, RATIO_DECIMALS = 1, 3
 AT_THE_MONEY = "\N{BLACK RIGHT-POINTING SMALL TRIANGLE} "
-
-
-class ChainSource(BoardSource, Protocol):
-    """The options of one underlying and expiry; its board has one row a contract."""
-
-    @property
-    def contracts(self) -> tuple[tuple[str, str, float], ...]:
-        """The contracts as (symbol, "call" or "put", strike); they stay the same."""
-
-    @property
-    def spot(self) -> float:
-        """The price of the underlying, NaN where it is unknown."""
 
 
 class Chain(Panel):

@@ -9,22 +9,15 @@ import numpy as np
 from aries_nb.errors import UsageError
 from aries_nb.widgets.anywidget_view import Composition, Panel
 from aries_nb.widgets.number_format import Decimals, grouped
+from aries_nb.widgets.sources import REASONS
 from aries_nb.widgets.static_html import table
 
 if TYPE_CHECKING:
-    from aries_nb.model import BookIntegrity, BookLevels, Numbers
+    from aries_nb.model import BookLevels, Numbers
     from aries_nb.widgets.sources import BookSource
 
-__all__ = ["REASONS", "Ladder"]
+__all__ = ["Ladder"]
 
-# Why a book cannot be trusted, in words a reader understands without our documentation.
-REASONS: dict[BookIntegrity, str] = {
-    "ok": "",
-    "empty": "waiting for the first update",
-    "crossed": "crossed: the best bid is at or above the best ask",
-    "stale": "stale: no update for longer than usual",
-    "gap": "gap: the stream broke, these levels are from before",
-}
 MOST_LEVELS = 100
 
 

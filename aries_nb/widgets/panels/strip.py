@@ -5,9 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from aries_nb.widgets.anywidget_view import Composition, Panel
-from aries_nb.widgets.panels.blotter import caption_of, empty_text, known_columns
 from aries_nb.widgets.static_html import table
-from aries_nb.widgets.table_format import Cells
+from aries_nb.widgets.table_format import Cells, caption_of, empty_text, known_columns
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

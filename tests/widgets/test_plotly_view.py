@@ -6,7 +6,7 @@ import threading
 
 import pytest
 
-from aries_nb.widgets.message_batch import Gathering
+from aries_nb.widgets.plotly_view import Gathering
 
 
 class FakeComm:

@@ -1,0 +1,61 @@
+"""Values of account data: exact arithmetic on decimals, and rows of Python values as pandas columns.
+
+For stores of thousands of rows, not of millions: those write typed columns (`aries_nb.store.slab`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from decimal import ROUND_HALF_EVEN, Context, Decimal, localcontext
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from aries_nb.model import Column, ColumnType
+
+if TYPE_CHECKING:
+    from contextlib import AbstractContextManager
+
+__all__ = ["MOST_DIGITS", "RECEIPT", "UNKNOWN", "ZERO", "exactly", "frame_of", "is_usable"]
+
+AnyArray: TypeAlias = pd.api.extensions.ExtensionArray | NDArray[Any]
+
+ZERO = Decimal(0)
+UNKNOWN = Decimal("NaN")
+MOST_DIGITS = 30  # before the point and behind it; what has more is no price and no quantity
+
+# Products of three usable numbers have at most 180 digits: none of them is rounded, nor any sum of many.
+_EXACT = Context(prec=200, rounding=ROUND_HALF_EVEN)
+
+# What stands before the fields in every frame of account data.
+RECEIPT = (Column("ts", "time"), Column("received", "time"), Column("account", "text"))
+
+
+def exactly() -> AbstractContextManager[Context]:
+    """Within it sums and products are exact, whatever decimal context the user has set; round quotients yourself."""
+    return localcontext(_EXACT)
+
+
+def is_usable(number: Decimal) -> bool:
+    """Whether it is finite, and neither so large nor so finely divided that it can be no price and no quantity."""
+    if not number.is_finite():
+        return False
+    exponent = number.as_tuple().exponent
+    return isinstance(exponent, int) and exponent >= -MOST_DIGITS and number.adjusted() < MOST_DIGITS
+
+
+def frame_of(columns: Sequence[Column], rows: Sequence[tuple[Any, ...]]) -> pd.DataFrame:
+    """One row a tuple, in a memory of its own. Each tuple holds the values of the columns in their order."""
+    values = zip(*rows, strict=True) if rows else [()] * len(columns)
+    return pd.DataFrame({name: _array(kind, each) for (name, kind), each in zip(columns, values, strict=True)})
+
+
+def _array(kind: ColumnType, values: Sequence[Any]) -> AnyArray:
+    """The values as pandas shows them: texts str, times UTC, integers int64, numbers and decimals float64."""
+    if kind == "text":
+        return pd.array(list(values), dtype="str")
+    if kind == "time":
+        return pd.array(np.array(values, dtype="int64"), dtype=pd.DatetimeTZDtype("ns", "UTC"))
+    return np.array(values, dtype="int64" if kind == "integer" else "float64")
