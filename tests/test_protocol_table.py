@@ -36,7 +36,9 @@ TEST = re.compile(r"`([\w/]+\.py)::(\w+)`")
 # Where a message is told from others, its type, action, topic or method is compared under one of these names.
 TOLD_BY = {"kind", "action", "topic"}
 SESSIONS = ("brokers/aries/session.py", "sim/aries/session.py", "sim/aries/accounts.py")
-HTTP = sorted([*PACKAGE.glob("brokers/aries/*.py"), *PACKAGE.glob("sim/aries/http*.py")])
+# `broker.py` names the paths of the WebSocket endpoints, which stand above the tables.
+ASKED = [path for path in PACKAGE.glob("brokers/aries/*.py") if path.name != "broker.py"]
+HTTP = sorted([*ASKED, *PACKAGE.glob("sim/aries/http*.py")])
 PATH = re.compile(r"/(v\d|tv|oauth2)/")
 
 

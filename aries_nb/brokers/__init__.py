@@ -13,7 +13,8 @@ from aries_nb.brokers.protocol import (
     Topic,
     Wire,
 )
-from aries_nb.brokers.registry import BROKERS, Broker, Endpoint
+from aries_nb.brokers.registry import BROKERS
+from aries_nb.brokers.spec import Broker, Endpoint
 
 __all__ = [
     "BROKERS",

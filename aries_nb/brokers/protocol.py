@@ -6,6 +6,7 @@ Frames and time go in, requests and records come out. Nothing that a peer sends 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from datetime import date
 from typing import Literal, NamedTuple, Protocol, TypeAlias
 
 from aries_nb.model import Bars, ColumnType, Kind, Notice, Received, Subscription, Unreadable, Values
@@ -18,6 +19,8 @@ __all__ = [
     "FactType",
     "Facts",
     "Lookup",
+    "OptionContract",
+    "OptionReference",
     "Query",
     "Reference",
     "TokenExchange",
@@ -90,6 +93,30 @@ class Reference(Protocol):
 
     def bar_start(self, ts_ns: int, interval_s: int) -> int:
         """When the bar begins in which a time lies, as the broker cuts its bars; both in ns since the epoch."""
+
+
+class OptionContract(NamedTuple):
+    """One listed option. `strike` is in the currency of the underlying."""
+
+    symbol: str
+    type: Literal["call", "put"]
+    strike: float
+
+
+class OptionReference(Protocol):
+    """What a broker tells about listed options. Each `read_` raises ValueError for an answer it cannot use."""
+
+    def expiries(self, symbol: str) -> Query:
+        """Ask on which days options of an underlying expire."""
+
+    def read_expiries(self, body: bytes) -> tuple[date, ...]:
+        """The days, each once, the nearest first; none where there are no options."""
+
+    def contracts(self, symbol: str, expiry: date) -> Query:
+        """Ask which options of an underlying expire on a day."""
+
+    def read_contracts(self, body: bytes) -> tuple[OptionContract, ...]:
+        """The options, each once, by strike, the call of a strike before its put."""
 
 
 class AccountPage(NamedTuple):

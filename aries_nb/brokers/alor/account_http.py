@@ -14,8 +14,7 @@ from aries_nb.brokers.alor.fields import Format
 from aries_nb.brokers.alor.streams import Dialect, key_of
 from aries_nb.brokers.alor.symbols import DEFAULT_EXCHANGE, instrument_of
 from aries_nb.brokers.alor.tables import PortfolioStream
-from aries_nb.brokers.aries.options import path_segment
-from aries_nb.brokers.aries.tolerant import excerpt
+from aries_nb.brokers.parsing import excerpt, path_segment
 from aries_nb.brokers.protocol import AccountPage, Query
 from aries_nb.model import Kind, Subscription, Unreadable, Values
 

@@ -15,7 +15,7 @@ from aries_nb.brokers.alor.fields import Format
 from aries_nb.brokers.alor.session import REPLY_SECONDS, AlorSession
 from aries_nb.brokers.alor.streams import Dialect, Key, ShapedStream, Stream, key_of
 from aries_nb.brokers.alor.symbols import DEFAULT_EXCHANGE
-from aries_nb.brokers.aries.tolerant import excerpt, lines, parse_line
+from aries_nb.brokers.parsing import excerpt, lines, parse_line
 from aries_nb.errors import UsageError
 from aries_nb.model import (
     PUT,

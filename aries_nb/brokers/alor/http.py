@@ -5,8 +5,7 @@ from __future__ import annotations
 from aries_nb.brokers.alor.bars import DAY, length_name
 from aries_nb.brokers.alor.symbols import DEFAULT_EXCHANGE, instrument_of
 from aries_nb.brokers.alor.tokens import portfolios_in
-from aries_nb.brokers.answers import json_object
-from aries_nb.brokers.aries.tolerant import nanoseconds, number
+from aries_nb.brokers.parsing import json_object, nanoseconds, number
 from aries_nb.brokers.protocol import Query
 from aries_nb.errors import UsageError
 from aries_nb.model import Bars

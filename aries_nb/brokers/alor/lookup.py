@@ -12,8 +12,7 @@ from aries_nb.brokers.alor.books import MOST_LEVELS
 from aries_nb.brokers.alor.fields import MARKET_FIELDS, Field, column_types, fields_from
 from aries_nb.brokers.alor.messages import book_from, value_from
 from aries_nb.brokers.alor.symbols import DEFAULT_EXCHANGE, instrument_of, symbol_of
-from aries_nb.brokers.aries.options import path_segment
-from aries_nb.brokers.aries.tolerant import nanoseconds
+from aries_nb.brokers.parsing import nanoseconds, path_segment
 from aries_nb.brokers.protocol import Argument, Fact, Facts, FactType, Query, Topic
 from aries_nb.errors import UsageError
 from aries_nb.model import NOT_A_TIME, Side

@@ -14,7 +14,7 @@ from msgspec import Struct, defstruct
 from msgspec.json import Decoder
 
 from aries_nb.brokers.alor.fields import MARKET_FIELDS, TIMES, Field, FieldType, Format
-from aries_nb.brokers.aries.tolerant import MOST_NOTED, decimal, excerpt, nanoseconds, number, writable
+from aries_nb.brokers.parsing import MOST_NOTED, decimal, excerpt, nanoseconds, number, writable
 from aries_nb.model import Kind, Unreadable
 
 __all__ = ["MAX_INTEGER", "Book", "Level", "Shape", "book_from", "shape_for", "shape_from", "value_from"]

@@ -12,7 +12,7 @@ from msgspec import Struct
 from msgspec.json import encode
 
 from aries_nb.brokers.alor.tokens import expiry_of
-from aries_nb.brokers.aries.tolerant import excerpt, number, shown
+from aries_nb.brokers.parsing import excerpt, number, shown
 from aries_nb.model import (
     Notice,
     Pong,

@@ -17,6 +17,7 @@ from msgspec import MsgspecError
 from aries_nb.brokers.alor.fields import MARKET_FIELDS, FieldType, Format
 from aries_nb.brokers.alor.messages import Shape, shape_for, shape_from
 from aries_nb.brokers.alor.symbols import instrument_of
+from aries_nb.brokers.parsing import MAX_MS
 from aries_nb.model import (
     NOT_A_TIME,
     Counted,
@@ -30,7 +31,6 @@ from aries_nb.model import (
 )
 
 __all__ = [
-    "MAX_MS",
     "Dialect",
     "Found",
     "Key",
@@ -45,7 +45,6 @@ __all__ = [
     "text_option",
 ]
 
-MAX_MS = 9_000_000_000_000  # the largest Unix time in ms that still fits into int64 ns, rounded down
 _NS: Mapping[FieldType, int] = {"millis": 1_000_000, "seconds": 1_000_000_000}
 
 # What a request is about: subscriptions with the same key share one.

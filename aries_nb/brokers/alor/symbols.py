@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from aries_nb.brokers.aries.tolerant import writable
+from aries_nb.brokers.parsing import writable
 
 __all__ = ["DEFAULT_EXCHANGE", "Instrument", "instrument_of", "symbol_of"]
 

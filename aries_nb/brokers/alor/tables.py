@@ -22,7 +22,7 @@ from aries_nb.brokers.alor.fields import FieldType, Format, column_types
 from aries_nb.brokers.alor.messages import value_from
 from aries_nb.brokers.alor.streams import Dialect, Found, Key, Stream, instrument_body
 from aries_nb.brokers.alor.symbols import instrument_of, symbol_of
-from aries_nb.brokers.aries.tolerant import decimal, excerpt, nanoseconds
+from aries_nb.brokers.parsing import decimal, excerpt, nanoseconds
 from aries_nb.model import (
     CLEAR,
     MISSING,

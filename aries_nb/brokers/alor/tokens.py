@@ -11,12 +11,32 @@ from typing import Any
 
 import msgspec
 
-from aries_nb.brokers.aries.tolerant import number, shown
+from aries_nb.brokers.parsing import number, shown
 
-__all__ = ["REFRESH_PATH", "expiry_of", "portfolios_in", "read_refresh", "refresh_body"]
+__all__ = ["REFRESH_PATH", "AlorExchange", "expiry_of", "portfolios_in", "read_refresh", "refresh_body"]
 
 REFRESH_PATH = "/refresh"  # a POST at the token service, with `refresh_body`
 MOST_CHARACTERS = 20_000
+
+
+class AlorExchange:
+    """The way of the token service; see `interface.TokenExchange`."""
+
+    def is_access(self, token: str) -> bool:
+        """Whether a token is an access token: a JWT that names its end."""
+        return expiry_of(token) is not None
+
+    def request(self, refresh_token: str) -> bytes:
+        """What is posted."""
+        return refresh_body(refresh_token)
+
+    def read(self, body: bytes) -> str:
+        """The access token in an answer. Raises ValueError."""
+        return read_refresh(body)
+
+    def expiry(self, token: str) -> float | None:
+        """When an access token ends."""
+        return expiry_of(token)
 
 
 def expiry_of(token: str) -> float | None:

@@ -12,8 +12,8 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from aries_nb.brokers.alor.messages import MAX_INTEGER
-from aries_nb.brokers.alor.streams import MAX_MS, Dialect, Key, ShapedStream, instrument_body, reader_of
-from aries_nb.brokers.aries.tolerant import nanoseconds
+from aries_nb.brokers.alor.streams import Dialect, Key, ShapedStream, instrument_body, reader_of
+from aries_nb.brokers.parsing import MAX_MS, nanoseconds
 from aries_nb.model import Hole, Record, Subscription, Value
 
 __all__ = ["MOST_TRADES", "SOURCE", "TradeStream"]

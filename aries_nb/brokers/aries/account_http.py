@@ -11,8 +11,8 @@ from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
 from aries_nb.brokers.aries.account_objects import Row, rows_of
-from aries_nb.brokers.aries.options import path_segment
 from aries_nb.brokers.aries.topics import FINISHED, wants, words
+from aries_nb.brokers.parsing import path_segment
 from aries_nb.brokers.protocol import AccountPage, Query
 from aries_nb.model import Kind, Subscription
 

@@ -12,7 +12,7 @@ from decimal import Decimal
 from typing import Any, NamedTuple, TypeAlias
 
 from aries_nb.brokers.aries.account_fields import FIELDS, INFO_KEYS, REQUIRED, UNUSED_PRICES, folded
-from aries_nb.brokers.aries.tolerant import MOST_NOTED, decimal, excerpt, nanoseconds, number, writable
+from aries_nb.brokers.parsing import MOST_NOTED, decimal, excerpt, nanoseconds, number, writable
 from aries_nb.model import MISSING, NOT_A_TIME, ColumnType, Kind, Unreadable, Value
 
 __all__ = ["Row", "Rows", "kind_of", "list_rows", "row_of", "rows_of", "snapshot_in"]

@@ -13,10 +13,9 @@ from typing import Any
 
 from aries_nb.brokers.aries.account_fields import ACCOUNT_COLUMN_TYPES, folded
 from aries_nb.brokers.aries.account_objects import Row, kind_of, rows_of, snapshot_in
-from aries_nb.brokers.aries.acks import ACK_SECONDS, Acks
 from aries_nb.brokers.aries.session import AriesSession, check_words, is_refusal, request_of
-from aries_nb.brokers.aries.tolerant import excerpt, lines, nanoseconds, parse_line
-from aries_nb.brokers.aries.topics import TOPIC_NAMES, Topic, TopicKey, key_of
+from aries_nb.brokers.aries.topics import ACK_SECONDS, TOPIC_NAMES, Acks, Topic, TopicKey, key_of
+from aries_nb.brokers.parsing import excerpt, lines, nanoseconds, parse_line
 from aries_nb.model import (
     PUT,
     ColumnType,

@@ -11,7 +11,7 @@ from typing import Any
 
 from aries_nb.brokers.aries.messages import OPTION_SYMBOL
 from aries_nb.brokers.aries.session import AriesSession, check_words, is_refusal
-from aries_nb.brokers.aries.tolerant import MOST_NOTED, excerpt, lines, nanoseconds, number, parse_line, shown, writable
+from aries_nb.brokers.parsing import MOST_NOTED, excerpt, lines, nanoseconds, number, parse_line, shown, writable
 from aries_nb.model import (
     TRADE_COLUMNS,
     ColumnType,

@@ -10,8 +10,8 @@ from math import isfinite, nan
 from msgspec import UNSET, MsgspecError
 from msgspec.json import Decoder
 
-from aries_nb.brokers.aries.messages import MAX_MS, Depth, LevelTwoUpdate, SpoiltDepth
-from aries_nb.brokers.aries.tolerant import MOST_NOTED, excerpt, shown
+from aries_nb.brokers.aries.messages import Depth, LevelTwoUpdate, SpoiltDepth
+from aries_nb.brokers.parsing import MAX_MS, MOST_NOTED, excerpt, shown
 from aries_nb.model import CLEAR, PUT, Counted, CountedAs, Notice, Record, Subscription, Unreadable, Value
 
 __all__ = ["Depths"]

@@ -2,12 +2,27 @@
 
 from __future__ import annotations
 
-from aries_nb.brokers.answers import json_object
-from aries_nb.brokers.aries.bars import bar_start, bars_from, bars_query
+from datetime import UTC, datetime
+from functools import lru_cache
+from typing import Any
+from zoneinfo import ZoneInfo
+
+from aries_nb.brokers.parsing import json_object, nanoseconds, number, shown
 from aries_nb.brokers.protocol import Query
+from aries_nb.errors import UsageError
 from aries_nb.model import Bars
 
-__all__ = ["AriesHttp"]
+__all__ = ["RESOLUTIONS", "AriesHttp", "bar_start", "bars_from", "bars_query"]
+
+_NS = 1_000_000_000
+_HOUR, _DAY = 3_600, 86_400
+# Seconds of a bar: the broker's name for it. Not all that it has (protocol page §7).
+RESOLUTIONS = {
+    60: "1", 180: "3", 300: "5", 900: "15", 1_800: "30",
+    3_600: "60", 7_200: "120", 10_800: "180", 14_400: "240", _DAY: "1D",
+}  # fmt: skip
+_NEW_YORK = ZoneInfo("America/New_York")
+_OPENING = 9 * _HOUR + 1_800  # 09:30
 
 
 class AriesHttp:
@@ -39,3 +54,73 @@ class AriesHttp:
     def bar_start(self, ts_ns: int, interval_s: int) -> int:
         """When the bar begins in which a time lies."""
         return bar_start(ts_ns, interval_s)
+
+
+def bars_query(symbol: str, interval_s: int, start_ns: int, end_ns: int) -> Query:
+    """Ask for the bars that start in [start_ns, end_ns). Raises UsageError for a length that the broker has not."""
+    resolution = RESOLUTIONS.get(interval_s)
+    if resolution is None:
+        known = ", ".join(map(str, RESOLUTIONS))
+        raise UsageError(f"no bars of {interval_s} s", where="Aries", advice=f"It has bars of {known} s.")
+    # Rounded up both: a bar starts at a whole second.
+    span = (("from", str(-(-start_ns // _NS))), ("to", str(-(-end_ns // _NS))))
+    # The streams tell every trade of the day, so its bars must hold them as well (the spelling of "true" is assumed).
+    extended = ("includeExtended", "true")
+    return Query("/v1/chart/history", (("symbol", symbol), ("resolution", resolution), *span, extended))
+
+
+def bars_from(answer: dict[str, Any]) -> Bars:
+    """The bars of one answer, oldest first, each start once; a bar without a usable time or price is left out.
+
+    A volume that is missing is NaN. `nextTo` is when the bars before these end, and where there are none, `nextTime`
+    is when the newest bar before them begins (both assumed: the page names them only; TradingView says so of the
+    second). One that lies within what was asked, as where a server looks back so far and no further, is worth asking
+    on. Raises ValueError where the broker says "error", and where the arrays are missing or not of one length.
+    """
+    said = answer.get("s", "ok")
+    if said == "no_data":
+        before = nanoseconds(answer.get("nextTime"))
+        return Bars([], [], [], [], [], [], None if before is None else before + _NS)
+    if said != "ok":
+        raise ValueError(f"the server says {shown(answer.get('errmsg', said))!r}")
+    arrays = [answer.get(name) for name in "tohlc"]
+    volumes = answer.get("v")
+    if volumes is None and isinstance(arrays[0], list):
+        volumes = [None] * len(arrays[0])
+    arrays.append(volumes)
+    columns = [array for array in arrays if isinstance(array, list)]
+    if len(columns) != 6 or len({len(column) for column in columns}) != 1:
+        raise ValueError("the answer has no arrays t, o, h, l, c and v of one length")
+    rows: dict[int, tuple[float, ...]] = {}
+    for time, *values in zip(*columns, strict=True):
+        start, numbers = nanoseconds(time), [number(value) for value in values]
+        prices = numbers[:4]
+        if start is not None and all(price is not None and price == price for price in prices):
+            rows[start] = tuple(float("nan") if each is None else each for each in numbers)
+    starts = sorted(rows)
+    o, h, l, c, v = ([rows[start][place] for start in starts] for place in range(5))  # noqa: E741 - the broker's names
+    return Bars(starts, o, h, l, c, v, nanoseconds(answer.get("nextTo")))
+
+
+def bar_start(ts_ns: int, interval_s: int) -> int:
+    """When the bar begins in which a time lies; both in ns since the epoch.
+
+    Bars within a day count from 09:30 New York time, a day is stamped 00:00 UTC of its date there (both assumed:
+    TradingView's convention for this market).
+    """
+    seconds = ts_ns // _NS
+    if interval_s <= 1_800:
+        return seconds // interval_s * interval_s * _NS  # the offset of New York is whole hours: nothing to look up
+    local = seconds + _offset(seconds // _HOUR)
+    if interval_s == _DAY:
+        return local // _DAY * _DAY * _NS
+    return (seconds - (local - _OPENING) % interval_s) * _NS
+
+
+@lru_cache(maxsize=256)
+def _offset(hour: int) -> int:
+    """New York's offset from UTC in seconds, in an hour counted from the epoch; it changes at whole hours only."""
+    moment = datetime.fromtimestamp(hour * _HOUR, UTC).astimezone(_NEW_YORK)
+    offset = moment.utcoffset()
+    assert offset is not None
+    return int(offset.total_seconds())

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from aries_nb.brokers.aries.lookup_rows import READERS
 from aries_nb.brokers.aries.messages import OPTION_SYMBOL
-from aries_nb.brokers.aries.options import path_segment
+from aries_nb.brokers.parsing import path_segment
 from aries_nb.brokers.protocol import Argument, Facts, Query, Topic
 from aries_nb.errors import UsageError
 

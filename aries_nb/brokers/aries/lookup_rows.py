@@ -11,7 +11,6 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from aries_nb.brokers.answers import json_object
 from aries_nb.brokers.aries.lookup_fields import (
     AGGREGATES,
     BARS,
@@ -25,7 +24,7 @@ from aries_nb.brokers.aries.lookup_fields import (
     STATUS,
     Field,
 )
-from aries_nb.brokers.aries.tolerant import nanoseconds, number, shown, writable
+from aries_nb.brokers.parsing import json_object, nanoseconds, number, shown, writable
 from aries_nb.brokers.protocol import Fact, FactType, Topic
 from aries_nb.model import NOT_A_TIME
 

@@ -13,11 +13,11 @@ from typing import Annotated, Any, TypeAlias
 from msgspec import UNSET, Meta, Raw, Struct, UnsetType
 from msgspec.json import Decoder
 
+from aries_nb.brokers.parsing import MAX_MS
 from aries_nb.model import ColumnType
 
 __all__ = [
     "GREEKS_FIELDS",
-    "MAX_MS",
     "OLD_TRADE_FIELDS",
     "OPTION_SYMBOL",
     "QUOTE_FIELDS",
@@ -41,8 +41,6 @@ __all__ = [
     "field_types",
 ]
 
-# The largest Unix time in ms that still fits into int64 ns, rounded down (year 2255).
-MAX_MS = 9_000_000_000_000
 OPTION_SYMBOL = re.compile(r"[A-Z.]{1,6}\d{6}[CP]\d{8}")  # OSI (protocol page §3.2)
 
 Number: TypeAlias = float | UnsetType

@@ -3,42 +3,16 @@
 from __future__ import annotations
 
 import math
-import string
 from collections.abc import Iterator
 from datetime import date
-from typing import Literal, NamedTuple, Protocol, TypeGuard
+from typing import Literal, TypeGuard
 
-from aries_nb.brokers.answers import json_object
-from aries_nb.brokers.protocol import Query
+from aries_nb.brokers.parsing import json_object, path_segment
+from aries_nb.brokers.protocol import OptionContract, Query
 
-__all__ = ["AriesOptions", "OptionContract", "OptionReference", "path_segment"]
+__all__ = ["AriesOptions"]
 
-_UNRESERVED = frozenset(f"{string.ascii_letters}{string.digits}-._~".encode())  # RFC 3986, 2.3
 MOST_CHARACTERS = 64  # of a symbol; an OSI symbol has at most 21
-
-
-class OptionContract(NamedTuple):
-    """One listed option. `strike` is in the currency of the underlying."""
-
-    symbol: str
-    type: Literal["call", "put"]
-    strike: float
-
-
-class OptionReference(Protocol):
-    """What a broker tells about listed options. Each `read_` raises ValueError for an answer it cannot use."""
-
-    def expiries(self, symbol: str) -> Query:
-        """Ask on which days options of an underlying expire."""
-
-    def read_expiries(self, body: bytes) -> tuple[date, ...]:
-        """The days, each once, the nearest first; none where there are no options."""
-
-    def contracts(self, symbol: str, expiry: date) -> Query:
-        """Ask which options of an underlying expire on a day."""
-
-    def read_contracts(self, body: bytes) -> tuple[OptionContract, ...]:
-        """The options, each once, by strike, the call of a strike before its put."""
 
 
 class AriesOptions:
@@ -105,8 +79,3 @@ def _day(value: object) -> date | None:
         return date.fromisoformat(value) if isinstance(value, str) else None
     except ValueError:
         return None
-
-
-def path_segment(text: str) -> str:
-    """`text` as one segment of a path: a symbol must not lead elsewhere."""
-    return "".join(chr(octet) if octet in _UNRESERVED else f"%{octet:02X}" for octet in text.encode())

@@ -8,7 +8,7 @@ from msgspec import UNSET
 
 from aries_nb.brokers.aries.messages import TIME_AND_SALES_FIELDS, TimeAndSales, TimeAndSalesUpdate
 from aries_nb.brokers.aries.streams import Part, Stream
-from aries_nb.brokers.aries.tolerant import number
+from aries_nb.brokers.parsing import number
 from aries_nb.model import MISSING, ColumnType, Value, Values
 
 __all__ = ["PRINTS_KEPT", "PRINT_COLUMN_TYPES", "PrintPart"]

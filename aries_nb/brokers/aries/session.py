@@ -11,7 +11,7 @@ from typing import Any
 
 from msgspec.json import encode
 
-from aries_nb.brokers.aries.tolerant import excerpt, number, shown
+from aries_nb.brokers.parsing import excerpt, number, shown
 from aries_nb.errors import UsageError
 from aries_nb.model import (
     Notice,

@@ -5,18 +5,20 @@ Orders, positions, balances and accounts of one account come on one topic.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from aries_nb.brokers.aries.account_fields import ACCOUNT_COLUMN_TYPES
 from aries_nb.brokers.aries.account_objects import Row
-from aries_nb.model import CLEAR, MISSING, PUT, TABLE_KEYS, Kind, Record, Subscription, Values
+from aries_nb.model import CLEAR, MISSING, PUT, TABLE_KEYS, Kind, Pong, Record, Subscription, Values
 
 __all__ = [
+    "ACK_SECONDS",
     "FINISHED",
     "PNL_INTERVALS",
     "ROWS_KEPT",
     "TOPIC_NAMES",
+    "Acks",
     "Topic",
     "TopicKey",
     "key_of",
@@ -24,6 +26,7 @@ __all__ = [
     "words",
 ]
 
+ACK_SECONDS = 10.0  # protocol page §5.2: as the vendor's client
 ROWS_KEPT = 5_000  # of each table, to seed later subscriptions; a tenth more before the oldest are dropped
 PNL_INTERVALS = ("15s", "1m", "5m", "15m", "1h", "1d", "1mo")  # protocol page §5.1 and D8
 PNL_INTERVAL = "1m"  # the default of the vendor's client
@@ -192,3 +195,50 @@ def _news_params(subscriptions: Iterable[Subscription]) -> dict[str, list[str]]:
         if all(wanted):
             params[option] = sorted(set().union(*wanted))
     return params
+
+
+class Acks:
+    """What was asked on this connection and not answered yet.
+
+    Requests and pings are numbered by one count, so that a pong counts only once nothing asked before it is open.
+    """
+
+    def __init__(self) -> None:
+        self._pending: dict[str, tuple[TopicKey, int, float]] = {}
+        self._held: list[Pong] = []
+
+    def clear(self) -> None:
+        """A new connection: nothing was asked on it."""
+        self._pending.clear()
+        self._held.clear()
+
+    def asked(self, request: str, key: TopicKey, number: int, now: float) -> None:
+        """Expect an answer to the request of this id and number."""
+        self._pending[request] = (key, number, now)
+
+    def answered(self, request: str) -> TopicKey | None:
+        """What a request was about, which is thereby settled; None where no answer to it is due."""
+        return self._pending.pop(request, (None,))[0]
+
+    def forget(self, key: TopicKey) -> None:
+        """Expect no answer any more to what was asked about this."""
+        for request in [request for request, (about, _, _) in self._pending.items() if about == key]:
+            del self._pending[request]
+
+    def overdue(self, now: float) -> list[TopicKey]:
+        """What has gone unanswered for too long; it is not expected any more."""
+        late = [request for request, (_, _, since) in self._pending.items() if now - since > ACK_SECONDS]
+        return [self._pending.pop(request)[0] for request in late]
+
+    def hold(self, pong: Pong) -> None:
+        """Keep a pong until it is true of answers as well."""
+        self._held.append(pong)
+
+    def released(self) -> Sequence[Pong]:
+        """Drain the pongs that nothing holds back."""
+        if not self._held:
+            return ()
+        first = min((number for _, number, _ in self._pending.values()), default=None)
+        free = [pong for pong in self._held if first is None or pong.number < first]
+        self._held = [pong for pong in self._held if first is not None and pong.number >= first]
+        return free

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aries_nb.brokers.aries.bars import RESOLUTIONS, bar_start, bars_from, bars_query
+from aries_nb.brokers.aries.http import RESOLUTIONS, bar_start, bars_from, bars_query
 from aries_nb.errors import UsageError
 from aries_nb.model import Bars
 

@@ -6,8 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aries_nb.brokers.aries.bars import bars_query
-from aries_nb.brokers.aries.http import AriesHttp
+from aries_nb.brokers.aries.http import AriesHttp, bars_query
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(),

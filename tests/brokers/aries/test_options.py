@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from aries_nb.brokers.aries.options import AriesOptions, OptionContract
+from aries_nb.brokers.aries.options import AriesOptions
+from aries_nb.brokers.protocol import OptionContract
 
 OPTIONS = AriesOptions()
 DAY = date(2026, 12, 18)

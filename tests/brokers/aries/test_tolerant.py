@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aries_nb.brokers.aries.tolerant import excerpt, millis, number
+from aries_nb.brokers.parsing import excerpt, millis, number
 from aries_nb.model import NOT_A_TIME, Unreadable
 from tests.brokers.aries.lines import (
     FULL,

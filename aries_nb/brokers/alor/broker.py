@@ -1,0 +1,72 @@
+"""ALOR as a broker: its endpoints, its limits, and when its instruments are traded."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import get_args
+
+from aries_nb.brokers.alor.account_http import AlorPortfolioHttp
+from aries_nb.brokers.alor.accounts import AlorAccounts
+from aries_nb.brokers.alor.fields import Format
+from aries_nb.brokers.alor.http import AlorHttp
+from aries_nb.brokers.alor.lookup import AlorLookup
+from aries_nb.brokers.alor.market import AlorMarket
+from aries_nb.brokers.alor.symbols import DEFAULT_EXCHANGE, instrument_of
+from aries_nb.brokers.alor.tokens import AlorExchange
+from aries_nb.brokers.spec import ALWAYS_OPEN, Broker, Endpoint, Hours, Login
+from aries_nb.errors import UsageError
+
+__all__ = ["alor", "alor_hours"]
+
+# American shares in St. Petersburg trade when their home market does (assumed). Where an exchange is not here, nobody
+# knows when it is open, and its silence is never called a fault.
+_OF_EXCHANGE = {"MOEX": "XMOS", "SPBX": "XNYS", "UNITED": "XMOS"}  # protocol page §4
+
+
+def alor(
+    name: str,
+    url: str,
+    tokens: str,
+    *,
+    simulates: str = "",
+    exchange: str = DEFAULT_EXCHANGE,
+    format: Format = "slim",  # noqa: A002 - the broker's own word, which its users know
+) -> Broker:
+    """`exchange` is that of symbols and portfolios which name none. Limits: its protocol page §10."""
+    if format not in get_args(Format):
+        raise UsageError(f"unknown format {format!r}", advice=f"Known are: {', '.join(get_args(Format))}.")
+    if not isinstance(exchange, str) or not exchange.isalnum():
+        raise UsageError(f"{exchange!r} is no exchange", advice='Give its name, such as "MOEX" or "SPBX".')
+    exchange = exchange.upper()
+    return Broker(
+        name,
+        url,
+        market=Endpoint(
+            "/ws",
+            partial(AlorMarket, format=format, exchange=exchange),
+            most_streams=5_000,
+            conflates=True,
+            hours=ALWAYS_OPEN if simulates else alor_hours(exchange),
+        ),
+        accounts=Endpoint("/ws", partial(AlorAccounts, format=format, exchange=exchange), most_streams=5_000),
+        charts=None,
+        reference=AlorHttp(exchange=exchange),
+        options=None,
+        login=Login("", "", "/refresh", host=tokens, exchange=AlorExchange()),
+        simulates=simulates,
+        account_reference=AlorPortfolioHttp(exchange=exchange),
+        lookup=AlorLookup(exchange=exchange),
+        most_connections=10,
+        requests_per_second=100.0,
+        choices=("exchange", "format"),
+        choose=partial(alor, name, url, tokens, simulates=simulates),
+    )
+
+
+def alor_hours(exchange: str) -> Hours:
+    """`exchange` is that of symbols which name none; this broker says nothing of its hours."""
+    return Hours(partial(_calendar_of, exchange=exchange), lambda _: False)
+
+
+def _calendar_of(symbol: str, *, exchange: str) -> str:
+    return _OF_EXCHANGE.get(instrument_of(symbol, exchange).exchange, "")

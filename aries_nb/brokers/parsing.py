@@ -1,0 +1,168 @@
+"""Tolerant reading of what a server sends: JSON, numbers, times, text to show. Shared by all brokers.
+
+What can be used is used; apart from `json_object`, nothing here raises.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+import string
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from typing import Any
+
+import msgspec
+
+from aries_nb.model import Unreadable
+
+__all__ = [
+    "MAX_MS",
+    "MOST_NOTED",
+    "decimal",
+    "excerpt",
+    "json_object",
+    "lines",
+    "millis",
+    "nanoseconds",
+    "number",
+    "parse_line",
+    "path_segment",
+    "shown",
+    "writable",
+]
+
+# The largest Unix time in ms that still fits into int64 ns, rounded down (year 2255).
+MAX_MS = 9_000_000_000_000
+EXCERPT_CHARACTERS = 200
+MOST_NOTED = 100  # rows of one message that cannot be used; each is a notice, and there may be a million
+MOST_DIGITS = 60  # either side of the point; more is no amount of anything, and costs whoever calculates with it
+MOST_CHARACTERS = 4_300  # of a number with a point; Python reads no whole one that is longer
+MS_FROM = 10**11  # a larger Unix time is in ms, a smaller one in s (protocol page §4.2)
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_SECRET = re.compile(r'("[^"]*(?:token|secret|password|authorization)[^"]*"\s*:\s*)"[^"]*("|$)', re.IGNORECASE)
+_JWT = re.compile(r"eyJ[\w-]{8,}[\w.-]*")
+_SPOKEN = re.compile(r"((?:token|secret|password|bearer)\W{1,3})[\w.~+/=-]{16,}", re.IGNORECASE)
+_UNRESERVED = frozenset(f"{string.ascii_letters}{string.digits}-._~".encode())  # RFC 3986, 2.3
+
+
+def excerpt(line: bytes | str) -> str:
+    """The beginning of a line as text to show: at most 200 characters, tokens masked."""
+    start = line[: EXCERPT_CHARACTERS * 4]
+    text = start.decode("utf-8", "replace") if isinstance(start, bytes) else writable(start)
+    masked = _SPOKEN.sub(r"\1***", _JWT.sub("***", _SECRET.sub(r'\1"***\2', text)))
+    return masked if len(masked) <= EXCERPT_CHARACTERS else masked[: EXCERPT_CHARACTERS - 1] + "…"
+
+
+def shown(value: object) -> str:
+    """What a peer said where a word was due, as `excerpt` shows it; any JSON value."""
+    try:
+        return excerpt(value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str))
+    except RecursionError:
+        return "…"
+
+
+def lines(frame: bytes) -> Iterator[bytes]:
+    """The lines of a frame that are not blank; split at the line feed alone (protocol page §1.7)."""
+    return (line for line in frame.split(b"\n") if line and not line.isspace())
+
+
+def parse_line(line: bytes, *, exact: bool = False) -> dict[str, Any] | Unreadable:
+    """One line as a JSON object, or why it is none. NaN and Infinity are read, to be named by their field.
+
+    `exact` reads numbers with a point as `Decimal`, digit for digit.
+    """
+    try:
+        value = json.loads(line, parse_float=_exact if exact else None)
+    except (ValueError, ArithmeticError, RecursionError) as error:
+        return Unreadable(f"not JSON: {type(error).__name__}", excerpt(line))
+    if not isinstance(value, dict):
+        return Unreadable(f"a JSON {type(value).__name__}, not an object", excerpt(line))
+    return value
+
+
+def _exact(literal: str) -> Decimal:
+    if len(literal) > MOST_CHARACTERS:
+        raise ValueError("a number too long to be one")
+    return Decimal(literal)
+
+
+def number(value: object) -> float | None:
+    """A finite number or numeric text as float; null as NaN; None for anything else."""
+    if value is None:
+        return math.nan
+    if isinstance(value, bool) or not isinstance(value, int | float | str | Decimal):
+        return None
+    if isinstance(value, str) and ("_" in value or not value.isascii()):
+        return None  # Python reads 1_000 and full-width digits; no broker writes them
+    try:
+        result = float(value)
+    except (ValueError, OverflowError):
+        return None
+    return result if math.isfinite(result) else None
+
+
+def millis(value: object) -> int | None:
+    """A Unix time in ms from an integer, numeric text or ISO 8601 (protocol page D11); None for anything else."""
+    result = number(value)
+    if result is None and isinstance(value, str):
+        try:
+            moment = datetime.fromisoformat(value)
+        except ValueError:
+            return None
+        result = (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp() * 1000
+    return round(result) if result is not None and 1 <= result < MAX_MS else None
+
+
+def nanoseconds(value: object) -> int | None:
+    """A Unix time in s or ms, numeric text or ISO 8601 as ns since the epoch, to the microsecond; None if unusable."""
+    result = number(value)
+    if result is not None:
+        if not 0 < result < MAX_MS:
+            return None
+        micros = round(result * (1_000 if result > MS_FROM else 1_000_000))
+    else:
+        try:
+            moment = datetime.fromisoformat(value if isinstance(value, str) else "")
+        except ValueError:
+            return None
+        micros = ((moment if moment.tzinfo else moment.replace(tzinfo=UTC)) - _EPOCH) // timedelta(microseconds=1)
+    return micros * 1_000 if 0 < micros < MAX_MS * 1_000 else None
+
+
+def decimal(value: object) -> Decimal | None:
+    """A finite number or numeric text, exactly as written; None for anything else."""
+    if isinstance(value, bool) or not isinstance(value, int | float | str | Decimal):
+        return None
+    if isinstance(value, str) and (len(value) > MOST_CHARACTERS or "_" in value or not value.isascii()):
+        return None
+    try:
+        result = Decimal(repr(value) if isinstance(value, float) else value)
+    except (ValueError, ArithmeticError):
+        return None
+    if not result.is_finite() or len(result.as_tuple().digits) > MOST_DIGITS or abs(result.adjusted()) > MOST_DIGITS:
+        return None
+    return result
+
+
+def writable(text: str) -> str:
+    """Text that can be encoded: JSON can hold halves of characters, and they would raise much later."""
+    return text.encode("utf-8", "replace").decode()
+
+
+def path_segment(text: str) -> str:
+    """`text` as one segment of a path: a symbol must not lead elsewhere."""
+    return "".join(chr(octet) if octet in _UNRESERVED else f"%{octet:02X}" for octet in text.encode())
+
+
+def json_object(body: bytes) -> dict[str, Any]:
+    """The object that an answer is. Raises ValueError for anything else."""
+    try:
+        answer = msgspec.json.decode(body)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise ValueError("the answer is not JSON") from error
+    if not isinstance(answer, dict):
+        raise ValueError("the answer is no JSON object")  # noqa: TRY004 - a bad answer, not a bad call
+    return answer
