@@ -98,8 +98,8 @@ def _traps() -> Iterator[Finding]:
 
 def _network() -> Iterator[Finding]:
     try:
+        from aries_nb.brokers import BROKERS
         from aries_nb.errors import FeedError
-        from aries_nb.net import BROKERS
         from aries_nb.net.proxy import proxy_for
         from aries_nb.net.tls import VARIABLES, tls_context
     except ImportError:

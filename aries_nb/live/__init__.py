@@ -8,7 +8,9 @@ from aries_nb.live.market.frame import LiveFrame
 from aries_nb.live.run import run
 from aries_nb.live.statistics import FeedStatistics
 from aries_nb.live.table import LiveTable
-from aries_nb.net import OAuthEndpoints, keyring_token, oauth, oauth_client, oauth_login
+from aries_nb.net.keyring import keyring_token
+from aries_nb.net.oauth import oauth, oauth_client, oauth_login
+from aries_nb.net.token_endpoint import OAuthEndpoints
 
 __all__ = [
     "Account",

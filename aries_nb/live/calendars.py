@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, TypeAlias
 import numpy as np
 import pandas as pd
 
-from aries_nb.net import run_aside
+from aries_nb.net.background import run_aside
 
 if TYPE_CHECKING:
     from aries_nb.model import Times

@@ -10,28 +10,19 @@ from contextlib import ExitStack
 from functools import partial
 from importlib import import_module
 
+from aries_nb.brokers import BROKERS, Broker
 from aries_nb.errors import TokenError, UsageError
 from aries_nb.live.callbacks import same_function
 from aries_nb.live.feed import Feed
 from aries_nb.live.local_simulator import EmbeddedMarket, SimValue, arguments_from
-from aries_nb.net import (
-    BROKERS,
-    Allowance,
-    Broker,
-    FunctionToken,
-    Hidden,
-    OAuthEndpoints,
-    OAuthToken,
-    Secret,
-    TokenSource,
-    checked_url,
-    hidden,
-    http_base,
-    left_in_a_fork,
-    oauth,
-    run_aside,
-    token_from,
-)
+from aries_nb.model import Hidden, Secret
+from aries_nb.net.background import left_in_a_fork, run_aside
+from aries_nb.net.http_client import http_base
+from aries_nb.net.limits import Allowance
+from aries_nb.net.oauth import OAuthToken, oauth
+from aries_nb.net.token_endpoint import OAuthEndpoints
+from aries_nb.net.tokens import FunctionToken, TokenSource, hidden, token_from
+from aries_nb.net.urls import checked_url
 
 __all__ = ["connect"]
 

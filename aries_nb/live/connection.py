@@ -14,23 +14,19 @@ from dataclasses import replace
 from itertools import count
 from math import isnan
 
+from aries_nb.brokers import Endpoint, Query
 from aries_nb.errors import ClosedError, UnknownSymbolError, UsageError
 from aries_nb.live.gaps import Gaps
 from aries_nb.live.statistics import FeedStatistics, combined, worst
 from aries_nb.live.waiting import wait_for
 from aries_nb.model import TABLE_KEYS, Column, ColumnType, Hole, Kind, Sink, State, Subscription
-from aries_nb.net import (
-    Allowance,
-    BackoffRule,
-    Endpoint,
-    Pool,
-    Query,
-    Session,
-    Stream,
-    TokenSource,
-    checked_url,
-    shown_url,
-)
+from aries_nb.net.backoff import BackoffRule
+from aries_nb.net.intake import Stream
+from aries_nb.net.limits import Allowance
+from aries_nb.net.pool import Pool
+from aries_nb.net.session import Session
+from aries_nb.net.tokens import TokenSource
+from aries_nb.net.urls import checked_url, shown_url
 from aries_nb.store import AnswerSlip, Follower, Lags, Ledger, OrderBook, StreamGaps, Table, Tape
 
 __all__ = ["Link", "opened"]

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal, Self, overload
 
 import pandas as pd
 
+from aries_nb.brokers import Broker, Endpoint
 from aries_nb.errors import ClosedError, UsageError
 from aries_nb.live.account.account import Account
 from aries_nb.live.account.user_data import Accounts, tables_at
@@ -31,7 +32,10 @@ from aries_nb.live.market.reference import MarketReference
 from aries_nb.live.statistics import FeedStatistics, card_data, combined
 from aries_nb.live.table import LiveTable
 from aries_nb.model import QUOTE_COLUMNS, TRADE_COLUMNS, CardData, Column, Kind, State
-from aries_nb.net import Allowance, BackoffRule, Broker, Endpoint, HttpClient, TokenSource, http_base
+from aries_nb.net.backoff import BackoffRule
+from aries_nb.net.http_client import HttpClient, http_base
+from aries_nb.net.limits import Allowance
+from aries_nb.net.tokens import TokenSource
 from aries_nb.store import Gap, GapLedger, Ledger
 
 if TYPE_CHECKING:

@@ -16,7 +16,8 @@ import pandas as pd
 from aries_nb.errors import FeedError
 from aries_nb.live.market.reference import MarketReference
 from aries_nb.model import MISSING, Hole, Kind, Values
-from aries_nb.net import Stream, on_network, on_network_later, run_aside
+from aries_nb.net.background import on_network, on_network_later, run_aside
+from aries_nb.net.intake import Stream
 from aries_nb.store import StreamGaps, Tape
 
 __all__ = ["Refill"]

@@ -14,7 +14,7 @@ from typing import IO, TypeAlias
 
 from aries_nb.errors import ConnectError, UsageError
 from aries_nb.model import Secret
-from aries_nb.net import left_in_a_fork
+from aries_nb.net.background import left_in_a_fork
 
 __all__ = ["EmbeddedMarket", "SimValue", "arguments_from"]
 

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import threading
 from collections.abc import Callable, Coroutine
-from concurrent.futures import Future
-from typing import TypeVar
+from concurrent.futures import Future, InvalidStateError
+from contextlib import suppress
+from typing import Protocol, TypeVar
+from weakref import WeakSet
 
 from aries_nb.errors import ClosedError
-from aries_nb.net.forks import left_in_a_fork
 
-__all__ = ["Background", "on_network", "on_network_later"]
+__all__ = ["Background", "Copied", "Left", "left_in_a_fork", "on_network", "on_network_later", "run_aside"]
 
 T = TypeVar("T")
 
@@ -70,3 +72,72 @@ class Background:
     def _run(self) -> None:
         asyncio.set_event_loop(self._loop)
         self._loop.run_forever()
+
+
+class Left(Protocol):
+    """What a fork lets go of."""
+
+    def leave(self) -> None:
+        """Be of no use from now on; in the fork, where no other thread runs and any lock may be held for ever."""
+
+
+class _Forks:
+    """Everything of this process that its forks let go of."""
+
+    def __init__(self) -> None:
+        self._held: WeakSet[Left] = WeakSet()
+        if hasattr(os, "register_at_fork"):
+            os.register_at_fork(after_in_child=self._leave)
+
+    def add(self, held: Left) -> None:
+        self._held.add(held)
+
+    def _leave(self) -> None:
+        held, self._held = list(self._held), WeakSet()
+        for each in held:
+            each.leave()
+
+
+_forks = _Forks()
+
+
+class Copied:
+    """A socket, known by its number, whose copy a fork gives up: open, it would hide its parent's end from a server."""
+
+    def __init__(self, number_of: Callable[[], int]) -> None:
+        self._number_of = number_of
+        left_in_a_fork(self)
+
+    def leave(self) -> None:
+        """Give the copy up. Its number goes on to stand for a file, since whoever holds it may close it any time."""
+        number = self._number_of()
+        if number >= 0:
+            with open(os.devnull, "rb") as nothing:
+                os.dup2(nothing.fileno(), number, inheritable=False)
+
+
+def left_in_a_fork(held: Left) -> None:
+    """Have `held.leave()` called in every fork of this process, for as long as it lives. Any thread may call."""
+    _forks.add(held)
+
+
+def run_aside(work: Callable[[], T], *, name: str) -> Future[T]:
+    """Start `work` on a new daemon thread called `name`. The future gives its result, or raises what it raised.
+
+    A cancelled future wakes whoever waits for it at once; the work itself goes on to its end, and nobody hears of it.
+    An executor's threads are joined at the end of the interpreter, so one that hangs would keep it from exiting.
+    """
+    future: Future[T] = Future()
+
+    def run() -> None:
+        try:
+            result = work()
+        except BaseException as error:  # the border of the thread: whoever waits raises it
+            with suppress(InvalidStateError):
+                future.set_exception(error)
+        else:
+            with suppress(InvalidStateError):
+                future.set_result(result)
+
+    threading.Thread(target=run, name=name, daemon=True).start()
+    return future

@@ -10,7 +10,7 @@ from typing import NamedTuple, TypeAlias
 
 from aries_nb.brokers import Wire
 from aries_nb.model import Counted, Notice, SessionLost, Sink, Subscription, Unasked, Unreadable, Values
-from aries_nb.net.crammed import lines_in, values_in
+from aries_nb.net.limits import lines_in, values_in
 
 __all__ = ["Intake", "Stream"]
 

@@ -8,7 +8,8 @@ from importlib import import_module
 from typing import Protocol, TypeVar, cast
 
 from aries_nb.errors import TokenError
-from aries_nb.net.tokens import OwnSource, Secret, TokenSource, checked_secret
+from aries_nb.model import Secret
+from aries_nb.net.tokens import OwnSource, TokenSource, checked_secret
 
 __all__ = ["SERVICE", "keyring_token", "load_secret", "save_secret"]
 

@@ -2,11 +2,21 @@
 
 from __future__ import annotations
 
+import logging
+import time
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from math import ceil, nan
+from typing import TYPE_CHECKING
 
-__all__ = ["LATE_SECONDS", "Lateness"]
+from aries_nb.net.intake import Intake
+
+if TYPE_CHECKING:
+    from websockets.asyncio.client import ClientConnection
+
+__all__ = ["LATE_SECONDS", "Lateness", "Reading", "Standstill"]
+
+log = logging.getLogger("aries_nb")
 
 LATE_SECONDS = 1.0  # behind by so much is worth a word
 LATE_MESSAGES = 2_000  # and so is this: brokers cut off whom 5,000 wait for, which is little time where many come
@@ -18,6 +28,10 @@ TURNS = 2  # that it must last, so that a burst or an old quote is no alarm
 BUCKET_SECONDS = 10.0
 BUCKETS = 60  # what counts as quick is the quickest of the last ten minutes
 KEPT_LAGS = 1_000  # of which the percentiles are told
+SMOOTHING = 0.3  # what a turn counts for in the rate
+STANDSTILL_SECONDS = 10.0  # beyond which it is worth a word; a busy machine has turns that come late by less
+# A clock that goes on while the machine sleeps, which `time.monotonic` does not do on Linux and macOS.
+_CLOCK: int | None = getattr(time, "CLOCK_BOOTTIME", getattr(time, "CLOCK_MONOTONIC", None))
 
 
 class Lateness:
@@ -109,3 +123,71 @@ class Lateness:
             self._quickest.append((now, lag))
         elif lag < self._quickest[-1][1]:
             self._quickest[-1] = (self._quickest[-1][0], lag)
+
+
+class Reading:
+    """The rate of an intake, and its lateness. The network's thread owns it; any may read the rate and the lateness.
+
+    When there is a word to be said about lateness, it is logged with `where`, and `ring` is called. Time is passed in,
+    in seconds of a monotonic clock.
+    """
+
+    def __init__(self, intake: Intake, where: str, ring: Callable[[], None]) -> None:
+        self.messages_per_s = 0.0
+        self.lateness = Lateness()
+        self._intake = intake
+        self._where = where
+        self._ring = ring
+        self._counted, self._at = 0, 0.0
+
+    def began(self, now: float) -> None:
+        """Begin anew with a connection."""
+        self.lateness.interrupted()
+        self._counted, self._at = self._intake.messages, now
+
+    def turn(self, socket: ClientConnection, now: float) -> None:
+        """Look at what came since the last turn."""
+        messages = self._intake.messages
+        rate = (messages - self._counted) / max(now - self._at, 1e-3)
+        self.messages_per_s += SMOOTHING * (rate - self.messages_per_s)
+        self._counted, self._at = messages, now
+        self._look(socket, now)
+        self._compare(now)
+
+    def in_burst(self, socket: ClientConnection, now: float) -> None:
+        """Look whether too much is unread: while reading goes on and on, turns come seldom."""
+        if self._look(socket, now) and not self.lateness.is_late:
+            self._compare(now)
+
+    def _look(self, socket: ClientConnection, now: float) -> bool:
+        from aries_nb.net.websocket import unread_frames
+
+        unread = unread_frames(socket, self._intake.octets / max(self._intake.frames, 1))
+        return self.lateness.look(now, unread)
+
+    def _compare(self, now: float) -> None:
+        if self.lateness.turn(now, self._intake.new_lags(), self.messages_per_s):
+            log.warning("%s: %s", self._where, self.lateness)
+            self._ring()
+
+
+def _clocks() -> tuple[float, float]:
+    """Seconds since the start of the machine, its sleep included, and since the epoch.
+
+    A virtual machine that slept with its host learns of it only by the second.
+    """
+    return time.clock_gettime(_CLOCK) if _CLOCK is not None else time.monotonic(), time.time()
+
+
+class Standstill:
+    """Compares turns that ought to come every quarter of a second. The network's thread owns it."""
+
+    def __init__(self, clocks: Callable[[], tuple[float, float]] | None = None) -> None:
+        self._clocks = clocks or _clocks
+        self._at = self._clocks()
+
+    def turn(self) -> float:
+        """How many seconds nothing has happened here since the last turn; 0.0 where that is as usual."""
+        before, self._at = self._at, self._clocks()
+        elapsed = max(now - then for now, then in zip(self._at, before, strict=True))
+        return elapsed if elapsed > STANDSTILL_SECONDS else 0.0

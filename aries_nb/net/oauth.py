@@ -12,10 +12,11 @@ from dataclasses import dataclass
 from typing import Literal
 
 from aries_nb.errors import TokenError, UsageError
-from aries_nb.net.aside import run_aside
+from aries_nb.model import Secret
+from aries_nb.net.background import run_aside
 from aries_nb.net.keyring import load_secret, save_secret
 from aries_nb.net.token_endpoint import Granted, OAuthEndpoints, request_token
-from aries_nb.net.tokens import OwnSource, Secret
+from aries_nb.net.tokens import OwnSource
 
 __all__ = ["OAuthToken", "oauth", "oauth_client", "oauth_login"]
 

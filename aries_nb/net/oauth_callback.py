@@ -12,7 +12,7 @@ from http.server import BaseHTTPRequestHandler
 from urllib.parse import parse_qs, urlencode, urlsplit
 
 from aries_nb.errors import TokenError, UsageError
-from aries_nb.net.tokens import Secret
+from aries_nb.model import Secret
 
 __all__ = ["CallbackServer", "authorize_url", "open_browser", "pkce_pair"]
 

@@ -17,12 +17,11 @@ from typing import NamedTuple, TypeAlias
 from aries_nb.brokers import Endpoint
 from aries_nb.errors import ConnectError, UsageError
 from aries_nb.model import GapSink, Hole, Kind, Subscription
-from aries_nb.net.allowance import Allowance
-from aries_nb.net.background import Background
+from aries_nb.net.background import Background, left_in_a_fork
 from aries_nb.net.backoff import BackoffRule
 from aries_nb.net.bells import Bells
-from aries_nb.net.forks import left_in_a_fork
 from aries_nb.net.intake import Stream
+from aries_nb.net.limits import Allowance
 from aries_nb.net.session import Session
 from aries_nb.net.tokens import TokenSource
 from aries_nb.net.urls import shown_url

@@ -12,7 +12,7 @@ from itertools import groupby
 from operator import itemgetter
 from urllib.parse import quote
 
-from aries_nb.net.tokens import Secret
+from aries_nb.model import Secret
 
 __all__ = ["Mask"]
 

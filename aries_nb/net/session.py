@@ -34,7 +34,6 @@ from aries_nb.model import (
     State,
     TokenWanted,
 )
-from aries_nb.net.auth import Credential
 from aries_nb.net.background import Background
 from aries_nb.net.backoff import Backoff, BackoffRule
 from aries_nb.net.bells import Bells
@@ -47,20 +46,17 @@ from aries_nb.net.connection_errors import (
     not_open_within,
     token_refused,
 )
-from aries_nb.net.fences import Fences
 from aries_nb.net.gap_tracking import Continuity
 from aries_nb.net.intake import Intake, Stream
-from aries_nb.net.outbox import Outbox
-from aries_nb.net.reading import Reading
+from aries_nb.net.lateness import Reading, Standstill
 from aries_nb.net.redaction import Mask
-from aries_nb.net.standstill import Standstill
-from aries_nb.net.tokens import TokenSource
+from aries_nb.net.tokens import Credential, TokenSource
 from aries_nb.net.urls import shown_url
 
 if TYPE_CHECKING:
     from websockets.asyncio.client import ClientConnection
 
-__all__ = ["Session"]
+__all__ = ["Fences", "Session"]
 
 log = logging.getLogger("aries_nb")
 
@@ -85,6 +81,8 @@ class Session:
         rule: BackoffRule | None = None,
         number: int = 1,
     ) -> None:
+        from aries_nb.net.websocket import Outbox
+
         self.url = url
         self._where = shown_url(url)
         self.number = number
@@ -406,3 +404,25 @@ class Session:
         task = asyncio.get_running_loop().create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+
+
+class Fences:
+    """Who waits for which ping's pong. The network's thread owns it."""
+
+    def __init__(self) -> None:
+        self._waiting: list[tuple[int, asyncio.Future[None]]] = []
+
+    def passed(self, number: int) -> asyncio.Future[None]:
+        """Done at the pong of this ping, or of a later one, or when the connection breaks. Ask before sending it."""
+        seen: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._waiting.append((number, seen))
+        return seen
+
+    def release(self, number: int | None = None) -> None:
+        """Let those go on who wait for a ping up to `number`; all of them where it is None."""
+        waiting, self._waiting = self._waiting, []
+        for fence, seen in waiting:
+            if number is not None and fence > number:
+                self._waiting.append((fence, seen))
+            elif not seen.done():
+                seen.set_result(None)

@@ -11,8 +11,9 @@ from urllib.parse import parse_qsl
 
 from aries_nb.brokers import TokenExchange
 from aries_nb.errors import ConnectError, FeedError, TokenError, UsageError
-from aries_nb.net.http_exchange import Answer, checked_http_url, exchange, new_client, said
-from aries_nb.net.tokens import Secret, checked_secret
+from aries_nb.model import Secret
+from aries_nb.net.http_client import Answer, checked_http_url, exchange, new_client, said
+from aries_nb.net.tokens import checked_secret
 
 if TYPE_CHECKING:
     import httpx

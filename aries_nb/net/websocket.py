@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import ssl
+from array import array
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, TypedDict
@@ -18,19 +19,21 @@ from websockets.frames import CloseCode
 
 from aries_nb.errors import ConnectError
 from aries_nb.model import Cause
-from aries_nb.net.aside import run_aside
+from aries_nb.net.background import Copied, run_aside
 from aries_nb.net.connection_errors import LostError, explain
-from aries_nb.net.forks import Copied
 from aries_nb.net.proxy import Proxy, proxy_for
 from aries_nb.net.tls import tls_context
 
-__all__ = ["connected", "send_all"]
+__all__ = ["Outbox", "connected", "send_all", "unread_frames"]
 
 log = logging.getLogger("aries_nb")
 
 OPEN_SECONDS = 10.0  # for a socket to come about, the proxy's part of it included
 MAX_FRAME = 16 * 2**20  # a larger one closes the connection; one below is read, and counted if it is rubbish
 READ_BYTES = 2**20  # asyncio reads 256 KiB at a time; beside a busy cell each read costs two waits for the GIL
+# Bytes that may wait. What we say ourselves waits for its turn and is little; the answers to a server's pings do not,
+# and one that sends pings without end, but reads nothing, would fill the memory with them.
+MOST_UNREAD = 2**20
 
 
 class _Direct(connect):
@@ -176,3 +179,42 @@ def _close_reason(closed: ConnectionClosed) -> str:
         said = f": {received.reason}" if received.reason else ""
         return f"the server closed the connection ({received.code}{said})"
     return "the connection was cut"
+
+
+class Outbox:
+    """The way out of a session. The network's thread owns it."""
+
+    def __init__(self) -> None:
+        self._turn = asyncio.Lock()
+
+    async def send(self, socket: ClientConnection, outgoing: Callable[[], Sequence[str]]) -> None:
+        """Send what `outgoing` gives, after whatever is being sent; waits for as long as the server reads slowly."""
+        async with self._turn:  # else a later frame would overtake an earlier one that waits
+            await send_all(socket, outgoing)
+
+    def is_stuck(self, socket: ClientConnection) -> bool:
+        """Whether so much is not read that this is no slow server any more."""
+        return socket.transport.get_write_buffer_size() > MOST_UNREAD
+
+
+def unread_frames(socket: ClientConnection, octets_a_frame: float) -> int:
+    """How many frames wait on our side; those in the system's buffer are reckoned at so many bytes each.
+
+    A broker counts what waits on its own side, and that begins only when ours is full: this is the earlier sign. On the
+    thread of the socket's loop.
+    """
+    return len(socket.recv_messages.frames) + int(_buffered(socket) / max(octets_a_frame, 1.0))
+
+
+def _buffered(socket: ClientConnection) -> int:
+    """The bytes in the system's buffer; 0 where the system does not tell, as Windows."""
+    try:
+        from fcntl import ioctl
+        from termios import FIONREAD
+    except ImportError:
+        return 0
+    number = socket.transport.get_extra_info("socket").fileno()
+    count = array("i", [0])
+    if number >= 0:  # it is closed otherwise
+        ioctl(number, FIONREAD, count)
+    return count[0]

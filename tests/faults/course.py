@@ -8,9 +8,11 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from aries_nb.brokers import BROKERS
 from aries_nb.errors import ConnectError
 from aries_nb.live import Feed
-from aries_nb.net import BROKERS, BackoffRule, fixed_token
+from aries_nb.net.backoff import BackoffRule
+from aries_nb.net.tokens import fixed_token
 from aries_nb.sim import AlorOptions, SimOptions, Simulator
 from tests.faults import oracle
 from tests.faults.faults import Step
@@ -20,9 +22,8 @@ from tests.faults.proxy import FaultProxy
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from aries_nb.brokers import Wire
+    from aries_nb.brokers import Broker, Endpoint, Wire
     from aries_nb.live import Account, LiveBook, LiveFrame, LiveTable
-    from aries_nb.net import Broker, Endpoint
     from aries_nb.sim import ServerOptions
     from tests.faults.messages import Dialect
 

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from aries_nb.brokers import BROKERS
 from aries_nb.live import Feed
-from aries_nb.net import BROKERS, fixed_token
+from aries_nb.net.tokens import fixed_token
 from aries_nb.sim import SimOptions, Simulator
 from tests.faults.course import ALOR, ARIES, RULE, Course, Ground, Schedule
 from tests.faults.faults import Cut, Expire, Outage, StallUp, Step

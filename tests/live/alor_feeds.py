@@ -7,8 +7,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from aries_nb.brokers import BROKERS, Broker
 from aries_nb.live import Feed
-from aries_nb.net import BROKERS, Allowance, BackoffRule, Broker, fixed_token
+from aries_nb.net.backoff import BackoffRule
+from aries_nb.net.limits import Allowance
+from aries_nb.net.tokens import fixed_token
 from aries_nb.sim import AlorOptions, Simulator
 from tests.live.conftest import QUICK
 

@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from aries_nb.brokers import BROKERS, Broker
 from aries_nb.errors import ConnectError, UsageError
 from aries_nb.live import LiveFrame, connect
-from aries_nb.net import BROKERS, Allowance, Broker
 from aries_nb.net.background import on_network
+from aries_nb.net.limits import Allowance
 from aries_nb.sim import Simulator
 from aries_nb.sim.alor.portfolios import PORTFOLIOS
 from tests.live.alor_feeds import open_alor, serve_alor

@@ -13,7 +13,7 @@ from aries_nb.brokers.alor.market import AlorMarket
 from aries_nb.live import gap_fill as refill
 from aries_nb.live.market import bars as live_bars
 from aries_nb.model import BAR_COLUMNS, Resumed
-from aries_nb.net import BackoffRule
+from aries_nb.net.backoff import BackoffRule
 from aries_nb.sim import Simulator
 from aries_nb.sim.alor.prints import MOST_PRINTS
 from tests.brokers.alor.lines import RECEIVED, begin, data, heard, opened, reply, trade, trades

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 import pytest
 
+from aries_nb.brokers import BROKERS
 from aries_nb.brokers.alor.market import AlorMarket
 from aries_nb.errors import UsageError
 from aries_nb.live import Feed
 from aries_nb.model import Received, Record
-from aries_nb.net import BROKERS
 from aries_nb.sim import Simulator
 from tests.live.alor_feeds import open_alor, serve_alor
 from tests.live.test_tapes import QUOTE_FIELDS, assert_equal_rows, recorded

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from aries_nb.brokers import BROKERS
 from aries_nb.errors import ClosedError, ConnectError, UnknownSymbolError, UsageError
 from aries_nb.live import Feed
-from aries_nb.net import BROKERS, fixed_token
+from aries_nb.net.tokens import fixed_token
 from tests.net.patience import eventually
 
 if TYPE_CHECKING:

@@ -11,7 +11,8 @@ import pytest
 from aries_nb.live import gap_fill as refill_module
 from aries_nb.live.gap_fill import Refill
 from aries_nb.model import Column, Hole, Resumed, Subscription
-from aries_nb.net import Stream, on_network
+from aries_nb.net.background import on_network
+from aries_nb.net.intake import Stream
 from aries_nb.store import GapLedger, Tape
 from tests.net.patience import eventually
 

@@ -11,9 +11,12 @@ from typing import TYPE_CHECKING, Any
 import httpx
 import pytest
 
+from aries_nb.brokers import BROKERS
 from aries_nb.live import Feed
-from aries_nb.net import BROKERS, BackoffRule, fixed_token, oauth_login
+from aries_nb.net.backoff import BackoffRule
+from aries_nb.net.oauth import oauth_login
 from aries_nb.net.token_endpoint import OAuthEndpoints
+from aries_nb.net.tokens import fixed_token
 from aries_nb.sim import SimOptions, Simulator
 from tests.net.patience import eventually
 
@@ -22,9 +25,8 @@ if TYPE_CHECKING:
 
     import pandas as pd
 
-    from aries_nb.brokers import Wire
+    from aries_nb.brokers import Endpoint, Wire
     from aries_nb.model import Received
-    from aries_nb.net import Endpoint
 
 
 class Tapped:

@@ -10,10 +10,12 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from aries_nb.brokers import BROKERS
 from aries_nb.errors import TokenError
 from aries_nb.live import connect
 from aries_nb.live.feed import Feed
-from aries_nb.net import BROKERS, Secret, oauth_client
+from aries_nb.model import Secret
+from aries_nb.net.oauth import oauth_client
 from tests.live.conftest import QUICK
 from tests.live.witness import Witness, received_prints, received_states
 from tests.net.patience import eventually

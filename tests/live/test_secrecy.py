@@ -28,7 +28,7 @@ from rich.traceback import Traceback
 
 import aries_nb as anb
 from aries_nb.errors import ConnectError, FeedError, TokenError, UsageError
-from aries_nb.net.tokens import Hidden
+from aries_nb.model import Hidden
 from aries_nb.sim import SimOptions, Simulator
 from tests.net.patience import eventually
 

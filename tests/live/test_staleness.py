@@ -8,12 +8,14 @@ from typing import TYPE_CHECKING, ClassVar
 import pandas as pd
 import pytest
 
+from aries_nb.brokers import BROKERS
 from aries_nb.errors import GapError, UsageError
 from aries_nb.live import Feed
 from aries_nb.live.gaps import Gaps
 from aries_nb.live.staleness import Silence
 from aries_nb.model import Column, Resumed
-from aries_nb.net import BROKERS, BackoffRule, fixed_token
+from aries_nb.net.backoff import BackoffRule
+from aries_nb.net.tokens import fixed_token
 from aries_nb.store import GapLedger, Tape
 from tests.net.patience import eventually
 

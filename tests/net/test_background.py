@@ -2,10 +2,11 @@ from __future__ import annotations
 
 import asyncio
 import threading
+from concurrent.futures import CancelledError
 
 import pytest
 
-from aries_nb.net.background import Background
+from aries_nb.net.background import Background, run_aside
 
 
 async def where() -> threading.Thread:
@@ -38,3 +39,35 @@ def test_what_work_raises_comes_out_of_its_future() -> None:
 
     with pytest.raises(ValueError, match="in the background"):
         Background.shared().submit(fail()).result(5)
+
+
+def test_the_work_is_done_on_a_daemon_thread_of_that_name() -> None:
+    thread = run_aside(threading.current_thread, name="somebody").result(10)
+
+    assert (thread.name, thread.daemon) == ("somebody", True)
+
+
+@pytest.mark.parametrize("error", [ValueError, SystemExit])
+def test_what_the_work_raises_is_raised_by_the_future(error: type[BaseException]) -> None:
+    def work() -> None:
+        raise error("no")
+
+    with pytest.raises(error, match="no"):
+        run_aside(work, name="somebody").result(10)
+
+
+def test_a_cancelled_future_is_over_at_once_and_the_work_ends_in_silence() -> None:
+    release, ended = threading.Event(), threading.Event()
+
+    def work() -> threading.Thread:
+        release.wait(20)
+        ended.set()
+        return threading.current_thread()
+
+    future = run_aside(work, name="somebody")
+    future.cancel()
+
+    with pytest.raises(CancelledError):
+        future.result(10)
+    release.set()
+    assert ended.wait(10)

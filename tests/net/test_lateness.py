@@ -2,7 +2,31 @@
 
 from __future__ import annotations
 
-from aries_nb.net.lateness import Lateness
+import asyncio
+import re
+import signal
+import subprocess
+import sys
+import time
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from websockets.asyncio.server import ServerConnection, serve
+
+from aries_nb.model import Column, Subscription
+from aries_nb.net.intake import Intake, Stream
+from aries_nb.net.lateness import Lateness, Reading, Standstill
+from aries_nb.net.websocket import connected
+from aries_nb.store import Tape
+from tests.net.forward_proxy import Cable
+from tests.net.patience import eventually
+from tests.net.test_intake import BID, Sink, intake_with, quote
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from aries_nb.net.session import Session
+    from aries_nb.sim import Simulator
 
 TURN = 0.25
 
@@ -156,3 +180,225 @@ def test_rows_of_the_past_are_none_of_the_lags() -> None:
     lateness.turn(200.0, [60.0, 0.005], 40.0)
 
     assert list(lateness._lags) == [0.005, 60.0, 0.005]
+
+
+UNREAD = 3_000
+START_MS = 1_772_463_845_000
+
+
+def took(intake: Intake, at: float, *, lag: float, count: int = 10) -> None:
+    """Take messages received at this second, so late."""
+    received_ms = START_MS + at * 1e3
+    for _ in range(count):
+        intake.take(quote(round(received_ms - lag * 1e3), bidPrice=1), round(received_ms * 1e6))
+
+
+async def flood(connection: ServerConnection) -> None:
+    """Send more than anybody should leave unread, and stay."""
+    for _ in range(UNREAD):
+        await connection.send("x")
+    await connection.wait_closed()
+
+
+async def rung_beside(waiting: int) -> list[str]:
+    """How late it is when the bell is rung for messages a tenth of a second late, beside so many that wait."""
+    rung: list[str] = []
+    intake = intake_with(Stream(Subscription("quotes", "AAPL", BID.fields), Sink(), 0))
+    reading = Reading(intake, "here", lambda: rung.append(f"{reading.lateness.seconds:.2f}"))
+    async with asyncio.timeout(10), serve(flood, "127.0.0.1", 0, compression=None) as server:
+        port = server.sockets[0].getsockname()[1]
+        async with connected(f"ws://127.0.0.1:{port}") as socket:
+            while len(socket.recv_messages.frames) < UNREAD:  # noqa: ASYNC110 - it tells nobody
+                await asyncio.sleep(0)
+            while len(socket.recv_messages.frames) > waiting:
+                await socket.recv()
+            reading.began(0.0)
+            took(intake, 0.2, lag=0.01)
+            reading.turn(socket, TURN)
+            took(intake, 0.3, lag=0.1)
+            reading.in_burst(socket, 0.3)
+            took(intake, 0.4, lag=0.12)
+            reading.in_burst(socket, 0.4)
+    return rung
+
+
+def test_much_that_waits_is_told_within_a_burst(caplog: pytest.LogCaptureFixture) -> None:
+    rung = asyncio.run(rung_beside(UNREAD))
+
+    assert rung == ["0.09"]
+    assert caplog.messages == ["here: messages come 0.1 s later than at their quickest"]
+
+
+def test_where_little_waits_a_tenth_of_a_second_is_not_worth_a_word() -> None:
+    assert asyncio.run(rung_beside(100)) == []
+
+
+def test_the_rate_is_smoothed_and_begins_with_the_connection() -> None:
+    async def rates() -> list[float]:
+        intake = intake_with()
+        reading = Reading(intake, "here", lambda: None)
+        took(intake, 0.0, lag=0.0, count=500)  # of the connection before
+        async with asyncio.timeout(10), serve(ServerConnection.wait_closed, "127.0.0.1", 0) as server:
+            port = server.sockets[0].getsockname()[1]
+            async with connected(f"ws://127.0.0.1:{port}") as socket:
+                reading.began(0.0)
+                found = []
+                for turn in range(1, 4):
+                    took(intake, turn * TURN, lag=0.0, count=25)
+                    reading.turn(socket, turn * TURN)
+                    found.append(round(reading.messages_per_s, 1))
+                return found
+
+    assert asyncio.run(rates()) == [30.0, 51.0, 65.7]
+
+
+def test_a_new_connection_is_not_late() -> None:
+    reading = Reading(intake_with(), "here", lambda: None)
+    for now, lag in ((0.0, 0.0), (5.0, 2.0), (5.25, 2.0)):
+        reading.lateness.turn(now, [lag] * 10, 40.0)
+    before = reading.lateness.is_late
+
+    reading.began(6.0)
+
+    assert before
+    assert not reading.lateness.is_late
+
+
+HOUR = 3600.0
+STOPPED_SECONDS = 2.0
+FIELDS = ("price", "trade_id")
+
+
+class Clocks:
+    """That of the machine, its sleep included, and that of the wall; a test lets them go on."""
+
+    def __init__(self) -> None:
+        self.machine = self.wall = 0.0
+
+    def __call__(self) -> tuple[float, float]:
+        return self.machine, self.wall
+
+
+@pytest.mark.parametrize(
+    ("machine", "wall", "expected"),
+    [
+        (0.25, 0.25, 0.0),
+        (9.0, 9.0, 0.0),
+        (11.0, 11.0, 11.0),
+        (HOUR, HOUR, HOUR),
+        (0.25, HOUR, HOUR),
+        (0.25, -HOUR, 0.0),
+    ],
+)
+def test_a_turn_that_comes_too_late_by_either_clock_is_a_standstill(
+    machine: float, wall: float, expected: float
+) -> None:
+    clocks = Clocks()
+    standstill = Standstill(clocks)
+
+    clocks.machine, clocks.wall = machine, wall
+
+    assert (expected, 0.0) == (standstill.turn(), standstill.turn())
+
+
+def test_its_clocks_are_those_of_this_machine() -> None:
+    assert Standstill().turn() == 0.0
+
+
+@pytest.fixture
+def clocks(monkeypatch: pytest.MonkeyPatch) -> Clocks:
+    clocks = Clocks()
+    monkeypatch.setattr("aries_nb.net.lateness._clocks", clocks)
+    monkeypatch.setattr("aries_nb.net.session.TICK_SECONDS", 0.05)
+    return clocks
+
+
+def trades_of(session: Session) -> Tape:
+    tape = Tape((Column("price"), Column("trade_id", "integer")), ["AAPL"], limit=100_000)
+    session.subscribe([Stream(Subscription("trades", "AAPL", FIELDS), tape, 0)]).result(5)
+    eventually(lambda: len(tape.frame()) > 5)
+    return tape
+
+
+def gaps(session: Session) -> list[Any]:
+    ledger: Any = session._continuity._gaps._ledger
+    return list(ledger.all())
+
+
+def test_after_it_a_connection_that_lives_has_lost_nothing_and_says_so(
+    clocks: Clocks, serve: Callable[..., Simulator], open_session: Callable[..., Session]
+) -> None:
+    seen: list[str] = []
+    session = open_session(serve(rate=500).url)
+    session.wait_open(5)
+    tape = trades_of(session)
+    session.watch(lambda: seen.append(session.state))
+
+    clocks.machine += HOUR
+    eventually(lambda: seen == ["reconnecting", "live"])
+    before = len(tape.frame())
+    eventually(lambda: len(tape.frame()) > before)
+
+    told = [(gap.reason, gap.cause, gap.filled) for gap in gaps(session)]
+    assert told == [("this process stood still for 3600 s", "pause", True)]
+    assert set(tape.frame()["trade_id"].diff().dropna()) == {1}
+    assert session.reconnects == 0
+
+
+def test_after_it_a_dead_connection_is_not_believed_for_a_moment(
+    clocks: Clocks,
+    serve: Callable[..., Simulator],
+    open_session: Callable[..., Session],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("aries_nb.brokers.aries.session.PONG_SECONDS", 0.2)
+    with Cable(int(serve(rate=500).url.rpartition(":")[2])) as cable:
+        session = open_session(cable.url)
+        session.wait_open(5)
+        trades_of(session)
+        cable.pull()
+
+        clocks.machine += HOUR
+        eventually(lambda: session.state == "reconnecting")
+        eventually(lambda: session.last_error == "no answer to a ping within 0 s")
+        last = session.intake.last_received
+        cable.plug_in()
+        eventually(lambda: session.state == "live")
+        session.close()
+
+    assert [(gap.reason, gap.started, gap.filled) for gap in gaps(session)] == [
+        ("this process stood still for 3600 s", last, False)
+    ]
+
+
+STOPPED = """
+import sys
+import aries_nb as anb
+from aries_nb.net import lateness
+
+lateness.STANDSTILL_SECONDS = 1.2
+feed = anb.connect("aries", url=sys.argv[1], token="any")
+trades = feed.trades("AAPL").wait(rows=5)
+print("ready", flush=True)
+while not len(feed.gaps.df) or feed.gaps.df["ended"].isna().any():
+    trades.wait(rows=trades.received + 1)
+missing = trades.df["trade_id"].diff().max() - 1
+print(feed.gaps.df["reason"].tolist(), feed.gaps.df["filled"].tolist(), missing, feed.stats().reconnects, flush=True)
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no SIGSTOP")
+def test_a_process_that_was_stopped_notices_and_loses_nothing(serve: Callable[..., Simulator]) -> None:
+    sim = serve(rate=500)
+    command = [sys.executable, "-c", STOPPED, sim.url]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as stopped:
+        assert stopped.stdout is not None
+        assert stopped.stdout.readline() == "ready\n"
+
+        stopped.send_signal(signal.SIGSTOP)
+        time.sleep(STOPPED_SECONDS)
+        stopped.send_signal(signal.SIGCONT)
+
+        told = stopped.stdout.readline()
+
+    assert re.fullmatch(r"\['this process stood still for \d s'\] \[True\] 0\.0 0\n", told)

@@ -7,9 +7,14 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from aries_nb.brokers import BROKERS
 from aries_nb.errors import ConnectError, UsageError
 from aries_nb.model import QUOTE_COLUMNS, Subscription
-from aries_nb.net import BROKERS, Allowance, BackoffRule, Pool, Stream, fixed_token
+from aries_nb.net.backoff import BackoffRule
+from aries_nb.net.intake import Stream
+from aries_nb.net.limits import Allowance
+from aries_nb.net.pool import Pool
+from aries_nb.net.tokens import fixed_token
 from aries_nb.store import GapLedger, Tape
 from tests.net.patience import eventually
 

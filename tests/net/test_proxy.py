@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     import asyncio
     from collections.abc import Callable, Iterator
 
-    from aries_nb.net import Session
+    from aries_nb.net.session import Session
     from aries_nb.sim import Simulator
 
 HOST = "market.example"  # which only the proxy can find

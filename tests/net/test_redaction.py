@@ -5,8 +5,8 @@ from urllib.parse import quote
 
 import pytest
 
+from aries_nb.model import Secret
 from aries_nb.net.redaction import KEPT, PIECE, Mask
-from aries_nb.net.tokens import Secret
 
 TOKEN = "hunter2/and+some\\more=="
 

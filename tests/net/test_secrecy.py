@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from websockets.asyncio.server import ServerConnection
 
-    from aries_nb.net import Session
+    from aries_nb.net.session import Session
     from aries_nb.sim import Simulator
 
 TOKEN = "hunter2-and-some-more"

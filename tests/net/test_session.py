@@ -12,7 +12,9 @@ import pytest
 
 from aries_nb.errors import ConnectError, FeedError, TokenError
 from aries_nb.model import QUOTE_COLUMNS, Column, Inbox, Subscription
-from aries_nb.net import BackoffRule, Session, Stream
+from aries_nb.net.backoff import BackoffRule
+from aries_nb.net.intake import Stream
+from aries_nb.net.session import Session
 from aries_nb.store import Tape
 from tests.net.patience import eventually
 from tests.net.rude import RudeListener, RudeServer, answer_pings, say
@@ -583,6 +585,6 @@ def test_a_refused_renewal_is_told_and_leads_to_a_token_error(serve: Serve, open
 
 
 def secrets(fetch: Callable[[], str]) -> Any:
-    from aries_nb.net import token_from
+    from aries_nb.net.tokens import token_from
 
     return token_from(fetch)

@@ -14,8 +14,8 @@ from typing import Any
 import pytest
 
 from aries_nb.errors import TokenError
-from aries_nb.net import Secret, token_from
-from aries_nb.net.tokens import RenewableToken, fetch
+from aries_nb.model import Secret
+from aries_nb.net.tokens import RenewableToken, fetch, token_from
 
 OUR_FRAMES = {"token_from", "hidden", "fixed_token", "environment_token", "read", "__call__", "ask", "checked_secret"}
 

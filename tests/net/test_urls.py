@@ -5,7 +5,7 @@ import traceback
 import pytest
 
 from aries_nb.errors import UsageError
-from aries_nb.net import checked_url, shown_url
+from aries_nb.net.urls import checked_url, shown_url
 
 
 @pytest.mark.parametrize(

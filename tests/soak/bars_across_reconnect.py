@@ -15,8 +15,10 @@ if __name__ == "__main__":
     # Run as a file, the first entry of the path is this folder; the modules are named from the root of the project.
     sys.path[0] = str(Path(__file__).parents[2])
 
+from aries_nb.brokers import BROKERS
 from aries_nb.live import Feed
-from aries_nb.net import BROKERS, BackoffRule, fixed_token
+from aries_nb.net.backoff import BackoffRule
+from aries_nb.net.tokens import fixed_token
 from aries_nb.sim import SimOptions, Simulator
 from tests.live.market_clock import PRICES, minutes_of
 

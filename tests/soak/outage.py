@@ -18,9 +18,11 @@ if __name__ == "__main__":
     # Run as a file, the first entry of the path is this folder; the modules are named from the root of the project.
     sys.path[0] = str(Path(__file__).parents[2])
 
-from aries_nb.net import BROKERS, Session, fixed_token
+from aries_nb.brokers import BROKERS
 from aries_nb.net import session as session_module
 from aries_nb.net.backoff import Backoff
+from aries_nb.net.session import Session
+from aries_nb.net.tokens import fixed_token
 from aries_nb.sim import SimOptions, Simulator
 from aries_nb.store import GapLedger
 from tests.net.rude import RudeServer, answer_pings

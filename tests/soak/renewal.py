@@ -18,9 +18,10 @@ if __name__ == "__main__":
     # Run as a file, the first entry of the path is this folder; the modules are named from the root of the project.
     sys.path[0] = str(Path(__file__).parents[2])
 
+from aries_nb.brokers import BROKERS
 from aries_nb.errors import TokenError
 from aries_nb.live import Feed
-from aries_nb.net import BROKERS, Secret
+from aries_nb.model import Secret
 from aries_nb.sim import SimOptions, Simulator
 from tests.live.witness import Witness, received_prints, received_states
 

@@ -14,7 +14,7 @@ from aries_nb.live.connection import Link
 from aries_nb.live.live_object import Held
 from aries_nb.live.table import LiveTable
 from aries_nb.model import Column, TableData
-from aries_nb.net import on_network
+from aries_nb.net.background import on_network
 from aries_nb.store import Fill, Fills, Row, ToldFillLog
 
 if TYPE_CHECKING:

@@ -17,7 +17,7 @@ from aries_nb.live.callbacks import Callbacks
 from aries_nb.live.connection import Link
 from aries_nb.live.table import LiveTable
 from aries_nb.model import PUT, TABLE_KEYS, BarsData, Column, TableData
-from aries_nb.net import on_network
+from aries_nb.net.background import on_network
 from aries_nb.store import Follower, Table
 from aries_nb.store.log import Change, Row
 

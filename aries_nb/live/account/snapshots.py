@@ -16,11 +16,13 @@ from typing import TypeVar
 
 import pandas as pd
 
+from aries_nb.brokers import AccountReference, Query
 from aries_nb.errors import ClosedError, ConnectError, FeedError, UsageError
 from aries_nb.live.connection import Link
 from aries_nb.live.table import LiveTable
 from aries_nb.model import NOT_A_TIME, Subscription, Value, Values
-from aries_nb.net import AccountReference, HttpClient, Query, on_network, run_aside
+from aries_nb.net.background import on_network, run_aside
+from aries_nb.net.http_client import HttpClient
 from aries_nb.store import Answer, Follower, Row, ToldFillLog
 from aries_nb.store.values import RECEIPT, frame_of
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Mapping, Sequence
 
+from aries_nb.brokers import AccountReference, Endpoint, Reference
 from aries_nb.errors import ClosedError, FeedError, UsageError
 from aries_nb.live.account.account import Account
 from aries_nb.live.account.snapshots import Snapshots
@@ -17,7 +18,7 @@ from aries_nb.live.connection import Link, opened
 from aries_nb.live.market.frame import LiveFrame
 from aries_nb.live.table import LiveTable
 from aries_nb.model import Kind
-from aries_nb.net import AccountReference, Endpoint, HttpClient, Reference
+from aries_nb.net.http_client import HttpClient
 
 __all__ = ["Accounts", "tables_at"]
 

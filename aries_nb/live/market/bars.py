@@ -16,12 +16,13 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from aries_nb.brokers import Reference
 from aries_nb.errors import FeedError, UsageError
 from aries_nb.live.connection import Link
 from aries_nb.live.live_object import Held
 from aries_nb.live.market.current_bar import RunningBar, trades_in
 from aries_nb.model import Bars, BarsData, Column, GapSpan, TableData
-from aries_nb.net import HttpClient, Reference
+from aries_nb.net.http_client import HttpClient
 from aries_nb.store import Gap, GapLedger
 from aries_nb.store.bars import MOST_BARS, BarSeries
 from aries_nb.store.bells import Bells

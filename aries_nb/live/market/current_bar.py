@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from aries_nb.errors import FeedError
 from aries_nb.model import Bars
-from aries_nb.net import run_aside
+from aries_nb.net.background import run_aside
 from aries_nb.store import Tape
 from aries_nb.store.bar_join import Answer, Heard, Seam
 from aries_nb.store.bars import BarSeries

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar
 import numpy as np
 import pandas as pd
 
+from aries_nb.brokers import Broker, Query
 from aries_nb.errors import (
     ClosedError,
     ConnectError,
@@ -27,7 +28,7 @@ from aries_nb.live.connection import Link
 from aries_nb.live.live_object import Held
 from aries_nb.live.market.frame import LiveFrame
 from aries_nb.model import QUOTE_COLUMNS, BoardData
-from aries_nb.net import Broker, HttpClient, Query
+from aries_nb.net.http_client import HttpClient
 
 if TYPE_CHECKING:
     from aries_nb.model import Numbers

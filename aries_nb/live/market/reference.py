@@ -12,9 +12,10 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from aries_nb.brokers import Argument, Fact, Facts, FactType, Lookup, Query, Topic
 from aries_nb.errors import ClosedError, ConnectError, FeedError, TokenError, UnknownSymbolError, UsageError
 from aries_nb.live.arguments import checked_symbols, checked_text
-from aries_nb.net import Argument, Fact, Facts, FactType, HttpClient, Lookup, Query, Topic
+from aries_nb.net.http_client import HttpClient
 
 __all__ = ["MarketReference", "ServerTime"]
 

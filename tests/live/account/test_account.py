@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 
 from aries_nb.errors import ClosedError, UsageError, WaitTimeoutError
-from aries_nb.net import run_aside
+from aries_nb.net.background import run_aside
 from tests.live.at_rest import close_at_the_quotes
 from tests.net.patience import eventually
 

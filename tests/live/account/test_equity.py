@@ -14,7 +14,7 @@ import pytest
 
 from aries_nb.errors import UsageError
 from aries_nb.live.account import positions as live_positions
-from aries_nb.net import on_network
+from aries_nb.net.background import on_network
 from aries_nb.store import Fill
 from tests.net.patience import eventually
 

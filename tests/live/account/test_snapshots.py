@@ -15,7 +15,8 @@ import pytest
 
 from aries_nb.errors import ClosedError, UsageError
 from aries_nb.live.account import snapshots
-from aries_nb.net import BackoffRule, http_client
+from aries_nb.net import http_client
+from aries_nb.net.backoff import BackoffRule
 from aries_nb.sim.accounts.accounts import Accounts
 from aries_nb.sim.aries import messages
 from aries_nb.sim.aries.accounts import AccountsSession

@@ -15,7 +15,8 @@ import pytest
 from aries_nb.errors import ClosedError, FeedError, UnknownSymbolError, UsageError
 from aries_nb.live.market import bars as live_bars
 from aries_nb.model import Bars
-from aries_nb.net import BackoffRule, on_network
+from aries_nb.net.background import on_network
+from aries_nb.net.backoff import BackoffRule
 from aries_nb.sim.market.history import SESSION_MINUTES, Resolution
 from tests.live.alor_feeds import open_alor, serve_alor
 from tests.live.market_clock import PRICES, minutes_of, run_fast

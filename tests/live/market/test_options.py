@@ -11,12 +11,15 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from aries_nb.brokers import BROKERS
 from aries_nb.errors import ClosedError, ConnectError, FeedError, TokenError, UsageError, WaitTimeoutError
 from aries_nb.live.connection import Link
 from aries_nb.live.market import options as live_options
 from aries_nb.live.market.options import Options
 from aries_nb.live.waiting import wait_for
-from aries_nb.net import BROKERS, BackoffRule, HttpClient, fixed_token
+from aries_nb.net.backoff import BackoffRule
+from aries_nb.net.http_client import HttpClient
+from aries_nb.net.tokens import fixed_token
 from aries_nb.store import GapLedger
 from tests.net.http_server import HttpServer, Reply
 from tests.net.rude import RudeServer, answer_pings

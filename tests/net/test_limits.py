@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from aries_nb.net.http_client import HttpClient, http_base
-from aries_nb.net.pace import Pace
+from aries_nb.net.limits import Pace
 from aries_nb.net.tokens import fixed_token
 from aries_nb.sim import AlorOptions, Simulator
 

@@ -4,20 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import TYPE_CHECKING
 
 import pytest
-from websockets.asyncio.server import serve
+from websockets.asyncio.client import connect
+from websockets.asyncio.server import ServerConnection, serve
+from websockets.exceptions import ConnectionClosed
 
-from aries_nb.net.unread import unread_frames
-from aries_nb.net.websocket import connected
+from aries_nb.net.websocket import MOST_UNREAD, Outbox, connected, unread_frames
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
     from websockets.asyncio.client import ClientConnection
-    from websockets.asyncio.server import ServerConnection
 
 FRAMES, OCTETS = 40, 1_000
 HEAD = 4  # bytes that the protocol puts before a frame of so many
@@ -81,3 +81,34 @@ def test_a_closed_socket_has_nothing_unread() -> None:
         return unread_frames(socket, OCTETS)
 
     assert asyncio.run(count()) == 0
+
+
+LARGE = "x" * 8 * 2**20  # more than any system keeps for a socket
+
+
+def test_a_later_frame_waits_behind_an_earlier_one_that_is_not_read_yet() -> None:
+    heard: list[str] = []
+    may_read = asyncio.Event()
+
+    async def read_late(connection: ServerConnection) -> None:
+        await may_read.wait()
+        with suppress(ConnectionClosed):
+            while True:
+                heard.append(str(await connection.recv())[:5])
+
+    async def send() -> bool:
+        async with serve(read_late, "127.0.0.1", 0, max_size=None, compression=None) as server:
+            port = server.sockets[0].getsockname()[1]
+            async with connect(f"ws://127.0.0.1:{port}", compression=None, proxy=None) as socket:
+                outbox = Outbox()
+                first = asyncio.create_task(outbox.send(socket, lambda: [LARGE, "second"]))
+                later = asyncio.create_task(outbox.send(socket, lambda: ["third"]))
+                while socket.transport.get_write_buffer_size() <= MOST_UNREAD:  # noqa: ASYNC110 - it rings no bell
+                    await asyncio.sleep(0)
+                is_stuck = outbox.is_stuck(socket)
+                may_read.set()
+                await asyncio.gather(first, later)
+                return is_stuck and not outbox.is_stuck(socket)
+
+    assert asyncio.run(send())
+    assert heard == ["xxxxx", "secon", "third"]
