@@ -25,7 +25,7 @@ PATIENCE = 2 * PING
 
 @pytest.fixture(autouse=True)
 def soon(monkeypatch: pytest.MonkeyPatch) -> None:
-    for session in ("aries_session", "alor_session"):
+    for session in ("aries.session", "alor.session"):
         monkeypatch.setattr(f"aries_nb.brokers.{session}.PING_SECONDS", PING)
         monkeypatch.setattr(f"aries_nb.brokers.{session}.PONG_SECONDS", PONG)
     monkeypatch.setattr("aries_nb.net.session.TICK_SECONDS", 0.05)
