@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import datetime
+from datetime import date
 from difflib import get_close_matches
 from numbers import Real
 from typing import Literal
 
+import numpy as np
 import pandas as pd
 
 from aries_nb.errors import UsageError
@@ -15,19 +17,33 @@ from aries_nb.model import Column, ColumnType
 
 __all__ = [
     "checked_columns",
+    "checked_count",
     "checked_interval_ms",
+    "checked_moment",
+    "checked_period",
     "checked_pnl_interval",
-    "checked_start",
     "checked_symbols",
     "checked_text",
     "checked_topics",
     "checked_window",
+    "rfc3339",
 ]
 
 DEFAULT_ROWS = 100_000
 MAX_ROWS = 100_000_000
 MAX_INTERVAL_MS = 3_600_000
 SHOWN_CHARACTERS = 200
+
+
+def checked_count(value: object, name: str, of: str, *, most: int | None = None, or_none: str = "") -> int:
+    """`value`, a whole number from 1 to `most` (None: any). Raises UsageError, "`name`=… is no number of `of`".
+
+    `or_none` is what the error adds where None may be passed instead (the caller looks for it first).
+    """
+    if isinstance(value, bool) or not isinstance(value, int) or value < 1 or (most is not None and value > most):
+        span = "of at least 1" if most is None else f"from 1 to {most:,}"
+        raise UsageError(f"{name}={_cut(value)} is no number of {of}", advice=f"Pass a whole number {span}{or_none}.")
+    return value
 
 
 def checked_symbols(symbols: Sequence[object]) -> tuple[str, ...]:
@@ -76,10 +92,7 @@ def checked_interval_ms(interval: object, *, conflates: bool) -> tuple[tuple[str
     if not conflates:
         what = "min_interval_ms= is for brokers that hold quotes and books back"
         raise UsageError(what, advice="Leave it out: here every state is sent.")
-    if isinstance(interval, bool) or not isinstance(interval, int) or not 1 <= interval <= MAX_INTERVAL_MS:
-        advice = f"Pass whole milliseconds, from 1 to {MAX_INTERVAL_MS:,}."
-        raise UsageError(f"min_interval_ms={interval!r} is no interval", advice=advice)
-    return (("min_interval_ms", str(interval)),)
+    return (("min_interval_ms", str(checked_count(interval, "min_interval_ms", "milliseconds", most=MAX_INTERVAL_MS))),)
 
 
 def checked_window(window: object, rows: object) -> dict[str, int | None]:
@@ -87,9 +100,7 @@ def checked_window(window: object, rows: object) -> dict[str, int | None]:
     if rows is not None and window is not None:
         raise UsageError("both rows= and window= were given", advice="Choose one.")
     if window is None:
-        limit = DEFAULT_ROWS if rows is None else rows
-        if isinstance(limit, bool) or not isinstance(limit, int) or limit < 1:
-            raise UsageError(f"rows={limit!r} is no number of rows", advice="Pass a whole number of at least 1.")
+        limit = DEFAULT_ROWS if rows is None else checked_count(rows, "rows", "rows")
         if limit > MAX_ROWS:
             raise UsageError(f"rows={limit:,} does not fit into memory", advice=f"Pass at most {MAX_ROWS:,}.")
         return {"limit": limit, "window_ns": None}
@@ -127,19 +138,40 @@ def checked_topics(topics: object) -> tuple[str, ...]:
     return tuple(dict.fromkeys(checked_text(topic, "no topic of news", advice=advice) for topic in items))
 
 
-def checked_start(start: object) -> str:
-    """A time as RFC 3339 in UTC, which it is taken to be in where it names no zone. Raises UsageError."""
+def checked_moment(value: object, name: str) -> pd.Timestamp:
+    """A time or day as a Timestamp in UTC, which it is taken to be in where it names no zone; a day is its beginning.
+
+    Raises UsageError, "`name`=…", for what is no time, and for one that nanoseconds since 1970 cannot hold.
+    """
     moment: object = pd.NaT
-    if isinstance(start, str | datetime):
+    # A bare number has no unit: pandas would take it for nanoseconds.
+    if isinstance(value, str | date | np.datetime64):
         try:
-            moment = pd.Timestamp(start)
+            moment = pd.Timestamp(value)
         except (ValueError, OverflowError):
             moment = pd.NaT
     if not isinstance(moment, pd.Timestamp):
         advice = 'Write it like "2026-03-02" or "2026-03-02T14:30Z", or pass a pandas.Timestamp.'
-        raise UsageError(f"start={_cut(start)} is no time", advice=advice)
-    utc = moment.tz_localize("UTC") if moment.tzinfo is None else moment.tz_convert("UTC")
-    return utc.isoformat().replace("+00:00", "Z")
+        raise UsageError(f"{name}={_cut(value)} is no time", advice=advice)
+    try:
+        utc = moment.tz_localize("UTC") if moment.tzinfo is None else moment.tz_convert("UTC")
+        return utc.as_unit("ns")
+    except (ValueError, OverflowError):
+        raise UsageError(f"{name}={_cut(value)} is too far away", advice="Pass a time from 1678 to 2261.") from None
+
+
+def checked_period(start: object, end: object) -> tuple[pd.Timestamp, pd.Timestamp]:
+    """Two times in UTC, the first before the second; `end` None for now. Raises UsageError."""
+    first = checked_moment(start, "start")
+    last = pd.Timestamp(time.time_ns(), tz="UTC") if end is None else checked_moment(end, "end")
+    if first >= last:
+        raise UsageError(f"start={first} is not before the end, {last}", advice="Pass an earlier start.")
+    return first, last
+
+
+def rfc3339(moment: pd.Timestamp) -> str:
+    """A time in UTC as text, such as "2026-03-02T14:30:00Z"."""
+    return moment.isoformat().replace("+00:00", "Z")
 
 
 def checked_pnl_interval(interval: object, known: Sequence[str]) -> str:

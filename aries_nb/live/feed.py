@@ -17,7 +17,7 @@ from aries_nb.brokers import Broker, Endpoint
 from aries_nb.errors import ClosedError, UsageError
 from aries_nb.live.account.account import Account
 from aries_nb.live.account.user_data import Accounts, tables_at
-from aries_nb.live.arguments import checked_columns, checked_interval_ms, checked_symbols, checked_window
+from aries_nb.live.arguments import checked_columns, checked_count, checked_interval_ms, checked_symbols, checked_window
 from aries_nb.live.callbacks import Callbacks
 from aries_nb.live.connection import Link, opened
 from aries_nb.live.gap_fill import Refill
@@ -27,7 +27,7 @@ from aries_nb.live.market.bars import BarHistory, LiveBars, checked_interval, ch
 from aries_nb.live.market.book import LiveBook
 from aries_nb.live.market.frame import LiveFrame
 from aries_nb.live.market.instruments import LiveInstruments
-from aries_nb.live.market.options import OptionChain, Options, checked_strikes
+from aries_nb.live.market.options import OptionChain, Options
 from aries_nb.live.market.reference import MarketReference
 from aries_nb.live.statistics import FeedStatistics, card_data, combined
 from aries_nb.live.table import LiveTable
@@ -42,6 +42,8 @@ if TYPE_CHECKING:
     from aries_nb.widgets import Card
 
 __all__ = ["Feed"]
+
+MOST_LEVELS = 1_000  # of a side of a book
 
 
 class Feed:
@@ -141,8 +143,7 @@ class Feed:
         symbol the server refuses.
         """
         (name,) = checked_symbols([symbol])
-        if isinstance(depth, bool) or not isinstance(depth, int) or not 1 <= depth <= 1000:
-            raise UsageError(f"depth={depth!r} is no number of levels", advice="Pass a whole number from 1 to 1000.")
+        checked_count(depth, "depth", "levels", most=MOST_LEVELS)
         options = checked_interval_ms(min_interval_ms, conflates=self._endpoint("market").conflates)
         return self._kept.same(
             ("book", name, depth, options),
@@ -173,7 +174,9 @@ class Feed:
         """
         (name,) = checked_symbols([symbol])
         self._check()
-        count = checked_strikes(strikes)
+        count = None
+        if strikes is not None:
+            count = checked_count(strikes, "strikes", "strikes", or_none=" for each side, or None for all")
         options = self._options_of(name)
         if expiry is None:
             return options

@@ -8,7 +8,15 @@ import pandas as pd
 import pytest
 
 from aries_nb.errors import UsageError
-from aries_nb.live.arguments import checked_pnl_interval, checked_start, checked_text, checked_topics
+from aries_nb.live.arguments import (
+    checked_count,
+    checked_moment,
+    checked_period,
+    checked_pnl_interval,
+    checked_text,
+    checked_topics,
+    rfc3339,
+)
 
 NO_TEXT = ["", "  ", "\ud800", "A\udfff", None, 5, b"ACC-1", ["ACC-1"], ...]
 
@@ -63,13 +71,44 @@ def test_what_are_no_topics_are_refused(topics: object) -> None:
     ],
 )
 def test_a_start_is_written_with_its_zone(start: object, expected: str) -> None:
-    assert checked_start(start) == expected
+    assert rfc3339(checked_moment(start, "start")) == expected
 
 
 @pytest.mark.parametrize("start", ["soon", "", "\ud800", 20261122, None, pd.NaT, ...], ids=repr)
 def test_what_is_no_time_is_refused(start: object) -> None:
     with pytest.raises(UsageError, match=r"start=.* is no time\. Write it like"):
-        checked_start(start)
+        checked_moment(start, "start")
+
+
+@pytest.mark.parametrize("start", ["1500-01-01", "2300-01-01T00:00Z", datetime(1, 1, 1, tzinfo=UTC)], ids=repr)
+def test_a_time_that_nanoseconds_cannot_hold_is_refused(start: object) -> None:
+    with pytest.raises(UsageError, match=r"end=.* is too far away\. Pass a time from 1678 to 2261\.$"):
+        checked_moment(start, "end")
+
+
+def test_a_period_ends_after_it_begins() -> None:
+    first, last = checked_period("2026-11-22", "2026-11-22T00:00:01Z")
+
+    assert (last - first).total_seconds() == 1
+    assert checked_period("2026-11-22", None)[1] <= pd.Timestamp.now("UTC")
+    with pytest.raises(UsageError, match=r"start=2026-11-23 .* is not before the end, 2026-11-22 "):
+        checked_period("2026-11-23", "2026-11-22")
+
+
+@pytest.mark.parametrize("count", [1, 7, 10])
+def test_a_count_is_a_whole_number_within_its_limits(count: int) -> None:
+    assert checked_count(count, "depth", "levels", most=10) == count
+
+
+@pytest.mark.parametrize("count", [0, -1, 11, True, 2.0, "3", None, ...], ids=repr)
+def test_what_is_no_count_is_refused_with_its_limits(count: object) -> None:
+    with pytest.raises(UsageError, match=r"^depth=.* is no number of levels\. Pass a whole number from 1 to 10\.$"):
+        checked_count(count, "depth", "levels", most=10)
+
+
+def test_an_open_count_is_refused_with_what_else_can_be_passed() -> None:
+    with pytest.raises(UsageError, match=r"count=0 is no number of prints\. .* of at least 1, or None for all\.$"):
+        checked_count(0, "count", "prints", or_none=", or None for all")
 
 
 def test_an_interval_is_one_of_those_that_there_are() -> None:

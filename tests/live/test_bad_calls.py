@@ -45,7 +45,7 @@ if TYPE_CHECKING:
         (lambda feed: feed.quotes("AAPL", rows=True), "is no number of rows"),
         (lambda feed: feed.quotes("AAPL", rows=10**12), r"does not fit into memory.*at most 100,000,000"),
         (lambda feed: feed.quotes("AAPL", rows=5, window="1min"), r"both rows= and window=.*Choose one"),
-        (lambda feed: feed.book("AAPL", depth=0), r"depth=0 is no number of levels.*1 to 1000"),
+        (lambda feed: feed.book("AAPL", depth=0), r"depth=0 is no number of levels.*1 to 1,000"),
         (lambda feed: feed.book("AAPL", depth=1001), "no number of levels"),
         (lambda feed: feed.book("AAPL", depth=2.0), "no number of levels"),
         (lambda feed: feed.book("AAPL", depth=True), "no number of levels"),

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Callable, Collection, Sequence
-from contextlib import suppress
 from datetime import UTC, date, datetime
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar, cast
@@ -19,7 +17,7 @@ from aries_nb.live.account.fills import LiveFills
 from aries_nb.live.account.pnl import INTERVALS, CandleSource, LivePnl, ReckonedCandles, ToldCandles
 from aries_nb.live.account.positions import LivePositions
 from aries_nb.live.account.snapshots import Snapshots
-from aries_nb.live.arguments import checked_pnl_interval, checked_start
+from aries_nb.live.arguments import checked_moment, checked_period, checked_pnl_interval, rfc3339
 from aries_nb.live.callbacks import Callbacks
 from aries_nb.live.connection import Link
 from aries_nb.live.market.frame import LiveFrame
@@ -150,7 +148,7 @@ class Account:
         is_told = self._has("pnl")
         length = checked_pnl_interval(interval, TOLD_INTERVALS if is_told else tuple(INTERVALS))
         midnight = datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
-        since = _moment(midnight if start is None else start)
+        since = checked_moment(midnight if start is None else start, "start").value
         if length not in INTERVALS:
             since = pd.Timestamp(since, unit="ns").normalize().replace(day=1).as_unit("ns").value
         with self._guard:
@@ -264,10 +262,8 @@ class Account:
     def _span(self, start: str | date, end: str | date | None) -> tuple[int, int]:
         """Two times in ns since the epoch, `end` None for now. Raises UsageError."""
         self._check_open()
-        begin, finish = _moment(start), time.time_ns() if end is None else _moment(end)
-        if begin >= finish:
-            raise UsageError(f"start={start!r} is not before the end", advice="Pass an earlier one.")
-        return begin, finish
+        first, last = checked_period(start, end)
+        return first.value, last.value
 
     def _has(self, kind: Kind) -> bool:
         """Whether the broker tells of this kind."""
@@ -298,15 +294,6 @@ class Account:
             raise ClosedError(f"account {self.name} is closed", advice="Ask the feed for it again.")
 
 
-def _moment(time_: str | date) -> int:
-    """A time in ns since the epoch, UTC without a zone. Raises UsageError for what is none."""
-    is_day = isinstance(time_, date) and not isinstance(time_, datetime)
-    text = checked_start(str(time_) if is_day else time_)
-    with suppress(ValueError, OverflowError):
-        return pd.Timestamp(text).as_unit("ns").value
-    raise UsageError(f"{time_!r} is too far away", advice="Pass a time from 1678 to 2261.")
-
-
 def _written(ns: int) -> str:
     """A time as RFC 3339."""
-    return checked_start(pd.Timestamp(ns, unit="ns", tz="UTC"))
+    return rfc3339(pd.Timestamp(ns, unit="ns", tz="UTC"))

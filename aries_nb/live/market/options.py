@@ -22,7 +22,7 @@ from aries_nb.errors import (
     UsageError,
     WaitTimeoutError,
 )
-from aries_nb.live.arguments import checked_columns, checked_window
+from aries_nb.live.arguments import checked_columns, checked_count, checked_window
 from aries_nb.live.callbacks import Callbacks
 from aries_nb.live.connection import Link
 from aries_nb.live.live_object import Held
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from aries_nb.widgets.charts.options import StrikeChart
     from aries_nb.widgets.panels.chain import Chain
 
-__all__ = ["OptionChain", "Options", "checked_strikes"]
+__all__ = ["OptionChain", "Options"]
 
 log = logging.getLogger("aries_nb")
 
@@ -237,11 +237,7 @@ class OptionChain(Held):
     def _number(self, contracts: object) -> int:
         if contracts is None:
             return len(self)
-        if isinstance(contracts, bool) or not isinstance(contracts, int) or not 1 <= contracts <= len(self):
-            raise UsageError(
-                f"contracts={contracts!r} cannot be waited for", advice=f"Pass a whole number from 1 to {len(self)}."
-            )
-        return contracts
+        return checked_count(contracts, "contracts", "contracts of this chain", most=len(self))
 
     def _count(self) -> int:
         data = self.quotes.board()
@@ -253,17 +249,6 @@ class OptionChain(Held):
         from aries_nb.widgets.panels.chain import Chain
 
         return self._view("chain", lambda: Chain(self, title=f"{self.symbol} {self.expiry}"))
-
-
-def checked_strikes(strikes: object) -> int | None:
-    """A number of strikes to each side of the money, None for all of them. Raises UsageError."""
-    if strikes is None:
-        return None
-    if isinstance(strikes, bool) or not isinstance(strikes, int) or strikes < 1:
-        raise UsageError(
-            f"strikes={strikes!r} is no number of strikes", advice="Pass a whole number for each side, or None for all."
-        )
-    return strikes
 
 
 def _day(expiry: object) -> date:

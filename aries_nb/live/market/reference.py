@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from aries_nb.brokers import Argument, Fact, Facts, FactType, Lookup, Query, Topic
 from aries_nb.errors import ClosedError, ConnectError, FeedError, TokenError, UnknownSymbolError, UsageError
-from aries_nb.live.arguments import checked_symbols, checked_text
+from aries_nb.live.arguments import checked_count, checked_moment, checked_period, checked_symbols, checked_text
 from aries_nb.net.http_client import HttpClient
 
 __all__ = ["MarketReference", "ServerTime"]
@@ -106,24 +106,19 @@ class MarketReference:
         well. Index `ts`; price, size, side (of the aggressor), trade_id, venue.
         """
         (name,) = checked_symbols([symbol])
-        if count is not None and (isinstance(count, bool) or not isinstance(count, int) or count < 1):
-            raise UsageError(
-                f"count={count!r} is no number of prints", advice="Pass a whole number from 1 on, or None."
-            )
+        if count is not None:
+            checked_count(count, "count", "prints", or_none=", or None for all")
         if start is None and end is not None:
             raise UsageError("an end without a start", advice="Pass start= as well.")
-        first = None if start is None else _moment(start, "start")
-        last = pd.Timestamp(time.time_ns(), tz="UTC") if end is None else _moment(end, "end")
-        if first is not None and last <= first:
-            raise UsageError(f"nothing lies between {first} and {last}", advice="Let start= be before end=.")
-        span: dict[str, Argument] = {} if first is None else {"start_ms": _ms(first), "end_ms": _ms(last)}
+        period = None if start is None else checked_period(start, end)
+        span: dict[str, Argument] = {} if period is None else {"start_ms": _ms(period[0]), "end_ms": _ms(period[1])}
         # Without a span the newest come first.
-        most = count if first is None else None
+        most = count if period is None else None
         frame = self._prints({"symbol": name, "count": most, **span}, most, about=f"trades of {name!r}")
         # Pages may overlap where the tape grows meanwhile; and whole seconds were asked for.
         frame = frame.drop_duplicates("trade_id", keep="last").sort_values(["ts", "trade_id"]).set_index("ts")
-        if first is not None:
-            frame = frame[(frame.index >= first) & (frame.index < last)]
+        if period is not None:
+            frame = frame[(frame.index >= period[0]) & (frame.index < period[1])]
         return frame if count is None else frame.tail(count)
 
     def book(self, symbol: str, depth: int = 10) -> pd.DataFrame:
@@ -180,7 +175,7 @@ class MarketReference:
         if type not in (None, "call", "put"):
             raise UsageError(f"type={type!r} is no type of option", advice='Pass "call" or "put".')
         lowest, highest = _strikes(strikes)
-        day = None if expiry is None else str(_moment(expiry, "expiry").date())
+        day = None if expiry is None else str(checked_moment(expiry, "expiry").date())
         arguments: dict[str, Argument] = {
             "underlying": name,
             "expiry": day,
@@ -197,9 +192,7 @@ class MarketReference:
         broker has no more. Raises UnknownSymbolError where it does not know the symbol.
         """
         (name,) = checked_symbols([symbol])
-        if isinstance(count, bool) or not isinstance(count, int) or not 1 <= count <= MOST_TICK_BARS:
-            advice = f"Pass a whole number from 1 to {MOST_TICK_BARS:,}."
-            raise UsageError(f"count={count!r} is no number of bars", advice=advice)
+        checked_count(count, "count", "bars", most=MOST_TICK_BARS)
         rows: list[Row] = []
         columns: Mapping[str, FactType] = {}
         arguments: dict[str, Argument] = {"symbol": name, "trades": trades, "count": count}
@@ -223,10 +216,7 @@ class MarketReference:
         found = INTERVAL.fullmatch(interval.strip()) if isinstance(interval, str) else None
         if found is None:
             raise UsageError(f"interval={interval!r} is no length of a bar", advice='Write it like "5min" or "1d".')
-        first = _moment(start, "start")
-        last = pd.Timestamp(time.time_ns(), tz="UTC") if end is None else _moment(end, "end")
-        if last <= first:
-            raise UsageError(f"nothing lies between {first} and {last}", advice="Let start= be before end=.")
+        first, last = checked_period(start, end)
         arguments: dict[str, Argument] = {
             "symbol": name,
             "multiplier": int(found[1]),
@@ -362,17 +352,6 @@ def _strikes(strikes: object) -> tuple[float | None, float | None]:
     raise UsageError(f"strikes={strikes!r} is no pair of prices", advice="Pass the lowest and the highest, or None.")
 
 
-def _moment(value: object, name: str) -> pd.Timestamp:
-    try:
-        # A bare number has no unit: pandas would take it for nanoseconds.
-        moment = pd.NaT if isinstance(value, int | float) else pd.Timestamp(value)  # type: ignore[arg-type]
-    except (ValueError, TypeError, OverflowError):
-        moment = pd.NaT
-    if not isinstance(moment, pd.Timestamp):
-        raise UsageError(f"{name}={value!r} is no time", advice='Write it like "2026-12-18" or "2026-12-18 14:30".')
-    return moment.tz_localize("UTC") if moment.tzinfo is None else moment.tz_convert("UTC")
-
-
 def _ms(moment: pd.Timestamp) -> int:
     """In ms since the epoch, rounded up: what begins before the moment is not meant."""
-    return -(-moment.as_unit("ns").value // 1_000_000)
+    return -(-moment.value // 1_000_000)
