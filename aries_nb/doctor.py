@@ -28,7 +28,6 @@ _NEEDED = (
     ("anywidget", "0.9.20", None, "board, ladder, card and charts"),
     ("ipywidgets", "8.1.5", "9", "all views"),
     ("msgspec", "0.19", None, "decoding"),
-    ("tsdownsample", "0.1.4", None, "charts of long windows"),
 )
 
 

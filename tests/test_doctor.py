@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 GOOD = {
     "pandas": "3.1.1", "websockets": "17.4", "plotly": "7.1.0", "anywidget": "0.9.20", "ipywidgets": "8.1.5",
-    "msgspec": "0.19.0", "tsdownsample": "0.1.4", "jupyterlab": "4.6.0", "jupyterlab-widgets": "3.0.15",
+    "msgspec": "0.19.0", "jupyterlab": "4.6.0", "jupyterlab-widgets": "3.0.15",
     "widgetsnbextension": "4.0.14", "ipykernel": "7.4.0", "nest-asyncio": "1.6.0", "nest-asyncio2": "1.7.4",
     "pyarrow": "24.0",
 }  # fmt: skip

@@ -6,10 +6,9 @@ that it has not seen, and at its own points, of which there are never more than 
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
-from tsdownsample import MinMaxDownsampler
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -19,25 +18,35 @@ if TYPE_CHECKING:
 __all__ = ["LIMIT", "Points", "thinned"]
 
 LIMIT = 2_000
-# It holds no state; its library is untyped.
-DOWNSAMPLER: Any = MinMaxDownsampler()  # type: ignore[no-untyped-call]
 
 
 def thinned(x: Numbers, y: Numbers, count: int) -> NDArray[np.int64]:
-    """Return the positions of about `count` points that keep the shape: first, last, and each stretch's extremes.
+    """Return the positions of at most `count` points that keep the shape, ascending.
 
-    The stretches are equally long in x, so points that were thinned before are not thinned again and again while
-    newer ones stay dense. x must not decrease; neither may hold NaN.
+    They are the first, the last, and the lowest and highest of each of `count / 2 - 1` buckets; of equal ones the
+    first. Buckets are equally long in x, so that points thinned before are not thinned again and again while newer ones
+    stay dense; where all points have one x, they hold equally many. x must not decrease. A y of NaN is a hole: it is
+    left out. `count` is 4 at least.
     """
+    if len(y) and np.isnan(y.min()):
+        known = np.flatnonzero(~np.isnan(y))
+        return known[thinned(x[known], y[known], count)]
     if len(x) <= count:
         return np.arange(len(x))
-    pairs = (count - 2) // 2 * 2
-    if x[-1] > x[0]:
-        picked = DOWNSAMPLER.downsample(np.ascontiguousarray(x), np.ascontiguousarray(y), n_out=pairs)
-    else:
-        picked = DOWNSAMPLER.downsample(np.ascontiguousarray(y), n_out=pairs)
-    ends = np.array([0, len(x) - 1], dtype=np.int64)
-    return np.unique(np.concatenate([ends, picked.astype(np.int64)]))
+    buckets = count // 2 - 1
+    has_length = x[-1] > x[0]
+    edges = np.searchsorted(x, np.linspace(x[0], x[-1], buckets + 1)) if has_length else _equal_parts(len(x), buckets)
+    starts = np.unique(np.append(0, edges[:-1]))  # of buckets that are not empty
+    sizes = np.diff(np.append(starts, len(x)))
+    picked = [np.array([0, len(x) - 1])]
+    for extreme in (np.minimum, np.maximum):
+        hits = np.flatnonzero(y == np.repeat(extreme.reduceat(y, starts), sizes))
+        picked.append(hits[np.searchsorted(hits, starts)])
+    return np.unique(np.concatenate(picked))
+
+
+def _equal_parts(length: int, parts: int) -> NDArray[np.int64]:
+    return np.linspace(0, length, parts + 1).astype("int64")
 
 
 class Points:

@@ -23,6 +23,50 @@ def test_thinning_keeps_ends_and_extremes(gaps, random, count):
     assert len(keep) <= count
 
 
+def thinned_by_a_loop(x, y, count):
+    """The same as `thinned`, point by point."""
+    known = [place for place in range(len(x)) if not np.isnan(y[place])]
+    if len(known) <= count:
+        return known
+    buckets, first, last = count // 2 - 1, x[known[0]], x[known[-1]]
+    edges = np.linspace(first, last, buckets + 1) if last > first else np.linspace(0, len(known), buckets + 1) // 1
+    members = {}
+    for number, place in enumerate(known):
+        at = x[place] if last > first else number
+        members.setdefault(sum(edge <= at for edge in edges[1:-1].tolist()), []).append(place)
+    keep = {known[0], known[-1]}
+    for places in members.values():
+        keep |= {min(places, key=lambda place: y[place]), max(places, key=lambda place: y[place])}
+    return sorted(keep)
+
+
+values = st.one_of(st.integers(-3, 3).map(float), st.floats(-1e6, 1e6), st.just(np.nan))
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.lists(st.tuples(st.sampled_from([0, 0, 1, 7, 400]), values), max_size=150), st.integers(4, 40), st.booleans())
+def test_thinning_picks_what_a_plain_loop_picks(points, count, is_one_moment):
+    x = 1.7e12 + np.cumsum(np.array([0 if is_one_moment else step for step, _ in points], dtype=np.float64))
+    y = np.array([value for _, value in points], dtype=np.float64)
+
+    keep = thinned(x, y, count).tolist()
+
+    assert thinned_by_a_loop(x, y, count) == keep
+    assert len(keep) <= count
+    assert sorted(set(keep)) == keep
+
+
+def test_a_missing_number_is_a_hole_and_hides_no_extreme():
+    y = np.sin(np.arange(1000.0) / 50)
+    y[[0, 400, 999]] = np.nan
+
+    keep = thinned(np.arange(1000.0), y, 20)
+
+    assert (keep[0], keep[-1]) == (1, 998)
+    assert not np.isnan(y[keep]).any()
+    assert y[keep].max() == np.nanmax(y)
+
+
 @settings(max_examples=40, deadline=None)
 @given(st.lists(st.integers(min_value=0, max_value=90), min_size=1, max_size=30), st.integers(0, 2**32 - 1))
 def test_a_line_fed_in_pieces_is_bounded_and_keeps_the_extremes_of_all(sizes, seed):
