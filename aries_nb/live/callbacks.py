@@ -8,6 +8,8 @@ from collections.abc import Callable
 from types import FunctionType
 from typing import TYPE_CHECKING, Protocol
 
+from aries_nb.model import Observers
+
 if TYPE_CHECKING:
     import pandas as pd
 
@@ -49,8 +51,8 @@ class Callbacks:
 
     def __init__(self) -> None:
         self._bell = threading.Event()
-        self._jobs: tuple[Callable[[], None], ...] = ()
-        self._guard = threading.Lock()
+        self._jobs = Observers()
+        self._guard = threading.Lock()  # of `_thread`
         self._thread: threading.Thread | None = None
         self._is_closed = False
         self.errors = 0
@@ -62,18 +64,13 @@ class Callbacks:
 
     def add(self, job: Callable[[], None]) -> Callable[[], None]:
         """Run `job` after each ring. Returns the undo."""
+        remove = self._jobs.add(job)
         with self._guard:
-            self._jobs = (*self._jobs, job)
             if self._thread is None and not self._is_closed:
                 self._thread = threading.Thread(target=self._run, name="aries-nb-callbacks", daemon=True)
                 self._thread.start()
         self.ring()
-
-        def undo() -> None:
-            with self._guard:
-                self._jobs = tuple(other for other in self._jobs if other is not job)
-
-        return undo
+        return remove
 
     def on_rows(self, log: RowLog, callback: Callable[[pd.DataFrame], object]) -> Callable[[], None]:
         """Call back with the rows of a log that are new, all that came meanwhile at once. Returns the undo."""

@@ -46,6 +46,7 @@ from aries_nb.model.notices import (
     Unasked,
     Unreadable,
 )
+from aries_nb.model.observers import Observers
 from aries_nb.model.records import CLEAR, PUT, Bars, Inbox, Record, Sink, Subscription
 from aries_nb.model.secrets import Hidden, Secret
 from aries_nb.model.view_data import (
@@ -101,6 +102,7 @@ __all__ = [
     "Kind",
     "MarketStatus",
     "Notice",
+    "Observers",
     "Pong",
     "Received",
     "Record",

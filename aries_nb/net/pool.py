@@ -16,10 +16,9 @@ from typing import NamedTuple, TypeAlias
 
 from aries_nb.brokers import Endpoint
 from aries_nb.errors import ConnectError, UsageError
-from aries_nb.model import GapSink, Hole, Kind, Subscription
+from aries_nb.model import GapSink, Hole, Kind, Observers, Subscription
 from aries_nb.net.background import Background, left_in_a_fork
 from aries_nb.net.backoff import BackoffRule
-from aries_nb.net.bells import Bells
 from aries_nb.net.intake import Stream
 from aries_nb.net.limits import Allowance
 from aries_nb.net.session import Session
@@ -68,7 +67,7 @@ class Pool:
         self._places: dict[_Key, _Place] = {}
         self._loads: Counter[Session] = Counter()
         self._sessions: tuple[Session, ...] = ()
-        self._bells = Bells()
+        self._observers = Observers()
         self._count = 0
         self._is_closed = False
         self._is_placing = False
@@ -136,9 +135,9 @@ class Pool:
         for session in self._sessions:
             session.state = "closed"
 
-    def watch(self, ring: Callable[[], None]) -> Callable[[], None]:
-        """Have `ring` called, on the network's thread, when the state of a connection changes. Returns the undo."""
-        return self._bells.add(ring)
+    def watch(self, callback: Callable[[], None]) -> Callable[[], None]:
+        """Call `callback` on the network's thread when the state of a connection changes. Returns its removal."""
+        return self._observers.add(callback)
 
     # With the guard held.
 
@@ -194,7 +193,7 @@ class Pool:
             self._connected -= {session} if is_gone else set()
         if is_gone:
             self._allowance.give_back(1)
-        self._bells.ring()
+        self._observers.notify()
 
     def _tell_hole(self, number: int, hole: Hole, streams: Sequence[Stream]) -> None:
         self.on_hole(number, hole, streams)

@@ -25,6 +25,7 @@ from aries_nb.model import (
     Hole,
     MarketStatus,
     Notice,
+    Observers,
     Pong,
     Rejected,
     Resumed,
@@ -36,7 +37,6 @@ from aries_nb.model import (
 )
 from aries_nb.net.background import Background
 from aries_nb.net.backoff import Backoff, BackoffRule
-from aries_nb.net.bells import Bells
 from aries_nb.net.connection_errors import (
     LostError,
     RefusedError,
@@ -105,8 +105,8 @@ class Session:
             self._first.set_result(None)
         # Told on the network's thread, before the records that came with it are visible.
         self.on_hole: Callable[[Hole, Sequence[Stream]], None] = lambda _hole, _streams: None
-        self._bells = Bells()
-        self.reading = Reading(self.intake, self._where, self._bells.ring)
+        self._observers = Observers()
+        self.reading = Reading(self.intake, self._where, self._observers.notify)
         self._fences = Fences()
         self._outbox = Outbox()
         self._renewing: ClientConnection | None = None
@@ -141,9 +141,9 @@ class Session:
         """End the session; idempotent. The future is done when the goodbye has been said."""
         return self._background.submit(self._close())
 
-    def watch(self, ring: Callable[[], None]) -> Callable[[], None]:
-        """Have `ring` called, on the network's thread, when the state changes. Returns the undo."""
-        return self._bells.add(ring)
+    def watch(self, callback: Callable[[], None]) -> Callable[[], None]:
+        """Call `callback` on the network's thread when the state changes. Returns its removal."""
+        return self._observers.add(callback)
 
     # The network's thread.
 
@@ -253,7 +253,7 @@ class Session:
             self.last_error = f"this process stood still for {seconds:.0f} s"
             self._continuity.doubted(self.last_error)
             log.info("%s: %s", self._where, self.last_error)
-            self._bells.ring()
+            self._observers.notify()
         await asyncio.sleep(TICK_SECONDS)  # what waits in the socket is read first: an answer to a ping may be in it
 
     async def _flush(self) -> None:
@@ -278,7 +278,7 @@ class Session:
         elif isinstance(notice, Rejected):
             self.last_error = self._masked(notice.reason)
             self.rejected.update(dict.fromkeys(notice.symbols, self.last_error))
-            self._bells.ring()
+            self._observers.notify()
         elif isinstance(notice, Resumed):
             self._continuity.resumed(notice)
         elif isinstance(notice, Hole):
@@ -303,7 +303,7 @@ class Session:
         self._continuity.whole()
         if not self._first.done():
             self._first.set_result(None)
-        self._bells.ring()
+        self._observers.notify()
 
     def _token_refused(self, notice: SessionRefused) -> None:
         self.last_error = self._masked(notice.reason)
@@ -363,7 +363,7 @@ class Session:
         self._fences.release()
         if not self._first.done():
             self._first.set_exception(ConnectError("closed before it was open", where=self._where))
-        self._bells.ring()
+        self._observers.notify()
 
     def _broke(self, reason: str, cause: Cause) -> None:
         """Note a break; `reason` and `cause` name it in the ledger of gaps."""
@@ -380,7 +380,7 @@ class Session:
         self.intake.interrupted()
         self.last_error = reason
         log.info("%s: %s", self._where, reason)
-        self._bells.ring()
+        self._observers.notify()
 
     def _crash(self, error: Exception) -> None:
         """The border of the background task: the next user call raises from what went wrong."""
@@ -398,7 +398,7 @@ class Session:
         self._fences.release()
         if not self._first.done():
             self._first.set_exception(error)
-        self._bells.ring()
+        self._observers.notify()
 
     def _spawn(self, work: Coroutine[None, None, None]) -> None:
         task = asyncio.get_running_loop().create_task(work)

@@ -1,7 +1,6 @@
 """Columns in memory: rolling tapes, order books, tables, fills and their reckoning, the ledger of gaps."""
 
 from aries_nb.store.attribution import Explanation, Parts
-from aries_nb.store.bells import Bells
 from aries_nb.store.fills import FILL_COLUMNS, Fill, FillLog, Fills, ToldFillLog
 from aries_nb.store.gaps import Gap, GapLedger, StreamGaps, gaps_frame
 from aries_nb.store.latency import Lags, Percentiles
@@ -22,7 +21,6 @@ __all__ = [
     "ZERO",
     "Answer",
     "AnswerSlip",
-    "Bells",
     "Books",
     "ChangeLog",
     "Explanation",

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 
 import pandas as pd
 
-from aries_nb.model import NOT_A_TIME, Cause, Column, Kind, Resumed
+from aries_nb.model import NOT_A_TIME, Cause, Column, Kind, Observers, Resumed
 from aries_nb.store.values import frame_of
 
 __all__ = ["Gap", "GapLedger", "StreamGaps", "gaps_frame"]
@@ -59,7 +59,7 @@ class GapLedger:
         self._lasting: dict[str, int] = {}  # of a stream, the number of the gap that lasts
         self._filled: dict[tuple[int, Kind, str], int] = {}  # of gaps that last: what has come otherwise
         self._lock = threading.Lock()
-        self._bells: tuple[Callable[[], None], ...] = ()
+        self._observers = Observers()
         self.count = 0
         self.counts: Counter[str] = Counter()  # by stream
 
@@ -76,7 +76,7 @@ class GapLedger:
             self._add(Gap(stream, "", started, None, reason, cause=cause))
             self.counts[stream] += 1
             self._trim()
-        self._ring()
+        self._observers.notify()
 
     def closed(self, stream: str, *, ended: int, resumed: Sequence[Resumed] = (), is_all: bool = False) -> None:
         """End the gap of a stream that lasts, if one does.
@@ -99,7 +99,7 @@ class GapLedger:
                     self._add(part)
             self._filled = {key: count for key, count in self._filled.items() if key[0] != number}
             self._trim()
-        self._ring()
+        self._observers.notify()
 
     def newest(self, stream: str) -> int:
         """The number of the newest gap of a stream, one that lasts included; -1 without any."""
@@ -124,7 +124,7 @@ class GapLedger:
                 return
             reason = line.reason.removesuffix(_TOO_LONG_AGO)
             self._gaps[line.number] = replace(line, filled=True, missed=line.past + count, reason=reason)
-        self._ring()
+        self._observers.notify()
 
     def all(self) -> list[Gap]:
         """The gaps, oldest first."""
@@ -144,14 +144,9 @@ class GapLedger:
         whole = [gap for gap in gaps if gap.stream in connections and (gap.stream, gap.started) not in told]
         return sorted([*whole, *parts], key=lambda gap: gap.number)
 
-    def watch(self, ring: Callable[[], None]) -> Callable[[], None]:
-        """Have `ring` called after each change; it must return at once. Returns the undo."""
-        self._bells = (*self._bells, ring)
-
-        def undo() -> None:
-            self._bells = tuple(bell for bell in self._bells if bell is not ring)
-
-        return undo
+    def watch(self, callback: Callable[[], None]) -> Callable[[], None]:
+        """Call `callback` after each change; it must return at once. Returns its removal."""
+        return self._observers.add(callback)
 
     def _completed(self, number: int, resumed: Resumed) -> Resumed:
         """What has come otherwise meanwhile, taken in."""
@@ -165,10 +160,6 @@ class GapLedger:
     def _trim(self) -> None:
         while len(self._gaps) > MAX_GAPS:
             del self._gaps[next(iter(self._gaps))]
-
-    def _ring(self) -> None:
-        for ring in self._bells:
-            ring()
 
 
 class StreamGaps:

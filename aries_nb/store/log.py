@@ -7,8 +7,7 @@ from typing import Generic, NamedTuple, TypeVar
 
 import pandas as pd
 
-from aries_nb.model import Column, Values
-from aries_nb.store.bells import Bells
+from aries_nb.model import Column, Observers, Values
 from aries_nb.store.values import RECEIPT, frame_of
 
 __all__ = ["LOG_LIMIT", "Change", "ChangeLog", "Log", "Row"]
@@ -42,7 +41,7 @@ class Log(Generic[T]):
 
     def __init__(self, limit: int = LOG_LIMIT) -> None:
         self._limit = limit
-        self._bells = Bells()
+        self._observers = Observers()
         self._view: tuple[list[T], int, int] = ([], 0, 0)  # entries, number of the first of them ever, end
 
     def extend(self, entries: Iterable[T]) -> None:
@@ -56,7 +55,7 @@ class Log(Generic[T]):
         if len(kept) >= 2 * self._limit:
             base, kept = end - self._limit, kept[-self._limit :]
         self._view = kept, base, end
-        self._bells.ring()
+        self._observers.notify()
 
     @property
     def version(self) -> int:
@@ -79,9 +78,9 @@ class Log(Generic[T]):
         kept, base, end = self._view
         return kept[max(first, end - self._limit, 0) - base : end - base], end
 
-    def watch(self, ring: Callable[[], None]) -> Callable[[], None]:
-        """Have `ring` called after each change, on the writer's thread; it must return at once. Returns the undo."""
-        return self._bells.add(ring)
+    def watch(self, callback: Callable[[], None]) -> Callable[[], None]:
+        """Call `callback` after each change, on the writer's thread; it must return at once. Returns its removal."""
+        return self._observers.add(callback)
 
 
 class ChangeLog(Log[Row]):

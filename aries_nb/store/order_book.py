@@ -8,7 +8,7 @@ from heapq import nlargest, nsmallest
 
 import numpy as np
 
-from aries_nb.model import BookIntegrity, BookLevels, Inbox
+from aries_nb.model import BookIntegrity, BookLevels, Inbox, Observers
 from aries_nb.store.latency import Lags
 from aries_nb.store.message_counts import Ledger, ledger_of
 
@@ -36,7 +36,7 @@ class OrderBook:
         self.updates = 0
         self._ts = 0
         self._received = 0
-        self._bells: tuple[Callable[[], None], ...] = ()
+        self._observers = Observers()
 
     def publish(self) -> None:
         """Apply what is in the inbox."""
@@ -62,8 +62,7 @@ class OrderBook:
             self.updates += len(inbox.codes)
         self.lags.published(inbox)
         inbox.clear()
-        for ring in self._bells:
-            ring()
+        self._observers.notify()
 
     def interrupted(self) -> None:
         """Note a break: the levels are shown as of before it until the next update comes."""
@@ -71,8 +70,7 @@ class OrderBook:
             self._is_broken = True
             self._version += 1
         self.lags.interrupted()
-        for ring in self._bells:
-            ring()
+        self._observers.notify()
 
     @property
     def version(self) -> int:
@@ -110,14 +108,9 @@ class OrderBook:
             received=received,
         )
 
-    def watch(self, ring: Callable[[], None]) -> Callable[[], None]:
-        """Have `ring` called after each publish, on the writer's thread; it must return at once. Returns the undo."""
-        self._bells = (*self._bells, ring)
-
-        def undo() -> None:
-            self._bells = tuple(bell for bell in self._bells if bell is not ring)
-
-        return undo
+    def watch(self, callback: Callable[[], None]) -> Callable[[], None]:
+        """Call `callback` after each publish, on the writer's thread; it must return at once. Returns its removal."""
+        return self._observers.add(callback)
 
 
 def _set(side: dict[float, float], price: float, size: float) -> None:

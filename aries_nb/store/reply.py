@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from aries_nb.model import Inbox
-from aries_nb.store.bells import Bells
+from aries_nb.model import Inbox, Observers
 
 __all__ = ["AnswerSlip"]
 
@@ -16,18 +15,18 @@ class AnswerSlip:
     def __init__(self) -> None:
         self.inbox = Inbox()
         self.text: str | None = None
-        self._bells = Bells()
+        self._observers = Observers()
 
     def publish(self) -> None:
         """Take the answer, if it has come."""
         if self.inbox.values:
             self.text = str(self.inbox.values[-1])
-            self._bells.ring()
+            self._observers.notify()
         self.inbox.clear()
 
     def interrupted(self) -> None:
         """Nothing changes at a break: an answer that has come is one, and what has none is asked again."""
 
-    def watch(self, ring: Callable[[], None]) -> Callable[[], None]:
-        """Have `ring` called when the answer comes, on the writer's thread. Returns the undo."""
-        return self._bells.add(ring)
+    def watch(self, callback: Callable[[], None]) -> Callable[[], None]:
+        """Call `callback` when the answer comes, on the writer's thread. Returns its removal."""
+        return self._observers.add(callback)

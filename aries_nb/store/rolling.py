@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 import numpy as np
 import pandas as pd
 
-from aries_nb.model import BoardData, Column, Inbox, Rows, Value, Values
+from aries_nb.model import BoardData, Column, Inbox, Observers, Rows, Value, Values
 from aries_nb.store.latency import KEPT_LAGS, Lags, Percentiles, exchange_lags, percentiles
 from aries_nb.store.message_counts import Ledger, ledger_of
 from aries_nb.store.slab import Slab
@@ -73,7 +73,7 @@ class Tape:
         self._is_held = False
         self.lags = Lags()
         self._latest: dict[int, Row | None] = dict.fromkeys(range(len(self.symbols)))
-        self._bells: tuple[Callable[[], None], ...] = ()
+        self._observers = Observers()
         capacity = max(2 * (limit or 0), FIRST_CAPACITY)  # a small limit must not mean a new slab every few rows
         self._view = View(self._new_slab(capacity, 0), 0, 0, 0)
 
@@ -106,8 +106,7 @@ class Tape:
         inbox.clear()
         self._is_held = False
         if count:
-            for ring in self._bells:
-                ring()
+            self._observers.notify()
 
     def hold(self) -> int:
         """Keep what is in the inbox, and what comes, until `fill` puts in what is missing; the hole's number.
@@ -216,14 +215,9 @@ class Tape:
         names = tuple(self.columns[place].name for place in places)
         return BoardData(self.symbols, names, numbers, received, is_stale, rejected)
 
-    def watch(self, ring: Callable[[], None]) -> Callable[[], None]:
-        """Have `ring` called after each publish, on the writer's thread; it must return at once. Returns the undo."""
-        self._bells = (*self._bells, ring)
-
-        def undo() -> None:
-            self._bells = tuple(bell for bell in self._bells if bell is not ring)
-
-        return undo
+    def watch(self, callback: Callable[[], None]) -> Callable[[], None]:
+        """Call `callback` after each publish, on the writer's thread; it must return at once. Returns its removal."""
+        return self._observers.add(callback)
 
     # Inside.
 

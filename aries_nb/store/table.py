@@ -13,8 +13,7 @@ from typing import NamedTuple, Protocol, TypeAlias
 
 import pandas as pd
 
-from aries_nb.model import PUT, Column, Inbox, Value, Values
-from aries_nb.store.bells import Bells
+from aries_nb.model import PUT, Column, Inbox, Observers, Value, Values
 from aries_nb.store.log import Change, Row
 from aries_nb.store.message_counts import Ledger, ledger_of
 from aries_nb.store.values import RECEIPT, UNKNOWN, frame_of
@@ -89,7 +88,7 @@ class Table:
         self._updated = names.index("updated") if "updated" in names else None
         self._limit = limit
         self._followers = tuple(followers)
-        self._bells = Bells()
+        self._observers = Observers()
         self.inbox = Inbox()
         self._rows: dict[Key, Row] = {}
         # For each code what is still held from before a break; no code stands here that is known to be whole.
@@ -222,9 +221,9 @@ class Table:
             cached = self._frame = (view, frame)
         return cached[1].copy(deep=False)  # copied when either side is written to
 
-    def watch(self, ring: Callable[[], None]) -> Callable[[], None]:
-        """Have `ring` called after each change, on the writer's thread; it must return at once. Returns the undo."""
-        return self._bells.add(ring)
+    def watch(self, callback: Callable[[], None]) -> Callable[[], None]:
+        """Call `callback` after each change, on the writer's thread; it must return at once. Returns its removal."""
+        return self._observers.add(callback)
 
     # Inside.
 
@@ -337,7 +336,7 @@ class Table:
         view, rows = self._view, tuple(self._rows.values())
         counts = self._taken, self._filled + self.inbox.counted["filled"], self._replaced
         self._view = View(view.version + steps, rows, view.evicted + evicted, bool(self._old), *counts)
-        self._bells.ring()
+        self._observers.notify()
 
 
 def _code(key: Key) -> int:

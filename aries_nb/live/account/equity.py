@@ -20,11 +20,10 @@ from aries_nb.live.account.positions import LivePositions, is_money, multiplier_
 from aries_nb.live.callbacks import Callbacks
 from aries_nb.live.table import LiveTable
 from aries_nb.live.waiting import wait_for
-from aries_nb.model import Column, EquityData, GapSpan, TableData, Values
+from aries_nb.model import Column, EquityData, GapSpan, Observers, TableData, Values
 from aries_nb.store import (
     CASH,
     UNKNOWN,
-    Bells,
     Books,
     Explanation,
     Fill,
@@ -91,7 +90,7 @@ class LiveEquity:
         self._samples: deque[tuple[int, float, float]] = deque(maxlen=MOST_SAMPLES)
         self._unmarked: tuple[str, ...] = ()
         self._known = 0  # moments
-        self._bells = Bells()
+        self._observers = Observers()
         self._guard = threading.Lock()
         self._sampled_at = 0.0
         self._made_at = time.monotonic()
@@ -168,7 +167,7 @@ class LiveEquity:
 
     def watch(self, ring: Callable[[], None]) -> Callable[[], None]:
         """Have `ring` called after each moment; it must return at once. Returns the undo."""
-        return self._bells.add(ring)
+        return self._observers.add(ring)
 
     @property
     def unmarked(self) -> tuple[str, ...]:
@@ -212,7 +211,7 @@ class LiveEquity:
                 raise ClosedError("the equity is closed", advice="Ask the account for it again.")
             return False
 
-        wait_for(is_done, (self._bells.add,), timeout=timeout, what=f"{moments} moments of a known equity")
+        wait_for(is_done, (self._observers.add,), timeout=timeout, what=f"{moments} moments of a known equity")
         return self
 
     def close(self) -> None:
@@ -221,7 +220,7 @@ class LiveEquity:
         self._callbacks.close()
         for undo in self._undo:
             undo()
-        self._bells.ring()  # whoever waits, waits in vain
+        self._observers.notify()  # whoever waits, waits in vain
 
     # What views are drawn from.
 
@@ -279,7 +278,7 @@ class LiveEquity:
         with self._guard:
             self._samples.append((now.ts, float(ours), float(theirs)))
         self._known += ours.is_finite() and self._opening is not None
-        self._bells.ring()
+        self._observers.notify()
 
     def _can_begin(self, books: Books, *, is_early: bool) -> bool:
         """Whether what is explained can ever add up: without a quantity, or cash, at the beginning it never would."""

@@ -12,8 +12,8 @@ from aries_nb.errors import ClosedError, UnknownSymbolError
 from aries_nb.live.arguments import is_symbol
 from aries_nb.live.callbacks import Callbacks
 from aries_nb.live.market.frame import LiveFrame
-from aries_nb.model import GapSpan, Rows
-from aries_nb.store import UNKNOWN, Bells
+from aries_nb.model import GapSpan, Observers, Rows
+from aries_nb.store import UNKNOWN
 
 __all__ = ["LiveMarks"]
 
@@ -36,7 +36,7 @@ class LiveMarks:
         self._frames: dict[LiveFrame, Callable[[], None]] = {}
         self._left: deque[Rows] = deque(maxlen=MOST_LEFT)  # of what is held no more: the last sale is told later
         self._asked: frozenset[str] = frozenset()
-        self._bells = Bells()
+        self._observers = Observers()
         # A thread of its own: asking for quotes may take a moment.
         self._callbacks = Callbacks()
         self._callbacks.add(self._follow)
@@ -82,7 +82,7 @@ class LiveMarks:
 
     def watch(self, ring: Callable[[], None]) -> Callable[[], None]:
         """Have `ring` called after each quote, on the network's thread; it must return at once. Returns the undo."""
-        return self._bells.add(ring)
+        return self._observers.add(ring)
 
     def close(self) -> None:
         """Stop, and give the quotes up; idempotent."""
@@ -129,7 +129,7 @@ class LiveMarks:
 
     def _quoted_again(self) -> None:
         self.version += 1
-        self._bells.ring()
+        self._observers.notify()
 
 
 def _mark(bid: float, ask: float, last: float) -> Decimal:

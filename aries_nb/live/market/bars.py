@@ -21,11 +21,10 @@ from aries_nb.errors import FeedError, UsageError
 from aries_nb.live.connection import Link
 from aries_nb.live.live_object import Held
 from aries_nb.live.market.current_bar import RunningBar, trades_in
-from aries_nb.model import Bars, BarsData, Column, GapSpan, TableData
+from aries_nb.model import Bars, BarsData, Column, GapSpan, Observers, TableData
 from aries_nb.net.http_client import HttpClient
 from aries_nb.store import Gap, GapLedger
 from aries_nb.store.bars import MOST_BARS, BarSeries
-from aries_nb.store.bells import Bells
 
 if TYPE_CHECKING:
     from aries_nb.widgets import BarCandles, Blotter, Progress
@@ -121,7 +120,7 @@ class LiveBars(Held):
         except BaseException:
             upkeep.close()
             raise
-        super().__init__(link, upkeep.bells.add, f"{interval} bars of {self.symbol}", release=upkeep.close)
+        super().__init__(link, upkeep.observers.add, f"{interval} bars of {self.symbol}", release=upkeep.close)
 
     @property
     def df(self) -> pd.DataFrame:
@@ -198,7 +197,7 @@ class _Upkeep:
 
     def __init__(self, link: Link, gaps: GapLedger, history: BarHistory) -> None:
         self.series = BarSeries(history.start_of)
-        self.bells = Bells()
+        self.observers = Observers()
         self._link = link
         self._gaps = gaps
         self._history = history
@@ -259,7 +258,7 @@ class _Upkeep:
             except Exception:  # the border of the thread: what is here stays, and is tried again
                 log.exception("bars of %s", self._history.symbol)
             if self.series.version != before:
-                self.bells.ring()
+                self.observers.notify()
 
     def _hear_gaps(self) -> None:
         now = time.time_ns()
