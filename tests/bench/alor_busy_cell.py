@@ -5,12 +5,12 @@ from __future__ import annotations
 from tests.bench.alor_socket_rate import connected
 from tests.bench.blast import blasting
 from tests.bench.busy_cell import RATE, beside
-from tests.bench.results import Outcome
+from tests.bench.results import Effort, Outcome
 
 __all__ = ["measure"]
 
 
-def measure(*, is_quick: bool) -> Outcome:
+def measure(effort: Effort) -> Outcome:
     """The budget of the busy cell for ALOR."""
     with blasting(RATE, 1, is_alor=True) as url, connected(url) as feed:
-        return beside(feed, is_quick=is_quick, name="ALOR: ")
+        return beside(feed, effort, name="ALOR: ")

@@ -14,19 +14,19 @@ from tests.bench.alor_frames import DECODE, AlorPipeline, alor_frames, values_of
 from tests.bench.decode import RECEIVED, WINDOW
 from tests.bench.frames import MESSAGES_A_FRAME, reads
 from tests.bench.perspective_table import best_form
-from tests.bench.results import Budget, Outcome, Peer
+from tests.bench.results import Budget, Effort, Outcome, Peer
 from tests.bench.rounds import interleaved, ratio
 
 __all__ = ["measure"]
 
-MESSAGES = 40_000
+MESSAGES, SMOKE_MESSAGES = 40_000, 2_000
 FEW_BATCHES = 400  # Perspective's share of a round where 20 frames are a batch
 
 
-def measure(*, is_quick: bool) -> Outcome:
+def measure(effort: Effort) -> Outcome:
     """The budgets of the first row for ALOR."""
     pipeline = AlorPipeline.of(limit=WINDOW)
-    frames = alor_frames(MESSAGES, pipeline.guids)
+    frames = alor_frames(effort.choose(MESSAGES, MESSAGES, SMOKE_MESSAGES), pipeline.guids)
     large = reads(frames)
     small = [frames[at : at + MESSAGES_A_FRAME] for at in range(0, len(frames), MESSAGES_A_FRAME)]
     symbols = {guid: symbol for symbol, guid in pipeline.guids.items()}
@@ -34,14 +34,14 @@ def measure(*, is_quick: bool) -> Outcome:
     def read(batch: list[bytes]) -> list[tuple[Any, ...]]:
         return [values_of(message, symbols[message.guid]) for message in map(DECODE, batch)]
 
-    few = small[: FEW_BATCHES // 2 if is_quick else FEW_BATCHES]
+    few = small[: effort.choose(FEW_BATCHES, FEW_BATCHES // 2, 20)]
     theirs = {
-        "a read of 256 KiB": best_form(large, limit=WINDOW, read=read),
-        "20 frames": best_form(few, limit=WINDOW, read=read),
+        "a read of 256 KiB": best_form(large, effort, limit=WINDOW, read=read),
+        "20 frames": best_form(few, effort, limit=WINDOW, read=read),
     }
     ours = {"a read of 256 KiB": _ours(pipeline, large), "20 frames": _ours(pipeline, small)}
     peers = {f"Perspective, {name}": turn for name, (_, turn) in theirs.items()}
-    rates = interleaved({"decode": lambda: _decode(frames)} | ours | peers, 3 if is_quick else 11)
+    rates = interleaved({"decode": lambda: _decode(frames)} | ours | peers, effort.choose(11, 3, 1))
     middle = {name: median(values) for name, values in rates.items()}
     outcome = Outcome([_to_decoding(rates, middle)])
     for name in ours:

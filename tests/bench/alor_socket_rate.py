@@ -20,26 +20,28 @@ from aries_nb.live import Feed
 from aries_nb.net.tokens import fixed_token
 from tests.bench.blast import blasting
 from tests.bench.frames import SYMBOLS
-from tests.bench.results import Budget, Outcome, Peer
+from tests.bench.results import Budget, Effort, Outcome, Peer
 from tests.bench.rounds import ratio
-from tests.bench.socket_rate import CELL_SECONDS, TURN_SECONDS, busy_loop
+from tests.bench.socket_rate import CELL_SECONDS, SMOKE_SECONDS, TURN_SECONDS, busy_loop
 
 __all__ = ["connected", "measure"]
 
 
-def measure(*, is_quick: bool) -> Outcome:
+def measure(effort: Effort) -> Outcome:
     """The two budgets of the socket for ALOR."""
     ours: list[float] = []
     plain: list[float] = []
     beside_cell: list[float] = []
+    turn_seconds = effort.choose(TURN_SECONDS, TURN_SECONDS, SMOKE_SECONDS)
+    cell_seconds = effort.choose(CELL_SECONDS, CELL_SECONDS, SMOKE_SECONDS)
     with blasting(0, 1, is_alor=True) as url:
-        for _ in range(2 if is_quick else 7):
+        for _ in range(effort.choose(7, 2, 1)):
             for rates, turn in ((ours, _ours), (plain, _plain)):
                 gc.collect()
-                rates.append(turn(url))
-        for _ in range(1 if is_quick else 3):
+                rates.append(turn(url, turn_seconds))
+        for _ in range(effort.choose(3, 1, 1)):
             gc.collect()
-            beside_cell.append(_ours(url, is_busy=True))
+            beside_cell.append(_ours(url, cell_seconds, is_busy=True))
     times, busy = ratio(ours, plain), median(beside_cell)
     budgets = [
         Budget(
@@ -51,7 +53,7 @@ def measure(*, is_quick: bool) -> Outcome:
         ),
         Budget(
             "ALOR: the same while a pure-Python cell computes",
-            f"{busy:,.0f} messages/s over {CELL_SECONDS:.0f} s",
+            f"{busy:,.0f} messages/s over {cell_seconds:g} s",
             "≥ 100,000/s",
             busy >= 100_000,
             {"rows_per_s": busy},
@@ -67,20 +69,20 @@ def connected(url: str) -> Feed:
     return feed
 
 
-def _ours(url: str, *, is_busy: bool = False) -> float:
+def _ours(url: str, seconds: float, *, is_busy: bool = False) -> float:
     with connected(url) as feed:
         frame = feed.quotes(*SYMBOLS)
         frame.wait(rows=1)
         begun, start = frame.received, time.perf_counter()
         if is_busy:
-            while time.perf_counter() - start < CELL_SECONDS:
+            while time.perf_counter() - start < seconds:
                 busy_loop(100_000)
         else:
-            time.sleep(TURN_SECONDS)
+            time.sleep(seconds)
         return (frame.received - begun) / (time.perf_counter() - start)
 
 
-def _plain(url: str) -> float:
+def _plain(url: str, seconds: float) -> float:
     events: queue.SimpleQueue[Any] = queue.SimpleQueue()
     with connect(f"{url}/ws", compression=None, max_size=None, max_queue=None, close_timeout=0.5) as socket:
         for symbol in SYMBOLS:
@@ -95,6 +97,6 @@ def _plain(url: str) -> float:
             events.put(event)
             events.get()
             count += 1
-            if (elapsed := time.perf_counter() - start) >= TURN_SECONDS:
+            if (elapsed := time.perf_counter() - start) >= seconds:
                 return count / elapsed
     raise RuntimeError("the server ended the connection")

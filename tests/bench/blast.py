@@ -2,6 +2,7 @@
 
     python -m tests.bench.blast RATE MESSAGES_A_FRAME [clock]      prints its ws:// address, serves one client at a time
     python -m tests.bench.blast RATE 1 alor                        the same of ALOR
+    python -m tests.bench.blast silent                             answers requests, sends no market data
 
 It speaks just enough of the protocol: any token is accepted, pings are answered, quotes flow while at least one symbol
 is subscribed, ALOR's while all are. RATE is messages a second, 0 for as many as the client takes. With `clock` messages
@@ -17,7 +18,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -30,20 +31,28 @@ from websockets.server import ServerProtocol
 from tests.bench.alor_frames import alor_quotes, data_frame
 from tests.bench.frames import MESSAGES_A_FRAME, SYMBOLS, quote_line, quotes_frames
 
-__all__ = ["CLOCK_SPAN_MS", "blasting", "price_of"]
+__all__ = ["CLOCK_SPAN_MS", "blasting", "price_of", "silent"]
 
 FRAMES, ALOR_FRAMES = 2_000, 10_000
 CHUNK_FRAMES = 64  # written at once; between two chunks the server looks for requests
 CLOCK_SPAN_MS = 10_000_000
 
 
-@contextmanager
 def blasting(
     rate: int, messages_a_frame: int = MESSAGES_A_FRAME, *, is_clock: bool = False, is_alor: bool = False
-) -> Iterator[str]:
+) -> AbstractContextManager[str]:
     """A server in a process of its own; gives its address."""
     kind = ["clock"] if is_clock else ["alor"] if is_alor else []
-    options = [str(rate), str(messages_a_frame), *kind]
+    return _server(str(rate), str(messages_a_frame), *kind)
+
+
+def silent() -> AbstractContextManager[str]:
+    """The same, but no market data is sent: rows are put into the stores by hand."""
+    return _server("silent")
+
+
+@contextmanager
+def _server(*options: str) -> Iterator[str]:
     process = subprocess.Popen(
         [sys.executable, "-m", "tests.bench.blast", *options],
         cwd=Path(__file__).parents[2],
@@ -69,6 +78,7 @@ class Source:
 
     def __init__(self, rate: int, messages_a_frame: int, *, is_clock: bool) -> None:
         self.rate = rate
+        self.wait = 0.0005 if rate else 0  # seconds between two looks at what is due
         self._per_frame = messages_a_frame
         self._is_clock = is_clock
         lines = b"\n".join(quotes_frames(FRAMES)).split(b"\n")
@@ -102,6 +112,17 @@ class Source:
         return _framed(b"\n".join(quote_line(symbol, quote | {"quoteTimestamp": now}, now) for symbol in symbols))
 
 
+class SilentSource:
+    """Nothing to send, ever."""
+
+    wait = None  # the server sleeps until there is a request
+
+    def start(self) -> None: ...
+
+    def due(self) -> bytes:
+        return b""
+
+
 class AlorSource(Source):
     """The same of ALOR, one object a frame; `name` says under which guid each symbol is sent."""
 
@@ -132,7 +153,7 @@ class Blaster:
         while True:
             if not self._out and self._subscribed:
                 self._out += self._source.due()
-            wait = None if not self._subscribed else 0.0005 if self._source.rate else 0
+            wait = None if not self._subscribed else self._source.wait
             readable, writable, _ = select.select([self._socket], [self._socket] if self._out else [], [], wait)
             if readable and not self._hear():
                 return
@@ -211,7 +232,7 @@ def _framed(payload: bytes) -> bytes:
     return Frame(Opcode.TEXT, payload).serialize(mask=False)
 
 
-def _serve(source: Source, blaster: type[Blaster]) -> None:
+def _serve(source: Source | SilentSource, blaster: type[Blaster]) -> None:
     with socket.create_server(("127.0.0.1", 0)) as listening:
         sys.stdout.write(f"ws://127.0.0.1:{listening.getsockname()[1]}\n")
         sys.stdout.flush()
@@ -226,7 +247,9 @@ def _serve(source: Source, blaster: type[Blaster]) -> None:
 
 
 if __name__ == "__main__":
-    if "alor" in sys.argv[3:]:
+    if sys.argv[1:] == ["silent"]:
+        _serve(SilentSource(), Blaster)
+    elif "alor" in sys.argv[3:]:
         _serve(AlorSource(int(sys.argv[1])), AlorBlaster)
     else:
         _serve(Source(int(sys.argv[1]), int(sys.argv[2]), is_clock="clock" in sys.argv[3:]), Blaster)

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from tests.bench.blast import CLOCK_SPAN_MS, blasting
 from tests.bench.frames import SYMBOLS
-from tests.bench.results import Budget, Outcome
+from tests.bench.results import Budget, Effort, Outcome
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -53,7 +53,7 @@ while time.time() < begun + {seconds}:
 print(begun * 1e3, time.time() * 1e3)"""
 
 
-def measure(*, is_quick: bool) -> Outcome:
+def measure(effort: Effort) -> Outcome:
     """The budgets of the browser; not measured where there is no Chromium."""
     whats = ("server sends → pixels in Chromium at 1,000 messages/s", "frames of a board during a busy cell, 20,000/s")
     budgets = ("p95 ≤ 250 ms", "≥ 10 frames/s")
@@ -64,7 +64,7 @@ def measure(*, is_quick: bool) -> Outcome:
 
     from tests.browser.lab import VIEWPORT, chromium, serve
 
-    watched = 4.0 if is_quick else 20.0
+    watched = effort.choose(20.0, 4.0, 1.0)
     with tempfile.TemporaryDirectory() as home:
         empty = Path(home) / "empty"
         empty.mkdir()

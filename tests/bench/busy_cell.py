@@ -12,33 +12,34 @@ from statistics import median
 from aries_nb.live import Feed
 from tests.bench.blast import blasting
 from tests.bench.frames import SYMBOLS
-from tests.bench.results import Budget, Outcome
+from tests.bench.results import Budget, Effort, Outcome
 from tests.bench.socket_rate import busy_loop
 
 __all__ = ["RATE", "beside", "measure"]
 
 RATE = 20_000
-CELL_SECONDS = 0.7
+CELL_SECONDS, SMOKE_SECONDS = 0.7, 0.1
 
 
-def measure(*, is_quick: bool) -> Outcome:
+def measure(effort: Effort) -> Outcome:
     """The budget of the busy cell."""
     import aries_nb as anb
 
     with blasting(RATE) as url, anb.connect("aries", url=url, token="any") as feed:
-        return beside(feed, is_quick=is_quick)
+        return beside(feed, effort)
 
 
-def beside(feed: Feed, *, is_quick: bool, name: str = "") -> Outcome:
+def beside(feed: Feed, effort: Effort, *, name: str = "") -> Outcome:
     """The same beside what a feed is sent; `name` stands before the text of the row."""
     start = time.perf_counter()
     busy_loop(1_000_000)
-    loops = int(1_000_000 * CELL_SECONDS / (time.perf_counter() - start))
+    seconds = effort.choose(CELL_SECONDS, CELL_SECONDS, SMOKE_SECONDS)
+    loops = int(1_000_000 * seconds / (time.perf_counter() - start))
     alone: list[float] = []
     busy: list[float] = []
     rates: list[float] = []
     shares: list[float] = []
-    for _ in range(3 if is_quick else 12):
+    for _ in range(effort.choose(12, 3, 1)):
         alone.append(_seconds(loops))
         with feed.quotes(*SYMBOLS, window="1min") as frame:
             frame.wait(rows=RATE // 5)

@@ -14,7 +14,7 @@ from statistics import median
 from aries_nb.brokers.aries.messages import decode_lines
 from tests.bench.frames import MESSAGES_A_FRAME, Pipeline, quotes_frames, reads
 from tests.bench.perspective_table import best_form
-from tests.bench.results import Budget, Outcome, Peer
+from tests.bench.results import Budget, Effort, Outcome, Peer
 from tests.bench.rounds import interleaved, ratio
 
 __all__ = ["measure"]
@@ -24,24 +24,25 @@ FEW_FRAMES = 400  # Perspective's share of a round where every frame is a batch
 RECEIVED = 1_767_607_200_123_456_789
 
 
-def measure(*, is_quick: bool) -> Outcome:
+def measure(effort: Effort) -> Outcome:
     """The budgets of the first row, and what changes them."""
-    frames = quotes_frames(2_000)
+    count = effort.choose(2_000, 2_000, 100)
+    frames = quotes_frames(count)
     batches = reads(frames)
     single = [[frame] for frame in frames]
     competitors: dict[str, Callable[[], int]] = {
         "decode": lambda: _decode(frames),
         "a read": _ours(batches),
         "a frame": _ours(single),
-        "only changes": _ours(reads(quotes_frames(2_000, only_changes=True))),
+        "only changes": _ours(reads(quotes_frames(count, only_changes=True))),
         "four columns": _ours(batches, fields=("bid_price", "bid_size", "ask_price", "ask_size")),
     }
     theirs = {
-        "a read": best_form(batches, limit=WINDOW),
-        "a frame": best_form(single[: FEW_FRAMES // 2 if is_quick else FEW_FRAMES], limit=WINDOW),
+        "a read": best_form(batches, effort, limit=WINDOW),
+        "a frame": best_form(single[: effort.choose(FEW_FRAMES, FEW_FRAMES // 2, 20)], effort, limit=WINDOW),
     }
     peers = {f"Perspective, {name}": turn for name, (_, turn) in theirs.items()}
-    rates = interleaved(competitors | peers, 3 if is_quick else 11)
+    rates = interleaved(competitors | peers, effort.choose(11, 3, 1))
     middle = {name: median(values) for name, values in rates.items()}
     to_decoding = ratio(rates["a read"], rates["decode"])
     outcome = Outcome()

@@ -1,38 +1,35 @@
-"""A live frame that is full, without a connection: the real `LiveFrame` and `Tape`, rows put in by hand."""
+"""A live frame that is full: the real feed and frame, on a server that sends no market data; rows are put in by hand.
+
+A stand-in for the connection would have to follow every change of what a frame asks of it.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from itertools import chain
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
-from aries_nb.live.callbacks import Callbacks
+import aries_nb as anb
+from aries_nb.live import Feed
 from aries_nb.live.market.frame import LiveFrame
-from aries_nb.model import QUOTE_COLUMNS, Inbox
+from aries_nb.model import Inbox
 from aries_nb.store import Tape
+from tests.bench.blast import silent
 from tests.bench.frames import START_MS, SYMBOLS
 
-__all__ = ["FilledFrame", "StandInLink"]
+__all__ = ["FilledFrame", "silent_feed"]
 
 BATCH = 5_000
 
 
-class StandInLink:
-    """What a frame asks of its link, for a session that is live and has nothing to complain about."""
-
-    state = "live"
-    address = "ws://127.0.0.1"
-
-    def tape(self, kind: str, symbols: Any, columns: Any, **window: int | None) -> Tape:
-        return Tape(columns, symbols, **window)
-
-    def release(self, store: object) -> None: ...
-
-    def check(self) -> None: ...
-
-    def rejected(self, symbols: object) -> tuple[str, ...]:
-        return ()
+@contextmanager
+def silent_feed() -> Iterator[Feed]:
+    """A live feed whose server sends no market data."""
+    with silent() as url, anb.connect("aries", url=url, token="any") as feed:
+        yield feed
 
 
 class FilledFrame(NamedTuple):
@@ -42,10 +39,9 @@ class FilledFrame(NamedTuple):
     tape: Tape
 
     @classmethod
-    def of(cls, rows: int, symbols: tuple[str, ...] = SYMBOLS) -> FilledFrame:
+    def of(cls, feed: Feed, rows: int, symbols: tuple[str, ...] = SYMBOLS) -> FilledFrame:
         """A full frame of the newest `rows` quotes, its slab turned over once."""
-        link: Any = StandInLink()
-        live = LiveFrame(link, Callbacks(), "quotes", symbols, columns=QUOTE_COLUMNS, window={"limit": rows})
+        live = feed.quotes(*symbols, rows=rows)
         filled = cls(live, live._tape)
         filled.grow(2 * rows + 1)
         return filled

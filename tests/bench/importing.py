@@ -9,18 +9,18 @@ import subprocess
 import sys
 from statistics import median
 
-from tests.bench.results import Budget, Outcome
+from tests.bench.results import Budget, Effort, Outcome
 
 __all__ = ["measure"]
 
 SCRIPT = "import time; start = time.process_time(); import {}; print(time.process_time() - start)"
 
 
-def measure(*, is_quick: bool) -> Outcome:
+def measure(effort: Effort) -> Outcome:
     """The budget of the import."""
     names = ("aries_nb", "pandas", "aries_nb; aries_nb.connect")
     seconds: dict[str, list[float]] = {name: [] for name in names}
-    for number in range(-1, 5 if is_quick else 15):
+    for number in effort.choose(range(-1, 15), range(-1, 5), range(1)):
         for name in names if number % 2 else reversed(names):
             took = _import_seconds(name)
             if number >= 0:

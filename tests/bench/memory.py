@@ -12,27 +12,31 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from tests.bench.results import Budget, Outcome
+from tests.bench.results import Budget, Effort, Outcome
+
+if TYPE_CHECKING:
+    from aries_nb.live import Feed
 
 __all__ = ["measure"]
 
-ROWS, QUICK_ROWS = 1_000_000, 250_000
+ROWS, QUICK_ROWS, SMOKE_ROWS = 1_000_000, 250_000, 20_000
 TURNS = 4
 STATUS = Path("/proc/self/status")
 
 
-def measure(*, is_quick: bool) -> Outcome:
+def measure(effort: Effort) -> Outcome:
     """The budget of memory; not measured where the system has no /proc."""
     what, budget = "memory of a full frame to its raw bytes", "≤ 2.2 ×, ≤ 3.2 × turning over"
     if not STATUS.exists():
         return Outcome([Budget(what, "needs /proc", budget, None)])
-    rows = QUICK_ROWS if is_quick else ROWS
+    rows = effort.choose(ROWS, QUICK_ROWS, SMOKE_ROWS)
     answer = subprocess.run(
         [sys.executable, "-m", "tests.bench.memory", str(rows)],
         cwd=Path(__file__).parents[2],
         check=True,
-        capture_output=True,
+        stdout=subprocess.PIPE,
         text=True,
     )
     found = json.loads(answer.stdout)
@@ -44,13 +48,20 @@ def measure(*, is_quick: bool) -> Outcome:
 
 def fill(rows: int) -> dict[str, int]:
     """In the process of its own: bytes of a full frame at rest, at its peak, and of its columns."""
+    from tests.bench.filled import silent_feed
+
+    with silent_feed() as feed:
+        return _filled(feed, rows)
+
+
+def _filled(feed: Feed, rows: int) -> dict[str, int]:
     from tests.bench.filled import FilledFrame
 
-    FilledFrame.of(1_000).live.df.memory_usage()  # what is imported and made once stays out of the account
+    FilledFrame.of(feed, 1_000).live.df.memory_usage()  # what is imported and made once stays out of the account
     gc.collect()
     _forget_peak()
     before = _status("VmRSS")
-    filled = FilledFrame.of(rows)
+    filled = FilledFrame.of(feed, rows)
     steady = 0
     for _ in range(200 * TURNS // 2):
         filled.grow(rows // 100)

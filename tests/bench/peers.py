@@ -19,7 +19,7 @@ import pandas as pd
 
 from aries_nb.brokers.aries.messages import decode_lines
 from tests.bench.frames import MESSAGES_A_FRAME, Pipeline, quotes_frames, reads
-from tests.bench.results import Outcome, Peer
+from tests.bench.results import Effort, Outcome, Peer
 from tests.bench.rounds import interleaved, ratio
 
 __all__ = ["measure"]
@@ -31,9 +31,9 @@ SMALL_BATCHES, LARGE_BATCHES = 50, 8
 Batches = list[list[bytes]]
 
 
-def measure(*, is_quick: bool) -> Outcome:
+def measure(effort: Effort) -> Outcome:
     """One line for each peer and size of batch."""
-    frames = quotes_frames(1_000)
+    frames = quotes_frames(effort.choose(1_000, 1_000, 100))
     small, large = [[frame] for frame in frames[:SMALL_BATCHES]], reads(frames)[:LARGE_BATCHES]
     works: dict[tuple[str, str], Callable[[], int]] = {
         ("finance-dev 0.9.0", "decoding alone, its codec and models"): partial(_vendor_decodes, frames[:200]),
@@ -46,7 +46,7 @@ def measure(*, is_quick: bool) -> Outcome:
     }
     ours = {"small": _ours([[frame] for frame in frames]), "large": _ours(reads(frames))}
     competitors = ours | {" ".join(key): turn for key, turn in works.items()}
-    rates = interleaved(competitors, 1 if is_quick else 7)
+    rates = interleaved(competitors, effort.choose(7, 1, 1))
     outcome = Outcome()
     for name, work in works:
         theirs = rates[f"{name} {work}"]

@@ -15,6 +15,7 @@ from typing import Any
 from msgspec.json import Encoder
 
 from aries_nb.brokers.aries.messages import decode_lines
+from tests.bench.results import Effort
 from tests.bench.rounds import interleaved
 
 __all__ = ["Read", "best_form"]
@@ -34,14 +35,18 @@ NAMES = tuple(SCHEMA)
 TRIAL_BATCHES = 40
 
 
-def best_form(batches: list[list[bytes]], *, limit: int, read: Read | None = None) -> tuple[str, Callable[[], int]]:
+def best_form(
+    batches: list[list[bytes]], effort: Effort, *, limit: int, read: Read | None = None
+) -> tuple[str, Callable[[], int]]:
     """The fastest form of input for these batches, by a trial of each, and a turn of a round that uses it.
 
     `read` decodes the frames of a batch into rows of the schema; without it they are those of Aries.
     """
     forms = {"rows": _as_rows, "columns": _as_columns, "NDJSON": _as_ndjson, "Arrow": _as_arrow}
     few, reader = batches[:TRIAL_BATCHES], read or _rows
-    trials = interleaved({name: _competitor(update, few, limit, reader) for name, update in forms.items()}, 3)
+    trials = interleaved(
+        {name: _competitor(update, few, limit, reader) for name, update in forms.items()}, effort.choose(3, 3, 1)
+    )
     best = max(forms, key=lambda name: median(trials[name]))
     return best, _competitor(forms[best], batches, limit, reader)
 

@@ -3,8 +3,24 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import TypeVar
 
-__all__ = ["Budget", "Outcome", "Peer"]
+__all__ = ["Budget", "Effort", "Outcome", "Peer"]
+
+T = TypeVar("T")
+
+
+class Effort(StrEnum):
+    """How long a row is measured: for its figures, for rough figures, or only to see that it can be measured."""
+
+    WHOLE = "whole"
+    QUICK = "quick"
+    SMOKE = "smoke"
+
+    def choose(self, whole: T, quick: T, smoke: T) -> T:
+        """The value of this effort out of the three."""
+        return {Effort.WHOLE: whole, Effort.QUICK: quick, Effort.SMOKE: smoke}[self]
 
 
 @dataclass(frozen=True)

@@ -10,4 +10,4 @@ if __name__ == "__main__":
     sys.path[0] = str(Path(__file__).parents[2])
     from tests.bench.table import main
 
-    main()
+    sys.exit(main())

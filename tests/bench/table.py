@@ -12,11 +12,13 @@ import platform
 import subprocess
 import sys
 import time
+import traceback
+from collections.abc import Sequence
 from pathlib import Path
 
 from msgspec import json
 
-from tests.bench.results import Budget, Outcome
+from tests.bench.results import Budget, Effort, Outcome
 
 __all__ = ["main"]
 
@@ -35,35 +37,60 @@ ROWS = {
     "import": "importing",
     "peers": "peers",
 }
+IN_BROWSER = frozenset({"browser"})
 ROOT = Path(__file__).parents[2]
 
 
-def main() -> None:
-    """Measure and print; a missed budget is marked, never an error."""
+def main(command_line: Sequence[str] | None = None) -> int:
+    """Measure and print. A missed budget is marked; the exit status is 1 if a row could not be measured."""
     parser = argparse.ArgumentParser(description="Measure the budgets side by side with the peers.")
     parser.add_argument("--quick", action="store_true", help="a short run: noisier, memory on a smaller frame")
+    parser.add_argument("--smoke", action="store_true", help="run each row that needs no browser once, without figures")
     parser.add_argument("--only", metavar="NAME", action="append", choices=list(ROWS), help=f"one of {', '.join(ROWS)}")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write every figure to FILE as well")
     parser.add_argument("--child", action="store_true", help=argparse.SUPPRESS)
-    arguments = parser.parse_args()
+    arguments = parser.parse_args(command_line)
+    effort = Effort.SMOKE if arguments.smoke else Effort.QUICK if arguments.quick else Effort.WHOLE
     if arguments.child:
-        module = importlib.import_module(f"tests.bench.{ROWS[arguments.only[0]]}")
-        sys.stdout.write(json.encode(module.measure(is_quick=arguments.quick)).decode())
-        return
+        sys.stdout.write(json.encode(measure(arguments.only[0], effort)).decode())
+        return 0
+    names = arguments.only or [name for name in ROWS if not (arguments.smoke and name in IN_BROWSER)]
     busy = os.getloadavg()[0]
     outcomes: dict[str, Outcome] = {}
-    for name in arguments.only or ROWS:
+    for name in names:
         start = time.perf_counter()
-        outcomes[name] = measured(name, is_quick=arguments.quick)
-        sys.stderr.write(f"{name}: {time.perf_counter() - start:.0f} s\n")
-    sys.stdout.write(tables(list(outcomes.values()), busy))
+        outcomes[name] = tried(name) if arguments.smoke else measured(name, effort)
+        sys.stderr.write(f"{name}: {time.perf_counter() - start:.1f} s\n")
+    if not arguments.smoke:
+        sys.stdout.write(tables(list(outcomes.values()), busy))
     if arguments.json:
         arguments.json.write_bytes(json.format(json.encode(outcomes)))
+    missing = [name for name, one in outcomes.items() if any(row.is_met is None for row in one.budgets)]
+    if missing:
+        sys.stderr.write(f"could not be measured: {', '.join(missing)}\n")
+    return 1 if missing else 0
 
 
-def measured(name: str, *, is_quick: bool) -> Outcome:
+def measure(name: str, effort: Effort) -> Outcome:
+    """One row, in this process."""
+    module = importlib.import_module(f"tests.bench.{ROWS[name]}")
+    outcome: Outcome = module.measure(effort)
+    return outcome
+
+
+def tried(name: str) -> Outcome:
+    """One row at the least effort, in this process; the traceback of one that raises is printed."""
+    try:
+        return measure(name, Effort.SMOKE)
+    except Exception:
+        traceback.print_exc()
+        return Outcome([Budget(name, "it failed", "", None)])
+
+
+def measured(name: str, effort: Effort) -> Outcome:
     """What one row's process found; a row that fails is one that was not measured, with the reason."""
-    command = [sys.executable, "-m", "tests.bench.table", "--child", "--only", name, *(["--quick"] if is_quick else [])]
+    flags = () if effort is Effort.WHOLE else (f"--{effort}",)
+    command = [sys.executable, "-m", "tests.bench.table", "--child", "--only", name, *flags]
     answer = subprocess.run(command, cwd=ROOT, capture_output=True)
     if answer.returncode == 0:
         return json.decode(answer.stdout, type=Outcome)
@@ -103,4 +130,4 @@ def table(heads: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -1,0 +1,43 @@
+"""Every row of the benchmark can be measured: once, small, without a look at the figures."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.bench import table
+from tests.bench.browser_latency import measure
+from tests.bench.results import Effort
+
+RUN = Path(__file__).with_name("run.py")
+
+
+def test_every_row_that_needs_no_browser_is_measured() -> None:
+    run = subprocess.run([sys.executable, RUN, "--smoke"], capture_output=True, text=True)
+
+    assert run.returncode == 0, run.stderr
+    assert len(table.ROWS) - 1 == len(run.stderr.splitlines())
+
+
+@pytest.mark.browser
+def test_the_row_of_the_browser_is_measured() -> None:
+    outcome = measure(Effort.SMOKE)
+
+    assert all(budget.is_met is not None for budget in outcome.budgets), outcome
+    assert len(outcome.budgets) == 2
+
+
+@pytest.mark.parametrize("effort", ["--smoke", "--quick"])
+def test_a_row_that_fails_is_named_and_fails_the_run(
+    effort: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setitem(table.ROWS, "snapshot", "no_such_module")
+    monkeypatch.setattr(table, "ROOT", Path(__file__).parent)  # a run of a row's own finds no module here
+
+    status = table.main([effort, "--only", "snapshot"])
+
+    assert status == 1
+    assert "could not be measured: snapshot" in capsys.readouterr().err
