@@ -10,10 +10,11 @@ from collections.abc import Callable
 from statistics import median
 from typing import Any
 
-from tests.bench.alor_frames import DECODE, AlorPipeline, alor_frames, values_of
+from tests.bench.alor_frames import alor_frames
 from tests.bench.decode import RECEIVED, WINDOW
 from tests.bench.frames import MESSAGES_A_FRAME, reads
 from tests.bench.perspective_table import best_form
+from tests.bench.pipelines import DECODE, AlorPipeline, values_of
 from tests.bench.results import Budget, Effort, Outcome, Peer
 from tests.bench.rounds import interleaved, ratio
 

@@ -12,8 +12,9 @@ from collections.abc import Callable
 from statistics import median
 
 from aries_nb.brokers.aries.messages import decode_lines
-from tests.bench.frames import MESSAGES_A_FRAME, Pipeline, quotes_frames, reads
+from tests.bench.frames import MESSAGES_A_FRAME, quotes_frames, reads
 from tests.bench.perspective_table import best_form
+from tests.bench.pipelines import Pipeline
 from tests.bench.results import Budget, Effort, Outcome, Peer
 from tests.bench.rounds import interleaved, ratio
 

@@ -1,4 +1,4 @@
-"""The bytes that everyone is fed: NDJSON frames of 20 Aries quotes, and the market session that understands them.
+"""The bytes that every competitor is fed: NDJSON frames of 20 Aries quotes.
 
 Several symbols take turns at random; prices walk by cents. A message is as long as the broker's own documents show it.
 """
@@ -7,14 +7,10 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterator, Sequence
-from typing import NamedTuple
 
 from msgspec.json import encode
 
-from aries_nb.brokers.aries.market import AriesMarket
-from aries_nb.model import QUOTE_COLUMNS, Subscription
-from aries_nb.net.intake import Intake, Stream
-from aries_nb.store import Tape
+from aries_nb.model import QUOTE_COLUMNS
 
 __all__ = [
     "FIELDS",
@@ -22,7 +18,6 @@ __all__ = [
     "READ_OCTETS",
     "START_MS",
     "SYMBOLS",
-    "Pipeline",
     "quote_line",
     "quotes_frames",
     "reads",
@@ -94,23 +89,3 @@ def reads(frames: Sequence[bytes], octets: int = READ_OCTETS) -> list[list[bytes
         batches[-1].append(frame)
         size += len(frame)
     return batches
-
-
-class Pipeline(NamedTuple):
-    """What stands between a socket and `.df`, without the socket."""
-
-    intake: Intake
-    tape: Tape
-
-    @classmethod
-    def of(cls, *, limit: int, fields: Sequence[str] = FIELDS) -> Pipeline:
-        """A subscribed market session whose rows end in a tape of `limit` rows."""
-        columns = [column for column in QUOTE_COLUMNS if column.name in fields]
-        tape = Tape(columns, SYMBOLS, limit=limit)
-        wire = AriesMarket()
-        wire.open(0.0)
-        intake = Intake(wire)
-        names = tuple(column.name for column in columns)
-        streams = [Stream(Subscription("quotes", symbol, names), tape, code) for code, symbol in enumerate(SYMBOLS)]
-        wire.subscribe(intake.attach(streams))
-        return cls(intake, tape)

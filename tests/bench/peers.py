@@ -18,7 +18,8 @@ import numpy as np
 import pandas as pd
 
 from aries_nb.brokers.aries.messages import decode_lines
-from tests.bench.frames import MESSAGES_A_FRAME, Pipeline, quotes_frames, reads
+from tests.bench.frames import MESSAGES_A_FRAME, quotes_frames, reads
+from tests.bench.pipelines import Pipeline
 from tests.bench.results import Effort, Outcome, Peer
 from tests.bench.rounds import interleaved, ratio
 

@@ -1,0 +1,69 @@
+"""What stands between a socket and `.df`, without the socket: for Aries and for ALOR."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+from aries_nb.brokers.alor.market import AlorMarket
+from aries_nb.brokers.alor.messages import shape_for
+from aries_nb.brokers.aries.market import AriesMarket
+from aries_nb.model import QUOTE_COLUMNS, Subscription
+from aries_nb.net.intake import Intake, Stream
+from aries_nb.store import Tape
+from tests.bench.frames import FIELDS, SYMBOLS
+
+__all__ = ["DECODE", "AlorPipeline", "Pipeline", "values_of"]
+
+# Decoding alone, into the structs that a connection makes of a frame of quotes.
+DECODE = shape_for("quotes", "slim", frozenset(FIELDS)).decode
+
+
+def values_of(message: Any, symbol: str) -> tuple[Any, ...]:
+    """Time in ms, symbol, bid and ask with their sizes of a decoded frame."""
+    quote = message.data
+    return quote.quote_timestamp, symbol, quote.bid_price, quote.bid_size, quote.ask_price, quote.ask_size
+
+
+class Pipeline(NamedTuple):
+    """What stands between a socket and `.df`, without the socket."""
+
+    intake: Intake
+    tape: Tape
+
+    @classmethod
+    def of(cls, *, limit: int, fields: Sequence[str] = FIELDS) -> Pipeline:
+        """A subscribed market session whose rows end in a tape of `limit` rows."""
+        columns = [column for column in QUOTE_COLUMNS if column.name in fields]
+        tape = Tape(columns, SYMBOLS, limit=limit)
+        wire = AriesMarket()
+        wire.open(0.0)
+        intake = Intake(wire)
+        names = tuple(column.name for column in columns)
+        streams = [Stream(Subscription("quotes", symbol, names), tape, code) for code, symbol in enumerate(SYMBOLS)]
+        wire.subscribe(intake.attach(streams))
+        return cls(intake, tape)
+
+
+class AlorPipeline(NamedTuple):
+    """What stands between a socket and `.df`, without the socket; `guids` are those of the symbols."""
+
+    intake: Intake
+    tape: Tape
+    guids: dict[str, str]
+
+    @classmethod
+    def of(cls, *, limit: int, fields: Sequence[str] = FIELDS) -> AlorPipeline:
+        """Subscribed market data whose rows end in a tape of `limit` rows."""
+        columns = [column for column in QUOTE_COLUMNS if column.name in fields]
+        tape = Tape(columns, SYMBOLS, limit=limit)
+        wire = AlorMarket()
+        wire.open(0.0)
+        wire.authenticate("any", 0.0)
+        intake = Intake(wire)
+        names = tuple(column.name for column in columns)
+        streams = [Stream(Subscription("quotes", symbol, names), tape, code) for code, symbol in enumerate(SYMBOLS)]
+        wire.subscribe(intake.attach(streams))
+        asked = [each for each in map(json.loads, wire.outgoing()) if "code" in each]
+        return cls(intake, tape, {each["code"]: each["guid"] for each in asked})
