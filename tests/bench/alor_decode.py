@@ -1,7 +1,7 @@
 """Bytes of ALOR's frames to rows in `.df`: as `decode` measures those of Aries, but a frame is one message here.
 
-A batch is what a read of 256 KiB brings, or 20 frames, as many messages as a frame of Aries has. Decoding alone is
-msgspec into the same typed structs, frame by frame, and the structs thrown away.
+A batch is what a read of the session brings under load, 1 MiB, or 20 frames, as many messages as a frame of Aries has.
+Decoding alone is msgspec into the same typed structs, frame by frame, and the structs thrown away.
 """
 
 from __future__ import annotations
@@ -12,9 +12,9 @@ from typing import Any
 
 from tests.bench.alor_frames import alor_frames
 from tests.bench.decode import RECEIVED, WINDOW
-from tests.bench.frames import MESSAGES_A_FRAME, reads
+from tests.bench.frames import MESSAGES_A_FRAME
 from tests.bench.perspective_table import best_form
-from tests.bench.pipelines import DECODE, AlorPipeline, values_of
+from tests.bench.pipelines import A_READ, DECODE, AlorPipeline, reads, values_of
 from tests.bench.results import Budget, Effort, Outcome, Peer
 from tests.bench.rounds import interleaved, ratio
 
@@ -37,10 +37,10 @@ def measure(effort: Effort) -> Outcome:
 
     few = small[: effort.choose(FEW_BATCHES, FEW_BATCHES // 2, 20)]
     theirs = {
-        "a read of 256 KiB": best_form(large, effort, limit=WINDOW, read=read),
+        A_READ: best_form(large, effort, limit=WINDOW, read=read),
         "20 frames": best_form(few, effort, limit=WINDOW, read=read),
     }
-    ours = {"a read of 256 KiB": _ours(pipeline, large), "20 frames": _ours(pipeline, small)}
+    ours = {A_READ: _ours(pipeline, large), "20 frames": _ours(pipeline, small)}
     peers = {f"Perspective, {name}": turn for name, (_, turn) in theirs.items()}
     rates = interleaved({"decode": lambda: _decode(frames)} | ours | peers, effort.choose(11, 3, 1))
     middle = {name: median(values) for name, values in rates.items()}
@@ -61,7 +61,7 @@ def measure(effort: Effort) -> Outcome:
 
 
 def _to_decoding(rates: dict[str, list[float]], middle: dict[str, float]) -> Budget:
-    name = "a read of 256 KiB"
+    name = A_READ
     times = ratio(rates[name], rates["decode"])
     return Budget(
         "ALOR: bytes of frames → rows in .df, to decoding alone",

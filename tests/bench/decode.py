@@ -1,9 +1,9 @@
 """Bytes of NDJSON frames to rows in `.df`, beside decoding alone and beside Perspective at the same batches.
 
 Everyone starts from the same bytes and ends with rows that can be read. A batch is what becomes visible at once: one
-frame of 20 messages, as when frames come one by one, or what a read of 256 KiB brings, as the session works under load
-(frame after frame through `Intake.take`, then one `publish`). Decoding alone is msgspec into the same typed structs,
-frame by frame, and the structs thrown away.
+frame of 20 messages, as when frames come one by one, or what a read of the session brings under load, 1 MiB (frame
+after frame through `Intake.take`, then one `publish`). Decoding alone is msgspec into the same typed structs, frame by
+frame, and the structs thrown away.
 """
 
 from __future__ import annotations
@@ -12,9 +12,9 @@ from collections.abc import Callable
 from statistics import median
 
 from aries_nb.brokers.aries.messages import decode_lines
-from tests.bench.frames import MESSAGES_A_FRAME, quotes_frames, reads
+from tests.bench.frames import MESSAGES_A_FRAME, quotes_frames
 from tests.bench.perspective_table import best_form
-from tests.bench.pipelines import Pipeline
+from tests.bench.pipelines import A_READ, Pipeline, reads
 from tests.bench.results import Budget, Effort, Outcome, Peer
 from tests.bench.rounds import interleaved, ratio
 
@@ -56,7 +56,7 @@ def measure(effort: Effort) -> Outcome:
             {"ratio": to_decoding, "rows_per_s": middle["a read"], "decoded_per_s": middle["decode"]},
         )
     )
-    for name, batch in (("a frame", "a frame of 20"), ("a read", "a read of 256 KiB")):
+    for name, batch in (("a frame", "a frame of 20"), ("a read", A_READ)):
         times = ratio(rates[name], rates[f"Perspective, {name}"])
         rate = middle[f"Perspective, {name}"]
         outcome.budgets.append(
@@ -70,7 +70,7 @@ def measure(effort: Effort) -> Outcome:
         )
         outcome.peers.append(Peer("Perspective 5", f"bytes → table by {theirs[name][0]}, {batch}", rate, times))
     for name, text in (
-        ("a frame", "published after each frame of 20 instead of each read of 256 KiB"),
+        ("a frame", "published after each frame of 20 instead of each read"),
         ("only changes", "messages that hold only the fields that changed"),
         ("four columns", "a frame of four columns instead of the usual five"),
     ):

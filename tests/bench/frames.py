@@ -6,7 +6,7 @@ Several symbols take turns at random; prices walk by cents. A message is as long
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 
 from msgspec.json import encode
 
@@ -15,19 +15,16 @@ from aries_nb.model import QUOTE_COLUMNS
 __all__ = [
     "FIELDS",
     "MESSAGES_A_FRAME",
-    "READ_OCTETS",
     "START_MS",
     "SYMBOLS",
     "quote_line",
     "quotes_frames",
-    "reads",
     "walk",
 ]
 
 SYMBOLS = ("AAPL", "MSFT", "NVDA", "AMZN", "GOOGL", "META", "TSLA", "SPY")
 FIELDS = tuple(column.name for column in QUOTE_COLUMNS)  # what `feed.quotes("AAPL", …)` holds
 MESSAGES_A_FRAME = 20
-READ_OCTETS = 256 * 1024  # what asyncio reads from a socket at once when the sender is ahead
 START_MS = 1_767_607_200_000
 
 
@@ -76,16 +73,3 @@ def walk(source: random.Random) -> Iterator[tuple[str, dict[str, float | int], i
             },
             stamp,
         )
-
-
-def reads(frames: Sequence[bytes], octets: int = READ_OCTETS) -> list[list[bytes]]:
-    """The frames as they come out of reads of so many bytes."""
-    batches: list[list[bytes]] = [[]]
-    size = 0
-    for frame in frames:
-        if size + len(frame) > octets and batches[-1]:
-            batches.append([])
-            size = 0
-        batches[-1].append(frame)
-        size += len(frame)
-    return batches

@@ -1,7 +1,7 @@
 """The other ways to the same end, from the same bytes: what a rolling frame costs elsewhere, in rows a second.
 
 Everyone but finance-dev decodes with msgspec into the same structs and makes each batch a DataFrame column by column,
-the quickest way known here; a batch is a read of 256 KiB, or a frame of 20 messages where that is named. The window is
+the quickest way known here; a batch is a read of 1 MiB, or a frame of 20 messages where that is named. The window is
 as long as ours. `pd.concat` and streamz copy the whole window for every batch, so few batches are measured, on a window
 that is full: that is what they cost after the first minutes. finance-dev only decodes: it keeps no rows.
 """
@@ -18,8 +18,8 @@ import numpy as np
 import pandas as pd
 
 from aries_nb.brokers.aries.messages import decode_lines
-from tests.bench.frames import MESSAGES_A_FRAME, quotes_frames, reads
-from tests.bench.pipelines import Pipeline
+from tests.bench.frames import MESSAGES_A_FRAME, quotes_frames
+from tests.bench.pipelines import A_READ, Pipeline, reads
 from tests.bench.results import Effort, Outcome, Peer
 from tests.bench.rounds import interleaved, ratio
 
@@ -38,12 +38,12 @@ def measure(effort: Effort) -> Outcome:
     small, large = [[frame] for frame in frames[:SMALL_BATCHES]], reads(frames)[:LARGE_BATCHES]
     works: dict[tuple[str, str], Callable[[], int]] = {
         ("finance-dev 0.9.0", "decoding alone, its codec and models"): partial(_vendor_decodes, frames[:200]),
-        ("pandas", "pd.concat for each frame of 20"): _concatenating(small),
-        ("pandas", "pd.concat for each read of 256 KiB"): _concatenating(large),
-        ("streamz", "window(n).full() for each frame of 20"): _streamz_window(small),
-        ("streamz", "window(n).full() for each read of 256 KiB"): _streamz_window(large),
-        ("streamz", "accumulate for each frame of 20"): _streamz_accumulate(small),
-        ("streamz", "accumulate for each read of 256 KiB"): _streamz_accumulate(large),
+        ("pandas", "pd.concat: a frame of 20"): _concatenating(small),
+        ("pandas", f"pd.concat: {A_READ}"): _concatenating(large),
+        ("streamz", "window(n).full(): a frame of 20"): _streamz_window(small),
+        ("streamz", f"window(n).full(): {A_READ}"): _streamz_window(large),
+        ("streamz", "accumulate: a frame of 20"): _streamz_accumulate(small),
+        ("streamz", f"accumulate: {A_READ}"): _streamz_accumulate(large),
     }
     ours = {"small": _ours([[frame] for frame in frames]), "large": _ours(reads(frames))}
     competitors = ours | {" ".join(key): turn for key, turn in works.items()}

@@ -11,10 +11,13 @@ from aries_nb.brokers.alor.messages import shape_for
 from aries_nb.brokers.aries.market import AriesMarket
 from aries_nb.model import QUOTE_COLUMNS, Subscription
 from aries_nb.net.intake import Intake, Stream
+from aries_nb.net.websocket import READ_BYTES
 from aries_nb.store import Tape
 from tests.bench.frames import FIELDS, SYMBOLS
 
-__all__ = ["DECODE", "AlorPipeline", "Pipeline", "values_of"]
+__all__ = ["A_READ", "DECODE", "AlorPipeline", "Pipeline", "reads", "values_of"]
+
+A_READ = f"a read of {READ_BYTES // 2**20} MiB"  # what the session reads at once when the sender is ahead
 
 # Decoding alone, into the structs that a connection makes of a frame of quotes.
 DECODE = shape_for("quotes", "slim", frozenset(FIELDS)).decode
@@ -24,6 +27,19 @@ def values_of(message: Any, symbol: str) -> tuple[Any, ...]:
     """Time in ms, symbol, bid and ask with their sizes of a decoded frame."""
     quote = message.data
     return quote.quote_timestamp, symbol, quote.bid_price, quote.bid_size, quote.ask_price, quote.ask_size
+
+
+def reads(frames: Sequence[bytes], octets: int = READ_BYTES) -> list[list[bytes]]:
+    """The frames as they come out of reads of so many bytes."""
+    batches: list[list[bytes]] = [[]]
+    size = 0
+    for frame in frames:
+        if size + len(frame) > octets and batches[-1]:
+            batches.append([])
+            size = 0
+        batches[-1].append(frame)
+        size += len(frame)
+    return batches
 
 
 class Pipeline(NamedTuple):
