@@ -7,23 +7,21 @@ and ("topics", …), each comma separated.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from aries_nb.brokers.aries.account_fields import ACCOUNT_COLUMN_TYPES, folded
 from aries_nb.brokers.aries.account_objects import Row, kind_of, rows_of, snapshot_in
-from aries_nb.brokers.aries.session import AriesSession, check_words, is_refusal, request_of
+from aries_nb.brokers.aries.connection import AriesConnection, time_of
+from aries_nb.brokers.aries.session import is_refusal, request_of
 from aries_nb.brokers.aries.topics import ACK_SECONDS, TOPIC_NAMES, Acks, Topic, TopicKey, key_of
-from aries_nb.brokers.parsing import excerpt, lines, nanoseconds, parse_line
+from aries_nb.brokers.parsing import excerpt
 from aries_nb.model import (
-    PUT,
-    ColumnType,
     Counted,
     Kind,
     Notice,
     Pong,
-    Received,
     Record,
     Rejected,
     Subscription,
@@ -72,47 +70,43 @@ class _Line:
         return [(ts or self.ts, row) for ts, row in found]
 
 
-class AriesAccounts:
-    """One connection's worth of protocol, and the topics that outlive it."""
+class AriesAccounts(AriesConnection[TopicKey]):
+    """A connection for what belongs to the user."""
+
+    COLUMN_TYPES = ACCOUNT_COLUMN_TYPES
+    HAS_TABLES = True
+    IS_EXACT = True
 
     def __init__(self) -> None:
-        self._session = AriesSession()
+        super().__init__()
         self._topics: dict[TopicKey, Topic] = {}
         self._sent: dict[TopicKey, dict[str, Any]] = {}
         self._left: set[tuple[str, str]] = set()
         self._acks = Acks()
-        self._seeds: list[Record] = []
 
-    def columns(self, kind: Kind) -> Mapping[str, ColumnType]:
-        """Every field that a frame of this kind can have, common ones first; none of a kind that is not here."""
-        return ACCOUNT_COLUMN_TYPES.get(kind, {})
+    def tick(self, now: float) -> Sequence[Notice]:
+        """Keepalive and time limits, of the session and of each answer that is due."""
+        notices = list(super().tick(now))
+        for key in self._acks.overdue(now):
+            self._sent.pop(key, None)
+            notices.append(Rejected((key.account,), f"no answer about {key.topic} within {ACK_SECONDS:.0f} s"))
+        notices += self._acks.released()
+        return notices
 
-    def open(self, now: float) -> None:
-        """Begin a new connection; the topics are asked for again after authentication."""
-        self._session.open(now)
+    def _forget(self) -> None:
         self._sent.clear()
         self._left.clear()
         self._acks.clear()
-        self._seeds.clear()
         for topic in self._topics.values():
             topic.forget()
 
-    def authenticate(self, token: str, now: float) -> None:
-        """Send the token, at first or to renew the session in place."""
-        self._session.authenticate(token, now)
+    def _add(self, subscription: Subscription) -> Iterable[TopicKey]:
+        key = key_of(subscription)
+        topic = self._topics.setdefault(key, Topic(key))
+        self._seeds += topic.add(subscription)
+        return (key,)
 
-    def subscribe(self, subscriptions: Sequence[Subscription]) -> int:
-        """Add streams and ask for the topics that are not running yet. Raises UsageError where no frame can say so."""
-        check_words(subscriptions)
-        for subscription in subscriptions:
-            key = key_of(subscription)
-            topic = self._topics.setdefault(key, Topic(key))
-            self._seeds += topic.add(subscription)
-        return self._ask(dict.fromkeys(map(key_of, subscriptions))) if self._session.is_open else 0
-
-    def unsubscribe(self, subscriptions: Sequence[Subscription]) -> None:
-        """Remove streams and end the topics that nobody needs any more."""
-        self._seeds = [seed for seed in self._seeds if seed[0] not in subscriptions]
+    def _remove(self, subscriptions: Sequence[Subscription]) -> None:
         for subscription in subscriptions:
             key = key_of(subscription)
             topic = self._topics.get(key)
@@ -122,40 +116,10 @@ class AriesAccounts:
             if not topic.subscriptions:
                 self._end(key)
 
-    def receive(self, frame: bytes, received: int) -> Received:
-        """Understand a frame line by line."""
-        notices: list[Notice] = []
-        records: list[Record] = []
-        if self._seeds:
-            records, self._seeds = self._seeds, []
-            notices += [Counted(seed[0], "filled") for seed in records if seed[2][0] == PUT]
-        for raw in lines(frame):
-            message = parse_line(raw, exact=True)
-            if isinstance(message, Unreadable):
-                notices.append(message)
-                continue
-            payload = message.get("payload")
-            body = payload if isinstance(payload, dict) else {}
-            ts = nanoseconds(body.get("timestamp")) or nanoseconds(message.get("timestamp")) or received
-            self._understand(message, _Line(raw, body, message.get("type") == "event", ts, records, notices))
-        notices += self._acks.released()
-        return records, notices
-
-    def tick(self, now: float) -> Sequence[Notice]:
-        """Keepalive and time limits, of the session and of each answer that is due."""
-        notices = list(self._session.tick(now))
-        for key in self._acks.overdue(now):
-            self._sent.pop(key, None)
-            notices.append(Rejected((key.account,), f"no answer about {key.topic} within {ACK_SECONDS:.0f} s"))
-        notices += self._acks.released()
-        return notices
-
-    def outgoing(self) -> Sequence[str]:
-        """Drain the frames to send."""
-        return self._session.outgoing()
+    def _subscribed(self) -> Iterable[TopicKey]:
+        return list(self._topics)
 
     def _ask(self, keys: Iterable[TopicKey]) -> int:
-        """Ask for those topics that are not running as they should, and ping behind it; returns the ping's number."""
         for key in keys:
             payload = self._topics[key].payload
             if self._sent.get(key) != payload:
@@ -173,34 +137,39 @@ class AriesAccounts:
             params = {"params": {"accountId": key.account}} if key.account else {}
             self._session.send("unsubscribe", {"topic": key.topic, **params})
 
-    def _understand(self, message: Mapping[str, Any], line: _Line) -> None:
-        name = line.body.get("topic")
+    def _read(self, frame: bytes, received: int, records: list[Record], notices: list[Notice]) -> None:
+        super()._read(frame, received, records, notices)
+        notices += self._acks.released()
+
+    def _message(
+        self, message: Mapping[str, Any], raw: bytes, received: int, records: list[Record], notices: list[Notice]
+    ) -> None:
+        payload = message.get("payload")
+        body = payload if isinstance(payload, dict) else {}
+        name = body.get("topic")
         topic = TOPIC_NAMES.get(name) if isinstance(name, str) else None
-        if not is_refusal(line.body):
+        if not is_refusal(body):
             key = self._answered(message, topic)
             if key is not None or topic is not None:
+                ts = time_of(message, received)
+                line = _Line(raw, body, message.get("type") == "event", ts, records, notices)
                 self._take((key.topic if key is not None else topic) or "", key, line)
                 return
-        line.notices.extend(self._control(message, line.raw))
+        notices.extend(self._control(message, raw))
 
     def _answered(self, message: Mapping[str, Any], topic: str | None) -> TopicKey | None:
         is_answer = message.get("type") in _ACKS or topic is not None
         return self._acks.answered(request_of(message)) if is_answer else None
 
-    def _control(self, message: Mapping[str, Any], raw: bytes) -> Iterator[Notice]:
-        was_open = self._session.is_open
-        for notice in self._session.control(message, raw):
-            if isinstance(notice, Pong):
-                self._acks.hold(notice)
-            elif isinstance(notice, Rejected):
-                key = self._acks.answered(notice.symbols[0]) if notice.symbols else None
-                if key is not None:
-                    self._sent.pop(key, None)
-                yield Rejected(() if key is None else (key.account,), excerpt(notice.reason))
-            else:
-                yield notice
-        if self._session.is_open and not was_open:
-            self._ask(list(self._topics))
+    def _ponged(self, pong: Pong) -> Iterable[Pong]:
+        self._acks.hold(pong)
+        return ()
+
+    def _rejected(self, request: str, reason: str) -> Rejected:
+        key = self._acks.answered(request) if request else None
+        if key is not None:
+            self._sent.pop(key, None)
+        return Rejected(() if key is None else (key.account,), excerpt(reason))
 
     def _take(self, topic: str, key: TopicKey | None, line: _Line) -> None:
         """Take in what a message of a topic carries; `key` is set where it answers a request."""

@@ -6,12 +6,13 @@ One request a symbol brings quotes and trades; what an event carries is decided 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
+from aries_nb.brokers.aries.connection import AriesConnection, time_of
 from aries_nb.brokers.aries.messages import OPTION_SYMBOL
-from aries_nb.brokers.aries.session import AriesSession, check_words, is_refusal
-from aries_nb.brokers.parsing import MOST_NOTED, excerpt, lines, nanoseconds, number, parse_line, shown, writable
+from aries_nb.brokers.aries.session import is_refusal
+from aries_nb.brokers.parsing import MOST_NOTED, excerpt, nanoseconds, number, shown, writable
 from aries_nb.model import (
     TRADE_COLUMNS,
     ColumnType,
@@ -19,7 +20,6 @@ from aries_nb.model import (
     CountedAs,
     Kind,
     Notice,
-    Received,
     Record,
     Rejected,
     Subscription,
@@ -30,7 +30,6 @@ from aries_nb.model import (
 
 __all__ = ["CHART_FIELDS", "AriesCharts"]
 
-REQUESTS_KEPT = 1_000  # of which a refusal can still be told the symbol
 NESTING = 3  # `data`, a list in it, `quote` or `trade` in that
 _TALK = ("authSuccess", "refreshAuth", "authExpired", "authTimeout", "authRequired", "pong", "ping")
 # Column → key in `v` (§4.2).
@@ -79,47 +78,32 @@ class _Symbol:
         return subscription, ts, tuple([self.quote.get(field, _MISSING[field]) for field in subscription.fields])
 
 
-class AriesCharts:
-    """One connection's worth of protocol, and the streams that outlive it."""
+class AriesCharts(AriesConnection[str]):
+    """A connection for the quotes and trades of charts."""
+
+    COLUMN_TYPES = _COLUMN_TYPES
 
     def __init__(self) -> None:
-        self._session = AriesSession()
+        super().__init__()
         self._symbols: dict[str, _Symbol] = {}
         self._sent: set[str] = set()
         self._left: set[str] = set()
-        self._requests: dict[str, str] = {}
-        self._seeds: list[Record] = []
 
-    def columns(self, kind: Kind) -> Mapping[str, ColumnType]:
-        """Every field that a frame of this kind can have; there are no sizes of bid and ask here."""
-        return _COLUMN_TYPES.get(kind, {})
-
-    def open(self, now: float) -> None:
-        """Begin a new connection; the streams are asked for again after authentication."""
-        self._session.open(now)
-        for known in (self._sent, self._left, self._requests, self._seeds):
-            known.clear()
+    def _forget(self) -> None:
+        self._sent.clear()
+        self._left.clear()
         for symbol in self._symbols.values():
             symbol.forget()
 
-    def authenticate(self, token: str, now: float) -> None:
-        """Send the token, at first or to renew the session in place."""
-        self._session.authenticate(token, now)
+    def _add(self, subscription: Subscription) -> Iterable[str]:
+        symbol = self._symbols.setdefault(subscription.symbol, _Symbol())
+        if subscription not in symbol.subscriptions:
+            symbol.subscriptions[subscription] = None
+            if subscription.kind == "quotes" and not symbol.quote.keys().isdisjoint(subscription.fields):
+                self._seeds.append(symbol.row(subscription, symbol.ts))
+        return (subscription.symbol,)
 
-    def subscribe(self, subscriptions: Sequence[Subscription]) -> int:
-        """Add streams and ask for the symbols that are not running yet. Raises UsageError where no frame can say so."""
-        check_words(subscriptions)
-        for subscription in subscriptions:
-            symbol = self._symbols.setdefault(subscription.symbol, _Symbol())
-            if subscription not in symbol.subscriptions:
-                symbol.subscriptions[subscription] = None
-                if subscription.kind == "quotes" and not symbol.quote.keys().isdisjoint(subscription.fields):
-                    self._seeds.append(symbol.row(subscription, symbol.ts))
-        return self._ask([each.symbol for each in subscriptions]) if self._session.is_open else 0
-
-    def unsubscribe(self, subscriptions: Sequence[Subscription]) -> None:
-        """Remove streams and end the symbols that nobody needs any more."""
-        self._seeds = [seed for seed in self._seeds if seed[0] not in subscriptions]
+    def _remove(self, subscriptions: Sequence[Subscription]) -> None:
         for subscription in subscriptions:
             name = subscription.symbol
             symbol = self._symbols.get(name)
@@ -133,61 +117,34 @@ class AriesCharts:
                     self._sent.discard(name)
                     self._session.send("unsubscribe", _payload(name))
 
-    def receive(self, frame: bytes, received: int) -> Received:
-        """Understand a frame line by line."""
-        notices: list[Notice] = []
-        records: list[Record] = []
-        if self._seeds:
-            records, self._seeds = self._seeds, []
-            notices += [Counted(seed[0], "filled") for seed in records]
-        for raw in lines(frame):
-            message = parse_line(raw)
-            if isinstance(message, Unreadable):
-                notices.append(message)
-                continue
-            payload = message.get("payload")
-            if message.get("type") == "event" and isinstance(payload, dict) and _is_push(payload):
-                ts = nanoseconds(payload.get("timestamp")) or nanoseconds(message.get("timestamp")) or received
-                noted = 0
-                for each in self._push(payload, ts, raw):
-                    if isinstance(each, tuple):
-                        records.append(each)
-                    elif not isinstance(each, Unreadable) or (noted := noted + 1) <= MOST_NOTED:
-                        notices.append(each)
-            else:
-                notices.extend(self._control(message, raw))
-        return records, notices
+    def _subscribed(self) -> Iterable[str]:
+        return list(self._symbols)
 
-    def tick(self, now: float) -> Sequence[Notice]:
-        """Keepalive and time limits of the session."""
-        return self._session.tick(now)
-
-    def outgoing(self) -> Sequence[str]:
-        """Drain the frames to send."""
-        return self._session.outgoing()
-
-    def _ask(self, names: Sequence[str]) -> int:
-        """Ask for those that are not running, one a frame, and ping behind it; returns the ping's number."""
-        for name in names:
+    def _ask(self, keys: Iterable[str]) -> int:
+        for name in keys:
             if name not in self._sent:
-                request = self._session.send("subscribe", _payload(name))
-                self._requests[request] = name
+                self._note_request(self._session.send("subscribe", _payload(name)), (name,))
                 self._sent.add(name)
-        while len(self._requests) > REQUESTS_KEPT:
-            del self._requests[next(iter(self._requests))]
         return self._session.ping()
 
-    def _control(self, message: Mapping[str, Any], raw: bytes) -> Iterator[Notice]:
-        was_open = self._session.is_open
-        for notice in self._session.control(message, raw):
-            if isinstance(notice, Rejected):
-                name = self._requests.get(notice.symbols[0]) if notice.symbols else None
-                self._sent.discard(name or "")
-                yield Rejected(() if name is None else (name,), excerpt(notice.reason))
-            else:
-                yield notice
-        if self._session.is_open and not was_open:
-            self._ask(list(self._symbols))
+    def _rejected(self, request: str, reason: str) -> Rejected:
+        names = self._requests.get(request, ())
+        self._sent.difference_update(names)
+        return Rejected(names, excerpt(reason))
+
+    def _message(
+        self, message: Mapping[str, Any], raw: bytes, received: int, records: list[Record], notices: list[Notice]
+    ) -> None:
+        payload = message.get("payload")
+        if message.get("type") != "event" or not isinstance(payload, dict) or not _is_push(payload):
+            notices.extend(self._control(message, raw))
+            return
+        noted = 0
+        for each in self._push(payload, time_of(message, received), raw):
+            if isinstance(each, tuple):
+                records.append(each)
+            elif not isinstance(each, Unreadable) or (noted := noted + 1) <= MOST_NOTED:
+                notices.append(each)
 
     def _push(self, payload: Mapping[str, Any], ts: int, raw: bytes) -> Iterator[Record | Notice]:
         data = next((payload[key] for key in ("data", "d") if key in payload), payload)

@@ -10,6 +10,7 @@ from typing import Any
 from msgspec import UNSET, MsgspecError, Struct, UnsetType
 from msgspec.json import encode
 
+from aries_nb.brokers.aries.connection import AriesConnection
 from aries_nb.brokers.aries.depth import Depths
 from aries_nb.brokers.aries.messages import (
     Envelope,
@@ -23,7 +24,7 @@ from aries_nb.brokers.aries.messages import (
     decode_lines,
 )
 from aries_nb.brokers.aries.prints import PRINT_COLUMN_TYPES, PrintPart
-from aries_nb.brokers.aries.session import AriesSession, check_words, is_refusal, request_of
+from aries_nb.brokers.aries.session import AriesSession, is_refusal, request_of
 from aries_nb.brokers.aries.streams import (
     QUOTE_COLUMN_TYPES,
     Part,
@@ -35,7 +36,7 @@ from aries_nb.brokers.aries.streams import (
     wanted,
 )
 from aries_nb.brokers.aries.tolerant import kind_of_update, update_from
-from aries_nb.brokers.parsing import excerpt, millis, parse_line, shown
+from aries_nb.brokers.parsing import excerpt, millis, shown
 from aries_nb.model import (
     BOOK_COLUMNS,
     VENUE_COLUMNS,
@@ -45,7 +46,6 @@ from aries_nb.model import (
     MarketStatus,
     Notice,
     Pong,
-    Received,
     Record,
     Rejected,
     Subscription,
@@ -58,7 +58,6 @@ __all__ = ["AriesMarket"]
 SYMBOLS_PER_REQUEST = 100  # protocol page U17: "stay modest"
 STATUS_ENTRIES = 100
 MOST_NUMBER = 2**63  # in what is said about the market; beyond it is shown as text
-REQUESTS_KEPT = 1_000  # of which a refusal can still be told the symbols
 ANSWER_COLUMN_TYPES: Mapping[str, ColumnType] = {"body": "text"}
 _VERSION = "/v1"  # of the paths over HTTP; the socket's have none
 _COLUMN_TYPES: Mapping[Kind, Mapping[str, ColumnType]] = {
@@ -70,11 +69,13 @@ _COLUMN_TYPES: Mapping[Kind, Mapping[str, ColumnType]] = {
 }
 
 
-class AriesMarket:
-    """One connection's worth of protocol, and the streams that outlive it."""
+class AriesMarket(AriesConnection[str]):
+    """A connection for market data."""
+
+    COLUMN_TYPES = _COLUMN_TYPES
 
     def __init__(self) -> None:
-        self._session = AriesSession()
+        super().__init__()
         self._streams: dict[str, dict[Subscription, Stream]] = {}
         self._parts: dict[type[Payload], dict[str, list[Part]]] = {
             kind: {} for kind in (QuoteUpdate, TradeUpdate, GreeksUpdate, TimeAndSalesUpdate)
@@ -82,53 +83,32 @@ class AriesMarket:
         self._depths = Depths()
         self._questions = Questions(self._session)
         self._sent: dict[str, Wanted] = {}
-        self._requests: dict[str, tuple[str, ...]] = {}
         self._leaving: dict[str, int] = {}
-        self._seeds: list[Record] = []
 
-    def columns(self, kind: Kind) -> Mapping[str, ColumnType]:
-        """Every field that a frame of this kind can have."""
-        return _COLUMN_TYPES.get(kind, {})
-
-    def open(self, now: float) -> None:
-        """Begin a new connection; the streams are asked for again after authentication."""
-        self._session.open(now)
+    def _forget(self) -> None:
         self._depths.open()
         self._questions.open()
         self._sent.clear()
-        self._requests.clear()
         self._leaving.clear()
-        self._seeds.clear()
         for streams in self._streams.values():
             for stream in streams.values():
                 stream.forget()
 
-    def authenticate(self, token: str, now: float) -> None:
-        """Send the token, at first or to renew the session in place."""
-        self._session.authenticate(token, now)
+    def _add(self, subscription: Subscription) -> Iterable[str]:
+        if subscription.kind == "answers":
+            self._questions.add(subscription)
+            return ()
+        streams = self._streams.setdefault(subscription.symbol, {})
+        if subscription not in streams:
+            stream = Stream(subscription)
+            if ts := stream.borrow(streams.values()):
+                self._seeds.append((subscription, ts, stream.values))
+            streams[subscription] = stream
+            self._route(stream)
+        return (subscription.symbol,)
 
-    def subscribe(self, subscriptions: Sequence[Subscription]) -> int:
-        """Add streams and ask for what of them is not running yet. Raises UsageError where no frame can say so."""
-        check_words(subscriptions)
-        symbols: dict[str, None] = {}
-        for subscription in subscriptions:
-            if subscription.kind == "answers":
-                self._questions.add(subscription)
-                continue
-            streams = self._streams.setdefault(subscription.symbol, {})
-            if subscription not in streams:
-                stream = Stream(subscription)
-                if ts := stream.borrow(streams.values()):
-                    self._seeds.append((subscription, ts, stream.values))
-                streams[subscription] = stream
-                self._route(stream)
-            symbols[subscription.symbol] = None
-        return self._ask(list(symbols)) if self._session.is_open else 0
-
-    def unsubscribe(self, subscriptions: Sequence[Subscription]) -> None:
-        """Remove streams and tell the server what nobody needs any more."""
+    def _remove(self, subscriptions: Sequence[Subscription]) -> None:
         items: list[str | dict[str, Any]] = []
-        self._seeds = [seed for seed in self._seeds if seed[0] not in subscriptions]
         for subscription in subscriptions:
             self._questions.remove(subscription)
         streams_of = (each.symbol for each in subscriptions if each.kind != "answers")
@@ -152,29 +132,17 @@ class AriesMarket:
         if items and self._session.is_open:
             self._session.send("unsubscribe", items)
 
-    def receive(self, frame: bytes, received: int) -> Received:
+    def _subscribed(self) -> Iterable[str]:
+        return list(self._streams)
+
+    def _read(self, frame: bytes, received: int, records: list[Record], notices: list[Notice]) -> None:
         """Decode a frame in one go, line by line only where it does not fit the fast path."""
-        notices: list[Notice] = []
-        records: list[Record] = []
-        if self._seeds:
-            records, self._seeds = self._seeds, []
-            notices += [Counted(seed[0], "filled") for seed in records]
         try:
             envelopes = decode_lines(frame)
         except (MsgspecError, UnicodeDecodeError, RecursionError):
-            for some in self._line_by_line(frame, received, records, notices):
-                self._apply(some, received, records, notices)
+            super()._read(frame, received, records, notices)
         else:
             self._apply(envelopes, received, records, notices)
-        return records, notices
-
-    def tick(self, now: float) -> Sequence[Notice]:
-        """Keepalive and time limits of the session."""
-        return self._session.tick(now)
-
-    def outgoing(self) -> Sequence[str]:
-        """Drain the frames to send."""
-        return self._session.outgoing()
 
     def _apply(
         self, envelopes: Iterable[Envelope], received: int, records: list[Record], notices: list[Notice]
@@ -224,56 +192,49 @@ class AriesMarket:
         elif isinstance(update, StatusUpdate):
             notices.append(_status(update))
 
-    def _line_by_line(
-        self, frame: bytes, received: int, records: list[Record], notices: list[Notice]
-    ) -> Iterator[list[Envelope]]:
-        for line in frame.split(b"\n"):
-            if not line or line.isspace():
-                continue
-            try:
-                yield decode_lines(line)
-                continue
-            except (MsgspecError, UnicodeDecodeError, RecursionError):
-                message = parse_line(line)
-            if isinstance(message, Unreadable):
-                notices.append(message)
-            elif self._session.is_update(message):
-                payload, problems = update_from(message["payload"], line)
-                notices.extend(problems)
-                if payload is not None:
-                    yield [Envelope(payload)]
-                else:
-                    notices.extend(self._unused(message["payload"]))
-            elif (answer := self._questions.answer(message, received)) is not None:
-                records.append(answer)
+    def _read_line(self, raw: bytes, received: int, records: list[Record], notices: list[Notice]) -> None:
+        try:
+            envelopes = decode_lines(raw)
+        except (MsgspecError, UnicodeDecodeError, RecursionError):
+            super()._read_line(raw, received, records, notices)
+        else:
+            self._apply(envelopes, received, records, notices)
+
+    def _message(
+        self, message: Mapping[str, Any], raw: bytes, received: int, records: list[Record], notices: list[Notice]
+    ) -> None:
+        if self._session.is_update(message):
+            payload, problems = update_from(message["payload"], raw)
+            notices.extend(problems)
+            if payload is not None:
+                self._apply([Envelope(payload)], received, records, notices)
             else:
-                notices.extend(self._control(message, line))
+                notices.extend(self._unused(message["payload"]))
+        elif (answer := self._questions.answer(message, received)) is not None:
+            records.append(answer)
+        else:
+            notices.extend(self._control(message, raw))
 
-    def _control(self, message: Mapping[str, Any], line: bytes) -> Iterator[Notice]:
-        was_open = self._session.is_open
-        for notice in self._session.control(message, line):
-            if isinstance(notice, Rejected):
-                yield self._name_symbols(notice)
-                continue
-            if isinstance(notice, Pong):
-                self._lift_fences(notice.number)
-            yield notice
-        if self._session.is_open and not was_open:
-            self._ask(list(self._streams))
-
-    def _name_symbols(self, rejected: Rejected) -> Rejected:
+    def _rejected(self, request: str, reason: str) -> Rejected:
         """Find whom a refusal is about: the symbols of that request which its text names, else all of them."""
-        asked = self._requests.get(rejected.symbols[0], ()) if rejected.symbols else ()
-        named = _named(rejected.reason, asked)
+        asked = self._requests.get(request, ())
+        named = _named(reason, asked)
         for symbol in named or asked:
             self._sent.pop(symbol, None)
-        return Rejected(named or asked, excerpt(rejected.reason))
+        return Rejected(named or asked, excerpt(reason))
 
-    def _ask(self, symbols: Sequence[str]) -> int:
-        """Send what of these symbols is not running yet, and a ping behind it; returns the ping's number."""
+    def _ponged(self, pong: Pong) -> Iterable[Pong]:
+        for stream in chain.from_iterable(streams.values() for streams in self._streams.values()):
+            for part in stream.parts:
+                if part.fence <= pong.number:
+                    part.fence = 0
+        self._leaving = {symbol: count for symbol, count in self._leaving.items() if count >= pong.number}
+        return (pong,)
+
+    def _ask(self, keys: Iterable[str]) -> int:
         items: list[dict[str, Any]] = []
         touched: list[str] = []
-        for symbol in symbols:
+        for symbol in keys:
             need = wanted(self._streams[symbol])
             have = self._sent.get(symbol, {})
             new = {option: names for option, names in need.items() if option not in have or names != have[option]}
@@ -283,23 +244,14 @@ class AriesMarket:
                 touched.append(symbol)
         todo = iter(items)
         while batch := list(islice(todo, SYMBOLS_PER_REQUEST)):
-            request = self._session.send("subscribe", batch)
-            self._requests[request] = tuple(item["symbol"] for item in batch)
-        self._requests |= {request: (path,) for request, path in self._questions.send().items()}
-        while len(self._requests) > REQUESTS_KEPT:
-            del self._requests[next(iter(self._requests))]
+            self._note_request(self._session.send("subscribe", batch), tuple(item["symbol"] for item in batch))
+        for request, path in self._questions.send().items():
+            self._note_request(request, (path,))
         fence = self._session.ping()
         for symbol in touched:
             for part in chain.from_iterable(stream.parts for stream in self._streams[symbol].values()):
                 part.fence = fence
         return fence
-
-    def _lift_fences(self, number: int) -> None:
-        for stream in chain.from_iterable(streams.values() for streams in self._streams.values()):
-            for part in stream.parts:
-                if part.fence <= number:
-                    part.fence = 0
-        self._leaving = {symbol: count for symbol, count in self._leaving.items() if count >= number}
 
     def _route(self, stream: Stream) -> None:
         symbol = stream.subscription.symbol

@@ -1,0 +1,162 @@
+"""Base class of the Aries endpoints: one session, its subscriptions, and the records owed to late subscribers.
+
+Implements `brokers.protocol.Wire`; a subclass adds what its endpoint streams. Protocol page §2.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any, ClassVar, Generic, TypeVar
+
+from aries_nb.brokers.aries.session import AriesSession, check_words
+from aries_nb.brokers.parsing import lines, nanoseconds, parse_line
+from aries_nb.model import (
+    PUT,
+    ColumnType,
+    Counted,
+    Kind,
+    Notice,
+    Pong,
+    Received,
+    Record,
+    Rejected,
+    Subscription,
+    Unreadable,
+)
+
+__all__ = ["AriesConnection", "time_of"]
+
+REQUESTS_KEPT = 1_000  # whose symbols are remembered, for a refusal that names the request alone
+K = TypeVar("K")
+
+
+class AriesConnection(ABC, Generic[K]):
+    """One connection, and the streams that outlive it. Not thread-safe: the loop's thread owns it.
+
+    `K` is what one request asks for: a symbol or a topic. `HAS_TABLES`: records are rows of tables, marked `PUT` or
+    `CLEAR`. `IS_EXACT`: numbers with a point are read as `Decimal`.
+    """
+
+    COLUMN_TYPES: ClassVar[Mapping[Kind, Mapping[str, ColumnType]]] = {}
+    HAS_TABLES: ClassVar[bool] = False
+    IS_EXACT: ClassVar[bool] = False
+
+    def __init__(self) -> None:
+        self._session = AriesSession()
+        self._seeds: list[Record] = []  # state known already, for subscriptions that joined a running stream
+        self._requests: dict[str, tuple[str, ...]] = {}  # by request id, the oldest first
+
+    def columns(self, kind: Kind) -> Mapping[str, ColumnType]:
+        """Every field that a frame of this kind can have; none of a kind that the endpoint has not."""
+        return self.COLUMN_TYPES.get(kind, {})
+
+    def open(self, now: float) -> None:
+        """Begin a new connection; the streams are asked for again after authentication."""
+        self._session.open(now)
+        self._seeds.clear()
+        self._requests.clear()
+        self._forget()
+
+    def authenticate(self, token: str, now: float) -> None:
+        """Send the token, at first or to renew the session in place."""
+        self._session.authenticate(token, now)
+
+    def subscribe(self, subscriptions: Sequence[Subscription]) -> int:
+        """Add streams and ask for what of them is not running yet. Raises UsageError where no frame can say so."""
+        check_words(subscriptions)
+        keys = dict.fromkeys(key for each in subscriptions for key in self._add(each))
+        return self._ask(keys) if self._session.is_open else 0
+
+    def unsubscribe(self, subscriptions: Sequence[Subscription]) -> None:
+        """Remove streams and end those that no other subscription needs."""
+        self._seeds = [seed for seed in self._seeds if seed[0] not in subscriptions]
+        self._remove(subscriptions)
+
+    def receive(self, frame: bytes, received: int) -> Received:
+        """Decode one frame."""
+        notices: list[Notice] = []
+        records: list[Record] = []
+        if self._seeds:
+            records, self._seeds = self._seeds, []
+            rows = [seed for seed in records if not self.HAS_TABLES or seed[2][0] == PUT]
+            notices += [Counted(seed[0], "filled") for seed in rows]
+        self._read(frame, received, records, notices)
+        return records, notices
+
+    def tick(self, now: float) -> Sequence[Notice]:
+        """Keepalive and time limits of the session."""
+        return self._session.tick(now)
+
+    def outgoing(self) -> Sequence[str]:
+        """Drain the frames to send."""
+        return self._session.outgoing()
+
+    @abstractmethod
+    def _forget(self) -> None:
+        """Drop the state of the connection before; what is subscribed stays."""
+
+    @abstractmethod
+    def _add(self, subscription: Subscription) -> Iterable[K]:
+        """Take in a subscription; returns what is to be asked for on its behalf."""
+
+    @abstractmethod
+    def _remove(self, subscriptions: Sequence[Subscription]) -> None:
+        """Drop subscriptions, and tell the server what is not needed any more."""
+
+    @abstractmethod
+    def _subscribed(self) -> Iterable[K]:
+        """Everything that a new session has to ask for."""
+
+    @abstractmethod
+    def _ask(self, keys: Iterable[K]) -> int:
+        """Ask for those of these that are not running, with a ping after them; returns the ping's number."""
+
+    @abstractmethod
+    def _message(
+        self, message: Mapping[str, Any], raw: bytes, received: int, records: list[Record], notices: list[Notice]
+    ) -> None:
+        """Take in one message."""
+
+    @abstractmethod
+    def _rejected(self, request: str, reason: str) -> Rejected:
+        """The refusal of a request ("" where the server does not say which) in terms of symbols."""
+
+    def _ponged(self, pong: Pong) -> Iterable[Pong]:
+        """The pongs to pass on when one arrives."""
+        return (pong,)
+
+    def _read(self, frame: bytes, received: int, records: list[Record], notices: list[Notice]) -> None:
+        for raw in lines(frame):
+            self._read_line(raw, received, records, notices)
+
+    def _read_line(self, raw: bytes, received: int, records: list[Record], notices: list[Notice]) -> None:
+        message = parse_line(raw, exact=self.IS_EXACT)
+        if isinstance(message, Unreadable):
+            notices.append(message)
+        else:
+            self._message(message, raw, received, records, notices)
+
+    def _control(self, message: Mapping[str, Any], raw: bytes) -> Iterator[Notice]:
+        was_open = self._session.is_open
+        for notice in self._session.control(message, raw):
+            if isinstance(notice, Rejected):
+                yield self._rejected(notice.symbols[0] if notice.symbols else "", notice.reason)
+            elif isinstance(notice, Pong):
+                yield from self._ponged(notice)
+            else:
+                yield notice
+        if self._session.is_open and not was_open:
+            self._ask(self._subscribed())
+
+    def _note_request(self, request: str, symbols: tuple[str, ...]) -> None:
+        self._requests[request] = symbols
+        while len(self._requests) > REQUESTS_KEPT:
+            del self._requests[next(iter(self._requests))]
+
+
+def time_of(message: Mapping[str, Any], received: int) -> int:
+    """When a message was sent, in ns since the epoch: as its payload or its envelope says, else when it came."""
+    payload = message.get("payload")
+    inner = nanoseconds(payload.get("timestamp")) if isinstance(payload, dict) else None
+    return inner or nanoseconds(message.get("timestamp")) or received
