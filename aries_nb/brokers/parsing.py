@@ -9,21 +9,24 @@ import json
 import math
 import re
 import string
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
 import msgspec
 
-from aries_nb.model import Unreadable
+from aries_nb.model import Bars, Unreadable
 
 __all__ = [
+    "MAX_INTEGER",
     "MAX_MS",
     "MOST_NOTED",
     "decimal",
     "excerpt",
+    "integer",
     "json_object",
+    "json_value",
     "lines",
     "millis",
     "nanoseconds",
@@ -31,11 +34,14 @@ __all__ = [
     "parse_line",
     "path_segment",
     "shown",
+    "text",
+    "timed_bars",
     "writable",
 ]
 
 # The largest Unix time in ms that still fits into int64 ns, rounded down (year 2255).
 MAX_MS = 9_000_000_000_000
+MAX_INTEGER = 2**63 - 1
 EXCERPT_CHARACTERS = 200
 MOST_NOTED = 100  # rows of one message that cannot be used; each is a notice, and there may be a million
 MOST_DIGITS = 60  # either side of the point; more is no amount of anything, and costs whoever calculates with it
@@ -147,6 +153,35 @@ def decimal(value: object) -> Decimal | None:
     return result
 
 
+def integer(value: object) -> int | None:
+    """A whole number within int64, also as numeric text; None for anything else."""
+    exact = decimal(value)
+    if exact is None or exact != exact.to_integral_value() or abs(exact) > MAX_INTEGER:
+        return None
+    return int(exact)
+
+
+def text(value: object) -> str | None:
+    """Text, or a number as text; None for anything else, a flag among it."""
+    is_text = isinstance(value, str | int | float | Decimal) and not isinstance(value, bool)
+    return writable(str(value)) if is_text else None
+
+
+def timed_bars(rows: Iterable[Sequence[object]], next_end_ns: int | None) -> Bars:
+    """Bars from rows of time, open, high, low, close and volume: the oldest first, each start once.
+
+    A row without a usable time or price is left out; a volume that is missing is NaN.
+    """
+    usable: dict[int, list[float]] = {}
+    for time, *values in rows:
+        start, numbers = nanoseconds(time), [number(value) for value in values]
+        if start is not None and all(price is not None and price == price for price in numbers[:4]):
+            usable[start] = [math.nan if each is None else each for each in numbers]
+    starts = sorted(usable)
+    o, h, l, c, v = ([usable[start][place] for start in starts] for place in range(5))  # noqa: E741 - usual names
+    return Bars(starts, o, h, l, c, v, next_end_ns)
+
+
 def writable(text: str) -> str:
     """Text that can be encoded: JSON can hold halves of characters, and they would raise much later."""
     return text.encode("utf-8", "replace").decode()
@@ -157,12 +192,17 @@ def path_segment(text: str) -> str:
     return "".join(chr(octet) if octet in _UNRESERVED else f"%{octet:02X}" for octet in text.encode())
 
 
-def json_object(body: bytes) -> dict[str, Any]:
-    """The object that an answer is. Raises ValueError for anything else."""
+def json_value(body: bytes, *, exact: bool = False) -> Any:  # noqa: ANN401 - JSON
+    """The JSON of an answer over HTTP; `exact` reads numbers with a point as `Decimal`. Raises ValueError."""
     try:
-        answer = msgspec.json.decode(body)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        return json.loads(body, parse_float=Decimal) if exact else msgspec.json.decode(body)
+    except (ValueError, ArithmeticError, RecursionError, msgspec.DecodeError) as error:
         raise ValueError("the answer is not JSON") from error
+
+
+def json_object(body: bytes) -> dict[str, Any]:
+    """The JSON object of an answer over HTTP. Raises ValueError for anything else."""
+    answer = json_value(body)
     if not isinstance(answer, dict):
         raise ValueError("the answer is no JSON object")  # noqa: TRY004 - a bad answer, not a bad call
     return answer

@@ -5,16 +5,14 @@ Pure: nobody is called here. The Heavy format is asked for: it has every column 
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
-from decimal import Decimal
 
 from aries_nb.brokers.alor.fields import Format
 from aries_nb.brokers.alor.streams import Dialect, key_of
 from aries_nb.brokers.alor.symbols import DEFAULT_EXCHANGE, instrument_of
 from aries_nb.brokers.alor.tables import PortfolioStream
-from aries_nb.brokers.parsing import excerpt, path_segment
+from aries_nb.brokers.parsing import excerpt, json_value, path_segment
 from aries_nb.brokers.protocol import AccountPage, Query
 from aries_nb.model import Kind, Subscription, Unreadable, Values
 
@@ -66,10 +64,7 @@ class AlorPortfolioHttp:
 
     def read(self, subscription: Subscription, query: Query, body: bytes) -> AccountPage:
         """The rows of one answer, in the fields of the subscription. Raises ValueError for what is no such answer."""
-        try:
-            answer = json.loads(body, parse_float=Decimal)
-        except (ValueError, ArithmeticError, RecursionError) as error:
-            raise ValueError("the answer is not JSON") from error
+        answer = json_value(body, exact=True)
         items = answer if isinstance(answer, list) else [answer]
         if not isinstance(answer, dict | list):
             raise ValueError("the answer is neither an object nor a list")  # noqa: TRY004 - a bad answer, not a bad call

@@ -5,7 +5,7 @@ from __future__ import annotations
 from aries_nb.brokers.alor.bars import DAY, length_name
 from aries_nb.brokers.alor.symbols import DEFAULT_EXCHANGE, instrument_of
 from aries_nb.brokers.alor.tokens import portfolios_in
-from aries_nb.brokers.parsing import json_object, nanoseconds, number
+from aries_nb.brokers.parsing import json_object, nanoseconds, timed_bars
 from aries_nb.brokers.protocol import Query
 from aries_nb.errors import UsageError
 from aries_nb.model import Bars
@@ -62,18 +62,13 @@ class AlorHttp:
         items = answer.get("history")
         if not isinstance(items, list):
             raise ValueError("the answer has no list of bars")  # noqa: TRY004 - a bad answer, not a bad call
-        rows: dict[int, tuple[float, ...]] = {}
-        for item in items:
-            values = (
-                [item.get(long, item.get(short)) for long, short in _BAR.items()] if isinstance(item, dict) else [0]
-            )
-            start, numbers = nanoseconds(values[0]), [number(value) for value in values[1:]]
-            if start is not None and all(price is not None and price == price for price in numbers[:4]):
-                rows[start] = tuple(float("nan") if each is None else each for each in numbers)
-        starts = sorted(rows)
-        o, h, l, c, v = ([rows[start][place] for start in starts] for place in range(5))  # noqa: E741 - the trade's names
+        rows = [
+            [item.get(long, item.get(short)) for long, short in _BAR.items()]
+            for item in items
+            if isinstance(item, dict)
+        ]
         before = nanoseconds(answer.get("prev"))
-        return Bars(starts, o, h, l, c, v, None if before is None else before + _NS)
+        return timed_bars(rows, None if before is None else before + _NS)
 
     def bar_start(self, ts_ns: int, interval_s: int) -> int:
         """When the bar begins in which a time lies: counted from midnight UTC (assumed, for days as well)."""

@@ -6,13 +6,11 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, TypeAlias, get_args
 
-import msgspec
-
 from aries_nb.brokers.alor.books import MOST_LEVELS
 from aries_nb.brokers.alor.fields import MARKET_FIELDS, Field, column_types, fields_from
 from aries_nb.brokers.alor.messages import book_from, value_from
 from aries_nb.brokers.alor.symbols import DEFAULT_EXCHANGE, instrument_of, symbol_of
-from aries_nb.brokers.parsing import nanoseconds, path_segment
+from aries_nb.brokers.parsing import json_value, nanoseconds, path_segment
 from aries_nb.brokers.protocol import Argument, Fact, Facts, FactType, Query, Topic
 from aries_nb.errors import UsageError
 from aries_nb.model import NOT_A_TIME, Side
@@ -107,10 +105,7 @@ class AlorLookup:
 
     def read(self, topic: Topic, query: Query, body: bytes) -> Facts:
         """The rows of one answer. Raises ValueError for one that cannot be used."""
-        try:
-            answer = msgspec.json.decode(body)
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-            raise ValueError("the answer is not JSON") from error
+        answer = json_value(body)
         if topic == "health":
             return Facts({}, [])
         if topic == "server_time":

@@ -14,12 +14,11 @@ from msgspec import Struct, defstruct
 from msgspec.json import Decoder
 
 from aries_nb.brokers.alor.fields import MARKET_FIELDS, TIMES, Field, FieldType, Format
-from aries_nb.brokers.parsing import MOST_NOTED, decimal, excerpt, nanoseconds, number, writable
+from aries_nb.brokers.parsing import MOST_NOTED, excerpt, integer, nanoseconds, number, text
 from aries_nb.model import Kind, Unreadable
 
-__all__ = ["MAX_INTEGER", "Book", "Level", "Shape", "book_from", "shape_for", "shape_from", "value_from"]
+__all__ = ["Book", "Level", "Shape", "book_from", "shape_for", "shape_from", "value_from"]
 
-MAX_INTEGER = 2**63 - 1
 _TYPES: Mapping[FieldType, Any] = {
     "number": float | None,
     "integer": int | None,
@@ -114,16 +113,13 @@ def value_from(type_: FieldType, value: object) -> Any:  # noqa: ANN401 - the ty
     if type_ == "number":
         return number(value)
     if type_ == "integer":
-        exact = decimal(value)
-        is_usable = exact is not None and exact == exact.to_integral_value() and abs(exact) <= MAX_INTEGER
-        return int(exact) if exact is not None and is_usable else None
+        return integer(value)
     if type_ in ("seconds", "millis"):
         ns = nanoseconds(value)
         return None if ns is None else ns // (1_000_000 if type_ == "millis" else 1_000_000_000)
     if type_ == "flag":
         return {"true": True, "1": True, "false": False, "0": False}.get(str(value).lower())
-    is_text = isinstance(value, str | int | float) and not isinstance(value, bool)
-    return writable(str(value)) if is_text else None
+    return text(value)
 
 
 def _struct(name: str, fields: Mapping[str, Field], form: Format) -> type[Struct]:

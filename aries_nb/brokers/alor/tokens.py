@@ -62,7 +62,7 @@ def read_refresh(body: bytes) -> str:
     try:
         answer = msgspec.json.decode(body)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        raise ValueError("the answer is not JSON") from None
+        raise ValueError("the answer is not JSON") from None  # the cause would hold the token
     said = answer if isinstance(answer, dict) else {}
     token = next((value for key, value in said.items() if key.lower() == "accesstoken"), None)
     if not isinstance(token, str) or not token:

@@ -11,9 +11,8 @@ from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from aries_nb.brokers.alor.messages import MAX_INTEGER
 from aries_nb.brokers.alor.streams import Dialect, Key, ShapedStream, instrument_body, reader_of
-from aries_nb.brokers.parsing import MAX_MS, nanoseconds
+from aries_nb.brokers.parsing import MAX_INTEGER, MAX_MS, nanoseconds
 from aries_nb.model import Hole, Record, Subscription, Value
 
 __all__ = ["MOST_TRADES", "SOURCE", "TradeStream"]

@@ -5,14 +5,12 @@ Pure: nobody is called here, and no clock is read. Objects are read by `aries_ac
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
-from decimal import Decimal
 
 from aries_nb.brokers.aries.account_objects import Row, rows_of
 from aries_nb.brokers.aries.topics import FINISHED, wants, words
-from aries_nb.brokers.parsing import path_segment
+from aries_nb.brokers.parsing import json_value, path_segment
 from aries_nb.brokers.protocol import AccountPage, Query
 from aries_nb.model import Kind, Subscription
 
@@ -78,7 +76,7 @@ class AriesAccountHttp:
     def read(self, subscription: Subscription, query: Query, body: bytes) -> AccountPage:
         """The rows of one answer, in the fields of the subscription. Raises ValueError for what is no such answer."""
         kind = subscription.kind
-        answer = _parsed(body)
+        answer = json_value(body, exact=True)
         items = [_single(answer)] if kind == "balances" else _items(kind, answer)
         found, problems, _ = rows_of(kind, items, body)
         rows = [
@@ -124,13 +122,6 @@ def _is_meant(subscription: Subscription, row: Row) -> bool:
     if subscription.kind == "accounts":
         return row["trading_account_id"] == subscription.symbol
     return wants(subscription, row)
-
-
-def _parsed(body: bytes) -> object:
-    try:
-        return json.loads(body, parse_float=Decimal)
-    except (ValueError, ArithmeticError, RecursionError) as error:
-        raise ValueError("the answer is not JSON") from error
 
 
 def _items(kind: Kind, answer: object) -> Sequence[object]:

@@ -8,11 +8,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable, Mapping
-from decimal import Decimal
 from typing import Any, NamedTuple, TypeAlias
 
 from aries_nb.brokers.aries.account_fields import FIELDS, INFO_KEYS, REQUIRED, UNUSED_PRICES, folded
-from aries_nb.brokers.parsing import MOST_NOTED, decimal, excerpt, nanoseconds, number, writable
+from aries_nb.brokers.parsing import MOST_NOTED, decimal, excerpt, integer, nanoseconds, number, text, writable
 from aries_nb.model import MISSING, NOT_A_TIME, ColumnType, Kind, Unreadable, Value
 
 __all__ = ["Row", "Rows", "kind_of", "list_rows", "row_of", "rows_of", "snapshot_in"]
@@ -171,20 +170,13 @@ def _is_blank(value: object) -> bool:
 def _is_unset(kind: Kind, column: str, said: Mapping[str, Any]) -> bool:
     """Whether an integer key did not come at all: its missing value, 0, is a number like any other."""
     field = FIELDS[kind][column]
-    return field.type == "integer" and not any(_integer(said.get(key)) is not None for key in field.keys)
-
-
-def _integer(value: object) -> int | None:
-    exact = decimal(value)
-    if exact is None or exact != exact.to_integral_value() or not -(2**63) <= exact < 2**63:
-        return None
-    return int(exact)
+    return field.type == "integer" and not any(integer(said.get(key)) is not None for key in field.keys)
 
 
 def _text(value: object) -> str | None:
     if isinstance(value, bool):
         return "true" if value else "false"
-    return writable(str(value)) if isinstance(value, str | int | float | Decimal) else None
+    return text(value)
 
 
 def _joined(value: object) -> str | None:
@@ -206,7 +198,7 @@ def _json(value: object) -> str | None:
 _READ: Mapping[ColumnType, Callable[[object], Value | None]] = {
     "decimal": decimal,
     "number": number,
-    "integer": _integer,
+    "integer": integer,
     "time": nanoseconds,
     "text": _text,
 }

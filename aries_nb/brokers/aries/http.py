@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from functools import lru_cache
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from aries_nb.brokers.parsing import json_object, nanoseconds, number, shown
+from aries_nb.brokers.parsing import json_object, nanoseconds, shown, timed_bars
 from aries_nb.brokers.protocol import Query
 from aries_nb.errors import UsageError
 from aries_nb.model import Bars
 
-__all__ = ["RESOLUTIONS", "AriesHttp", "bar_start", "bars_from", "bars_query"]
+__all__ = ["RESOLUTIONS", "AriesHttp", "bar_rows", "bar_start", "bars_from", "bars_query"]
 
 _NS = 1_000_000_000
 _HOUR, _DAY = 3_600, 86_400
@@ -83,23 +84,21 @@ def bars_from(answer: dict[str, Any]) -> Bars:
         return Bars([], [], [], [], [], [], None if before is None else before + _NS)
     if said != "ok":
         raise ValueError(f"the server says {shown(answer.get('errmsg', said))!r}")
-    arrays = [answer.get(name) for name in "tohlc"]
-    volumes = answer.get("v")
-    if volumes is None and isinstance(arrays[0], list):
-        volumes = [None] * len(arrays[0])
-    arrays.append(volumes)
-    columns = [array for array in arrays if isinstance(array, list)]
+    return timed_bars(bar_rows(answer), nanoseconds(answer.get("nextTo")))
+
+
+def bar_rows(answer: dict[str, Any]) -> Iterator[tuple[Any, ...]]:
+    """Time, open, high, low, close and volume of each bar, out of parallel arrays; a missing volume is None.
+
+    Raises ValueError where the arrays are missing or not of one length.
+    """
+    times, volumes = answer.get("t"), answer.get("v")
+    if volumes is None and isinstance(times, list):
+        volumes = [None] * len(times)
+    columns = [array for array in (times, *map(answer.get, "ohlc"), volumes) if isinstance(array, list)]
     if len(columns) != 6 or len({len(column) for column in columns}) != 1:
         raise ValueError("the answer has no arrays t, o, h, l, c and v of one length")
-    rows: dict[int, tuple[float, ...]] = {}
-    for time, *values in zip(*columns, strict=True):
-        start, numbers = nanoseconds(time), [number(value) for value in values]
-        prices = numbers[:4]
-        if start is not None and all(price is not None and price == price for price in prices):
-            rows[start] = tuple(float("nan") if each is None else each for each in numbers)
-    starts = sorted(rows)
-    o, h, l, c, v = ([rows[start][place] for start in starts] for place in range(5))  # noqa: E741 - the broker's names
-    return Bars(starts, o, h, l, c, v, nanoseconds(answer.get("nextTo")))
+    return zip(*columns, strict=True)
 
 
 def bar_start(ts_ns: int, interval_s: int) -> int:

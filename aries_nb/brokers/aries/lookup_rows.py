@@ -9,8 +9,7 @@ import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
-import msgspec
-
+from aries_nb.brokers.aries.http import bar_rows
 from aries_nb.brokers.aries.lookup_fields import (
     AGGREGATES,
     BARS,
@@ -24,7 +23,7 @@ from aries_nb.brokers.aries.lookup_fields import (
     STATUS,
     Field,
 )
-from aries_nb.brokers.parsing import json_object, nanoseconds, number, shown, writable
+from aries_nb.brokers.parsing import integer, json_object, json_value, nanoseconds, number, shown, text, writable
 from aries_nb.brokers.protocol import Fact, FactType, Topic
 from aries_nb.model import NOT_A_TIME
 
@@ -74,11 +73,11 @@ def _quotes(body: bytes) -> Page:
 
 
 def _search(body: bytes) -> Page:
-    return _table(SEARCH, _json(body))
+    return _table(SEARCH, json_value(body))
 
 
 def _chart_search(body: bytes) -> Page:
-    return _table(CHART_SEARCH, _json(body))
+    return _table(CHART_SEARCH, json_value(body))
 
 
 def _instrument(body: bytes) -> Page:
@@ -115,14 +114,8 @@ def _tick_bars(body: bytes) -> Page:
     answer = _object(body)
     if answer.get("s") == "no_data":
         return Page(BARS, [])
-    times, volumes = answer.get("t"), answer.get("v")
-    if volumes is None and isinstance(times, list):
-        volumes = [None] * len(times)
-    columns = [array for array in (times, *map(answer.get, "ohlc"), volumes) if isinstance(array, list)]
-    if len(columns) != 6 or len({len(column) for column in columns}) != 1:
-        raise ValueError("the answer has no arrays t, o, h, l, c and v of one length")
     rows: list[tuple[Fact, ...]] = []
-    for time, *values in zip(*columns, strict=True):
+    for time, *values in bar_rows(answer):
         row = (_fact("time", time), *(_fact("number", value) for value in values))
         if row[0] != NOT_A_TIME and not _lacks_a_price(row[1:5]):
             rows.append(row)
@@ -159,7 +152,7 @@ READERS: Mapping[Topic, Callable[[bytes], Page]] = {
 
 def _unknown(columns: Mapping[str, FactType], body: bytes) -> Page | None:
     """The page of an answer that the symbol is not known: an error that speaks of a symbol (assumed); else None."""
-    answer = _json(body)
+    answer = json_value(body)
     said = answer.get("errmsg") if isinstance(answer, dict) and answer.get("s") == "error" else None
     is_unknown = isinstance(said, str) and "symbol" in said.lower()
     return Page(columns, [], {"": shown(said)}) if is_unknown else None
@@ -196,7 +189,7 @@ def _fact(type_: FactType, value: object) -> Fact:
             found = number(value)
             return math.nan if found is None else found
         case "integer":
-            return _integer(value)
+            return integer(value) or 0
         case "time":
             return _moment(value)
         case "flag":
@@ -209,16 +202,7 @@ def _fact(type_: FactType, value: object) -> Fact:
 
 
 def _text(value: object) -> str:
-    is_text = isinstance(value, str | int | float) and not isinstance(value, bool)
-    return writable(str(value)[:MOST_CHARACTERS]) if is_text else ""
-
-
-def _integer(value: object) -> int:
-    """A whole number within 64 bits, also as text; 0 for anything else."""
-    is_whole = isinstance(value, int) and not isinstance(value, bool)
-    is_text = isinstance(value, str) and value.isascii() and value.isdecimal() and len(value) < 20
-    whole = int(value) if is_whole or is_text else 0  # type: ignore[call-overload]
-    return whole if abs(whole) < 2**63 else 0
+    return (text(value) or "")[:MOST_CHARACTERS]
 
 
 def _moment(value: object) -> int:
@@ -243,14 +227,6 @@ def _items(items: object) -> list[dict[str, Any]]:
     if not isinstance(items, list):
         raise ValueError("the answer has no list of what was asked for")  # noqa: TRY004 - a bad answer, not a bad call
     return [item for item in items if isinstance(item, dict)]
-
-
-def _json(body: bytes) -> object:
-    try:
-        answer: object = msgspec.json.decode(body)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise ValueError("the answer is not JSON") from error
-    return answer
 
 
 def _object(body: bytes) -> dict[str, Any]:

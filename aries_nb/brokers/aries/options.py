@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator
 from datetime import date
 from typing import Literal, TypeGuard
 
-from aries_nb.brokers.parsing import json_object, path_segment
+from aries_nb.brokers.parsing import json_object, number, path_segment
 from aries_nb.brokers.protocol import OptionContract, Query
 
 __all__ = ["AriesOptions"]
@@ -55,23 +54,13 @@ def _contracts(items: object, type_: Literal["call", "put"]) -> Iterator[OptionC
         raise ValueError(f"the answer has no list of {type_}s")  # noqa: TRY004 - a bad answer, not a bad call
     for item in items:
         if isinstance(item, dict):
-            symbol, strike = item.get("symbol"), _number(item.get("strikePrice"))
-            if _is_symbol(symbol) and 0 < strike < math.inf:
+            symbol, strike = item.get("symbol"), number(item.get("strikePrice"))  # also as text (assumed)
+            if _is_symbol(symbol) and strike is not None and strike > 0:
                 yield OptionContract(symbol, type_, strike)
 
 
 def _is_symbol(value: object) -> TypeGuard[str]:
     return isinstance(value, str) and 0 < len(value) <= MOST_CHARACTERS and value.isprintable() and " " not in value
-
-
-def _number(value: object) -> float:
-    """A number, also one that is written as text (assumed); NaN for anything else."""
-    if isinstance(value, bool) or not isinstance(value, int | float | str):
-        return math.nan
-    try:
-        return float(value)
-    except (ValueError, OverflowError):
-        return math.nan
 
 
 def _day(value: object) -> date | None:

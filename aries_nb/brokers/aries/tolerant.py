@@ -29,7 +29,7 @@ from aries_nb.brokers.aries.messages import (
     TradeUpdate,
     field_types,
 )
-from aries_nb.brokers.parsing import excerpt, millis, number, shown, writable
+from aries_nb.brokers.parsing import excerpt, millis, number, shown, text
 from aries_nb.model import ColumnType, Unreadable
 
 __all__ = ["kind_of_update", "update_from"]
@@ -108,8 +108,7 @@ def _values(
         elif kind == "time":
             usable = millis(value)
         else:
-            is_text = isinstance(value, str | int | float) and not isinstance(value, bool)
-            usable = writable(str(value)) if is_text else None
+            usable = text(value)
         if usable is None:
             values[name] = _MISSING[kind]
             # A time of 0 stands for one that there is not yet, as of a share not traded (assumed).
