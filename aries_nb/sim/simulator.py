@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar
 from aries_nb.errors import ClosedError
 from aries_nb.sim.alor.server import AlorServer
 from aries_nb.sim.alor.settings import AlorOptions
-from aries_nb.sim.aries.messages import MarketHours
 from aries_nb.sim.aries.server import BrokerServer
+from aries_nb.sim.market.market import MarketHours
 from aries_nb.sim.settings import ServerOptions, SimOptions, Statistics
 
 if TYPE_CHECKING:

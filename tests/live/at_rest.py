@@ -6,7 +6,7 @@ import time
 from decimal import Decimal
 from typing import TYPE_CHECKING
 
-from aries_nb.sim.aries.messages import MarketHours
+from aries_nb.sim.market.market import MarketHours
 from tests.net.patience import eventually
 
 if TYPE_CHECKING:

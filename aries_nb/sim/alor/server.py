@@ -33,9 +33,9 @@ if TYPE_CHECKING:
     from websockets.http11 import Request, Response
 
     from aries_nb.sim.alor.settings import AlorOptions
-    from aries_nb.sim.aries.messages import MarketHours
     from aries_nb.sim.front import Handler
     from aries_nb.sim.market.history import Trades
+    from aries_nb.sim.market.market import MarketHours
 
 __all__ = ["AlorServer"]
 

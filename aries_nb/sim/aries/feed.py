@@ -13,10 +13,9 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
 
 from aries_nb.sim.aries.channels import Channel, MarketChannel, TapeChannel
-from aries_nb.sim.aries.messages import MarketHours
 from aries_nb.sim.aries.subscriptions import Item, Selection
 from aries_nb.sim.market.listings import OptionListing, TradedListing
-from aries_nb.sim.market.market import Market
+from aries_nb.sim.market.market import Market, MarketHours
 from aries_nb.sim.market.options import Contract
 from aries_nb.sim.market.recording import TapePlayer, load_tapes
 

@@ -15,6 +15,7 @@ from aries_nb.sim.aries.subscriptions import (
 )
 
 if TYPE_CHECKING:
+    from aries_nb.sim.market.market import MarketHours
     from aries_nb.sim.settings import SimOptions
 
 __all__ = ["Directory", "MarketSession"]
@@ -41,7 +42,7 @@ class Directory(Protocol):
     def answer(self, method: str, path: str) -> dict[str, Any]:
         """Answer a query; the payload of the response."""
 
-    def hours(self) -> messages.MarketHours:
+    def hours(self) -> MarketHours:
         """What the market says of itself."""
 
 

@@ -14,10 +14,11 @@ import msgspec
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from aries_nb.sim.market.market import MarketHours
+
 __all__ = [
     "ChartEvent",
     "ErrorCode",
-    "MarketHours",
     "auth_success",
     "chart_update",
     "control",
@@ -35,14 +36,6 @@ ErrorCode = Literal["UNAUTHENTICATED", "BAD_REQUEST", "UNKNOWN_SYMBOL", "UNKNOWN
 ChartEvent = Literal["quote", "trade"]
 
 _encode = msgspec.json.Encoder().encode
-
-
-class MarketHours(msgspec.Struct, frozen=True):
-    """What the simulated market says of itself; `market` is "open" or "closed" (§3.1)."""
-
-    market: str = "open"
-    early_hours: bool = False
-    after_hours: bool = False
 
 
 def update_prefix(stream: str, symbol: str) -> str:

@@ -33,10 +33,10 @@ if TYPE_CHECKING:
     from websockets.asyncio.server import ServerConnection
     from websockets.http11 import Request, Response
 
-    from aries_nb.sim.aries.messages import MarketHours
     from aries_nb.sim.aries.session import Session
     from aries_nb.sim.front import Handler
     from aries_nb.sim.market.history import Trades
+    from aries_nb.sim.market.market import MarketHours
     from aries_nb.sim.settings import SimOptions
 
 __all__ = ["BrokerServer"]

@@ -12,6 +12,8 @@ import math
 from random import Random
 from typing import TYPE_CHECKING
 
+import msgspec
+
 from aries_nb.sim.market import options
 from aries_nb.sim.market.instruments import EQUITIES, INDICES, Index
 from aries_nb.sim.market.listings import EquityListing, IndexListing, OptionListing
@@ -24,13 +26,21 @@ if TYPE_CHECKING:
     from aries_nb.sim.market.listings import Listing
     from aries_nb.sim.market.options import Contract
 
-__all__ = ["ClusteredNoise", "Market"]
+__all__ = ["ClusteredNoise", "Market", "MarketHours"]
 
 TRADING_SECONDS = 252 * 6.5 * 3600.0
 MARKET_VOLATILITY = 0.14
 #: Together just below one: the heat of a shock is half gone after some 230 draws.
 GARCH_SHOCK, GARCH_MEMORY = 0.03, 0.967
 MAX_HEAT = 16.0
+
+
+class MarketHours(msgspec.Struct, frozen=True):
+    """Trading hours as the simulated market announces them; `market` is "open" or "closed"."""
+
+    market: str = "open"
+    early_hours: bool = False
+    after_hours: bool = False
 
 
 class ClusteredNoise:

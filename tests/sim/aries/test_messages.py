@@ -6,6 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from aries_nb.sim.aries import messages
+from aries_nb.sim.market.market import MarketHours
 
 
 @given(price=st.floats(allow_nan=False, allow_infinity=False), size=st.integers(0, 2**53))
@@ -43,6 +44,6 @@ def test_every_text_stays_on_one_ascii_line(text: str, ident: str | None) -> Non
 
 
 def test_server_time_has_milliseconds() -> None:
-    line = messages.market_status(messages.MarketHours(), 1_772_463_845_000)
+    line = messages.market_status(MarketHours(), 1_772_463_845_000)
 
     assert json.loads(line)["payload"]["data"]["serverTime"] == "2026-03-02T15:04:05.000Z"
