@@ -15,6 +15,7 @@ from aries_nb.sim.alor import market_objects as objects
 from aries_nb.sim.alor.bars import bar_start, merged
 from aries_nb.sim.alor.messages import json_text, renamed
 from aries_nb.sim.alor.prints import Prints
+from aries_nb.sim.feed import TapePlayback
 from aries_nb.sim.market.listings import EquityListing
 
 if TYPE_CHECKING:
@@ -255,45 +256,15 @@ class ListingChannel(Channel):
         return objects.instrument_values(self.security, self.listing, self.status, self._centre)
 
 
-class TapeChannel(Channel):
+class TapeChannel(Channel, TapePlayback):
     """An instrument that recorded tapes feed: every row is a state of its own, with the file's numbers and times."""
 
     def __init__(
         self, security: Security, players: list[TapePlayer], bars: Bars, waiting: Waiting, *, has_zone: bool
     ) -> None:
-        super().__init__(security, bars, waiting, has_zone=has_zone)
-        self.rows_sent = 0
-        self._players = {player.tape.kind: player for player in players}
+        Channel.__init__(self, security, bars, waiting, has_zone=has_zone)
+        TapePlayback.__init__(self, players)
         self._rows: dict[str, int] = {}
-
-    def start(self, now: float) -> None:
-        """Start each tape that feeds a stream which somebody listens to, unless it plays already."""
-        for kind, player in self._players.items():
-            if self._is_wanted(kind):
-                player.start(now)
-
-    def play(self, now: float, limit: int) -> int:
-        """Play the rows that are due at `now` (Unix s), at most `limit` of each tape; return how many were heard.
-
-        A paced tape goes on when nobody listens, as a market does; one without a pace waits.
-        """
-        heard = 0
-        for kind, player in self._players.items():
-            is_wanted = self._is_wanted(kind)
-            if player.is_finished or (player.speed is None and not is_wanted):
-                continue
-            for row in player.due(now, limit):
-                self._play_row(player, row)
-                heard += is_wanted
-        self.rows_sent += heard
-        return heard
-
-    def is_waiting(self) -> bool:
-        """Whether a tape without a pace has rows left for somebody."""
-        return any(
-            player.speed is None and player.started is not None and not player.is_finished and self._is_wanted(kind)
-            for kind, player in self._players.items()
-        )
 
     def _is_wanted(self, kind: str) -> bool:
         heard = self._heard
@@ -301,7 +272,7 @@ class TapeChannel(Channel):
             return bool(heard["trades"] or heard["bars"] or (heard["quotes"] and "quotes" not in self._players))
         return bool(heard["book"] if kind == "book" else heard["quotes"])
 
-    def _play_row(self, player: TapePlayer, row: int) -> None:
+    def _play_row(self, player: TapePlayer, row: int) -> int:
         tape = player.tape
         stamp = tape.times[row] // objects.NS_PER_MS
         self._written.clear()
@@ -317,6 +288,7 @@ class TapeChannel(Channel):
             # Where quotes are recorded each frame is a row of theirs, and a trade shows with the next.
             if "quotes" not in self._players:
                 self._tell_state("quotes", stamp)
+        return int(self._is_wanted(tape.kind))
 
     def _has_quote(self) -> bool:
         return bool(self._rows)

@@ -5,9 +5,6 @@ Owned by the server's loop; no I/O. Frames for clients go into the outboxes of t
 
 from __future__ import annotations
 
-import time
-from bisect import bisect
-from itertools import accumulate
 from random import Random
 from typing import TYPE_CHECKING
 
@@ -15,13 +12,14 @@ from aries_nb.sim.alor import market_objects as objects
 from aries_nb.sim.alor.bars import Bars
 from aries_nb.sim.alor.channels import Channel, ListingChannel, TapeChannel, Waiting
 from aries_nb.sim.alor.instruments import EXCHANGES, crowd_member, moscow_shares, on_tape, securities
+from aries_nb.sim.feed import MarketFeed
 from aries_nb.sim.market.history import History
 from aries_nb.sim.market.listings import EquityListing
 from aries_nb.sim.market.market import Market
 from aries_nb.sim.market.recording import TapePlayer, load_tapes
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable
     from datetime import date
 
     from aries_nb.sim.alor.instruments import Security
@@ -31,40 +29,22 @@ if TYPE_CHECKING:
 
 __all__ = ["AlorFeed"]
 
-#: Steps tried for one event: a client that asked for what rarely changes does not stop the server.
-STEPS_PER_EVENT = 20
-#: Part of a turn that may go into making events, so that the loop still gets to send them.
-BUSY_SHARE = 0.7
-TAPE_ROWS_PER_TURN = 2000
 
-
-class AlorFeed:
+class AlorFeed(MarketFeed[ListingChannel]):
     """The directory that sessions ask, and the source of all market events. `now` is Unix time in s everywhere."""
 
     def __init__(self, options: AlorOptions, today: date, now: float) -> None:
-        self.market = Market(options.seed, today, moscow_shares(today))
+        super().__init__(Market(options.seed, today, moscow_shares(today)), options)
         # The past ends where the market begins, so it is made before anything moves.
         self.history = History(self.market, now)
         self.bars = Bars(self.history)
-        self.events = 0
         self.status = objects.NORMAL
         self._today = today
-        self._options = options
         self._has_zone = "no_zone" not in options.faults
-        self._rng = Random(f"{options.seed} order of events")
-        self._budget = 0.0
         self._channels: dict[tuple[str, str], Channel] = {}
         self._waiting: Waiting = {}
         self._heard: dict[ListingChannel, None] = {}
-        self._drawn: list[ListingChannel] = []
-        self._weights: list[float] = []
-        self._is_regrouped = True
         self._tapes = load_tapes(options.tapes)
-
-    @property
-    def tape_rows_sent(self) -> int:
-        """Rows of all tapes that went to at least one client."""
-        return sum(channel.rows_sent for channel in self._played())
 
     def security(self, exchange: str, code: str, board: str = "") -> Security | None:
         """Find an instrument on a board, "" for its primary one; None if there is none."""
@@ -96,7 +76,7 @@ class AlorFeed:
             channel.start(now)
         elif isinstance(channel, ListingChannel):
             self._heard[channel] = None
-            self._is_regrouped = False
+            self._subscriptions_changed()
 
     def leave(self, subscription: Subscription, security: Security) -> None:
         """Tell a subscription no more; one that never attended as well."""
@@ -104,7 +84,7 @@ class AlorFeed:
         channel.leave(subscription)
         if isinstance(channel, ListingChannel) and not channel.is_heard:
             self._heard.pop(channel, None)
-            self._is_regrouped = False
+            self._subscriptions_changed()
 
     def set_status(self, status: int) -> None:
         """Open or close the market. A closed market stands still."""
@@ -114,38 +94,11 @@ class AlorFeed:
 
     # What the server tells.
 
-    def advance(self, seconds: float, now: float) -> None:
-        """Let the market live for `seconds`: as many events as the rate says, stamped `now`."""
-        self._regroup()
-        if not self._heard or self.status == objects.CLOSED:
-            self._budget = 0.0
-            return
-        self.market.drift(seconds)
-        self._budget += self._options.rate * seconds
-        tries = int(self._budget) * STEPS_PER_EVENT
-        stamp, limit = int(now * 1000), time.perf_counter() + BUSY_SHARE * seconds
-        total, draw = self._weights[-1], self._rng.random
-        while self._budget >= 1.0 and tries > 0:
-            tries -= 1
-            sent = self._drawn[bisect(self._weights, draw() * total)].step(stamp)
-            self._budget -= sent
-            self.events += sent
-            if not tries % 64 and time.perf_counter() > limit:
-                break
-        # What could not be done in time is not made up for: a burst would only be late as well.
-        self._budget = min(self._budget, 1.0)
-
-    def play_tapes(self, now: float) -> None:
-        """Play the rows of the paced tapes that are due at `now`."""
-        if self._options.speed is not None:
-            for channel in self._played():
-                self.events += channel.play(now, TAPE_ROWS_PER_TURN)
-
     def pump_tapes(self, now: float, rows: int) -> bool:
         """Play up to `rows` rows of each tape without a pace that somebody waits for; return whether there was one."""
         heard = 0
-        for channel in self._played():
-            if channel.is_waiting():
+        for channel in self._tape_channels():
+            if channel.has_rows_left():
                 heard += channel.play(now, rows)
         self.events += heard
         return heard > 0
@@ -156,7 +109,13 @@ class AlorFeed:
             if subscription.flush(now):
                 del self._waiting[subscription]
 
-    def _played(self) -> Iterator[TapeChannel]:
+    def _is_closed(self) -> bool:
+        return self.status == objects.CLOSED
+
+    def _subscribed_channels(self) -> Iterable[ListingChannel]:
+        return self._heard
+
+    def _tape_channels(self) -> Iterable[TapeChannel]:
         return (channel for channel in self._channels.values() if isinstance(channel, TapeChannel))
 
     def _opened(self, security: Security) -> Channel:
@@ -176,11 +135,3 @@ class AlorFeed:
             assert member is not None, "only known instruments have a channel"
             share = EquityListing(member[0], Random(f"{self._options.seed} {symbol}"))
         return share
-
-    def _regroup(self) -> None:
-        """Weigh those that are heard, after they changed; not at once, since many may change together."""
-        if self._is_regrouped:
-            return
-        self._is_regrouped = True
-        self._drawn = list(self._heard)
-        self._weights = list(accumulate(channel.weight for channel in self._drawn))

@@ -1,4 +1,4 @@
-"""The local server of ALOR's `/ws`, its token service and its HTTP API on one port: connections, pacing, limits.
+"""The local server of ALOR's `/ws`, its token service and its HTTP API on one port: queueing and limits.
 
 Source: protocol page §10, §11, and §15 (U12, U14, U16, U20, U21).
 """
@@ -8,8 +8,7 @@ from __future__ import annotations
 import asyncio
 import socket
 import time
-from collections import Counter
-from contextlib import suppress
+from dataclasses import replace
 from datetime import datetime
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
@@ -23,19 +22,16 @@ from aries_nb.sim.alor.feed import AlorFeed
 from aries_nb.sim.alor.portfolios import PORTFOLIOS, Portfolios
 from aries_nb.sim.alor.session import AlorSession
 from aries_nb.sim.alor.tokens import TokenService
-from aries_nb.sim.front import Front, is_loopback, listening
-from aries_nb.sim.settings import Statistics
+from aries_nb.sim.serving import Client, Server
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine
-
     from websockets.asyncio.server import ServerConnection
     from websockets.http11 import Request, Response
 
     from aries_nb.sim.alor.settings import AlorOptions
     from aries_nb.sim.front import Handler
-    from aries_nb.sim.market.history import Trades
     from aries_nb.sim.market.market import MarketHours
+    from aries_nb.sim.settings import Statistics
 
 __all__ = ["AlorServer"]
 
@@ -57,13 +53,11 @@ PUMP_ROWS = 250
 ACCOUNT_SECONDS = 0.05
 
 
-class Client:
-    """One connection with its session; its sender task alone writes to the socket."""
+class FrameClient(Client[AlorSession]):
+    """A connection that takes each text as a frame, histories only while nothing else waits."""
 
     def __init__(self, connection: ServerConnection, session: AlorSession) -> None:
-        self.connection = connection
-        self.session = session
-        self.wake = asyncio.Event()
+        super().__init__(connection, session)
         #: Whether frames were handed to the socket that it has no room for: the client does not read.
         self.is_blocked = False
 
@@ -75,8 +69,7 @@ class Client:
     @property
     def has_work(self) -> bool:
         """Whether the sender has anything to do."""
-        session = self.session
-        return bool(session.outbox or session.histories or session.closing)
+        return super().has_work or bool(self.session.histories)
 
     @property
     def waits_for_server(self) -> bool:
@@ -88,150 +81,78 @@ class Client:
         return len(self.session.outbox) > limit and self.is_blocked and self.session.closing is None
 
 
-class AlorServer:
+class AlorServer(Server[FrameClient]):
     """All clients of the simulated ALOR. Every method belongs to the thread of the loop that runs `run`.
 
     Reading the tapes happens in the constructor: it raises UsageError before any socket is opened.
     """
 
+    session_counts = ("subscribe_requests", "unsubscribe_requests", "refused_tokens", "held_back")
+    feed: AlorFeed
+    options: AlorOptions
+
     def __init__(self, options: AlorOptions) -> None:
         today = datetime.now().astimezone().date()
-        self.feed = AlorFeed(options, today, time.time())
-        self.portfolios = Portfolios(options, self.feed.market, today)
+        feed = AlorFeed(options, today, time.time())
+        super().__init__(options, feed, feed.history)
+        self.portfolios = Portfolios(options, feed.market, today)
         self.tokens = TokenService(options, PORTFOLIOS)
-        self.clients: list[Client] = []
-        self.options = options
-        self._has_room = asyncio.Event()
         self._is_account_asked = False
         self._turned = time.time()
-        self._tasks: set[asyncio.Task[None]] = set()
-        self._left: Counter[str] = Counter()
-        self._counts: Counter[str] = Counter()
-
-    async def run(self, ready: Callable[[str], None]) -> None:
-        """Serve until cancelled; then close every connection with 1001. Calls `ready` with the base URL.
-
-        Raises UsageError if the address cannot be listened on.
-        """
-        async with listening(
-            self.options,
-            Front(self._http_handler, is_local=is_loopback(self.options.host)),
-            self._serve_client,
-            self.drop_connections,
-            process_request=self._refuse,
-            ping_interval=PING_SECONDS,
-            ping_timeout=PONG_SECONDS,
-            max_size=MAX_MESSAGE_BYTES,
-            write_limit=WRITE_BYTES,
-            compression="deflate" if self.options.compress else None,
-        ) as url:
-            ready(url)
-            async with asyncio.TaskGroup() as tasks:
-                tasks.create_task(self._pace())
-                if self.options.tapes and self.options.speed is None:
-                    tasks.create_task(self._pump())
 
     def statistics(self) -> Statistics:
         """Count what has happened so far; `auths` are access tokens issued."""
-        sessions = self.sessions()
-        counts, left = self._counts, self._left
-        return Statistics(
-            connections_total=counts["connections"],
-            connections_open=len(sessions),
-            messages_sent=counts["frames"],
-            frames_sent=counts["frames"],
-            auths=self.tokens.issued,
-            subscribe_requests=left["subscribe_requests"] + sum(each.subscribe_requests for each in sessions),
-            unsubscribe_requests=left["unsubscribe_requests"] + sum(each.unsubscribe_requests for each in sessions),
-            refused_tokens=left["refused_tokens"] + sum(each.refused_tokens for each in sessions),
-            market_events=self.feed.events,
-            tape_rows_sent=self.feed.tape_rows_sent,
-            closed_slow=counts["slow"],
-            queued=sum(len(each.outbox) for each in sessions),
-            held_back=left["held_back"] + sum(each.held_back for each in sessions),
-        )
+        return replace(super().statistics(), auths=self.tokens.issued)
 
     def admit(self, session: AlorSession, subject: str) -> bool:
         """Whether one more connection of a token's subject is allowed."""
         others = (client for client in self.clients if client.is_open and client.session is not session)
         return sum(client.session.subject == subject for client in others) < self.options.connection_limit
 
-    def sessions(self) -> list[AlorSession]:
-        """The sessions of all connections."""
-        return [client.session for client in self.clients]
-
     def ask_accounts(self) -> None:
         """Let the portfolios live from now on: nobody trades before somebody looks."""
         self._is_account_asked = True
-
-    def trades(self, symbol: str, first: float, last: float) -> Trades:
-        """Every trade of a share in [first, last), Unix s, sizes in pieces, as `History.trades` has them."""
-        return self.feed.history.trades(symbol, first, last)
-
-    def drop_connections(self) -> int:
-        """Abort every TCP connection without a close frame; return how many."""
-        clients = list(self.clients)
-        for client in clients:
-            client.connection.transport.abort()
-        return len(clients)
-
-    def close_connections(self, code: int, reason: str) -> int:
-        """Begin to close every connection; return how many."""
-        clients = list(self.clients)
-        for client in clients:
-            self._spawn(client.connection.close(code, reason))
-        return len(clients)
-
-    def broadcast(self, text: str) -> int:
-        """Send a text as it is to every client that has shown a token; return to how many."""
-        clients = [client for client in self.clients if client.session.is_authenticated]
-        for client in clients:
-            client.session.outbox.append(text)
-            client.wake.set()
-        return len(clients)
 
     def set_hours(self, hours: MarketHours, now: float) -> None:  # noqa: ARG002 - frames of instruments have no time
         """Open or close the market for all instruments."""
         self.feed.set_status(objects.CLOSED if hours.market == "closed" else objects.NORMAL)
         self.wake_all()
 
-    def wake_all(self) -> None:
-        """Let all senders look at what waits."""
-        for client in self.clients:
-            if client.has_work:
-                client.wake.set()
+    def _socket_settings(self) -> dict[str, Any]:
+        return {
+            "ping_interval": PING_SECONDS,
+            "ping_timeout": PONG_SECONDS,
+            "max_size": MAX_MESSAGE_BYTES,
+            "write_limit": WRITE_BYTES,
+            "compression": "deflate" if self.options.compress else None,
+        }
 
-    async def _serve_client(self, connection: ServerConnection) -> None:
+    def _refuse(self, connection: ServerConnection, request: Request) -> Response | None:
+        if urlsplit(request.path).path != PATH:
+            return connection.respond(HTTPStatus.NOT_FOUND, f"Only {PATH} is served.\n")
+        is_full = sum(client.is_open for client in self.clients) >= self.options.connection_limit
+        if self.options.refuse_handshake and is_full:
+            return connection.respond(HTTPStatus.TOO_MANY_REQUESTS, "Too many connections.\n")
+        return None
+
+    def _http_handler(self) -> Handler:
+        # It brings in aiohttp, which a server for WebSockets alone starts without.
+        from aries_nb.sim.alor.http import AlorHttp
+
+        return AlorHttp(self).handle
+
+    def _accept(self, connection: ServerConnection) -> FrameClient:
         raw = connection.transport.get_extra_info("socket")
         raw.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SOCKET_BYTES)
-        session = AlorSession(self.options, self, time.time())
-        self._counts["connections"] += 1
-        client = Client(connection, session)
-        self.clients.append(client)
-        sender = asyncio.create_task(self._send(client))
-        try:
-            async for message in connection:
-                session.receive(message, time.time())
-                if self.portfolios.is_heard:
-                    self.ask_accounts()
-                client.wake.set()
-                self._has_room.set()
-                if len(session.outbox) > REQUEST_FRAMES:
-                    await asyncio.sleep(0)
-        except ConnectionClosed:
-            pass  # the client is gone without a goodbye, which is its right
-        finally:
-            self.clients.remove(client)
-            session.close(1006, "the connection is gone")
-            for name in ("subscribe_requests", "unsubscribe_requests", "refused_tokens", "held_back"):
-                self._left[name] += getattr(session, name)
-            self._has_room.set()
-            sender.cancel()
-            with suppress(asyncio.CancelledError):
-                await sender
+        return FrameClient(connection, AlorSession(self.options, self, time.time()))
 
-    async def _send(self, client: Client) -> None:
-        """Write what waits, as fast as the client takes it, histories only while nothing else waits."""
+    async def _received(self, client: FrameClient) -> None:
+        if self.portfolios.is_heard:
+            self.ask_accounts()
+        if len(client.session.outbox) > REQUEST_FRAMES:
+            await asyncio.sleep(0)
+
+    async def _send(self, client: FrameClient) -> None:
         session, connection = client.session, client.connection
         try:
             while not session.is_cut and (session.closing is None or session.outbox):
@@ -249,6 +170,7 @@ class AlorServer:
                     connection.transport.write(b"".join(connection.protocol.data_to_send()))
                 client.is_blocked = False
                 self._counts["frames"] += count
+                self._counts["messages"] += count
                 self._has_room.set()
                 await asyncio.sleep(0)
         except ConnectionClosed:
@@ -258,30 +180,25 @@ class AlorServer:
         elif session.closing is not None:
             await connection.close(*session.closing)
 
-    async def _pace(self) -> None:
-        """Let time pass for the market, the tapes and the sessions, once every `flush_seconds`."""
-        loop, turn = asyncio.get_running_loop(), self.options.flush_seconds
-        due = loop.time()
-        while True:
-            now = time.time()
-            # What waits for this server to send it is no fault of the client: then the market waits as well.
-            if not any(client.waits_for_server for client in self.clients):
-                self.feed.advance(turn, now)
-                self.feed.play_tapes(now)
-            self.feed.flush(now)
-            self._turn_accounts(now)
-            for client in list(self.clients):
-                client.session.tick(now)
-                if client.is_unread(self.options.queue_limit):
-                    self._counts["slow"] += 1
-                    client.session.cut()
-                if client.session.is_cut:
-                    # The sender may be waiting for room in the socket that never comes.
-                    client.connection.transport.abort()
-            self.wake_all()
-            # A loop that comes too late by more than a few turns does not run after the lost time.
-            due = max(due + turn, loop.time() - 3 * turn)
-            await asyncio.sleep(due - loop.time())
+    def _send_frame(self, client: FrameClient, text: str) -> None:
+        client.session.outbox.append(text)
+        client.wake.set()
+
+    def _advance(self, seconds: float, now: float) -> None:
+        # What waits for this server to send it is no fault of the client: then the market waits as well.
+        if not any(client.waits_for_server for client in self.clients):
+            self.feed.advance(seconds, now)
+            self.feed.play_tapes(now)
+        self.feed.flush(now)
+        self._turn_accounts(now)
+
+    def _check_limits(self, client: FrameClient) -> None:
+        if client.is_unread(self.options.queue_limit):
+            self._counts["slow"] += 1
+            client.session.cut()
+        if client.session.is_cut:
+            # The sender may be waiting for room in the socket that never comes.
+            client.connection.transport.abort()
 
     def _turn_accounts(self, now: float) -> None:
         """Let the portfolios live, as long as the market is open."""
@@ -291,39 +208,6 @@ class AlorServer:
             self.portfolios.accounts.turn(now - self._turned, now)
             self._turned = now
 
-    async def _pump(self) -> None:
-        """Feed the tapes without a pace to their clients as fast as the slowest of them takes the frames."""
+    def _pump_tapes(self, now: float) -> bool:
         rows = max(1, min(PUMP_ROWS, self.options.queue_limit // 20))
-        while True:
-            has_room = all(len(client.session.outbox) < rows for client in self.clients)
-            if has_room and self.feed.pump_tapes(time.time(), rows):
-                self.wake_all()
-                await asyncio.sleep(0)
-            else:
-                self._has_room.clear()
-                await self._has_room.wait()
-
-    def _refuse(self, connection: ServerConnection, request: Request) -> Response | None:
-        if urlsplit(request.path).path != PATH:
-            return connection.respond(HTTPStatus.NOT_FOUND, f"Only {PATH} is served.\n")
-        is_full = sum(client.is_open for client in self.clients) >= self.options.connection_limit
-        if self.options.refuse_handshake and is_full:
-            return connection.respond(HTTPStatus.TOO_MANY_REQUESTS, "Too many connections.\n")
-        return None
-
-    def _http_handler(self) -> Handler:
-        # It brings in aiohttp, which a server for WebSockets alone starts without.
-        from aries_nb.sim.alor.http import AlorHttp
-
-        return AlorHttp(self).handle
-
-    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
-        """Run something beside, for a connection that may be gone by then."""
-
-        async def run() -> None:
-            with suppress(ConnectionClosed):
-                await work
-
-        task = asyncio.create_task(run())
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        return all(len(client.session.outbox) < rows for client in self.clients) and self.feed.pump_tapes(now, rows)

@@ -14,6 +14,7 @@ from aries_nb.sim.aries import data
 from aries_nb.sim.aries.charts import ChartStream, chart_values, tape_chart_values
 from aries_nb.sim.aries.messages import update, update_prefix
 from aries_nb.sim.aries.subscriptions import Fields, Selection
+from aries_nb.sim.feed import TapePlayback
 from aries_nb.sim.market.book import VISIBLE_LEVELS
 from aries_nb.sim.market.instruments import CENT
 from aries_nb.sim.market.listings import EquityListing, IndexListing, OptionListing, TradedListing
@@ -199,41 +200,18 @@ class MarketChannel(Channel):
         return {"orderBook": self._book.rows(asks, bids), "quotes": venues}
 
 
-class TapeChannel(Channel):
+class TapeChannel(Channel, TapePlayback):
     """A symbol that recorded tapes feed. Every selected field of a row goes out, so that a row is a message."""
 
     def __init__(self, symbol: str, players: list[TapePlayer]) -> None:
-        super().__init__(symbol)
-        self._players = {player.tape.kind: player for player in players}
+        Channel.__init__(self, symbol)
+        TapePlayback.__init__(self, players)
         self._book = data.BookRows()
-        self.rows_sent = 0
-
-    def start(self, now: float) -> None:
-        """Start each tape that feeds a stream which somebody listens to, unless it plays already."""
-        for kind, player in self._players.items():
-            if self._listeners(kind):
-                player.start(now)
-
-    def play(self, now: float, limit: int) -> int:
-        """Send the rows that are due at `now` (Unix s), at most `limit` of each tape; return how many went out.
-
-        A paced tape goes on when nobody listens, as a market does; one without a pace waits.
-        """
-        sent = 0
-        for kind, player in self._players.items():
-            if player.is_finished or (player.speed is None and not self._listeners(kind)):
-                continue
-            for row in player.due(now, limit):
-                sent += self._send_row(player, row)
-        self.rows_sent += sent
-        return sent
 
     def is_waiting(self, lines: int) -> bool:
         """Whether a tape without a pace has rows left, and all its listeners have fewer than `lines` waiting."""
-        return any(
-            player.speed is None and player.started is not None and not player.is_finished and self._listeners(kind)
-            for kind, player in self._players.items()
-        ) and all(len(outbox) < lines for outbox in (*(s.outbox for s in self.sessions), *self.charts.outboxes))
+        outboxes = (*(session.outbox for session in self.sessions), *self.charts.outboxes)
+        return self.has_rows_left() and all(len(outbox) < lines for outbox in outboxes)
 
     def snapshot(self, asked: Selection, selected: Selection, stamp: int) -> list[str]:  # noqa: ARG002 - a tape has its own time
         """The row that was sent last; nothing of a tape that has not begun."""
@@ -257,14 +235,13 @@ class TapeChannel(Channel):
                 state |= tape_chart_values(player.tape, player.position - 1)
         return state
 
-    def _listeners(self, kind: str) -> bool:
+    def _is_wanted(self, kind: str) -> bool:
         if kind == "book":
             return bool(self.level2)
         market = self.quote if kind == "quotes" else self.trade or self.time_and_sales
         return bool(market or self.charts.outboxes)
 
-    def _send_row(self, player: TapePlayer, row: int) -> int:
-        """Send one row to whoever listens; return 1 if anybody does, else 0."""
+    def _play_row(self, player: TapePlayer, row: int) -> int:
         tape, stamp = player.tape, _stamp(player, row)
         if tape.kind == "book":
             asks, bids = data.tape_levels(tape, row, "ask"), data.tape_levels(tape, row, "bid")

@@ -5,21 +5,19 @@ Owned by the server's loop; no I/O. Lines for clients go into the outboxes of th
 
 from __future__ import annotations
 
-from bisect import bisect
-from itertools import accumulate
-from random import Random
-from time import perf_counter
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
 
 from aries_nb.sim.aries.channels import Channel, MarketChannel, TapeChannel
 from aries_nb.sim.aries.subscriptions import Item, Selection
+from aries_nb.sim.feed import MarketFeed
 from aries_nb.sim.market.listings import OptionListing, TradedListing
 from aries_nb.sim.market.market import Market, MarketHours
 from aries_nb.sim.market.options import Contract
 from aries_nb.sim.market.recording import TapePlayer, load_tapes
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from datetime import date
 
     from aries_nb.sim.aries.channels import TradeListener
@@ -29,38 +27,21 @@ if TYPE_CHECKING:
 
 __all__ = ["AriesFeed"]
 
-#: Steps tried for one message: a client that asked for a rarely changing field alone does not stop the server.
-STEPS_PER_MESSAGE = 20
-#: Part of a turn that may go into making messages, so that the loop still gets to send them.
-BUSY_SHARE = 0.7
-TAPE_ROWS_PER_TURN = 2000
 
-
-class AriesFeed:
+class AriesFeed(MarketFeed[MarketChannel]):
     """The directory that sessions ask, and the source of all market events."""
 
     def __init__(self, options: SimOptions, today: date) -> None:
-        self.market = Market(options.seed, today)
+        super().__init__(Market(options.seed, today), options)
         self.sessions: list[MarketSession] = []
         #: Told of every trade of the synthetic market, none of a tape; it may grow at any time.
         self.on_trade: list[TradeListener] = []
-        self.events = 0
         self._hours = MarketHours()
-        self._options = options
-        self._rng = Random(f"{options.seed} order of events")
-        self._budget = 0.0
         self._channels: dict[str, MarketChannel] = {}
-        self._heard: list[MarketChannel] = []
-        self._weights: list[float] = []
         self._tapes = {
             symbol: TapeChannel(symbol, [TapePlayer(tape, options.speed) for tape in tapes])
             for symbol, tapes in load_tapes(options.tapes).items()
         }
-
-    @property
-    def tape_rows_sent(self) -> int:
-        """Rows of all tapes that went to at least one client."""
-        return sum(channel.rows_sent for channel in self._tapes.values())
 
     # What sessions ask (see `aries_market.Directory` and `aries_charts.ChartDirectory`).
 
@@ -144,39 +125,13 @@ class AriesFeed:
             for session in self.sessions:
                 session.market_changed(now)
 
-    def advance(self, seconds: float, now: float) -> None:
-        """Let the market live for `seconds`: as many events as the rate says, stamped `now` (Unix s)."""
-        if not self._heard or self._hours.market == "closed":
-            self._budget = 0.0
-            return
-        self.market.drift(seconds)
-        self._budget += self._options.rate * seconds
-        tries = int(self._budget) * STEPS_PER_MESSAGE
-        stamp, limit = int(now * 1000), perf_counter() + BUSY_SHARE * seconds
-        total, draw = self._weights[-1], self._rng.random
-        while self._budget >= 1.0 and tries > 0:
-            tries -= 1
-            sent = self._heard[bisect(self._weights, draw() * total)].step(stamp)
-            self._budget -= sent
-            self.events += sent
-            if not tries % 64 and perf_counter() > limit:
-                break
-        # What could not be done in time is not made up for: a burst would only be late as well.
-        self._budget = min(self._budget, 1.0)
-
-    def play_tapes(self, now: float) -> None:
-        """Send the rows of the paced tapes that are due at `now` (Unix s)."""
-        if self._options.speed is not None:
-            for channel in self._tapes.values():
-                self.events += channel.play(now, TAPE_ROWS_PER_TURN)
-
     def pump_tapes(self, now: float, lines: int) -> bool:
         """Send rows of the tapes without a pace wherever all listeners have fewer than `lines` lines waiting.
 
         Returns whether anything was sent; if not, it is of use to ask again once a client has taken something.
         """
         sent = 0
-        for channel in self._tapes.values():
+        for channel in self._tape_channels():
             if channel.is_waiting(lines):
                 sent += channel.play(now, max(1, lines // 2))
         self.events += sent
@@ -208,8 +163,16 @@ class AriesFeed:
 
     def _regroup(self, channel: Channel) -> None:
         channel.regroup(self.sessions)
-        self._heard = [other for other in self._channels.values() if other.is_heard]
-        self._weights = list(accumulate(other.weight for other in self._heard))
+        self._subscriptions_changed()
+
+    def _is_closed(self) -> bool:
+        return self._hours.market == "closed"
+
+    def _subscribed_channels(self) -> Iterable[MarketChannel]:
+        return (channel for channel in self._channels.values() if channel.is_heard)
+
+    def _tape_channels(self) -> Iterable[TapeChannel]:
+        return self._tapes.values()
 
     def _contracts(self, root: str, expiry: date) -> dict[str, list[dict[str, Any]]]:
         def listed(right: Right) -> list[dict[str, Any]]:

@@ -13,7 +13,7 @@ from websockets.exceptions import InvalidStatus
 from websockets.sync.client import connect
 
 from aries_nb.sim import AlorOptions, Simulator
-from aries_nb.sim.alor.server import AlorServer, Client
+from aries_nb.sim.alor.server import AlorServer, FrameClient
 from aries_nb.sim.alor.session import AlorSession
 from tests.sim.alor.client import AlorClient
 
@@ -67,7 +67,7 @@ def test_what_waits_for_a_busy_server_is_not_held_against_the_client(
     is_blocked: bool, expected: tuple[bool, bool]
 ) -> None:
     server = AlorServer(AlorOptions())
-    client = Client(None, AlorSession(server.options, server, 0.0))  # type: ignore[arg-type]
+    client = FrameClient(None, AlorSession(server.options, server, 0.0))  # type: ignore[arg-type]
     client.is_blocked = is_blocked
 
     client.session.outbox.extend(["{}"] * 5000)

@@ -13,7 +13,7 @@ from websockets.protocol import State
 
 from aries_nb.sim import AlorOptions
 from aries_nb.sim.alor.requests import OPCODES
-from aries_nb.sim.alor.server import AlorServer, Client
+from aries_nb.sim.alor.server import AlorServer, FrameClient
 from aries_nb.sim.alor.session import AlorSession
 
 SBER = {"exchange": "MOEX", "code": "SBER"}
@@ -32,7 +32,7 @@ class House:
 
     def enter(self) -> AlorSession:
         session = AlorSession(self.server.options, self.server, self.now)
-        self.server.clients.append(Client(SimpleNamespace(state=State.OPEN), session))  # type: ignore[arg-type]
+        self.server.clients.append(FrameClient(SimpleNamespace(state=State.OPEN), session))  # type: ignore[arg-type]
         return session
 
     def ask(self, message: Any) -> list[dict[str, Any]]:

@@ -11,7 +11,7 @@ import pytest
 from websockets.protocol import State
 
 from aries_nb.sim import AlorOptions, Simulator
-from aries_nb.sim.alor.server import AlorServer, Client
+from aries_nb.sim.alor.server import AlorServer, FrameClient
 from aries_nb.sim.alor.session import AlorSession
 from tests.sim.alor.client import AlorClient
 
@@ -87,7 +87,7 @@ def test_conflated_quotes_are_the_last_row_of_each_interval(tapes: Path, interva
     server = AlorServer(AlorOptions(tapes=(path,), speed=speed))
     now = 1_000_000.0
     session = AlorSession(server.options, server, now)
-    server.clients.append(Client(SimpleNamespace(state=State.OPEN), session))  # type: ignore[arg-type]
+    server.clients.append(FrameClient(SimpleNamespace(state=State.OPEN), session))  # type: ignore[arg-type]
     asked = {"exchange": "MOEX", "code": "EURUSD", "frequency": interval, "format": "Slim"}
     session.receive(json.dumps({"opcode": "QuotesSubscribe", "guid": "g", "token": "t", **asked}), now)
     started, due = now, now + interval / 1000

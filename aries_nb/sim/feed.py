@@ -1,0 +1,153 @@
+"""Base classes of the simulated feeds: which of the subscribed symbols has the next event, and how tapes are played.
+
+Owned by the server's loop; no I/O.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from bisect import bisect
+from itertools import accumulate
+from random import Random
+from time import perf_counter
+from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from aries_nb.sim.market.market import Market
+    from aries_nb.sim.market.recording import TapePlayer
+    from aries_nb.sim.settings import ServerOptions
+
+__all__ = ["MarketFeed", "TapePlayback"]
+
+#: Steps tried for one event: a client that asked for a rarely changing field alone does not stop the server.
+STEPS_PER_EVENT = 20
+#: Part of a turn that may go into making events, so that the loop still gets to send them.
+BUSY_SHARE = 0.7
+TAPE_ROWS_PER_TURN = 2000
+
+
+class SteppedChannel(Protocol):
+    """A subscribed symbol of the synthetic market."""
+
+    @property
+    def weight(self) -> float:
+        """How often this symbol has an event, relative to others."""
+
+    def step(self, stamp: int) -> int:
+        """Let one event happen at `stamp` (Unix ms); return how many events it counts as."""
+
+
+ChannelT = TypeVar("ChannelT", bound=SteppedChannel)
+
+
+class MarketFeed(ABC, Generic[ChannelT]):
+    """The source of all market events of one simulated broker. `now` is Unix time in seconds everywhere."""
+
+    def __init__(self, market: Market, options: ServerOptions) -> None:
+        self.market = market
+        self.events = 0
+        self._options = options
+        self._rng = Random(f"{options.seed} order of events")
+        self._budget = 0.0
+        self._stepped: list[ChannelT] = []
+        self._weights: list[float] = []
+        self._is_weighted = True
+
+    @property
+    def tape_rows_sent(self) -> int:
+        """Rows of all tapes that went to at least one client."""
+        return sum(channel.rows_sent for channel in self._tape_channels())
+
+    def advance(self, seconds: float, now: float) -> None:
+        """Advance the market by `seconds`: as many events as the rate says, stamped `now`."""
+        self._weigh()
+        if not self._stepped or self._is_closed():
+            self._budget = 0.0
+            return
+        self.market.drift(seconds)
+        self._budget += self._options.rate * seconds
+        tries = int(self._budget) * STEPS_PER_EVENT
+        stamp, limit = int(now * 1000), perf_counter() + BUSY_SHARE * seconds
+        total, draw = self._weights[-1], self._rng.random
+        while self._budget >= 1.0 and tries > 0:
+            tries -= 1
+            sent = self._stepped[bisect(self._weights, draw() * total)].step(stamp)
+            self._budget -= sent
+            self.events += sent
+            if not tries % 64 and perf_counter() > limit:
+                break
+        # What could not be done in time is not made up for: a burst would only be late as well.
+        self._budget = min(self._budget, 1.0)
+
+    def play_tapes(self, now: float) -> None:
+        """Play the rows of the paced tapes that are due at `now`."""
+        if self._options.speed is not None:
+            for channel in self._tape_channels():
+                self.events += channel.play(now, TAPE_ROWS_PER_TURN)
+
+    @abstractmethod
+    def _is_closed(self) -> bool:
+        """Whether the market stands still."""
+
+    @abstractmethod
+    def _subscribed_channels(self) -> Iterable[ChannelT]:
+        """The channels of the synthetic market that have subscribers."""
+
+    @abstractmethod
+    def _tape_channels(self) -> Iterable[TapePlayback]:
+        """The channels that tapes feed."""
+
+    def _subscriptions_changed(self) -> None:
+        """Weigh the channels anew before the next event; not at once, since many may change together."""
+        self._is_weighted = False
+
+    def _weigh(self) -> None:
+        if not self._is_weighted:
+            self._is_weighted = True
+            self._stepped = list(self._subscribed_channels())
+            self._weights = list(accumulate(channel.weight for channel in self._stepped))
+
+
+class TapePlayback(ABC):
+    """The tapes of one symbol, at most one of each kind, and how far each has been played."""
+
+    def __init__(self, players: list[TapePlayer]) -> None:
+        self.rows_sent = 0
+        self._players = {player.tape.kind: player for player in players}
+
+    def start(self, now: float) -> None:
+        """Start each tape that feeds a subscribed stream, unless it plays already."""
+        for kind, player in self._players.items():
+            if self._is_wanted(kind):
+                player.start(now)
+
+    def play(self, now: float, limit: int) -> int:
+        """Play the rows that are due at `now` (Unix s), at most `limit` of each tape; return how many were sent.
+
+        A paced tape goes on without a subscriber, as a market does; one without a pace waits.
+        """
+        sent = 0
+        for kind, player in self._players.items():
+            if player.is_finished or (player.speed is None and not self._is_wanted(kind)):
+                continue
+            for row in player.due(now, limit):
+                sent += self._play_row(player, row)
+        self.rows_sent += sent
+        return sent
+
+    def has_rows_left(self) -> bool:
+        """Whether a started tape without a pace has rows left for a subscriber."""
+        return any(
+            player.speed is None and player.started is not None and not player.is_finished and self._is_wanted(kind)
+            for kind, player in self._players.items()
+        )
+
+    @abstractmethod
+    def _is_wanted(self, kind: str) -> bool:
+        """Whether a stream that this kind of tape feeds is subscribed."""
+
+    @abstractmethod
+    def _play_row(self, player: TapePlayer, row: int) -> int:
+        """Send one row to its subscribers; return 1 if there is one, else 0."""

@@ -1,0 +1,282 @@
+"""Base class of the simulated servers: connections, their sessions, the turns of the market, and the end.
+
+What differs from broker to broker on purpose (framing, queueing, limits of a connection, who is cut off and how) is in
+the subclasses.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from abc import ABC, abstractmethod
+from collections import Counter
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, Protocol, TypeVar
+
+from websockets.exceptions import ConnectionClosed
+
+from aries_nb.sim.front import Front, is_loopback, listening
+from aries_nb.sim.settings import Statistics
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Coroutine, Sized
+
+    from websockets.asyncio.server import ServerConnection
+    from websockets.http11 import Request, Response
+
+    from aries_nb.sim.feed import MarketFeed
+    from aries_nb.sim.front import Handler
+    from aries_nb.sim.market.history import History, Trades
+    from aries_nb.sim.market.market import MarketHours
+    from aries_nb.sim.settings import ServerOptions
+
+__all__ = ["Client", "ClientSession", "Server"]
+
+#: Close code of a connection that ended without a close frame; it is never sent.
+ABNORMAL_CLOSURE = 1006
+
+
+class ClientSession(Protocol):
+    """What the server needs of a broker's session. `now` is Unix time in seconds."""
+
+    closing: tuple[int, str] | None
+
+    @property
+    def outbox(self) -> Sized:
+        """The texts that wait to be sent."""
+
+    @property
+    def is_authenticated(self) -> bool:
+        """Whether a token was accepted and is still good."""
+
+    def subscriptions(self) -> dict[str, dict[str, Any]]:
+        """What is subscribed now."""
+
+    def receive(self, frame: str | bytes, now: float) -> None:
+        """Process one frame of the client."""
+
+    def tick(self, now: float) -> None:
+        """Check the session's time limits."""
+
+    def close(self, code: int, reason: str) -> None:
+        """End the session; the first code and reason stay."""
+
+
+SessionT = TypeVar("SessionT", bound=ClientSession)
+
+
+class Client(Generic[SessionT]):
+    """One connection with its session. Only its sender task writes to the socket, woken by `wake`."""
+
+    def __init__(self, connection: ServerConnection, session: SessionT) -> None:
+        self.connection = connection
+        self.session = session
+        self.wake = asyncio.Event()
+
+    @property
+    def has_work(self) -> bool:
+        """Whether the sender has anything to do."""
+        return bool(self.session.outbox or self.session.closing)
+
+
+ClientT = TypeVar("ClientT", bound=Client[Any])
+
+
+class Server(ABC, Generic[ClientT]):
+    """All clients of one simulated broker. Every method belongs to the thread of the loop that runs `run`.
+
+    Simulated time passes in `_advance` alone, once every `flush_seconds`: nothing else moves market or accounts.
+    """
+
+    #: Counters of a session that the statistics sum up over all connections, those that have ended included.
+    session_counts: ClassVar[tuple[str, ...]] = ("subscribe_requests", "unsubscribe_requests")
+
+    def __init__(self, options: ServerOptions, feed: MarketFeed[Any], history: History) -> None:
+        self.clients: list[ClientT] = []
+        self.feed = feed
+        self.options = options
+        self._history = history
+        #: Set when a client may have taken something: the tapes without a pace wait for it.
+        self._has_room = asyncio.Event()
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._counts: Counter[str] = Counter()
+        self._ended: Counter[str] = Counter()
+
+    async def run(self, ready: Callable[[str], None]) -> None:
+        """Serve until cancelled; then close every connection with 1001. Calls `ready` with the base URL.
+
+        Raises UsageError if the address cannot be listened on.
+        """
+        options = self.options
+        async with listening(
+            options,
+            Front(self._http_handler, is_local=is_loopback(options.host)),
+            self._serve_client,
+            self.drop_connections,
+            process_request=self._refuse,
+            **self._socket_settings(),
+        ) as url:
+            ready(url)
+            async with asyncio.TaskGroup() as tasks:
+                tasks.create_task(self._pace())
+                if options.tapes and options.speed is None:
+                    tasks.create_task(self._pump())
+
+    def statistics(self) -> Statistics:
+        """Count what has happened so far."""
+        sessions, counts = self.sessions(), self._counts
+        return Statistics(
+            connections_total=counts["connections"],
+            connections_open=len(sessions),
+            messages_sent=counts["messages"],
+            frames_sent=counts["frames"],
+            market_events=self.feed.events,
+            tape_rows_sent=self.feed.tape_rows_sent,
+            closed_slow=counts["slow"],
+            queued=sum(len(session.outbox) for session in sessions),
+            **{
+                name: self._ended[name] + sum(getattr(session, name) for session in sessions)
+                for name in self.session_counts
+            },
+        )
+
+    def sessions(self) -> list[Any]:
+        """The sessions of all connections."""
+        return [client.session for client in self.clients]
+
+    def trades(self, symbol: str, first: float, last: float) -> Trades:
+        """Every trade of a symbol in [first, last), Unix s, as `History.trades` has them."""
+        return self._history.trades(symbol, first, last)
+
+    def drop_connections(self) -> int:
+        """Abort every TCP connection without a close frame; return how many."""
+        clients = list(self.clients)
+        for client in clients:
+            client.connection.transport.abort()
+        return len(clients)
+
+    def close_connections(self, code: int, reason: str) -> int:
+        """Begin to close every connection; return how many."""
+        clients = list(self.clients)
+        for client in clients:
+            self._spawn(client.connection.close(code, reason))
+        return len(clients)
+
+    def broadcast(self, text: str) -> int:
+        """Send a text as it is, in a frame of its own, to every authenticated client; return to how many."""
+        clients = [client for client in self.clients if client.session.is_authenticated]
+        for client in clients:
+            self._send_frame(client, text)
+        return len(clients)
+
+    @abstractmethod
+    def set_hours(self, hours: MarketHours, now: float) -> None:
+        """Open or close the market at `now` (Unix s)."""
+
+    def wake_all(self) -> None:
+        """Wake the senders that have work."""
+        for client in self.clients:
+            if client.has_work:
+                client.wake.set()
+
+    # What differs from broker to broker.
+
+    @abstractmethod
+    def _socket_settings(self) -> dict[str, Any]:
+        """Arguments for `websockets.asyncio.server.serve`."""
+
+    @abstractmethod
+    def _refuse(self, connection: ServerConnection, request: Request) -> Response | None:
+        """Refuse a handshake with a response, or accept it with None."""
+
+    @abstractmethod
+    def _http_handler(self) -> Handler:
+        """Make the HTTP side; called once, with the first HTTP request. aiohttp is imported here and not before."""
+
+    @abstractmethod
+    def _accept(self, connection: ServerConnection) -> ClientT:
+        """Make the client of a new connection."""
+
+    @abstractmethod
+    async def _send(self, client: ClientT) -> None:
+        """Write what waits in the outbox as fast as the client takes it, and close when the session says so."""
+
+    @abstractmethod
+    def _send_frame(self, client: ClientT, text: str) -> None:
+        """Send one text in a frame of its own."""
+
+    @abstractmethod
+    def _advance(self, seconds: float, now: float) -> None:
+        """Advance the market, the tapes and the accounts by one turn of `seconds`, to `now` (Unix s)."""
+
+    @abstractmethod
+    def _check_limits(self, client: ClientT) -> None:
+        """End the connection of a client that does not read."""
+
+    @abstractmethod
+    def _pump_tapes(self, now: float) -> bool:
+        """Play the tapes without a pace as far as the clients have room; return whether a row was sent."""
+
+    async def _received(self, client: ClientT) -> None:
+        """Act after a frame was processed."""
+
+    # The loops.
+
+    async def _serve_client(self, connection: ServerConnection) -> None:
+        self._counts["connections"] += 1
+        client = self._accept(connection)
+        self.clients.append(client)
+        sender = asyncio.create_task(self._send(client))
+        try:
+            async for frame in connection:
+                client.session.receive(frame, time.time())
+                client.wake.set()
+                self._has_room.set()
+                await self._received(client)
+        except ConnectionClosed:
+            pass  # the client is gone without a goodbye, which is its right
+        finally:
+            self.clients.remove(client)
+            client.session.close(ABNORMAL_CLOSURE, "the connection is gone")
+            for name in self.session_counts:
+                self._ended[name] += getattr(client.session, name)
+            self._has_room.set()
+            sender.cancel()
+            with suppress(asyncio.CancelledError):
+                await sender
+
+    async def _pace(self) -> None:
+        """Let time pass for the market, the tapes and the sessions, once every `flush_seconds`."""
+        loop, turn = asyncio.get_running_loop(), self.options.flush_seconds
+        due = loop.time()
+        while True:
+            now = time.time()
+            self._advance(turn, now)
+            for client in list(self.clients):
+                client.session.tick(now)
+                self._check_limits(client)
+            self.wake_all()
+            # A loop that comes too late by more than a few turns does not run after the lost time.
+            due = max(due + turn, loop.time() - 3 * turn)
+            await asyncio.sleep(due - loop.time())
+
+    async def _pump(self) -> None:
+        """Feed the tapes without a pace to their clients as fast as the slowest of them takes them."""
+        while True:
+            if self._pump_tapes(time.time()):
+                self.wake_all()
+                await asyncio.sleep(0)
+            else:
+                self._has_room.clear()
+                await self._has_room.wait()
+
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
+        """Run a coroutine for a connection that may be gone by then."""
+
+        async def run() -> None:
+            with suppress(ConnectionClosed):
+                await work
+
+        task = asyncio.create_task(run())
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
