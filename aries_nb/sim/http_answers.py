@@ -1,18 +1,24 @@
-"""What a request over HTTP asks and what it gets: the reading of parameters, and refusals in the broker's two shapes.
+"""Base class of the HTTP sides: requests, answers, the reading of parameters, and refusals in Aries' two shapes.
 
-Source: protocol page §6 (end).
+Source: protocol page §6 (end). Imports aiohttp, so nothing that a server for WebSockets alone needs may be here.
 """
 
 from __future__ import annotations
 
+import json
 import math
+import time
+from abc import ABC, abstractmethod
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple
+from urllib.parse import unquote
+
+from aiohttp import web
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
 
-__all__ = ["Answer", "ErrorShape", "Query", "RefusedError", "refusal", "rfc3339"]
+__all__ = ["Answer", "ErrorShape", "HttpServer", "Query", "RefusedError", "Request", "refusal", "rfc3339"]
 
 ErrorShape = Literal["flat", "nested"]
 #: Names of the nested shape, by HTTP status.
@@ -27,7 +33,7 @@ ERROR_TYPES = {
 }
 #: A time above this is in ms: as seconds it would be the year 5138 (§7, "ms accepted").
 MOST_SECONDS = 100_000_000_000
-MOST_CHARACTERS = 100
+MOST_BODY_BYTES = 2**16
 
 
 class Answer(NamedTuple):
@@ -37,6 +43,41 @@ class Answer(NamedTuple):
     body: object
     #: Where a redirect leads.
     location: str = ""
+
+
+class Request(NamedTuple):
+    """A request without a transport: `path` is still percent-encoded, `now` is when it is answered, in Unix s."""
+
+    method: str
+    path: str
+    query: Mapping[str, str]
+    body: bytes = b""
+    authorization: str = ""
+    content_type: str = "application/json"
+    now: float = 0.0
+
+    @property
+    def parts(self) -> list[str]:
+        """The decoded parts of the path between its slashes."""
+        return [unquote(part) for part in self.path.removeprefix("/").split("/")]
+
+    @property
+    def bearer_token(self) -> str:
+        """The token of the Authorization header; "" if there is none."""
+        scheme, _, token = self.authorization.partition(" ")
+        return token.strip() if scheme.lower() == "bearer" else ""
+
+    def expect(self, method: str) -> None:
+        """Refuse every other method."""
+        if self.method != method:
+            raise RefusedError(405, f"use {method}")
+
+    def check_text(self) -> None:
+        """Refuse what was not UTF-8, of which aiohttp leaves half characters: they cannot be written out again."""
+        try:
+            "".join([self.path, *self.query.keys(), *self.query.values()]).encode()
+        except UnicodeEncodeError as error:
+            raise RefusedError(400, "the address is not UTF-8") from error
 
 
 class RefusedError(Exception):
@@ -109,6 +150,63 @@ class Query:
         if not 0 < len(found) <= most:
             raise RefusedError(422, f"symbols must be 1 to {most} symbols", "symbols")
         return found
+
+
+class HttpServer(ABC):
+    """Answers the HTTP requests of one simulated broker. Belongs to the thread of the server's loop."""
+
+    #: Whether bodies are JSON in ASCII, or in UTF-8.
+    is_ascii: ClassVar[bool] = True
+
+    async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
+        """Answer one request; for `aiohttp.web.Server`."""
+        body = await request.content.read(MOST_BODY_BYTES + 1)
+        while len(body) <= MOST_BODY_BYTES and not request.content.at_eof():
+            body += await request.content.read(MOST_BODY_BYTES + 1 - len(body))
+        asked = Request(
+            request.method,
+            request.rel_url.raw_path,
+            dict(request.rel_url.query),
+            body,
+            request.headers.get("Authorization", ""),
+            request.content_type,
+        )
+        await self._prepare(asked)
+        answer = self.answer(asked._replace(now=time.time()))
+        # No cache on the way may keep an answer, tokens least of all (RFC 6749 §5.1).
+        headers = {"Cache-Control": "no-store"}
+        if answer.location:
+            headers["Location"] = answer.location
+        if isinstance(answer.body, str):
+            return web.Response(status=answer.status, text=answer.body, headers=headers)
+        text = await self._written(asked, answer.body)
+        return web.Response(status=answer.status, text=text, content_type="application/json", headers=headers)
+
+    def answer(self, request: Request) -> Answer:
+        """Answer a request; never raises for a bad one."""
+        try:
+            request.check_text()
+            return self._answer(request)
+        except RefusedError as error:
+            return self._refused(error)
+
+    async def _prepare(self, request: Request) -> None:  # noqa: B027 - most answers need no preparation
+        """Make what an answer needs, in another thread if it takes long: the market goes on meanwhile."""
+
+    async def _written(self, request: Request, body: object) -> str:  # noqa: ARG002 - for a subclass with long answers
+        """Write a body as JSON."""
+        return self._json(body)
+
+    @abstractmethod
+    def _answer(self, request: Request) -> Answer:
+        """Answer a request; raises RefusedError."""
+
+    @abstractmethod
+    def _refused(self, error: RefusedError) -> Answer:
+        """The broker's answer to a request that was refused."""
+
+    def _json(self, body: object) -> str:
+        return json.dumps(body, separators=(",", ":"), ensure_ascii=self.is_ascii, allow_nan=False)
 
 
 def refusal(shape: ErrorShape, error: RefusedError, request_id: str) -> Answer:

@@ -70,7 +70,7 @@ class Turns:
 
 
 def only_player(sim: Simulator) -> Any:
-    (channel,) = sim._server.feed._played()
+    (channel,) = sim._server.feed._tape_channels()
     (player,) = channel._players.values()
     return player
 

@@ -9,18 +9,14 @@ from __future__ import annotations
 
 import asyncio
 import json
-import time
 from collections import defaultdict
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, Protocol
-from urllib.parse import unquote
-
-from aiohttp import web
 
 from aries_nb.sim.alor.http_market import MarketAnswers
 from aries_nb.sim.alor.http_portfolios import PastFills, PortfolioAnswers
 from aries_nb.sim.alor.tokens import RefreshError
-from aries_nb.sim.http_answers import Answer, Query, RefusedError
+from aries_nb.sim.http_answers import MOST_BODY_BYTES, Answer, HttpServer, Query, RefusedError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -30,11 +26,11 @@ if TYPE_CHECKING:
     from aries_nb.sim.alor.session import AlorSession
     from aries_nb.sim.alor.settings import AlorOptions
     from aries_nb.sim.alor.tokens import Bearer, TokenService
+    from aries_nb.sim.http_answers import Request
     from aries_nb.sim.settings import Statistics
 
 __all__ = ["AlorHttp", "Behind"]
 
-MOST_BODY_BYTES = 2**16
 MARKET_PATH, TAPE_PATH = "/md/v2/", "/alltrades/history"
 
 
@@ -56,8 +52,10 @@ class Behind(Protocol):
         """Let the portfolios live from now on."""
 
 
-class AlorHttp:
-    """Answers requests. Belongs to the thread of the server's loop."""
+class AlorHttp(HttpServer):
+    """Answers requests from the state of a server. Belongs to the thread of the server's loop."""
+
+    is_ascii = False
 
     def __init__(self, behind: Behind) -> None:
         self._behind = behind
@@ -67,55 +65,37 @@ class AlorHttp:
         #: Of each subject the requests that are left, and when that was.
         self._allowances: defaultdict[str, tuple[float, float]] = defaultdict(lambda: (behind.options.http_rate, 0.0))
 
-    async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
-        """Answer one request; for `aiohttp.web.Server`."""
-        body = await request.content.read(MOST_BODY_BYTES + 1)
-        while len(body) <= MOST_BODY_BYTES and not request.content.at_eof():
-            body += await request.content.read(MOST_BODY_BYTES + 1 - len(body))
-        path, query = request.rel_url.raw_path, dict(request.rel_url.query)
-        if path.endswith("/history") and path.startswith(MARKET_PATH):
-            # Elsewhere, so that the market goes on meanwhile.
-            await asyncio.to_thread(self._market.prepare, _parts(path.removeprefix(MARKET_PATH)), Query(query))
-        answer = self.answer(
-            request.method,
-            path,
-            query,
-            body,
-            authorization=request.headers.get("Authorization", ""),
-            now=time.time(),
-        )
-        text = await asyncio.to_thread(_json, answer.body) if path.endswith(TAPE_PATH) else _json(answer.body)
-        headers = {"Cache-Control": "no-store"}
-        return web.Response(status=answer.status, text=text, content_type="application/json", headers=headers)
+    async def _prepare(self, request: Request) -> None:
+        if request.path.endswith("/history") and request.path.startswith(MARKET_PATH):
+            _, _, *what = request.parts
+            await asyncio.to_thread(self._market.prepare, what, Query(request.query))
 
-    def answer(
-        self,
-        method: str,
-        path: str,
-        query: Mapping[str, str],
-        body: bytes = b"",
-        *,
-        authorization: str = "",
-        now: float,
-    ) -> Answer:
-        """Answer a request that came at `now` (Unix s); `path` is still percent-encoded. Never raises for a bad one."""
-        try:
-            _check_text(path, *query.keys(), *query.values())
-            if path == "/refresh":
-                _expect(method, "POST")
-                return Answer(200, self._behind.tokens.refresh(_fields(query, body), now))
-            _expect(method, "GET")
-            if path == "/sim/statistics":
-                return Answer(200, self._statistics())
-            bearer = self._bearer(authorization, now)
-            self._spend(bearer.subject, now)
-            return Answer(200, self._found(_parts(path), Query(query), bearer, now))
-        except RefreshError as error:
-            return Answer(error.status, {"code": str(error.status), "message": error.text})
-        except RefusedError as error:
-            # What is wrong with a parameter is 400 here (§13).
-            status = 400 if error.status == 422 else error.status
-            return Answer(status, {"code": str(status), "message": error.text})
+    async def _written(self, request: Request, body: object) -> str:
+        if request.path.endswith(TAPE_PATH):
+            return await asyncio.to_thread(self._json, body)
+        return self._json(body)
+
+    def _answer(self, request: Request) -> Answer:
+        now = request.now
+        if request.path == "/refresh":
+            request.expect("POST")
+            try:
+                return Answer(200, self._behind.tokens.refresh(_fields(request.query, request.body), now))
+            except RefreshError as error:
+                return Answer(error.status, {"code": str(error.status), "message": error.text})
+        request.expect("GET")
+        if request.path == "/sim/statistics":
+            return Answer(200, self._statistics())
+        bearer = self._behind.tokens.read(request.bearer_token, now)
+        if bearer is None:
+            raise RefusedError(401, "Invalid JWT token!")
+        self._spend(bearer.subject, now)
+        return Answer(200, self._found(request.parts, Query(request.query), bearer, now))
+
+    def _refused(self, error: RefusedError) -> Answer:
+        # What is wrong with a parameter is 400 here (§13).
+        status = 400 if error.status == 422 else error.status
+        return Answer(status, {"code": str(status), "message": error.text})
 
     def _found(self, parts: list[str], query: Query, bearer: Bearer, now: float) -> object:
         match parts:
@@ -130,13 +110,6 @@ class AlorHttp:
             case ["md", "v2", *what]:
                 return self._market.found(what, query, now)
         raise RefusedError(404, "unknown path")
-
-    def _bearer(self, authorization: str, now: float) -> Bearer:
-        scheme, _, token = authorization.partition(" ")
-        bearer = self._behind.tokens.read(token.strip(), now) if scheme.lower() == "bearer" else None
-        if bearer is None:
-            raise RefusedError(401, "Invalid JWT token!")
-        return bearer
 
     def _spend(self, subject: str, now: float) -> None:
         """Take one request out of what the rate allows a user (§10)."""
@@ -156,27 +129,6 @@ def _own(exchange: str, portfolio: str, bearer: Bearer) -> tuple[str, str]:
     if portfolio not in bearer.portfolios:
         raise RefusedError(403, f"Portfolio '{portfolio[:100]}' is not available")
     return exchange.upper(), portfolio
-
-
-def _json(body: object) -> str:
-    return json.dumps(body, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
-
-
-def _parts(path: str) -> list[str]:
-    return [unquote(part) for part in path.removeprefix("/").split("/")]
-
-
-def _check_text(*texts: str) -> None:
-    """Refuse what was not UTF-8, of which aiohttp leaves half characters: they cannot be written out again."""
-    try:
-        "".join(texts).encode()
-    except UnicodeEncodeError as error:
-        raise RefusedError(400, "the address is not UTF-8") from error
-
-
-def _expect(method: str, expected: str) -> None:
-    if method != expected:
-        raise RefusedError(405, f"use {expected}")
 
 
 def _fields(query: Mapping[str, str], body: bytes) -> dict[str, Any]:

@@ -6,25 +6,22 @@ Source: protocol page §6 and §7. Placing, replacing and cancelling orders is n
 from __future__ import annotations
 
 import json
-import time
 from typing import TYPE_CHECKING, Any
-from urllib.parse import parse_qsl, unquote
+from urllib.parse import parse_qsl
 from uuid import uuid4
-
-from aiohttp import web
 
 from aries_nb.sim.aries.http_accounts import AccountAnswers
 from aries_nb.sim.aries.http_bars import BarAnswers
 from aries_nb.sim.aries.http_market import MarketAnswers
 from aries_nb.sim.aries.oauth import OAuthError, OAuthServer
-from aries_nb.sim.http_answers import Answer, Query, RefusedError, refusal
+from aries_nb.sim.http_answers import MOST_BODY_BYTES, Answer, HttpServer, Query, RefusedError, refusal
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable
 
     from aries_nb.sim.accounts.accounts import Accounts
     from aries_nb.sim.aries.feed import AriesFeed
-    from aries_nb.sim.http_answers import ErrorShape
+    from aries_nb.sim.http_answers import ErrorShape, Request
     from aries_nb.sim.market.history import History
     from aries_nb.sim.settings import SimOptions
 
@@ -34,11 +31,10 @@ __all__ = ["HttpApi"]
 AUTHORIZE = ("/oauth2/authorize", "/v1/oauth2/authorize")
 TOKEN = "/v1/oauth2/token"  # noqa: S105 - a path
 HEALTH = "/tv/health"
-MOST_BODY_BYTES = 2**16
 FORM = "application/x-www-form-urlencoded"
 
 
-class HttpApi:
+class HttpApi(HttpServer):
     """Answers requests from the market, its history and the accounts. Belongs to the thread of the server's loop.
 
     `oauth` None makes one with the fixed token of `options`; without `accounts` their routes and the news are unknown.
@@ -81,82 +77,49 @@ class HttpApi:
                 "/v2/users/me/accounts": self._accounts.mine,
             }
 
-    async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
-        """Answer one request; for `aiohttp.web.Server`."""
-        body = await request.content.read(MOST_BODY_BYTES + 1)
-        while len(body) <= MOST_BODY_BYTES and not request.content.at_eof():
-            body += await request.content.read(MOST_BODY_BYTES + 1 - len(body))
-        answer = self.answer(
-            request.method,
-            request.rel_url.raw_path,
-            dict(request.rel_url.query),
-            body,
-            authorization=request.headers.get("Authorization", ""),
-            content_type=request.content_type,
-            now=time.time(),
-        )
-        # Nothing here is to be kept by anybody on the way, tokens least of all (RFC 6749 §5.1).
-        headers = {"Cache-Control": "no-store"}
-        if answer.location:
-            headers["Location"] = answer.location
-        if isinstance(answer.body, str):
-            return web.Response(status=answer.status, text=answer.body, headers=headers)
-        text = json.dumps(answer.body, separators=(",", ":"), allow_nan=False)
-        return web.Response(status=answer.status, text=text, content_type="application/json", headers=headers)
-
-    def answer(
-        self,
-        method: str,
-        path: str,
-        query: Mapping[str, str],
-        body: bytes = b"",
-        *,
-        authorization: str = "",
-        content_type: str = "application/json",
-        now: float,
-    ) -> Answer:
-        """Answer a request that came at `now` (Unix s); `path` is still percent-encoded. Never raises for a bad one."""
+    def _answer(self, request: Request) -> Answer:
+        method, path, now = request.method, request.path, request.now
         try:
-            _check_text(path, *query.keys(), *query.values())
             if path in AUTHORIZE and method == "GET":
-                return Answer(302, "", self.oauth.authorize(query, now))
+                return Answer(302, "", self.oauth.authorize(request.query, now))
             if path == TOKEN:
-                _expect(method, "POST")
-                return Answer(200, self.oauth.token(_fields(body, content_type), now))
-            if path == HEALTH:
-                return Answer(200, {"status": "ok"})
-            self._admit(authorization, now)
-            return Answer(200, self._found(method, path, Query(query), now))
+                request.expect("POST")
+                return Answer(200, self.oauth.token(_fields(request.body, request.content_type), now))
         except OAuthError as error:
             return Answer(error.status, {"error": error.name, "error_description": error.text})
-        except RefusedError as error:
-            return refusal(self._errors, error, str(uuid4()))
+        if path == HEALTH:
+            return Answer(200, {"status": "ok"})
+        self._check_token(request)
+        return Answer(200, self._found(request))
 
-    def _admit(self, authorization: str, now: float) -> None:
-        scheme, _, token = authorization.partition(" ")
-        if scheme.lower() != "bearer" or not token.strip():
+    def _refused(self, error: RefusedError) -> Answer:
+        return refusal(self._errors, error, str(uuid4()))
+
+    def _check_token(self, request: Request) -> None:
+        if not request.bearer_token:
             raise RefusedError(401, "a bearer token is required")
-        if not self.oauth.is_valid(token.strip(), now):
+        if not self.oauth.is_valid(request.bearer_token, request.now):
             raise RefusedError(401, "the token is not valid or has expired")
 
-    def _found(self, method: str, path: str, query: Query, now: float) -> object:
+    def _found(self, request: Request) -> object:
+        path, query, now = request.path, Query(request.query), request.now
         route = self._routes.get(path)
         if route is not None:
-            _expect(method, "GET")
+            request.expect("GET")
             return route(query, now)
-        version, *parts = (unquote(part) for part in path.removeprefix("/").split("/"))
+        version, *parts = request.parts
         match (version, *parts):
             case ("v1", "options", "snapshot", "chain", root):
-                _expect(method, "GET")
+                request.expect("GET")
                 return self._market.chain(root, query, now)
             case ("v1", "options", _, "expiry-dates") | ("v1", "options", _, "contracts", _):
-                _expect(method, "GET")
+                request.expect("GET")
                 return self._market.listed_options(path.removeprefix("/v1"))
             case ("v1", "config", "watchlist", number) if self._accounts is not None:
-                _expect(method, "GET")
+                request.expect("GET")
                 return self._accounts.watchlist(number)
             case (_, "accounts", account, *what) if self._accounts is not None:
-                _expect(method, "GET")
+                request.expect("GET")
                 return self._accounts.of_account(account, (version, *what), query, now)
         raise RefusedError(404, "unknown path")
 
@@ -164,19 +127,6 @@ class HttpApi:
 def _clock(query: Query, now: float) -> str:  # noqa: ARG001 - all routes are called alike
     """The server's time as plain text, in Unix s."""
     return str(int(now))
-
-
-def _check_text(*texts: str) -> None:
-    """Refuse what was not UTF-8, of which aiohttp leaves half characters: they cannot be written out again."""
-    try:
-        "".join(texts).encode()
-    except UnicodeEncodeError as error:
-        raise RefusedError(400, "the address is not UTF-8") from error
-
-
-def _expect(method: str, expected: str) -> None:
-    if method != expected:
-        raise RefusedError(405, f"use {expected}")
 
 
 def _fields(body: bytes, content_type: str) -> dict[str, str]:

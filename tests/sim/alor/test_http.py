@@ -12,6 +12,7 @@ import pytest
 from aries_nb.sim import AlorOptions, Simulator
 from aries_nb.sim.alor.http import AlorHttp
 from aries_nb.sim.alor.server import AlorServer
+from aries_nb.sim.http_answers import Request
 from tests.sim.alor.client import AlorClient
 
 if TYPE_CHECKING:
@@ -38,7 +39,7 @@ class Api:
     def ask(self, path: str, query: dict[str, Any], token: str = "t", method: str = "GET") -> Any:
         texts = {name.rstrip("_"): str(value) for name, value in query.items()}
         self.now += 0.1  # within the rate of requests
-        return self.http.answer(method, path, texts, authorization=f"Bearer {token}", now=self.now)
+        return self.http.answer(Request(method, path, texts, authorization=f"Bearer {token}", now=self.now))
 
 
 @pytest.fixture(scope="module")
@@ -149,7 +150,7 @@ def test_requests_of_a_user_are_limited_by_the_second() -> None:
     http = AlorHttp(AlorServer(AlorOptions(http_rate=10)))
 
     def ask(now: float) -> int:
-        return http.answer("GET", "/md/v2/time", {}, authorization="Bearer t", now=now).status
+        return http.answer(Request("GET", "/md/v2/time", {}, authorization="Bearer t", now=now)).status
 
     first = [ask(100.0) for _ in range(12)]
 

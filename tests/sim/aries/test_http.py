@@ -18,7 +18,7 @@ from aries_nb.sim.aries.feed import AriesFeed
 from aries_nb.sim.aries.http import HttpApi
 from aries_nb.sim.aries.http_bars import MOST_BARS
 from aries_nb.sim.aries.oauth import OAuthServer, OAuthSettings
-from aries_nb.sim.http_answers import Answer
+from aries_nb.sim.http_answers import Answer, Request
 from aries_nb.sim.market.history import NEW_YORK, History, session_open
 
 if TYPE_CHECKING:
@@ -44,7 +44,7 @@ class Api:
     ) -> Answer:
         renamed = {name.rstrip("_"): str(value) for name, value in query.items()}
         authorization = "" if token is None else f"Bearer {token}"
-        return self.http.answer(method, path, renamed, body, authorization=authorization, now=NOW)
+        return self.http.answer(Request(method, path, renamed, body, authorization, now=NOW))
 
     def found(self, path: str, **query: Any) -> Any:
         answer = self.get(path, **query)
@@ -448,7 +448,7 @@ QUERIES = st.fixed_dictionaries({}, optional={name: st.sampled_from(values) for 
 @settings(max_examples=120)
 @given(path=st.sampled_from(PATHS), query=QUERIES)
 def test_no_query_breaks_the_server(path: str, query: dict[str, str]) -> None:
-    answer = FUZZED.http.answer("GET", path, query, authorization="Bearer t", now=NOW)
+    answer = FUZZED.http.answer(Request("GET", path, query, authorization="Bearer t", now=NOW))
 
     assert answer.status in {200, 302, 400, 401, 404, 422}
     assert json.dumps(answer.body, allow_nan=False).isascii()

@@ -9,6 +9,7 @@ from aries_nb.sim import SimOptions
 from aries_nb.sim.accounts.accounts import Accounts
 from aries_nb.sim.aries.feed import AriesFeed
 from aries_nb.sim.aries.http import HttpApi
+from aries_nb.sim.http_answers import Request
 from aries_nb.sim.market.history import History
 
 if TYPE_CHECKING:
@@ -32,7 +33,7 @@ class Api:
 
     def get(self, path: str, **query: Any) -> Answer:
         renamed = {name.rstrip("_"): str(value) for name, value in query.items()}
-        return self.http.answer("GET", path, renamed, authorization="Bearer t", now=self.now)
+        return self.http.answer(Request("GET", path, renamed, authorization="Bearer t", now=self.now))
 
     def found(self, path: str, **query: Any) -> Any:
         answer = self.get(path, **query)
