@@ -27,7 +27,16 @@ from aries_nb.net.pool import Pool
 from aries_nb.net.session import Session
 from aries_nb.net.tokens import TokenSource
 from aries_nb.net.urls import checked_url, shown_url
-from aries_nb.store import AnswerSlip, Follower, Lags, Ledger, OrderBook, StreamGaps, Table, Tape
+from aries_nb.store import (
+    LatencySamples,
+    MessageCounts,
+    OrderBook,
+    PendingReply,
+    RollingFrame,
+    StreamGaps,
+    Table,
+    TableListener,
+)
 
 __all__ = ["Link", "opened"]
 
@@ -65,7 +74,7 @@ class Link:
         address = checked_url(url, endpoint.path)
         self._pool = Pool(address, endpoint, token, gaps.of_connection, allowance=allowance or Allowance(), rule=rule)
         self._streams: dict[int, list[Stream]] = {}
-        self._lags = Lags()  # of all its tapes and books
+        self._lags = LatencySamples()  # of all its tapes and books
         self._numbers = count(1)  # of questions
         self._books: dict[Subscription, tuple[OrderBook, int]] = {}
         # Of `_books`; reentrant, because the garbage collector may release a book in the middle of it.
@@ -87,9 +96,9 @@ class Link:
         *,
         options: tuple[tuple[str, str], ...] = (),
         **window: int | None,
-    ) -> Tape:
+    ) -> RollingFrame:
         """Subscribe, and return the tape that fills. Raises UnknownSymbolError; nothing is kept then."""
-        tape = Tape(columns, symbols, **window)
+        tape = RollingFrame(columns, symbols, **window)
         tape.lags.whole = self._lags
         fields = tuple(column.name for column in columns)
         wanted = (Subscription(kind, symbol, fields, options) for symbol in symbols)
@@ -107,7 +116,7 @@ class Link:
         account: str,
         *,
         options: tuple[tuple[str, str], ...] = (),
-        followers: Sequence[Follower] = (),
+        followers: Sequence[TableListener] = (),
     ) -> Table:
         """Subscribe to what belongs to an account ("" for the user), and return the table that is kept current.
 
@@ -129,7 +138,7 @@ class Link:
             ) from None
         return table
 
-    def instruments(self, symbols: Sequence[str], followers: Sequence[Follower] = ()) -> Table:
+    def instruments(self, symbols: Sequence[str], followers: Sequence[TableListener] = ()) -> Table:
         """Subscribe to how instruments are traded now, one row each. Raises UnknownSymbolError; nothing is kept then.
 
         Raises UsageError where the broker does not tell.
@@ -174,7 +183,7 @@ class Link:
 
         Raises UsageError with the server's words where it refuses, WaitTimeoutError after `timeout` seconds.
         """
-        slip = AnswerSlip()
+        slip = PendingReply()
         options = (("number", str(next(self._numbers))), *query.params)
         streams = [Stream(Subscription("answers", query.path, ("body",), options), slip, 0)]
 
@@ -206,16 +215,16 @@ class Link:
         for stream in self._streams.get(id(store), ()):
             name = self._gaps.of_connection(self._pool.number_of(stream)).name
             places.setdefault((name, stream.subscription.kind), set()).add(stream.subscription.symbol)
-        return Gaps(self._gaps.ledger, places)
+        return Gaps(self._gaps.log, places)
 
-    def ledgers(self) -> list[tuple[str, str, str, Ledger]]:
+    def ledgers(self) -> list[tuple[str, str, str, MessageCounts]]:
         """Name of the endpoint, kind, symbols and ledger of each store that is filled now."""
-        lines: list[tuple[str, str, str, Ledger]] = []
+        lines: list[tuple[str, str, str, MessageCounts]] = []
         for streams in list(self._streams.values()):
             store, kind = streams[0].sink, streams[0].subscription.kind
-            if isinstance(store, Tape | OrderBook | Table):
+            if isinstance(store, RollingFrame | OrderBook | Table):
                 symbols = " ".join(stream.subscription.symbol for stream in streams)
-                lines.append((self._gaps.name, kind, symbols, store.ledger()))
+                lines.append((self._gaps.name, kind, symbols, store.message_counts()))
         return lines
 
     def release(self, store: Sink) -> None:

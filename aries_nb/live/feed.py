@@ -36,7 +36,7 @@ from aries_nb.net.backoff import BackoffRule
 from aries_nb.net.http_client import HttpClient, http_base
 from aries_nb.net.limits import Allowance
 from aries_nb.net.tokens import TokenSource
-from aries_nb.store import Gap, GapLedger, Ledger
+from aries_nb.store import Gap, GapLog, MessageCounts
 
 if TYPE_CHECKING:
     from aries_nb.widgets import Card
@@ -61,7 +61,7 @@ class Feed:
     ) -> None:
         self.name = broker.name
         self._at_close = at_close
-        self._gaps = GapLedger()
+        self._gaps = GapLog()
         self._missed = Gaps(self._gaps)
         shared = allowance or Allowance(broker.most_connections, requests_per_second=broker.requests_per_second)
         self._endpoints = {"market": broker.market, "charts": broker.charts}
@@ -269,7 +269,7 @@ class Feed:
         lines = [line for link in self._links() for line in link.ledgers()]
         return pd.DataFrame(
             [(*names, *ledger) for *names, ledger in lines],
-            columns=pd.Index(("stream", "kind", "symbols", *Ledger._fields)),
+            columns=pd.Index(("stream", "kind", "symbols", *MessageCounts._fields)),
         )
 
     @property

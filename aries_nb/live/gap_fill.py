@@ -18,7 +18,7 @@ from aries_nb.live.market.reference import MarketReference
 from aries_nb.model import MISSING, Hole, Kind, Values
 from aries_nb.net.background import on_network, on_network_later, run_aside
 from aries_nb.net.intake import Stream
-from aries_nb.store import StreamGaps, Tape
+from aries_nb.store import RollingFrame, StreamGaps
 
 __all__ = ["Refill"]
 
@@ -33,7 +33,7 @@ _Key: TypeAlias = tuple[int, Kind, str]  # the number of a gap, and what is miss
 class _Held(NamedTuple):
     """A frame that waits for what is missing: `number` is that of its hole, `code` the symbol's there."""
 
-    tape: Tape
+    tape: RollingFrame
     number: int
     code: int
 
@@ -74,11 +74,11 @@ class Refill:
 
     def heed(self, hole: Hole, streams: Sequence[Stream], gaps: StreamGaps) -> None:
         """Hold the frames of these streams, and have the hole filled; returns at once."""
-        tapes = [(stream.sink, stream.code) for stream in streams if isinstance(stream.sink, Tape)]
+        tapes = [(stream.sink, stream.code) for stream in streams if isinstance(stream.sink, RollingFrame)]
         with self._guard:
             if len(self._jobs) >= MOST_WAITING or not tapes:
                 return
-            held = [_Held(tape, tape.hold(), code) for tape, code in tapes if isinstance(tape, Tape)]
+            held = [_Held(tape, tape.hold(), code) for tape, code in tapes if isinstance(tape, RollingFrame)]
             job = _Job(hole, held, gaps, gaps.newest)
             self._jobs.append(job)
             must_begin, self._is_working = not self._is_working, True
@@ -100,7 +100,7 @@ class Refill:
         if None not in ends:
             del self._open[job.key]
             if all(ends) and trades is not None:
-                job.gaps.ledger.filled(*job.key, count=len(trades))
+                job.gaps.log.filled(*job.key, count=len(trades))
 
     # The thread that asks.
 

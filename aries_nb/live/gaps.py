@@ -11,7 +11,7 @@ import pandas as pd
 
 from aries_nb.live.callbacks import Callbacks, same_function
 from aries_nb.model import GapSpan, Kind
-from aries_nb.store import Gap, GapLedger, gaps_frame
+from aries_nb.store import Gap, GapLog, gaps_frame
 
 __all__ = ["Gaps", "Places"]
 
@@ -25,8 +25,8 @@ class Gaps:
     Those of a frame are the ones from when it was made until it was closed.
     """
 
-    def __init__(self, ledger: GapLedger, places: Places | None = None) -> None:
-        self._ledger = ledger
+    def __init__(self, log: GapLog, places: Places | None = None) -> None:
+        self._log = log
         self._places = places
         self._made = time.time_ns()
         self._closed: int | None = None
@@ -35,8 +35,8 @@ class Gaps:
     def all(self) -> list[Gap]:
         """The gaps as records, times in ns since the epoch."""
         if self._places is None:
-            return self._ledger.all()
-        return [gap for gap in self._ledger.of(self._places) if self._is_ours(gap)]
+            return self._log.all()
+        return [gap for gap in self._log.of(self._places) if self._is_ours(gap)]
 
     def _is_ours(self, gap: Gap) -> bool:
         is_later = self._closed is not None and gap.started > self._closed
@@ -84,7 +84,7 @@ class Gaps:
                         callbacks.ring()  # for those that are left
                         raise
 
-        undo = (callbacks.add(job), self._ledger.watch(callbacks.ring))
+        undo = (callbacks.add(job), self._log.watch(callbacks.ring))
 
         def stop() -> None:
             for each in undo:
@@ -97,7 +97,7 @@ class Gaps:
         return stop
 
     def __len__(self) -> int:
-        return self._ledger.count if self._places is None else len(self.all())
+        return self._log.count if self._places is None else len(self.all())
 
     def __repr__(self) -> str:
         return f"<gaps: {len(self)}>" if len(self) else "<gaps: none; nothing was missed>"

@@ -16,7 +16,7 @@ from aries_nb.live.connection import Link
 from aries_nb.live.gaps import Gaps
 from aries_nb.live.waiting import Watchable, wait_for, wait_for_async
 from aries_nb.model import GapSpan, State
-from aries_nb.store import Gap, Ledger, OrderBook, Table, Tape
+from aries_nb.store import Gap, MessageCounts, OrderBook, RollingFrame, Table
 
 __all__ = ["Held", "Kept", "Streamed"]
 
@@ -124,7 +124,7 @@ class Streamed(Held):
         self,
         link: Link,
         callbacks: Callbacks,
-        store: Tape | OrderBook | Table,
+        store: RollingFrame | OrderBook | Table,
         name: str,
         *,
         release: Callable[[], None],
@@ -135,9 +135,9 @@ class Streamed(Held):
         self._gaps = link.gaps_of(store)
 
     @property
-    def ledger(self) -> Ledger:
+    def ledger(self) -> MessageCounts:
         """What became of every message, as counts that add up."""
-        return self._store.ledger()
+        return self._store.message_counts()
 
     @property
     def gaps(self) -> Gaps:

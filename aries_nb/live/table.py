@@ -12,7 +12,7 @@ from aries_nb.live.callbacks import Callbacks
 from aries_nb.live.connection import Link
 from aries_nb.live.live_object import Streamed
 from aries_nb.model import Column, Kind, TableData
-from aries_nb.store import ChangeLog, Follower, Table
+from aries_nb.store import ChangeLog, Table, TableListener
 
 if TYPE_CHECKING:
     from aries_nb.widgets import Blotter
@@ -45,7 +45,7 @@ class LiveTable(Streamed):
         account: str = "",
         *,
         options: Options = (),
-        followers: tuple[Follower, ...] = (),
+        followers: tuple[TableListener, ...] = (),
     ) -> None:
         self.kind = kind
         self.account = account
@@ -138,7 +138,7 @@ class LiveTable(Streamed):
     def _columns(self, link: Link) -> tuple[Column, ...]:
         return link.table_columns(self.kind)
 
-    def _filled(self, link: Link, followers: Sequence[Follower]) -> Table:
+    def _filled(self, link: Link, followers: Sequence[TableListener]) -> Table:
         """The table that the stream fills."""
         return link.table(self.kind, self.account, options=self.options, followers=followers)
 

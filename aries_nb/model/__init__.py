@@ -56,8 +56,8 @@ from aries_nb.model.view_data import (
     BookLevels,
     CardData,
     EquityData,
+    FrameRows,
     GapSpan,
-    Rows,
     TableData,
 )
 
@@ -94,6 +94,7 @@ __all__ = [
     "Counted",
     "CountedAs",
     "EquityData",
+    "FrameRows",
     "GapSink",
     "GapSpan",
     "Hidden",
@@ -108,7 +109,6 @@ __all__ = [
     "Record",
     "Rejected",
     "Resumed",
-    "Rows",
     "Secret",
     "SessionLost",
     "SessionOpened",

@@ -23,8 +23,8 @@ __all__ = [
     "BookLevels",
     "CardData",
     "EquityData",
+    "FrameRows",
     "GapSpan",
-    "Rows",
     "TableData",
 ]
 
@@ -41,7 +41,7 @@ class GapSpan(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class Rows:
+class FrameRows:
     """Rows of a rolling frame from absolute row number `first` on (rows are counted from 0 since it was made).
 
     `window_start` is the absolute number of the oldest row still in the window, `end` the number after the newest.

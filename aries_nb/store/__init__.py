@@ -1,17 +1,17 @@
 """Columns in memory: rolling tapes, order books, tables, fills and their reckoning, the ledger of gaps."""
 
-from aries_nb.store.attribution import Explanation, Parts
-from aries_nb.store.fills import FILL_COLUMNS, Fill, FillLog, Fills, ToldFillLog
-from aries_nb.store.gaps import Gap, GapLedger, StreamGaps, gaps_frame
-from aries_nb.store.latency import Lags, Percentiles
-from aries_nb.store.log import ChangeLog, Row
-from aries_nb.store.message_counts import Ledger
+from aries_nb.store.attribution import Attribution, Contribution
+from aries_nb.store.fills import FILL_COLUMNS, DerivedFillLog, Fill, FillLog, ReportedFillLog
+from aries_nb.store.gaps import Gap, GapLog, StreamGaps, gaps_frame
+from aries_nb.store.latency import LatencySamples, Percentiles
+from aries_nb.store.log import ChangeLog, TableRow
+from aries_nb.store.message_counts import MessageCounts
 from aries_nb.store.order_book import OrderBook
 from aries_nb.store.reconciliation import CASH, Reconciliation
-from aries_nb.store.reply import AnswerSlip
-from aries_nb.store.rolling import Tape
-from aries_nb.store.table import Answer, Follower, Table
-from aries_nb.store.valuation import Books, equity, open_books, unmarked
+from aries_nb.store.reply import PendingReply
+from aries_nb.store.rolling import RollingFrame
+from aries_nb.store.table import FetchedRows, Table, TableListener
+from aries_nb.store.valuation import Portfolio, equity, open_portfolio, unmarked
 from aries_nb.store.values import UNKNOWN, ZERO, exactly
 
 __all__ = [
@@ -19,31 +19,31 @@ __all__ = [
     "FILL_COLUMNS",
     "UNKNOWN",
     "ZERO",
-    "Answer",
-    "AnswerSlip",
-    "Books",
+    "Attribution",
     "ChangeLog",
-    "Explanation",
+    "Contribution",
+    "DerivedFillLog",
+    "FetchedRows",
     "Fill",
     "FillLog",
-    "Fills",
-    "Follower",
     "Gap",
-    "GapLedger",
-    "Lags",
-    "Ledger",
+    "GapLog",
+    "LatencySamples",
+    "MessageCounts",
     "OrderBook",
-    "Parts",
+    "PendingReply",
     "Percentiles",
+    "Portfolio",
     "Reconciliation",
-    "Row",
+    "ReportedFillLog",
+    "RollingFrame",
     "StreamGaps",
     "Table",
-    "Tape",
-    "ToldFillLog",
+    "TableListener",
+    "TableRow",
     "equity",
     "exactly",
     "gaps_frame",
-    "open_books",
+    "open_portfolio",
     "unmarked",
 ]

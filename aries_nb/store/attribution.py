@@ -15,20 +15,20 @@ from decimal import Decimal
 from typing import NamedTuple
 
 from aries_nb.store.fills import Fill
-from aries_nb.store.valuation import Books, Marks, Position
+from aries_nb.store.valuation import Marks, Portfolio, Position
 from aries_nb.store.values import UNKNOWN, ZERO, exactly
 
-__all__ = ["Explainer", "Explanation", "Mark", "Parts", "explain"]
+__all__ = ["Attribution", "Contribution", "MarkUpdate", "RunningAttribution", "attribute"]
 
 
-class Mark(NamedTuple):
+class MarkUpdate(NamedTuple):
     """From here on an instrument is valued at this price; NaN: its price is not known any more."""
 
     symbol: str
     price: Decimal
 
 
-class Parts(NamedTuple):
+class Contribution(NamedTuple):
     """What one instrument added to equity, by cause; NaN where it is not known. `fee` is below 0 for a fee paid."""
 
     price: Decimal = ZERO
@@ -44,53 +44,53 @@ class Parts(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class Explanation:
+class Attribution:
     """The parts of each instrument that was held or traded."""
 
-    parts: Mapping[str, Parts]
+    contributions: Mapping[str, Contribution]
 
     @property
     def total(self) -> Decimal:
         """The change of equity; NaN where equity at the beginning or at the end is not known."""
         with exactly():
-            return sum((parts.total for parts in self.parts.values()), ZERO)
+            return sum((parts.total for parts in self.contributions.values()), ZERO)
 
     @property
-    def causes(self) -> Parts:
+    def causes(self) -> Contribution:
         """The change of equity by cause."""
         with exactly():
-            return Parts(*(sum(each, ZERO) for each in zip(*self.parts.values(), strict=True)))
+            return Contribution(*(sum(each, ZERO) for each in zip(*self.contributions.values(), strict=True)))
 
-    def __add__(self, later: Explanation) -> Explanation:
+    def __add__(self, later: Attribution) -> Attribution:
         """The explanation of this stretch and the one that follows it at once."""
-        symbols = dict.fromkeys((*self.parts, *later.parts))
+        symbols = dict.fromkeys((*self.contributions, *later.contributions))
         with exactly():
-            return Explanation(
+            return Attribution(
                 {
-                    symbol: Parts(*(a + b for a, b in zip(self._of(symbol), later._of(symbol), strict=True)))
+                    symbol: Contribution(*(a + b for a, b in zip(self._of(symbol), later._of(symbol), strict=True)))
                     for symbol in symbols
                 }
             )
 
-    def _of(self, symbol: str) -> Parts:
-        return self.parts.get(symbol, Parts())
+    def _of(self, symbol: str) -> Contribution:
+        return self.contributions.get(symbol, Contribution())
 
 
-def explain(books: Books, marks: Marks, events: Iterable[Fill | Mark]) -> Explanation:
+def attribute(books: Portfolio, marks: Marks, events: Iterable[Fill | MarkUpdate]) -> Attribution:
     """The change of equity from these books at these marks on, through the events in their order.
 
     For two moments only, with nothing known between: the fills, then the marks of the second moment. A fill whose
     price is not known (NaN) makes its instrument's trade unknown, and its price move where it has no middle either.
     """
-    explainer = Explainer(books, marks)
-    explainer.take(events)
-    return explainer.explanation()
+    running = RunningAttribution(books, marks)
+    running.take(events)
+    return running.attribution()
 
 
-class Explainer:
-    """Explains while it happens: what `explain` does, told bit by bit. One thread at a time."""
+class RunningAttribution:
+    """Explains while it happens: what `attribute` does, told bit by bit. One thread at a time."""
 
-    def __init__(self, books: Books, marks: Marks) -> None:
+    def __init__(self, books: Portfolio, marks: Marks) -> None:
         self._books = books
         self._marks = marks
         self._multipliers = dict(books.multipliers)
@@ -108,19 +108,19 @@ class Explainer:
         known = self._instruments.get(symbol)
         return self._multipliers.get(symbol, Decimal(1)) if known is None else known.multiplier
 
-    def take(self, events: Iterable[Fill | Mark]) -> None:
+    def take(self, events: Iterable[Fill | MarkUpdate]) -> None:
         """What happened next."""
         with exactly():
             for event in events:
-                if isinstance(event, Mark):
+                if isinstance(event, MarkUpdate):
                     self._instrument(event.symbol).revalue(event.price)
                 else:
                     self._instrument(event.symbol).trade(event)
 
-    def explanation(self) -> Explanation:
+    def attribution(self) -> Attribution:
         """All that happened so far."""
         known = {symbol: each.parts() for symbol, each in self._instruments.items() if each.is_concerned}
-        return Explanation(known)
+        return Attribution(known)
 
     def held(self) -> dict[str, tuple[Decimal, Decimal]]:
         """Quantity and multiplier of what is held by now; what was held or traded before is 0."""
@@ -158,10 +158,10 @@ class _Instrument:
         self._is_marked = mark.is_finite()
         self._mark = mark if self._is_marked else None
         self._waiting = (ZERO, ZERO)
-        self._parts = Parts()
+        self._parts = Contribution()
         self.is_concerned = held is not None
         if held is not None and not self._is_marked:
-            self._parts = Parts(price=UNKNOWN)  # and whatever is added to it
+            self._parts = Contribution(price=UNKNOWN)  # and whatever is added to it
 
     def revalue(self, price: Decimal) -> None:
         self._is_marked = price.is_finite()
@@ -196,7 +196,7 @@ class _Instrument:
         self._parts = self._parts._replace(unexplained=self._parts.unexplained + value)
         self._forget()
 
-    def parts(self) -> Parts:
+    def parts(self) -> Contribution:
         if self.quantity and not self._is_marked:
             return self._parts._replace(price=UNKNOWN)
         return self._parts

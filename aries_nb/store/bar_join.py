@@ -13,13 +13,13 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Answer", "Heard", "Seam"]
+__all__ = ["BarJoin", "HistoryBar", "LiveTrades"]
 
 DIGITS = 6  # of a volume, so that sums of fractions can be compared
 AGREEING = 2  # answers that must agree on a base, where more than one cut was to be had
 
 
-class Answer(NamedTuple):
+class HistoryBar(NamedTuple):
     """What the history said of the running bar; `close` NaN where it had none. Volume in the history's unit.
 
     `asked` and `answered`: between these times, ns since the epoch by our clock, it was made.
@@ -31,7 +31,7 @@ class Answer(NamedTuple):
     volume: float
 
 
-class Heard(NamedTuple):
+class LiveTrades(NamedTuple):
     """The trades of the running bar in the order of arrival; `received` in ns since the epoch by our clock."""
 
     received: NDArray[np.int64]
@@ -39,7 +39,7 @@ class Heard(NamedTuple):
     sizes: NDArray[np.float64]
 
 
-class Seam:
+class BarJoin:
     """One running bar, and the bases that are still possible. One thread uses it.
 
     `lag_ns` is how much later at most a trade comes by one way than by the other. That the close is the price of the
@@ -52,7 +52,7 @@ class Seam:
         self._bases: set[float] | None = None
         self._answers = 0
 
-    def weigh(self, answer: Answer, heard: Heard) -> float | None:
+    def weigh(self, answer: HistoryBar, heard: LiveTrades) -> float | None:
         """The base, once only one is possible; `heard` is all from the first trade on, to `lag_ns` after the answer.
 
         It must have been asked for `lag_ns` after the first trade could be heard, or later.

@@ -1,7 +1,7 @@
 """Own executions: as a broker tells them, or out of the states that orders go through where it does not.
 
 An order's state tells how much of it is filled in all, and at which average price. What lies between two states is a
-fill. `fill_between` is pure; `FillLog` follows a table of orders, `ToldFillLog` one of executions.
+fill. `fill_between` is pure; `DerivedFillLog` follows a table of orders, `ReportedFillLog` one of executions.
 """
 
 from __future__ import annotations
@@ -13,10 +13,10 @@ from typing import Literal, NamedTuple
 import pandas as pd
 
 from aries_nb.model import Column, Value
-from aries_nb.store.log import LOG_LIMIT, Change, Log, Row
+from aries_nb.store.log import LOG_LIMIT, Log, RowChange, TableRow
 from aries_nb.store.values import RECEIPT, UNKNOWN, ZERO, exactly, frame_of, is_usable
 
-__all__ = ["FILL_COLUMNS", "Fill", "FillLog", "Fills", "OrderState", "ToldFillLog", "fill_between"]
+__all__ = ["FILL_COLUMNS", "DerivedFillLog", "Fill", "FillLog", "OrderState", "ReportedFillLog", "fill_between"]
 
 FILL_COLUMNS = (
     Column("symbol", "text"),
@@ -101,7 +101,7 @@ def fill_between(before: OrderState | None, now: OrderState, *, is_combined: boo
     )
 
 
-class Fills(Log[tuple[Fill, int]]):
+class FillLog(Log[tuple[Fill, int]]):
     """The newest fills, each with its time of receipt (ns since the epoch), in the order of arrival."""
 
     def frame(self) -> pd.DataFrame:
@@ -120,7 +120,7 @@ class Fills(Log[tuple[Fill, int]]):
         return frame.set_index(pd.RangeIndex(end - len(rows), end))
 
 
-class ToldFillLog(Fills):
+class ReportedFillLog(FillLog):
     """The fills that a broker tells as such. It is handed to a table of executions, which has `model.FILL_COLUMNS`.
 
     What is told again, as after a break, is no second fill. One without a side or a quantity is none.
@@ -131,22 +131,22 @@ class ToldFillLog(Fills):
         self._places = {column.name: place for place, column in enumerate(columns)}
         self._seen: dict[tuple[str, str], None] = {}
 
-    def take(self, changes: Sequence[Change]) -> None:
+    def take(self, changes: Sequence[RowChange]) -> None:
         """Append those that are new; the writer's thread only."""
         self._append(self._news(changes))
 
-    def insert(self, rows: Sequence[Row]) -> int:
+    def insert(self, rows: Sequence[TableRow]) -> int:
         """Append the executions of the past that are not known, and return how many; the writer's thread only.
 
         No more than there is room for, the newest of them: what is here is not driven out by what is older.
         """
-        news = self._news([Change(row, is_snapshot=True) for row in rows])
+        news = self._news([RowChange(row, is_snapshot=True) for row in rows])
         room = max(self._limit - len(self), 0)
         kept = sorted(news.items(), key=lambda each: each[1][0].ts)[max(len(news) - room, 0) :]
         self._append({key: (fill._replace(source="history"), received) for key, (fill, received) in kept})
         return len(kept)
 
-    def _news(self, changes: Sequence[Change]) -> dict[tuple[str, str], tuple[Fill, int]]:
+    def _news(self, changes: Sequence[RowChange]) -> dict[tuple[str, str], tuple[Fill, int]]:
         """Those executions that were not told before, by account and number."""
         found: dict[tuple[str, str], tuple[Fill, int]] = {}
         for change in changes:
@@ -164,7 +164,7 @@ class ToldFillLog(Fills):
         self.extend(sorted(news.values(), key=lambda each: each[0].ts))
 
 
-class FillLog(Fills):
+class DerivedFillLog(FillLog):
     """The fills that orders imply.
 
     It is handed to a table of orders with these columns, of which it needs order_id, symbol, side, filled and
@@ -177,7 +177,7 @@ class FillLog(Fills):
         self._places = {column.name: place for place, column in enumerate(columns)}
         self._states: dict[tuple[str, str], OrderState] = {}
 
-    def take(self, changes: Sequence[Change]) -> None:
+    def take(self, changes: Sequence[RowChange]) -> None:
         """Append what has been filled by these states of orders; the writer's thread only."""
         states = [(self._state(change.row), change) for change in changes]
         # A full list may tell of an order before the one that it replaces.
@@ -188,7 +188,7 @@ class FillLog(Fills):
             del self._states[key]
         self.extend((fill, received) for fill, received in fills if fill is not None)
 
-    def _fill(self, now: OrderState, change: Change) -> Fill | None:
+    def _fill(self, now: OrderState, change: RowChange) -> Fill | None:
         key = (now.account, now.order_id)
         before = self._states.get(key)
         if before is None:
@@ -199,7 +199,7 @@ class FillLog(Fills):
         self._states[key] = now if before is None else _furthest(before, now)
         return fill
 
-    def _state(self, row: Row) -> OrderState:
+    def _state(self, row: TableRow) -> OrderState:
         value = {name: row.values[place] for name, place in self._places.items()}
         filled, average_price = Decimal(value["filled"]), Decimal(value["average_price"])
         return OrderState(
@@ -214,7 +214,7 @@ class FillLog(Fills):
         )
 
 
-def _told_fill(change: Change, value: Mapping[str, Value]) -> Fill | None:
+def _told_fill(change: RowChange, value: Mapping[str, Value]) -> Fill | None:
     side, quantity = _side(str(value["side"])), Decimal(value["quantity"])
     if side is None or not is_usable(quantity) or quantity <= 0:
         return None

@@ -13,7 +13,7 @@ import pandas as pd
 from aries_nb.model import NOT_A_TIME, Cause, Column, Kind, Observers, Resumed
 from aries_nb.store.values import frame_of
 
-__all__ = ["Gap", "GapLedger", "StreamGaps", "gaps_frame"]
+__all__ = ["Gap", "GapLog", "StreamGaps", "gaps_frame"]
 
 MAX_GAPS = 10_000
 _TOO_LONG_AGO = "; the broker's past does not reach back so far"
@@ -51,7 +51,7 @@ class Gap:
     past: int = 0
 
 
-class GapLedger:
+class GapLog:
     """The newest 10,000 gaps of a feed; `count` counts all. The network's thread writes, any thread reads."""
 
     def __init__(self) -> None:
@@ -165,18 +165,18 @@ class GapLedger:
 class StreamGaps:
     """One stream's door to the ledger; a `GapSink`."""
 
-    def __init__(self, ledger: GapLedger, stream: str) -> None:
-        self._ledger = ledger
+    def __init__(self, log: GapLog, stream: str) -> None:
+        self._log = log
         self._stream = stream
 
     def of_connection(self, number: int) -> StreamGaps:
         """Return the door for one of several connections of the stream, counted from 1; the first has its name."""
-        return self if number == 1 else StreamGaps(self._ledger, f"{self._stream} {number}")
+        return self if number == 1 else StreamGaps(self._log, f"{self._stream} {number}")
 
     @property
-    def ledger(self) -> GapLedger:
+    def log(self) -> GapLog:
         """Where the gaps of all streams are."""
-        return self._ledger
+        return self._log
 
     @property
     def name(self) -> str:
@@ -185,21 +185,21 @@ class StreamGaps:
 
     def opened(self, *, started: int, reason: str, cause: Cause) -> None:
         """Begin a gap; one that lasts already stays as it is."""
-        self._ledger.opened(self._stream, started=started, reason=reason, cause=cause)
+        self._log.opened(self._stream, started=started, reason=reason, cause=cause)
 
     @property
     def newest(self) -> int:
         """The number of the newest gap; -1 without any."""
-        return self._ledger.newest(self._stream)
+        return self._log.newest(self._stream)
 
     @property
     def count(self) -> int:
         """How many gaps of this stream there have been, those of all its connections."""
-        return sum(count for name, count in self._ledger.counts.items() if name.split()[0] == self._stream)
+        return sum(count for name, count in self._log.counts.items() if name.split()[0] == self._stream)
 
     def closed(self, *, ended: int, resumed: Sequence[Resumed] = (), is_all: bool = False) -> None:
-        """End the gap that lasts, if one does; see `GapLedger.closed`."""
-        self._ledger.closed(self._stream, ended=ended, resumed=resumed, is_all=is_all)
+        """End the gap that lasts, if one does; see `GapLog.closed`."""
+        self._log.closed(self._stream, ended=ended, resumed=resumed, is_all=is_all)
 
 
 def _parts(gap: Gap, resumed: Sequence[Resumed]) -> list[Gap]:

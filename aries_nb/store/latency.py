@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 
 from aries_nb.model import Inbox
 
-__all__ = ["KEPT_LAGS", "Lags", "Percentiles", "exchange_lags", "percentiles"]
+__all__ = ["MOST_SAMPLES", "LatencySamples", "Percentiles", "exchange_lags", "percentiles"]
 
-KEPT_LAGS = 1_000  # the newest so many of each
+MOST_SAMPLES = 1_000  # the newest so many of each
 PAINTED_NS = 60_000_000_000  # painted is what was painted in the last minute, or nothing
 
 Times: TypeAlias = Sequence[int] | NDArray[np.int64]
@@ -29,7 +29,7 @@ class Percentiles(NamedTuple):
     samples: int
 
 
-class Lags:
+class LatencySamples:
     """The newest lags of one store, or of all stores of a connection (`whole`, told of each sample as well).
 
     The network's thread calls `published`, `visible` and `interrupted`, whoever hears the browser `painted`; any reads.
@@ -37,13 +37,13 @@ class Lags:
 
     def __init__(self, clock: Callable[[], int] = time.time_ns) -> None:
         self._clock = clock
-        self.whole: Lags | None = None
+        self.whole: LatencySamples | None = None
         self.newest = 0  # when the newest record was received, ns since the epoch; 0 before the first
         self.since = 0  # when the first record after the beginning, or after the last break, was received
         self._is_broken = True
-        self._received: deque[tuple[int, int]] = deque(maxlen=KEPT_LAGS)  # exchange time and receipt
-        self._visible: deque[int] = deque(maxlen=KEPT_LAGS)
-        self._painted: deque[tuple[int, int]] = deque(maxlen=KEPT_LAGS)  # when, and how long after receipt
+        self._received: deque[tuple[int, int]] = deque(maxlen=MOST_SAMPLES)  # exchange time and receipt
+        self._visible: deque[int] = deque(maxlen=MOST_SAMPLES)
+        self._painted: deque[tuple[int, int]] = deque(maxlen=MOST_SAMPLES)  # when, and how long after receipt
 
     def published(self, inbox: Inbox) -> None:
         """Note that what is in the inbox can be read from now on; there must be something."""

@@ -10,14 +10,14 @@ import pandas as pd
 from aries_nb.model import Column, Observers, Values
 from aries_nb.store.values import RECEIPT, frame_of
 
-__all__ = ["LOG_LIMIT", "Change", "ChangeLog", "Log", "Row"]
+__all__ = ["LOG_LIMIT", "ChangeLog", "Log", "RowChange", "TableRow"]
 
 LOG_LIMIT = 50_000  # about 100 MB of orders with two dozen fields each
 
 T = TypeVar("T")
 
 
-class Row(NamedTuple):
+class TableRow(NamedTuple):
     """One row of a table: exchange time and time of receipt (ns since the epoch), account, values of the columns."""
 
     ts: int
@@ -26,10 +26,10 @@ class Row(NamedTuple):
     values: Values
 
 
-class Change(NamedTuple):
+class RowChange(NamedTuple):
     """A row was put into a table. `is_snapshot`: it stood in a full list, what lay between was perhaps not seen."""
 
-    row: Row
+    row: TableRow
     is_snapshot: bool
 
 
@@ -83,14 +83,14 @@ class Log(Generic[T]):
         return self._observers.add(callback)
 
 
-class ChangeLog(Log[Row]):
+class ChangeLog(Log[TableRow]):
     """Every state that the rows of a table went through, in the order of arrival; it is handed to the table."""
 
     def __init__(self, columns: Sequence[Column], *, limit: int = LOG_LIMIT) -> None:
         super().__init__(limit)
         self.columns = tuple(columns)
 
-    def take(self, changes: Sequence[Change]) -> None:
+    def take(self, changes: Sequence[RowChange]) -> None:
         """Append what a table says has changed; the writer's thread only."""
         self.extend(change.row for change in changes)
 

@@ -7,10 +7,10 @@ from typing import NamedTuple
 
 from aries_nb.model import CountedAs
 
-__all__ = ["Ledger", "ledger_of"]
+__all__ = ["MessageCounts", "counts_of"]
 
 
-class Ledger(NamedTuple):
+class MessageCounts(NamedTuple):
     """Counts since the subscription was made. `received + filled` is the sum of the six that follow.
 
     What is counted is what a row is made of: a quote, a print, an update of a book, the state of an order.
@@ -34,16 +34,16 @@ class Ledger(NamedTuple):
     """Of no use; `feed.unreadable` shows the newest."""
 
 
-def ledger_of(
+def counts_of(
     counted: Mapping[CountedAs, int], *, rows: int, filled: int, visible: int, evicted: int = 0, conflated: int = 0
-) -> Ledger:
+) -> MessageCounts:
     """The ledger of a store that has taken so many rows, `filled` of them no messages; `counted` were no rows.
 
     What is read together with the rows, in one moment, is passed by name; what is counted beside them may go on.
     """
     duplicated, rowless, unreadable = counted["duplicated"], counted["rowless"], counted["unreadable"]
     lost = counted["conflated"]
-    return Ledger(
+    return MessageCounts(
         received=rows - filled + lost + duplicated + rowless + unreadable,
         filled=filled,
         visible=visible,

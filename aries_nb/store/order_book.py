@@ -9,8 +9,8 @@ from heapq import nlargest, nsmallest
 import numpy as np
 
 from aries_nb.model import BookIntegrity, BookLevels, Inbox, Observers
-from aries_nb.store.latency import Lags
-from aries_nb.store.message_counts import Ledger, ledger_of
+from aries_nb.store.latency import LatencySamples
+from aries_nb.store.message_counts import MessageCounts, counts_of
 
 __all__ = ["OrderBook"]
 
@@ -27,7 +27,7 @@ class OrderBook:
     def __init__(self, symbol: str) -> None:
         self.symbol = symbol
         self.inbox = Inbox()
-        self.lags = Lags()
+        self.lags = LatencySamples()
         self._lock = threading.Lock()
         self._bids: dict[float, float] = {}
         self._asks: dict[float, float] = {}
@@ -77,11 +77,11 @@ class OrderBook:
         """Grows with every change."""
         return self._version
 
-    def ledger(self) -> Ledger:
+    def message_counts(self) -> MessageCounts:
         """What became of every message of the stream; one state is shown, every earlier one went into it."""
         updates = self.updates
         visible = min(updates, 1)
-        return ledger_of(self.inbox.counted, rows=updates, filled=0, visible=visible, conflated=updates - visible)
+        return counts_of(self.inbox.counted, rows=updates, filled=0, visible=visible, conflated=updates - visible)
 
     def levels(self, depth: int, *, now: int) -> BookLevels:
         """The best `depth` levels of each side, and whether they can be believed at time `now` (ns since the epoch)."""

@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from decimal import Decimal
 
-from aries_nb.store.attribution import Explainer, Explanation, Mark, Parts
+from aries_nb.store.attribution import Attribution, Contribution, MarkUpdate, RunningAttribution
 from aries_nb.store.fills import Fill
-from aries_nb.store.valuation import Books, Marks
+from aries_nb.store.valuation import Marks, Portfolio
 from aries_nb.store.values import UNKNOWN, ZERO, exactly
 
 __all__ = ["CASH", "Reconciliation"]
@@ -34,36 +34,36 @@ class Reconciliation:
     its price as well as a fee, and is unexplained. One thread.
     """
 
-    def __init__(self, told: Books, marks: Marks) -> None:
+    def __init__(self, told: Portfolio, marks: Marks) -> None:
         self._told = told
         self._marks = marks
-        self._explainer = Explainer(told, marks)
+        self._attribution = RunningAttribution(told, marks)
         self._cash = told.cash
         self._pending: dict[str, Decimal] = {}  # of the fills since all was in order: what fees may be, by instrument
         self._differs_since: int | None = None
         self._waiting: list[Fill] = []  # without a price, and without anything to value them at
         self._is_guessed = False  # whether the price of a pending fill is ours
 
-    def take(self, told: Books, marks: Marks, fills: Sequence[Fill], now: int) -> None:
+    def take(self, told: Portfolio, marks: Marks, fills: Sequence[Fill], now: int) -> None:
         """What the broker tells `now` (ns), at which marks, and the fills since the last call."""
         with exactly():
-            self._explainer.know(told.multipliers)
+            self._attribution.know(told.multipliers)
             priced = self._priced((*self._waiting, *fills), marks)
             for fill in priced:
                 self._trade(fill)
-            self._explainer.take(priced)
+            self._attribution.take(priced)
             for symbol in dict.fromkeys((*self._marks, *marks)):
                 price = marks.get(symbol, UNKNOWN)
                 if not _is_same(price, self._marks.get(symbol, UNKNOWN)):
-                    self._explainer.take([Mark(symbol, price)])
+                    self._attribution.take([MarkUpdate(symbol, price)])
             self._told, self._marks = told, marks
             self._settle(now)
 
-    def explanation(self) -> Explanation:
+    def attribution(self) -> Attribution:
         """The parts so far; their total is the change of equity to the last digit, NaN where that is not known."""
         with exactly():
-            rest = {symbol: Parts(unexplained=value) for symbol, value in self._differences().items()}
-            return self._explainer.explanation() + Explanation(rest)
+            rest = {symbol: Contribution(unexplained=value) for symbol, value in self._differences().items()}
+            return self._attribution.attribution() + Attribution(rest)
 
     def _priced(self, fills: Sequence[Fill], marks: Marks) -> list[Fill]:
         """Those that can be counted, each with a price; the others wait until there is one."""
@@ -81,7 +81,7 @@ class Reconciliation:
         return priced
 
     def _trade(self, fill: Fill) -> None:
-        value = fill.signed * fill.price * self._explainer.multiplier(fill.symbol)
+        value = fill.signed * fill.price * self._attribution.multiplier(fill.symbol)
         self._cash -= value + fill.fee
         fee = max(abs(value) * MOST_FEE_SHARE, MOST_SMALL_FEE) if value.is_finite() else ZERO
         self._pending[fill.symbol] = self._pending.get(fill.symbol, ZERO) + fee
@@ -100,17 +100,17 @@ class Reconciliation:
             for symbol, value in differences.items():
                 held = self._told.positions.get(symbol)
                 quantity = ZERO if held is None else held.quantity
-                self._explainer.put_right(symbol, (quantity, self._told.multiplier(symbol)), value)
+                self._attribution.put_right(symbol, (quantity, self._told.multiplier(symbol)), value)
             if rest:
-                self._explainer.put_right(CASH, (ZERO, Decimal(1)), rest)
+                self._attribution.put_right(CASH, (ZERO, Decimal(1)), rest)
             self._agree()
 
     def _charge(self, symbol: str, rest: Decimal) -> None:
         if self._is_guessed:
-            held = self._explainer.held().get(symbol, (ZERO, Decimal(1)))
-            self._explainer.put_right(symbol, held, rest)
+            held = self._attribution.held().get(symbol, (ZERO, Decimal(1)))
+            self._attribution.put_right(symbol, held, rest)
         else:
-            self._explainer.charge(symbol, rest)
+            self._attribution.charge(symbol, rest)
 
     def _agree(self) -> None:
         self._cash = self._told.cash
@@ -120,7 +120,7 @@ class Reconciliation:
 
     def _differences(self) -> dict[str, Decimal]:
         """What the broker's positions and cash are worth beyond ours, where it is anything; NaN without a mark."""
-        held = self._explainer.held()
+        held = self._attribution.held()
         found = {}
         for symbol in dict.fromkeys((*held, *self._told.positions)):
             quantity, multiplier = held.get(symbol, (ZERO, ZERO))

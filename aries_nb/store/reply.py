@@ -6,10 +6,10 @@ from collections.abc import Callable
 
 from aries_nb.model import Inbox, Observers
 
-__all__ = ["AnswerSlip"]
+__all__ = ["PendingReply"]
 
 
-class AnswerSlip:
+class PendingReply:
     """The text of an answer, None until it has come. The network's thread writes, any thread reads."""
 
     def __init__(self) -> None:

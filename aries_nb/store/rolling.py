@@ -13,15 +13,15 @@ from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 import numpy as np
 import pandas as pd
 
-from aries_nb.model import BoardData, Column, Inbox, Observers, Rows, Value, Values
-from aries_nb.store.latency import KEPT_LAGS, Lags, Percentiles, exchange_lags, percentiles
-from aries_nb.store.message_counts import Ledger, ledger_of
+from aries_nb.model import BoardData, Column, FrameRows, Inbox, Observers, Value, Values
+from aries_nb.store.latency import MOST_SAMPLES, LatencySamples, Percentiles, exchange_lags, percentiles
+from aries_nb.store.message_counts import MessageCounts, counts_of
 from aries_nb.store.slab import Slab
 
 if TYPE_CHECKING:
     from aries_nb.model import Numbers, Times
 
-__all__ = ["Tape", "Weighted", "time_weighted"]
+__all__ = ["RollingFrame", "TimeWeightedMean", "time_weighted"]
 
 MAX_ROWS = 5_000_000  # a window of time holds no more than this, whatever the rate
 MAX_HELD = 200_000  # rows that wait for those before them
@@ -34,10 +34,10 @@ _AHEAD_NS = 3_600_000_000_000  # a time of the exchange more than an hour ahead 
 
 
 # The newest row of a symbol: exchange time, time of receipt (both ns), values.
-Row: TypeAlias = tuple[int, int, Values]
+LatestRow: TypeAlias = tuple[int, int, Values]
 
 
-class View(NamedTuple):
+class _PublishedRows(NamedTuple):
     """What is published: rows `start` to `end` of the slab (positions)."""
 
     slab: Slab
@@ -46,7 +46,7 @@ class View(NamedTuple):
     filled: int  # rows, of all since the beginning, that were no message
 
 
-class Tape:
+class RollingFrame:
     """Rows of the symbols given, in the order of arrival.
 
     `limit` keeps the newest so many rows; `window_ns` those whose `ts` is at most so much older than the newest.
@@ -71,11 +71,11 @@ class Tape:
         self._holes: dict[int, int] = {}  # what the inbox is held for: by number, before which of its records
         self._hole = 0
         self._is_held = False
-        self.lags = Lags()
-        self._latest: dict[int, Row | None] = dict.fromkeys(range(len(self.symbols)))
+        self.lags = LatencySamples()
+        self._latest: dict[int, LatestRow | None] = dict.fromkeys(range(len(self.symbols)))
         self._observers = Observers()
         capacity = max(2 * (limit or 0), FIRST_CAPACITY)  # a small limit must not mean a new slab every few rows
-        self._view = View(self._new_slab(capacity, 0), 0, 0, 0)
+        self._view = _PublishedRows(self._new_slab(capacity, 0), 0, 0, 0)
 
     # Writing: the network's thread.
 
@@ -96,7 +96,7 @@ class Tape:
             self._write(slab, end, range(done, done + step), received)
             done += step
             filled = inbox.counted["filled"] if done == count else filled
-            self._view = View(slab, self._first(slab, start, end + step, end), end + step, filled)
+            self._view = _PublishedRows(slab, self._first(slab, start, end + step, end), end + step, filled)
         # Of each code the last index is left, as of each symbol the last row.
         for code, at in dict(zip(inbox.codes, range(count), strict=True)).items():
             values = tuple(inbox.values[at * width : (at + 1) * width])
@@ -172,11 +172,11 @@ class Tape:
         slab, start, end, _ = self._view
         return slab.frame.iloc[max(first - slab.base, start) : end], slab.base + end
 
-    def rows(self, first: int) -> Rows:
+    def rows(self, first: int) -> FrameRows:
         """The same as arrays, for a view that draws."""
         slab, start, end, _ = self._view
         begin = min(max(first - slab.base, start), end)
-        return Rows(
+        return FrameRows(
             first=slab.base + begin,
             end=slab.base + end,
             window_start=slab.base + start,
@@ -187,19 +187,19 @@ class Tape:
             received=slab.received[begin:end],
         )
 
-    def ledger(self) -> Ledger:
+    def message_counts(self) -> MessageCounts:
         """What became of every message of the stream."""
         slab, start, end, filled = self._view
         evicted = slab.base + start
-        return ledger_of(self.inbox.counted, rows=slab.base + end, filled=filled, visible=end - start, evicted=evicted)
+        return counts_of(self.inbox.counted, rows=slab.base + end, filled=filled, visible=end - start, evicted=evicted)
 
     def received_percentiles(self) -> Percentiles:
         """From the exchange to receipt, of the newest 1,000 rows."""
         slab, start, end, _ = self._view
-        newest = slice(max(start, end - KEPT_LAGS), end)
+        newest = slice(max(start, end - MOST_SAMPLES), end)
         return percentiles(exchange_lags(slab.ts[newest], slab.received[newest], since=self.lags.since))
 
-    def latest(self) -> list[Row | None]:
+    def latest(self) -> list[LatestRow | None]:
         """The newest row of each symbol, in the order of `symbols`; None where nothing came yet."""
         return list(self._latest.values())
 
@@ -293,7 +293,7 @@ class Tape:
         return start
 
 
-class Weighted(NamedTuple):
+class TimeWeightedMean(NamedTuple):
     """`mean` is NaN where there is no value. `gaps` lay within, and `unknown_ns` of its time nothing is known."""
 
     mean: float
@@ -301,7 +301,7 @@ class Weighted(NamedTuple):
     unknown_ns: int
 
 
-def time_weighted(ts: Times, received: Times, values: Numbers, gaps: Iterable[int]) -> Weighted:
+def time_weighted(ts: Times, received: Times, values: Numbers, gaps: Iterable[int]) -> TimeWeightedMean:
     """The mean of what holds from one row to the next, between the first row and the last; times in ns.
 
     Rows are in the order of arrival; one that is late counts from its own `ts`, and of several at one time the last.
@@ -323,9 +323,9 @@ def time_weighted(ts: Times, received: Times, values: Numbers, gaps: Iterable[in
     held, is_number = values[:-1], ~np.isnan(values[:-1])
     weights = known[is_number].astype("float64")
     if weights.sum() > 0:
-        return Weighted(float(np.average(held[is_number], weights=weights)), touched, unknown)
+        return TimeWeightedMean(float(np.average(held[is_number], weights=weights)), touched, unknown)
     numbers = values[~np.isnan(values)]
-    return Weighted(float(numbers[-1]) if len(numbers) else float("nan"), touched, unknown)
+    return TimeWeightedMean(float(numbers[-1]) if len(numbers) else float("nan"), touched, unknown)
 
 
 def _spread(marks: Sequence[tuple[int, int]], count: int) -> array[int]:

@@ -14,11 +14,11 @@ from typing import NamedTuple, Protocol, TypeAlias
 import pandas as pd
 
 from aries_nb.model import PUT, Column, Inbox, Observers, Value, Values
-from aries_nb.store.log import Change, Row
-from aries_nb.store.message_counts import Ledger, ledger_of
+from aries_nb.store.log import RowChange, TableRow
+from aries_nb.store.message_counts import MessageCounts, counts_of
 from aries_nb.store.values import RECEIPT, UNKNOWN, frame_of
 
-__all__ = ["Answer", "Follower", "Table"]
+__all__ = ["FetchedRows", "Table", "TableListener"]
 
 MAX_TEXT = 20_000  # characters of one text, the body of a news item included; longer ones are cut
 _BEYOND = "…"
@@ -27,21 +27,21 @@ _BEYOND = "…"
 Key: TypeAlias = tuple[Value, ...]
 
 
-class Follower(Protocol):
+class TableListener(Protocol):
     """Who is told of every row put into a table, on the writer's thread: a log."""
 
-    def take(self, changes: Sequence[Change]) -> None:
+    def take(self, changes: Sequence[RowChange]) -> None:
         """Rows in the order in which they came; a row of a full list equal to the one held is not among them."""
 
 
-class View(NamedTuple):
+class _PublishedTable(NamedTuple):
     """What is published: the rows in the order of first arrival.
 
     `taken` states came for them, `filled` of these beside the stream, and `replaced` are shown no more.
     """
 
     version: int
-    rows: tuple[Row, ...]
+    rows: tuple[TableRow, ...]
     evicted: int
     is_stale: bool
     taken: int = 0
@@ -49,7 +49,7 @@ class View(NamedTuple):
     replaced: int = 0
 
 
-class Answer(NamedTuple):
+class FetchedRows(NamedTuple):
     """Rows that were asked for beside the stream: exchange time (ns since the epoch) and values of each, oldest first.
 
     `asked` and `received` are local times, ns since the epoch; `breaks` is that of the table when it was asked for.
@@ -78,7 +78,7 @@ class Table:
         *,
         key: Sequence[str],
         limit: int = 10_000,
-        followers: Sequence[Follower] = (),
+        followers: Sequence[TableListener] = (),
     ) -> None:
         self.columns = tuple(columns)
         self.accounts = tuple(accounts)
@@ -90,26 +90,26 @@ class Table:
         self._followers = tuple(followers)
         self._observers = Observers()
         self.inbox = Inbox()
-        self._rows: dict[Key, Row] = {}
+        self._rows: dict[Key, TableRow] = {}
         # For each code what is still held from before a break; no code stands here that is known to be whole.
         self._old: dict[int, set[Key]] = {}
         # When the stream's last full list of each code came, in ns.
         self._listed: dict[int, int] = {}
         # What was told beside the stream, and not yet by the stream: it is going to repeat some of it, perhaps late.
-        self._ahead: dict[Key, list[Row]] = {}
+        self._ahead: dict[Key, list[TableRow]] = {}
         # Rows with `updated` that a full list took away: a list of ended ones may bring them back, and nothing is new.
-        self._gone: dict[Key, Row] = {}
+        self._gone: dict[Key, TableRow] = {}
         self._breaks = 0
         self._taken = self._filled = self._replaced = 0
-        self._view = View(0, (), 0, is_stale=False)
-        self._frame: tuple[View, pd.DataFrame] | None = None
+        self._view = _PublishedTable(0, (), 0, is_stale=False)
+        self._frame: tuple[_PublishedTable, pd.DataFrame] | None = None
 
     # Writing: the network's thread.
 
     def publish(self) -> None:
         """Apply what is in the inbox and make it visible. A full list begins and ends within one publish."""
         count = len(self.inbox.codes)
-        changes: list[Change] = []
+        changes: list[RowChange] = []
         listed: dict[int, set[Key]] = {}  # for each code whose full list came: what has been put since it began
         for code, ts, received, (mark, *values) in self._records():
             if mark != PUT:
@@ -117,11 +117,11 @@ class Table:
                 self._listed[code] = received
                 self._old.pop(code, None)
                 continue
-            row = Row(ts, received, self.accounts[code], tuple(map(_kept, values)))
+            row = TableRow(ts, received, self.accounts[code], tuple(map(_kept, values)))
             key = self._key(code, row)
             is_snapshot = code in listed and key not in listed[code]
             if self._put(key, row, is_snapshot=is_snapshot):
-                changes.append(Change(row, is_snapshot))
+                changes.append(RowChange(row, is_snapshot))
             if code in listed:
                 listed[code].add(key)
             self._confirm(key, code)
@@ -130,7 +130,7 @@ class Table:
             self._remove_unlisted(listed)
             self._tell(changes, count)
 
-    def insert(self, answer: Answer) -> bool:
+    def insert(self, answer: FetchedRows) -> bool:
         """Take in what was asked for beside the stream, where the stream has told nothing later; make it visible.
 
         Which state is later, `updated` says; else what the stream told after the question is. Whatever a break made out
@@ -139,14 +139,14 @@ class Table:
         if answer.breaks != self._breaks:
             return False
         self.publish()
-        changes: list[Change] = []
+        changes: list[RowChange] = []
         keys: set[Key] = set()
         for ts, values in answer.rows:
-            row = Row(ts, answer.received, self.accounts[answer.code], tuple(map(_kept, values)))
+            row = TableRow(ts, answer.received, self.accounts[answer.code], tuple(map(_kept, values)))
             key = self._key(answer.code, row)
             keys.add(key)
             if self._fill(key, row, answer):
-                changes.append(Change(row, is_snapshot=True))
+                changes.append(RowChange(row, is_snapshot=True))
             self._confirm(key, answer.code)
         if answer.is_full:
             for key in self._old.pop(answer.code, set()) - keys:
@@ -192,10 +192,10 @@ class Table:
     def __len__(self) -> int:
         return len(self._view.rows)
 
-    def ledger(self) -> Ledger:
+    def message_counts(self) -> MessageCounts:
         """What became of every state that was told."""
         view = self._view
-        return ledger_of(
+        return counts_of(
             self.inbox.counted,
             rows=view.taken,
             filled=view.filled,
@@ -204,7 +204,7 @@ class Table:
             conflated=view.replaced,
         )
 
-    def rows(self) -> tuple[Row, ...]:
+    def rows(self) -> tuple[TableRow, ...]:
         """The rows in the order of first arrival, with decimals exactly as they came."""
         return self._view.rows
 
@@ -238,10 +238,10 @@ class Table:
         if done < len(inbox.codes):
             raise ValueError("records without a time of receipt")
 
-    def _key(self, code: int, row: Row) -> Key:
+    def _key(self, code: int, row: TableRow) -> Key:
         return (code, *(row.values[place] for place in self._places))
 
-    def _put(self, key: Key, row: Row, *, is_snapshot: bool) -> bool:
+    def _put(self, key: Key, row: TableRow, *, is_snapshot: bool) -> bool:
         """Hold what the stream told; whether it is news."""
         self._taken += 1
         self._replaced += key in self._rows
@@ -261,7 +261,7 @@ class Table:
             del self._ahead[key]  # the stream has caught up
         return is_news and not is_told
 
-    def _fill(self, key: Key, row: Row, answer: Answer) -> bool:
+    def _fill(self, key: Key, row: TableRow, answer: FetchedRows) -> bool:
         """Hold what was told beside the stream, where that is later than what is known; whether it is news."""
         held = self._rows.get(key)
         self._taken += 1
@@ -284,7 +284,7 @@ class Table:
         self._ahead.setdefault(key, []).append(row)
         return True
 
-    def _order(self, row: Row, other: Row) -> int:
+    def _order(self, row: TableRow, other: TableRow) -> int:
         """Above 0 where a state is later than another one of the same row, below 0 where earlier, 0 if unknown."""
         if self._updated is None:
             return 0
@@ -325,7 +325,7 @@ class Table:
             self._confirm(key, _code(key))
         return len(gone)
 
-    def _tell(self, changes: Sequence[Change], steps: int) -> None:
+    def _tell(self, changes: Sequence[RowChange], steps: int) -> None:
         """Let go what is too much, and make visible what is new, followers first."""
         evicted = self._evict()
         for follower in self._followers:
@@ -335,7 +335,7 @@ class Table:
     def _show(self, steps: int, evicted: int) -> None:
         view, rows = self._view, tuple(self._rows.values())
         counts = self._taken, self._filled + self.inbox.counted["filled"], self._replaced
-        self._view = View(view.version + steps, rows, view.evicted + evicted, bool(self._old), *counts)
+        self._view = _PublishedTable(view.version + steps, rows, view.evicted + evicted, bool(self._old), *counts)
         self._observers.notify()
 
 

@@ -18,14 +18,14 @@ from aries_nb.store.fills import Fill
 from aries_nb.store.values import UNKNOWN, ZERO, exactly
 
 __all__ = [
-    "Books",
     "Marks",
+    "Portfolio",
     "Position",
     "apply_fill",
     "apply_fills",
     "equity",
     "market_value",
-    "open_books",
+    "open_portfolio",
     "unmarked",
     "unrealized",
 ]
@@ -47,7 +47,7 @@ class Position(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class Books:
+class Portfolio:
     """An account at one moment. `positions` has no entry for an instrument of which nothing is held.
 
     `realized` is before fees; it and `fees` count from the opening. `multipliers` are what one unit of quantity stands
@@ -70,18 +70,18 @@ class Books:
         return self.multipliers.get(symbol, Decimal(1))
 
 
-def open_books(
+def open_portfolio(
     cash: Decimal,
     holdings: Mapping[str, tuple[Decimal, Decimal]] | None = None,
     *,
     multipliers: Mapping[str, Decimal] | None = None,
-) -> Books:
+) -> Portfolio:
     """Books to begin with: cash, and quantity and average price of each instrument held.
 
     An average price of NaN makes costs and what is realised of them unknown, equity not. A quantity that is not a
     number makes equity unknown, and `unmarked` names it.
     """
-    books = Books(cash, multipliers=dict(multipliers or {}))
+    books = Portfolio(cash, multipliers=dict(multipliers or {}))
     positions: dict[str, Position] = {}
     with exactly():
         for symbol, (quantity, average_price) in (holdings or {}).items():
@@ -92,7 +92,7 @@ def open_books(
     return replace(books, positions=positions)
 
 
-def apply_fill(books: Books, fill: Fill) -> Books:
+def apply_fill(books: Portfolio, fill: Fill) -> Portfolio:
     """The books after a fill; average cost, and a fill that goes through zero closes first and opens with the rest."""
     with exactly():
         unit = fill.price * books.multiplier(fill.symbol)  # of one unit of quantity
@@ -114,32 +114,32 @@ def apply_fill(books: Books, fill: Fill) -> Books:
         )
 
 
-def apply_fills(books: Books, fills: Iterable[Fill]) -> Books:
+def apply_fills(books: Portfolio, fills: Iterable[Fill]) -> Portfolio:
     """The books after these fills, in their order."""
     for fill in fills:
         books = apply_fill(books, fill)
     return books
 
 
-def market_value(books: Books, marks: Marks) -> Decimal:
+def market_value(books: Portfolio, marks: Marks) -> Decimal:
     """What the positions are worth (a short one below 0); NaN while the mark of anything held is not known."""
     with exactly():
         return sum((_value(books, symbol, marks) for symbol in books.positions), ZERO)
 
 
-def unrealized(books: Books, marks: Marks) -> Decimal:
+def unrealized(books: Portfolio, marks: Marks) -> Decimal:
     """Value of the positions less what was paid for them; NaN while the mark or the cost of anything is not known."""
     with exactly():
         return market_value(books, marks) - sum((held.cost for held in books.positions.values()), ZERO)
 
 
-def equity(books: Books, marks: Marks) -> Decimal:
+def equity(books: Portfolio, marks: Marks) -> Decimal:
     """Cash and the value of the positions; NaN while the mark of anything held is not known (`unmarked` names it)."""
     with exactly():
         return books.cash + market_value(books, marks)
 
 
-def unmarked(books: Books, marks: Marks) -> tuple[str, ...]:
+def unmarked(books: Portfolio, marks: Marks) -> tuple[str, ...]:
     """The instruments held of which the mark or the quantity is not known: the reason why equity is NaN."""
     return tuple(
         symbol
@@ -164,6 +164,6 @@ def _cost_share(held: Position, quantity: Decimal) -> Decimal:
     return (held.cost * quantity / held.quantity).quantize(COST_STEP)
 
 
-def _value(books: Books, symbol: str, marks: Marks) -> Decimal:
+def _value(books: Portfolio, symbol: str, marks: Marks) -> Decimal:
     mark = marks.get(symbol, UNKNOWN)
     return books.positions[symbol].quantity * books.multiplier(symbol) * (mark if mark.is_finite() else UNKNOWN)

@@ -22,9 +22,9 @@ from aries_nb.widgets.view import View
 
 if TYPE_CHECKING:
     from aries_nb.model import Numbers
-    from aries_nb.widgets.sources import Versioned
+    from aries_nb.widgets.sources import VersionedSource
 
-__all__ = ["Composition", "Panel", "PanelWidget", "panel_class"]
+__all__ = ["Panel", "PanelFrame", "PanelWidget", "panel_class"]
 
 DISPLAYS_KEPT = 16
 MOST_WAITED_MS = 1_000
@@ -52,7 +52,7 @@ def panel_class(name: str) -> type[PanelWidget]:
 
 
 @dataclass(frozen=True, slots=True)
-class Composition:
+class PanelFrame:
     """One frame before it is packed.
 
     description: what seldom changes, plain JSON; head: a fixed number of values; body: the numbers, any shape.
@@ -71,7 +71,7 @@ class Panel(View):
     refresh_s = 1.0
     in_flight = 6  # the browser answers about every second frame, and skips those that it has no time to paint
 
-    def __init__(self, source: Versioned) -> None:
+    def __init__(self, source: VersionedSource) -> None:
         super().__init__(source)
         self._content: object = None
         self._displays: dict[str, None] = {}
@@ -86,7 +86,7 @@ class Panel(View):
         return self._widget
 
     @abstractmethod
-    def _compose(self) -> Composition:
+    def _compose(self) -> PanelFrame:
         """Return what is to be shown now."""
 
     def _draw(self) -> int:

@@ -17,7 +17,7 @@ from collections import deque
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-__all__ = ["PERIOD_S", "MessageBudget", "Pace", "Sent", "next_frame_at"]
+__all__ = ["PERIOD_S", "FramePacing", "MessageBudget", "SentFrame", "next_frame_at"]
 
 # A little under 100 ms: at exactly 100 ms, one late frame makes 9 in that second.
 PERIOD_S = 0.09
@@ -38,7 +38,7 @@ RETRY_S = 5.0
 MOST_AWAITED = 64
 
 
-class Sent(NamedTuple):
+class SentFrame(NamedTuple):
     """A frame on its way: when the newest row in it was received (ns since the epoch), and how many cells had begun.
 
     `received` is 0 where nothing is to be learnt from it, `cells` -1 where a cell was running.
@@ -49,7 +49,7 @@ class Sent(NamedTuple):
 
 
 @dataclass(slots=True)
-class Pace:
+class FramePacing:
     """What is known of one view's frames; times are seconds on one clock.
 
     `in_flight` is how many frames may be unanswered, `due` the next time on the view's grid, `unanswered` how many are,
@@ -65,7 +65,7 @@ class Pace:
     unanswered: int = 0
     waiting_since: float | None = None
     last_sign: float = -math.inf
-    awaited: deque[Sent] = field(default_factory=lambda: deque(maxlen=MOST_AWAITED))
+    awaited: deque[SentFrame] = field(default_factory=lambda: deque(maxlen=MOST_AWAITED))
 
     def sent(self, now: float) -> None:
         """Note a frame sent at `now`; the next is due on the grid, so that late frames do not add up.
@@ -79,7 +79,7 @@ class Pace:
         if self.waiting_since is None:
             self.waiting_since = now
 
-    def heard(self, now: float, unanswered: int | None = None) -> Sent | None:
+    def heard(self, now: float, unanswered: int | None = None) -> SentFrame | None:
         """Note a sign of the browser, and how many frames are still unanswered where it says so.
 
         Returns the newest frame that is answered with it, None where there is none.
@@ -98,7 +98,7 @@ class Pace:
         return answered
 
 
-def next_frame_at(pace: Pace, now: float, busy_since: float | None) -> float:
+def next_frame_at(pace: FramePacing, now: float, busy_since: float | None) -> float:
     """Return when the next frame may be sent: at or before `now` means at once, infinity means not until seen.
 
     `busy_since` is when the running cell began, None when no cell runs.

@@ -17,14 +17,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 from aries_nb.widgets.cell_watch import BusySince, cell_watch
-from aries_nb.widgets.pacing import MessageBudget, Pace, Sent, next_frame_at
+from aries_nb.widgets.pacing import FramePacing, MessageBudget, SentFrame, next_frame_at
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from aries_nb.widgets.sources import PaintNotes
+    from aries_nb.widgets.sources import PaintTimings
 
-__all__ = ["Painted", "Painter", "PainterStatistics", "get_painter"]
+__all__ = ["PaintableView", "Painter", "PainterStatistics", "get_painter"]
 
 LOG = logging.getLogger("aries_nb")
 
@@ -34,7 +34,7 @@ POLL_S = 0.02
 ERROR_PAUSE_S = 1.0
 
 
-class Painted(Protocol):
+class PaintableView(Protocol):
     """What the painter knows of a view."""
 
     @property
@@ -54,7 +54,7 @@ class Painted(Protocol):
         """The version of its source; may raise."""
 
     @property
-    def lags(self) -> PaintNotes | None:
+    def lags(self) -> PaintTimings | None:
         """Where is noted how long rows take to the screen, if anywhere."""
 
     def draw(self) -> int:
@@ -87,9 +87,9 @@ class PainterStatistics:
 class _Watched:
     """A view and what is known of it."""
 
-    def __init__(self, view: Painted) -> None:
+    def __init__(self, view: PaintableView) -> None:
         self.view = view
-        self.pace = Pace(view.period_s, view.in_flight)
+        self.pace = FramePacing(view.period_s, view.in_flight)
         self.seen_version: int | None = None
         self.looked_at = -math.inf
         # A row is timed once, and only if it came while the view could be seen: what the browser needs to load a
@@ -134,7 +134,7 @@ class Painter:
         # A note that comes in between a step and the wait after it must not be slept through.
         self._is_woken = False
 
-    def watch(self, view: Painted) -> None:
+    def watch(self, view: PaintableView) -> None:
         """Draw `view` from now on; a view watched already is due again, because it was displayed once more."""
         with self._changed:
             if self._is_stopped:
@@ -151,7 +151,7 @@ class Painter:
                 self._thread.start()
             self._wake()
 
-    def forget(self, view: Painted) -> None:
+    def forget(self, view: PaintableView) -> None:
         """Draw `view` no more; the thread ends with the last one."""
         with self._changed:
             self._watched.pop(id(view), None)
@@ -161,7 +161,7 @@ class Painter:
 
     def heard(
         self,
-        view: Painted,
+        view: PaintableView,
         *,
         unanswered: int | None = None,
         is_visible: bool | None = None,
@@ -258,14 +258,14 @@ class Painter:
                     pace.unanswered, pace.waiting_since = before[1:]
             else:
                 self._frames += 1
-                pace.awaited.append(Sent(newest, self._busy.cells if self._busy.since is None else -1))
+                pace.awaited.append(SentFrame(newest, self._busy.cells if self._busy.since is None else -1))
             if watched.view.is_failing:
                 self._errors += 1
                 watched.seen_version = None
                 pace.due = now + ERROR_PAUSE_S
             return max(now + POLL_S / 4, next_frame_at(pace, now, self._busy.since))
 
-    def _is_prompt(self, frame: Sent) -> bool:
+    def _is_prompt(self, frame: SentFrame) -> bool:
         """Whether the answer to this frame tells when it was painted: if it had to wait for a cell, it does not."""
         if not frame.received:
             return False

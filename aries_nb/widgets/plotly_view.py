@@ -1,7 +1,7 @@
 """What the Plotly views share: a figure that is composed, never inherited; its looks; its answers; its end.
 
 How plotly's FigureWidget speaks, read in its source and measured: one `batch_update` is four messages to the browser
-(`Gathering` makes them one), and the browser answers with the edit's number and every property that it filled in.
+(`MessageBatch` makes them one), and the browser answers with the edit's number and every property that it filled in.
 Plotly takes such a property out of its own layout and tells the browser to forget it too; that costs up to six
 messages more a frame, and it loses `xaxis.type="date"`. So the answers are taken here, as confirmations, and end here.
 What the user does (zoom, pan, a click on the legend) comes in other messages, which plotly gets.
@@ -20,7 +20,7 @@ from aries_nb.widgets.view import View
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from aries_nb.widgets.sources import Versioned
+    from aries_nb.widgets.sources import VersionedSource
 
 __all__ = [
     "BLUE",
@@ -30,7 +30,7 @@ __all__ = [
     "ORANGE",
     "PALETTE",
     "FigureView",
-    "Gathering",
+    "MessageBatch",
     "layout",
     "time_anchor",
 ]
@@ -116,7 +116,7 @@ class Comm(Protocol):
     send: Any
 
 
-class Gathering:
+class MessageBatch:
     """Stands before a comm's `send`; lets everything pass but what one thread sends within `as_one`.
 
     A FigureWidget's `batch_update` sets four traits one after the other, each a message: two edit numbers, the update,
@@ -160,12 +160,12 @@ class Gathering:
                 self._send({"method": "update", "state": state, "buffer_paths": paths}, buffers=buffers)
 
 
-class _Shown:
+class _FigureDisplay:
     """One figure on display: the model, and the gathering of what it sends."""
 
     def __init__(self, figure: go.FigureWidget) -> None:
         self.figure = figure
-        self.gathering = Gathering(figure.comm)
+        self.gathering = MessageBatch(figure.comm)
         figure._config = {"displaylogo": False, "responsive": True}  # noqa: SLF001
         # A number instead of None makes the front ends report how many places show the model.
         figure._view_count = 0  # noqa: SLF001
@@ -195,12 +195,12 @@ class FigureView(View):
     A model that no place shows any more is closed.
     """
 
-    def __init__(self, source: Versioned, figure: go.FigureWidget) -> None:
+    def __init__(self, source: VersionedSource, figure: go.FigureWidget) -> None:
         super().__init__(source)
         self._note = ""
         self._problem = ""
         self._is_displayed = False
-        self._all: list[_Shown] = []
+        self._all: list[_FigureDisplay] = []
         self._adopt(figure)
 
     @property
@@ -214,7 +214,7 @@ class FigureView(View):
         return self.figure
 
     def _adopt(self, figure: go.FigureWidget) -> None:
-        shown = _Shown(figure)
+        shown = _FigureDisplay(figure)
         # What the browser sends back changes the figure on another thread than the painter's: it has to take our lock.
         figure.comm.on_msg(lambda message: self._on_message(shown, message))
         # A figure shown without its view is the same display: same static picture, same painter.
@@ -251,7 +251,7 @@ class FigureView(View):
 
     def _update_one(
         self,
-        shown: _Shown,
+        shown: _FigureDisplay,
         changes: Mapping[int, Mapping[str, object]],
         text: str,
         looks: Mapping[str, object] | None,
@@ -277,7 +277,7 @@ class FigureView(View):
         self._problem = text
         return self._update({}, "" if not text else self._note)
 
-    def _on_message(self, shown: _Shown, message: dict[str, Any]) -> None:
+    def _on_message(self, shown: _FigureDisplay, message: dict[str, Any]) -> None:
         data = message.get("content", {}).get("data", {})
         state = data.get("state", {}) if data.get("method") == "update" else {}
         views = state.get("_view_count")
@@ -295,14 +295,14 @@ class FigureView(View):
             is_visible = any(each.places for each in self._all) if isinstance(views, int) else None
         self._heard(unanswered=unanswered, is_visible=is_visible)
 
-    def _drop_silent(self, alive: _Shown) -> None:
+    def _drop_silent(self, alive: _FigureDisplay) -> None:
         """Close the models that have answered nothing for long while this one does, whatever was said of places."""
         for shown in [each for each in self._all if each is not alive and each.unanswered > MOST_UNANSWERED]:
             if alive.unanswered < MOST_UNANSWERED:
                 self._all.remove(shown)
                 shown.close()
 
-    def _counted(self, shown: _Shown, views: int) -> None:
+    def _counted(self, shown: _FigureDisplay, views: int) -> None:
         """Close a model that was seen, is seen no more, and is not the only one."""
         shown.places = views
         if views > 0:

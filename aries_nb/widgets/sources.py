@@ -16,29 +16,29 @@ if TYPE_CHECKING:
         BookLevels,
         CardData,
         EquityData,
+        FrameRows,
         GapSpan,
-        Rows,
         TableData,
     )
 
 __all__ = [
-    "REASONS",
+    "INTEGRITY_TEXTS",
     "BarsSource",
     "BoardSource",
     "BookSource",
     "CardSource",
     "ChainSource",
     "EquitySource",
-    "Gapped",
-    "PaintNotes",
+    "GapSource",
+    "PaintTimings",
     "RowsSource",
     "TableSource",
-    "Timed",
-    "Versioned",
+    "TimedSource",
+    "VersionedSource",
 ]
 
 # Why a book cannot be trusted, in words a reader understands without our documentation.
-REASONS: dict[BookIntegrity, str] = {
+INTEGRITY_TEXTS: dict[BookIntegrity, str] = {
     "ok": "",
     "empty": "waiting for the first update",
     "crossed": "crossed: the best bid is at or above the best ask",
@@ -47,7 +47,7 @@ REASONS: dict[BookIntegrity, str] = {
 }
 
 
-class Versioned(Protocol):
+class VersionedSource(Protocol):
     """Something that changes, and counts how often."""
 
     @property
@@ -55,7 +55,7 @@ class Versioned(Protocol):
         """A number that grows with every change, also when data turns stale; reading it costs next to nothing."""
 
 
-class PaintNotes(Protocol):
+class PaintTimings(Protocol):
     """Who keeps how long rows take to the screen. Times are in ns since the epoch."""
 
     newest: int
@@ -66,23 +66,23 @@ class PaintNotes(Protocol):
 
 
 @runtime_checkable
-class Timed(Protocol):
+class TimedSource(Protocol):
     """A source that wants to know when its rows are painted."""
 
     @property
-    def lags(self) -> PaintNotes:
+    def lags(self) -> PaintTimings:
         """Where it is noted."""
 
 
 @runtime_checkable
-class Gapped(Protocol):
+class GapSource(Protocol):
     """A source that knows when its stream was deaf."""
 
     def gap_spans(self) -> tuple[GapSpan, ...]:
         """Return its newest unfilled gaps, oldest first; one that lasts is the last."""
 
 
-class BoardSource(Versioned, Protocol):
+class BoardSource(VersionedSource, Protocol):
     """The newest row of each symbol."""
 
     def board(self) -> BoardData:
@@ -101,46 +101,46 @@ class ChainSource(BoardSource, Protocol):
         """The price of the underlying, NaN where it is unknown."""
 
 
-class RowsSource(Versioned, Protocol):
+class RowsSource(VersionedSource, Protocol):
     """A rolling frame of rows."""
 
     @property
     def symbols(self) -> tuple[str, ...]:
-        """The symbols that rows may belong to, in the order of `Rows.codes`."""
+        """The symbols that rows may belong to, in the order of `FrameRows.codes`."""
 
-    def rows(self, first: int) -> Rows:
+    def rows(self, first: int) -> FrameRows:
         """Return the rows from absolute number `first` on; fewer where some were evicted already."""
 
 
-class BarsSource(Versioned, Protocol):
+class BarsSource(VersionedSource, Protocol):
     """Bars that are ready: of an instrument, or of an account's P&L."""
 
     def newest(self, most: int) -> BarsData:
         """Return the newest `most` bars; what it costs does not grow with the number of those behind them."""
 
 
-class BookSource(Versioned, Protocol):
+class BookSource(VersionedSource, Protocol):
     """An order book of one symbol."""
 
     def levels(self, depth: int) -> BookLevels:
         """Return at most `depth` levels of each side, best first."""
 
 
-class CardSource(Versioned, Protocol):
+class CardSource(VersionedSource, Protocol):
     """The state of a feed."""
 
     def card(self) -> CardData:
         """Return the state of the feed at this moment."""
 
 
-class TableSource(Versioned, Protocol):
+class TableSource(VersionedSource, Protocol):
     """Rows of an account: positions, orders, balances and the like."""
 
     def table(self) -> TableData:
         """Return all rows as they stand; the columns stay the same, the rows may come, change and go."""
 
 
-class EquitySource(Versioned, Protocol):
+class EquitySource(VersionedSource, Protocol):
     """The equity of an account over time."""
 
     def equity(self) -> EquityData:

@@ -26,9 +26,9 @@ if TYPE_CHECKING:
 
 __all__ = [
     "CellKind",
-    "Cells",
-    "Heading",
-    "Sheet",
+    "ColumnHeading",
+    "FormattedTable",
+    "TableFormatter",
     "caption_of",
     "empty_text",
     "heading_of",
@@ -59,7 +59,7 @@ UNKNOWN = "–"
 
 
 @dataclass(frozen=True, slots=True)
-class Heading:
+class ColumnHeading:
     """One column as it is shown; `kind` says how its cells look."""
 
     name: str
@@ -78,16 +78,16 @@ class Heading:
 
 
 @dataclass(frozen=True, slots=True)
-class Sheet:
+class FormattedTable:
     """A table ready to be shown: `texts` one list a row; `numbers` (rows, columns), NaN for texts, times in ms."""
 
-    headings: tuple[Heading, ...]
+    headings: tuple[ColumnHeading, ...]
     keys: list[list[str]]
     texts: list[list[str]]
     numbers: Numbers
 
 
-class Cells:
+class TableFormatter:
     """Turns tables with the same columns into sheets; remembers the decimals of each column, which only ever grow.
 
     `names` are the columns to show, in this order and as far as the table has them; None shows all. A table with the
@@ -98,7 +98,7 @@ class Cells:
         self._names = names
         self._decimals: dict[str, Decimals] = {}
 
-    def sheet(self, data: TableData) -> Sheet:
+    def sheet(self, data: TableData) -> FormattedTable:
         """Return the table as it is to be shown now."""
         places = {column.name: place for place, column in enumerate(data.columns)}
         has_progress = {"filled", "quantity"} <= places.keys()
@@ -114,7 +114,9 @@ class Cells:
             texts.append([_text(heading, record, decimals, today) for heading in headings])
             numbers.append([_number(heading, record) for heading in headings])
         keys = [[str(row[places[name]]) for name in data.key if name in places] for row in data.rows]
-        return Sheet(headings, keys, texts, np.array(numbers, dtype=np.float64).reshape(len(texts), len(headings)))
+        return FormattedTable(
+            headings, keys, texts, np.array(numbers, dtype=np.float64).reshape(len(texts), len(headings))
+        )
 
     def _decimals_of(self, column: Column, place: int, rows: tuple[Values, ...]) -> int:
         kind = heading_of(column, has_progress=False).kind
@@ -125,10 +127,10 @@ class Cells:
         return min(needed, MOST_AVERAGE_DECIMALS) if "average" in column.name.split("_") else needed
 
 
-def heading_of(column: Column, *, has_progress: bool) -> Heading:
+def heading_of(column: Column, *, has_progress: bool) -> ColumnHeading:
     """Return how a column is shown, by its type and the words of its name."""
     label = "Average" if column.name == "average_price" else column_label(column.name)
-    return Heading(column.name, label, _kind(column, has_progress=has_progress))
+    return ColumnHeading(column.name, label, _kind(column, has_progress=has_progress))
 
 
 def caption_of(data: TableData) -> str:
@@ -175,7 +177,7 @@ def _numeric(data: TableData) -> list[tuple[Column, int]]:
     ]
 
 
-def _text(heading: Heading, record: dict[str, Value], decimals: dict[str, int], today: int) -> str:
+def _text(heading: ColumnHeading, record: dict[str, Value], decimals: dict[str, int], today: int) -> str:
     value = record[heading.name]
     if heading.kind == "side":
         return str(value).replace("_", " ").upper()
@@ -194,7 +196,7 @@ def _text(heading: Heading, record: dict[str, Value], decimals: dict[str, int], 
     return f"{_grouped(value, places)} of {_grouped(record['quantity'], places)}"
 
 
-def _number(heading: Heading, record: dict[str, Value]) -> float:
+def _number(heading: ColumnHeading, record: dict[str, Value]) -> float:
     value = record[heading.name]
     if heading.kind == "time":
         return math.nan if value == NOT_A_TIME else int(value) / 1e6

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, TypeAlias
 
 from aries_nb.widgets.pacing import PERIOD_S
 from aries_nb.widgets.painter import Painter, get_painter
-from aries_nb.widgets.sources import Timed
+from aries_nb.widgets.sources import TimedSource
 from aries_nb.widgets.static_html import bundle
 
 if TYPE_CHECKING:
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from ipywidgets import DOMWidget
 
-    from aries_nb.widgets.sources import PaintNotes, Versioned
+    from aries_nb.widgets.sources import PaintTimings, VersionedSource
 
 __all__ = ["MimeBundle", "View"]
 
@@ -39,7 +39,7 @@ class View(ABC):
     in_flight = 3
     refresh_s: float | None = None
 
-    def __init__(self, source: Versioned) -> None:
+    def __init__(self, source: VersionedSource) -> None:
         self.lock = threading.RLock()
         self.frames = 0
         self.errors = 0
@@ -59,9 +59,9 @@ class View(ABC):
         return self._source.version
 
     @property
-    def lags(self) -> PaintNotes | None:
+    def lags(self) -> PaintTimings | None:
         """Where is noted how long rows take to the screen; None where the source does not want to know."""
-        return self._source.lags if isinstance(self._source, Timed) else None
+        return self._source.lags if isinstance(self._source, TimedSource) else None
 
     @property
     def is_failing(self) -> bool:

@@ -16,7 +16,7 @@ import aries_nb as anb
 from aries_nb.live import Feed
 from aries_nb.live.market.frame import LiveFrame
 from aries_nb.model import Inbox
-from aries_nb.store import Tape
+from aries_nb.store import RollingFrame
 from tests.bench.blast import silent
 from tests.bench.frames import START_MS, SYMBOLS
 
@@ -36,7 +36,7 @@ class FilledFrame(NamedTuple):
     """A frame and the tape behind it."""
 
     live: LiveFrame
-    tape: Tape
+    tape: RollingFrame
 
     @classmethod
     def of(cls, feed: Feed, rows: int, symbols: tuple[str, ...] = SYMBOLS) -> FilledFrame:

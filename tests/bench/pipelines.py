@@ -12,7 +12,7 @@ from aries_nb.brokers.aries.market import AriesMarket
 from aries_nb.model import QUOTE_COLUMNS, Subscription
 from aries_nb.net.intake import Intake, Stream
 from aries_nb.net.websocket import READ_BYTES
-from aries_nb.store import Tape
+from aries_nb.store import RollingFrame
 from tests.bench.frames import FIELDS, SYMBOLS
 
 __all__ = ["A_READ", "DECODE", "AlorPipeline", "Pipeline", "reads", "values_of"]
@@ -46,13 +46,13 @@ class Pipeline(NamedTuple):
     """What stands between a socket and `.df`, without the socket."""
 
     intake: Intake
-    tape: Tape
+    tape: RollingFrame
 
     @classmethod
     def of(cls, *, limit: int, fields: Sequence[str] = FIELDS) -> Pipeline:
         """A subscribed market session whose rows end in a tape of `limit` rows."""
         columns = [column for column in QUOTE_COLUMNS if column.name in fields]
-        tape = Tape(columns, SYMBOLS, limit=limit)
+        tape = RollingFrame(columns, SYMBOLS, limit=limit)
         wire = AriesMarket()
         wire.open(0.0)
         intake = Intake(wire)
@@ -66,14 +66,14 @@ class AlorPipeline(NamedTuple):
     """What stands between a socket and `.df`, without the socket; `guids` are those of the symbols."""
 
     intake: Intake
-    tape: Tape
+    tape: RollingFrame
     guids: dict[str, str]
 
     @classmethod
     def of(cls, *, limit: int, fields: Sequence[str] = FIELDS) -> AlorPipeline:
         """Subscribed market data whose rows end in a tape of `limit` rows."""
         columns = [column for column in QUOTE_COLUMNS if column.name in fields]
-        tape = Tape(columns, SYMBOLS, limit=limit)
+        tape = RollingFrame(columns, SYMBOLS, limit=limit)
         wire = AlorMarket()
         wire.open(0.0)
         wire.authenticate("any", 0.0)

@@ -14,7 +14,7 @@ from aries_nb.brokers.aries.market import AriesMarket
 from aries_nb.brokers.aries.messages import QUOTE_FIELDS, TRADE_FIELDS
 from aries_nb.brokers.aries.streams import QUOTE_COLUMN_TYPES
 from aries_nb.model import Column, Record, Subscription
-from aries_nb.store import Tape
+from aries_nb.store import RollingFrame
 from tests.brokers.aries.lines import MS, RECEIVED, line, opened, update
 
 SYMBOLS = ("MSFT", "AAPL")
@@ -113,7 +113,7 @@ def feed(market: AriesMarket, frames: list[bytes]) -> Iterator[Record]:
 def tape(frames: list[bytes]) -> pd.DataFrame:
     """What a rolling frame holds after these frames, each of them published."""
     wire = market()
-    store = Tape([Column(name, QUOTE_COLUMN_TYPES[name]) for name in COLUMNS], SYMBOLS, limit=1_000)
+    store = RollingFrame([Column(name, QUOTE_COLUMN_TYPES[name]) for name in COLUMNS], SYMBOLS, limit=1_000)
     for frame in frames:
         for subscription, ts, values in wire.receive(frame, RECEIVED)[0]:
             store.inbox.add(SYMBOLS.index(subscription.symbol), ts, values)

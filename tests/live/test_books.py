@@ -15,7 +15,7 @@ from aries_nb.net.intake import Intake, Stream
 from aries_nb.sim import SimOptions
 from aries_nb.sim.accounts.orders import AccountTerms
 from aries_nb.sim.aries.accounts import AccountsSession
-from aries_nb.store import FillLog, Table, equity, open_books
+from aries_nb.store import DerivedFillLog, Table, equity, open_portfolio
 from aries_nb.store.valuation import apply_fill
 from tests.live.at_rest import close_at_the_quotes
 from tests.net.patience import eventually
@@ -26,9 +26,9 @@ if TYPE_CHECKING:
 
     from aries_nb.live import Feed
     from aries_nb.sim import Simulator
-    from aries_nb.sim.accounts.orders import Books as BrokersBooks
     from aries_nb.sim.accounts.orders import Fill as Execution
-    from aries_nb.store import Books, Fill
+    from aries_nb.sim.accounts.orders import Portfolio as BrokersBooks
+    from aries_nb.store import Fill, Portfolio
 
 ACCOUNT = "M"
 TERMS = AccountTerms(ACCOUNT, "margin", Decimal(50_000_000), (("AAPL", 100), ("KO", 50)))
@@ -53,7 +53,7 @@ class Desk:
             types = self._wire.columns(kind)
             columns = [Column(name, type_) for name, type_ in types.items()]
             if kind == "orders":
-                self.log = FillLog(columns)
+                self.log = DerivedFillLog(columns)
             followers = (self.log,) if kind == "orders" else ()
             table = self.tables[kind] = Table(columns, (ACCOUNT,), key=TABLE_KEYS[kind], followers=followers)
             streams.append(Stream(Subscription(kind, ACCOUNT, tuple(types)), table, 0))
@@ -105,7 +105,7 @@ class Ledger:
     than 100 shares, what an order has paid in all is known exactly once it is rounded to the cent.
     """
 
-    def __init__(self, books: Books) -> None:
+    def __init__(self, books: Portfolio) -> None:
         self.books = books
         self.count = 0
         self._paid: dict[str, Decimal] = {}
@@ -118,10 +118,10 @@ class Ledger:
             self.count += 1
 
 
-def opening(desk: Desk) -> Books:
+def opening(desk: Desk) -> Portfolio:
     (balance,) = desk.told("balances")
     held = {row["symbol"]: (row["quantity"], row["average_price"]) for row in desk.told("positions")}
-    return open_books(balance["cash"], held)
+    return open_portfolio(balance["cash"], held)
 
 
 Sums: TypeAlias = tuple[Decimal, Decimal, dict[str, Decimal]]
@@ -162,13 +162,13 @@ def day() -> Day:
     return Day(snapshots, own, desk.accounts.brokerage.fills)
 
 
-def told_books(desk: Desk) -> Books:
+def told_books(desk: Desk) -> Portfolio:
     (balance,) = desk.told("balances")
     held = {row["symbol"]: (row["quantity"], row["average_price"]) for row in desk.told("positions")}
-    return open_books(balance["cash"], held)
+    return open_portfolio(balance["cash"], held)
 
 
-def sums(books: Books, marks: Mapping[str, Decimal]) -> Sums:
+def sums(books: Portfolio, marks: Mapping[str, Decimal]) -> Sums:
     return equity(books, marks), books.cash, {symbol: held.quantity for symbol, held in books.positions.items()}
 
 

@@ -13,7 +13,7 @@ from aries_nb.live.gap_fill import Refill
 from aries_nb.model import Column, Hole, Resumed, Subscription
 from aries_nb.net.background import on_network
 from aries_nb.net.intake import Stream
-from aries_nb.store import GapLedger, Tape
+from aries_nb.store import GapLog, RollingFrame
 from tests.net.patience import eventually
 
 NOW = 1_772_463_845_000_000_000
@@ -50,9 +50,9 @@ def refill(reference: Reference) -> Refill:
     return Refill(stand_in)
 
 
-def broken(refill: Refill, *tapes: Tape) -> GapLedger:
+def broken(refill: Refill, *tapes: RollingFrame) -> GapLog:
     """A gap, and what comes behind it: trades 4 and 5, before which 2 and 3 are missing."""
-    ledger = GapLedger()
+    ledger = GapLog()
     gaps = ledger.stream("market")
 
     def on_the_networks_thread() -> None:
@@ -69,11 +69,11 @@ def broken(refill: Refill, *tapes: Tape) -> GapLedger:
     return ledger
 
 
-def tape_of_trades() -> Tape:
-    return Tape([Column("price"), Column("source", "text")], ["A"], limit=100)
+def tape_of_trades() -> RollingFrame:
+    return RollingFrame([Column("price"), Column("source", "text")], ["A"], limit=100)
 
 
-def is_filled(ledger: GapLedger) -> bool:
+def is_filled(ledger: GapLog) -> bool:
     return ledger.all()[-1].filled
 
 

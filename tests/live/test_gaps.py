@@ -7,7 +7,7 @@ import pytest
 
 from aries_nb.live.callbacks import Callbacks
 from aries_nb.live.gaps import Gaps
-from aries_nb.store import Gap, GapLedger
+from aries_nb.store import Gap, GapLog
 from tests.net.patience import eventually
 
 PLACES = {("market", "trades"): {"A"}}
@@ -20,16 +20,16 @@ def callbacks() -> Iterator[Callbacks]:
     callbacks.close()
 
 
-def begin(ledger: GapLedger, stream: str = "market") -> None:
+def begin(ledger: GapLog, stream: str = "market") -> None:
     ledger.opened(stream, started=time.time_ns(), reason="cut")
 
 
-def end(ledger: GapLedger, stream: str = "market") -> None:
+def end(ledger: GapLog, stream: str = "market") -> None:
     ledger.closed(stream, ended=time.time_ns())
 
 
 def test_frame_has_the_gaps_from_when_it_was_made_until_it_was_closed() -> None:
-    ledger = GapLedger()
+    ledger = GapLog()
     begin(ledger)
     end(ledger)
     begin(ledger)
@@ -47,7 +47,7 @@ def test_frame_has_the_gaps_from_when_it_was_made_until_it_was_closed() -> None:
 
 
 def test_a_callback_hears_of_each_gap_as_it_begins_and_as_it_ends(callbacks: Callbacks) -> None:
-    ledger = GapLedger()
+    ledger = GapLog()
     gaps = Gaps(ledger, PLACES)
     told: list[tuple[int, bool]] = []
     gaps.on_gap(callbacks, lambda gap: told.append((gap.number, gap.ended is None)))
@@ -61,7 +61,7 @@ def test_a_callback_hears_of_each_gap_as_it_begins_and_as_it_ends(callbacks: Cal
 
 
 def test_the_same_function_again_replaces_the_one_before_and_ends_with_the_frame(callbacks: Callbacks) -> None:
-    ledger = GapLedger()
+    ledger = GapLog()
     gaps = Gaps(ledger, PLACES)
     told: list[int] = []
     last: list[Gap] = []
@@ -82,7 +82,7 @@ def test_the_same_function_again_replaces_the_one_before_and_ends_with_the_frame
 
 
 def test_a_callback_that_raises_hears_of_the_others(callbacks: Callbacks) -> None:
-    ledger = GapLedger()
+    ledger = GapLog()
     gaps = Gaps(ledger)
     told: list[int] = []
 

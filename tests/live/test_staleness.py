@@ -16,7 +16,7 @@ from aries_nb.live.staleness import Silence
 from aries_nb.model import Column, Resumed
 from aries_nb.net.backoff import BackoffRule
 from aries_nb.net.tokens import fixed_token
-from aries_nb.store import GapLedger, Tape
+from aries_nb.store import GapLog, RollingFrame
 from tests.net.patience import eventually
 
 if TYPE_CHECKING:
@@ -83,7 +83,7 @@ class Station:
     market_status: ClassVar[dict[str, str | float | bool]] = {}
 
 
-def told(tape: Tape, code: int, received: int) -> None:
+def told(tape: RollingFrame, code: int, received: int) -> None:
     """Put a row into a tape."""
     tape.inbox.add(code, received, (1.0,))
     tape.inbox.mark(received)
@@ -91,7 +91,7 @@ def told(tape: Tape, code: int, received: int) -> None:
 
 
 def test_a_row_from_before_a_gap_is_stale_until_a_new_one_comes() -> None:
-    tape, ledger = Tape([Column("price")], SYMBOLS, limit=10), GapLedger()
+    tape, ledger = RollingFrame([Column("price")], SYMBOLS, limit=10), GapLog()
     silence = Silence(tape, Station(), Gaps(ledger, {("market", "quotes"): SYMBOLS}))
     now = time.time_ns()
     told(tape, 0, now - 30)
@@ -107,7 +107,7 @@ def test_a_row_from_before_a_gap_is_stale_until_a_new_one_comes() -> None:
 
 
 def test_a_symbol_whose_gap_was_filled_is_not_stale() -> None:
-    tape, ledger = Tape([Column("price")], SYMBOLS, limit=10), GapLedger()
+    tape, ledger = RollingFrame([Column("price")], SYMBOLS, limit=10), GapLog()
     silence = Silence(tape, Station(), Gaps(ledger, {("market", "trades"): SYMBOLS}))
     now = time.time_ns()
     told(tape, 0, now - 30)

@@ -12,7 +12,7 @@ import pytest
 
 from aries_nb.live.callbacks import Callbacks
 from aries_nb.model import Column, Observers
-from aries_nb.store import GapLedger, OrderBook, Tape
+from aries_nb.store import GapLog, OrderBook, RollingFrame
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -25,7 +25,7 @@ THREADS, TIMES = 4, 3_000
 
 
 def of_a_rolling_frame() -> Watched:
-    tape = Tape((Column("price"),), ("AAPL",), limit=10)
+    tape = RollingFrame((Column("price"),), ("AAPL",), limit=10)
 
     def change() -> None:
         tape.inbox.add(0, 1, (1.0,))
@@ -41,7 +41,7 @@ def of_a_book() -> Watched:
 
 
 def of_gaps() -> Watched:
-    gaps = GapLedger()
+    gaps = GapLog()
     return gaps.watch, lambda: gaps.opened("quotes", started=1, reason="a test")
 
 

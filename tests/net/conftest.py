@@ -12,7 +12,7 @@ from aries_nb.net.backoff import BackoffRule
 from aries_nb.net.session import Session
 from aries_nb.net.tokens import fixed_token
 from aries_nb.sim import SimOptions, Simulator
-from aries_nb.store import GapLedger
+from aries_nb.store import GapLog
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -45,7 +45,7 @@ def open_session() -> Iterator[Callable[..., Session]]:
     def begin(url: str, token: Any = None, *, rule: BackoffRule = QUICK) -> Session:
         endpoint = BROKERS["aries"].market
         source = token if callable(token) else fixed_token(token or "a token")
-        session = Session(url + endpoint.path, endpoint.make(), source, GapLedger().stream("test"), rule=rule)
+        session = Session(url + endpoint.path, endpoint.make(), source, GapLog().stream("test"), rule=rule)
         sessions.append(session)
         return session
 

@@ -17,7 +17,7 @@ from aries_nb.model import Column, Subscription
 from aries_nb.net.intake import Intake, Stream
 from aries_nb.net.lateness import Lateness, Reading, Standstill
 from aries_nb.net.websocket import connected
-from aries_nb.store import Tape
+from aries_nb.store import RollingFrame
 from tests.net.forward_proxy import Cable
 from tests.net.patience import eventually
 from tests.net.test_intake import BID, Sink, intake_with, quote
@@ -313,15 +313,15 @@ def clocks(monkeypatch: pytest.MonkeyPatch) -> Clocks:
     return clocks
 
 
-def trades_of(session: Session) -> Tape:
-    tape = Tape((Column("price"), Column("trade_id", "integer")), ["AAPL"], limit=100_000)
+def trades_of(session: Session) -> RollingFrame:
+    tape = RollingFrame((Column("price"), Column("trade_id", "integer")), ["AAPL"], limit=100_000)
     session.subscribe([Stream(Subscription("trades", "AAPL", FIELDS), tape, 0)]).result(5)
     eventually(lambda: len(tape.frame()) > 5)
     return tape
 
 
 def gaps(session: Session) -> list[Any]:
-    ledger: Any = session._continuity._gaps._ledger
+    ledger: Any = session._continuity._gaps._log
     return list(ledger.all())
 
 

@@ -15,7 +15,7 @@ from aries_nb.net.intake import Stream
 from aries_nb.net.limits import Allowance
 from aries_nb.net.pool import Pool
 from aries_nb.net.tokens import fixed_token
-from aries_nb.store import GapLedger, Tape
+from aries_nb.store import GapLog, RollingFrame
 from tests.net.patience import eventually
 
 if TYPE_CHECKING:
@@ -31,8 +31,8 @@ SYMBOLS = ("AAPL", "MSFT", "NVDA", "AMZN", "TSLA", "GOOGL", "META", "SPY", "QQQ"
 QUICK = BackoffRule(first=0.01, cap=0.05, cap_after_live=0.05)
 
 
-def quotes(*symbols: str) -> tuple[Tape, list[Stream]]:
-    tape = Tape(QUOTE_COLUMNS, symbols, limit=10_000)
+def quotes(*symbols: str) -> tuple[RollingFrame, list[Stream]]:
+    tape = RollingFrame(QUOTE_COLUMNS, symbols, limit=10_000)
     return tape, [Stream(Subscription("quotes", symbol, FIELDS), tape, code) for code, symbol in enumerate(symbols)]
 
 
@@ -54,7 +54,7 @@ def open_pool() -> Iterator[Open]:
 
     def begin(url: str, *, most_streams: int | None, allowance: Allowance | None = None) -> Pool:
         endpoint = replace(BROKERS["aries"].market, most_streams=most_streams)
-        ledger: Any = GapLedger().stream("market")
+        ledger: Any = GapLog().stream("market")
         pool = Pool(
             url + endpoint.path,
             endpoint,
@@ -183,8 +183,8 @@ def test_each_connection_has_its_own_line_in_the_ledger(serve: Serve, open_pool:
 
     sim.drop_connections()
 
-    eventually(lambda: len(ledger._ledger.all()) == 2, "a gap of each")
-    assert {"market", "market 2"} == {gap.stream for gap in ledger._ledger.all()}
+    eventually(lambda: len(ledger._log.all()) == 2, "a gap of each")
+    assert {"market", "market 2"} == {gap.stream for gap in ledger._log.all()}
 
 
 def test_streams_that_the_garbage_collector_gives_up_in_the_middle_of_a_call_leave_behind_it(

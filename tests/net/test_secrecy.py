@@ -93,7 +93,7 @@ def test_whatever_echoes_the_token_is_kept_without_it(words: str, open_session: 
         eventually(lambda: session.reconnects >= 1)
         session.close()
 
-    ledger: Any = session._continuity._gaps._ledger
+    ledger: Any = session._continuity._gaps._log
     kept = [repr(item) for item in session.intake.excerpts] + [repr(gap) for gap in ledger.all()]
     assert "no more ***" in "".join(kept)
     assert "hunter2" not in session.last_error + repr(session.rejected) + "".join(kept)

@@ -15,7 +15,7 @@ from aries_nb.model import QUOTE_COLUMNS, Column, Inbox, Subscription
 from aries_nb.net.backoff import BackoffRule
 from aries_nb.net.intake import Stream
 from aries_nb.net.session import Session
-from aries_nb.store import Tape
+from aries_nb.store import RollingFrame
 from tests.net.patience import eventually
 from tests.net.rude import RudeListener, RudeServer, answer_pings, say
 
@@ -33,13 +33,13 @@ if TYPE_CHECKING:
 FIELDS = tuple(column.name for column in QUOTE_COLUMNS)
 
 
-def quotes(*symbols: str) -> tuple[Tape, list[Stream]]:
-    tape = Tape(QUOTE_COLUMNS, symbols, limit=100_000)
+def quotes(*symbols: str) -> tuple[RollingFrame, list[Stream]]:
+    tape = RollingFrame(QUOTE_COLUMNS, symbols, limit=100_000)
     return tape, [Stream(Subscription("quotes", symbol, FIELDS), tape, code) for code, symbol in enumerate(symbols)]
 
 
 def gaps(session: Session) -> list[Any]:
-    ledger: Any = session._continuity._gaps._ledger
+    ledger: Any = session._continuity._gaps._log
     return list(ledger.all())
 
 
@@ -375,7 +375,11 @@ def test_a_stream_asked_for_and_given_up_during_a_break_leaves_nothing(serve: Se
     eventually(lambda: len(tape) > 0)
     sim.drop_connections()
     eventually(lambda: session.state == "reconnecting")
-    part = [Stream(Subscription("quotes", "AAPL", ("bid_price",)), Tape((Column("bid_price"),), ["AAPL"], limit=9), 0)]
+    part = [
+        Stream(
+            Subscription("quotes", "AAPL", ("bid_price",)), RollingFrame((Column("bid_price"),), ["AAPL"], limit=9), 0
+        )
+    ]
 
     session.subscribe(part).result(5)
     session.unsubscribe(part).result(5)
@@ -526,7 +530,7 @@ def test_renewal_in_place_keeps_every_print(serve: Serve, open_session: Open) ->
     sim = serve(session_seconds=0.6, rate=500)
     session = open_session(sim.url)
     session.wait_open(5)
-    tape = Tape((Column("price"), Column("trade_id", "integer")), ["AAPL"], limit=100_000)
+    tape = RollingFrame((Column("price"), Column("trade_id", "integer")), ["AAPL"], limit=100_000)
     session.subscribe([Stream(Subscription("trades", "AAPL", ("price", "trade_id")), tape, 0)]).result(5)
 
     eventually(lambda: session.renewals >= 4)

@@ -41,10 +41,8 @@ from aries_nb.live.account import equity
 from aries_nb.live.market import bars
 from aries_nb.net import lateness
 from aries_nb.sim import AlorOptions, SimOptions, Simulator
-from aries_nb.store import fills, gaps, log, table
-from aries_nb.store import latency as lags
-from aries_nb.store import rolling as tape
-from aries_nb.widgets.charts import candle_buckets as ohlc
+from aries_nb.store import fills, gaps, latency, log, rolling, table
+from aries_nb.widgets.charts import candle_buckets
 from tests.soak.renewal import Line
 
 if TYPE_CHECKING:
@@ -189,13 +187,13 @@ def main() -> int:
 def shorten() -> None:
     """Keep as much less of all that is limited as the day is shorter."""
     bars.HELD_TRADES = equity.MOST_SAMPLES = fills.MOST_FILLS = fills.MOST_ORDERS = KEPT
-    lags.KEPT_LAGS = lateness.KEPT_LAGS = gaps.MAX_GAPS = alor_averages._MOST_ORDERS = KEPT
-    tape.FIRST_CAPACITY = 4 * ROWS  # or a slab would be as long as hundreds of such windows
+    latency.MOST_SAMPLES = lateness.KEPT_LAGS = gaps.MAX_GAPS = alor_averages._MOST_ORDERS = KEPT
+    rolling.FIRST_CAPACITY = 4 * ROWS  # or a slab would be as long as hundreds of such windows
     for kept in (
         log.Log,
         log.ChangeLog,
         table.Table,
-        ohlc.CandleTape,
+        candle_buckets.CandleBuckets,
         *(each for each in vars(fills).values() if is_limited(each)),
     ):
         begin = kept.__init__

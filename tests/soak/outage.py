@@ -24,7 +24,7 @@ from aries_nb.net.backoff import Backoff
 from aries_nb.net.session import Session
 from aries_nb.net.tokens import fixed_token
 from aries_nb.sim import SimOptions, Simulator
-from aries_nb.store import GapLedger
+from aries_nb.store import GapLog
 from tests.net.rude import RudeServer, answer_pings
 from tests.soak.renewal import Line, within
 
@@ -65,7 +65,7 @@ class Watched:
 
     def __init__(self, url: str) -> None:
         endpoint = BROKERS["aries"].market
-        gaps = GapLedger().stream("outage")
+        gaps = GapLog().stream("outage")
         self.session = Session(url + endpoint.path, endpoint.make(), fixed_token("a token"), gaps)
         self.back: list[float] = []
         self._was = self.session.state

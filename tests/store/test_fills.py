@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from aries_nb.model import CLEAR, ORDER_COLUMNS, PUT, TABLE_KEYS, Column
 from aries_nb.model import FILL_COLUMNS as TOLD_FILL_COLUMNS
 from aries_nb.store import fills as fills_module
-from aries_nb.store.fills import Fill, FillLog, OrderState, ToldFillLog, fill_between
-from aries_nb.store.log import Row
+from aries_nb.store.fills import DerivedFillLog, Fill, OrderState, ReportedFillLog, fill_between
+from aries_nb.store.log import TableRow
 from aries_nb.store.table import Table
 
 NOW = 1_772_463_845_000_000_000
@@ -34,8 +34,8 @@ def order(
     return known | {"filled": Decimal(filled), "average_price": Decimal(average_price)} | values
 
 
-def orders() -> tuple[Table, FillLog]:
-    log = FillLog(COLUMNS)
+def orders() -> tuple[Table, DerivedFillLog]:
+    log = DerivedFillLog(COLUMNS)
     return Table(COLUMNS, ("ACC-1",), key=TABLE_KEYS["orders"], followers=[log]), log
 
 
@@ -49,7 +49,7 @@ def publish(table: Table, *rows: dict[str, Any], is_full: bool = False, ts: int 
     table.publish()
 
 
-def logged(log: FillLog) -> list[tuple[str, Decimal, bool]]:
+def logged(log: DerivedFillLog) -> list[tuple[str, Decimal, bool]]:
     return [(fill.order_id, fill.quantity, fill.is_combined) for fill, _ in log.entries()[0]]
 
 
@@ -283,8 +283,8 @@ def test_an_empty_frame_of_fills_has_its_types() -> None:
 # Executions that a broker tells as such.
 
 
-def told() -> tuple[Table, ToldFillLog]:
-    log = ToldFillLog(TOLD_FILL_COLUMNS)
+def told() -> tuple[Table, ReportedFillLog]:
+    log = ReportedFillLog(TOLD_FILL_COLUMNS)
     return Table(TOLD_FILL_COLUMNS, ("ACC-1",), key=TABLE_KEYS["fills"], limit=3, followers=[log]), log
 
 
@@ -370,10 +370,12 @@ def test_only_the_newest_numbers_are_remembered(monkeypatch: pytest.MonkeyPatch)
 # Executions of the past.
 
 
-def past(*executions: dict[str, Any]) -> list[Row]:
+def past(*executions: dict[str, Any]) -> list[TableRow]:
     blank = {column.name: BLANK[column.type] for column in TOLD_FILL_COLUMNS}
     return [
-        Row(row["created"], NOW + 90, "ACC-1", tuple({**blank, **row}[column.name] for column in TOLD_FILL_COLUMNS))
+        TableRow(
+            row["created"], NOW + 90, "ACC-1", tuple({**blank, **row}[column.name] for column in TOLD_FILL_COLUMNS)
+        )
         for row in executions
     ]
 
@@ -392,7 +394,7 @@ def test_executions_of_the_past_join_those_that_are_known_and_say_so() -> None:
 
 
 def test_past_drives_nothing_out_and_its_newest_come_first() -> None:
-    log = ToldFillLog(TOLD_FILL_COLUMNS, limit=3)
+    log = ReportedFillLog(TOLD_FILL_COLUMNS, limit=3)
     log.insert(past(execution("9", created=NOW)))
 
     count = log.insert(past(*(execution(str(number), created=NOW - 9 + number) for number in range(9))))

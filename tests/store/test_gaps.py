@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from aries_nb.live.gaps import Places
 from aries_nb.model import Resumed
-from aries_nb.store import Gap, GapLedger, gaps_frame
+from aries_nb.store import Gap, GapLog, gaps_frame
 from aries_nb.store import gaps as gaps_module
 
 NOW = 1_772_463_845_000_000_000
@@ -25,7 +25,7 @@ TYPES = {
 
 
 def test_ledger_has_the_same_types_empty_and_filled() -> None:
-    ledger = GapLedger()
+    ledger = GapLog()
 
     empty = gaps_frame(ledger.all())
     ledger.opened("sim", started=NOW, reason="cut")
@@ -37,7 +37,7 @@ def test_ledger_has_the_same_types_empty_and_filled() -> None:
 
 
 def test_gap_ends_with_nat_while_it_lasts_and_then_with_its_time() -> None:
-    ledger = GapLedger()
+    ledger = GapLog()
 
     ledger.opened("sim", started=NOW, reason="cut")
     during = gaps_frame(ledger.all()).iloc[0]
@@ -53,7 +53,7 @@ def test_gap_ends_with_nat_while_it_lasts_and_then_with_its_time() -> None:
 
 @given(st.lists(st.booleans(), max_size=30))
 def test_each_interruption_is_one_row(breaks: list[bool]) -> None:
-    ledger = GapLedger()
+    ledger = GapLog()
     expected: list[list[int | None]] = []
 
     for at, is_break in enumerate(breaks):
@@ -72,7 +72,7 @@ def test_each_interruption_is_one_row(breaks: list[bool]) -> None:
 
 
 def test_gap_that_lasts_keeps_its_first_reason() -> None:
-    ledger = GapLedger()
+    ledger = GapLog()
 
     ledger.opened("sim", started=NOW, reason="cut")
     ledger.opened("sim", started=NOW + 1, reason="refused")
@@ -81,7 +81,7 @@ def test_gap_that_lasts_keeps_its_first_reason() -> None:
 
 
 def test_only_the_newest_gaps_are_kept_and_all_are_counted(monkeypatch: pytest.MonkeyPatch) -> None:
-    ledger = GapLedger()
+    ledger = GapLog()
     count = gaps_module.MAX_GAPS + 5
 
     for n in range(count):
@@ -94,7 +94,7 @@ def test_only_the_newest_gaps_are_kept_and_all_are_counted(monkeypatch: pytest.M
 
 
 def test_watcher_is_told_of_each_beginning_and_end_once() -> None:
-    ledger = GapLedger()
+    ledger = GapLog()
     rung: list[int] = []
     undo = ledger.watch(lambda: rung.append(len(ledger.all())))
 
@@ -109,7 +109,7 @@ def test_watcher_is_told_of_each_beginning_and_end_once() -> None:
 
 
 def test_frame_handed_out_does_not_change() -> None:
-    ledger = GapLedger()
+    ledger = GapLog()
     ledger.opened("sim", started=NOW, reason="cut")
     frame = gaps_frame(ledger.all())
 
@@ -119,7 +119,7 @@ def test_frame_handed_out_does_not_change() -> None:
 
 
 def test_streams_have_gaps_of_their_own() -> None:
-    ledger = GapLedger()
+    ledger = GapLog()
     market, accounts = ledger.stream("market"), ledger.stream("accounts")
 
     market.opened(started=NOW, reason="cut", cause="cut")
@@ -133,7 +133,7 @@ def test_streams_have_gaps_of_their_own() -> None:
 
 
 def test_gap_is_filled_where_everything_that_ran_was() -> None:
-    ledger = GapLedger()
+    ledger = GapLog()
     ledger.opened("market", started=NOW, reason="cut")
 
     ledger.closed(
@@ -144,7 +144,7 @@ def test_gap_is_filled_where_everything_that_ran_was() -> None:
 
 
 def test_kind_that_was_filled_and_symbols_that_were_not_have_lines_of_their_own() -> None:
-    ledger = GapLedger()
+    ledger = GapLog()
     ledger.opened("market", started=NOW, reason="cut")
 
     ledger.closed("market", ended=NOW + 5, resumed=[Resumed("trades", "A", True, 3), Resumed("trades", "B", False, 4)])
@@ -159,7 +159,7 @@ def test_kind_that_was_filled_and_symbols_that_were_not_have_lines_of_their_own(
 
 
 def test_many_symbols_that_were_not_filled_have_one_line_that_holds_for_all() -> None:
-    ledger = GapLedger()
+    ledger = GapLog()
     ledger.opened("market", started=NOW, reason="cut")
     resumed = [Resumed("trades", f"S{each}", each == 0) for each in range(5_001)]
 
@@ -173,7 +173,7 @@ def test_many_symbols_that_were_not_filled_have_one_line_that_holds_for_all() ->
 
 
 def test_gaps_of_a_frame_are_those_of_its_connections_kinds_and_symbols() -> None:
-    ledger = GapLedger()
+    ledger = GapLog()
     for name in ("market", "market 2", "accounts"):
         ledger.opened(name, started=NOW, reason="cut")
 
@@ -203,7 +203,7 @@ def test_gaps_of_a_frame_are_those_of_its_connections_kinds_and_symbols() -> Non
 
 @pytest.mark.parametrize("is_early", [False, True], ids=["after the gap", "before its end is told"])
 def test_symbol_that_was_filled_otherwise_is_told_as_filled(is_early: bool) -> None:
-    ledger = GapLedger()
+    ledger = GapLog()
     ledger.opened("market", started=NOW, reason="cut")
     number = ledger.newest("market")
     resumed = [Resumed("trades", "A", True, 3), Resumed("trades", "B", False, 4)]
@@ -222,7 +222,7 @@ def test_symbol_that_was_filled_otherwise_is_told_as_filled(is_early: bool) -> N
 
 
 def test_what_fills_one_gap_says_nothing_of_another() -> None:
-    ledger = GapLedger()
+    ledger = GapLog()
     unfilled = [Resumed("trades", "A", False, 4)]
 
     ledger.opened("market", started=NOW, reason="cut")

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from aries_nb.model import Column, Inbox
-from aries_nb.store import Lags, OrderBook, Percentiles, Tape
+from aries_nb.store import LatencySamples, OrderBook, Percentiles, RollingFrame
 
 NOW = 1_772_463_845_000_000_000
 MS = 1_000_000
@@ -29,8 +29,8 @@ def clock() -> Clock:
 
 
 @pytest.fixture
-def lags(clock: Clock) -> Lags:
-    return Lags(clock)
+def lags(clock: Clock) -> LatencySamples:
+    return LatencySamples(clock)
 
 
 def inbox(*marked: tuple[int, int]) -> Inbox:
@@ -42,8 +42,8 @@ def inbox(*marked: tuple[int, int]) -> Inbox:
     return made
 
 
-def tape(*rows: tuple[int, int]) -> Tape:
-    made = Tape([Column("price", "number")], ["AAPL"], limit=5_000)
+def tape(*rows: tuple[int, int]) -> RollingFrame:
+    made = RollingFrame([Column("price", "number")], ["AAPL"], limit=5_000)
     for ts, received in rows:
         made.inbox.add(0, ts, (1.0,))
         made.inbox.mark(received)
@@ -51,14 +51,16 @@ def tape(*rows: tuple[int, int]) -> Tape:
     return made
 
 
-def test_before_the_first_row_nothing_is_known(lags: Lags) -> None:
+def test_before_the_first_row_nothing_is_known(lags: LatencySamples) -> None:
     steps = [lags.received_percentiles(), lags.visible_percentiles(), lags.painted_percentiles()]
 
     assert [step.samples for step in steps] == [0, 0, 0]
     assert all(math.isnan(step.p50_ms) and math.isnan(step.p99_ms) for step in steps)
 
 
-def test_until_visible_is_counted_from_the_oldest_of_what_is_published_together(lags: Lags, clock: Clock) -> None:
+def test_until_visible_is_counted_from_the_oldest_of_what_is_published_together(
+    lags: LatencySamples, clock: Clock
+) -> None:
     clock.now = NOW + 30 * MS
 
     lags.published(inbox((NOW, NOW), (NOW, NOW + 20 * MS)))
@@ -67,7 +69,7 @@ def test_until_visible_is_counted_from_the_oldest_of_what_is_published_together(
     assert lags.newest == NOW + 20 * MS
 
 
-def test_what_was_painted_longer_than_a_minute_ago_counts_no_more(lags: Lags, clock: Clock) -> None:
+def test_what_was_painted_longer_than_a_minute_ago_counts_no_more(lags: LatencySamples, clock: Clock) -> None:
     lags.painted(NOW, NOW + 500 * MS)
     clock.now = NOW + 40 * SECOND
     lags.painted(clock.now - 80 * MS, clock.now)
@@ -80,9 +82,9 @@ def test_what_was_painted_longer_than_a_minute_ago_counts_no_more(lags: Lags, cl
     assert Percentiles(80.0, 80.0, 1) == after
 
 
-def test_a_store_tells_the_connection_of_each_sample(lags: Lags, clock: Clock) -> None:
-    other = Lags(clock)
-    whole = lags.whole = other.whole = Lags(clock)
+def test_a_store_tells_the_connection_of_each_sample(lags: LatencySamples, clock: Clock) -> None:
+    other = LatencySamples(clock)
+    whole = lags.whole = other.whole = LatencySamples(clock)
     clock.now = NOW + 10 * MS
 
     lags.published(inbox((NOW, NOW)))

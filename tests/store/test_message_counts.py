@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from aries_nb.model import CLEAR, PUT, Column, CountedAs
-from aries_nb.store import Answer, Ledger, OrderBook, Table, Tape
+from aries_nb.store import FetchedRows, MessageCounts, OrderBook, RollingFrame, Table
 
 NOW = 1_772_463_845_000_000_000
 OTHERS: tuple[CountedAs, ...] = ("duplicated", "rowless", "unreadable", "conflated")
@@ -12,13 +12,13 @@ counted = st.tuples(st.sampled_from(OTHERS), st.integers(1, 5))
 rows = st.integers(0, 2)
 
 
-def _sum_of_parts(ledger: Ledger) -> int:
-    return sum(ledger[2:])
+def _sum_of_parts(counts: MessageCounts) -> int:
+    return sum(counts[2:])
 
 
 @given(st.lists(st.one_of(rows, counted), max_size=30), st.integers(1, 6))
 def test_ledger_of_a_tape_accounts_for_every_message(steps: list[int | tuple[CountedAs, int]], limit: int) -> None:
-    tape = Tape([Column("price")], ["A", "B", "C"], limit=limit)
+    tape = RollingFrame([Column("price")], ["A", "B", "C"], limit=limit)
     taken = 0
     beside = dict.fromkeys(OTHERS, 0)
 
@@ -32,26 +32,26 @@ def test_ledger_of_a_tape_accounts_for_every_message(steps: list[int | tuple[Cou
             tape.inbox.counted[step[0]] += step[1]
             beside[step[0]] += step[1]
 
-    ledger = tape.ledger()
-    assert taken + sum(beside.values()) == ledger.received == _sum_of_parts(ledger)
-    assert (min(taken, limit), max(taken - limit, 0)) == (ledger.visible, ledger.evicted)
-    assert beside == {what: getattr(ledger, what) for what in OTHERS}
+    counts = tape.message_counts()
+    assert taken + sum(beside.values()) == counts.received == _sum_of_parts(counts)
+    assert (min(taken, limit), max(taken - limit, 0)) == (counts.visible, counts.evicted)
+    assert beside == {what: getattr(counts, what) for what in OTHERS}
 
 
 def test_row_that_another_frame_lent_was_not_received() -> None:
-    tape = Tape([Column("price")], ["A"], limit=5)
+    tape = RollingFrame([Column("price")], ["A"], limit=5)
 
     tape.inbox.add(0, NOW, (1.0,))
     tape.inbox.mark(NOW)
     tape.inbox.counted["filled"] += 1
     tape.publish()
 
-    assert Ledger(0, 1, 1, 0, 0, 0, 0, 0) == tape.ledger()
+    assert MessageCounts(0, 1, 1, 0, 0, 0, 0, 0) == tape.message_counts()
 
 
 def test_book_shows_the_newest_update_and_has_conflated_the_others() -> None:
     book = OrderBook("A")
-    empty = book.ledger()
+    empty = book.message_counts()
 
     for _ in range(3):
         book.inbox.add(0, NOW, (1.0, 2.0, 0.0))
@@ -59,10 +59,10 @@ def test_book_shows_the_newest_update_and_has_conflated_the_others() -> None:
     book.inbox.counted["unreadable"] += 1
     book.publish()
 
-    assert Ledger(0, 0, 0, 0, 0, 0, 0, 0) == empty
-    assert Ledger(received=4, filled=0, visible=1, evicted=0, conflated=2, duplicated=0, rowless=0, unreadable=1) == (
-        book.ledger()
-    )
+    assert MessageCounts(0, 0, 0, 0, 0, 0, 0, 0) == empty
+    assert MessageCounts(
+        received=4, filled=0, visible=1, evicted=0, conflated=2, duplicated=0, rowless=0, unreadable=1
+    ) == (book.message_counts())
 
 
 puts = st.tuples(st.just("put"), st.lists(st.integers(0, 3), min_size=1, max_size=4))
@@ -86,7 +86,7 @@ def test_ledger_of_a_table_accounts_for_every_state(
         elif "answer" in what:
             # Asked for just before the newest of the stream, or just after it.
             when = NOW + at - len(orders) % 2
-            answer = Answer([(NOW, each) for each in values], when, NOW + at, table.breaks, what == "full answer")
+            answer = FetchedRows([(NOW, each) for each in values], when, NOW + at, table.breaks, what == "full answer")
             asked += len(values) * table.insert(answer)
         else:
             if what == "list":
@@ -97,7 +97,7 @@ def test_ledger_of_a_table_accounts_for_every_state(
             table.publish()
             told += len(values)
 
-        ledger = table.ledger()
-        assert (told, asked) == (ledger.received, ledger.filled)
-        assert told + asked == _sum_of_parts(ledger)
-        assert (len(table), table.evicted) == (ledger.visible, ledger.evicted)
+        counts = table.message_counts()
+        assert (told, asked) == (counts.received, counts.filled)
+        assert told + asked == _sum_of_parts(counts)
+        assert (len(table), table.evicted) == (counts.visible, counts.evicted)

@@ -1,4 +1,4 @@
-"""Our explanation against the broker's figures: fees found, the rest unexplained, and nothing left out."""
+"""Our attribution against the broker's figures: fees found, the rest unexplained, and nothing left out."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from decimal import Decimal, localcontext
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from aries_nb.store.attribution import Parts
+from aries_nb.store.attribution import Contribution
 from aries_nb.store.fills import Fill
 from aries_nb.store.reconciliation import CASH, PATIENCE, Reconciliation
-from aries_nb.store.valuation import Books, equity, open_books
+from aries_nb.store.valuation import Portfolio, equity, open_portfolio
 
 SYMBOLS = ("MSFT", "KO", "OPTION")
 MULTIPLIERS = {"OPTION": Decimal(100)}
@@ -26,17 +26,19 @@ def fill(
     return Fill(0, "ACC-1", symbol, side, number, Decimal(price), "ORD-1", Decimal(fee), mid=Decimal(mid))
 
 
-def told(cash: str | int, **quantities: int) -> Books:
+def told(cash: str | int, **quantities: int) -> Portfolio:
     holdings = {symbol: (Decimal(quantity), Decimal(1)) for symbol, quantity in quantities.items()}
-    return open_books(Decimal(cash), holdings, multipliers=MULTIPLIERS)
+    return open_portfolio(Decimal(cash), holdings, multipliers=MULTIPLIERS)
 
 
 def at(**prices: int | str) -> dict[str, Decimal]:
     return {symbol: Decimal(price) for symbol, price in prices.items()}
 
 
-def parts(price: str | int = 0, trade: str | int = 0, fee: str | int = 0, unexplained: str | int = 0) -> Parts:
-    return Parts(Decimal(price), Decimal(trade), Decimal(fee), Decimal(unexplained))
+def contribution(
+    price: str | int = 0, trade: str | int = 0, fee: str | int = 0, unexplained: str | int = 0
+) -> Contribution:
+    return Contribution(Decimal(price), Decimal(trade), Decimal(fee), Decimal(unexplained))
 
 
 def test_what_cash_lost_beyond_a_fill_is_its_fee() -> None:
@@ -44,7 +46,7 @@ def test_what_cash_lost_beyond_a_fill_is_its_fee() -> None:
 
     account.take(told("899.90", MSFT=10), at(MSFT=12), [fill(10, 10)], 1)
 
-    assert account.explanation().parts == {"MSFT": parts(price=20, fee="-0.1")}
+    assert account.attribution().contributions == {"MSFT": contribution(price=20, fee="-0.1")}
 
 
 def test_a_fee_that_the_fill_names_is_no_difference() -> None:
@@ -52,7 +54,7 @@ def test_a_fee_that_the_fill_names_is_no_difference() -> None:
 
     account.take(told("899.90", MSFT=10), at(MSFT=10), [fill(10, 10, fee="0.1")], 1)
 
-    assert account.explanation().parts == {"MSFT": parts(fee="-0.1")}
+    assert account.attribution().contributions == {"MSFT": contribution(fee="-0.1")}
 
 
 def test_a_fee_of_fills_in_several_instruments_belongs_to_none_of_them() -> None:
@@ -60,7 +62,11 @@ def test_a_fee_of_fills_in_several_instruments_belongs_to_none_of_them() -> None
 
     account.take(told("849.80", MSFT=10, KO=10), at(MSFT=10, KO=5), [fill(10, 10), fill(10, 5, "KO")], 1)
 
-    assert account.explanation().parts == {"MSFT": parts(), "KO": parts(), CASH: parts(fee="-0.2")}
+    assert account.attribution().contributions == {
+        "MSFT": contribution(),
+        "KO": contribution(),
+        CASH: contribution(fee="-0.2"),
+    }
 
 
 def test_cash_that_comes_without_a_fill_is_unexplained_from_the_first_moment_on() -> None:
@@ -68,10 +74,13 @@ def test_cash_that_comes_without_a_fill_is_unexplained_from_the_first_moment_on(
 
     for now in (1, 2, 2 + PATIENCE, 3 + PATIENCE):
         account.take(told(1500), {}, [], now)
-        assert account.explanation().parts == {CASH: parts(unexplained=500)}
+        assert account.attribution().contributions == {CASH: contribution(unexplained=500)}
 
     account.take(told("1399.90", MSFT=10), at(MSFT=10), [fill(10, 10)], 4 + PATIENCE)
-    assert account.explanation().parts == {CASH: parts(unexplained=500), "MSFT": parts(fee="-0.1")}
+    assert account.attribution().contributions == {
+        CASH: contribution(unexplained=500),
+        "MSFT": contribution(fee="-0.1"),
+    }
 
 
 def test_more_than_a_fee_can_be_is_unexplained() -> None:
@@ -79,29 +88,29 @@ def test_more_than_a_fee_can_be_is_unexplained() -> None:
 
     account.take(told(880, MSFT=10), at(MSFT=10), [fill(10, 10)], 1)
 
-    assert account.explanation().parts == {"MSFT": parts(), CASH: parts(unexplained=-20)}
+    assert account.attribution().contributions == {"MSFT": contribution(), CASH: contribution(unexplained=-20)}
 
 
 def test_a_position_told_before_its_fill_is_right_again_with_it() -> None:
     account = Reconciliation(told(1000), at(MSFT=10))
 
     account.take(told("899.90", MSFT=10), at(MSFT=10), [], 1)
-    early = account.explanation()
+    early = account.attribution()
     account.take(told("899.90", MSFT=10), at(MSFT=11), [fill(10, 10)], 2)
 
-    assert early.parts == {"MSFT": parts(unexplained=100), CASH: parts(unexplained="-100.1")}
-    assert account.explanation().parts == {"MSFT": parts(price=10, fee="-0.1")}
+    assert early.contributions == {"MSFT": contribution(unexplained=100), CASH: contribution(unexplained="-100.1")}
+    assert account.attribution().contributions == {"MSFT": contribution(price=10, fee="-0.1")}
 
 
 def test_a_fill_told_before_its_cash_is_no_fee_of_its_whole_value() -> None:
     account = Reconciliation(told(1000, MSFT=10), at(MSFT=10))
 
     account.take(told(1000), at(MSFT=10), [fill(-10, 10)], 1)
-    early = account.explanation()
+    early = account.attribution()
     account.take(told("1099.90"), {}, [], 2)
 
-    assert early.parts == {"MSFT": parts(), CASH: parts(unexplained=-100)}
-    assert account.explanation().parts == {"MSFT": parts(fee="-0.1")}
+    assert early.contributions == {"MSFT": contribution(), CASH: contribution(unexplained=-100)}
+    assert account.attribution().contributions == {"MSFT": contribution(fee="-0.1")}
 
 
 def test_shares_that_no_fill_brought_are_unexplained_and_move_with_the_price_from_then_on() -> None:
@@ -111,7 +120,7 @@ def test_shares_that_no_fill_brought_are_unexplained_and_move_with_the_price_fro
     account.take(told(0, MSFT=3), at(MSFT=11), [], 1 + PATIENCE)
     account.take(told(0, MSFT=3), at(MSFT=12), [], 2 + PATIENCE)
 
-    assert account.explanation().parts == {"MSFT": parts(price=1 + 3, unexplained=22)}
+    assert account.attribution().contributions == {"MSFT": contribution(price=1 + 3, unexplained=22)}
 
 
 def test_a_contract_first_seen_in_a_fill_counts_with_its_multiplier() -> None:
@@ -119,18 +128,18 @@ def test_a_contract_first_seen_in_a_fill_counts_with_its_multiplier() -> None:
 
     account.take(told(799, OPTION=1), at(OPTION=3), [fill(1, 2, "OPTION", mid=2)], 1)
 
-    assert account.explanation().parts == {"OPTION": parts(price=100, fee=-1)}
+    assert account.attribution().contributions == {"OPTION": contribution(price=100, fee=-1)}
 
 
 def test_a_price_that_is_lost_makes_the_total_unknown_until_it_is_back() -> None:
     account = Reconciliation(told(0, MSFT=1), at(MSFT=10))
 
     account.take(told(0, MSFT=1), {}, [], 1)
-    lost = account.explanation().total
+    lost = account.attribution().total
     account.take(told(0, MSFT=1), at(MSFT=12), [], 2)
 
     assert lost.is_nan()
-    assert account.explanation().parts == {"MSFT": parts(price=2)}
+    assert account.attribution().contributions == {"MSFT": contribution(price=2)}
 
 
 def test_a_fill_without_a_price_counts_at_its_middle_and_the_rest_of_cash_is_unexplained() -> None:
@@ -138,19 +147,19 @@ def test_a_fill_without_a_price_counts_at_its_middle_and_the_rest_of_cash_is_une
 
     account.take(told("880", MSFT=10), at(MSFT=12), [fill(10, "NaN", mid=10)], 1)
 
-    assert account.explanation().parts == {"MSFT": parts(price=20), CASH: parts(unexplained=-20)}
+    assert account.attribution().contributions == {"MSFT": contribution(price=20), CASH: contribution(unexplained=-20)}
 
 
 def test_a_fill_without_price_or_quote_waits_for_the_first_mark_and_poisons_nothing() -> None:
     account = Reconciliation(told(1000, KO=1), at(KO=5))
 
     account.take(told(900, KO=1, MSFT=10), at(KO=5), [fill(10, "NaN")], 1)
-    before = account.explanation()
+    before = account.attribution()
     account.take(told(900, KO=1, MSFT=10), at(KO=6, MSFT=10), [], 2)
 
-    assert before.parts["MSFT"].total.is_nan()
-    assert before.parts["KO"] == parts()
-    assert account.explanation().parts == {"KO": parts(price=1), "MSFT": parts()}
+    assert before.contributions["MSFT"].total.is_nan()
+    assert before.contributions["KO"] == contribution()
+    assert account.attribution().contributions == {"KO": contribution(price=1), "MSFT": contribution()}
 
 
 def test_a_fee_after_a_fill_without_a_price_is_a_fee_again() -> None:
@@ -159,20 +168,20 @@ def test_a_fee_after_a_fill_without_a_price_is_a_fee_again() -> None:
     account.take(told("899.50", MSFT=10), at(MSFT=10), [fill(10, "NaN", mid=10)], 1)
     account.take(told("799.40", MSFT=20), at(MSFT=10), [fill(10, 10, mid=10)], 2)
 
-    assert account.explanation().parts == {"MSFT": parts(fee="-0.1", unexplained="-0.5")}
+    assert account.attribution().contributions == {"MSFT": contribution(fee="-0.1", unexplained="-0.5")}
 
 
 def test_a_quantity_that_nobody_knows_makes_the_total_unknown_until_it_is_told_again() -> None:
     account = Reconciliation(told(0, MSFT=1), at(MSFT=10))
-    unknown = open_books(Decimal(0), {"MSFT": (Decimal("NaN"), Decimal(1))})
+    unknown = open_portfolio(Decimal(0), {"MSFT": (Decimal("NaN"), Decimal(1))})
 
     for now in (1, 1 + PATIENCE, 2 + PATIENCE):
         account.take(unknown, at(MSFT=11), [], now)
-    lost = account.explanation().total
+    lost = account.attribution().total
     account.take(told(0, MSFT=1), at(MSFT=12), [], 3 + PATIENCE)
 
     assert lost.is_nan()
-    assert account.explanation().parts == {"MSFT": parts(price=2)}
+    assert account.attribution().contributions == {"MSFT": contribution(price=2)}
 
 
 def test_cash_that_is_not_told_for_a_while_is_no_loss() -> None:
@@ -180,11 +189,11 @@ def test_cash_that_is_not_told_for_a_while_is_no_loss() -> None:
 
     for now in (1, 1 + PATIENCE, 2 + PATIENCE):
         account.take(told("NaN"), {}, [], now)
-    lost = account.explanation().total
+    lost = account.attribution().total
     account.take(told(100), {}, [], 3 + PATIENCE)
 
     assert lost.is_nan()
-    assert account.explanation().total == 0
+    assert account.attribution().total == 0
 
 
 # Whatever is told, and in whatever order.
@@ -209,7 +218,9 @@ some_moments = st.lists(st.tuples(books, marks, some_fills, st.integers(0, 4 * S
 @given(books, marks, some_moments)
 @settings(max_examples=100)
 def test_the_parts_add_up_exactly_to_the_change_that_the_broker_tells(
-    opening: Books, first: dict[str, Decimal], told_later: list[tuple[Books, dict[str, Decimal], Sequence[Fill], int]]
+    opening: Portfolio,
+    first: dict[str, Decimal],
+    told_later: list[tuple[Portfolio, dict[str, Decimal], Sequence[Fill], int]],
 ) -> None:
     account = Reconciliation(opening, first)
     now = 0
@@ -221,12 +232,14 @@ def test_the_parts_add_up_exactly_to_the_change_that_the_broker_tells(
         with localcontext() as context:
             context.prec = 200
             change = equity(later, marked) - equity(opening, first)
-        assert account.explanation().total == change
+        assert account.attribution().total == change
 
 
 @given(books, marks, moments)
 def test_with_fills_of_which_everything_is_told_nothing_is_unexplained(
-    opening: Books, first: dict[str, Decimal], moved: list[tuple[Books, dict[str, Decimal], Sequence[Fill], int]]
+    opening: Portfolio,
+    first: dict[str, Decimal],
+    moved: list[tuple[Portfolio, dict[str, Decimal], Sequence[Fill], int]],
 ) -> None:
     account = Reconciliation(opening, first)
     cash = opening.cash
@@ -238,9 +251,9 @@ def test_with_fills_of_which_everything_is_told_nothing_is_unexplained(
             cash -= each.signed * each.price * multiplier + each.fee + Decimal("0.1")
             held[each.symbol] = held.get(each.symbol, Decimal(0)) + each.signed
         holdings = {symbol: (quantity, Decimal(1)) for symbol, quantity in held.items()}
-        account.take(open_books(cash, holdings, multipliers=MULTIPLIERS), marked, happened, place)
+        account.take(open_portfolio(cash, holdings, multipliers=MULTIPLIERS), marked, happened, place)
 
-    causes = account.explanation().causes
+    causes = account.attribution().causes
     count = sum(len(happened) for _, _, happened, _ in moved)
     named = sum((each.fee for _, _, happened, _ in moved for each in happened), Decimal(0))
     assert causes.unexplained == 0

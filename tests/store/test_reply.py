@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from aries_nb.store import AnswerSlip
+from aries_nb.store import PendingReply
 
 
-def put(slip: AnswerSlip, text: str) -> None:
+def put(slip: PendingReply, text: str) -> None:
     slip.inbox.add(0, 1, (text,))
     slip.inbox.mark(2)
 
 
 def test_an_answer_is_there_once_it_is_published() -> None:
-    slip = AnswerSlip()
+    slip = PendingReply()
 
     put(slip, "[1]")
     before = slip.text
@@ -22,7 +22,7 @@ def test_an_answer_is_there_once_it_is_published() -> None:
 
 
 def test_who_watches_hears_of_the_answer_and_of_nothing_else() -> None:
-    slip, rung = AnswerSlip(), list[str | None]()
+    slip, rung = PendingReply(), list[str | None]()
     undo = slip.watch(lambda: rung.append(slip.text))
 
     slip.publish()
@@ -37,7 +37,7 @@ def test_who_watches_hears_of_the_answer_and_of_nothing_else() -> None:
 
 
 def test_a_break_leaves_what_has_come() -> None:
-    slip = AnswerSlip()
+    slip = PendingReply()
     put(slip, "[1]")
     slip.publish()
 

@@ -18,7 +18,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from aries_nb.model import NOT_A_TIME, Column
-from aries_nb.store import Tape
+from aries_nb.store import RollingFrame
 from aries_nb.store import rolling as tape_module
 from aries_nb.store.slab import Slab
 
@@ -77,7 +77,7 @@ class PlainList:
         return self.window_ns is not None and self.newest > 0 and (too_old or too_far_ahead)
 
 
-def publish(tape: Tape, batch: Sequence[Row]) -> None:
+def publish(tape: RollingFrame, batch: Sequence[Row]) -> None:
     for row in batch:
         tape.inbox.add(row.code, row.ts, row.values)
         tape.inbox.mark(row.received)
@@ -133,7 +133,7 @@ windows = st.fixed_dictionaries({"window_ns": st.integers(1, 15).map(lambda seco
 
 
 def check_against_a_list(columns: Sequence[Column], written: list[list[Row]], window: dict[str, int]) -> None:
-    tape, plain = Tape(columns, SYMBOLS, **window), PlainList(**window)
+    tape, plain = RollingFrame(columns, SYMBOLS, **window), PlainList(**window)
     snapshots: list[tuple[pd.DataFrame, list[Row]]] = []
     count = 0
     for batch in written:
@@ -189,7 +189,7 @@ def test_long_tape_holds_what_a_list_would(columns: Sequence[Column], window: di
 def test_each_way_of_reading_gives_the_same_rows(
     written: list[list[Row]], window: dict[str, int], firsts: list[int]
 ) -> None:
-    tape, plain = Tape(MIXED, SYMBOLS, **window), PlainList(**window)
+    tape, plain = RollingFrame(MIXED, SYMBOLS, **window), PlainList(**window)
     newest: list[Row | None] = [None] * len(SYMBOLS)
     for batch, first in zip(written, firsts, strict=False):
         publish(tape, batch)
@@ -222,7 +222,7 @@ def test_each_way_of_reading_gives_the_same_rows(
 
 @pytest.mark.parametrize("window", [{"limit": 10}, {"window_ns": HOUR}])
 def test_frame_has_the_types_it_promises_also_when_empty(window: dict[str, int]) -> None:
-    tape = Tape(MIXED, SYMBOLS, **window)
+    tape = RollingFrame(MIXED, SYMBOLS, **window)
 
     empty = tape.frame()
     publish(tape, [Row(1, NOW, NOW, (1.5, "D", NOW, 7, 2.0))])
@@ -240,7 +240,7 @@ def test_frame_has_the_types_it_promises_also_when_empty(window: dict[str, int])
 
 
 def test_nothing_added_is_nothing_published() -> None:
-    tape = Tape(NUMBERS, SYMBOLS, limit=5)
+    tape = RollingFrame(NUMBERS, SYMBOLS, limit=5)
     rung: list[int] = []
     undo = tape.watch(lambda: rung.append(tape.version))
 
@@ -253,7 +253,7 @@ def test_nothing_added_is_nothing_published() -> None:
 
 
 def test_rows_of_one_publish_keep_their_own_times_of_receipt() -> None:
-    tape = Tape(NUMBERS, SYMBOLS, limit=100)
+    tape = RollingFrame(NUMBERS, SYMBOLS, limit=100)
 
     for received, count in ((NOW, 2), (NOW + 5, 0), (NOW + 7, 9)):
         for _ in range(count):
@@ -275,7 +275,7 @@ def numbered(first: int, count: int, texts: int = 5) -> list[Row]:
 
 
 def test_snapshots_share_the_memory_of_the_tape() -> None:
-    tape = Tape(MIXED, SYMBOLS, limit=1_000)
+    tape = RollingFrame(MIXED, SYMBOLS, limit=1_000)
     publish(tape, numbered(0, 500))
     earlier = tape.frame()
     publish(tape, numbered(500, 100))
@@ -297,7 +297,7 @@ def test_snapshots_share_the_memory_of_the_tape() -> None:
 @pytest.mark.parametrize("count", [1, 126, 127, 128, 300, 32_766, 32_767, 32_768])
 def test_any_number_of_symbols_is_shared_and_shown(count: int) -> None:
     symbols = [f"S{number}" for number in range(count)]
-    tape = Tape(NUMBERS, symbols, limit=10)
+    tape = RollingFrame(NUMBERS, symbols, limit=10)
 
     publish(tape, [Row(count - 1, NOW, NOW, (1.0, 2.0)), Row(0, NOW, NOW, (1.0, 2.0))])
 
@@ -309,7 +309,7 @@ def test_any_number_of_symbols_is_shared_and_shown(count: int) -> None:
 @pytest.mark.parametrize("in_one", [True, False])
 def test_any_number_of_texts_is_shown_up_to_the_cap(*, in_one: bool) -> None:
     columns = (Column("venue", "text"), Column("tick", "text"))
-    tape = Tape(columns, SYMBOLS, limit=10_000)
+    tape = RollingFrame(columns, SYMBOLS, limit=10_000)
     rows = [Row(0, NOW, NOW, (f"V{n}", "+-"[n % 2])) for n in range(195)] * 2
     frames = []
 
@@ -322,7 +322,7 @@ def test_any_number_of_texts_is_shown_up_to_the_cap(*, in_one: bool) -> None:
 
 
 def test_texts_beyond_the_cap_become_one() -> None:
-    tape = Tape((Column("venue", "text"),), SYMBOLS, limit=10_000)
+    tape = RollingFrame((Column("venue", "text"),), SYMBOLS, limit=10_000)
 
     publish(tape, [Row(0, NOW, NOW, (f"V{n}",)) for n in range(500)])
     publish(tape, [Row(0, NOW, NOW, ("V5",)), Row(0, NOW, NOW, ("new",))])
@@ -334,7 +334,7 @@ def test_texts_beyond_the_cap_become_one() -> None:
 
 
 def test_endless_text_is_cut() -> None:
-    tape = Tape((Column("venue", "text"),), SYMBOLS, limit=10)
+    tape = RollingFrame((Column("venue", "text"),), SYMBOLS, limit=10)
 
     publish(tape, [Row(0, NOW, NOW, ("x" * 1_000_000,)), Row(0, NOW, NOW, ("x" * 1_000_001,))])
 
@@ -350,7 +350,7 @@ def test_endless_text_is_cut() -> None:
 def test_what_a_user_writes_reaches_neither_the_tape_nor_another_snapshot(
     name: str, then: str, *, is_alone: bool
 ) -> None:
-    tape = Tape(MIXED, SYMBOLS, limit=20)
+    tape = RollingFrame(MIXED, SYMBOLS, limit=20)
     publish(tape, numbered(0, 12))
     mine = tape.frame()
     others = [tape.frame()] if not is_alone else []
@@ -371,7 +371,7 @@ def test_what_a_user_writes_reaches_neither_the_tape_nor_another_snapshot(
 
 def test_small_limit_does_not_turn_over_every_few_rows(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tape_module, "FIRST_CAPACITY", 4_096)
-    tape = Tape(NUMBERS, SYMBOLS, limit=1)
+    tape = RollingFrame(NUMBERS, SYMBOLS, limit=1)
     slabs = set()
 
     for n in range(4_096):
@@ -384,7 +384,7 @@ def test_small_limit_does_not_turn_over_every_few_rows(monkeypatch: pytest.Monke
 
 def test_full_tape_takes_little_more_than_twice_its_rows(monkeypatch: pytest.MonkeyPatch) -> None:
     limit = 10_000
-    tape = Tape(MIXED, SYMBOLS, limit=limit)
+    tape = RollingFrame(MIXED, SYMBOLS, limit=limit)
     for first in range(0, 50_000, 1_000):
         publish(tape, numbered(first, 1_000))
 
@@ -402,7 +402,7 @@ def alive(kind: type) -> int:
 
 def test_slabs_that_were_turned_over_are_not_kept() -> None:
     before = alive(Slab)
-    tape = Tape(MIXED, SYMBOLS, limit=10)
+    tape = RollingFrame(MIXED, SYMBOLS, limit=10)
 
     for first in range(0, 500, 10):
         publish(tape, numbered(first, 10))
@@ -413,7 +413,7 @@ def test_slabs_that_were_turned_over_are_not_kept() -> None:
 
 
 def test_snapshots_read_without_end_leave_a_limited_number_of_references() -> None:
-    tape = Tape(MIXED, SYMBOLS, limit=10)
+    tape = RollingFrame(MIXED, SYMBOLS, limit=10)
     publish(tape, numbered(0, 5))
     before = alive(weakref.ref)
 
@@ -427,7 +427,7 @@ def test_snapshots_read_without_end_leave_a_limited_number_of_references() -> No
 # The window of time.
 
 
-def window_of(tape: Tape, *rows: tuple[int, int]) -> list[int]:
+def window_of(tape: RollingFrame, *rows: tuple[int, int]) -> list[int]:
     """Publish rows of (seconds, seconds of receipt) one by one; the seconds of those still in the window."""
     for ts, received in rows:
         publish(tape, [Row(0, NOW + ts * 10**9, NOW + received * 10**9, (0.0, 0.0))])
@@ -435,27 +435,27 @@ def window_of(tape: Tape, *rows: tuple[int, int]) -> list[int]:
 
 
 def test_row_as_old_as_the_window_is_still_in_it() -> None:
-    tape = Tape(NUMBERS, SYMBOLS, window_ns=10 * 10**9)
+    tape = RollingFrame(NUMBERS, SYMBOLS, window_ns=10 * 10**9)
 
     assert window_of(tape, (0, 0), (1, 1), (10, 10)) == [0, 1, 10]
     assert window_of(tape, (11, 11)) == [1, 10, 11]
 
 
 def test_late_row_does_not_turn_the_window_back() -> None:
-    tape = Tape(NUMBERS, SYMBOLS, window_ns=10 * 10**9)
+    tape = RollingFrame(NUMBERS, SYMBOLS, window_ns=10 * 10**9)
 
     assert window_of(tape, (20, 20), (5, 21), (25, 25)) == [20, 5, 25]
 
 
 def test_time_of_the_far_future_neither_empties_the_window_nor_keeps_it() -> None:
-    tape = Tape(NUMBERS, SYMBOLS, window_ns=10 * 10**9)
+    tape = RollingFrame(NUMBERS, SYMBOLS, window_ns=10 * 10**9)
 
     assert window_of(tape, (0, 0), (9_000_000, 1), (2, 2)) == [0, 9_000_000, 2]
     assert window_of(tape, (11, 11)) == [2, 11]
 
 
 def test_newest_time_is_found_anywhere_in_a_large_batch() -> None:
-    tape = Tape(NUMBERS, SYMBOLS, window_ns=10 * 10**9)
+    tape = RollingFrame(NUMBERS, SYMBOLS, window_ns=10 * 10**9)
 
     publish(tape, [Row(0, NOW + 45 * 10**9, NOW, (0.0, 0.0))] * 20_000)
     publish(tape, [Row(0, NOW + seconds * 10**9, NOW, (0.0, 0.0)) for seconds in [100] + [50] * 6_000])
@@ -465,7 +465,7 @@ def test_newest_time_is_found_anywhere_in_a_large_batch() -> None:
 
 def test_window_holds_no_more_than_the_most_rows(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tape_module, "MAX_ROWS", 50)
-    tape = Tape(NUMBERS, SYMBOLS, window_ns=HOUR)
+    tape = RollingFrame(NUMBERS, SYMBOLS, window_ns=HOUR)
 
     for first in range(0, 500, 7):
         publish(tape, [Row(0, NOW + n, NOW, (float(n), 0.0)) for n in range(first, first + 7)])
@@ -480,7 +480,7 @@ def test_window_holds_no_more_than_the_most_rows(monkeypatch: pytest.MonkeyPatch
 
 @pytest.mark.parametrize("window", [{"limit": 100}, {"window_ns": 150}])
 def test_reader_beside_the_writer_sees_whole_rows_in_order_and_never_goes_back(window: dict[str, int]) -> None:
-    tape = Tape(MIXED, SYMBOLS, **window)
+    tape = RollingFrame(MIXED, SYMBOLS, **window)
     is_over = threading.Event()
     problems: list[str] = []
     reads = 0
@@ -519,7 +519,7 @@ def test_reader_beside_the_writer_sees_whole_rows_in_order_and_never_goes_back(w
 
 
 def test_rows_that_were_missing_come_before_those_that_are_held() -> None:
-    tape = Tape([Column("price")], ["A", "B"], limit=10)
+    tape = RollingFrame([Column("price")], ["A", "B"], limit=10)
     publish(tape, [Row(0, NOW, NOW, (1.0,))])
 
     first, second = tape.hold(), tape.hold()
@@ -532,13 +532,13 @@ def test_rows_that_were_missing_come_before_those_that_are_held() -> None:
     assert (held, still_held) == (1, 1)
     assert (is_first_filled, is_second_filled) == (True, True)
     assert tape.frame()["price"].tolist() == [1.0, 2.0, 3.0, 5.0, 6.0]
-    assert tape.ledger()[:3] == (3, 2, 5)
+    assert tape.message_counts()[:3] == (3, 2, 5)
     assert tape.fill(first, [(0, NOW, (7.0,))], NOW) is False
 
 
 def test_more_than_can_be_held_goes_and_nothing_is_put_before_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tape_module, "MAX_HELD", 2)
-    tape = Tape([Column("price")], ["A"], limit=10)
+    tape = RollingFrame([Column("price")], ["A"], limit=10)
     hole = tape.hold()
 
     publish(tape, [Row(0, NOW, NOW, (price,)) for price in (1.0, 2.0, 3.0)])
@@ -550,7 +550,7 @@ def test_more_than_can_be_held_goes_and_nothing_is_put_before_it(monkeypatch: py
 
 @pytest.mark.parametrize("order", [(0, 1), (1, 0)], ids=["first hole first", "second hole first"])
 def test_each_of_two_holes_is_filled_where_it_is(order: tuple[int, int]) -> None:
-    tape = Tape([Column("price")], ["A"], limit=20)
+    tape = RollingFrame([Column("price")], ["A"], limit=20)
     publish(tape, [Row(0, NOW, NOW, (1.0,))])
     missing = [[(0, NOW + at, (float(at),)) for at in (2, 3, 4)], [(0, NOW + at, (float(at),)) for at in (7, 8)]]
 
@@ -566,18 +566,18 @@ def test_each_of_two_holes_is_filled_where_it_is(order: tuple[int, int]) -> None
     frame = tape.frame()
     assert frame["price"].tolist() == [float(each) for each in range(1, 10)]
     assert frame["received"].is_monotonic_increasing
-    assert (tape.is_held, tape.ledger()[:3]) == (False, (4, 5, 9))
+    assert (tape.is_held, tape.message_counts()[:3]) == (False, (4, 5, 9))
 
 
 def test_ledger_adds_up_while_rows_are_held() -> None:
-    tape = Tape([Column("price")], ["A"], limit=20)
+    tape = RollingFrame([Column("price")], ["A"], limit=20)
     tape.inbox.add(0, NOW, (1.0,))
     tape.inbox.mark(NOW)
 
     first, second = tape.hold(), tape.hold()
     tape.fill(first, [(0, NOW, (0.0,))] * 5, NOW)
-    held = tape.ledger()
+    held = tape.message_counts()
     tape.fill(second, [], NOW)
 
     assert (held.received, held.filled, held.visible) == (0, 0, 0)
-    assert tape.ledger()[:3] == (1, 5, 6)
+    assert tape.message_counts()[:3] == (1, 5, 6)

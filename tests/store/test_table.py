@@ -14,8 +14,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from aries_nb.model import CLEAR, NOT_A_TIME, ORDER_COLUMNS, POSITION_COLUMNS, PUT, TABLE_KEYS, Column
-from aries_nb.store.log import Change, ChangeLog
-from aries_nb.store.table import Answer, Table
+from aries_nb.store.log import ChangeLog, RowChange
+from aries_nb.store.table import FetchedRows, Table
 
 NOW = 1_772_463_845_000_000_000
 ACCOUNTS = ("ACC-1", "ACC-2")
@@ -35,9 +35,9 @@ class Listener:
     """A follower that keeps what it is told."""
 
     def __init__(self) -> None:
-        self.changes: list[Change] = []
+        self.changes: list[RowChange] = []
 
-    def take(self, changes: Sequence[Change]) -> None:
+    def take(self, changes: Sequence[RowChange]) -> None:
         self.changes += changes
 
 
@@ -389,7 +389,7 @@ DATED = (Column("order_id", "text"), Column("filled", "integer"), Column("update
 def ask(table: Table, *rows: tuple[Any, ...], asked: int = NOW, is_full: bool = True, breaks: int = 0) -> bool:
     """An answer to what was asked at a time, one ns later."""
     told = [(NOW - 1, row) for row in rows]
-    return table.insert(Answer(told, asked, asked + 1, breaks, is_full))
+    return table.insert(FetchedRows(told, asked, asked + 1, breaks, is_full))
 
 
 def dated(**options: Any) -> tuple[Table, ChangeLog]:

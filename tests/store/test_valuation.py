@@ -10,13 +10,13 @@ from hypothesis import strategies as st
 
 from aries_nb.store.fills import Fill
 from aries_nb.store.valuation import (
-    Books,
+    Portfolio,
     Position,
     apply_fill,
     apply_fills,
     equity,
     market_value,
-    open_books,
+    open_portfolio,
     unmarked,
     unrealized,
 )
@@ -32,8 +32,8 @@ def fill(quantity: str | int, price: str | int, symbol: str = "MSFT", fee: str |
     return Fill(0, "ACC-1", symbol, side, abs(signed), Decimal(price), "ORD-1", Decimal(fee))
 
 
-def after(*fills: Fill, cash: int = 1000) -> Books:
-    return apply_fills(open_books(Decimal(cash)), fills)
+def after(*fills: Fill, cash: int = 1000) -> Portfolio:
+    return apply_fills(open_portfolio(Decimal(cash)), fills)
 
 
 # By hand.
@@ -79,7 +79,7 @@ def test_fees_leave_cash_and_are_counted_apart_from_what_is_realized() -> None:
 
 
 def test_a_contract_stands_for_as_many_units_as_its_multiplier_says() -> None:
-    books = open_books(Decimal(1000), {"OPTION": (Decimal(1), Decimal(2))}, multipliers=MULTIPLIERS)
+    books = open_portfolio(Decimal(1000), {"OPTION": (Decimal(1), Decimal(2))}, multipliers=MULTIPLIERS)
 
     sold = apply_fill(books, fill(-1, 3, "OPTION"))
 
@@ -136,7 +136,7 @@ def test_a_sale_without_price_leaves_the_cost_of_the_rest_known() -> None:
 
 
 def test_an_unknown_cost_at_the_opening_leaves_equity_known_and_what_is_realized_unknown() -> None:
-    books = open_books(Decimal(100), {"MSFT": (Decimal(2), NAN)})
+    books = open_portfolio(Decimal(100), {"MSFT": (Decimal(2), NAN)})
 
     sold = apply_fill(books, fill(-1, 10))
 
@@ -146,7 +146,7 @@ def test_an_unknown_cost_at_the_opening_leaves_equity_known_and_what_is_realized
 
 
 def test_an_unknown_quantity_makes_equity_unknown_and_is_named() -> None:
-    books = open_books(Decimal(100), {"MSFT": (NAN, Decimal(10)), "KO": (Decimal(1), Decimal(5))})
+    books = open_portfolio(Decimal(100), {"MSFT": (NAN, Decimal(10)), "KO": (Decimal(1), Decimal(5))})
     marks = {"MSFT": Decimal(10), "KO": Decimal(6)}
 
     traded = apply_fill(books, fill(3, 10))
@@ -157,7 +157,7 @@ def test_an_unknown_quantity_makes_equity_unknown_and_is_named() -> None:
 
 
 def test_an_empty_holding_is_none() -> None:
-    assert open_books(Decimal(100), {"MSFT": (Decimal(0), NAN)}).positions == {}
+    assert open_portfolio(Decimal(100), {"MSFT": (Decimal(0), NAN)}).positions == {}
 
 
 # Whatever is traded.
@@ -171,8 +171,8 @@ all_marks = st.fixed_dictionaries(dict.fromkeys(SYMBOLS, prices))
 openings = st.dictionaries(st.sampled_from(SYMBOLS), st.tuples(quantities.map(Decimal), prices))
 
 
-def opened(holdings: dict[str, tuple[Decimal, Decimal]]) -> Books:
-    return open_books(Decimal("100000.01"), holdings, multipliers=MULTIPLIERS)
+def opened(holdings: dict[str, tuple[Decimal, Decimal]]) -> Portfolio:
+    return open_portfolio(Decimal("100000.01"), holdings, multipliers=MULTIPLIERS)
 
 
 @given(openings, sequences, all_marks)

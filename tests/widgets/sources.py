@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from comm.base_comm import BaseComm
 
-from aries_nb.model import BoardData, BookLevels, CardData, Rows
+from aries_nb.model import BoardData, BookLevels, CardData, FrameRows
 
 
 class CountingComm(BaseComm):
@@ -107,12 +107,12 @@ class RollingRows:
         }
         self.version += 1
 
-    def rows(self, first: int) -> Rows:
+    def rows(self, first: int) -> FrameRows:
         self.asked.append(first)
         window_start = max(0, self.end - self.limit)
         first = min(max(first, window_start), self.end)
         numbers = {name: values[first:] for name, values in self.numbers.items()}
-        return Rows(first, self.end, window_start, self.symbols, self.ts[first:], self.codes[first:], numbers)
+        return FrameRows(first, self.end, window_start, self.symbols, self.ts[first:], self.codes[first:], numbers)
 
 
 class Books:

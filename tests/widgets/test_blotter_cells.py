@@ -8,13 +8,13 @@ import pytest
 
 from aries_nb.model import NOT_A_TIME, ORDER_COLUMNS, Column, EquityData, TableData
 from aries_nb.widgets.charts.equity import MOST_BARS, bars_of
-from aries_nb.widgets.table_format import NS_A_DAY, Cells, moment
+from aries_nb.widgets.table_format import NS_A_DAY, TableFormatter, moment
 
 UNKNOWN = Decimal("NaN")
 
 
 def sheet_of(columns, *rows, names=None, key=()):
-    return Cells(names).sheet(TableData("Rows", tuple(columns), rows, key))
+    return TableFormatter(names).sheet(TableData("Rows", tuple(columns), rows, key))
 
 
 def only_text(name, value, kind="decimal"):
@@ -38,7 +38,7 @@ def test_an_average_without_end_has_four_decimals():
 
 
 def test_decimals_of_a_column_never_become_fewer():
-    cells = Cells()
+    cells = TableFormatter()
     columns = (Column("quantity", "decimal"),)
 
     shown = [cells.sheet(TableData("", columns, ((Decimal(q),),), ())).texts[0][0] for q in ("1", "0.125", "2")]

@@ -3,14 +3,14 @@ from itertools import pairwise
 
 import pytest
 
-from aries_nb.widgets.pacing import PERIOD_S, MessageBudget, Pace, next_frame_at
+from aries_nb.widgets.pacing import PERIOD_S, FramePacing, MessageBudget, next_frame_at
 
 
 def paced(
     seconds: float, *, start: float = 100.0, busy_since: float | None = None, answer=lambda at: False
 ) -> list[float]:
     """Return the times of all frames of a source that always changes; time moves in steps of a millisecond."""
-    pace, sent = Pace(), []
+    pace, sent = FramePacing(), []
     for step in range(int(seconds * 1000)):
         now = start + step / 1000
         if pace.unanswered and answer(now):
@@ -29,7 +29,7 @@ def test_answered_frames_keep_the_grid_at_about_11_a_second():
 
 
 def test_a_late_step_does_not_shift_the_grid():
-    pace = Pace()
+    pace = FramePacing()
     pace.sent(100 * PERIOD_S)
 
     pace.sent(101 * PERIOD_S + 0.02)
@@ -38,7 +38,7 @@ def test_a_late_step_does_not_shift_the_grid():
 
 
 def test_all_views_are_due_at_the_same_moments():
-    early, late = Pace(), Pace()
+    early, late = FramePacing(), FramePacing()
 
     early.sent(10.0)
     late.sent(10.03)
@@ -47,7 +47,7 @@ def test_all_views_are_due_at_the_same_moments():
 
 
 def test_after_a_pause_frames_are_not_caught_up():
-    pace = Pace()
+    pace = FramePacing()
     pace.sent(10.0)
 
     pace.sent(50.0)
@@ -56,7 +56,7 @@ def test_after_a_pause_frames_are_not_caught_up():
 
 
 def test_no_new_frame_before_the_last_is_answered():
-    pace = Pace()
+    pace = FramePacing()
     pace.sent(10.0)
 
     assert next_frame_at(pace, 10.5, None) > 10.5
@@ -65,7 +65,7 @@ def test_no_new_frame_before_the_last_is_answered():
 
 
 def test_a_few_frames_may_be_unanswered_and_no_more():
-    pace = Pace(in_flight=2)
+    pace = FramePacing(in_flight=2)
     pace.sent(10.0)
 
     assert next_frame_at(pace, 10.5, None) <= 10.5
@@ -76,7 +76,7 @@ def test_a_few_frames_may_be_unanswered_and_no_more():
 
 
 def test_an_answer_to_an_older_frame_counts_as_life():
-    pace = Pace(in_flight=2)
+    pace = FramePacing(in_flight=2)
     pace.sent(10.0)
     pace.sent(10.1)
 
@@ -88,7 +88,7 @@ def test_an_answer_to_an_older_frame_counts_as_life():
 
 
 def test_a_sign_that_answers_nothing_frees_nothing():
-    pace = Pace()
+    pace = FramePacing()
     pace.sent(10.0)
 
     pace.heard(10.2)
@@ -133,7 +133,7 @@ def test_a_cell_that_first_awaits_and_then_blocks_stops_for_half_a_second_at_mos
 
 
 def test_a_hidden_view_waits_for_ever():
-    assert next_frame_at(Pace(is_visible=False), 1.0, None) == math.inf
+    assert next_frame_at(FramePacing(is_visible=False), 1.0, None) == math.inf
 
 
 def test_the_budget_lets_at_most_300_messages_a_second_through():

@@ -6,7 +6,7 @@ import threading
 
 import pytest
 
-from aries_nb.widgets.plotly_view import Gathering
+from aries_nb.widgets.plotly_view import MessageBatch
 
 
 class FakeComm:
@@ -27,7 +27,7 @@ def update(state, paths=()):
 
 
 def test_updates_leave_as_one_with_their_buffers_in_order(comm):
-    gathering = Gathering(comm)
+    gathering = MessageBatch(comm)
 
     with gathering.as_one():
         comm.send(update({"edit": 1}))
@@ -39,7 +39,7 @@ def test_updates_leave_as_one_with_their_buffers_in_order(comm):
 
 
 def test_an_update_that_is_taken_back_at_once_still_leaves(comm):
-    gathering = Gathering(comm)
+    gathering = MessageBatch(comm)
 
     with gathering.as_one():
         comm.send(update({"update": {"y": 1}}))
@@ -49,7 +49,7 @@ def test_an_update_that_is_taken_back_at_once_still_leaves(comm):
 
 
 def test_other_methods_and_other_threads_pass_at_once(comm):
-    gathering = Gathering(comm)
+    gathering = MessageBatch(comm)
 
     with gathering.as_one():
         comm.send({"method": "custom", "content": 1})
@@ -62,14 +62,14 @@ def test_other_methods_and_other_threads_pass_at_once(comm):
 
 
 def test_nothing_sent_is_no_message(comm):
-    with Gathering(comm).as_one():
+    with MessageBatch(comm).as_one():
         pass
 
     assert comm.sent == []
 
 
 def test_what_was_gathered_leaves_although_drawing_raised(comm):
-    gathering = Gathering(comm)
+    gathering = MessageBatch(comm)
 
     def draw():
         with gathering.as_one():

@@ -23,7 +23,7 @@ from aries_nb.live.connection import Link
 from aries_nb.live.market.frame import LiveFrame
 from aries_nb.live.table import LiveTable
 from aries_nb.model import Kind
-from aries_nb.store import FillLog, Follower, ToldFillLog
+from aries_nb.store import DerivedFillLog, ReportedFillLog, TableListener
 
 if TYPE_CHECKING:
     from aries_nb.widgets import Dashboard, EquityChart
@@ -57,7 +57,7 @@ class Account:
         self._link = link
         self._callbacks = callbacks
         self._held: dict[Kind, LiveTable] = {}
-        self._log: FillLog | None = None
+        self._log: DerivedFillLog | None = None
         self._fills: LiveFills | None = None
         self._candles: dict[str, CandleSource] = {}  # by interval
         # Each start that somebody still holds; the newest of an interval is kept, so that its cell can run again.
@@ -240,7 +240,7 @@ class Account:
         with self._guard:
             orders = self._held.get("orders")
             if self._log is None or not self._is_kept(orders):
-                self._log = FillLog(self._link.table_columns("orders"))
+                self._log = DerivedFillLog(self._link.table_columns("orders"))
                 self._fills = None
             orders = self._table("orders", self._log)
             if self._fills is None or not self._is_kept(self._fills):
@@ -253,7 +253,7 @@ class Account:
             if self._fills is None or not self._is_kept(self._fills) or not self._is_kept(source):
                 if source is not None:
                     source.close()  # its log goes with it
-                log = ToldFillLog(self._link.table_columns("fills"))
+                log = ReportedFillLog(self._link.table_columns("fills"))
                 table = self._table("fills", log)
                 past = lambda start, end: self._snapshots.fill_history(self.name, *self._span(start, end))  # noqa: E731
                 self._fills = LiveFills(self._link, self._callbacks, table, log, past=past)
@@ -274,7 +274,7 @@ class Account:
             raise UsageError(f"this broker {otherwise}", advice="`feed.tables` names what it has.")
         return self._table(kind)
 
-    def _table(self, kind: Kind, *followers: Follower) -> LiveTable:
+    def _table(self, kind: Kind, *followers: TableListener) -> LiveTable:
         """The table of this kind; one that was closed is asked for anew, unless the account was."""
         with self._guard:
             held = self._held.get(kind)

@@ -24,13 +24,13 @@ from aries_nb.model import Column, EquityData, GapSpan, Observers, TableData, Va
 from aries_nb.store import (
     CASH,
     UNKNOWN,
-    Books,
-    Explanation,
+    Attribution,
+    Contribution,
     Fill,
-    Parts,
+    Portfolio,
     Reconciliation,
     equity,
-    open_books,
+    open_portfolio,
     unmarked,
 )
 
@@ -70,7 +70,7 @@ class _Reckoned(NamedTuple):
     equity: Decimal
     broker_equity: Decimal
     cash: Decimal
-    explanation: Explanation
+    attribution: Attribution
     taken: int
 
 
@@ -126,7 +126,7 @@ class LiveEquity:
         by for it is unexplained; `unpriced` names it. NaN where a mark or a quantity is not known. Two of these
         subtracted explain what lies between: `after.sub(before, fill_value=0)`.
         """
-        return _frame_of(self._explanation)
+        return _frame_of(self._attribution)
 
     @property
     def since(self) -> pd.Timestamp | NaTType:
@@ -151,7 +151,7 @@ class LiveEquity:
             opening_cash=float(opening.cash),
             cash=float(now.cash),
             fills=self._fills_between(opening, now),
-            explained=_frame_of(now.explanation),
+            explained=_frame_of(now.attribution),
         )
 
     def moments(self, after: int) -> list[tuple[int, float]]:
@@ -185,13 +185,13 @@ class LiveEquity:
         sources = (self._positions, self._balances, self._fills, self._fills.source)
         return not self._is_closed and all(source.is_open for source in sources)
 
-    def books(self) -> Books:
+    def books(self) -> Portfolio:
         """Cash and positions as the broker has them now, for a reckoning of your own; money exactly."""
         cash, _ = self._told()
         rows = {str(row["symbol"]): row for row in self._positions.rows() if not is_money(row)}
         holdings = {symbol: (_decimal(row["quantity"]), _decimal(row["average_price"])) for symbol, row in rows.items()}
         multipliers = {symbol: multiplier_of(row) for symbol, row in rows.items()}
-        return open_books(cash, holdings, multipliers=multipliers)
+        return open_portfolio(cash, holdings, multipliers=multipliers)
 
     def marks(self) -> dict[str, Decimal]:
         """The middle of bid and ask of what is held, else the last price; exactly as the quotes have them."""
@@ -234,7 +234,7 @@ class LiveEquity:
         with self._guard:
             samples = list(self._samples)
         ts, ours, theirs = zip(*samples, strict=True) if samples else ((), (), ())
-        by_cause = tuple((name, tuple(map(float, values[:-1]))) for name, values in _rows(self._explanation)[:-1])
+        by_cause = tuple((name, tuple(map(float, values[:-1]))) for name, values in _rows(self._attribution)[:-1])
         return EquityData(np.array(ts, "int64"), np.array(ours, "f8"), np.array(theirs, "f8"), CAUSES, by_cause)
 
     def gap_spans(self) -> tuple[GapSpan, ...]:
@@ -244,7 +244,7 @@ class LiveEquity:
     def table(self) -> TableData:
         """What `explained` has, exactly."""
         columns = (Column("symbol", "text"), *(Column(name, "decimal") for name in (*CAUSES, TOTAL)))
-        rows: tuple[Values, ...] = tuple((name, *values) for name, values in _rows(self._explanation))
+        rows: tuple[Values, ...] = tuple((name, *values) for name, values in _rows(self._attribution))
         opening, unpriced = self._opening, self._unpriced
         note = "" if opening is None else f"since {_time(opening.ts):%H:%M:%S} UTC"
         note += f"; fills without a price: {', '.join(unpriced)}" if unpriced else ""
@@ -267,20 +267,20 @@ class LiveEquity:
         _, theirs = self._told()
         ours = equity(books, marks)
         self._unmarked = unmarked(books, marks)
-        now = _Reckoned(time.time_ns(), ours, theirs, books.cash, Explanation({}), taken)
+        now = _Reckoned(time.time_ns(), ours, theirs, books.cash, Attribution({}), taken)
         if self._reconciliation is not None:
             self._reconciliation.take(books, marks, self._measured(fills), now.ts)
         elif self._can_begin(books, is_early=is_early) and taken == self._fills.entries_since(taken)[1]:
             self._reconciliation = Reconciliation(books, marks)
             self._opening = now
         if self._reconciliation is not None:
-            self._now = now._replace(explanation=self._reconciliation.explanation())
+            self._now = now._replace(attribution=self._reconciliation.attribution())
         with self._guard:
             self._samples.append((now.ts, float(ours), float(theirs)))
         self._known += ours.is_finite() and self._opening is not None
         self._observers.notify()
 
-    def _can_begin(self, books: Books, *, is_early: bool) -> bool:
+    def _can_begin(self, books: Portfolio, *, is_early: bool) -> bool:
         """Whether what is explained can ever add up: without a quantity, or cash, at the beginning it never would."""
         is_known = all(held.quantity.is_finite() for held in books.positions.values())
         return books.cash.is_finite() and is_known and not (is_early and bool(self._unmarked))
@@ -305,8 +305,8 @@ class LiveEquity:
         return frame[frame.index.isin(counted)]
 
     @property
-    def _explanation(self) -> Explanation:
-        return Explanation({}) if self._now is None else self._now.explanation
+    def _attribution(self) -> Attribution:
+        return Attribution({}) if self._now is None else self._now.attribution
 
     def _told(self) -> tuple[Decimal, Decimal]:
         """Cash and equity as the broker last told them."""
@@ -327,17 +327,17 @@ def _merged(spans: Sequence[GapSpan]) -> tuple[GapSpan, ...]:
     return tuple(merged)
 
 
-def _rows(explanation: Explanation) -> list[tuple[str, tuple[Decimal, ...]]]:
+def _rows(attribution: Attribution) -> list[tuple[str, tuple[Decimal, ...]]]:
     """Name, parts by cause and their total: each instrument, cash, and all of them; nothing before the beginning."""
-    parts = dict(sorted(explanation.parts.items()))
-    if not parts:
+    contributions = dict(sorted(attribution.contributions.items()))
+    if not contributions:
         return []
-    parts[CASH] = parts.pop(CASH, Parts())
-    return [(name, (*each, each.total)) for name, each in (*parts.items(), (TOTAL, explanation.causes))]
+    contributions[CASH] = contributions.pop(CASH, Contribution())
+    return [(name, (*each, each.total)) for name, each in (*contributions.items(), (TOTAL, attribution.causes))]
 
 
-def _frame_of(explanation: Explanation) -> pd.DataFrame:
-    rows = _rows(explanation)
+def _frame_of(attribution: Attribution) -> pd.DataFrame:
+    rows = _rows(attribution)
     columns = pd.Index([*CAUSES, TOTAL])
     index = pd.Index([name for name, _ in rows], name="symbol", dtype="str")
     return pd.DataFrame([[float(value) for value in values] for _, values in rows], index, columns, dtype="float64")

@@ -15,7 +15,7 @@ from aries_nb.live.live_object import Held
 from aries_nb.live.table import LiveTable
 from aries_nb.model import Column, TableData
 from aries_nb.net.background import on_network
-from aries_nb.store import Fill, Fills, Row, ToldFillLog
+from aries_nb.store import Fill, FillLog, ReportedFillLog, TableRow
 
 if TYPE_CHECKING:
     from aries_nb.widgets import Blotter
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 __all__ = ["LiveFills"]
 
 # Own executions between two times, as rows of the broker's table of them; blocks.
-Past: TypeAlias = Callable[[str | date, str | date | None], Sequence[Row]]
+Past: TypeAlias = Callable[[str | date, str | date | None], Sequence[TableRow]]
 INSERT_SECONDS = 10.0
 
 SHOWN = 50  # the newest fills, in a cell
@@ -50,7 +50,7 @@ class LiveFills(Held):
     """
 
     def __init__(
-        self, link: Link, callbacks: Callbacks, source: LiveTable, log: Fills, *, past: Past | None = None
+        self, link: Link, callbacks: Callbacks, source: LiveTable, log: FillLog, *, past: Past | None = None
     ) -> None:
         self._past = past
         self.account = source.account
@@ -79,7 +79,7 @@ class LiveFills(Held):
         executions; ConnectError, TokenError or FeedError without an answer.
         """
         log = self._log
-        if self._past is None or not isinstance(log, ToldFillLog):
+        if self._past is None or not isinstance(log, ReportedFillLog):
             advice = "`account.order_history` has the orders of the past."
             raise UsageError("this broker tells no history of own executions", advice=advice)
         rows = self._past(start, end)

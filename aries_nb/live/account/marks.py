@@ -12,7 +12,7 @@ from aries_nb.errors import ClosedError, UnknownSymbolError
 from aries_nb.live.arguments import is_symbol
 from aries_nb.live.callbacks import Callbacks
 from aries_nb.live.market.frame import LiveFrame
-from aries_nb.model import GapSpan, Observers, Rows
+from aries_nb.model import FrameRows, GapSpan, Observers
 from aries_nb.store import UNKNOWN
 
 __all__ = ["LiveMarks"]
@@ -34,7 +34,7 @@ class LiveMarks:
         self._held = held
         self._quotes = quotes
         self._frames: dict[LiveFrame, Callable[[], None]] = {}
-        self._left: deque[Rows] = deque(maxlen=MOST_LEFT)  # of what is held no more: the last sale is told later
+        self._left: deque[FrameRows] = deque(maxlen=MOST_LEFT)  # of what is held no more: the last sale is told later
         self._asked: frozenset[str] = frozenset()
         self._observers = Observers()
         # A thread of its own: asking for quotes may take a moment.

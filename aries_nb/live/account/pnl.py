@@ -18,8 +18,8 @@ from aries_nb.live.connection import Link
 from aries_nb.live.table import LiveTable
 from aries_nb.model import PUT, TABLE_KEYS, BarsData, Column, TableData
 from aries_nb.net.background import on_network
-from aries_nb.store import Follower, Table
-from aries_nb.store.log import Change, Row
+from aries_nb.store import Table, TableListener
+from aries_nb.store.log import RowChange, TableRow
 
 if TYPE_CHECKING:
     from aries_nb.widgets import BarCandles
@@ -67,7 +67,7 @@ class CandleSource(ABC):
         names = [column.name for column in self.columns]
         self._start = names.index("start")
         self._members: dict[int, _Member] = {}
-        self._rows: dict[object, Row] = {}  # by start, as they arrived
+        self._rows: dict[object, TableRow] = {}  # by start, as they arrived
         self._joining = threading.Lock()  # held while a stream begins: never by who leaves
 
     @property
@@ -106,7 +106,7 @@ class CandleSource(ABC):
 
     # The network's thread.
 
-    def _put(self, rows: Iterable[Row]) -> None:
+    def _put(self, rows: Iterable[TableRow]) -> None:
         """Hand on what is news: a stream that begins anew repeats what is known."""
         news = []
         for row in rows:
@@ -124,7 +124,7 @@ class CandleSource(ABC):
         member.is_admitted = True
         self._give(member, self._rows.values())
 
-    def _give(self, member: _Member, rows: Iterable[Row]) -> None:
+    def _give(self, member: _Member, rows: Iterable[TableRow]) -> None:
         inbox = member.table.inbox
         for row in rows:
             start = row.values[self._start]
@@ -153,7 +153,7 @@ class ToldCandles(CandleSource):
         table = self._table
         return table is None or table.is_stale
 
-    def take(self, changes: Sequence[Change]) -> None:
+    def take(self, changes: Sequence[RowChange]) -> None:
         """Hand on what the stream tells; the network's thread only."""
         self._put(change.row for change in changes)
 
@@ -234,7 +234,7 @@ class ReckonedCandles(CandleSource):
                 self._candle = self._after(ts // self._span * self._span, equity - self._opening)
                 changed[self._candle[0]] = self._candle
             rows = [
-                Row(taken, taken, self._account, (self._interval, start, *prices))
+                TableRow(taken, taken, self._account, (self._interval, start, *prices))
                 for start, *prices in changed.values()
             ]
             if rows:
@@ -307,7 +307,7 @@ class LivePnl(LiveTable):
     def _columns(self, link: Link) -> tuple[Column, ...]:  # noqa: ARG002
         return self._source.columns
 
-    def _filled(self, link: Link, followers: Sequence[Follower]) -> Table:  # noqa: ARG002
+    def _filled(self, link: Link, followers: Sequence[TableListener]) -> Table:  # noqa: ARG002
         return Table(self._source.columns, (self.account,), key=TABLE_KEYS["pnl"], followers=followers)
 
     def _releasing(self, link: Link) -> Callable[[], None]:  # noqa: ARG002

@@ -23,7 +23,7 @@ from aries_nb.live.table import LiveTable
 from aries_nb.model import NOT_A_TIME, Subscription, Value, Values
 from aries_nb.net.background import on_network, run_aside
 from aries_nb.net.http_client import HttpClient
-from aries_nb.store import Answer, Follower, Row, ToldFillLog
+from aries_nb.store import FetchedRows, ReportedFillLog, TableListener, TableRow
 from aries_nb.store.values import RECEIPT, frame_of
 
 __all__ = ["Snapshots"]
@@ -62,7 +62,7 @@ class _Kept:
     subscription: Subscription
     made: int
     missing: _Missing | None
-    fills: ToldFillLog | None = None  # who is told of executions of the past
+    fills: ReportedFillLog | None = None  # who is told of executions of the past
     is_due: bool = True
     has_failed: bool = False
 
@@ -86,7 +86,7 @@ class Snapshots:
         self._undo = link.watch(self._look)
         self._look()
 
-    def keep(self, live: T, *followers: Follower) -> T:
+    def keep(self, live: T, *followers: TableListener) -> T:
         """Fill a table now and after each break, until it is closed; the table. `followers` are those it was made with.
 
         A log of own executions is told those as well whose session ended in the break.
@@ -99,7 +99,7 @@ class Snapshots:
         with self._guard:
             # What ended before there is a connection again is missed as well.
             missing = None if self._is_live or live.kind != "orders" else _Missing(now, placed=now)
-            fills = next((each for each in followers if isinstance(each, ToldFillLog)), None)
+            fills = next((each for each in followers if isinstance(each, ReportedFillLog)), None)
             self._kept.append(_Kept(live, subscription, now, missing, fills))
         self._wake()
         return live
@@ -125,7 +125,7 @@ class Snapshots:
         frame = frame.drop_duplicates("order_id", keep="last").sort_values("created", kind="stable")
         return frame.set_index("order_id")
 
-    def fill_history(self, account: str, start: int, end: int) -> list[Row]:
+    def fill_history(self, account: str, start: int, end: int) -> list[TableRow]:
         """Own executions from `start` to `end` (ns), oldest first, in the columns of a table of them.
 
         Blocks. Raises UsageError where the broker does not tell them, else as `order_history`.
@@ -137,7 +137,7 @@ class Snapshots:
         subscription = Subscription("fills", account, tuple(column.name for column in columns))
         rows, _ = self._asked(subscription, queries)
         received = time.time_ns()
-        return [Row(ts, received, account, values) for ts, values in rows if start <= ts < end]
+        return [TableRow(ts, received, account, values) for ts, values in rows if start <= ts < end]
 
     def close(self) -> None:
         """Ask for nothing any more; idempotent. What is on its way ends with the HTTP client."""
@@ -270,7 +270,7 @@ class Snapshots:
         received = time.time_ns()
         completed = self._completing(kept)
         timed = [(ts or received, completed(values)) for ts, values in rows]
-        answer = Answer(timed, asked, received, breaks, is_full)
+        answer = FetchedRows(timed, asked, received, breaks, is_full)
         return on_network(lambda: kept.live.store.insert(answer)).result(INSERT_SECONDS)
 
     def _completing(self, kept: _Kept) -> Callable[[Values], Values]:

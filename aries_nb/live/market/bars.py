@@ -23,7 +23,7 @@ from aries_nb.live.live_object import Held
 from aries_nb.live.market.current_bar import RunningBar, trades_in
 from aries_nb.model import Bars, BarsData, Column, GapSpan, Observers, TableData
 from aries_nb.net.http_client import HttpClient
-from aries_nb.store import Gap, GapLedger
+from aries_nb.store import Gap, GapLog
 from aries_nb.store.bars import MOST_BARS, BarSeries
 
 if TYPE_CHECKING:
@@ -111,7 +111,7 @@ class LiveBars(Held):
     That every print counts in the broker's own bars as well is assumed. Any thread may read.
     """
 
-    def __init__(self, link: Link, gaps: GapLedger, history: BarHistory, *, interval: str, span_ns: int) -> None:
+    def __init__(self, link: Link, gaps: GapLog, history: BarHistory, *, interval: str, span_ns: int) -> None:
         self.symbol = history.symbol
         self.interval = interval
         self._upkeep = upkeep = _Upkeep(link, gaps, history)
@@ -195,7 +195,7 @@ class LiveBars(Held):
 class _Upkeep:
     """What fills a series, on a thread of its own that does not keep the `LiveBars` alive."""
 
-    def __init__(self, link: Link, gaps: GapLedger, history: BarHistory) -> None:
+    def __init__(self, link: Link, gaps: GapLog, history: BarHistory) -> None:
         self.series = BarSeries(history.start_of)
         self.observers = Observers()
         self._link = link

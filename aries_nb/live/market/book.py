@@ -20,7 +20,7 @@ from aries_nb.live.connection import Link
 from aries_nb.live.live_object import Streamed
 from aries_nb.live.waiting import wait_for
 from aries_nb.model import BookIntegrity, BookLevels, Column
-from aries_nb.store import Lags, Table
+from aries_nb.store import LatencySamples, Table
 from aries_nb.store.values import frame_of
 
 if TYPE_CHECKING:
@@ -136,7 +136,7 @@ class LiveBook(Streamed):
     # What views are drawn from.
 
     @property
-    def lags(self) -> Lags:
+    def lags(self) -> LatencySamples:
         """Where views note when an update was painted."""
         return self._book.lags
 

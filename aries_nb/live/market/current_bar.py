@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 from aries_nb.errors import FeedError
 from aries_nb.model import Bars
 from aries_nb.net.background import run_aside
-from aries_nb.store import Tape
-from aries_nb.store.bar_join import Answer, Heard, Seam
+from aries_nb.store import RollingFrame
+from aries_nb.store.bar_join import BarJoin, HistoryBar, LiveTrades
 from aries_nb.store.bars import BarSeries
 
 __all__ = ["RunningBar", "Trades", "trades_in"]
@@ -78,14 +78,14 @@ class RunningBar:
     and then begins anew with those that come next: answers from before count trades that were not visible here.
     """
 
-    def __init__(self, tape: Tape, series: BarSeries, history: Asked, *, lag_ns: int, margin_ns: int) -> None:
+    def __init__(self, tape: RollingFrame, series: BarSeries, history: Asked, *, lag_ns: int, margin_ns: int) -> None:
         self._tape = tape
         self._series = series
         self._history = history
         self._lag_ns = lag_ns
         self._margin_ns = margin_ns
         self._start = 0
-        self._asked: tuple[Answer, Bars] | None = None
+        self._asked: tuple[HistoryBar, Bars] | None = None
         self._question: _Question | None = None
         self._ask_at = 0.0
         self._was_held = False
@@ -127,7 +127,7 @@ class RunningBar:
 
     def _turn_to(self, start: int) -> None:
         self._start = start
-        self._seam = Seam(lag_ns=self._lag_ns)
+        self._seam = BarJoin(lag_ns=self._lag_ns)
         self._asked = None
         self._question = None  # one that is still out is forgotten
         self._ask_at = 0.0
@@ -151,15 +151,15 @@ class RunningBar:
         at = bars.start_ns.index(self._start) if self._start in bars.start_ns else None
         bar = Bars(*([] if at is None else column[at : at + 1] for column in bars[:-1]))  # type: ignore[arg-type]
         close, volume = (math.nan, 0.0) if at is None else (bar.close[0], bar.volume[0])
-        self._asked = (Answer(question.asked, answered, close, volume), bar)
+        self._asked = (HistoryBar(question.asked, answered, close, volume), bar)
 
-    def _is_joined(self, answer: Answer, bar: Bars, end: int) -> bool:
+    def _is_joined(self, answer: HistoryBar, bar: Bars, end: int) -> bool:
         """Whether the bar can be joined, and is now."""
         heard = self._heard(end)
         if heard is None:
             self.restart(end)
             return False
-        base = self._seam.weigh(answer, Heard(*heard[1:]))
+        base = self._seam.weigh(answer, LiveTrades(*heard[1:]))
         if base is None:
             return False
         self._series.join(self._start, bar, heard.prices.tolist(), base + float(heard.sizes.sum()))

@@ -16,8 +16,8 @@ from aries_nb.live.callbacks import Callbacks, same_function
 from aries_nb.live.connection import Link
 from aries_nb.live.live_object import Streamed
 from aries_nb.live.staleness import Silence
-from aries_nb.model import MISSING, NOT_A_TIME, BoardData, Column, Kind, Rows
-from aries_nb.store import Lags
+from aries_nb.model import MISSING, NOT_A_TIME, BoardData, Column, FrameRows, Kind
+from aries_nb.store import LatencySamples
 from aries_nb.store.rolling import time_weighted
 
 if TYPE_CHECKING:
@@ -220,7 +220,7 @@ class LiveFrame(Streamed):
     # What views are drawn from.
 
     @property
-    def lags(self) -> Lags:
+    def lags(self) -> LatencySamples:
         """Where views note when a row was painted."""
         return self._tape.lags
 
@@ -229,7 +229,7 @@ class LiveFrame(Streamed):
         """Grows with every row, and with the state of the feed."""
         return 2 * self._tape.version + (not self.is_live)
 
-    def rows(self, first: int) -> Rows:
+    def rows(self, first: int) -> FrameRows:
         """Rows from absolute number `first` on, as arrays."""
         return self._tape.rows(first)
 

@@ -10,7 +10,7 @@ import pandas as pd
 from aries_nb.live.callbacks import Callbacks
 from aries_nb.live.connection import Link
 from aries_nb.live.table import LiveTable
-from aries_nb.store import Follower, Table
+from aries_nb.store import Table, TableListener
 
 if TYPE_CHECKING:
     from aries_nb.widgets import Blotter
@@ -50,7 +50,7 @@ class LiveInstruments(LiveTable):
     def __repr__(self) -> str:
         return super().__repr__().replace("instruments", f"instruments {', '.join(self.symbols[:4])}", 1)
 
-    def _filled(self, link: Link, followers: Sequence[Follower]) -> Table:
+    def _filled(self, link: Link, followers: Sequence[TableListener]) -> Table:
         return link.instruments(self.symbols, followers)
 
     def _first_view(self) -> Blotter:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from aries_nb.model import Numbers, Times
 
-__all__ = ["MOST_CANDLES", "Candle", "CandleTape", "Ohlc", "idle_spans", "period_ns"]
+__all__ = ["MOST_CANDLES", "Candle", "CandleBuckets", "Ohlc", "idle_spans", "period_ns"]
 
 # Starts in epoch milliseconds, ascending, and open, high, low, close, and volume where there is one.
 Ohlc: TypeAlias = "tuple[Numbers, dict[str, Numbers]]"
@@ -83,7 +83,7 @@ class Candle:
     last_row: int
 
 
-class CandleTape:
+class CandleBuckets:
     """The newest candles of one instrument, at most `limit`; rows count in the order in which they arrived.
 
     A candle whose first rows have left the window stays whole; it goes when its last row has.

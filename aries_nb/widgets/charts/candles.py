@@ -10,17 +10,25 @@ import numpy as np
 import plotly.graph_objects as go
 
 from aries_nb.errors import UsageError
-from aries_nb.widgets.charts.candle_buckets import CandleTape, idle_spans, period_ns
-from aries_nb.widgets.charts.gap_bands import Holes, Shading, bands_between, over_candles, shapes, spans_of, titled
+from aries_nb.widgets.charts.candle_buckets import CandleBuckets, idle_spans, period_ns
+from aries_nb.widgets.charts.gap_bands import (
+    GapOverlay,
+    GapPlaces,
+    bands_between,
+    over_candles,
+    shapes,
+    spans_of,
+    titled,
+)
 from aries_nb.widgets.plotly_view import BLUE, ORANGE, FigureView, layout, time_anchor
 from aries_nb.widgets.static_html import line_chart
 
 if TYPE_CHECKING:
     from datetime import timedelta
 
-    from aries_nb.model import Numbers, Rows
+    from aries_nb.model import FrameRows, Numbers
     from aries_nb.widgets.charts.candle_buckets import Ohlc
-    from aries_nb.widgets.sources import BarsSource, RowsSource, Versioned
+    from aries_nb.widgets.sources import BarsSource, RowsSource, VersionedSource
 
 __all__ = ["MOST_SHOWN", "BarCandles", "Candles"]
 
@@ -32,9 +40,9 @@ class _CandleChart(FigureView):
 
     waiting = "waiting for data"
 
-    def __init__(self, source: Versioned, title: str, *, height: int, has_volume: bool) -> None:
+    def __init__(self, source: VersionedSource, title: str, *, height: int, has_volume: bool) -> None:
         self._title = title
-        self._shading = Shading(title)
+        self._shading = GapOverlay(title)
         self._has_volume = has_volume
         self._drawn: Ohlc = (np.empty(0), {})
         super().__init__(source, _figure(title, height, has_volume=has_volume))
@@ -91,10 +99,10 @@ class Candles(_CandleChart):
         self._symbol = _symbol(source, symbol)
         numbers = source.rows(0).numbers
         self._column = _column(numbers, column)
-        self._tape = CandleTape(period_ns(every))
+        self._tape = CandleBuckets(period_ns(every))
         self._every = str(every) if isinstance(every, str) else f"{period_ns(every) / 1e9:g}s"
         self._step = period_ns(every) / 1e6
-        self._holes = Holes()
+        self._holes = GapPlaces()
         self._end = 0
         has_volume = "size" in numbers and self._column == "price"
         super().__init__(source, title or f"{self._symbol} · {self._every}", height=height, has_volume=has_volume)
@@ -107,7 +115,7 @@ class Candles(_CandleChart):
         if rows.end < self._end:
             # The frame was emptied and filled anew.
             self._tape.clear()
-            self._holes = Holes()
+            self._holes = GapPlaces()
             rows = self._rows_source.rows(0)
         self._end = rows.end
         self._spans = spans_of(self._rows_source)  # after the rows: a gap is told before the first row behind it
@@ -121,7 +129,7 @@ class Candles(_CandleChart):
         touched = over_candles(bands, self._drawn[0], self._step)
         return self._shading.changed(shapes(touched, self._shown()), titled(self._title, bands, self._spans))
 
-    def _take(self, rows: Rows) -> bool:
+    def _take(self, rows: FrameRows) -> bool:
         if self._symbol not in rows.symbols:
             return False
         chosen = np.flatnonzero(rows.codes == rows.symbols.index(self._symbol))
@@ -212,7 +220,7 @@ def _column(numbers: dict[str, Numbers], column: str | None) -> str:
     )
 
 
-def _prices(rows: Rows, column: str) -> Numbers:
+def _prices(rows: FrameRows, column: str) -> Numbers:
     if column == "mid":
         return (rows.numbers["bid_price"] + rows.numbers["ask_price"]) / 2
     return rows.numbers[column]

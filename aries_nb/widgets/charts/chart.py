@@ -9,8 +9,8 @@ import numpy as np
 import plotly.graph_objects as go
 
 from aries_nb.errors import UsageError
-from aries_nb.widgets.charts.gap_bands import Holes, Shading, shapes, spans_of, titled, with_holes
-from aries_nb.widgets.charts.line_points import Points, thinned
+from aries_nb.widgets.charts.gap_bands import GapOverlay, GapPlaces, shapes, spans_of, titled, with_holes
+from aries_nb.widgets.charts.line_points import LinePoints, thinned
 from aries_nb.widgets.number_format import column_kind, column_label
 from aries_nb.widgets.plotly_view import PALETTE, FigureView, layout, time_anchor
 from aries_nb.widgets.static_html import line_chart
@@ -18,7 +18,7 @@ from aries_nb.widgets.static_html import line_chart
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from aries_nb.model import Numbers, Rows
+    from aries_nb.model import FrameRows, Numbers
     from aries_nb.widgets.sources import RowsSource
 
 __all__ = ["Chart"]
@@ -50,11 +50,11 @@ class Chart(FigureView):
     ) -> None:
         self._rows_source = source
         self._lines = _lines(source, columns, symbols)
-        self._points = [Points(min(MOST_POINTS, POINTS_A_CHART // len(self._lines))) for _ in self._lines]
+        self._points = [LinePoints(min(MOST_POINTS, POINTS_A_CHART // len(self._lines))) for _ in self._lines]
         self._end = 0
         self._title = title
-        self._holes = Holes()
-        self._shading = Shading(title)
+        self._holes = GapPlaces()
+        self._shading = GapOverlay(title)
         super().__init__(source, _figure(self._lines, title, height))
 
     def __repr__(self) -> str:
@@ -64,7 +64,7 @@ class Chart(FigureView):
         rows = self._rows_source.rows(self._end)
         if rows.end < self._end:
             # The frame was emptied and filled anew.
-            self._holes = Holes()
+            self._holes = GapPlaces()
             for points in self._points:
                 points.clear()
             rows = self._rows_source.rows(0)
@@ -91,10 +91,10 @@ class Chart(FigureView):
         bands = self._holes.bands
         return self._shading.changed(shapes(bands, shown), titled(self._title, bands, spans))
 
-    def _line(self, points: Points) -> tuple[Numbers, Numbers]:
+    def _line(self, points: LinePoints) -> tuple[Numbers, Numbers]:
         return with_holes(points.x, points.y, points.places_of(np.array(self._holes.rows, "int64")))
 
-    def _take(self, rows: Rows) -> None:
+    def _take(self, rows: FrameRows) -> None:
         for symbol in {symbol for symbol, _ in self._lines}:
             chosen = _rows_of(rows, symbol)
             numbers = chosen + rows.first
@@ -114,7 +114,7 @@ class Chart(FigureView):
         return line_chart(self._title, drawn)
 
 
-def _rows_of(rows: Rows, symbol: str) -> np.ndarray:
+def _rows_of(rows: FrameRows, symbol: str) -> np.ndarray:
     if symbol not in rows.symbols:
         return np.empty(0, dtype=np.int64)
     return np.flatnonzero(rows.codes == rows.symbols.index(symbol))

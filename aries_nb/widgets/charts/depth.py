@@ -10,7 +10,7 @@ import plotly.graph_objects as go
 
 from aries_nb.errors import UsageError
 from aries_nb.widgets.plotly_view import BLUE, GREY, ORANGE, FigureView, layout
-from aries_nb.widgets.sources import REASONS
+from aries_nb.widgets.sources import INTEGRITY_TEXTS
 from aries_nb.widgets.static_html import line_chart
 
 if TYPE_CHECKING:
@@ -50,13 +50,13 @@ class DepthChart(FigureView):
             # Bids run downwards from the best; plotly wants them from the left.
             changes = {0: {"x": bid_x[::-1], "y": bid_y[::-1]}, 1: {"x": ask_x, "y": ask_y}}
             changes[2] = _middle(book.bids, book.asks, max([*bid_y[-1:], *ask_y[-1:], 0.0]))
-        return self._update(changes, REASONS[book.integrity])
+        return self._update(changes, INTEGRITY_TEXTS[book.integrity])
 
     def _picture(self) -> str:
         book = self._book_source.levels(self._depth)
         (bid_x, bid_y), (ask_x, ask_y) = stairs(book.bids), stairs(book.asks)
         return line_chart(
-            f"{self._symbol} depth {REASONS[book.integrity]}",
+            f"{self._symbol} depth {INTEGRITY_TEXTS[book.integrity]}",
             [("bids", BLUE, bid_x[::-1], bid_y[::-1]), ("asks", ORANGE, ask_x, ask_y)],
         )
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import numpy as np
 import plotly.graph_objects as go
 
-from aries_nb.widgets.charts.gap_bands import Shading, bands_between, shapes, spans_of, titled, with_holes
+from aries_nb.widgets.charts.gap_bands import GapOverlay, bands_between, shapes, spans_of, titled, with_holes
 from aries_nb.widgets.charts.line_points import thinned
 from aries_nb.widgets.number_format import column_label
 from aries_nb.widgets.plotly_view import BLUE, GREY, PALETTE, FigureView, layout, time_anchor
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from aries_nb.model import EquityData, Numbers
-    from aries_nb.widgets.charts.gap_bands import Band
+    from aries_nb.widgets.charts.gap_bands import GapBand
     from aries_nb.widgets.sources import EquitySource
 
 __all__ = ["EquityChart", "bars_of"]
@@ -34,7 +34,7 @@ MOST_CAUSES = len(CAUSE_COLOURS)
 FIRST_BAR = 3  # the place of the first cause's trace, behind the time anchor and the two lines
 
 # An instrument, and how much each cause added to equity.
-Bars: TypeAlias = "list[tuple[str, tuple[float, ...]]]"
+CauseBars: TypeAlias = "list[tuple[str, tuple[float, ...]]]"
 
 
 class EquityChart(FigureView):
@@ -49,9 +49,9 @@ class EquityChart(FigureView):
     def __init__(self, source: EquitySource, *, title: str = "Equity", height: int = 380) -> None:
         self._equity_source = source
         self._title = title
-        self._shading = Shading(title)
+        self._shading = GapOverlay(title)
         self._shown: tuple[bytes, ...] = ()
-        self._shown_bars: Bars = []
+        self._shown_bars: CauseBars = []
         super().__init__(source, _figure(title, height))
 
     def __repr__(self) -> str:
@@ -93,7 +93,7 @@ class EquityChart(FigureView):
         return chart + table("", ["", *map(column_label, data.causes), "Total"], rows)
 
 
-def bars_of(data: EquityData) -> Bars:
+def bars_of(data: EquityData) -> CauseBars:
     """Return the instruments and their causes in the source's order.
 
     Those with something unknown and those that nothing has moved are left out, the smallest summed up as "others".
@@ -107,7 +107,7 @@ def bars_of(data: EquityData) -> Bars:
     return [*(pair for pair in known if pair in large), ("others", others)]
 
 
-def _line(ts: np.ndarray, y: Numbers, count: int, bands: Sequence[Band]) -> tuple[Numbers, Numbers]:
+def _line(ts: np.ndarray, y: Numbers, count: int, bands: Sequence[GapBand]) -> tuple[Numbers, Numbers]:
     is_finite = np.isfinite(y)
     x, y = ts[is_finite] / 1e6, y[is_finite]
     keep = thinned(x, y, count)
@@ -119,7 +119,7 @@ def _signed(value: float) -> str:
     return f"{value:+,.2f}".replace("-", "\N{MINUS SIGN}")
 
 
-def _bar_properties(bars: Bars, causes: Sequence[str]) -> list[dict[str, Any]]:
+def _bar_properties(bars: CauseBars, causes: Sequence[str]) -> list[dict[str, Any]]:
     """The properties of each cause's trace, and last of those of the totals: their texts, and room for them."""
     names = [escape(symbol).replace(" ", "<br>") for symbol, _ in bars]
     heights = [[values[place] for _, values in bars] for place in range(len(causes))]

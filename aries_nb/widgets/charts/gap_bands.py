@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from aries_nb.widgets.plotly_view import GAP
-from aries_nb.widgets.sources import Gapped
+from aries_nb.widgets.sources import GapSource
 from aries_nb.widgets.static_html import clock_time
 
 if TYPE_CHECKING:
@@ -16,14 +16,14 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from aries_nb.model import GapSpan, Numbers, Rows
-    from aries_nb.widgets.sources import Versioned
+    from aries_nb.model import FrameRows, GapSpan, Numbers
+    from aries_nb.widgets.sources import VersionedSource
 
 __all__ = [
     "MOST_BANDS",
-    "Band",
-    "Holes",
-    "Shading",
+    "GapBand",
+    "GapOverlay",
+    "GapPlaces",
     "bands_between",
     "over_candles",
     "shapes",
@@ -38,7 +38,7 @@ WIDE = 0.18  # of what is shown: a narrower band has no room for words
 ROWS_OF_LAG = 100
 
 
-class Band(NamedTuple):
+class GapBand(NamedTuple):
     """A gap on the time axis of a chart, in epoch milliseconds, and its words: in one why it came about, how long."""
 
     first: float
@@ -47,7 +47,7 @@ class Band(NamedTuple):
     lasted: str
 
 
-class Holes:
+class GapPlaces:
     """Where the rows of a rolling frame stop and go on, for each of its gaps. Owned by the view that draws.
 
     A gap is told by our clock and a row is drawn by the exchange's, so a gap is placed by what was received before it
@@ -57,7 +57,7 @@ class Holes:
     def __init__(self) -> None:
         self._found: dict[int, tuple[int, float, GapSpan]] = {}  # by its beginning: the row behind it, the lag before
 
-    def look(self, spans: Sequence[GapSpan], rows_from: Callable[[int], Rows], *, window_start: int) -> bool:
+    def look(self, spans: Sequence[GapSpan], rows_from: Callable[[int], FrameRows], *, window_start: int) -> bool:
         """Place the gaps that there are now; return whether anything changed.
 
         `rows_from` gives the rows from a number on; it is asked only where a gap has no place yet.
@@ -76,7 +76,7 @@ class Holes:
         return sorted({row for row, _, _ in self._found.values()})
 
     @property
-    def bands(self) -> list[Band]:
+    def bands(self) -> list[GapBand]:
         """The gaps that are over, oldest first."""
         return [
             _band(span.started - lag, span.ended - lag, span.cause)
@@ -85,7 +85,7 @@ class Holes:
         ]
 
 
-def _placed(span: GapSpan, rows: Rows) -> tuple[int, float, GapSpan]:
+def _placed(span: GapSpan, rows: FrameRows) -> tuple[int, float, GapSpan]:
     """The first row behind a gap, 0 while there is none, and how much later than at the exchange rows came before."""
     received = np.empty(0) if rows.received is None else rows.received
     place = int(np.searchsorted(received, span.started, side="right"))
@@ -96,7 +96,7 @@ def _placed(span: GapSpan, rows: Rows) -> tuple[int, float, GapSpan]:
     return rows.first + place, float((received[some] - rows.ts[some]).min()), span
 
 
-class Shading:
+class GapOverlay:
     """What a figure shows of gaps, so that it is sent only when it is another. Owned by the view that draws."""
 
     def __init__(self, title: str) -> None:
@@ -109,12 +109,12 @@ class Shading:
         return looks | ({"title": {"text": title}} if title != old_title else {})
 
 
-def spans_of(source: Versioned) -> tuple[GapSpan, ...]:
+def spans_of(source: VersionedSource) -> tuple[GapSpan, ...]:
     """The newest gaps of a source, none where it does not know them."""
-    return source.gap_spans()[-MOST_BANDS:] if isinstance(source, Gapped) else ()
+    return source.gap_spans()[-MOST_BANDS:] if isinstance(source, GapSource) else ()
 
 
-def bands_between(spans: Sequence[GapSpan], first: float, last: float) -> list[Band]:
+def bands_between(spans: Sequence[GapSpan], first: float, last: float) -> list[GapBand]:
     """The gaps that are over and began between two times of our clock, in epoch milliseconds."""
     bands = (_band(span.started, span.ended, span.cause) for span in spans if span.ended is not None)
     return [band for band in bands if first <= band.first <= last]
@@ -128,7 +128,7 @@ def with_holes(x: Numbers, y: Numbers, places: NDArray[np.int64]) -> tuple[Numbe
     return np.insert(x, places, (x[places - 1] + x[places]) / 2), np.insert(y, places, np.nan)
 
 
-def over_candles(bands: Sequence[Band], starts: Numbers, step: float) -> list[Band]:
+def over_candles(bands: Sequence[GapBand], starts: Numbers, step: float) -> list[GapBand]:
     """The bands widened to the candles that they touch; each is drawn about its beginning, `step` milliseconds wide."""
     if not len(starts):
         return []
@@ -140,7 +140,7 @@ def over_candles(bands: Sequence[Band], starts: Numbers, step: float) -> list[Ba
     return [band._replace(first=side(band.first, -step / 2), last=side(band.last, step / 2)) for band in bands]
 
 
-def shapes(bands: Sequence[Band], shown: tuple[float, float]) -> list[dict[str, Any]]:
+def shapes(bands: Sequence[GapBand], shown: tuple[float, float]) -> list[dict[str, Any]]:
     """A plotly shape for each of the newest bands, with its words where it is wide enough in what is `shown`."""
     room = WIDE * (shown[1] - shown[0])
     return [
@@ -166,7 +166,7 @@ def shapes(bands: Sequence[Band], shown: tuple[float, float]) -> list[dict[str, 
     ]
 
 
-def titled(title: str, bands: Sequence[Band], spans: Sequence[GapSpan]) -> str:
+def titled(title: str, bands: Sequence[GapBand], spans: Sequence[GapSpan]) -> str:
     """A figure's title, escaped, and behind it what is missing: since when, or when last; and why."""
     words = ""
     if spans and spans[-1].ended is None:
@@ -180,11 +180,11 @@ def titled(title: str, bands: Sequence[Band], spans: Sequence[GapSpan]) -> str:
     return f'{escape(title)} <span style="font-size:11px;color:rgba(200,120,10,0.95)">{escape(words)}</span>'
 
 
-def _band(first: float, last: float, cause: str) -> Band:
+def _band(first: float, last: float, cause: str) -> GapBand:
     """A band from times in ns."""
     seconds = (last - first) / 1e9
     if seconds < 9.95:
         lasted = f"{seconds:.1f} s"
     else:
         lasted = f"{seconds:.0f} s" if seconds < 120 else f"{seconds / 60:.0f} min"
-    return Band(first / 1e6, last / 1e6, cause, lasted)
+    return GapBand(first / 1e6, last / 1e6, cause, lasted)

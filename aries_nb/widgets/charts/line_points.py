@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from aries_nb.model import Numbers
 
-__all__ = ["LIMIT", "Points", "thinned"]
+__all__ = ["LIMIT", "LinePoints", "thinned"]
 
 LIMIT = 2_000
 
@@ -49,7 +49,7 @@ def _equal_parts(length: int, parts: int) -> NDArray[np.int64]:
     return np.linspace(0, length, parts + 1).astype("int64")
 
 
-class Points:
+class LinePoints:
     """The points of one line, at most `limit`; x is in epoch milliseconds and never decreases.
 
     Owned by the view that draws it. `is_changed` is for that view to clear.

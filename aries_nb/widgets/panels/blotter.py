@@ -5,15 +5,15 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from aries_nb.errors import UsageError
-from aries_nb.widgets.anywidget_view import Composition, Panel
+from aries_nb.widgets.anywidget_view import Panel, PanelFrame
 from aries_nb.widgets.static_html import table
-from aries_nb.widgets.table_format import Cells, caption_of, empty_text, known_columns
+from aries_nb.widgets.table_format import TableFormatter, caption_of, empty_text, known_columns
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
 
     from aries_nb.widgets.sources import TableSource
-    from aries_nb.widgets.table_format import Sheet
+    from aries_nb.widgets.table_format import FormattedTable
 
 __all__ = ["Blotter"]
 
@@ -41,7 +41,7 @@ class Blotter(Panel):
         if rows < 1:
             raise UsageError(f"rows={rows}", where="Blotter", advice="Choose 1 row or more to be in sight.")
         self._table_source = source
-        self._cells = Cells(known_columns(columns, source))
+        self._cells = TableFormatter(known_columns(columns, source))
         self._rows = rows
         self._pinned = [[key] for key in pinned]
         super().__init__(source)
@@ -49,7 +49,7 @@ class Blotter(Panel):
     def __repr__(self) -> str:
         return "Blotter()"
 
-    def _compose(self) -> Composition:
+    def _compose(self) -> PanelFrame:
         data = self._table_source.table()
         sheet = self._cells.sheet(data)
         description: dict[str, object] = {
@@ -62,11 +62,11 @@ class Blotter(Panel):
             "pinned": self._pinned,
             "texts": sheet.texts,
         }
-        return Composition(description, (float(data.is_stale),), sheet.numbers)
+        return PanelFrame(description, (float(data.is_stale),), sheet.numbers)
 
     def _picture(self) -> str:
         data = self._table_source.table()
-        sheet: Sheet = self._cells.sheet(data)
+        sheet: FormattedTable = self._cells.sheet(data)
         labels = [heading.label for heading in sheet.headings]
         lefts = [place for place, heading in enumerate(sheet.headings) if heading.is_left]
         caption = caption_of(data) if data.rows else f"{caption_of(data)} · {empty_text(data)}".removeprefix(" · ")

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from aries_nb.widgets.anywidget_view import Composition, Panel
+from aries_nb.widgets.anywidget_view import Panel, PanelFrame
 from aries_nb.widgets.number_format import Decimals, column_kind, column_label, grouped
 from aries_nb.widgets.static_html import clock_time, table
 
@@ -39,7 +39,7 @@ class Board(Panel):
     def __repr__(self) -> str:
         return f"Board({self._title!r})" if self._title else "Board()"
 
-    def _compose(self) -> Composition:
+    def _compose(self) -> PanelFrame:
         data = self._board_source.board()
         names, numbers = _arranged(data)
         kinds = [column_kind(name) for name in names]
@@ -56,7 +56,7 @@ class Board(Panel):
             "stale": [] if data.is_stale else list(data.stale),
         }
         received_ms = data.received[:, np.newaxis] / 1e6
-        return Composition(description, (float(data.is_stale),), np.hstack([numbers, received_ms]))
+        return PanelFrame(description, (float(data.is_stale),), np.hstack([numbers, received_ms]))
 
     def _of_symbols(self, symbols: tuple[str, ...], numbers: np.ndarray, kinds: list[str]) -> list[int]:
         prices = numbers[:, [kind == "price" for kind in kinds]]

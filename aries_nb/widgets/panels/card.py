@@ -9,7 +9,7 @@ from urllib.parse import urlsplit, urlunsplit
 
 import numpy as np
 
-from aries_nb.widgets.anywidget_view import Composition, Panel
+from aries_nb.widgets.anywidget_view import Panel, PanelFrame
 from aries_nb.widgets.static_html import table
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ class Card(Panel):
     def __repr__(self) -> str:
         return "Card()"
 
-    def _compose(self) -> Composition:
+    def _compose(self) -> PanelFrame:
         card = self._card()
         description: dict[str, object] = {
             "name": card.name,
@@ -56,7 +56,7 @@ class Card(Panel):
             round(card.silence_s, 1),
             *(_rounded(lag) for lag in (card.lag_ms, card.lag_p99_ms, card.painted_p50_ms, card.painted_p99_ms)),
         )
-        return Composition(description, head, np.empty(0))
+        return PanelFrame(description, head, np.empty(0))
 
     def _picture(self) -> str:
         card = self._card()

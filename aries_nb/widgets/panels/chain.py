@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from aries_nb.widgets.anywidget_view import Composition, Panel
+from aries_nb.widgets.anywidget_view import Panel, PanelFrame
 from aries_nb.widgets.number_format import Decimals, grouped
 from aries_nb.widgets.static_html import table
 
@@ -47,7 +47,7 @@ class Chain(Panel):
     def __repr__(self) -> str:
         return f"Chain({self._title!r})" if self._title else "Chain()"
 
-    def _compose(self) -> Composition:
+    def _compose(self) -> PanelFrame:
         data, spot = self._chain_source.board(), self._chain_source.spot
         numbers = self._rows(data)
         description: dict[str, object] = {
@@ -60,7 +60,7 @@ class Chain(Panel):
             "spot_decimals": self._spots.of(np.array([spot])),
         }
         received_ms = float(data.received.max(initial=0)) / 1e6
-        return Composition(description, (float(data.is_stale), spot, received_ms), numbers)
+        return PanelFrame(description, (float(data.is_stale), spot, received_ms), numbers)
 
     def _picture(self) -> str:
         data, spot = self._chain_source.board(), self._chain_source.spot

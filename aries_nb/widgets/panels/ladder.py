@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from aries_nb.errors import UsageError
-from aries_nb.widgets.anywidget_view import Composition, Panel
+from aries_nb.widgets.anywidget_view import Panel, PanelFrame
 from aries_nb.widgets.number_format import Decimals, grouped
-from aries_nb.widgets.sources import REASONS
+from aries_nb.widgets.sources import INTEGRITY_TEXTS
 from aries_nb.widgets.static_html import table
 
 if TYPE_CHECKING:
@@ -38,7 +38,7 @@ class Ladder(Panel):
     def __repr__(self) -> str:
         return f"Ladder(depth={self._depth})"
 
-    def _compose(self) -> Composition:
+    def _compose(self) -> PanelFrame:
         book = self._book_source.levels(self._depth)
         bids, asks = book.bids[: self._depth], book.asks[: self._depth]
         both = np.vstack([bids, asks])
@@ -46,18 +46,18 @@ class Ladder(Panel):
             "symbol": book.symbol,
             "depth": self._depth,
             "integrity": book.integrity,
-            "reason": REASONS[book.integrity],
+            "reason": INTEGRITY_TEXTS[book.integrity],
             "price_decimals": self._prices.of(both[:, 0]),
             "size_decimals": self._sizes.of(both[:, 1]),
         }
-        return Composition(description, (float(len(bids)), float(len(asks)), book.received / 1e6), both)
+        return PanelFrame(description, (float(len(bids)), float(len(asks)), book.received / 1e6), both)
 
     def _picture(self) -> str:
         book = self._book_source.levels(self._depth)
         prices, sizes = self._prices.of(_column(book, 0)), self._sizes.of(_column(book, 1))
         rows = [["", grouped(price, prices), grouped(size, sizes)] for price, size in book.asks[::-1].tolist()]
         rows += [[grouped(size, sizes), grouped(price, prices), ""] for price, size in book.bids.tolist()]
-        reason = REASONS[book.integrity]
+        reason = INTEGRITY_TEXTS[book.integrity]
         caption = f"{book.symbol} · {reason}" if reason else book.symbol
         return table(caption, ["Bid size", "Price", "Ask size"], rows, text_columns=())
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from aries_nb.widgets.anywidget_view import Composition, Panel
+from aries_nb.widgets.anywidget_view import Panel, PanelFrame
 from aries_nb.widgets.static_html import table
-from aries_nb.widgets.table_format import Cells, caption_of, empty_text, known_columns
+from aries_nb.widgets.table_format import TableFormatter, caption_of, empty_text, known_columns
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -23,13 +23,13 @@ class Strip(Panel):
 
     def __init__(self, source: TableSource, *, columns: Sequence[str] | None = None) -> None:
         self._table_source = source
-        self._cells = Cells(known_columns(columns, source))
+        self._cells = TableFormatter(known_columns(columns, source))
         super().__init__(source)
 
     def __repr__(self) -> str:
         return "Strip()"
 
-    def _compose(self) -> Composition:
+    def _compose(self) -> PanelFrame:
         data = self._table_source.table()
         sheet = self._cells.sheet(data)
         description: dict[str, object] = {
@@ -39,7 +39,7 @@ class Strip(Panel):
             "columns": [heading.plain for heading in sheet.headings],
             "texts": sheet.texts[:1],
         }
-        return Composition(description, (float(data.is_stale),), sheet.numbers[:1])
+        return PanelFrame(description, (float(data.is_stale),), sheet.numbers[:1])
 
     def _picture(self) -> str:
         data = self._table_source.table()

@@ -10,7 +10,7 @@ import pytest
 from aries_nb.errors import FeedError
 from aries_nb.live.market.current_bar import RunningBar
 from aries_nb.model import Bars, Column
-from aries_nb.store import Tape
+from aries_nb.store import RollingFrame
 from aries_nb.store.bars import BarSeries
 
 if TYPE_CHECKING:
@@ -49,7 +49,7 @@ class Clock:
         return START + round(self.seconds * SECOND)
 
 
-def heard(tape: Tape, at: int, *trades: tuple[float, float]) -> None:
+def heard(tape: RollingFrame, at: int, *trades: tuple[float, float]) -> None:
     for price, size in trades:
         tape.inbox.codes.append(0)
         tape.inbox.ts.append(at)
@@ -58,14 +58,14 @@ def heard(tape: Tape, at: int, *trades: tuple[float, float]) -> None:
     tape.publish()
 
 
-def make(history: History, clock: Clock) -> tuple[RunningBar, BarSeries, Tape]:
-    tape = Tape([Column("price"), Column("size")], ["AAPL"], limit=100)
+def make(history: History, clock: Clock) -> tuple[RunningBar, BarSeries, RollingFrame]:
+    tape = RollingFrame([Column("price"), Column("size")], ["AAPL"], limit=100)
     series = BarSeries(history.start_of)
     series.doubt(clock.now(), clock.now())
     return RunningBar(tape, series, history, lag_ns=LAG, margin_ns=SECOND), series, tape
 
 
-def look(running: RunningBar, clock: Clock, tape: Tape, *, seconds: int) -> None:
+def look(running: RunningBar, clock: Clock, tape: RollingFrame, *, seconds: int) -> None:
     """Let it look once a second, for so many; each answer is there at once."""
     for _ in range(seconds):
         running.look(clock.now(), tape.version)

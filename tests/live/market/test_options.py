@@ -20,7 +20,7 @@ from aries_nb.live.waiting import wait_for
 from aries_nb.net.backoff import BackoffRule
 from aries_nb.net.http_client import HttpClient
 from aries_nb.net.tokens import fixed_token
-from aries_nb.store import GapLedger
+from aries_nb.store import GapLog
 from tests.net.http_server import HttpServer, Reply
 from tests.net.rude import RudeServer, answer_pings
 
@@ -315,7 +315,7 @@ def test_a_connection_that_does_not_answer_is_not_waited_for_twice(feed: Feed, m
         await answer_pings(connection)
 
     with RudeServer(ignore_requests) as server:
-        link = Link(BROKERS["aries"].market, server.url, fixed_token("a token"), GapLedger().stream("market"))
+        link = Link(BROKERS["aries"].market, server.url, fixed_token("a token"), GapLog().stream("market"))
         link.wait_open(10)
 
         options = Options(feed._http, BROKERS["aries"], "MSFT", link=link)

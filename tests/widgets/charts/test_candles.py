@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from aries_nb.errors import UsageError
 from aries_nb.model import BarsData
 from aries_nb.widgets import BarCandles, Candles
-from aries_nb.widgets.charts.candle_buckets import CandleTape, idle_spans, period_ns
+from aries_nb.widgets.charts.candle_buckets import CandleBuckets, idle_spans, period_ns
 from tests.widgets.sources import RollingRows
 
 SECOND = 1_000_000_000
@@ -22,7 +22,7 @@ SECOND = 1_000_000_000
     st.sampled_from(["500ms", "1s", "5s", "1min"]),
 )
 def test_candles_fed_in_pieces_equal_a_resample_of_all_rows(batches, seed, every):
-    random, tape, at, fed = np.random.default_rng(seed), CandleTape(period_ns(every)), 1_700_000_000_000, 0
+    random, tape, at, fed = np.random.default_rng(seed), CandleBuckets(period_ns(every)), 1_700_000_000_000, 0
     frames = []
     for gaps in batches:
         ts = (at + np.cumsum(np.array(gaps, dtype=np.int64))) * 1_000_000
@@ -46,7 +46,7 @@ def test_candles_fed_in_pieces_equal_a_resample_of_all_rows(batches, seed, every
 
 
 def test_at_most_500_candles_are_kept():
-    tape = CandleTape(SECOND)
+    tape = CandleBuckets(SECOND)
 
     tape.extend(np.arange(1200), np.arange(1200) * SECOND, np.ones(1200), None)
 
@@ -55,7 +55,7 @@ def test_at_most_500_candles_are_kept():
 
 
 def test_a_candle_goes_when_its_last_row_has_left_the_window():
-    tape = CandleTape(10 * SECOND)
+    tape = CandleBuckets(10 * SECOND)
     tape.extend(np.arange(30), np.arange(30) * SECOND, np.arange(30.0), None)
 
     tape.drop_before(12)
@@ -66,7 +66,7 @@ def test_a_candle_goes_when_its_last_row_has_left_the_window():
 
 
 def test_late_rows_go_into_their_own_candle():
-    tape = CandleTape(10 * SECOND)
+    tape = CandleBuckets(10 * SECOND)
 
     tape.extend(np.arange(3), np.array([1, 12, 5]) * SECOND, np.array([1.0, 2.0, 3.0]), None)
 

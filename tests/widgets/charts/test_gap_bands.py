@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from aries_nb.model import BarsData, EquityData, GapSpan, Rows
+from aries_nb.model import BarsData, EquityData, FrameRows, GapSpan
 from aries_nb.widgets import BarCandles, Candles, Chart, EquityChart
 from aries_nb.widgets.charts.gap_bands import MOST_BANDS, over_candles, with_holes
 from aries_nb.widgets.charts.gap_bands import _band as band
@@ -28,7 +28,7 @@ class Interrupted(RollingRows):
         self.lag = lag
         self.spans: tuple[GapSpan, ...] = ()
 
-    def rows(self, first: int) -> Rows:
+    def rows(self, first: int) -> FrameRows:
         rows = super().rows(first)
         return replace(rows, received=rows.ts + int(self.lag * SECOND))
 

@@ -2,7 +2,7 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from aries_nb.widgets.charts.line_points import Points, thinned
+from aries_nb.widgets.charts.line_points import LinePoints, thinned
 
 steps = st.lists(st.integers(min_value=0, max_value=50), min_size=1, max_size=400)
 
@@ -70,7 +70,7 @@ def test_a_missing_number_is_a_hole_and_hides_no_extreme():
 @settings(max_examples=40, deadline=None)
 @given(st.lists(st.integers(min_value=0, max_value=90), min_size=1, max_size=30), st.integers(0, 2**32 - 1))
 def test_a_line_fed_in_pieces_is_bounded_and_keeps_the_extremes_of_all(sizes, seed):
-    random, points, fed = np.random.default_rng(seed), Points(limit=50), 0
+    random, points, fed = np.random.default_rng(seed), LinePoints(limit=50), 0
     all_y = []
     for size in sizes:
         y = random.normal(size=size)
@@ -89,7 +89,7 @@ def test_a_line_fed_in_pieces_is_bounded_and_keeps_the_extremes_of_all(sizes, se
 
 
 def test_points_that_left_the_window_are_dropped():
-    points = Points()
+    points = LinePoints()
     points.extend(np.arange(10), np.arange(10.0), np.arange(10.0))
 
     points.drop_before(7)
@@ -98,7 +98,7 @@ def test_points_that_left_the_window_are_dropped():
 
 
 def test_missing_numbers_are_skipped():
-    points = Points()
+    points = LinePoints()
 
     points.extend(np.arange(3), np.arange(3.0), np.array([1.0, np.nan, 3.0]))
 
@@ -106,7 +106,7 @@ def test_missing_numbers_are_skipped():
 
 
 def test_nothing_but_missing_numbers_changes_nothing():
-    points = Points()
+    points = LinePoints()
 
     points.extend(np.arange(2), np.arange(2.0), np.full(2, np.nan))
 
@@ -114,7 +114,7 @@ def test_nothing_but_missing_numbers_changes_nothing():
 
 
 def test_a_late_tick_does_not_run_the_line_backwards():
-    points = Points()
+    points = LinePoints()
     points.extend(np.arange(2), np.array([10.0, 20.0]), np.ones(2))
 
     points.extend(np.arange(2, 4), np.array([15.0, 30.0]), np.ones(2))
