@@ -19,7 +19,7 @@ from aries_nb.errors import ClosedError, UnknownSymbolError, UsageError
 from aries_nb.live.gaps import Gaps
 from aries_nb.live.statistics import FeedStatistics, combined, worst
 from aries_nb.live.waiting import wait_for
-from aries_nb.model import TABLE_KEYS, Column, ColumnType, Hole, Kind, Sink, State, Subscription
+from aries_nb.model import TABLE_KEYS, Column, ColumnType, Hole, Inbox, Kind, Observers, Sink, State, Subscription
 from aries_nb.net.backoff import BackoffRule
 from aries_nb.net.intake import Stream
 from aries_nb.net.limits import Allowance
@@ -31,14 +31,13 @@ from aries_nb.store import (
     LatencySamples,
     MessageCounts,
     OrderBook,
-    PendingReply,
     RollingFrame,
     StreamGaps,
     Table,
     TableListener,
 )
 
-__all__ = ["Link", "opened"]
+__all__ = ["Link", "PendingReply", "opened"]
 
 ANSWER_SECONDS = 5.0
 OPEN_SECONDS = 15.0
@@ -343,3 +342,26 @@ def _statistics(session: Session) -> FeedStatistics:
         silence_s=(time.time_ns() - last) / 1e9 if last else float("nan"),
         last_error=session.last_error,
     )
+
+
+class PendingReply:
+    """The text of one reply to one query, None until it arrives. The network's thread writes, any thread reads."""
+
+    def __init__(self) -> None:
+        self.inbox = Inbox()
+        self.text: str | None = None
+        self._observers = Observers()
+
+    def publish(self) -> None:
+        """Take the reply from the inbox, if it has arrived."""
+        if self.inbox.values:
+            self.text = str(self.inbox.values[-1])
+            self._observers.notify()
+        self.inbox.clear()
+
+    def interrupted(self) -> None:
+        """Keep the reply: a break changes none that has arrived, and the session repeats an unanswered query."""
+
+    def watch(self, callback: Callable[[], None]) -> Callable[[], None]:
+        """Call `callback` when the reply arrives, on the network's thread. Returns a function that removes it."""
+        return self._observers.add(callback)

@@ -8,7 +8,6 @@ from aries_nb.store.log import ChangeLog, TableRow
 from aries_nb.store.message_counts import MessageCounts
 from aries_nb.store.order_book import OrderBook
 from aries_nb.store.reconciliation import CASH, Reconciliation
-from aries_nb.store.reply import PendingReply
 from aries_nb.store.rolling import RollingFrame
 from aries_nb.store.table import FetchedRows, Table, TableListener
 from aries_nb.store.valuation import Portfolio, equity, open_portfolio, unmarked
@@ -31,7 +30,6 @@ __all__ = [
     "LatencySamples",
     "MessageCounts",
     "OrderBook",
-    "PendingReply",
     "Percentiles",
     "Portfolio",
     "Reconciliation",
