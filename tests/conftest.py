@@ -1,4 +1,4 @@
-"""What all tests share: fixed seeds, the recorded markets, and the order in which rooms are tested."""
+"""What all tests share: fixed seeds, recorded markets, and the order in which rooms are tested."""
 
 from __future__ import annotations
 
@@ -12,6 +12,8 @@ from typing import Any
 import hypothesis
 import pytest
 
+from tests.tapes import write_tapes
+
 IN_BROWSER = "tests/browser/"
 LONG = (IN_BROWSER, "tests/test_types.py")
 # What counts frames, drags with a mouse while figures are redrawn, or looks at how much waits to be read.
@@ -20,8 +22,6 @@ ALONE = (
     "tests/browser/test_first_light.py",
     "tests/kernel/test_alor_busy_cell.py",
 )
-ROOT = Path(__file__).parents[1]
-TAPES = ROOT.parent / "shared" / "data"
 
 # The same examples in every run, so that a failure is found again; the blob reproduces one in isolation.
 hypothesis.settings.register_profile("fixed", derandomize=True, deadline=None, print_blob=True)
@@ -93,8 +93,8 @@ def garbage() -> None:
 
 
 @pytest.fixture(scope="session")
-def tapes() -> Path:
-    """The folder of recorded markets, beside the checkout."""
-    if not TAPES.is_dir():
-        pytest.skip(f"no recorded markets: {TAPES} does not exist")
-    return TAPES
+def tapes(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of recorded markets: aapl_quotes, eurusd_quotes, btcusdt_trades and xrpusdt_book, made by a seed."""
+    folder = tmp_path_factory.mktemp("tapes")
+    write_tapes(folder)
+    return folder

@@ -7,6 +7,7 @@ import math
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
+import pyarrow.parquet as pq
 import pytest
 from websockets.protocol import State
 
@@ -17,8 +18,6 @@ from tests.sim.alor.client import AlorClient
 
 if TYPE_CHECKING:
     from pathlib import Path
-
-pq = pytest.importorskip("pyarrow.parquet", reason="tapes need pyarrow")
 
 
 def rows_of(path: Path) -> list[dict[str, Any]]:

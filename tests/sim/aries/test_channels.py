@@ -2,6 +2,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from aries_nb.sim.aries.subscriptions import GREEKS_FIELDS, QUOTE_FIELDS, TAPE_FIELDS, TRADE_FIELDS
@@ -257,9 +259,6 @@ def collect_tape(bare: BareClient, stream: str, count: int) -> list[dict[str, An
 
 
 def write_quotes(path: Path, count: int) -> list[tuple[int, float, float, float]]:
-    pa = pytest.importorskip("pyarrow", reason="tapes need pyarrow")
-    import pyarrow.parquet as pq
-
     rows = [(1_600_000_000_000_000_999 + n * 700_000, 100 + n / 3, 101 + n / 7, n % 5) for n in range(count)]
     times, bids, asks, sizes = zip(*rows, strict=True)
     table = {
@@ -321,11 +320,6 @@ def test_tape_stands_for_the_share_and_its_options(tmp_path: Path, client: Conne
 
 
 def tape_columns(path: Path) -> dict[str, list[Any]]:
-    if not path.is_file():
-        pytest.skip(f"no recorded market: {path} does not exist")
-    pa = pytest.importorskip("pyarrow", reason="tapes need pyarrow")
-    import pyarrow.parquet as pq
-
     table = pq.read_table(path)
     columns = {name: table[name].to_pylist() for name in table.column_names if name != "ts"}
     return {**columns, "ts": [ns // 10**6 for ns in table["ts"].cast(pa.int64()).to_pylist()]}

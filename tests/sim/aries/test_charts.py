@@ -6,6 +6,8 @@ from contextlib import ExitStack
 from datetime import date, datetime
 from typing import TYPE_CHECKING, Any
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from aries_nb.sim import SimOptions, Simulator
@@ -243,8 +245,6 @@ def test_session_that_ends_leaves_nobody_listening() -> None:
 
 
 def test_tape_is_drawn_row_by_row(tmp_path: Path) -> None:
-    pa = pytest.importorskip("pyarrow", reason="tapes need pyarrow")
-    pq = pytest.importorskip("pyarrow.parquet", reason="tapes need pyarrow")
     stamps = pa.array([1_600_000_000_000_000_000 + row * 1_000_000 for row in range(3)], pa.timestamp("ns", "UTC"))
     trades = {"ts": stamps, "symbol": ["A"] * 3, "price": [1.5, 1.5, 0.1 + 0.2], "size": [10.0, 20.0, 0.5]}
     quotes = {"bid_price": [1.0, 1.0, 2.0], "bid_size": [1.0] * 3, "ask_price": [3.0] * 3, "ask_size": [1.0] * 3}
@@ -269,8 +269,6 @@ def test_tape_is_drawn_row_by_row(tmp_path: Path) -> None:
 
 
 def test_tape_without_a_pace_waits_for_a_chart_that_is_behind(tmp_path: Path) -> None:
-    pa = pytest.importorskip("pyarrow", reason="tapes need pyarrow")
-    pq = pytest.importorskip("pyarrow.parquet", reason="tapes need pyarrow")
     stamps = pa.array([1_600_000_000_000_000_000] * 100, pa.timestamp("ns", "UTC"))
     rows = {"ts": stamps, "symbol": ["A"] * 100, "price": [1.5] * 100, "size": [1.0] * 100, "side": ["buy"] * 100}
     pq.write_table(pa.table(rows), tmp_path / "trades.parquet")

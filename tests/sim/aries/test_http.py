@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs, urlsplit
 
 import httpx
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from aiohttp import web
 from hypothesis import given, settings
@@ -335,10 +337,9 @@ def test_chain_is_paged_without_gap_or_repetition(api: Api) -> None:
 
 
 def test_share_that_a_tape_stands_for_is_unknown(tmp_path: Any) -> None:
-    pyarrow, parquet = pytest.importorskip("pyarrow"), pytest.importorskip("pyarrow.parquet")
     moment = datetime(2026, 3, 2, tzinfo=UTC)
     row = {"ts": [moment], "symbol": ["AAPL"], "price": [1.0], "size": [1.0], "side": ["buy"]}
-    parquet.write_table(pyarrow.table(row), tmp_path / "trades.parquet")
+    pq.write_table(pa.table(row), tmp_path / "trades.parquet")
     api = Api(tapes=(tmp_path / "trades.parquet",))
 
     assert api.get("/v1/stocks/aggs", ticker="AAPL", multiplier=1, timespan="day", from_=0, to=1).status == 404

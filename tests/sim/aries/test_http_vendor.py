@@ -8,6 +8,7 @@ from datetime import UTC, date, datetime
 from secrets import token_hex
 from typing import TYPE_CHECKING, Any
 
+import finance_dev
 import pytest
 from aiohttp import web
 
@@ -20,8 +21,6 @@ from aries_nb.sim.market.history import History
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-
-finance_dev = pytest.importorskip("finance_dev", reason="the vendor's client is not installed")
 
 
 def with_vendor(work: Callable[[Any, HttpApi], None]) -> None:

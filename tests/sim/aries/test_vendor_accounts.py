@@ -8,18 +8,15 @@ from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from finance_dev.websocket.account import AccountWebSocket
+from finance_dev.websocket.config import WebSocketConfig
+from finance_dev.websocket.errors import WebSocketRequestError
+from finance_dev.websocket.models.account import AccountEvent, AccountSnapshot, PnlEvent, TopicEvent
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from aries_nb.sim import Simulator
-
-pytest.importorskip("finance_dev", reason="the vendor's client is not installed")
-
-from finance_dev.websocket.account import AccountWebSocket
-from finance_dev.websocket.config import WebSocketConfig
-from finance_dev.websocket.errors import WebSocketRequestError
-from finance_dev.websocket.models.account import AccountEvent, AccountSnapshot, PnlEvent, TopicEvent
 
 
 def talk(sim: Simulator, work: Callable[[Any], Awaitable[None]]) -> None:

@@ -6,18 +6,15 @@ import asyncio
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from finance_dev.websocket.chart import ChartWebSocket
+from finance_dev.websocket.config import WebSocketConfig
+from finance_dev.websocket.errors import WebSocketAuthenticationError
+from finance_dev.websocket.models import ChartEvent, TradingViewQuote, TradingViewTrade
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from aries_nb.sim import Simulator
-
-pytest.importorskip("finance_dev", reason="the vendor's client is not installed")
-
-from finance_dev.websocket.chart import ChartWebSocket
-from finance_dev.websocket.config import WebSocketConfig
-from finance_dev.websocket.errors import WebSocketAuthenticationError
-from finance_dev.websocket.models import ChartEvent, TradingViewQuote, TradingViewTrade
 
 
 def talk(sim: Simulator, work: Callable[[Any], Awaitable[None]], *, token: str = "t", **config: Any) -> None:

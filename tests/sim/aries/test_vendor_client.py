@@ -6,17 +6,6 @@ import asyncio
 from typing import TYPE_CHECKING, Any
 
 import pytest
-
-from aries_nb.sim.aries.subscriptions import QUOTE_FIELDS
-from tests.sim.bare_client import streams
-
-if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
-
-    from aries_nb.sim import Simulator
-
-pytest.importorskip("finance_dev", reason="the vendor's client is not installed")
-
 from finance_dev.websocket.config import WebSocketConfig
 from finance_dev.websocket.errors import WebSocketAuthenticationError, WebSocketRequestError
 from finance_dev.websocket.market import MarketWebSocket
@@ -27,6 +16,14 @@ from finance_dev.websocket.models import (
     TimeAndSalesData,
     TradeData,
 )
+
+from aries_nb.sim.aries.subscriptions import QUOTE_FIELDS
+from tests.sim.bare_client import streams
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from aries_nb.sim import Simulator
 
 
 def talk(sim: Simulator, work: Callable[[Any], Awaitable[None]], *, token: str = "t", **config: Any) -> None:
