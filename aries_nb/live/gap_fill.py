@@ -39,7 +39,7 @@ class _Held(NamedTuple):
 
     def let_go(self) -> None:
         """Wait no longer, if it still does."""
-        self.tape.fill(self.number, [], 0)
+        self.tape.backfill(self.number, [], 0)
 
 
 class _Job(NamedTuple):
@@ -52,7 +52,7 @@ class _Job(NamedTuple):
 
     @property
     def is_waited_for(self) -> bool:
-        return any(held.tape.is_held for held in self.held)
+        return any(held.tape.is_backfilling for held in self.held)
 
     @property
     def key(self) -> _Key:
@@ -78,7 +78,7 @@ class Refill:
         with self._guard:
             if len(self._jobs) >= MOST_WAITING or not tapes:
                 return
-            held = [_Held(tape, tape.hold(), code) for tape, code in tapes if isinstance(tape, RollingFrame)]
+            held = [_Held(tape, tape.begin_backfill(), code) for tape, code in tapes if isinstance(tape, RollingFrame)]
             job = _Job(hole, held, gaps, gaps.newest)
             self._jobs.append(job)
             must_begin, self._is_working = not self._is_working, True
@@ -93,7 +93,8 @@ class Refill:
         rows = None if trades is None else [_rows(held, trades) for held in job.held]
         received = time.time_ns()
         done = [
-            held.tape.fill(held.number, [] if rows is None else rows[at], received) for at, held in enumerate(job.held)
+            held.tape.backfill(held.number, [] if rows is None else rows[at], received)
+            for at, held in enumerate(job.held)
         ]
         ends = self._open[job.key]
         ends[ends.index(None)] = trades is not None and all(done)

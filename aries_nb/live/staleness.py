@@ -49,7 +49,7 @@ class Silence:
         `now` in ns since the epoch.
         """
         received = self._received()
-        if self._tape.is_held:  # what has come since the gap waits for what is missing
+        if self._tape.is_backfilling:  # what has come since the gap waits for what is missing
             return np.ones(len(received), "bool")
         return self._from_before_a_gap(received) | self._silent(received, now)
 

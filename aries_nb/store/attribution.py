@@ -76,13 +76,13 @@ class Attribution:
         return self.contributions.get(symbol, Contribution())
 
 
-def attribute(books: Portfolio, marks: Marks, events: Iterable[Fill | MarkUpdate]) -> Attribution:
+def attribute(portfolio: Portfolio, marks: Marks, events: Iterable[Fill | MarkUpdate]) -> Attribution:
     """The change of equity from these books at these marks on, through the events in their order.
 
     For two moments only, with nothing known between: the fills, then the marks of the second moment. A fill whose
     price is not known (NaN) makes its instrument's trade unknown, and its price move where it has no middle either.
     """
-    running = RunningAttribution(books, marks)
+    running = RunningAttribution(portfolio, marks)
     running.take(events)
     return running.attribution()
 
@@ -90,16 +90,16 @@ def attribute(books: Portfolio, marks: Marks, events: Iterable[Fill | MarkUpdate
 class RunningAttribution:
     """Explains while it happens: what `attribute` does, told bit by bit. One thread at a time."""
 
-    def __init__(self, books: Portfolio, marks: Marks) -> None:
-        self._books = books
+    def __init__(self, portfolio: Portfolio, marks: Marks) -> None:
+        self._portfolio = portfolio
         self._marks = marks
-        self._multipliers = dict(books.multipliers)
+        self._multipliers = dict(portfolio.multipliers)
         self._instruments: dict[str, _Instrument] = {}
         with exactly():
-            for symbol in books.positions:
+            for symbol in portfolio.positions:
                 self._instrument(symbol)
 
-    def know(self, multipliers: Mapping[str, Decimal]) -> None:
+    def add_multipliers(self, multipliers: Mapping[str, Decimal]) -> None:
         """What one unit stands for, of instruments that were not held or traded yet."""
         self._multipliers |= multipliers
 
@@ -119,13 +119,15 @@ class RunningAttribution:
 
     def attribution(self) -> Attribution:
         """All that happened so far."""
-        known = {symbol: each.parts() for symbol, each in self._instruments.items() if each.is_concerned}
+        known = {symbol: each.parts() for symbol, each in self._instruments.items() if each.is_held_or_traded}
         return Attribution(known)
 
-    def held(self) -> dict[str, tuple[Decimal, Decimal]]:
+    def quantities(self) -> dict[str, tuple[Decimal, Decimal]]:
         """Quantity and multiplier of what is held by now; what was held or traded before is 0."""
         return {
-            symbol: (each.quantity, each.multiplier) for symbol, each in self._instruments.items() if each.is_concerned
+            symbol: (each.quantity, each.multiplier)
+            for symbol, each in self._instruments.items()
+            if each.is_held_or_traded
         }
 
     def charge(self, symbol: str, fee: Decimal) -> None:
@@ -133,14 +135,14 @@ class RunningAttribution:
         with exactly():
             self._instrument(symbol).charge(fee)
 
-    def put_right(self, symbol: str, held: tuple[Decimal, Decimal], value: Decimal) -> None:
+    def correct(self, symbol: str, held: tuple[Decimal, Decimal], value: Decimal) -> None:
         """From here on this quantity is held, with this multiplier; why it is worth `value` more, nobody knows."""
         with exactly():
-            self._instrument(symbol).put_right(held, value)
+            self._instrument(symbol).correct(held, value)
 
     def _instrument(self, symbol: str) -> _Instrument:
         if symbol not in self._instruments:
-            held, mark = self._books.positions.get(symbol), self._marks.get(symbol, UNKNOWN)
+            held, mark = self._portfolio.positions.get(symbol), self._marks.get(symbol, UNKNOWN)
             self._instruments[symbol] = _Instrument(held, self.multiplier(symbol), mark)
         return self._instruments[symbol]
 
@@ -148,8 +150,8 @@ class RunningAttribution:
 class _Instrument:
     """One instrument on its way through the events; to be used within `exactly`.
 
-    `_mark` is the last one known while anything is held, `_is_marked` whether it is so still. What is traded before
-    there is any mark waits in `_waiting` for its price move: quantity, and what it was worth when it was traded.
+    `_mark` is the last one known while anything is held, `_is_marked` whether it is valid now. What is traded before
+    there is any mark waits in `_unmarked_trades` for its price move: quantity, and its worth when it was traded.
     """
 
     def __init__(self, held: Position | None, multiplier: Decimal, mark: Decimal) -> None:
@@ -157,9 +159,9 @@ class _Instrument:
         self.multiplier = multiplier
         self._is_marked = mark.is_finite()
         self._mark = mark if self._is_marked else None
-        self._waiting = (ZERO, ZERO)
+        self._unmarked_trades = (ZERO, ZERO)
         self._parts = Contribution()
-        self.is_concerned = held is not None
+        self.is_held_or_traded = held is not None
         if held is not None and not self._is_marked:
             self._parts = Contribution(price=UNKNOWN)  # and whatever is added to it
 
@@ -171,30 +173,30 @@ class _Instrument:
             else:
                 self._add(price=self.quantity * (price - self._mark))
             self._mark = price
-        self._forget()
+        self._reset_when_flat()
 
     def trade(self, fill: Fill) -> None:
-        self.is_concerned = True
+        self.is_held_or_traded = True
         self.quantity += fill.signed
         self._parts = self._parts._replace(fee=self._parts.fee - fill.fee)
         fair = fill.mid if fill.mid.is_finite() else fill.price
         self._add(trade=fill.signed * (fair - fill.price))
         if self._mark is None:
-            quantity, worth = self._waiting
-            self._waiting = quantity + fill.signed, worth + fill.signed * fair
+            quantity, worth = self._unmarked_trades
+            self._unmarked_trades = quantity + fill.signed, worth + fill.signed * fair
         else:
             self._add(price=fill.signed * (self._mark - fair))
-        self._forget()
+        self._reset_when_flat()
 
     def charge(self, fee: Decimal) -> None:
-        self.is_concerned = True
+        self.is_held_or_traded = True
         self._parts = self._parts._replace(fee=self._parts.fee + fee)
 
-    def put_right(self, held: tuple[Decimal, Decimal], value: Decimal) -> None:
-        self.is_concerned = True
+    def correct(self, held: tuple[Decimal, Decimal], value: Decimal) -> None:
+        self.is_held_or_traded = True
         self.quantity, self.multiplier = held
         self._parts = self._parts._replace(unexplained=self._parts.unexplained + value)
-        self._forget()
+        self._reset_when_flat()
 
     def parts(self) -> Contribution:
         if self.quantity and not self._is_marked:
@@ -202,11 +204,11 @@ class _Instrument:
         return self._parts
 
     def _settle(self, price: Decimal) -> None:
-        quantity, worth = self._waiting
+        quantity, worth = self._unmarked_trades
         self._add(price=quantity * price - worth)
-        self._waiting = (ZERO, ZERO)
+        self._unmarked_trades = (ZERO, ZERO)
 
-    def _forget(self) -> None:
+    def _reset_when_flat(self) -> None:
         """Where nothing is held and no mark known, what comes does not depend on what was."""
         if not self.quantity and not self._is_marked:
             self._settle(ZERO)  # as much was bought as sold: at which price it is valued makes no difference

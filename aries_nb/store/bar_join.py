@@ -52,16 +52,16 @@ class BarJoin:
         self._bases: set[float] | None = None
         self._answers = 0
 
-    def weigh(self, answer: HistoryBar, heard: LiveTrades) -> float | None:
-        """The base, once only one is possible; `heard` is all from the first trade on, to `lag_ns` after the answer.
+    def add(self, answer: HistoryBar, trades: LiveTrades) -> float | None:
+        """The base, once only one is possible; `trades` is all from the first trade on, to `lag_ns` after the answer.
 
         It must have been asked for `lag_ns` after the first trade could be heard, or later.
         """
-        first = int(np.searchsorted(heard.received, answer.asked - self._lag_ns))
-        last = int(np.searchsorted(heard.received, answer.answered + self._lag_ns, side="right"))
-        counted = np.concatenate([[0.0], heard.sizes.cumsum()])[first : last + 1]
+        first = int(np.searchsorted(trades.received, answer.asked - self._lag_ns))
+        last = int(np.searchsorted(trades.received, answer.answered + self._lag_ns, side="right"))
+        counted = np.concatenate([[0.0], trades.sizes.cumsum()])[first : last + 1]
         # Only trades that were heard have a price to compare; before the first of them any close will do.
-        prices = np.concatenate([[math.nan], heard.prices])[first : last + 1]
+        prices = np.concatenate([[math.nan], trades.prices])[first : last + 1]
         is_close = (prices == answer.close) | np.isnan(prices) | math.isnan(answer.close)
         left = np.round(answer.volume - counted[is_close], DIGITS)
         bases = set(left[left >= 0].tolist())

@@ -47,8 +47,8 @@ class BarSeries:
         self._starts: list[int] = []  # of `_bars`, ascending
         self._newest = 0  # when the newest bar of a trade begins
         self._final = 0  # bars that begin earlier are the history's last word: late trades do not change them
-        self._doubt = (_NEVER, 0)  # the first and the last start that is in doubt
-        self._is_deaf = False
+        self._incomplete = (_NEVER, 0)  # the first and the last start that is in doubt
+        self._is_interrupted = False
         self._joined: set[int] = set()  # of those in doubt, where history and trades meet without a hole
         self._guard = threading.Lock()  # of `_bars`, `_starts`, `_joined` and what is in doubt
         self.version = 0
@@ -82,7 +82,7 @@ class BarSeries:
                 start: _Bar(o, h, l, c, v, float("nan"), is_live=False)
                 for start, o, h, l, c, v in zip(*columns, strict=True)  # noqa: E741 - of a bar nobody says more
             }
-            low, high = self._doubt
+            low, high = self._incomplete
             behind = (start for start in self._bars if low <= start < final_before and start not in answered)
             final_before = min(behind, default=final_before)
             self._bars.update(answered)
@@ -91,33 +91,33 @@ class BarSeries:
             self._final = max(self._final, final_before)
             low = max(low, final_before)
             self._joined = {start for start in self._joined if start >= low}
-            self._doubt = (low, high) if low <= high or self._is_deaf else (_NEVER, 0)
+            self._incomplete = (low, high) if low <= high or self._is_interrupted else (_NEVER, 0)
             self._evict()
             self.version += 1
 
-    def doubt(self, first: int, last: int | None) -> None:
-        """Trades between these times may have been missed; None for `last` while it lasts, until `hear`."""
+    def mark_incomplete(self, first: int, last: int | None) -> None:
+        """Trades between these times may have been missed; None for `last` while it lasts, until `resume`."""
         with self._guard:
-            low, high = self._doubt
+            low, high = self._incomplete
             begin = self._start_of(first)
-            self._doubt = (min(low, begin), high if last is None else max(high, self._start_of(last)))
-            self._is_deaf |= last is None
+            self._incomplete = (min(low, begin), high if last is None else max(high, self._start_of(last)))
+            self._is_interrupted |= last is None
             self._joined = {start for start in self._joined if start < begin}
             self.version += 1
 
-    def hear(self) -> None:
-        """All trades come again; what was missed until now is to be told by `doubt` before."""
+    def resume(self) -> None:
+        """All trades come again; what was missed until now is to be told by `mark_incomplete` before."""
         with self._guard:
-            low, high = self._doubt
-            self._doubt = (low, high) if low <= high else (_NEVER, 0)
-            self._is_deaf = False
+            low, high = self._incomplete
+            self._incomplete = (low, high) if low <= high else (_NEVER, 0)
+            self._is_interrupted = False
             self.version += 1
 
-    def running(self, now: int) -> int | None:
+    def incomplete_running_bar(self, now: int) -> int | None:
         """When the running bar begins, if it is in doubt, not joined yet, and trades come; else None."""
         start = max(self._newest, self._start_of(now))
-        low, high = self._doubt
-        is_open = not self._is_deaf and low <= start <= high and start not in self._joined
+        low, high = self._incomplete
+        is_open = not self._is_interrupted and low <= start <= high and start not in self._joined
         return start if is_open else None
 
     def estimate(self, start: int, bars: Bars) -> None:
@@ -142,24 +142,24 @@ class BarSeries:
             self._joined.add(start)
             self.version += 1
 
-    def due(self, now: int) -> tuple[int, int] | None:
+    def bars_to_fetch(self, now: int) -> tuple[int, int] | None:
         """The bars in doubt that have ended: they begin in [first, second) of the answer. None where there are none."""
-        low, high = self._doubt
-        end = min(self._start_of(now), _NEVER if self._is_deaf else high + 1)
+        low, high = self._incomplete
+        end = min(self._start_of(now), _NEVER if self._is_interrupted else high + 1)
         return (low, end) if low < end else None
 
-    def is_in_doubt(self, first: int, last: int) -> bool:
+    def is_incomplete(self, first: int, last: int) -> bool:
         """Whether of the bars between these times any is in doubt, and not joined."""
         with self._guard:
-            low, high = self._doubt
+            low, high = self._incomplete
             begin = max(self._start_of(first), low)
-            end = min(self._start_of(last), _NEVER if self._is_deaf else high)
+            end = min(self._start_of(last), _NEVER if self._is_interrupted else high)
             known = self._starts[bisect_left(self._starts, begin) : bisect_right(self._starts, end)]
             open_ = [start for start in known if start not in self._joined]
             # Bars of which nothing is known yet may be missing as well.
             return begin <= end and (bool(open_) or not known)
 
-    def shown(self, most: int) -> BarsData:
+    def newest_bars(self, most: int) -> BarsData:
         """The newest `most` bars for a view that draws; what this costs does not grow with the number of all."""
         with self._guard:
             starts = self._starts[-most:]
@@ -179,8 +179,8 @@ class BarSeries:
         with self._guard:
             chosen = self._starts[:] if newest is None else self._starts[-newest:]
             bars = [self._bars[start] for start in chosen]
-            low, high = self._doubt
-            high = _NEVER if self._is_deaf else high
+            low, high = self._incomplete
+            high = _NEVER if self._is_interrupted else high
             joined = self._joined.copy()
         starts = np.array(chosen, "int64")
         names = _Bar._fields[:-1]
@@ -188,12 +188,12 @@ class BarSeries:
         running = max(self._newest, self._start_of(now))
         index = pd.DatetimeIndex(pd.array(starts, dtype=pd.DatetimeTZDtype("ns", "UTC")), name="ts")
         frame = pd.DataFrame(numbers, columns=pd.Index(names), index=index)
-        is_in_doubt = (starts >= low) & (starts <= high)
+        is_incomplete = (starts >= low) & (starts <= high)
         sources = ["live" if bar.is_live else "history" for bar in bars]
-        for at in np.flatnonzero(is_in_doubt).tolist():
+        for at in np.flatnonzero(is_incomplete).tolist():
             sources[at] = "history+live" if chosen[at] in joined else "estimate"
         frame["source"] = pd.array(sources, dtype="str")
-        frame["complete"] = (starts < running) & ~is_in_doubt
+        frame["complete"] = (starts < running) & ~is_incomplete
         return frame
 
     def _put(self, start: int, bar: _Bar) -> None:

@@ -152,7 +152,7 @@ class ReportedFillLog(FillLog):
         for change in changes:
             value = {name: change.row.values[place] for name, place in self._places.items()}
             key = (change.row.account, str(value["fill_id"]))
-            fill = _told_fill(change, value) if key not in self._seen and key not in found else None
+            fill = _reported_fill(change, value) if key not in self._seen and key not in found else None
             if fill is not None:
                 found[key] = (fill, change.row.received)
         return found
@@ -214,7 +214,7 @@ class DerivedFillLog(FillLog):
         )
 
 
-def _told_fill(change: RowChange, value: Mapping[str, Value]) -> Fill | None:
+def _reported_fill(change: RowChange, value: Mapping[str, Value]) -> Fill | None:
     side, quantity = _side(str(value["side"])), Decimal(value["quantity"])
     if side is None or not is_usable(quantity) or quantity <= 0:
         return None

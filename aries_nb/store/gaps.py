@@ -16,7 +16,7 @@ from aries_nb.store.values import frame_of
 __all__ = ["Gap", "GapLog", "StreamGaps", "gaps_frame"]
 
 MAX_GAPS = 10_000
-_TOO_LONG_AGO = "; the broker's past does not reach back so far"
+_BEYOND_HISTORY = "; the broker's past does not reach back so far"
 _COLUMNS = (
     Column("stream", "text"),
     Column("symbol", "text"),
@@ -56,7 +56,7 @@ class GapLog:
 
     def __init__(self) -> None:
         self._gaps: dict[int, Gap] = {}  # by number, oldest first
-        self._lasting: dict[str, int] = {}  # of a stream, the number of the gap that lasts
+        self._open: dict[str, int] = {}  # of a stream, the number of the gap that lasts
         self._filled: dict[tuple[int, Kind, str], int] = {}  # of gaps that last: what has come otherwise
         self._lock = threading.Lock()
         self._observers = Observers()
@@ -70,9 +70,9 @@ class GapLog:
     def opened(self, stream: str, *, started: int, reason: str, cause: Cause = "cut") -> None:
         """Begin a gap of a stream; one that lasts already stays as it is."""
         with self._lock:
-            if stream in self._lasting:
+            if stream in self._open:
                 return
-            self._lasting[stream] = self.count
+            self._open[stream] = self.count
             self._add(Gap(stream, "", started, None, reason, cause=cause))
             self.counts[stream] += 1
             self._trim()
@@ -86,7 +86,7 @@ class GapLog:
         each of its symbols that was not filled as well; a line with a symbol holds for that before the one without.
         """
         with self._lock:
-            number = self._lasting.pop(stream, None)
+            number = self._open.pop(stream, None)
             if number is None:
                 return
             gap = self._gaps.get(number)
@@ -122,7 +122,7 @@ class GapLog:
             line = next((gap for gap in self._gaps.values() if (gap.stream, gap.symbol, gap.started) == key), None)
             if line is None or line.filled:
                 return
-            reason = line.reason.removesuffix(_TOO_LONG_AGO)
+            reason = line.reason.removesuffix(_BEYOND_HISTORY)
             self._gaps[line.number] = replace(line, filled=True, missed=line.past + count, reason=reason)
         self._observers.notify()
 
@@ -209,7 +209,7 @@ def _parts(gap: Gap, resumed: Sequence[Resumed]) -> list[Gap]:
         stream = f"{gap.stream} {kind}"
         missing = {each.symbol: each.count for each in resumed if each.kind == kind and not each.is_filled}
         filled = [each.count for each in resumed if each.kind == kind and each.is_filled]
-        reason = gap.reason + _TOO_LONG_AGO
+        reason = gap.reason + _BEYOND_HISTORY
         if len(missing) > MAX_LINES:
             parts.append(replace(gap, stream=stream, reason=f"{reason} for {len(missing):,} symbols"))
             continue

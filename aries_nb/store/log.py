@@ -42,11 +42,11 @@ class Log(Generic[T]):
     def __init__(self, limit: int = LOG_LIMIT) -> None:
         self._limit = limit
         self._observers = Observers()
-        self._view: tuple[list[T], int, int] = ([], 0, 0)  # entries, number of the first of them ever, end
+        self._published: tuple[list[T], int, int] = ([], 0, 0)  # entries, number of the first of them ever, end
 
     def extend(self, entries: Iterable[T]) -> None:
         """Append and make visible; the writer's thread only."""
-        kept, base, end = self._view
+        kept, base, end = self._published
         before = len(kept)
         kept.extend(entries)
         if len(kept) == before:
@@ -54,28 +54,28 @@ class Log(Generic[T]):
         end += len(kept) - before
         if len(kept) >= 2 * self._limit:
             base, kept = end - self._limit, kept[-self._limit :]
-        self._view = kept, base, end
+        self._published = kept, base, end
         self._observers.notify()
 
     @property
     def version(self) -> int:
         """How many entries have been written since the beginning."""
-        return self._view[2]
+        return self._published[2]
 
     @property
     def evicted(self) -> int:
         """How many entries have left since the beginning."""
-        return max(self._view[2] - self._limit, 0)
+        return max(self._published[2] - self._limit, 0)
 
     def __len__(self) -> int:
-        return min(self._view[2], self._limit)
+        return min(self._published[2], self._limit)
 
     def entries(self, first: int = 0) -> tuple[list[T], int]:
         """A copy of the entries from number `first` on as far as they are still there, and the number after the last.
 
         Entries are counted from 0 since the log was made.
         """
-        kept, base, end = self._view
+        kept, base, end = self._published
         return kept[max(first, end - self._limit, 0) - base : end - base], end
 
     def watch(self, callback: Callable[[], None]) -> Callable[[], None]:

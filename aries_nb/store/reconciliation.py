@@ -21,8 +21,8 @@ CASH = "cash"  # stands among the instruments for what belongs to none of them
 MOST_FEE_SHARE = Decimal("0.01")
 MOST_SMALL_FEE = Decimal(1)
 # Orders, positions and cash are told one after the other; a difference that lasts longer than this is one, in ns.
-PATIENCE = 5_000_000_000
-MOST_WAITING = 1_000  # fills without a price, of instruments that nobody quotes
+SETTLING_NS = 5_000_000_000
+MOST_UNPRICED = 1_000  # fills without a price, of instruments that nobody quotes
 
 
 class Reconciliation:
@@ -34,21 +34,21 @@ class Reconciliation:
     its price as well as a fee, and is unexplained. One thread.
     """
 
-    def __init__(self, told: Portfolio, marks: Marks) -> None:
-        self._told = told
+    def __init__(self, reported: Portfolio, marks: Marks) -> None:
+        self._reported = reported
         self._marks = marks
-        self._attribution = RunningAttribution(told, marks)
-        self._cash = told.cash
+        self._attribution = RunningAttribution(reported, marks)
+        self._cash = reported.cash
         self._pending: dict[str, Decimal] = {}  # of the fills since all was in order: what fees may be, by instrument
         self._differs_since: int | None = None
-        self._waiting: list[Fill] = []  # without a price, and without anything to value them at
+        self._unpriced: list[Fill] = []  # without a price, and without anything to value them at
         self._is_guessed = False  # whether the price of a pending fill is ours
 
-    def take(self, told: Portfolio, marks: Marks, fills: Sequence[Fill], now: int) -> None:
+    def take(self, reported: Portfolio, marks: Marks, fills: Sequence[Fill], now: int) -> None:
         """What the broker tells `now` (ns), at which marks, and the fills since the last call."""
         with exactly():
-            self._attribution.know(told.multipliers)
-            priced = self._priced((*self._waiting, *fills), marks)
+            self._attribution.add_multipliers(reported.multipliers)
+            priced = self._priced((*self._unpriced, *fills), marks)
             for fill in priced:
                 self._trade(fill)
             self._attribution.take(priced)
@@ -56,7 +56,7 @@ class Reconciliation:
                 price = marks.get(symbol, UNKNOWN)
                 if not _is_same(price, self._marks.get(symbol, UNKNOWN)):
                     self._attribution.take([MarkUpdate(symbol, price)])
-            self._told, self._marks = told, marks
+            self._reported, self._marks = reported, marks
             self._settle(now)
 
     def attribution(self) -> Attribution:
@@ -67,17 +67,17 @@ class Reconciliation:
 
     def _priced(self, fills: Sequence[Fill], marks: Marks) -> list[Fill]:
         """Those that can be counted, each with a price; the others wait until there is one."""
-        self._waiting = []
+        self._unpriced = []
         priced = []
         for fill in fills:
             known = (fill.price, fill.mid, marks.get(fill.symbol, UNKNOWN), self._marks.get(fill.symbol, UNKNOWN))
             price = next((each for each in known if each.is_finite()), None)
             if price is None:
-                self._waiting.append(fill)
+                self._unpriced.append(fill)
             else:
                 self._is_guessed = self._is_guessed or not fill.price.is_finite()
                 priced.append(fill._replace(price=price))
-        del self._waiting[:-MOST_WAITING]  # what is not counted is unexplained, so nothing is left out
+        del self._unpriced[:-MOST_UNPRICED]  # what is not counted is unexplained, so nothing is left out
         return priced
 
     def _trade(self, fill: Fill) -> None:
@@ -93,44 +93,44 @@ class Reconciliation:
         if not differences and rest.is_finite() and abs(rest) <= sum(self._pending.values(), ZERO):
             if rest:
                 self._charge(next(iter(self._pending)) if len(self._pending) == 1 else CASH, rest)
-            self._agree()
+            self._reset()
         elif self._differs_since is None:
             self._differs_since = now
-        elif now - self._differs_since >= PATIENCE and all(map(Decimal.is_finite, (*differences.values(), rest))):
+        elif now - self._differs_since >= SETTLING_NS and all(map(Decimal.is_finite, (*differences.values(), rest))):
             for symbol, value in differences.items():
-                held = self._told.positions.get(symbol)
+                held = self._reported.positions.get(symbol)
                 quantity = ZERO if held is None else held.quantity
-                self._attribution.put_right(symbol, (quantity, self._told.multiplier(symbol)), value)
+                self._attribution.correct(symbol, (quantity, self._reported.multiplier(symbol)), value)
             if rest:
-                self._attribution.put_right(CASH, (ZERO, Decimal(1)), rest)
-            self._agree()
+                self._attribution.correct(CASH, (ZERO, Decimal(1)), rest)
+            self._reset()
 
     def _charge(self, symbol: str, rest: Decimal) -> None:
         if self._is_guessed:
-            held = self._attribution.held().get(symbol, (ZERO, Decimal(1)))
-            self._attribution.put_right(symbol, held, rest)
+            held = self._attribution.quantities().get(symbol, (ZERO, Decimal(1)))
+            self._attribution.correct(symbol, held, rest)
         else:
             self._attribution.charge(symbol, rest)
 
-    def _agree(self) -> None:
-        self._cash = self._told.cash
+    def _reset(self) -> None:
+        self._cash = self._reported.cash
         self._pending.clear()
         self._is_guessed = False
         self._differs_since = None
 
     def _differences(self) -> dict[str, Decimal]:
         """What the broker's positions and cash are worth beyond ours, where it is anything; NaN without a mark."""
-        held = self._attribution.held()
+        held = self._attribution.quantities()
         found = {}
-        for symbol in dict.fromkeys((*held, *self._told.positions)):
+        for symbol in dict.fromkeys((*held, *self._reported.positions)):
             quantity, multiplier = held.get(symbol, (ZERO, ZERO))
-            theirs = self._told.positions.get(symbol)
+            theirs = self._reported.positions.get(symbol)
             units = -quantity * multiplier
             if theirs is not None:
-                units += theirs.quantity * self._told.multiplier(symbol)
+                units += theirs.quantity * self._reported.multiplier(symbol)
             if units:
                 found[symbol] = units * self._marks.get(symbol, UNKNOWN)
-        rest = self._told.cash - self._cash
+        rest = self._reported.cash - self._cash
         return {**found, CASH: rest} if rest or not rest.is_finite() else found
 
 

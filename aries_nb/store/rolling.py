@@ -24,13 +24,13 @@ if TYPE_CHECKING:
 __all__ = ["RollingFrame", "TimeWeightedMean", "time_weighted"]
 
 MAX_ROWS = 5_000_000  # a window of time holds no more than this, whatever the rate
-MAX_HELD = 200_000  # rows that wait for those before them
+MAX_PENDING = 200_000  # rows that wait for those before them
 MAX_TEXTS = 30_000  # distinct texts of one column; a server cannot grow it without bound
 MAX_TEXT = 1_000  # characters of one text; longer ones are cut
 MAX_CHARACTERS = 2**21  # of all distinct texts of one column
 FIRST_CAPACITY = 4_096
-_BEYOND = "…"
-_AHEAD_NS = 3_600_000_000_000  # a time of the exchange more than an hour ahead of ours does not move the window
+_ELLIPSIS = "…"
+_MAX_AHEAD_NS = 3_600_000_000_000  # a time of the exchange more than an hour ahead of ours does not move the window
 
 
 # The newest row of a symbol: exchange time, time of receipt (both ns), values.
@@ -66,37 +66,37 @@ class RollingFrame:
         self._window_ns = window_ns
         self._newest = 0
         self._texts: dict[str, dict[str, int]] = {name: {} for name, kind in self.columns if kind == "text"}
-        self._room = dict.fromkeys(self._texts, MAX_CHARACTERS)
+        self._characters_left = dict.fromkeys(self._texts, MAX_CHARACTERS)
         self.inbox = Inbox()
-        self._holes: dict[int, int] = {}  # what the inbox is held for: by number, before which of its records
-        self._hole = 0
-        self._is_held = False
+        self._backfills: dict[int, int] = {}  # what the inbox is held for: by number, before which of its records
+        self._backfill_number = 0
+        self._is_backfilling = False
         self.lags = LatencySamples()
         self._latest: dict[int, LatestRow | None] = dict.fromkeys(range(len(self.symbols)))
         self._observers = Observers()
         capacity = max(2 * (limit or 0), FIRST_CAPACITY)  # a small limit must not mean a new slab every few rows
-        self._view = _PublishedRows(self._new_slab(capacity, 0), 0, 0, 0)
+        self._published = _PublishedRows(self._new_slab(capacity, 0), 0, 0, 0)
 
     # Writing: the network's thread.
 
     def publish(self) -> None:
         """Write what is in the inbox and make it visible, unless it is held."""
         inbox = self.inbox
-        if self._holes and len(inbox.codes) <= MAX_HELD:
+        if self._backfills and len(inbox.codes) <= MAX_PENDING:
             return
-        self._holes.clear()
+        self._backfills.clear()
         count, width = len(inbox.codes), len(self.columns)
-        received = _spread(inbox.marks, count)
+        received = _receipt_times(inbox.marks, count)
         done = 0
         while done < count:
-            slab, start, end, filled = self._view
+            slab, start, end, filled = self._published
             if end == slab.capacity:
-                slab, start, end = self._turn_over(slab, start, end)
+                slab, start, end = self._next_slab(slab, start, end)
             step = min(count - done, slab.capacity - end)
             self._write(slab, end, range(done, done + step), received)
             done += step
             filled = inbox.counted["filled"] if done == count else filled
-            self._view = _PublishedRows(slab, self._first(slab, start, end + step, end), end + step, filled)
+            self._published = _PublishedRows(slab, self._first(slab, start, end + step, end), end + step, filled)
         # Of each code the last index is left, as of each symbol the last row.
         for code, at in dict(zip(inbox.codes, range(count), strict=True)).items():
             values = tuple(inbox.values[at * width : (at + 1) * width])
@@ -104,36 +104,36 @@ class RollingFrame:
         if count:
             self.lags.published(inbox)
         inbox.clear()
-        self._is_held = False
+        self._is_backfilling = False
         if count:
             self._observers.notify()
 
-    def hold(self) -> int:
-        """Keep what is in the inbox, and what comes, until `fill` puts in what is missing; the hole's number.
+    def begin_backfill(self) -> int:
+        """Keep what is in the inbox, and what comes, until `backfill` puts in what is missing; the hole's number.
 
         It is missing before what came last. More than 200,000 rows are not held: they go, and nothing can be put before
         them any more.
         """
-        self._hole += 1
-        self._is_held = True
-        self._holes[self._hole] = self.inbox.marks[-2][0] if len(self.inbox.marks) > 1 else 0
-        return self._hole
+        self._backfill_number += 1
+        self._is_backfilling = True
+        self._backfills[self._backfill_number] = self.inbox.marks[-2][0] if len(self.inbox.marks) > 1 else 0
+        return self._backfill_number
 
     @property
-    def is_held(self) -> bool:
+    def is_backfilling(self) -> bool:
         """Whether rows wait for some that are missing before them; no more only once they can be read. Any thread."""
-        return self._is_held
+        return self._is_backfilling
 
-    def fill(self, hole: int, rows: Sequence[tuple[int, int, Values]], received: int) -> bool:
+    def backfill(self, number: int, rows: Sequence[tuple[int, int, Values]], received: int) -> bool:
         """Put rows (code, exchange time in ns, values) where they are missing; with the last hole, all goes.
 
         They count as received with what comes behind them. False where that has gone already.
         """
-        place = self._holes.pop(hole, None)
+        place = self._backfills.pop(number, None)
         if place is None:
             return False
         if rows:
-            self._put_in(place, rows, received)
+            self._insert(place, rows, received)
         self.publish()
         return True
 
@@ -146,17 +146,17 @@ class RollingFrame:
     @property
     def version(self) -> int:
         """How many rows have been written since the beginning."""
-        slab, _, end, _ = self._view
+        slab, _, end, _ = self._published
         return slab.base + end
 
     @property
     def evicted(self) -> int:
         """How many rows have left the window since the beginning."""
-        slab, start, _, _ = self._view
+        slab, start, _, _ = self._published
         return slab.base + start
 
     def __len__(self) -> int:
-        _, start, end, _ = self._view
+        _, start, end, _ = self._published
         return end - start
 
     def frame(self) -> pd.DataFrame:
@@ -164,17 +164,17 @@ class RollingFrame:
 
         The memory is shared with the tape until the caller writes to it (copy-on-write).
         """
-        slab, start, end, _ = self._view
+        slab, start, end, _ = self._published
         return slab.frame.iloc[start:end]
 
     def frame_since(self, first: int) -> tuple[pd.DataFrame, int]:
         """Rows from absolute number `first` on as far as they are still there, and the number after the newest."""
-        slab, start, end, _ = self._view
+        slab, start, end, _ = self._published
         return slab.frame.iloc[max(first - slab.base, start) : end], slab.base + end
 
     def rows(self, first: int) -> FrameRows:
         """The same as arrays, for a view that draws."""
-        slab, start, end, _ = self._view
+        slab, start, end, _ = self._published
         begin = min(max(first - slab.base, start), end)
         return FrameRows(
             first=slab.base + begin,
@@ -189,13 +189,13 @@ class RollingFrame:
 
     def message_counts(self) -> MessageCounts:
         """What became of every message of the stream."""
-        slab, start, end, filled = self._view
+        slab, start, end, filled = self._published
         evicted = slab.base + start
         return counts_of(self.inbox.counted, rows=slab.base + end, filled=filled, visible=end - start, evicted=evicted)
 
     def received_percentiles(self) -> Percentiles:
         """From the exchange to receipt, of the newest 1,000 rows."""
-        slab, start, end, _ = self._view
+        slab, start, end, _ = self._published
         newest = slice(max(start, end - MOST_SAMPLES), end)
         return percentiles(exchange_lags(slab.ts[newest], slab.received[newest], since=self.lags.since))
 
@@ -225,7 +225,7 @@ class RollingFrame:
         texts = {name: list(texts) for name, texts in self._texts.items()}
         return Slab(self.columns, self.symbols, capacity=capacity, base=base, texts=texts)
 
-    def _put_in(self, place: int, rows: Sequence[tuple[int, int, Values]], received: int) -> None:
+    def _insert(self, place: int, rows: Sequence[tuple[int, int, Values]], received: int) -> None:
         inbox, count, width = self.inbox, len(rows), len(self.columns)
         inbox.codes[place:place] = [code for code, _, _ in rows]
         inbox.ts[place:place] = [ts for _, ts, _ in rows]
@@ -235,9 +235,9 @@ class RollingFrame:
         inbox.marks[:] = [*before, (place + count, after[0][1] if after else received), *after]
         inbox.counted["filled"] += count
         # Of two holes in one place, what is missing in the later one goes behind.
-        self._holes = {number: at + count if at >= place else at for number, at in self._holes.items()}
+        self._backfills = {number: at + count if at >= place else at for number, at in self._backfills.items()}
 
-    def _turn_over(self, slab: Slab, start: int, end: int) -> tuple[Slab, int, int]:
+    def _next_slab(self, slab: Slab, start: int, end: int) -> tuple[Slab, int, int]:
         kept = min(end - start, self._limit)
         capacity = slab.capacity if self._window_ns is None else min(max(2 * kept, FIRST_CAPACITY), 2 * MAX_ROWS)
         new = self._new_slab(capacity, slab.base + end - kept)
@@ -267,27 +267,27 @@ class RollingFrame:
         texts = self._texts[name]
         code = texts.get(text)
         if code is None:
-            known = text if len(text) <= MAX_TEXT else text[: MAX_TEXT - 1] + _BEYOND
-            known = known if len(texts) < MAX_TEXTS and len(known) <= self._room[name] else _BEYOND
+            known = text if len(text) <= MAX_TEXT else text[: MAX_TEXT - 1] + _ELLIPSIS
+            known = known if len(texts) < MAX_TEXTS and len(known) <= self._characters_left[name] else _ELLIPSIS
             code = texts.setdefault(known, len(texts))
             if code == len(texts) - 1:
-                self._room[name] -= len(known)
+                self._characters_left[name] -= len(known)
         return code
 
     def _first(self, slab: Slab, start: int, end: int, written: int) -> int:
         start = max(start, end - self._limit)
         if self._window_ns is None:
             return start
-        ts, latest_credible = slab.ts[written:end], slab.received[written:end] + _AHEAD_NS
+        ts, latest_credible = slab.ts[written:end], slab.received[written:end] + _MAX_AHEAD_NS
         self._newest = max(self._newest, int(ts[ts <= latest_credible].max(initial=0)))
         if not self._newest:
             return start
         oldest = self._newest - self._window_ns
         # A time too far ahead keeps no row in the window: it would keep all behind it as well, for ever.
-        while start < end and not oldest <= slab.ts[start] <= slab.received[start] + _AHEAD_NS:
+        while start < end and not oldest <= slab.ts[start] <= slab.received[start] + _MAX_AHEAD_NS:
             stop = min(start + 4096, end)
             ts = slab.ts[start:stop]
-            inside = (ts >= oldest) & (ts <= slab.received[start:stop] + _AHEAD_NS)
+            inside = (ts >= oldest) & (ts <= slab.received[start:stop] + _MAX_AHEAD_NS)
             step = int(inside.argmax())
             start += step if inside[step] else stop - start
         return start
@@ -328,7 +328,7 @@ def time_weighted(ts: Times, received: Times, values: Numbers, gaps: Iterable[in
     return TimeWeightedMean(float(numbers[-1]) if len(numbers) else float("nan"), touched, unknown)
 
 
-def _spread(marks: Sequence[tuple[int, int]], count: int) -> array[int]:
+def _receipt_times(marks: Sequence[tuple[int, int]], count: int) -> array[int]:
     """The time of receipt of each of `count` records, from marks of (up to how many, when)."""
     received = array("q")
     for upto, when in marks:

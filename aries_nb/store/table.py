@@ -21,7 +21,7 @@ from aries_nb.store.values import RECEIPT, UNKNOWN, frame_of
 __all__ = ["FetchedRows", "Table", "TableListener"]
 
 MAX_TEXT = 20_000  # characters of one text, the body of a news item included; longer ones are cut
-_BEYOND = "…"
+_ELLIPSIS = "…"
 
 # The subscription's code and the values of the key columns.
 Key: TypeAlias = tuple[Value, ...]
@@ -92,16 +92,16 @@ class Table:
         self.inbox = Inbox()
         self._rows: dict[Key, TableRow] = {}
         # For each code what is still held from before a break; no code stands here that is known to be whole.
-        self._old: dict[int, set[Key]] = {}
+        self._stale_keys: dict[int, set[Key]] = {}
         # When the stream's last full list of each code came, in ns.
-        self._listed: dict[int, int] = {}
+        self._listed_at: dict[int, int] = {}
         # What was told beside the stream, and not yet by the stream: it is going to repeat some of it, perhaps late.
-        self._ahead: dict[Key, list[TableRow]] = {}
+        self._fetched: dict[Key, list[TableRow]] = {}
         # Rows with `updated` that a full list took away: a list of ended ones may bring them back, and nothing is new.
-        self._gone: dict[Key, TableRow] = {}
+        self._removed: dict[Key, TableRow] = {}
         self._breaks = 0
         self._taken = self._filled = self._replaced = 0
-        self._view = _PublishedTable(0, (), 0, is_stale=False)
+        self._published = _PublishedTable(0, (), 0, is_stale=False)
         self._frame: tuple[_PublishedTable, pd.DataFrame] | None = None
 
     # Writing: the network's thread.
@@ -114,13 +114,13 @@ class Table:
         for code, ts, received, (mark, *values) in self._records():
             if mark != PUT:
                 listed[code] = set()
-                self._listed[code] = received
-                self._old.pop(code, None)
+                self._listed_at[code] = received
+                self._stale_keys.pop(code, None)
                 continue
-            row = TableRow(ts, received, self.accounts[code], tuple(map(_kept, values)))
+            row = TableRow(ts, received, self.accounts[code], tuple(map(_normalized, values)))
             key = self._key(code, row)
             is_snapshot = code in listed and key not in listed[code]
-            if self._put(key, row, is_snapshot=is_snapshot):
+            if self._put_streamed(key, row, is_snapshot=is_snapshot):
                 changes.append(RowChange(row, is_snapshot))
             if code in listed:
                 listed[code].add(key)
@@ -128,7 +128,7 @@ class Table:
         self.inbox.clear()
         if count:
             self._remove_unlisted(listed)
-            self._tell(changes, count)
+            self._publish(changes, count)
 
     def insert(self, answer: FetchedRows) -> bool:
         """Take in what was asked for beside the stream, where the stream has told nothing later; make it visible.
@@ -142,33 +142,33 @@ class Table:
         changes: list[RowChange] = []
         keys: set[Key] = set()
         for ts, values in answer.rows:
-            row = TableRow(ts, answer.received, self.accounts[answer.code], tuple(map(_kept, values)))
+            row = TableRow(ts, answer.received, self.accounts[answer.code], tuple(map(_normalized, values)))
             key = self._key(answer.code, row)
             keys.add(key)
-            if self._fill(key, row, answer):
+            if self._put_fetched(key, row, answer):
                 changes.append(RowChange(row, is_snapshot=True))
             self._confirm(key, answer.code)
         if answer.is_full:
-            for key in self._old.pop(answer.code, set()) - keys:
+            for key in self._stale_keys.pop(answer.code, set()) - keys:
                 self._remove(key)
-        self._tell(changes, 1)
+        self._publish(changes, 1)
         return True
 
     def interrupted(self) -> None:
         """Note that the stream broke: what is held may be out of date, and what is not held may be missing."""
         self._breaks += 1
-        self._ahead.clear()
-        self._old = {code: set() for code in range(len(self.accounts))}
+        self._fetched.clear()
+        self._stale_keys = {code: set() for code in range(len(self.accounts))}
         for key in self._rows:
-            self._old[_code(key)].add(key)
-        self._show(1, 0)
+            self._stale_keys[_code(key)].add(key)
+        self._publish_rows(1, 0)
 
     # Reading: any thread.
 
     @property
     def version(self) -> int:
         """Grows with every record and with every interruption."""
-        return self._view.version
+        return self._published.version
 
     @property
     def breaks(self) -> int:
@@ -178,7 +178,7 @@ class Table:
     @property
     def evicted(self) -> int:
         """How many rows have left because there were more than `limit`."""
-        return self._view.evicted
+        return self._published.evicted
 
     @property
     def is_stale(self) -> bool:
@@ -187,14 +187,14 @@ class Table:
         So it is until, for each account, a full list has come or every row held at the break was put again; where none
         was held, until the first is.
         """
-        return self._view.is_stale
+        return self._published.is_stale
 
     def __len__(self) -> int:
-        return len(self._view.rows)
+        return len(self._published.rows)
 
     def message_counts(self) -> MessageCounts:
         """What became of every state that was told."""
-        view = self._view
+        view = self._published
         return counts_of(
             self.inbox.counted,
             rows=view.taken,
@@ -206,7 +206,7 @@ class Table:
 
     def rows(self) -> tuple[TableRow, ...]:
         """The rows in the order of first arrival, with decimals exactly as they came."""
-        return self._view.rows
+        return self._published.rows
 
     def frame(self) -> pd.DataFrame:
         """The rows in the order of first arrival, oldest first; the frame is the caller's own.
@@ -214,7 +214,7 @@ class Table:
         Index: the key (of more than one column: a MultiIndex), or the account where a row has no other key. Columns:
         ts, received, account, the other fields. Decimals are float64 here, times datetime64[ns, UTC], texts str.
         """
-        view, cached = self._view, self._frame
+        view, cached = self._published, self._frame
         if cached is None or cached[0] is not view:
             rows = [(row.ts, row.received, row.account, *row.values) for row in view.rows]
             frame = frame_of((*RECEIPT, *self.columns), rows).set_index(list(self.key) or "account")
@@ -241,36 +241,36 @@ class Table:
     def _key(self, code: int, row: TableRow) -> Key:
         return (code, *(row.values[place] for place in self._places))
 
-    def _put(self, key: Key, row: TableRow, *, is_snapshot: bool) -> bool:
+    def _put_streamed(self, key: Key, row: TableRow, *, is_snapshot: bool) -> bool:
         """Hold what the stream told; whether it is news."""
         self._taken += 1
         self._replaced += key in self._rows
-        known = self._rows.get(key) or self._gone.pop(key, None)
+        known = self._rows.get(key) or self._removed.pop(key, None)
         is_news = not is_snapshot or known is None or known.values != row.values
-        ahead = self._ahead.get(key)
+        ahead = self._fetched.get(key)
         if ahead is None:
             self._rows[key] = row
             return is_news
-        is_told = any(each.values == row.values for each in ahead)
+        is_known = any(each.values == row.values for each in ahead)
         order = self._order(row, ahead[-1])
         if order < 0:  # an earlier state, late
             self._rows.setdefault(key, ahead[-1])
-            return not is_told and not is_snapshot
+            return not is_known and not is_snapshot
         self._rows[key] = row
         if order > 0 or self._updated is None or row.values == ahead[-1].values:
-            del self._ahead[key]  # the stream has caught up
-        return is_news and not is_told
+            del self._fetched[key]  # the stream has caught up
+        return is_news and not is_known
 
-    def _fill(self, key: Key, row: TableRow, answer: FetchedRows) -> bool:
+    def _put_fetched(self, key: Key, row: TableRow, answer: FetchedRows) -> bool:
         """Hold what was told beside the stream, where that is later than what is known; whether it is news."""
         held = self._rows.get(key)
         self._taken += 1
         self._filled += 1
         self._replaced += held is not None
-        if held is None and answer.is_full and self._listed.get(answer.code, 0) >= answer.asked:
+        if held is None and answer.is_full and self._listed_at.get(answer.code, 0) >= answer.asked:
             self._replaced += 1
             return False  # it ended, or the stream is going to tell
-        known = held or self._gone.pop(key, None)
+        known = held or self._removed.pop(key, None)
         if known is not None and (self._order(row, known) or answer.asked - known.received) <= 0:
             self._rows[key] = known
             return False
@@ -281,7 +281,7 @@ class Table:
         self._rows[key] = row
         if known is not None and known.values == row.values:
             return False
-        self._ahead.setdefault(key, []).append(row)
+        self._fetched.setdefault(key, []).append(row)
         return True
 
     def _order(self, row: TableRow, other: TableRow) -> int:
@@ -297,45 +297,47 @@ class Table:
         """Take away what a full list of the stream has not; of what is ahead of the stream it may not know yet."""
         if listed:
             for key in [key for key in self._rows if _code(key) in listed and key not in listed[_code(key)]]:
-                if self._updated is None or key not in self._ahead:
+                if self._updated is None or key not in self._fetched:
                     self._remove(key)
 
     def _remove(self, key: Key) -> None:
         row = self._rows.pop(key, None)
         self._replaced += row is not None
         if row is not None and self._updated is not None:
-            self._gone[key] = row
-            if len(self._gone) > self._limit:
-                del self._gone[next(iter(self._gone))]
+            self._removed[key] = row
+            if len(self._removed) > self._limit:
+                del self._removed[next(iter(self._removed))]
 
     def _confirm(self, key: Key, code: int) -> None:
         """A row is as of now; when no other of its account is from before the break, the account is whole."""
-        old = self._old.get(code)
+        old = self._stale_keys.get(code)
         if old is not None:
             old.discard(key)
             if not old:
-                del self._old[code]
+                del self._stale_keys[code]
 
     def _evict(self) -> int:
         """Let the oldest rows go that are too many; returns how many they were."""
         gone = list(self._rows)[: max(len(self._rows) - self._limit, 0)]
         for key in gone:
             del self._rows[key]
-            self._ahead.pop(key, None)
+            self._fetched.pop(key, None)
             self._confirm(key, _code(key))
         return len(gone)
 
-    def _tell(self, changes: Sequence[RowChange], steps: int) -> None:
+    def _publish(self, changes: Sequence[RowChange], steps: int) -> None:
         """Let go what is too much, and make visible what is new, followers first."""
         evicted = self._evict()
         for follower in self._followers:
             follower.take(changes)
-        self._show(steps, evicted)
+        self._publish_rows(steps, evicted)
 
-    def _show(self, steps: int, evicted: int) -> None:
-        view, rows = self._view, tuple(self._rows.values())
+    def _publish_rows(self, steps: int, evicted: int) -> None:
+        view, rows = self._published, tuple(self._rows.values())
         counts = self._taken, self._filled + self.inbox.counted["filled"], self._replaced
-        self._view = _PublishedTable(view.version + steps, rows, view.evicted + evicted, bool(self._old), *counts)
+        self._published = _PublishedTable(
+            view.version + steps, rows, view.evicted + evicted, bool(self._stale_keys), *counts
+        )
         self._observers.notify()
 
 
@@ -345,10 +347,10 @@ def _code(key: Key) -> int:
     return code
 
 
-def _kept(value: Value) -> Value:
+def _normalized(value: Value) -> Value:
     """A value as it is held: texts cut, and one NaN for all: a NaN equals nothing, but rows of one object are equal."""
     if isinstance(value, str):
-        return value if len(value) <= MAX_TEXT else value[: MAX_TEXT - 1] + _BEYOND
+        return value if len(value) <= MAX_TEXT else value[: MAX_TEXT - 1] + _ELLIPSIS
     if isinstance(value, Decimal):
         return value if value.is_finite() else UNKNOWN
     return nan if isinstance(value, float) and isnan(value) else value

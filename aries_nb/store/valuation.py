@@ -81,69 +81,69 @@ def open_portfolio(
     An average price of NaN makes costs and what is realised of them unknown, equity not. A quantity that is not a
     number makes equity unknown, and `unmarked` names it.
     """
-    books = Portfolio(cash, multipliers=dict(multipliers or {}))
+    portfolio = Portfolio(cash, multipliers=dict(multipliers or {}))
     positions: dict[str, Position] = {}
     with exactly():
         for symbol, (quantity, average_price) in (holdings or {}).items():
             if not quantity.is_finite():
                 positions[symbol] = Position(UNKNOWN, UNKNOWN)
             elif quantity:
-                positions[symbol] = Position(quantity, quantity * average_price * books.multiplier(symbol))
-    return replace(books, positions=positions)
+                positions[symbol] = Position(quantity, quantity * average_price * portfolio.multiplier(symbol))
+    return replace(portfolio, positions=positions)
 
 
-def apply_fill(books: Portfolio, fill: Fill) -> Portfolio:
+def apply_fill(portfolio: Portfolio, fill: Fill) -> Portfolio:
     """The books after a fill; average cost, and a fill that goes through zero closes first and opens with the rest."""
     with exactly():
-        unit = fill.price * books.multiplier(fill.symbol)  # of one unit of quantity
-        held = books.positions.get(fill.symbol, Position(ZERO, ZERO))
+        unit = fill.price * portfolio.multiplier(fill.symbol)  # of one unit of quantity
+        held = portfolio.positions.get(fill.symbol, Position(ZERO, ZERO))
         closing = _closing(held.quantity, fill.signed)
         opening = fill.signed - closing
         cost_closed = _cost_share(held, -closing)
         opened = opening * unit if opening else ZERO
         after = Position(held.quantity + fill.signed, held.cost - cost_closed + opened)
-        positions = {**books.positions, fill.symbol: after}
+        positions = {**portfolio.positions, fill.symbol: after}
         if not after.quantity:
             del positions[fill.symbol]
         return replace(
-            books,
-            cash=books.cash - fill.signed * unit - fill.fee,
+            portfolio,
+            cash=portfolio.cash - fill.signed * unit - fill.fee,
             positions=positions,
-            realized=books.realized - closing * unit - cost_closed if closing else books.realized,
-            fees=books.fees + fill.fee,
+            realized=portfolio.realized - closing * unit - cost_closed if closing else portfolio.realized,
+            fees=portfolio.fees + fill.fee,
         )
 
 
-def apply_fills(books: Portfolio, fills: Iterable[Fill]) -> Portfolio:
+def apply_fills(portfolio: Portfolio, fills: Iterable[Fill]) -> Portfolio:
     """The books after these fills, in their order."""
     for fill in fills:
-        books = apply_fill(books, fill)
-    return books
+        portfolio = apply_fill(portfolio, fill)
+    return portfolio
 
 
-def market_value(books: Portfolio, marks: Marks) -> Decimal:
+def market_value(portfolio: Portfolio, marks: Marks) -> Decimal:
     """What the positions are worth (a short one below 0); NaN while the mark of anything held is not known."""
     with exactly():
-        return sum((_value(books, symbol, marks) for symbol in books.positions), ZERO)
+        return sum((_value(portfolio, symbol, marks) for symbol in portfolio.positions), ZERO)
 
 
-def unrealized(books: Portfolio, marks: Marks) -> Decimal:
+def unrealized(portfolio: Portfolio, marks: Marks) -> Decimal:
     """Value of the positions less what was paid for them; NaN while the mark or the cost of anything is not known."""
     with exactly():
-        return market_value(books, marks) - sum((held.cost for held in books.positions.values()), ZERO)
+        return market_value(portfolio, marks) - sum((held.cost for held in portfolio.positions.values()), ZERO)
 
 
-def equity(books: Portfolio, marks: Marks) -> Decimal:
+def equity(portfolio: Portfolio, marks: Marks) -> Decimal:
     """Cash and the value of the positions; NaN while the mark of anything held is not known (`unmarked` names it)."""
     with exactly():
-        return books.cash + market_value(books, marks)
+        return portfolio.cash + market_value(portfolio, marks)
 
 
-def unmarked(books: Portfolio, marks: Marks) -> tuple[str, ...]:
+def unmarked(portfolio: Portfolio, marks: Marks) -> tuple[str, ...]:
     """The instruments held of which the mark or the quantity is not known: the reason why equity is NaN."""
     return tuple(
         symbol
-        for symbol, held in books.positions.items()
+        for symbol, held in portfolio.positions.items()
         if not (held.quantity.is_finite() and marks.get(symbol, UNKNOWN).is_finite())
     )
 
@@ -164,6 +164,6 @@ def _cost_share(held: Position, quantity: Decimal) -> Decimal:
     return (held.cost * quantity / held.quantity).quantize(COST_STEP)
 
 
-def _value(books: Portfolio, symbol: str, marks: Marks) -> Decimal:
+def _value(portfolio: Portfolio, symbol: str, marks: Marks) -> Decimal:
     mark = marks.get(symbol, UNKNOWN)
-    return books.positions[symbol].quantity * books.multiplier(symbol) * (mark if mark.is_finite() else UNKNOWN)
+    return portfolio.positions[symbol].quantity * portfolio.multiplier(symbol) * (mark if mark.is_finite() else UNKNOWN)

@@ -18,41 +18,41 @@ def heard(*trades: tuple[int, float, float]) -> LiveTrades:
 
 
 def test_with_nothing_heard_around_the_answer_one_is_enough() -> None:
-    seam = BarJoin(lag_ns=LAG)
+    join = BarJoin(lag_ns=LAG)
 
-    base = seam.weigh(HistoryBar(100, 101, 5.0, 40.0), heard((50, 5.0, 3.0), (200, 6.0, 2.0)))
+    base = join.add(HistoryBar(100, 101, 5.0, 40.0), heard((50, 5.0, 3.0), (200, 6.0, 2.0)))
 
     assert base == 37.0
 
 
 def test_a_cut_that_does_not_end_with_the_close_is_none() -> None:
-    seam = BarJoin(lag_ns=LAG)
+    join = BarJoin(lag_ns=LAG)
     trades = heard((50, 5.0, 3.0), (99, 6.0, 2.0), (101, 7.0, 1.0), (109, 6.0, 4.0), (150, 6.5, 9.0))
 
-    first = seam.weigh(HistoryBar(100, 100, 7.0, 40.0), trades)
-    second = seam.weigh(HistoryBar(145, 145, 6.5, 53.0), trades)
+    first = join.add(HistoryBar(100, 100, 7.0, 40.0), trades)
+    second = join.add(HistoryBar(145, 145, 6.5, 53.0), trades)
 
     assert first is None
     assert second == 34.0
 
 
 def test_cuts_alike_are_told_apart_by_the_next_answer() -> None:
-    seam = BarJoin(lag_ns=LAG)
+    join = BarJoin(lag_ns=LAG)
     trades = heard((95, 5.0, 1.0), (100, 5.0, 1.0), (150, 5.0, 1.0), (151, 5.0, 7.0))
 
     bases = [
-        seam.weigh(HistoryBar(at, at, 5.0, volume), trades) for at, volume in [(100, 31.0), (150, 33.0), (200, 40.0)]
+        join.add(HistoryBar(at, at, 5.0, volume), trades) for at, volume in [(100, 31.0), (150, 33.0), (200, 40.0)]
     ]
 
     assert bases == [None, None, 30.0]
 
 
 def test_answers_that_contradict_each_other_have_no_base() -> None:
-    seam = BarJoin(lag_ns=LAG)
+    join = BarJoin(lag_ns=LAG)
     trades = heard((50, 5.0, 3.0))
 
     bases = [
-        seam.weigh(HistoryBar(at, at, 5.0, volume), trades) for at, volume in [(100, 40.0), (200, 41.0), (300, 41.0)]
+        join.add(HistoryBar(at, at, 5.0, volume), trades) for at, volume in [(100, 40.0), (200, 41.0), (300, 41.0)]
     ]
 
     assert bases == [37.0, None, 38.0]
@@ -61,14 +61,14 @@ def test_answers_that_contradict_each_other_have_no_base() -> None:
 def test_a_close_or_a_volume_that_no_cut_gives_has_no_base() -> None:
     trades = heard((50, 5.0, 3.0))
 
-    assert BarJoin(lag_ns=LAG).weigh(HistoryBar(100, 100, 6.0, 40.0), trades) is None
-    assert BarJoin(lag_ns=LAG).weigh(HistoryBar(100, 100, 5.0, 2.0), trades) is None
-    assert BarJoin(lag_ns=LAG).weigh(HistoryBar(100, 100, 5.0, math.nan), trades) is None
+    assert BarJoin(lag_ns=LAG).add(HistoryBar(100, 100, 6.0, 40.0), trades) is None
+    assert BarJoin(lag_ns=LAG).add(HistoryBar(100, 100, 5.0, 2.0), trades) is None
+    assert BarJoin(lag_ns=LAG).add(HistoryBar(100, 100, 5.0, math.nan), trades) is None
 
 
 def test_a_history_without_the_bar_has_nothing_before_the_first_trade() -> None:
-    assert BarJoin(lag_ns=LAG).weigh(HistoryBar(100, 100, math.nan, 0.0), heard()) == 0.0
-    assert BarJoin(lag_ns=LAG).weigh(HistoryBar(100, 100, math.nan, 0.0), heard((50, 5.0, 3.0))) is None
+    assert BarJoin(lag_ns=LAG).add(HistoryBar(100, 100, math.nan, 0.0), heard()) == 0.0
+    assert BarJoin(lag_ns=LAG).add(HistoryBar(100, 100, math.nan, 0.0), heard((50, 5.0, 3.0))) is None
 
 
 @given(
@@ -80,7 +80,7 @@ def test_a_history_without_the_bar_has_nothing_before_the_first_trade() -> None:
 def test_a_base_is_never_wrong_while_the_lag_holds(
     trades: list[tuple[float, float]], first: int, asked: list[int], lags: list[int]
 ) -> None:
-    seam = BarJoin(lag_ns=LAG)
+    join = BarJoin(lag_ns=LAG)
     rows = heard(*((at, *trade) for at, trade in enumerate(trades) if at >= first))
     before = sum(size for _, size in trades[:first])
 
@@ -89,7 +89,7 @@ def test_a_base_is_never_wrong_while_the_lag_holds(
         at = first + LAG + after
         counted = trades[: at + lag]
         close, volume = counted[-1][0], sum(size for _, size in counted)
-        bases.append(seam.weigh(HistoryBar(at, at, close, volume), rows))
+        bases.append(join.add(HistoryBar(at, at, close, volume), rows))
 
     assert {base for base in bases if base is not None} <= {before}
 
@@ -99,10 +99,10 @@ def test_a_base_is_found_in_a_busy_market() -> None:
     trades = LiveTrades(
         np.arange(3_000), random.integers(990, 1_010, 3_000) / 10.0, random.integers(1, 200, 3_000) * 1.0
     )
-    seam = BarJoin(lag_ns=300)
+    join = BarJoin(lag_ns=300)
 
     bases = [
-        seam.weigh(HistoryBar(at, at, trades.prices[at - 1], 5_000.0 + trades.sizes[:at].sum()), trades)
+        join.add(HistoryBar(at, at, trades.prices[at - 1], 5_000.0 + trades.sizes[:at].sum()), trades)
         for at in (500, 1_000, 1_500, 2_000)
     ]
 

@@ -81,18 +81,18 @@ def test_a_trade_without_a_price_is_none_and_one_without_a_size_moves_the_price(
 
 def test_a_bar_in_doubt_is_due_only_when_it_has_ended_and_is_replaced_then() -> None:
     series = BarSeries(start_of)
-    series.doubt(12, 25)
+    series.mark_incomplete(12, 25)
     series.trades([(13, 5.0, 1.0), (25, 6.0, 1.0), (31, 7.0, 1.0)])
 
-    assert series.due(19) is None
-    assert series.due(21) == (10, 20)
-    assert series.due(99) == (10, 21)
+    assert series.bars_to_fetch(19) is None
+    assert series.bars_to_fetch(21) == (10, 20)
+    assert series.bars_to_fetch(99) == (10, 21)
     assert series.frame(99)["complete"].tolist() == [False, False, True]
 
     series.history(Bars([10, 20], [1.0, 2.0], [9.0, 9.0], [1.0, 2.0], [4.0, 5.0], [8.0, 8.0]), final_before=30)
 
     frame = series.frame(99)
-    assert series.due(99) is None
+    assert series.bars_to_fetch(99) is None
     assert frame["volume"].tolist() == [8.0, 8.0, 1.0]
     assert frame["source"].tolist() == ["history", "history", "live"]
     assert frame["complete"].all()
@@ -102,41 +102,41 @@ def test_while_the_stream_is_broken_everything_after_the_break_is_in_doubt() -> 
     series = BarSeries(start_of)
     series.trades([(5, 1.0, 1.0), (15, 1.0, 1.0)])
 
-    series.doubt(15, None)
+    series.mark_incomplete(15, None)
 
     assert series.frame(99)["complete"].tolist() == [True, False]
-    assert series.due(49) == (10, 40)
+    assert series.bars_to_fetch(49) == (10, 40)
 
 
 def test_a_history_that_is_behind_is_asked_again() -> None:
     series = BarSeries(start_of)
-    series.doubt(0, 25)
+    series.mark_incomplete(0, 25)
     series.trades([(5, 1.0, 1.0), (15, 1.0, 1.0), (25, 1.0, 1.0)])
 
     series.history(Bars([0], [1.0], [1.0], [1.0], [1.0], [4.0]), final_before=30)
 
-    assert series.due(99) == (10, 21)
+    assert series.bars_to_fetch(99) == (10, 21)
     assert series.frame(99)["complete"].tolist() == [True, False, False]
 
 
 def test_a_joined_bar_is_exact_until_a_gap_touches_it_and_final_only_when_the_history_says_so() -> None:
     series = BarSeries(start_of)
     part = Bars([20], [2.0], [3.0], [1.0], [2.0], [7.0])
-    series.doubt(25, 25)
+    series.mark_incomplete(25, 25)
 
-    sources = [series.running(25)]
+    sources = [series.incomplete_running_bar(25)]
     series.estimate(20, part)
     sources += series.frame(25)["source"].tolist()
     series.join(20, part, [2.0, 4.0], 9.0)
     series.trades([(28, 3.0, 5.0)])
     joined = series.frame(28)
-    sources += [series.running(28), *joined["source"]]
-    series.doubt(28, None)
-    sources += [series.running(28), *series.frame(28)["source"]]
-    series.doubt(28, 29)
-    sources += [series.running(29)]
-    series.hear()
-    sources += [series.running(29)]
+    sources += [series.incomplete_running_bar(28), *joined["source"]]
+    series.mark_incomplete(28, None)
+    sources += [series.incomplete_running_bar(28), *series.frame(28)["source"]]
+    series.mark_incomplete(28, 29)
+    sources += [series.incomplete_running_bar(29)]
+    series.resume()
+    sources += [series.incomplete_running_bar(29)]
     series.history(part, final_before=30)
 
     assert sources == [20, "estimate", None, "history+live", None, "estimate", None, 20]
@@ -149,7 +149,7 @@ def test_a_joined_bar_is_exact_until_a_gap_touches_it_and_final_only_when_the_hi
 def test_a_bar_that_the_history_has_not_begun_is_joined_to_nothing() -> None:
     series = BarSeries(start_of)
     nothing = Bars([], [], [], [], [], [])
-    series.doubt(25, 25)
+    series.mark_incomplete(25, 25)
 
     series.join(20, nothing, [], 0.0)
     empty = len(series)
@@ -183,18 +183,18 @@ def test_the_newest_bars_are_those_of_the_whole_frame() -> None:
     series.trades([(1, 1.0, 1.0), (41, 4.0, 2.0), (21, 2.0, 1.0)])
     series.history(Bars([10, 30], [1.0, 3.0], [1.0, 3.0], [1.0, 3.0], [1.0, 3.0], [5.0, 6.0]), final_before=0)
 
-    shown, frame = series.shown(3), series.frame(99, newest=3)
+    shown, frame = series.newest_bars(3), series.frame(99, newest=3)
 
     assert shown.volume is not None
     assert shown.ts.tolist() == frame.index.as_unit("ns").asi8.tolist() == [20, 30, 40]
     assert shown.close.tolist() == frame["close"].tolist() == [2.0, 3.0, 4.0]
     assert shown.volume.tolist() == [1.0, 6.0, 2.0]
     assert series.frame(99).index.is_monotonic_increasing
-    assert len(series.shown(99).ts) == 5
+    assert len(series.newest_bars(99).ts) == 5
 
 
 def test_no_bars_have_arrays_too() -> None:
-    assert [len(getattr(BarSeries(start_of).shown(5), name)) for name in ("ts", "open", "volume")] == [0, 0, 0]
+    assert [len(getattr(BarSeries(start_of).newest_bars(5), name)) for name in ("ts", "open", "volume")] == [0, 0, 0]
 
 
 def test_a_trade_behind_the_newest_bar_counts_in_its_own() -> None:
@@ -213,21 +213,21 @@ def test_joined_and_broken_anywhere_the_bars_equal_those_of_all_trades(
 ) -> None:
     gaps = [(low, high) for low, high in zip(cuts[::2], cuts[1::2], strict=False) if low >= joined]
     series = BarSeries(start_of)
-    series.doubt(joined, joined)
+    series.mark_incomplete(joined, joined)
     seen = [trade for trade in trades if trade[0] < joined]
     series.history(bars_of(seen), final_before=start_of(joined))
 
     at = joined
     for low, high in [*gaps, (END, END)]:
         series.trades([trade for trade in trades if at <= trade[0] < low])
-        series.doubt(low, None)
-        due = series.due(high)
+        series.mark_incomplete(low, None)
+        due = series.bars_to_fetch(high)
         if due is not None:
             series.history(bars_of([trade for trade in trades if trade[0] < high], *due), final_before=due[1])
-        series.doubt(low, high)
-        series.hear()
+        series.mark_incomplete(low, high)
+        series.resume()
         at = high
-    due = series.due(END + LENGTH)
+    due = series.bars_to_fetch(END + LENGTH)
     assert due is not None
     series.history(bars_of(trades, *due), final_before=due[1])
 
@@ -240,40 +240,40 @@ def test_bars_over_a_gap_are_in_doubt_until_the_history_is_asked_again() -> None
     series = BarSeries(start_of)
     series.trades([(5, 1.0, 1.0), (35, 1.0, 1.0)])
 
-    series.doubt(12, 25)
-    during = [series.is_in_doubt(first, last) for first, last in ((0, 9), (12, 25), (25, 39), (30, 39))]
+    series.mark_incomplete(12, 25)
+    during = [series.is_incomplete(first, last) for first, last in ((0, 9), (12, 25), (25, 39), (30, 39))]
     series.history(bars_of([(15, 2.0, 1.0)], 10, 30), final_before=30)
 
     assert during == [False, True, True, False]
-    assert not series.is_in_doubt(12, 25)
+    assert not series.is_incomplete(12, 25)
 
 
 def test_while_a_gap_lasts_every_bar_from_its_beginning_is_in_doubt() -> None:
     series = BarSeries(start_of)
 
-    series.doubt(12, None)
+    series.mark_incomplete(12, None)
 
-    assert series.is_in_doubt(12, 500)
-    assert not series.is_in_doubt(0, 9)
+    assert series.is_incomplete(12, 500)
+    assert not series.is_incomplete(0, 9)
 
 
 def test_a_gap_that_is_over_leaves_no_doubt_about_what_the_history_has_told() -> None:
     series = BarSeries(start_of)
-    series.doubt(12, None)
+    series.mark_incomplete(12, None)
     series.history(bars_of([(15, 2.0, 1.0)], 10, 30), final_before=30)
 
-    series.hear()
+    series.resume()
     series.trades([(35, 1.0, 1.0)])
 
     assert series.frame(45)["complete"].tolist() == [True, True]
-    assert series.due(45) is None
+    assert series.bars_to_fetch(45) is None
 
 
 def test_a_bar_that_is_joined_exactly_is_not_in_doubt() -> None:
     series = BarSeries(start_of)
     series.trades([(12, 5.0, 1.0)])
-    series.doubt(11, 13)
+    series.mark_incomplete(11, 13)
 
     series.join(10, bars_of([(12, 5.0, 1.0)]), [5.0], 1.0)
 
-    assert not series.is_in_doubt(11, 13)
+    assert not series.is_incomplete(11, 13)

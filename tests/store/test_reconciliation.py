@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from aries_nb.store.attribution import Contribution
 from aries_nb.store.fills import Fill
-from aries_nb.store.reconciliation import CASH, PATIENCE, Reconciliation
+from aries_nb.store.reconciliation import CASH, SETTLING_NS, Reconciliation
 from aries_nb.store.valuation import Portfolio, equity, open_portfolio
 
 SYMBOLS = ("MSFT", "KO", "OPTION")
@@ -72,11 +72,11 @@ def test_a_fee_of_fills_in_several_instruments_belongs_to_none_of_them() -> None
 def test_cash_that_comes_without_a_fill_is_unexplained_from_the_first_moment_on() -> None:
     account = Reconciliation(told(1000), {})
 
-    for now in (1, 2, 2 + PATIENCE, 3 + PATIENCE):
+    for now in (1, 2, 2 + SETTLING_NS, 3 + SETTLING_NS):
         account.take(told(1500), {}, [], now)
         assert account.attribution().contributions == {CASH: contribution(unexplained=500)}
 
-    account.take(told("1399.90", MSFT=10), at(MSFT=10), [fill(10, 10)], 4 + PATIENCE)
+    account.take(told("1399.90", MSFT=10), at(MSFT=10), [fill(10, 10)], 4 + SETTLING_NS)
     assert account.attribution().contributions == {
         CASH: contribution(unexplained=500),
         "MSFT": contribution(fee="-0.1"),
@@ -117,8 +117,8 @@ def test_shares_that_no_fill_brought_are_unexplained_and_move_with_the_price_fro
     account = Reconciliation(told(0, MSFT=1), at(MSFT=10))
 
     account.take(told(0, MSFT=3), at(MSFT=10), [], 1)
-    account.take(told(0, MSFT=3), at(MSFT=11), [], 1 + PATIENCE)
-    account.take(told(0, MSFT=3), at(MSFT=12), [], 2 + PATIENCE)
+    account.take(told(0, MSFT=3), at(MSFT=11), [], 1 + SETTLING_NS)
+    account.take(told(0, MSFT=3), at(MSFT=12), [], 2 + SETTLING_NS)
 
     assert account.attribution().contributions == {"MSFT": contribution(price=1 + 3, unexplained=22)}
 
@@ -175,10 +175,10 @@ def test_a_quantity_that_nobody_knows_makes_the_total_unknown_until_it_is_told_a
     account = Reconciliation(told(0, MSFT=1), at(MSFT=10))
     unknown = open_portfolio(Decimal(0), {"MSFT": (Decimal("NaN"), Decimal(1))})
 
-    for now in (1, 1 + PATIENCE, 2 + PATIENCE):
+    for now in (1, 1 + SETTLING_NS, 2 + SETTLING_NS):
         account.take(unknown, at(MSFT=11), [], now)
     lost = account.attribution().total
-    account.take(told(0, MSFT=1), at(MSFT=12), [], 3 + PATIENCE)
+    account.take(told(0, MSFT=1), at(MSFT=12), [], 3 + SETTLING_NS)
 
     assert lost.is_nan()
     assert account.attribution().contributions == {"MSFT": contribution(price=2)}
@@ -187,10 +187,10 @@ def test_a_quantity_that_nobody_knows_makes_the_total_unknown_until_it_is_told_a
 def test_cash_that_is_not_told_for_a_while_is_no_loss() -> None:
     account = Reconciliation(told(100), {})
 
-    for now in (1, 1 + PATIENCE, 2 + PATIENCE):
+    for now in (1, 1 + SETTLING_NS, 2 + SETTLING_NS):
         account.take(told("NaN"), {}, [], now)
     lost = account.attribution().total
-    account.take(told(100), {}, [], 3 + PATIENCE)
+    account.take(told(100), {}, [], 3 + SETTLING_NS)
 
     assert lost.is_nan()
     assert account.attribution().total == 0

@@ -522,27 +522,27 @@ def test_rows_that_were_missing_come_before_those_that_are_held() -> None:
     tape = RollingFrame([Column("price")], ["A", "B"], limit=10)
     publish(tape, [Row(0, NOW, NOW, (1.0,))])
 
-    first, second = tape.hold(), tape.hold()
+    first, second = tape.begin_backfill(), tape.begin_backfill()
     publish(tape, [Row(0, NOW + 5, NOW, (5.0,)), Row(1, NOW + 6, NOW, (6.0,))])
     held = len(tape)
-    is_first_filled = tape.fill(first, [(0, NOW + 2, (2.0,)), (0, NOW + 3, (3.0,))], NOW + 9)
+    is_first_filled = tape.backfill(first, [(0, NOW + 2, (2.0,)), (0, NOW + 3, (3.0,))], NOW + 9)
     still_held = len(tape)
-    is_second_filled = tape.fill(second, [], NOW + 9)
+    is_second_filled = tape.backfill(second, [], NOW + 9)
 
     assert (held, still_held) == (1, 1)
     assert (is_first_filled, is_second_filled) == (True, True)
     assert tape.frame()["price"].tolist() == [1.0, 2.0, 3.0, 5.0, 6.0]
     assert tape.message_counts()[:3] == (3, 2, 5)
-    assert tape.fill(first, [(0, NOW, (7.0,))], NOW) is False
+    assert tape.backfill(first, [(0, NOW, (7.0,))], NOW) is False
 
 
 def test_more_than_can_be_held_goes_and_nothing_is_put_before_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tape_module, "MAX_HELD", 2)
     tape = RollingFrame([Column("price")], ["A"], limit=10)
-    hole = tape.hold()
+    hole = tape.begin_backfill()
 
     publish(tape, [Row(0, NOW, NOW, (price,)) for price in (1.0, 2.0, 3.0)])
-    is_filled = tape.fill(hole, [(0, NOW, (0.0,))], NOW)
+    is_filled = tape.backfill(hole, [(0, NOW, (0.0,))], NOW)
 
     assert is_filled is False
     assert tape.frame()["price"].tolist() == [1.0, 2.0, 3.0]
@@ -559,14 +559,14 @@ def test_each_of_two_holes_is_filled_where_it_is(order: tuple[int, int]) -> None
         for each in (at, at + 1) if at == 5 else (at,):
             tape.inbox.add(0, NOW + each, (float(each),))
         tape.inbox.mark(NOW + at)
-        holes.append(tape.hold())
+        holes.append(tape.begin_backfill())
     for number in order:
-        tape.fill(holes[number], missing[number], NOW + 99)
+        tape.backfill(holes[number], missing[number], NOW + 99)
 
     frame = tape.frame()
     assert frame["price"].tolist() == [float(each) for each in range(1, 10)]
     assert frame["received"].is_monotonic_increasing
-    assert (tape.is_held, tape.message_counts()[:3]) == (False, (4, 5, 9))
+    assert (tape.is_backfilling, tape.message_counts()[:3]) == (False, (4, 5, 9))
 
 
 def test_ledger_adds_up_while_rows_are_held() -> None:
@@ -574,10 +574,10 @@ def test_ledger_adds_up_while_rows_are_held() -> None:
     tape.inbox.add(0, NOW, (1.0,))
     tape.inbox.mark(NOW)
 
-    first, second = tape.hold(), tape.hold()
-    tape.fill(first, [(0, NOW, (0.0,))] * 5, NOW)
+    first, second = tape.begin_backfill(), tape.begin_backfill()
+    tape.backfill(first, [(0, NOW, (0.0,))] * 5, NOW)
     held = tape.message_counts()
-    tape.fill(second, [], NOW)
+    tape.backfill(second, [], NOW)
 
     assert (held.received, held.filled, held.visible) == (0, 0, 0)
     assert tape.message_counts()[:3] == (1, 5, 6)

@@ -168,7 +168,7 @@ class LiveBars(Held):
 
     def newest(self, most: int) -> BarsData:
         """The newest `most` bars as arrays, oldest first."""
-        return replace(self._upkeep.series.shown(most), is_stale=not self.is_live)
+        return replace(self._upkeep.series.newest_bars(most), is_stale=not self.is_live)
 
     def gap_spans(self) -> tuple[GapSpan, ...]:
         """The gaps that bars which are incomplete lie over, oldest first; one that is filled is none."""
@@ -223,7 +223,7 @@ class _Upkeep:
         with Loading(name, start, end) as loading:
             bars = self._history.ask(start, end, reached=loading.reached)
         self._position = self._tape.version  # the answer has them, as far as can be told
-        self.series.doubt(heard_from, max([time.time_ns() + MARGIN_NS, *bars.start_ns[-1:]]))
+        self.series.mark_incomplete(heard_from, max([time.time_ns() + MARGIN_NS, *bars.start_ns[-1:]]))
         self.series.history(bars, final_before=self._history.start_of(heard_from))
         threading.Thread(target=self._run, name="aries-nb-bars", daemon=True).start()
 
@@ -235,7 +235,7 @@ class _Upkeep:
             for gap in self._gaps.all()
             if _is_ours(gap) and (gap.ended or now) > self._begun
         }
-        return tuple(span for span in spans.values() if self.series.is_in_doubt(span.started, span.ended or now))
+        return tuple(span for span in spans.values() if self.series.is_incomplete(span.started, span.ended or now))
 
     def close(self) -> None:
         """Give the trades up and end the thread; idempotent."""
@@ -269,12 +269,12 @@ class _Upkeep:
         forgotten = [gap for number, gap in self._lasting.items() if number not in ours]
         news = [*forgotten, *(gap for number, gap in over.items() if number not in self._over)]
         for started, ended in {(gap.started, gap.ended or now) for gap in news}:  # each kind may have a line
-            self.series.doubt(self._last_before(started), ended + MARGIN_NS)
+            self.series.mark_incomplete(self._last_before(started), ended + MARGIN_NS)
             self._told_until = max(self._told_until, ended)
         for number in lasting.keys() - self._lasting.keys():
-            self.series.doubt(self._last_before(lasting[number].started), None)
+            self.series.mark_incomplete(self._last_before(lasting[number].started), None)
         if self._lasting and not lasting:
-            self.series.hear()
+            self.series.resume()
         if news:
             self._running.restart(self._tape.version)
         self._lasting, self._over = lasting, set(over)
@@ -289,21 +289,21 @@ class _Upkeep:
         expected = self._position
         rows, self._position = self._tape.frame_since(expected)
         if self._position - expected > len(rows):  # this thread was held up longer than the tape lasts
-            self.series.doubt(self._told_until, time.time_ns() + MARGIN_NS)
+            self.series.mark_incomplete(self._told_until, time.time_ns() + MARGIN_NS)
             self._running.restart(self._position)
         if not len(rows):
             return
         if "source" in rows:
             late = trades_in(rows[rows["source"] == "history"])
             if len(late.ts):  # the answers so far may have them
-                self.series.doubt(int(late.ts.min()), int(late.ts.max()))
+                self.series.mark_incomplete(int(late.ts.min()), int(late.ts.max()))
                 self._running.restart(self._position)
         ts, _, prices, sizes = (column.tolist() for column in trades_in(rows))
         self.series.trades(zip(ts, prices, sizes, strict=True))
 
     def _ask_again(self) -> None:
         now = time.monotonic()
-        due = self.series.due(time.time_ns() - GRACE_NS)
+        due = self.series.bars_to_fetch(time.time_ns() - GRACE_NS)
         if due is None:
             self._pause = LOOK_SECONDS
         elif now >= self._ask_at:

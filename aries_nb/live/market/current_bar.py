@@ -102,13 +102,13 @@ class RunningBar:
 
         These are all that came until `now`, ns since the epoch by our clock.
         """
-        if self._tape.is_held:
+        if self._tape.is_backfilling:
             self._was_held = True
             return
         if self._was_held:
             self._was_held = False
             self.restart(self._tape.version)
-        start = self._series.running(now)
+        start = self._series.incomplete_running_bar(now)
         if start is None:
             return
         if start != self._start:
@@ -127,7 +127,7 @@ class RunningBar:
 
     def _turn_to(self, start: int) -> None:
         self._start = start
-        self._seam = BarJoin(lag_ns=self._lag_ns)
+        self._join = BarJoin(lag_ns=self._lag_ns)
         self._asked = None
         self._question = None  # one that is still out is forgotten
         self._ask_at = 0.0
@@ -159,7 +159,7 @@ class RunningBar:
         if heard is None:
             self.restart(end)
             return False
-        base = self._seam.weigh(answer, LiveTrades(*heard[1:]))
+        base = self._join.add(answer, LiveTrades(*heard[1:]))
         if base is None:
             return False
         self._series.join(self._start, bar, heard.prices.tolist(), base + float(heard.sizes.sum()))

@@ -275,15 +275,15 @@ def test_of_gaps_that_overlap_the_last_one_ends_the_doubt_whatever_the_clock_say
 
     gaps.of_connection(2).opened(started=now, reason="a test", cause="cut")
     gaps.of_connection(3).opened(started=now + 1, reason="a test", cause="cut")
-    eventually(lambda: series.running(now) is None)
+    eventually(lambda: series.incomplete_running_bar(now) is None)
     gaps.of_connection(3).closed(ended=now + 9)
     eventually(lambda: bars._upkeep._told_until == now + 9)
     version = series.version
     eventually(lambda: series.version > version + 5)  # it has looked again
-    during = series.running(now)
+    during = series.incomplete_running_bar(now)
     gaps.of_connection(2).closed(ended=now + 5)
 
-    eventually(lambda: series.running(now) is not None)
+    eventually(lambda: series.incomplete_running_bar(now) is not None)
     assert during is None
 
 
@@ -293,12 +293,12 @@ def test_a_gap_that_the_ledger_forgets_is_over(feed: anb.Feed, monkeypatch: pyte
     series = bars._upkeep.series
     gaps, now = feed._gaps, time.time_ns()
     gaps.opened("market 2", started=now, reason="a test")
-    eventually(lambda: series.running(now) is None)
+    eventually(lambda: series.incomplete_running_bar(now) is None)
 
     monkeypatch.setattr("aries_nb.store.gaps.MAX_GAPS", 1)
     gaps.opened("accounts", started=now, reason="a test")
 
-    eventually(lambda: series.running(now) is not None)
+    eventually(lambda: series.incomplete_running_bar(now) is not None)
 
 
 RESOLUTIONS = {"1min": Resolution("minute", 1), "1h": Resolution("minute", 60), "1d": Resolution("day", 1)}
@@ -387,7 +387,7 @@ def test_a_joined_bar_is_joined_anew_when_trades_come_late(
     assert row is not None
 
     late = tuple("history" if value == "live" else value for value in row[2])
-    on_network(lambda: tape.fill(tape.hold(), [(0, row[0], late)], time.time_ns()))
+    on_network(lambda: tape.backfill(tape.begin_backfill(), [(0, row[0], late)], time.time_ns()))
     eventually(lambda: not is_joined(bars))
     eventually(lambda: is_joined(bars))
 

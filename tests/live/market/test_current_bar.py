@@ -61,7 +61,7 @@ def heard(tape: RollingFrame, at: int, *trades: tuple[float, float]) -> None:
 def make(history: History, clock: Clock) -> tuple[RunningBar, BarSeries, RollingFrame]:
     tape = RollingFrame([Column("price"), Column("size")], ["AAPL"], limit=100)
     series = BarSeries(history.start_of)
-    series.doubt(clock.now(), clock.now())
+    series.mark_incomplete(clock.now(), clock.now())
     return RunningBar(tape, series, history, lag_ns=LAG, margin_ns=SECOND), series, tape
 
 
@@ -102,7 +102,7 @@ def test_a_joined_bar_is_not_asked_for_until_a_gap_touches_it(monkeypatch: pytes
     for _ in range(2):
         look(running, clock, tape, seconds=30)
         counts.append((history.asked, shown(series, clock)[-1]))
-        series.doubt(clock.now(), clock.now())
+        series.mark_incomplete(clock.now(), clock.now())
         running.restart(tape.version)
 
     assert counts == [(1, "history+live"), (2, "history+live")]
@@ -192,13 +192,13 @@ def test_nothing_is_joined_while_trades_wait_for_some_that_are_missing(monkeypat
     running, series, tape = make(History(lambda: volume), clock)
     sources = set()
 
-    hole = tape.hold()
+    hole = tape.begin_backfill()
     for _ in range(20):
         volume += 1
         heard(tape, clock.now(), (5.0, 1.0))
         look(running, clock, tape, seconds=1)
         sources |= set(series.frame(clock.now())["source"])
-    tape.fill(hole, [(0, clock.now(), (5.0, 7.0))], clock.now())
+    tape.backfill(hole, [(0, clock.now(), (5.0, 7.0))], clock.now())
     look(running, clock, tape, seconds=3)
     heard(tape, clock.now(), (5.0, 2.0))
     volume += 2
@@ -214,10 +214,10 @@ def test_an_answer_from_before_trades_had_to_wait_is_not_weighed(monkeypatch: py
     running, series, tape = make(history, clock)
     look(running, clock, tape, seconds=5)
 
-    hole = tape.hold()
+    hole = tape.begin_backfill()
     look(running, clock, tape, seconds=4)
     asked = history.asked
-    tape.fill(hole, [], clock.now())
+    tape.backfill(hole, [], clock.now())
     look(running, clock, tape, seconds=1)
 
     assert asked == history.asked == 1
