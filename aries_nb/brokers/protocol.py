@@ -56,8 +56,8 @@ class Wire(Protocol):
     def unsubscribe(self, subscriptions: Sequence[Subscription]) -> None:
         """Give streams up; what another subscription still needs goes on."""
 
-    def receive(self, frame: bytes, received: int) -> Received:
-        """Understand one frame: its records in order, and what else it says."""
+    def receive(self, frames: Sequence[bytes], received: int) -> Received:
+        """Decode the frames of one read from the socket: their records in order, and their notices in order."""
 
     def tick(self, now: float) -> Sequence[Notice]:
         """Let time pass: keepalive and time limits. Call it at least once a second."""

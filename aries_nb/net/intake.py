@@ -66,7 +66,7 @@ class Intake:
         if lines > MOST_LINES or values_in(frame) > MOST_VALUES:
             self._count(Unreadable(CRAMMED, f"{len(frame):,} bytes"))
             return [SessionLost(f"the server sent {CRAMMED}", "cut")]  # what may have been in it is a gap
-        records, notices = self._wire.receive(frame, received)
+        records, notices = self._wire.receive((frame,), received)
         routes = self._routes
         touched: dict[Sink, None] = {}
         latest: Sink | None = None

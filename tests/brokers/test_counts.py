@@ -41,7 +41,7 @@ class Account:
         """Let the wire receive a frame with so many messages of each kind."""
         for each in self.listening:
             self.sent[each] += news.get(each.kind, 0)
-        records, notices = self.wire.receive(frame, RECEIVED)
+        records, notices = self.wire.receive([frame], RECEIVED)
         for subscription, _, values in records:
             self.told[subscription] += subscription.kind not in ROWED or values[0] == PUT
         for notice in notices:
@@ -65,7 +65,7 @@ class Account:
 
 
 def notices_of(wire: Wire, *frames: bytes) -> list[Notice]:
-    return [notice for frame in frames for notice in wire.receive(frame, RECEIVED)[1]]
+    return [notice for frame in frames for notice in wire.receive([frame], RECEIVED)[1]]
 
 
 def merged(messages: Iterable[Said]) -> dict[Kind, int]:
@@ -161,7 +161,7 @@ def charts(*subscriptions: Subscription) -> AriesCharts:
 def authenticated(wire: Wire) -> None:
     wire.open(0.0)
     wire.authenticate("secret-token", 0.0)
-    wire.receive(aries.line(aries.auth_success()), RECEIVED)
+    wire.receive([aries.line(aries.auth_success())], RECEIVED)
 
 
 @settings(max_examples=100, deadline=None)
@@ -310,7 +310,7 @@ def test_row_that_another_frame_lends_is_filled_and_no_message() -> None:
     notices_of(market, aries.line(aries.quote(**aries.FULL)))
 
     market.subscribe([NARROW])
-    records, notices = market.receive(aries.line({"type": "pong"}), RECEIVED)
+    records, notices = market.receive([aries.line({"type": "pong"})], RECEIVED)
 
     assert [record[0] for record in records] == [NARROW]
     assert Counted(NARROW, "filled") in notices
@@ -469,10 +469,10 @@ def test_joiner_is_lent_the_newest_quote_once_also_where_it_took_the_slow_way() 
     asks = alor.quotes(fields=("ask_price",))
     for action in (wire.subscribe, wire.unsubscribe, wire.subscribe):
         action([asks])
-    first, said = wire.receive(alor.data("quotes-1", alor.quote(bid=2.0, tso=alor.MS + 5)), RECEIVED)
+    first, said = wire.receive([alor.data("quotes-1", alor.quote(bid=2.0, tso=alor.MS + 5))], RECEIVED)
 
     wire.subscribe([BID])
-    second, _ = wire.receive(b"{}", RECEIVED)
+    second, _ = wire.receive([b"{}"], RECEIVED)
 
     assert [record[0] for record in first] == [asks, QUOTES, asks]
     assert counts(said) == {("quotes", "filled"): 1}
@@ -489,7 +489,7 @@ def test_known_quote_is_no_second_row_after_a_break_in_which_others_joined_or_we
     for action in (wire.unsubscribe, wire.subscribe):
         action([asks])  # a new frame has been told nothing
 
-    records, notices = wire.receive(frame, RECEIVED)
+    records, notices = wire.receive([frame], RECEIVED)
 
     assert [record[0] for record in records] == [BID, asks]
     assert counts(notices) == {("quotes", "duplicated"): 1}
@@ -502,7 +502,7 @@ def test_joiner_that_a_break_keeps_from_being_lent_the_quote_gets_the_next_one()
     wire.subscribe([BID])
     alor.begin(wire, now=60.0)
 
-    records, notices = wire.receive(frame, RECEIVED)
+    records, notices = wire.receive([frame], RECEIVED)
 
     assert records == [(BID, alor.NS, (1.0,))]
     assert counts(notices) == {("quotes", "duplicated"): 1}

@@ -44,7 +44,7 @@ def seconds_until_found(wire: Wire, silent_from: float) -> float | None:
     while now < silent_from + 1_000:
         said = list(answers(wire))
         for answer in said if now < silent_from else ():
-            wire.receive(answer, RECEIVED + int(now * 1e9))
+            wire.receive([answer], RECEIVED + int(now * 1e9))
         now += TICK
         if any(isinstance(notice, SessionLost) for notice in wire.tick(now)):
             return now - silent_from
@@ -78,7 +78,7 @@ def test_a_server_that_answers_is_never_given_up_and_hears_from_us_every_interva
         now = step * TICK
         for answer in list(answers(wire)):
             spoken.append(now)
-            wire.receive(answer, RECEIVED + int(now * 1e9))
+            wire.receive([answer], RECEIVED + int(now * 1e9))
         lost += [now for notice in wire.tick(now) if isinstance(notice, SessionLost)]
 
     pauses = [later - earlier for earlier, later in pairwise(spoken)]

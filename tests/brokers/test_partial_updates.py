@@ -105,7 +105,7 @@ def market() -> AriesMarket:
 
 def feed(market: AriesMarket, frames: list[bytes]) -> Iterator[Record]:
     for number, frame in enumerate(frames):
-        records, notices = market.receive(frame, RECEIVED + number)
+        records, notices = market.receive([frame], RECEIVED + number)
         assert list(notices) == []
         yield from records
 
@@ -115,7 +115,7 @@ def tape(frames: list[bytes]) -> pd.DataFrame:
     wire = market()
     store = RollingFrame([Column(name, QUOTE_COLUMN_TYPES[name]) for name in COLUMNS], SYMBOLS, limit=1_000)
     for frame in frames:
-        for subscription, ts, values in wire.receive(frame, RECEIVED)[0]:
+        for subscription, ts, values in wire.receive([frame], RECEIVED)[0]:
             store.inbox.add(SYMBOLS.index(subscription.symbol), ts, values)
         store.inbox.mark(RECEIVED)
         store.publish()

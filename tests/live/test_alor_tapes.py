@@ -33,8 +33,8 @@ class KeptRecords(AlorMarket):
 
     told: list[Record]
 
-    def receive(self, frame: bytes, received: int) -> Received:
-        records, notices = super().receive(frame, received)
+    def receive(self, frames: Sequence[bytes], received: int) -> Received:
+        records, notices = super().receive(frames, received)
         self.told += records
         return records, notices
 

@@ -39,11 +39,12 @@ class Tapped:
     def __getattr__(self, name: str) -> Any:
         return getattr(self._wire, name)
 
-    def receive(self, frame: bytes, received: int) -> Received:
-        lines = [json.loads(line) for line in frame.split(b"\n") if line.strip()]
-        self._talk.frames.append(len(lines))
-        self._talk.heard += lines
-        return self._wire.receive(frame, received)
+    def receive(self, frames: Sequence[bytes], received: int) -> Received:
+        for frame in frames:
+            lines = [json.loads(line) for line in frame.split(b"\n") if line.strip()]
+            self._talk.frames.append(len(lines))
+            self._talk.heard += lines
+        return self._wire.receive(frames, received)
 
     def outgoing(self) -> Sequence[str]:
         frames = self._wire.outgoing()

@@ -87,9 +87,9 @@ class AlorAccounts(AlorConnection):
                     more.append(orders.fills)
         super().unsubscribe([*subscriptions, *more])
 
-    def receive(self, frame: bytes, received: int) -> Received:
-        """Understand a frame; summaries with their cash, orders with their average price."""
-        records, notices = super().receive(frame, received)
+    def _receive_frame(self, frame: bytes, received: int) -> Received:
+        """Decode a frame; summaries with their cash, orders with their average price."""
+        records, notices = super()._receive_frame(frame, received)
         if self._priced:
             records, notices = self._with_prices(records, notices)
         if not self._summaries:

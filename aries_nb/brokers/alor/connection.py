@@ -114,8 +114,20 @@ class AlorConnection(ABC):
             else:
                 stream.remove(subscription)
 
-    def receive(self, frame: bytes, received: int) -> Received:
-        """Understand a frame; data of quotes, trades, books and bars in one go."""
+    def receive(self, frames: Sequence[bytes], received: int) -> Received:
+        """Decode the frames of one read."""
+        if len(frames) == 1:
+            return self._receive_frame(frames[0], received)
+        records: list[Record] = []
+        notices: list[Notice] = []
+        for frame in frames:
+            found, said = self._receive_frame(frame, received)
+            records += found
+            notices += said
+        return records, notices
+
+    def _receive_frame(self, frame: bytes, received: int) -> Received:
+        """Decode a frame; data of quotes, trades, books and bars in one go."""
         session = self._session
         session.is_heard = True
         # A data frame ends in its guid. What looks like one and is none is found out by the envelope's own.

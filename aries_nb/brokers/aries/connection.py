@@ -73,15 +73,16 @@ class AriesConnection(ABC, Generic[K]):
         self._seeds = [seed for seed in self._seeds if seed[0] not in subscriptions]
         self._remove(subscriptions)
 
-    def receive(self, frame: bytes, received: int) -> Received:
-        """Decode one frame."""
+    def receive(self, frames: Sequence[bytes], received: int) -> Received:
+        """Decode the frames of one read."""
         notices: list[Notice] = []
         records: list[Record] = []
         if self._seeds:
             records, self._seeds = self._seeds, []
             rows = [seed for seed in records if not self.HAS_TABLES or seed[2][0] == PUT]
             notices += [Counted(seed[0], "filled") for seed in rows]
-        self._read(frame, received, records, notices)
+        for frame in frames:
+            self._read(frame, received, records, notices)
         return records, notices
 
     def tick(self, now: float) -> Sequence[Notice]:

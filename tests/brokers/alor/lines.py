@@ -152,7 +152,7 @@ def heard(wire: AlorConnection, *frames: bytes, received: int = RECEIVED) -> tup
     records: list[Record] = []
     notices: list[Notice] = []
     for frame in frames:
-        found, told = wire.receive(frame, received)
+        found, told = wire.receive([frame], received)
         records += found
         notices += said(told)
     return records, notices

@@ -32,7 +32,7 @@ def averages(found: list[Record]) -> list[str]:
 
 def told(wire: AlorAccounts, *frames: bytes) -> tuple[list[Record], list[tuple[Subscription, str]]]:
     """Records, and what is counted as something else than a message of its own."""
-    heard = [wire.receive(frame, RECEIVED) for frame in frames]
+    heard = [wire.receive([frame], RECEIVED) for frame in frames]
     found = [record for records, _ in heard for record in records]
     return found, [(each.subscription, each.what) for _, said in heard for each in said if isinstance(each, Counted)]
 

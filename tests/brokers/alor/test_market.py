@@ -503,7 +503,7 @@ def test_nothing_that_a_server_says_raises(messages: list[dict[str, Any]]) -> No
     wire = opened(AlorMarket(), quotes(), trades(), book(), bars(), every("instruments", "SBER"))
 
     for message in messages:
-        found, _ = wire.receive(json.dumps(message).encode(), RECEIVED)
+        found, _ = wire.receive([json.dumps(message).encode()], RECEIVED)
         wire.tick(1.0)
 
         for subscription, ts, row in found:

@@ -70,7 +70,7 @@ class Client:
         deadline = time.monotonic() + SECONDS
         while not is_enough():
             frame = self.socket.recv(timeout=max(deadline - time.monotonic(), 0.01), decode=False)
-            records, notices = self.wire.receive(frame, time.time_ns())
+            records, notices = self.wire.receive([frame], time.time_ns())
             self.records += records
             self.notices += notices
             self.flush()

@@ -55,7 +55,7 @@ def test_missed_trades_come_once_and_in_order(order: str, is_reply_first: bool) 
 
     frames = [accepted, *history] if is_reply_first else [*history, accepted]
     missed = records(wire, *frames, pong)
-    wire.receive(b"{}", RECEIVED)
+    wire.receive([b"{}"], RECEIVED)
     after = records(wire, *live(15, 16))
 
     assert ids(before) == [11, 12, 13]

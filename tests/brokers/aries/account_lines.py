@@ -71,7 +71,7 @@ def reopen(wire: AriesAccounts, now: float = 0.0) -> list[dict[str, Any]]:
     wire.open(now)
     wire.authenticate("secret-token", now)
     wire.outgoing()
-    wire.receive(line(auth_success(expiresIn=3_900_000)), RECEIVED)
+    wire.receive([line(auth_success(expiresIn=3_900_000))], RECEIVED)
     return sent(wire)
 
 
@@ -95,7 +95,7 @@ def answer(wire: AriesAccounts) -> list[Notice]:
     answers = [
         {"type": "pong", "id": request["id"]} if request["type"] == "ping" else ack(request) for request in sent(wire)
     ]
-    return list(wire.receive(frame(*answers), RECEIVED)[1])
+    return list(wire.receive([frame(*answers)], RECEIVED)[1])
 
 
 def sent(wire: AriesAccounts, *kinds: str) -> list[dict[str, Any]]:
@@ -105,7 +105,7 @@ def sent(wire: AriesAccounts, *kinds: str) -> list[dict[str, Any]]:
 
 def records(wire: AriesAccounts, *messages: object) -> list[Record]:
     """What one frame of these messages yields, where it must not give rise to a notice but counts."""
-    found, notices = wire.receive(frame(*messages), RECEIVED)
+    found, notices = wire.receive([frame(*messages)], RECEIVED)
     assert said(notices) == []
     return list(found)
 

@@ -72,7 +72,7 @@ def reopen(market: AriesMarket, now: float = 0.0) -> list[dict[str, Any]]:
     market.open(now)
     market.authenticate("secret-token", now)
     market.outgoing()
-    market.receive(line(auth_success(expiresIn=2_700_000)), RECEIVED)
+    market.receive([line(auth_success(expiresIn=2_700_000))], RECEIVED)
     return sent(market)
 
 
@@ -84,12 +84,12 @@ def sent(market: AriesMarket, *kinds: str) -> list[dict[str, Any]]:
 
 def answer_pings(market: AriesMarket) -> None:
     for ping in sent(market, "ping"):
-        market.receive(line({"type": "pong", "id": ping["id"]}), RECEIVED)
+        market.receive([line({"type": "pong", "id": ping["id"]})], RECEIVED)
 
 
 def records(market: AriesMarket, *messages: object) -> list[Record]:
     """What one frame of these messages yields, where it must not give rise to a notice but counts."""
-    found, notices = market.receive(frame(*messages), RECEIVED)
+    found, notices = market.receive([frame(*messages)], RECEIVED)
     assert said(notices) == []
     return list(found)
 

@@ -80,7 +80,7 @@ def told_by_the_socket(accounts: Accounts, *subscriptions: Subscription) -> list
         for frame in frames:
             session.receive(frame, NOW + 60)
         lines, session.outbox[:] = list(session.outbox), []
-        found, _ = wire.receive("\n".join(lines).encode(), 1)
+        found, _ = wire.receive(["\n".join(lines).encode()], 1)
         rows += [(record[0], fields(record)) for record in found if record[2][0] == PUT]
     return rows
 

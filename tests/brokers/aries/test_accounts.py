@@ -191,7 +191,7 @@ def pong(number: int) -> dict[str, Any]:
 
 
 def notices(wire: AriesAccounts, *messages: object) -> list[Any]:
-    return list(wire.receive(frame(*messages), RECEIVED)[1])
+    return list(wire.receive([frame(*messages)], RECEIVED)[1])
 
 
 def test_pong_waits_for_every_answer() -> None:
@@ -428,7 +428,7 @@ def test_account_in_a_snapshot_may_hold_the_info_the_balance_or_both() -> None:
 def test_snapshot_that_is_no_list_is_named_and_clears_nothing() -> None:
     wire, (request,), _ = asked(ORDERS)
 
-    found, notices = wire.receive(line(ack(request, data={"ordersV2": "many"})), RECEIVED)
+    found, notices = wire.receive([line(ack(request, data={"ordersV2": "many"}))], RECEIVED)
 
     assert list(found) == []
     assert [type(notice) for notice in said(notices)] == [Unreadable]
@@ -439,7 +439,7 @@ def test_bad_object_of_a_snapshot_does_not_spoil_the_others() -> None:
     wire, (request,), _ = asked(ORDERS)
 
     found, said = wire.receive(
-        line(ack(request, data={"ordersV2": [order(1), 7, {"symbol": "MSFT"}, order(2)]})), RECEIVED
+        [line(ack(request, data={"ordersV2": [order(1), 7, {"symbol": "MSFT"}, order(2)]}))], RECEIVED
     )
 
     assert list(table(found, ORDERS)) == [("ORD-1",), ("ORD-2",)]
@@ -511,7 +511,7 @@ def test_stream_added_to_a_running_topic_gets_what_is_known() -> None:
     )
 
     number = wire.subscribe([POSITIONS])
-    found = list(wire.receive(line(pong(number)), RECEIVED)[0])
+    found = list(wire.receive([line(pong(number))], RECEIVED)[0])
 
     assert [record[2][0] for record in found] == [CLEAR, PUT, PUT]
     assert {key: row["quantity"] for key, row in table(found, POSITIONS).items()} == {("MSFT",): "10", ("AAPL",): "0"}
@@ -627,7 +627,7 @@ def test_rubbish_never_raises(
     payload = {**(rest if isinstance(rest, dict) else {}), "topic": topic, "name": name, "data": data}
 
     for message in ({"type": kind, "id": request, "payload": payload}, {"type": kind, "payload": rest}, rest):
-        found, said = wire.receive(line(message), RECEIVED)
+        found, said = wire.receive([line(message)], RECEIVED)
         for record in found:
             assert len(record[2]) == len(record[0].fields) + 1
             for value, column in zip(record[2][1:], columns(record[0].kind).values(), strict=True):
@@ -637,7 +637,7 @@ def test_rubbish_never_raises(
     wire.subscribe([ORDERS])
     answer(wire)
     good = account_event("order", order(77))
-    assert ("ORD-77",) in table(wire.receive(line(good), RECEIVED)[0], ORDERS)
+    assert ("ORD-77",) in table(wire.receive([line(good)], RECEIVED)[0], ORDERS)
 
 
 @pytest.mark.parametrize("place", ["legs", "symbol", "qty", "authors"])
@@ -646,7 +646,7 @@ def test_depth_of_nesting_never_raises(place: str) -> None:
     raw = line(account_event("order", order(**{place: "HERE"})))
 
     for depth in (10, *range(850, 1010, 3), 100_000):
-        wire.receive(raw.replace(b'"HERE"', b"[" * depth + b"]" * depth), RECEIVED)
+        wire.receive([raw.replace(b'"HERE"', b"[" * depth + b"]" * depth)], RECEIVED)
 
     assert len(records(wire, account_event("order", order()))) == 1
 
@@ -654,7 +654,7 @@ def test_depth_of_nesting_never_raises(place: str) -> None:
 def test_token_of_a_line_that_cannot_be_used_is_masked() -> None:
     wire = opened(ORDERS)
 
-    _, (unreadable,) = wire.receive(line({"type": "other", "token": "very-secret-token-value"}), RECEIVED)
+    _, (unreadable,) = wire.receive([line({"type": "other", "token": "very-secret-token-value"})], RECEIVED)
 
     assert isinstance(unreadable, Unreadable)
     assert "secret" not in unreadable.excerpt

@@ -100,7 +100,7 @@ def test_decimals_stay_as_written_in_text_and_in_numbers(written: str) -> None:
     wire = opened(POSITIONS)
     raw = line(account_event("position", position(quantity="HERE"))).replace(b'"HERE"', written.encode())
 
-    (record,), _ = wire.receive(raw, RECEIVED)
+    (record,), _ = wire.receive([raw], RECEIVED)
 
     assert str(fields(record)["quantity"]) == "0.10"
 
@@ -119,7 +119,7 @@ def test_every_amount_survives_exactly(amount: Decimal) -> None:
 def test_amount_that_is_none_is_named_and_missing(rubbish: object) -> None:
     wire = opened(POSITIONS)
 
-    (record,), (unreadable,) = wire.receive(line(account_event("position", position(quantity=rubbish))), RECEIVED)
+    (record,), (unreadable,) = wire.receive([line(account_event("position", position(quantity=rubbish)))], RECEIVED)
 
     assert fields(record)["quantity"].is_nan()
     assert isinstance(unreadable, Unreadable)
@@ -131,7 +131,7 @@ def test_number_beyond_all_measure_never_raises(written: str) -> None:
     wire = opened(POSITIONS)
     raw = line(account_event("position", position(quantity="HERE"))).replace(b'"HERE"', written.encode())
 
-    _, said = wire.receive(raw, RECEIVED)
+    _, said = wire.receive([raw], RECEIVED)
 
     assert [type(notice) for notice in said] == [Unreadable]
 
@@ -267,7 +267,7 @@ def test_candles_go_to_their_interval_and_what_does_not_say_is_named() -> None:
 
     (record,) = records(wire, topic_event("pnl", {"interval": "1h", "time": 3_600, "close": 1}))
     surplus = records(wire, topic_event("pnl", {"interval": "1d", "time": 3_600, "close": 1}))
-    found, notices = wire.receive(line(topic_event("pnl", {"time": 3_600, "close": 1})), RECEIVED)
+    found, notices = wire.receive([line(topic_event("pnl", {"time": 3_600, "close": 1}))], RECEIVED)
     (unreadable,) = said(notices)
 
     assert record[0] == hours
@@ -295,7 +295,7 @@ def test_watchlists_replace_all_that_were(topic: str, wrap: Any) -> None:
 def test_watchlists_that_are_no_list_clear_nothing() -> None:
     wire = opened(LISTS)
 
-    found, notices = wire.receive(line(topic_event("watchlist", {"id": 1, "symbols": []})), RECEIVED)
+    found, notices = wire.receive([line(topic_event("watchlist", {"id": 1, "symbols": []}))], RECEIVED)
 
     assert list(found) == []
     assert [type(notice) for notice in said(notices)] == [Unreadable]
@@ -338,7 +338,7 @@ def test_news_go_to_those_who_named_a_symbol_of_theirs() -> None:
 def test_row_that_cannot_be_told_from_others_is_left_out(topic: str, item: object, absent: str) -> None:
     wire = opened(MINUTES, LISTS, NEWS)
 
-    found, said = wire.receive(line(topic_event(topic, [item])), RECEIVED)
+    found, said = wire.receive([line(topic_event(topic, [item]))], RECEIVED)
 
     assert [record for record in found if record[2][0] == PUT] == []
     assert [notice.reason.rpartition(" ")[2] for notice in said if isinstance(notice, Unreadable)] == [absent]
@@ -370,7 +370,7 @@ def test_event_that_names_no_account_is_taken_only_where_there_is_one() -> None:
     message = account_event("order", order(accountId=None), target="somebody")
 
     assert len(records(one, message)) == 1
-    found, (unreadable,) = two.receive(line(message), RECEIVED)
+    found, (unreadable,) = two.receive([line(message)], RECEIVED)
 
     assert list(found) == []
     assert isinstance(unreadable, Unreadable)
@@ -379,7 +379,7 @@ def test_event_that_names_no_account_is_taken_only_where_there_is_one() -> None:
 def test_account_nobody_asked_for_is_never_mixed_into_another() -> None:
     wire = opened(ORDERS)
 
-    found, (unreadable,) = wire.receive(line(account_event("order", order(accountId="ACC-9"))), RECEIVED)
+    found, (unreadable,) = wire.receive([line(account_event("order", order(accountId="ACC-9")))], RECEIVED)
 
     assert list(found) == []
     assert isinstance(unreadable, Unreadable)

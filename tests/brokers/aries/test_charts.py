@@ -36,7 +36,7 @@ def reopen(wire: AriesCharts) -> list[dict[str, Any]]:
     wire.open(0.0)
     wire.authenticate("secret-token", 0.0)
     wire.outgoing()
-    wire.receive(line(auth_success(expiresIn=2_700_000)), RECEIVED)
+    wire.receive([line(auth_success(expiresIn=2_700_000))], RECEIVED)
     return sent(wire)
 
 
@@ -59,7 +59,7 @@ def quote(symbol: str | None = "MSFT", **values: Any) -> dict[str, Any]:
 
 def records(wire: AriesCharts, *messages: object) -> list[Record]:
     """What one frame of these messages yields, where it must not give rise to a notice but counts."""
-    found, notices = wire.receive(frame(*messages), RECEIVED)
+    found, notices = wire.receive([frame(*messages)], RECEIVED)
     assert said(notices) == []
     return list(found)
 
@@ -86,7 +86,7 @@ def test_each_symbol_is_asked_for_once_in_a_frame_of_its_own() -> None:
         ("subscribe", {"type": "quotes", "symbol": OPTION, "symbolType": "option"}),
     ]
     assert ping == {"type": "ping", "id": f"ping-{number}"}
-    assert list(wire.receive(line({"type": "pong", "id": ping["id"]}), RECEIVED)[1]) == [Pong(number)]
+    assert list(wire.receive([line({"type": "pong", "id": ping["id"]})], RECEIVED)[1]) == [Pong(number)]
 
 
 def test_symbol_ends_with_its_last_stream() -> None:
@@ -118,7 +118,7 @@ def test_requests_that_a_refusal_can_name_are_bounded_the_newest_kept() -> None:
     wire.subscribe([quotes(f"S{n}") for n in range(1_001)])
     first, second, *_ = sent(wire, "subscribe")
 
-    _, said = wire.receive(frame(*(event("error", id=each["id"], error="no") for each in (first, second))), RECEIVED)
+    _, said = wire.receive([frame(*(event("error", id=each["id"], error="no") for each in (first, second)))], RECEIVED)
 
     assert list(said) == [Rejected((), "no"), Rejected(("S1",), "no")]
 
@@ -139,7 +139,7 @@ def test_refusal_names_its_symbol_which_is_asked_for_again_when_wanted_again() -
     _, request = sent(wire, "subscribe")
 
     refusal = event("error", id=request["id"], error="unknown symbol", data={"v": VALUES})
-    _, found = wire.receive(line(refusal), RECEIVED)
+    _, found = wire.receive([line(refusal)], RECEIVED)
     wire.subscribe([quotes(), trades("NOPE")])
 
     assert list(found) == [Rejected(("NOPE",), "unknown symbol")]
@@ -149,7 +149,7 @@ def test_refusal_names_its_symbol_which_is_asked_for_again_when_wanted_again() -
 def test_error_status_of_a_quote_is_a_refusal_of_its_symbol() -> None:
     wire = opened(quotes("NOPE"))
 
-    found, said = wire.receive(line(push({"s": "error", "n": "NOPE", "errmsg": "unknown"}, None)), RECEIVED)
+    found, said = wire.receive([line(push({"s": "error", "n": "NOPE", "errmsg": "unknown"}, None))], RECEIVED)
 
     assert (list(found), list(said)) == ([], [Rejected(("NOPE",), "unknown")])
 
@@ -158,7 +158,7 @@ def test_session_speaks_as_on_the_other_endpoints() -> None:
     wire = opened(quotes())
 
     _, said = wire.receive(
-        frame(event("refreshAuth", data={}), event("authExpired"), event("error", error="slow down")), RECEIVED
+        [frame(event("refreshAuth", data={}), event("authExpired"), event("error", error="slow down"))], RECEIVED
     )
 
     assert list(said) == [TokenWanted(), SessionLost("authExpired", "token"), Rejected((), "slow down")]
@@ -378,7 +378,7 @@ def test_partial_events_lead_to_the_same_quote_as_one_whole_one(updates: list[di
 def test_what_cannot_be_used_is_named(data: object, reason: str) -> None:
     wire = opened(quotes(), trades())
 
-    _, said = wire.receive(line(push(data)), RECEIVED)
+    _, said = wire.receive([line(push(data))], RECEIVED)
 
     assert [notice.reason for notice in said if isinstance(notice, Unreadable)] == [reason]
 
@@ -388,7 +388,7 @@ def test_symbol_nobody_asked_for_is_named_and_one_just_given_up_is_not() -> None
     wire.unsubscribe([quotes("AAPL")])
 
     late = records(wire, quote("AAPL", bid=1))
-    found, said = wire.receive(line(quote("TSLA", bid=1)), RECEIVED)
+    found, said = wire.receive([line(quote("TSLA", bid=1))], RECEIVED)
 
     assert (late, list(found)) == ([], [])
     assert [notice.reason for notice in said if isinstance(notice, Unreadable)] == ["a symbol nobody asked for"]
@@ -422,10 +422,10 @@ def test_rubbish_never_raises_and_the_next_event_is_read(kind: str, data: object
     wire = opened(quotes(), trades())
 
     for message in (push(data), push(data, None), {"type": kind, "payload": payload}, payload):
-        for record in wire.receive(line(message), RECEIVED)[0]:
+        for record in wire.receive([line(message)], RECEIVED)[0]:
             assert all(isinstance(value, float) for value in record[2])
 
-    (record,) = wire.receive(line(quote(**VALUES)), RECEIVED)[0]
+    (record,) = wire.receive([line(quote(**VALUES))], RECEIVED)[0]
     assert record[2] == (501.1, 501.14, 501.12)
 
 
@@ -434,7 +434,7 @@ def test_depth_of_nesting_never_raises() -> None:
     raw = line(push("HERE"))
 
     for depth in (10, *range(850, 1010, 3), 100_000):
-        wire.receive(raw.replace(b'"HERE"', b"[" * depth + b"]" * depth), RECEIVED)
-        wire.receive(raw.replace(b'"HERE"', b'{"quote":' * depth + b"1" + b"}" * depth), RECEIVED)
+        wire.receive([raw.replace(b'"HERE"', b"[" * depth + b"]" * depth)], RECEIVED)
+        wire.receive([raw.replace(b'"HERE"', b'{"quote":' * depth + b"1" + b"}" * depth)], RECEIVED)
 
     assert len(records(wire, quote(bid=1))) == 1

@@ -117,7 +117,7 @@ def test_a_price_of_zero_is_none() -> None:
 def test_a_row_that_is_none_is_named_and_the_others_are_read(row: str) -> None:
     market = opened(venues())
 
-    found, notices = market.receive(frame(depth(row, ARCA)), RECEIVED)
+    found, notices = market.receive([frame(depth(row, ARCA))], RECEIVED)
 
     assert [record[2][1] for record in found] == ["", "ARCX"]
     assert [type(notice) for notice in said(notices)] == [Unreadable]
@@ -129,7 +129,7 @@ def test_a_row_that_is_none_is_named_and_the_others_are_read(row: str) -> None:
 def test_what_is_no_list_of_rows_is_named_on_either_path(rows: object, spelling: str) -> None:
     market = opened(venues())
 
-    found, notices = market.receive(line(update(spelling, {"quotes": rows})), RECEIVED)
+    found, notices = market.receive([line(update(spelling, {"quotes": rows}))], RECEIVED)
 
     assert list(found) == []
     assert [notice.reason for notice in notices if isinstance(notice, Unreadable)] == [
@@ -149,7 +149,7 @@ def test_halves_of_characters_in_a_name_do_no_harm() -> None:
     market = opened(venues(), quotes())
     raw = json.dumps(depth("\ud800X:1:2:3:4")).encode()
 
-    found, notices = market.receive(raw, RECEIVED)
+    found, notices = market.receive([raw], RECEIVED)
 
     assert list(found) == []
     assert len(said(notices)) == 1

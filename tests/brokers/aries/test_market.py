@@ -57,7 +57,7 @@ GOOD_RECORD = (quotes(), NS, FULL_VALUES)
 def test_blank_lines_and_either_line_end_are_no_messages(framed: bytes) -> None:
     market = opened(quotes())
 
-    found, notices = market.receive(framed, RECEIVED)
+    found, notices = market.receive([framed], RECEIVED)
 
     assert list(found) == [GOOD_RECORD]
     assert list(notices) == []
@@ -75,7 +75,7 @@ def test_line_separators_of_unicode_inside_a_text_do_not_split_it() -> None:
     market = opened(quotes(fields=("bid_exchange",)))
     raw = json.dumps(quote(bidExchange="A\u2028B\u2029C\u0085D"), ensure_ascii=False).encode()
 
-    found, notices = market.receive(raw + b"\n" + b"{}" + b"\n" + raw, RECEIVED)
+    found, notices = market.receive([raw + b"\n" + b"{}" + b"\n" + raw], RECEIVED)
 
     assert [record[2] for record in found] == [("A\u2028B\u2029C\u0085D",)] * 2
     assert len(notices) == 1
@@ -90,7 +90,7 @@ def test_rest_of_a_frame_is_used_when_a_line_is_bad(rubbish: bytes, place: int) 
     lines = [line(quote(**FULL)), line(quote(bidPrice=2.0))]
     lines.insert(place, rubbish)
 
-    found, notices = market.receive(b"\n".join(lines), RECEIVED)
+    found, notices = market.receive([b"\n".join(lines)], RECEIVED)
 
     assert [record[2][0] for record in found] == [501.1, 2.0]
     assert [type(notice) for notice in notices] == [Unreadable]
@@ -99,8 +99,8 @@ def test_rest_of_a_frame_is_used_when_a_line_is_bad(rubbish: bytes, place: int) 
 def test_two_objects_on_one_line_are_both_used_also_when_another_line_is_bad() -> None:
     both = line(quote(**FULL)) + b" " + line(quote(bidPrice=2.0))
 
-    alone, _ = opened(quotes()).receive(both, RECEIVED)
-    with_a_bad_line, _ = opened(quotes()).receive(both + b"\nrubbish", RECEIVED)
+    alone, _ = opened(quotes()).receive([both], RECEIVED)
+    with_a_bad_line, _ = opened(quotes()).receive([both + b"\nrubbish"], RECEIVED)
 
     assert list(alone) == list(with_a_bad_line)
 
@@ -124,7 +124,7 @@ def test_two_objects_on_one_line_are_both_used_also_when_another_line_is_bad() -
 def test_rubbish_is_counted_and_its_beginning_kept(rubbish: bytes) -> None:
     market = opened(quotes())
 
-    _, notices = market.receive(rubbish, RECEIVED)
+    _, notices = market.receive([rubbish], RECEIVED)
 
     assert [type(notice) for notice in notices] == [Unreadable]
 
@@ -133,7 +133,7 @@ def test_two_mebibytes_of_rubbish_leave_200_characters() -> None:
     market = opened(quotes())
 
     for rubbish in (b"x", b'"', b"\xff", b"[", b'{"token":"', b"eyJ", b'"token"'):
-        _, (unreadable,) = market.receive(rubbish * (2 * 2**20 // len(rubbish)), RECEIVED)
+        _, (unreadable,) = market.receive([rubbish * (2 * 2**20 // len(rubbish))], RECEIVED)
 
         assert isinstance(unreadable, Unreadable)
         assert len(unreadable.excerpt) <= 200
@@ -143,7 +143,7 @@ def test_two_mebibytes_of_rubbish_leave_200_characters() -> None:
 def test_empty_frame_says_nothing() -> None:
     market = opened(quotes())
 
-    assert market.receive(b"", RECEIVED) == ([], [])
+    assert market.receive([b""], RECEIVED) == ([], [])
 
 
 def nested(template: bytes, depth: int) -> list[bytes]:
@@ -181,9 +181,9 @@ def test_depth_of_nesting_never_raises(template: bytes) -> None:
     # Near the interpreter's limit the parser still gets through and what handles its result may not.
     for depth in (1, 10, *range(850, 1010, 3), 5_000, 100_000):
         for raw in nested(template, depth):
-            market.receive(raw, RECEIVED)
+            market.receive([raw], RECEIVED)
 
-    assert list(market.receive(GOOD, RECEIVED)[0]) == [GOOD_RECORD]
+    assert list(market.receive([GOOD], RECEIVED)[0]) == [GOOD_RECORD]
 
 
 @pytest.mark.parametrize("stream", ["quote", "trade", "level2", "timeAndSales", "greeks"])
@@ -191,7 +191,7 @@ def test_symbol_nobody_asked_for_is_named(stream: str) -> None:
     market = opened(quotes())
     data = {"orderBook": ["1:2:3"]} if stream == "level2" else {}
 
-    found, notices = market.receive(line(update(stream, data, symbol="TSLA")), RECEIVED)
+    found, notices = market.receive([line(update(stream, data, symbol="TSLA"))], RECEIVED)
 
     (unreadable,) = said(notices)
     assert list(found) == []
@@ -232,7 +232,7 @@ def test_updates_that_go_on_after_the_server_saw_the_unsubscribe_are_noise() -> 
     market.subscribe([])
     answer_pings(market)
 
-    _, notices = market.receive(GOOD, RECEIVED)
+    _, notices = market.receive([GOOD], RECEIVED)
 
     assert [type(notice) for notice in said(notices)] == [Unreadable]
 
@@ -356,7 +356,7 @@ def test_request_has_an_id_and_a_ping_behind_it_whose_number_is_returned() -> No
     request, ping = sent(market)
     assert (request["type"], ping["type"]) == ("subscribe", "ping")
     assert isinstance(request["id"], str)
-    _, notices = market.receive(line({"type": "pong", "id": ping["id"]}), RECEIVED)
+    _, notices = market.receive([line({"type": "pong", "id": ping["id"]})], RECEIVED)
     assert list(notices) == [Pong(number)]
 
 
@@ -537,7 +537,7 @@ def test_everything_is_asked_for_once_after_open_and_authentication() -> None:
     before = market.outgoing()
 
     messages = reopen(market)
-    market.receive(line(auth_success()), RECEIVED)
+    market.receive([line(auth_success())], RECEIVED)
 
     assert number == 0
     assert list(before) == []
@@ -567,7 +567,7 @@ def test_what_was_given_up_while_the_connection_was_down_is_not_asked_for_again(
     market.unsubscribe([quotes()])
 
     assert list(market.outgoing()) == []
-    market.receive(line(auth_success()), RECEIVED)
+    market.receive([line(auth_success())], RECEIVED)
     assert [item["symbol"] for item in subscribed(market)[0]] == ["AAPL"]
 
 
@@ -674,7 +674,7 @@ def test_view_made_after_a_break_does_not_start_with_what_was_before_it() -> Non
     market.open(0.0)
 
     market.subscribe([quotes(fields=("bid_price",))])
-    market.receive(line(auth_success()), RECEIVED)
+    market.receive([line(auth_success())], RECEIVED)
 
     assert records(market) == []
 
@@ -685,7 +685,7 @@ def test_view_made_just_before_a_break_does_not_start_with_what_was_before_it() 
     market.subscribe([quotes(fields=("bid_price",))])
     market.open(0.0)
 
-    found, notices = market.receive(line(auth_success()), RECEIVED)
+    found, notices = market.receive([line(auth_success())], RECEIVED)
 
     assert list(found) == []
     assert list(notices) == [SessionOpened(None, is_renewal=False)]
@@ -727,7 +727,7 @@ def test_prints_alike_without_a_number_are_never_taken_for_one(fields: tuple[str
 
 def refused(market: AriesMarket, reason: str, *, code: int = 404) -> list[Any]:
     (request,) = sent(market, "subscribe")
-    _, notices = market.receive(line(event("error", error=reason, status=code, id=request["id"])), RECEIVED)
+    _, notices = market.receive([line(event("error", error=reason, status=code, id=request["id"]))], RECEIVED)
     return list(notices)
 
 
@@ -775,7 +775,7 @@ def test_refusal_before_the_pong_of_its_request() -> None:
     request, ping = sent(market)
 
     _, said = market.receive(
-        frame(event("error", error="unknown symbol NOPE", id=request["id"]), {"type": "pong", "id": ping["id"]}),
+        [frame(event("error", error="unknown symbol NOPE", id=request["id"]), {"type": "pong", "id": ping["id"]})],
         RECEIVED,
     )
 
@@ -832,7 +832,7 @@ def test_level_2_rows_come_as_price_bid_and_ask_size() -> None:
 def test_bad_level_2_row_is_named_and_the_others_are_used(row: str) -> None:
     market = opened(book())
 
-    (record,), (unreadable,) = market.receive(line(depth("5:3.0:4", row, "0:2.0:1")), RECEIVED)
+    (record,), (unreadable,) = market.receive([line(depth("5:3.0:4", row, "0:2.0:1"))], RECEIVED)
 
     assert record[2] == (3.0, 4.0, 5.0, 2.0, 1.0, 0.0)
     assert isinstance(unreadable, Unreadable)
@@ -842,7 +842,7 @@ def test_bad_level_2_row_is_named_and_the_others_are_used(row: str) -> None:
 def test_update_of_bad_level_2_rows_alone_is_no_update() -> None:
     market = opened(book())
 
-    found, notices = market.receive(line(depth("rubbish", "nan:nan:nan")), RECEIVED)
+    found, notices = market.receive([line(depth("rubbish", "nan:nan:nan"))], RECEIVED)
 
     assert list(found) == []
     assert len(said(notices)) == 2
@@ -863,7 +863,7 @@ def test_level_2_without_rows_of_ours_says_nothing() -> None:
 def test_market_status_needs_no_subscription() -> None:
     market = opened()
 
-    _, said = market.receive(line(event("update", type="marketStatus", data={"market": "open"})), RECEIVED)
+    _, said = market.receive([line(event("update", type="marketStatus", data={"market": "open"}))], RECEIVED)
 
     assert list(said) == [MarketStatus((("market", "open"),))]
 
@@ -876,7 +876,7 @@ def test_market_status_holds_values_under_names_in_snake_case(said: object, expe
     market = opened()
     data = {"indicesGroups": {"S_AND_P": said}, "afterHours": said, "currencies": {"fxSpot": said}}
 
-    _, (status,) = market.receive(line(event("update", type="marketStatus", data=data)), RECEIVED)
+    _, (status,) = market.receive([line(event("update", type="marketStatus", data=data))], RECEIVED)
 
     assert isinstance(status, MarketStatus)
     assert [name for name, _ in status.entries] == ["indices_groups.s_and_p", "after_hours", "currencies.fx_spot"]
@@ -887,7 +887,7 @@ def test_market_status_is_bounded() -> None:
     market = opened()
     data = {f"k{number}": "x" * 10_000 for number in range(1_000)} | {"k" * 10_000: {"y" * 10_000: 1}}
 
-    _, (status,) = market.receive(line(event("update", type="marketStatus", data=data)), RECEIVED)
+    _, (status,) = market.receive([line(event("update", type="marketStatus", data=data))], RECEIVED)
 
     assert isinstance(status, MarketStatus)
     assert len(status.entries) == 100
@@ -936,7 +936,7 @@ def writable(record: Any) -> bool:
 
 
 def check(market: AriesMarket, raw: bytes) -> None:
-    found, notices = market.receive(raw, RECEIVED)
+    found, notices = market.receive([raw], RECEIVED)
 
     assert all(writable(record) for record in found)
     for notice in notices:
@@ -1004,7 +1004,7 @@ def test_sixty_unknown_symbols_of_one_request_are_all_named() -> None:
 
     text = "unknown symbols: " + ", ".join(names)
     error = {"type": "event", "payload": {"action": "error", "error": text, "id": request["id"]}}
-    _, (rejected,) = market.receive(line(error), RECEIVED)
+    _, (rejected,) = market.receive([line(error)], RECEIVED)
 
     assert rejected.symbols == tuple(names)
     assert len(rejected.reason) <= 200

@@ -72,7 +72,7 @@ def test_a_numbered_print_that_comes_again_is_counted_and_no_second_row() -> Non
     tape = market("price", "trade_id")
     one, two = (sale(price="1", tradeSeq=number, tradeTimestamp=str(MS)) for number in ("7", "8"))
 
-    found, notices = tape.receive(frame(one, two, one, two, two), NS)
+    found, notices = tape.receive([frame(one, two, one, two, two)], NS)
 
     assert [row for _, _, row in found] == [(1.0, 7), (1.0, 8)]
     assert counts(notices) == {("trades", "duplicated"): 3}

@@ -74,7 +74,7 @@ def test_a_refusal_names_the_path_and_not_the_symbols_streams(payload: dict[str,
     market.subscribe([question()])
     (request, _) = sent(market)
 
-    found, notices = market.receive(line(response(request["id"], **payload)), RECEIVED)
+    found, notices = market.receive([line(response(request["id"], **payload))], RECEIVED)
 
     assert list(found) == []
     assert list(notices) == [Rejected((PATH,), "no options")]
@@ -85,7 +85,7 @@ def test_a_refusal_may_be_an_event() -> None:
     market.subscribe([question()])
     (request, _) = sent(market)
 
-    _, notices = market.receive(line(event("error", error="no options", id=request["id"])), RECEIVED)
+    _, notices = market.receive([line(event("error", error="no options", id=request["id"]))], RECEIVED)
 
     assert list(notices) == [Rejected((PATH,), "no options")]
 
@@ -131,7 +131,7 @@ def test_an_answer_that_no_json_can_say_is_empty(body: str) -> None:
     (request, _) = sent(market)
 
     said = line(response(request["id"], body="BODY")).replace(b'"BODY"', body.encode())
-    told, notices = market.receive(said, RECEIVED)
+    told, notices = market.receive([said], RECEIVED)
 
     assert list(told) == [(question(), RECEIVED, ("",))]
     assert list(notices) == []

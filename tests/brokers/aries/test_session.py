@@ -39,7 +39,7 @@ def asking(now: float = 0.0) -> tuple[AriesMarket, str]:
 
 
 def notices(market: AriesMarket, message: object) -> list[Any]:
-    found, said = market.receive(line(message), RECEIVED)
+    found, said = market.receive([line(message)], RECEIVED)
     assert list(found) == []
     return list(said)
 
@@ -220,7 +220,7 @@ def test_without_a_warning_a_token_is_asked_for_before_the_session_ends(life_s: 
     answer_pings(market)
 
     before = market.tick(wanted_at - 1)
-    market.receive(line({"type": "pong"}), RECEIVED)
+    market.receive([line({"type": "pong"})], RECEIVED)
     at = market.tick(wanted_at)
     after = market.tick(wanted_at + 1)
 
@@ -234,7 +234,7 @@ def test_no_renewal_of_its_own_where_the_server_did_not_say_how_long() -> None:
     said = []
     for now in range(0, 100_000, 20):
         said += market.tick(now)
-        market.receive(line({"type": "pong"}), RECEIVED)
+        market.receive([line({"type": "pong"})], RECEIVED)
 
     assert said == []
 
@@ -255,7 +255,7 @@ def test_ping_goes_out_every_30_seconds() -> None:
     for now in range(120):
         market.tick(float(now))
         pings += [now for _ in sent(market, "ping")]
-        market.receive(line({"type": "pong"}), RECEIVED)
+        market.receive([line({"type": "pong"})], RECEIVED)
 
     assert pings == [30, 60, 90]
 
@@ -264,7 +264,7 @@ def test_ping_has_the_typed_form_with_an_id_of_its_own() -> None:
     market = opened()
     market.tick(30.0)
     (first,) = sent(market)
-    market.receive(line({"type": "pong", "id": first["id"]}), RECEIVED)
+    market.receive([line({"type": "pong", "id": first["id"]})], RECEIVED)
 
     market.tick(60.0)
     (second,) = sent(market)
@@ -409,12 +409,12 @@ def test_what_no_frame_can_hold_is_refused_and_not_kept(wire: Wire, word: Any, i
     good, bad = Subscription(kind, "A", ("price",)), Subscription(kind, "B", ("price",), (("start", word),))
     wire.open(0.0)
     if is_open:
-        wire.receive(line(auth_success()), RECEIVED)
+        wire.receive([line(auth_success())], RECEIVED)
 
     for wrong in (bad, Subscription(kind, word, ("price",)), Subscription(kind, "B", (word,))):
         with pytest.raises(UsageError, match="cannot be sent"):
             wire.subscribe([good, wrong])
     wire.open(1.0)
-    wire.receive(line(auth_success()), RECEIVED)
+    wire.receive([line(auth_success())], RECEIVED)
 
     assert [json.loads(text)["type"] for text in wire.outgoing()] == ["ping"]

@@ -53,7 +53,7 @@ def test_stream_is_known_by_each_of_its_names(stream: str, name: str, action: st
     message = update(name, DATA[stream])
     message["payload"]["action"] = action
 
-    (record,), notices = market.receive(line(message), RECEIVED)
+    (record,), notices = market.receive([line(message)], RECEIVED)
 
     expected = {
         "quote": (1.0, math.nan, math.nan),
@@ -71,7 +71,7 @@ def test_market_status_comes_as_pairs(name: str) -> None:
     market = opened()
     data = {"market": "open", "earlyHours": False, "exchanges": {"nyse": "open", "otc": True}, "n": 5}
 
-    _, (status,) = market.receive(line(update(name, data)), RECEIVED)
+    _, (status,) = market.receive([line(update(name, data))], RECEIVED)
 
     expected = (
         ("market", "open"),
@@ -107,10 +107,10 @@ def test_market_status_comes_as_pairs(name: str) -> None:
 )
 def test_number_in_any_spelling_is_read_or_becomes_missing(json_text: str, expected: float, *, is_usable: bool) -> None:
     market = opened(quotes())
-    market.receive(line(quote(**FULL)), RECEIVED)
+    market.receive([line(quote(**FULL))], RECEIVED)
     raw = line(quote(bidPrice="HERE", bidSize=7)).replace(b'"HERE"', json_text.encode())
 
-    (record,), notices = market.receive(raw, RECEIVED)
+    (record,), notices = market.receive([raw], RECEIVED)
 
     assert record[2] == pytest.approx((expected, 7.0, 501.14, 200.0), nan_ok=True)
     assert is_usable == (not notices)
@@ -121,7 +121,7 @@ def test_line_with_an_endless_number_costs_only_itself() -> None:
     market = opened(quotes())
     raw = line(quote(bidPrice="HERE")).replace(b'"HERE"', b"1" * 5000)
 
-    found, notices = market.receive(raw + b"\n" + line(quote(**FULL)), RECEIVED)
+    found, notices = market.receive([raw + b"\n" + line(quote(**FULL))], RECEIVED)
 
     assert [record[2] for record in found] == [FULL_VALUES]
     assert [type(notice) for notice in notices] == [Unreadable]
@@ -142,10 +142,10 @@ def test_line_with_an_endless_number_costs_only_itself() -> None:
 )
 def test_text_in_any_spelling_is_read_or_becomes_missing(json_text: str, expected: str, *, is_usable: bool) -> None:
     market = opened(quotes(fields=("bid_price", "bid_exchange")))
-    market.receive(line(quote(bidPrice=1.0, bidExchange="D")), RECEIVED)
+    market.receive([line(quote(bidPrice=1.0, bidExchange="D"))], RECEIVED)
     raw = line(quote(bidExchange="HERE")).replace(b'"HERE"', json_text.encode())
 
-    (record,), notices = market.receive(raw, RECEIVED)
+    (record,), notices = market.receive([raw], RECEIVED)
 
     assert record[2] == (1.0, expected)
     assert is_usable == (not notices)
@@ -162,11 +162,13 @@ def test_time_is_read_from_milliseconds_numeric_text_or_iso_8601(spelling: objec
     assert millis("2026-03-02T15:04:05.010Z") == MS
 
     found, notices = market.receive(
-        frame(
-            quote(bidPrice=1.0, quoteTimestamp=spelling),
-            update("quote", {"bidPrice": 2.0}, timestamp=spelling),
-            update("timeAndSales", {"price": "3", "tradeTimestamp": spelling}),
-        ),
+        [
+            frame(
+                quote(bidPrice=1.0, quoteTimestamp=spelling),
+                update("quote", {"bidPrice": 2.0}, timestamp=spelling),
+                update("timeAndSales", {"price": "3", "tradeTimestamp": spelling}),
+            )
+        ],
         RECEIVED,
     )
 
@@ -182,14 +184,16 @@ def test_absurd_time_gives_way_to_the_payload_s_and_then_to_the_receipt(absurd: 
     market = opened(quotes(fields=("bid_price", "quote_timestamp")), prints())
 
     found, _ = market.receive(
-        frame(
-            update("quote", {"bidPrice": 1.0, "quoteTimestamp": absurd}, timestamp=MS),
-            update("quote", {"bidPrice": 2.0, "quoteTimestamp": absurd}, timestamp=absurd),
-            update("quote", {"bidPrice": 3.0}, timestamp=absurd),
-            update("quote", {"bidPrice": 4.0}),
-            update("timeAndSales", {"price": "5", "tradeTimestamp": absurd}, timestamp=MS),
-            update("timeAndSales", {"price": "6", "tradeTimestamp": absurd}, timestamp=absurd),
-        ),
+        [
+            frame(
+                update("quote", {"bidPrice": 1.0, "quoteTimestamp": absurd}, timestamp=MS),
+                update("quote", {"bidPrice": 2.0, "quoteTimestamp": absurd}, timestamp=absurd),
+                update("quote", {"bidPrice": 3.0}, timestamp=absurd),
+                update("quote", {"bidPrice": 4.0}),
+                update("timeAndSales", {"price": "5", "tradeTimestamp": absurd}, timestamp=MS),
+                update("timeAndSales", {"price": "6", "tradeTimestamp": absurd}, timestamp=absurd),
+            )
+        ],
         RECEIVED,
     )
 
@@ -200,9 +204,9 @@ def test_absurd_time_gives_way_to_the_payload_s_and_then_to_the_receipt(absurd: 
 @pytest.mark.parametrize("spelling", [None, True, [], {}])
 def test_what_is_no_time_at_all_becomes_a_missing_one(spelling: object) -> None:
     market = opened(quotes(fields=("bid_price", "bid_timestamp")))
-    market.receive(line(quote(bidPrice=1.0, bidTimestamp=MS)), RECEIVED)
+    market.receive([line(quote(bidPrice=1.0, bidTimestamp=MS))], RECEIVED)
 
-    (record,), _ = market.receive(line(quote(bidPrice=2.0, bidTimestamp=spelling)), RECEIVED)
+    (record,), _ = market.receive([line(quote(bidPrice=2.0, bidTimestamp=spelling))], RECEIVED)
 
     assert record[2] == (2.0, NOT_A_TIME)
 
@@ -211,7 +215,7 @@ def test_a_time_of_zero_is_one_that_is_not_there_yet() -> None:
     market = opened(quotes(fields=("bid_price", "last_price")))
     never_traded = update("trade", {"lastPrice": 2.5, "tradeTimestamp": 0})
 
-    records, notices = market.receive(line(never_traded), RECEIVED)
+    records, notices = market.receive([line(never_traded)], RECEIVED)
 
     assert list(notices) == []
     assert next(values for _, _, values in records)[1] == 2.5
@@ -220,7 +224,7 @@ def test_a_time_of_zero_is_one_that_is_not_there_yet() -> None:
 def test_field_we_did_not_ask_for_may_hold_anything() -> None:
     market = opened(quotes())
 
-    (record,), notices = market.receive(line(quote(**FULL, newField=[{"a": None}])), RECEIVED)
+    (record,), notices = market.receive([line(quote(**FULL, newField=[{"a": None}]))], RECEIVED)
 
     assert list(notices) == []
     assert record[2] == FULL_VALUES
@@ -229,7 +233,7 @@ def test_field_we_did_not_ask_for_may_hold_anything() -> None:
 def test_implied_volatility_has_a_short_name() -> None:
     market = opened(quotes(fields=("implied_volatility",)))
 
-    (record,), notices = market.receive(line(update("greeks", {"iv": "0.25"})), RECEIVED)
+    (record,), notices = market.receive([line(update("greeks", {"iv": "0.25"}))], RECEIVED)
 
     assert list(notices) == []
     assert record[2] == (0.25,)
@@ -254,7 +258,7 @@ def test_implied_volatility_has_a_short_name() -> None:
 def test_update_that_cannot_be_used_is_kept_as_an_excerpt(message: dict[str, Any]) -> None:
     market = opened(quotes(), book())
 
-    found, notices = market.receive(line(message), RECEIVED)
+    found, notices = market.receive([line(message)], RECEIVED)
 
     (unreadable,) = said(notices)
     assert list(found) == []
