@@ -215,11 +215,11 @@ def test_alor_tables_are_read() -> None:
 
 def test_every_opcode_that_is_sent_is_in_the_alor_tables() -> None:
     sent: set[str] = {"ping", "unsubscribe"}
-    for wire in (AlorMarket(), AlorAccounts()):
-        wire.open(0.0)
-        wire.authenticate("a token", 0.0)
-        wire.subscribe([Subscription(kind, "SBER", tuple(wire.columns(kind))) for kind in wire.MAKERS])
-        sent |= {json.loads(frame)["opcode"] for frame in wire.outgoing()}
+    for protocol in (AlorMarket(), AlorAccounts()):
+        protocol.open(0.0)
+        protocol.authenticate("a token", 0.0)
+        protocol.subscribe([Subscription(kind, "SBER", tuple(protocol.columns(kind))) for kind in protocol.MAKERS])
+        sent |= {json.loads(frame)["opcode"] for frame in protocol.outgoing()}
 
     assert len(sent) == 14
     assert sent - alor_documented() == set()

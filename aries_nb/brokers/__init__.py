@@ -3,6 +3,7 @@
 from aries_nb.brokers.protocol import (
     AccountReference,
     Argument,
+    BrokerProtocol,
     Fact,
     Facts,
     FactType,
@@ -11,7 +12,6 @@ from aries_nb.brokers.protocol import (
     Reference,
     TokenExchange,
     Topic,
-    Wire,
 )
 from aries_nb.brokers.registry import BROKERS
 from aries_nb.brokers.spec import Broker, Endpoint
@@ -21,6 +21,7 @@ __all__ = [
     "AccountReference",
     "Argument",
     "Broker",
+    "BrokerProtocol",
     "Endpoint",
     "Fact",
     "FactType",
@@ -30,5 +31,4 @@ __all__ = [
     "Reference",
     "TokenExchange",
     "Topic",
-    "Wire",
 ]

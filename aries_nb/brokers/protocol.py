@@ -15,6 +15,7 @@ __all__ = [
     "AccountPage",
     "AccountReference",
     "Argument",
+    "BrokerProtocol",
     "Fact",
     "FactType",
     "Facts",
@@ -25,11 +26,10 @@ __all__ = [
     "Reference",
     "TokenExchange",
     "Topic",
-    "Wire",
 ]
 
 
-class Wire(Protocol):
+class BrokerProtocol(Protocol):
     """One endpoint of one broker. Not thread-safe: the loop's thread owns it.
 
     `now` is in seconds of any monotonic clock, `received` in ns since the epoch.

@@ -5,7 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from aries_nb.brokers.protocol import AccountReference, Lookup, OptionReference, Reference, TokenExchange, Wire
+from aries_nb.brokers.protocol import (
+    AccountReference,
+    BrokerProtocol,
+    Lookup,
+    OptionReference,
+    Reference,
+    TokenExchange,
+)
 
 __all__ = ["ALWAYS_OPEN", "UNKNOWN_HOURS", "Broker", "Endpoint", "Hours", "Login"]
 
@@ -44,7 +51,7 @@ class Endpoint:
     """
 
     path: str
-    make: Callable[[], Wire]
+    make: Callable[[], BrokerProtocol]
     most_streams: int | None = None
     conflates: bool = False
     pnl_intervals: tuple[str, ...] = ()

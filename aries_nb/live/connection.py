@@ -66,7 +66,7 @@ class Link:
         allowance: Allowance | None = None,
         rule: BackoffRule | None = None,
     ) -> None:
-        self._wire = endpoint.make()  # only to ask for its columns
+        self._protocol = endpoint.make()  # only to ask for its columns
         self.pnl_intervals = endpoint.pnl_intervals
         self.hours = endpoint.hours
         self._gaps = gaps
@@ -85,7 +85,7 @@ class Link:
 
     def columns(self, kind: Kind) -> Mapping[str, ColumnType]:
         """Every field that a frame of this kind can have."""
-        return self._wire.columns(kind)
+        return self._protocol.columns(kind)
 
     def tape(
         self,
@@ -107,7 +107,7 @@ class Link:
 
     def table_columns(self, kind: Kind) -> tuple[Column, ...]:
         """The columns of a table of this kind: all that the broker has."""
-        return tuple(Column(name, type_) for name, type_ in self._wire.columns(kind).items())
+        return tuple(Column(name, type_) for name, type_ in self._protocol.columns(kind).items())
 
     def table(
         self,

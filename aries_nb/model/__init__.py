@@ -1,7 +1,7 @@
 """The words that every room shares: kinds and columns, records, notices, and what views are handed.
 
-A tick is a `Record` from the moment `wire` has understood it until `store` has written it. Everything else that a
-server says about a session is a `Notice`.
+A tick is a `Record` from the moment a broker's protocol has decoded it until `store` has written it. Everything else
+that a server says about a session is a `Notice`.
 """
 
 from typing import TYPE_CHECKING

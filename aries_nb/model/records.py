@@ -12,10 +12,10 @@ __all__ = ["CLEAR", "PUT", "Bars", "Inbox", "Record", "Sink", "Subscription"]
 
 
 class Subscription(Struct, frozen=True, cache_hash=True):
-    """What one stream is about; the key on both sides of `wire`, looked up for every record: its hash is kept.
+    """What one stream is about. It is the key of every record, so its hash is kept.
 
     `fields` are column names in the order in which their values stand in a record (quotes and trades); a book has none.
-    `options` are what a kind needs besides, as (name, value) pairs; each `wire` names its own.
+    `options` are what a kind needs besides, as (name, value) pairs; each protocol names its own.
     """
 
     kind: Kind

@@ -8,7 +8,7 @@ from math import nan
 from statistics import median
 from typing import NamedTuple, TypeAlias
 
-from aries_nb.brokers import Wire
+from aries_nb.brokers import BrokerProtocol
 from aries_nb.model import Counted, Notice, SessionLost, Sink, Subscription, Unasked, Unreadable, Values
 from aries_nb.net.limits import lines_in, values_in
 
@@ -39,8 +39,8 @@ class Stream(NamedTuple):
 class Intake:
     """Routes records to sinks and counts what comes. The network's thread owns it; counts may be read anywhere."""
 
-    def __init__(self, wire: Wire, mask: Callable[[str], str] = str) -> None:
-        self._wire = wire
+    def __init__(self, protocol: BrokerProtocol, mask: Callable[[str], str] = str) -> None:
+        self._protocol = protocol
         self._mask = mask
         self._routes: dict[Subscription, _Route] = {}
         self._users: dict[Subscription, list[Stream]] = {}
@@ -66,7 +66,7 @@ class Intake:
         if lines > MOST_LINES or values_in(frame) > MOST_VALUES:
             self._count(Unreadable(CRAMMED, f"{len(frame):,} bytes"))
             return [SessionLost(f"the server sent {CRAMMED}", "cut")]  # what may have been in it is a gap
-        records, notices = self._wire.receive((frame,), received)
+        records, notices = self._protocol.receive((frame,), received)
         routes = self._routes
         touched: dict[Sink, None] = {}
         latest: Sink | None = None

@@ -17,7 +17,7 @@ from concurrent.futures import Future
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from aries_nb.brokers import Wire
+from aries_nb.brokers import BrokerProtocol
 from aries_nb.errors import ConnectError, FeedError
 from aries_nb.model import (
     Cause,
@@ -74,7 +74,7 @@ class Session:
     def __init__(
         self,
         url: str,
-        wire: Wire,
+        protocol: BrokerProtocol,
         token: TokenSource,
         gaps: GapSink,
         *,
@@ -87,7 +87,7 @@ class Session:
         self._where = shown_url(url)
         self.number = number
         self._masked = Mask()  # of the tokens that were sent
-        self.intake = Intake(wire, self._masked)
+        self.intake = Intake(protocol, self._masked)
         self.state: State = "connecting"
         self.error: FeedError | None = None
         self.last_error = ""
@@ -95,7 +95,7 @@ class Session:
         self.renewals = 0
         self.market_status: dict[str, str | float | bool] = {}
         self.rejected: dict[str, str] = {}
-        self._wire = wire
+        self._protocol = protocol
         self._continuity = Continuity(self.intake, gaps)
         self._rule = rule or BackoffRule()
         self._credential = Credential(token, self._masked, self._rule)
@@ -184,8 +184,8 @@ class Session:
         try:
             async with connected(self.url) as socket:
                 self._socket = socket
-                self._wire.open(time.monotonic())
-                self._wire.authenticate(token.reveal(), time.monotonic())
+                self._protocol.open(time.monotonic())
+                self._protocol.authenticate(token.reveal(), time.monotonic())
                 await self._listen(socket)
         except RefusedError:
             if self._credential.was_refused:
@@ -234,13 +234,13 @@ class Session:
                 await self._doubt(stood)
             now = time.monotonic()
             self.reading.turn(socket, now)
-            for notice in self._wire.tick(now):
+            for notice in self._protocol.tick(now):
                 if isinstance(notice, SessionLost):
                     self._gave_up = LostError(notice.reason, notice.cause)
                     socket.transport.abort()
                 self._heed(notice, is_own=True)
             if stood:
-                self._continuity.vouched_by(self._wire.subscribe(()))
+                self._continuity.vouched_by(self._protocol.subscribe(()))
             if self._outbox.is_stuck(socket):
                 self._gave_up = LostError("the server does not read what is sent to it", "silence")
                 socket.transport.abort()
@@ -258,9 +258,9 @@ class Session:
 
     async def _flush(self) -> None:
         if self._socket is None:
-            self._wire.outgoing()  # whatever is due is asked for anew on the next connection
+            self._protocol.outgoing()  # whatever is due is asked for anew on the next connection
             return
-        await self._outbox.send(self._socket, self._wire.outgoing)
+        await self._outbox.send(self._socket, self._protocol.outgoing)
 
     def _heed(self, notice: Notice, *, is_own: bool = False) -> None:
         if isinstance(notice, Pong):
@@ -322,7 +322,7 @@ class Session:
             self._credential.outdated()
         token = await self._credential.fetch_until(lambda: socket is not self._socket, self._note)
         if token is not None:
-            self._wire.authenticate(token.reveal(), time.monotonic())
+            self._protocol.authenticate(token.reveal(), time.monotonic())
             await self._flush()
         if socket is self._renewing:
             self._renewing = None
@@ -337,7 +337,7 @@ class Session:
         new = self.intake.attach(streams)
         if not new:
             return {}
-        fence = self._wire.subscribe(new)
+        fence = self._protocol.subscribe(new)
         seen = self._fences.passed(fence) if fence and self._socket is not None else None
         await self._flush()
         if seen is not None:
@@ -347,7 +347,7 @@ class Session:
     async def _unsubscribe(self, streams: list[Stream]) -> None:
         gone = self.intake.detach(streams)
         if gone:
-            self._wire.unsubscribe(gone)
+            self._protocol.unsubscribe(gone)
             await self._flush()
 
     async def _close(self) -> None:

@@ -53,12 +53,12 @@ class Pipeline(NamedTuple):
         """A subscribed market session whose rows end in a tape of `limit` rows."""
         columns = [column for column in QUOTE_COLUMNS if column.name in fields]
         tape = RollingFrame(columns, SYMBOLS, limit=limit)
-        wire = AriesMarket()
-        wire.open(0.0)
-        intake = Intake(wire)
+        protocol = AriesMarket()
+        protocol.open(0.0)
+        intake = Intake(protocol)
         names = tuple(column.name for column in columns)
         streams = [Stream(Subscription("quotes", symbol, names), tape, code) for code, symbol in enumerate(SYMBOLS)]
-        wire.subscribe(intake.attach(streams))
+        protocol.subscribe(intake.attach(streams))
         return cls(intake, tape)
 
 
@@ -74,12 +74,12 @@ class AlorPipeline(NamedTuple):
         """Subscribed market data whose rows end in a tape of `limit` rows."""
         columns = [column for column in QUOTE_COLUMNS if column.name in fields]
         tape = RollingFrame(columns, SYMBOLS, limit=limit)
-        wire = AlorMarket()
-        wire.open(0.0)
-        wire.authenticate("any", 0.0)
-        intake = Intake(wire)
+        protocol = AlorMarket()
+        protocol.open(0.0)
+        protocol.authenticate("any", 0.0)
+        intake = Intake(protocol)
         names = tuple(column.name for column in columns)
         streams = [Stream(Subscription("quotes", symbol, names), tape, code) for code, symbol in enumerate(SYMBOLS)]
-        wire.subscribe(intake.attach(streams))
-        asked = [each for each in map(json.loads, wire.outgoing()) if "code" in each]
+        protocol.subscribe(intake.attach(streams))
+        asked = [each for each in map(json.loads, protocol.outgoing()) if "code" in each]
         return cls(intake, tape, {each["code"]: each["guid"] for each in asked})

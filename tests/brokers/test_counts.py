@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from aries_nb.brokers import Wire
+from aries_nb.brokers import BrokerProtocol
 from aries_nb.brokers.alor.accounts import AlorAccounts
 from aries_nb.brokers.alor.connection import AlorConnection
 from aries_nb.brokers.alor.market import AlorMarket
@@ -29,19 +29,19 @@ Said: TypeAlias = tuple[dict[Kind, int], dict[str, Any]]
 
 
 class Account:
-    """What was sent to each subscription, and what the wire told of it: the two are to be the same."""
+    """What was sent to each subscription, and what the protocol counted of it: the two are to be the same."""
 
-    def __init__(self, wire: Wire, *subscriptions: Subscription) -> None:
-        self.wire = wire
+    def __init__(self, protocol: BrokerProtocol, *subscriptions: Subscription) -> None:
+        self.protocol = protocol
         self.listening = dict.fromkeys(subscriptions)
         self.sent: Counter[Subscription] = Counter()
         self.told: Counter[Subscription] = Counter()
 
     def hear(self, frame: bytes, news: dict[Kind, int]) -> None:
-        """Let the wire receive a frame with so many messages of each kind."""
+        """Let the protocol receive a frame with so many messages of each kind."""
         for each in self.listening:
             self.sent[each] += news.get(each.kind, 0)
-        records, notices = self.wire.receive([frame], RECEIVED)
+        records, notices = self.protocol.receive([frame], RECEIVED)
         for subscription, _, values in records:
             self.told[subscription] += subscription.kind not in ROWED or values[0] == PUT
         for notice in notices:
@@ -53,10 +53,10 @@ class Account:
         if subscription in self.listening:
             for known in (self.listening, self.sent, self.told):
                 known.pop(subscription, None)
-            self.wire.unsubscribe([subscription])
+            self.protocol.unsubscribe([subscription])
         else:
             self.listening[subscription] = None
-            self.wire.subscribe([subscription])
+            self.protocol.subscribe([subscription])
 
     @property
     def difference(self) -> dict[Subscription, int]:
@@ -64,8 +64,8 @@ class Account:
         return {each: n for each in self.listening if (n := self.sent[each] - self.told[each])}
 
 
-def notices_of(wire: Wire, *frames: bytes) -> list[Notice]:
-    return [notice for frame in frames for notice in wire.receive([frame], RECEIVED)[1]]
+def notices_of(protocol: BrokerProtocol, *frames: bytes) -> list[Notice]:
+    return [notice for frame in frames for notice in protocol.receive([frame], RECEIVED)[1]]
 
 
 def merged(messages: Iterable[Said]) -> dict[Kind, int]:
@@ -152,16 +152,16 @@ pushes: st.SearchStrategy[Said] = st.builds(
 
 
 def charts(*subscriptions: Subscription) -> AriesCharts:
-    wire = AriesCharts()
-    authenticated(wire)
-    wire.subscribe(subscriptions)
-    return wire
+    protocol = AriesCharts()
+    authenticated(protocol)
+    protocol.subscribe(subscriptions)
+    return protocol
 
 
-def authenticated(wire: Wire) -> None:
-    wire.open(0.0)
-    wire.authenticate("secret-token", 0.0)
-    wire.receive([aries.line(aries.auth_success())], RECEIVED)
+def authenticated(protocol: BrokerProtocol) -> None:
+    protocol.open(0.0)
+    protocol.authenticate("secret-token", 0.0)
+    protocol.receive([aries.line(aries.auth_success())], RECEIVED)
 
 
 @settings(max_examples=100, deadline=None)
@@ -169,12 +169,12 @@ def authenticated(wire: Wire) -> None:
 def test_every_event_of_aries_charts_is_a_record_or_counted(
     frames: list[list[Said]], breaks: set[int], joins: set[int]
 ) -> None:
-    wire = charts(*CHARTED)
-    account = Account(wire, *CHARTED)
+    protocol = charts(*CHARTED)
+    account = Account(protocol, *CHARTED)
 
     for place, messages in enumerate(frames):
         if place in breaks:
-            authenticated(wire)
+            authenticated(protocol)
         if place in joins:
             account.toggle(NARROW)
         account.hear(aries.frame(*(message for _, message in messages)), merged(messages))
@@ -225,12 +225,12 @@ events: st.SearchStrategy[Said] = st.sampled_from(
 def test_every_object_of_aries_accounts_is_a_record_or_counted(
     frames: list[list[Said]], breaks: set[int], joins: set[int]
 ) -> None:
-    wire = accounts.opened(*HELD)
-    account = Account(wire, *HELD)
+    protocol = accounts.opened(*HELD)
+    account = Account(protocol, *HELD)
 
     for place, messages in enumerate(frames):
         if place in breaks:
-            accounts.reopen(wire)
+            accounts.reopen(protocol)
         if place in joins:
             account.toggle(FEW)
             account.toggle(NEWS_OF_ONE)
@@ -261,20 +261,22 @@ def test_level_2_without_rows_is_told_from_rows_of_no_use(
 
 
 def test_what_charts_say_besides_quotes_and_trades_is_rowless_and_what_is_no_object_unreadable() -> None:
-    wire = charts(*CHARTED)
+    protocol = charts(*CHARTED)
 
-    said = notices_of(wire, *(aries.line(aries.event("update", symbol="MSFT", data=each)) for each in ({"x": 1}, 7)))
+    said = notices_of(
+        protocol, *(aries.line(aries.event("update", symbol="MSFT", data=each)) for each in ({"x": 1}, 7))
+    )
 
     assert counts(said) == {(kind, what): 1 for kind in ("quotes", "trades") for what in ("rowless", "unreadable")}
 
 
 def test_rows_of_an_account_that_are_lent_are_filled_and_one_without_a_key_is_unreadable() -> None:
-    wire = accounts.opened(accounts.ORDERS)
-    nameless = notices_of(wire, aries.line(accounts.account_event("order", accounts.order(**NAMELESS))))
-    notices_of(wire, *(aries.line(accounts.account_event("order", accounts.order(n))) for n in (1, 2)))
+    protocol = accounts.opened(accounts.ORDERS)
+    nameless = notices_of(protocol, aries.line(accounts.account_event("order", accounts.order(**NAMELESS))))
+    notices_of(protocol, *(aries.line(accounts.account_event("order", accounts.order(n))) for n in (1, 2)))
 
-    wire.subscribe([FEW])
-    lent = notices_of(wire, b"{}")
+    protocol.subscribe([FEW])
+    lent = notices_of(protocol, b"{}")
 
     assert counts(nameless) == {("orders", "unreadable"): 1}
     assert Counted(FEW, "filled") in lent
@@ -405,43 +407,43 @@ def hear_alor(
     is_reply_first: bool,
 ) -> None:
     """Send these frames, with breaks and others who join or go in between; in the end a connection that is whole."""
-    wire = account.wire
-    assert isinstance(wire, AlorConnection)
+    protocol = account.protocol
+    assert isinstance(protocol, AlorConnection)
     streams = {each.kind: each for each in account.listening}
 
     def settle() -> None:
-        for request in alor.sent(wire):
+        for request in alor.sent(protocol):
             account.hear(alor.reply(request["guid"]), {})
         account.hear(b"{}", {})
 
     for place, (kind, content) in enumerate(frames):
         if place in breaks:
-            wire.open(60.0 * place)
-            wire.authenticate("token-1", 60.0 * place)
+            protocol.open(60.0 * place)
+            protocol.authenticate("token-1", 60.0 * place)
             if is_reply_first:
                 settle()
         if place in joins:
             account.toggle(joins[place])
-        account.hear(alor.data(alor.guid_of(wire, streams[kind]), content), {kind: 1})
+        account.hear(alor.data(alor.guid_of(protocol, streams[kind]), content), {kind: 1})
     settle()
-    alor.begin(wire, now=10_000.0)
+    alor.begin(protocol, now=10_000.0)
     account.hear(b"{}", {})
 
 
 def test_summary_told_again_with_other_cash_is_filled_and_one_that_is_replaced_before_it_is_told_conflated() -> None:
     balances, positions = alor.every("balances"), alor.every("positions")
-    wire = alor.opened(AlorAccounts(), balances)
-    guid = alor.guid_of(wire, positions)
-    told = notices_of(wire, alor.data("balances-1", item("balances")))
-    again = notices_of(wire, *(alor.data(guid, money(amount)) for amount in ("1", "2", "3")))
+    protocol = alor.opened(AlorAccounts(), balances)
+    guid = alor.guid_of(protocol, positions)
+    told = notices_of(protocol, alor.data("balances-1", item("balances")))
+    again = notices_of(protocol, *(alor.data(guid, money(amount)) for amount in ("1", "2", "3")))
 
-    requests = alor.begin(wire, now=60.0)
-    early = notices_of(wire, *[alor.data("balances-1", item("balances"))] * 3)
-    listed = notices_of(wire, *(alor.reply(request["guid"]) for request in requests), b"{}")
-    alor.begin(wire, now=120.0)
-    lost = notices_of(wire, alor.data("balances-1", item("balances")))
-    alor.begin(wire, now=180.0)
-    lost += notices_of(wire, b"{}")
+    requests = alor.begin(protocol, now=60.0)
+    early = notices_of(protocol, *[alor.data("balances-1", item("balances"))] * 3)
+    listed = notices_of(protocol, *(alor.reply(request["guid"]) for request in requests), b"{}")
+    alor.begin(protocol, now=120.0)
+    lost = notices_of(protocol, alor.data("balances-1", item("balances")))
+    alor.begin(protocol, now=180.0)
+    lost += notices_of(protocol, b"{}")
 
     assert counts(told) == {}
     assert counts(again) == {("balances", "filled"): 3}
@@ -451,28 +453,28 @@ def test_summary_told_again_with_other_cash_is_filled_and_one_that_is_replaced_b
 
 def test_rows_of_a_list_that_another_frame_has_asked_for_again_are_duplicated() -> None:
     fills, orders = alor.every("fills"), alor.every("orders")
-    wire = AlorAccounts()
-    alor.answer(wire, alor.begin(wire))
-    wire.subscribe([fills])
-    notices_of(wire, *(alor.data("fills-1", item("fills", id=str(n), existing=True)) for n in range(5)))
+    protocol = AlorAccounts()
+    alor.answer(protocol, alor.begin(protocol))
+    protocol.subscribe([fills])
+    notices_of(protocol, *(alor.data("fills-1", item("fills", id=str(n), existing=True)) for n in range(5)))
 
-    wire.subscribe([orders])
-    said = notices_of(wire, b"{}")
+    protocol.subscribe([orders])
+    said = notices_of(protocol, b"{}")
 
-    assert [request["guid"] for request in alor.sent(wire, "unsubscribe")] == ["fills-1"]
+    assert [request["guid"] for request in alor.sent(protocol, "unsubscribe")] == ["fills-1"]
     assert Counted(fills, "duplicated", 5) in said
 
 
 def test_joiner_is_lent_the_newest_quote_once_also_where_it_took_the_slow_way() -> None:
-    wire = alor.opened(AlorMarket(), QUOTES)
-    notices_of(wire, alor.data("quotes-1", alor.quote(bid=1.0)))
+    protocol = alor.opened(AlorMarket(), QUOTES)
+    notices_of(protocol, alor.data("quotes-1", alor.quote(bid=1.0)))
     asks = alor.quotes(fields=("ask_price",))
-    for action in (wire.subscribe, wire.unsubscribe, wire.subscribe):
+    for action in (protocol.subscribe, protocol.unsubscribe, protocol.subscribe):
         action([asks])
-    first, said = wire.receive([alor.data("quotes-1", alor.quote(bid=2.0, tso=alor.MS + 5))], RECEIVED)
+    first, said = protocol.receive([alor.data("quotes-1", alor.quote(bid=2.0, tso=alor.MS + 5))], RECEIVED)
 
-    wire.subscribe([BID])
-    second, _ = wire.receive([b"{}"], RECEIVED)
+    protocol.subscribe([BID])
+    second, _ = protocol.receive([b"{}"], RECEIVED)
 
     assert [record[0] for record in first] == [asks, QUOTES, asks]
     assert counts(said) == {("quotes", "filled"): 1}
@@ -481,39 +483,39 @@ def test_joiner_is_lent_the_newest_quote_once_also_where_it_took_the_slow_way() 
 
 def test_known_quote_is_no_second_row_after_a_break_in_which_others_joined_or_went() -> None:
     asks = alor.quotes(fields=("ask_price",))
-    wire = alor.opened(AlorMarket(), QUOTES, asks)
+    protocol = alor.opened(AlorMarket(), QUOTES, asks)
     frame = alor.data("quotes-1", alor.quote())
-    notices_of(wire, frame)
-    alor.begin(wire, now=60.0)
-    wire.subscribe([BID])
-    for action in (wire.unsubscribe, wire.subscribe):
+    notices_of(protocol, frame)
+    alor.begin(protocol, now=60.0)
+    protocol.subscribe([BID])
+    for action in (protocol.unsubscribe, protocol.subscribe):
         action([asks])  # a new frame has been told nothing
 
-    records, notices = wire.receive([frame], RECEIVED)
+    records, notices = protocol.receive([frame], RECEIVED)
 
     assert [record[0] for record in records] == [BID, asks]
     assert counts(notices) == {("quotes", "duplicated"): 1}
 
 
 def test_joiner_that_a_break_keeps_from_being_lent_the_quote_gets_the_next_one() -> None:
-    wire = alor.opened(AlorMarket(), QUOTES)
+    protocol = alor.opened(AlorMarket(), QUOTES)
     frame = alor.data("quotes-1", alor.quote(bid=1.0))
-    notices_of(wire, frame)
-    wire.subscribe([BID])
-    alor.begin(wire, now=60.0)
+    notices_of(protocol, frame)
+    protocol.subscribe([BID])
+    alor.begin(protocol, now=60.0)
 
-    records, notices = wire.receive([frame], RECEIVED)
+    records, notices = protocol.receive([frame], RECEIVED)
 
     assert records == [(BID, alor.NS, (1.0,))]
     assert counts(notices) == {("quotes", "duplicated"): 1}
 
 
 def test_alor_says_why_a_frame_is_no_row() -> None:
-    wire = alor.opened(AlorMarket(), *WANTED)
-    guids = {each.kind: alor.guid_of(wire, each) for each in WANTED}
+    protocol = alor.opened(AlorMarket(), *WANTED)
+    guids = {each.kind: alor.guid_of(protocol, each) for each in WANTED}
 
     said = notices_of(
-        wire,
+        protocol,
         alor.data(guids["trades"], alor.trade(11, existing=True)),
         alor.data(guids["trades"], alor.trade(12)),
         alor.data(guids["trades"], alor.trade(12)),

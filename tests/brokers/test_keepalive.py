@@ -16,15 +16,15 @@ from aries_nb.model import SessionLost
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from aries_nb.brokers import Wire
+    from aries_nb.brokers import BrokerProtocol
 
 TICK = 0.25
 RECEIVED = 1_700_000_000_000_000_000
 
 
-def answers(wire: Wire) -> Iterator[bytes]:
+def answers(protocol: BrokerProtocol) -> Iterator[bytes]:
     """What a server says to what waits to be sent."""
-    for frame in wire.outgoing():
+    for frame in protocol.outgoing():
         request: dict[str, Any] = json.loads(frame)
         if request.get("type") == "ping":
             yield json.dumps({"type": "pong", "id": request["id"]}).encode()
@@ -35,18 +35,18 @@ def answers(wire: Wire) -> Iterator[bytes]:
             yield json.dumps({"requestGuid": request["guid"], "httpCode": 200, "message": "OK"}).encode()
 
 
-def seconds_until_found(wire: Wire, silent_from: float) -> float | None:
+def seconds_until_found(protocol: BrokerProtocol, silent_from: float) -> float | None:
     """How long after it fell silent a server is given up; None where it is not."""
-    wire.open(0.0)
-    wire.authenticate("a token", 0.0)
-    wire.subscribe(())
+    protocol.open(0.0)
+    protocol.authenticate("a token", 0.0)
+    protocol.subscribe(())
     now = 0.0
     while now < silent_from + 1_000:
-        said = list(answers(wire))
+        said = list(answers(protocol))
         for answer in said if now < silent_from else ():
-            wire.receive([answer], RECEIVED + int(now * 1e9))
+            protocol.receive([answer], RECEIVED + int(now * 1e9))
         now += TICK
-        if any(isinstance(notice, SessionLost) for notice in wire.tick(now)):
+        if any(isinstance(notice, SessionLost) for notice in protocol.tick(now)):
             return now - silent_from
     return None
 
@@ -67,19 +67,19 @@ def test_a_server_that_is_silent_for_ever_is_found_within_two_pings(
 
 @pytest.mark.parametrize("broker", ["aries", "alor"])
 def test_a_server_that_answers_is_never_given_up_and_hears_from_us_every_interval(broker: str) -> None:
-    wire = BROKERS[broker].market.make()
-    wire.open(0.0)
-    wire.authenticate("a token", 0.0)
-    wire.subscribe(())
+    protocol = BROKERS[broker].market.make()
+    protocol.open(0.0)
+    protocol.authenticate("a token", 0.0)
+    protocol.subscribe(())
     spoken: list[float] = []
     lost: list[float] = []
 
     for step in range(1, 2_000):
         now = step * TICK
-        for answer in list(answers(wire)):
+        for answer in list(answers(protocol)):
             spoken.append(now)
-            wire.receive([answer], RECEIVED + int(now * 1e9))
-        lost += [now for notice in wire.tick(now) if isinstance(notice, SessionLost)]
+            protocol.receive([answer], RECEIVED + int(now * 1e9))
+        lost += [now for notice in protocol.tick(now) if isinstance(notice, SessionLost)]
 
     pauses = [later - earlier for earlier, later in pairwise(spoken)]
     assert lost == []

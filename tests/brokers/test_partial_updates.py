@@ -112,10 +112,10 @@ def feed(market: AriesMarket, frames: list[bytes]) -> Iterator[Record]:
 
 def tape(frames: list[bytes]) -> pd.DataFrame:
     """What a rolling frame holds after these frames, each of them published."""
-    wire = market()
+    protocol = market()
     store = RollingFrame([Column(name, QUOTE_COLUMN_TYPES[name]) for name in COLUMNS], SYMBOLS, limit=1_000)
     for frame in frames:
-        for subscription, ts, values in wire.receive([frame], RECEIVED)[0]:
+        for subscription, ts, values in protocol.receive([frame], RECEIVED)[0]:
             store.inbox.add(SYMBOLS.index(subscription.symbol), ts, values)
         store.inbox.mark(RECEIVED)
         store.publish()

@@ -16,7 +16,9 @@ from tests.brokers.aries.lines import RECEIVED
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from aries_nb.brokers import Wire
+    from aries_nb.brokers import BrokerProtocol
+
+    Case = Callable[[], tuple[BrokerProtocol, list[bytes]]]
 
 
 def aries_market() -> tuple[Any, list[bytes]]:
@@ -33,22 +35,24 @@ def aries_accounts() -> tuple[Any, list[bytes]]:
 
 
 def alor_market() -> tuple[Any, list[bytes]]:
-    wire = alor.opened(AlorMarket(), alor.quotes(), alor.trades())
+    protocol = alor.opened(AlorMarket(), alor.quotes(), alor.trades())
     frames = [alor.data("quotes-1", alor.quote(bid=float(price))) for price in range(5)]
     prints = [alor.data("trades-2", alor.trade(number)) for number in range(1, 4)]
-    return wire, [*frames, b"rubbish", *prints, frames[0]]
+    return protocol, [*frames, b"rubbish", *prints, frames[0]]
 
 
 def alor_balances() -> tuple[Any, list[bytes]]:
-    wire = alor.opened(AlorAccounts(), alor.every("balances"))
-    guids = {kind: guid for kind in ("balances", "positions") for guid in wire._guids if guid.startswith(kind)}
+    protocol = alor.opened(AlorAccounts(), alor.every("balances"))
+    guids = {kind: guid for kind in ("balances", "positions") for guid in protocol._guids if guid.startswith(kind)}
     money = item("positions", sym="RUB", cur=True)
     summaries = [alor.data(guids["balances"], item("balances")) for _ in range(3)]
-    return wire, [alor.data(guids["positions"], money), *summaries, b"rubbish", summaries[0]]
+    return protocol, [alor.data(guids["positions"], money), *summaries, b"rubbish", summaries[0]]
 
 
 @pytest.mark.parametrize("case", [aries_market, aries_accounts, alor_market, alor_balances])
-def test_frames_of_one_read_give_what_they_give_one_by_one(case: Callable[[], tuple[Wire, list[bytes]]]) -> None:
+def test_frames_of_one_read_give_what_they_give_one_by_one(
+    case: Callable[[], tuple[BrokerProtocol, list[bytes]]],
+) -> None:
     single, frames = case()
     whole, _ = case()
     records: list[Any] = []
@@ -65,9 +69,9 @@ def test_frames_of_one_read_give_what_they_give_one_by_one(case: Callable[[], tu
 
 
 @pytest.mark.parametrize("case", [aries_market, aries_accounts, alor_market, alor_balances])
-def test_a_read_without_a_frame_says_nothing(case: Callable[[], tuple[Wire, list[bytes]]]) -> None:
-    wire, _ = case()
+def test_a_read_without_a_frame_says_nothing(case: Case) -> None:
+    protocol, _ = case()
 
-    records, notices = wire.receive([], RECEIVED)
+    records, notices = protocol.receive([], RECEIVED)
 
     assert (list(records), list(notices)) == ([], [])

@@ -4,7 +4,7 @@ import inspect
 
 import pytest
 
-from aries_nb.brokers import BROKERS, Broker, Wire
+from aries_nb.brokers import BROKERS, Broker, BrokerProtocol
 
 EACH = pytest.mark.parametrize("broker", BROKERS.values(), ids=BROKERS)
 
@@ -21,29 +21,34 @@ def test_address_is_encrypted_or_that_of_a_simulated_market(broker: Broker) -> N
 
 
 @EACH
-def test_broker_makes_a_wire_of_its_own_each_time(broker: Broker) -> None:
+def test_broker_makes_a_protocol_of_its_own_each_time(broker: Broker) -> None:
     first, second = broker.market.make(), broker.market.make()
 
     assert first is not second
 
 
 @EACH
-def test_wire_has_every_member_of_the_interface(broker: Broker) -> None:
-    members = {name: member for name, member in vars(Wire).items() if inspect.isfunction(member) and name[0] != "_"}
+def test_protocol_has_every_member_of_the_interface(broker: Broker) -> None:
+    members = {
+        name: member for name, member in vars(BrokerProtocol).items() if inspect.isfunction(member) and name[0] != "_"
+    }
 
-    wire = broker.market.make()
+    protocol = broker.market.make()
 
     assert len(members) <= 8
     for name, member in members.items():
-        assert list(inspect.signature(getattr(wire, name)).parameters) == list(inspect.signature(member).parameters)[1:]
+        assert (
+            list(inspect.signature(getattr(protocol, name)).parameters)
+            == list(inspect.signature(member).parameters)[1:]
+        )
 
 
 @EACH
 def test_columns_of_each_kind_hold_what_a_frame_can_keep(broker: Broker) -> None:
-    wire = broker.market.make()
+    protocol = broker.market.make()
 
     for kind in ("quotes", "trades", "book"):
-        columns = wire.columns(kind)
+        columns = protocol.columns(kind)
 
         assert columns
         assert set(columns.values()) <= {"number", "text", "time", "integer"}

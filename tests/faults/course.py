@@ -22,7 +22,7 @@ from tests.faults.proxy import FaultProxy
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from aries_nb.brokers import Broker, Endpoint, Wire
+    from aries_nb.brokers import Broker, BrokerProtocol, Endpoint
     from aries_nb.live import Account, LiveBook, LiveFrame, LiveTable
     from aries_nb.sim import ServerOptions
     from tests.faults.messages import Dialect
@@ -190,10 +190,10 @@ class Course:
 def patient(broker: Broker) -> Broker:
     """A broker whose connections have no time limits: on a busy machine a witness must not give up."""
 
-    def make(endpoint: Endpoint) -> Wire:
-        wire: Any = endpoint.make()
-        wire.tick = lambda now: ()
-        return wire
+    def make(endpoint: Endpoint) -> BrokerProtocol:
+        protocol: Any = endpoint.make()
+        protocol.tick = lambda now: ()
+        return protocol
 
     changed = {
         name: replace(endpoint, make=partial(make, endpoint))

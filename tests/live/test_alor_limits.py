@@ -98,7 +98,7 @@ def test_streams_asked_for_one_by_one_cost_the_same_whatever_there_is(
 
     assert another.received >= 1
     assert published == []
-    assert session._wire._unsettled == {}  # type: ignore[attr-defined]
+    assert session._protocol._unsettled == {}  # type: ignore[attr-defined]
 
 
 def test_more_than_fifty_thousand_streams_are_refused_before_anything_is_sent(

@@ -221,22 +221,22 @@ def trade_a_lot(sim: Simulator, symbol: str, count: int) -> None:
 def test_the_past_fills_a_gap_if_it_reaches_back_to_what_was_known(
     past: list[int], is_filled: bool, count: int
 ) -> None:
-    wire = opened(AlorMarket(), trades(fields=("trade_id",)))
+    protocol = opened(AlorMarket(), trades(fields=("trade_id",)))
     clock = RECEIVED // 1_000_000
-    heard(wire, data("trades-1", trade(10, ms=clock + 10)), data("trades-1", trade(11, ms=clock + 11)))
-    request, ping = begin(wire, now=60.0)
+    heard(protocol, data("trades-1", trade(10, ms=clock + 10)), data("trades-1", trade(11, ms=clock + 11)))
+    request, ping = begin(protocol, now=60.0)
     history = [data("trades-1", trade(each, ms=clock + each, existing=True)) for each in past]
 
-    _, notices = heard(wire, *history, reply(request["guid"]), reply(ping["guid"]))
+    _, notices = heard(protocol, *history, reply(request["guid"]), reply(ping["guid"]))
 
     assert [each for each in notices if isinstance(each, Resumed)] == [Resumed("trades", "SBER", is_filled, count)]
 
 
 def test_where_nothing_was_known_a_short_past_is_all_of_it() -> None:
-    wire = opened(AlorMarket(), trades(fields=("trade_id",)))
-    request, ping = begin(wire, now=60.0)
+    protocol = opened(AlorMarket(), trades(fields=("trade_id",)))
+    request, ping = begin(protocol, now=60.0)
 
-    _, notices = heard(wire, reply(request["guid"]), reply(ping["guid"]))
+    _, notices = heard(protocol, reply(request["guid"]), reply(ping["guid"]))
 
     assert Resumed("trades", "SBER", is_filled=True) in notices
 

@@ -128,9 +128,9 @@ def test_recorded_books_arrive_row_by_row_as_they_are_in_the_file(
     told: list[Record] = []
 
     def make() -> KeptRecords:
-        wire = KeptRecords(format=form)
-        wire.told = told
-        return wire
+        protocol = KeptRecords(format=form)
+        protocol.told = told
+        return protocol
 
     broker = BROKERS["alor"]
     kept = replace(broker, market=replace(broker.market, make=make))

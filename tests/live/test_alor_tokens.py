@@ -48,35 +48,35 @@ class Source:
 
 @pytest.mark.parametrize("life", [5.0, 30.0, 1_800.0])
 def test_no_request_has_a_token_that_is_over_and_none_is_fetched_before_its_time(life: float) -> None:
-    source, wire = Source(life), AlorMarket()
-    (ping,) = begin(wire, source.token(0.0))
-    heard(wire, reply(ping["guid"]))
+    source, protocol = Source(life), AlorMarket()
+    (ping,) = begin(protocol, source.token(0.0))
+    heard(protocol, reply(ping["guid"]))
     asked, turns = 0, int(20 * life / 0.25)
 
     for turn in range(1, turns + 1):
         now = turn * 0.25
-        notices = list(wire.tick(now))
+        notices = list(protocol.tick(now))
         if TokenWanted() in notices:
             asked += 1
-            wire.authenticate(source.token(now), now)
+            protocol.authenticate(source.token(now), now)
         assert now < source.ends
-        answers = [reply(request["guid"]) for request in sent(wire)]
-        heard(wire, *answers, received=RECEIVED + int(now * 1e9))
+        answers = [reply(request["guid"]) for request in sent(protocol)]
+        heard(protocol, *answers, received=RECEIVED + int(now * 1e9))
 
     assert source.fetched <= 1 + 20 / FRESH_SHARE
     assert asked <= 5 * source.fetched
 
 
 def test_a_token_given_again_is_asked_for_once_more_before_its_end() -> None:
-    wire = AlorMarket()
-    (ping,) = begin(wire, token_ending(30.0))
-    heard(wire, reply(ping["guid"]))
+    protocol = AlorMarket()
+    (ping,) = begin(protocol, token_ending(30.0))
+    heard(protocol, reply(ping["guid"]))
     wanted = []
 
     for turn in range(1, 120):
-        if TokenWanted() in wire.tick(turn * 0.25):  # nothing is answered meanwhile
+        if TokenWanted() in protocol.tick(turn * 0.25):  # nothing is answered meanwhile
             wanted.append(turn * 0.25)
-            wire.authenticate(token_ending(30.0), turn * 0.25)
+            protocol.authenticate(token_ending(30.0), turn * 0.25)
 
     assert wanted[:3] == [22.5, 28.25, 29.75]
 

@@ -45,27 +45,27 @@ class Desk:
         self.now = NOW
         self.fills = 0
         self._session = AccountsSession(SimOptions(), self.accounts, self.now)
-        self._wire = BROKERS["aries"].accounts.make()
-        self._intake = Intake(self._wire)
+        self._protocol = BROKERS["aries"].accounts.make()
+        self._intake = Intake(self._protocol)
         self.tables: dict[str, Table] = {}
         streams = []
         for kind in ("orders", "positions", "balances"):
-            types = self._wire.columns(kind)
+            types = self._protocol.columns(kind)
             columns = [Column(name, type_) for name, type_ in types.items()]
             if kind == "orders":
                 self.log = DerivedFillLog(columns)
             followers = (self.log,) if kind == "orders" else ()
             table = self.tables[kind] = Table(columns, (ACCOUNT,), key=TABLE_KEYS[kind], followers=followers)
             streams.append(Stream(Subscription(kind, ACCOUNT, tuple(types)), table, 0))
-        self._wire.open(0.0)
-        self._wire.authenticate("a token", 0.0)
-        self._wire.subscribe(self._intake.attach(streams))
+        self._protocol.open(0.0)
+        self._protocol.authenticate("a token", 0.0)
+        self._protocol.subscribe(self._intake.attach(streams))
         self.talk()
 
     def talk(self) -> None:
         """Carry everything that either side has to say to the other until both are silent."""
         while True:
-            sent = self._wire.outgoing()
+            sent = self._protocol.outgoing()
             for frame in sent:
                 self._session.receive(frame, self.now)
             lines, self._session.outbox[:] = list(self._session.outbox), []

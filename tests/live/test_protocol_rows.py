@@ -25,29 +25,29 @@ if TYPE_CHECKING:
 
     import pandas as pd
 
-    from aries_nb.brokers import Endpoint, Wire
+    from aries_nb.brokers import BrokerProtocol, Endpoint
     from aries_nb.model import Received
 
 
 class Tapped:
     """A protocol as it is, with every message that goes through it written down."""
 
-    def __init__(self, wire: Wire, talk: Talk) -> None:
-        self._wire = wire
+    def __init__(self, protocol: BrokerProtocol, talk: Talk) -> None:
+        self._protocol = protocol
         self._talk = talk
 
     def __getattr__(self, name: str) -> Any:
-        return getattr(self._wire, name)
+        return getattr(self._protocol, name)
 
     def receive(self, frames: Sequence[bytes], received: int) -> Received:
         for frame in frames:
             lines = [json.loads(line) for line in frame.split(b"\n") if line.strip()]
             self._talk.frames.append(len(lines))
             self._talk.heard += lines
-        return self._wire.receive(frames, received)
+        return self._protocol.receive(frames, received)
 
     def outgoing(self) -> Sequence[str]:
-        frames = self._wire.outgoing()
+        frames = self._protocol.outgoing()
         self._talk.said += map(json.loads, frames)
         return frames
 

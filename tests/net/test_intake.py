@@ -41,9 +41,9 @@ def quote(ms: int, **data: float) -> bytes:
 
 
 def intake_with(*streams: Stream) -> Intake:
-    wire = BROKERS["aries"].market.make()
-    intake = Intake(wire)
-    wire.subscribe(intake.attach(streams))
+    protocol = BROKERS["aries"].market.make()
+    intake = Intake(protocol)
+    protocol.subscribe(intake.attach(streams))
     return intake
 
 

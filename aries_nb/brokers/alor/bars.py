@@ -1,6 +1,6 @@
 """The bars of one instrument at ALOR, of the past and running (protocol page §6.2 and §9).
 
-A record's time is when the bar begins; a later record with the same time takes its place. Nothing on the wire says
+A record's time is when the bar begins; a later record with the same time takes its place. Nothing in a message says
 where the past ends or that a bar is closed: a bar is closed once another one has begun.
 """
 

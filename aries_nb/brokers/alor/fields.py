@@ -14,7 +14,7 @@ __all__ = ["FORMATS", "MARKET_FIELDS", "TIMES", "Field", "FieldType", "Format", 
 
 Format = Literal["slim", "simple", "heavy"]
 FORMATS: tuple[Format, ...] = ("slim", "simple", "heavy")
-# What a field holds on the wire; "seconds" and "millis" are Unix times, "iso" is text, "flag" true or false.
+# What a field holds in a message; "seconds" and "millis" are Unix times, "iso" is text, "flag" true or false.
 FieldType: TypeAlias = Literal[
     "number", "decimal", "integer", "text", "side", "flag", "seconds", "millis", "iso", "json"
 ]

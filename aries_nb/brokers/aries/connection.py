@@ -1,6 +1,6 @@
 """Base class of the Aries endpoints: one session, its subscriptions, and the records owed to late subscribers.
 
-Implements `brokers.protocol.Wire`; a subclass adds what its endpoint streams. Protocol page §2.
+Implements `BrokerProtocol`; a subclass adds what its endpoint streams. Protocol page §2.
 """
 
 from __future__ import annotations

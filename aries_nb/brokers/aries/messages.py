@@ -215,12 +215,12 @@ STREAM_ALIASES: Mapping[str, str] = {
 
 
 def field_types(struct: type[Struct]) -> dict[str, ColumnType]:
-    """Wire name → what it holds, read off the annotations of a struct."""
+    """The broker's name → what it holds, read off the annotations of a struct."""
     kinds: dict[object, ColumnType] = {"Number": "number", "Millis": "time", "Text": "text"}
     return {name: kinds[struct.__annotations__[name]] for name in struct.__struct_fields__}
 
 
-# Column name → wire name, in the order in which a record carries them.
+# Column name → the broker's name, in the order in which a record carries them.
 QUOTE_FIELDS: Mapping[str, str] = {
     "bid_price": "bidPrice",
     "bid_size": "bidSize",

@@ -1,6 +1,6 @@
 """The streams of one Aries connection: who asked for what, what that means in requests, and the merged state.
 
-Several subscriptions of one symbol share what goes over the wire: the union of their fields.
+Several subscriptions of one symbol share one request: the union of their fields.
 """
 
 from __future__ import annotations

@@ -41,8 +41,8 @@ RECKONED_HERE = frozenset({"fills", "pnl"})  # where the broker does not tell
 
 def tables_at(endpoint: Endpoint) -> tuple[str, ...]:
     """Which of them there are with a broker whose accounts are at this endpoint."""
-    wire = endpoint.make()
-    return tuple(name for name, kind in TABLES.items() if name in RECKONED_HERE or wire.columns(kind))
+    protocol = endpoint.make()
+    return tuple(name for name, kind in TABLES.items() if name in RECKONED_HERE or protocol.columns(kind))
 
 
 class Accounts:

@@ -137,57 +137,59 @@ def bars(symbol: str = "SBER", *, interval: str = "60", start: str = str(SECONDS
 
 def every(kind: Kind, symbol: str = "D00000", form: Format = "slim") -> Subscription:
     """A subscription to every field of a table."""
-    wire = AlorMarket(format=form) if kind == "instruments" else AlorAccounts(format=form)
-    return Subscription(kind, symbol, tuple(wire.columns(kind)))
+    protocol = AlorMarket(format=form) if kind == "instruments" else AlorAccounts(format=form)
+    return Subscription(kind, symbol, tuple(protocol.columns(kind)))
 
 
-def sent(wire: AlorConnection, *opcodes: str) -> list[dict[str, Any]]:
-    """Drain what the wire wants sent; only these opcodes if any is given."""
-    messages: list[dict[str, Any]] = [json.loads(text) for text in wire.outgoing()]
+def sent(protocol: AlorConnection, *opcodes: str) -> list[dict[str, Any]]:
+    """Drain what the protocol wants sent; only these opcodes if any is given."""
+    messages: list[dict[str, Any]] = [json.loads(text) for text in protocol.outgoing()]
     return [message for message in messages if not opcodes or message["opcode"] in opcodes]
 
 
-def heard(wire: AlorConnection, *frames: bytes, received: int = RECEIVED) -> tuple[list[Record], list[Notice]]:
+def heard(protocol: AlorConnection, *frames: bytes, received: int = RECEIVED) -> tuple[list[Record], list[Notice]]:
     """What some frames yield, one after the other, but for what is only counted."""
     records: list[Record] = []
     notices: list[Notice] = []
     for frame in frames:
-        found, told = wire.receive([frame], received)
+        found, told = protocol.receive([frame], received)
         records += found
         notices += said(told)
     return records, notices
 
 
-def records(wire: AlorConnection, *frames: bytes, received: int = RECEIVED) -> list[Record]:
+def records(protocol: AlorConnection, *frames: bytes, received: int = RECEIVED) -> list[Record]:
     """The same where nothing but the session's own talk may be said besides."""
-    found, notices = heard(wire, *frames, received=received)
+    found, notices = heard(protocol, *frames, received=received)
     assert [notice for notice in notices if not isinstance(notice, Pong | Resumed | SessionOpened)] == []
     return found
 
 
-def begin(wire: W, token: str = "token-1", now: float = 0.0) -> list[dict[str, Any]]:
+def begin(protocol: W, token: str = "token-1", now: float = 0.0) -> list[dict[str, Any]]:
     """A new connection, up to what is asked on it."""
-    wire.open(now)
-    wire.authenticate(token, now)
-    return sent(wire)
+    protocol.open(now)
+    protocol.authenticate(token, now)
+    return sent(protocol)
 
 
-def answer(wire: AlorConnection, requests: list[dict[str, Any]] | None = None) -> list[Record]:
+def answer(protocol: AlorConnection, requests: list[dict[str, Any]] | None = None) -> list[Record]:
     """Accept everything that was asked, pings included; returns the records that come of it."""
-    return records(wire, *(reply(request["guid"]) for request in (sent(wire) if requests is None else requests)))
+    return records(
+        protocol, *(reply(request["guid"]) for request in (sent(protocol) if requests is None else requests))
+    )
 
 
-def opened(wire: W, *subscriptions: Subscription) -> W:
+def opened(protocol: W, *subscriptions: Subscription) -> W:
     """An open session with these streams running, everything answered and no data yet."""
-    answer(wire, begin(wire))
-    wire.subscribe(subscriptions)
-    answer(wire)
-    return wire
+    answer(protocol, begin(protocol))
+    protocol.subscribe(subscriptions)
+    answer(protocol)
+    return protocol
 
 
-def guid_of(wire: AlorConnection, subscription: Subscription) -> str:
+def guid_of(protocol: AlorConnection, subscription: Subscription) -> str:
     """The guid that a stream is known by."""
-    return wire._streams[(subscription.kind, subscription.symbol, subscription.options)].guid
+    return protocol._streams[(subscription.kind, subscription.symbol, subscription.options)].guid
 
 
 def values(found: list[Record]) -> list[tuple[Any, ...]]:

@@ -36,8 +36,8 @@ def test_portfolio_leads_nowhere_else() -> None:
 @pytest.mark.parametrize("kind", OBJECTS)
 def test_rows_are_those_of_the_socket(kind: Kind) -> None:
     subscription = every(kind)
-    wire = opened(AlorAccounts(), subscription)
-    live = records(wire, data(f"{kind}-1", item(kind)))[-1]
+    protocol = opened(AlorAccounts(), subscription)
+    live = records(protocol, data(f"{kind}-1", item(kind)))[-1]
 
     page = HTTP.read(subscription, HTTP.snapshot(subscription)[0], compact([item(kind, "heavy")]).encode())
 

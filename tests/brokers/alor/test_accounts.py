@@ -64,20 +64,22 @@ def orders(**fields: Any) -> bytes:
 @pytest.mark.parametrize("is_reply_first", [False, True], ids=["reply last", "reply first"])
 @pytest.mark.parametrize("kind", KINDS)
 def test_portfolio_stream_from_request_to_unsubscribe(kind: Kind, form: Format, is_reply_first: bool) -> None:
-    wire = AlorAccounts(format=form)
-    answer(wire, begin(wire))
+    protocol = AlorAccounts(format=form)
+    answer(protocol, begin(protocol))
     subscription = every(kind, "D00000", form)
-    number = wire.subscribe([subscription])
-    request, *others, ping = sent(wire)  # a summary's cash stands among the positions, an order's price among trades
+    number = protocol.subscribe([subscription])
+    request, *others, ping = sent(
+        protocol
+    )  # a summary's cash stands among the positions, an order's price among trades
     snapshot = data(request["guid"], item(kind, form, existing=True))
     frames = [reply(request["guid"]), snapshot] if is_reply_first else [snapshot, reply(request["guid"])]
 
-    listed, said = heard(wire, *frames, *(reply(each["guid"]) for each in others), reply(ping["guid"]))
-    late, _ = heard(wire, b"{}")
-    live = records(wire, data(request["guid"], item(kind, form)))
-    wire.unsubscribe([subscription])
-    ended = sent(wire)
-    after, notices = heard(wire, data(request["guid"], item(kind, form)), reply(request["guid"]))
+    listed, said = heard(protocol, *frames, *(reply(each["guid"]) for each in others), reply(ping["guid"]))
+    late, _ = heard(protocol, b"{}")
+    live = records(protocol, data(request["guid"], item(kind, form)))
+    protocol.unsubscribe([subscription])
+    ended = sent(protocol)
+    after, notices = heard(protocol, data(request["guid"], item(kind, form)), reply(request["guid"]))
 
     common = {"exchange": "MOEX", "portfolio": "D00000", "skipHistory": False, "format": form.capitalize()}
     assert request == {"opcode": OPCODES[kind], "guid": f"{kind}-1", "token": "token-1", **common}
@@ -100,14 +102,14 @@ def listed_row(*found: list[Record]) -> Any:
 def test_every_field_of_a_format_ends_in_a_column(kind: Kind, form: Format) -> None:
     """Each value is given another, one at a time: where no column changes, the field was not read."""
     place = ("simple", "slim", "heavy").index(form)
-    wire = opened(AlorAccounts(format=form), every(kind, "D00000", form))
+    protocol = opened(AlorAccounts(format=form), every(kind, "D00000", form))
     guid = f"{kind}-1"
-    before = rows(records(wire, data(guid, item(kind, form))))[-1]
+    before = rows(records(protocol, data(guid, item(kind, form))))[-1]
     unread = set()
     for names in OBJECTS[kind]:
         name, value = names[place], names[3]
         if name != "-":
-            after = rows(records(wire, data(guid, item(kind, form) | {name: other(value)})))[-1]
+            after = rows(records(protocol, data(guid, item(kind, form) | {name: other(value)})))[-1]
             if str(after) == str(before):
                 unread.add(names[0])
 
@@ -126,9 +128,9 @@ def other(value: Any) -> Any:
 
 
 def test_order_has_quantities_in_pieces_and_money_exact() -> None:
-    wire = opened(AlorAccounts(), every("orders"))
+    protocol = opened(AlorAccounts(), every("orders"))
 
-    found = records(wire, orders())
+    found = records(protocol, orders())
 
     assert found[0][1] == AT
     row = rows(found)[0]
@@ -150,10 +152,10 @@ def test_order_has_quantities_in_pieces_and_money_exact() -> None:
 
 def test_fill_and_position_and_summary_are_in_our_words() -> None:
     kinds: tuple[Kind, ...] = ("fills", "positions", "balances")
-    wire = opened(AlorAccounts(), *map(every, kinds))
+    protocol = opened(AlorAccounts(), *map(every, kinds))
 
     fill, position, balance = (
-        rows(records(wire, data(guid_of(wire, every(kind)), item(kind))))[-1] or {} for kind in kinds
+        rows(records(protocol, data(guid_of(protocol, every(kind)), item(kind))))[-1] or {} for kind in kinds
     )
 
     def shown(row: dict[str, Any], names: str) -> str:
@@ -166,11 +168,11 @@ def test_fill_and_position_and_summary_are_in_our_words() -> None:
 
 
 def test_other_name_of_a_disputed_key_is_read_too() -> None:
-    wire = opened(AlorAccounts(), every("balances"))
+    protocol = opened(AlorAccounts(), every("balances"))
     said = item("balances")
     said["bp2v"] = said.pop("bpv2")
 
-    row = rows(records(wire, data("balances-1", said)))[0]
+    row = rows(records(protocol, data("balances-1", said)))[0]
 
     assert row is not None
     assert "RUB" in row["buying_power_by_currency"]
@@ -185,21 +187,21 @@ def test_other_name_of_a_disputed_key_is_read_too() -> None:
     ],
 )
 def test_portfolio_may_name_its_exchange(portfolio: str, exchange: str, expected: tuple[str, str]) -> None:
-    wire = AlorAccounts(exchange=exchange)
-    begin(wire)
+    protocol = AlorAccounts(exchange=exchange)
+    begin(protocol)
 
-    wire.subscribe([every("orders", portfolio)])
+    protocol.subscribe([every("orders", portfolio)])
 
-    request = sent(wire)[0]
+    request = sent(protocol)[0]
     assert (request["exchange"], request["portfolio"]) == expected
 
 
 def test_instrument_of_another_exchange_is_named_as_a_user_writes_it() -> None:
-    wire = opened(AlorAccounts(), every("positions"))
+    protocol = opened(AlorAccounts(), every("positions"))
     foreign = item("positions", symbol="AAPL", exchange="SPBX")
     money = item("positions", symbol="USD", exchange="SPBX", isCurrency=True)
 
-    found = records(wire, data("positions-1", foreign), data("positions-1", money))
+    found = records(protocol, data("positions-1", foreign), data("positions-1", money))
 
     assert [row["symbol"] for row in rows(found) if row is not None] == ["SPBX:AAPL", "USD"]
 
@@ -208,68 +210,68 @@ def test_instrument_of_another_exchange_is_named_as_a_user_writes_it() -> None:
 
 
 def test_list_comes_at_once_with_the_reply_behind_it() -> None:
-    wire = AlorAccounts()
-    answer(wire, begin(wire))
-    wire.subscribe([every("orders")])
+    protocol = AlorAccounts()
+    answer(protocol, begin(protocol))
+    protocol.subscribe([every("orders")])
 
-    waiting = records(wire, orders(id="1", existing=True), orders(id="2", existing=True))
-    listed = records(wire, reply("orders-1"))
+    waiting = records(protocol, orders(id="1", existing=True), orders(id="2", existing=True))
+    listed = records(protocol, reply("orders-1"))
 
     assert waiting == []
     assert [row and row["order_id"] for row in rows(listed)] == [None, "1", "2"]
 
 
 def test_empty_list_is_known_by_the_pong_behind_the_reply() -> None:
-    wire = AlorAccounts()
-    answer(wire, begin(wire))
-    wire.subscribe([every("orders")])
-    _, beside, ping = sent(wire)
+    protocol = AlorAccounts()
+    answer(protocol, begin(protocol))
+    protocol.subscribe([every("orders")])
+    _, beside, ping = sent(protocol)
 
-    early = records(wire, reply("orders-1"), reply(beside["guid"]))
-    found = records(wire, reply(ping["guid"]))
+    early = records(protocol, reply("orders-1"), reply(beside["guid"]))
+    found = records(protocol, reply(ping["guid"]))
 
     assert early == []
     assert rows(found) == [None]
 
 
 def test_list_is_complete_before_the_first_change() -> None:
-    wire = AlorAccounts()
-    answer(wire, begin(wire))
-    wire.subscribe([every("orders")])
+    protocol = AlorAccounts()
+    answer(protocol, begin(protocol))
+    protocol.subscribe([every("orders")])
 
-    found = records(wire, orders(id="1", existing=True), orders(id="1", status="filled"))
+    found = records(protocol, orders(id="1", existing=True), orders(id="1", status="filled"))
 
     assert [row and row["status"] for row in rows(found)] == [None, "working", "filled"]
 
 
 def test_what_is_told_twice_in_the_list_stands_in_it_once() -> None:
-    wire = AlorAccounts()
-    answer(wire, begin(wire))
-    wire.subscribe([every("orders")])
+    protocol = AlorAccounts()
+    answer(protocol, begin(protocol))
+    protocol.subscribe([every("orders")])
     twice = [orders(id="1", existing=True), orders(id="1", existing=True, status="filled")]
 
-    found = records(wire, *twice, reply("orders-1"))
+    found = records(protocol, *twice, reply("orders-1"))
 
     assert [row and row["status"] for row in rows(found)] == [None, "filled"]
 
 
 def test_late_element_of_the_list_is_put_without_a_new_list() -> None:
-    wire = opened(AlorAccounts(), every("orders"))
+    protocol = opened(AlorAccounts(), every("orders"))
 
-    found = records(wire, orders(id="9", existing=True))
+    found = records(protocol, orders(id="9", existing=True))
 
     assert [record[2][0] for record in found] == [PUT]
 
 
 def test_missing_reply_does_not_hold_the_list_back_for_ever() -> None:
-    wire = AlorAccounts()
-    answer(wire, begin(wire))
-    number = wire.subscribe([every("orders")])
-    _, beside, ping = sent(wire)
-    records(wire, reply(beside["guid"]), orders(id="1", existing=True), reply(ping["guid"]))
+    protocol = AlorAccounts()
+    answer(protocol, begin(protocol))
+    number = protocol.subscribe([every("orders")])
+    _, beside, ping = sent(protocol)
+    records(protocol, reply(beside["guid"]), orders(id="1", existing=True), reply(ping["guid"]))
 
-    notices = list(wire.tick(10.5))
-    found, _ = heard(wire, b"{}")
+    notices = list(protocol.tick(10.5))
+    found, _ = heard(protocol, b"{}")
 
     assert notices == [Pong(number)]
     assert [row and row["order_id"] for row in rows(found)] == [None, "1"]
@@ -280,9 +282,9 @@ def test_after_a_break_the_list_replaces_the_table_and_is_logged_once(is_reply_f
     columns = [Column(name, type_) for name, type_ in AlorAccounts().columns("orders").items()]
     log = ChangeLog(columns)
     table = Table(columns, ("D00000",), key=TABLE_KEYS["orders"], followers=(log,))
-    wire = opened(AlorAccounts(), every("orders"))
-    publish(table, records(wire, orders(id="1"), orders(id="2"), orders(id="3")))
-    requests = begin(wire)
+    protocol = opened(AlorAccounts(), every("orders"))
+    publish(table, records(protocol, orders(id="1"), orders(id="2"), orders(id="3")))
+    requests = begin(protocol)
     table.interrupted()
     was_stale = table.is_stale
 
@@ -295,7 +297,7 @@ def test_after_a_break_the_list_replaces_the_table_and_is_logged_once(is_reply_f
         *(reply(request["guid"]) for request in requests[1:]),
         b"{}",
     ]:
-        publish(table, heard(wire, frame)[0])
+        publish(table, heard(protocol, frame)[0])
 
     assert was_stale
     assert [(row.values[0], row.values[4]) for row in table.rows()] == [("1", "working"), ("3", "filled")]
@@ -314,9 +316,11 @@ def publish(table: Table, found: list[Record]) -> None:
 
 
 def test_row_without_its_key_is_unreadable() -> None:
-    wire = opened(AlorAccounts(), *map(every, LISTS))
+    protocol = opened(AlorAccounts(), *map(every, LISTS))
 
-    notices = [heard(wire, data(guid_of(wire, every(kind)), item(kind, id=None, symbol=None)))[1][0] for kind in LISTS]
+    notices = [
+        heard(protocol, data(guid_of(protocol, every(kind)), item(kind, id=None, symbol=None)))[1][0] for kind in LISTS
+    ]
 
     assert [notice.reason for notice in notices if isinstance(notice, Unreadable)] == [
         "orders without a usable order_id",
@@ -327,9 +331,9 @@ def test_row_without_its_key_is_unreadable() -> None:
 
 
 def test_field_that_cannot_be_used_is_named_and_the_row_is_kept() -> None:
-    wire = opened(AlorAccounts(), every("orders"))
+    protocol = opened(AlorAccounts(), every("orders"))
 
-    found, notices = heard(wire, orders(price={}, qtyUnits="many", updateTime="now"))
+    found, notices = heard(protocol, orders(price={}, qtyUnits="many", updateTime="now"))
 
     assert [record[1] for record in found] == [RECEIVED]
     assert [notice.reason for notice in notices if isinstance(notice, Unreadable)] == [
@@ -350,29 +354,29 @@ def test_field_that_cannot_be_used_is_named_and_the_row_is_kept() -> None:
     ],
 )
 def test_every_amount_survives_exactly(text: str, expected: str) -> None:
-    wire = opened(AlorAccounts(), every("balances"))
+    protocol = opened(AlorAccounts(), every("balances"))
 
-    row = rows(records(wire, f'{{ "data": {{"plv":{text}}}, "guid":"balances-1" }}'.encode()))[0]
+    row = rows(records(protocol, f'{{ "data": {{"plv":{text}}}, "guid":"balances-1" }}'.encode()))[0]
 
     assert row is not None
     assert str(row["equity"]) == expected
 
 
 def test_ids_written_as_numbers_are_read() -> None:
-    wire = opened(AlorAccounts(), every("stop_orders"))
+    protocol = opened(AlorAccounts(), every("stop_orders"))
 
-    row = rows(records(wire, data("stop_orders-1", item("stop_orders", id=7007))))[-1]
+    row = rows(records(protocol, data("stop_orders-1", item("stop_orders", id=7007))))[-1]
 
     assert row is not None
     assert row["order_id"] == "7007"
 
 
 def test_refused_portfolio_is_named() -> None:
-    wire = opened(AlorAccounts())
-    wire.subscribe([every("orders", "D99999")])
-    sent(wire)
+    protocol = opened(AlorAccounts())
+    protocol.subscribe([every("orders", "D99999")])
+    sent(protocol)
 
-    _, notices = heard(wire, reply("orders-1", 403, "No access to D99999"))
+    _, notices = heard(protocol, reply("orders-1", 403, "No access to D99999"))
 
     assert notices == [Rejected(("D99999",), "No access to D99999")]
 
@@ -386,11 +390,11 @@ KEYS = sorted({names[1] for fields in OBJECTS.values() for names in fields if na
 @given(st.lists(st.tuples(st.sampled_from(KINDS), st.dictionaries(st.sampled_from(KEYS), NASTY)), max_size=8))
 @settings(max_examples=100, deadline=None)
 def test_nothing_that_a_server_says_raises(messages: list[tuple[Kind, dict[str, Any]]]) -> None:
-    wire = opened(AlorAccounts(), *map(every, KINDS))
+    protocol = opened(AlorAccounts(), *map(every, KINDS))
 
     for kind, fields in messages:
-        guid = guid_of(wire, every(kind))
-        found, _ = heard(wire, data(guid, fields), data(guid, item(kind) | fields))
+        guid = guid_of(protocol, every(kind))
+        found, _ = heard(protocol, data(guid, fields), data(guid, item(kind) | fields))
 
         for subscription, ts, values in found:
             assert 0 < ts < 2**63
@@ -400,9 +404,9 @@ def test_nothing_that_a_server_says_raises(messages: list[tuple[Kind, dict[str, 
 
 def test_columns_of_every_broker_are_there_in_every_format_and_of_market_data_none() -> None:
     for form in FORMATS:
-        wire = AlorAccounts(format=form)
+        protocol = AlorAccounts(format=form)
 
-        assert {"average_price", "updated", "text"} <= set(wire.columns("orders"))
-        assert {"price", "market_value", "today_pnl"} <= set(wire.columns("positions"))
-        assert list(wire.columns("balances"))[:2] == ["equity", "cash"]
-        assert wire.columns("quotes") == wire.columns("instruments") == {}
+        assert {"average_price", "updated", "text"} <= set(protocol.columns("orders"))
+        assert {"price", "market_value", "today_pnl"} <= set(protocol.columns("positions"))
+        assert list(protocol.columns("balances"))[:2] == ["equity", "cash"]
+        assert protocol.columns("quotes") == protocol.columns("instruments") == {}

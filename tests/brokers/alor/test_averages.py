@@ -30,17 +30,17 @@ def averages(found: list[Record]) -> list[str]:
     return [str(record[2][place]) for record in found]
 
 
-def told(wire: AlorAccounts, *frames: bytes) -> tuple[list[Record], list[tuple[Subscription, str]]]:
+def told(protocol: AlorAccounts, *frames: bytes) -> tuple[list[Record], list[tuple[Subscription, str]]]:
     """Records, and what is counted as something else than a message of its own."""
-    heard = [wire.receive([frame], RECEIVED) for frame in frames]
+    heard = [protocol.receive([frame], RECEIVED) for frame in frames]
     found = [record for records, _ in heard for record in records]
     return found, [(each.subscription, each.what) for _, said in heard for each in said if isinstance(each, Counted)]
 
 
 def test_order_after_its_trades_has_their_mean_price() -> None:
-    wire = opened(AlorAccounts(), ORDERS)
+    protocol = opened(AlorAccounts(), ORDERS)
 
-    found, counted = told(wire, trade("1", 10, "300.10"), trade("2", 30, "300.50"), order(40))
+    found, counted = told(protocol, trade("1", 10, "300.10"), trade("2", 30, "300.50"), order(40))
 
     assert averages(found) == ["300.4"]
     assert {record[0] for record in found} == {ORDERS}
@@ -48,38 +48,38 @@ def test_order_after_its_trades_has_their_mean_price() -> None:
 
 
 def test_order_before_its_trades_is_told_again_once_they_are_all_there() -> None:
-    wire = opened(AlorAccounts(), ORDERS)
+    protocol = opened(AlorAccounts(), ORDERS)
 
-    found, counted = told(wire, order(40), trade("1", 10, "300.10"), trade("2", 30, "300.50"))
+    found, counted = told(protocol, order(40), trade("1", 10, "300.10"), trade("2", 30, "300.50"))
 
     assert averages(found) == ["NaN", "300.4"]
     assert counted == [(ORDERS, "filled")]
 
 
 def test_trade_told_twice_counts_once() -> None:
-    wire = opened(AlorAccounts(), ORDERS)
+    protocol = opened(AlorAccounts(), ORDERS)
 
-    found, _ = heard(wire, trade("1", 10, "300.10"), trade("1", 10, "300.10", existing=True), order(10))
+    found, _ = heard(protocol, trade("1", 10, "300.10"), trade("1", 10, "300.10", existing=True), order(10))
 
     assert averages(found) == ["300.1"]
 
 
 @pytest.mark.parametrize("trades", [(), (("1", 10, "300.10"),), (("1", 50, "300.10"),)])
 def test_price_is_missing_while_the_trades_do_not_add_up(trades: tuple[tuple[str, int, str], ...]) -> None:
-    wire = opened(AlorAccounts(), ORDERS)
+    protocol = opened(AlorAccounts(), ORDERS)
 
-    found, _ = heard(wire, *(trade(*each) for each in trades), order(40), trade("9", 40, "1", orderno="other"))
+    found, _ = heard(protocol, *(trade(*each) for each in trades), order(40), trade("9", 40, "1", orderno="other"))
 
     assert averages(found) == ["NaN"]
 
 
 def test_trades_beyond_the_limit_take_the_oldest_order_along(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(alor_averages, "_MOST_TRADES", 3)
-    wire = opened(AlorAccounts(), ORDERS)
+    protocol = opened(AlorAccounts(), ORDERS)
     old = [trade("1", 10, "300.10"), trade("2", 10, "300.10"), trade("2", 10, "300.10")]
 
     found, _ = heard(
-        wire, *old, order(20), *(trade(each, 5, "7", orderno="6") for each in "34"), order(20), order(10, ident="6")
+        protocol, *old, order(20), *(trade(each, 5, "7", orderno="6") for each in "34"), order(20), order(10, ident="6")
     )
 
     assert averages(found) == ["300.1", "NaN", "7"]
@@ -96,42 +96,42 @@ def test_order_filled_in_endless_parts_is_not_kept(monkeypatch: pytest.MonkeyPat
 
 
 def test_order_that_filled_nothing_has_no_price() -> None:
-    wire = opened(AlorAccounts(), ORDERS)
+    protocol = opened(AlorAccounts(), ORDERS)
 
-    found, _ = heard(wire, order(0, status="canceled"), trade("1", 1, "2", orderno="other"))
+    found, _ = heard(protocol, order(0, status="canceled"), trade("1", 1, "2", orderno="other"))
 
     assert averages(found) == ["NaN"]
 
 
 def test_price_is_known_at_once_after_a_break() -> None:
-    wire = opened(AlorAccounts(), ORDERS)
-    heard(wire, trade("1", 40, "300.25"), order(40))
-    begin(wire)
+    protocol = opened(AlorAccounts(), ORDERS)
+    heard(protocol, trade("1", 40, "300.25"), order(40))
+    begin(protocol)
 
-    found, _ = heard(wire, order(40, existing=True), reply("orders-1"))
+    found, _ = heard(protocol, order(40, existing=True), reply("orders-1"))
 
     assert averages(found) == ["NaN", "300.25"]  # the first one is the sign that a list begins
 
 
 def test_own_trades_are_given_up_with_the_last_who_wants_prices() -> None:
-    wire = AlorAccounts()
-    answer(wire, begin(wire))
+    protocol = AlorAccounts()
+    answer(protocol, begin(protocol))
     some = Subscription("orders", "D00000", ("order_id", "filled", "average_price"))
-    wire.subscribe([ORDERS, some])
-    sent(wire)
+    protocol.subscribe([ORDERS, some])
+    sent(protocol)
 
-    wire.unsubscribe([ORDERS])
-    first = [each["guid"] for each in sent(wire, "unsubscribe")]
-    wire.unsubscribe([some])
-    last = [each["guid"] for each in sent(wire, "unsubscribe")]
+    protocol.unsubscribe([ORDERS])
+    first = [each["guid"] for each in sent(protocol, "unsubscribe")]
+    protocol.unsubscribe([some])
+    last = [each["guid"] for each in sent(protocol, "unsubscribe")]
 
     assert (first, last) == ([], ["orders-1", "fills-2"])
 
 
 def test_who_wants_no_prices_asks_for_no_trades() -> None:
-    wire = AlorAccounts()
-    answer(wire, begin(wire))
+    protocol = AlorAccounts()
+    answer(protocol, begin(protocol))
 
-    wire.subscribe([Subscription("orders", "D00000", ("order_id", "filled"))])
+    protocol.subscribe([Subscription("orders", "D00000", ("order_id", "filled"))])
 
-    assert [each["opcode"] for each in sent(wire)] == ["OrdersGetAndSubscribeV2", "ping"]
+    assert [each["opcode"] for each in sent(protocol)] == ["OrdersGetAndSubscribeV2", "ping"]

@@ -19,8 +19,8 @@ def starts(found: list[Record]) -> list[int]:
     return [record[1] // 10**9 for record in found]
 
 
-def is_past_over(wire: AlorMarket) -> bool:
-    return wire._guids[GUID].is_past_over  # type: ignore[attr-defined]
+def is_past_over(protocol: AlorMarket) -> bool:
+    return protocol._guids[GUID].is_past_over  # type: ignore[attr-defined]
 
 
 @pytest.mark.parametrize(
@@ -28,102 +28,102 @@ def is_past_over(wire: AlorMarket) -> bool:
     [("15", "15"), ("60", "60"), ("3600", "3600"), ("86400", "D"), ("604800", "W"), ("2592000", "M")],
 )
 def test_length_has_the_broker_s_name(interval: str, name: str) -> None:
-    wire = AlorMarket()
-    begin(wire)
+    protocol = AlorMarket()
+    begin(protocol)
 
-    wire.subscribe([bars(interval=interval)])
+    protocol.subscribe([bars(interval=interval)])
 
-    assert sent(wire)[0]["tf"] == name
+    assert sent(protocol)[0]["tf"] == name
 
 
 @pytest.mark.parametrize("interval", ["0", "7", "100000", "61"])
 def test_length_that_there_is_not_is_refused_before_anything_is_sent(interval: str) -> None:
-    wire = opened(AlorMarket())
+    protocol = opened(AlorMarket())
 
     with pytest.raises(UsageError, match="no bars of"):
-        wire.subscribe([bars(interval=interval)])
+        protocol.subscribe([bars(interval=interval)])
 
-    assert sent(wire) == []
+    assert sent(protocol) == []
 
 
 def test_without_a_start_no_history_is_asked_for() -> None:
-    wire = AlorMarket()
-    begin(wire)
+    protocol = AlorMarket()
+    begin(protocol)
 
-    wire.subscribe([bars(start="")])
+    protocol.subscribe([bars(start="")])
 
-    assert sent(wire)[0]["skipHistory"] is True
+    assert sent(protocol)[0]["skipHistory"] is True
 
 
 def test_bar_is_told_again_when_it_changes_and_an_older_one_is_left_out() -> None:
-    wire = opened(AlorMarket(), bars())
+    protocol = opened(AlorMarket(), bars())
 
-    found = records(wire, *frames(NOW, NOW, NOW + 60, NOW, NOW + 60))
+    found = records(protocol, *frames(NOW, NOW, NOW + 60, NOW, NOW + 60))
 
     assert starts(found) == [NOW, NOW, NOW + 60, NOW + 60]
 
 
 def test_after_a_break_bars_come_again_from_the_last_closed_one() -> None:
-    wire = opened(AlorMarket(), bars(start=str(NOW - 180)))
-    records(wire, *frames(NOW - 120, NOW - 60, NOW))
+    protocol = opened(AlorMarket(), bars(start=str(NOW - 180)))
+    records(protocol, *frames(NOW - 120, NOW - 60, NOW))
 
-    request = begin(wire)[0]
-    found = records(wire, *frames(NOW - 60, NOW, NOW + 60))
+    request = begin(protocol)[0]
+    found = records(protocol, *frames(NOW - 60, NOW, NOW + 60))
 
     assert (request["from"], request["skipHistory"]) == (NOW - 60, False)
     assert starts(found) == [NOW - 60, NOW, NOW + 60]
 
 
 def test_after_a_break_with_one_bar_known_it_comes_again() -> None:
-    wire = opened(AlorMarket(), bars(start=""))
-    records(wire, *frames(NOW))
+    protocol = opened(AlorMarket(), bars(start=""))
+    records(protocol, *frames(NOW))
 
-    assert begin(wire)[0]["from"] == NOW
+    assert begin(protocol)[0]["from"] == NOW
 
 
 def test_past_is_over_with_the_reply_behind_a_bar_that_runs_now() -> None:
-    wire = AlorMarket()
-    begin(wire)
-    wire.subscribe([bars()])
+    protocol = AlorMarket()
+    begin(protocol)
+    protocol.subscribe([bars()])
     running = RECEIVED // 10**9 // 60 * 60
 
-    heard(wire, *frames(running - 60))
-    closed_only = is_past_over(wire)
-    heard(wire, *frames(running))
-    unanswered = is_past_over(wire)
-    heard(wire, reply(GUID))
+    heard(protocol, *frames(running - 60))
+    closed_only = is_past_over(protocol)
+    heard(protocol, *frames(running))
+    unanswered = is_past_over(protocol)
+    heard(protocol, reply(GUID))
 
-    assert (closed_only, unanswered, is_past_over(wire)) == (False, False, True)
+    assert (closed_only, unanswered, is_past_over(protocol)) == (False, False, True)
 
 
 def test_past_that_follows_the_reply_is_over_with_a_bar_that_runs_now() -> None:
-    wire = AlorMarket()
-    begin(wire)
-    wire.subscribe([bars()])
+    protocol = AlorMarket()
+    begin(protocol)
+    protocol.subscribe([bars()])
     running = RECEIVED // 10**9 // 60 * 60
 
-    heard(wire, reply(GUID), *frames(running - 120, running - 60))
-    still = is_past_over(wire)
-    heard(wire, *frames(running))
+    heard(protocol, reply(GUID), *frames(running - 120, running - 60))
+    still = is_past_over(protocol)
+    heard(protocol, *frames(running))
 
-    assert (still, is_past_over(wire)) == (False, True)
+    assert (still, is_past_over(protocol)) == (False, True)
 
 
 def test_past_is_over_after_a_second_of_silence_behind_the_reply() -> None:
-    wire = AlorMarket()
-    begin(wire)
-    wire.subscribe([bars()])
-    heard(wire, *frames(NOW - 6_000), reply(GUID))
+    protocol = AlorMarket()
+    begin(protocol)
+    protocol.subscribe([bars()])
+    heard(protocol, *frames(NOW - 6_000), reply(GUID))
 
-    heard(wire, *frames(NOW - 5_940), received=RECEIVED + 1_500_000_000)
+    heard(protocol, *frames(NOW - 5_940), received=RECEIVED + 1_500_000_000)
 
-    assert is_past_over(wire) is True
+    assert is_past_over(protocol) is True
 
 
 def test_value_that_is_missing_is_nan_and_a_bar_without_a_time_is_left_out() -> None:
-    wire = opened(AlorMarket(), bars())
+    protocol = opened(AlorMarket(), bars())
 
-    found = records(wire, data(GUID, bar(NOW, v=None)), data(GUID, bar(NOW, t=None)), data(GUID, bar(NOW, t=0)))
+    found = records(protocol, data(GUID, bar(NOW, v=None)), data(GUID, bar(NOW, t=None)), data(GUID, bar(NOW, t=0)))
 
     assert starts(found) == [NOW]
     assert str(found[0][2][4]) == "nan"

@@ -28,20 +28,22 @@ def cash(found: list[Record]) -> list[str]:
 
 
 def asked() -> tuple[AlorAccounts, str, str, str]:
-    """A wire that has asked for a summary, with the guids of the summary, of the positions and of the ping."""
-    wire = AlorAccounts()
-    answer(wire, begin(wire))
-    wire.subscribe([BALANCES])
-    summary, positions, ping = (request["guid"] for request in sent(wire))
-    return wire, summary, positions, ping
+    """A protocol that has asked for a summary, with the guids of the summary, of the positions and of the ping."""
+    protocol = AlorAccounts()
+    answer(protocol, begin(protocol))
+    protocol.subscribe([BALANCES])
+    summary, positions, ping = (request["guid"] for request in sent(protocol))
+    return protocol, summary, positions, ping
 
 
 def test_summary_is_told_with_the_cash_among_the_positions() -> None:
-    wire, summary, positions, _ = asked()
+    protocol, summary, positions, _ = asked()
 
-    early = records(wire, data(summary, item("balances")), reply(summary), data(positions, money("90", existing=True)))
-    listed = records(wire, reply(positions))
-    changed = records(wire, data(positions, money("75.50")))
+    early = records(
+        protocol, data(summary, item("balances")), reply(summary), data(positions, money("90", existing=True))
+    )
+    listed = records(protocol, reply(positions))
+    changed = records(protocol, data(positions, money("75.50")))
 
     assert early == []
     assert cash(listed) == ["90"]
@@ -51,34 +53,36 @@ def test_summary_is_told_with_the_cash_among_the_positions() -> None:
 
 
 def test_money_of_all_currencies_is_summed_up_at_its_value() -> None:
-    wire = opened(AlorAccounts(), BALANCES)
-    guid = guid_of(wire, POSITIONS)
+    protocol = opened(AlorAccounts(), BALANCES)
+    guid = guid_of(protocol, POSITIONS)
 
     found = records(
-        wire, data("balances-1", item("balances")), data(guid, money("100")), data(guid, money("2.5", "USD"))
+        protocol, data("balances-1", item("balances")), data(guid, money("100")), data(guid, money("2.5", "USD"))
     )
 
     assert cash(found) == ["NaN", "100", "102.5"]
 
 
 def test_what_is_no_money_is_no_cash() -> None:
-    wire = opened(AlorAccounts(), BALANCES)
+    protocol = opened(AlorAccounts(), BALANCES)
 
-    found = records(wire, data("balances-1", item("balances")), data(guid_of(wire, POSITIONS), item("positions")))
+    found = records(
+        protocol, data("balances-1", item("balances")), data(guid_of(protocol, POSITIONS), item("positions"))
+    )
 
     assert cash(found) == ["NaN"]
 
 
 def test_positions_that_are_wanted_besides_are_one_stream_with_the_cash() -> None:
-    wire = opened(AlorAccounts(), BALANCES)
-    wire.subscribe([POSITIONS])
-    requests = sent(wire)
-    answer(wire, requests)
+    protocol = opened(AlorAccounts(), BALANCES)
+    protocol.subscribe([POSITIONS])
+    requests = sent(protocol)
+    answer(protocol, requests)
 
-    found = records(wire, data("balances-1", item("balances")), data(guid_of(wire, POSITIONS), money("90")))
-    wire.unsubscribe([POSITIONS])
-    kept = sent(wire)
-    later = records(wire, data(guid_of(wire, POSITIONS), money("80")))
+    found = records(protocol, data("balances-1", item("balances")), data(guid_of(protocol, POSITIONS), money("90")))
+    protocol.unsubscribe([POSITIONS])
+    kept = sent(protocol)
+    later = records(protocol, data(guid_of(protocol, POSITIONS), money("80")))
 
     assert [each["opcode"] for each in requests] == ["unsubscribe", "PositionsGetAndSubscribeV2", "ping"]
     assert {record[0] for record in found} == {BALANCES, POSITIONS}
@@ -88,24 +92,24 @@ def test_positions_that_are_wanted_besides_are_one_stream_with_the_cash() -> Non
 
 
 def test_after_a_break_no_cash_from_before_it_is_told() -> None:
-    wire, summary, positions, _ = asked()
-    records(wire, data(positions, money("90", existing=True)), reply(positions), data(summary, item("balances")))
-    replies = begin(wire)
+    protocol, summary, positions, _ = asked()
+    records(protocol, data(positions, money("90", existing=True)), reply(positions), data(summary, item("balances")))
+    replies = begin(protocol)
 
-    early = records(wire, data(summary, item("balances")))
-    found = records(wire, *(reply(each["guid"]) for each in replies), data(positions, money("80")))
+    early = records(protocol, data(summary, item("balances")))
+    found = records(protocol, *(reply(each["guid"]) for each in replies), data(positions, money("80")))
 
     assert early == []
     assert cash(found) == ["NaN", "80"]
 
 
 def test_summary_given_up_gives_the_positions_up_as_well() -> None:
-    wire = opened(AlorAccounts(), BALANCES)
+    protocol = opened(AlorAccounts(), BALANCES)
 
-    wire.unsubscribe([BALANCES])
-    found, notices = heard(wire, data("positions-2", money("90")), data("balances-1", item("balances")))
+    protocol.unsubscribe([BALANCES])
+    found, notices = heard(protocol, data("positions-2", money("90")), data("balances-1", item("balances")))
 
-    assert [each["guid"] for each in sent(wire, "unsubscribe")] == ["balances-1", "positions-2"]
+    assert [each["guid"] for each in sent(protocol, "unsubscribe")] == ["balances-1", "positions-2"]
     assert (found, notices) == ([], [])
 
 

@@ -57,17 +57,17 @@ STATUS["heavy"] = STATUS["simple"]
 
 
 def started(subscription: Subscription, form: Format, *snapshot: Any, is_reply_first: bool) -> Any:
-    """A stream asked for, answered in one of the two orders; the wire, the request, the records, the notices."""
-    wire = AlorMarket(format=form)
-    answer(wire, begin(wire))
-    number = wire.subscribe([subscription])
-    request, ping = sent(wire)
+    """A stream asked for, answered in one of the two orders; the protocol, the request, the records, the notices."""
+    protocol = AlorMarket(format=form)
+    answer(protocol, begin(protocol))
+    number = protocol.subscribe([subscription])
+    request, ping = sent(protocol)
     frames = [data(request["guid"], each) for each in snapshot]
     accepted = reply(request["guid"])
     frames = [accepted, *frames] if is_reply_first else [*frames, accepted]
-    found, notices = heard(wire, *frames, reply(ping["guid"]))
+    found, notices = heard(protocol, *frames, reply(ping["guid"]))
     assert notices == [Pong(number)]
-    return wire, request, found
+    return protocol, request, found
 
 
 def request_of(opcode: str, guid: str, form: Format, **parameters: Any) -> dict[str, Any]:
@@ -75,10 +75,10 @@ def request_of(opcode: str, guid: str, form: Format, **parameters: Any) -> dict[
     return {"opcode": opcode, "guid": guid, **common, **parameters}
 
 
-def ended(wire: AlorMarket, subscription: Subscription, guid: str) -> None:
+def ended(protocol: AlorMarket, subscription: Subscription, guid: str) -> None:
     """Give a stream up: one request, its answer, and late frames mean nothing."""
-    wire.unsubscribe([subscription])
-    assert sent(wire) == [{"opcode": "unsubscribe", "guid": guid, "token": "token-1"}]
+    protocol.unsubscribe([subscription])
+    assert sent(protocol) == [{"opcode": "unsubscribe", "guid": guid, "token": "token-1"}]
 
 
 # Every opcode in every form: request, snapshot, live, unsubscribe; the reply behind the snapshot and before it.
@@ -87,11 +87,11 @@ def ended(wire: AlorMarket, subscription: Subscription, guid: str) -> None:
 @EACH_FORMAT
 @EACH_ORDER
 def test_quotes_from_request_to_unsubscribe(form: Format, is_reply_first: bool) -> None:
-    wire, request, first = started(quotes(), form, quote(form), is_reply_first=is_reply_first)
+    protocol, request, first = started(quotes(), form, quote(form), is_reply_first=is_reply_first)
 
-    live = records(wire, data(request["guid"], quote(form, bid=301.25)))
-    ended(wire, quotes(), request["guid"])
-    late, notices = heard(wire, data(request["guid"], quote(form)), reply(request["guid"]))
+    live = records(protocol, data(request["guid"], quote(form, bid=301.25)))
+    ended(protocol, quotes(), request["guid"])
+    late, notices = heard(protocol, data(request["guid"], quote(form)), reply(request["guid"]))
 
     assert request == request_of("QuotesSubscribe", "quotes-1", form)
     assert first == [(quotes(), NS, QUOTE_VALUES)]
@@ -102,10 +102,10 @@ def test_quotes_from_request_to_unsubscribe(form: Format, is_reply_first: bool) 
 @EACH_FORMAT
 @EACH_ORDER
 def test_trades_from_request_to_unsubscribe(form: Format, is_reply_first: bool) -> None:
-    wire, request, first = started(trades(), form, is_reply_first=is_reply_first)
+    protocol, request, first = started(trades(), form, is_reply_first=is_reply_first)
 
-    live = records(wire, *(data(request["guid"], trade(each, form)) for each in (2**60 + 7, 2**60 + 8)))
-    ended(wire, trades(), request["guid"])
+    live = records(protocol, *(data(request["guid"], trade(each, form)) for each in (2**60 + 7, 2**60 + 8)))
+    ended(protocol, trades(), request["guid"])
 
     assert request == request_of("AllTradesGetAndSubscribe", "trades-1", form, depth=0, includeVirtualTrades=False)
     assert first == []
@@ -121,10 +121,10 @@ def test_trades_from_request_to_unsubscribe(form: Format, is_reply_first: bool) 
 @EACH_ORDER
 def test_book_from_request_to_unsubscribe(form: Format, is_reply_first: bool) -> None:
     snapshot = order_book({10.0: 5, 9.5: 7}, {10.5: 3}, form, existing=True)
-    wire, request, first = started(book(), form, snapshot, is_reply_first=is_reply_first)
+    protocol, request, first = started(book(), form, snapshot, is_reply_first=is_reply_first)
 
-    live = records(wire, data(request["guid"], order_book({10.0: 6}, {10.5: 3, 11.0: 1}, form)))
-    ended(wire, book(), request["guid"])
+    live = records(protocol, data(request["guid"], order_book({10.0: 6}, {10.5: 3, 11.0: 1}, form)))
+    ended(protocol, book(), request["guid"])
 
     assert request == request_of("OrderBookGetAndSubscribe", "book-1", form, depth=50)
     assert first == [(book(), NS, (10.0, 5, 0.0, 9.5, 7, 0.0, 10.5, 0.0, 3))]
@@ -135,10 +135,10 @@ def test_book_from_request_to_unsubscribe(form: Format, is_reply_first: bool) ->
 @EACH_ORDER
 def test_bars_from_request_to_unsubscribe(form: Format, is_reply_first: bool) -> None:
     past = [bar(SECONDS - 120, 101.0, form), bar(SECONDS - 60, 101.2, form)]
-    wire, request, first = started(bars(), form, *past, is_reply_first=is_reply_first)
+    protocol, request, first = started(bars(), form, *past, is_reply_first=is_reply_first)
 
-    live = records(wire, *(data(request["guid"], bar(SECONDS, close, form)) for close in (101.3, 101.9)))
-    ended(wire, bars(), request["guid"])
+    live = records(protocol, *(data(request["guid"], bar(SECONDS, close, form)) for close in (101.3, 101.9)))
+    ended(protocol, bars(), request["guid"])
 
     expected = request_of("BarsGetAndSubscribe", "bars-1", form, tf="60", skipHistory=False)
     assert request == {**expected, "from": SECONDS}
@@ -155,11 +155,11 @@ def test_bars_from_request_to_unsubscribe(form: Format, is_reply_first: bool) ->
 @EACH_ORDER
 def test_instruments_from_request_to_unsubscribe(form: Format, is_reply_first: bool) -> None:
     subscription = every("instruments", "SBER", form)
-    wire, request, first = started(subscription, form, STATUS[form], is_reply_first=is_reply_first)
+    protocol, request, first = started(subscription, form, STATUS[form], is_reply_first=is_reply_first)
 
     partial = {"sym": "SBER", "pxmn": 291.0} if form == "slim" else {"symbol": "SBER", "priceMin": 291.0}
-    live = records(wire, data(request["guid"], partial))
-    ended(wire, subscription, request["guid"])
+    live = records(protocol, data(request["guid"], partial))
+    ended(protocol, subscription, request["guid"])
 
     assert request == request_of("InstrumentsGetAndSubscribeV2", "instruments-1", form)
     rows = [dict(zip(subscription.fields, row[1:], strict=True)) for row in values([*first, *live])]
@@ -184,78 +184,78 @@ def test_instruments_from_request_to_unsubscribe(form: Format, is_reply_first: b
     ],
 )
 def test_symbol_says_exchange_and_board(symbol: str, expected: dict[str, str]) -> None:
-    wire = AlorMarket()
-    begin(wire)
+    protocol = AlorMarket()
+    begin(protocol)
 
-    wire.subscribe([quotes(symbol)])
+    protocol.subscribe([quotes(symbol)])
 
-    request = sent(wire, "QuotesSubscribe")[0]
+    request = sent(protocol, "QuotesSubscribe")[0]
     assert {name: request[name] for name in request if name in ("exchange", "code", "instrumentGroup")} == expected
 
 
 def test_exchange_of_symbols_that_name_none_is_the_wire_s() -> None:
-    wire = AlorMarket(exchange="SPBX")
-    begin(wire)
+    protocol = AlorMarket(exchange="SPBX")
+    begin(protocol)
 
-    wire.subscribe([quotes("AAPL"), quotes("MOEX:SBER")])
+    protocol.subscribe([quotes("AAPL"), quotes("MOEX:SBER")])
 
-    assert [request["exchange"] for request in sent(wire, "QuotesSubscribe")] == ["SPBX", "MOEX"]
+    assert [request["exchange"] for request in sent(protocol, "QuotesSubscribe")] == ["SPBX", "MOEX"]
 
 
 def test_least_interval_becomes_the_frequency_where_there_is_one() -> None:
-    wire = AlorMarket()
-    begin(wire)
+    protocol = AlorMarket()
+    begin(protocol)
 
-    wire.subscribe([quotes(min_interval_ms="250"), book(min_interval_ms="25"), quotes(min_interval_ms="soon")])
+    protocol.subscribe([quotes(min_interval_ms="250"), book(min_interval_ms="25"), quotes(min_interval_ms="soon")])
 
-    assert [request.get("frequency") for request in sent(wire)[:-1]] == [250, 25, None]
+    assert [request.get("frequency") for request in sent(protocol)[:-1]] == [250, 25, None]
 
 
 @pytest.mark.parametrize(("asked", "depth"), [("20", 20), ("500", 50), ("0", 1), ("-3", 50), ("deep", 50)])
 def test_depth_of_a_book_stays_within_what_there_is(asked: str, depth: int) -> None:
-    wire = AlorMarket()
-    begin(wire)
+    protocol = AlorMarket()
+    begin(protocol)
 
-    wire.subscribe([book(depth=asked)])
+    protocol.subscribe([book(depth=asked)])
 
-    assert sent(wire)[0]["depth"] == depth
+    assert sent(protocol)[0]["depth"] == depth
 
 
 def test_subscriptions_that_differ_in_fields_share_a_stream() -> None:
     narrow = quotes(fields=("last_price",))
-    wire = opened(AlorMarket(), quotes())
-    guid = guid_of(wire, quotes())
-    records(wire, data(guid, quote()))
+    protocol = opened(AlorMarket(), quotes())
+    guid = guid_of(protocol, quotes())
+    records(protocol, data(guid, quote()))
 
-    wire.subscribe([narrow])
-    asked = sent(wire, "QuotesSubscribe")
-    seed = records(wire, data(guid, quote(c=302)))
-    wire.unsubscribe([quotes()])
-    left = records(wire, data(guid, quote(c=303)))
+    protocol.subscribe([narrow])
+    asked = sent(protocol, "QuotesSubscribe")
+    seed = records(protocol, data(guid, quote(c=302)))
+    protocol.unsubscribe([quotes()])
+    left = records(protocol, data(guid, quote(c=303)))
 
     assert asked == []
     assert seed[0] == (narrow, NS, (301.25,)), "what is known already comes first"
     assert seed[1:] == [(quotes(), NS, (*QUOTE_VALUES[:4], 302.0)), (narrow, NS, (302.0,))]
     assert left == [(narrow, NS, (303.0,))]
-    assert sent(wire, "unsubscribe") == []
+    assert sent(protocol, "unsubscribe") == []
 
 
 def test_streams_with_other_options_are_streams_of_their_own() -> None:
-    wire = AlorMarket()
-    begin(wire)
+    protocol = AlorMarket()
+    begin(protocol)
 
-    wire.subscribe([quotes(), quotes(min_interval_ms="500")])
+    protocol.subscribe([quotes(), quotes(min_interval_ms="500")])
 
-    assert [request["guid"] for request in sent(wire, "QuotesSubscribe")] == ["quotes-1", "quotes-2"]
+    assert [request["guid"] for request in sent(protocol, "QuotesSubscribe")] == ["quotes-1", "quotes-2"]
 
 
 def test_table_that_another_joins_is_asked_for_again_for_its_snapshot() -> None:
     whole, narrow = every("instruments", "SBER"), Subscription("instruments", "SBER", ("symbol", "board"))
-    wire = opened(AlorMarket(), whole)
+    protocol = opened(AlorMarket(), whole)
 
-    wire.subscribe([narrow])
-    requests = sent(wire)
-    found = records(wire, data(requests[1]["guid"], STATUS["slim"]))
+    protocol.subscribe([narrow])
+    requests = sent(protocol)
+    found = records(protocol, data(requests[1]["guid"], STATUS["slim"]))
 
     assert [request["opcode"] for request in requests] == ["unsubscribe", "InstrumentsGetAndSubscribeV2", "ping"]
     assert [record[0] for record in found] == [whole, narrow]
@@ -263,9 +263,9 @@ def test_table_that_another_joins_is_asked_for_again_for_its_snapshot() -> None:
 
 
 def test_new_connection_asks_for_everything_again_under_the_same_guids() -> None:
-    wire = opened(AlorMarket(), quotes(), trades(), book(), bars())
+    protocol = opened(AlorMarket(), quotes(), trades(), book(), bars())
 
-    again = begin(wire, "token-2", 100.0)
+    again = begin(protocol, "token-2", 100.0)
 
     guids = ["quotes-1", "trades-2", "book-3", "bars-4"]
     assert [request["guid"] for request in again[:-1]] == guids
@@ -274,14 +274,14 @@ def test_new_connection_asks_for_everything_again_under_the_same_guids() -> None
 
 
 def test_quote_that_stands_as_before_a_break_is_no_second_row() -> None:
-    wire = opened(AlorMarket(), quotes())
-    records(wire, data("quotes-1", quote()))
-    begin(wire)
+    protocol = opened(AlorMarket(), quotes())
+    records(protocol, data("quotes-1", quote()))
+    begin(protocol)
 
-    same = records(wire, data("quotes-1", quote()))
-    later = records(wire, data("quotes-1", quote()), data("quotes-1", quote(tso=MS + 1)))
-    begin(wire)
-    changed = records(wire, data("quotes-1", quote(tso=MS + 2)))
+    same = records(protocol, data("quotes-1", quote()))
+    later = records(protocol, data("quotes-1", quote()), data("quotes-1", quote(tso=MS + 1)))
+    begin(protocol)
+    changed = records(protocol, data("quotes-1", quote(tso=MS + 2)))
 
     assert same == []
     assert [ts for _, ts, _ in later] == [NS, NS + 1_000_000]
@@ -293,12 +293,12 @@ def test_quote_that_stands_as_before_a_break_is_no_second_row() -> None:
 
 def test_quote_has_every_field_of_its_format_in_the_order_asked_for() -> None:
     for form in FORMATS:
-        wire = AlorMarket(format=form)
-        types = wire.columns("quotes")
+        protocol = AlorMarket(format=form)
+        types = protocol.columns("quotes")
         subscription = quotes(fields=tuple(reversed(types)))
-        opened(wire, subscription)
+        opened(protocol, subscription)
 
-        row = records(wire, data(guid_of(wire, subscription), quote(form)))[0][2]
+        row = records(protocol, data(guid_of(protocol, subscription), quote(form)))[0][2]
 
         named = dict(zip(reversed(types), row, strict=True))
         assert {name for name, value in named.items() if value in ("", NOT_A_TIME)} == set()
@@ -325,36 +325,35 @@ def test_quote_has_every_field_of_its_format_in_the_order_asked_for() -> None:
 def test_time_of_a_quote_is_that_of_the_book_else_of_the_last_trade_else_of_receipt(
     fields: dict[str, Any], ts: int
 ) -> None:
-    wire = opened(AlorMarket(), quotes())
+    protocol = opened(AlorMarket(), quotes())
 
-    found = records(wire, data(guid_of(wire, quotes()), quote(**fields)))
+    found = records(protocol, data(guid_of(protocol, quotes()), quote(**fields)))
 
     assert found[0][1] == ts
 
 
 def test_numbers_in_any_spelling_are_read() -> None:
-    wire = opened(AlorMarket(), quotes())
-    raw = (
-        f'{{"guid":"{guid_of(wire, quotes())}","data":{{"bid":"301.20","bv":"340","ask":301.3000,"av":1.2e2,"c":301}}}}'
-    )
+    protocol = opened(AlorMarket(), quotes())
+    numbers = '{"bid":"301.20","bv":"340","ask":301.3000,"av":1.2e2,"c":301}'
+    raw = f'{{"guid":"{guid_of(protocol, quotes())}","data":{numbers}}}'
 
-    found = records(wire, raw.encode())
+    found = records(protocol, raw.encode())
 
     assert found[0][2] == (301.2, 340.0, 301.3, 120.0, 301.0)
 
 
 def test_fields_that_are_absent_or_null_are_missing() -> None:
-    wire = opened(AlorMarket(), quotes())
+    protocol = opened(AlorMarket(), quotes())
 
-    row = records(wire, data(guid_of(wire, quotes()), {"bid": None, "tso": MS}))[0][2]
+    row = records(protocol, data(guid_of(protocol, quotes()), {"bid": None, "tso": MS}))[0][2]
 
     assert [math.isnan(value) for value in row] == [True] * 5
 
 
 def test_value_that_cannot_be_used_is_named_and_the_rest_is_used() -> None:
-    wire = opened(AlorMarket(), quotes())
+    protocol = opened(AlorMarket(), quotes())
 
-    found, notices = heard(wire, data(guid_of(wire, quotes()), quote(bid={"a": 1}, bv=True)))
+    found, notices = heard(protocol, data(guid_of(protocol, quotes()), quote(bid={"a": 1}, bv=True)))
 
     assert [notice.reason for notice in notices] == ["bid_price is no usable number", "bid_size is no usable number"]
     assert [math.isnan(value) for value in found[0][2]] == [True, True, False, False, False]
@@ -373,9 +372,11 @@ def test_value_that_cannot_be_used_is_named_and_the_rest_is_used() -> None:
     ],
 )
 def test_side_and_id_of_a_trade_in_any_spelling(fields: dict[str, Any], expected: tuple[str, int]) -> None:
-    wire = opened(AlorMarket(), trades())
+    protocol = opened(AlorMarket(), trades())
 
-    row = dict(zip(TRADES, records(wire, data(guid_of(wire, trades()), trade(5) | renamed(fields)))[0][2], strict=True))
+    row = dict(
+        zip(TRADES, records(protocol, data(guid_of(protocol, trades()), trade(5) | renamed(fields)))[0][2], strict=True)
+    )
 
     assert (row["side"], row["trade_id"]) == expected
 
@@ -388,9 +389,9 @@ def renamed(fields: dict[str, Any]) -> dict[str, Any]:
     "time", ["2025-08-22T08:00:00.1230000Z", "2025-08-22T08:00:00.1230000", "2025-08-22T08:00:00.123"]
 )
 def test_time_of_a_trade_is_read_with_and_without_its_zone(time: str) -> None:
-    wire = opened(AlorMarket(format="simple"), trades())
+    protocol = opened(AlorMarket(format="simple"), trades())
 
-    found = records(wire, data(guid_of(wire, trades()), trade(5, "simple") | {"timestamp": None, "time": time}))
+    found = records(protocol, data(guid_of(protocol, trades()), trade(5, "simple") | {"timestamp": None, "time": time}))
 
     assert found[0][1] == NS
 
@@ -410,50 +411,54 @@ def test_time_of_a_trade_is_read_with_and_without_its_zone(time: str) -> None:
     ],
 )
 def test_data_frame_is_known_by_its_keys_not_by_its_bytes(frame: str) -> None:
-    wire = opened(AlorMarket(), quotes())
-    text = frame.format(data=compact(quote()), guid=guid_of(wire, quotes()))
+    protocol = opened(AlorMarket(), quotes())
+    text = frame.format(data=compact(quote()), guid=guid_of(protocol, quotes()))
 
-    found = records(wire, text.encode())
+    found = records(protocol, text.encode())
 
     assert found == [(quotes(), NS, QUOTE_VALUES)]
 
 
 def test_text_that_ends_like_a_guid_does_not_mislead() -> None:
-    wire = opened(AlorMarket(), quotes(), trades())
-    swapped = f'{{"guid":"{guid_of(wire, quotes())}","data":{{"bid":1.5,"desc":"{guid_of(wire, trades())}"}}}}'
+    protocol = opened(AlorMarket(), quotes(), trades())
+    swapped = f'{{"guid":"{guid_of(protocol, quotes())}","data":{{"bid":1.5,"desc":"{guid_of(protocol, trades())}"}}}}'
 
-    found = records(wire, swapped.encode())
+    found = records(protocol, swapped.encode())
 
     assert [(record[0], record[2][0]) for record in found] == [(quotes(), 1.5)]
 
 
 def test_objects_on_lines_of_their_own_are_each_used() -> None:
-    wire = opened(AlorMarket(), quotes(), book())
-    frames = [data(guid_of(wire, quotes()), quote()), b"rubbish", data(guid_of(wire, book()), order_book({1.0: 1}, {}))]
+    protocol = opened(AlorMarket(), quotes(), book())
+    frames = [
+        data(guid_of(protocol, quotes()), quote()),
+        b"rubbish",
+        data(guid_of(protocol, book()), order_book({1.0: 1}, {})),
+    ]
 
-    found, notices = heard(wire, b"\n".join(frames))
+    found, notices = heard(protocol, b"\n".join(frames))
 
     assert [record[0] for record in found] == [quotes(), book()]
     assert [type(notice) for notice in notices] == [Unreadable]
 
 
 def test_data_that_nobody_asked_for_are_told_once_a_frame() -> None:
-    wire = opened(AlorMarket(), quotes())
+    protocol = opened(AlorMarket(), quotes())
 
-    found, notices = heard(wire, data("someone-else-s", quote()))
+    found, notices = heard(protocol, data("someone-else-s", quote()))
 
     assert found == []
     assert [notice.reason for notice in notices] == ["a guid nobody asked for"]
 
 
 def test_frames_after_the_server_has_seen_the_unsubscribe_are_told() -> None:
-    wire = opened(AlorMarket(), quotes(), trades())
-    guid = guid_of(wire, quotes())
-    wire.unsubscribe([quotes()])
-    wire.tick(25.0)
-    answer(wire)
+    protocol = opened(AlorMarket(), quotes(), trades())
+    guid = guid_of(protocol, quotes())
+    protocol.unsubscribe([quotes()])
+    protocol.tick(25.0)
+    answer(protocol)
 
-    _, notices = heard(wire, data(guid, quote()))
+    _, notices = heard(protocol, data(guid, quote()))
 
     assert [notice.reason for notice in notices] == ["a guid nobody asked for"]
 
@@ -471,10 +476,10 @@ RUBBISH = [
 
 @pytest.mark.parametrize("rubbish", RUBBISH, ids=range(len(RUBBISH)))
 def test_rubbish_never_raises_and_the_next_frame_is_used(rubbish: bytes) -> None:
-    wire = opened(AlorMarket(), quotes(), book())
+    protocol = opened(AlorMarket(), quotes(), book())
 
-    _, notices = heard(wire, rubbish)
-    found = records(wire, data("quotes-1", quote()))
+    _, notices = heard(protocol, rubbish)
+    found = records(protocol, data("quotes-1", quote()))
 
     assert found == [(quotes(), NS, QUOTE_VALUES)]
     assert all(isinstance(notice, Unreadable) and len(notice.excerpt) <= 200 for notice in notices)
@@ -500,11 +505,11 @@ ANYTHING = st.dictionaries(
 @given(st.lists(NAMED | ANYTHING, max_size=8))
 @settings(max_examples=100, deadline=None)
 def test_nothing_that_a_server_says_raises(messages: list[dict[str, Any]]) -> None:
-    wire = opened(AlorMarket(), quotes(), trades(), book(), bars(), every("instruments", "SBER"))
+    protocol = opened(AlorMarket(), quotes(), trades(), book(), bars(), every("instruments", "SBER"))
 
     for message in messages:
-        found, _ = wire.receive([json.dumps(message).encode()], RECEIVED)
-        wire.tick(1.0)
+        found, _ = protocol.receive([json.dumps(message).encode()], RECEIVED)
+        protocol.tick(1.0)
 
         for subscription, ts, row in found:
             assert 0 < ts < 2**63
@@ -518,47 +523,47 @@ def test_nothing_that_a_server_says_raises(messages: list[dict[str, Any]]) -> No
 
 
 def test_refusal_names_the_symbol_and_the_stream_can_be_asked_for_again() -> None:
-    wire = AlorMarket()
-    answer(wire, begin(wire))
-    wire.subscribe([quotes("NONE")])
-    request, ping = sent(wire)
+    protocol = AlorMarket()
+    answer(protocol, begin(protocol))
+    protocol.subscribe([quotes("NONE")])
+    request, ping = sent(protocol)
 
-    _, notices = heard(wire, reply(request["guid"], 404, "Not found"), reply(ping["guid"]))
-    wire.subscribe([quotes("NONE")])
+    _, notices = heard(protocol, reply(request["guid"], 404, "Not found"), reply(ping["guid"]))
+    protocol.subscribe([quotes("NONE")])
 
     assert notices == [Rejected(("NONE",), "Not found"), Pong(2)] or notices[0] == Rejected(("NONE",), "Not found")
-    assert [message["opcode"] for message in sent(wire)] == ["QuotesSubscribe", "ping"]
+    assert [message["opcode"] for message in sent(protocol)] == ["QuotesSubscribe", "ping"]
 
 
 def test_stream_without_reply_is_refused_when_its_time_ran_out_unless_it_speaks() -> None:
-    wire = AlorMarket()
-    answer(wire, begin(wire))
-    number = wire.subscribe([quotes("A"), quotes("B")])
-    speaking, _, ping = sent(wire)
-    _, early = heard(wire, data(speaking["guid"], quote()), reply(ping["guid"]))
+    protocol = AlorMarket()
+    answer(protocol, begin(protocol))
+    number = protocol.subscribe([quotes("A"), quotes("B")])
+    speaking, _, ping = sent(protocol)
+    _, early = heard(protocol, data(speaking["guid"], quote()), reply(ping["guid"]))
 
-    late = list(wire.tick(11.0))
+    late = list(protocol.tick(11.0))
 
     assert early == []
     assert late == [Rejected(("B",), "no answer within 10 s"), Pong(number)]
 
 
 def test_first_reply_opens_the_session_also_when_it_is_a_refusal() -> None:
-    wire = AlorMarket()
-    wire.subscribe([quotes("NONE")])
-    request, _ = begin(wire)
+    protocol = AlorMarket()
+    protocol.subscribe([quotes("NONE")])
+    request, _ = begin(protocol)
 
-    _, notices = heard(wire, reply(request["guid"], 404, "Not found"))
+    _, notices = heard(protocol, reply(request["guid"], 404, "Not found"))
 
     assert notices == [SessionOpened(None, is_renewal=False), Rejected(("NONE",), "Not found")]
 
 
 def test_subscribing_before_there_is_a_token_waits_for_it() -> None:
-    wire = AlorMarket()
+    protocol = AlorMarket()
 
-    number = wire.subscribe([quotes()])
-    silent = sent(wire)
-    asked = begin(wire)
+    number = protocol.subscribe([quotes()])
+    silent = sent(protocol)
+    asked = begin(protocol)
 
     assert (number, silent) == (0, [])
     assert [request["opcode"] for request in asked] == ["QuotesSubscribe", "ping"]
@@ -571,10 +576,10 @@ def test_columns_of_a_kind_that_is_not_here_are_none() -> None:
 
 @pytest.mark.parametrize("kind", ["orders", "pnl", "news"])
 def test_kind_that_is_not_here_is_refused_before_anything_is_kept(kind: Any) -> None:
-    wire = opened(AlorMarket())
+    protocol = opened(AlorMarket())
 
     with pytest.raises(UsageError, match=kind):
-        wire.subscribe([quotes(), Subscription(kind, "D00000", ())])
+        protocol.subscribe([quotes(), Subscription(kind, "D00000", ())])
 
-    assert sent(wire) == []
-    assert begin(wire)[:-1] == []
+    assert sent(protocol) == []
+    assert begin(protocol)[:-1] == []

@@ -45,11 +45,11 @@ TOKEN = "a-fixed-token"
 
 
 class Client:
-    """A wire on a real socket; what it yields is kept."""
+    """A protocol on a real socket; what it yields is kept."""
 
-    def __init__(self, url: str, wire: AlorConnection, token: str = TOKEN) -> None:
+    def __init__(self, url: str, protocol: AlorConnection, token: str = TOKEN) -> None:
         self.url = url
-        self.wire = wire
+        self.protocol = protocol
         self.records: list[Record] = []
         self.notices: list[Notice] = []
         self.begin(token)
@@ -58,26 +58,26 @@ class Client:
         self._stack = ExitStack()
         opened = connect(f"{self.url}/ws", compression=None, ping_interval=None, close_timeout=0.1)
         self.socket: ClientConnection = self._stack.enter_context(opened)
-        self.wire.open(time.monotonic())
-        self.wire.authenticate(token, time.monotonic())
+        self.protocol.open(time.monotonic())
+        self.protocol.authenticate(token, time.monotonic())
         self.flush()
 
     def flush(self) -> None:
-        for frame in self.wire.outgoing():
+        for frame in self.protocol.outgoing():
             self.socket.send(frame)
 
     def hear_until(self, is_enough: Any) -> None:
         deadline = time.monotonic() + SECONDS
         while not is_enough():
             frame = self.socket.recv(timeout=max(deadline - time.monotonic(), 0.01), decode=False)
-            records, notices = self.wire.receive([frame], time.time_ns())
+            records, notices = self.protocol.receive([frame], time.time_ns())
             self.records += records
             self.notices += notices
             self.flush()
 
     def subscribe(self, *subscriptions: Subscription) -> None:
         """Ask, and wait until the server has seen it."""
-        number = self.wire.subscribe(subscriptions)
+        number = self.protocol.subscribe(subscriptions)
         self.flush()
         self.hear_until(lambda: self.pongs(number))
 
@@ -110,8 +110,8 @@ def url(request: pytest.FixtureRequest) -> Iterator[str]:
 def clients(url: str) -> Iterator[Any]:
     made: list[Client] = []
 
-    def make(wire: AlorConnection, **options: Any) -> Client:
-        made.append(Client(url, wire, **options))
+    def make(protocol: AlorConnection, **options: Any) -> Client:
+        made.append(Client(url, protocol, **options))
         return made[-1]
 
     yield make
@@ -138,7 +138,7 @@ def test_market_stream_has_its_snapshot_and_goes_on(clients: Any, kind: Kind, fo
     client.subscribe(subscription)
     snapshot = len(client.of(subscription))
     client.hear_until(lambda: len(client.of(subscription)) > snapshot)
-    client.wire.unsubscribe([subscription])
+    client.protocol.unsubscribe([subscription])
     client.flush()
     client.sync()
     ended = len(client.records)
@@ -247,16 +247,16 @@ def test_token_that_ends_is_wanted_ahead_and_renewed_without_a_gap(clients: Any,
     client = clients(AlorMarket())
     client.subscribe(market_of("quotes", "SBER", "slim"))
 
-    client.wire.authenticate("an-old-token", time.monotonic())
+    client.protocol.authenticate("an-old-token", time.monotonic())
     client.flush()
     client.hear_until(lambda: TokenWanted(is_refused=True) in client.notices)
-    client.wire.authenticate(TOKEN, time.monotonic())
+    client.protocol.authenticate(TOKEN, time.monotonic())
     client.flush()
     client.subscribe(market_of("book", "SBER", "slim"))
 
     assert client.of(market_of("book", "SBER", "slim"))
     assert [notice for notice in client.notices if isinstance(notice, Rejected)] == []
-    assert sent(client.wire) == []
+    assert sent(client.protocol) == []
 
 
 def test_odd_spellings_and_repetitions_are_no_trouble() -> None:
@@ -271,7 +271,7 @@ def test_odd_spellings_and_repetitions_are_no_trouble() -> None:
         accounts.subscribe(*tables)
         market.hear_until(lambda: all(market.of(each) for each in streams))
         accounts.hear_until(lambda: all(len(accounts.of(each)) > 2 for each in tables))
-        market.wire.unsubscribe(streams[:1])
+        market.protocol.unsubscribe(streams[:1])
         market.sync()
         market.close()
         accounts.close()

@@ -27,20 +27,20 @@ def ids(found: list[Record]) -> list[int]:
     return [int(record[2][0]) for record in found]
 
 
-def reopened(wire: AlorMarket) -> tuple[int, bytes, bytes]:
+def reopened(protocol: AlorMarket) -> tuple[int, bytes, bytes]:
     """A break and a new connection: the depth asked for, the reply and the pong still to come."""
-    request, ping = begin(wire, now=60.0)
+    request, ping = begin(protocol, now=60.0)
     return request["depth"], reply(request["guid"]), reply(ping["guid"])
 
 
 def test_past_is_asked_for_only_after_a_break() -> None:
-    wire = AlorMarket()
-    begin(wire)
-    wire.subscribe([TAPE])
-    first = sent(wire)[0]["depth"]
-    heard(wire, reply(GUID))
+    protocol = AlorMarket()
+    begin(protocol)
+    protocol.subscribe([TAPE])
+    first = sent(protocol)[0]["depth"]
+    heard(protocol, reply(GUID))
 
-    depth, _, _ = reopened(wire)
+    depth, _, _ = reopened(protocol)
 
     assert (first, depth) == (0, 5_000)
 
@@ -48,36 +48,36 @@ def test_past_is_asked_for_only_after_a_break() -> None:
 @pytest.mark.parametrize("order", ["ascending", "descending"])
 @pytest.mark.parametrize("is_reply_first", [False, True])
 def test_missed_trades_come_once_and_in_order(order: str, is_reply_first: bool) -> None:
-    wire = opened(AlorMarket(), TAPE)
-    before = records(wire, *live(11, 12, 13))
-    _, accepted, pong = reopened(wire)
+    protocol = opened(AlorMarket(), TAPE)
+    before = records(protocol, *live(11, 12, 13))
+    _, accepted, pong = reopened(protocol)
     history = past(*sorted([9, 10, 11, 12, 13, 14, 15], reverse=order == "descending"))
 
     frames = [accepted, *history] if is_reply_first else [*history, accepted]
-    missed = records(wire, *frames, pong)
-    wire.receive([b"{}"], RECEIVED)
-    after = records(wire, *live(15, 16))
+    missed = records(protocol, *frames, pong)
+    protocol.receive([b"{}"], RECEIVED)
+    after = records(protocol, *live(15, 16))
 
     assert ids(before) == [11, 12, 13]
     assert ids([*missed, *after]) == [14, 15, 16]
 
 
 def test_missed_trades_come_before_the_first_live_one_where_no_reply_comes() -> None:
-    wire = opened(AlorMarket(), TAPE)
-    records(wire, *live(11))
-    reopened(wire)
+    protocol = opened(AlorMarket(), TAPE)
+    records(protocol, *live(11))
+    reopened(protocol)
 
-    found = records(wire, *past(10, 11, 12), *live(13))
+    found = records(protocol, *past(10, 11, 12), *live(13))
 
     assert ids(found) == [12, 13]
 
 
 def test_gap_wider_than_the_past_yields_all_of_the_past_and_says_between_which_trades_others_are_missing() -> None:
-    wire = opened(AlorMarket(), TAPE)
-    records(wire, *live(11))
-    _, accepted, _ = reopened(wire)
+    protocol = opened(AlorMarket(), TAPE)
+    records(protocol, *live(11))
+    _, accepted, _ = reopened(protocol)
 
-    found, notices = heard(wire, *past(20, 21, 22), accepted)
+    found, notices = heard(protocol, *past(20, 21, 22), accepted)
 
     assert ids(found) == [20, 21, 22]
     (after, before) = ((RECEIVED + each * 1_000_000, each) for each in (11, 20))
@@ -85,60 +85,60 @@ def test_gap_wider_than_the_past_yields_all_of_the_past_and_says_between_which_t
 
 
 def test_where_nothing_came_before_the_break_only_trades_since_the_subscription_are_told() -> None:
-    wire = opened(AlorMarket(), TAPE)
-    _, accepted, _ = reopened(wire)
+    protocol = opened(AlorMarket(), TAPE)
+    _, accepted, _ = reopened(protocol)
     early = [data(GUID, trade(each, ms=CLOCK - 100 + each, existing=True)) for each in (1, 2)]
 
-    found = records(wire, *early, *past(3, 4), accepted)
+    found = records(protocol, *early, *past(3, 4), accepted)
 
     assert ids(found) == [3, 4]
 
 
 def test_past_that_nobody_asked_for_is_left_out_and_remembered() -> None:
-    wire = opened(AlorMarket(), TAPE)
-    unasked = records(wire, *past(1, 2), *live(3))
-    _, accepted, _ = reopened(wire)
+    protocol = opened(AlorMarket(), TAPE)
+    unasked = records(protocol, *past(1, 2), *live(3))
+    _, accepted, _ = reopened(protocol)
 
-    found = records(wire, *past(1, 2, 3, 4), accepted)
+    found = records(protocol, *past(1, 2, 3, 4), accepted)
 
     assert (ids(unasked), ids(found)) == ([3], [4])
 
 
 def test_second_break_in_the_middle_of_the_past_loses_nothing() -> None:
-    wire = opened(AlorMarket(), TAPE)
-    records(wire, *live(1))
-    reopened(wire)
-    lost = records(wire, *past(1, 2, 3))
-    _, accepted, _ = reopened(wire)
+    protocol = opened(AlorMarket(), TAPE)
+    records(protocol, *live(1))
+    reopened(protocol)
+    lost = records(protocol, *past(1, 2, 3))
+    _, accepted, _ = reopened(protocol)
 
-    found = records(wire, *past(1, 2, 3, 4), accepted)
+    found = records(protocol, *past(1, 2, 3, 4), accepted)
 
     assert (ids(lost), ids(found)) == ([], [2, 3, 4])
 
 
 def test_past_that_comes_behind_live_trades_and_the_pong_is_told_all_the_same() -> None:
-    wire = opened(AlorMarket(), TAPE)
-    records(wire, *live(1, 2))
-    _, accepted, pong = reopened(wire)
+    protocol = opened(AlorMarket(), TAPE)
+    records(protocol, *live(1, 2))
+    _, accepted, pong = reopened(protocol)
 
-    found = records(wire, accepted, pong, *live(6), *past(1, 2, 3, 4, 5, 6), *live(7))
+    found = records(protocol, accepted, pong, *live(6), *past(1, 2, 3, 4, 5, 6), *live(7))
 
     assert sorted(ids(found)) == [3, 4, 5, 6, 7]
 
 
 def test_repeated_trade_is_told_once_and_one_without_an_id_each_time() -> None:
-    wire = opened(AlorMarket(), TAPE)
+    protocol = opened(AlorMarket(), TAPE)
 
-    found = records(wire, *live(5, 5, 4, 6, 4), *live(0, 0))
+    found = records(protocol, *live(5, 5, 4, 6, 4), *live(0, 0))
 
     assert ids(found) == [5, 4, 6, 0, 0]
 
 
 def test_ids_beyond_53_bits_are_exact() -> None:
-    wire = opened(AlorMarket(), TAPE)
+    protocol = opened(AlorMarket(), TAPE)
     large = [2**53 + 1, 2**53 + 2, 1_892_949_370_115_838_203, 2**63 - 1]
 
-    found = records(wire, *(data(GUID, trade(each)) for each in large))
+    found = records(protocol, *(data(GUID, trade(each)) for each in large))
 
     assert ids(found) == large
 
@@ -150,24 +150,24 @@ def test_ids_beyond_53_bits_are_exact() -> None:
 )
 @settings(max_examples=100, deadline=None)
 def test_tape_across_breaks_equals_the_unbroken_one(events: list[str], orders: list[bool], random: object) -> None:
-    wire = opened(AlorMarket(), TAPE)
+    protocol = opened(AlorMarket(), TAPE)
     happened: list[int] = [1]
-    told = ids(records(wire, *live(1)))
+    told = ids(records(protocol, *live(1)))
     is_up = True
     for event in [*events, "break"]:
         if event in ("trade", "missed"):
             happened.append(happened[-1] + 1)
             is_up = is_up and event == "trade"
-            told += ids(records(wire, *live(happened[-1]))) if is_up else []
+            told += ids(records(protocol, *live(happened[-1]))) if is_up else []
         elif event == "repeat" and is_up:
-            told += ids(records(wire, *live(happened[-1])))
+            told += ids(records(protocol, *live(happened[-1])))
         elif event == "break":
-            _, accepted, pong = reopened(wire)
+            _, accepted, pong = reopened(protocol)
             history = past(*happened)
             random.shuffle(history)  # type: ignore[attr-defined]
             is_reply_first = orders[len(happened) % 10]
-            told += ids(records(wire, *([accepted, *history] if is_reply_first else [*history, accepted]), pong))
-            told += ids(heard(wire, b"{}")[0])
+            told += ids(records(protocol, *([accepted, *history] if is_reply_first else [*history, accepted]), pong))
+            told += ids(heard(protocol, b"{}")[0])
             is_up = True
 
     assert told == happened
@@ -175,11 +175,11 @@ def test_tape_across_breaks_equals_the_unbroken_one(events: list[str], orders: l
 
 def test_trade_says_whether_it_came_live_or_out_of_the_past() -> None:
     wanted = trades(fields=("trade_id", "source", "price"))
-    wire = opened(AlorMarket(), wanted)
-    before = records(wire, *live(11))
-    _, accepted, pong = reopened(wire)
+    protocol = opened(AlorMarket(), wanted)
+    before = records(protocol, *live(11))
+    _, accepted, pong = reopened(protocol)
 
-    after = records(wire, accepted, *past(11, 12), pong, *live(13))
+    after = records(protocol, accepted, *past(11, 12), pong, *live(13))
 
     told = [record[2][:2] for record in [*before, *after]]
     assert told == [(11, "live"), (12, "history"), (13, "live")]

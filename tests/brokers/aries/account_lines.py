@@ -61,51 +61,52 @@ def ack(request: dict[str, Any], **payload: Any) -> dict[str, Any]:
 
 def connected(now: float = 0.0) -> AriesAccounts:
     """An open session without streams."""
-    wire = AriesAccounts()
-    reopen(wire, now)
-    return wire
+    protocol = AriesAccounts()
+    reopen(protocol, now)
+    return protocol
 
 
-def reopen(wire: AriesAccounts, now: float = 0.0) -> list[dict[str, Any]]:
+def reopen(protocol: AriesAccounts, now: float = 0.0) -> list[dict[str, Any]]:
     """A new connection, up to the answer to the token; returns what was sent after that."""
-    wire.open(now)
-    wire.authenticate("secret-token", now)
-    wire.outgoing()
-    wire.receive([line(auth_success(expiresIn=3_900_000))], RECEIVED)
-    return sent(wire)
+    protocol.open(now)
+    protocol.authenticate("secret-token", now)
+    protocol.outgoing()
+    protocol.receive([line(auth_success(expiresIn=3_900_000))], RECEIVED)
+    return sent(protocol)
 
 
 def opened(*subscriptions: Subscription, now: float = 0.0) -> AriesAccounts:
     """An open session, subscribed, everything acknowledged without a snapshot, every ping answered."""
-    wire = connected(now)
-    wire.subscribe(subscriptions)
-    answer(wire)
-    return wire
+    protocol = connected(now)
+    protocol.subscribe(subscriptions)
+    answer(protocol)
+    return protocol
 
 
 def asked(*subscriptions: Subscription) -> tuple[AriesAccounts, list[dict[str, Any]], int]:
-    """A wire with subscribe requests on their way, those requests, and the ping's number."""
-    wire = connected()
-    number = wire.subscribe(subscriptions)
-    return wire, sent(wire, "subscribe"), number
+    """A protocol with subscribe requests on their way, those requests, and the ping's number."""
+    protocol = connected()
+    number = protocol.subscribe(subscriptions)
+    return protocol, sent(protocol, "subscribe"), number
 
 
-def answer(wire: AriesAccounts) -> list[Notice]:
+def answer(protocol: AriesAccounts) -> list[Notice]:
     """Acknowledge and pong whatever was sent; returns what came of it."""
     answers = [
-        {"type": "pong", "id": request["id"]} if request["type"] == "ping" else ack(request) for request in sent(wire)
+        {"type": "pong", "id": request["id"]} if request["type"] == "ping" else ack(request)
+        for request in sent(protocol)
     ]
-    return list(wire.receive([frame(*answers)], RECEIVED)[1])
+    return list(protocol.receive([frame(*answers)], RECEIVED)[1])
 
 
-def sent(wire: AriesAccounts, *kinds: str) -> list[dict[str, Any]]:
-    messages: list[dict[str, Any]] = [json.loads(text) for text in wire.outgoing()]
+def sent(protocol: AriesAccounts, *kinds: str) -> list[dict[str, Any]]:
+    messages: list[dict[str, Any]] = [json.loads(text) for text in protocol.outgoing()]
     return [message for message in messages if not kinds or message["type"] in kinds]
 
 
-def records(wire: AriesAccounts, *messages: object) -> list[Record]:
+def records(protocol: AriesAccounts, *messages: object) -> list[Record]:
     """What one frame of these messages yields, where it must not give rise to a notice but counts."""
-    found, notices = wire.receive([frame(*messages)], RECEIVED)
+    found, notices = protocol.receive([frame(*messages)], RECEIVED)
     assert said(notices) == []
     return list(found)
 

@@ -71,16 +71,16 @@ def values(subscription: Subscription, answer: object) -> list[dict[str, Any]]:
 
 def told_by_the_socket(accounts: Accounts, *subscriptions: Subscription) -> list[tuple[Subscription, dict[str, Any]]]:
     """The rows that the simulator's socket brings when it is asked for all of these."""
-    session, wire = AccountsSession(SimOptions(), accounts, NOW + 60), AriesAccounts()
-    wire.open(0.0)
-    wire.authenticate("a token", 0.0)
-    wire.subscribe(subscriptions)
+    session, protocol = AccountsSession(SimOptions(), accounts, NOW + 60), AriesAccounts()
+    protocol.open(0.0)
+    protocol.authenticate("a token", 0.0)
+    protocol.subscribe(subscriptions)
     rows = []
-    while frames := wire.outgoing():
+    while frames := protocol.outgoing():
         for frame in frames:
             session.receive(frame, NOW + 60)
         lines, session.outbox[:] = list(session.outbox), []
-        found, _ = wire.receive(["\n".join(lines).encode()], 1)
+        found, _ = protocol.receive(["\n".join(lines).encode()], 1)
         rows += [(record[0], fields(record)) for record in found if record[2][0] == PUT]
     return rows
 

@@ -87,12 +87,12 @@ def test_balances_have_every_field_of_the_protocol_page() -> None:
 
 
 def test_each_kind_is_asked_for_by_its_topic() -> None:
-    wire = connected()
+    protocol = connected()
 
-    wire.subscribe(EVERYTHING)
+    protocol.subscribe(EVERYTHING)
 
     params = {"accountId": "ACC-1", "startTime": "2026-03-02T14:30:00Z", "interval": "1m"}
-    assert [message["payload"] for message in sent(wire, "subscribe")] == [
+    assert [message["payload"] for message in sent(protocol, "subscribe")] == [
         {"topic": "account", "params": {"accountId": "ACC-1"}},
         {"topic": "pnl", "params": params},
         {"topic": "watchlist"},
@@ -101,17 +101,17 @@ def test_each_kind_is_asked_for_by_its_topic() -> None:
 
 
 def test_kinds_of_one_account_share_a_topic_until_the_last_is_given_up() -> None:
-    wire = opened(ORDERS, POSITIONS)
+    protocol = opened(ORDERS, POSITIONS)
 
-    number = wire.subscribe([BALANCES, ORDERS])
-    added = sent(wire)
-    wire.unsubscribe([ORDERS, BALANCES])
-    early = sent(wire)
-    wire.unsubscribe([POSITIONS])
+    number = protocol.subscribe([BALANCES, ORDERS])
+    added = sent(protocol)
+    protocol.unsubscribe([ORDERS, BALANCES])
+    early = sent(protocol)
+    protocol.unsubscribe([POSITIONS])
 
     assert [message["id"] for message in added] == [f"ping-{number}"]
     assert early == []
-    (message,) = sent(wire)
+    (message,) = sent(protocol)
     assert (message["type"], message["payload"]) == (
         "unsubscribe",
         {"topic": "account", "params": {"accountId": "ACC-1"}},
@@ -120,26 +120,26 @@ def test_kinds_of_one_account_share_a_topic_until_the_last_is_given_up() -> None
 
 def test_intervals_of_a_pnl_are_requests_of_their_own_and_end_together() -> None:
     hours = every("pnl", options=(("interval", "1h"), ("start", "2026-03-02T00:00:00Z")))
-    wire = connected()
+    protocol = connected()
 
-    wire.subscribe([MINUTES, hours])
-    asked = sent(wire, "subscribe")
-    wire.unsubscribe([MINUTES])
-    first = sent(wire)
-    wire.unsubscribe([hours])
+    protocol.subscribe([MINUTES, hours])
+    asked = sent(protocol, "subscribe")
+    protocol.unsubscribe([MINUTES])
+    first = sent(protocol)
+    protocol.unsubscribe([hours])
 
     assert [message["payload"]["params"]["interval"] for message in asked] == ["1m", "1h"]
     assert first == []
-    assert [message["payload"] for message in sent(wire)] == [{"topic": "pnl", "params": {"accountId": "ACC-1"}}]
+    assert [message["payload"] for message in sent(protocol)] == [{"topic": "pnl", "params": {"accountId": "ACC-1"}}]
 
 
 @pytest.mark.parametrize("subscription", [LISTS, NEWS])
 def test_topics_of_the_user_are_given_up_without_params(subscription: Subscription) -> None:
-    wire = opened(subscription)
+    protocol = opened(subscription)
 
-    wire.unsubscribe([subscription])
+    protocol.unsubscribe([subscription])
 
-    assert [message["payload"] for message in sent(wire)] == [
+    assert [message["payload"] for message in sent(protocol)] == [
         {"topic": "watchlist" if subscription is LISTS else "news"}
     ]
 
@@ -147,38 +147,38 @@ def test_topics_of_the_user_are_given_up_without_params(subscription: Subscripti
 def test_news_are_asked_for_as_the_union_of_what_is_wanted() -> None:
     one = every("news", "", (("symbols", "MSFT, AAPL"),))
     other = every("news", "", (("symbols", "TSLA"), ("topics", "earnings")))
-    wire = opened(one)
+    protocol = opened(one)
 
-    wire.subscribe([other])
+    protocol.subscribe([other])
 
-    assert [message["payload"] for message in sent(wire, "subscribe")] == [
+    assert [message["payload"] for message in sent(protocol, "subscribe")] == [
         {"topic": "news", "params": {"symbols": ["AAPL", "MSFT", "TSLA"]}}
     ]
 
 
 def test_nothing_is_asked_before_the_session_is_open_and_everything_after() -> None:
-    wire = AriesAccounts()
+    protocol = AriesAccounts()
 
-    number = wire.subscribe(EVERYTHING)
+    number = protocol.subscribe(EVERYTHING)
 
     assert number == 0
-    assert wire.outgoing() == []
-    assert [message["type"] for message in reopen(wire)] == ["subscribe"] * 4 + ["ping"]
+    assert protocol.outgoing() == []
+    assert [message["type"] for message in reopen(protocol)] == ["subscribe"] * 4 + ["ping"]
 
 
 def test_everything_is_asked_again_after_a_reconnect() -> None:
-    wire = opened(*EVERYTHING)
+    protocol = opened(*EVERYTHING)
 
-    again = reopen(wire)
+    again = reopen(protocol)
 
     assert [message["type"] for message in again] == ["subscribe"] * 4 + ["ping"]
 
 
 def test_what_was_given_up_is_not_asked_again() -> None:
-    wire = opened(ORDERS, LISTS)
-    wire.unsubscribe([ORDERS])
+    protocol = opened(ORDERS, LISTS)
+    protocol.unsubscribe([ORDERS])
 
-    again = reopen(wire)
+    again = reopen(protocol)
 
     assert [message["payload"]["topic"] for message in again if message["type"] == "subscribe"] == ["watchlist"]
 
@@ -190,41 +190,41 @@ def pong(number: int) -> dict[str, Any]:
     return {"type": "pong", "id": f"ping-{number}"}
 
 
-def notices(wire: AriesAccounts, *messages: object) -> list[Any]:
-    return list(wire.receive([frame(*messages)], RECEIVED)[1])
+def notices(protocol: AriesAccounts, *messages: object) -> list[Any]:
+    return list(protocol.receive([frame(*messages)], RECEIVED)[1])
 
 
 def test_pong_waits_for_every_answer() -> None:
-    wire, (first, second), number = asked(ORDERS, LISTS)
+    protocol, (first, second), number = asked(ORDERS, LISTS)
 
-    early = notices(wire, pong(number))
-    one = notices(wire, ack(second))
-    last = notices(wire, ack(first))
+    early = notices(protocol, pong(number))
+    one = notices(protocol, ack(second))
+    last = notices(protocol, ack(first))
 
     assert (early, one) == ([], [])
     assert last == [Pong(number)]
 
 
 def test_pong_after_all_answers_is_given_at_once() -> None:
-    wire, (request,), number = asked(ORDERS)
-    notices(wire, ack(request))
+    protocol, (request,), number = asked(ORDERS)
+    notices(protocol, ack(request))
 
-    assert notices(wire, pong(number)) == [Pong(number)]
+    assert notices(protocol, pong(number)) == [Pong(number)]
 
 
 def test_pong_does_not_wait_for_answers_to_what_was_asked_later() -> None:
-    wire, (request,), number = asked(ORDERS)
-    notices(wire, ack(request))
-    wire.subscribe([LISTS])
+    protocol, (request,), number = asked(ORDERS)
+    notices(protocol, ack(request))
+    protocol.subscribe([LISTS])
 
-    assert notices(wire, pong(number)) == [Pong(number)]
+    assert notices(protocol, pong(number)) == [Pong(number)]
 
 
 @pytest.mark.parametrize("kind", ["subscribed", "response", "pong"])
 def test_answer_may_be_of_any_type_the_vendors_client_takes(kind: str) -> None:
-    wire, (request,), number = asked(ORDERS)
+    protocol, (request,), number = asked(ORDERS)
 
-    found = notices(wire, pong(number), {"type": kind, "id": request["id"]})
+    found = notices(protocol, pong(number), {"type": kind, "id": request["id"]})
 
     assert found == [Pong(number)]
 
@@ -247,95 +247,95 @@ def test_answer_may_be_of_any_type_the_vendors_client_takes(kind: str) -> None:
     ],
 )
 def test_refusal_names_the_account_and_lets_the_pong_go(refusal: Any) -> None:
-    wire, (request,), number = asked(ORDERS)
+    protocol, (request,), number = asked(ORDERS)
 
-    found = notices(wire, pong(number), refusal(request["id"]))
+    found = notices(protocol, pong(number), refusal(request["id"]))
 
     assert found == [Rejected(("ACC-1",), "no such account"), Pong(number)]
 
 
 def test_what_was_refused_is_asked_again_by_the_next_subscribe_and_not_given_up_twice() -> None:
-    wire, (request,), _ = asked(ORDERS)
-    notices(wire, event("error", id=request["id"], error="busy"))
+    protocol, (request,), _ = asked(ORDERS)
+    notices(protocol, event("error", id=request["id"], error="busy"))
 
-    wire.subscribe([POSITIONS])
-    again = sent(wire, "subscribe")
-    notices(wire, event("error", id=again[0]["id"], error="busy"))
-    wire.unsubscribe([ORDERS, POSITIONS])
+    protocol.subscribe([POSITIONS])
+    again = sent(protocol, "subscribe")
+    notices(protocol, event("error", id=again[0]["id"], error="busy"))
+    protocol.unsubscribe([ORDERS, POSITIONS])
 
     assert len(again) == 1
-    assert sent(wire) == []
+    assert sent(protocol) == []
 
 
 def test_error_about_nothing_we_asked_names_no_account() -> None:
-    wire = opened(ORDERS)
+    protocol = opened(ORDERS)
 
-    assert notices(wire, event("error", error="slow down")) == [Rejected((), "slow down")]
-    assert notices(wire, event("error", error="gone", id="unsubscribe-9")) == [Rejected((), "gone")]
+    assert notices(protocol, event("error", error="slow down")) == [Rejected((), "slow down")]
+    assert notices(protocol, event("error", error="gone", id="unsubscribe-9")) == [Rejected((), "gone")]
 
 
 def test_missing_answer_is_a_rejection_after_ten_seconds() -> None:
-    wire, _, number = asked(ORDERS)
-    notices(wire, pong(number))
+    protocol, _, number = asked(ORDERS)
+    notices(protocol, pong(number))
 
-    before = wire.tick(10.0)
-    after = wire.tick(10.5)
+    before = protocol.tick(10.0)
+    after = protocol.tick(10.5)
 
     assert list(before) == []
     assert list(after) == [Rejected(("ACC-1",), "no answer about account within 10 s"), Pong(number)]
 
 
 def test_snapshot_that_comes_after_the_time_limit_is_still_used() -> None:
-    wire, (request,), number = asked(ORDERS)
-    notices(wire, pong(number))
-    wire.tick(10.5)
+    protocol, (request,), number = asked(ORDERS)
+    notices(protocol, pong(number))
+    protocol.tick(10.5)
 
-    found = records(wire, ack(request, data={"ordersV2": [order()]}))
+    found = records(protocol, ack(request, data={"ordersV2": [order()]}))
 
     assert [record[2][0] for record in found] == [CLEAR, PUT]
 
 
 def test_giving_up_what_is_not_answered_lets_the_pong_go() -> None:
-    wire, _, number = asked(ORDERS)
-    notices(wire, pong(number))
+    protocol, _, number = asked(ORDERS)
+    notices(protocol, pong(number))
 
-    wire.unsubscribe([ORDERS])
+    protocol.unsubscribe([ORDERS])
 
-    assert list(wire.tick(1.0)) == [Pong(number)]
+    assert list(protocol.tick(1.0)) == [Pong(number)]
 
 
 def test_what_an_old_connection_owes_holds_nothing_back_on_a_new_one() -> None:
-    wire, _, old = asked(ORDERS)
-    notices(wire, pong(old))
+    protocol, _, old = asked(ORDERS)
+    notices(protocol, pong(old))
 
-    request, ping = reopen(wire)
-    found = notices(wire, ack(request), pong(old), {"type": "pong", "id": ping["id"]})
+    request, ping = reopen(protocol)
+    found = notices(protocol, ack(request), pong(old), {"type": "pong", "id": ping["id"]})
 
     assert [f"ping-{notice.number}" for notice in found] == [ping["id"]]
 
 
 def test_pong_that_is_held_back_at_a_break_is_dropped() -> None:
-    wire, _, number = asked(ORDERS)
-    notices(wire, pong(number))
+    protocol, _, number = asked(ORDERS)
+    notices(protocol, pong(number))
 
-    wire.open(0.0)
+    protocol.open(0.0)
 
-    assert list(wire.tick(0.0)) == []
+    assert list(protocol.tick(0.0)) == []
 
 
 def test_what_was_never_answered_is_asked_again_by_the_next_subscribe() -> None:
-    wire, (request,), _ = asked(ORDERS)
-    wire.tick(10.5)
+    protocol, (request,), _ = asked(ORDERS)
+    protocol.tick(10.5)
 
-    wire.subscribe([POSITIONS])
+    protocol.subscribe([POSITIONS])
 
-    assert [message["payload"] for message in sent(wire, "subscribe")] == [request["payload"]]
+    assert [message["payload"] for message in sent(protocol, "subscribe")] == [request["payload"]]
 
 
 def test_error_that_is_no_text_is_shown_all_the_same() -> None:
-    wire, (request,), _ = asked(ORDERS)
+    protocol, (request,), _ = asked(ORDERS)
 
-    (rejected,) = notices(wire, event("error", id=request["id"], error={"limit": 0.5}))
+    (rejected,) = notices(protocol, event("error", id=request["id"], error={"limit": 0.5}))
 
     assert rejected == Rejected(("ACC-1",), '{"limit": "0.5"}')
 
@@ -345,17 +345,17 @@ def test_error_that_is_no_text_is_shown_all_the_same() -> None:
     [{}, {"topic": "account"}, {"topic": "account", "data": {"success": True}}, {"topic": "watchlist", "data": {}}],
 )
 def test_answer_to_an_unsubscribe_is_no_noise(payload: dict[str, Any]) -> None:
-    wire = opened(ORDERS, LISTS)
-    wire.unsubscribe([ORDERS])
-    (request,) = sent(wire)
+    protocol = opened(ORDERS, LISTS)
+    protocol.unsubscribe([ORDERS])
+    (request,) = sent(protocol)
 
-    assert notices(wire, {"type": "response", "id": request["id"], "payload": payload}) == []
+    assert notices(protocol, {"type": "response", "id": request["id"], "payload": payload}) == []
 
 
 def test_session_speaks_as_on_the_other_endpoints() -> None:
-    wire = opened(ORDERS)
+    protocol = opened(ORDERS)
 
-    said = notices(wire, event("refreshAuth"), event("authExpired"), {"type": "news"})
+    said = notices(protocol, event("refreshAuth"), event("authExpired"), {"type": "news"})
 
     assert said[:2] == [TokenWanted(), SessionLost("authExpired", "token")]
     assert isinstance(said[2], Unreadable)
@@ -382,10 +382,10 @@ LISTS_OF_ALL = {
     ],
 )
 def test_snapshot_is_found_wherever_it_is(place: Any) -> None:
-    wire, (request,), _ = asked(ORDERS, POSITIONS, BALANCES)
+    protocol, (request,), _ = asked(ORDERS, POSITIONS, BALANCES)
     messages = place(request)
 
-    found = records(wire, *(messages if isinstance(messages, list) else [messages]))
+    found = records(protocol, *(messages if isinstance(messages, list) else [messages]))
 
     said = [(record[0].kind, record[2][0]) for record in found]
     assert sorted(said) == sorted(
@@ -398,19 +398,19 @@ def test_snapshot_is_found_wherever_it_is(place: Any) -> None:
 @pytest.mark.parametrize("nothing", [[], None])
 @pytest.mark.parametrize(("key", "subscription"), [("ordersV2", ORDERS), ("orders", ORDERS), ("positions", POSITIONS)])
 def test_empty_list_clears(nothing: object, key: str, subscription: Subscription) -> None:
-    wire, (request,), _ = asked(ORDERS, POSITIONS)
+    protocol, (request,), _ = asked(ORDERS, POSITIONS)
 
-    found = records(wire, ack(request, data={key: nothing, "account": {}}))
+    found = records(protocol, ack(request, data={key: nothing, "account": {}}))
 
     assert [(record[0], record[2][0]) for record in found] == [(subscription, CLEAR)]
 
 
 def test_account_in_a_snapshot_may_hold_the_info_the_balance_or_both() -> None:
-    wire, (request,), _ = asked(BALANCES, ACCOUNTS)
+    protocol, (request,), _ = asked(BALANCES, ACCOUNTS)
     info = {"trading_account_id": "ACC-1", "is_sim": True, "status": "OPEN"}
 
     found = records(
-        wire,
+        protocol,
         ack(request, data={"account": info}),
         topic_event("account", {"account": {**info, "cashBalance": "1"}}),
         topic_event("account", {"account": {"info": info, "balance": {"cashBalance": "2"}}}),
@@ -426,9 +426,9 @@ def test_account_in_a_snapshot_may_hold_the_info_the_balance_or_both() -> None:
 
 
 def test_snapshot_that_is_no_list_is_named_and_clears_nothing() -> None:
-    wire, (request,), _ = asked(ORDERS)
+    protocol, (request,), _ = asked(ORDERS)
 
-    found, notices = wire.receive([line(ack(request, data={"ordersV2": "many"}))], RECEIVED)
+    found, notices = protocol.receive([line(ack(request, data={"ordersV2": "many"}))], RECEIVED)
 
     assert list(found) == []
     assert [type(notice) for notice in said(notices)] == [Unreadable]
@@ -436,9 +436,9 @@ def test_snapshot_that_is_no_list_is_named_and_clears_nothing() -> None:
 
 
 def test_bad_object_of_a_snapshot_does_not_spoil_the_others() -> None:
-    wire, (request,), _ = asked(ORDERS)
+    protocol, (request,), _ = asked(ORDERS)
 
-    found, said = wire.receive(
+    found, said = protocol.receive(
         [line(ack(request, data={"ordersV2": [order(1), 7, {"symbol": "MSFT"}, order(2)]}))], RECEIVED
     )
 
@@ -450,11 +450,11 @@ def test_bad_object_of_a_snapshot_does_not_spoil_the_others() -> None:
 
 
 def test_snapshot_after_a_reconnect_ends_rows_that_are_no_more() -> None:
-    wire = opened(ORDERS)
-    before = records(wire, account_event("order", order(1)), account_event("order", order(2)))
+    protocol = opened(ORDERS)
+    before = records(protocol, account_event("order", order(1)), account_event("order", order(2)))
 
-    request = next(message for message in reopen(wire) if message["type"] == "subscribe")
-    after = records(wire, ack(request, data={"ordersV2": [order(2, ordStatus="FILLED")]}))
+    request = next(message for message in reopen(protocol) if message["type"] == "subscribe")
+    after = records(protocol, ack(request, data={"ordersV2": [order(2, ordStatus="FILLED")]}))
 
     rows = table([*before, *after], ORDERS)
     assert {key: row["status"] for key, row in rows.items()} == {("ORD-2",): "FILLED"}
@@ -503,77 +503,77 @@ def test_any_split_into_snapshot_and_events_gives_the_same_rows(
 
 
 def test_stream_added_to_a_running_topic_gets_what_is_known() -> None:
-    wire = opened(ORDERS)
+    protocol = opened(ORDERS)
     records(
-        wire,
+        protocol,
         topic_event("account", {"positions": [position(), position("AAPL")], "ordersV2": []}),
         account_event("position", position("AAPL", quantity="0")),
     )
 
-    number = wire.subscribe([POSITIONS])
-    found = list(wire.receive([line(pong(number))], RECEIVED)[0])
+    number = protocol.subscribe([POSITIONS])
+    found = list(protocol.receive([line(pong(number))], RECEIVED)[0])
 
     assert [record[2][0] for record in found] == [CLEAR, PUT, PUT]
     assert {key: row["quantity"] for key, row in table(found, POSITIONS).items()} == {("MSFT",): "10", ("AAPL",): "0"}
 
 
 def test_seed_comes_once_and_before_what_follows() -> None:
-    wire = opened(ORDERS)
-    records(wire, account_event("position", position()))
-    wire.subscribe([POSITIONS, POSITIONS])
+    protocol = opened(ORDERS)
+    records(protocol, account_event("position", position()))
+    protocol.subscribe([POSITIONS, POSITIONS])
 
-    found = records(wire, account_event("position", position(quantity="11")))
+    found = records(protocol, account_event("position", position(quantity="11")))
 
     assert [record[2][0] for record in found] == [CLEAR, PUT, PUT]
     assert table(found, POSITIONS)[("MSFT",)]["quantity"] == "11"
-    assert records(wire) == []
+    assert records(protocol) == []
 
 
 def test_there_is_no_seed_of_what_is_not_known_was_given_up_or_is_from_before_a_break() -> None:
-    wire = opened(ORDERS)
-    wire.subscribe([POSITIONS])
-    unknown = records(wire)
-    records(wire, account_event("balance", {"cashBalance": "1"}))
-    wire.subscribe([BALANCES])
-    wire.unsubscribe([BALANCES])
-    given_up = records(wire)
-    reopen(wire)
-    wire.subscribe([BALANCES])
+    protocol = opened(ORDERS)
+    protocol.subscribe([POSITIONS])
+    unknown = records(protocol)
+    records(protocol, account_event("balance", {"cashBalance": "1"}))
+    protocol.subscribe([BALANCES])
+    protocol.unsubscribe([BALANCES])
+    given_up = records(protocol)
+    reopen(protocol)
+    protocol.subscribe([BALANCES])
 
-    assert (unknown, given_up, records(wire)) == ([], [], [])
+    assert (unknown, given_up, records(protocol)) == ([], [], [])
 
 
 def test_seed_that_waits_at_a_break_is_dropped() -> None:
-    wire = opened(ORDERS)
-    records(wire, account_event("position", position()))
-    wire.subscribe([POSITIONS])
+    protocol = opened(ORDERS)
+    records(protocol, account_event("position", position()))
+    protocol.subscribe([POSITIONS])
 
-    wire.open(0.0)
+    protocol.open(0.0)
 
-    assert records(wire) == []
+    assert records(protocol) == []
 
 
 def test_known_empty_list_seeds_as_empty() -> None:
-    wire = opened(ORDERS)
-    records(wire, topic_event("account", {"positions": []}))
+    protocol = opened(ORDERS)
+    records(protocol, topic_event("account", {"positions": []}))
 
-    wire.subscribe([POSITIONS])
+    protocol.subscribe([POSITIONS])
 
-    assert [record[2][0] for record in records(wire)] == [CLEAR]
+    assert [record[2][0] for record in records(protocol)] == [CLEAR]
 
 
 MOST_ROWS = ROWS_KEPT + ROWS_KEPT // 10  # one more, and the oldest are dropped
 
 
 def test_rows_kept_for_seeding_are_bounded_and_finished_orders_go_first() -> None:
-    wire = opened(ORDERS)
+    protocol = opened(ORDERS)
     many = [order(n, ordStatus="FILLED" if n % 2 else "NEW") for n in range(MOST_ROWS)]
-    records(wire, topic_event("account", {"ordersV2": many}))
-    records(wire, account_event("order", order(10**6)))
+    records(protocol, topic_event("account", {"ordersV2": many}))
+    records(protocol, account_event("order", order(10**6)))
     again = Subscription("orders", "ACC-1", ("order_id", "status"))
 
-    wire.subscribe([again])
-    rows = table(records(wire), again)
+    protocol.subscribe([again])
+    rows = table(records(protocol), again)
 
     assert len(rows) == ROWS_KEPT
     gone = [item for item in many if (item["clOrdId"],) not in rows]
@@ -581,13 +581,13 @@ def test_rows_kept_for_seeding_are_bounded_and_finished_orders_go_first() -> Non
 
 
 def test_row_that_came_again_is_not_the_oldest() -> None:
-    wire = opened(ORDERS)
-    records(wire, topic_event("account", {"ordersV2": [order(n) for n in range(MOST_ROWS)]}))
-    records(wire, account_event("order", order(0)), account_event("order", order(10**6)))
+    protocol = opened(ORDERS)
+    records(protocol, topic_event("account", {"ordersV2": [order(n) for n in range(MOST_ROWS)]}))
+    records(protocol, account_event("order", order(0)), account_event("order", order(10**6)))
     again = Subscription("orders", "ACC-1", ("order_id",))
 
-    wire.subscribe([again])
-    rows = table(records(wire), again)
+    protocol.subscribe([again])
+    rows = table(records(protocol), again)
 
     assert (("ORD-0",) in rows, ("ORD-1",) in rows) == (True, False)
 
@@ -621,40 +621,40 @@ JSON = st.recursive(
 def test_rubbish_never_raises(
     kind: str, topic: object, name: object, request: object, data: object, rest: object
 ) -> None:
-    wire = connected()
-    columns = wire.columns
-    wire.subscribe(EVERYTHING)
+    protocol = connected()
+    columns = protocol.columns
+    protocol.subscribe(EVERYTHING)
     payload = {**(rest if isinstance(rest, dict) else {}), "topic": topic, "name": name, "data": data}
 
     for message in ({"type": kind, "id": request, "payload": payload}, {"type": kind, "payload": rest}, rest):
-        found, said = wire.receive([line(message)], RECEIVED)
+        found, said = protocol.receive([line(message)], RECEIVED)
         for record in found:
             assert len(record[2]) == len(record[0].fields) + 1
             for value, column in zip(record[2][1:], columns(record[0].kind).values(), strict=True):
                 assert isinstance(value, {"decimal": Decimal, "text": str, "number": float}.get(column, int))
         assert all(len(notice.excerpt) <= 200 for notice in said if isinstance(notice, Unreadable))
 
-    wire.subscribe([ORDERS])
-    answer(wire)
+    protocol.subscribe([ORDERS])
+    answer(protocol)
     good = account_event("order", order(77))
-    assert ("ORD-77",) in table(wire.receive([line(good)], RECEIVED)[0], ORDERS)
+    assert ("ORD-77",) in table(protocol.receive([line(good)], RECEIVED)[0], ORDERS)
 
 
 @pytest.mark.parametrize("place", ["legs", "symbol", "qty", "authors"])
 def test_depth_of_nesting_never_raises(place: str) -> None:
-    wire = opened(ORDERS, NEWS)
+    protocol = opened(ORDERS, NEWS)
     raw = line(account_event("order", order(**{place: "HERE"})))
 
     for depth in (10, *range(850, 1010, 3), 100_000):
-        wire.receive([raw.replace(b'"HERE"', b"[" * depth + b"]" * depth)], RECEIVED)
+        protocol.receive([raw.replace(b'"HERE"', b"[" * depth + b"]" * depth)], RECEIVED)
 
-    assert len(records(wire, account_event("order", order()))) == 1
+    assert len(records(protocol, account_event("order", order()))) == 1
 
 
 def test_token_of_a_line_that_cannot_be_used_is_masked() -> None:
-    wire = opened(ORDERS)
+    protocol = opened(ORDERS)
 
-    _, (unreadable,) = wire.receive([line({"type": "other", "token": "very-secret-token-value"})], RECEIVED)
+    _, (unreadable,) = protocol.receive([line({"type": "other", "token": "very-secret-token-value"})], RECEIVED)
 
     assert isinstance(unreadable, Unreadable)
     assert "secret" not in unreadable.excerpt

@@ -46,11 +46,11 @@ EVERYTHING = (ORDERS, POSITIONS, BALANCES, ACCOUNTS, MINUTES, LISTS, NEWS)
 
 
 def test_order_has_all_its_fields() -> None:
-    wire = opened(ORDERS)
+    protocol = opened(ORDERS)
     legs = [{"symbol": "MSFT261218C00500000", "side": "BUY", "ratioQty": "1"}]
 
     (record,) = records(
-        wire,
+        protocol,
         account_event("order", order(
             origClOrdId="ORD-0", timeInForce="DAY", category="MULTI_LEG", securityType="OPTION", stopPrice="",
             ordRejReason="none", text="hello", exDestination="MNGD", currency="USD", clientId="me", legs=legs,
@@ -87,9 +87,9 @@ def test_order_has_all_its_fields() -> None:
 def test_a_price_that_a_type_of_order_does_not_use_is_missing(
     type_: str, price: str, stop_price: str, expected: tuple[Decimal | int | None, ...]
 ) -> None:
-    wire = opened(ORDERS)
+    protocol = opened(ORDERS)
 
-    (record,) = records(wire, account_event("order", order(type=type_, price=price, stopPrice=stop_price)))
+    (record,) = records(protocol, account_event("order", order(type=type_, price=price, stopPrice=stop_price)))
 
     row = fields(record)
     assert expected == tuple(None if row[name].is_nan() else row[name] for name in ("price", "stop_price"))
@@ -97,10 +97,10 @@ def test_a_price_that_a_type_of_order_does_not_use_is_missing(
 
 @pytest.mark.parametrize("written", ['"0.10"', "0.10", '" 0.10 "'])
 def test_decimals_stay_as_written_in_text_and_in_numbers(written: str) -> None:
-    wire = opened(POSITIONS)
+    protocol = opened(POSITIONS)
     raw = line(account_event("position", position(quantity="HERE"))).replace(b'"HERE"', written.encode())
 
-    (record,), _ = wire.receive([raw], RECEIVED)
+    (record,), _ = protocol.receive([raw], RECEIVED)
 
     assert str(fields(record)["quantity"]) == "0.10"
 
@@ -108,18 +108,18 @@ def test_decimals_stay_as_written_in_text_and_in_numbers(written: str) -> None:
 @settings(max_examples=60, deadline=None)
 @given(st.decimals(-(10**18), 10**18, places=8))
 def test_every_amount_survives_exactly(amount: Decimal) -> None:
-    wire = opened(BALANCES)
+    protocol = opened(BALANCES)
 
-    (record,) = records(wire, account_event("balance", {"accountId": "ACC-1", "cashBalance": format(amount, "f")}))
+    (record,) = records(protocol, account_event("balance", {"accountId": "ACC-1", "cashBalance": format(amount, "f")}))
 
     assert fields(record)["cash"] == amount
 
 
 @pytest.mark.parametrize("rubbish", ["ten", "NaN", "Infinity", "1_000", True, [], {}, "１", "1e99", "9" * 100])
 def test_amount_that_is_none_is_named_and_missing(rubbish: object) -> None:
-    wire = opened(POSITIONS)
+    protocol = opened(POSITIONS)
 
-    (record,), (unreadable,) = wire.receive([line(account_event("position", position(quantity=rubbish)))], RECEIVED)
+    (record,), (unreadable,) = protocol.receive([line(account_event("position", position(quantity=rubbish)))], RECEIVED)
 
     assert fields(record)["quantity"].is_nan()
     assert isinstance(unreadable, Unreadable)
@@ -128,19 +128,19 @@ def test_amount_that_is_none_is_named_and_missing(rubbish: object) -> None:
 
 @pytest.mark.parametrize("written", ["1e99999999999999999999", "1e999", "NaN", "-Infinity", "9" * 5_000])
 def test_number_beyond_all_measure_never_raises(written: str) -> None:
-    wire = opened(POSITIONS)
+    protocol = opened(POSITIONS)
     raw = line(account_event("position", position(quantity="HERE"))).replace(b'"HERE"', written.encode())
 
-    _, said = wire.receive([raw], RECEIVED)
+    _, said = protocol.receive([raw], RECEIVED)
 
     assert [type(notice) for notice in said] == [Unreadable]
 
 
 def test_closed_position_comes_as_it_is() -> None:
-    wire = opened(POSITIONS)
+    protocol = opened(POSITIONS)
 
     (record,) = records(
-        wire,
+        protocol,
         account_event("position", position(quantity="0", todayRealizedPnL="12.50", unrealizedPl="0", todayPl="-1")),
     )
 
@@ -154,10 +154,10 @@ def test_closed_position_comes_as_it_is() -> None:
 
 @pytest.mark.parametrize("blank", [None, "", "  "])
 def test_blank_is_missing_and_no_noise(blank: object) -> None:
-    wire = opened(ORDERS, BALANCES)
+    protocol = opened(ORDERS, BALANCES)
 
     found = records(
-        wire,
+        protocol,
         account_event("order", order(price=blank, createdAt=blank, text=blank)),
         account_event("order", order(createdAt="0001-01-01T00:00:00Z")),
         account_event("balance", {"cashBalance": blank, "pendingOrdersCount": blank, "sodTtlEquityUpdatedAt": blank}),
@@ -171,11 +171,11 @@ def test_blank_is_missing_and_no_noise(blank: object) -> None:
 
 
 def test_time_of_a_row_is_its_own_else_the_events_else_that_of_receipt() -> None:
-    wire = opened(ORDERS)
+    protocol = opened(ORDERS)
     plain = order(updatedAt=None)
 
     found = records(
-        wire,
+        protocol,
         account_event("order", order()),
         account_event("order", plain, timestamp=1_772_463_845_010),
         {**account_event("order", plain), "timestamp": "2026-03-02T15:04:05Z"},
@@ -187,36 +187,36 @@ def test_time_of_a_row_is_its_own_else_the_events_else_that_of_receipt() -> None
 
 def test_subscription_gets_its_fields_in_its_order() -> None:
     narrow = Subscription("orders", "ACC-1", ("status", "order_id"))
-    wire = opened(narrow)
+    protocol = opened(narrow)
 
-    assert records(wire, account_event("order", order())) == [(narrow, UPDATED, (PUT, "PARTIALLY_FILLED", "ORD-1"))]
+    assert records(protocol, account_event("order", order())) == [(narrow, UPDATED, (PUT, "PARTIALLY_FILLED", "ORD-1"))]
 
 
 @pytest.mark.parametrize("name", [None, 7, "account.other", "account.order", "account.orders", "order"])
 def test_object_shows_what_it_is_where_its_name_does_not_say(name: object) -> None:
-    wire = opened(ORDERS, POSITIONS, BALANCES, ACCOUNTS)
+    protocol = opened(ORDERS, POSITIONS, BALANCES, ACCOUNTS)
     message = account_event("order", order())
     message["payload"]["name"] = name
 
-    found = records(wire, message)
+    found = records(protocol, message)
 
     assert [record[0] for record in found] == [ORDERS]
 
 
 def test_kinds_are_told_apart_by_shape_alone() -> None:
-    wire = opened(ORDERS, POSITIONS, BALANCES, ACCOUNTS)
+    protocol = opened(ORDERS, POSITIONS, BALANCES, ACCOUNTS)
     objects = (order(), position(), {"cashBalance": "1"}, {"tradingAccountId": "ACC-1", "accountType": "CASH"})
 
-    found = records(wire, *(topic_event("account", item) for item in objects))
+    found = records(protocol, *(topic_event("account", item) for item in objects))
 
     assert [record[0] for record in found] == [ORDERS, POSITIONS, BALANCES, ACCOUNTS]
 
 
 def test_kind_nobody_asked_for_is_left_alone() -> None:
-    wire = opened(ORDERS)
+    protocol = opened(ORDERS)
 
     found = records(
-        wire, account_event("position", position()), account_event("balance", {"cashBalance": "1"}),
+        protocol, account_event("position", position()), account_event("balance", {"cashBalance": "1"}),
         account_event("info", {"status": "OPEN"}),
     )  # fmt: skip
 
@@ -246,28 +246,28 @@ def test_kind_nobody_asked_for_is_left_alone() -> None:
 )
 @pytest.mark.parametrize("topic", ["pnl", "pnlCandle"])
 def test_candle_is_read_in_every_spelling(data: object, topic: str) -> None:
-    wire = opened(MINUTES)
+    protocol = opened(MINUTES)
 
-    (record,) = records(wire, topic_event(topic, data))
+    (record,) = records(protocol, topic_event(topic, data))
 
     assert record[2] == (PUT, "1m", 1_772_463_840 * 10**9, 1.0, 2.5, -1.0, 2.0)
 
 
 def test_candles_may_ride_in_the_answer() -> None:
-    wire, (request,), _ = asked(MINUTES)
+    protocol, (request,), _ = asked(MINUTES)
 
-    found = records(wire, ack(request, data={"candles": [{"t": 60, "c": 1}, {"t": 120, "c": 2}]}))
+    found = records(protocol, ack(request, data={"candles": [{"t": 60, "c": 1}, {"t": 120, "c": 2}]}))
 
     assert [fields(record)["start"] for record in found] == [60 * 10**9, 120 * 10**9]
 
 
 def test_candles_go_to_their_interval_and_what_does_not_say_is_named() -> None:
     hours = every("pnl", options=(("interval", "1h"), PNL[1]))
-    wire = opened(MINUTES, hours)
+    protocol = opened(MINUTES, hours)
 
-    (record,) = records(wire, topic_event("pnl", {"interval": "1h", "time": 3_600, "close": 1}))
-    surplus = records(wire, topic_event("pnl", {"interval": "1d", "time": 3_600, "close": 1}))
-    found, notices = wire.receive([line(topic_event("pnl", {"time": 3_600, "close": 1}))], RECEIVED)
+    (record,) = records(protocol, topic_event("pnl", {"interval": "1h", "time": 3_600, "close": 1}))
+    surplus = records(protocol, topic_event("pnl", {"interval": "1d", "time": 3_600, "close": 1}))
+    found, notices = protocol.receive([line(topic_event("pnl", {"time": 3_600, "close": 1}))], RECEIVED)
     (unreadable,) = said(notices)
 
     assert record[0] == hours
@@ -279,11 +279,11 @@ def test_candles_go_to_their_interval_and_what_does_not_say_is_named() -> None:
 @pytest.mark.parametrize("topic", ["watchlist", "watchlistUpdates"])
 @pytest.mark.parametrize("wrap", [lambda lists: lists, lambda lists: {"user_id": 1, "watchlist": lists}])
 def test_watchlists_replace_all_that_were(topic: str, wrap: Any) -> None:
-    wire = opened(LISTS)
+    protocol = opened(LISTS)
     first = [{"id": 1, "name": "Tech", "symbols": ["MSFT", "AAPL"]}, {"id": 2, "name": "Empty", "symbols": None}]
 
-    found = records(wire, topic_event(topic, wrap(first)))
-    later = records(wire, topic_event(topic, wrap(first[1:])))
+    found = records(protocol, topic_event(topic, wrap(first)))
+    later = records(protocol, topic_event(topic, wrap(first[1:])))
 
     missing = (CLEAR, 0, "", 0, "")
     assert [record[2] for record in found] == [
@@ -293,9 +293,9 @@ def test_watchlists_replace_all_that_were(topic: str, wrap: Any) -> None:
 
 
 def test_watchlists_that_are_no_list_clear_nothing() -> None:
-    wire = opened(LISTS)
+    protocol = opened(LISTS)
 
-    found, notices = wire.receive([line(topic_event("watchlist", {"id": 1, "symbols": []}))], RECEIVED)
+    found, notices = protocol.receive([line(topic_event("watchlist", {"id": 1, "symbols": []}))], RECEIVED)
 
     assert list(found) == []
     assert [type(notice) for notice in said(notices)] == [Unreadable]
@@ -303,13 +303,13 @@ def test_watchlists_that_are_no_list_clear_nothing() -> None:
 
 
 def test_news_item_has_all_its_fields() -> None:
-    wire = opened(NEWS)
+    protocol = opened(NEWS)
     item = {
         "id": 7, "title": "Up", "body": "A\u2028B", "authors": ["Ann", "Bob"], "symbols": ["MSFT", "AAPL"],
         "news_type": "news", "timestamp": "2026-03-02T15:04:05Z", "action": "create",
     }  # fmt: skip
 
-    (record,) = records(wire, topic_event("news", [item]))
+    (record,) = records(protocol, topic_event("news", [item]))
 
     expected = (PUT, 7, "Up", "A\u2028B", "Ann, Bob", "MSFT, AAPL", "news", UPDATED, "create")
     assert record == (NEWS, UPDATED, expected)
@@ -317,10 +317,12 @@ def test_news_item_has_all_its_fields() -> None:
 
 def test_news_go_to_those_who_named_a_symbol_of_theirs() -> None:
     microsoft = every("news", "", (("symbols", "MSFT"),))
-    wire = opened(NEWS, microsoft)
+    protocol = opened(NEWS, microsoft)
 
-    found = records(wire, topic_event("news", [{"id": 1, "symbols": ["TSLA"]}, {"id": 2, "symbols": ["MSFT", "TSLA"]}]))
-    of_none = records(wire, topic_event("news", {"id": 3}))
+    found = records(
+        protocol, topic_event("news", [{"id": 1, "symbols": ["TSLA"]}, {"id": 2, "symbols": ["MSFT", "TSLA"]}])
+    )
+    of_none = records(protocol, topic_event("news", {"id": 3}))
 
     assert [(record[0], record[2][1]) for record in found] == [(NEWS, 1), (NEWS, 2), (microsoft, 2)]
     assert [record[0] for record in of_none] == [NEWS, microsoft]
@@ -336,9 +338,9 @@ def test_news_go_to_those_who_named_a_symbol_of_theirs() -> None:
     ],
 )
 def test_row_that_cannot_be_told_from_others_is_left_out(topic: str, item: object, absent: str) -> None:
-    wire = opened(MINUTES, LISTS, NEWS)
+    protocol = opened(MINUTES, LISTS, NEWS)
 
-    found, said = wire.receive([line(topic_event(topic, [item]))], RECEIVED)
+    found, said = protocol.receive([line(topic_event(topic, [item]))], RECEIVED)
 
     assert [record for record in found if record[2][0] == PUT] == []
     assert [notice.reason.rpartition(" ")[2] for notice in said if isinstance(notice, Unreadable)] == [absent]
@@ -349,10 +351,10 @@ def test_row_that_cannot_be_told_from_others_is_left_out(topic: str, item: objec
 
 def test_accounts_are_kept_apart() -> None:
     second = every("orders", "ACC-2")
-    wire, requests, _ = asked(ORDERS, second)
+    protocol, requests, _ = asked(ORDERS, second)
 
     found = records(
-        wire,
+        protocol,
         ack(requests[1], data={"ordersV2": [order(5, accountId="ACC-2")]}),
         ack(requests[0], data={"ordersV2": []}),
         account_event("order", order(1)),
@@ -377,9 +379,9 @@ def test_event_that_names_no_account_is_taken_only_where_there_is_one() -> None:
 
 
 def test_account_nobody_asked_for_is_never_mixed_into_another() -> None:
-    wire = opened(ORDERS)
+    protocol = opened(ORDERS)
 
-    found, (unreadable,) = wire.receive([line(account_event("order", order(accountId="ACC-9")))], RECEIVED)
+    found, (unreadable,) = protocol.receive([line(account_event("order", order(accountId="ACC-9")))], RECEIVED)
 
     assert list(found) == []
     assert isinstance(unreadable, Unreadable)
@@ -387,12 +389,12 @@ def test_account_nobody_asked_for_is_never_mixed_into_another() -> None:
 
 
 def test_events_that_go_on_after_giving_up_are_no_noise() -> None:
-    wire = opened(*EVERYTHING, every("orders", "ACC-2"))
+    protocol = opened(*EVERYTHING, every("orders", "ACC-2"))
 
-    wire.unsubscribe(EVERYTHING)
+    protocol.unsubscribe(EVERYTHING)
 
     late = (
         account_event("order", order()), topic_event("pnl", {"accountId": "ACC-1", "time": 60, "close": 1}),
         topic_event("watchlist", []), topic_event("news", [{"id": 1}]),
     )  # fmt: skip
-    assert records(wire, *late) == []
+    assert records(protocol, *late) == []

@@ -26,26 +26,26 @@ def trades(symbol: str = "MSFT", fields: tuple[str, ...] = ("price", "size")) ->
     return Subscription("trades", symbol, fields)
 
 
-def sent(wire: AriesCharts, *kinds: str) -> list[dict[str, Any]]:
-    messages: list[dict[str, Any]] = [json.loads(text) for text in wire.outgoing()]
+def sent(protocol: AriesCharts, *kinds: str) -> list[dict[str, Any]]:
+    messages: list[dict[str, Any]] = [json.loads(text) for text in protocol.outgoing()]
     return [message for message in messages if not kinds or message["type"] in kinds]
 
 
-def reopen(wire: AriesCharts) -> list[dict[str, Any]]:
+def reopen(protocol: AriesCharts) -> list[dict[str, Any]]:
     """A new connection, up to the answer to the token; returns what was sent after that."""
-    wire.open(0.0)
-    wire.authenticate("secret-token", 0.0)
-    wire.outgoing()
-    wire.receive([line(auth_success(expiresIn=2_700_000))], RECEIVED)
-    return sent(wire)
+    protocol.open(0.0)
+    protocol.authenticate("secret-token", 0.0)
+    protocol.outgoing()
+    protocol.receive([line(auth_success(expiresIn=2_700_000))], RECEIVED)
+    return sent(protocol)
 
 
 def opened(*subscriptions: Subscription) -> AriesCharts:
-    wire = AriesCharts()
-    reopen(wire)
-    wire.subscribe(subscriptions)
-    wire.outgoing()
-    return wire
+    protocol = AriesCharts()
+    reopen(protocol)
+    protocol.subscribe(subscriptions)
+    protocol.outgoing()
+    return protocol
 
 
 def push(data: object, symbol: str | None = "MSFT", **envelope: Any) -> dict[str, Any]:
@@ -57,9 +57,9 @@ def quote(symbol: str | None = "MSFT", **values: Any) -> dict[str, Any]:
     return push({"s": "ok", "n": "MSFT", "v": values}, symbol)
 
 
-def records(wire: AriesCharts, *messages: object) -> list[Record]:
+def records(protocol: AriesCharts, *messages: object) -> list[Record]:
     """What one frame of these messages yields, where it must not give rise to a notice but counts."""
-    found, notices = wire.receive([frame(*messages)], RECEIVED)
+    found, notices = protocol.receive([frame(*messages)], RECEIVED)
     assert said(notices) == []
     return list(found)
 
@@ -68,96 +68,98 @@ def records(wire: AriesCharts, *messages: object) -> list[Record]:
 
 
 def test_columns_are_those_of_all_brokers_as_far_as_they_come() -> None:
-    wire = AriesCharts()
+    protocol = AriesCharts()
 
-    assert tuple(wire.columns("quotes"))[:3] == FIELDS
-    assert list(wire.columns("trades").items()) == [tuple(column) for column in TRADE_COLUMNS]
+    assert tuple(protocol.columns("quotes"))[:3] == FIELDS
+    assert list(protocol.columns("trades").items()) == [tuple(column) for column in TRADE_COLUMNS]
 
 
 def test_each_symbol_is_asked_for_once_in_a_frame_of_its_own() -> None:
-    wire = AriesCharts()
-    reopen(wire)
+    protocol = AriesCharts()
+    reopen(protocol)
 
-    number = wire.subscribe([quotes(), trades(), quotes(OPTION)])
+    number = protocol.subscribe([quotes(), trades(), quotes(OPTION)])
 
-    *asked, ping = sent(wire)
+    *asked, ping = sent(protocol)
     assert [(message["type"], message["payload"]) for message in asked] == [
         ("subscribe", {"type": "quotes", "symbol": "MSFT"}),
         ("subscribe", {"type": "quotes", "symbol": OPTION, "symbolType": "option"}),
     ]
     assert ping == {"type": "ping", "id": f"ping-{number}"}
-    assert list(wire.receive([line({"type": "pong", "id": ping["id"]})], RECEIVED)[1]) == [Pong(number)]
+    assert list(protocol.receive([line({"type": "pong", "id": ping["id"]})], RECEIVED)[1]) == [Pong(number)]
 
 
 def test_symbol_ends_with_its_last_stream() -> None:
-    wire = opened(quotes(), trades())
+    protocol = opened(quotes(), trades())
 
-    wire.unsubscribe([quotes()])
-    early = sent(wire)
-    wire.unsubscribe([trades(), quotes("AAPL")])
+    protocol.unsubscribe([quotes()])
+    early = sent(protocol)
+    protocol.unsubscribe([trades(), quotes("AAPL")])
 
     assert early == []
-    assert [(message["type"], message["payload"]) for message in sent(wire)] == [
+    assert [(message["type"], message["payload"]) for message in sent(protocol)] == [
         ("unsubscribe", {"type": "quotes", "symbol": "MSFT"})
     ]
 
 
 def test_symbol_that_was_given_up_is_asked_for_again_when_wanted_again() -> None:
-    wire = opened(quotes())
-    wire.unsubscribe([quotes()])
-    sent(wire)
+    protocol = opened(quotes())
+    protocol.unsubscribe([quotes()])
+    sent(protocol)
 
-    wire.subscribe([quotes()])
+    protocol.subscribe([quotes()])
 
-    assert [message["payload"]["symbol"] for message in sent(wire, "subscribe")] == ["MSFT"]
+    assert [message["payload"]["symbol"] for message in sent(protocol, "subscribe")] == ["MSFT"]
 
 
 def test_requests_that_a_refusal_can_name_are_bounded_the_newest_kept() -> None:
-    wire = AriesCharts()
-    reopen(wire)
-    wire.subscribe([quotes(f"S{n}") for n in range(1_001)])
-    first, second, *_ = sent(wire, "subscribe")
+    protocol = AriesCharts()
+    reopen(protocol)
+    protocol.subscribe([quotes(f"S{n}") for n in range(1_001)])
+    first, second, *_ = sent(protocol, "subscribe")
 
-    _, said = wire.receive([frame(*(event("error", id=each["id"], error="no") for each in (first, second)))], RECEIVED)
+    _, said = protocol.receive(
+        [frame(*(event("error", id=each["id"], error="no") for each in (first, second)))], RECEIVED
+    )
 
     assert list(said) == [Rejected((), "no"), Rejected(("S1",), "no")]
 
 
 def test_running_symbol_is_not_asked_for_again_but_after_a_reconnect() -> None:
-    wire = opened(quotes())
+    protocol = opened(quotes())
 
-    wire.subscribe([trades()])
+    protocol.subscribe([trades()])
 
-    assert sent(wire, "subscribe") == []
-    assert [message["type"] for message in reopen(wire)] == ["subscribe", "ping"]
+    assert sent(protocol, "subscribe") == []
+    assert [message["type"] for message in reopen(protocol)] == ["subscribe", "ping"]
 
 
 def test_refusal_names_its_symbol_which_is_asked_for_again_when_wanted_again() -> None:
-    wire = AriesCharts()
-    reopen(wire)
-    wire.subscribe([quotes(), quotes("NOPE")])
-    _, request = sent(wire, "subscribe")
+    protocol = AriesCharts()
+    reopen(protocol)
+    protocol.subscribe([quotes(), quotes("NOPE")])
+    _, request = sent(protocol, "subscribe")
 
     refusal = event("error", id=request["id"], error="unknown symbol", data={"v": VALUES})
-    _, found = wire.receive([line(refusal)], RECEIVED)
-    wire.subscribe([quotes(), trades("NOPE")])
+    _, found = protocol.receive([line(refusal)], RECEIVED)
+    protocol.subscribe([quotes(), trades("NOPE")])
 
     assert list(found) == [Rejected(("NOPE",), "unknown symbol")]
-    assert [message["payload"]["symbol"] for message in sent(wire, "subscribe")] == ["NOPE"]
+    assert [message["payload"]["symbol"] for message in sent(protocol, "subscribe")] == ["NOPE"]
 
 
 def test_error_status_of_a_quote_is_a_refusal_of_its_symbol() -> None:
-    wire = opened(quotes("NOPE"))
+    protocol = opened(quotes("NOPE"))
 
-    found, said = wire.receive([line(push({"s": "error", "n": "NOPE", "errmsg": "unknown"}, None))], RECEIVED)
+    found, said = protocol.receive([line(push({"s": "error", "n": "NOPE", "errmsg": "unknown"}, None))], RECEIVED)
 
     assert (list(found), list(said)) == ([], [Rejected(("NOPE",), "unknown")])
 
 
 def test_session_speaks_as_on_the_other_endpoints() -> None:
-    wire = opened(quotes())
+    protocol = opened(quotes())
 
-    _, said = wire.receive(
+    _, said = protocol.receive(
         [frame(event("refreshAuth", data={}), event("authExpired"), event("error", error="slow down"))], RECEIVED
     )
 
@@ -181,11 +183,11 @@ def test_session_speaks_as_on_the_other_endpoints() -> None:
 )
 @pytest.mark.parametrize("label", ["quote", "trade", None, 7])
 def test_quote_is_known_by_its_shape(data: object, label: object) -> None:
-    wire = opened(quotes(), trades())
+    protocol = opened(quotes(), trades())
     message = push(data)
     message["payload"]["type"] = label
 
-    found = records(wire, message)
+    found = records(protocol, message)
 
     assert found == [(quotes(), RECEIVED, (501.1, 501.14, 501.12))]
 
@@ -203,28 +205,28 @@ def test_quote_is_known_by_its_shape(data: object, label: object) -> None:
 )
 @pytest.mark.parametrize("label", ["quote", "trade", None])
 def test_trade_is_known_by_its_shape(data: object, label: object) -> None:
-    wire = opened(quotes(), trades())
+    protocol = opened(quotes(), trades())
     message = push(data)
     message["payload"]["type"] = label
 
-    found = records(wire, message)
+    found = records(protocol, message)
 
     assert found == [(trades(), NS, (501.12, 50.0))]
 
 
 def test_event_may_hold_both() -> None:
-    wire = opened(quotes(), trades())
+    protocol = opened(quotes(), trades())
 
-    found = records(wire, push({"quote": {"v": VALUES}, "trade": SALE}), push([{"v": VALUES}, SALE]))
+    found = records(protocol, push({"quote": {"v": VALUES}, "trade": SALE}), push([{"v": VALUES}, SALE]))
 
     assert [record[0].kind for record in found] == ["quotes", "trades"] * 2
 
 
 def test_trade_has_every_column() -> None:
     everything = trades(fields=tuple(AriesCharts().columns("trades")))
-    wire = opened(everything)
+    protocol = opened(everything)
 
-    (record,) = records(wire, push(SALE))
+    (record,) = records(protocol, push(SALE))
 
     assert record[2] == (501.12, 50.0, "unknown", 0, "", "live")
 
@@ -239,15 +241,15 @@ def test_trade_has_every_column() -> None:
     ],
 )
 def test_symbol_is_found_wherever_it_is(symbol: str | None, data: object) -> None:
-    wire = opened(quotes(), trades())
+    protocol = opened(quotes(), trades())
 
-    assert [record[0].symbol for record in records(wire, push(data, symbol))] == ["MSFT"]
+    assert [record[0].symbol for record in records(protocol, push(data, symbol))] == ["MSFT"]
 
 
 def test_list_may_be_about_several_symbols() -> None:
-    wire = opened(quotes(), quotes("AAPL"))
+    protocol = opened(quotes(), quotes("AAPL"))
 
-    found = records(wire, push([{"n": name, "v": {"bid": 1}} for name in ("AAPL", "MSFT")], None))
+    found = records(protocol, push([{"n": name, "v": {"bid": 1}} for name in ("AAPL", "MSFT")], None))
 
     assert [record[0].symbol for record in found] == ["AAPL", "MSFT"]
 
@@ -266,28 +268,28 @@ def test_list_may_be_about_several_symbols() -> None:
 def test_time_is_that_of_the_data_else_the_envelopes_else_that_of_receipt(
     data: object, envelope: dict[str, Any], expected: int
 ) -> None:
-    wire = opened(quotes())
+    protocol = opened(quotes())
 
-    (record,) = records(wire, push(data, **envelope))
+    (record,) = records(protocol, push(data, **envelope))
 
     assert record[1] == expected
 
 
 def test_time_may_stand_in_the_payload() -> None:
-    wire = opened(quotes())
+    protocol = opened(quotes())
     message = quote(bid=1)
     message["payload"]["timestamp"] = MS
 
-    assert records(wire, message)[0][1] == NS
+    assert records(protocol, message)[0][1] == NS
 
 
 # Merging.
 
 
 def test_absent_value_is_unchanged_and_null_is_missing() -> None:
-    wire = opened(quotes())
+    protocol = opened(quotes())
 
-    first, second, third = records(wire, quote(**VALUES), quote(bid=2), quote(ask=None))
+    first, second, third = records(protocol, quote(**VALUES), quote(bid=2), quote(ask=None))
 
     assert first[2] == (501.1, 501.14, 501.12)
     assert second[2] == (2.0, 501.14, 501.12)
@@ -297,48 +299,48 @@ def test_absent_value_is_unchanged_and_null_is_missing() -> None:
 
 def test_every_key_has_its_column() -> None:
     everything = quotes(fields=tuple(AriesCharts().columns("quotes")))
-    wire = opened(everything)
+    protocol = opened(everything)
     said = {
         "bid": 1, "ask": 2, "lp": 3, "ch": 4, "chp": 5, "open_price": 6, "high_price": 7, "low_price": 8,
         "prev_close_price": 9, "volume": 10, "exchange": "NASDAQ", "short_name": "MSFT", "description": "unheard of",
     }  # fmt: skip
 
-    (record,) = records(wire, quote(**said))
+    (record,) = records(protocol, quote(**said))
 
     assert record[2] == (*map(float, range(1, 11)), "NASDAQ", "MSFT")
 
 
 def test_event_without_a_field_of_the_stream_is_no_record() -> None:
-    wire = opened(quotes(fields=("bid_price",)))
+    protocol = opened(quotes(fields=("bid_price",)))
 
-    assert records(wire, quote(ask=1), quote(), push({"s": "ok"}), push({"s": "ok", "n": "MSFT"})) == []
+    assert records(protocol, quote(ask=1), quote(), push({"s": "ok"}), push({"s": "ok", "n": "MSFT"})) == []
 
 
 def test_nothing_from_before_a_break_passes_for_fresh() -> None:
-    wire = opened(quotes())
-    records(wire, quote(**VALUES))
-    reopen(wire)
+    protocol = opened(quotes())
+    records(protocol, quote(**VALUES))
+    reopen(protocol)
 
-    (record,) = records(wire, quote(bid=1))
+    (record,) = records(protocol, quote(bid=1))
 
     assert record[2][0] == 1.0
     assert all(math.isnan(value) for value in record[2][1:])  # type: ignore[arg-type]
 
 
 def test_stream_added_to_a_running_symbol_gets_the_quote_that_is_known() -> None:
-    wire = opened(quotes(), quotes("AAPL"))
-    records(wire, push({"v": VALUES, "t": MS}))
+    protocol = opened(quotes(), quotes("AAPL"))
+    records(protocol, push({"v": VALUES, "t": MS}))
     narrow, unknown, given_up = (
         quotes(fields=("last_price",)),
         quotes("AAPL", ("bid_price",)),
         quotes(fields=("bid_price",)),
     )
 
-    wire.subscribe([narrow, unknown, given_up, trades(), quotes()])
-    wire.unsubscribe([given_up])
+    protocol.subscribe([narrow, unknown, given_up, trades(), quotes()])
+    protocol.unsubscribe([given_up])
 
-    assert records(wire) == [(narrow, NS, (501.12,))]
-    assert records(wire) == []
+    assert records(protocol) == [(narrow, NS, (501.12,))]
+    assert records(protocol) == []
 
 
 values_said = st.dictionaries(
@@ -376,19 +378,19 @@ def test_partial_events_lead_to_the_same_quote_as_one_whole_one(updates: list[di
     ],
 )
 def test_what_cannot_be_used_is_named(data: object, reason: str) -> None:
-    wire = opened(quotes(), trades())
+    protocol = opened(quotes(), trades())
 
-    _, said = wire.receive([line(push(data))], RECEIVED)
+    _, said = protocol.receive([line(push(data))], RECEIVED)
 
     assert [notice.reason for notice in said if isinstance(notice, Unreadable)] == [reason]
 
 
 def test_symbol_nobody_asked_for_is_named_and_one_just_given_up_is_not() -> None:
-    wire = opened(quotes(), quotes("AAPL"))
-    wire.unsubscribe([quotes("AAPL")])
+    protocol = opened(quotes(), quotes("AAPL"))
+    protocol.unsubscribe([quotes("AAPL")])
 
-    late = records(wire, quote("AAPL", bid=1))
-    found, said = wire.receive([line(quote("TSLA", bid=1))], RECEIVED)
+    late = records(protocol, quote("AAPL", bid=1))
+    found, said = protocol.receive([line(quote("TSLA", bid=1))], RECEIVED)
 
     assert (late, list(found)) == ([], [])
     assert [notice.reason for notice in said if isinstance(notice, Unreadable)] == ["a symbol nobody asked for"]
@@ -419,22 +421,22 @@ JSON = st.recursive(
 @settings(max_examples=120, deadline=None)
 @given(st.sampled_from(["event", "response", "x"]), JSON, JSON)
 def test_rubbish_never_raises_and_the_next_event_is_read(kind: str, data: object, payload: object) -> None:
-    wire = opened(quotes(), trades())
+    protocol = opened(quotes(), trades())
 
     for message in (push(data), push(data, None), {"type": kind, "payload": payload}, payload):
-        for record in wire.receive([line(message)], RECEIVED)[0]:
+        for record in protocol.receive([line(message)], RECEIVED)[0]:
             assert all(isinstance(value, float) for value in record[2])
 
-    (record,) = wire.receive([line(quote(**VALUES))], RECEIVED)[0]
+    (record,) = protocol.receive([line(quote(**VALUES))], RECEIVED)[0]
     assert record[2] == (501.1, 501.14, 501.12)
 
 
 def test_depth_of_nesting_never_raises() -> None:
-    wire = opened(quotes())
+    protocol = opened(quotes())
     raw = line(push("HERE"))
 
     for depth in (10, *range(850, 1010, 3), 100_000):
-        wire.receive([raw.replace(b'"HERE"', b"[" * depth + b"]" * depth)], RECEIVED)
-        wire.receive([raw.replace(b'"HERE"', b'{"quote":' * depth + b"1" + b"}" * depth)], RECEIVED)
+        protocol.receive([raw.replace(b'"HERE"', b"[" * depth + b"]" * depth)], RECEIVED)
+        protocol.receive([raw.replace(b'"HERE"', b'{"quote":' * depth + b"1" + b"}" * depth)], RECEIVED)
 
-    assert len(records(wire, quote(bid=1))) == 1
+    assert len(records(protocol, quote(bid=1))) == 1

@@ -24,7 +24,7 @@ from aries_nb.model import (
 from tests.brokers.aries.lines import RECEIVED, answer_pings, auth_success, event, line, opened, sent
 
 if TYPE_CHECKING:
-    from aries_nb.brokers import Wire
+    from aries_nb.brokers import BrokerProtocol
 
 TOKEN = "eyJhbGciOiJub25lIn0.secret"
 
@@ -399,22 +399,24 @@ def test_event_whose_payload_is_no_object_is_kept(payload: object) -> None:
 
 
 @pytest.mark.parametrize("is_open", [True, False])
-@pytest.mark.parametrize("wire", [AriesMarket(), AriesCharts(), AriesAccounts()], ids=lambda wire: type(wire).__name__)
+@pytest.mark.parametrize(
+    "protocol", [AriesMarket(), AriesCharts(), AriesAccounts()], ids=lambda protocol: type(protocol).__name__
+)
 @pytest.mark.parametrize(
     "word", ["\ud800", datetime(2026, 3, 2, tzinfo=UTC), object(), 5, None], ids=lambda word: type(word).__name__
 )
-def test_what_no_frame_can_hold_is_refused_and_not_kept(wire: Wire, word: Any, is_open: bool) -> None:
-    kind: Kind = "pnl" if isinstance(wire, AriesAccounts) else "trades"
-    wire = type(wire)()
+def test_what_no_frame_can_hold_is_refused_and_not_kept(protocol: BrokerProtocol, word: Any, is_open: bool) -> None:
+    kind: Kind = "pnl" if isinstance(protocol, AriesAccounts) else "trades"
+    protocol = type(protocol)()
     good, bad = Subscription(kind, "A", ("price",)), Subscription(kind, "B", ("price",), (("start", word),))
-    wire.open(0.0)
+    protocol.open(0.0)
     if is_open:
-        wire.receive([line(auth_success())], RECEIVED)
+        protocol.receive([line(auth_success())], RECEIVED)
 
     for wrong in (bad, Subscription(kind, word, ("price",)), Subscription(kind, "B", (word,))):
         with pytest.raises(UsageError, match="cannot be sent"):
-            wire.subscribe([good, wrong])
-    wire.open(1.0)
-    wire.receive([line(auth_success())], RECEIVED)
+            protocol.subscribe([good, wrong])
+    protocol.open(1.0)
+    protocol.receive([line(auth_success())], RECEIVED)
 
-    assert [json.loads(text)["type"] for text in wire.outgoing()] == ["ping"]
+    assert [json.loads(text)["type"] for text in protocol.outgoing()] == ["ping"]
