@@ -16,7 +16,7 @@ from math import isnan
 
 from aries_nb.brokers import Endpoint, Query
 from aries_nb.errors import ClosedError, UnknownSymbolError, UsageError
-from aries_nb.live.gaps import Gaps
+from aries_nb.live.gaps import GapSelection
 from aries_nb.live.statistics import FeedStatistics, combined, worst
 from aries_nb.live.waiting import wait_for
 from aries_nb.model import TABLE_KEYS, Column, ColumnType, Hole, Inbox, Kind, Observers, Sink, State, Subscription
@@ -208,13 +208,13 @@ class Link:
         """Have the holes told that the streams leave, on the network's thread; whoever is told may fill them."""
         self._pool.on_hole = lambda number, hole, streams: refill(hole, streams, self._gaps.of_connection(number))
 
-    def gaps_of(self, store: Sink) -> Gaps:
+    def gaps_of(self, store: Sink) -> GapSelection:
         """The interruptions of what fills a store."""
         places: dict[tuple[str, Kind], set[str]] = {}
         for stream in self._streams.get(id(store), ()):
             name = self._gaps.of_connection(self._pool.number_of(stream)).name
             places.setdefault((name, stream.subscription.kind), set()).add(stream.subscription.symbol)
-        return Gaps(self._gaps.log, places)
+        return GapSelection(self._gaps.log, places)
 
     def ledgers(self) -> list[tuple[str, str, str, MessageCounts]]:
         """Name of the endpoint, kind, symbols and ledger of each store that is filled now."""

@@ -21,13 +21,13 @@ from aries_nb.live.arguments import checked_columns, checked_count, checked_inte
 from aries_nb.live.callbacks import Callbacks
 from aries_nb.live.connection import Link, opened
 from aries_nb.live.gap_fill import Refill
-from aries_nb.live.gaps import Gaps
+from aries_nb.live.gaps import Gaps, GapSelection
 from aries_nb.live.live_object import Kept
 from aries_nb.live.market.bars import BarHistory, LiveBars, checked_interval, checked_span
 from aries_nb.live.market.book import LiveBook
 from aries_nb.live.market.frame import LiveFrame
 from aries_nb.live.market.instruments import LiveInstruments
-from aries_nb.live.market.options import OptionChain, Options
+from aries_nb.live.market.options import OptionChain, Options, listed_day
 from aries_nb.live.market.reference import MarketReference
 from aries_nb.live.statistics import FeedStatistics, card_data, combined
 from aries_nb.live.table import LiveTable
@@ -41,7 +41,7 @@ from aries_nb.store import Gap, GapLog, MessageCounts
 if TYPE_CHECKING:
     from aries_nb.widgets import Card
 
-__all__ = ["Feed"]
+__all__ = ["Feed", "FeedSource"]
 
 MOST_LEVELS = 1_000  # of a side of a book
 
@@ -62,7 +62,8 @@ class Feed:
         self.name = broker.name
         self._at_close = at_close
         self._gaps = GapLog()
-        self._missed = Gaps(self._gaps)
+        self._gap_selection = GapSelection(self._gaps)
+        self._missed = Gaps(self._gap_selection)
         shared = allowance or Allowance(broker.most_connections, requests_per_second=broker.requests_per_second)
         self._endpoints = {"market": broker.market, "charts": broker.charts}
         self._link_to: Callable[[str, Endpoint], Link] = lambda stream, endpoint: Link(
@@ -180,7 +181,7 @@ class Feed:
         options = self._options_of(name)
         if expiry is None:
             return options
-        day = options.listed(expiry)
+        day = listed_day(options, expiry)
         return self._kept.same(
             ("options", name, day, count),
             lambda: OptionChain(self._link, self._callbacks, options, day, strikes=count),
@@ -288,7 +289,7 @@ class Feed:
 
     def on_gap(self, callback: Callable[[Gap], object]) -> Callable[[], None]:
         """Call back with each gap as it begins and again as it ends, on a thread of its own. Returns the undo."""
-        return self.gaps.on_gap(self._callbacks, callback)
+        return self._gap_selection.on_gap(self._callbacks, callback)
 
     def _links(self) -> list[Link]:
         links = (self._link, self._charts, self._accounts.link)
@@ -313,20 +314,6 @@ class Feed:
         """Block until the session is live, at most `timeout` seconds. Raises ConnectError or TokenError."""
         self._link.wait_open(timeout)
 
-    # What the status card is drawn from.
-
-    @property
-    def version(self) -> int:
-        """Changes twice a second: silence is news as well."""
-        return time.monotonic_ns() // 500_000_000
-
-    def card(self) -> CardData:
-        """The state at a glance."""
-        now = self.stats()
-        problems = (now.state == "live" and self._callbacks.last_error) or now.last_error
-        silent = sum(len(held.silent) for held in self._kept.held() if isinstance(held, LiveFrame))
-        return replace(card_data(now, name=self.name, url=self.url, error=problems), silent=silent)
-
     def __enter__(self) -> Self:
         return self
 
@@ -343,8 +330,12 @@ class Feed:
         from aries_nb.widgets import Card
 
         if self._card is None:
-            self._card = Card(self)
+            self._card = Card(self._source)
         return self._card._repr_mimebundle_(include, exclude)
+
+    @property
+    def _source(self) -> FeedSource:
+        return FeedSource(self, self._callbacks, self._kept)
 
     def _close_charts(self) -> None:
         with self._charts_guard:  # whoever is just opening it finishes first, or it would outlive the feed
@@ -396,3 +387,24 @@ class Feed:
         if self._is_closed:
             raise ClosedError("the feed is closed", where=self.url, advice="Connect again.")
         self._link.check()
+
+
+class FeedSource:
+    """What the status card is drawn from."""
+
+    def __init__(self, feed: Feed, callbacks: Callbacks, kept: Kept) -> None:
+        self._feed = feed
+        self._callbacks = callbacks
+        self._kept = kept
+
+    @property
+    def version(self) -> int:
+        """Changes twice a second: silence is news as well."""
+        return time.monotonic_ns() // 500_000_000
+
+    def card(self) -> CardData:
+        """The state at a glance."""
+        now = self._feed.stats()
+        problems = (now.state == "live" and self._callbacks.last_error) or now.last_error
+        silent = sum(len(held.silent) for held in self._kept.held() if isinstance(held, LiveFrame))
+        return replace(card_data(now, name=self._feed.name, url=self._feed.url, error=problems), silent=silent)

@@ -13,17 +13,14 @@ from aries_nb.live.callbacks import Callbacks, same_function
 from aries_nb.model import GapSpan, Kind
 from aries_nb.store import Gap, GapLog, gaps_frame
 
-__all__ = ["Gaps", "Places"]
+__all__ = ["GapSelection", "Gaps", "Places"]
 
 # On which connections, by the names that the ledger has for them, a frame has symbols of which kind.
 Places: TypeAlias = Mapping[tuple[str, Kind], Collection[str]]
 
 
-class Gaps:
-    """The interruptions of a feed, or of what lies at `places`: one row each in `df`, also while it lasts.
-
-    Those of a frame are the ones from when it was made until it was closed.
-    """
+class GapSelection:
+    """The gaps of a feed, or of what lies at `places`, from when this was made until it was closed. Any thread."""
 
     def __init__(self, log: GapLog, places: Places | None = None) -> None:
         self._log = log
@@ -48,17 +45,6 @@ class Gaps:
         for stop in self._told.values():
             stop()
         self._told.clear()
-
-    @property
-    def df(self) -> pd.DataFrame:
-        """Columns stream, symbol ("" all), started, ended (UTC), cause, reason, filled, missed.
-
-        `ended` is NaT while the gap lasts. `cause` is "cut", "silence", "overload" (we read too slowly), "token",
-        "restart" (the server goes away) or "pause" (this process stood still); `reason` says it in words. `filled`:
-        what was missed has come out of the broker's past; where that is so of one kind alone, "market trades" has a
-        line of its own. `missed` is how many messages did not come in time, NaN where the broker does not tell.
-        """
-        return gaps_frame(self.all())
 
     def spans(self) -> tuple[GapSpan, ...]:
         """When the stream was deaf and has not been filled since, oldest first."""
@@ -98,6 +84,34 @@ class Gaps:
 
     def __len__(self) -> int:
         return self._log.count if self._places is None else len(self.all())
+
+
+class Gaps:
+    """The interruptions of a feed or a frame: one row each in `df`, also while it lasts.
+
+    Those of a frame are the ones from when it was made until it was closed.
+    """
+
+    def __init__(self, selection: GapSelection) -> None:
+        self._selection = selection
+
+    def all(self) -> list[Gap]:
+        """The gaps as records, times in ns since the epoch."""
+        return self._selection.all()
+
+    @property
+    def df(self) -> pd.DataFrame:
+        """Columns stream, symbol ("" all), started, ended (UTC), cause, reason, filled, missed.
+
+        `ended` is NaT while the gap lasts. `cause` is "cut", "silence", "overload" (we read too slowly), "token",
+        "restart" (the server goes away) or "pause" (this process stood still); `reason` says it in words. `filled`:
+        what was missed has come out of the broker's past; where that is so of one kind alone, "market trades" has a
+        line of its own. `missed` is how many messages did not come in time, NaN where the broker does not tell.
+        """
+        return gaps_frame(self.all())
+
+    def __len__(self) -> int:
+        return len(self._selection)
 
     def __repr__(self) -> str:
         return f"<gaps: {len(self)}>" if len(self) else "<gaps: none; nothing was missed>"

@@ -15,7 +15,7 @@ from aries_nb.live.callbacks import Callbacks
 from aries_nb.live.connection import Link
 from aries_nb.live.gaps import Gaps
 from aries_nb.live.waiting import Watchable, wait_for, wait_for_async
-from aries_nb.model import GapSpan, State
+from aries_nb.model import State
 from aries_nb.store import Gap, MessageCounts, OrderBook, RollingFrame, Table
 
 __all__ = ["Held", "Kept", "Streamed"]
@@ -46,10 +46,6 @@ class Held(ABC):
     def is_live(self) -> bool:
         """Whether news can be expected to come: the session is live and this open."""
         return self.is_open and self._link.state == "live"
-
-    def watch(self, ring: Callable[[], None]) -> Callable[[], None]:
-        """Have `ring` called after each change, on the network's thread; it must return at once. Returns the undo."""
-        return self._watches[0](ring)
 
     def close(self) -> None:
         """Stop the stream and free the views; idempotent. What has come stays readable."""
@@ -132,7 +128,8 @@ class Streamed(Held):
         super().__init__(link, store.watch, name, release=release)
         self._callbacks = callbacks
         self._store = store
-        self._gaps = link.gaps_of(store)
+        self._gap_selection = link.gaps_of(store)
+        self._gaps = Gaps(self._gap_selection)
 
     @property
     def ledger(self) -> MessageCounts:
@@ -146,16 +143,12 @@ class Streamed(Held):
 
     def on_gap(self, callback: Callable[[Gap], object]) -> Callable[[], None]:
         """Call back with each gap as it begins and again as it ends, on a thread of its own. Returns the undo."""
-        return self._gaps.on_gap(self._callbacks, callback)
+        return self._gap_selection.on_gap(self._callbacks, callback)
 
     def close(self) -> None:
         """Stop the stream and free the views; idempotent. What has come stays readable."""
-        self._gaps.close()
+        self._gap_selection.close()
         super().close()
-
-    def gap_spans(self) -> tuple[GapSpan, ...]:
-        """When the stream was deaf and has not been filled since, oldest first; for a view that draws."""
-        return self._gaps.spans()
 
 
 class Kept:

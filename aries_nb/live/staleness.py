@@ -9,7 +9,7 @@ import numpy as np
 
 from aries_nb.live.calendars import open_since
 from aries_nb.live.connection import Link
-from aries_nb.live.gaps import Gaps
+from aries_nb.live.gaps import GapSelection
 from aries_nb.store import RollingFrame
 from aries_nb.store.staleness import expected_silence
 
@@ -34,7 +34,7 @@ class Silence:
     nor when the broker says so, nor when nobody knows its hours.
     """
 
-    def __init__(self, tape: RollingFrame, link: Link, gaps: Gaps) -> None:
+    def __init__(self, tape: RollingFrame, link: Link, gaps: GapSelection) -> None:
         self._tape = tape
         self._link = link
         self._gaps = gaps

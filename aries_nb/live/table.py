@@ -10,14 +10,15 @@ import pandas as pd
 
 from aries_nb.live.callbacks import Callbacks
 from aries_nb.live.connection import Link
+from aries_nb.live.gaps import GapSelection
 from aries_nb.live.live_object import Streamed
-from aries_nb.model import Column, Kind, TableData
+from aries_nb.model import Column, GapSpan, Kind, TableData
 from aries_nb.store import ChangeLog, Table, TableListener
 
 if TYPE_CHECKING:
     from aries_nb.widgets import Blotter
 
-__all__ = ["LiveTable", "Options"]
+__all__ = ["LiveTable", "Options", "TableSource"]
 
 Options: TypeAlias = tuple[tuple[str, str], ...]  # of a subscription, by name
 
@@ -49,7 +50,7 @@ class LiveTable(Streamed):
     ) -> None:
         self.kind = kind
         self.account = account
-        self.options = options
+        self._options = options
         self._changes = ChangeLog(self._columns(link))
         self._table = self._filled(link, (self._changes, *followers))
         name = f"{kind} of {account}" if account else kind
@@ -59,11 +60,6 @@ class LiveTable(Streamed):
     def columns(self) -> tuple[Column, ...]:
         """The fields of a row: all that the broker has."""
         return self._table.columns
-
-    @property
-    def store(self) -> Table:
-        """What holds the rows; only the network's thread may write to it."""
-        return self._table
 
     @property
     def df(self) -> pd.DataFrame:
@@ -79,15 +75,6 @@ class LiveTable(Streamed):
     def is_stale(self) -> bool:
         """Whether something here is from before a break, and not yet confirmed."""
         return self._table.is_stale or not self.is_live
-
-    @property
-    def is_told(self) -> bool:
-        """Whether the broker has told anything of it yet, if only that there is nothing."""
-        return self._table.version > 0
-
-    def check_coming(self) -> None:
-        """Raise what has gone wrong for good with the feed, or ClosedError, if nothing can come any more."""
-        self._has(self._count() + 1)()
 
     def rows(self) -> list[dict[str, object]]:
         """The rows as dictionaries, money and quantities as decimal.Decimal exactly as the broker wrote them."""
@@ -112,35 +99,22 @@ class LiveTable(Streamed):
         """Call back with the states that are new, as a DataFrame, on a thread of its own. Returns the undo."""
         return self._callbacks.on_rows(self._changes, callback)
 
-    # What views are drawn from.
-
-    @property
-    def version(self) -> int:
-        """Grows with every change, and with the state of the feed."""
-        return 2 * self._table.version + (not self.is_live)
-
-    def table(self) -> TableData:
-        """The rows as they are now; orders, news and P&L with the newest first."""
-        rows = self._table.rows()
-        if self.kind in NEWEST_FIRST:
-            rows = rows[::-1]
-        return TableData(
-            title=f"{TITLES.get(self.kind, self.kind.capitalize())} {self.account}".strip(),
-            columns=self._table.columns,
-            rows=tuple(row.values for row in rows),
-            key=self._table.key,
-            is_stale=self.is_stale,
-        )
-
     def __repr__(self) -> str:
         return f"<{self._name}: {len(self):,} rows, {'live' if self.is_live else self._state}>"
+
+    @property
+    def _source(self) -> TableSource:
+        return TableSource(self, self._table, self._gap_selection, self._options, check=self._check_coming)
+
+    def _check_coming(self) -> None:
+        self._has(self._count() + 1)()
 
     def _columns(self, link: Link) -> tuple[Column, ...]:
         return link.table_columns(self.kind)
 
     def _filled(self, link: Link, followers: Sequence[TableListener]) -> Table:
         """The table that the stream fills."""
-        return link.table(self.kind, self.account, options=self.options, followers=followers)
+        return link.table(self.kind, self.account, options=self._options, followers=followers)
 
     def _releasing(self, link: Link) -> Callable[[], None]:
         """What ends the stream; it must not hold this object."""
@@ -152,4 +126,52 @@ class LiveTable(Streamed):
     def _first_view(self) -> Blotter:
         from aries_nb.widgets import Blotter
 
-        return self._view("blotter", lambda: Blotter(self, columns=SHOWN.get(self.kind)))
+        return self._view("blotter", lambda: Blotter(self._source, columns=SHOWN.get(self.kind)))
+
+
+class TableSource:
+    """What views and other live objects read of a table; it keeps the table alive. Any thread."""
+
+    def __init__(
+        self, live: LiveTable, store: Table, gaps: GapSelection, options: Options, *, check: Callable[[], None]
+    ) -> None:
+        self._live = live
+        self.store = store  # only the network's thread may write to it
+        self.options = options
+        self._gaps = gaps
+        self._check = check
+
+    @property
+    def version(self) -> int:
+        """Grows with every change, and with the state of the feed."""
+        return 2 * self.store.version + (not self._live.is_live)
+
+    def watch(self, ring: Callable[[], None]) -> Callable[[], None]:
+        """Have `ring` called after each change, on the network's thread; it must return at once. Returns the undo."""
+        return self.store.watch(ring)
+
+    def table(self) -> TableData:
+        """The rows as they are now; orders, news and P&L with the newest first."""
+        kind, rows = self._live.kind, self.store.rows()
+        if kind in NEWEST_FIRST:
+            rows = rows[::-1]
+        return TableData(
+            title=f"{TITLES.get(kind, kind.capitalize())} {self._live.account}".strip(),
+            columns=self.store.columns,
+            rows=tuple(row.values for row in rows),
+            key=self.store.key,
+            is_stale=self._live.is_stale,
+        )
+
+    @property
+    def is_answered(self) -> bool:
+        """Whether the broker has sent anything for it yet, if only that there is nothing."""
+        return self.store.version > 0
+
+    def check_coming(self) -> None:
+        """Raise what has gone wrong for good with the feed, or ClosedError, if nothing can come any more."""
+        self._check()
+
+    def gap_spans(self) -> tuple[GapSpan, ...]:
+        """The gaps that were not filled, oldest first."""
+        return self._gaps.spans()

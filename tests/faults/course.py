@@ -117,7 +117,7 @@ class Course:
         if self.schedule.with_account:
             held.account = feed.account(self.ground.account)
             for table in held.tables:
-                self._until(lambda: table.is_told, "the account's state")  # noqa: B023
+                self._until(lambda: table._source.is_answered, "the account's state")  # noqa: B023
         return held
 
     def suffer(self, beside: Callable[[], object] = lambda: None) -> None:

@@ -309,7 +309,7 @@ def _book(course: Course) -> Iterator[str]:
 
 
 def _levels(book: LiveBook) -> set[tuple[str, float, float]]:
-    now = book.levels(1_000)
+    now = book._source.levels(1_000)
     sides = (("buy", now.bids), ("sell", now.asks))
     return {(side, float(price), float(size)) for side, levels in sides for price, size in levels}
 

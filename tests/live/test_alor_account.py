@@ -144,9 +144,9 @@ def test_snapshot_over_http_takes_no_cash_away(sim: Simulator, account: Account)
     balances = account.balances.wait()
 
     for _ in range(2):
-        told = balances.store.version
+        told = balances._source.store.version
         sim.drop_connections()
-        eventually(lambda told=told: balances.store.version >= told + 3 and not balances.is_stale)
+        eventually(lambda told=told: balances._source.store.version >= told + 3 and not balances.is_stale)
 
     assert balances.log["cash"].notna().all()
 
@@ -235,7 +235,7 @@ def test_quantities_are_in_pieces_and_lots_say_so(
 ) -> None:
     account = open_alor(sim, exchange="MOEX").account("D00001")
     fills, orders, positions = account.fills, account.orders, account.positions.wait()
-    eventually(lambda: fills.is_told)
+    eventually(lambda: fills._source.is_answered)
 
     trade("SBER", "buy", 30, "MOEX:D00001")
     fills.wait()
@@ -279,7 +279,7 @@ def test_pnl_is_reckoned_out_of_our_own_equity(sim: Simulator, account: Account)
     candles = account.pnl("15s").wait()
     eventually(lambda: len(equity.df) > 12)
     sim.set_market("closed")
-    eventually(lambda: candles._source._taken == equity.version)
+    eventually(lambda: candles._candles._taken == equity._source.version)
 
     frame, moments = candles.df, equity.df.loc[equity.since :, "equity"]
     gained = moments - moments.iloc[0]
@@ -291,7 +291,7 @@ def test_pnl_is_reckoned_out_of_our_own_equity(sim: Simulator, account: Account)
     assert frame["close"].tolist() == pytest.approx(expected["close"].tolist())
     assert frame["open"].iloc[0] == 0
     assert frame["open"].tolist()[1:] == frame["close"].tolist()[:-1]
-    assert candles.table().note.startswith("reckoned here since ")
+    assert candles._source.table().note.startswith("reckoned here since ")
 
 
 def test_pnl_has_no_candle_before_the_start_asked_for(account: Account) -> None:
@@ -312,7 +312,7 @@ def test_pnl_chart_says_that_it_is_reckoned_here(account: Account) -> None:
     chart = candles.chart()
 
     assert "P&L D00001 · 1m · reckoned here" in repr(chart)
-    assert len(candles.newest(10).ts) == len(candles)
+    assert len(candles._source.newest(10).ts) == len(candles)
 
 
 @pytest.mark.parametrize("interval", ["7m", "", 5])

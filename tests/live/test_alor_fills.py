@@ -47,7 +47,7 @@ def trade(sim: Simulator) -> Callable[..., None]:
 
 def test_past_joins_the_fills_of_now_in_order_and_each_once(account: Account, trade: Callable[..., None]) -> None:
     fills = account.fills
-    eventually(lambda: fills.is_told)
+    eventually(lambda: fills._source.is_answered)
     trade("SBER", "buy", 30)
     now = fills.wait().df
 
@@ -81,7 +81,7 @@ def test_what_a_session_that_ended_in_a_break_had_is_asked_for(
     sim: Simulator, account: Account, trade: Callable[..., None]
 ) -> None:
     fills = account.fills
-    eventually(lambda: fills.is_told)
+    eventually(lambda: fills._source.is_answered)
     trade("SBER", "buy", 10)
     fills.wait()
     server, now = sim._server, time.time()
@@ -116,7 +116,7 @@ def test_filled_order_has_the_mean_price_of_its_fills(
     sim: Simulator, account: Account, trade: Callable[..., None]
 ) -> None:
     orders, fills = account.orders, account.fills
-    eventually(lambda: fills.is_told)
+    eventually(lambda: fills._source.is_answered)
     trade("SBER", "buy", 30)
     fills.wait()
     eventually(lambda: not orders.df["average_price"].isna().any() and len(orders) == 1)

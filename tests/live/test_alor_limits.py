@@ -272,7 +272,7 @@ def test_reading_too_slowly_is_told_before_the_broker_cuts_off(
     feed = open_alor(sim)
     trades = feed.trades("SBER").wait(rows=200)
     (session,) = feed._link._pool.sessions
-    before = (feed.stats().behind_s, feed.card().behind_s)
+    before = (feed.stats().behind_s, feed._source.card().behind_s)
     take = session.intake.take
 
     def slowly(frame: bytes, received: int) -> Any:
@@ -281,7 +281,7 @@ def test_reading_too_slowly_is_told_before_the_broker_cuts_off(
 
     monkeypatch.setattr(session.intake, "take", slowly)
     eventually(lambda: feed.stats().behind_s > 0)
-    told, shown = feed.card(), repr(feed.stats())
+    told, shown = feed._source.card(), repr(feed.stats())
     closed = sim.statistics().closed_slow
     monkeypatch.undo()
     eventually(lambda: feed.stats().behind_s == 0)

@@ -125,4 +125,4 @@ def test_a_refresh_token_that_is_no_longer_good_is_told_when_the_access_token_en
         eventually(lambda: "the refresh token is malformed" in feed.stats().last_error)
 
         assert prints.is_live  # what runs goes on (U6)
-        assert "the refresh token is malformed" in feed.card().error
+        assert "the refresh token is malformed" in feed._source.card().error

@@ -220,7 +220,7 @@ def test_what_a_user_holds_equals_the_brokers_books_after_every_batch_of_fills(
     for _ in range(10):
         quiet_sim._call(trade)
         eventually(lambda: is_level() and len(fills) == quiet_sim._call(lambda: len(broker.fills)))
-        entries, taken = fills.entries_since(taken)
+        entries, taken = fills._source.entries_since(taken)
         own.take(entries)
         seen.append((sums(own.books, live.marks()), theirs()))
 

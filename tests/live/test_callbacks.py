@@ -103,7 +103,7 @@ def test_a_callback_that_raises_is_logged_told_on_the_card_and_called_again(
     undo()
 
     assert feed.state == "live"
-    assert "not my day" in feed.card().error
+    assert "not my day" in feed._source.card().error
     assert {("aries_nb", "a callback raised")} == {
         (record.name, record.getMessage()) for record in caplog.records if record.levelno == logging.ERROR
     }
@@ -138,7 +138,7 @@ def test_rows_that_left_the_window_before_a_slow_callback_came_are_told(
     eventually(lambda: sizes)
     quotes.wait(rows=quotes.received + 200)
     may_go_on.set()
-    eventually(lambda: "missed" in feed.card().error)
+    eventually(lambda: "missed" in feed._source.card().error)
 
     assert "a callback on quotes AAPL was too slow and missed" in caplog.text
     assert max(sizes) <= 10

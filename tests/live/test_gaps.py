@@ -6,7 +6,7 @@ from collections.abc import Iterator
 import pytest
 
 from aries_nb.live.callbacks import Callbacks
-from aries_nb.live.gaps import Gaps
+from aries_nb.live.gaps import Gaps, GapSelection
 from aries_nb.store import Gap, GapLog
 from tests.net.patience import eventually
 
@@ -34,7 +34,7 @@ def test_frame_has_the_gaps_from_when_it_was_made_until_it_was_closed() -> None:
     end(ledger)
     begin(ledger)
 
-    gaps = Gaps(ledger, PLACES)
+    gaps = GapSelection(ledger, PLACES)
     end(ledger)
     begin(ledger)
     gaps.close()
@@ -42,13 +42,13 @@ def test_frame_has_the_gaps_from_when_it_was_made_until_it_was_closed() -> None:
     begin(ledger)
 
     assert [gap.number for gap in gaps.all()] == [1, 2]
-    assert gaps.df["ended"].notna().all()
-    assert len(Gaps(ledger)) == 4
+    assert Gaps(gaps).df["ended"].notna().all()
+    assert len(GapSelection(ledger)) == 4
 
 
 def test_a_callback_hears_of_each_gap_as_it_begins_and_as_it_ends(callbacks: Callbacks) -> None:
     ledger = GapLog()
-    gaps = Gaps(ledger, PLACES)
+    gaps = GapSelection(ledger, PLACES)
     told: list[tuple[int, bool]] = []
     gaps.on_gap(callbacks, lambda gap: told.append((gap.number, gap.ended is None)))
 
@@ -62,7 +62,7 @@ def test_a_callback_hears_of_each_gap_as_it_begins_and_as_it_ends(callbacks: Cal
 
 def test_the_same_function_again_replaces_the_one_before_and_ends_with_the_frame(callbacks: Callbacks) -> None:
     ledger = GapLog()
-    gaps = Gaps(ledger, PLACES)
+    gaps = GapSelection(ledger, PLACES)
     told: list[int] = []
     last: list[Gap] = []
 
@@ -74,7 +74,7 @@ def test_the_same_function_again_replaces_the_one_before_and_ends_with_the_frame
     begin(ledger)
     eventually(lambda: told == [0])
     gaps.close()
-    Gaps(ledger).on_gap(callbacks, last.append)
+    GapSelection(ledger).on_gap(callbacks, last.append)
     end(ledger)
     eventually(lambda: last)
 
@@ -83,7 +83,7 @@ def test_the_same_function_again_replaces_the_one_before_and_ends_with_the_frame
 
 def test_a_callback_that_raises_hears_of_the_others(callbacks: Callbacks) -> None:
     ledger = GapLog()
-    gaps = Gaps(ledger)
+    gaps = GapSelection(ledger)
     told: list[int] = []
 
     def fail(gap: Gap) -> None:

@@ -36,10 +36,10 @@ def test_a_frame_and_a_book_tell_each_step_of_the_way(feed: Feed) -> None:
 
 def test_statistics_and_card_tell_the_lags_of_the_feed(feed: Feed) -> None:
     quotes = feed.quotes("AAPL", "MSFT").wait(rows=300)
-    quotes.lags.painted(quotes.lags.newest, quotes.lags.newest + 80_000_000)
+    quotes._source.lags.painted(quotes._source.lags.newest, quotes._source.lags.newest + 80_000_000)
     eventually(lambda: not math.isnan(feed.stats().lag_p99_ms))
 
-    now, card = feed.stats(), feed.card()
+    now, card = feed.stats(), feed._source.card()
 
     assert now.lag_ms <= now.lag_p99_ms
     assert 0 < now.visible_p50_ms <= now.visible_p99_ms

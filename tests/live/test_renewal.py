@@ -96,7 +96,7 @@ def test_a_renewal_that_fails_is_told_and_mended_when_the_source_recovers(
     source.is_failing = True
     eventually(lambda: positions.is_stale and not any(frame.is_live for frame in frames))
     eventually(lambda: "the token service is down" in feed.stats().last_error)
-    state, shown = feed.state, feed.card().error
+    state, shown = feed.state, feed._source.card().error
     source.is_failing = False
     eventually(lambda: feed.state == "live")
 

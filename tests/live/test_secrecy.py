@@ -160,7 +160,15 @@ def used(request: pytest.FixtureRequest, marked: None, records: Records) -> Iter
             account = feed.account("ACC-1")
             held = [feed, quotes, charts, feed.book("AAPL"), account]
             held += [account.positions, account.orders, account.fills, account.equity, account.balances]
-            held += [feed.gaps, feed.stats(), feed.card(), feed.unreadable, feed.accounts, feed.market_status, feed.url]
+            held += [
+                feed.gaps,
+                feed.stats(),
+                feed._source.card(),
+                feed.unreadable,
+                feed.accounts,
+                feed.market_status,
+                feed.url,
+            ]
             quotes.on_update(lambda rows: 1 / 0)
             if request.param in {as_keyring, as_client, as_login}:
                 held.append(source)
@@ -297,7 +305,7 @@ def test_a_renewal_that_fails_shows_no_token(marked: None, records: Records) -> 
     ):
         sim.broadcast(RENEW)
         eventually(lambda: "raised StopIteration" in feed.stats().last_error)
-        seen = repr(feed) + repr(feed.card()) + feed.stats().last_error
+        seen = repr(feed) + repr(feed._source.card()) + feed.stats().last_error
 
     logged = "\n".join(records.texts[first:])
     assert "no token for the renewal" in logged

@@ -11,7 +11,7 @@ import pytest
 from aries_nb.brokers import BROKERS
 from aries_nb.errors import GapError, UsageError
 from aries_nb.live import Feed
-from aries_nb.live.gaps import Gaps
+from aries_nb.live.gaps import GapSelection
 from aries_nb.live.staleness import Silence
 from aries_nb.model import Column, Resumed
 from aries_nb.net.backoff import BackoffRule
@@ -59,7 +59,7 @@ def test_rows_of_a_live_stream_are_not_stale(feed: Feed) -> None:
     quotes.wait(rows=200)
 
     assert quotes.latest["stale"].tolist() == [False, False]
-    assert (quotes.silent, quotes.board().stale) == ((), ())
+    assert (quotes.silent, quotes._source.board().stale) == ((), ())
 
 
 def test_without_a_connection_every_row_is_stale(sim: Simulator) -> None:
@@ -72,7 +72,7 @@ def test_without_a_connection_every_row_is_stale(sim: Simulator) -> None:
         eventually(lambda: feed.state == "reconnecting")
 
         assert quotes.latest["stale"].tolist() == [True, True]
-        assert quotes.board().is_stale
+        assert quotes._source.board().is_stale
         assert quotes.silent == ()
 
 
@@ -92,7 +92,7 @@ def told(tape: RollingFrame, code: int, received: int) -> None:
 
 def test_a_row_from_before_a_gap_is_stale_until_a_new_one_comes() -> None:
     tape, ledger = RollingFrame([Column("price")], SYMBOLS, limit=10), GapLog()
-    silence = Silence(tape, Station(), Gaps(ledger, {("market", "quotes"): SYMBOLS}))
+    silence = Silence(tape, Station(), GapSelection(ledger, {("market", "quotes"): SYMBOLS}))
     now = time.time_ns()
     told(tape, 0, now - 30)
     told(tape, 1, now - 30)
@@ -108,7 +108,7 @@ def test_a_row_from_before_a_gap_is_stale_until_a_new_one_comes() -> None:
 
 def test_a_symbol_whose_gap_was_filled_is_not_stale() -> None:
     tape, ledger = RollingFrame([Column("price")], SYMBOLS, limit=10), GapLog()
-    silence = Silence(tape, Station(), Gaps(ledger, {("market", "trades"): SYMBOLS}))
+    silence = Silence(tape, Station(), GapSelection(ledger, {("market", "trades"): SYMBOLS}))
     now = time.time_ns()
     told(tape, 0, now - 30)
     told(tape, 1, now - 30)

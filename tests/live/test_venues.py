@@ -27,7 +27,7 @@ COLUMNS = ["venue", "bid_price", "bid_size", "ask_price", "ask_size", "ts", "rec
 
 def looked_at(book: LiveBook) -> pd.DataFrame:
     """The venues, however long the first look takes."""
-    wait_for(lambda: len(book.venues) > 0, (book.watch,), timeout=20, what="the venues")
+    wait_for(lambda: len(book.venues) > 0, (book._source.watch,), timeout=20, what="the venues")
     return book.venues
 
 
@@ -36,7 +36,7 @@ def test_venues_are_one_row_each_with_its_latest_word(feed: Feed) -> None:
 
     first = looked_at(book).set_index("venue")
     seen = first["received"].max()
-    wait_for(lambda: book.venues["received"].max() > seen, (book.watch,), timeout=20, what="later venues")
+    wait_for(lambda: book.venues["received"].max() > seen, (book._source.watch,), timeout=20, what="later venues")
     later = book.venues.set_index("venue")
 
     assert list(book.venues.columns) == COLUMNS
@@ -52,7 +52,7 @@ def test_best_of_the_venues_is_the_best_of_the_book(feed: Feed, sim: Simulator) 
     sim.set_market("closed")  # it stands still
     feed.quotes("AAPL").wait(timeout=20)  # everything that was sent before has come
 
-    venues, levels = book.venues, book.levels(1)
+    venues, levels = book.venues, book._source.levels(1)
     assert venues["bid_price"].max() == levels.bids[0, 0]
     assert venues["ask_price"].min() == levels.asks[0, 0]
 
@@ -116,7 +116,7 @@ def test_after_a_break_no_venue_is_of_before(feed: Feed, sim: Simulator) -> None
 
     sim.drop_connections()
     quotes = feed.quotes("AAPL").wait(timeout=20)
-    wait_for(lambda: book.integrity != "gap", (book.watch,), timeout=20, what="the book after the break")
+    wait_for(lambda: book.integrity != "gap", (book._source.watch,), timeout=20, what="the book after the break")
 
     assert quotes.df["received"].min() > before
     assert (looked_at(book)["received"] > before).all()

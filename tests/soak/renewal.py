@@ -131,7 +131,7 @@ def fail_and_recover(feed: Feed, source: Source, witness: Witness, held: Held) -
     was_live = feed.state == "live"
     until_over = within(PATIENCE_S, lambda: feed.state == "reconnecting" and len(feed.gaps) == 3)
     until_said = within(PATIENCE_S, lambda: REASON in feed.stats().last_error)
-    card = feed.card()
+    card = feed._source.card()
     time.sleep(FAILING_S)
     asked, source.is_failing = source.calls, False
     until_live = within(PATIENCE_S, lambda: feed.state == "live" and not held.orders.is_stale)

@@ -176,7 +176,7 @@ class Account:
         from aries_nb.widgets import EquityChart
 
         equity = self.equity
-        return self._view(("equity", height), equity, lambda: EquityChart(equity, height=height))
+        return self._view(("equity", height), equity, lambda: EquityChart(equity._source, height=height))
 
     def dashboard(self) -> Dashboard:
         """Balances, positions, working orders, the equity curve and what moved it in one view."""
@@ -184,7 +184,11 @@ class Account:
 
         balances, positions, orders, equity = self.balances, self.positions, self.orders, self.equity
         make = lambda: Dashboard(  # noqa: E731
-            balances=balances, positions=positions, orders=orders, equity=equity, causes=equity
+            balances=balances._source,
+            positions=positions._source,
+            orders=orders._source,
+            equity=equity._source,
+            causes=equity._source,
         )
         return self._view("dashboard", (balances, positions, orders, equity), make)
 

@@ -34,7 +34,7 @@ from aries_nb.store import (
     unmarked,
 )
 
-__all__ = ["EquityMoment", "LiveEquity"]
+__all__ = ["EquityMoment", "EquitySource", "LiveEquity"]
 
 SAMPLE_SECONDS = 0.2  # the soonest after which the next moment is kept
 MOST_SAMPLES = 20_000
@@ -83,31 +83,12 @@ class LiveEquity:
     """
 
     def __init__(self, positions: LivePositions, balances: LiveTable, fills: LiveFills) -> None:
-        self._positions = positions
-        self._balances = balances
-        self._fills = fills
-        self._marks = positions.marks
-        self._samples: deque[tuple[int, float, float]] = deque(maxlen=MOST_SAMPLES)
-        self._unmarked: tuple[str, ...] = ()
-        self._known = 0  # moments
-        self._observers = Observers()
-        self._guard = threading.Lock()
-        self._sampled_at = 0.0
-        self._made_at = time.monotonic()
-        self._reconciliation: Reconciliation | None = None
-        self._opening: _Reckoned | None = None  # from when on there is an explanation
-        self._now: _Reckoned | None = None  # the newest moment since
-        self._unpriced: tuple[str, ...] = ()
-        self._is_closed = False
-        # A thread of its own: a user's callbacks may take for ever.
-        self._callbacks = Callbacks()
-        self._callbacks.add(self._sample)
-        self._undo = [source.watch(self._callbacks.ring) for source in (positions, balances, fills, self._marks)]
+        self._source = EquitySource(positions, balances, fills)
 
     @property
     def df(self) -> pd.DataFrame:
         """Index `ts` (UTC); equity, broker_equity and their difference, float64, NaN where not known."""
-        data = self.equity()
+        data = self._source.equity()
         zone = pd.DatetimeTZDtype("ns", "UTC")
         return pd.DataFrame(
             {"equity": data.ours, "broker_equity": data.theirs, "difference": data.ours - data.theirs},
@@ -126,12 +107,12 @@ class LiveEquity:
         by for it is unexplained; `unpriced` names it. NaN where a mark or a quantity is not known. Two of these
         subtracted explain what lies between: `after.sub(before, fill_value=0)`.
         """
-        return _frame_of(self._attribution)
+        return _frame_of(self._source.attribution)
 
     @property
     def since(self) -> pd.Timestamp | NaTType:
         """From when on `explained` explains, UTC; NaT before there is anything to explain."""
-        opening = self._opening
+        opening = self._source.opening
         return pd.NaT if opening is None else _time(opening.ts)
 
     def moment(self) -> EquityMoment:
@@ -139,7 +120,7 @@ class LiveEquity:
 
         Raises UsageError before there is anything to explain.
         """
-        opening, now = self._opening, self._now
+        opening, now = self._source.opening, self._source.now
         if opening is None or now is None:
             raise UsageError("there is no known equity yet", advice="Call `wait` first.")
         return EquityMoment(
@@ -150,14 +131,115 @@ class LiveEquity:
             broker_equity=float(now.broker_equity),
             opening_cash=float(opening.cash),
             cash=float(now.cash),
-            fills=self._fills_between(opening, now),
+            fills=self._source.fills_between(opening, now),
             explained=_frame_of(now.attribution),
         )
+
+    @property
+    def unmarked(self) -> tuple[str, ...]:
+        """The instruments whose price or quantity is not known: the reason why equity is NaN."""
+        return self._source.unmarked
+
+    @property
+    def unpriced(self) -> tuple[str, ...]:
+        """The instruments with fills of which the broker told no price, since `since`; see `explained`."""
+        return self._source.unpriced
+
+    @property
+    def is_open(self) -> bool:
+        """Whether neither it nor anything that it is reckoned from has been closed."""
+        return self._source.is_open
+
+    def books(self) -> Portfolio:
+        """Cash and positions as the broker has them now, for a reckoning of your own; money exactly."""
+        return self._source.books()
+
+    def marks(self) -> dict[str, Decimal]:
+        """The middle of bid and ask of what is held, else the last price; exactly as the quotes have them."""
+        return self._source.marks.now()
+
+    def wait(self, *, moments: int = 1, timeout: float | None = 10.0) -> Self:
+        """Block until equity was known at so many moments. `timeout` in seconds, None for ever.
+
+        Raises WaitTimeoutError, ClosedError once it or the feed is closed, or what has gone wrong with the feed.
+        """
+
+        def is_done() -> bool:
+            if self._source.known >= moments:
+                return True
+            self._source.check_coming()
+            if not self.is_open:
+                raise ClosedError("the equity is closed", advice="Ask the account for it again.")
+            return False
+
+        wait_for(is_done, (self._source.watch,), timeout=timeout, what=f"{moments} moments of a known equity")
+        return self
+
+    def close(self) -> None:
+        """Stop; what was reckoned stays readable."""
+        self._source.close()
+
+
+class EquitySource:
+    """Samples equity on a thread of its own, and explains its changes; what views and other live objects read."""
+
+    def __init__(self, positions: LivePositions, balances: LiveTable, fills: LiveFills) -> None:
+        self._positions = positions
+        self._balances = balances
+        self._fills = fills
+        self.marks = positions._source.marks
+        self._samples: deque[tuple[int, float, float]] = deque(maxlen=MOST_SAMPLES)
+        self.unmarked: tuple[str, ...] = ()
+        self.known = 0  # moments
+        self._observers = Observers()
+        self._guard = threading.Lock()
+        self._sampled_at = 0.0
+        self._made_at = time.monotonic()
+        self._reconciliation: Reconciliation | None = None
+        self.opening: _Reckoned | None = None  # from when on there is an attribution
+        self.now: _Reckoned | None = None  # the newest moment since
+        self.unpriced: tuple[str, ...] = ()
+        self._is_closed = False
+        # A thread of its own: a user's callbacks may take for ever.
+        self._callbacks = Callbacks()
+        self._callbacks.add(self._sample)
+        self._undo = [
+            source.watch(self._callbacks.ring)
+            for source in (positions._source, balances._source, fills._source, self.marks)
+        ]
+
+    @property
+    def version(self) -> int:
+        """Grows with every moment that is kept."""
+        return self._samples[-1][0] if self._samples else 0
+
+    def equity(self) -> EquityData:
+        """The moments kept so far, and by which causes each instrument has changed it."""
+        with self._guard:
+            samples = list(self._samples)
+        ts, ours, theirs = zip(*samples, strict=True) if samples else ((), (), ())
+        by_cause = tuple((name, tuple(map(float, values[:-1]))) for name, values in _rows(self.attribution)[:-1])
+        return EquityData(np.array(ts, "int64"), np.array(ours, "f8"), np.array(theirs, "f8"), CAUSES, by_cause)
+
+    def gap_spans(self) -> tuple[GapSpan, ...]:
+        """When quotes of what is held, or the account's own news, were missed; oldest first, and no two overlap."""
+        return _merged(
+            [*self.marks.gap_spans(), *self._balances._source.gap_spans(), *self._positions._source.gap_spans()]
+        )
+
+    def table(self) -> TableData:
+        """What `explained` has, exactly."""
+        columns = (Column("symbol", "text"), *(Column(name, "decimal") for name in (*CAUSES, TOTAL)))
+        rows: tuple[Values, ...] = tuple((name, *values) for name, values in _rows(self.attribution))
+        opening, unpriced = self.opening, self.unpriced
+        note = "" if opening is None else f"since {_time(opening.ts):%H:%M:%S} UTC"
+        note += f"; fills without a price: {', '.join(unpriced)}" if unpriced else ""
+        return TableData("What moved it", columns, rows, ("symbol",), is_stale=self._positions.is_stale, note=note)
 
     def moments(self, after: int) -> list[tuple[int, float]]:
         """When (ns since the epoch, later than `after`) equity was known, and what it was, oldest first."""
         found: list[tuple[int, float]] = []
-        opening = self._opening
+        opening = self.opening
         with self._guard:
             for ts, ours, _ in reversed(self._samples):
                 if ts <= after or opening is None or ts < opening.ts:
@@ -168,16 +250,6 @@ class LiveEquity:
     def watch(self, ring: Callable[[], None]) -> Callable[[], None]:
         """Have `ring` called after each moment; it must return at once. Returns the undo."""
         return self._observers.add(ring)
-
-    @property
-    def unmarked(self) -> tuple[str, ...]:
-        """The instruments whose price or quantity is not known: the reason why equity is NaN."""
-        return self._unmarked
-
-    @property
-    def unpriced(self) -> tuple[str, ...]:
-        """The instruments with fills of which the broker told no price, since `since`; see `explained`."""
-        return self._unpriced
 
     @property
     def is_open(self) -> bool:
@@ -193,26 +265,22 @@ class LiveEquity:
         multipliers = {symbol: multiplier_of(row) for symbol, row in rows.items()}
         return open_portfolio(cash, holdings, multipliers=multipliers)
 
-    def marks(self) -> dict[str, Decimal]:
-        """The middle of bid and ask of what is held, else the last price; exactly as the quotes have them."""
-        return self._marks.now()
+    def check_coming(self) -> None:
+        """Raise what has gone wrong for good with the feed, or ClosedError, if nothing can come any more."""
+        self._balances._source.check_coming()
 
-    def wait(self, *, moments: int = 1, timeout: float | None = 10.0) -> Self:
-        """Block until equity was known at so many moments. `timeout` in seconds, None for ever.
+    @property
+    def attribution(self) -> Attribution:
+        """Why equity changed since `opening`."""
+        return Attribution({}) if self.now is None else self.now.attribution
 
-        Raises WaitTimeoutError, ClosedError once it or the feed is closed, or what has gone wrong with the feed.
-        """
-
-        def is_done() -> bool:
-            if self._known >= moments:
-                return True
-            self._balances.check_coming()
-            if not self.is_open:
-                raise ClosedError("the equity is closed", advice="Ask the account for it again.")
-            return False
-
-        wait_for(is_done, (self._observers.add,), timeout=timeout, what=f"{moments} moments of a known equity")
-        return self
+    def fills_between(self, opening: _Reckoned, now: _Reckoned) -> pd.DataFrame:
+        """The fills that were counted between two moments."""
+        fills, end = self._fills._source.entries_since(opening.taken)
+        numbered = zip(range(end - len(fills), end), fills, strict=True)
+        counted = [number for number, fill in numbered if number < now.taken and self._is_news(fill)]
+        frame = self._fills.df
+        return frame[frame.index.isin(counted)]
 
     def close(self) -> None:
         """Stop; what was reckoned stays readable."""
@@ -222,91 +290,52 @@ class LiveEquity:
             undo()
         self._observers.notify()  # whoever waits, waits in vain
 
-    # What views are drawn from.
-
-    @property
-    def version(self) -> int:
-        """Grows with every moment that is kept."""
-        return self._samples[-1][0] if self._samples else 0
-
-    def equity(self) -> EquityData:
-        """The moments kept so far, and by which causes each instrument has changed it."""
-        with self._guard:
-            samples = list(self._samples)
-        ts, ours, theirs = zip(*samples, strict=True) if samples else ((), (), ())
-        by_cause = tuple((name, tuple(map(float, values[:-1]))) for name, values in _rows(self._attribution)[:-1])
-        return EquityData(np.array(ts, "int64"), np.array(ours, "f8"), np.array(theirs, "f8"), CAUSES, by_cause)
-
-    def gap_spans(self) -> tuple[GapSpan, ...]:
-        """When quotes of what is held, or the account's own news, were missed; oldest first, and no two overlap."""
-        return _merged([*self._marks.gap_spans(), *self._balances.gap_spans(), *self._positions.gap_spans()])
-
-    def table(self) -> TableData:
-        """What `explained` has, exactly."""
-        columns = (Column("symbol", "text"), *(Column(name, "decimal") for name in (*CAUSES, TOTAL)))
-        rows: tuple[Values, ...] = tuple((name, *values) for name, values in _rows(self._attribution))
-        opening, unpriced = self._opening, self._unpriced
-        note = "" if opening is None else f"since {_time(opening.ts):%H:%M:%S} UTC"
-        note += f"; fills without a price: {', '.join(unpriced)}" if unpriced else ""
-        return TableData("What moved it", columns, rows, ("symbol",), is_stale=self._positions.is_stale, note=note)
-
     # The callbacks' thread.
 
     def _sample(self) -> None:
         if not len(self._balances):
             return
         is_early = time.monotonic() - self._made_at < FIRST_SECONDS
-        if is_early and not (self._positions.is_told and self._fills.is_told):
+        if is_early and not (self._positions._source.is_answered and self._fills._source.is_answered):
             return  # cash without the positions is no equity
         # Not skipped: the last change before a quiet time counts as well.
         time.sleep(max(self._sampled_at + SAMPLE_SECONDS - time.monotonic(), 0))
         self._sampled_at = time.monotonic()
-        now = self._now
-        fills, taken = self._fills.entries_since(0 if now is None else now.taken)
-        books, marks = self.books(), self.marks()
+        now = self.now
+        fills, taken = self._fills._source.entries_since(0 if now is None else now.taken)
+        books, marks = self.books(), self.marks.now()
         _, theirs = self._told()
         ours = equity(books, marks)
-        self._unmarked = unmarked(books, marks)
+        self.unmarked = unmarked(books, marks)
         now = _Reckoned(time.time_ns(), ours, theirs, books.cash, Attribution({}), taken)
         if self._reconciliation is not None:
             self._reconciliation.take(books, marks, self._measured(fills), now.ts)
-        elif self._can_begin(books, is_early=is_early) and taken == self._fills.entries_since(taken)[1]:
+        elif self._can_begin(books, is_early=is_early) and taken == self._fills._source.entries_since(taken)[1]:
             self._reconciliation = Reconciliation(books, marks)
-            self._opening = now
+            self.opening = now
         if self._reconciliation is not None:
-            self._now = now._replace(attribution=self._reconciliation.attribution())
+            self.now = now._replace(attribution=self._reconciliation.attribution())
         with self._guard:
             self._samples.append((now.ts, float(ours), float(theirs)))
-        self._known += ours.is_finite() and self._opening is not None
+        self.known += ours.is_finite() and self.opening is not None
         self._observers.notify()
 
     def _can_begin(self, books: Portfolio, *, is_early: bool) -> bool:
         """Whether what is explained can ever add up: without a quantity, or cash, at the beginning it never would."""
         is_known = all(held.quantity.is_finite() for held in books.positions.values())
-        return books.cash.is_finite() and is_known and not (is_early and bool(self._unmarked))
+        return books.cash.is_finite() and is_known and not (is_early and bool(self.unmarked))
 
     def _measured(self, fills: Sequence[Fill]) -> list[Fill]:
         """Those that happened since the beginning, with what our quotes were then."""
         news = [fill for fill in fills if self._is_news(fill)]
         unpriced = (fill.symbol for fill in news if not fill.price.is_finite())
-        self._unpriced = tuple(dict.fromkeys((*self._unpriced, *unpriced)))
+        self.unpriced = tuple(dict.fromkeys((*self.unpriced, *unpriced)))
         # Of several executions in one nobody knows the times.
-        return [fill if fill.is_combined else fill._replace(mid=self._marks.at(fill.symbol, fill.ts)) for fill in news]
+        return [fill if fill.is_combined else fill._replace(mid=self.marks.at(fill.symbol, fill.ts)) for fill in news]
 
     def _is_news(self, fill: Fill) -> bool:
         """Whether it happened since the beginning; a full list tells of older ones too."""
-        return not (fill.is_combined or fill.is_listed) or (self._opening is not None and fill.ts >= self._opening.ts)
-
-    def _fills_between(self, opening: _Reckoned, now: _Reckoned) -> pd.DataFrame:
-        fills, end = self._fills.entries_since(opening.taken)
-        numbered = zip(range(end - len(fills), end), fills, strict=True)
-        counted = [number for number, fill in numbered if number < now.taken and self._is_news(fill)]
-        frame = self._fills.df
-        return frame[frame.index.isin(counted)]
-
-    @property
-    def _attribution(self) -> Attribution:
-        return Attribution({}) if self._now is None else self._now.attribution
+        return not (fill.is_combined or fill.is_listed) or (self.opening is not None and fill.ts >= self.opening.ts)
 
     def _told(self) -> tuple[Decimal, Decimal]:
         """Cash and equity as the broker last told them."""

@@ -20,7 +20,7 @@ from aries_nb.store import Fill, FillLog, ReportedFillLog, TableRow
 if TYPE_CHECKING:
     from aries_nb.widgets import Blotter
 
-__all__ = ["LiveFills"]
+__all__ = ["FillsSource", "LiveFills"]
 
 # Own executions between two times, as rows of the broker's table of them; blocks.
 Past: TypeAlias = Callable[[str | date, str | date | None], Sequence[TableRow]]
@@ -86,19 +86,9 @@ class LiveFills(Held):
         on_network(lambda: log.insert(rows)).result(INSERT_SECONDS)
         return self
 
-    @property
-    def is_told(self) -> bool:
-        """Whether the broker has told anything of it yet, if only that there is nothing."""
-        return self.source.is_told
-
     def entries(self) -> list[Fill]:
         """The same with money and quantities as decimal.Decimal, by exchange time."""
         return sorted((fill for fill, _ in self._log.entries()[0]), key=lambda fill: fill.ts)
-
-    def entries_since(self, first: int) -> tuple[list[Fill], int]:
-        """The same from number `first` on in the order of arrival, counted from 0, and the number after the last."""
-        entries, end = self._log.entries(first)
-        return [fill for fill, _ in entries], end
 
     def __len__(self) -> int:
         return len(self._log)
@@ -115,28 +105,12 @@ class LiveFills(Held):
         """Call back with the fills that are new, as a DataFrame, on a thread of its own. Returns the undo."""
         return self._callbacks.on_rows(self._log, callback)
 
-    # What views are drawn from.
-
-    @property
-    def version(self) -> int:
-        """Grows with every fill, and with the state of the feed."""
-        return 2 * self._log.version + (not self.is_live)
-
-    def table(self) -> TableData:
-        """The newest fills, newest first."""
-        newest = reversed(self.entries()[-SHOWN:])
-        rows = tuple(
-            (
-                *(fill.ts, fill.symbol, fill.side, fill.quantity, fill.price, fill.fee, fill.order_id),
-                "combined" if fill.is_combined else "",
-            )
-            for fill in newest
-        )
-        note = f"the newest {SHOWN} of {len(self):,}" if len(self) > SHOWN else ""
-        return TableData(f"Fills {self.account}", SHOWN_COLUMNS, rows, SHOWN_KEY, is_stale=not self.is_live, note=note)
-
     def __repr__(self) -> str:
         return f"<{self._name}: {len(self):,}, {'live' if self.is_live else self._state}>"
+
+    @property
+    def _source(self) -> FillsSource:
+        return FillsSource(self, self._log)
 
     def _count(self) -> int:
         return self._log.version
@@ -144,4 +118,47 @@ class LiveFills(Held):
     def _first_view(self) -> Blotter:
         from aries_nb.widgets import Blotter
 
-        return self._view("blotter", lambda: Blotter(self))
+        return self._view("blotter", lambda: Blotter(self._source))
+
+
+class FillsSource:
+    """What views and other live objects read of fills; it keeps them alive. Any thread."""
+
+    def __init__(self, fills: LiveFills, log: FillLog) -> None:
+        self._fills = fills
+        self._log = log
+
+    @property
+    def version(self) -> int:
+        """Grows with every fill, and with the state of the feed."""
+        return 2 * self._log.version + (not self._fills.is_live)
+
+    def watch(self, ring: Callable[[], None]) -> Callable[[], None]:
+        """Have `ring` called after each fill, on the network's thread; it must return at once. Returns the undo."""
+        return self._log.watch(ring)
+
+    def table(self) -> TableData:
+        """The newest fills, newest first."""
+        fills = self._fills
+        newest = reversed(fills.entries()[-SHOWN:])
+        rows = tuple(
+            (
+                *(fill.ts, fill.symbol, fill.side, fill.quantity, fill.price, fill.fee, fill.order_id),
+                "combined" if fill.is_combined else "",
+            )
+            for fill in newest
+        )
+        note = f"the newest {SHOWN} of {len(fills):,}" if len(fills) > SHOWN else ""
+        return TableData(
+            f"Fills {fills.account}", SHOWN_COLUMNS, rows, SHOWN_KEY, is_stale=not fills.is_live, note=note
+        )
+
+    @property
+    def is_answered(self) -> bool:
+        """Whether the broker has sent anything of what they are made of yet, if only that there is nothing."""
+        return self._fills.source._source.is_answered
+
+    def entries_since(self, first: int) -> tuple[list[Fill], int]:
+        """The fills from number `first` on in the order of arrival, counted from 0, and the number after the last."""
+        entries, end = self._log.entries(first)
+        return [fill for fill, _ in entries], end

@@ -49,10 +49,10 @@ class LiveMarks:
         """
         marks = {}
         for frame in list(self._frames):
-            board = frame.board()
+            board = frame._source.board()
             if board.is_stale:
                 continue
-            old = frame.from_before_a_gap()
+            old = frame._source.from_before_a_gap()
             prices = [board.columns.index(name) for name in ("bid_price", "ask_price", "last_price")]
             for symbol, row in zip(board.symbols, board.numbers[:, prices].tolist(), strict=True):
                 mark = _mark(*row)
@@ -66,7 +66,7 @@ class LiveMarks:
         NaN where the quotes had here are all later, or more than a minute older, or have no bid or no ask.
         """
         newest, mid = ts - OLDEST_NS, UNKNOWN
-        for rows in (*self._left, *(frame.rows(0) for frame in list(self._frames))):
+        for rows in (*self._left, *(frame._source.rows(0) for frame in list(self._frames))):
             if symbol not in rows.symbols:
                 continue
             is_before = (rows.codes == rows.symbols.index(symbol)) & (rows.ts <= ts) & (rows.ts >= newest)
@@ -78,7 +78,7 @@ class LiveMarks:
 
     def gap_spans(self) -> list[GapSpan]:
         """When quotes of what is held were missed."""
-        return [span for frame in list(self._frames) for span in frame.gap_spans()]
+        return [span for frame in list(self._frames) for span in frame._source.gap_spans()]
 
     def watch(self, ring: Callable[[], None]) -> Callable[[], None]:
         """Have `ring` called after each quote, on the network's thread; it must return at once. Returns the undo."""
@@ -102,7 +102,7 @@ class LiveMarks:
         self._keep(held)
         frame = self._quoted(new)
         if frame is not None:
-            self._frames = {**self._frames, frame: frame.watch(self._quoted_again)}
+            self._frames = {**self._frames, frame: frame._source.watch(self._quoted_again)}
             self._quoted_again()
 
     def _keep(self, symbols: frozenset[str]) -> None:
@@ -110,7 +110,7 @@ class LiveMarks:
         gone = [frame for frame in self._frames if symbols.isdisjoint(frame.symbols)]
         for frame in gone:
             self._frames[frame]()
-            self._left.append(frame.rows(0))
+            self._left.append(frame._source.rows(0))
         self._frames = {frame: undo for frame, undo in self._frames.items() if frame not in gone}
 
     def _quoted(self, symbols: list[str]) -> LiveFrame | None:

@@ -15,7 +15,7 @@ import pandas as pd
 from aries_nb.live.account.equity import LiveEquity
 from aries_nb.live.callbacks import Callbacks
 from aries_nb.live.connection import Link
-from aries_nb.live.table import LiveTable
+from aries_nb.live.table import LiveTable, TableSource
 from aries_nb.model import PUT, TABLE_KEYS, BarsData, Column, TableData
 from aries_nb.net.background import on_network
 from aries_nb.store import Table, TableListener
@@ -24,7 +24,7 @@ from aries_nb.store.log import RowChange, TableRow
 if TYPE_CHECKING:
     from aries_nb.widgets import BarCandles
 
-__all__ = ["INTERVALS", "CandleSource", "LivePnl", "ReckonedCandles", "ToldCandles"]
+__all__ = ["INTERVALS", "CandleSource", "LivePnl", "PnlSource", "ReckonedCandles", "ToldCandles"]
 
 SECOND = 1_000_000_000
 INTERVALS: Mapping[str, int] = {
@@ -208,7 +208,7 @@ class ReckonedCandles(CandleSource):
         self._reckon()  # what there is already, so that the first sight is not an empty one
         reckoner = Callbacks()
         reckoner.add(self._reckon)
-        forget_equity = self.equity.watch(reckoner.ring)
+        forget_equity = self.equity._source.watch(reckoner.ring)
 
         def stop() -> None:
             forget_equity()
@@ -227,7 +227,7 @@ class ReckonedCandles(CandleSource):
         with self._reckoning:
             taken = self._taken
             changed: dict[int, tuple[int, float, float, float, float]] = {}
-            for ts, equity in self.equity.moments(taken):
+            for ts, equity in self.equity._source.moments(taken):
                 taken = ts
                 if self._opening is None:
                     self._opening = equity
@@ -261,7 +261,7 @@ class LivePnl(LiveTable):
         self, link: Link, callbacks: Callbacks, account: str, source: CandleSource, *, interval: str, since: int
     ) -> None:
         """`since`, in ns since the epoch, is a time within the first candle."""
-        self._source = source
+        self._candles = source
         super().__init__(link, callbacks, "pnl", account, options=(("interval", interval),))
         try:
             source.join(self._table, since)
@@ -276,39 +276,50 @@ class LivePnl(LiveTable):
         """
         from aries_nb.widgets import BarCandles
 
-        make = lambda: BarCandles(self, title=self._title(), most=bars, height=height)  # noqa: E731
+        make = lambda: BarCandles(self._source, title=self._title(), most=bars, height=height)  # noqa: E731
         return self._view(("chart", bars, height), make)
 
     @property
     def is_stale(self) -> bool:
         """Whether something here is from before a break, and not yet confirmed."""
-        return self._source.is_stale or not self.is_live
+        return self._candles.is_stale or not self.is_live
+
+    @property
+    def _source(self) -> PnlSource:
+        check = self._check_coming
+        return PnlSource(self, self._table, self._gap_selection, self._options, check=check, candles=self._candles)
+
+    def _title(self) -> str:
+        title = f"P&L {self.account} · {dict(self._options)['interval']}"
+        return f"{title} · reckoned here" if self._candles.note else title
+
+    def _columns(self, link: Link) -> tuple[Column, ...]:  # noqa: ARG002
+        return self._candles.columns
+
+    def _filled(self, link: Link, followers: Sequence[TableListener]) -> Table:  # noqa: ARG002
+        return Table(self._candles.columns, (self.account,), key=TABLE_KEYS["pnl"], followers=followers)
+
+    def _releasing(self, link: Link) -> Callable[[], None]:  # noqa: ARG002
+        return partial(self._candles.leave, self._table)
+
+
+class PnlSource(TableSource):
+    """What views read of candles of P&L, as a table and as arrays."""
+
+    def __init__(self, *table: Any, check: Callable[[], None], candles: CandleSource) -> None:  # noqa: ANN401
+        super().__init__(*table, check=check)
+        self._candles = candles
 
     def newest(self, most: int) -> BarsData:
         """The newest `most` candles as arrays, oldest first."""
         # An update may bring an older candle after a newer one; rows stand in the order of their arrival.
-        names = [column.name for column in self._table.columns]
+        names = [column.name for column in self.store.columns]
         places = [names.index(name) for name in ("start", *PRICES)]
-        rows: list[Any] = sorted(tuple(row.values[place] for place in places) for row in self._table.rows())[-most:]
+        rows: list[Any] = sorted(tuple(row.values[place] for place in places) for row in self.store.rows())[-most:]
         columns = np.array([row[1:] for row in rows], "float64").reshape(len(rows), len(PRICES)).T
         bars = BarsData(np.array([row[0] for row in rows], "int64"), *columns)
-        return replace(bars, is_stale=self.is_stale)
-
-    # What views are drawn from.
+        return replace(bars, is_stale=self._live.is_stale)
 
     def table(self) -> TableData:
         """The candles, newest first, with a note where they are not the broker's."""
-        return replace(super().table(), note=self._source.note)
-
-    def _title(self) -> str:
-        title = f"P&L {self.account} · {dict(self.options)['interval']}"
-        return f"{title} · reckoned here" if self._source.note else title
-
-    def _columns(self, link: Link) -> tuple[Column, ...]:  # noqa: ARG002
-        return self._source.columns
-
-    def _filled(self, link: Link, followers: Sequence[TableListener]) -> Table:  # noqa: ARG002
-        return Table(self._source.columns, (self.account,), key=TABLE_KEYS["pnl"], followers=followers)
-
-    def _releasing(self, link: Link) -> Callable[[], None]:  # noqa: ARG002
-        return partial(self._source.leave, self._table)
+        return replace(super().table(), note=self._candles.note)

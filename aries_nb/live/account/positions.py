@@ -15,12 +15,12 @@ from aries_nb.live.account.marks import LiveMarks
 from aries_nb.live.callbacks import Callbacks
 from aries_nb.live.connection import Link
 from aries_nb.live.market.frame import LiveFrame
-from aries_nb.live.table import LiveTable
+from aries_nb.live.table import LiveTable, TableSource
 from aries_nb.live.waiting import wait_for, wait_for_async
 from aries_nb.model import Column, Kind, TableData
 from aries_nb.store import UNKNOWN, ZERO, exactly
 
-__all__ = ["LivePositions", "is_money", "multiplier_of"]
+__all__ = ["LivePositions", "PositionsSource", "is_money", "multiplier_of"]
 
 FIRST_MARKS_SECONDS = 3.0  # since it was made: how long to wait at most for quotes of what is held
 MARK_COLUMNS = (Column("mark_price", "decimal"), Column("mark_pnl", "decimal"))
@@ -47,12 +47,7 @@ class LivePositions(LiveTable):
     ) -> None:
         super().__init__(link, callbacks, kind, account, **options)
         self._made_at = time.monotonic()
-        self._marks = LiveMarks(self._held, self.watch, quotes)
-
-    @property
-    def marks(self) -> LiveMarks:
-        """The prices at which they are valued."""
-        return self._marks
+        self._marks = LiveMarks(self._held, self._watches[0], quotes)
 
     @property
     def df(self) -> pd.DataFrame:
@@ -77,7 +72,7 @@ class LivePositions(LiveTable):
         super().wait(changes=changes, timeout=timeout)
         with suppress(WaitTimeoutError):
             left = self._marks_left(begun, timeout)
-            wait_for(self._is_marked, (self.watch, self._marks.watch), timeout=left, what="marks")
+            wait_for(self._is_marked, (self._watches[0], self._marks.watch), timeout=left, what="marks")
         return self
 
     async def until(self, *, changes: int = 1, timeout: float | None = 10.0) -> Self:
@@ -86,7 +81,7 @@ class LivePositions(LiveTable):
         await super().until(changes=changes, timeout=timeout)
         with suppress(WaitTimeoutError):
             left = self._marks_left(begun, timeout)
-            await wait_for_async(self._is_marked, (self.watch, self._marks.watch), timeout=left, what="marks")
+            await wait_for_async(self._is_marked, (self._watches[0], self._marks.watch), timeout=left, what="marks")
         return self
 
     def close(self) -> None:
@@ -94,22 +89,10 @@ class LivePositions(LiveTable):
         self._marks.close()
         super().close()
 
-    # What views are drawn from.
-
     @property
-    def version(self) -> int:
-        """Grows with every change, with every quote, and with the state of the feed."""
-        return super().version + 2 * self._marks.version
-
-    def table(self) -> TableData:
-        """The rows as they are now, valued at the quotes of now."""
-        data = super().table()
-        columns = (*data.columns, *MARK_COLUMNS)
-        names = [column.name for column in data.columns]
-        marks = self._marks.now()
-        marked = (_marked(dict(zip(names, row, strict=True)), marks) for row in data.rows)
-        rows = tuple((*row, *ours.values()) for row, ours in zip(data.rows, marked, strict=True))
-        return TableData(data.title, columns, rows, data.key, is_stale=data.is_stale, note=data.note)
+    def _source(self) -> PositionsSource:
+        check = self._check_coming
+        return PositionsSource(self, self._table, self._gap_selection, self._options, check=check, marks=self._marks)
 
     def _marks_left(self, begun: float, timeout: float | None) -> float:
         """How long to go on waiting for marks, in seconds; a closed one waits for nothing."""
@@ -123,6 +106,29 @@ class LivePositions(LiveTable):
     def _held(self) -> list[str]:
         rows = super().rows()
         return [str(row["symbol"]) for row in rows if row["quantity"] and not is_money(row)]
+
+
+class PositionsSource(TableSource):
+    """What views and other live objects read of positions: the broker's table, and the marks."""
+
+    def __init__(self, *table: Any, check: Callable[[], None], marks: LiveMarks) -> None:  # noqa: ANN401
+        super().__init__(*table, check=check)
+        self.marks = marks
+
+    @property
+    def version(self) -> int:
+        """Grows with every change, with every quote, and with the state of the feed."""
+        return super().version + 2 * self.marks.version
+
+    def table(self) -> TableData:
+        """The rows as they are now, valued at the quotes of now."""
+        data = super().table()
+        columns = (*data.columns, *MARK_COLUMNS)
+        names = [column.name for column in data.columns]
+        marks = self.marks.now()
+        marked = (_marked(dict(zip(names, row, strict=True)), marks) for row in data.rows)
+        rows = tuple((*row, *ours.values()) for row, ours in zip(data.rows, marked, strict=True))
+        return TableData(data.title, columns, rows, data.key, is_stale=data.is_stale, note=data.note)
 
 
 def is_money(row: Mapping[str, object]) -> bool:

@@ -94,7 +94,7 @@ class Snapshots:
         if self._reference is None:
             return live
         fields = tuple(column.name for column in live.columns)
-        subscription = Subscription(live.kind, live.account, fields, live.options)
+        subscription = Subscription(live.kind, live.account, fields, live._source.options)
         now = time.time_ns()
         with self._guard:
             # What ended before there is a connection again is missed as well.
@@ -169,7 +169,7 @@ class Snapshots:
             return _Missing(since)
         names = [column.name for column in orders.columns]
         status, placed, order = (names.index(name) for name in ("status", "created", "order_id"))
-        rows = [row.values for row in orders.store.rows()]
+        rows = [row.values for row in orders._source.store.rows()]
         working = [row for row in rows if not self._reference.is_finished(str(row[status]))]
         times = [int(at) for row in working if isinstance(at := row[placed], int) and at != NOT_A_TIME]
         return _Missing(since, frozenset(row[order] for row in working), min((since, *times)))
@@ -261,7 +261,7 @@ class Snapshots:
 
     def _ask_for(self, kept: _Kept, queries: Iterable[Query], missing: _Missing | None = None) -> bool:
         """Ask, and put what comes into the table; False where a break makes it of no use."""
-        breaks, asked = kept.live.store.breaks, time.time_ns()
+        breaks, asked = kept.live._source.store.breaks, time.time_ns()
         if self._link.state != "live":
             return False  # what comes between the answer and the stream would be missed; it is asked again then
         rows, is_full = self._asked(kept.subscription, queries)
@@ -271,7 +271,7 @@ class Snapshots:
         completed = self._completing(kept)
         timed = [(ts or received, completed(values)) for ts, values in rows]
         answer = FetchedRows(timed, asked, received, breaks, is_full)
-        return on_network(lambda: kept.live.store.insert(answer)).result(INSERT_SECONDS)
+        return on_network(lambda: kept.live._source.store.insert(answer)).result(INSERT_SECONDS)
 
     def _completing(self, kept: _Kept) -> Callable[[Values], Values]:
         """What puts back in money that an answer leaves out, as the stream told it: of the only row, and of orders.
@@ -280,11 +280,11 @@ class Snapshots:
         and the answer is of no use then.
         """
         is_orders = kept.live.kind == "orders"
-        if kept.live.store.key and not is_orders:
+        if kept.live._source.store.key and not is_orders:
             return lambda values: values
         names = [column.name for column in kept.live.columns]
         places = [names.index(name) for name in ("order_id", "filled")] if is_orders else []
-        told = {tuple(row.values[place] for place in places): row.values for row in kept.live.store.rows()}
+        told = {tuple(row.values[place] for place in places): row.values for row in kept.live._source.store.rows()}
 
         def completed(values: Values) -> Values:
             known = told.get(tuple(values[place] for place in places), values)

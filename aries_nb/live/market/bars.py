@@ -29,7 +29,7 @@ from aries_nb.store.bars import MOST_BARS, BarSeries
 if TYPE_CHECKING:
     from aries_nb.widgets import BarCandles, Blotter, Progress
 
-__all__ = ["INTERVALS", "BarHistory", "LiveBars", "Loading", "checked_interval", "checked_span"]
+__all__ = ["INTERVALS", "BarHistory", "BarsSource", "LiveBars", "Loading", "checked_interval", "checked_span"]
 
 log = logging.getLogger("aries_nb")
 
@@ -157,18 +157,40 @@ class LiveBars(Held):
         from aries_nb.widgets import BarCandles
 
         title = f"{self.symbol} · {self.interval}"
-        return self._view(("chart", bars, height), lambda: BarCandles(self, title=title, most=bars, height=height))
+        return self._view(
+            ("chart", bars, height), lambda: BarCandles(self._source, title=title, most=bars, height=height)
+        )
 
-    # What views are drawn from.
+    # Inside.
+
+    @property
+    def _source(self) -> BarsSource:
+        return BarsSource(self, self._upkeep)
+
+    def _count(self) -> int:
+        return len(self)
+
+    def _first_view(self) -> Blotter:
+        from aries_nb.widgets import Blotter
+
+        return self._view("blotter", lambda: Blotter(self._source))
+
+
+class BarsSource:
+    """What views read of bars; it keeps them alive. Any thread."""
+
+    def __init__(self, bars: LiveBars, upkeep: _Upkeep) -> None:
+        self._bars = bars
+        self._upkeep = upkeep
 
     @property
     def version(self) -> int:
         """Grows with every change, and with the state of the feed."""
-        return 2 * self._upkeep.series.version + (not self.is_live)
+        return 2 * self._upkeep.series.version + (not self._bars.is_live)
 
     def newest(self, most: int) -> BarsData:
         """The newest `most` bars as arrays, oldest first."""
-        return replace(self._upkeep.series.newest_bars(most), is_stale=not self.is_live)
+        return replace(self._upkeep.series.newest_bars(most), is_stale=not self._bars.is_live)
 
     def gap_spans(self) -> tuple[GapSpan, ...]:
         """The gaps that bars which are incomplete lie over, oldest first; one that is filled is none."""
@@ -179,17 +201,8 @@ class LiveBars(Held):
         newest = self._upkeep.series.frame(time.time_ns() - GRACE_NS, newest=ROWS_IN_SIGHT).iloc[::-1]
         starts = _nanoseconds(newest.index).tolist()
         rows = tuple((start, *row[1:-1]) for start, row in zip(starts, newest.itertuples(name=None), strict=True))
-        return TableData(self._name, SIGHT_COLUMNS, rows, key=("start",), is_stale=not self.is_live)
-
-    # Inside.
-
-    def _count(self) -> int:
-        return len(self)
-
-    def _first_view(self) -> Blotter:
-        from aries_nb.widgets import Blotter
-
-        return self._view("blotter", lambda: Blotter(self))
+        title = f"{self._bars.interval} bars of {self._bars.symbol}"
+        return TableData(title, SIGHT_COLUMNS, rows, key=("start",), is_stale=not self._bars.is_live)
 
 
 class _Upkeep:

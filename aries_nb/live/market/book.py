@@ -17,16 +17,17 @@ import pandas as pd
 from aries_nb.errors import ClosedError, UsageError, WaitTimeoutError
 from aries_nb.live.callbacks import Callbacks
 from aries_nb.live.connection import Link
+from aries_nb.live.gaps import GapSelection
 from aries_nb.live.live_object import Streamed
 from aries_nb.live.waiting import wait_for
-from aries_nb.model import BookIntegrity, BookLevels, Column
-from aries_nb.store import LatencySamples, Table
+from aries_nb.model import BookIntegrity, BookLevels, Column, GapSpan
+from aries_nb.store import LatencySamples, OrderBook, Table
 from aries_nb.store.values import frame_of
 
 if TYPE_CHECKING:
     from aries_nb.widgets import DepthChart, Ladder
 
-__all__ = ["LiveBook"]
+__all__ = ["BookSource", "LiveBook"]
 
 VENUES_SECONDS = 1.0  # how long the first look waits: there is no snapshot, the next update tells
 
@@ -53,7 +54,7 @@ class LiveBook(Streamed):
         Best levels first, bids before asks, at most `depth` a side; sizes as those of quotes. Look at `integrity`
         before you trust it.
         """
-        now = self.levels(self.depth)
+        now = self._source.levels(self.depth)
         sides = [("buy", now.bids), ("sell", now.asks)]
         count = sum(len(levels) for _, levels in sides)
         zone = pd.DatetimeTZDtype("ns", "UTC")
@@ -74,7 +75,7 @@ class LiveBook(Streamed):
     @property
     def integrity(self) -> BookIntegrity:
         """Whether the book can be believed: "ok", "empty", "crossed", "stale" (no update for 10 s) or "gap"."""
-        return self.levels(1).integrity
+        return self._source.levels(1).integrity
 
     @property
     def venues(self) -> pd.DataFrame:
@@ -104,7 +105,7 @@ class LiveBook(Streamed):
         update of a frame, of the views on display in the last minute; NaN where there is none, or where its answers
         cannot come in, as while a cell blocks the kernel.
         """
-        return self.lags.frame(self.lags.received_percentiles())
+        return self._book.lags.frame(self._book.lags.received_percentiles())
 
     def wait(self, *, updates: int = 1, timeout: float | None = 10.0) -> Self:
         """Block until `updates` updates have come. `timeout` in seconds, None for ever. Raises WaitTimeoutError."""
@@ -119,13 +120,13 @@ class LiveBook(Streamed):
         from aries_nb.widgets import Ladder
 
         levels = depth or self.depth
-        return self._view(("ladder", levels), lambda: Ladder(self, depth=levels))
+        return self._view(("ladder", levels), lambda: Ladder(self._source, depth=levels))
 
     def depth_chart(self, depth: int = 20) -> DepthChart:
         """A live chart of the cumulated size of both sides."""
         from aries_nb.widgets import DepthChart
 
-        return self._view(("depth", depth), lambda: DepthChart(self, depth=depth))
+        return self._view(("depth", depth), lambda: DepthChart(self._source, depth=depth))
 
     def close(self) -> None:
         """Stop the stream and free the views; idempotent. What has come stays readable."""
@@ -133,25 +134,12 @@ class LiveBook(Streamed):
         if self._release_venues is not None:
             self._release_venues()
 
-    # What views are drawn from.
-
-    @property
-    def lags(self) -> LatencySamples:
-        """Where views note when an update was painted."""
-        return self._book.lags
-
-    @property
-    def version(self) -> int:
-        """Grows with every update, and when the book turns stale."""
-        return 2 * self._book.version + (self.levels(1).integrity in {"stale", "gap"})
-
-    def levels(self, depth: int) -> BookLevels:
-        """The best levels of each side as arrays, and whether they can be believed."""
-        now = self._book.levels(depth, now=time.time_ns())
-        return now if self.is_live or now.integrity == "empty" else replace(now, integrity="gap")
-
     def __repr__(self) -> str:
         return f"<book {self.symbol}: {self.integrity}, {self._book.updates:,} updates>"
+
+    @property
+    def _source(self) -> BookSource:
+        return BookSource(self, self._book, self._gap_selection)
 
     def _table_of_venues(self) -> Table:
         with self._guard:
@@ -175,3 +163,35 @@ class LiveBook(Streamed):
 
     def _first_view(self) -> Ladder:
         return self.ladder()
+
+
+class BookSource:
+    """What views read of a book; it keeps the book alive. Any thread."""
+
+    def __init__(self, book: LiveBook, levels: OrderBook, gaps: GapSelection) -> None:
+        self._live = book
+        self._book = levels
+        self._gaps = gaps
+
+    @property
+    def lags(self) -> LatencySamples:
+        """Where views note when an update was painted."""
+        return self._book.lags
+
+    @property
+    def version(self) -> int:
+        """Grows with every update, and when the book turns stale."""
+        return 2 * self._book.version + (self.levels(1).integrity in {"stale", "gap"})
+
+    def watch(self, ring: Callable[[], None]) -> Callable[[], None]:
+        """Have `ring` called after each change, on the network's thread; it must return at once. Returns the undo."""
+        return self._book.watch(ring)
+
+    def levels(self, depth: int) -> BookLevels:
+        """The best levels of each side as arrays, and whether they can be believed."""
+        now = self._book.levels(depth, now=time.time_ns())
+        return now if self._live.is_live or now.integrity == "empty" else replace(now, integrity="gap")
+
+    def gap_spans(self) -> tuple[GapSpan, ...]:
+        """The gaps that were not filled, oldest first."""
+        return self._gaps.spans()

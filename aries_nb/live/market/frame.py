@@ -14,16 +14,17 @@ import pandas as pd
 from aries_nb.errors import GapError, UnknownSymbolError, UsageError
 from aries_nb.live.callbacks import Callbacks, same_function
 from aries_nb.live.connection import Link
+from aries_nb.live.gaps import GapSelection
 from aries_nb.live.live_object import Streamed
 from aries_nb.live.staleness import Silence
-from aries_nb.model import MISSING, NOT_A_TIME, BoardData, Column, FrameRows, Kind
-from aries_nb.store import LatencySamples
+from aries_nb.model import MISSING, NOT_A_TIME, BoardData, Column, FrameRows, GapSpan, Kind
+from aries_nb.store import LatencySamples, RollingFrame
 from aries_nb.store.rolling import time_weighted
 
 if TYPE_CHECKING:
     from aries_nb.widgets import Board, Candles, Chart
 
-__all__ = ["LiveFrame"]
+__all__ = ["FrameSource", "LiveFrame"]
 
 
 class LiveFrame(Streamed):
@@ -52,7 +53,7 @@ class LiveFrame(Streamed):
         shown = ", ".join(self.symbols[:4]) + (" …" if len(self.symbols) > 4 else "")
         release = partial(link.release, self._tape)
         super().__init__(link, callbacks, self._tape, f"{kind} {shown}", release=release)
-        self._silence = Silence(self._tape, link, self._gaps)
+        self._silence = Silence(self._tape, link, self._gap_selection)
 
     @property
     def df(self) -> pd.DataFrame:
@@ -83,7 +84,7 @@ class LiveFrame(Streamed):
         for name, kind in self._tape.columns:
             if kind == "time":
                 data[name] = _times(data[name])
-        stale = set(self._stale())
+        stale = set(self._source.stale())
         data["stale"] = [symbol in stale for symbol in self.symbols]
         return data
 
@@ -108,7 +109,7 @@ class LiveFrame(Streamed):
         rows = self._tape.rows(0)
         chosen = rows.codes == rows.symbols.index(name)
         others = set(self.symbols) - {name}
-        gaps = sorted({gap.started for gap in self._gaps.all() if not gap.filled and gap.symbol not in others})
+        gaps = sorted({gap.started for gap in self._gap_selection.all() if not gap.filled and gap.symbol not in others})
         received = rows.ts if rows.received is None else rows.received
         found = time_weighted(rows.ts[chosen], received[chosen], rows.numbers[column][chosen], gaps)
         if found.gaps and over_gaps == "refuse":
@@ -138,7 +139,7 @@ class LiveFrame(Streamed):
         views on display in the last minute; NaN where there is none, or where its answers cannot come in, as while a
         cell blocks the kernel.
         """
-        return self.lags.frame(self._tape.received_percentiles())
+        return self._tape.lags.frame(self._tape.received_percentiles())
 
     def wait(self, *, rows: int = 1, timeout: float | None = 10.0) -> Self:
         """Block until `rows` rows have come since the frame was made. `timeout` in seconds, None for ever.
@@ -194,7 +195,7 @@ class LiveFrame(Streamed):
                 raise UsageError(f"{symbol!r} is not in this frame", advice=f"It has {', '.join(self.symbols)}.")
         chosen = None if symbols is None else tuple(symbols)
         title = f"{self.kind} · {', '.join(chosen or self.symbols)}"
-        make = lambda: Chart(self, names, symbols=chosen, title=title, height=height)  # noqa: E731
+        make = lambda: Chart(self._source, names, symbols=chosen, title=title, height=height)  # noqa: E731
         return self._view(("chart", names, chosen, height), make)
 
     def candles(self, every: str = "5s", *, symbol: str | None = None, column: str | None = None) -> Candles:
@@ -207,7 +208,7 @@ class LiveFrame(Streamed):
         shown = self._known_symbol(symbol)
         if column is not None:
             self._known_numbers((column,))
-        make = lambda: Candles(self, every=every, symbol=shown, column=column)  # noqa: E731
+        make = lambda: Candles(self._source, every=every, symbol=shown, column=column)  # noqa: E731
         return self._view(("candles", every, shown, column), make)
 
     def close(self) -> None:
@@ -217,35 +218,14 @@ class LiveFrame(Streamed):
         self._on_update.clear()
         super().close()
 
-    # What views are drawn from.
-
-    @property
-    def lags(self) -> LatencySamples:
-        """Where views note when a row was painted."""
-        return self._tape.lags
-
-    @property
-    def version(self) -> int:
-        """Grows with every row, and with the state of the feed."""
-        return 2 * self._tape.version + (not self.is_live)
-
-    def rows(self, first: int) -> FrameRows:
-        """Rows from absolute number `first` on, as arrays."""
-        return self._tape.rows(first)
-
-    def from_before_a_gap(self) -> frozenset[str]:
-        """The symbols whose newest row is from before a gap that was not filled: no price of now."""
-        return self._silence.from_before_a_gap()
-
-    def board(self) -> BoardData:
-        """The newest numbers of each symbol."""
-        data = self._tape.board(is_stale=not self.is_live, rejected=self._link.rejected(self.symbols))
-        return replace(data, stale=self._stale())
-
     def __repr__(self) -> str:
         return f"<{self._name}: {len(self):,} rows, {'live' if self.is_live else self._state}>"
 
     # Inside.
+
+    @property
+    def _source(self) -> FrameSource:
+        return FrameSource(self, self._tape, self._link, self._silence, self._gap_selection)
 
     def _count(self) -> int:
         return self._tape.version
@@ -253,7 +233,7 @@ class LiveFrame(Streamed):
     def _first_view(self) -> Board:
         from aries_nb.widgets import Board
 
-        return self._view("board", lambda: Board(self, title=self.kind))
+        return self._view("board", lambda: Board(self._source, title=self.kind))
 
     def _check(self) -> None:
         self._check_coming()
@@ -266,16 +246,6 @@ class LiveFrame(Streamed):
             raise UnknownSymbolError(refused, where=self._link.address)
         if not self._tape.version and self._link.state == "failed":
             self._link.check()
-
-    def _stale(self) -> tuple[str, ...]:
-        """The symbols whose newest row is not the present."""
-        if not self.is_live:
-            return self.symbols
-        flags = self._silence.stale(time.time_ns())
-        refused = set(self._link.rejected(self.symbols))
-        return tuple(
-            symbol for symbol, flag in zip(self.symbols, flags.tolist(), strict=True) if flag or symbol in refused
-        )
 
     def _known_symbol(self, symbol: str | None) -> str:
         if symbol is not None and symbol not in self.symbols:
@@ -292,6 +262,59 @@ class LiveFrame(Streamed):
         for name in names:
             if name not in numbers:
                 raise UsageError(f"{name!r} is no number column of this frame", advice=f"It has {', '.join(numbers)}.")
+
+
+class FrameSource:
+    """What views and other live objects read of a frame; it keeps the frame alive. Any thread."""
+
+    def __init__(self, frame: LiveFrame, tape: RollingFrame, link: Link, silence: Silence, gaps: GapSelection) -> None:
+        self.symbols = frame.symbols
+        self._frame = frame
+        self._tape = tape
+        self._link = link
+        self._silence = silence
+        self._gaps = gaps
+
+    @property
+    def lags(self) -> LatencySamples:
+        """Where views note when a row was painted."""
+        return self._tape.lags
+
+    @property
+    def version(self) -> int:
+        """Grows with every row, and with the state of the feed."""
+        return 2 * self._tape.version + (not self._frame.is_live)
+
+    def watch(self, ring: Callable[[], None]) -> Callable[[], None]:
+        """Have `ring` called after each change, on the network's thread; it must return at once. Returns the undo."""
+        return self._tape.watch(ring)
+
+    def rows(self, first: int) -> FrameRows:
+        """Rows from absolute number `first` on, as arrays."""
+        return self._tape.rows(first)
+
+    def board(self) -> BoardData:
+        """The newest numbers of each symbol."""
+        data = self._tape.board(is_stale=not self._frame.is_live, rejected=self._link.rejected(self.symbols))
+        return replace(data, stale=self.stale())
+
+    def stale(self) -> tuple[str, ...]:
+        """The symbols whose newest row is not the present."""
+        if not self._frame.is_live:
+            return self.symbols
+        flags = self._silence.stale(time.time_ns())
+        refused = set(self._link.rejected(self.symbols))
+        return tuple(
+            symbol for symbol, flag in zip(self.symbols, flags.tolist(), strict=True) if flag or symbol in refused
+        )
+
+    def from_before_a_gap(self) -> frozenset[str]:
+        """The symbols whose newest row is from before a gap that was not filled: no price of now."""
+        return self._silence.from_before_a_gap()
+
+    def gap_spans(self) -> tuple[GapSpan, ...]:
+        """The gaps that were not filled, oldest first."""
+        return self._gaps.spans()
 
 
 def _times(nanoseconds: Sequence[int] | pd.Series[int]) -> pd.DatetimeIndex:

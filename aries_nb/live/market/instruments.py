@@ -45,7 +45,7 @@ class LiveInstruments(LiveTable):
     def rows(self) -> list[dict[str, object]]:
         """The rows as dictionaries."""
         names = [column.name for column in self.columns]
-        return [dict(zip(names, row.values, strict=True)) for row in self.store.rows()]
+        return [dict(zip(names, row.values, strict=True)) for row in self._table.rows()]
 
     def __repr__(self) -> str:
         return super().__repr__().replace("instruments", f"instruments {', '.join(self.symbols[:4])}", 1)
@@ -60,4 +60,4 @@ class LiveInstruments(LiveTable):
         said_otherwise = {"exchange", "trading_status" if "status_text" in told else ""}
         wanted = (told | ALWAYS_SHOWN) - said_otherwise
         shown = tuple(column.name for column in self.columns if column.name in wanted)
-        return self._view("blotter", lambda: Blotter(self, columns=shown))
+        return self._view("blotter", lambda: Blotter(self._source, columns=shown))

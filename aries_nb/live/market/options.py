@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from aries_nb.widgets.charts.options import StrikeChart
     from aries_nb.widgets.panels.chain import Chain
 
-__all__ = ["OptionChain", "Options"]
+__all__ = ["ChainSource", "OptionChain", "Options", "listed_day"]
 
 log = logging.getLogger("aries_nb")
 
@@ -67,15 +67,6 @@ class Options:
         self.expiries = self._asked(self._reference.expiries(symbol), self._reference.read_expiries)
         if not self.expiries:
             raise UsageError(f"no options of {symbol!r} are listed", where=http.base, advice="Check the symbol.")
-
-    def listed(self, expiry: object) -> date:
-        """The day that is meant by a date or a text such as "2026-12-18". Raises UsageError where none expire then."""
-        day = _day(expiry)
-        if day not in self.expiries:
-            nearest = sorted(sorted(self.expiries, key=lambda other: abs(other - day))[:NEAREST])
-            names = ", ".join(map(str, nearest))
-            raise UsageError(f"no options of {self.symbol!r} expire on {day}", advice=f"The nearest: {names}.")
-        return day
 
     def contracts(self, day: date) -> pd.DataFrame:
         """The contracts of a listed day by strike, index `symbol`, columns `type` ("call", "put") and `strike`."""
@@ -115,6 +106,16 @@ class Options:
             raise FeedError(f"the options of {self.symbol!r} cannot be read: {error}", where=where) from error
 
 
+def listed_day(options: Options, expiry: object) -> date:
+    """The day that is meant by a date or a text such as "2026-12-18". Raises UsageError where none expire then."""
+    day = _day(expiry)
+    if day not in options.expiries:
+        nearest = sorted(sorted(options.expiries, key=lambda other: abs(other - day))[:NEAREST])
+        names = ", ".join(map(str, nearest))
+        raise UsageError(f"no options of {options.symbol!r} expire on {day}", advice=f"The nearest: {names}.")
+    return day
+
+
 class OptionChain(Held):
     """The options of one underlying and expiry around the money, kept current. Any thread may read.
 
@@ -144,7 +145,7 @@ class OptionChain(Held):
         self.quotes = frame(list(self._contracts.index), FIELDS, CHAIN_ROWS)
         name = f"options of {self.symbol} on {expiry}"
         # Who keeps only `quotes` keeps its stream: the frames give theirs up by themselves when they are forgotten.
-        super().__init__(link, self.quotes.watch, name, release=lambda: None)
+        super().__init__(link, self.quotes._source.watch, name, release=lambda: None)
 
     @property
     def df(self) -> pd.DataFrame:
@@ -167,7 +168,7 @@ class OptionChain(Held):
         """The last price of the underlying, else the middle of its bid and ask; NaN where neither is known."""
         if self._underlying is None:
             return math.nan
-        data = self._underlying.board()
+        data = self._underlying._source.board()
         now = dict(zip(data.columns, data.numbers[0].tolist(), strict=True))
         prices = (now["last_price"], (now["bid_price"] + now["ask_price"]) / 2)
         return next((price for price in prices if 0 < price < math.inf), math.nan)
@@ -203,7 +204,7 @@ class OptionChain(Held):
         from aries_nb.widgets.charts.options import StrikeChart
 
         names = columns or ("implied_volatility",)
-        make = lambda: StrikeChart(self, names, title=f"{self.symbol} {self.expiry}", height=height)  # noqa: E731
+        make = lambda: StrikeChart(self._source, names, title=f"{self.symbol} {self.expiry}", height=height)  # noqa: E731
         return self._view(("chart", names, height), make)
 
     def close(self) -> None:
@@ -216,23 +217,11 @@ class OptionChain(Held):
     def __repr__(self) -> str:
         return f"<{self._name}: {len(self)} contracts, {'live' if self.is_live else self._state}>"
 
-    # What views are drawn from.
-
-    @property
-    def version(self) -> int:
-        """Grows with every row, and with the state of the feed."""
-        return self.quotes.version + (self._underlying.version if self._underlying is not None else 0)
-
-    @property
-    def contracts(self) -> tuple[tuple[str, str, float], ...]:
-        """The contracts of the chain as (symbol, "call" or "put", strike), in the order of its rows."""
-        return tuple(self._contracts.itertuples(name=None))
-
-    def board(self) -> BoardData:
-        """The newest numbers of each contract."""
-        return self.quotes.board()
-
     # Inside.
+
+    @property
+    def _source(self) -> ChainSource:
+        return ChainSource(self, self._contracts, self._underlying)
 
     def _number(self, contracts: object) -> int:
         if contracts is None:
@@ -240,7 +229,7 @@ class OptionChain(Held):
         return checked_count(contracts, "contracts", "contracts of this chain", most=len(self))
 
     def _count(self) -> int:
-        data = self.quotes.board()
+        data = self.quotes._source.board()
         known = {name: np.isfinite(column) for name, column in zip(data.columns, data.numbers.T, strict=True)}
         has_price: Any = known["bid_price"] | known["ask_price"] | known["last_price"]
         return int(np.count_nonzero(has_price & known["delta"]))
@@ -248,7 +237,36 @@ class OptionChain(Held):
     def _first_view(self) -> Chain:
         from aries_nb.widgets.panels.chain import Chain
 
-        return self._view("chain", lambda: Chain(self, title=f"{self.symbol} {self.expiry}"))
+        return self._view("chain", lambda: Chain(self._source, title=f"{self.symbol} {self.expiry}"))
+
+
+class ChainSource:
+    """What views read of a chain; it keeps the chain alive. Any thread."""
+
+    def __init__(self, chain: OptionChain, contracts: pd.DataFrame, underlying: LiveFrame | None) -> None:
+        self._chain = chain
+        self._contracts = contracts
+        self._underlying = underlying
+
+    @property
+    def version(self) -> int:
+        """Grows with every row, and with the state of the feed."""
+        spot = self._underlying._source.version if self._underlying is not None else 0
+        return self._chain.quotes._source.version + spot
+
+    @property
+    def contracts(self) -> tuple[tuple[str, str, float], ...]:
+        """The contracts of the chain as (symbol, "call" or "put", strike), in the order of its rows."""
+        return tuple(self._contracts.itertuples(name=None))
+
+    @property
+    def spot(self) -> float:
+        """The price of the underlying; NaN where it is not known."""
+        return self._chain.spot
+
+    def board(self) -> BoardData:
+        """The newest numbers of each contract."""
+        return self._chain.quotes._source.board()
 
 
 def _day(expiry: object) -> date:

@@ -166,7 +166,7 @@ def test_after_a_break_the_tables_are_whole_again_and_the_gap_is_in_the_ledger(s
     positions = feed.account("ACC-1").positions.wait()
 
     sim.drop_connections()
-    positions.wait(changes=positions.version + 1, timeout=20)
+    positions.wait(changes=positions._source.version + 1, timeout=20)
 
     assert {gap.stream for gap in feed._gaps.all()} >= {"accounts"}
 

@@ -55,7 +55,7 @@ def trade(sim: Simulator) -> Callable[[str, str, int], None]:
 def test_positions_are_marked_at_the_middle_of_the_feeds_own_quotes(sim: Simulator, account: Account) -> None:
     positions = account.positions.wait()
     # The first quote of a book may be from before somebody looked at it.
-    eventually(lambda: positions.df["mark_price"].notna().all() and positions.marks.version > 100)
+    eventually(lambda: positions.df["mark_price"].notna().all() and positions._source.marks.version > 100)
 
     sim.set_market("closed")  # what is on its way arrives, and nothing moves any more
     broker = sim._server.accounts.brokerage
@@ -72,7 +72,7 @@ def test_the_marks_are_exact_in_rows_and_part_of_what_views_show(account: Accoun
     positions = account.positions.wait()
     eventually(lambda: positions.df["mark_price"].notna().all())
 
-    rows, table = positions.rows(), positions.table()
+    rows, table = positions.rows(), positions._source.table()
 
     assert all(isinstance(row["mark_pnl"], Decimal) for row in rows)
     assert [column.name for column in table.columns][-2:] == ["mark_price", "mark_pnl"]
@@ -84,10 +84,10 @@ def test_every_quote_is_a_new_version_of_the_positions(sim: Simulator, account: 
     eventually(lambda: positions.df["mark_price"].notna().all())
     told = len(positions.log)
 
-    before = positions.version
-    eventually(lambda: positions.version > before + 20 * 2)
+    before = positions._source.version
+    eventually(lambda: positions._source.version > before + 20 * 2)
 
-    assert positions.version - before > 2 * (len(positions.log) - told)
+    assert positions._source.version - before > 2 * (len(positions.log) - told)
 
 
 def test_without_live_quotes_there_is_no_mark(feed: Feed, account: Account) -> None:
@@ -122,7 +122,7 @@ def test_what_moved_equity_adds_up_and_the_fees_are_found(
 
 def test_a_fill_counts_against_the_middle_of_our_quotes_at_its_time(sim: Simulator, account: Account) -> None:
     equity = account.equity.wait()
-    eventually(lambda: account.positions.marks.version > 100)
+    eventually(lambda: account.positions._source.marks.version > 100)
     broker = sim._server.accounts.brokerage
 
     def trade(side: str, quantity: int) -> Decimal:
@@ -191,7 +191,7 @@ def test_a_fill_without_a_price_is_named_and_later_totals_are_known(
     eventually(lambda: "MSFT" in equity.moment().fills["symbol"].to_list())
 
     assert equity.explained["total"].notna().all()
-    assert equity.table().note.endswith("fills without a price: AAPL")
+    assert equity._source.table().note.endswith("fills without a price: AAPL")
 
 
 def test_marks_are_there_after_the_first_wait(account: Account) -> None:

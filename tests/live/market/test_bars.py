@@ -83,7 +83,7 @@ def test_minute_bars_across_a_reconnect_equal_those_of_the_full_trade_log(
     eventually(lambda: has_live_bar(bars, after=first))
     eventually(lambda: 5 <= other.df.index[-1].second <= 25)
     sim.drop_connections()
-    eventually(lambda: [span.cause for span in bars.gap_spans()] == ["cut"])
+    eventually(lambda: [span.cause for span in bars._source.gap_spans()] == ["cut"])
     eventually(lambda: feed.stats().reconnects == 1 and feed.state == "live")
     cut = len(bars)
     eventually(lambda: has_live_bar(bars, after=cut))
@@ -98,7 +98,7 @@ def test_minute_bars_across_a_reconnect_equal_those_of_the_full_trade_log(
     assert len(missed) > 0
     assert (gap["ended"] - gap["started"]).total_seconds() > least_seconds
     assert {"history", "live"} == set(frame["source"].iloc[first:])
-    assert bars.gap_spans() == ()  # filled, and so no band in a chart any more
+    assert bars._source.gap_spans() == ()  # filled, and so no band in a chart any more
     assert len(expected) > SESSION_MINUTES + 160
     assert expected.index.as_unit("ns").equals(frame.index.as_unit("ns"))
     np.testing.assert_array_equal(frame[PRICES].to_numpy(), expected[PRICES].to_numpy())
@@ -539,7 +539,7 @@ def test_a_refusal_later_is_logged_and_the_bar_stays_incomplete(
 def test_a_cell_shows_the_newest_bars_first(feed: anb.Feed) -> None:
     bars = feed.bars("AAPL", "1d", history="30d")
 
-    data = bars.table()
+    data = bars._source.table()
 
     frame = bars.df
     assert [column.name for column in data.columns] == ["start", *frame.columns[:-1]]

@@ -111,7 +111,7 @@ def test_prices_are_those_of_a_market(chain: OptionChain) -> None:
 def test_the_strikes_lie_around_the_price_of_the_underlying(feed: Feed, expiry: date) -> None:
     narrow = feed.options("MSFT", expiry, strikes=2)
 
-    strikes = sorted({strike for _, _, strike in narrow.contracts})
+    strikes = sorted({strike for _, _, strike in narrow._source.contracts})
     assert len(strikes) == 5
     assert len(narrow) == len(narrow.chain) == 10
     assert strikes[1] < narrow.spot < strikes[3]

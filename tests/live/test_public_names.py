@@ -1,0 +1,87 @@
+"""What tab completion offers on the objects that a user holds: these names, each with its docstring, and no other."""
+
+from __future__ import annotations
+
+import inspect
+
+import pytest
+
+import aries_nb as anb
+from aries_nb.live.account.equity import EquityMoment, LiveEquity
+from aries_nb.live.account.fills import LiveFills
+from aries_nb.live.account.pnl import LivePnl
+from aries_nb.live.account.positions import LivePositions
+from aries_nb.live.gaps import Gaps
+from aries_nb.live.market.bars import LiveBars
+from aries_nb.live.market.instruments import LiveInstruments
+from aries_nb.live.market.options import OptionChain, Options
+from aries_nb.live.market.reference import MarketReference
+
+LIVE = "close is_live is_open until wait"
+STREAMED = f"{LIVE} gaps ledger on_gap"
+TABLE = f"{STREAMED} columns df is_stale log on_update rows"
+NAMES = {
+    anb.Feed: (
+        "account accounts bars book close gaps instruments ledger market_status news on_gap options quotes reference"
+        " state stats tables trades unreadable url wait_open watchlists"
+    ),
+    anb.LiveFrame: (f"{STREAMED} candles chart df evicted lag latest on_update received silent time_weighted_mean"),
+    anb.LiveBook: f"{STREAMED} depth_chart df integrity ladder lag updates venues",
+    LiveBars: f"{LIVE} chart df",
+    anb.LiveTable: TABLE,
+    LiveInstruments: TABLE,
+    LivePositions: TABLE,
+    LivePnl: f"{TABLE} chart",
+    LiveFills: f"{LIVE} df entries load_history on_update",
+    LiveEquity: "books close df explained is_open marks moment since unmarked unpriced wait",
+    anb.Account: (
+        "balances chart close dashboard derivative_risks equity fills info is_open order_history orders pnl positions"
+        " risks stop_orders"
+    ),
+    Options: "contracts",
+    OptionChain: f"{LIVE} at_the_money chain chart df spot",
+    Gaps: "all df",
+    MarketReference: (
+        "aggregates boards book chain chart_config details instrument instruments is_healthy market_status quotes"
+        " search search_charts server_time tick_bars trades"
+    ),
+}
+# Plain values that an object has from the beginning; its class's docstring or its maker's says what they are.
+VALUES = {
+    anb.Feed: "name",
+    anb.LiveFrame: "kind symbols",
+    anb.LiveBook: "depth symbol",
+    LiveBars: "interval symbol",
+    anb.LiveTable: "account kind",
+    LiveInstruments: "account kind symbols",
+    LiveFills: "account source",
+    anb.Account: "name",
+    OptionChain: "expiries expiry quotes symbol",
+}
+
+
+@pytest.mark.parametrize("kind", NAMES, ids=lambda kind: kind.__name__)
+def test_a_class_has_these_public_names_and_no_other(kind: type) -> None:
+    assert sorted(name for name in dir(kind) if not name.startswith("_")) == sorted(NAMES[kind].split())
+
+
+@pytest.mark.parametrize("kind", [*NAMES, EquityMoment], ids=lambda kind: kind.__name__)
+def test_each_public_name_has_a_docstring(kind: type) -> None:
+    blank = [
+        name
+        for name, value in inspect.getmembers(kind)
+        if not name.startswith("_") and callable(value) | isinstance(value, property) and not inspect.getdoc(value)
+    ]
+
+    assert blank == []
+    assert inspect.getdoc(kind)
+
+
+def test_an_object_offers_its_values_besides(feed: anb.Feed) -> None:
+    account = feed.account("ACC-1")
+    chain = feed.options("MSFT", feed.options("MSFT").expiries[0], strikes=1)
+    held = [feed, feed.quotes("AAPL"), feed.book("AAPL"), feed.bars("AAPL"), account, account.balances, account.fills]
+
+    for each in (*held, chain):
+        expected = {*NAMES[type(each)].split(), *VALUES[type(each)].split()}
+        assert {name for name in dir(each) if not name.startswith("_")} == expected, each
