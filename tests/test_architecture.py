@@ -39,8 +39,8 @@ CONFINED = {
     "plotly": "widgets",
     "ipywidgets": "widgets",
     "anywidget": "widgets",
-    "nest_asyncio": "live.run",
-    "nest_asyncio2": "live.run",
+    "nest_asyncio": "live.nested_loop",
+    "nest_asyncio2": "live.nested_loop",
 }
 IMPURE = {
     "asyncio", "concurrent", "http", "multiprocessing", "os", "pandas", "queue", "random", "requests", "secrets",
