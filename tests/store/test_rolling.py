@@ -280,7 +280,7 @@ def test_snapshots_share_the_memory_of_the_tape() -> None:
     earlier = tape.frame()
     publish(tape, numbered(500, 100))
     later = tape.frame()
-    slab = tape._view.slab
+    slab = tape._published.slab
 
     assert np.shares_memory(earlier.index.asi8, later.index.asi8)
     for name, array in slab.arrays.items():
@@ -303,7 +303,7 @@ def test_any_number_of_symbols_is_shared_and_shown(count: int) -> None:
 
     frame = tape.frame()
     assert frame["symbol"].tolist() == [symbols[-1], symbols[0]]
-    assert np.shares_memory(frame["symbol"].array.codes, tape._view.slab.codes)
+    assert np.shares_memory(frame["symbol"].array.codes, tape._published.slab.codes)
 
 
 @pytest.mark.parametrize("in_one", [True, False])
@@ -376,7 +376,7 @@ def test_small_limit_does_not_turn_over_every_few_rows(monkeypatch: pytest.Monke
 
     for n in range(4_096):
         publish(tape, [Row(0, NOW + n, NOW, (float(n), 0.0))])
-        slabs.add(id(tape._view.slab))
+        slabs.add(id(tape._published.slab))
 
     assert len(slabs) == 1
     assert tape.frame()["price"].tolist() == [4_095.0]
@@ -388,7 +388,7 @@ def test_full_tape_takes_little_more_than_twice_its_rows(monkeypatch: pytest.Mon
     for first in range(0, 50_000, 1_000):
         publish(tape, numbered(first, 1_000))
 
-    slab = tape._view.slab
+    slab = tape._published.slab
     arrays = [slab.ts, slab.received, slab.codes, *slab.arrays.values()]
 
     raw = sum(array.itemsize for array in arrays) * limit
@@ -472,7 +472,7 @@ def test_window_holds_no_more_than_the_most_rows(monkeypatch: pytest.MonkeyPatch
 
     assert len(tape) == 50
     assert tape.evicted + 50 == tape.version == 504
-    assert tape._view.slab.capacity <= 100
+    assert tape._published.slab.capacity <= 100
 
 
 # Threads.
@@ -537,7 +537,7 @@ def test_rows_that_were_missing_come_before_those_that_are_held() -> None:
 
 
 def test_more_than_can_be_held_goes_and_nothing_is_put_before_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(tape_module, "MAX_HELD", 2)
+    monkeypatch.setattr(tape_module, "MAX_PENDING", 2)
     tape = RollingFrame([Column("price")], ["A"], limit=10)
     hole = tape.begin_backfill()
 
