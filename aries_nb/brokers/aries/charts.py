@@ -123,12 +123,12 @@ class AriesCharts(AriesConnection[str]):
     def _ask(self, keys: Iterable[str]) -> int:
         for name in keys:
             if name not in self._sent:
-                self._note_request(self._session.send("subscribe", _payload(name)), (name,))
+                self._note_request(self._session.send("subscribe", _payload(name)), {name: None})
                 self._sent.add(name)
         return self._session.ping()
 
     def _rejected(self, request: str, reason: str) -> Rejected:
-        names = self._requests.get(request, ())
+        names = tuple(self._requests.get(request, ()))
         self._sent.difference_update(names)
         return Rejected(names, excerpt(reason))
 

@@ -45,7 +45,8 @@ class AriesConnection(ABC, Generic[K]):
     def __init__(self) -> None:
         self._session = AriesSession()
         self._seeds: list[Record] = []  # state known already, for subscriptions that joined a running stream
-        self._requests: dict[str, tuple[str, ...]] = {}  # by request id, the oldest first
+        # By request id, the oldest first: the symbols, each with what a refusal has to undo.
+        self._requests: dict[str, dict[str, Any]] = {}
 
     def columns(self, kind: Kind) -> Mapping[str, ColumnType]:
         """Every field that a frame of this kind can have; none of a kind that the endpoint has not."""
@@ -150,7 +151,7 @@ class AriesConnection(ABC, Generic[K]):
         if self._session.is_open and not was_open:
             self._ask(self._subscribed())
 
-    def _note_request(self, request: str, symbols: tuple[str, ...]) -> None:
+    def _note_request(self, request: str, symbols: dict[str, Any]) -> None:
         self._requests[request] = symbols
         while len(self._requests) > REQUESTS_KEPT:
             del self._requests[next(iter(self._requests))]

@@ -60,6 +60,14 @@ STATUS_ENTRIES = 100
 MOST_NUMBER = 2**63  # in what is said about the market; beyond it is shown as text
 ANSWER_COLUMN_TYPES: Mapping[str, ColumnType] = {"body": "text"}
 _VERSION = "/v1"  # of the paths over HTTP; the socket's have none
+# Tickers that are English words, and what stands next to one that is meant as a ticker: an end of the text,
+# punctuation, or a word that goes with a symbol.
+_ENGLISH_WORDS = re.compile(
+    "A|ALL|AN|AND|ANY|ARE|AS|AT|BE|BY|CAN|DATA|DO|FOR|FROM|GO|HAS|HAVE|HE|I|IF|IN|IS|IT|KEY|LOW|MAY|NEW|NO|NOT|NOW|OF|"
+    "OFF|ON|ONE|OPEN|OR|OUT|PER|RATE|REAL|SEE|SO|THE|TO|TOO|TWO|UP|US|USE|WAS|WE|WELL|YOU"
+)
+_BEFORE = r"(?:^|(?<=[^\w\s])|(?<=\b(?:for|and))|(?<=\b(?:or|to))|(?<=ymbol)|(?<=ymbols)|(?<=icker)|(?<=ickers))\s*"
+_AFTER = r"(?=\s*(?:$|[^\w\s]|(?:is|was|are|and|or)\b))"
 _COLUMN_TYPES: Mapping[Kind, Mapping[str, ColumnType]] = {
     "quotes": QUOTE_COLUMN_TYPES,
     "trades": PRINT_COLUMN_TYPES,
@@ -217,11 +225,22 @@ class AriesMarket(AriesConnection[str]):
 
     def _rejected(self, request: str, reason: str) -> Rejected:
         """Find whom a refusal is about: the symbols of that request which its text names, else all of them."""
-        asked = self._requests.get(request, ())
-        named = _named(reason, asked)
-        for symbol in named or asked:
-            self._sent.pop(symbol, None)
-        return Rejected(named or asked, excerpt(reason))
+        asked = self._requests.get(request, {})
+        symbols = _named(reason, tuple(asked)) or tuple(asked)
+        for symbol in symbols:
+            self._undo(symbol, asked[symbol])
+        return Rejected(symbols, excerpt(reason))
+
+    def _undo(self, symbol: str, before: Wanted) -> None:
+        """Note that a request was not fulfilled; `before` is what ran of its options, () where nothing did."""
+        sent = self._sent.get(symbol, {})
+        for option in before.keys() & sent.keys():
+            sent = {**sent, option: tuple(name for name in before[option] if name in sent[option])}
+            if not sent[option]:
+                del sent[option]
+        self._sent[symbol] = sent
+        if not sent:
+            del self._sent[symbol]
 
     def _ponged(self, pong: Pong) -> Iterable[Pong]:
         for stream in chain.from_iterable(streams.values() for streams in self._streams.values()):
@@ -233,7 +252,7 @@ class AriesMarket(AriesConnection[str]):
 
     def _ask(self, keys: Iterable[str]) -> int:
         items: list[dict[str, Any]] = []
-        touched: list[str] = []
+        before: dict[str, Wanted] = {}
         for symbol in keys:
             need = wanted(self._streams[symbol])
             have = self._sent.get(symbol, {})
@@ -241,14 +260,16 @@ class AriesMarket(AriesConnection[str]):
             if new:
                 items.append(item_to_subscribe(symbol, {o: _added(o, n, have.get(o, ())) for o, n in new.items()}))
                 self._sent[symbol] = need
-                touched.append(symbol)
+                before[symbol] = {option: have.get(option, ()) for option in new}
         todo = iter(items)
         while batch := list(islice(todo, SYMBOLS_PER_REQUEST)):
-            self._note_request(self._session.send("subscribe", batch), tuple(item["symbol"] for item in batch))
+            self._note_request(
+                self._session.send("subscribe", batch), {i["symbol"]: before[i["symbol"]] for i in batch}
+            )
         for request, path in self._questions.send().items():
-            self._note_request(request, (path,))
+            self._note_request(request, {path: {}})
         fence = self._session.ping()
-        for symbol in touched:
+        for symbol in before:
             for part in chain.from_iterable(stream.parts for stream in self._streams[symbol].values()):
                 part.fence = fence
         return fence
@@ -299,13 +320,18 @@ def _added(option: str, names: tuple[str, ...], have: tuple[str, ...]) -> tuple[
 
 
 def _named(text: str, symbols: tuple[str, ...]) -> tuple[str, ...]:
-    """Those of the symbols that stand in a text as words; the longest first, as BRK is no part of BRK.B."""
+    """Those of the symbols that stand in a text as words; the longest first, as BRK is no part of BRK.B.
+
+    A symbol that is an English word as well counts only where a list or a sentence has a symbol: "NO DATA ON NOPE".
+    """
     named: set[str] = set()
-    for symbol in sorted(symbols, key=len, reverse=True):
-        left = re.sub(rf"(?<![^\W_]){re.escape(symbol)}(?![^\W_])", " ", text)
-        if left != text:
+    words = {symbol for symbol in symbols if _ENGLISH_WORDS.fullmatch(symbol)}
+    for symbol in sorted(symbols, key=lambda each: (each in words, -len(each))):
+        left, right = (_BEFORE, _AFTER) if symbol in words else ("", "")
+        rest = re.sub(rf"{left}(?<![^\W_]){re.escape(symbol)}(?![^\W_]){right}", ",", text)
+        if rest != text:
             named.add(symbol)
-            text = left
+            text = rest
     return tuple(symbol for symbol in symbols if symbol in named)
 
 

@@ -769,6 +769,59 @@ def test_symbol_inside_another_word_is_not_named(reason: str, named: tuple[str, 
     assert said.symbols == named
 
 
+@pytest.mark.parametrize(
+    ("reason", "named"),
+    [
+        ("A symbol is unknown: NOPE", ("NOPE",)),
+        ("NO DATA ON NOPE", ("NOPE",)),
+        ("A limit on the connection: NOPE. Ask for ALL symbols at a time", ("NOPE",)),
+        ("IT IS NOT ALLOWED TO ASK FOR ALL OF THIS", ("A", "ON", "ALL", "IT", "NOPE")),
+        ("A request was refused", ("A", "ON", "ALL", "IT", "NOPE")),
+        ("unknown symbols: A, NOPE, ON", ("A", "ON", "NOPE")),
+        ("unknown symbols: A NOPE ON", ("A", "ON", "NOPE")),
+        ("unknown symbol A", ("A",)),
+        ("unknown symbol A.", ("A",)),
+        ("symbol ON is unknown", ("ON",)),
+        ("'A' is not known", ("A",)),
+        ("ON: unknown", ("ON",)),
+        ("no rights for IT", ("IT",)),
+        ("NOPE and ALL", ("ALL", "NOPE")),
+    ],
+)
+def test_a_word_of_the_sentence_is_no_symbol(reason: str, named: tuple[str, ...]) -> None:
+    market = opened()
+    market.subscribe([quotes("A"), quotes("ON"), quotes("ALL"), quotes("IT"), quotes("NOPE")])
+
+    (said,) = refused(market, reason)
+
+    assert said.symbols == named
+
+
+def test_refusal_of_one_stream_leaves_the_others_of_its_symbol_running() -> None:
+    market = opened(quotes("MSFT"))
+    sent(market)
+    market.subscribe([book("MSFT")])
+    refused(market, "no level 2 rights: MSFT")
+
+    market.unsubscribe([book("MSFT")])
+    kept = unsubscribed(market)
+    market.unsubscribe([quotes("MSFT")])
+
+    assert (kept, unsubscribed(market)) == ([], [["MSFT"]])
+
+
+def test_refusal_of_more_fields_leaves_those_that_run() -> None:
+    market = opened(quotes("MSFT", ("bid_price",)))
+    sent(market)
+    market.subscribe([quotes("MSFT", ("ask_price",))])
+    refused(market, "too many fields: MSFT")
+
+    market.subscribe([quotes("MSFT", ("ask_size",))])
+
+    (request,) = sent(market, "subscribe")
+    assert request["payload"] == [{"symbol": "MSFT", "quoteFields": ["askPrice", "askSize"]}]
+
+
 def test_refusal_before_the_pong_of_its_request() -> None:
     market = opened()
     number = market.subscribe([quotes("NOPE")])
