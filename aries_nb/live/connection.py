@@ -115,7 +115,7 @@ class Link:
         account: str,
         *,
         options: tuple[tuple[str, str], ...] = (),
-        followers: Sequence[TableListener] = (),
+        listeners: Sequence[TableListener] = (),
     ) -> Table:
         """Subscribe to what belongs to an account ("" for the user), and return the table that is kept current.
 
@@ -125,7 +125,7 @@ class Link:
         if not columns:
             what = f"this broker has no {kind.replace('_', ' ')}"
             raise UsageError(what, where=self.address, advice="`feed.tables` names what it has.")
-        table = Table(columns, (account,), key=TABLE_KEYS[kind], followers=followers)
+        table = Table(columns, (account,), key=TABLE_KEYS[kind], listeners=listeners)
         subscription = Subscription(kind, account, tuple(column.name for column in columns), options)
         try:
             self._subscribe([Stream(subscription, table, 0)], table)
@@ -137,7 +137,7 @@ class Link:
             ) from None
         return table
 
-    def instruments(self, symbols: Sequence[str], followers: Sequence[TableListener] = ()) -> Table:
+    def instruments(self, symbols: Sequence[str], listeners: Sequence[TableListener] = ()) -> Table:
         """Subscribe to how instruments are traded now, one row each. Raises UnknownSymbolError; nothing is kept then.
 
         Raises UsageError where the broker does not tell.
@@ -148,7 +148,7 @@ class Link:
             raise UsageError(
                 "this broker does not stream how instruments are traded", where=self.address, advice=advice
             )
-        table = Table(columns, symbols, key=TABLE_KEYS["instruments"], followers=followers)
+        table = Table(columns, symbols, key=TABLE_KEYS["instruments"], listeners=listeners)
         fields = tuple(column.name for column in columns)
         wanted = (Subscription("instruments", symbol, fields) for symbol in symbols)
         self._subscribe([Stream(subscription, table, code) for code, subscription in enumerate(wanted)], table)

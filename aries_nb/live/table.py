@@ -46,13 +46,13 @@ class LiveTable(Streamed):
         account: str = "",
         *,
         options: Options = (),
-        followers: tuple[TableListener, ...] = (),
+        listeners: tuple[TableListener, ...] = (),
     ) -> None:
         self.kind = kind
         self.account = account
         self._options = options
         self._changes = ChangeLog(self._columns(link))
-        self._table = self._filled(link, (self._changes, *followers))
+        self._table = self._filled(link, (self._changes, *listeners))
         name = f"{kind} of {account}" if account else kind
         super().__init__(link, callbacks, self._table, name, release=self._releasing(link))
 
@@ -112,9 +112,9 @@ class LiveTable(Streamed):
     def _columns(self, link: Link) -> tuple[Column, ...]:
         return link.table_columns(self.kind)
 
-    def _filled(self, link: Link, followers: Sequence[TableListener]) -> Table:
+    def _filled(self, link: Link, listeners: Sequence[TableListener]) -> Table:
         """The table that the stream fills."""
-        return link.table(self.kind, self.account, options=self._options, followers=followers)
+        return link.table(self.kind, self.account, options=self._options, listeners=listeners)
 
     def _releasing(self, link: Link) -> Callable[[], None]:
         """What ends the stream; it must not hold this object."""

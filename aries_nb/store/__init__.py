@@ -1,4 +1,4 @@
-"""Columns in memory: rolling tapes, order books, tables, fills and their reckoning, the ledger of gaps."""
+"""Data in memory: rolling frames, order books, tables, bars, fills and their valuation, message counts, gaps."""
 
 from aries_nb.store.attribution import Attribution, Contribution
 from aries_nb.store.fills import FILL_COLUMNS, DerivedFillLog, Fill, FillLog, ReportedFillLog

@@ -1,10 +1,10 @@
-"""Why equity changed: by instrument, and by cause. The parts add up exactly to the change.
+"""Attribution of a change of equity to instruments and causes; the contributions add up to it exactly.
 
-What happened is told as a sequence of fills and marks in their order. A mark that moves is the cause of "price", for
-what is held at that moment. A fill is the cause of "trade", by as much as its price is better than `Fill.mid`, the
-middle of our quotes when it happened, and of "fee"; from the middle on it moves with the mark. Without a middle nothing
-is said of how well it was traded: "trade" is 0 then, and it moves from its own price on. So a sequence cut in two
-explains the same, part by part, as the whole. What no such event tells of is "unexplained": `reconciliation` finds it.
+The input is a sequence of fills and marks in their order. A mark that moves contributes to "price", by the quantity
+held at that moment. A fill contributes to "trade", by as much as its price is better than `Fill.mid`, the middle of our
+quotes at that time, and to "fee"; from the middle on it moves with the mark. Without a middle, "trade" is 0, and the
+fill moves from its own price on. So a sequence cut in two has the same contributions as the whole, cause by cause. What
+comes from no such event is "unexplained": `reconciliation` finds it.
 """
 
 from __future__ import annotations
@@ -22,14 +22,14 @@ __all__ = ["Attribution", "Contribution", "MarkUpdate", "RunningAttribution", "a
 
 
 class MarkUpdate(NamedTuple):
-    """From here on an instrument is valued at this price; NaN: its price is not known any more."""
+    """From here on an instrument is valued at this price; NaN: its price is unknown from here on."""
 
     symbol: str
     price: Decimal
 
 
 class Contribution(NamedTuple):
-    """What one instrument added to equity, by cause; NaN where it is not known. `fee` is below 0 for a fee paid."""
+    """What one instrument added to equity, by cause; NaN where unknown. `fee` is below 0 for a fee paid."""
 
     price: Decimal = ZERO
     trade: Decimal = ZERO
@@ -38,22 +38,22 @@ class Contribution(NamedTuple):
 
     @property
     def total(self) -> Decimal:
-        """All causes together."""
+        """Sum of all causes."""
         with exactly():
             return self.price + self.trade + self.fee + self.unexplained
 
 
 @dataclass(frozen=True, slots=True)
 class Attribution:
-    """The parts of each instrument that was held or traded."""
+    """The contribution of each instrument that was held or traded."""
 
     contributions: Mapping[str, Contribution]
 
     @property
     def total(self) -> Decimal:
-        """The change of equity; NaN where equity at the beginning or at the end is not known."""
+        """The change of equity; NaN where equity at the start or at the end is unknown."""
         with exactly():
-            return sum((parts.total for parts in self.contributions.values()), ZERO)
+            return sum((contribution.total for contribution in self.contributions.values()), ZERO)
 
     @property
     def causes(self) -> Contribution:
@@ -62,7 +62,7 @@ class Attribution:
             return Contribution(*(sum(each, ZERO) for each in zip(*self.contributions.values(), strict=True)))
 
     def __add__(self, later: Attribution) -> Attribution:
-        """The explanation of this stretch and the one that follows it at once."""
+        """The attribution over this stretch and the next one together."""
         symbols = dict.fromkeys((*self.contributions, *later.contributions))
         with exactly():
             return Attribution(
@@ -77,10 +77,10 @@ class Attribution:
 
 
 def attribute(portfolio: Portfolio, marks: Marks, events: Iterable[Fill | MarkUpdate]) -> Attribution:
-    """The change of equity from these books at these marks on, through the events in their order.
+    """Attribute the change of equity from this portfolio at these marks through the events, in their order.
 
-    For two moments only, with nothing known between: the fills, then the marks of the second moment. A fill whose
-    price is not known (NaN) makes its instrument's trade unknown, and its price move where it has no middle either.
+    For two moments with nothing known in between: pass the fills, then the marks of the second moment. A fill with an
+    unknown price (NaN) makes its instrument's "trade" unknown, and its "price" where it has no middle either.
     """
     running = RunningAttribution(portfolio, marks)
     running.take(events)
@@ -88,7 +88,7 @@ def attribute(portfolio: Portfolio, marks: Marks, events: Iterable[Fill | MarkUp
 
 
 class RunningAttribution:
-    """Explains while it happens: what `attribute` does, told bit by bit. One thread at a time."""
+    """The same as `attribute`, event by event. One thread at a time."""
 
     def __init__(self, portfolio: Portfolio, marks: Marks) -> None:
         self._portfolio = portfolio
@@ -100,7 +100,7 @@ class RunningAttribution:
                 self._instrument(symbol)
 
     def add_multipliers(self, multipliers: Mapping[str, Decimal]) -> None:
-        """What one unit stands for, of instruments that were not held or traded yet."""
+        """Set what one unit stands for, of instruments that were not held or traded yet."""
         self._multipliers |= multipliers
 
     def multiplier(self, symbol: str) -> Decimal:
@@ -109,7 +109,7 @@ class RunningAttribution:
         return self._multipliers.get(symbol, Decimal(1)) if known is None else known.multiplier
 
     def take(self, events: Iterable[Fill | MarkUpdate]) -> None:
-        """What happened next."""
+        """Apply the next events."""
         with exactly():
             for event in events:
                 if isinstance(event, MarkUpdate):
@@ -118,12 +118,12 @@ class RunningAttribution:
                     self._instrument(event.symbol).trade(event)
 
     def attribution(self) -> Attribution:
-        """All that happened so far."""
-        known = {symbol: each.parts() for symbol, each in self._instruments.items() if each.is_held_or_traded}
+        """The attribution of all events so far."""
+        known = {symbol: each.contribution() for symbol, each in self._instruments.items() if each.is_held_or_traded}
         return Attribution(known)
 
     def quantities(self) -> dict[str, tuple[Decimal, Decimal]]:
-        """Quantity and multiplier of what is held by now; what was held or traded before is 0."""
+        """Quantity and multiplier of each instrument now; quantity 0 of one that was held or traded before."""
         return {
             symbol: (each.quantity, each.multiplier)
             for symbol, each in self._instruments.items()
@@ -131,12 +131,12 @@ class RunningAttribution:
         }
 
     def charge(self, symbol: str, fee: Decimal) -> None:
-        """Take a fee (below 0 where paid) of which no fill told."""
+        """Apply a fee (below 0 where paid) that no fill contained."""
         with exactly():
             self._instrument(symbol).charge(fee)
 
     def correct(self, symbol: str, held: tuple[Decimal, Decimal], value: Decimal) -> None:
-        """From here on this quantity is held, with this multiplier; why it is worth `value` more, nobody knows."""
+        """From here on this quantity and multiplier are held; the `value` of the difference is unexplained."""
         with exactly():
             self._instrument(symbol).correct(held, value)
 
@@ -148,10 +148,10 @@ class RunningAttribution:
 
 
 class _Instrument:
-    """One instrument on its way through the events; to be used within `exactly`.
+    """The state of one instrument between events; use within `exactly`.
 
-    `_mark` is the last one known while anything is held, `_is_marked` whether it is valid now. What is traded before
-    there is any mark waits in `_unmarked_trades` for its price move: quantity, and its worth when it was traded.
+    `_mark` is the last one known while anything is held, `_is_marked` whether it is valid now. Trades before any mark
+    wait in `_unmarked_trades` for their price move: quantity, and worth at the time of the trade.
     """
 
     def __init__(self, held: Position | None, multiplier: Decimal, mark: Decimal) -> None:
@@ -160,10 +160,10 @@ class _Instrument:
         self._is_marked = mark.is_finite()
         self._mark = mark if self._is_marked else None
         self._unmarked_trades = (ZERO, ZERO)
-        self._parts = Contribution()
+        self._contribution = Contribution()
         self.is_held_or_traded = held is not None
         if held is not None and not self._is_marked:
-            self._parts = Contribution(price=UNKNOWN)  # and whatever is added to it
+            self._contribution = Contribution(price=UNKNOWN)  # and so is any sum with it
 
     def revalue(self, price: Decimal) -> None:
         self._is_marked = price.is_finite()
@@ -178,7 +178,7 @@ class _Instrument:
     def trade(self, fill: Fill) -> None:
         self.is_held_or_traded = True
         self.quantity += fill.signed
-        self._parts = self._parts._replace(fee=self._parts.fee - fill.fee)
+        self._contribution = self._contribution._replace(fee=self._contribution.fee - fill.fee)
         fair = fill.mid if fill.mid.is_finite() else fill.price
         self._add(trade=fill.signed * (fair - fill.price))
         if self._mark is None:
@@ -190,18 +190,18 @@ class _Instrument:
 
     def charge(self, fee: Decimal) -> None:
         self.is_held_or_traded = True
-        self._parts = self._parts._replace(fee=self._parts.fee + fee)
+        self._contribution = self._contribution._replace(fee=self._contribution.fee + fee)
 
     def correct(self, held: tuple[Decimal, Decimal], value: Decimal) -> None:
         self.is_held_or_traded = True
         self.quantity, self.multiplier = held
-        self._parts = self._parts._replace(unexplained=self._parts.unexplained + value)
+        self._contribution = self._contribution._replace(unexplained=self._contribution.unexplained + value)
         self._reset_when_flat()
 
-    def parts(self) -> Contribution:
+    def contribution(self) -> Contribution:
         if self.quantity and not self._is_marked:
-            return self._parts._replace(price=UNKNOWN)
-        return self._parts
+            return self._contribution._replace(price=UNKNOWN)
+        return self._contribution
 
     def _settle(self, price: Decimal) -> None:
         quantity, worth = self._unmarked_trades
@@ -209,13 +209,13 @@ class _Instrument:
         self._unmarked_trades = (ZERO, ZERO)
 
     def _reset_when_flat(self) -> None:
-        """Where nothing is held and no mark known, what comes does not depend on what was."""
+        """Forget the mark where nothing is held and the mark is unknown: later events do not depend on it."""
         if not self.quantity and not self._is_marked:
-            self._settle(ZERO)  # as much was bought as sold: at which price it is valued makes no difference
+            self._settle(ZERO)  # as much was bought as sold: the price at which it is valued makes no difference
             self._mark = None
 
     def _add(self, *, price: Decimal = ZERO, trade: Decimal = ZERO) -> None:
-        before = self._parts
-        self._parts = before._replace(
+        before = self._contribution
+        self._contribution = before._replace(
             price=before.price + price * self.multiplier, trade=before.trade + trade * self.multiplier
         )

@@ -1,8 +1,9 @@
-"""Where live trades go on from what the history says of a running bar.
+"""Joins a running bar's history with its live trades: finds out from which trade on the live trades continue.
 
-An answer says how much was traded in the bar so far, but not up to which trade. What was traded before the first trade
-that was heard, the base, is the same in every answer, however: of each, only those bases can be true that some cut of
-the trades heard around it leaves. What no cut of any answer contradicts is soon a single one. Pure: no clock is read.
+An answer of the history gives the volume of the bar so far, but not up to which trade. The volume before the first live
+trade, the base, is the same in every answer. Each answer allows only the bases that result from a cut somewhere among
+the live trades received around it; after a few answers a single base is left that all of them allow. Pure: reads no
+clock.
 """
 
 from __future__ import annotations
@@ -15,14 +16,14 @@ from numpy.typing import NDArray
 
 __all__ = ["BarJoin", "HistoryBar", "LiveTrades"]
 
-DIGITS = 6  # of a volume, so that sums of fractions can be compared
-AGREEING = 2  # answers that must agree on a base, where more than one cut was to be had
+DIGITS = 6  # decimals of a volume, so that sums of fractions compare equal
+AGREEING = 2  # answers that must agree on a base where more than one cut was possible
 
 
 class HistoryBar(NamedTuple):
-    """What the history said of the running bar; `close` NaN where it had none. Volume in the history's unit.
+    """The running bar as the history returned it; `close` is NaN where it had none. Volume in the history's unit.
 
-    `asked` and `answered`: between these times, ns since the epoch by our clock, it was made.
+    It was made between `asked` and `answered`, ns since the epoch by our clock.
     """
 
     asked: int
@@ -32,7 +33,7 @@ class HistoryBar(NamedTuple):
 
 
 class LiveTrades(NamedTuple):
-    """The trades of the running bar in the order of arrival; `received` in ns since the epoch by our clock."""
+    """The live trades of the running bar in the order of arrival; `received` in ns since the epoch by our clock."""
 
     received: NDArray[np.int64]
     prices: NDArray[np.float64]
@@ -40,11 +41,11 @@ class LiveTrades(NamedTuple):
 
 
 class BarJoin:
-    """One running bar, and the bases that are still possible. One thread uses it.
+    """One running bar and the bases that are still possible. Used by one thread.
 
-    `lag_ns` is how much later at most a trade comes by one way than by the other. That the close is the price of the
-    last trade counted, and that the history counts every trade in the order in which they are heard, is assumed: where
-    it does not hold, answers contradict each other and there is no base.
+    `lag_ns` is the largest difference in delay between the history and the live trades. Assumed: the close is the price
+    of the last trade counted, and the history counts every trade in the order in which the live trades arrive. Where
+    this does not hold, answers contradict each other and there is no base.
     """
 
     def __init__(self, *, lag_ns: int) -> None:
@@ -53,21 +54,22 @@ class BarJoin:
         self._answers = 0
 
     def add(self, answer: HistoryBar, trades: LiveTrades) -> float | None:
-        """The base, once only one is possible; `trades` is all from the first trade on, to `lag_ns` after the answer.
+        """Take one answer; return the base once only one is possible, else None.
 
-        It must have been asked for `lag_ns` after the first trade could be heard, or later.
+        `trades` are all from the first live trade to `lag_ns` after the answer. The answer must have been requested
+        `lag_ns` after the first live trade could arrive, or later.
         """
         first = int(np.searchsorted(trades.received, answer.asked - self._lag_ns))
         last = int(np.searchsorted(trades.received, answer.answered + self._lag_ns, side="right"))
         counted = np.concatenate([[0.0], trades.sizes.cumsum()])[first : last + 1]
-        # Only trades that were heard have a price to compare; before the first of them any close will do.
+        # Only live trades have a price to compare; before the first of them any close fits.
         prices = np.concatenate([[math.nan], trades.prices])[first : last + 1]
         is_close = (prices == answer.close) | np.isnan(prices) | math.isnan(answer.close)
         left = np.round(answer.volume - counted[is_close], DIGITS)
         bases = set(left[left >= 0].tolist())
         self._answers += 1
         self._bases = bases if self._bases is None else self._bases & bases
-        if not self._bases:  # an answer was from before the others, or counts what we do not: begin anew
+        if not self._bases:  # the answer was older than the others, or counts other trades than we do: start again
             self._bases, self._answers = bases or None, min(len(bases), 1)
             return None
         is_sure = len(self._bases) == 1 and (first == last or self._answers >= AGREEING)

@@ -1,9 +1,9 @@
-"""Bars of one instrument: history and live trades as one series, with no bar doubled, missing or only half counted.
+"""Bars of one instrument: history and live trades as one series, with no bar doubled, missing or half counted.
 
-The rule: a bar is ours only where every trade of it was heard. Any other, the one that ran when the trades began to
-come and those that a gap touches, is in doubt; once it has ended it is asked of the history again, and replaced. While
-it runs it is an estimate, until the history's part and the trades heard are joined: up to which trade an answer counts
-it does not say, but `aries_nb.store.bar_join` works it out.
+The rule: a live bar is complete only if every trade of it was received. The bar that was running when the trades began,
+and bars that a gap touches, are incomplete; once such a bar has ended it is fetched from the history again and
+replaced. While it runs it is an estimate, until the history's part and the live trades are joined: an answer of the
+history does not say up to which trade it counts, but `aries_nb.store.bar_join` works it out.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ class _Bar(NamedTuple):
 class BarSeries:
     """The newest `limit` bars. One thread writes, any thread reads.
 
-    `start_of` gives when the bar begins in which a time lies; all times are ns since the epoch, exchange time.
+    `start_of` maps a time to the start of its bar; all times are exchange time in ns since the epoch.
     """
 
     def __init__(self, start_of: Callable[[int], int], *, limit: int = MOST_BARS) -> None:
@@ -45,19 +45,19 @@ class BarSeries:
         self._limit = limit
         self._bars: dict[int, _Bar] = {}
         self._starts: list[int] = []  # of `_bars`, ascending
-        self._newest = 0  # when the newest bar of a trade begins
-        self._final = 0  # bars that begin earlier are the history's last word: late trades do not change them
-        self._incomplete = (_NEVER, 0)  # the first and the last start that is in doubt
+        self._newest = 0  # start of the newest bar that has a live trade
+        self._final = 0  # earlier bars are final: late trades do not change them
+        self._incomplete = (_NEVER, 0)  # starts of the first and the last incomplete bar
         self._is_interrupted = False
-        self._joined: set[int] = set()  # of those in doubt, where history and trades meet without a hole
-        self._guard = threading.Lock()  # of `_bars`, `_starts`, `_joined` and what is in doubt
+        self._joined: set[int] = set()  # incomplete bars in which history and live trades are joined
+        self._guard = threading.Lock()  # guards `_bars`, `_starts`, `_joined` and `_incomplete`
         self.version = 0
 
     def __len__(self) -> int:
         return len(self._bars)
 
     def trades(self, trades: Iterable[tuple[int, float, float]]) -> None:
-        """Count live trades: time, price, size. One without a price is none, one without a size counts as 0."""
+        """Count live trades (time, price, size). One without a price is skipped, one without a size counts as 0."""
         with self._guard:
             for ts, price, size in trades:
                 start = self._start_of(ts)
@@ -71,16 +71,16 @@ class BarSeries:
             self.version += 1
 
     def history(self, bars: Bars, *, final_before: int) -> None:
-        """Take an answer of the history; it replaces what is here.
+        """Replace bars by those that the history returned.
 
-        Bars that begin before `final_before` had ended when it was asked, so they are final. A bar in doubt of which
-        the answer knows nothing, though trades of it were heard, stays in doubt: the history is behind.
+        Bars that begin before `final_before` had ended at the request, so they are final. An incomplete bar that the
+        answer does not contain, though it has live trades, stays incomplete: the history lags behind.
         """
         columns = (bars.start_ns, *_values(bars))
         with self._guard:
             answered = {
                 start: _Bar(o, h, l, c, v, float("nan"), is_live=False)
-                for start, o, h, l, c, v in zip(*columns, strict=True)  # noqa: E741 - of a bar nobody says more
+                for start, o, h, l, c, v in zip(*columns, strict=True)  # noqa: E741 - the usual letters for the fields of a bar
             }
             low, high = self._incomplete
             behind = (start for start in self._bars if low <= start < final_before and start not in answered)
@@ -96,7 +96,7 @@ class BarSeries:
             self.version += 1
 
     def mark_incomplete(self, first: int, last: int | None) -> None:
-        """Trades between these times may have been missed; None for `last` while it lasts, until `resume`."""
+        """Trades between these times may be missing; `last` is None while the gap lasts, until `resume`."""
         with self._guard:
             low, high = self._incomplete
             begin = self._start_of(first)
@@ -106,7 +106,7 @@ class BarSeries:
             self.version += 1
 
     def resume(self) -> None:
-        """All trades come again; what was missed until now is to be told by `mark_incomplete` before."""
+        """All trades are received again; call `mark_incomplete` for what was missed until now first."""
         with self._guard:
             low, high = self._incomplete
             self._incomplete = (low, high) if low <= high else (_NEVER, 0)
@@ -114,23 +114,23 @@ class BarSeries:
             self.version += 1
 
     def incomplete_running_bar(self, now: int) -> int | None:
-        """When the running bar begins, if it is in doubt, not joined yet, and trades come; else None."""
+        """Start of the running bar if it is incomplete, not joined yet, and trades are received; else None."""
         start = max(self._newest, self._start_of(now))
         low, high = self._incomplete
         is_open = not self._is_interrupted and low <= start <= high and start not in self._joined
         return start if is_open else None
 
     def estimate(self, start: int, bars: Bars) -> None:
-        """Take what the history says of the running bar, if anything: it counts up to about now."""
+        """Take the running bar from the history, if it is there: it counts up to about now."""
         if start in bars.start_ns:
             at = bars.start_ns.index(start)
-            o, h, l, c, v = (column[at] for column in _values(bars))  # noqa: E741 - of a bar nobody says more
+            o, h, l, c, v = (column[at] for column in _values(bars))  # noqa: E741 - the usual letters for the fields of a bar
             self._put(start, _Bar(o, h, l, c, v, float("nan"), is_live=False))
 
     def join(self, start: int, bar: Bars, prices: Sequence[float], volume: float) -> None:
-        """Replace the running bar by the history's, empty where it has none, with the trades that were heard in it.
+        """Replace the running bar by the history's bar, empty where it has none, plus the live trades since.
 
-        `prices` are those of all that were counted here; `volume` is that of the whole bar.
+        `prices` are those of all live trades counted here; `volume` is that of the whole bar.
         """
         count = float("nan") if bar.start_ns else float(len(prices))
         seen = [*bar.open, *prices]
@@ -143,24 +143,24 @@ class BarSeries:
             self.version += 1
 
     def bars_to_fetch(self, now: int) -> tuple[int, int] | None:
-        """The bars in doubt that have ended: they begin in [first, second) of the answer. None where there are none."""
+        """Incomplete bars that have ended: they begin in [first, second) of the result. None where there are none."""
         low, high = self._incomplete
         end = min(self._start_of(now), _NEVER if self._is_interrupted else high + 1)
         return (low, end) if low < end else None
 
     def is_incomplete(self, first: int, last: int) -> bool:
-        """Whether of the bars between these times any is in doubt, and not joined."""
+        """Whether any bar between these times is incomplete and not joined."""
         with self._guard:
             low, high = self._incomplete
             begin = max(self._start_of(first), low)
             end = min(self._start_of(last), _NEVER if self._is_interrupted else high)
             known = self._starts[bisect_left(self._starts, begin) : bisect_right(self._starts, end)]
             open_ = [start for start in known if start not in self._joined]
-            # Bars of which nothing is known yet may be missing as well.
+            # Bars with neither history nor trades may be missing as well.
             return begin <= end and (bool(open_) or not known)
 
     def newest_bars(self, most: int) -> BarsData:
-        """The newest `most` bars for a view that draws; what this costs does not grow with the number of all."""
+        """The newest `most` bars for a chart; the cost does not grow with the number of all bars."""
         with self._guard:
             starts = self._starts[-most:]
             bars = [self._bars[start] for start in starts]
@@ -168,13 +168,13 @@ class BarSeries:
         return BarsData(np.array(starts, "int64"), *columns)
 
     def frame(self, now: int, *, newest: int | None = None) -> pd.DataFrame:
-        """One row a bar, oldest first, in a memory of its own; an interval without a trade has none.
+        """One row a bar, oldest first, in memory of its own; an interval without a trade has no row.
 
-        `newest` is how many rows at most, None for all.
+        `newest` is the number of rows at most, None for all.
 
-        Index `ts` (when the bar begins, UTC); open, high, low, close, volume, trades (NaN where the history does not
-        tell) float64; `source` is "history", "live", "history+live" where both are joined exactly, or "estimate" while
-        that is not known; `complete` bool: it has ended, and nothing of it was missed.
+        Index `ts` (start of the bar, UTC); open, high, low, close, volume, trades (NaN where the history gives none)
+        float64; `source` is "history", "live", "history+live" where both are joined exactly, or "estimate" before;
+        `complete` bool: the bar has ended and no trade of it is missing.
         """
         with self._guard:
             chosen = self._starts[:] if newest is None else self._starts[-newest:]

@@ -1,7 +1,7 @@
-"""Own executions: as a broker tells them, or out of the states that orders go through where it does not.
+"""Own executions: reported by the broker as such, or derived from the states of orders where it reports none.
 
-An order's state tells how much of it is filled in all, and at which average price. What lies between two states is a
-fill. `fill_between` is pure; `DerivedFillLog` follows a table of orders, `ReportedFillLog` one of executions.
+An order's state gives its filled quantity in all and the average price. The difference between two states is a fill.
+`fill_between` is pure; `DerivedFillLog` listens to a table of orders, `ReportedFillLog` to one of executions.
 """
 
 from __future__ import annotations
@@ -28,20 +28,20 @@ FILL_COLUMNS = (
     Column("is_combined", "integer"),
     Column("source", "text"),
 )
-PRICE_STEP = Decimal("1e-10")  # fills' prices are rounded to this; a quotient has no end
+PRICE_STEP = Decimal("1e-10")  # fills' prices are rounded to this; a quotient may have endless digits
 MOST_ORDERS = 50_000  # orders whose state is remembered, so that no snapshot yields their fills again
-MOST_FILLS = 200_000  # executions whose numbers are remembered, for the same reason
+MOST_FILLS = 200_000  # executions whose ids are remembered, for the same reason
 
 
 class Fill(NamedTuple):
     """An own execution at `ts` (exchange time, ns since the epoch).
 
-    `quantity` is above 0, `side` tells the direction. `price` is NaN where the broker gave no average price. `fee` is
-    0 where the broker names none. `is_combined`: seen in a full list only, as after a gap or at the first connection;
-    several executions may be in it, and `ts` is that of the last. `is_listed`: told as such, but by a full list; it may
-    be older than what was told before. `source`: told as it happened, in a full list, or when the past was asked for.
-    `mid` is the middle of our own quotes at `ts`, NaN where nobody looked it up or
-    there was no quote: who follows fills fills it in.
+    `quantity` is above 0, `side` gives the direction. `price` is NaN where the broker gave no average price. `fee` is 0
+    where the broker gives none. `is_combined`: derived from a full list, as after a gap or at the first connection; it
+    may stand for several executions, and `ts` is that of the last. `is_listed`: reported in a full list, so it may be
+    older than fills before it. `source`: reported as it happened, in a full list, or by a request for past fills. `mid`
+    is the middle of our own quotes at `ts`, NaN where it was not looked up or there was no quote; set by the code that
+    values fills.
     """
 
     ts: int
@@ -64,9 +64,9 @@ class Fill(NamedTuple):
 
 
 class OrderState(NamedTuple):
-    """What of an order's state matters for fills. `filled` is what has been filled in all, at `average_price`.
+    """The part of an order's state that matters for fills: `filled` so far in all, at `average_price`.
 
-    `replaces` is the order that this one took the place of, "" for none.
+    `replaces` is the id of the order that this one replaced, "" for none.
     """
 
     ts: int
@@ -83,9 +83,9 @@ def fill_between(before: OrderState | None, now: OrderState, *, is_combined: boo
     """The fill between two states of one order, `before` None for an order not seen yet; None where there is none.
 
     There is none where no more is filled than before (a state repeated, late, or taken back) and where the side is
-    unknown. The price is (average × filled now - average × filled before) / quantity, rounded to 10 places. As exact
-    as the broker's average price is: one that is rounded to a unit u puts it off by at most
-    u/2 × (filled now + filled before) / quantity. An average price of 0 or missing means "not known" (protocol 5.4).
+    unknown. The price is (average × filled now - average × filled before) / quantity, rounded to 10 places. It is as
+    exact as the broker's average price: one that is rounded to a unit u puts it off by at most u/2 × (filled now +
+    filled before) / quantity. An average price of 0 or missing means "not known" (protocol 5.4).
     """
     filled_before = ZERO if before is None else before.filled
     side = _side(now.side)
@@ -105,7 +105,7 @@ class FillLog(Log[tuple[Fill, int]]):
     """The newest fills, each with its time of receipt (ns since the epoch), in the order of arrival."""
 
     def frame(self) -> pd.DataFrame:
-        """One row a fill in the order of arrival, counted from 0 since the beginning.
+        """One row a fill in the order of arrival, numbered from 0 since the log was made.
 
         Columns ts, received, account, symbol, side, quantity, price, fee (float64), order_id, is_combined (bool),
         source.
@@ -121,9 +121,9 @@ class FillLog(Log[tuple[Fill, int]]):
 
 
 class ReportedFillLog(FillLog):
-    """The fills that a broker tells as such. It is handed to a table of executions, which has `model.FILL_COLUMNS`.
+    """The fills that a broker reports as such; listens to a table of executions, with `model.FILL_COLUMNS`.
 
-    What is told again, as after a break, is no second fill. One without a side or a quantity is none.
+    A fill reported again, as after a break, counts once. One without a side or a quantity is skipped.
     """
 
     def __init__(self, columns: Sequence[Column], *, limit: int = LOG_LIMIT) -> None:
@@ -132,13 +132,13 @@ class ReportedFillLog(FillLog):
         self._seen: dict[tuple[str, str], None] = {}
 
     def take(self, changes: Sequence[RowChange]) -> None:
-        """Append those that are new; the writer's thread only."""
+        """Append the new ones; the writer's thread only."""
         self._append(self._news(changes))
 
     def insert(self, rows: Sequence[TableRow]) -> int:
-        """Append the executions of the past that are not known, and return how many; the writer's thread only.
+        """Append past executions that are not known yet, and return how many; the writer's thread only.
 
-        No more than there is room for, the newest of them: what is here is not driven out by what is older.
+        Only as many as there is room for, the newest of them: older fills do not evict newer ones.
         """
         news = self._news([RowChange(row, is_snapshot=True) for row in rows])
         room = max(self._limit - len(self), 0)
@@ -147,7 +147,7 @@ class ReportedFillLog(FillLog):
         return len(kept)
 
     def _news(self, changes: Sequence[RowChange]) -> dict[tuple[str, str], tuple[Fill, int]]:
-        """Those executions that were not told before, by account and number."""
+        """The executions that were not reported before, by account and id."""
         found: dict[tuple[str, str], tuple[Fill, int]] = {}
         for change in changes:
             value = {name: change.row.values[place] for name, place in self._places.items()}
@@ -165,11 +165,11 @@ class ReportedFillLog(FillLog):
 
 
 class DerivedFillLog(FillLog):
-    """The fills that orders imply.
+    """The fills that the states of orders imply.
 
-    It is handed to a table of orders with these columns, of which it needs order_id, symbol, side, filled and
-    average_price. An order that replaces another (column `replaces`) goes on from what that one had filled, if it
-    begins with as much or more: assumed, as FIX has it; the broker does not say.
+    It listens to a table of orders with these columns, of which it needs order_id, symbol, side, filled and
+    average_price. An order that replaces another (column `replaces`) starts from what that one had filled, if its own
+    filled quantity is as much or more: assumed, as in FIX; the broker does not say.
     """
 
     def __init__(self, columns: Sequence[Column], *, limit: int = LOG_LIMIT) -> None:
@@ -178,9 +178,9 @@ class DerivedFillLog(FillLog):
         self._states: dict[tuple[str, str], OrderState] = {}
 
     def take(self, changes: Sequence[RowChange]) -> None:
-        """Append what has been filled by these states of orders; the writer's thread only."""
+        """Append the fills that these states of orders imply; the writer's thread only."""
         states = [(self._state(change.row), change) for change in changes]
-        # A full list may tell of an order before the one that it replaces.
+        # A full list may contain an order before the one that it replaces.
         replaced = {state.replaces for state, _ in states}
         states.sort(key=lambda each: (each[0].ts, each[0].order_id not in replaced))
         fills = [(self._fill(state, change), change.row.received) for state, change in states]
@@ -195,7 +195,7 @@ class DerivedFillLog(FillLog):
             replaced = self._states.get((now.account, now.replaces)) if now.replaces else None
             before = replaced if replaced is not None and now.filled >= replaced.filled else None
         fill = fill_between(before, now, is_combined=change.is_snapshot)
-        self._states.pop(key, None)  # the orders heard of last are remembered longest
+        self._states.pop(key, None)  # the orders updated last are remembered longest
         self._states[key] = now if before is None else _furthest(before, now)
         return fill
 
@@ -234,7 +234,7 @@ def _reported_fill(change: RowChange, value: Mapping[str, Value]) -> Fill | None
 
 
 def _furthest(before: OrderState, now: OrderState) -> OrderState:
-    """The state to go on from: a late one must not make the next yield its fill again."""
+    """The state to compare the next one with: a late state must not make the next yield its fill again."""
     if now.filled != before.filled:
         return max(before, now, key=lambda state: state.filled)
     return now if now.average_price.is_finite() else before
@@ -249,7 +249,7 @@ def _paid(state: OrderState) -> Decimal:
 
 
 def _side(text: str) -> Literal["buy", "sell"] | None:
-    """Sides are told by how they begin: selling short sells, buying to cover buys."""
+    """The side by the beginning of its text: selling short sells, buying to cover buys."""
     if text.lower().startswith("buy"):
         return "buy"
     return "sell" if text.lower().startswith("sell") else None

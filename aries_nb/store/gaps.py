@@ -1,4 +1,4 @@
-"""The ledger of interruptions: when a feed was deaf, and why."""
+"""Gap log: when a stream was interrupted, why, and whether its history filled the gap."""
 
 from __future__ import annotations
 
@@ -27,16 +27,16 @@ _COLUMNS = (
     Column("filled", "integer"),
     Column("missed"),
 )
-MAX_LINES = 100  # of one gap, for symbols that could not be filled
+MAX_LINES = 100  # lines of one gap for symbols that could not be filled
 
 
 @dataclass(frozen=True, slots=True)
 class Gap:
     """One interruption. Times in ns since the epoch; `ended` is None while it lasts.
 
-    `missed` is the number of messages that did not come, where the broker lets us know, else None; of a gap that was
-    filled, they are there now. `number` is its place among all gaps of the feed, `past` how many messages of it the
-    stream's own past had.
+    `missed` is the number of messages that were lost, None where the broker gives no way to know; of a filled gap, the
+    number backfilled. `number` is its place among all gaps of the feed, `past` how many of its messages the stream's
+    own history had.
     """
 
     stream: str
@@ -56,19 +56,19 @@ class GapLog:
 
     def __init__(self) -> None:
         self._gaps: dict[int, Gap] = {}  # by number, oldest first
-        self._open: dict[str, int] = {}  # of a stream, the number of the gap that lasts
-        self._filled: dict[tuple[int, Kind, str], int] = {}  # of gaps that last: what has come otherwise
+        self._open: dict[str, int] = {}  # by stream, the number of its open gap
+        self._filled: dict[tuple[int, Kind, str], int] = {}  # messages backfilled in open gaps
         self._lock = threading.Lock()
         self._observers = Observers()
         self.count = 0
         self.counts: Counter[str] = Counter()  # by stream
 
     def stream(self, name: str) -> StreamGaps:
-        """Return where the interruptions of one stream are told."""
+        """Return the `GapSink` of one stream."""
         return StreamGaps(self, name)
 
     def opened(self, stream: str, *, started: int, reason: str, cause: Cause = "cut") -> None:
-        """Begin a gap of a stream; one that lasts already stays as it is."""
+        """Begin a gap of a stream; an open one stays as it is."""
         with self._lock:
             if stream in self._open:
                 return
@@ -79,11 +79,12 @@ class GapLog:
         self._observers.notify()
 
     def closed(self, stream: str, *, ended: int, resumed: Sequence[Resumed] = (), is_all: bool = False) -> None:
-        """End the gap of a stream that lasts, if one does.
+        """End the open gap of a stream, if there is one.
 
-        `resumed` says of kinds and symbols whether what they missed was filled from the past; `is_all`: there are none
-        besides, and with all of them filled the gap is. Else each such kind has a line of its own, "market trades", and
-        each of its symbols that was not filled as well; a line with a symbol holds for that before the one without.
+        `resumed` says of kinds and symbols whether what they missed was filled from history; `is_all`: the stream has
+        no others, so with all of them filled the gap is filled. Otherwise each such kind has a line of its own, "market
+        trades", and so has each of its symbols that was not filled; for its symbol, a line with a symbol overrides the
+        one without.
         """
         with self._lock:
             number = self._open.pop(stream, None)
@@ -102,14 +103,14 @@ class GapLog:
         self._observers.notify()
 
     def newest(self, stream: str) -> int:
-        """The number of the newest gap of a stream, one that lasts included; -1 without any."""
+        """The number of the newest gap of a stream, an open one included; -1 without any."""
         with self._lock:
             return max((gap.number for gap in self._gaps.values() if gap.stream == stream), default=-1)
 
     def filled(self, number: int, kind: Kind, symbol: str, *, count: int) -> None:
-        """Note that what a symbol missed in a gap is there now: `count` messages more, come otherwise.
+        """Note that what a symbol missed in a gap has been backfilled: `count` messages more, over HTTP.
 
-        While the gap lasts, it is remembered until it ends. Where too many symbols have one line, that stays as it is.
+        While the gap is open, this is remembered until it ends. A line for more than 100 symbols stays as it is.
         """
         with self._lock:
             base = self._gaps.get(number)
@@ -134,7 +135,7 @@ class GapLog:
     def of(self, symbols: Mapping[tuple[str, Kind], Collection[str]]) -> list[Gap]:
         """The gaps, oldest first, that concern these symbols, by the name of their connection and their kind.
 
-        Where it is known how a kind fared in a gap, that is told, and not how the connection did.
+        Where a gap has a line for a kind, that line is returned instead of the connection's.
         """
         streams = {f"{name} {kind}": (name, some) for (name, kind), some in symbols.items()}
         connections = {name for name, _ in symbols}
@@ -149,7 +150,7 @@ class GapLog:
         return self._observers.add(callback)
 
     def _completed(self, number: int, resumed: Resumed) -> Resumed:
-        """What has come otherwise meanwhile, taken in."""
+        """`resumed` with what was backfilled while the gap was open."""
         count = self._filled.get((number, resumed.kind, resumed.symbol))
         return resumed if count is None else replace(resumed, is_filled=True, count=resumed.count + count)
 
@@ -163,28 +164,28 @@ class GapLog:
 
 
 class StreamGaps:
-    """One stream's door to the ledger; a `GapSink`."""
+    """The gaps of one stream: a `GapSink` that writes to the feed's gap log."""
 
     def __init__(self, log: GapLog, stream: str) -> None:
         self._log = log
         self._stream = stream
 
     def of_connection(self, number: int) -> StreamGaps:
-        """Return the door for one of several connections of the stream, counted from 1; the first has its name."""
+        """Return the sink of one of several connections of the stream, counted from 1; the first has its name."""
         return self if number == 1 else StreamGaps(self._log, f"{self._stream} {number}")
 
     @property
     def log(self) -> GapLog:
-        """Where the gaps of all streams are."""
+        """The gaps of all streams."""
         return self._log
 
     @property
     def name(self) -> str:
-        """What the stream is called in the ledger."""
+        """The name of the stream in the log."""
         return self._stream
 
     def opened(self, *, started: int, reason: str, cause: Cause) -> None:
-        """Begin a gap; one that lasts already stays as it is."""
+        """Begin a gap; an open one stays as it is."""
         self._log.opened(self._stream, started=started, reason=reason, cause=cause)
 
     @property
@@ -194,16 +195,16 @@ class StreamGaps:
 
     @property
     def count(self) -> int:
-        """How many gaps of this stream there have been, those of all its connections."""
+        """How many gaps this stream has had on all its connections."""
         return sum(count for name, count in self._log.counts.items() if name.split()[0] == self._stream)
 
     def closed(self, *, ended: int, resumed: Sequence[Resumed] = (), is_all: bool = False) -> None:
-        """End the gap that lasts, if one does; see `GapLog.closed`."""
+        """End the open gap, if there is one; see `GapLog.closed`."""
         self._log.closed(self._stream, ended=ended, resumed=resumed, is_all=is_all)
 
 
 def _parts(gap: Gap, resumed: Sequence[Resumed]) -> list[Gap]:
-    """The lines of kinds that were filled, and of symbols that were not."""
+    """One line a kind that was filled, and one a symbol that was not."""
     parts: list[Gap] = []
     for kind in sorted({each.kind for each in resumed}):
         stream = f"{gap.stream} {kind}"
@@ -225,8 +226,8 @@ def _parts(gap: Gap, resumed: Sequence[Resumed]) -> list[Gap]:
 def gaps_frame(gaps: Sequence[Gap]) -> pd.DataFrame:
     """One row a gap: stream, symbol, started, ended, cause, reason, filled, missed.
 
-    `ended` is NaT while the gap lasts, `missed` NaN where the broker does not let us know. `symbol` is "" where every
-    symbol was concerned. `filled`: what was missed has come out of the broker's past. Where only trades could be
+    `ended` is NaT while the gap lasts, `missed` NaN where the broker gives no way to know. `symbol` is "" where every
+    symbol was concerned. `filled`: what was missed has come from the broker's history. Where only trades could be
     filled, "market trades" has a line of its own.
     """
     rows = [

@@ -1,4 +1,4 @@
-"""How long rows take: from the exchange to receipt, from there until they can be read, and until they are painted."""
+"""Latency of rows: from the exchange to receipt, from receipt to visible in a frame, from receipt to pixels."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from aries_nb.model import Inbox
 
 __all__ = ["MOST_SAMPLES", "LatencySamples", "Percentiles", "exchange_lags", "percentiles"]
 
-MOST_SAMPLES = 1_000  # the newest so many of each
-PAINTED_NS = 60_000_000_000  # painted is what was painted in the last minute, or nothing
+MOST_SAMPLES = 1_000  # samples of each kind
+PAINTED_NS = 60_000_000_000  # frames painted longer ago than a minute do not count
 
 Times: TypeAlias = Sequence[int] | NDArray[np.int64]
 
 
 class Percentiles(NamedTuple):
-    """Half of the samples are at most `p50_ms`, all but one in a hundred at most `p99_ms`; NaN where there are none."""
+    """Median and 99th percentile in milliseconds, NaN without samples, and the number of samples."""
 
     p50_ms: float
     p99_ms: float
@@ -30,25 +30,26 @@ class Percentiles(NamedTuple):
 
 
 class LatencySamples:
-    """The newest lags of one store, or of all stores of a connection (`whole`, told of each sample as well).
+    """The newest latencies of one store, or of all stores of a connection (`whole`, which gets each sample as well).
 
-    The network's thread calls `published`, `visible` and `interrupted`, whoever hears the browser `painted`; any reads.
+    The network's thread calls `published`, `visible` and `interrupted`, the thread that gets the browser's answers
+    calls `painted`; any thread reads.
     """
 
     def __init__(self, clock: Callable[[], int] = time.time_ns) -> None:
         self._clock = clock
         self.whole: LatencySamples | None = None
-        self.newest = 0  # when the newest record was received, ns since the epoch; 0 before the first
-        self.since = 0  # when the first record after the beginning, or after the last break, was received
+        self.newest = 0  # time of receipt of the newest record, ns since the epoch; 0 before the first
+        self.since = 0  # time of receipt of the first record since the start or the last break
         self._is_broken = True
         self._received: deque[tuple[int, int]] = deque(maxlen=MOST_SAMPLES)  # exchange time and receipt
         self._visible: deque[int] = deque(maxlen=MOST_SAMPLES)
-        self._painted: deque[tuple[int, int]] = deque(maxlen=MOST_SAMPLES)  # when, and how long after receipt
+        self._painted: deque[tuple[int, int]] = deque(maxlen=MOST_SAMPLES)  # time, and latency since receipt
 
     def published(self, inbox: Inbox) -> None:
-        """Note that what is in the inbox can be read from now on; there must be something."""
+        """Note that the records in the inbox, at least one, are visible from now on."""
         marks = inbox.marks
-        lag = self._clock() - marks[0][1]  # of the oldest: the others waited less
+        lag = self._clock() - marks[0][1]  # of the oldest record; the others waited less
         self.newest = marks[-1][1]
         if self._is_broken:
             self._is_broken = False
@@ -57,11 +58,11 @@ class LatencySamples:
         self.visible(lag)
 
     def interrupted(self) -> None:
-        """Note that the stream broke: what comes next may be old."""
+        """Note that the stream broke: the next records may be old."""
         self._is_broken = True
 
     def visible(self, lag: int) -> None:
-        """Note how long after its receipt a record can be read, in ns."""
+        """Note how long after its receipt a record became visible, in ns."""
         self._visible.append(lag)
         if self.whole is not None:
             self.whole.visible(lag)
@@ -73,21 +74,21 @@ class LatencySamples:
             self.whole.painted(received, at)
 
     def received_percentiles(self) -> Percentiles:
-        """From the exchange to receipt, of the newest record of each time that some became visible."""
-        told = list(self._received)
-        return percentiles(exchange_lags([ts for ts, _ in told], [at for _, at in told], since=self.since))
+        """From the exchange to receipt, of the newest record of each publish."""
+        samples = list(self._received)
+        return percentiles(exchange_lags([ts for ts, _ in samples], [at for _, at in samples], since=self.since))
 
     def visible_percentiles(self) -> Percentiles:
-        """From receipt until it could be read, of the oldest record of each time that some became visible."""
+        """From receipt to visible, of the oldest record of each publish."""
         return percentiles(list(self._visible))
 
     def painted_percentiles(self) -> Percentiles:
-        """From receipt until the browser had painted it, of the newest row of each frame answered in a minute."""
+        """From receipt to painted by the browser, of the newest row of each frame answered in the last minute."""
         oldest = self._clock() - PAINTED_NS
         return percentiles([lag for at, lag in list(self._painted) if at >= oldest])
 
     def frame(self, received: Percentiles) -> pd.DataFrame:
-        """All three steps as a DataFrame; the first as given."""
+        """All three steps as a DataFrame, one row each; the first as passed."""
         steps = {
             "exchange to received": received,
             "received to visible": self.visible_percentiles(),
@@ -98,10 +99,10 @@ class LatencySamples:
 
 
 def exchange_lags(ts: Times, received: Times, *, since: int) -> NDArray[np.int64]:
-    """From exchange time to receipt, in ns, without what had happened before `since`: rows of the past are not late.
+    """From exchange time to receipt, in ns, without rows that happened before `since`: past rows are not late.
 
-    By the two clocks as they are, so it may be negative. How they stand to each other is no part of the choice: that
-    compares each lag with the least.
+    Taken from the two clocks as they are, so it may be negative. The choice does not depend on their offset: it
+    compares each lag with the smallest.
     """
     at: NDArray[np.int64] = np.asarray(received, "int64")
     lags: NDArray[np.int64] = at - np.asarray(ts, "int64")
@@ -110,7 +111,7 @@ def exchange_lags(ts: Times, received: Times, *, since: int) -> NDArray[np.int64
 
 
 def percentiles(lags: Times) -> Percentiles:
-    """The percentiles of lags in ns."""
+    """The percentiles of latencies given in ns."""
     if not len(lags):
         return Percentiles(float("nan"), float("nan"), 0)
     p50, p99 = np.percentile(np.asarray(lags, "int64"), (50, 99)) / 1e6

@@ -1,4 +1,4 @@
-"""A bounded log that is only ever appended to, and the log of every state that the rows of a table went through."""
+"""Bounded append-only log, and the log of every state of a table's rows."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class TableRow(NamedTuple):
 
 
 class RowChange(NamedTuple):
-    """A row was put into a table. `is_snapshot`: it stood in a full list, what lay between was perhaps not seen."""
+    """A row was put into a table. `is_snapshot`: from a full list, so states in between may not have been seen."""
 
     row: TableRow
     is_snapshot: bool
@@ -36,7 +36,7 @@ class RowChange(NamedTuple):
 class Log(Generic[T]):
     """The newest `limit` entries, oldest first. One thread writes; any thread reads, without a lock.
 
-    An entry once published is never moved in its list: a reader takes the published view, which is replaced whole.
+    A published entry never moves in its list: a reader takes the published tuple, which is replaced as a whole.
     """
 
     def __init__(self, limit: int = LOG_LIMIT) -> None:
@@ -59,21 +59,21 @@ class Log(Generic[T]):
 
     @property
     def version(self) -> int:
-        """How many entries have been written since the beginning."""
+        """Number of entries written since the log was made."""
         return self._published[2]
 
     @property
     def evicted(self) -> int:
-        """How many entries have left since the beginning."""
+        """Number of entries that have left since the log was made."""
         return max(self._published[2] - self._limit, 0)
 
     def __len__(self) -> int:
         return min(self._published[2], self._limit)
 
     def entries(self, first: int = 0) -> tuple[list[T], int]:
-        """A copy of the entries from number `first` on as far as they are still there, and the number after the last.
+        """A copy of the entries from number `first` on that are still there, and the number after the last.
 
-        Entries are counted from 0 since the log was made.
+        Entries are numbered from 0 since the log was made.
         """
         kept, base, end = self._published
         return kept[max(first, end - self._limit, 0) - base : end - base], end
@@ -84,18 +84,18 @@ class Log(Generic[T]):
 
 
 class ChangeLog(Log[TableRow]):
-    """Every state that the rows of a table went through, in the order of arrival; it is handed to the table."""
+    """Every state of a table's rows, in the order of arrival; a listener of the table."""
 
     def __init__(self, columns: Sequence[Column], *, limit: int = LOG_LIMIT) -> None:
         super().__init__(limit)
         self.columns = tuple(columns)
 
     def take(self, changes: Sequence[RowChange]) -> None:
-        """Append what a table says has changed; the writer's thread only."""
+        """Append the changes of a table; the writer's thread only."""
         self.extend(change.row for change in changes)
 
     def frame(self) -> pd.DataFrame:
-        """One row a state, oldest first, counted from 0 since the beginning: ts, received, account, the fields.
+        """One row a state, oldest first, numbered from 0 since the log was made: ts, received, account, the fields.
 
         Decimals are float64 here, times datetime64[ns, UTC]; the frame is the caller's own.
         """

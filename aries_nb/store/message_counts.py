@@ -1,4 +1,4 @@
-"""What became of every message of a subscription, as counts that add up."""
+"""Message counts: what became of each message of a subscription, as counts that add up."""
 
 from __future__ import annotations
 
@@ -13,33 +13,33 @@ __all__ = ["MessageCounts", "counts_of"]
 class MessageCounts(NamedTuple):
     """Counts since the subscription was made. `received + filled` is the sum of the six that follow.
 
-    What is counted is what a row is made of: a quote, a print, an update of a book, the state of an order.
+    The unit is what a row is made of: a quote, a print, an update of a book, a state of an order.
     """
 
     received: int
-    """What the stream has brought."""
+    """Messages that the stream brought."""
     filled: int
-    """Rows that came otherwise: out of the broker's history, or lent by another frame that knew them already."""
+    """Rows that no message brought: from the broker's history, or copied from another frame that had them already."""
     visible: int
     """Rows that can be read now; of a book, which shows one state, the newest update."""
     evicted: int
     """Rows that have left the window."""
     conflated: int
-    """States that a newer one of the same thing has replaced; never those of trades."""
+    """States that a newer state of the same thing has replaced; never trades."""
     duplicated: int
-    """Told before."""
+    """Messages that had been received before."""
     rowless: int
-    """Understood, and no row: nothing in it that a row would show, or of the past that nobody asked for."""
+    """Messages understood that make no row: no field of the frame in them, or past data that was not requested."""
     unreadable: int
-    """Of no use; `feed.unreadable` shows the newest."""
+    """Messages that could not be used; `feed.unreadable` shows the newest."""
 
 
 def counts_of(
     counted: Mapping[CountedAs, int], *, rows: int, filled: int, visible: int, evicted: int = 0, conflated: int = 0
 ) -> MessageCounts:
-    """The ledger of a store that has taken so many rows, `filled` of them no messages; `counted` were no rows.
+    """The counts of a store with `rows` rows written, `filled` of them by no message; `counted` messages made no row.
 
-    What is read together with the rows, in one moment, is passed by name; what is counted beside them may go on.
+    Values that must be of one moment are passed by keyword; `counted` may go on growing meanwhile.
     """
     duplicated, rowless, unreadable = counted["duplicated"], counted["rowless"], counted["unreadable"]
     lost = counted["conflated"]

@@ -1,4 +1,4 @@
-"""An order book kept from level updates, with the truth about whether it can be believed."""
+"""Order book built from level updates, with its integrity: whether it can be trusted, and if not, why."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from aries_nb.store.message_counts import MessageCounts, counts_of
 __all__ = ["OrderBook"]
 
 STALE_SECONDS = 10.0
-MAX_LEVELS = 1_000  # a side keeps no more than this; the worst prices go first
+MAX_LEVELS = 1_000  # of a side; the worst prices are dropped first
 
 
 class OrderBook:
@@ -39,14 +39,14 @@ class OrderBook:
         self._observers = Observers()
 
     def publish(self) -> None:
-        """Apply what is in the inbox."""
+        """Apply the updates in the inbox."""
         inbox = self.inbox
         if not inbox.codes:
             inbox.clear()
             return
         with self._lock:
             if self._is_broken:
-                # What stood before the break may be gone; nothing of it must pass for fresh.
+                # Levels from before the break may be gone; none of them must pass for fresh.
                 self._bids.clear()
                 self._asks.clear()
                 self._is_broken = False
@@ -65,7 +65,7 @@ class OrderBook:
         self._observers.notify()
 
     def interrupted(self) -> None:
-        """Note a break: the levels are shown as of before it until the next update comes."""
+        """Note a break: until the next update the levels are shown as of before it."""
         with self._lock:
             self._is_broken = True
             self._version += 1
@@ -78,13 +78,13 @@ class OrderBook:
         return self._version
 
     def message_counts(self) -> MessageCounts:
-        """What became of every message of the stream; one state is shown, every earlier one went into it."""
+        """What became of each message of the stream; one state is shown, every earlier update went into it."""
         updates = self.updates
         visible = min(updates, 1)
         return counts_of(self.inbox.counted, rows=updates, filled=0, visible=visible, conflated=updates - visible)
 
     def levels(self, depth: int, *, now: int) -> BookLevels:
-        """The best `depth` levels of each side, and whether they can be believed at time `now` (ns since the epoch)."""
+        """The best `depth` levels of each side, and their integrity at time `now` (ns since the epoch)."""
         with self._lock:
             bids = nlargest(depth, self._bids.items())
             asks = nsmallest(depth, self._asks.items())
@@ -109,7 +109,7 @@ class OrderBook:
         )
 
     def watch(self, callback: Callable[[], None]) -> Callable[[], None]:
-        """Call `callback` after each publish, on the writer's thread; it must return at once. Returns its removal."""
+        """Call `callback` after each change, on the writer's thread; it must return at once. Returns its removal."""
         return self._observers.add(callback)
 
 

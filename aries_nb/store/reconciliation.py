@@ -1,7 +1,7 @@
-"""Our explanation of an account against what its broker tells: fees that no fill names, and what nobody explains.
+"""Reconciliation of our attribution with the broker's figures: fees that no fill contains, and unexplained rest.
 
-Fills and marks explain how equity should have changed; cash and quantities as the broker tells them say how it did.
-What lies between is never left out: it is a fee, or it is unexplained. Pure, and exact in Decimal.
+Fills and marks say how equity should have changed; the broker's cash and quantities say how it did. No difference is
+left out: it is a fee, or it is unexplained. Pure, and exact in Decimal.
 """
 
 from __future__ import annotations
@@ -16,22 +16,22 @@ from aries_nb.store.values import UNKNOWN, ZERO, exactly
 
 __all__ = ["CASH", "Reconciliation"]
 
-CASH = "cash"  # stands among the instruments for what belongs to none of them
-# The most that is taken for the fees of fills, as a share of what was traded, and of each fill at least.
+CASH = "cash"  # stands for what belongs to no instrument
+# The largest difference taken for the fees of fills, as a share of the value traded, and at least this per fill.
 MOST_FEE_SHARE = Decimal("0.01")
 MOST_SMALL_FEE = Decimal(1)
-# Orders, positions and cash are told one after the other; a difference that lasts longer than this is one, in ns.
+# Orders, positions and cash come in separate messages; a difference that lasts longer than this is real, in ns.
 SETTLING_NS = 5_000_000_000
-MOST_UNPRICED = 1_000  # fills without a price, of instruments that nobody quotes
+MOST_UNPRICED = 1_000  # fills without a price, of instruments without quotes
 
 
 class Reconciliation:
-    """Explains the change of the equity that the broker's cash and positions make up, from these books on.
+    """Attributes the change of the broker's equity (its cash and positions) from this portfolio on.
 
-    Where cash changed by a little more or less than fills named, at a time when there were some, it is their fee; it
-    belongs to their instrument, or to `CASH` if they are of several. Any other difference is unexplained. A fill whose
-    price is not known counts at its middle, else at the mark, as soon as there is one: what cash then differs by may be
-    its price as well as a fee, and is unexplained. One thread.
+    A small difference in cash while there were fills is their fee; it belongs to their instrument, or to `CASH` if the
+    fills are of several. Any other difference is unexplained. A fill with an unknown price counts at its middle, else
+    at the mark, as soon as there is one: the difference in cash may then be its price as well as a fee, and is
+    unexplained. One thread.
     """
 
     def __init__(self, reported: Portfolio, marks: Marks) -> None:
@@ -39,13 +39,13 @@ class Reconciliation:
         self._marks = marks
         self._attribution = RunningAttribution(reported, marks)
         self._cash = reported.cash
-        self._pending: dict[str, Decimal] = {}  # of the fills since all was in order: what fees may be, by instrument
+        self._pending: dict[str, Decimal] = {}  # largest possible fees since the last agreement, by instrument
         self._differs_since: int | None = None
-        self._unpriced: list[Fill] = []  # without a price, and without anything to value them at
-        self._is_guessed = False  # whether the price of a pending fill is ours
+        self._unpriced: list[Fill] = []  # fills without a price, middle or mark
+        self._is_guessed = False  # whether we set the price of a pending fill
 
     def take(self, reported: Portfolio, marks: Marks, fills: Sequence[Fill], now: int) -> None:
-        """What the broker tells `now` (ns), at which marks, and the fills since the last call."""
+        """Take the broker's portfolio at time `now` (ns), the marks, and the fills since the last call."""
         with exactly():
             self._attribution.add_multipliers(reported.multipliers)
             priced = self._priced((*self._unpriced, *fills), marks)
@@ -60,13 +60,13 @@ class Reconciliation:
             self._settle(now)
 
     def attribution(self) -> Attribution:
-        """The parts so far; their total is the change of equity to the last digit, NaN where that is not known."""
+        """The attribution so far; its total is the change of equity to the last digit, NaN where that is unknown."""
         with exactly():
             rest = {symbol: Contribution(unexplained=value) for symbol, value in self._differences().items()}
             return self._attribution.attribution() + Attribution(rest)
 
     def _priced(self, fills: Sequence[Fill], marks: Marks) -> list[Fill]:
-        """Those that can be counted, each with a price; the others wait until there is one."""
+        """The fills that can be counted, each with a price; the others wait until there is one."""
         self._unpriced = []
         priced = []
         for fill in fills:
@@ -77,7 +77,7 @@ class Reconciliation:
             else:
                 self._is_guessed = self._is_guessed or not fill.price.is_finite()
                 priced.append(fill._replace(price=price))
-        del self._unpriced[:-MOST_UNPRICED]  # what is not counted is unexplained, so nothing is left out
+        del self._unpriced[:-MOST_UNPRICED]  # a fill that is dropped ends up in the unexplained part
         return priced
 
     def _trade(self, fill: Fill) -> None:
@@ -87,7 +87,7 @@ class Reconciliation:
         self._pending[fill.symbol] = self._pending.get(fill.symbol, ZERO) + fee
 
     def _settle(self, now: int) -> None:
-        """Say where the differences come from, once they can be no matter of who is told first."""
+        """Assign the differences to a cause, once they cannot be due to the order in which messages came."""
         differences = self._differences()
         rest = differences.pop(CASH, ZERO)
         if not differences and rest.is_finite() and abs(rest) <= sum(self._pending.values(), ZERO):
@@ -119,7 +119,7 @@ class Reconciliation:
         self._differs_since = None
 
     def _differences(self) -> dict[str, Decimal]:
-        """What the broker's positions and cash are worth beyond ours, where it is anything; NaN without a mark."""
+        """Value of the broker's positions and cash beyond ours, where it is not 0; NaN without a mark."""
         held = self._attribution.quantities()
         found = {}
         for symbol in dict.fromkeys((*held, *self._reported.positions)):

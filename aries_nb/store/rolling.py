@@ -1,7 +1,7 @@
-"""A rolling tape: rows of a stream in columns, the newest so many or those of the newest so many seconds.
+"""Rolling frame: the rows of a stream in columns, either the newest so many rows or the newest so many seconds.
 
-One thread writes (`inbox`, `publish`); any thread reads, without a lock: a reader takes the published view, a tuple
-that is replaced whole, and whatever it points at is never written again.
+One thread writes (`inbox`, `publish`); any thread reads, without a lock: a reader takes the published tuple, which is
+replaced as a whole, and the memory it refers to is never written again.
 """
 
 from __future__ import annotations
@@ -24,13 +24,13 @@ if TYPE_CHECKING:
 __all__ = ["RollingFrame", "TimeWeightedMean", "time_weighted"]
 
 MAX_ROWS = 5_000_000  # a window of time holds no more than this, whatever the rate
-MAX_PENDING = 200_000  # rows that wait for those before them
-MAX_TEXTS = 30_000  # distinct texts of one column; a server cannot grow it without bound
+MAX_PENDING = 200_000  # rows that wait in the inbox for a backfill
+MAX_TEXTS = 30_000  # distinct texts of one column, so that a server cannot make it grow without bound
 MAX_TEXT = 1_000  # characters of one text; longer ones are cut
-MAX_CHARACTERS = 2**21  # of all distinct texts of one column
+MAX_CHARACTERS = 2**21  # characters of all distinct texts of one column
 FIRST_CAPACITY = 4_096
 _ELLIPSIS = "…"
-_MAX_AHEAD_NS = 3_600_000_000_000  # a time of the exchange more than an hour ahead of ours does not move the window
+_MAX_AHEAD_NS = 3_600_000_000_000  # an exchange time more than an hour ahead of our clock does not move the window
 
 
 # The newest row of a symbol: exchange time, time of receipt (both ns), values.
@@ -38,18 +38,19 @@ LatestRow: TypeAlias = tuple[int, int, Values]
 
 
 class _PublishedRows(NamedTuple):
-    """What is published: rows `start` to `end` of the slab (positions)."""
+    """What readers see: rows `start` to `end` of the slab (positions), and how many rows so far came by no message."""
 
     slab: Slab
     start: int
     end: int
-    filled: int  # rows, of all since the beginning, that were no message
+    filled: int
 
 
 class RollingFrame:
-    """Rows of the symbols given, in the order of arrival.
+    """Rows of the given symbols, in the order of arrival, 5,000,000 at most.
 
-    `limit` keeps the newest so many rows; `window_ns` those whose `ts` is at most so much older than the newest.
+    `limit` keeps that many of the newest rows; `window_ns` keeps rows whose `ts` is at most that much older than the
+    newest `ts`.
     """
 
     def __init__(
@@ -68,19 +69,19 @@ class RollingFrame:
         self._texts: dict[str, dict[str, int]] = {name: {} for name, kind in self.columns if kind == "text"}
         self._characters_left = dict.fromkeys(self._texts, MAX_CHARACTERS)
         self.inbox = Inbox()
-        self._backfills: dict[int, int] = {}  # what the inbox is held for: by number, before which of its records
+        self._backfills: dict[int, int] = {}  # by number: the record before which rows are missing
         self._backfill_number = 0
         self._is_backfilling = False
         self.lags = LatencySamples()
         self._latest: dict[int, LatestRow | None] = dict.fromkeys(range(len(self.symbols)))
         self._observers = Observers()
-        capacity = max(2 * (limit or 0), FIRST_CAPACITY)  # a small limit must not mean a new slab every few rows
+        capacity = max(2 * (limit or 0), FIRST_CAPACITY)  # a small limit must not need a new slab every few rows
         self._published = _PublishedRows(self._new_slab(capacity, 0), 0, 0, 0)
 
     # Writing: the network's thread.
 
     def publish(self) -> None:
-        """Write what is in the inbox and make it visible, unless it is held."""
+        """Write the inbox to the columns and make it visible, unless a backfill is in progress."""
         inbox = self.inbox
         if self._backfills and len(inbox.codes) <= MAX_PENDING:
             return
@@ -97,7 +98,7 @@ class RollingFrame:
             done += step
             filled = inbox.counted["filled"] if done == count else filled
             self._published = _PublishedRows(slab, self._first(slab, start, end + step, end), end + step, filled)
-        # Of each code the last index is left, as of each symbol the last row.
+        # A dict keeps the last index of each code, so the last row of each symbol.
         for code, at in dict(zip(inbox.codes, range(count), strict=True)).items():
             values = tuple(inbox.values[at * width : (at + 1) * width])
             self._latest[code] = (inbox.ts[at], received[at], values)
@@ -109,10 +110,10 @@ class RollingFrame:
             self._observers.notify()
 
     def begin_backfill(self) -> int:
-        """Keep what is in the inbox, and what comes, until `backfill` puts in what is missing; the hole's number.
+        """Stop publishing until `backfill` inserts the rows that a gap left out; return the number of this backfill.
 
-        It is missing before what came last. More than 200,000 rows are not held: they go, and nothing can be put before
-        them any more.
+        The rows are missing before the newest read in the inbox. While one or more backfills are in progress, at most
+        200,000 rows wait in the inbox; with more, all are published and the backfills are void.
         """
         self._backfill_number += 1
         self._is_backfilling = True
@@ -121,13 +122,14 @@ class RollingFrame:
 
     @property
     def is_backfilling(self) -> bool:
-        """Whether rows wait for some that are missing before them; no more only once they can be read. Any thread."""
+        """Whether rows wait for a backfill; False only once they can be read. Any thread may ask."""
         return self._is_backfilling
 
     def backfill(self, number: int, rows: Sequence[tuple[int, int, Values]], received: int) -> bool:
-        """Put rows (code, exchange time in ns, values) where they are missing; with the last hole, all goes.
+        """Insert rows (code, exchange time in ns, values) where they are missing; publish with the last open backfill.
 
-        They count as received with what comes behind them. False where that has gone already.
+        They get the time of receipt of the rows behind them, `received` (ns since the epoch) where there are none.
+        Returns False where the backfill is void because too many rows waited.
         """
         place = self._backfills.pop(number, None)
         if place is None:
@@ -138,20 +140,20 @@ class RollingFrame:
         return True
 
     def interrupted(self) -> None:
-        """Rows stay what they were; that the stream broke is told by its state and the gap ledger."""
+        """Note that the stream broke. Rows stay as they are; the feed's state and the gaps show the break."""
         self.lags.interrupted()
 
     # Reading: any thread.
 
     @property
     def version(self) -> int:
-        """How many rows have been written since the beginning."""
+        """Number of rows written since the frame was made."""
         slab, _, end, _ = self._published
         return slab.base + end
 
     @property
     def evicted(self) -> int:
-        """How many rows have left the window since the beginning."""
+        """Number of rows that have left the window since the frame was made."""
         slab, start, _, _ = self._published
         return slab.base + start
 
@@ -162,18 +164,18 @@ class RollingFrame:
     def frame(self) -> pd.DataFrame:
         """The rows in the window: index `ts`, columns `received`, `symbol` and the fields; no copy is made.
 
-        The memory is shared with the tape until the caller writes to it (copy-on-write).
+        The memory is shared with the slab until the caller writes to the frame (copy-on-write).
         """
         slab, start, end, _ = self._published
         return slab.frame.iloc[start:end]
 
     def frame_since(self, first: int) -> tuple[pd.DataFrame, int]:
-        """Rows from absolute number `first` on as far as they are still there, and the number after the newest."""
+        """Rows from absolute number `first` on that are still in the window, and the number after the newest."""
         slab, start, end, _ = self._published
         return slab.frame.iloc[max(first - slab.base, start) : end], slab.base + end
 
     def rows(self, first: int) -> FrameRows:
-        """The same as arrays, for a view that draws."""
+        """The same as arrays, for charts."""
         slab, start, end, _ = self._published
         begin = min(max(first - slab.base, start), end)
         return FrameRows(
@@ -188,19 +190,19 @@ class RollingFrame:
         )
 
     def message_counts(self) -> MessageCounts:
-        """What became of every message of the stream."""
+        """What became of each message of the stream."""
         slab, start, end, filled = self._published
         evicted = slab.base + start
         return counts_of(self.inbox.counted, rows=slab.base + end, filled=filled, visible=end - start, evicted=evicted)
 
     def received_percentiles(self) -> Percentiles:
-        """From the exchange to receipt, of the newest 1,000 rows."""
+        """Latency from the exchange to receipt, of the newest 1,000 rows."""
         slab, start, end, _ = self._published
         newest = slice(max(start, end - MOST_SAMPLES), end)
         return percentiles(exchange_lags(slab.ts[newest], slab.received[newest], since=self.lags.since))
 
     def latest(self) -> list[LatestRow | None]:
-        """The newest row of each symbol, in the order of `symbols`; None where nothing came yet."""
+        """The newest row of each symbol, in the order of `symbols`; None where none has arrived."""
         return list(self._latest.values())
 
     def board(self, *, is_stale: bool, rejected: tuple[str, ...] = ()) -> BoardData:
@@ -234,7 +236,7 @@ class RollingFrame:
         after = [(upto + count, when) for upto, when in inbox.marks if upto > place]
         inbox.marks[:] = [*before, (place + count, after[0][1] if after else received), *after]
         inbox.counted["filled"] += count
-        # Of two holes in one place, what is missing in the later one goes behind.
+        # Of two backfills at one place, the later one's rows go behind.
         self._backfills = {number: at + count if at >= place else at for number, at in self._backfills.items()}
 
     def _next_slab(self, slab: Slab, start: int, end: int) -> tuple[Slab, int, int]:
@@ -283,7 +285,7 @@ class RollingFrame:
         if not self._newest:
             return start
         oldest = self._newest - self._window_ns
-        # A time too far ahead keeps no row in the window: it would keep all behind it as well, for ever.
+        # A row with a time too far ahead is evicted: it would keep all rows behind it in the window for ever.
         while start < end and not oldest <= slab.ts[start] <= slab.received[start] + _MAX_AHEAD_NS:
             stop = min(start + 4096, end)
             ts = slab.ts[start:stop]
@@ -294,7 +296,7 @@ class RollingFrame:
 
 
 class TimeWeightedMean(NamedTuple):
-    """`mean` is NaN where there is no value. `gaps` lay within, and `unknown_ns` of its time nothing is known."""
+    """`mean` is NaN without a value; `gaps` lay within the time averaged, `unknown_ns` of which is not covered."""
 
     mean: float
     gaps: int
@@ -302,14 +304,15 @@ class TimeWeightedMean(NamedTuple):
 
 
 def time_weighted(ts: Times, received: Times, values: Numbers, gaps: Iterable[int]) -> TimeWeightedMean:
-    """The mean of what holds from one row to the next, between the first row and the last; times in ns.
+    """Time-weighted mean of values that hold from one row to the next, between the first row and the last; times in ns.
 
-    Rows are in the order of arrival; one that is late counts from its own `ts`, and of several at one time the last.
-    While a value is NaN nothing counts. `gaps` are when gaps began by the clock of `received`: a value then held is
-    known until there, and no longer. Where no time passes, the mean is the last value.
+    Rows are in the order of arrival; a late one counts from its own `ts`, and of several with one `ts` the last counts.
+    A NaN value has no weight. `gaps` are the starts of gaps by the clock of `received`: the value that held then is
+    known up to that moment only. Where no time passes, the mean is the last value.
     """
     order = np.argsort(ts, kind="stable")
-    # A gap is placed by receipt, since the exchange's clock may be another; a late row must not place it too early.
+    # A gap is located by time of receipt, since the exchange's clock may differ; a late row must not locate it too
+    # early.
     ts, received, values = ts[order], np.maximum.accumulate(received[order]), values[order]
     known = np.diff(ts)
     lasted = int(known.sum())
@@ -329,7 +332,7 @@ def time_weighted(ts: Times, received: Times, values: Numbers, gaps: Iterable[in
 
 
 def _receipt_times(marks: Sequence[tuple[int, int]], count: int) -> array[int]:
-    """The time of receipt of each of `count` records, from marks of (up to how many, when)."""
+    """The time of receipt of each of `count` records, from marks of (number of records so far, time)."""
     received = array("q")
     for upto, when in marks:
         received.extend(array("q", (when,)) * (upto - len(received)))

@@ -1,6 +1,6 @@
-"""A slab: preallocated columns of one width, filled once from left to right, and the DataFrame that shares them.
+"""Slab: preallocated columns of one length, filled once from start to end, and the DataFrame that shares them.
 
-Rows once written are never written again, so whoever holds a piece of a slab may read it for ever.
+Rows are never written twice, so a reader may keep a slice of a slab for as long as it likes.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ __all__ = ["Slab", "code_type"]
 
 _DTYPES: dict[ColumnType, str] = {"number": "float64", "time": "int64", "integer": "int64"}
 _TIME = pd.DatetimeTZDtype("ns", "UTC")
-AnyArray: TypeAlias = NDArray[Any]  # float64, int64 or codes, as the column is
+AnyArray: TypeAlias = NDArray[Any]  # float64, int64 or codes, depending on the column
 
 
 def code_type(categories: int) -> str:
@@ -29,7 +29,7 @@ def code_type(categories: int) -> str:
 
 
 class Slab:
-    """Columns for `capacity` rows; row 0 is absolute row number `base` of the tape.
+    """Columns for `capacity` rows; row 0 is absolute row number `base` of the rolling frame.
 
     `arrays` holds the columns by name, texts as codes. `texts` are the categories of each text column.
     """
@@ -61,8 +61,8 @@ class Slab:
         own = {"ts": self.ts, "received": self.received, "symbol": self.codes}
         self._memory = {name: column.data for name, column in (own | self.arrays).items()}
         index = pd.DatetimeIndex(pd.array(self.ts, dtype=_TIME, copy=False), name="ts", copy=False)
-        # Kept for as long as the slab is: pandas copies on a write to a snapshot only while it knows of another owner
-        # of the memory, and what `frame` was before a new category came is gone.
+        # Kept as long as the slab: pandas copies on a write to a snapshot only while it knows of another owner of the
+        # memory, and the `frame` from before a new category is gone.
         self._series: dict[str, pd.Series[Any]] = {}
         for name, column in self._arrays_to_show(texts):
             self._series[name] = pd.Series(column, index=index, copy=False)
@@ -71,15 +71,18 @@ class Slab:
     def write(self, name: str, at: int, values: Iterable[Value]) -> None:
         """Fill a column from position `at` on; "ts", "received" and "symbol" (codes) are columns as well.
 
-        Not through numpy: an assignment of more than 500 elements gives the interpreter lock away, and beside a busy
-        cell it takes up to 5 ms to get it back, for each column.
+        Not by numpy assignment: of more than 500 elements it releases the interpreter lock, and while a cell computes
+        it takes up to 5 ms to get the lock back, for each column.
         """
         memory = self._memory[name]
         piece: array[Any] = array(memory.format, values)
         memory[at : at + len(piece)] = memoryview(piece)
 
     def add_categories(self, name: str, texts: Sequence[str], filled: int) -> None:
-        """Let a text column have more categories. Its codes move: earlier snapshots own theirs alone from now on."""
+        """Extend the categories of a text column.
+
+        Its codes move: earlier snapshots alone own the old ones from then on.
+        """
         codes = _allocate(code_type(len(texts)), self.capacity)
         codes[:filled] = self.arrays[name][:filled]
         self.arrays[name] = codes
@@ -88,7 +91,7 @@ class Slab:
         self.frame = pd.DataFrame(self._series, copy=False)
 
     def copy_from(self, other: Slab, start: int, end: int) -> None:
-        """Take rows `start` to `end` of another slab (positions there) as the first rows here."""
+        """Copy rows `start` to `end` (positions) of another slab to the beginning of this one."""
         count = end - start
         self.ts[:count] = other.ts[start:end]
         self.received[:count] = other.received[start:end]
@@ -108,10 +111,10 @@ class Slab:
 
 
 def _allocate(dtype: str, count: int) -> AnyArray:
-    """Zeros in a mapping of their own, which goes back to the system when the last view of it does.
+    """Zeros in a memory mapping of their own, which returns to the system with the last view of it.
 
-    From the heap, the columns of a slab that was turned over would stay with the process: the allocator keeps what it
-    has once handed out up to 32 MB a piece.
+    On the heap, the columns of a discarded slab would stay with the process: the allocator keeps blocks of up to 32 MB
+    that it has handed out once.
     """
     octets = max(count, 1) * np.dtype(dtype).itemsize
     private = {"flags": mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS} if hasattr(mmap, "MAP_PRIVATE") else {}

@@ -1,4 +1,4 @@
-"""How long a symbol is usually silent, by the rhythm of its own rows: what is much longer is a fault."""
+"""Staleness threshold: how long a symbol may be silent, from the intervals between its own rows."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ if TYPE_CHECKING:
 __all__ = ["expected_silence"]
 
 SECOND_NS = 1_000_000_000
-MOMENT_NS = SECOND_NS // 10  # rows that come closer than this belong to one burst, whose rhythm says nothing
-TIMES_USUAL = 20  # what comes at random is silent for 20 times its mean once in 500 million intervals
+MOMENT_NS = SECOND_NS // 10  # rows closer than this belong to one burst, whose intervals say nothing
+TIMES_USUAL = 20  # random arrivals are silent for 20 times their mean interval once in 500 million intervals
 LEAST_NS = 5 * SECOND_NS
 FEWEST_INTERVALS = 4
-UNKNOWN_NS = 300 * SECOND_NS  # assumed, of a symbol of which little has come
+UNKNOWN_NS = 300 * SECOND_NS  # assumed for a symbol with few rows
 
 
 def expected_silence(codes: Codes, received: Times, count: int) -> Times:
     """How long each of `count` symbols may be silent, in ns: 20 times the median interval of its rows, 5 s at least.
 
     `codes` and `received`, ns, are those of the newest rows in the order of arrival. Intervals of less than 0.1 s do
-    not count. Where a symbol has fewer than five moments among the rows, it is 300 s (assumed), or 20 times what lies
-    between those it has, if that is longer.
+    not count. Where a symbol has fewer than five moments among the rows, it is 300 s (assumed), or 20 times the median
+    of the intervals it has, if that is longer.
     """
     order = np.argsort(codes, kind="stable")
     codes, received = codes[order], received[order]

@@ -1,7 +1,7 @@
-"""A table: the newest state of each row, found by its key. Orders, positions, balances and their like.
+"""Table: the newest state of each row, by its key: orders, positions, balances, venues, watchlists, news.
 
 One thread writes (`inbox`, `publish`, `insert`, `interrupted`); any thread reads, without a lock: a reader takes the
-published view, a tuple that is replaced whole.
+published tuple, which is replaced as a whole.
 """
 
 from __future__ import annotations
@@ -23,21 +23,22 @@ __all__ = ["FetchedRows", "Table", "TableListener"]
 MAX_TEXT = 20_000  # characters of one text, the body of a news item included; longer ones are cut
 _ELLIPSIS = "…"
 
-# The subscription's code and the values of the key columns.
+# The account's code and the values of the key columns.
 Key: TypeAlias = tuple[Value, ...]
 
 
 class TableListener(Protocol):
-    """Who is told of every row put into a table, on the writer's thread: a log."""
+    """Receives every row put into a table, on the writer's thread; a log of changes or of fills."""
 
     def take(self, changes: Sequence[RowChange]) -> None:
-        """Rows in the order in which they came; a row of a full list equal to the one held is not among them."""
+        """Rows in the order in which they came, without those of a full list that equal the row before."""
 
 
 class _PublishedTable(NamedTuple):
-    """What is published: the rows in the order of first arrival.
+    """What readers see: the rows in the order of first arrival.
 
-    `taken` states came for them, `filled` of these beside the stream, and `replaced` are shown no more.
+    `taken` states were written in all, `filled` of them by no message of the stream, and `replaced` are visible no
+    more.
     """
 
     version: int
@@ -50,10 +51,10 @@ class _PublishedTable(NamedTuple):
 
 
 class FetchedRows(NamedTuple):
-    """Rows that were asked for beside the stream: exchange time (ns since the epoch) and values of each, oldest first.
+    """Rows fetched over HTTP: exchange time (ns since the epoch) and values of each, oldest first.
 
-    `asked` and `received` are local times, ns since the epoch; `breaks` is that of the table when it was asked for.
-    `is_full`: these are all rows of the account, of which `code` is the place.
+    `asked` and `received` are local times, ns since the epoch; `breaks` is that of the table at the request. `is_full`:
+    these are all rows of the account at position `code`.
     """
 
     rows: Sequence[tuple[int, Values]]
@@ -65,10 +66,10 @@ class FetchedRows(NamedTuple):
 
 
 class Table:
-    """Rows of the accounts given, kept by `key` (names of columns) within each account.
+    """Rows of the given accounts, identified by `key` (names of columns) within each account.
 
-    A row keeps the place of its first arrival. Beyond `limit` rows the oldest by arrival leave. Where there is a column
-    `updated`, it says which of two states of a row is the later one.
+    A row keeps the place of its first arrival. Beyond `limit` rows the oldest by arrival are evicted. A column
+    `updated`, where there is one, decides which of two states of a row is the later one.
     """
 
     def __init__(
@@ -78,7 +79,7 @@ class Table:
         *,
         key: Sequence[str],
         limit: int = 10_000,
-        followers: Sequence[TableListener] = (),
+        listeners: Sequence[TableListener] = (),
     ) -> None:
         self.columns = tuple(columns)
         self.accounts = tuple(accounts)
@@ -87,17 +88,17 @@ class Table:
         self._places = tuple(names.index(name) for name in self.key)
         self._updated = names.index("updated") if "updated" in names else None
         self._limit = limit
-        self._followers = tuple(followers)
+        self._listeners = tuple(listeners)
         self._observers = Observers()
         self.inbox = Inbox()
         self._rows: dict[Key, TableRow] = {}
-        # For each code what is still held from before a break; no code stands here that is known to be whole.
+        # By code, the keys of rows from before a break; a code that is not here is current.
         self._stale_keys: dict[int, set[Key]] = {}
-        # When the stream's last full list of each code came, in ns.
+        # By code, when the stream's last full list came, in ns.
         self._listed_at: dict[int, int] = {}
-        # What was told beside the stream, and not yet by the stream: it is going to repeat some of it, perhaps late.
+        # Fetched states that the stream has not brought yet: it will repeat some of them, perhaps late.
         self._fetched: dict[Key, list[TableRow]] = {}
-        # Rows with `updated` that a full list took away: a list of ended ones may bring them back, and nothing is new.
+        # Rows with `updated` that a full list removed: a list of ended ones may bring them back, which is no news.
         self._removed: dict[Key, TableRow] = {}
         self._breaks = 0
         self._taken = self._filled = self._replaced = 0
@@ -107,10 +108,10 @@ class Table:
     # Writing: the network's thread.
 
     def publish(self) -> None:
-        """Apply what is in the inbox and make it visible. A full list begins and ends within one publish."""
+        """Apply the inbox and make it visible. A full list begins and ends within one publish."""
         count = len(self.inbox.codes)
         changes: list[RowChange] = []
-        listed: dict[int, set[Key]] = {}  # for each code whose full list came: what has been put since it began
+        listed: dict[int, set[Key]] = {}  # by code whose full list came: keys put since it began
         for code, ts, received, (mark, *values) in self._records():
             if mark != PUT:
                 listed[code] = set()
@@ -131,10 +132,11 @@ class Table:
             self._publish(changes, count)
 
     def insert(self, answer: FetchedRows) -> bool:
-        """Take in what was asked for beside the stream, where the stream has told nothing later; make it visible.
+        """Apply fetched rows, except where the stream has brought a later state; make them visible.
 
-        Which state is later, `updated` says; else what the stream told after the question is. Whatever a break made out
-        of date is confirmed or, by a full list, taken away. False, and nothing is taken in, where a break came between.
+        The later state is found by `updated`; without it, what the stream brought after the request is later. Rows from
+        before a break are confirmed or, by a full list, removed. Returns False, and applies nothing, where the stream
+        broke after the request.
         """
         if answer.breaks != self._breaks:
             return False
@@ -155,7 +157,7 @@ class Table:
         return True
 
     def interrupted(self) -> None:
-        """Note that the stream broke: what is held may be out of date, and what is not held may be missing."""
+        """Note that the stream broke: rows may be out of date, others may be missing."""
         self._breaks += 1
         self._fetched.clear()
         self._stale_keys = {code: set() for code in range(len(self.accounts))}
@@ -177,15 +179,15 @@ class Table:
 
     @property
     def evicted(self) -> int:
-        """How many rows have left because there were more than `limit`."""
+        """How many rows were evicted because there were more than `limit`."""
         return self._published.evicted
 
     @property
     def is_stale(self) -> bool:
-        """Whether something here is from before a break.
+        """Whether any row is from before a break.
 
-        So it is until, for each account, a full list has come or every row held at the break was put again; where none
-        was held, until the first is.
+        It stays True until, for each account, a full list has come or every row from before the break was written
+        again; of an account without rows, until its first row comes.
         """
         return self._published.is_stale
 
@@ -193,7 +195,7 @@ class Table:
         return len(self._published.rows)
 
     def message_counts(self) -> MessageCounts:
-        """What became of every state that was told."""
+        """What became of each state that was received."""
         view = self._published
         return counts_of(
             self.inbox.counted,
@@ -205,7 +207,7 @@ class Table:
         )
 
     def rows(self) -> tuple[TableRow, ...]:
-        """The rows in the order of first arrival, with decimals exactly as they came."""
+        """The rows in the order of first arrival, with decimals exactly as they were sent."""
         return self._published.rows
 
     def frame(self) -> pd.DataFrame:
@@ -242,7 +244,7 @@ class Table:
         return (code, *(row.values[place] for place in self._places))
 
     def _put_streamed(self, key: Key, row: TableRow, *, is_snapshot: bool) -> bool:
-        """Hold what the stream told; whether it is news."""
+        """Write a row of the stream; return whether it is news."""
         self._taken += 1
         self._replaced += key in self._rows
         known = self._rows.get(key) or self._removed.pop(key, None)
@@ -253,7 +255,7 @@ class Table:
             return is_news
         is_known = any(each.values == row.values for each in ahead)
         order = self._order(row, ahead[-1])
-        if order < 0:  # an earlier state, late
+        if order < 0:  # a late, earlier state
             self._rows.setdefault(key, ahead[-1])
             return not is_known and not is_snapshot
         self._rows[key] = row
@@ -262,20 +264,20 @@ class Table:
         return is_news and not is_known
 
     def _put_fetched(self, key: Key, row: TableRow, answer: FetchedRows) -> bool:
-        """Hold what was told beside the stream, where that is later than what is known; whether it is news."""
+        """Write a fetched row where it is later than the known one; return whether it is news."""
         held = self._rows.get(key)
         self._taken += 1
         self._filled += 1
         self._replaced += held is not None
         if held is None and answer.is_full and self._listed_at.get(answer.code, 0) >= answer.asked:
             self._replaced += 1
-            return False  # it ended, or the stream is going to tell
+            return False  # it has ended, or the stream will bring it
         known = held or self._removed.pop(key, None)
         if known is not None and (self._order(row, known) or answer.asked - known.received) <= 0:
             self._rows[key] = known
             return False
         if known is not None and self._updated is not None and not self._order(row, known):
-            # The same state, of which an answer may tell less than the stream.
+            # The same state, of which an HTTP answer may have fewer fields than the stream.
             pairs = zip(row.values, known.values, strict=True)
             row = row._replace(values=tuple(before if value is UNKNOWN else value for value, before in pairs))
         self._rows[key] = row
@@ -294,7 +296,7 @@ class Table:
         return one - two
 
     def _remove_unlisted(self, listed: dict[int, set[Key]]) -> None:
-        """Take away what a full list of the stream has not; of what is ahead of the stream it may not know yet."""
+        """Remove rows that are not in a full list of the stream, except fetched ones that it may not know yet."""
         if listed:
             for key in [key for key in self._rows if _code(key) in listed and key not in listed[_code(key)]]:
                 if self._updated is None or key not in self._fetched:
@@ -309,7 +311,7 @@ class Table:
                 del self._removed[next(iter(self._removed))]
 
     def _confirm(self, key: Key, code: int) -> None:
-        """A row is as of now; when no other of its account is from before the break, the account is whole."""
+        """Note that a row is current; once all rows of its account are, the account is not stale."""
         old = self._stale_keys.get(code)
         if old is not None:
             old.discard(key)
@@ -317,7 +319,7 @@ class Table:
                 del self._stale_keys[code]
 
     def _evict(self) -> int:
-        """Let the oldest rows go that are too many; returns how many they were."""
+        """Remove the oldest rows beyond `limit`; return how many."""
         gone = list(self._rows)[: max(len(self._rows) - self._limit, 0)]
         for key in gone:
             del self._rows[key]
@@ -326,10 +328,10 @@ class Table:
         return len(gone)
 
     def _publish(self, changes: Sequence[RowChange], steps: int) -> None:
-        """Let go what is too much, and make visible what is new, followers first."""
+        """Evict, inform the listeners, then make the rows visible."""
         evicted = self._evict()
-        for follower in self._followers:
-            follower.take(changes)
+        for listener in self._listeners:
+            listener.take(changes)
         self._publish_rows(steps, evicted)
 
     def _publish_rows(self, steps: int, evicted: int) -> None:
@@ -348,7 +350,7 @@ def _code(key: Key) -> int:
 
 
 def _normalized(value: Value) -> Value:
-    """A value as it is held: texts cut, and one NaN for all: a NaN equals nothing, but rows of one object are equal."""
+    """The value to keep: long texts cut, and one NaN object for all, so that tuples with NaN compare equal."""
     if isinstance(value, str):
         return value if len(value) <= MAX_TEXT else value[: MAX_TEXT - 1] + _ELLIPSIS
     if isinstance(value, Decimal):

@@ -1,10 +1,9 @@
-"""Money out of fills: positions at average cost, cash, profit and loss, equity. Pure, and exact in Decimal.
+"""Position and P&L accounting at average cost: cash, positions, realised and unrealised P&L, equity. Pure; exact.
 
-    cash + value of the positions at their marks = equity
-    change of (realised + unrealised - fees)     = change of equity
+cash + value of the positions at their marks = equity change of (realised + unrealised - fees) = change of equity
 
-hold to the last digit, whatever was traded: costs are kept as sums paid, never as averages. What is not known is
-`Decimal("NaN")` and stays so in everything reckoned from it; nothing unknown counts as zero.
+Both hold to the last digit of the Decimals, whatever was traded: costs are kept as sums paid, never as averages. What
+is not known is `Decimal("NaN")`, and so is everything computed from it; nothing unknown counts as zero.
 """
 
 from __future__ import annotations
@@ -30,16 +29,16 @@ __all__ = [
     "unrealized",
 ]
 
-COST_STEP = Decimal("1e-12")  # the share of the cost that leaves with a part of a position is rounded to this
+COST_STEP = Decimal("1e-12")  # the cost of a part of a position is rounded to this
 
-# The price at which each instrument is valued; one that is missing or NaN is not known.
+# The price at which each instrument is valued; a missing or NaN one is unknown.
 Marks: TypeAlias = Mapping[str, Decimal]
 
 
 class Position(NamedTuple):
-    """What is held of an instrument: `quantity` (below 0: short) and what was paid for it (below 0: received).
+    """`quantity` of an instrument (below 0: short) and what was paid for it (below 0: received).
 
-    Both are NaN where nobody knows how much it is.
+    Both are NaN where the quantity is unknown.
     """
 
     quantity: Decimal
@@ -48,7 +47,7 @@ class Position(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Portfolio:
-    """An account at one moment. `positions` has no entry for an instrument of which nothing is held.
+    """An account's cash and positions at one moment. `positions` has no entry for an instrument with quantity 0.
 
     `realized` is before fees; it and `fees` count from the opening. `multipliers` are what one unit of quantity stands
     for, where it is not 1 (100 for most options).
@@ -61,7 +60,7 @@ class Portfolio:
     multipliers: Mapping[str, Decimal] = field(default_factory=dict)
 
     def average_price(self, symbol: str) -> Decimal:
-        """What one unit cost on average, NaN where nothing is held; for display, as it may be rounded."""
+        """Average cost of one unit, NaN where nothing is held; for display, as it may be rounded."""
         held = self.positions.get(symbol)
         return UNKNOWN if held is None else held.cost / (held.quantity * self.multiplier(symbol))
 
@@ -76,10 +75,10 @@ def open_portfolio(
     *,
     multipliers: Mapping[str, Decimal] | None = None,
 ) -> Portfolio:
-    """Books to begin with: cash, and quantity and average price of each instrument held.
+    """A portfolio to begin with: cash, and quantity and average price of each instrument held.
 
-    An average price of NaN makes costs and what is realised of them unknown, equity not. A quantity that is not a
-    number makes equity unknown, and `unmarked` names it.
+    An average price of NaN makes cost and realised P&L of the instrument unknown, equity not. A quantity that is not a
+    number makes equity unknown, and `unmarked` names the instrument.
     """
     portfolio = Portfolio(cash, multipliers=dict(multipliers or {}))
     positions: dict[str, Position] = {}
@@ -93,9 +92,12 @@ def open_portfolio(
 
 
 def apply_fill(portfolio: Portfolio, fill: Fill) -> Portfolio:
-    """The books after a fill; average cost, and a fill that goes through zero closes first and opens with the rest."""
+    """The portfolio after a fill, at average cost.
+
+    A fill that goes through zero closes the position first and opens a new one with the rest.
+    """
     with exactly():
-        unit = fill.price * portfolio.multiplier(fill.symbol)  # of one unit of quantity
+        unit = fill.price * portfolio.multiplier(fill.symbol)  # price of one unit of quantity
         held = portfolio.positions.get(fill.symbol, Position(ZERO, ZERO))
         closing = _closing(held.quantity, fill.signed)
         opening = fill.signed - closing
@@ -115,32 +117,32 @@ def apply_fill(portfolio: Portfolio, fill: Fill) -> Portfolio:
 
 
 def apply_fills(portfolio: Portfolio, fills: Iterable[Fill]) -> Portfolio:
-    """The books after these fills, in their order."""
+    """The portfolio after these fills, in their order."""
     for fill in fills:
         portfolio = apply_fill(portfolio, fill)
     return portfolio
 
 
 def market_value(portfolio: Portfolio, marks: Marks) -> Decimal:
-    """What the positions are worth (a short one below 0); NaN while the mark of anything held is not known."""
+    """Value of the positions (a short one below 0); NaN while the mark of any is unknown."""
     with exactly():
         return sum((_value(portfolio, symbol, marks) for symbol in portfolio.positions), ZERO)
 
 
 def unrealized(portfolio: Portfolio, marks: Marks) -> Decimal:
-    """Value of the positions less what was paid for them; NaN while the mark or the cost of anything is not known."""
+    """Value of the positions less their cost; NaN while the mark or the cost of any is unknown."""
     with exactly():
         return market_value(portfolio, marks) - sum((held.cost for held in portfolio.positions.values()), ZERO)
 
 
 def equity(portfolio: Portfolio, marks: Marks) -> Decimal:
-    """Cash and the value of the positions; NaN while the mark of anything held is not known (`unmarked` names it)."""
+    """Cash plus the value of the positions; NaN while the mark of any is unknown (`unmarked` names it)."""
     with exactly():
         return portfolio.cash + market_value(portfolio, marks)
 
 
 def unmarked(portfolio: Portfolio, marks: Marks) -> tuple[str, ...]:
-    """The instruments held of which the mark or the quantity is not known: the reason why equity is NaN."""
+    """Instruments held whose mark or quantity is unknown: the reason why equity is NaN."""
     return tuple(
         symbol
         for symbol, held in portfolio.positions.items()
@@ -149,7 +151,7 @@ def unmarked(portfolio: Portfolio, marks: Marks) -> tuple[str, ...]:
 
 
 def _closing(held: Decimal, change: Decimal) -> Decimal:
-    """How much of a change of quantity closes what is held, with the change's sign; NaN where that is not known."""
+    """How much of a change of quantity closes the position, with the change's sign; NaN where that is unknown."""
     if not held.is_finite():
         return UNKNOWN
     if not held or (held > 0) == (change > 0):
@@ -158,7 +160,7 @@ def _closing(held: Decimal, change: Decimal) -> Decimal:
 
 
 def _cost_share(held: Position, quantity: Decimal) -> Decimal:
-    """The cost of `quantity` of what is held; all of it goes with the last unit."""
+    """The cost of `quantity` of the position; all of it for the last unit."""
     if not quantity or quantity == held.quantity:
         return held.cost if quantity else ZERO
     return (held.cost * quantity / held.quantity).quantize(COST_STEP)

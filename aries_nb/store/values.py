@@ -24,22 +24,22 @@ AnyArray: TypeAlias = pd.api.extensions.ExtensionArray | NDArray[Any]
 
 ZERO = Decimal(0)
 UNKNOWN = Decimal("NaN")
-MOST_DIGITS = 30  # before the point and behind it; what has more is no price and no quantity
+MOST_DIGITS = 30  # before the decimal point and behind it; more is neither a price nor a quantity
 
 # Products of three usable numbers have at most 180 digits: none of them is rounded, nor any sum of many.
 _EXACT = Context(prec=200, rounding=ROUND_HALF_EVEN)
 
-# What stands before the fields in every frame of account data.
+# First columns of every frame of account data.
 RECEIPT = (Column("ts", "time"), Column("received", "time"), Column("account", "text"))
 
 
 def exactly() -> AbstractContextManager[Context]:
-    """Within it sums and products are exact, whatever decimal context the user has set; round quotients yourself."""
+    """Context for exact sums and products, whatever decimal context the user has set; quotients must be rounded."""
     return localcontext(_EXACT)
 
 
 def is_usable(number: Decimal) -> bool:
-    """Whether it is finite, and neither so large nor so finely divided that it can be no price and no quantity."""
+    """Whether a number is finite and has no more digits than a price or a quantity can have."""
     if not number.is_finite():
         return False
     exponent = number.as_tuple().exponent
@@ -47,7 +47,7 @@ def is_usable(number: Decimal) -> bool:
 
 
 def frame_of(columns: Sequence[Column], rows: Sequence[tuple[Any, ...]]) -> pd.DataFrame:
-    """One row a tuple, in a memory of its own. Each tuple holds the values of the columns in their order."""
+    """A DataFrame in memory of its own, one row a tuple; each tuple holds the values of the columns in their order."""
     values = zip(*rows, strict=True) if rows else [()] * len(columns)
     return pd.DataFrame({name: _array(kind, each) for (name, kind), each in zip(columns, values, strict=True)})
 

@@ -36,7 +36,7 @@ def order(
 
 def orders() -> tuple[Table, DerivedFillLog]:
     log = DerivedFillLog(COLUMNS)
-    return Table(COLUMNS, ("ACC-1",), key=TABLE_KEYS["orders"], followers=[log]), log
+    return Table(COLUMNS, ("ACC-1",), key=TABLE_KEYS["orders"], listeners=[log]), log
 
 
 def publish(table: Table, *rows: dict[str, Any], is_full: bool = False, ts: int = NOW) -> None:
@@ -285,7 +285,7 @@ def test_an_empty_frame_of_fills_has_its_types() -> None:
 
 def told() -> tuple[Table, ReportedFillLog]:
     log = ReportedFillLog(TOLD_FILL_COLUMNS)
-    return Table(TOLD_FILL_COLUMNS, ("ACC-1",), key=TABLE_KEYS["fills"], limit=3, followers=[log]), log
+    return Table(TOLD_FILL_COLUMNS, ("ACC-1",), key=TABLE_KEYS["fills"], limit=3, listeners=[log]), log
 
 
 def execution(fill_id: str, quantity: str = "4", **values: Any) -> dict[str, Any]:

@@ -333,12 +333,12 @@ def test_a_reader_on_another_thread_sees_each_publish_whole() -> None:
     assert held(table)[0][2] == 1_999
 
 
-# What followers are told.
+# What listeners are told.
 
 
 def test_followers_hear_of_every_row_but_not_of_a_full_list_that_says_nothing_new() -> None:
     listener = Listener()
-    table = positions(followers=[listener])
+    table = positions(listeners=[listener])
     publish(table, clear(), put("A", 1), put("B", "NaN"))
     publish(table, put("A", 1))
     publish(table, clear(), put("A", 2), put("B", "NaN"), put("A", 3))
@@ -357,7 +357,7 @@ def test_followers_hear_of_every_row_but_not_of_a_full_list_that_says_nothing_ne
 
 def test_the_log_holds_every_state_in_order() -> None:
     log = ChangeLog(COLUMNS, limit=3)
-    table = positions(followers=[log])
+    table = positions(listeners=[log])
     for quantity in range(1, 6):
         publish(table, put("A", quantity), received=NOW + quantity)
 
@@ -372,7 +372,7 @@ def test_the_log_holds_every_state_in_order() -> None:
 
 def test_the_rows_and_the_logs_are_never_apart_by_more_than_the_bell() -> None:
     log = ChangeLog(COLUMNS)
-    table = positions(followers=[log])
+    table = positions(listeners=[log])
     seen: list[tuple[int, int]] = []
     table.watch(lambda: seen.append((len(table), len(log))))
 
@@ -395,7 +395,7 @@ def ask(table: Table, *rows: tuple[Any, ...], asked: int = NOW, is_full: bool = 
 def dated(**options: Any) -> tuple[Table, ChangeLog]:
     """A table of orders, whose rows say when they were changed, and its log."""
     log = ChangeLog(DATED)
-    return Table(DATED, ("ACC-1",), key=("order_id",), followers=(log,), **options), log
+    return Table(DATED, ("ACC-1",), key=("order_id",), listeners=(log,), **options), log
 
 
 def tell(table: Table, *rows: tuple[Any, ...], received: int = NOW, is_full: bool = False) -> None:
@@ -418,7 +418,7 @@ def logged(log: ChangeLog) -> list[tuple[Any, ...]]:
 
 def test_an_answer_fills_a_table_that_the_stream_has_not() -> None:
     listener = Listener()
-    table = positions(followers=[listener])
+    table = positions(listeners=[listener])
 
     is_taken = ask(table, ("A", Decimal(1)), ("B", Decimal(2)), asked=NOW)
 

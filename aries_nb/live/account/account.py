@@ -278,15 +278,15 @@ class Account:
             raise UsageError(f"this broker {otherwise}", advice="`feed.tables` names what it has.")
         return self._table(kind)
 
-    def _table(self, kind: Kind, *followers: TableListener) -> LiveTable:
+    def _table(self, kind: Kind, *listeners: TableListener) -> LiveTable:
         """The table of this kind; one that was closed is asked for anew, unless the account was."""
         with self._guard:
             held = self._held.get(kind)
             if held is None or not self._is_kept(held):
                 self._check_open()
                 type_ = partial(LivePositions, self._quotes) if kind == "positions" else LiveTable
-                made = type_(self._link, self._callbacks, kind, self.name, followers=followers)
-                held = self._held[kind] = self._snapshots.keep(made, *followers)
+                made = type_(self._link, self._callbacks, kind, self.name, listeners=listeners)
+                held = self._held[kind] = self._snapshots.keep(made, *listeners)
             return held
 
     def _is_kept(self, held: LiveTable | LiveFills | None) -> bool:

@@ -163,7 +163,7 @@ class ToldCandles(CandleSource):
         elif since >= self._since:
             return
         options = (("interval", self._interval), ("start", self._written(since)))
-        wider = self._link.table("pnl", self._account, options=options, followers=(self,))
+        wider = self._link.table("pnl", self._account, options=options, listeners=(self,))
         narrower, self._table, self._since = self._table, wider, since
         if narrower is not None:
             self._link.release(narrower)
@@ -296,8 +296,8 @@ class LivePnl(LiveTable):
     def _columns(self, link: Link) -> tuple[Column, ...]:  # noqa: ARG002
         return self._candles.columns
 
-    def _filled(self, link: Link, followers: Sequence[TableListener]) -> Table:  # noqa: ARG002
-        return Table(self._candles.columns, (self.account,), key=TABLE_KEYS["pnl"], followers=followers)
+    def _filled(self, link: Link, listeners: Sequence[TableListener]) -> Table:  # noqa: ARG002
+        return Table(self._candles.columns, (self.account,), key=TABLE_KEYS["pnl"], listeners=listeners)
 
     def _releasing(self, link: Link) -> Callable[[], None]:  # noqa: ARG002
         return partial(self._candles.leave, self._table)

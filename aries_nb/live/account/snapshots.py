@@ -86,8 +86,8 @@ class Snapshots:
         self._undo = link.watch(self._look)
         self._look()
 
-    def keep(self, live: T, *followers: TableListener) -> T:
-        """Fill a table now and after each break, until it is closed; the table. `followers` are those it was made with.
+    def keep(self, live: T, *listeners: TableListener) -> T:
+        """Fill a table now and after each break, until it is closed; the table. `listeners` are those it was made with.
 
         A log of own executions is told those as well whose session ended in the break.
         """
@@ -99,7 +99,7 @@ class Snapshots:
         with self._guard:
             # What ended before there is a connection again is missed as well.
             missing = None if self._is_live or live.kind != "orders" else _Missing(now, placed=now)
-            fills = next((each for each in followers if isinstance(each, ReportedFillLog)), None)
+            fills = next((each for each in listeners if isinstance(each, ReportedFillLog)), None)
             self._kept.append(_Kept(live, subscription, now, missing, fills))
         self._wake()
         return live

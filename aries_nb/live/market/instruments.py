@@ -50,8 +50,8 @@ class LiveInstruments(LiveTable):
     def __repr__(self) -> str:
         return super().__repr__().replace("instruments", f"instruments {', '.join(self.symbols[:4])}", 1)
 
-    def _filled(self, link: Link, followers: Sequence[TableListener]) -> Table:
-        return link.instruments(self.symbols, followers)
+    def _filled(self, link: Link, listeners: Sequence[TableListener]) -> Table:
+        return link.instruments(self.symbols, listeners)
 
     def _first_view(self) -> Blotter:
         from aries_nb.widgets import Blotter
