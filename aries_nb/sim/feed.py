@@ -16,16 +16,16 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from aries_nb.sim.market.market import Market
-    from aries_nb.sim.market.recording import TapePlayer
+    from aries_nb.sim.market.recording import RecordingPlayer
     from aries_nb.sim.settings import ServerOptions
 
-__all__ = ["MarketFeed", "TapePlayback"]
+__all__ = ["MarketFeed", "Playback"]
 
 #: Steps tried for one event: a client that asked for a rarely changing field alone does not stop the server.
 STEPS_PER_EVENT = 20
 #: Part of a turn that may go into making events, so that the loop still gets to send them.
 BUSY_SHARE = 0.7
-TAPE_ROWS_PER_TURN = 2000
+ROWS_PER_TURN = 2000
 
 
 class SteppedChannel(Protocol):
@@ -58,7 +58,7 @@ class MarketFeed(ABC, Generic[ChannelT]):
     @property
     def tape_rows_sent(self) -> int:
         """Rows of all tapes that went to at least one client."""
-        return sum(channel.rows_sent for channel in self._tape_channels())
+        return sum(channel.rows_sent for channel in self._recorded_channels())
 
     def advance(self, seconds: float, now: float) -> None:
         """Advance the market by `seconds`: as many events as the rate says, stamped `now`."""
@@ -81,11 +81,11 @@ class MarketFeed(ABC, Generic[ChannelT]):
         # What could not be done in time is not made up for: a burst would only be late as well.
         self._budget = min(self._budget, 1.0)
 
-    def play_tapes(self, now: float) -> None:
+    def play_recordings(self, now: float) -> None:
         """Play the rows of the paced tapes that are due at `now`."""
         if self._options.speed is not None:
-            for channel in self._tape_channels():
-                self.events += channel.play(now, TAPE_ROWS_PER_TURN)
+            for channel in self._recorded_channels():
+                self.events += channel.play(now, ROWS_PER_TURN)
 
     @abstractmethod
     def _is_closed(self) -> bool:
@@ -96,7 +96,7 @@ class MarketFeed(ABC, Generic[ChannelT]):
         """The channels of the synthetic market that have subscribers."""
 
     @abstractmethod
-    def _tape_channels(self) -> Iterable[TapePlayback]:
+    def _recorded_channels(self) -> Iterable[Playback]:
         """The channels that tapes feed."""
 
     def _subscriptions_changed(self) -> None:
@@ -110,12 +110,12 @@ class MarketFeed(ABC, Generic[ChannelT]):
             self._weights = list(accumulate(channel.weight for channel in self._stepped))
 
 
-class TapePlayback(ABC):
+class Playback(ABC):
     """The tapes of one symbol, at most one of each kind, and how far each has been played."""
 
-    def __init__(self, players: list[TapePlayer]) -> None:
+    def __init__(self, players: list[RecordingPlayer]) -> None:
         self.rows_sent = 0
-        self._players = {player.tape.kind: player for player in players}
+        self._players = {player.recording.kind: player for player in players}
 
     def start(self, now: float) -> None:
         """Start each tape that feeds a subscribed stream, unless it plays already."""
@@ -149,5 +149,5 @@ class TapePlayback(ABC):
         """Whether a stream that this kind of tape feeds is subscribed."""
 
     @abstractmethod
-    def _play_row(self, player: TapePlayer, row: int) -> int:
+    def _play_row(self, player: RecordingPlayer, row: int) -> int:
         """Send one row to its subscribers; return 1 if there is one, else 0."""

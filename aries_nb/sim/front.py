@@ -109,7 +109,7 @@ class Front:
     def connection_class(self) -> type[ServerConnection]:
         """For the `create_connection` of `websockets.asyncio.server.serve`."""
 
-        class Connection(SortedConnection):
+        class Connection(RoutedConnection):
             front = self
 
         return Connection
@@ -146,7 +146,7 @@ class Front:
         protocol.data_received(received)
 
 
-class SortedConnection(ServerConnection):
+class RoutedConnection(ServerConnection):
     """A connection that begins as a WebSocket's only when the head of its request says that it is one."""
 
     front: Front
@@ -154,10 +154,10 @@ class SortedConnection(ServerConnection):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Wait for the head before websockets learns of the connection."""
-        self._arrived = cast("asyncio.Transport", transport)
+        self._raw_transport = cast("asyncio.Transport", transport)
         self._received = bytearray()
-        self.front.watch(self._arrived)
-        self._deadline = self.loop.call_later(self.front.head_seconds, self._arrived.abort)
+        self.front.watch(self._raw_transport)
+        self._deadline = self.loop.call_later(self.front.head_seconds, self._raw_transport.abort)
 
     def data_received(self, data: bytes) -> None:
         """Collect the head; once it is there, sort."""
@@ -173,14 +173,14 @@ class SortedConnection(ServerConnection):
         received, self._received = bytes(self._received), None
         self._deadline.cancel()
         if is_http and end and self.front.is_local and not _is_for_here(head + end):
-            self._arrived.write(REFUSAL)
+            self._raw_transport.write(REFUSAL)
             self._received = bytearray()  # nothing more is listened to
-            self._arrived.close()
+            self._raw_transport.close()
         elif is_http and end and not UPGRADE.search(head + end):
-            self.front.hand_over(self._arrived, received)
+            self.front.hand_over(self._raw_transport, received)
         else:
-            self.front.release(self._arrived)
-            super().connection_made(self._arrived)
+            self.front.release(self._raw_transport)
+            super().connection_made(self._raw_transport)
             super().data_received(received)
 
     def eof_received(self) -> None:

@@ -18,7 +18,7 @@ from aiohttp import web
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
 
-__all__ = ["Answer", "ErrorShape", "HttpServer", "Query", "RefusedError", "Request", "refusal", "rfc3339"]
+__all__ = ["ErrorShape", "HttpError", "HttpRequest", "HttpResponse", "HttpServer", "Query", "refusal", "rfc3339"]
 
 ErrorShape = Literal["flat", "nested"]
 #: Names of the nested shape, by HTTP status.
@@ -36,7 +36,7 @@ MOST_SECONDS = 100_000_000_000
 MOST_BODY_BYTES = 2**16
 
 
-class Answer(NamedTuple):
+class HttpResponse(NamedTuple):
     """An answer without a transport: a text goes out as it is, anything else as JSON."""
 
     status: int
@@ -45,7 +45,7 @@ class Answer(NamedTuple):
     location: str = ""
 
 
-class Request(NamedTuple):
+class HttpRequest(NamedTuple):
     """A request without a transport: `path` is still percent-encoded, `now` is when it is answered, in Unix s."""
 
     method: str
@@ -70,17 +70,17 @@ class Request(NamedTuple):
     def expect(self, method: str) -> None:
         """Refuse every other method."""
         if self.method != method:
-            raise RefusedError(405, f"use {method}")
+            raise HttpError(405, f"use {method}")
 
     def check_text(self) -> None:
         """Refuse what was not UTF-8, of which aiohttp leaves half characters: they cannot be written out again."""
         try:
             "".join([self.path, *self.query.keys(), *self.query.values()]).encode()
         except UnicodeEncodeError as error:
-            raise RefusedError(400, "the address is not UTF-8") from error
+            raise HttpError(400, "the address is not UTF-8") from error
 
 
-class RefusedError(Exception):
+class HttpError(Exception):
     """A request that is answered with an error; `field` names the parameter that is wrong."""
 
     def __init__(self, status: int, text: str, field: str = "") -> None:
@@ -103,14 +103,14 @@ class Query:
         """A parameter that must be there, and not blank, unless it has a default."""
         value = self.values.get(name, "").strip() or default
         if value is None:
-            raise RefusedError(422, f"{name} is required", name)
+            raise HttpError(422, f"{name} is required", name)
         return value
 
     def choice(self, name: str, choices: Collection[str], default: str | None = None) -> str:
         """A parameter that is one of some texts."""
         value = self.text(name, default)
         if value not in choices:
-            raise RefusedError(422, f"{name} must be one of {', '.join(choices)}", name)
+            raise HttpError(422, f"{name} must be one of {', '.join(choices)}", name)
         return value
 
     def integer(self, name: str, low: int, high: int, default: int | None = None) -> int:
@@ -121,7 +121,7 @@ class Query:
         except ValueError:
             number = low - 1
         if not low <= number <= high:
-            raise RefusedError(422, f"{name} must be a whole number from {low} to {high}", name)
+            raise HttpError(422, f"{name} must be a whole number from {low} to {high}", name)
         return number
 
     def number(self, name: str) -> float | None:
@@ -133,7 +133,7 @@ class Query:
         except ValueError:
             value = math.nan
         if not math.isfinite(value):
-            raise RefusedError(422, f"{name} must be a number", name)
+            raise HttpError(422, f"{name} must be a number", name)
         return value
 
     def seconds(self, name: str) -> float:
@@ -148,7 +148,7 @@ class Query:
         names = [name.strip() for name in self.text("symbols", default).split(",")]
         found = list(dict.fromkeys(name for name in names if name))
         if not 0 < len(found) <= most:
-            raise RefusedError(422, f"symbols must be 1 to {most} symbols", "symbols")
+            raise HttpError(422, f"symbols must be 1 to {most} symbols", "symbols")
         return found
 
 
@@ -163,7 +163,7 @@ class HttpServer(ABC):
         body = await request.content.read(MOST_BODY_BYTES + 1)
         while len(body) <= MOST_BODY_BYTES and not request.content.at_eof():
             body += await request.content.read(MOST_BODY_BYTES + 1 - len(body))
-        asked = Request(
+        asked = HttpRequest(
             request.method,
             request.rel_url.raw_path,
             dict(request.rel_url.query),
@@ -182,41 +182,41 @@ class HttpServer(ABC):
         text = await self._written(asked, answer.body)
         return web.Response(status=answer.status, text=text, content_type="application/json", headers=headers)
 
-    def answer(self, request: Request) -> Answer:
+    def answer(self, request: HttpRequest) -> HttpResponse:
         """Answer a request; never raises for a bad one."""
         try:
             request.check_text()
-            return self._answer(request)
-        except RefusedError as error:
+            return self._respond(request)
+        except HttpError as error:
             return self._refused(error)
 
-    async def _prepare(self, request: Request) -> None:  # noqa: B027 - most answers need no preparation
+    async def _prepare(self, request: HttpRequest) -> None:  # noqa: B027 - most answers need no preparation
         """Make what an answer needs, in another thread if it takes long: the market goes on meanwhile."""
 
-    async def _written(self, request: Request, body: object) -> str:  # noqa: ARG002 - for a subclass with long answers
+    async def _written(self, request: HttpRequest, body: object) -> str:  # noqa: ARG002 - for a subclass with long answers
         """Write a body as JSON."""
         return self._json(body)
 
     @abstractmethod
-    def _answer(self, request: Request) -> Answer:
+    def _respond(self, request: HttpRequest) -> HttpResponse:
         """Answer a request; raises RefusedError."""
 
     @abstractmethod
-    def _refused(self, error: RefusedError) -> Answer:
+    def _refused(self, error: HttpError) -> HttpResponse:
         """The broker's answer to a request that was refused."""
 
     def _json(self, body: object) -> str:
         return json.dumps(body, separators=(",", ":"), ensure_ascii=self.is_ascii, allow_nan=False)
 
 
-def refusal(shape: ErrorShape, error: RefusedError, request_id: str) -> Answer:
+def refusal(shape: ErrorShape, error: HttpError, request_id: str) -> HttpResponse:
     """The body of an error: flat, or nested with `error` as an object."""
     code, text = ERROR_TYPES.get(error.status, "INTERNAL"), error.text
     details = [{"code": code, "description": text, "field": error.field}] if error.field else []
     body: dict[str, Any] = {"error": text, "codes": details, "metadata": {}}
     if shape == "nested":
         body = {"error": {"type": code, "code": code, "message": text, "details": details, "request_id": request_id}}
-    return Answer(error.status, body)
+    return HttpResponse(error.status, body)
 
 
 def rfc3339(seconds: float) -> str:

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from aries_nb.sim.feed import MarketFeed
     from aries_nb.sim.front import Handler
-    from aries_nb.sim.market.history import History, Trades
+    from aries_nb.sim.market.history import History, TradeArray
     from aries_nb.sim.market.market import MarketHours
     from aries_nb.sim.settings import ServerOptions
 
@@ -144,7 +144,7 @@ class Server(ABC, Generic[ClientT]):
         """The sessions of all connections."""
         return [client.session for client in self.clients]
 
-    def trades(self, symbol: str, first: float, last: float) -> Trades:
+    def trades(self, symbol: str, first: float, last: float) -> TradeArray:
         """Every trade of a symbol in [first, last), Unix s, as `History.trades` has them."""
         return self._history.trades(symbol, first, last)
 
@@ -214,7 +214,7 @@ class Server(ABC, Generic[ClientT]):
         """End the connection of a client that does not read."""
 
     @abstractmethod
-    def _pump_tapes(self, now: float) -> bool:
+    def _pump_recordings(self, now: float) -> bool:
         """Play the tapes without a pace as far as the clients have room; return whether a row was sent."""
 
     async def _received(self, client: ClientT) -> None:
@@ -263,7 +263,7 @@ class Server(ABC, Generic[ClientT]):
     async def _pump(self) -> None:
         """Feed the tapes without a pace to their clients as fast as the slowest of them takes them."""
         while True:
-            if self._pump_tapes(time.time()):
+            if self._pump_recordings(time.time()):
                 self.wake_all()
                 await asyncio.sleep(0)
             else:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Literal, get_args
 
 from aries_nb.errors import UsageError
-from aries_nb.sim.market.recording import tape_kind
+from aries_nb.sim.market.recording import recording_kind
 
 __all__ = ["MAX_RATE", "AuthReply", "ServerOptions", "SimOptions", "Statistics"]
 
@@ -54,7 +54,7 @@ class ServerOptions:
                 "the token is blank", where=f"{type(self).__name__}.token", advice="Give None to accept any token."
             )
         for path in self.tapes:
-            tape_kind(Path(path))
+            recording_kind(Path(path))
 
     def _check(self, name: str, low: float, high: float) -> None:
         value, where = getattr(self, name), f"{type(self).__name__}.{name}"

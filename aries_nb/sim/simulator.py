@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar
 from aries_nb.errors import ClosedError
 from aries_nb.sim.alor.server import AlorServer
 from aries_nb.sim.alor.settings import AlorOptions
-from aries_nb.sim.aries.server import BrokerServer
+from aries_nb.sim.aries.server import AriesServer
 from aries_nb.sim.market.market import MarketHours
 from aries_nb.sim.settings import ServerOptions, SimOptions, Statistics
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from types import TracebackType
 
-    from aries_nb.sim.market.history import Trades
+    from aries_nb.sim.market.history import TradeArray
 
 __all__ = ["Simulator", "make_server", "serve"]
 
@@ -95,7 +95,7 @@ class Simulator:
         """
         return self._call(lambda: [client.session.subscriptions() for client in self._server.clients])
 
-    def trades(self, symbol: str, first: float, last: float = math.inf) -> Trades:
+    def trades(self, symbol: str, first: float, last: float = math.inf) -> TradeArray:
         """Every trade of a symbol in [first, last), Unix s, those before the start included: columns time, price, size.
 
         Times in Unix ns, prices in USD, sizes in shares; half a million rows a session. Raises UsageError when live
@@ -155,7 +155,7 @@ class Simulator:
             return  # `close` asked for it
 
 
-def make_server(options: ServerOptions) -> BrokerServer | AlorServer:
+def make_server(options: ServerOptions) -> AriesServer | AlorServer:
     """The server that speaks the protocol of the broker whose options these are.
 
     Raises UsageError if a tape cannot be read.
@@ -163,7 +163,7 @@ def make_server(options: ServerOptions) -> BrokerServer | AlorServer:
     if isinstance(options, AlorOptions):
         return AlorServer(options)
     assert isinstance(options, SimOptions), "there are two brokers"
-    return BrokerServer(options)
+    return AriesServer(options)
 
 
 async def serve(options: ServerOptions, *, ready: Callable[[str], None]) -> None:

@@ -28,7 +28,7 @@ def close_at_the_quotes(sim: Simulator, accounts: Accounts, account: str) -> Non
         return (Decimal(repr(quote.bid_price)) + Decimal(repr(quote.ask_price))) / 2
 
     def close() -> bool:
-        is_level = all(each.mark == middle(each.position.symbol) for each in accounts.books(account).positions)
+        is_level = all(each.mark == middle(each.position.symbol) for each in accounts.figures(account).positions)
         if is_level:
             sim._server.set_hours(MarketHours("closed"), time.time())
         return is_level

@@ -64,7 +64,7 @@ def trade(sim: Simulator) -> Callable[..., None]:
 
 
 def books(sim: Simulator, account: str = "SPBX:D00001"):
-    return sim._call(lambda: sim._server.portfolios.accounts.books(account))
+    return sim._call(lambda: sim._server.portfolios.accounts.figures(account))
 
 
 def held(sim: Simulator) -> dict[str, Decimal]:

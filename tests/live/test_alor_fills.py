@@ -90,7 +90,7 @@ def test_what_a_session_that_ended_in_a_break_had_is_asked_for(
         """All before anybody can connect again."""
         server.drop_connections()
         server.portfolios.accounts.brokerage.place(OWNER, "GAZP", "buy", "market", 20, now=now)
-        server.portfolios.accounts.turn(0.1, now)
+        server.portfolios.accounts.advance(0.1, now)
         server.portfolios.begin_session()
 
     sim._call(end_session)

@@ -210,7 +210,7 @@ def trade_a_lot(sim: Simulator, symbol: str, count: int) -> None:
     feed: Any = sim._server.feed
     channel = feed.channel(feed.security("MOEX", symbol))
     for _ in range(count):
-        channel._tell_trade(time.time_ns(), 300.0, 1, "buy")
+        channel._publish_trade(time.time_ns(), 300.0, 1, "buy")
 
 
 @pytest.mark.parametrize(

@@ -70,7 +70,7 @@ class Turns:
 
 
 def only_player(sim: Simulator) -> Any:
-    (channel,) = sim._server.feed._tape_channels()
+    (channel,) = sim._server.feed._recorded_channels()
     (player,) = channel._players.values()
     return player
 
@@ -183,7 +183,7 @@ def test_conflated_quotes_are_the_files_newest_rows_of_each_interval(
     feed = open_alor(sim)
 
     quotes = feed.quotes("EURUSD", fields=QUOTE_FIELDS, min_interval_ms=interval_ms)
-    eventually(lambda: sim._call(lambda: only_player(sim).is_finished and not sim._server.feed._waiting))
+    eventually(lambda: sim._call(lambda: only_player(sim).is_finished and not sim._server.feed._pending))
     ((counts,),) = (list(client.values()) for client in sim.subscriptions())
     quotes.wait(rows=counts["sent"])
     expected = turns.newest_of_each_interval(file, speed, (interval_ms or 175) / 1000)

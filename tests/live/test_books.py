@@ -26,8 +26,8 @@ if TYPE_CHECKING:
 
     from aries_nb.live import Feed
     from aries_nb.sim import Simulator
+    from aries_nb.sim.accounts.orders import AccountFigures as BrokersBooks
     from aries_nb.sim.accounts.orders import Fill as Execution
-    from aries_nb.sim.accounts.orders import Portfolio as BrokersBooks
     from aries_nb.store import Fill, Portfolio
 
 ACCOUNT = "M"
@@ -83,10 +83,10 @@ class Desk:
         broker.place(ACCOUNT, rng.choice(SYMBOLS), side, "market", rng.randrange(1, 100), now=self.now)
         self.fills += max(len(broker.fills) - before, 0)
 
-    def turn(self) -> None:
+    def advance(self) -> None:
         """Let a second pass at the broker, and hear about it."""
         self.now += 1.0
-        self.accounts.turn(1.0, self.now)
+        self.accounts.advance(1.0, self.now)
         self.talk()
 
     def told(self, kind: str) -> list[dict[str, object]]:
@@ -152,10 +152,10 @@ def day() -> Day:
     for number in range(1, SNAPSHOTS + 1):
         while desk.fills < number * FILLS // SNAPSHOTS:
             desk.trade(rng)
-        desk.turn()
+        desk.advance()
         fills, known = desk.log.entries(known)
         own.take(fill for fill, _ in fills)
-        marks, broker = desk.marks(), desk.accounts.books(ACCOUNT)
+        marks, broker = desk.marks(), desk.accounts.figures(ACCOUNT)
         (balance,) = desk.told("balances")
         told = sums(told_books(desk), marks)
         snapshots.append(Snapshot(sums(own.books, marks), told, sums_of(broker), balance["equity"]))
@@ -206,7 +206,7 @@ def test_what_a_user_holds_equals_the_brokers_books_after_every_batch_of_fills(
     account = open_feed(quiet_sim).account("ACC-1")
     live, fills = account.equity.wait(), account.fills
     close_at_the_quotes(quiet_sim, accounts, "ACC-1")
-    theirs = lambda: quiet_sim._call(lambda: sums_of(broker.books("ACC-1")))  # noqa: E731
+    theirs = lambda: quiet_sim._call(lambda: sums_of(broker.figures("ACC-1")))  # noqa: E731
     is_level = lambda: sums(live.books(), live.marks()) == theirs()  # noqa: E731
     eventually(is_level)
     own, taken, seen = Ledger(live.books()), 0, []
@@ -215,7 +215,7 @@ def test_what_a_user_holds_equals_the_brokers_books_after_every_batch_of_fills(
         for _ in range(40):
             symbol, side = rng.choice(("AAPL", "MSFT", "TSLA")), rng.choice(("buy", "sell"))
             broker.place("ACC-1", symbol, side, "market", rng.randrange(1, 20), now=time.time())
-        accounts.tell(time.time())
+        accounts.publish(time.time())
 
     for _ in range(10):
         quiet_sim._call(trade)

@@ -13,7 +13,7 @@ from aries_nb.sim.accounts.orders import AccountTerms
 from aries_nb.sim.market.market import Market
 
 if TYPE_CHECKING:
-    from aries_nb.sim.accounts.orders import Books
+    from aries_nb.sim.accounts.orders import AccountFigures
 
 TODAY = date(2026, 3, 2)
 NOW = 1_772_463_845.0
@@ -41,7 +41,7 @@ def quote(market: Market, symbol: str, bid: str, ask: str, *, bid_size: int = 10
     share.book.bids.sizes[0], share.book.asks.sizes[0] = bid_size, ask_size
 
 
-def check_sums(books: Books) -> None:
+def check_sums(books: AccountFigures) -> None:
     values = [holding.position.quantity * (holding.mark or 0) for holding in books.positions]
     assert books.equity == books.cash + sum(values)
     assert books.equity - books.starting_equity == books.realised + books.unrealised - books.fees

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, TypeAlias
 
 from aries_nb.sim.accounts.brokerage import Brokerage
 from aries_nb.sim.accounts.newsroom import Headline, Newsroom
-from aries_nb.sim.accounts.orders import AccountTerms, Books, Order
+from aries_nb.sim.accounts.orders import AccountFigures, AccountTerms, Order
 from aries_nb.sim.accounts.pnl import Candle, Candles
 from aries_nb.sim.accounts.robot import Robot
 from aries_nb.sim.accounts.watchlists import Watchlist, Watchlists
@@ -62,7 +62,7 @@ class PositionChanged:
 class BalanceChanged:
     """Any figure of an account changed."""
 
-    books: Books
+    figures: AccountFigures
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,9 +136,9 @@ class Accounts:
         """The news so far, the newest last, as far as they are remembered."""
         return tuple(self._newsroom.headlines)
 
-    def books(self, account: str) -> Books:
+    def figures(self, account: str) -> AccountFigures:
         """The account as it is now. Raises UsageError if there is none."""
-        return self.brokerage.books(account)
+        return self.brokerage.figures(account)
 
     def equity(self, account: str) -> Decimal:
         """Cash and the value of all positions, in USD."""
@@ -149,16 +149,16 @@ class Accounts:
         self._begin(now)
         return self._candles[account].since(interval, since)
 
-    def join(self, listener: Callable[[Sequence[Change], float], None]) -> None:
-        """Tell a listener of every change from now on, with the time; it is called within `turn` and `tell`."""
+    def add_listener(self, listener: Callable[[Sequence[Change], float], None]) -> None:
+        """Tell a listener of every change from now on, with the time; it is called within `advance` and `publish`."""
         self._listeners.append(listener)
 
-    def leave(self, listener: Callable[[Sequence[Change], float], None]) -> None:
+    def remove_listener(self, listener: Callable[[Sequence[Change], float], None]) -> None:
         """Tell it no more; one that is not known is left alone."""
         if listener in self._listeners:
             self._listeners.remove(listener)
 
-    def turn(self, seconds: float, now: float) -> list[Change]:
+    def advance(self, seconds: float, now: float) -> list[Change]:
         """Let `seconds` pass, and tell the listeners what changed; also returned.
 
         Who owns the market drifts it before. A market that nobody has moved since the last turn is drifted here.
@@ -167,8 +167,8 @@ class Accounts:
         if self._fair == self._fair_prices():
             self.market.drift(seconds)
         self._fair = self._fair_prices()
-        self.brokerage.turn(now)
-        self._robot.turn(seconds, now)
+        self.brokerage.advance(now)
+        self._robot.advance(seconds, now)
         for account, candles in self._candles.items():
             ledger = self.brokerage.ledger(account)
             candles.observe(now, self.brokerage.equity(account) - ledger.starting_equity)
@@ -177,15 +177,15 @@ class Accounts:
         if self._unvalued >= REVALUE_SECONDS:
             self._unvalued = 0.0
             changes += self._revalued()
-        if self._watchlists.turn(seconds):
+        if self._watchlists.advance(seconds):
             changes.append(WatchlistsChanged(self.watchlists))
-        changes += map(NewsPublished, self._newsroom.turn(seconds, now))
-        self._tell(changes, now)
+        changes += map(NewsPublished, self._newsroom.advance(seconds, now))
+        self._publish(changes, now)
         return changes
 
-    def tell(self, now: float) -> None:
+    def publish(self, now: float) -> None:
         """Tell the listeners at once what orders did since the last turn, so that a snapshot can follow."""
-        self._tell(self._traded(), now)
+        self._publish(self._traded(), now)
 
     def _rng(self, name: str) -> Random:
         return Random(f"{self._seed} accounts {name}")
@@ -202,7 +202,7 @@ class Accounts:
         value = self.brokerage.equity(account) - begun
         return Candles(self._rng(f"history {account}"), begun, now, value=value)
 
-    def _tell(self, changes: Sequence[Change], now: float) -> None:
+    def _publish(self, changes: Sequence[Change], now: float) -> None:
         if changes:
             for listener in list(self._listeners):
                 listener(changes, now)
@@ -212,7 +212,7 @@ class Accounts:
         changes: list[Change] = [OrderChanged(order) for order in states]
         changes += [self._position(account, symbol) for account, symbol in touched]
         concerned = dict.fromkeys(order.account for order in states)
-        return changes + [BalanceChanged(self.books(account)) for account in concerned]
+        return changes + [BalanceChanged(self.figures(account)) for account in concerned]
 
     def _revalued(self) -> list[Change]:
         """Positions whose mark moved since they were last told, their accounts, and candles."""
@@ -220,12 +220,12 @@ class Accounts:
         for account, candles in self._candles.items():
             moved = [
                 self._position(account, holding.position.symbol)
-                for holding in self.books(account).positions
+                for holding in self.figures(account).positions
                 if holding.mark != self._marks.get((account, holding.position.symbol))
             ]
             changes += moved
             if moved:
-                changes.append(BalanceChanged(self.books(account)))
+                changes.append(BalanceChanged(self.figures(account)))
             changes += [CandleChanged(account, candle) for candle in candles.drain()]
         return changes
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 from aries_nb.errors import UsageError
 from aries_nb.sim.accounts.ledger import ZERO, Holding, Ledger
-from aries_nb.sim.accounts.orders import FINAL, Books, Fill, Order
+from aries_nb.sim.accounts.orders import FINAL, AccountFigures, Fill, Order
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -102,12 +102,12 @@ class Brokerage:
         """Cash and the value of all positions, in USD."""
         return self.ledger(account).equity(self.mark)
 
-    def books(self, account: str) -> Books:
+    def figures(self, account: str) -> AccountFigures:
         """The account as it is now."""
         ledger = self.ledger(account)
         holdings = ledger.holdings(self.mark)
         active = self.active_orders(account)
-        return Books(
+        return AccountFigures(
             account=account,
             cash=ledger.cash,
             positions=holdings,
@@ -187,7 +187,7 @@ class Brokerage:
         order = self._working.get(order_id)
         if order is None:
             return False
-        self._keep(replace(order, status="canceled", updated=now))
+        self._record(replace(order, status="canceled", updated=now))
         return True
 
     def replace(
@@ -204,16 +204,16 @@ class Brokerage:
         rest = old.leaves if quantity is None else Decimal(quantity)
         limit = old.price if price is None else Decimal(price)
         _check(old.type, rest, limit, old.stop)
-        self._keep(replace(old, status="replaced", updated=now))
+        self._record(replace(old, status="replaced", updated=now))
         self._number += 1
         fresh = replace(old, number=self._number, quantity=old.filled + rest, price=limit, replaces=old.id)
         return self._admit(replace(fresh, status="pending_new", created=now, updated=now))
 
-    def turn(self, now: float) -> None:
+    def advance(self, now: float) -> None:
         """Let working orders expire, or be filled where the quotes of now allow."""
         for order in list(self._working.values()):
             if order.expires is not None and now >= order.expires:
-                self._keep(replace(order, status="expired", updated=now))
+                self._record(replace(order, status="expired", updated=now))
             else:
                 self._match(order, now)
 
@@ -231,8 +231,8 @@ class Brokerage:
         self._order_states.append(order)
         refusal = self._refusal(order)
         if refusal:
-            return self._keep(replace(order, status="rejected", text=refusal))
-        return self._match(self._keep(replace(order, status="new")), order.created)
+            return self._record(replace(order, status="rejected", text=refusal))
+        return self._match(self._record(replace(order, status="new")), order.created)
 
     def _refusal(self, order: Order) -> str:
         if self.terms[order.account].kind == "cash" and order.side == "sell":
@@ -281,7 +281,7 @@ class Brokerage:
         self.fills.append(Fill(now, order.account, order.symbol, order.side, quantity, price, FEE, order.id))
         self._touched[order.account, order.symbol] = None
         filled = order.filled + quantity
-        return self._keep(
+        return self._record(
             replace(
                 order,
                 filled=filled,
@@ -291,7 +291,7 @@ class Brokerage:
             )
         )
 
-    def _keep(self, order: Order) -> Order:
+    def _record(self, order: Order) -> Order:
         if order.status in FINAL:
             self._working.pop(order.id, None)
             self._finished.append(order)

@@ -55,7 +55,7 @@ class Newsroom:
         self._number = 0
         self._wait = self._drawn()
 
-    def turn(self, seconds: float, now: float) -> list[Headline]:
+    def advance(self, seconds: float, now: float) -> list[Headline]:
         """Let time pass; what was published."""
         self._wait -= seconds
         published = []

@@ -11,7 +11,7 @@ from aries_nb.sim.accounts.ledger import QUANTUM, ZERO
 if TYPE_CHECKING:
     from aries_nb.sim.accounts.ledger import Holding
 
-__all__ = ["FINAL", "AccountTerms", "Books", "Fill", "Order", "OrderSide", "OrderStatus", "OrderType"]
+__all__ = ["FINAL", "AccountFigures", "AccountTerms", "Fill", "Order", "OrderSide", "OrderStatus", "OrderType"]
 
 OrderSide = Literal["buy", "sell"]
 OrderType = Literal["market", "limit", "stop"]
@@ -91,7 +91,7 @@ class Fill(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class Books:
+class AccountFigures:
     """One account at one moment, all amounts in USD. `realised` and `unrealised` are before fees."""
 
     account: str

@@ -33,7 +33,7 @@ class Robot:
         self._mine: set[str] = set()
         self._wait = self._drawn()
 
-    def turn(self, seconds: float, now: float) -> None:
+    def advance(self, seconds: float, now: float) -> None:
         """Let time pass, and act as often as falls to it."""
         self._wait -= seconds
         while self._wait <= 0:

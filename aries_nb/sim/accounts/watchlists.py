@@ -40,7 +40,7 @@ class Watchlists:
         self._mean = mean_seconds
         self._wait = self._drawn()
 
-    def turn(self, seconds: float) -> bool:
+    def advance(self, seconds: float) -> bool:
         """Let time pass; whether a list changed."""
         self._wait -= seconds
         is_changed = False

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from aries_nb.sim.alor.instruments import Security
     from aries_nb.sim.market.history import History
 
-__all__ = ["LATEST", "Bar", "Bars", "bar_start", "merged", "read_timeframe"]
+__all__ = ["LATEST", "Bar", "BarHistory", "bar_start", "merged", "read_timeframe"]
 
 #: Start in Unix s, open, high, low, close, volume in lots.
 Bar = tuple[int, float, float, float, float, float]
@@ -72,7 +72,7 @@ def merged(bar: Bar, later: Bar) -> Bar:
     return start, first, max(high, later[2]), min(low, later[3]), later[4], volume + later[5]
 
 
-class Bars:
+class BarHistory:
     """The bars of all securities. Belongs to the thread of the server's loop."""
 
     def __init__(self, history: History) -> None:

@@ -15,64 +15,64 @@ from aries_nb.sim.alor import market_objects as objects
 from aries_nb.sim.alor.bars import bar_start, merged
 from aries_nb.sim.alor.messages import json_text, renamed
 from aries_nb.sim.alor.prints import Prints
-from aries_nb.sim.feed import TapePlayback
+from aries_nb.sim.feed import Playback
 from aries_nb.sim.market.listings import EquityListing
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from aries_nb.sim.alor.bars import Bar, Bars
+    from aries_nb.sim.alor.bars import Bar, BarHistory
     from aries_nb.sim.alor.instruments import Security
     from aries_nb.sim.alor.messages import Format, Table
     from aries_nb.sim.alor.prints import Print
     from aries_nb.sim.alor.requests import MarketKind
-    from aries_nb.sim.alor.streams import Subscription
+    from aries_nb.sim.alor.subscriptions import Subscription
     from aries_nb.sim.market.listings import Focus, TradedListing
-    from aries_nb.sim.market.recording import TapePlayer
+    from aries_nb.sim.market.recording import RecordingPlayer
 
-__all__ = ["Channel", "ListingChannel", "TapeChannel", "Waiting"]
+__all__ = ["InstrumentChannel", "ListingChannel", "PendingStates", "RecordedChannel"]
 
 #: Subscriptions with a state that waits for the end of its interval, of all channels together.
-Waiting = dict["Subscription", None]
+PendingStates = dict["Subscription", None]
 
 
-class Channel(ABC):
+class InstrumentChannel(ABC):
     """The subscriptions of one instrument by kind, and the states that they are told."""
 
-    def __init__(self, security: Security, bars: Bars, waiting: Waiting, *, has_zone: bool) -> None:
+    def __init__(self, security: Security, bars: BarHistory, pending: PendingStates, *, has_zone: bool) -> None:
         self.security = security
         self.status = objects.NORMAL
         self.prints = Prints(security.exchange, security.symbol)
         self._bars = bars
-        self._waiting = waiting
+        self._pending = pending
         self._has_zone = has_zone
-        self._heard: defaultdict[str, list[Subscription]] = defaultdict(list)
+        self._subscriptions: defaultdict[str, list[Subscription]] = defaultdict(list)
         self._running: dict[str, Bar] = {}
         self._instrument: dict[str, Any] = {}
         self._written: dict[tuple[object, ...], str] = {}
 
     @property
-    def is_heard(self) -> bool:
+    def has_subscribers(self) -> bool:
         """Whether anybody listens to anything."""
-        return any(self._heard.values())
+        return any(self._subscriptions.values())
 
-    def attend(self, subscription: Subscription, now: float) -> None:
+    def subscribe(self, subscription: Subscription, now: float) -> None:
         """Let a subscription hear what comes from now on (Unix s)."""
         request = subscription.request
         subscription.begin(now)
-        self._heard[request.kind].append(subscription)
+        self._subscriptions[request.kind].append(subscription)
         if request.kind == "bars":
             # A tape has a time of its own.
             since = 0 if self.security.is_recorded else bar_start(request.timeframe, now)
             for bar in self._bars.of(self.security, request.timeframe, since):
                 self._running[request.timeframe] = bar
 
-    def leave(self, subscription: Subscription) -> None:
+    def unsubscribe(self, subscription: Subscription) -> None:
         """Tell a subscription no more."""
-        self._waiting.pop(subscription, None)
-        heard = self._heard[subscription.request.kind]
-        if subscription in heard:
-            heard.remove(subscription)
+        self._pending.pop(subscription, None)
+        subscriptions = self._subscriptions[subscription.request.kind]
+        if subscription in subscriptions:
+            subscriptions.remove(subscription)
 
     def history(self, subscription: Subscription, now: float) -> Iterator[str]:
         """The objects before the live ones, as JSON; they are made as they are taken."""
@@ -105,7 +105,7 @@ class Channel(ABC):
     def set_status(self, status: int) -> None:
         """Open or close the instrument for trading."""
         self.status = status
-        self._tell_instrument()
+        self._publish_instrument()
 
     # What a kind of channel knows.
 
@@ -127,54 +127,54 @@ class Channel(ABC):
 
     # What happened, told to whoever listens; each returns how many kinds of stream heard it.
 
-    def _tell_trade(self, ts_ns: int, price: float, size: float, side: str) -> int:
+    def _publish_trade(self, ts_ns: int, price: float, size: float, side: str) -> int:
         made = self.prints.add(ts_ns, price, size, side)
         self._bars.add(self.security, ts_ns, price, size)
         texts: dict[str, str] = {}
-        for subscription in self._heard["trades"]:
+        for subscription in self._subscriptions["trades"]:
             form = subscription.request.form
             if form not in texts:
                 texts[form] = self._trade_text(made, form, is_existing=False)
             subscription.push(texts[form])
-        if self._heard["bars"]:
-            self._tell_bars(made)
-        return bool(self._heard["trades"]) + bool(self._heard["bars"])
+        if self._subscriptions["bars"]:
+            self._publish_bars(made)
+        return bool(self._subscriptions["trades"]) + bool(self._subscriptions["bars"])
 
-    def _tell_bars(self, made: Print) -> None:
+    def _publish_bars(self, made: Print) -> None:
         stamp = made.ts_ns // objects.NS_PER_S
-        for timeframe in {subscription.request.timeframe for subscription in self._heard["bars"]}:
+        for timeframe in {subscription.request.timeframe for subscription in self._subscriptions["bars"]}:
             running = self._running.get(timeframe)
             trade = (bar_start(timeframe, stamp), made.price, made.price, made.price, made.price, made.size)
             is_new = running is None or trade[0] > running[0]
             self._running[timeframe] = trade if running is None or is_new else merged(running, trade)
-        for subscription in self._heard["bars"]:
+        for subscription in self._subscriptions["bars"]:
             bar = self._running[subscription.request.timeframe]
             if subscription.offer(partial(self._bar_text, bar, subscription.request.form), bar[0]):
-                self._waiting[subscription] = None
+                self._pending[subscription] = None
 
-    def _tell_state(self, kind: MarketKind, stamp: int) -> int:
+    def _publish_state(self, kind: MarketKind, stamp: int) -> int:
         """Offer the quote or the book of now, which are written when they are sent."""
         self._written.clear()
-        for subscription in self._heard[kind]:
+        for subscription in self._subscriptions[kind]:
             request = subscription.request
             if kind == "book":
                 read = partial(self._book_text, request.form, request.depth, stamp / 1000, is_existing=False)
             else:
                 read = partial(self._quote_text, request.form, stamp / 1000)
             if subscription.offer(read):
-                self._waiting[subscription] = None
-        return bool(self._heard[kind])
+                self._pending[subscription] = None
+        return bool(self._subscriptions[kind])
 
-    def _tell_instrument(self) -> None:
+    def _publish_instrument(self) -> None:
         """Send what of the state changed, with the symbol (§6.5)."""
-        if not self._heard["instruments"]:
+        if not self._subscriptions["instruments"]:
             self._instrument = {}
             return
         now = self.instrument_values()
         changed = {name: value for name, value in now.items() if self._instrument.get(name) != value}
         self._instrument = now
         if changed:
-            for subscription in self._heard["instruments"]:
+            for subscription in self._subscriptions["instruments"]:
                 values = {"symbol": self.security.symbol, **changed}
                 subscription.push(self._text(objects.INSTRUMENT, subscription.request.form, values))
 
@@ -202,13 +202,13 @@ class Channel(ABC):
         return json_text(renamed(columns, form, values))
 
 
-class ListingChannel(Channel):
+class ListingChannel(InstrumentChannel):
     """An instrument of the synthetic market. `weight` is its part of all events, relative to others."""
 
     def __init__(
-        self, security: Security, listing: TradedListing, bars: Bars, waiting: Waiting, *, has_zone: bool
+        self, security: Security, listing: TradedListing, bars: BarHistory, pending: PendingStates, *, has_zone: bool
     ) -> None:
-        super().__init__(security, bars, waiting, has_zone=has_zone)
+        super().__init__(security, bars, pending, has_zone=has_zone)
         self.listing = listing
         volume = listing.equity.volume if isinstance(listing, EquityListing) else 1.0
         self.weight = math.sqrt(volume / security.lot)
@@ -219,8 +219,8 @@ class ListingChannel(Channel):
     @property
     def focus(self) -> Focus:
         """What somebody hears, so that the market makes it happen."""
-        heard = self._heard
-        return "book" if heard["book"] else "quotes" if heard["quotes"] else "trades"
+        subscriptions = self._subscriptions
+        return "book" if subscriptions["book"] else "quotes" if subscriptions["quotes"] else "trades"
 
     def step(self, stamp: int) -> int:
         """Let one event happen at `stamp` (Unix ms); return how many kinds of stream heard it."""
@@ -232,14 +232,14 @@ class ListingChannel(Channel):
         if trade is not None and trade.size:
             self._traded = stamp
             size = trade.size // self.security.lot
-            sent += self._tell_trade(stamp * objects.NS_PER_MS, trade.price, size, trade.side)
-            self._tell_instrument()
+            sent += self._publish_trade(stamp * objects.NS_PER_MS, trade.price, size, trade.side)
+            self._publish_instrument()
         shown = (listing.quote(), listing.number)
-        if self._heard["quotes"] and shown != self._shown:
-            sent += self._tell_state("quotes", stamp)
+        if self._subscriptions["quotes"] and shown != self._shown:
+            sent += self._publish_state("quotes", stamp)
         self._shown = shown
-        if self._heard["book"]:
-            sent += self._tell_state("book", stamp)
+        if self._subscriptions["book"]:
+            sent += self._publish_state("book", stamp)
         return sent
 
     def quote_values(self, stamp: int) -> dict[str, Any]:
@@ -256,39 +256,49 @@ class ListingChannel(Channel):
         return objects.instrument_values(self.security, self.listing, self.status, self._centre)
 
 
-class TapeChannel(Channel, TapePlayback):
+class RecordedChannel(InstrumentChannel, Playback):
     """An instrument that recorded tapes feed: every row is a state of its own, with the file's numbers and times."""
 
     def __init__(
-        self, security: Security, players: list[TapePlayer], bars: Bars, waiting: Waiting, *, has_zone: bool
+        self,
+        security: Security,
+        players: list[RecordingPlayer],
+        bars: BarHistory,
+        pending: PendingStates,
+        *,
+        has_zone: bool,
     ) -> None:
-        Channel.__init__(self, security, bars, waiting, has_zone=has_zone)
-        TapePlayback.__init__(self, players)
+        InstrumentChannel.__init__(self, security, bars, pending, has_zone=has_zone)
+        Playback.__init__(self, players)
         self._rows: dict[str, int] = {}
 
     def _is_wanted(self, kind: str) -> bool:
-        heard = self._heard
+        subscriptions = self._subscriptions
         if kind == "trades":
-            return bool(heard["trades"] or heard["bars"] or (heard["quotes"] and "quotes" not in self._players))
-        return bool(heard["book"] if kind == "book" else heard["quotes"])
+            return bool(
+                subscriptions["trades"]
+                or subscriptions["bars"]
+                or (subscriptions["quotes"] and "quotes" not in self._players)
+            )
+        return bool(subscriptions["book"] if kind == "book" else subscriptions["quotes"])
 
-    def _play_row(self, player: TapePlayer, row: int) -> int:
-        tape = player.tape
-        stamp = tape.times[row] // objects.NS_PER_MS
+    def _play_row(self, player: RecordingPlayer, row: int) -> int:
+        recording = player.recording
+        stamp = recording.times[row] // objects.NS_PER_MS
         self._written.clear()
-        self._rows[tape.kind] = row
-        if tape.kind == "book":
-            self._tell_state("book", stamp)
-        elif tape.kind == "quotes":
-            self._tell_state("quotes", stamp)
+        self._rows[recording.kind] = row
+        if recording.kind == "book":
+            self._publish_state("book", stamp)
+        elif recording.kind == "quotes":
+            self._publish_state("quotes", stamp)
         else:
-            price, size = tape.columns["price"][row], tape.columns["size"][row]
+            price, size = recording.columns["price"][row], recording.columns["size"][row]
             if price is not None and size is not None:
-                self._tell_trade(tape.times[row], price, size, tape.columns["side"][row] or "")
+                self._publish_trade(recording.times[row], price, size, recording.columns["side"][row] or "")
             # Where quotes are recorded each frame is a row of theirs, and a trade shows with the next.
             if "quotes" not in self._players:
-                self._tell_state("quotes", stamp)
-        return int(self._is_wanted(tape.kind))
+                self._publish_state("quotes", stamp)
+        return int(self._is_wanted(recording.kind))
 
     def _has_quote(self) -> bool:
         return bool(self._rows)
@@ -296,16 +306,16 @@ class TapeChannel(Channel, TapePlayback):
     def quote_values(self, stamp: int) -> dict[str, Any]:  # noqa: ARG002 - a tape has its own time
         """The quote of now; `stamp` in Unix ms."""
         row = self._rows.get("quotes")
-        quotes = None if row is None else (self._players["quotes"].tape, row)
-        return objects.tape_quote_values(self.security, quotes, self.prints.last)
+        quotes = None if row is None else (self._players["quotes"].recording, row)
+        return objects.recorded_quote_values(self.security, quotes, self.prints.last)
 
     def book_levels(self, depth: int, stamp: int) -> tuple[objects.Levels, objects.Levels, int]:
         """Bids, asks, and the time in Unix ms of the book of now."""
         row = self._rows.get("book")
         if row is None:
             return [], [], stamp
-        tape = self._players["book"].tape
-        return *objects.tape_levels(tape, row, depth), tape.times[row] // objects.NS_PER_MS
+        recording = self._players["book"].recording
+        return *objects.recorded_levels(recording, row, depth), recording.times[row] // objects.NS_PER_MS
 
     def instrument_values(self) -> dict[str, Any]:
         """The state of the instrument."""

@@ -9,14 +9,14 @@ from random import Random
 from typing import TYPE_CHECKING
 
 from aries_nb.sim.alor import market_objects as objects
-from aries_nb.sim.alor.bars import Bars
-from aries_nb.sim.alor.channels import Channel, ListingChannel, TapeChannel, Waiting
-from aries_nb.sim.alor.instruments import EXCHANGES, crowd_member, moscow_shares, on_tape, securities
+from aries_nb.sim.alor.bars import BarHistory
+from aries_nb.sim.alor.channels import InstrumentChannel, ListingChannel, PendingStates, RecordedChannel
+from aries_nb.sim.alor.instruments import EXCHANGES, moscow_shares, numbered_share, recorded_security, securities
 from aries_nb.sim.feed import MarketFeed
 from aries_nb.sim.market.history import History
 from aries_nb.sim.market.listings import EquityListing
 from aries_nb.sim.market.market import Market
-from aries_nb.sim.market.recording import TapePlayer, load_tapes
+from aries_nb.sim.market.recording import RecordingPlayer, load_recordings
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from aries_nb.sim.alor.instruments import Security
     from aries_nb.sim.alor.settings import AlorOptions
-    from aries_nb.sim.alor.streams import Subscription
+    from aries_nb.sim.alor.subscriptions import Subscription
     from aries_nb.sim.market.listings import TradedListing
 
 __all__ = ["AlorFeed"]
@@ -37,53 +37,53 @@ class AlorFeed(MarketFeed[ListingChannel]):
         super().__init__(Market(options.seed, today, moscow_shares(today)), options)
         # The past ends where the market begins, so it is made before anything moves.
         self.history = History(self.market, now)
-        self.bars = Bars(self.history)
+        self.bars = BarHistory(self.history)
         self.status = objects.NORMAL
         self._today = today
         self._has_zone = "no_zone" not in options.faults
-        self._channels: dict[tuple[str, str], Channel] = {}
-        self._waiting: Waiting = {}
-        self._heard: dict[ListingChannel, None] = {}
-        self._tapes = load_tapes(options.tapes)
+        self._channels: dict[tuple[str, str], InstrumentChannel] = {}
+        self._pending: PendingStates = {}
+        self._subscribed: dict[ListingChannel, None] = {}
+        self._recorded = load_recordings(options.tapes)
 
     def security(self, exchange: str, code: str, board: str = "") -> Security | None:
         """Find an instrument on a board, "" for its primary one; None if there is none."""
-        if code in self._tapes:
-            return on_tape(code, exchange) if board in ("", EXCHANGES[exchange].boards[0]) else None
+        if code in self._recorded:
+            return recorded_security(code, exchange) if board in ("", EXCHANGES[exchange].boards[0]) else None
         found = securities(self._today).get((exchange, code))
         if found is None and exchange == "MOEX":
-            member = crowd_member(code)
+            member = numbered_share(code)
             found = member[1] if member else None
         return found if found is not None and board in ("", *found.boards) else None
 
     def securities(self) -> list[Security]:
         """All instruments that are listed, those on tapes first."""
-        taped = [on_tape(code, exchange) for code in self._tapes for exchange in EXCHANGES]
-        return taped + [each for each in securities(self._today).values() if each.symbol not in self._tapes]
+        taped = [recorded_security(code, exchange) for code in self._recorded for exchange in EXCHANGES]
+        return taped + [each for each in securities(self._today).values() if each.symbol not in self._recorded]
 
-    def channel(self, security: Security) -> Channel:
+    def channel(self, security: Security) -> InstrumentChannel:
         """The one channel of an instrument."""
         key = security.exchange, security.symbol
         if key not in self._channels:
             self._channels[key] = self._opened(security)
         return self._channels[key]
 
-    def attend(self, subscription: Subscription, security: Security, now: float) -> None:
+    def subscribe(self, subscription: Subscription, security: Security, now: float) -> None:
         """Let a subscription hear what comes from now on."""
         channel = self.channel(security)
-        channel.attend(subscription, now)
-        if isinstance(channel, TapeChannel):
+        channel.subscribe(subscription, now)
+        if isinstance(channel, RecordedChannel):
             channel.start(now)
         elif isinstance(channel, ListingChannel):
-            self._heard[channel] = None
+            self._subscribed[channel] = None
             self._subscriptions_changed()
 
-    def leave(self, subscription: Subscription, security: Security) -> None:
+    def unsubscribe(self, subscription: Subscription, security: Security) -> None:
         """Tell a subscription no more; one that never attended as well."""
         channel = self.channel(security)
-        channel.leave(subscription)
-        if isinstance(channel, ListingChannel) and not channel.is_heard:
-            self._heard.pop(channel, None)
+        channel.unsubscribe(subscription)
+        if isinstance(channel, ListingChannel) and not channel.has_subscribers:
+            self._subscribed.pop(channel, None)
             self._subscriptions_changed()
 
     def set_status(self, status: int) -> None:
@@ -94,44 +94,46 @@ class AlorFeed(MarketFeed[ListingChannel]):
 
     # What the server tells.
 
-    def pump_tapes(self, now: float, rows: int) -> bool:
+    def pump_recordings(self, now: float, rows: int) -> bool:
         """Play up to `rows` rows of each tape without a pace that somebody waits for; return whether there was one."""
-        heard = 0
-        for channel in self._tape_channels():
+        sent = 0
+        for channel in self._recorded_channels():
             if channel.has_rows_left():
-                heard += channel.play(now, rows)
-        self.events += heard
-        return heard > 0
+                sent += channel.play(now, rows)
+        self.events += sent
+        return sent > 0
 
     def flush(self, now: float) -> None:
         """Send the states whose interval is over."""
-        for subscription in list(self._waiting):
+        for subscription in list(self._pending):
             if subscription.flush(now):
-                del self._waiting[subscription]
+                del self._pending[subscription]
 
     def _is_closed(self) -> bool:
         return self.status == objects.CLOSED
 
     def _subscribed_channels(self) -> Iterable[ListingChannel]:
-        return self._heard
+        return self._subscribed
 
-    def _tape_channels(self) -> Iterable[TapeChannel]:
-        return (channel for channel in self._channels.values() if isinstance(channel, TapeChannel))
+    def _recorded_channels(self) -> Iterable[RecordedChannel]:
+        return (channel for channel in self._channels.values() if isinstance(channel, RecordedChannel))
 
-    def _opened(self, security: Security) -> Channel:
+    def _opened(self, security: Security) -> InstrumentChannel:
         if security.is_recorded:
-            players = [TapePlayer(tape, self._options.speed) for tape in self._tapes[security.symbol]]
-            made: Channel = TapeChannel(security, players, self.bars, self._waiting, has_zone=self._has_zone)
+            players = [RecordingPlayer(tape, self._options.speed) for tape in self._recorded[security.symbol]]
+            made: InstrumentChannel = RecordedChannel(
+                security, players, self.bars, self._pending, has_zone=self._has_zone
+            )
         else:
             listing = self._listing(security.symbol)
-            made = ListingChannel(security, listing, self.bars, self._waiting, has_zone=self._has_zone)
+            made = ListingChannel(security, listing, self.bars, self._pending, has_zone=self._has_zone)
         made.status = self.status
         return made
 
     def _listing(self, symbol: str) -> TradedListing:
         share = self.market.shares.get(symbol)
         if share is None:
-            member = crowd_member(symbol)
+            member = numbered_share(symbol)
             assert member is not None, "only known instruments have a channel"
             share = EquityListing(member[0], Random(f"{self._options.seed} {symbol}"))
         return share

@@ -13,10 +13,10 @@ from collections import defaultdict
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, Protocol
 
-from aries_nb.sim.alor.http_market import MarketAnswers
-from aries_nb.sim.alor.http_portfolios import PastFills, PortfolioAnswers
+from aries_nb.sim.alor.http_market import MarketRoutes
+from aries_nb.sim.alor.http_portfolios import PastFills, PortfolioRoutes
 from aries_nb.sim.alor.tokens import RefreshError
-from aries_nb.sim.http_answers import MOST_BODY_BYTES, Answer, HttpServer, Query, RefusedError
+from aries_nb.sim.http_answers import MOST_BODY_BYTES, HttpError, HttpResponse, HttpServer, Query
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -26,15 +26,15 @@ if TYPE_CHECKING:
     from aries_nb.sim.alor.session import AlorSession
     from aries_nb.sim.alor.settings import AlorOptions
     from aries_nb.sim.alor.tokens import Bearer, TokenService
-    from aries_nb.sim.http_answers import Request
+    from aries_nb.sim.http_answers import HttpRequest
     from aries_nb.sim.settings import Statistics
 
-__all__ = ["AlorHttp", "Behind"]
+__all__ = ["AlorHttpServer", "Backend"]
 
-MARKET_PATH, TAPE_PATH = "/md/v2/", "/alltrades/history"
+MARKET_PATH, TRADE_HISTORY_PATH = "/md/v2/", "/alltrades/history"
 
 
-class Behind(Protocol):
+class Backend(Protocol):
     """The server whose state is asked for."""
 
     options: AlorOptions
@@ -48,93 +48,93 @@ class Behind(Protocol):
     def sessions(self) -> Sequence[AlorSession]:
         """The sessions of all connections."""
 
-    def ask_accounts(self) -> None:
+    def activate_accounts(self) -> None:
         """Let the portfolios live from now on."""
 
 
-class AlorHttp(HttpServer):
+class AlorHttpServer(HttpServer):
     """Answers requests from the state of a server. Belongs to the thread of the server's loop."""
 
     is_ascii = False
 
-    def __init__(self, behind: Behind) -> None:
-        self._behind = behind
-        self._market = MarketAnswers(behind.feed)
-        past = PastFills(behind.feed.history, behind.options.seed)
-        self._portfolios = PortfolioAnswers(behind.portfolios, past)
+    def __init__(self, backend: Backend) -> None:
+        self._backend = backend
+        self._market = MarketRoutes(backend.feed)
+        past = PastFills(backend.feed.history, backend.options.seed)
+        self._portfolios = PortfolioRoutes(backend.portfolios, past)
         #: Of each subject the requests that are left, and when that was.
-        self._allowances: defaultdict[str, tuple[float, float]] = defaultdict(lambda: (behind.options.http_rate, 0.0))
+        self._allowances: defaultdict[str, tuple[float, float]] = defaultdict(lambda: (backend.options.http_rate, 0.0))
 
-    async def _prepare(self, request: Request) -> None:
+    async def _prepare(self, request: HttpRequest) -> None:
         if request.path.endswith("/history") and request.path.startswith(MARKET_PATH):
             _, _, *what = request.parts
             await asyncio.to_thread(self._market.prepare, what, Query(request.query))
 
-    async def _written(self, request: Request, body: object) -> str:
-        if request.path.endswith(TAPE_PATH):
+    async def _written(self, request: HttpRequest, body: object) -> str:
+        if request.path.endswith(TRADE_HISTORY_PATH):
             return await asyncio.to_thread(self._json, body)
         return self._json(body)
 
-    def _answer(self, request: Request) -> Answer:
+    def _respond(self, request: HttpRequest) -> HttpResponse:
         now = request.now
         if request.path == "/refresh":
             request.expect("POST")
             try:
-                return Answer(200, self._behind.tokens.refresh(_fields(request.query, request.body), now))
+                return HttpResponse(200, self._backend.tokens.refresh(_fields(request.query, request.body), now))
             except RefreshError as error:
-                return Answer(error.status, {"code": str(error.status), "message": error.text})
+                return HttpResponse(error.status, {"code": str(error.status), "message": error.text})
         request.expect("GET")
         if request.path == "/sim/statistics":
-            return Answer(200, self._statistics())
-        bearer = self._behind.tokens.read(request.bearer_token, now)
+            return HttpResponse(200, self._statistics())
+        bearer = self._backend.tokens.read(request.bearer_token, now)
         if bearer is None:
-            raise RefusedError(401, "Invalid JWT token!")
+            raise HttpError(401, "Invalid JWT token!")
         self._spend(bearer.subject, now)
-        return Answer(200, self._found(request.parts, Query(request.query), bearer, now))
+        return HttpResponse(200, self._found(request.parts, Query(request.query), bearer, now))
 
-    def _refused(self, error: RefusedError) -> Answer:
+    def _refused(self, error: HttpError) -> HttpResponse:
         # What is wrong with a parameter is 400 here (§13).
         status = 400 if error.status == 422 else error.status
-        return Answer(status, {"code": str(status), "message": error.text})
+        return HttpResponse(status, {"code": str(status), "message": error.text})
 
     def _found(self, parts: list[str], query: Query, bearer: Bearer, now: float) -> object:
         match parts:
             case ["md", "v2", "time"]:
                 return int(now)
             case ["md", "v2", "Clients", exchange, portfolio, *what]:
-                self._behind.ask_accounts()
+                self._backend.activate_accounts()
                 return self._portfolios.current(_own(exchange, portfolio, bearer), what, query, now)
             case ["md", "v2", "Stats", exchange, portfolio, "history", "trades"]:
-                self._behind.ask_accounts()
+                self._backend.activate_accounts()
                 return self._portfolios.past_fills(_own(exchange, portfolio, bearer), query, now)
             case ["md", "v2", *what]:
                 return self._market.found(what, query, now)
-        raise RefusedError(404, "unknown path")
+        raise HttpError(404, "unknown path")
 
     def _spend(self, subject: str, now: float) -> None:
         """Take one request out of what the rate allows a user (§10)."""
-        rate = self._behind.options.http_rate
+        rate = self._backend.options.http_rate
         left, since = self._allowances[subject]
         left = min(rate, left + (now - since) * rate)
         self._allowances[subject] = (max(left - 1.0, 0.0), now)
         if left < 1.0:
-            raise RefusedError(429, "Too many requests")
+            raise HttpError(429, "Too many requests")
 
     def _statistics(self) -> dict[str, Any]:
-        connections = [session.subscriptions() for session in self._behind.sessions()]
-        return {**asdict(self._behind.statistics()), "connections": connections}
+        connections = [session.subscriptions() for session in self._backend.sessions()]
+        return {**asdict(self._backend.statistics()), "connections": connections}
 
 
 def _own(exchange: str, portfolio: str, bearer: Bearer) -> tuple[str, str]:
     if portfolio not in bearer.portfolios:
-        raise RefusedError(403, f"Portfolio '{portfolio[:100]}' is not available")
+        raise HttpError(403, f"Portfolio '{portfolio[:100]}' is not available")
     return exchange.upper(), portfolio
 
 
 def _fields(query: Mapping[str, str], body: bytes) -> dict[str, Any]:
     """The fields of a request for a token: the body wins over the query (§2.1)."""
     if len(body) > MOST_BODY_BYTES:
-        raise RefusedError(400, "the body is too long")
+        raise HttpError(400, "the body is too long")
     try:
         if body.strip():
             fields = json.loads(body)
@@ -144,7 +144,7 @@ def _fields(query: Mapping[str, str], body: bytes) -> dict[str, Any]:
                 if name.lower() == "allowedportfolios":
                     fields[name] = json.loads(fields[name])
     except (ValueError, RecursionError) as error:
-        raise RefusedError(400, "the request is not JSON") from error
+        raise HttpError(400, "the request is not JSON") from error
     if not isinstance(fields, dict):
-        raise RefusedError(400, "the body must be an object")
+        raise HttpError(400, "the body must be an object")
     return fields

@@ -13,8 +13,8 @@ from aries_nb.sim.alor import market_objects as objects
 from aries_nb.sim.alor.bars import LATEST, bar_start, read_timeframe
 from aries_nb.sim.alor.instruments import EXCHANGES
 from aries_nb.sim.alor.messages import FORMATS, renamed
-from aries_nb.sim.alor.prints import MOST_PRINTS, first_past_number, past_tape
-from aries_nb.sim.http_answers import RefusedError
+from aries_nb.sim.alor.prints import MOST_PRINTS, first_past_number, past_prints
+from aries_nb.sim.http_answers import HttpError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from aries_nb.sim.alor.prints import Print
     from aries_nb.sim.http_answers import Query
 
-__all__ = ["MarketAnswers", "read_format"]
+__all__ = ["MarketRoutes", "read_format"]
 
 Values = dict[str, Any]
 
@@ -40,7 +40,7 @@ MOST_PAST_PRINTS = 50_000
 MARKETS = ("FORTS", "FOND", "CURR", "SPBX")
 
 
-class MarketAnswers:
+class MarketRoutes:
     """Answers from the live market. `now` is Unix time in s everywhere."""
 
     def __init__(self, feed: AlorFeed) -> None:
@@ -55,8 +55,8 @@ class MarketAnswers:
                     self._feed.history.prepare_days(query.text("symbol"))
                 case ["Securities", exchange, symbol, "alltrades", "history"]:
                     security = self._security(exchange, symbol, query)
-                    self._made[_key(security, query)] = self._past_tape(security, query)
-        except RefusedError:
+                    self._made[_key(security, query)] = self._past_trades(security, query)
+        except HttpError:
             return
 
     def found(self, what: list[str], query: Query, now: float) -> object:
@@ -77,18 +77,18 @@ class MarketAnswers:
             case ["Securities", exchange, symbol, "availableBoards"]:
                 return list(self._security(exchange, symbol, query).boards)
             case ["Securities", exchange, symbol, "alltrades"]:
-                return self._tape(self._security(exchange, symbol, query), query)
+                return self._session_trades(self._security(exchange, symbol, query), query)
             case ["Securities", exchange, symbol, "alltrades", "history"]:
                 security = self._security(exchange, symbol, query)
-                return self._made.pop(_key(security, query), None) or self._past_tape(security, query)
-        raise RefusedError(404, "unknown path")
+                return self._made.pop(_key(security, query), None) or self._past_trades(security, query)
+        raise HttpError(404, "unknown path")
 
     def _bars(self, query: Query) -> Values:
         """Bars that start from `from` to `to`, both included (assumed)."""
         security = self._security(query.text("exchange"), query.text("symbol"), query)
         timeframe, form = read_timeframe(query.text("tf")), read_format(query)
         if timeframe is None:
-            raise RefusedError(400, "unknown tf")
+            raise HttpError(400, "unknown tf")
         first, last = (min(query.integer(name, -ENDLESS, ENDLESS), LATEST) for name in ("from", "to"))
         bars = list(self._feed.bars.of(security, timeframe, first, last + 1))
         wanted = query.integer("countBack", 0, MOST_BARS_BACK, 0)
@@ -187,7 +187,7 @@ class MarketAnswers:
             "priceShownUnits": 1,
         }
 
-    def _tape(self, security: Security, query: Query) -> list[Values]:
+    def _session_trades(self, security: Security, query: Query) -> list[Values]:
         """Trades of this session, as far as they are kept."""
         start, take = query.integer("offset", 0, 10**9, 0), query.integer("take", 1, MOST_PRINTS, MOST_PRINTS)
         is_newest_first = query.choice("descending", ("true", "false"), "false") == "true"
@@ -198,10 +198,10 @@ class MarketAnswers:
             "size": _bounds(query, "qtyFrom", "qtyTo"),
             "price": _bounds(query, "priceFrom", "priceTo"),
         }
-        tape = self._feed.channel(security).prints.tape().chosen(bounds, None if side == "any" else side)
-        return _written(security, tape.prints(start, take, is_newest_first=is_newest_first), read_format(query))
+        prints = self._feed.channel(security).prints.columns().chosen(bounds, None if side == "any" else side)
+        return _written(security, prints.prints(start, take, is_newest_first=is_newest_first), read_format(query))
 
-    def _past_tape(self, security: Security, query: Query) -> Values:
+    def _past_trades(self, security: Security, query: Query) -> Values:
         """Trades of the sessions before this one, which begins with the simulation."""
         most, skipped = query.integer("limit", 1, MOST_PAST_PRINTS), query.integer("offset", 0, 10**9, 0)
         form, (first, last) = read_format(query), _span(query)
@@ -209,14 +209,14 @@ class MarketAnswers:
             return {"total": 0, "list": []}
         span = (0 if first is None else first, LATEST * objects.NS_PER_S if last is None else last)
         total, places, trades = self._feed.history.past_trades(security.symbol, span, skipped, most)
-        tape = past_tape(first_past_number(security.exchange, security.symbol), places, trades, security.lot)
-        return {"total": total, "list": _written(security, tape.prints(0, most), form)}
+        prints = past_prints(first_past_number(security.exchange, security.symbol), places, trades, security.lot)
+        return {"total": total, "list": _written(security, prints.prints(0, most), form)}
 
     def _security(self, exchange: str, symbol: str, query: Query) -> Security:
         board = query.values.get("instrumentGroup", "").strip()
         found = self._feed.security(exchange.upper(), symbol, board) if exchange.upper() in EXCHANGES else None
         if found is None:
-            raise RefusedError(404, f"Instrument '{exchange[:100]}:{symbol[:100]}' is not found")
+            raise HttpError(404, f"Instrument '{exchange[:100]}:{symbol[:100]}' is not found")
         return found
 
 
@@ -226,7 +226,7 @@ def read_format(query: Query) -> Format:
     for form in FORMATS:
         if value == form:
             return form
-    raise RefusedError(400, f"unknown format, use one of {', '.join(FORMATS)}")
+    raise HttpError(400, f"unknown format, use one of {', '.join(FORMATS)}")
 
 
 def _bounds(query: Query, low: str, high: str) -> tuple[float | None, float | None]:
@@ -260,5 +260,5 @@ def _key(security: Security, query: Query) -> tuple[object, ...]:
 def _split(code: str) -> tuple[str, str]:
     exchange, colon, symbol = code.partition(":")
     if not colon:
-        raise RefusedError(400, "instruments must be EXCHANGE:SYMBOL")
+        raise HttpError(400, "instruments must be EXCHANGE:SYMBOL")
     return exchange, symbol

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from aries_nb.sim.accounts.brokerage import FEE
 from aries_nb.sim.accounts.orders import Fill
 from aries_nb.sim.alor.http_market import read_format
-from aries_nb.sim.http_answers import RefusedError
+from aries_nb.sim.http_answers import HttpError
 from aries_nb.sim.market.history import Resolution
 
 if TYPE_CHECKING:
@@ -24,9 +24,9 @@ if TYPE_CHECKING:
     from aries_nb.sim.alor.portfolios import Portfolios
     from aries_nb.sim.alor.requests import Kind
     from aries_nb.sim.http_answers import Query
-    from aries_nb.sim.market.history import Bars, History
+    from aries_nb.sim.market.history import BarArray, History
 
-__all__ = ["PastFills", "PortfolioAnswers"]
+__all__ = ["PastFills", "PortfolioRoutes"]
 
 Values = dict[str, Any]
 
@@ -39,7 +39,7 @@ ROUND_TRIPS, PARTS = 6, 2
 MINUTE = Resolution("minute", 1)
 
 
-class PortfolioAnswers:
+class PortfolioRoutes:
     """Answers from the simulated portfolios; `owner` is exchange and portfolio, which the token may read."""
 
     def __init__(self, portfolios: Portfolios, past: PastFills) -> None:
@@ -52,7 +52,7 @@ class PortfolioAnswers:
             case [name] if name in SUMS:
                 found = list(self._written(SUMS[name], owner, query, now))
                 if not found:
-                    raise RefusedError(404, "the portfolio has nothing on this exchange")
+                    raise HttpError(404, "the portfolio has nothing on this exchange")
                 return found[0]
             case [name] if name in LISTS:
                 is_without_money = query.choice("withoutCurrency", ("true", "false"), "false") == "true"
@@ -66,8 +66,8 @@ class PortfolioAnswers:
                 for values in self._values(LISTS[name], owner, now):
                     if values[key] == ident:
                         return self._portfolios.written(LISTS[name], read_format(query), values)
-                raise RefusedError(404, f"no such entry in {name}")
-        raise RefusedError(404, "unknown path")
+                raise HttpError(404, f"no such entry in {name}")
+        raise HttpError(404, "unknown path")
 
     def past_fills(self, owner: tuple[str, str], query: Query, now: float) -> list[Values]:
         """Own trades from a date or a trade number on, at most `limit`."""
@@ -93,7 +93,7 @@ class PortfolioAnswers:
             yield portfolios.fill_values(number, fill, is_existing=True)
 
     def _values(self, kind: Kind, owner: tuple[str, str], now: float) -> Iterator[Values]:
-        self._portfolios.accounts.tell(now)
+        self._portfolios.accounts.publish(now)
         return self._portfolios.snapshot(kind, *owner, now)
 
     def _written(self, kind: Kind, owner: tuple[str, str], query: Query, now: float) -> Iterator[Values]:
@@ -147,14 +147,14 @@ def _day(text: str) -> str:
     try:
         moment = datetime.fromisoformat(text)
     except ValueError as error:
-        raise RefusedError(400, "dateFrom must be a date") from error
+        raise HttpError(400, "dateFrom must be a date") from error
     if "T" not in text.upper():
         return str(date.fromisoformat(text[:10]))
     zoned = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
     return f"{zoned.astimezone(UTC):%Y-%m-%dT%H:%M:%S}"
 
 
-def _parts(account: str, symbol: str, side: OrderSide, quantity: int, bar: Bars) -> Iterator[Fill]:
+def _parts(account: str, symbol: str, side: OrderSide, quantity: int, bar: BarArray) -> Iterator[Fill]:
     """An order filled at the first and at the last price of a minute."""
     part, time = Decimal(quantity // PARTS), float(bar["time"][0])
     for seconds, name in ((7.25, "open"), (41.5, "close")):

@@ -16,7 +16,16 @@ from aries_nb.sim.market.instruments import EQUITIES, Equity, Hours
 if TYPE_CHECKING:
     from datetime import date
 
-__all__ = ["EXCHANGES", "MOSCOW_HOURS", "Security", "Venue", "crowd_member", "moscow_shares", "on_tape", "securities"]
+__all__ = [
+    "EXCHANGES",
+    "MOSCOW_HOURS",
+    "Security",
+    "Venue",
+    "moscow_shares",
+    "numbered_share",
+    "recorded_security",
+    "securities",
+]
 
 MOSCOW_HOURS = Hours("Europe/Moscow", 10 * 60, 8 * 60 + 50)
 #: A book message shows up to 50 levels (§6.1); some more are kept so that one that goes is followed by an older one.
@@ -24,8 +33,8 @@ LEVELS = 54
 #: Months of futures: those of quarters.
 MONTHS = {3: "H", 6: "M", 9: "U", 12: "Z"}
 #: Made on demand, so that any number of instruments can be subscribed: SIM00001 to SIM99999.
-CROWD = re.compile(r"SIM(\d{5})", re.ASCII)
-CROWD_LEVELS = 10
+NUMBERED = re.compile(r"SIM(\d{5})", re.ASCII)
+NUMBERED_LEVELS = 10
 #: The part of a contract's value that is its margin (assumed).
 MARGIN_SHARE = 0.15
 
@@ -152,7 +161,7 @@ def securities(today: date) -> dict[tuple[str, str], Security]:
     return {(security.exchange, security.symbol): security for security in found}
 
 
-def on_tape(symbol: str, exchange: str) -> Security:
+def recorded_security(symbol: str, exchange: str) -> Security:
     """A symbol that a tape feeds; it is listed on every exchange."""
     venue = EXCHANGES[exchange]
     board = venue.boards[0]
@@ -161,14 +170,14 @@ def on_tape(symbol: str, exchange: str) -> Security:
     )
 
 
-def crowd_member(symbol: str) -> tuple[Equity, Security] | None:
+def numbered_share(symbol: str) -> tuple[Equity, Security] | None:
     """One of the many shares that exist only when somebody asks for them; None for any other symbol."""
-    match = CROWD.fullmatch(symbol)
+    match = NUMBERED.fullmatch(symbol)
     if match is None or not int(match[1]):
         return None
     number = int(match[1])
     share = Equity(
-        symbol, 10.0 + number % 990, 0.3, 0.2, venue="M", lot=1, round_lot=1, levels=CROWD_LEVELS, hours=MOSCOW_HOURS
+        symbol, 10.0 + number % 990, 0.3, 0.2, venue="M", lot=1, round_lot=1, levels=NUMBERED_LEVELS, hours=MOSCOW_HOURS
     )
     name = f"Симуляция {number}"
     return share, Security(symbol, "MOEX", ("TQBR",), name, "CS", "FOND", "RUB", 1, 0.01, "ESXXXX")

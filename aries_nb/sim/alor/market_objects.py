@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from aries_nb.sim.alor.messages import Format
     from aries_nb.sim.alor.prints import Print
     from aries_nb.sim.market.listings import TradedListing
-    from aries_nb.sim.market.recording import Tape
+    from aries_nb.sim.market.recording import Recording
 
 __all__ = [
     "BAR",
@@ -33,8 +33,8 @@ __all__ = [
     "limits_centre",
     "listing_levels",
     "quote_values",
-    "tape_levels",
-    "tape_quote_values",
+    "recorded_levels",
+    "recorded_quote_values",
     "trade_values",
 ]
 
@@ -104,7 +104,7 @@ def quote_values(security: Security, listing: TradedListing, stamp: int, traded:
     }
 
 
-def tape_quote_values(security: Security, quotes: tuple[Tape, int] | None, last: Print | None) -> Values:
+def recorded_quote_values(security: Security, quotes: tuple[Recording, int] | None, last: Print | None) -> Values:
     """The whole quote that a row of a quotes tape and the last trade of a trades tape give."""
     values = _quote_frame(security)
     for name in ("prev_close_price", "last_price", "last_price_timestamp", "high_price", "low_price", "volume", "ask",
@@ -112,14 +112,14 @@ def tape_quote_values(security: Security, quotes: tuple[Tape, int] | None, last:
                  "change_percent"):  # fmt: skip
         values[name] = None
     if quotes is not None:
-        tape, row = quotes
-        columns = tape.columns
+        recording, row = quotes
+        columns = recording.columns
         values |= {
             "bid": columns["bid_price"][row],
             "bid_vol": columns["bid_size"][row],
             "ask": columns["ask_price"][row],
             "ask_vol": columns["ask_size"][row],
-            "ob_ms_timestamp": tape.times[row] // NS_PER_MS,
+            "ob_ms_timestamp": recording.times[row] // NS_PER_MS,
         }
     if last is not None:
         values |= {"last_price": last.price, "last_price_timestamp": last.ts_ns // NS_PER_S}
@@ -135,13 +135,15 @@ def listing_levels(listing: TradedListing, lot: int, depth: int) -> tuple[Levels
     return bids, asks
 
 
-def tape_levels(tape: Tape, row: int, depth: int) -> tuple[Levels, Levels]:
+def recorded_levels(recording: Recording, row: int, depth: int) -> tuple[Levels, Levels]:
     """Bids and asks of a row of a book tape, at most `depth` levels a side."""
     bids, asks = (
         [
             (price, size)
             for price, size in zip(
-                tape.columns[f"{side}_prices"][row][:depth], tape.columns[f"{side}_sizes"][row][:depth], strict=True
+                recording.columns[f"{side}_prices"][row][:depth],
+                recording.columns[f"{side}_sizes"][row][:depth],
+                strict=True,
             )
             if price is not None and size is not None
         ]

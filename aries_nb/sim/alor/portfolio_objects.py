@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from aries_nb.sim.accounts.ledger import Holding
-    from aries_nb.sim.accounts.orders import Books, Fill, Order
+    from aries_nb.sim.accounts.orders import AccountFigures, Fill, Order
     from aries_nb.sim.alor.instruments import Security
 
 __all__ = [
@@ -190,9 +190,9 @@ def position_values(
     }
 
 
-def cash_values(currency: str, exchange: str, portfolio: str, books: Books, *, is_existing: bool) -> Values:
+def cash_values(currency: str, exchange: str, portfolio: str, figures: AccountFigures, *, is_existing: bool) -> Values:
     """Money, which is a position like others (§7.5)."""
-    cash, started = _number(books.cash), _number(books.starting_cash)
+    cash, started = _number(figures.cash), _number(figures.starting_cash)
     of_now = ("volume", "currentVolume", "qtyUnits", "qtyT0", "qtyT1", "qtyT2", "qtyTFuture", "qtyT0Batch",
               "qtyT1Batch", "qtyT2Batch", "qtyTFutureBatch", "qtyBatch", "qty")  # fmt: skip
     return {
@@ -212,28 +212,28 @@ def cash_values(currency: str, exchange: str, portfolio: str, books: Books, *, i
     }
 
 
-def summary_values(currency: str, books: Books, margin: Decimal, *, is_derivative: bool) -> Values:
+def summary_values(currency: str, figures: AccountFigures, margin: Decimal, *, is_derivative: bool) -> Values:
     """The sums of a portfolio (§7.6); the names within `buyingPowerByCurrency` follow with `currencies`."""
-    profit = books.equity - books.starting_equity
+    profit = figures.equity - figures.starting_equity
     return {
-        "buyingPowerAtMorning": _number(books.starting_cash),
-        "buyingPower": _number(books.buying_power),
+        "buyingPowerAtMorning": _number(figures.starting_cash),
+        "buyingPower": _number(figures.buying_power),
         "profit": _number(profit),
-        "profitRate": round(float(100 * profit / books.starting_equity), 4) if books.starting_equity else 0,
-        "portfolioEvaluation": _number(books.equity),
-        "portfolioLiquidationValue": _number(books.equity),
+        "profitRate": round(float(100 * profit / figures.starting_equity), 4) if figures.starting_equity else 0,
+        "portfolioEvaluation": _number(figures.equity),
+        "portfolioLiquidationValue": _number(figures.equity),
         "initialMargin": _number(margin),
         "correctedMargin": _number(margin),
-        "riskBeforeForcePositionClosing": _number(books.equity - margin * MINIMAL_SHARE),
-        "commission": None if is_derivative else _number(books.fees),
-        "buyingPowerByCurrency": [{"currency": currency, "buyingPower": _number(books.buying_power)}],
+        "riskBeforeForcePositionClosing": _number(figures.equity - margin * MINIMAL_SHARE),
+        "commission": None if is_derivative else _number(figures.fees),
+        "buyingPowerByCurrency": [{"currency": currency, "buyingPower": _number(figures.buying_power)}],
     }
 
 
-def margin_of(books: Books, security_of: Callable[[str], Security]) -> Decimal:
+def margin_of(figures: AccountFigures, security_of: Callable[[str], Security]) -> Decimal:
     """What the positions block: of each contract its margin, of all else half of its value, long and short alike."""
     margin = Decimal(0)
-    for holding in books.positions:
+    for holding in figures.positions:
         security, quantity = security_of(holding.position.symbol), abs(holding.position.quantity)
         if security.is_future and holding.mark is not None:
             margin += quantity * Decimal(str(round(security.margin(float(holding.mark)), 2)))
@@ -247,15 +247,17 @@ def currencies(entries: list[Values]) -> list[Values]:
     return [{"cr": entry["currency"], "bp": entry["buyingPower"]} for entry in entries]
 
 
-def risk_values(exchange: str, portfolio: str, books: Books, margin: Decimal, *, now: float, has_zone: bool) -> Values:
+def risk_values(
+    exchange: str, portfolio: str, figures: AccountFigures, margin: Decimal, *, now: float, has_zone: bool
+) -> Values:
     """Margins and coverage of a portfolio (§7.7)."""
     minimal = margin * MINIMAL_SHARE
-    one, two = books.equity - margin, books.equity - minimal
+    one, two = figures.equity - margin, figures.equity - minimal
     return {
         "portfolio": portfolio,
         "exchange": exchange,
-        "portfolioEvaluation": _number(books.equity),
-        "portfolioLiquidationValue": _number(books.equity),
+        "portfolioEvaluation": _number(figures.equity),
+        "portfolioLiquidationValue": _number(figures.equity),
         "initialMargin": _number(margin),
         "minimalMargin": _number(minimal),
         "correctedMargin": _number(margin),
@@ -264,23 +266,23 @@ def risk_values(exchange: str, portfolio: str, books: Books, margin: Decimal, *,
         "riskCategoryId": 1,
         "clientType": "StandardRisk",
         "hasForbiddenPositions": False,
-        "hasNegativeQuantity": any(holding.position.quantity < 0 for holding in books.positions),
+        "hasNegativeQuantity": any(holding.position.quantity < 0 for holding in figures.positions),
         "riskStatus": "Ok" if one >= 0 else "Demand" if two >= 0 else "ToClose",
         "calculationTime": _time(now, has_zone=has_zone),
     }
 
 
-def derivative_risk_values(portfolio: str, books: Books, blocked: Decimal) -> Values:
+def derivative_risk_values(portfolio: str, figures: AccountFigures, blocked: Decimal) -> Values:
     """Money, `blocked` of it as margin, and variation margin of a derivatives portfolio (§7.8)."""
-    variation = books.realised + books.unrealised
+    variation = figures.realised + figures.unrealised
     return {
-        "balanceMoney": _number(books.equity),
+        "balanceMoney": _number(figures.equity),
         "portfolio": portfolio,
-        "moneyFree": _number(books.equity - blocked),
+        "moneyFree": _number(figures.equity - blocked),
         "moneyBlocked": _number(blocked),
-        "fee": _number(books.fees),
-        "moneyOld": _number(books.starting_equity),
-        "moneyAmount": _number(books.equity),
+        "fee": _number(figures.fees),
+        "moneyOld": _number(figures.starting_equity),
+        "moneyAmount": _number(figures.equity),
         "moneyPledgeAmount": 0,
         "vmInterCl": 0,
         "vmCurrentPositions": _number(variation),

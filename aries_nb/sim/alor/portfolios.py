@@ -24,12 +24,12 @@ if TYPE_CHECKING:
     from datetime import date
 
     from aries_nb.sim.accounts.accounts import Change
-    from aries_nb.sim.accounts.orders import Books, Fill, Order
+    from aries_nb.sim.accounts.orders import AccountFigures, Fill, Order
     from aries_nb.sim.alor.instruments import Security
     from aries_nb.sim.alor.messages import Format, Table
     from aries_nb.sim.alor.requests import Kind
     from aries_nb.sim.alor.settings import AlorOptions
-    from aries_nb.sim.alor.streams import Subscription
+    from aries_nb.sim.alor.subscriptions import Subscription
     from aries_nb.sim.market.market import Market
 
 __all__ = ["PORTFOLIOS", "Portfolios"]
@@ -55,10 +55,10 @@ class Portfolios:
             news_s=math.inf,
             watchlist_s=math.inf,
         )
-        self.accounts.join(self._hear)
+        self.accounts.add_listener(self._on_changes)
         self._securities = securities(today)
         self._has_zone = "no_zone" not in options.faults
-        self._heard: defaultdict[tuple[str, Kind], list[Subscription]] = defaultdict(list)
+        self._subscriptions: defaultdict[tuple[str, Kind], list[Subscription]] = defaultdict(list)
         #: Every fill with its number, the newest last; those up to a number are of sessions before this one.
         self._fills: deque[tuple[int, Fill]] = deque(maxlen=MOST_FILLS)
         self._past_number = 0
@@ -67,24 +67,24 @@ class Portfolios:
         self._taken_over: dict[str, tuple[Decimal, Decimal]] = {}
 
     @property
-    def is_heard(self) -> bool:
+    def has_subscribers(self) -> bool:
         """Whether anybody listens to anything."""
-        return any(self._heard.values())
+        return any(self._subscriptions.values())
 
-    def attend(self, subscription: Subscription) -> None:
+    def subscribe(self, subscription: Subscription) -> None:
         """Let a subscription hear what comes from now on."""
-        self._heard[self._key(subscription)].append(subscription)
+        self._subscriptions[self._key(subscription)].append(subscription)
 
-    def leave(self, subscription: Subscription) -> None:
+    def unsubscribe(self, subscription: Subscription) -> None:
         """Tell a subscription no more; one that never attended as well."""
-        heard = self._heard[self._key(subscription)]
-        if subscription in heard:
-            heard.remove(subscription)
+        subscriptions = self._subscriptions[self._key(subscription)]
+        if subscription in subscriptions:
+            subscriptions.remove(subscription)
 
     def history(self, subscription: Subscription, now: float) -> Iterator[str]:
         """The objects before the live ones, as JSON; of lists those of the day, of sums the ones of now."""
         # What is still to be told belongs before the snapshot, which holds its outcome.
-        self.accounts.tell(now)
+        self.accounts.publish(now)
         request = subscription.request
         if request.skip_history:
             return
@@ -109,21 +109,21 @@ class Portfolios:
                 if fill.account == account and number > self._past_number:
                     yield self.fill_values(number, fill, is_existing=is_existing)
         elif kind == "positions":
-            books = self.accounts.books(account)
-            for holding in books.positions:
+            figures = self.accounts.figures(account)
+            for holding in figures.positions:
                 yield self._position(PositionChanged(account, holding), is_existing=is_existing)
-            yield self._money(books, is_existing=is_existing)
+            yield self._money(figures, is_existing=is_existing)
         else:
-            yield self._sums(kind, self.accounts.books(account), now)
+            yield self._sums(kind, self.accounts.figures(account), now)
 
     def begin_session(self) -> None:
         """Begin another session: own trades so far are told over HTTP only, as those of the past."""
-        self._keep_fills()
+        self._number_fills()
         self._past_number = self._fills[-1][0] if self._fills else 0
 
     def fills(self, account: str, now: float) -> list[tuple[int, Fill]]:
         """Every own trade since the start with its number, of earlier sessions as well, oldest first."""
-        self.accounts.tell(now)
+        self.accounts.publish(now)
         return [(number, fill) for number, fill in self._fills if fill.account == account]
 
     def lots(self, exchange: str) -> dict[str, int]:
@@ -145,8 +145,8 @@ class Portfolios:
     def _text(self, kind: Kind, form: Format, values: dict[str, Any]) -> str:
         return json_text(self.written(kind, form, values))
 
-    def _hear(self, changes: Sequence[Change], now: float) -> None:
-        self._keep_fills()
+    def _on_changes(self, changes: Sequence[Change], now: float) -> None:
+        self._number_fills()
         for change in changes:
             match change:
                 case OrderChanged(order) if order.status == "pending_new":
@@ -154,22 +154,22 @@ class Portfolios:
                         self._take_over(order)
                 case OrderChanged(order):
                     for kind in _ORDERS:
-                        self._tell(order.account, kind, partial(self._order, kind, order))
+                        self._publish(order.account, kind, partial(self._order, kind, order))
                 case PositionChanged(account, _):
-                    self._tell(account, "positions", partial(self._position, change))
-                case BalanceChanged(books):
-                    if self._cash.get(books.account) != books.cash:
-                        self._cash[books.account] = books.cash
-                        self._tell(books.account, "positions", partial(self._money, books))
+                    self._publish(account, "positions", partial(self._position, change))
+                case BalanceChanged(figures):
+                    if self._cash.get(figures.account) != figures.cash:
+                        self._cash[figures.account] = figures.cash
+                        self._publish(figures.account, "positions", partial(self._money, figures))
                     for kind in _SUMS:
-                        self._tell(books.account, kind, partial(self._sums, kind, books, now))
+                        self._publish(figures.account, kind, partial(self._sums, kind, figures, now))
 
     def _take_over(self, order: Order) -> None:
         self._taken_over[order.id] = order.filled, order.value
         if len(self._taken_over) > MOST_TAKEN_OVER:
             del self._taken_over[next(iter(self._taken_over))]
 
-    def _keep_fills(self) -> None:
+    def _number_fills(self) -> None:
         """Number the fills that came since the last look, and tell them."""
         number, last = self._fills[-1] if self._fills else (0, None)
         fresh: list[Fill] = []
@@ -179,14 +179,14 @@ class Portfolios:
             fresh.append(fill)
         for count, fill in enumerate(reversed(fresh), number + 1):
             self._fills.append((count, fill))
-            self._tell(fill.account, "fills", partial(self.fill_values, count, fill))
+            self._publish(fill.account, "fills", partial(self.fill_values, count, fill))
 
-    def _tell(self, account: str, kind: Kind, make: Callable[[], dict[str, Any] | None]) -> None:
+    def _publish(self, account: str, kind: Kind, make: Callable[[], dict[str, Any] | None]) -> None:
         """Send an object, made only if somebody hears it; None is nothing to be said."""
-        heard = self._heard[account, kind]
-        values = make() if heard else None
+        subscriptions = self._subscriptions[account, kind]
+        values = make() if subscriptions else None
         if values is not None:
-            for subscription in heard:
+            for subscription in subscriptions:
                 subscription.push(self._text(kind, subscription.request.form, values))
 
     def _orders(self, account: str) -> list[Order]:
@@ -219,19 +219,19 @@ class Portfolios:
         security = self._security(account, symbol)
         return objects.position_values(security, _portfolio(account), holding, opened, is_existing=is_existing)
 
-    def _money(self, books: Books, *, is_existing: bool = False) -> dict[str, Any]:
-        exchange, portfolio = books.account.split(":")
-        return objects.cash_values(EXCHANGES[exchange].currency, exchange, portfolio, books, is_existing=is_existing)
+    def _money(self, figures: AccountFigures, *, is_existing: bool = False) -> dict[str, Any]:
+        exchange, portfolio = figures.account.split(":")
+        return objects.cash_values(EXCHANGES[exchange].currency, exchange, portfolio, figures, is_existing=is_existing)
 
-    def _sums(self, kind: Kind, books: Books, now: float) -> dict[str, Any]:
-        exchange, portfolio = books.account.split(":")
-        margin = objects.margin_of(books, partial(self._security, books.account))
+    def _sums(self, kind: Kind, figures: AccountFigures, now: float) -> dict[str, Any]:
+        exchange, portfolio = figures.account.split(":")
+        margin = objects.margin_of(figures, partial(self._security, figures.account))
         if kind == "risks":
-            return objects.risk_values(exchange, portfolio, books, margin, now=now, has_zone=self._has_zone)
+            return objects.risk_values(exchange, portfolio, figures, margin, now=now, has_zone=self._has_zone)
         if kind == "derivative_risks":
-            return objects.derivative_risk_values(portfolio, books, margin)
+            return objects.derivative_risk_values(portfolio, figures, margin)
         is_derivative = portfolio.startswith("75")
-        return objects.summary_values(EXCHANGES[exchange].currency, books, margin, is_derivative=is_derivative)
+        return objects.summary_values(EXCHANGES[exchange].currency, figures, margin, is_derivative=is_derivative)
 
     def _security(self, account: str, symbol: str) -> Security:
         return self._securities[account.partition(":")[0], symbol]

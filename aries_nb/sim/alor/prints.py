@@ -11,14 +11,14 @@ import numpy as np
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from aries_nb.sim.market.history import Trades
+    from aries_nb.sim.market.history import TradeArray
 
-__all__ = ["MOST_PRINTS", "Print", "Prints", "Tape", "first_past_number", "past_tape"]
+__all__ = ["MOST_PRINTS", "Print", "PrintColumns", "Prints", "first_past_number", "past_prints"]
 
 #: The most that `depth` can ask for (§6.4).
 MOST_PRINTS = 5000
 #: Trades of the session that are kept at least for whoever asks over HTTP; twice as many at most.
-KEPT_PRINTS = 200_000
+RETAINED_PRINTS = 200_000
 #: Numbers go up to 19 digits on the wire; all are beyond 2**53, so that a client which takes them for floats is found.
 FIRST_NUMBER = 1_900_000_000_000_000_000
 NUMBERS_EACH = 1_000_000_000
@@ -44,7 +44,7 @@ class Print(NamedTuple):
     side: str
 
 
-class Tape(NamedTuple):
+class PrintColumns(NamedTuple):
     """Trades as columns, oldest first; the fields are those of `Print`, but for `side`, a place in `sides`."""
 
     number: Column
@@ -54,17 +54,17 @@ class Tape(NamedTuple):
     side: Column
     sides: list[str]
 
-    def chosen(self, bounds: Mapping[str, tuple[float | None, ...]], side: str | None = None) -> Tape:
+    def chosen(self, bounds: Mapping[str, tuple[float | None, ...]], side: str | None = None) -> PrintColumns:
         """The trades whose fields lie between bounds, both included and None for none, and of one side."""
-        keep = np.ones(len(self.number), bool)
+        mask = np.ones(len(self.number), bool)
         for name, (low, high) in bounds.items():
             values = getattr(self, name)
-            keep &= (low is None) | (values >= (0 if low is None else low))
-            keep &= (high is None) | (values <= (0 if high is None else high))
+            mask &= (low is None) | (values >= (0 if low is None else low))
+            mask &= (high is None) | (values <= (0 if high is None else high))
         if side is not None:
-            keep &= self.side == (self.sides.index(side) if side in self.sides else -1)
-        number, ts, price, size, places = (column[keep] for column in self[:5])
-        return Tape(number, ts, price, size, places, self.sides)
+            mask &= self.side == (self.sides.index(side) if side in self.sides else -1)
+        number, ts, price, size, places = (column[mask] for column in self[:5])
+        return PrintColumns(number, ts, price, size, places, self.sides)
 
     def prints(self, start: int, count: int, *, is_newest_first: bool = False) -> list[Print]:
         """At most `count` trades after the first `start` ones, from the beginning or from the end."""
@@ -81,7 +81,7 @@ class Prints:
         self.last: Print | None = None  # the newest trade; None before the first
         self._base = first_past_number(exchange, symbol) + PAST_NUMBERS
         self._sides = list(SIDES)
-        self._kept = (array("q"), array("d"), array("d"), array("q"))  # time, price, size, place of the side
+        self._columns = (array("q"), array("d"), array("d"), array("q"))  # time, price, size, place of the side
 
     def add(self, ts_ns: int, price: float, size: float, side: str) -> Print:
         """Keep a trade, and give it its number."""
@@ -89,29 +89,29 @@ class Prints:
         self.last = made = Print(self._base + self.total, ts_ns, price, size, side)
         if side not in self._sides:
             self._sides.append(side)
-        times, prices, sizes, sides = self._kept
+        times, prices, sizes, sides = self._columns
         times.append(ts_ns)
         prices.append(price)
         sizes.append(size)
         sides.append(self._sides.index(side))
-        if len(times) >= 2 * KEPT_PRINTS:
-            for column in self._kept:
-                del column[:KEPT_PRINTS]
+        if len(times) >= 2 * RETAINED_PRINTS:
+            for column in self._columns:
+                del column[:RETAINED_PRINTS]
         return made
 
     def newest(self, count: int) -> list[Print]:
         """The last `count` trades, of those that are kept, oldest first."""
-        first = max(len(self._kept[0]) - max(count, 0), 0)
-        number = self._base + self.total - len(self._kept[0]) + 1 + first
-        times, prices, sizes, sides = self._kept
+        first = max(len(self._columns[0]) - max(count, 0), 0)
+        number = self._base + self.total - len(self._columns[0]) + 1 + first
+        times, prices, sizes, sides = self._columns
         rows = zip(times[first:], prices[first:], sizes[first:], sides[first:], strict=True)
         return [Print(number + n, ts, price, size, self._sides[at]) for n, (ts, price, size, at) in enumerate(rows)]
 
-    def tape(self) -> Tape:
+    def columns(self) -> PrintColumns:
         """Every trade that is kept."""
-        times, prices, sizes, sides = (np.array(column) for column in self._kept)
+        times, prices, sizes, sides = (np.array(column) for column in self._columns)
         numbers = self._base + self.total - len(times) + 1 + np.arange(len(times))
-        return Tape(numbers, times, prices, sizes, sides, self._sides)
+        return PrintColumns(numbers, times, prices, sizes, sides, self._sides)
 
 
 def first_past_number(exchange: str, symbol: str) -> int:
@@ -119,8 +119,8 @@ def first_past_number(exchange: str, symbol: str) -> int:
     return FIRST_NUMBER + crc32(f"{exchange}:{symbol}".encode()) % INSTRUMENTS * NUMBERS_EACH
 
 
-def past_tape(first_number: int, places: Places, trades: Trades, lot: int) -> Tape:
+def past_prints(first_number: int, places: Places, trades: TradeArray, lot: int) -> PrintColumns:
     """Trades of past sessions, at their `places` among all of them: sizes in lots, sides by the places alone."""
     sides = np.where(places * SCATTER >> 40 & 1, SIDES.index("buy"), SIDES.index("sell"))
     sizes = trades["size"].astype(np.int64) // lot
-    return Tape(first_number + places, trades["time"], trades["price"], sizes, sides, SIDES)
+    return PrintColumns(first_number + places, trades["time"], trades["price"], sizes, sides, SIDES)

@@ -26,7 +26,7 @@ __all__ = [
     "MarketKind",
     "PortfolioKind",
     "RefusedError",
-    "Request",
+    "SubscribeRequest",
     "read_request",
 ]
 
@@ -77,7 +77,7 @@ class RefusedError(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Request:
+class SubscribeRequest:
     """One subscription as it is served: defaults filled in, values brought within their limits.
 
     `frequency_ms` is zero where nothing is ever held back. `since` is Unix s. `statuses` is empty for all of them.
@@ -98,14 +98,14 @@ class Request:
     statuses: frozenset[str] = frozenset()
 
 
-def read_request(kind: Kind, guid: str, message: Mapping[str, Any]) -> Request:
+def read_request(kind: Kind, guid: str, message: Mapping[str, Any]) -> SubscribeRequest:
     """Read the rest of a request. Raises RefusedError with code 400 if something is missing or has another form."""
     form = _choice(message, "format", FORMATS, "simple")
     exchange = _text(message, "exchange").upper()
     if exchange not in EXCHANGES:
         raise RefusedError(400, f"Unknown exchange '{exchange[:MOST_TEXT]}'")
     if kind in PORTFOLIO_KINDS:
-        return Request(
+        return SubscribeRequest(
             kind,
             guid,
             form,
@@ -117,7 +117,7 @@ def read_request(kind: Kind, guid: str, message: Mapping[str, Any]) -> Request:
         )
     is_conflated = kind in ("book", "bars", "quotes")
     is_bars = kind == "bars"
-    return Request(
+    return SubscribeRequest(
         kind,
         guid,
         form,

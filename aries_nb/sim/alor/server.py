@@ -46,7 +46,7 @@ FRAMES_TOGETHER = 64
 #: Frames waiting for a client from which on its own requests wait for the sender.
 REQUEST_FRAMES = 100
 #: Frames waiting for a client that reads, from which on the server is behind with sending.
-BEHIND_FRAMES = 1000
+BACKLOG_FRAMES = 1000
 #: Rows of each tape at a time: with a handful of tapes and streams they stay far below the limit of unread messages.
 PUMP_ROWS = 250
 #: How often orders are looked at: all figures of all portfolios are reckoned anew.
@@ -74,7 +74,7 @@ class FrameClient(Client[AlorSession]):
     @property
     def waits_for_server(self) -> bool:
         """Whether many frames wait although the client takes them: the server is behind with sending."""
-        return len(self.session.outbox) > BEHIND_FRAMES and not self.is_blocked
+        return len(self.session.outbox) > BACKLOG_FRAMES and not self.is_blocked
 
     def is_unread(self, limit: int) -> bool:
         """Whether more frames than `limit` wait since the client does not take them; once it is cut off, never."""
@@ -97,8 +97,8 @@ class AlorServer(Server[FrameClient]):
         super().__init__(options, feed, feed.history)
         self.portfolios = Portfolios(options, feed.market, today)
         self.tokens = TokenService(options, PORTFOLIOS)
-        self._is_account_asked = False
-        self._turned = time.time()
+        self._are_accounts_active = False
+        self._accounts_advanced = time.time()
 
     def statistics(self) -> Statistics:
         """Count what has happened so far; `auths` are access tokens issued."""
@@ -109,9 +109,9 @@ class AlorServer(Server[FrameClient]):
         others = (client for client in self.clients if client.is_open and client.session is not session)
         return sum(client.session.subject == subject for client in others) < self.options.connection_limit
 
-    def ask_accounts(self) -> None:
+    def activate_accounts(self) -> None:
         """Let the portfolios live from now on: nobody trades before somebody looks."""
-        self._is_account_asked = True
+        self._are_accounts_active = True
 
     def set_hours(self, hours: MarketHours, now: float) -> None:  # noqa: ARG002 - frames of instruments have no time
         """Open or close the market for all instruments."""
@@ -137,9 +137,9 @@ class AlorServer(Server[FrameClient]):
 
     def _http_handler(self) -> Handler:
         # It brings in aiohttp, which a server for WebSockets alone starts without.
-        from aries_nb.sim.alor.http import AlorHttp
+        from aries_nb.sim.alor.http import AlorHttpServer
 
-        return AlorHttp(self).handle
+        return AlorHttpServer(self).handle
 
     def _accept(self, connection: ServerConnection) -> FrameClient:
         raw = connection.transport.get_extra_info("socket")
@@ -147,8 +147,8 @@ class AlorServer(Server[FrameClient]):
         return FrameClient(connection, AlorSession(self.options, self, time.time()))
 
     async def _received(self, client: FrameClient) -> None:
-        if self.portfolios.is_heard:
-            self.ask_accounts()
+        if self.portfolios.has_subscribers:
+            self.activate_accounts()
         if len(client.session.outbox) > REQUEST_FRAMES:
             await asyncio.sleep(0)
 
@@ -188,9 +188,9 @@ class AlorServer(Server[FrameClient]):
         # What waits for this server to send it is no fault of the client: then the market waits as well.
         if not any(client.waits_for_server for client in self.clients):
             self.feed.advance(seconds, now)
-            self.feed.play_tapes(now)
+            self.feed.play_recordings(now)
         self.feed.flush(now)
-        self._turn_accounts(now)
+        self._advance_accounts(now)
 
     def _check_limits(self, client: FrameClient) -> None:
         if client.is_unread(self.options.queue_limit):
@@ -200,14 +200,16 @@ class AlorServer(Server[FrameClient]):
             # The sender may be waiting for room in the socket that never comes.
             client.connection.transport.abort()
 
-    def _turn_accounts(self, now: float) -> None:
+    def _advance_accounts(self, now: float) -> None:
         """Let the portfolios live, as long as the market is open."""
-        if not self._is_account_asked or self.feed.status == objects.CLOSED:
-            self._turned = now
-        elif now - self._turned >= ACCOUNT_SECONDS:
-            self.portfolios.accounts.turn(now - self._turned, now)
-            self._turned = now
+        if not self._are_accounts_active or self.feed.status == objects.CLOSED:
+            self._accounts_advanced = now
+        elif now - self._accounts_advanced >= ACCOUNT_SECONDS:
+            self.portfolios.accounts.advance(now - self._accounts_advanced, now)
+            self._accounts_advanced = now
 
-    def _pump_tapes(self, now: float) -> bool:
+    def _pump_recordings(self, now: float) -> bool:
         rows = max(1, min(PUMP_ROWS, self.options.queue_limit // 20))
-        return all(len(client.session.outbox) < rows for client in self.clients) and self.feed.pump_tapes(now, rows)
+        return all(len(client.session.outbox) < rows for client in self.clients) and self.feed.pump_recordings(
+            now, rows
+        )

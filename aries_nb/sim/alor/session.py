@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from aries_nb.sim.alor.messages import HANDLED, reply
 from aries_nb.sim.alor.requests import OPCODES, PORTFOLIO_KINDS, RefusedError, read_request
-from aries_nb.sim.alor.streams import Subscription
+from aries_nb.sim.alor.subscriptions import Subscription
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -22,11 +22,11 @@ if TYPE_CHECKING:
     from aries_nb.sim.alor.feed import AlorFeed
     from aries_nb.sim.alor.instruments import Security
     from aries_nb.sim.alor.portfolios import Portfolios
-    from aries_nb.sim.alor.requests import Kind, Request
+    from aries_nb.sim.alor.requests import Kind, SubscribeRequest
     from aries_nb.sim.alor.settings import AlorOptions
     from aries_nb.sim.alor.tokens import Bearer, TokenService
 
-__all__ = ["AlorSession", "House"]
+__all__ = ["AlorSession", "Backend"]
 
 POLICY_VIOLATION = 1008
 BAD_TOKEN = "Invalid JWT token!"  # noqa: S105 - the broker's text
@@ -34,7 +34,7 @@ BAD_TOKEN = "Invalid JWT token!"  # noqa: S105 - the broker's text
 EAGER_FRAMES = 100
 
 
-class House(Protocol):
+class Backend(Protocol):
     """The server behind a session."""
 
     feed: AlorFeed
@@ -48,7 +48,7 @@ class House(Protocol):
 class AlorSession:
     """The state of one connection. `now` is Unix time in seconds everywhere. Owned by the server's loop."""
 
-    def __init__(self, options: AlorOptions, house: House, now: float) -> None:
+    def __init__(self, options: AlorOptions, backend: Backend, now: float) -> None:
         self.outbox: deque[str] = deque()
         self.histories: deque[Iterator[str]] = deque()
         self.closing: tuple[int, str] | None = None
@@ -56,7 +56,7 @@ class AlorSession:
         self.subject: str | None = None
         self.subscribe_requests = self.unsubscribe_requests = self.refused_tokens = 0
         self._options = options
-        self._house = house
+        self._backend = backend
         self._open: dict[str, tuple[Subscription, Security | None]] = {}
         self._expires: float | None = None
         self._allowance, self._refilled = options.request_rate or 0.0, now
@@ -132,7 +132,7 @@ class AlorSession:
         if "token" not in message:
             raise RefusedError(400, "Request message should contain 'token' field!")
         token = message["token"]
-        bearer = self._house.tokens.read(token, now) if isinstance(token, str) else None
+        bearer = self._backend.tokens.read(token, now) if isinstance(token, str) else None
         if bearer is None:
             raise RefusedError(401, BAD_TOKEN)
         if not guid:
@@ -150,7 +150,7 @@ class AlorSession:
         """Count the connection for its subject with its first accepted token (U14)."""
         self._expires = bearer.expires
         if self.subject is None:
-            if not self._house.admit(self, bearer.subject):
+            if not self._backend.admit(self, bearer.subject):
                 # The reply is still sent before the connection is closed.
                 self.closing = (POLICY_VIOLATION, "too many connections")
                 raise RefusedError(429, "Too many connections")
@@ -201,11 +201,11 @@ class AlorSession:
         if len(frames) == EAGER_FRAMES:
             self.histories.append(opening)
 
-    def _security(self, request: Request) -> Security | None:
+    def _security(self, request: SubscribeRequest) -> Security | None:
         """What a request for market data is about; None for a portfolio, or where silence is wanted (U3)."""
         if request.kind in PORTFOLIO_KINDS:
             return None
-        found = self._house.feed.security(request.exchange, request.code, request.board)
+        found = self._backend.feed.security(request.exchange, request.code, request.board)
         if found is None and self._options.unknown_instrument == "refuse":
             raise RefusedError(404, f"Instrument '{request.exchange}:{request.code[:100]}' is not found")
         return found
@@ -228,17 +228,17 @@ class AlorSession:
             yield reply(guid, 200)
 
     def _market_opening(self, subscription: Subscription, security: Security, now: float) -> Iterator[str]:
-        feed = self._house.feed
+        feed = self._backend.feed
         yield from map(subscription.frame, feed.channel(security).history(subscription, now))
-        feed.attend(subscription, security, now)
+        feed.subscribe(subscription, security, now)
 
     def _portfolio_opening(self, subscription: Subscription, now: float) -> Iterator[str]:
         # The list is that of one moment: what changes while it goes out follows it.
-        portfolios = self._house.portfolios
+        portfolios = self._backend.portfolios
         history = portfolios.history(subscription, now)
         subscription.hold()
         first = next(history, None)
-        portfolios.attend(subscription)
+        portfolios.subscribe(subscription)
         if first is not None:
             yield subscription.frame(first)
         yield from map(subscription.frame, history)
@@ -249,9 +249,9 @@ class AlorSession:
         subscription.is_over = True
         self._ended_held_back += subscription.held_back
         if security is not None:
-            self._house.feed.leave(subscription, security)
+            self._backend.feed.unsubscribe(subscription, security)
         elif subscription.request.kind in PORTFOLIO_KINDS:
-            self._house.portfolios.leave(subscription)
+            self._backend.portfolios.unsubscribe(subscription)
         return subscription
 
     def _take(self, frame: str) -> None:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from aries_nb.sim.accounts.accounts import Accounts
     from aries_nb.sim.accounts.ledger import Holding
     from aries_nb.sim.accounts.newsroom import Headline
-    from aries_nb.sim.accounts.orders import AccountTerms, Books, Order
+    from aries_nb.sim.accounts.orders import AccountFigures, AccountTerms, Order
     from aries_nb.sim.accounts.pnl import Candle
     from aries_nb.sim.accounts.watchlists import Watchlist
 
@@ -60,12 +60,12 @@ def account_list(accounts: Accounts) -> dict[str, Any]:
 
 def balance(accounts: Accounts, account: str) -> dict[str, Any]:
     """`GET /v2/accounts/{id}/balance`."""
-    return balance_object(accounts.books(account))
+    return balance_object(accounts.figures(account))
 
 
 def positions(accounts: Accounts, account: str) -> dict[str, Any]:
     """`GET /v1/accounts/{id}/positions`."""
-    return {"positions": [position_object(account, holding) for holding in accounts.books(account).positions]}
+    return {"positions": [position_object(account, holding) for holding in accounts.figures(account).positions]}
 
 
 def active_orders(accounts: Accounts, account: str, *, limit: int = DEFAULT_ORDERS, cursor: int = 0) -> dict[str, Any]:
@@ -125,38 +125,38 @@ def account_object(terms: AccountTerms) -> dict[str, Any]:
     }
 
 
-def balance_object(books: Books) -> dict[str, Any]:
+def balance_object(figures: AccountFigures) -> dict[str, Any]:
     """`account.balance`. `balance` is the equity (assumed); fields that would be empty are absent."""
-    cost = sum((holding.position.cost for holding in books.positions), ZERO)
-    gross = sum((abs(holding.market_value) for holding in books.positions), ZERO)
-    withdrawable = max(ZERO, min(books.cash, books.buying_power))
+    cost = sum((holding.position.cost for holding in figures.positions), ZERO)
+    gross = sum((abs(holding.market_value) for holding in figures.positions), ZERO)
+    withdrawable = max(ZERO, min(figures.cash, figures.buying_power))
     amounts = {
-        "balance": books.equity,
-        "cashBalance": books.cash,
-        "netBuyingPower": books.buying_power,
-        "stockBuyingPower": books.buying_power,
+        "balance": figures.equity,
+        "cashBalance": figures.cash,
+        "netBuyingPower": figures.buying_power,
+        "stockBuyingPower": figures.buying_power,
         "optionBuyingPower": ZERO,
-        "dayTradeBuyingPower": books.buying_power,
-        "openPnl": books.unrealised,
-        "unrealizedPl": books.unrealised,
-        "realizedPl": books.realised,
+        "dayTradeBuyingPower": figures.buying_power,
+        "openPnl": figures.unrealised,
+        "unrealizedPl": figures.unrealised,
+        "realizedPl": figures.realised,
         # The simulation begins with its day.
-        "dayOpenPnl": books.unrealised,
-        "dayRealizedPnl": books.realised,
-        "dayTotalPnl": books.unrealised + books.realised,
-        "settledFunds": books.cash,
+        "dayOpenPnl": figures.unrealised,
+        "dayRealizedPnl": figures.realised,
+        "dayTotalPnl": figures.unrealised + figures.realised,
+        "settledFunds": figures.cash,
         "unsettledFunds": ZERO,
         "amountAvailableToWithdraw": withdrawable,
         "fundsAvailableForWithdrawal": withdrawable,
-        "startOfDayCash": books.starting_cash,
-        "sodTtlEquity": books.starting_equity,
-        "sodPositionsMarketValue": books.starting_equity - books.starting_cash,
+        "startOfDayCash": figures.starting_cash,
+        "sodTtlEquity": figures.starting_equity,
+        "sodPositionsMarketValue": figures.starting_equity - figures.starting_cash,
         "costOfPositions": cost,
         "grossMargin": gross,
-        "pendingOrdersMarginRequirements": books.pending_value,
+        "pendingOrdersMarginRequirements": figures.pending_value,
     }
     texts = {name: decimal_text(amount) for name, amount in amounts.items()}
-    return {"accountId": books.account, **texts, "pendingOrdersCount": books.pending_orders}
+    return {"accountId": figures.account, **texts, "pendingOrdersCount": figures.pending_orders}
 
 
 def position_object(account: str, holding: Holding) -> dict[str, Any]:

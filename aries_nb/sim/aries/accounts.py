@@ -20,7 +20,7 @@ from aries_nb.sim.accounts.accounts import (
 from aries_nb.sim.accounts.pnl import INTERVALS, bucket_start
 from aries_nb.sim.aries import account_objects as objects
 from aries_nb.sim.aries import messages
-from aries_nb.sim.aries.session import BadRequestError, Session
+from aries_nb.sim.aries.session import AriesSession, BadRequestError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -38,7 +38,7 @@ MAX_FILTER = 10
 LAST_START = 32_503_680_000.0
 
 
-class AccountsSession(Session):
+class AccountsSession(AriesSession):
     """One connection to the accounts endpoint. Owned by the server's loop, as the accounts are.
 
     Subscribing joins the accounts' listeners, ending leaves them. `snapshot_in_ack` puts what is there into the ack's
@@ -73,10 +73,10 @@ class AccountsSession(Session):
     def _subscribe(self, payload: object, ident: str | None, now: float) -> None:
         topic, params = _read(payload)
         if not self._is_joined:
-            self._all.join(self._hear)
+            self._all.add_listener(self._on_changes)
             self._is_joined = True
         # What is still to be told belongs before the snapshot, which holds its outcome.
-        self._all.tell(now)
+        self._all.publish(now)
         if topic == "account":
             self._subscribe_account(params, ident, now)
         elif topic == "pnl":
@@ -109,7 +109,7 @@ class AccountsSession(Session):
         self.outbox.append(messages.response(ident, {"status": 200, "topic": topic}))
 
     def _ended(self) -> None:
-        self._all.leave(self._hear)
+        self._all.remove_listener(self._on_changes)
 
     def _subscribe_account(self, params: dict[str, Any], ident: str | None, now: float) -> None:
         account = _text(params, "accountId")
@@ -150,7 +150,7 @@ class AccountsSession(Session):
             self.outbox.append(_line("subscribed", {"topic": topic}, ident))
             self._send(topic, data, **event)
 
-    def _hear(self, changes: Sequence[Change], now: float) -> None:  # noqa: ARG002 - the objects carry their times
+    def _on_changes(self, changes: Sequence[Change], now: float) -> None:  # noqa: ARG002 - the objects carry their times
         for change in changes:
             match change:
                 case OrderChanged(order):

@@ -11,10 +11,10 @@ from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Any
 
 from aries_nb.sim.aries import data
-from aries_nb.sim.aries.charts import ChartStream, chart_values, tape_chart_values
+from aries_nb.sim.aries.charts import ChartSubscribers, chart_values, recorded_chart_values
 from aries_nb.sim.aries.messages import update, update_prefix
 from aries_nb.sim.aries.subscriptions import Fields, Selection
-from aries_nb.sim.feed import TapePlayback
+from aries_nb.sim.feed import Playback
 from aries_nb.sim.market.book import VISIBLE_LEVELS
 from aries_nb.sim.market.instruments import CENT
 from aries_nb.sim.market.listings import EquityListing, IndexListing, OptionListing, TradedListing
@@ -24,12 +24,12 @@ if TYPE_CHECKING:
 
     from aries_nb.sim.aries.market import MarketSession
     from aries_nb.sim.market.listings import Focus, Listing
-    from aries_nb.sim.market.recording import TapePlayer
+    from aries_nb.sim.market.recording import RecordingPlayer
 
     #: Told of a trade: symbol, Unix ns, price in USD, size in shares or contracts.
     TradeListener = Callable[[str, int, float, float], None]
 
-__all__ = ["Channel", "MarketChannel", "TapeChannel"]
+__all__ = ["MarketChannel", "RecordedChannel", "SymbolChannel"]
 
 #: Outboxes of the sessions that selected the same fields.
 Groups = list[tuple[Fields, list[list[str]]]]
@@ -37,7 +37,7 @@ OPTION_WEIGHT = 1.0
 INDEX_WEIGHT = 4.0
 
 
-class Channel(ABC):
+class SymbolChannel(ABC):
     """The listeners of one symbol: of the market endpoint by stream and selected fields, and those of charts."""
 
     def __init__(self, symbol: str) -> None:
@@ -48,13 +48,13 @@ class Channel(ABC):
         self.time_and_sales: Groups = []
         self.greeks: Groups = []
         self.level2: Groups = []
-        self.charts = ChartStream(symbol)
+        self.charts = ChartSubscribers(symbol)
         self._prefixes = {
             stream: update_prefix(stream, symbol) for stream in ("quote", "trade", "timeAndSales", "greeks", "level2")
         }
 
     @property
-    def is_heard(self) -> bool:
+    def has_subscribers(self) -> bool:
         """Whether anybody listens to any stream."""
         return bool(self.sessions or self.charts.outboxes)
 
@@ -99,7 +99,7 @@ class Channel(ABC):
         return [update(self._prefixes[stream], part, stamp)] if part else []
 
 
-class MarketChannel(Channel):
+class MarketChannel(SymbolChannel):
     """A symbol of the synthetic market. `weight` is its part of all events, relative to other symbols."""
 
     def __init__(self, listing: Listing, on_trade: Iterable[TradeListener]) -> None:
@@ -125,8 +125,8 @@ class MarketChannel(Channel):
     def regroup(self, sessions: Iterable[MarketSession]) -> None:
         """Take the present listeners, and turn the market's attention to what they hear."""
         super().regroup(sessions)
-        hears_quotes = self.quote or self.greeks or self.charts.outboxes
-        self.focus = "book" if self.level2 else "quotes" if hears_quotes else "trades"
+        has_quote_subscribers = self.quote or self.greeks or self.charts.outboxes
+        self.focus = "book" if self.level2 else "quotes" if has_quote_subscribers else "trades"
 
     def step(self, stamp: int) -> int:
         """Let one event happen at `stamp` (Unix ms); return how many updates it gave, each counted once."""
@@ -160,12 +160,12 @@ class MarketChannel(Channel):
         if asked.quote and self._traded is not None:
             state = self._quote_state
             self._quote_changes(stamp)
-            if not self.is_heard:
+            if not self.has_subscribers:
                 state.update(dict.fromkeys(("quoteTimestamp", "bidTimestamp", "askTimestamp"), stamp))
             lines += self._state("quote", selected.quote, state, state["quoteTimestamp"])
         if asked.trade:
             state = self._trade_state
-            if not self.is_heard:
+            if not self.has_subscribers:
                 self._last_trade = stamp
             state.update(data.trade_data(self.listing, self.listing.last, self._last_trade))
             lines += self._state("trade", selected.trade, state, self._last_trade)
@@ -200,12 +200,12 @@ class MarketChannel(Channel):
         return {"orderBook": self._book.rows(asks, bids), "quotes": venues}
 
 
-class TapeChannel(Channel, TapePlayback):
+class RecordedChannel(SymbolChannel, Playback):
     """A symbol that recorded tapes feed. Every selected field of a row goes out, so that a row is a message."""
 
-    def __init__(self, symbol: str, players: list[TapePlayer]) -> None:
-        Channel.__init__(self, symbol)
-        TapePlayback.__init__(self, players)
+    def __init__(self, symbol: str, players: list[RecordingPlayer]) -> None:
+        SymbolChannel.__init__(self, symbol)
+        Playback.__init__(self, players)
         self._book = data.BookRows()
 
     def is_waiting(self, lines: int) -> bool:
@@ -219,11 +219,11 @@ class TapeChannel(Channel, TapePlayback):
         quotes, trades = self._players.get("quotes"), self._players.get("trades")
         if asked.quote and quotes is not None and quotes.has_begun:
             row = quotes.position - 1
-            state = data.tape_quote_data(quotes.tape, row)
+            state = data.recorded_quote_data(quotes.recording, row)
             lines += self._state("quote", selected.quote, state, _stamp(quotes, row))
         if asked.trade and trades is not None and trades.has_begun:
             row = trades.position - 1
-            state = data.tape_trade_data(trades.tape, row)
+            state = data.recorded_trade_data(trades.recording, row)
             lines += self._state("trade", selected.trade, state, _stamp(trades, row))
         return lines
 
@@ -232,7 +232,7 @@ class TapeChannel(Channel, TapePlayback):
         state: dict[str, Any] = {}
         for kind, player in self._players.items():
             if kind != "book" and player.has_begun:
-                state |= tape_chart_values(player.tape, player.position - 1)
+                state |= recorded_chart_values(player.recording, player.position - 1)
         return state
 
     def _is_wanted(self, kind: str) -> bool:
@@ -241,30 +241,30 @@ class TapeChannel(Channel, TapePlayback):
         market = self.quote if kind == "quotes" else self.trade or self.time_and_sales
         return bool(market or self.charts.outboxes)
 
-    def _play_row(self, player: TapePlayer, row: int) -> int:
-        tape, stamp = player.tape, _stamp(player, row)
-        if tape.kind == "book":
-            asks, bids = data.tape_levels(tape, row, "ask"), data.tape_levels(tape, row, "bid")
-            rows = {"orderBook": self._book.rows(asks, bids), "quotes": _tape_venues(asks, bids)}
+    def _play_row(self, player: RecordingPlayer, row: int) -> int:
+        recording, stamp = player.recording, _stamp(player, row)
+        if recording.kind == "book":
+            asks, bids = data.recorded_levels(recording, row, "ask"), data.recorded_levels(recording, row, "bid")
+            rows = {"orderBook": self._book.rows(asks, bids), "quotes": _recorded_venues(asks, bids)}
             return self._emit("level2", self.level2, rows, stamp)
-        sent = self.charts.push_quote(tape_chart_values(tape, row), stamp) if self.charts.outboxes else 0
-        if tape.kind == "quotes":
-            return sent | self._emit("quote", self.quote, data.tape_quote_data(tape, row), stamp)
-        price, size = tape.columns["price"][row], tape.columns["size"][row]
+        sent = self.charts.push_quote(recorded_chart_values(recording, row), stamp) if self.charts.outboxes else 0
+        if recording.kind == "quotes":
+            return sent | self._emit("quote", self.quote, data.recorded_quote_data(recording, row), stamp)
+        price, size = recording.columns["price"][row], recording.columns["size"][row]
         if price is not None and size is not None:
             sent |= self.charts.push_trade(price, size, stamp)
         if self.trade:
-            sent |= self._emit("trade", self.trade, data.tape_trade_data(tape, row), stamp)
+            sent |= self._emit("trade", self.trade, data.recorded_trade_data(recording, row), stamp)
         if self.time_and_sales:
-            sent |= self._emit("timeAndSales", self.time_and_sales, data.tape_print_data(tape, row), stamp)
+            sent |= self._emit("timeAndSales", self.time_and_sales, data.recorded_print_data(recording, row), stamp)
         return sent
 
 
-def _stamp(player: TapePlayer, row: int) -> int:
-    return player.tape.times[row] // data.NS_PER_MS
+def _stamp(player: RecordingPlayer, row: int) -> int:
+    return player.recording.times[row] // data.NS_PER_MS
 
 
-def _tape_venues(asks: list[tuple[float, float]], bids: list[tuple[float, float]]) -> list[str]:
+def _recorded_venues(asks: list[tuple[float, float]], bids: list[tuple[float, float]]) -> list[str]:
     if not asks or not bids:
         return []
-    return [f"{data.TAPE_VENUE}:{asks[0][0]!r}:{asks[0][1]}:{bids[0][0]!r}:{bids[0][1]}"]
+    return [f"{data.RECORDED_VENUE}:{asks[0][0]!r}:{asks[0][1]}:{bids[0][0]!r}:{bids[0][1]}"]

@@ -10,43 +10,43 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from aries_nb.sim.aries import messages
 from aries_nb.sim.aries.data import changes
-from aries_nb.sim.aries.session import BadRequestError, Session
+from aries_nb.sim.aries.session import AriesSession, BadRequestError
 from aries_nb.sim.market.listings import EquityListing, OptionListing, TradedListing
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from aries_nb.sim.market.listings import Listing
-    from aries_nb.sim.market.recording import Tape
+    from aries_nb.sim.market.recording import Recording
     from aries_nb.sim.settings import SimOptions
 
-__all__ = ["ChartDirectory", "ChartStream", "ChartsSession", "chart_values", "tape_chart_values"]
+__all__ = ["ChartBackend", "ChartSubscribers", "ChartsSession", "chart_values", "recorded_chart_values"]
 
 #: "quotes" stands for quotes and trades; "trades" is taken as another name for it (assumed, §4.1).
 MODES = ("quotes", "trades")
 EXCHANGE_NAMES = {"Q": "NASDAQ", "N": "NYSE", "P": "ARCA"}
 
 
-class ChartDirectory(Protocol):
+class ChartBackend(Protocol):
     """The market behind a session."""
 
     def is_listed(self, symbol: str, symbol_type: str) -> bool:
         """Whether a symbol is known, as this type of symbol ("equity", "index" or "option")."""
 
-    def charted(self, symbol: str, outbox: list[str], now: float) -> None:
+    def chart_subscribed(self, symbol: str, outbox: list[str], now: float) -> None:
         """Let an outbox hear of a symbol from now on, beginning with a snapshot; a second time, only the snapshot."""
 
-    def uncharted(self, symbol: str, outbox: list[str]) -> None:
+    def chart_unsubscribed(self, symbol: str, outbox: list[str]) -> None:
         """Let an outbox hear no more of a symbol."""
 
 
-class ChartsSession(Session):
+class ChartsSession(AriesSession):
     """A session that subscribes one symbol a frame. Owned by the server's loop."""
 
-    def __init__(self, options: SimOptions, directory: ChartDirectory, now: float) -> None:
+    def __init__(self, options: SimOptions, backend: ChartBackend, now: float) -> None:
         super().__init__(options, now)
         self._symbols: dict[str, dict[str, Any]] = {}
-        self._directory = directory
+        self._backend = backend
 
     def subscriptions(self) -> dict[str, dict[str, Any]]:
         """The type of data of each symbol, which is always "quotes"."""
@@ -54,26 +54,26 @@ class ChartsSession(Session):
 
     def _subscribe(self, payload: object, ident: str | None, now: float) -> None:
         symbol, symbol_type = _read(payload)
-        if not self._directory.is_listed(symbol, symbol_type):
+        if not self._backend.is_listed(symbol, symbol_type):
             self._refuse(f"unknown symbol: {symbol}", now, ident, code="UNKNOWN_SYMBOL")
             return
         self._symbols[symbol] = {"type": MODES[0]}
-        self._directory.charted(symbol, self.outbox, now)
+        self._backend.chart_subscribed(symbol, self.outbox, now)
         self._conclude((), ident, now)
 
     def _unsubscribe(self, payload: object, ident: str | None, now: float) -> None:
         symbol, _ = _read(payload)
         if self._symbols.pop(symbol, None) is not None:
-            self._directory.uncharted(symbol, self.outbox)
+            self._backend.chart_unsubscribed(symbol, self.outbox)
         self._conclude((), ident, now)
 
     def _ended(self) -> None:
         for symbol in self._symbols:
-            self._directory.uncharted(symbol, self.outbox)
+            self._backend.chart_unsubscribed(symbol, self.outbox)
         self._symbols.clear()
 
 
-class ChartStream:
+class ChartSubscribers:
     """The outboxes that hear of one symbol, and what was last said to them. `stamp` is Unix time in ms."""
 
     def __init__(self, symbol: str) -> None:
@@ -138,10 +138,10 @@ def chart_values(listing: Listing) -> dict[str, Any]:
     return values
 
 
-def tape_chart_values(tape: Tape, row: int) -> dict[str, Any]:
+def recorded_chart_values(recording: Recording, row: int) -> dict[str, Any]:
     """The values `v` that a row of a tape of quotes or trades tells; numbers are the file's own."""
-    names = {"bid": "bid_price", "ask": "ask_price"} if tape.kind == "quotes" else {"lp": "price"}
-    values = {name: tape.columns[column][row] for name, column in names.items()}
+    names = {"bid": "bid_price", "ask": "ask_price"} if recording.kind == "quotes" else {"lp": "price"}
+    values = {name: recording.columns[column][row] for name, column in names.items()}
     return {name: value for name, value in values.items() if value is not None}
 
 

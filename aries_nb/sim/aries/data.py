@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from aries_nb.sim.market.listings import Listing, Quote, Trade
     from aries_nb.sim.market.options import Greeks
-    from aries_nb.sim.market.recording import Tape
+    from aries_nb.sim.market.recording import Recording
 
 __all__ = [
     "BookRows",
@@ -23,10 +23,10 @@ __all__ = [
     "greeks_data",
     "print_data",
     "quote_data",
-    "tape_levels",
-    "tape_print_data",
-    "tape_quote_data",
-    "tape_trade_data",
+    "recorded_levels",
+    "recorded_print_data",
+    "recorded_quote_data",
+    "recorded_trade_data",
     "trade_data",
     "venue_rows",
 ]
@@ -35,7 +35,7 @@ Data = dict[str, Any]
 
 #: "+" is a buyer who traded at the ask, "-" a seller at the bid (assumed, §9 U13).
 TICKS = {"buy": "+", "sell": "-"}
-TAPE_VENUE = "SIM"
+RECORDED_VENUE = "SIM"
 NS_PER_MS = 1_000_000
 #: In book rows venues go by their market identifier, as in the page's example (§3.4.4).
 VENUE_NAMES = {"Q": "XNAS", "P": "ARCX", "N": "XNYS", "Z": "BATS", "K": "EDGX", "V": "IEXG"}
@@ -134,11 +134,11 @@ def greeks_data(greeks: Greeks, volatility: float) -> Data:
     }
 
 
-def tape_quote_data(tape: Tape, row: int) -> Data:
+def recorded_quote_data(recording: Recording, row: int) -> Data:
     """A row of a quotes tape; prices are the file's floats, never rounded."""
-    columns = tape.columns
+    columns = recording.columns
     bid, ask = columns["bid_price"][row], columns["ask_price"][row]
-    stamp = tape.times[row] // NS_PER_MS
+    stamp = recording.times[row] // NS_PER_MS
     data = {
         "bidPrice": bid,
         "bidSize": columns["bid_size"][row],
@@ -154,9 +154,9 @@ def tape_quote_data(tape: Tape, row: int) -> Data:
     return _present(data)
 
 
-def tape_trade_data(tape: Tape, row: int) -> Data:
+def recorded_trade_data(recording: Recording, row: int) -> Data:
     """A row of a trades tape as a trade update; `tradeSeq` counts the rows from 1."""
-    columns = tape.columns
+    columns = recording.columns
     price = columns["price"][row]
     return _present(
         {
@@ -165,18 +165,18 @@ def tape_trade_data(tape: Tape, row: int) -> Data:
             "lastPrice": price,
             "tick": TICKS.get(columns["side"][row], "0"),
             "tradeSeq": row + 1,
-            "tradeExchange": TAPE_VENUE,
-            "tradeTimestamp": tape.times[row] // NS_PER_MS,
+            "tradeExchange": RECORDED_VENUE,
+            "tradeTimestamp": recording.times[row] // NS_PER_MS,
         }
     )
 
 
-def tape_print_data(tape: Tape, row: int) -> Data:
+def recorded_print_data(recording: Recording, row: int) -> Data:
     """A row of a trades tape as a print; the texts of the numbers are read back exactly."""
-    data = tape_trade_data(tape, row)
+    data = recorded_trade_data(recording, row)
     texts = {name: value if isinstance(value, str) else repr(value) for name, value in data.items()}
     del texts["lastPrice"]
-    return {"symbol": tape.symbol, **texts}
+    return {"symbol": recording.symbol, **texts}
 
 
 class BookRows:
@@ -204,9 +204,9 @@ class BookRows:
         return rows
 
 
-def tape_levels(tape: Tape, row: int, side: str) -> list[tuple[float, float]]:
+def recorded_levels(recording: Recording, row: int, side: str) -> list[tuple[float, float]]:
     """One side ("bid" or "ask") of a row of a book tape, best first, at most the visible levels."""
-    prices, sizes = tape.columns[f"{side}_prices"][row], tape.columns[f"{side}_sizes"][row]
+    prices, sizes = recording.columns[f"{side}_prices"][row], recording.columns[f"{side}_sizes"][row]
     levels = zip(prices[:VISIBLE_LEVELS], sizes[:VISIBLE_LEVELS], strict=True)
     return [(price, size) for price, size in levels if price is not None and size is not None]
 

@@ -8,13 +8,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
 
-from aries_nb.sim.aries.channels import Channel, MarketChannel, TapeChannel
-from aries_nb.sim.aries.subscriptions import Item, Selection
+from aries_nb.sim.aries.channels import MarketChannel, RecordedChannel, SymbolChannel
+from aries_nb.sim.aries.subscriptions import Selection, SubscriptionItem
 from aries_nb.sim.feed import MarketFeed
 from aries_nb.sim.market.listings import OptionListing, TradedListing
 from aries_nb.sim.market.market import Market, MarketHours
 from aries_nb.sim.market.options import Contract
-from aries_nb.sim.market.recording import TapePlayer, load_tapes
+from aries_nb.sim.market.recording import RecordingPlayer, load_recordings
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -38,9 +38,9 @@ class AriesFeed(MarketFeed[MarketChannel]):
         self.on_trade: list[TradeListener] = []
         self._hours = MarketHours()
         self._channels: dict[str, MarketChannel] = {}
-        self._tapes = {
-            symbol: TapeChannel(symbol, [TapePlayer(tape, options.speed) for tape in tapes])
-            for symbol, tapes in load_tapes(options.tapes).items()
+        self._recorded = {
+            symbol: RecordedChannel(symbol, [RecordingPlayer(recording, options.speed) for recording in recordings])
+            for symbol, recordings in load_recordings(options.tapes).items()
         }
 
     # What sessions ask (see `aries_market.Directory` and `aries_charts.ChartDirectory`).
@@ -56,9 +56,9 @@ class AriesFeed(MarketFeed[MarketChannel]):
         for symbol in session.selections:
             self._regroup(self._channel(symbol))
 
-    def offered(self, item: Item) -> Selection | None:
+    def offered(self, item: SubscriptionItem) -> Selection | None:
         """Cut an item to what its symbol has; None if the symbol is not known."""
-        if item.symbol in self._tapes:
+        if item.symbol in self._recorded:
             return Selection(**{**_streams(item.selection), "greeks": ()})
         listing = self.market.listing(item.symbol)
         if listing is None or self._is_replaced(item.symbol):
@@ -74,7 +74,7 @@ class AriesFeed(MarketFeed[MarketChannel]):
         """Put the snapshot into the session's outbox, and let it listen."""
         channel = self._channel(symbol)
         session.outbox += channel.snapshot(asked, session.selections[symbol], int(now * 1000))
-        self._attend(channel, now)
+        self._activate(channel, now)
 
     def unsubscribed(self, symbol: str) -> None:
         """Let a session listen to less; its selections say what is left."""
@@ -98,15 +98,15 @@ class AriesFeed(MarketFeed[MarketChannel]):
 
     def is_listed(self, symbol: str, symbol_type: str) -> bool:
         """Whether a symbol is known, as this type of symbol."""
-        return self.offered(Item(symbol, Selection(), symbol_type)) is not None
+        return self.offered(SubscriptionItem(symbol, Selection(), symbol_type)) is not None
 
-    def charted(self, symbol: str, outbox: list[str], now: float) -> None:
+    def chart_subscribed(self, symbol: str, outbox: list[str], now: float) -> None:
         """Put the snapshot for the charts endpoint into an outbox, and let it listen."""
         channel = self._channel(symbol)
         channel.charts.join(outbox, channel.chart_state(), int(now * 1000))
-        self._attend(channel, now)
+        self._activate(channel, now)
 
-    def uncharted(self, symbol: str, outbox: list[str]) -> None:
+    def chart_unsubscribed(self, symbol: str, outbox: list[str]) -> None:
         """Let an outbox of the charts endpoint hear no more of a symbol."""
         channel = self._channel(symbol)
         channel.charts.leave(outbox)
@@ -125,13 +125,13 @@ class AriesFeed(MarketFeed[MarketChannel]):
             for session in self.sessions:
                 session.market_changed(now)
 
-    def pump_tapes(self, now: float, lines: int) -> bool:
+    def pump_recordings(self, now: float, lines: int) -> bool:
         """Send rows of the tapes without a pace wherever all listeners have fewer than `lines` lines waiting.
 
         Returns whether anything was sent; if not, it is of use to ask again once a client has taken something.
         """
         sent = 0
-        for channel in self._tape_channels():
+        for channel in self._recorded_channels():
             if channel.is_waiting(lines):
                 sent += channel.play(now, max(1, lines // 2))
         self.events += sent
@@ -139,15 +139,15 @@ class AriesFeed(MarketFeed[MarketChannel]):
 
     def _is_replaced(self, symbol: str) -> bool:
         """Whether a tape stands for this share, or for the one that this option is about."""
-        if not self._tapes:
+        if not self._recorded:
             return False
         listing = self.market.listing(symbol)
         root = listing.contract.root if isinstance(listing, OptionListing) else symbol
-        return root in self._tapes
+        return root in self._recorded
 
-    def _channel(self, symbol: str) -> Channel:
-        if symbol in self._tapes:
-            return self._tapes[symbol]
+    def _channel(self, symbol: str) -> SymbolChannel:
+        if symbol in self._recorded:
+            return self._recorded[symbol]
         channel = self._channels.get(symbol)
         if channel is None:
             listing = self.market.listing(symbol)
@@ -155,13 +155,13 @@ class AriesFeed(MarketFeed[MarketChannel]):
             channel = self._channels[symbol] = MarketChannel(listing, self.on_trade)
         return channel
 
-    def _attend(self, channel: Channel, now: float) -> None:
+    def _activate(self, channel: SymbolChannel, now: float) -> None:
         """Let a channel that got a listener live."""
         self._regroup(channel)
-        if isinstance(channel, TapeChannel):
+        if isinstance(channel, RecordedChannel):
             channel.start(now)
 
-    def _regroup(self, channel: Channel) -> None:
+    def _regroup(self, channel: SymbolChannel) -> None:
         channel.regroup(self.sessions)
         self._subscriptions_changed()
 
@@ -169,10 +169,10 @@ class AriesFeed(MarketFeed[MarketChannel]):
         return self._hours.market == "closed"
 
     def _subscribed_channels(self) -> Iterable[MarketChannel]:
-        return (channel for channel in self._channels.values() if channel.is_heard)
+        return (channel for channel in self._channels.values() if channel.has_subscribers)
 
-    def _tape_channels(self) -> Iterable[TapeChannel]:
-        return self._tapes.values()
+    def _recorded_channels(self) -> Iterable[RecordedChannel]:
+        return self._recorded.values()
 
     def _contracts(self, root: str, expiry: date) -> dict[str, list[dict[str, Any]]]:
         def listed(right: Right) -> list[dict[str, Any]]:

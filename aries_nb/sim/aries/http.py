@@ -10,22 +10,22 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl
 from uuid import uuid4
 
-from aries_nb.sim.aries.http_accounts import AccountAnswers
-from aries_nb.sim.aries.http_bars import BarAnswers
-from aries_nb.sim.aries.http_market import MarketAnswers
+from aries_nb.sim.aries.http_accounts import AccountRoutes
+from aries_nb.sim.aries.http_bars import BarRoutes
+from aries_nb.sim.aries.http_market import MarketRoutes
 from aries_nb.sim.aries.oauth import OAuthError, OAuthServer
-from aries_nb.sim.http_answers import MOST_BODY_BYTES, Answer, HttpServer, Query, RefusedError, refusal
+from aries_nb.sim.http_answers import MOST_BODY_BYTES, HttpError, HttpResponse, HttpServer, Query, refusal
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from aries_nb.sim.accounts.accounts import Accounts
     from aries_nb.sim.aries.feed import AriesFeed
-    from aries_nb.sim.http_answers import ErrorShape, Request
+    from aries_nb.sim.http_answers import ErrorShape, HttpRequest
     from aries_nb.sim.market.history import History
     from aries_nb.sim.settings import SimOptions
 
-__all__ = ["HttpApi"]
+__all__ = ["AriesHttpServer"]
 
 #: The browser's path (§6), and the one of the API for those who know its base alone (assumed).
 AUTHORIZE = ("/oauth2/authorize", "/v1/oauth2/authorize")
@@ -34,7 +34,7 @@ HEALTH = "/tv/health"
 FORM = "application/x-www-form-urlencoded"
 
 
-class HttpApi(HttpServer):
+class AriesHttpServer(HttpServer):
     """Answers requests from the market, its history and the accounts. Belongs to the thread of the server's loop.
 
     `oauth` None makes one with the fixed token of `options`; without `accounts` their routes and the news are unknown.
@@ -53,9 +53,9 @@ class HttpApi(HttpServer):
     ) -> None:
         self.oauth = oauth or OAuthServer(token=options.token)
         self._errors = errors
-        self._market = MarketAnswers(feed, history)
-        self._accounts = None if accounts is None else AccountAnswers(accounts)
-        market, bars = self._market, BarAnswers(history, self._market.is_known)
+        self._market = MarketRoutes(feed, history)
+        self._accounts = None if accounts is None else AccountRoutes(accounts)
+        market, bars = self._market, BarRoutes(history, self._market.is_known)
         self._routes: dict[str, Callable[[Query, float], object]] = {
             "/v1/marketdata/equities/details": market.equities,
             "/v1/marketdata/options/details": market.options,
@@ -77,31 +77,31 @@ class HttpApi(HttpServer):
                 "/v2/users/me/accounts": self._accounts.mine,
             }
 
-    def _answer(self, request: Request) -> Answer:
+    def _respond(self, request: HttpRequest) -> HttpResponse:
         method, path, now = request.method, request.path, request.now
         try:
             if path in AUTHORIZE and method == "GET":
-                return Answer(302, "", self.oauth.authorize(request.query, now))
+                return HttpResponse(302, "", self.oauth.authorize(request.query, now))
             if path == TOKEN:
                 request.expect("POST")
-                return Answer(200, self.oauth.token(_fields(request.body, request.content_type), now))
+                return HttpResponse(200, self.oauth.token(_fields(request.body, request.content_type), now))
         except OAuthError as error:
-            return Answer(error.status, {"error": error.name, "error_description": error.text})
+            return HttpResponse(error.status, {"error": error.name, "error_description": error.text})
         if path == HEALTH:
-            return Answer(200, {"status": "ok"})
+            return HttpResponse(200, {"status": "ok"})
         self._check_token(request)
-        return Answer(200, self._found(request))
+        return HttpResponse(200, self._found(request))
 
-    def _refused(self, error: RefusedError) -> Answer:
+    def _refused(self, error: HttpError) -> HttpResponse:
         return refusal(self._errors, error, str(uuid4()))
 
-    def _check_token(self, request: Request) -> None:
+    def _check_token(self, request: HttpRequest) -> None:
         if not request.bearer_token:
-            raise RefusedError(401, "a bearer token is required")
+            raise HttpError(401, "a bearer token is required")
         if not self.oauth.is_valid(request.bearer_token, request.now):
-            raise RefusedError(401, "the token is not valid or has expired")
+            raise HttpError(401, "the token is not valid or has expired")
 
-    def _found(self, request: Request) -> object:
+    def _found(self, request: HttpRequest) -> object:
         path, query, now = request.path, Query(request.query), request.now
         route = self._routes.get(path)
         if route is not None:
@@ -121,7 +121,7 @@ class HttpApi(HttpServer):
             case (_, "accounts", account, *what) if self._accounts is not None:
                 request.expect("GET")
                 return self._accounts.of_account(account, (version, *what), query, now)
-        raise RefusedError(404, "unknown path")
+        raise HttpError(404, "unknown path")
 
 
 def _clock(query: Query, now: float) -> str:  # noqa: ARG001 - all routes are called alike

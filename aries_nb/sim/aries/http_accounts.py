@@ -9,20 +9,20 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from aries_nb.sim.aries import account_objects as objects
-from aries_nb.sim.http_answers import RefusedError
+from aries_nb.sim.http_answers import HttpError
 
 if TYPE_CHECKING:
     from aries_nb.sim.accounts.accounts import Accounts
     from aries_nb.sim.http_answers import Query
 
-__all__ = ["AccountAnswers"]
+__all__ = ["AccountRoutes"]
 
 #: Protocol page §7: limits of news and of a listing's time.
 MOST_NEWS_SYMBOLS, MOST_NEWS_TOPICS = 10, 10
 MOST_HISTORY_SECONDS = 90 * 86_400
 
 
-class AccountAnswers:
+class AccountRoutes:
     """Answers from the simulated accounts; every account is the user's own."""
 
     def __init__(self, accounts: Accounts) -> None:
@@ -41,21 +41,21 @@ class AccountAnswers:
         for each in self._accounts.watchlists:
             if str(each.number) == number:
                 return objects.watchlist_object(each)
-        raise RefusedError(404, "unknown watchlist")
+        raise HttpError(404, "unknown watchlist")
 
     def news(self, query: Query, now: float) -> dict[str, Any]:  # noqa: ARG002 - all routes are called alike
         """The latest news about some symbols, SPY unless told otherwise; under `news`, as the vendor's client asks."""
         symbols = query.symbols(MOST_NEWS_SYMBOLS, "SPY")
         topics = [topic.strip() for topic in query.values.get("topics", "").split(",") if topic.strip()]
         if len(topics) > MOST_NEWS_TOPICS:
-            raise RefusedError(422, f"topics must be at most {MOST_NEWS_TOPICS}", "topics")
+            raise HttpError(422, f"topics must be at most {MOST_NEWS_TOPICS}", "topics")
         return {"news": objects.news(self._accounts, symbols=symbols, topics=topics)}
 
     def of_account(self, account: str, what: tuple[str, ...], query: Query, now: float) -> dict[str, Any]:
         """One part of an account: `what` is the path after the account's id, with the version before it."""
         accounts = self._accounts
         if account not in accounts.names:
-            raise RefusedError(404, "unknown account")
+            raise HttpError(404, "unknown account")
         match what:
             case ("v2", "balance"):
                 return objects.balance(accounts, account)
@@ -66,10 +66,10 @@ class AccountAnswers:
             case ("v2", "orders", "history"):
                 start, end = _moment(query, "from"), _moment(query, "to") if "to" in query.values else now
                 if end - start > MOST_HISTORY_SECONDS:
-                    raise RefusedError(422, "from and to must be at most 90 days apart", "from")
+                    raise HttpError(422, "from and to must be at most 90 days apart", "from")
                 return objects.order_history(accounts, account, start=start, end=end, **_page(query))
             case _:
-                raise RefusedError(404, "unknown path")
+                raise HttpError(404, "unknown path")
 
 
 def _page(query: Query) -> dict[str, int]:

@@ -12,7 +12,7 @@ from datetime import time as day_time
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode
 
-from aries_nb.sim.http_answers import RefusedError
+from aries_nb.sim.http_answers import HttpError
 from aries_nb.sim.market.history import NEW_YORK, Resolution
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from aries_nb.sim.http_answers import Query
     from aries_nb.sim.market.history import History
 
-__all__ = ["RESOLUTIONS", "TICK_SIZES", "BarAnswers"]
+__all__ = ["RESOLUTIONS", "TICK_SIZES", "BarRoutes"]
 
 #: Protocol page §7.
 RESOLUTIONS: dict[str, Resolution] = {
@@ -56,7 +56,7 @@ AGGREGATES, MOST_AGGREGATES = 5000, 50_000
 Udf = dict[str, Any]
 
 
-class BarAnswers:
+class BarRoutes:
     """Answers from the history; `is_known` says which symbols there are."""
 
     def __init__(self, history: History, is_known: Callable[[str], bool]) -> None:
@@ -123,7 +123,7 @@ class BarAnswers:
         offset = query.integer("next", 0, 10**9, 0)
         is_adjusted = query.choice("adjusted", ("true", "false"), "true") == "true"
         if not self._is_known(ticker):
-            raise RefusedError(404, "unknown ticker", "ticker")
+            raise HttpError(404, "unknown ticker", "ticker")
         bars = self._history.bars(ticker, resolution, first, last)
         page = bars[:: -1 if is_newest_first else 1][offset : offset + limit]
         results = [

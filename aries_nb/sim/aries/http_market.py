@@ -12,7 +12,7 @@ from urllib.parse import quote, urlencode
 
 from aries_nb.sim.aries.charts import chart_values
 from aries_nb.sim.aries.http_bars import RESOLUTIONS, TICK_SIZES
-from aries_nb.sim.http_answers import RefusedError, rfc3339
+from aries_nb.sim.http_answers import HttpError, rfc3339
 from aries_nb.sim.market.history import NEW_YORK
 from aries_nb.sim.market.instruments import INDICES
 from aries_nb.sim.market.listings import EquityListing, IndexListing, OptionListing
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from aries_nb.sim.market.history import History
     from aries_nb.sim.market.listings import Listing
 
-__all__ = ["MarketAnswers"]
+__all__ = ["MarketRoutes"]
 
 Data = dict[str, Any]
 Right = Literal["C", "P"]
@@ -44,7 +44,7 @@ TYPES: dict[str, Right] = {"call": "C", "put": "P"}
 FILTERS = ("", "Gte", "Gt", "Lte", "Lt")
 
 
-class MarketAnswers:
+class MarketRoutes:
     """Answers from the live market. A share that a tape stands for is unknown here: only its tape tells its prices."""
 
     def __init__(self, feed: AriesFeed, history: History) -> None:
@@ -89,7 +89,7 @@ class MarketAnswers:
         """TradingView's description of a symbol."""
         listing = self._listing(query.text("symbol"))
         if listing is None:
-            raise RefusedError(404, "unknown symbol", "symbol")
+            raise HttpError(404, "unknown symbol", "symbol")
         return {
             "name": listing.symbol,
             "ticker": listing.symbol,
@@ -154,7 +154,7 @@ class MarketAnswers:
         """Expiry dates or contracts: the twin of the socket's answer (§3.5)."""
         answer = self._feed.answer("GET", path)
         if answer["status"] != 200:
-            raise RefusedError(answer["status"], answer["error"])
+            raise HttpError(answer["status"], answer["error"])
         body: Data = answer["body"]
         return body
 
@@ -162,7 +162,7 @@ class MarketAnswers:
         """Contracts of a share with quotes and Greeks, by expiry, strike and type."""
         share = self._listing(root)
         if not isinstance(share, EquityListing):
-            raise RefusedError(404, f"no options of {root[:100]}")
+            raise HttpError(404, f"no options of {root[:100]}")
         kinds = [TYPES[query.choice("contractType", TYPES)]] if "contractType" in query.values else [*TYPES.values()]
         limit = query.integer("limit", 1, MOST_CONTRACTS, CONTRACTS)
         offset = query.integer("next", 0, 10**9, 0)
@@ -171,9 +171,9 @@ class MarketAnswers:
         contracts = [
             Contract(root, expiry, right, strike)
             for expiry in market.expiries(root)
-            if _is_kept(query, "expirationDate", expiry)
+            if _passes(query, "expirationDate", expiry)
             for strike in market.strikes(root)
-            if _is_kept(query, "strikePrice", strike)
+            if _passes(query, "strikePrice", strike)
             for right in kinds
         ]
         page = contracts[:: -1 if is_backwards else 1][offset : offset + limit]
@@ -346,7 +346,7 @@ def _exchange(listing: Listing) -> str:
     return "OPRA" if isinstance(listing, OptionListing) else "INDEX"
 
 
-def _is_kept(query: Query, name: str, value: float | date) -> bool:
+def _passes(query: Query, name: str, value: float | date) -> bool:
     """Whether a strike or an expiry passes the filters of its name."""
     for suffix in FILTERS:
         asked: Any = (

@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Protocol
 
 from aries_nb.sim.aries import messages
-from aries_nb.sim.aries.session import Session
+from aries_nb.sim.aries.session import AriesSession
 from aries_nb.sim.aries.subscriptions import (
     BadRequestError,
-    Item,
     Selection,
+    SubscriptionItem,
     read_subscribe_item,
     read_unsubscribe_item,
 )
@@ -18,10 +18,10 @@ if TYPE_CHECKING:
     from aries_nb.sim.market.market import MarketHours
     from aries_nb.sim.settings import SimOptions
 
-__all__ = ["Directory", "MarketSession"]
+__all__ = ["MarketBackend", "MarketSession"]
 
 
-class Directory(Protocol):
+class MarketBackend(Protocol):
     """The market behind a session."""
 
     def join(self, session: MarketSession) -> None:
@@ -30,7 +30,7 @@ class Directory(Protocol):
     def leave(self, session: MarketSession) -> None:
         """Forget a session with all that it subscribed; one that never joined as well."""
 
-    def offered(self, item: Item) -> Selection | None:
+    def offered(self, item: SubscriptionItem) -> Selection | None:
         """Cut an item to what its symbol has; None if the symbol is not known."""
 
     def subscribed(self, session: MarketSession, symbol: str, asked: Selection, now: float) -> None:
@@ -46,13 +46,13 @@ class Directory(Protocol):
         """What the market says of itself."""
 
 
-class MarketSession(Session):
+class MarketSession(AriesSession):
     """A session that selects streams and fields of many symbols. Owned by the server's loop."""
 
-    def __init__(self, options: SimOptions, directory: Directory, now: float) -> None:
+    def __init__(self, options: SimOptions, backend: MarketBackend, now: float) -> None:
         super().__init__(options, now)
         self.selections: dict[str, Selection] = {}
-        self._directory = directory
+        self._backend = backend
 
     def subscriptions(self) -> dict[str, dict[str, Any]]:
         """The streams and fields of each symbol, in the page's names."""
@@ -60,17 +60,17 @@ class MarketSession(Session):
 
     def market_changed(self, now: float) -> None:
         """Push the market's state, which changed."""
-        self.outbox.append(messages.market_status(self._directory.hours(), int(now * 1000)))
+        self.outbox.append(messages.market_status(self._backend.hours(), int(now * 1000)))
 
     def _authenticated(self, now: float) -> None:
-        self._directory.join(self)
+        self._backend.join(self)
         self.market_changed(now)
 
     def _answer(self, method: str, path: str) -> dict[str, Any]:
-        return self._directory.answer(method, path)
+        return self._backend.answer(method, path)
 
     def _ended(self) -> None:
-        self._directory.leave(self)
+        self._backend.leave(self)
         self.selections.clear()
 
     def _subscribe(self, payload: object, ident: str | None, now: float) -> None:
@@ -84,14 +84,14 @@ class MarketSession(Session):
                 continue
             if item.unknown:
                 complaints.append(f"unknown field of {item.symbol}: {', '.join(item.unknown)}")
-            selection = self._directory.offered(item)
+            selection = self._backend.offered(item)
             if selection is None:
                 unknown.append(item.symbol)
                 continue
             if selection:
                 held = self.selections.get(item.symbol, Selection())
                 self.selections[item.symbol] = held.united(selection)
-                self._directory.subscribed(self, item.symbol, selection, now)
+                self._backend.subscribed(self, item.symbol, selection, now)
         if unknown:
             self._refuse(f"unknown symbol: {', '.join(dict.fromkeys(unknown))}", now, ident, code="UNKNOWN_SYMBOL")
         self._conclude(complaints, ident, now, is_acked=not unknown)
@@ -112,7 +112,7 @@ class MarketSession(Session):
                 self.selections[item.symbol] = left
             else:
                 del self.selections[item.symbol]
-            self._directory.unsubscribed(item.symbol)
+            self._backend.unsubscribed(item.symbol)
         self._conclude(complaints, ident, now)
 
 

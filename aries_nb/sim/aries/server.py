@@ -29,12 +29,12 @@ if TYPE_CHECKING:
     from websockets.asyncio.server import ServerConnection
     from websockets.http11 import Request, Response
 
-    from aries_nb.sim.aries.session import Session
+    from aries_nb.sim.aries.session import AriesSession
     from aries_nb.sim.front import Handler
     from aries_nb.sim.market.market import MarketHours
     from aries_nb.sim.settings import SimOptions
 
-__all__ = ["BrokerServer"]
+__all__ = ["AriesServer"]
 
 ACCOUNTS_PATH = "/v1/accounts/ws"
 TRY_AGAIN_LATER = 1013
@@ -47,10 +47,10 @@ PUMP_LINES = 4000
 TRAILING_NEWLINE_SHARE = 0.05
 
 
-class LineClient(Client["Session"]):
+class LineClient(Client["AriesSession"]):
     """A connection whose lines are joined into frames."""
 
-    def __init__(self, connection: ServerConnection, session: Session, rng: Random) -> None:
+    def __init__(self, connection: ServerConnection, session: AriesSession, rng: Random) -> None:
         super().__init__(connection, session)
         self._rng = rng
 
@@ -72,7 +72,7 @@ class LineClient(Client["Session"]):
             yield len(lines), f"{text}\n" if self._rng.random() < TRAILING_NEWLINE_SHARE else text
 
 
-class BrokerServer(Server[LineClient]):
+class AriesServer(Server[LineClient]):
     """All clients of all endpoints. Every method belongs to the thread of the loop that runs `run`.
 
     Reading the tapes happens in the constructor: it raises UsageError before any socket is opened.
@@ -89,13 +89,13 @@ class BrokerServer(Server[LineClient]):
         # The past ends where the market begins, so it is made before anything moves.
         super().__init__(options, feed, History(feed.market, time.time()))
         feed.on_trade.append(self._history.trade)
-        self._endpoints: dict[str, Callable[[float], Session]] = {
+        self._endpoints: dict[str, Callable[[float], AriesSession]] = {
             "/v1/market/ws": lambda now: MarketSession(options, feed, now),
             "/v1/charts/ws": lambda now: ChartsSession(options, feed, now),
             ACCOUNTS_PATH: lambda now: AccountsSession(options, self.accounts, now),
         }
         # Nobody trades before somebody looks: the first turn makes a past, which takes a moment.
-        self._is_account_asked = False
+        self._are_accounts_active = False
 
     def set_hours(self, hours: MarketHours, now: float) -> None:
         """Open or close the market at `now` (Unix s)."""
@@ -111,16 +111,16 @@ class BrokerServer(Server[LineClient]):
         return connection.respond(HTTPStatus.NOT_FOUND, f"Only these are served: {', '.join(self._endpoints)}.\n")
 
     def _http_handler(self) -> Handler:
-        self._is_account_asked = True
+        self._are_accounts_active = True
         # It brings in aiohttp, which a server for WebSockets alone starts without.
-        from aries_nb.sim.aries.http import HttpApi
+        from aries_nb.sim.aries.http import AriesHttpServer
 
-        return HttpApi(self.options, self.feed, self._history, oauth=self.oauth, accounts=self.accounts).handle
+        return AriesHttpServer(self.options, self.feed, self._history, oauth=self.oauth, accounts=self.accounts).handle
 
     def _accept(self, connection: ServerConnection) -> LineClient:
         assert connection.request is not None, "the handshake is over"
         path = _path(connection.request)
-        self._is_account_asked = self._is_account_asked or path == ACCOUNTS_PATH
+        self._are_accounts_active = self._are_accounts_active or path == ACCOUNTS_PATH
         session = self._endpoints[path](time.time())
         session.accepts = self.oauth.is_valid
         framing = Random(f"{self.options.seed} framing {self._counts['connections']}")
@@ -146,9 +146,9 @@ class BrokerServer(Server[LineClient]):
 
     def _advance(self, seconds: float, now: float) -> None:
         self.feed.advance(seconds, now)
-        self.feed.play_tapes(now)
-        if self._is_account_asked and self.feed.hours().market != "closed":
-            self.accounts.turn(seconds, now)
+        self.feed.play_recordings(now)
+        if self._are_accounts_active and self.feed.hours().market != "closed":
+            self.accounts.advance(seconds, now)
 
     def _check_limits(self, client: LineClient) -> None:
         session = client.session
@@ -159,9 +159,9 @@ class BrokerServer(Server[LineClient]):
             # The sender may be waiting for room in the socket that never comes.
             self._spawn(client.connection.close(TRY_AGAIN_LATER, "too slow"))
 
-    def _pump_tapes(self, now: float) -> bool:
+    def _pump_recordings(self, now: float) -> bool:
         # A row gives a symbol with all kinds of tapes four lines: with a quarter of the limit it is never reached.
-        return self.feed.pump_tapes(now, max(1, min(PUMP_LINES, self.options.queue_limit // 4)))
+        return self.feed.pump_recordings(now, max(1, min(PUMP_LINES, self.options.queue_limit // 4)))
 
 
 def _path(request: Request) -> str:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from aries_nb.sim.settings import SimOptions
 
-__all__ = ["BadRequestError", "Session"]
+__all__ = ["AriesSession", "BadRequestError"]
 
 POLICY_VIOLATION = 1008
 NORMAL_CLOSURE = 1000
@@ -27,7 +27,7 @@ MAX_ID_CHARACTERS = 1000
 MAX_TEXT_CHARACTERS = 2000
 
 
-class Session(ABC):
+class AriesSession(ABC):
     """The state of one connection. `now` is Unix time in seconds everywhere. Owned by the server's loop.
 
     An endpoint is a subclass that fills `_subscribe` and `_unsubscribe`, and where it needs them `_authenticated`,
@@ -43,7 +43,7 @@ class Session(ABC):
         self.auths = self.subscribe_requests = self.unsubscribe_requests = 0
         self._options = options
         self._opened = now
-        self._heard = now
+        self._last_received = now
         self._expires: float | None = None
         self._is_warned = False
 
@@ -58,7 +58,7 @@ class Session(ABC):
 
     def receive(self, frame: str | bytes, now: float) -> None:
         """Understand one frame: one JSON object, or several joined by newlines (§1.3)."""
-        self._heard = now
+        self._last_received = now
         try:
             text = frame if isinstance(frame, str) else frame.decode()
         except UnicodeDecodeError:
@@ -82,7 +82,7 @@ class Session(ABC):
             self._is_warned = True
             left = {"expiresIn": round((self._expires - now) * 1000)}
             self.outbox.append(messages.control("refreshAuth", int(now * 1000), data=left))
-        if self.closing is None and now - self._heard >= options.idle_seconds:
+        if self.closing is None and now - self._last_received >= options.idle_seconds:
             self.close(NORMAL_CLOSURE, f"idle for {options.idle_seconds:g} s")
 
     def close(self, code: int, reason: str) -> None:

@@ -14,12 +14,12 @@ if TYPE_CHECKING:
 __all__ = [
     "GREEKS_FIELDS",
     "QUOTE_FIELDS",
-    "TAPE_FIELDS",
+    "TIME_AND_SALES_FIELDS",
     "TRADE_FIELDS",
     "BadRequestError",
     "Fields",
-    "Item",
     "Selection",
+    "SubscriptionItem",
     "read_subscribe_item",
     "read_unsubscribe_item",
 ]
@@ -39,13 +39,13 @@ TRADE_FIELDS: Fields = (
 OLD_TRADE_FIELDS: Fields = (
     "instrumentType", "tradeExchange", "high52Week", "low52Week", "openInterest", "dividend",
 )  # fmt: skip
-TAPE_FIELDS: Fields = ("symbol", "price", "size", "tick", "tradeSeq", "tradeExchange", "tradeTimestamp")
+TIME_AND_SALES_FIELDS: Fields = ("symbol", "price", "size", "tick", "tradeSeq", "tradeExchange", "tradeTimestamp")
 GREEKS_FIELDS: Fields = ("delta", "gamma", "theta", "vega", "rho", "impliedVolatility")
 
 _FIELD_LISTS: tuple[tuple[str, str, Fields, Fields], ...] = (
     ("quoteFields", "quote", QUOTE_FIELDS, ()),
     ("tradeFields", "trade", TRADE_FIELDS, OLD_TRADE_FIELDS),
-    ("timeAndSalesFields", "time_and_sales", TAPE_FIELDS, ()),
+    ("timeAndSalesFields", "time_and_sales", TIME_AND_SALES_FIELDS, ()),
     ("greeksFields", "greeks", GREEKS_FIELDS, ()),
 )
 _UNSUBSCRIBE_FLAGS = {"quote": "quote", "trade": "trade", "timeAndSales": "time_and_sales", "greeks": "greeks"}
@@ -102,14 +102,14 @@ class Selection:
 EVERYTHING = Selection(
     quote=QUOTE_FIELDS,
     trade=TRADE_FIELDS + OLD_TRADE_FIELDS,
-    time_and_sales=TAPE_FIELDS,
+    time_and_sales=TIME_AND_SALES_FIELDS,
     greeks=GREEKS_FIELDS,
     level2=True,
 )
 
 
 @dataclass(frozen=True, slots=True)
-class Item:
+class SubscriptionItem:
     """One item of a request: `unknown` are field names that the page does not know; they are passed over."""
 
     symbol: str
@@ -118,7 +118,7 @@ class Item:
     unknown: Fields = ()
 
 
-def read_subscribe_item(item: object) -> Item:
+def read_subscribe_item(item: object) -> SubscriptionItem:
     """Read one object of a subscribe's payload, with the defaulting rules of §3.2.
 
     Both field lists omitted means all quote and all trade fields, unless the item asks for the tape, the book or the
@@ -132,10 +132,10 @@ def read_subscribe_item(item: object) -> Item:
     if not isinstance(symbol_type, str):
         raise BadRequestError("symbolType must be a string")
     chosen, unknown = _chosen(entry)
-    tape = _flag(entry, "timeAndSales")
-    if tape:
-        chosen.setdefault("time_and_sales", TAPE_FIELDS)
-    elif tape is False:
+    has_time_and_sales = _flag(entry, "timeAndSales")
+    if has_time_and_sales:
+        chosen.setdefault("time_and_sales", TIME_AND_SALES_FIELDS)
+    elif has_time_and_sales is False:
         chosen.pop("time_and_sales", None)
     shared = _field_list(entry, "fields")
     if shared is not None:
@@ -148,16 +148,16 @@ def read_subscribe_item(item: object) -> Item:
         chosen = {"quote": QUOTE_FIELDS, "trade": TRADE_FIELDS}
     if symbol_type.lower() != "option":
         chosen.pop("greeks", None)
-    return Item(_symbol(entry), Selection(level2=level2, **chosen), symbol_type.lower(), unknown)
+    return SubscriptionItem(_symbol(entry), Selection(level2=level2, **chosen), symbol_type.lower(), unknown)
 
 
-def read_unsubscribe_item(item: object) -> Item:
+def read_unsubscribe_item(item: object) -> SubscriptionItem:
     """Read one item of an unsubscribe's payload: a symbol, or an object that says what of it ends (§3.3).
 
     Raises BadRequestError where the item has another form.
     """
     if isinstance(item, str):
-        return Item(_symbol({"symbol": item}), EVERYTHING)
+        return SubscriptionItem(_symbol({"symbol": item}), EVERYTHING)
     entry = _object(item)
     chosen, unknown = _chosen(entry)
     named = any(key in entry for key in (*_UNSUBSCRIBE_FLAGS, "level2", *(row[0] for row in _FIELD_LISTS)))
@@ -165,7 +165,7 @@ def read_unsubscribe_item(item: object) -> Item:
     for key, stream in _UNSUBSCRIBE_FLAGS.items():
         if _flag(entry, key):
             ended = replace(ended, **{stream: getattr(EVERYTHING, stream)})
-    return Item(_symbol(entry), ended if named else EVERYTHING, "", unknown)
+    return SubscriptionItem(_symbol(entry), ended if named else EVERYTHING, "", unknown)
 
 
 def _chosen(entry: Mapping[str, Any]) -> tuple[dict[str, Fields], Fields]:

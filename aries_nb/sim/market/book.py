@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Literal
 if TYPE_CHECKING:
     from random import Random
 
-__all__ = ["DEPTH", "VISIBLE_LEVELS", "Book", "Ladder"]
+__all__ = ["DEPTH", "VISIBLE_LEVELS", "Book", "BookSide"]
 
 VISIBLE_LEVELS = 20
 #: Levels usually kept: some beyond the visible ones, so that a level that goes is followed by one from before.
@@ -18,7 +18,7 @@ TOO_FAR = 40
 Direction = Literal[1, -1]
 
 
-class Ladder:
+class BookSide:
     """One side of a book, best level first: `ticks` and `sizes` in step; `direction` is 1 for asks, -1 for bids."""
 
     __slots__ = ("depth", "direction", "lot", "mean_lots", "rng", "sizes", "ticks")
@@ -92,8 +92,8 @@ class Book:
     ) -> None:
         self.rng = rng
         self.spread = spread
-        self.bids = Ladder(-1, rng, lot=lot, mean_lots=mean_lots, depth=depth)
-        self.asks = Ladder(1, rng, lot=lot, mean_lots=mean_lots, depth=depth)
+        self.bids = BookSide(-1, rng, lot=lot, mean_lots=mean_lots, depth=depth)
+        self.asks = BookSide(1, rng, lot=lot, mean_lots=mean_lots, depth=depth)
         self.rebuild(fair)
 
     def rebuild(self, fair: float) -> None:

@@ -26,20 +26,30 @@ if TYPE_CHECKING:
     from aries_nb.sim.market.listings import EquityListing
     from aries_nb.sim.market.market import Market
 
-__all__ = ["BARS", "NEW_YORK", "SESSION_MINUTES", "TRADES", "Bars", "History", "Resolution", "Trades", "session_open"]
+__all__ = [
+    "BARS",
+    "NEW_YORK",
+    "SESSION_MINUTES",
+    "TRADES",
+    "BarArray",
+    "History",
+    "Resolution",
+    "TradeArray",
+    "session_open",
+]
 
-Bars: TypeAlias = np.ndarray[tuple[int], np.dtype[np.void]]
+BarArray: TypeAlias = np.ndarray[tuple[int], np.dtype[np.void]]
 Ints: TypeAlias = np.ndarray[tuple[int], np.dtype[np.int64]]
 Ints2: TypeAlias = np.ndarray[tuple[int, int], np.dtype[np.int64]]
-#: A row of `Bars`. `time` is the start in Unix s, prices are in the share's currency, `turnover` sums price x size.
+#: A row of `BarArray`. `time` is the start in Unix s, prices are in the share's currency, `turnover` sums price x size.
 BARS = np.dtype(
     {
         "names": ["time", "open", "high", "low", "close", "volume", "turnover", "trades"],
         "formats": ["i8", "f8", "f8", "f8", "f8", "i8", "f8", "i8"],
     }
 )
-Trades: TypeAlias = np.ndarray[tuple[int], np.dtype[np.void]]
-#: A row of `Trades`: Unix ns, the share's currency, shares.
+TradeArray: TypeAlias = np.ndarray[tuple[int], np.dtype[np.void]]
+#: A row of `TradeArray`: Unix ns, the share's currency, shares.
 TRADES = np.dtype({"names": ["time", "price", "size"], "formats": ["i8", "f8", "f8"]})
 NEW_YORK = ZoneInfo("America/New_York")
 OPENING_MINUTE = NEW_YORK_HOURS.opening
@@ -53,11 +63,11 @@ YEAR_SESSIONS = 252
 NIGHT_VARIANCE, SESSION_VARIANCE = 0.25, 0.75
 #: A minute is traded at as many prices and one more, one after the other for equal times and numbers of trades; the
 #: last is where the next minute begins.
-LOOKS = 4
+STEPS_PER_MINUTE = 4
 #: Lots a trade, as the listings count them.
 MEAN_TRADE = 110
 #: The last sessions of which single trades are told, and how many numbers each has for its own.
-TAPE_SESSIONS, SESSION_NUMBERS = 60, 10_000_000
+TRADE_SESSIONS, SESSION_NUMBERS = 60, 10_000_000
 
 
 class Resolution(NamedTuple):
@@ -106,7 +116,7 @@ class History:
         minute[6] += price * size
         minute[7] += 1
 
-    def bars(self, symbol: str, resolution: Resolution, first: float, last: float) -> Bars:
+    def bars(self, symbol: str, resolution: Resolution, first: float, last: float) -> BarArray:
         """The bars that start in [first, last), Unix s, oldest first; a bar is whole even if it ends after `last`."""
         unit, length = resolution
         live, past = self._live(symbol), self._pasts.get(symbol)
@@ -135,7 +145,7 @@ class History:
         found = self.bars(symbol, resolution, stamp - reach, stamp)
         return int(found["time"][-1]) if len(found) else None
 
-    def trades(self, symbol: str, first: float, last: float) -> Trades:
+    def trades(self, symbol: str, first: float, last: float) -> TradeArray:
         """Every trade in [first, last), Unix s, oldest first: the one log of which all bars are made.
 
         Those of the past are made anew by each call, half a million a session. Raises UsageError when live ones are
@@ -159,7 +169,7 @@ class History:
         if symbol in self._pasts:
             self._pasts[symbol].days()
 
-    def past_trades(self, symbol: str, span: tuple[int, int], skipped: int, most: int) -> tuple[int, Ints, Trades]:
+    def past_trades(self, symbol: str, span: tuple[int, int], skipped: int, most: int) -> tuple[int, Ints, TradeArray]:
         """Of the trades of past sessions within a span (Unix ns, both included) how many there are, and a page.
 
         The page has at most `most`, oldest first, after the `skipped` first ones; before them stands the place of each
@@ -168,7 +178,7 @@ class History:
         past = self._pasts.get(symbol)
         return past.page(span, skipped, most) if past else (0, np.empty(0, np.int64), np.empty(0, TRADES))
 
-    def _live(self, symbol: str) -> Bars:
+    def _live(self, symbol: str) -> BarArray:
         return np.array([tuple(minute) for minute in self._minutes.get(symbol, ())], BARS)
 
 
@@ -194,16 +204,16 @@ class _Past:
         _, opened, minutes = self.sessions[-1]
         return opened + (minutes - 1) * MINUTE
 
-    def minutes(self, first: float, last: float) -> Bars:
+    def minutes(self, first: float, last: float) -> BarArray:
         """The one-minute bars of all sessions that touch [first, last), Unix s."""
         return np.concatenate([_none(), *(self._session(number) for number in self._touched(first, last))])
 
-    def trades(self, first: float, last: float) -> Trades:
+    def trades(self, first: float, last: float) -> TradeArray:
         """The trades of all sessions that touch [first, last), Unix s."""
         sessions = (self._traded(number) for number in self._touched(first, last))
         return np.concatenate([np.empty(0, TRADES), *sessions])
 
-    def days(self, first: float = -math.inf) -> Bars:
+    def days(self, first: float = -math.inf) -> BarArray:
         """One bar a session from `first` on (Unix s), stamped as `Resolution` says; those before perhaps as well.
 
         Each is made once: all of them take a while.
@@ -217,12 +227,12 @@ class _Past:
             self._days = known, days
         return days
 
-    def page(self, span: tuple[int, int], skipped: int, most: int) -> tuple[int, Ints, Trades]:
+    def page(self, span: tuple[int, int], skipped: int, most: int) -> tuple[int, Ints, TradeArray]:
         """See `History.past_trades`."""
         first, last = span
         total, found = 0, [(np.empty(0, np.int64), np.empty(0, TRADES))]
         left = most
-        oldest = max(0, len(self.sessions) - TAPE_SESSIONS)
+        oldest = max(0, len(self.sessions) - TRADE_SESSIONS)
         for number in range(oldest, len(self.sessions)):
             _, opened, minutes = self.sessions[number]
             begin, end = opened * SECOND_NS, (opened + minutes * MINUTE) * SECOND_NS
@@ -249,60 +259,62 @@ class _Past:
     def _count(self, number: int) -> int:
         """How many trades a session has."""
         if number not in self._counted:
-            _, volumes = self._looks(number)
+            _, volumes = self._minute_prices(number)
             self._counted[number] = int(_counts(volumes // self._lot).sum())
         return self._counted[number]
 
     def _touched(self, first: float, last: float) -> range:
         return range(max(0, bisect_left(self._opens, first) - 1), bisect_left(self._opens, last))
 
-    def _session(self, number: int) -> Bars:
+    def _session(self, number: int) -> BarArray:
         _, opened, minutes = self.sessions[number]
-        looks, volumes = self._looks(number)
+        prices, volumes = self._minute_prices(number)
         bars = np.empty(minutes, BARS)
         bars["time"] = opened + MINUTE * np.arange(minutes)
-        bars["open"], bars["close"] = looks[:, 0] / self._scale, looks[:, -1] / self._scale
-        bars["high"], bars["low"] = looks.max(axis=1) / self._scale, looks.min(axis=1) / self._scale
+        bars["open"], bars["close"] = prices[:, 0] / self._scale, prices[:, -1] / self._scale
+        bars["high"], bars["low"] = prices.max(axis=1) / self._scale, prices.min(axis=1) / self._scale
         bars["volume"] = volumes
         lots = volumes // self._lot
-        bars["turnover"] = (looks / self._scale * _parted(lots, LOOKS + 1) * self._lot).sum(axis=1)
+        bars["turnover"] = (prices / self._scale * _parted(lots, STEPS_PER_MINUTE + 1) * self._lot).sum(axis=1)
         bars["trades"] = _counts(lots)
         return bars
 
-    def _traded(self, number: int) -> Trades:
+    def _traded(self, number: int) -> TradeArray:
         """The trades of a session: each look of a minute takes an equal part of its time, volume and trades."""
         _, opened, minutes = self.sessions[number]
-        looks, volumes = self._looks(number)
+        prices, volumes = self._minute_prices(number)
         lots = volumes // self._lot
-        counts = _parted(_counts(lots), LOOKS + 1).ravel()
+        counts = _parted(_counts(lots), STEPS_PER_MINUTE + 1).ravel()
         place = np.arange(counts.sum()) - np.repeat(counts.cumsum() - counts, counts)  # of a trade within its look
         many = np.repeat(counts, counts)
-        length = MINUTE * SECOND_NS // (LOOKS + 1)
-        begin = opened * SECOND_NS + length * np.arange(minutes * (LOOKS + 1))
-        volume = np.repeat(_parted(lots, LOOKS + 1).ravel(), counts)
+        length = MINUTE * SECOND_NS // (STEPS_PER_MINUTE + 1)
+        begin = opened * SECOND_NS + length * np.arange(minutes * (STEPS_PER_MINUTE + 1))
+        volume = np.repeat(_parted(lots, STEPS_PER_MINUTE + 1).ravel(), counts)
         trades = np.empty(len(place), TRADES)
         trades["time"] = np.repeat(begin, counts) + length * place // many
-        trades["price"] = np.repeat(looks.ravel(), counts) / self._scale
+        trades["price"] = np.repeat(prices.ravel(), counts) / self._scale
         trades["size"] = (volume * (place + 1) // many - volume * place // many) * self._lot
         return trades
 
-    def _looks(self, number: int) -> tuple[Ints2, Ints]:
+    def _minute_prices(self, number: int) -> tuple[Ints2, Ints]:
         """For each minute of a session the prices at which it was traded, in ticks, and its volume."""
         day, _, minutes = self.sessions[number]
         random = _random(f"{self._name} {day}")
         first, last = self._ends_of(number)
         scale, lot = self._scale, self._lot
-        step = self._deviation * math.sqrt(SESSION_VARIANCE / (self._hours.minutes * LOOKS))
-        ticks = _bridge(random, first * scale, last * scale, minutes * LOOKS, step)
+        step = self._deviation * math.sqrt(SESSION_VARIANCE / (self._hours.minutes * STEPS_PER_MINUTE))
+        ticks = _bridge(random, first * scale, last * scale, minutes * STEPS_PER_MINUTE, step)
         volume = int(self._usual_volume * random.lognormal(0.0, 0.25))
         if number == len(self.sessions) - 1:
             _, _, high, low, volume = self._figures
             _reach(ticks, round(high * scale), round(low * scale))
-        looks = np.column_stack([ticks[:-1].reshape(minutes, LOOKS), ticks[LOOKS::LOOKS]])
+        prices = np.column_stack(
+            [ticks[:-1].reshape(minutes, STEPS_PER_MINUTE), ticks[STEPS_PER_MINUTE::STEPS_PER_MINUTE]]
+        )
         # Busy at the opening and at the close.
         busy = (1.0 + 6.0 * (np.arange(minutes) / self._hours.minutes - 0.5) ** 2) * random.gamma(4.0, size=minutes)
         edges = np.rint(np.concatenate([[0.0], busy.cumsum() / busy.sum()]) * (volume // lot)) * lot
-        return looks, np.diff(edges).astype(np.int64)
+        return prices, np.diff(edges).astype(np.int64)
 
     def _ends_of(self, number: int) -> tuple[float, float]:
         """First and last price of a session: a walk backwards from what the market says of itself."""
@@ -364,7 +376,7 @@ def _reach(ticks: Ints, high: int, low: int) -> None:
 
 def _counts(lots: Ints) -> Ints:
     """How many trades minutes of so many lots have; each look has one at least."""
-    return np.maximum(LOOKS + 1, lots // MEAN_TRADE)
+    return np.maximum(STEPS_PER_MINUTE + 1, lots // MEAN_TRADE)
 
 
 def _parted(numbers: Ints, parts: int) -> Ints2:
@@ -373,11 +385,11 @@ def _parted(numbers: Ints, parts: int) -> Ints2:
     return np.diff(edges, axis=1)
 
 
-def _none() -> Bars:
+def _none() -> BarArray:
     return np.empty(0, BARS)
 
 
-def _merged(bars: Bars, starts: Ints) -> Bars:
+def _merged(bars: BarArray, starts: Ints) -> BarArray:
     """One bar for each run of equal starts."""
     if not len(bars):
         return bars

@@ -151,9 +151,9 @@ class TradedListing(Listing):
         book = self.book
         lean = book.distance(fair) / (2.0 * book.spread + 2.0)
         is_buy = self.rng.random() < 0.5 + max(-0.45, min(0.45, lean))
-        ladder, venue = (book.asks, self.ask_venue) if is_buy else (book.bids, self.bid_venue)
-        tick = ladder.ticks[0]
-        traded = ladder.take(self.lot * (1 + int(self.rng.expovariate(1.0) * self.mean_trade)))
+        side, venue = (book.asks, self.ask_venue) if is_buy else (book.bids, self.bid_venue)
+        tick = side.ticks[0]
+        traded = side.take(self.lot * (1 + int(self.rng.expovariate(1.0) * self.mean_trade)))
         if self.rng.random() < 0.3:
             venue = OFF_EXCHANGE
         return self._record(tick / self.scale, traded, "buy" if is_buy else "sell", venue)

@@ -75,7 +75,7 @@ class Market:
             symbol: IndexListing(index, self._rng(symbol), self._growth_of(index)) for symbol, index in INDICES.items()
         }
         self._options: dict[Contract, OptionListing] = {}
-        self._tide = ClusteredNoise(self._rng("the market"))
+        self._common_noise = ClusteredNoise(self._rng("the market"))
         self._noises = [(share, *self._loading(share)) for share in self.shares.values()]
 
     def listing(self, symbol: str) -> Listing | None:
@@ -106,9 +106,9 @@ class Market:
 
     def drift(self, seconds: float) -> None:
         """Move all fair prices by `seconds` of trading."""
-        tide = self._tide.draw(seconds)
+        common_return = self._common_noise.draw(seconds)
         for share, loading, own, noise in self._noises:
-            share.move(loading * tide + own * noise.draw(seconds))
+            share.move(loading * common_return + own * noise.draw(seconds))
 
     def _rng(self, name: str) -> Random:
         # A text seeds through SHA-512, not through hash(), which differs from process to process.

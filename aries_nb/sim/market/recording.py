@@ -16,11 +16,11 @@ from aries_nb.errors import UsageError
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-__all__ = ["Tape", "TapeKind", "TapePlayer", "load_tapes", "tape_kind"]
+__all__ = ["Recording", "RecordingKind", "RecordingPlayer", "load_recordings", "recording_kind"]
 
-TapeKind = Literal["quotes", "trades", "book"]
+RecordingKind = Literal["quotes", "trades", "book"]
 
-KIND_COLUMNS: dict[TapeKind, tuple[str, ...]] = {
+KIND_COLUMNS: dict[RecordingKind, tuple[str, ...]] = {
     "quotes": ("bid_price", "bid_size", "ask_price", "ask_size"),
     "trades": ("price", "size", "side"),
     "book": ("bid_prices", "bid_sizes", "ask_prices", "ask_sizes"),
@@ -29,27 +29,27 @@ NS_PER_MS = 1_000_000
 
 
 @dataclass(frozen=True, slots=True)
-class Tape:
+class Recording:
     """One symbol's rows of one file: `times` in ns since the epoch, `columns` lists of the same length by name.
 
     Prices are float (None where the file has none); sizes are int where they are whole numbers, else float.
     """
 
     symbol: str
-    kind: TapeKind
+    kind: RecordingKind
     path: str
     times: list[int]
     columns: dict[str, list[Any]]
 
 
 @dataclass(slots=True)
-class TapePlayer:
+class RecordingPlayer:
     """Hands out the numbers of the rows that are due. Owned by the server's loop.
 
     `speed` is a multiple of the tape's own pace, None for no pace at all.
     """
 
-    tape: Tape
+    recording: Recording
     speed: float | None
     position: int = 0
     started: float | None = field(default=None)
@@ -62,7 +62,7 @@ class TapePlayer:
     @property
     def is_finished(self) -> bool:
         """Whether the last row has been handed out."""
-        return self.position >= len(self.tape.times)
+        return self.position >= len(self.recording.times)
 
     def start(self, now: float) -> None:
         """Begin to play at `now` (s); a tape that plays already goes on as it is."""
@@ -73,7 +73,7 @@ class TapePlayer:
         """Take the rows due at `now` (s), at most `limit` of them; without a speed every row is due."""
         if self.started is None:
             return range(0)
-        times, first = self.tape.times, self.position
+        times, first = self.recording.times, self.position
         last = min(len(times), first + limit)
         if self.speed is None:
             self.position = last
@@ -86,7 +86,7 @@ class TapePlayer:
         return range(first, end)
 
 
-def tape_kind(path: Path) -> TapeKind:
+def recording_kind(path: Path) -> RecordingKind:
     """Tell a file's kind by its columns, reading only its schema.
 
     Raises UsageError if the file is missing, is not Parquet, or has no known kind's columns; and if pyarrow is missing.
@@ -94,21 +94,23 @@ def tape_kind(path: Path) -> TapeKind:
     return _kind_of(path, _open(path).schema_arrow.names)
 
 
-def load_tapes(paths: Iterable[str | Path]) -> dict[str, list[Tape]]:
+def load_recordings(paths: Iterable[str | Path]) -> dict[str, list[Recording]]:
     """Read all files, and split each by symbol.
 
-    Raises UsageError as `tape_kind` does, and if two files feed the same symbol with the same kind of rows.
+    Raises UsageError as `recording_kind` does, and if two files feed the same symbol with the same kind of rows.
     """
-    tapes: dict[str, list[Tape]] = {}
+    recordings: dict[str, list[Recording]] = {}
     for path in map(Path, paths):
-        for tape in _load(path):
-            others = tapes.setdefault(tape.symbol, [])
-            if any(other.kind == tape.kind for other in others):
+        for recording in _load(path):
+            others = recordings.setdefault(recording.symbol, [])
+            if any(other.kind == recording.kind for other in others):
                 raise UsageError(
-                    f"two tapes hold {tape.kind} of {tape.symbol}", where=str(path), advice="Give only one of them."
+                    f"two tapes hold {recording.kind} of {recording.symbol}",
+                    where=str(path),
+                    advice="Give only one of them.",
                 )
-            others.append(tape)
-    return tapes
+            others.append(recording)
+    return recordings
 
 
 def _open(path: Path) -> Any:  # noqa: ANN401 - pyarrow has no types
@@ -127,7 +129,7 @@ def _open(path: Path) -> Any:  # noqa: ANN401 - pyarrow has no types
         raise UsageError(f"not a Parquet file: {error}", where=str(path), advice="Give a Parquet tape.") from error
 
 
-def _kind_of(path: Path, names: Sequence[str]) -> TapeKind:
+def _kind_of(path: Path, names: Sequence[str]) -> RecordingKind:
     for kind, columns in KIND_COLUMNS.items():
         if {"ts", "symbol", *columns} <= set(names):
             return kind
@@ -139,7 +141,7 @@ def _kind_of(path: Path, names: Sequence[str]) -> TapeKind:
     )
 
 
-def _load(path: Path) -> list[Tape]:
+def _load(path: Path) -> list[Recording]:
     import pyarrow as pa
 
     with _open(path) as file:
@@ -158,7 +160,7 @@ def _load(path: Path) -> list[Tape]:
     if None in times or None in symbols or not times:
         raise UsageError("the tape is empty or lacks a ts or a symbol", where=str(path), advice="Mend the file.")
     return [
-        Tape(
+        Recording(
             symbol,
             kind,
             str(path),

@@ -10,10 +10,10 @@ import numpy as np
 
 from aries_nb.errors import UsageError
 
-__all__ = ["KEPT_TRADES", "TickBars", "TradeLog"]
+__all__ = ["RETAINED_TRADES", "TickBars", "TradeLog"]
 
 #: Trades of a symbol that are kept at least; twice as many at most.
-KEPT_TRADES = 300_000
+RETAINED_TRADES = 300_000
 NS_PER_MS = 1_000_000
 
 Ints: TypeAlias = np.ndarray[tuple[int], np.dtype[np.int64]]
@@ -51,10 +51,10 @@ class TradeLog:
         trades.times.append(ts_ns // NS_PER_MS)
         trades.prices.append(price)
         trades.sizes.append(size)
-        if len(trades.times) >= 2 * KEPT_TRADES:
+        if len(trades.times) >= 2 * RETAINED_TRADES:
             for column in (trades.times, trades.prices, trades.sizes):
-                del column[:KEPT_TRADES]
-            trades.dropped += KEPT_TRADES
+                del column[:RETAINED_TRADES]
+            trades.dropped += RETAINED_TRADES
 
     def trades(self, symbol: str) -> tuple[Ints, Floats, Floats]:
         """Times in Unix ns, prices and sizes of every live trade. Raises UsageError when the oldest are gone."""

@@ -19,7 +19,7 @@ from aries_nb.model import PUT, Kind, Subscription
 from aries_nb.sim import SimOptions
 from aries_nb.sim.aries import account_objects as objects
 from aries_nb.sim.aries.accounts import AccountsSession
-from aries_nb.sim.aries.http_accounts import AccountAnswers
+from aries_nb.sim.aries.http_accounts import AccountRoutes
 from aries_nb.sim.http_answers import Query as Asked
 from tests.brokers.aries.account_lines import (
     ACCOUNTS,
@@ -54,7 +54,7 @@ def lived() -> Accounts:
     for cents in range(1, 9):
         broker.place("ACC-1", "MSFT", "buy", "limit", 10, price=Decimal(cents) / 100, now=NOW + cents)
     broker.cancel("ORD-3", now=NOW + 10)
-    accounts.turn(60.0, NOW + 60)
+    accounts.advance(60.0, NOW + 60)
     return accounts
 
 
@@ -166,7 +166,7 @@ def test_rows_are_those_of_the_socket(subscription: Subscription, answer: Any) -
 
 
 def test_pages_follow_each_other_by_the_cursor() -> None:
-    answers, query = AccountAnswers(lived()), HTTP.snapshot(ORDERS)[0]
+    answers, query = AccountRoutes(lived()), HTTP.snapshot(ORDERS)[0]
     query = Query(query.path, tuple({**dict(query.params), "limit": "3"}.items()))
     found, pages = [], 0
     while query is not None:
@@ -185,7 +185,7 @@ def test_history_is_read_as_orders_and_is_no_full_list() -> None:
     asked = Asked(dict(query.params))
 
     page = HTTP.read(
-        ORDERS, query, body(AccountAnswers(accounts).of_account("ACC-1", ("v2", "orders", "history"), asked, NOW))
+        ORDERS, query, body(AccountRoutes(accounts).of_account("ACC-1", ("v2", "orders", "history"), asked, NOW))
     )
 
     statuses = {
@@ -197,7 +197,7 @@ def test_history_is_read_as_orders_and_is_no_full_list() -> None:
 
 
 def test_one_watchlist_is_asked_for_and_read_by_its_number() -> None:
-    answers = AccountAnswers(lived())
+    answers = AccountRoutes(lived())
     query = HTTP.watchlist(2)
 
     page = HTTP.read(LISTS, query, body(answers.watchlist(query.path.rpartition("/")[2])))

@@ -59,7 +59,7 @@ def test_positions_are_marked_at_the_middle_of_the_feeds_own_quotes(sim: Simulat
 
     sim.set_market("closed")  # what is on its way arrives, and nothing moves any more
     broker = sim._server.accounts.brokerage
-    holdings = sim._call(lambda: broker.books("ACC-1").positions)
+    holdings = sim._call(lambda: broker.figures("ACC-1").positions)
     marks = {holding.position.symbol: float(holding.mark) for holding in holdings}
 
     eventually(lambda: positions.df["mark_price"].to_dict() == marks)

@@ -20,8 +20,8 @@ from aries_nb.net.backoff import BackoffRule
 from aries_nb.sim.accounts.accounts import Accounts
 from aries_nb.sim.aries import messages
 from aries_nb.sim.aries.accounts import AccountsSession
-from aries_nb.sim.aries.http_accounts import AccountAnswers
-from aries_nb.sim.http_answers import RefusedError
+from aries_nb.sim.aries.http_accounts import AccountRoutes
+from aries_nb.sim.http_answers import HttpError
 from tests.net.patience import eventually
 
 if TYPE_CHECKING:
@@ -67,7 +67,7 @@ class Desk:
                 self.sim._server.drop_connections()
             now = time.time()
             work(self.accounts.brokerage, now)
-            self.accounts.tell(now)
+            self.accounts.publish(now)
 
         self.sim._call(run)
 
@@ -310,9 +310,9 @@ def test_a_refusal_leaves_the_stream_alone_and_is_said(
     desk: Desk, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     def refused(*_: object) -> None:
-        raise RefusedError(403, "no scope for that")
+        raise HttpError(403, "no scope for that")
 
-    monkeypatch.setattr(AccountAnswers, "of_account", refused)
+    monkeypatch.setattr(AccountRoutes, "of_account", refused)
     caplog.set_level(logging.WARNING, "aries_nb")
     account = desk.feed.account("ACC-1")
     _ = account.orders
@@ -329,14 +329,14 @@ def test_a_refusal_leaves_the_stream_alone_and_is_said(
 def test_what_fails_for_a_while_is_asked_for_again(silent: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(http_client, "RULE", BackoffRule(first=0.001, cap=0.001))
     monkeypatch.setattr(snapshots, "PAUSES", (0.01, 0.01))
-    answered, failures = AccountAnswers.of_account, iter(range(http_client.ATTEMPTS))
+    answered, failures = AccountRoutes.of_account, iter(range(http_client.ATTEMPTS))
 
     def late(*asked: Any) -> object:
         if next(failures, None) is not None:
-            raise RefusedError(503, "not now")
+            raise HttpError(503, "not now")
         return answered(*asked)
 
-    monkeypatch.setattr(AccountAnswers, "of_account", late)
+    monkeypatch.setattr(AccountRoutes, "of_account", late)
     silent.act(far())
     account = silent.feed.account("ACC-1")
 

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 def lived(seed: int, turns: int = 400) -> list[Change]:
     accounts = Accounts(Market(seed, TODAY), seed, orders_per_s=5.0, news_s=2.0, watchlist_s=2.0)
-    return [change for turn in range(turns) for change in accounts.turn(0.05, NOW + turn * 0.05)]
+    return [change for turn in range(turns) for change in accounts.advance(0.05, NOW + turn * 0.05)]
 
 
 def test_same_seed_gives_the_same_changes() -> None:
@@ -48,7 +48,7 @@ def test_accounts_start_with_cash_positions_and_no_profit() -> None:
 
     assert accounts.names == ("ACC-1", "ACC-2")
     for account in accounts.names:
-        books = accounts.books(account)
+        books = accounts.figures(account)
         assert len(books.positions) >= 2
         assert books.cash > 0
         assert books.equity == books.starting_equity == accounts.equity(account)
@@ -59,9 +59,9 @@ def test_accounts_start_with_cash_positions_and_no_profit() -> None:
 def test_money_adds_up_at_every_moment(seed: int) -> None:
     accounts = Accounts(Market(seed, TODAY), seed, orders_per_s=20.0)
     for turn in range(200):
-        accounts.turn(0.05, NOW + turn * 0.05)
+        accounts.advance(0.05, NOW + turn * 0.05)
         for account in accounts.names:
-            check_sums(accounts.books(account))
+            check_sums(accounts.figures(account))
 
 
 def test_changes_told_are_the_state_reached() -> None:
@@ -69,10 +69,10 @@ def test_changes_told_are_the_state_reached() -> None:
     quantities = {
         (account, each.position.symbol): each.position.quantity
         for account in accounts.names
-        for each in accounts.books(account).positions
+        for each in accounts.figures(account).positions
     }
     for turn in range(400):
-        for change in accounts.turn(0.05, NOW + turn * 0.05):
+        for change in accounts.advance(0.05, NOW + turn * 0.05):
             if isinstance(change, PositionChanged):
                 position = change.holding.position
                 quantities[change.account, position.symbol] = position.quantity
@@ -81,16 +81,16 @@ def test_changes_told_are_the_state_reached() -> None:
     assert {key: quantity for key, quantity in quantities.items() if quantity} == {
         (account, each.position.symbol): each.position.quantity
         for account in accounts.names
-        for each in accounts.books(account).positions
+        for each in accounts.figures(account).positions
     }
 
 
 def test_order_placed_between_turns_is_told_with_the_next() -> None:
     accounts = quiet_accounts()
-    accounts.turn(0.05, NOW)
+    accounts.advance(0.05, NOW)
 
     accounts.brokerage.place("ACC-1", "KO", "buy", "market", 1, now=NOW)
-    changes = accounts.turn(0.05, NOW + 0.05)
+    changes = accounts.advance(0.05, NOW + 0.05)
 
     assert [type(change).__name__ for change in changes] == [
         "OrderChanged", "OrderChanged", "OrderChanged", "PositionChanged", "BalanceChanged"
@@ -100,11 +100,11 @@ def test_order_placed_between_turns_is_told_with_the_next() -> None:
 def test_candles_follow_the_equity() -> None:
     accounts = quiet_accounts()
     for turn in range(40):
-        accounts.turn(0.5, NOW + turn * 0.5)
+        accounts.advance(0.5, NOW + turn * 0.5)
 
     last = accounts.candles("ACC-1", "1m", NOW, now=NOW + 20)[-1]
 
-    books = accounts.books("ACC-1")
+    books = accounts.figures("ACC-1")
     assert last.close == books.equity - books.starting_equity != Decimal(0)
 
 
@@ -124,7 +124,7 @@ def test_candle_of_the_start_holds_what_balances_told_and_nothing_invented(secon
     before, first = accounts.candles("ACC-1", "1m", begin - 60, now=begin)
 
     for turn in range(1, 16):
-        accounts.turn(1.0, begin + turn)
+        accounts.advance(1.0, begin + turn)
         told.append(accounts.equity("ACC-1") - accounts.brokerage.ledger("ACC-1").starting_equity)
 
     candle, *_ = accounts.candles("ACC-1", "1m", begin, now=begin + 15)
@@ -136,7 +136,7 @@ def test_candle_of_the_start_holds_what_balances_told_and_nothing_invented(secon
 def test_prices_alone_are_told_once_a_second() -> None:
     accounts = quiet_accounts()
 
-    told = [accounts.turn(0.05, NOW + turn * 0.05) for turn in range(60)]
+    told = [accounts.advance(0.05, NOW + turn * 0.05) for turn in range(60)]
 
     assert sum(bool(changes) for changes in told) == 3
     assert {type(change) for changes in told for change in changes} == {
@@ -150,7 +150,7 @@ def test_market_that_somebody_drifts_is_not_drifted_again() -> None:
 
     for turn in range(5):
         driven.drift(0.05)
-        accounts.turn(0.05, NOW + turn * 0.05)
+        accounts.advance(0.05, NOW + turn * 0.05)
         alone.drift(0.05)
 
     assert driven.shares["AAPL"].fair() == alone.shares["AAPL"].fair()
@@ -160,7 +160,7 @@ def test_market_that_nobody_drifts_moves_all_the_same() -> None:
     accounts = quiet_accounts()
     before = accounts.market.shares["AAPL"].fair()
 
-    accounts.turn(0.05, NOW)
+    accounts.advance(0.05, NOW)
 
     assert accounts.market.shares["AAPL"].fair() != before
 
@@ -172,17 +172,17 @@ def test_listener_hears_until_it_leaves() -> None:
     def listen(changes: Sequence[Change], now: float) -> None:
         heard.append((len(changes), now))
 
-    accounts.join(listen)
+    accounts.add_listener(listen)
     accounts.brokerage.place("ACC-1", "KO", "buy", "limit", 1, price=1, now=NOW)
-    accounts.tell(NOW)
-    accounts.leave(listen)
-    accounts.leave(listen)
+    accounts.publish(NOW)
+    accounts.remove_listener(listen)
+    accounts.remove_listener(listen)
     accounts.brokerage.place("ACC-1", "KO", "buy", "limit", 1, price=1, now=NOW)
-    accounts.turn(0.05, NOW + 1)
+    accounts.advance(0.05, NOW + 1)
 
     assert heard == [(3, NOW)]
 
 
 def test_unknown_account_is_refused() -> None:
     with pytest.raises(UsageError, match="ACC-1, ACC-2"):
-        quiet_accounts().books("NOPE")
+        quiet_accounts().figures("NOPE")

@@ -42,9 +42,9 @@ def test_order_larger_than_the_quote_is_filled_in_parts() -> None:
     quote(brokerage.market, "KO", "71.20", "71.22", ask_size=300)
 
     first = brokerage.place("M", "KO", "buy", "market", 700, now=NOW)
-    brokerage.turn(NOW + 1)
+    brokerage.advance(NOW + 1)
     quote(brokerage.market, "KO", "71.21", "71.23", ask_size=300)
-    brokerage.turn(NOW + 2)
+    brokerage.advance(NOW + 2)
 
     assert (first.status, first.filled, first.leaves) == ("partially_filled", 300, 400)
     (order,) = brokerage.finished_orders("M")
@@ -58,10 +58,10 @@ def test_limit_order_waits_until_the_quote_crosses_it() -> None:
     quote(brokerage.market, "KO", "71.20", "71.22")
 
     order = brokerage.place("M", "KO", "buy", "limit", 10, price="71.10", now=NOW)
-    brokerage.turn(NOW + 1)
+    brokerage.advance(NOW + 1)
     waiting = len(brokerage.fills)
     quote(brokerage.market, "KO", "71.05", "71.07")
-    brokerage.turn(NOW + 2)
+    brokerage.advance(NOW + 2)
 
     assert (order.status, waiting) == ("new", 0)
     assert [fill.price for fill in brokerage.fills] == [Decimal("71.07")]
@@ -83,9 +83,9 @@ def test_stop_order_becomes_a_market_order_when_the_quote_reaches_it(
     brokerage.place("M", "KO", side, "stop", 1500, stop=stop, now=NOW)
     untouched = len(brokerage.fills)
     quote(brokerage.market, "KO", *beyond)
-    brokerage.turn(NOW + 1)
+    brokerage.advance(NOW + 1)
     quote(brokerage.market, "KO", *calm)
-    brokerage.turn(NOW + 2)
+    brokerage.advance(NOW + 2)
 
     assert untouched == 0
     assert brokerage.fills[0].price == Decimal(price)
@@ -150,9 +150,9 @@ def test_order_expires_at_its_time() -> None:
     brokerage = broker()
     brokerage.place("M", "KO", "buy", "limit", 10, price=1, expires=NOW + 10, now=NOW)
 
-    brokerage.turn(NOW + 9.9)
+    brokerage.advance(NOW + 9.9)
     working = len(brokerage.active_orders("M"))
-    brokerage.turn(NOW + 10)
+    brokerage.advance(NOW + 10)
 
     assert working == 1
     assert [order.status for order in brokerage.finished_orders("M")] == ["expired"]
@@ -234,7 +234,7 @@ def test_money_adds_up_whatever_is_ordered(acts: list[Any]) -> None:
         active = brokerage.active_orders(account)
         if act == "turn":
             brokerage.market.drift(60.0)
-            brokerage.turn(now)
+            brokerage.advance(now)
         elif act == "cancel" and active:
             brokerage.cancel(active[quantity % len(active)].id, now=now)
         elif act == "replace" and active:
@@ -244,7 +244,7 @@ def test_money_adds_up_whatever_is_ordered(acts: list[Any]) -> None:
             given_prices = {"limit": {"price": near}, "stop": {"stop": near}}.get(act, {})
             brokerage.place(account, symbol, side, act, quantity, now=now, **given_prices)
         for each in ("M", "C"):
-            check_sums(brokerage.books(each))
+            check_sums(brokerage.figures(each))
 
     by_order: dict[str, Decimal] = {}
     for fill in brokerage.fills:
@@ -257,7 +257,7 @@ def test_money_adds_up_whatever_is_ordered(acts: list[Any]) -> None:
     assert by_order == {name: quantity for name, quantity in own.items() if quantity}
     assert all((order.filled == order.quantity) == (order.status == "filled") for order in orders)
     assert all(order.leaves == 0 for order in orders if order.status in FINAL)
-    assert all(holding.position.quantity > 0 for holding in brokerage.books("C").positions)
+    assert all(holding.position.quantity > 0 for holding in brokerage.figures("C").positions)
 
 
 def test_ten_thousand_fills_add_up() -> None:
@@ -268,6 +268,6 @@ def test_ten_thousand_fills_add_up() -> None:
         side = "sell" if number // 40 % 2 else "buy"
         brokerage.place("M", ("KO", "AAPL")[number % 2], side, "market", 1 + number % 7, now=NOW + number)
 
-    check_sums(brokerage.books("M"))
+    check_sums(brokerage.figures("M"))
     assert len(brokerage.fills) == 10_000
-    assert brokerage.books("M").fees == 10_000 * FEE
+    assert brokerage.figures("M").fees == 10_000 * FEE

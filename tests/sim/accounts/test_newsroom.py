@@ -10,7 +10,7 @@ from aries_nb.sim.market.instruments import EQUITIES
 def test_headlines_are_plain_text_about_listed_symbols_in_both_types() -> None:
     newsroom = Newsroom(Random(1), tuple(EQUITIES), 5.0)
 
-    published = newsroom.turn(3000.0, 77.0)
+    published = newsroom.advance(3000.0, 77.0)
 
     assert 400 < len(published) < 800
     assert {headline.type for headline in published} == {"news", "press_release"}
@@ -25,4 +25,4 @@ def test_headlines_are_plain_text_about_listed_symbols_in_both_types() -> None:
 
 
 def test_infinite_mean_publishes_nothing() -> None:
-    assert Newsroom(Random(1), tuple(EQUITIES), math.inf).turn(1e9, 0.0) == []
+    assert Newsroom(Random(1), tuple(EQUITIES), math.inf).advance(1e9, 0.0) == []

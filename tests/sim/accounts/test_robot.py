@@ -13,8 +13,8 @@ def test_robot_acts_at_its_rate_and_orders_end_in_every_way() -> None:
     for turn in range(12_000):
         now = NOW + turn * 0.05
         brokerage.market.drift(0.05)
-        brokerage.turn(now)
-        robot.turn(0.05, now)
+        brokerage.advance(now)
+        robot.advance(0.05, now)
         assert len(brokerage.active_orders("M")) <= MAX_WORKING
 
     placed, ended = brokerage.drain()[0], Counter(order.status for order in brokerage.finished_orders("M"))
@@ -23,7 +23,7 @@ def test_robot_acts_at_its_rate_and_orders_end_in_every_way() -> None:
     assert set(ended) == {"filled", "canceled", "replaced", "rejected", "expired"}
     assert {order.type for order in placed} == {"market", "limit", "stop"}
     for account in ("M", "C"):
-        check_sums(brokerage.books(account))
+        check_sums(brokerage.figures(account))
     assert {fill.account for fill in brokerage.fills} == {"M", "C"}
 
 
@@ -32,7 +32,7 @@ def test_robot_leaves_the_orders_of_others_alone() -> None:
     robot = Robot(Random(1), brokerage, 10.0)
     order = brokerage.place("M", "KO", "buy", "limit", 1, price=1, now=NOW)
 
-    robot.turn(100.0, NOW)
+    robot.advance(100.0, NOW)
 
     assert order in brokerage.active_orders("M")
 
@@ -40,6 +40,6 @@ def test_robot_leaves_the_orders_of_others_alone() -> None:
 def test_robot_without_a_rate_does_nothing() -> None:
     brokerage = broker()
 
-    Robot(Random(1), brokerage, 0.0).turn(1e9, NOW)
+    Robot(Random(1), brokerage, 0.0).advance(1e9, NOW)
 
     assert brokerage.drain() == ([], [])

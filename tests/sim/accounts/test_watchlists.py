@@ -12,7 +12,7 @@ def test_every_change_changes_one_list_and_all_sorts_happen() -> None:
     sorts = set()
     for _ in range(2000):
         before = list(watchlists.lists)
-        is_changed = watchlists.turn(0.5)
+        is_changed = watchlists.advance(0.5)
         assert is_changed == (watchlists.lists != before)
         for old, new in zip(before, watchlists.lists, strict=True):
             assert old.number == new.number
@@ -29,4 +29,4 @@ def test_every_change_changes_one_list_and_all_sorts_happen() -> None:
 def test_infinite_mean_never_changes_anything() -> None:
     watchlists = Watchlists(Random(1), tuple(EQUITIES), math.inf)
 
-    assert not watchlists.turn(1e9)
+    assert not watchlists.advance(1e9)

@@ -6,7 +6,7 @@ from datetime import UTC, date, datetime
 
 import pytest
 
-from aries_nb.sim.alor.bars import Bars, bar_start, read_timeframe
+from aries_nb.sim.alor.bars import BarHistory, bar_start, read_timeframe
 from aries_nb.sim.alor.instruments import moscow_shares, securities
 from aries_nb.sim.market.history import History
 from aries_nb.sim.market.market import Market
@@ -17,8 +17,8 @@ SBER = securities(TODAY)["MOEX", "SBER"]
 
 
 @pytest.fixture(scope="module")
-def bars() -> Bars:
-    made = Bars(History(Market(1, TODAY, moscow_shares(TODAY)), NOON))
+def bars() -> BarHistory:
+    made = BarHistory(History(Market(1, TODAY, moscow_shares(TODAY)), NOON))
     for second, price, size in ((0, 300.0, 2), (0, 301.0, 1), (14, 299.0, 4), (31, 300.5, 1), (200, 302.0, 5)):
         made.add(SBER, int((NOON + second) * 1e9), price, size)
     return made
@@ -48,7 +48,7 @@ def test_bar_starts_at_a_whole_multiple_of_its_length(timeframe: str, expected: 
     assert datetime.fromtimestamp(bar_start(timeframe, NOON), UTC).isoformat()[:19] == expected
 
 
-def test_live_trades_are_counted_in_lots_and_empty_intervals_have_no_bar(bars: Bars) -> None:
+def test_live_trades_are_counted_in_lots_and_empty_intervals_have_no_bar(bars: BarHistory) -> None:
     start = int(NOON)
 
     assert list(bars.of(SBER, "15", start)) == [
@@ -59,7 +59,7 @@ def test_live_trades_are_counted_in_lots_and_empty_intervals_have_no_bar(bars: B
 
 
 @pytest.mark.parametrize("timeframe", ["300", "3600", "7200", "D", "W", "M"])
-def test_longer_bars_are_made_of_the_minutes(bars: Bars, timeframe: str) -> None:
+def test_longer_bars_are_made_of_the_minutes(bars: BarHistory, timeframe: str) -> None:
     first = bar_start(timeframe, NOON - 9 * 86_400)
     minutes = list(bars.of(SBER, "60", first))
 
@@ -70,7 +70,7 @@ def test_longer_bars_are_made_of_the_minutes(bars: Bars, timeframe: str) -> None
         assert bar == expected
 
 
-def test_range_is_half_open_and_past_and_present_join(bars: Bars) -> None:
+def test_range_is_half_open_and_past_and_present_join(bars: BarHistory) -> None:
     every = list(bars.of(SBER, "60", NOON - 3 * 3600))
     starts = [bar[0] for bar in every]
     some = list(bars.of(SBER, "60", starts[10], starts[20]))
@@ -82,7 +82,7 @@ def test_range_is_half_open_and_past_and_present_join(bars: Bars) -> None:
     assert int(NOON) // 60 * 60 in starts
 
 
-def test_session_of_moscow_is_the_past(bars: Bars) -> None:
+def test_session_of_moscow_is_the_past(bars: BarHistory) -> None:
     yesterday = datetime(2026, 3, 3, tzinfo=UTC).timestamp()
 
     starts = [bar[0] for bar in bars.of(SBER, "60", yesterday, yesterday + 86_400)]

@@ -10,9 +10,9 @@ import httpx
 import pytest
 
 from aries_nb.sim import AlorOptions, Simulator
-from aries_nb.sim.alor.http import AlorHttp
+from aries_nb.sim.alor.http import AlorHttpServer
 from aries_nb.sim.alor.server import AlorServer
-from aries_nb.sim.http_answers import Request
+from aries_nb.sim.http_answers import HttpRequest
 from tests.sim.alor.client import AlorClient
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ class Api:
 
     def __init__(self, **options: Any) -> None:
         self.server = AlorServer(AlorOptions(**{"orders_per_s": 100.0, **options}))
-        self.http = AlorHttp(self.server)
+        self.http = AlorHttpServer(self.server)
         self.now = self.server.feed.history.start
 
     def get(self, path: str, **query: Any) -> Any:
@@ -39,7 +39,7 @@ class Api:
     def ask(self, path: str, query: dict[str, Any], token: str = "t", method: str = "GET") -> Any:
         texts = {name.rstrip("_"): str(value) for name, value in query.items()}
         self.now += 0.1  # within the rate of requests
-        return self.http.answer(Request(method, path, texts, authorization=f"Bearer {token}", now=self.now))
+        return self.http.answer(HttpRequest(method, path, texts, authorization=f"Bearer {token}", now=self.now))
 
 
 @pytest.fixture(scope="module")
@@ -48,7 +48,7 @@ def api() -> Api:
     made = Api()
     for _ in range(100):
         made.now += 0.2
-        made.server.portfolios.accounts.turn(0.2, made.now)
+        made.server.portfolios.accounts.advance(0.2, made.now)
     return made
 
 
@@ -147,10 +147,10 @@ def test_nothing_is_answered_without_a_good_token(api: Api) -> None:
 
 
 def test_requests_of_a_user_are_limited_by_the_second() -> None:
-    http = AlorHttp(AlorServer(AlorOptions(http_rate=10)))
+    http = AlorHttpServer(AlorServer(AlorOptions(http_rate=10)))
 
     def ask(now: float) -> int:
-        return http.answer(Request("GET", "/md/v2/time", {}, authorization="Bearer t", now=now)).status
+        return http.answer(HttpRequest("GET", "/md/v2/time", {}, authorization="Bearer t", now=now)).status
 
     first = [ask(100.0) for _ in range(12)]
 
@@ -226,7 +226,7 @@ def test_the_tape_of_the_session_can_be_filtered(market: Simulator) -> None:
 
 
 def test_portfolio_over_http_is_that_of_the_books(api: Api) -> None:
-    books = api.server.portfolios.accounts.books("MOEX:D00001")
+    books = api.server.portfolios.accounts.figures("MOEX:D00001")
     positions = api.get(f"{OURS}/positions")
     orders, fills = api.get(f"{OURS}/orders", format="Heavy"), api.get(f"{OURS}/trades")
 
@@ -389,7 +389,7 @@ def test_own_trades_of_a_session_that_ended_are_told_as_past_only() -> None:
     api = Api()
     for _ in range(40):
         api.now += 0.2
-        api.server.portfolios.accounts.turn(0.2, api.now)
+        api.server.portfolios.accounts.advance(0.2, api.now)
     ended = api.get(f"{OURS}/trades")
 
     api.server.portfolios.begin_session()

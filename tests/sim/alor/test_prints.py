@@ -17,7 +17,7 @@ def tape(count: int) -> Prints:
 def test_more_is_kept_than_a_subscription_can_ask_for() -> None:
     prints = tape(2 * MOST_PRINTS)
 
-    every = prints.tape().prints(0, 10**6)
+    every = prints.columns().prints(0, 10**6)
 
     assert len(every) == 2 * MOST_PRINTS
     assert every[-MOST_PRINTS:] == prints.newest(MOST_PRINTS)
@@ -26,7 +26,7 @@ def test_more_is_kept_than_a_subscription_can_ask_for() -> None:
 
 
 def test_numbers_go_on_when_the_oldest_trades_leave(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(alor_prints, "KEPT_PRINTS", 100)
+    monkeypatch.setattr(alor_prints, "RETAINED_PRINTS", 100)
     prints = tape(250)
 
     numbers = [each.number for each in prints.newest(1_000)]
@@ -41,7 +41,7 @@ def test_trades_are_chosen_by_exact_numbers_beyond_what_a_float_holds() -> None:
     prints = tape(50)
     first = prints.newest(1_000)[0].number
 
-    some = prints.tape().chosen({"number": (first + 7, first + 9)}).prints(0, 10)
+    some = prints.columns().chosen({"number": (first + 7, first + 9)}).prints(0, 10)
 
     assert [each.number - first for each in some] == [7, 8, 9]
     assert first > 2**53
@@ -60,13 +60,13 @@ def test_trades_are_chosen_by_exact_numbers_beyond_what_a_float_holds() -> None:
 def test_trades_are_chosen_by_what_they_are(
     bounds: dict[str, tuple[float | None, ...]], side: str | None, expected: list[int]
 ) -> None:
-    chosen = tape(10).tape().chosen(bounds, side)
+    chosen = tape(10).columns().chosen(bounds, side)
 
     assert [each.size for each in chosen.prints(0, 100)] == expected
 
 
 def test_pages_run_from_either_end() -> None:
-    every = tape(10).tape()
+    every = tape(10).columns()
 
     assert [each.size for each in every.prints(2, 3)] == [3, 4, 5]
     assert [each.size for each in every.prints(2, 3, is_newest_first=True)] == [8, 7, 6]

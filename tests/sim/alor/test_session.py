@@ -53,7 +53,7 @@ class House:
         for _ in range(round(seconds / turn)):
             self.now += turn
             feed.advance(turn, self.now)
-            feed.play_tapes(self.now)
+            feed.play_recordings(self.now)
             feed.flush(self.now)
 
 
@@ -457,7 +457,7 @@ def traded() -> House:
     house = House(orders_per_s=100.0)
     for _ in range(100):
         house.now += 0.2
-        house.server.portfolios.accounts.turn(0.2, house.now)
+        house.server.portfolios.accounts.advance(0.2, house.now)
     return house
 
 

@@ -95,7 +95,7 @@ def test_conflated_quotes_are_the_last_row_of_each_interval(tapes: Path, interva
 
     while now < started + 12.0:
         now += turn
-        server.feed.play_tapes(now)
+        server.feed.play_recordings(now)
         server.feed.flush(now)
         reached = first + (now - started) * speed
         while played < len(rows) and rows[played]["ts"].timestamp() <= reached:

@@ -36,7 +36,7 @@ def test_balance_is_the_books_in_decimal_strings() -> None:
     accounts = quiet_accounts()
     accounts.brokerage.place("ACC-1", "KO", "buy", "market", 7, now=NOW)
 
-    balance, books = objects.balance(accounts, "ACC-1"), accounts.books("ACC-1")
+    balance, books = objects.balance(accounts, "ACC-1"), accounts.figures("ACC-1")
 
     assert Decimal(balance["cashBalance"]) == books.cash
     assert Decimal(balance["balance"]) == books.equity
@@ -130,7 +130,7 @@ def test_decimals_have_no_exponent(number: str, text: str) -> None:
 
 def test_watchlists_and_news_for_http() -> None:
     accounts = quiet_accounts(news_s=1.0)
-    accounts.turn(30.0, NOW)
+    accounts.advance(30.0, NOW)
 
     items = objects.news(accounts)
 

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from aries_nb.sim.aries.accounts import AccountsSession
-from aries_nb.sim.aries.session import Session
+from aries_nb.sim.aries.session import AriesSession
 from aries_nb.sim.settings import SimOptions
 from tests.sim.bare_client import auth
 from tests.sim.trading import NOW, quiet_accounts, quote
@@ -38,8 +38,8 @@ class Client:
     def subscribe(self, topic: str, **params: Any) -> list[dict[str, Any]]:
         return self.say("subscribe", {"topic": topic, "params": params} if params else {"topic": topic})
 
-    def turn(self, seconds: float = 0.05, now: float = NOW) -> list[dict[str, Any]]:
-        self.accounts.turn(seconds, now)
+    def advance(self, seconds: float = 0.05, now: float = NOW) -> list[dict[str, Any]]:
+        self.accounts.advance(seconds, now)
         return self.heard()
 
 
@@ -59,7 +59,7 @@ def error_of(messages: list[dict[str, Any]]) -> tuple[str, str, str]:
 
 
 def test_session_is_one_of_the_server() -> None:
-    assert isinstance(Client().session, Session)
+    assert isinstance(Client().session, AriesSession)
 
 
 def test_account_is_acknowledged_with_its_snapshot() -> None:
@@ -94,7 +94,7 @@ def test_order_is_told_through_its_life() -> None:
 
     client.accounts.brokerage.place("ACC-1", "KO", "buy", "market", 10, now=NOW)
     quote(client.accounts.market, "KO", "71.20", "71.22")
-    messages = client.turn(now=NOW + 0.25)
+    messages = client.advance(now=NOW + 0.25)
 
     orders = named(messages, "account.order")
     assert [each["ordStatus"] for each in orders] == ["PENDING_NEW", "NEW", "PARTIALLY_FILLED", "FILLED"]
@@ -135,7 +135,7 @@ def test_closed_position_has_quantity_zero_and_no_price() -> None:
     quote(client.accounts.market, "SPY", "672.20", "672.22")
 
     client.accounts.brokerage.place("ACC-2", "SPY", "sell", "market", 40, now=NOW)
-    (position,) = named(client.turn(), "account.position")
+    (position,) = named(client.advance(), "account.position")
 
     assert (position["quantity"], float(position["unrealizedPl"])) == ("0", 0.0)
     assert position["todayRealizedPnL"] == position["todayPl"] != "0"
@@ -151,7 +151,7 @@ def test_snapshot_comes_after_what_it_already_holds() -> None:
 
     assert [each["ordStatus"] for each in named(before, "account.order")] == ["PENDING_NEW", "NEW"]
     assert ack["type"] == "subscribed"
-    assert client.turn() == []
+    assert client.advance() == []
 
 
 def test_accounts_are_subscribed_one_by_one() -> None:
@@ -161,11 +161,11 @@ def test_accounts_are_subscribed_one_by_one() -> None:
 
     place("ACC-1", "KO", "buy", "limit", 1, price=1, now=NOW)
     place("ACC-2", "KO", "buy", "limit", 1, price=1, now=NOW)
-    only = {message["payload"]["target"] for message in client.turn()}
+    only = {message["payload"]["target"] for message in client.advance()}
     client.subscribe("account", accountId="ACC-2")
     place("ACC-1", "KO", "buy", "limit", 1, price=1, now=NOW)
     place("ACC-2", "KO", "buy", "limit", 1, price=1, now=NOW)
-    both = {message["payload"]["target"] for message in client.turn()}
+    both = {message["payload"]["target"] for message in client.advance()}
 
     assert (only, both) == ({"ACC-1"}, {"ACC-1", "ACC-2"})
 
@@ -174,7 +174,7 @@ def test_pnl_is_replayed_from_its_start_and_then_goes_on() -> None:
     client = Client()
 
     ack, *replay = client.subscribe("pnl", accountId="ACC-1", startTime="2026-03-02T10:00:30-05:00", interval="1m")
-    updates = [client.turn(0.5, NOW + 0.5 * (turn + 1)) for turn in range(8)]
+    updates = [client.advance(0.5, NOW + 0.5 * (turn + 1)) for turn in range(8)]
 
     assert ack == {"type": "subscribed", "id": "a-1", "payload": {"topic": "pnl"}}
     candles = of_topic(replay, "pnl")
@@ -191,8 +191,8 @@ def test_pnl_of_the_future_is_silent_until_then() -> None:
     client = Client()
 
     messages = client.subscribe("pnl", accountId="ACC-1", startTime="2026-03-02T15:06:00Z", interval="1m")
-    early = client.turn(1.0, NOW + 1)
-    then = client.turn(1.0, NOW + 115)
+    early = client.advance(1.0, NOW + 1)
+    then = client.advance(1.0, NOW + 115)
 
     assert len(messages) == 1
     assert early == []
@@ -204,12 +204,12 @@ def test_one_account_has_several_intervals_and_one_unsubscribe_ends_them() -> No
     for interval in ("15s", "1h"):
         client.subscribe("pnl", accountId="ACC-1", startTime=MONDAY, interval=interval)
 
-    heard = {each["interval"] for each in of_topic(client.turn(1.0, NOW + 1), "pnl")}
+    heard = {each["interval"] for each in of_topic(client.advance(1.0, NOW + 1), "pnl")}
     (answer,) = client.say("unsubscribe", {"topic": "pnl", "params": {"accountId": "ACC-1"}})
 
     assert heard == {"15s", "1h"}
     assert (answer["type"], answer["id"]) == ("response", "a-1")
-    assert client.turn(1.0, NOW + 2) == []
+    assert client.advance(1.0, NOW + 2) == []
 
 
 @pytest.mark.parametrize(
@@ -246,7 +246,7 @@ def test_watchlists_come_all_at_once_and_again_when_one_changes() -> None:
     client = Client(watchlist_s=1.0)
 
     (ack,) = client.subscribe("watchlist")
-    messages = [message for turn in range(100) for message in client.turn(0.1, NOW + turn * 0.1)]
+    messages = [message for turn in range(100) for message in client.advance(0.1, NOW + turn * 0.1)]
 
     before = ack["payload"]["data"]
     assert [each["name"] for each in before] == ["Core", "Funds", "Ideas"]
@@ -262,7 +262,7 @@ def test_news_are_filtered_by_symbols_and_topics() -> None:
     some.subscribe("news", topics=["earnings", "mergers"])
     none.subscribe("news", symbols=["NOPE"], topics=["earnings"])
 
-    heard = [of_topic(client.turn(300.0), "news") for client in (everything, some, none)]
+    heard = [of_topic(client.advance(300.0), "news") for client in (everything, some, none)]
 
     assert 200 < len(heard[0]) < 400
     assert 0 < len(heard[1]) < len(heard[0])
@@ -273,7 +273,7 @@ def test_news_are_filtered_by_symbols_and_topics() -> None:
 
 def test_news_of_before_are_in_the_acknowledgement() -> None:
     client = Client(news_s=1.0)
-    client.turn(100.0)
+    client.advance(100.0)
 
     (ack,) = client.subscribe("news", symbols=["AAPL", "MSFT", "KO"])
 
@@ -338,13 +338,13 @@ def test_unsubscribe_is_answered_and_ends_the_events(topic: str, params: dict[st
     client = Client(news_s=0.1, watchlist_s=0.1, orders_per_s=10.0)
     payload = {"topic": topic, "params": params} if params else {"topic": topic}
     client.say("subscribe", payload, "a-1")
-    lively = len(client.turn(10.0))
+    lively = len(client.advance(10.0))
 
     (answer,) = client.say("unsubscribe", payload, "a-2")
 
     assert lively > 0
     assert (answer["type"], answer["id"], answer["payload"]["status"]) == ("response", "a-2", 200)
-    assert client.turn(10.0, NOW + 10) == []
+    assert client.advance(10.0, NOW + 10) == []
 
 
 def test_nothing_is_told_before_the_token() -> None:
@@ -362,14 +362,14 @@ def test_session_that_ended_is_told_no_more() -> None:
 
     client.session.close(1001, "bye")
 
-    assert client.turn(10.0) == []
+    assert client.advance(10.0) == []
 
 
 def test_every_amount_of_a_lively_account_is_a_plain_decimal_string() -> None:
     client = Client(orders_per_s=50.0)
     client.subscribe("account", accountId="ACC-1")
 
-    messages = [message for turn in range(40) for message in client.turn(0.05, NOW + turn * 0.05)]
+    messages = [message for turn in range(40) for message in client.advance(0.05, NOW + turn * 0.05)]
 
     amount = re.compile(r"-?\d+(\.\d+)?")
     positions, balances = named(messages, "account.position"), named(messages, "account.balance")

@@ -6,7 +6,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from aries_nb.sim.aries.subscriptions import GREEKS_FIELDS, QUOTE_FIELDS, TAPE_FIELDS, TRADE_FIELDS
+from aries_nb.sim.aries.subscriptions import GREEKS_FIELDS, QUOTE_FIELDS, TIME_AND_SALES_FIELDS, TRADE_FIELDS
 from aries_nb.sim.market.instruments import INDICES
 from tests.sim.bare_client import streams
 
@@ -101,7 +101,9 @@ def test_subscribing_again_unites_the_fields_and_sends_a_new_snapshot(
     snapshots = [message["payload"]["data"] for message in bare.sync() if message["payload"].get("type") == "quote"]
 
     assert list(snapshots[0]) == ["bidPrice", "askPrice"]
-    assert sim.subscriptions() == [{"AAPL": streams(quote=["bidPrice", "askPrice"], timeAndSales=list(TAPE_FIELDS))}]
+    assert sim.subscriptions() == [
+        {"AAPL": streams(quote=["bidPrice", "askPrice"], timeAndSales=list(TIME_AND_SALES_FIELDS))}
+    ]
 
 
 def test_prints_are_texts_without_snapshot_or_gap(client: Connect) -> None:
@@ -110,7 +112,7 @@ def test_prints_are_texts_without_snapshot_or_gap(client: Connect) -> None:
     bare.subscribe({"symbol": "MSFT", "timeAndSales": True})
     prints = [update["data"] for update in bare.hear_updates("timeAndSales", 100)]
 
-    assert all(tuple(data) == TAPE_FIELDS for data in prints)
+    assert all(tuple(data) == TIME_AND_SALES_FIELDS for data in prints)
     assert all(type(value) is str for data in prints for value in data.values())
     numbers = [int(data["tradeSeq"]) for data in prints]
     assert numbers == list(range(numbers[0], numbers[0] + 100))

@@ -254,7 +254,7 @@ def test_tape_is_drawn_row_by_row(tmp_path: Path) -> None:
     feed, options = quiet_market(tapes=tapes, speed=None)
     session = charts_of(feed, options, "A")
 
-    assert feed.pump_tapes(1000.0, 1000)
+    assert feed.pump_recordings(1000.0, 1000)
 
     payloads = heard(session)
     drawn = [(data["t"], data["lp"], data["v"]) for data in datas(payloads, "trade")]
@@ -276,9 +276,9 @@ def test_tape_without_a_pace_waits_for_a_chart_that_is_behind(tmp_path: Path) ->
     session = charts_of(feed, options, "A")
     heard(session)
 
-    while feed.pump_tapes(1000.0, 10):
+    while feed.pump_recordings(1000.0, 10):
         pass
 
     assert 10 <= len(session.outbox) < 20
     heard(session)
-    assert feed.pump_tapes(1000.0, 10)
+    assert feed.pump_recordings(1000.0, 10)

@@ -17,10 +17,10 @@ from hypothesis import strategies as st
 
 from aries_nb.sim import SimOptions
 from aries_nb.sim.aries.feed import AriesFeed
-from aries_nb.sim.aries.http import HttpApi
+from aries_nb.sim.aries.http import AriesHttpServer
 from aries_nb.sim.aries.http_bars import MOST_BARS
 from aries_nb.sim.aries.oauth import OAuthServer, OAuthSettings
-from aries_nb.sim.http_answers import Answer, Request
+from aries_nb.sim.http_answers import HttpRequest, HttpResponse
 from aries_nb.sim.market.history import NEW_YORK, History, session_open
 
 if TYPE_CHECKING:
@@ -39,14 +39,14 @@ class Api:
         made = SimOptions(**options)
         self.feed = AriesFeed(made, TODAY)
         self.history = History(self.feed.market, NOW)
-        self.http = HttpApi(made, self.feed, self.history, oauth=oauth, accounts=accounts, errors=errors)
+        self.http = AriesHttpServer(made, self.feed, self.history, oauth=oauth, accounts=accounts, errors=errors)
 
     def get(
         self, path: str, *, token: str | None = "t", method: str = "GET", body: bytes = b"", **query: Any
-    ) -> Answer:
+    ) -> HttpResponse:
         renamed = {name.rstrip("_"): str(value) for name, value in query.items()}
         authorization = "" if token is None else f"Bearer {token}"
-        return self.http.answer(Request(method, path, renamed, body, authorization, now=NOW))
+        return self.http.answer(HttpRequest(method, path, renamed, body, authorization, now=NOW))
 
     def found(self, path: str, **query: Any) -> Any:
         answer = self.get(path, **query)
@@ -449,7 +449,7 @@ QUERIES = st.fixed_dictionaries({}, optional={name: st.sampled_from(values) for 
 @settings(max_examples=120)
 @given(path=st.sampled_from(PATHS), query=QUERIES)
 def test_no_query_breaks_the_server(path: str, query: dict[str, str]) -> None:
-    answer = FUZZED.http.answer(Request("GET", path, query, authorization="Bearer t", now=NOW))
+    answer = FUZZED.http.answer(HttpRequest("GET", path, query, authorization="Bearer t", now=NOW))
 
     assert answer.status in {200, 302, 400, 401, 404, 422}
     assert json.dumps(answer.body, allow_nan=False).isascii()

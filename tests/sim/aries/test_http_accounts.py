@@ -8,12 +8,12 @@ import pytest
 from aries_nb.sim import SimOptions
 from aries_nb.sim.accounts.accounts import Accounts
 from aries_nb.sim.aries.feed import AriesFeed
-from aries_nb.sim.aries.http import HttpApi
-from aries_nb.sim.http_answers import Request
+from aries_nb.sim.aries.http import AriesHttpServer
+from aries_nb.sim.http_answers import HttpRequest
 from aries_nb.sim.market.history import History
 
 if TYPE_CHECKING:
-    from aries_nb.sim.http_answers import Answer
+    from aries_nb.sim.http_answers import HttpResponse
 
 NOW = 1_772_471_845.0
 
@@ -27,13 +27,13 @@ class Api:
         history = History(feed.market, NOW)
         self.accounts = Accounts(feed.market, 1, orders_per_s=5.0, news_s=2.0)
         for second in range(120):
-            self.accounts.turn(1.0, NOW + second)
+            self.accounts.advance(1.0, NOW + second)
         self.now = NOW + 120
-        self.http = HttpApi(options, feed, history, accounts=self.accounts)
+        self.http = AriesHttpServer(options, feed, history, accounts=self.accounts)
 
-    def get(self, path: str, **query: Any) -> Answer:
+    def get(self, path: str, **query: Any) -> HttpResponse:
         renamed = {name.rstrip("_"): str(value) for name, value in query.items()}
-        return self.http.answer(Request("GET", path, renamed, authorization="Bearer t", now=self.now))
+        return self.http.answer(HttpRequest("GET", path, renamed, authorization="Bearer t", now=self.now))
 
     def found(self, path: str, **query: Any) -> Any:
         answer = self.get(path, **query)

@@ -15,7 +15,7 @@ from aiohttp import web
 from aries_nb.sim import SimOptions
 from aries_nb.sim.accounts.accounts import Accounts
 from aries_nb.sim.aries.feed import AriesFeed
-from aries_nb.sim.aries.http import HttpApi
+from aries_nb.sim.aries.http import AriesHttpServer
 from aries_nb.sim.aries.oauth import OAuthServer, OAuthSettings
 from aries_nb.sim.market.history import History
 
@@ -23,20 +23,20 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 
-def with_vendor(work: Callable[[Any, HttpApi], None]) -> None:
+def with_vendor(work: Callable[[Any, AriesHttpServer], None]) -> None:
     """Run something with the vendor's client, logged in by client credentials, in a thread of its own."""
     options, now = SimOptions(token="only-issued-ones-beside"), time.time()
     feed = AriesFeed(options, datetime.now(UTC).date())
     history = History(feed.market, now)
     accounts = Accounts(feed.market, 1, orders_per_s=5.0)
     for second in range(60):
-        accounts.turn(1.0, now - 60 + second)
+        accounts.advance(1.0, now - 60 + second)
     for number in range(30):
         history.trade("AAPL", int((now + number / 10) * 1e9), 260.0 + number % 3, 10)
     # The client keeps the tokens of a pair of id and secret for the whole process.
     secret = token_hex()
     oauth = OAuthServer(OAuthSettings(client_secret=secret), options.token)
-    api = HttpApi(options, feed, history, oauth=oauth, accounts=accounts)
+    api = AriesHttpServer(options, feed, history, oauth=oauth, accounts=accounts)
 
     async def run() -> None:
         runner = web.ServerRunner(web.Server(api.handle, access_log=None))
@@ -65,7 +65,7 @@ def plain(answer: Any) -> Any:
 
 
 def test_vendors_client_reads_bars() -> None:
-    def work(client: Any, api: HttpApi) -> None:
+    def work(client: Any, api: AriesHttpServer) -> None:
         now = int(time.time()) + 3600
         bars = plain(client.chart.get_chart_history(symbol="AAPL", resolution="1D", from_=0, to=now))
         ticks = plain(client.chart.get_tick_history(symbol="AAPL", resolution="10T", countback=2))
@@ -85,7 +85,7 @@ def test_vendors_client_reads_bars() -> None:
 
 
 def test_vendors_client_reads_the_market() -> None:
-    def work(client: Any, api: HttpApi) -> None:
+    def work(client: Any, api: AriesHttpServer) -> None:
         equities = plain(client.market.get_equity_details(symbols="AAPL,NOPE"))
         config = plain(client.chart.get_chart_config())
         symbol = plain(client.chart.get_symbol_info(symbol="AAPL"))
@@ -110,7 +110,7 @@ def test_vendors_client_reads_the_market() -> None:
 
 
 def test_vendors_client_reads_the_accounts() -> None:
-    def work(client: Any, api: HttpApi) -> None:
+    def work(client: Any, api: AriesHttpServer) -> None:
         accounts = plain(client.accounts.get_user_accounts()).accounts
         balance = plain(client.accounts.get_account_balance(id="ACC-1"))
         positions = plain(client.accounts.get_account_positions(id="ACC-1"))
@@ -129,7 +129,7 @@ def test_vendors_client_reads_the_accounts() -> None:
 
 
 def test_vendors_client_meets_an_error_it_understands() -> None:
-    def work(client: Any, api: HttpApi) -> None:
+    def work(client: Any, api: AriesHttpServer) -> None:
         with pytest.raises(finance_dev.errors.NotFound) as caught:
             client.accounts.get_account_balance(id="ACC-9")
 

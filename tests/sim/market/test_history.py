@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from aries_nb.sim.aries.http_bars import RESOLUTIONS
-from aries_nb.sim.market import trade_log as history_ticks
+from aries_nb.sim.market import trade_log
 from aries_nb.sim.market.history import NEW_YORK, PAST_SESSIONS, SESSION_MINUTES, History, Resolution, session_open
 from aries_nb.sim.market.market import Market
 from aries_nb.sim.market.trade_log import TradeLog
@@ -315,7 +315,7 @@ def test_times_of_tick_bars_rise_even_within_one_millisecond() -> None:
 
 
 def test_old_trades_go_and_bar_numbers_stay_good(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(history_ticks, "KEPT_TRADES", 100)
+    monkeypatch.setattr(trade_log, "RETAINED_TRADES", 100)
 
     log = ticks(1050)
     found = log.bars("X", 7, 1000)

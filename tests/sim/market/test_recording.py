@@ -9,7 +9,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from aries_nb.errors import UsageError
-from aries_nb.sim.market.recording import Tape, TapePlayer, load_tapes, tape_kind
+from aries_nb.sim.market.recording import Recording, RecordingPlayer, load_recordings, recording_kind
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -40,33 +40,33 @@ def quotes(path: Path, count: int = 3) -> Path:
 def test_kind_is_told_by_the_columns(tmp_path: Path) -> None:
     book = {"bid_prices": [[1.0]], "bid_sizes": [[1.0]], "ask_prices": [[2.0]], "ask_sizes": [[1.0]]}
 
-    assert tape_kind(quotes(tmp_path / "q")) == "quotes"
-    assert tape_kind(write(tmp_path / "t", price=[1.0], size=[1.0], side=["buy"])) == "trades"
-    assert tape_kind(write(tmp_path / "b", **book)) == "book"
+    assert recording_kind(quotes(tmp_path / "q")) == "quotes"
+    assert recording_kind(write(tmp_path / "t", price=[1.0], size=[1.0], side=["buy"])) == "trades"
+    assert recording_kind(write(tmp_path / "b", **book)) == "book"
 
 
 def test_prices_stay_as_they_are_and_whole_sizes_become_int(tmp_path: Path) -> None:
-    (tape,) = load_tapes([quotes(tmp_path / "q")])["A"]
+    (recording,) = load_recordings([quotes(tmp_path / "q")])["A"]
 
-    assert tape.columns["bid_price"] == [0.1 + 0.2] * 3
-    assert tape.columns["ask_price"] == [1 / 3] * 3
-    assert [type(size) for size in tape.columns["bid_size"]] == [int] * 3
-    assert tape.columns["ask_size"] == [1.5] * 3
-    assert tape.times == [START, START + 1_000_000_500, START + 2_000_001_000]
+    assert recording.columns["bid_price"] == [0.1 + 0.2] * 3
+    assert recording.columns["ask_price"] == [1 / 3] * 3
+    assert [type(size) for size in recording.columns["bid_size"]] == [int] * 3
+    assert recording.columns["ask_size"] == [1.5] * 3
+    assert recording.times == [START, START + 1_000_000_500, START + 2_000_001_000]
 
 
 def test_missing_numbers_become_none(tmp_path: Path) -> None:
     path = write(tmp_path / "t", price=[float("nan"), 2.0], size=[None, 1.0], side=["buy", None])
 
-    (tape,) = load_tapes([path])["A"]
+    (recording,) = load_recordings([path])["A"]
 
-    assert tape.columns == {"price": [None, 2.0], "size": [None, 1], "side": ["buy", None]}
+    assert recording.columns == {"price": [None, 2.0], "size": [None, 1], "side": ["buy", None]}
 
 
 def test_one_file_may_hold_several_symbols(tmp_path: Path) -> None:
     path = write(tmp_path / "t", symbol=["A", "B", "A"], price=[1.0, 2.0, 3.0], size=[1.0] * 3, side=["buy"] * 3)
 
-    tapes = load_tapes([path])
+    tapes = load_recordings([path])
 
     assert [tapes["A"][0].columns["price"], tapes["B"][0].columns["price"]] == [[1.0, 3.0], [2.0]]
 
@@ -80,28 +80,28 @@ def test_bad_tapes_are_refused_with_advice(tmp_path: Path) -> None:
     empty = write(tmp_path / "empty", price=[], size=[], side=[])
 
     with pytest.raises(UsageError, match=re.escape("there is no tape")):
-        tape_kind(tmp_path / "missing")
+        recording_kind(tmp_path / "missing")
     with pytest.raises(UsageError, match="not a Parquet file"):
-        tape_kind(tmp_path / "text")
+        recording_kind(tmp_path / "text")
     with pytest.raises(UsageError, match="of no known kind"):
-        tape_kind(odd)
+        recording_kind(odd)
     for path in (wrong, untimed):
         with pytest.raises(UsageError, match="wrong type"):
-            load_tapes([path])
+            load_recordings([path])
     with pytest.raises(UsageError, match="empty"):
-        load_tapes([empty])
+        load_recordings([empty])
 
 
 def test_two_tapes_of_one_stream_are_refused(tmp_path: Path) -> None:
     paths = [quotes(tmp_path / "1"), quotes(tmp_path / "2")]
 
     with pytest.raises(UsageError, match="two tapes hold quotes of A"):
-        load_tapes(paths)
+        load_recordings(paths)
 
 
 def test_player_hands_out_rows_when_they_are_due() -> None:
     times = [START, START, START + 1_000_000_000, START + 3_000_000_000]
-    player = TapePlayer(Tape("A", "trades", "", times, {}), speed=2.0)
+    player = RecordingPlayer(Recording("A", "trades", "", times, {}), speed=2.0)
 
     before = list(player.due(100.0, 10))
     player.start(100.0)
@@ -113,7 +113,7 @@ def test_player_hands_out_rows_when_they_are_due() -> None:
 
 
 def test_player_without_pace_hands_out_all_rows_in_pieces() -> None:
-    player = TapePlayer(Tape("A", "trades", "", [START] * 5, {}), speed=None)
+    player = RecordingPlayer(Recording("A", "trades", "", [START] * 5, {}), speed=None)
     player.start(0.0)
 
     pieces = [list(player.due(0.0, 2)) for _ in range(4)]
@@ -122,7 +122,7 @@ def test_player_without_pace_hands_out_all_rows_in_pieces() -> None:
 
 
 def test_times_going_back_do_not_change_the_order() -> None:
-    player = TapePlayer(Tape("A", "trades", "", [START + 10**9, START, START + 2 * 10**9], {}), speed=1.0)
+    player = RecordingPlayer(Recording("A", "trades", "", [START + 10**9, START, START + 2 * 10**9], {}), speed=1.0)
     player.start(0.0)
 
     assert list(player.due(0.5, 10)) == [0, 1]
@@ -140,7 +140,7 @@ def test_times_going_back_do_not_change_the_order() -> None:
 def test_recorded_markets_are_read_whole(tapes: Path, name: str, kind: str, symbol: str, count: int) -> None:
     path = tapes / f"{name}.parquet"
 
-    (tape,) = load_tapes([path])[symbol]
+    (recording,) = load_recordings([path])[symbol]
 
-    assert (tape.kind, len(tape.times)) == (kind, count)
-    assert datetime.fromtimestamp(tape.times[0] / 1e9).year >= 2012
+    assert (recording.kind, len(recording.times)) == (kind, count)
+    assert datetime.fromtimestamp(recording.times[0] / 1e9).year >= 2012

@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 
 from aries_nb.errors import UsageError
-from aries_nb.sim.market import trade_log as history_ticks
+from aries_nb.sim.market import trade_log
 from aries_nb.sim.market.history import NEW_YORK, History, Resolution, session_open
 from aries_nb.sim.market.market import Market
 from tests.net.patience import eventually
@@ -84,7 +84,7 @@ def test_range_of_the_log_takes_the_start_and_leaves_the_end() -> None:
 
 
 def test_a_log_that_has_lost_trades_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(history_ticks, "KEPT_TRADES", 10)
+    monkeypatch.setattr(trade_log, "RETAINED_TRADES", 10)
     history = History(Market(1, date(2026, 3, 2)), NOON)
     for number in range(20):
         history.trade("AAPL", int(NOON) * SECOND + number, 100.0, 5.0)

@@ -12,7 +12,7 @@ from aries_nb.sim.alor.messages import data_frame, with_trailing_zeros
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from aries_nb.sim.alor.requests import Request
+    from aries_nb.sim.alor.requests import SubscribeRequest
     from aries_nb.sim.alor.settings import Fault
 
 __all__ = ["Subscription"]
@@ -29,7 +29,7 @@ class Subscription:
 
     def __init__(
         self,
-        request: Request,
+        request: SubscribeRequest,
         outbox: Callable[[str], None],
         *,
         interval: float,
