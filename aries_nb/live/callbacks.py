@@ -5,17 +5,21 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable
+from dataclasses import dataclass
 from types import FunctionType
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, TypeAlias
 
+from aries_nb.errors import ClosedError
 from aries_nb.model import Observers
 
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["Callbacks", "same_function"]
+__all__ = ["Callbacks", "Registrations", "same_function"]
 
 log = logging.getLogger("aries_nb")
+
+Watch: TypeAlias = Callable[[Callable[[], None]], Callable[[], None]]
 
 
 def same_function(function: object) -> object:
@@ -72,26 +76,6 @@ class Callbacks:
         self.ring()
         return remove
 
-    def on_rows(self, log: RowLog, callback: Callable[[pd.DataFrame], object]) -> Callable[[], None]:
-        """Call back with the rows of a log that are new, all that came meanwhile at once. Returns the undo."""
-        position = log.version
-
-        def job() -> None:
-            nonlocal position
-            rows = log.frame()
-            rows = rows[rows.index >= position]
-            if len(rows):
-                position = int(rows.index[-1]) + 1
-                callback(rows)
-
-        undo = (self.add(job), log.watch(self.ring))
-
-        def stop() -> None:
-            for each in undo:
-                each()
-
-        return stop
-
     def tell(self, problem: str) -> None:
         """Log what a job found wrong, and show it as the last error."""
         self.last_error = problem
@@ -115,3 +99,79 @@ class Callbacks:
                     self.errors += 1
                     self.last_error = f"a callback raised {error!r}"
                     log.exception("a callback raised")
+
+
+class Registrations:
+    """A user's functions that one live object calls back, each once for each kind of event. Any thread.
+
+    A function that is registered again, as when its cell runs again, replaces itself; `close` removes them all.
+    """
+
+    def __init__(self, callbacks: Callbacks, name: str) -> None:
+        self._callbacks = callbacks
+        self._name = name
+        self._removers: dict[object, Callable[[], None]] = {}
+        self._is_closed = False
+        self._guard = threading.Lock()  # of these two
+
+    def add(self, kind: str, function: object, job: Callable[[], None], watch: Watch) -> Callable[[], None]:
+        """Run `job`, which calls `function`, after each change that `watch` announces. Returns the undo.
+
+        Raises ClosedError after `close`.
+        """
+        key = (kind, same_function(function))
+        undo = (self._callbacks.add(job), watch(self._callbacks.ring))
+
+        def remove() -> None:
+            with self._guard:
+                if self._removers.get(key) is remove:
+                    del self._removers[key]
+            for each in undo:
+                each()
+
+        with self._guard:
+            outdated = remove if self._is_closed else self._removers.get(key)
+            if not self._is_closed:
+                self._removers[key] = remove
+        if outdated is not None:
+            outdated()
+        if outdated is remove:
+            raise ClosedError(f"{self._name} is closed", advice="Ask the feed for it again.")
+        return remove
+
+    def add_rows(self, owner: object, log: RowLog, function: Callable[[pd.DataFrame], object]) -> Callable[[], None]:
+        """Call `function` with the rows of `log` that are new, all at once; `owner` stays alive for as long.
+
+        Returns the undo. Raises ClosedError after `close`.
+        """
+        return self.add("update", function, _NewRows(owner, log, function, log.version), log.watch)
+
+    def ring(self) -> None:
+        """Run the jobs once more; from any thread, at once."""
+        self._callbacks.ring()
+
+    def close(self) -> None:
+        """Remove all functions and take no more; idempotent."""
+        with self._guard:
+            self._is_closed = True
+            removers = list(self._removers.values())
+            self._removers.clear()
+        for remove in removers:
+            remove()
+
+
+@dataclass(slots=True, eq=False)
+class _NewRows:
+    """A job: calls back with the rows of a log from number `position` on."""
+
+    owner: object  # a live object that is called back must not end because no variable holds it
+    log: RowLog
+    function: Callable[[pd.DataFrame], object]
+    position: int
+
+    def __call__(self) -> None:
+        rows = self.log.frame()
+        rows = rows[rows.index >= self.position]
+        if len(rows):
+            self.position = int(rows.index[-1]) + 1
+            self.function(rows)

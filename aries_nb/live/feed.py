@@ -18,7 +18,7 @@ from aries_nb.errors import ClosedError, UsageError
 from aries_nb.live.account.account import Account
 from aries_nb.live.account.user_data import Accounts, tables_at
 from aries_nb.live.arguments import checked_columns, checked_count, checked_interval_ms, checked_symbols, checked_window
-from aries_nb.live.callbacks import Callbacks
+from aries_nb.live.callbacks import Callbacks, Registrations
 from aries_nb.live.connection import Link, opened
 from aries_nb.live.gap_fill import Refill
 from aries_nb.live.gaps import Gaps, GapSelection
@@ -73,6 +73,7 @@ class Feed:
         self._charts: Link | None = None  # until a frame of it is asked for
         self._charts_guard = threading.Lock()
         self._callbacks = Callbacks()
+        self._registrations = Registrations(self._callbacks, "the feed")
         self._http = HttpClient(http_base(url), token, pace=shared.pace)
         self._reference = MarketReference(self._http, broker.lookup)
         self._link.refill_by(Refill(self._reference).heed)
@@ -178,13 +179,12 @@ class Feed:
         count = None
         if strikes is not None:
             count = checked_count(strikes, "strikes", "strikes", or_none=" for each side, or None for all")
-        options = self._options_of(name)
         if expiry is None:
             return options
         day = listed_day(options, expiry)
         return self._kept.same(
             ("options", name, day, count),
-            lambda: OptionChain(self._link, self._callbacks, options, day, strikes=count),
+            lambda: OptionChain(self._link, self._callbacks, self._options_of(name), day, strikes=count),
         )
 
     def bars(self, symbol: str, interval: str = "1min", *, history: str = "1d") -> LiveBars:
@@ -288,8 +288,11 @@ class Feed:
         return combined([link.statistics() for link in self._links()])
 
     def on_gap(self, callback: Callable[[Gap], object]) -> Callable[[], None]:
-        """Call back with each gap as it begins and again as it ends, on a thread of its own. Returns the undo."""
-        return self._gap_selection.on_gap(self._callbacks, callback)
+        """Call back with each gap as it begins, as it ends and when it is filled, on a thread of its own.
+
+        Returns the undo. The same function again replaces the one before; `close` removes it.
+        """
+        return self._gap_selection.on_gap(self._registrations, callback)
 
     def _links(self) -> list[Link]:
         links = (self._link, self._charts, self._accounts.link)
@@ -305,6 +308,7 @@ class Feed:
             steps.callback(self._link.close)
             steps.callback(self._close_charts)
             steps.callback(self._callbacks.close)
+            steps.callback(self._registrations.close)
             steps.callback(self._accounts.close)
             if self._card is not None:
                 steps.callback(self._card.close)

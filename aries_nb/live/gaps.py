@@ -9,7 +9,7 @@ from typing import TypeAlias
 
 import pandas as pd
 
-from aries_nb.live.callbacks import Callbacks, same_function
+from aries_nb.live.callbacks import Registrations
 from aries_nb.model import GapSpan, Kind
 from aries_nb.store import Gap, GapLog, gaps_frame
 
@@ -27,7 +27,6 @@ class GapSelection:
         self._places = places
         self._made = time.time_ns()
         self._closed: int | None = None
-        self._told: dict[object, Callable[[], None]] = {}
 
     def all(self) -> list[Gap]:
         """The gaps as records, times in ns since the epoch."""
@@ -40,17 +39,14 @@ class GapSelection:
         return not is_later and (gap.ended is None or gap.ended > self._made)
 
     def close(self) -> None:
-        """Take in no more gaps, and call nobody back; idempotent."""
+        """Take in no more gaps; idempotent."""
         self._closed = self._closed or time.time_ns()
-        for stop in self._told.values():
-            stop()
-        self._told.clear()
 
     def spans(self) -> tuple[GapSpan, ...]:
         """When the stream was deaf and has not been filled since, oldest first."""
         return tuple(GapSpan(gap.started, gap.ended, gap.cause) for gap in self.all() if not gap.filled)
 
-    def on_gap(self, callbacks: Callbacks, callback: Callable[[Gap], object]) -> Callable[[], None]:
+    def on_gap(self, registrations: Registrations, callback: Callable[[Gap], object]) -> Callable[[], None]:
         """Call back with each gap as it begins, as it ends and when it is filled, on the callbacks' thread.
 
         The same function again, as when its cell runs again, replaces the one before. Returns the undo.
@@ -67,20 +63,10 @@ class GapSelection:
                     try:
                         callback(gap)
                     except BaseException:
-                        callbacks.ring()  # for those that are left
+                        registrations.ring()  # for those that are left
                         raise
 
-        undo = (callbacks.add(job), self._log.watch(callbacks.ring))
-
-        def stop() -> None:
-            for each in undo:
-                each()
-
-        before = self._told.pop(same_function(callback), None)
-        if before is not None:
-            before()
-        self._told[same_function(callback)] = stop
-        return stop
+        return registrations.add("gap", callback, job, self._log.watch)
 
     def __len__(self) -> int:
         return self._log.count if self._places is None else len(self.all())

@@ -11,7 +11,7 @@ from typing import Any, Self, TypeVar, cast
 from weakref import WeakValueDictionary
 
 from aries_nb.errors import ClosedError, FeedError, WaitTimeoutError
-from aries_nb.live.callbacks import Callbacks
+from aries_nb.live.callbacks import Callbacks, Registrations
 from aries_nb.live.connection import Link
 from aries_nb.live.gaps import Gaps
 from aries_nb.live.waiting import Watchable, wait_for, wait_for_async
@@ -127,6 +127,7 @@ class Streamed(Held):
     ) -> None:
         super().__init__(link, store.watch, name, release=release)
         self._callbacks = callbacks
+        self._registrations = Registrations(callbacks, name)
         self._store = store
         self._gap_selection = link.gaps_of(store)
         self._gaps = Gaps(self._gap_selection)
@@ -142,12 +143,16 @@ class Streamed(Held):
         return self._gaps
 
     def on_gap(self, callback: Callable[[Gap], object]) -> Callable[[], None]:
-        """Call back with each gap as it begins and again as it ends, on a thread of its own. Returns the undo."""
-        return self._gap_selection.on_gap(self._callbacks, callback)
+        """Call back with each gap as it begins, as it ends and when it is filled, on a thread of its own.
+
+        Returns the undo. The same function again replaces the one before; `close` removes it.
+        """
+        return self._gap_selection.on_gap(self._registrations, callback)
 
     def close(self) -> None:
         """Stop the stream and free the views; idempotent. What has come stays readable."""
         self._gap_selection.close()
+        self._registrations.close()
         super().close()
 
 

@@ -96,8 +96,12 @@ class LiveTable(Streamed):
         return await self._until(changes, timeout=timeout, what=f"{changes} changes of {self._name}")
 
     def on_update(self, callback: Callable[[pd.DataFrame], object]) -> Callable[[], None]:
-        """Call back with the states that are new, as a DataFrame, on a thread of its own. Returns the undo."""
-        return self._callbacks.on_rows(self._changes, callback)
+        """Call back with the states that are new, as a DataFrame, on a thread of its own. Returns the undo.
+
+        The same function again, as when its cell runs again, replaces the one before; `close` removes it. Raises
+        ClosedError once this is closed.
+        """
+        return self._registrations.add_rows(self, self._changes, callback)
 
     def __repr__(self) -> str:
         return f"<{self._name}: {len(self):,} rows, {'live' if self.is_live else self._state}>"

@@ -3,18 +3,17 @@ from __future__ import annotations
 import logging
 import threading
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
+import pytest
 
+import aries_nb as anb
 from tests.net.patience import eventually
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    import pytest
-
-    import aries_nb as anb
     from aries_nb.sim import Simulator
     from aries_nb.store import Gap
 
@@ -183,3 +182,70 @@ def test_a_feed_without_callbacks_has_no_callback_thread(feed: anb.Feed, serve: 
     feed.quotes("AAPL").wait()
 
     assert feed._callbacks._thread is None
+
+
+LIVE_OBJECTS = {
+    "quotes": lambda feed: feed.quotes("AAPL"),
+    "trades": lambda feed: feed.trades("AAPL"),
+    "orders": lambda feed: feed.account("ACC-1").orders,
+    "fills": lambda feed: feed.account("ACC-1").fills,
+    "positions": lambda feed: feed.account("ACC-1").positions,
+    "balances": lambda feed: feed.account("ACC-1").balances,
+    "pnl": lambda feed: feed.account("ACC-1").pnl(),
+    "watchlists": lambda feed: feed.watchlists,
+    "news": lambda feed: feed.news(),
+    "quotes of a chain": lambda feed: feed.options("MSFT", feed.options("MSFT").expiries[0], strikes=1).quotes,
+}
+CELL = "def seen(rows):\n    calls.append(rows)\n\nlive.on_update(seen)"
+
+
+@pytest.mark.parametrize("name", LIVE_OBJECTS)
+def test_a_cell_that_runs_again_replaces_its_callback_and_close_removes_it(name: str, feed: anb.Feed) -> None:
+    live = LIVE_OBJECTS[name](feed)
+
+    for _ in range(3):
+        exec(CELL, {"live": live, "calls": []})  # as a notebook runs a cell: the function is a new one each time
+    registered = len(list(feed._callbacks._jobs))
+    live.close()
+
+    assert registered == 1
+    assert list(feed._callbacks._jobs) == []
+
+
+@pytest.mark.parametrize("name", [*LIVE_OBJECTS, "book"])
+def test_the_same_function_may_be_called_back_for_rows_and_for_gaps(name: str, feed: anb.Feed) -> None:
+    live = feed.book("AAPL") if name == "book" else LIVE_OBJECTS[name](feed)
+    seen: list[object] = []
+    registering = [getattr(live, each) for each in ("on_update", "on_gap") if hasattr(live, each)]
+
+    for register in [*registering, *registering]:
+        register(seen.append)
+    registered = len(list(feed._callbacks._jobs))
+    live.close()
+
+    assert registered == len(registering)
+    assert list(feed._callbacks._jobs) == []
+
+
+@pytest.mark.parametrize("name", LIVE_OBJECTS)
+def test_what_is_closed_takes_no_callback(name: str, feed: anb.Feed) -> None:
+    live = LIVE_OBJECTS[name](feed)
+    live.close()
+
+    with pytest.raises(anb.ClosedError, match=r"is closed\. Ask the feed for it again"):
+        live.on_update(print)
+
+    assert list(feed._callbacks._jobs) == []
+
+
+def test_an_order_is_told_once_however_often_the_cell_ran(serve: Callable[..., Simulator], open_feed: Any) -> None:
+    feed = open_feed(serve(rate=10, orders_per_s=20.0))
+    calls: list[pd.DataFrame] = []
+    orders = feed.account("ACC-1").orders.wait()
+
+    for _ in range(3):
+        exec(CELL, {"live": orders, "calls": calls})
+    eventually(lambda: sum(map(len, calls)) > 20)
+    orders.close()
+
+    assert pd.concat(calls).index.is_unique

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from aries_nb.live.callbacks import Callbacks
+from aries_nb.live.callbacks import Callbacks, Registrations
 from aries_nb.live.gaps import Gaps, GapSelection
 from aries_nb.store import Gap, GapLog
 from tests.net.patience import eventually
@@ -50,7 +50,7 @@ def test_a_callback_hears_of_each_gap_as_it_begins_and_as_it_ends(callbacks: Cal
     ledger = GapLog()
     gaps = GapSelection(ledger, PLACES)
     told: list[tuple[int, bool]] = []
-    gaps.on_gap(callbacks, lambda gap: told.append((gap.number, gap.ended is None)))
+    gaps.on_gap(Registrations(callbacks, "quotes"), lambda gap: told.append((gap.number, gap.ended is None)))
 
     begin(ledger, "accounts")
     begin(ledger)
@@ -69,12 +69,13 @@ def test_the_same_function_again_replaces_the_one_before_and_ends_with_the_frame
     def note(gap: Gap) -> None:
         told.append(gap.number)
 
+    registrations = Registrations(callbacks, "quotes")
     for _ in range(3):
-        gaps.on_gap(callbacks, note)
+        gaps.on_gap(registrations, note)
     begin(ledger)
     eventually(lambda: told == [0])
-    gaps.close()
-    GapSelection(ledger).on_gap(callbacks, last.append)
+    registrations.close()
+    GapSelection(ledger).on_gap(Registrations(callbacks, "quotes"), last.append)
     end(ledger)
     eventually(lambda: last)
 
@@ -90,7 +91,7 @@ def test_a_callback_that_raises_hears_of_the_others(callbacks: Callbacks) -> Non
         told.append(gap.number)
         raise ValueError("a user's fault")
 
-    gaps.on_gap(callbacks, fail)
+    gaps.on_gap(Registrations(callbacks, "quotes"), fail)
     for stream in ("market", "charts", "accounts"):
         begin(ledger, stream)
 

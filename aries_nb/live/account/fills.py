@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Self, TypeAlias
 import pandas as pd
 
 from aries_nb.errors import UsageError
-from aries_nb.live.callbacks import Callbacks
+from aries_nb.live.callbacks import Callbacks, Registrations
 from aries_nb.live.connection import Link
 from aries_nb.live.live_object import Held
 from aries_nb.live.table import LiveTable
@@ -54,10 +54,11 @@ class LiveFills(Held):
     ) -> None:
         self._past = past
         self.account = source.account
-        self._callbacks = callbacks
         self.source = source
         self._log = log
-        super().__init__(link, log.watch, f"fills of {source.account}", release=lambda: None)
+        name = f"fills of {source.account}"
+        self._registrations = Registrations(callbacks, name)
+        super().__init__(link, log.watch, name, release=lambda: None)
 
     @property
     def df(self) -> pd.DataFrame:
@@ -102,8 +103,17 @@ class LiveFills(Held):
         return await self._until(fills, timeout=timeout, what=f"{fills} {self._name}")
 
     def on_update(self, callback: Callable[[pd.DataFrame], object]) -> Callable[[], None]:
-        """Call back with the fills that are new, as a DataFrame, on a thread of its own. Returns the undo."""
-        return self._callbacks.on_rows(self._log, callback)
+        """Call back with the fills that are new, as a DataFrame, on a thread of its own. Returns the undo.
+
+        The same function again, as when its cell runs again, replaces the one before; `close` removes it. Raises
+        ClosedError once this is closed.
+        """
+        return self._registrations.add_rows(self, self._log, callback)
+
+    def close(self) -> None:
+        """Stop and free the views; idempotent. What has come stays readable."""
+        self._registrations.close()
+        super().close()
 
     def __repr__(self) -> str:
         return f"<{self._name}: {len(self):,}, {'live' if self.is_live else self._state}>"

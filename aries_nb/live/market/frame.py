@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 from aries_nb.errors import GapError, UnknownSymbolError, UsageError
-from aries_nb.live.callbacks import Callbacks, same_function
+from aries_nb.live.callbacks import Callbacks
 from aries_nb.live.connection import Link
 from aries_nb.live.gaps import GapSelection
 from aries_nb.live.live_object import Streamed
@@ -49,7 +49,6 @@ class LiveFrame(Streamed):
         self.kind = kind
         self.symbols = tuple(symbols)
         self._tape = link.tape(kind, symbols, columns, options=options, **window)
-        self._on_update: dict[object, Callable[[], None]] = {}
         shown = ", ".join(self.symbols[:4]) + (" …" if len(self.symbols) > 4 else "")
         release = partial(link.release, self._tape)
         super().__init__(link, callbacks, self._tape, f"{kind} {shown}", release=release)
@@ -155,7 +154,7 @@ class LiveFrame(Streamed):
     def on_update(self, callback: Callable[[pd.DataFrame], object]) -> Callable[[], None]:
         """Call back with the rows that are new, as a DataFrame, on a thread of its own. Returns the undo.
 
-        The same function again, as when its cell runs again, replaces the one before.
+        The same function again, as when its cell runs again, replaces the one before; `close` removes it.
         A slow callback gets more rows at once; it never slows the stream. One that is slower than the window lasts
         misses what has left it meanwhile, which is logged with its number. One that raises is logged and goes on.
         """
@@ -172,17 +171,7 @@ class LiveFrame(Streamed):
             if len(rows):
                 callback(rows)
 
-        undo = (self._callbacks.add(job), self._tape.watch(self._callbacks.ring))
-
-        def stop() -> None:
-            for each in undo:
-                each()
-
-        before = self._on_update.pop(same_function(callback), None)
-        if before is not None:
-            before()
-        self._on_update[same_function(callback)] = stop
-        return stop
+        return self._registrations.add("update", callback, job, self._tape.watch)
 
     def chart(self, *columns: str, symbols: Sequence[str] | None = None, height: int = 320) -> Chart:
         """A live line chart of these columns (default: what there is to see of a price). Height in pixels."""
@@ -210,13 +199,6 @@ class LiveFrame(Streamed):
             self._known_numbers((column,))
         make = lambda: Candles(self._source, every=every, symbol=shown, column=column)  # noqa: E731
         return self._view(("candles", every, shown, column), make)
-
-    def close(self) -> None:
-        """Stop the stream and free the views; idempotent. What has come stays readable."""
-        for stop in self._on_update.values():
-            stop()
-        self._on_update.clear()
-        super().close()
 
     def __repr__(self) -> str:
         return f"<{self._name}: {len(self):,} rows, {'live' if self.is_live else self._state}>"
