@@ -247,7 +247,7 @@ def test_an_interval_that_cannot_be_is_refused_before_anything_is_sent(
     feed = open_alor(sim)
 
     for ask in (feed.quotes, feed.book):
-        with pytest.raises(UsageError, match=r"is no interval\. Pass whole milliseconds"):
+        with pytest.raises(UsageError, match=r"is no number of milliseconds\. Pass a whole number from 1 to 3,600,000"):
             ask("SBER", min_interval_ms=wrong)
 
     assert sim.statistics().subscribe_requests == 0
