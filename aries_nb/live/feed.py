@@ -27,7 +27,7 @@ from aries_nb.live.market.bars import BarHistory, LiveBars, checked_interval, ch
 from aries_nb.live.market.book import LiveBook
 from aries_nb.live.market.frame import LiveFrame
 from aries_nb.live.market.instruments import LiveInstruments
-from aries_nb.live.market.options import OptionChain, Options, listed_day
+from aries_nb.live.market.options import OptionChain, Options, checked_expiry
 from aries_nb.live.market.reference import MarketReference
 from aries_nb.live.statistics import FeedStatistics, card_data, combined
 from aries_nb.live.table import LiveTable
@@ -180,8 +180,8 @@ class Feed:
         if strikes is not None:
             count = checked_count(strikes, "strikes", "strikes", or_none=" for each side, or None for all")
         if expiry is None:
-            return options
-        day = listed_day(options, expiry)
+            return self._options_of(name)
+        day = checked_expiry(expiry)
         return self._kept.same(
             ("options", name, day, count),
             lambda: OptionChain(self._link, self._callbacks, self._options_of(name), day, strikes=count),

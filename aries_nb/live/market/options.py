@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from aries_nb.widgets.charts.options import StrikeChart
     from aries_nb.widgets.panels.chain import Chain
 
-__all__ = ["ChainSource", "OptionChain", "Options", "listed_day"]
+__all__ = ["ChainSource", "OptionChain", "Options", "checked_expiry"]
 
 log = logging.getLogger("aries_nb")
 
@@ -106,16 +106,6 @@ class Options:
             raise FeedError(f"the options of {self.symbol!r} cannot be read: {error}", where=where) from error
 
 
-def listed_day(options: Options, expiry: object) -> date:
-    """The day that is meant by a date or a text such as "2026-12-18". Raises UsageError where none expire then."""
-    day = _day(expiry)
-    if day not in options.expiries:
-        nearest = sorted(sorted(options.expiries, key=lambda other: abs(other - day))[:NEAREST])
-        names = ", ".join(map(str, nearest))
-        raise UsageError(f"no options of {options.symbol!r} expire on {day}", advice=f"The nearest: {names}.")
-    return day
-
-
 class OptionChain(Held):
     """The options of one underlying and expiry around the money, kept current. Any thread may read.
 
@@ -129,6 +119,7 @@ class OptionChain(Held):
         self.symbol = options.symbol
         self.expiry = expiry
         self.expiries = options.expiries
+        _check_listed(options, expiry)
         listed = options.contracts(expiry)
         known = link.columns("quotes")
 
@@ -269,7 +260,8 @@ class ChainSource:
         return self._chain.quotes._source.board()
 
 
-def _day(expiry: object) -> date:
+def checked_expiry(expiry: object) -> date:
+    """The day that is meant by a date, a time or a text such as "2026-12-18". Raises UsageError."""
     if isinstance(expiry, datetime):  # a pandas.Timestamp as well
         return expiry.date()
     if isinstance(expiry, date):
@@ -278,6 +270,14 @@ def _day(expiry: object) -> date:
         return date.fromisoformat(expiry.strip() if isinstance(expiry, str) else "")
     except ValueError:
         raise UsageError(f"{expiry!r} is no expiry", advice='Write it like "2026-12-18".') from None
+
+
+def _check_listed(options: Options, day: date) -> None:
+    """Raise UsageError with the nearest expiries where no options expire on `day`."""
+    if day not in options.expiries:
+        nearest = sorted(sorted(options.expiries, key=lambda other: abs(other - day))[:NEAREST])
+        names = ", ".join(map(str, nearest))
+        raise UsageError(f"no options of {options.symbol!r} expire on {day}", advice=f"The nearest: {names}.")
 
 
 def _around(listed: pd.Series[float], spot: float, count: int | None) -> Numbers:

@@ -257,6 +257,16 @@ def test_a_quiet_market_gives_a_chain_from_its_snapshots(
     assert chain.chain[["bid_price", "ask_price", "delta"]].notna().all(axis=None)
 
 
+def test_the_same_chain_again_asks_the_broker_nothing(
+    feed: Feed, chain: OptionChain, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(feed._link, "ask", lambda query, timeout: pytest.fail(f"asked for {query.path}"))
+    monkeypatch.setattr(feed._http, "get", lambda path, params: pytest.fail(f"asked for {path}"))
+
+    assert feed.options("MSFT", chain.expiry) is chain
+    assert feed.options("MSFT", str(chain.expiry)) is chain
+
+
 def test_in_a_cell_a_chain_is_a_table_of_strikes(chain: OptionChain) -> None:
     bundle = chain._repr_mimebundle_()
 
