@@ -16,16 +16,16 @@ __all__ = [
     "AccountReference",
     "Argument",
     "BrokerProtocol",
-    "Fact",
-    "FactType",
-    "Facts",
     "Lookup",
+    "LookupPage",
+    "LookupTopic",
+    "LookupType",
+    "LookupValue",
     "OptionContract",
     "OptionReference",
     "Query",
     "Reference",
     "TokenExchange",
-    "Topic",
 ]
 
 
@@ -151,7 +151,7 @@ class AccountReference(Protocol):
 
 
 # What can be looked up, and its arguments. Each broker has some of them.
-Topic = Literal[
+LookupTopic = Literal[
     "details",  # what is known of instruments now, shares and options alike: symbols
     "quotes",  # the newest prices: symbols
     "search",  # instruments: text, limit
@@ -171,19 +171,19 @@ Topic = Literal[
 ]
 Argument: TypeAlias = str | float | tuple[str, ...] | None
 # As `ColumnType`, and: a flag is a bool, None where it is not known; texts are a tuple.
-FactType: TypeAlias = ColumnType | Literal["flag", "texts"]
-Fact: TypeAlias = str | float | tuple[str, ...] | None
+LookupType: TypeAlias = ColumnType | Literal["flag", "texts"]
+LookupValue: TypeAlias = str | float | tuple[str, ...] | None
 
 
-class Facts(NamedTuple):
+class LookupPage(NamedTuple):
     """One answer as rows, each with one value for each of `columns`.
 
     `refused` are symbols that the server does not know, with its words. `following` asks for the next page, None ends
     it.
     """
 
-    columns: Mapping[str, FactType]
-    rows: Sequence[tuple[Fact, ...]]
+    columns: Mapping[str, LookupType]
+    rows: Sequence[tuple[LookupValue, ...]]
     refused: Mapping[str, str] = {}
     following: Query | None = None
 
@@ -191,13 +191,13 @@ class Facts(NamedTuple):
 class Lookup(Protocol):
     """What a broker tells when it is asked, in one vocabulary for all; pure, as everything here."""
 
-    def topics(self) -> frozenset[Topic]:
+    def topics(self) -> frozenset[LookupTopic]:
         """What can be asked of this broker."""
 
-    def queries(self, topic: Topic, arguments: Mapping[str, Argument]) -> Sequence[Query]:
+    def queries(self, topic: LookupTopic, arguments: Mapping[str, Argument]) -> Sequence[Query]:
         """The calls that together answer a question. Raises UsageError for an argument that the broker cannot take."""
 
-    def read(self, topic: Topic, query: Query, body: bytes) -> Facts:
+    def read(self, topic: LookupTopic, query: Query, body: bytes) -> LookupPage:
         """The rows of one answer to `query`, in the broker's order; bars the oldest first.
 
         Raises ValueError for an answer that cannot be used, with the server's words where it says "error".

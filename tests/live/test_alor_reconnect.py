@@ -16,7 +16,7 @@ from aries_nb.model import BAR_COLUMNS, Resumed
 from aries_nb.net.backoff import BackoffRule
 from aries_nb.sim import Simulator
 from aries_nb.sim.alor.prints import MOST_PRINTS
-from tests.brokers.alor.lines import RECEIVED, begin, data, heard, opened, reply, trade, trades
+from tests.brokers.alor.lines import RECEIVED, begin, data, opened, receive, reply, trade, trades
 from tests.live.alor_feeds import open_alor, serve_alor
 from tests.live.market_clock import PRICES, minutes_of, run_fast
 from tests.net.patience import eventually
@@ -223,11 +223,11 @@ def test_the_past_fills_a_gap_if_it_reaches_back_to_what_was_known(
 ) -> None:
     protocol = opened(AlorMarket(), trades(fields=("trade_id",)))
     clock = RECEIVED // 1_000_000
-    heard(protocol, data("trades-1", trade(10, ms=clock + 10)), data("trades-1", trade(11, ms=clock + 11)))
+    receive(protocol, data("trades-1", trade(10, ms=clock + 10)), data("trades-1", trade(11, ms=clock + 11)))
     request, ping = begin(protocol, now=60.0)
     history = [data("trades-1", trade(each, ms=clock + each, existing=True)) for each in past]
 
-    _, notices = heard(protocol, *history, reply(request["guid"]), reply(ping["guid"]))
+    _, notices = receive(protocol, *history, reply(request["guid"]), reply(ping["guid"]))
 
     assert [each for each in notices if isinstance(each, Resumed)] == [Resumed("trades", "SBER", is_filled, count)]
 
@@ -236,7 +236,7 @@ def test_where_nothing_was_known_a_short_past_is_all_of_it() -> None:
     protocol = opened(AlorMarket(), trades(fields=("trade_id",)))
     request, ping = begin(protocol, now=60.0)
 
-    _, notices = heard(protocol, reply(request["guid"]), reply(ping["guid"]))
+    _, notices = receive(protocol, reply(request["guid"]), reply(ping["guid"]))
 
     assert Resumed("trades", "SBER", is_filled=True) in notices
 

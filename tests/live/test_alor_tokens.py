@@ -12,7 +12,7 @@ from aries_nb.brokers.alor.market import AlorMarket
 from aries_nb.live import connect
 from aries_nb.model import TokenWanted
 from aries_nb.sim import Simulator
-from tests.brokers.alor.lines import RECEIVED, begin, heard, reply, sent
+from tests.brokers.alor.lines import RECEIVED, begin, receive, reply, sent
 from tests.live.alor_feeds import open_alor, serve_alor
 from tests.net.patience import eventually
 from tests.soak.alor_tokens import run
@@ -50,7 +50,7 @@ class Source:
 def test_no_request_has_a_token_that_is_over_and_none_is_fetched_before_its_time(life: float) -> None:
     source, protocol = Source(life), AlorMarket()
     (ping,) = begin(protocol, source.token(0.0))
-    heard(protocol, reply(ping["guid"]))
+    receive(protocol, reply(ping["guid"]))
     asked, turns = 0, int(20 * life / 0.25)
 
     for turn in range(1, turns + 1):
@@ -61,7 +61,7 @@ def test_no_request_has_a_token_that_is_over_and_none_is_fetched_before_its_time
             protocol.authenticate(source.token(now), now)
         assert now < source.ends
         answers = [reply(request["guid"]) for request in sent(protocol)]
-        heard(protocol, *answers, received=RECEIVED + int(now * 1e9))
+        receive(protocol, *answers, received=RECEIVED + int(now * 1e9))
 
     assert source.fetched <= 1 + 20 / FRESH_SHARE
     assert asked <= 5 * source.fetched
@@ -70,7 +70,7 @@ def test_no_request_has_a_token_that_is_over_and_none_is_fetched_before_its_time
 def test_a_token_given_again_is_asked_for_once_more_before_its_end() -> None:
     protocol = AlorMarket()
     (ping,) = begin(protocol, token_ending(30.0))
-    heard(protocol, reply(ping["guid"]))
+    receive(protocol, reply(ping["guid"]))
     wanted = []
 
     for turn in range(1, 120):

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from aries_nb.brokers.alor.fields import MARKET_FIELDS, Field, FieldType, fields_from
+from aries_nb.brokers.alor.fields import MARKET_FIELDS, FieldType, MessageField, fields_from
 from aries_nb.model import BALANCE_COLUMNS, FILL_COLUMNS, ORDER_COLUMNS, POSITION_COLUMNS, Kind
 
 __all__ = ["EXISTING", "OPCODES", "REQUIRED", "TABLE_FIELDS", "TIMED_BY", "VOCABULARY"]
@@ -139,11 +139,11 @@ _INTEGERS: dict[str, FieldType] = {"risk_category": "integer", "protecting_secon
 _TYPES = {**_FLAGS, **_JSON, **_TIMES, **_TEXTS, **_INTEGERS, "side": "side"}
 
 
-def _fields(table: Mapping[str, str]) -> dict[str, Field]:
+def _fields(table: Mapping[str, str]) -> dict[str, MessageField]:
     return fields_from(table, _TYPES, "decimal")
 
 
-TABLE_FIELDS: Mapping[Kind, Mapping[str, Field]] = {
+TABLE_FIELDS: Mapping[Kind, Mapping[str, MessageField]] = {
     "instruments": MARKET_FIELDS["instruments"],
     "orders": _fields(_ORDERS),
     "stop_orders": _fields(_STOP_ORDERS),

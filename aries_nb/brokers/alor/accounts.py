@@ -14,12 +14,12 @@ from aries_nb.brokers.alor.account_fields import TABLE_FIELDS
 from aries_nb.brokers.alor.averages import PricedOrders
 from aries_nb.brokers.alor.connection import AlorConnection
 from aries_nb.brokers.alor.fields import Format
-from aries_nb.brokers.alor.streams import Stream
+from aries_nb.brokers.alor.streams import AlorStream
 from aries_nb.brokers.alor.symbols import DEFAULT_EXCHANGE
 from aries_nb.brokers.alor.tables import PortfolioStream, table_columns
 from aries_nb.model import PUT, ColumnType, Counted, Kind, Notice, Received, Record, Subscription, Value
 
-__all__ = ["AlorAccounts", "CashedSummary"]
+__all__ = ["AlorAccounts", "SummaryWithCash"]
 
 _UNKNOWN = Decimal("NaN")
 _FIELDS = ("symbol", "is_currency", "market_value")
@@ -32,14 +32,14 @@ class AlorAccounts(AlorConnection):
     to orders to own trades, which name their prices.
     """
 
-    MAKERS: ClassVar[Mapping[Kind, type[Stream]]] = {
+    MAKERS: ClassVar[Mapping[Kind, type[AlorStream]]] = {
         kind: PortfolioStream for kind in TABLE_FIELDS if kind != "instruments"
     }
 
     def __init__(self, *, format: Format = "slim", exchange: str = DEFAULT_EXCHANGE) -> None:  # noqa: A002
         super().__init__(format=format, exchange=exchange)
         # Each under both of its subscriptions.
-        self._summaries: dict[Subscription, CashedSummary] = {}
+        self._summaries: dict[Subscription, SummaryWithCash] = {}
         self._priced: dict[Subscription, list[PricedOrders]] = {}
 
     def columns(self, kind: Kind) -> Mapping[str, ColumnType]:
@@ -60,7 +60,7 @@ class AlorAccounts(AlorConnection):
         more: list[Subscription] = []
         for subscription in subscriptions:
             if subscription.kind == "balances" and subscription not in self._summaries:
-                summary = CashedSummary(subscription)
+                summary = SummaryWithCash(subscription)
                 self._summaries |= {subscription: summary, summary.positions: summary}
                 more.append(summary.positions)
             elif subscription.kind == "orders" and subscription not in self._priced:
@@ -94,37 +94,37 @@ class AlorAccounts(AlorConnection):
             records, notices = self._with_prices(records, notices)
         if not self._summaries:
             return records, notices
-        told: list[Record] = []
+        found: list[Record] = []
         counted: list[Notice] = []
         for record in records:
             summary = self._summaries.get(record[0])
             if summary is None:
-                told.append(record)
+                found.append(record)
             else:
                 summary.take(record)
         for subscription, summary in self._summaries.items():
             if subscription == summary.balances:
                 summed, count = summary.drained(received)
-                told += summed
+                found += summed
                 counted += count
-        return told, [*notices, *counted]
+        return found, [*notices, *counted]
 
     def _with_prices(self, records: Sequence[Record], notices: Sequence[Notice]) -> Received:
-        told: list[Record] = []
+        found: list[Record] = []
         counted: list[Notice] = []
         for record in records:
             users = self._priced.get(record[0])
             if users is None:
-                told.append(record)
+                found.append(record)
                 continue
             for orders in users:
                 priced, count = orders.take(record)
-                told += [priced] if priced is not None else []
+                found += [priced] if priced is not None else []
                 counted += [count] if count is not None else []
-        return told, [*notices, *counted] if counted else notices
+        return found, [*notices, *counted] if counted else notices
 
 
-class CashedSummary:
+class SummaryWithCash:
     """The summary of one portfolio, with the cash that its positions tell in the column `cash`.
 
     Money is summed up at its current value, which is taken to be in the portfolio's own currency (assumed: the page
@@ -136,13 +136,13 @@ class CashedSummary:
         self.positions = Subscription("positions", balances.symbol, _FIELDS)
         self._place = 1 + balances.fields.index("cash") if "cash" in balances.fields else None
         self._conflated = 0  # summaries that were not told, for a newer one or a break came first
-        self._is_untold = False
+        self._is_pending = False
         self.forget()
 
     def forget(self) -> None:
         """Drop everything at a break."""
-        self._conflated += self._is_untold
-        self._is_untold = False
+        self._conflated += self._is_pending
+        self._is_pending = False
         self._money: dict[Value, Decimal] | None = None
         self._latest: Record | None = None
         self._has_news = False
@@ -151,8 +151,8 @@ class CashedSummary:
         """Take a record of either of the two."""
         subscription, _, (mark, *values) = record
         if subscription == self.balances:
-            self._conflated += self._is_untold
-            self._latest, self._has_news, self._is_untold = record, True, True
+            self._conflated += self._is_pending
+            self._latest, self._has_news, self._is_pending = record, True, True
         elif mark != PUT:
             self._money, self._has_news = {}, True
         else:
@@ -169,9 +169,9 @@ class CashedSummary:
             self._conflated = 0
         if not self._has_news or self._latest is None or self._money is None:
             return [], counted
-        if not self._is_untold:
+        if not self._is_pending:
             counted.append(Counted(self.balances, "filled"))  # told before, with other cash
-        self._has_news = self._is_untold = False
+        self._has_news = self._is_pending = False
         subscription, ts, values = self._latest
         self._latest = (subscription, received, values)  # cash that changes afterwards is of then
         if self._place is not None:

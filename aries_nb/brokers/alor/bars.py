@@ -48,7 +48,7 @@ class BarStream(ShapedStream):
         self._closed = 0  # the latest bar known to be closed, s since the epoch
         self._newest = 0
         self._is_accepted = False
-        self._heard = 0
+        self._last_received = 0
         self.is_past_over = False
 
     def body(self) -> dict[str, Any]:
@@ -74,12 +74,12 @@ class BarStream(ShapedStream):
         """Accepted: from here on a bar that runs now, or silence, ends the past."""
         self._is_accepted = True
         self.is_past_over = self._runs(self._newest, received)
-        self._heard = received
+        self._last_received = received
         return ()
 
     def take(self, data: Any, received: int) -> Sequence[Record]:  # noqa: ANN401
         """One record for each subscription; a bar that is older than the newest is left out."""
-        self.is_heard = True
+        self.has_received = True
         start = data.start
         if not ns_of(start, SECOND) or start < self._newest:
             self.count("duplicated" if ns_of(start, SECOND) else "unreadable")
@@ -87,8 +87,8 @@ class BarStream(ShapedStream):
         if start > self._newest:
             self._closed = max(self._newest, self._closed)
             self._newest = start
-        silent = received - self._heard >= SILENCE_NS
-        self._heard = received
+        silent = received - self._last_received >= SILENCE_NS
+        self._last_received = received
         self.is_past_over |= self._is_accepted and (silent or self._runs(start, received))
         records: list[Record] = []
         for subscription in self.subscriptions:

@@ -48,7 +48,7 @@ class BookStream(ShapedStream):
 
     def take(self, data: Any, received: int) -> Sequence[Record]:  # noqa: ANN401
         """One record with every level that is new, has changed, or is gone."""
-        self.is_heard = True
+        self.has_received = True
         changed: dict[float, None] = {}
         # Most frames change one side, which is quickly seen.
         if data.bids != self._bid_levels:

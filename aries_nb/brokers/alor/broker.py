@@ -12,7 +12,7 @@ from aries_nb.brokers.alor.http import AlorHttp
 from aries_nb.brokers.alor.lookup import AlorLookup
 from aries_nb.brokers.alor.market import AlorMarket
 from aries_nb.brokers.alor.symbols import DEFAULT_EXCHANGE, instrument_of
-from aries_nb.brokers.alor.tokens import AlorExchange
+from aries_nb.brokers.alor.tokens import AlorTokenExchange
 from aries_nb.brokers.spec import ALWAYS_OPEN, Broker, Endpoint, Hours, Login
 from aries_nb.errors import UsageError
 
@@ -52,7 +52,7 @@ def alor(
         charts=None,
         reference=AlorHttp(exchange=exchange),
         options=None,
-        login=Login("", "", "/refresh", host=tokens, exchange=AlorExchange()),
+        login=Login("", "", "/refresh", host=tokens, exchange=AlorTokenExchange()),
         simulates=simulates,
         account_reference=AlorPortfolioHttp(exchange=exchange),
         lookup=AlorLookup(exchange=exchange),

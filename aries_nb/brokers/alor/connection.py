@@ -13,7 +13,7 @@ from msgspec import MsgspecError
 
 from aries_nb.brokers.alor.fields import Format
 from aries_nb.brokers.alor.session import REPLY_SECONDS, AlorSession
-from aries_nb.brokers.alor.streams import Dialect, Key, ShapedStream, Stream, key_of
+from aries_nb.brokers.alor.streams import AlorStream, Dialect, Key, ShapedStream, key_of
 from aries_nb.brokers.alor.symbols import DEFAULT_EXCHANGE
 from aries_nb.brokers.parsing import excerpt, lines, parse_line
 from aries_nb.errors import UsageError
@@ -42,18 +42,18 @@ class AlorConnection(ABC):
     `format` is that of all payloads; `exchange` is that of symbols and portfolios which name none.
     """
 
-    MAKERS: ClassVar[Mapping[Kind, type[Stream]]] = {}
+    MAKERS: ClassVar[Mapping[Kind, type[AlorStream]]] = {}
 
     def __init__(self, *, format: Format = "slim", exchange: str = DEFAULT_EXCHANGE) -> None:  # noqa: A002
         self._dialect = Dialect(format, exchange)
         self._session = AlorSession()
-        self._streams: dict[Key, Stream] = {}
-        self._guids: dict[str, Stream] = {}
+        self._streams: dict[Key, AlorStream] = {}
+        self._guids: dict[str, AlorStream] = {}
         self._fast: dict[bytes, ShapedStream] = {}
-        self._unsettled: dict[str, Stream] = {}
-        self._left: dict[str, int] = {}
-        self._late: list[Record] = []
-        self._joined: list[Subscription] = []  # with the next frame they are lent what their stream knows
+        self._unsettled: dict[str, AlorStream] = {}
+        self._unsubscribed: dict[str, int] = {}
+        self._deferred: list[Record] = []
+        self._new_subscriptions: list[Subscription] = []  # with the next frame they are lent what their stream knows
         self._notes: list[Notice] = []
         self._made = 0
         self._received = 0
@@ -66,8 +66,8 @@ class AlorConnection(ABC):
         """Begin a new connection; everything is asked for again with the token."""
         self._session.open(now)
         self._unsettled.clear()
-        self._left.clear()
-        self._joined.clear()
+        self._unsubscribed.clear()
+        self._new_subscriptions.clear()
         self._drop_late()
         for stream in self._streams.values():
             stream.forget()
@@ -85,7 +85,7 @@ class AlorConnection(ABC):
         unknown = sorted({each.kind for each in subscriptions} - self.MAKERS.keys())
         if unknown:
             raise UsageError(f"there are no {', '.join(unknown)} here", where="ALOR", advice="Ask for something else.")
-        streams: dict[Key, Stream] = {}
+        streams: dict[Key, AlorStream] = {}
         for subscription in subscriptions:
             key = key_of(subscription)
             stream = self._streams.get(key)
@@ -93,7 +93,7 @@ class AlorConnection(ABC):
                 if stream.asked and not stream.is_shareable:
                     stream = self._renewed(stream)  # for its snapshot
                 stream.add(subscription)
-                self._joined.append(subscription)
+                self._new_subscriptions.append(subscription)
             elif stream is None:
                 stream = self.MAKERS[subscription.kind](key, self._dialect)
                 stream.add(subscription)
@@ -103,8 +103,8 @@ class AlorConnection(ABC):
 
     def unsubscribe(self, subscriptions: Sequence[Subscription]) -> None:
         """Remove streams and end what nobody needs any more."""
-        self._late = [record for record in self._late if record[0] not in subscriptions]
-        self._joined = [each for each in self._joined if each not in subscriptions]
+        self._deferred = [record for record in self._deferred if record[0] not in subscriptions]
+        self._new_subscriptions = [each for each in self._new_subscriptions if each not in subscriptions]
         for subscription in subscriptions:
             stream = self._streams.get(key_of(subscription))
             if stream is None or subscription not in stream.subscriptions:
@@ -129,11 +129,11 @@ class AlorConnection(ABC):
     def _receive_frame(self, frame: bytes, received: int) -> Received:
         """Decode a frame; data of quotes, trades, books and bars in one go."""
         session = self._session
-        session.is_heard = True
+        session.has_received = True
         # A data frame ends in its guid. What looks like one and is none is found out by the envelope's own.
         end = frame.rfind(b'"')
         stream = self._fast.get(frame[frame.rfind(b'"', 0, end) + 1 : end])
-        if stream is not None and not session.said and not self._late and not self._joined:
+        if stream is not None and not session.notices and not self._deferred and not self._new_subscriptions:
             try:
                 message = stream.decode(frame)
             except (MsgspecError, UnicodeDecodeError, RecursionError):
@@ -154,8 +154,8 @@ class AlorConnection(ABC):
             stream = self._guids.get(request.guid)
             if stream is None or not request.is_subscription:
                 continue
-            if stream.is_heard:  # it runs, whatever became of the reply
-                self._late += stream.replied(self._received)
+            if stream.has_received:  # it runs, whatever became of the reply
+                self._deferred += stream.replied(self._received)
             else:
                 stream.asked = 0
                 notices.append(Rejected((stream.symbol,), f"no answer within {REPLY_SECONDS:.0f} s"))
@@ -168,7 +168,7 @@ class AlorConnection(ABC):
 
     # Requests.
 
-    def _ask(self, streams: Iterable[Stream]) -> int:
+    def _ask(self, streams: Iterable[AlorStream]) -> int:
         """Ask for those streams that are not running, and ping behind it; returns the ping's number."""
         for stream in streams:
             if not stream.asked:
@@ -176,7 +176,7 @@ class AlorConnection(ABC):
                 self._unsettled[stream.guid] = stream
         return self._session.ping()
 
-    def _enlist(self, stream: Stream) -> None:
+    def _enlist(self, stream: AlorStream) -> None:
         self._made += 1
         stream.guid = f"{stream.key[0]}-{self._made}"
         stream.notes = self._notes
@@ -185,15 +185,15 @@ class AlorConnection(ABC):
         if isinstance(stream, ShapedStream):
             self._fast[stream.guid.encode()] = stream
 
-    def _end(self, stream: Stream) -> None:
+    def _end(self, stream: AlorStream) -> None:
         del self._streams[stream.key], self._guids[stream.guid]
         self._unsettled.pop(stream.guid, None)
         self._fast.pop(stream.guid.encode(), None)
         self._session.forget(stream.guid)
         if stream.asked:
-            self._left[stream.guid] = self._session.request({"opcode": "unsubscribe"}, stream.guid)
+            self._unsubscribed[stream.guid] = self._session.request({"opcode": "unsubscribe"}, stream.guid)
 
-    def _renewed(self, stream: Stream) -> Stream:
+    def _renewed(self, stream: AlorStream) -> AlorStream:
         """The same stream under another guid, to be asked for from its beginning."""
         self._end(stream)
         stream.forget()  # counts what waited
@@ -206,8 +206,8 @@ class AlorConnection(ABC):
     # Answers.
 
     def _receive_slowly(self, frame: bytes, received: int) -> Received:
-        records, self._late = self._late, []
-        records += self._lent()
+        records, self._deferred = self._deferred, []
+        records += self._initial_records()
         notices = self._session.drained()
         self._received = received
         whole = parse_line(frame, exact=True)
@@ -225,23 +225,23 @@ class AlorConnection(ABC):
             else:
                 notices.append(Unreadable("neither data nor a reply", excerpt(line)))
         notices += self._pongs()
-        if self._late:
-            records += self._late
-            self._late = []
+        if self._deferred:
+            records += self._deferred
+            self._deferred = []
         return records, [*self._drained(), *notices]
 
-    def _lent(self) -> list[Record]:
-        joined, self._joined = self._joined, []
-        lent = [record for each in joined for record in self._streams[key_of(each)].lent(each)]
-        self._notes += [Counted(record[0], "filled") for record in lent]
-        return lent
+    def _initial_records(self) -> list[Record]:
+        joined, self._new_subscriptions = self._new_subscriptions, []
+        initial_records = [record for each in joined for record in self._streams[key_of(each)].initial_records(each)]
+        self._notes += [Counted(record[0], "filled") for record in initial_records]
+        return initial_records
 
     def _drop_late(self) -> None:
         """Let go what a new connection tells again; a trade is told once only."""
-        late, self._late = self._late, []
+        late, self._deferred = self._deferred, []
         for record in late:
             if record[0].kind == "trades":
-                self._late.append(record)
+                self._deferred.append(record)
             elif record[2][0] == PUT:  # the rest are rows of tables
                 self._notes.append(Counted(record[0], "conflated"))
 
@@ -257,7 +257,7 @@ class AlorConnection(ABC):
         if stream is None:
             notices.append(Unasked())
             # What was still under way when we gave the stream up is no fault of the server's.
-            if guid not in self._left:
+            if guid not in self._unsubscribed:
                 notices.append(Unreadable("a guid nobody asked for", excerpt(line)))
         elif isinstance(data, dict):
             if isinstance(stream, ShapedStream):
@@ -293,10 +293,11 @@ class AlorConnection(ABC):
                     continue
                 del self._unsettled[guid]
                 if stream.asked:  # else it was refused
-                    self._late += stream.settled(self._received)
+                    self._deferred += stream.settled(self._received)
                     if stream.is_filled is not None:
                         notices.append(Resumed(stream.key[0], stream.symbol, stream.is_filled, stream.filled_count))
-            if self._left:
-                self._left = {guid: number for guid, number in self._left.items() if number > pong.number}
+            if self._unsubscribed:
+                still = {guid: number for guid, number in self._unsubscribed.items() if number > pong.number}
+                self._unsubscribed = still
             notices.append(pong)
         return notices

@@ -10,7 +10,7 @@ from typing import Literal, NamedTuple, TypeAlias
 
 from aries_nb.model import ColumnType, Kind
 
-__all__ = ["FORMATS", "MARKET_FIELDS", "TIMES", "Field", "FieldType", "Format", "column_types", "fields_from"]
+__all__ = ["FORMATS", "MARKET_FIELDS", "TIMES", "FieldType", "Format", "MessageField", "column_types", "fields_from"]
 
 Format = Literal["slim", "simple", "heavy"]
 FORMATS: tuple[Format, ...] = ("slim", "simple", "heavy")
@@ -20,20 +20,20 @@ FieldType: TypeAlias = Literal[
 ]
 
 
-class Field(NamedTuple):
+class MessageField(NamedTuple):
     """A column, and the names it comes under: several in one format where sources disagree, the first that is there."""
 
     type: FieldType
     names: Mapping[Format, tuple[str, ...]]
 
 
-def fields_from(table: Mapping[str, str], types: Mapping[str, FieldType], usual: FieldType) -> dict[str, Field]:
+def fields_from(table: Mapping[str, str], types: Mapping[str, FieldType], usual: FieldType) -> dict[str, MessageField]:
     """Read a table of `simple slim heavy` names; "-" stands for none, "a|b" for either, and one name for all three."""
-    fields: dict[str, Field] = {}
+    fields: dict[str, MessageField] = {}
     for column, text in table.items():
         simple, slim, heavy = text.split() if " " in text else [text] * 3
         names: dict[Format, tuple[str, ...]] = {"simple": _names(simple), "slim": _names(slim), "heavy": _names(heavy)}
-        fields[column] = Field(types.get(column, usual), names)
+        fields[column] = MessageField(types.get(column, usual), names)
     return fields
 
 
@@ -100,7 +100,7 @@ _INSTRUMENTS = {  # §6.5; `symbol` is ours
     "volatility": "volatility vl volatility",
 }
 _TEXTS = ("instrument_type", "description", "exchange", "currency")
-MARKET_FIELDS: Mapping[Kind, Mapping[str, Field]] = {
+MARKET_FIELDS: Mapping[Kind, Mapping[str, MessageField]] = {
     "quotes": fields_from(
         _QUOTES,
         {"quote_timestamp": "millis", "trade_timestamp": "seconds", **dict.fromkeys(_TEXTS, "text")},
@@ -115,7 +115,7 @@ MARKET_FIELDS: Mapping[Kind, Mapping[str, Field]] = {
     ),
 }
 # What says when something happened, and whether it is of the past, beside the columns.
-TIMES: Mapping[Kind, Mapping[str, Field]] = {
+TIMES: Mapping[Kind, Mapping[str, MessageField]] = {
     "quotes": {name: MARKET_FIELDS["quotes"][name] for name in ("quote_timestamp", "trade_timestamp")},
     "trades": fields_from(
         {
@@ -143,6 +143,6 @@ _COLUMN_TYPES: Mapping[FieldType, ColumnType] = {
 }
 
 
-def column_types(fields: Mapping[str, Field], form: Format) -> dict[str, ColumnType]:
+def column_types(fields: Mapping[str, MessageField], form: Format) -> dict[str, ColumnType]:
     """The columns that a format has, and what each holds."""
     return {column: _COLUMN_TYPES[field.type] for column, field in fields.items() if field.names[form]}

@@ -7,11 +7,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, TypeAlias, get_args
 
 from aries_nb.brokers.alor.books import MOST_LEVELS
-from aries_nb.brokers.alor.fields import MARKET_FIELDS, Field, column_types, fields_from
+from aries_nb.brokers.alor.fields import MARKET_FIELDS, MessageField, column_types, fields_from
 from aries_nb.brokers.alor.messages import book_from, value_from
 from aries_nb.brokers.alor.symbols import DEFAULT_EXCHANGE, instrument_of, symbol_of
 from aries_nb.brokers.parsing import json_value, nanoseconds, path_segment
-from aries_nb.brokers.protocol import Argument, Fact, Facts, FactType, Query, Topic
+from aries_nb.brokers.protocol import Argument, LookupPage, LookupTopic, LookupType, LookupValue, Query
 from aries_nb.errors import UsageError
 from aries_nb.model import NOT_A_TIME, Side
 
@@ -57,15 +57,21 @@ _INSTRUMENT = fields_from(  # §13, in the Simple format
     "number",
 )
 _SEARCH = {name: _INSTRUMENT[name] for name in ("symbol", "description", "type", "exchange", "name", "board")}
-_QUOTES = {"symbol": Field("text", {"heavy": ("symbol",)}), **MARKET_FIELDS["quotes"]}
+_QUOTES = {"symbol": MessageField("text", {"heavy": ("symbol",)}), **MARKET_FIELDS["quotes"]}
 _TRADE = {
-    "ts": Field("millis", {"simple": ("timestamp", "time")}),
+    "ts": MessageField("millis", {"simple": ("timestamp", "time")}),
     **{name: MARKET_FIELDS["trades"][name] for name in ("price", "size", "side", "trade_id", "venue")},
 }
-_BOOK: Mapping[str, FactType] = {"ts": "time", "side": "text", "level": "integer", "price": "number", "size": "number"}
-_TIME: Mapping[str, FactType] = {"ts": "time", "resolution_s": "number"}
+_BOOK: Mapping[str, LookupType] = {
+    "ts": "time",
+    "side": "text",
+    "level": "integer",
+    "price": "number",
+    "size": "number",
+}
+_TIME: Mapping[str, LookupType] = {"ts": "time", "resolution_s": "number"}
 _Params: TypeAlias = tuple[tuple[str, str], ...]
-_BLANK: Mapping[str, Fact] = {"text": "", "number": math.nan, "integer": 0, "time": NOT_A_TIME}
+_BLANK: Mapping[str, LookupValue] = {"text": "", "number": math.nan, "integer": 0, "time": NOT_A_TIME}
 
 
 class AlorLookup:
@@ -74,12 +80,12 @@ class AlorLookup:
     def __init__(self, *, exchange: str = DEFAULT_EXCHANGE) -> None:
         self._exchange = exchange
 
-    def topics(self) -> frozenset[Topic]:
+    def topics(self) -> frozenset[LookupTopic]:
         """What can be asked. Of details there are those that a quote has."""
-        of_one: tuple[Topic, ...] = ("instrument", "boards", "trades", "book")
+        of_one: tuple[LookupTopic, ...] = ("instrument", "boards", "trades", "book")
         return frozenset((*of_one, "details", "quotes", "search", "instruments", "server_time", "health"))
 
-    def queries(self, topic: Topic, arguments: Mapping[str, Argument]) -> Sequence[Query]:
+    def queries(self, topic: LookupTopic, arguments: Mapping[str, Argument]) -> Sequence[Query]:
         """The calls that together answer a question. Raises UsageError for an argument that ALOR cannot take."""
         match topic:
             case "details" | "quotes":
@@ -103,32 +109,32 @@ class AlorLookup:
             case _:
                 raise UsageError(f"there is no {topic} to look up", where="ALOR", advice="Ask the streams instead.")
 
-    def read(self, topic: Topic, query: Query, body: bytes) -> Facts:
+    def read(self, topic: LookupTopic, query: Query, body: bytes) -> LookupPage:
         """The rows of one answer. Raises ValueError for one that cannot be used."""
         answer = json_value(body)
         if topic == "health":
-            return Facts({}, [])
+            return LookupPage({}, [])
         if topic == "server_time":
             ts = nanoseconds(answer)
             if ts is None:
                 raise ValueError("the answer is no time")
-            return Facts(_TIME, [(ts, 1.0)])
+            return LookupPage(_TIME, [(ts, 1.0)])
         if not isinstance(answer, list | dict):
             raise ValueError("the answer is neither an object nor a list")  # noqa: TRY004 - a bad answer, not a bad call
         if topic == "boards":
-            return Facts({"board": "text"}, [(each,) for each in answer if isinstance(each, str) and each.strip()])
+            return LookupPage({"board": "text"}, [(each,) for each in answer if isinstance(each, str) and each.strip()])
         if topic == "book":
             return _levels(answer, body)
         if topic == "trades":
             return _prints(answer, query)
         items = [item for item in (answer if isinstance(answer, list) else [answer]) if isinstance(item, dict)]
         if topic in ("details", "quotes"):
-            found = self._facts(_QUOTES, items, "heavy")
+            found = self._page(_QUOTES, items, "heavy")
             # A user may have named the usual exchange or not: the answer is found under both.
             place, usual = list(found.columns).index("exchange"), self._exchange
             twice = [(f"{usual}:{row[0]}", *row[1:]) for row in found.rows if row[place] == usual]
             return found._replace(rows=[*found.rows, *twice])
-        found = self._facts(_SEARCH if topic == "search" else _INSTRUMENT, items, "simple")
+        found = self._page(_SEARCH if topic == "search" else _INSTRUMENT, items, "simple")
         return found._replace(following=_next_page(query, len(items)) if topic == "instruments" else None)
 
     def _listed(self, arguments: Mapping[str, Argument]) -> Query:
@@ -138,7 +144,7 @@ class AlorLookup:
         pages = (("limit", str(LISTED_PER_CALL)), ("offset", "0"))
         return Query(f"{_SECURITIES}/{path_segment(exchange)}", (*which, *pages, ("format", "Simple")))
 
-    def _of_one(self, topic: Topic, arguments: Mapping[str, Argument]) -> Iterator[Query]:
+    def _of_one(self, topic: LookupTopic, arguments: Mapping[str, Argument]) -> Iterator[Query]:
         """What is asked about a single instrument, on the board that it names."""
         exchange, code, board = instrument_of(str(arguments.get("symbol", "")), self._exchange)
         place = f"{path_segment(exchange)}/{path_segment(code)}"
@@ -165,15 +171,15 @@ class AlorLookup:
     def _quotes(self, codes: Sequence[str]) -> Query:
         return Query(f"{_SECURITIES}/{','.join(codes)}/quotes", (("format", "Heavy"),))
 
-    def _facts(self, fields: Mapping[str, Field], items: Sequence[Mapping[str, Any]], form: Any) -> Facts:  # noqa: ANN401
+    def _page(self, fields: Mapping[str, MessageField], items: Sequence[Mapping[str, Any]], form: Any) -> LookupPage:  # noqa: ANN401
         types = column_types(fields, form)
-        rows: list[tuple[Fact, ...]] = []
+        rows: list[tuple[LookupValue, ...]] = []
         for item in items:
-            row = {name: _fact(fields[name], item, form, types[name]) for name in types}
+            row = {name: _value(fields[name], item, form, types[name]) for name in types}
             if row["symbol"]:
                 row["symbol"] = symbol_of(str(row["symbol"]), str(row["exchange"]), self._exchange)
                 rows.append(tuple(row.values()))
-        return Facts(types, rows)
+        return LookupPage(types, rows)
 
 
 def _tapes(path: str, shared: _Params, arguments: Mapping[str, Argument]) -> Iterator[Query]:
@@ -190,16 +196,16 @@ def _tapes(path: str, shared: _Params, arguments: Mapping[str, Argument]) -> Ite
     yield Query(path, (*span, ("descending", "true"), ("take", str(take)), ("offset", "0"), *shared))
 
 
-def _prints(answer: object, query: Query) -> Facts:
+def _prints(answer: object, query: Query) -> LookupPage:
     """Trades of this session, a list, or of past ones, an object; without a usable time, price or id they are none."""
     listed = answer.get("list") if isinstance(answer, dict) else answer
     if not isinstance(listed, list):
         raise ValueError("the answer has no list of trades")  # noqa: TRY004 - a bad answer, not a bad call
     types = column_types(_TRADE, "simple")
-    rows: list[tuple[Fact, ...]] = []
+    rows: list[tuple[LookupValue, ...]] = []
     for item in listed:
         if isinstance(item, dict):
-            row = {name: _fact(_TRADE[name], item, "simple", types[name]) for name in types}
+            row = {name: _value(_TRADE[name], item, "simple", types[name]) for name in types}
             side = str(row["side"]).lower()
             row["side"] = side if side in get_args(Side) else "unknown"
             if row["ts"] != NOT_A_TIME and row["price"] == row["price"] and row["trade_id"]:
@@ -210,7 +216,7 @@ def _prints(answer: object, query: Query) -> Facts:
         place = list(types).index("trade_id")
         newest = ("toId", str(max(int(str(row[place])) for row in rows)))
         following = following._replace(params=(*following.params, newest))
-    return Facts(types, rows, following=following)
+    return LookupPage(types, rows, following=following)
 
 
 def _next_page(query: Query, count: int) -> Query | None:
@@ -223,21 +229,21 @@ def _next_page(query: Query, count: int) -> Query | None:
     return Query(query.path, tuple(params.items()))
 
 
-def _levels(answer: object, body: bytes) -> Facts:
+def _levels(answer: object, body: bytes) -> LookupPage:
     book, _ = book_from(answer, "simple", body) if isinstance(answer, dict) else (None, ())
     if book is None:
         raise ValueError("the answer is no order book")
     ts = NOT_A_TIME if book.time is None else book.time * 1_000_000
-    rows: list[tuple[Fact, ...]] = []
+    rows: list[tuple[LookupValue, ...]] = []
     for side, levels, sign in (("buy", book.bids, -1), ("sell", book.asks, 1)):
         best_first = sorted((each for each in levels or () if each.volume > 0), key=lambda level: sign * level.price)
         rows += [(ts, side, number, level.price, level.volume) for number, level in enumerate(best_first, 1)]
-    return Facts(_BOOK, rows)
+    return LookupPage(_BOOK, rows)
 
 
-def _fact(field: Field, item: Mapping[str, Any], form: Any, type_: FactType) -> Fact:  # noqa: ANN401
+def _value(field: MessageField, item: Mapping[str, Any], form: Any, type_: LookupType) -> LookupValue:  # noqa: ANN401
     value = next((item[name] for name in field.names[form] if item.get(name) is not None), None)
     if type_ == "time":
         return nanoseconds(value) or NOT_A_TIME
-    usable: Fact = value_from(field.type, value)
+    usable: LookupValue = value_from(field.type, value)
     return _BLANK[type_] if usable is None else usable

@@ -12,7 +12,7 @@ from aries_nb.brokers.alor.bars import BarStream
 from aries_nb.brokers.alor.books import BookStream
 from aries_nb.brokers.alor.connection import AlorConnection
 from aries_nb.brokers.alor.fields import MARKET_FIELDS, column_types
-from aries_nb.brokers.alor.streams import QuoteStream, Stream
+from aries_nb.brokers.alor.streams import AlorStream, QuoteStream
 from aries_nb.brokers.alor.tables import InstrumentStream
 from aries_nb.brokers.alor.trades import SOURCE, TradeStream
 from aries_nb.model import BOOK_COLUMNS, ColumnType, Kind
@@ -26,7 +26,7 @@ class AlorMarket(AlorConnection):
     Symbols are written "SBER", "SPBX:AAPL" or "MOEX:SBER@TQBR", the last with its board.
     """
 
-    MAKERS: ClassVar[Mapping[Kind, type[Stream]]] = {
+    MAKERS: ClassVar[Mapping[Kind, type[AlorStream]]] = {
         "quotes": QuoteStream,
         "trades": TradeStream,
         "book": BookStream,

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 from msgspec import Struct, defstruct
 from msgspec.json import Decoder
 
-from aries_nb.brokers.alor.fields import MARKET_FIELDS, TIMES, Field, FieldType, Format
+from aries_nb.brokers.alor.fields import MARKET_FIELDS, TIMES, FieldType, Format, MessageField
 from aries_nb.brokers.parsing import MOST_NOTED, excerpt, integer, nanoseconds, number, text
 from aries_nb.model import Kind, Unreadable
 
@@ -122,7 +122,7 @@ def value_from(type_: FieldType, value: object) -> Any:  # noqa: ANN401 - the ty
     return text(value)
 
 
-def _struct(name: str, fields: Mapping[str, Field], form: Format) -> type[Struct]:
+def _struct(name: str, fields: Mapping[str, MessageField], form: Format) -> type[Struct]:
     # A second name of a field is read on the lenient path alone.
     rename = {column: field.names[form][0] for column, field in fields.items() if field.names[form]}
     members = [(column, _TYPES[field.type], None) for column, field in fields.items()]

@@ -57,9 +57,9 @@ class AlorSession:
 
     def __init__(self) -> None:
         self.is_open = False
-        self.is_heard = False  # set by whoever takes a frame: anything that comes is a sign of life
+        self.has_received = False  # set by whoever takes a frame: anything that comes is a sign of life
         self.count = 0
-        self.said: list[Notice] = []
+        self.notices: list[Notice] = []
         self._now = 0.0
         self._token = Secret("")
         self._out: list[str] = []
@@ -72,7 +72,7 @@ class AlorSession:
         self._answered: dict[float, float] = {}  # since when requests waited of which one was answered, and when
         self._pings: dict[int, float] = {}
         self._held: list[int] = []
-        self._heard_at = self._now
+        self._last_received_at = self._now
         self._next_ping = self._now + PING_SECONDS
         self._is_token_wanted = False
         self._renew_at: float | None = None
@@ -84,7 +84,7 @@ class AlorSession:
         self.is_open = False
         self._now = now
         self._out.clear()
-        self.said.clear()
+        self.notices.clear()
         self._forget()
 
     def outgoing(self) -> Sequence[str]:
@@ -105,7 +105,7 @@ class AlorSession:
         else:
             self._plan(self._ends_at - now)  # the source holds it for fresh still: it is asked again in time
         if self.is_open and is_new:
-            self.said.append(SessionOpened(None, is_renewal=True))
+            self.notices.append(SessionOpened(None, is_renewal=True))
         again = [request for request in self._requests.values() if request.needs_token]
         for request in again:
             request.needs_token, request.is_retry, request.since = False, True, now
@@ -133,10 +133,10 @@ class AlorSession:
     def tick(self, now: float) -> list[Notice]:
         """Ping when it is time; ask for a token ahead of the end of this one; find the dead."""
         self._now = now
-        if self.is_heard:
-            self.is_heard, self._heard_at = False, now
+        if self.has_received:
+            self.has_received, self._last_received_at = False, now
         late = [ping for ping, since in self._pings.items() if now - since > PONG_SECONDS]
-        if late and now - self._heard_at > PONG_SECONDS:
+        if late and now - self._last_received_at > PONG_SECONDS:
             self._pings.clear()
             return [SessionLost(f"no answer to a ping within {PONG_SECONDS:.0f} s", "silence")]
         for ping in late:
@@ -152,7 +152,7 @@ class AlorSession:
 
     def drained(self) -> list[Notice]:
         """Drain what is to be said besides."""
-        notices, self.said = self.said, []
+        notices, self.notices = self.notices, []
         return notices
 
     def overdue(self) -> list[Request]:
@@ -194,7 +194,7 @@ class AlorSession:
             # Someone's server answers a ping by its echo (§8.3): any sign of it will do.
             if guid.removeprefix("ping-").isdecimal() and self._pong(guid):
                 return None
-            self.said.append(Unreadable("a reply without a code", excerpt(line)))
+            self.notices.append(Unreadable("a reply without a code", excerpt(line)))
             return None
         self._plan_renewal(received)
         said = shown(message.get("message") or f"code {code:.0f}")
@@ -203,7 +203,7 @@ class AlorSession:
             return None
         if not self.is_open:
             self.is_open = True
-            self.said.append(SessionOpened(None, is_renewal=False))
+            self.notices.append(SessionOpened(None, is_renewal=False))
         if self._pong(guid):
             return None
         request = self._next(guid)
@@ -213,18 +213,18 @@ class AlorSession:
         if 200 <= code < 300:
             return request if request is not None and request.is_subscription else None
         if request is None:
-            self.said.append(Rejected((), said))
+            self.notices.append(Rejected((), said))
         elif request.is_subscription:
-            self.said.append(Rejected((guid,), said))
+            self.notices.append(Rejected((guid,), said))
         return None
 
     def _unauthorized(self, guid: str, said: str) -> None:
         """A 401: fatal before the session is open, else one more try with a fresh token (§2.3)."""
         if not self.is_open:
-            self.said.append(SessionRefused(said))
+            self.notices.append(SessionRefused(said))
             return
         if not guid:
-            self.said.append(SessionLost(f"the server refuses the token: {said}", "token"))
+            self.notices.append(SessionLost(f"the server refuses the token: {said}", "token"))
             return
         if self._pong(guid):  # the server has seen what was before it, whatever it thinks of the token
             self._want_token(is_refused=True)
@@ -234,7 +234,7 @@ class AlorSession:
             return
         if request.is_retry:
             self._settle(request)
-            self.said.append(Rejected((guid,), said))
+            self.notices.append(Rejected((guid,), said))
         else:
             request.needs_token = True
             self._want_token(is_refused=True)
@@ -252,7 +252,7 @@ class AlorSession:
     def _want_token(self, *, is_refused: bool = False) -> None:
         if not self._is_token_wanted:
             self._is_token_wanted = True
-            self.said.append(TokenWanted(is_refused))
+            self.notices.append(TokenWanted(is_refused))
 
     def _plan_renewal(self, received: int) -> None:
         """Learn from the first answer after a token when it ends by our own clock."""

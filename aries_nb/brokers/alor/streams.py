@@ -31,12 +31,12 @@ from aries_nb.model import (
 )
 
 __all__ = [
+    "AlorStream",
     "Dialect",
     "Found",
     "Key",
     "QuoteStream",
     "ShapedStream",
-    "Stream",
     "frequency_of",
     "instrument_body",
     "key_of",
@@ -66,10 +66,10 @@ def key_of(subscription: Subscription) -> Key:
     return subscription.kind, subscription.symbol, subscription.options
 
 
-class Stream(ABC):
+class AlorStream(ABC):
     """One subscription on the server's side. `guid` is set by the connection, which owns the stream.
 
-    `asked` is the number of its latest request on this connection, 0 where it is not running; `is_heard` whether
+    `asked` is the number of its latest request on this connection, 0 where it is not running; `has_received` whether
     anything of it came since. `is_shareable`: another subscription may join while it runs. `is_filled` says whether
     what a break left out has come since, None where it is not asked for or not known yet; it was `filled_count`
     messages. `notes` is what is said besides records, until the connection takes it.
@@ -82,7 +82,7 @@ class Stream(ABC):
         self.dialect = dialect
         self.guid = ""
         self.asked = 0
-        self.is_heard = False
+        self.has_received = False
         self.is_filled: bool | None = None
         self.filled_count = 0
         self.subscriptions: tuple[Subscription, ...] = ()
@@ -106,7 +106,7 @@ class Stream(ABC):
         """Take a subscription in."""
         self.subscriptions = (*self.subscriptions, subscription)
 
-    def lent(self, subscription: Subscription) -> Sequence[Record]:  # noqa: ARG002 - for those that can
+    def initial_records(self, subscription: Subscription) -> Sequence[Record]:  # noqa: ARG002 - for those that can
         """What is known already, for a subscription that has joined."""
         return ()
 
@@ -117,7 +117,7 @@ class Stream(ABC):
     def forget(self) -> None:
         """A break: the connection that all of this came on is no more."""
         self.asked = 0
-        self.is_heard = False
+        self.has_received = False
         self.is_filled = None
         self.filled_count = 0
 
@@ -134,7 +134,7 @@ class Stream(ABC):
         return ()
 
 
-class ShapedStream(Stream):
+class ShapedStream(AlorStream):
     """A stream that is decoded into structs of a shape of its own: the fast path."""
 
     decode: Callable[[bytes], Any]
@@ -174,7 +174,7 @@ class QuoteStream(ShapedStream):
     def __init__(self, key: Key, dialect: Dialect) -> None:
         super().__init__(key, dialect)
         self._ts = 0
-        self._told: list[Record] = []
+        self._emitted: list[Record] = []
         self._is_first = True
         self._readers: tuple[_Reader, ...] = ()
 
@@ -182,7 +182,7 @@ class QuoteStream(ShapedStream):
         """The request of §6.3."""
         return {"opcode": "QuotesSubscribe", **instrument_body(self), **frequency_of(self)}
 
-    def lent(self, subscription: Subscription) -> Sequence[Record]:
+    def initial_records(self, subscription: Subscription) -> Sequence[Record]:
         """The latest frame, if there is one, as the first record of a subscription."""
         if not self.latest:
             return ()
@@ -190,14 +190,14 @@ class QuoteStream(ShapedStream):
             data = self.decode(self.latest).data
         except (MsgspecError, UnicodeDecodeError, RecursionError):
             return ()  # the next frame is not far
-        lent = self._records(data, self._ts, [each for each in self._readers if each[0] == subscription])
-        self._told = [*self._told, *lent]
-        return lent
+        initial_records = self._records(data, self._ts, [each for each in self._readers if each[0] == subscription])
+        self._emitted = [*self._emitted, *initial_records]
+        return initial_records
 
     def remove(self, subscription: Subscription) -> None:
         """Let a subscription go; made again, it has been told nothing."""
         super().remove(subscription)
-        self._told = [record for record in self._told if record[0] != subscription]
+        self._emitted = [record for record in self._emitted if record[0] != subscription]
 
     def reshape(self) -> None:
         """Decode the union of what is wanted, and read what each subscription wants."""
@@ -215,7 +215,7 @@ class QuoteStream(ShapedStream):
 
     def take(self, data: Any, received: int) -> Sequence[Record]:  # noqa: ANN401
         """One record for each subscription; time is that of the book, else of the last trade, else of receipt."""
-        self.is_heard = True
+        self.has_received = True
         ms, seconds = data.quote_timestamp, data.trade_timestamp
         if ms is not None and 0 < ms < MAX_MS:
             ts = ms * 1_000_000
@@ -223,13 +223,13 @@ class QuoteStream(ShapedStream):
             ts = seconds * 1_000_000_000 if seconds is not None and 0 < seconds < MAX_MS // 1_000 else received
         self._ts = ts
         records = self._records(data, ts, self._readers)
-        told, self._told = self._told, records
-        return self._news(records, told) if self._is_first else records
+        emitted, self._emitted = self._emitted, records
+        return self._news(records, emitted) if self._is_first else records
 
-    def _news(self, records: list[Record], told: list[Record]) -> list[Record]:
+    def _news(self, records: list[Record], emitted: list[Record]) -> list[Record]:
         """The first records of a connection: the quote as it stood before the break is no second row."""
         self._is_first = False
-        before = {record[0]: record for record in told}
+        before = {record[0]: record for record in emitted}
         news = [record for record in records if before.get(record[0]) != record]
         self.notes += [Counted(each[0], "duplicated") for each in records if each not in news]
         return news
@@ -271,14 +271,14 @@ def reader_of(names: Sequence[str]) -> Callable[[Any], tuple[Any, ...]]:
     return attrgetter(*names) if names else lambda _: ()
 
 
-def instrument_body(stream: Stream) -> dict[str, Any]:
+def instrument_body(stream: AlorStream) -> dict[str, Any]:
     """Which instrument, and in which format (§4)."""
     exchange, code, board = instrument_of(stream.symbol, stream.dialect.exchange)
     body = {"exchange": exchange, "code": code, "format": stream.dialect.format.capitalize()}
     return {**body, "instrumentGroup": board} if board else body
 
 
-def frequency_of(stream: Stream) -> dict[str, int]:
+def frequency_of(stream: AlorStream) -> dict[str, int]:
     """How often at most (§4.1), where the user says; the server raises what is below its least."""
     text = text_option(stream.key, "min_interval_ms")
     return {"frequency": int(text)} if text.isdecimal() and len(text) < 10 else {}

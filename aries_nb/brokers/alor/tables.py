@@ -20,7 +20,7 @@ from aries_nb.brokers.alor.account_fields import (
 )
 from aries_nb.brokers.alor.fields import FieldType, Format, column_types
 from aries_nb.brokers.alor.messages import value_from
-from aries_nb.brokers.alor.streams import Dialect, Found, Key, Stream, instrument_body
+from aries_nb.brokers.alor.streams import AlorStream, Dialect, Found, Key, instrument_body
 from aries_nb.brokers.alor.symbols import instrument_of, symbol_of
 from aries_nb.brokers.parsing import decimal, excerpt, nanoseconds
 from aries_nb.model import (
@@ -39,7 +39,7 @@ from aries_nb.model import (
 
 __all__ = ["InstrumentStream", "PortfolioStream", "price_of", "table_columns"]
 
-Row: TypeAlias = dict[str, Value]
+TableRow: TypeAlias = dict[str, Value]
 MOST_WAITING = 100_000  # rows of one snapshot; more are told as they come
 PRICE_STEP = Decimal("1e-8")  # prices that are worked out are rounded to this
 PLAIN_SHARE = Decimal("0.001")  # an average price is rounded, and the value at it not quite quantity times it
@@ -58,7 +58,7 @@ def table_columns(kind: Kind, form: Format) -> dict[str, ColumnType]:
     }
 
 
-class _TableStream(Stream):
+class _TableStream(AlorStream):
     """Rows of one kind, as a table record each."""
 
     def __init__(self, key: Key, dialect: Dialect) -> None:
@@ -66,9 +66,9 @@ class _TableStream(Stream):
         self.kind = key[0]
         self.types = table_columns(self.kind, dialect.format)
 
-    def row_from(self, data: Mapping[str, Any], line: bytes) -> tuple[Row, list[Unreadable]]:
+    def row_from(self, data: Mapping[str, Any], line: bytes) -> tuple[TableRow, list[Unreadable]]:
         """Those columns that the data have, and what in them could not be used."""
-        row: Row = {}
+        row: TableRow = {}
         problems: list[Unreadable] = []
         for column, type_ in self.types.items():
             field = TABLE_FIELDS[self.kind][column]
@@ -82,12 +82,12 @@ class _TableStream(Stream):
             row[column] = MISSING[type_] if usable is None else usable
         return row, problems
 
-    def put(self, row: Row, received: int) -> list[Record]:
+    def put(self, row: TableRow, received: int) -> list[Record]:
         """One row for each subscription."""
         at = self.time_of(row) or received
         return [(each, at, (PUT, *self.values_of(each, row))) for each in self.subscriptions]
 
-    def time_of(self, row: Row) -> int:
+    def time_of(self, row: TableRow) -> int:
         """When a row became so, in ns since the epoch; 0 where it does not say."""
         ts = row.get(TIMED_BY.get(self.kind, ""), NOT_A_TIME)
         return ts if isinstance(ts, int) and ts != NOT_A_TIME else 0
@@ -96,7 +96,7 @@ class _TableStream(Stream):
         """A full list begins, for each subscription."""
         return [(each, received, (CLEAR, *self.values_of(each, {}))) for each in self.subscriptions]
 
-    def values_of(self, subscription: Subscription, row: Row) -> list[Value]:
+    def values_of(self, subscription: Subscription, row: TableRow) -> list[Value]:
         """What a subscription wants of a row."""
         return [row.get(field, MISSING[self.types[field]]) for field in subscription.fields]
 
@@ -106,7 +106,7 @@ class InstrumentStream(_TableStream):
 
     def __init__(self, key: Key, dialect: Dialect) -> None:
         super().__init__(key, dialect)
-        self._row: Row = {}
+        self._row: TableRow = {}
 
     def body(self) -> dict[str, Any]:
         """The request of §6.5."""
@@ -119,7 +119,7 @@ class InstrumentStream(_TableStream):
 
     def read(self, data: Mapping[str, Any], received: int, line: bytes) -> Found:
         """The row as merged; its symbol is as the user wrote it."""
-        self.is_heard = True
+        self.has_received = True
         changed, problems = self.row_from(data, line)
         self._row = {**self._row, **changed, "symbol": self.symbol}
         return self.put(self._row, received), problems
@@ -130,7 +130,7 @@ class PortfolioStream(_TableStream):
 
     def __init__(self, key: Key, dialect: Dialect) -> None:
         super().__init__(key, dialect)
-        self._waiting: dict[tuple[Value, ...], tuple[int, Row]] = {}
+        self._waiting: dict[tuple[Value, ...], tuple[int, TableRow]] = {}
         self._is_listed = not TABLE_KEYS[self.kind]  # one row, never a list
 
     def body(self) -> dict[str, Any]:
@@ -161,7 +161,7 @@ class PortfolioStream(_TableStream):
 
     def read(self, data: Mapping[str, Any], received: int, line: bytes) -> Found:
         """A row of the list, which waits for the others, or a change, before which the list is complete."""
-        self.is_heard = True
+        self.has_received = True
         row, problems = self.whole_row(data, line)
         if row is None:
             self.count("unreadable")
@@ -176,7 +176,7 @@ class PortfolioStream(_TableStream):
             return [*self._list(received), *self.put(row, received)], problems
         return self.put(row, received), problems
 
-    def whole_row(self, data: Mapping[str, Any], line: bytes) -> tuple[Row | None, list[Unreadable]]:
+    def whole_row(self, data: Mapping[str, Any], line: bytes) -> tuple[TableRow | None, list[Unreadable]]:
         """A row with its instrument named as a user writes it; None where nothing tells it from others."""
         row, problems = self.row_from(data, line)
         required = REQUIRED.get(self.kind)
@@ -204,10 +204,10 @@ def price_of(row: Mapping[str, Value]) -> Decimal:
     stands for more or less than its price (assumed, of bonds and derivatives; §7.5 explains neither).
     """
     names = ("quantity", "average_price", "market_value", "cost_basis")
-    told = [value for name in names if isinstance(value := row.get(name), Decimal)]
-    if len(told) < len(names) or not all(value.is_finite() and value for value in told):
+    known = [value for name in names if isinstance(value := row.get(name), Decimal)]
+    if len(known) < len(names) or not all(value.is_finite() and value for value in known):
         return Decimal("NaN")
-    quantity, average_price, value, cost = told
+    quantity, average_price, value, cost = known
     with localcontext(Context(prec=40, traps=[])):  # what is beyond all reason becomes NaN
         units = cost / average_price
         is_plain = abs(units - quantity) <= abs(quantity) * PLAIN_SHARE

@@ -13,13 +13,13 @@ import msgspec
 
 from aries_nb.brokers.parsing import number, shown
 
-__all__ = ["REFRESH_PATH", "AlorExchange", "expiry_of", "portfolios_in", "read_refresh", "refresh_body"]
+__all__ = ["REFRESH_PATH", "AlorTokenExchange", "expiry_of", "portfolios_in", "read_refresh", "refresh_body"]
 
 REFRESH_PATH = "/refresh"  # a POST at the token service, with `refresh_body`
 MOST_CHARACTERS = 20_000
 
 
-class AlorExchange:
+class AlorTokenExchange:
     """The way of the token service; see `interface.TokenExchange`."""
 
     def is_access(self, token: str) -> bool:

@@ -62,7 +62,7 @@ class TradeStream(ShapedStream):
         self._is_past_over = False
         self._is_joined = False  # whether the past reaches back to what was known at the break
         self._past_count = 0
-        self._is_holed = False  # whether it has been told that the past does not reach back so far
+        self._is_hole_reported = False  # whether it has been told that the past does not reach back so far
         self._waiting: list[_Trade] = []
 
     def body(self) -> dict[str, Any]:
@@ -75,7 +75,7 @@ class TradeStream(ShapedStream):
         """A break: what has been told is remembered, so that it is not told twice."""
         super().forget()
         self._is_resuming = self._since > 0
-        self._is_past_over = self._is_joined = self._is_holed = False
+        self._is_past_over = self._is_joined = self._is_hole_reported = False
         self._past_count = 0
         self._known = frozenset(self._seen) - {0}
         self._known_until = (self._last_ts, self._last_id)
@@ -105,7 +105,7 @@ class TradeStream(ShapedStream):
 
     def take(self, data: Any, received: int) -> Sequence[Record]:  # noqa: ANN401
         """The records of one trade, none where it is of the past or known already."""
-        self.is_heard = True
+        self.has_received = True
         trade_id = data.trade_id
         if trade_id is None or not 0 <= trade_id <= MAX_INTEGER:
             trade_id = data.trade_id = 0  # no id that a column can hold; such a trade cannot be told from another
@@ -151,13 +151,13 @@ class TradeStream(ShapedStream):
         else:
             # Nothing came before the break: what the exchange's clock puts behind ours (assumed to agree).
             missed = [trade for trade in trades if trade.ts >= self._since]
-        told = (set(self._seen) | self._known) - {0}
+        known_ids = (set(self._seen) | self._known) - {0}
         records: list[Record] = []
         for trade in missed:
-            if trade.trade_id not in told:
+            if trade.trade_id not in known_ids:
                 if not records and not self._is_joined:
-                    self._tell_hole(trade)
-                told |= {trade.trade_id} - {0}
+                    self._report_hole(trade)
+                known_ids |= {trade.trade_id} - {0}
                 self._note(trade)
                 self.filled_count += 1
                 records += trade.records
@@ -169,12 +169,12 @@ class TradeStream(ShapedStream):
         self.count("rowless", len(before) - known)  # of before the first subscription
         return records
 
-    def _tell_hole(self, first: _Trade) -> None:
+    def _report_hole(self, first: _Trade) -> None:
         """What lies between the newest trade known at the break and the first of the past, if anything may."""
         is_whole = not self._known_until[0] and self._past_count < MOST_TRADES
-        if self._is_holed or is_whole:
+        if self._is_hole_reported or is_whole:
             return
-        self._is_holed = True
+        self._is_hole_reported = True
         after = self._known_until if self._known_until[0] else (self._since, 0)
         self.notes += [Hole(subscription, after, first[:2]) for subscription in self.subscriptions]
 

@@ -7,19 +7,19 @@ from typing import NamedTuple
 
 from aries_nb.model import BALANCE_COLUMNS, ORDER_COLUMNS, POSITION_COLUMNS, ColumnType, Kind
 
-__all__ = ["ACCOUNT_COLUMN_TYPES", "FIELDS", "INFO_KEYS", "REQUIRED", "UNUSED_PRICES", "Field", "folded"]
+__all__ = ["ACCOUNT_COLUMN_TYPES", "FIELDS", "INFO_KEYS", "REQUIRED", "UNUSED_PRICES", "AccountField", "folded"]
 
 
-class Field(NamedTuple):
+class AccountField(NamedTuple):
     """A column, and the keys it may come under: the first one that is there counts."""
 
     type: ColumnType
     keys: tuple[str, ...]
 
 
-def _fields(columns: Mapping[str, str], types: Mapping[str, ColumnType], usual: ColumnType) -> dict[str, Field]:
+def _fields(columns: Mapping[str, str], types: Mapping[str, ColumnType], usual: ColumnType) -> dict[str, AccountField]:
     return {
-        column: Field(types.get(column, usual), tuple(folded(key) for key in keys.split()))
+        column: AccountField(types.get(column, usual), tuple(folded(key) for key in keys.split()))
         for column, keys in columns.items()
     }
 
@@ -135,7 +135,7 @@ _NEWS = {  # assumed (U16)
     "published": "timestamp time publishedAt",
     "action": "action",
 }
-FIELDS: Mapping[Kind, Mapping[str, Field]] = {
+FIELDS: Mapping[Kind, Mapping[str, AccountField]] = {
     "orders": _fields(
         _ORDER,
         {column.name: column.type for column in ORDER_COLUMNS} | {"remaining": "decimal", "stop_price": "decimal"},

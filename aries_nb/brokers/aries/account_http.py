@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 
-from aries_nb.brokers.aries.account_objects import Row, rows_of
+from aries_nb.brokers.aries.account_objects import AccountRow, rows_of
 from aries_nb.brokers.aries.topics import FINISHED, wants, words
 from aries_nb.brokers.parsing import json_value, path_segment
 from aries_nb.brokers.protocol import AccountPage, Query
@@ -118,7 +118,7 @@ def _news(subscription: Subscription) -> list[Query]:
     ]
 
 
-def _is_meant(subscription: Subscription, row: Row) -> bool:
+def _is_meant(subscription: Subscription, row: AccountRow) -> bool:
     if subscription.kind == "accounts":
         return row["trading_account_id"] == subscription.symbol
     return wants(subscription, row)

@@ -14,9 +14,9 @@ from aries_nb.brokers.aries.account_fields import FIELDS, INFO_KEYS, REQUIRED, U
 from aries_nb.brokers.parsing import MOST_NOTED, decimal, excerpt, integer, nanoseconds, number, text, writable
 from aries_nb.model import MISSING, NOT_A_TIME, ColumnType, Kind, Unreadable, Value
 
-__all__ = ["Row", "Rows", "kind_of", "list_rows", "row_of", "rows_of", "snapshot_in"]
+__all__ = ["AccountRow", "AccountRows", "kind_of", "row_of", "rows_of", "snapshot_in", "watchlist_rows"]
 
-Row: TypeAlias = dict[str, Value]
+AccountRow: TypeAlias = dict[str, Value]
 ZERO_TIME = "0001-01-01"  # how servers written in Go spell a time that is not set
 
 
@@ -35,7 +35,7 @@ _NAMES: Mapping[str, Kind] = {
 }
 
 
-def row_of(kind: Kind, item: object, line: bytes) -> tuple[Row | None, list[Unreadable]]:
+def row_of(kind: Kind, item: object, line: bytes) -> tuple[AccountRow | None, list[Unreadable]]:
     """One object as a row with every column of its kind, and what in it could not be used.
 
     None where it is no object, or lacks what tells it from others.
@@ -45,7 +45,7 @@ def row_of(kind: Kind, item: object, line: bytes) -> tuple[Row | None, list[Unre
     said: dict[str, Any] = {}
     for key, value in item.items():
         said.setdefault(folded(key), value)
-    row: Row = {}
+    row: AccountRow = {}
     problems: list[Unreadable] = []
     for column, field in FIELDS[kind].items():
         value = next((said[key] for key in field.keys if key in said), None)
@@ -64,7 +64,7 @@ def row_of(kind: Kind, item: object, line: bytes) -> tuple[Row | None, list[Unre
     return row, problems
 
 
-def list_rows(item: object, line: bytes) -> tuple[list[Row], list[Unreadable]]:
+def watchlist_rows(item: object, line: bytes) -> tuple[list[AccountRow], list[Unreadable]]:
     """One watchlist as rows: one a symbol, places from 0; an empty list is one row, place 0 and symbol ""."""
     row, problems = row_of("watchlists", item, line)
     if row is None or not isinstance(item, dict):
@@ -82,25 +82,25 @@ def list_rows(item: object, line: bytes) -> tuple[list[Row], list[Unreadable]]:
     return [{**row, "place": place, "symbol": symbol} for place, symbol in enumerate(texts or [""])], problems
 
 
-class Rows(NamedTuple):
+class AccountRows(NamedTuple):
     """The usable ones of some objects, each with its own time in ns where it has one, and what could not be used.
 
     `lost` is the number of objects that are no row at all.
     """
 
-    rows: list[tuple[int | None, Row]]
+    rows: list[tuple[int | None, AccountRow]]
     problems: list[Unreadable]
     lost: int
 
 
-def rows_of(kind: Kind, items: Iterable[object], line: bytes) -> Rows:
+def rows_of(kind: Kind, items: Iterable[object], line: bytes) -> AccountRows:
     """Some objects as rows; news come oldest first, in whatever order the broker lists them."""
-    rows: list[tuple[int | None, Row]] = []
+    rows: list[tuple[int | None, AccountRow]] = []
     problems: list[Unreadable] = []
     lost = 0
     for item in items:
         if kind == "watchlists":
-            found, unusable = list_rows(item, line)
+            found, unusable = watchlist_rows(item, line)
         else:
             row, unusable = row_of(kind, item, line)
             found = [row] if row is not None else []
@@ -109,7 +109,7 @@ def rows_of(kind: Kind, items: Iterable[object], line: bytes) -> Rows:
         rows += [(_time_of(item, kind), row) for row in found]
     if kind == "news":
         rows.sort(key=lambda each: each[0] or 0)
-    return Rows(rows, problems, lost)
+    return AccountRows(rows, problems, lost)
 
 
 def kind_of(name: object, item: object) -> Kind | None:

@@ -12,10 +12,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from aries_nb.brokers.aries.account_fields import ACCOUNT_COLUMN_TYPES, folded
-from aries_nb.brokers.aries.account_objects import Row, kind_of, rows_of, snapshot_in
+from aries_nb.brokers.aries.account_objects import AccountRow, kind_of, rows_of, snapshot_in
 from aries_nb.brokers.aries.connection import AriesConnection, time_of
 from aries_nb.brokers.aries.session import is_refusal, request_of
-from aries_nb.brokers.aries.topics import ACK_SECONDS, TOPIC_NAMES, Acks, Topic, TopicKey, key_of
+from aries_nb.brokers.aries.topics import ACK_SECONDS, TOPIC_NAMES, AccountTopic, PendingRequests, TopicKey, key_of
 from aries_nb.brokers.parsing import excerpt
 from aries_nb.model import (
     Counted,
@@ -40,7 +40,7 @@ _WRAPPED: Mapping[str, tuple[str, ...]] = {
 
 
 @dataclass(slots=True)
-class _Line:
+class _AccountMessage:
     """One message of a topic, while it is understood: what it carries, its time in ns, and what came of it so far.
 
     `is_event` is False for an answer, which need not carry anything.
@@ -56,13 +56,13 @@ class _Line:
     def unreadable(self, reason: str) -> None:
         self.notices.append(Unreadable(reason, excerpt(self.raw)))
 
-    def lost(self, topic: Topic, kind: Kind | None = None, count: int = 1) -> None:
+    def lost(self, topic: AccountTopic, kind: Kind | None = None, count: int = 1) -> None:
         """Count objects that are of no use to those who have subscribed to them; a `kind` of None is all of a topic."""
         if count:
             users = (each for each in topic.subscriptions if kind in (None, each.kind))
             self.notices += [Counted(each, "unreadable", count) for each in users]
 
-    def rows(self, topic: Topic, kind: Kind, items: Iterable[object]) -> list[tuple[int, Row]]:
+    def rows(self, topic: AccountTopic, kind: Kind, items: Iterable[object]) -> list[tuple[int, AccountRow]]:
         """The usable ones of some objects, each with its own time where it has one; the others are counted."""
         found, problems, lost = rows_of(kind, items, self.raw)
         self.notices += problems
@@ -79,31 +79,31 @@ class AriesAccounts(AriesConnection[TopicKey]):
 
     def __init__(self) -> None:
         super().__init__()
-        self._topics: dict[TopicKey, Topic] = {}
+        self._topics: dict[TopicKey, AccountTopic] = {}
         self._sent: dict[TopicKey, dict[str, Any]] = {}
-        self._left: set[tuple[str, str]] = set()
-        self._acks = Acks()
+        self._unsubscribed: set[tuple[str, str]] = set()
+        self._pending_requests = PendingRequests()
 
     def tick(self, now: float) -> Sequence[Notice]:
         """Keepalive and time limits, of the session and of each answer that is due."""
         notices = list(super().tick(now))
-        for key in self._acks.overdue(now):
+        for key in self._pending_requests.overdue(now):
             self._sent.pop(key, None)
             notices.append(Rejected((key.account,), f"no answer about {key.topic} within {ACK_SECONDS:.0f} s"))
-        notices += self._acks.released()
+        notices += self._pending_requests.released()
         return notices
 
     def _forget(self) -> None:
         self._sent.clear()
-        self._left.clear()
-        self._acks.clear()
+        self._unsubscribed.clear()
+        self._pending_requests.clear()
         for topic in self._topics.values():
             topic.forget()
 
     def _add(self, subscription: Subscription) -> Iterable[TopicKey]:
         key = key_of(subscription)
-        topic = self._topics.setdefault(key, Topic(key))
-        self._seeds += topic.add(subscription)
+        topic = self._topics.setdefault(key, AccountTopic(key))
+        self._initial_records += topic.add(subscription)
         return (key,)
 
     def _remove(self, subscriptions: Sequence[Subscription]) -> None:
@@ -124,14 +124,14 @@ class AriesAccounts(AriesConnection[TopicKey]):
             payload = self._topics[key].payload
             if self._sent.get(key) != payload:
                 request = self._session.send("subscribe", payload)
-                self._acks.asked(request, key, self._session.count, self._session.now)
+                self._pending_requests.asked(request, key, self._session.count, self._session.now)
                 self._sent[key] = payload
         return self._session.ping()
 
     def _end(self, key: TopicKey) -> None:
         del self._topics[key]
-        self._acks.forget(key)
-        self._left.add(key.scope)
+        self._pending_requests.forget(key)
+        self._unsubscribed.add(key.scope)
         was_sent = self._sent.pop(key, None) is not None
         if was_sent and self._session.is_open and all(other.scope != key.scope for other in self._topics):
             params = {"params": {"accountId": key.account}} if key.account else {}
@@ -139,7 +139,7 @@ class AriesAccounts(AriesConnection[TopicKey]):
 
     def _read(self, frame: bytes, received: int, records: list[Record], notices: list[Notice]) -> None:
         super()._read(frame, received, records, notices)
-        notices += self._acks.released()
+        notices += self._pending_requests.released()
 
     def _message(
         self, message: Mapping[str, Any], raw: bytes, received: int, records: list[Record], notices: list[Notice]
@@ -152,26 +152,26 @@ class AriesAccounts(AriesConnection[TopicKey]):
             key = self._answered(message, topic)
             if key is not None or topic is not None:
                 ts = time_of(message, received)
-                line = _Line(raw, body, message.get("type") == "event", ts, records, notices)
+                line = _AccountMessage(raw, body, message.get("type") == "event", ts, records, notices)
                 self._take((key.topic if key is not None else topic) or "", key, line)
                 return
         notices.extend(self._control(message, raw))
 
     def _answered(self, message: Mapping[str, Any], topic: str | None) -> TopicKey | None:
         is_answer = message.get("type") in _ACKS or topic is not None
-        return self._acks.answered(request_of(message)) if is_answer else None
+        return self._pending_requests.answered(request_of(message)) if is_answer else None
 
     def _ponged(self, pong: Pong) -> Iterable[Pong]:
-        self._acks.hold(pong)
+        self._pending_requests.hold(pong)
         return ()
 
     def _rejected(self, request: str, reason: str) -> Rejected:
-        key = self._acks.answered(request) if request else None
+        key = self._pending_requests.answered(request) if request else None
         if key is not None:
             self._sent.pop(key, None)
         return Rejected(() if key is None else (key.account,), excerpt(reason))
 
-    def _take(self, topic: str, key: TopicKey | None, line: _Line) -> None:
+    def _take(self, topic: str, key: TopicKey | None, line: _AccountMessage) -> None:
         """Take in what a message of a topic carries; `key` is set where it answers a request."""
         if topic == "account":
             self._take_account(key, line)
@@ -183,7 +183,7 @@ class AriesAccounts(AriesConnection[TopicKey]):
         if items is None:
             if line.is_event and key is None:
                 line.unreadable(f"an event of {topic} without a list")
-                scope = (topic, self._whose(content, line, topic) if topic == "pnl" else "")
+                scope = (topic, self._account_of(content, line, topic) if topic == "pnl" else "")
                 for each in [self._topics[other] for other in self._topics if other.scope == scope]:
                     line.lost(each)
         elif topic == "pnl":
@@ -194,11 +194,11 @@ class AriesAccounts(AriesConnection[TopicKey]):
             else:
                 line.records += found.put("news", line.rows(found, "news", items))
 
-    def _take_account(self, key: TopicKey | None, line: _Line) -> None:
+    def _take_account(self, key: TopicKey | None, line: _AccountMessage) -> None:
         lists = snapshot_in(line.body)
         data = line.body.get("data")
         if lists:
-            topic = self._account(key, next((items for _, items in lists if items), None), line)
+            topic = self._topic_of(key, next((items for _, items in lists if items), None), line)
             if topic is None:
                 return
             for kind, items in lists:
@@ -213,29 +213,29 @@ class AriesAccounts(AriesConnection[TopicKey]):
         elif key is None and line.is_event:
             line.unreadable("an account event without data")
             meant = kind_of(line.body.get("name"), data)
-            topic = self._account(key, data, line) if meant is not None else None
+            topic = self._topic_of(key, data, line) if meant is not None else None
             if topic is not None:
                 line.lost(topic, meant)
 
-    def _take_object(self, key: TopicKey | None, item: object, line: _Line) -> None:
+    def _take_object(self, key: TopicKey | None, item: object, line: _AccountMessage) -> None:
         kind = kind_of(line.body.get("name"), item)
         if kind is not None:
-            topic = self._account(key, item, line)
+            topic = self._topic_of(key, item, line)
             line.records += topic.put(kind, line.rows(topic, kind, [item])) if topic is not None else ()
         elif line.is_event:
             line.unreadable("an account event about nothing known")
 
-    def _account(self, key: TopicKey | None, item: object, line: _Line) -> Topic | None:
+    def _topic_of(self, key: TopicKey | None, item: object, line: _AccountMessage) -> AccountTopic | None:
         if key is not None:
             return self._topics.get(key)
-        account = self._whose(item, line, "account")
+        account = self._account_of(item, line, "account")
         return None if account is None else self._topics[TopicKey("account", account)]
 
-    def _take_candles(self, items: Sequence[object], key: TopicKey | None, line: _Line) -> None:
+    def _take_candles(self, items: Sequence[object], key: TopicKey | None, line: _AccountMessage) -> None:
         places = (line.body.get("data"), line.body, line.body.get("params"))
         for item in items:
             said = next((str(value) for place in (item, *places) if (value := _of(place, "interval"))), "")
-            account = key.account if key is not None else self._whose(item, line, "pnl")
+            account = key.account if key is not None else self._account_of(item, line, "pnl")
             running = [other for other in self._topics if other.topic == "pnl" and other.account == account]
             wanted = [other for other in running if (other == key if key is not None else said in ("", other.interval))]
             if len({other.interval for other in wanted}) > 1:
@@ -249,7 +249,7 @@ class AriesAccounts(AriesConnection[TopicKey]):
                     "pnl", [(ts, {**row, "interval": other.interval}) for ts, row in rows]
                 )
 
-    def _whose(self, item: object, line: _Line, topic: str) -> str | None:
+    def _account_of(self, item: object, line: _AccountMessage, topic: str) -> str | None:
         """Which account with this topic something is about; None, and perhaps a notice, where it is none of ours."""
         accounts = {key.account for key in self._topics if key.topic == topic}
         first = item[0] if isinstance(item, list) and item else item
@@ -262,7 +262,7 @@ class AriesAccounts(AriesConnection[TopicKey]):
                 return each
         if not named and len(accounts) == 1:
             return next(iter(accounts))
-        if not self._left.isdisjoint((topic, each) for each in named) or (not named and not accounts):
+        if not self._unsubscribed.isdisjoint((topic, each) for each in named) or (not named and not accounts):
             return None
         line.unreadable("an account nobody asked for" if named else "an event that does not say of which account")
         return None

@@ -57,7 +57,7 @@ _TRADE_COLUMN_TYPES: Mapping[str, ColumnType] = {column.name: column.type for co
 _COLUMN_TYPES: Mapping[Kind, Mapping[str, ColumnType]] = {"quotes": _QUOTE_COLUMN_TYPES, "trades": _TRADE_COLUMN_TYPES}
 
 
-class _Symbol:
+class _ChartSymbol:
     """What is subscribed of one symbol, and its quote as merged on this connection."""
 
     __slots__ = ("quote", "subscriptions", "ts")
@@ -85,22 +85,22 @@ class AriesCharts(AriesConnection[str]):
 
     def __init__(self) -> None:
         super().__init__()
-        self._symbols: dict[str, _Symbol] = {}
+        self._symbols: dict[str, _ChartSymbol] = {}
         self._sent: set[str] = set()
-        self._left: set[str] = set()
+        self._unsubscribed: set[str] = set()
 
     def _forget(self) -> None:
         self._sent.clear()
-        self._left.clear()
+        self._unsubscribed.clear()
         for symbol in self._symbols.values():
             symbol.forget()
 
     def _add(self, subscription: Subscription) -> Iterable[str]:
-        symbol = self._symbols.setdefault(subscription.symbol, _Symbol())
+        symbol = self._symbols.setdefault(subscription.symbol, _ChartSymbol())
         if subscription not in symbol.subscriptions:
             symbol.subscriptions[subscription] = None
             if subscription.kind == "quotes" and not symbol.quote.keys().isdisjoint(subscription.fields):
-                self._seeds.append(symbol.row(subscription, symbol.ts))
+                self._initial_records.append(symbol.row(subscription, symbol.ts))
         return (subscription.symbol,)
 
     def _remove(self, subscriptions: Sequence[Subscription]) -> None:
@@ -112,7 +112,7 @@ class AriesCharts(AriesConnection[str]):
             symbol.subscriptions.pop(subscription, None)
             if not symbol.subscriptions:
                 del self._symbols[name]
-                self._left.add(name)
+                self._unsubscribed.add(name)
                 if name in self._sent:
                     self._sent.discard(name)
                     self._session.send("unsubscribe", _payload(name))
@@ -157,7 +157,7 @@ class AriesCharts(AriesConnection[str]):
             elif symbol is None:
                 yield Unasked()
                 # What was still under way when we gave the symbol up is no fault of the server's.
-                if name not in self._left:
+                if name not in self._unsubscribed:
                     yield Unreadable("a symbol nobody asked for", excerpt(raw))
             elif item.get("s") == "error":
                 reason = item.get("errmsg") or item.get("error") or "the server has no quote for it"
@@ -198,7 +198,7 @@ def _symbol_of(payload: Mapping[str, Any], item: Mapping[str, Any]) -> str:
     return ""
 
 
-def _apply(symbol: _Symbol, item: Mapping[str, Any], ts: int, raw: bytes) -> Iterator[Record | Notice]:
+def _apply(symbol: _ChartSymbol, item: Mapping[str, Any], ts: int, raw: bytes) -> Iterator[Record | Notice]:
     values = item.get("v")
     if isinstance(values, dict):
         yield from _quote(symbol, values, ts, raw)
@@ -213,7 +213,7 @@ def _apply(symbol: _Symbol, item: Mapping[str, Any], ts: int, raw: bytes) -> Ite
         yield from symbol.counted("rowless")
 
 
-def _quote(symbol: _Symbol, values: Mapping[str, Any], ts: int, raw: bytes) -> Iterator[Record | Notice]:
+def _quote(symbol: _ChartSymbol, values: Mapping[str, Any], ts: int, raw: bytes) -> Iterator[Record | Notice]:
     """Merge a quote: a key that is absent is unchanged, null or unusable is missing."""
     touched: set[str] = set()
     for column, key in CHART_FIELDS.items():
@@ -237,7 +237,7 @@ def _quote(symbol: _Symbol, values: Mapping[str, Any], ts: int, raw: bytes) -> I
             yield symbol.row(subscription, ts) if is_news else Counted(subscription, "rowless")
 
 
-def _trade(symbol: _Symbol, item: Mapping[str, Any], ts: int, raw: bytes) -> Iterator[Record | Notice]:
+def _trade(symbol: _ChartSymbol, item: Mapping[str, Any], ts: int, raw: bytes) -> Iterator[Record | Notice]:
     """Give a print on; who was the aggressor, its number and its venue are not said here."""
     price, size = number(item["lp"]), number(item.get("v"))
     if price is None or math.isnan(price):

@@ -44,7 +44,7 @@ class AriesConnection(ABC, Generic[K]):
 
     def __init__(self) -> None:
         self._session = AriesSession()
-        self._seeds: list[Record] = []  # state known already, for subscriptions that joined a running stream
+        self._initial_records: list[Record] = []  # state known already, for subscriptions that joined a running stream
         # By request id, the oldest first: the symbols, each with what a refusal has to undo.
         self._requests: dict[str, dict[str, Any]] = {}
 
@@ -55,7 +55,7 @@ class AriesConnection(ABC, Generic[K]):
     def open(self, now: float) -> None:
         """Begin a new connection; the streams are asked for again after authentication."""
         self._session.open(now)
-        self._seeds.clear()
+        self._initial_records.clear()
         self._requests.clear()
         self._forget()
 
@@ -71,15 +71,15 @@ class AriesConnection(ABC, Generic[K]):
 
     def unsubscribe(self, subscriptions: Sequence[Subscription]) -> None:
         """Remove streams and end those that no other subscription needs."""
-        self._seeds = [seed for seed in self._seeds if seed[0] not in subscriptions]
+        self._initial_records = [seed for seed in self._initial_records if seed[0] not in subscriptions]
         self._remove(subscriptions)
 
     def receive(self, frames: Sequence[bytes], received: int) -> Received:
         """Decode the frames of one read."""
         notices: list[Notice] = []
         records: list[Record] = []
-        if self._seeds:
-            records, self._seeds = self._seeds, []
+        if self._initial_records:
+            records, self._initial_records = self._initial_records, []
             rows = [seed for seed in records if not self.HAS_TABLES or seed[2][0] == PUT]
             notices += [Counted(seed[0], "filled") for seed in rows]
         for frame in frames:

@@ -14,22 +14,22 @@ from aries_nb.brokers.aries.messages import Depth, LevelTwoUpdate, SpoiltDepth
 from aries_nb.brokers.parsing import MAX_MS, MOST_NOTED, excerpt, shown
 from aries_nb.model import CLEAR, PUT, Counted, CountedAs, Notice, Record, Subscription, Unreadable, Value
 
-__all__ = ["Depths"]
+__all__ = ["LevelTwoStreams"]
 
 _rows_of = Decoder(list[str]).decode
 
 
-class Depths:
+class LevelTwoStreams:
     """Who listens to level 2, by symbol."""
 
     def __init__(self) -> None:
         self._books: dict[str, Subscription] = {}
         self._venues: dict[str, Subscription] = {}
-        self._told: set[str] = set()  # of whose venues something has come on this connection
+        self._cleared: set[str] = set()  # of whose venues something has come on this connection
 
     def open(self) -> None:
         """Begin a new connection: venues known from before are not those of now."""
-        self._told.clear()
+        self._cleared.clear()
 
     def add(self, subscription: Subscription) -> None:
         """Let a subscription listen; one that is about something else is none of ours."""
@@ -37,7 +37,7 @@ class Depths:
             self._books[subscription.symbol] = subscription
         elif subscription.kind == "venues":
             self._venues[subscription.symbol] = subscription
-            self._told.discard(subscription.symbol)
+            self._cleared.discard(subscription.symbol)
 
     def remove(self, subscription: Subscription) -> None:
         """Let a subscription listen no more."""
@@ -99,8 +99,8 @@ class Depths:
             notices.append(Counted(venues, "unreadable", bad))
         elif not records:
             notices.append(Counted(venues, "rowless"))
-        if records and venues.symbol not in self._told:
-            self._told.add(venues.symbol)
+        if records and venues.symbol not in self._cleared:
+            self._cleared.add(venues.symbol)
             records.insert(0, (venues, ts, (CLEAR, "", nan, nan, nan, nan)))
         return records
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from aries_nb.brokers.aries.lookup_rows import READERS
 from aries_nb.brokers.aries.messages import OPTION_SYMBOL
 from aries_nb.brokers.parsing import path_segment
-from aries_nb.brokers.protocol import Argument, Facts, Query, Topic
+from aries_nb.brokers.protocol import Argument, LookupPage, LookupTopic, Query
 from aries_nb.errors import UsageError
 
 __all__ = ["AriesLookup"]
@@ -23,11 +23,11 @@ _Params = list[tuple[str, str]]
 class AriesLookup:
     """The questions of a `Lookup`. An argument that is None or absent is left out of the call."""
 
-    def topics(self) -> frozenset[Topic]:
+    def topics(self) -> frozenset[LookupTopic]:
         """What can be asked: all but what its streams have."""
         return frozenset(READERS)
 
-    def queries(self, topic: Topic, arguments: Mapping[str, Argument]) -> Sequence[Query]:
+    def queries(self, topic: LookupTopic, arguments: Mapping[str, Argument]) -> Sequence[Query]:
         """The calls that together answer a question. Raises UsageError for an argument that Aries cannot take."""
         match topic:
             case "details":
@@ -61,7 +61,7 @@ class AriesLookup:
             case _:
                 raise UsageError(f"there is no {topic} to look up", where="Aries", advice="Ask the streams instead.")
 
-    def read(self, topic: Topic, query: Query, body: bytes) -> Facts:
+    def read(self, topic: LookupTopic, query: Query, body: bytes) -> LookupPage:
         """The rows of one answer. Raises ValueError for one that cannot be used or says "error"."""
         page = READERS[topic](body)
         params = dict(query.params)
@@ -71,7 +71,7 @@ class AriesLookup:
         # A cursor that leads to the same page again leads nowhere.
         following = Query(query.path, tuple(params.items())) if params != dict(query.params) else None
         refused = {symbol or params.get("symbol", ""): said for symbol, said in page.refused.items()}
-        return Facts(page.columns, page.rows, refused, following)
+        return LookupPage(page.columns, page.rows, refused, following)
 
 
 def _chain(arguments: Mapping[str, Argument]) -> Query:

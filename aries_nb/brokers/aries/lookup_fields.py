@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 from aries_nb.brokers.aries.charts import CHART_FIELDS
-from aries_nb.brokers.protocol import FactType
+from aries_nb.brokers.protocol import LookupType
 
 __all__ = [
     "AGGREGATES",
@@ -19,19 +19,19 @@ __all__ = [
     "QUOTES",
     "SEARCH",
     "STATUS",
-    "Field",
+    "LookupField",
 ]
 
 
-class Field(NamedTuple):
+class LookupField(NamedTuple):
     """Where a value stands, from the outside in, and what it holds."""
 
     path: tuple[str, ...]
-    type: FactType = "number"
+    type: LookupType = "number"
 
 
-def _fields(type_: FactType = "number", **paths: str) -> dict[str, Field]:
-    return {column: Field(tuple(path.split(".")), type_) for column, path in paths.items()}
+def _fields(type_: LookupType = "number", **paths: str) -> dict[str, LookupField]:
+    return {column: LookupField(tuple(path.split(".")), type_) for column, path in paths.items()}
 
 
 # `tick` is a number here and a text on the socket (§3.4.2): one column, one type.
@@ -72,7 +72,7 @@ _CHART_TEXTS = ("exchange", "short_name", "description")
 QUOTES = {
     **_fields("text", symbol=""),
     **{
-        column: Field(("v", key), "text" if column in _CHART_TEXTS else "number")
+        column: LookupField(("v", key), "text" if column in _CHART_TEXTS else "number")
         for column, key in {**CHART_FIELDS, "description": "description"}.items()
     },
 }
@@ -105,7 +105,7 @@ STATUS = {
     **_fields("text", session="session", timezone="timezone"),
     **_fields("time", ts="timestamp"),
 }
-BARS: Mapping[str, FactType] = {
+BARS: Mapping[str, LookupType] = {
     "ts": "time",
     **dict.fromkeys(("open", "high", "low", "close", "volume"), "number"),
 }

@@ -21,13 +21,13 @@ from aries_nb.brokers.aries.lookup_fields import (
     QUOTES,
     SEARCH,
     STATUS,
-    Field,
+    LookupField,
 )
 from aries_nb.brokers.parsing import integer, json_object, json_value, nanoseconds, number, shown, text, writable
-from aries_nb.brokers.protocol import Fact, FactType, Topic
+from aries_nb.brokers.protocol import LookupTopic, LookupType, LookupValue
 from aries_nb.model import NOT_A_TIME
 
-__all__ = ["READERS", "Page"]
+__all__ = ["READERS", "AnswerPage"]
 
 MOST_CHARACTERS = 2_000  # of one text; longer ones are cut
 MOST_TEXTS = 1_000
@@ -35,19 +35,19 @@ _FLAGS = {"true": True, "false": False}
 NS_FROM = 10**17  # a larger Unix time is in ns: as ms it would be the year 3,170,000
 
 
-class Page(NamedTuple):
+class AnswerPage(NamedTuple):
     """The rows of one answer, the symbols refused, and the parameter that asks for the next page, None without one.
 
     The symbol refused is "" where the answer does not repeat it: the one that was asked for.
     """
 
-    columns: Mapping[str, FactType]
-    rows: Sequence[tuple[Fact, ...]]
+    columns: Mapping[str, LookupType]
+    rows: Sequence[tuple[LookupValue, ...]]
     refused: Mapping[str, str] = {}
     cursor: tuple[str, str] | None = None
 
 
-def _details(body: bytes) -> Page:
+def _details(body: bytes) -> AnswerPage:
     answer = _object(body)
     refused = {
         symbol: shown(item.get("error", ""))
@@ -57,7 +57,7 @@ def _details(body: bytes) -> Page:
     return _table(DETAILS, answer.get("data") or [])._replace(refused=refused)
 
 
-def _quotes(body: bytes) -> Page:
+def _quotes(body: bytes) -> AnswerPage:
     """In a row `s` is a status and `n` the name, or `s` is the symbol (§8 D15)."""
     rows, refused = [], {}
     for item in _items(_object(body).get("d")):
@@ -69,30 +69,30 @@ def _quotes(body: bytes) -> Page:
             refused[symbol] = shown(item.get("errmsg", ""))
         else:
             rows.append((writable(symbol), *_row(QUOTES, item)[1:]))
-    return Page(_types(QUOTES), rows, refused)
+    return AnswerPage(_types(QUOTES), rows, refused)
 
 
-def _search(body: bytes) -> Page:
+def _search(body: bytes) -> AnswerPage:
     return _table(SEARCH, json_value(body))
 
 
-def _chart_search(body: bytes) -> Page:
+def _chart_search(body: bytes) -> AnswerPage:
     return _table(CHART_SEARCH, json_value(body))
 
 
-def _instrument(body: bytes) -> Page:
+def _instrument(body: bytes) -> AnswerPage:
     return _unknown(_types(INSTRUMENT), body) or _single(INSTRUMENT, body)
 
 
-def _config(body: bytes) -> Page:
+def _config(body: bytes) -> AnswerPage:
     return _single(CONFIG, body)
 
 
-def _status(body: bytes) -> Page:
+def _status(body: bytes) -> AnswerPage:
     return _single(STATUS, body)
 
 
-def _chain(body: bytes) -> Page:
+def _chain(body: bytes) -> AnswerPage:
     answer = _object(body)
     page = _table(CHAIN, answer.get("results") or [])
     place = list(CHAIN).index("type")
@@ -100,41 +100,41 @@ def _chain(body: bytes) -> Page:
     return page._replace(rows=rows, cursor=_cursor("next", answer.get("next")))
 
 
-def _aggregates(body: bytes) -> Page:
+def _aggregates(body: bytes) -> AnswerPage:
     answer = _object(body)
     page = _table(AGGREGATES, answer.get("results") or [])
     rows = [row for row in page.rows if row[0] != NOT_A_TIME and not _lacks_a_price(row[1:5])]
     return page._replace(rows=rows, cursor=_cursor("next", answer.get("next")))
 
 
-def _tick_bars(body: bytes) -> Page:
+def _tick_bars(body: bytes) -> AnswerPage:
     """Parallel arrays, `t` in ms; `nextTo` is the cursor of the bars before these."""
     if page := _unknown(BARS, body):
         return page
     answer = _object(body)
     if answer.get("s") == "no_data":
-        return Page(BARS, [])
-    rows: list[tuple[Fact, ...]] = []
+        return AnswerPage(BARS, [])
+    rows: list[tuple[LookupValue, ...]] = []
     for time, *values in bar_rows(answer):
-        row = (_fact("time", time), *(_fact("number", value) for value in values))
+        row = (_value("time", time), *(_value("number", value) for value in values))
         if row[0] != NOT_A_TIME and not _lacks_a_price(row[1:5]):
             rows.append(row)
-    return Page(BARS, rows, cursor=_cursor("cursor", answer.get("nextTo")))
+    return AnswerPage(BARS, rows, cursor=_cursor("cursor", answer.get("nextTo")))
 
 
-def _server_time(body: bytes) -> Page:
+def _server_time(body: bytes) -> AnswerPage:
     """Seconds as plain text."""
     moment = nanoseconds(body[:40].decode("ascii", "replace").strip())
     if moment is None:
         raise ValueError("the answer is no time")
-    return Page({"ts": "time", "resolution_s": "number"}, [(moment, 1.0)])
+    return AnswerPage({"ts": "time", "resolution_s": "number"}, [(moment, 1.0)])
 
 
-def _health(body: bytes) -> Page:  # noqa: ARG001 - all readers are called alike
-    return Page({}, [])
+def _health(body: bytes) -> AnswerPage:  # noqa: ARG001 - all readers are called alike
+    return AnswerPage({}, [])
 
 
-READERS: Mapping[Topic, Callable[[bytes], Page]] = {
+READERS: Mapping[LookupTopic, Callable[[bytes], AnswerPage]] = {
     "details": _details,
     "quotes": _quotes,
     "search": _search,
@@ -150,30 +150,30 @@ READERS: Mapping[Topic, Callable[[bytes], Page]] = {
 }
 
 
-def _unknown(columns: Mapping[str, FactType], body: bytes) -> Page | None:
+def _unknown(columns: Mapping[str, LookupType], body: bytes) -> AnswerPage | None:
     """The page of an answer that the symbol is not known: an error that speaks of a symbol (assumed); else None."""
     answer = json_value(body)
     said = answer.get("errmsg") if isinstance(answer, dict) and answer.get("s") == "error" else None
     is_unknown = isinstance(said, str) and "symbol" in said.lower()
-    return Page(columns, [], {"": shown(said)}) if is_unknown else None
+    return AnswerPage(columns, [], {"": shown(said)}) if is_unknown else None
 
 
-def _table(fields: Mapping[str, Field], items: object) -> Page:
+def _table(fields: Mapping[str, LookupField], items: object) -> AnswerPage:
     """A row an item; one whose first column is a text and empty is left out."""
     rows = [row for item in _items(items) if (row := _row(fields, item))[0] != ""]
-    return Page(_types(fields), rows)
+    return AnswerPage(_types(fields), rows)
 
 
-def _single(fields: Mapping[str, Field], body: bytes) -> Page:
-    return Page(_types(fields), [_row(fields, _object(body))])
+def _single(fields: Mapping[str, LookupField], body: bytes) -> AnswerPage:
+    return AnswerPage(_types(fields), [_row(fields, _object(body))])
 
 
-def _types(fields: Mapping[str, Field]) -> dict[str, FactType]:
+def _types(fields: Mapping[str, LookupField]) -> dict[str, LookupType]:
     return {column: field.type for column, field in fields.items()}
 
 
-def _row(fields: Mapping[str, Field], item: Mapping[str, Any]) -> tuple[Fact, ...]:
-    return tuple(_fact(field.type, _at(item, field.path)) for field in fields.values())
+def _row(fields: Mapping[str, LookupField], item: Mapping[str, Any]) -> tuple[LookupValue, ...]:
+    return tuple(_value(field.type, _at(item, field.path)) for field in fields.values())
 
 
 def _at(item: object, path: Iterable[str]) -> object:
@@ -182,7 +182,7 @@ def _at(item: object, path: Iterable[str]) -> object:
     return item
 
 
-def _fact(type_: FactType, value: object) -> Fact:
+def _value(type_: LookupType, value: object) -> LookupValue:
     """A JSON value as what a column holds, or its missing value."""
     match type_:
         case "number":
@@ -213,7 +213,7 @@ def _moment(value: object) -> int:
     return NOT_A_TIME if found is None else found
 
 
-def _lacks_a_price(values: Iterable[Fact]) -> bool:
+def _lacks_a_price(values: Iterable[LookupValue]) -> bool:
     return any(value != value for value in values)  # NaN
 
 

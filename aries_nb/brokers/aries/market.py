@@ -11,7 +11,7 @@ from msgspec import UNSET, MsgspecError, Struct, UnsetType
 from msgspec.json import encode
 
 from aries_nb.brokers.aries.connection import AriesConnection
-from aries_nb.brokers.aries.depth import Depths
+from aries_nb.brokers.aries.depth import LevelTwoStreams
 from aries_nb.brokers.aries.messages import (
     Envelope,
     GreeksUpdate,
@@ -27,13 +27,13 @@ from aries_nb.brokers.aries.prints import PRINT_COLUMN_TYPES, PrintPart
 from aries_nb.brokers.aries.session import AriesSession, is_refusal, request_of
 from aries_nb.brokers.aries.streams import (
     QUOTE_COLUMN_TYPES,
-    Part,
-    Stream,
-    Wanted,
+    MarketStream,
+    RequestOptions,
+    StreamPart,
     is_everything,
     item_to_subscribe,
     item_to_unsubscribe,
-    wanted,
+    options_of,
 )
 from aries_nb.brokers.aries.tolerant import kind_of_update, update_from
 from aries_nb.brokers.parsing import excerpt, millis, shown
@@ -84,33 +84,33 @@ class AriesMarket(AriesConnection[str]):
 
     def __init__(self) -> None:
         super().__init__()
-        self._streams: dict[str, dict[Subscription, Stream]] = {}
-        self._parts: dict[type[Payload], dict[str, list[Part]]] = {
+        self._streams: dict[str, dict[Subscription, MarketStream]] = {}
+        self._parts: dict[type[Payload], dict[str, list[StreamPart]]] = {
             kind: {} for kind in (QuoteUpdate, TradeUpdate, GreeksUpdate, TimeAndSalesUpdate)
         }
-        self._depths = Depths()
-        self._questions = Questions(self._session)
-        self._sent: dict[str, Wanted] = {}
-        self._leaving: dict[str, int] = {}
+        self._level_two = LevelTwoStreams()
+        self._queries = SocketQueries(self._session)
+        self._sent: dict[str, RequestOptions] = {}
+        self._unsubscribing: dict[str, int] = {}
 
     def _forget(self) -> None:
-        self._depths.open()
-        self._questions.open()
+        self._level_two.open()
+        self._queries.open()
         self._sent.clear()
-        self._leaving.clear()
+        self._unsubscribing.clear()
         for streams in self._streams.values():
             for stream in streams.values():
                 stream.forget()
 
     def _add(self, subscription: Subscription) -> Iterable[str]:
         if subscription.kind == "answers":
-            self._questions.add(subscription)
+            self._queries.add(subscription)
             return ()
         streams = self._streams.setdefault(subscription.symbol, {})
         if subscription not in streams:
-            stream = Stream(subscription)
-            if ts := stream.borrow(streams.values()):
-                self._seeds.append((subscription, ts, stream.values))
+            stream = MarketStream(subscription)
+            if ts := stream.copy_known(streams.values()):
+                self._initial_records.append((subscription, ts, stream.values))
             streams[subscription] = stream
             self._route(stream)
         return (subscription.symbol,)
@@ -118,14 +118,14 @@ class AriesMarket(AriesConnection[str]):
     def _remove(self, subscriptions: Sequence[Subscription]) -> None:
         items: list[str | dict[str, Any]] = []
         for subscription in subscriptions:
-            self._questions.remove(subscription)
+            self._queries.remove(subscription)
         streams_of = (each.symbol for each in subscriptions if each.kind != "answers")
         for symbol in dict.fromkeys(streams_of):
             streams = self._streams.get(symbol, {})
             for subscription in subscriptions:
                 if subscription.symbol == symbol:
                     self._unroute(streams.pop(subscription, None))
-            left = wanted(streams)
+            left = options_of(streams)
             before = self._sent.get(symbol, {})
             if not streams:
                 self._streams.pop(symbol, None)
@@ -136,7 +136,7 @@ class AriesMarket(AriesConnection[str]):
                     self._sent[symbol] = left
             if not left:
                 self._sent.pop(symbol, None)
-                self._leaving[symbol] = self._session.count
+                self._unsubscribing[symbol] = self._session.count
         if items and self._session.is_open:
             self._session.send("unsubscribe", items)
 
@@ -174,7 +174,7 @@ class AriesMarket(AriesConnection[str]):
                     parts = self._parts[kind][update.symbol]
                     ms = _time_of(data)
             except KeyError:
-                self._unasked(update, notices)
+                self._unrequested(update, notices)
                 continue
             # Out of bounds it cannot be: the decoder refuses such a time, and the lenient path leaves it out.
             ts = (ms or update.timestamp) * 1_000_000 or received
@@ -186,7 +186,7 @@ class AriesMarket(AriesConnection[str]):
                         notices.append(Counted(part.stream.subscription, "rowless"))
                         continue
                 stream = part.stream
-                if part.fence and part.repeats(ts, values):
+                if part.ping_number and part.repeats(ts, values):
                     notices.append(Counted(stream.subscription, "duplicated"))
                     continue
                 part.ts = ts
@@ -195,8 +195,8 @@ class AriesMarket(AriesConnection[str]):
 
     def _apply_other(self, update: Payload, received: int, records: list[Record], notices: list[Notice]) -> None:
         if isinstance(update, LevelTwoUpdate):
-            if not self._depths.read(update, received, records, notices):
-                self._unasked(update, notices)
+            if not self._level_two.read(update, received, records, notices):
+                self._unrequested(update, notices)
         elif isinstance(update, StatusUpdate):
             notices.append(_status(update))
 
@@ -217,8 +217,8 @@ class AriesMarket(AriesConnection[str]):
             if payload is not None:
                 self._apply([Envelope(payload)], received, records, notices)
             else:
-                notices.extend(self._unused(message["payload"]))
-        elif (answer := self._questions.answer(message, received)) is not None:
+                notices.extend(self._count_unusable(message["payload"]))
+        elif (answer := self._queries.answer(message, received)) is not None:
             records.append(answer)
         else:
             notices.extend(self._control(message, raw))
@@ -231,7 +231,7 @@ class AriesMarket(AriesConnection[str]):
             self._undo(symbol, asked[symbol])
         return Rejected(symbols, excerpt(reason))
 
-    def _undo(self, symbol: str, before: Wanted) -> None:
+    def _undo(self, symbol: str, before: RequestOptions) -> None:
         """Note that a request was not fulfilled; `before` is what ran of its options, () where nothing did."""
         sent = self._sent.get(symbol, {})
         for option in before.keys() & sent.keys():
@@ -245,16 +245,16 @@ class AriesMarket(AriesConnection[str]):
     def _ponged(self, pong: Pong) -> Iterable[Pong]:
         for stream in chain.from_iterable(streams.values() for streams in self._streams.values()):
             for part in stream.parts:
-                if part.fence <= pong.number:
-                    part.fence = 0
-        self._leaving = {symbol: count for symbol, count in self._leaving.items() if count >= pong.number}
+                if part.ping_number <= pong.number:
+                    part.ping_number = 0
+        self._unsubscribing = {symbol: count for symbol, count in self._unsubscribing.items() if count >= pong.number}
         return (pong,)
 
     def _ask(self, keys: Iterable[str]) -> int:
         items: list[dict[str, Any]] = []
-        before: dict[str, Wanted] = {}
+        before: dict[str, RequestOptions] = {}
         for symbol in keys:
-            need = wanted(self._streams[symbol])
+            need = options_of(self._streams[symbol])
             have = self._sent.get(symbol, {})
             new = {option: names for option, names in need.items() if option not in have or names != have[option]}
             if new:
@@ -266,46 +266,46 @@ class AriesMarket(AriesConnection[str]):
             self._note_request(
                 self._session.send("subscribe", batch), {i["symbol"]: before[i["symbol"]] for i in batch}
             )
-        for request, path in self._questions.send().items():
+        for request, path in self._queries.send().items():
             self._note_request(request, {path: {}})
-        fence = self._session.ping()
+        ping_number = self._session.ping()
         for symbol in before:
             for part in chain.from_iterable(stream.parts for stream in self._streams[symbol].values()):
-                part.fence = fence
-        return fence
+                part.ping_number = ping_number
+        return ping_number
 
-    def _route(self, stream: Stream) -> None:
+    def _route(self, stream: MarketStream) -> None:
         symbol = stream.subscription.symbol
-        self._depths.add(stream.subscription)
+        self._level_two.add(stream.subscription)
         if stream.subscription.kind == "trades":
             stream.parts.append(PrintPart(stream))
         for part in stream.parts:
             self._parts[part.update].setdefault(symbol, []).append(part)
 
-    def _unroute(self, stream: Stream | None) -> None:
+    def _unroute(self, stream: MarketStream | None) -> None:
         if stream is None:
             return
         symbol = stream.subscription.symbol
-        self._depths.remove(stream.subscription)
+        self._level_two.remove(stream.subscription)
         for routes in self._parts.values():
             left = [part for part in routes.get(symbol, ()) if part.stream is not stream]
             routes.pop(symbol, None)
             if left:
                 routes[symbol] = left
 
-    def _unused(self, payload: Mapping[str, Any]) -> Iterator[Notice]:
+    def _count_unusable(self, payload: Mapping[str, Any]) -> Iterator[Notice]:
         """Whose an update is that could not be used."""
         symbol, kind = payload.get("symbol"), kind_of_update(payload)
         if isinstance(symbol, str) and kind is not None:
             users = [part.stream.subscription for part in self._parts.get(kind, {}).get(symbol, ())]
-            users += self._depths.users(symbol) if kind is LevelTwoUpdate else ()
+            users += self._level_two.users(symbol) if kind is LevelTwoUpdate else ()
             yield from (Counted(user, "unreadable") for user in users)
 
-    def _unasked(self, update: Payload, notices: list[Notice]) -> None:
+    def _unrequested(self, update: Payload, notices: list[Notice]) -> None:
         symbol = getattr(update, "symbol", "")
         notices.append(Unasked())
         # What was still under way when we gave the symbol or the category up is no fault of the server's.
-        if symbol not in self._streams and symbol not in self._leaving:
+        if symbol not in self._streams and symbol not in self._unsubscribing:
             notices.append(Unreadable("a symbol nobody asked for", excerpt(f"{type(update).__name__} {symbol}")))
 
 
@@ -357,7 +357,7 @@ def _plain(value: object) -> str | float | bool:
     return value if isinstance(value, int | float) and is_number else shown(value)
 
 
-class Questions:
+class SocketQueries:
     """The questions that have no answer yet. A subscription of kind "answers" is one: its symbol is the path.
 
     Its options are a number, so that no two are alike, and the parameters.

@@ -7,7 +7,7 @@ import math
 from msgspec import UNSET
 
 from aries_nb.brokers.aries.messages import TIME_AND_SALES_FIELDS, TimeAndSales, TimeAndSalesUpdate
-from aries_nb.brokers.aries.streams import Part, Stream
+from aries_nb.brokers.aries.streams import MarketStream, StreamPart
 from aries_nb.brokers.parsing import number
 from aries_nb.model import MISSING, ColumnType, Value, Values
 
@@ -15,34 +15,34 @@ __all__ = ["PRINTS_KEPT", "PRINT_COLUMN_TYPES", "PrintPart"]
 
 PRINTS_KEPT = 256  # of a symbol, the newest, to know a print again
 _TYPES: dict[str, ColumnType] = {"price": "number", "size": "number", "trade_id": "integer"}
-_UNTOLD: dict[str, Value] = {"side": "unknown", "source": "live"}  # what no execution says
+_DEFAULTS: dict[str, Value] = {"side": "unknown", "source": "live"}  # what no execution says
 PRINT_COLUMN_TYPES: dict[str, ColumnType] = {name: _TYPES.get(name, "text") for name in TIME_AND_SALES_FIELDS}
 
 
-class PrintPart(Part):
+class PrintPart(StreamPart):
     """Turns executions into the values of a trades stream; absent fields are unchanged, but for the id.
 
     A print that has a number is told once, however often it comes: after a break, or sent twice by whoever is between.
     """
 
-    __slots__ = ("_fields", "_id", "_told")
+    __slots__ = ("_fields", "_id", "_recent")
 
-    def __init__(self, stream: Stream) -> None:
+    def __init__(self, stream: MarketStream) -> None:
         names = stream.subscription.fields
         kinds = tuple(PRINT_COLUMN_TYPES[name] for name in names)
-        missing = tuple(_UNTOLD.get(name, MISSING[PRINT_COLUMN_TYPES[name]]) for name in names)
+        missing = tuple(_DEFAULTS.get(name, MISSING[PRINT_COLUMN_TYPES[name]]) for name in names)
         super().__init__(stream, TimeAndSalesUpdate, missing)
         self._fields = tuple(zip((TIME_AND_SALES_FIELDS[name] for name in names), kinds, strict=True))
         self._id = names.index("trade_id") if "trade_id" in names else None
-        self._told: dict[Value, tuple[int, Values]] = {}  # by number, the oldest first
+        self._recent: dict[Value, tuple[int, Values]] = {}  # by number, the oldest first
 
     @property
-    def fence(self) -> int:
+    def ping_number(self) -> int:
         """Always there: prints are compared with those before them at all times."""
         return 1
 
-    @fence.setter
-    def fence(self, number: int) -> None:
+    @ping_number.setter
+    def ping_number(self, number: int) -> None:
         pass
 
     def repeats(self, ts: int, values: Values) -> bool:
@@ -50,12 +50,12 @@ class PrintPart(Part):
         number = 0 if self._id is None else values[self._id]
         if not number:
             return False
-        told = self._told
-        if told.get(number) == (ts, values):
+        recent = self._recent
+        if recent.get(number) == (ts, values):
             return True
-        told[number] = ts, values
-        if len(told) > PRINTS_KEPT:
-            del told[next(iter(told))]
+        recent[number] = ts, values
+        if len(recent) > PRINTS_KEPT:
+            del recent[next(iter(recent))]
         return False
 
     def merge(self, sale: TimeAndSales) -> Values | None:

@@ -32,18 +32,18 @@ from aries_nb.model import MISSING, NOT_A_TIME, ColumnType, Subscription, Value,
 
 __all__ = [
     "QUOTE_COLUMN_TYPES",
-    "Part",
-    "Stream",
-    "Wanted",
+    "MarketStream",
+    "RequestOptions",
+    "StreamPart",
     "is_everything",
     "item_to_subscribe",
     "item_to_unsubscribe",
-    "wanted",
+    "options_of",
 ]
 
 
 # What one symbol is asked for: option of the subscribe item → its fields, sorted; no fields where it is a switch.
-Wanted: TypeAlias = dict[str, tuple[str, ...]]
+RequestOptions: TypeAlias = dict[str, tuple[str, ...]]
 
 _PARTS: tuple[tuple[type[Payload], type[Struct], dict[str, str]], ...] = (
     (QuoteUpdate, Quote, dict(QUOTE_FIELDS)),
@@ -63,18 +63,17 @@ _EVERYTHING: Mapping[str, frozenset[str]] = {
 }
 
 
-class Part(ABC):
-    """What of a stream's values comes in one kind of event, from `start` to `stop`.
+class StreamPart(ABC):
+    """The values of a stream that come in one kind of event: those from `start` to `stop`.
 
-    `read` takes it off an event's data; where that may be less than the whole stream, `merge` completes it.
-    `ts` is the exchange time of the latest event. `fence` is the number of the ping behind the latest request that
-    touches the symbol: until its pong, the first event that repeats what is known already is the server's snapshot and
-    not a second row.
+    `read` takes them from an event's data; where they may be fewer than the stream has, `merge` adds the others.
+    `ts` is the exchange time of the latest event. `ping_number` is that of the ping sent after the latest request about
+    the symbol: until its pong, the first event that repeats known values is the server's snapshot, not a second row.
     """
 
-    __slots__ = ("fence", "last", "missing", "needs_merge", "read", "start", "stop", "stream", "ts", "update")
+    __slots__ = ("last", "missing", "needs_merge", "ping_number", "read", "start", "stop", "stream", "ts", "update")
 
-    def __init__(self, stream: Stream, update: type[Payload], missing: Values, *, start: int = 0) -> None:
+    def __init__(self, stream: MarketStream, update: type[Payload], missing: Values, *, start: int = 0) -> None:
         self.stream = stream
         self.update = update
         self.missing = missing
@@ -84,7 +83,7 @@ class Part(ABC):
         self.read: Callable[[Any], Any] = _itself
         self.last: Values = ()
         self.ts = 0
-        self.fence = 0
+        self.ping_number = 0
         stream.values += missing
 
     @property
@@ -109,21 +108,21 @@ class Part(ABC):
         known, stream = self.known, self.stream
         is_new = known == self.missing
         if ts != self.ts or values[self.start : self.stop] != (self.last if is_new else known):
-            stream.is_told = True
+            stream.has_emitted = True
             return False
-        self.fence = 0
-        if is_new and stream.is_told:
+        self.ping_number = 0
+        if is_new and stream.has_emitted:
             return False
         stream.values = values
         return True
 
 
-class FieldsPart(Part):
+class FieldsPart(StreamPart):
     """The fields of a quotes stream that come in one kind of event."""
 
     __slots__ = ("times",)
 
-    def __init__(self, stream: Stream, update: type[Payload], names: Mapping[str, str]) -> None:
+    def __init__(self, stream: MarketStream, update: type[Payload], names: Mapping[str, str]) -> None:
         start = len(stream.values)
         fields = [field for field in stream.subscription.fields if field in names]
         super().__init__(stream, update, tuple(MISSING[QUOTE_COLUMN_TYPES[field]] for field in fields), start=start)
@@ -153,18 +152,18 @@ class FieldsPart(Part):
         return tuple(values)
 
 
-class Stream:
+class MarketStream:
     """One subscription on this connection, with its merged values.
 
-    `is_told`: behind a request of this connection a row was told, so that a part that is still missing is missed in it.
+    `has_emitted`: a row was emitted after a request of this connection; a part still missing then is missing in it.
     """
 
-    __slots__ = ("is_told", "parts", "subscription", "values")
+    __slots__ = ("has_emitted", "parts", "subscription", "values")
 
     def __init__(self, subscription: Subscription) -> None:
         self.subscription = subscription
-        self.is_told = False
-        self.parts: list[Part] = []
+        self.has_emitted = False
+        self.parts: list[StreamPart] = []
         self.values: Values = ()
         if subscription.kind == "quotes":
             for update, _, names in _PARTS:
@@ -175,10 +174,10 @@ class Stream:
         """Drop the merged values at a break, so that none from before it can pass for fresh."""
         for part in self.parts:
             part.forget()
-        self.is_told = False
+        self.has_emitted = False
         self.values = tuple(value for part in self.parts for value in part.missing)
 
-    def borrow(self, others: Iterable[Stream]) -> int:
+    def copy_known(self, others: Iterable[MarketStream]) -> int:
         """Take over what other quotes streams of the symbol know of our fields.
 
         Returns the exchange time of it where it is a whole row, which is then what `Part.repeats` goes by; else 0.
@@ -212,7 +211,7 @@ def _reader(names: Sequence[str]) -> Callable[[Struct], tuple[Any, ...]]:
     return attrgetter(*names)
 
 
-def wanted(subscriptions: Iterable[Subscription]) -> Wanted:
+def options_of(subscriptions: Iterable[Subscription]) -> RequestOptions:
     """The union of what these subscriptions of one symbol need, as options of a subscribe item.
 
     The time of each kind of event is always among them: it is what `ts` is made of.
@@ -250,7 +249,7 @@ def is_everything(option: str, names: Iterable[str]) -> bool:
     return _EVERYTHING.get(option) == frozenset(names)
 
 
-def item_to_subscribe(symbol: str, new: Wanted) -> dict[str, Any]:
+def item_to_subscribe(symbol: str, new: RequestOptions) -> dict[str, Any]:
     """The subscribe item for options that are not running yet (protocol page §3.2); all fields of one are "*"."""
     item: dict[str, Any] = {"symbol": symbol}
     for option, names in new.items():
@@ -262,7 +261,7 @@ def item_to_subscribe(symbol: str, new: Wanted) -> dict[str, Any]:
     return item
 
 
-def item_to_unsubscribe(symbol: str, old: Wanted, left: Wanted) -> str | dict[str, Any]:
+def item_to_unsubscribe(symbol: str, old: RequestOptions, left: RequestOptions) -> str | dict[str, Any]:
     """The unsubscribe item that takes `old` to `left` (protocol page §3.3): the bare symbol where nothing is left.
 
     Fields taken away from "*" leave the others (assumed, §9 U21).

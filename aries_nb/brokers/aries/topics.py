@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from aries_nb.brokers.aries.account_fields import ACCOUNT_COLUMN_TYPES
-from aries_nb.brokers.aries.account_objects import Row
+from aries_nb.brokers.aries.account_objects import AccountRow
 from aries_nb.model import CLEAR, MISSING, PUT, TABLE_KEYS, Kind, Pong, Record, Subscription, Values
 
 __all__ = [
@@ -18,8 +18,8 @@ __all__ = [
     "PNL_INTERVALS",
     "ROWS_KEPT",
     "TOPIC_NAMES",
-    "Acks",
-    "Topic",
+    "AccountTopic",
+    "PendingRequests",
     "TopicKey",
     "key_of",
     "wants",
@@ -76,7 +76,7 @@ def key_of(subscription: Subscription) -> TopicKey:
     return TopicKey(_TOPICS[subscription.kind], subscription.symbol)
 
 
-class _Table:
+class _NewestRows:
     """The newest row of each key, those put last at the end."""
 
     __slots__ = ("_key", "rows", "ts")
@@ -84,9 +84,9 @@ class _Table:
     def __init__(self, kind: Kind, ts: int = 0) -> None:
         self._key = TABLE_KEYS[kind]
         self.ts = ts
-        self.rows: dict[tuple[Any, ...], tuple[int, Row]] = {}
+        self.rows: dict[tuple[Any, ...], tuple[int, AccountRow]] = {}
 
-    def put(self, ts: int, row: Row) -> None:
+    def put(self, ts: int, row: AccountRow) -> None:
         key = tuple(row[name] for name in self._key)
         self.rows.pop(key, None)
         self.rows[key] = (ts, row)
@@ -102,13 +102,13 @@ class _Table:
                 del self.rows[key]
 
 
-class Topic:
+class AccountTopic:
     """One topic, its subscriptions, and what is known of it on this connection."""
 
     def __init__(self, key: TopicKey) -> None:
         self.key = key
         self.subscriptions: dict[Subscription, None] = {}
-        self._tables: dict[Kind, _Table] = {}
+        self._tables: dict[Kind, _NewestRows] = {}
 
     @property
     def payload(self) -> dict[str, Any]:
@@ -140,18 +140,18 @@ class Topic:
         """Drop what is known at a break, so that none from before it can pass for fresh."""
         self._tables.clear()
 
-    def replace(self, kind: Kind, ts: int, rows: Iterable[tuple[int, Row]]) -> list[Record]:
+    def replace(self, kind: Kind, ts: int, rows: Iterable[tuple[int, AccountRow]]) -> list[Record]:
         """Take a full list in: the records say so, and give its rows."""
-        self._tables[kind] = _Table(kind, ts)
+        self._tables[kind] = _NewestRows(kind, ts)
         clears = [_clear(subscription, ts) for subscription in self.subscriptions if subscription.kind == kind]
         return [*clears, *self.put(kind, rows)]
 
-    def put(self, kind: Kind, rows: Iterable[tuple[int, Row]]) -> list[Record]:
+    def put(self, kind: Kind, rows: Iterable[tuple[int, AccountRow]]) -> list[Record]:
         """Take rows with their times in, each in the place of the one with its key."""
         rows = list(rows)
         if not rows:
             return []
-        table = self._tables.setdefault(kind, _Table(kind))
+        table = self._tables.setdefault(kind, _NewestRows(kind))
         records: list[Record] = []
         for ts, row in rows:
             table.put(ts, row)
@@ -162,7 +162,7 @@ class Topic:
         return records
 
 
-def _put(subscription: Subscription, ts: int, row: Row) -> Record:
+def _put(subscription: Subscription, ts: int, row: AccountRow) -> Record:
     return subscription, ts, (PUT, *[row[field] for field in subscription.fields])
 
 
@@ -172,7 +172,7 @@ def _clear(subscription: Subscription, ts: int) -> Record:
     return subscription, ts, values
 
 
-def wants(subscription: Subscription, row: Row) -> bool:
+def wants(subscription: Subscription, row: AccountRow) -> bool:
     """Whether a news item is among the symbols of a subscription; one that names no symbols is for everybody."""
     if subscription.kind != "news":
         return True
@@ -197,7 +197,7 @@ def _news_params(subscriptions: Iterable[Subscription]) -> dict[str, list[str]]:
     return params
 
 
-class Acks:
+class PendingRequests:
     """What was asked on this connection and not answered yet.
 
     Requests and pings are numbered by one count, so that a pong counts only once nothing asked before it is open.

@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from aries_nb.brokers import Argument, Fact, Facts, FactType, Lookup, Query, Topic
+from aries_nb.brokers import Argument, Lookup, LookupPage, LookupTopic, LookupType, LookupValue, Query
 from aries_nb.errors import ClosedError, ConnectError, FeedError, TokenError, UnknownSymbolError, UsageError
 from aries_nb.live.arguments import checked_count, checked_moment, checked_period, checked_symbols, checked_text
 from aries_nb.net.http_client import HttpClient
@@ -20,7 +20,7 @@ from aries_nb.net.http_client import HttpClient
 __all__ = ["MarketReference", "ServerTime"]
 
 AnyArray: TypeAlias = pd.api.extensions.ExtensionArray | NDArray[Any]
-Row: TypeAlias = tuple[Fact, ...]
+Row: TypeAlias = tuple[LookupValue, ...]
 
 MOST_PAGES = 1_000  # of one answer: a server that never ends must not keep a cell for ever
 MOST_TICK_BARS = 200_000
@@ -29,7 +29,7 @@ TIMESPANS = {"min": "minute", "h": "hour", "d": "day", "w": "week", "mo": "month
 
 
 # What is called otherwise than the topic it asks for.
-METHODS: Mapping[Topic, str] = {"chart_search": "search_charts", "health": "is_healthy"}
+METHODS: Mapping[LookupTopic, str] = {"chart_search": "search_charts", "health": "is_healthy"}
 
 
 class ServerTime(NamedTuple):
@@ -194,7 +194,7 @@ class MarketReference:
         (name,) = checked_symbols([symbol])
         checked_count(count, "count", "bars", most=MOST_TICK_BARS)
         rows: list[Row] = []
-        columns: Mapping[str, FactType] = {}
+        columns: Mapping[str, LookupType] = {}
         arguments: dict[str, Argument] = {"symbol": name, "trades": trades, "count": count}
         for page in self._pages("tick_bars", arguments, about=f"bars of {name!r}"):
             self._check_known(page)
@@ -230,7 +230,7 @@ class MarketReference:
 
     # Inside.
 
-    def _of_symbols(self, topic: Topic, symbols: Sequence[str]) -> pd.DataFrame:
+    def _of_symbols(self, topic: LookupTopic, symbols: Sequence[str]) -> pd.DataFrame:
         names = checked_symbols(symbols)
         refused: dict[str, str] = {}
         pages = list(self._pages(topic, {"symbols": names}, about=", ".join(map(repr, names[:4]))))
@@ -245,8 +245,8 @@ class MarketReference:
 
     def _prints(self, arguments: Mapping[str, Argument], most: int | None, *, about: str) -> pd.DataFrame:
         """Pages of trades, no more of them than hold as many as are wanted."""
-        pages: list[Facts] = []
-        known: set[Fact] = set()
+        pages: list[LookupPage] = []
+        known: set[LookupValue] = set()
         for page in self._pages("trades", arguments, about=about):
             pages.append(page)
             place = list(page.columns).index("trade_id")
@@ -255,14 +255,14 @@ class MarketReference:
                 break
         return _joined(pages)
 
-    def _found(self, topic: Topic, text: str, limit: int) -> pd.DataFrame:
+    def _found(self, topic: LookupTopic, text: str, limit: int) -> pd.DataFrame:
         wanted = checked_text(text, "nothing to search for", advice="Pass a symbol, or a part of one.")
         return _by_symbol(self._frame(topic, {"text": wanted, "limit": limit}, about=repr(text)))
 
-    def _frame(self, topic: Topic, arguments: Mapping[str, Argument], *, about: str) -> pd.DataFrame:
+    def _frame(self, topic: LookupTopic, arguments: Mapping[str, Argument], *, about: str) -> pd.DataFrame:
         return _joined(list(self._pages(topic, arguments, about=about)))
 
-    def _single(self, topic: Topic, arguments: Mapping[str, Argument], *, about: str) -> dict[str, object]:
+    def _single(self, topic: LookupTopic, arguments: Mapping[str, Argument], *, about: str) -> dict[str, object]:
         (page,) = self._pages(topic, arguments, about=about)
         self._check_known(page)
         (row,) = page.rows
@@ -271,13 +271,13 @@ class MarketReference:
             for (name, kind), value in zip(page.columns.items(), row, strict=True)
         }
 
-    def _check_known(self, page: Facts) -> None:
+    def _check_known(self, page: LookupPage) -> None:
         if page.refused:
             raise UnknownSymbolError(
                 tuple(page.refused), where=self._http.base, reason="; ".join(sorted(set(page.refused.values())))
             )
 
-    def _pages(self, topic: Topic, arguments: Mapping[str, Argument], *, about: str) -> Iterator[Facts]:
+    def _pages(self, topic: LookupTopic, arguments: Mapping[str, Argument], *, about: str) -> Iterator[LookupPage]:
         lookup = self._asked_of(topic)
         for first in lookup.queries(topic, arguments):
             query: Query | None = first
@@ -288,7 +288,7 @@ class MarketReference:
                 yield page
                 query = page.following
 
-    def _page(self, lookup: Lookup, topic: Topic, query: Query, about: str) -> Facts:
+    def _page(self, lookup: Lookup, topic: LookupTopic, query: Query, about: str) -> LookupPage:
         where = self._http.base + query.path
         try:
             body = self._http.get(query.path, dict(query.params))
@@ -306,7 +306,7 @@ class MarketReference:
             what = f"what the server tells about {about} cannot be read: {error}"
             raise FeedError(what, where=where, advice="Check what was asked for.") from error
 
-    def _asked_of(self, topic: Topic) -> Lookup:
+    def _asked_of(self, topic: LookupTopic) -> Lookup:
         if self._lookup is None or topic not in self._lookup.topics():
             raise UsageError(f"this broker does not tell {topic.replace('_', ' ')}", where=self._http.base)
         return self._lookup
@@ -316,16 +316,16 @@ class MarketReference:
         return f"<reference at {self._http.base}: {', '.join(topics) or 'nothing'}>"
 
 
-def _joined(pages: Sequence[Facts]) -> pd.DataFrame:
+def _joined(pages: Sequence[LookupPage]) -> pd.DataFrame:
     return _frame(pages[0].columns, [row for page in pages for row in page.rows])
 
 
-def _frame(columns: Mapping[str, FactType], rows: Sequence[Row]) -> pd.DataFrame:
+def _frame(columns: Mapping[str, LookupType], rows: Sequence[Row]) -> pd.DataFrame:
     values = zip(*rows, strict=True) if rows else [()] * len(columns)
     return pd.DataFrame({name: _array(kind, each) for (name, kind), each in zip(columns.items(), values, strict=True)})
 
 
-def _array(kind: FactType, values: Sequence[Any]) -> AnyArray:
+def _array(kind: LookupType, values: Sequence[Any]) -> AnyArray:
     if kind in ("text", "flag"):
         return pd.array(list(values), dtype="str" if kind == "text" else "boolean")
     if kind == "time":

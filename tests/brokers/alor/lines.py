@@ -147,7 +147,7 @@ def sent(protocol: AlorConnection, *opcodes: str) -> list[dict[str, Any]]:
     return [message for message in messages if not opcodes or message["opcode"] in opcodes]
 
 
-def heard(protocol: AlorConnection, *frames: bytes, received: int = RECEIVED) -> tuple[list[Record], list[Notice]]:
+def receive(protocol: AlorConnection, *frames: bytes, received: int = RECEIVED) -> tuple[list[Record], list[Notice]]:
     """What some frames yield, one after the other, but for what is only counted."""
     records: list[Record] = []
     notices: list[Notice] = []
@@ -160,7 +160,7 @@ def heard(protocol: AlorConnection, *frames: bytes, received: int = RECEIVED) ->
 
 def records(protocol: AlorConnection, *frames: bytes, received: int = RECEIVED) -> list[Record]:
     """The same where nothing but the session's own talk may be said besides."""
-    found, notices = heard(protocol, *frames, received=received)
+    found, notices = receive(protocol, *frames, received=received)
     assert [notice for notice in notices if not isinstance(notice, Pong | Resumed | SessionOpened)] == []
     return found
 

@@ -19,8 +19,8 @@ from tests.brokers.alor.lines import (
     data,
     every,
     guid_of,
-    heard,
     opened,
+    receive,
     records,
     reply,
     sent,
@@ -74,12 +74,12 @@ def test_portfolio_stream_from_request_to_unsubscribe(kind: Kind, form: Format, 
     snapshot = data(request["guid"], item(kind, form, existing=True))
     frames = [reply(request["guid"]), snapshot] if is_reply_first else [snapshot, reply(request["guid"])]
 
-    listed, said = heard(protocol, *frames, *(reply(each["guid"]) for each in others), reply(ping["guid"]))
-    late, _ = heard(protocol, b"{}")
+    listed, said = receive(protocol, *frames, *(reply(each["guid"]) for each in others), reply(ping["guid"]))
+    late, _ = receive(protocol, b"{}")
     live = records(protocol, data(request["guid"], item(kind, form)))
     protocol.unsubscribe([subscription])
     ended = sent(protocol)
-    after, notices = heard(protocol, data(request["guid"], item(kind, form)), reply(request["guid"]))
+    after, notices = receive(protocol, data(request["guid"], item(kind, form)), reply(request["guid"]))
 
     common = {"exchange": "MOEX", "portfolio": "D00000", "skipHistory": False, "format": form.capitalize()}
     assert request == {"opcode": OPCODES[kind], "guid": f"{kind}-1", "token": "token-1", **common}
@@ -271,7 +271,7 @@ def test_missing_reply_does_not_hold_the_list_back_for_ever() -> None:
     records(protocol, reply(beside["guid"]), orders(id="1", existing=True), reply(ping["guid"]))
 
     notices = list(protocol.tick(10.5))
-    found, _ = heard(protocol, b"{}")
+    found, _ = receive(protocol, b"{}")
 
     assert notices == [Pong(number)]
     assert [row and row["order_id"] for row in rows(found)] == [None, "1"]
@@ -281,7 +281,7 @@ def test_missing_reply_does_not_hold_the_list_back_for_ever() -> None:
 def test_after_a_break_the_list_replaces_the_table_and_is_logged_once(is_reply_first: bool) -> None:
     columns = [Column(name, type_) for name, type_ in AlorAccounts().columns("orders").items()]
     log = ChangeLog(columns)
-    table = Table(columns, ("D00000",), key=TABLE_KEYS["orders"], followers=(log,))
+    table = Table(columns, ("D00000",), key=TABLE_KEYS["orders"], listeners=(log,))
     protocol = opened(AlorAccounts(), every("orders"))
     publish(table, records(protocol, orders(id="1"), orders(id="2"), orders(id="3")))
     requests = begin(protocol)
@@ -297,7 +297,7 @@ def test_after_a_break_the_list_replaces_the_table_and_is_logged_once(is_reply_f
         *(reply(request["guid"]) for request in requests[1:]),
         b"{}",
     ]:
-        publish(table, heard(protocol, frame)[0])
+        publish(table, receive(protocol, frame)[0])
 
     assert was_stale
     assert [(row.values[0], row.values[4]) for row in table.rows()] == [("1", "working"), ("3", "filled")]
@@ -319,7 +319,8 @@ def test_row_without_its_key_is_unreadable() -> None:
     protocol = opened(AlorAccounts(), *map(every, LISTS))
 
     notices = [
-        heard(protocol, data(guid_of(protocol, every(kind)), item(kind, id=None, symbol=None)))[1][0] for kind in LISTS
+        receive(protocol, data(guid_of(protocol, every(kind)), item(kind, id=None, symbol=None)))[1][0]
+        for kind in LISTS
     ]
 
     assert [notice.reason for notice in notices if isinstance(notice, Unreadable)] == [
@@ -333,7 +334,7 @@ def test_row_without_its_key_is_unreadable() -> None:
 def test_field_that_cannot_be_used_is_named_and_the_row_is_kept() -> None:
     protocol = opened(AlorAccounts(), every("orders"))
 
-    found, notices = heard(protocol, orders(price={}, qtyUnits="many", updateTime="now"))
+    found, notices = receive(protocol, orders(price={}, qtyUnits="many", updateTime="now"))
 
     assert [record[1] for record in found] == [RECEIVED]
     assert [notice.reason for notice in notices if isinstance(notice, Unreadable)] == [
@@ -376,7 +377,7 @@ def test_refused_portfolio_is_named() -> None:
     protocol.subscribe([every("orders", "D99999")])
     sent(protocol)
 
-    _, notices = heard(protocol, reply("orders-1", 403, "No access to D99999"))
+    _, notices = receive(protocol, reply("orders-1", 403, "No access to D99999"))
 
     assert notices == [Rejected(("D99999",), "No access to D99999")]
 
@@ -394,7 +395,7 @@ def test_nothing_that_a_server_says_raises(messages: list[tuple[Kind, dict[str, 
 
     for kind, fields in messages:
         guid = guid_of(protocol, every(kind))
-        found, _ = heard(protocol, data(guid, fields), data(guid, item(kind) | fields))
+        found, _ = receive(protocol, data(guid, fields), data(guid, item(kind) | fields))
 
         for subscription, ts, values in found:
             assert 0 < ts < 2**63

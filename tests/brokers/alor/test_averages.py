@@ -10,7 +10,7 @@ import pytest
 from aries_nb.brokers.alor import averages as alor_averages
 from aries_nb.brokers.alor.accounts import AlorAccounts
 from aries_nb.model import PUT, Counted, Record, Subscription
-from tests.brokers.alor.lines import RECEIVED, answer, begin, data, every, heard, opened, reply, sent
+from tests.brokers.alor.lines import RECEIVED, answer, begin, data, every, opened, receive, reply, sent
 from tests.brokers.alor.objects import item
 
 ORDERS = every("orders")
@@ -32,9 +32,9 @@ def averages(found: list[Record]) -> list[str]:
 
 def told(protocol: AlorAccounts, *frames: bytes) -> tuple[list[Record], list[tuple[Subscription, str]]]:
     """Records, and what is counted as something else than a message of its own."""
-    heard = [protocol.receive([frame], RECEIVED) for frame in frames]
-    found = [record for records, _ in heard for record in records]
-    return found, [(each.subscription, each.what) for _, said in heard for each in said if isinstance(each, Counted)]
+    replies = [protocol.receive([frame], RECEIVED) for frame in frames]
+    found = [record for records, _ in replies for record in records]
+    return found, [(each.subscription, each.what) for _, said in replies for each in said if isinstance(each, Counted)]
 
 
 def test_order_after_its_trades_has_their_mean_price() -> None:
@@ -59,7 +59,7 @@ def test_order_before_its_trades_is_told_again_once_they_are_all_there() -> None
 def test_trade_told_twice_counts_once() -> None:
     protocol = opened(AlorAccounts(), ORDERS)
 
-    found, _ = heard(protocol, trade("1", 10, "300.10"), trade("1", 10, "300.10", existing=True), order(10))
+    found, _ = receive(protocol, trade("1", 10, "300.10"), trade("1", 10, "300.10", existing=True), order(10))
 
     assert averages(found) == ["300.1"]
 
@@ -68,7 +68,7 @@ def test_trade_told_twice_counts_once() -> None:
 def test_price_is_missing_while_the_trades_do_not_add_up(trades: tuple[tuple[str, int, str], ...]) -> None:
     protocol = opened(AlorAccounts(), ORDERS)
 
-    found, _ = heard(protocol, *(trade(*each) for each in trades), order(40), trade("9", 40, "1", orderno="other"))
+    found, _ = receive(protocol, *(trade(*each) for each in trades), order(40), trade("9", 40, "1", orderno="other"))
 
     assert averages(found) == ["NaN"]
 
@@ -78,7 +78,7 @@ def test_trades_beyond_the_limit_take_the_oldest_order_along(monkeypatch: pytest
     protocol = opened(AlorAccounts(), ORDERS)
     old = [trade("1", 10, "300.10"), trade("2", 10, "300.10"), trade("2", 10, "300.10")]
 
-    found, _ = heard(
+    found, _ = receive(
         protocol, *old, order(20), *(trade(each, 5, "7", orderno="6") for each in "34"), order(20), order(10, ident="6")
     )
 
@@ -98,17 +98,17 @@ def test_order_filled_in_endless_parts_is_not_kept(monkeypatch: pytest.MonkeyPat
 def test_order_that_filled_nothing_has_no_price() -> None:
     protocol = opened(AlorAccounts(), ORDERS)
 
-    found, _ = heard(protocol, order(0, status="canceled"), trade("1", 1, "2", orderno="other"))
+    found, _ = receive(protocol, order(0, status="canceled"), trade("1", 1, "2", orderno="other"))
 
     assert averages(found) == ["NaN"]
 
 
 def test_price_is_known_at_once_after_a_break() -> None:
     protocol = opened(AlorAccounts(), ORDERS)
-    heard(protocol, trade("1", 40, "300.25"), order(40))
+    receive(protocol, trade("1", 40, "300.25"), order(40))
     begin(protocol)
 
-    found, _ = heard(protocol, order(40, existing=True), reply("orders-1"))
+    found, _ = receive(protocol, order(40, existing=True), reply("orders-1"))
 
     assert averages(found) == ["NaN", "300.25"]  # the first one is the sign that a list begins
 

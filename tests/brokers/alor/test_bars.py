@@ -5,7 +5,19 @@ import pytest
 from aries_nb.brokers.alor.market import AlorMarket
 from aries_nb.errors import UsageError
 from aries_nb.model import Record
-from tests.brokers.alor.lines import RECEIVED, SECONDS, bar, bars, begin, data, heard, opened, records, reply, sent
+from tests.brokers.alor.lines import (
+    RECEIVED,
+    SECONDS,
+    bar,
+    bars,
+    begin,
+    data,
+    opened,
+    receive,
+    records,
+    reply,
+    sent,
+)
 
 GUID = "bars-1"
 NOW = SECONDS // 60 * 60  # when the running minute began
@@ -87,11 +99,11 @@ def test_past_is_over_with_the_reply_behind_a_bar_that_runs_now() -> None:
     protocol.subscribe([bars()])
     running = RECEIVED // 10**9 // 60 * 60
 
-    heard(protocol, *frames(running - 60))
+    receive(protocol, *frames(running - 60))
     closed_only = is_past_over(protocol)
-    heard(protocol, *frames(running))
+    receive(protocol, *frames(running))
     unanswered = is_past_over(protocol)
-    heard(protocol, reply(GUID))
+    receive(protocol, reply(GUID))
 
     assert (closed_only, unanswered, is_past_over(protocol)) == (False, False, True)
 
@@ -102,9 +114,9 @@ def test_past_that_follows_the_reply_is_over_with_a_bar_that_runs_now() -> None:
     protocol.subscribe([bars()])
     running = RECEIVED // 10**9 // 60 * 60
 
-    heard(protocol, reply(GUID), *frames(running - 120, running - 60))
+    receive(protocol, reply(GUID), *frames(running - 120, running - 60))
     still = is_past_over(protocol)
-    heard(protocol, *frames(running))
+    receive(protocol, *frames(running))
 
     assert (still, is_past_over(protocol)) == (False, True)
 
@@ -113,9 +125,9 @@ def test_past_is_over_after_a_second_of_silence_behind_the_reply() -> None:
     protocol = AlorMarket()
     begin(protocol)
     protocol.subscribe([bars()])
-    heard(protocol, *frames(NOW - 6_000), reply(GUID))
+    receive(protocol, *frames(NOW - 6_000), reply(GUID))
 
-    heard(protocol, *frames(NOW - 5_940), received=RECEIVED + 1_500_000_000)
+    receive(protocol, *frames(NOW - 5_940), received=RECEIVED + 1_500_000_000)
 
     assert is_past_over(protocol) is True
 

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from aries_nb.brokers.alor.market import AlorMarket
 from aries_nb.model import Record
 from aries_nb.store import OrderBook
-from tests.brokers.alor.lines import RECEIVED, begin, book, data, heard, opened, order_book, records
+from tests.brokers.alor.lines import RECEIVED, begin, book, data, opened, order_book, receive, records
 
 SIDE = st.dictionaries(st.integers(1, 40).map(lambda tick: tick / 4), st.integers(1, 9), max_size=8)
 
@@ -59,7 +59,7 @@ def test_side_that_cannot_be_read_does_not_empty_the_book() -> None:
     protocol = opened(AlorMarket(), book())
     records(protocol, data("book-1", order_book({10.0: 5}, {11.0: 2})))
 
-    found, notices = heard(protocol, data("book-1", {"b": "none", "a": []}))
+    found, notices = receive(protocol, data("book-1", {"b": "none", "a": []}))
 
     assert found == []
     assert [notice.reason for notice in notices] == ["bids are no list"]
@@ -68,7 +68,7 @@ def test_side_that_cannot_be_read_does_not_empty_the_book() -> None:
 def test_level_that_cannot_be_read_is_named_and_the_others_are_used() -> None:
     protocol = opened(AlorMarket(), book())
 
-    found, notices = heard(
+    found, notices = receive(
         protocol, data("book-1", {"b": [{"p": "10.5", "v": 3}, {"p": None}, 7], "a": None, "t": "x"})
     )
 

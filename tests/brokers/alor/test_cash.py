@@ -10,7 +10,19 @@ import pytest
 from aries_nb.brokers.alor.accounts import AlorAccounts
 from aries_nb.brokers.alor.tables import price_of
 from aries_nb.model import Record
-from tests.brokers.alor.lines import RECEIVED, answer, begin, data, every, guid_of, heard, opened, records, reply, sent
+from tests.brokers.alor.lines import (
+    RECEIVED,
+    answer,
+    begin,
+    data,
+    every,
+    guid_of,
+    opened,
+    receive,
+    records,
+    reply,
+    sent,
+)
 from tests.brokers.alor.objects import item
 
 BALANCES, POSITIONS = every("balances"), every("positions")
@@ -107,7 +119,7 @@ def test_summary_given_up_gives_the_positions_up_as_well() -> None:
     protocol = opened(AlorAccounts(), BALANCES)
 
     protocol.unsubscribe([BALANCES])
-    found, notices = heard(protocol, data("positions-2", money("90")), data("balances-1", item("balances")))
+    found, notices = receive(protocol, data("positions-2", money("90")), data("balances-1", item("balances")))
 
     assert [each["guid"] for each in sent(protocol, "unsubscribe")] == ["balances-1", "positions-2"]
     assert (found, notices) == ([], [])

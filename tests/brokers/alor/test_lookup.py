@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from aries_nb.brokers.alor.lookup import AlorLookup
-from aries_nb.brokers.protocol import Facts, Query
+from aries_nb.brokers.protocol import LookupPage, Query
 from aries_nb.errors import UsageError
 from tests.brokers.alor.lines import NS, SECONDS, quote, trade
 
@@ -20,7 +20,7 @@ SBER = {
 }  # fmt: skip
 
 
-def named(facts: Facts) -> list[dict[str, Any]]:
+def named(facts: LookupPage) -> list[dict[str, Any]]:
     return [dict(zip(facts.columns, row, strict=True)) for row in facts.rows]
 
 

@@ -31,11 +31,11 @@ from tests.brokers.alor.lines import (
     data,
     every,
     guid_of,
-    heard,
     opened,
     order_book,
     quote,
     quotes,
+    receive,
     records,
     reply,
     sent,
@@ -65,7 +65,7 @@ def started(subscription: Subscription, form: Format, *snapshot: Any, is_reply_f
     frames = [data(request["guid"], each) for each in snapshot]
     accepted = reply(request["guid"])
     frames = [accepted, *frames] if is_reply_first else [*frames, accepted]
-    found, notices = heard(protocol, *frames, reply(ping["guid"]))
+    found, notices = receive(protocol, *frames, reply(ping["guid"]))
     assert notices == [Pong(number)]
     return protocol, request, found
 
@@ -91,7 +91,7 @@ def test_quotes_from_request_to_unsubscribe(form: Format, is_reply_first: bool) 
 
     live = records(protocol, data(request["guid"], quote(form, bid=301.25)))
     ended(protocol, quotes(), request["guid"])
-    late, notices = heard(protocol, data(request["guid"], quote(form)), reply(request["guid"]))
+    late, notices = receive(protocol, data(request["guid"], quote(form)), reply(request["guid"]))
 
     assert request == request_of("QuotesSubscribe", "quotes-1", form)
     assert first == [(quotes(), NS, QUOTE_VALUES)]
@@ -353,7 +353,7 @@ def test_fields_that_are_absent_or_null_are_missing() -> None:
 def test_value_that_cannot_be_used_is_named_and_the_rest_is_used() -> None:
     protocol = opened(AlorMarket(), quotes())
 
-    found, notices = heard(protocol, data(guid_of(protocol, quotes()), quote(bid={"a": 1}, bv=True)))
+    found, notices = receive(protocol, data(guid_of(protocol, quotes()), quote(bid={"a": 1}, bv=True)))
 
     assert [notice.reason for notice in notices] == ["bid_price is no usable number", "bid_size is no usable number"]
     assert [math.isnan(value) for value in found[0][2]] == [True, True, False, False, False]
@@ -436,7 +436,7 @@ def test_objects_on_lines_of_their_own_are_each_used() -> None:
         data(guid_of(protocol, book()), order_book({1.0: 1}, {})),
     ]
 
-    found, notices = heard(protocol, b"\n".join(frames))
+    found, notices = receive(protocol, b"\n".join(frames))
 
     assert [record[0] for record in found] == [quotes(), book()]
     assert [type(notice) for notice in notices] == [Unreadable]
@@ -445,7 +445,7 @@ def test_objects_on_lines_of_their_own_are_each_used() -> None:
 def test_data_that_nobody_asked_for_are_told_once_a_frame() -> None:
     protocol = opened(AlorMarket(), quotes())
 
-    found, notices = heard(protocol, data("someone-else-s", quote()))
+    found, notices = receive(protocol, data("someone-else-s", quote()))
 
     assert found == []
     assert [notice.reason for notice in notices] == ["a guid nobody asked for"]
@@ -458,7 +458,7 @@ def test_frames_after_the_server_has_seen_the_unsubscribe_are_told() -> None:
     protocol.tick(25.0)
     answer(protocol)
 
-    _, notices = heard(protocol, data(guid, quote()))
+    _, notices = receive(protocol, data(guid, quote()))
 
     assert [notice.reason for notice in notices] == ["a guid nobody asked for"]
 
@@ -478,7 +478,7 @@ RUBBISH = [
 def test_rubbish_never_raises_and_the_next_frame_is_used(rubbish: bytes) -> None:
     protocol = opened(AlorMarket(), quotes(), book())
 
-    _, notices = heard(protocol, rubbish)
+    _, notices = receive(protocol, rubbish)
     found = records(protocol, data("quotes-1", quote()))
 
     assert found == [(quotes(), NS, QUOTE_VALUES)]
@@ -528,7 +528,7 @@ def test_refusal_names_the_symbol_and_the_stream_can_be_asked_for_again() -> Non
     protocol.subscribe([quotes("NONE")])
     request, ping = sent(protocol)
 
-    _, notices = heard(protocol, reply(request["guid"], 404, "Not found"), reply(ping["guid"]))
+    _, notices = receive(protocol, reply(request["guid"], 404, "Not found"), reply(ping["guid"]))
     protocol.subscribe([quotes("NONE")])
 
     assert notices == [Rejected(("NONE",), "Not found"), Pong(2)] or notices[0] == Rejected(("NONE",), "Not found")
@@ -540,7 +540,7 @@ def test_stream_without_reply_is_refused_when_its_time_ran_out_unless_it_speaks(
     answer(protocol, begin(protocol))
     number = protocol.subscribe([quotes("A"), quotes("B")])
     speaking, _, ping = sent(protocol)
-    _, early = heard(protocol, data(speaking["guid"], quote()), reply(ping["guid"]))
+    _, early = receive(protocol, data(speaking["guid"], quote()), reply(ping["guid"]))
 
     late = list(protocol.tick(11.0))
 
@@ -553,7 +553,7 @@ def test_first_reply_opens_the_session_also_when_it_is_a_refusal() -> None:
     protocol.subscribe([quotes("NONE")])
     request, _ = begin(protocol)
 
-    _, notices = heard(protocol, reply(request["guid"], 404, "Not found"))
+    _, notices = receive(protocol, reply(request["guid"], 404, "Not found"))
 
     assert notices == [SessionOpened(None, is_renewal=False), Rejected(("NONE",), "Not found")]
 

@@ -15,11 +15,11 @@ from tests.brokers.alor.lines import (
     book,
     data,
     guid_of,
-    heard,
     opened,
     order_book,
     quote,
     quotes,
+    receive,
     reply,
     sent,
     trades,
@@ -57,7 +57,7 @@ def test_without_streams_a_ping_finds_out_whether_the_token_is_good() -> None:
     protocol = AlorMarket()
     asked = begin(protocol)
 
-    _, notices = heard(protocol, reply("ping-1"))
+    _, notices = receive(protocol, reply("ping-1"))
 
     assert asked == [{"opcode": "ping", "confirm": True, "guid": "ping-1", "token": "token-1"}]
     assert notices == [SessionOpened(None, is_renewal=False), Pong(1)]
@@ -69,7 +69,7 @@ def test_refusal_before_the_session_is_open_is_that_of_the_token(guid: str) -> N
     protocol.subscribe([quotes()])
     begin(protocol)
 
-    _, notices = heard(protocol, reply(guid, *BAD))
+    _, notices = receive(protocol, reply(guid, *BAD))
 
     assert notices == [SessionRefused("Invalid JWT token!")]
 
@@ -77,7 +77,7 @@ def test_refusal_before_the_session_is_open_is_that_of_the_token(guid: str) -> N
 def test_refusal_without_a_guid_afterwards_is_that_of_the_connection() -> None:
     protocol = opened(AlorMarket(), quotes())
 
-    _, notices = heard(protocol, reply("", *BAD))
+    _, notices = receive(protocol, reply("", *BAD))
 
     assert notices == [SessionLost("the server refuses the token: Invalid JWT token!", "token")]
 
@@ -92,8 +92,8 @@ def test_pong_waits_for_the_reply_to_every_request_before_it(is_pong_first: bool
     first, second, ping = sent(protocol)
     early, late = (ping, second) if is_pong_first else (second, ping)
 
-    _, before = heard(protocol, reply(first["guid"]), reply(early["guid"]))
-    _, after = heard(protocol, reply(late["guid"]))
+    _, before = receive(protocol, reply(first["guid"]), reply(early["guid"]))
+    _, after = receive(protocol, reply(late["guid"]))
 
     assert before == []
     assert after == [Pong(number)]
@@ -103,7 +103,7 @@ def test_pong_comes_when_the_time_of_a_missing_reply_ran_out() -> None:
     protocol = opened(AlorMarket())
     number = protocol.subscribe([quotes()])
     _, ping = sent(protocol)
-    heard(protocol, reply(ping["guid"]))
+    receive(protocol, reply(ping["guid"]))
 
     in_time, late = ticked(protocol, 9.0), ticked(protocol, 10.5)
 
@@ -116,7 +116,7 @@ def test_any_reply_to_a_ping_is_a_pong(answered: tuple[int, str]) -> None:
     protocol = opened(AlorMarket())
     number = protocol.subscribe([])
 
-    _, notices = heard(protocol, reply(f"ping-{number}", *answered))
+    _, notices = receive(protocol, reply(f"ping-{number}", *answered))
 
     assert notices == [Pong(number)]
 
@@ -125,7 +125,7 @@ def test_echo_of_a_ping_is_a_pong() -> None:
     protocol = opened(AlorMarket())
     number = protocol.subscribe([])
 
-    _, notices = heard(protocol, json.dumps({"opcode": "ping", "guid": f"ping-{number}", "confirm": True}).encode())
+    _, notices = receive(protocol, json.dumps({"opcode": "ping", "guid": f"ping-{number}", "confirm": True}).encode())
 
     assert notices == [Pong(number)]
 
@@ -135,7 +135,7 @@ def test_pong_of_another_connection_is_none() -> None:
     begin(protocol)
     begin(protocol)
 
-    _, notices = heard(protocol, reply("ping-1"))
+    _, notices = receive(protocol, reply("ping-1"))
 
     assert notices == [SessionOpened(None, is_renewal=False)]
 
@@ -150,7 +150,7 @@ def test_ping_goes_out_every_20_seconds() -> None:
         assert ticked(protocol, float(now)) == []
         requests = sent(protocol)
         pings += [now] * len(requests)
-        heard(protocol, *(reply(ping["guid"]) for ping in requests))
+        receive(protocol, *(reply(ping["guid"]) for ping in requests))
 
     assert pings == [20, 40, 60]
 
@@ -176,7 +176,7 @@ def test_data_keep_a_connection_alive_whose_pongs_are_behind_a_long_queue() -> N
     frame = data(guid_of(protocol, quotes()), quote())
     said = []
     for now in range(21, 40):
-        heard(protocol, frame)
+        receive(protocol, frame)
         said += ticked(protocol, float(now))
 
     assert [type(notice) for notice in said] == [Pong]
@@ -206,7 +206,7 @@ def test_renewal_is_told_with_the_next_frame_as_well() -> None:
     protocol = opened(AlorMarket(), quotes())
     protocol.authenticate("token-2", 5.0)
 
-    found, notices = heard(protocol, data(guid_of(protocol, quotes()), quote()))
+    found, notices = receive(protocol, data(guid_of(protocol, quotes()), quote()))
 
     assert len(found) == 1
     assert notices == [SessionOpened(None, is_renewal=True)]
@@ -225,10 +225,10 @@ def test_refused_request_is_sent_once_more_with_a_fresh_token() -> None:
     number = protocol.subscribe([quotes()])
     request, ping = sent(protocol)
 
-    _, refused = heard(protocol, reply(request["guid"], *BAD), reply(ping["guid"]))
+    _, refused = receive(protocol, reply(request["guid"], *BAD), reply(ping["guid"]))
     protocol.authenticate("token-2", 6.0)
     again = sent(protocol)
-    _, accepted = heard(protocol, *(reply(each["guid"]) for each in again))
+    _, accepted = receive(protocol, *(reply(each["guid"]) for each in again))
 
     assert refused == [TokenWanted(is_refused=True)], "the pong waits"
     assert (again[0]["opcode"], again[0]["guid"], again[0]["token"]) == ("QuotesSubscribe", "quotes-1", "token-2")
@@ -241,11 +241,11 @@ def test_request_that_is_refused_with_the_fresh_token_too_is_rejected() -> None:
     protocol = opened(AlorMarket())
     protocol.subscribe([quotes()])
     sent(protocol)
-    heard(protocol, reply("quotes-1", *BAD))
+    receive(protocol, reply("quotes-1", *BAD))
     protocol.authenticate("token-2", 6.0)
     protocol.tick(6.1)
 
-    _, notices = heard(protocol, reply("quotes-1", *BAD))
+    _, notices = receive(protocol, reply("quotes-1", *BAD))
 
     assert notices == [Rejected(("SBER",), "Invalid JWT token!")]
 
@@ -255,7 +255,7 @@ def test_many_refusals_want_one_token() -> None:
     protocol.subscribe([quotes("A"), quotes("B"), trades("C")])
     requests = sent(protocol)
 
-    _, notices = heard(protocol, *(reply(each["guid"], *BAD) for each in requests))
+    _, notices = receive(protocol, *(reply(each["guid"], *BAD) for each in requests))
 
     assert notices == [TokenWanted(is_refused=True)]
 
@@ -264,7 +264,7 @@ def test_unsubscribe_that_is_refused_is_sent_again_with_a_fresh_token() -> None:
     protocol = opened(AlorMarket(), quotes())
     protocol.unsubscribe([quotes()])
     sent(protocol)
-    heard(protocol, reply("quotes-1", *BAD))
+    receive(protocol, reply("quotes-1", *BAD))
 
     protocol.authenticate("token-2", 6.0)
 
@@ -274,7 +274,7 @@ def test_unsubscribe_that_is_refused_is_sent_again_with_a_fresh_token() -> None:
 def test_refused_request_waits_for_a_token_as_long_as_it_takes() -> None:
     protocol = opened(AlorMarket())
     protocol.subscribe([quotes()])
-    heard(protocol, *(reply(each["guid"], *BAD) for each in sent(protocol)))
+    receive(protocol, *(reply(each["guid"], *BAD) for each in sent(protocol)))
 
     assert ticked(protocol, 15.0) == []
 
@@ -292,7 +292,7 @@ def test_token_is_asked_for_ahead_of_its_end(life: int, asked_after: int) -> Non
 def alive(protocol: AlorMarket, now: float) -> list[Notice]:
     """A tick on a connection that answers its pings."""
     said = list(protocol.tick(now))
-    return said + heard(protocol, *(reply(ping["guid"]) for ping in sent(protocol)))[1]
+    return said + receive(protocol, *(reply(ping["guid"]) for ping in sent(protocol)))[1]
 
 
 @pytest.mark.parametrize("token", ["opaque", "a.b.c", "..", jwt(sub="P000"), jwt(exp="soon"), jwt(exp=-1), "é.é.é"])
@@ -317,7 +317,7 @@ def test_token_that_cannot_be_renewed_is_not_wanted_without_end() -> None:
         if TokenWanted() in said:
             wanted.append(now)
             protocol.authenticate(jwt(exp=end), float(now))
-        heard(protocol, *(reply(ping["guid"]) for ping in sent(protocol)), received=RECEIVED + now * 10**9)
+        receive(protocol, *(reply(ping["guid"]) for ping in sent(protocol)), received=RECEIVED + now * 10**9)
 
     assert wanted[0] == 45
     assert wanted[-1] <= 300
@@ -332,7 +332,7 @@ def test_token_is_in_no_text_but_the_requests() -> None:
     protocol = opened(AlorMarket(), quotes(), book())
     protocol.authenticate(token, 1.0)
 
-    _, notices = heard(
+    _, notices = receive(
         protocol,
         reply("quotes-1", 400, f"bad token {token}"),
         f'{{"token":"{token}"'.encode(),

@@ -19,7 +19,7 @@ from aries_nb.brokers.alor.http import AlorHttp
 from aries_nb.brokers.alor.lookup import AlorLookup
 from aries_nb.brokers.alor.market import AlorMarket
 from aries_nb.brokers.alor.tokens import REFRESH_PATH, expiry_of, portfolios_in, read_refresh, refresh_body
-from aries_nb.brokers.protocol import Query, Topic
+from aries_nb.brokers.protocol import LookupTopic, Query
 from aries_nb.model import (
     CLEAR,
     PUT,
@@ -325,7 +325,7 @@ def test_portfolio_can_be_asked_for_as_well(url: str, kind: Kind) -> None:
 def test_instruments_and_quotes_and_the_time_can_be_looked_up(url: str) -> None:
     lookup = AlorLookup()
 
-    def asked(topic: Topic, **arguments: Any) -> list[dict[str, Any]]:
+    def asked(topic: LookupTopic, **arguments: Any) -> list[dict[str, Any]]:
         facts = [lookup.read(topic, query, got(url, query)) for query in lookup.queries(topic, arguments)]
         return [dict(zip(each.columns, row, strict=True)) for each in facts for row in each.rows]
 

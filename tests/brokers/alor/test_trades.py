@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from aries_nb.brokers.alor.market import AlorMarket
 from aries_nb.model import Hole, Record
-from tests.brokers.alor.lines import RECEIVED, begin, data, heard, opened, records, reply, sent, trade, trades
+from tests.brokers.alor.lines import RECEIVED, begin, data, opened, receive, records, reply, sent, trade, trades
 
 GUID = "trades-1"
 TAPE = trades(fields=("trade_id", "price"))
@@ -38,7 +38,7 @@ def test_past_is_asked_for_only_after_a_break() -> None:
     begin(protocol)
     protocol.subscribe([TAPE])
     first = sent(protocol)[0]["depth"]
-    heard(protocol, reply(GUID))
+    receive(protocol, reply(GUID))
 
     depth, _, _ = reopened(protocol)
 
@@ -77,7 +77,7 @@ def test_gap_wider_than_the_past_yields_all_of_the_past_and_says_between_which_t
     records(protocol, *live(11))
     _, accepted, _ = reopened(protocol)
 
-    found, notices = heard(protocol, *past(20, 21, 22), accepted)
+    found, notices = receive(protocol, *past(20, 21, 22), accepted)
 
     assert ids(found) == [20, 21, 22]
     (after, before) = ((RECEIVED + each * 1_000_000, each) for each in (11, 20))
@@ -167,7 +167,7 @@ def test_tape_across_breaks_equals_the_unbroken_one(events: list[str], orders: l
             random.shuffle(history)  # type: ignore[attr-defined]
             is_reply_first = orders[len(happened) % 10]
             told += ids(records(protocol, *([accepted, *history] if is_reply_first else [*history, accepted]), pong))
-            told += ids(heard(protocol, b"{}")[0])
+            told += ids(receive(protocol, b"{}")[0])
             is_up = True
 
     assert told == happened

@@ -11,12 +11,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from aries_nb.brokers.aries.lookup import AriesLookup
-from aries_nb.brokers.protocol import Query, Topic
+from aries_nb.brokers.protocol import LookupTopic, Query
 from aries_nb.errors import UsageError
 from aries_nb.model import NOT_A_TIME
 
 if TYPE_CHECKING:
-    from aries_nb.brokers.protocol import Facts
+    from aries_nb.brokers.protocol import LookupPage
 
 LOOKUP = AriesLookup()
 OPTION = "MSFT261218C00500000"
@@ -47,16 +47,16 @@ JSON = st.recursive(
 )
 
 
-def read(topic: Topic, answer: object) -> Facts:
+def read(topic: LookupTopic, answer: object) -> LookupPage:
     return LOOKUP.read(topic, QUERY, json.dumps(answer).encode())
 
 
-def rows(topic: Topic, answer: object) -> list[dict[str, Any]]:
+def rows(topic: LookupTopic, answer: object) -> list[dict[str, Any]]:
     facts = read(topic, answer)
     return [dict(zip(facts.columns, row, strict=True)) for row in facts.rows]
 
 
-def queries(topic: Topic, **arguments: Any) -> list[tuple[str, dict[str, str]]]:
+def queries(topic: LookupTopic, **arguments: Any) -> list[tuple[str, dict[str, str]]]:
     return [(query.path, dict(query.params)) for query in LOOKUP.queries(topic, arguments)]
 
 
@@ -64,7 +64,7 @@ def queries(topic: Topic, **arguments: Any) -> list[tuple[str, dict[str, str]]]:
 
 
 def test_every_topic_can_be_asked_but_what_only_the_streams_have() -> None:
-    assert set(get_args(Topic)) - LOOKUP.topics() == {"instruments", "boards", "trades", "book"}
+    assert set(get_args(LookupTopic)) - LOOKUP.topics() == {"instruments", "boards", "trades", "book"}
 
 
 def test_details_go_to_the_call_of_their_kind() -> None:
@@ -132,7 +132,7 @@ def test_many_symbols_are_asked_for_by_the_hundred() -> None:
     ],
 )
 def test_questions_are_those_of_the_protocol(
-    topic: Topic, arguments: dict[str, Any], path: str, params: dict[str, str]
+    topic: LookupTopic, arguments: dict[str, Any], path: str, params: dict[str, str]
 ) -> None:
     assert queries(topic, **arguments) == [(path, params)]
 
@@ -148,7 +148,7 @@ def test_questions_are_those_of_the_protocol(
         ("aggregates", {"symbol": "A", "timespan": "decade"}, "no bars by the decade"),
     ],
 )
-def test_a_question_that_cannot_be_is_refused(topic: Topic, arguments: dict[str, Any], match: str) -> None:
+def test_a_question_that_cannot_be_is_refused(topic: LookupTopic, arguments: dict[str, Any], match: str) -> None:
     with pytest.raises(UsageError, match=match):
         LOOKUP.queries(topic, arguments)
 
@@ -266,7 +266,7 @@ def test_aggregates_have_a_mean_price_and_the_number_of_trades() -> None:
 
 
 @pytest.mark.parametrize("topic", ["search", "chart_search"])
-def test_found_instruments_come_in_the_servers_order(topic: Topic) -> None:
+def test_found_instruments_come_in_the_servers_order(topic: LookupTopic) -> None:
     found = rows(topic, [{"symbol": "B", "type": "stock"}, {"symbol": ""}, {"symbol": "A", "description": "an A"}])
 
     assert [(row["symbol"], row["type"], row["description"]) for row in found] == [
@@ -304,7 +304,7 @@ def test_any_answer_says_that_the_server_is_well() -> None:
         ("tick_bars", {"s": "ok", **{name: [MS] for name in "tohlcv"}, "nextTo": "250"}, "cursor"),
     ],
 )
-def test_the_next_page_is_asked_for_with_its_cursor(topic: Topic, answer: dict[str, Any], name: str) -> None:
+def test_the_next_page_is_asked_for_with_its_cursor(topic: LookupTopic, answer: dict[str, Any], name: str) -> None:
     following = read(topic, answer).following
 
     assert following is not None
@@ -339,13 +339,13 @@ def test_a_cursor_that_asks_for_the_same_page_again_ends_them() -> None:
         ("server_time", b"\xff\xfe", "no time"),
     ],
 )
-def test_an_answer_that_cannot_be_used_says_why(topic: Topic, body: bytes, match: str) -> None:
+def test_an_answer_that_cannot_be_used_says_why(topic: LookupTopic, body: bytes, match: str) -> None:
     with pytest.raises(ValueError, match=match):
         LOOKUP.read(topic, QUERY, body)
 
 
 @pytest.mark.parametrize("topic", ["instrument", "tick_bars"])
-def test_an_error_about_the_symbol_names_the_one_that_was_asked_for(topic: Topic) -> None:
+def test_an_error_about_the_symbol_names_the_one_that_was_asked_for(topic: LookupTopic) -> None:
     query = Query("/path", (("symbol", "NOPE"),))
 
     facts = LOOKUP.read(topic, query, b'{"s": "error", "errmsg": "unknown symbol"}')
@@ -354,7 +354,7 @@ def test_an_error_about_the_symbol_names_the_one_that_was_asked_for(topic: Topic
 
 
 @given(st.sampled_from(sorted(LOOKUP.topics())), JSON | st.binary().map(lambda raw: raw.decode("latin1")))
-def test_whatever_a_server_says_is_rows_of_plain_values_or_a_value_error(topic: Topic, answer: object) -> None:
+def test_whatever_a_server_says_is_rows_of_plain_values_or_a_value_error(topic: LookupTopic, answer: object) -> None:
     try:
         facts = read(topic, answer)
     except ValueError:

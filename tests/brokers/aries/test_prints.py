@@ -7,7 +7,7 @@ import pytest
 
 from aries_nb.brokers.aries.market import AriesMarket
 from aries_nb.brokers.aries.prints import PRINT_COLUMN_TYPES, PRINTS_KEPT
-from aries_nb.brokers.aries.streams import wanted
+from aries_nb.brokers.aries.streams import options_of
 from tests.brokers.aries.lines import MS, NS, counts, frame, opened, records, sale, trades, values
 
 ALL = tuple(PRINT_COLUMN_TYPES)
@@ -156,7 +156,7 @@ def test_two_views_of_the_tape_merge_on_their_own() -> None:
 
 @pytest.mark.parametrize("fields", [("trade_id",), ("venue",), ("side",)])
 def test_a_view_without_price_and_size_asks_for_what_makes_an_event_a_print(fields: tuple[str, ...]) -> None:
-    asked = wanted([trades(fields=fields)])["timeAndSalesFields"]
+    asked = options_of([trades(fields=fields)])["timeAndSalesFields"]
 
     assert "price" in asked
     assert "size" not in asked

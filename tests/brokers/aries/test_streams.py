@@ -11,7 +11,13 @@ from aries_nb.brokers.aries.messages import (
     TIME_AND_SALES_FIELDS,
     TRADE_FIELDS,
 )
-from aries_nb.brokers.aries.streams import QUOTE_COLUMN_TYPES, Wanted, item_to_subscribe, item_to_unsubscribe, wanted
+from aries_nb.brokers.aries.streams import (
+    QUOTE_COLUMN_TYPES,
+    RequestOptions,
+    item_to_subscribe,
+    item_to_unsubscribe,
+    options_of,
+)
 from tests.brokers.aries.lines import book, quotes, trades
 
 if TYPE_CHECKING:
@@ -21,7 +27,7 @@ OLD_COLUMNS = {column for column, name in TRADE_FIELDS.items() if name in OLD_TR
 
 
 def test_wants_of_a_symbol_are_united() -> None:
-    need = wanted([quotes(fields=("bid_price",)), quotes(fields=("spread", "last_price")), book(), trades()])
+    need = options_of([quotes(fields=("bid_price",)), quotes(fields=("spread", "last_price")), book(), trades()])
 
     expected = {
         "level2": (),
@@ -33,14 +39,14 @@ def test_wants_of_a_symbol_are_united() -> None:
 
 
 def test_nobody_wants_nothing() -> None:
-    assert wanted([]) == {}
+    assert options_of([]) == {}
 
 
 @pytest.mark.parametrize("field", QUOTE_COLUMN_TYPES)
 def test_every_field_of_quotes_can_be_asked_for(field: str) -> None:
-    (names,) = wanted([quotes(fields=(field,))]).values()
+    (names,) = options_of([quotes(fields=(field,))]).values()
 
-    item = item_to_subscribe("X", wanted([quotes(fields=(field,))]))
+    item = item_to_subscribe("X", options_of([quotes(fields=(field,))]))
 
     assert item["symbol"] == "X"
     assert set(names) == {name for option, value in item.items() if option.endswith("Fields") for name in value}
@@ -51,19 +57,19 @@ def test_every_field_of_quotes_can_be_asked_for(field: str) -> None:
     [("quoteFields", QUOTE_FIELDS), ("greeksFields", GREEKS_FIELDS), ("tradeFields", set(TRADE_FIELDS) - OLD_COLUMNS)],
 )
 def test_all_fields_of_an_option_are_a_star(option: str, fields: Collection[str]) -> None:
-    item = item_to_subscribe("X", wanted([quotes(fields=tuple(fields))]))
+    item = item_to_subscribe("X", options_of([quotes(fields=tuple(fields))]))
 
     assert item[option] == "*"
 
 
 def test_all_fields_of_prints_are_a_star() -> None:
-    item = item_to_subscribe("X", wanted([trades(fields=tuple(TIME_AND_SALES_FIELDS))]))
+    item = item_to_subscribe("X", options_of([trades(fields=tuple(TIME_AND_SALES_FIELDS))]))
 
     assert item == {"symbol": "X", "timeAndSales": True, "timeAndSalesFields": "*"}
 
 
 def test_fields_of_the_old_list_are_named_as_no_star_has_them() -> None:
-    item = item_to_subscribe("X", wanted([quotes(fields=tuple(TRADE_FIELDS))]))
+    item = item_to_subscribe("X", options_of([quotes(fields=tuple(TRADE_FIELDS))]))
 
     assert set(item["tradeFields"]) == set(TRADE_FIELDS.values())
 
@@ -71,14 +77,14 @@ def test_fields_of_the_old_list_are_named_as_no_star_has_them() -> None:
 def test_every_field_of_a_share_is_asked_for_without_greeks_and_of_an_option_with_them() -> None:
     every = tuple(QUOTE_COLUMN_TYPES)
 
-    share, option = (wanted([quotes(symbol, every)]) for symbol in ("MSFT", "MSFT261218C00500000"))
+    share, option = (options_of([quotes(symbol, every)]) for symbol in ("MSFT", "MSFT261218C00500000"))
 
     assert set(share) == {"quoteFields", "tradeFields"}
     assert set(option) == {"quoteFields", "tradeFields", "greeksFields"}
 
 
 def test_what_is_left_of_a_star_is_what_is_not_taken_away() -> None:
-    all_of_it, left = wanted([quotes(fields=tuple(QUOTE_FIELDS))]), wanted([quotes(fields=("bid_price",))])
+    all_of_it, left = options_of([quotes(fields=tuple(QUOTE_FIELDS))]), options_of([quotes(fields=("bid_price",))])
 
     item = item_to_unsubscribe("X", all_of_it, left)
 
@@ -87,7 +93,7 @@ def test_what_is_left_of_a_star_is_what_is_not_taken_away() -> None:
 
 
 def test_side_of_a_print_is_not_asked_for() -> None:
-    assert wanted([trades(fields=("side",))]) == {"timeAndSalesFields": ("price", "tradeTimestamp")}
+    assert options_of([trades(fields=("side",))]) == {"timeAndSalesFields": ("price", "tradeTimestamp")}
 
 
 def test_switches_and_field_lists_have_their_own_form() -> None:
@@ -115,5 +121,5 @@ def test_switches_and_field_lists_have_their_own_form() -> None:
         ({"timeAndSalesFields": ("a",), "level2": ()}, {"level2": ()}, {"symbol": "X", "timeAndSales": True}),
     ],
 )
-def test_unsubscribe_item_takes_away_what_is_not_left(old: Wanted, left: Wanted, item: object) -> None:
+def test_unsubscribe_item_takes_away_what_is_not_left(old: RequestOptions, left: RequestOptions, item: object) -> None:
     assert item_to_unsubscribe("X", old, left) == item
