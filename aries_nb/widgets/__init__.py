@@ -1,4 +1,4 @@
-"""What a user sees, drawn from frames it is handed; the only room that knows plotly and ipywidgets."""
+"""Live views, drawn from the sources they are given; the only room that imports plotly, ipywidgets and anywidget."""
 
 from aries_nb.widgets.charts.candles import BarCandles, Candles
 from aries_nb.widgets.charts.chart import Chart

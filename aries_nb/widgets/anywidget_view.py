@@ -1,8 +1,8 @@
-"""Views of our own making: an anywidget with one synced binary trait, so that a frame is one message.
+"""Views with scripts of our own: an anywidget with one synced binary trait, so that a frame is one message.
 
-The newest frame is the widget's state: a tab that opens again, a second display and a saved notebook all show it.
-The frame's number is its first value, and the browser sends it back as {"ack": number} when it has painted it, with
-{"waited": ms} since then: it collects its answers.
+The newest frame is the widget's state: a tab that opens again, a second display and a saved notebook all show it. The
+frame's number is its first value. The browser answers {"ack": number, "waited": ms} once it has painted it, `waited`
+being the time since the paint: it collects its answers.
 """
 
 from __future__ import annotations
@@ -31,18 +31,25 @@ MOST_WAITED_MS = 1_000
 
 
 class PanelWidget(anywidget.AnyWidget):
-    """The model of one panel in the browser."""
+    """The model of one panel in the browser.
 
-    description = traitlets.Dict(help="What seldom changes: names, columns, decimals.").tag(sync=True)
-    frame = traitlets.Bytes(b"", help="Little-endian float64; the first value is the frame's number.").tag(sync=True)
+    Traits: `description` (dict, default {}), names, columns and decimals, which seldom change; `frame` (bytes, default
+    b""), little-endian float64: frame number, kernel's clock in epoch milliseconds, then the panel's values; `problem`
+    (text, default ""), why the last drawing failed.
+    """
+
+    description = traitlets.Dict(help="Names, columns, decimals: what seldom changes; default {}.").tag(sync=True)
+    frame = traitlets.Bytes(
+        b"", help="Little-endian float64; the first value is the frame's number; default empty."
+    ).tag(sync=True)
     problem = traitlets.Unicode("", help="Why the last drawing failed; empty when it did not.").tag(sync=True)
 
 
 @functools.cache
 def panel_class(name: str) -> type[PanelWidget]:
-    """Return the widget class whose looks are in `name`.js and `name`.css.
+    """Return the widget class with the script `name`.js and the style `name`.css.
 
-    Script and style are strings, not paths: anywidget ties a widget whose script is a path to a class-level signal,
+    Script and style are strings, not paths: anywidget connects a widget whose script is a path to a class-level signal,
     and such a widget is never freed.
     """
     files = resources.files("aries_nb.widgets") / "static"
@@ -55,8 +62,8 @@ def panel_class(name: str) -> type[PanelWidget]:
 class PanelFrame:
     """One frame before it is packed.
 
-    description: what seldom changes, plain JSON; head: a fixed number of values; body: the numbers, any shape.
-    The frame is its number, the kernel's clock in epoch milliseconds, the head, and the body row by row.
+    description: what seldom changes, plain JSON; head: a fixed number of values; body: the numbers, any shape. The
+    packed frame is its number, the kernel's clock in epoch milliseconds, the head, and the body row by row.
     """
 
     description: dict[str, object]
@@ -65,19 +72,22 @@ class PanelFrame:
 
 
 class Panel(View):
-    """A view drawn by our own script."""
+    """A view drawn by a script of our own; `script` is the name of its files in static/.
 
-    looks: ClassVar[str]
+    It is drawn once a second even if nothing changed, and may have six unanswered frames.
+    """
+
+    script: ClassVar[str]
     refresh_s = 1.0
-    in_flight = 6  # the browser answers about every second frame, and skips those that it has no time to paint
+    in_flight = 6  # the browser answers about every second frame, and skips frames that it has no time for
 
     def __init__(self, source: VersionedSource) -> None:
         super().__init__(source)
         self._content: object = None
         self._displays: dict[str, None] = {}
-        self._widget = panel_class(self.looks)()
+        self._widget = panel_class(self.script)()
         self._widget.on_msg(self._on_message)
-        # A panel shown by its widget alone is the same display: same static picture, same painter.
+        # A panel displayed by its widget alone is the same display: same static picture, same painter.
         setattr(self._widget, "_repr_mimebundle_", self._repr_mimebundle_)  # noqa: B010
 
     @property
@@ -87,7 +97,7 @@ class Panel(View):
 
     @abstractmethod
     def _compose(self) -> PanelFrame:
-        """Return what is to be shown now."""
+        """Return the frame to be shown now."""
 
     def _draw(self) -> int:
         new = self._compose()
@@ -98,7 +108,7 @@ class Panel(View):
         self.frames += 1
         head = np.asarray([self.frames, time.time() * 1e3, *new.head], dtype="<f8")
         frame = np.concatenate([head, new.body.ravel()]).astype("<f8", copy=False).tobytes()
-        # Both under one hold: description and numbers must not be seen apart, and one frame is one message.
+        # Both under one hold_sync: description and numbers must not be seen apart, and one frame is one message.
         with self._widget.hold_sync():
             if new.description != self._widget.description:
                 self._widget.description = new.description
@@ -116,30 +126,30 @@ class Panel(View):
         layout.close()
 
     def _on_message(self, _: object, content: object, __: object) -> None:
-        """Take a custom message of the browser, on whatever thread the kernel delivers it; anything odd is ignored."""
+        """Handle a custom message of the browser, on the kernel's thread for it; anything malformed is ignored."""
         if not isinstance(content, dict):
             return
         number, is_visible = content.get("ack"), content.get("visible")
         if isinstance(is_visible, bool):
-            is_visible = self._seen_in(str(content.get("view", "")), is_visible=is_visible)
-        self._heard(
+            is_visible = self._is_any_visible(str(content.get("view", "")), is_visible=is_visible)
+        self._report(
             unanswered=max(0, self.frames - number) if isinstance(number, int) else None,
             is_visible=is_visible if isinstance(is_visible, bool) else None,
             painted_s_ago=_seconds(content.get("waited")),
         )
 
-    def _seen_in(self, display: str, *, is_visible: bool) -> bool:
-        """Note whether one display can be seen; return whether any can."""
+    def _is_any_visible(self, display: str, *, is_visible: bool) -> bool:
+        """Note whether one display is visible; return whether any is."""
         with self.lock:
             self._displays.pop(display, None)
             if is_visible:
                 self._displays[display] = None
-                # A page that was reloaded never says goodbye; what it leaves here must not grow.
+                # A reloaded page does not report that its displays are gone; what it leaves here must not grow.
                 if len(self._displays) > DISPLAYS_KEPT:
                     del self._displays[next(iter(self._displays))]
             return bool(self._displays)
 
 
 def _seconds(waited: object) -> float:
-    """What the browser waited with its answer; it never waits for longer than a second."""
+    """How long the browser waited with its answer; it never waits longer than a second."""
     return waited / 1e3 if isinstance(waited, (int, float)) and 0 <= waited <= MOST_WAITED_MS else 0.0

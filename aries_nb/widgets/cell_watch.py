@@ -1,4 +1,4 @@
-"""Is a cell running? Told by IPython's own events, on whatever thread it runs its cells."""
+"""Watches whether a cell is running, by IPython's events, on whichever thread IPython runs its cells."""
 
 from __future__ import annotations
 
@@ -11,40 +11,40 @@ if TYPE_CHECKING:
 __all__ = ["CellWatch", "NeverBusy", "cell_watch"]
 
 
-# How long a thread keeps the interpreter while another waits for it, seconds: Python's own, and ours beside a cell.
+# Switch interval of the interpreter in seconds: Python's default, and ours while a cell runs.
 USUAL_SWITCH_S = 0.005
-BUSY_SWITCH_S = 0.001
+CELL_SWITCH_S = 0.001
 
 
 class BusySince(Protocol):
-    """Says since when the kernel has been busy with a cell."""
+    """Since when the kernel has been busy with a cell."""
 
     @property
     def since(self) -> float | None:
-        """When the running cell began, in seconds on the painter's clock; None when no cell runs."""
+        """Start of the running cell, in seconds on the painter's clock; None when no cell runs."""
 
     @property
     def cells(self) -> int:
-        """How many cells have begun."""
+        """Number of cells that have started."""
 
     def start(self) -> None:
-        """Begin to watch."""
+        """Start watching."""
 
     def stop(self) -> None:
         """Stop watching."""
 
 
 class NeverBusy:
-    """No notebook kernel: nothing ever blocks it."""
+    """For a process without a notebook kernel: no cell ever runs."""
 
     since: float | None = None
     cells = 0
 
     def start(self) -> None:
-        """Nothing is to be watched."""
+        """Do nothing."""
 
     def stop(self) -> None:
-        """Nothing was watched."""
+        """Do nothing."""
 
 
 class _Events(Protocol):
@@ -55,21 +55,21 @@ class _Events(Protocol):
 class CellWatch:
     """Follows the cells of one IPython shell. Its methods may be called on any thread.
 
-    While a cell runs and views are watched, the interpreter hands itself over after 1 ms instead of its usual 5: a
-    frame takes the lock a dozen times, and beside a pure-Python cell each time costs that long. It is put back when
-    the cell ends, and left alone where somebody has set an interval of their own.
+    While a cell runs and views are watched, the interpreter's switch interval is 1 ms instead of 5 ms: a frame takes
+    the interpreter lock a dozen times, and during a pure-Python cell each time costs one interval. It is restored when
+    the cell ends, and left alone where the user has set another one.
     """
 
     def __init__(self, events: _Events, clock: Callable[[], float]) -> None:
         self._events = events
         self._clock = clock
         self._is_watching = False
-        self._is_hastened = False
+        self._is_shortened = False
         self.since: float | None = None
         self.cells = 0
 
     def start(self) -> None:
-        """Begin to watch; a view is displayed by a cell, so one is taken to be running now."""
+        """Start watching. A cell is taken to be running now, since a view is displayed by one."""
         if self._is_watching:
             return
         self._is_watching = True
@@ -78,7 +78,7 @@ class CellWatch:
         self._events.register("post_run_cell", self._ended)
 
     def stop(self) -> None:
-        """Take our callbacks out of the shell again."""
+        """Unregister the callbacks from the shell."""
         if not self._is_watching:
             return
         self._is_watching = False
@@ -90,19 +90,19 @@ class CellWatch:
         self.since = self._clock()
         self.cells += 1
         if sys.getswitchinterval() == USUAL_SWITCH_S:
-            self._is_hastened = True
-            sys.setswitchinterval(BUSY_SWITCH_S)
+            self._is_shortened = True
+            sys.setswitchinterval(CELL_SWITCH_S)
 
     def _ended(self, *_: object) -> None:
         self.since = None
-        if self._is_hastened and sys.getswitchinterval() == BUSY_SWITCH_S:
+        if self._is_shortened and sys.getswitchinterval() == CELL_SWITCH_S:
             sys.setswitchinterval(USUAL_SWITCH_S)
-        self._is_hastened = False
+        self._is_shortened = False
 
 
 def cell_watch(clock: Callable[[], float]) -> BusySince:
     """Return the watch for this process: IPython's cells where there is a shell, else never busy."""
-    # IPython is not imported for a script's sake: a shell that runs has imported it.
+    # IPython is never imported here, for a script's sake: where a shell runs it is imported already.
     ipython = sys.modules.get("IPython")
     shell = ipython.get_ipython() if ipython is not None else None
     return CellWatch(shell.events, clock) if shell is not None else NeverBusy()

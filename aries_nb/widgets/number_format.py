@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 __all__ = ["Decimals", "column_kind", "column_label", "decimals_of", "grouped"]
 
 MOST_DECIMALS = 6
-# Prices are shown with two decimals at least, unless they are whole and as large as an index or a future.
+# Prices have two decimals at least, unless they are whole and as large as an index or a future.
 LEAST_PRICE_DECIMALS = 2
 WHOLE_PRICE_FROM = 10_000.0
 
@@ -37,7 +37,7 @@ def column_label(name: str) -> str:
 
 
 def decimals_of(values: Numbers) -> int:
-    """Return how many decimals show every one of `values` in full, at most six; NaN counts for nothing."""
+    """Return how many decimals show every one of `values` in full, six at most; NaN is ignored."""
     finite = values[np.isfinite(values)]
     for decimals in range(MOST_DECIMALS):
         scaled = finite * 10.0**decimals
@@ -48,14 +48,14 @@ def decimals_of(values: Numbers) -> int:
 
 
 class Decimals:
-    """Remembers for one instrument or column how many decimals were needed so far; only ever grows."""
+    """The number of decimals needed so far for one instrument or column; it only grows."""
 
     def __init__(self, *, is_price: bool) -> None:
         self._is_price = is_price
         self._decimals = -1
 
     def of(self, values: Numbers) -> int:
-        """Take in `values` and return the decimals to show them with."""
+        """Take `values` into account and return the decimals to show them with."""
         finite = values[np.isfinite(values)]
         if len(finite):
             needed = decimals_of(finite)

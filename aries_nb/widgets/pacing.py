@@ -1,13 +1,14 @@
-"""When may a view send its next frame? The rule, without a clock, a thread or a widget.
+"""When a view may send its next frame: the rule, without a clock, a thread or a widget.
 
-The browser answers every frame it painted, and a view with a few frames unanswered sends no new one. A few, not
-one: where processors are short, a frame's way there and back takes longer than a period.
-Two things break that simple rule, and both are told apart by whether a cell is running:
+The browser answers every frame that it has painted, and a view with a few unanswered frames sends no new one. A few,
+not one: on a slow machine a frame's round trip takes longer than a period. Two cases break this simple rule, and are
+distinguished by whether a cell is running:
 
-* A cell blocks the kernel: no answer can come in. The view goes on by time alone, and slows down step by step
-  when nothing was heard for half a minute, because nobody may be looking.
-* No cell runs and still nothing comes in: the browser is gone (tab closed, laptop shut). The view stops, and tries
-  once in a while, so that messages never pile up behind a closed tab.
+A cell blocks the kernel: no answer can come in. The view goes on by time alone, and slows down step by step after half
+a minute without an answer, because the page may be closed.
+
+No cell runs and still no answer comes in: the browser is gone (tab closed, laptop shut). The view stops, and tries
+again at long intervals, so that messages never pile up behind a closed tab.
 """
 
 from __future__ import annotations
@@ -22,26 +23,26 @@ __all__ = ["PERIOD_S", "FramePacing", "MessageBudget", "SentFrame", "next_frame_
 # A little under 100 ms: at exactly 100 ms, one late frame makes 9 in that second.
 PERIOD_S = 0.09
 
-# While a cell runs: (seconds without a sign of the browser, seconds from one frame to the next).
+# While a cell runs: (seconds without an answer, seconds between frames).
 BUSY_STEPS = ((30.0, 0.0), (45.0, 0.2), (60.0, 0.5), (math.inf, 1.0))
 
-# A cell that awaits lets answers in although it runs, and so does JupyterLab, which sends them past the cells; for so
-# long one is waited for, seconds.
+# Seconds to wait for an answer during a cell: a cell that awaits lets answers in, and JupyterLab handles them on a
+# subshell.
 BUSY_PATIENCE_S = 0.5
 
-# While no cell runs: the first retry (an answer can be lost with its tab), and all later ones, seconds.
+# While no cell runs: seconds to the first retry (an answer can be lost with its tab), and between all later ones.
 FIRST_RETRY_S = 1.0
 RETRY_S = 5.0
 
 
-# Frames whose answer is waited for, to see how long they took; far more than are ever on their way without a cell.
+# Unanswered frames that are timed; far more than are ever in flight without a cell.
 MOST_AWAITED = 64
 
 
 class SentFrame(NamedTuple):
-    """A frame on its way: when the newest row in it was received (ns since the epoch), and how many cells had begun.
+    """A frame without an answer: when its newest row was received (ns since the epoch), and how many cells had started.
 
-    `received` is 0 where nothing is to be learnt from it, `cells` -1 where a cell was running.
+    `received` is 0 where the frame cannot be used to measure latency, `cells` -1 where a cell was running.
     """
 
     received: int
@@ -50,11 +51,11 @@ class SentFrame(NamedTuple):
 
 @dataclass(slots=True)
 class FramePacing:
-    """What is known of one view's frames; times are seconds on one clock.
+    """The state of one view's frames; times are seconds on one clock.
 
     `in_flight` is how many frames may be unanswered, `due` the next time on the view's grid, `unanswered` how many are,
-    `waiting_since` when it last had none of them or answered one (None while it has none), `last_sign` when the
-    browser was last heard at all, `awaited` the frames that were sent, as far as they are unanswered.
+    `waiting_since` when the view last had none of them or got an answer (None while it has none), `last_report` when
+    the browser last reported anything, `awaited` the unanswered frames.
     """
 
     period_s: float = PERIOD_S
@@ -64,14 +65,14 @@ class FramePacing:
     last_sent: float = -math.inf
     unanswered: int = 0
     waiting_since: float | None = None
-    last_sign: float = -math.inf
+    last_report: float = -math.inf
     awaited: deque[SentFrame] = field(default_factory=lambda: deque(maxlen=MOST_AWAITED))
 
     def sent(self, now: float) -> None:
         """Note a frame sent at `now`; the next is due on the grid, so that late frames do not add up.
 
-        The grid is the same for all views: what they send together, the browser lays out and composes together, which
-        costs it a third of what three frames at three times do.
+        The grid is the same for all views: the browser lays out and composes what arrives together in one go, which
+        costs a third of three frames at three times.
         """
         self.due = (math.floor(now / self.period_s) + 1) * self.period_s
         self.last_sent = now
@@ -79,12 +80,12 @@ class FramePacing:
         if self.waiting_since is None:
             self.waiting_since = now
 
-    def heard(self, now: float, unanswered: int | None = None) -> SentFrame | None:
-        """Note a sign of the browser, and how many frames are still unanswered where it says so.
+    def reported(self, now: float, unanswered: int | None = None) -> SentFrame | None:
+        """Note a report of the browser, and how many frames are unanswered where it says so.
 
-        Returns the newest frame that is answered with it, None where there is none.
+        Returns the newest frame that is answered by it, None where there is none.
         """
-        self.last_sign = now
+        self.last_report = now
         if unanswered is None:
             return None
         if unanswered == 0:
@@ -99,9 +100,9 @@ class FramePacing:
 
 
 def next_frame_at(pace: FramePacing, now: float, busy_since: float | None) -> float:
-    """Return when the next frame may be sent: at or before `now` means at once, infinity means not until seen.
+    """Return when the next frame may be sent: at or before `now` means at once, infinity means not until visible.
 
-    `busy_since` is when the running cell began, None when no cell runs.
+    `busy_since` is the start of the running cell, None when no cell runs.
     """
     if not pace.is_visible:
         return math.inf
@@ -110,17 +111,17 @@ def next_frame_at(pace: FramePacing, now: float, busy_since: float | None) -> fl
     if busy_since is None:
         is_first_retry = pace.last_sent - pace.waiting_since < FIRST_RETRY_S
         return pace.last_sent + (FIRST_RETRY_S if is_first_retry else RETRY_S)
-    silence = now - pace.waiting_since
-    if pace.last_sign >= busy_since and silence < BUSY_PATIENCE_S:
+    unanswered_s = now - pace.waiting_since
+    if pace.last_report >= busy_since and unanswered_s < BUSY_PATIENCE_S:
         return pace.waiting_since + BUSY_PATIENCE_S
-    interval = next(interval for limit, interval in BUSY_STEPS if silence < limit)
+    interval = next(interval for limit, interval in BUSY_STEPS if unanswered_s < limit)
     return max(pace.due, pace.last_sent + interval)
 
 
 class MessageBudget:
-    """At most `rate` messages a second over all views, with a small reserve for bursts; owned by the painter.
+    """At most `rate` messages a second over all views, with a reserve for bursts; owned by the painter.
 
-    A notebook server drops everything beyond 1,000 messages a second, silently; then a figure shows wrong data.
+    A notebook server silently drops everything beyond 1,000 messages a second; a figure would then show wrong data.
     """
 
     def __init__(self, rate: float = 300.0, reserve: float = 60.0) -> None:
@@ -130,12 +131,12 @@ class MessageBudget:
         self._at = -math.inf
 
     def wait_s(self, now: float) -> float:
-        """Return the seconds until the next frame may be sent, 0.0 when it may now."""
+        """Return the seconds until the next frame may be sent, 0.0 when it may be sent now."""
         if self._at > -math.inf:
             self._left = min(self._reserve, self._left + (now - self._at) * self._rate)
         self._at = now
         return 0.0 if self._left > 0 else -self._left / self._rate + 1e-3
 
     def spend(self, messages: int) -> None:
-        """Take `messages` off; the account may go below zero by one frame, which later frames then wait for."""
+        """Take `messages` off the budget; it may go below zero by one frame, which later frames wait for."""
         self._left -= messages

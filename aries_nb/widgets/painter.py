@@ -1,7 +1,7 @@
 """The painter: one thread that draws every live view of the process, and the only one that sends frames.
 
-Widgets hold no lock of their own, so two threads that set the same widget lose updates. One painter, one lock a view,
-and what the browser sends back is handed to it as a note: that is all the order there is. Asyncio loops stay untouched.
+Widgets have no lock of their own, so two threads that set the same widget lose updates. Hence one painter, one lock a
+view, and reports of the browser that are only noted. Asyncio loops are not touched.
 """
 
 from __future__ import annotations
@@ -28,26 +28,26 @@ __all__ = ["PaintableView", "Painter", "PainterStatistics", "get_painter"]
 
 LOG = logging.getLogger("aries_nb")
 
-# A view whose time has come and whose source is quiet is looked at again after so many seconds.
+# Seconds until a view that is due, but whose source has not changed, is looked at again.
 POLL_S = 0.02
-# A view that failed to draw is tried again after so many seconds.
+# Seconds until a view that failed to draw is drawn again.
 ERROR_PAUSE_S = 1.0
 
 
 class PaintableView(Protocol):
-    """What the painter knows of a view."""
+    """The part of a view that the painter uses."""
 
     @property
     def period_s(self) -> float:
-        """Seconds from one frame to the next at the soonest."""
+        """Shortest time between two frames, in seconds."""
 
     @property
     def in_flight(self) -> int:
-        """Frames that may be without an answer of the browser before the next one is sent."""
+        """Frames that may be unanswered by the browser before the next one is sent."""
 
     @property
     def refresh_s(self) -> float | None:
-        """Seconds after which it is drawn although its source did not change; None for never."""
+        """Seconds after which the view is drawn although its source did not change; None for never."""
 
     @property
     def version(self) -> int:
@@ -55,7 +55,7 @@ class PaintableView(Protocol):
 
     @property
     def lags(self) -> PaintTimings | None:
-        """Where is noted how long rows take to the screen, if anywhere."""
+        """Receives the time from receipt to screen; None where it is not measured."""
 
     def draw(self) -> int:
         """Draw now and return the number of messages sent, 0 when nothing looks different; never raises."""
@@ -67,11 +67,10 @@ class PaintableView(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class PainterStatistics:
-    """What the painter has done since the process began.
+    """Counts of the painter since the process started.
 
-    views: watched now; visible: of these, not hidden as far as is known; waiting: of these, with a frame the browser
-    has not answered; frames, messages: sent; draws: attempts, sent or not; errors: drawings that raised;
-    is_running: whether the thread lives.
+    views: watched now; visible: of these, not known to be hidden; waiting: of these, with an unanswered frame; frames,
+    messages: sent; draws: attempts, sent or not; errors: drawings that raised; is_running: whether the thread lives.
     """
 
     views: int
@@ -85,20 +84,21 @@ class PainterStatistics:
 
 
 class _Watched:
-    """A view and what is known of it."""
+    """A watched view and the state of its frames."""
 
     def __init__(self, view: PaintableView) -> None:
         self.view = view
         self.pace = FramePacing(view.period_s, view.in_flight)
         self.seen_version: int | None = None
         self.looked_at = -math.inf
-        # A row is timed once, and only if it came while the view could be seen: what the browser needs to load a
-        # view, and how long a quiet stream has been quiet when one is displayed, is no lag. Wall clock, ns.
-        self.timed_upto: int | None = None  # None until the browser is heard
+        # A row is timed once, and only if it was received while the view was visible: the time that the browser needs
+        # to load a view, and that a quiet stream has been quiet when a view is displayed, is no latency. Wall clock,
+        # ns.
+        self.timed_upto: int | None = None  # None until the first report of the browser
         self.lags = view.lags
 
     def newest(self) -> int:
-        """When the newest row of the source was received; 0 where nothing is to be learnt from painting it."""
+        """Time of receipt of the source's newest row; 0 where painting it says nothing about latency."""
         if self.lags is None or self.timed_upto is None or self.lags.newest <= self.timed_upto:
             return 0
         self.timed_upto = self.lags.newest
@@ -108,7 +108,7 @@ class _Watched:
 class Painter:
     """Draws watched views at their pace.
 
-    `watch`, `forget`, `heard` and `statistics` may be called on any thread; `step` belongs to the painter's thread, or
+    `watch`, `forget`, `report` and `statistics` may be called on any thread; `step` belongs to the painter's thread, or
     to a test that passes `clock` and `busy` and starts no thread (`is_threaded=False`).
     """
 
@@ -124,14 +124,14 @@ class Painter:
         self._wall = wall
         self._busy = busy if busy is not None else cell_watch(clock)
         self._is_threaded = is_threaded
-        # Guards `_watched`, the paces and `_thread`; never held while a view draws.
+        # Guards `_watched`, the pacing states and `_thread`; never held while a view draws.
         self._changed = threading.Condition()
         self._watched: dict[int, _Watched] = {}
         self._thread: threading.Thread | None = None
         self._budget = MessageBudget()
         self._frames = self._messages = self._draws = self._errors = 0
         self._is_stopped = False
-        # A note that comes in between a step and the wait after it must not be slept through.
+        # A report between a step and the wait after it must not be slept through.
         self._is_woken = False
 
     def watch(self, view: PaintableView) -> None:
@@ -152,14 +152,14 @@ class Painter:
             self._wake()
 
     def forget(self, view: PaintableView) -> None:
-        """Draw `view` no more; the thread ends with the last one."""
+        """Stop drawing `view`; the thread ends with the last view."""
         with self._changed:
             self._watched.pop(id(view), None)
             if not self._watched:
                 self._busy.stop()
             self._wake()
 
-    def heard(
+    def report(
         self,
         view: PaintableView,
         *,
@@ -167,9 +167,9 @@ class Painter:
         is_visible: bool | None = None,
         painted_s_ago: float = 0.0,
     ) -> None:
-        """Note what the browser says about `view`: how many frames it has yet to paint, whether it can be seen.
+        """Note a report of the browser about `view`: how many frames it has yet to paint, whether it is visible.
 
-        `painted_s_ago` is for how long it has kept the answer.
+        `painted_s_ago` is how long the browser waited with the answer, in seconds.
         """
         with self._changed:
             watched = self._watched.get(id(view))
@@ -182,13 +182,13 @@ class Painter:
                 pace.is_visible = is_visible
             if watched.timed_upto is None:
                 watched.timed_upto = self._wall()
-            painted = pace.heard(self._clock(), unanswered)
+            painted = pace.reported(self._clock(), unanswered)
             if painted is not None and watched.lags is not None and self._is_prompt(painted):
                 watched.lags.painted(painted.received, self._wall() - int(painted_s_ago * 1e9))
             self._wake()
 
     def stop(self) -> None:
-        """Forget all views for good and wait for the thread; for the end of the process."""
+        """Forget all views for good and wait for the thread; called at exit."""
         with self._changed:
             self._is_stopped = True
             self._watched.clear()
@@ -214,10 +214,11 @@ class Painter:
             )
 
     def step(self) -> float:
-        """Draw what is due and changed; return the time of the next step, infinity when nothing can come by itself."""
+        """Draw what is due and changed; return the time of the next step, infinity when none is needed."""
         with self._changed:
             now = self._clock()
-            # All are due at the same moment of the grid: who has waited longest goes first, should the budget run out.
+            # All views are due at the same moment of the grid: the one that has waited longest goes first, in case the
+            # budget runs out.
             order = sorted(
                 (next_frame_at(w.pace, now, self._busy.since), w.pace.last_sent, i) for i, w in self._watched.items()
             )
@@ -228,7 +229,7 @@ class Painter:
         return following
 
     def _paint_if_changed(self, watched: _Watched) -> float:
-        """Draw one view whose time has come; return when to look at it again."""
+        """Draw one view that is due; return when to look at it again."""
         now = self._clock()
         wait = self._budget.wait_s(now)
         if wait > 0:
@@ -244,7 +245,7 @@ class Painter:
     def _paint(self, watched: _Watched, now: float) -> float:
         pace, newest = watched.pace, watched.newest()
         with self._changed:
-            # Noted before the frame leaves: its answer may come in while `draw` still runs.
+            # Noted before the frame is sent: its answer may come in while `draw` still runs.
             before = pace.last_sent, pace.unanswered, pace.waiting_since
             pace.sent(now)
         messages = watched.view.draw()
@@ -266,15 +267,15 @@ class Painter:
             return max(now + POLL_S / 4, next_frame_at(pace, now, self._busy.since))
 
     def _is_prompt(self, frame: SentFrame) -> bool:
-        """Whether the answer to this frame tells when it was painted: if it had to wait for a cell, it does not."""
+        """Whether the answer to this frame shows when it was painted: not if it had to wait for a cell."""
         if not frame.received:
             return False
-        # An answer that comes on a thread beside the cells' waits for none of them.
-        is_beside = threading.current_thread() is not threading.main_thread()
-        return is_beside or (self._busy.since is None and self._busy.cells == frame.cells)
+        # An answer on another thread than the cells' waits for none of them.
+        is_on_subshell = threading.current_thread() is not threading.main_thread()
+        return is_on_subshell or (self._busy.since is None and self._busy.cells == frame.cells)
 
     def _version_of(self, watched: _Watched) -> int | None:
-        # A source that cannot even tell its version is drawn, so that the failure is seen on the view.
+        # A source whose version raises is drawn, so that the failure shows on the view.
         with contextlib.suppress(Exception):
             return watched.view.version
         return None

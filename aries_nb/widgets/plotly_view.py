@@ -1,10 +1,12 @@
-"""What the Plotly views share: a figure that is composed, never inherited; its looks; its answers; its end.
+"""Base of the Plotly views: a figure that is composed, never inherited; its layout, its answers, its end.
 
-How plotly's FigureWidget speaks, read in its source and measured: one `batch_update` is four messages to the browser
-(`MessageBatch` makes them one), and the browser answers with the edit's number and every property that it filled in.
-Plotly takes such a property out of its own layout and tells the browser to forget it too; that costs up to six
-messages more a frame, and it loses `xaxis.type="date"`. So the answers are taken here, as confirmations, and end here.
-What the user does (zoom, pan, a click on the legend) comes in other messages, which plotly gets.
+How plotly's FigureWidget communicates, read in its source and measured: one `batch_update` is four messages to the
+browser (`MessageBatch` makes them one), and the browser answers with the edit's number and every property that it
+filled in. Plotly removes such a property from its own layout and makes the browser remove it too; that costs up to six
+more messages a frame, and it loses `xaxis.type="date"`. So these answers are handled here, as confirmations, and go no
+further. What the user does (zoom, pan, a click on the legend) comes in other messages, which plotly gets.
+
+Every private name of plotly that we rely on is used in this module only.
 """
 
 from __future__ import annotations
@@ -35,28 +37,29 @@ __all__ = [
     "time_anchor",
 ]
 
-# Okabe and Ito's colours, which everyone can tell apart; black and yellow, unreadable on one theme each, are replaced.
+# The colours of Okabe and Ito, distinguishable with any colour vision; black and yellow, unreadable on one theme each,
+# are replaced.
 BLUE, ORANGE = "#2b8cce", "#e08214"
 PALETTE = (BLUE, ORANGE, "#009e73", "#cc79a7", "#56b4e9", "#d55e00", "#9a8c00", "#8c8c8c")
 GREY = "rgba(128,128,128,0.95)"
 GRID = "rgba(128,128,128,0.18)"
 CLEAR = "rgba(0,0,0,0)"
-GAP = "gap"  # the name of our shapes: those of a user's own stay
+GAP = "gap"  # name of our shapes in a figure; a user's own shapes have others
 
 MESSAGES_A_FRAME = 1
-MOST_UNANSWERED = 30  # edits, about three seconds of them
-MOST_DISPLAYS = 4  # of one figure at once; the oldest goes, should the front end never say that it is gone
+MOST_UNANSWERED = 30  # edits; about three seconds
+MOST_DISPLAYS = 4  # of one figure at once; the oldest is closed, in case the front end never reports that it is gone
 ANSWERS = frozenset({"_js2py_traceDeltas", "_js2py_layoutDelta", "_js2py_widget_layoutDelta"})
 
 
 def layout(title: str, height: int) -> dict[str, Any]:
-    """Return the common looks: readable on light and dark pages, compact, and a zoom that survives every frame."""
+    """Return the common layout: readable on light and dark pages, compact, with a zoom that survives every frame."""
     axis = {
         "gridcolor": GRID,
         "zerolinecolor": GRID,
         "linecolor": GRID,
         "tickcolor": GRID,
-        # Half of a frame's time in the browser went into measuring labels for overflow; few labels, none measured.
+        # Half of a frame's time in the browser was spent measuring labels for overflow; few labels, none measured.
         "ticklabeloverflow": "allow",
         "nticks": 7,
         "exponentformat": "none",
@@ -75,7 +78,7 @@ def layout(title: str, height: int) -> dict[str, Any]:
         "hoverlabel": {"bgcolor": "rgba(40,44,52,0.92)", "font": {"color": "#f2f2f2"}, "bordercolor": CLEAR},
         "legend": {"orientation": "h", "x": 1, "xanchor": "right", "y": 1.0, "yanchor": "bottom"},
         "modebar": {"bgcolor": CLEAR, "color": "rgba(128,128,128,0.6)", "activecolor": GREY, "orientation": "h"},
-        # Constant: any other value would throw the user's zoom away.
+        # Constant: any other value would reset the user's zoom.
         "uirevision": "aries-nb",
         "xaxis": dict(axis),
         "yaxis": {**axis, "side": "right"},
@@ -85,16 +88,16 @@ def layout(title: str, height: int) -> dict[str, Any]:
 def time_anchor() -> go.Scatter:
     """Return the invisible first trace of every figure over time; without it an axis of numbers is no time axis.
 
-    Plotly.js guesses an axis's type anew whenever the data of a trace change, by the first trace that has any, whatever
-    `xaxis.type` was. Epoch milliseconds are plain numbers to it, dates as text cost fifteen times as much, and sending
-    the type with every frame throws the user's zoom away.
+    Plotly.js guesses an axis's type again whenever the data of a trace change, by the first trace that has any,
+    whatever `xaxis.type` was. Epoch milliseconds are plain numbers to it, dates as text cost fifteen times as much, and
+    sending the type with every frame resets the user's zoom.
     """
     return go.Scatter(
         name="time axis", x=["2000-01-01"], y=[0], visible="legendonly", showlegend=False, hoverinfo="skip"
     )
 
 
-def note(text: str) -> tuple[dict[str, Any], ...]:
+def annotation(text: str) -> tuple[dict[str, Any], ...]:
     """Return an annotation in the middle of the plot; none for an empty text."""
     if not text:
         return ()
@@ -102,27 +105,27 @@ def note(text: str) -> tuple[dict[str, Any], ...]:
     return ({**place, "text": text, "font": {"size": 13, "color": GREY}},)
 
 
-def _restyle(figure: go.FigureWidget, looks: Mapping[str, object]) -> None:
-    """Change some of the layout. Of the shapes only those of gaps are ours; a user's own stay."""
-    figure.update_layout({name: value for name, value in looks.items() if name != "shapes"})
-    if "shapes" in looks:
+def _restyle(figure: go.FigureWidget, layout_changes: Mapping[str, object]) -> None:
+    """Change some of the layout. Of the shapes only those of gaps are ours; the user's own are kept."""
+    figure.update_layout({name: value for name, value in layout_changes.items() if name != "shapes"})
+    if "shapes" in layout_changes:
         own = [shape.to_plotly_json() for shape in figure.layout.shapes if shape.name != GAP]
-        figure.layout.shapes = [*own, *looks["shapes"]]  # type: ignore[misc]  # a list
+        figure.layout.shapes = [*own, *layout_changes["shapes"]]  # type: ignore[misc]  # a list
 
 
 class Comm(Protocol):
-    """A widget's channel to its front ends, as far as it is used here."""
+    """The part of a widget's comm that is used here."""
 
     send: Any
 
 
 class MessageBatch:
-    """Stands before a comm's `send`; lets everything pass but what one thread sends within `as_one`.
+    """Replaces a comm's `send`; passes everything on except what one thread sends within `as_one`.
 
     A FigureWidget's `batch_update` sets four traits one after the other, each a message: two edit numbers, the update,
-    and None to take the update back. ipywidgets' own way to gather them keeps only the last value of each trait, so the
-    update would be lost. Here they leave as one message with the update in it. A message costs the notebook server, the
-    browser and, beside a busy cell, the interpreter lock about the same whatever its size: this makes a figure four
+    and None to withdraw the update. ipywidgets' own batching keeps only the last value of each trait, so the update
+    would be lost. Here they are sent as one message with the update in it. A message costs the notebook server, the
+    browser and, while a cell computes, the interpreter lock about the same whatever its size: this makes a figure four
     times cheaper.
     """
 
@@ -135,12 +138,12 @@ class MessageBatch:
         comm.send = self.send
 
     def send(self, data: dict[str, Any] | None = None, *rest: object, buffers: Any = None, **options: object) -> None:  # noqa: ANN401
-        """Send, or keep for the one message; the signature is that of the comm's own."""
+        """Send, or collect for the one message; the signature is that of the comm's own method."""
         if self._thread != threading.get_ident() or data is None or data.get("method") != "update":
             self._send(data, *rest, buffers=buffers, **options)
             return
         for name, value in data["state"].items():
-            # Taken back in the same breath: the update must leave, and the browser needs no None after it.
+            # Withdrawn in the same batch: the update must be sent, and the browser needs no None after it.
             if value is not None or self._state.get(name) is None:
                 self._state[name] = value
         self._paths += data.get("buffer_paths") or []
@@ -148,7 +151,7 @@ class MessageBatch:
 
     @contextmanager
     def as_one(self) -> Iterator[None]:
-        """Within it, what this thread sends is gathered; one message leaves at the end, none if nothing was sent."""
+        """Collect what this thread sends within the context; send one message at the end, none if there was nothing."""
         self._thread = threading.get_ident()
         try:
             yield
@@ -161,28 +164,28 @@ class MessageBatch:
 
 
 class _FigureDisplay:
-    """One figure on display: the model, and the gathering of what it sends."""
+    """One figure on display: the model, and the batch of its messages."""
 
     def __init__(self, figure: go.FigureWidget) -> None:
         self.figure = figure
         self.gathering = MessageBatch(figure.comm)
         figure._config = {"displaylogo": False, "responsive": True}  # noqa: SLF001
-        # A number instead of None makes the front ends report how many places show the model.
+        # A number instead of None makes front ends report how many places show the model.
         figure._view_count = 0  # noqa: SLF001
         self.places = 0
-        self.was_seen = False
-        self.answered = 0  # the newest edit that a place of it has answered
+        self.was_visible = False
+        self.answered = 0  # newest edit answered by one of its places
 
     @property
     def unanswered(self) -> int:
-        """How many edits have had no answer: a place that plotly's script has left never answers again."""
+        """Number of unanswered edits: a place that plotly's script has left never answers again."""
         return int(self.figure._last_trace_edit_id) - self.answered  # noqa: SLF001
 
     def close(self) -> None:
-        """Close the model, and let it go."""
+        """Close the model and release it."""
         self.figure.close()
-        # anywidget ties each figure to a signal of plotly's class, to reload its script when the file is edited; the
-        # tie is never undone and keeps every figure alive. Nobody edits plotly's script in a live notebook.
+        # anywidget connects each figure to a signal of plotly's class, to reload its script when the file is edited;
+        # this is never undone and keeps every figure alive. Plotly's script is not edited in a live notebook.
         with suppress(AttributeError):
             go.FigureWidget._esm.changed.disconnect()  # noqa: SLF001
 
@@ -190,14 +193,14 @@ class _FigureDisplay:
 class FigureView(View):
     """A view drawn with plotly. `figure` is the FigureWidget; hold `lock` to change it while it is live.
 
-    Each display gets a model of its own. A place that plotly's script has left goes on listening to its model, fails at
-    every update, and keeps the update from the places after it: a cell that was run again would show a dead figure.
-    A model that no place shows any more is closed.
+    Each display gets a model of its own. A place in the page that was cleared stays connected to its model, fails at
+    every update, and keeps the update from the places after it: a cell that was run again would show a frozen figure. A
+    model that no place shows any more is closed.
     """
 
     def __init__(self, source: VersionedSource, figure: go.FigureWidget) -> None:
         super().__init__(source)
-        self._note = ""
+        self._annotation = ""
         self._problem = ""
         self._is_displayed = False
         self._all: list[_FigureDisplay] = []
@@ -205,7 +208,7 @@ class FigureView(View):
 
     @property
     def figure(self) -> go.FigureWidget:
-        """The live FigureWidget of the newest display, to be styled at will; its data belongs to the painter."""
+        """The live FigureWidget of the newest display, to be styled by the user; its data belongs to the painter."""
         return self._all[-1].figure
 
     @property
@@ -217,7 +220,7 @@ class FigureView(View):
         shown = _FigureDisplay(figure)
         # What the browser sends back changes the figure on another thread than the painter's: it has to take our lock.
         figure.comm.on_msg(lambda message: self._on_message(shown, message))
-        # A figure shown without its view is the same display: same static picture, same painter.
+        # A figure displayed without its view is the same display: same static picture, same painter.
         figure._repr_mimebundle_ = self._repr_mimebundle_
         self._all.append(shown)
 
@@ -228,24 +231,24 @@ class FigureView(View):
                 if len(self._all) > MOST_DISPLAYS:
                     self._all.pop(0).close()
             self._is_displayed = True
-            # The class's own method brings the model's state up to date first; the instance's leads back here.
+            # The class's own method brings the model's state up to date first; the instance's one leads back here.
             type(self.figure)._repr_mimebundle_(self.figure)
             return str(self.figure.model_id)
 
     def _update(
-        self, changes: Mapping[int, Mapping[str, object]], text: str, looks: Mapping[str, object] | None = None
+        self, changes: Mapping[int, Mapping[str, object]], text: str, layout_changes: Mapping[str, object] | None = None
     ) -> int:
         """Send one frame; return the number of messages.
 
-        `changes` are new values of some traces by their place, `text` the note, `looks` what changes of the layout:
-        never with every frame, and never what the user can set.
+        `changes` are new values of some traces by their place, `text` the annotation, `layout_changes` changed
+        properties of the layout: not with every frame, and never properties that the user can set.
         """
         text = self._problem or text
-        if not changes and text == self._note and not looks:
+        if not changes and text == self._annotation and not layout_changes:
             return 0
         for shown in self._all:
-            self._update_one(shown, changes, text, looks)
-        self._note = text
+            self._update_one(shown, changes, text, layout_changes)
+        self._annotation = text
         self.frames += 1
         return MESSAGES_A_FRAME * len(self._all)
 
@@ -254,28 +257,28 @@ class FigureView(View):
         shown: _FigureDisplay,
         changes: Mapping[int, Mapping[str, object]],
         text: str,
-        looks: Mapping[str, object] | None,
+        layout_changes: Mapping[str, object] | None,
     ) -> None:
         figure = shown.figure
         with shown.gathering.as_one(), figure.batch_update():
             for place, properties in changes.items():
                 figure.data[place].update(properties, overwrite=True)
-            if text != self._note:
-                figure.layout.annotations = note(text)
-            if looks:
-                _restyle(figure, looks)
+            if text != self._annotation:
+                figure.layout.annotations = annotation(text)
+            if layout_changes:
+                _restyle(figure, layout_changes)
         # The model's state is what a reloaded tab starts from; plotly sets it only when a figure is displayed.
         state = figure._widget_data  # noqa: SLF001
         for place, properties in changes.items():
             if place < len(state):
                 state[place].update(properties)
-        if looks:
+        if layout_changes:
             whole = figure.to_dict()["layout"]
-            figure._widget_layout.update({name: whole[name] for name in looks if name in whole})  # noqa: SLF001
+            figure._widget_layout.update({name: whole[name] for name in layout_changes if name in whole})  # noqa: SLF001
 
     def _show_problem(self, text: str) -> int:
         self._problem = text
-        return self._update({}, "" if not text else self._note)
+        return self._update({}, "" if not text else self._annotation)
 
     def _on_message(self, shown: _FigureDisplay, message: dict[str, Any]) -> None:
         data = message.get("content", {}).get("data", {})
@@ -287,27 +290,27 @@ class FigureView(View):
             edits = [answer.get("trace_edit_id") for answer in state.values() if isinstance(answer, dict)]
             shown.answered = max([shown.answered, *(edit for edit in edits if isinstance(edit, int))])
             unanswered = shown.unanswered if edits else None
-            self._drop_silent(shown)
+            self._close_unresponsive(shown)
             if not state or not state.keys() <= ANSWERS:
                 shown.figure._handle_msg(message)  # noqa: SLF001
             if isinstance(views, int):
-                self._counted(shown, views)
+                self._count_places(shown, views)
             is_visible = any(each.places for each in self._all) if isinstance(views, int) else None
-        self._heard(unanswered=unanswered, is_visible=is_visible)
+        self._report(unanswered=unanswered, is_visible=is_visible)
 
-    def _drop_silent(self, alive: _FigureDisplay) -> None:
-        """Close the models that have answered nothing for long while this one does, whatever was said of places."""
-        for shown in [each for each in self._all if each is not alive and each.unanswered > MOST_UNANSWERED]:
-            if alive.unanswered < MOST_UNANSWERED:
+    def _close_unresponsive(self, responsive: _FigureDisplay) -> None:
+        """Close models with 30 unanswered edits while this one is answered, whatever number of places was reported."""
+        for shown in [each for each in self._all if each is not responsive and each.unanswered > MOST_UNANSWERED]:
+            if responsive.unanswered < MOST_UNANSWERED:
                 self._all.remove(shown)
                 shown.close()
 
-    def _counted(self, shown: _FigureDisplay, views: int) -> None:
-        """Close a model that was seen, is seen no more, and is not the only one."""
+    def _count_places(self, shown: _FigureDisplay, views: int) -> None:
+        """Close a model that was visible, is displayed no more, and is not the only one."""
         shown.places = views
         if views > 0:
-            shown.was_seen = True
-        elif shown.was_seen and len(self._all) > 1:
+            shown.was_visible = True
+        elif shown.was_visible and len(self._all) > 1:
             self._all.remove(shown)
             shown.close()
 

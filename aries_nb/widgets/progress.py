@@ -1,4 +1,4 @@
-"""A progress bar for what keeps a cell waiting; it is gone when that is done."""
+"""Progress bar for a call that keeps a cell waiting; it disappears when the call is done."""
 
 from __future__ import annotations
 
@@ -16,17 +16,18 @@ __all__ = ["Progress"]
 
 
 class Progress:
-    """One bar in the output of the cell that runs; shown by the first `tell`, taken out of the cell by `close`.
+    """One bar in the output of the running cell; shown by the first `show`, removed by `close`.
 
-    It belongs to the thread that runs the cell: shown from any other, it would land in whatever cell comes next.
+    Use it on the thread that runs the cell: from any other thread it would appear in the output of whichever cell runs
+    next.
     """
 
     def __init__(self) -> None:
         self._bar: Any = None
         self._handle: DisplayHandle | None = None
 
-    def tell(self, done: float, text: str) -> None:
-        """Show how much is done, from 0 to 1, and a line beside it: text, never markup."""
+    def show(self, done: float, text: str) -> None:
+        """Show the share done, from 0 to 1, with a line of text (never markup)."""
         if self._bar is None:
             self._bar = FloatProgress(value=done, max=1.0, description=text)
             self._bar.style.bar_color = BLUE
@@ -36,11 +37,11 @@ class Progress:
         self._bar.value, self._bar.description = done, text
 
     def close(self) -> None:
-        """Take the bar out of the cell and free it, in kernel and browser; closing twice is fine."""
+        """Remove the bar from the cell and free it, in kernel and browser; idempotent."""
         if self._bar is None:
             return
         if self._handle is not None:
-            # Closing alone leaves a view without a model in the cell, which a saved notebook shows as an error.
+            # Closing alone leaves a view without a model in the output, which a saved notebook shows as an error.
             self._handle.update({"text/html": ""}, raw=True)  # type: ignore[no-untyped-call]
         for model in (self._bar, self._bar.style, self._bar.layout):
             model.close()

@@ -1,7 +1,7 @@
-"""What a view is handed to draw from: small interfaces, implemented by whoever holds the data.
+"""Sources: the small interfaces through which views read data; implemented by the objects that hold it.
 
-A view never asks for more than these. Every method may be called on the painter's thread at any time, so it must be
-cheap, must not block on the network, and must return data that is never written again.
+A view needs nothing beyond these. Every method may be called on the painter's thread at any time, so it must be cheap,
+must not block on the network, and must return data that is never written again.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ __all__ = [
     "VersionedSource",
 ]
 
-# Why a book cannot be trusted, in words a reader understands without our documentation.
+# Why a book cannot be trusted, for readers who do not know our documentation.
 INTEGRITY_TEXTS: dict[BookIntegrity, str] = {
     "ok": "",
     "empty": "waiting for the first update",
@@ -48,7 +48,7 @@ INTEGRITY_TEXTS: dict[BookIntegrity, str] = {
 
 
 class VersionedSource(Protocol):
-    """Something that changes, and counts how often."""
+    """Data that changes, with a version."""
 
     @property
     def version(self) -> int:
@@ -56,30 +56,30 @@ class VersionedSource(Protocol):
 
 
 class PaintTimings(Protocol):
-    """Who keeps how long rows take to the screen. Times are in ns since the epoch."""
+    """Receives the time from receipt to screen. Times are in ns since the epoch."""
 
     newest: int
-    """When the newest row was received; 0 before the first."""
+    """Time of receipt of the newest row; 0 before the first."""
 
     def painted(self, received: int, at: int) -> None:
-        """Note that a row received at one time was painted at another; on whatever thread hears the browser."""
+        """Note when a row was received and when it was painted; called on the thread of the browser's answers."""
 
 
 @runtime_checkable
 class TimedSource(Protocol):
-    """A source that wants to know when its rows are painted."""
+    """A source that measures the time from receipt to screen."""
 
     @property
     def lags(self) -> PaintTimings:
-        """Where it is noted."""
+        """Receives the measurements."""
 
 
 @runtime_checkable
 class GapSource(Protocol):
-    """A source that knows when its stream was deaf."""
+    """A source that knows the gaps of its stream."""
 
     def gap_spans(self) -> tuple[GapSpan, ...]:
-        """Return its newest unfilled gaps, oldest first; one that lasts is the last."""
+        """Return its newest unfilled gaps, oldest first; an open one is the last."""
 
 
 class BoardSource(VersionedSource, Protocol):
@@ -113,10 +113,10 @@ class RowsSource(VersionedSource, Protocol):
 
 
 class BarsSource(VersionedSource, Protocol):
-    """Bars that are ready: of an instrument, or of an account's P&L."""
+    """Finished bars and a running one: of an instrument, or of an account's P&L."""
 
     def newest(self, most: int) -> BarsData:
-        """Return the newest `most` bars; what it costs does not grow with the number of those behind them."""
+        """Return the newest `most` bars; the cost does not grow with the number of older bars."""
 
 
 class BookSource(VersionedSource, Protocol):
@@ -134,14 +134,14 @@ class CardSource(VersionedSource, Protocol):
 
 
 class TableSource(VersionedSource, Protocol):
-    """Rows of an account: positions, orders, balances and the like."""
+    """Rows of an account: positions, orders, balances, fills, a watchlist."""
 
     def table(self) -> TableData:
-        """Return all rows as they stand; the columns stay the same, the rows may come, change and go."""
+        """Return all rows as they are now; the columns stay the same, rows may come, change and go."""
 
 
 class EquitySource(VersionedSource, Protocol):
     """The equity of an account over time."""
 
     def equity(self) -> EquityData:
-        """Return the equity kept so far, and what changed it, by instrument and cause."""
+        """Return the equity so far, and what changed it, by instrument and cause."""

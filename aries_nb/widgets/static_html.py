@@ -1,6 +1,6 @@
-"""Static pictures: what a view looks like where no kernel and no script runs (a code host, an export, a dead kernel).
+"""Static pictures: what a view shows where no kernel and no script runs (a code host, an export, a dead kernel).
 
-Every text is escaped, every style stands inline, and the colours come from the page, so that both themes can be read.
+Every text is escaped, all styles are inline, and the colours come from the page, so that both themes are readable.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ def bundle(
     include: Collection[str] | None = None,
     exclude: Collection[str] | None = None,
 ) -> dict[str, object]:
-    """Return the forms of one display by media type; `model_id` is None for a view that was closed.
+    """Return one display by media type; `model_id` is None for a closed view.
 
     `include` and `exclude` are media types to keep and to leave out, as IPython passes them.
     """
@@ -79,7 +79,7 @@ def clock_time(ns: float) -> str:
 def line_chart(title: str, lines: Sequence[Line]) -> str:
     """Return lines over a common x as inline SVG, with the range of y and a legend; x is in epoch milliseconds.
 
-    A y that is not a number is a hole in its line; it is neither the first nor the last.
+    A y of NaN interrupts its line; it is neither the first nor the last.
     """
     drawn = [line for line in lines if len(line[2])]
     if not drawn:
@@ -108,14 +108,14 @@ def line_chart(title: str, lines: Sequence[Line]) -> str:
 
 
 def _pieces(x: Numbers, y: Numbers) -> list[tuple[Numbers, Numbers]]:
-    """The line between its holes."""
+    """The parts of the line between its NaN values."""
     holes = np.flatnonzero(np.isnan(y))
     parts = np.split(np.arange(len(x)), holes)
     return [(x[part], y[part]) for part in (part[np.isfinite(y[part])] for part in parts) if len(part)]
 
 
 def _short(value: float) -> str:
-    # Six digits would turn an equity of millions into powers of ten.
+    # Six significant digits would show an equity of millions in powers of ten.
     return f"{value:,.0f}" if abs(value) >= 1e5 else f"{value:,.6g}"
 
 

@@ -1,4 +1,4 @@
-"""What the cells of an account table say: exact texts for the reader, and numbers to sort and compare by.
+"""Cells of an account table: exact texts to read, and numbers to sort and compare by; captions of tables.
 
 The texts are made here and not in the browser: a decimal of twenty digits would not survive a float.
 """
@@ -33,10 +33,10 @@ __all__ = [
     "empty_text",
     "heading_of",
     "known_columns",
-    "moment",
+    "time_text",
 ]
 
-# "signed" is profit and loss: a plus or a minus always stands before it.
+# "signed" is profit and loss: always with a plus or a minus sign.
 CellKind = Literal["symbol", "text", "side", "status", "progress", "signed", "money", "price", "number", "time"]
 
 TEXT_KINDS: dict[str, CellKind] = {"symbol": "symbol", "side": "side", "status": "status"}
@@ -50,7 +50,7 @@ MONEY_WORDS = frozenset(
     }
 )
 MONEY_DECIMALS = 2
-# An average is a quotient, and may have digits without end.
+# An average is a quotient, and may have endless digits.
 MOST_AVERAGE_DECIMALS = 4
 NS_A_DAY = 86_400_000_000_000
 MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
@@ -60,7 +60,7 @@ UNKNOWN = "–"
 
 @dataclass(frozen=True, slots=True)
 class ColumnHeading:
-    """One column as it is shown; `kind` says how its cells look."""
+    """One column as shown; `kind` decides how its cells look."""
 
     name: str
     label: str
@@ -88,7 +88,7 @@ class FormattedTable:
 
 
 class TableFormatter:
-    """Turns tables with the same columns into sheets; remembers the decimals of each column, which only ever grow.
+    """Formats tables that have the same columns; the decimals of each column only grow.
 
     `names` are the columns to show, in this order and as far as the table has them; None shows all. A table with the
     columns filled and quantity shows them as one, the progress of the order.
@@ -98,7 +98,7 @@ class TableFormatter:
         self._names = names
         self._decimals: dict[str, Decimals] = {}
 
-    def sheet(self, data: TableData) -> FormattedTable:
+    def format(self, data: TableData) -> FormattedTable:
         """Return the table as it is to be shown now."""
         places = {column.name: place for place, column in enumerate(data.columns)}
         has_progress = {"filled", "quantity"} <= places.keys()
@@ -134,17 +134,17 @@ def heading_of(column: Column, *, has_progress: bool) -> ColumnHeading:
 
 
 def caption_of(data: TableData) -> str:
-    """Return the line above a static picture: title, note, and whether the rows are stale."""
+    """Return the line above a static picture: title, note, and "stale" where the rows are."""
     return " · ".join(text for text in (data.title, data.note, "stale" if data.is_stale else "") if text)
 
 
 def empty_text(data: TableData) -> str:
-    """Return what stands in the place of the rows where there are none: "no positions"."""
+    """Return what is shown in place of the rows where there are none: "no positions"."""
     return f"no {data.title.lower() or 'rows'}"
 
 
 def known_columns(columns: Sequence[str] | None, source: TableSource) -> Sequence[str] | None:
-    """Return the names, checked against what the source has; None for all. Raises UsageError for one it has not."""
+    """Return the names after checking that the source has them; None for all. Raises UsageError for an unknown name."""
     if columns is None:
         return None
     known = [column.name for column in source.table().columns]
@@ -186,9 +186,9 @@ def _text(heading: ColumnHeading, record: dict[str, Value], decimals: dict[str, 
     if heading.kind in ("symbol", "text"):
         return str(value)
     if heading.kind == "time":
-        return moment(int(value), today)
+        return time_text(int(value), today)
     if heading.name == "price" and not value and "limit" not in str(record.get("type", "limit")).lower():
-        return UNKNOWN  # of an order without a limit; a price of 0 is one elsewhere
+        return UNKNOWN  # an order without a limit; elsewhere a price of 0 is a price
     shown = _grouped(value, decimals[heading.name], is_signed=heading.kind == "signed")
     if heading.kind != "progress":
         return shown
@@ -218,12 +218,12 @@ def _grouped(value: Value, decimals: int, *, is_signed: bool = False) -> str:
     # Not abs(): it would round a decimal to 28 digits.
     size = f"{value.copy_abs() if isinstance(value, Decimal) else abs(value):,.{decimals}f}"
     if not size.strip("0.,"):
-        return size  # what rounds to nothing has no sign
+        return size  # what rounds to zero has no sign
     return f"{MINUS if value < 0 else '+' if is_signed else ''}{size}"
 
 
-def moment(ns: int, today: int) -> str:
-    """Return a time in ns since the epoch as UTC, as short as is clear: of `today` (in days) the time of day alone."""
+def time_text(ns: int, today: int) -> str:
+    """Return a time in ns since the epoch as UTC, as short as is clear: for `today` (in days) the time of day alone."""
     if ns in (NOT_A_TIME, 0):
         return UNKNOWN
     if ns // NS_A_DAY == today:

@@ -1,4 +1,4 @@
-"""What all views share: a lock, a frame count, an error kept, a display that is also a static picture, a close."""
+"""Base class of all views: a lock, a frame count, the last error, a live and a static display, close."""
 
 from __future__ import annotations
 
@@ -28,11 +28,15 @@ MimeBundle: TypeAlias = dict[str, object]
 
 
 class View(ABC):
-    """A live picture of a source: drawn by the painter while it is displayed, and a static picture where no kernel is.
+    """A live view of a source: drawn by the painter while it is displayed, and a static picture where no kernel is.
 
-    One view may be displayed many times, also after its output was cleared; all displays show the same frame.
-    `lock` guards the widget: the painter holds it while it draws, and what the browser sends back is applied under it.
-    Any thread may call its methods. A `draw` that fails is logged, counted (`errors`), kept (`error`) and shown.
+    One view may be displayed many times, also after its output was cleared; all displays show the same frame. `lock`
+    guards the widget: the painter holds it while it draws, and what the browser sends back is applied under it. Any
+    thread may call its methods. A `draw` that fails is logged, counted (`errors`), kept (`error`) and shown on the
+    view.
+
+    Class attributes: `period_s`, shortest time between two frames in seconds (0.09); `in_flight`, frames that may be
+    unanswered (3); `refresh_s`, seconds after which it is drawn although nothing changed (None: never).
     """
 
     period_s = PERIOD_S
@@ -51,16 +55,16 @@ class View(ABC):
     @property
     @abstractmethod
     def widget(self) -> DOMWidget:
-        """The ipywidgets widget that shows this view; it can stand in any layout box."""
+        """The ipywidgets widget that shows this view; it can be placed in any layout box."""
 
     @property
     def version(self) -> int:
-        """The version of the source now."""
+        """The current version of the source."""
         return self._source.version
 
     @property
     def lags(self) -> PaintTimings | None:
-        """Where is noted how long rows take to the screen; None where the source does not want to know."""
+        """Receives the time from receipt to screen; None where the source does not measure it."""
         return self._source.lags if isinstance(self._source, TimedSource) else None
 
     @property
@@ -88,7 +92,7 @@ class View(ABC):
             return messages
 
     def close(self) -> None:
-        """Stop drawing and let go of the widget and its memory in kernel and browser; closing twice is fine."""
+        """Stop drawing and free the widget and its memory in kernel and browser; idempotent."""
         with self.lock:
             if self._is_closed:
                 return
@@ -100,7 +104,7 @@ class View(ABC):
             self._release()
 
     def watch(self, painter: Painter | None = None) -> None:
-        """Hand this view to the painter; done by itself when the view is displayed."""
+        """Hand this view to the painter; called when the view is displayed."""
         if self._is_closed:
             return
         self._painter = painter or self._painter or get_painter()
@@ -133,23 +137,23 @@ class View(ABC):
     def _failed(self, error: Exception) -> int:
         is_news = self.error is None or repr(self.error) != repr(error)
         self.errors += 1
-        # Its traceback would keep every frame's locals, and so the data of that moment, alive.
+        # Its traceback would keep the locals of every stack frame, and so the data of that moment, alive.
         self.error = error.with_traceback(None)
         if not is_news:
             return 0
         LOG.error("%s could not be drawn: %r", type(self).__name__, error)
         return self._show_problem(f"not drawn: {error}" if str(error) else f"not drawn: {type(error).__name__}")
 
-    def _heard(
+    def _report(
         self, *, unanswered: int | None = None, is_visible: bool | None = None, painted_s_ago: float = 0.0
     ) -> None:
-        """Take note of a sign of the browser; a widget shown by itself, without its view, is drawn from here on."""
+        """Note a report of the browser; a widget displayed directly, without its view, is drawn from here on."""
         if self._is_closed:
             return
         if self._painter is None:
             self.watch()
         if self._painter is not None:
-            self._painter.heard(self, unanswered=unanswered, is_visible=is_visible, painted_s_ago=painted_s_ago)
+            self._painter.report(self, unanswered=unanswered, is_visible=is_visible, painted_s_ago=painted_s_ago)
 
     @abstractmethod
     def _draw(self) -> int:

@@ -8,13 +8,13 @@ import pytest
 
 from aries_nb.model import NOT_A_TIME, ORDER_COLUMNS, Column, EquityData, TableData
 from aries_nb.widgets.charts.equity import MOST_BARS, bars_of
-from aries_nb.widgets.table_format import NS_A_DAY, TableFormatter, moment
+from aries_nb.widgets.table_format import NS_A_DAY, TableFormatter, time_text
 
 UNKNOWN = Decimal("NaN")
 
 
 def sheet_of(columns, *rows, names=None, key=()):
-    return TableFormatter(names).sheet(TableData("Rows", tuple(columns), rows, key))
+    return TableFormatter(names).format(TableData("Rows", tuple(columns), rows, key))
 
 
 def only_text(name, value, kind="decimal"):
@@ -41,7 +41,7 @@ def test_decimals_of_a_column_never_become_fewer():
     cells = TableFormatter()
     columns = (Column("quantity", "decimal"),)
 
-    shown = [cells.sheet(TableData("", columns, ((Decimal(q),),), ())).texts[0][0] for q in ("1", "0.125", "2")]
+    shown = [cells.format(TableData("", columns, ((Decimal(q),),), ())).texts[0][0] for q in ("1", "0.125", "2")]
 
     assert shown == ["1", "0.125", "2.000"]
 
@@ -93,13 +93,13 @@ def test_an_order_of_nothing_has_no_progress():
 def test_a_time_is_as_short_as_is_clear(when, text):
     today = int(np.datetime64("2026-03-02", "D").astype(np.int64))
 
-    assert moment(int(np.datetime64(when, "ns").astype(np.int64)), today) == text
+    assert time_text(int(np.datetime64(when, "ns").astype(np.int64)), today) == text
 
 
 def test_a_time_of_now_is_shown_without_its_date():
     now = time.time_ns()
 
-    assert moment(now, now // NS_A_DAY).count(":") == 2
+    assert time_text(now, now // NS_A_DAY).count(":") == 2
 
 
 def test_the_smallest_moves_are_summed_up_cause_by_cause():

@@ -14,7 +14,7 @@ def paced(
     for step in range(int(seconds * 1000)):
         now = start + step / 1000
         if pace.unanswered and answer(now):
-            pace.heard(now, unanswered=0)
+            pace.reported(now, unanswered=0)
         if next_frame_at(pace, now, busy_since) <= now:
             pace.sent(now)
             sent.append(now)
@@ -60,7 +60,7 @@ def test_no_new_frame_before_the_last_is_answered():
     pace.sent(10.0)
 
     assert next_frame_at(pace, 10.5, None) > 10.5
-    pace.heard(10.5, unanswered=0)
+    pace.reported(10.5, unanswered=0)
     assert next_frame_at(pace, 10.5, None) <= 10.5
 
 
@@ -71,7 +71,7 @@ def test_a_few_frames_may_be_unanswered_and_no_more():
     assert next_frame_at(pace, 10.5, None) <= 10.5
     pace.sent(10.5)
     assert next_frame_at(pace, 11.0, None) > 11.0
-    pace.heard(11.0, unanswered=1)
+    pace.reported(11.0, unanswered=1)
     assert next_frame_at(pace, 11.0, None) <= 11.0
 
 
@@ -80,7 +80,7 @@ def test_an_answer_to_an_older_frame_counts_as_life():
     pace.sent(10.0)
     pace.sent(10.1)
 
-    pace.heard(12.0, unanswered=1)
+    pace.reported(12.0, unanswered=1)
     pace.sent(12.0)
 
     # Beside a cell that lets answers in, the patience of half a second begins anew with each.
@@ -91,7 +91,7 @@ def test_a_sign_that_answers_nothing_frees_nothing():
     pace = FramePacing()
     pace.sent(10.0)
 
-    pace.heard(10.2)
+    pace.reported(10.2)
 
     assert next_frame_at(pace, 10.5, None) > 10.5
 

@@ -32,8 +32,8 @@ def test_what_is_never_told_shows_nothing(cell):
 
 def test_one_bar_is_shown_however_often_it_is_told(cell):
     with Progress() as bar:
-        bar.tell(0.25, "a quarter")
-        bar.tell(0.5, "half")
+        bar.show(0.25, "a quarter")
+        bar.show(0.5, "half")
 
         (widget,) = cell
         assert (widget.value, widget.description) == (0.5, "half")
@@ -42,7 +42,7 @@ def test_one_bar_is_shown_however_often_it_is_told(cell):
 
 def test_nothing_of_it_stays_in_the_cell_or_the_registry(cell):
     bar = Progress()
-    bar.tell(0.5, "half")
+    bar.show(0.5, "half")
 
     bar.close()
     bar.close()
@@ -53,7 +53,7 @@ def test_nothing_of_it_stays_in_the_cell_or_the_registry(cell):
 def test_a_load_that_fails_takes_its_bar_along(cell):
     def load():
         with Progress() as bar:
-            bar.tell(0.5, "half")
+            bar.show(0.5, "half")
             raise ConnectionError
 
     with pytest.raises(ConnectionError):

@@ -392,7 +392,7 @@ class Loading:
         if self._progress is None:
             log.info("%s so far", text)
         else:
-            self._progress.tell(done, text)
+            self._progress.show(done, text)
 
     def __enter__(self) -> Self:
         return self

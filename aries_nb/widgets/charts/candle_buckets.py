@@ -1,4 +1,4 @@
-"""Candles kept up to date from new rows alone; bounded, without a widget."""
+"""Candles updated from new rows alone; bounded, without a widget."""
 
 from __future__ import annotations
 
@@ -49,8 +49,8 @@ def period_ns(every: str | float | timedelta) -> int:
     return nanoseconds
 
 
-# Nights and weekends are left out of a time axis, not every quiet interval: so many bars must be missing at least,
-# and so long a time. Every place on the axis is found by going through all spans, so they are not too many.
+# Nights and weekends are left out of a time axis, not every quiet interval: at least so many bars and so much time must
+# be missing. Every position on the axis is found by going through all spans, so their number is limited.
 IDLE_BARS, IDLE_MS = 3, 3_600_000
 MOST_IDLE_SPANS = 100
 
@@ -58,22 +58,22 @@ MOST_IDLE_SPANS = 100
 def idle_spans(starts: Numbers) -> list[tuple[float, float]]:
     """Return the spans without a bar between bars of one length that begin at `starts`; all in epoch milliseconds.
 
-    Each begins with the end of a bar and ends with the beginning of the next: without it, these stand at the distance
-    of any others. Of too many the longest are taken.
+    Each begins with the end of a bar and ends with the start of the next: without it, the two are as far apart as any
+    others. Of too many, the longest are returned.
     """
-    ways = np.diff(starts)
-    if not len(ways):
+    intervals = np.diff(starts)
+    if not len(intervals):
         return []
-    step = ways.min()
-    places = np.flatnonzero((ways > IDLE_BARS * step) & (ways >= IDLE_MS))
-    longest = np.argsort(-ways[places], kind="stable")[:MOST_IDLE_SPANS]
+    step = intervals.min()
+    places = np.flatnonzero((intervals > IDLE_BARS * step) & (intervals >= IDLE_MS))
+    longest = np.argsort(-intervals[places], kind="stable")[:MOST_IDLE_SPANS]
     places = places[np.sort(longest)]
     return list(zip((starts[places] + step).tolist(), starts[places + 1].tolist(), strict=True))
 
 
 @dataclass(slots=True)
 class Candle:
-    """One bar; `last_row` is the absolute number of the newest row in it."""
+    """One candle; `last_row` is the absolute number of its newest row."""
 
     open: float
     high: float
@@ -86,7 +86,7 @@ class Candle:
 class CandleBuckets:
     """The newest candles of one instrument, at most `limit`; rows count in the order in which they arrived.
 
-    A candle whose first rows have left the window stays whole; it goes when its last row has.
+    A candle whose first rows have left the window stays whole; it is dropped when its last row has left.
     """
 
     def __init__(self, every_ns: int, limit: int = MOST_CANDLES) -> None:
@@ -95,7 +95,7 @@ class CandleBuckets:
         self._candles: dict[int, Candle] = {}
 
     def extend(self, rows: NDArray[np.int64], ts: Times, prices: Numbers, sizes: Numbers | None) -> bool:
-        """Take in new rows with their absolute numbers; return whether any candle changed. NaN prices are skipped."""
+        """Add new rows with their absolute numbers; return whether any candle changed. NaN prices are skipped."""
         is_finite = np.isfinite(prices)
         rows, ts, prices = rows[is_finite], ts[is_finite], prices[is_finite]
         if not len(prices):
@@ -122,7 +122,7 @@ class CandleBuckets:
         return True
 
     def drop_before(self, row: int) -> bool:
-        """Drop candles all of whose rows lie before absolute row `row`; return whether there were any."""
+        """Drop candles whose rows all lie before absolute row `row`; return whether there were any."""
         gone = [bucket for bucket, candle in self._candles.items() if candle.last_row < row]
         for bucket in gone:
             del self._candles[bucket]

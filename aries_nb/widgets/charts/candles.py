@@ -1,4 +1,4 @@
-"""Candlestick charts, with volume bars below where there are sizes: of a rolling frame, or of bars that are ready."""
+"""Candlestick charts with volume bars where there are sizes: of a rolling frame, or of finished bars."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from aries_nb.widgets.charts.gap_bands import (
     over_candles,
     shapes,
     spans_of,
-    titled,
+    title_with_gaps,
 )
 from aries_nb.widgets.plotly_view import BLUE, ORANGE, FigureView, layout, time_anchor
 from aries_nb.widgets.static_html import line_chart
@@ -36,27 +36,27 @@ MOST_SHOWN = 2_000  # a browser draws each candle as a shape of its own
 
 
 class _CandleChart(FigureView):
-    """Candles however they come about: rising ones blue and hollow, falling ones orange. Times are UTC."""
+    """Base of candlestick charts: rising candles blue and hollow, falling ones orange. Times are UTC."""
 
     waiting = "waiting for data"
 
     def __init__(self, source: VersionedSource, title: str, *, height: int, has_volume: bool) -> None:
         self._title = title
-        self._shading = GapOverlay(title)
+        self._gap_overlay = GapOverlay(title)
         self._has_volume = has_volume
         self._drawn: Ohlc = (np.empty(0), {})
         super().__init__(source, _figure(title, height, has_volume=has_volume))
 
     @abstractmethod
     def _fresh(self) -> Ohlc | None:
-        """The candles as they are now; None where they are those of the last time."""
+        """The current candles; None where they are the same as last time."""
 
-    def _looks(self) -> dict[str, Any]:
-        """What changes of the layout, after `_fresh`."""
+    def _layout_changes(self) -> dict[str, Any]:
+        """Changed properties of the layout; called after `_fresh`."""
         return {}
 
     def _shown(self) -> tuple[float, float]:
-        """From when to when there are candles, in epoch milliseconds."""
+        """Time of the first and the last candle, in epoch milliseconds."""
         starts = self._drawn[0]
         return (float(starts[0]), float(starts[-1])) if len(starts) else (0.0, 0.0)
 
@@ -68,7 +68,7 @@ class _CandleChart(FigureView):
             changes[1] = {"x": starts, **{name: columns[name] for name in ("open", "high", "low", "close")}}
             if self._has_volume:
                 changes[2] = {"x": starts, "y": columns["volume"]}
-        return self._update(changes, "" if len(self._drawn[0]) else self.waiting, self._looks())
+        return self._update(changes, "" if len(self._drawn[0]) else self.waiting, self._layout_changes())
 
     def _picture(self) -> str:
         starts, columns = self._drawn
@@ -78,11 +78,11 @@ class _CandleChart(FigureView):
 
 
 class Candles(_CandleChart):
-    """A live candlestick chart of a rolling frame: at most 500 candles of length `every`.
+    """A live candlestick chart of a rolling frame: the newest 500 candles of length `every` (default "5s").
 
-    Behind candles that a gap of the stream touches, which are incomplete, there is a band.
-    `column` is what the candles are made of; None takes "price", else the middle of bid and ask, else "last_price".
-    `symbol` may be None where the frame has one symbol only.
+    Candles that a gap of the stream touches are incomplete and have a band behind them. `column` is what the candles
+    are made of; None takes "price", else the middle of bid and ask, else "last_price". `symbol` may be None where the
+    frame has one symbol only. `height` in pixels (default 360).
     """
 
     def __init__(
@@ -99,10 +99,10 @@ class Candles(_CandleChart):
         self._symbol = _symbol(source, symbol)
         numbers = source.rows(0).numbers
         self._column = _column(numbers, column)
-        self._tape = CandleBuckets(period_ns(every))
+        self._buckets = CandleBuckets(period_ns(every))
         self._every = str(every) if isinstance(every, str) else f"{period_ns(every) / 1e9:g}s"
         self._step = period_ns(every) / 1e6
-        self._holes = GapPlaces()
+        self._gap_places = GapPlaces()
         self._end = 0
         has_volume = "size" in numbers and self._column == "price"
         super().__init__(source, title or f"{self._symbol} · {self._every}", height=height, has_volume=has_volume)
@@ -113,36 +113,38 @@ class Candles(_CandleChart):
     def _fresh(self) -> Ohlc | None:
         rows = self._rows_source.rows(self._end)
         if rows.end < self._end:
-            # The frame was emptied and filled anew.
-            self._tape.clear()
-            self._holes = GapPlaces()
+            # The frame was emptied and filled again.
+            self._buckets.clear()
+            self._gap_places = GapPlaces()
             rows = self._rows_source.rows(0)
         self._end = rows.end
-        self._spans = spans_of(self._rows_source)  # after the rows: a gap is told before the first row behind it
-        self._holes.look(self._spans, self._rows_source.rows, window_start=rows.window_start)
-        is_changed = self._tape.drop_before(rows.window_start)
+        self._spans = spans_of(self._rows_source)  # after the rows: a gap is known before the first row behind it
+        self._gap_places.update(self._spans, self._rows_source.rows, window_start=rows.window_start)
+        is_changed = self._buckets.drop_before(rows.window_start)
         is_changed |= self._take(rows)
-        return self._tape.columns() if is_changed else None
+        return self._buckets.columns() if is_changed else None
 
-    def _looks(self) -> dict[str, Any]:
-        bands = self._holes.bands
+    def _layout_changes(self) -> dict[str, Any]:
+        bands = self._gap_places.bands
         touched = over_candles(bands, self._drawn[0], self._step)
-        return self._shading.changed(shapes(touched, self._shown()), titled(self._title, bands, self._spans))
+        return self._gap_overlay.changed(
+            shapes(touched, self._shown()), title_with_gaps(self._title, bands, self._spans)
+        )
 
     def _take(self, rows: FrameRows) -> bool:
         if self._symbol not in rows.symbols:
             return False
         chosen = np.flatnonzero(rows.codes == rows.symbols.index(self._symbol))
         sizes = rows.numbers["size"][chosen] if self._has_volume else None
-        return self._tape.extend(chosen + rows.first, rows.ts[chosen], _prices(rows, self._column)[chosen], sizes)
+        return self._buckets.extend(chosen + rows.first, rows.ts[chosen], _prices(rows, self._column)[chosen], sizes)
 
 
 class BarCandles(_CandleChart):
-    """A live candlestick chart of the newest `most` of bars that are ready; nights and weekends are left out.
+    """A live candlestick chart of the newest `most` bars (default 500); nights and weekends are left out.
 
-    Behind bars that are incomplete, since a gap touches them that is not filled yet, there is a band.
+    Bars that an unfilled gap touches are incomplete and have a band behind them. `height` in pixels (default 380).
 
-    Raises UsageError for fewer bars than 1 and more than 2,000.
+    Raises UsageError for fewer than 1 and more than 2,000 bars.
     """
 
     waiting = "no bars yet"
@@ -174,21 +176,21 @@ class BarCandles(_CandleChart):
         self._content = content
         return bars.ts / 1e6, columns
 
-    def _looks(self) -> dict[str, Any]:
+    def _layout_changes(self) -> dict[str, Any]:
         idle = idle_spans(self._drawn[0])
         spans = spans_of(self._bars_source)
         step = float(np.diff(self._drawn[0]).min()) if len(self._drawn[0]) > 1 else 0.0
         first, last = self._shown()
         bands = bands_between(spans, first, last + step)
-        # Bars from before a break must not look like fresh ones.
+        # Bars from before a break must not look live.
         title = f"{self._name} · not live" if self._is_stale else self._name
         touched = over_candles(bands, self._drawn[0], step)
-        looks = self._shading.changed(shapes(touched, self._shown()), titled(title, bands, spans))
+        layout_changes = self._gap_overlay.changed(shapes(touched, self._shown()), title_with_gaps(title, bands, spans))
         if idle != self._idle:
             self._idle = idle
             breaks = [{"bounds": np.array(span).astype("M8[ms]").astype(str).tolist()} for span in idle]
-            looks["xaxis"] = {"rangebreaks": breaks}
-        return looks
+            layout_changes["xaxis"] = {"rangebreaks": breaks}
+        return layout_changes
 
 
 def _symbol(source: RowsSource, symbol: str | None) -> str:
@@ -227,9 +229,9 @@ def _prices(rows: FrameRows, column: str) -> Numbers:
 
 
 def _figure(title: str, height: int, *, has_volume: bool) -> go.FigureWidget:
-    looks = layout(escape(title), height)
-    looks["xaxis"] |= {"type": "date", "rangeslider": {"visible": False}}
-    looks |= {"showlegend": False, "dragmode": "pan"}
+    figure_layout = layout(escape(title), height)
+    figure_layout["xaxis"] |= {"type": "date", "rangeslider": {"visible": False}}
+    figure_layout |= {"showlegend": False, "dragmode": "pan"}
     traces: list[Any] = [
         time_anchor(),
         go.Candlestick(
@@ -240,10 +242,10 @@ def _figure(title: str, height: int, *, has_volume: bool) -> go.FigureWidget:
         ),
     ]
     if has_volume:
-        looks["yaxis"]["domain"] = [0.26, 1]
-        looks["yaxis2"] = {**looks["yaxis"], "domain": [0, 0.2], "nticks": 3, "rangemode": "tozero"}
-        looks["xaxis"]["anchor"] = "y2"
+        figure_layout["yaxis"]["domain"] = [0.26, 1]
+        figure_layout["yaxis2"] = {**figure_layout["yaxis"], "domain": [0, 0.2], "nticks": 3, "rangemode": "tozero"}
+        figure_layout["xaxis"]["anchor"] = "y2"
         traces.append(
             go.Bar(name="volume", yaxis="y2", marker={"color": "rgba(128,128,128,0.5)", "line": {"width": 0}})
         )
-    return go.FigureWidget(data=traces, layout=looks)
+    return go.FigureWidget(data=traces, layout=figure_layout)

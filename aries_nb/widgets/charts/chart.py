@@ -1,4 +1,4 @@
-"""The rolling line chart: one line for each symbol and column, on a Plotly FigureWidget."""
+"""Rolling line chart: one line for each symbol and column, on a Plotly FigureWidget."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 import plotly.graph_objects as go
 
 from aries_nb.errors import UsageError
-from aries_nb.widgets.charts.gap_bands import GapOverlay, GapPlaces, shapes, spans_of, titled, with_holes
+from aries_nb.widgets.charts.gap_bands import GapOverlay, GapPlaces, shapes, spans_of, title_with_gaps, with_breaks
 from aries_nb.widgets.charts.line_points import LinePoints, thinned
 from aries_nb.widgets.number_format import column_kind, column_label
 from aries_nb.widgets.plotly_view import PALETTE, FigureView, layout, time_anchor
@@ -24,19 +24,19 @@ if TYPE_CHECKING:
 __all__ = ["Chart"]
 
 MOST_LINES = 8
-# A chart is some 900 pixels wide, and the browser's time to draw it grows with all its points together.
+# A chart is some 900 pixels wide, and the browser's time to draw it grows with the number of all its points.
 POINTS_A_CHART = 2_400
 MOST_POINTS = 1_200
 STATIC_POINTS = 300
-# A quote holds until the next one: a slanted line would show prices that never were.
+# A quote is valid until the next one: a slanted line would show prices that never were.
 STEPPED = ("price", "size")
 
 
 class Chart(FigureView):
     """A live line chart of `columns` of a rolling frame, for `symbols` (None: all), at most eight lines.
 
-    Sizes are drawn against an axis of their own when there are prices too. Times are UTC. Where the stream was deaf,
-    the lines have a hole, with a band behind it.
+    Sizes are drawn against an axis of their own when there are prices too. Times are UTC. In a gap of the stream the
+    lines are interrupted, with a band behind. `height` in pixels (default 320).
     """
 
     def __init__(
@@ -53,8 +53,8 @@ class Chart(FigureView):
         self._points = [LinePoints(min(MOST_POINTS, POINTS_A_CHART // len(self._lines))) for _ in self._lines]
         self._end = 0
         self._title = title
-        self._holes = GapPlaces()
-        self._shading = GapOverlay(title)
+        self._gap_places = GapPlaces()
+        self._gap_overlay = GapOverlay(title)
         super().__init__(source, _figure(self._lines, title, height))
 
     def __repr__(self) -> str:
@@ -63,14 +63,14 @@ class Chart(FigureView):
     def _draw(self) -> int:
         rows = self._rows_source.rows(self._end)
         if rows.end < self._end:
-            # The frame was emptied and filled anew.
-            self._holes = GapPlaces()
+            # The frame was emptied and filled again.
+            self._gap_places = GapPlaces()
             for points in self._points:
                 points.clear()
             rows = self._rows_source.rows(0)
         self._take(rows)
         self._end = rows.end
-        looks = self._looks(rows.window_start)
+        layout_changes = self._layout_changes(rows.window_start)
         changes: dict[int, dict[str, Any]] = {}
         for place, points in enumerate(self._points, start=1):
             if points.is_changed:
@@ -78,21 +78,21 @@ class Chart(FigureView):
                 x, y = self._line(points)
                 changes[place] = {"x": x, "y": y}
         is_empty = not any(len(points.x) for points in self._points)
-        return self._update(changes, "waiting for data" if is_empty else "", looks)
+        return self._update(changes, "waiting for data" if is_empty else "", layout_changes)
 
-    def _looks(self, window_start: int) -> dict[str, Any]:
-        """Bands and title, where they are others than the last time; with other gaps the lines get other holes."""
-        spans = spans_of(self._rows_source)  # read after the rows: a gap is told before the first row behind it
-        if self._holes.look(spans, self._rows_source.rows, window_start=window_start):
+    def _layout_changes(self, window_start: int) -> dict[str, Any]:
+        """Bands and title, where they differ from last time; other gaps interrupt the lines elsewhere."""
+        spans = spans_of(self._rows_source)  # read after the rows: a gap is known before the first row behind it
+        if self._gap_places.update(spans, self._rows_source.rows, window_start=window_start):
             for points in self._points:
                 points.is_changed = True
         ends = [points.x[[0, -1]] for points in self._points if len(points.x)]
         shown = (min(end[0] for end in ends), max(end[1] for end in ends)) if ends else (0.0, 0.0)
-        bands = self._holes.bands
-        return self._shading.changed(shapes(bands, shown), titled(self._title, bands, spans))
+        bands = self._gap_places.bands
+        return self._gap_overlay.changed(shapes(bands, shown), title_with_gaps(self._title, bands, spans))
 
     def _line(self, points: LinePoints) -> tuple[Numbers, Numbers]:
-        return with_holes(points.x, points.y, points.places_of(np.array(self._holes.rows, "int64")))
+        return with_breaks(points.x, points.y, points.places_of(np.array(self._gap_places.rows, "int64")))
 
     def _take(self, rows: FrameRows) -> None:
         for symbol in {symbol for symbol, _ in self._lines}:
@@ -109,8 +109,8 @@ class Chart(FigureView):
         for line, points, colour in zip(self._lines, self._points, PALETTE, strict=False):
             keep = thinned(points.x, points.y, STATIC_POINTS)
             x, y = points.x[keep], points.y[keep]
-            places = np.searchsorted(keep, points.places_of(np.array(self._holes.rows, "int64")))
-            drawn.append((_label(line, self._lines), colour, *with_holes(x, y, places)))
+            places = np.searchsorted(keep, points.places_of(np.array(self._gap_places.rows, "int64")))
+            drawn.append((_label(line, self._lines), colour, *with_breaks(x, y, places)))
         return line_chart(self._title, drawn)
 
 
@@ -149,8 +149,8 @@ def _label(line: tuple[str, str], lines: Sequence[tuple[str, str]]) -> str:
 
 def _figure(lines: Sequence[tuple[str, str]], title: str, height: int) -> go.FigureWidget:
     has_prices = any(column_kind(column) != "size" for _, column in lines)
-    traces, looks = [time_anchor()], layout(escape(title), height)
-    looks["xaxis"]["type"] = "date"
+    traces, figure_layout = [time_anchor()], layout(escape(title), height)
+    figure_layout["xaxis"]["type"] = "date"
     for (symbol, column), colour in zip(lines, PALETTE, strict=False):
         is_size = has_prices and column_kind(column) == "size"
         shape = "hv" if column_kind(column) in STEPPED and column != "price" else "linear"
@@ -164,7 +164,7 @@ def _figure(lines: Sequence[tuple[str, str]], title: str, height: int) -> go.Fig
             )
         )
         if is_size:
-            looks["margin"]["l"] = 72
-            looks["yaxis2"] = {**looks["yaxis"], "overlaying": "y", "side": "left", "showgrid": False}
-    looks["showlegend"] = True
-    return go.FigureWidget(data=traces, layout=looks)
+            figure_layout["margin"]["l"] = 72
+            figure_layout["yaxis2"] = {**figure_layout["yaxis"], "overlaying": "y", "side": "left", "showgrid": False}
+    figure_layout["showlegend"] = True
+    return go.FigureWidget(data=traces, layout=figure_layout)

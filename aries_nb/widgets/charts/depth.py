@@ -1,4 +1,4 @@
-"""The depth chart: how much stands in the book up to each price, both sides, with the middle marked."""
+"""Depth chart: cumulative size in the book by price, both sides, with the middle marked."""
 
 from __future__ import annotations
 
@@ -24,13 +24,16 @@ BID_FILL, ASK_FILL = "rgba(43,140,206,0.22)", "rgba(224,130,20,0.22)"
 
 
 class DepthChart(FigureView):
-    """A live chart of cumulative size over price, `depth` levels a side; a book that cannot be trusted says why."""
+    """A live chart of cumulative size over price, `depth` levels a side (default 20, at most 500).
+
+    A book that cannot be trusted shows why. `height` in pixels (default 300).
+    """
 
     refresh_s = 1.0
 
     def __init__(self, source: BookSource, *, depth: int = 20, height: int = 300) -> None:
         if not 1 <= depth <= MOST_LEVELS:
-            raise UsageError(f"depth={depth}", where="DepthChart", advice=f"Choose 1 to {MOST_LEVELS} levels.")
+            raise UsageError(f"depth={depth}", where="DepthChart", advice=f"Pass 1 to {MOST_LEVELS}.")
         self._book_source = source
         self._depth = depth
         self._symbol = source.levels(1).symbol
@@ -47,7 +50,7 @@ class DepthChart(FigureView):
         if content != self._shown:
             self._shown = content
             (bid_x, bid_y), (ask_x, ask_y) = stairs(book.bids), stairs(book.asks)
-            # Bids run downwards from the best; plotly wants them from the left.
+            # Bids descend from the best; plotly wants x ascending.
             changes = {0: {"x": bid_x[::-1], "y": bid_y[::-1]}, 1: {"x": ask_x, "y": ask_y}}
             changes[2] = _middle(book.bids, book.asks, max([*bid_y[-1:], *ask_y[-1:], 0.0]))
         return self._update(changes, INTEGRITY_TEXTS[book.integrity])
@@ -62,7 +65,7 @@ class DepthChart(FigureView):
 
 
 def stairs(side: Numbers) -> tuple[Numbers, Numbers]:
-    """Return prices and cumulative sizes from the best level outwards, starting with the best price at zero."""
+    """Return prices and cumulative sizes from the best level outwards, starting with the best price at size zero."""
     if not len(side):
         return np.empty(0), np.empty(0)
     return np.concatenate([side[:1, 0], side[:, 0]]), np.concatenate([[0.0], np.cumsum(side[:, 1])])
@@ -76,9 +79,9 @@ def _middle(bids: Numbers, asks: Numbers, top: float) -> dict[str, Any]:
 
 
 def _figure(symbol: str, height: int) -> go.FigureWidget:
-    looks = layout(f"{escape(symbol)} · depth", height)
-    looks["yaxis"]["rangemode"] = "tozero"
-    looks["legend"]["traceorder"] = "normal"
+    figure_layout = layout(f"{escape(symbol)} · depth", height)
+    figure_layout["yaxis"]["rangemode"] = "tozero"
+    figure_layout["legend"]["traceorder"] = "normal"
     traces = [
         go.Scatter(
             name=name,
@@ -92,4 +95,4 @@ def _figure(symbol: str, height: int) -> go.FigureWidget:
     traces.append(
         go.Scatter(name="mid", mode="lines", line={"color": GREY, "width": 1, "dash": "dot"}, hoverinfo="skip")
     )
-    return go.FigureWidget(data=traces, layout=looks)
+    return go.FigureWidget(data=traces, layout=figure_layout)

@@ -1,4 +1,4 @@
-"""The equity chart: an account's equity over time, the broker's own figure beside it, and what moved it."""
+"""Equity chart: an account's equity over time, the broker's own figure, and contributions by instrument and cause."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import numpy as np
 import plotly.graph_objects as go
 
-from aries_nb.widgets.charts.gap_bands import GapOverlay, bands_between, shapes, spans_of, titled, with_holes
+from aries_nb.widgets.charts.gap_bands import GapOverlay, bands_between, shapes, spans_of, title_with_gaps, with_breaks
 from aries_nb.widgets.charts.line_points import thinned
 from aries_nb.widgets.number_format import column_label
 from aries_nb.widgets.plotly_view import BLUE, GREY, PALETTE, FigureView, layout, time_anchor
@@ -23,25 +23,25 @@ if TYPE_CHECKING:
 
 __all__ = ["EquityChart", "bars_of"]
 
-# Both lines together stay below two thousand points, which a browser redraws in time.
+# Both lines together have at most two thousand points, which a browser redraws in time.
 POINTS_A_LINE = 1_000
 STATIC_POINTS = 300
 MOST_BARS = 8
 OURS, THEIRS = "equity", "broker's figure"
-# Not those of up and down: a cause is neither.
+# Other colours than those of up and down: a cause is neither.
 CAUSE_COLOURS = (PALETTE[2], PALETTE[3], PALETTE[6], PALETTE[7])
 MOST_CAUSES = len(CAUSE_COLOURS)
-FIRST_BAR = 3  # the place of the first cause's trace, behind the time anchor and the two lines
+FIRST_BAR = 3  # place of the first cause's trace, after the time anchor and the two lines
 
-# An instrument, and how much each cause added to equity.
+# An instrument, and the contribution of each cause to equity.
 CauseBars: TypeAlias = "list[tuple[str, tuple[float, ...]]]"
 
 
 class EquityChart(FigureView):
     """A live chart of equity over time, above bars of what each instrument added, at most eight, stacked by cause.
 
-    Where there are more instruments, those that moved it least are one bar, "others". Times are UTC.
-    Where quotes or the account's own news did not come, the lines have a hole, with a band behind it.
+    With more instruments, those that added or cost least are one bar, "others". Times are UTC. In a gap of the quotes
+    or of the account's stream the lines are interrupted, with a band behind. `height` in pixels (default 380).
     """
 
     period_s = 0.5
@@ -49,7 +49,7 @@ class EquityChart(FigureView):
     def __init__(self, source: EquitySource, *, title: str = "Equity", height: int = 380) -> None:
         self._equity_source = source
         self._title = title
-        self._shading = GapOverlay(title)
+        self._gap_overlay = GapOverlay(title)
         self._shown: tuple[bytes, ...] = ()
         self._shown_bars: CauseBars = []
         super().__init__(source, _figure(title, height))
@@ -73,10 +73,10 @@ class EquityChart(FigureView):
         if bars != self._shown_bars:
             self._shown_bars = bars
             changes |= {FIRST_BAR + place: each for place, each in enumerate(_bar_properties(bars, data.causes))}
-        # Only behind the lines: the bars below have no time.
+        # Only behind the lines: the bars below have no time axis.
         drawn = [shape | {"yref": "y domain"} for shape in shapes(bands, shown)]
-        looks = self._shading.changed(drawn, titled(self._title, bands, spans))
-        return self._update(changes, "" if any(len(x) for x, _ in lines) else "waiting for data", looks)
+        layout_changes = self._gap_overlay.changed(drawn, title_with_gaps(self._title, bands, spans))
+        return self._update(changes, "" if any(len(x) for x, _ in lines) else "waiting for data", layout_changes)
 
     def _picture(self) -> str:
         data = self._equity_source.equity()
@@ -96,7 +96,7 @@ class EquityChart(FigureView):
 def bars_of(data: EquityData) -> CauseBars:
     """Return the instruments and their causes in the source's order.
 
-    Those with something unknown and those that nothing has moved are left out, the smallest summed up as "others".
+    Instruments with an unknown contribution and those without any are left out, the smallest summed up as "others".
     """
     known = [(symbol, values) for symbol, values in data.by_cause if np.isfinite(values).all() and any(values)]
     if len(known) <= MOST_BARS:
@@ -112,7 +112,7 @@ def _line(ts: np.ndarray, y: Numbers, count: int, bands: Sequence[GapBand]) -> t
     x, y = ts[is_finite] / 1e6, y[is_finite]
     keep = thinned(x, y, count)
     x, y = x[keep], y[keep]
-    return with_holes(x, y, np.searchsorted(x, [band.last for band in bands]))
+    return with_breaks(x, y, np.searchsorted(x, [band.last for band in bands]))
 
 
 def _signed(value: float) -> str:
@@ -129,7 +129,7 @@ def _bar_properties(bars: CauseBars, causes: Sequence[str]) -> list[dict[str, An
     ]
     blank = [{"x": [], "y": [], "visible": False}] * (MOST_CAUSES - len(stacked))
     totals = [sum(values) for _, values in bars]
-    # Above what stands above zero, or below what stands below, so that no text lies on a bar.
+    # Above the bars above zero, or below those below, so that no text lies on a bar.
     tops = [
         sum(value for value in values if (value > 0) == (total >= 0))
         for (_, values), total in zip(bars, totals, strict=True)
@@ -140,23 +140,23 @@ def _bar_properties(bars: CauseBars, causes: Sequence[str]) -> list[dict[str, An
 
 
 def _figure(title: str, height: int) -> go.FigureWidget:
-    looks = layout(escape(title), height)
-    looks["xaxis"] |= {"type": "date", "anchor": "y"}
-    looks["yaxis"] |= {"domain": [0.48, 1], "hoverformat": ",.2f", "tickformat": ",.6~r"}
+    figure_layout = layout(escape(title), height)
+    figure_layout["xaxis"] |= {"type": "date", "anchor": "y"}
+    figure_layout["yaxis"] |= {"domain": [0.48, 1], "hoverformat": ",.2f", "tickformat": ",.6~r"}
     # A symbol of digits only is a name, not a number.
-    looks["xaxis2"] = {
+    figure_layout["xaxis2"] = {
         "type": "category",
         "autotypenumbers": "strict",
         "anchor": "y2",
         "showgrid": False,
         "tickangle": 0,
     }
-    looks["xaxis2"]["tickfont"] = {"size": 10}
-    looks["yaxis2"] = {**looks["yaxis"], "domain": [0, 0.31], "anchor": "x2", "nticks": 4}
-    looks["showlegend"] = True
-    looks["barmode"] = "relative"
-    looks["bargap"] = 0.45
-    looks["legend2"] = {**looks["legend"], "y": 0.34}
+    figure_layout["xaxis2"]["tickfont"] = {"size": 10}
+    figure_layout["yaxis2"] = {**figure_layout["yaxis"], "domain": [0, 0.31], "anchor": "x2", "nticks": 4}
+    figure_layout["showlegend"] = True
+    figure_layout["barmode"] = "relative"
+    figure_layout["bargap"] = 0.45
+    figure_layout["legend2"] = {**figure_layout["legend"], "y": 0.34}
     traces: list[Any] = [
         time_anchor(),
         go.Scatter(name=OURS, mode="lines", line={"color": BLUE, "width": 1.8}),
@@ -182,7 +182,7 @@ def _figure(title: str, height: int) -> go.FigureWidget:
             textfont={"size": 11},
             hovertemplate="%{text}<extra>total</extra>",
         ),
-        # Texts widen no axis, points do.
+        # Texts do not widen an axis, points do.
         go.Scatter(
             mode="markers",
             xaxis="x2",
@@ -192,4 +192,4 @@ def _figure(title: str, height: int) -> go.FigureWidget:
             marker={"size": 36, "opacity": 0},
         ),
     ]
-    return go.FigureWidget(data=traces, layout=looks)
+    return go.FigureWidget(data=traces, layout=figure_layout)

@@ -1,4 +1,4 @@
-"""Where a stream was deaf: a soft band behind the chart, a hole in its lines, a word in its title."""
+"""Gaps of a stream in a chart: a band behind the lines, an interruption of the lines, a note in the title."""
 
 from __future__ import annotations
 
@@ -28,18 +28,18 @@ __all__ = [
     "over_candles",
     "shapes",
     "spans_of",
-    "titled",
-    "with_holes",
+    "title_with_gaps",
+    "with_breaks",
 ]
 
 MOST_BANDS = 24
-WASH = "rgba(224,142,20,0.14)"
-WIDE = 0.18  # of what is shown: a narrower band has no room for words
+BAND_COLOUR = "rgba(224,142,20,0.14)"
+LABEL_SHARE = 0.18  # of the shown range: a narrower band has no room for its text
 ROWS_OF_LAG = 100
 
 
 class GapBand(NamedTuple):
-    """A gap on the time axis of a chart, in epoch milliseconds, and its words: in one why it came about, how long."""
+    """A gap on the time axis of a chart, in epoch milliseconds, with its cause in one word and its length as text."""
 
     first: float
     last: float
@@ -48,19 +48,19 @@ class GapBand(NamedTuple):
 
 
 class GapPlaces:
-    """Where the rows of a rolling frame stop and go on, for each of its gaps. Owned by the view that draws.
+    """Where the rows of a rolling frame stop and continue, for each of its gaps. Owned by the view that draws.
 
-    A gap is told by our clock and a row is drawn by the exchange's, so a gap is placed by what was received before it
-    and what after. Before the first row behind it has come, it is in no chart.
+    A gap is recorded by our clock and a row is drawn by the exchange's, so a gap is located by the rows received before
+    and after it. Before the first row behind it has arrived, it is in no chart.
     """
 
     def __init__(self) -> None:
-        self._found: dict[int, tuple[int, float, GapSpan]] = {}  # by its beginning: the row behind it, the lag before
+        self._found: dict[int, tuple[int, float, GapSpan]] = {}  # by start: the row behind it, the latency before it
 
-    def look(self, spans: Sequence[GapSpan], rows_from: Callable[[int], FrameRows], *, window_start: int) -> bool:
-        """Place the gaps that there are now; return whether anything changed.
+    def update(self, spans: Sequence[GapSpan], rows_from: Callable[[int], FrameRows], *, window_start: int) -> bool:
+        """Locate the current gaps; return whether anything changed.
 
-        `rows_from` gives the rows from a number on; it is asked only where a gap has no place yet.
+        `rows_from` returns the rows from a number on; it is called only for a gap that is not located yet.
         """
         before = self._found
         self._found = {}
@@ -77,7 +77,7 @@ class GapPlaces:
 
     @property
     def bands(self) -> list[GapBand]:
-        """The gaps that are over, oldest first."""
+        """The gaps that have ended, oldest first."""
         return [
             _band(span.started - lag, span.ended - lag, span.cause)
             for _, (_, lag, span) in sorted(self._found.items())
@@ -86,42 +86,42 @@ class GapPlaces:
 
 
 def _placed(span: GapSpan, rows: FrameRows) -> tuple[int, float, GapSpan]:
-    """The first row behind a gap, 0 while there is none, and how much later than at the exchange rows came before."""
+    """The first row behind a gap, 0 while there is none, and the latency of the rows before it in ns."""
     received = np.empty(0) if rows.received is None else rows.received
     place = int(np.searchsorted(received, span.started, side="right"))
     if not 0 < place < len(received):
         return 0, 0.0, span
     some = slice(max(place - ROWS_OF_LAG, 0), place)
-    # The least: a row that came late says nothing of the clocks.
+    # The smallest: a late row says nothing about the offset of the clocks.
     return rows.first + place, float((received[some] - rows.ts[some]).min()), span
 
 
 class GapOverlay:
-    """What a figure shows of gaps, so that it is sent only when it is another. Owned by the view that draws."""
+    """Bands and title of a figure, so that only changes are sent. Owned by the view that draws."""
 
     def __init__(self, title: str) -> None:
         self._shown: tuple[list[dict[str, Any]], str] = ([], escape(title))
 
     def changed(self, bands: list[dict[str, Any]], title: str) -> dict[str, Any]:
-        """The properties of the layout that differ from the last time."""
+        """The properties of the layout that differ from last time."""
         (old_bands, old_title), self._shown = self._shown, (bands, title)
         looks: dict[str, Any] = {"shapes": bands} if bands != old_bands else {}
         return looks | ({"title": {"text": title}} if title != old_title else {})
 
 
 def spans_of(source: VersionedSource) -> tuple[GapSpan, ...]:
-    """The newest gaps of a source, none where it does not know them."""
+    """The newest gaps of a source; none where it does not know them."""
     return source.gap_spans()[-MOST_BANDS:] if isinstance(source, GapSource) else ()
 
 
 def bands_between(spans: Sequence[GapSpan], first: float, last: float) -> list[GapBand]:
-    """The gaps that are over and began between two times of our clock, in epoch milliseconds."""
+    """The gaps that have ended and began between two times of our clock, in epoch milliseconds."""
     bands = (_band(span.started, span.ended, span.cause) for span in spans if span.ended is not None)
     return [band for band in bands if first <= band.first <= last]
 
 
-def with_holes(x: Numbers, y: Numbers, places: NDArray[np.int64]) -> tuple[Numbers, Numbers]:
-    """The line with a point that is no number before each of `places`, where it has points on both sides."""
+def with_breaks(x: Numbers, y: Numbers, places: NDArray[np.int64]) -> tuple[Numbers, Numbers]:
+    """The line with a NaN point before each of `places` that has points on both sides."""
     places = np.unique(places[(places > 0) & (places < len(x))])
     if not len(places):
         return x, y
@@ -129,7 +129,7 @@ def with_holes(x: Numbers, y: Numbers, places: NDArray[np.int64]) -> tuple[Numbe
 
 
 def over_candles(bands: Sequence[GapBand], starts: Numbers, step: float) -> list[GapBand]:
-    """The bands widened to the candles that they touch; each is drawn about its beginning, `step` milliseconds wide."""
+    """The bands widened to the candles that they touch, each drawn around its start, `step` milliseconds wide."""
     if not len(starts):
         return []
 
@@ -141,8 +141,8 @@ def over_candles(bands: Sequence[GapBand], starts: Numbers, step: float) -> list
 
 
 def shapes(bands: Sequence[GapBand], shown: tuple[float, float]) -> list[dict[str, Any]]:
-    """A plotly shape for each of the newest bands, with its words where it is wide enough in what is `shown`."""
-    room = WIDE * (shown[1] - shown[0])
+    """A plotly shape for each of the newest bands, with its text where it is wide enough in the `shown` range."""
+    room = LABEL_SHARE * (shown[1] - shown[0])
     return [
         {
             "name": GAP,
@@ -154,7 +154,7 @@ def shapes(bands: Sequence[GapBand], shown: tuple[float, float]) -> list[dict[st
             "x1": band.last,
             "y0": 0,
             "y1": 1,
-            "fillcolor": WASH,
+            "fillcolor": BAND_COLOUR,
             "line": {"width": 0},
             "label": {
                 "text": f"{escape(band.cause)} {band.lasted}" if band.last - band.first >= room else "",
@@ -166,18 +166,18 @@ def shapes(bands: Sequence[GapBand], shown: tuple[float, float]) -> list[dict[st
     ]
 
 
-def titled(title: str, bands: Sequence[GapBand], spans: Sequence[GapSpan]) -> str:
-    """A figure's title, escaped, and behind it what is missing: since when, or when last; and why."""
-    words = ""
+def title_with_gaps(title: str, bands: Sequence[GapBand], spans: Sequence[GapSpan]) -> str:
+    """A figure's title, escaped, with what is missing: since when, or when last; and the cause."""
+    text = ""
     if spans and spans[-1].ended is None:
-        words = f"no data since {clock_time(spans[-1].started)} ({spans[-1].cause})"
+        text = f"no data since {clock_time(spans[-1].started)} ({spans[-1].cause})"
     elif bands:
         newest = bands[-1]
         when = f"{clock_time(newest.first * 1e6)}, {newest.lasted} ({newest.cause})"
-        words = f"gap at {when}" if len(bands) == 1 else f"{len(bands)} gaps, the last at {when}"
-    if not words:
+        text = f"gap at {when}" if len(bands) == 1 else f"{len(bands)} gaps, the last at {when}"
+    if not text:
         return escape(title)
-    return f'{escape(title)} <span style="font-size:11px;color:rgba(200,120,10,0.95)">{escape(words)}</span>'
+    return f'{escape(title)} <span style="font-size:11px;color:rgba(200,120,10,0.95)">{escape(text)}</span>'
 
 
 def _band(first: float, last: float, cause: str) -> GapBand:

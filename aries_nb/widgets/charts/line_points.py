@@ -1,7 +1,7 @@
-"""The points of one line: what is new is appended, what left the window is dropped, and what is too much is thinned.
+"""The points of one line: new rows are appended, rows that left the window are dropped, too many are thinned.
 
-A frame of a chart costs the same over ten thousand rows and over a million, because a line only ever looks at rows
-that it has not seen, and at its own points, of which there are never more than `LIMIT`.
+A frame of a chart costs the same over ten thousand rows and over a million, because a line only reads rows that it has
+not seen, and its own points, which are at most `LIMIT`.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ def _equal_parts(length: int, parts: int) -> NDArray[np.int64]:
 class LinePoints:
     """The points of one line, at most `limit`; x is in epoch milliseconds and never decreases.
 
-    Owned by the view that draws it. `is_changed` is for that view to clear.
+    Owned by the view that draws it, which clears `is_changed`.
     """
 
     def __init__(self, limit: int = LIMIT) -> None:
@@ -63,13 +63,13 @@ class LinePoints:
         self.is_changed = False
 
     def extend(self, numbers: NDArray[np.int64], x: Numbers, y: Numbers) -> None:
-        """Append rows with their absolute row `numbers`; rows whose y is not a number are skipped."""
+        """Append rows with their absolute row `numbers`; rows whose y is NaN are skipped."""
         is_finite = np.isfinite(y)
         if not is_finite.all():
             numbers, x, y = numbers[is_finite], x[is_finite], y[is_finite]
         if not len(y):
             return
-        # A late tick is drawn where the line has got to: a line that runs backwards cannot be read.
+        # A late tick is drawn at the end of the line: a line that runs backwards cannot be read.
         x = np.maximum.accumulate(x)
         if len(self.x):
             x = np.maximum(x, self.x[-1])
@@ -88,7 +88,7 @@ class LinePoints:
             self._set(self._numbers[gone:], self.x[gone:], self.y[gone:])
 
     def places_of(self, numbers: NDArray[np.int64]) -> NDArray[np.int64]:
-        """Where among the points the rows with these absolute numbers begin."""
+        """The positions among the points at which the rows with these absolute numbers begin."""
         return np.searchsorted(self._numbers, numbers)
 
     def clear(self) -> None:

@@ -1,4 +1,4 @@
-"""A chain's numbers over its strikes: the smile of the implied volatility, or any Greek, calls and puts apart."""
+"""Columns of an option chain over its strikes: the smile of the implied volatility, or any Greek, calls and puts."""
 
 from __future__ import annotations
 
@@ -20,19 +20,20 @@ if TYPE_CHECKING:
 
 __all__ = ["StrikeChart"]
 
-MOST_PANELS = 4
-APART = 0.09  # of the figure's width, between two panels: room for the numbers of an axis
+MOST_SUBPLOTS = 4
+APART = 0.09  # of the figure's width, between two subplots: room for the numbers of an axis
 COLOURS = {"call": BLUE, "put": ORANGE}
-# Where calls and puts agree, one must not hide the other.
+# Where calls and puts have equal values, one must not hide the other.
 MARKERS = {"call": {"symbol": "circle", "size": 5}, "put": {"symbol": "circle-open", "size": 9}}
 PERCENT = "implied_volatility"
-TRACES_A_PANEL = 3
+TRACES_A_SUBPLOT = 3
 
 
 class StrikeChart(FigureView):
-    """A live chart of columns of an option chain over the strikes, each in a panel; the price of the underlying dotted.
+    """A live chart of columns of an option chain over the strikes, at most four, each in a subplot.
 
-    Its size never changes. What is before a break in the stream is called stale.
+    A dotted line marks the price of the underlying. The size never changes. Data from before a break in the stream is
+    marked as stale. `height` in pixels (default 320).
     """
 
     def __init__(self, source: ChainSource, columns: Sequence[str], *, title: str = "", height: int = 320) -> None:
@@ -41,8 +42,8 @@ class StrikeChart(FigureView):
         if unknown:
             advice = f"Number columns are: {', '.join(known)}."
             raise UsageError(f"no number column {unknown[0]!r}", where="StrikeChart", advice=advice)
-        if not 1 <= len(columns) <= MOST_PANELS:
-            advice = f"Choose 1 to {MOST_PANELS}; make another chart for the rest."
+        if not 1 <= len(columns) <= MOST_SUBPLOTS:
+            advice = f"Choose 1 to {MOST_SUBPLOTS}; make another chart for the rest."
             raise UsageError(f"{len(columns)} columns", where="StrikeChart", advice=advice)
         self._chain_source = source
         self._columns = tuple(columns)
@@ -61,10 +62,10 @@ class StrikeChart(FigureView):
         data, spot = self._chain_source.board(), self._chain_source.spot
         changes: dict[int, dict[str, Any]] = {}
         is_empty = True
-        for panel, column in enumerate(self._columns):
+        for subplot, column in enumerate(self._columns):
             lines = [self._line(data, kind, column) for kind in COLOURS]
             is_empty = is_empty and not any(len(x) for x, _ in lines)
-            for place, (x, y) in enumerate([*lines, _upright(spot, lines)], start=TRACES_A_PANEL * panel):
+            for place, (x, y) in enumerate([*lines, _upright(spot, lines)], start=TRACES_A_SUBPLOT * subplot):
                 content = x.tobytes() + b"|" + y.tobytes()
                 if self._shown.get(place) != content:
                     self._shown[place] = content
@@ -96,7 +97,7 @@ def _label(column: str) -> str:
 
 
 def _upright(spot: float, lines: Sequence[tuple[Numbers, Numbers]]) -> tuple[Numbers, Numbers]:
-    """A line at the price of the underlying, as high as what is drawn beside it: it must not stretch the axis."""
+    """A vertical line at the price of the underlying, as high as the lines drawn: it must not stretch the axis."""
     values = np.concatenate([y for _, y in lines])
     if not len(values) or not np.isfinite(spot):
         return np.empty(0), np.empty(0)
@@ -104,21 +105,26 @@ def _upright(spot: float, lines: Sequence[tuple[Numbers, Numbers]]) -> tuple[Num
 
 
 def _figure(columns: Sequence[str], title: str, height: int) -> go.FigureWidget:
-    looks = layout(escape(title), height)
-    looks["margin"]["b"] = 52
-    across, upwards = looks.pop("xaxis"), looks.pop("yaxis")
+    figure_layout = layout(escape(title), height)
+    figure_layout["margin"]["b"] = 52
+    across, upwards = figure_layout.pop("xaxis"), figure_layout.pop("yaxis")
     traces = []
-    for panel, column in enumerate(columns):
-        number = "" if panel == 0 else str(panel + 1)
+    for subplot, column in enumerate(columns):
+        number = "" if subplot == 0 else str(subplot + 1)
         width = (1 - APART * (len(columns) - 1)) / len(columns)
-        left = panel * (width + APART)
+        left = subplot * (width + APART)
         caption = {"text": f"{_label(column)} by strike", "font": {"size": 12}, "standoff": 6}
-        looks[f"xaxis{number}"] = {**across, "domain": [left, left + width], "anchor": f"y{number}", "title": caption}
-        looks[f"yaxis{number}"] = {**upwards, "anchor": f"x{number}"}
+        figure_layout[f"xaxis{number}"] = {
+            **across,
+            "domain": [left, left + width],
+            "anchor": f"y{number}",
+            "title": caption,
+        }
+        figure_layout[f"yaxis{number}"] = {**upwards, "anchor": f"x{number}"}
         if column == PERCENT:
-            looks[f"yaxis{number}"] |= {"tickformat": ".1%", "hoverformat": ".2%"}
-        traces += _traces(number, is_first=panel == 0)
-    return go.FigureWidget(data=traces, layout=looks)
+            figure_layout[f"yaxis{number}"] |= {"tickformat": ".1%", "hoverformat": ".2%"}
+        traces += _traces(number, is_first=subplot == 0)
+    return go.FigureWidget(data=traces, layout=figure_layout)
 
 
 def _traces(number: str, *, is_first: bool) -> list[go.Scatter]:
@@ -126,7 +132,7 @@ def _traces(number: str, *, is_first: bool) -> list[go.Scatter]:
     lines = [
         go.Scatter(
             name=f"{kind}s",
-            legendgroup=kind,  # a click in the legend is meant for all panels
+            legendgroup=kind,  # a click in the legend applies to all subplots
             mode="lines+markers",
             line={"color": colour, "width": 1.6},
             marker=MARKERS[kind],

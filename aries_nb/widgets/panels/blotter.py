@@ -1,4 +1,4 @@
-"""The blotter: a live table of an account's rows, such as positions, working orders, fills or a watchlist."""
+"""Blotter: a live table of an account's rows, such as positions, working orders, fills or a watchlist."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ ROWS_IN_SIGHT = 12
 
 
 class Blotter(Panel):
-    """A live table, sorted in the browser; `rows` are in sight at once, the others a scroll away.
+    """A live table, sorted in the browser; `rows` (default 12) are visible at once, the others by scrolling.
 
     `columns` are the columns to show, in this order; None shows all of the source. Filled and quantity are one column,
-    the progress of an order. Money has two decimals; P&L has a sign and, beside it, a colour. Times are UTC. `pinned`
-    are keys of rows that stay at the end, whatever the others are sorted by, and count as none.
+    the progress of an order. Money has two decimals; P&L has a sign and a colour. Times are UTC. Rows whose key is in
+    `pinned` stay at the end, however the table is sorted, and are not counted.
     """
 
-    looks = "blotter"
+    script = "blotter"
 
     def __init__(
         self,
@@ -39,9 +39,9 @@ class Blotter(Panel):
         pinned: Collection[str] = (),
     ) -> None:
         if rows < 1:
-            raise UsageError(f"rows={rows}", where="Blotter", advice="Choose 1 row or more to be in sight.")
+            raise UsageError(f"rows={rows}", where="Blotter", advice="Pass 1 or more.")
         self._table_source = source
-        self._cells = TableFormatter(known_columns(columns, source))
+        self._formatter = TableFormatter(known_columns(columns, source))
         self._rows = rows
         self._pinned = [[key] for key in pinned]
         super().__init__(source)
@@ -51,23 +51,23 @@ class Blotter(Panel):
 
     def _compose(self) -> PanelFrame:
         data = self._table_source.table()
-        sheet = self._cells.sheet(data)
+        formatted = self._formatter.format(data)
         description: dict[str, object] = {
             "title": data.title,
             "note": data.note,
             "empty": empty_text(data),
             "rows": self._rows,
-            "columns": [heading.plain for heading in sheet.headings],
-            "keys": sheet.keys,
+            "columns": [heading.plain for heading in formatted.headings],
+            "keys": formatted.keys,
             "pinned": self._pinned,
-            "texts": sheet.texts,
+            "texts": formatted.texts,
         }
-        return PanelFrame(description, (float(data.is_stale),), sheet.numbers)
+        return PanelFrame(description, (float(data.is_stale),), formatted.numbers)
 
     def _picture(self) -> str:
         data = self._table_source.table()
-        sheet: FormattedTable = self._cells.sheet(data)
-        labels = [heading.label for heading in sheet.headings]
-        lefts = [place for place, heading in enumerate(sheet.headings) if heading.is_left]
+        formatted: FormattedTable = self._formatter.format(data)
+        labels = [heading.label for heading in formatted.headings]
+        lefts = [place for place, heading in enumerate(formatted.headings) if heading.is_left]
         caption = caption_of(data) if data.rows else f"{caption_of(data)} · {empty_text(data)}".removeprefix(" · ")
-        return table(caption, labels, sheet.texts, text_columns=lefts)
+        return table(caption, labels, formatted.texts, text_columns=lefts)

@@ -1,4 +1,4 @@
-"""The quote board: one row a symbol, the newest values, sorted and filtered in the browser."""
+"""Quote board: one row a symbol with its newest values, sorted and filtered in the browser."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ if TYPE_CHECKING:
 
 __all__ = ["Board"]
 
-# The order traders know: sizes outside, prices inside. Columns not named here follow in their own order.
+# The order traders know: sizes outside, prices inside. Other columns follow in their own order.
 USUAL_ORDER = ("bid_size", "bid_price", "ask_price", "ask_size", "spread", "last_price")
 
 
 class Board(Panel):
     """A live board of the newest row of each symbol.
 
-    Every frame is one message with all numbers as float64; the browser compares and touches only cells that changed.
-    A row that is out of date is dimmed, its age is not.
+    Every frame is one message with all numbers as float64; the browser compares and updates only cells that changed. A
+    row that is out of date is dimmed, except for its age.
     """
 
-    looks = "board"
+    script = "board"
 
     def __init__(self, source: BoardSource, *, title: str = "") -> None:
         self._board_source = source
@@ -84,7 +84,7 @@ class Board(Panel):
                     grouped(value, of_symbol[row] if kind == "price" else decimals)
                     for value, kind, decimals in zip(numbers[row].tolist(), kinds, of_column, strict=True)
                 ),
-                _came(data, row),
+                _received_text(data, row),
             ]
             for row, symbol in enumerate(data.symbols)
         ]
@@ -95,8 +95,8 @@ class Board(Panel):
         return table(caption, ["Symbol", *map(column_label, names), "Received (UTC)"], rows)
 
 
-def _came(data: BoardData, row: int) -> str:
-    """When a row came, for the static picture, and what is wrong with it."""
+def _received_text(data: BoardData, row: int) -> str:
+    """Time of receipt of a row for the static picture, with its problem if it has one."""
     symbol = data.symbols[row]
     if symbol in data.rejected:
         return "unknown symbol"

@@ -1,4 +1,4 @@
-"""The status card of a feed: what state it is in, in a word, and how much came, how late, and what is missing."""
+"""Status card of a feed: its state, how many messages, how late they are, and what is missing."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ if TYPE_CHECKING:
 
 __all__ = ["Card", "shown_url"]
 
-# A stream that is silent for so long does not look alive, whatever its state says, seconds.
+# A live feed that has received nothing for this long is shown as silent, seconds.
 QUIET_S = 10.0
 
 
 class Card(Panel):
-    """A live status card, drawn at most twice a second."""
+    """A live status card, drawn twice a second at most."""
 
-    looks = "card"
+    script = "card"
     period_s = 0.5
 
     def __init__(self, source: CardSource) -> None:
@@ -46,7 +46,7 @@ class Card(Panel):
             "behind_s": round(card.behind_s, 1),
             "silent": card.silent,
         }
-        # The browser counts the silence on from here by its own clock.
+        # The browser adds the time since this frame by its own clock.
         head = (
             float(card.streams),
             float(card.messages),
@@ -81,7 +81,7 @@ class Card(Panel):
 
 
 def _rounded(lag_ms: float) -> float:
-    # One and the same NaN: a frame that differs in nothing else is not sent.
+    # One NaN object for all: a frame that differs in nothing else is not sent.
     return math.nan if math.isnan(lag_ms) else round(lag_ms, 1)
 
 

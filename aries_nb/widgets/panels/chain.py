@@ -1,4 +1,4 @@
-"""The option chain: calls left, strikes in the middle, puts right, the row at the money marked."""
+"""Option chain: calls left, strikes in the middle, puts right, the row at the money marked."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Chain"]
 
-# Columns of a side from the outside to the strike, and how their numbers are shown. Prices keep bid before ask on both
-# sides: a reader never has to think which is which.
+# Columns of a side from the outside to the strike, and how their numbers are shown. Bid comes before ask on both sides,
+# so that it is always clear which is which.
 LABELS = {"implied_volatility": "IV", "delta": "Delta", "last_price": "Last", "bid_price": "Bid", "ask_price": "Ask"}
 KINDS = {"implied_volatility": "percent", "delta": "ratio"}
 CALLS = ("implied_volatility", "delta", "last_price", "bid_price", "ask_price")
@@ -29,7 +29,7 @@ AT_THE_MONEY = "\N{BLACK RIGHT-POINTING SMALL TRIANGLE} "
 class Chain(Panel):
     """A live option chain, one row a strike; its size never changes."""
 
-    looks = "chain"
+    script = "chain"
 
     def __init__(self, source: ChainSource, *, title: str = "") -> None:
         self._chain_source = source
@@ -81,7 +81,7 @@ class Chain(Panel):
         return table(caption, header, rows, text_columns=())
 
     def _rows(self, data: BoardData) -> Numbers:
-        """(strikes, columns of calls and of puts); NaN where there is no such contract or nothing has come."""
+        """(strikes, columns of calls and of puts); NaN where there is no such contract or nothing has arrived."""
         row_of = {symbol: row for row, symbol in enumerate(data.symbols)}
         numbers = np.full((len(self._strikes), len(CALLS) + len(PUTS)), np.nan)
         for kind, names, first in (("call", CALLS, 0), ("put", PUTS, len(CALLS))):

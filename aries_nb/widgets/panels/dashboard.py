@@ -1,4 +1,4 @@
-"""The dashboard: balances, positions, working orders, the equity curve and what moved it, in one box."""
+"""Dashboard of an account: balances, positions, working orders, equity curve and its causes, in one box."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ if TYPE_CHECKING:
 
 __all__ = ["Dashboard"]
 
-# What of an order fits a page of 900 pixels beside its progress; the source may have fewer.
+# Columns of an order that fit a page of 900 pixels with its progress; the source may have fewer.
 ORDER_COLUMNS = ("symbol", "side", "type", "status", "quantity", "filled", "price", "updated")
-# The figures to look at first; a broker may have forty more.
+# The most important balances; a broker may have forty more.
 FIGURES = (
     "equity",
     "cash",
@@ -34,7 +34,7 @@ FIGURES = (
     "profit",
     "fee",
 )
-# Likewise of a position.
+# The same for a position.
 POSITION_COLUMNS = (
     "symbol",
     "quantity",
@@ -45,18 +45,18 @@ POSITION_COLUMNS = (
     "mark_pnl",
     "today_pnl",
 )
-# What stands below the instruments, whatever they are sorted by.
+# Rows below the instruments, however the table is sorted.
 SUMS = ("cash", "total")
 POSITION_ROWS, ORDER_ROWS, CAUSE_ROWS = 8, 6, 10
 EQUITY_HEIGHT = 430  # pixels
-MOST_DISPLAYS = 4  # of one dashboard at once; the oldest box goes
+MOST_DISPLAYS = 4  # of one dashboard at once; the oldest box is closed
 
 
 class Dashboard:
     """Live views of an account in one box, each also an attribute: balances, positions, orders, equity, causes.
 
-    Any thread may call its methods; the views are drawn by the painter, each at its own pace. A second display gets a
-    box of its own, because a figure does not outlive its place in a page.
+    Any thread may call its methods; the painter draws each view at its own pace. A second display gets a box of its
+    own, because a figure does not survive the removal of its place in a page.
     """
 
     def __init__(
@@ -87,7 +87,7 @@ class Dashboard:
 
     @property
     def widget(self) -> ipywidgets.VBox:
-        """The box of the newest display; it can stand in any layout box."""
+        """The box of the newest display; it can be placed in any layout box."""
         return self._boxes[-1]
 
     @property
@@ -96,7 +96,7 @@ class Dashboard:
         return self._is_closed
 
     def close(self) -> None:
-        """Close the views and the boxes; closing twice is fine."""
+        """Close the views and the boxes; idempotent."""
         self._is_closed = True
         for view in self.views:
             view.close()
@@ -106,7 +106,7 @@ class Dashboard:
     def _box(self) -> ipywidgets.VBox:
         box = ipywidgets.VBox([view.widget for view in self.views])
         box.add_class("anb-dashboard")
-        # A box shown without its dashboard is the same display: same static picture, same painter.
+        # A box displayed without its dashboard is the same display: same static picture, same painter.
         box._repr_mimebundle_ = self._repr_mimebundle_
         return box
 
@@ -121,7 +121,7 @@ class Dashboard:
     def _repr_mimebundle_(
         self, include: Collection[str] | None = None, exclude: Collection[str] | None = None
     ) -> MimeBundle:
-        # Each view draws itself, is watched from here on, and gives a model for one more display.
+        # Each view draws itself, is watched from here on, and provides a model for one more display.
         pictures = [str(view._repr_mimebundle_(include={"text/html"})["text/html"]) for view in self.views]
         return bundle(
             model_id=None if self._is_closed else self._displayed_model(),
@@ -133,7 +133,7 @@ class Dashboard:
 
 
 def _of(names: Sequence[str], source: TableSource) -> list[str] | None:
-    """Those of the names that the source has; None, which is all of its own, where it has none of them."""
+    """The names that the source has; None, which means all of the source's own, where it has none of them."""
     known = {column.name for column in source.table().columns}
     return [name for name in names if name in known] or None
 

@@ -1,4 +1,4 @@
-"""The order-book ladder: bids left, asks right, greyed out with the reason when it cannot be trusted."""
+"""Order-book ladder: bids left, asks right; greyed out, with the reason, when the book cannot be trusted."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ MOST_LEVELS = 100
 
 
 class Ladder(Panel):
-    """A live ladder of `depth` levels a side; its height never changes."""
+    """A live ladder of `depth` levels a side (default 10, at most 100); its height never changes."""
 
-    looks = "ladder"
+    script = "ladder"
 
     def __init__(self, source: BookSource, *, depth: int = 10) -> None:
         if not 1 <= depth <= MOST_LEVELS:
-            raise UsageError(f"depth={depth}", where="Ladder", advice=f"Choose 1 to {MOST_LEVELS} levels.")
+            raise UsageError(f"depth={depth}", where="Ladder", advice=f"Pass 1 to {MOST_LEVELS}.")
         self._book_source = source
         self._depth = depth
         self._prices = Decimals(is_price=True)

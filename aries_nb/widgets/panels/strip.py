@@ -1,4 +1,4 @@
-"""The strip: the one row of a table, such as an account's balances, as labelled figures side by side."""
+"""Strip: the one row of a table, such as an account's balances, as labelled figures in a line."""
 
 from __future__ import annotations
 
@@ -17,13 +17,17 @@ __all__ = ["Strip"]
 
 
 class Strip(Panel):
-    """A live strip of figures with their labels above, of several rows the first; `columns` None shows them all."""
+    """A live strip of figures, each with its label above.
 
-    looks = "strip"
+    `columns` are the columns to show, in this order; None shows all of the source. Of a table with several rows the
+    first is shown.
+    """
+
+    script = "strip"
 
     def __init__(self, source: TableSource, *, columns: Sequence[str] | None = None) -> None:
         self._table_source = source
-        self._cells = TableFormatter(known_columns(columns, source))
+        self._formatter = TableFormatter(known_columns(columns, source))
         super().__init__(source)
 
     def __repr__(self) -> str:
@@ -31,19 +35,21 @@ class Strip(Panel):
 
     def _compose(self) -> PanelFrame:
         data = self._table_source.table()
-        sheet = self._cells.sheet(data)
+        formatted = self._formatter.format(data)
         description: dict[str, object] = {
             "title": data.title,
             "note": data.note,
             "empty": empty_text(data),
-            "columns": [heading.plain for heading in sheet.headings],
-            "texts": sheet.texts[:1],
+            "columns": [heading.plain for heading in formatted.headings],
+            "texts": formatted.texts[:1],
         }
-        return PanelFrame(description, (float(data.is_stale),), sheet.numbers[:1])
+        return PanelFrame(description, (float(data.is_stale),), formatted.numbers[:1])
 
     def _picture(self) -> str:
         data = self._table_source.table()
-        sheet = self._cells.sheet(data)
-        if not sheet.texts:
+        formatted = self._formatter.format(data)
+        if not formatted.texts:
             return table(f"{caption_of(data)} · {empty_text(data)}".removeprefix(" · "), [], [])
-        return table(caption_of(data), [heading.label for heading in sheet.headings], sheet.texts[:1], text_columns=())
+        return table(
+            caption_of(data), [heading.label for heading in formatted.headings], formatted.texts[:1], text_columns=()
+        )

@@ -294,7 +294,7 @@ def test_a_chart_goes_on_while_one_of_its_places_is_left(chart):
     second = chart._all[1]
 
     for shown, count in ((first, 1), (second, 1), (second, 0)):
-        chart._counted(shown, count)
+        chart._count_places(shown, count)
 
     assert chart._all == [first]
     assert any(shown.places for shown in chart._all)

@@ -9,7 +9,7 @@ import pytest
 
 from aries_nb.model import BarsData, EquityData, FrameRows, GapSpan
 from aries_nb.widgets import BarCandles, Candles, Chart, EquityChart
-from aries_nb.widgets.charts.gap_bands import MOST_BANDS, over_candles, with_holes
+from aries_nb.widgets.charts.gap_bands import MOST_BANDS, over_candles, with_breaks
 from aries_nb.widgets.charts.gap_bands import _band as band
 from tests.widgets.sources import RollingRows
 
@@ -256,7 +256,7 @@ def test_the_equity_line_has_a_hole_and_a_band_where_nobody_was_listening():
 
 @pytest.mark.parametrize(("places", "count"), [([], 4), ([0], 4), ([4], 4), ([2], 5), ([2, 2, 3], 6)])
 def test_a_hole_has_points_on_both_sides(places, count):
-    x, y = with_holes(np.arange(4.0), np.arange(4.0), np.array(places, "int64"))
+    x, y = with_breaks(np.arange(4.0), np.arange(4.0), np.array(places, "int64"))
 
     assert count == len(x) == len(y)
     assert np.all(np.diff(x) > 0)
