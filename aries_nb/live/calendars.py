@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, TypeAlias
 import numpy as np
 import pandas as pd
 
-from aries_nb.net.background import run_aside
+from aries_nb.net.background import run_on_thread
 
 if TYPE_CHECKING:
     from aries_nb.model import Times
@@ -45,7 +45,7 @@ def open_since(calendar: str, now: int) -> int | None:
 @cache
 def _asked(calendar: str, number: int) -> Future[Sessions]:
     """The sessions of a span, looked up on a thread of its own: a calendar takes a second, and a board is painted."""
-    return run_aside(partial(_looked_up, calendar, number), name="aries-nb-hours")
+    return run_on_thread(partial(_looked_up, calendar, number), name="aries-nb-hours")
 
 
 def _looked_up(calendar: str, number: int) -> Sessions:

@@ -16,12 +16,12 @@ from aries_nb.live.callbacks import same_function
 from aries_nb.live.feed import Feed
 from aries_nb.live.local_simulator import EmbeddedMarket, SimValue, arguments_from
 from aries_nb.model import Hidden, Secret
-from aries_nb.net.background import left_in_a_fork, run_aside
+from aries_nb.net.background import register_fork_aware, run_on_thread
 from aries_nb.net.http_client import http_base
-from aries_nb.net.limits import Allowance
+from aries_nb.net.limits import ConnectionLimit
 from aries_nb.net.oauth import OAuthToken, oauth
 from aries_nb.net.token_endpoint import OAuthEndpoints
-from aries_nb.net.tokens import FunctionToken, TokenSource, hidden, token_from
+from aries_nb.net.tokens import FunctionToken, TokenSource, hide_token, token_from
 from aries_nb.net.urls import checked_url
 
 __all__ = ["connect"]
@@ -33,19 +33,19 @@ class _OpenFeeds:
     def __init__(self) -> None:
         self._feeds: dict[object, tuple[Feed, EmbeddedMarket | None]] = {}
         self._making: dict[object, threading.Lock] = {}
-        self._allowances: dict[str, Allowance] = {}
+        self._allowances: dict[str, ConnectionLimit] = {}
         self._guard = threading.Lock()
         atexit.register(self.close)
-        left_in_a_fork(self)
+        register_fork_aware(self)
 
     def making(self, key: object) -> threading.Lock:
         """What to hold while a feed is looked for or made: equal calls at the same time shall get the same one."""
         with self._guard:
             return self._making.setdefault(key, threading.Lock())
 
-    def allowance(self, url: str, broker: Broker) -> Allowance:
+    def connection_limit(self, url: str, broker: Broker) -> ConnectionLimit:
         """The connections and requests that all feeds of this address share, however it is written."""
-        fresh = Allowance(broker.most_connections, requests_per_second=broker.requests_per_second)
+        fresh = ConnectionLimit(broker.most_connections, requests_per_second=broker.requests_per_second)
         with self._guard:
             return self._allowances.setdefault(checked_url(url, "").lower(), fresh)
 
@@ -70,7 +70,7 @@ class _OpenFeeds:
         with self._guard:
             self._feeds = {key: kept for key, kept in self._feeds.items() if kept[0] is not feed}
 
-    def leave(self) -> None:
+    def after_fork(self) -> None:
         """Know of none in a fork: those of its parent go on there, and whoever connects here gets one of his own."""
         self._feeds, self._making, self._allowances = {}, {}, {}
         self._guard = threading.Lock()
@@ -104,7 +104,7 @@ def connect(
     Raises UsageError for a name or address that cannot be, TokenError without a token or with one that is refused,
     ConnectError if no session comes about.
     """
-    given = hidden(token)
+    given = hide_token(token)
     token = None  # a traceback may show this frame
     known = BROKERS.get(broker) if isinstance(broker, str) else None
     if known is None:
@@ -156,7 +156,7 @@ def _live_feed(
         raise TokenError("there is no token", advice="Pass token=….")
     if isinstance(source, OAuthToken):
         source()  # a login in the browser happens here, and takes its own time
-    feed = Feed(broker, url, source, allowance=_open_feeds.allowance(url, broker), at_close=at_close)
+    feed = Feed(broker, url, source, connection_limit=_open_feeds.connection_limit(url, broker), at_close=at_close)
     try:
         feed.wait_open(timeout)
     except BaseException:
@@ -194,7 +194,7 @@ def _warm_up() -> None:
     package. It has no circle of imports, so that it may come on a thread of its own.
     """
     if "ipykernel" in sys.modules and "jsonschema" not in sys.modules:
-        run_aside(partial(import_module, "jsonschema"), name="aries-nb-warm-up")
+        run_on_thread(partial(import_module, "jsonschema"), name="aries-nb-warm-up")
 
 
 def _takes(broker: Broker) -> str:

@@ -22,7 +22,7 @@ from aries_nb.live.waiting import wait_for
 from aries_nb.model import TABLE_KEYS, Column, ColumnType, Hole, Inbox, Kind, Observers, Sink, State, Subscription
 from aries_nb.net.backoff import BackoffRule
 from aries_nb.net.intake import Stream
-from aries_nb.net.limits import Allowance
+from aries_nb.net.limits import ConnectionLimit
 from aries_nb.net.pool import Pool
 from aries_nb.net.session import Session
 from aries_nb.net.tokens import TokenSource
@@ -63,7 +63,7 @@ class Link:
         token: TokenSource,
         gaps: StreamGaps,
         *,
-        allowance: Allowance | None = None,
+        connection_limit: ConnectionLimit | None = None,
         rule: BackoffRule | None = None,
     ) -> None:
         self._protocol = endpoint.make()  # only to ask for its columns
@@ -71,7 +71,14 @@ class Link:
         self.hours = endpoint.hours
         self._gaps = gaps
         address = checked_url(url, endpoint.path)
-        self._pool = Pool(address, endpoint, token, gaps.of_connection, allowance=allowance or Allowance(), rule=rule)
+        self._pool = Pool(
+            address,
+            endpoint,
+            token,
+            gaps.of_connection,
+            connection_limit=connection_limit or ConnectionLimit(),
+            rule=rule,
+        )
         self._streams: dict[int, list[Stream]] = {}
         self._lags = LatencySamples()  # of all its tapes and books
         self._numbers = count(1)  # of questions
@@ -323,11 +330,11 @@ class Link:
 
 def _statistics(session: Session) -> FeedStatistics:
     intake, last = session.intake, session.intake.last_received
-    p50_ms, p99_ms = session.reading.lateness.percentiles_ms()
+    p50_ms, p99_ms = session.read_monitor.lag.percentiles_ms()
     return FeedStatistics(
         state=session.state,
         messages=intake.messages,
-        messages_per_s=session.reading.messages_per_s if session.state == "live" else 0.0,
+        messages_per_s=session.read_monitor.messages_per_s if session.state == "live" else 0.0,
         octets=intake.octets,
         records=intake.records,
         unreadable=intake.unreadable,
@@ -338,7 +345,7 @@ def _statistics(session: Session) -> FeedStatistics:
         gaps=0,  # those of closed connections count as well: the link has them all
         lag_ms=intake.lag_ms if isnan(p50_ms) else p50_ms,  # in the first quarter of a second
         lag_p99_ms=p99_ms,
-        behind_s=session.reading.lateness.seconds if session.state == "live" else 0.0,
+        behind_s=session.read_monitor.lag.seconds if session.state == "live" else 0.0,
         silence_s=(time.time_ns() - last) / 1e9 if last else float("nan"),
         last_error=session.last_error,
     )

@@ -34,7 +34,7 @@ from aries_nb.live.table import LiveTable
 from aries_nb.model import QUOTE_COLUMNS, TRADE_COLUMNS, CardData, Column, Kind, State
 from aries_nb.net.backoff import BackoffRule
 from aries_nb.net.http_client import HttpClient, http_base
-from aries_nb.net.limits import Allowance
+from aries_nb.net.limits import ConnectionLimit
 from aries_nb.net.tokens import TokenSource
 from aries_nb.store import Gap, GapLog, MessageCounts
 
@@ -56,7 +56,7 @@ class Feed:
         token: TokenSource,
         *,
         at_close: Callable[[Feed], None],
-        allowance: Allowance | None = None,
+        connection_limit: ConnectionLimit | None = None,
         rule: BackoffRule | None = None,
     ) -> None:
         self.name = broker.name
@@ -64,17 +64,19 @@ class Feed:
         self._gaps = GapLog()
         self._gap_selection = GapSelection(self._gaps)
         self._missed = Gaps(self._gap_selection)
-        shared = allowance or Allowance(broker.most_connections, requests_per_second=broker.requests_per_second)
+        shared = connection_limit or ConnectionLimit(
+            broker.most_connections, requests_per_second=broker.requests_per_second
+        )
         self._endpoints = {"market": broker.market, "charts": broker.charts}
         self._link_to: Callable[[str, Endpoint], Link] = lambda stream, endpoint: Link(
-            endpoint, url, token, self._gaps.stream(stream), allowance=shared, rule=rule
+            endpoint, url, token, self._gaps.stream(stream), connection_limit=shared, rule=rule
         )
         self._link = self._link_to("market", broker.market)
         self._charts: Link | None = None  # until a frame of it is asked for
         self._charts_guard = threading.Lock()
         self._callbacks = Callbacks()
         self._registrations = Registrations(self._callbacks, "the feed")
-        self._http = HttpClient(http_base(url), token, pace=shared.pace)
+        self._http = HttpClient(http_base(url), token, rate_limit=shared.rate_limit)
         self._reference = MarketReference(self._http, broker.lookup)
         self._link.refill_by(Refill(self._reference).heed)
         self._accounts = Accounts(

@@ -16,7 +16,7 @@ import pandas as pd
 from aries_nb.errors import FeedError
 from aries_nb.live.market.reference import MarketReference
 from aries_nb.model import MISSING, Hole, Kind, Values
-from aries_nb.net.background import on_network, on_network_later, run_aside
+from aries_nb.net.background import on_network, on_network_later, run_on_thread
 from aries_nb.net.intake import Stream
 from aries_nb.store import RollingFrame, StreamGaps
 
@@ -86,7 +86,7 @@ class Refill:
         for each in held:
             on_network_later(HOLD_SECONDS, each.let_go)
         if must_begin:
-            run_aside(self._work, name="aries-nb-refill")
+            run_on_thread(self._work, name="aries-nb-refill")
 
     def _fill(self, job: _Job, trades: pd.DataFrame | None) -> None:
         """Put what was missing into the frames, and let them go; with the last hole of a symbol, it is told."""

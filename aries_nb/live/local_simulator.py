@@ -14,7 +14,7 @@ from typing import IO, TypeAlias
 
 from aries_nb.errors import ConnectError, UsageError
 from aries_nb.model import Secret
-from aries_nb.net.background import left_in_a_fork
+from aries_nb.net.background import register_fork_aware
 
 __all__ = ["EmbeddedMarket", "SimValue", "arguments_from"]
 
@@ -42,7 +42,7 @@ class EmbeddedMarket:
     """A running simulated market; `url` is where it serves.
 
     It ends when its standard input closes, which the operating system sees to whatever becomes of this process.
-    A fork of this process holds the other end of it as well, until `leave` is called there.
+    A fork of this process holds the other end of it as well, until `after_fork` is called there.
     """
 
     def __init__(self, broker: str, arguments: Sequence[str]) -> None:
@@ -61,7 +61,7 @@ class EmbeddedMarket:
             except BaseException:  # the traceback of an interrupt keeps this frame, and with it the process's input
                 self.close()
                 raise
-        left_in_a_fork(self)
+        register_fork_aware(self)
         self.url = str(said["url"])
         token = said.get("refresh_token")  # where its broker issues access tokens for those
         self.refresh_token = Secret(token) if isinstance(token, str) else None
@@ -87,7 +87,7 @@ class EmbeddedMarket:
         """Whether the process lives."""
         return self._process.poll() is None
 
-    def leave(self) -> None:
+    def after_fork(self) -> None:
         """Let go of it in a fork; it ends with the process that began it, without regard to the fork."""
         for pipe in (self._process.stdin, self._process.stdout):
             if pipe is not None:
@@ -96,7 +96,7 @@ class EmbeddedMarket:
 
     def close(self) -> None:
         """End the process; idempotent."""
-        self.leave()
+        self.after_fork()
         try:
             self._process.wait(3)
         except subprocess.TimeoutExpired:

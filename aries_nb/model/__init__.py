@@ -43,8 +43,8 @@ from aries_nb.model.notices import (
     SessionOpened,
     SessionRefused,
     TokenWanted,
-    Unasked,
     Unreadable,
+    Unrequested,
 )
 from aries_nb.model.observers import Observers
 from aries_nb.model.records import CLEAR, PUT, Bars, Inbox, Record, Sink, Subscription
@@ -119,8 +119,8 @@ __all__ = [
     "Subscription",
     "TableData",
     "TokenWanted",
-    "Unasked",
     "Unreadable",
+    "Unrequested",
     "Value",
     "Values",
 ]

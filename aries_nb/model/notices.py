@@ -23,8 +23,8 @@ __all__ = [
     "SessionOpened",
     "SessionRefused",
     "TokenWanted",
-    "Unasked",
     "Unreadable",
+    "Unrequested",
 ]
 
 
@@ -116,7 +116,7 @@ class Counted:
 
 
 @dataclass(frozen=True, slots=True)
-class Unasked:
+class Unrequested:
     """Data that belong to nobody's subscription."""
 
 
@@ -147,7 +147,7 @@ Notice: TypeAlias = (
     | Hole
     | Unreadable
     | Counted
-    | Unasked
+    | Unrequested
     | MarketStatus
     | Pong
 )

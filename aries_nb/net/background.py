@@ -13,7 +13,15 @@ from weakref import WeakSet
 
 from aries_nb.errors import ClosedError
 
-__all__ = ["Background", "Copied", "Left", "left_in_a_fork", "on_network", "on_network_later", "run_aside"]
+__all__ = [
+    "Background",
+    "ForkAware",
+    "InheritedSocket",
+    "on_network",
+    "on_network_later",
+    "register_fork_aware",
+    "run_on_thread",
+]
 
 T = TypeVar("T")
 
@@ -40,10 +48,10 @@ class Background:
 
     def __init__(self) -> None:
         self._loop = asyncio.new_event_loop()
-        self._is_left = False
+        self._is_after_fork = False
         self._thread = threading.Thread(target=self._run, name="aries-nb-network", daemon=True)
         self._thread.start()
-        left_in_a_fork(self)
+        register_fork_aware(self)
 
     @classmethod
     def shared(cls) -> Background:
@@ -55,7 +63,7 @@ class Background:
 
     def submit(self, work: Coroutine[object, object, T]) -> Future[T]:
         """Run a coroutine on the loop. Raises ClosedError in a fork of the process whose loop it is."""
-        if self._is_left:
+        if self._is_after_fork:
             work.close()
             raise ClosedError("the connection belongs to the process that forked", advice="Connect again in this one.")
         return asyncio.run_coroutine_threadsafe(work, self._loop)
@@ -64,9 +72,9 @@ class Background:
         """Whether the caller is on the network's thread, where waiting for it would be for ever."""
         return threading.current_thread() is self._thread
 
-    def leave(self) -> None:
+    def after_fork(self) -> None:
         """Be of no use in a fork: the thread is not there, the loop's own sockets are its parent's."""
-        self._is_left = True
+        self._is_after_fork = True
         Background._shared, Background._guard = None, threading.Lock()
 
     def _run(self) -> None:
@@ -74,41 +82,41 @@ class Background:
         self._loop.run_forever()
 
 
-class Left(Protocol):
+class ForkAware(Protocol):
     """What a fork lets go of."""
 
-    def leave(self) -> None:
+    def after_fork(self) -> None:
         """Be of no use from now on; in the fork, where no other thread runs and any lock may be held for ever."""
 
 
-class _Forks:
+class _ForkAwareObjects:
     """Everything of this process that its forks let go of."""
 
     def __init__(self) -> None:
-        self._held: WeakSet[Left] = WeakSet()
+        self._held: WeakSet[ForkAware] = WeakSet()
         if hasattr(os, "register_at_fork"):
-            os.register_at_fork(after_in_child=self._leave)
+            os.register_at_fork(after_in_child=self._after_fork)
 
-    def add(self, held: Left) -> None:
+    def add(self, held: ForkAware) -> None:
         self._held.add(held)
 
-    def _leave(self) -> None:
+    def _after_fork(self) -> None:
         held, self._held = list(self._held), WeakSet()
         for each in held:
-            each.leave()
+            each.after_fork()
 
 
-_forks = _Forks()
+_forks = _ForkAwareObjects()
 
 
-class Copied:
+class InheritedSocket:
     """A socket, known by its number, whose copy a fork gives up: open, it would hide its parent's end from a server."""
 
     def __init__(self, number_of: Callable[[], int]) -> None:
         self._number_of = number_of
-        left_in_a_fork(self)
+        register_fork_aware(self)
 
-    def leave(self) -> None:
+    def after_fork(self) -> None:
         """Give the copy up. Its number goes on to stand for a file, since whoever holds it may close it any time."""
         number = self._number_of()
         if number >= 0:
@@ -116,12 +124,12 @@ class Copied:
                 os.dup2(nothing.fileno(), number, inheritable=False)
 
 
-def left_in_a_fork(held: Left) -> None:
-    """Have `held.leave()` called in every fork of this process, for as long as it lives. Any thread may call."""
+def register_fork_aware(held: ForkAware) -> None:
+    """Have `held.after_fork()` called in every fork of this process, for as long as it lives. Any thread may call."""
     _forks.add(held)
 
 
-def run_aside(work: Callable[[], T], *, name: str) -> Future[T]:
+def run_on_thread(work: Callable[[], T], *, name: str) -> Future[T]:
     """Start `work` on a new daemon thread called `name`. The future gives its result, or raises what it raised.
 
     A cancelled future wakes whoever waits for it at once; the work itself goes on to its end, and nobody hears of it.

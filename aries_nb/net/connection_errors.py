@@ -9,8 +9,8 @@ from aries_nb.model import Cause
 from aries_nb.net.tls import FILE
 
 __all__ = [
-    "LostError",
-    "RefusedError",
+    "ConnectionLostError",
+    "TokenRefusedError",
     "crashed",
     "explain",
     "never_connected",
@@ -21,7 +21,7 @@ __all__ = [
 UNKNOWN_ISSUER = {18, 19, 20, 21}  # OpenSSL's codes for a chain that ends in nobody whom we know
 
 
-class LostError(Exception):
+class ConnectionLostError(Exception):
     """This connection is over; another may succeed."""
 
     def __init__(self, reason: str, cause: Cause = "cut") -> None:
@@ -29,13 +29,13 @@ class LostError(Exception):
         self.cause: Cause = cause
 
 
-class RefusedError(LostError):
+class TokenRefusedError(ConnectionLostError):
     """The server refused the token on this connection."""
 
 
 def explain(error: Exception) -> str:
     """One line about why a connection failed."""
-    if isinstance(error, LostError):
+    if isinstance(error, ConnectionLostError):
         return str(error)
     if isinstance(error, ssl.SSLError):
         # Somebody between us and the server, as companies have it, or a server that is not the one it says.

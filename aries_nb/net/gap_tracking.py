@@ -8,10 +8,10 @@ import time
 from aries_nb.model import Cause, GapSink, Kind, Resumed
 from aries_nb.net.intake import Intake
 
-__all__ = ["Continuity"]
+__all__ = ["GapTracker"]
 
 
-class Continuity:
+class GapTracker:
     """Tells `gaps` of each interruption of an intake. The network's thread owns it."""
 
     def __init__(self, intake: Intake, gaps: GapSink) -> None:

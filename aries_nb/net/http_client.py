@@ -21,12 +21,12 @@ from weakref import WeakSet
 
 from aries_nb.errors import ClosedError, ConnectError, FeedError, TokenError, UsageError
 from aries_nb.model import Secret
-from aries_nb.net.background import left_in_a_fork, run_aside
+from aries_nb.net.background import register_fork_aware, run_on_thread
 from aries_nb.net.backoff import Backoff, BackoffRule
 from aries_nb.net.connection_errors import explain
-from aries_nb.net.limits import Pace, values_in
+from aries_nb.net.limits import RateLimit, count_values
 from aries_nb.net.proxy import Proxy, proxy_for
-from aries_nb.net.redaction import Mask
+from aries_nb.net.redaction import Redactor
 from aries_nb.net.tls import tls_context
 from aries_nb.net.tokens import RenewableToken, TokenSource, ask
 from aries_nb.net.urls import checked_url, is_loopback, shown_url
@@ -34,7 +34,16 @@ from aries_nb.net.urls import checked_url, is_loopback, shown_url
 if TYPE_CHECKING:
     import httpx
 
-__all__ = ["Answer", "HttpClient", "Sockets", "checked_http_url", "exchange", "http_base", "new_client", "said"]
+__all__ = [
+    "HttpClient",
+    "HttpResponse",
+    "SocketDeadline",
+    "checked_http_url",
+    "describe",
+    "http_base",
+    "new_client",
+    "send_request",
+]
 
 ATTEMPTS = 4
 RULE = BackoffRule(first=0.5, cap=8.0)
@@ -62,8 +71,8 @@ class HttpClient:
     """GET requests to one broker. Any thread may ask, except the network's: `get` blocks.
 
     `base` is an address as `http_base` gives it. `token` is asked before each request, so it should answer from
-    memory where it can. Each request waits for its turn of `pace`, which others may share. `pause` waits some seconds
-    and says whether the client was closed meanwhile; it and `jitter`, a number from [0, 1), are there for tests.
+    memory where it can. Each request waits for its turn of `rate_limit`, which others may share. `pause` waits
+    some seconds and says whether the client was closed meanwhile; it and `jitter`, a number from [0, 1), are for tests.
     """
 
     def __init__(
@@ -71,23 +80,23 @@ class HttpClient:
         base: str,
         token: TokenSource,
         *,
-        pace: Pace | None = None,
+        rate_limit: RateLimit | None = None,
         most_bytes: int = MOST_BYTES,
         pause: Callable[[float], bool] | None = None,
         jitter: Callable[[], float] = random.random,
     ) -> None:
         self.base = checked_http_url(base)
         self._token = token
-        self._pace = pace or Pace()
+        self._rate_limit = rate_limit or RateLimit()
         self._most_bytes = most_bytes
         self._closed = threading.Event()
         self._pause = pause or self._closed.wait
         self._jitter = jitter
         self._guard = threading.Lock()  # of `_client`, `_pending` and `_running`
         self._client: httpx.Client | None = None
-        self._pending: set[Future[Answer]] = set()
+        self._pending: set[Future[HttpResponse]] = set()
         self._running = 0
-        left_in_a_fork(self)
+        register_fork_aware(self)
 
     def __repr__(self) -> str:
         return f"HttpClient({self.base!r})"
@@ -109,7 +118,7 @@ class HttpClient:
         for attempt in range(1, ATTEMPTS + 1):
             asked = 0.0
             try:
-                answer = self._aside(lambda: self._authorized(path, params or {}))
+                answer = self._on_thread(lambda: self._authorized(path, params or {}))
             except ConnectError as error:
                 failure: FeedError = error
             else:
@@ -120,7 +129,7 @@ class HttpClient:
                     raise failure
                 asked = _retry_after(answer)
                 if answer.status == TOO_MANY:
-                    self._pace.hold(time.monotonic(), asked)  # whoever else asks would get the same answer
+                    self._rate_limit.pause(time.monotonic(), asked)  # whoever else asks would get the same answer
             if attempt == ATTEMPTS:
                 raise failure
             if self._pause(max(asked, backoff.next(lived=None, jitter=self._jitter()))):
@@ -139,18 +148,18 @@ class HttpClient:
         if client is not None and is_idle:
             client.close()
 
-    def leave(self) -> None:
+    def after_fork(self) -> None:
         """Be closed in a fork; the connections go on in its parent."""
         self._guard, self._closed = threading.Lock(), threading.Event()
         self._closed.set()
         self._pending, self._running = set(), 0  # the client stays as it is: to let it go would be to close it
 
-    def _aside(self, work: Callable[[], Answer]) -> Answer:
+    def _on_thread(self, work: Callable[[], HttpResponse]) -> HttpResponse:
         """Do `work` on a thread of its own: a close or an interrupt need not wait for the server."""
         with self._guard:
             if self._closed.is_set():
                 raise self._closed_error()
-            future = run_aside(work, name="aries-nb-http")
+            future = run_on_thread(work, name="aries-nb-http")
             self._pending.add(future)
         try:
             return future.result()
@@ -160,7 +169,7 @@ class HttpClient:
             with self._guard:
                 self._pending.discard(future)
 
-    def _authorized(self, path: str, params: Mapping[str, str]) -> Answer:
+    def _authorized(self, path: str, params: Mapping[str, str]) -> HttpResponse:
         """The answer to one request; where the token was refused, to a second one with a fresh token."""
         token = ask(self._token)
         answer = self._ask(path, params, token)
@@ -172,12 +181,12 @@ class HttpClient:
         if fresh != token:
             answer = self._ask(path, params, fresh)
         if answer.status == UNAUTHORIZED:
-            what = f"the token was refused ({said(answer.without(token, fresh))})"
+            what = f"the token was refused ({describe(answer.without(token, fresh))})"
             raise TokenError(what, where=self.base + path, advice="Get a new one and connect again.")
         return answer if answer.is_success else answer.without(token)
 
-    def _ask(self, path: str, params: Mapping[str, str], token: Secret) -> Answer:
-        turn = self._pace.turn(time.monotonic())
+    def _ask(self, path: str, params: Mapping[str, str], token: Secret) -> HttpResponse:
+        turn = self._rate_limit.reserve(time.monotonic())
         if turn > 0 and self._closed.wait(turn):
             raise self._closed_error()
         with self._guard:
@@ -187,7 +196,7 @@ class HttpClient:
             self._running += 1
         url = self.base + path
         try:
-            answer = exchange(
+            answer = send_request(
                 client,
                 lambda: client.build_request(
                     "GET", url, params=dict(params), headers={"Authorization": f"Bearer {token.reveal()}"}
@@ -203,22 +212,22 @@ class HttpClient:
                 client.close()
         return answer if answer.is_success else answer.without(token)
 
-    def _refusal(self, path: str, answer: Answer) -> FeedError:
+    def _refusal(self, path: str, answer: HttpResponse) -> FeedError:
         where = self.base + path
         if answer.status in RETRIED or answer.status >= 500:
             advice = "Wait a while, then ask again." if answer.status < 500 else "The server fails; try again later."
-            return ConnectError(f"the server could not answer ({said(answer)})", where=where, advice=advice)
+            return ConnectError(f"the server could not answer ({describe(answer)})", where=where, advice=advice)
         if answer.status < 400:
             target = "it leads elsewhere, and a token is not carried along"
             return FeedError(f"HTTP {answer.status}: {target}", where=where, advice="Check the address.")
         advice = "Check what was asked for, and that the token's scope covers it."
-        return FeedError(f"the server refused the request ({said(answer)})", where=where, advice=advice)
+        return FeedError(f"the server refused the request ({describe(answer)})", where=where, advice=advice)
 
     def _closed_error(self) -> ClosedError:
         return ClosedError("the connection is closed", where=self.base, advice="Connect again.")
 
 
-def _retry_after(answer: Answer) -> float:
+def _retry_after(answer: HttpResponse) -> float:
     """Seconds that the server asks to wait, a number or a date (RFC 9110, 10.2.3); 0 where it asks for none."""
     value = answer.headers.get("retry-after", "").strip()
     if value.isascii() and value.isdigit():
@@ -231,7 +240,7 @@ def _retry_after(answer: Answer) -> float:
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class HttpResponse:
     """What a server answered. `headers` has lower-case names; `body` is not in the repr: it may hold tokens."""
 
     status: int
@@ -243,12 +252,12 @@ class Answer:
         """Whether the status is one of 200 to 299."""
         return 200 <= self.status < 300
 
-    def without(self, *secrets: Secret | None) -> Answer:
+    def without(self, *secrets: Secret | None) -> HttpResponse:
         """What of the body is for a message, with `***` in place of what must not be told on, should it be echoed."""
-        mask = Mask(*(secret for secret in secrets if secret is not None))
+        redact = Redactor(*(secret for secret in secrets if secret is not None))
         # Masked after it was taken out of JSON, where a token may be written in other characters.
-        return Answer(
-            self.status, self.headers, mask.without_tokens(_words_in(_readable(self.body))).encode(errors="replace")
+        return HttpResponse(
+            self.status, self.headers, redact.without_secrets(_words_in(_readable(self.body))).encode(errors="replace")
         )
 
 
@@ -294,13 +303,13 @@ def new_client(url: str) -> httpx.Client:
         verify=tls,
         proxy=None if proxy is None else _through(proxy, tls),
         headers={"Accept-Encoding": "gzip"},
-        event_hooks={"request": [Sockets()]},
+        event_hooks={"request": [SocketDeadline()]},
     )
 
 
-def exchange(
+def send_request(
     client: httpx.Client, make: Callable[[], httpx.Request], *, where: str, most_bytes: int = MOST_BYTES
-) -> Answer:
+) -> HttpResponse:
     """Send the request that `make` builds, and read the whole answer, whatever its status.
 
     `make` is called here so that a header or body with a token in it is no variable of a frame that may be shown.
@@ -322,7 +331,7 @@ def exchange(
     return answer
 
 
-def said(answer: Answer) -> str:
+def describe(answer: HttpResponse) -> str:
     """What a server said, for a message: the status and at most 200 printable characters. Mask it before."""
     text = _readable(answer.body)
     text = " ".join("".join(character if character.isprintable() else " " for character in text).split())
@@ -359,23 +368,23 @@ def _words_in(text: str) -> str:
     return ": ".join(dict.fromkeys(word for word in words if isinstance(word, str) and word.strip())) or text
 
 
-def _exchanged(client: httpx.Client, make: Callable[[], httpx.Request], most_bytes: int) -> Answer | None:
+def _exchanged(client: httpx.Client, make: Callable[[], httpx.Request], most_bytes: int) -> HttpResponse | None:
     sockets = client.event_hooks["request"][0]
-    assert isinstance(sockets, Sockets), "the client is one of new_client"
+    assert isinstance(sockets, SocketDeadline), "the client is one of new_client"
     with sockets.cut_after(TOTAL_SECONDS):
         return _received(client.send(make(), stream=True), most_bytes)
 
 
-def _received(response: httpx.Response, most_bytes: int) -> Answer | None:
+def _received(response: httpx.Response, most_bytes: int) -> HttpResponse | None:
     try:
         body, unpack = bytearray(), _unpacking(response.headers.get("content-encoding", ""))
         for piece in response.iter_raw():
             body += unpack(piece, most_bytes + 1 - len(body))
             if len(body) > most_bytes:
                 return None
-        if values_in(body) > MOST_VALUES:
+        if count_values(body) > MOST_VALUES:
             return None
-        return Answer(
+        return HttpResponse(
             response.status_code, {name.lower(): value for name, value in response.headers.items()}, bytes(body)
         )
     finally:
@@ -441,7 +450,7 @@ def _tls_error(error: BaseException | None) -> ssl.SSLError | None:
     return error
 
 
-class Sockets:
+class SocketDeadline:
     """A hook for each request of a client, by which it learns of the client's connections. Any thread may use it."""
 
     def __init__(self) -> None:

@@ -9,8 +9,8 @@ from statistics import median
 from typing import NamedTuple, TypeAlias
 
 from aries_nb.brokers import BrokerProtocol
-from aries_nb.model import Counted, Notice, SessionLost, Sink, Subscription, Unasked, Unreadable, Values
-from aries_nb.net.limits import lines_in, values_in
+from aries_nb.model import Counted, Notice, SessionLost, Sink, Subscription, Unreadable, Unrequested, Values
+from aries_nb.net.limits import count_lines, count_values
 
 __all__ = ["Intake", "Stream"]
 
@@ -24,7 +24,7 @@ KEPT_UNREADABLE = 50
 # Of one frame, by what it would be in memory: 300 times what a broker sends at once.
 MOST_VALUES = 1_000_000
 MOST_LINES = 50_000
-CRAMMED = f"a frame of more than {MOST_VALUES:,} values or {MOST_LINES:,} lines"
+TOO_LARGE = f"a frame of more than {MOST_VALUES:,} values or {MOST_LINES:,} lines"
 LAG_SAMPLES = 256
 
 
@@ -39,9 +39,9 @@ class Stream(NamedTuple):
 class Intake:
     """Routes records to sinks and counts what comes. The network's thread owns it; counts may be read anywhere."""
 
-    def __init__(self, protocol: BrokerProtocol, mask: Callable[[str], str] = str) -> None:
+    def __init__(self, protocol: BrokerProtocol, redact: Callable[[str], str] = str) -> None:
         self._protocol = protocol
-        self._mask = mask
+        self._redact = redact
         self._routes: dict[Subscription, _Route] = {}
         self._users: dict[Subscription, list[Stream]] = {}
         self._sinks: Counter[Sink] = Counter()  # with the number of their streams
@@ -60,12 +60,12 @@ class Intake:
     def take(self, frame: bytes, received: int) -> Sequence[Notice]:
         """Understand a frame and hand its records on; visible after `publish`. Returns what else it said."""
         self.frames += 1
-        self.messages += (lines := lines_in(frame))
+        self.messages += (lines := count_lines(frame))
         self.octets += len(frame)
         self.last_received = received
-        if lines > MOST_LINES or values_in(frame) > MOST_VALUES:
-            self._count(Unreadable(CRAMMED, f"{len(frame):,} bytes"))
-            return [SessionLost(f"the server sent {CRAMMED}", "cut")]  # what may have been in it is a gap
+        if lines > MOST_LINES or count_values(frame) > MOST_VALUES:
+            self._count(Unreadable(TOO_LARGE, f"{len(frame):,} bytes"))
+            return [SessionLost(f"the server sent {TOO_LARGE}", "cut")]  # what may have been in it is a gap
         records, notices = self._protocol.receive((frame,), received)
         routes = self._routes
         touched: dict[Sink, None] = {}
@@ -101,8 +101,8 @@ class Intake:
                 stream.sink.inbox.counted[notice.what] += notice.count
         elif isinstance(notice, Unreadable):
             self.unreadable += 1
-            self.excerpts.append(Unreadable(self._mask(notice.reason), self._mask(notice.excerpt)))
-        elif isinstance(notice, Unasked):
+            self.excerpts.append(Unreadable(self._redact(notice.reason), self._redact(notice.excerpt)))
+        elif isinstance(notice, Unrequested):
             self.unasked += 1
         else:
             return False

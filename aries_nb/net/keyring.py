@@ -9,7 +9,7 @@ from typing import Protocol, TypeVar, cast
 
 from aries_nb.errors import TokenError
 from aries_nb.model import Secret
-from aries_nb.net.tokens import OwnSource, TokenSource, checked_secret
+from aries_nb.net.tokens import PackageSource, TokenSource, checked_secret
 
 __all__ = ["SERVICE", "keyring_token", "load_secret", "save_secret"]
 
@@ -35,7 +35,7 @@ def keyring_token(name: str = "token") -> TokenSource:
 
 
 @dataclass(frozen=True, slots=True)
-class _KeyringToken(OwnSource):
+class _KeyringToken(PackageSource):
     """What `keyring_token` returns; two of the same name are equal, so that a cell that runs again finds its feed."""
 
     name: str

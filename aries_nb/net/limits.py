@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 
-__all__ = ["Allowance", "Pace", "lines_in", "values_in"]
+__all__ = ["ConnectionLimit", "RateLimit", "count_lines", "count_values"]
 
 # Of what is allowed in a second: so much at once, and so much a second from then on. Together they leave a twentieth
 # for requests that were sent apart and arrive together.
@@ -12,7 +12,7 @@ AT_ONCE, STEADY = 0.2, 0.75
 WORTH_COUNTING = 2**18  # bytes; what is smaller becomes no more than some MB
 
 
-class Pace:
+class RateLimit:
     """Turns for requests, shared by everything that asks one broker; any thread. `now` is of one monotonic clock.
 
     `per_second` is what the broker allows in any second, None where it names no limit.
@@ -25,14 +25,14 @@ class Pace:
         self._next = float("-inf")  # when the next turn were due if all came evenly
         self._guard = threading.Lock()
 
-    def turn(self, now: float) -> float:
+    def reserve(self, now: float) -> float:
         """Take the next turn; returns in how many seconds it comes."""
         with self._guard:
             due = max(self._next, now)
             self._next = due + self._step
             return max(due - self._ahead - now, 0.0)
 
-    def hold(self, now: float, seconds: float) -> None:
+    def pause(self, now: float, seconds: float) -> None:
         """Give no new turn for so long: the broker has said that it had too many requests.
 
         Without a limit this does nothing: who was refused waits by itself.
@@ -45,46 +45,46 @@ class Pace:
         return f"<{'any number of' if self.per_second is None else f'{self.per_second:g}'} requests a second>"
 
 
-class Allowance:
+class ConnectionLimit:
     """Connections that may still be opened, shared by everything that connects to one broker; any thread.
 
-    `most` is None where the broker names no limit. `pace` has the turns of requests over HTTP, `requests_per_second`
+    `most` is None where the broker names no limit. `rate_limit` is that of requests over HTTP, `requests_per_second`
     of them at most, None for any number.
     """
 
     def __init__(self, most: int | None = None, *, requests_per_second: float | None = None) -> None:
         self.most = most
-        self.pace = Pace(requests_per_second)
-        self._taken = 0
+        self.rate_limit = RateLimit(requests_per_second)
+        self._in_use = 0
         self._guard = threading.Lock()
 
     def take(self, count: int) -> bool:
         """Take so many at once, or none of them where they are not left."""
         with self._guard:
-            if self.most is not None and self._taken + count > self.most:
+            if self.most is not None and self._in_use + count > self.most:
                 return False
-            self._taken += count
+            self._in_use += count
             return True
 
-    def give_back(self, count: int) -> None:
+    def release(self, count: int) -> None:
         """Return what was taken, once its connections are closed."""
         with self._guard:
-            self._taken -= count
+            self._in_use -= count
 
     @property
-    def taken(self) -> int:
+    def in_use(self) -> int:
         """How many are in use."""
-        return self._taken
+        return self._in_use
 
     def __repr__(self) -> str:
-        return f"<{self._taken} of {'any number of' if self.most is None else self.most} connections>"
+        return f"<{self._in_use} of {'any number of' if self.most is None else self.most} connections>"
 
 
-def values_in(text: bytes | bytearray) -> int:
+def count_values(text: bytes | bytearray) -> int:
     """How many values JSON text can hold at most, each of about 100 bytes in memory; 0 where it is short."""
     return sum(map(text.count, (b",", b"[", b"{"))) if len(text) > WORTH_COUNTING else 0
 
 
-def lines_in(text: bytes) -> int:
+def count_lines(text: bytes) -> int:
     """How many lines text has, the last one included if it does not end in a line feed."""
     return text.count(b"\n") + (not text.endswith(b"\n"))

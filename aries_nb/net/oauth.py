@@ -13,10 +13,10 @@ from typing import Literal
 
 from aries_nb.errors import TokenError, UsageError
 from aries_nb.model import Secret
-from aries_nb.net.background import run_aside
+from aries_nb.net.background import run_on_thread
 from aries_nb.net.keyring import load_secret, save_secret
-from aries_nb.net.token_endpoint import Granted, OAuthEndpoints, request_token
-from aries_nb.net.tokens import OwnSource
+from aries_nb.net.token_endpoint import IssuedToken, OAuthEndpoints, request_token
+from aries_nb.net.tokens import PackageSource
 
 __all__ = ["OAuthToken", "oauth", "oauth_client", "oauth_login"]
 
@@ -105,7 +105,7 @@ def oauth_client(
     return OAuthToken(_Grant("client_credentials", client_id, secret, scope=scope), endpoints)
 
 
-class OAuthToken(OwnSource):
+class OAuthToken(PackageSource):
     """A token source that keeps an access token while it is fresh, and gets the next one ahead of its end.
 
     However many threads ask, one request is under way at a time, and all of them get its result. It is made on a
@@ -174,7 +174,7 @@ class OAuthToken(OwnSource):
                     return self._access
                 if self._pending is None:
                     self._given_up = threading.Event()
-                    self._pending = run_aside(self._fetch, name="aries-nb-oauth")
+                    self._pending = run_on_thread(self._fetch, name="aries-nb-oauth")
                 pending = self._pending
             return pending.result()
         except KeyboardInterrupt:
@@ -207,7 +207,7 @@ class OAuthToken(OwnSource):
             with self._guard:
                 self._pending = None
 
-    def _granted(self, endpoints: OAuthEndpoints) -> Granted:
+    def _granted(self, endpoints: OAuthEndpoints) -> IssuedToken:
         refusal: TokenError | None = None
         for credential in self._credentials():
             if credential in self._refused:
@@ -233,7 +233,7 @@ class OAuthToken(OwnSource):
             own, kept = self._refresh, load_secret(grant.client_id) if grant.is_kept else None
         return [credential for credential in dict.fromkeys((own, kept)) if credential is not None]
 
-    def _asked(self, endpoints: OAuthEndpoints, credential: Secret) -> Granted:
+    def _asked(self, endpoints: OAuthEndpoints, credential: Secret) -> IssuedToken:
         grant = self._grant
         fields: dict[str, str | Secret | None] = {"client_id": grant.client_id, "client_secret": grant.client_secret}
         if grant.kind == "client_credentials":
@@ -241,9 +241,9 @@ class OAuthToken(OwnSource):
         granted = request_token(endpoints, "refresh_token", {**fields, "refresh_token": credential})
         self._refresh = credential
         # A server that does not rotate sends none: the one that worked stays.
-        return Granted(granted.access, granted.life, granted.refresh or credential)
+        return IssuedToken(granted.access, granted.life, granted.refresh or credential)
 
-    def _logged_in(self, endpoints: OAuthEndpoints, login: _Login) -> Granted:
+    def _logged_in(self, endpoints: OAuthEndpoints, login: _Login) -> IssuedToken:
         # On use: it brings the standard library's web server.
         from aries_nb.net.oauth_callback import CallbackServer, authorize_url, open_browser, pkce_pair
 

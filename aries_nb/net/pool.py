@@ -17,10 +17,10 @@ from typing import NamedTuple, TypeAlias
 from aries_nb.brokers import Endpoint
 from aries_nb.errors import ConnectError, UsageError
 from aries_nb.model import GapSink, Hole, Kind, Observers, Subscription
-from aries_nb.net.background import Background, left_in_a_fork
+from aries_nb.net.background import Background, register_fork_aware
 from aries_nb.net.backoff import BackoffRule
 from aries_nb.net.intake import Stream
-from aries_nb.net.limits import Allowance
+from aries_nb.net.limits import ConnectionLimit
 from aries_nb.net.session import Session
 from aries_nb.net.tokens import TokenSource
 from aries_nb.net.urls import shown_url
@@ -53,7 +53,7 @@ class Pool:
         token: TokenSource,
         gaps: Callable[[int], GapSink],
         *,
-        allowance: Allowance,
+        connection_limit: ConnectionLimit,
         rule: BackoffRule | None = None,
     ) -> None:
         self.url = url
@@ -63,7 +63,7 @@ class Pool:
         )
         # Told on the network's thread: the number of the connection, what is missing, and where it should have gone.
         self.on_hole: Callable[[int, Hole, Sequence[Stream]], None] = lambda _number, _hole, _streams: None
-        self._allowance = allowance
+        self._connection_limit = connection_limit
         self._places: dict[_Key, _Place] = {}
         self._loads: Counter[Session] = Counter()
         self._sessions: tuple[Session, ...] = ()
@@ -75,10 +75,12 @@ class Pool:
         self._connected: set[Session] = set()  # those that count; until they are closed they do
         # Of all of these; reentrant, because the garbage collector may let a frame go in the middle of it.
         self._guard = threading.RLock()
-        if not allowance.take(1):
-            raise ConnectError(f"all {allowance.most} connections are in use", where=shown_url(url), advice=_ADVICE)
+        if not connection_limit.take(1):
+            raise ConnectError(
+                f"all {connection_limit.most} connections are in use", where=shown_url(url), advice=_ADVICE
+            )
         self._open(1)
-        left_in_a_fork(self)
+        register_fork_aware(self)
 
     @property
     def sessions(self) -> tuple[Session, ...]:
@@ -129,7 +131,7 @@ class Pool:
             self._is_closed = True
         _say_goodbye(self._sessions)
 
-    def leave(self) -> None:
+    def after_fork(self) -> None:
         """Be closed in a fork, without a word to the servers: the connections go on in its parent."""
         self._guard = threading.RLock()
         for session in self._sessions:
@@ -167,8 +169,8 @@ class Pool:
         missing = -(-wanted // most) - len(self._sessions)
         if missing <= 0 or self._is_closed:
             return
-        if not self._allowance.take(missing):
-            left = (self._allowance.most or 0) - self._allowance.taken
+        if not self._connection_limit.take(missing):
+            left = (self._connection_limit.most or 0) - self._connection_limit.in_use
             possible = most * (len(self._sessions) + left) - len(self._places)
             raise UsageError(
                 f"{count:,} more streams cannot be had: {possible:,} are left, at {most:,} a connection",
@@ -192,7 +194,7 @@ class Pool:
             is_gone = session.state == "closed" and session in self._connected
             self._connected -= {session} if is_gone else set()
         if is_gone:
-            self._allowance.give_back(1)
+            self._connection_limit.release(1)
         self._observers.notify()
 
     def _tell_hole(self, number: int, hole: Hole, streams: Sequence[Stream]) -> None:

@@ -14,14 +14,14 @@ from urllib.parse import quote
 
 from aries_nb.model import Secret
 
-__all__ = ["Mask"]
+__all__ = ["Redactor"]
 
-SHORTEST_MASKED = 6  # characters; a shorter token is no secret, and would mask every other word
+SHORTEST_REDACTED = 6  # characters; a shorter token is no secret, and would mask every other word
 PIECE = 8  # characters; so long a piece of a token is hardly a word of its own
 KEPT = 8  # tokens; a late answer may speak of one that was renewed since
 
 
-class Mask:
+class Redactor:
     """Puts `***` in place of the newest tokens it was told of and of their pieces: an echo may be cut or escaped.
 
     It keeps hashes of the pieces, not the tokens. Owned by one thread.
@@ -46,9 +46,9 @@ class Mask:
 
     def __call__(self, text: str) -> str:
         """The text as it may be shown."""
-        return _harmless(self.without_tokens(text))
+        return _harmless(self.without_secrets(text))
 
-    def without_tokens(self, text: str) -> str:
+    def without_secrets(self, text: str) -> str:
         """The text with its tokens masked and nothing else, for whoever looks through it before it is shown."""
         hidden = bytearray(len(text))
         for size, pieces in self._pieces.items():
@@ -72,7 +72,7 @@ def _harmless(text: str) -> str:
 def _pieces_of(secret: Secret) -> tuple[int, frozenset[int]]:
     """The length of a token's pieces, and the hash of each of them in every form that an echo may have."""
     token = secret.reveal()
-    if len(token) < SHORTEST_MASKED:
+    if len(token) < SHORTEST_REDACTED:
         return 0, frozenset()
     size = min(PIECE, len(token))
     written = json.dumps(token)[1:-1]

@@ -38,25 +38,25 @@ from aries_nb.model import (
 from aries_nb.net.background import Background
 from aries_nb.net.backoff import Backoff, BackoffRule
 from aries_nb.net.connection_errors import (
-    LostError,
-    RefusedError,
+    ConnectionLostError,
+    TokenRefusedError,
     crashed,
     explain,
     never_connected,
     not_open_within,
     token_refused,
 )
-from aries_nb.net.gap_tracking import Continuity
+from aries_nb.net.gap_tracking import GapTracker
 from aries_nb.net.intake import Intake, Stream
-from aries_nb.net.lateness import Reading, Standstill
-from aries_nb.net.redaction import Mask
+from aries_nb.net.lag import ReadMonitor, StallDetector
+from aries_nb.net.redaction import Redactor
 from aries_nb.net.tokens import Credential, TokenSource
 from aries_nb.net.urls import shown_url
 
 if TYPE_CHECKING:
     from websockets.asyncio.client import ClientConnection
 
-__all__ = ["Fences", "Session"]
+__all__ = ["Session"]
 
 log = logging.getLogger("aries_nb")
 
@@ -81,13 +81,13 @@ class Session:
         rule: BackoffRule | None = None,
         number: int = 1,
     ) -> None:
-        from aries_nb.net.websocket import Outbox
+        from aries_nb.net.websocket import SendQueue
 
         self.url = url
         self._where = shown_url(url)
         self.number = number
-        self._masked = Mask()  # of the tokens that were sent
-        self.intake = Intake(protocol, self._masked)
+        self._redact = Redactor()  # of the tokens that were sent
+        self.intake = Intake(protocol, self._redact)
         self.state: State = "connecting"
         self.error: FeedError | None = None
         self.last_error = ""
@@ -96,9 +96,9 @@ class Session:
         self.market_status: dict[str, str | float | bool] = {}
         self.rejected: dict[str, str] = {}
         self._protocol = protocol
-        self._continuity = Continuity(self.intake, gaps)
+        self._gap_tracker = GapTracker(self.intake, gaps)
         self._rule = rule or BackoffRule()
-        self._credential = Credential(token, self._masked, self._rule)
+        self._credential = Credential(token, self._redact, self._rule)
         self._background = Background.shared()
         self._first: Future[None] = Future()
         if number > 1:
@@ -106,13 +106,13 @@ class Session:
         # Told on the network's thread, before the records that came with it are visible.
         self.on_hole: Callable[[Hole, Sequence[Stream]], None] = lambda _hole, _streams: None
         self._observers = Observers()
-        self.reading = Reading(self.intake, self._where, self._observers.notify)
-        self._fences = Fences()
-        self._outbox = Outbox()
+        self.read_monitor = ReadMonitor(self.intake, self._where, self._observers.notify)
+        self._barriers = _PingBarriers()
+        self._send_queue = SendQueue()
         self._renewing: ClientConnection | None = None
         self._socket: ClientConnection | None = None
         self._live_since: float | None = None
-        self._gave_up: LostError | None = None
+        self._ended_by: ConnectionLostError | None = None
         self._tasks: set[asyncio.Task[None]] = set()
         self._publish_due = 0  # since when there is something to publish, ns since the epoch; 0 where there is nothing
         self._runner = self._background.submit(self._run())
@@ -151,16 +151,16 @@ class Session:
         backoff = Backoff(self._rule)
         try:
             while True:
-                self._live_since = self._gave_up = None
+                self._live_since = self._ended_by = None
                 try:
                     await self._connection()
-                except RefusedError as refused:
-                    self._broke(str(refused), refused.cause)
+                except TokenRefusedError as refused:
+                    self._interrupted(str(refused), refused.cause)
                     continue  # once more at once: the source may have a fresher token; a second refusal is fatal
-                except (LostError, OSError, TimeoutError) as lost:
-                    ended = self._gave_up or lost
+                except (ConnectionLostError, OSError, TimeoutError) as lost:
+                    ended = self._ended_by or lost
                 lived = None if self._live_since is None else time.monotonic() - self._live_since
-                self._broke(explain(ended), ended.cause if isinstance(ended, LostError) else "cut")
+                self._interrupted(explain(ended), ended.cause if isinstance(ended, ConnectionLostError) else "cut")
                 if not self._first.done():
                     self._fail(never_connected(self.last_error, self._where))
                     return
@@ -178,7 +178,9 @@ class Session:
         except FeedError as error:
             if not self._first.done():
                 raise
-            raise LostError(str(error), "token") from error  # it may come from the network that is down just now
+            raise ConnectionLostError(
+                str(error), "token"
+            ) from error  # it may come from the network that is down just now
         if self._credential.is_refused:
             raise token_refused(self.last_error, self._where)
         try:
@@ -187,7 +189,7 @@ class Session:
                 self._protocol.open(time.monotonic())
                 self._protocol.authenticate(token.reveal(), time.monotonic())
                 await self._listen(socket)
-        except RefusedError:
+        except TokenRefusedError:
             if self._credential.was_refused:
                 raise token_refused(self.last_error, self._where) from None
             self._credential.refused()
@@ -204,14 +206,14 @@ class Session:
                 frame = await socket.recv(decode=False)
                 notices = self.intake.take(frame, now := time.time_ns())
                 for notice in notices:
-                    self._heed(notice)
+                    self._handle(notice)
                 if notices:
                     self._spawn(self._flush())
                 if not self._publish_due:
                     self._publish_due = now
                     asyncio.get_running_loop().call_soon(self._publish)
                 elif now - self._publish_due > MOST_BURST_NS:
-                    self.reading.in_burst(socket, time.monotonic())
+                    self.read_monitor.in_burst(socket, time.monotonic())
                     await asyncio.sleep(0)
         finally:
             ticker.cancel()
@@ -226,32 +228,32 @@ class Session:
             self._runner.cancel()
 
     async def _tick(self, socket: ClientConnection) -> None:
-        self.reading.began(time.monotonic())
-        standstill = Standstill()
+        self.read_monitor.began(time.monotonic())
+        stall = StallDetector()
         while True:
             await asyncio.sleep(TICK_SECONDS)
-            if stood := standstill.turn():
-                await self._doubt(stood)
+            if stood := stall.turn():
+                await self._suspect_gap(stood)
             now = time.monotonic()
-            self.reading.turn(socket, now)
+            self.read_monitor.turn(socket, now)
             for notice in self._protocol.tick(now):
                 if isinstance(notice, SessionLost):
-                    self._gave_up = LostError(notice.reason, notice.cause)
+                    self._ended_by = ConnectionLostError(notice.reason, notice.cause)
                     socket.transport.abort()
-                self._heed(notice, is_own=True)
+                self._handle(notice, is_own=True)
             if stood:
-                self._continuity.vouched_by(self._protocol.subscribe(()))
-            if self._outbox.is_stuck(socket):
-                self._gave_up = LostError("the server does not read what is sent to it", "silence")
+                self._gap_tracker.vouched_by(self._protocol.subscribe(()))
+            if self._send_queue.is_stuck(socket):
+                self._ended_by = ConnectionLostError("the server does not read what is sent to it", "silence")
                 socket.transport.abort()
             self._spawn(self._flush())  # not awaited: time goes on though the server does not read
 
-    async def _doubt(self, seconds: float) -> None:
+    async def _suspect_gap(self, seconds: float) -> None:
         """Believe nothing after a standstill until the server answers once more; if it does, nothing was missed."""
         if self.state == "live":
             self.state = "reconnecting"
             self.last_error = f"this process stood still for {seconds:.0f} s"
-            self._continuity.doubted(self.last_error)
+            self._gap_tracker.doubted(self.last_error)
             log.info("%s: %s", self._where, self.last_error)
             self._observers.notify()
         await asyncio.sleep(TICK_SECONDS)  # what waits in the socket is read first: an answer to a ping may be in it
@@ -260,13 +262,13 @@ class Session:
         if self._socket is None:
             self._protocol.outgoing()  # whatever is due is asked for anew on the next connection
             return
-        await self._outbox.send(self._socket, self._protocol.outgoing)
+        await self._send_queue.send(self._socket, self._protocol.outgoing)
 
-    def _heed(self, notice: Notice, *, is_own: bool = False) -> None:
+    def _handle(self, notice: Notice, *, is_own: bool = False) -> None:
         if isinstance(notice, Pong):
-            if self._continuity.is_vouched(notice.number):
-                self._whole()
-            self._fences.release(notice.number)
+            if self._gap_tracker.is_vouched(notice.number):
+                self._completed()
+            self._barriers.release(notice.number)
         elif isinstance(notice, SessionOpened):
             self._opened(notice)
         elif isinstance(notice, TokenWanted):
@@ -274,13 +276,13 @@ class Session:
         elif isinstance(notice, SessionRefused):
             self._token_refused(notice)
         elif isinstance(notice, SessionLost) and not is_own:
-            raise LostError(self._masked(notice.reason), notice.cause)
+            raise ConnectionLostError(self._redact(notice.reason), notice.cause)
         elif isinstance(notice, Rejected):
-            self.last_error = self._masked(notice.reason)
+            self.last_error = self._redact(notice.reason)
             self.rejected.update(dict.fromkeys(notice.symbols, self.last_error))
             self._observers.notify()
         elif isinstance(notice, Resumed):
-            self._continuity.resumed(notice)
+            self._gap_tracker.resumed(notice)
         elif isinstance(notice, Hole):
             self.on_hole(notice, self.intake.users(notice.subscription))
         elif isinstance(notice, MarketStatus):
@@ -293,24 +295,24 @@ class Session:
         else:
             self._live_since = time.monotonic()
 
-    def _whole(self) -> None:
+    def _completed(self) -> None:
         """The server has seen a ping that follows the subscriptions: from here on nothing is missed."""
         if self.state == "live":
             return
-        if self._continuity.is_filled:
+        if self._gap_tracker.is_filled:
             self._publish()  # whoever is told that a gap was filled shall find the rows
         self.state = "live"
-        self._continuity.whole()
+        self._gap_tracker.whole()
         if not self._first.done():
             self._first.set_result(None)
         self._observers.notify()
 
     def _token_refused(self, notice: SessionRefused) -> None:
-        self.last_error = self._masked(notice.reason)
+        self.last_error = self._redact(notice.reason)
         if self._live_since is not None:
             log.warning("the renewal of the session was refused: %s", self.last_error)
             return
-        raise RefusedError(self.last_error, "token")
+        raise TokenRefusedError(self.last_error, "token")
 
     async def _renew(self, *, is_refused: bool) -> None:
         """Renew the session in place; without a token, try again for as long as this connection lives."""
@@ -320,14 +322,14 @@ class Session:
         self._renewing = socket
         if is_refused:
             self._credential.outdated()
-        token = await self._credential.fetch_until(lambda: socket is not self._socket, self._note)
+        token = await self._credential.fetch_until(lambda: socket is not self._socket, self._record_error)
         if token is not None:
             self._protocol.authenticate(token.reveal(), time.monotonic())
             await self._flush()
         if socket is self._renewing:
             self._renewing = None
 
-    def _note(self, error: str) -> None:
+    def _record_error(self, error: str) -> None:
         self.last_error = error
 
     async def _subscribe(self, streams: list[Stream]) -> dict[str, str]:
@@ -337,8 +339,8 @@ class Session:
         new = self.intake.attach(streams)
         if not new:
             return {}
-        fence = self._protocol.subscribe(new)
-        seen = self._fences.passed(fence) if fence and self._socket is not None else None
+        number = self._protocol.subscribe(new)
+        seen = self._barriers.passed(number) if number and self._socket is not None else None
         await self._flush()
         if seen is not None:
             await seen
@@ -359,23 +361,23 @@ class Session:
             with suppress(OSError):
                 await socket.close()
         self.state = "closed"
-        self._continuity.over()
-        self._fences.release()
+        self._gap_tracker.over()
+        self._barriers.release()
         if not self._first.done():
             self._first.set_exception(ConnectError("closed before it was open", where=self._where))
         self._observers.notify()
 
-    def _broke(self, reason: str, cause: Cause) -> None:
+    def _interrupted(self, reason: str, cause: Cause) -> None:
         """Note a break; `reason` and `cause` name it in the ledger of gaps."""
-        reason = self._masked(reason)
-        self._fences.release()
-        self._continuity.forget()
+        reason = self._redact(reason)
+        self._barriers.release()
+        self._gap_tracker.forget()
         if self.state == "live":
             self.reconnects += 1
             self.state = "reconnecting"
-            if cause == "cut" and self.reading.lateness.is_late:
+            if cause == "cut" and self.read_monitor.lag.is_late:
                 cause = "overload"  # who reads too slowly is cut off
-            self._continuity.opened(reason, cause)
+            self._gap_tracker.opened(reason, cause)
         # Also what a connection brought that never became live is of before this break.
         self.intake.interrupted()
         self.last_error = reason
@@ -387,7 +389,7 @@ class Session:
         if self.state == "failed":
             return
         log.error("the session with %s failed", self._where, exc_info=error)
-        self._fail(crashed(error, self._masked(repr(error)), self._where))
+        self._fail(crashed(error, self._redact(repr(error)), self._where))
 
     def _fail(self, error: FeedError) -> None:
         # Without the frames it came through: they hold what the server said as it said it, a token's echo perhaps.
@@ -395,7 +397,7 @@ class Session:
         self.error = error.with_traceback(None)
         self.last_error = str(error)
         self.state = "failed"
-        self._fences.release()
+        self._barriers.release()
         if not self._first.done():
             self._first.set_exception(error)
         self._observers.notify()
@@ -406,7 +408,7 @@ class Session:
         task.add_done_callback(self._tasks.discard)
 
 
-class Fences:
+class _PingBarriers:
     """Who waits for which ping's pong. The network's thread owns it."""
 
     def __init__(self) -> None:
@@ -421,8 +423,8 @@ class Fences:
     def release(self, number: int | None = None) -> None:
         """Let those go on who wait for a ping up to `number`; all of them where it is None."""
         waiting, self._waiting = self._waiting, []
-        for fence, seen in waiting:
-            if number is not None and fence > number:
-                self._waiting.append((fence, seen))
+        for number, seen in waiting:
+            if number is not None and number > number:
+                self._waiting.append((number, seen))
             elif not seen.done():
                 seen.set_result(None)

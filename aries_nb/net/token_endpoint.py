@@ -12,13 +12,13 @@ from urllib.parse import parse_qsl
 from aries_nb.brokers import TokenExchange
 from aries_nb.errors import ConnectError, FeedError, TokenError, UsageError
 from aries_nb.model import Secret
-from aries_nb.net.http_client import Answer, checked_http_url, exchange, new_client, said
+from aries_nb.net.http_client import HttpResponse, checked_http_url, describe, new_client, send_request
 from aries_nb.net.tokens import checked_secret
 
 if TYPE_CHECKING:
     import httpx
 
-__all__ = ["Granted", "OAuthEndpoints", "request_token"]
+__all__ = ["IssuedToken", "OAuthEndpoints", "request_token"]
 
 MOST_BYTES = 2**20
 ASSUMED_LIFE = 3600.0  # seconds, where the server names none (assumed: typical by the protocol page, section 6)
@@ -50,7 +50,7 @@ class OAuthEndpoints:
 
 
 @dataclass(frozen=True, slots=True)
-class Granted:
+class IssuedToken:
     """What was issued: an access token with its life in seconds, and a refresh token where there is one."""
 
     access: Secret
@@ -58,7 +58,7 @@ class Granted:
     refresh: Secret | None
 
 
-def request_token(endpoints: OAuthEndpoints, grant_type: str, fields: Mapping[str, str | Secret | None]) -> Granted:
+def request_token(endpoints: OAuthEndpoints, grant_type: str, fields: Mapping[str, str | Secret | None]) -> IssuedToken:
     """Ask for an access token; `fields` are those of the grant, None for one that is not sent.
 
     Raises TokenError where it is refused (400, 401, 403, or an error in an answer of 200): to ask again with the same
@@ -72,20 +72,20 @@ def request_token(endpoints: OAuthEndpoints, grant_type: str, fields: Mapping[st
             request = _request(client, url, grant_type, fields, is_json=is_json)
         else:
             request = _own_request(client, url, own, fields.get("refresh_token"))
-        answer = exchange(client, request, where=url, most_bytes=MOST_BYTES)
+        answer = send_request(client, request, where=url, most_bytes=MOST_BYTES)
     secrets = [value for value in fields.values() if isinstance(value, Secret)]
     if answer.is_success:
         granted = _granted(answer) if own is None else _own_granted(answer, own)
-        if isinstance(granted, Granted):
+        if isinstance(granted, IssuedToken):
             advice = "The server's answer cannot be used; report it to the broker."
-            return Granted(checked_secret(granted.access, advice), granted.life, granted.refresh)
+            return IssuedToken(checked_secret(granted.access, advice), granted.life, granted.refresh)
         raise TokenError(f"no token was issued ({granted})", where=url, advice=ADVICE)
-    said_so = said(answer.without(*secrets))
+    reason = describe(answer.without(*secrets))
     if answer.status in REFUSALS:
-        raise TokenError(f"no token was issued ({said_so})", where=url, advice=ADVICE)
+        raise TokenError(f"no token was issued ({reason})", where=url, advice=ADVICE)
     if answer.status in LATER or answer.status >= 500:
-        raise ConnectError(f"the token endpoint cannot answer now ({said_so})", where=url, advice="Try again later.")
-    raise FeedError(f"this is no token endpoint ({said_so})", where=url, advice="Check the address.")
+        raise ConnectError(f"the token endpoint cannot answer now ({reason})", where=url, advice="Try again later.")
+    raise FeedError(f"this is no token endpoint ({reason})", where=url, advice="Check the address.")
 
 
 def _request(
@@ -121,7 +121,7 @@ def _own_request(
     return make
 
 
-def _own_granted(answer: Answer, own: TokenExchange) -> Granted | str:
+def _own_granted(answer: HttpResponse, own: TokenExchange) -> IssuedToken | str:
     """What was issued, or why it was not; never raises, so that no traceback shows the answer."""
     try:
         access = own.read(answer.body)
@@ -129,10 +129,10 @@ def _own_granted(answer: Answer, own: TokenExchange) -> Granted | str:
         return "an answer without an access token"
     end = own.expiry(access)
     life = ASSUMED_OWN_LIFE if end is None else min(max(end - time.time(), 0.0), LONGEST_LIFE)
-    return Granted(Secret(access), life, None)
+    return IssuedToken(Secret(access), life, None)
 
 
-def _granted(answer: Answer) -> Granted | str:
+def _granted(answer: HttpResponse) -> IssuedToken | str:
     """What was issued, or why it was not; never raises, so that no traceback shows the answer."""
     from oauthlib.oauth2 import OAuth2Error
     from oauthlib.oauth2.rfc6749.parameters import parse_token_response
@@ -143,7 +143,7 @@ def _granted(answer: Answer) -> Granted | str:
         if not isinstance(access, str) or not isinstance(refresh, str | None):
             return "an answer with a token that is no text"
         life = float(life) if life is not None else ASSUMED_LIFE
-        return Granted(Secret(access), min(max(life, 0.0), LONGEST_LIFE), Secret(refresh) if refresh else None)
+        return IssuedToken(Secret(access), min(max(life, 0.0), LONGEST_LIFE), Secret(refresh) if refresh else None)
     except OAuth2Error as error:
         known = type(error).__name__ != "CustomOAuth2Error"
         return str(error.error) if known else "an error that OAuth does not know"

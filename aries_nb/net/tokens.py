@@ -12,15 +12,15 @@ from typing import Protocol, cast, runtime_checkable
 
 from aries_nb.errors import FeedError, TokenError
 from aries_nb.model import Hidden, Secret
-from aries_nb.net.background import run_aside
+from aries_nb.net.background import run_on_thread
 from aries_nb.net.backoff import Backoff, BackoffRule
-from aries_nb.net.redaction import Mask
+from aries_nb.net.redaction import Redactor
 
 __all__ = [
     "Credential",
     "FunctionToken",
     "Hidden",
-    "OwnSource",
+    "PackageSource",
     "RenewableFunction",
     "RenewableToken",
     "Secret",
@@ -30,7 +30,7 @@ __all__ = [
     "environment_token",
     "fetch",
     "fixed_token",
-    "hidden",
+    "hide_token",
     "token_from",
 ]
 
@@ -74,7 +74,7 @@ class RenewableFunction(FunctionToken):
         cast("RenewableToken", self.reveal()).refused(token)
 
 
-class OwnSource:
+class PackageSource:
     """A source of this package, which shows nothing of itself."""
 
     __slots__ = ()
@@ -82,7 +82,7 @@ class OwnSource:
 
 async def fetch(source: TokenSource) -> Secret:
     """The token of `source`, asked on a daemon thread: one that hangs does not keep the interpreter from exiting."""
-    return await asyncio.wrap_future(run_aside(partial(ask, source), name="aries-nb-token"))
+    return await asyncio.wrap_future(run_on_thread(partial(ask, source), name="aries-nb-token"))
 
 
 def ask(source: Callable[[], object]) -> Secret:
@@ -96,7 +96,7 @@ def ask(source: Callable[[], object]) -> Secret:
     raise answer
 
 
-def hidden(given: object) -> Secret | Callable[[], object] | None:
+def hide_token(given: object) -> Secret | Callable[[], object] | None:
     """What was passed as `token=`, hidden if it is no source already; what can be none says so when it is asked."""
     if given is None or isinstance(given, Secret | FunctionToken):
         return given
@@ -104,7 +104,9 @@ def hidden(given: object) -> Secret | Callable[[], object] | None:
         return Secret(given)
     if callable(given):
         is_renewable = isinstance(given, RenewableToken)
-        return given if isinstance(given, OwnSource) else (RenewableFunction if is_renewable else FunctionToken)(given)
+        return (
+            given if isinstance(given, PackageSource) else (RenewableFunction if is_renewable else FunctionToken)(given)
+        )
     what, advice = f"token= is of type {type(given).__name__}", "Pass text, or a function that returns it."
 
     def refuse() -> Secret:
@@ -135,7 +137,7 @@ def environment_token() -> TokenSource:
 
 def token_from(given: object) -> TokenSource:
     """A source from what the user passed: text, a function that fetches one, a source, or None for the environment."""
-    given = hidden(given)  # a traceback may show this frame
+    given = hide_token(given)  # a traceback may show this frame
     if given is None:
         return environment_token()
     if isinstance(given, Secret):
@@ -182,9 +184,9 @@ class Credential:
     Whatever it gives out is masked in every text from then on.
     """
 
-    def __init__(self, source: TokenSource, masked: Mask, rule: BackoffRule) -> None:
+    def __init__(self, source: TokenSource, redactor: Redactor, rule: BackoffRule) -> None:
         self._source = source
-        self._masked = masked
+        self._redact = redactor
         self._rule = rule
         self._in_use: Secret | None = None
         self._refused: Secret | None = None
@@ -192,7 +194,7 @@ class Credential:
     async def fetch(self) -> Secret:
         """The source's token, in use from now on. Raises FeedError where there is none."""
         token = self._in_use = await fetch(self._source)
-        self._masked.add(token)
+        self._redact.add(token)
         return token
 
     async def fetch_until(self, is_over: Callable[[], bool], tell: Callable[[str], None]) -> Secret | None:
@@ -208,7 +210,7 @@ class Credential:
                 continue
             if not is_over():
                 self._in_use = token
-                self._masked.add(token)
+                self._redact.add(token)
                 return token
         return None
 

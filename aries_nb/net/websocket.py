@@ -19,12 +19,12 @@ from websockets.frames import CloseCode
 
 from aries_nb.errors import ConnectError
 from aries_nb.model import Cause
-from aries_nb.net.background import Copied, run_aside
-from aries_nb.net.connection_errors import LostError, explain
+from aries_nb.net.background import InheritedSocket, run_on_thread
+from aries_nb.net.connection_errors import ConnectionLostError, explain
 from aries_nb.net.proxy import Proxy, proxy_for
 from aries_nb.net.tls import tls_context
 
-__all__ = ["Outbox", "connected", "send_all", "unread_frames"]
+__all__ = ["SendQueue", "connected", "send_all", "unread_frames"]
 
 log = logging.getLogger("aries_nb")
 
@@ -64,13 +64,13 @@ async def connected(url: str) -> AsyncIterator[ClientConnection]:
             **_through(proxy, tls),
         ) as socket:
             is_open = True
-            _copied = Copied(socket.transport.get_extra_info("socket").fileno)
+            _inherited = InheritedSocket(socket.transport.get_extra_info("socket").fileno)
             # Fewer, larger reads: see READ_BYTES. The attribute is asyncio's own, on its selector transport.
             if hasattr(socket.transport, "max_size"):
                 socket.transport.max_size = READ_BYTES
             yield socket
     except ConnectionClosed as closed:
-        raise LostError(_close_reason(closed), _cause(closed)) from closed
+        raise ConnectionLostError(_close_reason(closed), _cause(closed)) from closed
     except (OSError, WebSocketException) as error:
         if is_open and isinstance(error, OSError):
             raise
@@ -83,10 +83,10 @@ async def _way(url: str) -> tuple[Proxy | None, ssl.SSLContext | None]:
         return None, None
     try:
         # On a thread of its own: to read certificates, on Windows to look up names, takes longer than a tick may wait.
-        work = run_aside(lambda: (proxy_for(url), tls_context()), name="aries-nb-way")
+        work = run_on_thread(lambda: (proxy_for(url), tls_context()), name="aries-nb-way")
         return await asyncio.wrap_future(work)
     except ConnectError as error:
-        raise LostError(str(error)) from error
+        raise ConnectionLostError(str(error)) from error
 
 
 def _heard(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
@@ -120,19 +120,19 @@ def _not_opened(error: OSError | WebSocketException, proxy: Proxy | None, *, is_
     """What to raise where no socket came about: who is to blame, the server or the proxy before it."""
     if proxy is None:
         if isinstance(error, ConnectionResetError) and is_secure:
-            return LostError("the server cut the connection off; it may not speak TLS")
+            return ConnectionLostError("the server cut the connection off; it may not speak TLS")
         if isinstance(error, OSError):
             return error
-        return LostError(f"what answered is no WebSocket server of this broker ({error})")
+        return ConnectionLostError(f"what answered is no WebSocket server of this broker ({error})")
     if isinstance(error, InvalidProxyStatus):
-        return LostError(proxy.explain(error.response.status_code))
+        return ConnectionLostError(proxy.explain(error.response.status_code))
     if isinstance(error, ProxyError):
-        return LostError(proxy.explain(None))
+        return ConnectionLostError(proxy.explain(None))
     if isinstance(error, WebSocketException):
-        return LostError(f"what answered is no WebSocket server of this broker ({error}), or {proxy} itself")
+        return ConnectionLostError(f"what answered is no WebSocket server of this broker ({error}), or {proxy} itself")
     if isinstance(error, ssl.SSLError | ConnectionResetError | ConnectionAbortedError | TimeoutError):
-        return LostError(f"{explain(error)}, on the way through {proxy}")
-    return LostError(f"{proxy} cannot be reached ({explain(error)})")
+        return ConnectionLostError(f"{explain(error)}, on the way through {proxy}")
+    return ConnectionLostError(f"{proxy} cannot be reached ({explain(error)})")
 
 
 async def send_all(socket: ClientConnection, outgoing: Callable[[], Sequence[str]]) -> None:
@@ -181,7 +181,7 @@ def _close_reason(closed: ConnectionClosed) -> str:
     return "the connection was cut"
 
 
-class Outbox:
+class SendQueue:
     """The way out of a session. The network's thread owns it."""
 
     def __init__(self) -> None:

@@ -10,7 +10,7 @@ import pytest
 from aries_nb.brokers import BROKERS, Broker
 from aries_nb.live import Feed
 from aries_nb.net.backoff import BackoffRule
-from aries_nb.net.limits import Allowance
+from aries_nb.net.limits import ConnectionLimit
 from aries_nb.net.tokens import fixed_token
 from aries_nb.sim import AlorOptions, Simulator
 from tests.live.conftest import QUICK
@@ -38,13 +38,15 @@ def open_alor() -> Iterator[Callable[..., Feed]]:
             *,
             broker: Broker = BROKERS["alor"],
             rule: BackoffRule = QUICK,
-            allowance: Allowance | None = None,
+            connection_limit: ConnectionLimit | None = None,
             **choices: str,
         ) -> Feed:
             if choices and broker.choose is not None:
                 broker = broker.choose(**choices)
             source = fixed_token("a token")
-            feed = Feed(broker, sim.url, source, at_close=lambda closed: None, allowance=allowance, rule=rule)
+            feed = Feed(
+                broker, sim.url, source, at_close=lambda closed: None, connection_limit=connection_limit, rule=rule
+            )
             stack.enter_context(feed)
             feed.wait_open(10)
             return feed

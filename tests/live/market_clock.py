@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
-from aries_nb.net import lateness
+from aries_nb.net import lag
 
 if TYPE_CHECKING:
     import numpy as np
@@ -31,7 +31,7 @@ def run_fast(monkeypatch: pytest.MonkeyPatch, *, since: pd.Timestamp, speed: int
 
     monkeypatch.setattr(time, "time_ns", time_ns)
     monkeypatch.setattr(time, "time", lambda: time_ns() / 1e9)
-    monkeypatch.setattr(lateness, "_clocks", lambda: (time.monotonic(), time.monotonic()))
+    monkeypatch.setattr(lag, "_clocks", lambda: (time.monotonic(), time.monotonic()))
 
 
 def minutes_of(trades: np.ndarray) -> pd.DataFrame:

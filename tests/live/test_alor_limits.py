@@ -15,7 +15,7 @@ from aries_nb.brokers import BROKERS, Broker
 from aries_nb.errors import ConnectError, UsageError
 from aries_nb.live import LiveFrame, connect
 from aries_nb.net.background import on_network
-from aries_nb.net.limits import Allowance
+from aries_nb.net.limits import ConnectionLimit
 from aries_nb.sim import Simulator
 from aries_nb.sim.alor.portfolios import PORTFOLIOS
 from tests.live.alor_feeds import open_alor, serve_alor
@@ -124,7 +124,7 @@ def test_the_connection_of_accounts_counts_as_well(
 ) -> None:
     sim = serve_alor()
     clients = watched(sim)
-    feed = open_alor(sim, broker=narrow(2), allowance=Allowance(MOST_CONNECTIONS))
+    feed = open_alor(sim, broker=narrow(2), connection_limit=ConnectionLimit(MOST_CONNECTIONS))
     feed.account(PORTFOLIOS[0]).orders  # noqa: B018 - opens the connection
 
     with pytest.raises(UsageError, match="19 more streams cannot be had: 18 are left, at 2 a connection"):
@@ -147,8 +147,8 @@ def test_feeds_of_one_address_share_its_connections_however_it_is_written(
         connect("alor", url=f"{sim.url}/", token=lambda: "another") as other,
     ):
         assert feed is not other
-        assert feed._link._pool._allowance is other._link._pool._allowance
-        assert feed._link._pool._allowance.taken == 2
+        assert feed._link._pool._connection_limit is other._link._pool._connection_limit
+        assert feed._link._pool._connection_limit.in_use == 2
 
 
 def test_the_eleventh_connection_is_never_opened_whatever_is_asked_on_however_many_threads(
@@ -156,8 +156,8 @@ def test_the_eleventh_connection_is_never_opened_whatever_is_asked_on_however_ma
 ) -> None:
     sim = serve_alor(rate=1)
     clients = watched(sim)
-    allowance = Allowance(MOST_CONNECTIONS)
-    feeds = [open_alor(sim, broker=narrow(3), allowance=allowance) for _ in range(2)]
+    connection_limit = ConnectionLimit(MOST_CONNECTIONS)
+    feeds = [open_alor(sim, broker=narrow(3), connection_limit=connection_limit) for _ in range(2)]
     refused: list[str] = []
     wrong: list[BaseException] = []
 
@@ -176,14 +176,16 @@ def test_the_eleventh_connection_is_never_opened_whatever_is_asked_on_however_ma
         thread.join()
     most, total = clients.most, sim.statistics().connections_total
     rest: list[LiveFrame] = []
-    eventually(lambda: take_all_that_is_left(feeds[0], allowance, rest), "all that was given up to be free again")
+    eventually(
+        lambda: take_all_that_is_left(feeds[0], connection_limit, rest), "all that was given up to be free again"
+    )
 
     assert wrong == []
     assert most <= MOST_CONNECTIONS < total  # they were closed and opened again and again
     assert len(refused) > 0
     assert rest[0].is_open
     eventually(lambda: len(clients) == MOST_CONNECTIONS, "all connections that may be")
-    assert (clients.most, allowance.taken) == (MOST_CONNECTIONS, MOST_CONNECTIONS)
+    assert (clients.most, connection_limit.in_use) == (MOST_CONNECTIONS, MOST_CONNECTIONS)
     eventually(lambda: [feed.state for feed in feeds] == ["live", "live"])
     assert [feed.stats().last_error for feed in feeds] == ["", ""]
 
@@ -193,7 +195,7 @@ def test_a_frame_that_is_given_up_on_the_networks_thread_makes_room_when_its_con
 ) -> None:
     sim = serve_alor(rate=1)
     clients = watched(sim)
-    feed = open_alor(sim, broker=narrow(1), allowance=Allowance(2))
+    feed = open_alor(sim, broker=narrow(1), connection_limit=ConnectionLimit(2))
     first = feed.quotes("SBER", rows=10)
 
     for number in range(20):
@@ -201,16 +203,16 @@ def test_a_frame_that_is_given_up_on_the_networks_thread_makes_room_when_its_con
         on_network(another.close).result(5)
         with suppress(UsageError):  # the connection before is on its way out still
             feed.quotes(MANY[-1], rows=10).close()
-        eventually(lambda: feed._link._pool._allowance.taken == 1)
+        eventually(lambda: feed._link._pool._connection_limit.in_use == 1)
 
     assert clients.most == 2
     assert first.is_live
 
 
-def take_all_that_is_left(feed: Feed, allowance: Allowance, taken: list[LiveFrame]) -> bool:
+def take_all_that_is_left(feed: Feed, connection_limit: ConnectionLimit, in_use: list[LiveFrame]) -> bool:
     """Fill what connections there may still be; False while one is on its way out."""
     try:
-        taken.append(feed.quotes(*MANY[: 3 * (MOST_CONNECTIONS - allowance.taken + 1)]))
+        in_use.append(feed.quotes(*MANY[: 3 * (MOST_CONNECTIONS - connection_limit.in_use + 1)]))
     except UsageError:
         return False
     return True

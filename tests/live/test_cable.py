@@ -35,7 +35,7 @@ def soon(monkeypatch: pytest.MonkeyPatch) -> None:
 def asleep(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     """For how many seconds the machine has slept; one more makes it longer."""
     seconds: list[float] = []
-    monkeypatch.setattr("aries_nb.net.lateness._clocks", lambda: (time.monotonic() + sum(seconds), 0.0))
+    monkeypatch.setattr("aries_nb.net.lag._clocks", lambda: (time.monotonic() + sum(seconds), 0.0))
     return seconds
 
 

@@ -6,7 +6,7 @@ from concurrent.futures import CancelledError
 
 import pytest
 
-from aries_nb.net.background import Background, run_aside
+from aries_nb.net.background import Background, run_on_thread
 
 
 async def where() -> threading.Thread:
@@ -42,7 +42,7 @@ def test_what_work_raises_comes_out_of_its_future() -> None:
 
 
 def test_the_work_is_done_on_a_daemon_thread_of_that_name() -> None:
-    thread = run_aside(threading.current_thread, name="somebody").result(10)
+    thread = run_on_thread(threading.current_thread, name="somebody").result(10)
 
     assert (thread.name, thread.daemon) == ("somebody", True)
 
@@ -53,7 +53,7 @@ def test_what_the_work_raises_is_raised_by_the_future(error: type[BaseException]
         raise error("no")
 
     with pytest.raises(error, match="no"):
-        run_aside(work, name="somebody").result(10)
+        run_on_thread(work, name="somebody").result(10)
 
 
 def test_a_cancelled_future_is_over_at_once_and_the_work_ends_in_silence() -> None:
@@ -64,7 +64,7 @@ def test_a_cancelled_future_is_over_at_once_and_the_work_ends_in_silence() -> No
         ended.set()
         return threading.current_thread()
 
-    future = run_aside(work, name="somebody")
+    future = run_on_thread(work, name="somebody")
     future.cancel()
 
     with pytest.raises(CancelledError):

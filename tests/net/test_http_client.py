@@ -16,7 +16,7 @@ import pytest
 from aries_nb.errors import ClosedError, ConnectError, FeedError, TokenError, UsageError
 from aries_nb.model import Secret
 from aries_nb.net.http_client import HttpClient, http_base
-from aries_nb.net.limits import Pace
+from aries_nb.net.limits import RateLimit
 from aries_nb.net.tokens import fixed_token, token_from
 from tests.net.http_server import Asked, HttpServer, Reply, Script
 from tests.net.patience import eventually
@@ -401,22 +401,22 @@ def test_a_certificate_that_nobody_vouches_for_is_refused(clients: Any, tmp_path
 
 
 def test_a_refusal_for_asking_too_often_holds_up_all_who_share_the_pace(clients: Any) -> None:
-    pace, turns = Pace(100.0), []
+    rate_limit, turns = RateLimit(100.0), []
 
     def pause(seconds: float) -> bool:
-        turns.append(pace.turn(time.monotonic()))
+        turns.append(rate_limit.reserve(time.monotonic()))
         return True  # closed meanwhile
 
     with HttpServer(Script(Reply(429, headers={"Retry-After": "7"}))) as server, pytest.raises(ClosedError):
-        clients(server.url, pace=pace, pause=pause).get("/x")
+        clients(server.url, rate_limit=rate_limit, pause=pause).get("/x")
 
     assert 5.0 < turns[0] <= 7.0
 
 
 def test_close_ends_the_wait_for_a_turn(clients: Any) -> None:
-    pace = Pace(1.0)
-    pace.hold(time.monotonic(), 600.0)
-    client = clients("http://127.0.0.1:9", pace=pace)
+    rate_limit = RateLimit(1.0)
+    rate_limit.pause(time.monotonic(), 600.0)
+    client = clients("http://127.0.0.1:9", rate_limit=rate_limit)
     closing = threading.Timer(0.05, client.close)
     closing.start()
 

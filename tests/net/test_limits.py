@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from aries_nb.net.http_client import HttpClient, http_base
-from aries_nb.net.limits import Pace
+from aries_nb.net.limits import RateLimit
 from aries_nb.net.tokens import fixed_token
 from aries_nb.sim import AlorOptions, Simulator
 
@@ -25,42 +25,42 @@ def most_in_a_second(times: Iterable[float]) -> int:
 
 @pytest.mark.parametrize("gap", [0.0, 0.001, 0.013])
 def test_no_second_has_more_turns_than_are_allowed(gap: float) -> None:
-    pace = Pace(LIMIT)
+    rate_limit = RateLimit(LIMIT)
 
-    turns = [asked + pace.turn(asked) for asked in (gap * number for number in range(500))]
+    turns = [asked + rate_limit.reserve(asked) for asked in (gap * number for number in range(500))]
 
     assert most_in_a_second(turns) <= 0.96 * LIMIT
 
 
 def test_first_turns_come_at_once_and_again_after_a_rest() -> None:
-    pace = Pace(LIMIT)
+    rate_limit = RateLimit(LIMIT)
 
-    first = [pace.turn(0.0) for _ in range(300)]
-    later = [pace.turn(60.0) for _ in range(300)]
+    first = [rate_limit.reserve(0.0) for _ in range(300)]
+    later = [rate_limit.reserve(60.0) for _ in range(300)]
 
     assert first.count(0.0) == 20
     assert later == pytest.approx(first)
 
 
 def test_refusal_holds_everybody_up_for_as_long_as_it_says() -> None:
-    pace = Pace(LIMIT)
+    rate_limit = RateLimit(LIMIT)
 
-    pace.hold(10.0, 3.0)
+    rate_limit.pause(10.0, 3.0)
 
-    assert [pace.turn(10.0), pace.turn(10.0)] == pytest.approx([3.0, 3.0 + 1 / 75])
+    assert [rate_limit.reserve(10.0), rate_limit.reserve(10.0)] == pytest.approx([3.0, 3.0 + 1 / 75])
 
 
 def test_without_a_limit_there_is_no_wait() -> None:
-    pace = Pace()
+    rate_limit = RateLimit()
 
-    pace.hold(0.0, 30.0)
+    rate_limit.pause(0.0, 30.0)
 
-    assert [pace.turn(0.0) for _ in range(1_000)] == [0.0] * 1_000
+    assert [rate_limit.reserve(0.0) for _ in range(1_000)] == [0.0] * 1_000
 
 
 def test_many_threads_are_never_told_that_they_ask_too_often() -> None:
     pauses: list[float] = []
-    pace = Pace(LIMIT)
+    rate_limit = RateLimit(LIMIT)
     start = threading.Barrier(8)
 
     def ask(client: HttpClient) -> list[bytes]:
@@ -70,7 +70,7 @@ def test_many_threads_are_never_told_that_they_ask_too_often() -> None:
     with Simulator(AlorOptions(http_rate=LIMIT)) as sim:
         # Two clients of one user, as two feeds have them; a pause is what would follow a refusal.
         token, pause = fixed_token("a token"), lambda seconds: bool(pauses.append(seconds))
-        clients = [HttpClient(http_base(sim.url), token, pace=pace, pause=pause) for _ in range(2)]
+        clients = [HttpClient(http_base(sim.url), token, rate_limit=rate_limit, pause=pause) for _ in range(2)]
         with ThreadPoolExecutor(8) as threads:
             answers = list(threads.map(ask, clients * 4))
         for client in clients:

@@ -12,7 +12,7 @@ from aries_nb.errors import ConnectError, UsageError
 from aries_nb.model import QUOTE_COLUMNS, Subscription
 from aries_nb.net.backoff import BackoffRule
 from aries_nb.net.intake import Stream
-from aries_nb.net.limits import Allowance
+from aries_nb.net.limits import ConnectionLimit
 from aries_nb.net.pool import Pool
 from aries_nb.net.tokens import fixed_token
 from aries_nb.store import GapLog, RollingFrame
@@ -52,7 +52,7 @@ def open_pool() -> Iterator[Open]:
     """Pools of a broker that allows so many streams a connection; they end with the test."""
     pools: list[Pool] = []
 
-    def begin(url: str, *, most_streams: int | None, allowance: Allowance | None = None) -> Pool:
+    def begin(url: str, *, most_streams: int | None, connection_limit: ConnectionLimit | None = None) -> Pool:
         endpoint = replace(BROKERS["aries"].market, most_streams=most_streams)
         ledger: Any = GapLog().stream("market")
         pool = Pool(
@@ -60,7 +60,7 @@ def open_pool() -> Iterator[Open]:
             endpoint,
             fixed_token("a token"),
             ledger.of_connection,
-            allowance=allowance or Allowance(),
+            connection_limit=connection_limit or ConnectionLimit(),
             rule=QUICK,
         )
         pools.append(pool)
@@ -93,7 +93,7 @@ def test_streams_asked_for_one_by_one_go_where_the_fewest_are(serve: Serve, open
 
 
 def test_the_same_stream_for_another_frame_takes_no_room(serve: Serve, open_pool: Open) -> None:
-    pool = open_pool(serve().url, most_streams=2, allowance=Allowance(1))
+    pool = open_pool(serve().url, most_streams=2, connection_limit=ConnectionLimit(1))
     ask(pool, quotes("AAPL", "MSFT")[1])
 
     ask(pool, quotes("MSFT", "AAPL")[1])
@@ -103,7 +103,7 @@ def test_the_same_stream_for_another_frame_takes_no_room(serve: Serve, open_pool
 
 def test_more_than_the_broker_allows_is_refused_before_anything_is_sent(serve: Serve, open_pool: Open) -> None:
     sim = serve()
-    pool = open_pool(sim.url, most_streams=3, allowance=Allowance(2))
+    pool = open_pool(sim.url, most_streams=3, connection_limit=ConnectionLimit(2))
     ask(pool, quotes("AAPL")[1])
 
     with pytest.raises(UsageError, match="6 more streams cannot be had: 5 are left, at 3 a connection"):
@@ -115,8 +115,8 @@ def test_more_than_the_broker_allows_is_refused_before_anything_is_sent(serve: S
 
 def test_no_connection_is_opened_that_is_not_allowed_whoever_asks(serve: Serve, open_pool: Open) -> None:
     sim = serve()
-    allowance = Allowance(4)
-    pools = [open_pool(sim.url, most_streams=2, allowance=allowance) for _ in range(2)]
+    connection_limit = ConnectionLimit(4)
+    pools = [open_pool(sim.url, most_streams=2, connection_limit=connection_limit) for _ in range(2)]
     most_seen, refusals = [0], [0]
 
     def ask_and_give_up(seed: int) -> None:
@@ -140,15 +140,15 @@ def test_no_connection_is_opened_that_is_not_allowed_whoever_asks(serve: Serve, 
         thread.join()
 
     assert [sum(loads(pool)) for pool in pools] == [0, 0]
-    assert allowance.taken == 2
+    assert connection_limit.in_use == 2
     assert 2 < most_seen[0] <= 4
     assert refusals[0] > 0
 
 
 def test_a_connection_without_streams_is_closed_and_given_back(serve: Serve, open_pool: Open) -> None:
     sim = serve()
-    allowance = Allowance(3)
-    pool = open_pool(sim.url, most_streams=2, allowance=allowance)
+    connection_limit = ConnectionLimit(3)
+    pool = open_pool(sim.url, most_streams=2, connection_limit=connection_limit)
     _, first = quotes("AAPL", "MSFT")
     _, second = quotes("NVDA", "AMZN")
     ask(pool, first)
@@ -158,20 +158,20 @@ def test_a_connection_without_streams_is_closed_and_given_back(serve: Serve, ope
         done.result(5)
 
     assert loads(pool) == [2]
-    assert allowance.taken == 1
+    assert connection_limit.in_use == 1
     eventually(lambda: sim.statistics().connections_open == 1, "the second connection to be gone")
 
 
 def test_a_pool_without_a_connection_left_says_so(serve: Serve, open_pool: Open) -> None:
     sim = serve()
-    allowance = Allowance(1)
-    first = open_pool(sim.url, most_streams=2, allowance=allowance)
+    connection_limit = ConnectionLimit(1)
+    first = open_pool(sim.url, most_streams=2, connection_limit=connection_limit)
 
     with pytest.raises(ConnectError, match="all 1 connections are in use"):
-        open_pool(sim.url, most_streams=2, allowance=allowance)
+        open_pool(sim.url, most_streams=2, connection_limit=connection_limit)
     first.close()
 
-    assert open_pool(sim.url, most_streams=2, allowance=allowance).sessions[0].state == "live"
+    assert open_pool(sim.url, most_streams=2, connection_limit=connection_limit).sessions[0].state == "live"
 
 
 def test_each_connection_has_its_own_line_in_the_ledger(serve: Serve, open_pool: Open) -> None:
@@ -179,7 +179,7 @@ def test_each_connection_has_its_own_line_in_the_ledger(serve: Serve, open_pool:
     pool = open_pool(sim.url, most_streams=1)
     ask(pool, quotes("AAPL", "MSFT")[1])
     eventually(lambda: [session.state for session in pool.sessions] == ["live", "live"])
-    ledger: Any = pool.sessions[0]._continuity._gaps
+    ledger: Any = pool.sessions[0]._gap_tracker._gaps
 
     sim.drop_connections()
 
@@ -190,7 +190,7 @@ def test_each_connection_has_its_own_line_in_the_ledger(serve: Serve, open_pool:
 def test_streams_that_the_garbage_collector_gives_up_in_the_middle_of_a_call_leave_behind_it(
     serve: Serve, open_pool: Open
 ) -> None:
-    pool = open_pool(serve().url, most_streams=1, allowance=Allowance(3))
+    pool = open_pool(serve().url, most_streams=1, connection_limit=ConnectionLimit(3))
     _, (kept, dropped) = quotes("AAPL", "MSFT")
     ask(pool, [kept])
     ask(pool, [dropped])

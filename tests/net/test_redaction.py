@@ -6,7 +6,7 @@ from urllib.parse import quote
 import pytest
 
 from aries_nb.model import Secret
-from aries_nb.net.redaction import KEPT, PIECE, Mask
+from aries_nb.net.redaction import KEPT, PIECE, Redactor
 
 TOKEN = "hunter2/and+some\\more=="
 
@@ -14,8 +14,8 @@ TOKEN = "hunter2/and+some\\more=="
 def test_a_text_without_a_token_stays_as_it_is() -> None:
     text = "unknown symbol 'AAPL'; the token is required"
 
-    assert Mask(Secret(TOKEN))(text) == text
-    assert Mask()(text) == text
+    assert Redactor(Secret(TOKEN))(text) == text
+    assert Redactor()(text) == text
 
 
 @pytest.mark.parametrize(
@@ -32,26 +32,26 @@ def test_a_text_without_a_token_stays_as_it_is() -> None:
     ],
 )
 def test_a_token_is_masked_in_every_form_and_cut_anywhere(echo: str) -> None:
-    assert Mask(Secret(TOKEN))(f"bad token {echo}, sorry") == "bad token ***, sorry"
+    assert Redactor(Secret(TOKEN))(f"bad token {echo}, sorry") == "bad token ***, sorry"
 
 
 def test_two_tokens_side_by_side_are_both_masked() -> None:
-    mask = Mask(Secret("first-hunter2"), Secret("second-hunter2"))
+    mask = Redactor(Secret("first-hunter2"), Secret("second-hunter2"))
 
     assert mask("first-hunter2, second-hunter2first-hunter2.") == "***, ***."
 
 
 def test_a_token_shorter_than_a_piece_is_masked_whole() -> None:
-    assert Mask(Secret("token 1"))("bad token 1") == "bad ***"
+    assert Redactor(Secret("token 1"))("bad token 1") == "bad ***"
 
 
 def test_a_text_too_short_to_be_a_secret_is_not_masked() -> None:
-    assert Mask(Secret("a"))("a bad day") == "a bad day"
+    assert Redactor(Secret("a"))("a bad day") == "a bad day"
 
 
 def test_the_newest_tokens_are_masked_and_those_long_gone_are_not() -> None:
     secrets = [Secret(f"{number}" * PIECE) for number in range(KEPT + 1)]
-    mask = Mask()
+    mask = Redactor()
 
     for secret in [*secrets, secrets[-1], secrets[-1]]:
         mask.add(secret)
@@ -70,5 +70,5 @@ def test_the_newest_tokens_are_masked_and_those_long_gone_are_not() -> None:
     ],
 )
 def test_what_commands_a_terminal_or_forges_a_line_is_shown_as_its_escape(said: str, shown: str) -> None:
-    assert Mask(Secret(TOKEN))(said) == shown
-    assert Mask(Secret(TOKEN))(said + TOKEN) == shown + "***"
+    assert Redactor(Secret(TOKEN))(said) == shown
+    assert Redactor(Secret(TOKEN))(said + TOKEN) == shown + "***"

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, cast
 import pytest
 
 from aries_nb.errors import TokenError
-from aries_nb.net.connection_errors import LostError
+from aries_nb.net.connection_errors import ConnectionLostError
 from aries_nb.net.http_client import HttpClient
 from aries_nb.net.tokens import token_from
 from aries_nb.net.websocket import connected, send_all
@@ -93,7 +93,7 @@ def test_whatever_echoes_the_token_is_kept_without_it(words: str, open_session: 
         eventually(lambda: session.reconnects >= 1)
         session.close()
 
-    ledger: Any = session._continuity._gaps._log
+    ledger: Any = session._gap_tracker._gaps._log
     kept = [repr(item) for item in session.intake.excerpts] + [repr(gap) for gap in ledger.all()]
     assert "no more ***" in "".join(kept)
     assert "hunter2" not in session.last_error + repr(session.rejected) + "".join(kept)
@@ -129,7 +129,7 @@ def test_a_frame_that_cannot_be_sent_ends_the_connection_and_is_not_shown(caplog
         await connection.send(await connection.recv())
         await connection.wait_closed()
 
-    with RudeServer(repeat) as server, pytest.raises(LostError, match="the connection was cut"):
+    with RudeServer(repeat) as server, pytest.raises(ConnectionLostError, match="the connection was cut"):
         asyncio.run(send(server.url))
 
     assert "sending raised TypeError" in caplog.text

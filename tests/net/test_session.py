@@ -39,7 +39,7 @@ def quotes(*symbols: str) -> tuple[RollingFrame, list[Stream]]:
 
 
 def gaps(session: Session) -> list[Any]:
-    ledger: Any = session._continuity._gaps._log
+    ledger: Any = session._gap_tracker._gaps._log
     return list(ledger.all())
 
 

@@ -39,7 +39,7 @@ from aries_nb.brokers.alor import averages as alor_averages
 from aries_nb.live import Feed, connect
 from aries_nb.live.account import equity
 from aries_nb.live.market import bars
-from aries_nb.net import lateness
+from aries_nb.net import lag
 from aries_nb.sim import AlorOptions, SimOptions, Simulator
 from aries_nb.store import fills, gaps, latency, log, rolling, table
 from aries_nb.widgets.charts import candle_buckets
@@ -187,7 +187,7 @@ def main() -> int:
 def shorten() -> None:
     """Keep as much less of all that is limited as the day is shorter."""
     bars.HELD_TRADES = equity.MOST_SAMPLES = fills.MOST_FILLS = fills.MOST_ORDERS = KEPT
-    latency.MOST_SAMPLES = lateness.KEPT_LAGS = gaps.MAX_GAPS = alor_averages._MOST_ORDERS = KEPT
+    latency.MOST_SAMPLES = lag.KEPT_LAGS = gaps.MAX_GAPS = alor_averages._MOST_ORDERS = KEPT
     rolling.FIRST_CAPACITY = 4 * ROWS  # or a slab would be as long as hundreds of such windows
     for kept in (
         log.Log,

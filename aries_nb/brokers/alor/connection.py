@@ -29,8 +29,8 @@ from aries_nb.model import (
     Resumed,
     SessionLost,
     Subscription,
-    Unasked,
     Unreadable,
+    Unrequested,
 )
 
 __all__ = ["AlorConnection"]
@@ -255,7 +255,7 @@ class AlorConnection(ABC):
         guid = guid if isinstance(guid, str) else ""
         stream = self._guids.get(guid)
         if stream is None:
-            notices.append(Unasked())
+            notices.append(Unrequested())
             # What was still under way when we gave the stream up is no fault of the server's.
             if guid not in self._unsubscribed:
                 notices.append(Unreadable("a guid nobody asked for", excerpt(line)))

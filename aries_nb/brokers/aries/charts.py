@@ -23,8 +23,8 @@ from aries_nb.model import (
     Record,
     Rejected,
     Subscription,
-    Unasked,
     Unreadable,
+    Unrequested,
     Value,
 )
 
@@ -155,7 +155,7 @@ class AriesCharts(AriesConnection[str]):
                 yield Unreadable("an event without an object", excerpt(raw))
                 yield from symbol.counted("unreadable") if symbol is not None else ()
             elif symbol is None:
-                yield Unasked()
+                yield Unrequested()
                 # What was still under way when we gave the symbol up is no fault of the server's.
                 if name not in self._unsubscribed:
                     yield Unreadable("a symbol nobody asked for", excerpt(raw))

@@ -49,8 +49,8 @@ from aries_nb.model import (
     Record,
     Rejected,
     Subscription,
-    Unasked,
     Unreadable,
+    Unrequested,
 )
 
 __all__ = ["AriesMarket"]
@@ -303,7 +303,7 @@ class AriesMarket(AriesConnection[str]):
 
     def _unrequested(self, update: Payload, notices: list[Notice]) -> None:
         symbol = getattr(update, "symbol", "")
-        notices.append(Unasked())
+        notices.append(Unrequested())
         # What was still under way when we gave the symbol or the category up is no fault of the server's.
         if symbol not in self._streams and symbol not in self._unsubscribing:
             notices.append(Unreadable("a symbol nobody asked for", excerpt(f"{type(update).__name__} {symbol}")))

@@ -21,7 +21,7 @@ from aries_nb.errors import ClosedError, ConnectError, FeedError, UsageError
 from aries_nb.live.connection import Link
 from aries_nb.live.table import LiveTable
 from aries_nb.model import NOT_A_TIME, Subscription, Value, Values
-from aries_nb.net.background import on_network, run_aside
+from aries_nb.net.background import on_network, run_on_thread
 from aries_nb.net.http_client import HttpClient
 from aries_nb.store import FetchedRows, ReportedFillLog, TableListener, TableRow
 from aries_nb.store.values import RECEIPT, frame_of
@@ -181,7 +181,7 @@ class Snapshots:
             must_begin, self._is_working = not self._is_working, True
         self._news.set()
         if must_begin:
-            run_aside(self._work, name="aries-nb-snapshots")
+            run_on_thread(self._work, name="aries-nb-snapshots")
 
     # The thread that asks.
 

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from aries_nb.errors import FeedError
 from aries_nb.model import Bars
-from aries_nb.net.background import run_aside
+from aries_nb.net.background import run_on_thread
 from aries_nb.store import RollingFrame
 from aries_nb.store.bar_join import BarJoin, HistoryBar, LiveTrades
 from aries_nb.store.bars import BarSeries
@@ -138,7 +138,7 @@ class RunningBar:
         self._pause = min(2 * self._pause, MOST_PAUSE_SECONDS)
         history, end = self._history, now + self._margin_ns
         work: Callable[[], tuple[Bars, int]] = lambda: (history.ask(start, end), time.time_ns())  # noqa: E731
-        self._question = _Question(now, run_aside(work, name="aries-nb-bars-question"))
+        self._question = _Question(now, run_on_thread(work, name="aries-nb-bars-question"))
 
     def _take(self, question: _Question) -> None:
         self._question = None

@@ -34,7 +34,7 @@ from aries_nb.model import (
     SessionRefused,
     Subscription,
     TokenWanted,
-    Unasked,
+    Unrequested,
 )
 from aries_nb.sim import Simulator
 from aries_nb.sim.alor.settings import AlorOptions
@@ -91,7 +91,9 @@ class Client:
         return [record for record in self.records if record[0] == subscription]
 
     def troubles(self) -> list[Notice]:
-        return [notice for notice in self.notices if not isinstance(notice, Pong | SessionOpened | Counted | Unasked)]
+        return [
+            notice for notice in self.notices if not isinstance(notice, Pong | SessionOpened | Counted | Unrequested)
+        ]
 
     def close(self) -> None:
         self._stack.close()

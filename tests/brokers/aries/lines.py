@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from aries_nb.brokers.aries.market import AriesMarket
-from aries_nb.model import Counted, Notice, Record, Subscription, Unasked
+from aries_nb.model import Counted, Notice, Record, Subscription, Unrequested
 
 QUOTES = ("bid_price", "bid_size", "ask_price", "ask_size")
 RECEIVED = 1_900_000_000_000_000_000
@@ -96,7 +96,7 @@ def records(market: AriesMarket, *messages: object) -> list[Record]:
 
 def said(notices: Iterable[Notice]) -> list[Notice]:
     """Notices without what is only counted."""
-    return [notice for notice in notices if not isinstance(notice, Counted | Unasked)]
+    return [notice for notice in notices if not isinstance(notice, Counted | Unrequested)]
 
 
 def counts(notices: Iterable[Notice]) -> Counter[tuple[str, str]]:
@@ -105,7 +105,7 @@ def counts(notices: Iterable[Notice]) -> Counter[tuple[str, str]]:
     for notice in notices:
         if isinstance(notice, Counted):
             counted[notice.subscription.kind, notice.what] += notice.count
-        elif isinstance(notice, Unasked):
+        elif isinstance(notice, Unrequested):
             counted["", "unasked"] += 1
     return counted
 

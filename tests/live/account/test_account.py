@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 
 from aries_nb.errors import ClosedError, UsageError, WaitTimeoutError
-from aries_nb.net.background import run_aside
+from aries_nb.net.background import run_on_thread
 from tests.live.at_rest import close_at_the_quotes
 from tests.net.patience import eventually
 
@@ -324,7 +324,7 @@ def test_a_position_without_a_quantity_is_named_and_equity_goes_on(sim: Simulato
 def test_who_waits_for_equity_hears_of_the_end_at_once(feed: Feed, end: str) -> None:
     account = feed.account("ACC-1")
     equity = account.equity.wait()
-    waiting = run_aside(lambda: equity.wait(moments=10**6, timeout=None), name="waiting")
+    waiting = run_on_thread(lambda: equity.wait(moments=10**6, timeout=None), name="waiting")
     closing = {"feed": feed, "account": account, "equity": equity}[end]
 
     closing.close()

@@ -15,7 +15,7 @@ from websockets.asyncio.server import ServerConnection, serve
 
 from aries_nb.model import Column, Subscription
 from aries_nb.net.intake import Intake, Stream
-from aries_nb.net.lateness import Lateness, Reading, Standstill
+from aries_nb.net.lag import LagMonitor, ReadMonitor, StallDetector
 from aries_nb.net.websocket import connected
 from aries_nb.store import RollingFrame
 from tests.net.forward_proxy import Cable
@@ -31,155 +31,155 @@ if TYPE_CHECKING:
 TURN = 0.25
 
 
-def turns(lateness: Lateness, *lags: float, since: float = 0.0, count: int = 10, rate: float = 40.0) -> list[float]:
+def turns(monitor: LagMonitor, *lags: float, since: float = 0.0, count: int = 10, rate: float = 40.0) -> list[float]:
     """How far behind after each turn, of which each has `count` messages of one lag."""
     behind = []
     for number, lag in enumerate(lags):
-        lateness.turn(since + number * TURN, [lag + 0.01, *[lag] * (count - 1)], rate)
-        behind.append(round(lateness.seconds, 6))
+        monitor.turn(since + number * TURN, [lag + 0.01, *[lag] * (count - 1)], rate)
+        behind.append(round(monitor.seconds, 6))
     return behind
 
 
 def test_a_reader_that_falls_behind_is_told_within_a_second_of_being_late_by_one() -> None:
-    lateness = Lateness()
+    monitor = LagMonitor()
 
-    behind = turns(lateness, *[0.0] * 8, *[number * 0.2 for number in range(1, 13)])
+    behind = turns(monitor, *[0.0] * 8, *[number * 0.2 for number in range(1, 13)])
 
     assert behind[:13] == [0.0] * 13
     assert behind[13:] == [1.2, 1.4, 1.6, 1.8, 2.0, 2.2, 2.4]
-    assert str(lateness) == "messages come 2.4 s later than at their quickest"
+    assert str(monitor) == "messages come 2.4 s later than at their quickest"
 
 
 def test_clocks_that_differ_make_no_difference() -> None:
-    lateness, ahead = Lateness(), Lateness()
+    monitor, ahead = LagMonitor(), LagMonitor()
     lags = [*[0.0] * 8, *[number * 0.2 for number in range(1, 13)]]
 
-    assert turns(ahead, *[lag - 3_600 for lag in lags]) == turns(lateness, *lags)
+    assert turns(ahead, *[lag - 3_600 for lag in lags]) == turns(monitor, *lags)
 
 
 def test_it_is_over_as_soon_as_messages_come_in_time() -> None:
-    lateness = Lateness()
-    turns(lateness, *[0.0] * 8, *[number * 0.2 for number in range(1, 13)])
+    monitor = LagMonitor()
+    turns(monitor, *[0.0] * 8, *[number * 0.2 for number in range(1, 13)])
 
-    assert turns(lateness, 0.3, since=5.0) == [0.0]
-    assert not lateness.is_late
+    assert turns(monitor, 0.3, since=5.0) == [0.0]
+    assert not monitor.is_late
 
 
 def test_a_change_is_worth_a_word_once() -> None:
-    lateness = Lateness()
+    monitor = LagMonitor()
 
     lags = [0, 0, 0, 0, 1.5, 1.5, 1.5, 0, 0]
-    said = [lateness.turn(number * TURN, [lag] * 10, 40.0) for number, lag in enumerate(lags)]
+    said = [monitor.turn(number * TURN, [lag] * 10, 40.0) for number, lag in enumerate(lags)]
 
     assert [number for number, each in enumerate(said) if each] == [5, 7]
 
 
 def test_old_rows_of_a_snapshot_are_no_lateness() -> None:
-    lateness = Lateness()
+    monitor = LagMonitor()
 
-    assert turns(lateness, *[0.1] * 8, *[7_200.0] * 8, *[0.1] * 4) == [0.0] * 20
+    assert turns(monitor, *[0.1] * 8, *[7_200.0] * 8, *[0.1] * 4) == [0.0] * 20
 
 
 def test_a_burst_that_is_read_at_once_is_no_lateness() -> None:
-    lateness = Lateness()
+    monitor = LagMonitor()
 
-    assert turns(lateness, *[0.1] * 20, 1.4, *[0.1] * 4) == [0.0] * 25
+    assert turns(monitor, *[0.1] * 20, 1.4, *[0.1] * 4) == [0.0] * 25
 
 
 def test_where_many_messages_come_little_time_is_much() -> None:
     lags = [0.01, 0.01, 0.15, 0.2, 0.25]
 
-    behind = [turns(Lateness(), *lags, rate=rate) for rate in (2_000, 20_000)]
+    behind = [turns(LagMonitor(), *lags, rate=rate) for rate in (2_000, 20_000)]
 
     assert behind == [[0.0] * 5, [0.0, 0.0, 0.0, 0.19, 0.24]]
 
 
 def test_a_turn_of_the_loop_is_no_lateness_whatever_the_rate() -> None:
-    assert turns(Lateness(), 0.01, 0.01, *[0.05] * 8, rate=1e6) == [0.0] * 10
+    assert turns(LagMonitor(), 0.01, 0.01, *[0.05] * 8, rate=1e6) == [0.0] * 10
 
 
 def test_a_few_messages_say_nothing() -> None:
-    lateness = Lateness()
+    monitor = LagMonitor()
 
-    assert turns(lateness, *[0.0] * 8, *[2.0] * 8, count=4) == [0.0] * 16
+    assert turns(monitor, *[0.0] * 8, *[2.0] * 8, count=4) == [0.0] * 16
 
 
 def test_too_much_unread_for_a_moment_is_told_at_the_first_turn_that_is_late_at_all() -> None:
-    lateness, calm = Lateness(), Lateness()
-    for each in (lateness, calm):
+    monitor, calm = LagMonitor(), LagMonitor()
+    for each in (monitor, calm):
         turns(each, *[0.01] * 8, rate=1_000)
 
-    looks = [lateness.look(2.0, 2_500), lateness.look(2.05, 4_000), lateness.look(2.11, 4_000)]
+    looks = [monitor.look(2.0, 2_500), monitor.look(2.05, 4_000), monitor.look(2.11, 4_000)]
 
     assert looks == [False, False, True]
-    assert turns(lateness, 0.1, since=2.2, rate=1_000) == [0.09]
+    assert turns(monitor, 0.1, since=2.2, rate=1_000) == [0.09]
     assert turns(calm, 0.1, since=2.2, rate=1_000) == [0.0]
 
 
 def test_a_burst_that_leaves_much_unread_is_no_lateness_while_its_messages_are_in_time_or_of_the_past() -> None:
-    lateness = Lateness()
-    turns(lateness, *[0.01] * 8)
-    lateness.look(2.0, 9_000)
+    monitor = LagMonitor()
+    turns(monitor, *[0.01] * 8)
+    monitor.look(2.0, 9_000)
 
-    is_full = lateness.look(2.2, 9_000)
+    is_full = monitor.look(2.2, 9_000)
 
     assert is_full
-    assert turns(lateness, 0.04, 7_200.0, since=2.2) == [0.0, 0.0]
+    assert turns(monitor, 0.04, 7_200.0, since=2.2) == [0.0, 0.0]
 
 
 def test_less_unread_in_between_begins_anew() -> None:
-    lateness = Lateness()
+    monitor = LagMonitor()
 
-    looks = [lateness.look(now, unread) for now, unread in ((0.0, 3_000), (0.2, 2_499), (0.3, 3_000), (0.45, 3_000))]
+    looks = [monitor.look(now, unread) for now, unread in ((0.0, 3_000), (0.2, 2_499), (0.3, 3_000), (0.45, 3_000))]
 
     assert looks == [False, False, False, True]
 
 
 def test_it_stays_said_between_two_turns_while_much_is_unread() -> None:
-    lateness = Lateness()
-    turns(lateness, *[0.01] * 8)
-    lateness.look(2.0, 3_000)
-    lateness.look(2.2, 3_000)
-    turns(lateness, 0.3, since=2.2)
+    monitor = LagMonitor()
+    turns(monitor, *[0.01] * 8)
+    monitor.look(2.0, 3_000)
+    monitor.look(2.2, 3_000)
+    turns(monitor, 0.3, since=2.2)
 
-    said = lateness.turn(2.21, [], 40.0)
+    said = monitor.turn(2.21, [], 40.0)
 
     assert not said
-    assert lateness.is_late
+    assert monitor.is_late
 
 
 def test_a_break_forgets_what_was_unread() -> None:
-    lateness = Lateness()
-    turns(lateness, *[0.01] * 8)
-    lateness.look(2.0, 3_000)
-    lateness.look(2.2, 3_000)
-    turns(lateness, 0.3, since=2.2)
+    monitor = LagMonitor()
+    turns(monitor, *[0.01] * 8)
+    monitor.look(2.0, 3_000)
+    monitor.look(2.2, 3_000)
+    turns(monitor, 0.3, since=2.2)
 
-    lateness.interrupted()
+    monitor.interrupted()
 
-    assert not lateness.is_late
-    assert not lateness.look(2.4, 3_000)
+    assert not monitor.is_late
+    assert not monitor.look(2.4, 3_000)
 
 
 def test_of_the_lags_half_and_all_but_one_in_a_hundred_are_told() -> None:
-    lateness = Lateness()
+    monitor = LagMonitor()
 
-    before = lateness.percentiles_ms()
-    lateness.turn(0.0, [0.005] * 150 + [0.02] * 48 + [0.5] * 2, 40.0)
+    before = monitor.percentiles_ms()
+    monitor.turn(0.0, [0.005] * 150 + [0.02] * 48 + [0.5] * 2, 40.0)
 
     assert [number != number for number in before] == [True, True]
-    assert lateness.percentiles_ms() == (5.0, 20.0)
+    assert monitor.percentiles_ms() == (5.0, 20.0)
 
 
 def test_rows_of_the_past_are_none_of_the_lags() -> None:
-    lateness = Lateness()
-    lateness.turn(0.0, [7_200.0, 30.0, 0.005], 40.0)
-    lateness.turn(100.0, [60.0], 40.0)  # it may have been on its way as long as that
-    lateness.interrupted()
+    monitor = LagMonitor()
+    monitor.turn(0.0, [7_200.0, 30.0, 0.005], 40.0)
+    monitor.turn(100.0, [60.0], 40.0)  # it may have been on its way as long as that
+    monitor.interrupted()
 
-    lateness.turn(200.0, [60.0, 0.005], 40.0)
+    monitor.turn(200.0, [60.0, 0.005], 40.0)
 
-    assert list(lateness._lags) == [0.005, 60.0, 0.005]
+    assert list(monitor._lags) == [0.005, 60.0, 0.005]
 
 
 UNREAD = 3_000
@@ -204,7 +204,7 @@ async def rung_beside(waiting: int) -> list[str]:
     """How late it is when the bell is rung for messages a tenth of a second late, beside so many that wait."""
     rung: list[str] = []
     intake = intake_with(Stream(Subscription("quotes", "AAPL", BID.fields), Sink(), 0))
-    reading = Reading(intake, "here", lambda: rung.append(f"{reading.lateness.seconds:.2f}"))
+    read_monitor = ReadMonitor(intake, "here", lambda: rung.append(f"{read_monitor.lag.seconds:.2f}"))
     async with asyncio.timeout(10), serve(flood, "127.0.0.1", 0, compression=None) as server:
         port = server.sockets[0].getsockname()[1]
         async with connected(f"ws://127.0.0.1:{port}") as socket:
@@ -212,13 +212,13 @@ async def rung_beside(waiting: int) -> list[str]:
                 await asyncio.sleep(0)
             while len(socket.recv_messages.frames) > waiting:
                 await socket.recv()
-            reading.began(0.0)
+            read_monitor.began(0.0)
             took(intake, 0.2, lag=0.01)
-            reading.turn(socket, TURN)
+            read_monitor.turn(socket, TURN)
             took(intake, 0.3, lag=0.1)
-            reading.in_burst(socket, 0.3)
+            read_monitor.in_burst(socket, 0.3)
             took(intake, 0.4, lag=0.12)
-            reading.in_burst(socket, 0.4)
+            read_monitor.in_burst(socket, 0.4)
     return rung
 
 
@@ -236,32 +236,32 @@ def test_where_little_waits_a_tenth_of_a_second_is_not_worth_a_word() -> None:
 def test_the_rate_is_smoothed_and_begins_with_the_connection() -> None:
     async def rates() -> list[float]:
         intake = intake_with()
-        reading = Reading(intake, "here", lambda: None)
+        read_monitor = ReadMonitor(intake, "here", lambda: None)
         took(intake, 0.0, lag=0.0, count=500)  # of the connection before
         async with asyncio.timeout(10), serve(ServerConnection.wait_closed, "127.0.0.1", 0) as server:
             port = server.sockets[0].getsockname()[1]
             async with connected(f"ws://127.0.0.1:{port}") as socket:
-                reading.began(0.0)
+                read_monitor.began(0.0)
                 found = []
                 for turn in range(1, 4):
                     took(intake, turn * TURN, lag=0.0, count=25)
-                    reading.turn(socket, turn * TURN)
-                    found.append(round(reading.messages_per_s, 1))
+                    read_monitor.turn(socket, turn * TURN)
+                    found.append(round(read_monitor.messages_per_s, 1))
                 return found
 
     assert asyncio.run(rates()) == [30.0, 51.0, 65.7]
 
 
 def test_a_new_connection_is_not_late() -> None:
-    reading = Reading(intake_with(), "here", lambda: None)
+    read_monitor = ReadMonitor(intake_with(), "here", lambda: None)
     for now, lag in ((0.0, 0.0), (5.0, 2.0), (5.25, 2.0)):
-        reading.lateness.turn(now, [lag] * 10, 40.0)
-    before = reading.lateness.is_late
+        read_monitor.lag.turn(now, [lag] * 10, 40.0)
+    before = read_monitor.lag.is_late
 
-    reading.began(6.0)
+    read_monitor.began(6.0)
 
     assert before
-    assert not reading.lateness.is_late
+    assert not read_monitor.lag.is_late
 
 
 HOUR = 3600.0
@@ -294,21 +294,21 @@ def test_a_turn_that_comes_too_late_by_either_clock_is_a_standstill(
     machine: float, wall: float, expected: float
 ) -> None:
     clocks = Clocks()
-    standstill = Standstill(clocks)
+    detector = StallDetector(clocks)
 
     clocks.machine, clocks.wall = machine, wall
 
-    assert (expected, 0.0) == (standstill.turn(), standstill.turn())
+    assert (expected, 0.0) == (detector.turn(), detector.turn())
 
 
 def test_its_clocks_are_those_of_this_machine() -> None:
-    assert Standstill().turn() == 0.0
+    assert StallDetector().turn() == 0.0
 
 
 @pytest.fixture
 def clocks(monkeypatch: pytest.MonkeyPatch) -> Clocks:
     clocks = Clocks()
-    monkeypatch.setattr("aries_nb.net.lateness._clocks", clocks)
+    monkeypatch.setattr("aries_nb.net.lag._clocks", clocks)
     monkeypatch.setattr("aries_nb.net.session.TICK_SECONDS", 0.05)
     return clocks
 
@@ -321,7 +321,7 @@ def trades_of(session: Session) -> RollingFrame:
 
 
 def gaps(session: Session) -> list[Any]:
-    ledger: Any = session._continuity._gaps._log
+    ledger: Any = session._gap_tracker._gaps._log
     return list(ledger.all())
 
 
@@ -374,9 +374,9 @@ def test_after_it_a_dead_connection_is_not_believed_for_a_moment(
 STOPPED = """
 import sys
 import aries_nb as anb
-from aries_nb.net import lateness
+from aries_nb.net import lag
 
-lateness.STANDSTILL_SECONDS = 1.2
+lag.STALL_SECONDS = 1.2
 feed = anb.connect("aries", url=sys.argv[1], token="any")
 trades = feed.trades("AAPL").wait(rows=5)
 print("ready", flush=True)

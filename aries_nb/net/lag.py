@@ -14,7 +14,7 @@ from aries_nb.net.intake import Intake
 if TYPE_CHECKING:
     from websockets.asyncio.client import ClientConnection
 
-__all__ = ["LATE_SECONDS", "Lateness", "Reading", "Standstill"]
+__all__ = ["LATE_SECONDS", "LagMonitor", "ReadMonitor", "StallDetector"]
 
 log = logging.getLogger("aries_nb")
 
@@ -29,12 +29,12 @@ BUCKET_SECONDS = 10.0
 BUCKETS = 60  # what counts as quick is the quickest of the last ten minutes
 KEPT_LAGS = 1_000  # of which the percentiles are told
 SMOOTHING = 0.3  # what a turn counts for in the rate
-STANDSTILL_SECONDS = 10.0  # beyond which it is worth a word; a busy machine has turns that come late by less
+STALL_SECONDS = 10.0  # beyond which it is worth a word; a busy machine has turns that come late by less
 # A clock that goes on while the machine sleeps, which `time.monotonic` does not do on Linux and macOS.
 _CLOCK: int | None = getattr(time, "CLOCK_BOOTTIME", getattr(time, "CLOCK_MONOTONIC", None))
 
 
-class Lateness:
+class LagMonitor:
     """How much later than at their quickest messages come now. The network's thread owns it; any may read `seconds`.
 
     From exchange time to receipt, compared with itself: how the two clocks stand to each other does not matter. Time is
@@ -125,7 +125,7 @@ class Lateness:
             self._quickest[-1] = (self._quickest[-1][0], lag)
 
 
-class Reading:
+class ReadMonitor:
     """The rate of an intake, and its lateness. The network's thread owns it; any may read the rate and the lateness.
 
     When there is a word to be said about lateness, it is logged with `where`, and `ring` is called. Time is passed in,
@@ -134,7 +134,7 @@ class Reading:
 
     def __init__(self, intake: Intake, where: str, ring: Callable[[], None]) -> None:
         self.messages_per_s = 0.0
-        self.lateness = Lateness()
+        self.lag = LagMonitor()
         self._intake = intake
         self._where = where
         self._ring = ring
@@ -142,7 +142,7 @@ class Reading:
 
     def began(self, now: float) -> None:
         """Begin anew with a connection."""
-        self.lateness.interrupted()
+        self.lag.interrupted()
         self._counted, self._at = self._intake.messages, now
 
     def turn(self, socket: ClientConnection, now: float) -> None:
@@ -156,18 +156,18 @@ class Reading:
 
     def in_burst(self, socket: ClientConnection, now: float) -> None:
         """Look whether too much is unread: while reading goes on and on, turns come seldom."""
-        if self._look(socket, now) and not self.lateness.is_late:
+        if self._look(socket, now) and not self.lag.is_late:
             self._compare(now)
 
     def _look(self, socket: ClientConnection, now: float) -> bool:
         from aries_nb.net.websocket import unread_frames
 
         unread = unread_frames(socket, self._intake.octets / max(self._intake.frames, 1))
-        return self.lateness.look(now, unread)
+        return self.lag.look(now, unread)
 
     def _compare(self, now: float) -> None:
-        if self.lateness.turn(now, self._intake.new_lags(), self.messages_per_s):
-            log.warning("%s: %s", self._where, self.lateness)
+        if self.lag.turn(now, self._intake.new_lags(), self.messages_per_s):
+            log.warning("%s: %s", self._where, self.lag)
             self._ring()
 
 
@@ -179,7 +179,7 @@ def _clocks() -> tuple[float, float]:
     return time.clock_gettime(_CLOCK) if _CLOCK is not None else time.monotonic(), time.time()
 
 
-class Standstill:
+class StallDetector:
     """Compares turns that ought to come every quarter of a second. The network's thread owns it."""
 
     def __init__(self, clocks: Callable[[], tuple[float, float]] | None = None) -> None:
@@ -190,4 +190,4 @@ class Standstill:
         """How many seconds nothing has happened here since the last turn; 0.0 where that is as usual."""
         before, self._at = self._at, self._clocks()
         elapsed = max(now - then for now, then in zip(self._at, before, strict=True))
-        return elapsed if elapsed > STANDSTILL_SECONDS else 0.0
+        return elapsed if elapsed > STALL_SECONDS else 0.0
