@@ -41,9 +41,9 @@ __all__ = [
 INTEGRITY_TEXTS: dict[BookIntegrity, str] = {
     "ok": "",
     "empty": "waiting for the first update",
-    "crossed": "crossed: the best bid is at or above the best ask",
+    "crossed": "crossed: best bid at or above best ask",
     "stale": "stale: no update for longer than usual",
-    "gap": "gap: the stream broke, these levels are from before",
+    "gap": "gap: the stream broke, levels are from before",
 }
 
 

@@ -152,7 +152,7 @@ class BarCandles(_CandleChart):
     def __init__(self, source: BarsSource, *, title: str, most: int = 500, height: int = 380) -> None:
         if isinstance(most, bool) or not isinstance(most, int) or not 1 <= most <= MOST_SHOWN:
             advice = f"Pass a whole number from 1 to {MOST_SHOWN:,}."
-            raise UsageError(f"{most!r} is no number of bars to draw", where="BarCandles", advice=advice)
+            raise UsageError(f"{most!r} is not a number of bars to draw", where="BarCandles", advice=advice)
         self._bars_source = source
         self._most = most
         self._name = title

@@ -133,9 +133,9 @@ def _lines(source: RowsSource, columns: Sequence[str], symbols: Sequence[str] | 
         raise UsageError("nothing to draw", where="Chart", advice="Name at least one column and one symbol.")
     if len(lines) > MOST_LINES:
         raise UsageError(
-            f"{len(lines)} lines are more than a reader can follow or a browser can redraw ten times a second",
+            f"{len(lines)} lines are too many to read, and to redraw ten times a second",
             where="Chart",
-            advice=f"Choose at most {MOST_LINES}: symbols=[...] times columns; or make a second chart.",
+            advice=f"Pass at most {MOST_LINES} (symbols times columns), or make a second chart.",
         )
     return lines
 

@@ -33,7 +33,7 @@ class DepthChart(FigureView):
 
     def __init__(self, source: BookSource, *, depth: int = 20, height: int = 300) -> None:
         if not 1 <= depth <= MOST_LEVELS:
-            raise UsageError(f"depth={depth}", where="DepthChart", advice=f"Pass 1 to {MOST_LEVELS}.")
+            raise UsageError(f"depth={depth}", where="DepthChart", advice=f"Pass 1 to {MOST_LEVELS} levels.")
         self._book_source = source
         self._depth = depth
         self._symbol = source.levels(1).symbol

@@ -43,7 +43,7 @@ class StrikeChart(FigureView):
             advice = f"Number columns are: {', '.join(known)}."
             raise UsageError(f"no number column {unknown[0]!r}", where="StrikeChart", advice=advice)
         if not 1 <= len(columns) <= MOST_SUBPLOTS:
-            advice = f"Choose 1 to {MOST_SUBPLOTS}; make another chart for the rest."
+            advice = f"Pass 1 to {MOST_SUBPLOTS}; make another chart for the rest."
             raise UsageError(f"{len(columns)} columns", where="StrikeChart", advice=advice)
         self._chain_source = source
         self._columns = tuple(columns)

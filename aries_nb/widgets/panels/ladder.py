@@ -28,7 +28,7 @@ class Ladder(Panel):
 
     def __init__(self, source: BookSource, *, depth: int = 10) -> None:
         if not 1 <= depth <= MOST_LEVELS:
-            raise UsageError(f"depth={depth}", where="Ladder", advice=f"Pass 1 to {MOST_LEVELS}.")
+            raise UsageError(f"depth={depth}", where="Ladder", advice=f"Pass 1 to {MOST_LEVELS} levels.")
         self._book_source = source
         self._depth = depth
         self._prices = Decimals(is_price=True)

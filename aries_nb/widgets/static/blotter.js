@@ -1,11 +1,11 @@
-// The blotter. Frame: number, kernel ms, is stale, then each row's numbers to sort and compare by (NaN for texts, times
-// in ms). The texts come made up in the description: they may have more digits than a number here can hold.
+// Blotter. Frame: number, kernel clock in ms, is stale, then each row's numbers to sort and compare by (NaN for texts,
+// times in ms). The texts come formatted in the description: they may have more digits than a number here can hold.
 
 const HEAD = 3;
 const MOST_DIGITS = 26;
 const LEFT = new Set(["symbol", "text", "side", "status", "progress"]);
 const VALUED = new Set(["signed", "money", "price"]);
-// What a status means to a reader, by words that brokers use; anything else is an order at work.
+// The tone of a status by words that brokers use; anything else is a working order.
 const TONES = [
   [/reject|fail|suspend/, "bad"],
   [/cancel|expire|done|replaced/, "over"],
@@ -117,7 +117,7 @@ function makeBlotter(root) {
     return hasMoved;
   }
 
-  // In widths of a digit: marks between digits are half as wide, bold capitals wider, badges and bars come on top.
+  // In widths of a digit: separators are half as wide, bold capitals wider; badges and bars are added.
   function widthOf(column, text) {
     if (column.kind === "symbol") return 1.15 * text.length;
     if (column.kind === "side") return 1.1 * text.length;
@@ -136,7 +136,7 @@ function makeBlotter(root) {
         const isMoved = VALUED.has(column.kind) && Number.isFinite(before) && Number.isFinite(number);
         flash(cell.node, isMoved && number !== before ? (number > before ? "up" : "down") : "note");
       }
-      look(cell, column, text);
+      colour(cell, column, text);
     }
     if (column.kind === "time" && cell.stamp !== number) {
       cell.stamp = number;
@@ -149,7 +149,7 @@ function makeBlotter(root) {
     }
   }
 
-  function look(cell, column, text) {
+  function colour(cell, column, text) {
     if (column.kind === "signed") {
       flag(cell.node, "anb-up", text.startsWith("+"));
       flag(cell.node, "anb-down", text.startsWith("−"));

@@ -1,4 +1,5 @@
-// The quote board. Frame: number, kernel ms, is stale, then for each symbol its columns and the ms it was received.
+// Quote board. Frame: number, kernel clock in ms, is stale, then for each symbol its columns and its time of receipt in
+// ms.
 
 const HEAD = 3;
 const ARROWS = { up: "▲", down: "▼" };
@@ -14,7 +15,7 @@ function makeBoard(root, clock) {
   filter.type = "search";
   filter.placeholder = "Filter symbols";
   filter.setAttribute("aria-label", "Filter symbols");
-  // A notebook binds single keys (a, b, dd) to its cells; they must not leave the box.
+  // A notebook binds single keys (a, b, dd) to actions on cells; they must not reach it from this box.
   for (const name of ["keydown", "keyup", "keypress"]) filter.addEventListener(name, (event) => event.stopPropagation());
   const freeze = make("button", "anb-button", "Freeze");
   freeze.type = "button";
@@ -100,7 +101,7 @@ function makeBoard(root, clock) {
   function showStale(row, isStale) {
     if (row.node.classList.contains("anb-late") === isStale) return;
     flag(row.node, "anb-late", isStale);
-    if (row.age) row.age.title = isStale ? "Nothing new for longer than is usual, or since a gap" : "";
+    if (row.age) row.age.title = isStale ? "No update for longer than usual, or since a gap" : "";
   }
 
   function paintCells(data, next) {
@@ -160,10 +161,10 @@ function makeBoard(root, clock) {
 
   function arrange() {
     table.arrange(rows, sortValue);
-    sift();
+    applyFilter();
   }
 
-  function sift() {
+  function applyFilter() {
     const wanted = filter.value.trim().toLowerCase();
     let shown = 0;
     for (const row of rows) {
@@ -174,13 +175,13 @@ function makeBoard(root, clock) {
     put(count, wanted ? `${shown} of ${rows.length}` : `${rows.length} ${rows.length === 1 ? "symbol" : "symbols"}`);
   }
 
-  filter.addEventListener("input", sift);
+  filter.addEventListener("input", applyFilter);
   freeze.addEventListener("click", () => {
     const isFrozen = frozenAt === null;
     frozenAt = isFrozen ? new Date().toLocaleTimeString([], { hour12: false }) : null;
     behind = 0;
     freeze.setAttribute("aria-pressed", String(isFrozen));
-    put(freeze, isFrozen ? "Go on" : "Freeze");
+    put(freeze, isFrozen ? "Resume" : "Freeze");
     put(badge, isFrozen ? `frozen ${frozenAt}` : "");
   });
   return { paint, tick };

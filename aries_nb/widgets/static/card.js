@@ -1,5 +1,5 @@
-// The status card. Frame: number, kernel ms, streams, messages, messages/s, gaps, unreadable, silence s, then in ms the
-// median and the 99th percentile of lag and of painted; NaN is unknown.
+// Status card. Frame: number, kernel clock in ms, streams, messages, messages/s, gaps, unreadable, silence in s, then
+// in ms the median and the 99th percentile of lag and of painted; NaN is unknown.
 
 const WORDS = {
   connecting: "connecting",
@@ -11,18 +11,18 @@ const WORDS = {
 const LABELS = ["Messages/s", "Streams", "Messages", "Gaps", "Unreadable", "Silence"];
 const LAGS = {
   lag: {
-    told: "From the exchange to here, by the two clocks as they are",
-    unknown: "From the exchange to here: nothing has come yet",
+    known: "Latency from the exchange to receipt, by both clocks as they are",
+    unknown: "Latency from the exchange to receipt: no data yet",
   },
   painted: {
-    told: "From here to pixels, of the views on display in the last minute",
-    unknown: "From here to pixels: no view is on display, or a cell keeps the browser's answers waiting",
+    known: "Latency from receipt to pixels, of the views displayed in the last minute",
+    unknown: "Latency from receipt to pixels: no view is displayed, or a running cell delays the browser's answers",
   },
 };
 
 const short = (ms) => grouped(ms, Math.abs(ms) < 9.95 ? 1 : 0);
 
-// One figure of the line of lags: its median and its 99th percentile.
+// One figure of the latency line: its median and its 99th percentile.
 function makeLag(line, name) {
   const node = make("span", `anb-lag-${name}`, `${name} `);
   const figures = make("b");
@@ -33,9 +33,9 @@ function makeLag(line, name) {
     const isKnown = Number.isFinite(half);
     put(figures, isKnown ? `${short(half)} / ${short(most)}` : "–");
     put(unit, isKnown ? " ms" : "");
-    const { told, unknown } = LAGS[name];
-    const spoken = isKnown ? `${told}: half within ${short(half)} ms, 99 of 100 within ${short(most)} ms` : unknown;
-    if (node.title !== spoken) node.title = spoken;
+    const { known, unknown } = LAGS[name];
+    const text = isKnown ? `${known}: median ${short(half)} ms, 99th percentile ${short(most)} ms` : unknown;
+    if (node.title !== text) node.title = text;
   };
 }
 
@@ -60,9 +60,9 @@ function makeCard(root, clock) {
     return value;
   });
   const lags = make("div", "anb-lags");
-  const tellLag = makeLag(lags, "lag");
+  const showLag = makeLag(lags, "lag");
   lags.append(make("span", "anb-between", "·"));
-  const tellPainted = makeLag(lags, "painted");
+  const showPainted = makeLag(lags, "painted");
   const error = make("div", "anb-error");
   root.append(bar, list, lags, error);
   let at = 0;
@@ -81,8 +81,8 @@ function makeCard(root, clock) {
     [streams, messages, gaps, unreadable].forEach((value, place) => put(facts[place + 1], grouped(value, 0)));
     flag(facts[3], "anb-warned", gaps > 0);
     flag(facts[4], "anb-warned", unreadable > 0);
-    tellLag(data[8], data[9]);
-    tellPainted(data[10], data[11]);
+    showLag(data[8], data[9]);
+    showPainted(data[10], data[11]);
     put(error, next.error ? `Last error: ${next.error}` : "");
     tick();
   }
@@ -91,16 +91,16 @@ function makeCard(root, clock) {
     if (!description) return;
     const isOver = ["closed", "failed"].includes(description.state);
     const seconds = silence + (isOver ? 0 : Math.max(0, clock.now() - at) / 1000);
-    // No light says that all is well while nothing comes in.
+    // The light must not be green while no message comes in,
     const isSilent = description.state === "live" && seconds >= description.quiet_s;
-    // Nor while what comes in is late: the warning stands before anything is lost.
+    // nor while messages come late: the warning is shown before any is lost.
     const isBehind = description.state === "live" && !isSilent && description.behind_s > 0;
     const look = isSilent ? "silent" : isBehind ? "behind" : description.state;
     if (root.dataset.state !== look) root.dataset.state = look;
-    const spoken = isSilent ? "live, but silent" : WORDS[description.state] || description.state;
-    put(word, isBehind ? `live, but ${grouped(description.behind_s, 1)} s behind` : spoken);
+    const text = isSilent ? "live, but silent" : WORDS[description.state] || description.state;
+    put(word, isBehind ? `live, but ${grouped(description.behind_s, 1)} s behind` : text);
     flag(lags.firstChild, "anb-warned", isBehind);
-    // Of some streams only, while others talk.
+    // Some streams are silent while others are not.
     const some = description.state === "live" && !isSilent ? description.silent || 0 : 0;
     const length = seconds < 1.5 ? "none" : spanOfTime(seconds);
     put(facts[5], some ? `${grouped(some, 0)} ${some === 1 ? "stream" : "streams"}` : length);

@@ -1,5 +1,5 @@
-// The option chain. Frame: number, kernel ms, is stale, price of the underlying, received ms, then for each strike the
-// columns of its call and of its put.
+// Option chain. Frame: number, kernel clock in ms, is stale, price of the underlying, time of receipt in ms, then for
+// each strike the columns of its call and of its put.
 
 const HEAD = 5;
 const ARROWS = { up: "▲", down: "▼" };
@@ -107,7 +107,7 @@ function makeChain(root, clock) {
     tick();
   }
 
-  // Brings the money into sight once it can be measured; afterwards the reader is the one who scrolls.
+  // Scrolls to the row at the money once the table can be measured; afterwards only the user scrolls.
   function centre() {
     if (isCentred || money < 0 || !scroll.clientHeight) return;
     isCentred = true;
@@ -116,7 +116,7 @@ function makeChain(root, clock) {
     scroll.scrollLeft = (scroll.scrollWidth - scroll.clientWidth) / 2;
   }
 
-  function said(value, column, decimals) {
+  function format(value, column, decimals) {
     if (column.kind !== "percent" || !Number.isFinite(value)) return grouped(value, decimals);
     return `${grouped(100 * value, decimals)}%`;
   }
@@ -132,7 +132,7 @@ function makeChain(root, clock) {
         const value = data[at];
         if (value === before && !isNewLook) return;
         const column = next.columns[place];
-        const text = said(value, column, next.decimals[place]);
+        const text = format(value, column, next.decimals[place]);
         const isNews = cell.text.textContent !== text;
         if (isNews) {
           cell.text.textContent = text;
@@ -157,7 +157,7 @@ function makeChain(root, clock) {
     flash(cell.node, direction);
   }
 
-  // The strike nearest to the underlying's price; calls below it and puts above it are in the money.
+  // Marks the strike nearest to the underlying's price, and what is in the money: calls below the price, puts above it.
   function markMoney(price) {
     let nearest = -1;
     rows.forEach((row, line) => {
@@ -174,7 +174,7 @@ function makeChain(root, clock) {
     money = nearest;
   }
 
-  const fit = () => fitWidths(table, widths, digits); // they only ever grow: no digit moves its neighbours
+  const fit = () => fitWidths(table, widths, digits); // columns only grow, so that a new digit moves no neighbour
 
   function tick() {
     centre();
@@ -188,7 +188,7 @@ function makeChain(root, clock) {
     frozenAt = isFrozen ? new Date().toLocaleTimeString([], { hour12: false }) : null;
     behind = 0;
     freeze.setAttribute("aria-pressed", String(isFrozen));
-    put(freeze, isFrozen ? "Go on" : "Freeze");
+    put(freeze, isFrozen ? "Resume" : "Freeze");
     put(badge, isFrozen ? `frozen ${frozenAt}` : "");
   });
   return { paint, tick };

@@ -1,4 +1,5 @@
-// The ladder. Frame: number, kernel ms, bids, asks, received ms, then price and size of each bid and each ask, best first.
+// Ladder. Frame: number, kernel clock in ms, number of bids and of asks, time of receipt in ms, then price and size of
+// each bid and each ask, best first.
 
 const HEAD = 5;
 
@@ -76,7 +77,7 @@ function makeLadder(root, clock) {
     paintSpread(bidLevels[0], askLevels[0]);
     const sizes = (list) => new Map(list.map((level) => [level.price, level.size]));
     before = { bids: sizes(bidLevels), asks: sizes(askLevels) };
-    tell();
+    describe();
     tick();
   }
 
@@ -112,11 +113,11 @@ function makeLadder(root, clock) {
         flag(row.node, "anb-within", Boolean(target) && target.side === side && place <= target.place);
       });
     }
-    tell();
+    describe();
   }
 
-  // One line under the ladder: why not to trust it, else what lies between the best price and the pointer.
-  function tell() {
+  // The line under the ladder: why the book cannot be trusted, else the size from the best price to the pointer.
+  function describe() {
     const isDoubted = description && description.integrity !== "ok";
     if (hovered === null || isDoubted) {
       put(foot, isDoubted ? description.reason : "");

@@ -1,5 +1,5 @@
-// What our panels share: they paint on animation frames, answer what they painted, say whether they can be
-// seen. Every text from outside goes through textContent, never through markup.
+// Base of all panels: painting on animation frames, answers to painted frames, reports of visibility. Texts from
+// outside are set by textContent, never as markup.
 
 function make(tag, className, text) {
   const node = document.createElement(tag);
@@ -8,7 +8,7 @@ function make(tag, className, text) {
   return node;
 }
 
-// Writes only what changed: an untouched node costs neither layout nor the reader's text selection.
+// Writes only what changed: an untouched node costs no layout and keeps the user's text selection.
 function put(node, text) {
   if (node.textContent !== text) node.textContent = text;
 }
@@ -35,8 +35,8 @@ function spanOfTime(seconds) {
   return `${Math.floor(seconds / 86400)} d`;
 }
 
-// A flash is an attribute that is set and swept away, not a CSS animation: an animation repaints its cell sixty times a
-// second, and a whole board of them costs a slow browser half of its frames.
+// A flash is an attribute that is set and removed by a timer, not a CSS animation: an animation repaints its cell sixty
+// times a second, and a whole board of them costs a slow browser half of its frames.
 const FLASH_MS = 400;
 const SWEEP_MS = 100;
 const flashing = new Map();
@@ -60,7 +60,7 @@ function flash(node, direction) {
 
 const PADDING = 10; // pixels of a cell, left and right together: as in the style sheets
 
-// Columns as wide as their digits, of which each knows its most.
+// Sets the width of each column to its largest number of digits so far.
 function fitWidths(table, widths, digits) {
   let total = 0;
   digits.forEach((width, place) => {
@@ -73,8 +73,8 @@ function fitWidths(table, widths, digits) {
   if (table.style.width !== whole) table.style.width = whole;
 }
 
-// The table of board and blotter: its columns only ever grow, so that no digit moves its neighbours, and its rows are
-// sorted here. A row is { node, place, isPinned }; `place` is the source's order, what is pinned stays at the end.
+// The table of board and blotter. Columns only grow, so that a new digit moves no neighbour; rows are sorted here. A row
+// is { node, place, isPinned }: `place` is the source's order, pinned rows stay at the end.
 const TURNS = { none: "ascending", ascending: "descending", descending: "none" };
 const SORT_EVERY_MS = 1000;
 
@@ -140,7 +140,7 @@ function makeSortedTable(root, onSort) {
     return sign * (x - y) || a.place - b.place;
   }
 
-  // `valueOf(row, place)` is what a row is sorted by: a text, or a number of which NaN comes last.
+  // `valueOf(row, place)` is the value to sort by: a text, or a number; NaN comes last.
   function arrange(rows, valueOf) {
     sortedAt = performance.now();
     const isSorted = sort.direction !== "none";
@@ -157,18 +157,19 @@ function makeSortedTable(root, onSort) {
   return { scroll, body, build, widen, fit, arrange, isDue, name };
 }
 
-// The clock of the kernel as far as the last frame told it; the browser's own clock may be wrong by minutes.
+// The kernel's clock, as of the last frame; the browser's own clock may be wrong by minutes.
 function kernelClock() {
   let offset = null;
   return {
-    told(kernelMs, isFresh) {
+    set(kernelMs, isFresh) {
       if (isFresh || offset === null) offset = isFresh ? kernelMs - performance.now() : Date.now() - performance.now();
     },
     now: () => (offset === null ? Date.now() : performance.now() + offset),
   };
 }
 
-// An answer costs the browser, the server and the kernel as much as a frame does: one for two frames is enough.
+// Shortest time between two answers: an answer costs the browser, the server and the kernel as much as a frame does, so
+// one for two frames is enough.
 const ANSWER_MS = 150;
 
 function show({ model, el }, makeView) {
@@ -188,7 +189,7 @@ function show({ model, el }, makeView) {
   let answering = 0;
   let answeredAt = -ANSWER_MS;
   let paintedAt = 0;
-  let isSeen = null;
+  let isVisible = null;
   let isIntersecting = false;
 
   function answer() {
@@ -203,10 +204,10 @@ function show({ model, el }, makeView) {
     flag(root, "anb-has-problem", Boolean(model.get("problem")));
     const bytes = model.get("frame");
     if (!bytes || !bytes.byteLength) return;
-    // A buffer from the wire need not start at a multiple of eight bytes, so it is copied.
+    // A received buffer need not start at a multiple of eight bytes, so it is copied.
     const start = bytes.byteOffset || 0;
     const data = new Float64Array((bytes.buffer || bytes).slice(start, start + bytes.byteLength));
-    clock.told(data[1], last !== null);
+    clock.set(data[1], last !== null);
     view.paint(data, model.get("description"));
     if (last !== data[0]) {
       root.dataset.frames = String(++count);
@@ -216,25 +217,25 @@ function show({ model, el }, makeView) {
     root.dataset.frame = String(last);
     if (!answering) answering = setTimeout(answer, answeredAt + ANSWER_MS - performance.now());
   }
-  const want = () => {
+  const requestPaint = () => {
     if (!queued) queued = requestAnimationFrame(paint);
   };
-  const say = (isVisible) => {
-    if (isVisible === isSeen) return;
-    isSeen = isVisible;
-    model.send({ visible: isVisible, view: id });
+  const report = (isNow) => {
+    if (isNow === isVisible) return;
+    isVisible = isNow;
+    model.send({ visible: isNow, view: id });
   };
-  const look = () => say(isIntersecting && document.visibilityState !== "hidden");
+  const checkVisibility = () => report(isIntersecting && document.visibilityState !== "hidden");
 
   const changes = ["change:frame", "change:description", "change:problem"];
-  for (const change of changes) model.on(change, want);
+  for (const change of changes) model.on(change, requestPaint);
   const observer = new IntersectionObserver((entries) => {
     isIntersecting = entries[entries.length - 1].isIntersecting;
-    look();
+    checkVisibility();
   });
   observer.observe(root);
-  document.addEventListener("visibilitychange", look);
-  const timer = setInterval(() => view.tick && isSeen && last !== null && view.tick(), 1000);
+  document.addEventListener("visibilitychange", checkVisibility);
+  const timer = setInterval(() => view.tick && isVisible && last !== null && view.tick(), 1000);
   paint();
 
   return () => {
@@ -242,9 +243,9 @@ function show({ model, el }, makeView) {
     clearTimeout(answering);
     cancelAnimationFrame(queued);
     observer.disconnect();
-    document.removeEventListener("visibilitychange", look);
-    for (const change of changes) model.off(change, want);
-    say(false);
+    document.removeEventListener("visibilitychange", checkVisibility);
+    for (const change of changes) model.off(change, requestPaint);
+    report(false);
   };
 }
 

@@ -1,4 +1,5 @@
-// The strip. Frame: number, kernel ms, is stale, then the numbers of the one row; its texts are in the description.
+// Strip. Frame: number, kernel clock in ms, is stale, then the numbers of the one row; its texts are in the
+// description.
 
 const HEAD = 3;
 
