@@ -36,6 +36,7 @@ if TYPE_CHECKING:
         oauth_login,
         run,
     )
+    from aries_nb.model.settings import settings
 
     __version__: str
 
@@ -61,7 +62,11 @@ __all__ = [
     "oauth_client",
     "oauth_login",
     "run",
+    "settings",
 ]
+
+
+_ROOMS = {"settings": "aries_nb.model.settings"}
 
 
 def __getattr__(name: str) -> object:
@@ -71,7 +76,7 @@ def __getattr__(name: str) -> object:
         return version("aries_nb")
     if name not in __all__:
         raise AttributeError(f"module 'aries_nb' has no attribute {name!r}")
-    room = "aries_nb.errors" if name.endswith("Error") else "aries_nb.live"
+    room = _ROOMS.get(name, "aries_nb.errors" if name.endswith("Error") else "aries_nb.live")
     value = globals()[name] = getattr(_import_module(room), name)
     return value
 

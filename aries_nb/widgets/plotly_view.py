@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import plotly.graph_objects as go
 
+from aries_nb.model.settings import settings
 from aries_nb.widgets.view import View
 
 if TYPE_CHECKING:
@@ -53,35 +54,48 @@ ANSWERS = frozenset({"_js2py_traceDeltas", "_js2py_layoutDelta", "_js2py_widget_
 
 
 def layout(title: str, height: int) -> dict[str, Any]:
-    """Return the common layout: readable on light and dark pages, compact, with a zoom that survives every frame."""
+    """Return the common layout: readable on light and dark pages, compact, with a zoom that survives every frame.
+
+    Where `settings.template` names a template, its colours replace ours.
+    """
     axis = {
-        "gridcolor": GRID,
-        "zerolinecolor": GRID,
-        "linecolor": GRID,
-        "tickcolor": GRID,
         # Half of a frame's time in the browser was spent measuring labels for overflow; few labels, none measured.
         "ticklabeloverflow": "allow",
         "nticks": 7,
         "exponentformat": "none",
         "separatethousands": True,
     }
-    return {
+    looks = {
         "height": height,
         "autosize": True,
         "title": {"text": title, "font": {"size": 13}, "x": 0.01, "xanchor": "left", "y": 0.98, "yanchor": "top"},
         # Fixed: plotly's automatic margins draw twice, and move the plot when a label grows by a digit.
         "margin": {"l": 12, "r": 72, "t": 44 if title else 28, "b": 40},
-        "paper_bgcolor": CLEAR,
-        "plot_bgcolor": CLEAR,
-        "font": {"color": GREY, "size": 12},
+        "font": {"size": 12},
         "hovermode": "x unified",
-        "hoverlabel": {"bgcolor": "rgba(40,44,52,0.92)", "font": {"color": "#f2f2f2"}, "bordercolor": CLEAR},
         "legend": {"orientation": "h", "x": 1, "xanchor": "right", "y": 1.0, "yanchor": "bottom"},
-        "modebar": {"bgcolor": CLEAR, "color": "rgba(128,128,128,0.6)", "activecolor": GREY, "orientation": "h"},
+        "modebar": {"orientation": "h"},
         # Constant: any other value would reset the user's zoom.
         "uirevision": "aries-nb",
         "xaxis": dict(axis),
         "yaxis": {**axis, "side": "right"},
+    }
+    template = settings.template
+    return _coloured(looks) if template is None else {**looks, "template": template}
+
+
+def _coloured(looks: dict[str, Any]) -> dict[str, Any]:
+    """Our own colours added to the looks."""
+    lines = dict.fromkeys(("gridcolor", "zerolinecolor", "linecolor", "tickcolor"), GRID)
+    return {
+        **looks,
+        "paper_bgcolor": CLEAR,
+        "plot_bgcolor": CLEAR,
+        "font": {**looks["font"], "color": GREY},
+        "hoverlabel": {"bgcolor": "rgba(40,44,52,0.92)", "font": {"color": "#f2f2f2"}, "bordercolor": CLEAR},
+        "modebar": {**looks["modebar"], "bgcolor": CLEAR, "color": "rgba(128,128,128,0.6)", "activecolor": GREY},
+        "xaxis": {**looks["xaxis"], **lines},
+        "yaxis": {**looks["yaxis"], **lines},
     }
 
 

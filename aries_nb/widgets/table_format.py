@@ -15,6 +15,7 @@ import numpy as np
 
 from aries_nb.errors import UsageError
 from aries_nb.model import NOT_A_TIME
+from aries_nb.model.settings import settings
 from aries_nb.widgets.number_format import PROFIT_WORDS, Decimals, column_kind, column_label
 from aries_nb.widgets.static_html import clock_time
 
@@ -107,7 +108,7 @@ class TableFormatter:
             names = [name for name in names if name != "quantity"]
         headings = tuple(heading_of(data.columns[places[name]], has_progress=has_progress) for name in names)
         decimals = {column.name: self._decimals_of(column, place, data.rows) for column, place in _numeric(data)}
-        today = time.time_ns() // NS_A_DAY
+        today = settings.local_ns(time.time_ns()) // NS_A_DAY
         texts, numbers = [], []
         for row in data.rows:
             record = dict(zip(places, row, strict=True))
@@ -223,9 +224,13 @@ def _grouped(value: Value, decimals: int, *, is_signed: bool = False) -> str:
 
 
 def time_text(ns: int, today: int) -> str:
-    """Return a time in ns since the epoch as UTC, as short as is clear: for `today` (in days) the time of day alone."""
+    """Return a time in ns since the epoch, as short as is clear: for `today` (in days) the time of day alone.
+
+    It is in `settings.timezone`, and so is the day that `today` numbers.
+    """
     if ns in (NOT_A_TIME, 0):
         return UNKNOWN
+    ns = settings.local_ns(ns)
     if ns // NS_A_DAY == today:
         return clock_time(ns)
     date, now = (str(np.datetime64(day, "D")).split("-") for day in (ns // NS_A_DAY, today))

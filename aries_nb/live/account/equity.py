@@ -21,6 +21,7 @@ from aries_nb.live.callbacks import Callbacks
 from aries_nb.live.table import LiveTable
 from aries_nb.live.waiting import wait_for
 from aries_nb.model import Column, EquityData, GapSpan, Observers, TableData, Values
+from aries_nb.model.settings import settings
 from aries_nb.store import (
     CASH,
     UNKNOWN,
@@ -232,7 +233,7 @@ class EquitySource:
         columns = (Column("symbol", "text"), *(Column(name, "decimal") for name in (*CAUSES, TOTAL)))
         rows: tuple[Values, ...] = tuple((name, *values) for name, values in _rows(self.attribution))
         opening, unpriced = self.opening, self.unpriced
-        note = "" if opening is None else f"since {_time(opening.ts):%H:%M:%S} UTC"
+        note = "" if opening is None else f"since {settings.clock(opening.ts)}"
         note += f"; fills without a price: {', '.join(unpriced)}" if unpriced else ""
         return TableData("What moved it", columns, rows, ("symbol",), is_stale=self._positions.is_stale, note=note)
 

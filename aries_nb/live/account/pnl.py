@@ -10,13 +10,14 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pandas as pd
+from pandas.api.typing import NaTType
 
 from aries_nb.live.account.equity import LiveEquity
 from aries_nb.live.callbacks import Callbacks
 from aries_nb.live.connection import Link
 from aries_nb.live.table import LiveTable, TableSource
 from aries_nb.model import PUT, TABLE_KEYS, BarsData, Column, TableData
+from aries_nb.model.settings import settings
 from aries_nb.net.background import on_network
 from aries_nb.store import Table, TableListener
 from aries_nb.store.log import RowChange, TableRow
@@ -195,7 +196,7 @@ class ReckonedCandles(CandleSource):
     def note(self) -> str:  # type: ignore[override]
         """Where they come from, for a view."""
         since = self.equity.since
-        return "reckoned here" if since is pd.NaT else f"reckoned here since {since:%H:%M:%S} UTC"
+        return "reckoned here" if isinstance(since, NaTType) else f"reckoned here since {settings.clock(since.value)}"
 
     @property
     def is_stale(self) -> bool:

@@ -24,8 +24,8 @@ class Blotter(Panel):
     """A live table, sorted in the browser; `rows` (default 12) are visible at once, the others by scrolling.
 
     `columns` are the columns to show, in this order; None shows all of the source. Filled and quantity are one column,
-    the progress of an order. Money has two decimals; P&L has a sign and a colour. Times are UTC. Rows whose key is in
-    `pinned` stay at the end, however the table is sorted, and are not counted.
+    the progress of an order. Money has two decimals; P&L has a sign and a colour. Times are in `settings.timezone`.
+    Rows whose key is in `pinned` stay at the end, however the table is sorted, and are not counted.
     """
 
     script = "blotter"

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from aries_nb.model.settings import settings
 from aries_nb.widgets.anywidget_view import Panel, PanelFrame
 from aries_nb.widgets.number_format import Decimals, column_kind, column_label, grouped
 from aries_nb.widgets.static_html import clock_time, table
@@ -92,7 +93,7 @@ class Board(Panel):
             [symbol, *[""] * len(names), "unknown symbol"] for symbol in data.rejected if symbol not in data.symbols
         ]
         caption = " · ".join(text for text in (self._title, "stale" if data.is_stale else "") if text)
-        return table(caption, ["Symbol", *map(column_label, names), "Received (UTC)"], rows)
+        return table(caption, ["Symbol", *map(column_label, names), f"Received ({settings.timezone})"], rows)
 
 
 def _received_text(data: BoardData, row: int) -> str:
@@ -100,7 +101,7 @@ def _received_text(data: BoardData, row: int) -> str:
     symbol = data.symbols[row]
     if symbol in data.rejected:
         return "unknown symbol"
-    when = clock_time(float(data.received[row]))
+    when = clock_time(settings.local_ns(int(data.received[row])))
     return f"{when} stale" if symbol in data.stale and not data.is_stale else when
 
 

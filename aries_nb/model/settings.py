@@ -1,0 +1,129 @@
+"""Settings of the display that hold for the whole process: `anb.settings`."""
+
+from __future__ import annotations
+
+import sys
+from datetime import UTC, datetime, tzinfo
+from difflib import get_close_matches
+from importlib.util import find_spec
+from pathlib import Path
+
+from aries_nb.errors import UsageError
+
+__all__ = ["Settings", "settings"]
+
+SECOND = 1_000_000_000
+ENGINES = ("plotly",)
+
+
+class Settings:
+    """What views look like: time zone, engine and template. A value is checked when it is assigned.
+
+    >>> anb.settings.timezone = "Europe/Moscow"
+    >>> anb.settings
+    Settings(timezone='Europe/Moscow', engine='plotly', template=None)
+
+    A wrong value, or a name that is no setting, raises UsageError and changes nothing. Any thread may read and assign.
+    """
+
+    __slots__ = ("_template", "_timezone", "_zone")
+
+    def __init__(self) -> None:
+        self._timezone = "UTC"
+        self._zone: tzinfo = UTC
+        self._template: str | None = None
+
+    @property
+    def timezone(self) -> str:
+        """The time zone of times in tables: any IANA name, "UTC" by default.
+
+        It acts on the time columns of tables (orders, fills, bars, news), on the received time in a board's static
+        picture, and on the notes that say since when equity and P&L are computed; in a table on display, from its next
+        change on. The time axes of charts and the times in DataFrames and arguments are UTC whatever is set here.
+        """
+        return self._timezone
+
+    @timezone.setter
+    def timezone(self, name: str) -> None:
+        self._zone = _zone(name)
+        self._timezone = name
+
+    @property
+    def engine(self) -> str:
+        """What draws charts: "plotly", which is the only one in this version."""
+        return ENGINES[0]
+
+    @engine.setter
+    def engine(self, name: str) -> None:
+        if name not in ENGINES:
+            known = ", ".join(map(repr, ENGINES))
+            raise UsageError(f"engine={name!r} does not exist in this version", advice=f"There is {known} alone.")
+
+    @property
+    def template(self) -> str | None:
+        """The Plotly template of charts made from now on, such as "plotly_dark"; None (the default) for our own looks.
+
+        Several are joined by "+". The template's colours of paper, plot, text, grid and hover labels replace ours;
+        sizes, margins and the colours of lines and candles stay. Built-in templates are known, and those that were
+        registered in `plotly.io.templates` before.
+        """
+        return self._template
+
+    @template.setter
+    def template(self, name: str | None) -> None:
+        if name is not None:
+            known = _templates()
+            unknown = [part for part in name.split("+") if part not in known] if isinstance(name, str) else [name]
+            if unknown:
+                advice = f"There are: {', '.join(sorted(known))}; None for our own looks."
+                raise UsageError(f"template={name!r} is no template of Plotly", advice=advice)
+        self._template = name
+
+    def local_ns(self, ns: int) -> int:
+        """A time in ns since the epoch, moved so that its UTC clock shows the time of day in `timezone`."""
+        if self._zone is UTC:
+            return ns
+        offset = datetime.fromtimestamp(ns // SECOND, self._zone).utcoffset()
+        return ns if offset is None else ns + int(offset.total_seconds()) * SECOND
+
+    def clock(self, ns: int) -> str:
+        """The time of day of a time in ns since the epoch, with its zone: "14:30:00 UTC"."""
+        return f"{datetime.fromtimestamp(ns // SECOND, self._zone):%H:%M:%S} {self._timezone}"
+
+    def __setattr__(self, name: str, value: object) -> None:
+        if not hasattr(type(self), name):
+            names = [each for each, kind in vars(type(self)).items() if isinstance(kind, property)]
+            near = get_close_matches(name, names, n=1, cutoff=0.5)
+            hint = f"Did you mean {near[0]}?" if near else f"There are: {', '.join(names)}."
+            raise UsageError(f"there is no setting {name!r}", advice=hint)
+        super().__setattr__(name, value)
+
+    def __repr__(self) -> str:
+        return f"Settings(timezone={self.timezone!r}, engine={self.engine!r}, template={self.template!r})"
+
+
+def _zone(name: object) -> tzinfo:
+    if name == "UTC":
+        return UTC
+    import zoneinfo  # looks for the system's data: only when it is needed
+
+    if isinstance(name, str):
+        try:
+            return zoneinfo.ZoneInfo(name)
+        except (zoneinfo.ZoneInfoNotFoundError, ValueError, OSError):  # OSError: the name of a folder, or too long
+            pass
+    near = get_close_matches(str(name), zoneinfo.available_timezones(), n=1)
+    hint = f"Did you mean {near[0]}?" if near else 'Pass an IANA name such as "Europe/Moscow", or "UTC".'
+    raise UsageError(f"timezone={name!r} is no time zone", advice=hint)
+
+
+def _templates() -> set[str]:
+    """The templates that Plotly has, without importing it: it takes half a second."""
+    spec = find_spec("plotly")
+    folder = Path(spec.origin or "").parent / "package_data" / "templates" if spec is not None else None
+    names = {path.stem for path in folder.glob("*.json")} if folder is not None else set()
+    registered = getattr(sys.modules.get("plotly.io"), "templates", ())
+    return names | {*registered}
+
+
+settings = Settings()
