@@ -16,7 +16,7 @@ from typing import Any
 
 import msgspec
 
-from aries_nb.model import Bars, Unreadable
+from aries_nb.model import BarPage, Unreadable
 
 __all__ = [
     "MAX_INTEGER",
@@ -167,7 +167,7 @@ def text(value: object) -> str | None:
     return writable(str(value)) if is_text else None
 
 
-def timed_bars(rows: Iterable[Sequence[object]], next_end_ns: int | None) -> Bars:
+def timed_bars(rows: Iterable[Sequence[object]], next_end_ns: int | None) -> BarPage:
     """Bars from rows of time, open, high, low, close and volume: the oldest first, each start once.
 
     A row without a usable time or price is left out; a volume that is missing is NaN.
@@ -179,7 +179,7 @@ def timed_bars(rows: Iterable[Sequence[object]], next_end_ns: int | None) -> Bar
             usable[start] = [math.nan if each is None else each for each in numbers]
     starts = sorted(usable)
     o, h, l, c, v = ([usable[start][place] for start in starts] for place in range(5))  # noqa: E741 - usual names
-    return Bars(starts, o, h, l, c, v, next_end_ns)
+    return BarPage(starts, o, h, l, c, v, next_end_ns)
 
 
 def writable(text: str) -> str:

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from datetime import date
 from typing import Literal, NamedTuple, Protocol, TypeAlias
 
-from aries_nb.model import Bars, ColumnType, Kind, Notice, Received, Subscription, Unreadable, Values
+from aries_nb.model import BarPage, ColumnType, Kind, Notice, Received, Subscription, Unreadable, Values
 
 __all__ = [
     "AccountPage",
@@ -88,7 +88,7 @@ class Reference(Protocol):
     def bars(self, symbol: str, interval_s: int, start_ns: int, end_ns: int) -> Query:
         """Ask for the bars that start in [start_ns, end_ns), ns since the epoch. Raises UsageError for a length."""
 
-    def read_bars(self, body: bytes) -> Bars:
+    def read_bars(self, body: bytes) -> BarPage:
         """The bars of one answer; where it names a `next_end_ns`, ask again with that as the end."""
 
     def bar_start(self, ts_ns: int, interval_s: int) -> int:

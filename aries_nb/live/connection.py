@@ -19,11 +19,22 @@ from aries_nb.errors import ClosedError, UnknownSymbolError, UsageError
 from aries_nb.live.gaps import GapSelection
 from aries_nb.live.statistics import FeedStatistics, combined, worst
 from aries_nb.live.waiting import wait_for
-from aries_nb.model import TABLE_KEYS, Column, ColumnType, Hole, Inbox, Kind, Observers, Sink, State, Subscription
+from aries_nb.model import (
+    TABLE_KEYS,
+    Column,
+    ColumnType,
+    Kind,
+    Observers,
+    RecordBuffer,
+    RecordSink,
+    State,
+    Subscription,
+    TradeGap,
+)
 from aries_nb.net.backoff import BackoffRule
-from aries_nb.net.intake import Stream
+from aries_nb.net.intake import Route
 from aries_nb.net.limits import ConnectionLimit
-from aries_nb.net.pool import Pool
+from aries_nb.net.pool import SessionPool
 from aries_nb.net.session import Session
 from aries_nb.net.tokens import TokenSource
 from aries_nb.net.urls import checked_url, shown_url
@@ -71,7 +82,7 @@ class Link:
         self.hours = endpoint.hours
         self._gaps = gaps
         address = checked_url(url, endpoint.path)
-        self._pool = Pool(
+        self._pool = SessionPool(
             address,
             endpoint,
             token,
@@ -79,7 +90,7 @@ class Link:
             connection_limit=connection_limit or ConnectionLimit(),
             rule=rule,
         )
-        self._streams: dict[int, list[Stream]] = {}
+        self._streams: dict[int, list[Route]] = {}
         self._lags = LatencySamples()  # of all its tapes and books
         self._numbers = count(1)  # of questions
         self._books: dict[Subscription, tuple[OrderBook, int]] = {}
@@ -108,7 +119,7 @@ class Link:
         tape.lags.whole = self._lags
         fields = tuple(column.name for column in columns)
         wanted = (Subscription(kind, symbol, fields, options) for symbol in symbols)
-        streams = [Stream(subscription, tape, code) for code, subscription in enumerate(wanted)]
+        streams = [Route(subscription, tape, code) for code, subscription in enumerate(wanted)]
         self._subscribe(streams, tape)
         return tape
 
@@ -135,7 +146,7 @@ class Link:
         table = Table(columns, (account,), key=TABLE_KEYS[kind], listeners=listeners)
         subscription = Subscription(kind, account, tuple(column.name for column in columns), options)
         try:
-            self._subscribe([Stream(subscription, table, 0)], table)
+            self._subscribe([Route(subscription, table, 0)], table)
         except UnknownSymbolError as refused:
             what = f"{kind} of account {account!r}" if account else kind
             advice = "`feed.accounts` lists the accounts there are." if account else ""
@@ -158,7 +169,7 @@ class Link:
         table = Table(columns, symbols, key=TABLE_KEYS["instruments"], listeners=listeners)
         fields = tuple(column.name for column in columns)
         wanted = (Subscription("instruments", symbol, fields) for symbol in symbols)
-        self._subscribe([Stream(subscription, table, code) for code, subscription in enumerate(wanted)], table)
+        self._subscribe([Route(subscription, table, code) for code, subscription in enumerate(wanted)], table)
         return table
 
     def book(self, symbol: str, options: tuple[tuple[str, str], ...] = ()) -> OrderBook:
@@ -170,7 +181,7 @@ class Link:
             self._books[wanted] = (book, users + 1)
         if not users:
             try:
-                self._subscribe([Stream(wanted, book, 0)], book)
+                self._subscribe([Route(wanted, book, 0)], book)
             except BaseException:
                 self._books.pop(wanted, None)
                 raise
@@ -181,7 +192,7 @@ class Link:
         columns = self.table_columns("venues")
         table = Table(columns, (symbol,), key=("venue",))
         subscription = Subscription("venues", symbol, tuple(column.name for column in columns))
-        self._subscribe([Stream(subscription, table, 0)], table)
+        self._subscribe([Route(subscription, table, 0)], table)
         return table
 
     def ask(self, query: Query, timeout: float) -> bytes:
@@ -191,7 +202,7 @@ class Link:
         """
         slip = PendingReply()
         options = (("number", str(next(self._numbers))), *query.params)
-        streams = [Stream(Subscription("answers", query.path, ("body",), options), slip, 0)]
+        streams = [Route(Subscription("answers", query.path, ("body",), options), slip, 0)]
 
         def has_come() -> bool:
             self.check()
@@ -211,11 +222,11 @@ class Link:
             raise UsageError(f"the server refuses {query.path}", where=self.address)
         return slip.text.encode()
 
-    def refill_by(self, refill: Callable[[Hole, Sequence[Stream], StreamGaps], None]) -> None:
+    def refill_by(self, refill: Callable[[TradeGap, Sequence[Route], StreamGaps], None]) -> None:
         """Have the holes told that the streams leave, on the network's thread; whoever is told may fill them."""
-        self._pool.on_hole = lambda number, hole, streams: refill(hole, streams, self._gaps.of_connection(number))
+        self._pool.on_trade_gap = lambda number, hole, streams: refill(hole, streams, self._gaps.of_connection(number))
 
-    def gaps_of(self, store: Sink) -> GapSelection:
+    def gaps_of(self, store: RecordSink) -> GapSelection:
         """The interruptions of what fills a store."""
         places: dict[tuple[str, Kind], set[str]] = {}
         for stream in self._streams.get(id(store), ()):
@@ -233,7 +244,7 @@ class Link:
                 lines.append((self._gaps.name, kind, symbols, store.message_counts()))
         return lines
 
-    def release(self, store: Sink) -> None:
+    def release(self, store: RecordSink) -> None:
         """Give a store's subscriptions up; the last one on a symbol ends it. Harmless when done twice."""
         held = self._streams.get(id(store), ())
         if isinstance(store, OrderBook) and held:
@@ -306,7 +317,7 @@ class Link:
         refused = {symbol for session in self._pool.sessions for symbol in tuple(session.rejected)}
         return tuple(symbol for symbol in symbols if symbol in refused) if refused else ()
 
-    def _subscribe(self, streams: list[Stream], store: Sink) -> None:
+    def _subscribe(self, streams: list[Route], store: RecordSink) -> None:
         self.check()
         self._streams[id(store)] = streams
         refused: dict[str, str] = {}
@@ -355,16 +366,16 @@ class PendingReply:
     """The text of one reply to one query, None until it arrives. The network's thread writes, any thread reads."""
 
     def __init__(self) -> None:
-        self.inbox = Inbox()
+        self.buffer = RecordBuffer()
         self.text: str | None = None
         self._observers = Observers()
 
     def publish(self) -> None:
         """Take the reply from the inbox, if it has arrived."""
-        if self.inbox.values:
-            self.text = str(self.inbox.values[-1])
+        if self.buffer.values:
+            self.text = str(self.buffer.values[-1])
             self._observers.notify()
-        self.inbox.clear()
+        self.buffer.clear()
 
     def interrupted(self) -> None:
         """Keep the reply: a break changes none that has arrived, and the session repeats an unanswered query."""

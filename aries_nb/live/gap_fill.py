@@ -15,9 +15,9 @@ import pandas as pd
 
 from aries_nb.errors import FeedError
 from aries_nb.live.market.reference import MarketReference
-from aries_nb.model import MISSING, Hole, Kind, Values
+from aries_nb.model import MISSING, Kind, TradeGap, Values
 from aries_nb.net.background import on_network, on_network_later, run_on_thread
-from aries_nb.net.intake import Stream
+from aries_nb.net.intake import Route
 from aries_nb.store import RollingFrame, StreamGaps
 
 __all__ = ["Refill"]
@@ -45,7 +45,7 @@ class _Held(NamedTuple):
 class _Job(NamedTuple):
     """A hole in some frames; `gap` is the number of the one that it is in."""
 
-    hole: Hole
+    hole: TradeGap
     held: Sequence[_Held]
     gaps: StreamGaps
     gap: int
@@ -67,12 +67,12 @@ class Refill:
         self._jobs: list[_Job] = []
         self._is_working = False
         self._guard = threading.Lock()  # of these two
-        self._latest: tuple[Hole, pd.DataFrame] | None = None  # of the thread that works
+        self._latest: tuple[TradeGap, pd.DataFrame] | None = None  # of the thread that works
         self._open: dict[_Key, list[bool | None]] = {}  # of the network's thread: how each of its holes ended
 
     # The network's thread.
 
-    def heed(self, hole: Hole, streams: Sequence[Stream], gaps: StreamGaps) -> None:
+    def heed(self, hole: TradeGap, streams: Sequence[Route], gaps: StreamGaps) -> None:
         """Hold the frames of these streams, and have the hole filled; returns at once."""
         tapes = [(stream.sink, stream.code) for stream in streams if isinstance(stream.sink, RollingFrame)]
         with self._guard:
@@ -121,7 +121,7 @@ class Refill:
                 log.exception("refill")
             on_network(lambda job=job, trades=trades: self._fill(job, trades))  # type: ignore[misc]
 
-    def _asked(self, hole: Hole) -> pd.DataFrame:
+    def _asked(self, hole: TradeGap) -> pd.DataFrame:
         """The trades that lie in a hole, in order."""
         if self._latest is not None and _span(hole) == _span(self._latest[0]):
             return self._latest[1]  # another frame with the same hole
@@ -135,7 +135,7 @@ class Refill:
         return trades
 
 
-def _span(hole: Hole) -> tuple[str, tuple[int, int], tuple[int, int]]:
+def _span(hole: TradeGap) -> tuple[str, tuple[int, int], tuple[int, int]]:
     return hole.subscription.symbol, hole.after, hole.before
 
 

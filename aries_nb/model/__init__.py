@@ -32,7 +32,6 @@ from aries_nb.model.columns import (
 from aries_nb.model.notices import (
     Counted,
     GapSink,
-    Hole,
     MarketStatus,
     Notice,
     Pong,
@@ -43,11 +42,12 @@ from aries_nb.model.notices import (
     SessionOpened,
     SessionRefused,
     TokenWanted,
+    TradeGap,
     Unreadable,
     Unrequested,
 )
 from aries_nb.model.observers import Observers
-from aries_nb.model.records import CLEAR, PUT, Bars, Inbox, Record, Sink, Subscription
+from aries_nb.model.records import CLEAR, PUT, BarPage, Record, RecordBuffer, RecordSink, Subscription
 from aries_nb.model.secrets import Hidden, Secret
 from aries_nb.model.view_data import (
     BarsData,
@@ -82,7 +82,7 @@ __all__ = [
     "TABLE_KEYS",
     "TRADE_COLUMNS",
     "VENUE_COLUMNS",
-    "Bars",
+    "BarPage",
     "BarsData",
     "BoardData",
     "BookIntegrity",
@@ -98,8 +98,6 @@ __all__ = [
     "GapSink",
     "GapSpan",
     "Hidden",
-    "Hole",
-    "Inbox",
     "Kind",
     "MarketStatus",
     "Notice",
@@ -107,6 +105,8 @@ __all__ = [
     "Pong",
     "Received",
     "Record",
+    "RecordBuffer",
+    "RecordSink",
     "Rejected",
     "Resumed",
     "Secret",
@@ -114,11 +114,11 @@ __all__ = [
     "SessionOpened",
     "SessionRefused",
     "Side",
-    "Sink",
     "State",
     "Subscription",
     "TableData",
     "TokenWanted",
+    "TradeGap",
     "Unreadable",
     "Unrequested",
     "Value",

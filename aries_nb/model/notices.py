@@ -12,7 +12,6 @@ from aries_nb.model.records import Record, Subscription
 __all__ = [
     "Counted",
     "GapSink",
-    "Hole",
     "MarketStatus",
     "Notice",
     "Pong",
@@ -23,6 +22,7 @@ __all__ = [
     "SessionOpened",
     "SessionRefused",
     "TokenWanted",
+    "TradeGap",
     "Unreadable",
     "Unrequested",
 ]
@@ -84,7 +84,7 @@ class Resumed:
 
 
 @dataclass(frozen=True, slots=True)
-class Hole:
+class TradeGap:
     """Trades are missing before the records that come with this: the stream's own past does not reach back so far.
 
     They lie between two that are known, each as exchange time (ns since the epoch) and id.
@@ -144,7 +144,7 @@ Notice: TypeAlias = (
     | SessionLost
     | Rejected
     | Resumed
-    | Hole
+    | TradeGap
     | Unreadable
     | Counted
     | Unrequested

@@ -8,7 +8,7 @@ from msgspec import Struct
 
 from aries_nb.model.columns import CountedAs, Kind, Value, Values
 
-__all__ = ["CLEAR", "PUT", "Bars", "Inbox", "Record", "Sink", "Subscription"]
+__all__ = ["CLEAR", "PUT", "BarPage", "Record", "RecordBuffer", "RecordSink", "Subscription"]
 
 
 class Subscription(Struct, frozen=True, cache_hash=True):
@@ -35,7 +35,7 @@ Record: TypeAlias = tuple[Subscription, int, Values]
 PUT, CLEAR = 1, 0
 
 
-class Inbox:
+class RecordBuffer:
     """Records on their way into a store, as parallel lists: the symbol's code there, exchange time in ns, values.
 
     `values` is flat, those of each record behind those before. A record is kept in no tuple of its own: a thousand
@@ -71,11 +71,11 @@ class Inbox:
         self.marks.clear()
 
 
-class Sink(Protocol):
+class RecordSink(Protocol):
     """Where the records of a subscription end; owned by the thread that writes."""
 
     @property
-    def inbox(self) -> Inbox:
+    def buffer(self) -> RecordBuffer:
         """Takes records; they need not be visible before `publish`. Always the same object."""
 
     def publish(self) -> None:
@@ -85,7 +85,7 @@ class Sink(Protocol):
         """Note that what is held may be out of date: the stream broke."""
 
 
-class Bars(NamedTuple):
+class BarPage(NamedTuple):
     """Bars of one instrument, as lists of one length, oldest first; `start_ns` in ns since the epoch.
 
     `next_end_ns`: there are more, which start before it; None where there are none. A volume not known is NaN.

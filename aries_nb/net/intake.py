@@ -9,15 +9,20 @@ from statistics import median
 from typing import NamedTuple, TypeAlias
 
 from aries_nb.brokers import BrokerProtocol
-from aries_nb.model import Counted, Notice, SessionLost, Sink, Subscription, Unreadable, Unrequested, Values
+from aries_nb.model import Counted, Notice, RecordSink, SessionLost, Subscription, Unreadable, Unrequested, Values
 from aries_nb.net.limits import count_lines, count_values
 
-__all__ = ["Intake", "Stream"]
+__all__ = ["Intake", "Route"]
 
 # What adds to the three lists of an inbox, the symbol's code there, and whose inbox it is; then the other users, of
 # whom most have none.
-_Route: TypeAlias = tuple[
-    Callable[[int], None], Callable[[int], None], Callable[[Values], None], int, Sink, tuple[tuple[Sink, int], ...]
+_Appenders: TypeAlias = tuple[
+    Callable[[int], None],
+    Callable[[int], None],
+    Callable[[Values], None],
+    int,
+    RecordSink,
+    tuple[tuple[RecordSink, int], ...],
 ]
 
 KEPT_UNREADABLE = 50
@@ -28,11 +33,11 @@ TOO_LARGE = f"a frame of more than {MOST_VALUES:,} values or {MOST_LINES:,} line
 LAG_SAMPLES = 256
 
 
-class Stream(NamedTuple):
+class Route(NamedTuple):
     """A subscription and where its records go: a sink, and the symbol's code there."""
 
     subscription: Subscription
-    sink: Sink
+    sink: RecordSink
     code: int
 
 
@@ -42,10 +47,10 @@ class Intake:
     def __init__(self, protocol: BrokerProtocol, redact: Callable[[str], str] = str) -> None:
         self._protocol = protocol
         self._redact = redact
-        self._routes: dict[Subscription, _Route] = {}
-        self._users: dict[Subscription, list[Stream]] = {}
-        self._sinks: Counter[Sink] = Counter()  # with the number of their streams
-        self._fresh: dict[Sink, None] = {}  # those with something to publish
+        self._appenders_of: dict[Subscription, _Appenders] = {}
+        self._users: dict[Subscription, list[Route]] = {}
+        self._sinks: Counter[RecordSink] = Counter()  # with the number of their streams
+        self._fresh: dict[RecordSink, None] = {}  # those with something to publish
         self._lags: deque[int] = deque(maxlen=LAG_SAMPLES)
         self.frames = 0
         self._looked_at = 0
@@ -67,15 +72,15 @@ class Intake:
             self._count(Unreadable(TOO_LARGE, f"{len(frame):,} bytes"))
             return [SessionLost(f"the server sent {TOO_LARGE}", "cut")]  # what may have been in it is a gap
         records, notices = self._protocol.receive((frame,), received)
-        routes = self._routes
-        touched: dict[Sink, None] = {}
-        latest: Sink | None = None
+        routes = self._appenders_of
+        touched: dict[RecordSink, None] = {}
+        latest: RecordSink | None = None
         for subscription, ts, values in records:
-            route = routes.get(subscription)
-            if route is None:
+            appenders = routes.get(subscription)
+            if appenders is None:
                 self.unasked += 1  # given up a moment ago
                 continue
-            add_code, add_ts, add_values, code, sink, more = route
+            add_code, add_ts, add_values, code, sink, more = appenders
             add_code(code)
             add_ts(ts)
             add_values(values)
@@ -84,13 +89,13 @@ class Intake:
                 touched[sink] = None
             if more:
                 for sink, code in more:
-                    sink.inbox.add(code, ts, values)
+                    sink.buffer.add(code, ts, values)
                     touched[sink] = None
         if records:
             self.records += len(records)
             self._lags.append(received - records[-1][1])
             for sink in touched:
-                sink.inbox.mark(received)
+                sink.buffer.mark(received)
             self._fresh |= touched
         return [notice for notice in notices if not self._count(notice)] if notices else ()
 
@@ -98,7 +103,7 @@ class Intake:
         """Take what is only to be counted; whether it was that."""
         if isinstance(notice, Counted):
             for stream in self._users.get(notice.subscription, ()):
-                stream.sink.inbox.counted[notice.what] += notice.count
+                stream.sink.buffer.counted[notice.what] += notice.count
         elif isinstance(notice, Unreadable):
             self.unreadable += 1
             self.excerpts.append(Unreadable(self._redact(notice.reason), self._redact(notice.excerpt)))
@@ -119,7 +124,7 @@ class Intake:
         for sink in self._sinks:
             sink.interrupted()
 
-    def attach(self, streams: Iterable[Stream]) -> list[Subscription]:
+    def attach(self, streams: Iterable[Route]) -> list[Subscription]:
         """Add streams; returns the subscriptions that nobody had before."""
         new: list[Subscription] = []
         for stream in streams:
@@ -129,10 +134,10 @@ class Intake:
             if stream not in users:
                 users.append(stream)
                 self._sinks[stream.sink] += 1
-                self._routes[stream.subscription] = _route(users)
+                self._appenders_of[stream.subscription] = _appenders(users)
         return new
 
-    def detach(self, streams: Iterable[Stream]) -> list[Subscription]:
+    def detach(self, streams: Iterable[Route]) -> list[Subscription]:
         """Remove streams; returns the subscriptions that nobody has any more."""
         gone: list[Subscription] = []
         for stream in streams:
@@ -144,13 +149,13 @@ class Intake:
             if not self._sinks[stream.sink]:
                 del self._sinks[stream.sink]
             if users:
-                self._routes[stream.subscription] = _route(users)
+                self._appenders_of[stream.subscription] = _appenders(users)
             else:
-                del self._users[stream.subscription], self._routes[stream.subscription]
+                del self._users[stream.subscription], self._appenders_of[stream.subscription]
                 gone.append(stream.subscription)
         return gone
 
-    def users(self, subscription: Subscription) -> Sequence[Stream]:
+    def users(self, subscription: Subscription) -> Sequence[Route]:
         """Where the records of a subscription go."""
         return tuple(self._users.get(subscription, ()))
 
@@ -175,8 +180,8 @@ class Intake:
         return median(lags) / 1e6 if lags else nan
 
 
-def _route(users: Sequence[Stream]) -> _Route:
+def _appenders(users: Sequence[Route]) -> _Appenders:
     first, *more = users
-    inbox = first.sink.inbox
+    buffer = first.sink.buffer
     others = tuple((stream.sink, stream.code) for stream in more)
-    return inbox.codes.append, inbox.ts.append, inbox.values.extend, first.code, first.sink, others
+    return buffer.codes.append, buffer.ts.append, buffer.values.extend, first.code, first.sink, others

@@ -16,30 +16,30 @@ from typing import NamedTuple, TypeAlias
 
 from aries_nb.brokers import Endpoint
 from aries_nb.errors import ConnectError, UsageError
-from aries_nb.model import GapSink, Hole, Kind, Observers, Subscription
+from aries_nb.model import GapSink, Kind, Observers, Subscription, TradeGap
 from aries_nb.net.background import Background, register_fork_aware
 from aries_nb.net.backoff import BackoffRule
-from aries_nb.net.intake import Stream
+from aries_nb.net.intake import Route
 from aries_nb.net.limits import ConnectionLimit
 from aries_nb.net.session import Session
 from aries_nb.net.tokens import TokenSource
 from aries_nb.net.urls import shown_url
 
-__all__ = ["Pool"]
+__all__ = ["SessionPool"]
 
 # What a broker counts as one stream; subscriptions that differ only in their fields share it, and a connection.
 _Key: TypeAlias = tuple[Kind, str, tuple[tuple[str, str], ...]]
 
 
-GOODBYE_SECONDS = 3.0
+CLOSE_SECONDS = 3.0
 
 
-class _Place(NamedTuple):
+class _Assignment(NamedTuple):
     session: Session
     users: int
 
 
-class Pool:
+class SessionPool:
     """Sessions with one endpoint. Every method may be called from any thread.
 
     `gaps` gives the ledger's door for the connection of this number, counted from 1.
@@ -58,20 +58,20 @@ class Pool:
     ) -> None:
         self.url = url
         self._most_streams = endpoint.most_streams
-        self._begin: Callable[[int], Session] = lambda number: Session(
+        self._new_session: Callable[[int], Session] = lambda number: Session(
             url, endpoint.make(), token, gaps(number), rule=rule, number=number
         )
         # Told on the network's thread: the number of the connection, what is missing, and where it should have gone.
-        self.on_hole: Callable[[int, Hole, Sequence[Stream]], None] = lambda _number, _hole, _streams: None
+        self.on_trade_gap: Callable[[int, TradeGap, Sequence[Route]], None] = lambda _number, _hole, _streams: None
         self._connection_limit = connection_limit
-        self._places: dict[_Key, _Place] = {}
+        self._assignments: dict[_Key, _Assignment] = {}
         self._loads: Counter[Session] = Counter()
         self._sessions: tuple[Session, ...] = ()
         self._observers = Observers()
         self._count = 0
         self._is_closed = False
-        self._is_placing = False
-        self._leaving: list[Stream] = []
+        self._is_assigning = False
+        self._deferred: list[Route] = []
         self._connected: set[Session] = set()  # those that count; until they are closed they do
         # Of all of these; reentrant, because the garbage collector may let a frame go in the middle of it.
         self._guard = threading.RLock()
@@ -87,49 +87,49 @@ class Pool:
         """Those that there are now, the oldest first."""
         return self._sessions
 
-    def number_of(self, stream: Stream) -> int:
+    def number_of(self, stream: Route) -> int:
         """Which connection a stream is on, counted from 1."""
-        place = self._places.get(_key(stream.subscription))
-        return place.session.number if place is not None else 1
+        assigned = self._assignments.get(_key(stream.subscription))
+        return assigned.session.number if assigned is not None else 1
 
-    def subscribe(self, streams: Iterable[Stream]) -> list[Future[dict[str, str]]]:
+    def subscribe(self, streams: Iterable[Route]) -> list[Future[dict[str, str]]]:
         """Ask for streams, spread over the connections; the futures are those of `Session.subscribe`.
 
         Raises UsageError, before anything is sent, where the broker does not allow so many.
         """
         with self._guard:
-            self._is_placing = True
+            self._is_assigning = True
             try:
-                shares = self._placed(list(streams))
+                shares = self._assign(list(streams))
             finally:
-                self._is_placing = False
-                leaving, self._leaving = self._leaving, []
+                self._is_assigning = False
+                deferred, self._deferred = self._deferred, []
         answers = [session.subscribe(share) for session, share in shares.items()]
-        if leaving:
-            self.unsubscribe(leaving)
+        if deferred:
+            self.unsubscribe(deferred)
         return answers
 
-    def unsubscribe(self, streams: Iterable[Stream]) -> list[Future[None]]:
+    def unsubscribe(self, streams: Iterable[Route]) -> list[Future[None]]:
         """Give streams up; a connection that has none left is closed, but for the first."""
         with self._guard:
-            if self._is_placing:  # by this very thread: a connection must not go from under what is put on it
-                self._leaving += streams
+            if self._is_assigning:  # by this very thread: a connection must not go from under what is put on it
+                self._deferred += streams
                 return []
-            shares = self._removed(streams)
+            shares = self._remove(streams)
             idle = [session for session in self._sessions[1:] if not self._loads[session]]
             self._sessions = tuple(session for session in self._sessions if session not in idle)
             for session in idle:
                 del self._loads[session]
         # With its connection a stream ends without a word.
         ended = [session.unsubscribe(share) for session, share in shares.items() if session not in idle]
-        _say_goodbye(idle)
+        _close_all(idle)
         return ended
 
     def close(self) -> None:
         """End every connection; idempotent."""
         with self._guard:
             self._is_closed = True
-        _say_goodbye(self._sessions)
+        _close_all(self._sessions)
 
     def after_fork(self) -> None:
         """Be closed in a fork, without a word to the servers: the connections go on in its parent."""
@@ -143,21 +143,21 @@ class Pool:
 
     # With the guard held.
 
-    def _placed(self, streams: Sequence[Stream]) -> dict[Session, list[Stream]]:
+    def _assign(self, streams: Sequence[Route]) -> dict[Session, list[Route]]:
         keys = [_key(stream.subscription) for stream in streams]
-        self._make_room(len({key for key in keys if key not in self._places}))
+        self._make_room(len({key for key in keys if key not in self._assignments}))
         least = [(self._loads[session], number) for number, session in enumerate(self._sessions)]
         heapq.heapify(least)
-        shares: dict[Session, list[Stream]] = {}
+        shares: dict[Session, list[Route]] = {}
         for key, stream in zip(keys, streams, strict=True):
-            place = self._places.get(key)
-            if place is None:
+            assigned = self._assignments.get(key)
+            if assigned is None:
                 load, number = least[0]
                 heapq.heapreplace(least, (load + 1, number))
-                place = _Place(self._sessions[number], 0)
-                self._loads[place.session] += 1
-            self._places[key] = _Place(place.session, place.users + 1)
-            shares.setdefault(place.session, []).append(stream)
+                assigned = _Assignment(self._sessions[number], 0)
+                self._loads[assigned.session] += 1
+            self._assignments[key] = _Assignment(assigned.session, assigned.users + 1)
+            shares.setdefault(assigned.session, []).append(stream)
         return shares
 
     def _make_room(self, count: int) -> None:
@@ -165,13 +165,13 @@ class Pool:
         most = self._most_streams
         if most is None:
             return
-        wanted = len(self._places) + count
+        wanted = len(self._assignments) + count
         missing = -(-wanted // most) - len(self._sessions)
         if missing <= 0 or self._is_closed:
             return
         if not self._connection_limit.take(missing):
             left = (self._connection_limit.most or 0) - self._connection_limit.in_use
-            possible = most * (len(self._sessions) + left) - len(self._places)
+            possible = most * (len(self._sessions) + left) - len(self._assignments)
             raise UsageError(
                 f"{count:,} more streams cannot be had: {possible:,} are left, at {most:,} a connection",
                 where=shown_url(self.url),
@@ -182,13 +182,13 @@ class Pool:
     def _open(self, count: int) -> None:
         for _ in range(count):
             self._count += 1
-            session = self._begin(self._count)
+            session = self._new_session(self._count)
             self._connected.add(session)
-            session.watch(partial(self._heed, session))
-            session.on_hole = partial(self._tell_hole, session.number)
+            session.watch(partial(self._state_changed, session))
+            session.on_trade_gap = partial(self._report_trade_gap, session.number)
             self._sessions = (*self._sessions, session)
 
-    def _heed(self, session: Session) -> None:
+    def _state_changed(self, session: Session) -> None:
         """Give a connection back once it is closed, not when its end is asked for: another may be opened at once."""
         with self._guard:
             is_gone = session.state == "closed" and session in self._connected
@@ -197,30 +197,30 @@ class Pool:
             self._connection_limit.release(1)
         self._observers.notify()
 
-    def _tell_hole(self, number: int, hole: Hole, streams: Sequence[Stream]) -> None:
-        self.on_hole(number, hole, streams)
+    def _report_trade_gap(self, number: int, trade_gap: TradeGap, streams: Sequence[Route]) -> None:
+        self.on_trade_gap(number, trade_gap, streams)
 
-    def _removed(self, streams: Iterable[Stream]) -> dict[Session, list[Stream]]:
-        shares: dict[Session, list[Stream]] = {}
+    def _remove(self, streams: Iterable[Route]) -> dict[Session, list[Route]]:
+        shares: dict[Session, list[Route]] = {}
         for stream in streams:
             key = _key(stream.subscription)
-            place = self._places.get(key)
-            if place is None:
+            assigned = self._assignments.get(key)
+            if assigned is None:
                 continue
-            shares.setdefault(place.session, []).append(stream)
-            if place.users > 1:
-                self._places[key] = _Place(place.session, place.users - 1)
+            shares.setdefault(assigned.session, []).append(stream)
+            if assigned.users > 1:
+                self._assignments[key] = _Assignment(assigned.session, assigned.users - 1)
             else:
-                del self._places[key]
-                self._loads[place.session] -= 1
+                del self._assignments[key]
+                self._loads[assigned.session] -= 1
         return shares
 
 
-def _say_goodbye(sessions: Iterable[Session]) -> None:
+def _close_all(sessions: Iterable[Session]) -> None:
     """End some sessions, all at once; waits a moment for it unless called on the network's thread."""
     done = [session.close() for session in sessions if session.state != "closed"]
     if done and not Background.shared().is_current():
-        wait(done, GOODBYE_SECONDS)
+        wait(done, CLOSE_SECONDS)
 
 
 _ADVICE = "Close frames, books or feeds that you do not need any more."

@@ -22,7 +22,6 @@ from aries_nb.errors import ConnectError, FeedError
 from aries_nb.model import (
     Cause,
     GapSink,
-    Hole,
     MarketStatus,
     Notice,
     Observers,
@@ -34,6 +33,7 @@ from aries_nb.model import (
     SessionRefused,
     State,
     TokenWanted,
+    TradeGap,
 )
 from aries_nb.net.background import Background
 from aries_nb.net.backoff import Backoff, BackoffRule
@@ -47,7 +47,7 @@ from aries_nb.net.connection_errors import (
     token_refused,
 )
 from aries_nb.net.gap_tracking import GapTracker
-from aries_nb.net.intake import Intake, Stream
+from aries_nb.net.intake import Intake, Route
 from aries_nb.net.lag import ReadMonitor, StallDetector
 from aries_nb.net.redaction import Redactor
 from aries_nb.net.tokens import Credential, TokenSource
@@ -104,7 +104,7 @@ class Session:
         if number > 1:
             self._first.set_result(None)
         # Told on the network's thread, before the records that came with it are visible.
-        self.on_hole: Callable[[Hole, Sequence[Stream]], None] = lambda _hole, _streams: None
+        self.on_trade_gap: Callable[[TradeGap, Sequence[Route]], None] = lambda _hole, _streams: None
         self._observers = Observers()
         self.read_monitor = ReadMonitor(self.intake, self._where, self._observers.notify)
         self._barriers = _PingBarriers()
@@ -126,14 +126,14 @@ class Session:
         except TimeoutError as error:
             raise not_open_within(timeout, self._where) from error
 
-    def subscribe(self, streams: Iterable[Stream]) -> Future[dict[str, str]]:
+    def subscribe(self, streams: Iterable[Route]) -> Future[dict[str, str]]:
         """Ask for streams. The future gives the symbols refused, with the reason, once the server has seen them.
 
         Without a live connection it gives {} at once: the streams are asked for as soon as there is one.
         """
         return self._background.submit(self._subscribe(list(streams)))
 
-    def unsubscribe(self, streams: Iterable[Stream]) -> Future[None]:
+    def unsubscribe(self, streams: Iterable[Route]) -> Future[None]:
         """Give streams up; the last one on a subscription ends it."""
         return self._background.submit(self._unsubscribe(list(streams)))
 
@@ -283,8 +283,8 @@ class Session:
             self._observers.notify()
         elif isinstance(notice, Resumed):
             self._gap_tracker.resumed(notice)
-        elif isinstance(notice, Hole):
-            self.on_hole(notice, self.intake.users(notice.subscription))
+        elif isinstance(notice, TradeGap):
+            self.on_trade_gap(notice, self.intake.users(notice.subscription))
         elif isinstance(notice, MarketStatus):
             self.market_status = dict(notice.entries)
 
@@ -332,7 +332,7 @@ class Session:
     def _record_error(self, error: str) -> None:
         self.last_error = error
 
-    async def _subscribe(self, streams: list[Stream]) -> dict[str, str]:
+    async def _subscribe(self, streams: list[Route]) -> dict[str, str]:
         symbols = {stream.subscription.symbol for stream in streams}
         for symbol in symbols:
             self.rejected.pop(symbol, None)
@@ -346,7 +346,7 @@ class Session:
             await seen
         return {symbol: self.rejected[symbol] for symbol in symbols if symbol in self.rejected}
 
-    async def _unsubscribe(self, streams: list[Stream]) -> None:
+    async def _unsubscribe(self, streams: list[Route]) -> None:
         gone = self.intake.detach(streams)
         if gone:
             self._protocol.unsubscribe(gone)

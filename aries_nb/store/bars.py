@@ -16,7 +16,7 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
-from aries_nb.model import Bars, BarsData
+from aries_nb.model import BarPage, BarsData
 
 __all__ = ["MOST_BARS", "BarSeries"]
 
@@ -70,7 +70,7 @@ class BarSeries:
             self._evict()
             self.version += 1
 
-    def history(self, bars: Bars, *, final_before: int) -> None:
+    def history(self, bars: BarPage, *, final_before: int) -> None:
         """Replace bars by those that the history returned.
 
         Bars that begin before `final_before` had ended at the request, so they are final. An incomplete bar that the
@@ -120,14 +120,14 @@ class BarSeries:
         is_open = not self._is_interrupted and low <= start <= high and start not in self._joined
         return start if is_open else None
 
-    def estimate(self, start: int, bars: Bars) -> None:
+    def estimate(self, start: int, bars: BarPage) -> None:
         """Take the running bar from the history, if it is there: it counts up to about now."""
         if start in bars.start_ns:
             at = bars.start_ns.index(start)
             o, h, l, c, v = (column[at] for column in _values(bars))  # noqa: E741 - the usual letters for the fields of a bar
             self._put(start, _Bar(o, h, l, c, v, float("nan"), is_live=False))
 
-    def join(self, start: int, bar: Bars, prices: Sequence[float], volume: float) -> None:
+    def join(self, start: int, bar: BarPage, prices: Sequence[float], volume: float) -> None:
         """Replace the running bar by the history's bar, empty where it has none, plus the live trades since.
 
         `prices` are those of all live trades counted here; `volume` is that of the whole bar.
@@ -211,7 +211,7 @@ class BarSeries:
         del self._starts[:surplus]
 
 
-def _values(bars: Bars) -> tuple[list[float], ...]:
+def _values(bars: BarPage) -> tuple[list[float], ...]:
     return bars.open, bars.high, bars.low, bars.close, bars.volume
 
 

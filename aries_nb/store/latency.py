@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from aries_nb.model import Inbox
+from aries_nb.model import RecordBuffer
 
 __all__ = ["MOST_SAMPLES", "LatencySamples", "Percentiles", "exchange_lags", "percentiles"]
 
@@ -46,15 +46,15 @@ class LatencySamples:
         self._visible: deque[int] = deque(maxlen=MOST_SAMPLES)
         self._painted: deque[tuple[int, int]] = deque(maxlen=MOST_SAMPLES)  # time, and latency since receipt
 
-    def published(self, inbox: Inbox) -> None:
+    def published(self, buffer: RecordBuffer) -> None:
         """Note that the records in the inbox, at least one, are visible from now on."""
-        marks = inbox.marks
+        marks = buffer.marks
         lag = self._clock() - marks[0][1]  # of the oldest record; the others waited less
         self.newest = marks[-1][1]
         if self._is_broken:
             self._is_broken = False
             self.since = marks[0][1]
-        self._received.append((inbox.ts[-1], self.newest))
+        self._received.append((buffer.ts[-1], self.newest))
         self.visible(lag)
 
     def interrupted(self) -> None:

@@ -8,7 +8,7 @@ from heapq import nlargest, nsmallest
 
 import numpy as np
 
-from aries_nb.model import BookIntegrity, BookLevels, Inbox, Observers
+from aries_nb.model import BookIntegrity, BookLevels, Observers, RecordBuffer
 from aries_nb.store.latency import LatencySamples
 from aries_nb.store.message_counts import MessageCounts, counts_of
 
@@ -26,7 +26,7 @@ class OrderBook:
 
     def __init__(self, symbol: str) -> None:
         self.symbol = symbol
-        self.inbox = Inbox()
+        self.buffer = RecordBuffer()
         self.lags = LatencySamples()
         self._lock = threading.Lock()
         self._bids: dict[float, float] = {}
@@ -40,9 +40,9 @@ class OrderBook:
 
     def publish(self) -> None:
         """Apply the updates in the inbox."""
-        inbox = self.inbox
-        if not inbox.codes:
-            inbox.clear()
+        buffer = self.buffer
+        if not buffer.codes:
+            buffer.clear()
             return
         with self._lock:
             if self._is_broken:
@@ -50,18 +50,18 @@ class OrderBook:
                 self._bids.clear()
                 self._asks.clear()
                 self._is_broken = False
-            triples = iter(inbox.values)
+            triples = iter(buffer.values)
             for price, bid, ask in zip(triples, triples, triples, strict=True):
                 _set(self._bids, float(price), float(bid))
                 _set(self._asks, float(price), float(ask))
-            self._ts, self._received = inbox.ts[-1], inbox.marks[-1][1]
+            self._ts, self._received = buffer.ts[-1], buffer.marks[-1][1]
             if len(self._bids) > MAX_LEVELS or len(self._asks) > MAX_LEVELS:
                 self._bids = dict(nlargest(MAX_LEVELS, self._bids.items()))
                 self._asks = dict(nsmallest(MAX_LEVELS, self._asks.items()))
-            self._version += len(inbox.codes)
-            self.updates += len(inbox.codes)
-        self.lags.published(inbox)
-        inbox.clear()
+            self._version += len(buffer.codes)
+            self.updates += len(buffer.codes)
+        self.lags.published(buffer)
+        buffer.clear()
         self._observers.notify()
 
     def interrupted(self) -> None:
@@ -81,7 +81,7 @@ class OrderBook:
         """What became of each message of the stream; one state is shown, every earlier update went into it."""
         updates = self.updates
         visible = min(updates, 1)
-        return counts_of(self.inbox.counted, rows=updates, filled=0, visible=visible, conflated=updates - visible)
+        return counts_of(self.buffer.counted, rows=updates, filled=0, visible=visible, conflated=updates - visible)
 
     def levels(self, depth: int, *, now: int) -> BookLevels:
         """The best `depth` levels of each side, and their integrity at time `now` (ns since the epoch)."""

@@ -1,6 +1,6 @@
 """Rolling frame: the rows of a stream in columns, either the newest so many rows or the newest so many seconds.
 
-One thread writes (`inbox`, `publish`); any thread reads, without a lock: a reader takes the published tuple, which is
+One thread writes (`buffer`, `publish`); any thread reads, without a lock: a reader takes the published tuple, which is
 replaced as a whole, and the memory it refers to is never written again.
 """
 
@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 import numpy as np
 import pandas as pd
 
-from aries_nb.model import BoardData, Column, FrameRows, Inbox, Observers, Value, Values
+from aries_nb.model import BoardData, Column, FrameRows, Observers, RecordBuffer, Value, Values
 from aries_nb.store.latency import MOST_SAMPLES, LatencySamples, Percentiles, exchange_lags, percentiles
 from aries_nb.store.message_counts import MessageCounts, counts_of
 from aries_nb.store.slab import Slab
@@ -68,7 +68,7 @@ class RollingFrame:
         self._newest = 0
         self._texts: dict[str, dict[str, int]] = {name: {} for name, kind in self.columns if kind == "text"}
         self._characters_left = dict.fromkeys(self._texts, MAX_CHARACTERS)
-        self.inbox = Inbox()
+        self.buffer = RecordBuffer()
         self._backfills: dict[int, int] = {}  # by number: the record before which rows are missing
         self._backfill_number = 0
         self._is_backfilling = False
@@ -82,12 +82,12 @@ class RollingFrame:
 
     def publish(self) -> None:
         """Write the inbox to the columns and make it visible, unless a backfill is in progress."""
-        inbox = self.inbox
-        if self._backfills and len(inbox.codes) <= MAX_PENDING:
+        buffer = self.buffer
+        if self._backfills and len(buffer.codes) <= MAX_PENDING:
             return
         self._backfills.clear()
-        count, width = len(inbox.codes), len(self.columns)
-        received = _receipt_times(inbox.marks, count)
+        count, width = len(buffer.codes), len(self.columns)
+        received = _receipt_times(buffer.marks, count)
         done = 0
         while done < count:
             slab, start, end, filled = self._published
@@ -96,15 +96,15 @@ class RollingFrame:
             step = min(count - done, slab.capacity - end)
             self._write(slab, end, range(done, done + step), received)
             done += step
-            filled = inbox.counted["filled"] if done == count else filled
+            filled = buffer.counted["filled"] if done == count else filled
             self._published = _PublishedRows(slab, self._first(slab, start, end + step, end), end + step, filled)
         # A dict keeps the last index of each code, so the last row of each symbol.
-        for code, at in dict(zip(inbox.codes, range(count), strict=True)).items():
-            values = tuple(inbox.values[at * width : (at + 1) * width])
-            self._latest[code] = (inbox.ts[at], received[at], values)
+        for code, at in dict(zip(buffer.codes, range(count), strict=True)).items():
+            values = tuple(buffer.values[at * width : (at + 1) * width])
+            self._latest[code] = (buffer.ts[at], received[at], values)
         if count:
-            self.lags.published(inbox)
-        inbox.clear()
+            self.lags.published(buffer)
+        buffer.clear()
         self._is_backfilling = False
         if count:
             self._observers.notify()
@@ -117,7 +117,7 @@ class RollingFrame:
         """
         self._backfill_number += 1
         self._is_backfilling = True
-        self._backfills[self._backfill_number] = self.inbox.marks[-2][0] if len(self.inbox.marks) > 1 else 0
+        self._backfills[self._backfill_number] = self.buffer.marks[-2][0] if len(self.buffer.marks) > 1 else 0
         return self._backfill_number
 
     @property
@@ -193,7 +193,7 @@ class RollingFrame:
         """What became of each message of the stream."""
         slab, start, end, filled = self._published
         evicted = slab.base + start
-        return counts_of(self.inbox.counted, rows=slab.base + end, filled=filled, visible=end - start, evicted=evicted)
+        return counts_of(self.buffer.counted, rows=slab.base + end, filled=filled, visible=end - start, evicted=evicted)
 
     def received_percentiles(self) -> Percentiles:
         """Latency from the exchange to receipt, of the newest 1,000 rows."""
@@ -228,14 +228,14 @@ class RollingFrame:
         return Slab(self.columns, self.symbols, capacity=capacity, base=base, texts=texts)
 
     def _insert(self, place: int, rows: Sequence[tuple[int, int, Values]], received: int) -> None:
-        inbox, count, width = self.inbox, len(rows), len(self.columns)
-        inbox.codes[place:place] = [code for code, _, _ in rows]
-        inbox.ts[place:place] = [ts for _, ts, _ in rows]
-        inbox.values[place * width : place * width] = [value for _, _, values in rows for value in values]
-        before = [mark for mark in inbox.marks if mark[0] <= place]
-        after = [(upto + count, when) for upto, when in inbox.marks if upto > place]
-        inbox.marks[:] = [*before, (place + count, after[0][1] if after else received), *after]
-        inbox.counted["filled"] += count
+        buffer, count, width = self.buffer, len(rows), len(self.columns)
+        buffer.codes[place:place] = [code for code, _, _ in rows]
+        buffer.ts[place:place] = [ts for _, ts, _ in rows]
+        buffer.values[place * width : place * width] = [value for _, _, values in rows for value in values]
+        before = [mark for mark in buffer.marks if mark[0] <= place]
+        after = [(upto + count, when) for upto, when in buffer.marks if upto > place]
+        buffer.marks[:] = [*before, (place + count, after[0][1] if after else received), *after]
+        buffer.counted["filled"] += count
         # Of two backfills at one place, the later one's rows go behind.
         self._backfills = {number: at + count if at >= place else at for number, at in self._backfills.items()}
 
@@ -247,14 +247,14 @@ class RollingFrame:
         return new, 0, kept
 
     def _write(self, slab: Slab, at: int, rows: range, received: array[int]) -> None:
-        inbox, width = self.inbox, len(self.columns)
+        buffer, width = self.buffer, len(self.columns)
         some = slice(rows.start, rows.stop)
-        values = inbox.values[rows.start * width : rows.stop * width]
+        values = buffer.values[rows.start * width : rows.stop * width]
         for place, (name, kind) in enumerate(self.columns):
             column = values[place::width]
             slab.write(name, at, self._encoded(slab, name, column, at) if kind == "text" else column)
-        slab.write("symbol", at, inbox.codes[some])
-        slab.write("ts", at, inbox.ts[some])
+        slab.write("symbol", at, buffer.codes[some])
+        slab.write("ts", at, buffer.ts[some])
         slab.write("received", at, received[some])
 
     def _encoded(self, slab: Slab, name: str, column: Sequence[Value], filled: int) -> list[int]:

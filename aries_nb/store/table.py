@@ -1,6 +1,6 @@
 """Table: the newest state of each row, by its key: orders, positions, balances, venues, watchlists, news.
 
-One thread writes (`inbox`, `publish`, `insert`, `interrupted`); any thread reads, without a lock: a reader takes the
+One thread writes (`buffer`, `publish`, `insert`, `interrupted`); any thread reads, without a lock: a reader takes the
 published tuple, which is replaced as a whole.
 """
 
@@ -13,7 +13,7 @@ from typing import NamedTuple, Protocol, TypeAlias
 
 import pandas as pd
 
-from aries_nb.model import PUT, Column, Inbox, Observers, Value, Values
+from aries_nb.model import PUT, Column, Observers, RecordBuffer, Value, Values
 from aries_nb.store.log import RowChange, TableRow
 from aries_nb.store.message_counts import MessageCounts, counts_of
 from aries_nb.store.values import RECEIPT, UNKNOWN, frame_of
@@ -90,7 +90,7 @@ class Table:
         self._limit = limit
         self._listeners = tuple(listeners)
         self._observers = Observers()
-        self.inbox = Inbox()
+        self.buffer = RecordBuffer()
         self._rows: dict[Key, TableRow] = {}
         # By code, the keys of rows from before a break; a code that is not here is current.
         self._stale_keys: dict[int, set[Key]] = {}
@@ -109,7 +109,7 @@ class Table:
 
     def publish(self) -> None:
         """Apply the inbox and make it visible. A full list begins and ends within one publish."""
-        count = len(self.inbox.codes)
+        count = len(self.buffer.codes)
         changes: list[RowChange] = []
         listed: dict[int, set[Key]] = {}  # by code whose full list came: keys put since it began
         for code, ts, received, (mark, *values) in self._records():
@@ -126,7 +126,7 @@ class Table:
             if code in listed:
                 listed[code].add(key)
             self._confirm(key, code)
-        self.inbox.clear()
+        self.buffer.clear()
         if count:
             self._remove_unlisted(listed)
             self._publish(changes, count)
@@ -198,7 +198,7 @@ class Table:
         """What became of each state that was received."""
         view = self._published
         return counts_of(
-            self.inbox.counted,
+            self.buffer.counted,
             rows=view.taken,
             filled=view.filled,
             visible=len(view.rows),
@@ -231,13 +231,13 @@ class Table:
 
     def _records(self) -> Iterator[tuple[int, int, int, list[Value]]]:
         """Code, exchange time, time of receipt and values of each record in the inbox."""
-        inbox, width = self.inbox, 1 + len(self.columns)
+        buffer, width = self.buffer, 1 + len(self.columns)
         done = 0
-        for upto, received in inbox.marks:
+        for upto, received in buffer.marks:
             for at in range(done, upto):
-                yield inbox.codes[at], inbox.ts[at], received, inbox.values[at * width : (at + 1) * width]
+                yield buffer.codes[at], buffer.ts[at], received, buffer.values[at * width : (at + 1) * width]
             done = max(done, upto)
-        if done < len(inbox.codes):
+        if done < len(buffer.codes):
             raise ValueError("records without a time of receipt")
 
     def _key(self, code: int, row: TableRow) -> Key:
@@ -336,7 +336,7 @@ class Table:
 
     def _publish_rows(self, steps: int, evicted: int) -> None:
         view, rows = self._published, tuple(self._rows.values())
-        counts = self._taken, self._filled + self.inbox.counted["filled"], self._replaced
+        counts = self._taken, self._filled + self.buffer.counted["filled"], self._replaced
         self._published = _PublishedTable(
             view.version + steps, rows, view.evicted + evicted, bool(self._stale_keys), *counts
         )

@@ -15,7 +15,7 @@ import numpy as np
 import aries_nb as anb
 from aries_nb.live import Feed
 from aries_nb.live.market.frame import LiveFrame
-from aries_nb.model import Inbox
+from aries_nb.model import RecordBuffer
 from aries_nb.store import RollingFrame
 from tests.bench.blast import silent
 from tests.bench.frames import START_MS, SYMBOLS
@@ -50,18 +50,18 @@ class FilledFrame(NamedTuple):
         """Add rows and publish them, at most 5,000 at a time."""
         while rows > 0:
             count = min(rows, BATCH)
-            put_rows(self.tape.inbox, self.tape.version, count, len(self.live.symbols))
+            put_rows(self.tape.buffer, self.tape.version, count, len(self.live.symbols))
             self.tape.publish()
             rows -= count
 
 
-def put_rows(inbox: Inbox, first: int, count: int, symbols: int) -> None:
+def put_rows(buffer: RecordBuffer, first: int, count: int, symbols: int) -> None:
     """Put rows from number `first` on into an inbox: a millisecond apart, a price that waves slowly."""
     numbers = np.arange(first, first + count)
     middle = 100 + np.round(5 * np.sin(numbers / 5_000) + np.sin(numbers / 7) / 10, 2)
     columns = (middle - 0.01, 100.0 + numbers % 7, middle + 0.01, 100.0 + numbers % 5, middle)
     ts = ((START_MS + numbers) * 1_000_000).tolist()
-    inbox.codes.extend((numbers % symbols).tolist())
-    inbox.ts.extend(ts)
-    inbox.values.extend(chain.from_iterable(zip(*(column.tolist() for column in columns), strict=True)))
-    inbox.mark(ts[-1] + 250_000)
+    buffer.codes.extend((numbers % symbols).tolist())
+    buffer.ts.extend(ts)
+    buffer.values.extend(chain.from_iterable(zip(*(column.tolist() for column in columns), strict=True)))
+    buffer.mark(ts[-1] + 250_000)

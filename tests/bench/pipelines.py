@@ -10,7 +10,7 @@ from aries_nb.brokers.alor.market import AlorMarket
 from aries_nb.brokers.alor.messages import shape_for
 from aries_nb.brokers.aries.market import AriesMarket
 from aries_nb.model import QUOTE_COLUMNS, Subscription
-from aries_nb.net.intake import Intake, Stream
+from aries_nb.net.intake import Intake, Route
 from aries_nb.net.websocket import READ_BYTES
 from aries_nb.store import RollingFrame
 from tests.bench.frames import FIELDS, SYMBOLS
@@ -57,7 +57,7 @@ class Pipeline(NamedTuple):
         protocol.open(0.0)
         intake = Intake(protocol)
         names = tuple(column.name for column in columns)
-        streams = [Stream(Subscription("quotes", symbol, names), tape, code) for code, symbol in enumerate(SYMBOLS)]
+        streams = [Route(Subscription("quotes", symbol, names), tape, code) for code, symbol in enumerate(SYMBOLS)]
         protocol.subscribe(intake.attach(streams))
         return cls(intake, tape)
 
@@ -79,7 +79,7 @@ class AlorPipeline(NamedTuple):
         protocol.authenticate("any", 0.0)
         intake = Intake(protocol)
         names = tuple(column.name for column in columns)
-        streams = [Stream(Subscription("quotes", symbol, names), tape, code) for code, symbol in enumerate(SYMBOLS)]
+        streams = [Route(Subscription("quotes", symbol, names), tape, code) for code, symbol in enumerate(SYMBOLS)]
         protocol.subscribe(intake.attach(streams))
         asked = [each for each in map(json.loads, protocol.outgoing()) if "code" in each]
         return cls(intake, tape, {each["code"]: each["guid"] for each in asked})

@@ -116,8 +116,8 @@ def tape(frames: list[bytes]) -> pd.DataFrame:
     store = RollingFrame([Column(name, QUOTE_COLUMN_TYPES[name]) for name in COLUMNS], SYMBOLS, limit=1_000)
     for frame in frames:
         for subscription, ts, values in protocol.receive([frame], RECEIVED)[0]:
-            store.inbox.add(SYMBOLS.index(subscription.symbol), ts, values)
-        store.inbox.mark(RECEIVED)
+            store.buffer.add(SYMBOLS.index(subscription.symbol), ts, values)
+        store.buffer.mark(RECEIVED)
         store.publish()
     return store.frame()
 

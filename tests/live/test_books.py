@@ -11,7 +11,7 @@ import pytest
 
 from aries_nb.brokers import BROKERS
 from aries_nb.model import TABLE_KEYS, Column, Subscription
-from aries_nb.net.intake import Intake, Stream
+from aries_nb.net.intake import Intake, Route
 from aries_nb.sim import SimOptions
 from aries_nb.sim.accounts.orders import AccountTerms
 from aries_nb.sim.aries.accounts import AccountsSession
@@ -56,7 +56,7 @@ class Desk:
                 self.log = DerivedFillLog(columns)
             followers = (self.log,) if kind == "orders" else ()
             table = self.tables[kind] = Table(columns, (ACCOUNT,), key=TABLE_KEYS[kind], followers=followers)
-            streams.append(Stream(Subscription(kind, ACCOUNT, tuple(types)), table, 0))
+            streams.append(Route(Subscription(kind, ACCOUNT, tuple(types)), table, 0))
         self._protocol.open(0.0)
         self._protocol.authenticate("a token", 0.0)
         self._protocol.subscribe(self._intake.attach(streams))

@@ -10,9 +10,9 @@ import pytest
 
 from aries_nb.live import gap_fill as refill_module
 from aries_nb.live.gap_fill import Refill
-from aries_nb.model import Column, Hole, Resumed, Subscription
+from aries_nb.model import Column, Resumed, Subscription, TradeGap
 from aries_nb.net.background import on_network
-from aries_nb.net.intake import Stream
+from aries_nb.net.intake import Route
 from aries_nb.store import GapLog, RollingFrame
 from tests.net.patience import eventually
 
@@ -59,9 +59,9 @@ def broken(refill: Refill, *tapes: RollingFrame) -> GapLog:
         gaps.opened(started=NOW, reason="cut", cause="cut")
         for tape in tapes:
             for price in (4.0, 5.0):
-                tape.inbox.add(0, NOW + int(price) * MS, (price, "live"))
-            tape.inbox.mark(NOW)
-            refill.heed(Hole(TRADES, (NOW + MS, 1), (NOW + 4 * MS, 4)), [Stream(TRADES, tape, 0)], gaps)
+                tape.buffer.add(0, NOW + int(price) * MS, (price, "live"))
+            tape.buffer.mark(NOW)
+            refill.heed(TradeGap(TRADES, (NOW + MS, 1), (NOW + 4 * MS, 4)), [Route(TRADES, tape, 0)], gaps)
             tape.publish()
         gaps.closed(ended=NOW + 9 * MS, resumed=[Resumed("trades", "A", is_filled=False, count=2)])
 

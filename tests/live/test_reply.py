@@ -6,8 +6,8 @@ from aries_nb.live.connection import PendingReply
 
 
 def put(reply: PendingReply, text: str) -> None:
-    reply.inbox.add(0, 1, (text,))
-    reply.inbox.mark(2)
+    reply.buffer.add(0, 1, (text,))
+    reply.buffer.mark(2)
 
 
 def test_a_reply_is_there_once_it_is_published() -> None:
@@ -18,7 +18,7 @@ def test_a_reply_is_there_once_it_is_published() -> None:
     reply.publish()
 
     assert (before, reply.text) == (None, "[1]")
-    assert reply.inbox.codes == []
+    assert reply.buffer.codes == []
 
 
 def test_the_callback_is_called_for_a_reply_and_for_nothing_else() -> None:

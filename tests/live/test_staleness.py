@@ -85,8 +85,8 @@ class Station:
 
 def told(tape: RollingFrame, code: int, received: int) -> None:
     """Put a row into a tape."""
-    tape.inbox.add(code, received, (1.0,))
-    tape.inbox.mark(received)
+    tape.buffer.add(code, received, (1.0,))
+    tape.buffer.mark(received)
     tape.publish()
 
 

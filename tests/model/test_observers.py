@@ -28,8 +28,8 @@ def of_a_rolling_frame() -> Watched:
     tape = RollingFrame((Column("price"),), ("AAPL",), limit=10)
 
     def change() -> None:
-        tape.inbox.add(0, 1, (1.0,))
-        tape.inbox.mark(1)
+        tape.buffer.add(0, 1, (1.0,))
+        tape.buffer.mark(1)
         tape.publish()
 
     return tape.watch, change

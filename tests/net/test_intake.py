@@ -5,8 +5,8 @@ import math
 from typing import Any
 
 from aries_nb.brokers import BROKERS
-from aries_nb.model import Inbox, Subscription
-from aries_nb.net.intake import KEPT_UNREADABLE, Intake, Stream
+from aries_nb.model import RecordBuffer, Subscription
+from aries_nb.net.intake import KEPT_UNREADABLE, Intake, Route
 
 BID = Subscription("quotes", "AAPL", ("bid_price",))
 ASK = Subscription("quotes", "AAPL", ("ask_price",))
@@ -14,7 +14,7 @@ ASK = Subscription("quotes", "AAPL", ("ask_price",))
 
 class Sink:
     def __init__(self) -> None:
-        self.inbox = Inbox()
+        self.buffer = RecordBuffer()
         self.published = 0
         self.breaks = 0
 
@@ -26,9 +26,9 @@ class Sink:
 
     @property
     def rows(self) -> list[tuple[int, int, tuple[Any, ...]]]:
-        width = len(self.inbox.values) // max(len(self.inbox.codes), 1)
-        values = batched(self.inbox.values, width)
-        return list(zip(self.inbox.codes, self.inbox.ts, values, strict=True))
+        width = len(self.buffer.values) // max(len(self.buffer.codes), 1)
+        values = batched(self.buffer.values, width)
+        return list(zip(self.buffer.codes, self.buffer.ts, values, strict=True))
 
 
 def batched(values: list[Any], width: int) -> list[tuple[Any, ...]]:
@@ -40,7 +40,7 @@ def quote(ms: int, **data: float) -> bytes:
     return json.dumps({"type": "event", "payload": payload}).encode()
 
 
-def intake_with(*streams: Stream) -> Intake:
+def intake_with(*streams: Route) -> Intake:
     protocol = BROKERS["aries"].market.make()
     intake = Intake(protocol)
     protocol.subscribe(intake.attach(streams))
@@ -49,7 +49,7 @@ def intake_with(*streams: Stream) -> Intake:
 
 def test_a_record_goes_to_every_sink_with_the_symbols_code_there() -> None:
     first, second = Sink(), Sink()
-    intake = intake_with(Stream(BID, first, 0), Stream(BID, second, 3))
+    intake = intake_with(Route(BID, first, 0), Route(BID, second, 3))
 
     intake.take(quote(1000, bidPrice=9.5), 5)
 
@@ -59,26 +59,26 @@ def test_a_record_goes_to_every_sink_with_the_symbols_code_there() -> None:
 
 def test_the_time_of_receipt_is_marked_once_a_frame() -> None:
     sink = Sink()
-    intake = intake_with(Stream(BID, sink, 0))
+    intake = intake_with(Route(BID, sink, 0))
 
     intake.take(b"\n".join([quote(1000, bidPrice=1), quote(1001, bidPrice=2)]), 5)
     intake.take(quote(1002, bidPrice=3), 6)
 
-    assert sink.inbox.marks == [(2, 5), (3, 6)]
+    assert sink.buffer.marks == [(2, 5), (3, 6)]
 
 
 def test_only_what_nobody_had_before_is_new() -> None:
     intake = Intake(BROKERS["aries"].market.make())
-    mine, yours = Stream(BID, Sink(), 0), Stream(BID, Sink(), 0)
+    mine, yours = Route(BID, Sink(), 0), Route(BID, Sink(), 0)
 
-    news = [intake.attach([mine]), intake.attach([mine]), intake.attach([yours, Stream(ASK, Sink(), 0)])]
+    news = [intake.attach([mine]), intake.attach([mine]), intake.attach([yours, Route(ASK, Sink(), 0)])]
 
     assert news == [[BID], [], [ASK]]
     assert intake.subscriptions == [BID, ASK]
 
 
 def test_only_what_nobody_has_any_more_is_gone() -> None:
-    mine, yours = Stream(BID, Sink(), 0), Stream(BID, Sink(), 0)
+    mine, yours = Route(BID, Sink(), 0), Route(BID, Sink(), 0)
     intake = intake_with(mine, yours)
 
     gone = [intake.detach([mine]), intake.detach([mine]), intake.detach([yours])]
@@ -89,28 +89,28 @@ def test_only_what_nobody_has_any_more_is_gone() -> None:
 
 def test_two_codes_of_one_sink_leave_one_by_one() -> None:
     sink = Sink()
-    intake = intake_with(Stream(BID, sink, 0), Stream(BID, sink, 1))
+    intake = intake_with(Route(BID, sink, 0), Route(BID, sink, 1))
 
-    intake.detach([Stream(BID, sink, 0)])
+    intake.detach([Route(BID, sink, 0)])
     intake.take(quote(1000, bidPrice=1), 5)
     intake.publish()
 
-    assert sink.inbox.codes == [1]
+    assert sink.buffer.codes == [1]
     assert sink.published == 1
 
 
 def test_a_record_of_what_was_given_up_a_moment_ago_is_dropped() -> None:
     sink = Sink()
-    intake = intake_with(Stream(BID, sink, 0))
+    intake = intake_with(Route(BID, sink, 0))
 
-    intake.detach([Stream(BID, sink, 0)])
+    intake.detach([Route(BID, sink, 0)])
     intake.take(quote(1000, bidPrice=1), 5)
 
     assert sink.rows == []
 
 
 def test_everything_that_comes_is_counted() -> None:
-    intake = intake_with(Stream(BID, Sink(), 0))
+    intake = intake_with(Route(BID, Sink(), 0))
     frames = [quote(1000, bidPrice=1), quote(1001, bidPrice=2) + b"\n" + quote(1002, bidPrice=3) + b"\n", b"rubbish"]
 
     for received, frame in enumerate(frames, 7):
@@ -121,7 +121,7 @@ def test_everything_that_comes_is_counted() -> None:
 
 
 def test_lag_is_the_median_of_receipt_less_exchange_time() -> None:
-    intake = intake_with(Stream(BID, Sink(), 0))
+    intake = intake_with(Route(BID, Sink(), 0))
     unknown = intake.lag_ms
 
     for ms, lag in ((1000, 5), (1001, 7), (1002, 90)):
@@ -151,7 +151,7 @@ def test_what_is_kept_goes_through_the_mask() -> None:
 
 def test_a_break_is_told_to_each_sink_once() -> None:
     sink = Sink()
-    intake = intake_with(Stream(BID, sink, 0), Stream(ASK, sink, 0))
+    intake = intake_with(Route(BID, sink, 0), Route(ASK, sink, 0))
 
     intake.interrupted()
 

@@ -14,7 +14,7 @@ import pytest
 from websockets.asyncio.server import ServerConnection, serve
 
 from aries_nb.model import Column, Subscription
-from aries_nb.net.intake import Intake, Stream
+from aries_nb.net.intake import Intake, Route
 from aries_nb.net.lag import LagMonitor, ReadMonitor, StallDetector
 from aries_nb.net.websocket import connected
 from aries_nb.store import RollingFrame
@@ -203,7 +203,7 @@ async def flood(connection: ServerConnection) -> None:
 async def rung_beside(waiting: int) -> list[str]:
     """How late it is when the bell is rung for messages a tenth of a second late, beside so many that wait."""
     rung: list[str] = []
-    intake = intake_with(Stream(Subscription("quotes", "AAPL", BID.fields), Sink(), 0))
+    intake = intake_with(Route(Subscription("quotes", "AAPL", BID.fields), Sink(), 0))
     read_monitor = ReadMonitor(intake, "here", lambda: rung.append(f"{read_monitor.lag.seconds:.2f}"))
     async with asyncio.timeout(10), serve(flood, "127.0.0.1", 0, compression=None) as server:
         port = server.sockets[0].getsockname()[1]
@@ -315,7 +315,7 @@ def clocks(monkeypatch: pytest.MonkeyPatch) -> Clocks:
 
 def trades_of(session: Session) -> RollingFrame:
     tape = RollingFrame((Column("price"), Column("trade_id", "integer")), ["AAPL"], limit=100_000)
-    session.subscribe([Stream(Subscription("trades", "AAPL", FIELDS), tape, 0)]).result(5)
+    session.subscribe([Route(Subscription("trades", "AAPL", FIELDS), tape, 0)]).result(5)
     eventually(lambda: len(tape.frame()) > 5)
     return tape
 

@@ -11,9 +11,9 @@ from aries_nb.brokers import BROKERS
 from aries_nb.errors import ConnectError, UsageError
 from aries_nb.model import QUOTE_COLUMNS, Subscription
 from aries_nb.net.backoff import BackoffRule
-from aries_nb.net.intake import Stream
+from aries_nb.net.intake import Route
 from aries_nb.net.limits import ConnectionLimit
-from aries_nb.net.pool import Pool
+from aries_nb.net.pool import SessionPool
 from aries_nb.net.tokens import fixed_token
 from aries_nb.store import GapLog, RollingFrame
 from tests.net.patience import eventually
@@ -24,23 +24,23 @@ if TYPE_CHECKING:
     from aries_nb.sim import Simulator
 
     Serve = Callable[..., Simulator]
-    Open = Callable[..., Pool]
+    Open = Callable[..., SessionPool]
 
 FIELDS = tuple(column.name for column in QUOTE_COLUMNS)
 SYMBOLS = ("AAPL", "MSFT", "NVDA", "AMZN", "TSLA", "GOOGL", "META", "SPY", "QQQ", "AMD")
 QUICK = BackoffRule(first=0.01, cap=0.05, cap_after_live=0.05)
 
 
-def quotes(*symbols: str) -> tuple[RollingFrame, list[Stream]]:
+def quotes(*symbols: str) -> tuple[RollingFrame, list[Route]]:
     tape = RollingFrame(QUOTE_COLUMNS, symbols, limit=10_000)
-    return tape, [Stream(Subscription("quotes", symbol, FIELDS), tape, code) for code, symbol in enumerate(symbols)]
+    return tape, [Route(Subscription("quotes", symbol, FIELDS), tape, code) for code, symbol in enumerate(symbols)]
 
 
-def loads(pool: Pool) -> list[int]:
+def loads(pool: SessionPool) -> list[int]:
     return [len(session.intake.subscriptions) for session in pool.sessions]
 
 
-def ask(pool: Pool, streams: list[Stream]) -> dict[str, str]:
+def ask(pool: SessionPool, streams: list[Route]) -> dict[str, str]:
     refused: dict[str, str] = {}
     for answer in pool.subscribe(streams):
         refused |= answer.result(5)
@@ -50,12 +50,12 @@ def ask(pool: Pool, streams: list[Stream]) -> dict[str, str]:
 @pytest.fixture
 def open_pool() -> Iterator[Open]:
     """Pools of a broker that allows so many streams a connection; they end with the test."""
-    pools: list[Pool] = []
+    pools: list[SessionPool] = []
 
-    def begin(url: str, *, most_streams: int | None, connection_limit: ConnectionLimit | None = None) -> Pool:
+    def begin(url: str, *, most_streams: int | None, connection_limit: ConnectionLimit | None = None) -> SessionPool:
         endpoint = replace(BROKERS["aries"].market, most_streams=most_streams)
         ledger: Any = GapLog().stream("market")
-        pool = Pool(
+        pool = SessionPool(
             url + endpoint.path,
             endpoint,
             fixed_token("a token"),
@@ -196,7 +196,7 @@ def test_streams_that_the_garbage_collector_gives_up_in_the_middle_of_a_call_lea
     ask(pool, [dropped])
     _, (wanted,) = quotes("NVDA")
 
-    def streams() -> Iterator[Stream]:
+    def streams() -> Iterator[Route]:
         pool.unsubscribe([dropped])
         yield wanted
 

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from aries_nb.errors import ConnectError, FeedError, TokenError
-from aries_nb.model import QUOTE_COLUMNS, Column, Inbox, Subscription
+from aries_nb.model import QUOTE_COLUMNS, Column, RecordBuffer, Subscription
 from aries_nb.net.backoff import BackoffRule
-from aries_nb.net.intake import Stream
+from aries_nb.net.intake import Route
 from aries_nb.net.session import Session
 from aries_nb.store import RollingFrame
 from tests.net.patience import eventually
@@ -33,9 +33,9 @@ if TYPE_CHECKING:
 FIELDS = tuple(column.name for column in QUOTE_COLUMNS)
 
 
-def quotes(*symbols: str) -> tuple[RollingFrame, list[Stream]]:
+def quotes(*symbols: str) -> tuple[RollingFrame, list[Route]]:
     tape = RollingFrame(QUOTE_COLUMNS, symbols, limit=100_000)
-    return tape, [Stream(Subscription("quotes", symbol, FIELDS), tape, code) for code, symbol in enumerate(symbols)]
+    return tape, [Route(Subscription("quotes", symbol, FIELDS), tape, code) for code, symbol in enumerate(symbols)]
 
 
 def gaps(session: Session) -> list[Any]:
@@ -376,7 +376,7 @@ def test_a_stream_asked_for_and_given_up_during_a_break_leaves_nothing(serve: Se
     sim.drop_connections()
     eventually(lambda: session.state == "reconnecting")
     part = [
-        Stream(
+        Route(
             Subscription("quotes", "AAPL", ("bid_price",)), RollingFrame((Column("bid_price"),), ["AAPL"], limit=9), 0
         )
     ]
@@ -393,7 +393,7 @@ def test_a_store_that_fails_fails_the_session_aloud(
     serve: Serve, open_session: Open, caplog: pytest.LogCaptureFixture
 ) -> None:
     class Full:
-        inbox = Inbox()
+        buffer = RecordBuffer()
 
         def publish(self) -> None:
             raise MemoryError("no room")
@@ -403,7 +403,7 @@ def test_a_store_that_fails_fails_the_session_aloud(
     session = open_session(serve().url)
     session.wait_open(5)
 
-    session.subscribe([Stream(Subscription("quotes", "AAPL", FIELDS), Full(), 0)])
+    session.subscribe([Route(Subscription("quotes", "AAPL", FIELDS), Full(), 0)])
     eventually(lambda: session.state == "failed")
 
     assert isinstance(session.error, FeedError)
@@ -531,7 +531,7 @@ def test_renewal_in_place_keeps_every_print(serve: Serve, open_session: Open) ->
     session = open_session(sim.url)
     session.wait_open(5)
     tape = RollingFrame((Column("price"), Column("trade_id", "integer")), ["AAPL"], limit=100_000)
-    session.subscribe([Stream(Subscription("trades", "AAPL", ("price", "trade_id")), tape, 0)]).result(5)
+    session.subscribe([Route(Subscription("trades", "AAPL", ("price", "trade_id")), tape, 0)]).result(5)
 
     eventually(lambda: session.renewals >= 4)
 

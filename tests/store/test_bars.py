@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aries_nb.model import Bars
+from aries_nb.model import BarPage
 from aries_nb.store.bars import BarSeries
 
 if TYPE_CHECKING:
@@ -26,13 +26,13 @@ def start_of(ts: int) -> int:
     return ts // LENGTH * LENGTH
 
 
-def bars_of(trades: list[Trade], first: int = 0, end: int = END) -> Bars:
+def bars_of(trades: list[Trade], first: int = 0, end: int = END) -> BarPage:
     """What an honest server says of the bars that start in [first, end)."""
     groups: dict[int, list[Trade]] = {}
     for trade in trades:
         if first <= start_of(trade[0]) < end:
             groups.setdefault(start_of(trade[0]), []).append(trade)
-    return Bars(
+    return BarPage(
         list(groups),
         [group[0][1] for group in groups.values()],
         [max(trade[1] for trade in group) for group in groups.values()],
@@ -42,9 +42,9 @@ def bars_of(trades: list[Trade], first: int = 0, end: int = END) -> Bars:
     )
 
 
-def read(frame: pd.DataFrame) -> Bars:
+def read(frame: pd.DataFrame) -> BarPage:
     names = ("open", "high", "low", "close", "volume")
-    return Bars(frame.index.as_unit("ns").asi8.tolist(), *(frame[name].tolist() for name in names))
+    return BarPage(frame.index.as_unit("ns").asi8.tolist(), *(frame[name].tolist() for name in names))
 
 
 def test_live_trades_become_bars() -> None:
@@ -53,7 +53,7 @@ def test_live_trades_become_bars() -> None:
     series.trades([(11, 5.0, 2.0), (12, 7.0, 1.0), (19, 4.0, 3.0), (31, 6.0, 1.0)])
 
     frame = series.frame(35)
-    assert read(frame) == Bars([10, 30], [5.0, 6.0], [7.0, 6.0], [4.0, 6.0], [4.0, 6.0], [6.0, 1.0])
+    assert read(frame) == BarPage([10, 30], [5.0, 6.0], [7.0, 6.0], [4.0, 6.0], [4.0, 6.0], [6.0, 1.0])
     assert frame["trades"].tolist() == [3.0, 1.0]
     assert frame["source"].tolist() == ["live", "live"]
     assert frame["complete"].tolist() == [True, False]
@@ -89,7 +89,7 @@ def test_a_bar_in_doubt_is_due_only_when_it_has_ended_and_is_replaced_then() -> 
     assert series.bars_to_fetch(99) == (10, 21)
     assert series.frame(99)["complete"].tolist() == [False, False, True]
 
-    series.history(Bars([10, 20], [1.0, 2.0], [9.0, 9.0], [1.0, 2.0], [4.0, 5.0], [8.0, 8.0]), final_before=30)
+    series.history(BarPage([10, 20], [1.0, 2.0], [9.0, 9.0], [1.0, 2.0], [4.0, 5.0], [8.0, 8.0]), final_before=30)
 
     frame = series.frame(99)
     assert series.bars_to_fetch(99) is None
@@ -113,7 +113,7 @@ def test_a_history_that_is_behind_is_asked_again() -> None:
     series.mark_incomplete(0, 25)
     series.trades([(5, 1.0, 1.0), (15, 1.0, 1.0), (25, 1.0, 1.0)])
 
-    series.history(Bars([0], [1.0], [1.0], [1.0], [1.0], [4.0]), final_before=30)
+    series.history(BarPage([0], [1.0], [1.0], [1.0], [1.0], [4.0]), final_before=30)
 
     assert series.bars_to_fetch(99) == (10, 21)
     assert series.frame(99)["complete"].tolist() == [True, False, False]
@@ -121,7 +121,7 @@ def test_a_history_that_is_behind_is_asked_again() -> None:
 
 def test_a_joined_bar_is_exact_until_a_gap_touches_it_and_final_only_when_the_history_says_so() -> None:
     series = BarSeries(start_of)
-    part = Bars([20], [2.0], [3.0], [1.0], [2.0], [7.0])
+    part = BarPage([20], [2.0], [3.0], [1.0], [2.0], [7.0])
     series.mark_incomplete(25, 25)
 
     sources = [series.incomplete_running_bar(25)]
@@ -140,7 +140,7 @@ def test_a_joined_bar_is_exact_until_a_gap_touches_it_and_final_only_when_the_hi
     series.history(part, final_before=30)
 
     assert sources == [20, "estimate", None, "history+live", None, "estimate", None, 20]
-    assert read(joined) == Bars([20], [2.0], [4.0], [1.0], [3.0], [14.0])
+    assert read(joined) == BarPage([20], [2.0], [4.0], [1.0], [3.0], [14.0])
     assert not joined["complete"].any()
     assert series.frame(35)["source"].tolist() == ["history"]
     assert series.frame(35)["complete"].all()
@@ -148,7 +148,7 @@ def test_a_joined_bar_is_exact_until_a_gap_touches_it_and_final_only_when_the_hi
 
 def test_a_bar_that_the_history_has_not_begun_is_joined_to_nothing() -> None:
     series = BarSeries(start_of)
-    nothing = Bars([], [], [], [], [], [])
+    nothing = BarPage([], [], [], [], [], [])
     series.mark_incomplete(25, 25)
 
     series.join(20, nothing, [], 0.0)
@@ -156,7 +156,7 @@ def test_a_bar_that_the_history_has_not_begun_is_joined_to_nothing() -> None:
     series.join(20, nothing, [3.0, 2.0], 5.0)
 
     assert empty == 0
-    assert read(series.frame(25)) == Bars([20], [3.0], [3.0], [2.0], [2.0], [5.0])
+    assert read(series.frame(25)) == BarPage([20], [3.0], [3.0], [2.0], [2.0], [5.0])
     assert series.frame(25)["trades"].tolist() == [2.0]
 
 
@@ -173,7 +173,7 @@ def test_the_oldest_bars_leave_when_there_are_too_many() -> None:
     series = BarSeries(start_of, limit=2)
 
     series.trades([(1, 1.0, 1.0), (11, 2.0, 1.0), (21, 3.0, 1.0)])
-    series.history(Bars([0], [1.0], [1.0], [1.0], [1.0], [1.0]), final_before=0)
+    series.history(BarPage([0], [1.0], [1.0], [1.0], [1.0], [1.0]), final_before=0)
 
     assert series.frame(99)["open"].tolist() == [2.0, 3.0]
 
@@ -181,7 +181,7 @@ def test_the_oldest_bars_leave_when_there_are_too_many() -> None:
 def test_the_newest_bars_are_those_of_the_whole_frame() -> None:
     series = BarSeries(start_of)
     series.trades([(1, 1.0, 1.0), (41, 4.0, 2.0), (21, 2.0, 1.0)])
-    series.history(Bars([10, 30], [1.0, 3.0], [1.0, 3.0], [1.0, 3.0], [1.0, 3.0], [5.0, 6.0]), final_before=0)
+    series.history(BarPage([10, 30], [1.0, 3.0], [1.0, 3.0], [1.0, 3.0], [1.0, 3.0], [5.0, 6.0]), final_before=0)
 
     shown, frame = series.newest_bars(3), series.frame(99, newest=3)
 

@@ -41,11 +41,11 @@ def orders() -> tuple[Table, DerivedFillLog]:
 
 def publish(table: Table, *rows: dict[str, Any], is_full: bool = False, ts: int = NOW) -> None:
     if is_full:
-        table.inbox.add(0, ts, (CLEAR, *(BLANK[column.type] for column in COLUMNS)))
+        table.buffer.add(0, ts, (CLEAR, *(BLANK[column.type] for column in COLUMNS)))
     for row in rows:
         values = (row.get(column.name, BLANK[column.type]) for column in COLUMNS)
-        table.inbox.add(0, row.get("updated", ts), (PUT, *values))
-    table.inbox.mark(ts + 5)
+        table.buffer.add(0, row.get("updated", ts), (PUT, *values))
+    table.buffer.mark(ts + 5)
     table.publish()
 
 
@@ -295,11 +295,11 @@ def execution(fill_id: str, quantity: str = "4", **values: Any) -> dict[str, Any
 
 def tell(table: Table, *rows: dict[str, Any], is_full: bool = False, ts: int = NOW) -> None:
     if is_full:
-        table.inbox.add(0, ts, (CLEAR, *(BLANK[column.type] for column in TOLD_FILL_COLUMNS)))
+        table.buffer.add(0, ts, (CLEAR, *(BLANK[column.type] for column in TOLD_FILL_COLUMNS)))
     for row in rows:
         values = (row.get(column.name, BLANK[column.type]) for column in TOLD_FILL_COLUMNS)
-        table.inbox.add(0, row.get("created", ts), (PUT, *values))
-    table.inbox.mark(ts + 5)
+        table.buffer.add(0, row.get("created", ts), (PUT, *values))
+    table.buffer.mark(ts + 5)
     table.publish()
 
 

@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pytest
 
-from aries_nb.model import Column, Inbox
+from aries_nb.model import Column, RecordBuffer
 from aries_nb.store import LatencySamples, OrderBook, Percentiles, RollingFrame
 
 NOW = 1_772_463_845_000_000_000
@@ -33,9 +33,9 @@ def lags(clock: Clock) -> LatencySamples:
     return LatencySamples(clock)
 
 
-def inbox(*marked: tuple[int, int]) -> Inbox:
+def buffer(*marked: tuple[int, int]) -> RecordBuffer:
     """Records of which each has an exchange time and a receipt."""
-    made = Inbox()
+    made = RecordBuffer()
     for ts, received in marked:
         made.add(0, ts, (1.0,))
         made.mark(received)
@@ -45,8 +45,8 @@ def inbox(*marked: tuple[int, int]) -> Inbox:
 def tape(*rows: tuple[int, int]) -> RollingFrame:
     made = RollingFrame([Column("price", "number")], ["AAPL"], limit=5_000)
     for ts, received in rows:
-        made.inbox.add(0, ts, (1.0,))
-        made.inbox.mark(received)
+        made.buffer.add(0, ts, (1.0,))
+        made.buffer.mark(received)
         made.publish()
     return made
 
@@ -63,7 +63,7 @@ def test_until_visible_is_counted_from_the_oldest_of_what_is_published_together(
 ) -> None:
     clock.now = NOW + 30 * MS
 
-    lags.published(inbox((NOW, NOW), (NOW, NOW + 20 * MS)))
+    lags.published(buffer((NOW, NOW), (NOW, NOW + 20 * MS)))
 
     assert Percentiles(30.0, 30.0, 1) == lags.visible_percentiles()
     assert lags.newest == NOW + 20 * MS
@@ -87,8 +87,8 @@ def test_a_store_tells_the_connection_of_each_sample(lags: LatencySamples, clock
     whole = lags.whole = other.whole = LatencySamples(clock)
     clock.now = NOW + 10 * MS
 
-    lags.published(inbox((NOW, NOW)))
-    other.published(inbox((NOW, NOW)))
+    lags.published(buffer((NOW, NOW)))
+    other.published(buffer((NOW, NOW)))
     other.painted(NOW, clock.now)
 
     assert [whole.visible_percentiles().samples, whole.painted_percentiles().samples] == [2, 1]
@@ -123,8 +123,8 @@ def test_what_comes_after_a_break_and_is_of_before_it_is_not_late() -> None:
     made.interrupted()
 
     for ts in (NOW + 10 * MS, NOW + 60 * SECOND):  # filled in, and live
-        made.inbox.add(0, ts, (1.0,))
-        made.inbox.mark(NOW + 60 * SECOND + 5 * MS)
+        made.buffer.add(0, ts, (1.0,))
+        made.buffer.mark(NOW + 60 * SECOND + 5 * MS)
         made.publish()
 
     assert made.received_percentiles().p99_ms == 5.0
@@ -133,8 +133,8 @@ def test_what_comes_after_a_break_and_is_of_before_it_is_not_late() -> None:
 def test_a_book_counts_its_updates() -> None:
     book = OrderBook("AAPL")
     for each in range(1, 4):
-        book.inbox.add(0, NOW + each * SECOND, (100.0, 1.0, 0.0))
-        book.inbox.mark(NOW + each * SECOND + 20 * MS)
+        book.buffer.add(0, NOW + each * SECOND, (100.0, 1.0, 0.0))
+        book.buffer.mark(NOW + each * SECOND + 20 * MS)
         book.publish()
 
     assert Percentiles(20.0, 20.0, 3) == book.lags.received_percentiles()

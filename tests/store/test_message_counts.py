@@ -24,12 +24,12 @@ def test_ledger_of_a_tape_accounts_for_every_message(steps: list[int | tuple[Cou
 
     for step in steps:
         if isinstance(step, int):
-            tape.inbox.add(step, NOW, (1.0,))
-            tape.inbox.mark(NOW)
+            tape.buffer.add(step, NOW, (1.0,))
+            tape.buffer.mark(NOW)
             tape.publish()
             taken += 1
         else:
-            tape.inbox.counted[step[0]] += step[1]
+            tape.buffer.counted[step[0]] += step[1]
             beside[step[0]] += step[1]
 
     counts = tape.message_counts()
@@ -41,9 +41,9 @@ def test_ledger_of_a_tape_accounts_for_every_message(steps: list[int | tuple[Cou
 def test_row_that_another_frame_lent_was_not_received() -> None:
     tape = RollingFrame([Column("price")], ["A"], limit=5)
 
-    tape.inbox.add(0, NOW, (1.0,))
-    tape.inbox.mark(NOW)
-    tape.inbox.counted["filled"] += 1
+    tape.buffer.add(0, NOW, (1.0,))
+    tape.buffer.mark(NOW)
+    tape.buffer.counted["filled"] += 1
     tape.publish()
 
     assert MessageCounts(0, 1, 1, 0, 0, 0, 0, 0) == tape.message_counts()
@@ -54,9 +54,9 @@ def test_book_shows_the_newest_update_and_has_conflated_the_others() -> None:
     empty = book.message_counts()
 
     for _ in range(3):
-        book.inbox.add(0, NOW, (1.0, 2.0, 0.0))
-    book.inbox.mark(NOW)
-    book.inbox.counted["unreadable"] += 1
+        book.buffer.add(0, NOW, (1.0, 2.0, 0.0))
+    book.buffer.mark(NOW)
+    book.buffer.counted["unreadable"] += 1
     book.publish()
 
     assert MessageCounts(0, 0, 0, 0, 0, 0, 0, 0) == empty
@@ -90,10 +90,10 @@ def test_ledger_of_a_table_accounts_for_every_state(
             asked += len(values) * table.insert(answer)
         else:
             if what == "list":
-                table.inbox.add(0, NOW, (CLEAR, 0, 0))
+                table.buffer.add(0, NOW, (CLEAR, 0, 0))
             for each in values:
-                table.inbox.add(0, NOW, (PUT, *each))
-            table.inbox.mark(NOW + at)
+                table.buffer.add(0, NOW, (PUT, *each))
+            table.buffer.mark(NOW + at)
             table.publish()
             told += len(values)
 

@@ -23,8 +23,8 @@ updates = st.lists(levels, max_size=6)
 
 def publish(book: OrderBook, *batch: list[Level], ts: int = NOW, received: int = NOW) -> None:
     for update in batch:
-        book.inbox.add(0, ts, tuple(value for level in update for value in level))
-        book.inbox.mark(received)
+        book.buffer.add(0, ts, tuple(value for level in update for value in level))
+        book.buffer.mark(received)
     book.publish()
 
 

@@ -79,8 +79,8 @@ class PlainList:
 
 def publish(tape: RollingFrame, batch: Sequence[Row]) -> None:
     for row in batch:
-        tape.inbox.add(row.code, row.ts, row.values)
-        tape.inbox.mark(row.received)
+        tape.buffer.add(row.code, row.ts, row.values)
+        tape.buffer.mark(row.received)
     tape.publish()
 
 
@@ -257,8 +257,8 @@ def test_rows_of_one_publish_keep_their_own_times_of_receipt() -> None:
 
     for received, count in ((NOW, 2), (NOW + 5, 0), (NOW + 7, 9)):
         for _ in range(count):
-            tape.inbox.add(0, NOW, (1.0, 2.0))
-        tape.inbox.mark(received)
+            tape.buffer.add(0, NOW, (1.0, 2.0))
+        tape.buffer.mark(received)
     tape.publish()
 
     assert tape.frame()["received"].astype("int64").tolist() == [NOW] * 2 + [NOW + 7] * 9
@@ -557,8 +557,8 @@ def test_each_of_two_holes_is_filled_where_it_is(order: tuple[int, int]) -> None
     holes = []
     for at in (5, 9):
         for each in (at, at + 1) if at == 5 else (at,):
-            tape.inbox.add(0, NOW + each, (float(each),))
-        tape.inbox.mark(NOW + at)
+            tape.buffer.add(0, NOW + each, (float(each),))
+        tape.buffer.mark(NOW + at)
         holes.append(tape.begin_backfill())
     for number in order:
         tape.backfill(holes[number], missing[number], NOW + 99)
@@ -571,8 +571,8 @@ def test_each_of_two_holes_is_filled_where_it_is(order: tuple[int, int]) -> None
 
 def test_ledger_adds_up_while_rows_are_held() -> None:
     tape = RollingFrame([Column("price")], ["A"], limit=20)
-    tape.inbox.add(0, NOW, (1.0,))
-    tape.inbox.mark(NOW)
+    tape.buffer.add(0, NOW, (1.0,))
+    tape.buffer.mark(NOW)
 
     first, second = tape.begin_backfill(), tape.begin_backfill()
     tape.backfill(first, [(0, NOW, (0.0,))] * 5, NOW)

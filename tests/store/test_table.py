@@ -56,8 +56,8 @@ def put(symbol: str, quantity: str | int, code: int = 0) -> Told:
 def publish(table: Table, *records: Told, received: int = NOW) -> None:
     for code, symbol, quantity in records:
         mark = CLEAR if symbol is None else PUT
-        table.inbox.add(code, received - 1, (mark, symbol or "", quantity))
-    table.inbox.mark(received)
+        table.buffer.add(code, received - 1, (mark, symbol or "", quantity))
+    table.buffer.mark(received)
     table.publish()
 
 
@@ -155,8 +155,8 @@ def test_a_very_long_text_is_cut() -> None:
 def test_a_row_without_other_key_is_one_for_each_account() -> None:
     table = Table((Column("cash", "decimal"),), ACCOUNTS, key=TABLE_KEYS["balances"])
     for code, cash in ((0, 1), (1, 2), (0, 3)):
-        table.inbox.add(code, NOW, (PUT, Decimal(cash)))
-    table.inbox.mark(NOW)
+        table.buffer.add(code, NOW, (PUT, Decimal(cash)))
+    table.buffer.mark(NOW)
 
     table.publish()
 
@@ -165,7 +165,7 @@ def test_a_row_without_other_key_is_one_for_each_account() -> None:
 
 def test_records_without_a_time_of_receipt_are_an_error() -> None:
     table = positions()
-    table.inbox.add(0, NOW, (PUT, "A", Decimal(1)))
+    table.buffer.add(0, NOW, (PUT, "A", Decimal(1)))
 
     with pytest.raises(ValueError, match="time of receipt"):
         table.publish()
@@ -251,8 +251,8 @@ def test_the_frame_of_orders_has_the_types_that_pandas_users_expect() -> None:
     told = {"order_id": "ORD-1", "symbol": "MSFT", "side": "buy", "price": Decimal("500.05"), "created": NOW}
     full = blank(ORDER_COLUMNS, **told)
     for row in (full, blank(ORDER_COLUMNS, order_id="ORD-2")):
-        table.inbox.add(0, NOW, (PUT, *row))
-    table.inbox.mark(NOW + 1)
+        table.buffer.add(0, NOW, (PUT, *row))
+    table.buffer.mark(NOW + 1)
     table.publish()
 
     frame = table.frame()
@@ -281,8 +281,8 @@ def test_an_empty_frame_has_its_columns_and_types_as_well() -> None:
 def test_a_key_of_two_columns_is_an_index_of_two_levels() -> None:
     columns = (Column("list_id", "integer"), Column("name", "text"), Column("place", "integer"))
     table = Table(columns, ("",), key=TABLE_KEYS["watchlists"])
-    table.inbox.add(0, NOW, (PUT, 7, "mine", 1))
-    table.inbox.mark(NOW)
+    table.buffer.add(0, NOW, (PUT, 7, "mine", 1))
+    table.buffer.mark(NOW)
     table.publish()
 
     frame = table.frame()
@@ -401,10 +401,10 @@ def dated(**options: Any) -> tuple[Table, ChangeLog]:
 def tell(table: Table, *rows: tuple[Any, ...], received: int = NOW, is_full: bool = False) -> None:
     """What the stream brings: rows, or with `is_full` all that there are."""
     if is_full:
-        table.inbox.add(0, received, (CLEAR, *blank(DATED)))
+        table.buffer.add(0, received, (CLEAR, *blank(DATED)))
     for row in rows:
-        table.inbox.add(0, received, (PUT, *row))
-    table.inbox.mark(received)
+        table.buffer.add(0, received, (PUT, *row))
+    table.buffer.mark(received)
     table.publish()
 
 
@@ -440,8 +440,8 @@ def test_what_the_stream_told_after_the_question_counts_more_than_the_answer() -
 
 def test_what_is_still_in_the_inbox_came_before_the_answer() -> None:
     table = positions()
-    table.inbox.add(0, NOW, (PUT, "A", Decimal(1)))
-    table.inbox.mark(NOW)
+    table.buffer.add(0, NOW, (PUT, "A", Decimal(1)))
+    table.buffer.mark(NOW)
 
     ask(table, ("A", Decimal(2)), asked=NOW + 1)
 
@@ -471,9 +471,9 @@ def test_a_later_state_of_an_order_takes_its_place_even_if_the_stream_told_of_it
 def test_an_answer_that_tells_less_of_the_same_state_leaves_what_the_stream_told() -> None:
     columns = (Column("order_id", "text"), Column("average_price", "decimal"), Column("updated", "time"))
     table = Table(columns, ("ACC-1",), key=("order_id",))
-    table.inbox.add(0, NOW, (PUT, "X", Decimal("7.5"), NOW))
-    table.inbox.add(0, NOW, (PUT, "Y", Decimal("7.5"), NOW))
-    table.inbox.mark(NOW)
+    table.buffer.add(0, NOW, (PUT, "X", Decimal("7.5"), NOW))
+    table.buffer.add(0, NOW, (PUT, "Y", Decimal("7.5"), NOW))
+    table.buffer.mark(NOW)
     table.publish()
 
     ask(table, ("X", Decimal("NaN"), NOW), ("Y", Decimal("NaN"), NOW + 1), asked=NOW + 3)

@@ -8,7 +8,7 @@ from aries_nb.brokers.alor.tokens import portfolios_in
 from aries_nb.brokers.parsing import json_object, nanoseconds, timed_bars
 from aries_nb.brokers.protocol import Query
 from aries_nb.errors import UsageError
-from aries_nb.model import Bars
+from aries_nb.model import BarPage
 
 __all__ = ["AlorHttp"]
 
@@ -53,7 +53,7 @@ class AlorHttp:
         group = (("instrumentGroup", board),) if board else ()
         return Query("/md/v2/history", (*which, *group, ("format", "Simple")))
 
-    def read_bars(self, body: bytes) -> Bars:
+    def read_bars(self, body: bytes) -> BarPage:
         """The bars of one answer, oldest first, each start once; a bar without a usable time or price is left out.
 
         A volume that is missing is NaN. `prev` is the bar before the first: asked for again where it lies in the span.

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 from aries_nb.brokers.alor.streams import Dialect, Key, ShapedStream, instrument_body, reader_of
 from aries_nb.brokers.parsing import MAX_INTEGER, MAX_MS, nanoseconds
-from aries_nb.model import Hole, Record, Subscription, Value
+from aries_nb.model import Record, Subscription, TradeGap, Value
 
 __all__ = ["MOST_TRADES", "SOURCE", "TradeStream"]
 
@@ -176,7 +176,7 @@ class TradeStream(ShapedStream):
             return
         self._is_hole_reported = True
         after = self._known_until if self._known_until[0] else (self._since, 0)
-        self.notes += [Hole(subscription, after, first[:2]) for subscription in self.subscriptions]
+        self.notes += [TradeGap(subscription, after, first[:2]) for subscription in self.subscriptions]
 
     def _note(self, trade: _Trade) -> None:
         self._seen.append(trade.trade_id)

@@ -11,7 +11,7 @@ from zoneinfo import ZoneInfo
 from aries_nb.brokers.parsing import json_object, nanoseconds, shown, timed_bars
 from aries_nb.brokers.protocol import Query
 from aries_nb.errors import UsageError
-from aries_nb.model import Bars
+from aries_nb.model import BarPage
 
 __all__ = ["RESOLUTIONS", "AriesHttp", "bar_rows", "bar_start", "bars_from", "bars_query"]
 
@@ -48,7 +48,7 @@ class AriesHttp:
         """Ask for the bars that start in [start_ns, end_ns). Raises UsageError for a length that there is not."""
         return bars_query(symbol, interval_s, start_ns, end_ns)
 
-    def read_bars(self, body: bytes) -> Bars:
+    def read_bars(self, body: bytes) -> BarPage:
         """The bars of one answer, the latest first page first (§7)."""
         return bars_from(json_object(body))
 
@@ -70,7 +70,7 @@ def bars_query(symbol: str, interval_s: int, start_ns: int, end_ns: int) -> Quer
     return Query("/v1/chart/history", (("symbol", symbol), ("resolution", resolution), *span, extended))
 
 
-def bars_from(answer: dict[str, Any]) -> Bars:
+def bars_from(answer: dict[str, Any]) -> BarPage:
     """The bars of one answer, oldest first, each start once; a bar without a usable time or price is left out.
 
     A volume that is missing is NaN. `nextTo` is when the bars before these end, and where there are none, `nextTime`
@@ -81,7 +81,7 @@ def bars_from(answer: dict[str, Any]) -> Bars:
     said = answer.get("s", "ok")
     if said == "no_data":
         before = nanoseconds(answer.get("nextTime"))
-        return Bars([], [], [], [], [], [], None if before is None else before + _NS)
+        return BarPage([], [], [], [], [], [], None if before is None else before + _NS)
     if said != "ok":
         raise ValueError(f"the server says {shown(answer.get('errmsg', said))!r}")
     return timed_bars(bar_rows(answer), nanoseconds(answer.get("nextTo")))

@@ -126,13 +126,13 @@ class CandleSource(ABC):
         self._give(member, self._rows.values())
 
     def _give(self, member: _Member, rows: Iterable[TableRow]) -> None:
-        inbox = member.table.inbox
+        buffer = member.table.buffer
         for row in rows:
             start = row.values[self._start]
             if isinstance(start, int) and start + self._span > member.since:
-                inbox.add(0, row.ts, (PUT, *row.values))
-                inbox.mark(row.received)
-        if inbox.codes:
+                buffer.add(0, row.ts, (PUT, *row.values))
+                buffer.mark(row.received)
+        if buffer.codes:
             member.table.publish()
 
 

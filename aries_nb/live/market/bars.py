@@ -21,7 +21,7 @@ from aries_nb.errors import FeedError, UsageError
 from aries_nb.live.connection import Link
 from aries_nb.live.live_object import Held
 from aries_nb.live.market.current_bar import RunningBar, trades_in
-from aries_nb.model import Bars, BarsData, Column, GapSpan, Observers, TableData
+from aries_nb.model import BarPage, BarsData, Column, GapSpan, Observers, TableData
 from aries_nb.net.http_client import HttpClient
 from aries_nb.store import Gap, GapLog
 from aries_nb.store.bars import MOST_BARS, BarSeries
@@ -72,12 +72,12 @@ class BarHistory:
         """When the bar begins in which a time lies; both in ns since the epoch."""
         return self._reference.bar_start(ts, self._interval_s)
 
-    def ask(self, start: int, end: int, *, reached: Callable[[int], object] | None = None) -> Bars:
+    def ask(self, start: int, end: int, *, reached: Callable[[int], object] | None = None) -> BarPage:
         """The bars that begin in [start, end), ns since the epoch. Raises FeedError, and what `HttpClient.get` does.
 
         `reached` is told, before each further page, from when on the bars are here.
         """
-        pages: list[Bars] = []
+        pages: list[BarPage] = []
         next_end = end
         while start < next_end and sum(len(page.start_ns) for page in pages) < MOST_BARS and len(pages) < MOST_PAGES:
             page = self._page(start, next_end)
@@ -89,7 +89,7 @@ class BarHistory:
                 reached(next_end)
         return _joined(pages, start, end)
 
-    def _page(self, start: int, end: int) -> Bars:
+    def _page(self, start: int, end: int) -> BarPage:
         query = self._reference.bars(self.symbol, self._interval_s, start, end)
         body = self._http.get(query.path, dict(query.params))
         try:
@@ -353,14 +353,14 @@ def checked_span(history: object, interval_s: int) -> int:
     return seconds * SECOND
 
 
-def _joined(pages: list[Bars], start: int, end: int) -> Bars:
+def _joined(pages: list[BarPage], start: int, end: int) -> BarPage:
     """The pages as one, those of the latest first; bars that nobody asked for are left out."""
-    columns: list[list[Any]] = [[] for _ in Bars._fields[:-1]]
+    columns: list[list[Any]] = [[] for _ in BarPage._fields[:-1]]
     for page in reversed(pages):
         wanted = [start <= each < end for each in page.start_ns]
         for column, part in zip(columns, page[:-1], strict=True):
             column.extend(compress(part, wanted))  # type: ignore[arg-type]  # all fields but the last are lists
-    return Bars._make([*columns, None])
+    return BarPage._make([*columns, None])
 
 
 def _nanoseconds(times: pd.Index[Any]) -> NDArray[np.int64]:

@@ -14,7 +14,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from aries_nb.errors import FeedError
-from aries_nb.model import Bars
+from aries_nb.model import BarPage
 from aries_nb.net.background import run_on_thread
 from aries_nb.store import RollingFrame
 from aries_nb.store.bar_join import BarJoin, HistoryBar, LiveTrades
@@ -38,7 +38,7 @@ class Asked(Protocol):
     def start_of(self, ts: int) -> int:
         """When the bar begins in which a time lies."""
 
-    def ask(self, start: int, end: int) -> Bars:
+    def ask(self, start: int, end: int) -> BarPage:
         """The bars that begin in [start, end). Raises FeedError."""
 
 
@@ -67,7 +67,7 @@ def trades_in(frame: pd.DataFrame) -> Trades:
 
 class _Question(NamedTuple):
     asked: int
-    future: Future[tuple[Bars, int]]  # the answer, and when it was here
+    future: Future[tuple[BarPage, int]]  # the answer, and when it was here
 
 
 class RunningBar:
@@ -85,7 +85,7 @@ class RunningBar:
         self._lag_ns = lag_ns
         self._margin_ns = margin_ns
         self._start = 0
-        self._asked: tuple[HistoryBar, Bars] | None = None
+        self._asked: tuple[HistoryBar, BarPage] | None = None
         self._question: _Question | None = None
         self._ask_at = 0.0
         self._was_held = False
@@ -137,7 +137,7 @@ class RunningBar:
         self._ask_at = time.monotonic() + self._pause
         self._pause = min(2 * self._pause, MOST_PAUSE_SECONDS)
         history, end = self._history, now + self._margin_ns
-        work: Callable[[], tuple[Bars, int]] = lambda: (history.ask(start, end), time.time_ns())  # noqa: E731
+        work: Callable[[], tuple[BarPage, int]] = lambda: (history.ask(start, end), time.time_ns())  # noqa: E731
         self._question = _Question(now, run_on_thread(work, name="aries-nb-bars-question"))
 
     def _take(self, question: _Question) -> None:
@@ -149,11 +149,11 @@ class RunningBar:
             return
         self._series.estimate(self._start, bars)
         at = bars.start_ns.index(self._start) if self._start in bars.start_ns else None
-        bar = Bars(*([] if at is None else column[at : at + 1] for column in bars[:-1]))  # type: ignore[arg-type]
+        bar = BarPage(*([] if at is None else column[at : at + 1] for column in bars[:-1]))  # type: ignore[arg-type]
         close, volume = (math.nan, 0.0) if at is None else (bar.close[0], bar.volume[0])
         self._asked = (HistoryBar(question.asked, answered, close, volume), bar)
 
-    def _is_joined(self, answer: HistoryBar, bar: Bars, end: int) -> bool:
+    def _is_joined(self, answer: HistoryBar, bar: BarPage, end: int) -> bool:
         """Whether the bar can be joined, and is now."""
         heard = self._heard(end)
         if heard is None:

@@ -307,8 +307,8 @@ def test_after_a_break_the_list_replaces_the_table_and_is_logged_once(is_reply_f
 
 def publish(table: Table, found: list[Record]) -> None:
     for _, ts, values in found:
-        table.inbox.add(0, ts, values)
-    table.inbox.mark(RECEIVED)
+        table.buffer.add(0, ts, values)
+    table.buffer.mark(RECEIVED)
     table.publish()
 
 

@@ -15,8 +15,8 @@ SIDE = st.dictionaries(st.integers(1, 40).map(lambda tick: tick / 4), st.integer
 
 def applied(store: OrderBook, found: list[Record]) -> tuple[dict[float, float], dict[float, float]]:
     for _, ts, values in found:
-        store.inbox.add(0, ts, values)
-        store.inbox.mark(RECEIVED)
+        store.buffer.add(0, ts, values)
+        store.buffer.mark(RECEIVED)
         store.publish()
     levels = store.levels(100, now=RECEIVED)
     return dict(levels.bids.tolist()), dict(levels.asks.tolist())

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from aries_nb.brokers.alor.market import AlorMarket
-from aries_nb.model import Hole, Record
+from aries_nb.model import Record, TradeGap
 from tests.brokers.alor.lines import RECEIVED, begin, data, opened, receive, records, reply, sent, trade, trades
 
 GUID = "trades-1"
@@ -81,7 +81,7 @@ def test_gap_wider_than_the_past_yields_all_of_the_past_and_says_between_which_t
 
     assert ids(found) == [20, 21, 22]
     (after, before) = ((RECEIVED + each * 1_000_000, each) for each in (11, 20))
-    assert [notice for notice in notices if isinstance(notice, Hole)] == [Hole(TAPE, after, before)]
+    assert [notice for notice in notices if isinstance(notice, TradeGap)] == [TradeGap(TAPE, after, before)]
 
 
 def test_where_nothing_came_before_the_break_only_trades_since_the_subscription_are_told() -> None:

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from aries_nb.brokers.aries.http import RESOLUTIONS, bar_start, bars_from, bars_query
 from aries_nb.errors import UsageError
-from aries_nb.model import Bars
+from aries_nb.model import BarPage
 
 SECOND = 1_000_000_000
 GOOD: dict[str, Any] = {"s": "ok", "t": [60, 120], "o": [1, 2], "h": [3, 4], "l": [0.5, 1], "c": [2, 3], "v": [10, 20]}
@@ -40,7 +40,7 @@ def test_a_length_that_there_is_not_names_those_there_are() -> None:
 
 
 def test_parallel_arrays_become_bars() -> None:
-    expected = Bars(
+    expected = BarPage(
         [60 * SECOND, 120 * SECOND], [1.0, 2.0], [3.0, 4.0], [0.5, 1.0], [2.0, 3.0], [10.0, 20.0], next_end_ns=None
     )
 
@@ -79,8 +79,8 @@ def test_a_volume_that_is_missing_is_not_a_number() -> None:
 
 
 def test_no_data_is_no_bars_and_may_say_where_earlier_ones_are() -> None:
-    assert bars_from({"s": "no_data"}) == Bars([], [], [], [], [], [])
-    assert bars_from({"s": "no_data", "nextTime": 60}) == Bars([], [], [], [], [], [], 61 * SECOND)
+    assert bars_from({"s": "no_data"}) == BarPage([], [], [], [], [], [])
+    assert bars_from({"s": "no_data", "nextTime": 60}) == BarPage([], [], [], [], [], [], 61 * SECOND)
     assert bars_from({"s": "no_data", "nextTime": "never"}).next_end_ns is None
     assert bars_from({"s": "ok", "t": [], "o": [], "h": [], "l": [], "c": [], "v": []}).start_ns == []
 

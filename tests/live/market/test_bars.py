@@ -14,7 +14,7 @@ import pytest
 
 from aries_nb.errors import ClosedError, FeedError, UnknownSymbolError, UsageError
 from aries_nb.live.market import bars as live_bars
-from aries_nb.model import Bars
+from aries_nb.model import BarPage
 from aries_nb.net.background import on_network
 from aries_nb.net.backoff import BackoffRule
 from aries_nb.sim.market.history import SESSION_MINUTES, Resolution
@@ -52,10 +52,10 @@ class SecondBars:
     def start_of(self, ts: int) -> int:
         return ts // SECOND * SECOND
 
-    def ask(self, start: int, end: int, *, reached: object = None) -> Bars:
+    def ask(self, start: int, end: int, *, reached: object = None) -> BarPage:
         bars = bars_of(self._sim.trades(self.symbol, time.time() - 60))
         bars = bars[(bars.index >= start) & (bars.index < end)]
-        return Bars(bars.index.tolist(), *(bars[name].tolist() for name in PRICES))
+        return BarPage(bars.index.tolist(), *(bars[name].tolist() for name in PRICES))
 
 
 @pytest.mark.parametrize(
@@ -168,9 +168,9 @@ def test_asking_ends_with_a_server_whose_pages_have_nothing(feed: anb.Feed, monk
     history = feed.bars("MSFT", history="1h")._upkeep._history
     asked: list[int] = []
 
-    def page(start: int, end: int) -> Bars:
+    def page(start: int, end: int) -> BarPage:
         asked.append(end)
-        return Bars([], [], [], [], [], [], end - SECOND)
+        return BarPage([], [], [], [], [], [], end - SECOND)
 
     monkeypatch.setattr(history, "_page", page)
     bars = history.ask(0, 10_000 * SECOND)
@@ -183,7 +183,7 @@ def test_a_page_without_bars_that_names_earlier_ones_is_asked_on(
     feed: anb.Feed, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     history = feed.bars("MSFT", history="1h")._upkeep._history
-    pages = {100: Bars([], [], [], [], [], [], 31), 31: Bars([10, 30], *[[1.0, 2.0]] * 5)}
+    pages = {100: BarPage([], [], [], [], [], [], 31), 31: BarPage([10, 30], *[[1.0, 2.0]] * 5)}
     monkeypatch.setattr(history, "_page", lambda start, end: pages[end])
 
     bars = history.ask(0, 100)
@@ -520,7 +520,7 @@ def test_a_refusal_later_is_logged_and_the_bar_stays_incomplete(
     feed.trades("AAPL").wait(rows=20)
     bars = live_bars.LiveBars(feed._link, feed._gaps, history, interval="1s", span_ns=60 * SECOND)
 
-    def fail(start: int, end: int) -> Bars:
+    def fail(start: int, end: int) -> BarPage:
         raise FeedError(f"no bars from {start} to {end}")
 
     with monkeypatch.context() as patch, caplog.at_level(logging.WARNING, "aries_nb"):

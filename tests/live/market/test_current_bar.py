@@ -9,7 +9,7 @@ import pytest
 
 from aries_nb.errors import FeedError
 from aries_nb.live.market.current_bar import RunningBar
-from aries_nb.model import Bars, Column
+from aries_nb.model import BarPage, Column
 from aries_nb.store import RollingFrame
 from aries_nb.store.bars import BarSeries
 
@@ -34,9 +34,9 @@ class History:
     def start_of(self, ts: int) -> int:
         return ts // BAR * BAR
 
-    def ask(self, start: int, end: int) -> Bars:
+    def ask(self, start: int, end: int) -> BarPage:
         self.asked += 1
-        return Bars([start], [4.0], [6.0], [3.0], [5.0], [self.volume()])
+        return BarPage([start], [4.0], [6.0], [3.0], [5.0], [self.volume()])
 
 
 class Clock:
@@ -51,10 +51,10 @@ class Clock:
 
 def heard(tape: RollingFrame, at: int, *trades: tuple[float, float]) -> None:
     for price, size in trades:
-        tape.inbox.codes.append(0)
-        tape.inbox.ts.append(at)
-        tape.inbox.values.extend((price, size))
-    tape.inbox.marks.append((len(tape.inbox.codes), at))
+        tape.buffer.codes.append(0)
+        tape.buffer.ts.append(at)
+        tape.buffer.values.extend((price, size))
+    tape.buffer.marks.append((len(tape.buffer.codes), at))
     tape.publish()
 
 
@@ -177,7 +177,7 @@ def test_while_a_question_waits_nothing_else_does_and_a_gap_makes_its_answer_voi
 def test_where_neither_side_has_the_bar_all_its_trades_are_heard_here(monkeypatch: pytest.MonkeyPatch) -> None:
     clock = Clock(monkeypatch)
     history = History(lambda: 100.0)
-    monkeypatch.setattr(history, "ask", lambda start, end: Bars([], [], [], [], [], []))
+    monkeypatch.setattr(history, "ask", lambda start, end: BarPage([], [], [], [], [], []))
     running, series, tape = make(history, clock)
 
     look(running, clock, tape, seconds=7)
