@@ -30,7 +30,7 @@ ruff: venv
 # last and bare, so that its summary is the last line.
 test:  ## everything: lint, types, unit, property, server, kernel, notebook and browser tests
 	@$(MAKE) --no-print-directory --jobs 2 chromium ruff
-	@$(BIN)/python -m pytest --numprocesses 3 $(ARGS)
+	@$(BIN)/python -m pytest --numprocesses 3 --dist loadgroup --no-loadscope-reorder $(ARGS)
 
 chromium:
 	@.ci/stage chromium .ci/system chromium

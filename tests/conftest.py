@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import gc
+import os
 import signal
+import time
 from collections import Counter
 from itertools import chain
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import hypothesis
@@ -14,66 +17,88 @@ import pytest
 
 from tests.tapes import write_tapes
 
-IN_BROWSER = "tests/browser/"
-LONG = (IN_BROWSER, "tests/test_types.py")
-# What counts frames, drags with a mouse while figures are redrawn, or looks at how much waits to be read.
-ALONE = (
-    "tests/browser/test_frames.py",
-    "tests/browser/test_first_light.py",
-    "tests/kernel/test_alor_busy_cell.py",
-)
+BROWSER, LONG = "tests/browser/", "tests/test_types.py"
+RUNNING = pytest.StashKey[Path]()
 
 # The same examples in every run, so that a failure is found again; the blob reproduces one in isolation.
 hypothesis.settings.register_profile("fixed", derandomize=True, deadline=None, print_blob=True)
 hypothesis.settings.load_profile("fixed")
 
 
-def pytest_configure() -> None:
+def pytest_configure(config: pytest.Config) -> None:
     # A shell keeps SIGINT from what it puts into the background, and so would the servers that tests interrupt.
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
+    if not is_worker(config):
+        folder = TemporaryDirectory()
+        config.stash[RUNNING] = Path(folder.name)
+        config.add_cleanup(folder.cleanup)
 
 
 def pytest_report_header() -> str:
     return "seeds: hypothesis is derandomized"
 
 
+def is_worker(config: pytest.Config) -> bool:
+    """Whether this is one of xdist's processes, which the process that prints the summary has started."""
+    return hasattr(config, "workerinput")
+
+
+@pytest.hookimpl(
+    tryfirst=True
+)  # xdist reads the marks in the same hook, and before a conftest's unless it is marked so
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """A file is run by one worker, and so is all that needs a browser; what must be alone is a group of its own.
+
+    The longest comes first, so that the other workers do the rest meanwhile, and what must be alone last.
+    """
     items.sort(key=place)
+    for item in items:
+        item.add_marker(pytest.mark.xdist_group(group(item)))
 
 
 def place(item: pytest.Item) -> int:
-    """First what takes longest, so that the other workers do the rest meanwhile; last what counts frames."""
-    if item.nodeid.startswith(ALONE):
-        return 2
-    return 0 if item.nodeid.startswith(LONG) else 1
+    """The place of a test's group in the order of the groups."""
+    return 2 if group(item) == "alone" else 0 if group(item) in {"browser", LONG} else 1
 
 
-@pytest.hookimpl(optionalhook=True)  # of pytest-xdist
-def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
-    """Share the files out to the workers in their order; what needs a browser goes to one of them.
+def group(item: pytest.Item) -> str:
+    """The name of the group that one worker runs from its first test to its last."""
+    if item.get_closest_marker("alone"):
+        return "alone"
+    file = item.nodeid.partition("::")[0]
+    return "browser" if file.startswith(BROWSER) or item.get_closest_marker("browser") else file
 
-    What counts frames is alone at the end: the worker that is the last to have work gets it, when the others are done
-    or at their last tests.
-    """
-    from xdist.scheduler import LoadScopeScheduling
 
-    class ByFile(LoadScopeScheduling):
-        def _reschedule(self, node: Any) -> None:
-            others = [each for each in self.nodes if each is not node and not each.shutting_down]
-            if list(self.workqueue) == [ALONE[0]] and others and not node.shutting_down:
-                node.shutdown()
-            else:
-                super()._reschedule(node)
+# xdist shuts a worker down when there is no group left for it. Which workers are running is known to the process that
+# started them; it keeps a file for each.
 
-        def _split_scope(self, nodeid: str) -> str:
-            file = nodeid.split("::", 1)[0]
-            if file in ALONE:
-                return ALONE[0]
-            return IN_BROWSER if file.startswith(IN_BROWSER) else file
 
-    config.option.loadscopereorder = False
-    return ByFile(config, log)
+@pytest.hookimpl(optionalhook=True)  # of pytest-xdist, as the next one
+def pytest_configure_node(node: Any) -> None:
+    node.workerinput["running"] = str(node.config.stash[RUNNING])
+    (node.config.stash[RUNNING] / node.gateway.id).touch()
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: Any) -> None:
+    (node.config.stash[RUNNING] / node.gateway.id).unlink()
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Let a test that must be alone wait until every other worker has ended; the timeout of a test limits it."""
+    if item.get_closest_marker("alone") and is_worker(item.config):
+        running = Path(item.config.workerinput["running"])  # type: ignore[attr-defined]
+        while len(list(running.iterdir())) > 1:
+            time.sleep(0.05)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_logreport(report: pytest.TestReport) -> None:
+    """Take off the group, which xdist adds to a test's name: what is printed can be run again, as can --last-failed."""
+    if "PYTEST_XDIST_WORKER" not in os.environ and report.nodeid.rfind("@") > report.nodeid.rfind("]"):
+        report.nodeid = report.nodeid.rpartition("@")[0]
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

@@ -18,6 +18,7 @@ from tests.browser.lab import RUN, failures, open_notebook, outputs, run_all, ru
 NOTEBOOK = "01_first_light.ipynb"
 SCREEN = {"width": 1280, "height": 2200}  # holds the first four views; what is out of sight is not painted
 
+pytestmark = pytest.mark.alone
 expect.set_options(timeout=30_000)
 
 FINGERPRINTS = """

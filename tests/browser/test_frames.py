@@ -10,6 +10,7 @@ from playwright.sync_api import expect
 
 from tests.browser.lab import open_notebook, run_all, run_cell
 
+pytestmark = pytest.mark.alone
 expect.set_options(timeout=30_000)
 
 LEAST = 9.9  # frames a second: ten, of which one may fall on the edge of what is counted

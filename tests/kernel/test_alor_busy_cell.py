@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import pytest
+
 from tests.soak.alor_busy_cell import RATE, beside
+
+pytestmark = pytest.mark.alone
 
 
 def test_cells_that_hold_the_kernel_are_not_cut_off_and_lose_no_trade() -> None:
