@@ -340,7 +340,7 @@ class Session:
         if not new:
             return {}
         number = self._protocol.subscribe(new)
-        seen = self._barriers.passed(number) if number and self._socket is not None else None
+        seen = self._barriers.wait_for(number) if number and self._socket is not None else None
         await self._flush()
         if seen is not None:
             await seen
@@ -409,22 +409,25 @@ class Session:
 
 
 class _PingBarriers:
-    """Who waits for which ping's pong. The network's thread owns it."""
+    """Futures resolved when the server answers ping N: everything sent before it has been processed.
+
+    The network's thread owns it.
+    """
 
     def __init__(self) -> None:
         self._waiting: list[tuple[int, asyncio.Future[None]]] = []
 
-    def passed(self, number: int) -> asyncio.Future[None]:
-        """Done at the pong of this ping, or of a later one, or when the connection breaks. Ask before sending it."""
-        seen: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._waiting.append((number, seen))
-        return seen
+    def wait_for(self, ping: int) -> asyncio.Future[None]:
+        """Resolved by the answer to this ping or a later one, or when the connection breaks. Call before sending it."""
+        answered: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._waiting.append((ping, answered))
+        return answered
 
-    def release(self, number: int | None = None) -> None:
-        """Let those go on who wait for a ping up to `number`; all of them where it is None."""
+    def release(self, ping: int | None = None) -> None:
+        """Resolve the futures of pings up to `ping`; all of them where it is None."""
         waiting, self._waiting = self._waiting, []
-        for number, seen in waiting:
-            if number is not None and number > number:
-                self._waiting.append((number, seen))
-            elif not seen.done():
-                seen.set_result(None)
+        for number, answered in waiting:
+            if ping is not None and number > ping:
+                self._waiting.append((number, answered))
+            elif not answered.done():
+                answered.set_result(None)

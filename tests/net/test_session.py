@@ -14,7 +14,7 @@ from aries_nb.errors import ConnectError, FeedError, TokenError
 from aries_nb.model import QUOTE_COLUMNS, Column, RecordBuffer, Subscription
 from aries_nb.net.backoff import BackoffRule
 from aries_nb.net.intake import Route
-from aries_nb.net.session import Session
+from aries_nb.net.session import Session, _PingBarriers
 from aries_nb.store import RollingFrame
 from tests.net.patience import eventually
 from tests.net.rude import RudeListener, RudeServer, answer_pings, say
@@ -592,3 +592,16 @@ def secrets(fetch: Callable[[], str]) -> Any:
     from aries_nb.net.tokens import token_from
 
     return token_from(fetch)
+
+
+def test_an_answered_ping_resolves_what_was_asked_before_it_and_nothing_later() -> None:
+    async def resolved() -> list[list[bool]]:
+        barriers = _PingBarriers()
+        waiting = [barriers.wait_for(number) for number in (1, 2, 3)]
+        found = []
+        for release in (lambda: barriers.release(2), barriers.release):
+            release()
+            found.append([each.done() for each in waiting])
+        return found
+
+    assert asyncio.run(resolved()) == [[True, True, False], [True, True, True]]
