@@ -44,13 +44,13 @@ def contribution(price: str | int = 0, trade: str | int = 0, fee: str | int = 0)
 
 
 def through(
-    books: Portfolio, marks: dict[str, Decimal], events: Sequence[Fill | MarkUpdate]
+    portfolio: Portfolio, marks: dict[str, Decimal], events: Sequence[Fill | MarkUpdate]
 ) -> tuple[Portfolio, dict[str, Decimal]]:
     moved = {event.symbol: event.price for event in events if isinstance(event, MarkUpdate)}
-    return apply_fills(books, [event for event in events if isinstance(event, Fill)]), marks | moved
+    return apply_fills(portfolio, [event for event in events if isinstance(event, Fill)]), marks | moved
 
 
-# By hand.
+# Worked examples.
 
 
 def test_a_mark_that_moves_is_a_price_move_of_what_is_held() -> None:
@@ -91,7 +91,7 @@ def test_what_is_only_quoted_is_no_part() -> None:
     assert attribution.contributions == {"MSFT": contribution()}
 
 
-# What is not known.
+# Unknown values.
 
 
 def test_what_is_held_without_a_mark_at_the_beginning_is_unknown() -> None:
@@ -140,7 +140,7 @@ def test_a_fill_without_price_is_unknown() -> None:
     assert attribution.contributions["MSFT"].price == 2
 
 
-# Whatever happens.
+# Property tests.
 
 quantities = st.integers(-9, 9).filter(bool) | st.decimals(-3, 3, places=3).filter(bool)
 prices = st.decimals("0.01", 99, places=3)

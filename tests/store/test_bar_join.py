@@ -11,23 +11,23 @@ from aries_nb.store.bar_join import BarJoin, HistoryBar, LiveTrades
 LAG = 10
 
 
-def heard(*trades: tuple[int, float, float]) -> LiveTrades:
+def live_trades(*trades: tuple[int, float, float]) -> LiveTrades:
     columns = zip(*trades, strict=True) if trades else ((), (), ())
     received, prices, sizes = columns
     return LiveTrades(np.array(received, "i8"), np.array(prices, "f8"), np.array(sizes, "f8"))
 
 
-def test_with_nothing_heard_around_the_answer_one_is_enough() -> None:
+def test_without_trades_around_the_answer_one_is_enough() -> None:
     join = BarJoin(lag_ns=LAG)
 
-    base = join.add(HistoryBar(100, 101, 5.0, 40.0), heard((50, 5.0, 3.0), (200, 6.0, 2.0)))
+    base = join.add(HistoryBar(100, 101, 5.0, 40.0), live_trades((50, 5.0, 3.0), (200, 6.0, 2.0)))
 
     assert base == 37.0
 
 
 def test_a_cut_that_does_not_end_with_the_close_is_none() -> None:
     join = BarJoin(lag_ns=LAG)
-    trades = heard((50, 5.0, 3.0), (99, 6.0, 2.0), (101, 7.0, 1.0), (109, 6.0, 4.0), (150, 6.5, 9.0))
+    trades = live_trades((50, 5.0, 3.0), (99, 6.0, 2.0), (101, 7.0, 1.0), (109, 6.0, 4.0), (150, 6.5, 9.0))
 
     first = join.add(HistoryBar(100, 100, 7.0, 40.0), trades)
     second = join.add(HistoryBar(145, 145, 6.5, 53.0), trades)
@@ -36,9 +36,9 @@ def test_a_cut_that_does_not_end_with_the_close_is_none() -> None:
     assert second == 34.0
 
 
-def test_cuts_alike_are_told_apart_by_the_next_answer() -> None:
+def test_equal_cuts_are_distinguished_by_the_next_answer() -> None:
     join = BarJoin(lag_ns=LAG)
-    trades = heard((95, 5.0, 1.0), (100, 5.0, 1.0), (150, 5.0, 1.0), (151, 5.0, 7.0))
+    trades = live_trades((95, 5.0, 1.0), (100, 5.0, 1.0), (150, 5.0, 1.0), (151, 5.0, 7.0))
 
     bases = [
         join.add(HistoryBar(at, at, 5.0, volume), trades) for at, volume in [(100, 31.0), (150, 33.0), (200, 40.0)]
@@ -49,7 +49,7 @@ def test_cuts_alike_are_told_apart_by_the_next_answer() -> None:
 
 def test_answers_that_contradict_each_other_have_no_base() -> None:
     join = BarJoin(lag_ns=LAG)
-    trades = heard((50, 5.0, 3.0))
+    trades = live_trades((50, 5.0, 3.0))
 
     bases = [
         join.add(HistoryBar(at, at, 5.0, volume), trades) for at, volume in [(100, 40.0), (200, 41.0), (300, 41.0)]
@@ -59,7 +59,7 @@ def test_answers_that_contradict_each_other_have_no_base() -> None:
 
 
 def test_a_close_or_a_volume_that_no_cut_gives_has_no_base() -> None:
-    trades = heard((50, 5.0, 3.0))
+    trades = live_trades((50, 5.0, 3.0))
 
     assert BarJoin(lag_ns=LAG).add(HistoryBar(100, 100, 6.0, 40.0), trades) is None
     assert BarJoin(lag_ns=LAG).add(HistoryBar(100, 100, 5.0, 2.0), trades) is None
@@ -67,8 +67,8 @@ def test_a_close_or_a_volume_that_no_cut_gives_has_no_base() -> None:
 
 
 def test_a_history_without_the_bar_has_nothing_before_the_first_trade() -> None:
-    assert BarJoin(lag_ns=LAG).add(HistoryBar(100, 100, math.nan, 0.0), heard()) == 0.0
-    assert BarJoin(lag_ns=LAG).add(HistoryBar(100, 100, math.nan, 0.0), heard((50, 5.0, 3.0))) is None
+    assert BarJoin(lag_ns=LAG).add(HistoryBar(100, 100, math.nan, 0.0), live_trades()) == 0.0
+    assert BarJoin(lag_ns=LAG).add(HistoryBar(100, 100, math.nan, 0.0), live_trades((50, 5.0, 3.0))) is None
 
 
 @given(
@@ -81,7 +81,7 @@ def test_a_base_is_never_wrong_while_the_lag_holds(
     trades: list[tuple[float, float]], first: int, asked: list[int], lags: list[int]
 ) -> None:
     join = BarJoin(lag_ns=LAG)
-    rows = heard(*((at, *trade) for at, trade in enumerate(trades) if at >= first))
+    rows = live_trades(*((at, *trade) for at, trade in enumerate(trades) if at >= first))
     before = sum(size for _, size in trades[:first])
 
     bases = []

@@ -27,7 +27,7 @@ def start_of(ts: int) -> int:
 
 
 def bars_of(trades: list[Trade], first: int = 0, end: int = END) -> BarPage:
-    """What an honest server says of the bars that start in [first, end)."""
+    """The bars that a correct server returns, those that start in [first, end)."""
     groups: dict[int, list[Trade]] = {}
     for trade in trades:
         if first <= start_of(trade[0]) < end:
@@ -79,7 +79,7 @@ def test_a_trade_without_a_price_is_none_and_one_without_a_size_moves_the_price(
     assert ([] if volume is None else [volume]) == series.frame(5)["volume"].tolist()
 
 
-def test_a_bar_in_doubt_is_due_only_when_it_has_ended_and_is_replaced_then() -> None:
+def test_an_incomplete_bar_is_fetched_only_when_it_has_ended_and_is_replaced_then() -> None:
     series = BarSeries(start_of)
     series.mark_incomplete(12, 25)
     series.trades([(13, 5.0, 1.0), (25, 6.0, 1.0), (31, 7.0, 1.0)])
@@ -98,7 +98,7 @@ def test_a_bar_in_doubt_is_due_only_when_it_has_ended_and_is_replaced_then() -> 
     assert frame["complete"].all()
 
 
-def test_while_the_stream_is_broken_everything_after_the_break_is_in_doubt() -> None:
+def test_while_the_stream_is_broken_everything_after_the_break_is_incomplete() -> None:
     series = BarSeries(start_of)
     series.trades([(5, 1.0, 1.0), (15, 1.0, 1.0)])
 
@@ -236,7 +236,7 @@ def test_joined_and_broken_anywhere_the_bars_equal_those_of_all_trades(
     assert frame["complete"].all()
 
 
-def test_bars_over_a_gap_are_in_doubt_until_the_history_is_asked_again() -> None:
+def test_bars_over_a_gap_are_incomplete_until_the_history_is_fetched_again() -> None:
     series = BarSeries(start_of)
     series.trades([(5, 1.0, 1.0), (35, 1.0, 1.0)])
 
@@ -248,7 +248,7 @@ def test_bars_over_a_gap_are_in_doubt_until_the_history_is_asked_again() -> None
     assert not series.is_incomplete(12, 25)
 
 
-def test_while_a_gap_lasts_every_bar_from_its_beginning_is_in_doubt() -> None:
+def test_while_a_gap_lasts_every_bar_from_its_start_is_incomplete() -> None:
     series = BarSeries(start_of)
 
     series.mark_incomplete(12, None)
@@ -257,7 +257,7 @@ def test_while_a_gap_lasts_every_bar_from_its_beginning_is_in_doubt() -> None:
     assert not series.is_incomplete(0, 9)
 
 
-def test_a_gap_that_is_over_leaves_no_doubt_about_what_the_history_has_told() -> None:
+def test_a_gap_that_is_over_leaves_bars_of_the_history_complete() -> None:
     series = BarSeries(start_of)
     series.mark_incomplete(12, None)
     series.history(bars_of([(15, 2.0, 1.0)], 10, 30), final_before=30)
@@ -269,7 +269,7 @@ def test_a_gap_that_is_over_leaves_no_doubt_about_what_the_history_has_told() ->
     assert series.bars_to_fetch(45) is None
 
 
-def test_a_bar_that_is_joined_exactly_is_not_in_doubt() -> None:
+def test_a_bar_that_is_joined_exactly_is_not_incomplete() -> None:
     series = BarSeries(start_of)
     series.trades([(12, 5.0, 1.0)])
     series.mark_incomplete(11, 13)

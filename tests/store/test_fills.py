@@ -89,7 +89,7 @@ def test_an_unknown_side_is_no_fill() -> None:
 
 
 @pytest.mark.parametrize("average_price", ["NaN", "0", "Infinity", "1e50"])
-def test_a_price_that_the_broker_does_not_tell_is_not_known(average_price: str) -> None:
+def test_a_price_that_the_broker_does_not_give_is_unknown(average_price: str) -> None:
     fill = fill_between(None, state("4", average_price))
 
     assert fill is not None
@@ -245,7 +245,9 @@ def test_a_state_without_a_usable_quantity_disturbs_nothing(filled: str) -> None
     assert [fill.quantity for fill, _ in log.entries()[0]] == [Decimal(4), Decimal(1)]
 
 
-def test_orders_are_forgotten_only_beyond_the_bound_longest_unheard_of_first(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_orders_are_forgotten_only_beyond_the_limit_least_recently_updated_first(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setattr(fills_module, "MOST_ORDERS", 2)
     table, log = orders()
     for name in ("A", "B", "A", "C"):
@@ -280,7 +282,7 @@ def test_an_empty_frame_of_fills_has_its_types() -> None:
     assert str(frame["is_combined"].dtype) == "bool"
 
 
-# Executions that a broker tells as such.
+# Reported executions.
 
 
 def told() -> tuple[Table, ReportedFillLog]:
@@ -318,7 +320,7 @@ def test_executions_have_the_columns_of_fills_out_of_orders() -> None:
     pd.testing.assert_frame_equal(log.frame(), implied.frame())
 
 
-def test_an_execution_told_again_is_no_second_fill() -> None:
+def test_an_execution_reported_again_is_no_second_fill() -> None:
     table, log = told()
     every = [execution(str(number)) for number in range(5)]
 
@@ -349,7 +351,7 @@ def test_what_is_no_execution_is_no_fill_until_it_is_put_right(values: dict[str,
     assert (wrong, len(log)) == (0, 1)
 
 
-def test_a_fee_that_is_not_told_is_none_and_a_price_is_not_known() -> None:
+def test_a_missing_fee_is_zero_and_a_missing_price_is_unknown() -> None:
     table, log = told()
 
     tell(table, execution("1", fee=Decimal("NaN"), price=Decimal("NaN")))

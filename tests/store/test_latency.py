@@ -1,4 +1,4 @@
-"""How long rows take, against what was put in."""
+"""Latencies of rows, against those put in."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def buffer(*marked: tuple[int, int]) -> RecordBuffer:
     return made
 
 
-def tape(*rows: tuple[int, int]) -> RollingFrame:
+def rolling(*rows: tuple[int, int]) -> RollingFrame:
     made = RollingFrame([Column("price", "number")], ["AAPL"], limit=5_000)
     for ts, received in rows:
         made.buffer.add(0, ts, (1.0,))
@@ -82,7 +82,7 @@ def test_what_was_painted_longer_than_a_minute_ago_counts_no_more(lags: LatencyS
     assert Percentiles(80.0, 80.0, 1) == after
 
 
-def test_a_store_tells_the_connection_of_each_sample(lags: LatencySamples, clock: Clock) -> None:
+def test_a_store_passes_each_sample_to_its_connection(lags: LatencySamples, clock: Clock) -> None:
     other = LatencySamples(clock)
     whole = lags.whole = other.whole = LatencySamples(clock)
     clock.now = NOW + 10 * MS
@@ -95,17 +95,17 @@ def test_a_store_tells_the_connection_of_each_sample(lags: LatencySamples, clock
     assert [lags.visible_percentiles().samples, lags.painted_percentiles().samples] == [1, 0]
 
 
-def test_the_lag_of_a_tape_is_that_of_its_newest_thousand_rows() -> None:
+def test_the_latency_of_a_rolling_frame_is_that_of_its_newest_thousand_rows() -> None:
     rows = [(NOW + each * MS, NOW + each * MS + (5 if each < 1_500 else 7) * MS) for each in range(2_000)]
 
-    found = tape(*rows).received_percentiles()
+    found = rolling(*rows).received_percentiles()
 
     lags = [(received - ts) / MS for ts, received in rows[-1_000:]]
     assert Percentiles(*np.percentile(lags, (50, 99)), 1_000) == found
 
 
 def test_clocks_that_differ_make_a_lag_negative_and_nothing_else() -> None:
-    made = tape(*[(NOW + each * MS + 3_600 * SECOND, NOW + each * MS) for each in range(10)])
+    made = rolling(*[(NOW + each * MS + 3_600 * SECOND, NOW + each * MS) for each in range(10)])
 
     assert Percentiles(-3_600_000.0, -3_600_000.0, 10) == made.received_percentiles()
 
@@ -113,13 +113,13 @@ def test_clocks_that_differ_make_a_lag_negative_and_nothing_else() -> None:
 def test_rows_of_the_past_are_not_late() -> None:
     live = [(NOW + each * MS, NOW + each * MS + 5 * MS) for each in range(1, 100)]
 
-    found = tape((NOW - 7_200 * SECOND, NOW), (NOW - 60 * SECOND, NOW + MS), *live).received_percentiles()
+    found = rolling((NOW - 7_200 * SECOND, NOW), (NOW - 60 * SECOND, NOW + MS), *live).received_percentiles()
 
     assert Percentiles(5.0, 5.0, 99) == found
 
 
 def test_what_comes_after_a_break_and_is_of_before_it_is_not_late() -> None:
-    made = tape(*[(NOW + each * MS, NOW + each * MS + 5 * MS) for each in range(10)])
+    made = rolling(*[(NOW + each * MS, NOW + each * MS + 5 * MS) for each in range(10)])
     made.interrupted()
 
     for ts in (NOW + 10 * MS, NOW + 60 * SECOND):  # filled in, and live
@@ -141,7 +141,7 @@ def test_a_book_counts_its_updates() -> None:
 
 
 def test_a_publish_without_a_record_is_no_sample() -> None:
-    made = tape()
+    made = rolling()
 
     made.publish()
 

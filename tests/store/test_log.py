@@ -31,13 +31,13 @@ def test_what_a_reader_took_stays_as_it_was() -> None:
     assert taken == [1, 2]
 
 
-def test_the_bell_rings_once_for_each_batch_and_not_for_none() -> None:
-    log, rung = Log[int](9), list[int]()
-    undo = log.watch(lambda: rung.append(log.version))
+def test_an_observer_is_called_once_for_each_batch_and_not_for_none() -> None:
+    log, calls = Log[int](9), list[int]()
+    undo = log.watch(lambda: calls.append(log.version))
     log.extend([1, 2])
     log.extend([])
     undo()
 
     log.extend([3])
 
-    assert rung == [2]
+    assert calls == [2]

@@ -17,36 +17,38 @@ def _sum_of_parts(counts: MessageCounts) -> int:
 
 
 @given(st.lists(st.one_of(rows, counted), max_size=30), st.integers(1, 6))
-def test_ledger_of_a_tape_accounts_for_every_message(steps: list[int | tuple[CountedAs, int]], limit: int) -> None:
-    tape = RollingFrame([Column("price")], ["A", "B", "C"], limit=limit)
+def test_counts_of_a_rolling_frame_account_for_every_message(
+    steps: list[int | tuple[CountedAs, int]], limit: int
+) -> None:
+    rolling = RollingFrame([Column("price")], ["A", "B", "C"], limit=limit)
     taken = 0
     beside = dict.fromkeys(OTHERS, 0)
 
     for step in steps:
         if isinstance(step, int):
-            tape.buffer.add(step, NOW, (1.0,))
-            tape.buffer.mark(NOW)
-            tape.publish()
+            rolling.buffer.add(step, NOW, (1.0,))
+            rolling.buffer.mark(NOW)
+            rolling.publish()
             taken += 1
         else:
-            tape.buffer.counted[step[0]] += step[1]
+            rolling.buffer.counted[step[0]] += step[1]
             beside[step[0]] += step[1]
 
-    counts = tape.message_counts()
+    counts = rolling.message_counts()
     assert taken + sum(beside.values()) == counts.received == _sum_of_parts(counts)
     assert (min(taken, limit), max(taken - limit, 0)) == (counts.visible, counts.evicted)
     assert beside == {what: getattr(counts, what) for what in OTHERS}
 
 
 def test_row_that_another_frame_lent_was_not_received() -> None:
-    tape = RollingFrame([Column("price")], ["A"], limit=5)
+    rolling = RollingFrame([Column("price")], ["A"], limit=5)
 
-    tape.buffer.add(0, NOW, (1.0,))
-    tape.buffer.mark(NOW)
-    tape.buffer.counted["filled"] += 1
-    tape.publish()
+    rolling.buffer.add(0, NOW, (1.0,))
+    rolling.buffer.mark(NOW)
+    rolling.buffer.counted["filled"] += 1
+    rolling.publish()
 
-    assert MessageCounts(0, 1, 1, 0, 0, 0, 0, 0) == tape.message_counts()
+    assert MessageCounts(0, 1, 1, 0, 0, 0, 0, 0) == rolling.message_counts()
 
 
 def test_book_shows_the_newest_update_and_has_conflated_the_others() -> None:
@@ -72,7 +74,7 @@ breaks = st.just(("break", list[int]()))
 
 
 @given(st.lists(st.one_of(puts, lists, answers, breaks), max_size=20), st.booleans(), st.integers(2, 5))
-def test_ledger_of_a_table_accounts_for_every_state(
+def test_counts_of_a_table_account_for_every_state(
     steps: list[tuple[str, list[int]]], is_timed: bool, limit: int
 ) -> None:
     columns = [Column("order", "integer"), Column("updated", "time") if is_timed else Column("price")]

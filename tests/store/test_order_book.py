@@ -149,14 +149,14 @@ def test_levels_handed_out_do_not_change() -> None:
     assert shown.bids.tolist() == [[1.0, 1.0]]
 
 
-def test_watcher_is_told_of_each_publish_until_it_is_undone() -> None:
+def test_an_observer_is_called_at_each_publish_until_it_is_removed() -> None:
     book = OrderBook("MSFT")
-    rung: list[int] = []
-    undo = book.watch(lambda: rung.append(book.version))
+    calls: list[int] = []
+    undo = book.watch(lambda: calls.append(book.version))
 
     publish(book)
     publish(book, [(1.0, 1.0, 0.0)], [(1.0, 2.0, 0.0)])
     undo()
     publish(book, [(1.0, 1.0, 0.0)])
 
-    assert rung == [2]
+    assert calls == [2]

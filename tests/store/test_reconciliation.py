@@ -26,7 +26,7 @@ def fill(
     return Fill(0, "ACC-1", symbol, side, number, Decimal(price), "ORD-1", Decimal(fee), mid=Decimal(mid))
 
 
-def told(cash: str | int, **quantities: int) -> Portfolio:
+def reported(cash: str | int, **quantities: int) -> Portfolio:
     holdings = {symbol: (Decimal(quantity), Decimal(1)) for symbol, quantity in quantities.items()}
     return open_portfolio(Decimal(cash), holdings, multipliers=MULTIPLIERS)
 
@@ -42,25 +42,25 @@ def contribution(
 
 
 def test_what_cash_lost_beyond_a_fill_is_its_fee() -> None:
-    account = Reconciliation(told(1000), at(MSFT=10))
+    account = Reconciliation(reported(1000), at(MSFT=10))
 
-    account.take(told("899.90", MSFT=10), at(MSFT=12), [fill(10, 10)], 1)
+    account.take(reported("899.90", MSFT=10), at(MSFT=12), [fill(10, 10)], 1)
 
     assert account.attribution().contributions == {"MSFT": contribution(price=20, fee="-0.1")}
 
 
 def test_a_fee_that_the_fill_names_is_no_difference() -> None:
-    account = Reconciliation(told(1000), at(MSFT=10))
+    account = Reconciliation(reported(1000), at(MSFT=10))
 
-    account.take(told("899.90", MSFT=10), at(MSFT=10), [fill(10, 10, fee="0.1")], 1)
+    account.take(reported("899.90", MSFT=10), at(MSFT=10), [fill(10, 10, fee="0.1")], 1)
 
     assert account.attribution().contributions == {"MSFT": contribution(fee="-0.1")}
 
 
 def test_a_fee_of_fills_in_several_instruments_belongs_to_none_of_them() -> None:
-    account = Reconciliation(told(1000), at(MSFT=10, KO=5))
+    account = Reconciliation(reported(1000), at(MSFT=10, KO=5))
 
-    account.take(told("849.80", MSFT=10, KO=10), at(MSFT=10, KO=5), [fill(10, 10), fill(10, 5, "KO")], 1)
+    account.take(reported("849.80", MSFT=10, KO=10), at(MSFT=10, KO=5), [fill(10, 10), fill(10, 5, "KO")], 1)
 
     assert account.attribution().contributions == {
         "MSFT": contribution(),
@@ -70,13 +70,13 @@ def test_a_fee_of_fills_in_several_instruments_belongs_to_none_of_them() -> None
 
 
 def test_cash_that_comes_without_a_fill_is_unexplained_from_the_first_moment_on() -> None:
-    account = Reconciliation(told(1000), {})
+    account = Reconciliation(reported(1000), {})
 
     for now in (1, 2, 2 + SETTLING_NS, 3 + SETTLING_NS):
-        account.take(told(1500), {}, [], now)
+        account.take(reported(1500), {}, [], now)
         assert account.attribution().contributions == {CASH: contribution(unexplained=500)}
 
-    account.take(told("1399.90", MSFT=10), at(MSFT=10), [fill(10, 10)], 4 + SETTLING_NS)
+    account.take(reported("1399.90", MSFT=10), at(MSFT=10), [fill(10, 10)], 4 + SETTLING_NS)
     assert account.attribution().contributions == {
         CASH: contribution(unexplained=500),
         "MSFT": contribution(fee="-0.1"),
@@ -84,78 +84,78 @@ def test_cash_that_comes_without_a_fill_is_unexplained_from_the_first_moment_on(
 
 
 def test_more_than_a_fee_can_be_is_unexplained() -> None:
-    account = Reconciliation(told(1000), at(MSFT=10))
+    account = Reconciliation(reported(1000), at(MSFT=10))
 
-    account.take(told(880, MSFT=10), at(MSFT=10), [fill(10, 10)], 1)
+    account.take(reported(880, MSFT=10), at(MSFT=10), [fill(10, 10)], 1)
 
     assert account.attribution().contributions == {"MSFT": contribution(), CASH: contribution(unexplained=-20)}
 
 
-def test_a_position_told_before_its_fill_is_right_again_with_it() -> None:
-    account = Reconciliation(told(1000), at(MSFT=10))
+def test_a_position_reported_before_its_fill_is_explained_once_the_fill_comes() -> None:
+    account = Reconciliation(reported(1000), at(MSFT=10))
 
-    account.take(told("899.90", MSFT=10), at(MSFT=10), [], 1)
+    account.take(reported("899.90", MSFT=10), at(MSFT=10), [], 1)
     early = account.attribution()
-    account.take(told("899.90", MSFT=10), at(MSFT=11), [fill(10, 10)], 2)
+    account.take(reported("899.90", MSFT=10), at(MSFT=11), [fill(10, 10)], 2)
 
     assert early.contributions == {"MSFT": contribution(unexplained=100), CASH: contribution(unexplained="-100.1")}
     assert account.attribution().contributions == {"MSFT": contribution(price=10, fee="-0.1")}
 
 
-def test_a_fill_told_before_its_cash_is_no_fee_of_its_whole_value() -> None:
-    account = Reconciliation(told(1000, MSFT=10), at(MSFT=10))
+def test_a_fill_reported_before_its_cash_is_no_fee_of_its_whole_value() -> None:
+    account = Reconciliation(reported(1000, MSFT=10), at(MSFT=10))
 
-    account.take(told(1000), at(MSFT=10), [fill(-10, 10)], 1)
+    account.take(reported(1000), at(MSFT=10), [fill(-10, 10)], 1)
     early = account.attribution()
-    account.take(told("1099.90"), {}, [], 2)
+    account.take(reported("1099.90"), {}, [], 2)
 
     assert early.contributions == {"MSFT": contribution(), CASH: contribution(unexplained=-100)}
     assert account.attribution().contributions == {"MSFT": contribution(fee="-0.1")}
 
 
 def test_shares_that_no_fill_brought_are_unexplained_and_move_with_the_price_from_then_on() -> None:
-    account = Reconciliation(told(0, MSFT=1), at(MSFT=10))
+    account = Reconciliation(reported(0, MSFT=1), at(MSFT=10))
 
-    account.take(told(0, MSFT=3), at(MSFT=10), [], 1)
-    account.take(told(0, MSFT=3), at(MSFT=11), [], 1 + SETTLING_NS)
-    account.take(told(0, MSFT=3), at(MSFT=12), [], 2 + SETTLING_NS)
+    account.take(reported(0, MSFT=3), at(MSFT=10), [], 1)
+    account.take(reported(0, MSFT=3), at(MSFT=11), [], 1 + SETTLING_NS)
+    account.take(reported(0, MSFT=3), at(MSFT=12), [], 2 + SETTLING_NS)
 
     assert account.attribution().contributions == {"MSFT": contribution(price=1 + 3, unexplained=22)}
 
 
 def test_a_contract_first_seen_in_a_fill_counts_with_its_multiplier() -> None:
-    account = Reconciliation(told(1000), at(OPTION=2))
+    account = Reconciliation(reported(1000), at(OPTION=2))
 
-    account.take(told(799, OPTION=1), at(OPTION=3), [fill(1, 2, "OPTION", mid=2)], 1)
+    account.take(reported(799, OPTION=1), at(OPTION=3), [fill(1, 2, "OPTION", mid=2)], 1)
 
     assert account.attribution().contributions == {"OPTION": contribution(price=100, fee=-1)}
 
 
 def test_a_price_that_is_lost_makes_the_total_unknown_until_it_is_back() -> None:
-    account = Reconciliation(told(0, MSFT=1), at(MSFT=10))
+    account = Reconciliation(reported(0, MSFT=1), at(MSFT=10))
 
-    account.take(told(0, MSFT=1), {}, [], 1)
+    account.take(reported(0, MSFT=1), {}, [], 1)
     lost = account.attribution().total
-    account.take(told(0, MSFT=1), at(MSFT=12), [], 2)
+    account.take(reported(0, MSFT=1), at(MSFT=12), [], 2)
 
     assert lost.is_nan()
     assert account.attribution().contributions == {"MSFT": contribution(price=2)}
 
 
 def test_a_fill_without_a_price_counts_at_its_middle_and_the_rest_of_cash_is_unexplained() -> None:
-    account = Reconciliation(told(1000), at(MSFT=10))
+    account = Reconciliation(reported(1000), at(MSFT=10))
 
-    account.take(told("880", MSFT=10), at(MSFT=12), [fill(10, "NaN", mid=10)], 1)
+    account.take(reported("880", MSFT=10), at(MSFT=12), [fill(10, "NaN", mid=10)], 1)
 
     assert account.attribution().contributions == {"MSFT": contribution(price=20), CASH: contribution(unexplained=-20)}
 
 
 def test_a_fill_without_price_or_quote_waits_for_the_first_mark_and_poisons_nothing() -> None:
-    account = Reconciliation(told(1000, KO=1), at(KO=5))
+    account = Reconciliation(reported(1000, KO=1), at(KO=5))
 
-    account.take(told(900, KO=1, MSFT=10), at(KO=5), [fill(10, "NaN")], 1)
+    account.take(reported(900, KO=1, MSFT=10), at(KO=5), [fill(10, "NaN")], 1)
     before = account.attribution()
-    account.take(told(900, KO=1, MSFT=10), at(KO=6, MSFT=10), [], 2)
+    account.take(reported(900, KO=1, MSFT=10), at(KO=6, MSFT=10), [], 2)
 
     assert before.contributions["MSFT"].total.is_nan()
     assert before.contributions["KO"] == contribution()
@@ -163,40 +163,40 @@ def test_a_fill_without_price_or_quote_waits_for_the_first_mark_and_poisons_noth
 
 
 def test_a_fee_after_a_fill_without_a_price_is_a_fee_again() -> None:
-    account = Reconciliation(told(1000), at(MSFT=10))
+    account = Reconciliation(reported(1000), at(MSFT=10))
 
-    account.take(told("899.50", MSFT=10), at(MSFT=10), [fill(10, "NaN", mid=10)], 1)
-    account.take(told("799.40", MSFT=20), at(MSFT=10), [fill(10, 10, mid=10)], 2)
+    account.take(reported("899.50", MSFT=10), at(MSFT=10), [fill(10, "NaN", mid=10)], 1)
+    account.take(reported("799.40", MSFT=20), at(MSFT=10), [fill(10, 10, mid=10)], 2)
 
     assert account.attribution().contributions == {"MSFT": contribution(fee="-0.1", unexplained="-0.5")}
 
 
-def test_a_quantity_that_nobody_knows_makes_the_total_unknown_until_it_is_told_again() -> None:
-    account = Reconciliation(told(0, MSFT=1), at(MSFT=10))
+def test_an_unknown_quantity_makes_the_total_unknown_until_it_is_reported_again() -> None:
+    account = Reconciliation(reported(0, MSFT=1), at(MSFT=10))
     unknown = open_portfolio(Decimal(0), {"MSFT": (Decimal("NaN"), Decimal(1))})
 
     for now in (1, 1 + SETTLING_NS, 2 + SETTLING_NS):
         account.take(unknown, at(MSFT=11), [], now)
     lost = account.attribution().total
-    account.take(told(0, MSFT=1), at(MSFT=12), [], 3 + SETTLING_NS)
+    account.take(reported(0, MSFT=1), at(MSFT=12), [], 3 + SETTLING_NS)
 
     assert lost.is_nan()
     assert account.attribution().contributions == {"MSFT": contribution(price=2)}
 
 
-def test_cash_that_is_not_told_for_a_while_is_no_loss() -> None:
-    account = Reconciliation(told(100), {})
+def test_cash_that_is_not_reported_for_a_while_is_no_loss() -> None:
+    account = Reconciliation(reported(100), {})
 
     for now in (1, 1 + SETTLING_NS, 2 + SETTLING_NS):
-        account.take(told("NaN"), {}, [], now)
+        account.take(reported("NaN"), {}, [], now)
     lost = account.attribution().total
-    account.take(told(100), {}, [], 3 + SETTLING_NS)
+    account.take(reported(100), {}, [], 3 + SETTLING_NS)
 
     assert lost.is_nan()
     assert account.attribution().total == 0
 
 
-# Whatever is told, and in whatever order.
+# Property: any reports in any order.
 
 prices = st.decimals("0.01", 99, places=3)
 quantities = st.integers(-9, 9).filter(bool)
@@ -204,20 +204,20 @@ mids = prices | st.just(Decimal("NaN"))
 fees = st.sampled_from(["0", "0.35"])
 fills = st.builds(fill, quantities, prices, st.sampled_from(SYMBOLS), fees, mid=mids)
 unpriced = st.builds(fill, quantities, st.just("NaN"), st.sampled_from(SYMBOLS), fees, mid=mids)
-books = st.builds(
-    lambda cash, held: told(cash, **held),
+portfolio = st.builds(
+    lambda cash, held: reported(cash, **held),
     st.decimals(-999, 999, places=2),
     st.dictionaries(st.sampled_from(SYMBOLS), st.integers(-3, 3)),
 )
 marks = st.fixed_dictionaries(dict.fromkeys(SYMBOLS, prices))
-moments = st.lists(st.tuples(books, marks, st.lists(fills, max_size=2), st.integers(0, 4 * SECOND)), max_size=8)
+moments = st.lists(st.tuples(portfolio, marks, st.lists(fills, max_size=2), st.integers(0, 4 * SECOND)), max_size=8)
 some_fills = st.lists(fills | unpriced, max_size=2)
-some_moments = st.lists(st.tuples(books, marks, some_fills, st.integers(0, 4 * SECOND)), max_size=8)
+some_moments = st.lists(st.tuples(portfolio, marks, some_fills, st.integers(0, 4 * SECOND)), max_size=8)
 
 
-@given(books, marks, some_moments)
+@given(portfolio, marks, some_moments)
 @settings(max_examples=100)
-def test_the_parts_add_up_exactly_to_the_change_that_the_broker_tells(
+def test_contributions_add_up_exactly_to_the_change_that_the_broker_reports(
     opening: Portfolio,
     first: dict[str, Decimal],
     told_later: list[tuple[Portfolio, dict[str, Decimal], Sequence[Fill], int]],
@@ -235,8 +235,8 @@ def test_the_parts_add_up_exactly_to_the_change_that_the_broker_tells(
         assert account.attribution().total == change
 
 
-@given(books, marks, moments)
-def test_with_fills_of_which_everything_is_told_nothing_is_unexplained(
+@given(portfolio, marks, moments)
+def test_with_complete_fills_nothing_is_unexplained(
     opening: Portfolio,
     first: dict[str, Decimal],
     moved: list[tuple[Portfolio, dict[str, Decimal], Sequence[Fill], int]],

@@ -1,4 +1,4 @@
-"""A tape against a plain list: whatever is written and read in between, both hold the same rows."""
+"""A rolling frame against a plain list: whatever is written and read in between, both have the same rows."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 
 from aries_nb.model import NOT_A_TIME, Column
 from aries_nb.store import RollingFrame
-from aries_nb.store import rolling as tape_module
+from aries_nb.store import rolling as rolling_module
 from aries_nb.store.slab import Slab
 
 NOW = 1_772_463_845_000_000_000
@@ -38,10 +38,10 @@ MISSING = {"number": math.nan, "text": "", "time": NOT_A_TIME, "integer": 0}
 
 @pytest.fixture(autouse=True, scope="module")
 def small_slabs() -> Iterator[None]:
-    """Slabs so small that a few rows turn them over."""
+    """Slabs so small that a few rows fill them."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(tape_module, "FIRST_CAPACITY", 8)
-        patch.setattr(tape_module, "MAX_TEXTS", 200)
+        patch.setattr(rolling_module, "FIRST_CAPACITY", 8)
+        patch.setattr(rolling_module, "MAX_TEXTS", 200)
         yield
 
 
@@ -54,7 +54,7 @@ class Row(NamedTuple):
 
 @dataclass
 class PlainList:
-    """What a tape ought to hold, the slow way."""
+    """The rows that a frame must have, computed slowly."""
 
     limit: int | None = None
     window_ns: int | None = None
@@ -77,15 +77,15 @@ class PlainList:
         return self.window_ns is not None and self.newest > 0 and (too_old or too_far_ahead)
 
 
-def publish(tape: RollingFrame, batch: Sequence[Row]) -> None:
+def publish(rolling: RollingFrame, batch: Sequence[Row]) -> None:
     for row in batch:
-        tape.buffer.add(row.code, row.ts, row.values)
-        tape.buffer.mark(row.received)
-    tape.publish()
+        rolling.buffer.add(row.code, row.ts, row.values)
+        rolling.buffer.mark(row.received)
+    rolling.publish()
 
 
 def rows_of(frame: pd.DataFrame, columns: Sequence[Column]) -> list[Row]:
-    """The rows of a frame as a tape took them; a missing number as None, so that it equals itself."""
+    """The rows of a frame as they were written; a missing number as None, so that it equals itself."""
     codes = [SYMBOLS.index(symbol) for symbol in frame["symbol"]]
     ts = frame.index.asi8.tolist()
     received = frame["received"].astype("int64").tolist() if len(frame) else []
@@ -133,37 +133,37 @@ windows = st.fixed_dictionaries({"window_ns": st.integers(1, 15).map(lambda seco
 
 
 def check_against_a_list(columns: Sequence[Column], written: list[list[Row]], window: dict[str, int]) -> None:
-    tape, plain = RollingFrame(columns, SYMBOLS, **window), PlainList(**window)
+    rolling, plain = RollingFrame(columns, SYMBOLS, **window), PlainList(**window)
     snapshots: list[tuple[pd.DataFrame, list[Row]]] = []
     count = 0
     for batch in written:
-        publish(tape, batch)
+        publish(rolling, batch)
         plain.publish(batch)
         count += len(batch)
 
-        assert len(tape) == len(plain.rows)
-        assert (tape.version, tape.evicted) == (count, plain.evicted)
-        assert tape.version == tape.evicted + len(tape)
-        snapshots.append((tape.frame(), comparable(plain.rows)))
+        assert len(rolling) == len(plain.rows)
+        assert (rolling.version, rolling.evicted) == (count, plain.evicted)
+        assert rolling.version == rolling.evicted + len(rolling)
+        snapshots.append((rolling.frame(), comparable(plain.rows)))
     for frame, expected in snapshots:
         assert expected == rows_of(frame, columns)
 
 
 @given(batches(NUMBERS), limits | windows)
 @settings(max_examples=50)
-def test_tape_of_numbers_holds_what_a_list_would(written: list[list[Row]], window: dict[str, int]) -> None:
+def test_a_frame_of_numbers_equals_a_list(written: list[list[Row]], window: dict[str, int]) -> None:
     check_against_a_list(NUMBERS, written, window)
 
 
 @given(batches(MIXED), limits | windows)
 @settings(max_examples=50)
-def test_tape_of_mixed_columns_holds_what_a_list_would(written: list[list[Row]], window: dict[str, int]) -> None:
+def test_a_frame_of_mixed_columns_equals_a_list(written: list[list[Row]], window: dict[str, int]) -> None:
     check_against_a_list(MIXED, written, window)
 
 
 @pytest.mark.parametrize("columns", [NUMBERS, MIXED])
 @pytest.mark.parametrize("window", [{"limit": 1}, {"limit": 50}, {"window_ns": 5 * 10**9}])
-def test_long_tape_holds_what_a_list_would(columns: Sequence[Column], window: dict[str, int]) -> None:
+def test_a_long_frame_equals_a_list(columns: Sequence[Column], window: dict[str, int]) -> None:
     draw = random.Random(2_026)
     values = {
         "number": draw.random,
@@ -189,29 +189,29 @@ def test_long_tape_holds_what_a_list_would(columns: Sequence[Column], window: di
 def test_each_way_of_reading_gives_the_same_rows(
     written: list[list[Row]], window: dict[str, int], firsts: list[int]
 ) -> None:
-    tape, plain = RollingFrame(MIXED, SYMBOLS, **window), PlainList(**window)
+    rolling, plain = RollingFrame(MIXED, SYMBOLS, **window), PlainList(**window)
     newest: list[Row | None] = [None] * len(SYMBOLS)
     for batch, first in zip(written, firsts, strict=False):
-        publish(tape, batch)
+        publish(rolling, batch)
         plain.publish(batch)
         for row in batch:
             newest[row.code] = row
 
         expected = comparable(plain.rows)[max(first - plain.evicted, 0) :]
-        frame, end = tape.frame_since(first)
-        rows = tape.rows(first)
-        board = tape.board(is_stale=True, rejected=("NOPE",))
+        frame, end = rolling.frame_since(first)
+        rows = rolling.rows(first)
+        board = rolling.board(is_stale=True, rejected=("NOPE",))
 
         assert expected == rows_of(frame, MIXED)
-        assert end == rows.end == tape.version
-        assert rows.window_start == tape.evicted
+        assert end == rows.end == rolling.version
+        assert rows.window_start == rolling.evicted
         assert rows.first == rows.end - len(expected)
         assert rows.symbols == board.symbols == SYMBOLS
         assert [row.ts for row in expected] == rows.ts.tolist()
         assert [row.code for row in expected] == rows.codes.tolist()
         for place, name in ((0, "price"), (4, "size")):
             np.testing.assert_array_equal(rows.numbers[name], np.array([row.values[place] for row in expected], float))
-        assert [row and (row.ts, row.received, row.values) for row in newest] == tape.latest()
+        assert [row and (row.ts, row.received, row.values) for row in newest] == rolling.latest()
         assert board.columns == ("price", "size")
         assert (board.is_stale, board.rejected) == (True, ("NOPE",))
         assert [row.received if row else 0 for row in newest] == board.received.tolist()
@@ -222,11 +222,11 @@ def test_each_way_of_reading_gives_the_same_rows(
 
 @pytest.mark.parametrize("window", [{"limit": 10}, {"window_ns": HOUR}])
 def test_frame_has_the_types_it_promises_also_when_empty(window: dict[str, int]) -> None:
-    tape = RollingFrame(MIXED, SYMBOLS, **window)
+    rolling = RollingFrame(MIXED, SYMBOLS, **window)
 
-    empty = tape.frame()
-    publish(tape, [Row(1, NOW, NOW, (1.5, "D", NOW, 7, 2.0))])
-    filled = tape.frame()
+    empty = rolling.frame()
+    publish(rolling, [Row(1, NOW, NOW, (1.5, "D", NOW, 7, 2.0))])
+    filled = rolling.frame()
 
     utc = pd.DatetimeTZDtype("ns", "UTC")
     for frame in (empty, filled):
@@ -240,28 +240,28 @@ def test_frame_has_the_types_it_promises_also_when_empty(window: dict[str, int])
 
 
 def test_nothing_added_is_nothing_published() -> None:
-    tape = RollingFrame(NUMBERS, SYMBOLS, limit=5)
+    rolling = RollingFrame(NUMBERS, SYMBOLS, limit=5)
     rung: list[int] = []
-    undo = tape.watch(lambda: rung.append(tape.version))
+    undo = rolling.watch(lambda: rung.append(rolling.version))
 
-    tape.publish()
-    publish(tape, [Row(0, NOW, NOW, (1.0, 2.0))])
+    rolling.publish()
+    publish(rolling, [Row(0, NOW, NOW, (1.0, 2.0))])
     undo()
-    publish(tape, [Row(0, NOW, NOW, (1.0, 2.0))])
+    publish(rolling, [Row(0, NOW, NOW, (1.0, 2.0))])
 
     assert rung == [1]
 
 
 def test_rows_of_one_publish_keep_their_own_times_of_receipt() -> None:
-    tape = RollingFrame(NUMBERS, SYMBOLS, limit=100)
+    rolling = RollingFrame(NUMBERS, SYMBOLS, limit=100)
 
     for received, count in ((NOW, 2), (NOW + 5, 0), (NOW + 7, 9)):
         for _ in range(count):
-            tape.buffer.add(0, NOW, (1.0, 2.0))
-        tape.buffer.mark(received)
-    tape.publish()
+            rolling.buffer.add(0, NOW, (1.0, 2.0))
+        rolling.buffer.mark(received)
+    rolling.publish()
 
-    assert tape.frame()["received"].astype("int64").tolist() == [NOW] * 2 + [NOW + 7] * 9
+    assert rolling.frame()["received"].astype("int64").tolist() == [NOW] * 2 + [NOW + 7] * 9
 
 
 # Memory.
@@ -274,13 +274,13 @@ def numbered(first: int, count: int, texts: int = 5) -> list[Row]:
     ]
 
 
-def test_snapshots_share_the_memory_of_the_tape() -> None:
-    tape = RollingFrame(MIXED, SYMBOLS, limit=1_000)
-    publish(tape, numbered(0, 500))
-    earlier = tape.frame()
-    publish(tape, numbered(500, 100))
-    later = tape.frame()
-    slab = tape._published.slab
+def test_snapshots_share_the_memory_of_the_slab() -> None:
+    rolling = RollingFrame(MIXED, SYMBOLS, limit=1_000)
+    publish(rolling, numbered(0, 500))
+    earlier = rolling.frame()
+    publish(rolling, numbered(500, 100))
+    later = rolling.frame()
+    slab = rolling._published.slab
 
     assert np.shares_memory(earlier.index.asi8, later.index.asi8)
     for name, array in slab.arrays.items():
@@ -297,48 +297,48 @@ def test_snapshots_share_the_memory_of_the_tape() -> None:
 @pytest.mark.parametrize("count", [1, 126, 127, 128, 300, 32_766, 32_767, 32_768])
 def test_any_number_of_symbols_is_shared_and_shown(count: int) -> None:
     symbols = [f"S{number}" for number in range(count)]
-    tape = RollingFrame(NUMBERS, symbols, limit=10)
+    rolling = RollingFrame(NUMBERS, symbols, limit=10)
 
-    publish(tape, [Row(count - 1, NOW, NOW, (1.0, 2.0)), Row(0, NOW, NOW, (1.0, 2.0))])
+    publish(rolling, [Row(count - 1, NOW, NOW, (1.0, 2.0)), Row(0, NOW, NOW, (1.0, 2.0))])
 
-    frame = tape.frame()
+    frame = rolling.frame()
     assert frame["symbol"].tolist() == [symbols[-1], symbols[0]]
-    assert np.shares_memory(frame["symbol"].array.codes, tape._published.slab.codes)
+    assert np.shares_memory(frame["symbol"].array.codes, rolling._published.slab.codes)
 
 
 @pytest.mark.parametrize("in_one", [True, False])
 def test_any_number_of_texts_is_shown_up_to_the_cap(*, in_one: bool) -> None:
     columns = (Column("venue", "text"), Column("tick", "text"))
-    tape = RollingFrame(columns, SYMBOLS, limit=10_000)
+    rolling = RollingFrame(columns, SYMBOLS, limit=10_000)
     rows = [Row(0, NOW, NOW, (f"V{n}", "+-"[n % 2])) for n in range(195)] * 2
     frames = []
 
     for batch in [rows] if in_one else [[row] for row in rows]:
-        publish(tape, batch)
-        frames.append(tape.frame())
+        publish(rolling, batch)
+        frames.append(rolling.frame())
 
     for frame in (*frames[::50], frames[-1]):
         assert [row.values for row in rows[: len(frame)]] == list(zip(frame["venue"], frame["tick"], strict=True))
 
 
 def test_texts_beyond_the_cap_become_one() -> None:
-    tape = RollingFrame((Column("venue", "text"),), SYMBOLS, limit=10_000)
+    rolling = RollingFrame((Column("venue", "text"),), SYMBOLS, limit=10_000)
 
-    publish(tape, [Row(0, NOW, NOW, (f"V{n}",)) for n in range(500)])
-    publish(tape, [Row(0, NOW, NOW, ("V5",)), Row(0, NOW, NOW, ("new",))])
+    publish(rolling, [Row(0, NOW, NOW, (f"V{n}",)) for n in range(500)])
+    publish(rolling, [Row(0, NOW, NOW, ("V5",)), Row(0, NOW, NOW, ("new",))])
 
-    venues = tape.frame()["venue"].tolist()
+    venues = rolling.frame()["venue"].tolist()
     assert venues[:200] == [f"V{n}" for n in range(200)]
     assert set(venues[200:500]) == {"…"}
     assert venues[500:] == ["V5", "…"]
 
 
 def test_endless_text_is_cut() -> None:
-    tape = RollingFrame((Column("venue", "text"),), SYMBOLS, limit=10)
+    rolling = RollingFrame((Column("venue", "text"),), SYMBOLS, limit=10)
 
-    publish(tape, [Row(0, NOW, NOW, ("x" * 1_000_000,)), Row(0, NOW, NOW, ("x" * 1_000_001,))])
+    publish(rolling, [Row(0, NOW, NOW, ("x" * 1_000_000,)), Row(0, NOW, NOW, ("x" * 1_000_001,))])
 
-    first, second = tape.frame()["venue"]
+    first, second = rolling.frame()["venue"]
     assert first == second
     assert len(first) == 1_000
     assert first.endswith("x…")
@@ -347,18 +347,18 @@ def test_endless_text_is_cut() -> None:
 @pytest.mark.parametrize("then", ["nothing", "rows", "a new text", "turning over"])
 @pytest.mark.parametrize("name", ["price", "venue", "moment", "number", "size", "symbol"])
 @pytest.mark.parametrize("is_alone", [True, False])
-def test_what_a_user_writes_reaches_neither_the_tape_nor_another_snapshot(
+def test_what_a_user_writes_reaches_neither_the_rolling_frame_nor_another_snapshot(
     name: str, then: str, *, is_alone: bool
 ) -> None:
-    tape = RollingFrame(MIXED, SYMBOLS, limit=20)
-    publish(tape, numbered(0, 12))
-    mine = tape.frame()
-    others = [tape.frame()] if not is_alone else []
+    rolling = RollingFrame(MIXED, SYMBOLS, limit=20)
+    publish(rolling, numbered(0, 12))
+    mine = rolling.frame()
+    others = [rolling.frame()] if not is_alone else []
     if then == "turning over":
-        publish(tape, numbered(12, 100))
+        publish(rolling, numbered(12, 100))
     elif then != "nothing":
-        publish(tape, numbered(12, 3, texts=100 if then == "a new text" else 5))
-    expected = rows_of(tape.frame(), MIXED)
+        publish(rolling, numbered(12, 3, texts=100 if then == "a new text" else 5))
+    expected = rows_of(rolling.frame(), MIXED)
     gc.collect()
 
     mine.loc[mine.index[3:6], name] = mine[name].iloc[0]
@@ -366,29 +366,29 @@ def test_what_a_user_writes_reaches_neither_the_tape_nor_another_snapshot(
 
     assert comparable(numbered(0, 12)) != rows_of(mine, MIXED)
     assert all(comparable(numbered(0, 12)) == rows_of(other, MIXED) for other in others)
-    assert expected == rows_of(tape.frame(), MIXED)
+    assert expected == rows_of(rolling.frame(), MIXED)
 
 
 def test_small_limit_does_not_turn_over_every_few_rows(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(tape_module, "FIRST_CAPACITY", 4_096)
-    tape = RollingFrame(NUMBERS, SYMBOLS, limit=1)
+    monkeypatch.setattr(rolling_module, "FIRST_CAPACITY", 4_096)
+    rolling = RollingFrame(NUMBERS, SYMBOLS, limit=1)
     slabs = set()
 
     for n in range(4_096):
-        publish(tape, [Row(0, NOW + n, NOW, (float(n), 0.0))])
-        slabs.add(id(tape._published.slab))
+        publish(rolling, [Row(0, NOW + n, NOW, (float(n), 0.0))])
+        slabs.add(id(rolling._published.slab))
 
     assert len(slabs) == 1
-    assert tape.frame()["price"].tolist() == [4_095.0]
+    assert rolling.frame()["price"].tolist() == [4_095.0]
 
 
-def test_full_tape_takes_little_more_than_twice_its_rows(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_full_frame_takes_little_more_than_twice_its_rows(monkeypatch: pytest.MonkeyPatch) -> None:
     limit = 10_000
-    tape = RollingFrame(MIXED, SYMBOLS, limit=limit)
+    rolling = RollingFrame(MIXED, SYMBOLS, limit=limit)
     for first in range(0, 50_000, 1_000):
-        publish(tape, numbered(first, 1_000))
+        publish(rolling, numbered(first, 1_000))
 
-    slab = tape._published.slab
+    slab = rolling._published.slab
     arrays = [slab.ts, slab.received, slab.codes, *slab.arrays.values()]
 
     raw = sum(array.itemsize for array in arrays) * limit
@@ -400,25 +400,25 @@ def alive(kind: type) -> int:
     return sum(type(each) is kind for each in gc.get_objects())
 
 
-def test_slabs_that_were_turned_over_are_not_kept() -> None:
+def test_replaced_slabs_are_freed() -> None:
     before = alive(Slab)
-    tape = RollingFrame(MIXED, SYMBOLS, limit=10)
+    rolling = RollingFrame(MIXED, SYMBOLS, limit=10)
 
     for first in range(0, 500, 10):
-        publish(tape, numbered(first, 10))
-        tape.frame()
+        publish(rolling, numbered(first, 10))
+        rolling.frame()
 
-    assert tape.evicted == 490
+    assert rolling.evicted == 490
     assert alive(Slab) == before + 1
 
 
 def test_snapshots_read_without_end_leave_a_limited_number_of_references() -> None:
-    tape = RollingFrame(MIXED, SYMBOLS, limit=10)
-    publish(tape, numbered(0, 5))
+    rolling = RollingFrame(MIXED, SYMBOLS, limit=10)
+    publish(rolling, numbered(0, 5))
     before = alive(weakref.ref)
 
     for _ in range(700):
-        tape.frame()
+        rolling.frame()
 
     # One for each snapshot and column, forgotten by pandas five hundred at a time.
     assert alive(weakref.ref) - before <= 501 * (2 + len(MIXED))
@@ -427,60 +427,60 @@ def test_snapshots_read_without_end_leave_a_limited_number_of_references() -> No
 # The window of time.
 
 
-def window_of(tape: RollingFrame, *rows: tuple[int, int]) -> list[int]:
+def window_of(rolling: RollingFrame, *rows: tuple[int, int]) -> list[int]:
     """Publish rows of (seconds, seconds of receipt) one by one; the seconds of those still in the window."""
     for ts, received in rows:
-        publish(tape, [Row(0, NOW + ts * 10**9, NOW + received * 10**9, (0.0, 0.0))])
-    return [(ts - NOW) // 10**9 for ts in tape.frame().index.asi8.tolist()]
+        publish(rolling, [Row(0, NOW + ts * 10**9, NOW + received * 10**9, (0.0, 0.0))])
+    return [(ts - NOW) // 10**9 for ts in rolling.frame().index.asi8.tolist()]
 
 
 def test_row_as_old_as_the_window_is_still_in_it() -> None:
-    tape = RollingFrame(NUMBERS, SYMBOLS, window_ns=10 * 10**9)
+    rolling = RollingFrame(NUMBERS, SYMBOLS, window_ns=10 * 10**9)
 
-    assert window_of(tape, (0, 0), (1, 1), (10, 10)) == [0, 1, 10]
-    assert window_of(tape, (11, 11)) == [1, 10, 11]
+    assert window_of(rolling, (0, 0), (1, 1), (10, 10)) == [0, 1, 10]
+    assert window_of(rolling, (11, 11)) == [1, 10, 11]
 
 
 def test_late_row_does_not_turn_the_window_back() -> None:
-    tape = RollingFrame(NUMBERS, SYMBOLS, window_ns=10 * 10**9)
+    rolling = RollingFrame(NUMBERS, SYMBOLS, window_ns=10 * 10**9)
 
-    assert window_of(tape, (20, 20), (5, 21), (25, 25)) == [20, 5, 25]
+    assert window_of(rolling, (20, 20), (5, 21), (25, 25)) == [20, 5, 25]
 
 
 def test_time_of_the_far_future_neither_empties_the_window_nor_keeps_it() -> None:
-    tape = RollingFrame(NUMBERS, SYMBOLS, window_ns=10 * 10**9)
+    rolling = RollingFrame(NUMBERS, SYMBOLS, window_ns=10 * 10**9)
 
-    assert window_of(tape, (0, 0), (9_000_000, 1), (2, 2)) == [0, 9_000_000, 2]
-    assert window_of(tape, (11, 11)) == [2, 11]
+    assert window_of(rolling, (0, 0), (9_000_000, 1), (2, 2)) == [0, 9_000_000, 2]
+    assert window_of(rolling, (11, 11)) == [2, 11]
 
 
 def test_newest_time_is_found_anywhere_in_a_large_batch() -> None:
-    tape = RollingFrame(NUMBERS, SYMBOLS, window_ns=10 * 10**9)
+    rolling = RollingFrame(NUMBERS, SYMBOLS, window_ns=10 * 10**9)
 
-    publish(tape, [Row(0, NOW + 45 * 10**9, NOW, (0.0, 0.0))] * 20_000)
-    publish(tape, [Row(0, NOW + seconds * 10**9, NOW, (0.0, 0.0)) for seconds in [100] + [50] * 6_000])
+    publish(rolling, [Row(0, NOW + 45 * 10**9, NOW, (0.0, 0.0))] * 20_000)
+    publish(rolling, [Row(0, NOW + seconds * 10**9, NOW, (0.0, 0.0)) for seconds in [100] + [50] * 6_000])
 
-    assert len(tape) == 6_001
+    assert len(rolling) == 6_001
 
 
 def test_window_holds_no_more_than_the_most_rows(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(tape_module, "MAX_ROWS", 50)
-    tape = RollingFrame(NUMBERS, SYMBOLS, window_ns=HOUR)
+    monkeypatch.setattr(rolling_module, "MAX_ROWS", 50)
+    rolling = RollingFrame(NUMBERS, SYMBOLS, window_ns=HOUR)
 
     for first in range(0, 500, 7):
-        publish(tape, [Row(0, NOW + n, NOW, (float(n), 0.0)) for n in range(first, first + 7)])
+        publish(rolling, [Row(0, NOW + n, NOW, (float(n), 0.0)) for n in range(first, first + 7)])
 
-    assert len(tape) == 50
-    assert tape.evicted + 50 == tape.version == 504
-    assert tape._published.slab.capacity <= 100
+    assert len(rolling) == 50
+    assert rolling.evicted + 50 == rolling.version == 504
+    assert rolling._published.slab.capacity <= 100
 
 
 # Threads.
 
 
 @pytest.mark.parametrize("window", [{"limit": 100}, {"window_ns": 150}])
-def test_reader_beside_the_writer_sees_whole_rows_in_order_and_never_goes_back(window: dict[str, int]) -> None:
-    tape = RollingFrame(MIXED, SYMBOLS, **window)
+def test_a_reader_on_another_thread_sees_whole_rows_in_order_and_never_goes_back(window: dict[str, int]) -> None:
+    rolling = RollingFrame(MIXED, SYMBOLS, **window)
     is_over = threading.Event()
     problems: list[str] = []
     reads = 0
@@ -489,8 +489,8 @@ def test_reader_beside_the_writer_sees_whole_rows_in_order_and_never_goes_back(w
         nonlocal reads
         seen = 0
         while not is_over.is_set():
-            evicted, frame = tape.evicted, tape.frame()
-            rows = tape.rows(0)
+            evicted, frame = rolling.evicted, rolling.frame()
+            rows = rolling.rows(0)
             numbers = frame["number"].to_numpy()
             first, end = (numbers[0], numbers[-1] + 1) if len(numbers) else (0, 0)
             expected = comparable(numbered(int(first), len(numbers), texts=150))
@@ -508,7 +508,7 @@ def test_reader_beside_the_writer_sees_whole_rows_in_order_and_never_goes_back(w
     written = 0
     try:
         while reader.is_alive() and (written < 3_000 or reads < 20):
-            publish(tape, numbered(written, 1 + written % 17, texts=150))
+            publish(rolling, numbered(written, 1 + written % 17, texts=150))
             written += 1 + written % 17
     finally:
         is_over.set()
@@ -518,66 +518,66 @@ def test_reader_beside_the_writer_sees_whole_rows_in_order_and_never_goes_back(w
     assert problems == []
 
 
-def test_rows_that_were_missing_come_before_those_that_are_held() -> None:
-    tape = RollingFrame([Column("price")], ["A", "B"], limit=10)
-    publish(tape, [Row(0, NOW, NOW, (1.0,))])
+def test_backfilled_rows_come_before_those_that_waited() -> None:
+    rolling = RollingFrame([Column("price")], ["A", "B"], limit=10)
+    publish(rolling, [Row(0, NOW, NOW, (1.0,))])
 
-    first, second = tape.begin_backfill(), tape.begin_backfill()
-    publish(tape, [Row(0, NOW + 5, NOW, (5.0,)), Row(1, NOW + 6, NOW, (6.0,))])
-    held = len(tape)
-    is_first_filled = tape.backfill(first, [(0, NOW + 2, (2.0,)), (0, NOW + 3, (3.0,))], NOW + 9)
-    still_held = len(tape)
-    is_second_filled = tape.backfill(second, [], NOW + 9)
+    first, second = rolling.begin_backfill(), rolling.begin_backfill()
+    publish(rolling, [Row(0, NOW + 5, NOW, (5.0,)), Row(1, NOW + 6, NOW, (6.0,))])
+    held = len(rolling)
+    is_first_filled = rolling.backfill(first, [(0, NOW + 2, (2.0,)), (0, NOW + 3, (3.0,))], NOW + 9)
+    still_held = len(rolling)
+    is_second_filled = rolling.backfill(second, [], NOW + 9)
 
     assert (held, still_held) == (1, 1)
     assert (is_first_filled, is_second_filled) == (True, True)
-    assert tape.frame()["price"].tolist() == [1.0, 2.0, 3.0, 5.0, 6.0]
-    assert tape.message_counts()[:3] == (3, 2, 5)
-    assert tape.backfill(first, [(0, NOW, (7.0,))], NOW) is False
+    assert rolling.frame()["price"].tolist() == [1.0, 2.0, 3.0, 5.0, 6.0]
+    assert rolling.message_counts()[:3] == (3, 2, 5)
+    assert rolling.backfill(first, [(0, NOW, (7.0,))], NOW) is False
 
 
-def test_more_than_can_be_held_goes_and_nothing_is_put_before_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(tape_module, "MAX_PENDING", 2)
-    tape = RollingFrame([Column("price")], ["A"], limit=10)
-    hole = tape.begin_backfill()
+def test_too_many_waiting_rows_are_published_and_the_backfill_is_void(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(rolling_module, "MAX_PENDING", 2)
+    rolling = RollingFrame([Column("price")], ["A"], limit=10)
+    number = rolling.begin_backfill()
 
-    publish(tape, [Row(0, NOW, NOW, (price,)) for price in (1.0, 2.0, 3.0)])
-    is_filled = tape.backfill(hole, [(0, NOW, (0.0,))], NOW)
+    publish(rolling, [Row(0, NOW, NOW, (price,)) for price in (1.0, 2.0, 3.0)])
+    is_filled = rolling.backfill(number, [(0, NOW, (0.0,))], NOW)
 
     assert is_filled is False
-    assert tape.frame()["price"].tolist() == [1.0, 2.0, 3.0]
+    assert rolling.frame()["price"].tolist() == [1.0, 2.0, 3.0]
 
 
-@pytest.mark.parametrize("order", [(0, 1), (1, 0)], ids=["first hole first", "second hole first"])
-def test_each_of_two_holes_is_filled_where_it_is(order: tuple[int, int]) -> None:
-    tape = RollingFrame([Column("price")], ["A"], limit=20)
-    publish(tape, [Row(0, NOW, NOW, (1.0,))])
+@pytest.mark.parametrize("order", [(0, 1), (1, 0)], ids=["first gap first", "second gap first"])
+def test_each_of_two_gaps_is_filled_at_its_place(order: tuple[int, int]) -> None:
+    rolling = RollingFrame([Column("price")], ["A"], limit=20)
+    publish(rolling, [Row(0, NOW, NOW, (1.0,))])
     missing = [[(0, NOW + at, (float(at),)) for at in (2, 3, 4)], [(0, NOW + at, (float(at),)) for at in (7, 8)]]
 
-    holes = []
+    numbers = []
     for at in (5, 9):
         for each in (at, at + 1) if at == 5 else (at,):
-            tape.buffer.add(0, NOW + each, (float(each),))
-        tape.buffer.mark(NOW + at)
-        holes.append(tape.begin_backfill())
+            rolling.buffer.add(0, NOW + each, (float(each),))
+        rolling.buffer.mark(NOW + at)
+        numbers.append(rolling.begin_backfill())
     for number in order:
-        tape.backfill(holes[number], missing[number], NOW + 99)
+        rolling.backfill(numbers[number], missing[number], NOW + 99)
 
-    frame = tape.frame()
+    frame = rolling.frame()
     assert frame["price"].tolist() == [float(each) for each in range(1, 10)]
     assert frame["received"].is_monotonic_increasing
-    assert (tape.is_backfilling, tape.message_counts()[:3]) == (False, (4, 5, 9))
+    assert (rolling.is_backfilling, rolling.message_counts()[:3]) == (False, (4, 5, 9))
 
 
-def test_ledger_adds_up_while_rows_are_held() -> None:
-    tape = RollingFrame([Column("price")], ["A"], limit=20)
-    tape.buffer.add(0, NOW, (1.0,))
-    tape.buffer.mark(NOW)
+def test_message_counts_add_up_during_a_backfill() -> None:
+    rolling = RollingFrame([Column("price")], ["A"], limit=20)
+    rolling.buffer.add(0, NOW, (1.0,))
+    rolling.buffer.mark(NOW)
 
-    first, second = tape.begin_backfill(), tape.begin_backfill()
-    tape.backfill(first, [(0, NOW, (0.0,))] * 5, NOW)
-    held = tape.message_counts()
-    tape.backfill(second, [], NOW)
+    first, second = rolling.begin_backfill(), rolling.begin_backfill()
+    rolling.backfill(first, [(0, NOW, (0.0,))] * 5, NOW)
+    held = rolling.message_counts()
+    rolling.backfill(second, [], NOW)
 
     assert (held.received, held.filled, held.visible) == (0, 0, 0)
-    assert tape.message_counts()[:3] == (1, 5, 6)
+    assert rolling.message_counts()[:3] == (1, 5, 6)

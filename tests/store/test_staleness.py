@@ -32,7 +32,7 @@ def test_no_symbol_is_called_silent_within_five_seconds() -> None:
     assert expected.tolist() == [5 * SECOND]
 
 
-def test_one_long_break_makes_nobody_more_patient() -> None:
+def test_one_long_break_does_not_raise_the_threshold() -> None:
     codes, received = arrivals([*range(30), *range(3_630, 3_660)])
 
     expected = expected_silence(codes, received, 1)

@@ -32,7 +32,7 @@ class Told(NamedTuple):
 
 
 class Listener:
-    """A follower that keeps what it is told."""
+    """A listener that records the changes."""
 
     def __init__(self) -> None:
         self.changes: list[RowChange] = []
@@ -69,7 +69,7 @@ def blank(columns: Sequence[Column], **values: Any) -> tuple[Any, ...]:
     return tuple(values.get(column.name, MISSING[column.type]) for column in columns)
 
 
-# What is held.
+# Rows.
 
 codes, symbols = st.integers(0, 1), st.sampled_from("ABCDE")
 quantities = st.decimals(-9, 9, places=1)
@@ -79,9 +79,9 @@ publishes = st.lists(st.lists(puts | codes.map(clear), max_size=8), max_size=8)
 
 @given(publishes, st.integers(1, 12))
 @settings(max_examples=120)
-def test_holds_what_a_plain_dict_would(told: list[list[Told]], limit: int) -> None:
+def test_holds_what_a_plain_dict_would(reported: list[list[Told]], limit: int) -> None:
     table, plain, evicted = positions(limit=limit), dict[tuple[int, str], Decimal](), 0
-    for records in told:
+    for records in reported:
         for place, (code, symbol, quantity) in enumerate(records):
             if symbol is not None:
                 plain[code, symbol] = quantity
@@ -127,7 +127,7 @@ def test_an_empty_full_list_empties_the_account() -> None:
     assert held(table) == []
 
 
-def test_money_is_held_to_the_last_digit() -> None:
+def test_money_is_exact_to_the_last_digit() -> None:
     table = positions()
 
     publish(table, put("A", "0.10000000000000000000000000001"))
@@ -171,7 +171,7 @@ def test_records_without_a_time_of_receipt_are_an_error() -> None:
         table.publish()
 
 
-# What is out of date.
+# Staleness.
 
 
 def test_a_break_makes_it_stale_until_a_full_list_comes() -> None:
@@ -187,7 +187,7 @@ def test_a_break_makes_it_stale_until_a_full_list_comes() -> None:
     assert not table.is_stale
 
 
-def test_a_break_makes_it_stale_until_every_row_held_was_put_again() -> None:
+def test_a_break_makes_it_stale_until_every_row_was_put_again() -> None:
     table = Table(COLUMNS, ("ACC-1",), key=("symbol",))
     publish(table, put("A", 1), put("B", 1))
     table.interrupted()
@@ -199,7 +199,7 @@ def test_a_break_makes_it_stale_until_every_row_held_was_put_again() -> None:
     assert not table.is_stale
 
 
-def test_a_break_with_nothing_held_is_over_with_the_first_row() -> None:
+def test_a_break_of_an_empty_table_is_over_with_the_first_row() -> None:
     table = Table(COLUMNS, ("ACC-1",), key=("symbol",))
     table.interrupted()
     assert table.is_stale
@@ -229,12 +229,12 @@ def test_a_break_keeps_the_rows_for_reading() -> None:
     assert held(table) == [("ACC-1", "A", Decimal(1))]
 
 
-# What readers see and hear.
+# Readers and observers.
 
 
-def test_the_version_grows_with_records_and_breaks_and_the_bell_rings_for_both() -> None:
-    table, rung = positions(), list[int]()
-    undo = table.watch(lambda: rung.append(table.version))
+def test_the_version_grows_with_records_and_breaks_and_observers_are_called_for_both() -> None:
+    table, calls = positions(), list[int]()
+    undo = table.watch(lambda: calls.append(table.version))
     publish(table, clear(), put("A", 1))
     table.interrupted()
     publish(table)
@@ -242,14 +242,14 @@ def test_the_version_grows_with_records_and_breaks_and_the_bell_rings_for_both()
 
     publish(table, put("A", 2))
 
-    assert rung == [2, 3]
+    assert calls == [2, 3]
     assert table.version == 4
 
 
 def test_the_frame_of_orders_has_the_types_that_pandas_users_expect() -> None:
     table = Table(ORDER_COLUMNS, ("ACC-1",), key=TABLE_KEYS["orders"])
-    told = {"order_id": "ORD-1", "symbol": "MSFT", "side": "buy", "price": Decimal("500.05"), "created": NOW}
-    full = blank(ORDER_COLUMNS, **told)
+    reported = {"order_id": "ORD-1", "symbol": "MSFT", "side": "buy", "price": Decimal("500.05"), "created": NOW}
+    full = blank(ORDER_COLUMNS, **reported)
     for row in (full, blank(ORDER_COLUMNS, order_id="ORD-2")):
         table.buffer.add(0, NOW, (PUT, *row))
     table.buffer.mark(NOW + 1)
@@ -333,20 +333,20 @@ def test_a_reader_on_another_thread_sees_each_publish_whole() -> None:
     assert held(table)[0][2] == 1_999
 
 
-# What listeners are told.
+# Listeners.
 
 
-def test_followers_hear_of_every_row_but_not_of_a_full_list_that_says_nothing_new() -> None:
+def test_listeners_get_every_row_but_not_those_of_a_full_list_without_news() -> None:
     listener = Listener()
     table = positions(listeners=[listener])
     publish(table, clear(), put("A", 1), put("B", "NaN"))
     publish(table, put("A", 1))
     publish(table, clear(), put("A", 2), put("B", "NaN"), put("A", 3))
 
-    told = [(change.row.values, change.is_snapshot) for change in listener.changes]
+    reported = [(change.row.values, change.is_snapshot) for change in listener.changes]
 
-    (a, b), unknown = "AB", told[1][0][1]
-    assert told == [
+    (a, b), unknown = "AB", reported[1][0][1]
+    assert reported == [
         ((a, Decimal(1)), True),
         ((b, unknown), True),
         ((a, Decimal(1)), False),
@@ -381,15 +381,15 @@ def test_the_rows_and_the_logs_are_never_apart_by_more_than_the_bell() -> None:
     assert seen == [(2, 2)]
 
 
-# What is asked for beside the stream.
+# Rows fetched over HTTP.
 
 DATED = (Column("order_id", "text"), Column("filled", "integer"), Column("updated", "time"))
 
 
 def ask(table: Table, *rows: tuple[Any, ...], asked: int = NOW, is_full: bool = True, breaks: int = 0) -> bool:
     """An answer to what was asked at a time, one ns later."""
-    told = [(NOW - 1, row) for row in rows]
-    return table.insert(FetchedRows(told, asked, asked + 1, breaks, is_full))
+    reported = [(NOW - 1, row) for row in rows]
+    return table.insert(FetchedRows(reported, asked, asked + 1, breaks, is_full))
 
 
 def dated(**options: Any) -> tuple[Table, ChangeLog]:
@@ -428,7 +428,7 @@ def test_an_answer_fills_a_table_that_the_stream_has_not() -> None:
     assert [change.is_snapshot for change in listener.changes] == [True, True]
 
 
-def test_what_the_stream_told_after_the_question_counts_more_than_the_answer() -> None:
+def test_what_the_stream_brings_after_the_request_overrides_the_answer() -> None:
     table = positions()
     publish(table, put("A", 1), put("B", 1), received=NOW)
     publish(table, put("A", 2), received=NOW + 5)
@@ -458,7 +458,7 @@ def test_an_earlier_state_of_an_order_never_takes_the_place_of_a_later_one(recei
     assert values(table) == logged(log) == [("X", 4, NOW + 2)]
 
 
-def test_a_later_state_of_an_order_takes_its_place_even_if_the_stream_told_of_it_meanwhile() -> None:
+def test_a_later_state_of_an_order_takes_its_place_even_if_the_stream_brought_the_order_meanwhile() -> None:
     table, log = dated()
     tell(table, ("X", 3, NOW + 1), received=NOW + 9)
 
@@ -468,7 +468,7 @@ def test_a_later_state_of_an_order_takes_its_place_even_if_the_stream_told_of_it
     assert logged(log) == [("X", 3, NOW + 1), ("X", 4, NOW + 2)]
 
 
-def test_an_answer_that_tells_less_of_the_same_state_leaves_what_the_stream_told() -> None:
+def test_an_answer_with_fewer_fields_of_the_same_state_keeps_those_of_the_stream() -> None:
     columns = (Column("order_id", "text"), Column("average_price", "decimal"), Column("updated", "time"))
     table = Table(columns, ("ACC-1",), key=("order_id",))
     table.buffer.add(0, NOW, (PUT, "X", Decimal("7.5"), NOW))
@@ -572,7 +572,7 @@ def test_what_was_taken_away_is_remembered_only_up_to_the_bound() -> None:
 
 
 steps = st.lists(st.integers(0, 1), min_size=1, max_size=8)  # whether a state is stamped later than the one before
-moves = st.lists(st.sampled_from(["happens", "is told", "is asked", "is worked out", "is answered"]), max_size=40)
+moves = st.lists(st.sampled_from(["happens", "is reported", "is asked", "is worked out", "is answered"]), max_size=40)
 
 
 @given(steps, moves)
@@ -582,15 +582,15 @@ def test_however_stream_and_answers_interleave_each_state_is_logged_once_and_the
 ) -> None:
     states = [("X", number, NOW + sum(later[:number])) for number in range(1, len(later) + 1)]
     table, log = dated()
-    happened = told = 0
+    happened = reported = 0
     questions: list[tuple[int, list[Any]]] = []  # when each was asked, and what the broker found
-    ends = ["happens", "is told"] * len(states) + ["is answered"] * len(moves)
+    ends = ["happens", "is reported"] * len(states) + ["is answered"] * len(moves)
     for clock, move in enumerate([*moves, *ends], start=NOW):
         if move == "happens":
             happened = min(happened + 1, len(states))
-        elif move == "is told" and told < happened:
-            told += 1
-            tell(table, states[told - 1], received=clock)
+        elif move == "is reported" and reported < happened:
+            reported += 1
+            tell(table, states[reported - 1], received=clock)
         elif move == "is asked" and happened:
             questions.append((clock, []))
         elif move == "is worked out":

@@ -19,7 +19,7 @@ def weighted(rows: list[tuple[int, float]], gaps: list[int], lag: int = 0) -> Ti
     return time_weighted(times, times + lag, np.array(values, "float64"), gaps)
 
 
-def test_a_value_counts_for_as_long_as_it_held() -> None:
+def test_a_value_counts_as_long_as_it_is_valid() -> None:
     found = weighted([(0, 10.0), (9, 20.0), (10, 99.0)], [])
 
     assert TimeWeightedMean(11.0, gaps=0, unknown_ns=0) == found

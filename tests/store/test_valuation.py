@@ -1,4 +1,4 @@
-"""Money out of fills: worked examples by hand, and the identities that hold whatever is traded."""
+"""Position and P&L accounting: worked examples, and identities that hold for any trades."""
 
 from __future__ import annotations
 
@@ -36,23 +36,23 @@ def after(*fills: Fill, cash: int = 1000) -> Portfolio:
     return apply_fills(open_portfolio(Decimal(cash)), fills)
 
 
-# By hand.
+# Worked examples.
 
 
 def test_buying_moves_cash_into_a_position_at_average_cost() -> None:
-    books = after(fill(2, 10), fill(2, 13))
+    portfolio = after(fill(2, 10), fill(2, 13))
 
-    assert books.cash == 954
-    assert books.positions == {"MSFT": Position(Decimal(4), Decimal(46))}
-    assert books.average_price("MSFT") == Decimal("11.5")
-    assert books.realized == 0
+    assert portfolio.cash == 954
+    assert portfolio.positions == {"MSFT": Position(Decimal(4), Decimal(46))}
+    assert portfolio.average_price("MSFT") == Decimal("11.5")
+    assert portfolio.realized == 0
 
 
 def test_selling_a_part_realizes_the_difference_to_average_cost() -> None:
-    books = after(fill(2, 10), fill(2, 13), fill(-1, 14))
+    portfolio = after(fill(2, 10), fill(2, 13), fill(-1, 14))
 
-    assert books.realized == Decimal("2.5")
-    assert books.positions["MSFT"] == Position(Decimal(3), Decimal("34.5"))
+    assert portfolio.realized == Decimal("2.5")
+    assert portfolio.positions["MSFT"] == Position(Decimal(3), Decimal("34.5"))
 
 
 def test_selling_short_and_buying_back_realizes_what_is_left() -> None:
@@ -65,94 +65,94 @@ def test_selling_short_and_buying_back_realizes_what_is_left() -> None:
 
 
 def test_a_fill_through_zero_closes_first_and_opens_with_the_rest() -> None:
-    books = after(fill(3, 10), fill(-5, 12))
+    portfolio = after(fill(3, 10), fill(-5, 12))
 
-    assert books.realized == 6
-    assert books.positions["MSFT"] == Position(Decimal(-2), Decimal(-24))
-    assert books.average_price("MSFT") == 12
+    assert portfolio.realized == 6
+    assert portfolio.positions["MSFT"] == Position(Decimal(-2), Decimal(-24))
+    assert portfolio.average_price("MSFT") == 12
 
 
 def test_fees_leave_cash_and_are_counted_apart_from_what_is_realized() -> None:
-    books = after(fill(1, 10, fee=1), fill(-1, 12, fee="0.5"))
+    portfolio = after(fill(1, 10, fee=1), fill(-1, 12, fee="0.5"))
 
-    assert (books.cash, books.realized, books.fees) == (Decimal("1000.5"), 2, Decimal("1.5"))
+    assert (portfolio.cash, portfolio.realized, portfolio.fees) == (Decimal("1000.5"), 2, Decimal("1.5"))
 
 
 def test_a_contract_stands_for_as_many_units_as_its_multiplier_says() -> None:
-    books = open_portfolio(Decimal(1000), {"OPTION": (Decimal(1), Decimal(2))}, multipliers=MULTIPLIERS)
+    portfolio = open_portfolio(Decimal(1000), {"OPTION": (Decimal(1), Decimal(2))}, multipliers=MULTIPLIERS)
 
-    sold = apply_fill(books, fill(-1, 3, "OPTION"))
+    sold = apply_fill(portfolio, fill(-1, 3, "OPTION"))
 
-    assert equity(books, {"OPTION": Decimal("2.5")}) == 1250
+    assert equity(portfolio, {"OPTION": Decimal("2.5")}) == 1250
     assert (sold.cash, sold.realized) == (1300, 100)
-    assert books.average_price("OPTION") == 2
+    assert portfolio.average_price("OPTION") == 2
 
 
 def test_books_given_are_not_changed() -> None:
-    books = after(fill(2, 10))
+    portfolio = after(fill(2, 10))
 
-    apply_fill(books, fill(5, 10))
+    apply_fill(portfolio, fill(5, 10))
 
-    assert books.positions["MSFT"].quantity == 2
+    assert portfolio.positions["MSFT"].quantity == 2
 
 
 def test_the_average_price_of_nothing_is_not_known() -> None:
     assert after().average_price("MSFT").is_nan()
 
 
-# What is not known.
+# Unknown values.
 
 
 @pytest.mark.parametrize("marks", [{}, {"MSFT": NAN}, {"MSFT": Decimal("Infinity")}])
 def test_without_the_mark_of_what_is_held_worth_is_unknown_and_the_reason_named(marks: dict[str, Decimal]) -> None:
-    books = after(fill(2, 10), fill(1, 5, "AAPL"))
+    portfolio = after(fill(2, 10), fill(1, 5, "AAPL"))
     marks = marks | {"AAPL": Decimal(5)}
 
-    assert equity(books, marks).is_nan()
-    assert market_value(books, marks).is_nan()
-    assert unrealized(books, marks).is_nan()
-    assert unmarked(books, marks) == ("MSFT",)
+    assert equity(portfolio, marks).is_nan()
+    assert market_value(portfolio, marks).is_nan()
+    assert unrealized(portfolio, marks).is_nan()
+    assert unmarked(portfolio, marks) == ("MSFT",)
 
 
 def test_the_mark_of_what_is_no_more_held_is_not_needed() -> None:
-    books = after(fill(2, 10), fill(-2, 11))
+    portfolio = after(fill(2, 10), fill(-2, 11))
 
-    assert equity(books, {}) == 1002
-    assert unmarked(books, {}) == ()
+    assert equity(portfolio, {}) == 1002
+    assert unmarked(portfolio, {}) == ()
 
 
 def test_a_fill_without_price_makes_cash_unknown() -> None:
-    books = after(fill(2, "NaN"))
+    portfolio = after(fill(2, "NaN"))
 
-    assert books.cash.is_nan()
-    assert equity(books, {"MSFT": Decimal(10)}).is_nan()
+    assert portfolio.cash.is_nan()
+    assert equity(portfolio, {"MSFT": Decimal(10)}).is_nan()
 
 
 def test_a_sale_without_price_leaves_the_cost_of_the_rest_known() -> None:
-    books = after(fill(4, 10), fill(-1, "NaN"))
+    portfolio = after(fill(4, 10), fill(-1, "NaN"))
 
-    assert books.positions["MSFT"] == Position(Decimal(3), Decimal(30))
-    assert books.realized.is_nan()
+    assert portfolio.positions["MSFT"] == Position(Decimal(3), Decimal(30))
+    assert portfolio.realized.is_nan()
 
 
 def test_an_unknown_cost_at_the_opening_leaves_equity_known_and_what_is_realized_unknown() -> None:
-    books = open_portfolio(Decimal(100), {"MSFT": (Decimal(2), NAN)})
+    portfolio = open_portfolio(Decimal(100), {"MSFT": (Decimal(2), NAN)})
 
-    sold = apply_fill(books, fill(-1, 10))
+    sold = apply_fill(portfolio, fill(-1, 10))
 
-    assert equity(books, {"MSFT": Decimal(10)}) == 120
+    assert equity(portfolio, {"MSFT": Decimal(10)}) == 120
     assert equity(sold, {"MSFT": Decimal(10)}) == 120
     assert sold.realized.is_nan()
 
 
 def test_an_unknown_quantity_makes_equity_unknown_and_is_named() -> None:
-    books = open_portfolio(Decimal(100), {"MSFT": (NAN, Decimal(10)), "KO": (Decimal(1), Decimal(5))})
+    portfolio = open_portfolio(Decimal(100), {"MSFT": (NAN, Decimal(10)), "KO": (Decimal(1), Decimal(5))})
     marks = {"MSFT": Decimal(10), "KO": Decimal(6)}
 
-    traded = apply_fill(books, fill(3, 10))
+    traded = apply_fill(portfolio, fill(3, 10))
 
-    assert equity(books, marks).is_nan()
-    assert unmarked(books, marks) == unmarked(traded, marks) == ("MSFT",)
+    assert equity(portfolio, marks).is_nan()
+    assert unmarked(portfolio, marks) == unmarked(traded, marks) == ("MSFT",)
     assert traded.cash == 70
 
 
@@ -160,7 +160,7 @@ def test_an_empty_holding_is_none() -> None:
     assert open_portfolio(Decimal(100), {"MSFT": (Decimal(0), NAN)}).positions == {}
 
 
-# Whatever is traded.
+# Property tests.
 
 quantities = st.integers(-30, 30).filter(bool) | st.decimals(-5, 5, places=3).filter(bool)
 prices = st.decimals("0.01", 999, places=4)
@@ -179,7 +179,7 @@ def opened(holdings: dict[str, tuple[Decimal, Decimal]]) -> Portfolio:
 def test_cash_and_positions_at_their_marks_are_equity(
     holdings: dict[str, tuple[Decimal, Decimal]], done: list[Fill], marks: dict[str, Decimal]
 ) -> None:
-    books = apply_fills(opened(holdings), done)
+    portfolio = apply_fills(opened(holdings), done)
 
     held = {symbol: quantity for symbol, (quantity, _) in holdings.items()}
     cash = Decimal("100000.01")
@@ -191,10 +191,10 @@ def test_cash_and_positions_at_their_marks_are_equity(
         worth = sum(quantity * marks[symbol] * MULTIPLIERS.get(symbol, 1) for symbol, quantity in held.items())
         expected = cash + worth
     assert {symbol: quantity for symbol, quantity in held.items() if quantity} == {
-        symbol: position.quantity for symbol, position in books.positions.items()
+        symbol: position.quantity for symbol, position in portfolio.positions.items()
     }
-    assert books.cash == cash
-    assert equity(books, marks) == expected
+    assert portfolio.cash == cash
+    assert equity(portfolio, marks) == expected
 
 
 @given(openings, sequences, all_marks)
@@ -203,21 +203,21 @@ def test_what_was_realized_and_not_less_fees_is_the_change_of_equity(
 ) -> None:
     before = opened(holdings)
 
-    books = apply_fills(before, done)
+    portfolio = apply_fills(before, done)
 
     with localcontext() as context:
         context.prec = 200
-        earned = books.realized + unrealized(books, marks) - books.fees
-        assert earned - unrealized(before, marks) == equity(books, marks) - equity(before, marks)
+        earned = portfolio.realized + unrealized(portfolio, marks) - portfolio.fees
+        assert earned - unrealized(before, marks) == equity(portfolio, marks) - equity(before, marks)
 
 
 @given(sequences)
 def test_the_average_price_lies_between_the_prices_paid(done: list[Fill]) -> None:
-    books = apply_fills(opened({}), done)
+    portfolio = apply_fills(opened({}), done)
 
-    for symbol in books.positions:
+    for symbol in portfolio.positions:
         paid = [each.price for each in done if each.symbol == symbol]
-        assert min(paid) - Decimal("1e-6") <= books.average_price(symbol) <= max(paid) + Decimal("1e-6")
+        assert min(paid) - Decimal("1e-6") <= portfolio.average_price(symbol) <= max(paid) + Decimal("1e-6")
 
 
 @given(sequences)

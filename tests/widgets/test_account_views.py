@@ -91,7 +91,7 @@ def shown(view):
     return json.loads(json.dumps(view.widget.description))
 
 
-def test_a_blotter_shows_a_row_a_key_with_grouped_numbers_and_a_sign_beside_each_profit(positions):
+def test_a_blotter_shows_a_row_a_key_with_grouped_numbers_and_a_sign_on_each_profit(positions):
     blotter = Blotter(positions)
 
     blotter.draw()
@@ -184,7 +184,7 @@ def test_an_equity_chart_draws_what_is_new_and_escapes_the_symbols():
     chart.close()
 
 
-def test_bars_are_stacked_by_cause_with_the_total_beside_them():
+def test_bars_are_stacked_by_cause_with_their_total():
     chart = EquityChart(Equities())
 
     chart.draw()

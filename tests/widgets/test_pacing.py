@@ -83,7 +83,7 @@ def test_an_answer_to_an_older_frame_counts_as_life():
     pace.reported(12.0, unanswered=1)
     pace.sent(12.0)
 
-    # Beside a cell that lets answers in, the patience of half a second begins anew with each.
+    # During a cell that lets answers in, the wait of half a second starts again with each.
     assert next_frame_at(pace, 12.1, busy_since=9.0) == pytest.approx(12.5)
 
 

@@ -1,4 +1,4 @@
-"""How long rows take from receipt to the screen: measured where the browser tells, and nowhere else."""
+"""Time from receipt to the screen: measured where the browser answers, and nowhere else."""
 
 import threading
 
@@ -12,7 +12,7 @@ MS = 1_000_000
 
 
 class Screen:
-    """A board on display, with a browser that does as it is told; time passes when told."""
+    """A board on display, with a scripted browser and a manual clock."""
 
     def __init__(self, clock: Clock, busy: Busy) -> None:
         self.clock, self.busy = clock, busy
@@ -48,7 +48,7 @@ class Screen:
 
 @pytest.fixture
 def loading(clock, busy):
-    """A board of which the browser has not told anything yet."""
+    """A board of which the browser has not reported anything yet."""
     screen = Screen(clock, busy)
     yield screen
     screen.board.close()

@@ -175,7 +175,7 @@ def test_a_ladder_packs_bids_then_asks():
 
 
 @pytest.mark.parametrize(("integrity", "word"), [("crossed", "crossed"), ("stale", "stale"), ("gap", "stream broke")])
-def test_a_doubtful_book_says_why(integrity, word):
+def test_a_book_that_cannot_be_trusted_says_why(integrity, word):
     book = Books()
     book.integrity = integrity
     ladder = Ladder(book)
@@ -259,7 +259,7 @@ def test_a_card_is_drawn_twice_a_second_at_most(painter, clock):
     card.close()
 
 
-def test_a_card_tells_the_lag_to_receipt_and_to_pixels():
+def test_a_card_shows_the_latency_to_receipt_and_to_pixels():
     card = Card(Cards(lag_ms=12.34, lag_p99_ms=48.0, painted_p50_ms=80.0, painted_p99_ms=140.0))
 
     card.draw()
@@ -286,7 +286,7 @@ def test_a_lag_that_is_not_known_is_a_missing_number_and_costs_no_frame():
     card.close()
 
 
-def test_a_row_that_is_out_of_date_is_told_beside_the_others_of_the_board():
+def test_a_stale_row_is_marked_among_the_others_of_the_board():
     class Late(Boards):
         def board(self):
             return replace(super().board(), stale=("MSFT",))
@@ -304,7 +304,7 @@ def test_a_row_that_is_out_of_date_is_told_beside_the_others_of_the_board():
 
 
 @pytest.mark.parametrize(("silent", "rows"), [(0, 0), (3, 1)])
-def test_the_card_tells_how_many_streams_are_silent(silent, rows):
+def test_the_card_shows_how_many_streams_are_silent(silent, rows):
     card = Card(Cards(silent=silent))
 
     card.draw()

@@ -1,4 +1,4 @@
-"""What a thread sends within `as_one` leaves as one message that holds everything; all else passes."""
+"""What a thread sends within `as_one` is sent as one message with everything; the rest is passed on."""
 
 from __future__ import annotations
 

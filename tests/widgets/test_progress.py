@@ -23,14 +23,14 @@ def cell(monkeypatch):
     return shown
 
 
-def test_what_is_never_told_shows_nothing(cell):
+def test_a_bar_that_is_never_shown_leaves_nothing(cell):
     with Progress():
         pass
 
     assert cell == []
 
 
-def test_one_bar_is_shown_however_often_it_is_told(cell):
+def test_one_bar_is_shown_however_often_it_is_updated(cell):
     with Progress() as bar:
         bar.show(0.25, "a quarter")
         bar.show(0.5, "half")

@@ -22,19 +22,19 @@ SECOND = 1_000_000_000
     st.sampled_from(["500ms", "1s", "5s", "1min"]),
 )
 def test_candles_fed_in_pieces_equal_a_resample_of_all_rows(batches, seed, every):
-    random, tape, at, fed = np.random.default_rng(seed), CandleBuckets(period_ns(every)), 1_700_000_000_000, 0
+    random, buckets, at, fed = np.random.default_rng(seed), CandleBuckets(period_ns(every)), 1_700_000_000_000, 0
     frames = []
     for gaps in batches:
         ts = (at + np.cumsum(np.array(gaps, dtype=np.int64))) * 1_000_000
         at = int(ts[-1]) // 1_000_000 if len(ts) else at
         price = np.where(random.random(len(ts)) < 0.1, np.nan, random.normal(100, 1, len(ts)))
         size = random.integers(1, 9, len(ts)).astype(float)
-        tape.extend(np.arange(fed, fed + len(ts)), ts, price, size)
+        buckets.extend(np.arange(fed, fed + len(ts)), ts, price, size)
         fed += len(ts)
         frames.append(pd.DataFrame({"price": price, "size": size}, index=pd.to_datetime(ts, utc=True)))
 
     rows = pd.concat(frames).dropna(subset="price")
-    starts, bars = tape.columns()
+    starts, bars = buckets.columns()
     if rows.empty:
         assert len(starts) == 0
         return
@@ -46,31 +46,31 @@ def test_candles_fed_in_pieces_equal_a_resample_of_all_rows(batches, seed, every
 
 
 def test_at_most_500_candles_are_kept():
-    tape = CandleBuckets(SECOND)
+    buckets = CandleBuckets(SECOND)
 
-    tape.extend(np.arange(1200), np.arange(1200) * SECOND, np.ones(1200), None)
+    buckets.extend(np.arange(1200), np.arange(1200) * SECOND, np.ones(1200), None)
 
-    assert len(tape.columns()[0]) == 500
-    assert tape.columns()[0][-1] == 1_199_000.0
+    assert len(buckets.columns()[0]) == 500
+    assert buckets.columns()[0][-1] == 1_199_000.0
 
 
 def test_a_candle_goes_when_its_last_row_has_left_the_window():
-    tape = CandleBuckets(10 * SECOND)
-    tape.extend(np.arange(30), np.arange(30) * SECOND, np.arange(30.0), None)
+    buckets = CandleBuckets(10 * SECOND)
+    buckets.extend(np.arange(30), np.arange(30) * SECOND, np.arange(30.0), None)
 
-    tape.drop_before(12)
+    buckets.drop_before(12)
 
-    starts, bars = tape.columns()
+    starts, bars = buckets.columns()
     assert starts.tolist() == [10_000.0, 20_000.0]
     assert bars["open"].tolist() == [10.0, 20.0]
 
 
 def test_late_rows_go_into_their_own_candle():
-    tape = CandleBuckets(10 * SECOND)
+    buckets = CandleBuckets(10 * SECOND)
 
-    tape.extend(np.arange(3), np.array([1, 12, 5]) * SECOND, np.array([1.0, 2.0, 3.0]), None)
+    buckets.extend(np.arange(3), np.array([1, 12, 5]) * SECOND, np.array([1.0, 2.0, 3.0]), None)
 
-    assert tape.columns()[1]["close"].tolist() == [3.0, 2.0]
+    assert buckets.columns()[1]["close"].tolist() == [3.0, 2.0]
 
 
 @pytest.mark.parametrize(
@@ -124,7 +124,7 @@ def test_of_several_symbols_one_has_to_be_named():
 
 
 class ReadyBars:
-    """A source of bars that are ready."""
+    """A source of finished bars."""
 
     def __init__(self, count: int, *, has_volume: bool = True) -> None:
         self.version = 0

@@ -167,7 +167,7 @@ def test_an_unknown_column_is_refused_with_the_names_there_are():
         Chart(filled(), ["bid"])
 
 
-def test_sizes_get_an_axis_of_their_own_beside_prices():
+def test_sizes_get_an_axis_of_their_own_where_there_are_prices():
     source = filled(columns=("price", "size"), symbols=("AAPL",))
     chart = Chart(source, ["price", "size"])
 

@@ -1,4 +1,4 @@
-"""Gaps as they are seen: bands behind a chart, holes in its lines, words in its title."""
+"""Gaps in charts: bands behind, interruptions of the lines, a note in the title."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ def test_the_title_says_when_and_why(chart):
     assert "gap at 00:00:03, 6.5 s (cut)" in chart.figure.layout.title.text
 
 
-def test_a_gap_that_lasts_is_told_in_the_title_and_shaded_when_it_is_over(chart, source):
+def test_an_open_gap_is_in_the_title_and_gets_a_band_when_it_ends(chart, source):
     source.spans = (span(12, None, "silence"),)
     chart.draw()
     during = chart.figure.layout.title.text, bands(chart)
@@ -242,7 +242,7 @@ class Equities:
         return (span(2, 9),)
 
 
-def test_the_equity_line_has_a_hole_and_a_band_where_nobody_was_listening():
+def test_the_equity_line_is_interrupted_with_a_band_in_a_gap():
     view = EquityChart(Equities())
 
     view.draw()

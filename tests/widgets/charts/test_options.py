@@ -50,7 +50,7 @@ def test_calls_and_puts_are_lines_over_the_strikes_that_are_known(chart):
     assert (puts.x.tolist(), puts.y.tolist()) == ([500.0, 510.0], [0.26, 0.25])
 
 
-def test_each_column_has_a_panel_beside_the_one_before(chart):
+def test_each_column_has_a_subplot_to_the_right_of_the_one_before(chart):
     chart.draw()
 
     figure = chart.figure
