@@ -76,7 +76,7 @@ class Callbacks:
         self.ring()
         return remove
 
-    def tell(self, problem: str) -> None:
+    def report(self, problem: str) -> None:
         """Log what a job found wrong, and show it as the last error."""
         self.last_error = problem
         log.warning(problem)

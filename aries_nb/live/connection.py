@@ -222,7 +222,7 @@ class Link:
             raise UsageError(f"the server refuses {query.path}", where=self.address)
         return slip.text.encode()
 
-    def refill_by(self, refill: Callable[[TradeGap, Sequence[Route], StreamGaps], None]) -> None:
+    def fill_gaps_with(self, refill: Callable[[TradeGap, Sequence[Route], StreamGaps], None]) -> None:
         """Have the holes told that the streams leave, on the network's thread; whoever is told may fill them."""
         self._pool.on_trade_gap = lambda number, hole, streams: refill(hole, streams, self._gaps.of_connection(number))
 
@@ -279,7 +279,7 @@ class Link:
             painted_p99_ms=painted.p99_ms,
         )
 
-    def tell(self, problem: str) -> None:
+    def report(self, problem: str) -> None:
         """Let something that went wrong beside the stream stand as its last error."""
         self._pool.sessions[0].last_error = problem
 

@@ -16,13 +16,13 @@ import pandas as pd
 from aries_nb.brokers import Broker, Endpoint
 from aries_nb.errors import ClosedError, UsageError
 from aries_nb.live.account.account import Account
-from aries_nb.live.account.user_data import Accounts, tables_at
+from aries_nb.live.account.user_data import UserData, tables_at
 from aries_nb.live.arguments import checked_columns, checked_count, checked_interval_ms, checked_symbols, checked_window
 from aries_nb.live.callbacks import Callbacks, Registrations
 from aries_nb.live.connection import Link, opened
-from aries_nb.live.gap_fill import Refill
+from aries_nb.live.gap_fill import GapFill
 from aries_nb.live.gaps import Gaps, GapSelection
-from aries_nb.live.live_object import Kept
+from aries_nb.live.live_object import LiveRegistry
 from aries_nb.live.market.bars import BarHistory, LiveBars, checked_interval, checked_span
 from aries_nb.live.market.book import LiveBook
 from aries_nb.live.market.frame import LiveFrame
@@ -78,17 +78,17 @@ class Feed:
         self._registrations = Registrations(self._callbacks, "the feed")
         self._http = HttpClient(http_base(url), token, rate_limit=shared.rate_limit)
         self._reference = MarketReference(self._http, broker.lookup)
-        self._link.refill_by(Refill(self._reference).heed)
-        self._accounts = Accounts(
+        self._link.fill_gaps_with(GapFill(self._reference).start)
+        self._accounts = UserData(
             lambda: self._link_to("accounts", broker.accounts),
             self._http,
             broker.reference,
             self._callbacks,
             lambda symbols: self.quotes(*symbols, rows=20_000),
-            beside=broker.account_reference,
+            account_reference=broker.account_reference,
         )
         self._tables = tables_at(broker.accounts)
-        self._kept = Kept(self._check)
+        self._registry = LiveRegistry(self._check)
         self._history_of = partial(BarHistory, self._http, broker.reference)
         self._options_of = partial(Options, self._http, broker, link=self._link)
         self._card: Card | None = None
@@ -149,7 +149,7 @@ class Feed:
         (name,) = checked_symbols([symbol])
         checked_count(depth, "depth", "levels", most=MOST_LEVELS)
         options = checked_interval_ms(min_interval_ms, conflates=self._endpoint("market").conflates)
-        return self._kept.same(
+        return self._registry.same(
             ("book", name, depth, options),
             lambda: LiveBook(self._link, self._callbacks, name, depth=depth, options=options),
         )
@@ -160,7 +160,7 @@ class Feed:
         Raises UsageError where the broker does not stream them, UnknownSymbolError for a symbol the server refuses.
         """
         names = checked_symbols(symbols)
-        return self._kept.same(("instruments", names), lambda: LiveInstruments(self._link, self._callbacks, names))
+        return self._registry.same(("instruments", names), lambda: LiveInstruments(self._link, self._callbacks, names))
 
     @overload
     def options(self, symbol: str) -> Options: ...
@@ -184,7 +184,7 @@ class Feed:
         if expiry is None:
             return self._options_of(name)
         day = checked_expiry(expiry)
-        return self._kept.same(
+        return self._registry.same(
             ("options", name, day, count),
             lambda: OptionChain(self._link, self._callbacks, self._options_of(name), day, strikes=count),
         )
@@ -202,7 +202,7 @@ class Feed:
         seconds = checked_interval(interval)
         span_ns = checked_span(history, seconds)
         past = self._history_of(name, seconds)
-        return self._kept.same(
+        return self._registry.same(
             ("bars", name, seconds, span_ns),
             lambda: LiveBars(self._link, self._gaps, past, interval=interval, span_ns=span_ns),
         )
@@ -314,7 +314,7 @@ class Feed:
             steps.callback(self._accounts.close)
             if self._card is not None:
                 steps.callback(self._card.close)
-            steps.callback(self._kept.close)
+            steps.callback(self._registry.close)
 
     def wait_open(self, timeout: float) -> None:
         """Block until the session is live, at most `timeout` seconds. Raises ConnectError or TokenError."""
@@ -341,7 +341,7 @@ class Feed:
 
     @property
     def _source(self) -> FeedSource:
-        return FeedSource(self, self._callbacks, self._kept)
+        return FeedSource(self, self._callbacks, self._registry)
 
     def _close_charts(self) -> None:
         with self._charts_guard:  # whoever is just opening it finishes first, or it would outlive the feed
@@ -363,7 +363,7 @@ class Feed:
         known = self._endpoint(endpoint).make().columns(kind)
         columns = checked_columns(fields, known, [column for column in usual if column.name in known])
         key = (endpoint, kind, names, columns, tuple(window.items()), options)
-        return self._kept.same(
+        return self._registry.same(
             key,
             lambda: LiveFrame(
                 self._opened(endpoint), self._callbacks, kind, names, columns=columns, window=window, options=options
@@ -398,10 +398,10 @@ class Feed:
 class FeedSource:
     """What the status card is drawn from."""
 
-    def __init__(self, feed: Feed, callbacks: Callbacks, kept: Kept) -> None:
+    def __init__(self, feed: Feed, callbacks: Callbacks, registry: LiveRegistry) -> None:
         self._feed = feed
         self._callbacks = callbacks
-        self._kept = kept
+        self._registry = registry
 
     @property
     def version(self) -> int:
@@ -412,5 +412,5 @@ class FeedSource:
         """The state at a glance."""
         now = self._feed.stats()
         problems = (now.state == "live" and self._callbacks.last_error) or now.last_error
-        silent = sum(len(held.silent) for held in self._kept.held() if isinstance(held, LiveFrame))
+        silent = sum(len(held.silent) for held in self._registry.held() if isinstance(held, LiveFrame))
         return replace(card_data(now, name=self._feed.name, url=self._feed.url, error=problems), silent=silent)

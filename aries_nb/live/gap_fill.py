@@ -20,7 +20,7 @@ from aries_nb.net.background import on_network, on_network_later, run_on_thread
 from aries_nb.net.intake import Route
 from aries_nb.store import RollingFrame, StreamGaps
 
-__all__ = ["Refill"]
+__all__ = ["GapFill"]
 
 log = logging.getLogger("aries_nb")
 
@@ -30,7 +30,7 @@ MOST_WAITING = 1_000  # holes; of more, the later ones are not filled
 _Key: TypeAlias = tuple[int, Kind, str]  # the number of a gap, and what is missing in it
 
 
-class _Held(NamedTuple):
+class _WaitingFrame(NamedTuple):
     """A frame that waits for what is missing: `number` is that of its hole, `code` the symbol's there."""
 
     tape: RollingFrame
@@ -42,11 +42,11 @@ class _Held(NamedTuple):
         self.tape.backfill(self.number, [], 0)
 
 
-class _Job(NamedTuple):
+class _Fill(NamedTuple):
     """A hole in some frames; `gap` is the number of the one that it is in."""
 
     hole: TradeGap
-    held: Sequence[_Held]
+    held: Sequence[_WaitingFrame]
     gaps: StreamGaps
     gap: int
 
@@ -59,12 +59,12 @@ class _Job(NamedTuple):
         return self.gap, self.hole.subscription.kind, self.hole.subscription.symbol
 
 
-class Refill:
+class GapFill:
     """Fills holes one after the other, on a thread of its own while there are any."""
 
     def __init__(self, reference: MarketReference) -> None:
         self._reference = reference
-        self._jobs: list[_Job] = []
+        self._jobs: list[_Fill] = []
         self._is_working = False
         self._guard = threading.Lock()  # of these two
         self._latest: tuple[TradeGap, pd.DataFrame] | None = None  # of the thread that works
@@ -72,23 +72,23 @@ class Refill:
 
     # The network's thread.
 
-    def heed(self, hole: TradeGap, streams: Sequence[Route], gaps: StreamGaps) -> None:
+    def start(self, hole: TradeGap, streams: Sequence[Route], gaps: StreamGaps) -> None:
         """Hold the frames of these streams, and have the hole filled; returns at once."""
-        tapes = [(stream.sink, stream.code) for stream in streams if isinstance(stream.sink, RollingFrame)]
+        frames = [(stream.sink, stream.code) for stream in streams if isinstance(stream.sink, RollingFrame)]
         with self._guard:
-            if len(self._jobs) >= MOST_WAITING or not tapes:
+            if len(self._jobs) >= MOST_WAITING or not frames:
                 return
-            held = [_Held(tape, tape.begin_backfill(), code) for tape, code in tapes if isinstance(tape, RollingFrame)]
-            job = _Job(hole, held, gaps, gaps.newest)
+            waiting = [_WaitingFrame(frame, frame.begin_backfill(), code) for frame, code in frames]
+            job = _Fill(hole, waiting, gaps, gaps.newest)
             self._jobs.append(job)
             must_begin, self._is_working = not self._is_working, True
         self._open.setdefault(job.key, []).append(None)
-        for each in held:
+        for each in waiting:
             on_network_later(HOLD_SECONDS, each.let_go)
         if must_begin:
-            run_on_thread(self._work, name="aries-nb-refill")
+            run_on_thread(self._work, name="aries-nb-gap-fill")
 
-    def _fill(self, job: _Job, trades: pd.DataFrame | None) -> None:
+    def _fill(self, job: _Fill, trades: pd.DataFrame | None) -> None:
         """Put what was missing into the frames, and let them go; with the last hole of a symbol, it is told."""
         rows = None if trades is None else [_rows(held, trades) for held in job.held]
         received = time.time_ns()
@@ -139,7 +139,7 @@ def _span(hole: TradeGap) -> tuple[str, tuple[int, int], tuple[int, int]]:
     return hole.subscription.symbol, hole.after, hole.before
 
 
-def _rows(held: _Held, trades: pd.DataFrame) -> list[tuple[int, int, Values]]:
+def _rows(held: _WaitingFrame, trades: pd.DataFrame) -> list[tuple[int, int, Values]]:
     columns = [
         ["history"] * len(trades)
         if column.name == "source"

@@ -14,24 +14,24 @@ from aries_nb.errors import ClosedError, FeedError, WaitTimeoutError
 from aries_nb.live.callbacks import Callbacks, Registrations
 from aries_nb.live.connection import Link
 from aries_nb.live.gaps import Gaps
-from aries_nb.live.waiting import Watchable, wait_for, wait_for_async
+from aries_nb.live.waiting import Watch, wait_for, wait_for_async
 from aries_nb.model import State
 from aries_nb.store import Gap, MessageCounts, OrderBook, RollingFrame, Table
 
-__all__ = ["Held", "Kept", "Streamed"]
+__all__ = ["LiveObject", "LiveRegistry", "StreamedObject"]
 
 T = TypeVar("T")
-HeldT = TypeVar("HeldT", bound="Held")
+LiveObjectT = TypeVar("LiveObjectT", bound="LiveObject")
 FIRST_SIGHT_SECONDS = 1.0
 
 
-class Held(ABC):
+class LiveObject(ABC):
     """A store that is kept current in the background until it is closed or forgotten. Any thread may read."""
 
-    def __init__(self, link: Link, watch: Watchable, name: str, *, release: Callable[[], None]) -> None:
+    def __init__(self, link: Link, watch: Watch, name: str, *, release: Callable[[], None]) -> None:
         self._link = link
         self._name = name
-        self._watches: tuple[Watchable, ...] = (watch, link.watch)
+        self._watches: tuple[Watch, ...] = (watch, link.watch)
         self._views: WeakValueDictionary[object, Any] = WeakValueDictionary()  # the painter keeps those on display
         # Rebinding the variable of a re-run cell must not leave the old subscription behind.
         self._release = weakref.finalize(self, release)
@@ -113,7 +113,7 @@ class Held(ABC):
         return cast("T", view)
 
 
-class Streamed(Held):
+class StreamedObject(LiveObject):
     """A store that streams fill: what they brought, and what they missed."""
 
     def __init__(
@@ -156,7 +156,7 @@ class Streamed(Held):
         super().close()
 
 
-class Kept:
+class LiveRegistry:
     """Frames, books, bars and chains that are still in somebody's hands. Any thread may ask.
 
     `check` raises where nothing new can be had any more.
@@ -164,13 +164,13 @@ class Kept:
 
     def __init__(self, check: Callable[[], None]) -> None:
         self._check = check
-        self._held: WeakValueDictionary[object, Held] = WeakValueDictionary()
+        self._held: WeakValueDictionary[object, LiveObject] = WeakValueDictionary()
         self._locks: WeakValueDictionary[object, threading.RLock] = WeakValueDictionary()
         self._is_closed = False
-        # Held only to look and to write: what is made may wait for the network, and must not hold up anything else.
+        # Locked only to look up and to write: making an object may wait for the network, and must not block others.
         self._guard = threading.RLock()
 
-    def same(self, key: object, make: Callable[[], HeldT]) -> HeldT:
+    def same(self, key: object, make: Callable[[], LiveObjectT]) -> LiveObjectT:
         """What was made for this key before, if it is still open; else what `make` gives now.
 
         Callers at the same time get the same object; those with another key do not wait for it.
@@ -188,9 +188,9 @@ class Kept:
                 if is_late:  # it would outlive what it belongs to
                     held.close()
                     self._check()
-            return cast("HeldT", held)
+            return cast("LiveObjectT", held)
 
-    def held(self) -> list[Held]:
+    def held(self) -> list[LiveObject]:
         """Those that are open."""
         with self._guard:
             every = list(self._held.values())

@@ -20,13 +20,13 @@ if TYPE_CHECKING:
 
     Flags: TypeAlias = NDArray[np.bool_]
 
-__all__ = ["Silence"]
+__all__ = ["Staleness"]
 
 ROWS_LOOKED_AT = 20_000
 LOOK_SECONDS = 1.0  # a rhythm does not change ten times a second, as often as a board is painted
 
 
-class Silence:
+class Staleness:
     """Reckoned when it is asked, from what the tape holds: the stream itself pays nothing. Any thread may ask.
 
     A symbol is silent when nothing has come for longer than `expected_silence` of its own newest rows says, while its

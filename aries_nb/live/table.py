@@ -11,16 +11,16 @@ import pandas as pd
 from aries_nb.live.callbacks import Callbacks
 from aries_nb.live.connection import Link
 from aries_nb.live.gaps import GapSelection
-from aries_nb.live.live_object import Streamed
+from aries_nb.live.live_object import StreamedObject
 from aries_nb.model import Column, GapSpan, Kind, TableData
 from aries_nb.store import ChangeLog, Table, TableListener
 
 if TYPE_CHECKING:
     from aries_nb.widgets import Blotter
 
-__all__ = ["LiveTable", "Options", "TableSource"]
+__all__ = ["LiveTable", "SubscriptionOptions", "TableSource"]
 
-Options: TypeAlias = tuple[tuple[str, str], ...]  # of a subscription, by name
+SubscriptionOptions: TypeAlias = tuple[tuple[str, str], ...]  # of a subscription, by name
 
 # What there is to see of a kind in a cell, where that is not everything.
 SHOWN: Mapping[Kind, tuple[str, ...]] = {
@@ -31,7 +31,7 @@ TITLES: Mapping[Kind, str] = {"pnl": "P&L"}
 NEWEST_FIRST: frozenset[Kind] = frozenset({"orders", "news", "pnl"})
 
 
-class LiveTable(Streamed):
+class LiveTable(StreamedObject):
     """The rows of one kind of one account, each under its key; `df` is one row a key, `log` one row a change.
 
     Columns `ts` (when it became so, UTC), `received` (local receipt, UTC), `account` and the fields. Money and
@@ -45,7 +45,7 @@ class LiveTable(Streamed):
         kind: Kind,
         account: str = "",
         *,
-        options: Options = (),
+        options: SubscriptionOptions = (),
         listeners: tuple[TableListener, ...] = (),
     ) -> None:
         self.kind = kind
@@ -137,7 +137,13 @@ class TableSource:
     """What views and other live objects read of a table; it keeps the table alive. Any thread."""
 
     def __init__(
-        self, live: LiveTable, store: Table, gaps: GapSelection, options: Options, *, check: Callable[[], None]
+        self,
+        live: LiveTable,
+        store: Table,
+        gaps: GapSelection,
+        options: SubscriptionOptions,
+        *,
+        check: Callable[[], None],
     ) -> None:
         self._live = live
         self.store = store  # only the network's thread may write to it

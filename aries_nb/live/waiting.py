@@ -10,15 +10,15 @@ from numbers import Real
 
 from aries_nb.errors import UsageError, WaitTimeoutError
 
-__all__ = ["Watchable", "wait_for", "wait_for_async"]
+__all__ = ["Watch", "wait_for", "wait_for_async"]
 
-Watchable = Callable[[Callable[[], None]], Callable[[], None]]
+Watch = Callable[[Callable[[], None]], Callable[[], None]]
 
 # Also without any wake-up a waiter looks again this often: a closed feed must not leave it waiting.
 LOOK_SECONDS = 0.5
 
 
-def wait_for(is_done: Callable[[], bool], watches: tuple[Watchable, ...], *, timeout: float | None, what: str) -> None:
+def wait_for(is_done: Callable[[], bool], watches: tuple[Watch, ...], *, timeout: float | None, what: str) -> None:
     """Block until `is_done()`; it is asked again after each wake-up and may raise. Raises WaitTimeoutError."""
     deadline = _deadline(timeout)
     bell = threading.Event()
@@ -38,7 +38,7 @@ def wait_for(is_done: Callable[[], bool], watches: tuple[Watchable, ...], *, tim
 
 
 async def wait_for_async(
-    is_done: Callable[[], bool], watches: tuple[Watchable, ...], *, timeout: float | None, what: str
+    is_done: Callable[[], bool], watches: tuple[Watch, ...], *, timeout: float | None, what: str
 ) -> None:
     """The same on the caller's event loop, which goes on meanwhile."""
     deadline = _deadline(timeout)

@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 from aries_nb.live import gap_fill as refill_module
-from aries_nb.live.gap_fill import Refill
+from aries_nb.live.gap_fill import GapFill
 from aries_nb.model import Column, Resumed, Subscription, TradeGap
 from aries_nb.net.background import on_network
 from aries_nb.net.intake import Route
@@ -45,12 +45,12 @@ def reference() -> Reference:
 
 
 @pytest.fixture
-def refill(reference: Reference) -> Refill:
+def refill(reference: Reference) -> GapFill:
     stand_in: Any = reference
-    return Refill(stand_in)
+    return GapFill(stand_in)
 
 
-def broken(refill: Refill, *tapes: RollingFrame) -> GapLog:
+def broken(refill: GapFill, *tapes: RollingFrame) -> GapLog:
     """A gap, and what comes behind it: trades 4 and 5, before which 2 and 3 are missing."""
     ledger = GapLog()
     gaps = ledger.stream("market")
@@ -61,7 +61,7 @@ def broken(refill: Refill, *tapes: RollingFrame) -> GapLog:
             for price in (4.0, 5.0):
                 tape.buffer.add(0, NOW + int(price) * MS, (price, "live"))
             tape.buffer.mark(NOW)
-            refill.heed(TradeGap(TRADES, (NOW + MS, 1), (NOW + 4 * MS, 4)), [Route(TRADES, tape, 0)], gaps)
+            refill.start(TradeGap(TRADES, (NOW + MS, 1), (NOW + 4 * MS, 4)), [Route(TRADES, tape, 0)], gaps)
             tape.publish()
         gaps.closed(ended=NOW + 9 * MS, resumed=[Resumed("trades", "A", is_filled=False, count=2)])
 
@@ -77,7 +77,7 @@ def is_filled(ledger: GapLog) -> bool:
     return ledger.all()[-1].filled
 
 
-def test_two_frames_with_the_same_hole_ask_once_and_the_gap_is_filled(refill: Refill, reference: Reference) -> None:
+def test_two_frames_with_the_same_hole_ask_once_and_the_gap_is_filled(refill: GapFill, reference: Reference) -> None:
     tapes = tape_of_trades(), tape_of_trades()
 
     reference.may_answer.clear()
@@ -93,7 +93,7 @@ def test_two_frames_with_the_same_hole_ask_once_and_the_gap_is_filled(refill: Re
 
 
 def test_a_fault_of_one_hole_lets_the_frame_go_and_the_next_hole_is_filled(
-    refill: Refill, reference: Reference
+    refill: GapFill, reference: Reference
 ) -> None:
     first, second = tape_of_trades(), tape_of_trades()
     reference.error = ValueError("no table at all")
@@ -109,7 +109,7 @@ def test_a_fault_of_one_hole_lets_the_frame_go_and_the_next_hole_is_filled(
 
 
 def test_an_answer_that_comes_too_late_is_not_put_in(
-    refill: Refill, reference: Reference, monkeypatch: pytest.MonkeyPatch
+    refill: GapFill, reference: Reference, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(refill_module, "HOLD_SECONDS", 0.05)
     reference.may_answer.clear()

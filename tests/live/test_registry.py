@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from aries_nb.errors import ClosedError
-from aries_nb.live.live_object import Kept
+from aries_nb.live.live_object import LiveRegistry
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -99,7 +99,7 @@ def test_what_is_finished_after_the_end_is_closed(feed: anb.Feed) -> None:
         if is_closed.is_set():
             raise ClosedError("closed")
 
-    kept = Kept(check)
+    kept = LiveRegistry(check)
 
     def make() -> anb.LiveFrame:
         is_closed.set()
@@ -114,7 +114,7 @@ def test_what_is_finished_after_the_end_is_closed(feed: anb.Feed) -> None:
 
 
 def test_a_call_that_failed_can_be_made_again(feed: anb.Feed) -> None:
-    kept = Kept(lambda: None)
+    kept = LiveRegistry(lambda: None)
     makes: list[Callable[[], anb.LiveFrame]] = [lambda: feed.quotes("AAPL"), lambda: 1 / 0]  # type: ignore[list-item, return-value]
 
     with pytest.raises(ZeroDivisionError):

@@ -12,7 +12,7 @@ from aries_nb.brokers import BROKERS
 from aries_nb.errors import GapError, UsageError
 from aries_nb.live import Feed
 from aries_nb.live.gaps import GapSelection
-from aries_nb.live.staleness import Silence
+from aries_nb.live.staleness import Staleness
 from aries_nb.model import Column, Resumed
 from aries_nb.net.backoff import BackoffRule
 from aries_nb.net.tokens import fixed_token
@@ -92,7 +92,7 @@ def told(tape: RollingFrame, code: int, received: int) -> None:
 
 def test_a_row_from_before_a_gap_is_stale_until_a_new_one_comes() -> None:
     tape, ledger = RollingFrame([Column("price")], SYMBOLS, limit=10), GapLog()
-    silence = Silence(tape, Station(), GapSelection(ledger, {("market", "quotes"): SYMBOLS}))
+    silence = Staleness(tape, Station(), GapSelection(ledger, {("market", "quotes"): SYMBOLS}))
     now = time.time_ns()
     told(tape, 0, now - 30)
     told(tape, 1, now - 30)
@@ -108,7 +108,7 @@ def test_a_row_from_before_a_gap_is_stale_until_a_new_one_comes() -> None:
 
 def test_a_symbol_whose_gap_was_filled_is_not_stale() -> None:
     tape, ledger = RollingFrame([Column("price")], SYMBOLS, limit=10), GapLog()
-    silence = Silence(tape, Station(), GapSelection(ledger, {("market", "trades"): SYMBOLS}))
+    silence = Staleness(tape, Station(), GapSelection(ledger, {("market", "trades"): SYMBOLS}))
     now = time.time_ns()
     told(tape, 0, now - 30)
     told(tape, 1, now - 30)
@@ -124,12 +124,12 @@ def test_a_stream_that_is_silent_for_long_is_stale_while_its_market_is_open(sim:
     quotes = feed.quotes(*SYMBOLS)
     quotes.wait(rows=200)
 
-    later = quotes._silence.silent(time.time_ns() + HOUR)
+    later = quotes._staleness.silent(time.time_ns() + HOUR)
     sim.set_market("closed")
     eventually(lambda: feed.market_status.get("market") == "closed")
 
     assert later == SYMBOLS
-    assert quotes._silence.silent(time.time_ns() + HOUR) == ()
+    assert quotes._staleness.silent(time.time_ns() + HOUR) == ()
 
 
 def test_out_of_the_hours_of_its_exchange_silence_is_no_fault(sim: Simulator) -> None:
@@ -140,8 +140,8 @@ def test_out_of_the_hours_of_its_exchange_silence_is_no_fault(sim: Simulator) ->
         quotes = feed.quotes(*SYMBOLS)
         quotes.wait(rows=200)
 
-        eventually(lambda: quotes._silence.silent(tuesday.value) == SYMBOLS)
-        closed = quotes._silence.silent(saturday.value)
+        eventually(lambda: quotes._staleness.silent(tuesday.value) == SYMBOLS)
+        closed = quotes._staleness.silent(saturday.value)
 
     assert closed == ()
 

@@ -14,7 +14,7 @@ import pandas as pd
 from aries_nb.errors import ClosedError, UsageError
 from aries_nb.live.account.equity import LiveEquity
 from aries_nb.live.account.fills import LiveFills
-from aries_nb.live.account.pnl import INTERVALS, CandleSource, LivePnl, ReckonedCandles, ToldCandles
+from aries_nb.live.account.pnl import INTERVALS, CandleSource, DerivedCandles, LivePnl, ReportedCandles
 from aries_nb.live.account.positions import LivePositions
 from aries_nb.live.account.snapshots import Snapshots
 from aries_nb.live.arguments import checked_moment, checked_period, checked_pnl_interval, rfc3339
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 __all__ = ["Account"]
 
 T = TypeVar("T")
-TOLD_INTERVALS = (*INTERVALS, "1mo")  # of candles of the broker's own
+REPORTED_INTERVALS = (*INTERVALS, "1mo")  # of candles of the broker's own
 
 
 class Account:
@@ -146,7 +146,7 @@ class Account:
         an interval or a start that cannot be.
         """
         is_told = self._has("pnl")
-        length = checked_pnl_interval(interval, TOLD_INTERVALS if is_told else tuple(INTERVALS))
+        length = checked_pnl_interval(interval, REPORTED_INTERVALS if is_told else tuple(INTERVALS))
         midnight = datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
         since = checked_moment(midnight if start is None else start, "start").value
         if length not in INTERVALS:
@@ -232,11 +232,11 @@ class Account:
     def _candles_of(self, interval: str) -> CandleSource:
         source = self._candles.get(interval)
         if self._has("pnl"):
-            source = source or ToldCandles(self._link, self.name, interval, _written)
+            source = source or ReportedCandles(self._link, self.name, interval, _written)
         else:
             equity = self.equity
-            if not isinstance(source, ReckonedCandles) or source.equity is not equity:
-                source = ReckonedCandles(self.name, equity, interval)
+            if not isinstance(source, DerivedCandles) or source.equity is not equity:
+                source = DerivedCandles(self.name, equity, interval)
         self._candles[interval] = source
         return source
 

@@ -64,7 +64,7 @@ class EquityMoment:
     explained: pd.DataFrame
 
 
-class _Reckoned(NamedTuple):
+class _Moment(NamedTuple):
     """One moment: when (ns since the epoch), what was reckoned, and up to which fill."""
 
     ts: int
@@ -197,8 +197,8 @@ class EquitySource:
         self._sampled_at = 0.0
         self._made_at = time.monotonic()
         self._reconciliation: Reconciliation | None = None
-        self.opening: _Reckoned | None = None  # from when on there is an attribution
-        self.now: _Reckoned | None = None  # the newest moment since
+        self.opening: _Moment | None = None  # from when on there is an attribution
+        self.now: _Moment | None = None  # the newest moment since
         self.unpriced: tuple[str, ...] = ()
         self._is_closed = False
         # A thread of its own: a user's callbacks may take for ever.
@@ -275,7 +275,7 @@ class EquitySource:
         """Why equity changed since `opening`."""
         return Attribution({}) if self.now is None else self.now.attribution
 
-    def fills_between(self, opening: _Reckoned, now: _Reckoned) -> pd.DataFrame:
+    def fills_between(self, opening: _Moment, now: _Moment) -> pd.DataFrame:
         """The fills that were counted between two moments."""
         fills, end = self._fills._source.entries_since(opening.taken)
         numbered = zip(range(end - len(fills), end), fills, strict=True)
@@ -308,7 +308,7 @@ class EquitySource:
         _, theirs = self._told()
         ours = equity(books, marks)
         self.unmarked = unmarked(books, marks)
-        now = _Reckoned(time.time_ns(), ours, theirs, books.cash, Attribution({}), taken)
+        now = _Moment(time.time_ns(), ours, theirs, books.cash, Attribution({}), taken)
         if self._reconciliation is not None:
             self._reconciliation.take(books, marks, self._measured(fills), now.ts)
         elif self._can_begin(books, is_early=is_early) and taken == self._fills._source.entries_since(taken)[1]:

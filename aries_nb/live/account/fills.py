@@ -11,7 +11,7 @@ import pandas as pd
 from aries_nb.errors import UsageError
 from aries_nb.live.callbacks import Callbacks, Registrations
 from aries_nb.live.connection import Link
-from aries_nb.live.live_object import Held
+from aries_nb.live.live_object import LiveObject
 from aries_nb.live.table import LiveTable
 from aries_nb.model import Column, TableData
 from aries_nb.net.background import on_network
@@ -41,7 +41,7 @@ SHOWN_COLUMNS = (
 SHOWN_KEY = ("time", "order_id", "quantity", "price")
 
 
-class LiveFills(Held):
+class LiveFills(LiveObject):
     """The fills of one account since they were first asked for, oldest first; each once, whatever a broker repeats.
 
     Where the broker tells its own executions they are those, and those of the session before; `source` is its table of

@@ -25,7 +25,7 @@ from aries_nb.store.log import RowChange, TableRow
 if TYPE_CHECKING:
     from aries_nb.widgets import BarCandles
 
-__all__ = ["INTERVALS", "CandleSource", "LivePnl", "PnlSource", "ReckonedCandles", "ToldCandles"]
+__all__ = ["INTERVALS", "CandleSource", "DerivedCandles", "LivePnl", "PnlSource", "ReportedCandles"]
 
 SECOND = 1_000_000_000
 INTERVALS: Mapping[str, int] = {
@@ -136,7 +136,7 @@ class CandleSource(ABC):
             member.table.publish()
 
 
-class ToldCandles(CandleSource):
+class ReportedCandles(CandleSource):
     """The broker's own: one subscription, from the earliest time on that anybody has asked for."""
 
     def __init__(self, link: Link, account: str, interval: str, written: Callable[[int], str]) -> None:
@@ -175,7 +175,7 @@ class ToldCandles(CandleSource):
             self._link.release(table)
 
 
-class ReckonedCandles(CandleSource):
+class DerivedCandles(CandleSource):
     """How much equity has changed since it was first reckoned, as candles: what there is without the broker's.
 
     They begin when `account.equity` did, at 0, and go as far back as its moments are kept. Money paid in or out counts
@@ -189,7 +189,7 @@ class ReckonedCandles(CandleSource):
         self._taken = 0  # when the last moment was, in ns
         self._opening: float | None = None
         self._candle: tuple[int, float, float, float, float] | None = None
-        self._reckoning = threading.Lock()
+        self._computing = threading.Lock()
         self._stop: Callable[[], None] | None = None
 
     @property
@@ -206,14 +206,14 @@ class ReckonedCandles(CandleSource):
     def _begin(self, since: int) -> None:  # noqa: ARG002 - all of them are reckoned anyway
         if self._stop is not None:
             return
-        self._reckon()  # what there is already, so that the first sight is not an empty one
-        reckoner = Callbacks()
-        reckoner.add(self._reckon)
-        forget_equity = self.equity._source.watch(reckoner.ring)
+        self._compute()  # what there is already, so that the first sight is not an empty one
+        worker = Callbacks()
+        worker.add(self._compute)
+        forget_equity = self.equity._source.watch(worker.ring)
 
         def stop() -> None:
             forget_equity()
-            reckoner.close()
+            worker.close()
 
         self._stop = stop
 
@@ -222,10 +222,10 @@ class ReckonedCandles(CandleSource):
         if stop is not None:
             stop()
 
-    # The reckoner's thread, and at first who joins.
+    # The worker's thread, and at first who joins.
 
-    def _reckon(self) -> None:
-        with self._reckoning:
+    def _compute(self) -> None:
+        with self._computing:
             taken = self._taken
             changed: dict[int, tuple[int, float, float, float, float]] = {}
             for ts, equity in self.equity._source.moments(taken):

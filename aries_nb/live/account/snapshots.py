@@ -55,7 +55,7 @@ class _Missing:
 
 
 @dataclass(slots=True, eq=False)
-class _Kept:
+class _FilledTable:
     """A table and what it lacks. `made` is when it was asked for, in ns."""
 
     live: LiveTable
@@ -77,7 +77,7 @@ class Snapshots:
         self._link = link
         self._http = http
         self._reference = reference
-        self._kept: list[_Kept] = []
+        self._tables: list[_FilledTable] = []
         self._is_live = False
         self._is_working = False
         self._is_closed = False
@@ -100,7 +100,7 @@ class Snapshots:
             # What ended before there is a connection again is missed as well.
             missing = None if self._is_live or live.kind != "orders" else _Missing(now, placed=now)
             fills = next((each for each in listeners if isinstance(each, ReportedFillLog)), None)
-            self._kept.append(_Kept(live, subscription, now, missing, fills))
+            self._tables.append(_FilledTable(live, subscription, now, missing, fills))
         self._wake()
         return live
 
@@ -144,7 +144,7 @@ class Snapshots:
         self._undo()
         with self._guard:
             self._is_closed = True
-            self._kept.clear()
+            self._tables.clear()
         self._news.set()
 
     # The network's thread, when the state changes; it must return at once.
@@ -153,7 +153,7 @@ class Snapshots:
         with self._guard:
             was_live, self._is_live = self._is_live, self._link.state == "live"
             is_broken, is_back = was_live and not self._is_live, self._is_live and not was_live
-            for each in self._kept:
+            for each in self._tables:
                 each.is_due = each.is_due or is_back
                 if is_broken and (each.live.kind == "orders" or each.fills is not None):
                     lost = self._lost(each.live)
@@ -162,7 +162,7 @@ class Snapshots:
 
     def _lost(self, orders: LiveTable) -> _Missing:
         """What a break means for a table of orders or executions, as it stands when the stream breaks."""
-        assert self._reference is not None, "without it no table is kept"
+        assert self._reference is not None, "without it no table is filled"
         silence = self._link.statistics().silence_s
         since = time.time_ns() - (round(silence * SECOND) if isfinite(silence) else 0)
         if orders.kind != "orders":
@@ -176,7 +176,7 @@ class Snapshots:
 
     def _wake(self) -> None:
         with self._guard:
-            if self._is_closed or not self._is_live or not any(each.is_due for each in self._kept):
+            if self._is_closed or not self._is_live or not any(each.is_due for each in self._tables):
                 return
             must_begin, self._is_working = not self._is_working, True
         self._news.set()
@@ -191,100 +191,100 @@ class Snapshots:
         while True:
             self._news.clear()
             try:
-                for kept in self._due():
-                    self._fill(kept)
+                for filled in self._due():
+                    self._fill(filled)
             except ClosedError:
                 pass  # the feed's end
             except Exception:  # the border of the thread: what is here stays, and the next break tries again
                 log.exception("snapshots")
             with self._guard:
-                if any(each.is_due for each in self._kept) and self._is_live and not self._is_closed:
+                if any(each.is_due for each in self._tables) and self._is_live and not self._is_closed:
                     continue
-                pause = next(pauses, None) if any(each.has_failed for each in self._kept) else None
+                pause = next(pauses, None) if any(each.has_failed for each in self._tables) else None
                 if pause is None or self._is_closed:
                     self._is_working = False
                     return
             self._news.wait(pause)
             with self._guard:
-                for each in self._kept:
+                for each in self._tables:
                     each.is_due, each.has_failed = each.is_due or each.has_failed, False
 
-    def _due(self) -> Iterator[_Kept]:
+    def _due(self) -> Iterator[_FilledTable]:
         while True:
             with self._guard:
-                self._kept = [each for each in self._kept if each.live.is_open]
-                due = next((each for each in self._kept if each.is_due), None)
+                self._tables = [each for each in self._tables if each.live.is_open]
+                due = next((each for each in self._tables if each.is_due), None)
                 if due is None or not self._is_live or self._is_closed:
                     return
                 due.is_due = due.has_failed = False
             yield due
 
-    def _fill(self, kept: _Kept) -> None:
+    def _fill(self, filled: _FilledTable) -> None:
         """Ask for what a table should hold, and for the orders that ended while nobody told."""
-        assert self._reference is not None, "without it no table is kept"
-        what = f"{kept.live.kind} of {kept.live.account}" if kept.live.account else kept.live.kind
+        assert self._reference is not None, "without it no table is filled"
+        what = f"{filled.live.kind} of {filled.live.account}" if filled.live.account else filled.live.kind
         try:
-            for query in self._reference.snapshot(kept.subscription):
-                self._ask_for(kept, [query])
-            missing = kept.missing
+            for query in self._reference.snapshot(filled.subscription):
+                self._ask_for(filled, [query])
+            missing = filled.missing
             if missing is not None:
-                is_whole = self._fill_missing(kept, missing)
+                is_whole = self._fill_missing(filled, missing)
                 with self._guard:
-                    if is_whole and kept.missing is missing:
-                        kept.missing = None
+                    if is_whole and filled.missing is missing:
+                        filled.missing = None
         except ClosedError:
             raise
         except FeedError as error:
             # A refusal stays one; what could not be answered now perhaps can later.
-            kept.has_failed = isinstance(error, ConnectError)
+            filled.has_failed = isinstance(error, ConnectError)
             problem = f"{what} could not be filled up over HTTP, the stream goes on: {error}"
-            self._link.tell(problem)
+            self._link.report(problem)
             log.warning("%s", problem)
 
-    def _fill_missing(self, kept: _Kept, missing: _Missing) -> bool:
+    def _fill_missing(self, filled: _FilledTable, missing: _Missing) -> bool:
         """Ask for what happened while nobody told, and is in no list of now; False where a break makes it of no use."""
-        log, account = kept.fills, kept.live.account
+        log, account = filled.fills, filled.live.account
         if log is None:
             queries = self._history_of(account, missing)
-            return not queries or self._ask_for(kept, queries, missing)
+            return not queries or self._ask_for(filled, queries, missing)
         # Beyond both ends, as clocks differ: what is known already is known by its number.
         rows = self.fill_history(account, missing.since - MARGIN_NS, time.time_ns() + MARGIN_NS)
         on_network(lambda: log.insert(rows)).result(INSERT_SECONDS)
         return True
 
     def _history_of(self, account: str, missing: _Missing) -> Sequence[Query]:
-        assert self._reference is not None, "without it no table is kept"
+        assert self._reference is not None, "without it no table is filled"
         now = time.time_ns()
         # Orders are chosen by when they were placed, and those that were working may have been long before the break.
         start = max(min(missing.since, missing.placed) - MARGIN_NS, now - OLDEST_NS)
         return self._reference.order_history(account, start, now + MARGIN_NS)
 
-    def _ask_for(self, kept: _Kept, queries: Iterable[Query], missing: _Missing | None = None) -> bool:
+    def _ask_for(self, filled: _FilledTable, queries: Iterable[Query], missing: _Missing | None = None) -> bool:
         """Ask, and put what comes into the table; False where a break makes it of no use."""
-        breaks, asked = kept.live._source.store.breaks, time.time_ns()
+        breaks, asked = filled.live._source.store.breaks, time.time_ns()
         if self._link.state != "live":
             return False  # what comes between the answer and the stream would be missed; it is asked again then
-        rows, is_full = self._asked(kept.subscription, queries)
+        rows, is_full = self._asked(filled.subscription, queries)
         if missing is not None:
-            rows = [row for row in rows if self._is_missed(kept, missing, row[1])]
+            rows = [row for row in rows if self._is_missed(filled, missing, row[1])]
         received = time.time_ns()
-        completed = self._completing(kept)
+        completed = self._completing(filled)
         timed = [(ts or received, completed(values)) for ts, values in rows]
         answer = FetchedRows(timed, asked, received, breaks, is_full)
-        return on_network(lambda: kept.live._source.store.insert(answer)).result(INSERT_SECONDS)
+        return on_network(lambda: filled.live._source.store.insert(answer)).result(INSERT_SECONDS)
 
-    def _completing(self, kept: _Kept) -> Callable[[Values], Values]:
+    def _completing(self, filled: _FilledTable) -> Callable[[Values], Values]:
         """What puts back in money that an answer leaves out, as the stream told it: of the only row, and of orders.
 
         Of an order that has filled as much as before. A row that the stream tells meanwhile is later than the question,
         and the answer is of no use then.
         """
-        is_orders = kept.live.kind == "orders"
-        if kept.live._source.store.key and not is_orders:
+        is_orders = filled.live.kind == "orders"
+        if filled.live._source.store.key and not is_orders:
             return lambda values: values
-        names = [column.name for column in kept.live.columns]
+        names = [column.name for column in filled.live.columns]
         places = [names.index(name) for name in ("order_id", "filled")] if is_orders else []
-        told = {tuple(row.values[place] for place in places): row.values for row in kept.live._source.store.rows()}
+        told = {tuple(row.values[place] for place in places): row.values for row in filled.live._source.store.rows()}
 
         def completed(values: Values) -> Values:
             known = told.get(tuple(values[place] for place in places), values)
@@ -293,13 +293,13 @@ class Snapshots:
 
         return completed
 
-    def _is_missed(self, kept: _Kept, missing: _Missing, values: Values) -> bool:
+    def _is_missed(self, filled: _FilledTable, missing: _Missing, values: Values) -> bool:
         """Whether an order may have ended while nobody told, and since the table was asked for."""
-        row: Mapping[str, Value] = dict(zip(kept.subscription.fields, values, strict=True))
+        row: Mapping[str, Value] = dict(zip(filled.subscription.fields, values, strict=True))
         updated = row["updated"]
         assert isinstance(updated, int), "times are whole numbers"
         # A broker may cut its times to the whole second.
-        return row["order_id"] in missing.working or updated >= max(missing.since - MARGIN_NS, kept.made - SECOND)
+        return row["order_id"] in missing.working or updated >= max(missing.since - MARGIN_NS, filled.made - SECOND)
 
     def _asked(self, subscription: Subscription, queries: Iterable[Query]) -> tuple[list[tuple[int, Values]], bool]:
         """The rows of all answers by their time, and whether these are all there are. Raises FeedError."""

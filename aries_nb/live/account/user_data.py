@@ -20,7 +20,7 @@ from aries_nb.live.table import LiveTable
 from aries_nb.model import Kind
 from aries_nb.net.http_client import HttpClient
 
-__all__ = ["Accounts", "tables_at"]
+__all__ = ["UserData", "tables_at"]
 
 # What there may be of the user's, by the names that a feed and its accounts have for it.
 TABLES: Mapping[str, Kind] = {
@@ -36,16 +36,16 @@ TABLES: Mapping[str, Kind] = {
     "watchlists": "watchlists",
     "news": "news",
 }
-RECKONED_HERE = frozenset({"fills", "pnl"})  # where the broker does not tell
+DERIVED = frozenset({"fills", "pnl"})  # where the broker does not tell
 
 
 def tables_at(endpoint: Endpoint) -> tuple[str, ...]:
     """Which of them there are with a broker whose accounts are at this endpoint."""
     protocol = endpoint.make()
-    return tuple(name for name, kind in TABLES.items() if name in RECKONED_HERE or protocol.columns(kind))
+    return tuple(name for name, kind in TABLES.items() if name in DERIVED or protocol.columns(kind))
 
 
-class Accounts:
+class UserData:
     """What of the user's is held. Every method may be called from any thread."""
 
     def __init__(
@@ -56,10 +56,10 @@ class Accounts:
         callbacks: Callbacks,
         quotes: Callable[[Sequence[str]], LiveFrame],
         *,
-        beside: AccountReference | None = None,
+        account_reference: AccountReference | None = None,
     ) -> None:
         self._quotes = quotes
-        self._beside = beside
+        self._account_reference = account_reference
         self._snapshots: Snapshots | None = None
         self._connect = connect
         self._http = http
@@ -184,7 +184,7 @@ class Accounts:
             self._check_open()
             if self._link is None or self._snapshots is None:
                 link = opened(self._connect())
-                snapshots = Snapshots(link, self._http, self._beside)
+                snapshots = Snapshots(link, self._http, self._account_reference)
                 with self._guard:
                     self._link, self._snapshots = link, snapshots
                     if self._is_closed:  # meanwhile: it would outlive the feed

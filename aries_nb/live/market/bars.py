@@ -19,8 +19,8 @@ from numpy.typing import NDArray
 from aries_nb.brokers import Reference
 from aries_nb.errors import FeedError, UsageError
 from aries_nb.live.connection import Link
-from aries_nb.live.live_object import Held
-from aries_nb.live.market.current_bar import RunningBar, trades_in
+from aries_nb.live.live_object import LiveObject
+from aries_nb.live.market.current_bar import CurrentBar, trades_in
 from aries_nb.model import BarPage, BarsData, Column, GapSpan, Observers, TableData
 from aries_nb.net.http_client import HttpClient
 from aries_nb.store import Gap, GapLog
@@ -29,7 +29,7 @@ from aries_nb.store.bars import MOST_BARS, BarSeries
 if TYPE_CHECKING:
     from aries_nb.widgets import BarCandles, Blotter, Progress
 
-__all__ = ["INTERVALS", "BarHistory", "BarsSource", "LiveBars", "Loading", "checked_interval", "checked_span"]
+__all__ = ["INTERVALS", "BarHistory", "BarsSource", "LiveBars", "LoadProgress", "checked_interval", "checked_span"]
 
 log = logging.getLogger("aries_nb")
 
@@ -99,7 +99,7 @@ class BarHistory:
             raise FeedError(what, where=self._http.base + query.path, advice="Check the symbol.") from error
 
 
-class LiveBars(Held):
+class LiveBars(LiveObject):
     """The bars of one instrument, history and live as one series, at most 200,000, kept current in the background.
 
     Bars that begin while the trades come are made here of every trade (`source` "live"). The others are the broker's
@@ -114,7 +114,7 @@ class LiveBars(Held):
     def __init__(self, link: Link, gaps: GapLog, history: BarHistory, *, interval: str, span_ns: int) -> None:
         self.symbol = history.symbol
         self.interval = interval
-        self._upkeep = upkeep = _Upkeep(link, gaps, history)
+        self._upkeep = upkeep = _BarUpdater(link, gaps, history)
         try:
             upkeep.begin(span_ns, f"{interval} bars of {self.symbol}")
         except BaseException:
@@ -179,7 +179,7 @@ class LiveBars(Held):
 class BarsSource:
     """What views read of bars; it keeps them alive. Any thread."""
 
-    def __init__(self, bars: LiveBars, upkeep: _Upkeep) -> None:
+    def __init__(self, bars: LiveBars, upkeep: _BarUpdater) -> None:
         self._bars = bars
         self._upkeep = upkeep
 
@@ -205,7 +205,7 @@ class BarsSource:
         return TableData(title, SIGHT_COLUMNS, rows, key=("start",), is_stale=not self._bars.is_live)
 
 
-class _Upkeep:
+class _BarUpdater:
     """What fills a series, on a thread of its own that does not keep the `LiveBars` alive."""
 
     def __init__(self, link: Link, gaps: GapLog, history: BarHistory) -> None:
@@ -221,7 +221,7 @@ class _Upkeep:
         columns = [Column(name, kind) for name, kind in kinds.items() if name in TRADE_FIELDS]
         self._tape = link.tape("trades", (history.symbol,), columns, limit=HELD_TRADES)
         self._position = 0
-        self._running = RunningBar(self._tape, self.series, history, lag_ns=GRACE_NS, margin_ns=MARGIN_NS)
+        self._running = CurrentBar(self._tape, self.series, history, lag_ns=GRACE_NS, margin_ns=MARGIN_NS)
         self._ask_at = 0.0
         self._pause = LOOK_SECONDS
         self._closed = threading.Event()
@@ -233,7 +233,7 @@ class _Upkeep:
         heard_from = time.time_ns() - MARGIN_NS
         start = self._history.start_of(max(heard_from - span_ns, 0))
         end = time.time_ns() + MARGIN_NS
-        with Loading(name, start, end) as loading:
+        with LoadProgress(name, start, end) as loading:
             bars = self._history.ask(start, end, reached=loading.reached)
         self._position = self._tape.version  # the answer has them, as far as can be told
         self.series.mark_incomplete(heard_from, max([time.time_ns() + MARGIN_NS, *bars.start_ns[-1:]]))
@@ -367,7 +367,7 @@ def _nanoseconds(times: pd.Index[Any]) -> NDArray[np.int64]:
     return times.to_numpy(dtype="datetime64[ns]").astype("int64")
 
 
-class Loading:
+class LoadProgress:
     """A history on its way, the newest part first. Belongs to the thread that waits for it."""
 
     def __init__(self, name: str, start: int, end: int) -> None:

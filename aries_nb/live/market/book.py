@@ -18,7 +18,7 @@ from aries_nb.errors import ClosedError, UsageError, WaitTimeoutError
 from aries_nb.live.callbacks import Callbacks
 from aries_nb.live.connection import Link
 from aries_nb.live.gaps import GapSelection
-from aries_nb.live.live_object import Streamed
+from aries_nb.live.live_object import StreamedObject
 from aries_nb.live.waiting import wait_for
 from aries_nb.model import BookIntegrity, BookLevels, Column, GapSpan
 from aries_nb.store import LatencySamples, OrderBook, Table
@@ -32,7 +32,7 @@ __all__ = ["BookSource", "LiveBook"]
 VENUES_SECONDS = 1.0  # how long the first look waits: there is no snapshot, the next update tells
 
 
-class LiveBook(Streamed):
+class LiveBook(StreamedObject):
     """Both sides of one symbol's order book, kept current in the background. Any thread may read."""
 
     def __init__(

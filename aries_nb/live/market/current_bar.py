@@ -20,7 +20,7 @@ from aries_nb.store import RollingFrame
 from aries_nb.store.bar_join import BarJoin, HistoryBar, LiveTrades
 from aries_nb.store.bars import BarSeries
 
-__all__ = ["RunningBar", "Trades", "trades_in"]
+__all__ = ["CurrentBar", "Trades", "trades_in"]
 
 log = logging.getLogger("aries_nb")
 
@@ -70,7 +70,7 @@ class _Question(NamedTuple):
     future: Future[tuple[BarPage, int]]  # the answer, and when it was here
 
 
-class RunningBar:
+class CurrentBar:
     """What asks for the running bar while it is in doubt, until answers and trades fit; of the bars' own thread.
 
     It asks every few seconds, then ever more rarely, down to once a minute; no more once the bar is joined. Questions

@@ -15,8 +15,8 @@ from aries_nb.errors import GapError, UnknownSymbolError, UsageError
 from aries_nb.live.callbacks import Callbacks
 from aries_nb.live.connection import Link
 from aries_nb.live.gaps import GapSelection
-from aries_nb.live.live_object import Streamed
-from aries_nb.live.staleness import Silence
+from aries_nb.live.live_object import StreamedObject
+from aries_nb.live.staleness import Staleness
 from aries_nb.model import MISSING, NOT_A_TIME, BoardData, Column, FrameRows, GapSpan, Kind
 from aries_nb.store import LatencySamples, RollingFrame
 from aries_nb.store.rolling import time_weighted
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 __all__ = ["FrameSource", "LiveFrame"]
 
 
-class LiveFrame(Streamed):
+class LiveFrame(StreamedObject):
     """Rows of one kind for some symbols, the newest of them, kept current in the background.
 
     Index `ts` (exchange time, UTC), columns `received` (local receipt, UTC), `symbol` (categorical) and the fields:
@@ -52,7 +52,7 @@ class LiveFrame(Streamed):
         shown = ", ".join(self.symbols[:4]) + (" …" if len(self.symbols) > 4 else "")
         release = partial(link.release, self._tape)
         super().__init__(link, callbacks, self._tape, f"{kind} {shown}", release=release)
-        self._silence = Silence(self._tape, link, self._gap_selection)
+        self._staleness = Staleness(self._tape, link, self._gap_selection)
 
     @property
     def df(self) -> pd.DataFrame:
@@ -90,7 +90,7 @@ class LiveFrame(Streamed):
     @property
     def silent(self) -> tuple[str, ...]:
         """The symbols of which nothing has come for longer than is usual while their market is open; see `latest`."""
-        return self._silence.silent(time.time_ns()) if self.is_live else ()
+        return self._staleness.silent(time.time_ns()) if self.is_live else ()
 
     def time_weighted_mean(
         self, column: str, *, symbol: str | None = None, over_gaps: Literal["refuse", "skip"] = "refuse"
@@ -167,7 +167,7 @@ class LiveFrame(Streamed):
             rows, position = self._tape.frame_since(position)
             missed = position - expected - len(rows)
             if missed:
-                self._callbacks.tell(f"a callback on {self._name} was too slow and missed {missed:,} rows")
+                self._callbacks.report(f"a callback on {self._name} was too slow and missed {missed:,} rows")
             if len(rows):
                 callback(rows)
 
@@ -207,7 +207,7 @@ class LiveFrame(Streamed):
 
     @property
     def _source(self) -> FrameSource:
-        return FrameSource(self, self._tape, self._link, self._silence, self._gap_selection)
+        return FrameSource(self, self._tape, self._link, self._staleness, self._gap_selection)
 
     def _count(self) -> int:
         return self._tape.version
@@ -249,12 +249,14 @@ class LiveFrame(Streamed):
 class FrameSource:
     """What views and other live objects read of a frame; it keeps the frame alive. Any thread."""
 
-    def __init__(self, frame: LiveFrame, tape: RollingFrame, link: Link, silence: Silence, gaps: GapSelection) -> None:
+    def __init__(
+        self, frame: LiveFrame, tape: RollingFrame, link: Link, staleness: Staleness, gaps: GapSelection
+    ) -> None:
         self.symbols = frame.symbols
         self._frame = frame
         self._tape = tape
         self._link = link
-        self._silence = silence
+        self._staleness = staleness
         self._gaps = gaps
 
     @property
@@ -284,7 +286,7 @@ class FrameSource:
         """The symbols whose newest row is not the present."""
         if not self._frame.is_live:
             return self.symbols
-        flags = self._silence.stale(time.time_ns())
+        flags = self._staleness.stale(time.time_ns())
         refused = set(self._link.rejected(self.symbols))
         return tuple(
             symbol for symbol, flag in zip(self.symbols, flags.tolist(), strict=True) if flag or symbol in refused
@@ -292,7 +294,7 @@ class FrameSource:
 
     def from_before_a_gap(self) -> frozenset[str]:
         """The symbols whose newest row is from before a gap that was not filled: no price of now."""
-        return self._silence.from_before_a_gap()
+        return self._staleness.from_before_a_gap()
 
     def gap_spans(self) -> tuple[GapSpan, ...]:
         """The gaps that were not filled, oldest first."""

@@ -25,7 +25,7 @@ from aries_nb.errors import (
 from aries_nb.live.arguments import checked_columns, checked_count, checked_window
 from aries_nb.live.callbacks import Callbacks
 from aries_nb.live.connection import Link
-from aries_nb.live.live_object import Held
+from aries_nb.live.live_object import LiveObject
 from aries_nb.live.market.frame import LiveFrame
 from aries_nb.model import QUOTE_COLUMNS, BoardData
 from aries_nb.net.http_client import HttpClient
@@ -106,7 +106,7 @@ class Options:
             raise FeedError(f"the options of {self.symbol!r} cannot be read: {error}", where=where) from error
 
 
-class OptionChain(Held):
+class OptionChain(LiveObject):
     """The options of one underlying and expiry around the money, kept current. Any thread may read.
 
     The strikes are chosen once, when it is made, around the price of the underlying at that moment. `quotes` is the

@@ -9,7 +9,7 @@ import pytest
 
 from aries_nb import widgets
 from aries_nb.live.market import bars as loading
-from aries_nb.live.market.bars import Loading
+from aries_nb.live.market.bars import LoadProgress
 
 DAY = 86_400_000_000_000
 
@@ -21,7 +21,7 @@ class Bar:
         self.told: list[tuple[float, str]] = []
         self.is_closed = False
 
-    def tell(self, done: float, text: str) -> None:
+    def show(self, done: float, text: str) -> None:
         self.told.append((done, text))
 
     def close(self) -> None:
@@ -46,7 +46,7 @@ def bars(monkeypatch: pytest.MonkeyPatch) -> list[Bar]:
 def test_a_long_load_has_one_bar_that_is_gone_when_done(bars: list[Bar], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(loading, "LONG_SECONDS", 0.0)
 
-    with Loading("1min bars of AAPL", 0, 4 * DAY) as load:
+    with LoadProgress("1min bars of AAPL", 0, 4 * DAY) as load:
         load.reached(3 * DAY)
         load.reached(1 * DAY)
         open_while_loading = [bar.is_closed for bar in bars]
@@ -60,7 +60,7 @@ def test_a_long_load_has_one_bar_that_is_gone_when_done(bars: list[Bar], monkeyp
 
 
 def test_a_load_that_is_done_at_once_is_not_told(bars: list[Bar], caplog: pytest.LogCaptureFixture) -> None:
-    with caplog.at_level(logging.INFO, "aries_nb"), Loading("bars", 0, 4 * DAY) as load:
+    with caplog.at_level(logging.INFO, "aries_nb"), LoadProgress("bars", 0, 4 * DAY) as load:
         load.reached(2 * DAY)
 
     assert bars == []
@@ -72,7 +72,7 @@ def test_a_thread_of_the_users_own_shows_no_bar_in_whatever_cell_runs(
 ) -> None:
     monkeypatch.setattr(loading, "LONG_SECONDS", 0.0)
 
-    with caplog.at_level(logging.INFO, "aries_nb"), Loading("bars", 0, 4 * DAY) as load:
+    with caplog.at_level(logging.INFO, "aries_nb"), LoadProgress("bars", 0, 4 * DAY) as load:
         thread = threading.Thread(target=load.reached, args=(2 * DAY,))
         thread.start()
         thread.join()
@@ -84,7 +84,7 @@ def test_a_thread_of_the_users_own_shows_no_bar_in_whatever_cell_runs(
 def test_a_script_gets_a_line_in_the_log(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
     monkeypatch.setattr(loading, "LONG_SECONDS", 0.0)
 
-    with caplog.at_level(logging.INFO, "aries_nb"), Loading("bars", 0, 4 * DAY) as load:
+    with caplog.at_level(logging.INFO, "aries_nb"), LoadProgress("bars", 0, 4 * DAY) as load:
         load.reached(2 * DAY)
 
     assert "bars: back to 1970-01-03 so far" in caplog.text

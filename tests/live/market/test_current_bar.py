@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from aries_nb.errors import FeedError
-from aries_nb.live.market.current_bar import RunningBar
+from aries_nb.live.market.current_bar import CurrentBar
 from aries_nb.model import BarPage, Column
 from aries_nb.store import RollingFrame
 from aries_nb.store.bars import BarSeries
@@ -58,14 +58,14 @@ def heard(tape: RollingFrame, at: int, *trades: tuple[float, float]) -> None:
     tape.publish()
 
 
-def make(history: History, clock: Clock) -> tuple[RunningBar, BarSeries, RollingFrame]:
+def make(history: History, clock: Clock) -> tuple[CurrentBar, BarSeries, RollingFrame]:
     tape = RollingFrame([Column("price"), Column("size")], ["AAPL"], limit=100)
     series = BarSeries(history.start_of)
     series.mark_incomplete(clock.now(), clock.now())
-    return RunningBar(tape, series, history, lag_ns=LAG, margin_ns=SECOND), series, tape
+    return CurrentBar(tape, series, history, lag_ns=LAG, margin_ns=SECOND), series, tape
 
 
-def look(running: RunningBar, clock: Clock, tape: RollingFrame, *, seconds: int) -> None:
+def look(running: CurrentBar, clock: Clock, tape: RollingFrame, *, seconds: int) -> None:
     """Let it look once a second, for so many; each answer is there at once."""
     for _ in range(seconds):
         running.look(clock.now(), tape.version)
