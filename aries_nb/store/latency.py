@@ -47,7 +47,7 @@ class LatencySamples:
         self._painted: deque[tuple[int, int]] = deque(maxlen=MOST_SAMPLES)  # time, and latency since receipt
 
     def published(self, buffer: RecordBuffer) -> None:
-        """Note that the records in the inbox, at least one, are visible from now on."""
+        """Note that the records in the buffer, at least one, are visible from now on."""
         marks = buffer.marks
         lag = self._clock() - marks[0][1]  # of the oldest record; the others waited less
         self.newest = marks[-1][1]

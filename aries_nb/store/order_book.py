@@ -39,7 +39,7 @@ class OrderBook:
         self._observers = Observers()
 
     def publish(self) -> None:
-        """Apply the updates in the inbox."""
+        """Apply the updates in the buffer."""
         buffer = self.buffer
         if not buffer.codes:
             buffer.clear()

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 __all__ = ["RollingFrame", "TimeWeightedMean", "time_weighted"]
 
 MAX_ROWS = 5_000_000  # a window of time holds no more than this, whatever the rate
-MAX_PENDING = 200_000  # rows that wait in the inbox for a backfill
+MAX_PENDING = 200_000  # rows that wait in the buffer for a backfill
 MAX_TEXTS = 30_000  # distinct texts of one column, so that a server cannot make it grow without bound
 MAX_TEXT = 1_000  # characters of one text; longer ones are cut
 MAX_CHARACTERS = 2**21  # characters of all distinct texts of one column
@@ -81,7 +81,7 @@ class RollingFrame:
     # Writing: the network's thread.
 
     def publish(self) -> None:
-        """Write the inbox to the columns and make it visible, unless a backfill is in progress."""
+        """Write the buffer to the columns and make it visible, unless a backfill is in progress."""
         buffer = self.buffer
         if self._backfills and len(buffer.codes) <= MAX_PENDING:
             return
@@ -112,8 +112,8 @@ class RollingFrame:
     def begin_backfill(self) -> int:
         """Stop publishing until `backfill` inserts the rows that a gap left out; return the number of this backfill.
 
-        The rows are missing before the newest read in the inbox. While one or more backfills are in progress, at most
-        200,000 rows wait in the inbox; with more, all are published and the backfills are void.
+        The rows are missing before the newest read in the buffer. While one or more backfills are in progress, at most
+        200,000 rows wait in the buffer; with more, all are published and the backfills are void.
         """
         self._backfill_number += 1
         self._is_backfilling = True

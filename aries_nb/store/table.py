@@ -108,7 +108,7 @@ class Table:
     # Writing: the network's thread.
 
     def publish(self) -> None:
-        """Apply the inbox and make it visible. A full list begins and ends within one publish."""
+        """Apply the buffer and make it visible. A full list begins and ends within one publish."""
         count = len(self.buffer.codes)
         changes: list[RowChange] = []
         listed: dict[int, set[Key]] = {}  # by code whose full list came: keys put since it began
@@ -230,7 +230,7 @@ class Table:
     # Inside.
 
     def _records(self) -> Iterator[tuple[int, int, int, list[Value]]]:
-        """Code, exchange time, time of receipt and values of each record in the inbox."""
+        """Code, exchange time, time of receipt and values of each record in the buffer."""
         buffer, width = self.buffer, 1 + len(self.columns)
         done = 0
         for upto, received in buffer.marks:
