@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import plotly.graph_objects as go
 
 from aries_nb.model.settings import settings
+from aries_nb.widgets.static_html import GREY
 from aries_nb.widgets.view import View
 
 if TYPE_CHECKING:
@@ -26,23 +27,13 @@ if TYPE_CHECKING:
     from aries_nb.widgets.sources import VersionedSource
 
 __all__ = [
-    "BLUE",
-    "GAP",
-    "GREY",
     "MESSAGES_A_FRAME",
-    "ORANGE",
-    "PALETTE",
     "FigureView",
     "MessageBatch",
     "layout",
     "time_anchor",
 ]
 
-# The colours of Okabe and Ito, distinguishable with any colour vision; black and yellow, unreadable on one theme each,
-# are replaced.
-BLUE, ORANGE = "#2b8cce", "#e08214"
-PALETTE = (BLUE, ORANGE, "#009e73", "#cc79a7", "#56b4e9", "#d55e00", "#9a8c00", "#8c8c8c")
-GREY = "rgba(128,128,128,0.95)"
 GRID = "rgba(128,128,128,0.18)"
 CLEAR = "rgba(0,0,0,0)"
 GAP = "gap"  # name of our shapes in a figure; a user's own shapes have others
@@ -123,8 +114,9 @@ def _restyle(figure: go.FigureWidget, layout_changes: Mapping[str, object]) -> N
     """Change some of the layout. Of the shapes only those of gaps are ours; the user's own are kept."""
     figure.update_layout({name: value for name, value in layout_changes.items() if name != "shapes"})
     if "shapes" in layout_changes:
-        own = [shape.to_plotly_json() for shape in figure.layout.shapes if shape.name != GAP]
-        figure.layout.shapes = [*own, *layout_changes["shapes"]]  # type: ignore[misc]  # a list
+        theirs = [shape.to_plotly_json() for shape in figure.layout.shapes if shape.name != GAP]
+        gaps = [{**shape, "name": GAP} for shape in layout_changes["shapes"]]  # type: ignore[attr-defined]
+        figure.layout.shapes = [*theirs, *gaps]
 
 
 class Comm(Protocol):

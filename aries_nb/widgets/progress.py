@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Self
 from IPython.display import display
 from ipywidgets import FloatProgress
 
-from aries_nb.widgets.plotly_view import BLUE
+from aries_nb.widgets.static_html import BLUE
 
 if TYPE_CHECKING:
     from IPython.display import DisplayHandle

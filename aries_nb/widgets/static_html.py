@@ -16,11 +16,17 @@ if TYPE_CHECKING:
 
     from aries_nb.model import Numbers
 
-__all__ = ["WIDGET_MIME", "Line", "bundle", "clock_time", "line_chart", "table"]
+__all__ = ["BLUE", "GREY", "ORANGE", "PALETTE", "WIDGET_MIME", "Line", "bundle", "clock_time", "line_chart", "table"]
 
 WIDGET_MIME = "application/vnd.jupyter.widget-view+json"
 
 Line = tuple[str, str, "Numbers", "Numbers"]  # label, colour, x, y
+
+# The colours of Okabe and Ito, distinguishable with any colour vision; black and yellow, unreadable on one theme each,
+# are replaced.
+BLUE, ORANGE = "#2b8cce", "#e08214"
+PALETTE = (BLUE, ORANGE, "#009e73", "#cc79a7", "#56b4e9", "#d55e00", "#9a8c00", "#8c8c8c")
+GREY = "rgba(128,128,128,0.95)"
 
 FONT = "font-family:ui-monospace,SFMono-Regular,Menlo,Consolas,monospace;font-size:12px"
 CELL = "padding:2px 10px;border:0;text-align:{align};font-variant-numeric:tabular-nums;white-space:nowrap"

@@ -20,8 +20,8 @@ from aries_nb.widgets.charts.gap_bands import (
     spans_of,
     title_with_gaps,
 )
-from aries_nb.widgets.plotly_view import BLUE, ORANGE, FigureView, layout, time_anchor
-from aries_nb.widgets.static_html import line_chart
+from aries_nb.widgets.plotly_view import FigureView, layout, time_anchor
+from aries_nb.widgets.static_html import BLUE, ORANGE, line_chart
 
 if TYPE_CHECKING:
     from datetime import timedelta

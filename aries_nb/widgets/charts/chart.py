@@ -12,8 +12,8 @@ from aries_nb.errors import UsageError
 from aries_nb.widgets.charts.gap_bands import GapOverlay, GapPlaces, shapes, spans_of, title_with_gaps, with_breaks
 from aries_nb.widgets.charts.line_points import LinePoints, thinned
 from aries_nb.widgets.number_format import column_kind, column_label
-from aries_nb.widgets.plotly_view import PALETTE, FigureView, layout, time_anchor
-from aries_nb.widgets.static_html import line_chart
+from aries_nb.widgets.plotly_view import FigureView, layout, time_anchor
+from aries_nb.widgets.static_html import PALETTE, line_chart
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

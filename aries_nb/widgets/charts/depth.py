@@ -9,9 +9,9 @@ import numpy as np
 import plotly.graph_objects as go
 
 from aries_nb.errors import UsageError
-from aries_nb.widgets.plotly_view import BLUE, GREY, ORANGE, FigureView, layout
+from aries_nb.widgets.plotly_view import FigureView, layout
 from aries_nb.widgets.sources import INTEGRITY_TEXTS
-from aries_nb.widgets.static_html import line_chart
+from aries_nb.widgets.static_html import BLUE, GREY, ORANGE, line_chart
 
 if TYPE_CHECKING:
     from aries_nb.model import Numbers

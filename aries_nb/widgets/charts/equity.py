@@ -11,8 +11,8 @@ import plotly.graph_objects as go
 from aries_nb.widgets.charts.gap_bands import GapOverlay, bands_between, shapes, spans_of, title_with_gaps, with_breaks
 from aries_nb.widgets.charts.line_points import thinned
 from aries_nb.widgets.number_format import column_label
-from aries_nb.widgets.plotly_view import BLUE, GREY, PALETTE, FigureView, layout, time_anchor
-from aries_nb.widgets.static_html import line_chart, table
+from aries_nb.widgets.plotly_view import FigureView, layout, time_anchor
+from aries_nb.widgets.static_html import BLUE, GREY, PALETTE, line_chart, table
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

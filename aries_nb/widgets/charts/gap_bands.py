@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from aries_nb.widgets.plotly_view import GAP
 from aries_nb.widgets.sources import GapSource
 from aries_nb.widgets.static_html import clock_time
 
@@ -145,7 +144,6 @@ def shapes(bands: Sequence[GapBand], shown: tuple[float, float]) -> list[dict[st
     room = LABEL_SHARE * (shown[1] - shown[0])
     return [
         {
-            "name": GAP,
             "type": "rect",
             "layer": "below",
             "xref": "x",
