@@ -75,7 +75,7 @@ function makeBoard(root, clock) {
     const nextKey = JSON.stringify([next.symbols, next.columns, next.rejected]);
     if (frozenAt !== null && nextKey === key) {
       behind += 1;
-      put(badge, `frozen ${frozenAt} · ${grouped(behind, 0)} frames behind`);
+      put(badge, `frozen ${frozenAt} · ${grouped(behind, 0)} ${behind === 1 ? "frame" : "frames"} behind`);
       return;
     }
     if (nextKey !== key) {

@@ -85,7 +85,7 @@ function makeChain(root, clock) {
     const nextKey = JSON.stringify([next.strikes, next.columns, next.symbols]);
     if (frozenAt !== null && nextKey === key) {
       behind += 1;
-      put(badge, `frozen ${frozenAt} · ${grouped(behind, 0)} frames behind`);
+      put(badge, `frozen ${frozenAt} · ${grouped(behind, 0)} ${behind === 1 ? "frame" : "frames"} behind`);
       return;
     }
     if (nextKey !== key) {
