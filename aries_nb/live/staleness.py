@@ -11,7 +11,7 @@ from aries_nb.live.calendars import open_since
 from aries_nb.live.connection import Link
 from aries_nb.live.gaps import GapSelection
 from aries_nb.store import RollingFrame
-from aries_nb.store.staleness import expected_silence
+from aries_nb.store.staleness import staleness_thresholds
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -29,7 +29,7 @@ LOOK_SECONDS = 1.0  # a rhythm does not change ten times a second, as often as a
 class Staleness:
     """Reckoned when it is asked, from what the tape holds: the stream itself pays nothing. Any thread may ask.
 
-    A symbol is silent when nothing has come for longer than `expected_silence` of its own newest rows says, while its
+    A symbol is silent when nothing has come for longer than `staleness_thresholds` of its newest rows says, while its
     market trades without a pause: not when it is closed, on holiday, in an auction, before or after its regular hours,
     nor when the broker says so, nor when nobody knows its hours.
     """
@@ -81,7 +81,7 @@ class Staleness:
             self._looked_at = time.monotonic()
             rows = self._tape.rows(self._tape.version - ROWS_LOOKED_AT)
             if rows.received is not None:
-                self._expected = expected_silence(rows.codes, rows.received, len(self._tape.symbols))
+                self._expected = staleness_thresholds(rows.codes, rows.received, len(self._tape.symbols))
         return self._expected
 
     def _from_before_a_gap(self, received: Times) -> Flags:

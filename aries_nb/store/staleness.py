@@ -9,7 +9,7 @@ import numpy as np
 if TYPE_CHECKING:
     from aries_nb.model import Codes, Times
 
-__all__ = ["expected_silence"]
+__all__ = ["staleness_thresholds"]
 
 SECOND_NS = 1_000_000_000
 MOMENT_NS = SECOND_NS // 10  # rows closer than this belong to one burst, whose intervals say nothing
@@ -19,7 +19,7 @@ FEWEST_INTERVALS = 4
 UNKNOWN_NS = 300 * SECOND_NS  # assumed for a symbol with few rows
 
 
-def expected_silence(codes: Codes, received: Times, count: int) -> Times:
+def staleness_thresholds(codes: Codes, received: Times, count: int) -> Times:
     """How long each of `count` symbols may be silent, in ns: 20 times the median interval of its rows, 5 s at least.
 
     `codes` and `received`, ns, are those of the newest rows in the order of arrival. Intervals of less than 0.1 s do
