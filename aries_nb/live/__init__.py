@@ -1,4 +1,4 @@
-"""What a user holds: the feed, live frames and books."""
+"""The objects of a notebook: the feed, live frames, books, tables and accounts."""
 
 from aries_nb.live.account.account import Account
 from aries_nb.live.connect import connect

@@ -1,4 +1,4 @@
-"""Connecting: from a broker's name to a live feed, the same one for the same call."""
+"""`connect`: from a broker's name to a live feed; the same call returns the same feed."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ __all__ = ["connect"]
 
 
 class _OpenFeeds:
-    """The feeds of this process that are open, by what they were asked for."""
+    """The open feeds of this process, by the arguments of `connect`."""
 
     def __init__(self) -> None:
         self._feeds: dict[object, tuple[Feed, EmbeddedMarket | None]] = {}
@@ -39,18 +39,18 @@ class _OpenFeeds:
         register_fork_aware(self)
 
     def making(self, key: object) -> threading.Lock:
-        """What to hold while a feed is looked for or made: equal calls at the same time shall get the same one."""
+        """The lock for one set of arguments: equal calls at the same time get the same feed."""
         with self._guard:
             return self._making.setdefault(key, threading.Lock())
 
     def connection_limit(self, url: str, broker: Broker) -> ConnectionLimit:
-        """The connections and requests that all feeds of this address share, however it is written."""
+        """The limits of connections and requests that all feeds of one address share, however it is written."""
         fresh = ConnectionLimit(broker.most_connections, requests_per_second=broker.requests_per_second)
         with self._guard:
             return self._allowances.setdefault(checked_url(url, "").lower(), fresh)
 
     def get(self, key: object) -> Feed | None:
-        """The feed of the same call before, if it is still of use; one that is not is closed."""
+        """The feed of an earlier equal call, None without one; a failed one is closed and not returned."""
         with self._guard:
             feed, market = self._feeds.get(key, (None, None))
         if feed is None:
@@ -61,22 +61,22 @@ class _OpenFeeds:
         return feed
 
     def put(self, key: object, feed: Feed, market: EmbeddedMarket | None) -> None:
-        """Keep a feed, and the simulated market that it lives on if that is ours."""
+        """Keep a feed, and the simulated market that was started for it."""
         with self._guard:
             self._feeds[key] = (feed, market)
 
     def drop(self, feed: Feed) -> None:
-        """Forget a feed that was closed."""
+        """Remove a closed feed."""
         with self._guard:
             self._feeds = {key: kept for key, kept in self._feeds.items() if kept[0] is not feed}
 
     def after_fork(self) -> None:
-        """Know of none in a fork: those of its parent go on there, and whoever connects here gets one of his own."""
+        """Start without feeds in a forked process: those of the parent go on there; `connect` makes new ones here."""
         self._feeds, self._making, self._allowances = {}, {}, {}
         self._guard = threading.Lock()
 
     def close(self) -> None:
-        """Close them all, at the end of the interpreter."""
+        """Close all feeds, at the end of the interpreter."""
         for feed, _ in list(self._feeds.values()):
             feed.close()
 
@@ -95,14 +95,14 @@ def connect(
     """Connect to a broker and return its feed, live; the same call again returns the same feed.
 
     `broker` is a name from the table of brokers. Those that begin with "sim" start a simulated market, which takes
-    `seed`, `rate` (messages a second), `tape` (Parquet files) and `speed` (times the tape's own, or "max"). Some
-    brokers take choices of their own, such as `exchange`; a wrong one tells which. `url` is the base address where it
-    is not the broker's own; `token` is text, a function that returns one, or a login (`anb.oauth(…)`,
-    `anb.oauth_login(…)`, `anb.oauth_client(…)`, `anb.keyring_token()`), by default the environment's. Where a broker
-    issues access tokens for refresh tokens, the text may be either. `timeout` is in seconds.
+    `seed`, `rate` (messages a second), `tape` (Parquet files) and `speed` (times the recording's own, or "max"). Some
+    brokers take options of their own, such as `exchange`; the error for a wrong value lists the right ones. `url` is
+    the base address where it is not the broker's own; `token` is text, a function that returns one, or a login
+    (`anb.oauth(…)`, `anb.oauth_login(…)`, `anb.oauth_client(…)`, `anb.keyring_token()`), by default the environment's.
+    Where a broker issues access tokens for refresh tokens, the text may be either. `timeout` is in seconds.
 
-    Raises UsageError for a name or address that cannot be, TokenError without a token or with one that is refused,
-    ConnectError if no session comes about.
+    Raises UsageError for an unknown name or an invalid address, TokenError without a token or with one that the server
+    refuses, ConnectError if there is no session within `timeout`.
     """
     given = hide_token(token)
     token = None  # a traceback may show this frame
@@ -166,7 +166,7 @@ def _live_feed(
 
 
 def _source_from(broker: Broker, given: object, *, url: str | None) -> TokenSource:
-    """Where tokens come from; what is to be traded for access tokens first, is."""
+    """The source of access tokens; a refresh token is exchanged for them where the broker issues them so."""
     source = token_from(given)
     login = broker.login
     if login is not None and login.exchange is not None and (given is None or isinstance(given, Secret)):
@@ -179,19 +179,19 @@ def _source_from(broker: Broker, given: object, *, url: str | None) -> TokenSour
 
 
 def _login_of(broker: Broker, url: str | None) -> OAuthEndpoints:
-    """Where tokens for this address are issued: a server of the user's own has its login page beside it."""
+    """The token endpoints for this address; a server given by `url` serves its login page itself."""
     base, login = http_base(url or broker.url), broker.login
     if login is None:
-        raise UsageError("this broker knows no such login", where=base, advice="Pass token= as text or a function.")
+        raise UsageError("this broker has no OAuth login", where=base, advice="Pass token= as text or a function.")
     page, host = (base, base) if url else (login.page, login.host or base)
     return OAuthEndpoints(page + login.authorize, host + login.token, login.is_json, login.exchange)
 
 
 def _warm_up() -> None:
-    """In a kernel, begin to import what makes its first chart late, beside the wait for the connection.
+    """In a kernel, import jsonschema on a thread while the connection is made: it would delay the first chart.
 
-    plotly's figures import nbformat, and that jsonschema, which compiles a grammar for 1.3 s where it finds a certain
-    package. It has no circle of imports, so that it may come on a thread of its own.
+    Plotly's figures import nbformat, which imports jsonschema, which compiles a grammar for 1.3 s where a certain
+    package is installed. It has no circular imports, so a thread may import it.
     """
     if "ipykernel" in sys.modules and "jsonschema" not in sys.modules:
         run_on_thread(partial(import_module, "jsonschema"), name="aries-nb-warm-up")
@@ -202,5 +202,5 @@ def _takes(broker: Broker) -> str:
 
 
 def _same_token(given: object) -> object:
-    """What makes a token the same for a cell that runs again: a function defined anew by the same lines counts."""
+    """A key that is equal for equal tokens, and for a function that a repeated cell has defined again."""
     return Hidden(same_function(given.reveal())) if isinstance(given, FunctionToken) else given

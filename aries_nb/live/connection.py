@@ -1,6 +1,6 @@
-"""The one seam between what a user holds and what fills it: subscribe → a store to read, release, statistics, close.
+"""The only interface between live objects and the network: subscribe to get a store, release, statistics, close.
 
-Everything behind it may one day live in a process of its own that fills the same columns in shared memory.
+Everything behind it can move to a process of its own that fills the same columns in shared memory.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ OPEN_SECONDS = 15.0
 
 
 def opened(link: Link) -> Link:
-    """A new link once it is live; one that does not become so is closed. Raises ConnectError or TokenError."""
+    """Wait until a new link is live and return it; one that fails is closed. Raises ConnectError or TokenError."""
     try:
         link.wait_open(OPEN_SECONDS)
     except BaseException:
@@ -65,7 +65,7 @@ def opened(link: Link) -> Link:
 
 
 class Link:
-    """The connections to one endpoint, with their stores. Every method may be called from any thread."""
+    """The connections to one endpoint, with the stores that they fill. Any thread may call every method."""
 
     def __init__(
         self,
@@ -77,7 +77,7 @@ class Link:
         connection_limit: ConnectionLimit | None = None,
         rule: BackoffRule | None = None,
     ) -> None:
-        self._protocol = endpoint.make()  # only to ask for its columns
+        self._protocol = endpoint.make()  # only for its columns
         self.pnl_intervals = endpoint.pnl_intervals
         self.hours = endpoint.hours
         self._gaps = gaps
@@ -91,10 +91,10 @@ class Link:
             rule=rule,
         )
         self._streams: dict[int, list[Route]] = {}
-        self._lags = LatencySamples()  # of all its tapes and books
-        self._numbers = count(1)  # of questions
+        self._lags = LatencySamples()  # of all its frames and books
+        self._numbers = count(1)  # of queries
         self._books: dict[Subscription, tuple[OrderBook, int]] = {}
-        # Of `_books`; reentrant, because the garbage collector may release a book in the middle of it.
+        # Guards `_books`; reentrant: the garbage collector may release a book while this thread holds it.
         self._guard = threading.RLock()
 
     def wait_open(self, timeout: float) -> None:
@@ -114,7 +114,7 @@ class Link:
         options: tuple[tuple[str, str], ...] = (),
         **window: int | None,
     ) -> RollingFrame:
-        """Subscribe, and return the tape that fills. Raises UnknownSymbolError; nothing is kept then."""
+        """Subscribe, and return the rolling frame that is filled. Raises UnknownSymbolError and keeps nothing then."""
         tape = RollingFrame(columns, symbols, **window)
         tape.lags.whole = self._lags
         fields = tuple(column.name for column in columns)
@@ -135,9 +135,9 @@ class Link:
         options: tuple[tuple[str, str], ...] = (),
         listeners: Sequence[TableListener] = (),
     ) -> Table:
-        """Subscribe to what belongs to an account ("" for the user), and return the table that is kept current.
+        """Subscribe to a table of an account ("" for one of the user), and return the table that is kept current.
 
-        Raises UsageError for what the broker does not have, or the server refuses.
+        Raises UsageError where the broker has no such table, or the server refuses it.
         """
         columns = self.table_columns(kind)
         if not columns:
@@ -156,15 +156,15 @@ class Link:
         return table
 
     def instruments(self, symbols: Sequence[str], listeners: Sequence[TableListener] = ()) -> Table:
-        """Subscribe to how instruments are traded now, one row each. Raises UnknownSymbolError; nothing is kept then.
+        """Subscribe to the trading status of instruments, one row each.
 
-        Raises UsageError where the broker does not tell.
+        Raises UnknownSymbolError and keeps nothing then. Raises UsageError where the broker does not stream it.
         """
         columns = self.table_columns("instruments")
         if not columns:
-            advice = "`feed.reference.instrument` asks about one."
+            advice = "Use `feed.reference.instrument` to look one up."
             raise UsageError(
-                "this broker does not stream how instruments are traded", where=self.address, advice=advice
+                "this broker does not stream the trading status of instruments", where=self.address, advice=advice
             )
         table = Table(columns, symbols, key=TABLE_KEYS["instruments"], listeners=listeners)
         fields = tuple(column.name for column in columns)
@@ -173,7 +173,7 @@ class Link:
         return table
 
     def book(self, symbol: str, options: tuple[tuple[str, str], ...] = ()) -> OrderBook:
-        """Subscribe to a symbol's book; the same one for everyone who asks for it with these options."""
+        """Subscribe to a symbol's book; equal symbol and options share one book."""
         wanted = Subscription("book", symbol, options=options)
         with self._guard:
             book, users = self._books.get(wanted) or (OrderBook(symbol), 0)
@@ -188,7 +188,7 @@ class Link:
         return book
 
     def venues(self, symbol: str) -> Table:
-        """Subscribe to what each venue bids and asks of a symbol; its latest word is kept."""
+        """Subscribe to the best bid and ask of each venue, one row a venue."""
         columns = self.table_columns("venues")
         table = Table(columns, (symbol,), key=("venue",))
         subscription = Subscription("venues", symbol, tuple(column.name for column in columns))
@@ -196,9 +196,9 @@ class Link:
         return table
 
     def ask(self, query: Query, timeout: float) -> bytes:
-        """The answer to a question that is asked on the connection, where `columns("answers")` says that it can be.
+        """Send a query on the connection and return the reply; only where `columns("answers")` is not empty.
 
-        Raises UsageError with the server's words where it refuses, WaitTimeoutError after `timeout` seconds.
+        Raises UsageError with the server's reason where it refuses, WaitTimeoutError after `timeout` seconds.
         """
         slip = PendingReply()
         options = (("number", str(next(self._numbers))), *query.params)
@@ -222,12 +222,12 @@ class Link:
             raise UsageError(f"the server refuses {query.path}", where=self.address)
         return slip.text.encode()
 
-    def fill_gaps_with(self, refill: Callable[[TradeGap, Sequence[Route], StreamGaps], None]) -> None:
-        """Have the holes told that the streams leave, on the network's thread; whoever is told may fill them."""
-        self._pool.on_trade_gap = lambda number, hole, streams: refill(hole, streams, self._gaps.of_connection(number))
+    def fill_gaps_with(self, fill: Callable[[TradeGap, Sequence[Route], StreamGaps], None]) -> None:
+        """Call `fill` with each gap in numbered trades, on the network's thread; it must return at once."""
+        self._pool.on_trade_gap = lambda number, hole, streams: fill(hole, streams, self._gaps.of_connection(number))
 
     def gaps_of(self, store: RecordSink) -> GapSelection:
-        """The interruptions of what fills a store."""
+        """The interruptions of the streams that fill a store."""
         places: dict[tuple[str, Kind], set[str]] = {}
         for stream in self._streams.get(id(store), ()):
             name = self._gaps.of_connection(self._pool.number_of(stream)).name
@@ -235,7 +235,7 @@ class Link:
         return GapSelection(self._gaps.log, places)
 
     def ledgers(self) -> list[tuple[str, str, str, MessageCounts]]:
-        """Name of the endpoint, kind, symbols and ledger of each store that is filled now."""
+        """Name of the endpoint, kind, symbols and message counts of each store that is filled now."""
         lines: list[tuple[str, str, str, MessageCounts]] = []
         for streams in list(self._streams.values()):
             store, kind = streams[0].sink, streams[0].subscription.kind
@@ -245,7 +245,7 @@ class Link:
         return lines
 
     def release(self, store: RecordSink) -> None:
-        """Give a store's subscriptions up; the last one on a symbol ends it. Harmless when done twice."""
+        """Unsubscribe a store; the last user of a shared subscription ends it. Idempotent."""
         held = self._streams.get(id(store), ())
         if isinstance(store, OrderBook) and held:
             wanted = held[0].subscription
@@ -259,7 +259,7 @@ class Link:
             self._pool.unsubscribe(streams)
 
     def check(self) -> None:
-        """Raise what has gone wrong for good, if anything has."""
+        """Raise the error that ended a connection for good, or ClosedError after `close`."""
         for session in self._pool.sessions:
             if session.error is not None:
                 raise session.error
@@ -267,7 +267,7 @@ class Link:
             raise ClosedError("the feed is closed", where=self.address, advice="Connect again.")
 
     def statistics(self) -> FeedStatistics:
-        """The counts as they stand, of all its connections."""
+        """The counts of this moment, of all its connections together."""
         parts = [_statistics(session) for session in self._pool.sessions]
         visible, painted = self._lags.visible_percentiles(), self._lags.painted_percentiles()
         return replace(
@@ -280,30 +280,30 @@ class Link:
         )
 
     def report(self, problem: str) -> None:
-        """Let something that went wrong beside the stream stand as its last error."""
+        """Show a problem outside the stream, such as a failed HTTP request, as the last error."""
         self._pool.sessions[0].last_error = problem
 
     def watch(self, ring: Callable[[], None]) -> Callable[[], None]:
-        """Have `ring` called when the state changes. Returns the undo."""
+        """Call `ring` when the state changes, on the network's thread; it must return at once. Returns the undo."""
         return self._pool.watch(ring)
 
     def close(self) -> None:
-        """End the session; idempotent."""
+        """End the sessions; idempotent."""
         self._pool.close()
 
     @property
     def state(self) -> State:
-        """The state of its connections, the worst of them."""
+        """The worst state of its connections."""
         return worst([session.state for session in self._pool.sessions])
 
     @property
     def address(self) -> str:
-        """The endpoint's address, fit to be shown."""
+        """The endpoint's address without secrets."""
         return shown_url(self._pool.url)
 
     @property
     def market_status(self) -> dict[str, str | float | bool]:
-        """What the broker last said about the market."""
+        """The broker's last message about the market."""
         return {name: value for session in self._pool.sessions for name, value in session.market_status.items()}
 
     @property
@@ -313,7 +313,7 @@ class Link:
         return [(item.reason, item.excerpt) for session in sessions for item in list(session.intake.excerpts)]
 
     def rejected(self, symbols: Sequence[str]) -> tuple[str, ...]:
-        """Which of these symbols the server has refused."""
+        """Those of the symbols that the server has refused."""
         refused = {symbol for session in self._pool.sessions for symbol in tuple(session.rejected)}
         return tuple(symbol for symbol in symbols if symbol in refused) if refused else ()
 
@@ -324,11 +324,11 @@ class Link:
         until = time.monotonic() + ANSWER_SECONDS
         try:
             for answer in self._pool.subscribe(streams):
-                # Slow is not wrong: rows will come, or a refusal that the next call raises.
+                # A slow reply is no error: rows will arrive, or a refusal that the next call raises.
                 with suppress(FutureTimeoutError):
                     refused |= answer.result(max(until - time.monotonic(), 0.0))
         except BaseException:
-            # The protocol cannot say it, or a user had enough: what was taken in for it goes again.
+            # The protocol cannot encode the request, or the user interrupts: nothing of it may stay.
             self.release(store)
             raise
         if refused:
@@ -353,7 +353,7 @@ def _statistics(session: Session) -> FeedStatistics:
         streams=len(intake),
         reconnects=session.reconnects,
         renewals=session.renewals,
-        gaps=0,  # those of closed connections count as well: the link has them all
+        gaps=0,  # the link counts them, those of closed connections included
         lag_ms=intake.lag_ms if isnan(p50_ms) else p50_ms,  # in the first quarter of a second
         lag_p99_ms=p99_ms,
         behind_s=session.read_monitor.lag.seconds if session.state == "live" else 0.0,

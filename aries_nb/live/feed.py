@@ -1,4 +1,4 @@
-"""A feed: one broker's streams, as a user holds them; `connect` makes it."""
+"""A feed: the streams, tables and lookups of one broker; `connect` makes it."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ class Feed:
             endpoint, url, token, self._gaps.stream(stream), connection_limit=shared, rule=rule
         )
         self._link = self._link_to("market", broker.market)
-        self._charts: Link | None = None  # until a frame of it is asked for
+        self._charts: Link | None = None  # None until the first frame of it
         self._charts_guard = threading.Lock()
         self._callbacks = Callbacks()
         self._registrations = Registrations(self._callbacks, "the feed")
@@ -111,10 +111,10 @@ class Feed:
         `endpoint` "charts" is a second source, where the broker has one, on a connection of its own that is made with
         the first frame; its columns are those it has, without sizes.
         `min_interval_ms` is for brokers that send a symbol's newest quote so often at most and leave out those between:
-        whole milliseconds, None for the broker's own choice.
+        whole milliseconds, None for the broker's own interval.
 
-        Raises UsageError for an argument that cannot be, UnknownSymbolError for a symbol the server refuses,
-        ConnectError or TokenError where there is no connection to that endpoint.
+        Raises UsageError for an invalid argument, UnknownSymbolError for a symbol that the server refuses, ConnectError
+        or TokenError where there is no connection to that endpoint.
         """
         return self._frame(
             "quotes",
@@ -134,17 +134,17 @@ class Feed:
         fields: Sequence[str] | Literal["*"] | None = None,
         endpoint: str = "market",
     ) -> LiveFrame:
-        """Every print of these symbols, never conflated, as a rolling frame; arguments and errors as for `quotes`.
+        """Every trade of these symbols, never conflated, as a rolling frame; arguments and errors as for `quotes`.
 
-        Sizes as those of quotes. `side` is that of the aggressor, "unknown" where the broker does not tell.
+        Sizes as those of quotes. `side` is that of the aggressor, "unknown" where the broker does not send it.
         """
         return self._frame("trades", symbols, fields, TRADE_COLUMNS, checked_window(window, rows), endpoint=endpoint)
 
     def book(self, symbol: str, *, depth: int = 10, min_interval_ms: int | None = None) -> LiveBook:
         """The order book of a symbol, `depth` levels a side. The same call again returns the same book.
 
-        `min_interval_ms` is as for `quotes`. Raises UsageError for an argument that cannot be, UnknownSymbolError for a
-        symbol the server refuses.
+        `min_interval_ms` is as for `quotes`. Raises UsageError for an invalid argument, UnknownSymbolError for a symbol
+        that the server refuses.
         """
         (name,) = checked_symbols([symbol])
         checked_count(depth, "depth", "levels", most=MOST_LEVELS)
@@ -157,7 +157,8 @@ class Feed:
     def instruments(self, *symbols: str) -> LiveInstruments:
         """Trading status, price limits and margins of these symbols, kept current. The same call is the same table.
 
-        Raises UsageError where the broker does not stream them, UnknownSymbolError for a symbol the server refuses.
+        Raises UsageError where the broker does not stream them, UnknownSymbolError for a symbol that the server
+        refuses.
         """
         names = checked_symbols(symbols)
         return self._registry.same(("instruments", names), lambda: LiveInstruments(self._link, self._callbacks, names))
@@ -171,10 +172,11 @@ class Feed:
     def options(
         self, symbol: str, expiry: str | date | None = None, *, strikes: int | None = 10
     ) -> Options | OptionChain:
-        """The options of an underlying: which `expiries` there are, and with one of them named, its live `chain`.
+        """The options of an underlying: its `expiries`, or with one of them given the live `chain` of that day.
 
-        `strikes` are those to each side of the money, None for all. The same chain again is the same object. Raises
-        UsageError where there are no such options, before anything is subscribed; ConnectError or TokenError.
+        `strikes` is the number of strikes on each side of the money, None for all. The same chain again is the same
+        object. Raises UsageError where there are no such options, before anything is subscribed; ConnectError or
+        TokenError.
         """
         (name,) = checked_symbols([symbol])
         self._check()
@@ -190,13 +192,14 @@ class Feed:
         )
 
     def bars(self, symbol: str, interval: str = "1min", *, history: str = "1d") -> LiveBars:
-        """The bars of a symbol, of the last `history` and from now on, as one frame without a hole.
+        """The bars of a symbol, of the last `history` and from now on, as one frame without gaps.
 
         `interval` is one of 1min, 3min, 5min, 15min, 30min, 1h, 2h, 3h, 4h, 1d; `history` a span of time such as "2d".
-        Volume as the sizes of quotes. Blocks until the history is here. The same call again returns the same bars.
+        Volume is in the unit of quotes' sizes. Blocks until the history has arrived. The same call again returns the
+        same bars.
 
-        Raises UsageError for an interval or span that cannot be, UnknownSymbolError for a symbol the server refuses,
-        ConnectError, TokenError or FeedError where the history cannot be had.
+        Raises UsageError for an unknown interval or an invalid span, UnknownSymbolError for a symbol that the server
+        refuses, ConnectError, TokenError or FeedError where the broker sends no history.
         """
         (name,) = checked_symbols([symbol])
         seconds = checked_interval(interval)
@@ -210,7 +213,7 @@ class Feed:
     def account(self, name: str | None = None) -> Account:
         """An account of the user; without a name the only one there is. The same call again returns the same object.
 
-        It lives on a connection of its own, which is made here the first time. Raises UsageError where there are
+        It uses a connection of its own, which is made by the first call. Raises UsageError where there are
         several accounts and none is named, ConnectError or TokenError where there is no connection.
         """
         self._check()
@@ -218,13 +221,13 @@ class Feed:
 
     @property
     def accounts(self) -> tuple[str, ...]:
-        """The names of the user's accounts, asked of the broker now."""
+        """The names of the user's accounts; the broker is asked now, and the call blocks."""
         self._check()
         return self._accounts.names()
 
     @property
     def tables(self) -> tuple[str, ...]:
-        """What of the user's this broker has, by name: attributes of an account, and `watchlists` and `news` here."""
+        """The user's tables that this broker has, by name: attributes of an account, and `watchlists` and `news`."""
         return self._tables
 
     @property
@@ -234,40 +237,41 @@ class Feed:
         return self._accounts.watchlists()
 
     def news(self, *symbols: str, topics: str | Sequence[str] = ()) -> LiveTable:
-        """News about these symbols and topics, or whatever the broker sends without any; one row an item, newest last.
+        """News about these symbols and topics, without any all that the broker sends; one row an item, newest last.
 
-        Headlines are the broker's text: data, never markup. Raises UsageError where the broker has no news.
+        Headlines are the broker's text, shown as text and never as markup. Raises UsageError where the broker has no
+        news.
         """
         self._check()
         return self._accounts.news(symbols, topics)
 
     @property
     def reference(self) -> MarketReference:
-        """What the broker tells when it is asked: details, searches, snapshots of chains, hours, bars of trades."""
+        """Lookups over HTTP: details, searches, snapshots of chains, market hours, bars of trades."""
         self._check()
         return self._reference
 
     @property
     def state(self) -> State:
-        """connecting, live, reconnecting, failed or closed; of its connections the worst."""
+        """connecting, live, reconnecting, failed or closed: the worst state of the feed's connections."""
         return self.stats().state
 
     @property
     def url(self) -> str:
-        """The address of the endpoint."""
+        """The address of the market endpoint, without secrets."""
         return self._link.address
 
     @property
     def gaps(self) -> Gaps:
-        """What was missed: one row an interruption in `.df`."""
+        """The interruptions of all streams: one row each in `.df`."""
         return self._missed
 
     @property
     def ledger(self) -> pd.DataFrame:
-        """What became of every message, one row an open frame, book or table: stream, kind, symbols, and counts.
+        """Message counts by outcome, one row for each open frame, book or table: stream, kind, symbols, and counts.
 
         The counts are those of `frame.ledger`: received + filled = visible + evicted + conflated + duplicated + rowless
-        + unreadable. What belongs to nobody is counted in `stats().unasked`.
+        + unreadable. Messages without a subscription are counted in `stats().unasked`.
         """
         lines = [line for link in self._links() for line in link.ledgers()]
         return pd.DataFrame(
@@ -277,7 +281,7 @@ class Feed:
 
     @property
     def market_status(self) -> dict[str, str | float | bool]:
-        """What the broker last said about the market, such as {"market": "open", "after_hours": False, …}."""
+        """The broker's last message about the market, such as {"market": "open", "after_hours": False, …}."""
         return self._link.market_status
 
     @property
@@ -286,7 +290,7 @@ class Feed:
         return [each for link in self._links() for each in link.unreadable]
 
     def stats(self) -> FeedStatistics:
-        """What was received, what became rows, what could not be read, what was missed."""
+        """Counts since the connection: messages, rows, unreadable messages, gaps, lag; see `FeedStatistics`."""
         return combined([link.statistics() for link in self._links()])
 
     def on_gap(self, callback: Callable[[Gap], object]) -> Callable[[], None]:
@@ -301,11 +305,11 @@ class Feed:
         return [link for link in links if link is not None]
 
     def close(self) -> None:
-        """End the connection, the streams and the views; idempotent. What has come stays readable."""
+        """End the connections, the streams and the views; idempotent. Data received so far stays readable."""
         if self._is_closed:
             return
         self._is_closed = True
-        with ExitStack() as steps:  # the last is done first; an interrupt of one does not keep the others
+        with ExitStack() as steps:  # the last is done first; an interrupt of one step does not skip the others
             steps.callback(self._at_close, self)
             steps.callback(self._link.close)
             steps.callback(self._close_charts)
@@ -344,7 +348,7 @@ class Feed:
         return FeedSource(self, self._callbacks, self._registry)
 
     def _close_charts(self) -> None:
-        with self._charts_guard:  # whoever is just opening it finishes first, or it would outlive the feed
+        with self._charts_guard:  # a thread that is opening it finishes first, or the connection would outlive the feed
             if self._charts is not None:
                 self._charts.close()
 
@@ -371,7 +375,7 @@ class Feed:
         )
 
     def _endpoint(self, name: str) -> Endpoint:
-        """An endpoint that has frames. Raises UsageError."""
+        """The market or the charts endpoint by its name. Raises UsageError where the broker has none of that name."""
         if name not in list(self._endpoints):
             raise UsageError(f"unknown endpoint {name!r}", advice=f"Known are: {', '.join(self._endpoints)}.")
         endpoint = self._endpoints[name]
@@ -380,10 +384,10 @@ class Feed:
         return endpoint
 
     def _opened(self, name: str) -> Link:
-        """The connection to an endpoint; that of the charts is made when it is asked for first."""
+        """The connection to an endpoint; the one to the charts is made on first use."""
         if name == "market":
             return self._link
-        with self._charts_guard:  # one connection, however many ask
+        with self._charts_guard:  # one connection, however many threads ask
             if self._charts is None:
                 self._check()
                 self._charts = opened(self._link_to(name, self._endpoint(name)))
@@ -396,7 +400,7 @@ class Feed:
 
 
 class FeedSource:
-    """What the status card is drawn from."""
+    """What the status card reads of a feed."""
 
     def __init__(self, feed: Feed, callbacks: Callbacks, registry: LiveRegistry) -> None:
         self._feed = feed
@@ -405,11 +409,11 @@ class FeedSource:
 
     @property
     def version(self) -> int:
-        """Changes twice a second: silence is news as well."""
+        """Changes twice a second: the card shows how long nothing has arrived."""
         return time.monotonic_ns() // 500_000_000
 
     def card(self) -> CardData:
-        """The state at a glance."""
+        """The state, counts and problems of this moment."""
         now = self._feed.stats()
         problems = (now.state == "live" and self._callbacks.last_error) or now.last_error
         silent = sum(len(held.silent) for held in self._registry.held() if isinstance(held, LiveFrame))
