@@ -1,4 +1,4 @@
-"""One broker's protocol as a pure state machine: frames and time in, requests and records out."""
+"""Brokers: their protocols as pure state machines. Frames and time go in, requests and records come out."""
 
 from aries_nb.brokers.protocol import (
     AccountReference,

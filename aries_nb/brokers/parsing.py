@@ -43,9 +43,9 @@ __all__ = [
 MAX_MS = 9_000_000_000_000
 MAX_INTEGER = 2**63 - 1
 EXCERPT_CHARACTERS = 200
-MOST_NOTED = 100  # rows of one message that cannot be used; each is a notice, and there may be a million
-MOST_DIGITS = 60  # either side of the point; more is no amount of anything, and costs whoever calculates with it
-MOST_CHARACTERS = 4_300  # of a number with a point; Python reads no whole one that is longer
+MOST_NOTED = 100  # unusable rows of one message that become notices; there may be a million
+MOST_DIGITS = 60  # either side of the point; more is no real amount and makes arithmetic slow
+MOST_CHARACTERS = 4_300  # of a number with a point; Python's limit for whole numbers
 MS_FROM = 10**11  # a larger Unix time is in ms, a smaller one in s (protocol page §4.2)
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _SECRET = re.compile(r'("[^"]*(?:token|secret|password|authorization)[^"]*"\s*:\s*)"[^"]*("|$)', re.IGNORECASE)
@@ -55,7 +55,7 @@ _UNRESERVED = frozenset(f"{string.ascii_letters}{string.digits}-._~".encode())  
 
 
 def excerpt(line: bytes | str) -> str:
-    """The beginning of a line as text to show: at most 200 characters, tokens masked."""
+    """The beginning of a line for display: at most 200 characters, tokens masked."""
     start = line[: EXCERPT_CHARACTERS * 4]
     text = start.decode("utf-8", "replace") if isinstance(start, bytes) else writable(start)
     masked = _SPOKEN.sub(r"\1***", _JWT.sub("***", _SECRET.sub(r'\1"***\2', text)))
@@ -63,7 +63,7 @@ def excerpt(line: bytes | str) -> str:
 
 
 def shown(value: object) -> str:
-    """What a peer said where a word was due, as `excerpt` shows it; any JSON value."""
+    """Any JSON value as text for display, cut and masked as by `excerpt`."""
     try:
         return excerpt(value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str))
     except RecursionError:
@@ -76,7 +76,7 @@ def lines(frame: bytes) -> Iterator[bytes]:
 
 
 def parse_line(line: bytes, *, exact: bool = False) -> dict[str, Any] | Unreadable:
-    """One line as a JSON object, or why it is none. NaN and Infinity are read, to be named by their field.
+    """One line as a JSON object, or why it is none. NaN and Infinity are accepted; the field's reader rejects them.
 
     `exact` reads numbers with a point as `Decimal`, digit for digit.
     """
@@ -183,12 +183,12 @@ def timed_bars(rows: Iterable[Sequence[object]], next_end_ns: int | None) -> Bar
 
 
 def writable(text: str) -> str:
-    """Text that can be encoded: JSON can hold halves of characters, and they would raise much later."""
+    """Text that can be encoded as UTF-8: JSON can hold lone surrogates, which would raise much later."""
     return text.encode("utf-8", "replace").decode()
 
 
 def path_segment(text: str) -> str:
-    """`text` as one segment of a path: a symbol must not lead elsewhere."""
+    """`text` escaped as one segment of a URL path, so that a symbol cannot change the path."""
     return "".join(chr(octet) if octet in _UNRESERVED else f"%{octet:02X}" for octet in text.encode())
 
 

@@ -1,6 +1,6 @@
-"""What every broker's protocol looks like from outside: a state machine that knows no socket, loop or clock.
+"""Interfaces of a broker: streaming protocol, HTTP calls, token exchange. They know no socket, event loop or clock.
 
-Frames and time go in, requests and records come out. Nothing that a peer sends raises; it becomes a notice.
+Frames and time go in, requests and records come out. Nothing that a server sends raises; it becomes a notice.
 """
 
 from __future__ import annotations
@@ -30,37 +30,34 @@ __all__ = [
 
 
 class BrokerProtocol(Protocol):
-    """One endpoint of one broker. Not thread-safe: the loop's thread owns it.
+    """State machine for one endpoint of one broker. Not thread-safe: the event loop's thread owns it.
 
     `now` is in seconds of any monotonic clock, `received` in ns since the epoch.
     """
 
     def columns(self, kind: Kind) -> Mapping[str, ColumnType]:
-        """Every field that a frame of this kind can have; none of a kind that the endpoint has not.
-
-        Subscriptions name theirs in this order.
-        """
+        """Columns of a kind, in the order in which subscriptions name them; empty for a kind that is not here."""
 
     def open(self, now: float) -> None:
-        """Begin a new connection: what is subscribed will be asked for again once the session is open."""
+        """Start a new connection; all subscriptions are requested again once the session is open."""
 
     def authenticate(self, token: str, now: float) -> None:
-        """Open the session, or renew it in place."""
+        """Open the session with a token, or renew it without reconnecting."""
 
     def subscribe(self, subscriptions: Sequence[Subscription]) -> int:
-        """Ask for streams, those only that are not running yet; returns the number of the ping sent after it.
+        """Request those streams that are not running yet; returns the number of the ping sent after the request.
 
-        When that ping's `Pong` comes, the server has seen the request, and any refusal came before.
+        When that ping's `Pong` comes, the server has processed the request, and any refusal came before it.
         """
 
     def unsubscribe(self, subscriptions: Sequence[Subscription]) -> None:
-        """Give streams up; what another subscription still needs goes on."""
+        """End streams; what another subscription still needs continues."""
 
     def receive(self, frames: Sequence[bytes], received: int) -> Received:
         """Decode the frames of one read from the socket: their records in order, and their notices in order."""
 
     def tick(self, now: float) -> Sequence[Notice]:
-        """Let time pass: keepalive and time limits. Call it at least once a second."""
+        """Run keepalive and time limits. Call it at least once a second."""
 
     def outgoing(self) -> Sequence[str]:
         """Drain the frames to send, in order."""
@@ -74,25 +71,28 @@ class Query(NamedTuple):
 
 
 class Reference(Protocol):
-    """What a broker tells over HTTP, beside its streams. Each `read_` raises ValueError for an answer it cannot use."""
+    """Calls over HTTP for accounts and bars. Each `read_` raises ValueError for an answer it cannot use."""
 
     def accounts_in(self, token: str) -> tuple[str, ...] | None:
-        """The accounts that an access token names; None where the broker is to be asked."""
+        """The accounts that an access token names; None where `accounts` has to be called instead."""
 
     def accounts(self) -> Query:
-        """Ask which accounts the user has."""
+        """The call that lists the user's accounts."""
 
     def read_accounts(self, body: bytes) -> tuple[str, ...]:
         """The identifiers of the accounts, in the broker's order."""
 
     def bars(self, symbol: str, interval_s: int, start_ns: int, end_ns: int) -> Query:
-        """Ask for the bars that start in [start_ns, end_ns), ns since the epoch. Raises UsageError for a length."""
+        """The call for bars that start in [start_ns, end_ns), ns since the epoch.
+
+        Raises UsageError for a bar length that the broker does not have.
+        """
 
     def read_bars(self, body: bytes) -> BarPage:
-        """The bars of one answer; where it names a `next_end_ns`, ask again with that as the end."""
+        """The bars of one answer; if it has a `next_end_ns`, older bars follow: call again with that as the end."""
 
     def bar_start(self, ts_ns: int, interval_s: int) -> int:
-        """When the bar begins in which a time lies, as the broker cuts its bars; both in ns since the epoch."""
+        """Start of the bar that contains a time, by the broker's own rule; both in ns since the epoch."""
 
 
 class OptionContract(NamedTuple):
@@ -104,25 +104,25 @@ class OptionContract(NamedTuple):
 
 
 class OptionReference(Protocol):
-    """What a broker tells about listed options. Each `read_` raises ValueError for an answer it cannot use."""
+    """Calls over HTTP for listed options. Each `read_` raises ValueError for an answer it cannot use."""
 
     def expiries(self, symbol: str) -> Query:
-        """Ask on which days options of an underlying expire."""
+        """The call for the expiry dates of an underlying's options."""
 
     def read_expiries(self, body: bytes) -> tuple[date, ...]:
-        """The days, each once, the nearest first; none where there are no options."""
+        """The expiry dates, each once, the nearest first; empty where there are no options."""
 
     def contracts(self, symbol: str, expiry: date) -> Query:
-        """Ask which options of an underlying expire on a day."""
+        """The call for the options of an underlying that expire on a date."""
 
     def read_contracts(self, body: bytes) -> tuple[OptionContract, ...]:
         """The options, each once, by strike, the call of a strike before its put."""
 
 
 class AccountPage(NamedTuple):
-    """One answer about what belongs to the user, as rows: exchange time (ns since the epoch, 0: not told) and values.
+    """Rows of one answer about an account: exchange time (ns since the epoch, 0: unknown) and values.
 
-    `is_full`: with the pages before, these are all rows there are. `following` asks for the next page, None ends it.
+    `is_full`: with the pages before, these are all rows there are. `following` is the call for the next page, if any.
     """
 
     rows: list[tuple[int, Values]]
@@ -132,16 +132,16 @@ class AccountPage(NamedTuple):
 
 
 class AccountReference(Protocol):
-    """What a broker tells over HTTP beside the streams of an account. Times are in ns since the epoch."""
+    """Calls over HTTP for the tables of an account. Times are in ns since the epoch."""
 
     def snapshot(self, subscription: Subscription) -> Sequence[Query]:
-        """Ask for what the table of a subscription holds, as far as the broker tells it here; () where it does not."""
+        """The calls for the present content of a subscription's table; () where the broker has none."""
 
     def order_history(self, account: str, start_ns: int, end_ns: int) -> Sequence[Query]:
-        """Ask for the orders that were placed from `start_ns` to `end_ns`, and have ended."""
+        """The calls for finished orders placed from `start_ns` to `end_ns`."""
 
     def fill_history(self, account: str, start_ns: int) -> Sequence[Query]:
-        """Ask for own executions from `start_ns` until now, and perhaps some before; () where it does not tell them."""
+        """The calls for own executions since `start_ns`, perhaps some earlier; () where the broker has none."""
 
     def read(self, subscription: Subscription, query: Query, body: bytes) -> AccountPage:
         """The rows of one answer to `query`, in the fields of the subscription. Raises ValueError."""
@@ -150,36 +150,35 @@ class AccountReference(Protocol):
         """Whether an order of this status has ended."""
 
 
-# What can be looked up, and its arguments. Each broker has some of them.
+# Topics that can be looked up, with their arguments. Each broker has some of them.
 LookupTopic = Literal[
-    "details",  # what is known of instruments now, shares and options alike: symbols
+    "details",  # the present state of instruments, shares and options alike: symbols
     "quotes",  # the newest prices: symbols
     "search",  # instruments: text, limit
-    "chart_search",  # the same, of the charts: text, limit
-    "instrument",  # how one is traded and quoted: symbol
-    "instruments",  # all that an exchange lists, and each may be None: exchange, market
-    "boards",  # where one instrument is traded: symbol
-    "trades",  # its prints: symbol, each may be None: count, start_ms, end_ms; without a start the newest first
+    "chart_search",  # the same in the charts' list: text, limit
+    "instrument",  # trading and quoting rules of one: symbol
+    "instruments",  # all instruments of an exchange: exchange, market (each may be None)
+    "boards",  # boards where an instrument is traded: symbol
+    "trades",  # its trades: symbol, and each may be None: count, start_ms, end_ms; without a start the newest first
     "book",  # its order book: symbol, depth
     "chain",  # options with Greeks: underlying, and each may be None: expiry, type, strike_from, strike_to
     "tick_bars",  # the newest bars of equally many trades, pages latest first: symbol, trades, count
     "aggregates",  # bars that start in [start_ms, end_ms): symbol, multiplier, timespan, start_ms, end_ms, is_adjusted
     "market_status",  # whether the market is open
-    "chart_config",  # what charts can be asked for
+    "chart_config",  # capabilities of the charts service
     "server_time",  # the server's clock
-    "health",  # whether the server is well; any answer that is no error says so
+    "health",  # whether the server works: any answer but an error means yes
 ]
 Argument: TypeAlias = str | float | tuple[str, ...] | None
-# As `ColumnType`, and: a flag is a bool, None where it is not known; texts are a tuple.
+# As `ColumnType`; besides, a flag is a bool or None (unknown), texts are a tuple.
 LookupType: TypeAlias = ColumnType | Literal["flag", "texts"]
 LookupValue: TypeAlias = str | float | tuple[str, ...] | None
 
 
 class LookupPage(NamedTuple):
-    """One answer as rows, each with one value for each of `columns`.
+    """Rows of one answer, each with one value per column.
 
-    `refused` are symbols that the server does not know, with its words. `following` asks for the next page, None ends
-    it.
+    `refused` maps symbols that the server does not know to its error text. `following` is the call for the next page.
     """
 
     columns: Mapping[str, LookupType]
@@ -189,32 +188,32 @@ class LookupPage(NamedTuple):
 
 
 class Lookup(Protocol):
-    """What a broker tells when it is asked, in one vocabulary for all; pure, as everything here."""
+    """Calls over HTTP that look up instruments, prices and history, in one vocabulary for all brokers."""
 
     def topics(self) -> frozenset[LookupTopic]:
-        """What can be asked of this broker."""
+        """The topics that this broker has."""
 
     def queries(self, topic: LookupTopic, arguments: Mapping[str, Argument]) -> Sequence[Query]:
-        """The calls that together answer a question. Raises UsageError for an argument that the broker cannot take."""
+        """The calls for a topic. Raises UsageError for an argument that the broker cannot take."""
 
     def read(self, topic: LookupTopic, query: Query, body: bytes) -> LookupPage:
         """The rows of one answer to `query`, in the broker's order; bars the oldest first.
 
-        Raises ValueError for an answer that cannot be used, with the server's words where it says "error".
+        Raises ValueError for an answer that cannot be used, with the server's text where it reports an error.
         """
 
 
 class TokenExchange(Protocol):
-    """How a broker issues access tokens for refresh tokens, where it is none of the ways of OAuth 2."""
+    """A broker's own way, other than OAuth 2, to exchange refresh tokens for access tokens."""
 
     def is_access(self, token: str) -> bool:
-        """Whether a token is an access token; anything else is taken for a refresh token."""
+        """Whether a token is an access token; any other is a refresh token."""
 
     def request(self, refresh_token: str) -> bytes:
         """The JSON to post to the token service."""
 
     def read(self, body: bytes) -> str:
-        """The access token in the service's answer. Raises ValueError where there is none."""
+        """The access token in the service's answer. Raises ValueError if there is none."""
 
     def expiry(self, token: str) -> float | None:
-        """When an access token ends, in s since the epoch; None where it does not say."""
+        """Expiry of an access token in s since the epoch; None if it does not name one."""

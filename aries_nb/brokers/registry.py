@@ -10,7 +10,7 @@ from aries_nb.brokers.spec import Broker
 
 __all__ = ["BROKERS"]
 
-# The two environments of ALOR have tokens of their own, which are of no use in the other.
+# The two environments of ALOR have tokens of their own, which the other one refuses.
 BROKERS: Mapping[str, Broker] = {
     broker.name: broker
     for broker in (

@@ -1,4 +1,4 @@
-"""What a broker is made of: its endpoints, where its users log in, and when its instruments are traded."""
+"""Description of a broker: endpoints, login, trading hours, limits."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ __all__ = ["ALWAYS_OPEN", "UNKNOWN_HOURS", "Broker", "Endpoint", "Hours", "Login
 
 @dataclass(frozen=True, slots=True)
 class Hours:
-    """When a broker's instruments are traded.
+    """Trading hours of a broker's instruments.
 
     `calendar_of` names the calendar that a symbol follows, by its exchange's market identifier code; "24/7" where it
-    is always open, "" where that is not known. `is_quiet` is whether the broker's market status says that the market
-    is not in its regular hours: pre-market and after-hours count as quiet.
+    is always open, "" where the hours are not known. `is_quiet` is whether the broker's market status says that the
+    market is outside its regular hours: pre-market and after-hours count as quiet.
     """
 
     calendar_of: Callable[[str], str]
@@ -31,7 +31,7 @@ class Hours:
 
 
 def _is_quiet(status: Mapping[str, str | float | bool]) -> bool:
-    """Market page §3.1: `market` is "open" in regular hours; any other text is taken for quiet (assumed)."""
+    """Market page §3.1: `market` is "open" in regular hours; any other text counts as quiet (assumed)."""
     is_extended = any(status.get(name) is True for name in ("early_hours", "after_hours"))
     return status.get("market", "open") != "open" or is_extended
 
@@ -42,12 +42,12 @@ ALWAYS_OPEN = Hours(lambda _: "24/7", _is_quiet)
 
 @dataclass(frozen=True, slots=True)
 class Endpoint:
-    """Where some of a broker's streams are, and who speaks the protocol there; `path` lies under the base address.
+    """One WebSocket endpoint: its `path` under the base address, and `make`, which creates its protocol.
 
     `most_streams` is how many the broker allows on one connection, None where it names no limit. `conflates`: of quotes
-    and books only the newest is sent within an interval, which the option "min_interval_ms" of a subscription chooses.
-    `pnl_intervals` are the lengths of its candles of profit and loss, none where it has no such candles.
-    `hours` is when what it streams is traded; where that is not known, silence is never taken for a fault.
+    and books only the newest state per interval is sent; a subscription's option "min_interval_ms" sets the interval.
+    `pnl_intervals` are the lengths of its P&L candles, empty where it has none. `hours` are the trading hours of what
+    it streams; where they are not known, a quiet stream never counts as stale.
     """
 
     path: str
@@ -60,10 +60,11 @@ class Endpoint:
 
 @dataclass(frozen=True, slots=True)
 class Login:
-    """Where a broker's users log in and where tokens are issued; paths lie under the base address.
+    """Login page and token service of a broker; paths lie under the base address.
 
-    `page` is the address of the login page and `host` that of the token service, where they are on hosts of their own.
-    `is_json`: codes go as JSON, not as form. With an `exchange` there is no OAuth 2: refresh tokens are traded its way.
+    `page` is the address of the login page and `host` that of the token service, if they are on hosts of their own.
+    `is_json`: codes are posted as JSON, not as a form. With an `exchange`, refresh tokens are exchanged its way, not by
+    OAuth 2.
     """
 
     page: str
@@ -76,13 +77,12 @@ class Login:
 
 @dataclass(frozen=True, slots=True)
 class Broker:
-    """A broker: its base address, "" where a simulated market is to be started, and its endpoints.
+    """A broker: base address ("" starts a simulated market), endpoints, HTTP calls, limits.
 
-    `market` has quotes, trades and books, `accounts` what belongs to the user, `reference` is what is asked over HTTP,
-    `options` what is asked about listed options, `charts` is a second source of quotes and trades, `login` where tokens
-    are issued by OAuth; None where there is none.
-    `account_reference` is what is asked over HTTP beside the streams of accounts, `lookup` what can be looked up of the
-    market; None where nothing is.
+    `market` streams quotes, trades and books, `accounts` the tables of accounts, `charts` is a second source of quotes
+    and trades. HTTP calls: `reference` for accounts and bars, `options` for listed options, `account_reference` for the
+    tables of accounts, `lookup` for everything else about the market. `login` is where tokens are issued. None where
+    the broker has no such thing.
     `most_connections` is how many a user may have open at once, `requests_per_second` how often a user may ask over
     HTTP, None where the broker names no limit. `choices` are what the user may choose when connecting, by `choose`.
     """

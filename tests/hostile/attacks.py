@@ -415,11 +415,11 @@ ATTACKS = [
         "closed by us .1002",
         socket=packed_frames,
     ),
-    Attack("ever new symbols", "that nobody asked for", "live .*unreadable.*nobody asked for", socket=new_symbols),
+    Attack("ever new symbols", "that nobody asked for", "live .*unreadable.*not subscribed", socket=new_symbols),
     Attack(
         "ever new guids (ALOR)",
         "that nobody asked for",
-        "live .*unreadable.*nobody asked for",
+        "live .*unreadable.*not subscribed",
         broker="alor",
         on=QUOTES,
         socket=new_guids,

@@ -55,7 +55,7 @@ class Desk:
             if kind == "orders":
                 self.log = DerivedFillLog(columns)
             followers = (self.log,) if kind == "orders" else ()
-            table = self.tables[kind] = Table(columns, (ACCOUNT,), key=TABLE_KEYS[kind], followers=followers)
+            table = self.tables[kind] = Table(columns, (ACCOUNT,), key=TABLE_KEYS[kind], listeners=followers)
             streams.append(Route(Subscription(kind, ACCOUNT, tuple(types)), table, 0))
         self._protocol.open(0.0)
         self._protocol.authenticate("a token", 0.0)

@@ -41,7 +41,7 @@ def quote(symbol: str = "AAPL", raw: str = "", **data: Any) -> str:
         ('{"type":"event","payload":{"action":"update","type":"news","data":{}}}', "unknown stream 'news'"),
         ('{"type":"event","payload":{"action":"update","type":"quote","data":{"bidPrice":1}}}', "without a symbol"),
         ('{"type":"event","payload":{"action":"update","type":"quote","symbol":"AAPL"}}', "without data"),
-        (quote("TSLA", bidPrice=1.0), "a symbol nobody asked for"),
+        (quote("TSLA", bidPrice=1.0), "a symbol that is not subscribed"),
         ("\x00\x01", "not JSON"),
     ],
 )
@@ -66,7 +66,7 @@ def test_a_symbol_that_was_not_asked_for_is_named(sim: Simulator, feed: anb.Feed
     sim.broadcast(quote("TSLA", bidPrice=1.0))
     eventually(lambda: feed.unreadable)
 
-    assert feed.unreadable == [("a symbol nobody asked for", "QuoteUpdate TSLA")]
+    assert feed.unreadable == [("a symbol that is not subscribed", "QuoteUpdate TSLA")]
 
 
 def test_good_lines_around_a_bad_one_in_a_frame_are_used(sim: Simulator, feed: anb.Feed) -> None:

@@ -12,7 +12,7 @@ from aries_nb.model import BALANCE_COLUMNS, FILL_COLUMNS, ORDER_COLUMNS, POSITIO
 
 __all__ = ["EXISTING", "OPCODES", "REQUIRED", "TABLE_FIELDS", "TIMED_BY", "VOCABULARY"]
 
-# "-" where the broker has nothing of the kind: the column is missing in every row, for the vocabulary's sake.
+# "-" where the broker has no such field: the column, part of the common vocabulary, is missing in every row.
 _ORDERS = {  # §7.1
     "order_id": "id",
     "symbol": "symbol sym symbol",
@@ -22,7 +22,7 @@ _ORDERS = {  # §7.1
     "quantity": "qtyUnits q qtyUnits",
     "filled": "filledQtyUnits fq filledQtyUnits",
     "price": "price px price",
-    "average_price": "-",  # worked out of own trades: see `alor_averages`
+    "average_price": "-",  # computed from own trades: see `averages`
     "created": "transTime tt transTime",
     "updated": "updateTime ut updateTime",
     "text": "comment cmt comment",
@@ -62,7 +62,7 @@ _FILLS = {  # §7.4
     "exchange": "exchange ex exchange",
     "repo": "repoSpecificFields r repoSpecificFields",
 }
-_POSITIONS = {  # §7.5; there is no price: it is worked out of `market_value`, which is at the current one
+_POSITIONS = {  # §7.5; no price: it is computed from `market_value`, which is at the current price
     "symbol": "symbol sym symbol",
     "quantity": "qtyUnits q qtyUnits",
     "average_price": "avgPrice pxavg avgPrice",
@@ -81,7 +81,7 @@ _POSITIONS = {  # §7.5; there is no price: it is worked out of `market_value`, 
     "is_currency": "isCurrency cur isCurrency",
     "exchange": "exchange ex exchange",
 }
-# §7.6. Equity is the portfolio's value (assumed); what of it is cash the positions say: see `alor_cash`.
+# §7.6. Equity is the portfolio's value (assumed); cash is taken from the positions: see `SummaryWithCash`.
 _BALANCES = {
     "equity": "portfolioLiquidationValue plv portfolioLiquidationValue",
     "cash": "-",
@@ -153,7 +153,7 @@ TABLE_FIELDS: Mapping[Kind, Mapping[str, MessageField]] = {
     "risks": _fields(_RISKS),
     "derivative_risks": _fields(_DERIVATIVE_RISKS),
 }
-# The columns that every broker has for a kind stand there whether this one has them in a format or not.
+# The columns that every broker has for a kind; they exist even in a format without such a field.
 VOCABULARY: Mapping[Kind, frozenset[str]] = {
     "orders": frozenset(column.name for column in ORDER_COLUMNS),
     "stop_orders": frozenset(column.name for column in ORDER_COLUMNS),
@@ -161,11 +161,11 @@ VOCABULARY: Mapping[Kind, frozenset[str]] = {
     "positions": frozenset(column.name for column in POSITION_COLUMNS),
     "balances": frozenset(column.name for column in BALANCE_COLUMNS),
 }
-# What must be there for a row to be told from others.
+# The column without which a row cannot be identified.
 REQUIRED: Mapping[Kind, str] = {
     "orders": "order_id", "stop_orders": "order_id", "fills": "fill_id", "positions": "symbol",
 }  # fmt: skip
-# When a row became so, where it says.
+# The column with the time of a row's latest change.
 TIMED_BY: Mapping[Kind, str] = {
     "orders": "updated", "stop_orders": "updated", "fills": "created", "risks": "calculated",
 }  # fmt: skip

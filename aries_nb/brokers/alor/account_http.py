@@ -1,6 +1,6 @@
-"""What of a portfolio ALOR tells over HTTP: the calls, and their answers as the rows that the socket brings (§13).
+"""ALOR's portfolio tables over HTTP: the calls, and their answers as the same rows as on the socket (§13).
 
-Pure: nobody is called here. The Heavy format is asked for: it has every column there is.
+Pure: no I/O. The Heavy format is requested, as it has all columns.
 """
 
 from __future__ import annotations
@@ -34,27 +34,27 @@ _FORMS: tuple[Format, ...] = ("heavy", "simple", "slim")
 
 
 class AlorPortfolioHttp:
-    """The calls beside a portfolio's socket; `exchange` is that of portfolios and symbols which name none."""
+    """HTTP calls for the tables of a portfolio; `exchange` is the default for portfolios and symbols without one."""
 
     def __init__(self, *, exchange: str = DEFAULT_EXCHANGE) -> None:
         self._exchange = exchange
 
     def snapshot(self, subscription: Subscription) -> Sequence[Query]:
-        """Ask for all that a table holds, one question; of orders and own trades those of the session."""
+        """The call for a whole table; of orders and own trades it has those of the present session."""
         name = _PATHS.get(subscription.kind)
         exchange, portfolio, _ = instrument_of(subscription.symbol, self._exchange)
         path = f"/md/v2/Clients/{path_segment(exchange)}/{path_segment(portfolio)}"
         return [Query(f"{path}/{name}", (("format", "Heavy"),))] if name else []
 
     def order_history(self, account: str, start_ns: int, end_ns: int) -> Sequence[Query]:  # noqa: ARG002
-        """Orders of past sessions cannot be asked for."""
+        """None: the broker does not list orders of past sessions."""
         return []
 
     def fill_history(self, account: str, start_ns: int) -> Sequence[Query]:
-        """Ask for own trades of past sessions, page by page, then for those of this one, which may be among them.
+        """The calls for own trades of past sessions, page by page, then for those of this one, which may be among them.
 
-        In whole days: a day in Moscow begins before the same day in UTC, so that either reading of it reaches back far
-        enough (which one holds is not said).
+        In whole days. A day begins earlier in Moscow than in UTC, so the date covers `start_ns` in either time zone;
+        which one the broker means is not documented.
         """
         exchange, portfolio, _ = instrument_of(account, self._exchange)
         day = (_EPOCH + timedelta(seconds=start_ns // 1_000_000_000)).date()
@@ -63,7 +63,7 @@ class AlorPortfolioHttp:
         return [Query(path, (*span, ("format", "Heavy"))), *self.snapshot(Subscription("fills", account, ()))]
 
     def read(self, subscription: Subscription, query: Query, body: bytes) -> AccountPage:
-        """The rows of one answer, in the fields of the subscription. Raises ValueError for what is no such answer."""
+        """The rows of one answer, in the subscription's fields. Raises ValueError for an answer of another form."""
         answer = json_value(body, exact=True)
         items = answer if isinstance(answer, list) else [answer]
         if not isinstance(answer, dict | list):
@@ -90,14 +90,14 @@ class AlorPortfolioHttp:
 
 
 def _format_of(item: Mapping[str, object]) -> Format:
-    """In which format a past trade is written: whether that call heeds the one asked for is not known (assumed not)."""
+    """The format of a past trade. Whether that call honours the requested format is not known (assumed not)."""
     if "eid" in item:
         return "slim"
     return "simple" if "orderno" in item else "heavy"
 
 
 def _next_page(query: Query, items: Sequence[object]) -> Query | None:
-    """From the last trade of a full page on, which may come again: whether `from` itself counts is not said."""
+    """The next page, from the last trade of a full one, which may come again: whether `from` is included is unknown."""
     ids = [str(item.get("id")) for item in items if isinstance(item, dict)]
     numbers = [int(each) for each in ids if each.isascii() and each.isdigit()]
     params = dict(query.params)

@@ -1,7 +1,7 @@
 """ALOR's portfolios: orders, stop orders, own trades, positions, summaries and risks (protocol page §7).
 
-The symbol of a subscription is the portfolio, "D00000" or "MOEX:D00000". Quantities are in pieces, and in lots where a
-column says so; money is exact.
+The symbol of a subscription is the portfolio, "D00000" or "MOEX:D00000". Quantities are in pieces, or in lots where
+the column's name has "lots"; money is exact.
 """
 
 from __future__ import annotations
@@ -26,10 +26,10 @@ _FIELDS = ("symbol", "is_currency", "market_value")
 
 
 class AlorAccounts(AlorConnection):
-    """A connection for portfolios, apart from market data.
+    """A connection for portfolios, separate from market data.
 
-    Who subscribes to a summary subscribes to the positions as well, out of which its cash is taken, and who subscribes
-    to orders to own trades, which name their prices.
+    A summary also subscribes to the positions, for its cash; orders also subscribe to own trades, for their average
+    prices.
     """
 
     MAKERS: ClassVar[Mapping[Kind, type[AlorStream]]] = {
@@ -43,11 +43,11 @@ class AlorAccounts(AlorConnection):
         self._priced: dict[Subscription, list[PricedOrders]] = {}
 
     def columns(self, kind: Kind) -> Mapping[str, ColumnType]:
-        """Every field that a frame of this kind can have, in this format; those of all brokers first."""
+        """Columns of a kind in this format; those of all brokers first."""
         return table_columns(kind, self._dialect.format) if kind in self.MAKERS else {}
 
     def open(self, now: float) -> None:
-        """Begin a new connection; what is known of cash is from the one before."""
+        """Start a new connection; cash and unpriced orders of the previous one are dropped."""
         super().open(now)
         for summary in self._summaries.values():
             summary.forget()
@@ -56,7 +56,7 @@ class AlorAccounts(AlorConnection):
                 orders.forget()
 
     def subscribe(self, subscriptions: Sequence[Subscription]) -> int:
-        """Add streams, those included that only we need."""
+        """Add streams, and those that their computed columns need."""
         more: list[Subscription] = []
         for subscription in subscriptions:
             if subscription.kind == "balances" and subscription not in self._summaries:
@@ -72,7 +72,7 @@ class AlorAccounts(AlorConnection):
         return super().subscribe([*subscriptions, *more])
 
     def unsubscribe(self, subscriptions: Sequence[Subscription]) -> None:
-        """Remove streams, those included that only we needed."""
+        """Remove streams, and those that their computed columns needed."""
         more: list[Subscription] = []
         for subscription in subscriptions:
             summary = self._summaries.pop(subscription, None)
@@ -125,22 +125,22 @@ class AlorAccounts(AlorConnection):
 
 
 class SummaryWithCash:
-    """The summary of one portfolio, with the cash that its positions tell in the column `cash`.
+    """The summary of one portfolio, with `cash` taken from its positions: the summary itself has none (§7.5, §7.6).
 
-    Money is summed up at its current value, which is taken to be in the portfolio's own currency (assumed: the page
-    does not say). Until the list of positions is here no summary is told; NaN where the list has no money in it.
+    Cash is the sum of the currency positions at their current value, which is taken to be in the portfolio's currency
+    (assumed: the page does not say). No summary is emitted before the list of positions; NaN if it has no currency.
     """
 
     def __init__(self, balances: Subscription) -> None:
         self.balances = balances
         self.positions = Subscription("positions", balances.symbol, _FIELDS)
         self._place = 1 + balances.fields.index("cash") if "cash" in balances.fields else None
-        self._conflated = 0  # summaries that were not told, for a newer one or a break came first
+        self._conflated = 0  # summaries not emitted, because a newer one or a break came first
         self._is_pending = False
         self.forget()
 
     def forget(self) -> None:
-        """Drop everything at a break."""
+        """Reset when the connection breaks."""
         self._conflated += self._is_pending
         self._is_pending = False
         self._money: dict[Value, Decimal] | None = None
@@ -148,7 +148,7 @@ class SummaryWithCash:
         self._has_news = False
 
     def take(self, record: Record) -> None:
-        """Take a record of either of the two."""
+        """Process a record of the summary or of the positions."""
         subscription, _, (mark, *values) = record
         if subscription == self.balances:
             self._conflated += self._is_pending
@@ -162,7 +162,7 @@ class SummaryWithCash:
                 self._has_news = True
 
     def drained(self, received: int) -> Received:
-        """The summary as it is now, if it or the cash has changed since the last call, and what is to be counted."""
+        """The summary if it or its cash has changed since the last call, and the counts."""
         counted: list[Notice] = []
         if self._conflated:
             counted.append(Counted(self.balances, "conflated", self._conflated))
@@ -170,10 +170,10 @@ class SummaryWithCash:
         if not self._has_news or self._latest is None or self._money is None:
             return [], counted
         if not self._is_pending:
-            counted.append(Counted(self.balances, "filled"))  # told before, with other cash
+            counted.append(Counted(self.balances, "filled"))  # emitted before, with other cash
         self._has_news = self._is_pending = False
         subscription, ts, values = self._latest
-        self._latest = (subscription, received, values)  # cash that changes afterwards is of then
+        self._latest = (subscription, received, values)  # later changes of cash have their own time
         if self._place is not None:
             cash = sum(self._money.values(), Decimal(0)) if self._money else _UNKNOWN
             values = (*values[: self._place], cash, *values[self._place + 1 :])

@@ -1,4 +1,4 @@
-"""At which price an ALOR order was filled: the order does not say, but the trades of the session do (§7.1, §7.4)."""
+"""Average fill price of ALOR orders, computed from own trades: orders have none (§7.1, §7.4)."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ __all__ = ["PricedOrders"]
 
 _UNKNOWN = Decimal("NaN")
 _FIELDS = ("fill_id", "order_id", "quantity", "price")
-_STEP = Decimal("1e-8")  # an average is rounded to this; a quotient has no end
-_MOST_ORDERS = 50_000  # whose trades are remembered; of older ones no price is told any more
-_MOST_TRADES = 200_000  # of all these orders together: one alone may be filled in as many parts as a server likes
+_STEP = Decimal("1e-8")  # averages are rounded to this: a quotient may not terminate
+_MOST_ORDERS = 50_000  # orders whose trades are kept; older ones get no price any more
+_MOST_TRADES = 200_000  # of all these orders together: the parts of a single fill are unbounded
 
 
 class PricedOrders:
-    """The orders of one portfolio, with `average_price` out of its own trades.
+    """The orders of one portfolio, with `average_price` computed from its own trades.
 
-    It is exact, but for its rounding to eight places, or not there at all: NaN unless the trades that were told add up
-    to what the order has filled. So it stays for an order that was filled in part in an earlier session, and, for a
-    moment, where an order is told before its trades. The `volume` of an order is of no use: it is at the limit price.
+    The price is exact to eight places, or NaN while the known trades do not add up to the filled quantity: for an order
+    filled in part in an earlier session, and until the trades of a fill arrive. An order's `volume` is of no use: it is
+    at the limit price.
     """
 
     def __init__(self, orders: Subscription) -> None:
@@ -29,22 +29,22 @@ class PricedOrders:
         self.fills = Subscription("fills", orders.symbol, _FIELDS)
         places = {name: 1 + place for place, name in enumerate(orders.fields)}
         self._places = tuple(places.get(name, 0) for name in ("order_id", "filled", "average_price"))
-        # Quantity and price by order and trade. A break changes nothing of them: what comes again has the same number.
+        # Quantity and price by order and trade. Kept over breaks: a repeated trade has the same number.
         self._trades: dict[Value, dict[Value, tuple[Decimal, Decimal]]] = {}
-        self._count = 0  # of all these trades
-        self._rows: dict[Value, Record] = {}  # the newest of each order whose price is not known yet
+        self._count = 0  # number of all these trades
+        self._rows: dict[Value, Record] = {}  # the newest record of each order without a price yet
 
     @property
     def is_wanted(self) -> bool:
-        """Whether there is an average price to be told: the subscription has all the columns that it takes."""
+        """Whether the subscription has the columns that an average price needs."""
         return all(self._places)
 
     def forget(self) -> None:
-        """Drop at a break what stands of orders: their list comes again."""
+        """Drop the orders when the connection breaks: their list comes again."""
         self._rows.clear()
 
     def take(self, record: Record) -> tuple[Record | None, Counted | None]:
-        """What a record of either tells of an order, and what that counts as where it is no message of its own."""
+        """The order record to emit for a record of orders or trades, and its count where no message stands for it."""
         subscription, _, (mark, *_) = record
         if subscription == self.orders:
             return (self._priced(record) if mark == PUT else record), None
@@ -68,7 +68,7 @@ class PricedOrders:
         return order_id
 
     def _priced(self, record: Record) -> Record:
-        """The record with its average price; the same one where that is not known."""
+        """The record with its average price; unchanged where the price is not known."""
         subscription, ts, values = record
         order_place, filled_place, price_place = self._places
         order_id, filled = values[order_place], values[filled_place]
@@ -85,8 +85,8 @@ class PricedOrders:
 
 
 def _average(trades: Collection[tuple[Decimal, Decimal]], filled: Decimal) -> Decimal:
-    """The mean price of trades that are all there were; NaN where they are not."""
-    with localcontext(Context(prec=40, traps=[])):  # what is beyond all reason becomes NaN
+    """The average price of the trades if they are all; else NaN."""
+    with localcontext(Context(prec=40, traps=[])):  # absurd amounts become NaN
         quantity = sum((each for each, _ in trades), Decimal(0))
         if quantity != filled:
             return _UNKNOWN

@@ -1,7 +1,7 @@
-"""The bars of one instrument at ALOR, of the past and running (protocol page §6.2 and §9).
+"""Bars of one instrument at ALOR, past and current (protocol page §6.2 and §9).
 
-A record's time is when the bar begins; a later record with the same time takes its place. Nothing in a message says
-where the past ends or that a bar is closed: a bar is closed once another one has begun.
+A record's time is the start of its bar; a later record with the same time replaces it. No message says where the past
+ends or that a bar is closed: a bar is closed once the next one has started.
 """
 
 from __future__ import annotations
@@ -17,14 +17,14 @@ from aries_nb.model import Record
 __all__ = ["LENGTHS", "BarStream", "length_name"]
 
 SECOND = 1_000_000_000
-SILENCE_NS = SECOND  # after which the past is over (§9, client rule)
+PAUSE_NS = SECOND  # the past ends with the first pause of this length (§9, client rule)
 MINUTE, DAY = 60, 86_400
-# Seconds of a bar that have a name of their own (§4); the others are written as a number.
+# Bar lengths in seconds with a name of their own (§4); others are written as a number.
 LENGTHS: Mapping[int, str] = {DAY: "D", 7 * DAY: "W", 30 * DAY: "M", 365 * DAY: "Y"}
 
 
 def length_name(interval_s: int) -> str:
-    """How the broker calls bars of this length. Raises UsageError for one that cannot be."""
+    """The broker's name of a bar length. Raises UsageError for one that it does not have."""
     if interval_s in LENGTHS:
         return LENGTHS[interval_s]
     if 0 < interval_s < DAY and DAY % interval_s == 0:
@@ -33,9 +33,9 @@ def length_name(interval_s: int) -> str:
 
 
 class BarStream(ShapedStream):
-    """Bars from `start` on, volumes in lots; after a break again from the last bar known to be closed.
+    """Bars from `start` on, volumes in lots; after a break from the last bar known to be closed.
 
-    Raises UsageError for a length that there is not.
+    Raises UsageError for a bar length that the broker does not have.
     """
 
     def __init__(self, key: Key, dialect: Dialect) -> None:
@@ -52,7 +52,7 @@ class BarStream(ShapedStream):
         self.is_past_over = False
 
     def body(self) -> dict[str, Any]:
-        """The request of §6.2; without a `start` only what is to come."""
+        """The request of §6.2; without a `start` only new bars."""
         start = max(self._closed, self._from)
         return {
             "opcode": "BarsGetAndSubscribe",
@@ -64,7 +64,7 @@ class BarStream(ShapedStream):
         }
 
     def forget(self) -> None:
-        """A break: the bars come again from the last one that was closed."""
+        """Reset when the connection breaks: bars come again from the last closed one."""
         super().forget()
         self._closed = self._closed or self._newest
         self._newest = 0
@@ -78,7 +78,7 @@ class BarStream(ShapedStream):
         return ()
 
     def take(self, data: Any, received: int) -> Sequence[Record]:  # noqa: ANN401
-        """One record for each subscription; a bar that is older than the newest is left out."""
+        """One record per subscription; a bar older than the newest is left out."""
         self.has_received = True
         start = data.start
         if not ns_of(start, SECOND) or start < self._newest:
@@ -87,7 +87,7 @@ class BarStream(ShapedStream):
         if start > self._newest:
             self._closed = max(self._newest, self._closed)
             self._newest = start
-        silent = received - self._last_received >= SILENCE_NS
+        silent = received - self._last_received >= PAUSE_NS
         self._last_received = received
         self.is_past_over |= self._is_accepted and (silent or self._runs(start, received))
         records: list[Record] = []

@@ -1,4 +1,4 @@
-"""The order book of one instrument at ALOR: whole books in, changed levels out (protocol page §6.1)."""
+"""Order book of one instrument at ALOR: whole books in, changed levels out (protocol page §6.1)."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ MOST_LEVELS = 50  # a side (§10)
 
 
 class BookStream(ShapedStream):
-    """The levels of a book as of the latest frame; volumes in lots. A frame without any change is a sign of life."""
+    """Levels of a book as of the latest frame; volumes in lots. A frame without changes gives an empty record."""
 
     def __init__(self, key: Key, dialect: Dialect) -> None:
         super().__init__(key, dialect)
@@ -34,23 +34,23 @@ class BookStream(ShapedStream):
         self._ask_levels: list[Any] | None = None
 
     def body(self) -> dict[str, Any]:
-        """The request of §6.1; as deep as can be unless the user says otherwise."""
+        """The request of §6.1; the greatest depth unless an option names one."""
         text = text_option(self.key, "depth")
         depth = min(max(int(text), 1), MOST_LEVELS) if text.isdecimal() and len(text) < 10 else MOST_LEVELS
         opcode = "OrderBookGetAndSubscribe"
         return {"opcode": opcode, **instrument_body(self), "depth": depth, **frequency_of(self)}
 
     def forget(self) -> None:
-        """Drop the levels at a break: the next frame is told whole."""
+        """Drop the levels when the connection breaks: the next frame is emitted whole."""
         super().forget()
         self._bids, self._asks = {}, {}
         self._bid_levels = self._ask_levels = None
 
     def take(self, data: Any, received: int) -> Sequence[Record]:  # noqa: ANN401
-        """One record with every level that is new, has changed, or is gone."""
+        """One record per subscription with every level that is new, changed or gone."""
         self.has_received = True
         changed: dict[float, None] = {}
-        # Most frames change one side, which is quickly seen.
+        # Most frames change one side only; comparing lists is cheap.
         if data.bids != self._bid_levels:
             self._bid_levels = data.bids
             before, self._bids = self._bids, _side(data.bids)
@@ -67,7 +67,7 @@ class BookStream(ShapedStream):
         return [(subscription, ts, tuple(values)) for subscription in self.subscriptions]
 
     def read(self, data: Mapping[str, Any], received: int, line: bytes) -> Found:
-        """Understand data that do not fit the shape; a side that is no list is not taken for an empty one."""
+        """Read data that the decoder rejects; a side that is not a list is unreadable, not empty."""
         book, problems = book_from(data, self.dialect.format, line)
         if book is None:
             self.count("unreadable")

@@ -1,4 +1,4 @@
-"""ALOR as a broker: its endpoints, its limits, and when its instruments are traded."""
+"""The description of ALOR: endpoints, HTTP calls, login, limits, trading hours."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ from aries_nb.errors import UsageError
 
 __all__ = ["alor", "alor_hours"]
 
-# American shares in St. Petersburg trade when their home market does (assumed). Where an exchange is not here, nobody
-# knows when it is open, and its silence is never called a fault.
+# American shares in St. Petersburg trade when their home market does (assumed). The hours of other exchanges are not
+# known, and their streams never count as stale.
 _OF_EXCHANGE = {"MOEX": "XMOS", "SPBX": "XNYS", "UNITED": "XMOS"}  # protocol page §4
 
 
@@ -30,9 +30,9 @@ def alor(
     *,
     simulates: str = "",
     exchange: str = DEFAULT_EXCHANGE,
-    format: Format = "slim",  # noqa: A002 - the broker's own word, which its users know
+    format: Format = "slim",  # noqa: A002 - the broker's own name, which its users know
 ) -> Broker:
-    """`exchange` is that of symbols and portfolios which name none. Limits: its protocol page §10."""
+    """`exchange` is the default for symbols and portfolios without one. Limits: protocol page §10."""
     if format not in get_args(Format):
         raise UsageError(f"unknown format {format!r}", advice=f"Known are: {', '.join(get_args(Format))}.")
     if not isinstance(exchange, str) or not exchange.isalnum():
@@ -64,7 +64,7 @@ def alor(
 
 
 def alor_hours(exchange: str) -> Hours:
-    """`exchange` is that of symbols which name none; this broker says nothing of its hours."""
+    """`exchange` is the default for symbols without one; the broker sends no market status."""
     return Hours(partial(_calendar_of, exchange=exchange), lambda _: False)
 
 

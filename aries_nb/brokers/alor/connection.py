@@ -1,6 +1,6 @@
-"""One connection to ALOR's `/ws` as a state machine (protocol page §3, §8, §9); see `interface` for the contract.
+"""One connection to ALOR's `/ws` as a state machine (protocol page §3, §8, §9); see `BrokerProtocol`.
 
-What streams there can be on it, its subclasses say: market data and portfolios go on connections of their own (§10).
+Subclasses name the kinds of streams: market data and portfolios use separate connections (§10).
 """
 
 from __future__ import annotations
@@ -37,9 +37,9 @@ __all__ = ["AlorConnection"]
 
 
 class AlorConnection(ABC):
-    """One connection's worth of protocol, and the streams that outlive it.
+    """One connection, and the streams that outlive it.
 
-    `format` is that of all payloads; `exchange` is that of symbols and portfolios which name none.
+    `format` is that of all payloads; `exchange` is the default for symbols and portfolios without one.
     """
 
     MAKERS: ClassVar[Mapping[Kind, type[AlorStream]]] = {}
@@ -53,17 +53,18 @@ class AlorConnection(ABC):
         self._unsettled: dict[str, AlorStream] = {}
         self._unsubscribed: dict[str, int] = {}
         self._deferred: list[Record] = []
-        self._new_subscriptions: list[Subscription] = []  # with the next frame they are lent what their stream knows
+        # They joined a running stream and get initial records with the next frame.
+        self._new_subscriptions: list[Subscription] = []
         self._notes: list[Notice] = []
         self._made = 0
         self._received = 0
 
     @abstractmethod
     def columns(self, kind: Kind) -> Mapping[str, ColumnType]:
-        """Every field that a frame of this kind can have."""
+        """Columns of a kind."""
 
     def open(self, now: float) -> None:
-        """Begin a new connection; everything is asked for again with the token."""
+        """Start a new connection; all streams are requested again once there is a token."""
         self._session.open(now)
         self._unsettled.clear()
         self._unsubscribed.clear()
@@ -73,25 +74,26 @@ class AlorConnection(ABC):
             stream.forget()
 
     def authenticate(self, token: str, now: float) -> None:
-        """Take the token for what is asked from now on; the first on a connection asks for all streams."""
+        """Use a token for all further requests; the first one on a connection requests all streams."""
         if self._session.authenticate(token, now):
             self._ask(self._streams.values())
 
     def subscribe(self, subscriptions: Sequence[Subscription]) -> int:
-        """Add streams and ask for those that are not running yet.
+        """Add streams and request those that are not running yet.
 
-        Raises UsageError for a kind that is not here, and for bars that cannot be.
+        Raises UsageError for a kind that is not here, and for an unknown bar length.
         """
         unknown = sorted({each.kind for each in subscriptions} - self.MAKERS.keys())
         if unknown:
-            raise UsageError(f"there are no {', '.join(unknown)} here", where="ALOR", advice="Ask for something else.")
+            advice = f"There are {', '.join(self.MAKERS)}."
+            raise UsageError(f"no streams of {', '.join(unknown)} here", where="ALOR", advice=advice)
         streams: dict[Key, AlorStream] = {}
         for subscription in subscriptions:
             key = key_of(subscription)
             stream = self._streams.get(key)
             if stream is not None and subscription not in stream.subscriptions:
                 if stream.asked and not stream.is_shareable:
-                    stream = self._renewed(stream)  # for its snapshot
+                    stream = self._renewed(stream)  # to get its snapshot
                 stream.add(subscription)
                 self._new_subscriptions.append(subscription)
             elif stream is None:
@@ -102,7 +104,7 @@ class AlorConnection(ABC):
         return self._ask(streams.values()) if self._session.is_asked else 0
 
     def unsubscribe(self, subscriptions: Sequence[Subscription]) -> None:
-        """Remove streams and end what nobody needs any more."""
+        """Remove streams and end those without a subscription."""
         self._deferred = [record for record in self._deferred if record[0] not in subscriptions]
         self._new_subscriptions = [each for each in self._new_subscriptions if each not in subscriptions]
         for subscription in subscriptions:
@@ -130,7 +132,7 @@ class AlorConnection(ABC):
         """Decode a frame; data of quotes, trades, books and bars in one go."""
         session = self._session
         session.has_received = True
-        # A data frame ends in its guid. What looks like one and is none is found out by the envelope's own.
+        # A data frame ends in its guid; the decoded envelope's guid confirms that it is one.
         end = frame.rfind(b'"')
         stream = self._fast.get(frame[frame.rfind(b'"', 0, end) + 1 : end])
         if stream is not None and not session.notices and not self._deferred and not self._new_subscriptions:
@@ -146,7 +148,7 @@ class AlorConnection(ABC):
         return self._receive_slowly(frame, received)
 
     def tick(self, now: float) -> Sequence[Notice]:
-        """Keepalive and time limits, of the session and of each reply that is due."""
+        """Keepalive and time limits, of the session and of each pending request."""
         notices = self._session.tick(now)
         if any(isinstance(notice, SessionLost) for notice in notices):
             return notices
@@ -154,7 +156,7 @@ class AlorConnection(ABC):
             stream = self._guids.get(request.guid)
             if stream is None or not request.is_subscription:
                 continue
-            if stream.has_received:  # it runs, whatever became of the reply
+            if stream.has_received:  # it is running, even without a reply
                 self._deferred += stream.replied(self._received)
             else:
                 stream.asked = 0
@@ -169,7 +171,7 @@ class AlorConnection(ABC):
     # Requests.
 
     def _ask(self, streams: Iterable[AlorStream]) -> int:
-        """Ask for those streams that are not running, and ping behind it; returns the ping's number."""
+        """Request the streams that are not running, then ping; returns the ping's number."""
         for stream in streams:
             if not stream.asked:
                 stream.asked = self._session.request(stream.body(), stream.guid)
@@ -194,9 +196,9 @@ class AlorConnection(ABC):
             self._unsubscribed[stream.guid] = self._session.request({"opcode": "unsubscribe"}, stream.guid)
 
     def _renewed(self, stream: AlorStream) -> AlorStream:
-        """The same stream under another guid, to be asked for from its beginning."""
+        """The same stream under a new guid, to be requested from the start."""
         self._end(stream)
-        stream.forget()  # counts what waited
+        stream.forget()  # counts its waiting rows
         fresh = self.MAKERS[stream.key[0]](stream.key, self._dialect)
         for subscription in stream.subscriptions:
             fresh.add(subscription)
@@ -211,7 +213,7 @@ class AlorConnection(ABC):
         notices = self._session.drained()
         self._received = received
         whole = parse_line(frame, exact=True)
-        # One object a message (§1); should there be more, they are on lines of their own.
+        # One object per message (§1); if there are more, they are on separate lines.
         several = list(lines(frame)) if isinstance(whole, Unreadable) and b"\n" in frame.strip() else []
         for line in several or [frame]:
             message = parse_line(line, exact=True) if several else whole
@@ -237,17 +239,17 @@ class AlorConnection(ABC):
         return initial_records
 
     def _drop_late(self) -> None:
-        """Let go what a new connection tells again; a trade is told once only."""
+        """Drop deferred records that a new connection repeats; trades are kept, as they come only once."""
         late, self._deferred = self._deferred, []
         for record in late:
             if record[0].kind == "trades":
                 self._deferred.append(record)
-            elif record[2][0] == PUT:  # the rest are rows of tables
+            elif record[2][0] == PUT:  # the others are rows of tables
                 self._notes.append(Counted(record[0], "conflated"))
 
     def _drained(self) -> list[Notice]:
         notes = self._notes.copy()
-        self._notes.clear()  # the streams hold the same list
+        self._notes.clear()  # the streams share this list
         return notes
 
     def _take(self, message: Mapping[str, Any], line: bytes, records: list[Record], notices: list[Notice]) -> None:
@@ -256,9 +258,9 @@ class AlorConnection(ABC):
         stream = self._guids.get(guid)
         if stream is None:
             notices.append(Unrequested())
-            # What was still under way when we gave the stream up is no fault of the server's.
+            # Data still on its way when the stream was unsubscribed is no error of the server's.
             if guid not in self._unsubscribed:
-                notices.append(Unreadable("a guid nobody asked for", excerpt(line)))
+                notices.append(Unreadable("a guid that is not subscribed", excerpt(line)))
         elif isinstance(data, dict):
             if isinstance(stream, ShapedStream):
                 stream.latest = line
@@ -266,7 +268,7 @@ class AlorConnection(ABC):
             records += found
             notices += problems
         else:
-            notices.append(Unreadable("data that are no object", excerpt(line)))
+            notices.append(Unreadable("data that are not an object", excerpt(line)))
             stream.count("unreadable")
 
     def _answered(self, message: Mapping[str, Any], line: bytes) -> Sequence[Record]:
@@ -275,7 +277,7 @@ class AlorConnection(ABC):
         return stream.replied(self._received) if stream is not None else ()
 
     def _named(self, notice: Notice) -> Notice:
-        """A refusal with the symbol in place of the guid; the stream may be asked for again."""
+        """A refusal with the symbol in place of the guid; the stream may be requested again."""
         if not isinstance(notice, Rejected) or not notice.symbols:
             return notice
         stream = self._guids.get(notice.symbols[0])
@@ -285,14 +287,14 @@ class AlorConnection(ABC):
         return Rejected((stream.symbol,), notice.reason)
 
     def _pongs(self) -> list[Notice]:
-        """The pongs that nothing holds back, and what becomes known by them."""
+        """The pongs without a pending request before them, and the notices that follow from them."""
         notices: list[Notice] = []
         for pong in self._session.released():
             for guid, stream in list(self._unsettled.items()):
                 if stream.asked > pong.number:
                     continue
                 del self._unsettled[guid]
-                if stream.asked:  # else it was refused
+                if stream.asked:  # 0 if it was refused
                     self._deferred += stream.settled(self._received)
                     if stream.is_filled is not None:
                         notices.append(Resumed(stream.key[0], stream.symbol, stream.is_filled, stream.filled_count))

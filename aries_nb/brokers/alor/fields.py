@@ -1,6 +1,6 @@
-"""The fields of ALOR's messages about the market: which column, of which type, under which name (protocol page §6).
+"""Fields of ALOR's market messages: column, type and names (protocol page §6).
 
-Each has up to three names, one a format; "" where a format has none. Sizes and volumes are in lots.
+Each has up to three names, one per format; none where a format lacks it. Sizes and volumes are in lots.
 """
 
 from __future__ import annotations
@@ -14,21 +14,21 @@ __all__ = ["FORMATS", "MARKET_FIELDS", "TIMES", "FieldType", "Format", "MessageF
 
 Format = Literal["slim", "simple", "heavy"]
 FORMATS: tuple[Format, ...] = ("slim", "simple", "heavy")
-# What a field holds in a message; "seconds" and "millis" are Unix times, "iso" is text, "flag" true or false.
+# Type of a field in a message; "seconds" and "millis" are Unix times, "iso" a time as text, "flag" true or false.
 FieldType: TypeAlias = Literal[
     "number", "decimal", "integer", "text", "side", "flag", "seconds", "millis", "iso", "json"
 ]
 
 
 class MessageField(NamedTuple):
-    """A column, and the names it comes under: several in one format where sources disagree, the first that is there."""
+    """Type and names of a field, by format; several names where sources disagree, of which the first present counts."""
 
     type: FieldType
     names: Mapping[Format, tuple[str, ...]]
 
 
 def fields_from(table: Mapping[str, str], types: Mapping[str, FieldType], usual: FieldType) -> dict[str, MessageField]:
-    """Read a table of `simple slim heavy` names; "-" stands for none, "a|b" for either, and one name for all three."""
+    """Fields from a table of `simple slim heavy` names: "-" is none, "a|b" either, one name is that of all three."""
     fields: dict[str, MessageField] = {}
     for column, text in table.items():
         simple, slim, heavy = text.split() if " " in text else [text] * 3
@@ -114,7 +114,7 @@ MARKET_FIELDS: Mapping[Kind, Mapping[str, MessageField]] = {
         "number",
     ),
 }
-# What says when something happened, and whether it is of the past, beside the columns.
+# Fields besides the columns: times, and the mark of past elements.
 TIMES: Mapping[Kind, Mapping[str, MessageField]] = {
     "quotes": {name: MARKET_FIELDS["quotes"][name] for name in ("quote_timestamp", "trade_timestamp")},
     "trades": fields_from(
@@ -144,5 +144,5 @@ _COLUMN_TYPES: Mapping[FieldType, ColumnType] = {
 
 
 def column_types(fields: Mapping[str, MessageField], form: Format) -> dict[str, ColumnType]:
-    """The columns that a format has, and what each holds."""
+    """The columns that a format has, with their types."""
     return {column: _COLUMN_TYPES[field.type] for column, field in fields.items() if field.names[form]}

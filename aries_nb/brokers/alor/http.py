@@ -1,4 +1,4 @@
-"""What is asked of ALOR over HTTP, and how the answers read (protocol page §13). Pure: nobody is called here."""
+"""ALOR over HTTP: bars, the calls and how their answers are read (protocol page §13). Pure."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ _BAR = {"time": "t", "open": "o", "high": "h", "low": "l", "close": "c", "volume
 
 
 class AlorHttp:
-    """The reference calls. Each `read_` raises ValueError for an answer that cannot be what was asked for.
+    """Calls for accounts and bars. Each `read_` raises ValueError for an answer of another form.
 
-    `exchange` is that of symbols which name none.
+    `exchange` is the default for symbols without one.
     """
 
     def __init__(self, *, exchange: str = DEFAULT_EXCHANGE) -> None:
         self._exchange = exchange
 
     def accounts(self) -> Query:
-        """There is no such call: raises UsageError. The portfolios stand in the token, see `accounts_in`."""
+        """Raises UsageError: there is no such call. The token names the portfolios, see `accounts_in`."""
         raise UsageError(
             "the broker does not list portfolios over HTTP",
             where="ALOR",
@@ -35,11 +35,11 @@ class AlorHttp:
         )
 
     def read_accounts(self, body: bytes) -> tuple[str, ...]:  # noqa: ARG002
-        """No answer holds portfolios: raises ValueError."""
-        raise ValueError("portfolios stand in the token, not in an answer")
+        """Raises ValueError: no answer lists portfolios."""
+        raise ValueError("portfolios are named by the token, not by an answer")
 
     def accounts_in(self, token: str) -> tuple[str, ...]:
-        """The portfolios that an access token is good for (§2.2), () where it names none."""
+        """The portfolios that an access token names (§2.2), () if none."""
         return portfolios_in(token)
 
     def bars(self, symbol: str, interval_s: int, start_ns: int, end_ns: int) -> Query:
@@ -56,7 +56,7 @@ class AlorHttp:
     def read_bars(self, body: bytes) -> BarPage:
         """The bars of one answer, oldest first, each start once; a bar without a usable time or price is left out.
 
-        A volume that is missing is NaN. `prev` is the bar before the first: asked for again where it lies in the span.
+        A volume that is missing is NaN. `prev` is the start of the bar before the first, where older bars follow.
         """
         answer = json_object(body)
         items = answer.get("history")
@@ -71,6 +71,6 @@ class AlorHttp:
         return timed_bars(rows, None if before is None else before + _NS)
 
     def bar_start(self, ts_ns: int, interval_s: int) -> int:
-        """When the bar begins in which a time lies: counted from midnight UTC (assumed, for days as well)."""
+        """Start of the bar that contains a time, counted from midnight UTC (assumed, for days as well)."""
         length = interval_s * _NS
         return ts_ns // length * length

@@ -1,4 +1,4 @@
-"""What can be looked up at ALOR over HTTP: quotes, instruments, trades, books, the time (protocol page §13). Pure."""
+"""Look-ups at ALOR over HTTP: quotes, instruments, trades, books, the time (protocol page §13). Pure."""
 
 from __future__ import annotations
 
@@ -75,18 +75,18 @@ _BLANK: Mapping[str, LookupValue] = {"text": "", "number": math.nan, "integer": 
 
 
 class AlorLookup:
-    """The questions of a `Lookup`; `exchange` is that of symbols which name none."""
+    """Implements `Lookup`; `exchange` is the default for symbols without one."""
 
     def __init__(self, *, exchange: str = DEFAULT_EXCHANGE) -> None:
         self._exchange = exchange
 
     def topics(self) -> frozenset[LookupTopic]:
-        """What can be asked. Of details there are those that a quote has."""
+        """The topics; "details" are those of a quote."""
         of_one: tuple[LookupTopic, ...] = ("instrument", "boards", "trades", "book")
         return frozenset((*of_one, "details", "quotes", "search", "instruments", "server_time", "health"))
 
     def queries(self, topic: LookupTopic, arguments: Mapping[str, Argument]) -> Sequence[Query]:
-        """The calls that together answer a question. Raises UsageError for an argument that ALOR cannot take."""
+        """The calls for a topic. Raises UsageError for an argument that ALOR cannot take."""
         match topic:
             case "details" | "quotes":
                 names = arguments.get("symbols")
@@ -130,7 +130,7 @@ class AlorLookup:
         items = [item for item in (answer if isinstance(answer, list) else [answer]) if isinstance(item, dict)]
         if topic in ("details", "quotes"):
             found = self._page(_QUOTES, items, "heavy")
-            # A user may have named the usual exchange or not: the answer is found under both.
+            # A user may or may not have named the default exchange: a row is found under both names.
             place, usual = list(found.columns).index("exchange"), self._exchange
             twice = [(f"{usual}:{row[0]}", *row[1:]) for row in found.rows if row[place] == usual]
             return found._replace(rows=[*found.rows, *twice])
@@ -145,7 +145,7 @@ class AlorLookup:
         return Query(f"{_SECURITIES}/{path_segment(exchange)}", (*which, *pages, ("format", "Simple")))
 
     def _of_one(self, topic: LookupTopic, arguments: Mapping[str, Argument]) -> Iterator[Query]:
-        """What is asked about a single instrument, on the board that it names."""
+        """The call about a single instrument, on the board that its symbol names."""
         exchange, code, board = instrument_of(str(arguments.get("symbol", "")), self._exchange)
         place = f"{path_segment(exchange)}/{path_segment(code)}"
         shared = (*((("instrumentGroup", board),) if board else ()), ("format", "Simple"))
@@ -183,7 +183,7 @@ class AlorLookup:
 
 
 def _tapes(path: str, shared: _Params, arguments: Mapping[str, Argument]) -> Iterator[Query]:
-    """Trades of past sessions, where a start is named, and of this one; the newest of it first, as it grows at the end.
+    """Calls for trades of past sessions, if there is a start, and of this one, the newest first as it grows at the end.
 
     Times go as whole seconds (assumed, as those of bars), the span rounded to outside.
     """
@@ -197,7 +197,7 @@ def _tapes(path: str, shared: _Params, arguments: Mapping[str, Argument]) -> Ite
 
 
 def _prints(answer: object, query: Query) -> LookupPage:
-    """Trades of this session, a list, or of past ones, an object; without a usable time, price or id they are none."""
+    """Trades of this session (a list) or of past ones (an object); without usable time, price or id: left out."""
     listed = answer.get("list") if isinstance(answer, dict) else answer
     if not isinstance(listed, list):
         raise ValueError("the answer has no list of trades")  # noqa: TRY004 - a bad answer, not a bad call
@@ -212,7 +212,7 @@ def _prints(answer: object, query: Query) -> LookupPage:
                 rows.append((*row.values(),))
     following = _next_page(query, len(listed))
     if following is not None and isinstance(answer, list) and rows and "toId" not in dict(query.params):
-        # What has come since must not move the pages: the tape may grow by more than one of them meanwhile.
+        # New trades must not shift the pages: there may be more than a page of them meanwhile.
         place = list(types).index("trade_id")
         newest = ("toId", str(max(int(str(row[place])) for row in rows)))
         following = following._replace(params=(*following.params, newest))
@@ -220,7 +220,7 @@ def _prints(answer: object, query: Query) -> LookupPage:
 
 
 def _next_page(query: Query, count: int) -> Query | None:
-    """Where a page is full there may be another one."""
+    """The call for the next page, if this one is full."""
     params = dict(query.params)
     size = int(params.get("take") or params.get("limit") or 0)
     if not size or count < size:

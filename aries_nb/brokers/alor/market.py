@@ -1,6 +1,6 @@
 """ALOR's market data: quotes, trades, books, bars and instruments (protocol page §6).
 
-Sizes and volumes are in lots, as the broker counts; `lot_size` of a quote says how many pieces a lot has.
+Sizes and volumes are in lots, as the broker counts them; a quote's `lot_size` is the number of pieces in a lot.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ __all__ = ["AlorMarket"]
 
 
 class AlorMarket(AlorConnection):
-    """A connection for market data; see `alor_streams` for the options of a subscription.
+    """A connection for market data; see `streams` for the options of a subscription.
 
-    Symbols are written "SBER", "SPBX:AAPL" or "MOEX:SBER@TQBR", the last with its board.
+    Symbols are "SBER", "SPBX:AAPL" or, with a board, "MOEX:SBER@TQBR".
     """
 
     MAKERS: ClassVar[Mapping[Kind, type[AlorStream]]] = {
@@ -35,7 +35,7 @@ class AlorMarket(AlorConnection):
     }
 
     def columns(self, kind: Kind) -> Mapping[str, ColumnType]:
-        """Every field that a frame of this kind can have, in this format."""
+        """Columns of a kind in this format."""
         if kind == "book":
             return {column.name: column.type for column in BOOK_COLUMNS}
         types = column_types(MARKET_FIELDS.get(kind, {}), self._dialect.format)

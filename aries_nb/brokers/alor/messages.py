@@ -1,7 +1,7 @@
 """ALOR's data frames as structs: one decoder for each kind, format and choice of columns (protocol page §3.1 and §6).
 
-Only what a stream needs is decoded; the rest of a frame is skipped. Numbers written as text are read, `null` and what
-is absent come as None. What does not fit at all takes `shape_from` instead.
+Only the fields that a stream needs are decoded. Numbers written as text are read, `null` and absent fields are None.
+Data that the decoder rejects are read by `shape_from`.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ _TYPES: Mapping[FieldType, Any] = {
 
 
 class Shape(NamedTuple):
-    """How the data of one kind of frame are decoded: `decode` gives a struct with `data` and `guid`."""
+    """Decoder for one kind of frame: `decode` returns a struct with `data` and `guid`."""
 
     data: type[Struct]
     decode: Callable[[bytes], Any]
@@ -47,7 +47,7 @@ class Level(Struct, gc=False):
 
 
 class Book(Struct, gc=False):
-    """A whole order book; `time` in ms. The history flag says nothing that is needed here."""
+    """A whole order book; `time` in ms. The history flag is not needed here."""
 
     bids: list[Level] | None = None
     asks: list[Level] | None = None
@@ -63,7 +63,7 @@ _BOOK_NAMES: Mapping[Format, Mapping[str, str]] = {
 
 @lru_cache(maxsize=512)
 def shape_for(kind: Kind, form: Format, columns: frozenset[str]) -> Shape:
-    """The shape with these columns and what says the time."""
+    """The shape with these columns and the fields of `TIMES`."""
     if kind == "book":
         return _book_shape(form)
     wanted = {name: field for name, field in MARKET_FIELDS[kind].items() if name in columns} | dict(TIMES[kind])
@@ -74,7 +74,7 @@ def shape_for(kind: Kind, form: Format, columns: frozenset[str]) -> Shape:
 
 
 def shape_from(shape: Shape, data: Mapping[str, Any], line: bytes) -> tuple[Any, list[Unreadable]]:
-    """The struct for data that do not fit the decoder, and what in them could not be used."""
+    """The struct for data that the decoder rejects, and notices about unusable fields."""
     values: dict[str, Any] = {}
     problems: list[Unreadable] = []
     for column, (type_, names) in shape.names.items():
@@ -87,7 +87,7 @@ def shape_from(shape: Shape, data: Mapping[str, Any], line: bytes) -> tuple[Any,
 
 
 def book_from(data: Mapping[str, Any], form: Format, line: bytes) -> tuple[Book | None, list[Unreadable]]:
-    """The order book in data that do not fit the decoder; None where a side cannot be read as a whole."""
+    """The order book in data that the decoder rejects; None where a side is not a list."""
     names = _BOOK_NAMES[form]
     problems: list[Unreadable] = []
     sides: list[list[Level]] = []
@@ -101,13 +101,13 @@ def book_from(data: Mapping[str, Any], form: Format, line: bytes) -> tuple[Book 
             elif len(problems) < MOST_NOTED:
                 problems.append(Unreadable("a level that has no price and volume", excerpt(line)))
         if not isinstance(items, list | None):
-            return None, [Unreadable(f"{side} are no list", excerpt(line))]
+            return None, [Unreadable(f"{side} are not a list", excerpt(line))]
         sides.append(levels)
     return Book(bids=sides[0], asks=sides[1], time=value_from("millis", data.get(names["time"]))), problems
 
 
 def value_from(type_: FieldType, value: object) -> Any:  # noqa: ANN401 - the type says which
-    """A value as the decoder would give it, from anything that can be meant; None where nothing can."""
+    """A value as the decoder would return it, read tolerantly; None if it is unusable."""
     if value is None or (isinstance(value, str) and not value.strip()):
         return None
     if type_ == "number":
@@ -123,7 +123,7 @@ def value_from(type_: FieldType, value: object) -> Any:  # noqa: ANN401 - the ty
 
 
 def _struct(name: str, fields: Mapping[str, MessageField], form: Format) -> type[Struct]:
-    # A second name of a field is read on the lenient path alone.
+    # A second name of a field is read by the tolerant path only.
     rename = {column: field.names[form][0] for column, field in fields.items() if field.names[form]}
     members = [(column, _TYPES[field.type], None) for column, field in fields.items()]
     return defstruct(name, members, rename=rename, gc=False)

@@ -32,12 +32,12 @@ PONG_SECONDS = 10.0
 REPLY_SECONDS = 10.0  # assumed; the one client that waits gives it 3 s, which long histories would exceed (§9)
 RENEW_SECONDS = 300.0  # before a token ends
 UNKNOWN_LIFE_SECONDS = 1_500.0  # §16.5: a token is to be renewed at 25 min where it does not name its end
-SHORTEST_PAUSE_SECONDS = 0.5  # between two wishes for a token, where the source has no fresher one yet
+SHORTEST_PAUSE_SECONDS = 0.5  # between two requests for a token, while the source has no newer one
 UNAUTHORIZED = 401
 
 
 class Request(Struct, gc=False):
-    """One request on its way. `number` counts requests and pings alike; `body` has no token."""
+    """A request without a reply yet. `number` counts requests and pings alike; `body` has no token."""
 
     number: int
     guid: str
@@ -48,16 +48,16 @@ class Request(Struct, gc=False):
 
     @property
     def is_subscription(self) -> bool:
-        """Whether it asks for a stream."""
+        """Whether it requests a stream."""
         return bool(self.body["opcode"] != "unsubscribe")
 
 
 class AlorSession:
-    """What is true of the session, the frames waiting to be sent, and the requests not answered yet."""
+    """State of the session, the queue of frames to send, and the requests without a reply."""
 
     def __init__(self) -> None:
         self.is_open = False
-        self.has_received = False  # set by whoever takes a frame: anything that comes is a sign of life
+        self.has_received = False  # set by the connection for each frame: any frame shows that the server is alive
         self.count = 0
         self.notices: list[Notice] = []
         self._now = 0.0
@@ -66,10 +66,10 @@ class AlorSession:
         self._forget()
 
     def _forget(self) -> None:
-        self.is_asked = False  # whether a token was given on this connection
+        self.is_asked = False  # whether there was a token on this connection
         self._requests: dict[int, Request] = {}
         self._numbers: dict[str, list[int]] = {}
-        self._answered: dict[float, float] = {}  # since when requests waited of which one was answered, and when
+        self._answered: dict[float, float] = {}  # sending time of requests → time of the latest reply to one of them
         self._pings: dict[int, float] = {}
         self._held: list[int] = []
         self._last_received_at = self._now
@@ -77,10 +77,10 @@ class AlorSession:
         self._is_token_wanted = False
         self._renew_at: float | None = None
         self._is_end_known = False
-        self._ends_at: float | None = None  # the token in use, by our clock
+        self._ends_at: float | None = None  # the end of the current token, by our clock
 
     def open(self, now: float) -> None:
-        """Forget the connection before; numbers go on, so that a late answer cannot match a new ping."""
+        """Reset for a new connection; numbers continue, so that a late answer cannot match a new ping."""
         self.is_open = False
         self._now = now
         self._out.clear()
@@ -93,7 +93,7 @@ class AlorSession:
         return frames
 
     def authenticate(self, token: str, now: float) -> bool:
-        """Take a token for all requests from now on; True where it is the first on this connection."""
+        """Use a token for all further requests; True if it is the first on this connection."""
         is_first, is_new = not self.is_asked, token != self._token.reveal()
         self._now = now
         self._token = Secret(token)
@@ -103,7 +103,7 @@ class AlorSession:
             self._is_end_known = False
             self._renew_at = now + UNKNOWN_LIFE_SECONDS
         else:
-            self._plan(self._ends_at - now)  # the source holds it for fresh still: it is asked again in time
+            self._plan(self._ends_at - now)  # the source still considers it fresh: it is asked again before the end
         if self.is_open and is_new:
             self.notices.append(SessionOpened(None, is_renewal=True))
         again = [request for request in self._requests.values() if request.needs_token]
@@ -111,11 +111,11 @@ class AlorSession:
             request.needs_token, request.is_retry, request.since = False, True, now
             self._send(request.body, request.guid)
         if again or (self.is_open and is_new):
-            self.ping()  # its answer shows that the token is good, and when it is by the clock
+            self.ping()  # its answer shows that the token is valid, and the time
         return is_first
 
     def request(self, body: dict[str, Any], guid: str) -> int:
-        """Queue one request that is to be answered; returns its number."""
+        """Queue a request that needs a reply; returns its number."""
         self.count += 1
         self._requests[self.count] = Request(self.count, guid, body, self._now)
         self._numbers.setdefault(guid, []).append(self.count)
@@ -123,7 +123,7 @@ class AlorSession:
         return self.count
 
     def ping(self) -> int:
-        """Queue a ping and return its number (§8.3, undocumented but what the broker's own terminal does)."""
+        """Queue a ping and return its number (§8.3, undocumented, but the broker's own terminal sends it)."""
         self.count += 1
         self._pings[self.count] = self._now
         self._next_ping = self._now + PING_SECONDS
@@ -131,7 +131,7 @@ class AlorSession:
         return self.count
 
     def tick(self, now: float) -> list[Notice]:
-        """Ping when it is time; ask for a token ahead of the end of this one; find the dead."""
+        """Ping when due, ask for a token before this one ends, report a connection that does not answer in time."""
         self._now = now
         if self.has_received:
             self.has_received, self._last_received_at = False, now
@@ -140,7 +140,7 @@ class AlorSession:
             self._pings.clear()
             return [SessionLost(f"no answer to a ping within {PONG_SECONDS:.0f} s", "silence")]
         for ping in late:
-            # The server talks, but not about this: behind a long queue, or it does not know pings.
+            # The server sends, but no pong: it has a long queue, or does not know pings.
             del self._pings[ping]
             self._held.append(ping)
         if self.is_open and self._renew_at is not None and now >= self._renew_at:
@@ -151,15 +151,15 @@ class AlorSession:
         return self.drained()
 
     def drained(self) -> list[Notice]:
-        """Drain what is to be said besides."""
+        """Drain the notices."""
         notices, self.notices = self.notices, []
         return notices
 
     def overdue(self) -> list[Request]:
-        """Requests that have gone unanswered for too long; they are not waited for any more.
+        """Remove and return the requests without a reply for too long.
 
-        Of thousands that are sent together the last is answered late: time runs anew with each answer to one of them,
-        or to one that was sent before.
+        Of thousands sent together the last is answered late: its time restarts with each reply to one of them, or to
+        one sent earlier.
         """
         late = [
             request
@@ -173,12 +173,12 @@ class AlorSession:
         return late
 
     def forget(self, guid: str) -> None:
-        """Wait for no answer any more that has this guid."""
+        """Remove all requests of a guid."""
         for sent in self._numbers.pop(guid, ()):
             del self._requests[sent]
 
     def released(self) -> Iterator[Pong]:
-        """Drain the pongs before which nothing is left unanswered."""
+        """Drain the pongs without a pending request before them."""
         while self._held:
             first = next(iter(self._requests), None)  # numbers only grow
             free = [ping for ping in self._held if first is None or ping < first]
@@ -188,10 +188,10 @@ class AlorSession:
             yield Pong(max(free))
 
     def answer(self, message: Mapping[str, Any], line: bytes, received: int) -> Request | None:
-        """Understand a reply; returns the request for a stream that it accepts, everything else is said."""
+        """Process a reply; returns the stream request that it accepts. Anything else becomes a notice."""
         guid, code = _text(message.get("requestGuid", message.get("guid"))), number(message.get("httpCode"))
         if code is None or code != code:
-            # Someone's server answers a ping by its echo (§8.3): any sign of it will do.
+            # A server may answer a ping with its echo (§8.3).
             if guid.removeprefix("ping-").isdecimal() and self._pong(guid):
                 return None
             self.notices.append(Unreadable("a reply without a code", excerpt(line)))
@@ -219,14 +219,14 @@ class AlorSession:
         return None
 
     def _unauthorized(self, guid: str, said: str) -> None:
-        """A 401: fatal before the session is open, else one more try with a fresh token (§2.3)."""
+        """Process a 401: fatal before the session is open, else one more try with a new token (§2.3)."""
         if not self.is_open:
             self.notices.append(SessionRefused(said))
             return
         if not guid:
             self.notices.append(SessionLost(f"the server refuses the token: {said}", "token"))
             return
-        if self._pong(guid):  # the server has seen what was before it, whatever it thinks of the token
+        if self._pong(guid):  # the requests before it were processed, even if the token is refused
             self._want_token(is_refused=True)
             return
         request = self._next(guid)
@@ -255,7 +255,7 @@ class AlorSession:
             self.notices.append(TokenWanted(is_refused))
 
     def _plan_renewal(self, received: int) -> None:
-        """Learn from the first answer after a token when it ends by our own clock."""
+        """Note the end of a token by our own clock, at the first answer after it was sent."""
         if self._is_end_known:
             return
         self._is_end_known = True
@@ -266,18 +266,18 @@ class AlorSession:
             self._plan(left)
 
     def _plan(self, left: float) -> None:
-        """Ask for the next token so many seconds before this one ends that there is time to ask again."""
+        """Schedule the request for the next token, early enough for a second try before this one ends."""
         pause = max(left - RENEW_SECONDS, left * 0.75, SHORTEST_PAUSE_SECONDS)
-        # Past its end a token is no longer waited on: the next refusal asks for another.
+        # No schedule for an expired token: the next refusal asks for another one.
         self._renew_at = self._now + pause if left > 0 else None
 
     def _next(self, guid: str) -> Request | None:
-        """The oldest request of this guid that an answer can be for."""
+        """The oldest request of a guid that a reply can be for."""
         sent = [self._requests[each] for each in self._numbers.get(guid, ())]
         return next((request for request in sent if not request.needs_token), None)
 
     def _silence(self, request: Request) -> float:
-        """For how long the server has answered nothing that was sent together with a request, or before it."""
+        """Seconds since the latest reply to a request sent together with this one or earlier."""
         answers = (at for since, at in self._answered.items() if since <= request.since)
         return self._now - max((request.since, *answers))
 

@@ -1,4 +1,4 @@
-"""What one guid of ALOR stands for: a stream, who subscribed to it, and its quotes (protocol page §4 and §6.3).
+"""Streams of ALOR, one per guid: base classes and quotes (protocol page §4 and §6.3).
 
 Subscriptions that differ only in their fields share a stream. Options, all texts: ("min_interval_ms", "250") of quotes,
 books and bars; ("depth", "20") of books; ("interval", seconds) and ("start", Unix seconds) of bars.
@@ -47,32 +47,32 @@ __all__ = [
 
 _NS: Mapping[FieldType, int] = {"millis": 1_000_000, "seconds": 1_000_000_000}
 
-# What a request is about: subscriptions with the same key share one.
+# Subject of a request; subscriptions with the same key share one.
 Key: TypeAlias = tuple[Kind, str, tuple[tuple[str, str], ...]]
 Found: TypeAlias = tuple[Sequence[Record], Sequence[Unreadable]]
-# What takes the fields of a subscription off a quote, and whether there are times among them.
+# A subscription, the getter of its fields from a quote, and whether there are times among them.
 _Reader: TypeAlias = tuple[Subscription, Callable[[Any], tuple[Any, ...]], bool]
 
 
 class Dialect(NamedTuple):
-    """What a connection is made for: the payload format, and the exchange of symbols that name none."""
+    """Settings of a connection: the payload format, and the default exchange for symbols without one."""
 
     format: Format
     exchange: str
 
 
 def key_of(subscription: Subscription) -> Key:
-    """The stream that a subscription needs."""
+    """The key of the stream that a subscription needs."""
     return subscription.kind, subscription.symbol, subscription.options
 
 
 class AlorStream(ABC):
-    """One subscription on the server's side. `guid` is set by the connection, which owns the stream.
+    """One stream of the server. `guid` is set by the connection, which owns the stream.
 
-    `asked` is the number of its latest request on this connection, 0 where it is not running; `has_received` whether
-    anything of it came since. `is_shareable`: another subscription may join while it runs. `is_filled` says whether
-    what a break left out has come since, None where it is not asked for or not known yet; it was `filled_count`
-    messages. `notes` is what is said besides records, until the connection takes it.
+    `asked` is the number of its latest request on this connection, 0 while it is not running; `has_received`: data came
+    since. `is_shareable`: another subscription may join while it runs. `is_filled`: whether the data missed in a break
+    have come since, by `filled_count` messages; None where they are not requested or not known yet. `notes` collects
+    notices until the connection drains them.
     """
 
     is_shareable: ClassVar[bool] = False
@@ -89,13 +89,13 @@ class AlorStream(ABC):
         self.notes: list[Notice] = []
 
     def count(self, what: CountedAs, count: int = 1) -> None:
-        """Note messages that become no record."""
+        """Count messages that become no record."""
         if count:
             self.notes += [Counted(subscription, what, count) for subscription in self.subscriptions]
 
     @property
     def symbol(self) -> str:
-        """The instrument or portfolio, as the user wrote it."""
+        """The instrument or portfolio in the user's spelling."""
         return self.key[1]
 
     @abstractmethod
@@ -103,19 +103,19 @@ class AlorStream(ABC):
         """The request, without guid and token."""
 
     def add(self, subscription: Subscription) -> None:
-        """Take a subscription in."""
+        """Add a subscription."""
         self.subscriptions = (*self.subscriptions, subscription)
 
-    def initial_records(self, subscription: Subscription) -> Sequence[Record]:  # noqa: ARG002 - for those that can
-        """What is known already, for a subscription that has joined."""
+    def initial_records(self, subscription: Subscription) -> Sequence[Record]:  # noqa: ARG002 - for subclasses
+        """Records of the current state, for a subscription that has joined."""
         return ()
 
     def remove(self, subscription: Subscription) -> None:
-        """Let a subscription go."""
+        """Remove a subscription."""
         self.subscriptions = tuple(each for each in self.subscriptions if each != subscription)
 
     def forget(self) -> None:
-        """A break: the connection that all of this came on is no more."""
+        """Reset when the connection breaks."""
         self.asked = 0
         self.has_received = False
         self.is_filled = None
@@ -123,45 +123,45 @@ class AlorStream(ABC):
 
     @abstractmethod
     def read(self, data: Mapping[str, Any], received: int, line: bytes) -> Found:
-        """Understand the data of one frame, generously."""
+        """Read the data of one frame tolerantly."""
 
-    def replied(self, received: int) -> Sequence[Record]:  # noqa: ARG002 - for those that wait for it
-        """The server accepted the request; its snapshot may have come before or may follow."""
+    def replied(self, received: int) -> Sequence[Record]:  # noqa: ARG002 - for subclasses
+        """The server accepted the request; the snapshot may have come before or may follow."""
         return ()
 
     def settled(self, received: int) -> Sequence[Record]:  # noqa: ARG002
-        """The server has answered a ping behind the request and the request itself: the snapshot must be here."""
+        """The server has answered the request and a later ping: the snapshot is complete."""
         return ()
 
 
 class ShapedStream(AlorStream):
-    """A stream that is decoded into structs of a shape of its own: the fast path."""
+    """A stream decoded into structs with just the fields it needs: the fast path."""
 
     decode: Callable[[bytes], Any]
     latest = b""  # the latest frame, set by the connection
 
     @abstractmethod
     def take(self, data: Any, received: int) -> Sequence[Record]:  # noqa: ANN401 - a struct of the stream's shape
-        """Understand the data of one frame."""
+        """Records of the data of one frame."""
 
     def add(self, subscription: Subscription) -> None:
-        """Take a subscription in, and decode what it needs as well."""
+        """Add a subscription and its fields."""
         super().add(subscription)
         self.reshape()
 
     def remove(self, subscription: Subscription) -> None:
-        """Let a subscription go, and decode what is left."""
+        """Remove a subscription and the fields that only it needed."""
         super().remove(subscription)
         self.reshape()
 
     def reshape(self) -> None:
-        """Decode the union of what is wanted."""
+        """Choose the decoder for the fields of all subscriptions."""
         columns = frozenset(field for subscription in self.subscriptions for field in subscription.fields)
         self.shape: Shape = shape_for(self.key[0], self.dialect.format, columns)
         self.decode = self.shape.decode
 
     def read(self, data: Mapping[str, Any], received: int, line: bytes) -> Found:
-        """Understand data that do not fit the shape."""
+        """Read data that the decoder rejects."""
         struct, problems = shape_from(self.shape, data, line)
         return self.take(struct, received), problems
 
@@ -183,24 +183,24 @@ class QuoteStream(ShapedStream):
         return {"opcode": "QuotesSubscribe", **instrument_body(self), **frequency_of(self)}
 
     def initial_records(self, subscription: Subscription) -> Sequence[Record]:
-        """The latest frame, if there is one, as the first record of a subscription."""
+        """The latest quote, if any, as the first record of a subscription."""
         if not self.latest:
             return ()
         try:
             data = self.decode(self.latest).data
         except (MsgspecError, UnicodeDecodeError, RecursionError):
-            return ()  # the next frame is not far
+            return ()  # the next frame comes soon
         initial_records = self._records(data, self._ts, [each for each in self._readers if each[0] == subscription])
         self._emitted = [*self._emitted, *initial_records]
         return initial_records
 
     def remove(self, subscription: Subscription) -> None:
-        """Let a subscription go; made again, it has been told nothing."""
+        """Remove a subscription; made again, it starts without any emitted record."""
         super().remove(subscription)
         self._emitted = [record for record in self._emitted if record[0] != subscription]
 
     def reshape(self) -> None:
-        """Decode the union of what is wanted, and read what each subscription wants."""
+        """Choose the decoder for all fields, and a getter for each subscription's."""
         super().reshape()
         self._readers = tuple(
             (each, reader_of(each.fields), any(name.endswith("_timestamp") for name in each.fields))
@@ -208,13 +208,13 @@ class QuoteStream(ShapedStream):
         )
 
     def forget(self) -> None:
-        """Drop the latest quote at a break, so that none from before it can pass for fresh."""
+        """Drop the latest quote when the connection breaks: it must not pass for fresh."""
         super().forget()
         self.latest = b""
         self._is_first = True
 
     def take(self, data: Any, received: int) -> Sequence[Record]:  # noqa: ANN401
-        """One record for each subscription; time is that of the book, else of the last trade, else of receipt."""
+        """One record per subscription; its time is that of the book, else of the last trade, else of receipt."""
         self.has_received = True
         ms, seconds = data.quote_timestamp, data.trade_timestamp
         if ms is not None and 0 < ms < MAX_MS:
@@ -227,7 +227,7 @@ class QuoteStream(ShapedStream):
         return self._news(records, emitted) if self._is_first else records
 
     def _news(self, records: list[Record], emitted: list[Record]) -> list[Record]:
-        """The first records of a connection: the quote as it stood before the break is no second row."""
+        """The first records of a connection, without those that repeat the quote from before the break."""
         self._is_first = False
         before = {record[0]: record for record in emitted}
         news = [record for record in records if before.get(record[0]) != record]
@@ -245,7 +245,7 @@ class QuoteStream(ShapedStream):
 
 
 def _completed(kind: Kind, fields: tuple[str, ...], values: tuple[Any, ...]) -> tuple[Value, ...]:
-    """Values with what is missing marked as such, and times in ns."""
+    """Values with times in ns and missing ones replaced by their type's missing value."""
     done: list[Value] = []
     for name, value in zip(fields, values, strict=True):
         type_ = MARKET_FIELDS[kind][name].type
@@ -259,12 +259,12 @@ def _completed(kind: Kind, fields: tuple[str, ...], values: tuple[Any, ...]) -> 
 
 
 def ns_of(value: int | None, unit: int) -> int:
-    """A Unix time in units of so many ns as ns since the epoch; 0 where there is none that can be."""
+    """A Unix time in units of `unit` ns as ns since the epoch; 0 if it is missing or out of range."""
     return value * unit if value is not None and 0 < value < MAX_MS * 1_000_000 // unit else 0
 
 
 def reader_of(names: Sequence[str]) -> Callable[[Any], tuple[Any, ...]]:
-    """What takes these fields off a struct, as a tuple."""
+    """A getter of these fields from a struct, as a tuple."""
     if len(names) == 1:
         one = attrgetter(names[0])
         return lambda data: (one(data),)
@@ -272,18 +272,18 @@ def reader_of(names: Sequence[str]) -> Callable[[Any], tuple[Any, ...]]:
 
 
 def instrument_body(stream: AlorStream) -> dict[str, Any]:
-    """Which instrument, and in which format (§4)."""
+    """The part of a request that names instrument and format (§4)."""
     exchange, code, board = instrument_of(stream.symbol, stream.dialect.exchange)
     body = {"exchange": exchange, "code": code, "format": stream.dialect.format.capitalize()}
     return {**body, "instrumentGroup": board} if board else body
 
 
 def frequency_of(stream: AlorStream) -> dict[str, int]:
-    """How often at most (§4.1), where the user says; the server raises what is below its least."""
+    """The part of a request that limits the update rate (§4.1), if an option does; the server has a minimum."""
     text = text_option(stream.key, "min_interval_ms")
     return {"frequency": int(text)} if text.isdecimal() and len(text) < 10 else {}
 
 
 def text_option(key: Key, name: str) -> str:
-    """An option of a stream, "" where it is not given."""
+    """An option of a stream, "" if it is not given."""
     return dict(key[2]).get(name, "")

@@ -1,4 +1,4 @@
-"""How instruments and portfolios of ALOR are written: `SBER`, `SPBX:AAPL`, `MOEX:SBER@TQBR`, `MOEX:D00000`."""
+"""Symbols of ALOR instruments and portfolios: `SBER`, `SPBX:AAPL`, `MOEX:SBER@TQBR`, `MOEX:D00000`."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ DEFAULT_EXCHANGE = "MOEX"
 
 
 class Instrument(NamedTuple):
-    """What a symbol means to the broker; `board` is "" for the instrument's primary one (assumed, as clients do)."""
+    """The parts of a symbol; `board` is "" for the instrument's primary one (assumed, as clients do)."""
 
     exchange: str
     code: str
@@ -20,13 +20,13 @@ class Instrument(NamedTuple):
 
 
 def instrument_of(symbol: str, exchange: str = DEFAULT_EXCHANGE) -> Instrument:
-    """The instrument, or portfolio, that a user's text names; `exchange` is that of a text which names none."""
-    symbol = writable(symbol)  # it goes into a request
+    """The instrument or portfolio in a user's text; `exchange` is the default for a text without one."""
+    symbol = writable(symbol)  # it is sent in a request
     venue, colon, rest = symbol.partition(":")
     code, _, board = (rest if colon else symbol).partition("@")
     return Instrument(venue if colon and venue else exchange, code, board)
 
 
 def symbol_of(code: str, venue: str, exchange: str = DEFAULT_EXCHANGE) -> str:
-    """How a user writes an instrument that the broker names: without the exchange where that is the usual one."""
+    """The user's spelling of an instrument that the broker names: without the default exchange."""
     return f"{venue}:{code}" if code and venue and venue != exchange else code

@@ -1,6 +1,6 @@
 """Rows of ALOR's portfolios and instruments: orders, own trades, positions and so on (protocol page §6.5, §7, §9).
 
-What the server holds when it is asked comes an element a frame, marked as existing; it is told as one full list.
+The present content of a table comes one element per frame, marked as existing; it is emitted as one full list.
 """
 
 from __future__ import annotations
@@ -40,14 +40,14 @@ from aries_nb.model import (
 __all__ = ["InstrumentStream", "PortfolioStream", "price_of", "table_columns"]
 
 TableRow: TypeAlias = dict[str, Value]
-MOST_WAITING = 100_000  # rows of one snapshot; more are told as they come
-PRICE_STEP = Decimal("1e-8")  # prices that are worked out are rounded to this
-PLAIN_SHARE = Decimal("0.001")  # an average price is rounded, and the value at it not quite quantity times it
+MOST_WAITING = 100_000  # rows of one snapshot; further ones are emitted as they come
+PRICE_STEP = Decimal("1e-8")  # computed prices are rounded to this
+PLAIN_SHARE = Decimal("0.001")  # tolerance of cost = quantity × average price, as the latter is rounded
 _READ = {"decimal": decimal, "iso": nanoseconds}
 
 
 def table_columns(kind: Kind, form: Format) -> dict[str, ColumnType]:
-    """The columns of a kind of table: all that the format has, and those of every broker."""
+    """The columns of a kind of table: all of the format, and those that every broker has."""
     fields = TABLE_FIELDS.get(kind, {})
     there, all_of_them = column_types(fields, form), column_types(fields, "simple") | column_types(fields, "heavy")
     usual = VOCABULARY.get(kind, frozenset())
@@ -59,7 +59,7 @@ def table_columns(kind: Kind, form: Format) -> dict[str, ColumnType]:
 
 
 class _TableStream(AlorStream):
-    """Rows of one kind, as a table record each."""
+    """Base class of table streams: one record per row."""
 
     def __init__(self, key: Key, dialect: Dialect) -> None:
         super().__init__(key, dialect)
@@ -67,7 +67,7 @@ class _TableStream(AlorStream):
         self.types = table_columns(self.kind, dialect.format)
 
     def row_from(self, data: Mapping[str, Any], line: bytes) -> tuple[TableRow, list[Unreadable]]:
-        """Those columns that the data have, and what in them could not be used."""
+        """The columns present in the data, and notices about unusable values."""
         row: TableRow = {}
         problems: list[Unreadable] = []
         for column, type_ in self.types.items():
@@ -83,26 +83,26 @@ class _TableStream(AlorStream):
         return row, problems
 
     def put(self, row: TableRow, received: int) -> list[Record]:
-        """One row for each subscription."""
+        """The records of a row, one per subscription."""
         at = self.time_of(row) or received
         return [(each, at, (PUT, *self.values_of(each, row))) for each in self.subscriptions]
 
     def time_of(self, row: TableRow) -> int:
-        """When a row became so, in ns since the epoch; 0 where it does not say."""
+        """The time of a row's latest change in ns since the epoch; 0 if it has none."""
         ts = row.get(TIMED_BY.get(self.kind, ""), NOT_A_TIME)
         return ts if isinstance(ts, int) and ts != NOT_A_TIME else 0
 
     def clear(self, received: int) -> list[Record]:
-        """A full list begins, for each subscription."""
+        """The records that start a full list, one per subscription."""
         return [(each, received, (CLEAR, *self.values_of(each, {}))) for each in self.subscriptions]
 
     def values_of(self, subscription: Subscription, row: TableRow) -> list[Value]:
-        """What a subscription wants of a row."""
+        """The values of a row in a subscription's fields."""
         return [row.get(field, MISSING[self.types[field]]) for field in subscription.fields]
 
 
 class InstrumentStream(_TableStream):
-    """Trading status and price limits of one instrument; the first frame is whole, later ones have what changed."""
+    """Trading status and price limits of one instrument; the first frame is complete, later ones have the changes."""
 
     def __init__(self, key: Key, dialect: Dialect) -> None:
         super().__init__(key, dialect)
@@ -113,12 +113,12 @@ class InstrumentStream(_TableStream):
         return {"opcode": OPCODES["instruments"], **instrument_body(self)}
 
     def forget(self) -> None:
-        """Drop what is known at a break."""
+        """Drop the row when the connection breaks."""
         super().forget()
         self._row = {}
 
     def read(self, data: Mapping[str, Any], received: int, line: bytes) -> Found:
-        """The row as merged; its symbol is as the user wrote it."""
+        """The merged row; its symbol is in the user's spelling."""
         self.has_received = True
         changed, problems = self.row_from(data, line)
         self._row = {**self._row, **changed, "symbol": self.symbol}
@@ -126,7 +126,7 @@ class InstrumentStream(_TableStream):
 
 
 class PortfolioStream(_TableStream):
-    """Rows of one portfolio. Quantities in pieces, see `alor_account_fields`."""
+    """Rows of one portfolio. Quantities in pieces, see `account_fields`."""
 
     def __init__(self, key: Key, dialect: Dialect) -> None:
         super().__init__(key, dialect)
@@ -134,7 +134,7 @@ class PortfolioStream(_TableStream):
         self._is_listed = not TABLE_KEYS[self.kind]  # one row, never a list
 
     def body(self) -> dict[str, Any]:
-        """The request of §7: with all that there is."""
+        """The request of §7, with the present content."""
         exchange, portfolio, _ = instrument_of(self.symbol, self.dialect.exchange)
         return {
             "opcode": OPCODES[self.kind],
@@ -145,22 +145,22 @@ class PortfolioStream(_TableStream):
         }
 
     def forget(self) -> None:
-        """A break: the full list will come again."""
+        """Reset when the connection breaks: the full list comes again."""
         super().forget()
         self.count("duplicated", len(self._waiting))
         self._waiting.clear()
         self._is_listed = not TABLE_KEYS[self.kind]
 
     def replied(self, received: int) -> Sequence[Record]:
-        """The list, if it came before the reply, is complete."""
+        """A list that came before the reply is complete."""
         return self._list(received) if self._waiting else ()
 
     def settled(self, received: int) -> Sequence[Record]:
-        """The list is complete, also where it is empty."""
+        """The list is complete, even if empty."""
         return () if self._is_listed else self._list(received)
 
     def read(self, data: Mapping[str, Any], received: int, line: bytes) -> Found:
-        """A row of the list, which waits for the others, or a change, before which the list is complete."""
+        """Hold a row of the list until the list is complete, or emit a change; the first change completes the list."""
         self.has_received = True
         row, problems = self.whole_row(data, line)
         if row is None:
@@ -177,7 +177,7 @@ class PortfolioStream(_TableStream):
         return self.put(row, received), problems
 
     def whole_row(self, data: Mapping[str, Any], line: bytes) -> tuple[TableRow | None, list[Unreadable]]:
-        """A row with its instrument named as a user writes it; None where nothing tells it from others."""
+        """A row with its symbol in the user's spelling; None where its required column is missing."""
         row, problems = self.row_from(data, line)
         required = REQUIRED.get(self.kind)
         if required is not None and not row.get(required):
@@ -198,17 +198,17 @@ class PortfolioStream(_TableStream):
 
 
 def price_of(row: Mapping[str, Value]) -> Decimal:
-    """The current price of a position, worked out of its value, as none is told; NaN where that is not known.
+    """The current price of a position, computed from its value, as the broker sends none; NaN if it cannot be.
 
-    It is in the units of the average price: where the value at that is another than quantity times price, one piece
-    stands for more or less than its price (assumed, of bonds and derivatives; §7.5 explains neither).
+    It is in the units of the average price: where cost differs from quantity times average price, a piece is worth a
+    multiple of its price (assumed, of bonds and derivatives; §7.5 explains neither).
     """
     names = ("quantity", "average_price", "market_value", "cost_basis")
     known = [value for name in names if isinstance(value := row.get(name), Decimal)]
     if len(known) < len(names) or not all(value.is_finite() and value for value in known):
         return Decimal("NaN")
     quantity, average_price, value, cost = known
-    with localcontext(Context(prec=40, traps=[])):  # what is beyond all reason becomes NaN
+    with localcontext(Context(prec=40, traps=[])):  # absurd amounts become NaN
         units = cost / average_price
         is_plain = abs(units - quantity) <= abs(quantity) * PLAIN_SHARE
         price = (value / (quantity if is_plain else units)).quantize(PRICE_STEP).normalize()

@@ -1,6 +1,6 @@
-"""Tokens of ALOR: what an access token says of itself, and how one is had for a refresh token (protocol page §2).
+"""Tokens of ALOR: claims of access tokens, and the exchange of refresh tokens (protocol page §2).
 
-Pure: nobody is asked here. No function raises for a token that it cannot read, and none keeps one.
+Pure: no I/O. No function raises for a malformed token, and none stores a token.
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ MOST_CHARACTERS = 20_000
 
 
 class AlorTokenExchange:
-    """The way of the token service; see `interface.TokenExchange`."""
+    """Implements `TokenExchange` (§2.1)."""
 
     def is_access(self, token: str) -> bool:
-        """Whether a token is an access token: a JWT that names its end."""
+        """Whether a token is an access token: a JWT with an expiry."""
         return expiry_of(token) is not None
 
     def request(self, refresh_token: str) -> bytes:
-        """What is posted."""
+        """The JSON to post."""
         return refresh_body(refresh_token)
 
     def read(self, body: bytes) -> str:
@@ -35,30 +35,30 @@ class AlorTokenExchange:
         return read_refresh(body)
 
     def expiry(self, token: str) -> float | None:
-        """When an access token ends."""
+        """Expiry of an access token, in s since the epoch."""
         return expiry_of(token)
 
 
 def expiry_of(token: str) -> float | None:
-    """When an access token ends, in s since the epoch; None where it does not say."""
+    """Expiry of an access token in s since the epoch; None if it has none."""
     exp = number(_claims(token).get("exp"))
     return exp if exp is not None and exp > 0 else None
 
 
 def portfolios_in(token: str) -> tuple[str, ...]:
-    """The portfolios that an access token is good for, in the broker's order; () where it names none."""
+    """The portfolios that an access token names, in the broker's order; () if none."""
     said = _claims(token).get("portfolios")
     texts = said.split() if isinstance(said, str) else said if isinstance(said, list) else ()
     return tuple(dict.fromkeys(text for text in texts if isinstance(text, str) and text))
 
 
 def refresh_body(refresh_token: str) -> bytes:
-    """What is posted to the token service."""
+    """The JSON to post to the token service."""
     return msgspec.json.encode({"token": refresh_token})
 
 
 def read_refresh(body: bytes) -> str:
-    """The access token in an answer of the token service. Raises ValueError where there is none."""
+    """The access token in an answer of the token service. Raises ValueError if there is none."""
     try:
         answer = msgspec.json.decode(body)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
@@ -71,7 +71,7 @@ def read_refresh(body: bytes) -> str:
 
 
 def _claims(token: str) -> dict[str, Any]:
-    """The claims of a JWT, unverified: they are for planning, not for trust. {} for anything else."""
+    """The claims of a JWT, not verified: they serve for scheduling only. {} for anything else."""
     parts = token.split(".")
     if len(parts) != 3 or len(token) > MOST_CHARACTERS:
         return {}

@@ -1,7 +1,7 @@
-"""The tape of one instrument at ALOR: every trade once, in order, also across a break (protocol page §6.4 and §9).
+"""Trades of one instrument at ALOR: each once, in order, also across a break (protocol page §6.4 and §9).
 
-No trade carries a mark of where it was missed, and there is no resuming: after a break the newest trades are asked for
-again, and those that are known already are left out by their ids.
+The protocol cannot resume a stream: after a break the newest trades are requested again, and known ones are left out by
+their ids.
 """
 
 from __future__ import annotations
@@ -17,15 +17,15 @@ from aries_nb.model import Record, Subscription, TradeGap, Value
 
 __all__ = ["MOST_TRADES", "SOURCE", "TradeStream"]
 
-MOST_TRADES = 5_000  # that the server sends of the past (§10)
-IDS_KEPT = 1_000  # the newest; enough to find where the past goes on
-SOURCE = "source"  # the column that says whether a trade came live, or out of the past
+MOST_TRADES = 5_000  # the server's limit for past trades (§10)
+IDS_KEPT = 1_000  # the newest; enough to find where the past continues
+SOURCE = "source"  # the column with "live" or "history"
 _SIDES = ("buy", "sell")
 _BLANK: Mapping[str, Value] = {"venue": "", "side": "unknown", "trade_id": 0}
 
 
 class _Trade(NamedTuple):
-    """A trade of the past, waiting until all of them are here; sorts by time, then by id."""
+    """A past trade, held until all of them are here; sorts by time, then by id."""
 
     ts: int
     trade_id: int
@@ -33,7 +33,7 @@ class _Trade(NamedTuple):
 
 
 class _Reader(NamedTuple):
-    """What takes the fields of a subscription off a trade; `source` is the place of what no trade says of itself."""
+    """Getter of a subscription's fields from a trade; `source` is the place of the column that trades lack."""
 
     subscription: Subscription
     fields: tuple[str, ...]
@@ -44,7 +44,7 @@ class _Reader(NamedTuple):
 class TradeStream(ShapedStream):
     """Every trade, never conflated; sizes in lots, `venue` is the board, `side` the aggressor's.
 
-    At first no history is asked for. That the past comes in ascending order is not relied on.
+    The first request asks for no history. The past may come in any order.
     """
 
     is_shareable = True
@@ -55,60 +55,60 @@ class TradeStream(ShapedStream):
         self._seen: deque[int] = deque(maxlen=IDS_KEPT)
         self._last_id = 0
         self._last_ts = 0
-        self._known: frozenset[int] = frozenset()  # ids, and the newest trade, as of the latest break
+        self._known: frozenset[int] = frozenset()  # ids, and time and id of the newest trade, at the latest break
         self._known_until = (0, 0)
-        self._since = 0  # when the stream was accepted at first, by our clock; 0 before
+        self._since = 0  # first acceptance of the stream by our clock; 0 before
         self._is_resuming = False
         self._is_past_over = False
-        self._is_joined = False  # whether the past reaches back to what was known at the break
+        self._is_joined = False  # whether the past reaches back to the trades known at the break
         self._past_count = 0
-        self._is_hole_reported = False  # whether it has been told that the past does not reach back so far
+        self._is_hole_reported = False  # whether a hole was reported: the past does not reach back so far
         self._waiting: list[_Trade] = []
 
     def body(self) -> dict[str, Any]:
-        """The request of §6.4; after a break with as much of the past as there is."""
+        """The request of §6.4; after a break with as many past trades as possible."""
         depth = MOST_TRADES if self._is_resuming else 0
         opcode = "AllTradesGetAndSubscribe"
         return {"opcode": opcode, **instrument_body(self), "depth": depth, "includeVirtualTrades": False}
 
     def forget(self) -> None:
-        """A break: what has been told is remembered, so that it is not told twice."""
+        """Reset when the connection breaks; emitted trades are remembered, so that none is emitted twice."""
         super().forget()
         self._is_resuming = self._since > 0
         self._is_past_over = self._is_joined = self._is_hole_reported = False
         self._past_count = 0
         self._known = frozenset(self._seen) - {0}
         self._known_until = (self._last_ts, self._last_id)
-        self.count("duplicated", len(self._waiting))  # they are among what will be asked for
+        self.count("duplicated", len(self._waiting))  # they will be requested again
         self._waiting.clear()
 
     def reshape(self) -> None:
-        """Decode the union of what is wanted, and read what each subscription wants."""
+        """Choose the decoder for all fields, and a getter for each subscription's."""
         super().reshape()
         self._readers = tuple(map(_reader_of, self.subscriptions))
         self._has_side = "side" in self.shape.names
 
     def replied(self, received: int) -> Sequence[Record]:
-        """The past, if it came before the reply, is complete."""
+        """Past trades that came before the reply are complete."""
         self._since = self._since or received
         return self._past() if self._waiting else ()
 
     def settled(self, received: int) -> Sequence[Record]:  # noqa: ARG002 - a trade has its own time
-        """What of the past came by now is all of it."""
+        """The past trades that came by now are all of them."""
         records = self._past() if self._waiting else ()
         if self._is_resuming and not self._is_past_over:
-            # Where nothing was known, a past that is shorter than it may be is all there is.
+            # Without a known trade, a past shorter than the limit is complete.
             is_whole = not self._known_until[0] and self._past_count < MOST_TRADES
             self.is_filled = self._is_joined or is_whole
         self._is_past_over = True
         return records
 
     def take(self, data: Any, received: int) -> Sequence[Record]:  # noqa: ANN401
-        """The records of one trade, none where it is of the past or known already."""
+        """The records of one trade; none for a past or known one."""
         self.has_received = True
         trade_id = data.trade_id
         if trade_id is None or not 0 <= trade_id <= MAX_INTEGER:
-            trade_id = data.trade_id = 0  # no id that a column can hold; such a trade cannot be told from another
+            trade_id = data.trade_id = 0  # no id that a column can hold: repetitions of it cannot be recognised
         ms = data.time_ms
         ts = ms * 1_000_000 if ms is not None and 0 < ms < MAX_MS else _other_time(data, received)
         records = self._records(ts, data)
@@ -130,26 +130,26 @@ class TradeStream(ShapedStream):
     def _take_past(self, trade: _Trade) -> Sequence[Record]:
         if not self._is_resuming:
             self.count("rowless")
-            self._note(trade)  # nobody asked for it, but it says where the past ends
+            self._note(trade)  # not requested, but it shows where the past ends
             return ()
         self._waiting.append(trade)
         self._past_count += 1
-        # Once the past is over nothing is waited for any more; late ones are told one by one.
+        # Once the past is over, late past trades are emitted one by one.
         return self._past() if self._is_past_over or len(self._waiting) > 2 * MOST_TRADES else ()
 
     def _past(self) -> Sequence[Record]:
-        """The trades that were missed, of those that wait."""
+        """The records of the held trades that were missed in the break."""
         trades = sorted(self._waiting, key=lambda trade: trade[:2])
         self._waiting.clear()
         self._is_joined |= trades[0][:2] <= self._known_until
         first = next((place for place, trade in enumerate(trades) if trade.trade_id in self._known), None)
         if first is not None:
-            # What lies before a known trade is known as well, or from before the first subscription.
+            # Trades before a known one are known too, or older than the first subscription.
             missed = trades[first:]
         elif self._known_until[0]:
             missed = [trade for trade in trades if trade[:2] > self._known_until]
         else:
-            # Nothing came before the break: what the exchange's clock puts behind ours (assumed to agree).
+            # No trade came before the break: those after the acceptance (the clocks are assumed to agree).
             missed = [trade for trade in trades if trade.ts >= self._since]
         known_ids = (set(self._seen) | self._known) - {0}
         records: list[Record] = []
@@ -166,11 +166,11 @@ class TradeStream(ShapedStream):
         before = trades[: len(trades) - len(missed)]
         known = sum(trade.ts >= self._since for trade in before)
         self.count("duplicated", known)
-        self.count("rowless", len(before) - known)  # of before the first subscription
+        self.count("rowless", len(before) - known)  # from before the first subscription
         return records
 
     def _report_hole(self, first: _Trade) -> None:
-        """What lies between the newest trade known at the break and the first of the past, if anything may."""
+        """Report the gap between the newest trade known at the break and the first past trade, if there may be one."""
         is_whole = not self._known_until[0] and self._past_count < MOST_TRADES
         if self._is_hole_reported or is_whole:
             return
@@ -199,7 +199,7 @@ class TradeStream(ShapedStream):
 
 
 def _other_time(data: Any, received: int) -> int:  # noqa: ANN401
-    """When a trade happened that does not say so in ms."""
+    """The time of a trade without one in ms."""
     return (nanoseconds(data.time_text) if data.time_text else 0) or received
 
 

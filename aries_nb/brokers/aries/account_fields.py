@@ -11,7 +11,7 @@ __all__ = ["ACCOUNT_COLUMN_TYPES", "FIELDS", "INFO_KEYS", "REQUIRED", "UNUSED_PR
 
 
 class AccountField(NamedTuple):
-    """A column, and the keys it may come under: the first one that is there counts."""
+    """A column and the keys that may hold it; the first one present counts."""
 
     type: ColumnType
     keys: tuple[str, ...]
@@ -25,7 +25,7 @@ def _fields(columns: Mapping[str, str], types: Mapping[str, ColumnType], usual: 
 
 
 def folded(key: str) -> str:
-    """A key without case and underscores."""
+    """A key in lower case without underscores."""
     return key.replace("_", "").lower()
 
 
@@ -168,7 +168,7 @@ FIELDS: Mapping[Kind, Mapping[str, AccountField]] = {
 ACCOUNT_COLUMN_TYPES: Mapping[Kind, Mapping[str, ColumnType]] = {
     kind: {column: field.type for column, field in fields.items()} for kind, fields in FIELDS.items()
 }
-# What must be there for a row to be told from others.
+# The keys without which a row cannot be identified.
 REQUIRED: Mapping[Kind, tuple[str, ...]] = {
     "orders": ("order_id",),
     "positions": ("symbol",),
@@ -176,7 +176,7 @@ REQUIRED: Mapping[Kind, tuple[str, ...]] = {
     "watchlists": ("list_id",),
     "news": ("news_id",),
 }
-# Which prices each type of order has no use for.
+# The prices that each order type does not have.
 UNUSED_PRICES: Mapping[str, tuple[str, ...]] = {
     "MARKET": ("price", "stop_price"),
     "LIMIT": ("stop_price",),

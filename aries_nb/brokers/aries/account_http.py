@@ -1,6 +1,6 @@
-"""What of an account Aries tells over HTTP: the calls, and their answers as the rows that the socket brings (§7).
+"""Aries' account tables over HTTP: the calls, and their answers as the same rows as on the socket (§7).
 
-Pure: nobody is called here, and no clock is read. Objects are read by `aries_account_objects`, as on the socket.
+Pure: no I/O, no clock. Objects are read by `account_objects`, as on the socket.
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ from aries_nb.model import Kind, Subscription
 __all__ = ["AriesAccountHttp"]
 
 _MOST_ORDERS = 500  # on one page (§7)
-_MOST_NAMES = 10  # symbols, and topics, of one question for news (§7)
-_HISTORY_NS = 90 * 86_400 * 10**9  # the longest span of one question (§7)
+_MOST_NAMES = 10  # symbols, and topics, per call for news (§7)
+_HISTORY_NS = 90 * 86_400 * 10**9  # the longest span per call (§7)
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-# Under which keys a list stands. That of news may also be the whole answer, a single object may be wrapped (assumed).
+# The keys that may hold a list. News may also be the whole answer; a single object may be wrapped (assumed).
 _LISTS: Mapping[Kind, tuple[str, ...]] = {
     "orders": ("orders", "ordersV2"),
     "positions": ("positions",),
@@ -32,10 +32,10 @@ _WRAPPED = ("data", "balance", "watchlist")
 
 
 class AriesAccountHttp:
-    """The calls beside the accounts' socket. Times are in ns since the epoch."""
+    """HTTP calls for the tables of an account. Times are in ns since the epoch."""
 
     def snapshot(self, subscription: Subscription) -> Sequence[Query]:
-        """Ask for all that a table holds: one question, for news one for each ten symbols; none for P&L."""
+        """The calls for a whole table: one, for news one per ten symbols; none for P&L."""
         account = path_segment(subscription.symbol)
         match subscription.kind:
             case "balances":
@@ -54,13 +54,13 @@ class AriesAccountHttp:
                 return []
 
     def watchlist(self, number: int) -> Query:
-        """Ask for one list; read as those of all lists, but for the rest of them."""
+        """The call for one watchlist; its answer is read as that of all lists."""
         return Query(f"/v1/config/watchlist/{number}")
 
     def order_history(self, account: str, start_ns: int, end_ns: int) -> Sequence[Query]:
-        """Ask for the orders placed from `start_ns` to `end_ns`, both included, in spans of at most 90 days.
+        """The calls for orders placed from `start_ns` to `end_ns`, both included, in spans of at most 90 days.
 
-        Whether orders that still work are among them is unknown; both is taken.
+        Whether working orders are among them is unknown; both is accepted.
         """
         path = f"/v2/accounts/{path_segment(account)}/orders/history"
         spans = range(start_ns, max(end_ns, start_ns + 1), _HISTORY_NS)
@@ -70,11 +70,11 @@ class AriesAccountHttp:
         ]
 
     def fill_history(self, account: str, start_ns: int) -> Sequence[Query]:  # noqa: ARG002
-        """There are orders only, no executions."""
+        """None: the broker lists orders, not executions."""
         return []
 
     def read(self, subscription: Subscription, query: Query, body: bytes) -> AccountPage:
-        """The rows of one answer, in the fields of the subscription. Raises ValueError for what is no such answer."""
+        """The rows of one answer, in the subscription's fields. Raises ValueError for an answer of another form."""
         kind = subscription.kind
         answer = json_value(body, exact=True)
         items = [_single(answer)] if kind == "balances" else _items(kind, answer)
@@ -97,7 +97,7 @@ def _first_page(path: str, params: tuple[tuple[str, str], ...] = ()) -> Query:
 
 
 def _following(query: Query, answer: object) -> Query | None:
-    """The next page, as `nextCursor` names it; 0 ends the walk, and one that leads nowhere else ends it as well."""
+    """The call for the next page, from `nextCursor`; 0 is the end, and so is a cursor equal to the one before."""
     cursor = answer.get("nextCursor") if isinstance(answer, dict) else None
     params = dict(query.params)
     if not isinstance(cursor, int | str) or str(cursor) in ("", "0", params.get("cursor")) or "cursor" not in params:
@@ -106,7 +106,7 @@ def _following(query: Query, answer: object) -> Query | None:
 
 
 def _news(subscription: Subscription) -> list[Query]:
-    """Without symbols the broker answers for SPY alone (§7), without topics for all."""
+    """Calls for news. Without symbols the broker answers for SPY alone (§7), without topics for all."""
     symbols, topics = (sorted(words(subscription, option)) for option in ("symbols", "topics"))
     return [
         Query("/v1/news", tuple((name, ",".join(chosen)) for name, chosen in asked if chosen))

@@ -1,7 +1,7 @@
 """The objects of the Aries accounts endpoint as rows: orders, positions, balances and the like (protocol page §5.4).
 
 Keys are matched without regard to case and underscores: the vendor writes `todayRealizedPnL` here and `is_sim` there.
-Fields that are not listed are left alone; a field that is absent or blank has its type's missing value.
+Fields that are not listed are ignored; a field that is absent or blank has its type's missing value.
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ from aries_nb.model import MISSING, NOT_A_TIME, ColumnType, Kind, Unreadable, Va
 __all__ = ["AccountRow", "AccountRows", "kind_of", "row_of", "rows_of", "snapshot_in", "watchlist_rows"]
 
 AccountRow: TypeAlias = dict[str, Value]
-ZERO_TIME = "0001-01-01"  # how servers written in Go spell a time that is not set
+ZERO_TIME = "0001-01-01"  # Go's zero time: not set
 
 
-# By which keys an object shows what it is; those that several kinds have are no sign.
+# The keys that identify an object's kind; keys that several kinds have do not.
 _SIGNS: Mapping[Kind, frozenset[str]] = {
     "orders": frozenset(map(folded, ("clOrdId", "ordStatus", "cumQty", "leavesQty"))),
     "positions": frozenset(map(folded, ("averagePrice", "costBasis", "todayPl", "quantity"))),
@@ -36,9 +36,9 @@ _NAMES: Mapping[str, Kind] = {
 
 
 def row_of(kind: Kind, item: object, line: bytes) -> tuple[AccountRow | None, list[Unreadable]]:
-    """One object as a row with every column of its kind, and what in it could not be used.
+    """One object as a row with every column of its kind, and the fields that could not be used.
 
-    None where it is no object, or lacks what tells it from others.
+    The row is None for anything but an object, and where a required key is missing.
     """
     if not isinstance(item, dict):
         return None, [Unreadable(f"{kind} hold something that is no object", excerpt(line))]
@@ -54,7 +54,7 @@ def row_of(kind: Kind, item: object, line: bytes) -> tuple[AccountRow | None, li
             problems.append(Unreadable(f"{column} of {kind} is no usable {field.type}", excerpt(line)))
         row[column] = MISSING[field.type] if usable is None else usable
     for column in UNUSED_PRICES.get(str(row.get("type", "")).upper(), ()) if kind == "orders" else ():
-        # "0" or "" where a type of order has no such price (§5.4); any other is shown as it came.
+        # "0" or "" where an order type has no such price (§5.4); any other value stays.
         if row[column] == 0:
             row[column] = MISSING["decimal"]
     absent = [name for name in REQUIRED.get(kind, ()) if row[name] in ("", NOT_A_TIME) or _is_unset(kind, name, said)]
@@ -71,7 +71,7 @@ def watchlist_rows(item: object, line: bytes) -> tuple[list[AccountRow], list[Un
         return [], problems
     symbols = next((value for key, value in item.items() if folded(key) == "symbols"), None)
     if not isinstance(symbols, list | None):
-        problems.append(Unreadable("symbols of watchlists are no list", excerpt(line)))
+        problems.append(Unreadable("symbols of watchlists are not a list", excerpt(line)))
         symbols = None
     texts: list[str] = []
     for symbol in symbols or ():
@@ -83,9 +83,9 @@ def watchlist_rows(item: object, line: bytes) -> tuple[list[AccountRow], list[Un
 
 
 class AccountRows(NamedTuple):
-    """The usable ones of some objects, each with its own time in ns where it has one, and what could not be used.
+    """Rows of the usable objects, each with its own time in ns or None, and notices about the rest.
 
-    `lost` is the number of objects that are no row at all.
+    `lost` is the number of objects that gave no row.
     """
 
     rows: list[tuple[int | None, AccountRow]]
@@ -94,7 +94,7 @@ class AccountRows(NamedTuple):
 
 
 def rows_of(kind: Kind, items: Iterable[object], line: bytes) -> AccountRows:
-    """Some objects as rows; news come oldest first, in whatever order the broker lists them."""
+    """Objects as rows; news are sorted, the oldest first."""
     rows: list[tuple[int | None, AccountRow]] = []
     problems: list[Unreadable] = []
     lost = 0
@@ -113,16 +113,17 @@ def rows_of(kind: Kind, items: Iterable[object], line: bytes) -> AccountRows:
 
 
 def kind_of(name: object, item: object) -> Kind | None:
-    """What an account event is about: its name says (`account.order`), else the object's shape."""
+    """Kind of an account event: by its name (`account.order`), else by the object's keys."""
     if isinstance(name, str) and (kind := _NAMES.get(folded(name).rpartition(".")[2].removesuffix("s"))):
         return kind
     return next(iter(_kinds(item)), None)
 
 
 def snapshot_in(body: Mapping[str, Any]) -> list[tuple[Kind, object]]:
-    """The full lists in a payload, wherever they are (U16); empty where there are none.
+    """The full lists in a payload, in any of the places of U16; empty where there are none.
 
-    A list stands as it came; a single object is a list of one. `account` holds a balance, an info or both (assumed).
+    A list is returned as it came, a single object as a list of one. `account` holds a balance, an info or both
+    (assumed).
     """
     for place in (body.get("data"), body.get("snapshot"), body):
         if isinstance(place, dict):
@@ -155,7 +156,7 @@ def _kinds(item: object) -> Iterable[Kind]:
 
 
 def _time_of(item: object, kind: Kind) -> int | None:
-    """When an object says that it was last changed, in ns; a candle's time is its beginning and says nothing."""
+    """When an object was last changed, in ns, by its own field; not for a candle, whose time is its start."""
     if not isinstance(item, dict):
         return None
     names = ("updatedat", "timestamp", "publishedat") if kind == "news" else ("updatedat",)
@@ -168,7 +169,7 @@ def _is_blank(value: object) -> bool:
 
 
 def _is_unset(kind: Kind, column: str, said: Mapping[str, Any]) -> bool:
-    """Whether an integer key did not come at all: its missing value, 0, is a number like any other."""
+    """Whether an integer key was absent: its missing value, 0, is a valid number too."""
     field = FIELDS[kind][column]
     return field.type == "integer" and not any(integer(said.get(key)) is not None for key in field.keys)
 

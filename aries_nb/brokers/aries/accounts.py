@@ -1,4 +1,4 @@
-"""The Aries accounts endpoint as a state machine (protocol page §2 and §5); see `interface` for the contract.
+"""The Aries accounts endpoint as a state machine (protocol page §2 and §5); see `BrokerProtocol`.
 
 The symbol of a subscription is an account's id; that of watchlists and news is "". A P&L names its candles in its
 options: ("interval", one of `PNL_INTERVALS`) and ("start", RFC 3339 time with zone). News may name ("symbols", …)
@@ -31,7 +31,7 @@ from aries_nb.model import (
 __all__ = ["AriesAccounts"]
 
 _ACKS = ("subscribed", "response", "pong")  # types that settle a request (§5.2)
-# Under which keys a list may be wrapped (assumed; the second is what REST does).
+# The keys that may wrap a list (assumed; the second is that of REST).
 _WRAPPED: Mapping[str, tuple[str, ...]] = {
     "pnl": ("candles",),
     "watchlist": ("watchlist", "watchlists"),
@@ -41,9 +41,9 @@ _WRAPPED: Mapping[str, tuple[str, ...]] = {
 
 @dataclass(slots=True)
 class _AccountMessage:
-    """One message of a topic, while it is understood: what it carries, its time in ns, and what came of it so far.
+    """One message of a topic while it is processed: its body, its time in ns, the records and notices made of it.
 
-    `is_event` is False for an answer, which need not carry anything.
+    `is_event` is False for an answer, which may be empty.
     """
 
     raw: bytes
@@ -57,13 +57,13 @@ class _AccountMessage:
         self.notices.append(Unreadable(reason, excerpt(self.raw)))
 
     def lost(self, topic: AccountTopic, kind: Kind | None = None, count: int = 1) -> None:
-        """Count objects that are of no use to those who have subscribed to them; a `kind` of None is all of a topic."""
+        """Count objects as unreadable for their subscriptions; a `kind` of None means all kinds of the topic."""
         if count:
             users = (each for each in topic.subscriptions if kind in (None, each.kind))
             self.notices += [Counted(each, "unreadable", count) for each in users]
 
     def rows(self, topic: AccountTopic, kind: Kind, items: Iterable[object]) -> list[tuple[int, AccountRow]]:
-        """The usable ones of some objects, each with its own time where it has one; the others are counted."""
+        """Rows of the usable objects, each with its own time or the message's; the others are counted."""
         found, problems, lost = rows_of(kind, items, self.raw)
         self.notices += problems
         self.lost(topic, kind, lost)
@@ -71,7 +71,7 @@ class _AccountMessage:
 
 
 class AriesAccounts(AriesConnection[TopicKey]):
-    """A connection for what belongs to the user."""
+    """A connection for accounts, watchlists and news."""
 
     COLUMN_TYPES = ACCOUNT_COLUMN_TYPES
     HAS_TABLES = True
@@ -85,7 +85,7 @@ class AriesAccounts(AriesConnection[TopicKey]):
         self._pending_requests = PendingRequests()
 
     def tick(self, now: float) -> Sequence[Notice]:
-        """Keepalive and time limits, of the session and of each answer that is due."""
+        """Keepalive and time limits, of the session and of each pending request."""
         notices = list(super().tick(now))
         for key in self._pending_requests.overdue(now):
             self._sent.pop(key, None)
@@ -172,7 +172,7 @@ class AriesAccounts(AriesConnection[TopicKey]):
         return Rejected(() if key is None else (key.account,), excerpt(reason))
 
     def _take(self, topic: str, key: TopicKey | None, line: _AccountMessage) -> None:
-        """Take in what a message of a topic carries; `key` is set where it answers a request."""
+        """Process the content of a topic's message; `key` is set where it answers a request."""
         if topic == "account":
             self._take_account(key, line)
             return
@@ -205,7 +205,7 @@ class AriesAccounts(AriesConnection[TopicKey]):
                 if isinstance(items, list):
                     line.records += topic.replace(kind, line.ts, line.rows(topic, kind, items))
                 else:
-                    line.unreadable(f"{kind} of a snapshot are no list")
+                    line.unreadable(f"{kind} of a snapshot are not a list")
                     line.lost(topic, kind)
         elif isinstance(data, dict | list):
             for item in data if isinstance(data, list) else [data]:
@@ -223,7 +223,7 @@ class AriesAccounts(AriesConnection[TopicKey]):
             topic = self._topic_of(key, item, line)
             line.records += topic.put(kind, line.rows(topic, kind, [item])) if topic is not None else ()
         elif line.is_event:
-            line.unreadable("an account event about nothing known")
+            line.unreadable("an account event of an unknown kind")
 
     def _topic_of(self, key: TopicKey | None, item: object, line: _AccountMessage) -> AccountTopic | None:
         if key is not None:
@@ -239,7 +239,7 @@ class AriesAccounts(AriesConnection[TopicKey]):
             running = [other for other in self._topics if other.topic == "pnl" and other.account == account]
             wanted = [other for other in running if (other == key if key is not None else said in ("", other.interval))]
             if len({other.interval for other in wanted}) > 1:
-                line.unreadable("a candle that does not say of which interval")
+                line.unreadable("a candle that does not name its interval")
                 for other in wanted:
                     line.lost(self._topics[other], "pnl")
                 continue
@@ -250,13 +250,13 @@ class AriesAccounts(AriesConnection[TopicKey]):
                 )
 
     def _account_of(self, item: object, line: _AccountMessage, topic: str) -> str | None:
-        """Which account with this topic something is about; None, and perhaps a notice, where it is none of ours."""
+        """The subscribed account that an object is about; None, with a notice unless expected, where there is none."""
         accounts = {key.account for key in self._topics if key.topic == topic}
         first = item[0] if isinstance(item, list) and item else item
         places = (first, line.body.get("data"), line.body, line.body.get("params"))
         said = [_of(place, name) for place in places for name in ("accountid", "tradingaccountid")]
         named = [each for each in said if isinstance(each, str) and each]
-        # What `target` means is not stated; where it is an account's id it decides, else it is nothing (assumed).
+        # What `target` means is not stated: a subscribed account's id decides, anything else is ignored (assumed).
         for each in (*named, line.body.get("target")):
             if isinstance(each, str) and each in accounts:
                 return each
@@ -264,12 +264,12 @@ class AriesAccounts(AriesConnection[TopicKey]):
             return next(iter(accounts))
         if not self._unsubscribed.isdisjoint((topic, each) for each in named) or (not named and not accounts):
             return None
-        line.unreadable("an account nobody asked for" if named else "an event that does not say of which account")
+        line.unreadable("an account that is not subscribed" if named else "an event that does not name its account")
         return None
 
 
 def _unwrapped(content: object, keys: Sequence[str]) -> Sequence[object] | None:
-    """A list, as it is or under one of these keys; None where there is none."""
+    """The content if it is a list, else the list under the first of these keys; None where there is none."""
     if isinstance(content, list):
         return content
     wrapped = [content.get(key) for key in keys] if isinstance(content, dict) else []

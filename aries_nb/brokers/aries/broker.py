@@ -1,4 +1,4 @@
-"""Aries as a broker: its endpoints and what is asked over HTTP."""
+"""The description of Aries: endpoints, HTTP calls, login."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ ARIES_HOURS = Hours(lambda _: "XNYS", UNKNOWN_HOURS.is_quiet)
 
 
 def aries(name: str, url: str, *, simulates: str = "") -> Broker:
-    """`simulates` names what a simulated market stands in for; it is always open then."""
+    """`simulates` is the name of the broker that a simulated market stands in for; such a market is always open."""
     hours = ALWAYS_OPEN if simulates else ARIES_HOURS
     return Broker(
         name,

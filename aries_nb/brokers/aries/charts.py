@@ -1,6 +1,6 @@
-"""The Aries charts endpoint as a state machine (protocol page §2 and §4); see `interface` for the contract.
+"""The Aries charts endpoint as a state machine (protocol page §2 and §4); see `BrokerProtocol`.
 
-One request a symbol brings quotes and trades; what an event carries is decided by its shape (§4.2).
+One request per symbol covers quotes and trades; an event's shape decides which of them it is (§4.2).
 """
 
 from __future__ import annotations
@@ -47,6 +47,7 @@ CHART_FIELDS: Mapping[str, str] = {
     "exchange": "exchange",
     "short_name": "short_name",
 }
+# The endpoint has no bid and ask sizes.
 _QUOTE_COLUMN_TYPES: Mapping[str, ColumnType] = {
     column: "text" if column in ("exchange", "short_name") else "number" for column in CHART_FIELDS
 }
@@ -58,7 +59,7 @@ _COLUMN_TYPES: Mapping[Kind, Mapping[str, ColumnType]] = {"quotes": _QUOTE_COLUM
 
 
 class _ChartSymbol:
-    """What is subscribed of one symbol, and its quote as merged on this connection."""
+    """Subscriptions of one symbol, and its quote as merged on this connection."""
 
     __slots__ = ("quote", "subscriptions", "ts")
 
@@ -67,7 +68,7 @@ class _ChartSymbol:
         self.forget()
 
     def forget(self) -> None:
-        """Drop the merged quote at a break, so that none from before it can pass for fresh."""
+        """Drop the merged quote when the connection breaks: values from before it must not pass for fresh."""
         self.quote: dict[str, Value] = {}
         self.ts = 0
 
@@ -156,9 +157,9 @@ class AriesCharts(AriesConnection[str]):
                 yield from symbol.counted("unreadable") if symbol is not None else ()
             elif symbol is None:
                 yield Unrequested()
-                # What was still under way when we gave the symbol up is no fault of the server's.
+                # Data still on its way when the symbol was unsubscribed is no error of the server's.
                 if name not in self._unsubscribed:
-                    yield Unreadable("a symbol nobody asked for", excerpt(raw))
+                    yield Unreadable("a symbol that is not subscribed", excerpt(raw))
             elif item.get("s") == "error":
                 reason = item.get("errmsg") or item.get("error") or "the server has no quote for it"
                 yield Rejected((name,), shown(reason))
@@ -178,7 +179,7 @@ def _is_push(payload: Mapping[str, Any]) -> bool:
 
 
 def _items(data: object, depth: int) -> Iterator[object]:
-    """The quotes and trades in an event: one, a list, or under `quote` and `trade` (U15)."""
+    """The quotes and trades of an event: a single one, a list, or under `quote` and `trade` (U15)."""
     if depth and isinstance(data, list):
         for each in data:
             yield from _items(each, depth - 1)
@@ -191,7 +192,7 @@ def _items(data: object, depth: int) -> Iterator[object]:
 
 
 def _symbol_of(payload: Mapping[str, Any], item: Mapping[str, Any]) -> str:
-    """Which symbol: that of the envelope, else `n`, else `s` where it is no status (§4.2)."""
+    """The symbol of an item: that of the envelope, else `n`, else `s` where it is not a status (§4.2)."""
     for said in (payload.get("symbol"), item.get("symbol"), item.get("n"), item.get("s")):
         if isinstance(said, str) and said and said not in ("ok", "error"):
             return said
@@ -214,7 +215,7 @@ def _apply(symbol: _ChartSymbol, item: Mapping[str, Any], ts: int, raw: bytes) -
 
 
 def _quote(symbol: _ChartSymbol, values: Mapping[str, Any], ts: int, raw: bytes) -> Iterator[Record | Notice]:
-    """Merge a quote: a key that is absent is unchanged, null or unusable is missing."""
+    """Merge a quote: an absent key is unchanged, null or an unusable value is missing."""
     touched: set[str] = set()
     for column, key in CHART_FIELDS.items():
         if key not in values:
@@ -238,7 +239,7 @@ def _quote(symbol: _ChartSymbol, values: Mapping[str, Any], ts: int, raw: bytes)
 
 
 def _trade(symbol: _ChartSymbol, item: Mapping[str, Any], ts: int, raw: bytes) -> Iterator[Record | Notice]:
-    """Give a print on; who was the aggressor, its number and its venue are not said here."""
+    """Emit a trade; the charts endpoint names no aggressor, trade number or venue."""
     price, size = number(item["lp"]), number(item.get("v"))
     if price is None or math.isnan(price):
         yield Unreadable("a trade without a usable price", excerpt(raw))

@@ -1,6 +1,6 @@
-"""Base class of the Aries endpoints: one session, its subscriptions, and the records owed to late subscribers.
+"""Base class of the three Aries endpoints: session, subscriptions, requests (protocol page §2).
 
-Implements `BrokerProtocol`; a subclass adds what its endpoint streams. Protocol page §2.
+Implements `BrokerProtocol`; a subclass adds the streams of its endpoint.
 """
 
 from __future__ import annotations
@@ -44,27 +44,27 @@ class AriesConnection(ABC, Generic[K]):
 
     def __init__(self) -> None:
         self._session = AriesSession()
-        self._initial_records: list[Record] = []  # state known already, for subscriptions that joined a running stream
+        self._initial_records: list[Record] = []  # for subscriptions that joined a running stream
         # By request id, the oldest first: the symbols, each with what a refusal has to undo.
         self._requests: dict[str, dict[str, Any]] = {}
 
     def columns(self, kind: Kind) -> Mapping[str, ColumnType]:
-        """Every field that a frame of this kind can have; none of a kind that the endpoint has not."""
+        """Columns of a kind; empty for a kind that is not here."""
         return self.COLUMN_TYPES.get(kind, {})
 
     def open(self, now: float) -> None:
-        """Begin a new connection; the streams are asked for again after authentication."""
+        """Start a new connection; the streams are requested again after authentication."""
         self._session.open(now)
         self._initial_records.clear()
         self._requests.clear()
         self._forget()
 
     def authenticate(self, token: str, now: float) -> None:
-        """Send the token, at first or to renew the session in place."""
+        """Send the token, to open the session or to renew it without reconnecting."""
         self._session.authenticate(token, now)
 
     def subscribe(self, subscriptions: Sequence[Subscription]) -> int:
-        """Add streams and ask for what of them is not running yet. Raises UsageError where no frame can say so."""
+        """Add streams and request what is not running yet. Raises UsageError for text that cannot be encoded."""
         check_words(subscriptions)
         keys = dict.fromkeys(key for each in subscriptions for key in self._add(each))
         return self._ask(keys) if self._session.is_open else 0
@@ -96,36 +96,36 @@ class AriesConnection(ABC, Generic[K]):
 
     @abstractmethod
     def _forget(self) -> None:
-        """Drop the state of the connection before; what is subscribed stays."""
+        """Drop the state of the previous connection; subscriptions stay."""
 
     @abstractmethod
     def _add(self, subscription: Subscription) -> Iterable[K]:
-        """Take in a subscription; returns what is to be asked for on its behalf."""
+        """Add a subscription; returns the keys to request for it."""
 
     @abstractmethod
     def _remove(self, subscriptions: Sequence[Subscription]) -> None:
-        """Drop subscriptions, and tell the server what is not needed any more."""
+        """Remove subscriptions and unsubscribe from what no other one needs."""
 
     @abstractmethod
     def _subscribed(self) -> Iterable[K]:
-        """Everything that a new session has to ask for."""
+        """All keys that a new session has to request."""
 
     @abstractmethod
     def _ask(self, keys: Iterable[K]) -> int:
-        """Ask for those of these that are not running, with a ping after them; returns the ping's number."""
+        """Request the keys that are not running, then ping; returns the ping's number."""
 
     @abstractmethod
     def _message(
         self, message: Mapping[str, Any], raw: bytes, received: int, records: list[Record], notices: list[Notice]
     ) -> None:
-        """Take in one message."""
+        """Process one message."""
 
     @abstractmethod
     def _rejected(self, request: str, reason: str) -> Rejected:
         """The refusal of a request ("" where the server does not say which) in terms of symbols."""
 
     def _ponged(self, pong: Pong) -> Iterable[Pong]:
-        """The pongs to pass on when one arrives."""
+        """The pongs to report when one arrives."""
         return (pong,)
 
     def _read(self, frame: bytes, received: int, records: list[Record], notices: list[Notice]) -> None:

@@ -1,4 +1,4 @@
-"""Level 2 of Aries: the levels of a book, and what each venue bids and asks (protocol page §3.4.4).
+"""Level 2 of Aries: book levels, and bid and ask of each venue (protocol page §3.4.4).
 
 Whether an event is the whole book or a change of it is not known: levels are kept by price, venues by name.
 """
@@ -20,19 +20,19 @@ _rows_of = Decoder(list[str]).decode
 
 
 class LevelTwoStreams:
-    """Who listens to level 2, by symbol."""
+    """Level 2 subscriptions by symbol, and the records of their events."""
 
     def __init__(self) -> None:
         self._books: dict[str, Subscription] = {}
         self._venues: dict[str, Subscription] = {}
-        self._cleared: set[str] = set()  # of whose venues something has come on this connection
+        self._cleared: set[str] = set()  # symbols whose venues have had rows on this connection
 
     def open(self) -> None:
-        """Begin a new connection: venues known from before are not those of now."""
+        """Start a new connection: the next venue rows replace those from before."""
         self._cleared.clear()
 
     def add(self, subscription: Subscription) -> None:
-        """Let a subscription listen; one that is about something else is none of ours."""
+        """Add a book or venues subscription; other kinds are ignored."""
         if subscription.kind == "book":
             self._books[subscription.symbol] = subscription
         elif subscription.kind == "venues":
@@ -40,17 +40,17 @@ class LevelTwoStreams:
             self._cleared.discard(subscription.symbol)
 
     def remove(self, subscription: Subscription) -> None:
-        """Let a subscription listen no more."""
-        for listening in (self._books, self._venues):
-            if listening.get(subscription.symbol) == subscription:
-                del listening[subscription.symbol]
+        """Remove a subscription."""
+        for subscriptions in (self._books, self._venues):
+            if subscriptions.get(subscription.symbol) == subscription:
+                del subscriptions[subscription.symbol]
 
     def users(self, symbol: str) -> list[Subscription]:
-        """Who listens to the level 2 of a symbol."""
-        return [listening[symbol] for listening in (self._books, self._venues) if symbol in listening]
+        """The level 2 subscriptions of a symbol."""
+        return [subscriptions[symbol] for subscriptions in (self._books, self._venues) if symbol in subscriptions]
 
     def read(self, update: LevelTwoUpdate, received: int, records: list[Record], notices: list[Notice]) -> bool:
-        """Add the records of an event; False where nobody listens."""
+        """Add the records of an event; False if its symbol has no level 2 subscription."""
         book, venues = self._books.get(update.symbol), self._venues.get(update.symbol)
         ms = update.timestamp
         ts = ms * 1_000_000 if 0 < ms < MAX_MS else received
@@ -70,7 +70,7 @@ class LevelTwoStreams:
                 notices.append(Counted(book, "unreadable"))
         elif book is not None:
             notices.append(Counted(book, _without("orderBook", update.data)))
-        # Those who look at the book alone pay nothing for the venues: their rows are not even decoded.
+        # With a book subscription alone the venue rows are not even decoded.
         if venues is not None and (raw := bytes(update.data.quotes)):
             records += self._of_venues(venues, ts, raw, notices)
         elif venues is not None:
@@ -106,7 +106,7 @@ class LevelTwoStreams:
 
 
 def _without(name: str, depth: Depth) -> CountedAs:
-    """As what an event counts for who wants rows of this name, where there are none."""
+    """How an event without rows of this name is counted."""
     return "unreadable" if isinstance(depth, SpoiltDepth) and name in depth.unusable else "rowless"
 
 

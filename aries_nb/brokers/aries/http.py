@@ -1,4 +1,4 @@
-"""What is asked of Aries over HTTP, and how the answers read (protocol page §7). Pure: nobody is called here."""
+"""Aries over HTTP: accounts and bars, the calls and how their answers are read (protocol page §7). Pure."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ __all__ = ["RESOLUTIONS", "AriesHttp", "bar_rows", "bar_start", "bars_from", "ba
 
 _NS = 1_000_000_000
 _HOUR, _DAY = 3_600, 86_400
-# Seconds of a bar: the broker's name for it. Not all that it has (protocol page §7).
+# Bar length in seconds → the broker's name; it has more than these (protocol page §7).
 RESOLUTIONS = {
     60: "1", 180: "3", 300: "5", 900: "15", 1_800: "30",
     3_600: "60", 7_200: "120", 10_800: "180", 14_400: "240", _DAY: "1D",
@@ -27,13 +27,13 @@ _OPENING = 9 * _HOUR + 1_800  # 09:30
 
 
 class AriesHttp:
-    """The reference calls. Each `read_` raises ValueError for an answer that cannot be what was asked for."""
+    """Calls for accounts and bars. Each `read_` raises ValueError for an answer of another form."""
 
     def accounts_in(self, token: str) -> None:
-        """Tokens say nothing of accounts."""
+        """None: the tokens do not name accounts."""
 
     def accounts(self) -> Query:
-        """Ask which accounts the user has."""
+        """The call that lists the user's accounts."""
         return Query("/v2/users/me/accounts")
 
     def read_accounts(self, body: bytes) -> tuple[str, ...]:
@@ -45,27 +45,27 @@ class AriesHttp:
         return tuple(name for name in names if isinstance(name, str) and name)
 
     def bars(self, symbol: str, interval_s: int, start_ns: int, end_ns: int) -> Query:
-        """Ask for the bars that start in [start_ns, end_ns). Raises UsageError for a length that there is not."""
+        """The call for bars that start in [start_ns, end_ns). Raises UsageError for an unknown bar length."""
         return bars_query(symbol, interval_s, start_ns, end_ns)
 
     def read_bars(self, body: bytes) -> BarPage:
-        """The bars of one answer, the latest first page first (§7)."""
+        """The bars of one answer; the first page is the latest (§7)."""
         return bars_from(json_object(body))
 
     def bar_start(self, ts_ns: int, interval_s: int) -> int:
-        """When the bar begins in which a time lies."""
+        """Start of the bar that contains a time; both in ns since the epoch."""
         return bar_start(ts_ns, interval_s)
 
 
 def bars_query(symbol: str, interval_s: int, start_ns: int, end_ns: int) -> Query:
-    """Ask for the bars that start in [start_ns, end_ns). Raises UsageError for a length that the broker has not."""
+    """The call for bars that start in [start_ns, end_ns). Raises UsageError for an unknown bar length."""
     resolution = RESOLUTIONS.get(interval_s)
     if resolution is None:
         known = ", ".join(map(str, RESOLUTIONS))
         raise UsageError(f"no bars of {interval_s} s", where="Aries", advice=f"It has bars of {known} s.")
     # Rounded up both: a bar starts at a whole second.
     span = (("from", str(-(-start_ns // _NS))), ("to", str(-(-end_ns // _NS))))
-    # The streams tell every trade of the day, so its bars must hold them as well (the spelling of "true" is assumed).
+    # The trade stream covers extended hours, so the bars have to as well (the spelling of "true" is assumed).
     extended = ("includeExtended", "true")
     return Query("/v1/chart/history", (("symbol", symbol), ("resolution", resolution), *span, extended))
 
@@ -102,7 +102,7 @@ def bar_rows(answer: dict[str, Any]) -> Iterator[tuple[Any, ...]]:
 
 
 def bar_start(ts_ns: int, interval_s: int) -> int:
-    """When the bar begins in which a time lies; both in ns since the epoch.
+    """Start of the bar that contains a time; both in ns since the epoch.
 
     Bars within a day count from 09:30 New York time, a day is stamped 00:00 UTC of its date there (both assumed:
     TradingView's convention for this market).

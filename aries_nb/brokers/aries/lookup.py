@@ -1,4 +1,4 @@
-"""What can be looked up at Aries over HTTP: the calls, and which reader an answer takes (protocol page §7). Pure."""
+"""Look-ups at Aries over HTTP: the calls for each topic (protocol page §7). Pure."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ _Params = list[tuple[str, str]]
 
 
 class AriesLookup:
-    """The questions of a `Lookup`. An argument that is None or absent is left out of the call."""
+    """Implements `Lookup`. An argument that is None or absent is left out of the call."""
 
     def topics(self) -> frozenset[LookupTopic]:
-        """What can be asked: all but what its streams have."""
+        """All topics but those that its streams cover."""
         return frozenset(READERS)
 
     def queries(self, topic: LookupTopic, arguments: Mapping[str, Argument]) -> Sequence[Query]:
-        """The calls that together answer a question. Raises UsageError for an argument that Aries cannot take."""
+        """The calls for a topic. Raises UsageError for an argument that Aries cannot take."""
         match topic:
             case "details":
                 symbols = _symbols(arguments)
@@ -62,13 +62,13 @@ class AriesLookup:
                 raise UsageError(f"there is no {topic} to look up", where="Aries", advice="Ask the streams instead.")
 
     def read(self, topic: LookupTopic, query: Query, body: bytes) -> LookupPage:
-        """The rows of one answer. Raises ValueError for one that cannot be used or says "error"."""
+        """The rows of one answer. Raises ValueError for one that cannot be used or reports an error."""
         page = READERS[topic](body)
         params = dict(query.params)
         if page.cursor is not None:
             name, value = page.cursor
             params[name] = value
-        # A cursor that leads to the same page again leads nowhere.
+        # A cursor equal to that of this page is the end.
         following = Query(query.path, tuple(params.items())) if params != dict(query.params) else None
         refused = {symbol or params.get("symbol", ""): said for symbol, said in page.refused.items()}
         return LookupPage(page.columns, page.rows, refused, following)
@@ -153,5 +153,5 @@ def _whole(arguments: Mapping[str, Argument], name: str, most: int) -> int:
 
 
 def _written(value: Argument) -> str:
-    """A number without an exponent or a needless point, a text as it is."""
+    """A number without exponent or trailing zeros, text unchanged."""
     return f"{value:f}".rstrip("0").rstrip(".") if isinstance(value, float) else str(value)

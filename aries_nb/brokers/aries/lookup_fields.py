@@ -1,4 +1,4 @@
-"""Which fields Aries' reference calls have, and the columns they become (protocol page §7)."""
+"""Fields of Aries' look-ups and the columns they become (protocol page §7)."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ __all__ = [
 
 
 class LookupField(NamedTuple):
-    """Where a value stands, from the outside in, and what it holds."""
+    """Path of a value in an object, from the outside in, and its type."""
 
     path: tuple[str, ...]
     type: LookupType = "number"

@@ -1,6 +1,6 @@
-"""How the answers of Aries' reference calls read, topic by topic (protocol page §7); each reader takes one body.
+"""Readers of Aries' look-up answers, one per topic; each takes one body (protocol page §7).
 
-Whatever of a row cannot be used is a missing value; a row that does not say what it is about is left out.
+A field that cannot be used is a missing value; a row without its symbol is left out.
 """
 
 from __future__ import annotations
@@ -36,9 +36,9 @@ NS_FROM = 10**17  # a larger Unix time is in ns: as ms it would be the year 3,17
 
 
 class AnswerPage(NamedTuple):
-    """The rows of one answer, the symbols refused, and the parameter that asks for the next page, None without one.
+    """Rows of one answer, refused symbols, and the parameter of the next page, None at the end.
 
-    The symbol refused is "" where the answer does not repeat it: the one that was asked for.
+    A refused symbol is "" where the answer does not repeat the one of the call.
     """
 
     columns: Mapping[str, LookupType]
@@ -151,7 +151,7 @@ READERS: Mapping[LookupTopic, Callable[[bytes], AnswerPage]] = {
 
 
 def _unknown(columns: Mapping[str, LookupType], body: bytes) -> AnswerPage | None:
-    """The page of an answer that the symbol is not known: an error that speaks of a symbol (assumed); else None."""
+    """The page of an answer for an unknown symbol: an error whose text has the word "symbol" (assumed); else None."""
     answer = json_value(body)
     said = answer.get("errmsg") if isinstance(answer, dict) and answer.get("s") == "error" else None
     is_unknown = isinstance(said, str) and "symbol" in said.lower()
@@ -159,7 +159,7 @@ def _unknown(columns: Mapping[str, LookupType], body: bytes) -> AnswerPage | Non
 
 
 def _table(fields: Mapping[str, LookupField], items: object) -> AnswerPage:
-    """A row an item; one whose first column is a text and empty is left out."""
+    """One row per item; a row whose first column is empty text is left out."""
     rows = [row for item in _items(items) if (row := _row(fields, item))[0] != ""]
     return AnswerPage(_types(fields), rows)
 
@@ -183,7 +183,7 @@ def _at(item: object, path: Iterable[str]) -> object:
 
 
 def _value(type_: LookupType, value: object) -> LookupValue:
-    """A JSON value as what a column holds, or its missing value."""
+    """A JSON value in a column's type, or the missing value of that type."""
     match type_:
         case "number":
             found = number(value)
@@ -218,14 +218,14 @@ def _lacks_a_price(values: Iterable[LookupValue]) -> bool:
 
 
 def _cursor(name: str, value: object) -> tuple[str, str] | None:
-    """The parameter for the next page; None where the answer names none, or 0 (assumed, as for orders)."""
+    """The parameter of the next page; None where the answer has none, or 0 (assumed, as for orders)."""
     text = str(value) if isinstance(value, str | int) and not isinstance(value, bool) else ""
     return (name, text) if text not in ("", "0") and len(text) <= MOST_CHARACTERS else None
 
 
 def _items(items: object) -> list[dict[str, Any]]:
     if not isinstance(items, list):
-        raise ValueError("the answer has no list of what was asked for")  # noqa: TRY004 - a bad answer, not a bad call
+        raise ValueError("the answer has no list of items")  # noqa: TRY004 - a bad answer, not a bad call
     return [item for item in items if isinstance(item, dict)]
 
 

@@ -1,4 +1,4 @@
-"""The Aries market endpoint as a state machine (protocol page §2 and §3); see `interface` for the contract."""
+"""The Aries market endpoint as a state machine (protocol page §2 and §3); see `BrokerProtocol`."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ __all__ = ["AriesMarket"]
 
 SYMBOLS_PER_REQUEST = 100  # protocol page U17: "stay modest"
 STATUS_ENTRIES = 100
-MOST_NUMBER = 2**63  # in what is said about the market; beyond it is shown as text
+MOST_NUMBER = 2**63  # in the market status; larger ones become text
 ANSWER_COLUMN_TYPES: Mapping[str, ColumnType] = {"body": "text"}
 _VERSION = "/v1"  # of the paths over HTTP; the socket's have none
 # Tickers that are English words, and what stands next to one that is meant as a ticker: an end of the text,
@@ -131,7 +131,7 @@ class AriesMarket(AriesConnection[str]):
                 self._streams.pop(symbol, None)
             if before and before != left:
                 item = item_to_unsubscribe(symbol, before, left)
-                if item != {"symbol": symbol}:  # which would drop everything
+                if item != {"symbol": symbol}:  # the bare symbol would end all its streams
                     items.append(item)
                     self._sent[symbol] = left
             if not left:
@@ -155,7 +155,7 @@ class AriesMarket(AriesConnection[str]):
     def _apply(
         self, envelopes: Iterable[Envelope], received: int, records: list[Record], notices: list[Notice]
     ) -> None:
-        # The hottest loop of the package: what is looked up here is looked up for each of a million messages.
+        # The hottest loop of the package: each look-up here runs once per message.
         quotes = self._parts[QuoteUpdate]
         add = records.append
         for envelope in envelopes:
@@ -176,7 +176,7 @@ class AriesMarket(AriesConnection[str]):
             except KeyError:
                 self._unrequested(update, notices)
                 continue
-            # Out of bounds it cannot be: the decoder refuses such a time, and the lenient path leaves it out.
+            # Always in bounds: the decoder refuses other times, and the tolerant path leaves them out.
             ts = (ms or update.timestamp) * 1_000_000 or received
             for part in parts:
                 values = part.read(data)
@@ -224,7 +224,7 @@ class AriesMarket(AriesConnection[str]):
             notices.extend(self._control(message, raw))
 
     def _rejected(self, request: str, reason: str) -> Rejected:
-        """Find whom a refusal is about: the symbols of that request which its text names, else all of them."""
+        """A refusal concerns the symbols of its request that its text names; all of them if it names none."""
         asked = self._requests.get(request, {})
         symbols = _named(reason, tuple(asked)) or tuple(asked)
         for symbol in symbols:
@@ -294,7 +294,7 @@ class AriesMarket(AriesConnection[str]):
                 routes[symbol] = left
 
     def _count_unusable(self, payload: Mapping[str, Any]) -> Iterator[Notice]:
-        """Whose an update is that could not be used."""
+        """Count an unusable update for its subscriptions."""
         symbol, kind = payload.get("symbol"), kind_of_update(payload)
         if isinstance(symbol, str) and kind is not None:
             users = [part.stream.subscription for part in self._parts.get(kind, {}).get(symbol, ())]
@@ -304,9 +304,9 @@ class AriesMarket(AriesConnection[str]):
     def _unrequested(self, update: Payload, notices: list[Notice]) -> None:
         symbol = getattr(update, "symbol", "")
         notices.append(Unrequested())
-        # What was still under way when we gave the symbol or the category up is no fault of the server's.
+        # Data still on its way when the symbol was unsubscribed is no error of the server's.
         if symbol not in self._streams and symbol not in self._unsubscribing:
-            notices.append(Unreadable("a symbol nobody asked for", excerpt(f"{type(update).__name__} {symbol}")))
+            notices.append(Unreadable("a symbol that is not subscribed", excerpt(f"{type(update).__name__} {symbol}")))
 
 
 def _time_of(data: Struct) -> int | UnsetType:
@@ -315,14 +315,14 @@ def _time_of(data: Struct) -> int | UnsetType:
 
 
 def _added(option: str, names: tuple[str, ...], have: tuple[str, ...]) -> tuple[str, ...]:
-    """What is to be asked for besides `have`; everything goes as everything."""
+    """The names to request in addition to `have`; all names of an option stay all, for "*"."""
     return names if is_everything(option, names) else tuple(name for name in names if name not in have) or names
 
 
 def _named(text: str, symbols: tuple[str, ...]) -> tuple[str, ...]:
-    """Those of the symbols that stand in a text as words; the longest first, as BRK is no part of BRK.B.
+    """The symbols that occur in a text as words; the longest are looked for first, as BRK is no part of BRK.B.
 
-    A symbol that is an English word as well counts only where a list or a sentence has a symbol: "NO DATA ON NOPE".
+    One that is an English word counts only in the place of a symbol: not ON in "NO DATA ON NOPE".
     """
     named: set[str] = set()
     words = {symbol for symbol in symbols if _ENGLISH_WORDS.fullmatch(symbol)}
@@ -358,9 +358,10 @@ def _plain(value: object) -> str | float | bool:
 
 
 class SocketQueries:
-    """The questions that have no answer yet. A subscription of kind "answers" is one: its symbol is the path.
+    """HTTP-like queries sent over the market socket and not answered yet (protocol page §3.5).
 
-    Its options are a number, so that no two are alike, and the parameters.
+    A subscription of kind "answers" is a query: its symbol is the path, its options are a number (which makes it
+    unique) and the parameters. An answer is found by the id of its request.
     """
 
     def __init__(self, session: AriesSession) -> None:
@@ -368,19 +369,19 @@ class SocketQueries:
         self._requests: dict[Subscription, str] = {}  # "" while it is not sent
 
     def open(self) -> None:
-        """Begin a new connection: what was asked on the one before is asked again."""
+        """Start a new connection: unanswered queries are sent again."""
         self._requests = dict.fromkeys(self._requests, "")
 
     def add(self, subscription: Subscription) -> None:
-        """Take a question, to be sent with the next `send`."""
+        """Add a query, to be sent with the next `send`."""
         self._requests.setdefault(subscription, "")
 
     def remove(self, subscription: Subscription) -> None:
-        """Forget a question; its answer is of no use to anybody."""
+        """Drop a query; its answer is ignored."""
         self._requests.pop(subscription, None)
 
     def send(self) -> dict[str, str]:
-        """Queue what has not been sent; returns which request asks for which path."""
+        """Queue the queries that were not sent yet; returns their paths by request id."""
         sent: dict[str, str] = {}
         for subscription, request in self._requests.items():
             if not request:
@@ -392,7 +393,7 @@ class SocketQueries:
         return sent
 
     def answer(self, message: Mapping[str, Any], received: int) -> Record | None:
-        """The answer that a message is; None where it is none, or a refusal."""
+        """The record of an answer; None for any other message and for a refusal."""
         payload = message.get("payload")
         if message.get("type") != "response" or not isinstance(payload, dict) or is_refusal(payload):
             return None
@@ -405,9 +406,9 @@ class SocketQueries:
 
 
 def _body(payload: Mapping[str, Any]) -> str:
-    """The result as JSON text, from wherever it is (§9 U14); "" for one that no JSON can say."""
+    """The result as JSON text, from any of the places of §9 U14; "" where it cannot be encoded."""
     body = next((payload[name] for name in ("body", "data") if payload.get(name) is not None), payload)
     try:
         return encode(body).decode()
-    except (UnicodeEncodeError, OverflowError, RecursionError):  # half a character, or the depth that was just read
+    except (UnicodeEncodeError, OverflowError, RecursionError):  # a lone surrogate, or too deep
         return ""

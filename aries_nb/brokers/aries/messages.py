@@ -1,7 +1,7 @@
-"""The words of the Aries market endpoint: message shapes, field names and their aliases (protocol page §2 and §3).
+"""Messages of the Aries market endpoint: structs, field names and their aliases (protocol page §2 and §3).
 
-The structs are for the fast path: a message as the vendor's current documents describe it is decoded straight into
-one. Whatever does not fit (old spellings, numbers as text, control events) takes `aries_lenient` instead.
+The structs are the fast path: a message as in the vendor's current documents is decoded straight into one. Others (old
+spellings, numbers as text, control events) are read by `tolerant`.
 """
 
 from __future__ import annotations
@@ -123,7 +123,7 @@ class TimeAndSales(Struct, gc=False):
 class Depth(Struct, gc=False):
     """Level 2, protocol page §3.4.4: rows of `askSize:price:bidSize`.
 
-    `quotes` are rows of `exchange:askPrice:askSize:bidPrice:bidSize`: JSON until somebody wants them, empty if absent.
+    `quotes` are rows of `exchange:askPrice:askSize:bidPrice:bidSize`: undecoded JSON, empty if absent.
     """
 
     orderBook: list[str] | UnsetType = UNSET  # noqa: N815
@@ -131,7 +131,7 @@ class Depth(Struct, gc=False):
 
 
 class SpoiltDepth(Depth, gc=False):
-    """Level 2 where what has these names is no list of rows; only what reads generously makes one."""
+    """Level 2 with fields that are not lists of rows, named in `unusable`; made by the tolerant reader only."""
 
     unusable: tuple[str, ...] = ()
 
@@ -194,7 +194,7 @@ class Envelope(Struct, gc=False):
 
 decode_lines = Decoder(Envelope).decode_lines
 
-# How a stream may be called, lower case (protocol page §3.4), and the tag it is decoded under.
+# Names of a stream in lower case (protocol page §3.4) → the tag it is decoded under.
 STREAM_ALIASES: Mapping[str, str] = {
     "quote": "quote",
     "quotes": "quote",
@@ -215,12 +215,12 @@ STREAM_ALIASES: Mapping[str, str] = {
 
 
 def field_types(struct: type[Struct]) -> dict[str, ColumnType]:
-    """The broker's name → what it holds, read off the annotations of a struct."""
+    """The broker's field name → column type, from the annotations of a struct."""
     kinds: dict[object, ColumnType] = {"Number": "number", "Millis": "time", "Text": "text"}
     return {name: kinds[struct.__annotations__[name]] for name in struct.__struct_fields__}
 
 
-# Column name → the broker's name, in the order in which a record carries them.
+# Column → the broker's field name, in the order of a record's values.
 QUOTE_FIELDS: Mapping[str, str] = {
     "bid_price": "bidPrice",
     "bid_size": "bidSize",
@@ -260,7 +260,7 @@ TRADE_FIELDS: Mapping[str, str] = {
     "open_interest": "openInterest",
     "dividend": "dividend",
 }
-# Named in the old list alone (§3.4.2): they may still be, and are no part of "*" (assumed).
+# Only in the old list (§3.4.2): they may still come, and are no part of "*" (assumed).
 OLD_TRADE_FIELDS = frozenset({"instrumentType", "tradeExchange", "high52Week", "low52Week", "openInterest", "dividend"})
 GREEKS_FIELDS: Mapping[str, str] = {
     "delta": "delta",
@@ -270,7 +270,7 @@ GREEKS_FIELDS: Mapping[str, str] = {
     "rho": "rho",
     "implied_volatility": "impliedVolatility",
 }
-# "side" is ours: the tape does not say who was the aggressor (`tick` is a direction, its code set unknown).
+# "side" is ours: time and sales do not name the aggressor (`tick` is a direction with an unknown code set).
 TIME_AND_SALES_FIELDS: Mapping[str, str] = {
     "price": "price",
     "size": "size",

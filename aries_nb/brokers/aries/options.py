@@ -1,4 +1,4 @@
-"""What Aries tells over HTTP about listed options, and how the answers read (protocol page §7; §3.5 for the shapes)."""
+"""Listed options of Aries over HTTP: the calls and the reading of answers (protocol page §7; §3.5 for the shapes)."""
 
 from __future__ import annotations
 
@@ -15,21 +15,21 @@ MOST_CHARACTERS = 64  # of a symbol; an OSI symbol has at most 21
 
 
 class AriesOptions:
-    """The option queries. Items of an answer that cannot be used are left out."""
+    """Implements `OptionReference`. Items of an answer that cannot be used are left out."""
 
     def expiries(self, symbol: str) -> Query:
-        """Ask on which days options of an underlying expire."""
+        """The call for the expiry dates of an underlying's options."""
         return Query(f"/v1/options/{path_segment(symbol)}/expiry-dates")
 
     def read_expiries(self, body: bytes) -> tuple[date, ...]:
-        """The days, each once, the nearest first. Raises ValueError where there is no list of them."""
+        """The expiry dates, each once, the nearest first. Raises ValueError where there is no list of them."""
         days = json_object(body).get("expiryDates")
         if not isinstance(days, list):
             raise ValueError("the answer has no list of expiry dates")  # noqa: TRY004 - a bad answer, not a bad call
         return tuple(sorted({day for day in map(_day, days) if day is not None}))
 
     def contracts(self, symbol: str, expiry: date) -> Query:
-        """Ask which options of an underlying expire on a day."""
+        """The call for the options of an underlying that expire on a date."""
         return Query(f"/v1/options/{path_segment(symbol)}/contracts/{expiry:%Y-%m-%d}")
 
     def read_contracts(self, body: bytes) -> tuple[OptionContract, ...]:

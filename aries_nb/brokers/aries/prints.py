@@ -1,4 +1,4 @@
-"""Prints of the Aries time & sales tape: text in, one row of a trades frame out (protocol page §3.4.3)."""
+"""Trades of Aries from time & sales: text values in, one row of a trades frame out (protocol page §3.4.3)."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from aries_nb.model import MISSING, ColumnType, Value, Values
 
 __all__ = ["PRINTS_KEPT", "PRINT_COLUMN_TYPES", "PrintPart"]
 
-PRINTS_KEPT = 256  # of a symbol, the newest, to know a print again
+PRINTS_KEPT = 256  # the newest of a symbol, to recognise repetitions
 _TYPES: dict[str, ColumnType] = {"price": "number", "size": "number", "trade_id": "integer"}
-_DEFAULTS: dict[str, Value] = {"side": "unknown", "source": "live"}  # what no execution says
+_DEFAULTS: dict[str, Value] = {"side": "unknown", "source": "live"}  # columns that no execution has
 PRINT_COLUMN_TYPES: dict[str, ColumnType] = {name: _TYPES.get(name, "text") for name in TIME_AND_SALES_FIELDS}
 
 
 class PrintPart(StreamPart):
-    """Turns executions into the values of a trades stream; absent fields are unchanged, but for the id.
+    """Values of a trades stream from executions; absent fields keep their last value, except the id.
 
-    A print that has a number is told once, however often it comes: after a break, or sent twice by whoever is between.
+    A numbered trade is emitted once, however often it comes: again after a break, or duplicated by a proxy.
     """
 
     __slots__ = ("_fields", "_id", "_recent")
@@ -34,11 +34,11 @@ class PrintPart(StreamPart):
         super().__init__(stream, TimeAndSalesUpdate, missing)
         self._fields = tuple(zip((TIME_AND_SALES_FIELDS[name] for name in names), kinds, strict=True))
         self._id = names.index("trade_id") if "trade_id" in names else None
-        self._recent: dict[Value, tuple[int, Values]] = {}  # by number, the oldest first
+        self._recent: dict[Value, tuple[int, Values]] = {}  # emitted trades by number, the oldest first
 
     @property
     def ping_number(self) -> int:
-        """Always there: prints are compared with those before them at all times."""
+        """Never 0: trades are compared with earlier ones at all times."""
         return 1
 
     @ping_number.setter
@@ -46,7 +46,7 @@ class PrintPart(StreamPart):
         pass
 
     def repeats(self, ts: int, values: Values) -> bool:
-        """Only a print that has a number can be known again, where all of it is the same: two may well be alike."""
+        """Whether a numbered trade was emitted before with the same values; unnumbered ones may be equal by chance."""
         number = 0 if self._id is None else values[self._id]
         if not number:
             return False

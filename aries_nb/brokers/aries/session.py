@@ -30,12 +30,12 @@ __all__ = ["AriesSession", "check_words", "is_refusal", "request_of"]
 PING_SECONDS = 30.0  # protocol page §2.4: every 30 to 60 s
 PONG_SECONDS = 10.0  # as the vendor's client
 AUTH_SECONDS = 5.0  # protocol page §2.3
-MOST_SAID = 20_000  # characters of a refusal that are looked through for symbols
+MOST_SAID = 20_000  # characters of a refusal that are searched for symbols
 RENEW_SECONDS = 300.0  # the warning comes 5 min before the end; assumed where the server sends none
 
 
 class AriesSession:
-    """What is true of the session, and the frames waiting to be sent."""
+    """State of the session, and the queue of frames to send."""
 
     def __init__(self) -> None:
         self.is_open = False
@@ -49,7 +49,7 @@ class AriesSession:
         self._renew_at: float | None = None
 
     def open(self, now: float) -> None:
-        """Forget the connection before; ids go on counting, so that a late answer cannot match a new request."""
+        """Reset for a new connection; ids continue, so that a late answer cannot match a new request."""
         self.is_open = False
         self._out.clear()
         self._pings.clear()
@@ -79,7 +79,7 @@ class AriesSession:
         return self.count
 
     def authenticate(self, token: str, now: float) -> None:
-        """Queue the token in the form that satisfies every documented variant (§2.1)."""
+        """Queue the token in a form that fits all documented variants (§2.1)."""
         self.now = now
         self._auth_sent = now
         self._renew_at = None
@@ -90,7 +90,7 @@ class AriesSession:
         self._out.append(encode({"type": "request", "id": self._auth_id, "payload": request}).decode())
 
     def tick(self, now: float) -> Sequence[Notice]:
-        """Ping when it is time; find the dead."""
+        """Ping when due; report a connection that does not answer in time."""
         self.now = now
         if self._auth_sent is not None and now - self._auth_sent > AUTH_SECONDS:
             self._auth_sent = None
@@ -106,13 +106,13 @@ class AriesSession:
         return ()
 
     def is_update(self, message: Mapping[str, Any]) -> bool:
-        """Whether a message carries market data rather than talk about the session."""
+        """Whether a message carries market data; others are about the session."""
         payload = message.get("payload")
         action = payload.get("action") if isinstance(payload, dict) else None
         return message.get("type") == "event" and action in ("update", "snapshot")  # a tuple: it may be unhashable
 
     def control(self, message: Mapping[str, Any], line: bytes) -> Iterator[Notice]:
-        """What a message says about the session; a refused request's id comes as the only symbol of a `Rejected`."""
+        """Notices of a message about the session; the `symbols` of a `Rejected` hold the id of the refused request."""
         payload = message.get("payload")
         body: Mapping[str, Any] = payload if isinstance(payload, dict) else {}
         action = body.get("action") or message.get("action")
@@ -130,7 +130,7 @@ class AriesSession:
         elif action == "error" or is_refusal(body):
             yield self._refusal(request, body)
         elif kind == "response" and request == self._auth_id and self._auth_sent is not None:
-            # As for the vendor's client: an answer to the token that does not say `authSuccess` is a refusal (§2.2).
+            # As in the vendor's client: any other answer to the token than `authSuccess` is a refusal (§2.2).
             yield self._refusal(request, body)
         elif kind not in ("response", "subscribed", "event"):
             yield Unreadable(f"unknown type {shown(kind)!r}", excerpt(line))
@@ -159,7 +159,7 @@ class AriesSession:
 
     def _unauthenticated(self, action: str, request: str, body: Mapping[str, Any]) -> Iterator[Notice]:
         said = shown(body.get("error") or "")
-        # Without an id as well (assumed): §2.2 has it as an answer to a token that is no good.
+        # Also without an id (assumed): §2.2 has it as the answer to an invalid token.
         is_answer = self._auth_sent is not None and request in {self._auth_id, ""}
         if action == "authRequired" and is_answer and not self.is_open:
             self._auth_sent = None
@@ -172,32 +172,32 @@ class AriesSession:
         if self._auth_sent is not None and request in {self._auth_id, ""}:
             self._auth_sent = None
             return SessionRefused(shown(said))
-        # Whole, as far as is sane: it may name a hundred symbols. Who has found them cuts it.
+        # Not cut yet: it may name a hundred symbols. `_rejected` cuts it once they are found.
         return Rejected((request,) if request else (), said[:MOST_SAID] if isinstance(said, str) else shown(said))
 
 
 def check_words(subscriptions: Sequence[Subscription]) -> None:
-    """Raise UsageError where no frame can hold what is asked for: once kept, it would break every new connection."""
+    """Raise UsageError for text that no frame can hold: as a subscription it would break every new connection."""
     words = dict.fromkeys(
         word for each in subscriptions for word in (each.symbol, *each.fields, *chain.from_iterable(each.options))
     )
     for word in words:
         try:
             is_usable = isinstance(word, str) and bool(encode(word))
-        except UnicodeEncodeError:  # half a character
+        except UnicodeEncodeError:  # a lone surrogate
             is_usable = False
         if not is_usable:
             raise UsageError(f"{excerpt(repr(word))} cannot be sent", advice="Pass text that can be encoded.")
 
 
 def request_of(message: Mapping[str, Any]) -> str:
-    """The id of the request that a message answers, wherever it stands (D4); "" where it answers none."""
+    """The id of the request that a message answers, from the envelope or the payload (D4); "" if there is none."""
     payload = message.get("payload")
     return _id(message.get("id")) or (_id(payload.get("id")) if isinstance(payload, dict) else "")
 
 
 def is_refusal(body: Mapping[str, Any]) -> bool:
-    """Whether a payload says that something went wrong (§3.5 and §3.6)."""
+    """Whether a payload reports an error (§3.5 and §3.6)."""
     return body.get("action") == "error" or bool(body.get("error")) or (number(body.get("status")) or 0) >= 400
 
 

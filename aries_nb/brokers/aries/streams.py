@@ -1,6 +1,6 @@
-"""The streams of one Aries connection: who asked for what, what that means in requests, and the merged state.
+"""Streams of an Aries market connection: merged values of each subscription, and the options of requests.
 
-Several subscriptions of one symbol share one request: the union of their fields.
+Subscriptions of one symbol share one request: the union of their fields.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ __all__ = [
 ]
 
 
-# What one symbol is asked for: option of the subscribe item → its fields, sorted; no fields where it is a switch.
+# Request for one symbol: option of the subscribe item → its fields, sorted; no fields where it is a switch.
 RequestOptions: TypeAlias = dict[str, tuple[str, ...]]
 
 _PARTS: tuple[tuple[type[Payload], type[Struct], dict[str, str]], ...] = (
@@ -54,7 +54,7 @@ QUOTE_COLUMN_TYPES: dict[str, ColumnType] = {
     column: field_types(struct)[name] for _, struct, fields in _PARTS for column, name in fields.items()
 }
 
-# What "*" stands for in each option, as far as the documents name it.
+# The fields that "*" stands for in each option, as far as documented.
 _EVERYTHING: Mapping[str, frozenset[str]] = {
     "quoteFields": frozenset(QUOTE_FIELDS.values()),
     "tradeFields": frozenset(TRADE_FIELDS.values()) - OLD_TRADE_FIELDS,
@@ -93,17 +93,17 @@ class StreamPart(ABC):
 
     @abstractmethod
     def merge(self, new: Any) -> Values | None:  # noqa: ANN401 - what `read` gave
-        """The stream's values after an event; None where it carries none of the fields asked for."""
+        """The stream's values after an event; None where it has none of the requested fields."""
 
     def forget(self) -> None:
-        """Note what is known at a break, for `repeats`."""
+        """Keep the values known when the connection breaks, for `repeats`."""
         if self.known != self.missing:
             self.last = self.known
 
     def repeats(self, ts: int, values: Values) -> bool:
-        """Whether an event behind a new request is the server's snapshot of what is known already; once a request.
+        """Whether an event after a new request is the server's snapshot of known values; at most once per request.
 
-        It is no repetition where a row was told without it since the break: that row is incomplete.
+        It is no repetition if a row was emitted without it since the break: that row is incomplete.
         """
         known, stream = self.known, self.stream
         is_new = known == self.missing
@@ -131,7 +131,7 @@ class FieldsPart(StreamPart):
         self.needs_merge = bool(self.times) or len(fields) < len(stream.subscription.fields)
 
     def merge(self, new: tuple[Any, ...]) -> Values | None:
-        """The stream's values after an event with these; None where it carries none of the fields asked for."""
+        """The stream's values after an event with these; None where it has none of the requested fields."""
         if self.times:
             new = self._in_nanoseconds(new)
         values = self.stream.values
@@ -141,7 +141,7 @@ class FieldsPart(StreamPart):
                 return None
             old = values[self.start : self.stop]
             new = tuple([before if value is UNSET else value for before, value in zip(old, new, strict=True)])
-        # The first part, which most events are, spares a slice and a concatenation.
+        # The first part, which most events are, needs one slice and one concatenation less.
         return values[: self.start] + new + values[self.stop :] if self.start else new + values[self.stop :]
 
     def _in_nanoseconds(self, new: tuple[Any, ...]) -> tuple[Any, ...]:
@@ -171,16 +171,16 @@ class MarketStream:
                     self.parts.append(FieldsPart(self, update, names))
 
     def forget(self) -> None:
-        """Drop the merged values at a break, so that none from before it can pass for fresh."""
+        """Drop the merged values when the connection breaks: values from before it must not pass for fresh."""
         for part in self.parts:
             part.forget()
         self.has_emitted = False
         self.values = tuple(value for part in self.parts for value in part.missing)
 
     def copy_known(self, others: Iterable[MarketStream]) -> int:
-        """Take over what other quotes streams of the symbol know of our fields.
+        """Copy the values of our fields from other quotes streams of the symbol.
 
-        Returns the exchange time of it where it is a whole row, which is then what `Part.repeats` goes by; else 0.
+        Returns their exchange time if they are a whole row, which `StreamPart.repeats` then compares with; else 0.
         """
         if self.subscription.kind != "quotes":
             return 0
@@ -212,9 +212,9 @@ def _reader(names: Sequence[str]) -> Callable[[Struct], tuple[Any, ...]]:
 
 
 def options_of(subscriptions: Iterable[Subscription]) -> RequestOptions:
-    """The union of what these subscriptions of one symbol need, as options of a subscribe item.
+    """The options of a subscribe item that cover these subscriptions of one symbol.
 
-    The time of each kind of event is always among them: it is what `ts` is made of.
+    The time of each kind of event is always requested: `ts` needs it.
     """
     fields: dict[str, set[str]] = {}
     for subscription in subscriptions:
@@ -225,9 +225,9 @@ def options_of(subscriptions: Iterable[Subscription]) -> RequestOptions:
             names = {"trade_id": "tradeSeq", "venue": "tradeExchange"}
             tape.update(names.get(field, field) for field in subscription.fields if TIME_AND_SALES_FIELDS[field])
             if not tape & {"price", "size"}:
-                tape.add("price")  # what makes an event a print; without either it could not be told from noise
+                tape.add("price")  # an event with neither is no trade
         else:
-            # Who wants every field of a share does not want to be refused for the Greeks, which only options have.
+            # All fields of a share: without the Greeks, which only options have and which would be refused.
             is_share = len(subscription.fields) == len(QUOTE_COLUMN_TYPES) and not is_option(subscription.symbol)
             for field in subscription.fields:
                 if field in QUOTE_FIELDS:
@@ -245,7 +245,7 @@ def is_option(symbol: str) -> bool:
 
 
 def is_everything(option: str, names: Iterable[str]) -> bool:
-    """Whether these are all fields of an option, so that "*" says the same."""
+    """Whether these are all fields of an option, so that "*" means the same."""
     return _EVERYTHING.get(option) == frozenset(names)
 
 

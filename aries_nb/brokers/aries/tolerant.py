@@ -1,6 +1,6 @@
-"""Aries messages that the fast path does not fit: control events, old spellings, numbers as text, rubbish.
+"""Tolerant reader of Aries market updates that the fast path cannot decode: old spellings, numbers as text, garbage.
 
-One line at a time, generously: what can be used is used, what cannot is named, and nothing raises.
+One line at a time: usable values are used, others become notices, nothing raises.
 """
 
 from __future__ import annotations
@@ -44,12 +44,12 @@ _TYPES: Mapping[type[Struct], Mapping[str, ColumnType]] = {
     struct: field_types(struct) for struct in (Quote, Trade, Greeks, TimeAndSales)
 }
 _FIELD_ALIASES = {"iv": "impliedVolatility"}
-# A value that came and cannot be used is a missing one: the old one must not pass for fresh. 0 is no time.
+# An unusable value becomes a missing one: the previous value must not pass for fresh. 0 is no time.
 _MISSING: Mapping[ColumnType, float | str] = {"number": math.nan, "time": 0, "text": ""}
 
 
 def update_from(payload: Mapping[str, Any], line: bytes) -> tuple[Payload | None, list[Unreadable]]:
-    """The update that a payload carries, and what in it could not be used."""
+    """The update in a payload, and notices about what could not be used."""
     said, data = payload.get("type"), payload.get("data")
     name = _stream_named(said)
     if name is None or not isinstance(data, dict):
@@ -70,7 +70,7 @@ def update_from(payload: Mapping[str, Any], line: bytes) -> tuple[Payload | None
 
 
 def kind_of_update(payload: Mapping[str, Any]) -> type[Payload] | None:
-    """What kind of update a payload means to carry, also where it cannot be used."""
+    """The kind of update that a payload names, also where it cannot be used."""
     name = _stream_named(payload.get("type")) or ""
     if name == "level2":
         return LevelTwoUpdate
@@ -111,7 +111,7 @@ def _values(
             usable = text(value)
         if usable is None:
             values[name] = _MISSING[kind]
-            # A time of 0 stands for one that there is not yet, as of a share not traded (assumed).
+            # 0 means that there is no time yet, as of a share not traded (assumed).
             if value is not None and not (kind == "time" and value == 0):
                 problems.append(Unreadable(f"{name} is no usable {kind}", excerpt(line)))
         else:

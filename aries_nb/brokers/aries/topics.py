@@ -1,6 +1,6 @@
-"""What runs on one Aries accounts connection: topics, who subscribed to them, and the newest rows (protocol page §5).
+"""Topics of an Aries accounts connection: subscriptions, newest rows, pending requests (protocol page §5).
 
-Orders, positions, balances and accounts of one account come on one topic.
+Orders, positions, balances and infos of one account come on one topic.
 """
 
 from __future__ import annotations
@@ -27,11 +27,11 @@ __all__ = [
 ]
 
 ACK_SECONDS = 10.0  # protocol page §5.2: as the vendor's client
-ROWS_KEPT = 5_000  # of each table, to seed later subscriptions; a tenth more before the oldest are dropped
+ROWS_KEPT = 5_000  # of each table, for later subscriptions; the oldest are dropped once there are a tenth more
 PNL_INTERVALS = ("15s", "1m", "5m", "15m", "1h", "1d", "1mo")  # protocol page §5.1 and D8
 PNL_INTERVAL = "1m"  # the default of the vendor's client
 
-# How a topic may be called in events, with the old names (D7).
+# Names of a topic in events, the old ones too (D7).
 TOPIC_NAMES: Mapping[str, str] = {
     "account": "account",
     "accUpdates": "account",
@@ -54,7 +54,7 @@ FINISHED = frozenset({"FILLED", "CANCELED", "CANCELLED", "REPLACED", "REJECTED",
 
 
 class TopicKey(NamedTuple):
-    """What one request is about. `interval` and `start` are those of a P&L, else ""."""
+    """Subject of one request. `interval` and `start` are those of a P&L, else ""."""
 
     topic: str
     account: str
@@ -63,7 +63,7 @@ class TopicKey(NamedTuple):
 
     @property
     def scope(self) -> tuple[str, str]:
-        """What one unsubscribe ends: all P&L intervals of an account together (§5.2)."""
+        """Subject of one unsubscribe: it ends all P&L intervals of an account together (§5.2)."""
         return self.topic, self.account
 
 
@@ -93,7 +93,7 @@ class _NewestRows:
         self.ts = max(ts, self.ts)
 
     def trim(self) -> None:
-        """Drop the oldest rows beyond the limit, finished orders first; many at once, for it looks at every row."""
+        """Drop the oldest rows beyond the limit, finished orders first; many at once, as it scans all rows."""
         excess = len(self.rows) - ROWS_KEPT
         if excess > ROWS_KEPT // 10:
             finished = [key for key, (_, row) in self.rows.items() if row.get("status") in FINISHED]
@@ -103,7 +103,7 @@ class _NewestRows:
 
 
 class AccountTopic:
-    """One topic, its subscriptions, and what is known of it on this connection."""
+    """One topic: its subscriptions, and its newest rows on this connection."""
 
     def __init__(self, key: TopicKey) -> None:
         self.key = key
@@ -112,7 +112,7 @@ class AccountTopic:
 
     @property
     def payload(self) -> dict[str, Any]:
-        """What a subscribe frame says (§5.1): for news the union of what the subscriptions want."""
+        """The payload of a subscribe frame (§5.1); for news the union of all subscriptions."""
         key = self.key
         if key.topic == "watchlist":
             return {"topic": "watchlist"}
@@ -126,7 +126,7 @@ class AccountTopic:
         return {"topic": key.topic, "params": params}
 
     def add(self, subscription: Subscription) -> list[Record]:
-        """Take a subscription in; its records are what is known already."""
+        """Add a subscription; returns its initial records."""
         if subscription in self.subscriptions:
             return []
         self.subscriptions[subscription] = None
@@ -137,17 +137,17 @@ class AccountTopic:
         return [_clear(subscription, table.ts), *rows]
 
     def forget(self) -> None:
-        """Drop what is known at a break, so that none from before it can pass for fresh."""
+        """Drop all rows when the connection breaks: rows from before it must not pass for fresh."""
         self._tables.clear()
 
     def replace(self, kind: Kind, ts: int, rows: Iterable[tuple[int, AccountRow]]) -> list[Record]:
-        """Take a full list in: the records say so, and give its rows."""
+        """Replace all rows; returns a `CLEAR` record per subscription and the records of the rows."""
         self._tables[kind] = _NewestRows(kind, ts)
         clears = [_clear(subscription, ts) for subscription in self.subscriptions if subscription.kind == kind]
         return [*clears, *self.put(kind, rows)]
 
     def put(self, kind: Kind, rows: Iterable[tuple[int, AccountRow]]) -> list[Record]:
-        """Take rows with their times in, each in the place of the one with its key."""
+        """Put rows with their times in place of those with the same key; returns their records."""
         rows = list(rows)
         if not rows:
             return []
@@ -173,7 +173,7 @@ def _clear(subscription: Subscription, ts: int) -> Record:
 
 
 def wants(subscription: Subscription, row: AccountRow) -> bool:
-    """Whether a news item is among the symbols of a subscription; one that names no symbols is for everybody."""
+    """Whether a subscription covers a news item; an item without symbols is for all subscriptions."""
     if subscription.kind != "news":
         return True
     symbols = words(subscription, "symbols")
@@ -188,7 +188,7 @@ def words(subscription: Subscription, option: str) -> set[str]:
 
 
 def _news_params(subscriptions: Iterable[Subscription]) -> dict[str, list[str]]:
-    """Symbols and topics of all; where one does not limit them, there is no limit."""
+    """Union of all symbols and topics; no limit where one subscription has none."""
     params: dict[str, list[str]] = {}
     for option in ("symbols", "topics"):
         wanted = [words(subscription, option) for subscription in subscriptions]
@@ -198,9 +198,9 @@ def _news_params(subscriptions: Iterable[Subscription]) -> dict[str, list[str]]:
 
 
 class PendingRequests:
-    """What was asked on this connection and not answered yet.
+    """Requests of this connection without an answer yet, and the pongs held back for them (protocol page §5.2).
 
-    Requests and pings are numbered by one count, so that a pong counts only once nothing asked before it is open.
+    Requests and pings share one count: a pong is released once no request before it is pending.
     """
 
     def __init__(self) -> None:
@@ -208,34 +208,34 @@ class PendingRequests:
         self._held: list[Pong] = []
 
     def clear(self) -> None:
-        """A new connection: nothing was asked on it."""
+        """Drop everything for a new connection."""
         self._pending.clear()
         self._held.clear()
 
     def asked(self, request: str, key: TopicKey, number: int, now: float) -> None:
-        """Expect an answer to the request of this id and number."""
+        """Add a request by its id and number."""
         self._pending[request] = (key, number, now)
 
     def answered(self, request: str) -> TopicKey | None:
-        """What a request was about, which is thereby settled; None where no answer to it is due."""
+        """Remove a request and return its key; None where it is not pending."""
         return self._pending.pop(request, (None,))[0]
 
     def forget(self, key: TopicKey) -> None:
-        """Expect no answer any more to what was asked about this."""
+        """Remove all requests of a key."""
         for request in [request for request, (about, _, _) in self._pending.items() if about == key]:
             del self._pending[request]
 
     def overdue(self, now: float) -> list[TopicKey]:
-        """What has gone unanswered for too long; it is not expected any more."""
+        """Remove the requests older than `ACK_SECONDS` and return their keys."""
         late = [request for request, (_, _, since) in self._pending.items() if now - since > ACK_SECONDS]
         return [self._pending.pop(request)[0] for request in late]
 
     def hold(self, pong: Pong) -> None:
-        """Keep a pong until it is true of answers as well."""
+        """Hold a pong back until the requests before it are answered."""
         self._held.append(pong)
 
     def released(self) -> Sequence[Pong]:
-        """Drain the pongs that nothing holds back."""
+        """Drain the pongs without a pending request before them."""
         if not self._held:
             return ()
         first = min((number for _, number, _ in self._pending.values()), default=None)

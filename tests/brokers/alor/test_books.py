@@ -62,7 +62,7 @@ def test_side_that_cannot_be_read_does_not_empty_the_book() -> None:
     found, notices = receive(protocol, data("book-1", {"b": "none", "a": []}))
 
     assert found == []
-    assert [notice.reason for notice in notices] == ["bids are no list"]
+    assert [notice.reason for notice in notices] == ["bids are not a list"]
 
 
 def test_level_that_cannot_be_read_is_named_and_the_others_are_used() -> None:

@@ -448,7 +448,7 @@ def test_data_that_nobody_asked_for_are_told_once_a_frame() -> None:
     found, notices = receive(protocol, data("someone-else-s", quote()))
 
     assert found == []
-    assert [notice.reason for notice in notices] == ["a guid nobody asked for"]
+    assert [notice.reason for notice in notices] == ["a guid that is not subscribed"]
 
 
 def test_frames_after_the_server_has_seen_the_unsubscribe_are_told() -> None:
@@ -460,7 +460,7 @@ def test_frames_after_the_server_has_seen_the_unsubscribe_are_told() -> None:
 
     _, notices = receive(protocol, data(guid, quote()))
 
-    assert [notice.reason for notice in notices] == ["a guid nobody asked for"]
+    assert [notice.reason for notice in notices] == ["a guid that is not subscribed"]
 
 
 RUBBISH = [

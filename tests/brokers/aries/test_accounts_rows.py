@@ -273,7 +273,7 @@ def test_candles_go_to_their_interval_and_what_does_not_say_is_named() -> None:
     assert record[0] == hours
     assert (surplus, list(found)) == ([], [])
     assert isinstance(unreadable, Unreadable)
-    assert unreadable.reason == "a candle that does not say of which interval"
+    assert unreadable.reason == "a candle that does not name its interval"
 
 
 @pytest.mark.parametrize("topic", ["watchlist", "watchlistUpdates"])
@@ -385,7 +385,7 @@ def test_account_nobody_asked_for_is_never_mixed_into_another() -> None:
 
     assert list(found) == []
     assert isinstance(unreadable, Unreadable)
-    assert unreadable.reason == "an account nobody asked for"
+    assert unreadable.reason == "an account that is not subscribed"
 
 
 def test_events_that_go_on_after_giving_up_are_no_noise() -> None:

@@ -393,7 +393,7 @@ def test_symbol_nobody_asked_for_is_named_and_one_just_given_up_is_not() -> None
     found, said = protocol.receive([line(quote("TSLA", bid=1))], RECEIVED)
 
     assert (late, list(found)) == ([], [])
-    assert [notice.reason for notice in said if isinstance(notice, Unreadable)] == ["a symbol nobody asked for"]
+    assert [notice.reason for notice in said if isinstance(notice, Unreadable)] == ["a symbol that is not subscribed"]
 
 
 JSON = st.recursive(

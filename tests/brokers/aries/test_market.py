@@ -197,7 +197,7 @@ def test_symbol_nobody_asked_for_is_named(stream: str) -> None:
     assert list(found) == []
     assert counts(notices) == {("", "unasked"): 1}
     assert isinstance(unreadable, Unreadable)
-    assert unreadable.reason == "a symbol nobody asked for"
+    assert unreadable.reason == "a symbol that is not subscribed"
     assert "TSLA" in unreadable.excerpt
 
 
