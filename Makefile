@@ -4,8 +4,13 @@ BIN := .venv/bin
 # What is compiled is kept, whatever the environment says: each of a hundred kernels and servers would do it again.
 export PYTHONDONTWRITEBYTECODE :=
 READY := .venv/.ready
+# Groups of tests are shared out by the marks that tests/conftest.py sets, in its order.
+PYTEST := $(BIN)/python -m pytest --dist loadgroup --no-loadscope-reorder
+# Tests of code that waits for no server, kernel or browser, and the types. Each row of the benchmark is run once.
+UNITS = tests/brokers tests/model tests/store tests/widgets tests/sim/market tests/sim/accounts tests/bench \
+	$(filter-out tests/test_cli.py,$(wildcard tests/test_*.py))
 
-.PHONY: help venv demo test chromium test-faults bench soak lint ruff lock clean
+.PHONY: help venv demo check test chromium test-faults bench soak lint ruff lock clean
 
 help:  ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*##/\1\t/p' Makefile
@@ -26,17 +31,20 @@ ruff: venv
 	@.ci/stage format $(BIN)/ruff format --check --quiet .
 	@.ci/stage lint $(BIN)/ruff check --quiet .
 
+check: ruff  ## the daily one, about a minute: formatting, lint rules, types, unit tests, each row of the benchmark once
+	@$(PYTEST) --numprocesses 2 -m "not browser" $(UNITS) $(ARGS)
+
 # The system brings Chromium while .venv is made. mypy is one of the tests: it would leave a processor idle. pytest comes
 # last and bare, so that its summary is the last line.
-test:  ## everything: lint, types, unit, property, server, kernel, notebook and browser tests
+test:  ## everything, 7 to 10 minutes: what check does, and server, kernel, notebook and browser tests
 	@$(MAKE) --no-print-directory --jobs 2 chromium ruff
-	@$(BIN)/python -m pytest --numprocesses 3 --dist loadgroup --no-loadscope-reorder $(ARGS)
+	@$(PYTEST) --numprocesses 3 $(ARGS)
 
 chromium:
 	@.ci/stage chromium .ci/system chromium
 
 test-faults: venv  ## a thousand schedules of faults between broker and client, for minutes; ARGS="--schedules 200 --start 7"
-	@$(BIN)/python -m pytest tests/faults --schedules 1000 $(ARGS)
+	@$(PYTEST) tests/faults --schedules 1000 $(ARGS)
 
 bench: venv  ## measure the budgets, side by side with the peers
 	$(BIN)/python tests/bench/run.py $(ARGS)

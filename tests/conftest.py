@@ -17,7 +17,8 @@ import pytest
 
 from tests.tapes import write_tapes
 
-BROWSER, LONG = "tests/browser/", "tests/test_types.py"
+BROWSER = "tests/browser/"
+LONG = {"browser", "tests/test_types.py", "tests/bench/test_bench.py"}
 RUNNING = pytest.StashKey[Path]()
 
 # The same examples in every run, so that a failure is found again; the blob reproduces one in isolation.
@@ -59,7 +60,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 def place(item: pytest.Item) -> int:
     """The place of a test's group in the order of the groups."""
-    return 2 if group(item) == "alone" else 0 if group(item) in {"browser", LONG} else 1
+    return 2 if group(item) == "alone" else 0 if group(item) in LONG else 1
 
 
 def group(item: pytest.Item) -> str:
