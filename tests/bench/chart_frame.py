@@ -39,13 +39,11 @@ def measure(effort: Effort) -> Outcome:
 
 
 def _compared(feed: Feed, effort: Effort) -> Outcome:
-    from aries_nb.widgets import Chart
-
     size = effort.choose(LARGE, LARGE, SMOKE_LARGE)
     draws: dict[int, Iterator[float]] = {}
     for rows in (size, SMALL):
         filled = FilledFrame.of(feed, rows, ("AAPL",))
-        draws[rows] = _draws(filled, Chart(filled.live, ("bid_price", "ask_price")))
+        draws[rows] = _draws(filled, filled.live.chart("bid_price", "ask_price"))
         for _ in islice(draws[rows], effort.choose(WARM_FRAMES, WARM_FRAMES, 1)):
             pass
     Sent.messages = Sent.octets = 0
