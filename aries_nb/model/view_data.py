@@ -1,4 +1,4 @@
-"""What a view is handed: plain data, copied or never written again, so that it can be read on any thread."""
+"""Data that views read: plain, copied or never written again, so that any thread may read it."""
 
 from __future__ import annotations
 
@@ -30,9 +30,9 @@ __all__ = [
 
 
 class GapSpan(NamedTuple):
-    """When a stream was deaf, by our clock in ns since the epoch; `ended` is None while it lasts.
+    """A gap of a stream, by our clock in ns since the epoch; `ended` is None while it lasts.
 
-    `cause` is one word, as in the ledger of gaps.
+    `cause` is one word, as in `feed.gaps`.
     """
 
     started: int
@@ -42,12 +42,12 @@ class GapSpan(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class FrameRows:
-    """Rows of a rolling frame from absolute row number `first` on (rows are counted from 0 since it was made).
+    """Rows of a rolling frame from absolute row number `first` on (rows are numbered from 0 since it was made).
 
-    `window_start` is the absolute number of the oldest row still in the window, `end` the number after the newest.
-    `ts` is in ns since the epoch, `codes` are positions in `symbols`, `numbers` holds one array a number column.
-    `received` is when each came, by our clock, in ns since the epoch; None where that is not known.
-    The arrays are views of memory that is never written again; do not write to them.
+    `window_start` is the absolute number of the oldest row still in the window, `end` the number after the newest. `ts`
+    is in ns since the epoch, `codes` are positions in `symbols`, `numbers` has one array for each number column.
+    `received` is the time of receipt by our clock, in ns since the epoch; None where unknown. The arrays are views of
+    memory that is never written again; do not write to them.
     """
 
     first: int
@@ -62,10 +62,10 @@ class FrameRows:
 
 @dataclass(frozen=True, slots=True)
 class BoardData:
-    """The newest row of each symbol. `numbers` is (symbols, number columns), NaN where nothing came yet.
+    """The newest row of each symbol. `numbers` is (symbols, number columns), NaN where none has arrived.
 
-    `received` is in ns since the epoch, 0 where nothing came yet. `rejected` are symbols the server refused, `stale`
-    those whose row is out of date. `is_stale` is that for all of them: the stream is not live.
+    `received` is in ns since the epoch, 0 where none has arrived. `rejected` are symbols that the server refused,
+    `stale` those whose row is out of date. `is_stale`: all of them are, because the stream is not live.
     """
 
     symbols: tuple[str, ...]
@@ -79,10 +79,10 @@ class BoardData:
 
 @dataclass(frozen=True, slots=True)
 class BarsData:
-    """Bars of one instrument, or of an account's P&L, each start once, ascending; the last may still be running.
+    """Bars of one instrument, or of an account's P&L, one for each start, ascending; the last may be running.
 
-    `ts` is when each begins, in ns since the epoch. `volume` is None where there is none to speak of, as of P&L.
-    The arrays are never written again.
+    `ts` is the start of each, in ns since the epoch. `volume` is None where bars have none, as of P&L. The arrays are
+    never written again.
     """
 
     ts: Times
@@ -99,10 +99,10 @@ BookIntegrity = Literal["empty", "ok", "crossed", "stale", "gap"]
 
 @dataclass(frozen=True, slots=True)
 class BookLevels:
-    """One side by side view of a book: `bids` and `asks` are (levels, 2) arrays of price and size, best first.
+    """Both sides of a book: `bids` and `asks` are (levels, 2) arrays of price and size, best first.
 
-    `integrity`: "crossed" best bid at or above best ask; "stale" no update for longer than is usual; "gap" the stream
-    broke and nothing has come since. `ts` and `received` are of the last update in ns since the epoch, 0 if none.
+    `integrity`: "crossed" best bid at or above best ask; "stale" no update for longer than usual; "gap" the stream
+    broke and no update has come since. `ts` and `received` are of the last update in ns since the epoch, 0 if none.
     """
 
     symbol: str
@@ -115,11 +115,12 @@ class BookLevels:
 
 @dataclass(frozen=True, slots=True)
 class CardData:
-    """The state of a feed at a glance. `lag_ms` is exchange time to receipt (median of late), NaN if unknown.
+    """The state of a feed at a glance.
 
-    `lag_p99_ms` is what 99 of 100 stay below; `painted_p50_ms` and `painted_p99_ms` are the same of receipt to pixels.
-    `behind_s` is how many seconds later than at their quickest messages come, 0 while they come as they should.
-    `silent` is how many streams are silent for longer than is usual, though their market is open.
+    `lag_ms` is the median of recent latencies from exchange time to receipt, `lag_p99_ms` their 99th percentile;
+    `painted_p50_ms` and `painted_p99_ms` are the same from receipt to pixels; NaN where unknown. `behind_s` is how many
+    seconds later messages come than at their quickest, 0 while they are on time. `silent` is the number of streams
+    without a message for longer than usual although their market is open.
     """
 
     name: str
@@ -142,10 +143,10 @@ class CardData:
 
 @dataclass(frozen=True, slots=True)
 class TableData:
-    """Rows of an account as they stand now: positions, orders, balances, fills, a watchlist.
+    """Rows of an account now: positions, orders, balances, fills, a watchlist.
 
-    Each row has one value for each of `columns`. `key` names the columns that tell rows apart, () where there is at
-    most one row. `note` is a line for the reader, "" for none: what is left out of the table, or why it is stale.
+    Each row has one value for each of `columns`. `key` names the columns that identify a row, () where there is at most
+    one row. `note` is a line for the reader, "" for none: what is left out of the table, or why it is stale.
     """
 
     title: str
@@ -160,9 +161,9 @@ class TableData:
 class EquityData:
     """The equity of an account over time, in the account's currency, and what changed it, by instrument and cause.
 
-    `ts` is in ns since the epoch and does not decrease. `ours` is what was computed here, `theirs` the broker's own
-    figure at the same times; both as long as `ts`, NaN where unknown. `by_cause` is an instrument and how much each of
-    `causes` added, NaN where unknown. The arrays are never written again.
+    `ts` is in ns since the epoch and does not decrease. `ours` is computed here, `theirs` is the broker's figure at the
+    same times; both as long as `ts`, NaN where unknown. `by_cause` has an instrument and the contribution of each of
+    `causes`, NaN where unknown. The arrays are never written again.
     """
 
     ts: Times

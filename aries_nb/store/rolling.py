@@ -221,7 +221,7 @@ class RollingFrame:
         """Call `callback` after each publish, on the writer's thread; it must return at once. Returns its removal."""
         return self._observers.add(callback)
 
-    # Inside.
+    # Private.
 
     def _new_slab(self, capacity: int, base: int) -> Slab:
         texts = {name: list(texts) for name, texts in self._texts.items()}

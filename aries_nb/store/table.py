@@ -227,7 +227,7 @@ class Table:
         """Call `callback` after each change, on the writer's thread; it must return at once. Returns its removal."""
         return self._observers.add(callback)
 
-    # Inside.
+    # Private.
 
     def _records(self) -> Iterator[tuple[int, int, int, list[Value]]]:
         """Code, exchange time, time of receipt and values of each record in the buffer."""
