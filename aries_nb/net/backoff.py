@@ -1,4 +1,4 @@
-"""How long to wait before the next attempt to connect. Pure: randomness is passed in."""
+"""Delay before the next attempt to connect. Pure: randomness is passed in."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ __all__ = ["Backoff", "BackoffRule"]
 class BackoffRule:
     """Delays in seconds: exponential from `first`, doubled up to `cap`, then spread evenly over [half, whole].
 
-    A connection that lived `healthy` seconds starts over. One that was live for a shorter time does not, and waits
-    `cap_after_live`, no less and no more, unless it is the first that failed: it was no refusal, and yet a server that
-    accepts and then kicks sees an attempt every few seconds.
+    A connection that was live for `healthy` seconds starts over at `first`. One that was live for a shorter time does
+    not, and waits `cap_after_live`, unless it is the first failure: a server that accepts and then disconnects sees an
+    attempt every few seconds, not twice a second.
     """
 
     first: float = 0.5
@@ -23,7 +23,7 @@ class BackoffRule:
 
 
 class Backoff:
-    """Counts the attempts of one connection."""
+    """Delays of one connection; counts its failures."""
 
     def __init__(self, rule: BackoffRule) -> None:
         self._rule = rule
@@ -37,7 +37,7 @@ class Backoff:
         rule = self._rule
         if lived is not None and lived >= rule.healthy:
             self._failures = 0
-        # An exponent beyond this is past every cap; unbounded, it would overflow after a thousand attempts.
+        # A larger exponent is beyond every cap, and would overflow after a thousand attempts.
         delay = rule.first * 2.0 ** min(self._failures, 30)
         is_again = self._failures > 0
         self._failures += 1

@@ -1,4 +1,4 @@
-"""Why a connection ended, in words for a person."""
+"""Why a connection ended: internal errors, and the messages that users get."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ __all__ = [
     "token_refused",
 ]
 
-UNKNOWN_ISSUER = {18, 19, 20, 21}  # OpenSSL's codes for a chain that ends in nobody whom we know
+UNKNOWN_ISSUER = {18, 19, 20, 21}  # OpenSSL's codes for a chain without a trusted issuer
 
 
 class ConnectionLostError(Exception):
-    """This connection is over; another may succeed."""
+    """This connection ended; another may succeed."""
 
     def __init__(self, reason: str, cause: Cause = "cut") -> None:
         super().__init__(reason)
@@ -38,9 +38,9 @@ def explain(error: Exception) -> str:
     if isinstance(error, ConnectionLostError):
         return str(error)
     if isinstance(error, ssl.SSLError):
-        # Somebody between us and the server, as companies have it, or a server that is not the one it says.
+        # A proxy that inspects TLS, as companies have it, or a server that is not the one it claims to be.
         is_unknown = isinstance(error, ssl.SSLCertVerificationError) and error.verify_code in UNKNOWN_ISSUER
-        advice = f"; if your company's proxy reads along, name its certificate in {FILE}" if is_unknown else ""
+        advice = f"; if your company's proxy inspects TLS, name its certificate in {FILE}" if is_unknown else ""
         return f"the server's certificate or TLS is not acceptable ({error.reason or error}){advice}"
     if isinstance(error, TimeoutError):
         return "no answer in time"
@@ -49,23 +49,23 @@ def explain(error: Exception) -> str:
 
 
 def never_connected(said: str, where: str) -> ConnectError:
-    """What a user is told where the first attempt comes to nothing."""
+    """The error where the first attempt to connect failed."""
     return ConnectError(f"cannot connect: {said}", where=where, advice="Check the address and the network.")
 
 
 def not_open_within(seconds: float, where: str) -> ConnectError:
-    """What a user is told who has waited for a session."""
+    """The error where no session was open in time."""
     advice = "Check the address, or try again with a longer timeout."
     return ConnectError("no session", where=f"{where}, after {seconds:g} s", advice=advice)
 
 
 def token_refused(said: str, where: str) -> TokenError:
-    """What a user is told whose token is no good."""
+    """The error where the server refused the token."""
     return TokenError(f"the token was refused ({said})", where=where, advice="Get a new one and connect again.")
 
 
 def crashed(error: Exception, said: str, where: str) -> FeedError:
-    """What a user is told where the fault is ours; `said` is the error as text, masked."""
+    """The error where the fault is in this package; `said` is its text, redacted."""
     failure = FeedError(f"the session failed: {said}", where=where, advice="Please report this.")
     failure.__cause__ = error
     return failure

@@ -1,4 +1,4 @@
-"""What a connection has missed, and from when on it misses nothing: a session's side of the ledger of gaps."""
+"""Gaps of a session: when it missed data, and from when on its data is complete again."""
 
 from __future__ import annotations
 
@@ -12,52 +12,52 @@ __all__ = ["GapTracker"]
 
 
 class GapTracker:
-    """Tells `gaps` of each interruption of an intake. The network's thread owns it."""
+    """Reports each interruption of an intake to `gaps`. The network's thread owns it."""
 
     def __init__(self, intake: Intake, gaps: GapSink) -> None:
         self._intake = intake
         self._gaps = gaps
-        self._resumed: dict[tuple[Kind, str], Resumed] = {}  # what has gone on after the break
-        self._vouching = 0.0  # the number of the ping whose answer shows that the connection is whole
+        self._resumed: dict[tuple[Kind, str], Resumed] = {}  # streams that resumed after the break
+        self._barrier = 0.0  # the ping whose answer shows that the connection is complete
 
     @property
     def is_filled(self) -> bool:
-        """Whether something that was missed has come since."""
+        """Whether missed data has been delivered since."""
         return bool(self._resumed)
 
     def opened(self, reason: str, cause: Cause) -> None:
-        """Begin a gap with the last message that came."""
+        """Begin a gap at the last message received."""
         self._gaps.opened(started=self._intake.last_received or time.time_ns(), reason=reason, cause=cause)
 
-    def forget(self) -> None:
-        """Begin a new connection: what the last one made good is not of this one."""
-        self._resumed, self._vouching = {}, 0.0
+    def reset(self) -> None:
+        """Begin a new connection; what the last one resumed no longer counts."""
+        self._resumed, self._barrier = {}, 0.0
 
-    def doubted(self, reason: str) -> None:
-        """Begin a gap of a connection that may be whole; if a ping is answered, nothing was missed."""
+    def suspected(self, reason: str) -> None:
+        """Begin a gap of a connection that may be intact; if a ping is answered, nothing was missed."""
         self.opened(reason, "pause")
-        self._vouching = math.inf
+        self._barrier = math.inf
         running = {(each.kind, each.symbol) for each in self._intake.subscriptions}
         self._resumed = {key: Resumed(*key, is_filled=True) for key in running}
 
-    def vouched_by(self, ping: int) -> None:
-        """The answer to this ping, or a later one, shows that the connection is whole."""
-        self._vouching = ping
+    def set_barrier(self, ping: int) -> None:
+        """Set the ping whose answer, or that of a later one, shows that the connection is intact."""
+        self._barrier = ping
 
-    def is_vouched(self, ping: int) -> bool:
-        """Whether the answer to a ping shows that."""
-        return ping >= self._vouching
+    def is_barrier_passed(self, ping: int) -> bool:
+        """Whether the answer to this ping shows that the connection is intact."""
+        return ping >= self._barrier
 
     def resumed(self, notice: Resumed) -> None:
-        """Note what of a stream that goes on was missed, and has come or not."""
+        """Record that a stream resumed, and whether what it missed was delivered."""
         self._resumed[notice.kind, notice.symbol] = notice
 
-    def over(self) -> None:
-        """End the gap that lasts, if one does, with nothing made good: there will be no more of this connection."""
+    def closed(self) -> None:
+        """End an open gap as not filled: the session is closed."""
         self._gaps.closed(ended=time.time_ns())
 
-    def whole(self) -> None:
-        """End the gap."""
+    def completed(self) -> None:
+        """End the gap: the connection is complete again."""
         running = {(each.kind, each.symbol) for each in self._intake.subscriptions}
         is_all = running <= self._resumed.keys()
         self._gaps.closed(ended=time.time_ns(), resumed=list(self._resumed.values()), is_all=is_all)

@@ -1,9 +1,9 @@
-"""One connection to one endpoint, kept alive: connect, authenticate, subscribe, renew, and again after each break.
+"""One connection to one endpoint: connect, authenticate, subscribe, renew the token, reconnect after each break.
 
     idle → connecting → live ⇄ reconnecting → closed
                  ╰──────────┴──────────────→ failed        the first attempt, or a token that is refused
 
-A session lives on the network's thread. The methods of the first part may be called from any thread.
+A session runs on the network's thread. The methods of the first part may be called from any thread.
 """
 
 from __future__ import annotations
@@ -61,14 +61,15 @@ __all__ = ["Session"]
 log = logging.getLogger("aries_nb")
 
 TICK_SECONDS = 0.25
-MOST_BURST_NS = 100_000_000  # after which a burst that goes on is shown, and time looked at
+MOST_BURST_NS = 100_000_000  # a burst that lasts longer is published in between, and its lag checked
 
 
 class Session:
-    """A connection that outlives its breaks.
+    """A connection that reconnects by itself.
 
-    `number` counts those to the same endpoint. Where the first has come through, a later one that does not at once is a
-    broken connection, not a wrong address.
+    `number` counts the connections to one endpoint, from 1. If the first attempt of connection 1 fails, the session
+    fails, since the address may be wrong; a later connection goes on trying. `on_trade_gap` is called on the network's
+    thread, before the records that came with the notice are visible.
     """
 
     def __init__(
@@ -83,16 +84,13 @@ class Session:
     ) -> None:
         from aries_nb.net.websocket import SendQueue
 
-        self.url = url
-        self._where = shown_url(url)
-        self.number = number
+        self.url, self.number, self._where = url, number, shown_url(url)
         self._redact = Redactor()  # of the tokens that were sent
         self.intake = Intake(protocol, self._redact)
         self.state: State = "connecting"
         self.error: FeedError | None = None
         self.last_error = ""
-        self.reconnects = 0
-        self.renewals = 0
+        self.reconnects = self.renewals = 0
         self.market_status: dict[str, str | float | bool] = {}
         self.rejected: dict[str, str] = {}
         self._protocol = protocol
@@ -101,10 +99,7 @@ class Session:
         self._credential = Credential(token, self._redact, self._rule)
         self._background = Background.shared()
         self._first: Future[None] = Future()
-        if number > 1:
-            self._first.set_result(None)
-        # Told on the network's thread, before the records that came with it are visible.
-        self.on_trade_gap: Callable[[TradeGap, Sequence[Route]], None] = lambda _hole, _streams: None
+        self.on_trade_gap: Callable[[TradeGap, Sequence[Route]], None] = lambda _gap, _routes: None
         self._observers = Observers()
         self.read_monitor = ReadMonitor(self.intake, self._where, self._observers.notify)
         self._barriers = _PingBarriers()
@@ -114,7 +109,7 @@ class Session:
         self._live_since: float | None = None
         self._ended_by: ConnectionLostError | None = None
         self._tasks: set[asyncio.Task[None]] = set()
-        self._publish_due = 0  # since when there is something to publish, ns since the epoch; 0 where there is nothing
+        self._publish_due = 0  # when the oldest unpublished record was received, ns since the epoch; 0 for none
         self._runner = self._background.submit(self._run())
 
     # Any thread.
@@ -126,19 +121,19 @@ class Session:
         except TimeoutError as error:
             raise not_open_within(timeout, self._where) from error
 
-    def subscribe(self, streams: Iterable[Route]) -> Future[dict[str, str]]:
-        """Ask for streams. The future gives the symbols refused, with the reason, once the server has seen them.
+    def subscribe(self, routes: Iterable[Route]) -> Future[dict[str, str]]:
+        """Subscribe. The future gives the refused symbols with the reason, once the server has processed the request.
 
-        Without a live connection it gives {} at once: the streams are asked for as soon as there is one.
+        Without a live connection it gives {} at once; the request is sent when there is one.
         """
-        return self._background.submit(self._subscribe(list(streams)))
+        return self._background.submit(self._subscribe(list(routes)))
 
-    def unsubscribe(self, streams: Iterable[Route]) -> Future[None]:
-        """Give streams up; the last one on a subscription ends it."""
-        return self._background.submit(self._unsubscribe(list(streams)))
+    def unsubscribe(self, routes: Iterable[Route]) -> Future[None]:
+        """Remove routes. A subscription ends on the server with its last route."""
+        return self._background.submit(self._unsubscribe(list(routes)))
 
     def close(self) -> Future[None]:
-        """End the session; idempotent. The future is done when the goodbye has been said."""
+        """End the session; idempotent. The future is done when the closing handshake is."""
         return self._background.submit(self._close())
 
     def watch(self, callback: Callable[[], None]) -> Callable[[], None]:
@@ -149,6 +144,8 @@ class Session:
 
     async def _run(self) -> None:
         backoff = Backoff(self._rule)
+        if self.number > 1:
+            self._first.set_result(None)
         try:
             while True:
                 self._live_since = self._ended_by = None
@@ -156,7 +153,7 @@ class Session:
                     await self._connection()
                 except TokenRefusedError as refused:
                     self._interrupted(str(refused), refused.cause)
-                    continue  # once more at once: the source may have a fresher token; a second refusal is fatal
+                    continue  # retry at once: the source may have a fresher token; a second refusal is fatal
                 except (ConnectionLostError, OSError, TimeoutError) as lost:
                     ended = self._ended_by or lost
                 lived = None if self._live_since is None else time.monotonic() - self._live_since
@@ -178,9 +175,7 @@ class Session:
         except FeedError as error:
             if not self._first.done():
                 raise
-            raise ConnectionLostError(
-                str(error), "token"
-            ) from error  # it may come from the network that is down just now
+            raise ConnectionLostError(str(error), "token") from error  # the network may be down
         if self._credential.is_refused:
             raise token_refused(self.last_error, self._where)
         try:
@@ -202,7 +197,7 @@ class Session:
         try:
             await self._flush()
             while True:
-                # While frames are queued this does not yield, so a burst is taken in one go and published once.
+                # While frames are queued this does not yield, so a burst is processed in one go and published once.
                 frame = await socket.recv(decode=False)
                 notices = self.intake.take(frame, now := time.time_ns())
                 for notice in notices:
@@ -223,7 +218,7 @@ class Session:
         self._publish_due = 0
         try:
             self.intake.publish()
-        except Exception as error:  # rows would be missing without a word
+        except Exception as error:  # otherwise rows would be missing without an error
             self._crash(error)
             self._runner.cancel()
 
@@ -242,31 +237,31 @@ class Session:
                     socket.transport.abort()
                 self._handle(notice, is_own=True)
             if stood:
-                self._gap_tracker.vouched_by(self._protocol.subscribe(()))
+                self._gap_tracker.set_barrier(self._protocol.subscribe(()))
             if self._send_queue.is_stuck(socket):
                 self._ended_by = ConnectionLostError("the server does not read what is sent to it", "silence")
                 socket.transport.abort()
-            self._spawn(self._flush())  # not awaited: time goes on though the server does not read
+            self._spawn(self._flush())  # not awaited: ticks go on while the server does not read
 
     async def _suspect_gap(self, seconds: float) -> None:
-        """Believe nothing after a standstill until the server answers once more; if it does, nothing was missed."""
+        """Open a gap after this process stalled. If the server answers the next ping, nothing was missed."""
         if self.state == "live":
             self.state = "reconnecting"
             self.last_error = f"this process stood still for {seconds:.0f} s"
-            self._gap_tracker.doubted(self.last_error)
+            self._gap_tracker.suspected(self.last_error)
             log.info("%s: %s", self._where, self.last_error)
             self._observers.notify()
-        await asyncio.sleep(TICK_SECONDS)  # what waits in the socket is read first: an answer to a ping may be in it
+        await asyncio.sleep(TICK_SECONDS)  # frames in the socket are read first: they may hold an answer to a ping
 
     async def _flush(self) -> None:
         if self._socket is None:
-            self._protocol.outgoing()  # whatever is due is asked for anew on the next connection
+            self._protocol.outgoing()  # dropped: the next connection sends its own requests
             return
         await self._send_queue.send(self._socket, self._protocol.outgoing)
 
     def _handle(self, notice: Notice, *, is_own: bool = False) -> None:
         if isinstance(notice, Pong):
-            if self._gap_tracker.is_vouched(notice.number):
+            if self._gap_tracker.is_barrier_passed(notice.number):
                 self._completed()
             self._barriers.release(notice.number)
         elif isinstance(notice, SessionOpened):
@@ -296,13 +291,13 @@ class Session:
             self._live_since = time.monotonic()
 
     def _completed(self) -> None:
-        """The server has seen a ping that follows the subscriptions: from here on nothing is missed."""
+        """Go live: the server has answered a ping sent after the subscriptions, so nothing is missed from here on."""
         if self.state == "live":
             return
         if self._gap_tracker.is_filled:
-            self._publish()  # whoever is told that a gap was filled shall find the rows
+            self._publish()  # rows are visible before their gap is marked as filled
         self.state = "live"
-        self._gap_tracker.whole()
+        self._gap_tracker.completed()
         if not self._first.done():
             self._first.set_result(None)
         self._observers.notify()
@@ -315,10 +310,10 @@ class Session:
         raise TokenRefusedError(self.last_error, "token")
 
     async def _renew(self, *, is_refused: bool) -> None:
-        """Renew the session in place; without a token, try again for as long as this connection lives."""
+        """Renew the session in place; without a token, retry as long as this connection lives."""
         socket = self._socket
         if socket is None or socket is self._renewing:
-            return  # however often it is asked for
+            return  # one renewal at a time
         self._renewing = socket
         if is_refused:
             self._credential.outdated()
@@ -332,22 +327,22 @@ class Session:
     def _record_error(self, error: str) -> None:
         self.last_error = error
 
-    async def _subscribe(self, streams: list[Route]) -> dict[str, str]:
-        symbols = {stream.subscription.symbol for stream in streams}
+    async def _subscribe(self, routes: list[Route]) -> dict[str, str]:
+        symbols = {route.subscription.symbol for route in routes}
         for symbol in symbols:
             self.rejected.pop(symbol, None)
-        new = self.intake.attach(streams)
+        new = self.intake.attach(routes)
         if not new:
             return {}
-        number = self._protocol.subscribe(new)
-        seen = self._barriers.wait_for(number) if number and self._socket is not None else None
+        ping = self._protocol.subscribe(new)
+        answered = self._barriers.wait_for(ping) if ping and self._socket is not None else None
         await self._flush()
-        if seen is not None:
-            await seen
+        if answered is not None:
+            await answered
         return {symbol: self.rejected[symbol] for symbol in symbols if symbol in self.rejected}
 
-    async def _unsubscribe(self, streams: list[Route]) -> None:
-        gone = self.intake.detach(streams)
+    async def _unsubscribe(self, routes: list[Route]) -> None:
+        gone = self.intake.detach(routes)
         if gone:
             self._protocol.unsubscribe(gone)
             await self._flush()
@@ -361,38 +356,38 @@ class Session:
             with suppress(OSError):
                 await socket.close()
         self.state = "closed"
-        self._gap_tracker.over()
+        self._gap_tracker.closed()
         self._barriers.release()
         if not self._first.done():
             self._first.set_exception(ConnectError("closed before it was open", where=self._where))
         self._observers.notify()
 
     def _interrupted(self, reason: str, cause: Cause) -> None:
-        """Note a break; `reason` and `cause` name it in the ledger of gaps."""
+        """Record that the connection broke; `reason` and `cause` go into the gap log."""
         reason = self._redact(reason)
         self._barriers.release()
-        self._gap_tracker.forget()
+        self._gap_tracker.reset()
         if self.state == "live":
             self.reconnects += 1
             self.state = "reconnecting"
             if cause == "cut" and self.read_monitor.lag.is_late:
-                cause = "overload"  # who reads too slowly is cut off
+                cause = "overload"  # brokers cut off clients that read too slowly
             self._gap_tracker.opened(reason, cause)
-        # Also what a connection brought that never became live is of before this break.
+        # Also where the connection never became live: its records are from before this break.
         self.intake.interrupted()
         self.last_error = reason
         log.info("%s: %s", self._where, reason)
         self._observers.notify()
 
     def _crash(self, error: Exception) -> None:
-        """The border of the background task: the next user call raises from what went wrong."""
+        """Fail with an unexpected error; the next user call raises it as its cause."""
         if self.state == "failed":
             return
         log.error("the session with %s failed", self._where, exc_info=error)
         self._fail(crashed(error, self._redact(repr(error)), self._where))
 
     def _fail(self, error: FeedError) -> None:
-        # Without the frames it came through: they hold what the server said as it said it, a token's echo perhaps.
+        # Without its frames: they hold the server's text unredacted, which may echo a token.
         error.__context__ = None
         self.error = error.with_traceback(None)
         self.last_error = str(error)
