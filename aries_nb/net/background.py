@@ -27,7 +27,7 @@ T = TypeVar("T")
 
 
 def on_network(work: Callable[[], T]) -> Future[T]:
-    """Do something short on the network's thread, between two frames. The future gives or raises what it does."""
+    """Run short work on the network's thread, between two frames. The future gives its result or error."""
 
     async def run() -> T:
         return work()
@@ -36,7 +36,7 @@ def on_network(work: Callable[[], T]) -> Future[T]:
 
 
 def on_network_later(seconds: float, work: Callable[[], object]) -> None:
-    """Do something short on the network's thread after a while; called on that thread."""
+    """Run short work after `seconds`. To be called on the network's thread, on which it also runs."""
     asyncio.get_running_loop().call_later(seconds, work)
 
 
@@ -62,18 +62,18 @@ class Background:
             return cls._shared
 
     def submit(self, work: Coroutine[object, object, T]) -> Future[T]:
-        """Run a coroutine on the loop. Raises ClosedError in a fork of the process whose loop it is."""
+        """Run a coroutine on the loop. Raises ClosedError in a fork of the process that made the loop."""
         if self._is_after_fork:
             work.close()
             raise ClosedError("the connection belongs to the process that forked", advice="Connect again in this one.")
         return asyncio.run_coroutine_threadsafe(work, self._loop)
 
     def is_current(self) -> bool:
-        """Whether the caller is on the network's thread, where waiting for it would be for ever."""
+        """Whether the caller is on the network's thread, where waiting for the loop would never end."""
         return threading.current_thread() is self._thread
 
     def after_fork(self) -> None:
-        """Be of no use in a fork: the thread is not there, the loop's own sockets are its parent's."""
+        """Close in a fork: it has no such thread, and the loop's own sockets are the parent's."""
         self._is_after_fork = True
         Background._shared, Background._guard = None, threading.Lock()
 
@@ -83,14 +83,18 @@ class Background:
 
 
 class ForkAware(Protocol):
-    """What a fork lets go of."""
+    """An object that must not be used in a fork.
+
+    A fork (`multiprocessing`, `os.fork`) has copies of the sockets and only its own thread: what it wrote would go into
+    the parent's connections.
+    """
 
     def after_fork(self) -> None:
-        """Be of no use from now on; in the fork, where no other thread runs and any lock may be held for ever."""
+        """Close without I/O. Called in the fork, where no other thread runs and any lock may be held for ever."""
 
 
 class _ForkAwareObjects:
-    """Everything of this process that its forks let go of."""
+    """The fork-aware objects of this process."""
 
     def __init__(self) -> None:
         self._held: WeakSet[ForkAware] = WeakSet()
@@ -110,14 +114,17 @@ _forks = _ForkAwareObjects()
 
 
 class InheritedSocket:
-    """A socket, known by its number, whose copy a fork gives up: open, it would hide its parent's end from a server."""
+    """A socket whose copy a fork closes: open, it would hide from the server that the parent has ended.
+
+    `number_of` returns its file descriptor.
+    """
 
     def __init__(self, number_of: Callable[[], int]) -> None:
         self._number_of = number_of
         register_fork_aware(self)
 
     def after_fork(self) -> None:
-        """Give the copy up. Its number goes on to stand for a file, since whoever holds it may close it any time."""
+        """Point the descriptor at the null device; it stays open, as its owner in the fork may still close it."""
         number = self._number_of()
         if number >= 0:
             with open(os.devnull, "rb") as nothing:
@@ -125,22 +132,22 @@ class InheritedSocket:
 
 
 def register_fork_aware(held: ForkAware) -> None:
-    """Have `held.after_fork()` called in every fork of this process, for as long as it lives. Any thread may call."""
+    """Call `held.after_fork()` in every fork of this process while the object lives. Any thread may call."""
     _forks.add(held)
 
 
 def run_on_thread(work: Callable[[], T], *, name: str) -> Future[T]:
-    """Start `work` on a new daemon thread called `name`. The future gives its result, or raises what it raised.
+    """Run blocking `work` on a new daemon thread called `name`. The future gives its result or error.
 
-    A cancelled future wakes whoever waits for it at once; the work itself goes on to its end, and nobody hears of it.
-    An executor's threads are joined at the end of the interpreter, so one that hangs would keep it from exiting.
+    Cancelling the future ends the wait at once; the work runs to its end, and its result is dropped. An executor would
+    not do: its threads are joined at the end of the interpreter, so one that hangs would keep it from exiting.
     """
     future: Future[T] = Future()
 
     def run() -> None:
         try:
             result = work()
-        except BaseException as error:  # the border of the thread: whoever waits raises it
+        except BaseException as error:  # the border of the thread: the future raises it
             with suppress(InvalidStateError):
                 future.set_exception(error)
         else:

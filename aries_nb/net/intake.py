@@ -1,4 +1,4 @@
-"""The hot path: one frame's bytes to rows in their sinks, in one synchronous call stack."""
+"""Hot path: a frame's bytes are decoded to records and appended to their sinks, in one synchronous call stack."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from aries_nb.net.limits import count_lines, count_values
 
 __all__ = ["Intake", "Route"]
 
-# What adds to the three lists of an inbox, the symbol's code there, and whose inbox it is; then the other users, of
-# whom most have none.
+# Of the first route: what appends to the three lists of its sink's buffer, the symbol's code there, and the sink.
+# Then sink and code of the other routes, which most subscriptions do not have.
 _Appenders: TypeAlias = tuple[
     Callable[[int], None],
     Callable[[int], None],
@@ -26,7 +26,7 @@ _Appenders: TypeAlias = tuple[
 ]
 
 KEPT_UNREADABLE = 50
-# Of one frame, by what it would be in memory: 300 times what a broker sends at once.
+# Of one frame, by its size in memory once decoded: 300 times what a broker sends at once.
 MOST_VALUES = 1_000_000
 MOST_LINES = 50_000
 TOO_LARGE = f"a frame of more than {MOST_VALUES:,} values or {MOST_LINES:,} lines"
@@ -34,7 +34,7 @@ LAG_SAMPLES = 256
 
 
 class Route(NamedTuple):
-    """A subscription and where its records go: a sink, and the symbol's code there."""
+    """A subscription and the destination of its records: a sink, and the symbol's code there."""
 
     subscription: Subscription
     sink: RecordSink
@@ -42,15 +42,15 @@ class Route(NamedTuple):
 
 
 class Intake:
-    """Routes records to sinks and counts what comes. The network's thread owns it; counts may be read anywhere."""
+    """Routes records to sinks and counts them. The network's thread owns it; any thread may read the counts."""
 
     def __init__(self, protocol: BrokerProtocol, redact: Callable[[str], str] = str) -> None:
         self._protocol = protocol
         self._redact = redact
         self._appenders_of: dict[Subscription, _Appenders] = {}
-        self._users: dict[Subscription, list[Route]] = {}
-        self._sinks: Counter[RecordSink] = Counter()  # with the number of their streams
-        self._fresh: dict[RecordSink, None] = {}  # those with something to publish
+        self._routes: dict[Subscription, list[Route]] = {}
+        self._sinks: Counter[RecordSink] = Counter()  # with the number of their routes
+        self._fresh: dict[RecordSink, None] = {}  # those with unpublished records
         self._lags: deque[int] = deque(maxlen=LAG_SAMPLES)
         self.frames = 0
         self._looked_at = 0
@@ -63,28 +63,31 @@ class Intake:
         self.last_received = 0
 
     def take(self, frame: bytes, received: int) -> Sequence[Notice]:
-        """Understand a frame and hand its records on; visible after `publish`. Returns what else it said."""
+        """Decode a frame and append its records, which are visible after `publish`. Returns its notices.
+
+        Notices that are only counted are not among them. `received` is in ns since the epoch.
+        """
         self.frames += 1
         self.messages += (lines := count_lines(frame))
         self.octets += len(frame)
         self.last_received = received
         if lines > MOST_LINES or count_values(frame) > MOST_VALUES:
             self._count(Unreadable(TOO_LARGE, f"{len(frame):,} bytes"))
-            return [SessionLost(f"the server sent {TOO_LARGE}", "cut")]  # what may have been in it is a gap
+            return [SessionLost(f"the server sent {TOO_LARGE}", "cut")]  # its records are a gap
         records, notices = self._protocol.receive((frame,), received)
-        routes = self._appenders_of
+        appenders_of = self._appenders_of
         touched: dict[RecordSink, None] = {}
         latest: RecordSink | None = None
         for subscription, ts, values in records:
-            appenders = routes.get(subscription)
+            appenders = appenders_of.get(subscription)
             if appenders is None:
-                self.unasked += 1  # given up a moment ago
+                self.unasked += 1  # unsubscribed a moment ago
                 continue
             add_code, add_ts, add_values, code, sink, more = appenders
             add_code(code)
             add_ts(ts)
             add_values(values)
-            if sink is not latest:  # mostly it is: this is cheaper than to set it each time
+            if sink is not latest:  # it mostly is: cheaper than setting it each time
                 latest = sink
                 touched[sink] = None
             if more:
@@ -100,10 +103,10 @@ class Intake:
         return [notice for notice in notices if not self._count(notice)] if notices else ()
 
     def _count(self, notice: Notice) -> bool:
-        """Take what is only to be counted; whether it was that."""
+        """Count a notice that is only to be counted; False for any other."""
         if isinstance(notice, Counted):
-            for stream in self._users.get(notice.subscription, ()):
-                stream.sink.buffer.counted[notice.what] += notice.count
+            for route in self._routes.get(notice.subscription, ()):
+                route.sink.buffer.counted[notice.what] += notice.count
         elif isinstance(notice, Unreadable):
             self.unreadable += 1
             self.excerpts.append(Unreadable(self._redact(notice.reason), self._redact(notice.excerpt)))
@@ -114,59 +117,59 @@ class Intake:
         return True
 
     def publish(self) -> None:
-        """Make everything taken so far visible."""
+        """Make all records taken so far visible to readers."""
         fresh, self._fresh = self._fresh, {}
         for sink in fresh:
             sink.publish()
 
     def interrupted(self) -> None:
-        """Tell every sink that the stream broke."""
+        """Mark every sink as interrupted."""
         for sink in self._sinks:
             sink.interrupted()
 
-    def attach(self, streams: Iterable[Route]) -> list[Subscription]:
-        """Add streams; returns the subscriptions that nobody had before."""
+    def attach(self, routes: Iterable[Route]) -> list[Subscription]:
+        """Add routes; returns the subscriptions that are new."""
         new: list[Subscription] = []
-        for stream in streams:
-            users = self._users.setdefault(stream.subscription, [])
-            if not users:
-                new.append(stream.subscription)
-            if stream not in users:
-                users.append(stream)
-                self._sinks[stream.sink] += 1
-                self._appenders_of[stream.subscription] = _appenders(users)
+        for route in routes:
+            existing = self._routes.setdefault(route.subscription, [])
+            if not existing:
+                new.append(route.subscription)
+            if route not in existing:
+                existing.append(route)
+                self._sinks[route.sink] += 1
+                self._appenders_of[route.subscription] = _appenders(existing)
         return new
 
-    def detach(self, streams: Iterable[Route]) -> list[Subscription]:
-        """Remove streams; returns the subscriptions that nobody has any more."""
+    def detach(self, routes: Iterable[Route]) -> list[Subscription]:
+        """Remove routes; returns the subscriptions that have none left."""
         gone: list[Subscription] = []
-        for stream in streams:
-            users = self._users.get(stream.subscription, [])
-            if stream not in users:
+        for route in routes:
+            existing = self._routes.get(route.subscription, [])
+            if route not in existing:
                 continue
-            users.remove(stream)
-            self._sinks[stream.sink] -= 1
-            if not self._sinks[stream.sink]:
-                del self._sinks[stream.sink]
-            if users:
-                self._appenders_of[stream.subscription] = _appenders(users)
+            existing.remove(route)
+            self._sinks[route.sink] -= 1
+            if not self._sinks[route.sink]:
+                del self._sinks[route.sink]
+            if existing:
+                self._appenders_of[route.subscription] = _appenders(existing)
             else:
-                del self._users[stream.subscription], self._appenders_of[stream.subscription]
-                gone.append(stream.subscription)
+                del self._routes[route.subscription], self._appenders_of[route.subscription]
+                gone.append(route.subscription)
         return gone
 
-    def users(self, subscription: Subscription) -> Sequence[Route]:
-        """Where the records of a subscription go."""
-        return tuple(self._users.get(subscription, ()))
+    def routes(self, subscription: Subscription) -> Sequence[Route]:
+        """The routes of a subscription."""
+        return tuple(self._routes.get(subscription, ()))
 
     def __len__(self) -> int:
-        """How many subscriptions are wanted now."""
-        return len(self._users)
+        """The number of subscriptions."""
+        return len(self._routes)
 
     @property
     def subscriptions(self) -> list[Subscription]:
-        """What is wanted now, each once."""
-        return list(self._users)
+        """The subscriptions, each once."""
+        return list(self._routes)
 
     def new_lags(self) -> list[float]:
         """Exchange time to receipt of the frames since the last call, in seconds; the newest 256 at most."""
@@ -180,8 +183,8 @@ class Intake:
         return median(lags) / 1e6 if lags else nan
 
 
-def _appenders(users: Sequence[Route]) -> _Appenders:
-    first, *more = users
+def _appenders(routes: Sequence[Route]) -> _Appenders:
+    first, *more = routes
     buffer = first.sink.buffer
-    others = tuple((stream.sink, stream.code) for stream in more)
+    others = tuple((route.sink, route.code) for route in more)
     return buffer.codes.append, buffer.ts.append, buffer.values.extend, first.code, first.sink, others

@@ -1,4 +1,7 @@
-"""Whether messages come later and later: the first sign that they are read more slowly than they are sent."""
+"""Monitoring of a connection: its lag, its message rate, and stalls of this process.
+
+A growing lag is the first sign that messages are read more slowly than they are sent.
+"""
 
 from __future__ import annotations
 
@@ -18,40 +21,40 @@ __all__ = ["LATE_SECONDS", "LagMonitor", "ReadMonitor", "StallDetector"]
 
 log = logging.getLogger("aries_nb")
 
-LATE_SECONDS = 1.0  # behind by so much is worth a word
-LATE_MESSAGES = 2_000  # and so is this: brokers cut off whom 5,000 wait for, which is little time where many come
-LATE_UNREAD = 2_500  # half of those 5,000, on our side: the broker's own begin to wait only when ours have no room
-FULL_SECONDS = 0.1  # that so many must wait, so that a burst is no alarm
-LEAST_SECONDS = 0.05  # less is the turn of a loop, whatever the rate
-FEWEST = 5  # messages in a turn; one that has so few to read is not behind
-TURNS = 2  # that it must last, so that a burst or an old quote is no alarm
+LATE_SECONDS = 1.0  # a lag above the smallest one by so much is reported
+LATE_MESSAGES = 2_000  # and by so many messages: brokers cut off clients with 5,000 unread ones
+LATE_UNREAD = 2_500  # half of those 5,000, on our side: the broker queues only once our buffers are full
+FULL_SECONDS = 0.1  # that so many must stay unread, so that a burst is no alarm
+LEAST_SECONDS = 0.05  # less is one turn of the loop, at any rate
+FEWEST = 5  # messages in a turn; with fewer there is no lag to speak of
+TURNS = 2  # that a lag must last, so that a burst or an old quote is no alarm
 BUCKET_SECONDS = 10.0
-BUCKETS = 60  # what counts as quick is the quickest of the last ten minutes
-KEPT_LAGS = 1_000  # of which the percentiles are told
-SMOOTHING = 0.3  # what a turn counts for in the rate
-STALL_SECONDS = 10.0  # beyond which it is worth a word; a busy machine has turns that come late by less
+BUCKETS = 60  # the smallest lag is that of the last ten minutes
+KEPT_LAGS = 1_000  # for the percentiles
+SMOOTHING = 0.3  # weight of the newest turn in the rate
+STALL_SECONDS = 10.0  # a longer pause is a stall; turns are late by less on a busy machine
 # A clock that goes on while the machine sleeps, which `time.monotonic` does not do on Linux and macOS.
 _CLOCK: int | None = getattr(time, "CLOCK_BOOTTIME", getattr(time, "CLOCK_MONOTONIC", None))
 
 
 class LagMonitor:
-    """How much later than at their quickest messages come now. The network's thread owns it; any may read `seconds`.
+    """Lag of messages above their smallest lag. The network's thread owns it; any thread may read `seconds`.
 
-    From exchange time to receipt, compared with itself: how the two clocks stand to each other does not matter. Time is
-    passed in, in seconds of a monotonic clock.
+    The lag is receipt minus exchange time. It is compared with itself, so the offset of the two clocks does not matter.
+    Time is passed in, in seconds of a monotonic clock.
     """
 
     def __init__(self) -> None:
         self.seconds = 0.0
-        self._quickest: deque[tuple[float, float]] = deque(maxlen=BUCKETS)  # when, and the least lag of a bucket
+        self._quickest: deque[tuple[float, float]] = deque(maxlen=BUCKETS)  # time and smallest lag of each bucket
         self._late_turns = 0
         self._full_since: float | None = None
         self._lags: deque[float] = deque(maxlen=KEPT_LAGS)
-        self._began: float | None = None  # when the first message after the beginning, or a break, was looked at
+        self._began: float | None = None  # time of the first lag since the start or the last break
 
     @property
     def is_late(self) -> bool:
-        """Whether it is worth a word."""
+        """Whether the lag is large enough to be reported."""
         return self.seconds > 0.0
 
     def __str__(self) -> str:
@@ -60,9 +63,9 @@ class LagMonitor:
         return "messages come as they should again"
 
     def percentiles_ms(self) -> tuple[float, float]:
-        """What half of the newest 1,000 lags and what 99 of 100 stay below, in ms; NaN before the first. Any thread.
+        """Median and 99th percentile of the newest 1,000 lags, in ms; NaN before the first. Any thread.
 
-        By the two clocks as they are. Rows of the past, as a snapshot has, are not late and count not at all.
+        By the two clocks as they are. Rows from the past, as in a snapshot, are not counted.
         """
         lags = sorted(self._lags)
         if not lags:
@@ -71,13 +74,13 @@ class LagMonitor:
         return p50, p99
 
     def interrupted(self) -> None:
-        """Note that the connection broke: what comes next may be old, and nobody is behind."""
+        """Start over after a break: the next messages may be old without being late."""
         self._began, self._full_since, self._late_turns, self.seconds = None, None, 0, 0.0
 
     def look(self, now: float, unread: int) -> bool:
-        """Note how many messages have come and are not read; True when there have been too many for too long.
+        """Record the number of unread messages; True when there have been too many for too long.
 
-        That is told before messages are as late as they are worth a word otherwise: the next turn will tell.
+        Then the next `turn` reports a smaller lag than it would otherwise.
         """
         if unread < LATE_UNREAD:
             self._full_since = None
@@ -86,7 +89,7 @@ class LagMonitor:
         return self._is_full(now)
 
     def turn(self, now: float, lags: Sequence[float], messages_per_s: float) -> bool:
-        """Take the lags of what came since the last turn, in seconds; True where there is a word to be said."""
+        """Record the lags since the last turn, in seconds; True if `is_late` has changed."""
         was_late = self.is_late
         if lags:
             self._keep(now, lags)
@@ -100,7 +103,7 @@ class LagMonitor:
         at, least = min(self._quickest, key=lambda each: each[1], default=(now, lag))
         self._note(now, lag)
         behind = lag - least
-        # Nobody falls behind faster than time goes by: what looks so are old rows, of a snapshot or a tape.
+        # A lag cannot grow faster than time passes: one that seems to is of old rows, of a snapshot or a recording.
         is_full = self._is_full(now)
         enough = min(LATE_SECONDS, max(LATE_MESSAGES / max(messages_per_s, 1.0), LEAST_SECONDS))
         late = LEAST_SECONDS if is_full else enough
@@ -115,7 +118,7 @@ class LagMonitor:
         if self._began is None:
             self._began = now
         least = min([*lags, *(lag for _, lag in self._quickest)])
-        past = now - self._began + LATE_SECONDS  # as in `_compare`: more than that is of before we asked
+        past = now - self._began + LATE_SECONDS  # as in `_compare`: a larger lag is from before the subscription
         self._lags.extend(lag for lag in lags if lag - least <= past)
 
     def _note(self, now: float, lag: float) -> None:
@@ -126,27 +129,27 @@ class LagMonitor:
 
 
 class ReadMonitor:
-    """The rate of an intake, and its lateness. The network's thread owns it; any may read the rate and the lateness.
+    """Message rate and lag of an intake. The network's thread owns it; any thread may read both.
 
-    When there is a word to be said about lateness, it is logged with `where`, and `ring` is called. Time is passed in,
-    in seconds of a monotonic clock.
+    When the lag becomes reportable, or no longer is, that is logged with `where`, and `notify` is called. Time is
+    passed in, in seconds of a monotonic clock.
     """
 
-    def __init__(self, intake: Intake, where: str, ring: Callable[[], None]) -> None:
+    def __init__(self, intake: Intake, where: str, notify: Callable[[], None]) -> None:
         self.messages_per_s = 0.0
         self.lag = LagMonitor()
         self._intake = intake
         self._where = where
-        self._ring = ring
+        self._notify = notify
         self._counted, self._at = 0, 0.0
 
     def began(self, now: float) -> None:
-        """Begin anew with a connection."""
+        """Start over with a new connection."""
         self.lag.interrupted()
         self._counted, self._at = self._intake.messages, now
 
     def turn(self, socket: ClientConnection, now: float) -> None:
-        """Look at what came since the last turn."""
+        """Update rate and lag from the messages since the last turn."""
         messages = self._intake.messages
         rate = (messages - self._counted) / max(now - self._at, 1e-3)
         self.messages_per_s += SMOOTHING * (rate - self.messages_per_s)
@@ -155,7 +158,7 @@ class ReadMonitor:
         self._compare(now)
 
     def in_burst(self, socket: ClientConnection, now: float) -> None:
-        """Look whether too much is unread: while reading goes on and on, turns come seldom."""
+        """Check for unread messages within a burst, during which turns are rare."""
         if self._look(socket, now) and not self.lag.is_late:
             self._compare(now)
 
@@ -168,26 +171,30 @@ class ReadMonitor:
     def _compare(self, now: float) -> None:
         if self.lag.turn(now, self._intake.new_lags(), self.messages_per_s):
             log.warning("%s: %s", self._where, self.lag)
-            self._ring()
+            self._notify()
 
 
 def _clocks() -> tuple[float, float]:
-    """Seconds since the start of the machine, its sleep included, and since the epoch.
+    """Seconds since the machine started, its sleep included, and since the epoch.
 
-    A virtual machine that slept with its host learns of it only by the second.
+    In a virtual machine that slept with its host only the second clock shows it.
     """
     return time.clock_gettime(_CLOCK) if _CLOCK is not None else time.monotonic(), time.time()
 
 
 class StallDetector:
-    """Compares turns that ought to come every quarter of a second. The network's thread owns it."""
+    """Detects that this process was stopped, at a breakpoint, or asleep with the machine.
+
+    Unlike in a quiet market, messages in the socket are then old, and the connection may be dead. The network's thread
+    calls `turn` every quarter of a second.
+    """
 
     def __init__(self, clocks: Callable[[], tuple[float, float]] | None = None) -> None:
         self._clocks = clocks or _clocks
         self._at = self._clocks()
 
     def turn(self) -> float:
-        """How many seconds nothing has happened here since the last turn; 0.0 where that is as usual."""
+        """Seconds since the last turn if that was a stall, else 0.0."""
         before, self._at = self._at, self._clocks()
         elapsed = max(now - then for now, then in zip(self._at, before, strict=True))
         return elapsed if elapsed > STALL_SECONDS else 0.0

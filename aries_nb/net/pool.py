@@ -1,7 +1,7 @@
-"""The connections to one endpoint: as many as its streams need and the broker allows, each kept alive on its own.
+"""Pool of sessions with one endpoint: as many connections as its streams need and the broker allows.
 
-A stream stays on the connection that it was put on. New ones go where the fewest are, so that the load is even, and a
-connection that has none left is closed, but for the first.
+A stream stays on its connection. New ones go to the connection with the fewest, so that the load is even. A connection
+without streams is closed, except the first.
 """
 
 from __future__ import annotations
@@ -42,8 +42,8 @@ class _Assignment(NamedTuple):
 class SessionPool:
     """Sessions with one endpoint. Every method may be called from any thread.
 
-    `gaps` gives the ledger's door for the connection of this number, counted from 1.
-    Raises ConnectError at once where not even one connection is left.
+    `gaps` returns the gap log's entry point of a connection by its number, counted from 1.
+    Raises ConnectError at once if the connection limit is used up.
     """
 
     def __init__(
@@ -61,7 +61,7 @@ class SessionPool:
         self._new_session: Callable[[int], Session] = lambda number: Session(
             url, endpoint.make(), token, gaps(number), rule=rule, number=number
         )
-        # Told on the network's thread: the number of the connection, what is missing, and where it should have gone.
+        # Called on the network's thread with the connection's number, the gap, and the routes of its subscription.
         self.on_trade_gap: Callable[[int, TradeGap, Sequence[Route]], None] = lambda _number, _hole, _streams: None
         self._connection_limit = connection_limit
         self._assignments: dict[_Key, _Assignment] = {}
@@ -72,10 +72,10 @@ class SessionPool:
         self._is_closed = False
         self._is_assigning = False
         self._deferred: list[Route] = []
-        self._connected: set[Session] = set()  # those that count; until they are closed they do
-        # Of all of these; reentrant, because the garbage collector may let a frame go in the middle of it.
+        self._connected: set[Session] = set()  # counted by the limit until they are closed
+        # Of all of these; reentrant, because the garbage collector may close a frame in the middle of it.
         self._guard = threading.RLock()
-        if not connection_limit.take(1):
+        if not connection_limit.acquire(1):
             raise ConnectError(
                 f"all {connection_limit.most} connections are in use", where=shown_url(url), advice=_ADVICE
             )
@@ -84,23 +84,23 @@ class SessionPool:
 
     @property
     def sessions(self) -> tuple[Session, ...]:
-        """Those that there are now, the oldest first."""
+        """The sessions, oldest first."""
         return self._sessions
 
-    def number_of(self, stream: Route) -> int:
-        """Which connection a stream is on, counted from 1."""
-        assigned = self._assignments.get(_key(stream.subscription))
+    def number_of(self, route: Route) -> int:
+        """The number of a route's connection, counted from 1."""
+        assigned = self._assignments.get(_key(route.subscription))
         return assigned.session.number if assigned is not None else 1
 
-    def subscribe(self, streams: Iterable[Route]) -> list[Future[dict[str, str]]]:
-        """Ask for streams, spread over the connections; the futures are those of `Session.subscribe`.
+    def subscribe(self, routes: Iterable[Route]) -> list[Future[dict[str, str]]]:
+        """Subscribe, spread over the connections; the futures are those of `Session.subscribe`.
 
-        Raises UsageError, before anything is sent, where the broker does not allow so many.
+        Raises UsageError, before anything is sent, if the broker does not allow so many streams.
         """
         with self._guard:
             self._is_assigning = True
             try:
-                shares = self._assign(list(streams))
+                shares = self._assign(list(routes))
             finally:
                 self._is_assigning = False
                 deferred, self._deferred = self._deferred, []
@@ -109,18 +109,18 @@ class SessionPool:
             self.unsubscribe(deferred)
         return answers
 
-    def unsubscribe(self, streams: Iterable[Route]) -> list[Future[None]]:
-        """Give streams up; a connection that has none left is closed, but for the first."""
+    def unsubscribe(self, routes: Iterable[Route]) -> list[Future[None]]:
+        """Remove routes; a connection without streams is closed, except the first."""
         with self._guard:
-            if self._is_assigning:  # by this very thread: a connection must not go from under what is put on it
-                self._deferred += streams
+            if self._is_assigning:  # by this thread: a connection must not close while routes are assigned to it
+                self._deferred += routes
                 return []
-            shares = self._remove(streams)
+            shares = self._remove(routes)
             idle = [session for session in self._sessions[1:] if not self._loads[session]]
             self._sessions = tuple(session for session in self._sessions if session not in idle)
             for session in idle:
                 del self._loads[session]
-        # With its connection a stream ends without a word.
+        # Closing a connection ends its streams; nothing is sent for them.
         ended = [session.unsubscribe(share) for session, share in shares.items() if session not in idle]
         _close_all(idle)
         return ended
@@ -132,7 +132,7 @@ class SessionPool:
         _close_all(self._sessions)
 
     def after_fork(self) -> None:
-        """Be closed in a fork, without a word to the servers: the connections go on in its parent."""
+        """Mark the sessions as closed in a fork and send nothing: the parent goes on with the connections."""
         self._guard = threading.RLock()
         for session in self._sessions:
             session.state = "closed"
@@ -143,13 +143,13 @@ class SessionPool:
 
     # With the guard held.
 
-    def _assign(self, streams: Sequence[Route]) -> dict[Session, list[Route]]:
-        keys = [_key(stream.subscription) for stream in streams]
+    def _assign(self, routes: Sequence[Route]) -> dict[Session, list[Route]]:
+        keys = [_key(route.subscription) for route in routes]
         self._make_room(len({key for key in keys if key not in self._assignments}))
         least = [(self._loads[session], number) for number, session in enumerate(self._sessions)]
         heapq.heapify(least)
         shares: dict[Session, list[Route]] = {}
-        for key, stream in zip(keys, streams, strict=True):
+        for key, route in zip(keys, routes, strict=True):
             assigned = self._assignments.get(key)
             if assigned is None:
                 load, number = least[0]
@@ -157,11 +157,11 @@ class SessionPool:
                 assigned = _Assignment(self._sessions[number], 0)
                 self._loads[assigned.session] += 1
             self._assignments[key] = _Assignment(assigned.session, assigned.users + 1)
-            shares.setdefault(assigned.session, []).append(stream)
+            shares.setdefault(assigned.session, []).append(route)
         return shares
 
     def _make_room(self, count: int) -> None:
-        """Open what connections so many more streams need, all of them or none."""
+        """Open the connections that `count` more streams need, all of them or none."""
         most = self._most_streams
         if most is None:
             return
@@ -169,11 +169,11 @@ class SessionPool:
         missing = -(-wanted // most) - len(self._sessions)
         if missing <= 0 or self._is_closed:
             return
-        if not self._connection_limit.take(missing):
+        if not self._connection_limit.acquire(missing):
             left = (self._connection_limit.most or 0) - self._connection_limit.in_use
             possible = most * (len(self._sessions) + left) - len(self._assignments)
             raise UsageError(
-                f"{count:,} more streams cannot be had: {possible:,} are left, at {most:,} a connection",
+                f"{count:,} more streams are beyond the broker's limit: {possible:,} are left, {most:,} a connection",
                 where=shown_url(self.url),
                 advice=_ADVICE,
             )
@@ -189,7 +189,7 @@ class SessionPool:
             self._sessions = (*self._sessions, session)
 
     def _state_changed(self, session: Session) -> None:
-        """Give a connection back once it is closed, not when its end is asked for: another may be opened at once."""
+        """Release a connection once it is closed, not when its close is requested: another may be opened at once."""
         with self._guard:
             is_gone = session.state == "closed" and session in self._connected
             self._connected -= {session} if is_gone else set()
@@ -197,17 +197,17 @@ class SessionPool:
             self._connection_limit.release(1)
         self._observers.notify()
 
-    def _report_trade_gap(self, number: int, trade_gap: TradeGap, streams: Sequence[Route]) -> None:
-        self.on_trade_gap(number, trade_gap, streams)
+    def _report_trade_gap(self, number: int, trade_gap: TradeGap, routes: Sequence[Route]) -> None:
+        self.on_trade_gap(number, trade_gap, routes)
 
-    def _remove(self, streams: Iterable[Route]) -> dict[Session, list[Route]]:
+    def _remove(self, routes: Iterable[Route]) -> dict[Session, list[Route]]:
         shares: dict[Session, list[Route]] = {}
-        for stream in streams:
-            key = _key(stream.subscription)
+        for route in routes:
+            key = _key(route.subscription)
             assigned = self._assignments.get(key)
             if assigned is None:
                 continue
-            shares.setdefault(assigned.session, []).append(stream)
+            shares.setdefault(assigned.session, []).append(route)
             if assigned.users > 1:
                 self._assignments[key] = _Assignment(assigned.session, assigned.users - 1)
             else:
@@ -217,7 +217,7 @@ class SessionPool:
 
 
 def _close_all(sessions: Iterable[Session]) -> None:
-    """End some sessions, all at once; waits a moment for it unless called on the network's thread."""
+    """Close sessions concurrently; waits up to 3 s for it unless called on the network's thread."""
     done = [session.close() for session in sessions if session.state != "closed"]
     if done and not Background.shared().is_current():
         wait(done, CLOSE_SECONDS)

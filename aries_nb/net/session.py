@@ -279,7 +279,7 @@ class Session:
         elif isinstance(notice, Resumed):
             self._gap_tracker.resumed(notice)
         elif isinstance(notice, TradeGap):
-            self.on_trade_gap(notice, self.intake.users(notice.subscription))
+            self.on_trade_gap(notice, self.intake.routes(notice.subscription))
         elif isinstance(notice, MarketStatus):
             self.market_status = dict(notice.entries)
 

@@ -1,4 +1,4 @@
-"""The socket: websockets' client with what it must not do switched off, its errors mapped to ours.
+"""WebSocket connections: the client of websockets without redirects and compression, its errors mapped to ours.
 
 The only module that imports websockets; it is loaded with the first connection.
 """
@@ -28,16 +28,16 @@ __all__ = ["SendQueue", "connected", "send_all", "unread_frames"]
 
 log = logging.getLogger("aries_nb")
 
-OPEN_SECONDS = 10.0  # for a socket to come about, the proxy's part of it included
-MAX_FRAME = 16 * 2**20  # a larger one closes the connection; one below is read, and counted if it is rubbish
-READ_BYTES = 2**20  # asyncio reads 256 KiB at a time; beside a busy cell each read costs two waits for the GIL
-# Bytes that may wait. What we say ourselves waits for its turn and is little; the answers to a server's pings do not,
-# and one that sends pings without end, but reads nothing, would fill the memory with them.
+OPEN_SECONDS = 10.0  # for a socket to open, the proxy included
+MAX_FRAME = 16 * 2**20  # a larger one closes the connection
+READ_BYTES = 2**20  # asyncio reads 256 KiB at a time; while a cell is busy, each read waits twice for the GIL
+# Bytes that may be unsent. Our own requests are few and wait for their turn. Answers to a server's pings do not wait:
+# a server that sends pings without end and reads nothing would fill the memory with them.
 MOST_UNREAD = 2**20
 
 
 class _Direct(connect):
-    """Follows no redirect: the token would go to wherever it leads, readable by everyone on the way."""
+    """Follows no redirect: the token would be sent to its target, perhaps unencrypted."""
 
     def process_redirect(self, exc: Exception) -> Exception | str:
         return exc
@@ -46,9 +46,9 @@ class _Direct(connect):
 @asynccontextmanager
 async def connected(url: str) -> AsyncIterator[ClientConnection]:
     """A socket that is open. Raises LostError when it ends, and OSError or TimeoutError where it never opens."""
-    proxy, tls = await _way(url)
+    proxy, tls = await _proxy_and_tls(url)
     if proxy is not None:
-        asyncio.get_running_loop().set_exception_handler(_heard)
+        asyncio.get_running_loop().set_exception_handler(_log_unless_tunnel_ended)
     is_open = False
     try:
         async with _Direct(
@@ -77,23 +77,23 @@ async def connected(url: str) -> AsyncIterator[ClientConnection]:
         raise _not_opened(error, proxy, is_secure=tls is not None) from error
 
 
-async def _way(url: str) -> tuple[Proxy | None, ssl.SSLContext | None]:
-    """What leads to a server: a proxy or none, and TLS but within this machine."""
+async def _proxy_and_tls(url: str) -> tuple[Proxy | None, ssl.SSLContext | None]:
+    """The proxy of an address, if any, and its TLS context; neither for ws:// (this machine)."""
     if not url.startswith("wss://"):
         return None, None
     try:
-        # On a thread of its own: to read certificates, on Windows to look up names, takes longer than a tick may wait.
-        work = run_on_thread(lambda: (proxy_for(url), tls_context()), name="aries-nb-way")
+        # On a thread of its own: reading certificates, and looking up names on Windows, would hold up the frames.
+        work = run_on_thread(lambda: (proxy_for(url), tls_context()), name="aries-nb-proxy")
         return await asyncio.wrap_future(work)
     except ConnectError as error:
         raise ConnectionLostError(str(error)) from error
 
 
-def _heard(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
-    """Have the loop log what went wrong in it, but not how websockets stumbles over a tunnel that ends early.
+def _log_unless_tunnel_ended(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+    """Exception handler of the loop: logs its errors, except those of websockets about a tunnel that ends early.
 
-    It takes a proxy's end for two ends, and that of a connection it never had for one it had (python-websockets #1629
-    and #1762); what matters of it is raised. A notebook would show the traceback.
+    It handles a proxy's end twice, and that of a connection it never had (python-websockets #1629 and #1762). The
+    relevant error is raised as well, and a notebook would show the traceback.
     """
     error = context.get("exception")
     trace = error.__traceback__ if isinstance(error, EOFError | AttributeError) else None
@@ -109,7 +109,7 @@ class _Secured(TypedDict, total=False):
 
 
 def _through(proxy: Proxy | None, tls: ssl.SSLContext | None) -> _Secured:
-    """What websockets is to know of a proxy; made where it is passed on, for it may hold a password."""
+    """The proxy arguments of websockets; made where they are passed on, since they may hold a password."""
     if proxy is None:
         return {"proxy": None}
     address = proxy.address.reveal()
@@ -117,7 +117,7 @@ def _through(proxy: Proxy | None, tls: ssl.SSLContext | None) -> _Secured:
 
 
 def _not_opened(error: OSError | WebSocketException, proxy: Proxy | None, *, is_secure: bool) -> Exception:
-    """What to raise where no socket came about: who is to blame, the server or the proxy before it."""
+    """The error of a socket that did not open; its text says whether server or proxy is the cause."""
     if proxy is None:
         if isinstance(error, ConnectionResetError) and is_secure:
             return ConnectionLostError("the server cut the connection off; it may not speak TLS")
@@ -136,10 +136,10 @@ def _not_opened(error: OSError | WebSocketException, proxy: Proxy | None, *, is_
 
 
 async def send_all(socket: ClientConnection, outgoing: Callable[[], Sequence[str]]) -> None:
-    """Send the frames that `outgoing` gives, in order; whatever goes wrong ends the connection, and is not raised.
+    """Send the frames that `outgoing` returns, in order. An error ends the connection and is not raised.
 
-    Whoever receives learns of it. They are asked for here so that a frame with a token in it is no variable of one that
-    a traceback may show.
+    The receiving side raises that end. `outgoing` is called here so that a frame with a token in it is no local
+    variable that a traceback may show.
     """
     try:
         for frame in outgoing():
@@ -147,13 +147,13 @@ async def send_all(socket: ClientConnection, outgoing: Callable[[], Sequence[str
     except ConnectionClosed:
         pass
     except Exception as error:  # the frames below hold what was to be sent
-        log.error("a connection is given up: sending raised %s", type(error).__name__)  # noqa: TRY400
+        log.error("connection aborted: sending raised %s", type(error).__name__)  # noqa: TRY400
         socket.transport.abort()
 
 
 def _quiet() -> logging.Logger:
-    # None of those that `getLogger` finds and that anybody may set to DEBUG, where websockets logs what it sends, the
-    # token among it. An error's traceback would show the same.
+    # Not one that `getLogger` finds: set to DEBUG, websockets would log what it sends, tokens included. So would the
+    # traceback of an error.
     quiet = logging.Logger("aries_nb.socket", max(logging.INFO, log.getEffectiveLevel()))
     quiet.parent = log
     quiet.addFilter(_without_traceback)
@@ -166,7 +166,7 @@ def _without_traceback(record: logging.LogRecord) -> bool:
 
 
 def _cause(closed: ConnectionClosed) -> Cause:
-    """What a server's goodbye says: that it goes away or starts anew, else nothing."""
+    """The cause by the server's close code: "restart" for 1001 and 1012, else "cut"."""
     code = closed.rcvd.code if closed.rcvd is not None else None
     return "restart" if code in (CloseCode.GOING_AWAY, CloseCode.SERVICE_RESTART) else "cut"
 
@@ -182,32 +182,32 @@ def _close_reason(closed: ConnectionClosed) -> str:
 
 
 class SendQueue:
-    """The way out of a session. The network's thread owns it."""
+    """Sends in order, one caller after the other. The network's thread owns it."""
 
     def __init__(self) -> None:
         self._turn = asyncio.Lock()
 
     async def send(self, socket: ClientConnection, outgoing: Callable[[], Sequence[str]]) -> None:
-        """Send what `outgoing` gives, after whatever is being sent; waits for as long as the server reads slowly."""
-        async with self._turn:  # else a later frame would overtake an earlier one that waits
+        """Send what `outgoing` returns, after earlier calls; waits while the server reads slowly."""
+        async with self._turn:  # else a later frame could overtake an earlier one
             await send_all(socket, outgoing)
 
     def is_stuck(self, socket: ClientConnection) -> bool:
-        """Whether so much is not read that this is no slow server any more."""
+        """Whether more than `MOST_UNREAD` bytes are unsent: the server has stopped reading."""
         return socket.transport.get_write_buffer_size() > MOST_UNREAD
 
 
 def unread_frames(socket: ClientConnection, octets_a_frame: float) -> int:
-    """How many frames wait on our side; those in the system's buffer are reckoned at so many bytes each.
+    """Number of frames received but not yet processed; those in the system's buffer are estimated by their mean size.
 
-    A broker counts what waits on its own side, and that begins only when ours is full: this is the earlier sign. On the
-    thread of the socket's loop.
+    A broker counts its own unsent frames, which begin to pile up only when our buffers are full: this is the earlier
+    sign. To be called on the thread of the socket's loop.
     """
     return len(socket.recv_messages.frames) + int(_buffered(socket) / max(octets_a_frame, 1.0))
 
 
 def _buffered(socket: ClientConnection) -> int:
-    """The bytes in the system's buffer; 0 where the system does not tell, as Windows."""
+    """Bytes in the system's receive buffer; 0 on Windows, which does not report them."""
     try:
         from fcntl import ioctl
         from termios import FIONREAD

@@ -111,7 +111,9 @@ def test_more_than_fifty_thousand_streams_are_refused_before_anything_is_sent(
     with pytest.raises(UsageError) as refused:
         feed.quotes(*too_many)
 
-    assert "50,001 more streams cannot be had: 50,000 are left, at 5,000 a connection" in str(refused.value)
+    assert "50,001 more streams are beyond the broker's limit: 50,000 are left, 5,000 a connection" in str(
+        refused.value
+    )
     assert "Close frames, books or feeds" in str(refused.value)
     statistics = sim.statistics()
     assert (statistics.subscribe_requests, statistics.connections_total) == (0, 1)
@@ -127,7 +129,7 @@ def test_the_connection_of_accounts_counts_as_well(
     feed = open_alor(sim, broker=narrow(2), connection_limit=ConnectionLimit(MOST_CONNECTIONS))
     feed.account(PORTFOLIOS[0]).orders  # noqa: B018 - opens the connection
 
-    with pytest.raises(UsageError, match="19 more streams cannot be had: 18 are left, at 2 a connection"):
+    with pytest.raises(UsageError, match="19 more streams are beyond the broker's limit: 18 are left, 2 a connection"):
         feed.quotes(*MANY[:19])
     quotes = feed.quotes(*MANY[:18])
 

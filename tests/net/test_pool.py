@@ -106,7 +106,7 @@ def test_more_than_the_broker_allows_is_refused_before_anything_is_sent(serve: S
     pool = open_pool(sim.url, most_streams=3, connection_limit=ConnectionLimit(2))
     ask(pool, quotes("AAPL")[1])
 
-    with pytest.raises(UsageError, match="6 more streams cannot be had: 5 are left, at 3 a connection"):
+    with pytest.raises(UsageError, match="6 more streams are beyond the broker's limit: 5 are left, 3 a connection"):
         pool.subscribe(quotes(*SYMBOLS[1:7])[1])
 
     assert loads(pool) == [1]
