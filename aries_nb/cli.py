@@ -22,7 +22,7 @@ __all__ = ["main"]
 
 FIRST_NOTEBOOK = "01_first_light.ipynb"
 SIMULATED = ("aries", "alor")
-TERMINATED = 128 + signal.SIGTERM  # as a shell tells of it
+TERMINATED = 128 + signal.SIGTERM  # the exit status that shells use
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -46,7 +46,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=metadata.version("aries_nb"))
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
-    does = "open the first notebook in JupyterLab, live on a simulated market"
+    does = "open the first notebook in JupyterLab, with a simulated market"
     demo = commands.add_parser("demo", help=does, description=does[0].upper() + does[1:] + ".")
     demo.add_argument("--no-browser", action="store_true", help="only print the address")
     demo.add_argument(
@@ -61,18 +61,20 @@ def _parser() -> argparse.ArgumentParser:
     )
     brokers = sim.add_subparsers(required=True, metavar=f"{{{','.join(SIMULATED)}}}", dest="broker")
     aries = brokers.add_parser("aries", help="speak the protocol of Aries", parents=[_shared_options()])
-    aries.add_argument("--session-seconds", type=float, default=2700.0, help="life of a session (default: %(default)g)")
+    aries.add_argument(
+        "--session-seconds", type=float, default=2700.0, help="lifetime of a session in s (default: %(default)g)"
+    )
     _add_alor_options(brokers.add_parser("alor", help="speak the protocol of ALOR", parents=[_shared_options()]))
     sim.set_defaults(run=_sim)
 
-    does = "check versions and known traps, and say how to mend each"
+    does = "check versions and known problems, with a fix for each"
     doctor = commands.add_parser("doctor", help=does, description=does[0].upper() + does[1:] + ".")
     doctor.set_defaults(run=_doctor)
     return parser
 
 
 def _shared_options() -> argparse.ArgumentParser:
-    """What every simulated server takes."""
+    """Options of every simulated server."""
     shared = argparse.ArgumentParser(add_help=False)
     shared.add_argument("--host", default="127.0.0.1", help="address to listen on (default: %(default)s)")
     shared.add_argument("--port", type=int, default=0, help="port to listen on (default: a free one)")
@@ -80,17 +82,17 @@ def _shared_options() -> argparse.ArgumentParser:
         "--seed", type=int, default=1, help="the same seed makes the same market (default: %(default)s)"
     )
     shared.add_argument(
-        "--rate", type=float, default=200.0, help="messages a second, 1 to 50000 (default: %(default)g)"
+        "--rate", type=float, default=200.0, help="messages per second, 1 to 50000 (default: %(default)g)"
     )
     shared.add_argument(
         "--tape", action="append", nargs="+", default=[], metavar="FILE.parquet",
-        help="play recorded markets; each symbol's starts when the first client subscribes to it",
+        help="play recorded markets; each symbol starts when the first client subscribes to it",
     )  # fmt: skip
-    shared.add_argument("--speed", default="1", help='times the tape\'s own pace, or "max" (default: %(default)s)')
+    shared.add_argument("--speed", default="1", help='multiple of the recorded pace, or "max" (default: %(default)s)')
     shared.add_argument(
         "--token",
         default=os.environ.get("ARIES_NB_SIM_TOKEN"),
-        help="the only token to accept besides those issued (default: $ARIES_NB_SIM_TOKEN, or any)",
+        help="accept this token and issued ones only (default: $ARIES_NB_SIM_TOKEN, or any token)",
     )
     shared.add_argument("--end-with-input", action="store_true", help=argparse.SUPPRESS)
     return shared
@@ -98,16 +100,14 @@ def _shared_options() -> argparse.ArgumentParser:
 
 def _add_alor_options(alor: argparse.ArgumentParser) -> None:
     alor.add_argument(
-        "--token-seconds", type=float, default=1800.0, help="life of an access token (default: %(default)g)"
+        "--token-seconds", type=float, default=1800.0, help="lifetime of an access token in s (default: %(default)g)"
     )
-    alor.add_argument("--no-conflation", action="store_true", help="send every state, whatever interval is asked for")
+    alor.add_argument("--no-conflation", action="store_true", help="send every state, at any requested interval")
     alor.add_argument("--ack-first", action="store_true", help="reply before the snapshot instead of after it")
     alor.add_argument("--kill-on-expiry", action="store_true", help="drop a connection when its newest token expires")
+    alor.add_argument("--refuse-handshake", action="store_true", help="refuse excess connections during the handshake")
     alor.add_argument(
-        "--refuse-handshake", action="store_true", help="refuse one connection too many before it is open"
-    )
-    alor.add_argument(
-        "--silent-unknown", action="store_true", help="accept unknown instruments and say nothing of them"
+        "--silent-unknown", action="store_true", help="accept unknown instruments without an error, and send no data"
     )
 
 
@@ -149,14 +149,14 @@ def _sim(chosen: argparse.Namespace) -> int:
 
     async def until_terminated() -> int:
         serving = asyncio.ensure_future(serve(options, ready=ready))
-        with suppress(NotImplementedError):  # where a loop knows no signals
+        with suppress(NotImplementedError):  # event loops without signal handlers
             asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, serving.cancel)
         try:
             await serving
         except asyncio.CancelledError:
             own = asyncio.current_task()
             if own is not None and own.cancelling():
-                raise  # an interrupt, which `asyncio.run` tells apart
+                raise  # an interrupt, which `asyncio.run` turns into KeyboardInterrupt
             return TERMINATED
         return 0
 
@@ -169,13 +169,13 @@ def _speed(text: str) -> float | None:
     try:
         return float(text)
     except ValueError as error:
-        raise UsageError(f"--speed {text!r} is no speed", advice='Give a number such as 10, or "max".') from error
+        raise UsageError(f"--speed {text!r} is not a speed", advice='Give a number such as 10, or "max".') from error
 
 
 def _end_with_input() -> None:
-    """End this process when whoever started it is gone, however it went: its end of our input closes then."""
+    """End this process when its parent has ended in any way, which closes our standard input."""
     sys.stdin.buffer.read()
-    os._exit(0)  # not by a signal: whoever was started in the background has its children ignore an interrupt
+    os._exit(0)  # not by a signal: a process that a shell started in the background ignores an interrupt
 
 
 def _demo(chosen: argparse.Namespace) -> int:
@@ -185,14 +185,14 @@ def _demo(chosen: argparse.Namespace) -> int:
     command = [
         *(sys.executable, "-m", "jupyterlab", f"--port={chosen.port}"),
         f"--ServerApp.root_dir={notebook.parent}",
-        f"--LabApp.default_url=/lab/tree/{notebook.name}",  # so that the address it prints is the notebook's
+        f"--LabApp.default_url=/lab/tree/{notebook.name}",  # so that the printed address opens the notebook
     ]
     if chosen.no_browser:
         command.append("--no-browser")
     if hasattr(os, "geteuid") and os.geteuid() == 0:
-        command.append("--allow-root")  # in a container there is no one else to be
+        command.append("--allow-root")  # containers often have no other user
     try:
-        return subprocess.call(command)  # noqa: S603 - our own interpreter and arguments, no shell
+        return subprocess.call(command)  # noqa: S603 - own interpreter and arguments, no shell
     except KeyboardInterrupt:
         return 0
 

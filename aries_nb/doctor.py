@@ -1,4 +1,4 @@
-"""What `aries-nb doctor` checks: versions, and the traps that others fell into; for each the mend."""
+"""The checks of `aries-nb doctor`: versions and known problems, each with its fix."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ __all__ = ["Finding", "examine"]
 
 
 class Finding(NamedTuple):
-    """One thing that was looked at; `mend` says what to do where it is not well."""
+    """The result of one check; `mend` is the fix if it failed."""
 
     what: str
     is_well: bool
     mend: str = ""
 
 
-# Package, oldest version that works, first that is known not to (or None), why it matters.
+# Package, oldest working version, first version that does not work (or None), purpose.
 _NEEDED = (
     ("pandas", "3.0", None, "snapshots rely on copy-on-write"),
     ("websockets", "16.0", None, "the transport"),
@@ -32,7 +32,7 @@ _NEEDED = (
 
 
 def examine() -> list[Finding]:
-    """Look at everything; safe to call anywhere, changes nothing."""
+    """Run all checks. They change nothing and may run anywhere."""
     return [
         Finding(f"Python {sys.version.split()[0]}", sys.version_info >= (3, 11), "Use Python 3.11 or newer."),
         *(_package(*row) for row in _NEEDED),
@@ -72,26 +72,26 @@ def _traps() -> Iterator[Finding]:
         "pip install 'nest-asyncio2>=1.7.4': nest-asyncio loses queued cells on ipykernel 7. Only anb.run needs it.",
     )
     yield Finding(
-        "asyncio is as it was made",
+        "asyncio is not patched",
         asyncio.run.__module__ == "asyncio.runners",
-        "Something has patched asyncio in this process (nest_asyncio.apply()?); every task in it is slower for that.",
+        "Something has patched asyncio in this process (nest_asyncio.apply()?), which slows every task: remove it.",
     )
     yield Finding(
         "plotly-resampler is absent",
         not _version("plotly-resampler"),
-        "It forces plotly below 7 and resamples wrongly with kept zoom; our charts thin themselves: uninstall it.",
+        "Uninstall it: it forces plotly below 7 and resamples wrongly while zoomed; our charts do without it.",
     )
     yield Finding(
         "threads can send to widgets",
         sys.platform != "emscripten" and "COLAB_RELEASE_TAG" not in os.environ,
-        "This front end repaints only while a cell runs: read .df and .latest, or run JupyterLab.",
+        "This front end repaints only while a cell runs: use .df and .latest, or run JupyterLab.",
     )
-    token = "set" if "ARIES_NB_TOKEN" in os.environ else "not set; a simulated one needs none"
+    token = "set" if "ARIES_NB_TOKEN" in os.environ else "not set; the simulator needs none"
     yield Finding(f"a token for a real broker ({token})", is_well=True)
     yield Finding(
         "recorded markets can be read (pyarrow)",
         bool(_version("pyarrow")),
-        "pip install 'aries_nb[tapes]', if you want to play tapes.",
+        "pip install 'aries_nb[tapes]' to play recordings in the simulator.",
     )
 
 
@@ -102,17 +102,17 @@ def _network() -> Iterator[Finding]:
         from aries_nb.net.proxy import proxy_for
         from aries_nb.net.tls import VARIABLES, tls_context
     except ImportError:
-        return  # what is missing is told above
+        return  # the missing package is reported above
     ways: dict[str, list[str]] = {}
     try:
         for url in sorted({broker.url for broker in BROKERS.values() if broker.url}):
             ways.setdefault(str(proxy_for(url) or "direct"), []).append(url.removeprefix("wss://"))
     except FeedError as error:
-        yield Finding("the way to the brokers", is_well=False, mend=str(error))
+        yield Finding("the route to the brokers", is_well=False, mend=str(error))
     for way, hosts in ways.items():
-        yield Finding(f"the way to {'the brokers' if len(ways) == 1 else ', '.join(hosts)}: {way}", is_well=True)
+        yield Finding(f"the route to {'the brokers' if len(ways) == 1 else ', '.join(hosts)}: {way}", is_well=True)
     named = ", ".join(f"{name}={os.environ[name]}" for name in VARIABLES if os.environ.get(name))
-    what = f"certificates of the system ({named or 'and those that certifi has'})"
+    what = f"certificates of the system ({named or 'and of certifi'})"
     try:
         tls_context()
     except FeedError as error:

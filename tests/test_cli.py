@@ -34,7 +34,7 @@ def run(*arguments: str) -> subprocess.CompletedProcess[str]:
         ),
         (["sim", "alor"], ["--host", "--port", "--seed", "--rate", "--tape", "--speed", "--token", "--token-seconds"]),
         (["sim", "alor"], ["--no-conflation", "--ack-first", "--kill-on-expiry", "--refuse-handshake"]),
-        (["doctor"], ["traps"]),
+        (["doctor"], ["known problems"]),
     ],
 )
 def test_each_command_explains_itself(
@@ -71,9 +71,9 @@ def test_wrong_usage_ends_with_2_and_says_what_is_wrong(
 @pytest.mark.parametrize(
     ("arguments", "word"),
     [
-        (["--tape", "nowhere.parquet"], "there is no tape 'nowhere.parquet'"),
+        (["--tape", "nowhere.parquet"], "there is no recording 'nowhere.parquet'"),
         (["--tape", sys.executable], "not a Parquet file"),
-        (["--speed", "warp"], "--speed 'warp' is no speed"),
+        (["--speed", "warp"], "--speed 'warp' is not a speed"),
         (["--speed", "0"], "speed is 0.0"),
         (["--speed", "-1"], "speed is -1.0"),
         (["--speed", "nan"], "speed is nan"),

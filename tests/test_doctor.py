@@ -54,7 +54,7 @@ def test_a_good_environment_is_well(examined: Callable[..., list[Finding]]) -> N
         ({"widgetsnbextension": None}, "Notebook shows no widget"),
         ({"nest-asyncio2": None}, "nest-asyncio2>=1.7.4"),
         ({"nest-asyncio2": "1.7.3"}, "nest-asyncio2>=1.7.4"),
-        ({"plotly-resampler": "0.11"}, "uninstall it"),
+        ({"plotly-resampler": "0.11"}, "Uninstall it"),
         ({"pyarrow": None}, "aries_nb[tapes]"),
     ],
 )
@@ -78,7 +78,7 @@ def test_a_notebook_in_another_environment_needs_no_front_end_here(
 def test_a_patched_asyncio_is_noticed(examined: Callable[..., list[Finding]], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(asyncio, "run", lambda main: None)
 
-    assert [finding.what for finding in examined() if not finding.is_well] == ["asyncio is as it was made"]
+    assert [finding.what for finding in examined() if not finding.is_well] == ["asyncio is not patched"]
 
 
 def test_the_token_is_told_to_be_set_and_not_shown(
@@ -98,14 +98,14 @@ def test_the_way_out_is_told_without_the_password(
     monkeypatch.setenv("HTTPS_PROXY", "http://me:hunter2@proxy.example:3128")
     monkeypatch.setenv("NO_PROXY", "aries.com")
 
-    told = [finding.what for finding in examined() if finding.what.startswith("the way to")]
+    told = [finding.what for finding in examined() if finding.what.startswith("the route to")]
 
     proxied = "the proxy http://proxy.example:3128 of HTTPS_PROXY"
-    assert told == ["the way to api.alor.ru, apidev.alor.ru: " + proxied, "the way to api.aries.com: direct"]
+    assert told == ["the route to api.alor.ru, apidev.alor.ru: " + proxied, "the route to api.aries.com: direct"]
 
 
 def test_a_way_that_is_direct_is_told_in_a_word(examined: Callable[..., list[Finding]]) -> None:
-    assert "the way to the brokers: direct" in [finding.what for finding in examined()]
+    assert "the route to the brokers: direct" in [finding.what for finding in examined()]
 
 
 def test_a_proxy_that_cannot_be_is_told_with_its_mend(
@@ -115,7 +115,7 @@ def test_a_proxy_that_cannot_be_is_told_with_its_mend(
 
     ill = [finding for finding in examined() if not finding.is_well]
 
-    assert [finding.what for finding in ill] == ["the way to the brokers"]
+    assert [finding.what for finding in ill] == ["the route to the brokers"]
     assert "what ALL_PROXY holds is no address of a proxy" in ill[0].mend
     assert "hunter2" not in str(ill)
 

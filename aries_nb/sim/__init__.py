@@ -1,4 +1,4 @@
-"""A simulated market, and honest local servers of the brokers' own protocols."""
+"""A simulated market, and local servers that speak each broker's protocol over real sockets."""
 
 from aries_nb.sim.alor.settings import AlorOptions
 from aries_nb.sim.settings import SimOptions, Statistics

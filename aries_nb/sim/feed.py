@@ -1,4 +1,4 @@
-"""Base classes of the simulated feeds: which of the subscribed symbols has the next event, and how tapes are played.
+"""Base classes of the simulated feeds: the choice of the symbol for the next event, and playback of recordings.
 
 Owned by the server's loop; no I/O.
 """
@@ -21,22 +21,22 @@ if TYPE_CHECKING:
 
 __all__ = ["MarketFeed", "Playback"]
 
-#: Steps tried for one event: a client that asked for a rarely changing field alone does not stop the server.
+#: Steps tried for one event: a client that selected a rarely changing field alone does not block the server.
 STEPS_PER_EVENT = 20
-#: Part of a turn that may go into making events, so that the loop still gets to send them.
+#: Share of a turn that may be spent on making events, so that the loop has time to send them.
 BUSY_SHARE = 0.7
 ROWS_PER_TURN = 2000
 
 
 class SteppedChannel(Protocol):
-    """A subscribed symbol of the synthetic market."""
+    """A symbol of the synthetic market that can be stepped."""
 
     @property
     def weight(self) -> float:
         """How often this symbol has an event, relative to others."""
 
     def step(self, stamp: int) -> int:
-        """Let one event happen at `stamp` (Unix ms); return how many events it counts as."""
+        """Make one event at `stamp` (Unix ms); return the number of updates that it gave."""
 
 
 ChannelT = TypeVar("ChannelT", bound=SteppedChannel)
@@ -57,11 +57,11 @@ class MarketFeed(ABC, Generic[ChannelT]):
 
     @property
     def tape_rows_sent(self) -> int:
-        """Rows of all tapes that went to at least one client."""
+        """Rows of all recordings that went to at least one client."""
         return sum(channel.rows_sent for channel in self._recorded_channels())
 
     def advance(self, seconds: float, now: float) -> None:
-        """Advance the market by `seconds`: as many events as the rate says, stamped `now`."""
+        """Advance the market by `seconds`, with as many events as the rate gives, stamped `now`."""
         self._weigh()
         if not self._stepped or self._is_closed():
             self._budget = 0.0
@@ -78,18 +78,18 @@ class MarketFeed(ABC, Generic[ChannelT]):
             self.events += sent
             if not tries % 64 and perf_counter() > limit:
                 break
-        # What could not be done in time is not made up for: a burst would only be late as well.
+        # Events that did not fit into the time are dropped: a burst later on would be late as well.
         self._budget = min(self._budget, 1.0)
 
     def play_recordings(self, now: float) -> None:
-        """Play the rows of the paced tapes that are due at `now`."""
+        """Play the rows of paced recordings that are due at `now`."""
         if self._options.speed is not None:
             for channel in self._recorded_channels():
                 self.events += channel.play(now, ROWS_PER_TURN)
 
     @abstractmethod
     def _is_closed(self) -> bool:
-        """Whether the market stands still."""
+        """Whether the market is closed."""
 
     @abstractmethod
     def _subscribed_channels(self) -> Iterable[ChannelT]:
@@ -97,10 +97,10 @@ class MarketFeed(ABC, Generic[ChannelT]):
 
     @abstractmethod
     def _recorded_channels(self) -> Iterable[Playback]:
-        """The channels that tapes feed."""
+        """The channels fed by recordings."""
 
     def _subscriptions_changed(self) -> None:
-        """Weigh the channels anew before the next event; not at once, since many may change together."""
+        """Recompute the weights before the next event; deferred, since many subscriptions may change together."""
         self._is_weighted = False
 
     def _weigh(self) -> None:
@@ -111,22 +111,22 @@ class MarketFeed(ABC, Generic[ChannelT]):
 
 
 class Playback(ABC):
-    """The tapes of one symbol, at most one of each kind, and how far each has been played."""
+    """Playback of the recordings of one symbol, at most one of each kind."""
 
     def __init__(self, players: list[RecordingPlayer]) -> None:
         self.rows_sent = 0
         self._players = {player.recording.kind: player for player in players}
 
     def start(self, now: float) -> None:
-        """Start each tape that feeds a subscribed stream, unless it plays already."""
+        """Start each recording that feeds a subscribed stream, unless it is already playing."""
         for kind, player in self._players.items():
             if self._is_wanted(kind):
                 player.start(now)
 
     def play(self, now: float, limit: int) -> int:
-        """Play the rows that are due at `now` (Unix s), at most `limit` of each tape; return how many were sent.
+        """Play the rows due at `now` (Unix s), at most `limit` of each recording; return the number of rows sent.
 
-        A paced tape goes on without a subscriber, as a market does; one without a pace waits.
+        A paced recording goes on without a subscriber, as a market does; an unpaced one waits.
         """
         sent = 0
         for kind, player in self._players.items():
@@ -138,7 +138,7 @@ class Playback(ABC):
         return sent
 
     def has_rows_left(self) -> bool:
-        """Whether a started tape without a pace has rows left for a subscriber."""
+        """Whether an unpaced recording that was started has rows left for a subscriber."""
         return any(
             player.speed is None and player.started is not None and not player.is_finished and self._is_wanted(kind)
             for kind, player in self._players.items()
@@ -146,7 +146,7 @@ class Playback(ABC):
 
     @abstractmethod
     def _is_wanted(self, kind: str) -> bool:
-        """Whether a stream that this kind of tape feeds is subscribed."""
+        """Whether a stream fed by this kind of recording is subscribed."""
 
     @abstractmethod
     def _play_row(self, player: RecordingPlayer, row: int) -> int:

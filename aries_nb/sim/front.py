@@ -34,9 +34,9 @@ __all__ = ["Front", "is_loopback", "listening"]
 
 GOING_AWAY = 1001
 CLOSE_SECONDS = 2.0
-#: A head that is longer is left to websockets, which refuses it by limits of its own.
+#: A longer head is left to websockets, which refuses it by its own limits.
 HEAD_BYTES = 2**16
-#: The time for a whole head; what websockets gives an opening handshake by default.
+#: Time for a whole head; the default of websockets for an opening handshake.
 HEAD_SECONDS = 10.0
 HEAD_END = b"\r\n\r\n"
 REFUSAL = b"HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
@@ -52,9 +52,10 @@ async def listening(
     drop_connections: Callable[[], int],
     **more: Any,  # noqa: ANN401 - websockets has the types
 ) -> AsyncIterator[str]:
-    """Serve while the block runs, and hand out the base URL; then close every connection with 1001.
+    """Serve while the block runs, and yield the base URL; then close every connection with 1001.
 
-    `drop_connections` is called for those that do not end in time. `more` goes to `websockets.asyncio.server.serve`.
+    `drop_connections` is called for connections that do not close in time. `more` goes to
+    `websockets.asyncio.server.serve`.
     Raises UsageError if the address cannot be listened on.
     """
     try:
@@ -86,12 +87,12 @@ async def listening(
 
 
 class Front:
-    """Sorts the connections of one server. Owned by the server's loop.
+    """Routes the connections of one server to WebSocket or HTTP. Owned by the server's loop.
 
-    `make_handler` is called once, when the first request that is not for a WebSocket has come. `head_seconds` is the
-    time that a connection has to send the head of its first request before it is aborted. A server that `is_local` is
-    for this machine's programs: it refuses the pages of a browser that are of another machine, or whose name leads here
-    by a trick of the DNS. A browser would let any page open a WebSocket to it.
+    `make_handler` is called once, with the first HTTP request. A connection that has not sent the whole head of its
+    first request within `head_seconds` is aborted. A server that `is_local` is for programs of this machine: it refuses
+    browser pages from other hosts, and host names that resolve here by DNS rebinding. A browser would let any page open
+    a WebSocket to it.
     """
 
     def __init__(
@@ -102,7 +103,7 @@ class Front:
         self._make_handler = make_handler
         self._http: web.Server | None = None
         self._is_closed = False
-        # Of all connections that are no WebSockets; one that is gone needs no word from aiohttp to leave it.
+        # All connections that are not WebSockets; weak, since aiohttp does not report closed ones.
         self._transports: WeakSet[asyncio.Transport] = WeakSet()
 
     @property
@@ -115,7 +116,7 @@ class Front:
         return Connection
 
     async def close(self, seconds: float) -> None:
-        """Let HTTP requests under way end within `seconds`; then abort every connection that is no WebSocket."""
+        """Let running HTTP requests finish within `seconds`; then abort every connection that is not a WebSocket."""
         self._is_closed = True
         if self._http is not None:
             self._http.pre_shutdown()  # idle connections end at once
@@ -124,21 +125,21 @@ class Front:
             transport.abort()
 
     def watch(self, transport: asyncio.Transport) -> None:
-        """Take a connection that has not said yet what it is."""
+        """Register a connection whose protocol is not known yet."""
         self._transports.add(transport)
         if self._is_closed:
             transport.abort()
 
     def release(self, transport: asyncio.Transport) -> None:
-        """Leave a connection to websockets."""
+        """Unregister a connection that websockets takes over."""
         self._transports.discard(transport)
 
     def hand_over(self, transport: asyncio.Transport, received: bytes) -> None:
-        """Let HTTP be spoken on a connection, beginning with what was received."""
+        """Pass a connection and its first bytes to aiohttp."""
         if self._http is None:
             from aiohttp import web
 
-            # A line of the access log would name the query of a request.
+            # The access log would contain the query of a request, and with it tokens.
             self._http = web.Server(self._make_handler(), access_log=None)
         protocol = self._http()
         transport.set_protocol(protocol)
@@ -147,26 +148,26 @@ class Front:
 
 
 class RoutedConnection(ServerConnection):
-    """A connection that begins as a WebSocket's only when the head of its request says that it is one."""
+    """A connection that starts the WebSocket protocol only if the head of its request asks for the upgrade."""
 
     front: Front
     _received: bytearray | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Wait for the head before websockets learns of the connection."""
+        """Wait for the head before websockets gets the connection."""
         self._raw_transport = cast("asyncio.Transport", transport)
         self._received = bytearray()
         self.front.watch(self._raw_transport)
         self._deadline = self.loop.call_later(self.front.head_seconds, self._raw_transport.abort)
 
     def data_received(self, data: bytes) -> None:
-        """Collect the head; once it is there, sort."""
+        """Collect the head, then route the connection."""
         if self._received is None:
             super().data_received(data)
             return
         self._received += data
         head, end, _ = self._received.partition(HEAD_END)
-        # What does not begin like a method, as a TLS handshake, will never have a head.
+        # Bytes that do not start like an HTTP method, such as a TLS handshake, will never form a head.
         is_http = self._received[:1].isalpha()
         if is_http and not end and len(self._received) <= HEAD_BYTES:
             return
@@ -174,7 +175,7 @@ class RoutedConnection(ServerConnection):
         self._deadline.cancel()
         if is_http and end and self.front.is_local and not _is_for_here(head + end):
             self._raw_transport.write(REFUSAL)
-            self._received = bytearray()  # nothing more is listened to
+            self._received = bytearray()  # later bytes are ignored
             self._raw_transport.close()
         elif is_http and end and not UPGRADE.search(head + end):
             self.front.hand_over(self._raw_transport, received)
@@ -184,19 +185,19 @@ class RoutedConnection(ServerConnection):
             super().data_received(received)
 
     def eof_received(self) -> None:
-        """Let a connection end that never said what it is."""
+        """Accept the end of a connection whose protocol is not known yet."""
         if self._received is None:
             super().eof_received()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Let go; websockets only hears of connections that it was given."""
+        """Cancel the deadline; websockets is notified only of connections that it was given."""
         self._deadline.cancel()
         if self._received is None:
             super().connection_lost(exc)
 
 
 def is_loopback(host: str) -> bool:
-    """Whether a host's name or address can only be this machine."""
+    """Whether a host name or address can only be this machine."""
     try:
         return host == "localhost" or ip_address(host).is_loopback
     except ValueError:
@@ -204,13 +205,13 @@ def is_loopback(host: str) -> bool:
 
 
 def _is_for_here(head: bytes | bytearray) -> bool:
-    """Whether a request names this machine, and comes from no page of another one."""
+    """Whether the Host and Origin headers of a request name this machine only."""
     return all(is_loopback(name.decode("latin-1").strip("[]").lower()) for _, name in HOST.findall(head))
 
 
 def _quiet() -> logging.Logger:
-    # None of those that `getLogger` finds and that anybody may set to DEBUG, where frames are logged, and with them the
-    # tokens that clients send.
+    # Not a logger of `getLogger`, whose level an application may set to DEBUG: websockets would then log frames with
+    # tokens in them.
     parent = logging.getLogger("aries_nb")
     quiet = logging.Logger("aries_nb.sim", max(logging.INFO, parent.getEffectiveLevel()))
     quiet.parent = parent

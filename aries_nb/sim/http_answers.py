@@ -1,4 +1,4 @@
-"""Base class of the HTTP sides: requests, answers, the reading of parameters, and refusals in Aries' two shapes.
+"""Base class of the HTTP servers: requests, responses, parsing of parameters, and errors in Aries' two shapes.
 
 Source: protocol page §6 (end). Imports aiohttp, so nothing that a server for WebSockets alone needs may be here.
 """
@@ -37,16 +37,16 @@ MOST_BODY_BYTES = 2**16
 
 
 class HttpResponse(NamedTuple):
-    """An answer without a transport: a text goes out as it is, anything else as JSON."""
+    """A response, independent of the transport: a `str` is sent as plain text, anything else as JSON."""
 
     status: int
     body: object
-    #: Where a redirect leads.
+    #: Target of a redirect.
     location: str = ""
 
 
 class HttpRequest(NamedTuple):
-    """A request without a transport: `path` is still percent-encoded, `now` is when it is answered, in Unix s."""
+    """A request, independent of the transport: `path` is percent-encoded, `now` is when it is answered, in Unix s."""
 
     method: str
     path: str
@@ -68,12 +68,12 @@ class HttpRequest(NamedTuple):
         return token.strip() if scheme.lower() == "bearer" else ""
 
     def expect(self, method: str) -> None:
-        """Refuse every other method."""
+        """Raise HttpError for any other method."""
         if self.method != method:
             raise HttpError(405, f"use {method}")
 
     def check_text(self) -> None:
-        """Refuse what was not UTF-8, of which aiohttp leaves half characters: they cannot be written out again."""
+        """Refuse text that was not UTF-8: aiohttp passes lone surrogates, which cannot be encoded again."""
         try:
             "".join([self.path, *self.query.keys(), *self.query.values()]).encode()
         except UnicodeEncodeError as error:
@@ -81,7 +81,7 @@ class HttpRequest(NamedTuple):
 
 
 class HttpError(Exception):
-    """A request that is answered with an error; `field` names the parameter that is wrong."""
+    """A request that is answered with an error; `field` names the wrong parameter."""
 
     def __init__(self, status: int, text: str, field: str = "") -> None:
         super().__init__(status, text, field)
@@ -94,27 +94,27 @@ class HttpError(Exception):
 
 
 class Query:
-    """The parameters of a request; whatever is wrong with one raises RefusedError with status 422."""
+    """The parameters of a request; a wrong one raises HttpError with status 422."""
 
     def __init__(self, values: Mapping[str, str]) -> None:
         self.values = values
 
     def text(self, name: str, default: str | None = None) -> str:
-        """A parameter that must be there, and not blank, unless it has a default."""
+        """A parameter that is required and not blank, unless it has a default."""
         value = self.values.get(name, "").strip() or default
         if value is None:
             raise HttpError(422, f"{name} is required", name)
         return value
 
     def choice(self, name: str, choices: Collection[str], default: str | None = None) -> str:
-        """A parameter that is one of some texts."""
+        """A parameter that must be one of `choices`."""
         value = self.text(name, default)
         if value not in choices:
             raise HttpError(422, f"{name} must be one of {', '.join(choices)}", name)
         return value
 
     def integer(self, name: str, low: int, high: int, default: int | None = None) -> int:
-        """A whole number within limits, both included."""
+        """A whole number from `low` to `high`, both included."""
         value = self.text(name, None if default is None else str(default))
         try:
             number = int(value)
@@ -125,7 +125,7 @@ class Query:
         return number
 
     def number(self, name: str) -> float | None:
-        """A finite number; None if it is not given."""
+        """A finite number; None if the parameter is missing."""
         if name not in self.values:
             return None
         try:
@@ -137,14 +137,14 @@ class Query:
         return value
 
     def seconds(self, name: str) -> float:
-        """A time in Unix s or ms, given in Unix s."""
+        """A time given in Unix s or ms, returned in Unix s."""
         self.text(name)
         value = self.number(name)
         assert value is not None
         return value / 1000 if abs(value) > MOST_SECONDS else value
 
     def symbols(self, most: int, default: str | None = None) -> list[str]:
-        """The comma list `symbols`, each once."""
+        """The comma-separated list `symbols`, without duplicates."""
         names = [name.strip() for name in self.text("symbols", default).split(",")]
         found = list(dict.fromkeys(name for name in names if name))
         if not 0 < len(found) <= most:
@@ -153,7 +153,7 @@ class Query:
 
 
 class HttpServer(ABC):
-    """Answers the HTTP requests of one simulated broker. Belongs to the thread of the server's loop."""
+    """Answers the HTTP requests to one simulated broker. Owned by the server's loop."""
 
     #: Whether bodies are JSON in ASCII, or in UTF-8.
     is_ascii: ClassVar[bool] = True
@@ -191,7 +191,7 @@ class HttpServer(ABC):
             return self._refused(error)
 
     async def _prepare(self, request: HttpRequest) -> None:  # noqa: B027 - most answers need no preparation
-        """Make what an answer needs, in another thread if it takes long: the market goes on meanwhile."""
+        """Compute slow parts of an answer in another thread, so that the market goes on meanwhile."""
 
     async def _written(self, request: HttpRequest, body: object) -> str:  # noqa: ARG002 - for a subclass with long answers
         """Write a body as JSON."""
@@ -199,7 +199,7 @@ class HttpServer(ABC):
 
     @abstractmethod
     def _respond(self, request: HttpRequest) -> HttpResponse:
-        """Answer a request; raises RefusedError."""
+        """Answer a request; raises HttpError."""
 
     @abstractmethod
     def _refused(self, error: HttpError) -> HttpResponse:
@@ -210,7 +210,7 @@ class HttpServer(ABC):
 
 
 def refusal(shape: ErrorShape, error: HttpError, request_id: str) -> HttpResponse:
-    """The body of an error: flat, or nested with `error` as an object."""
+    """The response to a refused request: flat, or nested with `error` as an object."""
     code, text = ERROR_TYPES.get(error.status, "INTERNAL"), error.text
     details = [{"code": code, "description": text, "field": error.field}] if error.field else []
     body: dict[str, Any] = {"error": text, "codes": details, "metadata": {}}
@@ -220,5 +220,5 @@ def refusal(shape: ErrorShape, error: HttpError, request_id: str) -> HttpRespons
 
 
 def rfc3339(seconds: float) -> str:
-    """A Unix time as text, in UTC with ms."""
+    """A Unix time in s as RFC 3339 text, in UTC with ms."""
     return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")

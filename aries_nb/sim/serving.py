@@ -1,6 +1,6 @@
-"""Base class of the simulated servers: connections, their sessions, the turns of the market, and the end.
+"""Base class of the simulated servers: connections, sessions, the clock of the market, and shutdown.
 
-What differs from broker to broker on purpose (framing, queueing, limits of a connection, who is cut off and how) is in
+Framing, queueing, limits of a connection and the treatment of slow readers differ between brokers on purpose and are in
 the subclasses.
 """
 
@@ -37,20 +37,20 @@ ABNORMAL_CLOSURE = 1006
 
 
 class ClientSession(Protocol):
-    """What the server needs of a broker's session. `now` is Unix time in seconds."""
+    """A broker's session as the server uses it. `now` is Unix time in seconds."""
 
     closing: tuple[int, str] | None
 
     @property
     def outbox(self) -> Sized:
-        """The texts that wait to be sent."""
+        """The messages waiting to be sent."""
 
     @property
     def is_authenticated(self) -> bool:
-        """Whether a token was accepted and is still good."""
+        """Whether a token was accepted and has not expired."""
 
     def subscriptions(self) -> dict[str, dict[str, Any]]:
-        """What is subscribed now."""
+        """The present subscriptions."""
 
     def receive(self, frame: str | bytes, now: float) -> None:
         """Process one frame of the client."""
@@ -75,7 +75,7 @@ class Client(Generic[SessionT]):
 
     @property
     def has_work(self) -> bool:
-        """Whether the sender has anything to do."""
+        """Whether the sender has something to send or to close."""
         return bool(self.session.outbox or self.session.closing)
 
 
@@ -83,12 +83,12 @@ ClientT = TypeVar("ClientT", bound=Client[Any])
 
 
 class Server(ABC, Generic[ClientT]):
-    """All clients of one simulated broker. Every method belongs to the thread of the loop that runs `run`.
+    """All clients of one simulated broker. Owned by the loop that runs `run`.
 
     Simulated time passes in `_advance` alone, once every `flush_seconds`: nothing else moves market or accounts.
     """
 
-    #: Counters of a session that the statistics sum up over all connections, those that have ended included.
+    #: Counters of a session that the statistics sum over all connections, including ended ones.
     session_counts: ClassVar[tuple[str, ...]] = ("subscribe_requests", "unsubscribe_requests")
 
     def __init__(self, options: ServerOptions, feed: MarketFeed[Any], history: History) -> None:
@@ -96,7 +96,7 @@ class Server(ABC, Generic[ClientT]):
         self.feed = feed
         self.options = options
         self._history = history
-        #: Set when a client may have taken something: the tapes without a pace wait for it.
+        #: Set when a client may have read something: unpaced recordings wait for it.
         self._has_room = asyncio.Event()
         self._tasks: set[asyncio.Task[None]] = set()
         self._counts: Counter[str] = Counter()
@@ -123,7 +123,7 @@ class Server(ABC, Generic[ClientT]):
                     tasks.create_task(self._pump())
 
     def statistics(self) -> Statistics:
-        """Count what has happened so far."""
+        """Counters since the start."""
         sessions, counts = self.sessions(), self._counts
         return Statistics(
             connections_total=counts["connections"],
@@ -149,21 +149,21 @@ class Server(ABC, Generic[ClientT]):
         return self._history.trades(symbol, first, last)
 
     def drop_connections(self) -> int:
-        """Abort every TCP connection without a close frame; return how many."""
+        """Abort every TCP connection without a close frame; return the number of connections."""
         clients = list(self.clients)
         for client in clients:
             client.connection.transport.abort()
         return len(clients)
 
     def close_connections(self, code: int, reason: str) -> int:
-        """Begin to close every connection; return how many."""
+        """Begin to close every connection; return the number of connections."""
         clients = list(self.clients)
         for client in clients:
             self._spawn(client.connection.close(code, reason))
         return len(clients)
 
     def broadcast(self, text: str) -> int:
-        """Send a text as it is, in a frame of its own, to every authenticated client; return to how many."""
+        """Send a text unchanged, in its own frame, to every authenticated client; return the number of clients."""
         clients = [client for client in self.clients if client.session.is_authenticated]
         for client in clients:
             self._send_frame(client, text)
@@ -179,7 +179,7 @@ class Server(ABC, Generic[ClientT]):
             if client.has_work:
                 client.wake.set()
 
-    # What differs from broker to broker.
+    # For subclasses: what differs between brokers.
 
     @abstractmethod
     def _socket_settings(self) -> dict[str, Any]:
@@ -191,7 +191,7 @@ class Server(ABC, Generic[ClientT]):
 
     @abstractmethod
     def _http_handler(self) -> Handler:
-        """Make the HTTP side; called once, with the first HTTP request. aiohttp is imported here and not before."""
+        """Make the HTTP server; called once, with the first HTTP request. aiohttp is imported here and not before."""
 
     @abstractmethod
     def _accept(self, connection: ServerConnection) -> ClientT:
@@ -199,23 +199,23 @@ class Server(ABC, Generic[ClientT]):
 
     @abstractmethod
     async def _send(self, client: ClientT) -> None:
-        """Write what waits in the outbox as fast as the client takes it, and close when the session says so."""
+        """Write the outbox as fast as the client reads, and close the connection once the session has ended."""
 
     @abstractmethod
     def _send_frame(self, client: ClientT, text: str) -> None:
-        """Send one text in a frame of its own."""
+        """Send one text in its own frame."""
 
     @abstractmethod
     def _advance(self, seconds: float, now: float) -> None:
-        """Advance the market, the tapes and the accounts by one turn of `seconds`, to `now` (Unix s)."""
+        """Advance the market, the recordings and the accounts by `seconds`, to `now` (Unix s)."""
 
     @abstractmethod
     def _check_limits(self, client: ClientT) -> None:
-        """End the connection of a client that does not read."""
+        """Disconnect a client that does not read."""
 
     @abstractmethod
     def _pump_recordings(self, now: float) -> bool:
-        """Play the tapes without a pace as far as the clients have room; return whether a row was sent."""
+        """Play unpaced recordings as far as the clients have room; return whether a row was sent."""
 
     async def _received(self, client: ClientT) -> None:
         """Act after a frame was processed."""
@@ -234,7 +234,7 @@ class Server(ABC, Generic[ClientT]):
                 self._has_room.set()
                 await self._received(client)
         except ConnectionClosed:
-            pass  # the client is gone without a goodbye, which is its right
+            pass  # a client may disconnect without a close frame
         finally:
             self.clients.remove(client)
             client.session.close(ABNORMAL_CLOSURE, "the connection is gone")
@@ -246,7 +246,7 @@ class Server(ABC, Generic[ClientT]):
                 await sender
 
     async def _pace(self) -> None:
-        """Let time pass for the market, the tapes and the sessions, once every `flush_seconds`."""
+        """Advance the market, the recordings and the sessions once every `flush_seconds`."""
         loop, turn = asyncio.get_running_loop(), self.options.flush_seconds
         due = loop.time()
         while True:
@@ -256,12 +256,12 @@ class Server(ABC, Generic[ClientT]):
                 client.session.tick(now)
                 self._check_limits(client)
             self.wake_all()
-            # A loop that comes too late by more than a few turns does not run after the lost time.
+            # After a delay of more than a few turns the lost time is not made up.
             due = max(due + turn, loop.time() - 3 * turn)
             await asyncio.sleep(due - loop.time())
 
     async def _pump(self) -> None:
-        """Feed the tapes without a pace to their clients as fast as the slowest of them takes them."""
+        """Play unpaced recordings as fast as the slowest of their clients reads."""
         while True:
             if self._pump_recordings(time.time()):
                 self.wake_all()
@@ -271,7 +271,7 @@ class Server(ABC, Generic[ClientT]):
                 await self._has_room.wait()
 
     def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
-        """Run a coroutine for a connection that may be gone by then."""
+        """Run a coroutine for a connection that may close meanwhile."""
 
         async def run() -> None:
             with suppress(ConnectionClosed):

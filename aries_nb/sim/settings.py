@@ -1,4 +1,4 @@
-"""What a simulated server is told when it is made; wrong input is refused here, before any socket is opened."""
+"""Options and statistics of the simulated servers. Options are validated before any socket is opened."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ MAX_RATE = 50_000.0
 
 @dataclass(frozen=True, slots=True)
 class ServerOptions:
-    """The knobs that every simulated server has. All times are in seconds.
+    """Options of every simulated server. All times are in seconds.
 
-    `port` 0 takes a free one. The same `seed` gives the same market. `rate` is the number of events a second over all
-    streams that somebody has subscribed; an event that goes to several clients counts once. `speed` is a multiple of
-    the tapes' own pace; None plays them as fast as the slowest of their clients takes them. `token` None accepts every
-    token that is not blank. `queue_limit` is the number of messages that may wait for one client before it is closed.
-    `flush_seconds` is how often the market advances, `orders_per_s` how often a robot acts in all accounts together, on
-    average, 0 for never.
+    `port` 0 takes a free one. The same `seed` gives the same market. `rate` is the number of events per second over all
+    subscribed streams; an event that goes to several clients counts once. `tapes` are files of recorded markets;
+    `speed` is a multiple of their own pace, None plays them as fast as the slowest of their clients reads. `token` None
+    accepts every token that is not blank. `queue_limit` is the number of messages that may wait for one client before
+    it is disconnected. The market advances every `flush_seconds`. A robot trades `orders_per_s` times per second on
+    average in all accounts together, 0 for never.
 
-    Raises UsageError if a value is out of its range, or a tape is missing or has columns that no kind of tape has.
+    Raises UsageError if a value is out of range, a recording is missing, or its columns are of no known kind.
     """
 
     host: str = "127.0.0.1"
@@ -72,14 +72,14 @@ class ServerOptions:
 
 @dataclass(frozen=True, slots=True)
 class SimOptions(ServerOptions):
-    """The knobs of a simulated Aries server; an equity's trade that is both update and print counts twice for `rate`.
+    """Options of a simulated Aries server. A trade sent both as trade update and as print counts twice for `rate`.
 
-    Limits, warnings and replies are the same on all endpoints, each connection with a session of its own.
-    `auth_reply` chooses among the accepted forms of authSuccess (protocol page §2.2): an event with `payload.id`, a
-    response with a top-level `id`, or an event without any id. `ack_subscribes` answers subscribe and unsubscribe with
-    a response of status 200 (assumed, §3.2). A client for whom more than `queue_limit` messages wait is closed with
-    1013. A message waits at most `flush_seconds` to share a frame with others. `refreshAuth` comes `warn_seconds`
-    before the expiry, but never before half of the session is over.
+    Limits, warnings and replies are the same on all endpoints; each connection has its own session. `auth_reply`
+    chooses among the accepted forms of authSuccess (protocol page §2.2): an event with `payload.id`, a response with a
+    top-level `id`, or an event without an id. `ack_subscribes` answers subscribe and unsubscribe with a response of
+    status 200 (assumed, §3.2). A client with more than `queue_limit` unsent messages is closed with 1013. A message
+    waits at most `flush_seconds` to share a frame with others. `refreshAuth` is sent `warn_seconds` before the expiry,
+    but not before half of the session is over.
     """
 
     session_seconds: float = 2700.0
@@ -99,26 +99,26 @@ class SimOptions(ServerOptions):
 
 @dataclass(frozen=True, slots=True)
 class Statistics:
-    """What a server has done so far; all are counts since it was started, but `connections_open` and `queued`."""
+    """Counters of a server since its start; `connections_open` and `queued` are current values."""
 
     connections_total: int = 0
     connections_open: int = 0
-    #: Lines, of whatever kind, handed to a connection.
+    #: Messages of any kind written to a connection.
     messages_sent: int = 0
     frames_sent: int = 0
     #: Successful authentications, renewals on a live connection included.
     auths: int = 0
     subscribe_requests: int = 0
     unsubscribe_requests: int = 0
-    #: Events of the market or of a tape, each counted once however many clients it went to.
+    #: Events of the market or of a recording, each counted once for any number of clients.
     market_events: int = 0
-    #: Rows of all tapes that went to at least one client.
+    #: Rows of all recordings that went to at least one client.
     tape_rows_sent: int = 0
-    #: Clients closed because too many messages waited for them.
+    #: Clients disconnected because too many messages waited for them.
     closed_slow: int = 0
-    #: Messages waiting now for all clients together.
+    #: Messages now waiting for all clients together.
     queued: int = 0
-    #: Requests that were refused for their token.
+    #: Requests refused because of their token.
     refused_tokens: int = 0
-    #: States that were never sent since a newer one took their place within the interval that a client asked for.
+    #: States never sent, because a newer one replaced them within the interval that the client requested.
     held_back: int = 0

@@ -1,4 +1,4 @@
-"""The servers of the brokers' protocols by their options, and one on a thread of its own: the simulator."""
+"""The simulator: a server of one broker's protocol on its own thread, or in the caller's event loop."""
 
 from __future__ import annotations
 
@@ -28,10 +28,10 @@ START_SECONDS = 30.0
 
 
 class Simulator:
-    """A context manager that serves while it is entered. Its methods may be called from any thread.
+    """Context manager that serves inside its `with` block. Its methods may be called from any thread.
 
-    The options decide whose protocol it speaks: AlorOptions or "alor" for ALOR's, SimOptions or nothing for Aries'.
-    Raises UsageError from the constructor for a bad tape, and on entering if the address cannot be listened on.
+    The options choose the protocol: AlorOptions or "alor" for ALOR's, SimOptions or None for Aries'. Raises UsageError
+    from the constructor for a recording that cannot be read, and on entering if the address cannot be listened on.
     """
 
     def __init__(self, options: ServerOptions | Literal["aries", "alor"] | None = None) -> None:
@@ -52,12 +52,12 @@ class Simulator:
 
     @property
     def url(self) -> str:
-        """The base URL, e.g. ws://127.0.0.1:40001; the broker's own paths lie below it."""
+        """The base URL, e.g. ws://127.0.0.1:40001, to which the broker's paths are appended."""
         return self._url
 
     def __enter__(self) -> Simulator:
         if self._thread is not None:
-            raise ClosedError("a simulator is entered once", advice="Make a new one.")
+            raise ClosedError("a simulator can be entered only once", advice="Make a new one.")
         self._thread = threading.Thread(target=self._run, name="aries_nb-sim", daemon=True)
         self._thread.start()
         if not self._is_ready.wait(START_SECONDS):
@@ -75,7 +75,7 @@ class Simulator:
             raise self._failure
 
     def close(self) -> None:
-        """Stop serving; every connection is closed with 1001. Calling it again does nothing."""
+        """Stop serving and close every connection with code 1001. A second call does nothing."""
         if self._thread is None or self._loop is None or self._task is None:
             return
         if self._thread.is_alive():
@@ -83,49 +83,51 @@ class Simulator:
             self._thread.join()
 
     def statistics(self) -> Statistics:
-        """Count what the server has done; after the end, what it had done."""
+        """Counters of the server since its start; after the end, their last values."""
         if self._thread is not None and not self._thread.is_alive():
             return self._final
         return self._call(self._server.statistics)
 
     def subscriptions(self) -> list[dict[str, dict[str, Any]]]:
-        """What the server believes that each live client has subscribed, in the page's names, by symbol or topic.
+        """The subscriptions of each connected client, as the server sees them: protocol names by symbol or topic.
 
-        Of ALOR's by guid, with the counts of states that were `sent` and `held_back` within the interval asked for.
+        ALOR's are keyed by guid and count the states that were `sent` and `held_back` within the requested interval.
         """
         return self._call(lambda: [client.session.subscriptions() for client in self._server.clients])
 
     def trades(self, symbol: str, first: float, last: float = math.inf) -> TradeArray:
-        """Every trade of a symbol in [first, last), Unix s, those before the start included: columns time, price, size.
+        """Every trade of a symbol in [first, last), Unix s, sessions before the start included: time, price, size.
 
-        Times in Unix ns, prices in USD, sizes in shares; half a million rows a session. Raises UsageError when live
-        trades are gone, of which the newest 300,000 a symbol are kept.
+        A structured array; times in Unix ns, prices in USD, sizes in shares, about 500,000 rows a session. Raises
+        UsageError if live trades have been dropped: at least the newest 300,000 of each symbol are retained.
         """
         return self._call(lambda: self._server.trades(symbol, first, last))
 
     def drop_connections(self) -> int:
-        """Abort the TCP connection of every client without a close frame; return how many."""
+        """Abort the TCP connection of every client without a close frame; return the number of clients."""
         return self._call(self._server.drop_connections)
 
     def close_connections(self, code: int, reason: str = "") -> int:
-        """Close every connection in good order; return how many."""
+        """Close every connection with a close frame; return the number of connections."""
         return self._call(lambda: self._server.close_connections(code, reason))
 
     def broadcast(self, text: str) -> int:
-        """Send a raw text frame to every authenticated client; return to how many."""
+        """Send a raw text frame to every authenticated client; return the number of clients."""
         return self._call(lambda: self._server.broadcast(text))
 
     def set_market(self, market: str, *, early_hours: bool = False, after_hours: bool = False) -> None:
-        """Change what marketStatus says, and push it.
+        """Set the market status ("open" or "closed") and push it to the clients.
 
-        While `market` is "closed" the synthetic market stands still, and the accounts with it.
+        While `market` is "closed", neither the synthetic market nor the accounts change.
         """
         self._call(lambda: self._server.set_hours(MarketHours(market, early_hours, after_hours), time.time()))
 
     def _call(self, work: Callable[[], T]) -> T:
-        """Run something on the server's thread and wait for its result."""
+        """Run a function on the server's thread and wait for its result."""
         if self._loop is None or self._thread is None or not self._thread.is_alive():
-            raise ClosedError("the simulator does not run", advice="Use it inside its `with` block.") from self._failure
+            raise ClosedError(
+                "the simulator is not running", advice="Use it inside its `with` block."
+            ) from self._failure
 
         async def run() -> T:
             return work()
@@ -156,9 +158,9 @@ class Simulator:
 
 
 def make_server(options: ServerOptions) -> AriesServer | AlorServer:
-    """The server that speaks the protocol of the broker whose options these are.
+    """Make the server of the broker to which the options belong.
 
-    Raises UsageError if a tape cannot be read.
+    Raises UsageError if a recording cannot be read.
     """
     if isinstance(options, AlorOptions):
         return AlorServer(options)
@@ -167,8 +169,8 @@ def make_server(options: ServerOptions) -> AriesServer | AlorServer:
 
 
 async def serve(options: ServerOptions, *, ready: Callable[[str], None]) -> None:
-    """Serve until cancelled; for the command line. `ready` is called with the base URL once clients can connect.
+    """Serve until cancelled; for the command line. Calls `ready` with the base URL once clients can connect.
 
-    Raises UsageError if the address cannot be listened on, or a tape cannot be read.
+    Raises UsageError if the address cannot be listened on or a recording cannot be read.
     """
     await make_server(options).run(ready)

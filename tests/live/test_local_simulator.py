@@ -76,8 +76,8 @@ def test_the_same_seed_is_the_same_feed_and_another_is_another() -> None:
         ({"rate": 0}, r"rate is 0\.0.*from 1 to 50000"),
         ({"rate": -5}, r"rate is -5\.0"),
         ({"rate": "fast"}, r"--rate: invalid float value: 'fast'"),
-        ({"speed": "warp"}, r"--speed 'warp' is no speed.*max"),
-        ({"tape": "nowhere.parquet"}, r"there is no tape 'nowhere\.parquet'"),
+        ({"speed": "warp"}, r"--speed 'warp' is not a speed.*max"),
+        ({"tape": "nowhere.parquet"}, r"there is no recording 'nowhere\.parquet'"),
         ({"seed": 1.5}, r"--seed: invalid int value"),
     ],
 )

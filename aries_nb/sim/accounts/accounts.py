@@ -1,7 +1,7 @@
-"""Simulated accounts on the synthetic market: books, a robot trader, profit and loss, watchlists, news.
+"""Simulated accounts on the synthetic market: ledgers, a robot trader, profit and loss, watchlists, news.
 
-Pure: no clock, socket or broker's words. The same seed and the same calls give the same changes. Changes are told to
-who joined, as the dataclasses below; every broker's server puts them into its own words.
+Pure: no clock, no socket, no broker's terms. The same seed and the same calls give the same changes. Listeners get the
+changes as the dataclasses below; each broker's server encodes them in its own format.
 """
 
 from __future__ import annotations
@@ -39,20 +39,20 @@ TERMS = (
     AccountTerms("ACC-1", "margin", Decimal("250000.00"), (("AAPL", 200), ("MSFT", 100), ("TSLA", -50))),
     AccountTerms("ACC-2", "cash", Decimal("60000.00"), (("KO", 300), ("SPY", 40))),
 )
-#: How often what follows from moving prices alone is told, in s; candles are kept to the turn all the same.
+#: Interval in s of changes caused by moving prices alone; candles record the P&L of every call of `advance`.
 REVALUE_SECONDS = 1.0
 
 
 @dataclass(frozen=True, slots=True)
 class OrderChanged:
-    """An order came to a new state of its life; every state is told, in order."""
+    """An order changed its state; every state is published, in order."""
 
     order: Order
 
 
 @dataclass(frozen=True, slots=True)
 class PositionChanged:
-    """A position was traded, or its mark moved; quantity zero when it is closed."""
+    """A position was traded or its mark moved; quantity zero once it is closed."""
 
     account: str
     holding: Holding
@@ -67,7 +67,7 @@ class BalanceChanged:
 
 @dataclass(frozen=True, slots=True)
 class CandleChanged:
-    """A candle of profit and loss began, moved or ended."""
+    """A candle of profit and loss was opened, updated or closed."""
 
     account: str
     candle: Candle
@@ -75,14 +75,14 @@ class CandleChanged:
 
 @dataclass(frozen=True, slots=True)
 class WatchlistsChanged:
-    """The user's lists, all of them, after one changed."""
+    """All watchlists of the user, after one of them changed."""
 
     lists: tuple[Watchlist, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class NewsPublished:
-    """A headline came out."""
+    """A headline was published."""
 
     headline: Headline
 
@@ -91,11 +91,12 @@ Change: TypeAlias = OrderChanged | PositionChanged | BalanceChanged | CandleChan
 
 
 class Accounts:
-    """The user's accounts. Not safe for threads: they belong to who turns them. `now` is Unix time in seconds.
+    """The user's accounts. Not thread-safe: owned by the caller of `advance`. `now` is Unix time in seconds.
 
-    The simulation starts at the first `now` it is told. The rates are means: `orders_per_s` of the robot's acts over
-    all accounts (0 for none), a headline every `news_s`, a changed watchlist every `watchlist_s` (inf for none).
-    Orders are placed and asked for at `brokerage`; what changes there is told with the next turn.
+    The simulation starts at the first `now` passed in. Rates are means: the robot acts `orders_per_s` times per second
+    in all accounts together (0 for never); there is a headline every `news_s` and a changed watchlist every
+    `watchlist_s` seconds (inf for none). Orders are placed and read at `brokerage`; its changes are published by the
+    next `advance`.
     """
 
     def __init__(
@@ -128,16 +129,16 @@ class Accounts:
 
     @property
     def watchlists(self) -> tuple[Watchlist, ...]:
-        """All lists of the user as they are now."""
+        """The present watchlists of the user."""
         return tuple(self._watchlists.lists)
 
     @property
     def headlines(self) -> tuple[Headline, ...]:
-        """The news so far, the newest last, as far as they are remembered."""
+        """The retained news, oldest first."""
         return tuple(self._newsroom.headlines)
 
     def figures(self, account: str) -> AccountFigures:
-        """The account as it is now. Raises UsageError if there is none."""
+        """The present figures of an account. Raises UsageError if there is none."""
         return self.brokerage.figures(account)
 
     def equity(self, account: str) -> Decimal:
@@ -145,23 +146,23 @@ class Accounts:
         return self.brokerage.equity(account)
 
     def candles(self, account: str, interval: str, since: float, *, now: float) -> list[Candle]:
-        """Profit and loss from the bucket that holds `since` (Unix s) on, oldest first."""
+        """Profit and loss from the bucket that contains `since` (Unix s), oldest first."""
         self._begin(now)
         return self._candles[account].since(interval, since)
 
     def add_listener(self, listener: Callable[[Sequence[Change], float], None]) -> None:
-        """Tell a listener of every change from now on, with the time; it is called within `advance` and `publish`."""
+        """Call a listener with every change from now on and its time, within `advance` and `publish`."""
         self._listeners.append(listener)
 
     def remove_listener(self, listener: Callable[[Sequence[Change], float], None]) -> None:
-        """Tell it no more; one that is not known is left alone."""
+        """Remove a listener; an unknown one is ignored."""
         if listener in self._listeners:
             self._listeners.remove(listener)
 
     def advance(self, seconds: float, now: float) -> list[Change]:
-        """Let `seconds` pass, and tell the listeners what changed; also returned.
+        """Advance by `seconds`, publish the changes to the listeners, and return them.
 
-        Who owns the market drifts it before. A market that nobody has moved since the last turn is drifted here.
+        The owner of the market moves its prices before; a market that has not moved since the last call is moved here.
         """
         self._begin(now)
         if self._fair == self._fair_prices():
@@ -184,7 +185,7 @@ class Accounts:
         return changes
 
     def publish(self, now: float) -> None:
-        """Tell the listeners at once what orders did since the last turn, so that a snapshot can follow."""
+        """Publish at once the changes of orders since the last `advance`, so that a snapshot can follow."""
         self._publish(self._traded(), now)
 
     def _rng(self, name: str) -> Random:
@@ -215,7 +216,7 @@ class Accounts:
         return changes + [BalanceChanged(self.figures(account)) for account in concerned]
 
     def _revalued(self) -> list[Change]:
-        """Positions whose mark moved since they were last told, their accounts, and candles."""
+        """Positions whose mark moved since they were last published, their accounts, and candles."""
         changes: list[Change] = []
         for account, candles in self._candles.items():
             moved = [

@@ -1,8 +1,8 @@
-"""A simulated brokerage: orders live and are filled against the quotes of the synthetic market. Pure.
+"""A simulated brokerage that fills orders against the quotes of the synthetic market. Pure.
 
-The market is read and never moved: a fill leaves no trace in a book, and prints are the market's own. What a fill costs
-and how far an account may go is here: `FEE`, `LEVERAGE`, and no short sale in a cash account. Buying power is looked at
-when an order comes, not again at its fills: a price that runs away may cost a little more than there is.
+The market is read and never changed: fills take no liquidity from the book and appear in no public trades. Costs and
+limits are `FEE`, `LEVERAGE`, and no short sales in a cash account. Buying power is checked when an order is placed, not
+at its fills: a rising price may exceed it slightly.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ __all__ = ["FEE", "LEVERAGE", "Brokerage", "Prices"]
 
 Number: TypeAlias = Decimal | int | str
 
-#: USD taken for every fill, whatever its size.
+#: USD per fill of any size.
 FEE = Decimal("0.10")
 #: A margin account may hold this multiple of its equity, long and short together (Regulation T: half is borrowed).
 LEVERAGE = 2
@@ -45,7 +45,7 @@ class Prices(NamedTuple):
 
 
 class Brokerage:
-    """All accounts, their orders and fills. Not safe for threads. `now` is Unix time in seconds everywhere."""
+    """All accounts with their orders and fills. Not thread-safe. `now` is Unix time in seconds everywhere."""
 
     def __init__(self, market: Market, terms: Iterable[AccountTerms]) -> None:
         self.market = market
@@ -58,12 +58,12 @@ class Brokerage:
         self._order_states: list[Order] = []
         self._touched: dict[tuple[str, str], None] = {}
 
-    # What can be asked at any time.
+    # Queries.
 
     def prices(self, symbol: str) -> Prices:
-        """The share's quote, or one made from its fair price where nobody looked at the book for long.
+        """The share's quote; computed from its fair price if the book is out of date for want of subscribers.
 
-        Raises UsageError for what is no share of the market.
+        Raises UsageError if the symbol is not a share of the market.
         """
         share = self.market.shares.get(symbol)
         if share is None:
@@ -86,7 +86,7 @@ class Brokerage:
         return self.prices(symbol).mark
 
     def ledger(self, account: str) -> Ledger:
-        """The account's ledger. Raises UsageError if there is none."""
+        """The ledger of an account. Raises UsageError if there is none."""
         if account not in self._ledgers:
             raise UsageError(
                 f"unknown account {account!r}", where="brokerage", advice=f"Use one of: {', '.join(self.terms)}."
@@ -94,7 +94,7 @@ class Brokerage:
         return self._ledgers[account]
 
     def holding(self, account: str, symbol: str) -> Holding:
-        """A position that exists or existed, valued now."""
+        """An open or closed position at its present mark."""
         position = self.ledger(account).positions[symbol]
         return Holding(position, self.mark(symbol) if position.quantity else None)
 
@@ -103,7 +103,7 @@ class Brokerage:
         return self.ledger(account).equity(self.mark)
 
     def figures(self, account: str) -> AccountFigures:
-        """The account as it is now."""
+        """The present figures of an account."""
         ledger = self.ledger(account)
         holdings = ledger.holdings(self.mark)
         active = self.active_orders(account)
@@ -123,7 +123,7 @@ class Brokerage:
         )
 
     def buying_power(self, account: str) -> Decimal:
-        """How many USD of shares may be added, less what working orders may still add; never below zero."""
+        """USD of shares that may be added, less what working orders may still add; never negative."""
         ledger = self.ledger(account)
         if self.terms[account].kind == "cash":
             free = ledger.cash
@@ -138,10 +138,10 @@ class Brokerage:
         return [order for order in self._working.values() if order.account == account]
 
     def finished_orders(self, account: str) -> list[Order]:
-        """Orders that ended, by their end, as far as they are remembered."""
+        """Retained orders in a final state, in the order of their end."""
         return [order for order in self._finished if order.account == account]
 
-    # What an account does.
+    # Commands.
 
     def place(
         self,
@@ -156,10 +156,10 @@ class Brokerage:
         expires: float | None = None,
         now: float,
     ) -> Order:
-        """Take an order and fill what the quote of now gives; the order as it stands then, "rejected" included.
+        """Place an order and fill it as far as the present quote allows; return its state, which may be "rejected".
 
         `quantity` in whole shares. `price` goes with a limit, `stop` with a stop order. `expires` is Unix time in s.
-        Raises UsageError for an unknown account or share, or values that no order has.
+        Raises UsageError for an unknown account or share, or invalid values.
         """
         amount = Decimal(quantity)
         _check(kind, amount, price, stop)
@@ -183,7 +183,7 @@ class Brokerage:
         return self._admit(order)
 
     def cancel(self, order_id: str, *, now: float) -> bool:
-        """End an order; False if it is not working any more."""
+        """Cancel an order; False if it is no longer working."""
         order = self._working.get(order_id)
         if order is None:
             return False
@@ -193,10 +193,10 @@ class Brokerage:
     def replace(
         self, order_id: str, *, quantity: Number | None = None, price: Number | None = None, now: float
     ) -> Order | None:
-        """Put a new order in the place of a working one: None keeps the value, `quantity` is that of the rest.
+        """Replace a working order; None keeps a value, `quantity` is the new open quantity.
 
-        The new one goes on from what the old one has filled (as FIX: cumQty and avgPrice carry over), and its quantity
-        is that and the rest. Returns it; None if the old one is not working any more.
+        The new order carries over the filled quantity and its value (as in FIX: cumQty and avgPrice); its quantity is
+        the filled plus the open one. Returns the new order, None if the old one is no longer working.
         """
         old = self._working.get(order_id)
         if old is None:
@@ -210,7 +210,7 @@ class Brokerage:
         return self._admit(replace(fresh, status="pending_new", created=now, updated=now))
 
     def advance(self, now: float) -> None:
-        """Let working orders expire, or be filled where the quotes of now allow."""
+        """Expire working orders, or fill them as far as the present quotes allow."""
         for order in list(self._working.values()):
             if order.expires is not None and now >= order.expires:
                 self._record(replace(order, status="expired", updated=now))
@@ -218,7 +218,7 @@ class Brokerage:
                 self._match(order, now)
 
     def drain(self) -> tuple[Sequence[Order], Sequence[tuple[str, str]]]:
-        """Every state that orders went through since the last call, and which positions (account, symbol) changed."""
+        """All states of orders since the last call, and the (account, symbol) of changed positions."""
         drained = self._order_states, list(self._touched)
         self._order_states, self._touched = [], {}
         return drained
@@ -239,7 +239,7 @@ class Brokerage:
             selling = sum((each.leaves for each in self._rivals(order) if each.side == "sell"), ZERO)
             if selling + order.leaves > self.ledger(order.account).quantity(order.symbol):
                 return "a cash account cannot sell short"
-        # A closing order adds nothing and is let through whatever the account is worth.
+        # A closing order adds nothing and is accepted at any equity.
         added = self._added(order)
         return "insufficient buying power" if added and added + FEE > self.buying_power(order.account) else ""
 
@@ -247,7 +247,7 @@ class Brokerage:
         return (each for each in self.active_orders(order.account) if each.symbol == order.symbol)
 
     def _added(self, order: Order) -> Decimal:
-        """What an order may add to the account's gross position, in USD, if nothing else is filled before."""
+        """USD that an order may add to the account's gross position if nothing else is filled before."""
         held = self.ledger(order.account).quantity(order.symbol)
         signed = order.leaves if order.side == "buy" else -order.leaves
         return max(ZERO, abs(held + signed) - abs(held)) * self._reference(order)
@@ -264,7 +264,7 @@ class Brokerage:
         return prices.ask if order.side == "buy" else prices.bid
 
     def _match(self, order: Order, now: float) -> Order:
-        """Fill what the quote gives, once; the order as it is then."""
+        """Fill an order once against the quote; return its state."""
         prices = self.prices(order.symbol)
         is_buy = order.side == "buy"
         price, size = (prices.ask, prices.ask_size) if is_buy else (prices.bid, prices.bid_size)

@@ -1,8 +1,8 @@
-"""What one simulated account owns: cash, positions and what they cost, exact to the last digit. Pure.
+"""Ledger of one simulated account: cash, positions and their costs in exact decimals. Pure.
 
-Nothing is ever computed from a rounded average price. A position carries its cost; when a part of it is closed, the
-cost of that part is rounded once and taken off, and the realised profit is what the part brought less exactly that. So
-`equity - starting equity == realised + unrealised - fees` holds at every moment without a rest.
+Nothing is computed from a rounded average price. A position stores its cost; when a part of it is closed, the cost of
+that part is rounded once and subtracted, and the realised profit is the proceeds less exactly that amount. So
+`equity - starting equity == realised + unrealised - fees` holds exactly at every moment.
 """
 
 from __future__ import annotations
@@ -17,16 +17,16 @@ if TYPE_CHECKING:
 __all__ = ["ZERO", "Holding", "Ledger", "Position"]
 
 ZERO = Decimal(0)
-#: Costs of parts and shown average prices are rounded to this many USD; prices themselves are whole cents.
+#: Costs of closed parts and displayed average prices are rounded to this many USD; prices are whole cents.
 QUANTUM = Decimal("0.0001")
 
 
 @dataclass(frozen=True, slots=True)
 class Position:
-    """What an account holds of one share: `quantity` in shares, negative when short; amounts in USD.
+    """A position in one share: `quantity` in shares, negative when short; amounts in USD.
 
-    `cost` has the sign of `quantity`. `realised` is the profit of all parts closed so far, before fees. `opened` is
-    when it last left zero, Unix s, 0 where that was before the start.
+    `cost` has the sign of `quantity`. `realised` is the profit of all parts closed so far, before fees. `opened` is the
+    time when it last became open, in Unix s; 0 if that was before the start.
     """
 
     symbol: str
@@ -37,13 +37,13 @@ class Position:
 
     @property
     def average_price(self) -> Decimal:
-        """Cost a share, rounded for show; zero when closed."""
+        """Cost per share, rounded for display; zero when closed."""
         return (self.cost / self.quantity).quantize(QUANTUM) if self.quantity else ZERO
 
 
 @dataclass(frozen=True, slots=True)
 class Holding:
-    """A position at the mark of one moment, USD a share; None when it is closed."""
+    """A position with a mark in USD per share; None when it is closed."""
 
     position: Position
     mark: Decimal | None
@@ -55,18 +55,18 @@ class Holding:
 
     @property
     def unrealised(self) -> Decimal:
-        """What closing at the mark would bring, before fees."""
+        """Profit of closing at the mark, before fees."""
         return self.market_value - self.position.cost
 
 
 class Ledger:
-    """Cash and positions of one account; it changes through `book` alone. Positions start at cost equal to value."""
+    """Cash and positions of one account, changed by `book` alone. The initial cost of a position is its value."""
 
     def __init__(self, cash: Decimal, holdings: Mapping[str, tuple[Decimal, Decimal]]) -> None:
         """`holdings` maps a symbol to quantity and price."""
         self.cash = self.starting_cash = cash
         self.fees = ZERO
-        #: By symbol; closed ones stay, with quantity zero and what they realised.
+        #: By symbol; closed positions stay, with quantity zero and their realised profit.
         self.positions = {
             symbol: Position(symbol, quantity, quantity * price, ZERO, 0.0)
             for symbol, (quantity, price) in holdings.items()
@@ -75,7 +75,7 @@ class Ledger:
 
     @property
     def realised(self) -> Decimal:
-        """Profit of everything closed, before fees."""
+        """Realised profit of all positions, before fees."""
         return sum((position.realised for position in self.positions.values()), ZERO)
 
     def quantity(self, symbol: str) -> Decimal:
@@ -84,7 +84,7 @@ class Ledger:
         return position.quantity if position else ZERO
 
     def book(self, symbol: str, quantity: Decimal, price: Decimal, *, fee: Decimal, now: float) -> None:
-        """Take one fill: `quantity` is negative for a sale. It may close, open, or cross through zero."""
+        """Book one fill; `quantity` is negative for a sale. It may open, close or reverse a position."""
         held = self.positions.get(symbol) or Position(symbol, ZERO, ZERO, ZERO, now)
         closed = _closed(held.quantity, quantity)
         removed = held.cost if closed == held.quantity else (held.cost * closed / held.quantity).quantize(QUANTUM)
@@ -101,7 +101,7 @@ class Ledger:
         self.fees += fee
 
     def holdings(self, mark: Callable[[str], Decimal]) -> tuple[Holding, ...]:
-        """All open positions at the marks of now."""
+        """All open positions at their marks."""
         return tuple(
             Holding(position, mark(symbol)) for symbol, position in self.positions.items() if position.quantity
         )

@@ -1,4 +1,4 @@
-"""Made-up headlines about the symbols of the simulated market. Pure; plain ASCII."""
+"""Generated headlines about the symbols of the simulated market. Pure; ASCII only."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ __all__ = ["Headline", "Newsroom"]
 
 MAX_HEADLINES = 500
 AUTHORS = ("A. Simulant", "M. Marker", "R. Random", "S. Seed")
-#: Topic, and what is said of one or two symbols.
+#: Topic and headline about one or two symbols.
 STORIES = (
     ("earnings", "{0} reports quarterly earnings {word} estimates"),
     ("earnings", "{0} sets the date of its next earnings call"),
@@ -45,7 +45,7 @@ class Headline:
 
 
 class Newsroom:
-    """The headlines so far, the newest last; one every `mean_seconds` on average, none for infinity."""
+    """The headlines so far, oldest first; one every `mean_seconds` on average, none for infinity."""
 
     def __init__(self, rng: Random, symbols: Sequence[str], mean_seconds: float) -> None:
         self.headlines: deque[Headline] = deque(maxlen=MAX_HEADLINES)
@@ -56,7 +56,7 @@ class Newsroom:
         self._wait = self._drawn()
 
     def advance(self, seconds: float, now: float) -> list[Headline]:
-        """Let time pass; what was published."""
+        """Advance by `seconds`; return the headlines published."""
         self._wait -= seconds
         published = []
         while self._wait <= 0:

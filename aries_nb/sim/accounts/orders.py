@@ -1,4 +1,4 @@
-"""The words of the simulated brokerage: an account's terms, an order at one moment, a fill, the books. Pure data."""
+"""Data of the simulated brokerage: terms of an account, states of orders, fills, figures of an account. Pure."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ FINAL: frozenset[OrderStatus] = frozenset({"filled", "canceled", "replaced", "re
 
 @dataclass(frozen=True, slots=True)
 class AccountTerms:
-    """What an account is and starts with: `cash` in its currency, `holdings` in shares by symbol.
+    """Kind and initial state of an account: `cash` in its currency, `holdings` in shares by symbol.
 
-    `favourites` are what a robot trades beside these, so that an account has a handful of positions.
+    A robot also trades the `favourites`, so that an account has several positions.
     """
 
     account: str
@@ -36,11 +36,11 @@ class AccountTerms:
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """An order at one moment of its life: quantities in shares, prices in USD, times in Unix s.
+    """One state of an order: quantities in shares, prices in USD, times in Unix s.
 
     `number` counts all orders. `value` is the sum of quantity times price of its fills. `replaces` is the id of the
-    order that it took the place of, "" for none; what that one had filled counts as filled here as well. `is_short`
-    says that it was placed to open or cover a short position.
+    replaced order, "" for none; its filled quantity counts as filled here as well. `is_short` is True if it was placed
+    to open or cover a short position.
     """
 
     number: int
@@ -68,12 +68,12 @@ class Order:
 
     @property
     def leaves(self) -> Decimal:
-        """What may still be filled."""
+        """The quantity that may still be filled."""
         return ZERO if self.status in FINAL else self.quantity - self.filled
 
     @property
     def average_price(self) -> Decimal:
-        """Mean price of its fills, rounded for show; zero before the first."""
+        """Mean price of its fills, rounded for display; zero before the first."""
         return (self.value / self.filled).quantize(QUANTUM) if self.filled else ZERO
 
 
@@ -92,7 +92,7 @@ class Fill(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class AccountFigures:
-    """One account at one moment, all amounts in USD. `realised` and `unrealised` are before fees."""
+    """Figures of one account at one moment, amounts in USD. `realised` and `unrealised` are before fees."""
 
     account: str
     cash: Decimal

@@ -1,8 +1,8 @@
-"""Candles of an account's profit and loss: how its equity moved since the simulation began, by interval. Pure.
+"""Candles of an account's profit and loss since the start of the simulation, by interval. Pure.
 
-Intervals: protocol page §5.1. A candle opens where the one before closed. Before the minute of the start lies a made-up
-history that ends at the value of the start, so that candles of a minute and less hold nothing that the balances did not
-tell. The further back, the coarser it is known, so that short intervals reach less far back than long ones.
+Intervals: protocol page §5.1. A candle opens at the close of the one before. A generated history precedes the minute of
+the start and ends at the initial value, so that candles of a minute and less contain only values that the balances had
+as well. The history is coarser the further back it goes, so short intervals reach less far back than long ones.
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ if TYPE_CHECKING:
 __all__ = ["INTERVALS", "Candle", "Candles", "bucket_start"]
 
 DAY = 86_400
-#: In seconds; a month is one of the calendar, and its value here only its least length.
+#: In seconds; months are calendar months, the value here is the shortest length.
 INTERVALS = {"15s": 15, "1m": 60, "5m": 300, "15m": 900, "1h": 3600, "1d": DAY, "1mo": 28 * DAY}
-#: Candles kept of each interval.
+#: Candles retained of each interval.
 MAX_CANDLES = 6000
-#: How far the history reaches back and in which steps, both in s, the oldest first.
+#: Reach and step of each part of the history, both in s, oldest first.
 HISTORY = ((90 * DAY, DAY), (7 * DAY, 900), (6 * 3600, 15))
 HISTORY_VOLATILITY = 0.2
 YEAR_SECONDS = 365 * DAY
@@ -47,7 +47,7 @@ class Candle:
 
 
 def bucket_start(interval: str, time: float) -> int:
-    """When the bucket that holds `time` (Unix s) began."""
+    """Start of the bucket that contains `time`, both in Unix s."""
     if interval == "1mo":
         moment = datetime.fromtimestamp(time, UTC)
         return int(datetime(moment.year, moment.month, 1, tzinfo=UTC).timestamp())
@@ -56,9 +56,9 @@ def bucket_start(interval: str, time: float) -> int:
 
 
 class Candles:
-    """All intervals of one account, from a seeded history on.
+    """Candles of all intervals of one account, starting with a seeded history.
 
-    `equity` scales that history, `value` is the profit and loss of now, where it ends; both in USD.
+    `equity` scales the history; `value` is the present profit and loss, at which it ends. Both in USD.
     """
 
     def __init__(self, rng: Random, equity: Decimal, now: float, *, value: Decimal = ZERO) -> None:
@@ -73,16 +73,16 @@ class Candles:
         self._changed.clear()
 
     def observe(self, now: float, value: Decimal) -> None:
-        """Take the profit and loss of now, in USD."""
+        """Record the present profit and loss, in USD."""
         self._observe(now, value, 0)
 
     def since(self, interval: str, time: float) -> list[Candle]:
-        """The candles from the one that holds `time` (Unix s) on, oldest first."""
+        """The candles from the one that contains `time` (Unix s), oldest first."""
         first = bucket_start(interval, time)
         return [candle for candle in self._candles[interval] if candle.start >= first]
 
     def drain(self) -> list[Candle]:
-        """Every candle that changed since the last call, as it is now, or was when it ended."""
+        """Every candle that changed since the last call, in its latest state."""
         changed = list(self._changed.values())
         self._changed.clear()
         return changed

@@ -1,4 +1,4 @@
-"""A seeded trader that keeps placing, replacing and cancelling orders in the simulated accounts. Pure."""
+"""A seeded trader that places, replaces and cancels orders in the simulated accounts. Pure."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ if TYPE_CHECKING:
 __all__ = ["Robot"]
 
 MEAN_SHARES = 60.0
-#: Now and then it wants far more than any account can pay, and is rejected.
+#: Share of orders far beyond any account's buying power, which are rejected.
 ABSURD_SHARE, ABSURD_SHARES = 0.02, 1_000_000
-#: So many working orders an account may have before it only replaces and cancels.
+#: Working orders of an account from which on the robot only cancels.
 MAX_WORKING = 12
-#: A limit or stop order lives this long, in s, from and to.
+#: Shortest and longest life of a limit or stop order, in s.
 LIFE_SECONDS = (15.0, 90.0)
 
 
 class Robot:
-    """Acts `rate` times a second on average over all accounts; zero for never. It touches only orders of its own."""
+    """Trader that acts `rate` times per second on average in all accounts (0: never), on its own orders only."""
 
     def __init__(self, rng: Random, brokerage: Brokerage, rate: float) -> None:
         self._rng = rng
@@ -34,7 +34,7 @@ class Robot:
         self._wait = self._drawn()
 
     def advance(self, seconds: float, now: float) -> None:
-        """Let time pass, and act as often as falls to it."""
+        """Advance by `seconds`, with as many acts as the rate gives."""
         self._wait -= seconds
         while self._wait <= 0:
             self._wait += self._drawn()
@@ -58,7 +58,7 @@ class Robot:
             self._place(account, now)
 
     def _improve(self, order: Order, now: float) -> None:
-        """Come a little nearer to the quote with a limit, else ask for fewer shares."""
+        """Move a limit one step towards the quote, or reduce the quantity of another order."""
         share = self._brokerage.market.shares[order.symbol]
         step = Decimal(1) / share.scale
         price = None if order.price is None else order.price + (step if order.side == "buy" else -step)
@@ -72,7 +72,7 @@ class Robot:
         terms = brokerage.terms[account]
         symbol = rng.choice(tuple(dict.fromkeys((*(name for name, _ in terms.holdings), *terms.favourites))))
         held = brokerage.ledger(account).quantity(symbol)
-        # The more it holds, the rather it sells: positions come back, and cross zero where they may.
+        # A larger position makes a sale more likely: positions return to zero, and may reverse.
         lean = max(-0.4, min(0.4, float(held) / 1000))
         side: OrderSide = "sell" if rng.random() < 0.5 + lean else "buy"
         share = brokerage.market.shares[symbol]

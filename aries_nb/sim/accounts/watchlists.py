@@ -1,4 +1,4 @@
-"""The simulated user's watchlists, which change now and then. Pure."""
+"""The simulated user's watchlists, which change at random. Pure."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class Watchlist:
 
 
 class Watchlists:
-    """All lists of the one user; one of them changes every `mean_seconds` on average, never for infinity."""
+    """All lists of the user; one changes every `mean_seconds` on average, none for infinity."""
 
     def __init__(self, rng: Random, symbols: Sequence[str], mean_seconds: float) -> None:
         self.lists = [Watchlist(number, name, chosen) for number, (name, chosen) in enumerate(START, 1)]
@@ -41,7 +41,7 @@ class Watchlists:
         self._wait = self._drawn()
 
     def advance(self, seconds: float) -> bool:
-        """Let time pass; whether a list changed."""
+        """Advance by `seconds`; return whether a list changed."""
         self._wait -= seconds
         is_changed = False
         while self._wait <= 0:
@@ -55,7 +55,7 @@ class Watchlists:
         return self._rng.expovariate(1.0 / self._mean) if math.isfinite(self._mean) else math.inf
 
     def _edited(self, old: Watchlist) -> Watchlist:
-        """Add, remove or move a symbol, or rename the list; never what leaves it as it was."""
+        """Add, remove or move a symbol, or rename the list; the result always differs."""
         rng, symbols = self._rng, list(old.symbols)
         missing = [symbol for symbol in self._symbols if symbol not in symbols]
         drawn = rng.random()

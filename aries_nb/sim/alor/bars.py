@@ -1,9 +1,9 @@
-"""Bars of any length out of one past and one live record, the same for subscriptions and over HTTP.
+"""Bars of any length from past and live trades, the same for subscriptions and HTTP.
 
-The past are the one-minute and daily bars of `History`, which end where the server starts; since then every trade is
-kept by the second. A bar starts at a whole multiple of its length since the epoch, in UTC (§6.2; weeks start on Monday:
-assumed). An interval without trades has no bar (U18). The parts of a past minute are not known: it counts whole for the
-first shorter bar that it touches.
+The past are the one-minute and daily bars of `History`, which end at the start of the server; later trades are merged
+into one-second bars. A bar starts at a whole multiple of its length since the epoch, in UTC (§6.2; weeks start on
+Monday: assumed). An interval without trades has no bar (U18). A past minute is not divided: the first shorter bar that
+overlaps it contains all of it.
 """
 
 from __future__ import annotations
@@ -33,17 +33,20 @@ MONDAY = 4 * DAY  # 1970-01-01 was a Thursday
 LETTERS = {"D": DAY, "W": WEEK, "M": 30 * DAY, "Y": 365 * DAY}
 LONGEST_SECONDS = 365 * DAY
 MOST_DIGITS = 12
-#: A time later than this (the year 3000, Unix s) is taken for it.
+#: Times later than this (the year 3000, Unix s) are replaced by it.
 LATEST = 32_503_680_000
-#: Past bars are made for so long a stretch at a time, so that a history of years neither waits nor fills the memory.
+#: Past bars are read in periods of this length, so that a history of years neither blocks nor fills the memory.
 STRETCH_SECONDS = 5 * DAY
-#: Longer than the past of any share reaches: so many weekdays, and two weeks.
+#: Longer than the past of any share: its sessions in weeks, and two weeks more.
 PAST_SECONDS = (PAST_SESSIONS // 5 + 2) * WEEK
 MINUTES, DAYS = Resolution("minute", 1), Resolution("day", 1)
 
 
 def read_timeframe(value: str | int) -> str | None:
-    """Seconds as text, or D, W, M, Y; lengths that are one of these become it. None for anything else."""
+    """Normalise a timeframe: D, W, M, Y, or seconds as text; None for anything else.
+
+    Seconds equal to the length of a letter become that letter.
+    """
     text = str(value).strip().upper()
     if text in LETTERS:
         return text
@@ -55,7 +58,7 @@ def read_timeframe(value: str | int) -> str | None:
 
 
 def bar_start(timeframe: str, stamp: float) -> int:
-    """When the bar that holds `stamp` starts, both in Unix s."""
+    """Start of the bar that contains `stamp`, both in Unix s."""
     if timeframe == "W":
         return int((stamp - MONDAY) // WEEK * WEEK + MONDAY)
     if timeframe in ("M", "Y"):
@@ -67,20 +70,20 @@ def bar_start(timeframe: str, stamp: float) -> int:
 
 
 def merged(bar: Bar, later: Bar) -> Bar:
-    """Both bars as one that starts with the first."""
+    """Merge two bars into one that starts with the first."""
     start, first, high, low, _, volume = bar
     return start, first, max(high, later[2]), min(low, later[3]), later[4], volume + later[5]
 
 
 class BarHistory:
-    """The bars of all securities. Belongs to the thread of the server's loop."""
+    """Source of bars for all securities. Owned by the server's loop."""
 
     def __init__(self, history: History) -> None:
         self._history = history
         self._seconds: defaultdict[tuple[str, str], list[Bar]] = defaultdict(list)
 
     def add(self, security: Security, ts_ns: int, price: float, size: float) -> None:
-        """Keep a live trade of `size` lots at `ts_ns` (Unix ns); one that comes late goes into the running second."""
+        """Add a live trade of `size` lots at `ts_ns` (Unix ns); a late one is counted in the present second."""
         self._history.log.add(security.symbol, ts_ns, price, size * security.lot)
         second = ts_ns // NS_PER_S
         kept = self._seconds[security.exchange, security.symbol]
@@ -91,9 +94,9 @@ class BarHistory:
             kept.append(trade)
 
     def of(self, security: Security, timeframe: str, first: float, last: float = math.inf) -> Iterator[Bar]:
-        """The bars that start in [first, last), Unix s, oldest first, the running one with what it has so far.
+        """The bars that start in [first, last), Unix s, oldest first; the current bar is incomplete.
 
-        They are made as they are taken, and end with what there is when the last is taken.
+        A lazy iterator: trades added during the iteration are included.
         """
         running: Bar | None = None
         for part in chain(self._past(security, timeframe, first, last), self._live(security, first, timeframe)):

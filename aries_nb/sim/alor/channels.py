@@ -1,6 +1,6 @@
-"""One instrument of the simulated ALOR server on its way to its subscriptions, fed by the market or by tapes.
+"""Fan-out of one instrument of the simulated ALOR server to its subscriptions, fed by the market or by recordings.
 
-Owned by the server's loop. An object is written once for all subscriptions of the same format; only the guid differs.
+Owned by the server's loop. An object is encoded once for all subscriptions of the same format; only the guid differs.
 """
 
 from __future__ import annotations
@@ -32,12 +32,12 @@ if TYPE_CHECKING:
 
 __all__ = ["InstrumentChannel", "ListingChannel", "PendingStates", "RecordedChannel"]
 
-#: Subscriptions with a state that waits for the end of its interval, of all channels together.
+#: Subscriptions of all channels with a state that waits for the end of its interval.
 PendingStates = dict["Subscription", None]
 
 
 class InstrumentChannel(ABC):
-    """The subscriptions of one instrument by kind, and the states that they are told."""
+    """The subscriptions of one instrument by kind, and the states sent to them."""
 
     def __init__(self, security: Security, bars: BarHistory, pending: PendingStates, *, has_zone: bool) -> None:
         self.security = security
@@ -53,29 +53,29 @@ class InstrumentChannel(ABC):
 
     @property
     def has_subscribers(self) -> bool:
-        """Whether anybody listens to anything."""
+        """Whether the instrument has a subscription."""
         return any(self._subscriptions.values())
 
     def subscribe(self, subscription: Subscription, now: float) -> None:
-        """Let a subscription hear what comes from now on (Unix s)."""
+        """Send updates to a subscription from `now` (Unix s) on."""
         request = subscription.request
         subscription.begin(now)
         self._subscriptions[request.kind].append(subscription)
         if request.kind == "bars":
-            # A tape has a time of its own.
+            # A recording has its own time.
             since = 0 if self.security.is_recorded else bar_start(request.timeframe, now)
             for bar in self._bars.of(self.security, request.timeframe, since):
                 self._running[request.timeframe] = bar
 
     def unsubscribe(self, subscription: Subscription) -> None:
-        """Tell a subscription no more."""
+        """Send no more updates to a subscription."""
         self._pending.pop(subscription, None)
         subscriptions = self._subscriptions[subscription.request.kind]
         if subscription in subscriptions:
             subscriptions.remove(subscription)
 
     def history(self, subscription: Subscription, now: float) -> Iterator[str]:
-        """The objects before the live ones, as JSON; they are made as they are taken."""
+        """The objects before the live ones, as JSON; a lazy iterator."""
         request = subscription.request
         match request.kind:
             case "book":
@@ -89,7 +89,7 @@ class InstrumentChannel(ABC):
                 known = self.prints.total
                 for each in self.prints.newest(request.depth):
                     yield self._trade_text(each, request.form, is_existing=True)
-                # A client that takes a long history slowly does not miss what comes meanwhile.
+                # A client that reads a long history slowly does not miss trades that happen meanwhile.
                 while known < self.prints.total:
                     fresh, known = self.prints.newest(self.prints.total - known), self.prints.total
                     for each in fresh:
@@ -107,25 +107,25 @@ class InstrumentChannel(ABC):
         self.status = status
         self._publish_instrument()
 
-    # What a kind of channel knows.
+    # For subclasses.
 
     def _has_quote(self) -> bool:
-        """Whether there is anything to say of a quote yet."""
+        """Whether a quote is known."""
         return True
 
     @abstractmethod
     def quote_values(self, stamp: int) -> dict[str, Any]:
-        """The quote of now; `stamp` in Unix ms."""
+        """The present quote; `stamp` in Unix ms."""
 
     @abstractmethod
     def book_levels(self, depth: int, stamp: int) -> tuple[objects.Levels, objects.Levels, int]:
-        """Bids, asks, and the time in Unix ms of the book of now."""
+        """Bids, asks and time (Unix ms) of the present book."""
 
     @abstractmethod
     def instrument_values(self) -> dict[str, Any]:
-        """The state of the instrument."""
+        """The present state of the instrument."""
 
-    # What happened, told to whoever listens; each returns how many kinds of stream heard it.
+    # Publishing; each returns the number of kinds of stream that have a subscriber.
 
     def _publish_trade(self, ts_ns: int, price: float, size: float, side: str) -> int:
         made = self.prints.add(ts_ns, price, size, side)
@@ -153,7 +153,7 @@ class InstrumentChannel(ABC):
                 self._pending[subscription] = None
 
     def _publish_state(self, kind: MarketKind, stamp: int) -> int:
-        """Offer the quote or the book of now, which are written when they are sent."""
+        """Offer the present quote or book, which is encoded when it is sent."""
         self._written.clear()
         for subscription in self._subscriptions[kind]:
             request = subscription.request
@@ -166,7 +166,7 @@ class InstrumentChannel(ABC):
         return bool(self._subscriptions[kind])
 
     def _publish_instrument(self) -> None:
-        """Send what of the state changed, with the symbol (§6.5)."""
+        """Send the changed fields of the instrument's state, with the symbol (§6.5)."""
         if not self._subscriptions["instruments"]:
             self._instrument = {}
             return
@@ -203,7 +203,7 @@ class InstrumentChannel(ABC):
 
 
 class ListingChannel(InstrumentChannel):
-    """An instrument of the synthetic market. `weight` is its part of all events, relative to others."""
+    """An instrument of the synthetic market. `weight` is the relative frequency of its events."""
 
     def __init__(
         self, security: Security, listing: TradedListing, bars: BarHistory, pending: PendingStates, *, has_zone: bool
@@ -218,16 +218,16 @@ class ListingChannel(InstrumentChannel):
 
     @property
     def focus(self) -> Focus:
-        """What somebody hears, so that the market makes it happen."""
+        """The kind of events that the subscriptions need."""
         subscriptions = self._subscriptions
         return "book" if subscriptions["book"] else "quotes" if subscriptions["quotes"] else "trades"
 
     def step(self, stamp: int) -> int:
-        """Let one event happen at `stamp` (Unix ms); return how many kinds of stream heard it."""
+        """Make one event at `stamp` (Unix ms); return the number of kinds of subscribed stream that it changed."""
         listing, sent = self.listing, 0
         self._traded = self._traded or stamp
         trade = listing.step(self.focus)
-        # Whatever happened, what was written before is out of date.
+        # Texts encoded before are out of date after any event.
         self._written.clear()
         if trade is not None and trade.size:
             self._traded = stamp
@@ -243,21 +243,21 @@ class ListingChannel(InstrumentChannel):
         return sent
 
     def quote_values(self, stamp: int) -> dict[str, Any]:
-        """The quote of now; `stamp` in Unix ms."""
+        """The present quote; `stamp` in Unix ms."""
         return objects.quote_values(self.security, self.listing, stamp, self._traded or stamp)
 
     def book_levels(self, depth: int, stamp: int) -> tuple[objects.Levels, objects.Levels, int]:
-        """Bids, asks, and the time in Unix ms of the book of now."""
+        """Bids, asks and time (Unix ms) of the present book."""
         return *objects.listing_levels(self.listing, self.security.lot, depth), stamp
 
     def instrument_values(self) -> dict[str, Any]:
-        """The state of the instrument."""
+        """The present state of the instrument."""
         self._centre = objects.limits_centre(self.listing, self._centre)
         return objects.instrument_values(self.security, self.listing, self.status, self._centre)
 
 
 class RecordedChannel(InstrumentChannel, Playback):
-    """An instrument that recorded tapes feed: every row is a state of its own, with the file's numbers and times."""
+    """An instrument fed by recordings: each row is one state, with the numbers and times of the file."""
 
     def __init__(
         self,
@@ -295,7 +295,7 @@ class RecordedChannel(InstrumentChannel, Playback):
             price, size = recording.columns["price"][row], recording.columns["size"][row]
             if price is not None and size is not None:
                 self._publish_trade(recording.times[row], price, size, recording.columns["side"][row] or "")
-            # Where quotes are recorded each frame is a row of theirs, and a trade shows with the next.
+            # With recorded quotes each quote frame is one of their rows; a trade appears in the next.
             if "quotes" not in self._players:
                 self._publish_state("quotes", stamp)
         return int(self._is_wanted(recording.kind))
@@ -303,14 +303,14 @@ class RecordedChannel(InstrumentChannel, Playback):
     def _has_quote(self) -> bool:
         return bool(self._rows)
 
-    def quote_values(self, stamp: int) -> dict[str, Any]:  # noqa: ARG002 - a tape has its own time
-        """The quote of now; `stamp` in Unix ms."""
+    def quote_values(self, stamp: int) -> dict[str, Any]:  # noqa: ARG002 - recorded time
+        """The present quote; `stamp` in Unix ms."""
         row = self._rows.get("quotes")
         quotes = None if row is None else (self._players["quotes"].recording, row)
         return objects.recorded_quote_values(self.security, quotes, self.prints.last)
 
     def book_levels(self, depth: int, stamp: int) -> tuple[objects.Levels, objects.Levels, int]:
-        """Bids, asks, and the time in Unix ms of the book of now."""
+        """Bids, asks and time (Unix ms) of the present book."""
         row = self._rows.get("book")
         if row is None:
             return [], [], stamp
@@ -318,5 +318,5 @@ class RecordedChannel(InstrumentChannel, Playback):
         return *objects.recorded_levels(recording, row, depth), recording.times[row] // objects.NS_PER_MS
 
     def instrument_values(self) -> dict[str, Any]:
-        """The state of the instrument."""
+        """The present state of the instrument."""
         return objects.instrument_values(self.security, None, self.status)

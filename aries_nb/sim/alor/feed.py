@@ -1,4 +1,4 @@
-"""The simulated market and the tapes behind the ALOR server: which instrument is which, and what happens when.
+"""The simulated market and the recordings behind the ALOR server: instruments, subscriptions and events.
 
 Owned by the server's loop; no I/O. Frames for clients go into the outboxes of their sessions.
 """
@@ -31,11 +31,11 @@ __all__ = ["AlorFeed"]
 
 
 class AlorFeed(MarketFeed[ListingChannel]):
-    """The directory that sessions ask, and the source of all market events. `now` is Unix time in s everywhere."""
+    """Backend of the sessions for market data, and source of all its events. `now` is Unix time in s everywhere."""
 
     def __init__(self, options: AlorOptions, today: date, now: float) -> None:
         super().__init__(Market(options.seed, today, moscow_shares(today)), options)
-        # The past ends where the market begins, so it is made before anything moves.
+        # The history ends at the market's first state, so it is made before the market moves.
         self.history = History(self.market, now)
         self.bars = BarHistory(self.history)
         self.status = objects.NORMAL
@@ -57,19 +57,19 @@ class AlorFeed(MarketFeed[ListingChannel]):
         return found if found is not None and board in ("", *found.boards) else None
 
     def securities(self) -> list[Security]:
-        """All instruments that are listed, those on tapes first."""
+        """All listed instruments, recorded ones first."""
         taped = [recorded_security(code, exchange) for code in self._recorded for exchange in EXCHANGES]
         return taped + [each for each in securities(self._today).values() if each.symbol not in self._recorded]
 
     def channel(self, security: Security) -> InstrumentChannel:
-        """The one channel of an instrument."""
+        """The channel of an instrument; made on the first call."""
         key = security.exchange, security.symbol
         if key not in self._channels:
             self._channels[key] = self._opened(security)
         return self._channels[key]
 
     def subscribe(self, subscription: Subscription, security: Security, now: float) -> None:
-        """Let a subscription hear what comes from now on."""
+        """Send updates to a subscription from now on."""
         channel = self.channel(security)
         channel.subscribe(subscription, now)
         if isinstance(channel, RecordedChannel):
@@ -79,7 +79,7 @@ class AlorFeed(MarketFeed[ListingChannel]):
             self._subscriptions_changed()
 
     def unsubscribe(self, subscription: Subscription, security: Security) -> None:
-        """Tell a subscription no more; one that never attended as well."""
+        """Send no more updates to a subscription; one that was never subscribed is ignored."""
         channel = self.channel(security)
         channel.unsubscribe(subscription)
         if isinstance(channel, ListingChannel) and not channel.has_subscribers:
@@ -87,15 +87,15 @@ class AlorFeed(MarketFeed[ListingChannel]):
             self._subscriptions_changed()
 
     def set_status(self, status: int) -> None:
-        """Open or close the market. A closed market stands still."""
+        """Set the trading status of all instruments. A closed market makes no events."""
         self.status = status
         for channel in self._channels.values():
             channel.set_status(status)
 
-    # What the server tells.
+    # For the server.
 
     def pump_recordings(self, now: float, rows: int) -> bool:
-        """Play up to `rows` rows of each tape without a pace that somebody waits for; return whether there was one."""
+        """Play up to `rows` rows of each subscribed unpaced recording; return whether a row was sent."""
         sent = 0
         for channel in self._recorded_channels():
             if channel.has_rows_left():
@@ -104,7 +104,7 @@ class AlorFeed(MarketFeed[ListingChannel]):
         return sent > 0
 
     def flush(self, now: float) -> None:
-        """Send the states whose interval is over."""
+        """Send the pending states whose interval is over."""
         for subscription in list(self._pending):
             if subscription.flush(now):
                 del self._pending[subscription]

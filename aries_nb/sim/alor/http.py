@@ -1,8 +1,8 @@
-"""The HTTP side of the simulated ALOR: the token service, bearer tokens, routes, and what the server itself can tell.
+"""HTTP server of the simulated ALOR: token service, bearer tokens, routes, and statistics of the server.
 
-Source: protocol page §2.1 and §13. Bodies of errors are assumed. Unlike the broker's, it serves nothing without a
-token. `/sim/statistics` is the simulator's own, for whoever runs it as a process: counts, and for every connection its
-subscriptions with the states that were sent and held back.
+Source: protocol page §2.1 and §13. Bodies of errors are assumed. Unlike the broker, it serves nothing without a token,
+except `/sim/statistics`, which is not the broker's: for tests that run the simulator as a process it returns counters,
+and for each connection its subscriptions with the states sent and held back.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ MARKET_PATH, TRADE_HISTORY_PATH = "/md/v2/", "/alltrades/history"
 
 
 class Backend(Protocol):
-    """The server whose state is asked for."""
+    """The server as the HTTP routes use it."""
 
     options: AlorOptions
     feed: AlorFeed
@@ -43,17 +43,17 @@ class Backend(Protocol):
     tokens: TokenService
 
     def statistics(self) -> Statistics:
-        """Count what has happened so far."""
+        """Counters since the start."""
 
     def sessions(self) -> Sequence[AlorSession]:
         """The sessions of all connections."""
 
     def activate_accounts(self) -> None:
-        """Let the portfolios live from now on."""
+        """Start trading in the portfolios."""
 
 
 class AlorHttpServer(HttpServer):
-    """Answers requests from the state of a server. Belongs to the thread of the server's loop."""
+    """Answers HTTP requests from the state of a server. Owned by the server's loop."""
 
     is_ascii = False
 
@@ -62,7 +62,7 @@ class AlorHttpServer(HttpServer):
         self._market = MarketRoutes(backend.feed)
         past = PastFills(backend.feed.history, backend.options.seed)
         self._portfolios = PortfolioRoutes(backend.portfolios, past)
-        #: Of each subject the requests that are left, and when that was.
+        #: For each subject the requests left, and the time of that count.
         self._allowances: defaultdict[str, tuple[float, float]] = defaultdict(lambda: (backend.options.http_rate, 0.0))
 
     async def _prepare(self, request: HttpRequest) -> None:
@@ -93,7 +93,7 @@ class AlorHttpServer(HttpServer):
         return HttpResponse(200, self._found(request.parts, Query(request.query), bearer, now))
 
     def _refused(self, error: HttpError) -> HttpResponse:
-        # What is wrong with a parameter is 400 here (§13).
+        # A wrong parameter is answered with 400 (§13).
         status = 400 if error.status == 422 else error.status
         return HttpResponse(status, {"code": str(status), "message": error.text})
 
@@ -112,7 +112,7 @@ class AlorHttpServer(HttpServer):
         raise HttpError(404, "unknown path")
 
     def _spend(self, subject: str, now: float) -> None:
-        """Take one request out of what the rate allows a user (§10)."""
+        """Count one request against the rate limit of a user (§10)."""
         rate = self._backend.options.http_rate
         left, since = self._allowances[subject]
         left = min(rate, left + (now - since) * rate)
@@ -132,7 +132,7 @@ def _own(exchange: str, portfolio: str, bearer: Bearer) -> tuple[str, str]:
 
 
 def _fields(query: Mapping[str, str], body: bytes) -> dict[str, Any]:
-    """The fields of a request for a token: the body wins over the query (§2.1)."""
+    """The fields of a token request: the body takes precedence over the query (§2.1)."""
     if len(body) > MOST_BODY_BYTES:
         raise HttpError(400, "the body is too long")
     try:

@@ -1,7 +1,7 @@
-"""Market data of the simulated ALOR over HTTP: bars, books, quotes, instruments and the tape.
+"""Market data of the simulated ALOR over HTTP: bars, books, quotes, instruments and public trades.
 
-Source: protocol page §13. Objects are those of the subscriptions, in the format asked for; instruments have the names
-of the Simple format in all of them, since the page has no others.
+Source: protocol page §13. Objects are those of the subscriptions, in the requested format; instruments have the names
+of the Simple format in every format, since the page documents no others.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ __all__ = ["MarketRoutes", "read_format"]
 Values = dict[str, Any]
 
 DAY = 86_400
-#: How far before and after a range its neighbours are looked for, and how far back `countBack` reaches at a time.
+#: Time in which the bars before and after a range are searched, and step in which `countBack` reaches back.
 REACH_SECONDS = 10 * DAY
 ENDLESS = 10**15
 MOST_BARS_BACK = 50_000
@@ -41,14 +41,14 @@ MARKETS = ("FORTS", "FOND", "CURR", "SPBX")
 
 
 class MarketRoutes:
-    """Answers from the live market. `now` is Unix time in s everywhere."""
+    """Routes answered from the live market. `now` is Unix time in s everywhere."""
 
     def __init__(self, feed: AlorFeed) -> None:
         self._feed = feed
-        self._made: dict[tuple[object, ...], Values] = {}  # what `prepare` has made and nobody has got yet
+        self._made: dict[tuple[object, ...], Values] = {}  # prepared, but not yet collected by `found`
 
     def prepare(self, what: list[str], query: Query) -> None:
-        """Make what takes long and is of the past alone, for `found`; any thread. What is wrong `found` will say."""
+        """Compute slow answers about the past for `found`, which also reports wrong requests; any thread."""
         try:
             match what:
                 case ["history"] if str(read_timeframe(query.text("tf"))) in "DWMY":
@@ -60,7 +60,7 @@ class MarketRoutes:
             return
 
     def found(self, what: list[str], query: Query, now: float) -> object:
-        """Answer a path below `/md/v2`. Raises RefusedError for an unknown one."""
+        """Answer a path below `/md/v2`. Raises HttpError for an unknown one."""
         match what:
             case ["history"]:
                 return self._bars(query)
@@ -104,7 +104,7 @@ class MarketRoutes:
         }
 
     def _counted_back(self, security: Security, timeframe: str, last: int, wanted: int) -> list[Bar]:
-        """The last bars up to `last`, as many as wanted or as there are."""
+        """The last `wanted` bars up to `last`, or all there are."""
         reach = REACH_SECONDS
         while True:
             bars = list(self._feed.bars.of(security, timeframe, last - reach, last + 1))
@@ -188,7 +188,7 @@ class MarketRoutes:
         }
 
     def _session_trades(self, security: Security, query: Query) -> list[Values]:
-        """Trades of this session, as far as they are kept."""
+        """The retained trades of this session."""
         start, take = query.integer("offset", 0, 10**9, 0), query.integer("take", 1, MOST_PRINTS, MOST_PRINTS)
         is_newest_first = query.choice("descending", ("true", "false"), "false") == "true"
         side = query.choice("side", ("buy", "sell", "any"), "any").lower()
@@ -202,7 +202,7 @@ class MarketRoutes:
         return _written(security, prints.prints(start, take, is_newest_first=is_newest_first), read_format(query))
 
     def _past_trades(self, security: Security, query: Query) -> Values:
-        """Trades of the sessions before this one, which begins with the simulation."""
+        """Trades of the sessions before the start of the simulation."""
         most, skipped = query.integer("limit", 1, MOST_PAST_PRINTS), query.integer("offset", 0, 10**9, 0)
         form, (first, last) = read_format(query), _span(query)
         if security.is_recorded:
@@ -221,7 +221,7 @@ class MarketRoutes:
 
 
 def read_format(query: Query) -> Format:
-    """The format asked for, Simple unless told otherwise."""
+    """The requested format; Simple by default."""
     value = query.text("format", "simple").lower()
     for form in FORMATS:
         if value == form:
@@ -234,7 +234,7 @@ def _bounds(query: Query, low: str, high: str) -> tuple[float | None, float | No
 
 
 def _numbers(query: Query, *names: str) -> tuple[int | None, ...]:
-    """Bounds of numbers; a float would not hold those that there are."""
+    """Bounds of trade numbers, which do not fit into a float."""
     return tuple(query.integer(name, 0, 2**63 - 1) if name in query.values else None for name in names)
 
 

@@ -1,7 +1,7 @@
-"""Portfolios of the simulated ALOR over HTTP: the same objects as the subscriptions', as they are now.
+"""Portfolios of the simulated ALOR over HTTP: the present objects of the subscriptions, and own trades of the past.
 
-Source: protocol page §13. That those of this session are among own trades of the past is assumed; a client must not
-count them twice.
+Source: protocol page §13. Assumed: the own trades of this session are among those of the past; a client must not count
+them twice.
 """
 
 from __future__ import annotations
@@ -34,13 +34,13 @@ LISTS: dict[str, Kind] = {"orders": "orders", "stoporders": "stop_orders", "trad
 SUMS: dict[str, Kind] = {"summary": "summaries", "risk": "risks", "fortsrisk": "derivative_risks"}
 FILLS, MOST_FILLS = 50, 1000
 SESSIONS = 60
-#: Orders to buy in one session, and as many to sell; each is filled in parts.
+#: Buy orders in one session, and as many sell orders; each is filled in parts.
 ROUND_TRIPS, PARTS = 6, 2
 MINUTE = Resolution("minute", 1)
 
 
 class PortfolioRoutes:
-    """Answers from the simulated portfolios; `owner` is exchange and portfolio, which the token may read."""
+    """Routes answered from the simulated portfolios; `owner` is (exchange, portfolio), which the token may read."""
 
     def __init__(self, portfolios: Portfolios, past: PastFills) -> None:
         self._portfolios = portfolios
@@ -102,10 +102,10 @@ class PortfolioRoutes:
 
 
 class PastFills:
-    """The fills of all accounts before the start, made up but fixed by the seed. Belongs to the server's loop.
+    """The fills of all accounts in the sessions before the start, generated from the seed. Owned by the server's loop.
 
-    Each day everything that was bought was sold again, so that the books begin with what they begin with. Prices are
-    those of the minutes' bars.
+    Each day's purchases are sold on the same day, so that they leave the initial positions unchanged. Prices are those
+    of the one-minute bars.
     """
 
     def __init__(self, history: History, seed: int) -> None:
@@ -114,7 +114,7 @@ class PastFills:
         self._made: dict[str, list[tuple[int, Fill]]] = {}
 
     def of(self, terms: AccountTerms, lots: dict[str, int]) -> list[tuple[int, Fill]]:
-        """The fills of an account with their numbers, which end with 0, oldest first; `lots` in pieces by symbol."""
+        """The fills of an account with their numbers up to 0, oldest first; `lots` in pieces by symbol."""
         if terms.account not in self._made:
             fills = list(self._fills(terms, lots))
             first = 1 - len(fills)
@@ -143,7 +143,7 @@ class PastFills:
 
 
 def _day(text: str) -> str:
-    """The first moment of a day or time, as texts of times begin."""
+    """A date or time as text that sorts with the times of fills."""
     try:
         moment = datetime.fromisoformat(text)
     except ValueError as error:
@@ -155,7 +155,7 @@ def _day(text: str) -> str:
 
 
 def _parts(account: str, symbol: str, side: OrderSide, quantity: int, bar: BarArray) -> Iterator[Fill]:
-    """An order filled at the first and at the last price of a minute."""
+    """The fills of an order at the first and the last price of a minute."""
     part, time = Decimal(quantity // PARTS), float(bar["time"][0])
     for seconds, name in ((7.25, "open"), (41.5, "close")):
         price = Decimal(str(round(float(bar[name][0]), 6)))

@@ -1,7 +1,7 @@
 """The instruments of the simulated ALOR server: shares and futures of Moscow, and the American ones under SPBX.
 
-Prices, volatilities and volumes are made up but plausible; exchanges, boards and types are those of the protocol page
-(§4, §6.3). Lots and price steps are plausible as well, and differ from each other so that nobody takes them for one.
+Prices, volatilities and volumes are invented but plausible; exchanges, boards and types are those of the protocol page
+(§4, §6.3). Lots and price steps are plausible as well; they differ, so that a client that assumes 1 is detected.
 """
 
 from __future__ import annotations
@@ -28,20 +28,20 @@ __all__ = [
 ]
 
 MOSCOW_HOURS = Hours("Europe/Moscow", 10 * 60, 8 * 60 + 50)
-#: A book message shows up to 50 levels (§6.1); some more are kept so that one that goes is followed by an older one.
+#: A book message has up to 50 levels (§6.1); some more exist, so that a removed level is followed by an existing one.
 LEVELS = 54
-#: Months of futures: those of quarters.
+#: Codes of the months of futures: the ends of quarters.
 MONTHS = {3: "H", 6: "M", 9: "U", 12: "Z"}
-#: Made on demand, so that any number of instruments can be subscribed: SIM00001 to SIM99999.
+#: Shares made on demand, so that any number of instruments can be subscribed: SIM00001 to SIM99999.
 NUMBERED = re.compile(r"SIM(\d{5})", re.ASCII)
 NUMBERED_LEVELS = 10
-#: The part of a contract's value that is its margin (assumed).
+#: Margin of a contract as a share of its value (assumed).
 MARGIN_SHARE = 0.15
 
 
 @dataclass(frozen=True, slots=True)
 class Venue:
-    """An exchange: its boards, the usual one first, and the currency of its prices."""
+    """An exchange: its boards, the default one first, and the currency of its prices."""
 
     name: str
     boards: tuple[str, ...]
@@ -55,11 +55,10 @@ EXCHANGES = {
 
 @dataclass(frozen=True, slots=True)
 class Security:
-    """What a broker knows of an instrument; `lot` in pieces, `step` the least change of its price.
+    """Reference data of an instrument; `lot` in pieces, `step` is the smallest change of its price.
 
-    `boards` begins with the primary one. `kind` is the `type` of §6.3; `expires` only of futures, `step_value` what the
-    least change of the price is worth in roubles. `is_recorded` says that a tape feeds it, whose prices and sizes are
-    whatever the file has.
+    `boards` begins with the primary one. `kind` is the `type` of §6.3. Futures have `expires` and `step_value`, the
+    value of one `step` in roubles. `is_recorded`: a recording feeds it, with the prices and sizes of the file.
     """
 
     symbol: str
@@ -85,11 +84,11 @@ class Security:
 
     @property
     def is_future(self) -> bool:
-        """Whether a margin is paid for it instead of its price."""
+        """Whether the instrument is a future, for which a margin is paid instead of its price."""
         return self.market == "FORTS"
 
     def margin(self, price: float) -> float:
-        """What has to be there for one contract at this price, in roubles; for futures only."""
+        """Margin of one contract at this price, in roubles; for futures only."""
         return price / self.step * self.step_value * MARGIN_SHARE
 
 
@@ -119,11 +118,10 @@ _SHARES = (
     (_share("ALRS", 44.21, 0.33, 16.0, scale=100, lot=10), "АЛРОСА ао", "RU0007252813"),
     (_share("HYDR", 0.4312, 0.38, 210.0, scale=10_000, lot=1000), "РусГидро", "RU000A0JPKH7"),
 )
-#: Roubles for a dollar, at which what is quoted in dollars is settled all session.
+#: Roubles per dollar, at which contracts quoted in dollars are settled.
 _DOLLAR = 81.25
-#: Of futures: the root as a share would be, what it is about, how much of it a contract holds, and what a step of its
-#: price is worth in roubles. What is quoted in roubles is quoted for the whole contract, oil and gold for a barrel and
-#: an ounce in dollars.
+#: Futures: the root in the form of a share, the underlying, its amount in one contract, and the value of a price step
+#: in roubles. Prices in roubles are for the whole contract; oil and gold are quoted in dollars per barrel and ounce.
 _FUTURES = (
     (_share("Si", 81_250.0, 0.16, 1.9, scale=1, lot=1), "доллар США - рубль", 1000.0, 1.0),
     (_share("BR", 64.37, 0.34, 0.9, scale=100, lot=1), "нефть Brent", 10.0, 0.01 * 10 * _DOLLAR),
@@ -134,7 +132,7 @@ _FUTURES = (
 
 
 def moscow_shares(today: date) -> dict[str, Equity]:
-    """Everything that trades in a book on any exchange, for the market: futures of the next two quarters as well."""
+    """All instruments with a book on any exchange, including futures of the next two quarters, by symbol."""
     found = {share.symbol: share for share, _, _ in _SHARES}
     found |= {code: replace(root, symbol=code) for root, *_ in _FUTURES for code, _ in _contracts(root, today)}
     return found | {symbol: replace(equity, levels=LEVELS) for symbol, equity in EQUITIES.items()}
@@ -162,7 +160,7 @@ def securities(today: date) -> dict[tuple[str, str], Security]:
 
 
 def recorded_security(symbol: str, exchange: str) -> Security:
-    """A symbol that a tape feeds; it is listed on every exchange."""
+    """The security of a recorded symbol, which is listed on every exchange."""
     venue = EXCHANGES[exchange]
     board = venue.boards[0]
     return Security(
@@ -171,7 +169,7 @@ def recorded_security(symbol: str, exchange: str) -> Security:
 
 
 def numbered_share(symbol: str) -> tuple[Equity, Security] | None:
-    """One of the many shares that exist only when somebody asks for them; None for any other symbol."""
+    """The share made on demand for a symbol SIM00001 to SIM99999; None for any other symbol."""
     match = NUMBERED.fullmatch(symbol)
     if match is None or not int(match[1]):
         return None
@@ -184,7 +182,7 @@ def numbered_share(symbol: str) -> tuple[Equity, Security] | None:
 
 
 def _contracts(root: Equity, today: date) -> list[tuple[str, date]]:
-    """Codes and days of expiry of the next two quarters: the third Thursday of their last month (assumed)."""
+    """Codes and expiry dates of the next two quarters: the third Thursday of their last month (assumed)."""
     found: list[tuple[str, date]] = []
     year, month = today.year, (today.month + 2) // 3 * 3
     while len(found) < 2:

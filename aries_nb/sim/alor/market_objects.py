@@ -1,7 +1,7 @@
-"""What the simulated ALOR server says of instruments: quotes, books, bars, trades, states, in all three formats.
+"""Market data objects of the simulated ALOR server: quotes, books, bars, trades, states, in all three formats.
 
-Source: protocol page §6. Objects are made under their Simple names. Volumes are whole lots; those of a tape are the
-file's own numbers, and what a tape does not tell is null.
+Source: protocol page §6. Objects are made with their Simple names. Volumes are whole lots; those of a recording are the
+numbers of the file, and values that it does not contain are null.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ NS_PER_MS, NS_PER_S = 1_000_000, 1_000_000_000
 #: Trading status codes (§6.5) and the broker's texts for them.
 NORMAL, CLOSED = 17, 18
 STATUS_TEXTS = {NORMAL: "нормальный период торгов", CLOSED: "нет торгов / торги закрыты"}
-#: How far a price may go in a session (assumed).
+#: Price limits of a session as a share of the price (assumed).
 LIMIT_SHARE = 0.2
 
 QUOTE = table(
@@ -58,7 +58,7 @@ QUOTE = table(
     "total_bid_vol tbv totalBidVol", "total_ask_vol tav totalAskVol", "accrued_interest - -", "change - change",
     "change_percent - changePercent",
 )  # fmt: skip
-# The example of this format has an order of its own (§6.3).
+# The example of this format has its own order (§6.3).
 _SLIM_QUOTE = (
     "sym", "ex", "desc", "tst", "tso", "o", "h", "l", "c", "v", "acci", "oi", "y", "ask", "bid", "av", "bv", "tbv",
     "tav", "lot", "lotv", "fv", "t",
@@ -105,7 +105,7 @@ def quote_values(security: Security, listing: TradedListing, stamp: int, traded:
 
 
 def recorded_quote_values(security: Security, quotes: tuple[Recording, int] | None, last: Print | None) -> Values:
-    """The whole quote that a row of a quotes tape and the last trade of a trades tape give."""
+    """The whole quote from a row of recorded quotes and the last recorded trade."""
     values = _quote_frame(security)
     for name in ("prev_close_price", "last_price", "last_price_timestamp", "high_price", "low_price", "volume", "ask",
                  "bid", "ask_vol", "bid_vol", "open_price", "lotvalue", "total_bid_vol", "total_ask_vol", "change",
@@ -127,7 +127,7 @@ def recorded_quote_values(security: Security, quotes: tuple[Recording, int] | No
 
 
 def listing_levels(listing: TradedListing, lot: int, depth: int) -> tuple[Levels, Levels]:
-    """Bids and asks of a listing, at most `depth` levels a side."""
+    """Bids and asks of a listing, at most `depth` levels per side."""
     bids, asks = (
         [(tick / listing.scale, size // lot) for tick, size in zip(side.ticks[:depth], side.sizes, strict=False)]
         for side in (listing.book.bids, listing.book.asks)
@@ -136,7 +136,7 @@ def listing_levels(listing: TradedListing, lot: int, depth: int) -> tuple[Levels
 
 
 def recorded_levels(recording: Recording, row: int, depth: int) -> tuple[Levels, Levels]:
-    """Bids and asks of a row of a book tape, at most `depth` levels a side."""
+    """Bids and asks of a row of a recorded book, at most `depth` levels per side."""
     bids, asks = (
         [
             (price, size)
@@ -153,19 +153,19 @@ def recorded_levels(recording: Recording, row: int, depth: int) -> tuple[Levels,
 
 
 def book_object(bids: Levels, asks: Levels, stamp: int, form: Format, *, is_existing: bool) -> Values:
-    """A whole book at `stamp` (Unix ms) in the names of a format (§6.1)."""
+    """A whole book at `stamp` (Unix ms) with the names of a format (§6.1)."""
     if form == "slim":
         sides = {"b": _levels(bids, "p", "v"), "a": _levels(asks, "p", "v")}
         return {**sides, "t": stamp, "h": is_existing}
     sides = {"bids": _levels(bids, "price", "volume"), "asks": _levels(asks, "price", "volume")}
     if form == "heavy":
         return {**sides, "msTimestamp": stamp, "existing": is_existing}
-    # `snapshot` has never been seen to be anything else (U28).
+    # `snapshot` was never seen with another value (U28).
     return {"snapshot": True, **sides, "timestamp": stamp // 1000, "ms_timestamp": stamp, "existing": is_existing}
 
 
 def trade_values(security: Security, trade: Print, *, is_existing: bool, has_zone: bool = True) -> Values:
-    """One trade of the tape of all trades (§6.4); `orderno` is always 0 (D11)."""
+    """One public trade (§6.4); `orderno` is always 0 (D11)."""
     return {
         "id": trade.number,
         "orderno": 0,
@@ -182,16 +182,16 @@ def trade_values(security: Security, trade: Print, *, is_existing: bool, has_zon
 
 
 def bar_values(bar: Sequence[float]) -> Values:
-    """A bar given as time, open, high, low, close, volume."""
+    """A bar from (time, open, high, low, close, volume)."""
     time, first, high, low, last, volume = bar
     return {"time": int(time), "close": last, "open": first, "high": high, "low": low, "volume": volume}
 
 
 def limits_centre(listing: TradedListing, before: float) -> float:
-    """The price that limits are set about; `before` is the one until now, 0 where there is none.
+    """The price at the centre of the price limits; `before` is the previous one, 0 for none.
 
-    It follows in steps of a hundredth part and only once half a step is well exceeded, so that limits change now and
-    then, and not to and fro with every trade.
+    It moves in steps of one percent, and only after a move of more than three quarters of a step, so that limits change
+    occasionally and not back and forth with every trade.
     """
     quantum, price = listing.rounded(listing.previous_close / 100), float(listing.last.price)
     if not quantum:
@@ -201,7 +201,7 @@ def limits_centre(listing: TradedListing, before: float) -> float:
 
 
 def instrument_values(security: Security, listing: TradedListing | None, status: int, centre: float = 0.0) -> Values:
-    """The whole state of an instrument; margins only of a future (§6.5). `centre` is that of its limits."""
+    """The whole state of an instrument; margins for futures only (§6.5). `centre` is that of the price limits."""
     values: Values = {
         "symbol": security.symbol,
         "exchange": security.exchange,
@@ -220,7 +220,7 @@ def instrument_values(security: Security, listing: TradedListing | None, status:
 
 
 def _quote_frame(security: Security) -> Values:
-    """What of a quote does not change, and what shares do not have."""
+    """The constant fields of a quote, and the fields that shares do not have."""
     return {
         "symbol": security.symbol,
         "exchange": security.exchange,

@@ -1,7 +1,7 @@
-"""The exact text of frames that the simulated ALOR server sends, and the names of fields in its three formats.
+"""Exact text of the frames that the simulated ALOR server sends, and field names in its three formats.
 
 Source: protocol page §3 and §16.3 for the text, the tables of §6 and §7 for names and their order. An object is made
-once under its Simple names; a table says which of them a format has, what they are called there, and in which order.
+once with its Simple names; a table gives the fields of each format with their names and order.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ _encode = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False, allow_nan=
 
 
 def json_text(value: object) -> str:
-    """Compact JSON; texts that are not ASCII as they are (U32)."""
+    """Compact JSON; non-ASCII text is not escaped (U32)."""
     return _encode(value)
 
 
@@ -55,15 +55,15 @@ def reply(guid: str, code: int, text: str = HANDLED) -> str:
 
 
 def table(*rows: str) -> Table:
-    """Read rows of "Simple Slim Heavy", with "-" where a format has no such field; fewer words repeat the first.
+    """Make a table from rows "Simple Slim Heavy"; "-" means that a format has no such field.
 
-    One word is the same in all formats, two mean that Heavy is as Simple.
+    One word is the name in all formats; with two words Heavy is as Simple.
     """
     made: dict[Format, list[tuple[str, str]]] = {form: [] for form in FORMATS}
     for row in rows:
         names = row.split()
         simple, slim, heavy = names * 3 if len(names) == 1 else [*names, names[0]] if len(names) == 2 else names
-        # What is not in Simple goes by its name in Heavy, or in Slim where that has none either.
+        # A field that is not in Simple is keyed by its name in Heavy, or else in Slim.
         key = simple if simple != "-" else heavy if heavy != "-" else slim
         for form, name in zip(FORMATS, (simple, slim, heavy), strict=True):
             if name != "-":
@@ -72,7 +72,7 @@ def table(*rows: str) -> Table:
 
 
 def renamed(columns: Table, form: Format, values: Mapping[str, Any]) -> dict[str, Any]:
-    """An object in the names and the order of a format; what `values` does not have is left out."""
+    """An object in the names and the order of a format; names missing in `values` are left out."""
     return {name: values[key] for key, name in columns[form] if key in values}
 
 
@@ -88,12 +88,12 @@ def _second(seconds: int) -> str:
 
 
 def with_trailing_zeros(text: str) -> str:
-    """Write every decimal of a JSON text with two zeros more, which the broker does at times (§3.3)."""
+    """Add two zeros to every decimal of a JSON text, as the broker does at times (§3.3)."""
     return _DECIMAL.sub(r"\g<1>00", text)
 
 
 def _quoted(text: str) -> str:
-    """A text as JSON; half a character, which a client can send but UTF-8 not carry, goes back as it came."""
+    """A text as JSON; lone surrogates, which a client can send but UTF-8 cannot encode, are escaped."""
     try:
         text.encode()
     except UnicodeEncodeError:

@@ -1,7 +1,7 @@
-"""What the simulated ALOR server says of portfolios: orders, fills, positions and sums, in all three formats.
+"""Portfolio objects of the simulated ALOR server: orders, fills, positions and sums, in all three formats.
 
-Source: protocol page §7. Objects are made under their Simple names. What the broker's own reckoning would need and a
-simple brokerage does not have is assumed: margins are a part of what is held, and settlement is at once.
+Source: protocol page §7. Objects are made with their Simple names. Figures that the simple brokerage does not have are
+assumed: margins are a share of the value of the positions, and settlement is immediate.
 """
 
 from __future__ import annotations
@@ -43,15 +43,15 @@ __all__ = [
 
 Values = dict[str, Any]
 
-#: Order numbers of the exchange have ten or eleven digits (§7.1), those of stop orders are the broker's own and short.
+#: Order numbers of the exchange have ten or eleven digits (§7.1); those of stop orders are the broker's, and short.
 FIRST_ORDER, FIRST_STOP_ORDER, FIRST_FILL = 55_500_000_000, 100_000, 9_700_000_000
-#: A stop order without an end is said to end then (§7.2).
+#: End time of a stop order without one (§7.2).
 NEVER = 2_871_763_200.0
 STATUSES = {
     "pending_new": "working", "new": "working", "partially_filled": "working", "filled": "filled",
     "canceled": "canceled", "replaced": "canceled", "expired": "canceled", "rejected": "rejected",
 }  # fmt: skip
-#: Of the initial margin, which minimum is left before positions are closed by force (assumed).
+#: Minimal margin as a share of the initial one; below it positions are closed by force (assumed).
 MINIMAL_SHARE = Decimal("0.5")
 
 ORDER = table(
@@ -102,7 +102,7 @@ DERIVATIVE_RISK = table(
 
 
 def order_values(security: Security, portfolio: str, order: Order, *, is_existing: bool, has_zone: bool) -> Values:
-    """An order of the exchange; of a stop order the market order that it became (§7.1)."""
+    """An order at the exchange; a triggered stop order appears as a market order (§7.1)."""
     price = order.price
     return {
         **_order_frame(security, portfolio, order, is_existing=is_existing, has_zone=has_zone),
@@ -117,7 +117,7 @@ def order_values(security: Security, portfolio: str, order: Order, *, is_existin
 
 
 def stop_order_values(security: Security, portfolio: str, order: Order, *, is_existing: bool, has_zone: bool) -> Values:
-    """A stop order of the broker; it is filled as soon as it was triggered (§7.2, §7.3)."""
+    """A stop order at the broker; its status is filled once it is triggered (§7.2, §7.3)."""
     is_triggered = bool(order.filled)
     return {
         **_order_frame(security, portfolio, order, is_existing=is_existing, has_zone=has_zone),
@@ -125,7 +125,7 @@ def stop_order_values(security: Security, portfolio: str, order: Order, *, is_ex
         "exchangeOrderId": str(FIRST_ORDER + order.number) if is_triggered else None,
         "comment": None,
         "type": "stop",
-        # The price rises to what a buyer waits for.
+        # A buy stop is triggered by a rising price.
         "condition": "MoreOrEqual" if order.side == "buy" else "LessOrEqual",
         "status": "filled" if is_triggered else STATUSES[order.status],
         "endTime": _time(NEVER if order.expires is None else order.expires, has_zone=has_zone),
@@ -140,7 +140,7 @@ def stop_order_values(security: Security, portfolio: str, order: Order, *, is_ex
 
 
 def fill_values(security: Security, number: int, fill: Fill, *, is_existing: bool, has_zone: bool) -> Values:
-    """An own trade; no portfolio, which the guid tells (§7.4). Numbers up to 0 are of the time before the start."""
+    """An own trade, without its portfolio, which the guid identifies (§7.4). Numbers up to 0 precede the start."""
     settled = datetime.fromtimestamp(fill.time, UTC).replace(hour=0, minute=0, second=0, microsecond=0)
     return {
         "id": str(FIRST_FILL + number),
@@ -165,7 +165,7 @@ def fill_values(security: Security, number: int, fill: Fill, *, is_existing: boo
 def position_values(
     security: Security, portfolio: str, holding: Holding, opened: Decimal, *, is_existing: bool
 ) -> Values:
-    """A position, `opened` pieces of which were there at the start of the session (§7.5)."""
+    """A position, with `opened` pieces at the start of the session (§7.5)."""
     position = holding.position
     pieces, lots, unrealised = position.quantity, _lots(position.quantity, security), _number(holding.unrealised)
     opened_lots = _lots(opened, security)
@@ -181,7 +181,7 @@ def position_values(
         "shortName": security.description,
         **dict.fromkeys(("qtyT0", "qtyT1", "qtyT2", "qtyTFuture"), int(pieces)),
         **dict.fromkeys(("qtyT0Batch", "qtyT1Batch", "qtyT2Batch", "qtyTFutureBatch", "qtyBatch", "qty"), lots),
-        # The schema calls `open` pieces, its example gives lots (D18).
+        # `open` is in pieces according to the schema, but in lots in its example (D18).
         **dict.fromkeys(("openQtyBatch", "open"), opened_lots),
         "dailyUnrealisedPl": unrealised,
         "unrealisedPl": unrealised,
@@ -191,7 +191,7 @@ def position_values(
 
 
 def cash_values(currency: str, exchange: str, portfolio: str, figures: AccountFigures, *, is_existing: bool) -> Values:
-    """Money, which is a position like others (§7.5)."""
+    """Money, as a position (§7.5)."""
     cash, started = _number(figures.cash), _number(figures.starting_cash)
     of_now = ("volume", "currentVolume", "qtyUnits", "qtyT0", "qtyT1", "qtyT2", "qtyTFuture", "qtyT0Batch",
               "qtyT1Batch", "qtyT2Batch", "qtyTFutureBatch", "qtyBatch", "qty")  # fmt: skip
@@ -213,7 +213,7 @@ def cash_values(currency: str, exchange: str, portfolio: str, figures: AccountFi
 
 
 def summary_values(currency: str, figures: AccountFigures, margin: Decimal, *, is_derivative: bool) -> Values:
-    """The sums of a portfolio (§7.6); the names within `buyingPowerByCurrency` follow with `currencies`."""
+    """The sums of a portfolio (§7.6); `currencies` renames the entries of `buyingPowerByCurrency`."""
     profit = figures.equity - figures.starting_equity
     return {
         "buyingPowerAtMorning": _number(figures.starting_cash),
@@ -231,7 +231,7 @@ def summary_values(currency: str, figures: AccountFigures, margin: Decimal, *, i
 
 
 def margin_of(figures: AccountFigures, security_of: Callable[[str], Security]) -> Decimal:
-    """What the positions block: of each contract its margin, of all else half of its value, long and short alike."""
+    """Margin of all positions: the margin of each future, and half of the value of any other, long or short."""
     margin = Decimal(0)
     for holding in figures.positions:
         security, quantity = security_of(holding.position.symbol), abs(holding.position.quantity)
@@ -243,7 +243,7 @@ def margin_of(figures: AccountFigures, security_of: Callable[[str], Security]) -
 
 
 def currencies(entries: list[Values]) -> list[Values]:
-    """The entries of a summary's array in the names of the Slim format."""
+    """The entries of a summary's array with the names of the Slim format."""
     return [{"cr": entry["currency"], "bp": entry["buyingPower"]} for entry in entries]
 
 
@@ -324,7 +324,7 @@ def _names(security: Security) -> Values:
 
 
 def _end(order: Order) -> float:
-    """When an order ends: with the day unless it says otherwise."""
+    """End of an order; by default the end of the day."""
     return (order.created // 86_400 + 1) * 86_400 if order.expires is None else order.expires
 
 
@@ -337,6 +337,6 @@ def _lots(pieces: Decimal, security: Security) -> int:
 
 
 def _number(amount: Decimal | int) -> float:
-    """A JSON number with the digits of the amount, which has few enough for a float."""
+    """A JSON number with the digits of the amount, which fit into a float."""
     whole = int(amount)
     return whole if whole == amount else float(amount)

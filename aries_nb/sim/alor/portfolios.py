@@ -1,6 +1,6 @@
-"""The portfolios behind the simulated ALOR server: which books they are, and who hears what changes in them.
+"""The portfolios behind the simulated ALOR server: their accounts, and the subscriptions to changes.
 
-Source: protocol page §7 and §15 (U30). A portfolio has books of its own on each exchange, each in one currency. Owned
+Source: protocol page §7 and §15 (U30). A portfolio has one account on each exchange, in that exchange's currency. Owned
 by the server's loop; no I/O.
 """
 
@@ -34,11 +34,11 @@ if TYPE_CHECKING:
 
 __all__ = ["PORTFOLIOS", "Portfolios"]
 
-#: Of securities, of securities without credit, and of derivatives, by their prefixes (§2.2).
+#: Securities, securities without credit, and derivatives, by their prefixes (§2.2).
 PORTFOLIOS = ("D00001", "D00002", "7500001")
 MOST_FILLS = 20_000
 MOST_TAKEN_OVER = 20_000
-#: What a change of an order is told as, and one of an account's figures.
+#: Kinds of object that are sent when an order changes, and when an account's figures change.
 _ORDERS: tuple[Kind, ...] = ("orders", "stop_orders", "old_stop_orders")
 _SUMS: tuple[Kind, ...] = ("summaries", "risks", "derivative_risks")
 
@@ -59,31 +59,31 @@ class Portfolios:
         self._securities = securities(today)
         self._has_zone = "no_zone" not in options.faults
         self._subscriptions: defaultdict[tuple[str, Kind], list[Subscription]] = defaultdict(list)
-        #: Every fill with its number, the newest last; those up to a number are of sessions before this one.
+        #: Every fill with its number, oldest first; fills up to `_past_number` belong to earlier sessions.
         self._fills: deque[tuple[int, Fill]] = deque(maxlen=MOST_FILLS)
         self._past_number = 0
         self._cash: dict[str, Decimal] = {}
-        #: What an order took over from the one it replaced: here it is a new order, which starts with nothing (§12.3).
+        #: Filled quantity and value that an order carried over from the replaced one: ALOR's starts with zero (§12.3).
         self._taken_over: dict[str, tuple[Decimal, Decimal]] = {}
 
     @property
     def has_subscribers(self) -> bool:
-        """Whether anybody listens to anything."""
+        """Whether any portfolio has a subscription."""
         return any(self._subscriptions.values())
 
     def subscribe(self, subscription: Subscription) -> None:
-        """Let a subscription hear what comes from now on."""
+        """Send updates to a subscription from now on."""
         self._subscriptions[self._key(subscription)].append(subscription)
 
     def unsubscribe(self, subscription: Subscription) -> None:
-        """Tell a subscription no more; one that never attended as well."""
+        """Send no more updates to a subscription; one that was never subscribed is ignored."""
         subscriptions = self._subscriptions[self._key(subscription)]
         if subscription in subscriptions:
             subscriptions.remove(subscription)
 
     def history(self, subscription: Subscription, now: float) -> Iterator[str]:
-        """The objects before the live ones, as JSON; of lists those of the day, of sums the ones of now."""
-        # What is still to be told belongs before the snapshot, which holds its outcome.
+        """The objects before the live ones, as JSON: the lists of the day, or the present sums."""
+        # Changes not yet published come before the snapshot, which already contains them.
         self.accounts.publish(now)
         request = subscription.request
         if request.skip_history:
@@ -95,7 +95,7 @@ class Portfolios:
     def snapshot(
         self, kind: Kind, exchange: str, portfolio: str, now: float, *, is_existing: bool = True
     ) -> Iterator[dict[str, Any]]:
-        """The objects of now under their Simple names; none for a portfolio that has nothing on an exchange."""
+        """The present objects with their Simple names; none for a portfolio without an account on the exchange."""
         account = _account(exchange, portfolio)
         if account not in self.accounts.names:
             return
@@ -117,26 +117,26 @@ class Portfolios:
             yield self._sums(kind, self.accounts.figures(account), now)
 
     def begin_session(self) -> None:
-        """Begin another session: own trades so far are told over HTTP only, as those of the past."""
+        """Begin a new session: own trades so far are available over HTTP only, like those of the past."""
         self._number_fills()
         self._past_number = self._fills[-1][0] if self._fills else 0
 
     def fills(self, account: str, now: float) -> list[tuple[int, Fill]]:
-        """Every own trade since the start with its number, of earlier sessions as well, oldest first."""
+        """All own trades since the start with their numbers, including earlier sessions, oldest first."""
         self.accounts.publish(now)
         return [(number, fill) for number, fill in self._fills if fill.account == account]
 
     def lots(self, exchange: str) -> dict[str, int]:
-        """Pieces of one lot, by symbol, of all that an exchange lists."""
+        """Lot sizes in pieces of all securities of an exchange, by symbol."""
         return {symbol: security.lot for (venue, symbol), security in self._securities.items() if venue == exchange}
 
     def fill_values(self, number: int, fill: Fill, *, is_existing: bool = False) -> dict[str, Any]:
-        """An own trade under its Simple names."""
+        """An own trade with its Simple names."""
         security = self._security(fill.account, fill.symbol)
         return objects.fill_values(security, number, fill, is_existing=is_existing, has_zone=self._has_zone)
 
     def written(self, kind: Kind, form: Format, values: dict[str, Any]) -> dict[str, Any]:
-        """An object in the names of a format."""
+        """An object with the names of a format."""
         named = renamed(_TABLES[kind], form, values)
         if kind == "summaries" and form == "slim":
             named["bpv2"] = objects.currencies(named["bpv2"])
@@ -170,7 +170,7 @@ class Portfolios:
             del self._taken_over[next(iter(self._taken_over))]
 
     def _number_fills(self) -> None:
-        """Number the fills that came since the last look, and tell them."""
+        """Number the new fills, and publish them."""
         number, last = self._fills[-1] if self._fills else (0, None)
         fresh: list[Fill] = []
         for fill in reversed(self.accounts.brokerage.fills):
@@ -182,7 +182,7 @@ class Portfolios:
             self._publish(fill.account, "fills", partial(self.fill_values, count, fill))
 
     def _publish(self, account: str, kind: Kind, make: Callable[[], dict[str, Any] | None]) -> None:
-        """Send an object, made only if somebody hears it; None is nothing to be said."""
+        """Send an object to its subscriptions, if any; `make` returns None if there is nothing to send."""
         subscriptions = self._subscriptions[account, kind]
         values = make() if subscriptions else None
         if values is not None:
@@ -195,13 +195,13 @@ class Portfolios:
         return sorted(found, key=lambda order: order.number)
 
     def _order(self, kind: Kind, order: Order, *, is_existing: bool = False) -> dict[str, Any] | None:
-        """An order as the exchange or as the broker has it; None if it is none of theirs."""
+        """An order as an object of this kind; None if it is not of this kind."""
         security, portfolio = self._security(order.account, order.symbol), _portfolio(order.account)
         filled, value = self._taken_over.get(order.id, (Decimal(0), Decimal(0)))
         order = replace(
             order, quantity=order.quantity - filled, filled=order.filled - filled, value=order.value - value
         )
-        # A stop order is the exchange's only once it was triggered.
+        # A stop order reaches the exchange only once it is triggered.
         if kind == "orders":
             if order.type == "stop" and not order.filled:
                 return None
@@ -254,9 +254,9 @@ _TABLES: dict[Kind, Table] = {
 
 
 def _terms(today: date) -> tuple[AccountTerms, ...]:
-    """What the portfolios start with on each exchange.
+    """The initial state of the portfolios on each exchange.
 
-    Of futures those only that are quoted in roubles: the brokerage counts a price as what one piece is worth.
+    Only futures quoted in roubles: for the brokerage a price is the value of one piece.
     """
     contracts = (security for security in securities(today).values() if security.is_future)
     first, *others = (security.symbol for security in contracts if security.step_value == security.step)

@@ -1,4 +1,4 @@
-"""The public trades of one instrument, numbered as the simulated ALOR server does: those of this session and before."""
+"""The public trades of one instrument with the trade numbers of the simulated ALOR server: this session and earlier."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ if TYPE_CHECKING:
 
 __all__ = ["MOST_PRINTS", "Print", "PrintColumns", "Prints", "first_past_number", "past_prints"]
 
-#: The most that `depth` can ask for (§6.4).
+#: Largest `depth` (§6.4).
 MOST_PRINTS = 5000
-#: Trades of the session that are kept at least for whoever asks over HTTP; twice as many at most.
+#: Trades of the session retained at least for HTTP requests; at most twice as many.
 RETAINED_PRINTS = 200_000
-#: Numbers go up to 19 digits on the wire; all are beyond 2**53, so that a client which takes them for floats is found.
+#: Numbers have up to 19 digits; all are above 2**53, so that a client that reads them as floats is detected.
 FIRST_NUMBER = 1_900_000_000_000_000_000
 NUMBERS_EACH = 1_000_000_000
-#: Of each instrument so many are for the trades of past sessions, which come before those of this one.
+#: Numbers of each instrument reserved for past sessions; those of this session follow.
 PAST_NUMBERS = 900_000_000
 INSTRUMENTS = 1_000_000
 SIDES = ["", "buy", "sell"]
 
-#: Spreads the bits of a number over those above it.
+#: Multiplier of a hash that spreads the bits of a number.
 SCATTER = 0x9E3779B97F4A7C15 >> 24
 
 Places: TypeAlias = np.ndarray[tuple[int], np.dtype[np.int64]]
@@ -45,7 +45,7 @@ class Print(NamedTuple):
 
 
 class PrintColumns(NamedTuple):
-    """Trades as columns, oldest first; the fields are those of `Print`, but for `side`, a place in `sides`."""
+    """Trades as columns, oldest first; the fields are those of `Print`, except `side`, an index into `sides`."""
 
     number: Column
     ts_ns: Column
@@ -55,7 +55,7 @@ class PrintColumns(NamedTuple):
     sides: list[str]
 
     def chosen(self, bounds: Mapping[str, tuple[float | None, ...]], side: str | None = None) -> PrintColumns:
-        """The trades whose fields lie between bounds, both included and None for none, and of one side."""
+        """The trades within `bounds` by field (both ends included, None for no bound), and of one side if given."""
         mask = np.ones(len(self.number), bool)
         for name, (low, high) in bounds.items():
             values = getattr(self, name)
@@ -67,24 +67,24 @@ class PrintColumns(NamedTuple):
         return PrintColumns(number, ts, price, size, places, self.sides)
 
     def prints(self, start: int, count: int, *, is_newest_first: bool = False) -> list[Print]:
-        """At most `count` trades after the first `start` ones, from the beginning or from the end."""
+        """At most `count` trades after the first `start` ones, counted from the oldest or the newest."""
         columns = (column[::-1] if is_newest_first else column for column in self[:5])
         rows = zip(*(column[start : start + count].tolist() for column in columns), strict=True)
         return [Print(number, ts, price, size, self.sides[side]) for number, ts, price, size, side in rows]
 
 
 class Prints:
-    """The trades of one instrument in this session; numbers go up, and differ from those of other instruments."""
+    """The trades of one instrument in this session; numbers increase and are unique over all instruments."""
 
     def __init__(self, exchange: str, symbol: str) -> None:
         self.total = 0
         self.last: Print | None = None  # the newest trade; None before the first
         self._base = first_past_number(exchange, symbol) + PAST_NUMBERS
         self._sides = list(SIDES)
-        self._columns = (array("q"), array("d"), array("d"), array("q"))  # time, price, size, place of the side
+        self._columns = (array("q"), array("d"), array("d"), array("q"))  # time, price, size, index of the side
 
     def add(self, ts_ns: int, price: float, size: float, side: str) -> Print:
-        """Keep a trade, and give it its number."""
+        """Add a trade, and assign its number."""
         self.total += 1
         self.last = made = Print(self._base + self.total, ts_ns, price, size, side)
         if side not in self._sides:
@@ -100,7 +100,7 @@ class Prints:
         return made
 
     def newest(self, count: int) -> list[Print]:
-        """The last `count` trades, of those that are kept, oldest first."""
+        """The last `count` retained trades, oldest first."""
         first = max(len(self._columns[0]) - max(count, 0), 0)
         number = self._base + self.total - len(self._columns[0]) + 1 + first
         times, prices, sizes, sides = self._columns
@@ -108,19 +108,19 @@ class Prints:
         return [Print(number + n, ts, price, size, self._sides[at]) for n, (ts, price, size, at) in enumerate(rows)]
 
     def columns(self) -> PrintColumns:
-        """Every trade that is kept."""
+        """All retained trades."""
         times, prices, sizes, sides = (np.array(column) for column in self._columns)
         numbers = self._base + self.total - len(times) + 1 + np.arange(len(times))
         return PrintColumns(numbers, times, prices, sizes, sides, self._sides)
 
 
 def first_past_number(exchange: str, symbol: str) -> int:
-    """The number from which those of an instrument go up."""
+    """The first trade number of an instrument."""
     return FIRST_NUMBER + crc32(f"{exchange}:{symbol}".encode()) % INSTRUMENTS * NUMBERS_EACH
 
 
 def past_prints(first_number: int, places: Places, trades: TradeArray, lot: int) -> PrintColumns:
-    """Trades of past sessions, at their `places` among all of them: sizes in lots, sides by the places alone."""
+    """Trades of past sessions at `places`, their positions among all past trades; sizes in lots, sides by a hash."""
     sides = np.where(places * SCATTER >> 40 & 1, SIDES.index("buy"), SIDES.index("sell"))
     sizes = trades["size"].astype(np.int64) // lot
     return PrintColumns(first_number + places, trades["time"], trades["price"], sizes, sides, SIDES)

@@ -1,4 +1,4 @@
-"""What a client of the simulated ALOR server asks: one request read with its defaults, or refused with code and text.
+"""Requests of a client of the simulated ALOR server: one is read with its defaults, or refused with code and text.
 
 Source: protocol page §4, §5, and §15 (U1, U9, U10). Opcodes and enumerations are read in any case (§3.3).
 """
@@ -65,7 +65,7 @@ MOST_TEXT = 200
 
 
 class RefusedError(Exception):
-    """A request that is answered with another code than 200."""
+    """A request that is answered with a code other than 200."""
 
     def __init__(self, code: int, text: str) -> None:
         super().__init__(code, text)
@@ -78,9 +78,9 @@ class RefusedError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class SubscribeRequest:
-    """One subscription as it is served: defaults filled in, values brought within their limits.
+    """A request for one subscription, with defaults filled in and values clamped to their limits.
 
-    `frequency_ms` is zero where nothing is ever held back. `since` is Unix s. `statuses` is empty for all of them.
+    `frequency_ms` is zero for kinds that are never conflated. `since` is Unix s. Empty `statuses` mean all.
     """
 
     kind: Kind
@@ -99,7 +99,7 @@ class SubscribeRequest:
 
 
 def read_request(kind: Kind, guid: str, message: Mapping[str, Any]) -> SubscribeRequest:
-    """Read the rest of a request. Raises RefusedError with code 400 if something is missing or has another form."""
+    """Read the fields of a request. Raises RefusedError with code 400 if one is missing or has another form."""
     form = _choice(message, "format", FORMATS, "simple")
     exchange = _text(message, "exchange").upper()
     if exchange not in EXCHANGES:
@@ -111,7 +111,7 @@ def read_request(kind: Kind, guid: str, message: Mapping[str, Any]) -> Subscribe
             form,
             exchange,
             portfolio=_text(message, "portfolio"),
-            # The deprecated stop orders know no `skipHistory` (§4.2).
+            # The deprecated stop orders have no `skipHistory` (§4.2).
             skip_history=kind != "old_stop_orders" and _flag(message, "skipHistory"),
             statuses=_statuses(message) if kind in ("orders", "stop_orders") else frozenset(),
         )
@@ -166,12 +166,12 @@ def _flag(message: Mapping[str, Any], name: str) -> bool:
 
 
 def _number(message: Mapping[str, Any], name: str) -> int | None:
-    """A whole number, which clients also send as a text (§4.1)."""
+    """A whole number, which clients also send as text (§4.1)."""
     value = message.get(name)
     if value is None or value == "":
         return None
     try:
-        # True and False are numbers to Python alone.
+        # In Python True and False are numbers.
         return int(json.dumps(value) if isinstance(value, bool) else value)
     except (TypeError, ValueError, OverflowError) as error:
         raise RefusedError(400, f"Field '{name}' should be a number") from error

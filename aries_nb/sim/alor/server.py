@@ -39,52 +39,52 @@ PATH = "/ws"
 MAX_MESSAGE_BYTES = 2**16
 #: U12: a ping every 30 s, and 90 s for its answer.
 PING_SECONDS, PONG_SECONDS = 30.0, 90.0
-#: What waits for a client is to wait here, where it is counted, and not in the socket.
+#: Small buffers in the socket: unsent frames wait in the outbox, where they are counted.
 SOCKET_BYTES, WRITE_BYTES = 2**15, 2**14
-#: Frames that are handed to the socket together.
+#: Frames written to the socket in one call.
 FRAMES_TOGETHER = 64
-#: Frames waiting for a client from which on its own requests wait for the sender.
+#: Unsent frames of a client above which the sender runs before its next request.
 REQUEST_FRAMES = 100
-#: Frames waiting for a client that reads, from which on the server is behind with sending.
+#: Unsent frames of a client that reads, above which the server itself is behind with sending.
 BACKLOG_FRAMES = 1000
-#: Rows of each tape at a time: with a handful of tapes and streams they stay far below the limit of unread messages.
+#: Rows of each recording at a time: with a few recordings and streams far below the limit of unread messages.
 PUMP_ROWS = 250
-#: How often orders are looked at: all figures of all portfolios are reckoned anew.
+#: Time in s between two checks of orders, in which all figures of all portfolios are computed again.
 ACCOUNT_SECONDS = 0.05
 
 
 class FrameClient(Client[AlorSession]):
-    """A connection that takes each text as a frame, histories only while nothing else waits."""
+    """A connection whose messages are sent as one frame each, histories only while nothing else waits."""
 
     def __init__(self, connection: ServerConnection, session: AlorSession) -> None:
         super().__init__(connection, session)
-        #: Whether frames were handed to the socket that it has no room for: the client does not read.
+        #: Whether the socket has no room for frames already written: the client does not read.
         self.is_blocked = False
 
     @property
     def is_open(self) -> bool:
-        """Whether neither side has begun to close it."""
+        """Whether neither side has begun to close the connection."""
         return self.connection.state is State.OPEN
 
     @property
     def has_work(self) -> bool:
-        """Whether the sender has anything to do."""
+        """Whether the sender has something to send or to close."""
         return super().has_work or bool(self.session.histories)
 
     @property
     def waits_for_server(self) -> bool:
-        """Whether many frames wait although the client takes them: the server is behind with sending."""
+        """Whether many frames wait although the client reads: the server is behind with sending."""
         return len(self.session.outbox) > BACKLOG_FRAMES and not self.is_blocked
 
     def is_unread(self, limit: int) -> bool:
-        """Whether more frames than `limit` wait since the client does not take them; once it is cut off, never."""
+        """Whether more than `limit` frames wait because the client does not read; False once it is cut off."""
         return len(self.session.outbox) > limit and self.is_blocked and self.session.closing is None
 
 
 class AlorServer(Server[FrameClient]):
-    """All clients of the simulated ALOR. Every method belongs to the thread of the loop that runs `run`.
+    """All clients of the simulated ALOR. Owned by the loop that runs `run`.
 
-    Reading the tapes happens in the constructor: it raises UsageError before any socket is opened.
+    The constructor reads the recordings: it raises UsageError before any socket is opened.
     """
 
     session_counts = ("subscribe_requests", "unsubscribe_requests", "refused_tokens", "held_back")
@@ -101,16 +101,16 @@ class AlorServer(Server[FrameClient]):
         self._accounts_advanced = time.time()
 
     def statistics(self) -> Statistics:
-        """Count what has happened so far; `auths` are access tokens issued."""
+        """Counters since the start; `auths` are access tokens issued."""
         return replace(super().statistics(), auths=self.tokens.issued)
 
     def admit(self, session: AlorSession, subject: str) -> bool:
-        """Whether one more connection of a token's subject is allowed."""
+        """Whether the subject of a token may have one more connection."""
         others = (client for client in self.clients if client.is_open and client.session is not session)
         return sum(client.session.subject == subject for client in others) < self.options.connection_limit
 
     def activate_accounts(self) -> None:
-        """Let the portfolios live from now on: nobody trades before somebody looks."""
+        """Start trading in the portfolios; before the first request for them they stand still."""
         self._are_accounts_active = True
 
     def set_hours(self, hours: MarketHours, now: float) -> None:  # noqa: ARG002 - frames of instruments have no time
@@ -136,7 +136,7 @@ class AlorServer(Server[FrameClient]):
         return None
 
     def _http_handler(self) -> Handler:
-        # It brings in aiohttp, which a server for WebSockets alone starts without.
+        # Imports aiohttp, which a server for WebSockets alone does not need.
         from aries_nb.sim.alor.http import AlorHttpServer
 
         return AlorHttpServer(self).handle
@@ -166,7 +166,7 @@ class AlorServer(Server[FrameClient]):
                 async with connection.send_context():
                     for _ in range(count):
                         connection.protocol.send_text(session.outbox.popleft().encode())
-                    # Left to itself each frame is a system call of its own.
+                    # One system call for all frames; websockets would make one for each.
                     connection.transport.write(b"".join(connection.protocol.data_to_send()))
                 client.is_blocked = False
                 self._counts["frames"] += count
@@ -174,7 +174,7 @@ class AlorServer(Server[FrameClient]):
                 self._has_room.set()
                 await asyncio.sleep(0)
         except ConnectionClosed:
-            return  # `_serve_client` sees it as well, and clears up
+            return  # `_serve_client` gets the same error and cleans up
         if session.is_cut:
             connection.transport.abort()
         elif session.closing is not None:
@@ -185,7 +185,7 @@ class AlorServer(Server[FrameClient]):
         client.wake.set()
 
     def _advance(self, seconds: float, now: float) -> None:
-        # What waits for this server to send it is no fault of the client: then the market waits as well.
+        # A backlog of the server itself is not the fault of the client: then the market waits as well.
         if not any(client.waits_for_server for client in self.clients):
             self.feed.advance(seconds, now)
             self.feed.play_recordings(now)
@@ -197,11 +197,11 @@ class AlorServer(Server[FrameClient]):
             self._counts["slow"] += 1
             client.session.cut()
         if client.session.is_cut:
-            # The sender may be waiting for room in the socket that never comes.
+            # The sender may be waiting for room in the socket, which never comes.
             client.connection.transport.abort()
 
     def _advance_accounts(self, now: float) -> None:
-        """Let the portfolios live, as long as the market is open."""
+        """Advance the portfolios while the market is open."""
         if not self._are_accounts_active or self.feed.status == objects.CLOSED:
             self._accounts_advanced = now
         elif now - self._accounts_advanced >= ACCOUNT_SECONDS:

@@ -1,8 +1,8 @@
-"""One client's session on the simulated `/ws` of ALOR: requests in the order of the page, replies, and what is open.
+"""One client's session on the simulated `/ws` of ALOR: checks of a request in the page's order, replies, subscriptions.
 
-It knows no socket, loop or clock: texts in, texts out, time passed in. Frames to send wait in `outbox`, histories in
-`histories` until there is room for their frames; `closing` says with which code and reason the connection ends, and
-`is_cut` that it ends without a word. Source: protocol page §16.1, with the choices of §15.
+Pure: texts in, texts out, time passed in. Frames to send wait in `outbox`; histories wait in `histories` until there is
+room for their frames. `closing` is the close code and reason once the session has ended; `is_cut` means that the
+connection ends without a close frame. Source: protocol page §16.1, with the choices of §15.
 """
 
 from __future__ import annotations
@@ -30,19 +30,19 @@ __all__ = ["AlorSession", "Backend"]
 
 POLICY_VIOLATION = 1008
 BAD_TOKEN = "Invalid JWT token!"  # noqa: S105 - the broker's text
-#: Of a history, frames that are made at once, before there is any need to look whether the client takes them.
+#: Frames of a history that are made at once, before checking whether the client reads.
 EAGER_FRAMES = 100
 
 
 class Backend(Protocol):
-    """The server behind a session."""
+    """The server as a session uses it."""
 
     feed: AlorFeed
     portfolios: Portfolios
     tokens: TokenService
 
     def admit(self, session: AlorSession, subject: str) -> bool:
-        """Whether one more connection of a token's subject is allowed; a session is asked about once."""
+        """Whether the subject of a token may have one more connection; called once for each session."""
 
 
 class AlorSession:
@@ -64,20 +64,20 @@ class AlorSession:
 
     @property
     def is_authenticated(self) -> bool:
-        """Whether a token was accepted, and the connection lives."""
+        """Whether a token was accepted and the session has not ended."""
         return self.subject is not None and self.closing is None
 
     @property
     def held_back(self) -> int:
-        """States of all its subscriptions that were never sent."""
+        """States of all subscriptions of this session that were never sent."""
         return self._ended_held_back + sum(each.held_back for each, _ in self._open.values())
 
     def subscriptions(self) -> dict[str, dict[str, Any]]:
-        """What is subscribed now and what came of it, by guid."""
+        """The present subscriptions with their counts, by guid."""
         return {guid: subscription.statistics() for guid, (subscription, _) in self._open.items()}
 
     def receive(self, frame: str | bytes, now: float) -> None:
-        """Understand one message."""
+        """Process one message."""
         if self.closing is not None:
             return
         guid = ""
@@ -92,12 +92,12 @@ class AlorSession:
             self.outbox.append(reply(guid, refused.code, refused.text))
 
     def tick(self, now: float) -> None:
-        """Let time pass: the newest token may expire."""
+        """Check whether the newest token has expired."""
         if self._options.kill_on_expiry and self._expires is not None and now >= self._expires and self._open:
             self.cut()
 
     def pull(self, count: int) -> int:
-        """Put up to `count` frames of histories into the outbox, each history in its turn; return how many."""
+        """Move up to `count` frames of histories to the outbox, one of each in turn; return the number moved."""
         pulled = 0
         while self.histories and pulled < count:
             history = self.histories.popleft()
@@ -109,7 +109,7 @@ class AlorSession:
         return pulled
 
     def close(self, code: int, reason: str) -> None:
-        """End the session: what waits is still sent, but nothing is added to it. The first code and reason stay."""
+        """End the session: the outbox is still sent, but gets no more frames. The first code and reason stay."""
         if self.closing is None:
             self.closing = (code, reason)
             self.histories.clear()
@@ -117,7 +117,7 @@ class AlorSession:
                 self._end(guid)
 
     def cut(self) -> None:
-        """End the connection without a close frame (U16)."""
+        """End the session without a close frame (U16)."""
         self.close(1006, "cut off")
         self.outbox.clear()
         self.is_cut = True
@@ -157,7 +157,7 @@ class AlorSession:
             self.subject = bearer.subject
 
     def _spend(self, now: float) -> None:
-        """Take one request out of what the rate allows (U15)."""
+        """Count one request against the rate limit (U15)."""
         rate = self._options.request_rate
         if rate is None:
             return
@@ -202,7 +202,7 @@ class AlorSession:
             self.histories.append(opening)
 
     def _security(self, request: SubscribeRequest) -> Security | None:
-        """What a request for market data is about; None for a portfolio, or where silence is wanted (U3)."""
+        """The instrument of a request; None for a portfolio, or if unknown instruments get no answer (U3)."""
         if request.kind in PORTFOLIO_KINDS:
             return None
         found = self._backend.feed.security(request.exchange, request.code, request.board)
@@ -211,7 +211,7 @@ class AlorSession:
         return found
 
     def _opening(self, subscription: Subscription, security: Security | None, now: float) -> Iterator[str]:
-        """The reply and the history in the order of the settings; then the subscription hears what is live."""
+        """The reply and the history, in the order of the settings; then updates are live."""
         guid, is_first = subscription.request.guid, self._options.ack_first
         if is_first:
             yield reply(guid, 200)
@@ -233,7 +233,7 @@ class AlorSession:
         feed.subscribe(subscription, security, now)
 
     def _portfolio_opening(self, subscription: Subscription, now: float) -> Iterator[str]:
-        # The list is that of one moment: what changes while it goes out follows it.
+        # The list is a snapshot of one moment: changes during its transmission follow it.
         portfolios = self._backend.portfolios
         history = portfolios.history(subscription, now)
         subscription.hold()

@@ -1,6 +1,6 @@
-"""One subscription of the simulated ALOR server, and how its states are held back within the interval it asked for.
+"""One subscription of the simulated ALOR server, with conflation of states within the requested interval.
 
-Source: protocol page §4.1 and §16.2. It knows no clock: time is passed in, in Unix s.
+Source: protocol page §4.1 and §16.2. Pure: time is passed in, in Unix s.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ __all__ = ["Subscription"]
 
 
 class Subscription:
-    """What one guid of one connection gets. Owned by the server's loop.
+    """The subscription of one guid of one connection. Owned by the server's loop.
 
-    `outbox` takes frames. A new state is offered; it is sent by `flush` once `interval` (s) has passed since the last
-    frame, and only the newest then. `sent` and `held_back` count states: every state offered is in one of them, or
-    still waits. `interval` 0 sends each at once. Of bars the last state of each is sent, whatever the interval: nothing
-    would correct a bar that is over.
+    `outbox` is called with frames. A new state is offered with `offer`; `flush` sends the newest one once `interval`
+    (s) has passed since the last frame. `sent` and `held_back` count states: each offered state is in one of them or
+    still pending. `interval` 0 sends every state at once. The last state of each bar is always sent: no later message
+    would correct a finished bar.
     """
 
     def __init__(
@@ -51,37 +51,37 @@ class Subscription:
         self._waiting: list[tuple[int, Callable[[], str]]] = []
 
     def frame(self, data: str) -> str:
-        """A data frame of this subscription, which is counted as sent."""
+        """Encode a data frame of this subscription, and count it as sent."""
         self.sent += 1
         self.last_frame = data_frame(with_trailing_zeros(data) if self._has_zeros else data, self.request.guid)
         return self.last_frame
 
     def push(self, data: str) -> None:
-        """Send one object at once, or keep it while the history is not out."""
+        """Send one object at once, or hold it until the history has been sent."""
         if self._held is None:
             self._outbox(self.frame(data))
         else:
             self._held.append(data)
 
     def hold(self) -> None:
-        """Keep what is pushed from now on until `release`."""
+        """Hold what is pushed from now on until `release`."""
         self._held = []
 
     def release(self) -> Iterator[str]:
-        """Hand out the frames that were kept, those that come meanwhile as well; then nothing is kept any more."""
+        """Yield the held frames, including those pushed meanwhile; then stop holding."""
         while self._held:
             held, self._held = self._held, []
             yield from map(self.frame, held)
         self._held = None
 
     def begin(self, now: float) -> None:
-        """The history is out, and what comes now is live; the first interval begins."""
+        """Start the first interval: the history has been sent, and updates are live."""
         self._due = now + self.interval
 
     def offer(self, read: Callable[[], str], bar: int = 0) -> bool:
-        """Take a new state, which `read` gives as JSON when it is sent; return whether it waits for `flush`.
+        """Offer a new state, which `read` encodes as JSON when it is sent; return whether it waits for `flush`.
 
-        `bar` is the start of the bar that the state is one of, the same for everything that is no bar.
+        `bar` is the start of the bar to which the state belongs; 0 for everything else.
         """
         if not self.interval:
             self._send(read(), bar)
@@ -94,7 +94,7 @@ class Subscription:
         return True
 
     def flush(self, now: float) -> bool:
-        """Send what waits if its interval is over; return whether nothing waits any more."""
+        """Send pending states if the interval is over; return whether none is pending."""
         if now < self._due:
             return not self._waiting
         waiting, self._waiting = self._waiting, []
@@ -117,7 +117,7 @@ class Subscription:
                 self._outbox(again)
 
     def statistics(self) -> dict[str, Any]:
-        """What was asked for and what came of it."""
+        """The request and the counts of states."""
         request = self.request
         return {
             "kind": request.kind,

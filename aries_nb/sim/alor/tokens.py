@@ -1,7 +1,7 @@
-"""The token service of the simulated ALOR broker: refresh tokens for access tokens that are JWTs, without any I/O.
+"""Token service of the simulated ALOR broker: exchanges refresh tokens for access tokens, which are JWTs. Pure.
 
-Source: protocol page §2 and §15 (U34). The broker signs with ES256; HS256 is enough for every client examined (§2.2),
-since none looks at the signature. Time is passed in, in Unix s.
+Source: protocol page §2 and §15 (U34). The broker signs with ES256; HS256 is sufficient for every client examined
+(§2.2), since none checks the signature. Time is passed in, in Unix s.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ MOST_CHARACTERS = 8192
 
 @dataclass(frozen=True, slots=True)
 class Bearer:
-    """Whom a token stands for: `subject` counts connections, `portfolios` may be read, `expires` is Unix s or None."""
+    """Owner of a token: `subject` for limits of connections, readable `portfolios`, `expires` in Unix s or None."""
 
     subject: str
     portfolios: frozenset[str]
@@ -35,7 +35,7 @@ class Bearer:
 
 
 class RefreshError(Exception):
-    """A refused request for a token; `status` is HTTP's."""
+    """A refused token request; `status` is the HTTP status."""
 
     def __init__(self, status: int, text: str) -> None:
         super().__init__(status, text)
@@ -47,10 +47,10 @@ class RefreshError(Exception):
 
 
 class TokenService:
-    """Issues and reads tokens. Belongs to the thread of the server's loop.
+    """Issues and checks tokens. Owned by the server's loop.
 
-    Servers of the same seed accept each other's tokens, so that one that is started again goes on with those in use;
-    a token of another seed is like one of another environment. `issued` counts access tokens.
+    Servers of the same seed accept each other's tokens, so that a restarted server accepts those in use; a token of
+    another seed is like one of another environment. `issued` counts access tokens.
     """
 
     def __init__(self, options: AlorOptions, portfolios: Sequence[str]) -> None:
@@ -63,7 +63,7 @@ class TokenService:
         return f"<TokenService: {self.issued} access tokens issued>"
 
     def refresh(self, fields: Mapping[str, Any], now: float) -> dict[str, str]:
-        """Answer `POST /refresh`; names of fields in any case (§2.1). Raises RefreshError if it is refused."""
+        """Answer `POST /refresh`; field names are case-insensitive (§2.1). Raises RefreshError if it is refused."""
         asked = {name.lower(): value for name, value in fields.items()}
         token, allowed = asked.get("token"), asked.get("allowedportfolios")
         if not isinstance(token, str) or not token:
@@ -78,7 +78,7 @@ class TokenService:
         return {"AccessToken": self.issue(now, granted)}
 
     def issue(self, now: float, portfolios: Sequence[str] | None = None, *, seconds: float | None = None) -> str:
-        """Make an access token; `seconds` is its life, None for that of the settings."""
+        """Make an access token; `seconds` is its life, None for that of the options."""
         self.issued += 1
         claims = {
             "sub": LOGIN,
@@ -97,10 +97,10 @@ class TokenService:
         return f"{signed}.{self._signature(signed)}"
 
     def read(self, token: str, now: float) -> Bearer | None:
-        """Whom a token stands for at `now`; None if it is not accepted.
+        """The owner of a token at `now`; None if it is not accepted.
 
-        The fixed token of the settings stands for the user with all portfolios. Without one, so does every text that
-        is not blank and does not look like a JWT.
+        The fixed token of the options belongs to the user with all portfolios. Without one, so does every text that is
+        not blank and does not have the form of a JWT.
         """
         claims = self._claims(token)
         if claims is not None:
@@ -112,7 +112,7 @@ class TokenService:
         return Bearer(LOGIN, frozenset(self._portfolios), None) if accepted else None
 
     def _claims(self, token: str) -> dict[str, Any] | None:
-        """What a token says that was signed here."""
+        """The claims of a token signed by this service; None for any other text."""
         signed, _, signature = token.rpartition(".")
         if len(token) > MOST_CHARACTERS or not _same(signature, self._signature(signed)):
             return None
@@ -130,5 +130,5 @@ def _encoded(part: Mapping[str, Any]) -> str:
 
 
 def _same(shown: str, kept: str) -> bool:
-    """Compare without telling by the time taken; what comes from outside may hold half a character."""
+    """Compare in constant time; external text may contain lone surrogates."""
     return hmac.compare_digest(*(text.encode(errors="surrogatepass") for text in (shown, kept)))

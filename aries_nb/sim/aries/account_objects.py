@@ -1,4 +1,4 @@
-"""The objects of the simulated accounts in Aries' names and shapes, for the socket and for HTTP alike.
+"""The objects of the simulated accounts in Aries' format, for both the socket and HTTP.
 
 Source: protocol page §5.4 (fields) and §7 (REST replies). Quantities and amounts are decimal strings, times RFC 3339.
 """
@@ -43,14 +43,14 @@ __all__ = [
     "watchlists",
 ]
 
-#: Orders on one page of a listing: default and most (§7).
+#: Orders on one page: default and maximum (§7).
 DEFAULT_ORDERS, MAX_ORDERS = 50, 500
 MAX_NEWS = 50
-USER = 1  # a number, as the vendor's client has it
+USER = 1  # a number, as in the vendor's client
 SHORT_SIDES = {"buy": "BUY_TO_COVER", "sell": "SELL_SHORT"}
 
 
-# What HTTP answers with. `account` must be one of the user's: see `Accounts.names`.
+# HTTP responses. `account` must be one of `Accounts.names`.
 
 
 def account_list(accounts: Accounts) -> dict[str, Any]:
@@ -69,7 +69,7 @@ def positions(accounts: Accounts, account: str) -> dict[str, Any]:
 
 
 def active_orders(accounts: Accounts, account: str, *, limit: int = DEFAULT_ORDERS, cursor: int = 0) -> dict[str, Any]:
-    """`GET /v2/accounts/{id}/orders`: newest first; `cursor` as the page before said, 0 for the first page."""
+    """`GET /v2/accounts/{id}/orders`: newest first; `cursor` from the previous page, 0 for the first."""
     return _page(accounts.brokerage.active_orders(account), limit, cursor)
 
 
@@ -82,9 +82,9 @@ def order_history(
     limit: int = DEFAULT_ORDERS,
     cursor: int = 0,
 ) -> dict[str, Any]:
-    """`GET /v2/accounts/{id}/orders/history`: orders that ended, placed from `start` to `end` (Unix s), newest first.
+    """`GET /v2/accounts/{id}/orders/history`: final orders placed from `start` to `end` (Unix s), newest first.
 
-    Whether the broker lists working ones here as well is unknown; it is assumed that it does not.
+    Assumed: working orders are not listed.
     """
     ended = accounts.brokerage.finished_orders(account)
     return _page(
@@ -98,23 +98,23 @@ def watchlists(accounts: Accounts) -> dict[str, Any]:
 
 
 def news(accounts: Accounts, *, symbols: Collection[str] = (), topics: Collection[str] = ()) -> list[dict[str, Any]]:
-    """`GET /v1/news`: the newest first, at most `MAX_NEWS`."""
+    """`GET /v1/news`: newest first, at most `MAX_NEWS`."""
     found = [headline for headline in accounts.headlines if matching(headline, symbols, topics)]
     return [news_object(headline) for headline in reversed(found[-MAX_NEWS:])]
 
 
 def matching(headline: Headline, symbols: Collection[str], topics: Collection[str]) -> bool:
-    """Whether a headline has one of the symbols and one of the topics; an empty filter lets all through (assumed)."""
+    """Whether a headline has one of the symbols and one of the topics; an empty filter accepts all (assumed)."""
     return (not symbols or not set(symbols).isdisjoint(headline.symbols)) and (
         not topics or not set(topics).isdisjoint(headline.topics)
     )
 
 
-# The objects themselves, the same on the socket.
+# Objects, the same on the socket.
 
 
 def account_object(terms: AccountTerms) -> dict[str, Any]:
-    """What an account is: `accounts[]`, and `account.info` (assumed there)."""
+    """An account: `accounts[]`, and `account.info` (assumed there)."""
     return {
         "trading_account_id": terms.account,
         "broker_account_id": f"B-{terms.account}",
@@ -126,7 +126,7 @@ def account_object(terms: AccountTerms) -> dict[str, Any]:
 
 
 def balance_object(figures: AccountFigures) -> dict[str, Any]:
-    """`account.balance`. `balance` is the equity (assumed); fields that would be empty are absent."""
+    """`account.balance`. `balance` is the equity (assumed); empty fields are absent."""
     cost = sum((holding.position.cost for holding in figures.positions), ZERO)
     gross = sum((abs(holding.market_value) for holding in figures.positions), ZERO)
     withdrawable = max(ZERO, min(figures.cash, figures.buying_power))
@@ -140,7 +140,7 @@ def balance_object(figures: AccountFigures) -> dict[str, Any]:
         "openPnl": figures.unrealised,
         "unrealizedPl": figures.unrealised,
         "realizedPl": figures.realised,
-        # The simulation begins with its day.
+        # The day begins with the simulation.
         "dayOpenPnl": figures.unrealised,
         "dayRealizedPnl": figures.realised,
         "dayTotalPnl": figures.unrealised + figures.realised,
@@ -160,7 +160,7 @@ def balance_object(figures: AccountFigures) -> dict[str, Any]:
 
 
 def position_object(account: str, holding: Holding) -> dict[str, Any]:
-    """`account.position`; a closed one has quantity zero, and no price, value and cost (§5.3)."""
+    """`account.position`; a closed one has quantity zero, and no price, value or cost (§5.3)."""
     position = holding.position
     made: dict[str, Any] = {
         "accountId": account,
@@ -182,7 +182,7 @@ def position_object(account: str, holding: Holding) -> dict[str, Any]:
 
 
 def order_object(order: Order) -> dict[str, Any]:
-    """`account.order`, the same on REST."""
+    """`account.order`, the same over HTTP."""
     made: dict[str, Any] = {
         "accountId": order.account,
         "clientId": "",
@@ -213,7 +213,7 @@ def order_object(order: Order) -> dict[str, Any]:
 
 
 def candle_object(account: str, candle: Candle) -> dict[str, Any]:
-    """`pnl.data`: everything about its shape is assumed (§5.4)."""
+    """`pnl.data`; its shape is assumed (§5.4)."""
     return {
         "accountId": account,
         "interval": candle.interval,
@@ -255,7 +255,7 @@ def time_text(time: float) -> str:
 
 
 def _page(orders: Iterable[Order], limit: int, cursor: int) -> dict[str, Any]:
-    """Orders newest first. The cursor is the number of the last one sent, so that new ones shift no page."""
+    """One page of orders, newest first. The cursor is the number of the last order sent: new orders shift no page."""
     left = sorted((order for order in orders if not cursor or order.number < cursor), key=lambda each: -each.number)
     shown = left[: max(1, min(limit, MAX_ORDERS))]
     return {

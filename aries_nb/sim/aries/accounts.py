@@ -1,6 +1,6 @@
-"""The simulated Aries accounts endpoint: one session with its account, P&L, watchlist and news topics.
+"""Session on the simulated Aries accounts endpoint: account, P&L, watchlist and news topics.
 
-Source: protocol page §5, §8 D7 (old topic names) and §9 U16; what is assumed there is assumed here.
+Source: protocol page §5, §8 D7 (old topic names) and §9 U16, with the same assumptions.
 """
 
 from __future__ import annotations
@@ -30,9 +30,9 @@ if TYPE_CHECKING:
 
 __all__ = ["AccountsSession"]
 
-#: Names of an older protocol, answered in the new form (§8 D7).
+#: Topic names of an older protocol, answered in the new form (§8 D7).
 OLD_TOPICS = {"accUpdates": "account", "pnlCandle": "pnl", "watchlistUpdates": "watchlist"}
-#: Of symbols and of topics in one news filter (§5.1: limits of the REST call).
+#: Most symbols and most topics in one news filter (§5.1: limits of the REST call).
 MAX_FILTER = 10
 #: A `startTime` later than this (the year 3000, Unix s) is refused, and one before 1970 is like 1970.
 LAST_START = 32_503_680_000.0
@@ -41,8 +41,8 @@ LAST_START = 32_503_680_000.0
 class AccountsSession(AriesSession):
     """One connection to the accounts endpoint. Owned by the server's loop, as the accounts are.
 
-    Subscribing joins the accounts' listeners, ending leaves them. `snapshot_in_ack` puts what is there into the ack's
-    `payload.data`; without it, it follows as an event of the topic (which of both is unknown, §5.2).
+    Listens to the accounts from the first subscription to the end of the session. `snapshot_in_ack` puts the snapshot
+    into the ack's `payload.data`; otherwise it follows as an event of the topic (which of both is unknown, §5.2).
     """
 
     def __init__(self, options: SimOptions, accounts: Accounts, now: float, *, snapshot_in_ack: bool = True) -> None:
@@ -51,14 +51,14 @@ class AccountsSession(AriesSession):
         self._snapshot_in_ack = snapshot_in_ack
         self._is_joined = False
         self._accounts: set[str] = set()
-        #: From which bucket on (Unix s), by account and interval.
+        #: Start of the first requested bucket (Unix s), by account and interval.
         self._candles: dict[tuple[str, str], int] = {}
         self._has_watchlists = False
-        #: Symbols and topics asked for, both empty for all news; None if there is no subscription.
+        #: Requested symbols and topics, both empty for all news; None if there is no subscription.
         self._news: tuple[frozenset[str], frozenset[str]] | None = None
 
     def subscriptions(self) -> dict[str, dict[str, Any]]:
-        """What is subscribed now, by topic, in the page's names."""
+        """The present subscriptions by topic, in the protocol's names."""
         held: dict[str, dict[str, Any]] = {}
         if self._accounts:
             held["account"] = {"accountId": sorted(self._accounts)}
@@ -75,7 +75,7 @@ class AccountsSession(AriesSession):
         if not self._is_joined:
             self._all.add_listener(self._on_changes)
             self._is_joined = True
-        # What is still to be told belongs before the snapshot, which holds its outcome.
+        # Changes not yet published come before the snapshot, which already contains them.
         self._all.publish(now)
         if topic == "account":
             self._subscribe_account(params, ident, now)
@@ -137,7 +137,7 @@ class AccountsSession(AriesSession):
             self._send("pnl", objects.candle_object(account, candle))
 
     def _is_own(self, account: str, ident: str | None, now: float) -> bool:
-        """Whether the account is the user's; if not, say so."""
+        """Whether the account belongs to the user; if not, send an error."""
         if account in self._all.names:
             return True
         self._refuse(f"not an account of this user: {account}", now, ident, code="FORBIDDEN")
@@ -184,7 +184,7 @@ def _line(kind: str, payload: dict[str, Any], ident: str | None = None) -> str:
 
 
 def _read(payload: object) -> tuple[str, dict[str, Any]]:
-    """The topic in its new name, and the params; none are like empty ones (§5.1)."""
+    """The topic under its new name, and the params; missing params are empty (§5.1)."""
     if not isinstance(payload, dict):
         raise BadRequestError("payload must be an object")
     topic, params = payload.get("topic"), payload.get("params")

@@ -1,7 +1,7 @@
-"""One symbol on its way to its listeners: each event becomes a line once for all who selected the same fields.
+"""Fan-out of one symbol to its subscribers: an event is encoded once for all that selected the same fields.
 
-A channel is fed by the synthetic market or by tapes. It keeps what was last said, so that a snapshot says the same and
-an update only what changed. Owned by the server's loop.
+A channel is fed by the synthetic market or by recordings. It stores the last values sent: a snapshot repeats them, and
+an update holds only changes. Owned by the server's loop.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from aries_nb.sim.market.listings import Focus, Listing
     from aries_nb.sim.market.recording import RecordingPlayer
 
-    #: Told of a trade: symbol, Unix ns, price in USD, size in shares or contracts.
+    #: Called with a trade: symbol, Unix ns, price in USD, size in shares or contracts.
     TradeListener = Callable[[str, int, float, float], None]
 
 __all__ = ["MarketChannel", "RecordedChannel", "SymbolChannel"]
@@ -38,7 +38,7 @@ INDEX_WEIGHT = 4.0
 
 
 class SymbolChannel(ABC):
-    """The listeners of one symbol: of the market endpoint by stream and selected fields, and those of charts."""
+    """The subscribers of one symbol: market endpoint by stream and selected fields, and charts endpoint."""
 
     def __init__(self, symbol: str) -> None:
         self.symbol = symbol
@@ -55,11 +55,11 @@ class SymbolChannel(ABC):
 
     @property
     def has_subscribers(self) -> bool:
-        """Whether anybody listens to any stream."""
+        """Whether any stream has a subscriber."""
         return bool(self.sessions or self.charts.outboxes)
 
     def regroup(self, sessions: Iterable[MarketSession]) -> None:
-        """Take the present listeners."""
+        """Group the subscribed sessions by stream and selected fields."""
         self.sessions = [session for session in sessions if self.symbol in session.selections]
         for stream in ("quote", "trade", "time_and_sales", "greeks"):
             setattr(self, stream, self._groups(stream))
@@ -68,11 +68,11 @@ class SymbolChannel(ABC):
 
     @abstractmethod
     def snapshot(self, asked: Selection, selected: Selection, stamp: int) -> list[str]:
-        """The present state of the streams in `asked`, with the fields in `selected`; not of the book or the tape."""
+        """The present state of the streams in `asked` with the fields in `selected`; none for the book and prints."""
 
     @abstractmethod
     def chart_state(self) -> dict[str, Any]:
-        """The values of now for the charts endpoint; empty if nothing is known yet."""
+        """The present values for the charts endpoint; empty if nothing is known yet."""
 
     def _groups(self, stream: str) -> Groups:
         groups: dict[Fields, list[list[str]]] = {}
@@ -83,7 +83,7 @@ class SymbolChannel(ABC):
         return list(groups.items())
 
     def _emit(self, stream: str, groups: Groups, changed: Mapping[str, Any], stamp: int) -> int:
-        """Send each group its part of `changed`; return 1 if anybody got anything, else 0."""
+        """Send each group its fields of `changed`; return 1 if any group got a message, else 0."""
         prefix, sent = self._prefixes[stream], 0
         for fields, outboxes in groups:
             part = {name: changed[name] for name in fields if name in changed}
@@ -100,7 +100,7 @@ class SymbolChannel(ABC):
 
 
 class MarketChannel(SymbolChannel):
-    """A symbol of the synthetic market. `weight` is its part of all events, relative to other symbols."""
+    """A symbol of the synthetic market."""
 
     def __init__(self, listing: Listing, on_trade: Iterable[TradeListener]) -> None:
         super().__init__(listing.symbol)
@@ -117,19 +117,19 @@ class MarketChannel(SymbolChannel):
 
     @property
     def weight(self) -> float:
-        """How often this symbol has an event, relative to others."""
+        """Relative frequency of this symbol's events."""
         if isinstance(self.listing, EquityListing):
             return math.sqrt(self.listing.equity.volume)
         return INDEX_WEIGHT if isinstance(self.listing, IndexListing) else OPTION_WEIGHT
 
     def regroup(self, sessions: Iterable[MarketSession]) -> None:
-        """Take the present listeners, and turn the market's attention to what they hear."""
+        """Group the subscribed sessions, and choose the kind of events that they need."""
         super().regroup(sessions)
         has_quote_subscribers = self.quote or self.greeks or self.charts.outboxes
         self.focus = "book" if self.level2 else "quotes" if has_quote_subscribers else "trades"
 
     def step(self, stamp: int) -> int:
-        """Let one event happen at `stamp` (Unix ms); return how many updates it gave, each counted once."""
+        """Make one event at `stamp` (Unix ms); return the number of updates that it gave, each counted once."""
         trade = self.listing.step(self.focus)
         sent = 0
         if self.quote:
@@ -155,7 +155,7 @@ class MarketChannel(SymbolChannel):
         return sent
 
     def snapshot(self, asked: Selection, selected: Selection, stamp: int) -> list[str]:
-        """The present state, for a session not yet among the listeners; what nobody heard stood still till now."""
+        """The present state, for a session not subscribed yet; a symbol without subscribers has not moved until now."""
         lines: list[str] = []
         if asked.quote and self._traded is not None:
             state = self._quote_state
@@ -175,7 +175,7 @@ class MarketChannel(SymbolChannel):
         return lines
 
     def chart_state(self) -> dict[str, Any]:
-        """The values of now for the charts endpoint."""
+        """The present values for the charts endpoint."""
         return chart_values(self.listing)
 
     def _quote_changes(self, stamp: int) -> dict[str, Any]:
@@ -195,13 +195,13 @@ class MarketChannel(SymbolChannel):
             [(tick / CENT, size) for tick, size in zip(side.ticks[:VISIBLE_LEVELS], side.sizes, strict=False)]
             for side in (book.asks, book.bids)
         )
-        # A side of one level has nothing behind its best; then the best stands for it, which is never better.
+        # A side with one level has no second one: the best level is used, which is never better.
         venues = data.venue_rows(quote, bids[min(1, len(bids) - 1)], asks[min(1, len(asks) - 1)])
         return {"orderBook": self._book.rows(asks, bids), "quotes": venues}
 
 
 class RecordedChannel(SymbolChannel, Playback):
-    """A symbol that recorded tapes feed. Every selected field of a row goes out, so that a row is a message."""
+    """A symbol fed by recordings. Every selected field of a row is sent, so that each row is a message."""
 
     def __init__(self, symbol: str, players: list[RecordingPlayer]) -> None:
         SymbolChannel.__init__(self, symbol)
@@ -209,12 +209,12 @@ class RecordedChannel(SymbolChannel, Playback):
         self._book = data.BookRows()
 
     def is_waiting(self, lines: int) -> bool:
-        """Whether a tape without a pace has rows left, and all its listeners have fewer than `lines` waiting."""
+        """Whether an unpaced recording has rows left, and all its subscribers have fewer than `lines` waiting."""
         outboxes = (*(session.outbox for session in self.sessions), *self.charts.outboxes)
         return self.has_rows_left() and all(len(outbox) < lines for outbox in outboxes)
 
-    def snapshot(self, asked: Selection, selected: Selection, stamp: int) -> list[str]:  # noqa: ARG002 - a tape has its own time
-        """The row that was sent last; nothing of a tape that has not begun."""
+    def snapshot(self, asked: Selection, selected: Selection, stamp: int) -> list[str]:  # noqa: ARG002 - recorded time
+        """The row that was sent last; nothing of a recording that has not begun."""
         lines: list[str] = []
         quotes, trades = self._players.get("quotes"), self._players.get("trades")
         if asked.quote and quotes is not None and quotes.has_begun:
@@ -228,7 +228,7 @@ class RecordedChannel(SymbolChannel, Playback):
         return lines
 
     def chart_state(self) -> dict[str, Any]:
-        """The values of the rows that were sent last."""
+        """The values of the rows sent last."""
         state: dict[str, Any] = {}
         for kind, player in self._players.items():
             if kind != "book" and player.has_begun:

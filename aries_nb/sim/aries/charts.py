@@ -22,26 +22,26 @@ if TYPE_CHECKING:
 
 __all__ = ["ChartBackend", "ChartSubscribers", "ChartsSession", "chart_values", "recorded_chart_values"]
 
-#: "quotes" stands for quotes and trades; "trades" is taken as another name for it (assumed, §4.1).
+#: "quotes" means quotes and trades; "trades" is accepted as a synonym (assumed, §4.1).
 MODES = ("quotes", "trades")
 EXCHANGE_NAMES = {"Q": "NASDAQ", "N": "NYSE", "P": "ARCA"}
 
 
 class ChartBackend(Protocol):
-    """The market behind a session."""
+    """The market as a session uses it."""
 
     def is_listed(self, symbol: str, symbol_type: str) -> bool:
-        """Whether a symbol is known, as this type of symbol ("equity", "index" or "option")."""
+        """Whether a symbol of this type ("equity", "index" or "option") is known."""
 
     def chart_subscribed(self, symbol: str, outbox: list[str], now: float) -> None:
-        """Let an outbox hear of a symbol from now on, beginning with a snapshot; a second time, only the snapshot."""
+        """Send a snapshot and all updates of a symbol to an outbox; on a second call only the snapshot."""
 
     def chart_unsubscribed(self, symbol: str, outbox: list[str]) -> None:
-        """Let an outbox hear no more of a symbol."""
+        """Send no more updates of a symbol to an outbox."""
 
 
 class ChartsSession(AriesSession):
-    """A session that subscribes one symbol a frame. Owned by the server's loop."""
+    """A session on the charts endpoint; each request names one symbol. Owned by the server's loop."""
 
     def __init__(self, options: SimOptions, backend: ChartBackend, now: float) -> None:
         super().__init__(options, now)
@@ -74,7 +74,7 @@ class ChartsSession(AriesSession):
 
 
 class ChartSubscribers:
-    """The outboxes that hear of one symbol, and what was last said to them. `stamp` is Unix time in ms."""
+    """The outboxes subscribed to one symbol, and the values last sent to them. `stamp` is Unix time in ms."""
 
     def __init__(self, symbol: str) -> None:
         self.symbol = symbol
@@ -82,7 +82,7 @@ class ChartSubscribers:
         self._values: dict[str, Any] = {}
 
     def join(self, outbox: list[str], values: Mapping[str, Any], stamp: int) -> None:
-        """Put everything known into an outbox, and let it hear the changes. `values` are those of now."""
+        """Send all known values to an outbox, and changes from now on. `values` are the present ones."""
         self._values.update(values)
         if self._values:
             outbox.append(messages.chart_update("quote", self.symbol, self._quote(self._values), stamp))
@@ -90,16 +90,16 @@ class ChartSubscribers:
             self.outboxes.append(outbox)
 
     def leave(self, outbox: list[str]) -> None:
-        """Let an outbox hear no more."""
+        """Remove an outbox."""
         self.outboxes = [other for other in self.outboxes if other is not outbox]
 
     def push_quote(self, values: Mapping[str, Any], stamp: int) -> int:
-        """Send what changed among the values; return 1 if something did and somebody heard it, else 0."""
+        """Send changed values; return 1 if there were any and an outbox is subscribed, else 0."""
         changed = changes(self._values, values)
         return self._send("quote", self._quote(changed), stamp) if changed else 0
 
     def push_trade(self, price: float, size: float, stamp: int) -> int:
-        """Send a trade; return 1 if somebody heard it, else 0."""
+        """Send a trade; return 1 if an outbox is subscribed, else 0."""
         return self._send("trade", {"s": "ok", "t": stamp, "lp": price, "v": size}, stamp)
 
     def _quote(self, values: Mapping[str, Any]) -> dict[str, Any]:
@@ -115,7 +115,7 @@ class ChartSubscribers:
 
 
 def chart_values(listing: Listing) -> dict[str, Any]:
-    """The values `v` of a listing as it is now (§4.2); an index has no bid, ask and volume, nor an exchange."""
+    """The present values `v` of a listing (§4.2); an index has no bid, ask, volume or exchange."""
     last, previous = listing.last.price, listing.previous_close
     change = round(last - previous, 2)
     values: dict[str, Any] = {
@@ -139,14 +139,14 @@ def chart_values(listing: Listing) -> dict[str, Any]:
 
 
 def recorded_chart_values(recording: Recording, row: int) -> dict[str, Any]:
-    """The values `v` that a row of a tape of quotes or trades tells; numbers are the file's own."""
+    """The values `v` in a row of recorded quotes or trades, with the numbers of the file."""
     names = {"bid": "bid_price", "ask": "ask_price"} if recording.kind == "quotes" else {"lp": "price"}
     values = {name: recording.columns[column][row] for name, column in names.items()}
     return {name: value for name, value in values.items() if value is not None}
 
 
 def _read(payload: object) -> tuple[str, str]:
-    """Read the symbol and its type; raises BadRequestError where the payload has another form (§4.1)."""
+    """Read the symbol and its type; raises BadRequestError if the payload has another form (§4.1)."""
     if not isinstance(payload, dict):
         raise BadRequestError("payload must be an object with one symbol")
     symbol, symbol_type = payload.get("symbol"), payload.get("symbolType", "equity")

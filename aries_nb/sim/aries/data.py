@@ -1,4 +1,4 @@
-"""The `data` of update events: what the market or a tape says, in the field names of the Aries market endpoint.
+"""The `data` of update events, from the market or a recording, with the field names of the Aries market endpoint.
 
 Source: protocol page §3.4. Times are Unix ms.
 """
@@ -33,25 +33,25 @@ __all__ = [
 
 Data = dict[str, Any]
 
-#: "+" is a buyer who traded at the ask, "-" a seller at the bid (assumed, §9 U13).
+#: "+" is a buy at the ask, "-" a sale at the bid (assumed, §9 U13).
 TICKS = {"buy": "+", "sell": "-"}
 RECORDED_VENUE = "SIM"
 NS_PER_MS = 1_000_000
-#: In book rows venues go by their market identifier, as in the page's example (§3.4.4).
+#: Market identifiers of the venues in book rows, as in the page's example (§3.4.4).
 VENUE_NAMES = {"Q": "XNAS", "P": "ARCX", "N": "XNYS", "Z": "BATS", "K": "EDGX", "V": "IEXG"}
 
 
 def changes(state: Data, now: Mapping[str, Any]) -> Data:
-    """Bring `state` up to date with `now`, and return the fields that changed."""
+    """Update `state` with `now`, and return the changed fields."""
     changed = {name: value for name, value in now.items() if state.get(name) != value}
     state.update(changed)
     return changed
 
 
 def quote_data(before: Mapping[str, Any], quote: Quote, stamp: int) -> Data:
-    """The quote fields that may have changed since `before`; none if the quote is the same (§3.4.1).
+    """The quote fields that may have changed since `before`; empty if the quote is the same (§3.4.1).
 
-    The times of a side, and its changes, belong to the last event in which that side changed.
+    The time and the changes of a side are those of the last event in which that side changed.
     """
     bid, bid_size, ask, ask_size, bid_venue, ask_venue = quote
     data: Data = {}
@@ -75,14 +75,14 @@ def quote_data(before: Mapping[str, Any], quote: Quote, stamp: int) -> Data:
     if data:
         data["quoteTimestamp"] = stamp
         if is_first or bid != old_bid or ask != old_ask:
-            # Half a cent at the finest: four digits hide the dust of the subtraction and nothing else.
+            # The finest step is half a cent: four digits remove rounding errors of floats and nothing else.
             data["midPrice"] = round((bid + ask) / 2, 4)
             data["spread"] = round(ask - bid, 4)
     return data
 
 
 def trade_data(listing: Listing, trade: Trade, stamp: int) -> Data:
-    """All trade fields as they are after `trade` (§3.4.2); an index has no sizes."""
+    """All trade fields after `trade` (§3.4.2); an index has no sizes."""
     price = trade.price
     data: Data = {
         "price": price,
@@ -110,7 +110,7 @@ def trade_data(listing: Listing, trade: Trade, stamp: int) -> Data:
 
 
 def print_data(symbol: str, trade: Trade, stamp: int) -> Data:
-    """One print of Time & Sales: every value is a text (§3.4.3)."""
+    """One print of Time & Sales; all values are text (§3.4.3)."""
     return {
         "symbol": symbol,
         "price": repr(trade.price),
@@ -123,7 +123,7 @@ def print_data(symbol: str, trade: Trade, stamp: int) -> Data:
 
 
 def greeks_data(greeks: Greeks, volatility: float) -> Data:
-    """The Greeks in the key names that the page assumes (§3.4.5)."""
+    """The Greeks under the assumed names of the page (§3.4.5)."""
     return {
         "delta": round(greeks.delta, 6),
         "gamma": round(greeks.gamma, 6),
@@ -135,7 +135,7 @@ def greeks_data(greeks: Greeks, volatility: float) -> Data:
 
 
 def recorded_quote_data(recording: Recording, row: int) -> Data:
-    """A row of a quotes tape; prices are the file's floats, never rounded."""
+    """A row of recorded quotes; prices are the floats of the file, never rounded."""
     columns = recording.columns
     bid, ask = columns["bid_price"][row], columns["ask_price"][row]
     stamp = recording.times[row] // NS_PER_MS
@@ -155,7 +155,7 @@ def recorded_quote_data(recording: Recording, row: int) -> Data:
 
 
 def recorded_trade_data(recording: Recording, row: int) -> Data:
-    """A row of a trades tape as a trade update; `tradeSeq` counts the rows from 1."""
+    """A row of recorded trades as a trade update; `tradeSeq` is the row number from 1."""
     columns = recording.columns
     price = columns["price"][row]
     return _present(
@@ -172,7 +172,7 @@ def recorded_trade_data(recording: Recording, row: int) -> Data:
 
 
 def recorded_print_data(recording: Recording, row: int) -> Data:
-    """A row of a trades tape as a print; the texts of the numbers are read back exactly."""
+    """A row of recorded trades as a print; the text of a number parses back to the same float."""
     data = recorded_trade_data(recording, row)
     texts = {name: value if isinstance(value, str) else repr(value) for name, value in data.items()}
     del texts["lastPrice"]
@@ -180,23 +180,23 @@ def recorded_print_data(recording: Recording, row: int) -> Data:
 
 
 class BookRows:
-    """Level-2 rows "askSize:price:bidSize", and zeros for the levels that went since the last event (§3.4.4)."""
+    """Level-2 rows "askSize:price:bidSize", with zeros for levels removed since the last event (§3.4.4)."""
 
     def __init__(self) -> None:
         self._shown: dict[float, tuple[float, str]] = {}
 
     def rows(self, asks: Iterable[tuple[float, float]], bids: Iterable[tuple[float, float]]) -> list[str]:
-        """All visible levels, asks then bids, best first; then `0:price:0` for each price that is shown no more."""
+        """All visible levels, asks then bids, best first; then `0:price:0` for each removed price."""
         before, shown = self._shown, {}
         for price, size in asks:
             held = before.get(price)
             shown[price] = held if held and held[0] == size else (size, f"{size}:{price!r}:0")
         for price, size in bids:
-            if price in shown:  # a locked book, which only a tape can have
+            if price in shown:  # a locked book, possible in recordings only
                 shown[price] = (0, f"{shown[price][0]}:{price!r}:{size}")
                 continue
             held = before.get(price)
-            # The sign tells a bid's size from an ask's.
+            # Bid sizes are stored negative, to distinguish them from ask sizes.
             shown[price] = held if held and held[0] == -size else (-size, f"0:{price!r}:{size}")
         self._shown = shown
         rows = [row for _, row in shown.values()]
@@ -205,16 +205,16 @@ class BookRows:
 
 
 def recorded_levels(recording: Recording, row: int, side: str) -> list[tuple[float, float]]:
-    """One side ("bid" or "ask") of a row of a book tape, best first, at most the visible levels."""
+    """One side ("bid" or "ask") of a row of a recorded book, best first, at most the visible levels."""
     prices, sizes = recording.columns[f"{side}_prices"][row], recording.columns[f"{side}_sizes"][row]
     levels = zip(prices[:VISIBLE_LEVELS], sizes[:VISIBLE_LEVELS], strict=True)
     return [(price, size) for price, size in levels if price is not None and size is not None]
 
 
 def venue_rows(quote: Quote, next_bid: tuple[float, int], next_ask: tuple[float, int]) -> list[str]:
-    """Rows "exchange:askPrice:askSize:bidPrice:bidSize" of the venues of the best bid and ask, as the quote has them.
+    """Rows "exchange:askPrice:askSize:bidPrice:bidSize" for the venues of the best bid and ask.
 
-    A venue that is best on one side only shows the level behind the best on the other.
+    A venue that is best on one side only has the second level on the other.
     """
     bid, ask = (quote.bid_price, quote.bid_size), (quote.ask_price, quote.ask_size)
     if quote.bid_venue == quote.ask_venue:

@@ -1,6 +1,6 @@
-"""The simulated market and the tapes behind the market and charts endpoints: who listens, and what happens when.
+"""The simulated market and the recordings behind the market and charts endpoints, and their subscribers.
 
-Owned by the server's loop; no I/O. Lines for clients go into the outboxes of their sessions.
+Owned by the server's loop; no I/O. Messages for clients go into the outboxes of their sessions.
 """
 
 from __future__ import annotations
@@ -29,12 +29,12 @@ __all__ = ["AriesFeed"]
 
 
 class AriesFeed(MarketFeed[MarketChannel]):
-    """The directory that sessions ask, and the source of all market events."""
+    """Backend of market and charts sessions: known symbols, subscriptions, and all market events."""
 
     def __init__(self, options: SimOptions, today: date) -> None:
         super().__init__(Market(options.seed, today), options)
         self.sessions: list[MarketSession] = []
-        #: Told of every trade of the synthetic market, none of a tape; it may grow at any time.
+        #: Called with every trade of the synthetic market, not of recordings; listeners may be added at any time.
         self.on_trade: list[TradeListener] = []
         self._hours = MarketHours()
         self._channels: dict[str, MarketChannel] = {}
@@ -43,21 +43,21 @@ class AriesFeed(MarketFeed[MarketChannel]):
             for symbol, recordings in load_recordings(options.tapes).items()
         }
 
-    # What sessions ask (see `aries_market.Directory` and `aries_charts.ChartDirectory`).
+    # For sessions: see `MarketBackend` and `ChartBackend`.
 
     def join(self, session: MarketSession) -> None:
-        """Take a new session."""
+        """Add a session."""
         self.sessions.append(session)
 
     def leave(self, session: MarketSession) -> None:
-        """Forget a session that is over."""
+        """Remove a session that ended, with its subscriptions."""
         if session in self.sessions:
             self.sessions.remove(session)
         for symbol in session.selections:
             self._regroup(self._channel(symbol))
 
     def offered(self, item: SubscriptionItem) -> Selection | None:
-        """Cut an item to what its symbol has; None if the symbol is not known."""
+        """The part of an item that its symbol offers; None if the symbol is unknown."""
         if item.symbol in self._recorded:
             return Selection(**{**_streams(item.selection), "greeks": ()})
         listing = self.market.listing(item.symbol)
@@ -71,17 +71,17 @@ class AriesFeed(MarketFeed[MarketChannel]):
         return item.selection if is_option else Selection(**{**_streams(item.selection), "greeks": ()})
 
     def subscribed(self, session: MarketSession, symbol: str, asked: Selection, now: float) -> None:
-        """Put the snapshot into the session's outbox, and let it listen."""
+        """Put the snapshot into the session's outbox, and send updates from now on."""
         channel = self._channel(symbol)
         session.outbox += channel.snapshot(asked, session.selections[symbol], int(now * 1000))
         self._activate(channel, now)
 
     def unsubscribed(self, symbol: str) -> None:
-        """Let a session listen to less; its selections say what is left."""
+        """Apply a smaller selection of a session."""
         self._regroup(self._channel(symbol))
 
     def answer(self, method: str, path: str) -> dict[str, Any]:
-        """Answer a query about options (§3.5); anything else is answered with status 404."""
+        """Answer a query about options (§3.5); status 404 for any other path."""
         match (method, *(unquote(part) for part in path.split("/"))):
             case ("GET", "", "options", symbol, "expiry-dates"):
                 dates = [] if self._is_replaced(symbol) else [str(day) for day in self.market.expiries(symbol)]
@@ -97,38 +97,38 @@ class AriesFeed(MarketFeed[MarketChannel]):
                 return _missing("unknown path")
 
     def is_listed(self, symbol: str, symbol_type: str) -> bool:
-        """Whether a symbol is known, as this type of symbol."""
+        """Whether a symbol of this type is known."""
         return self.offered(SubscriptionItem(symbol, Selection(), symbol_type)) is not None
 
     def chart_subscribed(self, symbol: str, outbox: list[str], now: float) -> None:
-        """Put the snapshot for the charts endpoint into an outbox, and let it listen."""
+        """Put the snapshot for the charts endpoint into an outbox, and send updates from now on."""
         channel = self._channel(symbol)
         channel.charts.join(outbox, channel.chart_state(), int(now * 1000))
         self._activate(channel, now)
 
     def chart_unsubscribed(self, symbol: str, outbox: list[str]) -> None:
-        """Let an outbox of the charts endpoint hear no more of a symbol."""
+        """Send no more updates of a symbol to an outbox of the charts endpoint."""
         channel = self._channel(symbol)
         channel.charts.leave(outbox)
         self._regroup(channel)
 
     def hours(self) -> MarketHours:
-        """What the market says of itself."""
+        """The present market hours."""
         return self._hours
 
-    # What the server tells.
+    # For the server.
 
     def set_hours(self, hours: MarketHours, now: float) -> None:
-        """Open or close the market, and push it to all clients if it changed. A closed market stands still."""
+        """Open or close the market, and push a change to all clients. A closed market makes no events."""
         if hours != self._hours:
             self._hours = hours
             for session in self.sessions:
                 session.market_changed(now)
 
     def pump_recordings(self, now: float, lines: int) -> bool:
-        """Send rows of the tapes without a pace wherever all listeners have fewer than `lines` lines waiting.
+        """Send rows of unpaced recordings whose subscribers all have fewer than `lines` lines waiting.
 
-        Returns whether anything was sent; if not, it is of use to ask again once a client has taken something.
+        Returns whether a row was sent; if not, call again once a client has read something.
         """
         sent = 0
         for channel in self._recorded_channels():
@@ -138,7 +138,7 @@ class AriesFeed(MarketFeed[MarketChannel]):
         return sent > 0
 
     def _is_replaced(self, symbol: str) -> bool:
-        """Whether a tape stands for this share, or for the one that this option is about."""
+        """Whether a recording replaces this share, or the underlying share of this option."""
         if not self._recorded:
             return False
         listing = self.market.listing(symbol)
@@ -156,7 +156,7 @@ class AriesFeed(MarketFeed[MarketChannel]):
         return channel
 
     def _activate(self, channel: SymbolChannel, now: float) -> None:
-        """Let a channel that got a listener live."""
+        """Start the events of a channel that got a subscriber."""
         self._regroup(channel)
         if isinstance(channel, RecordedChannel):
             channel.start(now)

@@ -1,6 +1,6 @@
-"""The HTTP side of the simulated Aries broker: routes, bearer tokens and errors.
+"""HTTP server of the simulated Aries broker: routes, bearer tokens and errors.
 
-Source: protocol page §6 and §7. Placing, replacing and cancelling orders is not offered.
+Source: protocol page §6 and §7. Orders cannot be placed, replaced or cancelled.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 __all__ = ["AriesHttpServer"]
 
-#: The browser's path (§6), and the one of the API for those who know its base alone (assumed).
+#: The path for browsers (§6), and the same below the base of the API (assumed).
 AUTHORIZE = ("/oauth2/authorize", "/v1/oauth2/authorize")
 TOKEN = "/v1/oauth2/token"  # noqa: S105 - a path
 HEALTH = "/tv/health"
@@ -35,10 +35,10 @@ FORM = "application/x-www-form-urlencoded"
 
 
 class AriesHttpServer(HttpServer):
-    """Answers requests from the market, its history and the accounts. Belongs to the thread of the server's loop.
+    """Answers HTTP requests from the market, its history and the accounts. Owned by the server's loop.
 
-    `oauth` None makes one with the fixed token of `options`; without `accounts` their routes and the news are unknown.
-    `errors` chooses between the two documented shapes of errors.
+    `oauth` None makes a token issuer with the fixed token of `options`. Without `accounts` the routes of accounts and
+    news are unknown. `errors` chooses between the two documented shapes of errors.
     """
 
     def __init__(
@@ -124,8 +124,8 @@ class AriesHttpServer(HttpServer):
         raise HttpError(404, "unknown path")
 
 
-def _clock(query: Query, now: float) -> str:  # noqa: ARG001 - all routes are called alike
-    """The server's time as plain text, in Unix s."""
+def _clock(query: Query, now: float) -> str:  # noqa: ARG001 - signature of all routes
+    """The server's time in Unix s, as plain text."""
     return str(int(now))
 
 

@@ -1,4 +1,4 @@
-"""Accounts, orders, watchlists and news over HTTP: which request gets which of the objects.
+"""HTTP routes of the simulated Aries accounts, orders, watchlists and news.
 
 Source: protocol page §7.
 """
@@ -17,34 +17,34 @@ if TYPE_CHECKING:
 
 __all__ = ["AccountRoutes"]
 
-#: Protocol page §7: limits of news and of a listing's time.
+#: Protocol page §7: limits of news requests and of the period of an order history.
 MOST_NEWS_SYMBOLS, MOST_NEWS_TOPICS = 10, 10
 MOST_HISTORY_SECONDS = 90 * 86_400
 
 
 class AccountRoutes:
-    """Answers from the simulated accounts; every account is the user's own."""
+    """Routes answered from the simulated accounts, all of which belong to the user."""
 
     def __init__(self, accounts: Accounts) -> None:
         self._accounts = accounts
 
-    def mine(self, query: Query, now: float) -> dict[str, Any]:  # noqa: ARG002 - all routes are called alike
+    def mine(self, query: Query, now: float) -> dict[str, Any]:  # noqa: ARG002 - signature of all routes
         """The user's accounts."""
         return objects.account_list(self._accounts)
 
-    def watchlists(self, query: Query, now: float) -> dict[str, Any]:  # noqa: ARG002 - all routes are called alike
-        """All lists of the user."""
+    def watchlists(self, query: Query, now: float) -> dict[str, Any]:  # noqa: ARG002 - signature of all routes
+        """All watchlists of the user."""
         return objects.watchlists(self._accounts)
 
     def watchlist(self, number: str) -> dict[str, Any]:
-        """One list of the user (shape assumed)."""
+        """One watchlist of the user (shape assumed)."""
         for each in self._accounts.watchlists:
             if str(each.number) == number:
                 return objects.watchlist_object(each)
         raise HttpError(404, "unknown watchlist")
 
-    def news(self, query: Query, now: float) -> dict[str, Any]:  # noqa: ARG002 - all routes are called alike
-        """The latest news about some symbols, SPY unless told otherwise; under `news`, as the vendor's client asks."""
+    def news(self, query: Query, now: float) -> dict[str, Any]:  # noqa: ARG002 - signature of all routes
+        """The latest news about `symbols`, SPY by default; under the key `news`, as the vendor's client expects."""
         symbols = query.symbols(MOST_NEWS_SYMBOLS, "SPY")
         topics = [topic.strip() for topic in query.values.get("topics", "").split(",") if topic.strip()]
         if len(topics) > MOST_NEWS_TOPICS:
@@ -52,7 +52,7 @@ class AccountRoutes:
         return {"news": objects.news(self._accounts, symbols=symbols, topics=topics)}
 
     def of_account(self, account: str, what: tuple[str, ...], query: Query, now: float) -> dict[str, Any]:
-        """One part of an account: `what` is the path after the account's id, with the version before it."""
+        """One part of an account; `what` is the version, then the path after the account's id."""
         accounts = self._accounts
         if account not in accounts.names:
             raise HttpError(404, "unknown account")
@@ -80,7 +80,7 @@ def _page(query: Query) -> dict[str, int]:
 
 
 def _moment(query: Query, name: str) -> float:
-    """A time as RFC 3339 or date, UTC without a zone, or as Unix s or ms; which one the page leaves open."""
+    """A time as RFC 3339 or date (UTC without a zone), or as Unix s or ms; the page does not say which."""
     try:
         moment = datetime.fromisoformat(query.text(name))
     except ValueError:

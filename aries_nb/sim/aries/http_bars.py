@@ -1,6 +1,6 @@
 """Historical bars over HTTP: chart/history, chart/tick-history and stocks/aggs.
 
-Source: protocol page §7. What a chart cannot give it says with status 200 and `s`; all other errors are HTTP's.
+Source: protocol page §7. Chart routes report errors with status 200 and the field `s`; the others with an HTTP status.
 """
 
 from __future__ import annotations
@@ -44,31 +44,31 @@ TIMESPANS = {
     "year": Resolution("month", 12),
 }
 MOST_MINUTES = 1440
-#: Bars in one answer of chart/history, the latest ones (assumed: the page names no limit).
+#: Most bars in one answer of chart/history, the latest ones (assumed: the page gives no limit).
 MOST_BARS = 20_000
 COUNTBACK = 300
 CURSOR = re.compile(r"[0-9]{1,15}")
-#: Bars in one answer of chart/tick-history: 5,000 at most, and so many that they stay within a number of trades.
+#: Most bars in one answer of chart/tick-history, and most trades in all of them.
 MOST_TICK_BARS, MOST_TICK_TRADES = 5000, 50_000
-#: Assumed: the limits of the provider that the broker's texts name.
+#: Assumed: the limits of the data provider that the broker names.
 AGGREGATES, MOST_AGGREGATES = 5000, 50_000
 
 Udf = dict[str, Any]
 
 
 class BarRoutes:
-    """Answers from the history; `is_known` says which symbols there are."""
+    """Routes answered from the history; `is_known` is True for known symbols."""
 
     def __init__(self, history: History, is_known: Callable[[str], bool]) -> None:
         self._history = history
         self._is_known = is_known
 
-    def history(self, query: Query, now: float) -> Udf:  # noqa: ARG002 - all routes are called alike
+    def history(self, query: Query, now: float) -> Udf:  # noqa: ARG002 - signature of all routes
         """Bars that start in [from, to), in TradingView's arrays; `t` in Unix s.
 
-        If there are more than `MOST_BARS`, the latest of them, with `nextTo` to be sent as `to` (assumed). If there are
-        none, `nextTime` is the start of the last bar before. Live trading has no session, so `includeExtended` and
-        `firstDataRequest` change nothing.
+        At most `MOST_BARS`, the latest; then `nextTo` is the `to` of the next request (assumed). If there are none,
+        `nextTime` is the start of the last bar before. Live trading has no sessions, so `includeExtended` and
+        `firstDataRequest` have no effect.
         """
         symbol, name = query.text("symbol"), query.text("resolution")
         first, last = query.seconds("from"), query.seconds("to")
@@ -90,8 +90,8 @@ class BarRoutes:
             answer["nextTo"] = str(answer["t"][0])
         return answer
 
-    def ticks(self, query: Query, now: float) -> Udf:  # noqa: ARG002 - all routes are called alike
-        """The last bars of so many live trades each; `t` in Unix ms, `nextTo` to be sent as `cursor` for older ones."""
+    def ticks(self, query: Query, now: float) -> Udf:  # noqa: ARG002 - signature of all routes
+        """The last bars of equally many live trades; `t` in Unix ms, `nextTo` is the `cursor` for older ones."""
         symbol, size = query.text("symbol"), TICK_SIZES.get(query.text("resolution"))
         most = min(MOST_TICK_BARS, MOST_TICK_TRADES // (size or 1))
         count = min(query.integer("countback", 1, 1_000_000, COUNTBACK), most)
@@ -108,10 +108,10 @@ class BarRoutes:
             answer["nextTo"] = str(found.older)
         return answer
 
-    def aggregates(self, query: Query, now: float) -> dict[str, Any]:  # noqa: ARG002 - all routes are called alike
+    def aggregates(self, query: Query, now: float) -> dict[str, Any]:  # noqa: ARG002 - signature of all routes
         """Bars with mean price and number of trades; `t` in Unix ms.
 
-        `from` and `to` are dates, the last one included, or Unix ms.
+        `from` and `to` are dates, both included, or Unix ms.
         """
         ticker, span = query.text("ticker"), query.choice("timespan", TIMESPANS)
         unit, length = TIMESPANS[span]
@@ -128,7 +128,7 @@ class BarRoutes:
         page = bars[:: -1 if is_newest_first else 1][offset : offset + limit]
         results = [
             {"t": time * 1000, "o": o, "h": h, "l": l, "c": c, "v": v, "vw": round(turnover / v, 4) if v else c, "n": n}
-            for time, o, h, l, c, v, turnover, n in page.tolist()  # noqa: E741 - the broker's own names
+            for time, o, h, l, c, v, turnover, n in page.tolist()  # noqa: E741 - the broker's names
         ]
         answer = {
             "ticker": ticker,
@@ -144,7 +144,7 @@ class BarRoutes:
         return answer
 
     def _tick_range(self, symbol: str, size: int, first: float, last: float) -> Udf:
-        """Tick bars by time; several may start within one second, which is all that `t` can say here."""
+        """Tick bars by time; several may have the same `t`, which is in whole seconds."""
         found = self._history.log.bars(symbol, size, MOST_BARS)
         rows = [(row[0] // 1000, *row[1:]) for row in found.rows if first * 1000 <= row[0] < last * 1000]
         return _arrays(rows)
@@ -161,9 +161,9 @@ def _failed(text: str) -> Udf:
 
 
 def _moment(query: Query, name: str, *, unit: str, is_end: bool) -> float:
-    """A border in Unix s: the beginning or the end of a date, or a time in ms, itself included.
+    """A bound in Unix s, itself included: the beginning or end of a date, or a time in ms.
 
-    The date is New York's for bars of minutes and hours, and UTC's for longer ones, as these are stamped in UTC.
+    Dates are in New York time for bars of minutes and hours, and in UTC for longer ones, which are stamped in UTC.
     """
     text = query.text(name)
     try:

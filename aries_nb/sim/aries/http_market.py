@@ -1,7 +1,7 @@
-"""The state of the market over HTTP: details, chart symbols, searches, hours, options with Greeks.
+"""HTTP routes of the simulated Aries market: details, chart symbols, searches, hours, options with Greeks.
 
-Source: protocol page §7. What the page leaves open is assumed: names of instruments, `tag`, the time of a quote (now),
-open interest (made up) and the paging of a chain (`next` counts rows).
+Source: protocol page §7. Assumed, since the page leaves them open: names of instruments, `tag`, the time of a quote
+(now), open interest (random) and the paging of a chain (`next` counts rows).
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ __all__ = ["MarketRoutes"]
 Data = dict[str, Any]
 Right = Literal["C", "P"]
 
-#: Assumed: the page names no limit for lists of symbols.
+#: Assumed: the page gives no limit for lists of symbols.
 MOST_SYMBOLS = 100
 #: Protocol page §7.
 SEARCHED, MOST_SEARCHED, MOST_CONTRACTS = 20, 100, 250
@@ -40,19 +40,19 @@ CONTRACTS = 100
 TICKS = {"buy": 1, "sell": -1, "unknown": 0}
 EXCHANGES = {"Q": "NASDAQ", "N": "NYSE", "P": "ARCA"}
 TYPES: dict[str, Right] = {"call": "C", "put": "P"}
-#: Suffixes of the chain's filters, and what they keep.
+#: Suffixes of the chain's filters.
 FILTERS = ("", "Gte", "Gt", "Lte", "Lt")
 
 
 class MarketRoutes:
-    """Answers from the live market. A share that a tape stands for is unknown here: only its tape tells its prices."""
+    """Routes answered from the live market. A recorded share is unknown here: its prices are only in its recording."""
 
     def __init__(self, feed: AriesFeed, history: History) -> None:
         self._feed = feed
         self._history = history
 
     def is_known(self, symbol: str) -> bool:
-        """Whether there is such a share, index or option."""
+        """Whether the symbol is a share, index or option."""
         return self._listing(symbol) is not None
 
     def equities(self, query: Query, now: float) -> Data:
@@ -63,8 +63,8 @@ class MarketRoutes:
         """Snapshots of options."""
         return self._details(query, now, OptionListing, "option", self._option)
 
-    def quotes(self, query: Query, now: float) -> Data:  # noqa: ARG002 - all routes are called alike
-        """TradingView's quotes; on REST `s` is the symbol and `n` the name (§8 D15), for which the symbol stands."""
+    def quotes(self, query: Query, now: float) -> Data:  # noqa: ARG002 - signature of all routes
+        """TradingView's quotes; over HTTP `s` is the symbol and `n` the name (§8 D15), here the symbol as well."""
         found = []
         for symbol in query.symbols(MOST_SYMBOLS):
             listing = self._listing(symbol)
@@ -74,8 +74,8 @@ class MarketRoutes:
                 found.append({"s": symbol, "n": symbol, "v": {**chart_values(listing), "description": _name(listing)}})
         return {"s": "ok", "d": found}
 
-    def config(self, query: Query, now: float) -> Data:  # noqa: ARG002 - all routes are called alike
-        """What charts can ask for."""
+    def config(self, query: Query, now: float) -> Data:  # noqa: ARG002 - signature of all routes
+        """The capabilities of the chart routes."""
         return {
             **_capabilities(),
             "supports_group_request": False,
@@ -85,7 +85,7 @@ class MarketRoutes:
             "supports_timescale_marks": False,
         }
 
-    def symbol(self, query: Query, now: float) -> Data:  # noqa: ARG002 - all routes are called alike
+    def symbol(self, query: Query, now: float) -> Data:  # noqa: ARG002 - signature of all routes
         """TradingView's description of a symbol."""
         listing = self._listing(query.text("symbol"))
         if listing is None:
@@ -111,7 +111,7 @@ class MarketRoutes:
             "subsessions": None,
         }
 
-    def chart_search(self, query: Query, now: float) -> list[Data]:  # noqa: ARG002 - all routes are called alike
+    def chart_search(self, query: Query, now: float) -> list[Data]:  # noqa: ARG002 - signature of all routes
         """TradingView's search."""
         return [
             {
@@ -125,8 +125,8 @@ class MarketRoutes:
             for listing in self._search(query)
         ]
 
-    def search(self, query: Query, now: float) -> list[Data]:  # noqa: ARG002 - all routes are called alike
-        """Shares and indices; options after a leading `.`; futures after `/`, of which there are none."""
+    def search(self, query: Query, now: float) -> list[Data]:  # noqa: ARG002 - signature of all routes
+        """Search: shares and indices; options after a leading `.`; futures after `/`, of which there are none."""
         return [
             {
                 "symbol": listing.symbol,
@@ -138,7 +138,7 @@ class MarketRoutes:
         ]
 
     def status(self, query: Query, now: float) -> Data:
-        """Whether the simulated market is open, whatever New York's clock says; `timestamp` in Unix s (assumed)."""
+        """Whether the simulated market is open, at any time of day; `timestamp` in Unix s (assumed)."""
         hours = self._feed.hours()
         is_open = hours.market == "open"
         session = "pre-market" if hours.early_hours else "after-hours" if hours.after_hours else "regular"
@@ -151,7 +151,7 @@ class MarketRoutes:
         }
 
     def listed_options(self, path: str) -> Data:
-        """Expiry dates or contracts: the twin of the socket's answer (§3.5)."""
+        """Expiry dates or contracts, as in the socket's answer (§3.5)."""
         answer = self._feed.answer("GET", path)
         if answer["status"] != 200:
             raise HttpError(answer["status"], answer["error"])
@@ -189,7 +189,7 @@ class MarketRoutes:
     def _listing(self, symbol: str) -> Listing | None:
         listing = self._feed.market.listing(symbol)
         root = listing.contract.root if isinstance(listing, OptionListing) else symbol
-        # Every share has options, but for one that a tape stands for.
+        # Every share has options, except recorded ones.
         if (
             isinstance(listing, IndexListing)
             or self._feed.answer("GET", f"/options/{quote(root)}/expiry-dates")["status"] == 200
@@ -243,7 +243,7 @@ class MarketRoutes:
             "hasOptions": True,
         }
 
-    def _option(self, option: OptionListing, now: float) -> Data:  # noqa: ARG002 - called as `_equity` is
+    def _option(self, option: OptionListing, now: float) -> Data:  # noqa: ARG002 - signature of `_equity`
         state = option.quote()
         return {
             "symbol": option.symbol,

@@ -22,28 +22,28 @@ __all__ = ["MarketBackend", "MarketSession"]
 
 
 class MarketBackend(Protocol):
-    """The market behind a session."""
+    """The market as a session uses it."""
 
     def join(self, session: MarketSession) -> None:
-        """Take a session that hears of changes of the market's hours, and of what it subscribes."""
+        """Add a session, which gets changes of the market hours and updates of its subscriptions."""
 
     def leave(self, session: MarketSession) -> None:
-        """Forget a session with all that it subscribed; one that never joined as well."""
+        """Remove a session with its subscriptions; one that never joined is ignored."""
 
     def offered(self, item: SubscriptionItem) -> Selection | None:
-        """Cut an item to what its symbol has; None if the symbol is not known."""
+        """The part of an item that its symbol offers; None if the symbol is unknown."""
 
     def subscribed(self, session: MarketSession, symbol: str, asked: Selection, now: float) -> None:
-        """Take note that a session's selection of a symbol grew by `asked`, and put the snapshot into its outbox."""
+        """Apply a session's selection of a symbol, larger by `asked`, and put the snapshot into its outbox."""
 
     def unsubscribed(self, symbol: str) -> None:
-        """Take note that a session's selection of a symbol shrank."""
+        """Apply a smaller selection of a session."""
 
     def answer(self, method: str, path: str) -> dict[str, Any]:
-        """Answer a query; the payload of the response."""
+        """The payload of the response to a query."""
 
     def hours(self) -> MarketHours:
-        """What the market says of itself."""
+        """The present market hours."""
 
 
 class MarketSession(AriesSession):
@@ -59,7 +59,7 @@ class MarketSession(AriesSession):
         return {symbol: selection.as_dict() for symbol, selection in self.selections.items()}
 
     def market_changed(self, now: float) -> None:
-        """Push the market's state, which changed."""
+        """Push the market's state after a change."""
         self.outbox.append(messages.market_status(self._backend.hours(), int(now * 1000)))
 
     def _authenticated(self, now: float) -> None:

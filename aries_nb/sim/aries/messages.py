@@ -1,4 +1,4 @@
-"""The wire text of everything the simulated Aries market endpoint says: one line of ASCII JSON each.
+"""Encoding of all messages of the simulated Aries market endpoint, one line of ASCII JSON each.
 
 Source: protocol page §1.7 (ASCII), §1.10, §2.2, §2.3, §3.1, §3.4-3.6, §4.2; `stamp` is always Unix time in ms.
 """
@@ -30,9 +30,9 @@ __all__ = [
     "update_prefix",
 ]
 
-#: The simulator's own list (§9 U5).
+#: Chosen by the simulator: the page lists none (§9 U5).
 ErrorCode = Literal["UNAUTHENTICATED", "BAD_REQUEST", "UNKNOWN_SYMBOL", "UNKNOWN_TOPIC", "FORBIDDEN", "NOT_FOUND"]
-#: How this simulator labels chart events; the page knows the data alone (assumed, §4.2).
+#: Labels of chart events; the page documents only their data (assumed, §4.2).
 ChartEvent = Literal["quote", "trade"]
 
 _encode = msgspec.json.Encoder().encode
@@ -45,7 +45,7 @@ def update_prefix(stream: str, symbol: str) -> str:
 
 
 def update(prefix: str, data: Mapping[str, Any], stamp: int) -> str:
-    """One update event; texts in `data` must be ASCII. A float is written so that it is read back exactly."""
+    """One update event; text in `data` must be ASCII. Floats are written so that they parse back exactly."""
     return f'{prefix}{_encode(data).decode()},"timestamp":{stamp}}}}}'
 
 
@@ -73,7 +73,7 @@ def market_status(hours: MarketHours, stamp: int) -> str:
 def auth_success(
     form: Literal["event", "response", "anonymous"], ident: str | None, expires_ms: int, stamp: int
 ) -> str:
-    """Say that the token was accepted, in one of the three accepted forms (§2.2)."""
+    """The reply to an accepted token, in one of the three documented forms (§2.2)."""
     payload: dict[str, Any] = {"action": "authSuccess"}
     if form == "event" and ident is not None:
         payload["id"] = ident
@@ -90,7 +90,7 @@ def control(action: str, stamp: int, *, ident: str | None = None, **more: object
 
 
 def error(text: str, stamp: int, *, code: ErrorCode, ident: str | None = None) -> str:
-    """An error event (§3.6); the code is this simulator's own (§9 U5)."""
+    """An error event (§3.6); the codes are the simulator's (§9 U5)."""
     return control("error", stamp, ident=ident, error=text, code=code)
 
 
@@ -103,7 +103,7 @@ def response(ident: str | None, payload: Mapping[str, Any]) -> str:
 
 
 def pong(ident: str | None) -> str:
-    """The reply to a ping; the id is left out if there was none (§2.4)."""
+    """The reply to a ping, with its id if it had one (§2.4)."""
     return _line({"type": "pong"} if ident is None else {"type": "pong", "id": ident})
 
 

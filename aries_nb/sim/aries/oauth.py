@@ -1,8 +1,8 @@
-"""The tokens of the simulated broker: authorization codes, PKCE, refresh and client credentials, without any I/O.
+"""Token issuer of the simulated Aries broker: authorization codes, PKCE, refresh and client credentials. Pure.
 
-Source: protocol page §6; what the page leaves open follows RFC 6749 (codes, tokens, errors) and RFC 7636 (PKCE).
-Time is passed in, in Unix s. Tokens are opaque texts (assumed: the broker's are JWTs, which no client needs to look
-into), and whoever asks in the browser's way consents at once.
+Source: protocol page §6; where it is silent, RFC 6749 (codes, tokens, errors) and RFC 7636 (PKCE). Time is passed in,
+in Unix s. Tokens are opaque text (assumed: the broker's are JWTs, which clients need not parse). An authorization
+request of a browser is granted at once, without a consent page.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ SCOPES = (
     "order:information", "position:information", "market:information", "calendar:information", "options:information",
     "analytics:information", "market:supplemental",
 )  # fmt: skip
-#: Without a registered redirect_uri codes go nowhere but to the user's own machine.
+#: Without a registered redirect_uri codes are sent to the user's machine only.
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 #: RFC 7636 §4.1.
 _VERIFIER = re.compile(r"[A-Za-z0-9._~-]{43,128}", re.ASCII)
@@ -41,10 +41,10 @@ ErrorName = Literal[
 
 @dataclass(frozen=True, slots=True)
 class OAuthSettings:
-    """The one registered client, and how long things live, in seconds.
+    """The registered client, and lifetimes of codes and tokens in seconds.
 
-    `redirect_uri` None accepts every http address of the own machine; a text must be met exactly (§6). The secret is
-    this simulator's own and opens nothing else.
+    `redirect_uri` None accepts every http address of this machine; a text must match exactly (§6). The secret is valid
+    for this simulator only.
     """
 
     client_id: str = "sim-client"
@@ -56,7 +56,7 @@ class OAuthSettings:
 
 
 class OAuthError(Exception):
-    """A refused request: `status` is HTTP's, `name` and `text` go into the answer (RFC 6749 §5.2)."""
+    """A refused request: `status` is the HTTP status, `name` and `text` are in the answer (RFC 6749 §5.2)."""
 
     def __init__(self, name: ErrorName, text: str) -> None:
         super().__init__(name, text)
@@ -69,11 +69,11 @@ class OAuthError(Exception):
 
 
 class _Grant(NamedTuple):
-    """What a code, an access token or a refresh token stands for; `challenge` and `redirect_uri` only of a code."""
+    """The grant of a code, access token or refresh token; only codes have `challenge` and `redirect_uri`."""
 
     expires: float
     scope: str
-    #: Got with PKCE alone: such a client has no secret to show.
+    #: Granted with PKCE alone: such a client has no secret.
     is_public: bool = False
     redirect_uri: str = ""
     challenge: str = ""
@@ -83,10 +83,10 @@ class _Grant(NamedTuple):
 
 
 class OAuthServer:
-    """All codes and tokens of a simulated broker. Belongs to the thread of the server's loop.
+    """All codes and tokens of a simulated broker. Owned by the server's loop.
 
-    `token` is the fixed token that is accepted besides the issued ones; None accepts every other text not blank, as the
-    sockets do. A token issued here is never accepted after its expiry.
+    `token` is the fixed token that is accepted in addition to issued ones; None accepts every other text that is not
+    blank, as the sockets do. A token issued here is never accepted after its expiry.
     """
 
     def __init__(self, settings: OAuthSettings | None = None, token: str | None = None) -> None:
@@ -100,7 +100,7 @@ class OAuthServer:
         return f"<OAuthServer of {self.settings.client_id}: {len(self._access)} access tokens>"
 
     def is_valid(self, token: str, now: float) -> bool:
-        """Whether a bearer's token is accepted at `now`, on the sockets as over HTTP."""
+        """Whether a bearer token is accepted at `now`, on the sockets and over HTTP."""
         grant = self._access.get(token)
         if grant is not None:
             return now < grant.expires
@@ -109,9 +109,9 @@ class OAuthServer:
         return _same(token, self._token)
 
     def authorize(self, query: Mapping[str, str], now: float) -> str:
-        """Consent at once: the address to send the browser to, with the code and the state, or with an error.
+        """Grant an authorization request; return the redirect address with the code and state, or with an error.
 
-        Raises OAuthError if the client or its redirect_uri is unknown, since then nobody may be redirected anywhere.
+        Raises OAuthError if the client or its redirect_uri is unknown: a browser must not be redirected then.
         """
         uri = query.get("redirect_uri", "")
         if query.get("client_id") != self.settings.client_id:
@@ -133,7 +133,7 @@ class OAuthServer:
         return _with_query(uri, {"code": code, **state})
 
     def token(self, fields: Mapping[str, str], now: float) -> dict[str, object]:
-        """Answer a token request, whichever way its fields were encoded. Raises OAuthError if it is refused."""
+        """Answer a token request with decoded fields. Raises OAuthError if it is refused."""
         if fields.get("client_id") != self.settings.client_id:
             raise OAuthError("invalid_client", "unknown client_id")
         has_secret = "client_secret" in fields
@@ -155,7 +155,7 @@ class OAuthServer:
                 raise OAuthError("unsupported_grant_type", "use authorization_code, refresh_token, client_credentials")
 
     def _redeem(self, fields: Mapping[str, str], now: float, *, has_secret: bool) -> dict[str, object]:
-        # A code is gone after the first try, a wrong one included: nobody guesses at the verifier.
+        # A code is removed by the first attempt, even a wrong one: its verifier cannot be guessed by repetition.
         code = self._codes.pop(fields.get("code", ""), None)
         if code is None or now >= code.expires:
             raise OAuthError("invalid_grant", "the code is unknown, used or expired")
@@ -180,7 +180,7 @@ class OAuthServer:
     def _issue(self, grant: _Grant, now: float, *, with_refresh: bool = True) -> dict[str, object]:
         settings = self.settings
         _drop_expired(self._refresh, now)
-        # An expired access token is long remembered: where any text is accepted it must not pass for an unknown one.
+        # Expired access tokens are retained: where any text is accepted they must not pass as unknown ones.
         _drop_expired(self._access, now - settings.refresh_seconds)
         access, refresh = (secrets.token_urlsafe(TOKEN_BYTES) for _ in range(2))
         kept = _Grant(now + settings.access_seconds, grant.scope, grant.is_public)
@@ -215,7 +215,7 @@ def _verifies(verifier: str, challenge: str) -> bool:
 
 
 def _same(shown: str, kept: str) -> bool:
-    """Compare without telling by the time taken; what comes from outside may hold half a character."""
+    """Compare in constant time; external text may contain lone surrogates."""
     return compare_digest(*(text.encode(errors="surrogatepass") for text in (shown, kept)))
 
 

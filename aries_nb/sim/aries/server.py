@@ -39,23 +39,23 @@ __all__ = ["AriesServer"]
 ACCOUNTS_PATH = "/v1/accounts/ws"
 TRY_AGAIN_LATER = 1013
 MAX_FRAME_BYTES = 2**20
-#: Lines a frame holds at most, and its size beyond which it is halved (§1.5: a frame stays below 1 MiB).
+#: Most lines in a frame, and the size beyond which a frame is halved (§1.5: a frame stays below 1 MiB).
 FRAME_LINES = 500
 FRAME_CHARACTERS = 2**19
-#: Lines waiting for one client up to which a tape without a pace goes on.
+#: Lines waiting for one client up to which an unpaced recording goes on.
 PUMP_LINES = 4000
 TRAILING_NEWLINE_SHARE = 0.05
 
 
 class LineClient(Client["AriesSession"]):
-    """A connection whose lines are joined into frames."""
+    """A connection whose messages are sent as lines, many in one frame."""
 
     def __init__(self, connection: ServerConnection, session: AriesSession, rng: Random) -> None:
         super().__init__(connection, session)
         self._rng = rng
 
     def frames(self) -> Iterator[tuple[int, str]]:
-        """Take what waits out of the outbox, as NDJSON frames with the number of their lines."""
+        """Empty the outbox into NDJSON frames; yields the number of lines and the text of each."""
         outbox = self.session.outbox
         while outbox:
             lines = outbox[:FRAME_LINES]
@@ -73,9 +73,9 @@ class LineClient(Client["AriesSession"]):
 
 
 class AriesServer(Server[LineClient]):
-    """All clients of all endpoints. Every method belongs to the thread of the loop that runs `run`.
+    """All clients of all Aries endpoints. Owned by the loop that runs `run`.
 
-    Reading the tapes happens in the constructor: it raises UsageError before any socket is opened.
+    The constructor reads the recordings: it raises UsageError before any socket is opened.
     """
 
     session_counts = ("auths", "subscribe_requests", "unsubscribe_requests")
@@ -86,7 +86,7 @@ class AriesServer(Server[LineClient]):
         feed = AriesFeed(options, datetime.now().astimezone().date())
         self.accounts = Accounts(feed.market, options.seed, orders_per_s=options.orders_per_s)
         self.oauth = OAuthServer(token=options.token)
-        # The past ends where the market begins, so it is made before anything moves.
+        # The history ends at the market's first state, so it is made before the market moves.
         super().__init__(options, feed, History(feed.market, time.time()))
         feed.on_trade.append(self._history.trade)
         self._endpoints: dict[str, Callable[[float], AriesSession]] = {
@@ -94,7 +94,7 @@ class AriesServer(Server[LineClient]):
             "/v1/charts/ws": lambda now: ChartsSession(options, feed, now),
             ACCOUNTS_PATH: lambda now: AccountsSession(options, self.accounts, now),
         }
-        # Nobody trades before somebody looks: the first turn makes a past, which takes a moment.
+        # Accounts start with their first request: making their history takes a moment.
         self._are_accounts_active = False
 
     def set_hours(self, hours: MarketHours, now: float) -> None:
@@ -112,7 +112,7 @@ class AriesServer(Server[LineClient]):
 
     def _http_handler(self) -> Handler:
         self._are_accounts_active = True
-        # It brings in aiohttp, which a server for WebSockets alone starts without.
+        # Imports aiohttp, which a server for WebSockets alone does not need.
         from aries_nb.sim.aries.http import AriesHttpServer
 
         return AriesHttpServer(self.options, self.feed, self._history, oauth=self.oauth, accounts=self.accounts).handle
@@ -138,7 +138,7 @@ class AriesServer(Server[LineClient]):
                     self._counts["messages"] += lines
                     self._has_room.set()
         except ConnectionClosed:
-            return  # `_serve_client` sees it as well, and clears up
+            return  # `_serve_client` gets the same error and cleans up
         await connection.close(*session.closing)
 
     def _send_frame(self, client: LineClient, text: str) -> None:
@@ -156,11 +156,11 @@ class AriesServer(Server[LineClient]):
             self._counts["slow"] += 1
             session.close(TRY_AGAIN_LATER, "too slow")
             session.outbox.clear()
-            # The sender may be waiting for room in the socket that never comes.
+            # The sender may be waiting for room in the socket, which never comes.
             self._spawn(client.connection.close(TRY_AGAIN_LATER, "too slow"))
 
     def _pump_recordings(self, now: float) -> bool:
-        # A row gives a symbol with all kinds of tapes four lines: with a quarter of the limit it is never reached.
+        # A row gives a symbol with all kinds of recordings four lines: a quarter of the limit never reaches it.
         return self.feed.pump_recordings(now, max(1, min(PUMP_LINES, self.options.queue_limit // 4)))
 
 

@@ -1,7 +1,7 @@
-"""What a session has in common on all simulated Aries endpoints: authentication, limits, keep-alive and the envelope.
+"""Base class of the sessions on all simulated Aries endpoints: authentication, limits, keep-alive and the envelope.
 
-It knows no socket, loop or clock: lines in, lines out, time passed in. Lines to send wait in `outbox`; `closing` says
-with which code and reason the connection ends once they are sent. Source: protocol page §1, §2, with the choices of §9.
+Pure: lines in, lines out, time passed in. Lines to send wait in `outbox`; `closing` is the code and reason with which
+the connection is closed once they are sent. Source: protocol page §1, §2, with the choices of §9.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ __all__ = ["AriesSession", "BadRequestError"]
 
 POLICY_VIOLATION = 1008
 NORMAL_CLOSURE = 1000
-#: Ids and texts come back to the client: both are kept short enough for a frame far below 1 MiB.
+#: Ids and texts are sent back to the client: these limits keep a frame far below 1 MiB.
 MAX_ID_CHARACTERS = 1000
 MAX_TEXT_CHARACTERS = 2000
 
@@ -30,7 +30,7 @@ MAX_TEXT_CHARACTERS = 2000
 class AriesSession(ABC):
     """The state of one connection. `now` is Unix time in seconds everywhere. Owned by the server's loop.
 
-    An endpoint is a subclass that fills `_subscribe` and `_unsubscribe`, and where it needs them `_authenticated`,
+    An endpoint is a subclass that implements `_subscribe` and `_unsubscribe`, and optionally `_authenticated`,
     `_answer`, `_ended` and `subscriptions`. `_subscribe`, `_unsubscribe` and `_answer` may raise BadRequestError, whose
     text becomes an error event with the request's id.
     """
@@ -38,7 +38,7 @@ class AriesSession(ABC):
     def __init__(self, options: SimOptions, now: float) -> None:
         self.outbox: list[str] = []
         self.closing: tuple[int, str] | None = None
-        #: Whether a token is good at a time (Unix s); who issues tokens puts its own rule here.
+        #: Whether a token is valid at a time (Unix s); the server replaces it with the rule of its token issuer.
         self.accepts: Callable[[str, float], bool] = lambda token, _: options.token in (None, token)
         self.auths = self.subscribe_requests = self.unsubscribe_requests = 0
         self._options = options
@@ -53,11 +53,11 @@ class AriesSession(ABC):
         return self._expires is not None and self.closing is None
 
     def subscriptions(self) -> dict[str, dict[str, Any]]:
-        """What is subscribed now, in the page's names, by symbol or topic."""
+        """The present subscriptions in the protocol's names, by symbol or topic."""
         return {}
 
     def receive(self, frame: str | bytes, now: float) -> None:
-        """Understand one frame: one JSON object, or several joined by newlines (§1.3)."""
+        """Process one frame: one JSON object, or several joined by newlines (§1.3)."""
         self._last_received = now
         try:
             text = frame if isinstance(frame, str) else frame.decode()
@@ -69,7 +69,7 @@ class AriesSession(ABC):
                 self._receive_line(line, now)
 
     def tick(self, now: float) -> None:
-        """Let time pass: limits, the warning before the expiry, and the expiry."""
+        """Check time limits, the warning before the expiry, and the expiry."""
         if self.closing is not None:
             return
         options = self._options
@@ -86,35 +86,35 @@ class AriesSession(ABC):
             self.close(NORMAL_CLOSURE, f"idle for {options.idle_seconds:g} s")
 
     def close(self, code: int, reason: str) -> None:
-        """End the session: what waits is still sent, but nothing is added to it. The first code and reason stay."""
+        """End the session: the outbox is still sent, but gets no more lines. The first code and reason stay."""
         if self.closing is None:
             self.closing = (code, reason)
             self._ended()
 
-    # What an endpoint fills.
+    # For subclasses.
 
-    def _authenticated(self, now: float) -> None:  # noqa: B027 - an endpoint may have nothing to begin with
-        """Begin: the first token of this connection was accepted, and `authSuccess` is in the outbox."""
+    def _authenticated(self, now: float) -> None:  # noqa: B027 - optional
+        """Act after the first token of this connection was accepted; `authSuccess` is in the outbox."""
 
     @abstractmethod
     def _subscribe(self, payload: object, ident: str | None, now: float) -> None:
-        """Take a subscribe of an authenticated client."""
+        """Process a subscribe of an authenticated client."""
 
     @abstractmethod
     def _unsubscribe(self, payload: object, ident: str | None, now: float) -> None:
-        """Take an unsubscribe of an authenticated client."""
+        """Process an unsubscribe of an authenticated client."""
 
     def _answer(self, method: str, path: str) -> dict[str, Any]:  # noqa: ARG002 - for a subclass that has paths
-        """Answer a request of an authenticated client; the payload of the response. `method` comes in upper case."""
+        """The payload of the response to a request of an authenticated client; `method` is in upper case."""
         return {"status": 404, "error": "unknown path", "code": "NOT_FOUND"}
 
-    def _ended(self) -> None:  # noqa: B027 - an endpoint may hold nothing
-        """Let go of everything: the session is over, or its connection is gone. Called once."""
+    def _ended(self) -> None:  # noqa: B027 - optional
+        """Release all subscriptions: the session has ended or its connection is closed. Called once."""
 
-    # What an endpoint answers with.
+    # Answers.
 
     def _conclude(self, complaints: Iterable[str], ident: str | None, now: float, *, is_acked: bool = True) -> None:
-        """End a subscribe or unsubscribe: with an error event that names the complaints, else with the ack if wanted.
+        """Answer a subscribe or unsubscribe: an error event with the complaints, else the ack if enabled.
 
         The ack is assumed (§3.2) and off by default.
         """

@@ -1,6 +1,6 @@
-"""What a client of the Aries market endpoint has subscribed: items of requests read, united and taken apart.
+"""Subscriptions on the simulated Aries market endpoint: parsing of request items, union and difference of selections.
 
-Source: protocol page §3.2, §3.3. Where the page only assumes, the docstring says so.
+Source: protocol page §3.2, §3.3. Assumptions of the page are marked.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ TRADE_FIELDS: Fields = (
     "price", "size", "lastPrice", "netChange", "openPrice", "highPrice", "lowPrice", "closePrice", "previousClosePrice",
     "totalVolume", "tickVolume", "tick", "tradeSeq", "tradeTimestamp",
 )  # fmt: skip
-#: Names of the old field list (§3.4.2): taken when they are named, never part of "*".
+#: Names of the old field list (§3.4.2): accepted by name, not part of "*".
 OLD_TRADE_FIELDS: Fields = (
     "instrumentType", "tradeExchange", "high52Week", "low52Week", "openInterest", "dividend",
 )  # fmt: skip
@@ -52,7 +52,7 @@ _UNSUBSCRIBE_FLAGS = {"quote": "quote", "trade": "trade", "timeAndSales": "time_
 
 
 class BadRequestError(Exception):
-    """A request that cannot be understood; its text goes to the client."""
+    """An invalid request; its text is sent to the client."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +69,7 @@ class Selection:
         return bool(self.quote or self.trade or self.time_and_sales or self.greeks or self.level2)
 
     def united(self, other: Selection) -> Selection:
-        """Both together; the fields known first stay first (assumed, §3.2)."""
+        """Union; fields of this selection come first (assumed, §3.2)."""
         return Selection(
             quote=_union(self.quote, other.quote),
             trade=_union(self.trade, other.trade),
@@ -79,7 +79,7 @@ class Selection:
         )
 
     def without(self, other: Selection) -> Selection:
-        """The set difference, stream by stream and field by field (assumed for "*", §3.3)."""
+        """Difference by stream and field (assumed for "*", §3.3)."""
         return Selection(
             quote=_difference(self.quote, other.quote),
             trade=_difference(self.trade, other.trade),
@@ -89,7 +89,7 @@ class Selection:
         )
 
     def as_dict(self) -> dict[str, Any]:
-        """All streams by the page's names; an empty list or False where one is not subscribed."""
+        """All streams by the protocol's names; an empty list or False if not subscribed."""
         return {
             "quote": list(self.quote),
             "trade": list(self.trade),
@@ -110,7 +110,7 @@ EVERYTHING = Selection(
 
 @dataclass(frozen=True, slots=True)
 class SubscriptionItem:
-    """One item of a request: `unknown` are field names that the page does not know; they are passed over."""
+    """One item of a request; `unknown` are field names that the page does not list, which are ignored."""
 
     symbol: str
     selection: Selection
@@ -119,13 +119,13 @@ class SubscriptionItem:
 
 
 def read_subscribe_item(item: object) -> SubscriptionItem:
-    """Read one object of a subscribe's payload, with the defaulting rules of §3.2.
+    """Read one object of a subscribe's payload, with the default rules of §3.2.
 
-    Both field lists omitted means all quote and all trade fields, unless the item asks for the tape, the book or the
-    Greeks (for the last two assumed). `fields` is applied to quotes and trades alike (assumed). A filter of the tape
-    asks for the tape, unless `timeAndSales` is false (assumed). Greeks need `symbolType` "option".
+    Without field lists all quote and trade fields are selected, unless the item requests time and sales, the book or
+    Greeks (assumed for the last two). `fields` applies to both quotes and trades (assumed). A field list for time and
+    sales requests the stream, unless `timeAndSales` is false (assumed). Greeks need `symbolType` "option".
 
-    Raises BadRequestError where the item has another form.
+    Raises BadRequestError if the item has another form.
     """
     entry = _object(item)
     symbol_type = entry.get("symbolType", "equity")
@@ -152,9 +152,9 @@ def read_subscribe_item(item: object) -> SubscriptionItem:
 
 
 def read_unsubscribe_item(item: object) -> SubscriptionItem:
-    """Read one item of an unsubscribe's payload: a symbol, or an object that says what of it ends (§3.3).
+    """Read one item of an unsubscribe's payload: a symbol, or an object with the parts to end (§3.3).
 
-    Raises BadRequestError where the item has another form.
+    Raises BadRequestError if the item has another form.
     """
     if isinstance(item, str):
         return SubscriptionItem(_symbol({"symbol": item}), EVERYTHING)
@@ -169,7 +169,7 @@ def read_unsubscribe_item(item: object) -> SubscriptionItem:
 
 
 def _chosen(entry: Mapping[str, Any]) -> tuple[dict[str, Fields], Fields]:
-    """The known fields of each stream whose list is given, and the names that are not known."""
+    """The known fields of each stream with a field list, and the unknown names."""
     chosen: dict[str, Fields] = {}
     unknown: Fields = ()
     for key, stream, usual, old in _FIELD_LISTS:

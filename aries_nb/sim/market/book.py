@@ -1,4 +1,4 @@
-"""A simulated order book in whole ticks: what is traded is taken out of it, and it is never crossed nor empty."""
+"""A simulated order book in whole ticks; trades take liquidity from it. It is never crossed or empty."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ if TYPE_CHECKING:
 __all__ = ["DEPTH", "VISIBLE_LEVELS", "Book", "BookSide"]
 
 VISIBLE_LEVELS = 20
-#: Levels usually kept: some beyond the visible ones, so that a level that goes is followed by one from before.
+#: Usual levels per side: some more than visible, so that a removed level is followed by an existing one.
 DEPTH = 24
-#: A book this many ticks away from the fair price was not looked at for long: it is made anew round it.
+#: A book this many ticks away from the fair price had no subscriber for long: it is rebuilt around that price.
 TOO_FAR = 40
 
 Direction = Literal[1, -1]
 
 
 class BookSide:
-    """One side of a book, best level first: `ticks` and `sizes` in step; `direction` is 1 for asks, -1 for bids."""
+    """One side of a book, best level first, as parallel lists; `direction` is 1 for asks, -1 for bids."""
 
     __slots__ = ("depth", "direction", "lot", "mean_lots", "rng", "sizes", "ticks")
 
@@ -33,23 +33,23 @@ class BookSide:
         self.sizes: list[int] = []
 
     def rebuild(self, best: int) -> None:
-        """Start anew with `best` as the best price in ticks."""
+        """Replace all levels; `best` is the best price in ticks."""
         self.ticks = [best]
         self.sizes = [self.draw_size()]
         self._refill()
 
     def draw_size(self) -> int:
-        """Draw a size in shares or contracts: whole lots, many small and a few large."""
+        """Draw a size in shares or contracts: whole lots, exponentially distributed."""
         return (1 + int(self.rng.expovariate(1.0) * self.mean_lots)) * self.lot
 
     def improve(self) -> None:
-        """Put a new level one tick before the best."""
+        """Add a level one tick better than the best."""
         self.ticks.insert(0, self.ticks[0] - self.direction)
         self.sizes.insert(0, self.draw_size())
         del self.ticks[self.depth :], self.sizes[self.depth :]
 
     def drop_best(self) -> None:
-        """Take the best level away; the last one is renewed instead, a side is never empty."""
+        """Remove the best level; an only level gets a new size instead, so that a side is never empty."""
         if len(self.ticks) == 1:
             self.sizes[0] = self.draw_size()
             return
@@ -57,7 +57,7 @@ class BookSide:
         self._refill()
 
     def take(self, size: int) -> int:
-        """Trade up to `size` against the best level; return what was traded."""
+        """Trade up to `size` against the best level; return the traded size."""
         left = self.sizes[0] - size
         if left > 0:
             self.sizes[0] = left
@@ -67,13 +67,13 @@ class BookSide:
         return traded
 
     def resize(self, level: int) -> None:
-        """Draw a new size, always another one, for a level counted from the best."""
+        """Draw a new, different size for a level counted from the best."""
         level = min(level, len(self.ticks) - 1)
         size = self.draw_size()
         self.sizes[level] = size if size != self.sizes[level] else size + self.lot
 
     def _refill(self) -> None:
-        """Add levels behind the last, mostly a tick apart; bids end at one tick."""
+        """Add levels behind the last one, mostly one tick apart; bids end at one tick."""
         while len(self.ticks) < self.depth:
             tick = self.ticks[-1] + self.direction * (1 if self.rng.random() < 0.85 else 2)
             if tick < 1:
@@ -83,7 +83,7 @@ class BookSide:
 
 
 class Book:
-    """Both sides of one instrument; it returns to a distance of `spread` ticks, and keeps `depth` levels a side."""
+    """Order book of one instrument with a usual spread of `spread` ticks and `depth` levels per side."""
 
     __slots__ = ("asks", "bids", "rng", "spread")
 
@@ -97,17 +97,17 @@ class Book:
         self.rebuild(fair)
 
     def rebuild(self, fair: float) -> None:
-        """Make both sides anew round the fair price, in ticks."""
+        """Rebuild both sides around the fair price, in ticks."""
         bid = max(1, round(fair - self.spread / 2))
         self.bids.rebuild(bid)
         self.asks.rebuild(bid + self.spread)
 
     def distance(self, fair: float) -> float:
-        """How many ticks the fair price lies above the middle of the book."""
+        """Ticks by which the fair price is above the middle of the book."""
         return fair - 0.5 * (self.bids.ticks[0] + self.asks.ticks[0])
 
     def follow(self, fair: float) -> None:
-        """Change the best bid or ask by one order come or gone; which one depends on where the fair price lies."""
+        """Change the best bid or ask by one order, towards the fair price."""
         distance = self.distance(fair)
         gap = self.asks.ticks[0] - self.bids.ticks[0]
         behind, ahead = (self.bids, self.asks) if distance > 0 else (self.asks, self.bids)
@@ -122,7 +122,7 @@ class Book:
             (self.bids if drawn < 0.75 else self.asks).resize(0)
 
     def stir(self) -> None:
-        """Change one visible level behind the best."""
+        """Change the size of one visible level behind the best."""
         drawn = self.rng.random() * 2.0
         side = self.bids if drawn < 1.0 else self.asks
         side.resize(1 + int((drawn % 1.0) * (VISIBLE_LEVELS - 1)))

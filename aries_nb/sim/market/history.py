@@ -1,8 +1,8 @@
-"""What was traded: bars of the days before the start, made up but fixed by the seed, and of the live trades since then.
+"""Trade history: bars and trades of the days before the start, generated from the seed, and of the live trades since.
 
-Pure: time is passed in. One-minute bars are made once, and every other bar is an aggregate of them; the past joins
-what the market says of itself at the start (opening, high, low, volume, previous close). Sessions of the past are
-weekdays, 09:30-16:00 New York time without holidays; the simulated market itself trades at any hour while it runs.
+Pure: time is passed in. All bars are aggregates of one-minute bars; the past ends at the market's figures at the start
+(opening, high, low, volume, previous close). Past sessions are weekdays, 09:30-16:00 New York time without holidays;
+the simulated market itself trades at any hour while it runs.
 """
 
 from __future__ import annotations
@@ -56,24 +56,24 @@ OPENING_MINUTE = NEW_YORK_HOURS.opening
 SESSION_MINUTES = NEW_YORK_HOURS.minutes
 MINUTE, DAY = 60, 86_400
 SECOND_NS = 1_000_000_000
-#: Three years; the first bars of a share are those of the first of these sessions.
+#: Three years; the first of these sessions has the first bars of a share.
 PAST_SESSIONS = 780
 YEAR_SESSIONS = 252
-#: Parts of a day's variance that fall between the close and the opening, and into the session.
+#: Shares of a day's variance between close and opening, and within the session.
 NIGHT_VARIANCE, SESSION_VARIANCE = 0.25, 0.75
-#: A minute is traded at as many prices and one more, one after the other for equal times and numbers of trades; the
-#: last is where the next minute begins.
+#: Steps between the prices of a minute: it has one price more, each for an equal time and number of trades; the last is
+#: the first price of the next minute.
 STEPS_PER_MINUTE = 4
-#: Lots a trade, as the listings count them.
+#: Mean lots per trade, as in the listings.
 MEAN_TRADE = 110
-#: The last sessions of which single trades are told, and how many numbers each has for its own.
+#: Past sessions whose single trades are available, and the trade numbers reserved for each.
 TRADE_SESSIONS, SESSION_NUMBERS = 60, 10_000_000
 
 
 class Resolution(NamedTuple):
-    """How long a bar is: `length` units. Minutes count from the opening, all others from the calendar.
+    """Length of a bar: `length` units. Minutes are counted from the opening, other units by the calendar.
 
-    Bars of days and more start at 00:00 UTC of their first date in New York (assumed: TradingView's convention).
+    Bars of a day or more start at 00:00 UTC of their first date in New York (assumed: TradingView's convention).
     """
 
     unit: Literal["minute", "day", "week", "month"]
@@ -81,10 +81,10 @@ class Resolution(NamedTuple):
 
 
 class History:
-    """The bars of every symbol of a market, which must be fresh: its state at `start` (Unix s) ends the past.
+    """Bars and trades of all symbols of a market. Its state at `start` (Unix s), before it moves, ends the past.
 
-    `trade` is to be told every trade. A minute without a trade has no bar. Indices and options have no past.
-    Belongs to the thread of the server's loop, but for what says otherwise: the past never changes once it is made.
+    `trade` must be called with every live trade. A minute without a trade has no bar. Indices and options have no past.
+    Owned by the server's loop, except for methods marked "any thread": the past does not change once it is generated.
     """
 
     def __init__(self, market: Market, start: float) -> None:
@@ -99,7 +99,7 @@ class History:
         self._minutes: defaultdict[str, list[list[Any]]] = defaultdict(list)
 
     def trade(self, symbol: str, ts_ns: int, price: float, size: float) -> None:
-        """Take one live trade at `ts_ns` (Unix ns); one that comes late goes into the minute that is running."""
+        """Add one live trade at `ts_ns` (Unix ns); a late one is counted in the present minute."""
         self.log.add(symbol, ts_ns, price, size)
         start = ts_ns // 1_000_000_000 // MINUTE * MINUTE
         minutes = self._minutes[symbol]
@@ -117,7 +117,7 @@ class History:
         minute[7] += 1
 
     def bars(self, symbol: str, resolution: Resolution, first: float, last: float) -> BarArray:
-        """The bars that start in [first, last), Unix s, oldest first; a bar is whole even if it ends after `last`."""
+        """The bars that start in [first, last), Unix s, oldest first; complete even if they end after `last`."""
         unit, length = resolution
         live, past = self._live(symbol), self._pasts.get(symbol)
         if unit == "minute":
@@ -133,23 +133,22 @@ class History:
         return found[(times >= first) & (times < last)]
 
     def before(self, symbol: str, resolution: Resolution, stamp: float) -> int | None:
-        """When the last bar before `stamp` starts, both in Unix s; None if there is none."""
+        """Start of the last bar before `stamp`, both in Unix s; None if there is none."""
         ends = [minutes[-1][0] for minutes in (self._minutes.get(symbol),) if minutes]
         if symbol in self._pasts:
             ends.append(self._pasts[symbol].end)
         if not ends:
             return None
         stamp = min(stamp, max(ends) + 1)
-        # Over a weekend there are nearly three days without a bar.
+        # A weekend has nearly three days without a bar.
         reach = 5 * DAY + resolution.length * MINUTE if resolution.unit == "minute" else math.inf
         found = self.bars(symbol, resolution, stamp - reach, stamp)
         return int(found["time"][-1]) if len(found) else None
 
     def trades(self, symbol: str, first: float, last: float) -> TradeArray:
-        """Every trade in [first, last), Unix s, oldest first: the one log of which all bars are made.
+        """Every trade in [first, last), Unix s, oldest first: the trades of which all bars are made.
 
-        Those of the past are made anew by each call, half a million a session. Raises UsageError when live ones are
-        gone.
+        Past trades are generated by each call, about 500,000 per session. Raises UsageError if live ones were dropped.
         """
         columns = self.log.trades(symbol)
         live = np.empty(len(columns[0]), TRADES)
@@ -161,19 +160,19 @@ class History:
         return found[(times >= first * SECOND_NS) & (times < last * SECOND_NS)]
 
     def sessions(self, symbol: str) -> list[tuple[date, int, int]]:
-        """Date, opening in Unix s and whole minutes of the sessions before the start, oldest first."""
+        """Date, opening in Unix s and length in minutes of the sessions before the start, oldest first."""
         return self._pasts[symbol].sessions if symbol in self._pasts else []
 
     def prepare_days(self, symbol: str) -> None:
-        """Make the daily bars of the past, which takes a while the first time; any thread."""
+        """Generate the daily bars of the past, which is slow the first time; any thread."""
         if symbol in self._pasts:
             self._pasts[symbol].days()
 
     def past_trades(self, symbol: str, span: tuple[int, int], skipped: int, most: int) -> tuple[int, Ints, TradeArray]:
-        """Of the trades of past sessions within a span (Unix ns, both included) how many there are, and a page.
+        """Trades of past sessions within a span (Unix ns, both ends included): total, positions and a page of them.
 
-        The page has at most `most`, oldest first, after the `skipped` first ones; before them stands the place of each
-        among all trades of the past. The last sixty sessions have trades. Any thread.
+        The page has at most `most` trades, oldest first, after the first `skipped` ones; a position is a trade's number
+        among all past trades. Only the last sixty sessions have trades. Any thread.
         """
         past = self._pasts.get(symbol)
         return past.page(span, skipped, most) if past else (0, np.empty(0, np.int64), np.empty(0, TRADES))
@@ -183,7 +182,7 @@ class History:
 
 
 class _Past:
-    """One share's sessions before the start; what is made is a function of seed, symbol and date."""
+    """One share's sessions before the start, a function of seed, symbol and date."""
 
     def __init__(self, seed: int, share: EquityListing, sessions: list[tuple[date, int, int]]) -> None:
         self.sessions = sessions
@@ -195,12 +194,12 @@ class _Past:
         self._usual_volume = share.equity.volume * 1e6
         self._ends: list[tuple[float, float]] = []
         self._stamps = [opened // DAY * DAY for _, opened, _ in sessions]
-        self._days = len(sessions), _none()  # which session is the first of them
+        self._days = len(sessions), _none()  # number of the first session with a daily bar
         self._counted: dict[int, int] = {}
 
     @property
     def end(self) -> int:
-        """When the last minute starts, in Unix s."""
+        """Start of the last minute in Unix s."""
         _, opened, minutes = self.sessions[-1]
         return opened + (minutes - 1) * MINUTE
 
@@ -214,9 +213,9 @@ class _Past:
         return np.concatenate([np.empty(0, TRADES), *sessions])
 
     def days(self, first: float = -math.inf) -> BarArray:
-        """One bar a session from `first` on (Unix s), stamped as `Resolution` says; those before perhaps as well.
+        """One bar per session from `first` on (Unix s), stamped as in `Resolution`; may include earlier ones.
 
-        Each is made once: all of them take a while.
+        Each bar is generated once; all of them take a while.
         """
         known, days = self._days
         wanted = bisect_left(self._stamps, first)
@@ -239,7 +238,7 @@ class _Past:
             if end <= first or begin > last:
                 continue
             is_whole = first <= begin and end <= last
-            # Most sessions are only counted.
+            # Sessions that are not on the page are only counted.
             if is_whole and (not left or total + self._count(number) <= skipped):
                 total += self._count(number)
                 continue
@@ -257,7 +256,7 @@ class _Past:
         return total, np.concatenate(places), np.concatenate(pages)
 
     def _count(self, number: int) -> int:
-        """How many trades a session has."""
+        """Number of trades of a session."""
         if number not in self._counted:
             _, volumes = self._minute_prices(number)
             self._counted[number] = int(_counts(volumes // self._lot).sum())
@@ -280,12 +279,12 @@ class _Past:
         return bars
 
     def _traded(self, number: int) -> TradeArray:
-        """The trades of a session: each look of a minute takes an equal part of its time, volume and trades."""
+        """The trades of a session: each price of a minute gets an equal part of its time, volume and trades."""
         _, opened, minutes = self.sessions[number]
         prices, volumes = self._minute_prices(number)
         lots = volumes // self._lot
         counts = _parted(_counts(lots), STEPS_PER_MINUTE + 1).ravel()
-        place = np.arange(counts.sum()) - np.repeat(counts.cumsum() - counts, counts)  # of a trade within its look
+        place = np.arange(counts.sum()) - np.repeat(counts.cumsum() - counts, counts)  # of a trade within its price
         many = np.repeat(counts, counts)
         length = MINUTE * SECOND_NS // (STEPS_PER_MINUTE + 1)
         begin = opened * SECOND_NS + length * np.arange(minutes * (STEPS_PER_MINUTE + 1))
@@ -297,7 +296,7 @@ class _Past:
         return trades
 
     def _minute_prices(self, number: int) -> tuple[Ints2, Ints]:
-        """For each minute of a session the prices at which it was traded, in ticks, and its volume."""
+        """For each minute of a session its prices in ticks, and its volume."""
         day, _, minutes = self.sessions[number]
         random = _random(f"{self._name} {day}")
         first, last = self._ends_of(number)
@@ -317,7 +316,7 @@ class _Past:
         return prices, np.diff(edges).astype(np.int64)
 
     def _ends_of(self, number: int) -> tuple[float, float]:
-        """First and last price of a session: a walk backwards from what the market says of itself."""
+        """First and last price of a session: a random walk backwards from the market's first state."""
         if not self._ends:
             random = _random(f"{self._name} days")
             count = len(self.sessions)
@@ -334,12 +333,12 @@ class _Past:
 
 
 def session_open(day: date, hours: Hours = NEW_YORK_HOURS) -> int:
-    """When the session of a weekday begins, in Unix s."""
+    """Start of a weekday's session in Unix s."""
     return int(datetime.combine(day, day_time(*divmod(hours.opening, 60)), ZoneInfo(hours.zone)).timestamp())
 
 
 def _sessions(start: float, hours: Hours) -> list[tuple[date, int, int]]:
-    """Date, opening in Unix s and whole minutes of the sessions before `start`; the last may be cut off by it."""
+    """Date, opening in Unix s and length in minutes of the sessions before `start`; the last may end there."""
     found: list[tuple[date, int, int]] = []
     day = datetime.fromtimestamp(start, ZoneInfo(hours.zone)).date()
     while len(found) < PAST_SESSIONS:
@@ -357,7 +356,7 @@ def _random(name: str) -> np.random.Generator:
 
 
 def _bridge(random: np.random.Generator, first: float, last: float, steps: int, step: float) -> Ints:
-    """A random walk of `steps` steps from one price to another, in ticks; `step` is the deviation of one of them."""
+    """A random walk of `steps` steps between two prices, in ticks; `step` is the standard deviation of a step."""
     walk = np.concatenate([[0.0], random.normal(0.0, step, steps).cumsum()])
     walk += np.linspace(0.0, math.log(last / first) - walk[-1], steps + 1)
     ticks: Ints = np.maximum(1, np.rint(first * np.exp(walk))).astype(np.int64)
@@ -365,7 +364,7 @@ def _bridge(random: np.random.Generator, first: float, last: float, steps: int, 
 
 
 def _reach(ticks: Ints, high: int, low: int) -> None:
-    """Bend a walk that ends where it began so that its highest and lowest price are those given."""
+    """Scale a walk in place so that its highest and lowest price are `high` and `low`."""
     start, inner = int(ticks[0]), ticks[1:-1]
     away = (inner - start).astype(float)
     top, bottom = int(away.argmax()), int(len(away) - 1 - away[::-1].argmin())
@@ -375,12 +374,12 @@ def _reach(ticks: Ints, high: int, low: int) -> None:
 
 
 def _counts(lots: Ints) -> Ints:
-    """How many trades minutes of so many lots have; each look has one at least."""
+    """Number of trades of minutes with these lots; at least one at each price."""
     return np.maximum(STEPS_PER_MINUTE + 1, lots // MEAN_TRADE)
 
 
 def _parted(numbers: Ints, parts: int) -> Ints2:
-    """Whole numbers, each cut into as many whole parts, as equal as can be."""
+    """Whole numbers, each split into `parts` whole parts that differ by at most one."""
     edges = numbers[:, None] * np.arange(parts + 1) // parts
     return np.diff(edges, axis=1)
 
@@ -390,7 +389,7 @@ def _none() -> BarArray:
 
 
 def _merged(bars: BarArray, starts: Ints) -> BarArray:
-    """One bar for each run of equal starts."""
+    """Merge each run of bars with equal starts into one bar."""
     if not len(bars):
         return bars
     first = np.flatnonzero(np.concatenate([[True], starts[1:] != starts[:-1]]))
@@ -406,18 +405,18 @@ def _merged(bars: BarArray, starts: Ints) -> BarArray:
 
 
 def _slots(times: Ints, minutes: int) -> Ints:
-    """When the bars of so many minutes begin in which times lie; they count from the opening."""
+    """Starts of the bars of `minutes` that contain `times`; bars are counted from the opening."""
     length, local = minutes * MINUTE, _local(times)
     return times - (local - OPENING_MINUTE * MINUTE) % length
 
 
 def _dates(times: Ints) -> Ints:
-    """The dates in New York of times, as 00:00 UTC of the same."""
+    """New York dates of `times`, as 00:00 UTC of the date."""
     return _local(times) // DAY * DAY
 
 
 def _periods(days: Ints, unit: str, count: int) -> Ints:
-    """The start of the days, Monday weeks or months, of which each takes `count`, in which dates lie."""
+    """Starts of the periods of `count` days, Monday weeks or months that contain `days`."""
     days = days // DAY
     if unit == "day":
         days = days // count * count
@@ -430,7 +429,7 @@ def _periods(days: Ints, unit: str, count: int) -> Ints:
 
 
 def _local(times: Ints) -> Ints:
-    """New York's wall clock, as seconds since 1970-01-01 00:00 there; it changes at whole hours only."""
+    """New York wall-clock time as seconds since 1970-01-01 00:00 there; its offset changes at whole hours."""
     hours, places = np.unique(times // 3600, return_inverse=True)
     moments = (datetime.fromtimestamp(int(hour) * 3600, UTC).astimezone(NEW_YORK) for hour in hours)
     offsets = [int((moment.utcoffset() or timedelta()).total_seconds()) for moment in moments]

@@ -1,4 +1,4 @@
-"""The instruments of the simulated market: made-up but plausible prices, volatilities and volumes."""
+"""The instruments of the simulated market, with invented but plausible prices, volatilities and volumes."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from aries_nb.sim.market.book import DEPTH
 
 __all__ = ["CENT", "EQUITIES", "INDICES", "NEW_YORK_HOURS", "Equity", "Hours", "Index"]
 
-#: Ticks a unit of currency where nothing else is said: a price is ticks / CENT, the float nearest to the decimal.
+#: Default ticks per unit of currency: a price is ticks / CENT, the float nearest to the decimal.
 CENT = 100
 
 
 @dataclass(frozen=True, slots=True)
 class Hours:
-    """The main session of weekdays: `zone` is its clock, `opening` and `minutes` its start and length in minutes."""
+    """The main session on weekdays: time zone, `opening` in minutes after midnight, length in `minutes`."""
 
     zone: str
     opening: int
@@ -26,11 +26,10 @@ NEW_YORK_HOURS = Hours("America/New_York", 9 * 60 + 30, 390)
 
 @dataclass(frozen=True, slots=True)
 class Equity:
-    """A share or fund: `price` in its currency, `volatility` a year, `volume` in millions of shares a day.
+    """A share or fund: `price` in its currency, `volatility` per year, `volume` in millions of shares per day.
 
-    `spread` is the usual distance of bid and ask in ticks, `beta` the part it takes of the whole market's moves. A
-    price is ticks / `scale`. Trades are multiples of `lot` shares, orders in the book of `round_lot`; the book keeps
-    `levels` a side.
+    `spread` is the usual bid-ask spread in ticks, `beta` the sensitivity to the market's returns. A price is ticks /
+    `scale`. Trade sizes are multiples of `lot` shares, book sizes of `round_lot`; the book has `levels` per side.
     """
 
     symbol: str
@@ -49,9 +48,9 @@ class Equity:
 
 @dataclass(frozen=True, slots=True)
 class Index:
-    """An index: `level` at the opening, `members` the equities it follows, each with the same weight.
+    """An index: `level` at the opening; `members` are equities with equal weights.
 
-    `exponent` scales their mean return: 1 for an index of shares, negative for one of fear.
+    `exponent` scales their mean return: 1 for an index of shares, negative for a volatility index.
     """
 
     symbol: str

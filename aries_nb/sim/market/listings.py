@@ -1,6 +1,6 @@
-"""What can be subscribed in the simulated market: shares and options with a book, indices without one.
+"""Listings of the simulated market: shares and options with a book, indices without one.
 
-A listing is plain state; `step` lets one event happen to it. Prices are ticks / scale, sizes shares or contracts.
+A listing is plain state; `step` makes one event. Prices are ticks / scale, sizes shares or contracts.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 __all__ = ["EquityListing", "Focus", "IndexListing", "Listing", "OptionListing", "Quote", "Trade", "TradedListing"]
 
-#: What somebody listens to: with "quotes" every event changes the quote, with "trades" every event is a trade.
+#: The subscribed kind of events: with "quotes" every event changes the quote, with "trades" every event is a trade.
 Focus = Literal["book", "quotes", "trades"]
 VENUES = ("Q", "P", "N", "Z", "K", "V")
 OFF_EXCHANGE = "D"
@@ -39,7 +39,7 @@ class Quote(NamedTuple):
 
 
 class Trade(NamedTuple):
-    """One trade; `side` is the aggressor's, `number` counts up by one within a listing."""
+    """One trade; `side` is the aggressor's, `number` increases by one within a listing."""
 
     price: float
     size: int
@@ -49,9 +49,9 @@ class Trade(NamedTuple):
 
 
 class Listing(ABC):
-    """The figures of the day that every listing has."""
+    """Base class of listings: the figures of the day and the last trade."""
 
-    #: Ticks a unit of currency.
+    #: Ticks per unit of currency.
     scale = CENT
 
     def __init__(self, symbol: str, rng: Random, *, previous: float, opening: float) -> None:
@@ -65,10 +65,10 @@ class Listing(ABC):
 
     @abstractmethod
     def step(self, focus: Focus) -> Trade | None:
-        """Let one event happen; return the trade, if it was one."""
+        """Make one event; return the trade, if it was one."""
 
     def rounded(self, price: float) -> float:
-        """Bring a price to a whole number of ticks."""
+        """Round a price to whole ticks."""
         return round(price * self.scale) / self.scale
 
     def _record(self, price: float, size: int, side: Literal["buy", "sell", "unknown"], venue: str) -> Trade:
@@ -81,14 +81,14 @@ class Listing(ABC):
 
 
 class TradedListing(Listing):
-    """A listing with a book, which follows its fair price."""
+    """A listing with an order book that follows its fair price."""
 
     #: "e" for a share, "o" for an option (protocol page §3.4.2, old field list).
     instrument_type = "e"
     trade_share = 0.2
     deep_share = 0.25
     mean_trade = 90.0
-    #: Trades are multiples of so many shares or contracts.
+    #: Trade sizes are multiples of this many shares or contracts.
     lot = 1
 
     def __init__(
@@ -109,10 +109,10 @@ class TradedListing(Listing):
 
     @abstractmethod
     def fair(self) -> float:
-        """The price, in ticks, that the book is drawn to."""
+        """The price in ticks that the book follows."""
 
     def quote(self) -> Quote:
-        """The best bid and ask of the book as it is now."""
+        """The present best bid and ask of the book."""
         bids, asks = self.book.bids, self.book.asks
         return Quote(
             bids.ticks[0] / self.scale,
@@ -124,11 +124,11 @@ class TradedListing(Listing):
         )
 
     def step(self, focus: Focus) -> Trade | None:
-        """Let one event happen: a trade at the quote, or an order that comes or goes."""
+        """Make one event: a trade at the quote, or an order added or removed."""
         drawn = self.rng.random()
         fair = self.fair()
         if focus == "trades":
-            # Nobody sees the quotes move, so they are moved between the trades.
+            # Without subscribers to quotes the book is moved between the trades.
             self.book.follow(fair)
         elif drawn >= self.trade_share:
             if focus == "book" and drawn > 1.0 - self.deep_share:
@@ -160,7 +160,7 @@ class TradedListing(Listing):
 
 
 class EquityListing(TradedListing):
-    """A share or fund; the market moves its fair price by `move`."""
+    """A share or fund; the market moves its fair price with `move`."""
 
     def __init__(self, equity: Equity, rng: Random) -> None:
         self.equity = equity
@@ -179,7 +179,7 @@ class EquityListing(TradedListing):
             levels=equity.levels,
         )
         self.bid_venue = self.ask_venue = equity.venue
-        # The day is some hours old when the simulation begins.
+        # The simulation begins some hours into the trading day.
         self.volume = int(equity.volume * 1e6 * rng.uniform(0.3, 0.5)) // self.lot * self.lot
         self.number = self.volume // 110
         swing = 0.004 * rng.random() * self.opening
@@ -187,7 +187,7 @@ class EquityListing(TradedListing):
         self.last = Trade(self.opening, equity.round_lot, "buy", self.number, equity.venue)
 
     def fair(self) -> float:
-        """The price, in ticks, that the book is drawn to."""
+        """The price in ticks that the book follows."""
         return self._fair
 
     @property
@@ -196,12 +196,12 @@ class EquityListing(TradedListing):
         return self._fair / (self.opening * self.scale)
 
     def move(self, log_return: float) -> None:
-        """Change the fair price."""
+        """Move the fair price by a logarithmic return."""
         self._fair = max(MIN_FAIR_TICKS, self._fair * math.exp(log_return))
 
 
 class OptionListing(TradedListing):
-    """An option contract: its fair price is the model's, at the fair price of the share it is about."""
+    """An option contract; its fair price is the model price at the fair price of the underlying share."""
 
     instrument_type = "o"
     trade_share = 0.05
@@ -226,28 +226,28 @@ class OptionListing(TradedListing):
 
     @property
     def volatility(self) -> float:
-        """The implied volatility a year: the share's own, bent by strike and term, and never quite at rest."""
+        """Implied volatility per year: the share's, adjusted for strike and term, with small random changes."""
         spot = self.share.fair() / self.share.scale
         bent = smile(self.share.equity.volatility, spot, self.contract.strike, term=self.term)
         return bent * (1.0 + self._nervousness)
 
     def greeks(self) -> Greeks:
-        """Price and sensitivities by Black-Scholes, at the share's fair price."""
+        """Black-Scholes price and sensitivities at the share's fair price."""
         spot = self.share.fair() / self.share.scale
         return black_scholes(spot, self.contract.strike, self.term, self.volatility, right=self.contract.right)
 
     def fair(self) -> float:
-        """The price, in ticks, that the book is drawn to; a worthless option still costs a few ticks."""
+        """The price in ticks that the book follows; at least a few ticks for a worthless option."""
         return max(MIN_OPTION_TICKS, self.greeks().price * CENT)
 
     def step(self, focus: Focus) -> Trade | None:
-        """Let the implied volatility stir a little, and one event happen."""
+        """Change the implied volatility slightly, and make one event."""
         self._nervousness = 0.99 * self._nervousness + self.rng.gauss(0.0, 0.0004)
         return super().step(focus)
 
 
 class IndexListing(Listing):
-    """An index: no bid, no ask, no volume; its level follows what its members are worth."""
+    """An index: a level that follows the prices of its members, without bid, ask and volume."""
 
     def __init__(self, index: Index, rng: Random, growth: Callable[[], float]) -> None:
         self.index = index
@@ -257,7 +257,7 @@ class IndexListing(Listing):
         super().__init__(index.symbol, rng, previous=previous, opening=index.level)
 
     def step(self, focus: Focus) -> Trade | None:  # noqa: ARG002 - every event of an index is a new level
-        """Publish the level of now, which is by some rounding and lateness never quite the members' own."""
+        """Publish the present level, with a small error that stands for rounding and delay."""
         self._noise = 0.9 * self._noise + self.rng.gauss(0.0, 3e-6)
         level = round(self.index.level * self._growth() ** self.index.exponent * (1.0 + self._noise), 2)
         if level == self.last.price:

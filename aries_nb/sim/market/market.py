@@ -1,9 +1,9 @@
 """The seeded synthetic market: pure, without clock, socket or broker.
 
-It moves in two ways. `Market.drift` moves the fair price of every share by a stretch of time: a common factor and one
-of its own each, with volatility that comes in clusters (GARCH). `Listing.step` lets one event happen in one listing: an
-order comes or goes, or a trade takes liquidity at the quote; the book is thereby drawn to the fair price. The same seed
-and the same calls give the same events.
+It moves in two ways. `Market.drift` moves the fair price of every share by a common and an individual factor, both with
+clustered volatility (GARCH). `Listing.step` makes one event in one listing: an order is added or removed, or a trade
+takes liquidity at the quote; this moves the book towards the fair price. The same seed and the same calls give the same
+events.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ __all__ = ["ClusteredNoise", "Market", "MarketHours"]
 
 TRADING_SECONDS = 252 * 6.5 * 3600.0
 MARKET_VOLATILITY = 0.14
-#: Together just below one: the heat of a shock is half gone after some 230 draws.
+#: Their sum is just below one: the effect of a shock on the variance is halved after about 230 draws.
 GARCH_SHOCK, GARCH_MEMORY = 0.03, 0.967
 MAX_HEAT = 16.0
 
@@ -44,7 +44,7 @@ class MarketHours(msgspec.Struct, frozen=True):
 
 
 class ClusteredNoise:
-    """Returns with a mean variance of one a second, whose variance remembers the last shocks: GARCH(1,1)."""
+    """Random returns with a mean variance of one per second and clustered volatility: GARCH(1,1)."""
 
     __slots__ = ("heat", "rng")
 
@@ -53,7 +53,7 @@ class ClusteredNoise:
         self.heat = 1.0
 
     def draw(self, seconds: float) -> float:
-        """Draw the return of a stretch of time in seconds."""
+        """Draw the return of a period in seconds."""
         shock = math.sqrt(self.heat) * self.rng.gauss(0.0, 1.0)
         heat = 1.0 - GARCH_SHOCK - GARCH_MEMORY + GARCH_SHOCK * shock * shock + GARCH_MEMORY * self.heat
         self.heat = min(heat, MAX_HEAT)
@@ -61,10 +61,10 @@ class ClusteredNoise:
 
 
 class Market:
-    """All listings of one seed on one day. Not safe for threads: it belongs to who steps it.
+    """All listings of one seed on one day. Not thread-safe: owned by the caller of `drift`.
 
-    `today` decides which options are listed. Options are made when they are first asked for. `equities` are the shares
-    that are listed, those of the indices among them.
+    `today` decides which options are listed; option listings are made on first use. `equities` are the listed shares,
+    including the members of the indices.
     """
 
     def __init__(self, seed: int, today: date, equities: Mapping[str, Equity] = EQUITIES) -> None:
@@ -79,7 +79,7 @@ class Market:
         self._noises = [(share, *self._loading(share)) for share in self.shares.values()]
 
     def listing(self, symbol: str) -> Listing | None:
-        """Find or make the listing of a symbol; None if there is none."""
+        """The listing of a symbol, made on first use; None if there is none."""
         found = self.shares.get(symbol) or self.indices.get(symbol)
         if found is not None:
             return found
@@ -97,21 +97,21 @@ class Market:
         return self._options[contract]
 
     def expiries(self, root: str) -> tuple[date, ...]:
-        """List the expiries of a share's options; empty for what has none."""
+        """The expiries of a share's options; empty for any other symbol."""
         return options.expiries(self.today) if root in self.shares else ()
 
     def strikes(self, root: str) -> tuple[float, ...]:
-        """List the strikes of a share's options; empty for what has none."""
+        """The strikes of a share's options; empty for any other symbol."""
         return options.strikes(self.shares[root].opening) if root in self.shares else ()
 
     def drift(self, seconds: float) -> None:
-        """Move all fair prices by `seconds` of trading."""
+        """Move all fair prices by `seconds` of trading time."""
         common_return = self._common_noise.draw(seconds)
         for share, loading, own, noise in self._noises:
             share.move(loading * common_return + own * noise.draw(seconds))
 
     def _rng(self, name: str) -> Random:
-        # A text seeds through SHA-512, not through hash(), which differs from process to process.
+        # A string seeds through SHA-512, not through hash(), which differs between processes.
         return Random(f"{self.seed} {name}")
 
     def _loading(self, share: EquityListing) -> tuple[float, float, ClusteredNoise]:

@@ -38,7 +38,7 @@ class Contract(NamedTuple):
 class Greeks(NamedTuple):
     """A model price in USD and its sensitivities.
 
-    `theta` is a calendar day's, `vega` one point of volatility's and `rho` one percentage point of interest's change.
+    `theta` is per calendar day, `vega` per percentage point of volatility, `rho` per percentage point of interest.
     """
 
     price: float
@@ -50,7 +50,7 @@ class Greeks(NamedTuple):
 
 
 def parse_contract(symbol: str) -> Contract | None:
-    """Read an OSI symbol; None if it has another form or names a day that does not exist."""
+    """Parse an OSI symbol; None if it has another form or an invalid date."""
     match = _OSI.fullmatch(symbol)
     if match is None:
         return None
@@ -63,7 +63,7 @@ def parse_contract(symbol: str) -> Contract | None:
 
 
 def expiries(today: date) -> tuple[date, ...]:
-    """List the expiries on `today`: the Fridays of the next weeks and the third Fridays of the next months."""
+    """The listed expiries on `today`: the Fridays of the next weeks and the third Fridays of the next months."""
     friday = today + timedelta((4 - today.weekday()) % 7)
     dates = {friday + timedelta(weeks=week) for week in range(WEEKLY_EXPIRIES)}
     for month in range(MONTHLY_EXPIRIES + 1):
@@ -76,22 +76,22 @@ def expiries(today: date) -> tuple[date, ...]:
 
 
 def strikes(price: float) -> tuple[float, ...]:
-    """List the strikes round a share's `price` in USD: about 40% to either side, in steps that grow with it."""
+    """The listed strikes for a share's `price` in USD: 40% to either side, in steps that grow with the price."""
     step = 0.5 if price < 30 else 1.0 if price < 75 else 2.5 if price < 200 else 5.0 if price < 500 else 10.0
     first, last = math.ceil(0.6 * price / step), math.floor(1.4 * price / step)
     return tuple(number * step for number in range(first, last + 1))
 
 
 def years(today: date, expiry: date) -> float:
-    """The time to `expiry` in years; on the day itself half a day is left."""
+    """The time to `expiry` in years; half a day on the day itself."""
     return max((expiry - today).days, 0.5) / 365.0
 
 
 def smile(volatility: float, spot: float, strike: float, *, term: float) -> float:
-    """The implied volatility of a strike, `term` years ahead, of a share with this `volatility` a year.
+    """Implied volatility of a strike with `term` years to expiry, for a share with this `volatility` per year.
 
-    It is higher the further the strike is from the money, more so below it, and the more the nearer the expiry, by
-    which a strike is as far as the square root of time makes it. Of a calm market it is lower for near expiries.
+    It rises with the distance of the strike from the money, more steeply below it. The distance is measured in units of
+    the square root of time, so that the smile is steeper for near expiries. Its level is lower for near expiries.
     """
     distance = math.log(strike / spot) / math.sqrt(term + 0.15)
     level = 1.06 - 0.14 * math.exp(-4.0 * term)
@@ -99,7 +99,7 @@ def smile(volatility: float, spot: float, strike: float, *, term: float) -> floa
 
 
 def black_scholes(spot: float, strike: float, term: float, volatility: float, *, right: Right) -> Greeks:
-    """Value a European option without dividends; `term` in years, `volatility` a year, interest `RATE`."""
+    """Value a European option without dividends; `term` in years, `volatility` per year, interest `RATE`."""
     root = math.sqrt(term)
     deviation = volatility * root
     d1 = (math.log(spot / strike) + (RATE + 0.5 * volatility * volatility) * term) / deviation

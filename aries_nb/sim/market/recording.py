@@ -1,7 +1,7 @@
-"""Recorded markets: Parquet files read into columns of plain Python values, and players that hand out rows by time.
+"""Recorded markets: Parquet files read into columns of plain Python values, and players that select rows by time.
 
-A tape's kind is told by its columns. A row is never changed on its way: prices are the file's float64, and the order is
-the order of the file.
+The columns of a file determine its kind. Rows are never changed: prices are the file's float64, in the order of the
+file.
 """
 
 from __future__ import annotations
@@ -44,9 +44,9 @@ class Recording:
 
 @dataclass(slots=True)
 class RecordingPlayer:
-    """Hands out the numbers of the rows that are due. Owned by the server's loop.
+    """Position in a recording, and selection of the rows that are due. Owned by the server's loop.
 
-    `speed` is a multiple of the tape's own pace, None for no pace at all.
+    `speed` is a multiple of the recorded pace; None means unpaced: every row is due at once.
     """
 
     recording: Recording
@@ -56,21 +56,21 @@ class RecordingPlayer:
 
     @property
     def has_begun(self) -> bool:
-        """Whether at least one row has been handed out."""
+        """Whether at least one row has been played."""
         return self.position > 0
 
     @property
     def is_finished(self) -> bool:
-        """Whether the last row has been handed out."""
+        """Whether the last row has been played."""
         return self.position >= len(self.recording.times)
 
     def start(self, now: float) -> None:
-        """Begin to play at `now` (s); a tape that plays already goes on as it is."""
+        """Start at `now` (s); a recording that already plays is not restarted."""
         if self.started is None:
             self.started = now
 
     def due(self, now: float, limit: int) -> range:
-        """Take the rows due at `now` (s), at most `limit` of them; without a speed every row is due."""
+        """Advance to `now` (s) and return the numbers of the rows due since the last call, at most `limit`."""
         if self.started is None:
             return range(0)
         times, first = self.recording.times, self.position
@@ -87,9 +87,9 @@ class RecordingPlayer:
 
 
 def recording_kind(path: Path) -> RecordingKind:
-    """Tell a file's kind by its columns, reading only its schema.
+    """Determine the kind of a file by its columns, reading only its schema.
 
-    Raises UsageError if the file is missing, is not Parquet, or has no known kind's columns; and if pyarrow is missing.
+    Raises UsageError if the file is missing, is not Parquet or is of no known kind, and if pyarrow is missing.
     """
     return _kind_of(path, _open(path).schema_arrow.names)
 
@@ -97,7 +97,7 @@ def recording_kind(path: Path) -> RecordingKind:
 def load_recordings(paths: Iterable[str | Path]) -> dict[str, list[Recording]]:
     """Read all files, and split each by symbol.
 
-    Raises UsageError as `recording_kind` does, and if two files feed the same symbol with the same kind of rows.
+    Raises UsageError as `recording_kind` does, and if two files contain the same kind of rows of one symbol.
     """
     recordings: dict[str, list[Recording]] = {}
     for path in map(Path, paths):
@@ -105,7 +105,7 @@ def load_recordings(paths: Iterable[str | Path]) -> dict[str, list[Recording]]:
             others = recordings.setdefault(recording.symbol, [])
             if any(other.kind == recording.kind for other in others):
                 raise UsageError(
-                    f"two tapes hold {recording.kind} of {recording.symbol}",
+                    f"two recordings contain {recording.kind} of {recording.symbol}",
                     where=str(path),
                     advice="Give only one of them.",
                 )
@@ -115,18 +115,20 @@ def load_recordings(paths: Iterable[str | Path]) -> dict[str, list[Recording]]:
 
 def _open(path: Path) -> Any:  # noqa: ANN401 - pyarrow has no types
     if not path.is_file():
-        raise UsageError(f"there is no tape {str(path)!r}", where="tapes", advice="Check the path.")
+        raise UsageError(f"there is no recording {str(path)!r}", where="tapes", advice="Check the path.")
     try:
         import pyarrow as pa
         import pyarrow.parquet as pq
     except ImportError as error:
         raise UsageError(
-            "tapes need pyarrow", where=str(path), advice="Install it with: pip install 'aries_nb[tapes]'."
+            "recordings need pyarrow", where=str(path), advice="Install it with: pip install 'aries_nb[tapes]'."
         ) from error
     try:
         return pq.ParquetFile(path)
     except (pa.ArrowException, OSError) as error:
-        raise UsageError(f"not a Parquet file: {error}", where=str(path), advice="Give a Parquet tape.") from error
+        raise UsageError(
+            f"not a Parquet file: {error}", where=str(path), advice="Give a recording in Parquet."
+        ) from error
 
 
 def _kind_of(path: Path, names: Sequence[str]) -> RecordingKind:
@@ -135,9 +137,9 @@ def _kind_of(path: Path, names: Sequence[str]) -> RecordingKind:
             return kind
     kinds = "; ".join(f"{kind}: {', '.join(columns)}" for kind, columns in KIND_COLUMNS.items())
     raise UsageError(
-        f"a tape with the columns {', '.join(names)} is of no known kind",
+        f"a recording with the columns {', '.join(names)} is of no known kind",
         where=str(path),
-        advice=f"A tape has ts, symbol and one of these sets: {kinds}.",
+        advice=f"A recording has ts, symbol and one of these sets: {kinds}.",
     )
 
 
@@ -153,12 +155,14 @@ def _load(path: Path) -> list[Recording]:
         symbols = table["symbol"].cast(pa.string()).to_pylist()
     except (pa.ArrowException, AttributeError, TypeError, ValueError) as error:
         raise UsageError(
-            f"a column of the tape has the wrong type: {error}",
+            f"a column of the recording has the wrong type: {error}",
             where=str(path),
-            advice="ts holds timestamps, symbol and side texts, everything else numbers.",
+            advice="ts must hold timestamps, symbol and side text, all other columns numbers.",
         ) from error
     if None in times or None in symbols or not times:
-        raise UsageError("the tape is empty or lacks a ts or a symbol", where=str(path), advice="Mend the file.")
+        raise UsageError(
+            "the recording is empty or a row has no ts or symbol", where=str(path), advice="Correct the file."
+        )
     return [
         Recording(
             symbol,
@@ -179,7 +183,7 @@ def _rows_by_symbol(symbols: list[str]) -> dict[str, list[int]]:
 
 
 def _plain(name: str, column: Any) -> list[Any]:  # noqa: ANN401 - pyarrow has no types
-    """One column as plain Python values: texts as they are, prices as float, whole sizes as int."""
+    """One column as plain Python values: text unchanged, prices as float, whole sizes as int."""
     values: list[Any] = column.to_pylist()
     if name == "side":
         if not all(value is None or isinstance(value, str) for value in values):

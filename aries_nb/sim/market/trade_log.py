@@ -1,4 +1,4 @@
-"""The live trades themselves, for bars that count trades instead of time."""
+"""Log of live trades, and bars of equally many trades."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from aries_nb.errors import UsageError
 
 __all__ = ["RETAINED_TRADES", "TickBars", "TradeLog"]
 
-#: Trades of a symbol that are kept at least; twice as many at most.
+#: Trades of a symbol that are retained at least; at most twice as many.
 RETAINED_TRADES = 300_000
 NS_PER_MS = 1_000_000
 
@@ -23,8 +23,8 @@ Floats: TypeAlias = np.ndarray[tuple[int], np.dtype[np.float64]]
 class TickBars(NamedTuple):
     """Bars of equally many trades, oldest first: `rows` are (time, open, high, low, close, volume).
 
-    Times are Unix ms of the first trade, made strictly increasing. `older` is the number of the first of these bars,
-    to ask for those before it; None if there are none.
+    Times are Unix ms of the first trade, made strictly increasing. `older` is the number of the first of these bars, to
+    request earlier ones; None if there are none.
     """
 
     rows: list[tuple[int, float, float, float, float, float]]
@@ -32,7 +32,7 @@ class TickBars(NamedTuple):
 
 
 class _Trades:
-    """Columns of one symbol's trades; the oldest `dropped` of them are gone."""
+    """Columns of one symbol's trades, of which the oldest `dropped` have been removed."""
 
     def __init__(self) -> None:
         self.dropped = 0
@@ -40,13 +40,13 @@ class _Trades:
 
 
 class TradeLog:
-    """Every live trade of every symbol, up to a number a symbol."""
+    """The live trades of all symbols, up to a number per symbol."""
 
     def __init__(self) -> None:
         self._symbols: defaultdict[str, _Trades] = defaultdict(_Trades)
 
     def add(self, symbol: str, ts_ns: int, price: float, size: float) -> None:
-        """Keep one trade at `ts_ns` (Unix ns)."""
+        """Add one trade at `ts_ns` (Unix ns)."""
         trades = self._symbols[symbol]
         trades.times.append(ts_ns // NS_PER_MS)
         trades.prices.append(price)
@@ -57,27 +57,27 @@ class TradeLog:
             trades.dropped += RETAINED_TRADES
 
     def trades(self, symbol: str) -> tuple[Ints, Floats, Floats]:
-        """Times in Unix ns, prices and sizes of every live trade. Raises UsageError when the oldest are gone."""
+        """Times in Unix ns, prices and sizes of all live trades. Raises UsageError if the oldest were dropped."""
         trades = self._symbols.get(symbol) or _Trades()
         if trades.dropped:
-            what = f"the oldest {trades.dropped:,} live trades of {symbol} are gone"
+            what = f"the oldest {trades.dropped:,} live trades of {symbol} were dropped"
             raise UsageError(what, where="TradeLog", advice="Ask sooner, or lower `rate`.")
         return np.array(trades.times, "i8") * NS_PER_MS, np.array(trades.prices, "f8"), np.array(trades.sizes, "f8")
 
     def last(self, symbol: str) -> float | None:
-        """When the last trade was, in Unix s; None if there was none."""
+        """Time of the last trade in Unix s; None if there was none."""
         trades = self._symbols.get(symbol)
         return trades.times[-1] / 1000 if trades else None
 
     def bars(self, symbol: str, size: int, count: int, end: int | None = None) -> TickBars:
         """The last `count` bars of `size` trades each before bar number `end`; None means up to now.
 
-        Bars are numbered from the first trade of all, so that a number stays good. The last bar may still be running.
+        Bars are numbered from the very first trade, so that numbers stay valid. The last bar may be incomplete.
         """
         trades = self._symbols.get(symbol)
         if trades is None:
             return TickBars([], None)
-        first = -(-trades.dropped // size)  # a bar whose first trades are gone is gone
+        first = -(-trades.dropped // size)  # a bar whose first trades were dropped is dropped
         skipped = first * size - trades.dropped
         times, prices, sizes = (np.array(column[skipped:]) for column in (trades.times, trades.prices, trades.sizes))
         edges = np.arange(0, len(times), size)

@@ -79,7 +79,7 @@ def test_bad_tapes_are_refused_with_advice(tmp_path: Path) -> None:
     untimed = write(tmp_path / "untimed", ts=["x"], price=[1.0], size=[1.0], side=["buy"])
     empty = write(tmp_path / "empty", price=[], size=[], side=[])
 
-    with pytest.raises(UsageError, match=re.escape("there is no tape")):
+    with pytest.raises(UsageError, match=re.escape("there is no recording")):
         recording_kind(tmp_path / "missing")
     with pytest.raises(UsageError, match="not a Parquet file"):
         recording_kind(tmp_path / "text")
@@ -95,7 +95,7 @@ def test_bad_tapes_are_refused_with_advice(tmp_path: Path) -> None:
 def test_two_tapes_of_one_stream_are_refused(tmp_path: Path) -> None:
     paths = [quotes(tmp_path / "1"), quotes(tmp_path / "2")]
 
-    with pytest.raises(UsageError, match="two tapes hold quotes of A"):
+    with pytest.raises(UsageError, match="two recordings contain quotes of A"):
         load_recordings(paths)
 
 

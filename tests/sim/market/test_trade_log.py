@@ -89,7 +89,7 @@ def test_a_log_that_has_lost_trades_says_so(monkeypatch: pytest.MonkeyPatch) -> 
     for number in range(20):
         history.trade("AAPL", int(NOON) * SECOND + number, 100.0, 5.0)
 
-    with pytest.raises(UsageError, match="10 live trades of AAPL are gone"):
+    with pytest.raises(UsageError, match="10 live trades of AAPL were dropped"):
         history.trades("AAPL", 0, 4e9)
 
 
