@@ -2,7 +2,8 @@
 
 FeedError
 ├── UsageError (also ValueError)      the call itself is wrong: name, field, window
-│   └── UnknownSymbolError            the server does not know a symbol
+│   ├── UnknownSymbolError            the server does not know a symbol
+│   └── SubscriptionRefusedError      the server refuses a stream, for a right or a limit
 ├── ClosedError                       the feed or the frame was closed by us
 ├── ConnectError                      the world is broken: no answer, not a WebSocket, bad address
 ├── TokenError                        no token, or the server refused it; not retried for ever
@@ -19,6 +20,7 @@ __all__ = [
     "ConnectError",
     "FeedError",
     "GapError",
+    "SubscriptionRefusedError",
     "TokenError",
     "UnknownSymbolError",
     "UsageError",
@@ -54,6 +56,24 @@ class UnknownSymbolError(UsageError):
         super().__init__(
             f"unknown symbol {names}{said}", where=where, advice="Check the spelling; nothing of this call was kept."
         )
+        self.symbols = symbols
+        self.reason = reason
+
+
+class SubscriptionRefusedError(UsageError):
+    """The server refuses a stream of symbols that it knows, or does not answer: a right is missing, a limit reached.
+
+    `kind` is "quotes", "book" and so on; `symbols` names them, `reason` is the server's text.
+    """
+
+    def __init__(self, kind: str, symbols: tuple[str, ...], *, where: str, reason: str) -> None:
+        names = ", ".join(repr(symbol) for symbol in symbols)
+        super().__init__(
+            f"the server refuses {kind} of {names} ({reason})",
+            where=where,
+            advice="Check your data rights and the broker's limits; nothing of this call was kept.",
+        )
+        self.kind = kind
         self.symbols = symbols
         self.reason = reason
 

@@ -12,7 +12,7 @@ import string
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 
@@ -22,9 +22,11 @@ __all__ = [
     "MAX_INTEGER",
     "MAX_MS",
     "MOST_NOTED",
+    "RequestRefused",
     "decimal",
     "excerpt",
     "integer",
+    "is_unknown_symbol",
     "json_object",
     "json_value",
     "lines",
@@ -51,7 +53,28 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _SECRET = re.compile(r'("[^"]*(?:token|secret|password|authorization)[^"]*"\s*:\s*)"[^"]*("|$)', re.IGNORECASE)
 _JWT = re.compile(r"eyJ[\w-]{8,}[\w.-]*")
 _SPOKEN = re.compile(r"((?:token|secret|password|bearer)\W{1,3})[\w.~+/=-]{16,}", re.IGNORECASE)
+_THING = "(symbol|instrument|ticker|security|exchange|portfolio|account)"
+_UNKNOWN_SYMBOL = re.compile(
+    rf"(unknown|invalid|no such)\W?{_THING}|{_THING}\b.{{0,300}}\b(not found|unknown|invalid|does not exist)",
+    re.IGNORECASE | re.DOTALL,
+)
 _UNRESERVED = frozenset(f"{string.ascii_letters}{string.digits}-._~".encode())  # RFC 3986, 2.3
+
+
+class RequestRefused(NamedTuple):
+    """The refusal of one request, by the id that the broker knows it by; "" where it does not say which."""
+
+    request: str
+    reason: str
+    is_unknown_symbol: bool = False
+
+
+def is_unknown_symbol(reason: str, code: object = "") -> bool:
+    """Whether a refusal says that a symbol does not exist.
+
+    It chooses the error that a user gets and nothing else: no broker lists its codes, the words are assumed.
+    """
+    return _UNKNOWN_SYMBOL.search(f"{code} {reason[:MOST_CHARACTERS]}") is not None
 
 
 def excerpt(line: bytes | str) -> str:

@@ -15,7 +15,7 @@ from itertools import count
 from math import isnan
 
 from aries_nb.brokers import Endpoint, Query
-from aries_nb.errors import ClosedError, UnknownSymbolError, UsageError
+from aries_nb.errors import ClosedError, SubscriptionRefusedError, UnknownSymbolError, UsageError
 from aries_nb.live.gaps import GapSelection
 from aries_nb.live.statistics import FeedStatistics, combined, worst
 from aries_nb.live.waiting import wait_for
@@ -27,6 +27,7 @@ from aries_nb.model import (
     Observers,
     RecordBuffer,
     RecordSink,
+    Rejected,
     State,
     Subscription,
     TradeGap,
@@ -147,7 +148,7 @@ class Link:
         subscription = Subscription(kind, account, tuple(column.name for column in columns), options)
         try:
             self._subscribe([Route(subscription, table, 0)], table)
-        except UnknownSymbolError as refused:
+        except (UnknownSymbolError, SubscriptionRefusedError) as refused:
             what = f"{kind} of account {account!r}" if account else kind
             advice = "`feed.accounts` lists the accounts there are." if account else ""
             raise UsageError(
@@ -206,12 +207,12 @@ class Link:
 
         def has_come() -> bool:
             self.check()
-            return slip.text is not None or bool(self.rejected((query.path,)))
+            return slip.text is not None or bool(self.refused(slip))
 
         try:
             self._subscribe(streams, slip)
             wait_for(has_come, (slip.watch, self.watch), timeout=timeout, what=f"the answer to {query.path}")
-        except UnknownSymbolError as refused:
+        except (UnknownSymbolError, SubscriptionRefusedError) as refused:
             raise UsageError(f"the server refuses {query.path}: {refused.reason}", where=self.address) from None
         finally:
             self._streams.pop(id(slip), None)
@@ -312,15 +313,28 @@ class Link:
         sessions = self._pool.sessions
         return [(item.reason, item.excerpt) for session in sessions for item in list(session.intake.excerpts)]
 
-    def rejected(self, symbols: Sequence[str]) -> tuple[str, ...]:
-        """Those of the symbols that the server has refused."""
-        refused = {symbol for session in self._pool.sessions for symbol in tuple(session.rejected)}
-        return tuple(symbol for symbol in symbols if symbol in refused) if refused else ()
+    def refused(self, store: RecordSink) -> dict[Subscription, Rejected]:
+        """What the server has refused of the streams of a store."""
+        refused = {each: why for session in self._pool.sessions for each, why in tuple(session.rejected.items())}
+        if not refused:
+            return {}
+        streams = self._streams.get(id(store), ())
+        return {each: refused[each] for each in (stream.subscription for stream in streams) if each in refused}
+
+    def refusal(self, refused: Mapping[Subscription, Rejected]) -> UsageError:
+        """The error to raise for what was refused: the symbols that do not exist, else what else was refused."""
+        unknown = [each for each, why in refused.items() if why.is_unknown_symbol]
+        symbols = tuple(dict.fromkeys(each.symbol for each in unknown or refused))
+        reason = "; ".join(dict.fromkeys(refused[each].reason for each in unknown or refused))
+        if unknown:
+            return UnknownSymbolError(symbols, where=self.address, reason=reason)
+        kind = next(iter(refused)).kind.replace("_", " ")
+        return SubscriptionRefusedError(kind, symbols, where=self.address, reason=reason)
 
     def _subscribe(self, streams: list[Route], store: RecordSink) -> None:
         self.check()
         self._streams[id(store)] = streams
-        refused: dict[str, str] = {}
+        refused: dict[Subscription, Rejected] = {}
         until = time.monotonic() + ANSWER_SECONDS
         try:
             for answer in self._pool.subscribe(streams):
@@ -336,7 +350,7 @@ class Link:
             with suppress(FutureTimeoutError):
                 for done in self._pool.unsubscribe(streams):
                     done.result(ANSWER_SECONDS)
-            raise UnknownSymbolError(tuple(refused), where=self.address, reason="; ".join(set(refused.values())))
+            raise self.refusal(refused)
 
 
 def _statistics(session: Session) -> FeedStatistics:

@@ -63,10 +63,14 @@ class SessionLost:
 
 @dataclass(frozen=True, slots=True)
 class Rejected:
-    """The server refused something that was asked; `symbols` is empty where it does not say for which."""
+    """The server refused subscriptions; `subscriptions` is empty where it does not say which.
 
-    symbols: tuple[str, ...]
+    `is_unknown_symbol`: it does not know the symbol, as against a right that the user lacks, a limit, or no answer.
+    """
+
+    subscriptions: tuple[Subscription, ...]
     reason: str
+    is_unknown_symbol: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal, NamedTuple, TypeAlias
 
 from aries_nb.model.columns import Column, State, Values
@@ -64,8 +65,9 @@ class FrameRows:
 class BoardData:
     """The newest row of each symbol. `numbers` is (symbols, number columns), NaN where none has arrived.
 
-    `received` is in ns since the epoch, 0 where none has arrived. `rejected` are symbols that the server refused,
-    `stale` those whose row is out of date. `is_stale`: all of them are, because the stream is not live.
+    `received` is in ns since the epoch, 0 where none has arrived. `rejected` says why the server refused each of these
+    symbols, in two or three words. `stale` are symbols whose row is out of date; `is_stale`: all of them are, because
+    the stream is not live.
     """
 
     symbols: tuple[str, ...]
@@ -73,7 +75,7 @@ class BoardData:
     numbers: Numbers
     received: Times
     is_stale: bool
-    rejected: tuple[str, ...] = ()
+    rejected: Mapping[str, str] = field(default_factory=dict)
     stale: tuple[str, ...] = ()
 
 

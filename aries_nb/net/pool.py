@@ -16,7 +16,7 @@ from typing import NamedTuple, TypeAlias
 
 from aries_nb.brokers import Endpoint
 from aries_nb.errors import ConnectError, UsageError
-from aries_nb.model import GapSink, Kind, Observers, Subscription, TradeGap
+from aries_nb.model import GapSink, Kind, Observers, Rejected, Subscription, TradeGap
 from aries_nb.net.background import Background, register_fork_aware
 from aries_nb.net.backoff import BackoffRule
 from aries_nb.net.intake import Route
@@ -92,7 +92,7 @@ class SessionPool:
         assigned = self._assignments.get(_key(route.subscription))
         return assigned.session.number if assigned is not None else 1
 
-    def subscribe(self, routes: Iterable[Route]) -> list[Future[dict[str, str]]]:
+    def subscribe(self, routes: Iterable[Route]) -> list[Future[dict[Subscription, Rejected]]]:
         """Subscribe, spread over the connections; the futures are those of `Session.subscribe`.
 
         Raises UsageError, before anything is sent, if the broker does not allow so many streams.

@@ -15,6 +15,7 @@ import time
 from collections.abc import Callable, Coroutine, Iterable, Sequence
 from concurrent.futures import Future
 from contextlib import suppress
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from aries_nb.brokers import BrokerProtocol
@@ -32,6 +33,7 @@ from aries_nb.model import (
     SessionOpened,
     SessionRefused,
     State,
+    Subscription,
     TokenWanted,
     TradeGap,
 )
@@ -92,7 +94,7 @@ class Session:
         self.last_error = ""
         self.reconnects = self.renewals = 0
         self.market_status: dict[str, str | float | bool] = {}
-        self.rejected: dict[str, str] = {}
+        self.rejected: dict[Subscription, Rejected] = {}
         self._protocol = protocol
         self._gap_tracker = GapTracker(self.intake, gaps)
         self._rule = rule or BackoffRule()
@@ -121,8 +123,8 @@ class Session:
         except TimeoutError as error:
             raise not_open_within(timeout, self._where) from error
 
-    def subscribe(self, routes: Iterable[Route]) -> Future[dict[str, str]]:
-        """Subscribe. The future gives the refused symbols with the reason, once the server has processed the request.
+    def subscribe(self, routes: Iterable[Route]) -> Future[dict[Subscription, Rejected]]:
+        """Subscribe. The future gives the refused subscriptions, once the server has processed the request.
 
         Without a live connection it gives {} at once; the request is sent when there is one.
         """
@@ -274,7 +276,7 @@ class Session:
             raise ConnectionLostError(self._redact(notice.reason), notice.cause)
         elif isinstance(notice, Rejected):
             self.last_error = self._redact(notice.reason)
-            self.rejected.update(dict.fromkeys(notice.symbols, self.last_error))
+            self.rejected.update(dict.fromkeys(notice.subscriptions, replace(notice, reason=self.last_error)))
             self._observers.notify()
         elif isinstance(notice, Resumed):
             self._gap_tracker.resumed(notice)
@@ -289,6 +291,7 @@ class Session:
             self.renewals += 1
         else:
             self._live_since = time.monotonic()
+            self.rejected.clear()  # everything is asked for again
 
     def _completed(self) -> None:
         """Go live: the server has answered a ping sent after the subscriptions, so nothing is missed from here on."""
@@ -327,22 +330,23 @@ class Session:
     def _record_error(self, error: str) -> None:
         self.last_error = error
 
-    async def _subscribe(self, routes: list[Route]) -> dict[str, str]:
-        symbols = {route.subscription.symbol for route in routes}
-        for symbol in symbols:
-            self.rejected.pop(symbol, None)
+    async def _subscribe(self, routes: list[Route]) -> dict[Subscription, Rejected]:
+        asked = [route.subscription for route in routes]
         new = self.intake.attach(routes)
-        if not new:
-            return {}
-        ping = self._protocol.subscribe(new)
-        answered = self._barriers.wait_for(ping) if ping and self._socket is not None else None
-        await self._flush()
-        if answered is not None:
-            await answered
-        return {symbol: self.rejected[symbol] for symbol in symbols if symbol in self.rejected}
+        for subscription in new:
+            self.rejected.pop(subscription, None)
+        if new:
+            ping = self._protocol.subscribe(new)
+            answered = self._barriers.wait_for(ping) if ping and self._socket is not None else None
+            await self._flush()
+            if answered is not None:
+                await answered
+        return {subscription: self.rejected[subscription] for subscription in asked if subscription in self.rejected}
 
     async def _unsubscribe(self, routes: list[Route]) -> None:
         gone = self.intake.detach(routes)
+        for subscription in gone:
+            self.rejected.pop(subscription, None)
         if gone:
             self._protocol.unsubscribe(gone)
             await self._flush()

@@ -7,7 +7,7 @@ replaced as a whole, and the memory it refers to is never written again.
 from __future__ import annotations
 
 from array import array
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 import numpy as np
@@ -205,7 +205,7 @@ class RollingFrame:
         """The newest row of each symbol, in the order of `symbols`; None where none has arrived."""
         return list(self._latest.values())
 
-    def board(self, *, is_stale: bool, rejected: tuple[str, ...] = ()) -> BoardData:
+    def board(self, *, is_stale: bool, rejected: Mapping[str, str] | None = None) -> BoardData:
         """The newest numbers of each symbol, for a quote board."""
         places = [place for place, column in enumerate(self.columns) if column.type == "number"]
         numbers = np.full((len(self.symbols), len(places)), np.nan)
@@ -215,7 +215,7 @@ class RollingFrame:
                 numbers[code] = [row[2][place] for place in places]
                 received[code] = row[1]
         names = tuple(self.columns[place].name for place in places)
-        return BoardData(self.symbols, names, numbers, received, is_stale, rejected)
+        return BoardData(self.symbols, names, numbers, received, is_stale, rejected or {})
 
     def watch(self, callback: Callable[[], None]) -> Callable[[], None]:
         """Call `callback` after each publish, on the writer's thread; it must return at once. Returns its removal."""

@@ -267,7 +267,7 @@ def test_a_quote_that_is_an_error_refuses_its_symbol(
     row = {"s": "error", "n": "AAPL", "errmsg": "it is listed no more"}
     sim.broadcast(json.dumps({"type": "event", "payload": {"symbol": "AAPL", "data": row}}))
 
-    eventually(lambda: quotes._source.board().rejected == ("AAPL",))
+    eventually(lambda: quotes._source.board().rejected == {"AAPL": "refused"})
     assert feed.stats().last_error == "it is listed no more"
 
 

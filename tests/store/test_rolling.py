@@ -200,7 +200,7 @@ def test_each_way_of_reading_gives_the_same_rows(
         expected = comparable(plain.rows)[max(first - plain.evicted, 0) :]
         frame, end = rolling.frame_since(first)
         rows = rolling.rows(first)
-        board = rolling.board(is_stale=True, rejected=("NOPE",))
+        board = rolling.board(is_stale=True, rejected={"NOPE": "unknown symbol"})
 
         assert expected == rows_of(frame, MIXED)
         assert end == rows.end == rolling.version
@@ -213,7 +213,7 @@ def test_each_way_of_reading_gives_the_same_rows(
             np.testing.assert_array_equal(rows.numbers[name], np.array([row.values[place] for row in expected], float))
         assert [row and (row.ts, row.received, row.values) for row in newest] == rolling.latest()
         assert board.columns == ("price", "size")
-        assert (board.is_stale, board.rejected) == (True, ("NOPE",))
+        assert (board.is_stale, board.rejected) == (True, {"NOPE": "unknown symbol"})
         assert [row.received if row else 0 for row in newest] == board.received.tolist()
         np.testing.assert_array_equal(
             board.numbers, [[row.values[0], row.values[4]] if row else [math.nan, math.nan] for row in newest]

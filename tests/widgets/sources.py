@@ -61,10 +61,10 @@ class Notes:
 class Boards:
     """A board source; tests write to it."""
 
-    def __init__(self, symbols=("AAPL", "MSFT"), rejected=()) -> None:
+    def __init__(self, symbols=("AAPL", "MSFT"), rejected=None) -> None:
         self.version = 0
         self.symbols = symbols
-        self.rejected = rejected
+        self.rejected = rejected or {}
         self.columns = ("bid_price", "bid_size", "ask_price", "ask_size", "last_price")
         self.numbers = np.full((len(symbols), 5), np.nan)
         self.received = np.zeros(len(symbols), dtype=np.int64)

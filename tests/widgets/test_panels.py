@@ -22,7 +22,7 @@ def frame_of(view):
 
 @pytest.fixture
 def board():
-    source = Boards(symbols=("AAPL", EVIL), rejected=("NOPE<b>",))
+    source = Boards(symbols=("AAPL", EVIL), rejected={"NOPE<b>": "unknown symbol"})
     source.put(0, 100.5, 500, 100.75, 700, 100.5)
     board = Board(source, title="Quotes <i>")
     yield board
@@ -59,7 +59,7 @@ def test_nothing_new_sends_nothing(board):
 def test_the_description_is_plain_json(board):
     board.draw()
 
-    assert json.loads(json.dumps(board.widget.description))["rejected"] == ["NOPE<b>"]
+    assert json.loads(json.dumps(board.widget.description))["rejected"] == {"NOPE<b>": "unknown symbol"}
 
 
 def test_a_board_without_columns_or_symbols_can_be_drawn():

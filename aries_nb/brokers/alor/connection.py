@@ -160,7 +160,7 @@ class AlorConnection(ABC):
                 self._deferred += stream.replied(self._received)
             else:
                 stream.asked = 0
-                notices.append(Rejected((stream.symbol,), f"no answer within {REPLY_SECONDS:.0f} s"))
+                notices.append(Rejected(tuple(stream.subscriptions), f"no answer within {REPLY_SECONDS:.0f} s"))
         notices += self._pongs()
         return notices
 
@@ -223,7 +223,7 @@ class AlorConnection(ABC):
                 self._take(message, line, records, notices)
             elif "requestGuid" in message or "httpCode" in message or "opcode" in message:
                 records += self._answered(message, line)
-                notices += map(self._named, self._session.drained())
+                notices += [*self._session.drained(), *self._rejected()]
             else:
                 notices.append(Unreadable("neither data nor a reply", excerpt(line)))
         notices += self._pongs()
@@ -276,15 +276,17 @@ class AlorConnection(ABC):
         stream = self._guids.get(request.guid) if request is not None else None
         return stream.replied(self._received) if stream is not None else ()
 
-    def _named(self, notice: Notice) -> Notice:
-        """A refusal with the symbol in place of the guid; the stream may be requested again."""
-        if not isinstance(notice, Rejected) or not notice.symbols:
-            return notice
-        stream = self._guids.get(notice.symbols[0])
-        if stream is None:
-            return Rejected((), notice.reason)
-        stream.asked = 0
-        return Rejected((stream.symbol,), notice.reason)
+    def _rejected(self) -> list[Rejected]:
+        """The refusals of the latest reply in terms of subscriptions; their streams may be requested again."""
+        refusals, self._session.refused = self._session.refused, []
+        rejected = []
+        for refused in refusals:
+            stream = self._guids.get(refused.request)
+            users = () if stream is None else tuple(stream.subscriptions)
+            if stream is not None:
+                stream.asked = 0
+            rejected.append(Rejected(users, refused.reason, refused.is_unknown_symbol))
+        return rejected
 
     def _pongs(self) -> list[Notice]:
         """The pongs without a pending request before them, and the notices that follow from them."""

@@ -12,7 +12,7 @@ from msgspec import Struct
 from msgspec.json import encode
 
 from aries_nb.brokers.alor.tokens import expiry_of
-from aries_nb.brokers.parsing import excerpt, number, shown
+from aries_nb.brokers.parsing import RequestRefused, excerpt, is_unknown_symbol, number, shown
 from aries_nb.model import (
     Notice,
     Pong,
@@ -34,6 +34,7 @@ RENEW_SECONDS = 300.0  # before a token ends
 UNKNOWN_LIFE_SECONDS = 1_500.0  # §16.5: a token is to be renewed at 25 min where it does not name its end
 SHORTEST_PAUSE_SECONDS = 0.5  # between two requests for a token, while the source has no newer one
 UNAUTHORIZED = 401
+NOT_FOUND = 404  # of a subscription: there is no such instrument (assumed, U3)
 
 
 class Request(Struct, gc=False):
@@ -60,6 +61,7 @@ class AlorSession:
         self.has_received = False  # set by the connection for each frame: any frame shows that the server is alive
         self.count = 0
         self.notices: list[Notice] = []
+        self.refused: list[RequestRefused] = []  # by guid; the connection takes them
         self._now = 0.0
         self._token = Secret("")
         self._out: list[str] = []
@@ -85,6 +87,7 @@ class AlorSession:
         self._now = now
         self._out.clear()
         self.notices.clear()
+        self.refused.clear()
         self._forget()
 
     def outgoing(self) -> Sequence[str]:
@@ -215,7 +218,8 @@ class AlorSession:
         if request is None:
             self.notices.append(Rejected((), said))
         elif request.is_subscription:
-            self.notices.append(Rejected((guid,), said))
+            is_unknown = code == NOT_FOUND or is_unknown_symbol(said)
+            self.refused.append(RequestRefused(guid, said, is_unknown))
         return None
 
     def _unauthorized(self, guid: str, said: str) -> None:
@@ -234,7 +238,7 @@ class AlorSession:
             return
         if request.is_retry:
             self._settle(request)
-            self.notices.append(Rejected((guid,), said))
+            self.refused.append(RequestRefused(guid, said))
         else:
             request.needs_token = True
             self._want_token(is_refused=True)

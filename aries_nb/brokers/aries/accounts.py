@@ -16,7 +16,7 @@ from aries_nb.brokers.aries.account_objects import AccountRow, kind_of, rows_of,
 from aries_nb.brokers.aries.connection import AriesConnection, time_of
 from aries_nb.brokers.aries.session import is_refusal, request_of
 from aries_nb.brokers.aries.topics import ACK_SECONDS, TOPIC_NAMES, AccountTopic, PendingRequests, TopicKey, key_of
-from aries_nb.brokers.parsing import excerpt
+from aries_nb.brokers.parsing import RequestRefused, excerpt
 from aries_nb.model import (
     Counted,
     Kind,
@@ -89,7 +89,8 @@ class AriesAccounts(AriesConnection[TopicKey]):
         notices = list(super().tick(now))
         for key in self._pending_requests.overdue(now):
             self._sent.pop(key, None)
-            notices.append(Rejected((key.account,), f"no answer about {key.topic} within {ACK_SECONDS:.0f} s"))
+            reason = f"no answer about {key.topic} within {ACK_SECONDS:.0f} s"
+            notices.append(Rejected(self._users(key), reason))
         notices += self._pending_requests.released()
         return notices
 
@@ -165,11 +166,15 @@ class AriesAccounts(AriesConnection[TopicKey]):
         self._pending_requests.hold(pong)
         return ()
 
-    def _rejected(self, request: str, reason: str) -> Rejected:
-        key = self._pending_requests.answered(request) if request else None
+    def _rejected(self, refused: RequestRefused) -> Rejected:
+        key = self._pending_requests.answered(refused.request) if refused.request else None
         if key is not None:
             self._sent.pop(key, None)
-        return Rejected(() if key is None else (key.account,), excerpt(reason))
+        return Rejected(() if key is None else self._users(key), excerpt(refused.reason))
+
+    def _users(self, key: TopicKey) -> tuple[Subscription, ...]:
+        topic = self._topics.get(key)
+        return () if topic is None else tuple(topic.subscriptions)
 
     def _take(self, topic: str, key: TopicKey | None, line: _AccountMessage) -> None:
         """Process the content of a topic's message; `key` is set where it answers a request."""

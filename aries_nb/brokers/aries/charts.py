@@ -12,7 +12,16 @@ from typing import Any
 from aries_nb.brokers.aries.connection import AriesConnection, time_of
 from aries_nb.brokers.aries.messages import OPTION_SYMBOL
 from aries_nb.brokers.aries.session import is_refusal
-from aries_nb.brokers.parsing import MOST_NOTED, excerpt, nanoseconds, number, shown, writable
+from aries_nb.brokers.parsing import (
+    MOST_NOTED,
+    RequestRefused,
+    excerpt,
+    is_unknown_symbol,
+    nanoseconds,
+    number,
+    shown,
+    writable,
+)
 from aries_nb.model import (
     TRADE_COLUMNS,
     ColumnType,
@@ -124,14 +133,15 @@ class AriesCharts(AriesConnection[str]):
     def _ask(self, keys: Iterable[str]) -> int:
         for name in keys:
             if name not in self._sent:
-                self._note_request(self._session.send("subscribe", _payload(name)), {name: None})
+                self._note_request(self._session.send("subscribe", _payload(name)), {name: {}})
                 self._sent.add(name)
         return self._session.ping()
 
-    def _rejected(self, request: str, reason: str) -> Rejected:
-        names = tuple(self._requests.get(request, ()))
+    def _rejected(self, refused: RequestRefused) -> Rejected:
+        names = self._requests.get(refused.request, {})
         self._sent.difference_update(names)
-        return Rejected(names, excerpt(reason))
+        users = tuple(user for name in names if name in self._symbols for user in self._symbols[name].subscriptions)
+        return Rejected(users, excerpt(refused.reason), refused.is_unknown_symbol)
 
     def _message(
         self, message: Mapping[str, Any], raw: bytes, received: int, records: list[Record], notices: list[Notice]
@@ -161,8 +171,8 @@ class AriesCharts(AriesConnection[str]):
                 if name not in self._unsubscribed:
                     yield Unreadable("a symbol that is not subscribed", excerpt(raw))
             elif item.get("s") == "error":
-                reason = item.get("errmsg") or item.get("error") or "the server has no quote for it"
-                yield Rejected((name,), shown(reason))
+                reason = shown(item.get("errmsg") or item.get("error") or "the server has no quote for it")
+                yield Rejected(tuple(symbol.subscriptions), reason, is_unknown_symbol(reason))
             else:
                 moment = nanoseconds(item.get("t")) or nanoseconds(item.get("timestamp")) or ts
                 yield from _apply(symbol, item, moment, raw)

@@ -7,10 +7,11 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any, ClassVar, Generic, TypeVar
+from typing import Any, ClassVar, Generic, TypeAlias, TypeVar
 
 from aries_nb.brokers.aries.session import AriesSession, check_words
-from aries_nb.brokers.parsing import lines, nanoseconds, parse_line
+from aries_nb.brokers.aries.streams import RequestOptions
+from aries_nb.brokers.parsing import RequestRefused, lines, nanoseconds, parse_line
 from aries_nb.model import (
     PUT,
     ColumnType,
@@ -25,10 +26,12 @@ from aries_nb.model import (
     Unreadable,
 )
 
-__all__ = ["AriesConnection", "time_of"]
+__all__ = ["AriesConnection", "Asked", "time_of"]
 
 REQUESTS_KEPT = 1_000  # whose symbols are remembered, for a refusal that names the request alone
 K = TypeVar("K")
+# What a request asked for: by symbol, for each option the fields that ran before it, () where none did.
+Asked: TypeAlias = Mapping[str, RequestOptions]
 
 
 class AriesConnection(ABC, Generic[K]):
@@ -45,8 +48,7 @@ class AriesConnection(ABC, Generic[K]):
     def __init__(self) -> None:
         self._session = AriesSession()
         self._initial_records: list[Record] = []  # for subscriptions that joined a running stream
-        # By request id, the oldest first: the symbols, each with what a refusal has to undo.
-        self._requests: dict[str, dict[str, Any]] = {}
+        self._requests: dict[str, Asked] = {}  # by request id, the oldest first
 
     def columns(self, kind: Kind) -> Mapping[str, ColumnType]:
         """Columns of a kind; empty for a kind that is not here."""
@@ -121,8 +123,8 @@ class AriesConnection(ABC, Generic[K]):
         """Process one message."""
 
     @abstractmethod
-    def _rejected(self, request: str, reason: str) -> Rejected:
-        """The refusal of a request ("" where the server does not say which) in terms of symbols."""
+    def _rejected(self, refused: RequestRefused) -> Rejected:
+        """The refusal of a request in terms of subscriptions, which may be asked for again."""
 
     def _ponged(self, pong: Pong) -> Iterable[Pong]:
         """The pongs to report when one arrives."""
@@ -142,8 +144,8 @@ class AriesConnection(ABC, Generic[K]):
     def _control(self, message: Mapping[str, Any], raw: bytes) -> Iterator[Notice]:
         was_open = self._session.is_open
         for notice in self._session.control(message, raw):
-            if isinstance(notice, Rejected):
-                yield self._rejected(notice.symbols[0] if notice.symbols else "", notice.reason)
+            if isinstance(notice, RequestRefused):
+                yield self._rejected(notice)
             elif isinstance(notice, Pong):
                 yield from self._ponged(notice)
             else:
@@ -151,8 +153,8 @@ class AriesConnection(ABC, Generic[K]):
         if self._session.is_open and not was_open:
             self._ask(self._subscribed())
 
-    def _note_request(self, request: str, symbols: dict[str, Any]) -> None:
-        self._requests[request] = symbols
+    def _note_request(self, request: str, asked: Asked) -> None:
+        self._requests[request] = asked
         while len(self._requests) > REQUESTS_KEPT:
             del self._requests[next(iter(self._requests))]
 

@@ -36,7 +36,7 @@ from aries_nb.brokers.aries.streams import (
     options_of,
 )
 from aries_nb.brokers.aries.tolerant import kind_of_update, update_from
-from aries_nb.brokers.parsing import excerpt, millis, shown
+from aries_nb.brokers.parsing import RequestRefused, excerpt, millis, shown
 from aries_nb.model import (
     BOOK_COLUMNS,
     VENUE_COLUMNS,
@@ -223,13 +223,14 @@ class AriesMarket(AriesConnection[str]):
         else:
             notices.extend(self._control(message, raw))
 
-    def _rejected(self, request: str, reason: str) -> Rejected:
-        """A refusal concerns the symbols of its request that its text names; all of them if it names none."""
-        asked = self._requests.get(request, {})
-        symbols = _named(reason, tuple(asked)) or tuple(asked)
-        for symbol in symbols:
+    def _rejected(self, refused: RequestRefused) -> Rejected:
+        """A refusal concerns what its request added, for the symbols that its text names; for all if it names none."""
+        asked = self._requests.get(refused.request, {})
+        subscriptions: list[Subscription] = self._queries.of(refused.request)
+        for symbol in _named(refused.reason, tuple(asked)) or tuple(asked):
+            subscriptions += [each for each in self._streams.get(symbol, ()) if _needs(each, asked[symbol])]
             self._undo(symbol, asked[symbol])
-        return Rejected(symbols, excerpt(reason))
+        return Rejected(tuple(subscriptions), excerpt(refused.reason), refused.is_unknown_symbol)
 
     def _undo(self, symbol: str, before: RequestOptions) -> None:
         """Note that a request was not fulfilled; `before` is what ran of its options, () where nothing did."""
@@ -266,8 +267,7 @@ class AriesMarket(AriesConnection[str]):
             self._note_request(
                 self._session.send("subscribe", batch), {i["symbol"]: before[i["symbol"]] for i in batch}
             )
-        for request, path in self._queries.send().items():
-            self._note_request(request, {path: {}})
+        self._queries.send()
         ping_number = self._session.ping()
         for symbol in before:
             for part in chain.from_iterable(stream.parts for stream in self._streams[symbol].values()):
@@ -317,6 +317,14 @@ def _time_of(data: Struct) -> int | UnsetType:
 def _added(option: str, names: tuple[str, ...], have: tuple[str, ...]) -> tuple[str, ...]:
     """The names to request in addition to `have`; all names of an option stay all, for "*"."""
     return names if is_everything(option, names) else tuple(name for name in names if name not in have) or names
+
+
+def _needs(subscription: Subscription, before: RequestOptions) -> bool:
+    """Whether a subscription needs more of these options than the fields that ran before, () where none did."""
+    need = options_of([subscription])
+    return any(
+        option in need and (not fields or not set(need[option]) <= set(fields)) for option, fields in before.items()
+    )
 
 
 def _named(text: str, symbols: tuple[str, ...]) -> tuple[str, ...]:
@@ -380,25 +388,25 @@ class SocketQueries:
         """Drop a query; its answer is ignored."""
         self._requests.pop(subscription, None)
 
-    def send(self) -> dict[str, str]:
-        """Queue the queries that were not sent yet; returns their paths by request id."""
-        sent: dict[str, str] = {}
+    def of(self, request: str) -> list[Subscription]:
+        """The query that a request asked; empty for any other request."""
+        return [each for each, sent in self._requests.items() if sent and sent == request]
+
+    def send(self) -> None:
+        """Queue the queries that were not sent yet."""
         for subscription, request in self._requests.items():
             if not request:
                 payload: dict[str, Any] = {"method": "GET", "path": subscription.symbol.removeprefix(_VERSION)}
                 if parameters := dict(subscription.options[1:]):
                     payload["query"] = parameters
-                self._requests[subscription] = request = self._session.send("request", payload)
-                sent[request] = subscription.symbol
-        return sent
+                self._requests[subscription] = self._session.send("request", payload)
 
     def answer(self, message: Mapping[str, Any], received: int) -> Record | None:
         """The record of an answer; None for any other message and for a refusal."""
         payload = message.get("payload")
         if message.get("type") != "response" or not isinstance(payload, dict) or is_refusal(payload):
             return None
-        request = request_of(message)
-        asked = next((each for each, sent in self._requests.items() if sent and sent == request), None)
+        asked = next(iter(self.of(request_of(message))), None)
         if asked is None:
             return None
         del self._requests[asked]

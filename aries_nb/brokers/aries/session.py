@@ -11,12 +11,11 @@ from typing import Any
 
 from msgspec.json import encode
 
-from aries_nb.brokers.parsing import excerpt, number, shown
+from aries_nb.brokers.parsing import RequestRefused, excerpt, is_unknown_symbol, number, shown
 from aries_nb.errors import UsageError
 from aries_nb.model import (
     Notice,
     Pong,
-    Rejected,
     SessionLost,
     SessionOpened,
     SessionRefused,
@@ -111,8 +110,8 @@ class AriesSession:
         action = payload.get("action") if isinstance(payload, dict) else None
         return message.get("type") == "event" and action in ("update", "snapshot")  # a tuple: it may be unhashable
 
-    def control(self, message: Mapping[str, Any], line: bytes) -> Iterator[Notice]:
-        """Notices of a message about the session; the `symbols` of a `Rejected` hold the id of the refused request."""
+    def control(self, message: Mapping[str, Any], line: bytes) -> Iterator[Notice | RequestRefused]:
+        """Notices of a message about the session, and refusals of requests."""
         payload = message.get("payload")
         body: Mapping[str, Any] = payload if isinstance(payload, dict) else {}
         action = body.get("action") or message.get("action")
@@ -167,13 +166,14 @@ class AriesSession:
         else:
             yield SessionLost(f"{action}: {said}" if said else action, "token")
 
-    def _refusal(self, request: str, body: Mapping[str, Any]) -> Notice:
+    def _refusal(self, request: str, body: Mapping[str, Any]) -> Notice | RequestRefused:
         said = body.get("error") or body.get("message") or f"status {shown(body.get('status'))}"
         if self._auth_sent is not None and request in {self._auth_id, ""}:
             self._auth_sent = None
             return SessionRefused(shown(said))
         # Not cut yet: it may name a hundred symbols. `_rejected` cuts it once they are found.
-        return Rejected((request,) if request else (), said[:MOST_SAID] if isinstance(said, str) else shown(said))
+        text = said[:MOST_SAID] if isinstance(said, str) else shown(said)
+        return RequestRefused(request, text, is_unknown_symbol(text, shown(body.get("code", ""))))
 
 
 def check_words(subscriptions: Sequence[Subscription]) -> None:

@@ -8,7 +8,7 @@ from decimal import Decimal
 
 import numpy as np
 
-from aries_nb.errors import ClosedError, UnknownSymbolError
+from aries_nb.errors import ClosedError, SubscriptionRefusedError, UnknownSymbolError
 from aries_nb.live.arguments import is_symbol
 from aries_nb.live.callbacks import Callbacks
 from aries_nb.live.market.frame import LiveFrame
@@ -118,8 +118,8 @@ class LiveMarks:
         while symbols:
             try:
                 return self._quotes(symbols)
-            except UnknownSymbolError as unknown:
-                known = [symbol for symbol in symbols if symbol not in unknown.symbols]
+            except (UnknownSymbolError, SubscriptionRefusedError) as refused:
+                known = [symbol for symbol in symbols if symbol not in refused.symbols]
                 if known == symbols:
                     raise
                 symbols = known

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal, Self
 import numpy as np
 import pandas as pd
 
-from aries_nb.errors import GapError, UnknownSymbolError, UsageError
+from aries_nb.errors import GapError, UsageError
 from aries_nb.live.callbacks import Callbacks
 from aries_nb.live.connection import Link
 from aries_nb.live.gaps import GapSelection
@@ -223,9 +223,9 @@ class LiveFrame(StreamedObject):
 
     def _check_coming(self) -> None:
         """Raise if nothing of what was asked for can come any more; rows that came before stay readable."""
-        refused = self._link.rejected(self.symbols)
+        refused = self._link.refused(self._tape)
         if refused and len(refused) == len(self.symbols) and not self._tape.version:
-            raise UnknownSymbolError(refused, where=self._link.address)
+            raise self._link.refusal(refused)
         if not self._tape.version and self._link.state == "failed":
             self._link.check()
 
@@ -279,7 +279,7 @@ class FrameSource:
 
     def board(self) -> BoardData:
         """The newest numbers of each symbol."""
-        data = self._tape.board(is_stale=not self._frame.is_live, rejected=self._link.rejected(self.symbols))
+        data = self._tape.board(is_stale=not self._frame.is_live, rejected=self.refused())
         return replace(data, stale=self.stale())
 
     def stale(self) -> tuple[str, ...]:
@@ -287,10 +287,15 @@ class FrameSource:
         if not self._frame.is_live:
             return self.symbols
         flags = self._staleness.stale(time.time_ns())
-        refused = set(self._link.rejected(self.symbols))
+        refused = self.refused()
         return tuple(
             symbol for symbol, flag in zip(self.symbols, flags.tolist(), strict=True) if flag or symbol in refused
         )
+
+    def refused(self) -> dict[str, str]:
+        """The symbols that the server refuses, and why in two or three words."""
+        refused = self._link.refused(self._tape).items()
+        return {each.symbol: "unknown symbol" if why.is_unknown_symbol else "refused" for each, why in refused}
 
     def from_before_a_gap(self) -> frozenset[str]:
         """The symbols whose newest row is from before a gap that was not filled: no price of now."""

@@ -17,6 +17,7 @@ from aries_nb.errors import (
     ClosedError,
     ConnectError,
     FeedError,
+    SubscriptionRefusedError,
     TokenError,
     UnknownSymbolError,
     UsageError,
@@ -129,7 +130,8 @@ class OptionChain(LiveObject):
             return LiveFrame(link, callbacks, "quotes", symbols, columns=columns, window=window)
 
         self._underlying: LiveFrame | None = None
-        with suppress(UnknownSymbolError, WaitTimeoutError):  # it need not be a symbol with quotes of its own
+        # It need not be a symbol with quotes of its own.
+        with suppress(UnknownSymbolError, SubscriptionRefusedError, WaitTimeoutError):
             self._underlying = frame([self.symbol], None, SPOT_ROWS)
             self._underlying.wait(timeout=SPOT_SECONDS)
         self._contracts = listed[listed["strike"].isin(_around(listed["strike"], self.spot, strikes))]

@@ -53,7 +53,7 @@ class Board(Panel):
             ],
             "price_decimals": self._of_symbols(data.symbols, numbers, kinds),
             "decimals": self._of_columns(names, numbers),
-            "rejected": list(data.rejected),
+            "rejected": dict(data.rejected),
             "stale": [] if data.is_stale else list(data.stale),
         }
         received_ms = data.received[:, np.newaxis] / 1e6
@@ -89,9 +89,8 @@ class Board(Panel):
             ]
             for row, symbol in enumerate(data.symbols)
         ]
-        rows += [
-            [symbol, *[""] * len(names), "unknown symbol"] for symbol in data.rejected if symbol not in data.symbols
-        ]
+        others = [symbol for symbol in data.rejected if symbol not in data.symbols]
+        rows += [[symbol, *[""] * len(names), data.rejected[symbol]] for symbol in others]
         caption = " · ".join(text for text in (self._title, "stale" if data.is_stale else "") if text)
         return table(caption, ["Symbol", *map(column_label, names), f"Received ({settings.timezone})"], rows)
 
@@ -100,7 +99,7 @@ def _received_text(data: BoardData, row: int) -> str:
     """Time of receipt of a row for the static picture, with its problem if it has one."""
     symbol = data.symbols[row]
     if symbol in data.rejected:
-        return "unknown symbol"
+        return data.rejected[symbol]
     when = clock_time(settings.local_ns(int(data.received[row])))
     return f"{when} stale" if symbol in data.stale and not data.is_stale else when
 

@@ -33,7 +33,7 @@ function makeBoard(root, clock) {
   let behind = 0;
 
   function build(next) {
-    const symbols = next.symbols.concat(next.rejected.filter((symbol) => !next.symbols.includes(symbol)));
+    const symbols = next.symbols.concat(Object.keys(next.rejected).filter((symbol) => !next.symbols.includes(symbol)));
     const labels = ["Symbol", ...next.columns.map((column) => column.label), "Age"];
     table.build(labels.map((label, place) => ({ label, isLeft: !place })));
     rows = symbols.map((symbol, place) => makeRow(symbol, place, next));
@@ -48,10 +48,10 @@ function makeBoard(root, clock) {
     name.title = symbol;
     table.widen(0, Math.min(24, symbol.length + 1));
     node.appendChild(name);
-    const isRejected = next.rejected.includes(symbol);
+    const isRejected = Object.hasOwn(next.rejected, symbol);
     if (isRejected) {
       flag(node, "anb-rejected", true);
-      const cell = make("td", "anb-note", "unknown symbol");
+      const cell = make("td", "anb-note", next.rejected[symbol]);
       cell.colSpan = next.columns.length + 1;
       node.appendChild(cell);
       return { node, symbol, place, isRejected, cells: [], age: null };

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from aries_nb.brokers.alor.accounts import AlorAccounts
-from aries_nb.model import CLEAR, PUT, TABLE_KEYS, Column, Kind, Pong, Record, Rejected, Unreadable
+from aries_nb.model import CLEAR, PUT, TABLE_KEYS, Column, Kind, Pong, Record, Unreadable
 from aries_nb.store import ChangeLog, Table
 from tests.brokers.alor.lines import (
     FORMATS,
@@ -26,6 +26,7 @@ from tests.brokers.alor.lines import (
     sent,
 )
 from tests.brokers.alor.objects import OBJECTS, item
+from tests.brokers.refusals import by_symbol
 
 OPCODES: dict[Kind, str] = {
     "orders": "OrdersGetAndSubscribeV2",
@@ -379,7 +380,7 @@ def test_refused_portfolio_is_named() -> None:
 
     _, notices = receive(protocol, reply("orders-1", 403, "No access to D99999"))
 
-    assert notices == [Rejected(("D99999",), "No access to D99999")]
+    assert by_symbol(notices) == [(("D99999",), "No access to D99999")]
 
 
 NASTY = st.sampled_from(

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from aries_nb.brokers.alor.market import AlorMarket
-from aries_nb.model import Notice, Pong, Rejected, SessionLost, SessionOpened, SessionRefused, TokenWanted
+from aries_nb.model import Notice, Pong, SessionLost, SessionOpened, SessionRefused, TokenWanted
 from tests.brokers.alor.lines import (
     RECEIVED,
     answer,
@@ -24,6 +24,7 @@ from tests.brokers.alor.lines import (
     sent,
     trades,
 )
+from tests.brokers.refusals import by_symbol
 
 BAD = (401, "Invalid JWT token!")
 
@@ -108,7 +109,7 @@ def test_pong_comes_when_the_time_of_a_missing_reply_ran_out() -> None:
     in_time, late = ticked(protocol, 9.0), ticked(protocol, 10.5)
 
     assert in_time == []
-    assert late == [Rejected(("SBER",), "no answer within 10 s"), Pong(number)]
+    assert by_symbol(late) == [(("SBER",), "no answer within 10 s"), Pong(number)]
 
 
 @pytest.mark.parametrize("answered", [(400, "unknown opcode"), (404, "?"), (200, "pong")])
@@ -247,7 +248,7 @@ def test_request_that_is_refused_with_the_fresh_token_too_is_rejected() -> None:
 
     _, notices = receive(protocol, reply("quotes-1", *BAD))
 
-    assert notices == [Rejected(("SBER",), "Invalid JWT token!")]
+    assert by_symbol(notices) == [(("SBER",), "Invalid JWT token!")]
 
 
 def test_many_refusals_want_one_token() -> None:

@@ -211,7 +211,7 @@ def test_shares_of_another_exchange_are_named_with_it(clients: Any) -> None:
 
     assert client.of(there)
     assert [type(notice) for notice in client.troubles()] == [Rejected]
-    assert client.troubles()[0].symbols == ("AAPL",)
+    assert [each.symbol for each in client.troubles()[0].subscriptions] == ["AAPL"]
 
 
 def test_trades_across_a_break_are_whole(clients: Any, url: str) -> None:

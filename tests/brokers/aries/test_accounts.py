@@ -17,7 +17,6 @@ from aries_nb.model import (
     PUT,
     TABLE_KEYS,
     Pong,
-    Rejected,
     SessionLost,
     Subscription,
     TokenWanted,
@@ -47,6 +46,7 @@ from tests.brokers.aries.account_lines import (
     topic_event,
 )
 from tests.brokers.aries.lines import RECEIVED, counts, event, frame, line, said
+from tests.brokers.refusals import by_symbol
 
 UPDATED = 1_772_463_845 * 10**9
 EVERYTHING = (ORDERS, POSITIONS, BALANCES, ACCOUNTS, MINUTES, LISTS, NEWS)
@@ -251,7 +251,7 @@ def test_refusal_names_the_account_and_lets_the_pong_go(refusal: Any) -> None:
 
     found = notices(protocol, pong(number), refusal(request["id"]))
 
-    assert found == [Rejected(("ACC-1",), "no such account"), Pong(number)]
+    assert by_symbol(found) == [(("ACC-1",), "no such account"), Pong(number)]
 
 
 def test_what_was_refused_is_asked_again_by_the_next_subscribe_and_not_given_up_twice() -> None:
@@ -270,8 +270,8 @@ def test_what_was_refused_is_asked_again_by_the_next_subscribe_and_not_given_up_
 def test_error_about_nothing_we_asked_names_no_account() -> None:
     protocol = opened(ORDERS)
 
-    assert notices(protocol, event("error", error="slow down")) == [Rejected((), "slow down")]
-    assert notices(protocol, event("error", error="gone", id="unsubscribe-9")) == [Rejected((), "gone")]
+    assert by_symbol(notices(protocol, event("error", error="slow down"))) == [((), "slow down")]
+    assert by_symbol(notices(protocol, event("error", error="gone", id="unsubscribe-9"))) == [((), "gone")]
 
 
 def test_missing_answer_is_a_rejection_after_ten_seconds() -> None:
@@ -282,7 +282,7 @@ def test_missing_answer_is_a_rejection_after_ten_seconds() -> None:
     after = protocol.tick(10.5)
 
     assert list(before) == []
-    assert list(after) == [Rejected(("ACC-1",), "no answer about account within 10 s"), Pong(number)]
+    assert by_symbol(after) == [(("ACC-1",), "no answer about account within 10 s"), Pong(number)]
 
 
 def test_snapshot_that_comes_after_the_time_limit_is_still_used() -> None:
@@ -337,7 +337,7 @@ def test_error_that_is_no_text_is_shown_all_the_same() -> None:
 
     (rejected,) = notices(protocol, event("error", id=request["id"], error={"limit": 0.5}))
 
-    assert rejected == Rejected(("ACC-1",), '{"limit": "0.5"}')
+    assert by_symbol([rejected]) == [(("ACC-1",), '{"limit": "0.5"}')]
 
 
 @pytest.mark.parametrize(

@@ -9,8 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from aries_nb.brokers.aries.charts import AriesCharts
-from aries_nb.model import TRADE_COLUMNS, Pong, Record, Rejected, SessionLost, Subscription, TokenWanted, Unreadable
+from aries_nb.model import TRADE_COLUMNS, Pong, Record, SessionLost, Subscription, TokenWanted, Unreadable
 from tests.brokers.aries.lines import MS, NS, RECEIVED, auth_success, event, frame, line, said
+from tests.brokers.refusals import by_symbol
 
 OPTION = "MSFT261218C00500000"
 FIELDS = ("bid_price", "ask_price", "last_price")
@@ -122,7 +123,7 @@ def test_requests_that_a_refusal_can_name_are_bounded_the_newest_kept() -> None:
         [frame(*(event("error", id=each["id"], error="no") for each in (first, second)))], RECEIVED
     )
 
-    assert list(said) == [Rejected((), "no"), Rejected(("S1",), "no")]
+    assert by_symbol(said) == [((), "no"), (("S1",), "no")]
 
 
 def test_running_symbol_is_not_asked_for_again_but_after_a_reconnect() -> None:
@@ -144,7 +145,7 @@ def test_refusal_names_its_symbol_which_is_asked_for_again_when_wanted_again() -
     _, found = protocol.receive([line(refusal)], RECEIVED)
     protocol.subscribe([quotes(), trades("NOPE")])
 
-    assert list(found) == [Rejected(("NOPE",), "unknown symbol")]
+    assert by_symbol(found) == [(("NOPE",), "unknown symbol")]
     assert [message["payload"]["symbol"] for message in sent(protocol, "subscribe")] == ["NOPE"]
 
 
@@ -153,7 +154,7 @@ def test_error_status_of_a_quote_is_a_refusal_of_its_symbol() -> None:
 
     found, said = protocol.receive([line(push({"s": "error", "n": "NOPE", "errmsg": "unknown"}, None))], RECEIVED)
 
-    assert (list(found), list(said)) == ([], [Rejected(("NOPE",), "unknown")])
+    assert (list(found), by_symbol(said)) == ([], [(("NOPE",), "unknown")])
 
 
 def test_session_speaks_as_on_the_other_endpoints() -> None:
@@ -163,7 +164,7 @@ def test_session_speaks_as_on_the_other_endpoints() -> None:
         [frame(event("refreshAuth", data={}), event("authExpired"), event("error", error="slow down"))], RECEIVED
     )
 
-    assert list(said) == [TokenWanted(), SessionLost("authExpired", "token"), Rejected((), "slow down")]
+    assert by_symbol(said) == [TokenWanted(), SessionLost("authExpired", "token"), ((), "slow down")]
 
 
 # Shapes.

@@ -9,7 +9,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from aries_nb.brokers.aries.market import AriesMarket
-from aries_nb.model import MarketStatus, Pong, Rejected, SessionOpened, Unreadable
+from aries_nb.model import MarketStatus, Pong, SessionOpened, Unreadable
 from tests.brokers.aries.lines import (
     FULL,
     FULL_VALUES,
@@ -35,6 +35,7 @@ from tests.brokers.aries.lines import (
     update,
     values,
 )
+from tests.brokers.refusals import by_symbol
 
 GOOD = line(quote(**FULL))
 GOOD_RECORD = (quotes(), NS, FULL_VALUES)
@@ -737,7 +738,7 @@ def test_refusal_names_the_symbols_that_its_text_names() -> None:
 
     said = refused(market, "unknown symbols: NOPE, NIX")
 
-    assert said == [Rejected(("NOPE", "NIX"), "unknown symbols: NOPE, NIX")]
+    assert by_symbol(said) == [(("NOPE", "NIX"), "unknown symbols: NOPE, NIX")]
 
 
 def test_refusal_that_names_none_is_about_all_of_the_request() -> None:
@@ -746,7 +747,7 @@ def test_refusal_that_names_none_is_about_all_of_the_request() -> None:
 
     said = refused(market, "too many symbols")
 
-    assert said == [Rejected(("AAPL", "MSFT"), "too many symbols")]
+    assert by_symbol(said) == [(("AAPL", "MSFT"), "too many symbols")]
 
 
 @pytest.mark.parametrize(
@@ -766,7 +767,7 @@ def test_symbol_inside_another_word_is_not_named(reason: str, named: tuple[str, 
 
     (said,) = refused(market, reason)
 
-    assert said.symbols == named
+    assert [each.symbol for each in said.subscriptions] == list(named)
 
 
 @pytest.mark.parametrize(
@@ -794,7 +795,7 @@ def test_a_word_of_the_sentence_is_no_symbol(reason: str, named: tuple[str, ...]
 
     (said,) = refused(market, reason)
 
-    assert said.symbols == named
+    assert [each.symbol for each in said.subscriptions] == list(named)
 
 
 def test_refusal_of_one_stream_leaves_the_others_of_its_symbol_running() -> None:
@@ -832,7 +833,7 @@ def test_refusal_before_the_pong_of_its_request() -> None:
         RECEIVED,
     )
 
-    assert list(said) == [Rejected(("NOPE",), "unknown symbol NOPE"), Pong(number)]
+    assert by_symbol(said) == [(("NOPE",), "unknown symbol NOPE"), Pong(number)]
 
 
 def test_refused_symbol_is_asked_for_again_when_it_is_wanted_again() -> None:
@@ -857,7 +858,7 @@ def test_number_of_requests_remembered_is_bounded() -> None:
     market.subscribe([quotes("NOPE")])
 
     assert len(market._requests) <= 1_000
-    assert refused(market, "unknown symbol") == [Rejected(("NOPE",), "unknown symbol")]
+    assert by_symbol(refused(market, "unknown symbol")) == [(("NOPE",), "unknown symbol")]
 
 
 # Level 2.
@@ -1059,5 +1060,6 @@ def test_sixty_unknown_symbols_of_one_request_are_all_named() -> None:
     error = {"type": "event", "payload": {"action": "error", "error": text, "id": request["id"]}}
     _, (rejected,) = market.receive([line(error)], RECEIVED)
 
-    assert rejected.symbols == tuple(names)
+    assert [each.symbol for each in rejected.subscriptions] == names
+    assert rejected.is_unknown_symbol
     assert len(rejected.reason) <= 200

@@ -7,8 +7,9 @@ from typing import Any
 
 import pytest
 
-from aries_nb.model import Rejected, Subscription
+from aries_nb.model import Subscription
 from tests.brokers.aries.lines import RECEIVED, event, line, opened, quotes, records, reopen, sent
+from tests.brokers.refusals import by_symbol
 
 PATH = "/v1/options/MSFT/expiry-dates"
 BODY = {"symbol": "MSFT", "expiryDates": ["2026-12-18"]}
@@ -77,7 +78,7 @@ def test_a_refusal_names_the_path_and_not_the_symbols_streams(payload: dict[str,
     found, notices = market.receive([line(response(request["id"], **payload))], RECEIVED)
 
     assert list(found) == []
-    assert list(notices) == [Rejected((PATH,), "no options")]
+    assert by_symbol(notices) == [((PATH,), "no options")]
 
 
 def test_a_refusal_may_be_an_event() -> None:
@@ -87,7 +88,7 @@ def test_a_refusal_may_be_an_event() -> None:
 
     _, notices = market.receive([line(event("error", error="no options", id=request["id"]))], RECEIVED)
 
-    assert list(notices) == [Rejected((PATH,), "no options")]
+    assert by_symbol(notices) == [((PATH,), "no options")]
 
 
 def test_what_has_no_answer_is_asked_again_on_a_new_connection() -> None:

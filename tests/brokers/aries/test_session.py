@@ -13,7 +13,6 @@ from aries_nb.errors import UsageError
 from aries_nb.model import (
     Kind,
     Pong,
-    Rejected,
     SessionLost,
     SessionOpened,
     SessionRefused,
@@ -22,6 +21,7 @@ from aries_nb.model import (
     Unreadable,
 )
 from tests.brokers.aries.lines import RECEIVED, answer_pings, auth_success, event, line, opened, sent
+from tests.brokers.refusals import by_symbol
 
 if TYPE_CHECKING:
     from aries_nb.brokers import BrokerProtocol
@@ -362,7 +362,7 @@ def test_error_of_something_else_is_a_rejection() -> None:
 
     said = notices(market, event("error", error="slow down", id="no-such"))
 
-    assert said == [Rejected((), "slow down")]
+    assert by_symbol(said) == [((), "slow down")]
 
 
 @pytest.mark.parametrize("kind", [None, "news", 7, [], {}, [{}], "x" * 1000, {"type": {}}])
