@@ -1,4 +1,4 @@
-"""What a user asks for, checked before anything is sent: symbols, fields, windows, names, times."""
+"""Checks of a user's arguments before anything is sent: symbols, fields, counts, windows, texts, times."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ SHOWN_CHARACTERS = 200
 def checked_count(value: object, name: str, of: str, *, most: int | None = None, or_none: str = "") -> int:
     """`value`, a whole number from 1 to `most` (None: any). Raises UsageError, "`name`=… is no number of `of`".
 
-    `or_none` is what the error adds where None may be passed instead (the caller looks for it first).
+    `or_none` is added to the advice where None may be passed instead; the caller handles None.
     """
     if isinstance(value, bool) or not isinstance(value, int) or value < 1 or (most is not None and value > most):
         span = "of at least 1" if most is None else f"from 1 to {most:,}"
@@ -47,7 +47,7 @@ def checked_count(value: object, name: str, of: str, *, most: int | None = None,
 
 
 def checked_symbols(symbols: Sequence[object]) -> tuple[str, ...]:
-    """Symbols as given, each once, in order. Raises UsageError for none, a blank or anything but text."""
+    """The symbols without blanks, each once, in order. Raises UsageError for none, a blank, or anything but text."""
     if not symbols:
         raise UsageError("no symbol was given", advice='Name at least one, as in feed.quotes("AAPL").')
     for symbol in symbols:
@@ -57,23 +57,23 @@ def checked_symbols(symbols: Sequence[object]) -> tuple[str, ...]:
 
 
 def is_symbol(symbol: object) -> bool:
-    """Whether something can be a symbol at all."""
+    """Whether a value can be a symbol: printable text of 1 to 64 characters."""
     return isinstance(symbol, str) and len(symbol.strip()) > 0 and len(symbol) <= 64 and symbol.strip().isprintable()
 
 
 def checked_columns(
     fields: Sequence[str] | Literal["*"] | None, known: Mapping[str, ColumnType], usual: Sequence[Column]
 ) -> tuple[Column, ...]:
-    """The columns for `fields` ("*": all), in the order in which the broker's records carry them. Raises UsageError."""
+    """The columns for `fields` ("*": all; None: `usual`), in the order of the broker's records. Raises UsageError."""
     if fields == "*":
         fields = list(known)
     if isinstance(fields, str):
         raise UsageError(f"fields={fields!r} is text", advice=f"Pass a list: fields=[{fields!r}].")
     if fields is not None and not isinstance(fields, Iterable):
-        raise UsageError(f"fields={fields!r} is no list of names", advice='Pass one: fields=["bid_price"].')
+        raise UsageError(f"fields={fields!r} is no list of names of fields", advice='Pass one: fields=["bid_price"].')
     names = [column.name for column in usual] if fields is None else [str(field) for field in fields]
     if not names:
-        raise UsageError("fields=[] asks for nothing", advice="Leave fields out for the usual ones.")
+        raise UsageError("fields=[] names no field", advice="Leave fields out for the usual ones.")
     for name in names:
         if name not in known:
             near = get_close_matches(str(name), known, n=3, cutoff=0.5)
@@ -83,20 +83,20 @@ def checked_columns(
 
 
 def checked_interval_ms(interval: object, *, conflates: bool) -> tuple[tuple[str, str], ...]:
-    """The option of a subscription for `min_interval_ms`, () for None. Raises UsageError.
+    """The subscription's option for `min_interval_ms`, () for None. Raises UsageError.
 
-    `conflates` says whether the endpoint can be asked to hold states back at all.
+    `conflates` says whether the endpoint supports a shortest interval between two states of a symbol.
     """
     if interval is None:
         return ()
     if not conflates:
-        what = "min_interval_ms= is for brokers that hold quotes and books back"
+        what = "min_interval_ms= is for brokers that can limit how often quotes and books are sent"
         raise UsageError(what, advice="Leave it out: here every state is sent.")
     return (("min_interval_ms", str(checked_count(interval, "min_interval_ms", "milliseconds", most=MAX_INTERVAL_MS))),)
 
 
 def checked_window(window: object, rows: object) -> dict[str, int | None]:
-    """`limit` (rows) and `window_ns` (nanoseconds) for a tape; 100,000 rows by default. Raises UsageError."""
+    """`limit` (rows) and `window_ns` (nanoseconds) of a rolling frame; 100,000 rows by default. Raises UsageError."""
     if rows is not None and window is not None:
         raise UsageError("both rows= and window= were given", advice="Choose one.")
     if window is None:
@@ -118,7 +118,7 @@ def checked_window(window: object, rows: object) -> dict[str, int | None]:
 
 
 def checked_text(text: object, otherwise: str, *, advice: str) -> str:
-    """Text without blanks round it. Raises UsageError, "… is `otherwise`", for a blank and for what cannot be sent."""
+    """Text without surrounding blanks. Raises UsageError, "… is `otherwise`", for a blank or text that is not UTF-8."""
     if isinstance(text, str) and text.strip():
         try:
             text.encode()
@@ -130,7 +130,7 @@ def checked_text(text: object, otherwise: str, *, advice: str) -> str:
 
 
 def checked_topics(topics: object) -> tuple[str, ...]:
-    """Topics of news, each once, in order; a text on its own is one topic. Raises UsageError."""
+    """Topics of news, each once, in order; one text is one topic. Raises UsageError."""
     items = (topics,) if isinstance(topics, str) else topics
     advice = 'Pass each as text: topics=["earnings"].'
     if not isinstance(items, Iterable) or isinstance(items, bytes):
@@ -184,6 +184,6 @@ def checked_pnl_interval(interval: object, known: Sequence[str]) -> str:
 
 
 def _cut(value: object) -> str:
-    """A value as an error shows it."""
+    """The repr of a value, cut to 200 characters."""
     text = repr(value)
     return text if len(text) <= SHOWN_CHARACTERS else text[: SHOWN_CHARACTERS - 1] + "…"

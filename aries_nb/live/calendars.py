@@ -1,4 +1,4 @@
-"""Since when a market trades without a pause: calendars of exchanges, looked up aside and kept for a month."""
+"""Exchange calendars: since when a market has traded without a pause. Looked up on a thread, cached by the month."""
 
 from __future__ import annotations
 
@@ -21,20 +21,21 @@ log = logging.getLogger("aries_nb")
 
 ROUND_THE_CLOCK = "24/7"
 DAY_NS = 86_400_000_000_000
-SPAN_DAYS = 30  # after which a calendar is looked up anew
-# A session opens and closes with an auction, and the first trade may be late: these minutes may be quiet (assumed).
+SPAN_DAYS = 30  # covered by one lookup
+# A session opens and closes with an auction, and the first trade may be late: 10 min without trades are usual there
+# (assumed).
 AUCTION_NS = 600_000_000_000
 
-# When regular sessions open and close, breaks left out: ns since the epoch, ascending, and of one length.
+# Opens and closes of regular sessions without breaks: ns since the epoch, ascending, of equal length.
 Sessions: TypeAlias = "tuple[Times, Times]"
 
 
 def open_since(calendar: str, now: int) -> int | None:
     """Since when a market has traded without a pause at `now`; ns since the epoch, 0 for one that never closes.
 
-    None where it need not trade: it is closed, on holiday, at lunch, in an auction, before or after its regular hours;
-    and where that is not known: for the name "", for a name that nobody knows, and for the second or so that a
-    calendar takes to come. Never blocks. Any thread.
+    None while no trades are expected (closed, holiday, lunch break, auction, before or after regular hours) and while
+    that is not known: for the name "", an unknown name, and about a second of the first lookup. Never blocks. Any
+    thread.
     """
     if calendar in {"", ROUND_THE_CLOCK}:
         return 0 if calendar else None
@@ -44,21 +45,21 @@ def open_since(calendar: str, now: int) -> int | None:
 
 @cache
 def _asked(calendar: str, number: int) -> Future[Sessions]:
-    """The sessions of a span, looked up on a thread of its own: a calendar takes a second, and a board is painted."""
+    """The sessions of a span, looked up on a thread: a calendar takes a second, and the painter must not wait."""
     return run_on_thread(partial(_looked_up, calendar, number), name="aries-nb-hours")
 
 
 def _looked_up(calendar: str, number: int) -> Sessions:
     try:
         return sessions(calendar, number * SPAN_DAYS * DAY_NS, (number + 1) * SPAN_DAYS * DAY_NS)
-    except Exception as error:  # the border of the thread; without a calendar nothing is called silent
-        log.warning("the hours of %s are not known: %r", calendar, error)
+    except Exception as error:  # the border of the thread; without a calendar no symbol is called silent
+        log.warning("the trading hours of %s are not known: %r", calendar, error)
         raise
 
 
 def sessions(calendar: str, first: int, last: int) -> Sessions:
     """The regular sessions of a calendar between two times, ns since the epoch, and some days around them."""
-    import exchange_calendars  # a quarter of a second, and no notebook on the simulated market needs it
+    import exchange_calendars  # takes a quarter of a second, and the simulated market does not need it
 
     begin, end = (pd.Timestamp(ts + days * DAY_NS).normalize() for ts, days in ((first, -5), (last, 5)))
     schedule = exchange_calendars.get_calendar(calendar, start=begin, end=end).schedule

@@ -1,4 +1,4 @@
-"""A user's callbacks, on a thread of their own: however slow they are, the intake is not."""
+"""A user's callbacks on a thread of their own, so that a slow one never slows the stream."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ Watch: TypeAlias = Callable[[Callable[[], None]], Callable[[], None]]
 
 
 def same_function(function: object) -> object:
-    """What two functions have in common if a cell that ran again has defined the same one anew: its code.
+    """A key that is equal for a function and for the one that the same cell defines when it runs again: its code.
 
-    One that carries values of its own (a closure, defaults) is only the same as itself.
+    A function with values of its own (a closure, defaults) is equal only to itself.
     """
     if isinstance(function, FunctionType):
         own = function.__closure__ or function.__defaults__ or function.__kwdefaults__
@@ -34,27 +34,27 @@ def same_function(function: object) -> object:
 
 
 class RowLog(Protocol):
-    """Rows that are numbered from 0 by the index of their frame, and only ever appended."""
+    """Append-only rows, numbered from 0 by the index of their frame."""
 
     @property
     def version(self) -> int:
-        """How many rows have been written since the beginning."""
+        """The number of rows written so far."""
 
     def frame(self) -> pd.DataFrame:
-        """The rows that are kept."""
+        """The rows that were not evicted."""
 
     def watch(self, ring: Callable[[], None]) -> Callable[[], None]:
-        """Have `ring` called after each change. Returns the undo."""
+        """Call `ring` after each change. Returns the undo."""
 
 
 class Callbacks:
-    """Runs jobs after `ring`; wake-ups that pile up count as one, so each job takes all that is new at once.
+    """Runs jobs on one thread after `ring`; several calls of `ring` may run them once, so a job takes all new rows.
 
-    A job that raises is logged and counted, and called again next time.
+    A job that raises is logged, counted and called again next time.
     """
 
     def __init__(self) -> None:
-        self._bell = threading.Event()
+        self._wake = threading.Event()
         self._jobs = Observers()
         self._guard = threading.Lock()  # of `_thread`
         self._thread: threading.Thread | None = None
@@ -63,8 +63,8 @@ class Callbacks:
         self.last_error = ""
 
     def ring(self) -> None:
-        """Wake the thread; from any thread, at once."""
-        self._bell.set()
+        """Wake the thread; returns at once. Any thread."""
+        self._wake.set()
 
     def add(self, job: Callable[[], None]) -> Callable[[], None]:
         """Run `job` after each ring. Returns the undo."""
@@ -77,25 +77,25 @@ class Callbacks:
         return remove
 
     def report(self, problem: str) -> None:
-        """Log what a job found wrong, and show it as the last error."""
+        """Log a problem that a job found, and show it as the last error."""
         self.last_error = problem
         log.warning(problem)
 
     def close(self) -> None:
-        """Stop after the job that runs now."""
+        """End the thread after the job that runs now."""
         self._is_closed = True
         self.ring()
 
     def _run(self) -> None:
         while not self._is_closed:
-            self._bell.wait()
-            self._bell.clear()
+            self._wake.wait()
+            self._wake.clear()
             for job in self._jobs:
                 try:
                     job()
                 except (Exception, SystemExit) as error:  # the border to the user's code
                     if self._is_closed:
-                        return  # what it works on is closed as well
+                        return  # the objects that it reads are closed as well
                     self.errors += 1
                     self.last_error = f"a callback raised {error!r}"
                     log.exception("a callback raised")
@@ -147,7 +147,7 @@ class Registrations:
         return self.add("update", function, _NewRows(owner, log, function, log.version), log.watch)
 
     def ring(self) -> None:
-        """Run the jobs once more; from any thread, at once."""
+        """Run the jobs once more; returns at once. Any thread."""
         self._callbacks.ring()
 
     def close(self) -> None:

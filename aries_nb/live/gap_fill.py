@@ -1,6 +1,6 @@
-"""Trades that a break has left out and the stream cannot tell: asked for over HTTP, and put in before what came since.
+"""Backfill of trades that were missed in a break: requested over HTTP and inserted before the rows that came since.
 
-Until they are there, or fifteen seconds are over, the frames that lack them show nothing new: rows stay in order.
+Until they are inserted, or for 15 seconds at most, the frames concerned show no new rows, so that rows stay in order.
 """
 
 from __future__ import annotations
@@ -25,34 +25,34 @@ __all__ = ["GapFill"]
 log = logging.getLogger("aries_nb")
 
 HOLD_SECONDS = 15.0
-MOST_WAITING = 1_000  # holes; of more, the later ones are not filled
+MOST_WAITING = 1_000  # trade gaps; further ones are not filled
 
-_Key: TypeAlias = tuple[int, Kind, str]  # the number of a gap, and what is missing in it
+_Key: TypeAlias = tuple[int, Kind, str]  # the number of a gap in the gap log, and the kind and symbol that were missed
 
 
 class _WaitingFrame(NamedTuple):
-    """A frame that waits for what is missing: `number` is that of its hole, `code` the symbol's there."""
+    """A frame that shows no new rows until it is backfilled: `number` is its backfill's, `code` the symbol's there."""
 
     tape: RollingFrame
     number: int
     code: int
 
-    def let_go(self) -> None:
-        """Wait no longer, if it still does."""
+    def release(self) -> None:
+        """Show the new rows without the missing ones; idempotent."""
         self.tape.backfill(self.number, [], 0)
 
 
 class _Fill(NamedTuple):
-    """A hole in some frames; `gap` is the number of the one that it is in."""
+    """One trade gap and the frames that wait for it; `gap` is the number of the gap in the log that contains it."""
 
     hole: TradeGap
-    held: Sequence[_WaitingFrame]
+    frames: Sequence[_WaitingFrame]
     gaps: StreamGaps
     gap: int
 
     @property
     def is_waited_for(self) -> bool:
-        return any(held.tape.is_backfilling for held in self.held)
+        return any(frame.tape.is_backfilling for frame in self.frames)
 
     @property
     def key(self) -> _Key:
@@ -60,20 +60,20 @@ class _Fill(NamedTuple):
 
 
 class GapFill:
-    """Fills holes one after the other, on a thread of its own while there are any."""
+    """Fills trade gaps one after the other, on a thread that runs while there are any."""
 
     def __init__(self, reference: MarketReference) -> None:
         self._reference = reference
         self._jobs: list[_Fill] = []
         self._is_working = False
         self._guard = threading.Lock()  # of these two
-        self._latest: tuple[TradeGap, pd.DataFrame] | None = None  # of the thread that works
-        self._open: dict[_Key, list[bool | None]] = {}  # of the network's thread: how each of its holes ended
+        self._latest: tuple[TradeGap, pd.DataFrame] | None = None  # used by that thread
+        self._open: dict[_Key, list[bool | None]] = {}  # network's thread: whether each part was filled
 
     # The network's thread.
 
     def start(self, hole: TradeGap, streams: Sequence[Route], gaps: StreamGaps) -> None:
-        """Hold the frames of these streams, and have the hole filled; returns at once."""
+        """Hold back new rows of the frames of these streams and queue the gap; returns at once."""
         frames = [(stream.sink, stream.code) for stream in streams if isinstance(stream.sink, RollingFrame)]
         with self._guard:
             if len(self._jobs) >= MOST_WAITING or not frames:
@@ -84,17 +84,17 @@ class GapFill:
             must_begin, self._is_working = not self._is_working, True
         self._open.setdefault(job.key, []).append(None)
         for each in waiting:
-            on_network_later(HOLD_SECONDS, each.let_go)
+            on_network_later(HOLD_SECONDS, each.release)
         if must_begin:
             run_on_thread(self._work, name="aries-nb-gap-fill")
 
     def _fill(self, job: _Fill, trades: pd.DataFrame | None) -> None:
-        """Put what was missing into the frames, and let them go; with the last hole of a symbol, it is told."""
-        rows = None if trades is None else [_rows(held, trades) for held in job.held]
+        """Insert the missing trades and show all rows; the gap log is updated after the last part of a symbol."""
+        rows = None if trades is None else [_rows(frame, trades) for frame in job.frames]
         received = time.time_ns()
         done = [
-            held.tape.backfill(held.number, [] if rows is None else rows[at], received)
-            for at, held in enumerate(job.held)
+            frame.tape.backfill(frame.number, [] if rows is None else rows[at], received)
+            for at, frame in enumerate(job.frames)
         ]
         ends = self._open[job.key]
         ends[ends.index(None)] = trades is not None and all(done)
@@ -103,7 +103,7 @@ class GapFill:
             if all(ends) and trades is not None:
                 job.gaps.log.filled(*job.key, count=len(trades))
 
-    # The thread that asks.
+    # The thread that requests.
 
     def _work(self) -> None:
         while True:
@@ -114,19 +114,19 @@ class GapFill:
                 job = self._jobs.pop(0)
             trades: pd.DataFrame | None = None
             try:
-                trades = self._asked(job.hole) if job.is_waited_for else None
+                trades = self._requested(job.hole) if job.is_waited_for else None
             except FeedError as error:
-                log.warning("trades of %s could not be filled up over HTTP: %s", job.hole.subscription.symbol, error)
+                log.warning("trades of %s could not be backfilled over HTTP: %s", job.hole.subscription.symbol, error)
             except Exception:  # the border of the thread
-                log.exception("refill")
+                log.exception("the backfill of trades failed")
             on_network(lambda job=job, trades=trades: self._fill(job, trades))  # type: ignore[misc]
 
-    def _asked(self, hole: TradeGap) -> pd.DataFrame:
-        """The trades that lie in a hole, in order."""
+    def _requested(self, hole: TradeGap) -> pd.DataFrame:
+        """The trades within a trade gap, in order. Blocks."""
         if self._latest is not None and _span(hole) == _span(self._latest[0]):
-            return self._latest[1]  # another frame with the same hole
+            return self._latest[1]  # another frame with the same gap
         after, before = hole.after, hole.before
-        # Whole milliseconds, the last included: which of them lie within is seen by their ids.
+        # The request is in whole milliseconds, both ends included; trade ids decide which trades lie within.
         start, end = pd.Timestamp(after[0], tz="UTC"), pd.Timestamp(before[0] + 1_000_000, tz="UTC")
         trades = self._reference.trades(hole.subscription.symbol, None, start=start.floor("ms"), end=end)
         keys = list(zip(_nanoseconds(trades), trades["trade_id"].tolist(), strict=True))
@@ -139,17 +139,17 @@ def _span(hole: TradeGap) -> tuple[str, tuple[int, int], tuple[int, int]]:
     return hole.subscription.symbol, hole.after, hole.before
 
 
-def _rows(held: _WaitingFrame, trades: pd.DataFrame) -> list[tuple[int, int, Values]]:
+def _rows(frame: _WaitingFrame, trades: pd.DataFrame) -> list[tuple[int, int, Values]]:
     columns = [
         ["history"] * len(trades)
         if column.name == "source"
         else trades[column.name].tolist()
         if column.name in trades
         else [MISSING[column.type]] * len(trades)
-        for column in held.tape.columns
+        for column in frame.tape.columns
     ]
     rows = zip(*columns, strict=True)
-    return [(held.code, ts, values) for ts, values in zip(_nanoseconds(trades), rows, strict=True)]
+    return [(frame.code, ts, values) for ts, values in zip(_nanoseconds(trades), rows, strict=True)]
 
 
 def _nanoseconds(trades: pd.DataFrame) -> list[int]:

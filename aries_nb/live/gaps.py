@@ -1,4 +1,4 @@
-"""What a feed or a frame has missed, for a user: `feed.gaps`, `frame.gaps`."""
+"""The interruptions of a feed or a frame: `feed.gaps`, `frame.gaps`."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from aries_nb.store import Gap, GapLog, gaps_frame
 
 __all__ = ["GapSelection", "Gaps", "Places"]
 
-# On which connections, by the names that the ledger has for them, a frame has symbols of which kind.
+# The symbols of a frame by connection (its name in the gap log) and kind.
 Places: TypeAlias = Mapping[tuple[str, Kind], Collection[str]]
 
 
@@ -39,31 +39,31 @@ class GapSelection:
         return not is_later and (gap.ended is None or gap.ended > self._made)
 
     def close(self) -> None:
-        """Take in no more gaps; idempotent."""
+        """Leave out gaps that begin later; idempotent."""
         self._closed = self._closed or time.time_ns()
 
     def spans(self) -> tuple[GapSpan, ...]:
-        """When the stream was deaf and has not been filled since, oldest first."""
+        """The gaps that were not filled, oldest first."""
         return tuple(GapSpan(gap.started, gap.ended, gap.cause) for gap in self.all() if not gap.filled)
 
     def on_gap(self, registrations: Registrations, callback: Callable[[Gap], object]) -> Callable[[], None]:
         """Call back with each gap as it begins, as it ends and when it is filled, on the callbacks' thread.
 
-        The same function again, as when its cell runs again, replaces the one before. Returns the undo.
+        Returns the undo. Raises ClosedError after `registrations` were closed.
         """
         known = {gap.number: gap for gap in self.all()}
 
         def job() -> None:
-            told = self.all()
-            for number in known.keys() - {gap.number for gap in told}:
+            gaps = self.all()
+            for number in known.keys() - {gap.number for gap in gaps}:
                 del known[number]
-            for gap in told:
+            for gap in gaps:
                 if known.get(gap.number) != gap:
-                    known[gap.number] = gap  # first: what raises is not called again for the same
+                    known[gap.number] = gap  # first: a callback that raises is not called again for the same gap
                     try:
                         callback(gap)
                     except BaseException:
-                        registrations.ring()  # for those that are left
+                        registrations.ring()  # for the gaps that are left
                         raise
 
         return registrations.add("gap", callback, job, self._log.watch)
@@ -90,9 +90,9 @@ class Gaps:
         """Columns stream, symbol ("" all), started, ended (UTC), cause, reason, filled, missed.
 
         `ended` is NaT while the gap lasts. `cause` is "cut", "silence", "overload" (we read too slowly), "token",
-        "restart" (the server goes away) or "pause" (this process stood still); `reason` says it in words. `filled`:
-        what was missed has come out of the broker's past; where that is so of one kind alone, "market trades" has a
-        line of its own. `missed` is how many messages did not come in time, NaN where the broker does not tell.
+        "restart" (the server restarts) or "pause" (this process was suspended); `reason` says it in words. `filled`:
+        the missed data were loaded from the broker's history; where that is so for one kind alone, that kind has a row
+        of its own ("market trades"). `missed` is the number of messages that were missed, NaN where it is unknown.
         """
         return gaps_frame(self.all())
 
@@ -100,7 +100,7 @@ class Gaps:
         return len(self._selection)
 
     def __repr__(self) -> str:
-        return f"<gaps: {len(self)}>" if len(self) else "<gaps: none; nothing was missed>"
+        return f"<gaps: {len(self)}>" if len(self) else "<gaps: none>"
 
     def _repr_html_(self) -> str:
-        return self.df.to_html() if len(self) else html.escape("No gaps: nothing was missed.")
+        return self.df.to_html() if len(self) else html.escape("No gaps.")

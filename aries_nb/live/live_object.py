@@ -1,4 +1,4 @@
-"""Base classes of live objects (a store, the stream that fills it, the views on it), and the registry of those open."""
+"""Base classes of live objects (a store, the stream that fills it, the views on it), and their registry."""
 
 from __future__ import annotations
 
@@ -26,29 +26,29 @@ FIRST_SIGHT_SECONDS = 1.0
 
 
 class LiveObject(ABC):
-    """A store that is kept current in the background until it is closed or forgotten. Any thread may read."""
+    """A store that is filled in the background until it is closed or garbage-collected. Any thread may read."""
 
     def __init__(self, link: Link, watch: Watch, name: str, *, release: Callable[[], None]) -> None:
         self._link = link
         self._name = name
         self._watches: tuple[Watch, ...] = (watch, link.watch)
-        self._views: WeakValueDictionary[object, Any] = WeakValueDictionary()  # the painter keeps those on display
-        # Rebinding the variable of a re-run cell must not leave the old subscription behind.
+        self._views: WeakValueDictionary[object, Any] = WeakValueDictionary()  # the painter holds those on display
+        # Rebinding the variable when a cell runs again must end the old subscription.
         self._release = weakref.finalize(self, release)
         self._release.atexit = False
 
     @property
     def is_open(self) -> bool:
-        """Whether it has not been closed here."""
+        """Whether `close` has not been called."""
         return self._release.alive
 
     @property
     def is_live(self) -> bool:
-        """Whether news can be expected to come: the session is live and this open."""
+        """Whether updates can arrive: the session is live and this is open."""
         return self.is_open and self._link.state == "live"
 
     def close(self) -> None:
-        """Stop the stream and free the views; idempotent. What has come stays readable."""
+        """Stop the stream and free the views; idempotent. Data received so far stays readable."""
         self._release()
         for view in list(self._views.values()):
             view.close()
@@ -63,21 +63,21 @@ class LiveObject(ABC):
         self, include: Collection[str] | None = None, exclude: Collection[str] | None = None
     ) -> dict[str, Any] | tuple[dict[str, Any], dict[str, Any]]:
         if not self._count() and self.is_live:
-            with suppress(WaitTimeoutError):  # an empty view is the truth then
+            with suppress(WaitTimeoutError):  # nothing has arrived: the view is empty
                 self._wait(1, timeout=FIRST_SIGHT_SECONDS, what=self._name)
         bundle: dict[str, Any] = self._first_view()._repr_mimebundle_(include, exclude)
         return bundle
 
     @abstractmethod
     def _count(self) -> int:
-        """How much has come: what is waited for."""
+        """The number of rows, updates or bars so far, which `wait` compares."""
 
     @abstractmethod
     def _first_view(self) -> Any:  # noqa: ANN401 - views are imported when they are shown
-        """The view that stands for it in a cell."""
+        """The view that a cell shows for it."""
 
     def _check(self) -> None:
-        """Raise what has gone wrong for good, if anything has."""
+        """Raise the error that ended the connection for good, if there is one."""
         self._link.check()
 
     @property
@@ -104,7 +104,7 @@ class LiveObject(ABC):
         return is_done
 
     def _view(self, key: object, make: Callable[[], T]) -> T:
-        """The view made before for the same request: re-running a cell shows it again instead of making another."""
+        """The view made before for the same arguments: a cell that runs again shows it again."""
         view: Any = self._views.get(key)
         if view is None or view.is_closed:
             if not self.is_open:
@@ -114,7 +114,7 @@ class LiveObject(ABC):
 
 
 class StreamedObject(LiveObject):
-    """A store that streams fill: what they brought, and what they missed."""
+    """A live object that subscriptions fill: with message counts, gaps and callbacks for gaps."""
 
     def __init__(
         self,
@@ -134,12 +134,12 @@ class StreamedObject(LiveObject):
 
     @property
     def ledger(self) -> MessageCounts:
-        """What became of every message, as counts that add up."""
+        """Counts of messages by outcome: received + filled = the sum of all others; see docs/ledger.md."""
         return self._store.message_counts()
 
     @property
     def gaps(self) -> Gaps:
-        """What was missed of these symbols: one row an interruption in `.df`."""
+        """The interruptions of these symbols: one row each in `.df`."""
         return self._gaps
 
     def on_gap(self, callback: Callable[[Gap], object]) -> Callable[[], None]:
@@ -150,16 +150,16 @@ class StreamedObject(LiveObject):
         return self._gap_selection.on_gap(self._registrations, callback)
 
     def close(self) -> None:
-        """Stop the stream and free the views; idempotent. What has come stays readable."""
+        """Stop the stream and free the views; idempotent. Data received so far stays readable."""
         self._gap_selection.close()
         self._registrations.close()
         super().close()
 
 
 class LiveRegistry:
-    """Frames, books, bars and chains that are still in somebody's hands. Any thread may ask.
+    """The open frames, books, bars and chains of a feed, by their arguments; weak references. Any thread.
 
-    `check` raises where nothing new can be had any more.
+    `check` raises where no new object can be made.
     """
 
     def __init__(self, check: Callable[[], None]) -> None:
@@ -171,9 +171,9 @@ class LiveRegistry:
         self._guard = threading.RLock()
 
     def same(self, key: object, make: Callable[[], LiveObjectT]) -> LiveObjectT:
-        """What was made for this key before, if it is still open; else what `make` gives now.
+        """The open object with this key, else the one that `make` returns now.
 
-        Callers at the same time get the same object; those with another key do not wait for it.
+        Simultaneous callers get the same object; callers with another key do not wait for it.
         """
         with self._guard:
             lock = self._locks.setdefault(key, threading.RLock())
@@ -185,22 +185,22 @@ class LiveRegistry:
                 with self._guard:
                     is_late = self._is_closed
                     self._held[key] = held
-                if is_late:  # it would outlive what it belongs to
+                if is_late:  # it would outlive the feed
                     held.close()
                     self._check()
             return cast("LiveObjectT", held)
 
     def held(self) -> list[LiveObject]:
-        """Those that are open."""
+        """The objects that are open."""
         with self._guard:
             every = list(self._held.values())
         return [held for held in every if held.is_open]
 
     def close(self) -> None:
-        """Close them all, and whatever is just being made when it is done."""
+        """Close all objects; one that is being made is closed when it is ready."""
         with self._guard:
             self._is_closed = True
             every = list(self._held.values())
-        with ExitStack() as steps:  # an interrupt in the midst of one does not keep the others
+        with ExitStack() as steps:  # an interrupt of one does not skip the others
             for held in every:
                 steps.callback(held.close)

@@ -1,4 +1,4 @@
-"""The embedded simulated market: a server process of our own, with its own interpreter lock, that dies with us."""
+"""The embedded simulated market: a server in a child process that ends with this one."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ __all__ = ["EmbeddedMarket", "SimValue", "arguments_from"]
 
 SimValue: TypeAlias = int | float | str | PathLike[str] | Sequence[str] | Sequence[PathLike[str]] | None
 WRONG_USAGE = 2  # exit status of the command line
-OURS = "ARIES_NB_"  # variables of this package: a token is no business of a process that `ps e` shows
+OURS = "ARIES_NB_"  # environment variables of this package; not passed on: `ps e` would show a token
 _OPTIONS = ("seed", "rate", "tape", "speed")
 
 
@@ -58,7 +58,7 @@ class EmbeddedMarket:
             )
             try:
                 said = self._first_words(complaints)
-            except BaseException:  # the traceback of an interrupt keeps this frame, and with it the process's input
+            except BaseException:  # the traceback of an interrupt holds this frame, and so the process's input
                 self.close()
                 raise
         register_fork_aware(self)
@@ -74,17 +74,19 @@ class EmbeddedMarket:
         self.close()
         complaints.seek(0)
         last = complaints.read().decode("utf-8", "replace").strip().splitlines()
-        raise self._refusal(last[-1] if last else "it said nothing")
+        raise self._refusal(last[-1] if last else "no message")
 
     def _refusal(self, said: str) -> UsageError | ConnectError:
         if self._process.returncode == WRONG_USAGE:
             reason = said.removeprefix("aries-nb: ").rstrip(".")
             return UsageError(f"the simulated market refused its options: {reason}")
-        return ConnectError(f"the simulated market did not start: {said}", advice="`aries-nb doctor` may know why.")
+        return ConnectError(
+            f"the simulated market did not start: {said}", advice="Run `aries-nb doctor` to find the cause."
+        )
 
     @property
     def is_running(self) -> bool:
-        """Whether the process lives."""
+        """Whether the process is running."""
         return self._process.poll() is None
 
     def after_fork(self) -> None:

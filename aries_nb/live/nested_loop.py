@@ -1,6 +1,6 @@
-"""Running a coroutine from a cell: the only module that uses nest-asyncio, and only when asked.
+"""`run`: a coroutine from a cell. The only module that uses nest-asyncio, and only when `run` is called.
 
-Streams and widgets never need it. Nested loops slow every asyncio task of the process, and the archived nest-asyncio
+Streams and widgets do not need it. Nested loops slow every asyncio task of the process, and the archived nest-asyncio
 loses the cells queued behind a nested run on ipykernel 7 and later; nest-asyncio2 from 1.7.4 on does not.
 """
 
@@ -21,9 +21,9 @@ _ADVICE = "Use `await` in the cell instead, or install nest-asyncio2>=1.7.4."
 
 
 def run(work: Coroutine[object, object, T]) -> T:
-    """Run a coroutine to its end and return its result, also where an event loop is running (a notebook's cell).
+    """Run a coroutine to its end and return its result, also inside a running event loop (a notebook's cell).
 
-    Raises UsageError where the installed versions cannot nest safely; the coroutine is closed then.
+    Raises UsageError where the installed packages cannot nest event loops safely; the coroutine is closed then.
     """
     try:
         loop = asyncio.get_running_loop()
@@ -38,14 +38,14 @@ def run(work: Coroutine[object, object, T]) -> T:
 
 
 def _nester() -> str:
-    """The module to nest with. Raises UsageError for a combination known to lose cells."""
+    """The name of the nesting module. Raises UsageError for versions that are known to lose cells."""
     second = _version("nest-asyncio2")
     if second >= _GOOD:
         return "nest_asyncio2"
     if _version("ipykernel") >= (7,):
         raise UsageError("a nested event loop would lose the cells queued behind it (ipykernel 7)", advice=_ADVICE)
     if not _version("nest-asyncio"):
-        raise UsageError("nothing is installed that can nest an event loop", advice=_ADVICE)
+        raise UsageError("no installed package can nest an event loop", advice=_ADVICE)
     return "nest_asyncio"
 
 

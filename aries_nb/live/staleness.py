@@ -1,4 +1,4 @@
-"""Which symbols of a frame are out of date, though the feed is live: silence is a fault while a market is open."""
+"""The stale symbols of a frame: no update for longer than usual while the market is open, or none since a gap."""
 
 from __future__ import annotations
 
@@ -23,15 +23,15 @@ if TYPE_CHECKING:
 __all__ = ["Staleness"]
 
 ROWS_LOOKED_AT = 20_000
-LOOK_SECONDS = 1.0  # a rhythm does not change ten times a second, as often as a board is painted
+LOOK_SECONDS = 1.0  # the usual interval is not computed for each frame of a board
 
 
 class Staleness:
-    """Reckoned when it is asked, from what the tape holds: the stream itself pays nothing. Any thread may ask.
+    """Finds the stale symbols of a rolling frame, on demand and from its rows alone. Any thread.
 
-    A symbol is silent when nothing has come for longer than `staleness_thresholds` of its newest rows says, while its
-    market trades without a pause: not when it is closed, on holiday, in an auction, before or after its regular hours,
-    nor when the broker says so, nor when nobody knows its hours.
+    A symbol is silent when nothing has arrived for longer than `staleness_thresholds` computes from its newest rows,
+    while its market trades without a pause: not when the market is closed, on holiday, in an auction, before or after
+    its regular hours, when the broker says that it is closed, or when its hours are not known.
     """
 
     def __init__(self, tape: RollingFrame, link: Link, gaps: GapSelection) -> None:
@@ -44,17 +44,17 @@ class Staleness:
         self._looked_at = -LOOK_SECONDS
 
     def stale(self, now: int) -> Flags:
-        """Of each symbol, whether it is silent, or its newest row is from before a gap that is not filled.
+        """For each symbol, whether it is silent or its newest row is from before a gap that is not filled.
 
         `now` in ns since the epoch.
         """
         received = self._received()
-        if self._tape.is_backfilling:  # what has come since the gap waits for what is missing
+        if self._tape.is_backfilling:  # rows since the gap wait for the backfill
             return np.ones(len(received), "bool")
         return self._from_before_a_gap(received) | self._silent(received, now)
 
     def silent(self, now: int) -> tuple[str, ...]:
-        """The symbols of which nothing has come for longer than is usual."""
+        """The symbols without an update for longer than is usual."""
         flags = self._silent(self._received(), now)
         return tuple(symbol for symbol, flag in zip(self._tape.symbols, flags.tolist(), strict=True) if flag)
 
@@ -71,9 +71,9 @@ class Staleness:
             return np.zeros(len(received), "bool")
         since = {name: open_since(name, now) for name in set(self._calendars)}
         open_at = [since[name] for name in self._calendars]
-        may_talk = np.array([at is not None for at in open_at], "bool")
-        heard = np.maximum(received, np.array([at or 0 for at in open_at], "int64"))
-        silent: Flags = may_talk & (now - np.maximum(heard, self._begun) > self._usual())
+        is_open = np.array([at is not None for at in open_at], "bool")
+        latest = np.maximum(received, np.array([at or 0 for at in open_at], "int64"))
+        silent: Flags = is_open & (now - np.maximum(latest, self._begun) > self._usual())
         return silent
 
     def _usual(self) -> Times:

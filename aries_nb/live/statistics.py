@@ -1,4 +1,4 @@
-"""What a feed has done, counted: each connection for itself, and all together."""
+"""Statistics of a feed: of each connection, and of all together."""
 
 from __future__ import annotations
 
@@ -10,62 +10,62 @@ from aries_nb.model import CardData, State
 
 __all__ = ["FeedStatistics", "card_data", "combined", "worst"]
 
-# The first of them that a connection of the feed is in is the state of the feed: no part of it may fail unseen.
+# The feed has the worst state of its connections: no part of it may fail unseen.
 _WORST_FIRST: tuple[State, ...] = ("failed", "reconnecting", "connecting", "closed", "live")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FeedStatistics:
-    """What a feed has done since it was connected."""
+    """Counts and times of a feed since it was connected; a snapshot."""
 
     state: State
     """connecting, live, reconnecting, failed or closed."""
     messages: int
     """Messages received, control messages included."""
     messages_per_s: float
-    """Over about the last second."""
+    """Messages a second, over about the last second."""
     octets: int
-    """Bytes of their text."""
+    """Bytes of the messages' text."""
     records: int
     """Messages that became a row, or a book's update."""
     unreadable: int
-    """Messages, or parts of one, that could not be used; `feed.unreadable` shows the newest."""
+    """Messages, or parts of them, that could not be parsed; `feed.unreadable` shows the newest."""
     unasked: int
-    """Data messages of what nobody has subscribed to, such as those still under way when a frame was closed."""
+    """Data messages without a subscription, such as those under way when a frame was closed."""
     streams: int
-    """Subscriptions that are running."""
+    """Active subscriptions."""
     reconnects: int
-    """Times that a live connection broke."""
+    """The number of times that a live connection broke."""
     renewals: int
-    """Times that the session was renewed in place."""
+    """The number of times that the session was renewed without a reconnect."""
     gaps: int
-    """Interruptions, see `feed.gaps.df`."""
+    """The number of interruptions; `feed.gaps.df` lists them."""
     lag_ms: float
-    """Exchange time to receipt, median of late, by the two clocks as they are; NaN before the first message."""
+    """Exchange time to receipt, recent median, by two clocks that are not corrected; NaN before the first message."""
     lag_p99_ms: float
-    """The same, which all but one in a hundred stay below; NaN in the first quarter of a second."""
+    """The same, 99th percentile; NaN in the first quarter of a second."""
     visible_p50_ms: float = math.nan
-    """Receipt until a row could be read, median of the newest; NaN before the first. `frame.lag` has each frame's."""
+    """Receipt until a row can be read, recent median; NaN before the first. `frame.lag` has it for each frame."""
     visible_p99_ms: float = math.nan
-    """The same, which all but one in a hundred stay below."""
+    """The same, 99th percentile."""
     painted_p50_ms: float = math.nan
     """Receipt until the browser had painted a row, median of the last minute.
 
-    NaN where no view is on display, and where its answers cannot come in, as while a cell blocks the kernel."""
+    NaN where no view is on display, or while a cell blocks the kernel and the browser's answers with it."""
     painted_p99_ms: float = math.nan
-    """The same, which all but one in a hundred stay below."""
+    """The same, 99th percentile."""
     behind_s: float
-    """How many seconds later than at their quickest messages come now: they are read more slowly than they are sent.
+    """Delay of messages in seconds over the shortest one measured: they are read more slowly than they are sent.
 
-    0 while they come as they should, which a second more is, unless there are over 2,000 messages in it."""
+    0 below one second, unless more than 2,000 messages arrived in that time."""
     silence_s: float
     """Seconds since the last message; NaN before the first."""
     last_error: str
-    """The newest thing that went wrong, "" if nothing has."""
+    """The newest problem as text, "" without one."""
 
 
 def card_data(now: FeedStatistics, *, name: str, url: str, error: str) -> CardData:
-    """What of it the status card shows."""
+    """The figures that the status card shows."""
     return CardData(
         name=name,
         url=url,
@@ -91,7 +91,7 @@ def worst(states: Sequence[State]) -> State:
 
 
 def combined(parts: Sequence[FeedStatistics]) -> FeedStatistics:
-    """Add up the connections of a feed; lag and silence are those of the first, the market's."""
+    """Add up the connections of a feed; lag and silence are those of the first, the market connection."""
     first = parts[0]
     return FeedStatistics(
         state=worst([part.state for part in parts]),

@@ -1,4 +1,4 @@
-"""A table that keeps itself current: what `account.orders`, `account.positions` and their like are."""
+"""Live tables: rows by key, kept current, such as `account.orders` and `account.balances`."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ if TYPE_CHECKING:
 
 __all__ = ["LiveTable", "SubscriptionOptions", "TableSource"]
 
-SubscriptionOptions: TypeAlias = tuple[tuple[str, str], ...]  # of a subscription, by name
+SubscriptionOptions: TypeAlias = tuple[tuple[str, str], ...]  # (name, value) pairs
 
-# What there is to see of a kind in a cell, where that is not everything.
+# The columns that a cell shows of a kind, where these are not all.
 SHOWN: Mapping[Kind, tuple[str, ...]] = {
     "news": ("published", "title", "symbols", "authors"),
     "pnl": ("start", "open", "high", "low", "close"),
@@ -32,10 +32,10 @@ NEWEST_FIRST: frozenset[Kind] = frozenset({"orders", "news", "pnl"})
 
 
 class LiveTable(StreamedObject):
-    """The rows of one kind of one account, each under its key; `df` is one row a key, `log` one row a change.
+    """The rows of one kind of one account by their key: `df` has one row a key, `log` one row a change.
 
-    Columns `ts` (when it became so, UTC), `received` (local receipt, UTC), `account` and the fields. Money and
-    quantities are float64 in the frames, and exact in `rows()`.
+    Columns `ts` (time of the change, UTC), `received` (local receipt, UTC), `account` and the fields. Money and
+    quantities are float64 in DataFrames, and exact decimals in `rows()`. Any thread may read.
     """
 
     def __init__(
@@ -58,26 +58,26 @@ class LiveTable(StreamedObject):
 
     @property
     def columns(self) -> tuple[Column, ...]:
-        """The fields of a row: all that the broker has."""
+        """The fields of a row with their types: all that the broker has."""
         return self._table.columns
 
     @property
     def df(self) -> pd.DataFrame:
-        """The rows as they are now, index their key; a snapshot of your own."""
+        """The current rows, index the key; a snapshot that belongs to the caller."""
         return self._table.frame()
 
     @property
     def log(self) -> pd.DataFrame:
-        """Every state that the rows went through since this was made, oldest first; it is only ever appended to."""
+        """Every state of the rows since this was made, oldest first; append-only, index the number of the change."""
         return self._changes.frame()
 
     @property
     def is_stale(self) -> bool:
-        """Whether something here is from before a break, and not yet confirmed."""
+        """Whether a row is from before a break and not confirmed since, or the feed is not live."""
         return self._table.is_stale or not self.is_live
 
     def rows(self) -> list[dict[str, object]]:
-        """The rows as dictionaries, money and quantities as decimal.Decimal exactly as the broker wrote them."""
+        """The current rows as dictionaries, money and quantities as decimal.Decimal exactly as the broker sent them."""
         names = [column.name for column in self._table.columns]
         return [{"account": row.account, **dict(zip(names, row.values, strict=True))} for row in self._table.rows()]
 
@@ -85,21 +85,21 @@ class LiveTable(StreamedObject):
         return len(self._table)
 
     def wait(self, *, changes: int = 1, timeout: float | None = 10.0) -> Self:
-        """Block until so many rows have been put or changed. `timeout` in seconds, None for ever.
+        """Block until `changes` rows were added or changed since this was made.
 
-        Raises WaitTimeoutError, or what has gone wrong with the feed.
+        `timeout` in seconds, None for no limit. Raises WaitTimeoutError, ClosedError, or the error that ended the feed.
         """
         return self._wait(changes, timeout=timeout, what=f"{changes} changes of {self._name}")
 
     async def until(self, *, changes: int = 1, timeout: float | None = 10.0) -> Self:
-        """The same as `wait` for async code: the event loop goes on meanwhile."""
+        """`wait` for async code: the event loop keeps running."""
         return await self._until(changes, timeout=timeout, what=f"{changes} changes of {self._name}")
 
     def on_update(self, callback: Callable[[pd.DataFrame], object]) -> Callable[[], None]:
-        """Call back with the states that are new, as a DataFrame, on a thread of its own. Returns the undo.
+        """Call back with the new states as a DataFrame, in the columns of `log`, on the callbacks' thread.
 
-        The same function again, as when its cell runs again, replaces the one before; `close` removes it. Raises
-        ClosedError once this is closed.
+        Returns the undo. The same function again, as when its cell runs again, replaces the one before; `close` removes
+        it. Raises ClosedError after `close`.
         """
         return self._registrations.add_rows(self, self._changes, callback)
 
@@ -117,11 +117,11 @@ class LiveTable(StreamedObject):
         return link.table_columns(self.kind)
 
     def _filled(self, link: Link, listeners: Sequence[TableListener]) -> Table:
-        """The table that the stream fills."""
+        """Subscribe, and return the table that is filled."""
         return link.table(self.kind, self.account, options=self._options, listeners=listeners)
 
     def _releasing(self, link: Link) -> Callable[[], None]:
-        """What ends the stream; it must not hold this object."""
+        """The function that ends the stream; it must not hold a reference to this object."""
         return partial(link.release, self._table)
 
     def _count(self) -> int:
@@ -134,7 +134,7 @@ class LiveTable(StreamedObject):
 
 
 class TableSource:
-    """What views and other live objects read of a table; it keeps the table alive. Any thread."""
+    """The data of a table for views and other live objects; holds the table. Any thread."""
 
     def __init__(
         self,
@@ -146,7 +146,7 @@ class TableSource:
         check: Callable[[], None],
     ) -> None:
         self._live = live
-        self.store = store  # only the network's thread may write to it
+        self.store = store  # only the network's thread may write
         self.options = options
         self._gaps = gaps
         self._check = check
@@ -157,11 +157,11 @@ class TableSource:
         return 2 * self.store.version + (not self._live.is_live)
 
     def watch(self, ring: Callable[[], None]) -> Callable[[], None]:
-        """Have `ring` called after each change, on the network's thread; it must return at once. Returns the undo."""
+        """Call `ring` after each change, on the network's thread; it must return at once. Returns the undo."""
         return self.store.watch(ring)
 
     def table(self) -> TableData:
-        """The rows as they are now; orders, news and P&L with the newest first."""
+        """The current rows; orders, news and P&L with the newest first."""
         kind, rows = self._live.kind, self.store.rows()
         if kind in NEWEST_FIRST:
             rows = rows[::-1]
@@ -175,11 +175,11 @@ class TableSource:
 
     @property
     def is_answered(self) -> bool:
-        """Whether the broker has sent anything for it yet, if only that there is nothing."""
+        """Whether the broker has sent anything for it, if only an empty list."""
         return self.store.version > 0
 
     def check_coming(self) -> None:
-        """Raise what has gone wrong for good with the feed, or ClosedError, if nothing can come any more."""
+        """Raise the error that ended the feed, or ClosedError, if no more changes can arrive."""
         self._check()
 
     def gap_spans(self) -> tuple[GapSpan, ...]:

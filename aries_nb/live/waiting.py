@@ -1,4 +1,4 @@
-"""One door between the network's thread and whoever waits; wake-ups that pile up count as one."""
+"""Waiting for a condition that the network's thread fulfils: blocking, and on an event loop."""
 
 from __future__ import annotations
 
@@ -14,24 +14,28 @@ __all__ = ["Watch", "wait_for", "wait_for_async"]
 
 Watch = Callable[[Callable[[], None]], Callable[[], None]]
 
-# Also without any wake-up a waiter looks again this often: a closed feed must not leave it waiting.
+# The condition is also checked this often without a notification: a closed feed must not leave a waiter blocked.
 LOOK_SECONDS = 0.5
 
 
 def wait_for(is_done: Callable[[], bool], watches: tuple[Watch, ...], *, timeout: float | None, what: str) -> None:
-    """Block until `is_done()`; it is asked again after each wake-up and may raise. Raises WaitTimeoutError."""
+    """Block until `is_done()`, which is called after each notification and may raise. Raises WaitTimeoutError.
+
+    `timeout` in seconds, None to wait without limit; `what` names the condition in the error. Several notifications
+    may lead to one call.
+    """
     deadline = _deadline(timeout)
-    bell = threading.Event()
+    notified = threading.Event()
     undo: list[Callable[[], None]] = []
     try:
         for watch in watches:
-            undo.append(watch(bell.set))  # one by one: an interrupt may come between two
+            undo.append(watch(notified.set))  # one by one: an interrupt may come between two
         while not is_done():
             left = LOOK_SECONDS if deadline is None else min(deadline - time.monotonic(), LOOK_SECONDS)
             if left <= 0:
                 raise _too_late(timeout, what)
-            bell.wait(left)
-            bell.clear()
+            notified.wait(left)
+            notified.clear()
     finally:
         for stop in undo:
             stop()
@@ -43,36 +47,36 @@ async def wait_for_async(
     """The same on the caller's event loop, which goes on meanwhile."""
     deadline = _deadline(timeout)
     loop = asyncio.get_running_loop()
-    bell = asyncio.Event()
-    is_ringing = threading.Event()
+    notified = asyncio.Event()
+    is_pending = threading.Event()
 
-    def ring() -> None:
-        if not is_ringing.is_set() and not loop.is_closed():
-            is_ringing.set()
-            loop.call_soon_threadsafe(bell.set)
+    def notify() -> None:
+        if not is_pending.is_set() and not loop.is_closed():
+            is_pending.set()
+            loop.call_soon_threadsafe(notified.set)
 
     undo: list[Callable[[], None]] = []
     try:
         for watch in watches:
-            undo.append(watch(ring))
+            undo.append(watch(notify))
         while not is_done():
             left = LOOK_SECONDS if deadline is None else min(deadline - time.monotonic(), LOOK_SECONDS)
             if left <= 0:
                 raise _too_late(timeout, what)
             try:
                 async with asyncio.timeout(left):
-                    await bell.wait()
+                    await notified.wait()
             except TimeoutError:
                 continue
-            is_ringing.clear()  # first: a ring between the two would be lost the other way round
-            bell.clear()
+            is_pending.clear()  # first: in the other order a notification between the two would be lost
+            notified.clear()
     finally:
         for stop in undo:
             stop()
 
 
 def _deadline(timeout: object) -> float | None:
-    """When to give up, by the monotonic clock; None for never. Raises UsageError for what is no number of seconds."""
+    """The time of the timeout by the monotonic clock, None for none. Raises UsageError for what is no number."""
     if timeout is None:
         return None
     if isinstance(timeout, bool) or not isinstance(timeout, Real) or timeout != timeout:

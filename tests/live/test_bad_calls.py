@@ -31,7 +31,7 @@ if TYPE_CHECKING:
         (lambda feed: feed.quotes("AAPL", fields=["zzz"]), r"unknown field 'zzz'.*Known are: bid_price"),
         (lambda feed: feed.trades("AAPL", fields=["bid_price"]), "unknown field 'bid_price'"),
         (lambda feed: feed.quotes("AAPL", fields="bid_price"), r"is text.*fields=\['bid_price'\]"),
-        (lambda feed: feed.quotes("AAPL", fields=[]), "asks for nothing"),
+        (lambda feed: feed.quotes("AAPL", fields=[]), "names no field"),
         (lambda feed: feed.quotes("AAPL", window="15 parsecs"), r"is no span of time.*15min"),
         (lambda feed: feed.quotes("AAPL", window="0s"), r"holds no rows.*positive span"),
         (lambda feed: feed.quotes("AAPL", window="-5min"), "holds no rows"),

@@ -83,5 +83,5 @@ def test_nothing_to_nest_with_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
     async def cell() -> None:
         anb.run(work())
 
-    with pytest.raises(anb.UsageError, match="nothing is installed"):
+    with pytest.raises(anb.UsageError, match="no installed package can nest"):
         asyncio.run(cell())
