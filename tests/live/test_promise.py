@@ -214,7 +214,7 @@ def test_the_same_callback_of_a_cell_that_runs_again_replaces_the_one_before(sim
             cell: dict[str, Any] = {"counted": counted}
             exec(compile(source, "cell", "exec"), cell)
             quotes.on_update(cell["callback"])
-        running = len(quotes._on_update)
+        running = len(quotes._registrations._removers)
 
     assert running == 1
 
