@@ -28,6 +28,7 @@ _NEEDED = (
     ("anywidget", "0.9.20", None, "board, ladder, card and charts"),
     ("ipywidgets", "8.1.5", "9", "all views"),
     ("msgspec", "0.19", None, "decoding"),
+    ("pyarrow", "18.0", None, "recorded markets"),
 )
 
 
@@ -88,11 +89,6 @@ def _traps() -> Iterator[Finding]:
     )
     token = "set" if "ARIES_NB_TOKEN" in os.environ else "not set; the simulator needs none"
     yield Finding(f"a token for a real broker ({token})", is_well=True)
-    yield Finding(
-        "recorded markets can be read (pyarrow)",
-        bool(_version("pyarrow")),
-        "pip install 'aries_nb[tapes]' to play recordings in the simulator.",
-    )
 
 
 def _network() -> Iterator[Finding]:

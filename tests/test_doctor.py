@@ -55,7 +55,7 @@ def test_a_good_environment_is_well(examined: Callable[..., list[Finding]]) -> N
         ({"nest-asyncio2": None}, "nest-asyncio2>=1.7.4"),
         ({"nest-asyncio2": "1.7.3"}, "nest-asyncio2>=1.7.4"),
         ({"plotly-resampler": "0.11"}, "Uninstall it"),
-        ({"pyarrow": None}, "aries_nb[tapes]"),
+        ({"pyarrow": None}, "pip install 'pyarrow>=18.0'"),
     ],
 )
 def test_each_trap_comes_with_its_mend(

@@ -89,7 +89,7 @@ class RecordingPlayer:
 def recording_kind(path: Path) -> RecordingKind:
     """Determine the kind of a file by its columns, reading only its schema.
 
-    Raises UsageError if the file is missing, is not Parquet or is of no known kind, and if pyarrow is missing.
+    Raises UsageError if the file is missing, is not Parquet or is of no known kind.
     """
     return _kind_of(path, _open(path).schema_arrow.names)
 
@@ -116,13 +116,9 @@ def load_recordings(paths: Iterable[str | Path]) -> dict[str, list[Recording]]:
 def _open(path: Path) -> Any:  # noqa: ANN401 - pyarrow has no types
     if not path.is_file():
         raise UsageError(f"there is no recording {str(path)!r}", where="tapes", advice="Check the path.")
-    try:
-        import pyarrow as pa
-        import pyarrow.parquet as pq
-    except ImportError as error:
-        raise UsageError(
-            "recordings need pyarrow", where=str(path), advice="Install it with: pip install 'aries_nb[tapes]'."
-        ) from error
+    import pyarrow as pa  # 0.1 s, and most simulators play no recording
+    import pyarrow.parquet as pq
+
     try:
         return pq.ParquetFile(path)
     except (pa.ArrowException, OSError) as error:
