@@ -43,7 +43,7 @@ def test_a_server_whose_clock_is_minutes_off_is_followed_as_any_other(
     clock = SimpleNamespace(
         time=lambda: time.time() + 60 * minutes, time_ns=lambda: time.time_ns() + 60 * 10**9 * minutes
     )
-    for name in ("server", "alor_server"):
+    for name in ("serving", "aries.server", "alor.server"):
         monkeypatch.setattr(f"aries_nb.sim.{name}.time", clock)
     course = begin(ground, Schedule(5, BREAKS))
 
