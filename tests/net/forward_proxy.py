@@ -7,14 +7,13 @@ from __future__ import annotations
 
 import asyncio
 import base64
-import shutil
 import ssl
-import subprocess
 import time
 from contextlib import suppress
 from typing import TYPE_CHECKING, NamedTuple
 
 import pytest
+import trustme
 
 from aries_nb.net.tls import VARIABLES
 from tests.net.rude import RudeListener
@@ -177,17 +176,8 @@ class Papers(NamedTuple):
 
 def papers(folder: Path, host: str) -> Papers:
     """An authority of its own, and a certificate that it gave to `host`."""
-    openssl = shutil.which("openssl")
-    if openssl is None:
-        pytest.skip("no openssl to make certificates with")
-    ca, ca_key, leaf, leaf_key = (folder / name for name in ("ca.pem", "ca-key.pem", "leaf.pem", "leaf-key.pem"))
-    new = f"{openssl} req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2"
-    for command in (
-        f"{new} -subj /CN=authority -addext keyUsage=critical,keyCertSign -keyout {ca_key} -out {ca}",
-        f"{new} -subj /CN={host} -addext subjectAltName=DNS:{host} -addext basicConstraints=critical,CA:FALSE"
-        f" -CA {ca} -CAkey {ca_key} -keyout {leaf_key} -out {leaf}",
-    ):
-        subprocess.run(command.split(), check=True, capture_output=True)
+    ca, authority = trustme.CA(), folder / "ca.pem"
+    ca.cert_pem.write_to_path(authority)
     tls = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-    tls.load_cert_chain(leaf, leaf_key)
-    return Papers(host, tls, ca)
+    ca.issue_cert(host).configure_cert(tls)
+    return Papers(host, tls, authority)

@@ -3,8 +3,6 @@ from __future__ import annotations
 import gzip
 import logging
 import socket
-import ssl
-import subprocess
 import threading
 import time
 import traceback
@@ -18,6 +16,7 @@ from aries_nb.model import Secret
 from aries_nb.net.http_client import HttpClient, http_base
 from aries_nb.net.limits import RateLimit
 from aries_nb.net.tokens import fixed_token, token_from
+from tests.net.forward_proxy import papers
 from tests.net.http_server import Asked, HttpServer, Reply, Script
 from tests.net.patience import eventually
 
@@ -383,16 +382,8 @@ def test_a_failure_below_shows_no_frame_that_holds_the_token(clients: Any) -> No
 
 
 def test_a_certificate_that_nobody_vouches_for_is_refused(clients: Any, tmp_path: Any) -> None:
-    key, certificate = tmp_path / "key.pem", tmp_path / "certificate.pem"
-    command = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=localhost"]
-    try:
-        subprocess.run([*command, "-keyout", key, "-out", certificate], check=True, capture_output=True)
-    except FileNotFoundError:
-        pytest.skip("needs openssl")
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(certificate, key)
     server = HttpServer(Script(Reply()))
-    server._server.socket = context.wrap_socket(server._server.socket, server_side=True)
+    server._server.socket = papers(tmp_path, "localhost").tls.wrap_socket(server._server.socket, server_side=True)
     with server:
         with pytest.raises(ConnectError, match="CERTIFICATE_VERIFY_FAILED"):
             clients(server.url.replace("http://127.0.0.1", "https://localhost")).get("/x")

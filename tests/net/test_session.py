@@ -1,10 +1,7 @@
 from __future__ import annotations
 
 import asyncio
-import shutil
 import socket
-import ssl
-import subprocess
 import threading
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +13,7 @@ from aries_nb.net.backoff import BackoffRule
 from aries_nb.net.intake import Route
 from aries_nb.net.session import Session, _PingBarriers
 from aries_nb.store import RollingFrame
+from tests.net.forward_proxy import papers
 from tests.net.patience import eventually
 from tests.net.rude import RudeListener, RudeServer, answer_pings, say
 
@@ -201,27 +199,13 @@ def test_tls_that_makes_no_sense_is_named_so(open_session: Open) -> None:
 
 
 def test_a_certificate_that_nobody_vouches_for_is_refused(open_session: Open, tmp_path: Path) -> None:
-    with RudeServer(RudeServer.log_in, tls=self_signed(tmp_path)) as server:
+    with RudeServer(RudeServer.log_in, tls=papers(tmp_path, "127.0.0.1").tls) as server:
         session = open_session(server.url)
 
         with pytest.raises(ConnectError, match=r"not acceptable \(CERTIFICATE_VERIFY_FAILED\)"):
             session.wait_open(5)
 
     assert server.tokens == []
-
-
-def self_signed(folder: Path) -> ssl.SSLContext:
-    openssl = shutil.which("openssl")
-    if openssl is None:
-        pytest.skip("no openssl to make a certificate with")
-    key, certificate = folder / "key.pem", folder / "certificate.pem"
-    command = (
-        f"{openssl} req -x509 -newkey rsa:2048 -nodes -subj /CN=127.0.0.1 -days 1 -keyout {key} -out {certificate}"
-    )
-    subprocess.run(command.split(), check=True, capture_output=True)
-    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-    context.load_cert_chain(certificate, key)
-    return context
 
 
 def test_a_redirect_is_not_followed(serve: Serve, open_session: Open) -> None:
