@@ -1,4 +1,8 @@
-"""Asking a broker over HTTP: with the token, with retries, and no longer than it is wanted."""
+"""HTTP requests to a broker: with its token, with retries, bounded in size and time, ended by `close`.
+
+The exceptions of httpx carry the request, and the frames below them hold header and body as plain text: a traceback
+that shows locals would show the token. So every failure of httpx is turned into a text and raised anew.
+"""
 
 from __future__ import annotations
 
@@ -47,32 +51,32 @@ __all__ = [
 
 ATTEMPTS = 4
 RULE = BackoffRule(first=0.5, cap=8.0)
-LONGEST_ASKED_WAIT = 30.0  # seconds; a Retry-After beyond it is cut, for somebody waits in a cell
-RETRIED = frozenset({408, 425, 429})  # and every 5xx: a GET may be repeated (RFC 9110, 9.2.2)
+LONGEST_ASKED_WAIT = 30.0  # seconds; a longer Retry-After is cut: a cell waits
+RETRIED = frozenset({408, 425, 429})  # and every 5xx; a GET may be repeated (RFC 9110, 9.2.2)
 UNAUTHORIZED, TOO_MANY = 401, 429
-SILENCE_SECONDS = 15.0  # without a byte, or for a connection to come about
-TOTAL_SECONDS = 60.0  # for one exchange: a server that trickles is given up
-MOST_BYTES = 64 * 2**20  # of a decoded body: an answer of hours of bars has a tenth of it
-MOST_VALUES = 4_000_000  # in the JSON of one, by what it becomes in memory
-SHOWN_CHARACTERS = 200  # of a server's text, as everywhere in this package
+SILENCE_SECONDS = 15.0  # without a byte, or to connect
+TOTAL_SECONDS = 60.0  # for one exchange, so that a server that trickles bytes is cut off
+MOST_BYTES = 64 * 2**20  # of a decoded body; hours of bars are a tenth of it
+MOST_VALUES = 4_000_000  # in the JSON of a body, by its size in memory once decoded
+SHOWN_CHARACTERS = 200  # of a server's text, as in the whole package
 OUR_THREADS = "aries-nb-"
-READ_FOR_EXCERPT = 2**12  # bytes of a body, of which it is made
+READ_FOR_EXCERPT = 2**12  # bytes of a body that an excerpt is made from
 
 
 def http_base(url: str) -> str:
-    """The HTTP address beside a base address of sockets: wss:// becomes https://, ws:// (loopback) http://.
+    """The HTTP address that belongs to a base address of sockets: wss:// becomes https://, ws:// (loopback) http://.
 
-    Raises UsageError where `url` is not an address that a session may connect to.
+    Raises UsageError if a session may not connect to `url`.
     """
     return "http" + checked_url(url, "").removeprefix("ws")
 
 
 class HttpClient:
-    """GET requests to one broker. Any thread may ask, except the network's: `get` blocks.
+    """GET requests to one broker. Any thread may call, except the network's: `get` blocks.
 
-    `base` is an address as `http_base` gives it. `token` is asked before each request, so it should answer from
-    memory where it can. Each request waits for its turn of `rate_limit`, which others may share. `pause` waits
-    some seconds and says whether the client was closed meanwhile; it and `jitter`, a number from [0, 1), are for tests.
+    `base` is an address as `http_base` gives it. `token` is called before each request, so it should cache the token.
+    Each request waits for `rate_limit`, which clients may share. `pause` waits some seconds and returns whether the
+    client was closed meanwhile; it and `jitter`, a number from [0, 1), are for tests.
     """
 
     def __init__(
@@ -102,15 +106,15 @@ class HttpClient:
         return f"HttpClient({self.base!r})"
 
     def token(self) -> Secret:
-        """The access token of now. Raises TokenError."""
+        """The current access token. Raises TokenError."""
         return ask(self._token)
 
     def get(self, path: str, params: Mapping[str, str] | None = None) -> bytes:
-        """The body of the answer to a GET of `path` (from "/" on, below the base) with `params` as its query.
+        """GET `path` (from "/" on, below the base) with `params` as its query; returns the body.
 
-        Repeats, four attempts in all, what may succeed later: no answer, 408, 425, 429 (no sooner than its Retry-After,
-        at most 30 s) and 5xx. Raises TokenError where a fresh token is refused as well, ConnectError where no answer
-        came, FeedError for any other refusal, and ClosedError once `close` is called, also while this waits.
+        Makes up to four attempts for what may succeed later: no answer, 408, 425, 429 (no sooner than its Retry-After,
+        at most 30 s) and 5xx. Raises TokenError if a fresh token is refused as well, ConnectError if no answer came,
+        FeedError for any other refusal, and ClosedError once `close` is called, also during a wait.
         """
         if not path.startswith("/"):
             raise UsageError(f"{path!r} is not a path", advice='Begin it with "/".')
@@ -129,7 +133,7 @@ class HttpClient:
                     raise failure
                 asked = _retry_after(answer)
                 if answer.status == TOO_MANY:
-                    self._rate_limit.pause(time.monotonic(), asked)  # whoever else asks would get the same answer
+                    self._rate_limit.pause(time.monotonic(), asked)  # other requests would get the same answer
             if attempt == ATTEMPTS:
                 raise failure
             if self._pause(max(asked, backoff.next(lived=None, jitter=self._jitter()))):
@@ -137,25 +141,25 @@ class HttpClient:
         raise self._closed_error()
 
     def close(self) -> None:
-        """End every request; idempotent. Whoever waits for one gets ClosedError at once."""
+        """End every request; idempotent. Waiting calls raise ClosedError at once."""
         self._closed.set()
         with self._guard:
             client, self._client = self._client, None
             pending, is_idle = list(self._pending), not self._running
         for future in pending:
             future.cancel()
-        # A connection that is being made just now would outlive the client: whoever makes it closes the client then.
+        # While a connection is being made it would outlive the client: the thread that makes it then closes the client.
         if client is not None and is_idle:
             client.close()
 
     def after_fork(self) -> None:
-        """Be closed in a fork; the connections go on in its parent."""
+        """Close in a fork; the connections belong to the parent."""
         self._guard, self._closed = threading.Lock(), threading.Event()
         self._closed.set()
-        self._pending, self._running = set(), 0  # the client stays as it is: to let it go would be to close it
+        self._pending, self._running = set(), 0  # the client is kept: freeing it would close it
 
     def _on_thread(self, work: Callable[[], HttpResponse]) -> HttpResponse:
-        """Do `work` on a thread of its own: a close or an interrupt need not wait for the server."""
+        """Do `work` on a thread of its own, so that a close or an interrupt need not wait for the server."""
         with self._guard:
             if self._closed.is_set():
                 raise self._closed_error()
@@ -170,7 +174,7 @@ class HttpClient:
                 self._pending.discard(future)
 
     def _authorized(self, path: str, params: Mapping[str, str]) -> HttpResponse:
-        """The answer to one request; where the token was refused, to a second one with a fresh token."""
+        """The response to one request; if the token was refused, to a second one with a fresh token."""
         token = ask(self._token)
         answer = self._ask(path, params, token)
         if answer.status != UNAUTHORIZED:
@@ -218,7 +222,7 @@ class HttpClient:
             advice = "Wait a while, then ask again." if answer.status < 500 else "The server fails; try again later."
             return ConnectError(f"the server could not answer ({describe(answer)})", where=where, advice=advice)
         if answer.status < 400:
-            target = "it leads elsewhere, and a token is not carried along"
+            target = "it redirects to another address, and a token is not sent there"
             return FeedError(f"HTTP {answer.status}: {target}", where=where, advice="Check the address.")
         advice = "Check what was asked for, and that the token's scope covers it."
         return FeedError(f"the server refused the request ({describe(answer)})", where=where, advice=advice)
@@ -228,7 +232,7 @@ class HttpClient:
 
 
 def _retry_after(answer: HttpResponse) -> float:
-    """Seconds that the server asks to wait, a number or a date (RFC 9110, 10.2.3); 0 where it asks for none."""
+    """Seconds to wait by the Retry-After header, a number or a date (RFC 9110, 10.2.3); 0 without one."""
     value = answer.headers.get("retry-after", "").strip()
     if value.isascii() and value.isdigit():
         return min(float(value), LONGEST_ASKED_WAIT)
@@ -241,7 +245,7 @@ def _retry_after(answer: HttpResponse) -> float:
 
 @dataclass(frozen=True, slots=True)
 class HttpResponse:
-    """What a server answered. `headers` has lower-case names; `body` is not in the repr: it may hold tokens."""
+    """A response. `headers` has lower-case names; `body` is not in the repr, since it may hold tokens."""
 
     status: int
     headers: Mapping[str, str] = field(repr=False)
@@ -253,9 +257,9 @@ class HttpResponse:
         return 200 <= self.status < 300
 
     def without(self, *secrets: Secret | None) -> HttpResponse:
-        """What of the body is for a message, with `***` in place of what must not be told on, should it be echoed."""
+        """The same with only the part of the body that is for a message, and `***` in place of echoed secrets."""
         redact = Redactor(*(secret for secret in secrets if secret is not None))
-        # Masked after it was taken out of JSON, where a token may be written in other characters.
+        # Redacted after decoding the JSON, which may write a token in other characters.
         return HttpResponse(
             self.status, self.headers, redact.without_secrets(_words_in(_readable(self.body))).encode(errors="replace")
         )
@@ -264,8 +268,8 @@ class HttpResponse:
 def checked_http_url(url: str) -> str:
     """`url` without a slash at its end.
 
-    Raises UsageError where it is no https:// address, or is plain http:// to another machine: a token would travel
-    readable by everyone on the way.
+    Raises UsageError if it is no https:// address, or is plain http:// to another machine: that would send the token
+    unencrypted.
     """
     try:
         parts = urlsplit(url)
@@ -285,17 +289,17 @@ def checked_http_url(url: str) -> str:
 
 
 def new_client(url: str) -> httpx.Client:
-    """A client for the server at `url`: TLS verified, redirects not followed, by the proxy that is set for it.
+    """A client for the server at `url`: TLS verified, redirects not followed, through the proxy configured for it.
 
-    Raises ConnectError where what is set of proxies or certificates cannot be used.
+    Raises ConnectError if the configured proxy or certificates cannot be used.
     """
     import httpx
 
     logging.getLogger("httpcore.http11").addFilter(_without_headers)
     is_secure = url.startswith("https://")
-    tls = tls_context() if is_secure else ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)  # which verifies, if it is ever used
-    proxy = proxy_for(url) if is_secure else None  # else it is on this machine
-    # A redirect is never followed: the token would go to wherever it leads.
+    tls = tls_context() if is_secure else ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)  # verifies, if it is used at all
+    proxy = proxy_for(url) if is_secure else None  # otherwise the server is on this machine
+    # A redirect is never followed: the token would be sent to its target.
     return httpx.Client(
         timeout=SILENCE_SECONDS,
         follow_redirects=False,
@@ -310,15 +314,15 @@ def new_client(url: str) -> httpx.Client:
 def send_request(
     client: httpx.Client, make: Callable[[], httpx.Request], *, where: str, most_bytes: int = MOST_BYTES
 ) -> HttpResponse:
-    """Send the request that `make` builds, and read the whole answer, whatever its status.
+    """Send the request that `make` builds, and read the whole response, whatever its status.
 
-    `make` is called here so that a header or body with a token in it is no variable of a frame that may be shown.
-    Raises ConnectError where no answer came, FeedError where it is longer than `most_bytes` or `MOST_VALUES`.
+    `make` is called here so that a header or body with a token is no local variable that a traceback may show.
+    Raises ConnectError if no response came, FeedError if it is longer than `most_bytes` or `MOST_VALUES`.
     """
     reason: str | None = None
     try:
         answer = _exchanged(client, make, most_bytes)
-    except Exception as error:  # the border to httpx: see the module's docstring
+    except Exception as error:  # the border to httpx, see the module's docstring
         answer, reason = None, _explain(error, where)
     except BaseException as error:  # an interrupt: without the frames of httpx
         error.__context__ = error.__cause__ = None
@@ -332,7 +336,7 @@ def send_request(
 
 
 def describe(answer: HttpResponse) -> str:
-    """What a server said, for a message: the status and at most 200 printable characters. Mask it before."""
+    """A response as text for a message: its status and at most 200 printable characters. Redact it before."""
     text = _readable(answer.body)
     text = " ".join("".join(character if character.isprintable() else " " for character in text).split())
     if len(text) > SHOWN_CHARACTERS:
@@ -341,7 +345,7 @@ def describe(answer: HttpResponse) -> str:
 
 
 def _without_headers(record: logging.LogRecord) -> bool:
-    """Cut what httpcore logs at DEBUG of an answer to us: a server may set a cookie that is as good as a token."""
+    """Cut response headers from the DEBUG log of httpcore: a cookie may be as good as a token."""
     if record.threadName and record.threadName.startswith(OUR_THREADS):
         record.msg = str(record.msg).partition(" return_value=")[0]
     return True
@@ -352,18 +356,18 @@ def _readable(body: bytes) -> str:
 
 
 def _words_in(text: str) -> str:
-    """What an error in JSON says: `error`, or its `message`, `error_description`, `message`; else the whole text."""
+    """The message of an error in JSON: `error` or its `message`, `error_description`, `message`; else all of it."""
     try:
-        told = json.loads(text)
+        content = json.loads(text)
     except (ValueError, RecursionError):
         return text
-    if not isinstance(told, dict):
+    if not isinstance(content, dict):
         return text
-    error = told.get("error")
+    error = content.get("error")
     words = (
         error.get("message") if isinstance(error, dict) else error,
-        told.get("error_description"),
-        told.get("message"),
+        content.get("error_description"),
+        content.get("message"),
     )
     return ": ".join(dict.fromkeys(word for word in words if isinstance(word, str) and word.strip())) or text
 
@@ -392,9 +396,9 @@ def _received(response: httpx.Response, most_bytes: int) -> HttpResponse | None:
 
 
 def _unpacking(encoding: str) -> Callable[[bytes, int], bytes]:
-    """What unpacks a piece of a body to at most so many bytes.
+    """A function that decompresses a chunk of a body to at most so many bytes.
 
-    httpx would unpack all of a piece, and again whatever was packed several times: a few kilobytes fill the memory.
+    httpx would decompress a whole chunk, and repeatedly one compressed several times: some kB could fill the memory.
     """
     import httpx
 
@@ -414,7 +418,7 @@ def _through(proxy: Proxy, tls: ssl.SSLContext) -> httpx.Proxy:
 
 
 def _explain(error: Exception, where: str) -> str:
-    """One line about a failure, from texts that hold nothing of what was sent or received."""
+    """One line about a failure, without anything that was sent or received."""
     import httpx
 
     proxy = _way_out(where)
@@ -425,7 +429,7 @@ def _explain(error: Exception, where: str) -> str:
     if isinstance(error, TimeoutError | httpx.TimeoutException):
         return f"it did not come in time{by}"
     if proxy is not None and isinstance(error, httpx.ProxyError):
-        status = str(error)[:3]  # where the proxy speaks HTTP; its words after that are not shown
+        status = str(error)[:3]  # if the proxy speaks HTTP; its text is not shown
         return proxy.explain(int(status) if status.isdecimal() else None)
     if proxy is not None and isinstance(error, httpx.ConnectError):
         return f"{proxy} cannot be reached ({error})"
@@ -440,32 +444,35 @@ def _way_out(where: str) -> Proxy | None:
     try:
         return proxy_for(where) if where.startswith("https://") else None
     except FeedError:
-        return None  # it was another when the client was made
+        return None  # the configuration has changed since the client was made
 
 
 def _tls_error(error: BaseException | None) -> ssl.SSLError | None:
-    """What is wrong with TLS, of which httpx only keeps the text."""
+    """The error of TLS below an error of httpx, which keeps only its text."""
     while error is not None and not isinstance(error, ssl.SSLError):
         error = error.__cause__ or error.__context__
     return error
 
 
 class SocketDeadline:
-    """A hook for each request of a client, by which it learns of the client's connections. Any thread may use it."""
+    """Limits the total time of an exchange; httpx limits only each wait for a byte. Any thread may use it.
+
+    It is a request hook of an httpx client, by which it gets the client's sockets.
+    """
 
     def __init__(self) -> None:
         self._streams: WeakSet[object] = WeakSet()
         self._guard = threading.Lock()
 
     def __call__(self, request: httpx.Request) -> None:
-        """Learn of the connection that this request opens, if it does."""
-        request.extensions = {**request.extensions, "trace": self._note}
+        """Record the connection that this request opens, if it does."""
+        request.extensions = {**request.extensions, "trace": self._record_stream}
 
     @contextmanager
     def cut_after(self, seconds: float) -> Iterator[None]:
-        """Cut every connection of the client, should the block take longer. Raises TimeoutError then.
+        """Cut every connection of the client if the block takes longer, and raise TimeoutError.
 
-        They are shut down, not closed, so that whoever reads wakes up and finds no other socket under their number.
+        They are shut down, not closed: a blocked read wakes up, and the descriptors are not reused meanwhile.
         """
         is_over = threading.Event()
 
@@ -483,11 +490,11 @@ class SocketDeadline:
                 raise
         finally:
             timer.cancel()
-        if is_over.is_set():  # also where it came to an end: that of the connection may have passed for the body's
+        if is_over.is_set():  # even without an error: the cut may look like the end of the body
             raise TimeoutError
 
-    def _note(self, event: str, told: Mapping[str, object]) -> None:
-        stream = told.get("return_value")
+    def _record_stream(self, event: str, details: Mapping[str, object]) -> None:
+        stream = details.get("return_value")
         if event.endswith(".complete") and hasattr(stream, "get_extra_info"):
             with self._guard:
                 self._streams.add(stream)
@@ -497,5 +504,5 @@ class SocketDeadline:
             streams = list(self._streams)
         for stream in streams:
             below = stream.get_extra_info("socket")  # type: ignore[attr-defined]
-            with suppress(OSError):  # ended, or wrapped into TLS: that is a stream of its own
+            with suppress(OSError):  # closed, or wrapped by TLS, which is a stream of its own
                 below.shutdown(socket.SHUT_RDWR)

@@ -1,4 +1,4 @@
-"""Tokens in the system's keyring: the package `keyring`, which is optional and imported on use."""
+"""Tokens in the system's keyring, by the optional package `keyring`, imported on use."""
 
 from __future__ import annotations
 
@@ -26,17 +26,17 @@ class _Keyring(Protocol):
 
 
 def keyring_token(name: str = "token") -> TokenSource:
-    """A source that reads the access token kept under `name` each time it is asked.
+    """A token source that reads the access token stored under `name` at each call.
 
-    It is put there with `keyring set aries_nb NAME` on a command line. Raises TokenError, when it is asked, where
-    there is none or no keyring.
+    Store it with `keyring set aries_nb NAME` on a command line. A call raises TokenError if there is no such token or
+    no keyring.
     """
     return _KeyringToken(name)
 
 
 @dataclass(frozen=True, slots=True)
 class _KeyringToken(PackageSource):
-    """What `keyring_token` returns; two of the same name are equal, so that a cell that runs again finds its feed."""
+    """The source of `keyring_token`; equal if the name is, so that a cell that runs again finds its feed."""
 
     name: str
 
@@ -49,20 +49,20 @@ class _KeyringToken(PackageSource):
 
 
 def load_secret(name: str) -> Secret | None:
-    """What the keyring keeps under `name`, or None. Raises TokenError where no keyring can be used."""
+    """The secret stored under `name`, or None. Raises TokenError if no keyring can be used."""
     keyring = _keyring()
 
     def load() -> Secret | None:
         value = keyring.get_password(SERVICE, name)
         return Secret(value) if value else None
 
-    return _asked(load)
+    return _call(load)
 
 
 def save_secret(name: str, secret: Secret) -> None:
-    """Keep `secret` under `name`. Raises TokenError where no keyring can be used."""
+    """Store `secret` under `name`. Raises TokenError if no keyring can be used."""
     keyring = _keyring()
-    _asked(lambda: keyring.set_password(SERVICE, name, secret.reveal()))
+    _call(lambda: keyring.set_password(SERVICE, name, secret.reveal()))
 
 
 def _keyring() -> _Keyring:
@@ -73,7 +73,7 @@ def _keyring() -> _Keyring:
         raise TokenError("the package keyring is not installed", advice=advice) from None
 
 
-def _asked(work: Callable[[], T]) -> T:
+def _call(work: Callable[[], T]) -> T:
     try:
         return work()
     except Exception as error:  # the border to the keyring's backends; their frames hold the secret

@@ -1,4 +1,4 @@
-"""OAuth 2 as a token source: a grant goes in, access tokens that are fresh come out."""
+"""OAuth 2 token sources: from a grant to fresh access tokens."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class _Login:
 
 @dataclass(frozen=True, slots=True)
 class _Grant:
-    """What a token was asked for with; two that are equal stand for the same user of the same application."""
+    """The arguments of a token source. Equal grants mean the same user of the same application."""
 
     kind: Literal["refresh_token", "authorization_code", "client_credentials"]
     client_id: str
@@ -44,7 +44,7 @@ class _Grant:
     refresh_token: Secret | None = None
     scope: str = ""
     login: _Login | None = None
-    is_kept: bool = False  # the refresh token's place is the keyring
+    is_kept: bool = False  # the refresh token is stored in the keyring
 
 
 def oauth(
@@ -55,12 +55,12 @@ def oauth(
     endpoints: OAuthEndpoints | None = None,
     on_refresh_token: Callable[[str], None] | None = None,
 ) -> OAuthToken:
-    """A token source that lives on a refresh token: pass it as `token=` to `connect`.
+    """A token source from a refresh token: pass it as `token=` to `connect`.
 
-    `client_id` is that of the registered application, for brokers that have such. `refresh_token` None means the one
-    that `oauth_login(remember=True)` left in the keyring for this `client_id`; a rotated one goes back there.
-    `on_refresh_token` is called with each rotated one, on a thread of ours, to be stored by the user. `endpoints` None
-    means the broker's own. Asks the server nothing until it is used.
+    `client_id` is that of the registered application, for brokers that register them. `refresh_token` None means the
+    one that `oauth_login(remember=True)` stored in the keyring for this `client_id`; a rotated one is stored there too.
+    `on_refresh_token` is called with each rotated token, on a background thread, so that you can store it. `endpoints`
+    None means the broker's own. No request is sent before the first use.
     """
     client_secret, refresh_token = _hidden(client_secret), _hidden(refresh_token)
     if client_id or client_secret is not None or refresh_token is None:
@@ -81,12 +81,12 @@ def oauth_login(
     endpoints: OAuthEndpoints | None = None,
     on_refresh_token: Callable[[str], None] | None = None,
 ) -> OAuthToken:
-    """A token source for which the user logs in with the browser, once, when it is first used (by `connect`).
+    """A token source with one login in the browser, at its first use (by `connect`).
 
-    `redirect_uri` is the address on this machine that is registered with the broker; without a port in it a free one is
-    taken. `scope` is a list with blanks between. `timeout` in seconds is how long the user may take. With `remember`
-    the refresh token is kept in the keyring, and no login is needed while it is good. Without a `client_secret` the
-    login is protected by PKCE. `open_url` shows the address; `print` will do where no browser can be started.
+    `redirect_uri` is the address on this machine that is registered with the broker; without a port a free one is
+    used. `scope` is a list separated by blanks. `timeout` is the time for the login, in seconds. With `remember` the
+    refresh token is stored in the keyring, and no login is needed while it is valid. Without a `client_secret` the
+    login uses PKCE. `open_url` opens the address; pass `print` where no browser can be started.
     """
     client_secret = _hidden(client_secret)
     _check_id(client_id)
@@ -98,7 +98,7 @@ def oauth_login(
 def oauth_client(
     *, client_id: str, client_secret: str | Secret, scope: str = "", endpoints: OAuthEndpoints | None = None
 ) -> OAuthToken:
-    """A token source for an application on its own behalf (client credentials), where the broker allows it."""
+    """A token source for an application itself (client credentials), if the broker allows that."""
     secret = _hidden(client_secret)
     del client_secret  # a traceback may show this frame
     _check_id(client_id)
@@ -106,11 +106,10 @@ def oauth_client(
 
 
 class OAuthToken(PackageSource):
-    """A token source that keeps an access token while it is fresh, and gets the next one ahead of its end.
+    """A token source that caches an access token and replaces it before it expires.
 
-    However many threads ask, one request is under way at a time, and all of them get its result. It is made on a
-    daemon thread. What the server has refused once is not sent again. Two that were made alike are equal, so that a
-    cell that runs again finds the feed of its first run.
+    All threads share one request at a time, made on a daemon thread. A credential that the server has refused is not
+    sent again. Two sources with equal arguments are equal, so that a cell that runs again finds its feed.
     """
 
     def __init__(
@@ -124,13 +123,13 @@ class OAuthToken(PackageSource):
         self._grant = grant
         self._endpoints = endpoints
         self._on_refresh_token = on_refresh_token
-        self._clock = clock  # of the wall: a monotonic one may stand still while a laptop sleeps
+        self._clock = clock  # wall time: a monotonic clock may stop while a laptop sleeps
         self._guard = threading.Lock()  # of the next four
         self._access: Secret | None = None
         self._fresh_until = 0.0
         self._pending: Future[Secret] | None = None
-        self._given_up = threading.Event()
-        # These belong to the thread of the fetch.
+        self._cancelled = threading.Event()
+        # Owned by the thread of the fetch.
         self._refresh = grant.refresh_token
         self._refused: set[Secret] = set()
         self._may_log_in = grant.login is not None
@@ -148,9 +147,9 @@ class OAuthToken(PackageSource):
         raise TypeError("a token is not to be pickled")
 
     def bind(self, endpoints: OAuthEndpoints) -> None:
-        """Set the endpoints where none were given. Raises UsageError if it already belongs to others.
+        """Set the endpoints if none were given. Raises UsageError if others are set.
 
-        A refresh token goes to the server that issued it and to no other.
+        A refresh token is sent only to the server that issued it.
         """
         if endpoints.exchange is None:
             _check_id(self._grant.client_id)
@@ -163,26 +162,26 @@ class OAuthToken(PackageSource):
             raise UsageError(what, advice="Make another one for each broker.")
 
     def __call__(self) -> Secret:
-        """An access token that is good for a while. Any thread may ask; it blocks while one is fetched.
+        """A fresh access token. Any thread may call; blocks while one is fetched.
 
-        Raises TokenError where the server or the user refuses, then also without asking again; ConnectError or
-        FeedError where a later attempt may succeed.
+        Raises TokenError if the server or the user refuses, from then on without a request; ConnectError or FeedError
+        if a later attempt may succeed.
         """
         try:
             with self._guard:
                 if self._access is not None and self._clock() < self._fresh_until:
                     return self._access
                 if self._pending is None:
-                    self._given_up = threading.Event()
+                    self._cancelled = threading.Event()
                     self._pending = run_on_thread(self._fetch, name="aries-nb-oauth")
                 pending = self._pending
             return pending.result()
         except KeyboardInterrupt:
-            self._given_up.set()  # a login would go on to hold its port
+            self._cancelled.set()  # otherwise a login would keep its port
             raise
 
     def refused(self, token: Secret) -> None:
-        """A server refused `token`: the next call fetches another one."""
+        """Drop `token`, which a server refused: the next call fetches another one."""
         with self._guard:
             if self._access == token:
                 self._access = None
@@ -225,7 +224,7 @@ class OAuthToken(PackageSource):
         raise self._nothing_left()
 
     def _credentials(self) -> list[Secret]:
-        """What may be good for a token. The keyring comes second: another notebook may have rotated its token."""
+        """Credentials to try, in order. The keyring comes second: another notebook may have rotated its token."""
         grant = self._grant
         if grant.kind == "client_credentials":
             own, kept = grant.client_secret, None
@@ -240,11 +239,11 @@ class OAuthToken(PackageSource):
             return request_token(endpoints, grant.kind, {**fields, "scope": grant.scope})
         granted = request_token(endpoints, "refresh_token", {**fields, "refresh_token": credential})
         self._refresh = credential
-        # A server that does not rotate sends none: the one that worked stays.
+        # A server that does not rotate sends none: keep the one that worked.
         return IssuedToken(granted.access, granted.life, granted.refresh or credential)
 
     def _logged_in(self, endpoints: OAuthEndpoints, login: _Login) -> IssuedToken:
-        # On use: it brings the standard library's web server.
+        # Imported on use: it loads the standard library's web server.
         from aries_nb.net.oauth_callback import CallbackServer, authorize_url, open_browser, pkce_pair
 
         grant = self._grant
@@ -260,7 +259,7 @@ class OAuthToken(PackageSource):
                 code_challenge_method="S256" if challenge else "",
             )
             open_browser(login.open_url, url)
-            code = server.wait(login.timeout, self._given_up)
+            code = server.wait(login.timeout, self._cancelled)
         fields = {
             "client_id": grant.client_id,
             "client_secret": grant.client_secret,
@@ -271,7 +270,7 @@ class OAuthToken(PackageSource):
         return request_token(endpoints, grant.kind, fields)
 
     def _store(self, refresh: Secret) -> None:
-        """Tell who keeps the refresh token; one that cannot be kept is good until the end of this process."""
+        """Store the new refresh token in the keyring and pass it to the user; else it lasts until this process ends."""
         if self._grant.is_kept:
             try:
                 save_secret(self._grant.client_id, refresh)
@@ -297,7 +296,7 @@ class OAuthToken(PackageSource):
 def _hidden(value: object) -> Secret | None:
     if value is None or isinstance(value, Secret):
         return value
-    text = str(value).strip()  # of whatever type: a traceback would show it
+    text = str(value).strip()  # of any type: a traceback would show it
     return Secret(text) if text else None
 
 

@@ -1,4 +1,4 @@
-"""A user's login in the browser: authorization code (RFC 6749, 4.1), with PKCE (RFC 7636), back to this machine."""
+"""Login in the browser: authorization code (RFC 6749, 4.1) with PKCE (RFC 7636), redirected to this machine."""
 
 from __future__ import annotations
 
@@ -32,16 +32,16 @@ def pkce_pair() -> tuple[Secret, str]:
 
 
 def authorize_url(endpoint: str, **fields: str) -> str:
-    """The address that the user's browser is to open; blank fields are left out.
+    """The address of the login page; blank fields are left out.
 
-    Built here: oauthlib refuses any http:// address, also one on this machine, unless a variable switches it off.
+    Built here: oauthlib refuses every http:// address, even on this machine, unless a variable is set.
     """
     present = {"response_type": "code", **{name: value for name, value in fields.items() if value}}
     return f"{endpoint}?{urlencode(present)}"
 
 
 def open_browser(open_url: Callable[[str], object], url: str) -> None:
-    """Have the user's browser open `url`. Raises TokenError where there is none."""
+    """Open `url` in the browser. Raises TokenError if there is none."""
     try:
         opened = open_url(url)
     except Exception as error:  # the border to the user's code
@@ -54,15 +54,15 @@ def open_browser(open_url: Callable[[str], object], url: str) -> None:
 
 
 class CallbackServer(socketserver.ThreadingTCPServer):
-    """Waits on this machine for the browser to come back with a code. Its own thread is the one that calls `wait`.
+    """Local web server that receives the code of a login. It runs on the thread that calls `wait`.
 
-    `redirect_uri` is http://127.0.0.1[:PORT]/PATH or with localhost, as it is registered with the broker; without a
-    port (or with 0) a free one is taken, and the attribute says which. Raises UsageError for any other address, and
-    where the port is taken.
+    `redirect_uri` is http://127.0.0.1[:PORT]/PATH or with localhost, as registered with the broker; without a port (or
+    with 0) a free one is used, and the attribute has it. Raises UsageError for any other address, and if the port is in
+    use.
     """
 
     daemon_threads = True
-    allow_reuse_address = os.name == "posix"  # elsewhere it would let two servers share the port
+    allow_reuse_address = os.name == "posix"  # on Windows it would let two servers share the port
 
     def __init__(self, redirect_uri: str) -> None:
         parts = urlsplit(redirect_uri)
@@ -78,26 +78,26 @@ class CallbackServer(socketserver.ThreadingTCPServer):
         self.path = parts.path or "/"
         self.redirect_uri = f"http://{parts.hostname}:{self.server_address[1]}{parts.path}"
         self.state = secrets.token_urlsafe(32)
-        self.answer: Secret | str | None = None  # the code, or why there is none
-        self.strangers = 0
+        self.answer: Secret | str | None = None  # the code, or the reason for none
+        self.foreign_answers = 0
 
-    def wait(self, seconds: float, given_up: threading.Event) -> Secret:
-        """The code that the browser brings. Raises TokenError where user or server refuses, or time runs out."""
+    def wait(self, seconds: float, cancelled: threading.Event) -> Secret:
+        """The code from the browser. Raises TokenError if user or server refuses, or after `seconds`."""
         deadline = time.monotonic() + seconds
         while self.answer is None:
-            if given_up.is_set():
-                raise TokenError("the login was given up", advice="Run it again.")
+            if cancelled.is_set():
+                raise TokenError("the login was interrupted", advice="Run it again.")
             if time.monotonic() > deadline:
-                strange = f"; {self.strangers} answers belonged to another login" if self.strangers else ""
+                strange = f"; {self.foreign_answers} answers belonged to another login" if self.foreign_answers else ""
                 advice = f"Try again; is {self.redirect_uri} registered with the broker?"
-                raise TokenError(f"nobody logged in within {seconds:g} s{strange}", advice=advice)
+                raise TokenError(f"there was no login within {seconds:g} s{strange}", advice=advice)
             self.handle_request()
         if isinstance(self.answer, str):
             raise TokenError(f"the login was refused ({self.answer})", advice="Try again, and allow the access.")
         return self.answer
 
     def handle_error(self, request: object, client_address: object) -> None:
-        """Say nothing: the default prints the traceback of a browser that hung up."""
+        """Print nothing: the default prints a traceback when a browser hangs up."""
 
 
 class _Callback(BaseHTTPRequestHandler):
@@ -105,14 +105,14 @@ class _Callback(BaseHTTPRequestHandler):
     server: CallbackServer
 
     def do_GET(self) -> None:
-        """Take the code, if this is the answer to our question: any page in the browser can reach this port."""
+        """Take the code if the state is ours: any page in the browser can reach this port."""
         path, _, query = self.path.partition("?")
         if path != self.server.path:
             self._reply(404, "There is nothing here.")
             return
         fields = {name: values[0] for name, values in parse_qs(query).items()}
         if not secrets.compare_digest(fields.get("state", "").encode(), self.server.state.encode()):
-            self.server.strangers += 1
+            self.server.foreign_answers += 1
             self._reply(400, "This answer belongs to another login.")
             return
         code, refused = fields.get("code"), fields.get("error", "an answer without a code")
@@ -141,7 +141,7 @@ class _Callback(BaseHTTPRequestHandler):
         return "aries_nb"
 
     def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - named by http.server
-        """Nothing: the line of the request holds the code."""
+        """Log nothing: the request line holds the code."""
 
 
 def _printable(text: str) -> str:

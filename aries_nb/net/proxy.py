@@ -1,7 +1,7 @@
-"""The way out: which proxy a request takes, one rule for sockets and HTTP.
+"""Choice of the proxy, by one rule for sockets and HTTP.
 
-The variables are those that curl and requests know: HTTPS_PROXY, then ALL_PROXY, not for hosts in NO_PROXY; also in
-lower case, which comes first. Where none is set, it is what macOS or Windows is told in its settings.
+The variables are those of curl and requests: HTTPS_PROXY, then ALL_PROXY, not for hosts in NO_PROXY; also in lower
+case, which comes first. If none is set, the settings of macOS or Windows apply.
 """
 
 from __future__ import annotations
@@ -19,40 +19,40 @@ from aries_nb.net.urls import is_loopback
 __all__ = ["Proxy", "proxy_for"]
 
 SECURE_PORT = 443
-PORTS = {"http": 80, "https": SECURE_PORT, "socks5": 1080, "socks5h": 1080}  # where the address names none
-SOCKS = {"socks": "socks5h"}  # as Windows writes it; macOS has http:// there, of a server that speaks SOCKS
+PORTS = {"http": 80, "https": SECURE_PORT, "socks5": 1080, "socks5h": 1080}  # if the address has none
+SOCKS = {"socks": "socks5h"}  # as Windows writes it; macOS writes http:// for a SOCKS proxy
 SOCKS_PACKAGES = ("python_socks", "socksio")  # for websockets, and for httpx
 SETTINGS = "the system's settings"
 
 
 @dataclass(frozen=True, slots=True)
 class Proxy:
-    """A proxy to go through. `address` may hold a password; as text this is the part of it that may be shown."""
+    """A proxy. `address` may hold a password; `str` shows only the part without it."""
 
     address: Secret
     shown: str
     origin: str
-    """Who says so: the name of a variable, or the system's settings."""
+    """Where it is configured: the name of a variable, or the system's settings."""
 
     def __str__(self) -> str:
         return f"the proxy {self.shown} of {self.origin}"
 
     def explain(self, status: int | None) -> str:
-        """What a refusal of the proxy means, by its HTTP status (RFC 9110, 15); None where it gave none."""
+        """The meaning of a proxy's refusal by its HTTP status (RFC 9110, 15); None if it sent none."""
         if status is None:
-            return f"{self} gave no way to the server, or is no proxy"
+            return f"{self} did not connect to the server, or is no proxy"
         if status == 407:
             how = "http://USER:PASSWORD@HOST:PORT"
-            return f"{self} wants a user and a password, or others (HTTP 407); give them as {how}"
+            return f"{self} requires a user and a password, or other ones (HTTP 407); give them as {how}"
         if status >= 500:
             return f"{self} does not reach the server (HTTP {status})"
-        return f"{self} refuses the way to the server (HTTP {status}); whoever runs it can allow it"
+        return f"{self} refuses to connect to the server (HTTP {status}); ask its administrator to allow it"
 
 
 def proxy_for(url: str) -> Proxy | None:
-    """The proxy for an address of a secure server, or None: the way is direct, as it always is within this machine.
+    """The proxy for the address of a secure server; None for a direct connection, as always within this machine.
 
-    Raises ConnectError where what is set cannot be used.
+    Raises ConnectError if the configured proxy cannot be used.
     """
     parts = urlsplit(url)
     host = parts.hostname or ""
@@ -66,7 +66,7 @@ def proxy_for(url: str) -> Proxy | None:
 
 
 def _checked(given: Secret, scheme: str) -> Proxy:
-    """The address in the one form that websockets and httpx both understand."""
+    """The proxy's address in the form that both websockets and httpx accept."""
     variable = f"{scheme}_proxy"
     origin = next((name for name in (variable, variable.upper()) if os.environ.get(name)), SETTINGS)
     parsed = _parsed(given, scheme)
@@ -82,7 +82,7 @@ def _checked(given: Secret, scheme: str) -> Proxy:
 
 
 def _parsed(given: Secret, scheme: str) -> tuple[str, str, str] | None:
-    """Scheme, user and password with their "@", host and port; None where it is none."""
+    """Scheme; user and password with their "@"; host and port. None if it is no address of a proxy."""
     text = given.reveal().strip()
     text = text if "://" in text else f"http://{text}"
     try:

@@ -1,7 +1,7 @@
-"""A server's text without the tokens that were sent to it, in case it echoes them, and with nothing that commands.
+"""Redaction of a server's text: tokens that it echoes become `***`, characters that are not printable are escaped.
 
-An escape sequence would colour, move or rewrite what stands in a terminal, a line feed would forge a line of a log, a
-mark of direction turn a name around. All of them are shown as Python writes them.
+An escape sequence could rewrite what a terminal shows, a line feed forge a log line, a mark of direction reverse a
+name. All of them are shown as Python escapes.
 """
 
 from __future__ import annotations
@@ -16,25 +16,25 @@ from aries_nb.model import Secret
 
 __all__ = ["Redactor"]
 
-SHORTEST_REDACTED = 6  # characters; a shorter token is no secret, and would mask every other word
-PIECE = 8  # characters; so long a piece of a token is hardly a word of its own
-KEPT = 8  # tokens; a late answer may speak of one that was renewed since
+SHORTEST_REDACTED = 6  # characters; a shorter token is no secret, and would redact ordinary words
+PIECE = 8  # characters; a piece of a token that is hardly a word of its own
+KEPT = 8  # tokens; a late answer may quote one that was renewed since
 
 
 class Redactor:
-    """Puts `***` in place of the newest tokens it was told of and of their pieces: an echo may be cut or escaped.
+    """Replaces the newest tokens, and pieces of them, by `***`: an echo may be cut or escaped.
 
-    It keeps hashes of the pieces, not the tokens. Owned by one thread.
+    Stores hashes of the pieces, not the tokens. Owned by one thread.
     """
 
     def __init__(self, *secrets: Secret) -> None:
         self._known: deque[tuple[int, frozenset[int]]] = deque(maxlen=max(KEPT, len(secrets)))
-        self._pieces: dict[int, frozenset[int]] = {}  # of all that are known, by their length
+        self._pieces: dict[int, frozenset[int]] = {}  # of all known tokens, by the length of the pieces
         for secret in secrets:
             self.add(secret)
 
     def add(self, secret: Secret) -> None:
-        """Mask this one as well, and no longer the one that came so many before it."""
+        """Redact this token as well; the oldest one beyond `KEPT` is forgotten."""
         known = _pieces_of(secret)
         if known in self._known or not known[1]:
             return
@@ -45,11 +45,11 @@ class Redactor:
         }
 
     def __call__(self, text: str) -> str:
-        """The text as it may be shown."""
-        return _harmless(self.without_secrets(text))
+        """The text for users and logs: without tokens, and printable."""
+        return _printable(self.without_secrets(text))
 
     def without_secrets(self, text: str) -> str:
-        """The text with its tokens masked and nothing else, for whoever looks through it before it is shown."""
+        """The text with its tokens redacted and nothing else changed, for further processing."""
         hidden = bytearray(len(text))
         for size, pieces in self._pieces.items():
             for start in range(len(text) - size + 1):
@@ -62,15 +62,15 @@ class Redactor:
         return "".join(shown)
 
 
-def _harmless(text: str) -> str:
-    """The text with every character that is not printable as its escape."""
+def _printable(text: str) -> str:
+    """The text with each character that is not printable escaped."""
     if text.isprintable():
         return text
     return "".join(each if each.isprintable() else each.encode("unicode_escape").decode() for each in text)
 
 
 def _pieces_of(secret: Secret) -> tuple[int, frozenset[int]]:
-    """The length of a token's pieces, and the hash of each of them in every form that an echo may have."""
+    """The length of a token's pieces, and the hash of each piece in every form that an echo may have."""
     token = secret.reveal()
     if len(token) < SHORTEST_REDACTED:
         return 0, frozenset()

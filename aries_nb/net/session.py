@@ -319,7 +319,7 @@ class Session:
             return  # one renewal at a time
         self._renewing = socket
         if is_refused:
-            self._credential.outdated()
+            self._credential.invalidate()
         token = await self._credential.fetch_until(lambda: socket is not self._socket, self._record_error)
         if token is not None:
             self._protocol.authenticate(token.reveal(), time.monotonic())

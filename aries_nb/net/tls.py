@@ -1,6 +1,6 @@
-"""Whose certificates are trusted: the system's and Mozilla's list, and those that a company adds by a variable.
+"""TLS verification: the system's certificates, Mozilla's list, and those that a company adds by a variable.
 
-TLS is always verified. There is no way to switch it off, for a token travels there.
+It cannot be switched off, since tokens are sent over these connections.
 """
 
 from __future__ import annotations
@@ -14,20 +14,20 @@ from aries_nb.errors import ConnectError
 __all__ = ["FILE", "VARIABLES", "tls_context"]
 
 FILE, FOLDER = "SSL_CERT_FILE", "SSL_CERT_DIR"  # OpenSSL's own
-BUNDLE = "REQUESTS_CA_BUNDLE"  # what most companies set, for pip and requests: a file, or a folder
+BUNDLE = "REQUESTS_CA_BUNDLE"  # set by most companies, for pip and requests: a file or a folder
 VARIABLES = (FILE, FOLDER, BUNDLE)
 
 
 def tls_context() -> ssl.SSLContext:
-    """What sockets and HTTP verify a server's certificate with. It reads files, which may take 0.1 s.
+    """The TLS context for sockets and HTTP. Reads files, which may take 0.1 s.
 
-    Raises ConnectError where a variable names what cannot be read.
+    Raises ConnectError if a variable names a file that cannot be read.
     """
     context = ssl.create_default_context()
     if not any(map(os.environ.get, VARIABLES)):
         import certifi
 
-        # Some installations of Python know none of their system's.
+        # Some installations of Python find none of the system's certificates.
         context.load_verify_locations(certifi.where())
     for name in (FILE, BUNDLE):
         path = Path(os.environ.get(name, ""))
@@ -37,7 +37,7 @@ def tls_context() -> ssl.SSLContext:
             if path.is_dir():
                 context.load_verify_locations(capath=path)
             else:
-                context.load_verify_locations(cafile=path)  # of the first OpenSSL does not say that it is missing
+                context.load_verify_locations(cafile=path)  # for a missing folder OpenSSL raises nothing
         except OSError as error:  # also ssl.SSLError, of a file without a certificate
             raise ConnectError(
                 f"{name} names no file of certificates",

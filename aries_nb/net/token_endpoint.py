@@ -1,4 +1,4 @@
-"""Asking an OAuth 2 token endpoint (RFC 6749): oauthlib makes the request and reads the answer, httpx carries them."""
+"""Requests to an OAuth 2 token endpoint (RFC 6749): oauthlib builds and parses them, httpx sends them."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 __all__ = ["IssuedToken", "OAuthEndpoints", "request_token"]
 
 MOST_BYTES = 2**20
-ASSUMED_LIFE = 3600.0  # seconds, where the server names none (assumed: typical by the protocol page, section 6)
-ASSUMED_OWN_LIFE = 1500.0  # where a service with a way of its own issues something that does not name its end
+ASSUMED_LIFE = 3600.0  # seconds, if the server names none (assumed: typical by the protocol page, section 6)
+ASSUMED_OWN_LIFE = 1500.0  # of a token of a broker's own exchange that names no expiry
 LONGEST_LIFE = 366 * 86400.0
 REFUSALS = frozenset({400, 401, 403})  # RFC 6749, 5.2: 400, or 401 for the client; 403 by some servers
 LATER = frozenset({408, 425, 429})
@@ -31,10 +31,10 @@ ADVICE = "Check the client's id and secret and the redirect address; or log in a
 
 @dataclass(frozen=True, slots=True)
 class OAuthEndpoints:
-    """Where a broker's users log in and where tokens are issued; the broker's own pair is the default of `connect`.
+    """A broker's login page and token endpoint; `connect` uses the broker's own pair by default.
 
-    `is_json` is for a server that takes the codes and refresh tokens as JSON, against RFC 6749, which says form fields.
-    `exchange` is for one that trades refresh tokens for access tokens in a way of its own; it has no login page.
+    `is_json` is for a server that takes codes and refresh tokens as JSON instead of the form fields of RFC 6749.
+    `exchange` is for one with its own exchange of refresh tokens for access tokens; it has no login page.
     Raises UsageError for an address that is neither https:// nor on this machine.
     """
 
@@ -51,7 +51,7 @@ class OAuthEndpoints:
 
 @dataclass(frozen=True, slots=True)
 class IssuedToken:
-    """What was issued: an access token with its life in seconds, and a refresh token where there is one."""
+    """An issued access token with its life in seconds, and a refresh token, if any."""
 
     access: Secret
     life: float
@@ -59,11 +59,11 @@ class IssuedToken:
 
 
 def request_token(endpoints: OAuthEndpoints, grant_type: str, fields: Mapping[str, str | Secret | None]) -> IssuedToken:
-    """Ask for an access token; `fields` are those of the grant, None for one that is not sent.
+    """Request an access token; `fields` are those of the grant, None for one that is not sent.
 
-    Raises TokenError where it is refused (400, 401, 403, or an error in an answer of 200): to ask again with the same
-    fields is of no use. Raises ConnectError where the server cannot be reached or says to come later, FeedError
-    where what answers is no token endpoint.
+    Raises TokenError if it is refused (400, 401, 403, or an error in a response of 200): the same fields will not
+    succeed later. Raises ConnectError if the server cannot be reached or answers 408, 425, 429 or 5xx, FeedError if the
+    address is no token endpoint.
     """
     is_json = endpoints.is_json and grant_type != "client_credentials"  # protocol page, section 6
     url, own = endpoints.token, endpoints.exchange
@@ -91,7 +91,7 @@ def request_token(endpoints: OAuthEndpoints, grant_type: str, fields: Mapping[st
 def _request(
     client: httpx.Client, url: str, grant_type: str, fields: Mapping[str, str | Secret | None], *, is_json: bool
 ) -> Callable[[], httpx.Request]:
-    """What builds the request, when it is sent and not before: see `exchange`."""
+    """A function that builds the request when it is sent; see `send_request`."""
     from oauthlib.oauth2.rfc6749.parameters import prepare_token_request
 
     def make() -> httpx.Request:
@@ -108,7 +108,7 @@ def _request(
 def _own_request(
     client: httpx.Client, url: str, own: TokenExchange, refresh_token: str | Secret | None
 ) -> Callable[[], httpx.Request]:
-    """The same for a service with a way of its own. Raises UsageError for what it does not trade."""
+    """The same for a broker's own exchange. Raises UsageError without a refresh token."""
     if not isinstance(refresh_token, Secret):
         raise UsageError(
             "tokens are issued for refresh tokens only", where=url, advice="Use anb.oauth(refresh_token=…)."
@@ -122,7 +122,7 @@ def _own_request(
 
 
 def _own_granted(answer: HttpResponse, own: TokenExchange) -> IssuedToken | str:
-    """What was issued, or why it was not; never raises, so that no traceback shows the answer."""
+    """The issued token, or the reason for none; never raises, so that no traceback shows the response."""
     try:
         access = own.read(answer.body)
     except ValueError:
@@ -133,7 +133,7 @@ def _own_granted(answer: HttpResponse, own: TokenExchange) -> IssuedToken | str:
 
 
 def _granted(answer: HttpResponse) -> IssuedToken | str:
-    """What was issued, or why it was not; never raises, so that no traceback shows the answer."""
+    """The issued token, or the reason for none; never raises, so that no traceback shows the response."""
     from oauthlib.oauth2 import OAuth2Error
     from oauthlib.oauth2.rfc6749.parameters import parse_token_response
 
@@ -147,5 +147,5 @@ def _granted(answer: HttpResponse) -> IssuedToken | str:
     except OAuth2Error as error:
         known = type(error).__name__ != "CustomOAuth2Error"
         return str(error.error) if known else "an error that OAuth does not know"
-    except Exception as error:  # oauthlib raises whatever a malformed answer makes it stumble over
+    except Exception as error:  # a malformed response makes oauthlib raise anything
         return f"an answer that is none of OAuth: {type(error).__name__}"

@@ -1,4 +1,4 @@
-"""Where a token comes from, and how it is kept from being seen."""
+"""Token sources, and the credential that a session takes from one. Tokens appear in no repr and no traceback."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ VARIABLE = "ARIES_NB_TOKEN"
 
 
 class TokenSource(Protocol):
-    """Gives the token to use now; called for each connection, renewal and request, on a worker thread."""
+    """Returns the current token; called for each connection, renewal and request, on a worker thread."""
 
     def __call__(self) -> Secret:
         """The token. Raises TokenError if there is none."""
@@ -48,24 +48,24 @@ class TokenSource(Protocol):
 
 @runtime_checkable
 class RenewableToken(TokenSource, Protocol):
-    """A source that keeps a token for a while, and can be told that it is no longer good."""
+    """A source that caches a token and drops it after a refusal."""
 
     def refused(self, token: Secret) -> None:
-        """A server refused `token`: do not give it again."""
+        """A server refused `token`: do not return it again."""
 
 
 class FunctionToken(Hidden[Callable[[], object]]):
-    """A user's function as a source; it may carry the token itself, as a `partial` does, so it is hidden too."""
+    """A user's function as a source. It is hidden as well, since it may carry the token, as a `partial` does."""
 
     __slots__ = ()
 
     def __call__(self) -> Secret:
-        """What the function gives. Raises TokenError, or the FeedError that it raises."""
+        """The function's result. Raises TokenError, or the FeedError that the function raises."""
         return ask(self.reveal())
 
 
 class RenewableFunction(FunctionToken):
-    """The same for a user's source that can be told of a refusal."""
+    """A user's source with a method `refused`."""
 
     __slots__ = ()
 
@@ -75,20 +75,20 @@ class RenewableFunction(FunctionToken):
 
 
 class PackageSource:
-    """A source of this package, which shows nothing of itself."""
+    """Base class of this package's sources, whose repr shows no token."""
 
     __slots__ = ()
 
 
 async def fetch(source: TokenSource) -> Secret:
-    """The token of `source`, asked on a daemon thread: one that hangs does not keep the interpreter from exiting."""
+    """The token of `source`, called on a daemon thread: one that hangs does not keep the interpreter from exiting."""
     return await asyncio.wrap_future(run_on_thread(partial(ask, source), name="aries-nb-token"))
 
 
 def ask(source: Callable[[], object]) -> Secret:
-    """The token of `source`, now. Raises the FeedError that it raises, TokenError for anything else that goes wrong.
+    """The current token of `source`. Raises the FeedError that it raises, TokenError for any other error.
 
-    The frames below, and what they raised, are left behind: where a token is fetched, tokens are in plain sight.
+    The error is raised without its frames and its cause, which may hold tokens as plain text.
     """
     answer = _answer(source)
     if isinstance(answer, Secret):
@@ -97,7 +97,7 @@ def ask(source: Callable[[], object]) -> Secret:
 
 
 def hide_token(given: object) -> Secret | Callable[[], object] | None:
-    """What was passed as `token=`, hidden if it is no source already; what can be none says so when it is asked."""
+    """The argument `token=`, hidden unless it is a source already. One of a wrong type raises TokenError when used."""
     if given is None or isinstance(given, Secret | FunctionToken):
         return given
     if isinstance(given, str):
@@ -116,14 +116,14 @@ def hide_token(given: object) -> Secret | Callable[[], object] | None:
 
 
 def fixed_token(value: str | Secret) -> TokenSource:
-    """A source that always gives the same token. Raises TokenError if it is blank, or no text that can be sent."""
+    """A source of one fixed token. Raises TokenError if it is blank, or no text that can be sent."""
     value = Secret(value) if isinstance(value, str) else value  # a traceback may show this frame
     checked = checked_secret(value, f"Pass token=…, or set {VARIABLE}.")
     return lambda: checked
 
 
 def environment_token() -> TokenSource:
-    """A source that reads ARIES_NB_TOKEN each time. Raises TokenError if it is not set now."""
+    """A source that reads ARIES_NB_TOKEN at each call. Raises TokenError if it is not set now."""
 
     def read() -> Secret:
         secret = Secret(os.environ.get(VARIABLE, ""))
@@ -136,7 +136,7 @@ def environment_token() -> TokenSource:
 
 
 def token_from(given: object) -> TokenSource:
-    """A source from what the user passed: text, a function that fetches one, a source, or None for the environment."""
+    """The source for the argument `token=`: text, a function that returns a token, a source, or None (environment)."""
     given = hide_token(given)  # a traceback may show this frame
     if given is None:
         return environment_token()
@@ -164,8 +164,8 @@ def _answer(source: Callable[[], object]) -> Secret | FeedError:
 
 
 def checked_secret(secret: Secret, advice: str) -> Secret:
-    """The token without blanks around it. Raises TokenError if it is blank, or no text that can be sent."""
-    is_blank, can_be_sent = _judged(secret)
+    """The token, stripped. Raises TokenError if it is blank, or no text that can be sent."""
+    is_blank, can_be_sent = _checks(secret)
     if is_blank:
         raise TokenError("the token is blank", advice=advice)
     if not can_be_sent:
@@ -173,15 +173,15 @@ def checked_secret(secret: Secret, advice: str) -> Secret:
     return Secret(secret.reveal().strip())
 
 
-def _judged(secret: Secret) -> tuple[bool, bool]:
+def _checks(secret: Secret) -> tuple[bool, bool]:
     token = secret.reveal().strip()
     return not token, token.isascii() and token.isprintable()
 
 
 class Credential:
-    """What a session shows to the server, out of a source. The network's thread owns it.
+    """The token of a session: the one in use, the one that was refused, and the next. The network's thread owns it.
 
-    Whatever it gives out is masked in every text from then on.
+    Each token it returns is redacted in every text from then on.
     """
 
     def __init__(self, source: TokenSource, redactor: Redactor, rule: BackoffRule) -> None:
@@ -192,19 +192,19 @@ class Credential:
         self._refused: Secret | None = None
 
     async def fetch(self) -> Secret:
-        """The source's token, in use from now on. Raises FeedError where there is none."""
+        """Put the source's token in use. Raises FeedError if there is none."""
         token = self._in_use = await fetch(self._source)
         self._redact.add(token)
         return token
 
-    async def fetch_until(self, is_over: Callable[[], bool], tell: Callable[[str], None]) -> Secret | None:
-        """The same, tried again and again for as long as it is not over; None then. `tell` hears what went wrong."""
+    async def fetch_until(self, is_over: Callable[[], bool], on_error: Callable[[str], None]) -> Secret | None:
+        """The same with retries until `is_over`, then None. `on_error` is called with the text of each error."""
         backoff = Backoff(self._rule)
         while not is_over():
             try:
                 token = await fetch(self._source)
             except FeedError as error:
-                tell(str(error))
+                on_error(str(error))
                 log.warning("no token for the renewal of the session: %s", error)
                 await asyncio.sleep(backoff.next(lived=None, jitter=random.random()))
                 continue
@@ -216,24 +216,24 @@ class Credential:
 
     @property
     def is_refused(self) -> bool:
-        """Whether the token in use is one that the server refused before."""
+        """Whether the server has refused the token in use before."""
         return self._in_use is not None and self._in_use == self._refused
 
     @property
     def was_refused(self) -> bool:
-        """Whether the server refused the last one that was shown to open a session."""
+        """Whether the server refused the token of the last attempt to open a session."""
         return self._refused is not None
 
     def refused(self) -> None:
-        """The server refused to open a session with the one in use."""
+        """Record that the server refused to open a session with the token in use."""
         self._refused = self._in_use
-        self.outdated()
+        self.invalidate()
 
-    def outdated(self) -> None:
-        """The one in use is good for nothing any more; the source may have a fresher one."""
+    def invalidate(self) -> None:
+        """Report the token in use to its source as refused; the source may have a fresher one."""
         if self._in_use is not None and isinstance(self._source, RenewableToken):
             self._source.refused(self._in_use)
 
     def accepted(self) -> None:
-        """The server opened a session."""
+        """Record that the server opened a session."""
         self._refused = None

@@ -1,4 +1,4 @@
-"""Where to connect: the address is checked before anything is sent."""
+"""Checks of addresses, before anything is sent, and their form without secrets."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ __all__ = ["checked_url", "is_loopback", "shown_url"]
 def checked_url(base: str, path: str) -> str:
     """The address of an endpoint below `base`.
 
-    Raises UsageError where `base` is no ws:// or wss:// address, or is plain ws:// to another machine: a token would
-    travel readable by everyone on the way.
+    Raises UsageError if `base` is no ws:// or wss:// address, or is plain ws:// to another machine: that would send the
+    token unencrypted.
     """
     try:
         parts = urlsplit(base)
         host, _ = parts.hostname or "", parts.port
     except ValueError:
-        # Not from the error: it may name a part of the address that is a password.
+        # Not chained: the error may quote a part of the address that is a password.
         raise UsageError(f"{shown_url(base)!r} is not an address", advice="Give it as wss://HOST[:PORT].") from None
     if parts.scheme not in {"ws", "wss"} or not host:
         raise UsageError(
@@ -41,18 +41,18 @@ def checked_url(base: str, path: str) -> str:
 
 
 def shown_url(url: str) -> str:
-    """An address fit to be shown: no user, password, query or fragment."""
+    """An address without user, password, query and fragment, for messages."""
     scheme, mark, rest = url.partition("://")
     if not mark:
         scheme, rest = "", url
     place, _, beyond = rest.replace("#", "?").partition("?")
     if "@" in beyond:
-        return f"{scheme}{mark}…"  # a password may hold a "?": where the host begins is anyone's guess
+        return f"{scheme}{mark}…"  # a password may hold a "?", so the host cannot be found
     return f"{scheme}{mark}{place.rpartition('@')[2]}"
 
 
 def is_loopback(host: str) -> bool:
-    """Whether a host name or address can only be this machine."""
+    """Whether a host name or address is this machine."""
     if host == "localhost":
         return True
     try:

@@ -461,7 +461,7 @@ def test_an_answer_with_a_foreign_state_is_not_taken(server: HttpServer, endpoin
     browser = coming_back("?code=evil&state=x", "?code=evil", "/else?code=evil&state=STATE", statuses=statuses)
     source = oauth_login(client_id="app", open_url=browser, timeout=1.0, endpoints=endpoints)
 
-    with pytest.raises(TokenError, match="nobody logged in within 1 s; 2 answers belonged to another login"):
+    with pytest.raises(TokenError, match="there was no login within 1 s; 2 answers belonged to another login"):
         source()
 
     assert statuses == [400, 400, 404]

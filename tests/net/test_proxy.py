@@ -236,8 +236,11 @@ def test_a_session_is_closed_quickly_though_the_proxy_hangs(
 @pytest.mark.parametrize(
     ("refusal", "expected"),
     [
-        (403, r"the proxy http://127\.0\.0\.1:\d+ of HTTPS_PROXY refuses the way to the server \(HTTP 403\)"),
-        (407, r"the proxy http://127\.0\.0\.1:\d+ of HTTPS_PROXY wants a user and a password, or others \(HTTP 407\)"),
+        (403, r"the proxy http://127\.0\.0\.1:\d+ of HTTPS_PROXY refuses to connect to the server \(HTTP 403\)"),
+        (
+            407,
+            r"of HTTPS_PROXY requires a user and a password, or other ones \(HTTP 407\)",
+        ),
         (503, r"the proxy http://127\.0\.0\.1:\d+ of HTTPS_PROXY does not reach the server \(HTTP 503\)"),
     ],
 )
@@ -260,7 +263,7 @@ def test_a_wrong_password_is_named_and_not_shown(
     proxy = begin(ForwardProxy({}, credentials="me:right"))
     monkeypatch.setenv("HTTPS_PROXY", proxy.url.replace("right", PASSWORD))
 
-    check_both(open_session, r"wants a user and a password, or others \(HTTP 407\)")
+    check_both(open_session, r"requires a user and a password, or other ones \(HTTP 407\)")
 
 
 def test_a_proxy_that_is_not_there_is_named(
@@ -299,7 +302,7 @@ def test_a_socks_proxy_that_does_not_reach_the_server_says_so(
     monkeypatch.setenv("ALL_PROXY", begin(ForwardProxy({})).url.replace("http", "socks5h"))
 
     # Over HTTP as well, but httpcore 1.0.9 leaves that socket to the garbage collector.
-    with pytest.raises(ConnectError, match="of ALL_PROXY gave no way to the server, or is no proxy"):
+    with pytest.raises(ConnectError, match="of ALL_PROXY did not connect to the server, or is no proxy"):
         open_session(SOCKETS).wait_open(5)
 
 
