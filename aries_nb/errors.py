@@ -1,13 +1,13 @@
-"""Every error that a user can meet, in one tree.
+"""All errors that this package raises, in one tree.
 
 FeedError
 ├── UsageError (also ValueError)      the call itself is wrong: name, field, window
 │   ├── UnknownSymbolError            the server does not know a symbol
 │   └── SubscriptionRefusedError      the server refuses a stream, for a right or a limit
-├── ClosedError                       the feed or the frame was closed by us
-├── ConnectError                      the world is broken: no answer, not a WebSocket, bad address
+├── ClosedError                       the feed or the frame was closed here
+├── ConnectError                      the server cannot be reached: no answer, not a WebSocket, bad address
 ├── TokenError                        no token, or the server refused it; not retried for ever
-├── GapError                          what was asked lies over a gap in the data
+├── GapError                          the calculation spans a gap in the data
 └── WaitTimeoutError (also TimeoutError)  `wait` or `until` ran out of time
 
 A message says what happened, where, and what to do.
@@ -44,11 +44,11 @@ class FeedError(Exception):
 
 
 class UsageError(FeedError, ValueError):
-    """A call that cannot work, whatever the server says; raised at once."""
+    """A call that is wrong by itself, whatever the server answers; raised at once."""
 
 
 class UnknownSymbolError(UsageError):
-    """The server does not know one or more of the symbols asked for; `symbols` names them."""
+    """The server does not know some of the requested symbols; `symbols` names them."""
 
     def __init__(self, symbols: tuple[str, ...], *, where: str, reason: str = "") -> None:
         names = ", ".join(repr(symbol) for symbol in symbols)
@@ -79,7 +79,7 @@ class SubscriptionRefusedError(UsageError):
 
 
 class ClosedError(FeedError):
-    """The feed or the frame was closed here; it can still be read, but nothing arrives any more."""
+    """The feed or the frame was closed here; its data can still be read, but no new data arrive."""
 
 
 class ConnectError(FeedError):
@@ -91,9 +91,9 @@ class TokenError(FeedError):
 
 
 class GapError(FeedError):
-    """What was asked for lies over a gap, in which nobody was listening; it would be made of values that are not known.
+    """A calculation spans gaps, during which no data was received, so its result would rest on unknown values.
 
-    `gaps` is how many there are, and `unknown_s` how many seconds of the data they cover.
+    `gaps` is their number, `unknown_s` how many seconds of the data they cover.
     """
 
     def __init__(self, what: str, *, gaps: int, unknown_s: float) -> None:

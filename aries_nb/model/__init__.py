@@ -1,4 +1,4 @@
-"""The words that every room shares: kinds and columns, records, notices, and what views are handed.
+"""Types that every part of the package shares: columns, records, notices, and the data of views.
 
 A tick is a `Record` from the moment a broker's protocol has decoded it until `store` has written it. Everything else
 that a server says about a session is a `Notice`.
@@ -62,7 +62,7 @@ from aries_nb.model.view_data import (
 )
 
 if TYPE_CHECKING:
-    # For the annotations of others only: numpy is not imported for three names.
+    # For annotations only, so that numpy is not imported for three names.
     from aries_nb.model.view_data import Codes as Codes
     from aries_nb.model.view_data import Numbers as Numbers
     from aries_nb.model.view_data import Times as Times

@@ -39,12 +39,12 @@ Kind = Literal[
 Side = Literal["buy", "sell", "unknown"]
 ColumnType = Literal["number", "text", "time", "integer", "decimal"]
 State = Literal["connecting", "live", "reconnecting", "failed", "closed"]
-# Why a stream broke: the connection was cut, or fell silent; we read too slowly; the session or its token came to an
-# end; the server said that it goes away; this process stood still.
+# Why a stream broke: the connection was cut, or received nothing; we read too slowly; the session or its token ended;
+# the server announced that it restarts; this process stalled.
 Cause = Literal["cut", "silence", "overload", "token", "restart", "pause"]
-# What became of a message that is no new row: told before; nothing in it that is a row, or of the past that nobody
-# asked for; of no use; replaced by a newer state before it was a row. And a row that was no message: one that another
-# frame has lent, or out of history.
+# Why a message is no new row: it repeats an earlier one; it holds no row, or rows from before the subscription; it
+# cannot be decoded; a newer state replaced it before it was written. "filled" is a row without a message: copied from
+# another frame, or from history.
 CountedAs = Literal["duplicated", "rowless", "unreadable", "conflated", "filled"]
 
 # Numbers are float64 (missing: NaN), times int64 ns since the epoch in UTC (missing: `NOT_A_TIME`), integers int64
@@ -63,7 +63,7 @@ MISSING: Mapping[ColumnType, Value] = {
 
 
 class Column(NamedTuple):
-    """One column of a frame: its name in snake_case and what it holds."""
+    """Name (snake_case) and type of one column."""
 
     name: str
     type: ColumnType = "number"
@@ -76,7 +76,7 @@ TRADE_COLUMNS = (
     Column("side", "text"),
     Column("trade_id", "integer"),
     Column("venue", "text"),
-    Column("source", "text"),  # "live", or "history" where a gap was filled
+    Column("source", "text"),  # "live", or "history" if it fills a gap
 )
 ORDER_COLUMNS = (
     Column("order_id", "text"),
@@ -92,7 +92,7 @@ ORDER_COLUMNS = (
     Column("updated", "time"),
     Column("text", "text"),
 )
-# Own executions, of a broker that tells of them as such.
+# Own executions, of a broker that reports them as such.
 FILL_COLUMNS = (
     Column("fill_id", "text"),
     Column("order_id", "text"),
@@ -117,7 +117,7 @@ BAR_COLUMNS = tuple(map(Column, ("open", "high", "low", "close", "volume")))
 VENUE_COLUMNS = (Column("venue", "text"), *map(Column, ("bid_price", "bid_size", "ask_price", "ask_size")))
 BOOK_COLUMNS = (Column("side", "text"), Column("level"), Column("price"), Column("size"))
 
-# Which fields tell the rows of one subscription apart.
+# The fields that identify a row within one subscription.
 TABLE_KEYS: Mapping[Kind, tuple[str, ...]] = {
     "instruments": ("symbol",),
     "orders": ("order_id",),

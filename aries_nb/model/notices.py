@@ -1,4 +1,4 @@
-"""What a server says about a session, apart from its records."""
+"""What a server reports about a session, apart from its records."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ __all__ = [
 
 @dataclass(frozen=True, slots=True)
 class SessionOpened:
-    """The server accepted the token; `expires_in` is in seconds, None where it did not say."""
+    """The server accepted the token; `expires_in` is in seconds, None if it is unknown."""
 
     expires_in: float | None
     is_renewal: bool
@@ -38,9 +38,9 @@ class SessionOpened:
 
 @dataclass(frozen=True, slots=True)
 class TokenWanted:
-    """The session ends soon; a fresh token keeps it alive on the same connection.
+    """The session expires soon; a fresh token renews it on the same connection.
 
-    `is_refused`: the one in use was refused for a request, which is sent again with another.
+    `is_refused`: the token in use was refused for a request, which is sent again with another one.
     """
 
     is_refused: bool = False
@@ -48,14 +48,14 @@ class TokenWanted:
 
 @dataclass(frozen=True, slots=True)
 class SessionRefused:
-    """The server refused the token; trying again with the same one is of no use."""
+    """The server refused the token; the same token will not be accepted later."""
 
     reason: str
 
 
 @dataclass(frozen=True, slots=True)
 class SessionLost:
-    """This connection is of no use any more, a new one may be: expired, timed out, no pong."""
+    """This connection is unusable: session expired, timeout, no pong. A new one may succeed."""
 
     reason: str
     cause: Cause
@@ -75,10 +75,10 @@ class Rejected:
 
 @dataclass(frozen=True, slots=True)
 class Resumed:
-    """After a break a stream goes on, told before the `Pong` that shows the server has seen it.
+    """A stream resumed after a break. Comes before the `Pong` which shows that the server has processed the request.
 
-    `is_filled`: what was missed has been told, `count` messages out of the broker's past; else the past does not reach
-    back so far.
+    `is_filled`: the missed data was delivered, `count` messages from the broker's history; otherwise the history does
+    not reach back far enough.
     """
 
     kind: Kind
@@ -89,9 +89,9 @@ class Resumed:
 
 @dataclass(frozen=True, slots=True)
 class TradeGap:
-    """Trades are missing before the records that come with this: the stream's own past does not reach back so far.
+    """Trades missing before the records that come with this notice: the stream's history is too short.
 
-    They lie between two that are known, each as exchange time (ns since the epoch) and id.
+    `after` and `before` are the known trades around them, each as exchange time (ns since the epoch) and id.
     """
 
     subscription: Subscription
@@ -101,7 +101,7 @@ class TradeGap:
 
 @dataclass(frozen=True, slots=True)
 class Unreadable:
-    """A line that could not be used. `excerpt` is at most 200 characters of it, tokens masked."""
+    """A line that could not be decoded. `excerpt` is at most 200 characters of it, with tokens redacted."""
 
     reason: str
     excerpt: str
@@ -109,9 +109,9 @@ class Unreadable:
 
 @dataclass(frozen=True, slots=True)
 class Counted:
-    """Messages of a subscription for which no record stands, or a record for which no message does; see `CountedAs`.
+    """Messages of a subscription without a record, or records without a message; see `CountedAs`.
 
-    Every other record is one message, but for `CLEAR`.
+    Every other record is one message, except `CLEAR`.
     """
 
     subscription: Subscription
@@ -121,14 +121,14 @@ class Counted:
 
 @dataclass(frozen=True, slots=True)
 class Unrequested:
-    """Data that belong to nobody's subscription."""
+    """Data of no current subscription."""
 
 
 @dataclass(frozen=True, slots=True)
 class MarketStatus:
-    """What the server says about the market: open, closed, and the like, as (name, value) pairs; names in snake_case.
+    """State of the market as the server reports it (open, closed …), as (name, value) pairs; names in snake_case.
 
-    What is within something else is named after it: "exchanges.nyse".
+    Nested names are joined by dots: "exchanges.nyse".
     """
 
     entries: tuple[tuple[str, str | float | bool], ...]
@@ -136,7 +136,7 @@ class MarketStatus:
 
 @dataclass(frozen=True, slots=True)
 class Pong:
-    """The answer to ping number `number`: everything that was sent before it has been seen by the server."""
+    """The answer to ping `number`: the server has processed everything sent before it."""
 
     number: int
 
@@ -159,14 +159,14 @@ Received: TypeAlias = tuple[Sequence[Record], Sequence[Notice]]
 
 
 class GapSink(Protocol):
-    """Who keeps the ledger of interruptions. Times are in ns since the epoch."""
+    """Receives the interruptions of a stream. Times are in ns since the epoch."""
 
     def opened(self, *, started: int, reason: str, cause: Cause) -> None:
-        """The stream broke; `started` is when the last message came."""
+        """The stream broke; `started` is when the last message was received."""
 
     def closed(self, *, ended: int, resumed: Sequence[Resumed] = (), is_all: bool = False) -> None:
-        """The stream is whole again: authenticated and subscribed.
+        """The stream is complete again: authenticated and subscribed.
 
-        `resumed` says of kinds and symbols whether what they missed was filled from the past; `is_all`: there are none
-        besides.
+        `resumed` has an entry for each kind and symbol that resumed, with whether its gap was filled from history;
+        `is_all`: these are all of the stream.
         """

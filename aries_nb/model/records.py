@@ -1,4 +1,4 @@
-"""A tick on its way: what it is about, the record it becomes, and where it ends."""
+"""Subscriptions, the records decoded for them, and the sinks that store those."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ __all__ = ["CLEAR", "PUT", "BarPage", "Record", "RecordBuffer", "RecordSink", "S
 
 
 class Subscription(Struct, frozen=True, cache_hash=True):
-    """What one stream is about. It is the key of every record, so its hash is kept.
+    """What a stream delivers: kind, symbol, fields and options. The key of every record, so its hash is cached.
 
     `fields` are column names in the order in which their values stand in a record (quotes and trades); a book has none.
-    `options` are what a kind needs besides, as (name, value) pairs; each protocol names its own.
+    `options` are further parameters of a kind, as (name, value) pairs; each protocol names its own.
     """
 
     kind: Kind
@@ -24,24 +24,23 @@ class Subscription(Struct, frozen=True, cache_hash=True):
     options: tuple[tuple[str, str], ...] = ()
 
 
-# One event of one stream, merged: every field of the subscription has its value of that moment. The number is exchange
-# time in ns since the epoch (UTC). For a book the values are flat: price, bid size, ask size and so on, one triple for
-# each level that changed; a size of 0 takes the level from that side. Plain tuples, for speed.
+# One event of a stream, merged: each field of the subscription with its value at that moment. The number is exchange
+# time in ns since the epoch (UTC). The values of a book are flat: price, bid size, ask size, one triple for each
+# changed level; a size of 0 removes the level from that side. Plain tuples, for speed.
 #
-# For the kinds that are tables (`TABLE_KEYS`) the symbol of a subscription is an account, or "" for what belongs to the
-# user. The first value is `PUT`, and the fields of one row follow, which replaces the row with the same key; or it is
-# `CLEAR`, with fields without meaning: a full list begins, and rows of this subscription not put again are no more.
+# For the kinds that are tables (`TABLE_KEYS`) the symbol of a subscription is an account, or "" for data of the user.
+# The first value is `PUT`, followed by the fields of a row, which replaces the row with the same key; or `CLEAR`, with
+# meaningless fields: a full list begins, and rows of this subscription that are not put again are removed.
 Record: TypeAlias = tuple[Subscription, int, Values]
 PUT, CLEAR = 1, 0
 
 
 class RecordBuffer:
-    """Records on their way into a store, as parallel lists: the symbol's code there, exchange time in ns, values.
+    """Records to be written to a store, as parallel lists: code of the symbol there, exchange time in ns, values.
 
-    `values` is flat, those of each record behind those before. A record is kept in no tuple of its own: a thousand
-    such tuples alive at once keep the garbage collector busy and leave the processor's cache. `marks` holds pairs: up
-    to how many records came at which time of receipt. `counted` are the messages that became no record, and the records
-    that were no message (`CountedAs`). The writer's thread owns it.
+    `values` is flat, record after record: a thousand tuples alive at once would keep the garbage collector busy and
+    leave the processor's cache. `marks` holds pairs (number of records, time of receipt of all up to there). `counted`
+    are messages without a record, and records without a message (`CountedAs`). The writer's thread owns it.
     """
 
     __slots__ = ("codes", "counted", "marks", "ts", "values")
@@ -54,17 +53,17 @@ class RecordBuffer:
         self.counted: dict[CountedAs, int] = dict.fromkeys(get_args(CountedAs), 0)
 
     def add(self, code: int, ts: int, values: Values) -> None:
-        """Take one record; it counts as received when the next `mark` says."""
+        """Append one record; the next `mark` sets its time of receipt."""
         self.codes.append(code)
         self.ts.append(ts)
         self.values.extend(values)
 
     def mark(self, received: int) -> None:
-        """Everything added since the last mark was received at this time (ns since the epoch)."""
+        """Set the time of receipt (ns since the epoch) of all records added since the last mark."""
         self.marks.append((len(self.codes), received))
 
     def clear(self) -> None:
-        """Empty it, but for the counts; the lists stay the same objects, so that what appends to them may be kept."""
+        """Remove all but the counts. The lists stay the same objects, so their `append` may be cached."""
         self.codes.clear()
         self.ts.clear()
         self.values.clear()
@@ -72,23 +71,24 @@ class RecordBuffer:
 
 
 class RecordSink(Protocol):
-    """Where the records of a subscription end; owned by the thread that writes."""
+    """A store that records of subscriptions are written to; owned by the writer's thread."""
 
     @property
     def buffer(self) -> RecordBuffer:
-        """Takes records; they need not be visible before `publish`. Always the same object."""
+        """The buffer that records are added to. Always the same object."""
 
     def publish(self) -> None:
-        """Make everything taken so far visible to readers."""
+        """Make all records in the buffer visible to readers."""
 
     def interrupted(self) -> None:
-        """Note that what is held may be out of date: the stream broke."""
+        """Mark the data as possibly out of date: the stream broke."""
 
 
 class BarPage(NamedTuple):
-    """Bars of one instrument, as lists of one length, oldest first; `start_ns` in ns since the epoch.
+    """A page of historical bars of one instrument, as lists of one length, oldest first.
 
-    `next_end_ns`: there are more, which start before it; None where there are none. A volume not known is NaN.
+    `start_ns` is in ns since the epoch. `next_end_ns`: earlier bars start before it; None if there are none. An unknown
+    volume is NaN.
     """
 
     start_ns: list[int]

@@ -1,4 +1,4 @@
-"""What must not be seen, kept so that it does not show itself."""
+"""Values that must not appear in any output."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ T = TypeVar("T")
 
 
 class Hidden(Generic[T]):
-    """Something that does not show itself: not in repr, str, formatting, a pickle or a traceback's locals."""
+    """A value that appears in no repr, str, formatted text, pickle, or locals of a traceback."""
 
     __slots__ = ("_value",)
 
@@ -18,7 +18,7 @@ class Hidden(Generic[T]):
         self._value = value
 
     def reveal(self) -> T:
-        """The thing itself, for the one line that uses it."""
+        """The value, for the one line that uses it."""
         return self._value
 
     def __eq__(self, other: object) -> bool:
