@@ -84,7 +84,8 @@ class Broker:
     tables of accounts, `lookup` for everything else about the market. `login` is where tokens are issued. None where
     the broker has no such thing.
     `most_connections` is how many a user may have open at once, `requests_per_second` how often a user may ask over
-    HTTP, None where the broker names no limit. `choices` are what the user may choose when connecting, by `choose`.
+    HTTP, None where the broker names no limit. `choices` are what the user may choose when connecting, by `choose`,
+    and `refuses` what `choose` refuses with its reason.
     """
 
     name: str
@@ -101,4 +102,5 @@ class Broker:
     most_connections: int | None = None
     requests_per_second: float | None = None
     choices: tuple[str, ...] = ()
+    refuses: tuple[str, ...] = ()
     choose: Callable[..., Broker] | None = None

@@ -109,7 +109,7 @@ def connect(
     known = BROKERS.get(broker) if isinstance(broker, str) else None
     if known is None:
         raise UsageError(f"unknown broker {broker!r}", advice=f"Known are: {', '.join(BROKERS)}.")
-    chosen = {name: options.pop(name) for name in known.choices if name in options}
+    chosen = {name: options.pop(name) for name in (*known.choices, *known.refuses) if name in options}
     if chosen and known.choose is not None:
         known = known.choose(**chosen)
     is_embedded = bool(known.simulates) and url is None

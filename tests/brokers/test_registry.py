@@ -5,6 +5,7 @@ import inspect
 import pytest
 
 from aries_nb.brokers import BROKERS, Broker, BrokerProtocol
+from aries_nb.errors import UsageError
 
 EACH = pytest.mark.parametrize("broker", BROKERS.values(), ids=BROKERS)
 
@@ -53,3 +54,12 @@ def test_columns_of_each_kind_hold_what_a_frame_can_keep(broker: Broker) -> None
         assert columns
         assert set(columns.values()) <= {"number", "text", "time", "integer"}
         assert all(name.isidentifier() and name == name.lower() for name in columns)
+
+
+@pytest.mark.parametrize("name", [name for name, broker in BROKERS.items() if broker.refuses])
+def test_format_of_messages_is_refused_and_the_error_names_what_is_used(name: str) -> None:
+    choose = BROKERS[name].choose
+    assert choose is not None
+
+    with pytest.raises(UsageError, match="cannot be chosen"):
+        choose(format="simple")

@@ -8,7 +8,7 @@ import pytest
 
 from aries_nb.brokers import BROKERS
 from aries_nb.errors import UnknownSymbolError, UsageError
-from aries_nb.live import Feed
+from aries_nb.live import Feed, connect
 from aries_nb.net.tokens import fixed_token
 from aries_nb.sim import Simulator
 from tests.live.alor_feeds import open_alor, serve_alor
@@ -30,14 +30,13 @@ def feed(sim: Simulator, open_alor: Callable[..., Feed]) -> Feed:
     return open_alor(sim)
 
 
-@pytest.mark.parametrize("form", ["slim", "simple", "heavy"])
 def test_each_instrument_is_a_row_under_the_name_it_was_asked_for(
-    sim: Simulator, open_alor: Callable[..., Feed], form: str
+    sim: Simulator, open_alor: Callable[..., Feed]
 ) -> None:
     future = next(name for name in open_alor(sim).reference.instruments(market="FORTS").index if name.startswith("SR"))
     symbols = ("SBER", "MOEX:GAZP@TQBR", "SPBX:AAPL", future)
 
-    frame = open_alor(sim, format=form).instruments(*symbols).wait(changes=4).df
+    frame = open_alor(sim).instruments(*symbols).wait(changes=4).df
 
     assert frame.index.name == "symbol"
     assert tuple(frame.index) == symbols
@@ -109,3 +108,17 @@ def test_broker_that_does_not_stream_them_says_what_else_there_is() -> None:
 
         with pytest.raises(UsageError, match=r"feed\.reference\.instrument"):
             feed.instruments("AAPL")
+
+
+def test_change_of_a_quote_is_there_without_choosing_a_format(sim: Simulator, feed: Feed) -> None:
+    quotes = feed.quotes("SBER", fields=["last_price", "previous_close_price", "net_change", "currency"]).wait(rows=1)
+
+    row = quotes.df.iloc[-1]
+
+    assert row["net_change"] == pytest.approx(row["last_price"] - row["previous_close_price"])
+    assert row["currency"] == "RUB"
+
+
+def test_a_format_cannot_be_chosen_when_connecting() -> None:
+    with pytest.raises(UsageError, match="the format of messages cannot be chosen"):
+        connect("sim-alor", format="simple")

@@ -1,6 +1,6 @@
 """Rows of docs/alor.md against the simulated broker: one feed a format asks for every opcode, and what is said is kept.
 
-Each in the formats Slim, Simple and Heavy, with the reply behind the snapshot and before it.
+Each with the reply after the snapshot and before it.
 """
 
 from __future__ import annotations
@@ -10,7 +10,6 @@ import time
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from functools import partial
-from itertools import product
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pytest
@@ -33,7 +32,6 @@ if TYPE_CHECKING:
 
 __all__ = ["open_alor", "serve_alor"]
 
-FORMATS = ("slim", "simple", "heavy")
 SHARES, OTHER_SHARES, DERIVATIVES = "D00001", "D00002", "7500001"
 HANDLED = {"httpCode": 200, "message": "Handled successfully"}
 
@@ -54,12 +52,16 @@ class Bars:
 
 
 class Row(NamedTuple):
-    """What is asked of which instrument or portfolio, and by which call; `marks` are those of the past and of now."""
+    """A request about an instrument or a portfolio, and the call that sends it.
+
+    `marks` are those of past and of new objects, `form` is the format that is asked for.
+    """
 
     opcode: str
     code: str
     hold: Callable[[Feed], Any]
     marks: frozenset[bool] = frozenset()
+    form: str = "Slim"
 
 
 BOTH = frozenset({True, False})
@@ -72,21 +74,25 @@ ROWS = (
     Row("InstrumentsGetAndSubscribeV2", "SBER", lambda feed: feed.instruments("SBER")),
     Row("OrdersGetAndSubscribeV2", SHARES, lambda feed: feed.account(SHARES).orders, BOTH),
     Row("StopOrdersGetAndSubscribeV2", SHARES, lambda feed: feed.account(SHARES).stop_orders, BOTH),
-    Row("TradesGetAndSubscribeV2", SHARES, lambda feed: feed.account(SHARES).fills.source, BOTH),
+    Row("TradesGetAndSubscribeV2", SHARES, lambda feed: feed.account(SHARES).fills.source, BOTH, "Heavy"),
     Row("PositionsGetAndSubscribeV2", SHARES, lambda feed: feed.account(SHARES).positions, BOTH),
     # Of another portfolio: a summary is told with the cash of its positions, which are then asked for once for both.
     Row("SummariesGetAndSubscribeV2", OTHER_SHARES, lambda feed: feed.account(OTHER_SHARES).balances),
     Row("RisksGetAndSubscribe", SHARES, lambda feed: feed.account(SHARES).risks),
-    Row("SpectraRisksGetAndSubscribe", DERIVATIVES, lambda feed: feed.account(DERIVATIVES).derivative_risks),
+    Row(
+        "SpectraRisksGetAndSubscribe",
+        DERIVATIVES,
+        lambda feed: feed.account(DERIVATIVES).derivative_risks,
+        form="Simple",
+    ),
 )
 
 
 class Everything:
-    """One feed that asks for all rows in one format, and what was said on its two connections."""
+    """One feed that asks for all rows, and what was said on its two connections."""
 
-    def __init__(self, sim: Simulator, form: str, feed: Feed, talks: tuple[Talk, Talk]) -> None:
+    def __init__(self, sim: Simulator, feed: Feed, talks: tuple[Talk, Talk]) -> None:
         self.sim = sim
-        self.form = form
         self.feed = feed
         self.talks = talks
         self._passed = 0
@@ -112,7 +118,7 @@ class Everything:
 
     def marks(self, row: Row) -> list[bool]:
         """Which objects of a row were there before it was asked for, where they say so."""
-        name = {"slim": "h"}.get(self.form, "existing")
+        name = {"Slim": "h"}.get(row.form, "existing")
         found = [each["data"].get(name) for each in self.of(row) if "data" in each]
         return [mark for mark in found if isinstance(mark, bool)]  # "h" of a quote or a bar is its high
 
@@ -139,23 +145,17 @@ def count_of(held: Any) -> int:
 
 
 @pytest.fixture(scope="module", params=[False, True], ids=["snapshot first", "reply first"])
-def feeds(request: pytest.FixtureRequest) -> Iterator[dict[str, Everything]]:
-    """A feed of each format on one server, when all of their streams have become live."""
+def everything(request: pytest.FixtureRequest) -> Iterator[Everything]:
+    """A feed, when all of its streams have become live."""
     with ExitStack() as stack:
         sim = stack.enter_context(Simulator(AlorOptions(rate=400, ack_first=request.param, orders_per_s=200)))
         give_a_past(sim)
-        found = {form: Everything(sim, form, *stack.enter_context(tapped(sim, form))) for form in FORMATS}
+        found = Everything(sim, *stack.enter_context(tapped(sim)))
         for status in ("closed", "open"):  # of instruments nothing else changes
             sim.set_market(status)
-        for each, row in product(found.values(), ROWS):
-            is_live = partial(each.is_live, row)
-            eventually(is_live, f"{row.opcode} of {each.form}, live", seconds=60)
+        for row in ROWS:
+            eventually(partial(found.is_live, row), f"{row.opcode}, live", seconds=60)
         yield found
-
-
-@pytest.fixture(params=FORMATS)
-def everything(feeds: dict[str, Everything], request: pytest.FixtureRequest) -> Everything:
-    return feeds[request.param]
 
 
 def give_a_past(sim: Simulator) -> None:
@@ -169,12 +169,10 @@ def give_a_past(sim: Simulator) -> None:
 
 
 @contextmanager
-def tapped(sim: Simulator, form: str) -> Iterator[tuple[Feed, tuple[Talk, Talk]]]:
+def tapped(sim: Simulator) -> Iterator[tuple[Feed, tuple[Talk, Talk]]]:
     """A feed of which all that is said is kept, of market and accounts."""
     talks = Talk(), Talk()
-    choose = BROKERS["alor"].choose
-    assert choose is not None
-    broker = choose(format=form)
+    broker = BROKERS["alor"]
     broker = replace(broker, market=talks[0].tap(broker.market), accounts=talks[1].tap(broker.accounts))
     with Feed(broker, sim.url, fixed_token("a token"), at_close=lambda closed: None, rule=QUICK) as feed:
         feed.wait_open(10)
@@ -194,13 +192,13 @@ def test_stream_is_asked_for_told_and_given_up(everything: Everything, row: Row)
 
     replies = [place for place, each in enumerate(heard) if "requestGuid" in each]
     is_reply_first = everything.sim.options.ack_first or row.marks == {False}  # type: ignore[attr-defined]
-    assert (request["format"], request["token"]) == (everything.form.capitalize(), "a token")
+    assert (request["format"], request["token"]) == (row.form, "a token")
     assert [heard[place] for place in replies] == [{"requestGuid": request["guid"], **HANDLED}] * 2
     assert (replies[0] == 0) is is_reply_first
     assert replies[1] == len(heard) - 1, "nothing comes behind the reply to unsubscribe"
     assert set(everything.marks(row)) == row.marks
     assert everything.marks(row) == sorted(everything.marks(row), reverse=True)
-    assert (request["guid"], everything.form.capitalize()) not in open_at(everything.sim)
+    assert (request["guid"], row.form) not in open_at(everything.sim)
     assert count > 0
     assert (everything.feed.stats().unreadable, everything.feed.stats().last_error) == (0, "")
 
@@ -212,7 +210,7 @@ def test_a_ping_has_its_reply_and_goes_out_by_itself_as_well(
     serve_alor: Callable[..., Simulator], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(alor_session, "PING_SECONDS", 0.1)  # in place of 20 s
-    with tapped(serve_alor(rate=50), "slim") as (_, (talk, _)):
+    with tapped(serve_alor(rate=50)) as (_, (talk, _)):
         eventually(lambda: len(answered_pings(talk)) >= 4)
 
         asked = [each["guid"] for each in list(talk.said) if each["opcode"] == "ping"]
@@ -236,7 +234,7 @@ def test_a_request_that_is_refused_names_its_symbol_and_leaves_the_others(
     serve_alor: Callable[..., Simulator], symbol: str, code: int
 ) -> None:
     sim = serve_alor(rate=400, subscription_limit=2 if code == 429 else 5_000)
-    with tapped(sim, "slim") as (feed, (talk, _)):
+    with tapped(sim) as (feed, (talk, _)):
         others = feed.trades("SBER", "GAZP").wait()
 
         error = SubscriptionRefusedError if code == 429 else UnknownSymbolError
@@ -252,7 +250,7 @@ def test_a_request_that_is_refused_names_its_symbol_and_leaves_the_others(
 
 def test_a_portfolio_of_somebody_else_is_refused_with_403(serve_alor: Callable[..., Simulator]) -> None:
     sim = serve_alor()
-    with tapped(sim, "slim") as (feed, (_, talk)):
+    with tapped(sim) as (feed, (_, talk)):
         feed.account(SHARES).orders  # noqa: B018 - so that there is a connection
         with pytest.raises(UsageError, match="is not available"):
             feed._accounts.link.table("orders", "D99999")  # type: ignore[union-attr]
@@ -268,7 +266,7 @@ def test_a_request_that_nobody_answers_is_refused_in_time_and_what_runs_goes_on(
 ) -> None:
     monkeypatch.setattr(alor_session, "REPLY_SECONDS", 0.3)  # in place of 10 s
     sim = serve_alor(rate=400)
-    with tapped(sim, "slim") as (feed, (talk, _)):
+    with tapped(sim) as (feed, (talk, _)):
         trades = feed.trades("SBER").wait()
         swallow(sim, "GAZP")
 
@@ -297,7 +295,7 @@ def test_thousands_asked_for_at_once_are_not_given_up_while_the_server_is_still_
 ) -> None:
     monkeypatch.setattr(alor_session, "REPLY_SECONDS", 3.0)  # in place of 10 s
     sim, symbols = serve_alor(rate=50), [f"SIM{number:05d}" for number in range(1, 801)]
-    with tapped(sim, "slim") as (feed, (talk, _)):
+    with tapped(sim) as (feed, (talk, _)):
         each_request_takes(sim, 0.005)
 
         quotes = feed.quotes(*symbols)
@@ -343,7 +341,7 @@ def test_a_401_without_a_guid_ends_the_connection_and_the_next_one_has_another_t
 
 def test_everything_is_asked_for_again_under_the_same_guids(serve_alor: Callable[..., Simulator]) -> None:
     sim = serve_alor(rate=400)
-    with tapped(sim, "slim") as (feed, _):
+    with tapped(sim) as (feed, _):
         held = [feed.trades("SBER"), feed.quotes("SBER", "GAZP"), feed.book("LKOH"), feed.instruments("SBER")]
         before = sim.subscriptions()
 

@@ -25,8 +25,6 @@ if TYPE_CHECKING:
 
 __all__ = ["open_alor", "serve_alor"]
 
-FORMATS = ("slim", "simple", "heavy")
-
 
 class KeptRecords(AlorMarket):
     """A connection that keeps what it has told, in order."""
@@ -75,13 +73,12 @@ def only_player(sim: Simulator) -> Any:
     return player
 
 
-@pytest.mark.parametrize("form", FORMATS)
 def test_recorded_quotes_arrive_exactly_as_they_are_in_the_file(
-    tapes: Path, serve_alor: Callable[..., Simulator], open_alor: Callable[..., Feed], form: str
+    tapes: Path, serve_alor: Callable[..., Simulator], open_alor: Callable[..., Feed]
 ) -> None:
     path = tapes / "eurusd_quotes.parquet"
     file = recorded(path)
-    feed = open_alor(serve_alor(tapes=(path,), speed=None, conflate=False), format=form)
+    feed = open_alor(serve_alor(tapes=(path,), speed=None, conflate=False))
 
     quotes = feed.quotes("EURUSD", fields=QUOTE_FIELDS).wait(rows=len(file), timeout=60)
 
@@ -104,13 +101,12 @@ def test_sixty_thousand_recorded_quotes_arrive_exactly_as_they_are_in_the_file(
 
 
 @pytest.mark.parametrize("conflate", [False, True])
-@pytest.mark.parametrize("form", FORMATS)
 def test_recorded_trades_arrive_exactly_with_conflation_as_well(
-    tapes: Path, serve_alor: Callable[..., Simulator], open_alor: Callable[..., Feed], form: str, conflate: bool
+    tapes: Path, serve_alor: Callable[..., Simulator], open_alor: Callable[..., Feed], conflate: bool
 ) -> None:
     path = tapes / "btcusdt_trades.parquet"
     file = recorded(path)
-    feed = open_alor(serve_alor(tapes=(path,), speed=None, conflate=conflate), format=form)
+    feed = open_alor(serve_alor(tapes=(path,), speed=None, conflate=conflate))
 
     trades = feed.trades("BTCUSDT").wait(rows=len(file), timeout=60)
 
@@ -119,16 +115,15 @@ def test_recorded_trades_arrive_exactly_with_conflation_as_well(
     assert [1] * (len(file) - 1) == trades.df["trade_id"].diff().dropna().astype("int64").tolist()
 
 
-@pytest.mark.parametrize("form", FORMATS)
 def test_recorded_books_arrive_row_by_row_as_they_are_in_the_file(
-    tapes: Path, serve_alor: Callable[..., Simulator], open_alor: Callable[..., Feed], form: Any
+    tapes: Path, serve_alor: Callable[..., Simulator], open_alor: Callable[..., Feed]
 ) -> None:
     path = tapes / "xrpusdt_book.parquet"
     file = recorded(path)
     told: list[Record] = []
 
     def make() -> KeptRecords:
-        protocol = KeptRecords(format=form)
+        protocol = KeptRecords()
         protocol.told = told
         return protocol
 

@@ -8,9 +8,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from aries_nb.brokers.alor.fields import MARKET_FIELDS, FieldType, MessageField, fields_from
-from aries_nb.model import BALANCE_COLUMNS, FILL_COLUMNS, ORDER_COLUMNS, POSITION_COLUMNS, Kind
+from aries_nb.model import Kind
 
-__all__ = ["EXISTING", "OPCODES", "REQUIRED", "TABLE_FIELDS", "TIMED_BY", "VOCABULARY"]
+__all__ = ["EXISTING", "OPCODES", "REQUIRED", "TABLE_FIELDS", "TIMED_BY"]
 
 # "-" where the broker has no such field: the column, part of the common vocabulary, is missing in every row.
 _ORDERS = {  # §7.1
@@ -153,14 +153,6 @@ TABLE_FIELDS: Mapping[Kind, Mapping[str, MessageField]] = {
     "risks": _fields(_RISKS),
     "derivative_risks": _fields(_DERIVATIVE_RISKS),
 }
-# The columns that every broker has for a kind; they exist even in a format without such a field.
-VOCABULARY: Mapping[Kind, frozenset[str]] = {
-    "orders": frozenset(column.name for column in ORDER_COLUMNS),
-    "stop_orders": frozenset(column.name for column in ORDER_COLUMNS),
-    "fills": frozenset(column.name for column in FILL_COLUMNS),
-    "positions": frozenset(column.name for column in POSITION_COLUMNS),
-    "balances": frozenset(column.name for column in BALANCE_COLUMNS),
-}
 # The column without which a row cannot be identified.
 REQUIRED: Mapping[Kind, str] = {
     "orders": "order_id", "stop_orders": "order_id", "fills": "fill_id", "positions": "symbol",
@@ -169,7 +161,7 @@ REQUIRED: Mapping[Kind, str] = {
 TIMED_BY: Mapping[Kind, str] = {
     "orders": "updated", "stop_orders": "updated", "fills": "created", "risks": "calculated",
 }  # fmt: skip
-EXISTING: Mapping[str, tuple[str, ...]] = {"slim": ("h",), "simple": ("existing",), "heavy": ("existing",)}
+EXISTING = ("existing", "h")  # the mark of present content, the second in Slim
 OPCODES: Mapping[Kind, str] = {
     "instruments": "InstrumentsGetAndSubscribeV2",
     "orders": "OrdersGetAndSubscribeV2",

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 
 from aries_nb.brokers.alor.fields import Format
-from aries_nb.brokers.alor.streams import Dialect, key_of
+from aries_nb.brokers.alor.streams import key_of
 from aries_nb.brokers.alor.symbols import DEFAULT_EXCHANGE, instrument_of
 from aries_nb.brokers.alor.tables import PortfolioStream
 from aries_nb.brokers.parsing import excerpt, json_value, path_segment
@@ -69,7 +69,8 @@ class AlorPortfolioHttp:
         if not isinstance(answer, dict | list):
             raise ValueError("the answer is neither an object nor a list")  # noqa: TRY004 - a bad answer, not a bad call
         is_past = query.path.endswith(_PAST)
-        readers = {form: PortfolioStream(key_of(subscription), Dialect(form, self._exchange)) for form in _FORMS}
+        key = key_of(subscription)
+        readers = {form: PortfolioStream(key._replace(format=form), self._exchange) for form in _FORMS}
         whole = readers["heavy"]
         rows: list[tuple[int, Values]] = []
         problems: list[Unreadable] = []

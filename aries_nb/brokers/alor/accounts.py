@@ -13,10 +13,10 @@ from typing import ClassVar
 from aries_nb.brokers.alor.account_fields import TABLE_FIELDS
 from aries_nb.brokers.alor.averages import PricedOrders
 from aries_nb.brokers.alor.connection import AlorConnection
-from aries_nb.brokers.alor.fields import Format
+from aries_nb.brokers.alor.fields import column_types
 from aries_nb.brokers.alor.streams import AlorStream
 from aries_nb.brokers.alor.symbols import DEFAULT_EXCHANGE
-from aries_nb.brokers.alor.tables import PortfolioStream, table_columns
+from aries_nb.brokers.alor.tables import PortfolioStream
 from aries_nb.model import PUT, ColumnType, Counted, Kind, Notice, Received, Record, Subscription, Value
 
 __all__ = ["AlorAccounts", "SummaryWithCash"]
@@ -36,15 +36,15 @@ class AlorAccounts(AlorConnection):
         kind: PortfolioStream for kind in TABLE_FIELDS if kind != "instruments"
     }
 
-    def __init__(self, *, format: Format = "slim", exchange: str = DEFAULT_EXCHANGE) -> None:  # noqa: A002
-        super().__init__(format=format, exchange=exchange)
+    def __init__(self, *, exchange: str = DEFAULT_EXCHANGE) -> None:
+        super().__init__(exchange=exchange)
         # Each under both of its subscriptions.
         self._summaries: dict[Subscription, SummaryWithCash] = {}
         self._priced: dict[Subscription, list[PricedOrders]] = {}
 
     def columns(self, kind: Kind) -> Mapping[str, ColumnType]:
-        """Columns of a kind in this format; those of all brokers first."""
-        return table_columns(kind, self._dialect.format) if kind in self.MAKERS else {}
+        """Columns of a kind; those of all brokers first."""
+        return column_types(TABLE_FIELDS[kind]) if kind in self.MAKERS else {}
 
     def open(self, now: float) -> None:
         """Start a new connection; cash and unpriced orders of the previous one are dropped."""

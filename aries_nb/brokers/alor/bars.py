@@ -10,7 +10,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from aries_nb.brokers.alor.streams import Dialect, Key, ShapedStream, frequency_of, instrument_body, ns_of, text_option
+from aries_nb.brokers.alor.streams import Key, ShapedStream, frequency_of, instrument_body, ns_of, text_option
 from aries_nb.errors import UsageError
 from aries_nb.model import Record
 
@@ -38,8 +38,8 @@ class BarStream(ShapedStream):
     Raises UsageError for a bar length that the broker does not have.
     """
 
-    def __init__(self, key: Key, dialect: Dialect) -> None:
-        super().__init__(key, dialect)
+    def __init__(self, key: Key, exchange: str) -> None:
+        super().__init__(key, exchange)
         text = text_option(key, "interval")
         self._interval_s = int(text[:12]) if text.isdecimal() else MINUTE
         self._length = length_name(self._interval_s)

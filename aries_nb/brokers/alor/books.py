@@ -7,7 +7,6 @@ from typing import Any
 
 from aries_nb.brokers.alor.messages import book_from
 from aries_nb.brokers.alor.streams import (
-    Dialect,
     Found,
     Key,
     ShapedStream,
@@ -26,8 +25,8 @@ MOST_LEVELS = 50  # a side (§10)
 class BookStream(ShapedStream):
     """Levels of a book as of the latest frame; volumes in lots. A frame without changes gives an empty record."""
 
-    def __init__(self, key: Key, dialect: Dialect) -> None:
-        super().__init__(key, dialect)
+    def __init__(self, key: Key, exchange: str) -> None:
+        super().__init__(key, exchange)
         self._bids: dict[float, float] = {}
         self._asks: dict[float, float] = {}
         self._bid_levels: list[Any] | None = None
@@ -68,7 +67,7 @@ class BookStream(ShapedStream):
 
     def read(self, data: Mapping[str, Any], received: int, line: bytes) -> Found:
         """Read data that the decoder rejects; a side that is not a list is unreadable, not empty."""
-        book, problems = book_from(data, self.dialect.format, line)
+        book, problems = book_from(data, self.key.format, line)
         if book is None:
             self.count("unreadable")
             return (), problems

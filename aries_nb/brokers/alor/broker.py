@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import get_args
 
 from aries_nb.brokers.alor.account_http import AlorPortfolioHttp
 from aries_nb.brokers.alor.accounts import AlorAccounts
-from aries_nb.brokers.alor.fields import Format
 from aries_nb.brokers.alor.http import AlorHttp
 from aries_nb.brokers.alor.lookup import AlorLookup
 from aries_nb.brokers.alor.market import AlorMarket
@@ -30,11 +28,12 @@ def alor(
     *,
     simulates: str = "",
     exchange: str = DEFAULT_EXCHANGE,
-    format: Format = "slim",  # noqa: A002 - the broker's own name, which its users know
+    format: str | None = None,  # noqa: A002 - the broker's own name, which its users may look for
 ) -> Broker:
     """`exchange` is the default for symbols and portfolios without one. Limits: protocol page §10."""
-    if format not in get_args(Format):
-        raise UsageError(f"unknown format {format!r}", advice=f"Known are: {', '.join(get_args(Format))}.")
+    if format is not None:
+        advice = "Leave it out: each stream uses the smallest of ALOR's formats that has the fields it is asked for."
+        raise UsageError("the format of messages cannot be chosen", where="ALOR", advice=advice)
     if not isinstance(exchange, str) or not exchange.isalnum():
         raise UsageError(f"{exchange!r} is no exchange", advice='Give its name, such as "MOEX" or "SPBX".')
     exchange = exchange.upper()
@@ -43,12 +42,12 @@ def alor(
         url,
         market=Endpoint(
             "/ws",
-            partial(AlorMarket, format=format, exchange=exchange),
+            partial(AlorMarket, exchange=exchange),
             most_streams=5_000,
             conflates=True,
             hours=ALWAYS_OPEN if simulates else alor_hours(exchange),
         ),
-        accounts=Endpoint("/ws", partial(AlorAccounts, format=format, exchange=exchange), most_streams=5_000),
+        accounts=Endpoint("/ws", partial(AlorAccounts, exchange=exchange), most_streams=5_000),
         charts=None,
         reference=AlorHttp(exchange=exchange),
         options=None,
@@ -58,7 +57,8 @@ def alor(
         lookup=AlorLookup(exchange=exchange),
         most_connections=10,
         requests_per_second=100.0,
-        choices=("exchange", "format"),
+        choices=("exchange",),
+        refuses=("format",),
         choose=partial(alor, name, url, tokens, simulates=simulates),
     )
 

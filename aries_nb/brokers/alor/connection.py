@@ -11,9 +11,8 @@ from typing import Any, ClassVar
 
 from msgspec import MsgspecError
 
-from aries_nb.brokers.alor.fields import Format
 from aries_nb.brokers.alor.session import REPLY_SECONDS, AlorSession
-from aries_nb.brokers.alor.streams import AlorStream, Dialect, Key, ShapedStream, key_of
+from aries_nb.brokers.alor.streams import AlorStream, Key, ShapedStream, key_of
 from aries_nb.brokers.alor.symbols import DEFAULT_EXCHANGE
 from aries_nb.brokers.parsing import excerpt, lines, parse_line
 from aries_nb.errors import UsageError
@@ -39,13 +38,13 @@ __all__ = ["AlorConnection"]
 class AlorConnection(ABC):
     """One connection, and the streams that outlive it.
 
-    `format` is that of all payloads; `exchange` is the default for symbols and portfolios without one.
+    `exchange` is the default for symbols and portfolios without one.
     """
 
     MAKERS: ClassVar[Mapping[Kind, type[AlorStream]]] = {}
 
-    def __init__(self, *, format: Format = "slim", exchange: str = DEFAULT_EXCHANGE) -> None:  # noqa: A002
-        self._dialect = Dialect(format, exchange)
+    def __init__(self, *, exchange: str = DEFAULT_EXCHANGE) -> None:
+        self._exchange = exchange
         self._session = AlorSession()
         self._streams: dict[Key, AlorStream] = {}
         self._guids: dict[str, AlorStream] = {}
@@ -97,7 +96,7 @@ class AlorConnection(ABC):
                 stream.add(subscription)
                 self._new_subscriptions.append(subscription)
             elif stream is None:
-                stream = self.MAKERS[subscription.kind](key, self._dialect)
+                stream = self.MAKERS[subscription.kind](key, self._exchange)
                 stream.add(subscription)
                 self._enlist(stream)
             streams[key] = stream
@@ -180,7 +179,7 @@ class AlorConnection(ABC):
 
     def _enlist(self, stream: AlorStream) -> None:
         self._made += 1
-        stream.guid = f"{stream.key[0]}-{self._made}"
+        stream.guid = f"{stream.key.kind}-{self._made}"
         stream.notes = self._notes
         self._streams[stream.key] = stream
         self._guids[stream.guid] = stream
@@ -199,7 +198,7 @@ class AlorConnection(ABC):
         """The same stream under a new guid, to be requested from the start."""
         self._end(stream)
         stream.forget()  # counts its waiting rows
-        fresh = self.MAKERS[stream.key[0]](stream.key, self._dialect)
+        fresh = self.MAKERS[stream.key.kind](stream.key, self._exchange)
         for subscription in stream.subscriptions:
             fresh.add(subscription)
         self._enlist(fresh)
@@ -299,7 +298,7 @@ class AlorConnection(ABC):
                 if stream.asked:  # 0 if it was refused
                     self._deferred += stream.settled(self._received)
                     if stream.is_filled is not None:
-                        notices.append(Resumed(stream.key[0], stream.symbol, stream.is_filled, stream.filled_count))
+                        notices.append(Resumed(stream.key.kind, stream.symbol, stream.is_filled, stream.filled_count))
             if self._unsubscribed:
                 still = {guid: number for guid, number in self._unsubscribed.items() if number > pong.number}
                 self._unsubscribed = still

@@ -5,15 +5,25 @@ Each has up to three names, one per format; none where a format lacks it. Sizes 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Literal, NamedTuple, TypeAlias
 
 from aries_nb.model import ColumnType, Kind
 
-__all__ = ["FORMATS", "MARKET_FIELDS", "TIMES", "FieldType", "Format", "MessageField", "column_types", "fields_from"]
+__all__ = [
+    "FORMATS",
+    "MARKET_FIELDS",
+    "TIMES",
+    "FieldType",
+    "Format",
+    "MessageField",
+    "column_types",
+    "fields_from",
+    "format_for",
+]
 
 Format = Literal["slim", "simple", "heavy"]
-FORMATS: tuple[Format, ...] = ("slim", "simple", "heavy")
+FORMATS: tuple[Format, ...] = ("slim", "simple", "heavy")  # the smallest messages first
 # Type of a field in a message; "seconds" and "millis" are Unix times, "iso" a time as text, "flag" true or false.
 FieldType: TypeAlias = Literal[
     "number", "decimal", "integer", "text", "side", "flag", "seconds", "millis", "iso", "json"
@@ -121,10 +131,9 @@ TIMES: Mapping[Kind, Mapping[str, MessageField]] = {
         {
             "trade_id": "id",
             "time_ms": "timestamp t timestamp",
-            "time_text": "time - time",
             "existing": "existing h existing",
         },
-        {"trade_id": "integer", "time_ms": "millis", "time_text": "iso", "existing": "flag"},
+        {"trade_id": "integer", "time_ms": "millis", "existing": "flag"},
         "number",
     ),
     "bars": fields_from({"start": "time t time"}, {}, "seconds"),
@@ -143,6 +152,12 @@ _COLUMN_TYPES: Mapping[FieldType, ColumnType] = {
 }
 
 
-def column_types(fields: Mapping[str, MessageField], form: Format) -> dict[str, ColumnType]:
-    """The columns that a format has, with their types."""
-    return {column: _COLUMN_TYPES[field.type] for column, field in fields.items() if field.names[form]}
+def column_types(fields: Mapping[str, MessageField]) -> dict[str, ColumnType]:
+    """The type of each column."""
+    return {column: _COLUMN_TYPES[field.type] for column, field in fields.items()}
+
+
+def format_for(fields: Mapping[str, MessageField], columns: Iterable[str]) -> Format:
+    """The format with the smallest messages that has all of these columns, as far as any format has them."""
+    needed = [fields[column].names for column in columns if column in fields and any(fields[column].names.values())]
+    return next((form for form in FORMATS if all(names[form] for names in needed)), FORMATS[-1])

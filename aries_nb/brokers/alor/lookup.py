@@ -172,7 +172,7 @@ class AlorLookup:
         return Query(f"{_SECURITIES}/{','.join(codes)}/quotes", (("format", "Heavy"),))
 
     def _page(self, fields: Mapping[str, MessageField], items: Sequence[Mapping[str, Any]], form: Any) -> LookupPage:  # noqa: ANN401
-        types = column_types(fields, form)
+        types = column_types(fields)
         rows: list[tuple[LookupValue, ...]] = []
         for item in items:
             row = {name: _value(fields[name], item, form, types[name]) for name in types}
@@ -201,7 +201,7 @@ def _prints(answer: object, query: Query) -> LookupPage:
     listed = answer.get("list") if isinstance(answer, dict) else answer
     if not isinstance(listed, list):
         raise ValueError("the answer has no list of trades")  # noqa: TRY004 - a bad answer, not a bad call
-    types = column_types(_TRADE, "simple")
+    types = column_types(_TRADE)
     rows: list[tuple[LookupValue, ...]] = []
     for item in listed:
         if isinstance(item, dict):

@@ -35,8 +35,8 @@ class AlorMarket(AlorConnection):
     }
 
     def columns(self, kind: Kind) -> Mapping[str, ColumnType]:
-        """Columns of a kind in this format."""
+        """Columns of a kind."""
         if kind == "book":
             return {column.name: column.type for column in BOOK_COLUMNS}
-        types = column_types(MARKET_FIELDS.get(kind, {}), self._dialect.format)
+        types = column_types(MARKET_FIELDS.get(kind, {}))
         return {**types, SOURCE: "text"} if kind == "trades" else types

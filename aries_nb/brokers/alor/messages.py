@@ -57,7 +57,6 @@ class Book(Struct, gc=False):
 _BOOK_NAMES: Mapping[Format, Mapping[str, str]] = {
     "simple": {"time": "ms_timestamp"},
     "slim": {"bids": "b", "asks": "a", "time": "t"},
-    "heavy": {"time": "msTimestamp"},
 }
 
 

@@ -14,7 +14,8 @@ from typing import Any, ClassVar, NamedTuple, TypeAlias
 
 from msgspec import MsgspecError
 
-from aries_nb.brokers.alor.fields import MARKET_FIELDS, FieldType, Format
+from aries_nb.brokers.alor.account_fields import TABLE_FIELDS
+from aries_nb.brokers.alor.fields import FORMATS, MARKET_FIELDS, FieldType, Format, format_for
 from aries_nb.brokers.alor.messages import Shape, shape_for, shape_from
 from aries_nb.brokers.alor.symbols import instrument_of
 from aries_nb.brokers.parsing import MAX_MS
@@ -32,7 +33,6 @@ from aries_nb.model import (
 
 __all__ = [
     "AlorStream",
-    "Dialect",
     "Found",
     "Key",
     "QuoteStream",
@@ -45,41 +45,48 @@ __all__ = [
     "text_option",
 ]
 
+_FORMATS: Mapping[Kind, Format] = {kind: format_for(fields, fields) for kind, fields in TABLE_FIELDS.items()}
 _NS: Mapping[FieldType, int] = {"millis": 1_000_000, "seconds": 1_000_000_000}
 
-# Subject of a request; subscriptions with the same key share one.
-Key: TypeAlias = tuple[Kind, str, tuple[tuple[str, str], ...]]
 Found: TypeAlias = tuple[Sequence[Record], Sequence[Unreadable]]
 # A subscription, the getter of its fields from a quote, and whether there are times among them.
 _Reader: TypeAlias = tuple[Subscription, Callable[[Any], tuple[Any, ...]], bool]
 
 
-class Dialect(NamedTuple):
-    """Settings of a connection: the payload format, and the default exchange for symbols without one."""
+class Key(NamedTuple):
+    """Subject of a request; subscriptions with the same key share one.
 
+    `format` is that of the payload: the one with the smallest messages that has all columns of a table, or of quotes
+    those of the subscription.
+    """
+
+    kind: Kind
+    symbol: str
+    options: tuple[tuple[str, str], ...]
     format: Format
-    exchange: str
 
 
 def key_of(subscription: Subscription) -> Key:
     """The key of the stream that a subscription needs."""
-    return subscription.kind, subscription.symbol, subscription.options
+    kind = subscription.kind
+    form = format_for(MARKET_FIELDS[kind], subscription.fields) if kind == "quotes" else _FORMATS.get(kind, FORMATS[0])
+    return Key(kind, subscription.symbol, subscription.options, form)
 
 
 class AlorStream(ABC):
-    """One stream of the server. `guid` is set by the connection, which owns the stream.
+    """One stream of the server. The connection owns it and sets its `guid`.
 
-    `asked` is the number of its latest request on this connection, 0 while it is not running; `has_received`: data came
-    since. `is_shareable`: another subscription may join while it runs. `is_filled`: whether the data missed in a break
-    have come since, by `filled_count` messages; None where they are not requested or not known yet. `notes` collects
-    notices until the connection drains them.
+    `exchange` is the default for symbols without one. `asked` is the number of its latest request on this connection,
+    0 while it is not running; `has_received`: data came since. `is_shareable`: another subscription may join while it
+    runs. `is_filled`: whether the data missed in a break have come since, by `filled_count` messages; None where they
+    are not requested or not known yet. `notes` collects notices until the connection drains them.
     """
 
     is_shareable: ClassVar[bool] = False
 
-    def __init__(self, key: Key, dialect: Dialect) -> None:
+    def __init__(self, key: Key, exchange: str) -> None:
         self.key = key
-        self.dialect = dialect
+        self.exchange = exchange
         self.guid = ""
         self.asked = 0
         self.has_received = False
@@ -96,7 +103,7 @@ class AlorStream(ABC):
     @property
     def symbol(self) -> str:
         """The instrument or portfolio in the user's spelling."""
-        return self.key[1]
+        return self.key.symbol
 
     @abstractmethod
     def body(self) -> dict[str, Any]:
@@ -157,7 +164,7 @@ class ShapedStream(AlorStream):
     def reshape(self) -> None:
         """Choose the decoder for the fields of all subscriptions."""
         columns = frozenset(field for subscription in self.subscriptions for field in subscription.fields)
-        self.shape: Shape = shape_for(self.key[0], self.dialect.format, columns)
+        self.shape: Shape = shape_for(self.key.kind, self.key.format, columns)
         self.decode = self.shape.decode
 
     def read(self, data: Mapping[str, Any], received: int, line: bytes) -> Found:
@@ -171,8 +178,8 @@ class QuoteStream(ShapedStream):
 
     is_shareable = True
 
-    def __init__(self, key: Key, dialect: Dialect) -> None:
-        super().__init__(key, dialect)
+    def __init__(self, key: Key, exchange: str) -> None:
+        super().__init__(key, exchange)
         self._ts = 0
         self._emitted: list[Record] = []
         self._is_first = True
@@ -273,8 +280,8 @@ def reader_of(names: Sequence[str]) -> Callable[[Any], tuple[Any, ...]]:
 
 def instrument_body(stream: AlorStream) -> dict[str, Any]:
     """The part of a request that names instrument and format (§4)."""
-    exchange, code, board = instrument_of(stream.symbol, stream.dialect.exchange)
-    body = {"exchange": exchange, "code": code, "format": stream.dialect.format.capitalize()}
+    exchange, code, board = instrument_of(stream.symbol, stream.exchange)
+    body = {"exchange": exchange, "code": code, "format": stream.key.format.capitalize()}
     return {**body, "instrumentGroup": board} if board else body
 
 
@@ -286,4 +293,4 @@ def frequency_of(stream: AlorStream) -> dict[str, int]:
 
 def text_option(key: Key, name: str) -> str:
     """An option of a stream, "" if it is not given."""
-    return dict(key[2]).get(name, "")
+    return dict(key.options).get(name, "")

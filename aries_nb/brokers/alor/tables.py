@@ -16,11 +16,10 @@ from aries_nb.brokers.alor.account_fields import (
     REQUIRED,
     TABLE_FIELDS,
     TIMED_BY,
-    VOCABULARY,
 )
-from aries_nb.brokers.alor.fields import FieldType, Format, column_types
+from aries_nb.brokers.alor.fields import FieldType, column_types
 from aries_nb.brokers.alor.messages import value_from
-from aries_nb.brokers.alor.streams import AlorStream, Dialect, Found, Key, instrument_body
+from aries_nb.brokers.alor.streams import AlorStream, Found, Key, instrument_body
 from aries_nb.brokers.alor.symbols import instrument_of, symbol_of
 from aries_nb.brokers.parsing import decimal, excerpt, nanoseconds
 from aries_nb.model import (
@@ -29,15 +28,13 @@ from aries_nb.model import (
     NOT_A_TIME,
     PUT,
     TABLE_KEYS,
-    ColumnType,
-    Kind,
     Record,
     Subscription,
     Unreadable,
     Value,
 )
 
-__all__ = ["InstrumentStream", "PortfolioStream", "price_of", "table_columns"]
+__all__ = ["InstrumentStream", "PortfolioStream", "price_of"]
 
 TableRow: TypeAlias = dict[str, Value]
 MOST_WAITING = 100_000  # rows of one snapshot; further ones are emitted as they come
@@ -46,25 +43,13 @@ PLAIN_SHARE = Decimal("0.001")  # tolerance of cost = quantity × average price,
 _READ = {"decimal": decimal, "iso": nanoseconds}
 
 
-def table_columns(kind: Kind, form: Format) -> dict[str, ColumnType]:
-    """The columns of a kind of table: all of the format, and those that every broker has."""
-    fields = TABLE_FIELDS.get(kind, {})
-    there, all_of_them = column_types(fields, form), column_types(fields, "simple") | column_types(fields, "heavy")
-    usual = VOCABULARY.get(kind, frozenset())
-    return {
-        column: there.get(column) or all_of_them.get(column, "decimal")
-        for column in fields
-        if column in there or column in usual
-    }
-
-
 class _TableStream(AlorStream):
     """Base class of table streams: one record per row."""
 
-    def __init__(self, key: Key, dialect: Dialect) -> None:
-        super().__init__(key, dialect)
+    def __init__(self, key: Key, exchange: str) -> None:
+        super().__init__(key, exchange)
         self.kind = key[0]
-        self.types = table_columns(self.kind, dialect.format)
+        self.types = column_types(TABLE_FIELDS[self.kind])
 
     def row_from(self, data: Mapping[str, Any], line: bytes) -> tuple[TableRow, list[Unreadable]]:
         """The columns present in the data, and notices about unusable values."""
@@ -72,7 +57,7 @@ class _TableStream(AlorStream):
         problems: list[Unreadable] = []
         for column, type_ in self.types.items():
             field = TABLE_FIELDS[self.kind][column]
-            name = next((name for name in field.names[self.dialect.format] if name in data), None)
+            name = next((name for name in field.names[self.key.format] if name in data), None)
             if name is None:
                 continue
             value = data[name]
@@ -104,8 +89,8 @@ class _TableStream(AlorStream):
 class InstrumentStream(_TableStream):
     """Trading status and price limits of one instrument; the first frame is complete, later ones have the changes."""
 
-    def __init__(self, key: Key, dialect: Dialect) -> None:
-        super().__init__(key, dialect)
+    def __init__(self, key: Key, exchange: str) -> None:
+        super().__init__(key, exchange)
         self._row: TableRow = {}
 
     def body(self) -> dict[str, Any]:
@@ -128,20 +113,20 @@ class InstrumentStream(_TableStream):
 class PortfolioStream(_TableStream):
     """Rows of one portfolio. Quantities in pieces, see `account_fields`."""
 
-    def __init__(self, key: Key, dialect: Dialect) -> None:
-        super().__init__(key, dialect)
+    def __init__(self, key: Key, exchange: str) -> None:
+        super().__init__(key, exchange)
         self._waiting: dict[tuple[Value, ...], tuple[int, TableRow]] = {}
         self._is_listed = not TABLE_KEYS[self.kind]  # one row, never a list
 
     def body(self) -> dict[str, Any]:
         """The request of §7, with the present content."""
-        exchange, portfolio, _ = instrument_of(self.symbol, self.dialect.exchange)
+        exchange, portfolio, _ = instrument_of(self.symbol, self.exchange)
         return {
             "opcode": OPCODES[self.kind],
             "exchange": exchange,
             "portfolio": portfolio,
             "skipHistory": False,
-            "format": self.dialect.format.capitalize(),
+            "format": self.key.format.capitalize(),
         }
 
     def forget(self) -> None:
@@ -167,7 +152,7 @@ class PortfolioStream(_TableStream):
             self.count("unreadable")
             return (), problems
         if not self._is_listed:
-            is_past = any(data.get(name) is True for name in EXISTING[self.dialect.format])
+            is_past = any(data.get(name) is True for name in EXISTING)
             if is_past and len(self._waiting) < MOST_WAITING:
                 key = tuple(row[name] for name in TABLE_KEYS[self.kind])
                 self.count("conflated", int(key in self._waiting))
@@ -183,7 +168,7 @@ class PortfolioStream(_TableStream):
         if required is not None and not row.get(required):
             return None, [*problems, Unreadable(f"{self.kind} without a usable {required}", excerpt(line))]
         if "symbol" in row and row.get("is_currency") != "true":
-            row["symbol"] = symbol_of(str(row["symbol"]), str(row.get("exchange", "")), self.dialect.exchange)
+            row["symbol"] = symbol_of(str(row["symbol"]), str(row.get("exchange", "")), self.exchange)
         if self.kind == "positions":
             row["price"] = price_of(row)
         return row, problems

@@ -11,8 +11,8 @@ from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from aries_nb.brokers.alor.streams import Dialect, Key, ShapedStream, instrument_body, reader_of
-from aries_nb.brokers.parsing import MAX_INTEGER, MAX_MS, nanoseconds
+from aries_nb.brokers.alor.streams import Key, ShapedStream, instrument_body, reader_of
+from aries_nb.brokers.parsing import MAX_INTEGER, MAX_MS
 from aries_nb.model import Record, Subscription, TradeGap, Value
 
 __all__ = ["MOST_TRADES", "SOURCE", "TradeStream"]
@@ -49,8 +49,8 @@ class TradeStream(ShapedStream):
 
     is_shareable = True
 
-    def __init__(self, key: Key, dialect: Dialect) -> None:
-        super().__init__(key, dialect)
+    def __init__(self, key: Key, exchange: str) -> None:
+        super().__init__(key, exchange)
         self._readers: tuple[_Reader, ...] = ()
         self._seen: deque[int] = deque(maxlen=IDS_KEPT)
         self._last_id = 0
@@ -110,7 +110,7 @@ class TradeStream(ShapedStream):
         if trade_id is None or not 0 <= trade_id <= MAX_INTEGER:
             trade_id = data.trade_id = 0  # no id that a column can hold: repetitions of it cannot be recognised
         ms = data.time_ms
-        ts = ms * 1_000_000 if ms is not None and 0 < ms < MAX_MS else _other_time(data, received)
+        ts = ms * 1_000_000 if ms is not None and 0 < ms < MAX_MS else received
         records = self._records(ts, data)
         if data.existing:
             return self._take_past(_Trade(ts, trade_id, records))
@@ -196,11 +196,6 @@ class TradeStream(ShapedStream):
                 values = (*values[:source], "history" if data.existing else "live", *values[source:])
             records.append((subscription, ts, values))
         return records
-
-
-def _other_time(data: Any, received: int) -> int:  # noqa: ANN401
-    """The time of a trade without one in ms."""
-    return (nanoseconds(data.time_text) if data.time_text else 0) or received
 
 
 def _reader_of(subscription: Subscription) -> _Reader:

@@ -9,9 +9,9 @@ import json
 from decimal import Decimal
 from typing import Any, Literal, TypeVar, get_args
 
-from aries_nb.brokers.alor.accounts import AlorAccounts
+from aries_nb.brokers.alor.account_fields import TABLE_FIELDS
 from aries_nb.brokers.alor.connection import AlorConnection
-from aries_nb.brokers.alor.market import AlorMarket
+from aries_nb.brokers.alor.streams import key_of
 from aries_nb.model import Kind, Notice, Pong, Record, Resumed, SessionOpened, Subscription
 from tests.brokers.aries.lines import said
 
@@ -135,10 +135,14 @@ def bars(symbol: str = "SBER", *, interval: str = "60", start: str = str(SECONDS
     return Subscription("bars", symbol, BARS, (("interval", interval), ("start", start)))
 
 
-def every(kind: Kind, symbol: str = "D00000", form: Format = "slim") -> Subscription:
+def every(kind: Kind, symbol: str = "D00000") -> Subscription:
     """A subscription to every field of a table."""
-    protocol = AlorMarket(format=form) if kind == "instruments" else AlorAccounts(format=form)
-    return Subscription(kind, symbol, tuple(protocol.columns(kind)))
+    return Subscription(kind, symbol, tuple(TABLE_FIELDS[kind]))
+
+
+def format_of(kind: Kind) -> Format:
+    """The format that every field of a table is asked for in."""
+    return {"fills": "heavy", "derivative_risks": "simple"}.get(kind, "slim")  # type: ignore[return-value]
 
 
 def sent(protocol: AlorConnection, *opcodes: str) -> list[dict[str, Any]]:
@@ -189,7 +193,7 @@ def opened(protocol: W, *subscriptions: Subscription) -> W:
 
 def guid_of(protocol: AlorConnection, subscription: Subscription) -> str:
     """The guid that a stream is known by."""
-    return protocol._streams[(subscription.kind, subscription.symbol, subscription.options)].guid
+    return protocol._streams[key_of(subscription)].guid
 
 
 def values(found: list[Record]) -> list[tuple[Any, ...]]:

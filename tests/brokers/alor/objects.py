@@ -6,7 +6,7 @@ from decimal import Decimal
 from typing import Any
 
 from aries_nb.model import Kind
-from tests.brokers.alor.lines import Format
+from tests.brokers.alor.lines import Format, format_of
 
 TIME = "2025-08-22T08:00:01.1234567Z"
 # Each field as (simple, slim, heavy, value); "-" where a format has none.
@@ -100,9 +100,9 @@ OBJECTS: dict[Kind, list[tuple[str, str, str, Any]]] = {
 }  # fmt: skip
 
 
-def item(kind: Kind, form: Format = "slim", **fields: Any) -> dict[str, Any]:
-    """An object as the server writes it; `fields` by their names in the Simple format."""
-    place = ("simple", "slim", "heavy").index(form)
+def item(kind: Kind, form: Format | None = None, **fields: Any) -> dict[str, Any]:
+    """An object as the server writes it, by default as answer to `every`; `fields` by their names in Simple."""
+    place = ("simple", "slim", "heavy").index(form or format_of(kind))
     found: dict[str, Any] = {}
     for names in OBJECTS[kind]:
         if names[place] != "-":

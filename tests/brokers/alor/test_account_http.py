@@ -97,7 +97,7 @@ def test_own_trades_are_asked_for_from_the_day_on_and_those_of_the_session_as_we
 
 @pytest.mark.parametrize("form", ["heavy", "simple", "slim"])
 def test_past_trades_are_read_in_whatever_format_they_come(form: Format) -> None:
-    subscription = every("fills", form="heavy")
+    subscription = every("fills")
     usual = HTTP.read(subscription, past_query(), compact([item("fills", "heavy")]).encode())
 
     page = HTTP.read(subscription, past_query(), compact([item("fills", form)]).encode())

@@ -11,13 +11,12 @@ from aries_nb.brokers.alor.accounts import AlorAccounts
 from aries_nb.model import CLEAR, PUT, TABLE_KEYS, Column, Kind, Pong, Record, Unreadable
 from aries_nb.store import ChangeLog, Table
 from tests.brokers.alor.lines import (
-    FORMATS,
     RECEIVED,
-    Format,
     answer,
     begin,
     data,
     every,
+    format_of,
     guid_of,
     opened,
     receive,
@@ -61,28 +60,27 @@ def orders(**fields: Any) -> bytes:
 # Every opcode in every format: request, snapshot, live, unsubscribe; the reply behind the snapshot and before it.
 
 
-@pytest.mark.parametrize("form", FORMATS)
 @pytest.mark.parametrize("is_reply_first", [False, True], ids=["reply last", "reply first"])
 @pytest.mark.parametrize("kind", KINDS)
-def test_portfolio_stream_from_request_to_unsubscribe(kind: Kind, form: Format, is_reply_first: bool) -> None:
-    protocol = AlorAccounts(format=form)
+def test_portfolio_stream_from_request_to_unsubscribe(kind: Kind, is_reply_first: bool) -> None:
+    protocol = AlorAccounts()
     answer(protocol, begin(protocol))
-    subscription = every(kind, "D00000", form)
+    subscription = every(kind)
     number = protocol.subscribe([subscription])
     request, *others, ping = sent(
         protocol
     )  # a summary's cash stands among the positions, an order's price among trades
-    snapshot = data(request["guid"], item(kind, form, existing=True))
+    snapshot = data(request["guid"], item(kind, existing=True))
     frames = [reply(request["guid"]), snapshot] if is_reply_first else [snapshot, reply(request["guid"])]
 
     listed, said = receive(protocol, *frames, *(reply(each["guid"]) for each in others), reply(ping["guid"]))
     late, _ = receive(protocol, b"{}")
-    live = records(protocol, data(request["guid"], item(kind, form)))
+    live = records(protocol, data(request["guid"], item(kind)))
     protocol.unsubscribe([subscription])
     ended = sent(protocol)
-    after, notices = receive(protocol, data(request["guid"], item(kind, form)), reply(request["guid"]))
+    after, notices = receive(protocol, data(request["guid"], item(kind)), reply(request["guid"]))
 
-    common = {"exchange": "MOEX", "portfolio": "D00000", "skipHistory": False, "format": form.capitalize()}
+    common = {"exchange": "MOEX", "portfolio": "D00000", "skipHistory": False, "format": format_of(kind).capitalize()}
     assert request == {"opcode": OPCODES[kind], "guid": f"{kind}-1", "token": "token-1", **common}
     assert said == [Pong(number)]
     marks = [record[2][0] for record in [*listed, *late]]
@@ -98,19 +96,18 @@ def listed_row(*found: list[Record]) -> Any:
     return [record[2] for each in found for record in each][-1]
 
 
-@pytest.mark.parametrize("form", FORMATS)
 @pytest.mark.parametrize("kind", KINDS)
-def test_every_field_of_a_format_ends_in_a_column(kind: Kind, form: Format) -> None:
+def test_every_field_of_a_table_ends_in_a_column(kind: Kind) -> None:
     """Each value is given another, one at a time: where no column changes, the field was not read."""
-    place = ("simple", "slim", "heavy").index(form)
-    protocol = opened(AlorAccounts(format=form), every(kind, "D00000", form))
+    place = ("simple", "slim", "heavy").index(format_of(kind))
+    protocol = opened(AlorAccounts(), every(kind))
     guid = f"{kind}-1"
-    before = rows(records(protocol, data(guid, item(kind, form))))[-1]
+    before = rows(records(protocol, data(guid, item(kind))))[-1]
     unread = set()
     for names in OBJECTS[kind]:
         name, value = names[place], names[3]
         if name != "-":
-            after = rows(records(protocol, data(guid, item(kind, form) | {name: other(value)})))[-1]
+            after = rows(records(protocol, data(guid, item(kind) | {name: other(value)})))[-1]
             if str(after) == str(before):
                 unread.add(names[0])
 
@@ -404,11 +401,10 @@ def test_nothing_that_a_server_says_raises(messages: list[tuple[Kind, dict[str, 
             assert None not in values
 
 
-def test_columns_of_every_broker_are_there_in_every_format_and_of_market_data_none() -> None:
-    for form in FORMATS:
-        protocol = AlorAccounts(format=form)
+def test_columns_of_every_broker_are_there_and_of_market_data_none() -> None:
+    protocol = AlorAccounts()
 
-        assert {"average_price", "updated", "text"} <= set(protocol.columns("orders"))
-        assert {"price", "market_value", "today_pnl"} <= set(protocol.columns("positions"))
-        assert list(protocol.columns("balances"))[:2] == ["equity", "cash"]
-        assert protocol.columns("quotes") == protocol.columns("instruments") == {}
+    assert {"average_price", "updated", "text"} <= set(protocol.columns("orders"))
+    assert {"price", "market_value", "today_pnl"} <= set(protocol.columns("positions"))
+    assert list(protocol.columns("balances"))[:2] == ["equity", "cash"]
+    assert protocol.columns("quotes") == protocol.columns("instruments") == {}

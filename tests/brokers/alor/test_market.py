@@ -13,7 +13,6 @@ from aries_nb.errors import UsageError
 from aries_nb.model import NOT_A_TIME, PUT, Pong, SessionOpened, Subscription, Unreadable
 from tests.brokers.alor.lines import (
     BARS,
-    FORMATS,
     MS,
     NS,
     QUOTE_VALUES,
@@ -45,21 +44,13 @@ from tests.brokers.alor.lines import (
 )
 from tests.brokers.refusals import by_symbol
 
-EACH_FORMAT = pytest.mark.parametrize("form", FORMATS)
 EACH_ORDER = pytest.mark.parametrize("is_reply_first", [False, True], ids=["reply last", "reply first"])
-STATUS = {
-    "slim": {"sym": "SBER", "ex": "MOEX", "bd": "TQBR", "st": 17, "sti": "торги", "pxmn": 290.5, "pxmx": 310},
-    "simple": {
-        "symbol": "SBER", "exchange": "MOEX", "board": "TQBR", "tradingStatus": 17, "tradingStatusInfo": "торги",
-        "priceMin": 290.5, "priceMax": 310,
-    },
-}  # fmt: skip
-STATUS["heavy"] = STATUS["simple"]
+STATUS = {"sym": "SBER", "ex": "MOEX", "bd": "TQBR", "st": 17, "sti": "торги", "pxmn": 290.5, "pxmx": 310}
 
 
-def started(subscription: Subscription, form: Format, *snapshot: Any, is_reply_first: bool) -> Any:
+def started(subscription: Subscription, *snapshot: Any, is_reply_first: bool) -> Any:
     """A stream asked for, answered in one of the two orders; the protocol, the request, the records, the notices."""
-    protocol = AlorMarket(format=form)
+    protocol = AlorMarket()
     answer(protocol, begin(protocol))
     number = protocol.subscribe([subscription])
     request, ping = sent(protocol)
@@ -71,8 +62,8 @@ def started(subscription: Subscription, form: Format, *snapshot: Any, is_reply_f
     return protocol, request, found
 
 
-def request_of(opcode: str, guid: str, form: Format, **parameters: Any) -> dict[str, Any]:
-    common = {"exchange": "MOEX", "code": "SBER", "format": form.capitalize(), "token": "token-1"}
+def request_of(opcode: str, guid: str, form: str = "Slim", **parameters: Any) -> dict[str, Any]:
+    common = {"exchange": "MOEX", "code": "SBER", "format": form, "token": "token-1"}
     return {"opcode": opcode, "guid": guid, **common, **parameters}
 
 
@@ -82,66 +73,61 @@ def ended(protocol: AlorMarket, subscription: Subscription, guid: str) -> None:
     assert sent(protocol) == [{"opcode": "unsubscribe", "guid": guid, "token": "token-1"}]
 
 
-# Every opcode in every form: request, snapshot, live, unsubscribe; the reply behind the snapshot and before it.
+# Every opcode: request, snapshot, live, unsubscribe; the reply behind the snapshot and before it.
 
 
-@EACH_FORMAT
 @EACH_ORDER
-def test_quotes_from_request_to_unsubscribe(form: Format, is_reply_first: bool) -> None:
-    protocol, request, first = started(quotes(), form, quote(form), is_reply_first=is_reply_first)
+def test_quotes_from_request_to_unsubscribe(is_reply_first: bool) -> None:
+    protocol, request, first = started(quotes(), quote(), is_reply_first=is_reply_first)
 
-    live = records(protocol, data(request["guid"], quote(form, bid=301.25)))
+    live = records(protocol, data(request["guid"], quote(bid=301.25)))
     ended(protocol, quotes(), request["guid"])
-    late, notices = receive(protocol, data(request["guid"], quote(form)), reply(request["guid"]))
+    late, notices = receive(protocol, data(request["guid"], quote()), reply(request["guid"]))
 
-    assert request == request_of("QuotesSubscribe", "quotes-1", form)
+    assert request == request_of("QuotesSubscribe", "quotes-1")
     assert first == [(quotes(), NS, QUOTE_VALUES)]
     assert live == [(quotes(), NS, (301.25, *QUOTE_VALUES[1:]))]
     assert (late, notices) == ([], [])
 
 
-@EACH_FORMAT
 @EACH_ORDER
-def test_trades_from_request_to_unsubscribe(form: Format, is_reply_first: bool) -> None:
-    protocol, request, first = started(trades(), form, is_reply_first=is_reply_first)
+def test_trades_from_request_to_unsubscribe(is_reply_first: bool) -> None:
+    protocol, request, first = started(trades(), is_reply_first=is_reply_first)
 
-    live = records(protocol, *(data(request["guid"], trade(each, form)) for each in (2**60 + 7, 2**60 + 8)))
+    live = records(protocol, *(data(request["guid"], trade(each)) for each in (2**60 + 7, 2**60 + 8)))
     ended(protocol, trades(), request["guid"])
 
-    assert request == request_of("AllTradesGetAndSubscribe", "trades-1", form, depth=0, includeVirtualTrades=False)
+    assert request == request_of("AllTradesGetAndSubscribe", "trades-1", depth=0, includeVirtualTrades=False)
     assert first == []
-    venue = "TQBR" if form == "slim" else ""
     places = [(2**60 + each) % 1_000 for each in (7, 8)]
     assert live == [
-        (trades(), (MS + place) * 1_000_000, (100.0 + place, 7.0, "buy", 2**60 + each, venue or "TQBR"))
+        (trades(), (MS + place) * 1_000_000, (100.0 + place, 7.0, "buy", 2**60 + each, "TQBR"))
         for each, place in zip((7, 8), places, strict=True)
     ]
 
 
-@EACH_FORMAT
 @EACH_ORDER
-def test_book_from_request_to_unsubscribe(form: Format, is_reply_first: bool) -> None:
-    snapshot = order_book({10.0: 5, 9.5: 7}, {10.5: 3}, form, existing=True)
-    protocol, request, first = started(book(), form, snapshot, is_reply_first=is_reply_first)
+def test_book_from_request_to_unsubscribe(is_reply_first: bool) -> None:
+    snapshot = order_book({10.0: 5, 9.5: 7}, {10.5: 3}, existing=True)
+    protocol, request, first = started(book(), snapshot, is_reply_first=is_reply_first)
 
-    live = records(protocol, data(request["guid"], order_book({10.0: 6}, {10.5: 3, 11.0: 1}, form)))
+    live = records(protocol, data(request["guid"], order_book({10.0: 6}, {10.5: 3, 11.0: 1})))
     ended(protocol, book(), request["guid"])
 
-    assert request == request_of("OrderBookGetAndSubscribe", "book-1", form, depth=50)
+    assert request == request_of("OrderBookGetAndSubscribe", "book-1", depth=50)
     assert first == [(book(), NS, (10.0, 5, 0.0, 9.5, 7, 0.0, 10.5, 0.0, 3))]
     assert live == [(book(), NS, (10.0, 6, 0.0, 9.5, 0.0, 0.0, 11.0, 0.0, 1))]
 
 
-@EACH_FORMAT
 @EACH_ORDER
-def test_bars_from_request_to_unsubscribe(form: Format, is_reply_first: bool) -> None:
-    past = [bar(SECONDS - 120, 101.0, form), bar(SECONDS - 60, 101.2, form)]
-    protocol, request, first = started(bars(), form, *past, is_reply_first=is_reply_first)
+def test_bars_from_request_to_unsubscribe(is_reply_first: bool) -> None:
+    past = [bar(SECONDS - 120, 101.0), bar(SECONDS - 60, 101.2)]
+    protocol, request, first = started(bars(), *past, is_reply_first=is_reply_first)
 
-    live = records(protocol, *(data(request["guid"], bar(SECONDS, close, form)) for close in (101.3, 101.9)))
+    live = records(protocol, *(data(request["guid"], bar(SECONDS, close)) for close in (101.3, 101.9)))
     ended(protocol, bars(), request["guid"])
 
-    expected = request_of("BarsGetAndSubscribe", "bars-1", form, tf="60", skipHistory=False)
+    expected = request_of("BarsGetAndSubscribe", "bars-1", tf="60", skipHistory=False)
     assert request == {**expected, "from": SECONDS}
     assert [(ts, row[BARS.index("close")]) for _, ts, row in [*first, *live]] == [
         ((SECONDS - 120) * 10**9, 101.0),
@@ -152,17 +138,15 @@ def test_bars_from_request_to_unsubscribe(form: Format, is_reply_first: bool) ->
     assert first[0][2] == (101.0, 102.0, 100.9, 101.0, 731.0)
 
 
-@EACH_FORMAT
 @EACH_ORDER
-def test_instruments_from_request_to_unsubscribe(form: Format, is_reply_first: bool) -> None:
-    subscription = every("instruments", "SBER", form)
-    protocol, request, first = started(subscription, form, STATUS[form], is_reply_first=is_reply_first)
+def test_instruments_from_request_to_unsubscribe(is_reply_first: bool) -> None:
+    subscription = every("instruments", "SBER")
+    protocol, request, first = started(subscription, STATUS, is_reply_first=is_reply_first)
 
-    partial = {"sym": "SBER", "pxmn": 291.0} if form == "slim" else {"symbol": "SBER", "priceMin": 291.0}
-    live = records(protocol, data(request["guid"], partial))
+    live = records(protocol, data(request["guid"], {"sym": "SBER", "pxmn": 291.0}))
     ended(protocol, subscription, request["guid"])
 
-    assert request == request_of("InstrumentsGetAndSubscribeV2", "instruments-1", form)
+    assert request == request_of("InstrumentsGetAndSubscribeV2", "instruments-1")
     rows = [dict(zip(subscription.fields, row[1:], strict=True)) for row in values([*first, *live])]
     assert [row[0] for row in values([*first, *live])] == [PUT, PUT]
     shown = [(row["symbol"], row["board"], row["trading_status"], row["price_min"], row["price_max"]) for row in rows]
@@ -256,7 +240,7 @@ def test_table_that_another_joins_is_asked_for_again_for_its_snapshot() -> None:
 
     protocol.subscribe([narrow])
     requests = sent(protocol)
-    found = records(protocol, data(requests[1]["guid"], STATUS["slim"]))
+    found = records(protocol, data(requests[1]["guid"], STATUS))
 
     assert [request["opcode"] for request in requests] == ["unsubscribe", "InstrumentsGetAndSubscribeV2", "ping"]
     assert [record[0] for record in found] == [whole, narrow]
@@ -292,23 +276,42 @@ def test_quote_that_stands_as_before_a_break_is_no_second_row() -> None:
 # Values.
 
 
-def test_quote_has_every_field_of_its_format_in_the_order_asked_for() -> None:
-    for form in FORMATS:
-        protocol = AlorMarket(format=form)
-        types = protocol.columns("quotes")
-        subscription = quotes(fields=tuple(reversed(types)))
-        opened(protocol, subscription)
+@pytest.mark.parametrize(
+    ("lacking", "form"),
+    [
+        ((), "heavy"),
+        (("currency",), "simple"),
+        (("currency", "previous_close_price", "net_change", "change_percent"), "slim"),
+    ],
+)
+def test_quote_is_asked_for_in_the_smallest_format_that_has_its_fields(lacking: tuple[str, ...], form: Format) -> None:
+    protocol = AlorMarket()
+    fields = tuple(name for name in reversed(protocol.columns("quotes")) if name not in lacking)
+    subscription = quotes(fields=fields)
 
-        row = records(protocol, data(guid_of(protocol, subscription), quote(form)))[0][2]
+    opened(protocol, subscription)
+    row = records(protocol, data(guid_of(protocol, subscription), quote(form)))[0][2]
 
-        named = dict(zip(reversed(types), row, strict=True))
-        assert {name for name, value in named.items() if value in ("", NOT_A_TIME)} == set()
-        missing = {name for name, value in named.items() if isinstance(value, float) and math.isnan(value)}
-        assert missing == {"open_interest", "bond_yield"}
-        assert (named["quote_timestamp"], named["trade_timestamp"]) == (NS, SECONDS * 10**9)
-        assert (named["lot_size"], named["instrument_type"], named["description"]) == (10.0, "CS", "Сбербанк")
-        assert ("previous_close_price" in named) == (form != "slim")
-        assert ("currency" in named) == (form == "heavy")
+    assert protocol._guids[guid_of(protocol, subscription)].body()["format"] == form.capitalize()
+    named = dict(zip(fields, row, strict=True))
+    assert {name for name, value in named.items() if value in ("", NOT_A_TIME)} == set()
+    missing = {name for name, value in named.items() if isinstance(value, float) and math.isnan(value)}
+    assert missing == {"open_interest", "bond_yield"}
+    assert (named["quote_timestamp"], named["trade_timestamp"]) == (NS, SECONDS * 10**9)
+    assert (named["lot_size"], named["instrument_type"], named["description"]) == (10.0, "CS", "Сбербанк")
+
+
+def test_fields_of_another_format_are_a_stream_of_their_own() -> None:
+    protocol = opened(AlorMarket(), quotes())
+    changes = quotes(fields=("last_price", "net_change"))
+    protocol.subscribe([changes])
+    request, _ = sent(protocol)
+
+    found = records(protocol, data(request["guid"], quote("simple")), data("quotes-1", quote()))
+
+    assert (request["guid"], request["format"]) == ("quotes-2", "Simple")
+    assert [subscription for subscription, _, _ in found] == [changes, quotes()]
+    assert found[0][2] == (301.25, quote("simple")["change"])
 
 
 @pytest.mark.parametrize(
@@ -390,9 +393,9 @@ def renamed(fields: dict[str, Any]) -> dict[str, Any]:
     "time", ["2025-08-22T08:00:00.1230000Z", "2025-08-22T08:00:00.1230000", "2025-08-22T08:00:00.123"]
 )
 def test_time_of_a_trade_is_read_with_and_without_its_zone(time: str) -> None:
-    protocol = opened(AlorMarket(format="simple"), trades())
+    protocol = opened(AlorMarket(), trades())
 
-    found = records(protocol, data(guid_of(protocol, trades()), trade(5, "simple") | {"timestamp": None, "time": time}))
+    found = records(protocol, data(guid_of(protocol, trades()), trade(5) | {"t": time}))
 
     assert found[0][1] == NS
 

@@ -38,7 +38,7 @@ from aries_nb.model import (
 )
 from aries_nb.sim import Simulator
 from aries_nb.sim.alor.settings import AlorOptions
-from tests.brokers.alor.lines import BARS, FORMATS, QUOTES, TRADES, Format, every, sent
+from tests.brokers.alor.lines import BARS, QUOTES, TRADES, every, sent
 
 SECONDS = 8.0
 TOKEN = "a-fixed-token"
@@ -121,20 +121,19 @@ def clients(url: str) -> Iterator[Any]:
         client.close()
 
 
-def market_of(kind: Kind, symbol: str, form: Format) -> Subscription:
+def market_of(kind: Kind, symbol: str) -> Subscription:
     if kind == "instruments":
-        return every("instruments", symbol, form)
+        return every("instruments", symbol)
     fields = {"quotes": QUOTES, "trades": TRADES, "bars": BARS, "book": ()}[kind]
     options = (("interval", "3600"), ("start", str(int(time.time()) - 5 * 86_400))) if kind == "bars" else ()
     least = (("min_interval_ms", "25"),) if kind in ("quotes", "book") else ()
     return Subscription(kind, symbol, fields, (*options, *least))
 
 
-@pytest.mark.parametrize("form", FORMATS)
 @pytest.mark.parametrize("kind", ["quotes", "trades", "book", "bars"])
-def test_market_stream_has_its_snapshot_and_goes_on(clients: Any, kind: Kind, form: Format) -> None:
-    client = clients(AlorMarket(format=form))
-    subscription = market_of(kind, "SBER", form)
+def test_market_stream_has_its_snapshot_and_goes_on(clients: Any, kind: Kind) -> None:
+    client = clients(AlorMarket())
+    subscription = market_of(kind, "SBER")
     asked = time.time_ns()
 
     client.subscribe(subscription)
@@ -155,10 +154,9 @@ def test_market_stream_has_its_snapshot_and_goes_on(clients: Any, kind: Kind, fo
     assert not any(value is None or value != value for _, _, values in client.records for value in values)
 
 
-@pytest.mark.parametrize("form", FORMATS)
-def test_instrument_has_its_status(clients: Any, form: Format) -> None:
-    client = clients(AlorMarket(format=form))
-    subscription = market_of("instruments", "SBER", form)
+def test_instrument_has_its_status(clients: Any) -> None:
+    client = clients(AlorMarket())
+    subscription = market_of("instruments", "SBER")
 
     client.subscribe(subscription)
 
@@ -168,14 +166,13 @@ def test_instrument_has_its_status(clients: Any, form: Format) -> None:
     assert 0 < row["price_min"] < row["price_max"]
 
 
-@pytest.mark.parametrize("form", FORMATS)
 @pytest.mark.parametrize(
     "kind", ["orders", "stop_orders", "fills", "positions", "balances", "risks", "derivative_risks"]
 )
-def test_portfolio_stream_has_its_list_and_no_trouble(clients: Any, kind: Kind, form: Format) -> None:
-    client = clients(AlorAccounts(format=form))
+def test_portfolio_stream_has_its_list_and_no_trouble(clients: Any, kind: Kind) -> None:
+    client = clients(AlorAccounts())
     portfolio = "7500001" if kind == "derivative_risks" else "D00001"
-    subscription = every(kind, portfolio, form)
+    subscription = every(kind, portfolio)
 
     client.subscribe(subscription)
     client.sync()  # what comes with the pong is told with the next frame
@@ -204,7 +201,7 @@ def test_orders_change_while_the_robot_trades(clients: Any) -> None:
 
 def test_shares_of_another_exchange_are_named_with_it(clients: Any) -> None:
     client = clients(AlorMarket())
-    there, here = market_of("quotes", "SPBX:AAPL", "slim"), market_of("quotes", "AAPL", "slim")
+    there, here = market_of("quotes", "SPBX:AAPL"), market_of("quotes", "AAPL")
 
     client.subscribe(there)
     client.subscribe(here)
@@ -247,16 +244,16 @@ def test_token_of_another_server_is_refused(url: str) -> None:
 
 def test_token_that_ends_is_wanted_ahead_and_renewed_without_a_gap(clients: Any, url: str) -> None:
     client = clients(AlorMarket())
-    client.subscribe(market_of("quotes", "SBER", "slim"))
+    client.subscribe(market_of("quotes", "SBER"))
 
     client.protocol.authenticate("an-old-token", time.monotonic())
     client.flush()
     client.hear_until(lambda: TokenWanted(is_refused=True) in client.notices)
     client.protocol.authenticate(TOKEN, time.monotonic())
     client.flush()
-    client.subscribe(market_of("book", "SBER", "slim"))
+    client.subscribe(market_of("book", "SBER"))
 
-    assert client.of(market_of("book", "SBER", "slim"))
+    assert client.of(market_of("book", "SBER"))
     assert [notice for notice in client.notices if isinstance(notice, Rejected)] == []
     assert sent(client.protocol) == []
 
@@ -266,8 +263,8 @@ def test_odd_spellings_and_repetitions_are_no_trouble() -> None:
     faults = frozenset({"late_frames", "no_zone", "stale_bars", "trailing_zeros"})
     kinds: tuple[Kind, ...] = ("quotes", "trades", "book", "bars", "instruments")
     with Simulator(AlorOptions(token=TOKEN, faults=faults, rate=2_000.0, orders_per_s=100.0)) as simulator:
-        market, accounts = Client(simulator.url, AlorMarket(format="simple")), Client(simulator.url, AlorAccounts())
-        streams = [market_of(kind, "SBER", "simple") for kind in kinds]
+        market, accounts = Client(simulator.url, AlorMarket()), Client(simulator.url, AlorAccounts())
+        streams = [market_of(kind, "SBER") for kind in kinds]
         tables = [every("orders", "D00001"), every("fills", "D00001")]
         market.subscribe(*streams)
         accounts.subscribe(*tables)
@@ -297,7 +294,7 @@ def got(url: str, query: Query) -> bytes:
 
 def test_bars_of_the_past_agree_with_those_of_the_socket(clients: Any, url: str) -> None:
     client, reference = clients(AlorMarket()), AlorHttp()
-    subscription = market_of("bars", "SBER", "slim")
+    subscription = market_of("bars", "SBER")
     client.subscribe(subscription)
     streamed = {ts: values for _, ts, values in client.of(subscription)}
     start, end = min(streamed), max(streamed)  # the last one is still running
