@@ -41,8 +41,8 @@ def arguments_from(options: Mapping[str, SimValue]) -> list[str]:
 class EmbeddedMarket:
     """A running simulated market; `url` is where it serves.
 
-    It ends when its standard input closes, which the operating system sees to whatever becomes of this process.
-    A fork of this process holds the other end of it as well, until `after_fork` is called there.
+    It ends when its standard input closes, which happens however this process ends. A fork of this process inherits
+    the other end of that pipe until `after_fork` closes it there.
     """
 
     def __init__(self, broker: str, arguments: Sequence[str]) -> None:

@@ -291,7 +291,7 @@ def test_pnl_is_reckoned_out_of_our_own_equity(sim: Simulator, account: Account)
     assert frame["close"].tolist() == pytest.approx(expected["close"].tolist())
     assert frame["open"].iloc[0] == 0
     assert frame["open"].tolist()[1:] == frame["close"].tolist()[:-1]
-    assert candles._source.table().note.startswith("reckoned here since ")
+    assert candles._source.table().note.startswith("computed here since ")
 
 
 def test_pnl_has_no_candle_before_the_start_asked_for(account: Account) -> None:
@@ -311,7 +311,7 @@ def test_pnl_chart_says_that_it_is_reckoned_here(account: Account) -> None:
 
     chart = candles.chart()
 
-    assert "P&L D00001 · 1m · reckoned here" in repr(chart)
+    assert "P&L D00001 · 1m · computed here" in repr(chart)
     assert len(candles._source.newest(10).ts) == len(candles)
 
 
@@ -355,7 +355,7 @@ def test_what_this_broker_has_not_is_said_and_the_rest_is_named(feed: Feed, acco
         feed.news("AAPL")
     with pytest.raises(UsageError, match=r"no watchlists.*feed\.tables"):
         _ = feed.watchlists
-    with pytest.raises(UsageError, match=r"does not tell what kind of account.*feed\.tables"):
+    with pytest.raises(UsageError, match=r"sends no properties of an account.*feed\.tables"):
         _ = account.info
     with pytest.raises(UsageError, match=r"no history of orders"):
         account.order_history("2026-01-01")

@@ -70,7 +70,7 @@ def test_a_calendar_that_cannot_be_had_is_told_in_the_log_and_nothing_must_trade
     now = ns("2026-11-24 17:00Z")
 
     first = open_since("XNOWHERE", now)
-    eventually(lambda: "the hours of XNOWHERE are not known" in caplog.text)
+    eventually(lambda: "the trading hours of XNOWHERE are not known" in caplog.text)
 
     assert (first, open_since("XNOWHERE", now)) == (None, None)
 

@@ -1,4 +1,4 @@
-"""One account of the user: what `feed.account` returns."""
+"""One account of the user, as `feed.account` returns it."""
 
 from __future__ import annotations
 
@@ -31,14 +31,14 @@ if TYPE_CHECKING:
 __all__ = ["Account"]
 
 T = TypeVar("T")
-REPORTED_INTERVALS = (*INTERVALS, "1mo")  # of candles of the broker's own
+REPORTED_INTERVALS = (*INTERVALS, "1mo")  # of the broker's own candles
 
 
 class Account:
-    """Orders, fills, positions and balances of one account, each a live table that is made when it is first asked for.
+    """Orders, fills, positions and balances of one account; each is a live table that is made on first use.
 
-    What was closed is made anew when it is asked for again. Any thread may read. Closing it gives up what was asked
-    for; the feed's end closes it too.
+    A table that was closed is made again on the next use. Closing the account closes its tables; closing the feed
+    closes the account. Any thread may read.
     """
 
     def __init__(
@@ -60,7 +60,7 @@ class Account:
         self._log: DerivedFillLog | None = None
         self._fills: LiveFills | None = None
         self._candles: dict[str, CandleSource] = {}  # by interval
-        # Each start that somebody still holds; the newest of an interval is kept, so that its cell can run again.
+        # Those in use by interval and start; the newest of an interval is kept, so that its cell can run again.
         self._pnl: WeakValueDictionary[tuple[str, int], LivePnl] = WeakValueDictionary()
         self._newest_pnl: dict[str, LivePnl] = {}
         self._views: dict[object, tuple[object, Any]] = {}
@@ -69,18 +69,18 @@ class Account:
 
     @property
     def orders(self) -> LiveTable:
-        """Every order, one row each, index `order_id`; `.log` is every state that they went through.
+        """Every order, one row each, index `order_id`; `.log` has every state of every order.
 
-        Quantities in shares (pieces); what is in lots says so in its name, such as `quantity_lots`.
+        Quantities in shares (pieces); columns in lots have that in their name, such as `quantity_lots`.
         """
         return self._table("orders") if self._has("fills") else self._orders_and_fills()[0]
 
     @property
     def fills(self) -> LiveFills:
-        """Own executions, one row each; quantities in shares (pieces), `fee` where the broker tells it.
+        """Own executions, one row each; quantities in shares (pieces), `fee` where the broker sends it.
 
-        They are the broker's own where it tells them, those of the session included, and `load_history` asks for
-        earlier ones; else what was filled since this was first asked for, worked out of orders.
+        They are the broker's own records where it sends them, those of the current session included, and
+        `load_history` loads earlier ones; else they are derived from changes of orders since the first use.
         """
         return self._told_fills() if self._has("fills") else self._orders_and_fills()[1]
 
@@ -88,62 +88,62 @@ class Account:
     def positions(self) -> LivePositions:
         """Every position, one row each, index `symbol`; `quantity` is negative where short.
 
-        `mark_price` and `mark_pnl` are at the feed's own quotes, beside the broker's `price` and `unrealized_pnl`; the
-        quotes are asked for from here on, and `wait` waits for the first of them as well.
+        `mark_price` and `mark_pnl` are at the feed's own quotes; `price` and `unrealized_pnl` are the broker's. The
+        quotes are subscribed to from here on, and `wait` waits for the first of them as well.
         """
         return cast("LivePositions", self._table("positions"))
 
     @property
     def balances(self) -> LiveTable:
-        """Cash, buying power and the like, in the account's currency; one row."""
+        """Cash, equity, buying power and other sums in the account's currency; one row."""
         return self._table("balances")
 
     @property
     def info(self) -> LiveTable:
-        """What kind of account it is; one row once the broker has told. Raises UsageError where it does not tell."""
-        return self._asked_for("accounts", "does not tell what kind of account this is")
+        """The type and properties of the account; one row. Raises UsageError where the broker does not send them."""
+        return self._asked_for("accounts", "sends no properties of an account")
 
     @property
     def stop_orders(self) -> LiveTable:
-        """Orders that wait for a price, one row each, index `order_id`; quantities as in `orders`.
+        """Stop orders, one row each, index `order_id`; quantities as in `orders`.
 
-        `stop_price` is the price waited for, `exchange_order_id` the order that came of it. Raises UsageError where
-        the broker has them not, or among its orders.
+        `stop_price` is the trigger, `exchange_order_id` the order that was placed by it. Raises UsageError where the
+        broker has no stop orders, or lists them among its orders.
         """
-        return self._asked_for("stop_orders", "has no stop orders apart from its orders")
+        return self._asked_for("stop_orders", "has no separate list of stop orders")
 
     @property
     def risks(self) -> LiveTable:
-        """Margins and how far they are covered, in the account's currency; one row.
+        """Margin requirements and their coverage in the account's currency; one row.
 
-        Raises UsageError where the broker does not tell.
+        Raises UsageError where the broker does not send them.
         """
-        return self._asked_for("risks", "tells no risks of an account")
+        return self._asked_for("risks", "sends no margin requirements of an account")
 
     @property
     def derivative_risks(self) -> LiveTable:
-        """Money, what of it is blocked, and variation margin of an account of derivatives, in its currency; one row.
+        """Money, blocked money and variation margin of a derivatives account, in its currency; one row.
 
-        Raises UsageError where the broker does not tell.
+        Raises UsageError where the broker does not send them.
         """
-        return self._asked_for("derivative_risks", "tells no risks of an account of derivatives")
+        return self._asked_for("derivative_risks", "sends no margins of a derivatives account")
 
     def order_history(self, start: str | date, end: str | date | None = None) -> pd.DataFrame:
-        """The orders placed from `start` to `end` (None: now) that have ended, in the columns of `orders.df`.
+        """The finished orders that were placed from `start` to `end` (None: now), in the columns of `orders.df`.
 
-        One row each, oldest first. Times without a zone are UTC, and a date is its beginning. The broker is asked now,
-        several times for a long span: it blocks. Raises UsageError for what is no time, ConnectError, TokenError or
-        FeedError without an answer.
+        One row each, oldest first. Times without a zone are UTC, a date means its midnight. Blocks: the broker is
+        asked now, in several requests for a long span. Raises UsageError for an invalid time, ConnectError, TokenError
+        or FeedError without a usable reply.
         """
         return self._snapshots.order_history(self.name, *self._span(start, end))
 
     def pnl(self, interval: str = "1m", *, start: str | date | None = None) -> LivePnl:
         """The P&L of the account as candles of `interval`, index interval and start; it has a `chart`.
 
-        `interval` is 15s, 1m, 5m, 15m, 1h or 1d; `start` is from when on, by default midnight UTC. However many starts
-        of one interval are asked for, there is one stream. They are the broker's own (of 1mo as well); where it has
-        none, what `equity` has changed by here since it was first asked for (as its views say). Raises UsageError for
-        an interval or a start that cannot be.
+        `interval` is 15s, 1m, 5m, 15m, 1h or 1d; `start` is the time of the first candle, by default midnight UTC.
+        Several starts of one interval share one stream. The candles are the broker's own (1mo as well); where it has
+        none, they are made of the changes of `equity` since its first use, and views say so. Raises UsageError for an
+        unknown interval or an invalid start.
         """
         is_told = self._has("pnl")
         length = checked_pnl_interval(interval, REPORTED_INTERVALS if is_told else tuple(INTERVALS))
@@ -163,7 +163,7 @@ class Account:
 
     @property
     def equity(self) -> LiveEquity:
-        """Cash and positions at the feed's own quotes, over time, beside the broker's figure."""
+        """The account's equity over time: cash and positions at the feed's quotes, and the broker's own figure."""
         with self._guard:
             if self._equity is None or not (self._equity.is_open or self._is_closed):
                 if self._equity is not None:
@@ -172,14 +172,14 @@ class Account:
             return self._equity
 
     def chart(self, *, height: int = 380) -> EquityChart:
-        """The equity curve, live, and what moved it, by instrument and cause. Height in pixels."""
+        """A live equity curve, and bars of what moved it by instrument and cause. Height in pixels."""
         from aries_nb.widgets import EquityChart
 
         equity = self.equity
         return self._view(("equity", height), equity, lambda: EquityChart(equity._source, height=height))
 
     def dashboard(self) -> Dashboard:
-        """Balances, positions, working orders, the equity curve and what moved it in one view."""
+        """One live view of balances, positions, working orders, the equity curve and what moved it."""
         from aries_nb.widgets import Dashboard
 
         balances, positions, orders, equity = self.balances, self.positions, self.orders, self.equity
@@ -196,7 +196,7 @@ class Account:
         return self.dashboard()._repr_mimebundle_(include, exclude)
 
     def close(self) -> None:
-        """Give everything up; idempotent. What has come stays readable."""
+        """Close all tables and views; idempotent. Data received so far stays readable."""
         with self._guard:
             self._is_closed = True
             for table in self._held.values():
@@ -212,14 +212,14 @@ class Account:
 
     @property
     def is_open(self) -> bool:
-        """Whether it has not been closed."""
+        """Whether `close` has not been called."""
         return not self._is_closed
 
     def __repr__(self) -> str:
         return f"<account {self.name}: {self._link.state if self.is_open else 'closed'}>"
 
     def _view(self, key: object, sources: object, make: Callable[[], T]) -> T:
-        """The view made before, if what it shows is still the same; else a new one."""
+        """The view made before if its sources are the same, else a new one."""
         with self._guard:
             shown, view = self._views.get(key, (None, None))
             if view is None or view.is_closed or shown != sources:
@@ -256,7 +256,7 @@ class Account:
             source = self._held.get("fills")
             if self._fills is None or not self._is_kept(self._fills) or not self._is_kept(source):
                 if source is not None:
-                    source.close()  # its log goes with it
+                    source.close()  # its log is no longer filled
                 log = ReportedFillLog(self._link.table_columns("fills"))
                 table = self._table("fills", log)
                 past = lambda start, end: self._snapshots.fill_history(self.name, *self._span(start, end))  # noqa: E731
@@ -270,7 +270,7 @@ class Account:
         return first.value, last.value
 
     def _has(self, kind: Kind) -> bool:
-        """Whether the broker tells of this kind."""
+        """Whether the broker has tables of this kind."""
         return bool(self._link.table_columns(kind))
 
     def _asked_for(self, kind: Kind, otherwise: str) -> LiveTable:
@@ -279,7 +279,7 @@ class Account:
         return self._table(kind)
 
     def _table(self, kind: Kind, *listeners: TableListener) -> LiveTable:
-        """The table of this kind; one that was closed is asked for anew, unless the account was."""
+        """The table of this kind; one that was closed is made again, unless the account is closed."""
         with self._guard:
             held = self._held.get(kind)
             if held is None or not self._is_kept(held):
@@ -290,7 +290,7 @@ class Account:
             return held
 
     def _is_kept(self, held: LiveTable | LiveFills | None) -> bool:
-        """Whether it is still of use: what has come stays readable when the account is closed."""
+        """Whether to return it again: it is open, or the account is closed and its data stay readable."""
         return held is not None and (held.is_open or self._is_closed)
 
     def _check_open(self) -> None:

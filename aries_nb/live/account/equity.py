@@ -1,4 +1,4 @@
-"""The equity of an account, reckoned here at our own quotes, beside the broker's own figure; and why it moved."""
+"""The equity of an account at the feed's quotes, compared with the broker's figure, and the causes of its changes."""
 
 from __future__ import annotations
 
@@ -37,20 +37,20 @@ from aries_nb.store import (
 
 __all__ = ["EquityMoment", "EquitySource", "LiveEquity"]
 
-SAMPLE_SECONDS = 0.2  # the soonest after which the next moment is kept
+SAMPLE_SECONDS = 0.2  # the shortest time between two moments
 MOST_SAMPLES = 20_000
-FIRST_SECONDS = 3.0  # for lists of positions and orders, and for a price of each instrument, before it is begun without
+FIRST_SECONDS = 3.0  # the longest wait for lists of positions and orders and for a price of each instrument
 TOTAL = "total"
 CAUSES = ("price_move", "trade", "fee", "unexplained")
 
 
 @dataclass(frozen=True)
 class EquityMoment:
-    """Equity, cash and fills as they were counted together at `ts`, and at `since`, from when on they are explained.
+    """Equity, cash and fills of one moment `ts`, consistent with each other, and of `since`, the opening moment.
 
-    Times in UTC, money in the account's currency, NaN where not known. `fills` are those that were counted since, in
-    the columns of `account.fills.df`; `explained` is what `LiveEquity.explained` was then. Its total is `equity` less
-    `opening_equity`, and cash less `opening_cash` is what the fills brought in, their fees and what is unexplained.
+    Times in UTC, money in the account's currency, NaN where unknown. `fills` are those between the two, in the columns
+    of `account.fills.df`; `explained` is `LiveEquity.explained` at `ts`. Its total is `equity` - `opening_equity`;
+    `cash` - `opening_cash` is the proceeds of the fills, their fees and the unexplained part.
     """
 
     since: pd.Timestamp
@@ -65,7 +65,7 @@ class EquityMoment:
 
 
 class _Moment(NamedTuple):
-    """One moment: when (ns since the epoch), what was reckoned, and up to which fill."""
+    """One moment: its time (ns since the epoch), its sums, and the number of fills counted in them."""
 
     ts: int
     equity: Decimal
@@ -76,11 +76,11 @@ class _Moment(NamedTuple):
 
 
 class LiveEquity:
-    """Cash and positions as the broker tells them, the positions valued at the middle of the feed's own quotes.
+    """The broker's cash and positions, with the positions valued at the mid-price of the feed's own quotes.
 
-    `df` has one row a moment: after anything has changed, a quote included, but at most five times a second. Nothing
-    unknown counts as zero: where the price or the quantity of an instrument is not known, equity is NaN and `unmarked`
-    names it. It is reckoned in decimals and in the account's currency. `explained` says why it changed.
+    `df` has one row for each moment: after a change, a quote included, at most five times a second. An unknown value
+    is not taken for zero: where the price or the quantity of an instrument is unknown, equity is NaN and `unmarked`
+    names the instrument. Computed in decimals, in the account's currency. `explained` has the causes of its change.
     """
 
     def __init__(self, positions: LivePositions, balances: LiveTable, fills: LiveFills) -> None:
@@ -88,7 +88,7 @@ class LiveEquity:
 
     @property
     def df(self) -> pd.DataFrame:
-        """Index `ts` (UTC); equity, broker_equity and their difference, float64, NaN where not known."""
+        """Index `ts` (UTC); equity, broker_equity, difference, float64, NaN where unknown; 20,000 moments at most."""
         data = self._source.equity()
         zone = pd.DatetimeTZDtype("ns", "UTC")
         return pd.DataFrame(
@@ -98,32 +98,32 @@ class LiveEquity:
 
     @property
     def explained(self) -> pd.DataFrame:
-        """Why equity changed since `since`: one row an instrument, "cash" for what is of none or of several, "total".
+        """The change of equity since `since` by cause: one row an instrument, "cash" for other sums, and "total".
 
-        `price_move` is what the market did to what was held; `trade` how much better fills were than the middle of our
-        own quotes at their exchange time, 0 where we had no quote of the instrument then (as before it was held, or
-        after a gap; its price move counts from the fill's own price then); `fee` what orders name as such, and what the
-        broker's cash lost beyond its fills when there were some, up to 1 % of their value; `unexplained` is all else,
-        so that each total is right. A fill without a price counts at that middle, or at the mark, and what cash differs
-        by for it is unexplained; `unpriced` names it. NaN where a mark or a quantity is not known. Two of these
-        subtracted explain what lies between: `after.sub(before, fill_value=0)`.
+        `price_move`: the change of prices times the quantity held. `trade`: how much better fills were than the
+        mid-price of our quotes at their exchange time; 0 without such a quote (before the instrument was held, or after
+        a gap), and the price move counts from the fill's own price then. `fee`: fees that the broker names, and cash
+        that left with fills beyond their value, up to 1 % of it. `unexplained`: the rest, so that each total is right.
+        A fill without a price counts at that mid-price, or at the mark, and the difference to cash is unexplained;
+        `unpriced` names the instrument. NaN where a mark or a quantity is unknown. The difference of two of these
+        explains the time between them: `after.sub(before, fill_value=0)`.
         """
         return _frame_of(self._source.attribution)
 
     @property
     def since(self) -> pd.Timestamp | NaTType:
-        """From when on `explained` explains, UTC; NaT before there is anything to explain."""
+        """The moment from which `explained` counts, UTC; NaT before equity is known."""
         opening = self._source.opening
         return pd.NaT if opening is None else _time(opening.ts)
 
     def moment(self) -> EquityMoment:
-        """Equity, cash, fills and why equity changed, all of the newest moment; read apart, they may differ by one.
+        """Equity, cash, fills and causes, all of the newest moment; read one by one, they may be of different moments.
 
-        Raises UsageError before there is anything to explain.
+        Raises UsageError before equity is known.
         """
         opening, now = self._source.opening, self._source.now
         if opening is None or now is None:
-            raise UsageError("there is no known equity yet", advice="Call `wait` first.")
+            raise UsageError("equity is not known yet", advice="Call `wait` first.")
         return EquityMoment(
             since=_time(opening.ts),
             ts=_time(now.ts),
@@ -138,31 +138,31 @@ class LiveEquity:
 
     @property
     def unmarked(self) -> tuple[str, ...]:
-        """The instruments whose price or quantity is not known: the reason why equity is NaN."""
+        """The instruments whose price or quantity is unknown, which makes equity NaN."""
         return self._source.unmarked
 
     @property
     def unpriced(self) -> tuple[str, ...]:
-        """The instruments with fills of which the broker told no price, since `since`; see `explained`."""
+        """The instruments with fills since `since` for which the broker sent no price; see `explained`."""
         return self._source.unpriced
 
     @property
     def is_open(self) -> bool:
-        """Whether neither it nor anything that it is reckoned from has been closed."""
+        """Whether neither this nor a table that it is computed from has been closed."""
         return self._source.is_open
 
     def books(self) -> Portfolio:
-        """Cash and positions as the broker has them now, for a reckoning of your own; money exactly."""
+        """The broker's current cash and positions in exact decimals, for a valuation of your own."""
         return self._source.books()
 
     def marks(self) -> dict[str, Decimal]:
-        """The middle of bid and ask of what is held, else the last price; exactly as the quotes have them."""
+        """The mid-price of each instrument held, else its last price, in exact decimals; only of live quotes."""
         return self._source.marks.now()
 
     def wait(self, *, moments: int = 1, timeout: float | None = 10.0) -> Self:
-        """Block until equity was known at so many moments. `timeout` in seconds, None for ever.
+        """Block until equity was known at `moments` moments. `timeout` in seconds, None for no limit.
 
-        Raises WaitTimeoutError, ClosedError once it or the feed is closed, or what has gone wrong with the feed.
+        Raises WaitTimeoutError, ClosedError when this or the feed is closed, or the error that ended the feed.
         """
 
         def is_done() -> bool:
@@ -177,12 +177,12 @@ class LiveEquity:
         return self
 
     def close(self) -> None:
-        """Stop; what was reckoned stays readable."""
+        """Stop; the moments so far stay readable."""
         self._source.close()
 
 
 class EquitySource:
-    """Samples equity on a thread of its own, and explains its changes; what views and other live objects read."""
+    """Computes equity on a thread of its own, and attributes its changes; read by views and other live objects."""
 
     def __init__(self, positions: LivePositions, balances: LiveTable, fills: LiveFills) -> None:
         self._positions = positions
@@ -198,10 +198,10 @@ class EquitySource:
         self._made_at = time.monotonic()
         self._reconciliation: Reconciliation | None = None
         self.opening: _Moment | None = None  # from when on there is an attribution
-        self.now: _Moment | None = None  # the newest moment since
+        self.now: _Moment | None = None  # the newest moment after it
         self.unpriced: tuple[str, ...] = ()
         self._is_closed = False
-        # A thread of its own: a user's callbacks may take for ever.
+        # A thread of its own: a user's callbacks may block.
         self._callbacks = Callbacks()
         self._callbacks.add(self._sample)
         self._undo = [
@@ -211,11 +211,11 @@ class EquitySource:
 
     @property
     def version(self) -> int:
-        """Grows with every moment that is kept."""
+        """Grows with every moment."""
         return self._samples[-1][0] if self._samples else 0
 
     def equity(self) -> EquityData:
-        """The moments kept so far, and by which causes each instrument has changed it."""
+        """The moments so far, and the change by instrument and cause."""
         with self._guard:
             samples = list(self._samples)
         ts, ours, theirs = zip(*samples, strict=True) if samples else ((), (), ())
@@ -223,13 +223,13 @@ class EquitySource:
         return EquityData(np.array(ts, "int64"), np.array(ours, "f8"), np.array(theirs, "f8"), CAUSES, by_cause)
 
     def gap_spans(self) -> tuple[GapSpan, ...]:
-        """When quotes of what is held, or the account's own news, were missed; oldest first, and no two overlap."""
+        """The gaps of the quotes and of the account's tables, oldest first, merged where they overlap."""
         return _merged(
             [*self.marks.gap_spans(), *self._balances._source.gap_spans(), *self._positions._source.gap_spans()]
         )
 
     def table(self) -> TableData:
-        """What `explained` has, exactly."""
+        """The values of `explained` in exact decimals."""
         columns = (Column("symbol", "text"), *(Column(name, "decimal") for name in (*CAUSES, TOTAL)))
         rows: tuple[Values, ...] = tuple((name, *values) for name, values in _rows(self.attribution))
         opening, unpriced = self.opening, self.unpriced
@@ -238,7 +238,7 @@ class EquitySource:
         return TableData("What moved it", columns, rows, ("symbol",), is_stale=self._positions.is_stale, note=note)
 
     def moments(self, after: int) -> list[tuple[int, float]]:
-        """When (ns since the epoch, later than `after`) equity was known, and what it was, oldest first."""
+        """(time in ns since the epoch, equity) of the moments later than `after` with a known equity, oldest first."""
         found: list[tuple[int, float]] = []
         opening = self.opening
         with self._guard:
@@ -249,34 +249,34 @@ class EquitySource:
         return [(ts, ours) for ts, ours in reversed(found) if ours == ours]
 
     def watch(self, ring: Callable[[], None]) -> Callable[[], None]:
-        """Have `ring` called after each moment; it must return at once. Returns the undo."""
+        """Call `ring` after each moment; it must return at once. Returns the undo."""
         return self._observers.add(ring)
 
     @property
     def is_open(self) -> bool:
-        """Whether neither it nor anything that it is reckoned from has been closed."""
+        """Whether neither this nor a table that it is computed from has been closed."""
         sources = (self._positions, self._balances, self._fills, self._fills.source)
         return not self._is_closed and all(source.is_open for source in sources)
 
     def books(self) -> Portfolio:
-        """Cash and positions as the broker has them now, for a reckoning of your own; money exactly."""
-        cash, _ = self._told()
+        """The broker's current cash and positions in exact decimals, for a valuation of your own."""
+        cash, _ = self._broker_sums()
         rows = {str(row["symbol"]): row for row in self._positions.rows() if not is_money(row)}
         holdings = {symbol: (_decimal(row["quantity"]), _decimal(row["average_price"])) for symbol, row in rows.items()}
         multipliers = {symbol: multiplier_of(row) for symbol, row in rows.items()}
         return open_portfolio(cash, holdings, multipliers=multipliers)
 
     def check_coming(self) -> None:
-        """Raise what has gone wrong for good with the feed, or ClosedError, if nothing can come any more."""
+        """Raise the error that ended the feed, or ClosedError, if no more changes can arrive."""
         self._balances._source.check_coming()
 
     @property
     def attribution(self) -> Attribution:
-        """Why equity changed since `opening`."""
+        """The change of equity since `opening` by instrument and cause."""
         return Attribution({}) if self.now is None else self.now.attribution
 
     def fills_between(self, opening: _Moment, now: _Moment) -> pd.DataFrame:
-        """The fills that were counted between two moments."""
+        """The fills that were counted between two moments, in the columns of `account.fills.df`."""
         fills, end = self._fills._source.entries_since(opening.taken)
         numbered = zip(range(end - len(fills), end), fills, strict=True)
         counted = [number for number, fill in numbered if number < now.taken and self._is_news(fill)]
@@ -284,12 +284,12 @@ class EquitySource:
         return frame[frame.index.isin(counted)]
 
     def close(self) -> None:
-        """Stop; what was reckoned stays readable."""
+        """Stop; the moments so far stay readable."""
         self._is_closed = True
         self._callbacks.close()
         for undo in self._undo:
             undo()
-        self._observers.notify()  # whoever waits, waits in vain
+        self._observers.notify()  # waiting threads find it closed
 
     # The callbacks' thread.
 
@@ -298,14 +298,14 @@ class EquitySource:
             return
         is_early = time.monotonic() - self._made_at < FIRST_SECONDS
         if is_early and not (self._positions._source.is_answered and self._fills._source.is_answered):
-            return  # cash without the positions is no equity
-        # Not skipped: the last change before a quiet time counts as well.
+            return  # cash without positions is not the equity
+        # Delayed, not skipped: the last change before a quiet time counts.
         time.sleep(max(self._sampled_at + SAMPLE_SECONDS - time.monotonic(), 0))
         self._sampled_at = time.monotonic()
         now = self.now
         fills, taken = self._fills._source.entries_since(0 if now is None else now.taken)
         books, marks = self.books(), self.marks.now()
-        _, theirs = self._told()
+        _, theirs = self._broker_sums()
         ours = equity(books, marks)
         self.unmarked = unmarked(books, marks)
         now = _Moment(time.time_ns(), ours, theirs, books.cash, Attribution({}), taken)
@@ -322,30 +322,30 @@ class EquitySource:
         self._observers.notify()
 
     def _can_begin(self, books: Portfolio, *, is_early: bool) -> bool:
-        """Whether what is explained can ever add up: without a quantity, or cash, at the beginning it never would."""
+        """Whether attribution can begin: without cash or a quantity at the opening, the sums would never be known."""
         is_known = all(held.quantity.is_finite() for held in books.positions.values())
         return books.cash.is_finite() and is_known and not (is_early and bool(self.unmarked))
 
     def _measured(self, fills: Sequence[Fill]) -> list[Fill]:
-        """Those that happened since the beginning, with what our quotes were then."""
+        """The fills since the opening moment, with the mid-price of our quotes at their time."""
         news = [fill for fill in fills if self._is_news(fill)]
         unpriced = (fill.symbol for fill in news if not fill.price.is_finite())
         self.unpriced = tuple(dict.fromkeys((*self.unpriced, *unpriced)))
-        # Of several executions in one nobody knows the times.
+        # The times of several executions in one fill are unknown.
         return [fill if fill.is_combined else fill._replace(mid=self.marks.at(fill.symbol, fill.ts)) for fill in news]
 
     def _is_news(self, fill: Fill) -> bool:
-        """Whether it happened since the beginning; a full list tells of older ones too."""
+        """Whether a fill happened since the opening moment; a full list has older ones too."""
         return not (fill.is_combined or fill.is_listed) or (self.opening is not None and fill.ts >= self.opening.ts)
 
-    def _told(self) -> tuple[Decimal, Decimal]:
-        """Cash and equity as the broker last told them."""
+    def _broker_sums(self) -> tuple[Decimal, Decimal]:
+        """The broker's newest cash and equity."""
         rows = self._balances.rows()
         return (_decimal(rows[0]["cash"]), _decimal(rows[0]["equity"])) if rows else (UNKNOWN, UNKNOWN)
 
 
 def _merged(spans: Sequence[GapSpan]) -> tuple[GapSpan, ...]:
-    """Spans that overlap as one, with the cause of the first of them."""
+    """Overlapping spans merged into one, with the cause of the first."""
     merged: list[GapSpan] = []
     for span in sorted(spans, key=lambda span: span.started):
         last = merged[-1] if merged else None
@@ -358,7 +358,7 @@ def _merged(spans: Sequence[GapSpan]) -> tuple[GapSpan, ...]:
 
 
 def _rows(attribution: Attribution) -> list[tuple[str, tuple[Decimal, ...]]]:
-    """Name, parts by cause and their total: each instrument, cash, and all of them; nothing before the beginning."""
+    """Name, values by cause and their total: each instrument, cash, and all together; empty before the opening."""
     contributions = dict(sorted(attribution.contributions.items()))
     if not contributions:
         return []

@@ -1,4 +1,4 @@
-"""Own executions as they come: what `account.fills` is."""
+"""Own executions of an account: `account.fills`."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 __all__ = ["FillsSource", "LiveFills"]
 
-# Own executions between two times, as rows of the broker's table of them; blocks.
+# Own executions between two times, as rows of the broker's table; blocks.
 Past: TypeAlias = Callable[[str | date, str | date | None], Sequence[TableRow]]
 INSERT_SECONDS = 10.0
 
@@ -37,16 +37,17 @@ SHOWN_COLUMNS = (
     Column("order_id", "text"),
     Column("note", "text"),
 )
-# Not one of these alone is a fill's own; rows that have all of them in common look the same.
+# None of these alone is unique; rows in which all are equal look the same.
 SHOWN_KEY = ("time", "order_id", "quantity", "price")
 
 
 class LiveFills(LiveObject):
-    """The fills of one account since they were first asked for, oldest first; each once, whatever a broker repeats.
+    """The fills of one account, oldest first, each once even where the broker repeats it. Any thread may read.
 
-    Where the broker tells its own executions they are those, and those of the session before; `source` is its table of
-    them, with all that it tells. What is missed in a break is asked for, and `load_history` asks for those of earlier
-    sessions. Else they are worked out of orders, and `source` is the table of those.
+    Where the broker sends own executions, they are those of the current session and later; `source` is the broker's
+    table with all its columns. Fills missed in a break are requested over HTTP, and `load_history` loads those of
+    earlier sessions. Else they are derived from changes of orders since the first use, and `source` is the table of
+    orders.
     """
 
     def __init__(
@@ -64,54 +65,54 @@ class LiveFills(LiveObject):
     def df(self) -> pd.DataFrame:
         """One row a fill: times (UTC), account, symbol, side, quantity, price, fee, order_id, is_combined, source.
 
-        By exchange time, `ts`; the index counts them as they arrived. Quantities in shares (pieces, never lots); `fee`
-        is 0 where none is told. `is_combined` is true where several executions may be in one row: it was worked
-        out of a full list only, as after a gap or at the first connection. `source` is "stream" for what was told as it
-        happened, "list" for what a full list told, "history" for what was asked for afterwards.
+        Sorted by exchange time, `ts`; the index numbers them by arrival. Quantities in shares (pieces, never lots);
+        `fee` is 0 where the broker sends none. `is_combined` is true where one row may be several executions: it was
+        derived from a full list, as after a gap or at the first connection. `source` is "stream" for a fill that was
+        streamed, "list" for one from a full list, "history" for one that was requested later.
         """
         frame = self._log.frame()
         return frame if frame["ts"].is_monotonic_increasing else frame.sort_values("ts", kind="stable")
 
     def load_history(self, start: str | date, end: str | date | None = None) -> Self:
-        """Put own executions from `start` to `end` (None: now) among these, each once; the broker is asked now.
+        """Add own executions from `start` to `end` (None: now), each once; the broker is asked now.
 
-        Times without a zone are UTC, and a date is its beginning. It blocks, for long where there are many; at most
-        50,000 fills are held, the newest. Raises UsageError for what is no time, and where the broker does not tell its
-        executions; ConnectError, TokenError or FeedError without an answer.
+        Times without a zone are UTC, a date means its midnight. Blocks, for long where there are many; the newest
+        50,000 fills are kept. Raises UsageError for an invalid time, or where the broker sends no executions;
+        ConnectError, TokenError or FeedError without a usable reply.
         """
         log = self._log
         if self._past is None or not isinstance(log, ReportedFillLog):
             advice = "`account.order_history` has the orders of the past."
-            raise UsageError("this broker tells no history of own executions", advice=advice)
+            raise UsageError("this broker has no history of own executions", advice=advice)
         rows = self._past(start, end)
         on_network(lambda: log.insert(rows)).result(INSERT_SECONDS)
         return self
 
     def entries(self) -> list[Fill]:
-        """The same with money and quantities as decimal.Decimal, by exchange time."""
+        """The fills as records, by exchange time, with money and quantities as decimal.Decimal."""
         return sorted((fill for fill, _ in self._log.entries()[0]), key=lambda fill: fill.ts)
 
     def __len__(self) -> int:
         return len(self._log)
 
     def wait(self, *, fills: int = 1, timeout: float | None = 10.0) -> Self:
-        """Block until so many fills have come. `timeout` in seconds, None for ever. Raises WaitTimeoutError."""
+        """Block until `fills` fills have arrived. `timeout` in seconds, None for no limit. Raises WaitTimeoutError."""
         return self._wait(fills, timeout=timeout, what=f"{fills} {self._name}")
 
     async def until(self, *, fills: int = 1, timeout: float | None = 10.0) -> Self:
-        """The same as `wait` for async code."""
+        """`wait` for async code: the event loop keeps running."""
         return await self._until(fills, timeout=timeout, what=f"{fills} {self._name}")
 
     def on_update(self, callback: Callable[[pd.DataFrame], object]) -> Callable[[], None]:
-        """Call back with the fills that are new, as a DataFrame, on a thread of its own. Returns the undo.
+        """Call back with the new fills as a DataFrame, in the columns of `df`, on the callbacks' thread.
 
-        The same function again, as when its cell runs again, replaces the one before; `close` removes it. Raises
-        ClosedError once this is closed.
+        Returns the undo. The same function again, as when its cell runs again, replaces the one before; `close` removes
+        it. Raises ClosedError after `close`.
         """
         return self._registrations.add_rows(self, self._log, callback)
 
     def close(self) -> None:
-        """Stop and free the views; idempotent. What has come stays readable."""
+        """End the callbacks and the views; idempotent. Fills received so far stay readable."""
         self._registrations.close()
         super().close()
 
@@ -132,7 +133,7 @@ class LiveFills(LiveObject):
 
 
 class FillsSource:
-    """What views and other live objects read of fills; it keeps them alive. Any thread."""
+    """The data of fills for views and other live objects; holds the fills. Any thread."""
 
     def __init__(self, fills: LiveFills, log: FillLog) -> None:
         self._fills = fills
@@ -144,7 +145,7 @@ class FillsSource:
         return 2 * self._log.version + (not self._fills.is_live)
 
     def watch(self, ring: Callable[[], None]) -> Callable[[], None]:
-        """Have `ring` called after each fill, on the network's thread; it must return at once. Returns the undo."""
+        """Call `ring` after each fill, on the network's thread; it must return at once. Returns the undo."""
         return self._log.watch(ring)
 
     def table(self) -> TableData:
@@ -165,10 +166,10 @@ class FillsSource:
 
     @property
     def is_answered(self) -> bool:
-        """Whether the broker has sent anything of what they are made of yet, if only that there is nothing."""
+        """Whether the broker has sent anything that they are derived from, if only an empty list."""
         return self._fills.source._source.is_answered
 
     def entries_since(self, first: int) -> tuple[list[Fill], int]:
-        """The fills from number `first` on in the order of arrival, counted from 0, and the number after the last."""
+        """The fills from number `first` on by arrival, numbered from 0, and the number after the last."""
         entries, end = self._log.entries(first)
         return [fill for fill, _ in entries], end

@@ -1,4 +1,4 @@
-"""At which price each instrument of an account is valued: the middle of the feed's own quotes, now and then."""
+"""Marks: the mid-prices of the feed's own quotes at which an account's instruments are valued."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from aries_nb.store import UNKNOWN
 __all__ = ["LiveMarks"]
 
 MOST_LEFT = 4
-OLDEST_NS = 60_000_000_000  # a quote that was older when something happened says nothing of it: it may be from a gap
+OLDEST_NS = 60_000_000_000  # the oldest quote that values a fill: an older one may be from before a gap
 
 
 class LiveMarks:
-    """Has quotes of what is held, and of nothing else. Any thread may read."""
+    """Subscribes to quotes of exactly the instruments held, and gives their mid-prices. Any thread may read."""
 
     def __init__(
         self,
@@ -34,18 +34,20 @@ class LiveMarks:
         self._held = held
         self._quotes = quotes
         self._frames: dict[LiveFrame, Callable[[], None]] = {}
-        self._left: deque[FrameRows] = deque(maxlen=MOST_LEFT)  # of what is held no more: the last sale is told later
+        self._left: deque[FrameRows] = deque(
+            maxlen=MOST_LEFT
+        )  # of instruments held no more: the fill that closed a position arrives later
         self._asked: frozenset[str] = frozenset()
         self._observers = Observers()
-        # A thread of its own: asking for quotes may take a moment.
+        # A thread of its own: subscribing may take a moment.
         self._callbacks = Callbacks()
         self._callbacks.add(self._follow)
         self._undo = watch(self._callbacks.ring)
 
     def now(self) -> dict[str, Decimal]:
-        """The middle of bid and ask, else the last price, exactly as quoted; nothing of what has no live quote.
+        """The mid-price, else the last price, in exact decimals; only of instruments with a live quote.
 
-        A quote from before a gap is none, until the next one comes.
+        A quote from before a gap does not count.
         """
         marks = {}
         for frame in list(self._frames):
@@ -61,9 +63,9 @@ class LiveMarks:
         return marks
 
     def at(self, symbol: str, ts: int) -> Decimal:
-        """The middle of bid and ask as they stood at `ts` (exchange time, ns since the epoch), exactly as quoted.
+        """The mid-price at `ts` (exchange time, ns since the epoch), in exact decimals.
 
-        NaN where the quotes had here are all later, or more than a minute older, or have no bid or no ask.
+        NaN where all quotes here are later or more than a minute older, or have no bid or no ask.
         """
         newest, mid = ts - OLDEST_NS, UNKNOWN
         for rows in (*self._left, *(frame._source.rows(0) for frame in list(self._frames))):
@@ -77,15 +79,15 @@ class LiveMarks:
         return mid
 
     def gap_spans(self) -> list[GapSpan]:
-        """When quotes of what is held were missed."""
+        """The gaps of the quotes that were not filled."""
         return [span for frame in list(self._frames) for span in frame._source.gap_spans()]
 
     def watch(self, ring: Callable[[], None]) -> Callable[[], None]:
-        """Have `ring` called after each quote, on the network's thread; it must return at once. Returns the undo."""
+        """Call `ring` after each quote, on the network's thread; it must return at once. Returns the undo."""
         return self._observers.add(ring)
 
     def close(self) -> None:
-        """Stop, and give the quotes up; idempotent."""
+        """Stop and release the quotes; idempotent."""
         self._callbacks.close()
         self._undo()
         self._keep(frozenset())
@@ -96,7 +98,7 @@ class LiveMarks:
         held = frozenset(self._held())
         if held == self._asked:
             return
-        # What is followed already goes on as it is: a new frame knows no price before the next quote.
+        # Existing frames stay as they are: a new frame has no price before the next quote.
         new = sorted(symbol for symbol in held - self._asked if is_symbol(symbol))
         self._asked = held
         self._keep(held)
@@ -106,7 +108,7 @@ class LiveMarks:
             self._quoted_again()
 
     def _keep(self, symbols: frozenset[str]) -> None:
-        """Let go of the frames that have none of these; a frame is not closed, as a user may have asked for it too."""
+        """Drop the frames that have none of these symbols; they are not closed, as a user may hold them too."""
         gone = [frame for frame in self._frames if symbols.isdisjoint(frame.symbols)]
         for frame in gone:
             self._frames[frame]()
@@ -114,7 +116,7 @@ class LiveMarks:
         self._frames = {frame: undo for frame, undo in self._frames.items() if frame not in gone}
 
     def _quoted(self, symbols: list[str]) -> LiveFrame | None:
-        """Quotes of those of the symbols that the feed knows; the others stay without a price."""
+        """Quotes of those symbols that the feed knows; the others stay without a price."""
         while symbols:
             try:
                 return self._quotes(symbols)
@@ -123,7 +125,7 @@ class LiveMarks:
                 if known == symbols:
                     raise
                 symbols = known
-            except ClosedError:  # the feed ended meanwhile, and with it what is valued here
+            except ClosedError:  # the feed was closed meanwhile
                 return None
         return None
 

@@ -1,4 +1,4 @@
-"""The P&L of an account as candles: what `account.pnl` returns, and where several of one interval get them from."""
+"""The P&L of an account as candles (`account.pnl`), and the sources that several tables of one interval share."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ COLUMNS = (Column("interval", "text"), Column("start", "time"), *map(Column, PRI
 
 @dataclass(slots=True, eq=False)
 class _Member:
-    """A table that gets the candle in which `since` (ns since the epoch) lies and all later ones, once admitted."""
+    """A table that gets the candle containing `since` (ns since the epoch) and later ones, once admitted."""
 
     table: Table
     since: int
@@ -53,37 +53,39 @@ class _Member:
 
 
 class CandleSource(ABC):
-    """The candles of one interval of an account, for everybody who holds some of them.
+    """The candles of one interval of an account, shared by its tables.
 
-    However many hold them, and from whatever times on, there is one stream, and it ends with the last of them. The
-    network's thread writes; any thread may join and leave, also the garbage collector's.
+    All tables share one stream, whatever their first times; it ends with the last table. The network's thread writes;
+    any thread may join and leave, also in a finalizer.
     """
 
     note = ""  # for a view
 
     def __init__(self, columns: Sequence[Column], interval: str) -> None:
         self._interval = interval
-        self._span = INTERVALS.get(interval, 1)  # months have no length: they are asked for from their first day on
+        self._span = INTERVALS.get(
+            interval, 1
+        )  # months have no fixed length: they are requested from their first day on
         self.columns = tuple(columns)
         names = [column.name for column in self.columns]
         self._start = names.index("start")
         self._members: dict[int, _Member] = {}
         self._rows: dict[object, TableRow] = {}  # by start, as they arrived
-        self._joining = threading.Lock()  # held while a stream begins: never by who leaves
+        self._joining = threading.Lock()  # held while a stream begins; `leave` never takes it
 
     @property
     @abstractmethod
     def is_stale(self) -> bool:
-        """Whether something here is from before a break, and not yet confirmed."""
+        """Whether a candle is from before a break and not confirmed since, or nothing can arrive."""
 
     def join(self, table: Table, since: int) -> None:
-        """Fill a table with the candles from that of `since` on, and keep it current until it leaves.
+        """Fill a table with the candles from the one containing `since` on, and keep it current until it leaves.
 
-        Raises what the beginning of a stream does.
+        Raises the errors of a new subscription.
         """
         member = _Member(table, since)
         with self._joining:
-            # Before the stream begins, so that whoever leaves meanwhile is not the last.
+            # Before the stream begins, so that a table that leaves meanwhile is not the last.
             self._members[id(table)] = member
             try:
                 self._begin(since)
@@ -93,22 +95,22 @@ class CandleSource(ABC):
                 raise
 
     def leave(self, table: Table) -> None:
-        """Fill it no more; the last one ends the stream. Harmless when done twice."""
+        """Stop filling a table; the last one ends the stream. Idempotent."""
         if self._members.pop(id(table), None) is not None and not self._members:
             self._end()
 
     @abstractmethod
     def _begin(self, since: int) -> None:
-        """Have candles from `since` on come, if they do not yet."""
+        """Begin the stream, or extend it back to `since`."""
 
     @abstractmethod
     def _end(self) -> None:
-        """Let nothing come any more; it must return at once."""
+        """End the stream; must return at once."""
 
     # The network's thread.
 
     def _put(self, rows: Iterable[TableRow]) -> None:
-        """Hand on what is news: a stream that begins anew repeats what is known."""
+        """Hand new and changed candles to the tables: a stream that is extended repeats known ones."""
         news = []
         for row in rows:
             known = self._rows.get(row.values[self._start])
@@ -137,10 +139,10 @@ class CandleSource(ABC):
 
 
 class ReportedCandles(CandleSource):
-    """The broker's own: one subscription, from the earliest time on that anybody has asked for."""
+    """The broker's candles: one subscription, from the earliest requested time on."""
 
     def __init__(self, link: Link, account: str, interval: str, written: Callable[[int], str]) -> None:
-        """`written` makes a time in ns since the epoch into the text that a subscription has."""
+        """`written` formats a time in ns since the epoch as a subscription has it."""
         super().__init__(link.table_columns("pnl"), interval)
         self._link = link
         self._account = account
@@ -150,17 +152,17 @@ class ReportedCandles(CandleSource):
 
     @property
     def is_stale(self) -> bool:
-        """Whether something here is from before a break, and not yet confirmed."""
+        """Whether a candle is from before a break and not confirmed since, or nothing can arrive."""
         table = self._table
         return table is None or table.is_stale
 
     def take(self, changes: Sequence[RowChange]) -> None:
-        """Hand on what the stream tells; the network's thread only."""
+        """Take changes from the stream; the network's thread only."""
         self._put(change.row for change in changes)
 
     def _begin(self, since: int) -> None:
         if self._table is None:
-            self._rows.clear()  # there may be a hole behind them
+            self._rows.clear()  # candles since then may be missing
         elif since >= self._since:
             return
         options = (("interval", self._interval), ("start", self._written(since)))
@@ -176,17 +178,17 @@ class ReportedCandles(CandleSource):
 
 
 class DerivedCandles(CandleSource):
-    """How much equity has changed since it was first reckoned, as candles: what there is without the broker's.
+    """The change of equity since its first moment as candles, where the broker has none.
 
-    They begin when `account.equity` did, at 0, and go as far back as its moments are kept. Money paid in or out counts
-    as profit or loss. A candle opens where the one before closed; there is none of a time without a known equity.
+    They begin at 0 with `account.equity`, and reach back as far as its moments are kept. Deposits and withdrawals
+    count as profit and loss. A candle opens at the close of the one before; a time without a known equity has none.
     """
 
     def __init__(self, account: str, equity: LiveEquity, interval: str) -> None:
         super().__init__(COLUMNS, interval)
         self._account = account
         self.equity = equity
-        self._taken = 0  # when the last moment was, in ns
+        self._taken = 0  # the time of the last moment, in ns
         self._opening: float | None = None
         self._candle: tuple[int, float, float, float, float] | None = None
         self._computing = threading.Lock()
@@ -194,19 +196,19 @@ class DerivedCandles(CandleSource):
 
     @property
     def note(self) -> str:  # type: ignore[override]
-        """Where they come from, for a view."""
+        """Where they come from, for views."""
         since = self.equity.since
-        return "reckoned here" if isinstance(since, NaTType) else f"reckoned here since {settings.clock(since.value)}"
+        return "computed here" if isinstance(since, NaTType) else f"computed here since {settings.clock(since.value)}"
 
     @property
     def is_stale(self) -> bool:
-        """Whether equity is of now."""
+        """Whether equity is no longer updated."""
         return not self.equity.is_open
 
-    def _begin(self, since: int) -> None:  # noqa: ARG002 - all of them are reckoned anyway
+    def _begin(self, since: int) -> None:  # noqa: ARG002 - all of them are computed anyway
         if self._stop is not None:
             return
-        self._compute()  # what there is already, so that the first sight is not an empty one
+        self._compute()  # the moments so far: the first view is not empty
         worker = Callbacks()
         worker.add(self._compute)
         forget_equity = self.equity._source.watch(worker.ring)
@@ -222,7 +224,7 @@ class DerivedCandles(CandleSource):
         if stop is not None:
             stop()
 
-    # The worker's thread, and at first who joins.
+    # The worker's thread; at first the one that joins.
 
     def _compute(self) -> None:
         with self._computing:
@@ -243,7 +245,7 @@ class DerivedCandles(CandleSource):
             self._taken = taken
 
     def _after(self, start: int, value: float) -> tuple[int, float, float, float, float]:
-        """The candle that begins at `start`, with one more value in it."""
+        """The candle that begins at `start`, updated with one more value."""
         if self._candle is None:
             return start, value, value, value, value
         begun, open_, high, low, close = self._candle
@@ -253,9 +255,9 @@ class DerivedCandles(CandleSource):
 
 
 class LivePnl(LiveTable):
-    """P&L candles of one interval, in the account's currency: history joined to live, kept current.
+    """P&L candles of one interval, in the account's currency: history and live, kept current. Any thread may read.
 
-    Several of one interval, from different times on, share one stream.
+    Several of one interval with different starts share one stream.
     """
 
     def __init__(
@@ -271,9 +273,9 @@ class LivePnl(LiveTable):
             raise
 
     def chart(self, *, bars: int = 500, height: int = 380) -> BarCandles:
-        """Live candles of the newest `bars`, at most 2,000; height in pixels. Times are UTC.
+        """A live chart of the newest `bars` candles, at most 2,000; height in pixels. Times are UTC.
 
-        What is long without a candle, a night or a weekend, is left out of the time axis.
+        Long times without a candle, such as nights and weekends, are left out of the axis.
         """
         from aries_nb.widgets import BarCandles
 
@@ -282,7 +284,7 @@ class LivePnl(LiveTable):
 
     @property
     def is_stale(self) -> bool:
-        """Whether something here is from before a break, and not yet confirmed."""
+        """Whether a candle is from before a break and not confirmed since, or nothing can arrive."""
         return self._candles.is_stale or not self.is_live
 
     @property
@@ -292,7 +294,7 @@ class LivePnl(LiveTable):
 
     def _title(self) -> str:
         title = f"P&L {self.account} · {dict(self._options)['interval']}"
-        return f"{title} · reckoned here" if self._candles.note else title
+        return f"{title} · computed here" if self._candles.note else title
 
     def _columns(self, link: Link) -> tuple[Column, ...]:  # noqa: ARG002
         return self._candles.columns
@@ -305,7 +307,7 @@ class LivePnl(LiveTable):
 
 
 class PnlSource(TableSource):
-    """What views read of candles of P&L, as a table and as arrays."""
+    """The data of P&L candles for views, as a table and as arrays. Any thread."""
 
     def __init__(self, *table: Any, check: Callable[[], None], candles: CandleSource) -> None:  # noqa: ANN401
         super().__init__(*table, check=check)
@@ -313,7 +315,7 @@ class PnlSource(TableSource):
 
     def newest(self, most: int) -> BarsData:
         """The newest `most` candles as arrays, oldest first."""
-        # An update may bring an older candle after a newer one; rows stand in the order of their arrival.
+        # An older candle may arrive after a newer one; the table's rows are in order of arrival.
         names = [column.name for column in self.store.columns]
         places = [names.index(name) for name in ("start", *PRICES)]
         rows: list[Any] = sorted(tuple(row.values[place] for place in places) for row in self.store.rows())[-most:]

@@ -1,4 +1,4 @@
-"""The positions of an account at the feed's own quotes: what `account.positions` is."""
+"""The positions of an account, valued at the feed's own quotes: `account.positions`."""
 
 from __future__ import annotations
 
@@ -22,18 +22,18 @@ from aries_nb.store import UNKNOWN, ZERO, exactly
 
 __all__ = ["LivePositions", "PositionsSource", "is_money", "multiplier_of"]
 
-FIRST_MARKS_SECONDS = 3.0  # since it was made: how long to wait at most for quotes of what is held
+FIRST_MARKS_SECONDS = 3.0  # since it was made: the longest wait for quotes of the instruments held
 MARK_COLUMNS = (Column("mark_price", "decimal"), Column("mark_pnl", "decimal"))
 
 
 class LivePositions(LiveTable):
-    """The broker's table of positions, and what they are worth at the middle of the feed's own quotes.
+    """The broker's table of positions, with their value at the mid-price of the feed's own quotes.
 
-    `mark_price` and `mark_pnl`, the unrealised P&L at it, are ours; `price` and `unrealized_pnl` are the broker's. Ours
-    are NaN until the first quote of an instrument, and while its quotes are not live. Quotes of what is held are asked
-    for from the beginning, and `wait` waits for the first of each as well, for three seconds at most: an instrument
-    that nobody quotes must not keep the others back. Quantities are in shares (pieces, never lots). Some brokers list
-    money as well (`is_currency` "true"): it is valued as the broker does.
+    `mark_price` (the mid-price) and `mark_pnl` (the unrealised P&L at it) are ours; `price` and `unrealized_pnl` are
+    the broker's. Ours are NaN until the first quote of an instrument, and while its quotes are not live. The
+    instruments held are subscribed to from the beginning, and `wait` waits for their first quotes as well, for three
+    seconds at most, as an instrument may have none. Quantities are in shares (pieces, never lots). Some brokers list
+    money as positions (`is_currency` "true"); it has the broker's value. Any thread may read.
     """
 
     def __init__(
@@ -51,7 +51,7 @@ class LivePositions(LiveTable):
 
     @property
     def df(self) -> pd.DataFrame:
-        """The rows as they are now, valued at the quotes of now, index symbol; a snapshot of your own."""
+        """The current rows at the current quotes, index `symbol`; a snapshot that belongs to the caller."""
         frame = super().df
         rows: dict[object, dict[str, Any]] = {row["symbol"]: row for row in self.rows()}
         for name, _ in MARK_COLUMNS:
@@ -59,14 +59,14 @@ class LivePositions(LiveTable):
         return frame
 
     def rows(self) -> list[dict[str, object]]:
-        """The rows as dictionaries, money and quantities as decimal.Decimal; ours as exact as the broker's average."""
+        """The current rows as dictionaries, money and quantities as decimal.Decimal, marks and their P&L included."""
         marks = self._marks.now()
         return [row | _marked(row, marks) for row in super().rows()]
 
     def wait(self, *, changes: int = 1, timeout: float | None = 10.0) -> Self:
-        """Block until so many rows have been put or changed, and what is held has a mark (see above).
+        """Block until `changes` rows were added or changed, and the instruments held have marks (see the class).
 
-        `timeout` in seconds, None for ever. Raises WaitTimeoutError for the rows alone, or what has gone wrong.
+        `timeout` in seconds, None for no limit. Raises WaitTimeoutError for the rows alone, or the feed's error.
         """
         begun = time.monotonic()
         super().wait(changes=changes, timeout=timeout)
@@ -76,7 +76,7 @@ class LivePositions(LiveTable):
         return self
 
     async def until(self, *, changes: int = 1, timeout: float | None = 10.0) -> Self:
-        """The same as `wait` for async code: the event loop goes on meanwhile."""
+        """`wait` for async code: the event loop keeps running."""
         begun = time.monotonic()
         await super().until(changes=changes, timeout=timeout)
         with suppress(WaitTimeoutError):
@@ -85,7 +85,7 @@ class LivePositions(LiveTable):
         return self
 
     def close(self) -> None:
-        """Stop the stream and the quotes; idempotent. What has come stays readable."""
+        """Stop the stream and the quotes; idempotent. Data received so far stays readable."""
         self._marks.close()
         super().close()
 
@@ -95,7 +95,7 @@ class LivePositions(LiveTable):
         return PositionsSource(self, self._table, self._gap_selection, self._options, check=check, marks=self._marks)
 
     def _marks_left(self, begun: float, timeout: float | None) -> float:
-        """How long to go on waiting for marks, in seconds; a closed one waits for nothing."""
+        """The time left to wait for marks, in seconds."""
         now = time.monotonic()
         until = self._made_at + FIRST_MARKS_SECONDS if timeout is None else begun + timeout
         return max(min(until, self._made_at + FIRST_MARKS_SECONDS) - now, 0.0)
@@ -109,7 +109,7 @@ class LivePositions(LiveTable):
 
 
 class PositionsSource(TableSource):
-    """What views and other live objects read of positions: the broker's table, and the marks."""
+    """The data of positions for views and other live objects: the broker's table with marks. Any thread."""
 
     def __init__(self, *table: Any, check: Callable[[], None], marks: LiveMarks) -> None:  # noqa: ANN401
         super().__init__(*table, check=check)
@@ -121,7 +121,7 @@ class PositionsSource(TableSource):
         return super().version + 2 * self.marks.version
 
     def table(self) -> TableData:
-        """The rows as they are now, valued at the quotes of now."""
+        """The current rows at the current quotes."""
         data = super().table()
         columns = (*data.columns, *MARK_COLUMNS)
         names = [column.name for column in data.columns]
@@ -132,12 +132,12 @@ class PositionsSource(TableSource):
 
 
 def is_money(row: Mapping[str, object]) -> bool:
-    """Whether a row of positions is a sum of money, of which there are no quotes."""
+    """Whether a row of positions is money, which has no quotes."""
     return row.get("is_currency") == "true"
 
 
 def multiplier_of(row: Mapping[str, Any]) -> Decimal:
-    """What one unit stands for, as the broker's own value of the position tells; 1 where it tells nothing."""
+    """The contract multiplier, derived from the broker's value of the position; 1 where that is unknown."""
     quantity, price, value = (Decimal(row[name]) for name in ("quantity", "price", "market_value"))
     if not all(each.is_finite() and each for each in (quantity, price, value)):
         return Decimal(1)
@@ -145,7 +145,7 @@ def multiplier_of(row: Mapping[str, Any]) -> Decimal:
 
 
 def _marked(row: Mapping[str, Any], marks: Mapping[str, Decimal]) -> dict[str, Decimal]:
-    """Mark and unrealised P&L at it; nothing is unrealised of what is not held."""
+    """The mark and the unrealised P&L at it, which is 0 for a closed position."""
     if is_money(row):
         return {"mark_price": row["price"], "mark_pnl": row["unrealized_pnl"]}
     mark = marks.get(row["symbol"], UNKNOWN)

@@ -1,6 +1,6 @@
-"""What a broker tells over HTTP about what belongs to the user, put into the tables that its stream keeps current.
+"""HTTP snapshots of the user's tables, inserted into the tables that the stream keeps current.
 
-It is asked for when a table is made, and for all of them after each break: it fills what the stream has missed.
+They are requested when a table is made, and for all tables after each break: they fill what the stream has missed.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ T = TypeVar("T", bound=LiveTable)
 SECOND = 1_000_000_000
 MARGIN_NS = 60 * SECOND  # how far the broker's clock and ours may be apart round a gap
 OLDEST_NS = 366 * 86_400 * SECOND  # an order that worked for longer is not looked for in the history
-PAUSES = (5.0, 15.0, 60.0)  # seconds before what could not be had is asked for again, until the next break
+PAUSES = (5.0, 15.0, 60.0)  # seconds between retries of a failed request, until the next break
 INSERT_SECONDS = 10.0
 MOST_PAGES = 1_000
 MOST_ROWS = 100_000  # of one snapshot; ten times what a table holds
@@ -43,34 +43,34 @@ MOST_ROWS = 100_000  # of one snapshot; ten times what a table holds
 
 @dataclass(frozen=True, slots=True)
 class _Missing:
-    """What the stream may have missed: from `since` on (ns), and of orders what became of those that were working."""
+    """What the stream may have missed: changes from `since` on (ns), and the ends of orders that were working then."""
 
     since: int
     working: frozenset[Value] = frozenset()
-    placed: int = 0  # when the first of them was, in ns
+    placed: int = 0  # when the first of them was placed, in ns
 
     def and_(self, other: _Missing) -> _Missing:
-        """What was missed in two breaks of which neither is made good."""
+        """What was missed in two breaks together."""
         return _Missing(min(self.since, other.since), self.working | other.working, min(self.placed, other.placed))
 
 
 @dataclass(slots=True, eq=False)
 class _FilledTable:
-    """A table and what it lacks. `made` is when it was asked for, in ns."""
+    """A table and what it lacks. `made` is the time when it was made, in ns."""
 
     live: LiveTable
     subscription: Subscription
     made: int
     missing: _Missing | None
-    fills: ReportedFillLog | None = None  # who is told of executions of the past
+    fills: ReportedFillLog | None = None  # the log that takes past executions
     is_due: bool = True
     has_failed: bool = False
 
 
 class Snapshots:
-    """Asks for what the tables of one connection hold, on a thread of its own. Any thread may call.
+    """Requests the contents of the tables of one connection, on a thread of its own. Any thread may call.
 
-    Where that fails, the stream goes on; the statistics and the log say what could not be had.
+    Where a request fails, the stream goes on; the feed's last error and the log name the table.
     """
 
     def __init__(self, link: Link, http: HttpClient, reference: AccountReference | None) -> None:
@@ -87,9 +87,9 @@ class Snapshots:
         self._look()
 
     def keep(self, live: T, *listeners: TableListener) -> T:
-        """Fill a table now and after each break, until it is closed; the table. `listeners` are those it was made with.
+        """Fill a table now and after each break until it is closed, and return it; `listeners` are the table's own.
 
-        A log of own executions is told those as well whose session ended in the break.
+        A log of own executions among them also gets the executions of a session that ended in the break.
         """
         if self._reference is None:
             return live
@@ -97,7 +97,7 @@ class Snapshots:
         subscription = Subscription(live.kind, live.account, fields, live._source.options)
         now = time.time_ns()
         with self._guard:
-            # What ended before there is a connection again is missed as well.
+            # Orders that end before the connection is back are missed as well.
             missing = None if self._is_live or live.kind != "orders" else _Missing(now, placed=now)
             fills = next((each for each in listeners if isinstance(each, ReportedFillLog)), None)
             self._tables.append(_FilledTable(live, subscription, now, missing, fills))
@@ -105,34 +105,34 @@ class Snapshots:
         return live
 
     def order_history(self, account: str, start: int, end: int) -> pd.DataFrame:
-        """The orders placed from `start` to `end` (ns) and ended, in the columns of a table of orders.
+        """The finished orders that were placed from `start` to `end` (ns), in the columns of a table of orders.
 
-        Blocks. Raises what `HttpClient.get` does, FeedError for what cannot be read.
+        Blocks. Raises what `HttpClient.get` does, and FeedError for a reply that cannot be parsed.
         """
         if self._reference is None:
-            raise UsageError("this broker tells no history of orders")
+            raise UsageError("this broker has no history of orders")
         columns = self._link.table_columns("orders")
         subscription = Subscription("orders", account, tuple(column.name for column in columns))
         queries = self._reference.order_history(account, start, end)
         if not queries:
-            advice = "`orders.df` has those of the session."
-            raise UsageError("this broker tells no history of orders", where=self._http.base, advice=advice)
+            advice = "`orders.df` has the orders of the session."
+            raise UsageError("this broker has no history of orders", where=self._http.base, advice=advice)
         rows, _ = self._asked(subscription, queries)
         received = time.time_ns()
         flat = [(ts or received, received, account, *values) for ts, values in rows]
         frame = frame_of((*RECEIPT, *columns), flat)
-        # Two spans share the moment at which they meet.
+        # Two requested spans share their common end.
         frame = frame.drop_duplicates("order_id", keep="last").sort_values("created", kind="stable")
         return frame.set_index("order_id")
 
     def fill_history(self, account: str, start: int, end: int) -> list[TableRow]:
-        """Own executions from `start` to `end` (ns), oldest first, in the columns of a table of them.
+        """Own executions from `start` to `end` (ns), oldest first, in the columns of the broker's table.
 
-        Blocks. Raises UsageError where the broker does not tell them, else as `order_history`.
+        Blocks. Raises UsageError where the broker has no history of them, else as `order_history`.
         """
         queries = () if self._reference is None else self._reference.fill_history(account, start)
         if not queries:
-            raise UsageError("this broker tells no history of own executions", where=self._http.base)
+            raise UsageError("this broker has no history of own executions", where=self._http.base)
         columns = self._link.table_columns("fills")
         subscription = Subscription("fills", account, tuple(column.name for column in columns))
         rows, _ = self._asked(subscription, queries)
@@ -140,7 +140,7 @@ class Snapshots:
         return [TableRow(ts, received, account, values) for ts, values in rows if start <= ts < end]
 
     def close(self) -> None:
-        """Ask for nothing any more; idempotent. What is on its way ends with the HTTP client."""
+        """Make no more requests; idempotent. A pending one ends with the HTTP client."""
         self._undo()
         with self._guard:
             self._is_closed = True
@@ -161,7 +161,7 @@ class Snapshots:
         self._wake()
 
     def _lost(self, orders: LiveTable) -> _Missing:
-        """What a break means for a table of orders or executions, as it stands when the stream breaks."""
+        """What a table of orders or executions may miss from a break that begins now."""
         assert self._reference is not None, "without it no table is filled"
         silence = self._link.statistics().silence_s
         since = time.time_ns() - (round(silence * SECOND) if isfinite(silence) else 0)
@@ -183,10 +183,10 @@ class Snapshots:
         if must_begin:
             run_on_thread(self._work, name="aries-nb-snapshots")
 
-    # The thread that asks.
+    # The thread that requests.
 
     def _work(self) -> None:
-        """Fill what is due; what fails for now is tried again after a while, and anything new at once."""
+        """Fill the tables that are due, new ones at once, those that failed after a pause."""
         pauses = iter(PAUSES)
         while True:
             self._news.clear()
@@ -195,7 +195,7 @@ class Snapshots:
                     self._fill(filled)
             except ClosedError:
                 pass  # the feed's end
-            except Exception:  # the border of the thread: what is here stays, and the next break tries again
+            except Exception:  # the border of the thread: the tables stay as they are until the next break
                 log.exception("snapshots")
             with self._guard:
                 if any(each.is_due for each in self._tables) and self._is_live and not self._is_closed:
@@ -220,7 +220,7 @@ class Snapshots:
             yield due
 
     def _fill(self, filled: _FilledTable) -> None:
-        """Ask for what a table should hold, and for the orders that ended while nobody told."""
+        """Request the contents of a table, and the orders that ended during a break."""
         assert self._reference is not None, "without it no table is filled"
         what = f"{filled.live.kind} of {filled.live.account}" if filled.live.account else filled.live.kind
         try:
@@ -235,19 +235,19 @@ class Snapshots:
         except ClosedError:
             raise
         except FeedError as error:
-            # A refusal stays one; what could not be answered now perhaps can later.
+            # A refusal is final; a failed connection is tried again.
             filled.has_failed = isinstance(error, ConnectError)
-            problem = f"{what} could not be filled up over HTTP, the stream goes on: {error}"
+            problem = f"{what} could not be filled over HTTP, the stream goes on: {error}"
             self._link.report(problem)
             log.warning("%s", problem)
 
     def _fill_missing(self, filled: _FilledTable, missing: _Missing) -> bool:
-        """Ask for what happened while nobody told, and is in no list of now; False where a break makes it of no use."""
+        """Request what happened during a break and is in no current list; False where another break invalidates it."""
         log, account = filled.fills, filled.live.account
         if log is None:
             queries = self._history_of(account, missing)
             return not queries or self._ask_for(filled, queries, missing)
-        # Beyond both ends, as clocks differ: what is known already is known by its number.
+        # Beyond both ends, as clocks differ; known executions are recognised by their number.
         rows = self.fill_history(account, missing.since - MARGIN_NS, time.time_ns() + MARGIN_NS)
         on_network(lambda: log.insert(rows)).result(INSERT_SECONDS)
         return True
@@ -255,15 +255,15 @@ class Snapshots:
     def _history_of(self, account: str, missing: _Missing) -> Sequence[Query]:
         assert self._reference is not None, "without it no table is filled"
         now = time.time_ns()
-        # Orders are chosen by when they were placed, and those that were working may have been long before the break.
+        # The broker selects orders by when they were placed, which may be long before the break for working ones.
         start = max(min(missing.since, missing.placed) - MARGIN_NS, now - OLDEST_NS)
         return self._reference.order_history(account, start, now + MARGIN_NS)
 
     def _ask_for(self, filled: _FilledTable, queries: Iterable[Query], missing: _Missing | None = None) -> bool:
-        """Ask, and put what comes into the table; False where a break makes it of no use."""
+        """Request rows and insert them into the table; False where a break invalidates them."""
         breaks, asked = filled.live._source.store.breaks, time.time_ns()
         if self._link.state != "live":
-            return False  # what comes between the answer and the stream would be missed; it is asked again then
+            return False  # changes between the reply and the stream would be missed; it is requested again then
         rows, is_full = self._asked(filled.subscription, queries)
         if missing is not None:
             rows = [row for row in rows if self._is_missed(filled, missing, row[1])]
@@ -274,35 +274,37 @@ class Snapshots:
         return on_network(lambda: filled.live._source.store.insert(answer)).result(INSERT_SECONDS)
 
     def _completing(self, filled: _FilledTable) -> Callable[[Values], Values]:
-        """What puts back in money that an answer leaves out, as the stream told it: of the only row, and of orders.
+        """A function that fills in sums which a reply leaves out with the streamed ones: in one-row tables and orders.
 
-        Of an order that has filled as much as before. A row that the stream tells meanwhile is later than the question,
-        and the answer is of no use then.
+        Of an order only while its filled quantity is the same. A row that is streamed meanwhile is later than the
+        request, and the table ignores the reply for it.
         """
         is_orders = filled.live.kind == "orders"
         if filled.live._source.store.key and not is_orders:
             return lambda values: values
         names = [column.name for column in filled.live.columns]
         places = [names.index(name) for name in ("order_id", "filled")] if is_orders else []
-        told = {tuple(row.values[place] for place in places): row.values for row in filled.live._source.store.rows()}
+        streamed = {
+            tuple(row.values[place] for place in places): row.values for row in filled.live._source.store.rows()
+        }
 
         def completed(values: Values) -> Values:
-            known = told.get(tuple(values[place] for place in places), values)
+            known = streamed.get(tuple(values[place] for place in places), values)
             pairs = zip(values, known, strict=True)
             return tuple(old if isinstance(new, Decimal) and new.is_nan() else new for new, old in pairs)
 
         return completed
 
     def _is_missed(self, filled: _FilledTable, missing: _Missing, values: Values) -> bool:
-        """Whether an order may have ended while nobody told, and since the table was asked for."""
+        """Whether an order may have ended during the break, and after the table was made."""
         row: Mapping[str, Value] = dict(zip(filled.subscription.fields, values, strict=True))
         updated = row["updated"]
         assert isinstance(updated, int), "times are whole numbers"
-        # A broker may cut its times to the whole second.
+        # A broker may truncate its times to whole seconds.
         return row["order_id"] in missing.working or updated >= max(missing.since - MARGIN_NS, filled.made - SECOND)
 
     def _asked(self, subscription: Subscription, queries: Iterable[Query]) -> tuple[list[tuple[int, Values]], bool]:
-        """The rows of all answers by their time, and whether these are all there are. Raises FeedError."""
+        """The rows of all replies sorted by time, and whether they are complete. Raises FeedError."""
         assert self._reference is not None, "the callers look"
         rows: list[tuple[int, Values]] = []
         is_full = True
@@ -318,7 +320,7 @@ class Snapshots:
                     raise FeedError(str(error), where=self._http.base + query.path) from error
                 if page.unreadable:
                     reasons = ", ".join(sorted({each.reason for each in page.unreadable}))
-                    log.warning("%s: %d parts cannot be used: %s", query.path, len(page.unreadable), reasons)
+                    log.warning("%s: %d parts cannot be parsed: %s", query.path, len(page.unreadable), reasons)
                 rows += page.rows
                 is_full = is_full and page.is_full
                 query = page.following

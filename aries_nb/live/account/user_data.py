@@ -1,6 +1,6 @@
-"""The side of a feed that belongs to the user: accounts, watchlists, news, on a connection of their own.
+"""The user's data of a feed: accounts, watchlists and news, on a connection of their own.
 
-The connection is made when the first of them is asked for; market data never waits for it.
+The connection is made on first use; market data never waits for it.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from aries_nb.net.http_client import HttpClient
 
 __all__ = ["UserData", "tables_at"]
 
-# What there may be of the user's, by the names that a feed and its accounts have for it.
+# The tables that a broker may have, by their names on a feed and its accounts.
 TABLES: Mapping[str, Kind] = {
     "orders": "orders",
     "fills": "fills",
@@ -36,17 +36,17 @@ TABLES: Mapping[str, Kind] = {
     "watchlists": "watchlists",
     "news": "news",
 }
-DERIVED = frozenset({"fills", "pnl"})  # where the broker does not tell
+DERIVED = frozenset({"fills", "pnl"})  # computed here where the broker does not send them
 
 
 def tables_at(endpoint: Endpoint) -> tuple[str, ...]:
-    """Which of them there are with a broker whose accounts are at this endpoint."""
+    """The names of the tables that the broker with this endpoint of accounts has."""
     protocol = endpoint.make()
     return tuple(name for name, kind in TABLES.items() if name in DERIVED or protocol.columns(kind))
 
 
 class UserData:
-    """What of the user's is held. Every method may be called from any thread."""
+    """The accounts and tables of one user. Any thread may call every method."""
 
     def __init__(
         self,
@@ -70,16 +70,16 @@ class UserData:
         self._tables: dict[object, LiveTable] = {}
         self._named: tuple[str, ...] = ()
         self._is_closed = False
-        self._guard = threading.RLock()  # held to look and to write, never while anybody is asked
-        self._making = threading.RLock()  # one connection, one table of each, however many ask
+        self._guard = threading.RLock()  # held to look up and to write, never during a request
+        self._making = threading.RLock()  # one connection and one table of each, however many threads ask
 
     @property
     def link(self) -> Link | None:
-        """The connection, None while nobody has asked for anything."""
+        """The connection, None before the first use."""
         return self._link
 
     def names(self) -> tuple[str, ...]:
-        """Which accounts the user has, as the token says, or the broker when it is asked."""
+        """The names of the user's accounts, from the token, or from the broker by HTTP (blocks)."""
         named = self._reference.accounts_in(self._http.token().reveal())
         if named is not None:
             return named
@@ -92,7 +92,7 @@ class UserData:
             raise FeedError(f"the list of accounts cannot be read: {error}", where=where) from error
 
     def account(self, name: str | None) -> Account:
-        """The account of this name; without a name the only one there is. Raises UsageError where there is none."""
+        """The account of this name, None for the only one. Raises UsageError where there is no such account."""
         advice = "Pass its name as text; `feed.accounts` lists them."
         chosen = self._only_one() if name is None else checked_text(name, "no account", advice=advice)
         with self._guard:
@@ -115,14 +115,14 @@ class UserData:
         return self._table("watchlists", lambda link: LiveTable(link, self._callbacks, "watchlists"))
 
     def news(self, symbols: Sequence[str], topics: str | Sequence[str]) -> LiveTable:
-        """News about these symbols and topics, all without any. Raises UsageError where the broker has none."""
+        """News about these symbols and topics, without any all news. Raises UsageError where the broker has none."""
         names = checked_symbols(symbols) if symbols else ()
         options = (("symbols", ",".join(names)), ("topics", ",".join(checked_topics(topics))))
         make = lambda link: LiveTable(link, self._callbacks, "news", options=options)  # noqa: E731
         return self._table(("news", options), make)
 
     def close(self) -> None:
-        """Give everything up and end the connection; idempotent."""
+        """Close all accounts and tables and end the connection; idempotent."""
         self._http.close()
         with self._guard:
             self._is_closed = True
@@ -146,7 +146,7 @@ class UserData:
             if table is None or not table.is_open:
                 table = make(link)
                 with self._guard:
-                    self._check_open()  # its stream has ended with the connection
+                    self._check_open()  # else its stream has ended with the connection
                     self._tables[key] = snapshots.keep(table)
             return table
 
@@ -155,9 +155,9 @@ class UserData:
             raise ClosedError("the feed is closed", where=self._http.base, advice="Connect again.")
 
     def _check_named(self, name: str) -> None:
-        """Raise UsageError where the user has no account of this name; where nobody can tell, the server will.
+        """Raise UsageError where the user has no account of this name; without a list, the server decides later.
 
-        The list is asked for once, and again for a name that it does not have.
+        The list is requested once, and again for a name that is not in it.
         """
         if name in self._named:
             return
@@ -187,7 +187,7 @@ class UserData:
                 snapshots = Snapshots(link, self._http, self._account_reference)
                 with self._guard:
                     self._link, self._snapshots = link, snapshots
-                    if self._is_closed:  # meanwhile: it would outlive the feed
+                    if self._is_closed:  # the feed was closed meanwhile: the connection would outlive it
                         snapshots.close()
                         link.close()
                 self._check_open()

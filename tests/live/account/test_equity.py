@@ -174,7 +174,7 @@ def test_before_equity_is_known_there_is_no_moment(feed: Feed) -> None:
     equity = feed.account("ACC-2").equity
     equity.close()
 
-    with pytest.raises(UsageError, match=r"no known equity.*wait"):
+    with pytest.raises(UsageError, match=r"equity is not known yet.*wait"):
         equity.moment()
 
 

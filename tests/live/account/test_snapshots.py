@@ -316,7 +316,7 @@ def test_a_refusal_leaves_the_stream_alone_and_is_said(
     caplog.set_level(logging.WARNING, "aries_nb")
     account = desk.feed.account("ACC-1")
     _ = account.orders
-    eventually(lambda: "orders of ACC-1 could not be filled up over HTTP" in desk.feed.stats().last_error)
+    eventually(lambda: "orders of ACC-1 could not be filled over HTTP" in desk.feed.stats().last_error)
 
     desk.act(far())
     eventually(lambda: last_states(account) == {"ORD-1": "NEW"})
