@@ -415,10 +415,10 @@ ATTACKS = [
         "closed by us .1002",
         socket=packed_frames,
     ),
-    Attack("ever new symbols", "that nobody asked for", "live .*unreadable.*not subscribed", socket=new_symbols),
+    Attack("ever new symbols", "without a subscription", "live .*unreadable.*not subscribed", socket=new_symbols),
     Attack(
         "ever new guids (ALOR)",
-        "that nobody asked for",
+        "without a subscription",
         "live .*unreadable.*not subscribed",
         broker="alor",
         on=QUOTES,

@@ -22,7 +22,7 @@ QUICK = BackoffRule(first=0.01, cap=0.05, cap_after_live=0.05)
 
 @pytest.fixture(autouse=True)
 def nothing_left_behind(caplog: pytest.LogCaptureFixture) -> Iterator[None]:
-    """Fail a test that leaves a task whose error nobody saw."""
+    """Fail a test that leaves a task with an error that was never retrieved."""
     gc.freeze()  # what was there before need not be looked through again
     yield
     gc.collect()
@@ -32,14 +32,14 @@ def nothing_left_behind(caplog: pytest.LogCaptureFixture) -> Iterator[None]:
 
 @pytest.fixture
 def serve() -> Iterator[Callable[..., Simulator]]:
-    """Start simulators that end with the test."""
+    """Start simulators, closed with the test."""
     with ExitStack() as stack:
         yield lambda **options: stack.enter_context(Simulator(SimOptions(**options)))
 
 
 @pytest.fixture
 def open_session() -> Iterator[Callable[..., Session]]:
-    """Begin sessions with quick reconnects that end with the test; `session.ledger` is theirs."""
+    """Open sessions with quick reconnects, closed with the test; `session.ledger` is their gap log."""
     sessions: list[Session] = []
 
     def begin(url: str, token: Any = None, *, rule: BackoffRule = QUICK) -> Session:

@@ -1,4 +1,4 @@
-"""What lies between a client and a server: a company's proxy, a server's TLS, and a cable that can be pulled.
+"""Stand-ins for what lies between client and server: a company's proxy, TLS, and a cable that can be pulled.
 
 Each is a server on 127.0.0.1, on a thread of its own.
 """
@@ -28,7 +28,7 @@ SOCKS5 = b"\x05"
 
 
 class Cable(RudeListener):
-    """Carries bytes to and from 127.0.0.1:`port`, until it is pulled: then nothing travels, and nothing is closed.
+    """Forwards bytes to and from 127.0.0.1:`port`. Once pulled, it forwards nothing and closes nothing.
 
     With `papers` the client speaks TLS to it by that name, and the server need not. `idle_seconds`: a connection on
     which nothing has travelled for so long is cut, as proxies do; `cuts` counts these.
@@ -44,11 +44,11 @@ class Cable(RudeListener):
         self._is_whole.set()
 
     def pull(self) -> None:
-        """Let nothing travel any more; who connects from now on finds somebody who listens and says nothing."""
+        """Stop forwarding; new connections are accepted and get no data."""
         self._do(self._is_whole.clear)
 
     def plug_in(self) -> None:
-        """Let everything travel again, what was held up first."""
+        """Forward again, the held data first."""
         self._do(self._is_whole.set)
 
     def _do(self, change: Callable[[], None]) -> None:
@@ -65,7 +65,7 @@ class Cable(RudeListener):
         await self._carry(reader, writer, self._target)
 
     async def _carry(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, port: int) -> None:
-        """Bytes in both directions, until one end has closed or the connection was idle for too long."""
+        """Forward in both directions until one end closes or the connection is idle for too long."""
         far_reader, far_writer = await asyncio.open_connection("127.0.0.1", port)
         moved = [time.monotonic()]
         ways = [
@@ -99,10 +99,10 @@ class Cable(RudeListener):
 
 
 class ForwardProxy(Cable):
-    """A proxy that knows CONNECT, and SOCKS5 at the same port; names lead to ports of this machine as `routes` says.
+    """A proxy for CONNECT and SOCKS5 on one port; `routes` maps names to ports of this machine.
 
-    `asked` are the places that were asked for. With `credentials`, as "user:password", nobody goes through without
-    them. `refusal` is a status that every CONNECT is answered with.
+    `asked` are the requested places. `credentials`, as "user:password", are required if given. `refusal` is a status
+    that every CONNECT is answered with.
     """
 
     def __init__(
@@ -158,7 +158,7 @@ class ForwardProxy(Cable):
 
 
 def forget_the_network(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Be on a machine where nothing is said of proxies and certificates."""
+    """Remove every setting of proxies and certificates."""
     for name in ("http_proxy", "https_proxy", "all_proxy", "no_proxy"):
         monkeypatch.delenv(name, raising=False)
         monkeypatch.delenv(name.upper(), raising=False)
@@ -167,7 +167,7 @@ def forget_the_network(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 class Papers(NamedTuple):
-    """What a server of `host` shows, and the file that makes a client believe it."""
+    """The TLS context of a server of `host`, and the file with which a client trusts it."""
 
     host: str
     tls: ssl.SSLContext
@@ -175,7 +175,7 @@ class Papers(NamedTuple):
 
 
 def papers(folder: Path, host: str) -> Papers:
-    """An authority of its own, and a certificate that it gave to `host`."""
+    """A certificate authority, and a certificate that it issued for `host`."""
     ca, authority = trustme.CA(), folder / "ca.pem"
     ca.cert_pem.write_to_path(authority)
     tls = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)

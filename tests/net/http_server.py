@@ -1,4 +1,4 @@
-"""A real HTTP server on loopback that answers as a test says, and keeps what it was asked."""
+"""An HTTP server on loopback with scripted answers that records its requests."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class Reply:
 
 
 class HttpServer:
-    """Calls `answer` with each request, on a thread of its own; `asked` keeps the requests in order."""
+    """Calls `answer` with each request, on a thread of its own; `asked` are the requests in order."""
 
     def __init__(self, answer: Callable[[Asked], Reply]) -> None:
         asked_of: list[Asked] = []
@@ -73,7 +73,7 @@ class HttpServer:
 
 
 class Script:
-    """Gives its replies one after the other, the last one for ever."""
+    """Returns its replies one after the other, then the last one again and again."""
 
     def __init__(self, *replies: Reply) -> None:
         self._replies = list(replies)

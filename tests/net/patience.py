@@ -1,4 +1,4 @@
-"""Waiting for a condition, with a deadline: how tests of several threads keep in step."""
+"""Wait for a condition with a deadline, in tests of several threads."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
 
 def eventually(holds: Callable[[], object], what: str = "", *, seconds: float = 15.0) -> None:
-    """Go on as soon as `holds()` is true; fail if it does not become so."""
+    """Return as soon as `holds()` is true; fail after the deadline."""
     deadline = time.monotonic() + seconds
     while not holds():
         assert time.monotonic() < deadline, f"not within {seconds} s: {what or holds}"

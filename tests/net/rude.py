@@ -1,4 +1,4 @@
-"""Small servers with bad manners, each on a thread of its own; what a server does is one coroutine a connection."""
+"""Small servers that break protocol rules, each on a thread of its own, with one coroutine for each connection."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ TURNS = 0.01  # enough of the loop's turns, seconds
 
 
 class RudeServer:
-    """Listens while it is entered. `times` says when each connection came (monotonic, s), `tokens` what they sent."""
+    """Listens while it is entered. `times` are those of each connection (monotonic, s), `tokens` what they sent."""
 
     def __init__(self, behave: Callable[..., Awaitable[None]], *, tls: ssl.SSLContext | None = None) -> None:
         self.times: list[float] = []
@@ -50,7 +50,7 @@ class RudeServer:
         self._loop.close()
 
     async def log_in(self, connection: ServerConnection) -> None:
-        """Accept whatever token comes."""
+        """Accept any token."""
         request = await self.hear_token(connection)
         await say(connection, {"type": "event", "payload": {"action": "authSuccess", "id": request["id"]}})
 
@@ -95,7 +95,7 @@ class RudeServer:
 
 
 class RudeListener(RudeServer):
-    """The same below WebSocket: a bare TCP socket, reader and writer."""
+    """The same on bare TCP: reader and writer."""
 
     async def _listen(self) -> Any:
         return await asyncio.start_server(self._meet_stream, "127.0.0.1", 0)
@@ -112,7 +112,7 @@ async def say(connection: ServerConnection, *messages: object) -> None:
 
 
 async def answer_pings(connection: ServerConnection, count: int | None = None) -> None:
-    """Answer so many pings, or all that come."""
+    """Answer so many pings; None means all."""
     while count is None or count > 0:
         message = json.loads(await connection.recv())
         if message["type"] == "ping":

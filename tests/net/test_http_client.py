@@ -27,7 +27,7 @@ TOKEN = "hunter2-and-some-more"
 
 
 class Pauses:
-    """Waits for nothing, and keeps how long it would have been."""
+    """Records the waits without waiting."""
 
     def __init__(self) -> None:
         self.seconds: list[float] = []
@@ -52,7 +52,7 @@ def clients() -> Iterator[Any]:
 
 
 def shown_with_locals(error: BaseException) -> str:
-    """A traceback as rich and pytest show it, of our frames and those below: the test's own hold the token."""
+    """A traceback with locals, as rich and pytest show it, without the test's own frames, which hold the token."""
     seen: list[str] = []
     trace: Any = traceback.TracebackException.from_exception(error, capture_locals=True)
     while trace is not None:
@@ -172,7 +172,7 @@ def test_a_long_text_of_the_server_is_cut(clients: Any) -> None:
 
 def test_no_connection_is_tried_again_and_then_said(clients: Any) -> None:
     with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))  # bound and not listening: whoever connects is refused
+        taken.bind(("127.0.0.1", 0))  # bound and not listening: connections are refused
         pauses = Pauses()
         with pytest.raises(ConnectError, match=r"refused.*127\.0\.0\.1.*Check the address"):
             clients(f"http://127.0.0.1:{taken.getsockname()[1]}", pause=pauses).get("/x")

@@ -13,7 +13,7 @@ from aries_nb.net.keyring import keyring_token, load_secret, save_secret
 
 
 def install(monkeypatch: pytest.MonkeyPatch, **functions: Any) -> None:
-    """Stand in for the package `keyring`, which is optional and has no backend where tests run."""
+    """Replace the package `keyring`, which is optional and has no backend where tests run."""
     package: Any = types.ModuleType("keyring")
     for name, function in functions.items():
         setattr(package, name, function)

@@ -1,4 +1,4 @@
-"""That messages come later and later is told in a second or two, and nothing else is mistaken for it."""
+"""A growing lag is reported within a second or two, and nothing else is; stalls of the process are detected."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ TURN = 0.25
 
 
 def turns(monitor: LagMonitor, *lags: float, since: float = 0.0, count: int = 10, rate: float = 40.0) -> list[float]:
-    """How far behind after each turn, of which each has `count` messages of one lag."""
+    """The reported lag after each turn, of which each has `count` messages of one lag."""
     behind = []
     for number, lag in enumerate(lags):
         monitor.turn(since + number * TURN, [lag + 0.01, *[lag] * (count - 1)], rate)
@@ -187,28 +187,28 @@ START_MS = 1_772_463_845_000
 
 
 def took(intake: Intake, at: float, *, lag: float, count: int = 10) -> None:
-    """Take messages received at this second, so late."""
+    """Take messages received at this second with this lag."""
     received_ms = START_MS + at * 1e3
     for _ in range(count):
         intake.take(quote(round(received_ms - lag * 1e3), bidPrice=1), round(received_ms * 1e6))
 
 
 async def flood(connection: ServerConnection) -> None:
-    """Send more than anybody should leave unread, and stay."""
+    """Send more frames than a client should leave unread, and keep the connection open."""
     for _ in range(UNREAD):
         await connection.send("x")
     await connection.wait_closed()
 
 
-async def rung_beside(waiting: int) -> list[str]:
-    """How late it is when the bell is rung for messages a tenth of a second late, beside so many that wait."""
-    rung: list[str] = []
+async def reported_lags(waiting: int) -> list[str]:
+    """The lag at each report, for messages a tenth of a second late while so many are unread."""
+    reported: list[str] = []
     intake = intake_with(Route(Subscription("quotes", "AAPL", BID.fields), Sink(), 0))
-    read_monitor = ReadMonitor(intake, "here", lambda: rung.append(f"{read_monitor.lag.seconds:.2f}"))
+    read_monitor = ReadMonitor(intake, "here", lambda: reported.append(f"{read_monitor.lag.seconds:.2f}"))
     async with asyncio.timeout(10), serve(flood, "127.0.0.1", 0, compression=None) as server:
         port = server.sockets[0].getsockname()[1]
         async with connected(f"ws://127.0.0.1:{port}") as socket:
-            while len(socket.recv_messages.frames) < UNREAD:  # noqa: ASYNC110 - it tells nobody
+            while len(socket.recv_messages.frames) < UNREAD:  # noqa: ASYNC110 - there is no event to wait for
                 await asyncio.sleep(0)
             while len(socket.recv_messages.frames) > waiting:
                 await socket.recv()
@@ -219,18 +219,18 @@ async def rung_beside(waiting: int) -> list[str]:
             read_monitor.in_burst(socket, 0.3)
             took(intake, 0.4, lag=0.12)
             read_monitor.in_burst(socket, 0.4)
-    return rung
+    return reported
 
 
 def test_much_that_waits_is_told_within_a_burst(caplog: pytest.LogCaptureFixture) -> None:
-    rung = asyncio.run(rung_beside(UNREAD))
+    reported = asyncio.run(reported_lags(UNREAD))
 
-    assert rung == ["0.09"]
+    assert reported == ["0.09"]
     assert caplog.messages == ["here: messages come 0.1 s later than at their quickest"]
 
 
 def test_where_little_waits_a_tenth_of_a_second_is_not_worth_a_word() -> None:
-    assert asyncio.run(rung_beside(100)) == []
+    assert asyncio.run(reported_lags(100)) == []
 
 
 def test_the_rate_is_smoothed_and_begins_with_the_connection() -> None:
@@ -270,7 +270,7 @@ FIELDS = ("price", "trade_id")
 
 
 class Clocks:
-    """That of the machine, its sleep included, and that of the wall; a test lets them go on."""
+    """The clock of the machine, its sleep included, and the wall clock; a test advances them."""
 
     def __init__(self) -> None:
         self.machine = self.wall = 0.0

@@ -32,7 +32,7 @@ SECRETS = ("client-hunter2", "refresh-hunter2", "access-hunter2", "code-hunter2"
 
 
 class Issuer:
-    """A small authorization server: rotates refresh tokens if told so, and knows each code once."""
+    """A small authorization server: rotates refresh tokens if set to, and accepts each code once."""
 
     def __init__(self, *, life: float | None = 3600, rotates: bool = False) -> None:
         self.life = life
@@ -120,7 +120,7 @@ def endpoints(server: HttpServer) -> OAuthEndpoints:
 
 @pytest.fixture
 def keyring(monkeypatch: pytest.MonkeyPatch) -> dict[tuple[str, str], str]:
-    """The package as far as it is used, keeping in memory."""
+    """The used part of the package `keyring`, in memory."""
     kept: dict[tuple[str, str], str] = {}
     package: Any = types.ModuleType("keyring")
     package.get_password = lambda service, name: kept.get((service, name))
@@ -135,7 +135,7 @@ def refreshing(endpoints: OAuthEndpoints, **options: Any) -> OAuthToken:
 
 
 def in_browser(url: str) -> bool:
-    """What a browser and its user do: open, agree, follow back."""
+    """Act as browser and user: open the page, agree, follow the redirect."""
 
     def visit() -> None:
         page = httpx.get(url, follow_redirects=True, trust_env=False)
@@ -438,7 +438,7 @@ def test_a_redirect_address_must_be_on_this_machine(uri: str, endpoints: OAuthEn
 
 
 def coming_back(*queries: str, statuses: list[int] | None = None) -> Callable[[str], bool]:
-    """A browser that comes back with each of `queries`; STATE in one stands for the right state."""
+    """A browser that returns with each of `queries`; STATE in one stands for the right state."""
 
     def open_url(url: str) -> bool:
         asked = dict(parse_qsl(urlsplit(url).query))
@@ -499,7 +499,7 @@ def test_a_machine_without_a_browser_gets_advice(endpoints: OAuthEndpoints) -> N
 
 @pytest.fixture
 def interruptible() -> Iterator[None]:
-    """Have SIGINT interrupt, which it does not in what a shell has put into the background."""
+    """Make SIGINT interrupt, which it does not in a process that a shell put into the background."""
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     yield
     signal.signal(signal.SIGINT, before)

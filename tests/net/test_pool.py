@@ -49,7 +49,7 @@ def ask(pool: SessionPool, streams: list[Route]) -> dict[str, str]:
 
 @pytest.fixture
 def open_pool() -> Iterator[Open]:
-    """Pools of a broker that allows so many streams a connection; they end with the test."""
+    """Open pools of a broker that allows so many streams a connection; closed with the test."""
     pools: list[SessionPool] = []
 
     def begin(url: str, *, most_streams: int | None, connection_limit: ConnectionLimit | None = None) -> SessionPool:

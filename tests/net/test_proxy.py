@@ -1,4 +1,4 @@
-"""The way through a company's proxy: which one is taken, that it is taken, and what is said where it fails."""
+"""Connections through a company's proxy: its choice, its use, and the errors."""
 
 from __future__ import annotations
 
@@ -47,14 +47,14 @@ def clean_environment(monkeypatch: pytest.MonkeyPatch, shown: Papers) -> None:
 
 @pytest.fixture
 def begin() -> Iterator[Callable[[Any], Any]]:
-    """Start servers that end with the test."""
+    """Start servers, closed with the test."""
     with ExitStack() as stack:
         yield stack.enter_context
 
 
 @pytest.fixture
 def secured(serve: Callable[..., Simulator], begin: Callable[[Any], Any], shown: Papers) -> Cable:
-    """A simulated market that speaks TLS."""
+    """A simulated market behind TLS."""
     port = int(serve().url.rpartition(":")[2])
     cable: Cable = begin(Cable(port, papers=shown))
     return cable
@@ -320,7 +320,7 @@ def test_a_proxy_that_says_nothing_is_waited_for_no_longer_than_a_server(
 
 
 def check_both(open_session: Callable[..., Session], expected: str) -> None:
-    """Sockets and HTTP say the same, and nobody the password."""
+    """Sockets and HTTP raise the same text, without the password."""
     session = open_session(SOCKETS)
     with pytest.raises(ConnectError, match=expected) as of_sockets:
         session.wait_open(5)

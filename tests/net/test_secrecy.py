@@ -1,4 +1,4 @@
-"""The token goes to the server, and nowhere else."""
+"""The token is sent to the server and appears nowhere else."""
 
 from __future__ import annotations
 

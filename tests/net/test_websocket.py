@@ -1,4 +1,4 @@
-"""What waits on our side of a real socket is counted: in the system's buffer and in the queue of frames."""
+"""Unread frames of a real socket are counted, and what is sent keeps its order."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ HEAD = 4  # bytes that the protocol puts before a frame of so many
 
 
 async def send(connection: ServerConnection) -> None:
-    """Send when asked, and stay."""
+    """Send on request, and keep the connection open."""
     await connection.recv()
     for _ in range(FRAMES):
         await connection.send("x" * OCTETS)
@@ -33,7 +33,7 @@ async def send(connection: ServerConnection) -> None:
 
 @asynccontextmanager
 async def asked(*, is_reading: bool) -> AsyncIterator[ClientConnection]:
-    """A client that has asked for frames."""
+    """A client that has requested frames."""
     async with asyncio.timeout(10), serve(send, "127.0.0.1", 0, compression=None) as server:
         port = server.sockets[0].getsockname()[1]
         async with connected(f"ws://127.0.0.1:{port}") as socket:
@@ -47,7 +47,7 @@ async def asked(*, is_reading: bool) -> AsyncIterator[ClientConnection]:
 def test_frames_that_wait_in_the_queue_are_unread() -> None:
     async def counts() -> list[int]:
         async with asked(is_reading=True) as socket:
-            while len(socket.recv_messages.frames) < FRAMES:  # noqa: ASYNC110 - it tells nobody
+            while len(socket.recv_messages.frames) < FRAMES:  # noqa: ASYNC110 - there is no event to wait for
                 await asyncio.sleep(0)
             found = [unread_frames(socket, OCTETS)]
             for _ in range(FRAMES):
@@ -58,11 +58,11 @@ def test_frames_that_wait_in_the_queue_are_unread() -> None:
     assert asyncio.run(counts()) == list(range(FRAMES, -1, -1))
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="the system does not tell there")
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows does not report it")
 def test_what_waits_in_the_system_is_unread_as_many_frames_as_it_has_bytes_for() -> None:
     async def count() -> int:
         async with asked(is_reading=False) as socket:
-            while unread_frames(socket, 1) < FRAMES * (HEAD + OCTETS):  # noqa: ASYNC110 - it tells nobody
+            while unread_frames(socket, 1) < FRAMES * (HEAD + OCTETS):  # noqa: ASYNC110 - there is no event to wait for
                 await asyncio.sleep(0)
             found = unread_frames(socket, HEAD + OCTETS)
             socket.transport.resume_reading()
@@ -87,14 +87,14 @@ LARGE = "x" * 8 * 2**20  # more than any system keeps for a socket
 
 
 def test_a_later_frame_waits_behind_an_earlier_one_that_is_not_read_yet() -> None:
-    heard: list[str] = []
+    received: list[str] = []
     may_read = asyncio.Event()
 
     async def read_late(connection: ServerConnection) -> None:
         await may_read.wait()
         with suppress(ConnectionClosed):
             while True:
-                heard.append(str(await connection.recv())[:5])
+                received.append(str(await connection.recv())[:5])
 
     async def send() -> bool:
         async with serve(read_late, "127.0.0.1", 0, max_size=None, compression=None) as server:
@@ -103,7 +103,7 @@ def test_a_later_frame_waits_behind_an_earlier_one_that_is_not_read_yet() -> Non
                 queue = SendQueue()
                 first = asyncio.create_task(queue.send(socket, lambda: [LARGE, "second"]))
                 later = asyncio.create_task(queue.send(socket, lambda: ["third"]))
-                while socket.transport.get_write_buffer_size() <= MOST_UNREAD:  # noqa: ASYNC110 - it rings no bell
+                while socket.transport.get_write_buffer_size() <= MOST_UNREAD:  # noqa: ASYNC110 - there is no event to wait for
                     await asyncio.sleep(0)
                 is_stuck = queue.is_stuck(socket)
                 may_read.set()
@@ -111,4 +111,4 @@ def test_a_later_frame_waits_behind_an_earlier_one_that_is_not_read_yet() -> Non
                 return is_stuck and not queue.is_stuck(socket)
 
     assert asyncio.run(send())
-    assert heard == ["xxxxx", "secon", "third"]
+    assert received == ["xxxxx", "secon", "third"]
