@@ -51,7 +51,6 @@ IMPURE_CALLS = re.compile(r"(open|print|input)|.*\.(now|utcnow|today)")
 DRAWERS = {"utils", "util", "helpers", "helper", "common", "manager", "handler", "info", "misc"}
 MOST_LINES = 600
 MOST_MODULES = 22
-STILL_LARGER = {"net": 34}  # until its merges are done
 
 BROKER = re.compile(r"(?<![A-Za-z])(?i:aries|alor)(?![a-z])|(?:Aries|Alor)(?![a-z])")
 PACKAGE_NAME = re.compile(r"aries[_-]nb", re.IGNORECASE)
@@ -229,9 +228,9 @@ def test_no_broker_imports_another(module):
 
 @pytest.mark.parametrize("folder", sorted({path.parent for path in PATHS}), ids=lambda path: path.name)
 def test_folder_is_one_idea(folder):
-    limit = STILL_LARGER.get(folder.name, MOST_MODULES)
+    modules = [path for path in folder.glob("*.py") if path.name != "__init__.py"]
 
-    assert len([path for path in folder.glob("*.py") if path.name != "__init__.py"]) <= limit
+    assert len(modules) <= MOST_MODULES
 
 
 @pytest.mark.parametrize("module", NAMES)

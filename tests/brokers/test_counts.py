@@ -35,7 +35,7 @@ class Account:
         self.protocol = protocol
         self.listening = dict.fromkeys(subscriptions)
         self.sent: Counter[Subscription] = Counter()
-        self.told: Counter[Subscription] = Counter()
+        self.emitted: Counter[Subscription] = Counter()
 
     def hear(self, frame: bytes, news: dict[Kind, int]) -> None:
         """Let the protocol receive a frame with so many messages of each kind."""
@@ -43,15 +43,15 @@ class Account:
             self.sent[each] += news.get(each.kind, 0)
         records, notices = self.protocol.receive([frame], RECEIVED)
         for subscription, _, values in records:
-            self.told[subscription] += subscription.kind not in ROWED or values[0] == PUT
+            self.emitted[subscription] += subscription.kind not in ROWED or values[0] == PUT
         for notice in notices:
             if isinstance(notice, Counted):  # what is filled is a record without a message
-                self.told[notice.subscription] += -notice.count if notice.what == "filled" else notice.count
+                self.emitted[notice.subscription] += -notice.count if notice.what == "filled" else notice.count
 
     def toggle(self, subscription: Subscription) -> None:
         """Let a subscription join, or go where it has joined already; what it had is of no interest any more."""
         if subscription in self.listening:
-            for known in (self.listening, self.sent, self.told):
+            for known in (self.listening, self.sent, self.emitted):
                 known.pop(subscription, None)
             self.protocol.unsubscribe([subscription])
         else:
@@ -61,7 +61,7 @@ class Account:
     @property
     def difference(self) -> dict[Subscription, int]:
         """What was sent without a word about it, or the other way round."""
-        return {each: n for each in self.listening if (n := self.sent[each] - self.told[each])}
+        return {each: n for each in self.listening if (n := self.sent[each] - self.emitted[each])}
 
 
 def notices_of(protocol: BrokerProtocol, *frames: bytes) -> list[Notice]:
@@ -250,7 +250,7 @@ def test_every_object_of_aries_accounts_is_a_record_or_counted(
     ],
 )
 @pytest.mark.parametrize("spelling", ["level2", "l2"])
-def test_level_2_without_rows_is_told_from_rows_of_no_use(
+def test_level_2_without_rows_is_counted_apart_from_unusable_rows(
     data: dict[str, Any], expected: dict[tuple[str, str], int], spelling: str
 ) -> None:
     market = aries.opened(aries.book(), VENUES)
@@ -270,7 +270,7 @@ def test_what_charts_say_besides_quotes_and_trades_is_rowless_and_what_is_no_obj
     assert counts(said) == {(kind, what): 1 for kind in ("quotes", "trades") for what in ("rowless", "unreadable")}
 
 
-def test_rows_of_an_account_that_are_lent_are_filled_and_one_without_a_key_is_unreadable() -> None:
+def test_initial_rows_of_an_account_are_filled_and_one_without_a_key_is_unreadable() -> None:
     protocol = accounts.opened(accounts.ORDERS)
     nameless = notices_of(protocol, aries.line(accounts.account_event("order", accounts.order(**NAMELESS))))
     notices_of(protocol, *(aries.line(accounts.account_event("order", accounts.order(n))) for n in (1, 2)))
@@ -307,7 +307,7 @@ def test_aries_says_why_an_update_is_no_row() -> None:
     }
 
 
-def test_row_that_another_frame_lends_is_filled_and_no_message() -> None:
+def test_initial_row_of_a_second_frame_is_filled_and_no_message() -> None:
     market = aries.opened(aries.quotes())
     notices_of(market, aries.line(aries.quote(**aries.FULL)))
 
@@ -430,11 +430,11 @@ def hear_alor(
     account.hear(b"{}", {})
 
 
-def test_summary_told_again_with_other_cash_is_filled_and_one_that_is_replaced_before_it_is_told_conflated() -> None:
+def test_summary_emitted_again_with_other_cash_is_filled_and_one_replaced_before_it_is_emitted_conflated() -> None:
     balances, positions = alor.every("balances"), alor.every("positions")
     protocol = alor.opened(AlorAccounts(), balances)
     guid = alor.guid_of(protocol, positions)
-    told = notices_of(protocol, alor.data("balances-1", item("balances")))
+    emitted = notices_of(protocol, alor.data("balances-1", item("balances")))
     again = notices_of(protocol, *(alor.data(guid, money(amount)) for amount in ("1", "2", "3")))
 
     requests = alor.begin(protocol, now=60.0)
@@ -445,7 +445,7 @@ def test_summary_told_again_with_other_cash_is_filled_and_one_that_is_replaced_b
     alor.begin(protocol, now=180.0)
     lost += notices_of(protocol, b"{}")
 
-    assert counts(told) == {}
+    assert counts(emitted) == {}
     assert counts(again) == {("balances", "filled"): 3}
     assert counts([*early, *listed]) == {("balances", "conflated"): 2}
     assert counts(lost) == {("balances", "conflated"): 1}
@@ -465,7 +465,7 @@ def test_rows_of_a_list_that_another_frame_has_asked_for_again_are_duplicated() 
     assert Counted(fills, "duplicated", 5) in said
 
 
-def test_joiner_is_lent_the_newest_quote_once_also_where_it_took_the_slow_way() -> None:
+def test_new_subscription_gets_the_newest_quote_once_also_where_it_was_read_tolerantly() -> None:
     protocol = alor.opened(AlorMarket(), QUOTES)
     notices_of(protocol, alor.data("quotes-1", alor.quote(bid=1.0)))
     asks = alor.quotes(fields=("ask_price",))
@@ -489,7 +489,7 @@ def test_known_quote_is_no_second_row_after_a_break_in_which_others_joined_or_we
     alor.begin(protocol, now=60.0)
     protocol.subscribe([BID])
     for action in (protocol.unsubscribe, protocol.subscribe):
-        action([asks])  # a new frame has been told nothing
+        action([asks])  # a new frame has had no record yet
 
     records, notices = protocol.receive([frame], RECEIVED)
 
@@ -497,7 +497,7 @@ def test_known_quote_is_no_second_row_after_a_break_in_which_others_joined_or_we
     assert counts(notices) == {("quotes", "duplicated"): 1}
 
 
-def test_joiner_that_a_break_keeps_from_being_lent_the_quote_gets_the_next_one() -> None:
+def test_new_subscription_that_a_break_keeps_from_the_newest_quote_gets_the_next_one() -> None:
     protocol = alor.opened(AlorMarket(), QUOTES)
     frame = alor.data("quotes-1", alor.quote(bid=1.0))
     notices_of(protocol, frame)

@@ -66,7 +66,7 @@ def test_a_server_that_is_silent_for_ever_is_found_within_two_pings(
 
 
 @pytest.mark.parametrize("broker", ["aries", "alor"])
-def test_a_server_that_answers_is_never_given_up_and_hears_from_us_every_interval(broker: str) -> None:
+def test_a_server_that_answers_stays_connected_and_gets_a_ping_every_interval(broker: str) -> None:
     protocol = BROKERS[broker].market.make()
     protocol.open(0.0)
     protocol.authenticate("a token", 0.0)

@@ -62,10 +62,10 @@ def test_frames_of_one_read_give_what_they_give_one_by_one(
         records += found
         notices += said
 
-    together, told = whole.receive(frames, RECEIVED)
+    together, emitted = whole.receive(frames, RECEIVED)
 
     assert len(records) >= 3
-    assert (records, notices) == (list(together), list(told))
+    assert (records, notices) == (list(together), list(emitted))
 
 
 @pytest.mark.parametrize("case", [aries_market, aries_accounts, alor_market, alor_balances])

@@ -156,9 +156,9 @@ def receive(protocol: AlorConnection, *frames: bytes, received: int = RECEIVED) 
     records: list[Record] = []
     notices: list[Notice] = []
     for frame in frames:
-        found, told = protocol.receive([frame], received)
+        found, emitted = protocol.receive([frame], received)
         records += found
-        notices += said(told)
+        notices += said(emitted)
     return records, notices
 
 

@@ -37,7 +37,7 @@ OPCODES: dict[Kind, str] = {
     "derivative_risks": "SpectraRisksGetAndSubscribe",
 }
 KINDS = tuple(OPCODES)
-OPCODES_BESIDE: dict[Kind, list[str]] = {
+MORE_OPCODES: dict[Kind, list[str]] = {
     "balances": ["PositionsGetAndSubscribeV2"],
     "orders": ["TradesGetAndSubscribeV2"],
 }
@@ -86,7 +86,7 @@ def test_portfolio_stream_from_request_to_unsubscribe(kind: Kind, is_reply_first
     marks = [record[2][0] for record in [*listed, *late]]
     assert marks == ([CLEAR, PUT] if kind in LISTS else [PUT])
     assert [record[2] for record in live] == [listed_row(listed, late)]
-    assert [each["opcode"] for each in others] == OPCODES_BESIDE.get(kind, [])
+    assert [each["opcode"] for each in others] == MORE_OPCODES.get(kind, [])
     asked = [request, *others]
     assert ended == [{"opcode": "unsubscribe", "guid": each["guid"], "token": "token-1"} for each in asked]
     assert (after, notices) == ([], [])
@@ -242,7 +242,7 @@ def test_list_is_complete_before_the_first_change() -> None:
     assert [row and row["status"] for row in rows(found)] == [None, "working", "filled"]
 
 
-def test_what_is_told_twice_in_the_list_stands_in_it_once() -> None:
+def test_row_sent_twice_in_the_list_stands_in_it_once() -> None:
     protocol = AlorAccounts()
     answer(protocol, begin(protocol))
     protocol.subscribe([every("orders")])

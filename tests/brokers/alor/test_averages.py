@@ -30,7 +30,7 @@ def averages(found: list[Record]) -> list[str]:
     return [str(record[2][place]) for record in found]
 
 
-def told(protocol: AlorAccounts, *frames: bytes) -> tuple[list[Record], list[tuple[Subscription, str]]]:
+def emitted(protocol: AlorAccounts, *frames: bytes) -> tuple[list[Record], list[tuple[Subscription, str]]]:
     """Records, and what is counted as something else than a message of its own."""
     replies = [protocol.receive([frame], RECEIVED) for frame in frames]
     found = [record for records, _ in replies for record in records]
@@ -40,23 +40,23 @@ def told(protocol: AlorAccounts, *frames: bytes) -> tuple[list[Record], list[tup
 def test_order_after_its_trades_has_their_mean_price() -> None:
     protocol = opened(AlorAccounts(), ORDERS)
 
-    found, counted = told(protocol, trade("1", 10, "300.10"), trade("2", 30, "300.50"), order(40))
+    found, counted = emitted(protocol, trade("1", 10, "300.10"), trade("2", 30, "300.50"), order(40))
 
     assert averages(found) == ["300.4"]
     assert {record[0] for record in found} == {ORDERS}
     assert counted == []
 
 
-def test_order_before_its_trades_is_told_again_once_they_are_all_there() -> None:
+def test_order_before_its_trades_is_emitted_again_once_they_are_all_there() -> None:
     protocol = opened(AlorAccounts(), ORDERS)
 
-    found, counted = told(protocol, order(40), trade("1", 10, "300.10"), trade("2", 30, "300.50"))
+    found, counted = emitted(protocol, order(40), trade("1", 10, "300.10"), trade("2", 30, "300.50"))
 
     assert averages(found) == ["NaN", "300.4"]
     assert counted == [(ORDERS, "filled")]
 
 
-def test_trade_told_twice_counts_once() -> None:
+def test_trade_sent_twice_counts_once() -> None:
     protocol = opened(AlorAccounts(), ORDERS)
 
     found, _ = receive(protocol, trade("1", 10, "300.10"), trade("1", 10, "300.10", existing=True), order(10))

@@ -67,7 +67,7 @@ def test_without_a_start_no_history_is_asked_for() -> None:
     assert sent(protocol)[0]["skipHistory"] is True
 
 
-def test_bar_is_told_again_when_it_changes_and_an_older_one_is_left_out() -> None:
+def test_bar_is_emitted_again_when_it_changes_and_an_older_one_is_left_out() -> None:
     protocol = opened(AlorMarket(), bars())
 
     found = records(protocol, *frames(NOW, NOW, NOW + 60, NOW, NOW + 60))

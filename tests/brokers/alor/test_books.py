@@ -36,7 +36,7 @@ def test_store_holds_the_latest_book_after_each_frame_also_across_breaks(books: 
         assert applied(store, found) == (bids, asks)
 
 
-def test_level_that_changes_sides_is_told_once() -> None:
+def test_level_that_changes_sides_is_emitted_once() -> None:
     protocol = opened(AlorMarket(), book())
     records(protocol, data("book-1", order_book({10.0: 5}, {11.0: 2})))
 

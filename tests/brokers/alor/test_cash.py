@@ -48,7 +48,7 @@ def asked() -> tuple[AlorAccounts, str, str, str]:
     return protocol, summary, positions, ping
 
 
-def test_summary_is_told_with_the_cash_among_the_positions() -> None:
+def test_summary_is_emitted_with_the_cash_among_the_positions() -> None:
     protocol, summary, positions, _ = asked()
 
     early = records(
@@ -103,7 +103,7 @@ def test_positions_that_are_wanted_besides_are_one_stream_with_the_cash() -> Non
     assert (cash(later), {record[0] for record in later}) == (["80"], {BALANCES})
 
 
-def test_after_a_break_no_cash_from_before_it_is_told() -> None:
+def test_after_a_break_no_cash_from_before_it_is_emitted() -> None:
     protocol, summary, positions, _ = asked()
     records(protocol, data(positions, money("90", existing=True)), reply(positions), data(summary, item("balances")))
     replies = begin(protocol)
@@ -126,7 +126,7 @@ def test_summary_given_up_gives_the_positions_up_as_well() -> None:
 
 
 @pytest.mark.parametrize(
-    ("told", "expected"),
+    ("emitted", "expected"),
     [
         ("10 301.10 3015.0 3011.00", "301.5"),
         ("-50 413.2151 -20653 -20660.755", "413.06"),
@@ -138,8 +138,8 @@ def test_summary_given_up_gives_the_positions_up_as_well() -> None:
         ("1 1 1e60 1e-60", "NaN"),
     ],
 )
-def test_price_is_worked_out_of_the_value_in_units_of_the_average_price(told: str, expected: str) -> None:
-    row = dict(zip(PRICED, map(Decimal, told.split()), strict=True))
+def test_price_is_worked_out_of_the_value_in_units_of_the_average_price(emitted: str, expected: str) -> None:
+    row = dict(zip(PRICED, map(Decimal, emitted.split()), strict=True))
 
     assert str(price_of(row)) == expected
 

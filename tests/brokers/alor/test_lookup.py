@@ -97,13 +97,13 @@ def test_boards_are_asked_and_read() -> None:
 
 def test_book_is_asked_and_read_with_the_best_levels_first() -> None:
     queries = LOOKUP.queries("book", {"symbol": "MOEX:SBER@TQBR", "depth": 3})
-    told = {
+    emitted = {
         "bids": [{"price": 301.1, "volume": 5}, {"price": 301.2, "volume": 7}],
         "asks": [{"price": 301.4, "volume": 0}, {"price": 301.3, "volume": 2}],
         "timestamp": SECONDS * 1_000,
     }
 
-    found = LOOKUP.read("book", queries[0], json.dumps(told).encode())
+    found = LOOKUP.read("book", queries[0], json.dumps(emitted).encode())
 
     params = (("depth", "3"), ("instrumentGroup", "TQBR"), ("format", "Simple"))
     assert queries == [Query("/md/v2/orderbooks/MOEX/SBER", params)]

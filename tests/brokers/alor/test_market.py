@@ -446,7 +446,7 @@ def test_objects_on_lines_of_their_own_are_each_used() -> None:
     assert [type(notice) for notice in notices] == [Unreadable]
 
 
-def test_data_that_nobody_asked_for_are_told_once_a_frame() -> None:
+def test_data_without_a_subscription_are_noted_once_a_frame() -> None:
     protocol = opened(AlorMarket(), quotes())
 
     found, notices = receive(protocol, data("someone-else-s", quote()))
@@ -455,7 +455,7 @@ def test_data_that_nobody_asked_for_are_told_once_a_frame() -> None:
     assert [notice.reason for notice in notices] == ["a guid that is not subscribed"]
 
 
-def test_frames_after_the_server_has_seen_the_unsubscribe_are_told() -> None:
+def test_frames_after_the_server_has_processed_the_unsubscribe_are_noted() -> None:
     protocol = opened(AlorMarket(), quotes(), trades())
     guid = guid_of(protocol, quotes())
     protocol.unsubscribe([quotes()])

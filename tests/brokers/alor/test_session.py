@@ -203,7 +203,7 @@ def test_new_token_renews_the_session_in_place_and_is_in_every_later_request() -
     ]
 
 
-def test_renewal_is_told_with_the_next_frame_as_well() -> None:
+def test_renewal_is_reported_with_the_next_frame_as_well() -> None:
     protocol = opened(AlorMarket(), quotes())
     protocol.authenticate("token-2", 5.0)
 

@@ -175,7 +175,7 @@ def test_portfolio_stream_has_its_list_and_no_trouble(clients: Any, kind: Kind) 
     subscription = every(kind, portfolio)
 
     client.subscribe(subscription)
-    client.sync()  # what comes with the pong is told with the next frame
+    client.sync()  # records that the pong completes come with the next frame
 
     marks = [record[2][0] for record in client.of(subscription)]
     assert client.troubles() == []
@@ -259,7 +259,7 @@ def test_token_that_ends_is_wanted_ahead_and_renewed_without_a_gap(clients: Any,
 
 
 def test_odd_spellings_and_repetitions_are_no_trouble() -> None:
-    """Times without zones, trailing zeros, bars told twice and out of date, frames behind the end of a stream."""
+    """Times without zones, trailing zeros, bars sent twice and out of date, frames behind the end of a stream."""
     faults = frozenset({"late_frames", "no_zone", "stale_bars", "trailing_zeros"})
     kinds: tuple[Kind, ...] = ("quotes", "trades", "book", "bars", "instruments")
     with Simulator(AlorOptions(token=TOKEN, faults=faults, rate=2_000.0, orders_per_s=100.0)) as simulator:
@@ -275,9 +275,9 @@ def test_odd_spellings_and_repetitions_are_no_trouble() -> None:
         market.close()
         accounts.close()
 
-    told = [ts for _, ts, _ in market.of(streams[3])]
+    emitted = [ts for _, ts, _ in market.of(streams[3])]
     assert market.troubles() == accounts.troubles() == []
-    assert told == sorted(told)
+    assert emitted == sorted(emitted)
     assert all(abs(ts - time.time_ns()) < 60 * 10**9 for _, ts, _ in accounts.of(tables[1])[1:])
 
 
@@ -302,9 +302,9 @@ def test_bars_of_the_past_agree_with_those_of_the_socket(clients: Any, url: str)
     found = reference.read_bars(got(url, reference.bars("SBER", 3_600, start, end)))
 
     values = zip(found.open, found.high, found.low, found.close, found.volume, strict=True)
-    told = dict(zip(found.start_ns, values, strict=True))
-    assert {ts: told[ts] for ts in told if ts < end} == {ts: streamed[ts] for ts in streamed if ts < end}
-    assert all(reference.bar_start(ts + 5, 3_600) == ts for ts in told)
+    emitted = dict(zip(found.start_ns, values, strict=True))
+    assert {ts: emitted[ts] for ts in emitted if ts < end} == {ts: streamed[ts] for ts in streamed if ts < end}
+    assert all(reference.bar_start(ts + 5, 3_600) == ts for ts in emitted)
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""No trade is lost, told twice or out of order, wherever the connection breaks and whatever order the past comes in."""
+"""No trade is lost, repeated or out of order, wherever the connection breaks and whatever order the past comes in."""
 
 from __future__ import annotations
 
@@ -84,7 +84,7 @@ def test_gap_wider_than_the_past_yields_all_of_the_past_and_says_between_which_t
     assert [notice for notice in notices if isinstance(notice, TradeGap)] == [TradeGap(TAPE, after, before)]
 
 
-def test_where_nothing_came_before_the_break_only_trades_since_the_subscription_are_told() -> None:
+def test_where_nothing_came_before_the_break_only_trades_since_the_subscription_are_emitted() -> None:
     protocol = opened(AlorMarket(), TAPE)
     _, accepted, _ = reopened(protocol)
     early = [data(GUID, trade(each, ms=CLOCK - 100 + each, existing=True)) for each in (1, 2)]
@@ -94,7 +94,7 @@ def test_where_nothing_came_before_the_break_only_trades_since_the_subscription_
     assert ids(found) == [3, 4]
 
 
-def test_past_that_nobody_asked_for_is_left_out_and_remembered() -> None:
+def test_past_that_was_not_requested_is_left_out_and_remembered() -> None:
     protocol = opened(AlorMarket(), TAPE)
     unasked = records(protocol, *past(1, 2), *live(3))
     _, accepted, _ = reopened(protocol)
@@ -116,7 +116,7 @@ def test_second_break_in_the_middle_of_the_past_loses_nothing() -> None:
     assert (ids(lost), ids(found)) == ([], [2, 3, 4])
 
 
-def test_past_that_comes_behind_live_trades_and_the_pong_is_told_all_the_same() -> None:
+def test_past_that_comes_after_live_trades_and_the_pong_is_emitted_all_the_same() -> None:
     protocol = opened(AlorMarket(), TAPE)
     records(protocol, *live(1, 2))
     _, accepted, pong = reopened(protocol)
@@ -126,7 +126,7 @@ def test_past_that_comes_behind_live_trades_and_the_pong_is_told_all_the_same() 
     assert sorted(ids(found)) == [3, 4, 5, 6, 7]
 
 
-def test_repeated_trade_is_told_once_and_one_without_an_id_each_time() -> None:
+def test_repeated_trade_is_emitted_once_and_one_without_an_id_each_time() -> None:
     protocol = opened(AlorMarket(), TAPE)
 
     found = records(protocol, *live(5, 5, 4, 6, 4), *live(0, 0))
@@ -152,25 +152,25 @@ def test_ids_beyond_53_bits_are_exact() -> None:
 def test_tape_across_breaks_equals_the_unbroken_one(events: list[str], orders: list[bool], random: object) -> None:
     protocol = opened(AlorMarket(), TAPE)
     happened: list[int] = [1]
-    told = ids(records(protocol, *live(1)))
+    emitted = ids(records(protocol, *live(1)))
     is_up = True
     for event in [*events, "break"]:
         if event in ("trade", "missed"):
             happened.append(happened[-1] + 1)
             is_up = is_up and event == "trade"
-            told += ids(records(protocol, *live(happened[-1]))) if is_up else []
+            emitted += ids(records(protocol, *live(happened[-1]))) if is_up else []
         elif event == "repeat" and is_up:
-            told += ids(records(protocol, *live(happened[-1])))
+            emitted += ids(records(protocol, *live(happened[-1])))
         elif event == "break":
             _, accepted, pong = reopened(protocol)
             history = past(*happened)
             random.shuffle(history)  # type: ignore[attr-defined]
             is_reply_first = orders[len(happened) % 10]
-            told += ids(records(protocol, *([accepted, *history] if is_reply_first else [*history, accepted]), pong))
-            told += ids(receive(protocol, b"{}")[0])
+            emitted += ids(records(protocol, *([accepted, *history] if is_reply_first else [*history, accepted]), pong))
+            emitted += ids(receive(protocol, b"{}")[0])
             is_up = True
 
-    assert told == happened
+    assert emitted == happened
 
 
 def test_trade_says_whether_it_came_live_or_out_of_the_past() -> None:
@@ -181,5 +181,5 @@ def test_trade_says_whether_it_came_live_or_out_of_the_past() -> None:
 
     after = records(protocol, accepted, *past(11, 12), pong, *live(13))
 
-    told = [record[2][:2] for record in [*before, *after]]
-    assert told == [(11, "live"), (12, "history"), (13, "live")]
+    emitted = [record[2][:2] for record in [*before, *after]]
+    assert emitted == [(11, "live"), (12, "history"), (13, "live")]

@@ -69,7 +69,7 @@ def values(subscription: Subscription, answer: object) -> list[dict[str, Any]]:
     return [dict(zip(subscription.fields, row, strict=True)) for _, row in page.rows]
 
 
-def told_by_the_socket(accounts: Accounts, *subscriptions: Subscription) -> list[tuple[Subscription, dict[str, Any]]]:
+def sent_by_the_socket(accounts: Accounts, *subscriptions: Subscription) -> list[tuple[Subscription, dict[str, Any]]]:
     """The rows that the simulator's socket brings when it is asked for all of these."""
     session, protocol = AccountsSession(SimOptions(), accounts, NOW + 60), AriesAccounts()
     protocol.open(0.0)
@@ -109,7 +109,7 @@ def test_each_table_has_its_call(subscription: Subscription, path: str) -> None:
     assert [path] == [query.path for query in HTTP.snapshot(subscription)]
 
 
-def test_profit_and_loss_is_told_by_the_socket_alone() -> None:
+def test_profit_and_loss_comes_by_the_socket_alone() -> None:
     assert list(HTTP.snapshot(MINUTES)) == []
 
 
@@ -157,7 +157,7 @@ def test_history_is_asked_for_in_spans_of_at_most_ninety_days(days: int, spans: 
 )
 def test_rows_are_those_of_the_socket(subscription: Subscription, answer: Any) -> None:
     accounts = lived()
-    socket = [row for about, row in told_by_the_socket(accounts, subscription) if about == subscription]
+    socket = [row for about, row in sent_by_the_socket(accounts, subscription) if about == subscription]
 
     rows = values(subscription, answer(accounts))
 
@@ -210,7 +210,7 @@ def test_one_watchlist_is_asked_for_and_read_by_its_number() -> None:
     ]
 
 
-# Answers of nobody in particular.
+# Answers of every kind.
 
 
 def test_a_row_has_the_time_of_its_last_change() -> None:

@@ -203,7 +203,7 @@ def test_object_shows_what_it_is_where_its_name_does_not_say(name: object) -> No
     assert [record[0] for record in found] == [ORDERS]
 
 
-def test_kinds_are_told_apart_by_shape_alone() -> None:
+def test_kinds_are_distinguished_by_shape_alone() -> None:
     protocol = opened(ORDERS, POSITIONS, BALANCES, ACCOUNTS)
     objects = (order(), position(), {"cashBalance": "1"}, {"tradingAccountId": "ACC-1", "accountType": "CASH"})
 
@@ -212,7 +212,7 @@ def test_kinds_are_told_apart_by_shape_alone() -> None:
     assert [record[0] for record in found] == [ORDERS, POSITIONS, BALANCES, ACCOUNTS]
 
 
-def test_kind_nobody_asked_for_is_left_alone() -> None:
+def test_kind_without_a_subscription_is_ignored() -> None:
     protocol = opened(ORDERS)
 
     found = records(
@@ -337,7 +337,7 @@ def test_news_go_to_those_who_named_a_symbol_of_theirs() -> None:
         ("pnl", {"close": 1}, "start"),
     ],
 )
-def test_row_that_cannot_be_told_from_others_is_left_out(topic: str, item: object, absent: str) -> None:
+def test_row_without_its_key_is_left_out(topic: str, item: object, absent: str) -> None:
     protocol = opened(MINUTES, LISTS, NEWS)
 
     found, said = protocol.receive([line(topic_event(topic, [item]))], RECEIVED)
@@ -378,7 +378,7 @@ def test_event_that_names_no_account_is_taken_only_where_there_is_one() -> None:
     assert isinstance(unreadable, Unreadable)
 
 
-def test_account_nobody_asked_for_is_never_mixed_into_another() -> None:
+def test_account_without_a_subscription_is_never_mixed_into_another() -> None:
     protocol = opened(ORDERS)
 
     found, (unreadable,) = protocol.receive([line(account_event("order", order(accountId="ACC-9")))], RECEIVED)

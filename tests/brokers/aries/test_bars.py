@@ -85,7 +85,7 @@ def test_no_data_is_no_bars_and_may_say_where_earlier_ones_are() -> None:
     assert bars_from({"s": "ok", "t": [], "o": [], "h": [], "l": [], "c": [], "v": []}).start_ns == []
 
 
-def test_an_error_is_told_in_the_servers_words_without_its_secrets() -> None:
+def test_an_error_is_reported_in_the_servers_words_without_its_secrets() -> None:
     with pytest.raises(ValueError, match="unknown symbol"):
         bars_from({"s": "error", "errmsg": "unknown symbol"})
     with pytest.raises(ValueError, match=r"\*\*\*"):

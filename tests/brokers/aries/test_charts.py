@@ -386,7 +386,7 @@ def test_what_cannot_be_used_is_named(data: object, reason: str) -> None:
     assert [notice.reason for notice in said if isinstance(notice, Unreadable)] == [reason]
 
 
-def test_symbol_nobody_asked_for_is_named_and_one_just_given_up_is_not() -> None:
+def test_symbol_without_a_subscription_is_named_and_one_just_unsubscribed_is_not() -> None:
     protocol = opened(quotes(), quotes("AAPL"))
     protocol.unsubscribe([quotes("AAPL")])
 

@@ -1,4 +1,4 @@
-"""Level 2: what each venue bids and asks, beside the levels of the book."""
+"""Level 2: bid and ask of each venue, and the levels of the book."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ def test_book_and_venues_of_a_symbol_come_from_one_request_and_one_event() -> No
     assert [record[0].kind for record in found] == ["book", "venues", "venues"]
 
 
-def test_venues_asked_for_beside_a_running_book_are_not_asked_of_the_server_again() -> None:
+def test_venues_of_a_running_book_are_not_requested_again() -> None:
     market = opened(book())
 
     market.subscribe([venues()])

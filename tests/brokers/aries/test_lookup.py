@@ -1,4 +1,4 @@
-"""What is asked of Aries beside its streams, and how the answers read."""
+"""Look-ups at Aries over HTTP: the calls, and the reading of their answers."""
 
 from __future__ import annotations
 
@@ -176,8 +176,8 @@ def test_details_are_read_in_the_columns_of_the_streams() -> None:
 
     (row,) = rows("details", answer)
 
-    told = {name: row[name] for name in ("symbol", "bid_price", "ask_size", "is_etf", "trade_seq", "tick", "name")}
-    assert told == {
+    emitted = {name: row[name] for name in ("symbol", "bid_price", "ask_size", "is_etf", "trade_seq", "tick", "name")}
+    assert emitted == {
         "symbol": "MSFT",
         "bid_price": 501.1,
         "ask_size": 200.0,
@@ -275,7 +275,7 @@ def test_found_instruments_come_in_the_servers_order(topic: LookupTopic) -> None
     ]
 
 
-def test_what_is_told_of_one_thing_is_one_row() -> None:
+def test_events_about_one_object_are_one_row() -> None:
     (instrument,) = rows("instrument", {"name": "A", "pricescale": 100, "supported_resolutions": ["1", "1D", 5]})
     (config,) = rows("chart_config", {"supports_search": True, "has_daily": "true", "has_intraday": "maybe"})
     (status,) = rows("market_status", {"exchange": "US", "isOpen": True, "session": "regular", "timestamp": MS})

@@ -188,7 +188,7 @@ def test_depth_of_nesting_never_raises(template: bytes) -> None:
 
 
 @pytest.mark.parametrize("stream", ["quote", "trade", "level2", "timeAndSales", "greeks"])
-def test_symbol_nobody_asked_for_is_named(stream: str) -> None:
+def test_symbol_without_a_subscription_is_named(stream: str) -> None:
     market = opened(quotes())
     data = {"orderBook": ["1:2:3"]} if stream == "level2" else {}
 
@@ -601,7 +601,7 @@ def test_snapshot_that_differs_gives_a_row(change: dict[str, Any]) -> None:
     assert len(again) == 1
 
 
-def test_what_a_snapshot_repeats_completes_a_row_that_was_told_without_it() -> None:
+def test_what_a_snapshot_repeats_completes_a_row_that_was_emitted_without_it() -> None:
     fields = quotes(fields=("bid_price", "last_price"))
     trade = update("trade", {"lastPrice": 3.0, "tradeTimestamp": MS})
     market = opened(fields)

@@ -47,7 +47,7 @@ def test_the_answer_is_found_wherever_it_is(payload: dict[str, Any]) -> None:
     assert json.loads(str(text)).items() >= BODY.items()
 
 
-def test_answers_are_told_apart_by_their_ids() -> None:
+def test_answers_are_distinguished_by_their_ids() -> None:
     market = opened()
     market.subscribe([question(1), question(2)])
     one, two, _ = sent(market)
@@ -132,7 +132,7 @@ def test_an_answer_that_no_json_can_say_is_empty(body: str) -> None:
     (request, _) = sent(market)
 
     said = line(response(request["id"], body="BODY")).replace(b'"BODY"', body.encode())
-    told, notices = market.receive([said], RECEIVED)
+    emitted, notices = market.receive([said], RECEIVED)
 
-    assert list(told) == [(question(), RECEIVED, ("",))]
+    assert list(emitted) == [(question(), RECEIVED, ("",))]
     assert list(notices) == []

@@ -117,7 +117,7 @@ def test_life_of_a_session_is_none_where_the_server_does_not_say(data: object, s
     ],
 )
 @pytest.mark.parametrize("id_inside", [True, False])
-def test_refusal_of_the_token_is_told_with_its_reason(payload: dict[str, Any], *, id_inside: bool) -> None:
+def test_refusal_of_the_token_is_reported_with_its_reason(payload: dict[str, Any], *, id_inside: bool) -> None:
     market, request = asking()
     message = {"type": "event", "payload": payload | {"id": request}}
     if not id_inside:
@@ -155,7 +155,7 @@ def test_response_to_the_token_that_does_not_say_authsuccess_is_a_refusal() -> N
     assert list(market.tick(100.0)) == []
 
 
-def test_refused_token_is_told_once_and_no_time_limit_runs_on() -> None:
+def test_refused_token_is_reported_once_and_no_time_limit_runs_on() -> None:
     market, request = asking()
     notices(market, event("error", error="no", id=request))
 
@@ -297,7 +297,7 @@ def test_each_form_of_pong_keeps_the_session(pong: dict[str, Any]) -> None:
     assert list(market.tick(59.0)) == []
 
 
-def test_missing_pong_is_a_lost_session_told_once() -> None:
+def test_missing_pong_is_a_lost_session_reported_once() -> None:
     market = opened()
     market.tick(30.0)
 

@@ -38,7 +38,7 @@ def test_wants_of_a_symbol_are_united() -> None:
     assert expected == need
 
 
-def test_nobody_wants_nothing() -> None:
+def test_no_subscription_needs_no_option() -> None:
     assert options_of([]) == {}
 
 
