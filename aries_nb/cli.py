@@ -210,7 +210,7 @@ def _doctor(_: argparse.Namespace) -> int:
 
     findings = examine()
     for finding in findings:
-        print(f"{'ok  ' if finding.is_well else 'MEND'}  {finding.what}")
-        if not finding.is_well:
-            print(f"      {finding.mend}")
-    return 0 if all(finding.is_well for finding in findings) else 1
+        print(f"{'ok  ' if finding.is_ok else 'FIX '}  {finding.what}")
+        if not finding.is_ok:
+            print(f"      {finding.fix}")
+    return 0 if all(finding.is_ok for finding in findings) else 1

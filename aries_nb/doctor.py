@@ -13,11 +13,11 @@ __all__ = ["Finding", "examine"]
 
 
 class Finding(NamedTuple):
-    """The result of one check; `mend` is the fix if it failed."""
+    """The result of one check; `fix` is the fix if it failed."""
 
     what: str
-    is_well: bool
-    mend: str = ""
+    is_ok: bool
+    fix: str = ""
 
 
 # Package, oldest working version, first version that does not work (or None), purpose.
@@ -38,7 +38,7 @@ def examine() -> list[Finding]:
         Finding(f"Python {sys.version.split()[0]}", sys.version_info >= (3, 11), "Use Python 3.11 or newer."),
         *(_package(*row) for row in _NEEDED),
         *_lab(),
-        *_traps(),
+        *_known_problems(),
         *_network(),
     ]
 
@@ -47,9 +47,9 @@ def _package(name: str, oldest: str, too_new: str | None, why: str) -> Finding:
     found = _version(name)
     wanted = f"{name}>={oldest}" + (f",<{too_new}" if too_new else "")
     if not found:
-        return Finding(f"{name} is missing ({why})", is_well=False, mend=f"pip install '{wanted}'")
-    is_well = _key(found) >= _key(oldest) and (too_new is None or _key(found) < _key(too_new))
-    return Finding(f"{name} {found}", is_well, f"pip install '{wanted}' ({why})")
+        return Finding(f"{name} is missing ({why})", is_ok=False, fix=f"pip install '{wanted}'")
+    is_ok = _key(found) >= _key(oldest) and (too_new is None or _key(found) < _key(too_new))
+    return Finding(f"{name} {found}", is_ok, f"pip install '{wanted}' ({why})")
 
 
 def _lab() -> Iterator[Finding]:
@@ -61,10 +61,10 @@ def _lab() -> Iterator[Finding]:
     )
     for package, why in (("jupyterlab-widgets", "JupyterLab"), ("widgetsnbextension", "Notebook")):
         if found and not _version(package):
-            yield Finding(f"{package} is missing", is_well=False, mend=f"pip install {package}: {why} shows no widget.")
+            yield Finding(f"{package} is missing", is_ok=False, fix=f"pip install {package}: {why} shows no widget.")
 
 
-def _traps() -> Iterator[Finding]:
+def _known_problems() -> Iterator[Finding]:
     kernel, nest, nest2 = _version("ipykernel"), _version("nest-asyncio"), _version("nest-asyncio2")
     yield Finding(
         f"nested event loops (ipykernel {kernel or 'none'}, nest-asyncio {nest or 'none'}, "
@@ -88,7 +88,7 @@ def _traps() -> Iterator[Finding]:
         "This front end repaints only while a cell runs: use .df and .latest, or run JupyterLab.",
     )
     token = "set" if "ARIES_NB_TOKEN" in os.environ else "not set; the simulator needs none"
-    yield Finding(f"a token for a real broker ({token})", is_well=True)
+    yield Finding(f"a token for a real broker ({token})", is_ok=True)
 
 
 def _network() -> Iterator[Finding]:
@@ -104,17 +104,17 @@ def _network() -> Iterator[Finding]:
         for url in sorted({broker.url for broker in BROKERS.values() if broker.url}):
             ways.setdefault(str(proxy_for(url) or "direct"), []).append(url.removeprefix("wss://"))
     except FeedError as error:
-        yield Finding("the route to the brokers", is_well=False, mend=str(error))
+        yield Finding("the route to the brokers", is_ok=False, fix=str(error))
     for way, hosts in ways.items():
-        yield Finding(f"the route to {'the brokers' if len(ways) == 1 else ', '.join(hosts)}: {way}", is_well=True)
+        yield Finding(f"the route to {'the brokers' if len(ways) == 1 else ', '.join(hosts)}: {way}", is_ok=True)
     named = ", ".join(f"{name}={os.environ[name]}" for name in VARIABLES if os.environ.get(name))
     what = f"certificates of the system ({named or 'and of certifi'})"
     try:
         tls_context()
     except FeedError as error:
-        yield Finding(what, is_well=False, mend=str(error))
+        yield Finding(what, is_ok=False, fix=str(error))
     else:
-        yield Finding(what, is_well=True)
+        yield Finding(what, is_ok=True)
 
 
 def _version(package: str) -> str:

@@ -189,8 +189,8 @@ def test_doctor_says_what_is_well_and_what_to_mend() -> None:
     lines = done.stdout.splitlines()
     assert done.stderr == ""
     assert lines[0].startswith("ok    Python 3.")
-    assert done.returncode == int(any(line.startswith("MEND") for line in lines))
-    assert [line for line in lines if not line.startswith(("ok    ", "MEND  ", "      "))] == []
+    assert done.returncode == int(any(line.startswith("FIX") for line in lines))
+    assert [line for line in lines if not line.startswith(("ok    ", "FIX   ", "      "))] == []
 
 
 def test_demo_without_jupyterlab_says_how_to_get_it(

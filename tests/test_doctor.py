@@ -36,11 +36,11 @@ def examined(monkeypatch: pytest.MonkeyPatch) -> Callable[..., list[Finding]]:
 
 
 def test_a_good_environment_is_well(examined: Callable[..., list[Finding]]) -> None:
-    assert [finding for finding in examined() if not finding.is_well] == []
+    assert [finding for finding in examined() if not finding.is_ok] == []
 
 
 @pytest.mark.parametrize(
-    ("versions", "mend"),
+    ("versions", "fix"),
     [
         ({"pandas": "2.3.3"}, "pip install 'pandas>=3.0'"),
         ({"websockets": "15.0.1"}, "pip install 'websockets>=16.0'"),
@@ -58,13 +58,13 @@ def test_a_good_environment_is_well(examined: Callable[..., list[Finding]]) -> N
         ({"pyarrow": None}, "pip install 'pyarrow>=18.0'"),
     ],
 )
-def test_each_trap_comes_with_its_mend(
-    versions: dict[str, str | None], mend: str, examined: Callable[..., list[Finding]]
+def test_each_trap_comes_with_its_fix(
+    versions: dict[str, str | None], fix: str, examined: Callable[..., list[Finding]]
 ) -> None:
-    ill = [finding for finding in examined(versions) if not finding.is_well]
+    ill = [finding for finding in examined(versions) if not finding.is_ok]
 
     assert len(ill) == 1
-    assert mend in ill[0].mend
+    assert fix in ill[0].fix
 
 
 def test_a_notebook_in_another_environment_needs_no_front_end_here(
@@ -72,13 +72,13 @@ def test_a_notebook_in_another_environment_needs_no_front_end_here(
 ) -> None:
     monkeypatch.setenv("JPY_PARENT_PID", "1")
 
-    assert all(finding.is_well for finding in examined({"jupyterlab": None}))
+    assert all(finding.is_ok for finding in examined({"jupyterlab": None}))
 
 
 def test_a_patched_asyncio_is_noticed(examined: Callable[..., list[Finding]], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(asyncio, "run", lambda main: None)
 
-    assert [finding.what for finding in examined() if not finding.is_well] == ["asyncio is not patched"]
+    assert [finding.what for finding in examined() if not finding.is_ok] == ["asyncio is not patched"]
 
 
 def test_the_token_is_told_to_be_set_and_not_shown(
@@ -108,15 +108,15 @@ def test_a_way_that_is_direct_is_told_in_a_word(examined: Callable[..., list[Fin
     assert "the route to the brokers: direct" in [finding.what for finding in examined()]
 
 
-def test_a_proxy_that_cannot_be_is_told_with_its_mend(
+def test_a_proxy_that_cannot_be_is_told_with_its_fix(
     examined: Callable[..., list[Finding]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("ALL_PROXY", "ftp://me:hunter2@proxy.example")
 
-    ill = [finding for finding in examined() if not finding.is_well]
+    ill = [finding for finding in examined() if not finding.is_ok]
 
     assert [finding.what for finding in ill] == ["the route to the brokers"]
-    assert "what ALL_PROXY holds is no address of a proxy" in ill[0].mend
+    assert "what ALL_PROXY holds is no address of a proxy" in ill[0].fix
     assert "hunter2" not in str(ill)
 
 
@@ -125,6 +125,6 @@ def test_a_bundle_of_certificates_that_is_not_there_is_told(
 ) -> None:
     monkeypatch.setenv("REQUESTS_CA_BUNDLE", "/nowhere/company.pem")
 
-    ill = [finding for finding in examined() if not finding.is_well]
+    ill = [finding for finding in examined() if not finding.is_ok]
 
-    assert [finding.mend.partition(" (")[0] for finding in ill] == ["REQUESTS_CA_BUNDLE names no file of certificates"]
+    assert [finding.fix.partition(" (")[0] for finding in ill] == ["REQUESTS_CA_BUNDLE names no file of certificates"]

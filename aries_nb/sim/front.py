@@ -65,7 +65,7 @@ async def listening(
             options.port,
             create_connection=front.connection_class,
             close_timeout=CLOSE_SECONDS,
-            logger=_quiet(),
+            logger=_quiet_logger(),
             **{"compression": None, **more},
         )
     except OSError as error:
@@ -124,13 +124,13 @@ class Front:
         for transport in list(self._transports):
             transport.abort()
 
-    def watch(self, transport: asyncio.Transport) -> None:
+    def register(self, transport: asyncio.Transport) -> None:
         """Register a connection whose protocol is not known yet."""
         self._transports.add(transport)
         if self._is_closed:
             transport.abort()
 
-    def release(self, transport: asyncio.Transport) -> None:
+    def unregister(self, transport: asyncio.Transport) -> None:
         """Unregister a connection that websockets takes over."""
         self._transports.discard(transport)
 
@@ -157,7 +157,7 @@ class RoutedConnection(ServerConnection):
         """Wait for the head before websockets gets the connection."""
         self._raw_transport = cast("asyncio.Transport", transport)
         self._received = bytearray()
-        self.front.watch(self._raw_transport)
+        self.front.register(self._raw_transport)
         self._deadline = self.loop.call_later(self.front.head_seconds, self._raw_transport.abort)
 
     def data_received(self, data: bytes) -> None:
@@ -173,14 +173,14 @@ class RoutedConnection(ServerConnection):
             return
         received, self._received = bytes(self._received), None
         self._deadline.cancel()
-        if is_http and end and self.front.is_local and not _is_for_here(head + end):
+        if is_http and end and self.front.is_local and not _names_this_machine(head + end):
             self._raw_transport.write(REFUSAL)
             self._received = bytearray()  # later bytes are ignored
             self._raw_transport.close()
         elif is_http and end and not UPGRADE.search(head + end):
             self.front.hand_over(self._raw_transport, received)
         else:
-            self.front.release(self._raw_transport)
+            self.front.unregister(self._raw_transport)
             super().connection_made(self._raw_transport)
             super().data_received(received)
 
@@ -204,15 +204,15 @@ def is_loopback(host: str) -> bool:
         return False
 
 
-def _is_for_here(head: bytes | bytearray) -> bool:
+def _names_this_machine(head: bytes | bytearray) -> bool:
     """Whether the Host and Origin headers of a request name this machine only."""
     return all(is_loopback(name.decode("latin-1").strip("[]").lower()) for _, name in HOST.findall(head))
 
 
-def _quiet() -> logging.Logger:
+def _quiet_logger() -> logging.Logger:
     # Not a logger of `getLogger`, whose level an application may set to DEBUG: websockets would then log frames with
     # tokens in them.
     parent = logging.getLogger("aries_nb")
-    quiet = logging.Logger("aries_nb.sim", max(logging.INFO, parent.getEffectiveLevel()))
-    quiet.parent = parent
-    return quiet
+    logger = logging.Logger("aries_nb.sim", max(logging.INFO, parent.getEffectiveLevel()))
+    logger.parent = parent
+    return logger

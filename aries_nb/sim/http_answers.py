@@ -179,7 +179,7 @@ class HttpServer(ABC):
             headers["Location"] = answer.location
         if isinstance(answer.body, str):
             return web.Response(status=answer.status, text=answer.body, headers=headers)
-        text = await self._written(asked, answer.body)
+        text = await self._encode(asked, answer.body)
         return web.Response(status=answer.status, text=text, content_type="application/json", headers=headers)
 
     def answer(self, request: HttpRequest) -> HttpResponse:
@@ -193,7 +193,7 @@ class HttpServer(ABC):
     async def _prepare(self, request: HttpRequest) -> None:  # noqa: B027 - most answers need no preparation
         """Compute slow parts of an answer in another thread, so that the market goes on meanwhile."""
 
-    async def _written(self, request: HttpRequest, body: object) -> str:  # noqa: ARG002 - for a subclass with long answers
+    async def _encode(self, request: HttpRequest, body: object) -> str:  # noqa: ARG002 - for a subclass with long answers
         """Write a body as JSON."""
         return self._json(body)
 

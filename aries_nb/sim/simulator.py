@@ -44,7 +44,7 @@ class Simulator:
         self._thread: threading.Thread | None = None
         self._is_ready = threading.Event()
         self._failure: BaseException | None = None
-        self._final = Statistics()
+        self._final_statistics = Statistics()
         self._url = ""
 
     def __repr__(self) -> str:
@@ -85,7 +85,7 @@ class Simulator:
     def statistics(self) -> Statistics:
         """Counters of the server since its start; after the end, their last values."""
         if self._thread is not None and not self._thread.is_alive():
-            return self._final
+            return self._final_statistics
         return self._call(self._server.statistics)
 
     def subscriptions(self) -> list[dict[str, dict[str, Any]]]:
@@ -140,7 +140,7 @@ class Simulator:
         except BaseException as error:
             self._failure = error
         finally:
-            self._final = self._server.statistics()
+            self._final_statistics = self._server.statistics()
             self._is_ready.set()
 
     async def _serve(self) -> None:

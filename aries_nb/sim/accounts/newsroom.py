@@ -53,22 +53,22 @@ class Newsroom:
         self._symbols = symbols
         self._mean = mean_seconds
         self._number = 0
-        self._wait = self._drawn()
+        self._wait = self._draw_wait()
 
     def advance(self, seconds: float, now: float) -> list[Headline]:
         """Advance by `seconds`; return the headlines published."""
         self._wait -= seconds
         published = []
         while self._wait <= 0:
-            self._wait += self._drawn()
-            published.append(self._written(now))
+            self._wait += self._draw_wait()
+            published.append(self._write_headline(now))
         self.headlines += published
         return published
 
-    def _drawn(self) -> float:
+    def _draw_wait(self) -> float:
         return self._rng.expovariate(1.0 / self._mean) if math.isfinite(self._mean) else math.inf
 
-    def _written(self, now: float) -> Headline:
+    def _write_headline(self, now: float) -> Headline:
         rng = self._rng
         self._number += 1
         topic, form = rng.choice(STORIES)

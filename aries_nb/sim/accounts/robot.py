@@ -31,16 +31,16 @@ class Robot:
         self._brokerage = brokerage
         self._rate = rate
         self._mine: set[str] = set()
-        self._wait = self._drawn()
+        self._wait = self._draw_wait()
 
     def advance(self, seconds: float, now: float) -> None:
         """Advance by `seconds`, with as many acts as the rate gives."""
         self._wait -= seconds
         while self._wait <= 0:
-            self._wait += self._drawn()
+            self._wait += self._draw_wait()
             self._act(self._rng.choice(list(self._brokerage.terms)), now)
 
-    def _drawn(self) -> float:
+    def _draw_wait(self) -> float:
         return self._rng.expovariate(self._rate) if self._rate > 0 else math.inf
 
     def _act(self, account: str, now: float) -> None:
@@ -73,8 +73,8 @@ class Robot:
         symbol = rng.choice(tuple(dict.fromkeys((*(name for name, _ in terms.holdings), *terms.favourites))))
         held = brokerage.ledger(account).quantity(symbol)
         # A larger position makes a sale more likely: positions return to zero, and may reverse.
-        lean = max(-0.4, min(0.4, float(held) / 1000))
-        side: OrderSide = "sell" if rng.random() < 0.5 + lean else "buy"
+        bias = max(-0.4, min(0.4, float(held) / 1000))
+        side: OrderSide = "sell" if rng.random() < 0.5 + bias else "buy"
         share = brokerage.market.shares[symbol]
         step, lot = Decimal(1) / share.scale, share.lot
         quantity = Decimal(1 + int(rng.expovariate(1.0) * MEAN_SHARES)) * lot

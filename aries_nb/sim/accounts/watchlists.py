@@ -38,20 +38,20 @@ class Watchlists:
         self._rng = rng
         self._symbols = symbols
         self._mean = mean_seconds
-        self._wait = self._drawn()
+        self._wait = self._draw_wait()
 
     def advance(self, seconds: float) -> bool:
         """Advance by `seconds`; return whether a list changed."""
         self._wait -= seconds
         is_changed = False
         while self._wait <= 0:
-            self._wait += self._drawn()
+            self._wait += self._draw_wait()
             place = self._rng.randrange(len(self.lists))
             self.lists[place] = self._edited(self.lists[place])
             is_changed = True
         return is_changed
 
-    def _drawn(self) -> float:
+    def _draw_wait(self) -> float:
         return self._rng.expovariate(1.0 / self._mean) if math.isfinite(self._mean) else math.inf
 
     def _edited(self, old: Watchlist) -> Watchlist:

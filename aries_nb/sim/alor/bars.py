@@ -86,12 +86,12 @@ class BarHistory:
         """Add a live trade of `size` lots at `ts_ns` (Unix ns); a late one is counted in the present second."""
         self._history.log.add(security.symbol, ts_ns, price, size * security.lot)
         second = ts_ns // NS_PER_S
-        kept = self._seconds[security.exchange, security.symbol]
+        bars = self._seconds[security.exchange, security.symbol]
         trade = (second, price, price, price, price, size)
-        if kept and second <= kept[-1][0]:
-            kept[-1] = merged(kept[-1], trade)
+        if bars and second <= bars[-1][0]:
+            bars[-1] = merged(bars[-1], trade)
         else:
-            kept.append(trade)
+            bars.append(trade)
 
     def of(self, security: Security, timeframe: str, first: float, last: float = math.inf) -> Iterator[Bar]:
         """The bars that start in [first, last), Unix s, oldest first; the current bar is incomplete.
@@ -115,10 +115,10 @@ class BarHistory:
     def _live(self, security: Security, first: float, timeframe: str) -> Iterator[Bar]:
         since = bar_start(timeframe, max(first, 0.0)) if first > 0 else 0
         position = 0
-        kept = self._seconds[security.exchange, security.symbol]
-        while position < len(kept):
-            if kept[position][0] >= since:
-                yield kept[position]
+        bars = self._seconds[security.exchange, security.symbol]
+        while position < len(bars):
+            if bars[position][0] >= since:
+                yield bars[position]
             position += 1
 
     def _past(self, security: Security, timeframe: str, first: float, last: float) -> Iterator[Bar]:

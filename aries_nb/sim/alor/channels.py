@@ -49,7 +49,7 @@ class InstrumentChannel(ABC):
         self._subscriptions: defaultdict[str, list[Subscription]] = defaultdict(list)
         self._running: dict[str, Bar] = {}
         self._instrument: dict[str, Any] = {}
-        self._written: dict[tuple[object, ...], str] = {}
+        self._encoded: dict[tuple[object, ...], str] = {}
 
     @property
     def has_subscribers(self) -> bool:
@@ -154,7 +154,7 @@ class InstrumentChannel(ABC):
 
     def _publish_state(self, kind: MarketKind, stamp: int) -> int:
         """Offer the present quote or book, which is encoded when it is sent."""
-        self._written.clear()
+        self._encoded.clear()
         for subscription in self._subscriptions[kind]:
             request = subscription.request
             if kind == "book":
@@ -180,16 +180,16 @@ class InstrumentChannel(ABC):
 
     def _quote_text(self, form: Format, now: float) -> str:
         key = ("quote", form)
-        if key not in self._written:
-            self._written[key] = self._text(objects.QUOTE, form, self.quote_values(round(now * 1000)))
-        return self._written[key]
+        if key not in self._encoded:
+            self._encoded[key] = self._text(objects.QUOTE, form, self.quote_values(round(now * 1000)))
+        return self._encoded[key]
 
     def _book_text(self, form: Format, depth: int, now: float, *, is_existing: bool) -> str:
         key = ("book", form, depth, is_existing)
-        if key not in self._written:
+        if key not in self._encoded:
             bids, asks, stamp = self.book_levels(depth, round(now * 1000))
-            self._written[key] = json_text(objects.book_object(bids, asks, stamp, form, is_existing=is_existing))
-        return self._written[key]
+            self._encoded[key] = json_text(objects.book_object(bids, asks, stamp, form, is_existing=is_existing))
+        return self._encoded[key]
 
     def _trade_text(self, trade: Print, form: Format, *, is_existing: bool) -> str:
         values = objects.trade_values(self.security, trade, is_existing=is_existing, has_zone=self._has_zone)
@@ -228,7 +228,7 @@ class ListingChannel(InstrumentChannel):
         self._traded = self._traded or stamp
         trade = listing.step(self.focus)
         # Texts encoded before are out of date after any event.
-        self._written.clear()
+        self._encoded.clear()
         if trade is not None and trade.size:
             self._traded = stamp
             size = trade.size // self.security.lot
@@ -285,7 +285,7 @@ class RecordedChannel(InstrumentChannel, Playback):
     def _play_row(self, player: RecordingPlayer, row: int) -> int:
         recording = player.recording
         stamp = recording.times[row] // objects.NS_PER_MS
-        self._written.clear()
+        self._encoded.clear()
         self._rows[recording.kind] = row
         if recording.kind == "book":
             self._publish_state("book", stamp)

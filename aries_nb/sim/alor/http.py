@@ -63,14 +63,16 @@ class AlorHttpServer(HttpServer):
         past = PastFills(backend.feed.history, backend.options.seed)
         self._portfolios = PortfolioRoutes(backend.portfolios, past)
         #: For each subject the requests left, and the time of that count.
-        self._allowances: defaultdict[str, tuple[float, float]] = defaultdict(lambda: (backend.options.http_rate, 0.0))
+        self._request_budgets: defaultdict[str, tuple[float, float]] = defaultdict(
+            lambda: (backend.options.http_rate, 0.0)
+        )
 
     async def _prepare(self, request: HttpRequest) -> None:
         if request.path.endswith("/history") and request.path.startswith(MARKET_PATH):
             _, _, *what = request.parts
             await asyncio.to_thread(self._market.prepare, what, Query(request.query))
 
-    async def _written(self, request: HttpRequest, body: object) -> str:
+    async def _encode(self, request: HttpRequest, body: object) -> str:
         if request.path.endswith(TRADE_HISTORY_PATH):
             return await asyncio.to_thread(self._json, body)
         return self._json(body)
@@ -89,34 +91,34 @@ class AlorHttpServer(HttpServer):
         bearer = self._backend.tokens.read(request.bearer_token, now)
         if bearer is None:
             raise HttpError(401, "Invalid JWT token!")
-        self._spend(bearer.subject, now)
-        return HttpResponse(200, self._found(request.parts, Query(request.query), bearer, now))
+        self._count_request(bearer.subject, now)
+        return HttpResponse(200, self._route(request.parts, Query(request.query), bearer, now))
 
     def _refused(self, error: HttpError) -> HttpResponse:
         # A wrong parameter is answered with 400 (§13).
         status = 400 if error.status == 422 else error.status
         return HttpResponse(status, {"code": str(status), "message": error.text})
 
-    def _found(self, parts: list[str], query: Query, bearer: Bearer, now: float) -> object:
+    def _route(self, parts: list[str], query: Query, bearer: Bearer, now: float) -> object:
         match parts:
             case ["md", "v2", "time"]:
                 return int(now)
             case ["md", "v2", "Clients", exchange, portfolio, *what]:
                 self._backend.activate_accounts()
-                return self._portfolios.current(_own(exchange, portfolio, bearer), what, query, now)
+                return self._portfolios.current(_owner(exchange, portfolio, bearer), what, query, now)
             case ["md", "v2", "Stats", exchange, portfolio, "history", "trades"]:
                 self._backend.activate_accounts()
-                return self._portfolios.past_fills(_own(exchange, portfolio, bearer), query, now)
+                return self._portfolios.past_fills(_owner(exchange, portfolio, bearer), query, now)
             case ["md", "v2", *what]:
-                return self._market.found(what, query, now)
+                return self._market.answer(what, query, now)
         raise HttpError(404, "unknown path")
 
-    def _spend(self, subject: str, now: float) -> None:
+    def _count_request(self, subject: str, now: float) -> None:
         """Count one request against the rate limit of a user (§10)."""
         rate = self._backend.options.http_rate
-        left, since = self._allowances[subject]
+        left, since = self._request_budgets[subject]
         left = min(rate, left + (now - since) * rate)
-        self._allowances[subject] = (max(left - 1.0, 0.0), now)
+        self._request_budgets[subject] = (max(left - 1.0, 0.0), now)
         if left < 1.0:
             raise HttpError(429, "Too many requests")
 
@@ -125,7 +127,7 @@ class AlorHttpServer(HttpServer):
         return {**asdict(self._backend.statistics()), "connections": connections}
 
 
-def _own(exchange: str, portfolio: str, bearer: Bearer) -> tuple[str, str]:
+def _owner(exchange: str, portfolio: str, bearer: Bearer) -> tuple[str, str]:
     if portfolio not in bearer.portfolios:
         raise HttpError(403, f"Portfolio '{portfolio[:100]}' is not available")
     return exchange.upper(), portfolio

@@ -45,21 +45,21 @@ class MarketRoutes:
 
     def __init__(self, feed: AlorFeed) -> None:
         self._feed = feed
-        self._made: dict[tuple[object, ...], Values] = {}  # prepared, but not yet collected by `found`
+        self._prepared: dict[tuple[object, ...], Values] = {}  # prepared, but not yet collected by `answer`
 
     def prepare(self, what: list[str], query: Query) -> None:
-        """Compute slow answers about the past for `found`, which also reports wrong requests; any thread."""
+        """Compute slow answers about the past for `answer`, which also reports wrong requests; any thread."""
         try:
             match what:
                 case ["history"] if str(read_timeframe(query.text("tf"))) in "DWMY":
                     self._feed.history.prepare_days(query.text("symbol"))
                 case ["Securities", exchange, symbol, "alltrades", "history"]:
                     security = self._security(exchange, symbol, query)
-                    self._made[_key(security, query)] = self._past_trades(security, query)
+                    self._prepared[_key(security, query)] = self._past_trades(security, query)
         except HttpError:
             return
 
-    def found(self, what: list[str], query: Query, now: float) -> object:
+    def answer(self, what: list[str], query: Query, now: float) -> object:
         """Answer a path below `/md/v2`. Raises HttpError for an unknown one."""
         match what:
             case ["history"]:
@@ -80,7 +80,7 @@ class MarketRoutes:
                 return self._session_trades(self._security(exchange, symbol, query), query)
             case ["Securities", exchange, symbol, "alltrades", "history"]:
                 security = self._security(exchange, symbol, query)
-                return self._made.pop(_key(security, query), None) or self._past_trades(security, query)
+                return self._prepared.pop(_key(security, query), None) or self._past_trades(security, query)
         raise HttpError(404, "unknown path")
 
     def _bars(self, query: Query) -> Values:
@@ -198,8 +198,8 @@ class MarketRoutes:
             "size": _bounds(query, "qtyFrom", "qtyTo"),
             "price": _bounds(query, "priceFrom", "priceTo"),
         }
-        prints = self._feed.channel(security).prints.columns().chosen(bounds, None if side == "any" else side)
-        return _written(security, prints.prints(start, take, is_newest_first=is_newest_first), read_format(query))
+        prints = self._feed.channel(security).prints.columns().filtered(bounds, None if side == "any" else side)
+        return _formatted(security, prints.prints(start, take, is_newest_first=is_newest_first), read_format(query))
 
     def _past_trades(self, security: Security, query: Query) -> Values:
         """Trades of the sessions before the start of the simulation."""
@@ -210,7 +210,7 @@ class MarketRoutes:
         span = (0 if first is None else first, LATEST * objects.NS_PER_S if last is None else last)
         total, places, trades = self._feed.history.past_trades(security.symbol, span, skipped, most)
         prints = past_prints(first_past_number(security.exchange, security.symbol), places, trades, security.lot)
-        return {"total": total, "list": _written(security, prints.prints(0, most), form)}
+        return {"total": total, "list": _formatted(security, prints.prints(0, most), form)}
 
     def _security(self, exchange: str, symbol: str, query: Query) -> Security:
         board = query.values.get("instrumentGroup", "").strip()
@@ -248,7 +248,7 @@ def _ns(seconds: float | None) -> int | None:
     return None if seconds is None else round(min(max(seconds, 0), LATEST) * objects.NS_PER_S)
 
 
-def _written(security: Security, prints: Iterable[Print], form: Format) -> list[Values]:
+def _formatted(security: Security, prints: Iterable[Print], form: Format) -> list[Values]:
     values = (objects.trade_values(security, each, is_existing=True) for each in prints)
     return [renamed(objects.TRADE, form, each) for each in values]
 

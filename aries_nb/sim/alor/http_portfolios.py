@@ -50,7 +50,7 @@ class PortfolioRoutes:
         """Answer a path below `/md/v2/Clients/{exchange}/{portfolio}`."""
         match what:
             case [name] if name in SUMS:
-                found = list(self._written(SUMS[name], owner, query, now))
+                found = list(self._formatted(SUMS[name], owner, query, now))
                 if not found:
                     raise HttpError(404, "the portfolio has nothing on this exchange")
                 return found[0]
@@ -58,14 +58,14 @@ class PortfolioRoutes:
                 is_without_money = query.choice("withoutCurrency", ("true", "false"), "false") == "true"
                 return [
                     values
-                    for values in self._written(LISTS[name], owner, query, now)
+                    for values in self._formatted(LISTS[name], owner, query, now)
                     if not (is_without_money and values.get("isCurrency", values.get("cur", False)))
                 ]
             case [name, ident] if name in LISTS:
                 key = "symbol" if name == "positions" else "id"
                 for values in self._values(LISTS[name], owner, now):
                     if values[key] == ident:
-                        return self._portfolios.written(LISTS[name], read_format(query), values)
+                        return self._portfolios.formatted(LISTS[name], read_format(query), values)
                 raise HttpError(404, f"no such entry in {name}")
         raise HttpError(404, "unknown path")
 
@@ -82,7 +82,7 @@ class PortfolioRoutes:
             if values["date"] >= since and int(values["id"]) >= first and ticker in ("", values["symbol"])
         ]
         page = found[:: -1 if is_newest_first else 1][:count]
-        return [self._portfolios.written("fills", read_format(query), values) for values in page]
+        return [self._portfolios.formatted("fills", read_format(query), values) for values in page]
 
     def _every_fill(self, account: str, now: float) -> Iterator[Values]:
         """Own trades of all sessions, oldest first."""
@@ -96,9 +96,9 @@ class PortfolioRoutes:
         self._portfolios.accounts.publish(now)
         return self._portfolios.snapshot(kind, *owner, now)
 
-    def _written(self, kind: Kind, owner: tuple[str, str], query: Query, now: float) -> Iterator[Values]:
+    def _formatted(self, kind: Kind, owner: tuple[str, str], query: Query, now: float) -> Iterator[Values]:
         form = read_format(query)
-        return (self._portfolios.written(kind, form, values) for values in self._values(kind, owner, now))
+        return (self._portfolios.formatted(kind, form, values) for values in self._values(kind, owner, now))
 
 
 class PastFills:

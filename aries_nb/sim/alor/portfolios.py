@@ -135,7 +135,7 @@ class Portfolios:
         security = self._security(fill.account, fill.symbol)
         return objects.fill_values(security, number, fill, is_existing=is_existing, has_zone=self._has_zone)
 
-    def written(self, kind: Kind, form: Format, values: dict[str, Any]) -> dict[str, Any]:
+    def formatted(self, kind: Kind, form: Format, values: dict[str, Any]) -> dict[str, Any]:
         """An object with the names of a format."""
         named = renamed(_TABLES[kind], form, values)
         if kind == "summaries" and form == "slim":
@@ -143,7 +143,7 @@ class Portfolios:
         return named
 
     def _text(self, kind: Kind, form: Format, values: dict[str, Any]) -> str:
-        return json_text(self.written(kind, form, values))
+        return json_text(self.formatted(kind, form, values))
 
     def _on_changes(self, changes: Sequence[Change], now: float) -> None:
         self._number_fills()

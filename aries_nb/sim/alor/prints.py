@@ -54,7 +54,7 @@ class PrintColumns(NamedTuple):
     side: Column
     sides: list[str]
 
-    def chosen(self, bounds: Mapping[str, tuple[float | None, ...]], side: str | None = None) -> PrintColumns:
+    def filtered(self, bounds: Mapping[str, tuple[float | None, ...]], side: str | None = None) -> PrintColumns:
         """The trades within `bounds` by field (both ends included, None for no bound), and of one side if given."""
         mask = np.ones(len(self.number), bool)
         for name, (low, high) in bounds.items():

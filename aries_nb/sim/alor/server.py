@@ -72,7 +72,7 @@ class FrameClient(Client[AlorSession]):
         return super().has_work or bool(self.session.histories)
 
     @property
-    def waits_for_server(self) -> bool:
+    def is_backlogged(self) -> bool:
         """Whether many frames wait although the client reads: the server is behind with sending."""
         return len(self.session.outbox) > BACKLOG_FRAMES and not self.is_blocked
 
@@ -186,7 +186,7 @@ class AlorServer(Server[FrameClient]):
 
     def _advance(self, seconds: float, now: float) -> None:
         # A backlog of the server itself is not the fault of the client: then the market waits as well.
-        if not any(client.waits_for_server for client in self.clients):
+        if not any(client.is_backlogged for client in self.clients):
             self.feed.advance(seconds, now)
             self.feed.play_recordings(now)
         self.feed.flush(now)

@@ -59,7 +59,7 @@ class AlorSession:
         self._backend = backend
         self._open: dict[str, tuple[Subscription, Security | None]] = {}
         self._expires: float | None = None
-        self._allowance, self._refilled = options.request_rate or 0.0, now
+        self._request_budget, self._budget_time = options.request_rate or 0.0, now
         self._ended_sent = self._ended_held_back = 0
 
     @property
@@ -138,7 +138,7 @@ class AlorSession:
         if not guid:
             raise RefusedError(400, "Request message should contain 'guid' field!")
         self._admit(bearer)
-        self._spend(now)
+        self._count_request(now)
         if name == "ping":
             self.outbox.append(reply(guid, 200))
         elif name == "unsubscribe":
@@ -156,16 +156,16 @@ class AlorSession:
                 raise RefusedError(429, "Too many connections")
             self.subject = bearer.subject
 
-    def _spend(self, now: float) -> None:
+    def _count_request(self, now: float) -> None:
         """Count one request against the rate limit (U15)."""
         rate = self._options.request_rate
         if rate is None:
             return
-        self._allowance = min(max(rate, 1.0), self._allowance + (now - self._refilled) * rate)
-        self._refilled = now
-        if self._allowance < 1.0:
+        self._request_budget = min(max(rate, 1.0), self._request_budget + (now - self._budget_time) * rate)
+        self._budget_time = now
+        if self._request_budget < 1.0:
             raise RefusedError(429, "Too many requests")
-        self._allowance -= 1.0
+        self._request_budget -= 1.0
 
     def _unsubscribe(self, guid: str) -> None:
         self.unsubscribe_requests += 1

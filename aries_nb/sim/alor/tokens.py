@@ -129,6 +129,6 @@ def _encoded(part: Mapping[str, Any]) -> str:
     return urlsafe_b64encode(json.dumps(part, separators=(",", ":")).encode()).rstrip(b"=").decode()
 
 
-def _same(shown: str, kept: str) -> bool:
+def _same(given: str, expected: str) -> bool:
     """Compare in constant time; external text may contain lone surrogates."""
-    return hmac.compare_digest(*(text.encode(errors="surrogatepass") for text in (shown, kept)))
+    return hmac.compare_digest(*(text.encode(errors="surrogatepass") for text in (given, expected)))

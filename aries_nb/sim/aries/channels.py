@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     #: Called with a trade: symbol, Unix ns, price in USD, size in shares or contracts.
     TradeListener = Callable[[str, int, float, float], None]
 
-__all__ = ["MarketChannel", "RecordedChannel", "SymbolChannel"]
+__all__ = ["ListingChannel", "RecordedChannel", "SymbolChannel"]
 
 #: Outboxes of the sessions that selected the same fields.
 Groups = list[tuple[Fields, list[list[str]]]]
@@ -99,7 +99,7 @@ class SymbolChannel(ABC):
         return [update(self._prefixes[stream], part, stamp)] if part else []
 
 
-class MarketChannel(SymbolChannel):
+class ListingChannel(SymbolChannel):
     """A symbol of the synthetic market."""
 
     def __init__(self, listing: Listing, on_trade: Iterable[TradeListener]) -> None:

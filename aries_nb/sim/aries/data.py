@@ -189,15 +189,15 @@ class BookRows:
         """All visible levels, asks then bids, best first; then `0:price:0` for each removed price."""
         before, shown = self._shown, {}
         for price, size in asks:
-            held = before.get(price)
-            shown[price] = held if held and held[0] == size else (size, f"{size}:{price!r}:0")
+            previous = before.get(price)
+            shown[price] = previous if previous and previous[0] == size else (size, f"{size}:{price!r}:0")
         for price, size in bids:
             if price in shown:  # a locked book, possible in recordings only
                 shown[price] = (0, f"{shown[price][0]}:{price!r}:{size}")
                 continue
-            held = before.get(price)
+            previous = before.get(price)
             # Bid sizes are stored negative, to distinguish them from ask sizes.
-            shown[price] = held if held and held[0] == -size else (-size, f"0:{price!r}:{size}")
+            shown[price] = previous if previous and previous[0] == -size else (-size, f"0:{price!r}:{size}")
         self._shown = shown
         rows = [row for _, row in shown.values()]
         rows += [f"0:{price!r}:0" for price in before.keys() - shown.keys()]

@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
 
-from aries_nb.sim.aries.channels import MarketChannel, RecordedChannel, SymbolChannel
+from aries_nb.sim.aries.channels import ListingChannel, RecordedChannel, SymbolChannel
 from aries_nb.sim.aries.subscriptions import Selection, SubscriptionItem
 from aries_nb.sim.feed import MarketFeed
 from aries_nb.sim.market.listings import OptionListing, TradedListing
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 __all__ = ["AriesFeed"]
 
 
-class AriesFeed(MarketFeed[MarketChannel]):
+class AriesFeed(MarketFeed[ListingChannel]):
     """Backend of market and charts sessions: known symbols, subscriptions, and all market events."""
 
     def __init__(self, options: SimOptions, today: date) -> None:
@@ -37,7 +37,7 @@ class AriesFeed(MarketFeed[MarketChannel]):
         #: Called with every trade of the synthetic market, not of recordings; listeners may be added at any time.
         self.on_trade: list[TradeListener] = []
         self._hours = MarketHours()
-        self._channels: dict[str, MarketChannel] = {}
+        self._channels: dict[str, ListingChannel] = {}
         self._recorded = {
             symbol: RecordedChannel(symbol, [RecordingPlayer(recording, options.speed) for recording in recordings])
             for symbol, recordings in load_recordings(options.tapes).items()
@@ -152,7 +152,7 @@ class AriesFeed(MarketFeed[MarketChannel]):
         if channel is None:
             listing = self.market.listing(symbol)
             assert listing is not None, "only offered symbols are subscribed"
-            channel = self._channels[symbol] = MarketChannel(listing, self.on_trade)
+            channel = self._channels[symbol] = ListingChannel(listing, self.on_trade)
         return channel
 
     def _activate(self, channel: SymbolChannel, now: float) -> None:
@@ -168,7 +168,7 @@ class AriesFeed(MarketFeed[MarketChannel]):
     def _is_closed(self) -> bool:
         return self._hours.market == "closed"
 
-    def _subscribed_channels(self) -> Iterable[MarketChannel]:
+    def _subscribed_channels(self) -> Iterable[ListingChannel]:
         return (channel for channel in self._channels.values() if channel.has_subscribers)
 
     def _recorded_channels(self) -> Iterable[RecordedChannel]:

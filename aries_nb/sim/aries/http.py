@@ -90,7 +90,7 @@ class AriesHttpServer(HttpServer):
         if path == HEALTH:
             return HttpResponse(200, {"status": "ok"})
         self._check_token(request)
-        return HttpResponse(200, self._found(request))
+        return HttpResponse(200, self._route(request))
 
     def _refused(self, error: HttpError) -> HttpResponse:
         return refusal(self._errors, error, str(uuid4()))
@@ -101,7 +101,7 @@ class AriesHttpServer(HttpServer):
         if not self.oauth.is_valid(request.bearer_token, request.now):
             raise HttpError(401, "the token is not valid or has expired")
 
-    def _found(self, request: HttpRequest) -> object:
+    def _route(self, request: HttpRequest) -> object:
         path, query, now = request.path, Query(request.query), request.now
         route = self._routes.get(path)
         if route is not None:

@@ -83,10 +83,10 @@ class BarRoutes:
         if not len(bars):
             before = self._history.before(symbol, resolution, first)
             return {"s": "no_data"} if before is None else {"s": "no_data", "nextTime": before}
-        kept = bars[-MOST_BARS:]
+        latest = bars[-MOST_BARS:]
         names = {"t": "time", "o": "open", "h": "high", "l": "low", "c": "close", "v": "volume"}
-        answer: Udf = {"s": "ok", **{short: kept[long].tolist() for short, long in names.items()}}
-        if len(kept) < len(bars):
+        answer: Udf = {"s": "ok", **{short: latest[long].tolist() for short, long in names.items()}}
+        if len(latest) < len(bars):
             answer["nextTo"] = str(answer["t"][0])
         return answer
 

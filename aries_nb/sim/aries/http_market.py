@@ -355,7 +355,7 @@ def _passes(query: Query, name: str, value: float | date) -> bool:
         if asked is None:
             continue
         shown: Any = value if isinstance(value, float) else str(value)
-        kept = {"": shown == asked, "Gte": shown >= asked, "Gt": shown > asked, "Lte": shown <= asked}
-        if not kept.get(suffix, shown < asked):
+        results = {"": shown == asked, "Gte": shown >= asked, "Gt": shown > asked, "Lte": shown <= asked}
+        if not results.get(suffix, shown < asked):
             return False
     return True

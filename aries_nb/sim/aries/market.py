@@ -89,8 +89,8 @@ class MarketSession(AriesSession):
                 unknown.append(item.symbol)
                 continue
             if selection:
-                held = self.selections.get(item.symbol, Selection())
-                self.selections[item.symbol] = held.united(selection)
+                selected = self.selections.get(item.symbol, Selection())
+                self.selections[item.symbol] = selected.united(selection)
                 self._backend.subscribed(self, item.symbol, selection, now)
         if unknown:
             self._refuse(f"unknown symbol: {', '.join(dict.fromkeys(unknown))}", now, ident, code="UNKNOWN_SYMBOL")
@@ -104,10 +104,10 @@ class MarketSession(AriesSession):
             except BadRequestError as error:
                 complaints.append(str(error))
                 continue
-            held = self.selections.get(item.symbol)
-            if held is None:
+            selected = self.selections.get(item.symbol)
+            if selected is None:
                 continue
-            left = held.without(item.selection)
+            left = selected.without(item.selection)
             if left:
                 self.selections[item.symbol] = left
             else:

@@ -183,8 +183,8 @@ class OAuthServer:
         # Expired access tokens are retained: where any text is accepted they must not pass as unknown ones.
         _drop_expired(self._access, now - settings.refresh_seconds)
         access, refresh = (secrets.token_urlsafe(TOKEN_BYTES) for _ in range(2))
-        kept = _Grant(now + settings.access_seconds, grant.scope, grant.is_public)
-        self._access[access] = kept
+        issued = _Grant(now + settings.access_seconds, grant.scope, grant.is_public)
+        self._access[access] = issued
         answer: dict[str, object] = {
             "access_token": access,
             "token_type": "Bearer",
@@ -192,7 +192,7 @@ class OAuthServer:
             "scope": grant.scope,
         }
         if with_refresh:
-            self._refresh[refresh] = kept._replace(expires=now + settings.refresh_seconds)
+            self._refresh[refresh] = issued._replace(expires=now + settings.refresh_seconds)
             answer |= {"refresh_token": refresh, "refresh_token_expires_in": int(settings.refresh_seconds)}
         return answer
 
@@ -214,9 +214,9 @@ def _verifies(verifier: str, challenge: str) -> bool:
     return _same(digest.decode(), challenge)
 
 
-def _same(shown: str, kept: str) -> bool:
+def _same(given: str, issued: str) -> bool:
     """Compare in constant time; external text may contain lone surrogates."""
-    return compare_digest(*(text.encode(errors="surrogatepass") for text in (shown, kept)))
+    return compare_digest(*(text.encode(errors="surrogatepass") for text in (given, issued)))
 
 
 def _with_query(uri: str, fields: Mapping[str, str]) -> str:

@@ -218,5 +218,5 @@ def _union(first: Fields, second: Fields) -> Fields:
     return tuple(dict.fromkeys(first + second))
 
 
-def _difference(names: Fields, gone: Fields) -> Fields:
-    return tuple(name for name in names if name not in gone)
+def _difference(names: Fields, removed: Fields) -> Fields:
+    return tuple(name for name in names if name not in removed)

@@ -121,7 +121,7 @@ class Book:
         else:
             (self.bids if drawn < 0.75 else self.asks).resize(0)
 
-    def stir(self) -> None:
+    def resize_deep(self) -> None:
         """Change the size of one visible level behind the best."""
         drawn = self.rng.random() * 2.0
         side = self.bids if drawn < 1.0 else self.asks

@@ -274,7 +274,7 @@ class _Past:
         bars["high"], bars["low"] = prices.max(axis=1) / self._scale, prices.min(axis=1) / self._scale
         bars["volume"] = volumes
         lots = volumes // self._lot
-        bars["turnover"] = (prices / self._scale * _parted(lots, STEPS_PER_MINUTE + 1) * self._lot).sum(axis=1)
+        bars["turnover"] = (prices / self._scale * _split_evenly(lots, STEPS_PER_MINUTE + 1) * self._lot).sum(axis=1)
         bars["trades"] = _counts(lots)
         return bars
 
@@ -283,12 +283,12 @@ class _Past:
         _, opened, minutes = self.sessions[number]
         prices, volumes = self._minute_prices(number)
         lots = volumes // self._lot
-        counts = _parted(_counts(lots), STEPS_PER_MINUTE + 1).ravel()
+        counts = _split_evenly(_counts(lots), STEPS_PER_MINUTE + 1).ravel()
         place = np.arange(counts.sum()) - np.repeat(counts.cumsum() - counts, counts)  # of a trade within its price
         many = np.repeat(counts, counts)
         length = MINUTE * SECOND_NS // (STEPS_PER_MINUTE + 1)
         begin = opened * SECOND_NS + length * np.arange(minutes * (STEPS_PER_MINUTE + 1))
-        volume = np.repeat(_parted(lots, STEPS_PER_MINUTE + 1).ravel(), counts)
+        volume = np.repeat(_split_evenly(lots, STEPS_PER_MINUTE + 1).ravel(), counts)
         trades = np.empty(len(place), TRADES)
         trades["time"] = np.repeat(begin, counts) + length * place // many
         trades["price"] = np.repeat(prices.ravel(), counts) / self._scale
@@ -306,7 +306,7 @@ class _Past:
         volume = int(self._usual_volume * random.lognormal(0.0, 0.25))
         if number == len(self.sessions) - 1:
             _, _, high, low, volume = self._figures
-            _reach(ticks, round(high * scale), round(low * scale))
+            _scale_range(ticks, round(high * scale), round(low * scale))
         prices = np.column_stack(
             [ticks[:-1].reshape(minutes, STEPS_PER_MINUTE), ticks[STEPS_PER_MINUTE::STEPS_PER_MINUTE]]
         )
@@ -363,7 +363,7 @@ def _bridge(random: np.random.Generator, first: float, last: float, steps: int, 
     return ticks
 
 
-def _reach(ticks: Ints, high: int, low: int) -> None:
+def _scale_range(ticks: Ints, high: int, low: int) -> None:
     """Scale a walk in place so that its highest and lowest price are `high` and `low`."""
     start, inner = int(ticks[0]), ticks[1:-1]
     away = (inner - start).astype(float)
@@ -378,7 +378,7 @@ def _counts(lots: Ints) -> Ints:
     return np.maximum(STEPS_PER_MINUTE + 1, lots // MEAN_TRADE)
 
 
-def _parted(numbers: Ints, parts: int) -> Ints2:
+def _split_evenly(numbers: Ints, parts: int) -> Ints2:
     """Whole numbers, each split into `parts` whole parts that differ by at most one."""
     edges = numbers[:, None] * np.arange(parts + 1) // parts
     return np.diff(edges, axis=1)

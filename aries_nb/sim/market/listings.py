@@ -132,7 +132,7 @@ class TradedListing(Listing):
             self.book.follow(fair)
         elif drawn >= self.trade_share:
             if focus == "book" and drawn > 1.0 - self.deep_share:
-                self.book.stir()
+                self.book.resize_deep()
             else:
                 self._follow(fair, drawn)
             return None
@@ -149,8 +149,8 @@ class TradedListing(Listing):
 
     def _trade(self, fair: float) -> Trade:
         book = self.book
-        lean = book.distance(fair) / (2.0 * book.spread + 2.0)
-        is_buy = self.rng.random() < 0.5 + max(-0.45, min(0.45, lean))
+        bias = book.distance(fair) / (2.0 * book.spread + 2.0)
+        is_buy = self.rng.random() < 0.5 + max(-0.45, min(0.45, bias))
         side, venue = (book.asks, self.ask_venue) if is_buy else (book.bids, self.bid_venue)
         tick = side.ticks[0]
         traded = side.take(self.lot * (1 + int(self.rng.expovariate(1.0) * self.mean_trade)))
@@ -211,7 +211,7 @@ class OptionListing(TradedListing):
         self.contract = contract
         self.share = share
         self.term = term
-        self._nervousness = 0.0
+        self._volatility_noise = 0.0
         self.rng = rng
         fair = self.fair()
         super().__init__(
@@ -228,8 +228,8 @@ class OptionListing(TradedListing):
     def volatility(self) -> float:
         """Implied volatility per year: the share's, adjusted for strike and term, with small random changes."""
         spot = self.share.fair() / self.share.scale
-        bent = smile(self.share.equity.volatility, spot, self.contract.strike, term=self.term)
-        return bent * (1.0 + self._nervousness)
+        adjusted = smile(self.share.equity.volatility, spot, self.contract.strike, term=self.term)
+        return adjusted * (1.0 + self._volatility_noise)
 
     def greeks(self) -> Greeks:
         """Black-Scholes price and sensitivities at the share's fair price."""
@@ -242,7 +242,7 @@ class OptionListing(TradedListing):
 
     def step(self, focus: Focus) -> Trade | None:
         """Change the implied volatility slightly, and make one event."""
-        self._nervousness = 0.99 * self._nervousness + self.rng.gauss(0.0, 0.0004)
+        self._volatility_noise = 0.99 * self._volatility_noise + self.rng.gauss(0.0, 0.0004)
         return super().step(focus)
 
 

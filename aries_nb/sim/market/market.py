@@ -32,7 +32,7 @@ TRADING_SECONDS = 252 * 6.5 * 3600.0
 MARKET_VOLATILITY = 0.14
 #: Their sum is just below one: the effect of a shock on the variance is halved after about 230 draws.
 GARCH_SHOCK, GARCH_MEMORY = 0.03, 0.967
-MAX_HEAT = 16.0
+MAX_VARIANCE = 16.0
 
 
 class MarketHours(msgspec.Struct, frozen=True):
@@ -46,17 +46,17 @@ class MarketHours(msgspec.Struct, frozen=True):
 class ClusteredNoise:
     """Random returns with a mean variance of one per second and clustered volatility: GARCH(1,1)."""
 
-    __slots__ = ("heat", "rng")
+    __slots__ = ("rng", "variance")
 
     def __init__(self, rng: Random) -> None:
         self.rng = rng
-        self.heat = 1.0
+        self.variance = 1.0
 
     def draw(self, seconds: float) -> float:
         """Draw the return of a period in seconds."""
-        shock = math.sqrt(self.heat) * self.rng.gauss(0.0, 1.0)
-        heat = 1.0 - GARCH_SHOCK - GARCH_MEMORY + GARCH_SHOCK * shock * shock + GARCH_MEMORY * self.heat
-        self.heat = min(heat, MAX_HEAT)
+        shock = math.sqrt(self.variance) * self.rng.gauss(0.0, 1.0)
+        variance = 1.0 - GARCH_SHOCK - GARCH_MEMORY + GARCH_SHOCK * shock * shock + GARCH_MEMORY * self.variance
+        self.variance = min(variance, MAX_VARIANCE)
         return shock * math.sqrt(seconds)
 
 

@@ -41,7 +41,7 @@ def test_trades_are_chosen_by_exact_numbers_beyond_what_a_float_holds() -> None:
     prints = tape(50)
     first = prints.newest(1_000)[0].number
 
-    some = prints.columns().chosen({"number": (first + 7, first + 9)}).prints(0, 10)
+    some = prints.columns().filtered({"number": (first + 7, first + 9)}).prints(0, 10)
 
     assert [each.number - first for each in some] == [7, 8, 9]
     assert first > 2**53
@@ -60,7 +60,7 @@ def test_trades_are_chosen_by_exact_numbers_beyond_what_a_float_holds() -> None:
 def test_trades_are_chosen_by_what_they_are(
     bounds: dict[str, tuple[float | None, ...]], side: str | None, expected: list[int]
 ) -> None:
-    chosen = tape(10).columns().chosen(bounds, side)
+    chosen = tape(10).columns().filtered(bounds, side)
 
     assert [each.size for each in chosen.prints(0, 100)] == expected
 

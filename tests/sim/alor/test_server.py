@@ -75,7 +75,7 @@ def test_what_waits_for_a_busy_server_is_not_held_against_the_client(
     client.session.outbox.append("{}")
 
     assert not at_the_limit
-    assert (client.is_unread(5000), client.waits_for_server) == expected
+    assert (client.is_unread(5000), client.is_backlogged) == expected
 
 
 def test_the_usual_limit_is_5000_unread_messages(alor: Callable[..., Simulator]) -> None:

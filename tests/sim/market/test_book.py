@@ -33,7 +33,7 @@ def test_book_is_never_crossed_nor_empty_whatever_happens(
             case "sell":
                 book.bids.take(rng.randrange(1, 2000))
             case "stir":
-                book.stir()
+                book.resize_deep()
             case "rise":
                 fair *= 1.002
             case "fall":
