@@ -6,7 +6,7 @@ import json
 import time
 from collections import deque
 from contextlib import ExitStack
-from typing import Any
+from typing import Any, Self
 
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import ClientConnection, connect
@@ -15,15 +15,16 @@ PATH = "/v1/market/ws"
 TIMEOUT = 10.0
 
 
-class BareClient:
-    def __init__(self, url: str, path: str = PATH) -> None:
+class JsonSocket:
+    """A WebSocket of the tests' own that sends and reads JSON, without checks, answers or a state."""
+
+    def __init__(self, url: str) -> None:
         self._stack = ExitStack()
-        opened = connect(url + path, compression=None, max_size=None, ping_interval=None, close_timeout=1)
+        opened = connect(url, compression=None, max_size=None, ping_interval=None, close_timeout=1)
         self.socket: ClientConnection = self._stack.enter_context(opened)
         self.frames: list[str] = []
-        self.waiting: deque[dict[str, Any]] = deque()
 
-    def __enter__(self) -> BareClient:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -32,15 +33,16 @@ class BareClient:
     def say(self, message: object) -> None:
         self.socket.send(message if isinstance(message, (str, bytes)) else json.dumps(message))
 
+    def hear_frame(self) -> str:
+        frame = self.socket.recv(timeout=TIMEOUT)
+        assert isinstance(frame, str)
+        self.frames.append(frame)
+        return frame
+
     def hear(self) -> dict[str, Any]:
         """The next message, whatever it is."""
-        while not self.waiting:
-            frame = self.socket.recv(timeout=TIMEOUT)
-            assert isinstance(frame, str)
-            assert frame.isascii()
-            self.frames.append(frame)
-            self.waiting.extend(json.loads(line) for line in frame.split("\n") if line)
-        return self.waiting.popleft()
+        message: dict[str, Any] = json.loads(self.hear_frame())
+        return message
 
     def hear_until(self, wanted: Any) -> list[dict[str, Any]]:
         """All messages up to the first for which `wanted` is true, that one included."""
@@ -50,6 +52,29 @@ class BareClient:
             assert time.monotonic() < deadline, f"not heard: {wanted}"
             heard.append(self.hear())
         return heard
+
+    def hear_close(self) -> tuple[int, str]:
+        """Read on to the close frame; its code and reason, 1006 if there was none."""
+        try:
+            while True:
+                self.hear()
+        except ConnectionClosed as closed:
+            return (closed.rcvd.code, closed.rcvd.reason) if closed.rcvd else (1006, "")
+
+
+class BareClient(JsonSocket):
+    """A connection to an endpoint of Aries, whose frames hold one message a line."""
+
+    def __init__(self, url: str, path: str = PATH) -> None:
+        super().__init__(url + path)
+        self.waiting: deque[dict[str, Any]] = deque()
+
+    def hear(self) -> dict[str, Any]:
+        while not self.waiting:
+            frame = self.hear_frame()
+            assert frame.isascii()
+            self.waiting.extend(json.loads(line) for line in frame.split("\n") if line)
+        return self.waiting.popleft()
 
     def hear_updates(self, stream: str, count: int) -> list[dict[str, Any]]:
         """The payloads of the next `count` updates of one stream; others are passed over."""
@@ -82,14 +107,6 @@ class BareClient:
     def ask(self, path: str, method: str = "GET", ident: str = "request-1") -> dict[str, Any]:
         self.say({"type": "request", "id": ident, "payload": {"method": method, "path": path}})
         return self.hear_answer(ident)
-
-    def hear_close(self) -> tuple[int, str]:
-        """Read on to the close frame; its code and reason, 1006 if there was none."""
-        try:
-            while True:
-                self.hear()
-        except ConnectionClosed as closed:
-            return (closed.rcvd.code, closed.rcvd.reason) if closed.rcvd else (1006, "")
 
 
 def auth(token: Any, ident: str = "auth-1", **body: Any) -> dict[str, Any]:

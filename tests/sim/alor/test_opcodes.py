@@ -253,8 +253,8 @@ def test_text_of_frames_is_the_brokers_own(market: tuple[Simulator, bool]) -> No
         bare.hear_until(lambda frame: "data" in frame)
         bare.hear_until(lambda frame: "requestGuid" in frame or is_reply_first)
 
-    data = next(text for text in bare.texts if "data" in _parsed(text))
-    reply = next(text for text in bare.texts if "requestGuid" in _parsed(text))
+    data = next(text for text in bare.frames if "data" in _parsed(text))
+    reply = next(text for text in bare.frames if "requestGuid" in _parsed(text))
     assert data.startswith('{ "data": {"sym":"SBER","ex":"MOEX","desc":"Сбербанк",')
     assert data.endswith(r'}, "guid":"q\"1" }')
     assert reply == r'{"requestGuid":"q\"1","httpCode":200,"message":"Handled successfully"}'

@@ -57,7 +57,7 @@ def test_client_that_does_not_read_is_cut_off_beyond_the_limit(alor: Callable[..
         wait(sim, "queued", 1000)
         wait(sim, "closed_slow", 1)
 
-        assert slow.hear_close() == 1006
+        assert slow.hear_close()[0] == 1006
         assert quick.sync() == []
         assert sim.statistics().connections_open == 1
 
@@ -117,7 +117,7 @@ def test_too_long_a_message_is_refused_with_1009(alor: Callable[..., Simulator])
     with AlorClient(alor().url) as bare:
         bare.say("x" * (2**16 + 1))
 
-        assert bare.hear_close() == 1009
+        assert bare.hear_close()[0] == 1009
 
 
 def test_a_binary_message_is_refused_and_the_connection_lives(alor: Callable[..., Simulator]) -> None:
@@ -135,7 +135,7 @@ def test_half_a_character_comes_back_as_it_was_sent(alor: Callable[..., Simulato
         bare.ask("ping", "\ud800")
         bare.hear()
 
-    assert bare.texts == [
+    assert bare.frames == [
         r"""{"requestGuid":"\ud800","httpCode":404,"message":"Instrument 'MOEX:\udfff' is not found"}""",
         r'{"requestGuid":"\ud800","httpCode":200,"message":"Handled successfully"}',
     ]
@@ -148,7 +148,7 @@ def test_a_subject_has_ten_connections(alor: Callable[..., Simulator]) -> None:
         for bare in clients:
             bare.ask("ping", "p")
         codes = [bare.hear_reply("p")[0] for bare in clients]
-        end = clients[10].hear_close()
+        end = clients[10].hear_close()[0]
         clients[0].socket.close()
         with AlorClient(sim.url) as again:
             after = again.sync()
@@ -218,15 +218,15 @@ def test_connections_are_dropped_and_closed_as_told(alor: Callable[..., Simulato
         sim.broadcast('{ "data": {}, "guid":"nobody\'s" }')
         foreign = first.hear()
         sim.drop_connections()
-        dropped = first.hear_close()
+        dropped = first.hear_close()[0]
     with AlorClient(sim.url) as second:
         second.sync()
         sim.close_connections(1012, "restart")
-        closed = second.hear_close()
+        closed = second.hear_close()[0]
     with AlorClient(sim.url) as third:
         third.sync()
         sim.close()
-        gone = third.hear_close()
+        gone = third.hear_close()[0]
 
     assert foreign == {"data": {}, "guid": "nobody's"}
     assert (dropped, closed, gone) == (1006, 1012, 1001)
