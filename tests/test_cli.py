@@ -43,10 +43,10 @@ def test_each_command_explains_itself(
     with pytest.raises(SystemExit) as ended:
         main([*arguments, "--help"])
 
-    said = capsys.readouterr()
-    assert (ended.value.code, said.err) == (0, "")
-    assert [word for word in words if word not in said.out] == []
-    assert "--end-with-input" not in said.out
+    output = capsys.readouterr()
+    assert (ended.value.code, output.err) == (0, "")
+    assert [word for word in words if word not in output.out] == []
+    assert "--end-with-input" not in output.out
 
 
 def test_the_version_is_the_packages(capsys: pytest.CaptureFixture[str]) -> None:
@@ -63,9 +63,9 @@ def test_wrong_usage_ends_with_2_and_says_what_is_wrong(
     with pytest.raises(SystemExit) as ended:
         main(arguments)
 
-    said = capsys.readouterr()
-    assert (ended.value.code, said.out) == (2, "")
-    assert "error: " in said.err.splitlines()[-1]
+    output = capsys.readouterr()
+    assert (ended.value.code, output.out) == (2, "")
+    assert "error: " in output.err.splitlines()[-1]
 
 
 @pytest.mark.parametrize(
@@ -86,15 +86,15 @@ def test_wrong_usage_ends_with_2_and_says_what_is_wrong(
         (["--session-seconds", "0"], "session_seconds is 0"),
     ],
 )
-def test_a_market_that_cannot_be_is_one_clear_line(
+def test_an_invalid_market_is_one_clear_line(
     arguments: list[str], word: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     status = main(["sim", "aries", *arguments])
 
-    said = capsys.readouterr()
-    assert (status, said.out, len(said.err.splitlines())) == (2, "", 1)
-    assert said.err.startswith("aries-nb: ")
-    assert word in said.err
+    output = capsys.readouterr()
+    assert (status, output.out, len(output.err.splitlines())) == (2, "", 1)
+    assert output.err.startswith("aries-nb: ")
+    assert word in output.err
 
 
 def test_what_belongs_to_one_broker_is_refused_for_the_other(capsys: pytest.CaptureFixture[str]) -> None:
@@ -116,14 +116,14 @@ def test_sim_prints_one_line_of_json_and_serves_until_it_is_interrupted() -> Non
     command = [*COMMAND, "sim", "aries", "--rate", "500", "--token", "a token", "--seed", "5"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as server:
         assert server.stdout is not None
-        said = json.loads(server.stdout.readline())
-        with anb.connect("aries", url=said["url"], token="a token") as feed:
+        output = json.loads(server.stdout.readline())
+        with anb.connect("aries", url=output["url"], token="a token") as feed:
             rows = len(feed.quotes("AAPL").wait(rows=10).df)
         server.send_signal(2)
         rest, errors = server.communicate(timeout=20)
 
-    assert {"url", "broker", "pid"} == set(said)
-    assert ("aries", server.pid) == (said["broker"], said["pid"])
+    assert {"url", "broker", "pid"} == set(output)
+    assert ("aries", server.pid) == (output["broker"], output["pid"])
     assert rows >= 10
     assert (rest, errors, server.returncode) == ("", "", 130)
 
@@ -132,22 +132,22 @@ def test_sim_speaks_the_second_brokers_protocol() -> None:
     command = [*COMMAND, "sim", "alor", "--token", "a token", "--ack-first", "--no-conflation"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as server:
         assert server.stdout is not None
-        said = json.loads(server.stdout.readline())
-        issued = httpx.post(f"{said['oauth']}/refresh", json={"token": said["refresh_token"]}).json()["AccessToken"]
-        with connect(f"{said['url']}/ws", compression=None) as socket:
+        output = json.loads(server.stdout.readline())
+        issued = httpx.post(f"{output['oauth']}/refresh", json={"token": output["refresh_token"]}).json()["AccessToken"]
+        with connect(f"{output['url']}/ws", compression=None) as socket:
             asked = {"opcode": "QuotesSubscribe", "guid": "q", "exchange": "MOEX", "code": "SBER", "token": issued}
             socket.send(json.dumps(asked))
             first, second = json.loads(socket.recv(10)), json.loads(socket.recv(10))
         server.send_signal(2)
         rest, errors = server.communicate(timeout=20)
 
-    assert set(said) == {"url", "http", "oauth", "refresh_token", "broker", "pid"}
+    assert set(output) == {"url", "http", "oauth", "refresh_token", "broker", "pid"}
     assert (first["httpCode"], second["data"]["symbol"]) == (200, "SBER")
     assert (rest, errors, server.returncode) == ("", "", 130)
-    assert "a token" not in json.dumps(said)
+    assert "a token" not in json.dumps(output)
 
 
-def test_sim_plays_a_tape(tapes: Path) -> None:
+def test_sim_plays_a_recording(tapes: Path) -> None:
     command = [*COMMAND, "sim", "aries", "--tape", str(tapes / "btcusdt_trades.parquet"), "--speed", "max"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as server:
         assert server.stdout is not None
@@ -183,7 +183,7 @@ def test_a_port_in_use_is_one_clear_line() -> None:
     assert "cannot listen" in done.stderr
 
 
-def test_doctor_says_what_is_well_and_what_to_mend() -> None:
+def test_doctor_prints_each_check_and_its_fix() -> None:
     done = run("doctor")
 
     lines = done.stdout.splitlines()

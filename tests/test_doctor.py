@@ -20,7 +20,7 @@ GOOD = {
 
 @pytest.fixture
 def examined(monkeypatch: pytest.MonkeyPatch) -> Callable[..., list[Finding]]:
-    """What the doctor finds in an environment that is good but for these versions; None is not installed."""
+    """The findings in an environment that is good except for these versions; None means not installed."""
     monkeypatch.delenv("COLAB_RELEASE_TAG", raising=False)
     for name in ("https_proxy", "all_proxy", "no_proxy"):
         monkeypatch.delenv(name, raising=False)
@@ -35,7 +35,7 @@ def examined(monkeypatch: pytest.MonkeyPatch) -> Callable[..., list[Finding]]:
     return examine_with
 
 
-def test_a_good_environment_is_well(examined: Callable[..., list[Finding]]) -> None:
+def test_a_good_environment_passes_every_check(examined: Callable[..., list[Finding]]) -> None:
     assert [finding for finding in examined() if not finding.is_ok] == []
 
 
@@ -58,7 +58,7 @@ def test_a_good_environment_is_well(examined: Callable[..., list[Finding]]) -> N
         ({"pyarrow": None}, "pip install 'pyarrow>=18.0'"),
     ],
 )
-def test_each_trap_comes_with_its_fix(
+def test_each_known_problem_comes_with_its_fix(
     versions: dict[str, str | None], fix: str, examined: Callable[..., list[Finding]]
 ) -> None:
     ill = [finding for finding in examined(versions) if not finding.is_ok]
@@ -75,40 +75,40 @@ def test_a_notebook_in_another_environment_needs_no_front_end_here(
     assert all(finding.is_ok for finding in examined({"jupyterlab": None}))
 
 
-def test_a_patched_asyncio_is_noticed(examined: Callable[..., list[Finding]], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_patched_asyncio_is_reported(examined: Callable[..., list[Finding]], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(asyncio, "run", lambda main: None)
 
     assert [finding.what for finding in examined() if not finding.is_ok] == ["asyncio is not patched"]
 
 
-def test_the_token_is_told_to_be_set_and_not_shown(
+def test_the_token_is_reported_as_set_and_not_shown(
     examined: Callable[..., list[Finding]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("ARIES_NB_TOKEN", "hunter2")
 
-    said = str(examined())
+    text = str(examined())
 
-    assert "(set)" in said
-    assert "hunter2" not in said
+    assert "(set)" in text
+    assert "hunter2" not in text
 
 
-def test_the_way_out_is_told_without_the_password(
+def test_the_route_is_printed_without_the_password(
     examined: Callable[..., list[Finding]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("HTTPS_PROXY", "http://me:hunter2@proxy.example:3128")
     monkeypatch.setenv("NO_PROXY", "aries.com")
 
-    told = [finding.what for finding in examined() if finding.what.startswith("the route to")]
+    routes = [finding.what for finding in examined() if finding.what.startswith("the route to")]
 
     proxied = "the proxy http://proxy.example:3128 of HTTPS_PROXY"
-    assert told == ["the route to api.alor.ru, apidev.alor.ru: " + proxied, "the route to api.aries.com: direct"]
+    assert routes == ["the route to api.alor.ru, apidev.alor.ru: " + proxied, "the route to api.aries.com: direct"]
 
 
-def test_a_way_that_is_direct_is_told_in_a_word(examined: Callable[..., list[Finding]]) -> None:
+def test_a_direct_route_is_printed_as_such(examined: Callable[..., list[Finding]]) -> None:
     assert "the route to the brokers: direct" in [finding.what for finding in examined()]
 
 
-def test_a_proxy_that_cannot_be_is_told_with_its_fix(
+def test_an_invalid_proxy_is_reported_with_its_fix(
     examined: Callable[..., list[Finding]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("ALL_PROXY", "ftp://me:hunter2@proxy.example")
@@ -120,7 +120,7 @@ def test_a_proxy_that_cannot_be_is_told_with_its_fix(
     assert "hunter2" not in str(ill)
 
 
-def test_a_bundle_of_certificates_that_is_not_there_is_told(
+def test_a_missing_bundle_of_certificates_is_reported(
     examined: Callable[..., list[Finding]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("REQUESTS_CA_BUNDLE", "/nowhere/company.pem")

@@ -161,11 +161,11 @@ def everything(request: pytest.FixtureRequest) -> Iterator[Everything]:
 def give_a_past(sim: Simulator) -> None:
     """Wait until the portfolio of shares has had orders of every kind."""
     with AlorClient(sim.url) as bare:
-        bare.ask("StopOrdersGetAndSubscribeV2", "stops", exchange="MOEX", portfolio=SHARES)
-        bare.ask("TradesGetAndSubscribeV2", "fills", exchange="MOEX", portfolio=SHARES)
+        bare.request("StopOrdersGetAndSubscribeV2", "stops", exchange="MOEX", portfolio=SHARES)
+        bare.request("TradesGetAndSubscribeV2", "fills", exchange="MOEX", portfolio=SHARES)
         missing = {"stops", "fills"}
         while missing:
-            missing.discard(bare.hear().get("guid", ""))
+            missing.discard(bare.receive().get("guid", ""))
 
 
 @contextmanager

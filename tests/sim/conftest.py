@@ -21,7 +21,7 @@ def serve() -> Iterator[Callable[..., Simulator]]:
 
 @pytest.fixture
 def client(serve: Callable[..., Simulator]) -> Iterator[Callable[..., BareClient]]:
-    """Connect a bare client to a simulator of its own, logged in unless told otherwise."""
+    """Connect a bare client to its own simulator by default, logged in by default."""
     with ExitStack() as stack:
 
         def make(*, sim: Simulator | None = None, log_in: bool = True, **options: Any) -> BareClient:

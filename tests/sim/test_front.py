@@ -40,22 +40,22 @@ def dial() -> Iterator[Dial]:
         yield lambda sim: stack.enter_context(socket.create_connection(address(sim), TIMEOUT))
 
 
-def hear_to_the_end(raw: socket.socket) -> bytes:
-    heard = b""
+def read_to_the_end(raw: socket.socket) -> bytes:
+    received = b""
     try:
         while part := raw.recv(65536):
-            heard += part
+            received += part
     except ConnectionResetError:
         pass
-    return heard
+    return received
 
 
-def hear_response(raw: socket.socket) -> tuple[bytes, bytes]:
-    """The status line and the body of one response that tells its length."""
-    heard = b""
-    while b"\r\n\r\n" not in heard:
-        heard += raw.recv(1)
-    head, _, body = heard.partition(b"\r\n\r\n")
+def read_response(raw: socket.socket) -> tuple[bytes, bytes]:
+    """The status line and the body of one response with a Content-Length."""
+    received = b""
+    while b"\r\n\r\n" not in received:
+        received += raw.recv(1)
+    head, _, body = received.partition(b"\r\n\r\n")
     length = int(next(line for line in head.split(b"\r\n") if line.lower().startswith(b"content-length:")).split()[1])
     while len(body) < length:
         body += raw.recv(length - len(body))
@@ -70,7 +70,7 @@ async def fronted(
     closing: float = 1.0,
     is_local: bool = True,
 ) -> AsyncIterator[str]:
-    """A server with a front of its own: HTTP goes to `handle`, a WebSocket hears one word."""
+    """A server with its own front: HTTP goes to `handle`, a WebSocket receives one message."""
 
     async def greet(connection: Any) -> None:
         await connection.send("a socket")
@@ -137,7 +137,7 @@ def test_head_may_come_in_pieces(serve: Callable[..., Simulator], dial: Dial) ->
     for byte in REQUEST:
         raw.sendall(bytes([byte]))
 
-    assert hear_response(raw)[0] == b"HTTP/1.1 200 OK"
+    assert read_response(raw)[0] == b"HTTP/1.1 200 OK"
 
 
 def test_upgrade_may_come_in_pieces_and_in_any_case(serve: Callable[..., Simulator], dial: Dial) -> None:
@@ -157,9 +157,9 @@ def test_one_connection_serves_several_requests(serve: Callable[..., Simulator],
     raw = dial(serve())
 
     raw.sendall(REQUEST + REQUEST)
-    first, second = hear_response(raw), hear_response(raw)
+    first, second = read_response(raw), read_response(raw)
     raw.sendall(REQUEST)
-    third = hear_response(raw)
+    third = read_response(raw)
 
     assert first == second == third
     assert json.loads(first[1]) == {"status": "ok"}
@@ -183,9 +183,9 @@ def test_a_body_that_speaks_of_websockets_is_still_http() -> None:
         async with fronted(echo) as address, asyncio.timeout(TIMEOUT):
             reader, writer = await asyncio.open_connection(*address.split(":"))
             writer.write(head + body)
-            heard = await reader.read()
+            received = await reader.read()
             writer.close()
-            return heard
+            return received
 
     answer = json.loads(asyncio.run(run()).partition(b"\r\n\r\n")[2])
     assert answer == {"method": "PUT", "path": "/d", "body": body.decode()}
@@ -206,12 +206,12 @@ def test_failing_handler_is_a_500_and_the_server_lives_on(caplog: pytest.LogCapt
     assert "broken" in caplog.text
 
 
-@pytest.mark.parametrize("said", [b"", b"GET / HTTP/1.1\r\nHost: 127.0.0.1\r\n"])
-def test_connection_that_sends_no_whole_head_is_aborted_in_time(said: bytes) -> None:
+@pytest.mark.parametrize("sent", [b"", b"GET / HTTP/1.1\r\nHost: 127.0.0.1\r\n"])
+def test_connection_that_sends_no_whole_head_is_aborted_in_time(sent: bytes) -> None:
     async def run() -> bytes:
         async with fronted(echo, head_seconds=0.05) as address:
             reader, writer = await asyncio.open_connection(*address.split(":"))
-            writer.write(said)
+            writer.write(sent)
             try:
                 async with asyncio.timeout(TIMEOUT):
                     return await reader.read()
@@ -229,7 +229,7 @@ def test_connection_may_leave_before_its_head(serve: Callable[..., Simulator]) -
     with socket.create_connection(address(sim), TIMEOUT) as raw:
         raw.sendall(b"GET / HT")
         raw.shutdown(socket.SHUT_WR)
-        assert hear_to_the_end(raw) == b""
+        assert read_to_the_end(raw) == b""
 
     assert sim.statistics().connections_total == 0
 
@@ -237,10 +237,10 @@ def test_connection_may_leave_before_its_head(serve: Callable[..., Simulator]) -
 def test_endless_head_is_refused(serve: Callable[..., Simulator], dial: Dial) -> None:
     raw = dial(serve())
 
-    # What comes after the refusal meets a closed socket: a little more than the limit, at one go.
+    # Bytes after the refusal would meet a closed socket: slightly more than the limit, in one write.
     raw.sendall(b"GET / HTTP/1.1\r\n" + b"A: " + b"b" * HEAD_BYTES)
 
-    assert hear_to_the_end(raw).split(b"\r\n")[0] in (b"HTTP/1.1 431 Request Header Fields Too Large", b"")
+    assert read_to_the_end(raw).split(b"\r\n")[0] in (b"HTTP/1.1 431 Request Header Fields Too Large", b"")
 
 
 def test_what_is_no_http_is_ended_at_once(serve: Callable[..., Simulator], dial: Dial) -> None:
@@ -249,7 +249,7 @@ def test_what_is_no_http_is_ended_at_once(serve: Callable[..., Simulator], dial:
 
     raw.sendall(b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03\n")
 
-    hear_to_the_end(raw)
+    read_to_the_end(raw)
     assert time.monotonic() - started < 5
 
 
@@ -258,13 +258,13 @@ def test_stop_ends_silent_and_idle_connections(serve: Callable[..., Simulator], 
     silent, halfway, idle = dial(sim), dial(sim), dial(sim)
     halfway.sendall(REQUEST[:20])
     idle.sendall(REQUEST)
-    hear_response(idle)
+    read_response(idle)
 
     started = time.monotonic()
     sim.close()
 
     assert time.monotonic() - started < 1
-    assert [hear_to_the_end(raw) for raw in (silent, halfway, idle)] == [b"", b"", b""]
+    assert [read_to_the_end(raw) for raw in (silent, halfway, idle)] == [b"", b"", b""]
 
 
 def test_stop_lets_a_request_under_way_end_but_not_for_ever() -> None:
@@ -332,14 +332,14 @@ def test_aiohttp_is_loaded_by_the_first_http_request() -> None:
         "    print(before, 'aiohttp.web' in sys.modules)"
     )
 
-    told = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout
+    output = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout
 
-    assert told.split() == ["False", "True"]
+    assert output.split() == ["False", "True"]
 
 
 OTHERS = {
     "another page": "Host: 127.0.0.1\r\nOrigin: https://evil.example\r\n",
-    "a page of nobody": "Host: 127.0.0.1\r\nOrigin: null\r\n",
+    "a page without an origin": "Host: 127.0.0.1\r\nOrigin: null\r\n",
     "a name that leads here": "Host: rebound.evil.example:8080\r\n",
     "a name like ours": "Host: localhost.evil.example\r\n",
     "an address like ours": "host: 127.0.0.1.evil.example\r\nORIGIN: http://[::1].evil.example\r\n",
@@ -357,7 +357,7 @@ def test_a_page_of_another_machine_is_refused(
 
     raw.sendall(f"GET /tv/health HTTP/1.1\r\n{headers}{more}\r\n".encode())
 
-    assert hear_to_the_end(raw).startswith(b"HTTP/1.1 403 ")
+    assert read_to_the_end(raw).startswith(b"HTTP/1.1 403 ")
 
 
 @pytest.mark.parametrize("headers", OURS)
@@ -366,7 +366,7 @@ def test_what_is_of_this_machine_is_answered(headers: str, serve: Callable[..., 
 
     raw.sendall(f"GET /tv/health HTTP/1.0\r\n{headers}\r\n".encode())
 
-    assert hear_response(raw)[0].endswith(b" 200 OK")
+    assert read_response(raw)[0].endswith(b" 200 OK")
 
 
 def test_a_server_for_other_machines_is_asked_under_any_name() -> None:

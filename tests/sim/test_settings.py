@@ -43,7 +43,7 @@ def test_value_out_of_range_is_refused_for_the_second_broker(options: dict[str, 
         AlorOptions(**options)
 
 
-def test_missing_tape_is_refused(tmp_path: Path) -> None:
+def test_missing_recording_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="there is no recording"):
         SimOptions(tapes=(tmp_path / "missing.parquet",))
 

@@ -21,17 +21,17 @@ def test_dropped_connections_end_without_a_close_frame(serve: Callable[..., Simu
     dropped = sim.drop_connections()
 
     assert dropped == 3
-    assert [bare.hear_close()[0] for bare in clients] == [1006] * 3
+    assert [bare.receive_close()[0] for bare in clients] == [1006] * 3
     assert client(sim=sim).sync()
 
 
-def test_connections_are_closed_as_told(serve: Callable[..., Simulator], client: Connect) -> None:
+def test_connections_are_closed_with_the_given_code(serve: Callable[..., Simulator], client: Connect) -> None:
     sim = serve()
     bare = client(sim=sim)
 
     sim.close_connections(4000, "because")
 
-    assert bare.hear_close() == (4000, "because")
+    assert bare.receive_close() == (4000, "because")
 
 
 def test_broadcast_sends_a_raw_frame_to_the_authenticated(serve: Callable[..., Simulator], client: Connect) -> None:
@@ -53,7 +53,7 @@ def test_statistics_count_what_happened_and_outlive_the_server(
     first, second = client(sim=sim), client(sim=sim)
     for bare in (first, second):
         bare.subscribe({"symbol": "AAPL", "quoteFields": "*"})
-        bare.hear_updates("quote", 10)
+        bare.receive_updates("quote", 10)
     first.unsubscribe("AAPL")
     first.sync()
     first.socket.close()
@@ -74,7 +74,7 @@ def test_same_seed_sends_the_same_market(serve: Callable[..., Simulator], client
     def listen(seed: int) -> list[Any]:
         bare = client(seed=seed, rate=1000)
         bare.subscribe({"symbol": "AAPL", "level2": True}, {"symbol": "MSFT", "tradeFields": ["price", "size"]})
-        return [update["data"] for update in bare.hear_updates("level2", 60)]
+        return [update["data"] for update in bare.receive_updates("level2", 60)]
 
     first = listen(5)
 
@@ -105,13 +105,13 @@ def test_connection_gone_in_the_middle_of_everything_leaves_nothing(
     stayer, goer = client(sim=sim), client(sim=sim)
     for bare in (stayer, goer):
         bare.subscribe({"symbol": "AAPL"})
-        bare.hear_updates("quote", 5)
+        bare.receive_updates("quote", 5)
 
-    # As if the cable was cut: the other side of the connection says nothing more, not even goodbye.
+    # As if the cable was cut: the other side sends nothing more, not even a close frame.
     goer.socket.socket.shutdown(socket.SHUT_RDWR)
-    closed = goer.hear_close()
+    closed = goer.receive_close()
     while len(sim.subscriptions()) > 1:
-        stayer.hear_updates("quote", 10)
+        stayer.receive_updates("quote", 10)
 
     assert closed == (1006, "")
     assert sim.statistics().connections_open == 1

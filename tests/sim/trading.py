@@ -1,4 +1,4 @@
-"""A market whose quotes a test sets, and the sums that every account must keep."""
+"""A market whose quotes a test sets, and the sums that must hold in every account."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ POOR = AccountTerms("C", "cash", Decimal(10_000), (("KO", 50),))
 
 
 def quiet_accounts(seed: int = 1, **options: Any) -> Accounts:
-    """Accounts in which nothing happens unless the test does it."""
+    """Accounts without a robot, news and changing watchlists."""
     quiet = {"orders_per_s": 0.0, "news_s": math.inf, "watchlist_s": math.inf}
     return Accounts(Market(seed, TODAY), seed, **{**quiet, **options})
 

@@ -64,7 +64,7 @@ def test_money_adds_up_at_every_moment(seed: int) -> None:
             check_sums(accounts.figures(account))
 
 
-def test_changes_told_are_the_state_reached() -> None:
+def test_published_changes_give_the_final_state() -> None:
     accounts = Accounts(Market(2, TODAY), 2, orders_per_s=20.0)
     quantities = {
         (account, each.position.symbol): each.position.quantity
@@ -85,7 +85,7 @@ def test_changes_told_are_the_state_reached() -> None:
     }
 
 
-def test_order_placed_between_turns_is_told_with_the_next() -> None:
+def test_order_placed_between_turns_is_published_with_the_next() -> None:
     accounts = quiet_accounts()
     accounts.advance(0.05, NOW)
 
@@ -116,35 +116,40 @@ def test_history_is_there_before_the_first_turn() -> None:
 
 
 @pytest.mark.parametrize("second", [0, 5, 14, 15, 29, 44])
-def test_candle_of_the_start_holds_what_balances_told_and_nothing_invented(second: int) -> None:
+def test_candle_of_the_start_holds_only_values_of_the_balances(second: int) -> None:
     accounts = quiet_accounts()
     begin = NOW // 60 * 60 + second
     accounts.brokerage.place("ACC-1", "AAPL", "buy", "market", 50, now=begin)
-    told = [accounts.equity("ACC-1") - accounts.brokerage.ledger("ACC-1").starting_equity]
+    published = [accounts.equity("ACC-1") - accounts.brokerage.ledger("ACC-1").starting_equity]
     before, first = accounts.candles("ACC-1", "1m", begin - 60, now=begin)
 
     for turn in range(1, 16):
         accounts.advance(1.0, begin + turn)
-        told.append(accounts.equity("ACC-1") - accounts.brokerage.ledger("ACC-1").starting_equity)
+        published.append(accounts.equity("ACC-1") - accounts.brokerage.ledger("ACC-1").starting_equity)
 
     candle, *_ = accounts.candles("ACC-1", "1m", begin, now=begin + 15)
-    assert told[0] < 0
-    assert before.close == first.open == first.high == first.low == first.close == told[0]
-    assert (candle.open, candle.high, candle.low, candle.close) == (told[0], max(told), min(told), told[-1])
+    assert published[0] < 0
+    assert before.close == first.open == first.high == first.low == first.close == published[0]
+    assert (candle.open, candle.high, candle.low, candle.close) == (
+        published[0],
+        max(published),
+        min(published),
+        published[-1],
+    )
 
 
-def test_prices_alone_are_told_once_a_second() -> None:
+def test_changes_by_prices_alone_are_published_once_per_second() -> None:
     accounts = quiet_accounts()
 
-    told = [accounts.advance(0.05, NOW + turn * 0.05) for turn in range(60)]
+    published = [accounts.advance(0.05, NOW + turn * 0.05) for turn in range(60)]
 
-    assert sum(bool(changes) for changes in told) == 3
-    assert {type(change) for changes in told for change in changes} == {
+    assert sum(bool(changes) for changes in published) == 3
+    assert {type(change) for changes in published for change in changes} == {
         PositionChanged, BalanceChanged, CandleChanged
     }  # fmt: skip
 
 
-def test_market_that_somebody_drifts_is_not_drifted_again() -> None:
+def test_market_moved_by_its_owner_is_not_moved_again() -> None:
     driven, alone = Market(1, TODAY), Market(1, TODAY)
     accounts = Accounts(driven, 1, orders_per_s=0.0)
 
@@ -156,7 +161,7 @@ def test_market_that_somebody_drifts_is_not_drifted_again() -> None:
     assert driven.shares["AAPL"].fair() == alone.shares["AAPL"].fair()
 
 
-def test_market_that_nobody_drifts_moves_all_the_same() -> None:
+def test_market_not_moved_by_its_owner_is_moved() -> None:
     accounts = quiet_accounts()
     before = accounts.market.shares["AAPL"].fair()
 
@@ -165,12 +170,12 @@ def test_market_that_nobody_drifts_moves_all_the_same() -> None:
     assert accounts.market.shares["AAPL"].fair() != before
 
 
-def test_listener_hears_until_it_leaves() -> None:
+def test_listener_is_called_until_it_is_removed() -> None:
     accounts = quiet_accounts()
-    heard: list[tuple[int, float]] = []
+    received: list[tuple[int, float]] = []
 
     def listen(changes: Sequence[Change], now: float) -> None:
-        heard.append((len(changes), now))
+        received.append((len(changes), now))
 
     accounts.add_listener(listen)
     accounts.brokerage.place("ACC-1", "KO", "buy", "limit", 1, price=1, now=NOW)
@@ -180,7 +185,7 @@ def test_listener_hears_until_it_leaves() -> None:
     accounts.brokerage.place("ACC-1", "KO", "buy", "limit", 1, price=1, now=NOW)
     accounts.advance(0.05, NOW + 1)
 
-    assert heard == [(3, NOW)]
+    assert received == [(3, NOW)]
 
 
 def test_unknown_account_is_refused() -> None:

@@ -173,7 +173,7 @@ def test_replacement_goes_on_from_what_was_filled_under_a_new_id() -> None:
     assert brokerage.replace(old.id, price="71.00", now=NOW + 2) is None
 
 
-def test_books_that_nobody_stepped_are_priced_at_the_fair_price() -> None:
+def test_books_without_events_are_priced_at_the_fair_price() -> None:
     brokerage = broker()
     share = brokerage.market.shares["KO"]
     untouched = share.quote()

@@ -51,7 +51,7 @@ def test_running_bucket_takes_every_value() -> None:
     assert (candle.open, candle.high, candle.low, candle.close) == (0, 12, -3, 4)
 
 
-def test_candle_that_ended_is_told_beside_the_one_that_began() -> None:
+def test_closed_candle_is_drained_with_the_new_one() -> None:
     made = candles()
     start = bucket_start("15s", NOW) + 15
     made.observe(start, Decimal(1))
@@ -60,8 +60,8 @@ def test_candle_that_ended_is_told_beside_the_one_that_began() -> None:
     made.observe(start + 14, Decimal(2))
     made.observe(start + 15, Decimal(3))
 
-    told = [(each.start, each.open, each.close) for each in made.drain() if each.interval == "15s"]
-    assert told == [(start, 0, 2), (start + 15, 2, 3)]
+    drained = [(each.start, each.open, each.close) for each in made.drain() if each.interval == "15s"]
+    assert drained == [(start, 0, 2), (start + 15, 2, 3)]
     assert made.drain() == []
 
 

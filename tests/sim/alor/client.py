@@ -1,4 +1,4 @@
-"""A client of the simulated ALOR that knows nothing: it sends what it is told and keeps the text of what it gets."""
+"""A bare client of the simulated ALOR: sends requests as given, and stores the text of all frames."""
 
 from __future__ import annotations
 
@@ -11,24 +11,24 @@ class AlorClient(JsonSocket):
     def __init__(self, url: str) -> None:
         super().__init__(f"{url}/ws")
 
-    def ask(self, opcode: str, guid: str = "g-1", token: str = "a token", **more: Any) -> None:
-        self.say({"opcode": opcode, "guid": guid, "token": token, **more})
+    def request(self, opcode: str, guid: str = "g-1", token: str = "a token", **more: Any) -> None:
+        self.send({"opcode": opcode, "guid": guid, "token": token, **more})
 
-    def hear_reply(self, guid: str = "g-1") -> tuple[int, str]:
-        """Code and text of the reply to a request; data frames are passed over."""
-        reply = self.hear_until(lambda frame: frame.get("requestGuid") == guid)[-1]
+    def receive_reply(self, guid: str = "g-1") -> tuple[int, str]:
+        """Code and text of the reply to a request; data frames are skipped."""
+        reply = self.receive_until(lambda frame: frame.get("requestGuid") == guid)[-1]
         return reply["httpCode"], reply["message"]
 
-    def hear_data(self, count: int, guid: str = "g-1") -> list[dict[str, Any]]:
-        """The next `count` objects of one subscription; everything else is passed over."""
+    def receive_data(self, count: int, guid: str = "g-1") -> list[dict[str, Any]]:
+        """The next `count` objects of one subscription; everything else is skipped."""
         found: list[dict[str, Any]] = []
         while len(found) < count:
-            frame = self.hear()
+            frame = self.receive()
             if frame.get("guid") == guid:
                 found.append(frame["data"])
         return found
 
     def sync(self) -> list[dict[str, Any]]:
-        """Everything that the server had to say to what was sent so far."""
-        self.ask("ping", "sync")
-        return self.hear_until(lambda frame: frame.get("requestGuid") == "sync")[:-1]
+        """All frames that the server sends in reply to the messages so far."""
+        self.request("ping", "sync")
+        return self.receive_until(lambda frame: frame.get("requestGuid") == "sync")[:-1]

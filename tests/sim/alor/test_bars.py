@@ -1,4 +1,4 @@
-"""Lengths and borders of the bars of the simulated ALOR."""
+"""Lengths and boundaries of the bars of the simulated ALOR."""
 
 from __future__ import annotations
 

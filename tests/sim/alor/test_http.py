@@ -1,4 +1,4 @@
-"""The HTTP API of the simulated ALOR, asked over the port and through its routes."""
+"""The HTTP API of the simulated ALOR, over the port and through its routes."""
 
 from __future__ import annotations
 
@@ -32,11 +32,11 @@ class Api:
         self.now = self.server.feed.history.start
 
     def get(self, path: str, **query: Any) -> Any:
-        status, body, _ = self.ask(path, query)
+        status, body, _ = self.request(path, query)
         assert status == 200, body
         return body
 
-    def ask(self, path: str, query: dict[str, Any], token: str = "t", method: str = "GET") -> Any:
+    def request(self, path: str, query: dict[str, Any], token: str = "t", method: str = "GET") -> Any:
         texts = {name.rstrip("_"): str(value) for name, value in query.items()}
         self.now += 0.1  # within the rate of requests
         return self.http.answer(HttpRequest(method, path, texts, authorization=f"Bearer {token}", now=self.now))
@@ -62,12 +62,14 @@ def test_bars_over_http_are_those_of_the_subscription(market: Simulator) -> None
     base, since = market.url.replace("ws:", "http:"), int(time.time()) - 6 * DAY
     token = httpx.post(f"{base}/refresh", json={"Token": "sim-refresh"}).json()["AccessToken"]
     with AlorClient(market.url) as bare:
-        bare.ask("AllTradesSubscribe", exchange="MOEX", code="SBER")
-        bare.hear_data(100)
-        market.set_market("closed")  # so that no trade comes between both answers
-        bare.ask("BarsGetAndSubscribe", "b", exchange="MOEX", code="SBER", tf="300", format="Slim", **{"from": since})
-        heard = bare.hear_until(lambda frame: frame.get("requestGuid") == "b")
-        frames = [frame["data"] for frame in heard if frame.get("guid") == "b"]
+        bare.request("AllTradesSubscribe", exchange="MOEX", code="SBER")
+        bare.receive_data(100)
+        market.set_market("closed")  # so that no trade happens between both answers
+        bare.request(
+            "BarsGetAndSubscribe", "b", exchange="MOEX", code="SBER", tf="300", format="Slim", **{"from": since}
+        )
+        received = bare.receive_until(lambda frame: frame.get("requestGuid") == "b")
+        frames = [frame["data"] for frame in received if frame.get("guid") == "b"]
         query = {**SBER, "tf": "300", "from": since, "to": int(time.time()), "format": "Slim"}
         answer = httpx.get(f"{base}/md/v2/history", params=query, headers={"Authorization": f"Bearer {token}"}).json()
         market.set_market("open")
@@ -134,28 +136,28 @@ def test_weeks_begin_on_monday_and_months_on_the_first(api: Api) -> None:
         ("/md/v2/\ud800", {}, 400),
     ],
 )
-def test_bad_request_is_told_by_its_status(api: Api, path: str, query: dict[str, Any], status: int) -> None:
-    answer = api.ask(path, query)
+def test_bad_request_gets_an_error_status(api: Api, path: str, query: dict[str, Any], status: int) -> None:
+    answer = api.request(path, query)
 
     assert answer.status == status
     assert set(answer.body) == {"code", "message"}
 
 
 def test_nothing_is_answered_without_a_good_token(api: Api) -> None:
-    assert [api.ask("/md/v2/time", {}, token).status for token in ("", "a.bad.one", "t")] == [401, 401, 200]
-    assert api.ask("/md/v2/time", {}, method="POST").status == 405
+    assert [api.request("/md/v2/time", {}, token).status for token in ("", "a.bad.one", "t")] == [401, 401, 200]
+    assert api.request("/md/v2/time", {}, method="POST").status == 405
 
 
 def test_requests_of_a_user_are_limited_by_the_second() -> None:
     http = AlorHttpServer(AlorServer(AlorOptions(http_rate=10)))
 
-    def ask(now: float) -> int:
+    def request(now: float) -> int:
         return http.answer(HttpRequest("GET", "/md/v2/time", {}, authorization="Bearer t", now=now)).status
 
-    first = [ask(100.0) for _ in range(12)]
+    first = [request(100.0) for _ in range(12)]
 
     assert (first.count(200), first.count(429)) == (10, 2)
-    assert ask(101.0) == 200
+    assert request(101.0) == 200
 
 
 def test_token_is_got_by_query_or_by_body_and_the_body_wins(market: Simulator) -> None:
@@ -207,22 +209,23 @@ def test_quotes_and_books_have_the_forms_of_the_subscriptions(api: Api) -> None:
     )
 
 
-def test_the_tape_of_the_session_can_be_filtered(market: Simulator) -> None:
+def test_the_trades_of_the_session_can_be_filtered(market: Simulator) -> None:
     base = market.url.replace("ws:", "http:")
     with AlorClient(market.url) as bare:
-        bare.ask("AllTradesGetAndSubscribe", exchange="MOEX", code="GAZP")
-        heard = bare.hear_data(200)
-        bare.ask("unsubscribe")
+        bare.request("AllTradesGetAndSubscribe", exchange="MOEX", code="GAZP")
+        received = bare.receive_data(200)
+        bare.request("unsubscribe")
         bare.sync()
 
-    def ask(**query: Any) -> list[dict[str, Any]]:
+    def request(**query: Any) -> list[dict[str, Any]]:
         url, headers = f"{base}/md/v2/Securities/MOEX/GAZP/alltrades", {"Authorization": "Bearer t"}
         found: list[dict[str, Any]] = httpx.get(url, params=query, headers=headers).json()
         return found
 
-    every, some = ask(toId=heard[-1]["id"]), ask(side="buy", take=5, descending="true", toId=heard[-1]["id"])
-    assert [each["id"] for each in every] == [each["id"] for each in heard]
-    assert [each["id"] for each in some] == [each["id"] for each in heard[::-1] if each["side"] == "buy"][:5]
+    last = received[-1]["id"]
+    every, some = request(toId=last), request(side="buy", take=5, descending="true", toId=last)
+    assert [each["id"] for each in every] == [each["id"] for each in received]
+    assert [each["id"] for each in some] == [each["id"] for each in received[::-1] if each["side"] == "buy"][:5]
 
 
 def test_portfolio_over_http_is_that_of_the_books(api: Api) -> None:
@@ -308,10 +311,10 @@ def test_past_trades_over_sessions_are_counted_and_come_before_those_of_now(api:
 
 def test_past_of_a_recorded_or_unknown_instrument_is_empty_or_refused(api: Api) -> None:
     assert api.get("/md/v2/Securities/MOEX/SIM00001/alltrades/history", limit=5) == {"total": 0, "list": []}
-    assert api.ask("/md/v2/Securities/MOEX/NONE/alltrades/history", {"limit": 5}).status == 404
+    assert api.request("/md/v2/Securities/MOEX/NONE/alltrades/history", {"limit": 5}).status == 404
 
 
-def test_what_takes_long_is_made_beside_the_loop(market: Simulator, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_slow_answers_are_made_outside_the_loop(market: Simulator, monkeypatch: pytest.MonkeyPatch) -> None:
     feed, threads = market._server.feed, []  # type: ignore[union-attr]
     for name in ("prepare_days", "past_trades"):
         made = getattr(feed.history, name)
@@ -339,7 +342,7 @@ def test_margin_of_a_future_is_a_part_of_what_a_contract_is_worth(api: Api) -> N
     futures = {each["symbol"][:2]: each for each in api.get("/md/v2/Securities/MOEX", market="FORTS", limit=100)}
     worth = {root: each["priceMax"] / 1.2 / each["minstep"] * each["pricestep"] for root, each in futures.items()}
 
-    # A thousand dollars, ten barrels of oil, a hundred shares: none is worth millions.
+    # A thousand dollars, ten barrels of oil, a hundred shares: none has a value of millions.
     assert {root: round(each["marginbuy"] / worth[root], 2) for root, each in futures.items()} == dict.fromkeys(
         futures, 0.15
     )
@@ -354,7 +357,7 @@ def test_derivatives_block_the_margin_of_their_contracts(api: Api) -> None:
 
     blocked = api.get(f"{url}/fortsrisk")["moneyBlocked"]
 
-    # The limits' middle, of which the listed margin is, follows the price in steps.
+    # The listed margin is that of the centre of the price limits, which follows the price in steps.
     expected = sum(abs(count) * listed[symbol]["marginbuy"] for symbol, count in contracts.items())
     assert contracts
     assert blocked == pytest.approx(expected, rel=0.15)
@@ -385,7 +388,7 @@ def test_own_trades_go_back_before_the_start_and_are_paged_by_their_numbers(api:
     assert pages[0]["date"] < time.strftime("%Y-%m-%d", time.gmtime(api.now - 60 * DAY))
 
 
-def test_own_trades_of_a_session_that_ended_are_told_as_past_only() -> None:
+def test_own_trades_of_an_ended_session_are_past_only() -> None:
     api = Api()
     for _ in range(40):
         api.now += 0.2

@@ -27,7 +27,7 @@ PORTFOLIO = {"exchange": "MOEX", "portfolio": "D00001"}
 
 
 class Case(NamedTuple):
-    """What is asked, and the names of an object in each format; `flag` says where the history flag is."""
+    """The request, and the names of an object in each format; `flag` is the name of the history flag."""
 
     opcode: str
     request: dict[str, Any]
@@ -156,14 +156,14 @@ def market(request: pytest.FixtureRequest) -> Iterator[tuple[Simulator, bool]]:
     options = AlorOptions(rate=1500, ack_first=request.param, conflate=False, orders_per_s=400)
     with Simulator(options) as sim:
         with AlorClient(sim.url) as bare:
-            bare.ask("StopOrdersGetAndSubscribeV2", "stops", **PORTFOLIO)
-            bare.ask("TradesGetAndSubscribeV2", "fills", **PORTFOLIO)
-            bare.ask("AllTradesGetAndSubscribe", "trades", **SBER)
+            bare.request("StopOrdersGetAndSubscribeV2", "stops", **PORTFOLIO)
+            bare.request("TradesGetAndSubscribeV2", "fills", **PORTFOLIO)
+            bare.request("AllTradesGetAndSubscribe", "trades", **SBER)
             missing = {"stops", "fills", "trades"}
             while missing:
-                missing.discard(bare.hear().get("guid", ""))
+                missing.discard(bare.receive().get("guid", ""))
             for guid in ("stops", "fills", "trades"):
-                bare.ask("unsubscribe", guid)
+                bare.request("unsubscribe", guid)
             bare.sync()
         yield sim, request.param
 
@@ -176,14 +176,14 @@ def test_opcode_is_served(market: tuple[Simulator, bool], case: Case, form: str)
     flag = case.flags[place]
     extra = {"from": int(time.time()) - 86_400 * 4} if case.opcode == "BarsGetAndSubscribe" else {}
     with AlorClient(sim.url) as bare:
-        bare.ask(case.opcode, "a-1", format=form, **case.request, **extra)
-        frames = bare.hear_until(lambda frame: "requestGuid" in frame)
+        bare.request(case.opcode, "a-1", format=form, **case.request, **extra)
+        frames = bare.receive_until(lambda frame: "requestGuid" in frame)
         count = len(frames)
-        # Where there is no flag, an object more than a snapshot has is a live one.
-        frames += bare.hear_until(lambda frame: frame["data"].get(flag) is False if flag else True)
-        frames += [{"data": data} for data in bare.hear_data(1, "a-1")]
-        bare.ask("Unsubscribe", "a-1")
-        code = bare.hear_reply("a-1")
+        # Without a flag, an object beyond those of the snapshot is a live one.
+        frames += bare.receive_until(lambda frame: frame["data"].get(flag) is False if flag else True)
+        frames += [{"data": data} for data in bare.receive_data(1, "a-1")]
+        bare.request("Unsubscribe", "a-1")
+        code = bare.receive_reply("a-1")
         after = bare.sync()
     replies = [frame for frame in frames if "requestGuid" in frame]
     objects = [frame["data"] for frame in frames if "data" in frame]
@@ -203,14 +203,14 @@ def test_instruments_are_whole_first_and_then_only_what_changed(market: tuple[Si
     place = FORMATS.index(form)
     names = "symbol exchange board tradingStatus tradingStatusInfo priceMin priceMax", "sym ex bd st sti pxmn pxmx"
     with AlorClient(sim.url) as bare:
-        bare.ask("InstrumentsGetAndSubscribeV2", "i-1", format=form, exchange="MOEX", code="LKOH")
-        (whole,) = bare.hear_data(1, "i-1")
+        bare.request("InstrumentsGetAndSubscribeV2", "i-1", format=form, exchange="MOEX", code="LKOH")
+        (whole,) = bare.receive_data(1, "i-1")
         sim.set_market("closed")
-        (closed,) = bare.hear_data(1, "i-1")
+        (closed,) = bare.receive_data(1, "i-1")
         sim.set_market("open")
-        (opened,) = bare.hear_data(1, "i-1")
-        bare.ask("unsubscribe", "i-1")
-        code = bare.hear_reply("i-1")
+        (opened,) = bare.receive_data(1, "i-1")
+        bare.request("unsubscribe", "i-1")
+        code = bare.receive_reply("i-1")
         sim.set_market("closed")
         sim.set_market("open")
         after = bare.sync()
@@ -240,8 +240,8 @@ def test_a_future_has_margins(market: tuple[Simulator, bool]) -> None:
     sim, _ = market
     with AlorClient(sim.url) as bare:
         code = next(name for name in future_codes() if name.startswith("Si"))
-        bare.ask("InstrumentsGetAndSubscribeV2", "i-1", exchange="MOEX", code=code, instrumentGroup="RFUD")
-        (whole,) = bare.hear_data(1, "i-1")
+        bare.request("InstrumentsGetAndSubscribeV2", "i-1", exchange="MOEX", code=code, instrumentGroup="RFUD")
+        (whole,) = bare.receive_data(1, "i-1")
 
     assert list(whole)[-2:] == ["marginBuy", "marginSell"]
 
@@ -249,9 +249,9 @@ def test_a_future_has_margins(market: tuple[Simulator, bool]) -> None:
 def test_text_of_frames_is_the_brokers_own(market: tuple[Simulator, bool]) -> None:
     sim, is_reply_first = market
     with AlorClient(sim.url) as bare:
-        bare.ask("QuotesSubscribe", 'q"1', format="Slim", **SBER)
-        bare.hear_until(lambda frame: "data" in frame)
-        bare.hear_until(lambda frame: "requestGuid" in frame or is_reply_first)
+        bare.request("QuotesSubscribe", 'q"1', format="Slim", **SBER)
+        bare.receive_until(lambda frame: "data" in frame)
+        bare.receive_until(lambda frame: "requestGuid" in frame or is_reply_first)
 
     data = next(text for text in bare.frames if "data" in _parsed(text))
     reply = next(text for text in bare.frames if "requestGuid" in _parsed(text))
@@ -263,8 +263,8 @@ def test_text_of_frames_is_the_brokers_own(market: tuple[Simulator, bool]) -> No
 def test_numbers_of_trades_need_64_bits(market: tuple[Simulator, bool]) -> None:
     sim, _ = market
     with AlorClient(sim.url) as bare:
-        bare.ask("AllTradesGetAndSubscribe", depth=50, **SBER)
-        trades = bare.hear_data(60)
+        bare.request("AllTradesGetAndSubscribe", depth=50, **SBER)
+        trades = bare.receive_data(60)
 
     numbers = [trade["id"] for trade in trades]
     assert min(numbers) > 2**53
@@ -275,8 +275,8 @@ def test_numbers_of_trades_need_64_bits(market: tuple[Simulator, bool]) -> None:
 def test_the_american_shares_trade_under_their_own_exchange(market: tuple[Simulator, bool]) -> None:
     sim, _ = market
     with AlorClient(sim.url) as bare:
-        bare.ask("QuotesSubscribe", exchange="SPBX", code="AAPL")
-        (quote,) = bare.hear_data(1)
+        bare.request("QuotesSubscribe", exchange="SPBX", code="AAPL")
+        (quote,) = bare.receive_data(1)
 
     assert (quote["symbol"], quote["exchange"], quote["lotsize"]) == ("AAPL", "SPBX", 1)
     assert quote["bid"] < quote["ask"]
@@ -285,8 +285,8 @@ def test_the_american_shares_trade_under_their_own_exchange(market: tuple[Simula
 def test_up_to_fifty_levels_a_side_best_first(market: tuple[Simulator, bool]) -> None:
     sim, _ = market
     with AlorClient(sim.url) as bare:
-        bare.ask("OrderBookGetAndSubscribe", depth=99, **SBER)
-        (book,) = bare.hear_data(1)
+        bare.request("OrderBookGetAndSubscribe", depth=99, **SBER)
+        (book,) = bare.receive_data(1)
 
     bids, asks = ([level["price"] for level in book[side]] for side in ("bids", "asks"))
     assert (len(bids), len(asks)) == (50, 50)

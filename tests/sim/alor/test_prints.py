@@ -7,7 +7,7 @@ from aries_nb.sim.alor.prints import MOST_PRINTS, Prints
 
 
 def tape(count: int) -> Prints:
-    """Trades a second apart, each a lot more than the one before."""
+    """Trades one second apart, each one lot larger than the one before."""
     prints = Prints("MOEX", "SBER")
     for number in range(1, count + 1):
         prints.add(number * 10**9, 100.0 + number, float(number), ("buy", "sell", "unknown")[number % 3])

@@ -1,4 +1,4 @@
-"""The simulated ALOR server as a whole: connections and their limits, pacing, and what the server tells of itself."""
+"""The simulated ALOR server as a whole: connections and their limits, pacing, and statistics."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def alor() -> Iterator[Callable[..., Simulator]]:
 
 
 def wait(sim: Simulator, what: str, least: int) -> None:
-    """Wait until the server has counted so many."""
+    """Wait until a counter of the server has reached a value."""
     deadline = time.monotonic() + 15
     while getattr(sim.statistics(), what) < least:
         assert time.monotonic() < deadline, f"{what} is {getattr(sim.statistics(), what)}"
@@ -53,11 +53,11 @@ def test_other_paths_are_not_found(alor: Callable[..., Simulator]) -> None:
 def test_client_that_does_not_read_is_cut_off_beyond_the_limit(alor: Callable[..., Simulator]) -> None:
     sim = alor(rate=30_000, conflate=False, queue_limit=2000)
     with AlorClient(sim.url) as slow, AlorClient(sim.url) as quick:
-        slow.ask("OrderBookGetAndSubscribe", depth=20, frequency=0, **SBER)
+        slow.request("OrderBookGetAndSubscribe", depth=20, frequency=0, **SBER)
         wait(sim, "queued", 1000)
         wait(sim, "closed_slow", 1)
 
-        assert slow.hear_close()[0] == 1006
+        assert slow.receive_close()[0] == 1006
         assert quick.sync() == []
         assert sim.statistics().connections_open == 1
 
@@ -86,8 +86,8 @@ def test_a_history_longer_than_the_limit_does_not_cut_its_reader_off(alor: Calla
     sim = alor(queue_limit=500)
     since = int(time.time()) - 20 * 86_400
     with AlorClient(sim.url) as bare:
-        bare.ask("BarsGetAndSubscribe", tf="60", format="Slim", **SBER, **{"from": since})
-        history = bare.hear_until(lambda frame: "requestGuid" in frame)
+        bare.request("BarsGetAndSubscribe", tf="60", format="Slim", **SBER, **{"from": since})
+        history = bare.receive_until(lambda frame: "requestGuid" in frame)
 
     times = [frame["data"]["t"] for frame in history[:-1]]
     assert len(times) > 5000
@@ -98,9 +98,9 @@ def test_a_history_longer_than_the_limit_does_not_cut_its_reader_off(alor: Calla
 def test_a_live_frame_does_not_wait_for_a_long_history(alor: Callable[..., Simulator]) -> None:
     sim = alor(rate=2000)
     with AlorClient(sim.url) as bare:
-        bare.ask("BarsGetAndSubscribe", "bars", tf="60", format="Slim", **SBER, **{"from": 0})
-        bare.ask("AllTradesSubscribe", "trades", exchange="MOEX", code="GAZP")
-        frames = bare.hear_until(lambda frame: frame.get("guid") == "trades")
+        bare.request("BarsGetAndSubscribe", "bars", tf="60", format="Slim", **SBER, **{"from": 0})
+        bare.request("AllTradesSubscribe", "trades", exchange="MOEX", code="GAZP")
+        frames = bare.receive_until(lambda frame: frame.get("guid") == "trades")
 
     assert len(frames) < 20_000
 
@@ -115,25 +115,25 @@ def test_compression_is_accepted_where_it_is_offered(alor: Callable[..., Simulat
 
 def test_too_long_a_message_is_refused_with_1009(alor: Callable[..., Simulator]) -> None:
     with AlorClient(alor().url) as bare:
-        bare.say("x" * (2**16 + 1))
+        bare.send("x" * (2**16 + 1))
 
-        assert bare.hear_close()[0] == 1009
+        assert bare.receive_close()[0] == 1009
 
 
 def test_a_binary_message_is_refused_and_the_connection_lives(alor: Callable[..., Simulator]) -> None:
     with AlorClient(alor().url) as bare:
-        bare.say(b"\x00")
+        bare.send(b"\x00")
 
-        assert bare.hear()["httpCode"] == 400
+        assert bare.receive()["httpCode"] == 400
         assert bare.sync() == []
 
 
-def test_half_a_character_comes_back_as_it_was_sent(alor: Callable[..., Simulator]) -> None:
+def test_a_lone_surrogate_comes_back_as_it_was_sent(alor: Callable[..., Simulator]) -> None:
     with AlorClient(alor().url) as bare:
-        bare.ask("QuotesSubscribe", "\ud800", exchange="MOEX", code="\udfff")
-        bare.hear()
-        bare.ask("ping", "\ud800")
-        bare.hear()
+        bare.request("QuotesSubscribe", "\ud800", exchange="MOEX", code="\udfff")
+        bare.receive()
+        bare.request("ping", "\ud800")
+        bare.receive()
 
     assert bare.frames == [
         r"""{"requestGuid":"\ud800","httpCode":404,"message":"Instrument 'MOEX:\udfff' is not found"}""",
@@ -146,9 +146,9 @@ def test_a_subject_has_ten_connections(alor: Callable[..., Simulator]) -> None:
     with ExitStack() as stack:
         clients = [stack.enter_context(AlorClient(sim.url)) for _ in range(11)]
         for bare in clients:
-            bare.ask("ping", "p")
-        codes = [bare.hear_reply("p")[0] for bare in clients]
-        end = clients[10].hear_close()[0]
+            bare.request("ping", "p")
+        codes = [bare.receive_reply("p")[0] for bare in clients]
+        end = clients[10].receive_close()[0]
         clients[0].socket.close()
         with AlorClient(sim.url) as again:
             after = again.sync()
@@ -170,7 +170,7 @@ def test_thousands_of_subscriptions_fit_into_a_connection(alor: Callable[..., Si
     sim = alor(subscription_limit=1500, rate=100)
     with AlorClient(sim.url) as bare:
         for number in range(1, 1502):
-            bare.ask("QuotesSubscribe", f"q-{number}", exchange="MOEX", code=f"SIM{number:05}", format="Slim")
+            bare.request("QuotesSubscribe", f"q-{number}", exchange="MOEX", code=f"SIM{number:05}", format="Slim")
         replies = [frame for frame in bare.sync() if "requestGuid" in frame]
 
     assert [reply["httpCode"] for reply in replies] == [200] * 1500 + [429]
@@ -183,60 +183,60 @@ def test_token_is_asked_of_every_request(alor: Callable[..., Simulator]) -> None
     issued = httpx.post(f"{http}/refresh", params={"token": "sim-refresh"}).json()["AccessToken"]
     with AlorClient(sim.url) as bare:
         for guid, token in (("a", "fixed"), ("b", issued), ("c", "another")):
-            bare.ask("QuotesSubscribe", guid, token, **SBER)
-        codes = [bare.hear_reply(guid)[0] for guid in "abc"]
-        bare.ask("unsubscribe", "a", "another")
-        refused = bare.hear_reply("a")
+            bare.request("QuotesSubscribe", guid, token, **SBER)
+        codes = [bare.receive_reply(guid)[0] for guid in "abc"]
+        bare.request("unsubscribe", "a", "another")
+        refused = bare.receive_reply("a")
 
     assert codes == [200, 200, 401]
     assert refused == (401, "Invalid JWT token!")
     assert (sim.statistics().auths, sim.statistics().refused_tokens) == (1, 2)
 
 
-def test_the_server_tells_what_it_held_back(alor: Callable[..., Simulator]) -> None:
+def test_the_server_reports_held_back_states(alor: Callable[..., Simulator]) -> None:
     sim = alor(rate=2000)
     with AlorClient(sim.url) as bare:
-        bare.ask("QuotesSubscribe", frequency=500, **SBER)
-        bare.hear_data(3)
+        bare.request("QuotesSubscribe", frequency=500, **SBER)
+        bare.receive_data(3)
         sim.set_market("closed")
         bare.sync()
         (held,) = sim.subscriptions()
-        told = httpx.get(f"{sim.url.replace('ws:', 'http:')}/sim/statistics").json()
+        statistics = httpx.get(f"{sim.url.replace('ws:', 'http:')}/sim/statistics").json()
 
     counts = held["g-1"]
     assert (counts["kind"], counts["frequency"], counts["format"]) == ("quotes", 500, "simple")
     assert counts["sent"] >= 3
     assert counts["held_back"] > 50
-    assert told["connections"][0]["g-1"]["code"] == "SBER"
+    assert statistics["connections"][0]["g-1"]["code"] == "SBER"
     assert sim.statistics().held_back >= counts["held_back"]
 
 
-def test_connections_are_dropped_and_closed_as_told(alor: Callable[..., Simulator]) -> None:
+def test_connections_are_dropped_and_closed_on_request(alor: Callable[..., Simulator]) -> None:
     sim = alor()
     with AlorClient(sim.url) as first:
         first.sync()
-        sim.broadcast('{ "data": {}, "guid":"nobody\'s" }')
-        foreign = first.hear()
+        sim.broadcast('{ "data": {}, "guid":"unknown" }')
+        foreign = first.receive()
         sim.drop_connections()
-        dropped = first.hear_close()[0]
+        dropped = first.receive_close()[0]
     with AlorClient(sim.url) as second:
         second.sync()
         sim.close_connections(1012, "restart")
-        closed = second.hear_close()[0]
+        closed = second.receive_close()[0]
     with AlorClient(sim.url) as third:
         third.sync()
         sim.close()
-        gone = third.hear_close()[0]
+        stopped = third.receive_close()[0]
 
-    assert foreign == {"data": {}, "guid": "nobody's"}
-    assert (dropped, closed, gone) == (1006, 1012, 1001)
+    assert foreign == {"data": {}, "guid": "unknown"}
+    assert (dropped, closed, stopped) == (1006, 1012, 1001)
 
 
 def test_same_seed_sends_the_same_market(alor: Callable[..., Simulator]) -> None:
     def listen(seed: int) -> list[Any]:
         with AlorClient(alor(seed=seed, rate=1000).url) as bare:
-            bare.ask("AllTradesSubscribe", **SBER)
-            return [(trade["price"], trade["qty"], trade["side"]) for trade in bare.hear_data(60)]
+            bare.request("AllTradesSubscribe", **SBER)
+            return [(trade["price"], trade["qty"], trade["side"]) for trade in bare.receive_data(60)]
 
     first = listen(5)
 
@@ -248,9 +248,9 @@ def test_every_trade_since_the_start_can_be_asked_for(alor: Callable[..., Simula
     sim = alor(rate=1000)
     with AlorClient(sim.url) as bare:
         started = time.time() - 1
-        bare.ask("AllTradesSubscribe", **SBER)
-        heard = bare.hear_data(50)
+        bare.request("AllTradesSubscribe", **SBER)
+        received = bare.receive_data(50)
         log = sim.trades("SBER", started)
 
-    assert [trade["price"] for trade in heard] == log["price"][:50].tolist()
-    assert [trade["qty"] * 10 for trade in heard] == log["size"][:50].tolist()
+    assert [trade["price"] for trade in received] == log["price"][:50].tolist()
+    assert [trade["qty"] * 10 for trade in received] == log["size"][:50].tolist()

@@ -1,4 +1,4 @@
-"""Requests and replies of the simulated ALOR session, and what it holds back, with a clock of the test's own."""
+"""Requests and replies of the simulated ALOR session, and conflation, with a clock set by the test."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ QUOTES = {"opcode": "QuotesSubscribe", "guid": "q-1", "token": "t", **SBER}
 HANDLED = "Handled successfully"
 
 
-class House:
+class OfflineServer:
     """A server that does not run, one session on it, and the time."""
 
     def __init__(self, **options: Any) -> None:
@@ -35,12 +35,12 @@ class House:
         self.server.clients.append(FrameClient(SimpleNamespace(state=State.OPEN), session))  # type: ignore[arg-type]
         return session
 
-    def ask(self, message: Any) -> list[dict[str, Any]]:
-        """Say something, and hear what there is to hear."""
+    def request(self, message: Any) -> list[dict[str, Any]]:
+        """Send a message, and return all frames that follow."""
         self.session.receive(message if isinstance(message, (str, bytes)) else json.dumps(message), self.now)
-        return self.heard()
+        return self.drain()
 
-    def heard(self) -> list[dict[str, Any]]:
+    def drain(self) -> list[dict[str, Any]]:
         while self.session.histories:
             self.session.pull(1000)
         frames = [json.loads(text) for text in self.session.outbox]
@@ -48,7 +48,7 @@ class House:
         return frames
 
     def live(self, seconds: float, turn: float = 0.01) -> None:
-        """Let time pass as the server does."""
+        """Advance the time as the server does."""
         feed = self.server.feed
         for _ in range(round(seconds / turn)):
             self.now += turn
@@ -104,17 +104,17 @@ def without(*names: str, **more: Any) -> dict[str, Any]:
     ],
 )  # fmt: skip
 def test_bad_request_is_answered_and_opens_nothing(message: Any, expected: dict[str, Any]) -> None:
-    house = House()
+    offline = OfflineServer()
 
-    answers = house.ask(message)
+    answers = offline.request(message)
 
     assert answers == [expected]
-    assert (house.session.subscriptions(), house.session.closing) == ({}, None)
+    assert (offline.session.subscriptions(), offline.session.closing) == ({}, None)
 
 
 @pytest.fixture(scope="module")
-def patient() -> House:
-    return House(rate=1)
+def patient() -> OfflineServer:
+    return OfflineServer(rate=1)
 
 
 JSON = strategies.recursive(
@@ -140,11 +140,11 @@ JSON = strategies.recursive(
     ),
 )  # fmt: skip
 @settings(max_examples=150)
-def test_whatever_is_asked_has_one_reply(patient: House, opcode: str, fields: dict[str, Any]) -> None:
+def test_whatever_is_asked_has_one_reply(patient: OfflineServer, opcode: str, fields: dict[str, Any]) -> None:
     usual = {"guid": "f", "token": "t", **SBER, **OURS, "tf": "60", "from": int(patient.now) - 3600}
 
-    frames = patient.ask({**usual, **fields, "opcode": opcode})
-    patient.ask({"opcode": "unsubscribe", "guid": fields.get("guid", "f"), "token": "t"})
+    frames = patient.request({**usual, **fields, "opcode": opcode})
+    patient.request({"opcode": "unsubscribe", "guid": fields.get("guid", "f"), "token": "t"})
 
     assert len([frame for frame in frames if "requestGuid" in frame]) == 1
     assert patient.session.subscriptions() == {}
@@ -152,125 +152,129 @@ def test_whatever_is_asked_has_one_reply(patient: House, opcode: str, fields: di
 
 @pytest.mark.parametrize("opcode", ["ping", "PING", "unsubscribe", "Unsubscribe"])
 def test_ping_and_an_unsubscribe_of_nothing_are_handled(opcode: str) -> None:
-    assert House().ask({"opcode": opcode, "guid": "p-1", "token": "t", "confirm": True}) == [reply(200, guid="p-1")]
+    assert OfflineServer().request({"opcode": opcode, "guid": "p-1", "token": "t", "confirm": True}) == [
+        reply(200, guid="p-1")
+    ]
 
 
 def test_enumerations_are_read_in_any_case() -> None:
-    house = House()
+    offline = OfflineServer()
 
-    frames = house.ask(without(opcode="quotessubscribe", exchange="moex", format="sLIM"))
+    frames = offline.request(without(opcode="quotessubscribe", exchange="moex", format="sLIM"))
 
     assert [next(iter(frame)) for frame in frames] == ["data", "requestGuid"]
     assert frames[0]["data"]["sym"] == "SBER"
 
 
 def test_a_guid_in_use_is_refused_and_the_first_one_goes_on() -> None:
-    house = House()
-    house.ask(QUOTES)
+    offline = OfflineServer()
+    offline.request(QUOTES)
 
-    answers = house.ask(without(code="GAZP"))
+    answers = offline.request(without(code="GAZP"))
 
     assert answers == [reply(400, "Subscription with such guid already exists")]
-    assert house.session.subscriptions()["q-1"]["code"] == "SBER"
+    assert offline.session.subscriptions()["q-1"]["code"] == "SBER"
 
 
 def test_a_guid_in_use_may_be_replaced() -> None:
-    house = House(duplicate_guid="replace")
-    house.ask(QUOTES)
+    offline = OfflineServer(duplicate_guid="replace")
+    offline.request(QUOTES)
 
-    house.ask(without(code="GAZP"))
+    offline.request(without(code="GAZP"))
 
-    assert house.session.subscriptions()["q-1"]["code"] == "GAZP"
+    assert offline.session.subscriptions()["q-1"]["code"] == "GAZP"
 
 
 def test_an_unknown_instrument_may_be_met_with_silence() -> None:
-    house = House(unknown_instrument="silent")
+    offline = OfflineServer(unknown_instrument="silent")
 
-    answers = house.ask(without(code="NONE"))
-    house.live(0.5)
+    answers = offline.request(without(code="NONE"))
+    offline.live(0.5)
 
     assert answers == [reply(200)]
-    assert house.heard() == []
+    assert offline.drain() == []
 
 
-def test_an_unknown_guid_may_be_told() -> None:
-    answers = House(unknown_guid_code=404).ask({"opcode": "unsubscribe", "guid": "q-1", "token": "t"})
+def test_an_unknown_guid_may_be_refused() -> None:
+    answers = OfflineServer(unknown_guid_code=404).request({"opcode": "unsubscribe", "guid": "q-1", "token": "t"})
 
     assert answers == [reply(404, "Subscription not found")]
 
 
 def test_subscriptions_of_a_connection_are_limited_and_those_there_go_on() -> None:
-    house = House(subscription_limit=2)
+    offline = OfflineServer(subscription_limit=2)
     for guid in ("a", "b"):
-        house.ask(without(guid=guid))
+        offline.request(without(guid=guid))
 
-    answers = house.ask(without(guid="c"))
-    house.ask({"opcode": "unsubscribe", "guid": "a", "token": "t"})
-    again = house.ask(without(guid="c"))
+    answers = offline.request(without(guid="c"))
+    offline.request({"opcode": "unsubscribe", "guid": "a", "token": "t"})
+    again = offline.request(without(guid="c"))
 
     assert answers == [reply(429, "Too many subscriptions, 2 are allowed", "c")]
     assert again[-1] == reply(200, guid="c")
 
 
 def test_requests_may_be_limited_by_the_second() -> None:
-    house = House(request_rate=2.0)
+    offline = OfflineServer(request_rate=2.0)
     ping = {"opcode": "ping", "guid": "p", "token": "t"}
 
-    codes = [house.ask(ping)[0]["httpCode"] for _ in range(3)]
-    house.now += 0.6
-    later = house.ask(ping)[0]["httpCode"]
+    codes = [offline.request(ping)[0]["httpCode"] for _ in range(3)]
+    offline.now += 0.6
+    later = offline.request(ping)[0]["httpCode"]
 
     assert (codes, later) == ([200, 200, 429], 200)
 
 
 def test_an_expired_token_opens_nothing_new_and_what_runs_goes_on() -> None:
-    house = House(token_seconds=30)
-    token = house.server.tokens.issue(house.now)
-    house.ask(without(token=token))
-    house.now += 31
+    offline = OfflineServer(token_seconds=30)
+    token = offline.server.tokens.issue(offline.now)
+    offline.request(without(token=token))
+    offline.now += 31
 
-    answers = house.ask(without(guid="q-2", token=token))
-    house.live(1.0)
+    answers = offline.request(without(guid="q-2", token=token))
+    offline.live(1.0)
 
     assert answers == [reply(401, "Invalid JWT token!", "q-2")]
-    assert len(house.heard()) > 2
+    assert len(offline.drain()) > 2
 
 
 def test_a_connection_may_end_with_its_newest_token() -> None:
-    house = House(token_seconds=30, kill_on_expiry=True)
-    first = house.server.tokens.issue(house.now)
-    house.ask(without(token=first))
-    house.now += 20
-    house.ask({"opcode": "ping", "guid": "p", "token": house.server.tokens.issue(house.now)})
+    offline = OfflineServer(token_seconds=30, kill_on_expiry=True)
+    first = offline.server.tokens.issue(offline.now)
+    offline.request(without(token=first))
+    offline.now += 20
+    offline.request({"opcode": "ping", "guid": "p", "token": offline.server.tokens.issue(offline.now)})
 
-    house.session.tick(house.now + 25)
-    still = house.session.is_cut
-    house.session.tick(house.now + 30)
+    offline.session.tick(offline.now + 25)
+    still = offline.session.is_cut
+    offline.session.tick(offline.now + 30)
 
-    assert (still, house.session.is_cut) == (False, True)
+    assert (still, offline.session.is_cut) == (False, True)
 
 
 def test_a_401_may_come_without_the_guid() -> None:
-    answers = House(faults=frozenset({"empty_guid"})).ask(without(token=""))
+    answers = OfflineServer(faults=frozenset({"empty_guid"})).request(without(token=""))
 
     assert answers == [reply(401, "Invalid JWT token!", "")]
 
 
 def test_a_frame_may_come_after_the_unsubscribe() -> None:
-    house = House(faults=frozenset({"late_frames"}))
-    (first, _) = house.ask(QUOTES)
+    offline = OfflineServer(faults=frozenset({"late_frames"}))
+    (first, _) = offline.request(QUOTES)
 
-    answers = house.ask({"opcode": "unsubscribe", "guid": "q-1", "token": "t"})
+    answers = offline.request({"opcode": "unsubscribe", "guid": "q-1", "token": "t"})
 
     assert answers == [reply(200), first]
 
 
 def test_bars_may_come_twice_and_be_followed_by_the_one_before() -> None:
-    house = House(faults=frozenset({"stale_bars"}), conflate=False, rate=20)
-    house.ask({**QUOTES, "opcode": "BarsGetAndSubscribe", "tf": "1", "from": int(house.now), "skipHistory": True})
+    offline = OfflineServer(faults=frozenset({"stale_bars"}), conflate=False, rate=20)
+    offline.request(
+        {**QUOTES, "opcode": "BarsGetAndSubscribe", "tf": "1", "from": int(offline.now), "skipHistory": True}
+    )
 
-    house.live(5.0, turn=0.1)
-    times = [frame["data"]["time"] for frame in house.heard()]
+    offline.live(5.0, turn=0.1)
+    times = [frame["data"]["time"] for frame in offline.drain()]
 
     assert len(times) > 100
     assert times[0] == times[1]
@@ -280,60 +284,60 @@ def test_bars_may_come_twice_and_be_followed_by_the_one_before() -> None:
 
 
 def test_decimals_may_have_trailing_zeros() -> None:
-    house = House(faults=frozenset({"trailing_zeros"}))
-    house.session.receive(json.dumps(QUOTES), house.now)
+    offline = OfflineServer(faults=frozenset({"trailing_zeros"}))
+    offline.session.receive(json.dumps(QUOTES), offline.now)
 
-    text = house.session.outbox[0]
+    text = offline.session.outbox[0]
     quote = json.loads(text)["data"]
 
     assert f'"bid":{quote["bid"]!r}00,' in text
 
 
 def test_times_may_lack_their_zone() -> None:
-    house = House(faults=frozenset({"no_zone"}))
-    house.ask({**QUOTES, "opcode": "AllTradesSubscribe"})
-    house.live(0.2)
+    offline = OfflineServer(faults=frozenset({"no_zone"}))
+    offline.request({**QUOTES, "opcode": "AllTradesSubscribe"})
+    offline.live(0.2)
 
-    assert house.heard()[0]["data"]["time"][-1].isdigit()
+    assert offline.drain()[0]["data"]["time"][-1].isdigit()
 
 
 def test_the_eleventh_connection_is_refused_with_its_first_request() -> None:
-    house = House(connection_limit=2)
-    house.ask(QUOTES)
-    others = [house.enter() for _ in range(2)]
+    offline = OfflineServer(connection_limit=2)
+    offline.request(QUOTES)
+    others = [offline.enter() for _ in range(2)]
 
     for session in others:
-        session.receive(json.dumps(QUOTES), house.now)
+        session.receive(json.dumps(QUOTES), offline.now)
 
     assert [session.closing for session in others] == [None, (1008, "too many connections")]
     assert json.loads(others[1].outbox[-1]) == reply(429, "Too many connections")
 
 
 def test_quotes_are_held_back_within_the_interval_and_counted() -> None:
-    house = House()
-    house.ask(without(frequency=100))
-    before = house.server.feed.events
+    offline = OfflineServer()
+    offline.request(without(frequency=100))
+    before = offline.server.feed.events
 
-    house.live(2.0)
-    events = house.server.feed.events - before
-    counts = house.session.subscriptions()["q-1"]
-    frames = house.heard()
+    offline.live(2.0)
+    events = offline.server.feed.events - before
+    counts = offline.session.subscriptions()["q-1"]
+    frames = offline.drain()
 
     assert 18 <= len(frames) <= 20
     assert counts["sent"] == 1 + len(frames)
     assert events - len(frames) - 1 <= counts["held_back"] <= events - len(frames)
-    assert house.session.held_back == counts["held_back"] == house.server.statistics().held_back
+    assert offline.session.held_back == counts["held_back"] == offline.server.statistics().held_back
     stamps = [frame["data"]["ob_ms_timestamp"] for frame in frames]
     assert min(later - sooner for sooner, later in pairwise(stamps)) >= 90
 
 
 def test_the_newest_state_is_the_one_that_is_sent() -> None:
-    house = House()
-    house.ask(without(guid="every", frequency=10, format="Slim"))
-    house.ask(without(guid="some", frequency=250, format="Slim"))
+    offline = OfflineServer()
+    offline.request(without(guid="every", frequency=10, format="Slim"))
+    offline.request(without(guid="some", frequency=250, format="Slim"))
 
-    house.live(3.0)
-    frames = house.heard()
+    offline.live(3.0)
+    frames = offline.drain()
 
     every = {frame["data"]["tso"]: frame["data"] for frame in frames if frame["guid"] == "every"}
     some = [frame["data"] for frame in frames if frame["guid"] == "some"]
@@ -354,19 +358,19 @@ def test_the_newest_state_is_the_one_that_is_sent() -> None:
     ],
 )
 def test_frequency_is_brought_within_its_limits(asked: dict[str, Any], form: str, expected: int) -> None:
-    house = House()
+    offline = OfflineServer()
 
-    house.ask({**QUOTES, **asked, "format": form})
+    offline.request({**QUOTES, **asked, "format": form})
 
-    assert house.session.subscriptions()["q-1"]["frequency"] == expected
+    assert offline.session.subscriptions()["q-1"]["frequency"] == expected
 
 
 def test_trades_are_never_held_back() -> None:
-    house = House()
-    house.ask({**QUOTES, "opcode": "AllTradesGetAndSubscribe", "frequency": 1000})
+    offline = OfflineServer()
+    offline.request({**QUOTES, "opcode": "AllTradesGetAndSubscribe", "frequency": 1000})
 
-    house.live(1.0)
-    numbers = [frame["data"]["id"] for frame in house.heard()]
+    offline.live(1.0)
+    numbers = [frame["data"]["id"] for frame in offline.drain()]
 
     assert len(numbers) > 900
     assert numbers == list(range(numbers[0], numbers[0] + len(numbers)))
@@ -383,14 +387,14 @@ def bars_of(trades: list[dict[str, Any]], seconds: int) -> dict[int, tuple[float
 
 
 def test_the_last_state_of_a_bar_is_sent_whatever_the_interval() -> None:
-    house = House(rate=100)
-    house.now = house.now // 15 * 15
-    house.ask({**QUOTES, "opcode": "AllTradesGetAndSubscribe", "guid": "t-1"})
-    asked = {"tf": "15", "from": int(house.now), "frequency": 20_000}
-    house.ask({**QUOTES, "opcode": "BarsGetAndSubscribe", "guid": "b-1", **asked})
+    offline = OfflineServer(rate=100)
+    offline.now = offline.now // 15 * 15
+    offline.request({**QUOTES, "opcode": "AllTradesGetAndSubscribe", "guid": "t-1"})
+    asked = {"tf": "15", "from": int(offline.now), "frequency": 20_000}
+    offline.request({**QUOTES, "opcode": "BarsGetAndSubscribe", "guid": "b-1", **asked})
 
-    house.live(100.0, turn=0.05)
-    frames = house.heard()
+    offline.live(100.0, turn=0.05)
+    frames = offline.drain()
     trades = [frame["data"] for frame in frames if frame.get("guid") == "t-1"]
     bars = [frame["data"] for frame in frames if frame.get("guid") == "b-1"]
 
@@ -404,45 +408,45 @@ def test_the_last_state_of_a_bar_is_sent_whatever_the_interval() -> None:
 
 
 def test_bars_of_history_go_on_where_the_live_ones_begin() -> None:
-    house = House(rate=100)
-    house.ask({**QUOTES, "opcode": "AllTradesGetAndSubscribe", "guid": "t-1"})
-    house.live(130.0, turn=0.5)
-    trades = [frame["data"] for frame in house.heard()]
+    offline = OfflineServer(rate=100)
+    offline.request({**QUOTES, "opcode": "AllTradesGetAndSubscribe", "guid": "t-1"})
+    offline.live(130.0, turn=0.5)
+    trades = [frame["data"] for frame in offline.drain()]
 
-    asked = {"opcode": "BarsGetAndSubscribe", "tf": 60, "from": str(int(house.now) - 30 * 86_400)}
-    bars = [frame["data"] for frame in house.ask({**QUOTES, **asked})[:-1]]
+    asked = {"opcode": "BarsGetAndSubscribe", "tf": 60, "from": str(int(offline.now) - 30 * 86_400)}
+    bars = [frame["data"] for frame in offline.request({**QUOTES, **asked})[:-1]]
 
     times = [bar["time"] for bar in bars]
     assert times == sorted(set(times))
     assert len(times) > 5000
-    recent = {bar["time"]: bar["volume"] for bar in bars if bar["time"] > house.server.feed.history.start}
+    recent = {bar["time"]: bar["volume"] for bar in bars if bar["time"] > offline.server.feed.history.start}
     assert len(recent) >= 2
     assert recent == {start: bar[4] for start, bar in bars_of(trades, 60).items() if start in recent}
 
 
 def test_a_long_history_does_not_wait_for_a_client_in_the_outbox() -> None:
-    house = House()
+    offline = OfflineServer()
     asked = {"opcode": "BarsGetAndSubscribe", "tf": "60", "from": 0}
 
-    house.session.receive(json.dumps({**QUOTES, **asked}), house.now)
-    house.live(1.0)
+    offline.session.receive(json.dumps({**QUOTES, **asked}), offline.now)
+    offline.live(1.0)
 
-    assert len(house.session.outbox) == 100
-    assert len(house.session.histories) == 1
+    assert len(offline.session.outbox) == 100
+    assert len(offline.session.histories) == 1
 
 
 def test_what_is_traded_while_a_history_goes_out_follows_it() -> None:
-    house = House(rate=5000)
-    house.ask({**QUOTES, "opcode": "AllTradesGetAndSubscribe", "guid": "all"})
-    house.live(1.0)
-    house.heard()
+    offline = OfflineServer(rate=5000)
+    offline.request({**QUOTES, "opcode": "AllTradesGetAndSubscribe", "guid": "all"})
+    offline.live(1.0)
+    offline.drain()
 
     asked = {**QUOTES, "opcode": "AllTradesGetAndSubscribe", "guid": "late", "depth": 1000}
-    house.session.receive(json.dumps(asked), house.now)
-    house.live(0.5)
-    frames = [frame for frame in house.heard() if "late" in (frame.get("guid"), frame.get("requestGuid"))]
-    house.live(0.1)
-    frames += [frame for frame in house.heard() if frame.get("guid") == "late"]
+    offline.session.receive(json.dumps(asked), offline.now)
+    offline.live(0.5)
+    frames = [frame for frame in offline.drain() if "late" in (frame.get("guid"), frame.get("requestGuid"))]
+    offline.live(0.1)
+    frames += [frame for frame in offline.drain() if frame.get("guid") == "late"]
 
     numbers = [frame["data"]["id"] for frame in frames if "data" in frame]
     flags = [frame["data"]["existing"] for frame in frames if "data" in frame]
@@ -452,23 +456,23 @@ def test_what_is_traded_while_a_history_goes_out_follows_it() -> None:
 
 
 @pytest.fixture(scope="module")
-def traded() -> House:
-    """A house whose portfolios have traded for a while, and stand still now."""
-    house = House(orders_per_s=100.0)
+def traded() -> OfflineServer:
+    """An offline server whose portfolios have traded, and do not trade any more."""
+    offline = OfflineServer(orders_per_s=100.0)
     for _ in range(100):
-        house.now += 0.2
-        house.server.portfolios.accounts.advance(0.2, house.now)
-    return house
+        offline.now += 0.2
+        offline.server.portfolios.accounts.advance(0.2, offline.now)
+    return offline
 
 
-def listed(house: House, opcode: str, **more: Any) -> list[dict[str, Any]]:
+def listed(offline: OfflineServer, opcode: str, **more: Any) -> list[dict[str, Any]]:
     """The history of a new subscription to the first portfolio."""
-    frames = house.ask({**QUOTES, "opcode": opcode, "guid": f"{opcode} {more}", **OURS, **more})
+    frames = offline.request({**QUOTES, "opcode": opcode, "guid": f"{opcode} {more}", **OURS, **more})
     assert frames.pop()["httpCode"] == 200
     return [frame["data"] for frame in frames]
 
 
-def test_orders_of_the_asked_statuses_alone_are_history(traded: House) -> None:
+def test_orders_of_the_asked_statuses_alone_are_history(traded: OfflineServer) -> None:
     every = listed(traded, "OrdersGetAndSubscribeV2")
     filled = listed(traded, "OrdersGetAndSubscribeV2", orderStatuses=["FILLED"])
     none = listed(traded, "OrdersGetAndSubscribeV2", skipHistory=True)
@@ -478,7 +482,7 @@ def test_orders_of_the_asked_statuses_alone_are_history(traded: House) -> None:
     assert none == []
 
 
-def test_money_and_positions_add_up_to_the_portfolio(traded: House) -> None:
+def test_money_and_positions_add_up_to_the_portfolio(traded: OfflineServer) -> None:
     positions = listed(traded, "PositionsGetAndSubscribeV2")
     (summary,) = listed(traded, "SummariesGetAndSubscribeV2")
 
@@ -489,7 +493,7 @@ def test_money_and_positions_add_up_to_the_portfolio(traded: House) -> None:
     ]
 
 
-def test_own_trades_are_those_that_filled_the_orders(traded: House) -> None:
+def test_own_trades_are_those_that_filled_the_orders(traded: OfflineServer) -> None:
     fills = listed(traded, "TradesGetAndSubscribeV2")
     orders = listed(traded, "OrdersGetAndSubscribeV2", format="Heavy")
 
@@ -501,7 +505,7 @@ def test_own_trades_are_those_that_filled_the_orders(traded: House) -> None:
     assert filled == {order["id"]: order["filledQtyUnits"] for order in orders if order["filledQtyUnits"]}
 
 
-def test_a_triggered_stop_order_names_the_order_it_became(traded: House) -> None:
+def test_a_triggered_stop_order_names_the_order_it_became(traded: OfflineServer) -> None:
     stops = listed(traded, "StopOrdersGetAndSubscribeV2")
     orders = {order["id"]: order for order in listed(traded, "OrdersGetAndSubscribeV2", format="Simple")}
 
@@ -512,18 +516,20 @@ def test_a_triggered_stop_order_names_the_order_it_became(traded: House) -> None
 
 
 def test_a_portfolio_without_anything_on_an_exchange_is_empty() -> None:
-    house = House()
+    offline = OfflineServer()
 
-    answers = house.ask({**QUOTES, "opcode": "PositionsGetAndSubscribeV2", "exchange": "SPBX", "portfolio": "7500001"})
+    answers = offline.request(
+        {**QUOTES, "opcode": "PositionsGetAndSubscribeV2", "exchange": "SPBX", "portfolio": "7500001"}
+    )
 
     assert answers == [reply(200)]
 
 
 def test_any_number_of_instruments_can_be_subscribed() -> None:
-    house = House()
+    offline = OfflineServer()
 
-    answers = house.ask(without(code="SIM04711"))
-    unknown = house.ask(without(code="SIM00000", guid="q-2"))
+    answers = offline.request(without(code="SIM04711"))
+    unknown = offline.request(without(code="SIM00000", guid="q-2"))
 
     assert [answers[0]["data"]["symbol"], answers[1]["httpCode"]] == ["SIM04711", 200]
     assert unknown[0]["httpCode"] == 404

@@ -35,8 +35,8 @@ def test_quotes_are_the_files_rows(tapes: Path, form: str) -> None:
     expected = [(row["bid_price"], row["bid_size"], row["ask_price"], row["ask_size"]) for row in rows_of(path)]
     names = ("bid", "bv", "ask", "av") if form == "Slim" else ("bid", "bid_vol", "ask", "ask_vol")
     with Simulator(AlorOptions(tapes=(path,), speed=None, conflate=False)) as sim, AlorClient(sim.url) as bare:
-        bare.ask("QuotesSubscribe", exchange="MOEX", code="EURUSD", format=form)
-        quotes = bare.hear_data(len(expected))
+        bare.request("QuotesSubscribe", exchange="MOEX", code="EURUSD", format=form)
+        quotes = bare.receive_data(len(expected))
         rest = bare.sync()
 
     assert [tuple(quote[name] for name in names) for quote in quotes] == expected
@@ -47,8 +47,8 @@ def test_trades_are_the_files_rows_with_conflation_as_well(tapes: Path) -> None:
     path = tapes / "btcusdt_trades.parquet"
     expected = [(row["price"], row["size"], row["side"], milliseconds(row)) for row in rows_of(path)]
     with Simulator(AlorOptions(tapes=(path,), speed=None)) as sim, AlorClient(sim.url) as bare:
-        bare.ask("AllTradesGetAndSubscribe", exchange="MOEX", code="BTCUSDT", frequency=1000)
-        trades = bare.hear_data(len(expected))
+        bare.request("AllTradesGetAndSubscribe", exchange="MOEX", code="BTCUSDT", frequency=1000)
+        trades = bare.receive_data(len(expected))
 
     assert [(each["price"], each["qty"], each["side"], each["timestamp"]) for each in trades] == expected
     assert [each["id"] for each in trades] == list(range(trades[0]["id"], trades[0]["id"] + len(expected)))
@@ -61,26 +61,26 @@ def test_books_are_the_files_rows(tapes: Path) -> None:
         for row in rows_of(path)
     ]
     with Simulator(AlorOptions(tapes=(path,), speed=None, conflate=False)) as sim, AlorClient(sim.url) as bare:
-        bare.ask("OrderBookGetAndSubscribe", exchange="MOEX", code="XRPUSDT", format="Slim", depth=20)
-        first, *books = bare.hear_data(1 + len(expected))
+        bare.request("OrderBookGetAndSubscribe", exchange="MOEX", code="XRPUSDT", format="Slim", depth=20)
+        first, *books = bare.receive_data(1 + len(expected))
 
     assert (first["b"], first["a"], first["h"]) == ([], [], True)
     assert [[[(level["p"], level["v"]) for level in book[side]] for side in ("b", "a")] for book in books] == expected
 
 
-def test_a_tape_stands_for_a_share_of_the_market(tapes: Path) -> None:
+def test_a_recording_replaces_a_share_of_the_market(tapes: Path) -> None:
     path = tapes / "aapl_quotes.parquet"
     row = rows_of(path)[0]
     with Simulator(AlorOptions(tapes=(path,))) as sim, AlorClient(sim.url) as bare:
-        bare.ask("QuotesSubscribe", exchange="SPBX", code="AAPL")
-        (quote,) = bare.hear_data(1)
+        bare.request("QuotesSubscribe", exchange="SPBX", code="AAPL")
+        (quote,) = bare.receive_data(1)
 
     assert (quote["bid"], quote["ask"], quote["exchange"]) == (row["bid_price"], row["ask_price"], "SPBX")
 
 
 @pytest.mark.parametrize("interval", [50, 400])
 def test_conflated_quotes_are_the_last_row_of_each_interval(tapes: Path, interval: int) -> None:
-    """With a clock of the test's own: every turn plays what is due, and sends the newest once the interval is over."""
+    """With a clock set by the test: every turn plays the rows due, and sends the newest once the interval is over."""
     path, speed, turn = tapes / "eurusd_quotes.parquet", 600.0, 0.01
     rows = rows_of(path)
     server = AlorServer(AlorOptions(tapes=(path,), speed=speed))
@@ -115,12 +115,12 @@ def test_conflated_quotes_are_the_last_row_of_each_interval(tapes: Path, interva
     assert counts["sent"] + counts["held_back"] + (played > expected[-1]) == played
 
 
-def test_bars_of_a_tape_are_made_of_its_trades(tapes: Path) -> None:
+def test_bars_of_a_recording_are_made_of_its_trades(tapes: Path) -> None:
     path = tapes / "btcusdt_trades.parquet"
     rows = rows_of(path)
     with Simulator(AlorOptions(tapes=(path,), speed=None, conflate=False)) as sim, AlorClient(sim.url) as bare:
-        bare.ask("BarsGetAndSubscribe", exchange="MOEX", code="BTCUSDT", tf="1", format="Slim", **{"from": 0})
-        frames = bare.hear_data(len(rows))
+        bare.request("BarsGetAndSubscribe", exchange="MOEX", code="BTCUSDT", tf="1", format="Slim", **{"from": 0})
+        frames = bare.receive_data(len(rows))
     last = {frame["t"]: frame for frame in frames}
 
     start = math.floor(rows[0]["ts"].timestamp())

@@ -31,9 +31,9 @@ def test_refresh_token_brings_an_access_token(name: str) -> None:
 
     issued = tokens.refresh({name: "sim-refresh"}, NOW)["AccessToken"]
 
-    said = claims(issued)
-    assert (said["sub"], said["portfolios"], said["exp"]) == ("P000001", "D1 G1", int(NOW) + 60)
-    assert said["scope"].split() == ["OrdersRead", "OrdersCreate", "Trades", "Personal", "Stats"]
+    decoded = claims(issued)
+    assert (decoded["sub"], decoded["portfolios"], decoded["exp"]) == ("P000001", "D1 G1", int(NOW) + 60)
+    assert decoded["scope"].split() == ["OrdersRead", "OrdersCreate", "Trades", "Personal", "Stats"]
     assert tokens.read(issued, NOW + 59) == Bearer("P000001", frozenset(PORTFOLIOS), int(NOW) + 60)
     assert tokens.read(issued, NOW + 60) is None
 

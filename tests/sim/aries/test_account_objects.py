@@ -54,7 +54,7 @@ def test_position_adds_up() -> None:
 
     assert (short["quantity"], short["price"], short["marketValue"]) == ("-50", "410.02", "-20501.00")
     assert Decimal(short["unrealizedPl"]) == Decimal(short["marketValue"]) - Decimal(short["costBasis"])
-    assert "createdAt" not in short  # it was there before the start
+    assert "createdAt" not in short  # opened before the start
 
 
 def test_active_orders_are_paged_newest_first() -> None:

@@ -16,31 +16,31 @@ MONDAY = "2026-03-02T15:04:05Z"  # NOW
 
 
 class Client:
-    """A session without a socket, logged in, on accounts in which nothing happens by itself."""
+    """A session without a socket, logged in, on accounts that do not trade by themselves."""
 
     def __init__(self, *, snapshot_in_ack: bool = True, log_in: bool = True, **accounts: Any) -> None:
         self.accounts = quiet_accounts(**accounts)
         self.session = AccountsSession(SimOptions(), self.accounts, NOW, snapshot_in_ack=snapshot_in_ack)
         if log_in:
             self.session.receive(json.dumps(auth("t")), NOW)
-            self.heard()
+            self.drain()
 
-    def heard(self) -> list[dict[str, Any]]:
+    def drain(self) -> list[dict[str, Any]]:
         assert all(line.isascii() for line in self.session.outbox)
         messages = [json.loads(line) for line in self.session.outbox]
         self.session.outbox.clear()
         return messages
 
-    def say(self, kind: str, payload: Any, ident: str = "a-1") -> list[dict[str, Any]]:
+    def send(self, kind: str, payload: Any, ident: str = "a-1") -> list[dict[str, Any]]:
         self.session.receive(json.dumps({"type": kind, "id": ident, "payload": payload}), NOW)
-        return self.heard()
+        return self.drain()
 
     def subscribe(self, topic: str, **params: Any) -> list[dict[str, Any]]:
-        return self.say("subscribe", {"topic": topic, "params": params} if params else {"topic": topic})
+        return self.send("subscribe", {"topic": topic, "params": params} if params else {"topic": topic})
 
     def advance(self, seconds: float = 0.05, now: float = NOW) -> list[dict[str, Any]]:
         self.accounts.advance(seconds, now)
-        return self.heard()
+        return self.drain()
 
 
 def named(messages: list[dict[str, Any]], name: str) -> list[Any]:
@@ -87,7 +87,7 @@ def test_snapshot_may_follow_as_an_event_instead() -> None:
     assert event["payload"]["data"].keys() == {"account", "positions", "ordersV2"}
 
 
-def test_order_is_told_through_its_life() -> None:
+def test_every_state_of_an_order_is_sent() -> None:
     client = Client()
     client.subscribe("account", accountId="ACC-1")
     quote(client.accounts.market, "KO", "71.20", "71.22", ask_size=4)
@@ -204,10 +204,10 @@ def test_one_account_has_several_intervals_and_one_unsubscribe_ends_them() -> No
     for interval in ("15s", "1h"):
         client.subscribe("pnl", accountId="ACC-1", startTime=MONDAY, interval=interval)
 
-    heard = {each["interval"] for each in of_topic(client.advance(1.0, NOW + 1), "pnl")}
-    (answer,) = client.say("unsubscribe", {"topic": "pnl", "params": {"accountId": "ACC-1"}})
+    received = {each["interval"] for each in of_topic(client.advance(1.0, NOW + 1), "pnl")}
+    (answer,) = client.send("unsubscribe", {"topic": "pnl", "params": {"accountId": "ACC-1"}})
 
-    assert heard == {"15s", "1h"}
+    assert received == {"15s", "1h"}
     assert (answer["type"], answer["id"]) == ("response", "a-1")
     assert client.advance(1.0, NOW + 2) == []
 
@@ -262,13 +262,13 @@ def test_news_are_filtered_by_symbols_and_topics() -> None:
     some.subscribe("news", topics=["earnings", "mergers"])
     none.subscribe("news", symbols=["NOPE"], topics=["earnings"])
 
-    heard = [of_topic(client.advance(300.0), "news") for client in (everything, some, none)]
+    received = [of_topic(client.advance(300.0), "news") for client in (everything, some, none)]
 
-    assert 200 < len(heard[0]) < 400
-    assert 0 < len(heard[1]) < len(heard[0])
-    assert heard[2] == []
-    assert all("earnings" in item["title"] or "merger" in item["title"] for (item,) in heard[1])
-    assert {item["news_type"] for (item,) in heard[0]} == {"news", "press_release"}
+    assert 200 < len(received[0]) < 400
+    assert 0 < len(received[1]) < len(received[0])
+    assert received[2] == []
+    assert all("earnings" in item["title"] or "merger" in item["title"] for (item,) in received[1])
+    assert {item["news_type"] for (item,) in received[0]} == {"news", "press_release"}
 
 
 def test_news_of_before_are_in_the_acknowledgement() -> None:
@@ -327,7 +327,7 @@ def test_foreign_account_is_forbidden() -> None:
     ],
 )
 def test_what_cannot_be_understood_is_refused_with_its_id(kind: str, payload: Any, code: str) -> None:
-    assert error_of(Client().say(kind, payload))[:2] == (code, "a-1")
+    assert error_of(Client().send(kind, payload))[:2] == (code, "a-1")
 
 
 @pytest.mark.parametrize(
@@ -337,17 +337,17 @@ def test_what_cannot_be_understood_is_refused_with_its_id(kind: str, payload: An
 def test_unsubscribe_is_answered_and_ends_the_events(topic: str, params: dict[str, Any] | None) -> None:
     client = Client(news_s=0.1, watchlist_s=0.1, orders_per_s=10.0)
     payload = {"topic": topic, "params": params} if params else {"topic": topic}
-    client.say("subscribe", payload, "a-1")
-    lively = len(client.advance(10.0))
+    client.send("subscribe", payload, "a-1")
+    while_open = len(client.advance(10.0))
 
-    (answer,) = client.say("unsubscribe", payload, "a-2")
+    (answer,) = client.send("unsubscribe", payload, "a-2")
 
-    assert lively > 0
+    assert while_open > 0
     assert (answer["type"], answer["id"], answer["payload"]["status"]) == ("response", "a-2", 200)
     assert client.advance(10.0, NOW + 10) == []
 
 
-def test_nothing_is_told_before_the_token() -> None:
+def test_nothing_is_sent_before_the_token() -> None:
     client = Client(log_in=False)
 
     (refused,) = client.subscribe("account", accountId="ACC-1")
@@ -356,7 +356,7 @@ def test_nothing_is_told_before_the_token() -> None:
     assert client.session.subscriptions() == {}
 
 
-def test_session_that_ended_is_told_no_more() -> None:
+def test_ended_session_gets_no_more_events() -> None:
     client = Client(orders_per_s=10.0)
     client.subscribe("account", accountId="ACC-1")
 

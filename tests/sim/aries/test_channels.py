@@ -24,8 +24,8 @@ TEXTS = {"bidExchange", "askExchange", "tick"}
 
 
 def option_symbol(bare: BareClient, root: str = "AAPL") -> str:
-    expiry = bare.ask(f"/options/{root}/expiry-dates")["payload"]["body"]["expiryDates"][4]
-    calls = bare.ask(f"/options/{root}/contracts/{expiry}")["payload"]["body"]["calls"]
+    expiry = bare.request(f"/options/{root}/expiry-dates")["payload"]["body"]["expiryDates"][4]
+    calls = bare.request(f"/options/{root}/contracts/{expiry}")["payload"]["body"]["calls"]
     return calls[len(calls) // 2]["symbol"]
 
 
@@ -45,7 +45,7 @@ def test_snapshot_has_every_field_in_the_type_of_the_page(
     bare = client()
 
     bare.subscribe({"symbol": "AAPL", f"{stream}Fields": "*"})
-    (payload,) = bare.hear_updates(stream, 1)
+    (payload,) = bare.receive_updates(stream, 1)
 
     assert payload.keys() == {"action", "type", "symbol", "data", "timestamp"}
     assert payload["data"].keys() == set(fields)
@@ -57,9 +57,9 @@ def test_snapshot_has_every_field_in_the_type_of_the_page(
 def test_updates_hold_only_what_changed_and_merge_to_the_next_snapshot(client: Connect) -> None:
     bare = client(rate=2000)
     bare.subscribe({"symbol": "AAPL", "quoteFields": "*"})
-    merged = dict(bare.hear_updates("quote", 1)[0]["data"])
+    merged = dict(bare.receive_updates("quote", 1)[0]["data"])
 
-    for update in bare.hear_updates("quote", 300):
+    for update in bare.receive_updates("quote", 300):
         changed = {name for name, value in update["data"].items() if merged[name] != value}
         assert changed == update["data"].keys()
         merged |= update["data"]
@@ -67,10 +67,10 @@ def test_updates_hold_only_what_changed_and_merge_to_the_next_snapshot(client: C
         assert merged["bidPrice"] < merged["askPrice"]
         assert merged["spread"] == round(merged["askPrice"] - merged["bidPrice"], 4)
 
-    # Nothing may come between the last update and the snapshot but updates, which are merged as well.
+    # Between the last update and the snapshot only updates may come, which are merged as well.
     bare.subscribe({"symbol": "AAPL", "quoteFields": "*"}, ident="again")
     while True:
-        data = bare.hear_updates("quote", 1)[0]["data"]
+        data = bare.receive_updates("quote", 1)[0]["data"]
         if len(data) == len(QUOTE_FIELDS):
             break
         merged |= data
@@ -81,8 +81,8 @@ def test_only_the_selected_fields_are_sent(client: Connect) -> None:
     bare = client(rate=2000)
 
     bare.subscribe({"symbol": "AAPL", "quoteFields": ["askPrice", "bidPrice"], "tradeFields": "lastPrice"})
-    quotes = bare.hear_updates("quote", 20)
-    trades = bare.hear_updates("trade", 5)
+    quotes = bare.receive_updates("quote", 20)
+    trades = bare.receive_updates("trade", 5)
 
     assert list(quotes[0]["data"]) == ["askPrice", "bidPrice"]
     assert all(update["data"] and update["data"].keys() <= {"askPrice", "bidPrice"} for update in quotes)
@@ -110,7 +110,7 @@ def test_prints_are_texts_without_snapshot_or_gap(client: Connect) -> None:
     bare = client(rate=1000)
 
     bare.subscribe({"symbol": "MSFT", "timeAndSales": True})
-    prints = [update["data"] for update in bare.hear_updates("timeAndSales", 100)]
+    prints = [update["data"] for update in bare.receive_updates("timeAndSales", 100)]
 
     assert all(tuple(data) == TIME_AND_SALES_FIELDS for data in prints)
     assert all(type(value) is str for data in prints for value in data.values())
@@ -128,7 +128,7 @@ def test_book_agrees_with_the_quote_and_trades_happen_at_it(client: Connect) -> 
     books = prints = 0
 
     while books < 400:
-        payload = bare.hear()["payload"]
+        payload = bare.receive()["payload"]
         data = payload.get("data", {})
         match payload.get("type"):
             case "quote":
@@ -145,7 +145,7 @@ def test_book_agrees_with_the_quote_and_trades_happen_at_it(client: Connect) -> 
                     side |= rows
                     for price in [price for price, size in side.items() if not size]:
                         del side[price]
-                # Read as the whole book and read as a change, it is the same.
+                # Read as a whole book or as a change, the result is the same.
                 assert held == ({p: s for p, s in asks.items() if s}, {p: s for p, s in bids.items() if s})
                 best_ask, best_bid = min(held[0]), max(held[1])
                 assert (best_ask, held[0][best_ask]) == (quote["askPrice"], quote["askSize"])
@@ -173,7 +173,7 @@ def test_index_has_trades_and_never_quotes(client: Connect, symbol: str) -> None
     bare.sync()
 
     bare.subscribe({"symbol": symbol, "quoteFields": "*", "tradeFields": "*", "level2": True, "timeAndSales": True})
-    updates = [bare.hear()["payload"] for _ in range(10)]
+    updates = [bare.receive()["payload"] for _ in range(10)]
 
     assert {update["type"] for update in updates} == {"trade"}
     assert {"lastPrice", "openPrice", "highPrice", "lowPrice", "netChange"} <= updates[0]["data"].keys()
@@ -187,7 +187,7 @@ def test_greeks_come_for_options_alone(client: Connect) -> None:
     bare.subscribe({"symbol": "AAPL", "greeksFields": "*"})
     silence = bare.sync()
     bare.subscribe({"symbol": symbol, "symbolType": "option", "greeksFields": "*", "quoteFields": ["bidPrice"]})
-    greeks = [update["data"] for update in bare.hear_updates("greeks", 20)]
+    greeks = [update["data"] for update in bare.receive_updates("greeks", 20)]
 
     assert silence == []
     assert tuple(greeks[0]) == GREEKS_FIELDS
@@ -201,47 +201,47 @@ def test_share_is_no_option(client: Connect) -> None:
 
     bare.subscribe({"symbol": "AAPL", "symbolType": "option"})
 
-    assert bare.hear_answer("sub-1")["payload"]["code"] == "UNKNOWN_SYMBOL"
+    assert bare.receive_answer("sub-1")["payload"]["code"] == "UNKNOWN_SYMBOL"
 
 
 def test_unsubscribed_streams_fall_silent(serve: Callable[..., Simulator], client: Connect) -> None:
     sim = serve(rate=1000)
     bare = client(sim=sim)
     bare.subscribe({"symbol": "AAPL", "quoteFields": ["bidPrice", "bidSize"], "level2": True}, {"symbol": "MSFT"})
-    bare.hear_updates("level2", 5)
+    bare.receive_updates("level2", 5)
 
     bare.unsubscribe("MSFT", "NOPE", {"symbol": "AAPL", "level2": True, "quoteFields": ["bidPrice"]})
     bare.sync()
-    left = [bare.hear()["payload"] for _ in range(20)]
+    left = [bare.receive()["payload"] for _ in range(20)]
 
     assert sim.subscriptions() == [{"AAPL": streams(quote=["bidSize"])}]
     assert {(update["type"], update["symbol"]) for update in left} == {("quote", "AAPL")}
     assert all(update["data"].keys() == {"bidSize"} for update in left)
 
 
-def test_two_clients_hear_the_same_events_in_their_own_fields(serve: Callable[..., Simulator], client: Connect) -> None:
+def test_two_clients_get_the_same_events_in_their_own_fields(serve: Callable[..., Simulator], client: Connect) -> None:
     sim = serve(rate=500)
     wide, narrow = client(sim=sim), client(sim=sim)
     narrow.subscribe({"symbol": "AAPL", "quoteFields": ["bidSize"]})
-    narrow.hear_updates("quote", 1)
+    narrow.receive_updates("quote", 1)
     wide.subscribe({"symbol": "AAPL", "quoteFields": "*"})
 
     sizes = [
-        (u["timestamp"], u["data"]["bidSize"]) for u in wide.hear_updates("quote", 150)[1:] if "bidSize" in u["data"]
+        (u["timestamp"], u["data"]["bidSize"]) for u in wide.receive_updates("quote", 150)[1:] if "bidSize" in u["data"]
     ]
-    heard = [(u["timestamp"], u["data"]["bidSize"]) for u in narrow.hear_updates("quote", 150)]
+    received = [(u["timestamp"], u["data"]["bidSize"]) for u in narrow.receive_updates("quote", 150)]
 
-    first = heard.index(sizes[0])
-    common = min(len(sizes), len(heard) - first)
+    first = received.index(sizes[0])
+    common = min(len(sizes), len(received) - first)
     assert common > 20
-    assert sizes[:common] == heard[first : first + common]
+    assert sizes[:common] == received[first : first + common]
 
 
 def test_closed_market_stands_still(serve: Callable[..., Simulator], client: Connect) -> None:
     sim = serve(rate=1000)
     bare = client(sim=sim)
     bare.subscribe({"symbol": "AAPL", "quoteFields": "*"})
-    bare.hear_updates("quote", 3)
+    bare.receive_updates("quote", 3)
 
     sim.set_market("closed")
     events = sim.statistics().market_events
@@ -250,14 +250,14 @@ def test_closed_market_stands_still(serve: Callable[..., Simulator], client: Con
 
     assert sim.statistics().market_events == events
     sim.set_market("open")
-    assert bare.hear_updates("quote", 3)
+    assert bare.receive_updates("quote", 3)
 
 
-# Tapes.
+# Recordings.
 
 
 def collect_tape(bare: BareClient, stream: str, count: int) -> list[dict[str, Any]]:
-    return [{"ts": update["timestamp"], **update["data"]} for update in bare.hear_updates(stream, count)]
+    return [{"ts": update["timestamp"], **update["data"]} for update in bare.receive_updates(stream, count)]
 
 
 def write_quotes(path: Path, count: int) -> list[tuple[int, float, float, float]]:
@@ -273,34 +273,34 @@ def write_quotes(path: Path, count: int) -> list[tuple[int, float, float, float]
 
 
 @pytest.mark.parametrize("speed", [None, 1.0, 1e9])
-def test_every_row_of_a_quotes_tape_is_a_message_exactly_as_in_the_file(
+def test_every_row_of_recorded_quotes_is_a_message_exactly_as_in_the_file(
     tmp_path: Path, client: Connect, speed: float | None
 ) -> None:
     rows = write_quotes(tmp_path / "tape.parquet", 500)
     bare = client(tapes=(tmp_path / "tape.parquet",), speed=speed)
 
     bare.subscribe({"symbol": "AAPL", "quoteFields": ["bidPrice", "askPrice", "bidSize", "askSize", "quoteTimestamp"]})
-    heard = collect_tape(bare, "quote", len(rows))
+    received = collect_tape(bare, "quote", len(rows))
 
-    assert heard == [
+    assert received == [
         {
             "ts": ns // 10**6, "bidPrice": bid, "askPrice": ask, "bidSize": size, "askSize": 0.5,
             "quoteTimestamp": ns // 10**6,
         }
         for ns, bid, ask, size in rows
     ]  # fmt: skip
-    assert type(heard[0]["bidSize"]) is int
+    assert type(received[0]["bidSize"]) is int
     assert bare.sync() == []
 
 
-def test_tape_waits_for_its_first_listener_and_late_ones_get_the_last_row(
+def test_recording_waits_for_its_first_subscriber_and_late_ones_get_the_last_row(
     tmp_path: Path, serve: Callable[..., Simulator], client: Connect
 ) -> None:
     rows = write_quotes(tmp_path / "tape.parquet", 3)
     sim = serve(tapes=(tmp_path / "tape.parquet",), speed=None)
     stranger, first, late = (client(sim=sim) for _ in range(3))
     stranger.subscribe({"symbol": "AAPL", "tradeFields": "*", "level2": True, "timeAndSales": True}, {"symbol": "MSFT"})
-    stranger.hear_updates("quote", 20)
+    stranger.receive_updates("quote", 20)
     before = sim.statistics().tape_rows_sent
 
     first.subscribe({"symbol": "AAPL", "quoteFields": "bidPrice"})
@@ -313,12 +313,12 @@ def test_tape_waits_for_its_first_listener_and_late_ones_get_the_last_row(
     assert sim.statistics().tape_rows_sent == 3
 
 
-def test_tape_stands_for_the_share_and_its_options(tmp_path: Path, client: Connect) -> None:
+def test_recording_replaces_the_share_and_its_options(tmp_path: Path, client: Connect) -> None:
     write_quotes(tmp_path / "tape.parquet", 3)
     bare = client(tapes=(tmp_path / "tape.parquet",))
 
-    assert bare.ask("/options/AAPL/expiry-dates")["payload"]["status"] == 404
-    assert bare.ask("/options/MSFT/expiry-dates")["payload"]["status"] == 200
+    assert bare.request("/options/AAPL/expiry-dates")["payload"]["status"] == 404
+    assert bare.request("/options/MSFT/expiry-dates")["payload"]["status"] == 200
 
 
 def tape_columns(path: Path) -> dict[str, list[Any]]:
@@ -334,12 +334,12 @@ def test_recorded_quotes_arrive_row_by_row(tapes: Path, client: Connect, name: s
     bare = client(tapes=(path,), speed=None, queue_limit=1000)
 
     bare.subscribe({"symbol": symbol, "quoteFields": ["bidPrice", "bidSize", "askPrice", "askSize"]})
-    heard = collect_tape(bare, "quote", len(columns["ts"]))
+    received = collect_tape(bare, "quote", len(columns["ts"]))
 
     for ours, theirs in {
         "bidPrice": "bid_price", "bidSize": "bid_size", "askPrice": "ask_price", "askSize": "ask_size", "ts": "ts"
     }.items():  # fmt: skip
-        assert [row[ours] for row in heard] == columns[theirs]
+        assert [row[ours] for row in received] == columns[theirs]
 
 
 def test_recorded_trades_arrive_as_prints_and_as_trades(tapes: Path, client: Connect) -> None:
@@ -348,7 +348,9 @@ def test_recorded_trades_arrive_as_prints_and_as_trades(tapes: Path, client: Con
     bare = client(tapes=(path,), speed=None, queue_limit=40)
 
     bare.subscribe({"symbol": "BTCUSDT", "timeAndSales": True, "tradeFields": "*"})
-    updates = [bare.hear_until(lambda m: m["payload"].get("symbol") == "BTCUSDT")[-1]["payload"] for _ in range(2000)]
+    updates = [
+        bare.receive_until(lambda m: m["payload"].get("symbol") == "BTCUSDT")[-1]["payload"] for _ in range(2000)
+    ]
     prints = [update["data"] for update in updates if update["type"] == "timeAndSales"]
     trades = [update["data"] for update in updates if update["type"] == "trade"]
 
@@ -369,7 +371,7 @@ def test_recorded_book_arrives_level_by_level(tapes: Path, client: Connect) -> N
     bare = client(tapes=(path,), speed=None)
 
     bare.subscribe({"symbol": "XRPUSDT", "level2": True})
-    updates = bare.hear_updates("level2", len(columns["ts"]))
+    updates = bare.receive_updates("level2", len(columns["ts"]))
 
     held: tuple[dict[float, float], dict[float, float]] = ({}, {})
     assert [update["timestamp"] for update in updates] == columns["ts"]

@@ -25,7 +25,7 @@ PATH = "/v1/charts/ws"
 
 @pytest.fixture
 def client(serve: Callable[..., Simulator]) -> Iterator[Callable[..., BareClient]]:
-    """Connect a bare client to the charts endpoint of a simulator of its own, logged in."""
+    """Connect a logged-in bare client to the charts endpoint of its own simulator."""
     with ExitStack() as stack:
 
         def make(*, sim: Simulator | None = None, **options: Any) -> BareClient:
@@ -37,7 +37,7 @@ def client(serve: Callable[..., Simulator]) -> Iterator[Callable[..., BareClient
 
 
 def say(bare: BareClient, kind: str, ident: str, **payload: Any) -> None:
-    bare.say({"type": kind, "id": ident, "payload": payload})
+    bare.send({"type": kind, "id": ident, "payload": payload})
 
 
 def quiet_market(rate: float = 2000.0, **options: Any) -> tuple[AriesFeed, SimOptions]:
@@ -54,7 +54,7 @@ def charts_of(feed: AriesFeed, options: SimOptions, *symbols: str, **payload: An
     return session
 
 
-def heard(session: ChartsSession | MarketSession) -> list[dict[str, Any]]:
+def drain(session: ChartsSession | MarketSession) -> list[dict[str, Any]]:
     messages = [json.loads(line) for line in session.outbox]
     session.outbox.clear()
     return [message["payload"] for message in messages]
@@ -74,7 +74,7 @@ def test_first_event_is_a_snapshot_and_later_ones_say_what_changed(client: Calla
     bare = client(rate=500)
 
     say(bare, "subscribe", "c-1", type="quotes", symbol="AAPL")
-    first, *later = bare.hear_updates("quote", 50)
+    first, *later = bare.receive_updates("quote", 50)
 
     assert first.keys() == {"action", "type", "symbol", "data"}
     assert (first["symbol"], first["data"]["s"], first["data"]["n"]) == ("AAPL", "ok", "AAPL")
@@ -97,14 +97,14 @@ def test_events_have_their_time_on_the_envelope(client: Callable[..., BareClient
     bare = client()
 
     say(bare, "subscribe", "c-1", type="quotes", symbol="AAPL")
-    event = bare.hear_until(lambda message: message["payload"].get("type") == "trade")[-1]
+    event = bare.receive_until(lambda message: message["payload"].get("type") == "trade")[-1]
 
     assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z", event["timestamp"])
     assert event["payload"]["data"].keys() == {"s", "t", "lp", "v"}
     assert round(datetime.fromisoformat(event["timestamp"]).timestamp() * 1000) == event["payload"]["data"]["t"]
 
 
-def test_charts_tell_the_same_events_as_the_market_endpoint() -> None:
+def test_charts_send_the_same_events_as_the_market_endpoint() -> None:
     feed, options = quiet_market()
     market = MarketSession(options, feed, 1000.0)
     market.receive(json.dumps(auth("t")), 1000.0)
@@ -114,13 +114,15 @@ def test_charts_tell_the_same_events_as_the_market_endpoint() -> None:
 
     for turn in range(20):
         feed.advance(0.05, 1000.0 + 0.05 * turn)
-    said, drawn = heard(market), heard(charts)
+    market_messages, chart_messages = drain(market), drain(charts)
 
-    prints = [(float(p["price"]), int(p["size"]), int(p["tradeTimestamp"])) for p in datas(said, "timeAndSales")]
+    prints = [
+        (float(p["price"]), int(p["size"]), int(p["tradeTimestamp"])) for p in datas(market_messages, "timeAndSales")
+    ]
     assert len(prints) > 20
-    assert [(data["lp"], data["v"], data["t"]) for data in datas(drawn, "trade")] == prints
-    bids = [data["bidPrice"] for data in datas(said, "quote") if "bidPrice" in data]
-    drawn_bids = [data["v"]["bid"] for data in datas(drawn, "quote") if "bid" in data["v"]]
+    assert [(data["lp"], data["v"], data["t"]) for data in datas(chart_messages, "trade")] == prints
+    bids = [data["bidPrice"] for data in datas(market_messages, "quote") if "bidPrice" in data]
+    drawn_bids = [data["v"]["bid"] for data in datas(chart_messages, "quote") if "bid" in data["v"]]
     assert drawn_bids == [bid for bid, before in zip(bids, [None, *bids], strict=False) if bid != before]
 
 
@@ -129,20 +131,20 @@ def test_late_subscriber_gets_the_state_that_others_know() -> None:
     early = charts_of(feed, options, "MSFT")
     feed.advance(0.5, 1001.0)
     known: dict[str, Any] = {}
-    for data in datas(heard(early), "quote"):
+    for data in datas(drain(early), "quote"):
         known |= data["v"]
 
     late = charts_of(feed, options, "MSFT")
 
-    (snapshot,) = datas(heard(late), "quote")
+    (snapshot,) = datas(drain(late), "quote")
     assert snapshot["v"] == known
-    assert heard(early) == []
+    assert drain(early) == []
 
 
 def test_second_subscribe_brings_a_snapshot_and_no_event_twice() -> None:
     feed, options = quiet_market()
     session = charts_of(feed, options, "MSFT", "MSFT")
-    assert len(datas(heard(session), "quote")) == 2
+    assert len(datas(drain(session), "quote")) == 2
 
     feed.advance(0.5, 1001.0)
 
@@ -156,7 +158,7 @@ def test_index_has_a_level_but_neither_sides_nor_trades() -> None:
     for turn in range(20):
         feed.advance(0.05, 1001.0 + turn)
 
-    payloads = heard(session)[1:]
+    payloads = drain(session)[1:]
     snapshot, *later = datas(payloads, "quote")
     assert {"bid", "ask", "volume", "exchange"}.isdisjoint(snapshot["v"])
     assert any("lp" in data["v"] for data in later)
@@ -170,7 +172,7 @@ def test_option_is_drawn_under_its_symbol() -> None:
 
     session = charts_of(feed, options, symbol, symbolType="option")
 
-    (snapshot,) = datas(heard(session), "quote")
+    (snapshot,) = datas(drain(session), "quote")
     assert (snapshot["n"], snapshot["v"]["exchange"]) == (symbol, "OPRA")
 
 
@@ -193,9 +195,9 @@ def test_what_cannot_be_subscribed_is_an_error_with_the_id(
 ) -> None:
     bare = client()
 
-    bare.say({"type": "subscribe", "id": "c-1", "payload": payload})
+    bare.send({"type": "subscribe", "id": "c-1", "payload": payload})
 
-    answer = bare.hear_answer("c-1")["payload"]
+    answer = bare.receive_answer("c-1")["payload"]
     assert (answer["action"], answer["code"]) == ("error", code)
     assert bare.sync() == []
 
@@ -206,8 +208,8 @@ def test_every_mode_means_quotes_and_trades(client: Callable[..., BareClient], m
 
     say(bare, "subscribe", "c-1", symbol="AAPL", **mode)
 
-    assert bare.hear_updates("quote", 1)
-    assert bare.hear_updates("trade", 1)
+    assert bare.receive_updates("quote", 1)
+    assert bare.receive_updates("trade", 1)
 
 
 def test_unsubscribed_symbol_is_silent(serve: Callable[..., Simulator], client: Callable[..., BareClient]) -> None:
@@ -215,13 +217,13 @@ def test_unsubscribed_symbol_is_silent(serve: Callable[..., Simulator], client: 
     bare = client(sim=sim)
     for symbol in ("AAPL", "MSFT"):
         say(bare, "subscribe", "c-1", type="quotes", symbol=symbol)
-    bare.hear_updates("trade", 2)
+    bare.receive_updates("trade", 2)
 
     say(bare, "unsubscribe", "c-2", type="quotes", symbol="AAPL")
     bare.sync()
 
     assert sim.subscriptions() == [{"MSFT": {"type": "quotes"}}]
-    assert {payload["symbol"] for payload in bare.hear_updates("quote", 50)} == {"MSFT"}
+    assert {payload["symbol"] for payload in bare.receive_updates("quote", 50)} == {"MSFT"}
 
 
 def test_subscribe_is_acknowledged_only_where_asked(client: Callable[..., BareClient]) -> None:
@@ -229,14 +231,14 @@ def test_subscribe_is_acknowledged_only_where_asked(client: Callable[..., BareCl
 
     say(bare, "subscribe", "c-1", type="quotes", symbol="AAPL")
 
-    assert bare.hear_until(lambda message: message["type"] == "response")[-1]["id"] == "c-1"
+    assert bare.receive_until(lambda message: message["type"] == "response")[-1]["id"] == "c-1"
 
 
-def test_session_that_ends_leaves_nobody_listening() -> None:
+def test_ended_session_has_no_subscriptions() -> None:
     feed, options = quiet_market(session_seconds=10.0)
     session = charts_of(feed, options, "AAPL", "SPX")
     session.tick(1010.0)
-    heard(session)
+    drain(session)
 
     feed.advance(0.5, 1011.0)
 
@@ -244,7 +246,7 @@ def test_session_that_ends_leaves_nobody_listening() -> None:
     assert (session.outbox, feed.events) == ([], 0)
 
 
-def test_tape_is_drawn_row_by_row(tmp_path: Path) -> None:
+def test_recording_is_charted_row_by_row(tmp_path: Path) -> None:
     stamps = pa.array([1_600_000_000_000_000_000 + row * 1_000_000 for row in range(3)], pa.timestamp("ns", "UTC"))
     trades = {"ts": stamps, "symbol": ["A"] * 3, "price": [1.5, 1.5, 0.1 + 0.2], "size": [10.0, 20.0, 0.5]}
     quotes = {"bid_price": [1.0, 1.0, 2.0], "bid_size": [1.0] * 3, "ask_price": [3.0] * 3, "ask_size": [1.0] * 3}
@@ -256,29 +258,29 @@ def test_tape_is_drawn_row_by_row(tmp_path: Path) -> None:
 
     assert feed.pump_recordings(1000.0, 1000)
 
-    payloads = heard(session)
-    drawn = [(data["t"], data["lp"], data["v"]) for data in datas(payloads, "trade")]
-    assert drawn == [
+    payloads = drain(session)
+    chart_messages = [(data["t"], data["lp"], data["v"]) for data in datas(payloads, "trade")]
+    assert chart_messages == [
         (1_600_000_000_000, 1.5, 10),
         (1_600_000_000_001, 1.5, 20),
         (1_600_000_000_002, 0.1 + 0.2, 0.5),
     ]
     values = [data["v"] for data in datas(payloads, "quote")]
     assert values == [{"lp": 1.5}, {"lp": 0.1 + 0.2}, {"bid": 1.0, "ask": 3.0}, {"bid": 2.0}]
-    assert datas(heard(charts_of(feed, options, "A")), "quote")[0]["v"] == {"lp": 0.1 + 0.2, "bid": 2.0, "ask": 3.0}
+    assert datas(drain(charts_of(feed, options, "A")), "quote")[0]["v"] == {"lp": 0.1 + 0.2, "bid": 2.0, "ask": 3.0}
 
 
-def test_tape_without_a_pace_waits_for_a_chart_that_is_behind(tmp_path: Path) -> None:
+def test_unpaced_recording_waits_for_a_chart_that_is_behind(tmp_path: Path) -> None:
     stamps = pa.array([1_600_000_000_000_000_000] * 100, pa.timestamp("ns", "UTC"))
     rows = {"ts": stamps, "symbol": ["A"] * 100, "price": [1.5] * 100, "size": [1.0] * 100, "side": ["buy"] * 100}
     pq.write_table(pa.table(rows), tmp_path / "trades.parquet")
     feed, options = quiet_market(tapes=(tmp_path / "trades.parquet",), speed=None)
     session = charts_of(feed, options, "A")
-    heard(session)
+    drain(session)
 
     while feed.pump_recordings(1000.0, 10):
         pass
 
     assert 10 <= len(session.outbox) < 20
-    heard(session)
+    drain(session)
     assert feed.pump_recordings(1000.0, 10)

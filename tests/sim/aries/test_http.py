@@ -33,7 +33,7 @@ FRIDAY = session_open(date(2026, 2, 27))
 
 
 class Api:
-    """The API on a fresh market, with nothing between."""
+    """The API on a fresh market, without a socket."""
 
     def __init__(self, *, accounts: Any = None, errors: Any = "flat", oauth: Any = None, **options: Any) -> None:
         made = SimOptions(**options)
@@ -336,7 +336,7 @@ def test_chain_is_paged_without_gap_or_repetition(api: Api) -> None:
     assert len(set(tickers)) == len(tickers) == 2 * 2 * 14
 
 
-def test_share_that_a_tape_stands_for_is_unknown(tmp_path: Any) -> None:
+def test_recorded_share_is_unknown_over_http(tmp_path: Any) -> None:
     moment = datetime(2026, 3, 2, tzinfo=UTC)
     row = {"ts": [moment], "symbol": ["AAPL"], "price": [1.0], "size": [1.0], "side": ["buy"]}
     pq.write_table(pa.table(row), tmp_path / "trades.parquet")
@@ -372,7 +372,7 @@ def test_every_other_path_needs_a_token_even_an_unknown_one(api: Api) -> None:
         assert api.get(path, token=" ").status == 401
 
 
-def test_fixed_token_is_the_only_one_beside_those_issued() -> None:
+def test_only_the_fixed_token_and_issued_ones_are_accepted() -> None:
     api = Api(token="fixed")
     body = json.dumps({"grant_type": "client_credentials", "client_id": "sim-client", "client_secret": "sim-secret"})
 
@@ -402,7 +402,7 @@ def test_half_a_character_is_refused_like_any_wrong_text(api: Api, field: str) -
     assert Api(token="fixed").get("/v1/chart/config", token="\udcff").status == 401
 
 
-def test_refused_token_request_is_told_as_the_standard_says(api: Api) -> None:
+def test_refused_token_request_has_the_error_of_the_standard(api: Api) -> None:
     body = json.dumps({"grant_type": "authorization_code", "client_id": "sim-client", "code": "x"}).encode()
 
     answer = api.get("/v1/oauth2/token", token=None, method="POST", body=body)
@@ -457,7 +457,7 @@ def test_no_query_breaks_the_server(path: str, query: dict[str, str]) -> None:
 
 
 def served(api: Api, work: Callable[[httpx.AsyncClient], Awaitable[None]]) -> None:
-    """Run something with a client of a real server on a port of its own."""
+    """Run a function with a client of a real server on its own port."""
 
     async def run() -> None:
         runner = web.ServerRunner(web.Server(api.http.handle, access_log=None))

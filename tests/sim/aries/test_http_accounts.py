@@ -19,7 +19,7 @@ NOW = 1_772_471_845.0
 
 
 class Api:
-    """The API on accounts that have lived for some minutes."""
+    """The API on accounts that have traded for some minutes."""
 
     def __init__(self) -> None:
         options = SimOptions()

@@ -1,4 +1,4 @@
-"""History over HTTP against what a subscriber of the same running simulator heard."""
+"""History over HTTP against the prints that a subscriber of the same simulator received."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ def http(sim: Simulator, token: str = "t") -> httpx.Client:
     return httpx.Client(base_url=base, headers={"Authorization": f"Bearer {token}"}, trust_env=False)
 
 
-def test_bars_hold_every_print_that_a_subscriber_heard_and_no_other(
+def test_bars_hold_exactly_the_prints_that_a_subscriber_received(
     serve: Callable[..., Simulator], client: Callable[..., BareClient]
 ) -> None:
     sim = serve(rate=2000)
     listener = client(sim=sim)
 
     listener.subscribe({"symbol": "AAPL", "timeAndSales": True})
-    prints: list[dict[str, Any]] = [update["data"] for update in listener.hear_updates("timeAndSales", 500)]
+    prints: list[dict[str, Any]] = [update["data"] for update in listener.receive_updates("timeAndSales", 500)]
     listener.unsubscribe("AAPL")
     rest = [message["payload"] for message in listener.sync()]
     prints += [payload["data"] for payload in rest if payload.get("type") == "timeAndSales"]
@@ -36,11 +36,11 @@ def test_bars_hold_every_print_that_a_subscriber_heard_and_no_other(
         asked = {"symbol": "AAPL", "resolution": "1", "from": first // 60_000 * 60, "to": last // 1000 + 1}
         bars = asking.get("/v1/chart/history", params=asked).json()
 
-    heard = [(float(each["price"]), float(each["size"])) for each in prints]
-    assert list(zip(ticks.json()["c"], ticks.json()["v"], strict=True)) == heard
-    assert sum(bars["v"]) == sum(size for _, size in heard)
-    assert (max(bars["h"]), min(bars["l"])) == (max(heard)[0], min(heard)[0])
-    assert (bars["o"][0], bars["c"][-1]) == (heard[0][0], heard[-1][0])
+    received = [(float(each["price"]), float(each["size"])) for each in prints]
+    assert list(zip(ticks.json()["c"], ticks.json()["v"], strict=True)) == received
+    assert sum(bars["v"]) == sum(size for _, size in received)
+    assert (max(bars["h"]), min(bars["l"])) == (max(received)[0], min(received)[0])
+    assert (bars["o"][0], bars["c"][-1]) == (received[0][0], received[-1][0])
 
 
 @pytest.mark.parametrize(("token", "status"), [("fixed", 200), ("other", 401)])

@@ -1,4 +1,4 @@
-"""The vendor's own client, as it is on PyPI, against the simulated HTTP side: its models read every answer."""
+"""The vendor's client from PyPI against the simulated HTTP API: its models read every answer."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 
 def with_vendor(work: Callable[[Any, AriesHttpServer], None]) -> None:
-    """Run something with the vendor's client, logged in by client credentials, in a thread of its own."""
+    """Run a function with the vendor's client, logged in by client credentials, in another thread."""
     options, now = SimOptions(token="only-issued-ones-beside"), time.time()
     feed = AriesFeed(options, datetime.now(UTC).date())
     history = History(feed.market, now)
@@ -59,7 +59,7 @@ def with_vendor(work: Callable[[Any, AriesHttpServer], None]) -> None:
 
 
 def plain(answer: Any) -> Any:
-    """The body of an answer as the vendor's model understood it."""
+    """The body of an answer as read by the vendor's model."""
     (body,) = (getattr(answer, name) for name in type(answer).model_fields if name not in ("http_meta", "next"))
     return body
 

@@ -115,7 +115,7 @@ def test_other_response_type_is_sent_back_as_an_error() -> None:
 @pytest.mark.parametrize(
     "uri", ["https://evil.example/cb", "http://127.0.0.1.evil.example/", "//127.0.0.1/", "http://[broken", ""]
 )
-def test_nobody_is_redirected_off_the_machine(uri: str) -> None:
+def test_no_redirect_leaves_the_machine(uri: str) -> None:
     asked = {"response_type": "code", "client_id": "sim-client", "redirect_uri": uri}
 
     with pytest.raises(OAuthError, match="invalid_request"):
@@ -192,7 +192,7 @@ def test_issued_token_ends_at_its_expiry_even_where_any_other_text_is_accepted()
     assert not server.is_valid(" ", NOW)
 
 
-def test_fixed_token_is_accepted_beside_the_issued_ones_alone() -> None:
+def test_fixed_token_is_accepted_in_addition_to_issued_ones_only() -> None:
     server = OAuthServer(token="fixed")
     issued = str(server.token({"grant_type": "client_credentials", **CLIENT}, NOW)["access_token"])
 

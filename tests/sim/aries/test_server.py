@@ -52,8 +52,8 @@ def test_all_endpoints_share_the_port_and_are_counted_together(serve: Callable[.
         for bare in (market, charts, accounts):
             bare.log_in()
         market.subscribe({"symbol": "MSFT", "level2": True})
-        charts.say({"type": "subscribe", "payload": {"type": "quotes", "symbol": "MSFT"}})
-        accounts.say({"type": "subscribe", "id": "a-1", "payload": {"topic": "watchlist"}})
+        charts.send({"type": "subscribe", "payload": {"type": "quotes", "symbol": "MSFT"}})
+        accounts.send({"type": "subscribe", "id": "a-1", "payload": {"topic": "watchlist"}})
         for bare in (market, charts, accounts):
             bare.sync()
         held, counts = sim.subscriptions(), sim.statistics()
@@ -71,15 +71,15 @@ def test_token_issued_over_http_opens_the_sockets(serve: Callable[..., Simulator
     with BareClient(sim.url) as issued, BareClient(sim.url) as fixed, BareClient(sim.url) as wrong:
         assert issued.log_in(token)
         assert fixed.log_in("fixed")
-        wrong.say(auth("wrong"))
-        assert wrong.hear_close() == (1008, "authentication failed")
+        wrong.send(auth("wrong"))
+        assert wrong.receive_close() == (1008, "authentication failed")
 
 
 def test_trades_of_the_market_become_bars_of_the_history(serve: Callable[..., Simulator], client: Connect) -> None:
     sim = serve(rate=2000)
     bare = client(sim=sim)
     bare.subscribe({"symbol": "AAPL", "timeAndSales": True})
-    prints = [payload["data"] for payload in bare.hear_updates("timeAndSales", 50)]
+    prints = [payload["data"] for payload in bare.receive_updates("timeAndSales", 50)]
 
     answer = httpx.get(
         sim.url.replace("ws:", "http:") + "/v1/chart/tick-history",
@@ -96,11 +96,11 @@ def test_accounts_stand_still_while_the_market_is_closed(serve: Callable[..., Si
 
     with BareClient(sim.url, "/v1/accounts/ws") as bare:
         bare.log_in()
-        bare.say({"type": "subscribe", "id": "a-1", "payload": {"topic": "account", "params": {"accountId": "ACC-1"}}})
-        bare.hear_until(lambda message: message.get("payload", {}).get("name") == "account.balance")
+        bare.send({"type": "subscribe", "id": "a-1", "payload": {"topic": "account", "params": {"accountId": "ACC-1"}}})
+        bare.receive_until(lambda message: message.get("payload", {}).get("name") == "account.balance")
         sim.set_market("closed")
         bare.sync()
-        time.sleep(1.2)  # beyond the second after which moving prices are told
+        time.sleep(1.2)  # longer than the second after which changes of prices are published
 
         assert bare.sync() == []
 
@@ -108,7 +108,7 @@ def test_accounts_stand_still_while_the_market_is_closed(serve: Callable[..., Si
 def test_events_of_one_turn_share_frames(client: Connect) -> None:
     bare = client(rate=2000)
     bare.subscribe({"symbol": "AAPL"})
-    bare.hear_updates("quote", 500)
+    bare.receive_updates("quote", 500)
 
     lines = [len(frame.rstrip("\n").split("\n")) for frame in bare.frames]
 
@@ -140,7 +140,7 @@ def test_answer_is_sent_at_once_and_alone(client: Connect) -> None:
 def test_frames_stay_below_a_mebibyte(client: Connect) -> None:
     bare = client(rate=50_000)
     bare.subscribe(*({"symbol": symbol, "level2": True} for symbol in ("AAPL", "MSFT", "SPY")))
-    bare.hear_updates("level2", 3000)
+    bare.receive_updates("level2", 3000)
 
     assert max(len(frame) for frame in bare.frames) < 2**20
 
@@ -154,10 +154,10 @@ def test_rate_counts_all_streams_together(serve: Callable[..., Simulator], clien
     started, before = time.monotonic(), sim.statistics().market_events
 
     while time.monotonic() - started < 1.0:
-        bare.hear()
+        bare.receive()
     spent, events = time.monotonic() - started, sim.statistics().market_events - before
 
-    # A turn more or less at either end; a busy machine may lose some.
+    # One turn more or less at either end; a busy machine may skip some.
     assert 500 * spent < events < 1000 * spent + 150
 
 
@@ -171,7 +171,7 @@ def test_slow_reader_is_closed_with_1013_and_others_live_on(serve: Callable[...,
         quick.sync()
 
     assert sim.statistics().closed_slow == 1
-    assert slow.hear_close()[0] == 1013
+    assert slow.receive_close()[0] == 1013
     assert quick.sync() == []
 
 
@@ -181,7 +181,7 @@ def test_stop_closes_with_1001(serve: Callable[..., Simulator], client: Connect)
 
     sim.close()
 
-    assert bare.hear_close()[0] == 1001
+    assert bare.receive_close()[0] == 1001
     assert sim.statistics().connections_open == 0
 
 
@@ -202,15 +202,15 @@ def test_stop_does_not_wait_for_a_client_that_does_not_read(serve: Callable[...,
 def test_client_that_says_nothing_more_is_closed(client: Connect) -> None:
     bare = client(idle_seconds=0.1)
 
-    assert bare.hear_close() == (1000, "idle for 0.1 s")
+    assert bare.receive_close() == (1000, "idle for 0.1 s")
 
 
 def test_too_large_a_frame_is_refused_with_1009(client: Connect) -> None:
     bare = client()
 
-    bare.say("x" * (2**20 + 1))
+    bare.send("x" * (2**20 + 1))
 
-    assert bare.hear_close()[0] == 1009
+    assert bare.receive_close()[0] == 1009
 
 
 def test_taken_port_is_a_usage_error(serve: Callable[..., Simulator]) -> None:
@@ -220,11 +220,11 @@ def test_taken_port_is_a_usage_error(serve: Callable[..., Simulator]) -> None:
         serve(port=port)
 
 
-def test_serve_tells_its_url_and_runs_until_cancelled() -> None:
+def test_serve_reports_its_url_and_runs_until_cancelled() -> None:
     async def run() -> str:
-        told: asyncio.Future[str] = asyncio.get_running_loop().create_future()
-        task = asyncio.create_task(serve_forever(SimOptions(), ready=told.set_result))
-        url = await told
+        url_known: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+        task = asyncio.create_task(serve_forever(SimOptions(), ready=url_known.set_result))
+        url = await url_known
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task
@@ -234,7 +234,7 @@ def test_serve_tells_its_url_and_runs_until_cancelled() -> None:
 
 
 def test_simulator_starts_without_pandas_pyarrow_aiohttp_and_the_clients_rooms() -> None:
-    # A bare package stands for the root, which brings in the rooms of the client for its users.
+    # A bare package replaces the root, which imports the rooms of the client for its users.
     code = (
         "import json, sys, types; root = sys.modules['aries_nb'] = types.ModuleType('aries_nb');"
         f"root.__path__ = [{str(PACKAGE)!r}]; import aries_nb.sim; print(json.dumps(sorted(sys.modules)))"

@@ -22,7 +22,7 @@ def actions(messages: list[dict[str, Any]]) -> list[str]:
     return [message["payload"].get("action", message["type"]) for message in messages]
 
 
-# Time is passed in: what takes minutes is tested without a socket.
+# Time is passed in: minutes are tested without a socket.
 
 
 def quiet_session(**options: Any) -> MarketSession:
@@ -30,7 +30,7 @@ def quiet_session(**options: Any) -> MarketSession:
     return MarketSession(made, AriesFeed(made, date(2026, 3, 2)), 1000.0)
 
 
-def heard(session: MarketSession) -> list[dict[str, Any]]:
+def drain(session: MarketSession) -> list[dict[str, Any]]:
     messages = [json.loads(line) for line in session.outbox]
     session.outbox.clear()
     return messages
@@ -39,15 +39,15 @@ def heard(session: MarketSession) -> list[dict[str, Any]]:
 def test_session_is_warned_then_expires() -> None:
     session = quiet_session(idle_seconds=1e6)
     session.receive(json.dumps(auth("t")), 1000.0)
-    heard(session)
+    drain(session)
 
     session.tick(1000.0 + 2399.9)
-    early = heard(session)
+    early = drain(session)
     session.tick(1000.0 + 2400.0)
     session.tick(1000.0 + 2401.0)
-    warned = heard(session)
+    warned = drain(session)
     session.tick(1000.0 + 2700.0)
-    expired = heard(session)
+    expired = drain(session)
 
     assert early == []
     assert [message["payload"] for message in warned] == [
@@ -62,31 +62,31 @@ def test_new_authentication_restarts_the_clock_and_the_warning() -> None:
     session.receive(json.dumps(auth("t")), 1000.0)
     session.tick(3500.0)
     session.receive(json.dumps(auth("t", "auth-2")), 3600.0)
-    heard(session)
+    drain(session)
 
     session.tick(3600.0 + 2399.0)
-    quiet = heard(session)
+    quiet = drain(session)
     session.tick(3600.0 + 2400.0)
 
     assert quiet == []
-    assert actions(heard(session)) == ["refreshAuth"]
+    assert actions(drain(session)) == ["refreshAuth"]
     assert session.closing is None
 
 
 def test_short_session_is_warned_of_when_half_of_it_is_over() -> None:
     session = quiet_session(session_seconds=10.0)
     session.receive(json.dumps(auth("t")), 1000.0)
-    heard(session)
+    drain(session)
 
     session.tick(1004.9)
-    early = heard(session)
+    early = drain(session)
     session.tick(1005.0)
 
     assert early == []
-    assert heard(session)[0]["payload"]["data"] == {"expiresIn": 5000}
+    assert drain(session)[0]["payload"]["data"] == {"expiresIn": 5000}
 
 
-def test_idle_client_is_closed_though_it_hears_much() -> None:
+def test_idle_client_is_closed_though_it_receives_much() -> None:
     session = quiet_session()
     session.receive(json.dumps(auth("t")), 1000.0)
     session.receive('{"type":"ping"}', 1100.0)
@@ -102,19 +102,19 @@ def test_idle_client_is_closed_though_it_hears_much() -> None:
 def test_time_to_authenticate_is_limited() -> None:
     session = quiet_session()
     session.receive('{"type":"ping"}', 1004.0)
-    heard(session)
+    drain(session)
 
     session.tick(1004.9)
     before = session.closing
     session.tick(1005.0)
 
     assert before is None
-    assert actions(heard(session)) == ["authTimeout"]
+    assert actions(drain(session)) == ["authTimeout"]
     assert session.closing is not None
     assert session.closing[0] == 1008
 
 
-def test_session_that_ends_leaves_nobody_listening() -> None:
+def test_ended_session_has_no_subscriptions() -> None:
     options = SimOptions(session_seconds=10.0, rate=1000)
     feed = AriesFeed(options, date(2026, 3, 2))
     session = MarketSession(options, feed, 1000.0)
@@ -122,7 +122,7 @@ def test_session_that_ends_leaves_nobody_listening() -> None:
     session.receive(json.dumps({"type": "subscribe", "payload": [{"symbol": "AAPL"}]}), 1000.0)
     session.tick(1010.0)
     session.close(1006, "too late to say why")
-    heard(session)
+    drain(session)
 
     feed.advance(0.5, 1011.0)
 
@@ -133,7 +133,7 @@ def test_session_that_ends_leaves_nobody_listening() -> None:
 def test_long_texts_come_back_short() -> None:
     session = quiet_session()
     session.receive(json.dumps(auth("t")), 1000.0)
-    heard(session)
+    drain(session)
 
     session.receive(json.dumps({"type": "subscribe", "id": "s", "payload": [{"symbol": "\u2028" * 10**6}]}), 1001.0)
     session.receive(json.dumps({"type": "ping", "id": "x" * 10**6}), 1001.0)
@@ -157,8 +157,8 @@ def test_long_texts_come_back_short() -> None:
 def test_every_form_of_authentication_is_accepted(client: Connect, payload: dict[str, Any]) -> None:
     bare = client(log_in=False)
 
-    bare.say({"type": "request", "id": "auth-7", "payload": payload})
-    success, status = bare.hear(), bare.hear()
+    bare.send({"type": "request", "id": "auth-7", "payload": payload})
+    success, status = bare.receive(), bare.receive()
 
     assert success["type"] == "event"
     assert "id" not in success
@@ -190,8 +190,8 @@ def test_success_is_said_in_the_form_that_was_chosen(client: Connect, form: str,
 def test_missing_token_is_an_error_and_the_socket_stays_open(client: Connect, body: Any) -> None:
     bare = client(log_in=False)
 
-    bare.say({"type": "request", "id": "auth-1", "payload": {"method": "post", "path": "/auth", "body": body}})
-    answer = bare.hear()["payload"]
+    bare.send({"type": "request", "id": "auth-1", "payload": {"method": "post", "path": "/auth", "body": body}})
+    answer = bare.receive()["payload"]
 
     assert (answer["action"], answer["error"], answer["id"]) == ("error", "token is required", "auth-1")
     assert bare.log_in(ident="auth-2")["payload"]["id"] == "auth-2"
@@ -200,11 +200,11 @@ def test_missing_token_is_an_error_and_the_socket_stays_open(client: Connect, bo
 def test_wrong_token_is_an_error_and_the_end(client: Connect) -> None:
     bare = client(log_in=False, token="secret")
 
-    bare.say(auth("guess", "auth-7"))
-    answer = bare.hear()["payload"]
+    bare.send(auth("guess", "auth-7"))
+    answer = bare.receive()["payload"]
 
     assert (answer["action"], answer["error"], answer["id"]) == ("error", "authentication failed", "auth-7")
-    assert bare.hear_close() == (1008, "authentication failed")
+    assert bare.receive_close() == (1008, "authentication failed")
 
 
 def test_right_token_is_accepted(client: Connect) -> None:
@@ -213,21 +213,21 @@ def test_right_token_is_accepted(client: Connect) -> None:
     assert bare.log_in("secret")["payload"]["action"] == "authSuccess"
 
 
-def test_silent_client_is_told_and_closed(client: Connect) -> None:
+def test_silent_client_gets_a_notice_and_is_closed(client: Connect) -> None:
     bare = client(log_in=False, auth_seconds=0.05)
 
-    assert bare.hear()["payload"]["action"] == "authTimeout"
-    assert bare.hear_close() == (1008, "not authenticated in time")
+    assert bare.receive()["payload"]["action"] == "authTimeout"
+    assert bare.receive_close() == (1008, "not authenticated in time")
 
 
 def test_session_that_is_not_renewed_ends(client: Connect) -> None:
     bare = client(session_seconds=0.4, warn_seconds=0.2)
 
-    messages = bare.hear_until(lambda m: m["payload"].get("action") == "authExpired")
+    messages = bare.receive_until(lambda m: m["payload"].get("action") == "authExpired")
 
     assert actions(messages) == ["update", "refreshAuth", "authExpired"]
     assert 0 < messages[1]["payload"]["data"]["expiresIn"] <= 200
-    assert bare.hear_close() == (1008, "session expired")
+    assert bare.receive_close() == (1008, "session expired")
 
 
 def test_renewal_on_the_live_socket_keeps_subscriptions(serve: Callable[..., Simulator], client: Connect) -> None:
@@ -237,25 +237,25 @@ def test_renewal_on_the_live_socket_keeps_subscriptions(serve: Callable[..., Sim
 
     renewals = []
     for number in range(3):
-        bare.hear_until(lambda m: m["payload"].get("action") == "refreshAuth")
-        bare.say(auth("fresh", f"auth-{number}"))
-        renewals.append(bare.hear_answer(f"auth-{number}")["payload"])
+        bare.receive_until(lambda m: m["payload"].get("action") == "refreshAuth")
+        bare.send(auth("fresh", f"auth-{number}"))
+        renewals.append(bare.receive_answer(f"auth-{number}")["payload"])
 
     assert [renewal["data"]["expiresIn"] for renewal in renewals] == [400] * 3
     assert sim.subscriptions() == [{"AAPL": streams(quote=["bidPrice"])}]
-    assert bare.hear_updates("quote", 1)
+    assert bare.receive_updates("quote", 1)
 
 
 def test_market_status_comes_once_and_again_when_it_changes(serve: Callable[..., Simulator], client: Connect) -> None:
     sim = serve()
     bare = client(sim=sim, log_in=False)
     for ident in ("auth-1", "auth-2"):
-        bare.say(auth("t", ident))
-    said = [message["payload"] for message in bare.sync()]
-    (first,) = (payload for payload in said if payload["action"] == "update")
+        bare.send(auth("t", ident))
+    payloads = [message["payload"] for message in bare.sync()]
+    (first,) = (payload for payload in payloads if payload["action"] == "update")
 
     sim.set_market("closed", after_hours=True)
-    second = bare.hear()["payload"]
+    second = bare.receive()["payload"]
     sim.set_market("closed", after_hours=True)
 
     assert first["data"].keys() == {
@@ -271,8 +271,8 @@ def test_nothing_is_given_before_authentication(client: Connect, kind: str) -> N
     bare = client(log_in=False)
     payload: Any = {"method": "GET", "path": "/options/AAPL/expiry-dates"} if kind == "request" else ["AAPL"]
 
-    bare.say({"type": kind, "id": "early", "payload": payload})
-    answer = bare.hear()["payload"]
+    bare.send({"type": kind, "id": "early", "payload": payload})
+    answer = bare.receive()["payload"]
 
     assert (answer["action"], answer["id"]) == ("authRequired", "early")
     assert bare.log_in()["payload"]["action"] == "authSuccess"
@@ -289,19 +289,19 @@ def test_nothing_is_given_before_authentication(client: Connect, kind: str) -> N
 def test_ping_is_answered_even_before_authentication(client: Connect, ping: Any, expected: Any) -> None:
     bare = client(log_in=False)
 
-    bare.say(ping)
+    bare.send(ping)
 
-    assert bare.hear() == expected
+    assert bare.receive() == expected
 
 
 def test_several_objects_and_binary_frames_are_understood(client: Connect) -> None:
     bare = client(log_in=False)
     lines = "\n".join(json.dumps({"type": "ping", "id": name}) for name in "ab")
 
-    bare.say(f"{lines}\n\n")
-    bare.say(lines.encode())
+    bare.send(f"{lines}\n\n")
+    bare.send(lines.encode())
 
-    assert [bare.hear()["id"] for _ in range(4)] == ["a", "b", "a", "b"]
+    assert [bare.receive()["id"] for _ in range(4)] == ["a", "b", "a", "b"]
 
 
 @pytest.mark.parametrize(
@@ -316,8 +316,8 @@ def test_rubbish_is_an_error_and_the_socket_stays_open(client: Connect, rubbish:
     bare = client()
     bare.sync()
 
-    bare.say(rubbish)
-    answer = bare.hear()["payload"]
+    bare.send(rubbish)
+    answer = bare.receive()["payload"]
 
     assert (answer["action"], answer["code"]) == ("error", "BAD_REQUEST")
     assert bare.sync() == []
@@ -326,9 +326,9 @@ def test_rubbish_is_an_error_and_the_socket_stays_open(client: Connect, rubbish:
 def test_bad_request_names_its_id(client: Connect) -> None:
     bare = client()
 
-    bare.say({"type": "subscribe", "id": "sub-3", "payload": 7})
+    bare.send({"type": "subscribe", "id": "sub-3", "payload": 7})
 
-    assert bare.hear_answer("sub-3")["payload"]["error"] == "payload must be an array"
+    assert bare.receive_answer("sub-3")["payload"]["error"] == "payload must be an array"
 
 
 def test_unknown_symbols_are_named_and_the_others_proceed(serve: Callable[..., Simulator], client: Connect) -> None:
@@ -336,7 +336,7 @@ def test_unknown_symbols_are_named_and_the_others_proceed(serve: Callable[..., S
     bare = client(sim=sim)
 
     bare.subscribe({"symbol": "NOPE"}, {"symbol": "AAPL", "level2": True}, {"symbol": "AAPL240119C00150000"})
-    answer = bare.hear_answer("sub-1")["payload"]
+    answer = bare.receive_answer("sub-1")["payload"]
 
     assert answer["action"] == "error"
     assert answer["code"] == "UNKNOWN_SYMBOL"
@@ -361,9 +361,9 @@ def test_subscribe_is_acknowledged_only_where_asked(client: Connect) -> None:
 def test_option_queries_lead_to_contracts_that_can_be_subscribed(client: Connect) -> None:
     bare = client()
 
-    dates = bare.ask("/options/MSFT/expiry-dates", ident="r-1")
+    dates = bare.request("/options/MSFT/expiry-dates", ident="r-1")
     expiry = dates["payload"]["body"]["expiryDates"][2]
-    contracts = bare.ask(f"/options/MSFT/contracts/{expiry}", ident="r-2")
+    contracts = bare.request(f"/options/MSFT/contracts/{expiry}", ident="r-2")
     calls = contracts["payload"]["body"]["calls"]
     bare.subscribe({"symbol": calls[0]["symbol"], "symbolType": "option", "greeksFields": "*"})
 
@@ -372,7 +372,7 @@ def test_option_queries_lead_to_contracts_that_can_be_subscribed(client: Connect
     assert contracts["payload"]["body"].keys() == {"symbol", "expiryDate", "calls", "puts"}
     assert contracts["payload"]["body"]["expiryDate"] == expiry
     assert calls[0]["symbol"].endswith(f"C{round(calls[0]['strikePrice'] * 1000):08d}")
-    assert bare.hear_updates("greeks", 1)[0]["symbol"] == calls[0]["symbol"]
+    assert bare.receive_updates("greeks", 1)[0]["symbol"] == calls[0]["symbol"]
 
 
 @pytest.mark.parametrize(
@@ -383,7 +383,7 @@ def test_option_queries_lead_to_contracts_that_can_be_subscribed(client: Connect
     ],
 )  # fmt: skip
 def test_unknown_path_is_answered_with_404(client: Connect, method: str, path: str) -> None:
-    answer = client().ask(path, method)
+    answer = client().request(path, method)
 
     assert answer["type"] == "response"
     assert answer["payload"]["status"] == 404
@@ -396,4 +396,4 @@ def test_old_ids_are_welcome_on_a_new_connection(serve: Callable[..., Simulator]
         bare: BareClient = client(sim=sim)
         bare.subscribe({"symbol": "AAPL", "quoteFields": "*"}, ident="same")
 
-        assert bare.hear_updates("quote", 1)
+        assert bare.receive_updates("quote", 1)

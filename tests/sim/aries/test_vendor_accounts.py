@@ -1,4 +1,4 @@
-"""The vendor's own client, as it is on PyPI, on the accounts endpoint: what it accepts is the protocol."""
+"""The vendor's client from PyPI on the accounts endpoint: what it accepts is the protocol."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def talk(sim: Simulator, work: Callable[[Any], Awaitable[None]]) -> None:
     asyncio.run(run())
 
 
-async def hear(stream: Any, topic: str, name: str | None = None) -> dict[str, Any]:
+async def receive(stream: Any, topic: str, name: str | None = None) -> dict[str, Any]:
     """The next payload of a topic."""
     while True:
         payload: dict[str, Any] = (await stream.get_event()).payload
@@ -46,15 +46,15 @@ def test_it_takes_the_snapshot_and_follows_an_account(serve: Callable[..., Simul
         snapshot = AccountSnapshot.model_validate(ack["payload"]["data"], strict=True)
         assert snapshot.account["accountId"] == "ACC-1"
         assert {position["symbol"] for position in snapshot.positions} >= {"AAPL"}
-        info = AccountEvent.model_validate(await hear(stream, "account", "account.info"), strict=True)
+        info = AccountEvent.model_validate(await receive(stream, "account", "account.info"), strict=True)
         assert info.target == "ACC-1"
         await stream.subscribe_account_async("ACC-2")
         states: dict[str, list[str]] = {}
         while not any(len(each) >= 2 and each[0] == "PENDING_NEW" for each in states.values()):
-            order = AccountEvent.model_validate(await hear(stream, "account", "account.order"), strict=True)
+            order = AccountEvent.model_validate(await receive(stream, "account", "account.order"), strict=True)
             states.setdefault(order.data["clOrdId"], []).append(order.data["ordStatus"])
         assert {each[1] for each in states.values() if each[0] == "PENDING_NEW"} <= {"NEW", "REJECTED"}
-        balance = AccountEvent.model_validate(await hear(stream, "account", "account.balance"), strict=True)
+        balance = AccountEvent.model_validate(await receive(stream, "account", "account.balance"), strict=True)
         assert Decimal(balance.data["balance"]) > 0
 
     talk(serve(), work)
@@ -64,7 +64,7 @@ def test_it_follows_profit_and_loss(serve: Callable[..., Simulator]) -> None:
     async def work(stream: Any) -> None:
         start = datetime.now(UTC) - timedelta(minutes=10)
         await stream.subscribe_pnl_async("ACC-2", start, interval="1m")
-        candles = [PnlEvent.model_validate(await hear(stream, "pnl"), strict=True).data for _ in range(12)]
+        candles = [PnlEvent.model_validate(await receive(stream, "pnl"), strict=True).data for _ in range(12)]
         times = [candle["time"] for candle in candles]
         assert times[:11] == [times[0] + 60_000 * number for number in range(11)]
         assert times[11] >= times[10]
@@ -82,7 +82,7 @@ def test_it_reads_watchlists_and_news(serve: Callable[..., Simulator]) -> None:
     talk(serve(), work)
 
 
-def test_it_is_told_what_it_may_not_have(serve: Callable[..., Simulator]) -> None:
+def test_it_gets_an_error_for_a_foreign_account(serve: Callable[..., Simulator]) -> None:
     async def work(stream: Any) -> None:
         with pytest.raises(WebSocketRequestError, match="ACC-77"):
             await stream.subscribe_account_async("ACC-77")

@@ -1,4 +1,4 @@
-"""The vendor's own client, as it is on PyPI, against the simulated charts endpoint."""
+"""The vendor's client from PyPI against the simulated charts endpoint."""
 
 from __future__ import annotations
 

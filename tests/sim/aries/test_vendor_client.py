@@ -1,4 +1,4 @@
-"""The vendor's own client, as it is on PyPI, against the simulator: what it accepts is the protocol."""
+"""The vendor's client from PyPI against the simulator: what it accepts is the protocol."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ async def updates(stream: Any, kind: str, count: int) -> list[dict[str, Any]]:
 
 
 @pytest.mark.parametrize("auth_reply", ["event", "response", "anonymous"])
-def test_it_authenticates_and_hears_the_market_status(serve: Callable[..., Simulator], auth_reply: str) -> None:
+def test_it_authenticates_and_gets_the_market_status(serve: Callable[..., Simulator], auth_reply: str) -> None:
     sim = serve(token="right", auth_reply=auth_reply)
 
     async def work(stream: Any) -> None:

@@ -81,7 +81,7 @@ def test_sessions_keep_new_yorks_clock_when_it_changes() -> None:
 
 
 @pytest.mark.parametrize("start", [NOON, SUNDAY, BEFORE_OPENING])
-def test_last_session_is_the_day_the_market_tells_of(start: float) -> None:
+def test_last_session_has_the_figures_of_the_market(start: float) -> None:
     market, history = new(start)
     share = market.shares["AAPL"]
 
@@ -128,7 +128,7 @@ def test_every_minute_is_possible(seed: int, symbol: str) -> None:
 
 @pytest.fixture(scope="module")
 def three_years() -> tuple[History, Any]:
-    """A history with live trades, and all its minutes, made once: it takes half a second."""
+    """A history with live trades and all its minutes, made once since it takes half a second."""
     _, history = new()
     for number in range(200):
         history.trade("AAPL", int((NOON + 40 * number) * 1e9), 260 + number % 7, 10)

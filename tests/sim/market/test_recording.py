@@ -37,7 +37,7 @@ def quotes(path: Path, count: int = 3) -> Path:
     )
 
 
-def test_kind_is_told_by_the_columns(tmp_path: Path) -> None:
+def test_columns_determine_the_kind(tmp_path: Path) -> None:
     book = {"bid_prices": [[1.0]], "bid_sizes": [[1.0]], "ask_prices": [[2.0]], "ask_sizes": [[1.0]]}
 
     assert recording_kind(quotes(tmp_path / "q")) == "quotes"
@@ -71,7 +71,7 @@ def test_one_file_may_hold_several_symbols(tmp_path: Path) -> None:
     assert [tapes["A"][0].columns["price"], tapes["B"][0].columns["price"]] == [[1.0, 3.0], [2.0]]
 
 
-def test_bad_tapes_are_refused_with_advice(tmp_path: Path) -> None:
+def test_bad_recordings_are_refused_with_advice(tmp_path: Path) -> None:
     (tmp_path / "text").write_text("no parquet")
     odd = tmp_path / "odd"
     pq.write_table(pa.table({"a": [1]}), odd)
@@ -92,14 +92,14 @@ def test_bad_tapes_are_refused_with_advice(tmp_path: Path) -> None:
         load_recordings([empty])
 
 
-def test_two_tapes_of_one_stream_are_refused(tmp_path: Path) -> None:
+def test_two_recordings_of_one_stream_are_refused(tmp_path: Path) -> None:
     paths = [quotes(tmp_path / "1"), quotes(tmp_path / "2")]
 
     with pytest.raises(UsageError, match="two recordings contain quotes of A"):
         load_recordings(paths)
 
 
-def test_player_hands_out_rows_when_they_are_due() -> None:
+def test_player_returns_rows_when_they_are_due() -> None:
     times = [START, START, START + 1_000_000_000, START + 3_000_000_000]
     player = RecordingPlayer(Recording("A", "trades", "", times, {}), speed=2.0)
 
@@ -112,7 +112,7 @@ def test_player_hands_out_rows_when_they_are_due() -> None:
     assert player.is_finished
 
 
-def test_player_without_pace_hands_out_all_rows_in_pieces() -> None:
+def test_unpaced_player_returns_all_rows_in_pieces() -> None:
     player = RecordingPlayer(Recording("A", "trades", "", [START] * 5, {}), speed=None)
     player.start(0.0)
 

@@ -1,4 +1,4 @@
-"""The log of all trades, the past included, against the bars that the simulator tells of the same time."""
+"""The log of all trades, including the past, against the simulator's bars of the same time."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ PRICES = ["open", "high", "low", "close"]
 
 
 def resampled(trades: np.ndarray, rule: str) -> pd.DataFrame:
-    """What pandas makes of them; intervals without a trade left out."""
+    """Bars made by pandas; intervals without a trade are left out."""
     frame = pd.DataFrame({name: trades[name] for name in ("price", "size")})
     frame["turnover"] = frame["price"] * frame["size"]
     frame.index = pd.to_datetime(trades["time"], unit="ns", utc=True)
@@ -101,10 +101,10 @@ def test_log_of_a_running_simulator_holds_past_and_live_trades(
     began = time.time() - 1
 
     listener.subscribe({"symbol": "AAPL", "timeAndSales": True})
-    prints = [update["data"] for update in listener.hear_updates("timeAndSales", 200)]
+    prints = [update["data"] for update in listener.receive_updates("timeAndSales", 200)]
     live = sim.trades("AAPL", began)
 
-    heard = [(int(each["tradeTimestamp"]) * 1_000_000, float(each["price"]), float(each["size"])) for each in prints]
-    assert live[: len(heard)].tolist() == heard
+    received = [(int(each["tradeTimestamp"]) * 1_000_000, float(each["price"]), float(each["size"])) for each in prints]
+    assert live[: len(received)].tolist() == received
     assert len(sim.trades("AAPL", began - 4 * DAY)) > len(live) + 100_000
     eventually(lambda: len(sim.trades("AAPL", began)) > len(live))
