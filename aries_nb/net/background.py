@@ -97,16 +97,16 @@ class _ForkAwareObjects:
     """The fork-aware objects of this process."""
 
     def __init__(self) -> None:
-        self._held: WeakSet[ForkAware] = WeakSet()
+        self._objects: WeakSet[ForkAware] = WeakSet()
         if hasattr(os, "register_at_fork"):
             os.register_at_fork(after_in_child=self._after_fork)
 
-    def add(self, held: ForkAware) -> None:
-        self._held.add(held)
+    def add(self, owner: ForkAware) -> None:
+        self._objects.add(owner)
 
     def _after_fork(self) -> None:
-        held, self._held = list(self._held), WeakSet()
-        for each in held:
+        owner, self._objects = list(self._objects), WeakSet()
+        for each in owner:
             each.after_fork()
 
 
@@ -131,9 +131,9 @@ class InheritedSocket:
                 os.dup2(nothing.fileno(), number, inheritable=False)
 
 
-def register_fork_aware(held: ForkAware) -> None:
-    """Call `held.after_fork()` in every fork of this process while the object lives. Any thread may call."""
-    _forks.add(held)
+def register_fork_aware(owner: ForkAware) -> None:
+    """Call `owner.after_fork()` in every fork of this process while the object lives. Any thread may call."""
+    _forks.add(owner)
 
 
 def run_on_thread(work: Callable[[], T], *, name: str) -> Future[T]:

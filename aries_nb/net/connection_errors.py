@@ -44,13 +44,13 @@ def explain(error: Exception) -> str:
         return f"the server's certificate or TLS is not acceptable ({error.reason or error}){advice}"
     if isinstance(error, TimeoutError):
         return "no answer in time"
-    said = error.strerror if isinstance(error, OSError) else None
-    return said or str(error) or type(error).__name__
+    reason = error.strerror if isinstance(error, OSError) else None
+    return reason or str(error) or type(error).__name__
 
 
-def never_connected(said: str, where: str) -> ConnectError:
+def never_connected(reason: str, where: str) -> ConnectError:
     """The error where the first attempt to connect failed."""
-    return ConnectError(f"cannot connect: {said}", where=where, advice="Check the address and the network.")
+    return ConnectError(f"cannot connect: {reason}", where=where, advice="Check the address and the network.")
 
 
 def not_open_within(seconds: float, where: str) -> ConnectError:
@@ -59,13 +59,13 @@ def not_open_within(seconds: float, where: str) -> ConnectError:
     return ConnectError("no session", where=f"{where}, after {seconds:g} s", advice=advice)
 
 
-def token_refused(said: str, where: str) -> TokenError:
+def token_refused(reason: str, where: str) -> TokenError:
     """The error where the server refused the token."""
-    return TokenError(f"the token was refused ({said})", where=where, advice="Get a new one and connect again.")
+    return TokenError(f"the token was refused ({reason})", where=where, advice="Get a new one and connect again.")
 
 
-def crashed(error: Exception, said: str, where: str) -> FeedError:
-    """The error where the fault is in this package; `said` is its text, redacted."""
-    failure = FeedError(f"the session failed: {said}", where=where, advice="Please report this.")
+def crashed(error: Exception, reason: str, where: str) -> FeedError:
+    """The error where the fault is in this package; `reason` is its text, redacted."""
+    failure = FeedError(f"the session failed: {reason}", where=where, advice="Please report this.")
     failure.__cause__ = error
     return failure

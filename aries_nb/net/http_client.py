@@ -54,7 +54,7 @@ RULE = BackoffRule(first=0.5, cap=8.0)
 LONGEST_ASKED_WAIT = 30.0  # seconds; a longer Retry-After is cut: a cell waits
 RETRIED = frozenset({408, 425, 429})  # and every 5xx; a GET may be repeated (RFC 9110, 9.2.2)
 UNAUTHORIZED, TOO_MANY = 401, 429
-SILENCE_SECONDS = 15.0  # without a byte, or to connect
+READ_TIMEOUT_SECONDS = 15.0  # without a byte, or to connect
 TOTAL_SECONDS = 60.0  # for one exchange, so that a server that trickles bytes is cut off
 MOST_BYTES = 64 * 2**20  # of a decoded body; hours of bars are a tenth of it
 MOST_VALUES = 4_000_000  # in the JSON of a body, by its size in memory once decoded
@@ -120,7 +120,7 @@ class HttpClient:
             raise UsageError(f"{path!r} is not a path", advice='Begin it with "/".')
         backoff = Backoff(RULE)
         for attempt in range(1, ATTEMPTS + 1):
-            asked = 0.0
+            retry_after = 0.0
             try:
                 answer = self._on_thread(lambda: self._authorized(path, params or {}))
             except ConnectError as error:
@@ -131,12 +131,12 @@ class HttpClient:
                 failure = self._refusal(path, answer)
                 if answer.status not in RETRIED and answer.status < 500:
                     raise failure
-                asked = _retry_after(answer)
+                retry_after = _retry_after(answer)
                 if answer.status == TOO_MANY:
-                    self._rate_limit.pause(time.monotonic(), asked)  # other requests would get the same answer
+                    self._rate_limit.pause(time.monotonic(), retry_after)  # other requests would get the same answer
             if attempt == ATTEMPTS:
                 raise failure
-            if self._pause(max(asked, backoff.next(lived=None, jitter=self._jitter()))):
+            if self._pause(max(retry_after, backoff.next(lived=None, jitter=self._jitter()))):
                 break
         raise self._closed_error()
 
@@ -261,7 +261,9 @@ class HttpResponse:
         redact = Redactor(*(secret for secret in secrets if secret is not None))
         # Redacted after decoding the JSON, which may write a token in other characters.
         return HttpResponse(
-            self.status, self.headers, redact.without_secrets(_words_in(_readable(self.body))).encode(errors="replace")
+            self.status,
+            self.headers,
+            redact.without_secrets(_error_message(_readable(self.body))).encode(errors="replace"),
         )
 
 
@@ -301,7 +303,7 @@ def new_client(url: str) -> httpx.Client:
     proxy = proxy_for(url) if is_secure else None  # otherwise the server is on this machine
     # A redirect is never followed: the token would be sent to its target.
     return httpx.Client(
-        timeout=SILENCE_SECONDS,
+        timeout=READ_TIMEOUT_SECONDS,
         follow_redirects=False,
         trust_env=False,
         verify=tls,
@@ -321,7 +323,7 @@ def send_request(
     """
     reason: str | None = None
     try:
-        answer = _exchanged(client, make, most_bytes)
+        answer = _sent(client, make, most_bytes)
     except Exception as error:  # the border to httpx, see the module's docstring
         answer, reason = None, _explain(error, where)
     except BaseException as error:  # an interrupt: without the frames of httpx
@@ -355,7 +357,7 @@ def _readable(body: bytes) -> str:
     return body[:READ_FOR_EXCERPT].decode(errors="replace")
 
 
-def _words_in(text: str) -> str:
+def _error_message(text: str) -> str:
     """The message of an error in JSON: `error` or its `message`, `error_description`, `message`; else all of it."""
     try:
         content = json.loads(text)
@@ -372,7 +374,7 @@ def _words_in(text: str) -> str:
     return ": ".join(dict.fromkeys(word for word in words if isinstance(word, str) and word.strip())) or text
 
 
-def _exchanged(client: httpx.Client, make: Callable[[], httpx.Request], most_bytes: int) -> HttpResponse | None:
+def _sent(client: httpx.Client, make: Callable[[], httpx.Request], most_bytes: int) -> HttpResponse | None:
     sockets = client.event_hooks["request"][0]
     assert isinstance(sockets, SocketDeadline), "the client is one of new_client"
     with sockets.cut_after(TOTAL_SECONDS):
@@ -381,9 +383,9 @@ def _exchanged(client: httpx.Client, make: Callable[[], httpx.Request], most_byt
 
 def _received(response: httpx.Response, most_bytes: int) -> HttpResponse | None:
     try:
-        body, unpack = bytearray(), _unpacking(response.headers.get("content-encoding", ""))
+        body, decompress = bytearray(), _decompressor(response.headers.get("content-encoding", ""))
         for piece in response.iter_raw():
-            body += unpack(piece, most_bytes + 1 - len(body))
+            body += decompress(piece, most_bytes + 1 - len(body))
             if len(body) > most_bytes:
                 return None
         if count_values(body) > MOST_VALUES:
@@ -395,7 +397,7 @@ def _received(response: httpx.Response, most_bytes: int) -> HttpResponse | None:
         response.close()
 
 
-def _unpacking(encoding: str) -> Callable[[bytes, int], bytes]:
+def _decompressor(encoding: str) -> Callable[[bytes, int], bytes]:
     """A function that decompresses a chunk of a body to at most so many bytes.
 
     httpx would decompress a whole chunk, and repeatedly one compressed several times: some kB could fill the memory.
@@ -421,7 +423,7 @@ def _explain(error: Exception, where: str) -> str:
     """One line about a failure, without anything that was sent or received."""
     import httpx
 
-    proxy = _way_out(where)
+    proxy = _proxy_or_none(where)
     by = "" if proxy is None else f", on the way through {proxy}"
     broken = _tls_error(error) if isinstance(error, httpx.ConnectError) else None
     if broken is not None:
@@ -440,7 +442,7 @@ def _explain(error: Exception, where: str) -> str:
     return type(error).__name__
 
 
-def _way_out(where: str) -> Proxy | None:
+def _proxy_or_none(where: str) -> Proxy | None:
     try:
         return proxy_for(where) if where.startswith("https://") else None
     except FeedError:

@@ -53,7 +53,7 @@ class Intake:
         self._fresh: dict[RecordSink, None] = {}  # those with unpublished records
         self._lags: deque[int] = deque(maxlen=LAG_SAMPLES)
         self.frames = 0
-        self._looked_at = 0
+        self._frames_seen = 0
         self.messages = 0
         self.octets = 0
         self.records = 0
@@ -173,7 +173,7 @@ class Intake:
 
     def new_lags(self) -> list[float]:
         """Exchange time to receipt of the frames since the last call, in seconds; the newest 256 at most."""
-        count, self._looked_at = self.frames - self._looked_at, self.frames
+        count, self._frames_seen = self.frames - self._frames_seen, self.frames
         return [lag / 1e9 for lag in list(self._lags)[-count:]] if count else []
 
     @property

@@ -143,7 +143,7 @@ class ReadMonitor:
         self._notify = notify
         self._counted, self._at = 0, 0.0
 
-    def began(self, now: float) -> None:
+    def restart(self, now: float) -> None:
         """Start over with a new connection."""
         self.lag.interrupted()
         self._counted, self._at = self._intake.messages, now

@@ -44,7 +44,7 @@ class _Grant:
     refresh_token: Secret | None = None
     scope: str = ""
     login: _Login | None = None
-    is_kept: bool = False  # the refresh token is stored in the keyring
+    is_stored: bool = False  # the refresh token is stored in the keyring
 
 
 def oauth(
@@ -65,7 +65,7 @@ def oauth(
     client_secret, refresh_token = _hidden(client_secret), _hidden(refresh_token)
     if client_id or client_secret is not None or refresh_token is None:
         _check_id(client_id)
-    grant = _Grant("refresh_token", client_id, client_secret, refresh_token, is_kept=refresh_token is None)
+    grant = _Grant("refresh_token", client_id, client_secret, refresh_token, is_stored=refresh_token is None)
     return OAuthToken(grant, endpoints, on_refresh_token)
 
 
@@ -91,7 +91,7 @@ def oauth_login(
     client_secret = _hidden(client_secret)
     _check_id(client_id)
     login = _Login(redirect_uri, scope, timeout, open_url)
-    grant = _Grant("authorization_code", client_id, client_secret, login=login, is_kept=remember)
+    grant = _Grant("authorization_code", client_id, client_secret, login=login, is_stored=remember)
     return OAuthToken(grant, endpoints, on_refresh_token)
 
 
@@ -192,47 +192,47 @@ class OAuthToken(PackageSource):
         try:
             if self._endpoints is None:
                 raise UsageError("this token source knows no server", advice="Pass it to connect, or pass endpoints=…")
-            asked = self._clock()
-            granted = self._granted(self._endpoints)
+            requested_at = self._clock()
+            granted = self._issued(self._endpoints)
             refresh = granted.refresh
             if refresh is not None and refresh != self._refresh:
                 self._refresh = refresh
                 self._store(refresh)
             with self._guard:
                 self._access = granted.access
-                self._fresh_until = asked + granted.life - min(MARGIN_SECONDS, MARGIN_SHARE * granted.life)
+                self._fresh_until = requested_at + granted.life - min(MARGIN_SECONDS, MARGIN_SHARE * granted.life)
             return granted.access
         finally:
             with self._guard:
                 self._pending = None
 
-    def _granted(self, endpoints: OAuthEndpoints) -> IssuedToken:
+    def _issued(self, endpoints: OAuthEndpoints) -> IssuedToken:
         refusal: TokenError | None = None
         for credential in self._credentials():
             if credential in self._refused:
                 continue
             try:
-                return self._asked(endpoints, credential)
+                return self._request(endpoints, credential)
             except TokenError as error:
                 refusal = error
                 self._refused.add(credential)
         if self._may_log_in and self._grant.login is not None:
             self._may_log_in = False
-            return self._logged_in(endpoints, self._grant.login)
+            return self._log_in(endpoints, self._grant.login)
         if refusal is not None:
             raise refusal
-        raise self._nothing_left()
+        raise self._no_credential()
 
     def _credentials(self) -> list[Secret]:
         """Credentials to try, in order. The keyring comes second: another notebook may have rotated its token."""
         grant = self._grant
         if grant.kind == "client_credentials":
-            own, kept = grant.client_secret, None
+            own, stored = grant.client_secret, None
         else:
-            own, kept = self._refresh, load_secret(grant.client_id) if grant.is_kept else None
-        return [credential for credential in dict.fromkeys((own, kept)) if credential is not None]
+            own, stored = self._refresh, load_secret(grant.client_id) if grant.is_stored else None
+        return [credential for credential in dict.fromkeys((own, stored)) if credential is not None]
 
-    def _asked(self, endpoints: OAuthEndpoints, credential: Secret) -> IssuedToken:
+    def _request(self, endpoints: OAuthEndpoints, credential: Secret) -> IssuedToken:
         grant = self._grant
         fields: dict[str, str | Secret | None] = {"client_id": grant.client_id, "client_secret": grant.client_secret}
         if grant.kind == "client_credentials":
@@ -242,7 +242,7 @@ class OAuthToken(PackageSource):
         # A server that does not rotate sends none: keep the one that worked.
         return IssuedToken(granted.access, granted.life, granted.refresh or credential)
 
-    def _logged_in(self, endpoints: OAuthEndpoints, login: _Login) -> IssuedToken:
+    def _log_in(self, endpoints: OAuthEndpoints, login: _Login) -> IssuedToken:
         # Imported on use: it loads the standard library's web server.
         from aries_nb.net.oauth_callback import CallbackServer, authorize_url, open_browser, pkce_pair
 
@@ -271,7 +271,7 @@ class OAuthToken(PackageSource):
 
     def _store(self, refresh: Secret) -> None:
         """Store the new refresh token in the keyring and pass it to the user; else it lasts until this process ends."""
-        if self._grant.is_kept:
+        if self._grant.is_stored:
             try:
                 save_secret(self._grant.client_id, refresh)
             except TokenError as error:
@@ -282,7 +282,7 @@ class OAuthToken(PackageSource):
             except Exception as error:  # the border to the user's code; its text may hold the token
                 log.warning("on_refresh_token raised %s: the new refresh token may be lost", type(error).__name__)
 
-    def _nothing_left(self) -> TokenError:
+    def _no_credential(self) -> TokenError:
         if self._refused:
             advice = "Log in again: make a new token source, with a new refresh token or oauth_login(…)."
             return TokenError("the server refused this login before", advice=advice)

@@ -18,7 +18,7 @@ __all__ = ["Redactor"]
 
 SHORTEST_REDACTED = 6  # characters; a shorter token is no secret, and would redact ordinary words
 PIECE = 8  # characters; a piece of a token that is hardly a word of its own
-KEPT = 8  # tokens; a late answer may quote one that was renewed since
+KEPT_TOKENS = 8  # tokens; a late answer may quote one that was renewed since
 
 
 class Redactor:
@@ -28,13 +28,13 @@ class Redactor:
     """
 
     def __init__(self, *secrets: Secret) -> None:
-        self._known: deque[tuple[int, frozenset[int]]] = deque(maxlen=max(KEPT, len(secrets)))
+        self._known: deque[tuple[int, frozenset[int]]] = deque(maxlen=max(KEPT_TOKENS, len(secrets)))
         self._pieces: dict[int, frozenset[int]] = {}  # of all known tokens, by the length of the pieces
         for secret in secrets:
             self.add(secret)
 
     def add(self, secret: Secret) -> None:
-        """Redact this token as well; the oldest one beyond `KEPT` is forgotten."""
+        """Redact this token as well; the oldest one beyond `KEPT_TOKENS` is forgotten."""
         known = _pieces_of(secret)
         if known in self._known or not known[1]:
             return

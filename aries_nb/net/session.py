@@ -225,12 +225,12 @@ class Session:
             self._runner.cancel()
 
     async def _tick(self, socket: ClientConnection) -> None:
-        self.read_monitor.began(time.monotonic())
+        self.read_monitor.restart(time.monotonic())
         stall = StallDetector()
         while True:
             await asyncio.sleep(TICK_SECONDS)
-            if stood := stall.turn():
-                await self._suspect_gap(stood)
+            if stalled := stall.turn():
+                await self._suspect_gap(stalled)
             now = time.monotonic()
             self.read_monitor.turn(socket, now)
             for notice in self._protocol.tick(now):
@@ -238,7 +238,7 @@ class Session:
                     self._ended_by = ConnectionLostError(notice.reason, notice.cause)
                     socket.transport.abort()
                 self._handle(notice, is_own=True)
-            if stood:
+            if stalled:
                 self._gap_tracker.set_barrier(self._protocol.subscribe(()))
             if self._send_queue.is_stuck(socket):
                 self._ended_by = ConnectionLostError("the server does not read what is sent to it", "silence")

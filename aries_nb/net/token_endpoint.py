@@ -75,7 +75,7 @@ def request_token(endpoints: OAuthEndpoints, grant_type: str, fields: Mapping[st
         answer = send_request(client, request, where=url, most_bytes=MOST_BYTES)
     secrets = [value for value in fields.values() if isinstance(value, Secret)]
     if answer.is_success:
-        granted = _granted(answer) if own is None else _own_granted(answer, own)
+        granted = _parsed_token(answer) if own is None else _parsed_own_token(answer, own)
         if isinstance(granted, IssuedToken):
             advice = "The server's answer cannot be used; report it to the broker."
             return IssuedToken(checked_secret(granted.access, advice), granted.life, granted.refresh)
@@ -121,7 +121,7 @@ def _own_request(
     return make
 
 
-def _own_granted(answer: HttpResponse, own: TokenExchange) -> IssuedToken | str:
+def _parsed_own_token(answer: HttpResponse, own: TokenExchange) -> IssuedToken | str:
     """The issued token, or the reason for none; never raises, so that no traceback shows the response."""
     try:
         access = own.read(answer.body)
@@ -132,7 +132,7 @@ def _own_granted(answer: HttpResponse, own: TokenExchange) -> IssuedToken | str:
     return IssuedToken(Secret(access), life, None)
 
 
-def _granted(answer: HttpResponse) -> IssuedToken | str:
+def _parsed_token(answer: HttpResponse) -> IssuedToken | str:
     """The issued token, or the reason for none; never raises, so that no traceback shows the response."""
     from oauthlib.oauth2 import OAuth2Error
     from oauthlib.oauth2.rfc6749.parameters import parse_token_response

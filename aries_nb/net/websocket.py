@@ -45,7 +45,7 @@ class _Direct(connect):
 
 @asynccontextmanager
 async def connected(url: str) -> AsyncIterator[ClientConnection]:
-    """A socket that is open. Raises LostError when it ends, and OSError or TimeoutError where it never opens."""
+    """An open socket. Raises ConnectionLostError when it ends, OSError or TimeoutError if it never opens."""
     proxy, tls = await _proxy_and_tls(url)
     if proxy is not None:
         asyncio.get_running_loop().set_exception_handler(_log_unless_tunnel_ended)
@@ -176,8 +176,8 @@ def _close_reason(closed: ConnectionClosed) -> str:
     if sent is not None and not closed.rcvd_then_sent:
         return f"closed by us ({sent.code}: {sent.reason})"
     if received is not None:
-        said = f": {received.reason}" if received.reason else ""
-        return f"the server closed the connection ({received.code}{said})"
+        reason = f": {received.reason}" if received.reason else ""
+        return f"the server closed the connection ({received.code}{reason})"
     return "the connection was cut"
 
 

@@ -25,7 +25,7 @@ MS = 1_772_463_845_010
 FRAME_MB = 3 * 16.0  # what a frame is on its way: its parts, the whole, and a message of it
 READ_MB = 140.0  # what one read of 1 MB may bring: half a million empty frames
 BURST = int(os.environ.get("HOSTILE_BURST", "2500"))  # messages; the report has more
-QUICK_HTTP = {"aries_nb.net.http_client.TOTAL_SECONDS": 0.6, "aries_nb.net.http_client.SILENCE_SECONDS": 0.3}
+QUICK_HTTP = {"aries_nb.net.http_client.TOTAL_SECONDS": 0.6, "aries_nb.net.http_client.READ_TIMEOUT_SECONDS": 0.3}
 
 
 def update(kind: str, data: object, symbol: str = "AAPL") -> str:

@@ -212,7 +212,7 @@ async def reported_lags(waiting: int) -> list[str]:
                 await asyncio.sleep(0)
             while len(socket.recv_messages.frames) > waiting:
                 await socket.recv()
-            read_monitor.began(0.0)
+            read_monitor.restart(0.0)
             took(intake, 0.2, lag=0.01)
             read_monitor.turn(socket, TURN)
             took(intake, 0.3, lag=0.1)
@@ -241,7 +241,7 @@ def test_the_rate_is_smoothed_and_begins_with_the_connection() -> None:
         async with asyncio.timeout(10), serve(ServerConnection.wait_closed, "127.0.0.1", 0) as server:
             port = server.sockets[0].getsockname()[1]
             async with connected(f"ws://127.0.0.1:{port}") as socket:
-                read_monitor.began(0.0)
+                read_monitor.restart(0.0)
                 found = []
                 for turn in range(1, 4):
                     took(intake, turn * TURN, lag=0.0, count=25)
@@ -258,7 +258,7 @@ def test_a_new_connection_is_not_late() -> None:
         read_monitor.lag.turn(now, [lag] * 10, 40.0)
     before = read_monitor.lag.is_late
 
-    read_monitor.began(6.0)
+    read_monitor.restart(6.0)
 
     assert before
     assert not read_monitor.lag.is_late

@@ -6,7 +6,7 @@ from urllib.parse import quote
 import pytest
 
 from aries_nb.model import Secret
-from aries_nb.net.redaction import KEPT, PIECE, Redactor
+from aries_nb.net.redaction import KEPT_TOKENS, PIECE, Redactor
 
 TOKEN = "hunter2/and+some\\more=="
 
@@ -50,13 +50,13 @@ def test_a_text_too_short_to_be_a_secret_is_not_masked() -> None:
 
 
 def test_the_newest_tokens_are_masked_and_those_long_gone_are_not() -> None:
-    secrets = [Secret(f"{number}" * PIECE) for number in range(KEPT + 1)]
+    secrets = [Secret(f"{number}" * PIECE) for number in range(KEPT_TOKENS + 1)]
     mask = Redactor()
 
     for secret in [*secrets, secrets[-1], secrets[-1]]:
         mask.add(secret)
 
-    assert [mask(secret.reveal()) for secret in secrets] == ["0" * PIECE, *["***"] * KEPT]
+    assert [mask(secret.reveal()) for secret in secrets] == ["0" * PIECE, *["***"] * KEPT_TOKENS]
 
 
 @pytest.mark.parametrize(
