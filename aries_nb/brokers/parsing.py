@@ -1,6 +1,6 @@
 """Tolerant reading of what a server sends: JSON, numbers, times, text to show. Shared by all brokers.
 
-What can be used is used; apart from `json_object`, nothing here raises.
+Usable values are used; nothing here raises but `json_value` and `json_object`.
 """
 
 from __future__ import annotations

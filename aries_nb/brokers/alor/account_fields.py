@@ -1,6 +1,6 @@
-"""The fields of ALOR's portfolio messages: which column, of which type, under which name (protocol page §7).
+"""Fields of ALOR's portfolio messages: column, type and names (protocol page §7).
 
-Quantities are in pieces, as prices are for one piece; those in lots say so in their names.
+Quantities are in pieces, as prices are per piece; columns in lots have "lots" in their names.
 """
 
 from __future__ import annotations

@@ -71,7 +71,7 @@ class BarStream(ShapedStream):
         self._is_accepted = self.is_past_over = False
 
     def replied(self, received: int) -> Sequence[Record]:
-        """Accepted: from here on a bar that runs now, or silence, ends the past."""
+        """The request is accepted: from now on the current bar, or a pause, ends the past."""
         self._is_accepted = True
         self.is_past_over = self._runs(self._newest, received)
         self._last_received = received

@@ -68,7 +68,7 @@ class AlorConnection(ABC):
         self._unsettled.clear()
         self._unsubscribed.clear()
         self._new_subscriptions.clear()
-        self._drop_late()
+        self._drop_deferred()
         for stream in self._streams.values():
             stream.forget()
 
@@ -237,7 +237,7 @@ class AlorConnection(ABC):
         self._notes += [Counted(record[0], "filled") for record in initial_records]
         return initial_records
 
-    def _drop_late(self) -> None:
+    def _drop_deferred(self) -> None:
         """Drop deferred records that a new connection repeats; trades are kept, as they come only once."""
         late, self._deferred = self._deferred, []
         for record in late:

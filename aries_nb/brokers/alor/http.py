@@ -43,11 +43,11 @@ class AlorHttp:
         return portfolios_in(token)
 
     def bars(self, symbol: str, interval_s: int, start_ns: int, end_ns: int) -> Query:
-        """Ask for the bars that start in [start_ns, end_ns). Raises UsageError for a length that there is not."""
+        """The call for bars that start in [start_ns, end_ns). Raises UsageError for an unknown bar length."""
         if interval_s > DAY:
             raise UsageError(f"no bars of {interval_s} s", where="ALOR", advice="Take a day at most.")
         exchange, code, board = instrument_of(symbol, self._exchange)
-        # Rounded up both: a bar starts at a whole second. Whether `to` itself counts is not said.
+        # Rounded up both: a bar starts at a whole second. Whether `to` is included is not documented.
         span = (("from", str(-(-start_ns // _NS))), ("to", str(-(-end_ns // _NS))))
         which = (("symbol", code), ("exchange", exchange), ("tf", length_name(interval_s)), *span)
         group = (("instrumentGroup", board),) if board else ()

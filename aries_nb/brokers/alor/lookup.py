@@ -160,7 +160,7 @@ class AlorLookup:
                 raise UsageError(f"depth={depth!r} cannot be", where="ALOR", advice=advice)
             yield Query(f"/md/v2/orderbooks/{place}", (("depth", str(depth)), *shared))
         else:
-            yield from _tapes(f"{_SECURITIES}/{place}/alltrades", shared, arguments)
+            yield from _trade_calls(f"{_SECURITIES}/{place}/alltrades", shared, arguments)
 
     def _code(self, symbol: str) -> str:
         exchange, code, board = instrument_of(symbol, self._exchange)
@@ -182,10 +182,10 @@ class AlorLookup:
         return LookupPage(types, rows)
 
 
-def _tapes(path: str, shared: _Params, arguments: Mapping[str, Argument]) -> Iterator[Query]:
+def _trade_calls(path: str, shared: _Params, arguments: Mapping[str, Argument]) -> Iterator[Query]:
     """Calls for trades of past sessions, if there is a start, and of this one, the newest first as it grows at the end.
 
-    Times go as whole seconds (assumed, as those of bars), the span rounded to outside.
+    Times are sent in whole seconds (assumed, as those of bars), the span rounded outwards.
     """
     start, end, count = (arguments.get(name) for name in ("start_ms", "end_ms", "count"))
     span: _Params = ()

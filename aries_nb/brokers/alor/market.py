@@ -5,19 +5,105 @@ Sizes and volumes are in lots, as the broker counts them; a quote's `lot_size` i
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import ClassVar
+import math
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, ClassVar, TypeAlias
+
+from msgspec import MsgspecError
 
 from aries_nb.brokers.alor.bars import BarStream
 from aries_nb.brokers.alor.books import BookStream
 from aries_nb.brokers.alor.connection import AlorConnection
-from aries_nb.brokers.alor.fields import MARKET_FIELDS, column_types
-from aries_nb.brokers.alor.streams import AlorStream, QuoteStream
+from aries_nb.brokers.alor.fields import MARKET_FIELDS, FieldType, column_types
+from aries_nb.brokers.alor.streams import AlorStream, Key, ShapedStream, frequency_of, instrument_body, ns_of, reader_of
 from aries_nb.brokers.alor.tables import InstrumentStream
 from aries_nb.brokers.alor.trades import SOURCE, TradeStream
-from aries_nb.model import BOOK_COLUMNS, ColumnType, Kind
+from aries_nb.brokers.parsing import MAX_MS
+from aries_nb.model import BOOK_COLUMNS, NOT_A_TIME, ColumnType, Counted, Kind, Record, Subscription, Value
 
-__all__ = ["AlorMarket"]
+__all__ = ["AlorMarket", "QuoteStream"]
+
+_NS: Mapping[FieldType, int] = {"millis": 1_000_000, "seconds": 1_000_000_000}
+# A subscription, the getter of its fields from a quote, and whether there are times among them.
+_Reader: TypeAlias = tuple[Subscription, Callable[[Any], tuple[Any, ...]], bool]
+
+
+class QuoteStream(ShapedStream):
+    """Best bid and ask, last price and day figures of one instrument; each frame is a whole quote. Sizes in lots."""
+
+    is_shareable = True
+
+    def __init__(self, key: Key, exchange: str) -> None:
+        super().__init__(key, exchange)
+        self._ts = 0
+        self._emitted: list[Record] = []
+        self._is_first = True
+        self._readers: tuple[_Reader, ...] = ()
+
+    def body(self) -> dict[str, Any]:
+        """The request of §6.3."""
+        return {"opcode": "QuotesSubscribe", **instrument_body(self), **frequency_of(self)}
+
+    def initial_records(self, subscription: Subscription) -> Sequence[Record]:
+        """The latest quote, if any, as the first record of a subscription."""
+        if not self.latest:
+            return ()
+        try:
+            data = self.decode(self.latest).data
+        except (MsgspecError, UnicodeDecodeError, RecursionError):
+            return ()  # the next frame comes soon
+        initial_records = self._records(data, self._ts, [each for each in self._readers if each[0] == subscription])
+        self._emitted = [*self._emitted, *initial_records]
+        return initial_records
+
+    def remove(self, subscription: Subscription) -> None:
+        """Remove a subscription; made again, it starts without any emitted record."""
+        super().remove(subscription)
+        self._emitted = [record for record in self._emitted if record[0] != subscription]
+
+    def reshape(self) -> None:
+        """Choose the decoder for all fields, and a getter for each subscription's."""
+        super().reshape()
+        self._readers = tuple(
+            (each, reader_of(each.fields), any(name.endswith("_timestamp") for name in each.fields))
+            for each in self.subscriptions
+        )
+
+    def forget(self) -> None:
+        """Drop the latest quote when the connection breaks: it must not pass for fresh."""
+        super().forget()
+        self.latest = b""
+        self._is_first = True
+
+    def take(self, data: Any, received: int) -> Sequence[Record]:  # noqa: ANN401
+        """One record per subscription; its time is that of the book, else of the last trade, else of receipt."""
+        self.has_received = True
+        ms, seconds = data.quote_timestamp, data.trade_timestamp
+        if ms is not None and 0 < ms < MAX_MS:
+            ts = ms * 1_000_000
+        else:
+            ts = seconds * 1_000_000_000 if seconds is not None and 0 < seconds < MAX_MS // 1_000 else received
+        self._ts = ts
+        records = self._records(data, ts, self._readers)
+        emitted, self._emitted = self._emitted, records
+        return self._news(records, emitted) if self._is_first else records
+
+    def _news(self, records: list[Record], emitted: list[Record]) -> list[Record]:
+        """The first records of a connection, without those that repeat the quote from before the break."""
+        self._is_first = False
+        before = {record[0]: record for record in emitted}
+        news = [record for record in records if before.get(record[0]) != record]
+        self.notes += [Counted(each[0], "duplicated") for each in records if each not in news]
+        return news
+
+    def _records(self, data: Any, ts: int, readers: Sequence[_Reader]) -> list[Record]:  # noqa: ANN401
+        records: list[Record] = []
+        for subscription, read, has_times in readers:
+            values = read(data)
+            if has_times or values.count(None):
+                values = _completed("quotes", subscription.fields, values)
+            records.append((subscription, ts, values))
+        return records
 
 
 class AlorMarket(AlorConnection):
@@ -40,3 +126,17 @@ class AlorMarket(AlorConnection):
             return {column.name: column.type for column in BOOK_COLUMNS}
         types = column_types(MARKET_FIELDS.get(kind, {}))
         return {**types, SOURCE: "text"} if kind == "trades" else types
+
+
+def _completed(kind: Kind, fields: tuple[str, ...], values: tuple[Any, ...]) -> tuple[Value, ...]:
+    """Values with times in ns and missing ones replaced by their type's missing value."""
+    done: list[Value] = []
+    for name, value in zip(fields, values, strict=True):
+        type_ = MARKET_FIELDS[kind][name].type
+        if type_ in _NS:
+            done.append(ns_of(value, _NS[type_]) or NOT_A_TIME)
+        elif value is None:
+            done.append(math.nan if type_ == "number" else 0 if type_ == "integer" else "")
+        else:
+            done.append(value)
+    return tuple(done)

@@ -1,4 +1,4 @@
-"""Streams of ALOR, one per guid: base classes and quotes (protocol page §4 and §6.3).
+"""Streams of ALOR, one per guid: base classes and parts of requests (protocol page §4).
 
 Subscriptions that differ only in their fields share a stream. Options, all texts: ("min_interval_ms", "250") of quotes,
 books and bars; ("depth", "20") of books; ("interval", seconds) and ("start", Unix seconds) of bars.
@@ -6,21 +6,17 @@ books and bars; ("depth", "20") of books; ("interval", seconds) and ("start", Un
 
 from __future__ import annotations
 
-import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from operator import attrgetter
 from typing import Any, ClassVar, NamedTuple, TypeAlias
 
-from msgspec import MsgspecError
-
 from aries_nb.brokers.alor.account_fields import TABLE_FIELDS
-from aries_nb.brokers.alor.fields import FORMATS, MARKET_FIELDS, FieldType, Format, format_for
+from aries_nb.brokers.alor.fields import FORMATS, MARKET_FIELDS, Format, format_for
 from aries_nb.brokers.alor.messages import Shape, shape_for, shape_from
 from aries_nb.brokers.alor.symbols import instrument_of
 from aries_nb.brokers.parsing import MAX_MS
 from aries_nb.model import (
-    NOT_A_TIME,
     Counted,
     CountedAs,
     Kind,
@@ -28,14 +24,12 @@ from aries_nb.model import (
     Record,
     Subscription,
     Unreadable,
-    Value,
 )
 
 __all__ = [
     "AlorStream",
     "Found",
     "Key",
-    "QuoteStream",
     "ShapedStream",
     "frequency_of",
     "instrument_body",
@@ -46,11 +40,8 @@ __all__ = [
 ]
 
 _FORMATS: Mapping[Kind, Format] = {kind: format_for(fields, fields) for kind, fields in TABLE_FIELDS.items()}
-_NS: Mapping[FieldType, int] = {"millis": 1_000_000, "seconds": 1_000_000_000}
 
 Found: TypeAlias = tuple[Sequence[Record], Sequence[Unreadable]]
-# A subscription, the getter of its fields from a quote, and whether there are times among them.
-_Reader: TypeAlias = tuple[Subscription, Callable[[Any], tuple[Any, ...]], bool]
 
 
 class Key(NamedTuple):
@@ -171,98 +162,6 @@ class ShapedStream(AlorStream):
         """Read data that the decoder rejects."""
         struct, problems = shape_from(self.shape, data, line)
         return self.take(struct, received), problems
-
-
-class QuoteStream(ShapedStream):
-    """Best bid and ask, last price and day figures of one instrument; each frame is a whole quote. Sizes in lots."""
-
-    is_shareable = True
-
-    def __init__(self, key: Key, exchange: str) -> None:
-        super().__init__(key, exchange)
-        self._ts = 0
-        self._emitted: list[Record] = []
-        self._is_first = True
-        self._readers: tuple[_Reader, ...] = ()
-
-    def body(self) -> dict[str, Any]:
-        """The request of §6.3."""
-        return {"opcode": "QuotesSubscribe", **instrument_body(self), **frequency_of(self)}
-
-    def initial_records(self, subscription: Subscription) -> Sequence[Record]:
-        """The latest quote, if any, as the first record of a subscription."""
-        if not self.latest:
-            return ()
-        try:
-            data = self.decode(self.latest).data
-        except (MsgspecError, UnicodeDecodeError, RecursionError):
-            return ()  # the next frame comes soon
-        initial_records = self._records(data, self._ts, [each for each in self._readers if each[0] == subscription])
-        self._emitted = [*self._emitted, *initial_records]
-        return initial_records
-
-    def remove(self, subscription: Subscription) -> None:
-        """Remove a subscription; made again, it starts without any emitted record."""
-        super().remove(subscription)
-        self._emitted = [record for record in self._emitted if record[0] != subscription]
-
-    def reshape(self) -> None:
-        """Choose the decoder for all fields, and a getter for each subscription's."""
-        super().reshape()
-        self._readers = tuple(
-            (each, reader_of(each.fields), any(name.endswith("_timestamp") for name in each.fields))
-            for each in self.subscriptions
-        )
-
-    def forget(self) -> None:
-        """Drop the latest quote when the connection breaks: it must not pass for fresh."""
-        super().forget()
-        self.latest = b""
-        self._is_first = True
-
-    def take(self, data: Any, received: int) -> Sequence[Record]:  # noqa: ANN401
-        """One record per subscription; its time is that of the book, else of the last trade, else of receipt."""
-        self.has_received = True
-        ms, seconds = data.quote_timestamp, data.trade_timestamp
-        if ms is not None and 0 < ms < MAX_MS:
-            ts = ms * 1_000_000
-        else:
-            ts = seconds * 1_000_000_000 if seconds is not None and 0 < seconds < MAX_MS // 1_000 else received
-        self._ts = ts
-        records = self._records(data, ts, self._readers)
-        emitted, self._emitted = self._emitted, records
-        return self._news(records, emitted) if self._is_first else records
-
-    def _news(self, records: list[Record], emitted: list[Record]) -> list[Record]:
-        """The first records of a connection, without those that repeat the quote from before the break."""
-        self._is_first = False
-        before = {record[0]: record for record in emitted}
-        news = [record for record in records if before.get(record[0]) != record]
-        self.notes += [Counted(each[0], "duplicated") for each in records if each not in news]
-        return news
-
-    def _records(self, data: Any, ts: int, readers: Sequence[_Reader]) -> list[Record]:  # noqa: ANN401
-        records: list[Record] = []
-        for subscription, read, has_times in readers:
-            values = read(data)
-            if has_times or values.count(None):
-                values = _completed("quotes", subscription.fields, values)
-            records.append((subscription, ts, values))
-        return records
-
-
-def _completed(kind: Kind, fields: tuple[str, ...], values: tuple[Any, ...]) -> tuple[Value, ...]:
-    """Values with times in ns and missing ones replaced by their type's missing value."""
-    done: list[Value] = []
-    for name, value in zip(fields, values, strict=True):
-        type_ = MARKET_FIELDS[kind][name].type
-        if type_ in _NS:
-            done.append(ns_of(value, _NS[type_]) or NOT_A_TIME)
-        elif value is None:
-            done.append(math.nan if type_ == "number" else 0 if type_ == "integer" else "")
-        else:
-            done.append(value)
-    return tuple(done)
 
 
 def ns_of(value: int | None, unit: int) -> int:
