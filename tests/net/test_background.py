@@ -42,9 +42,9 @@ def test_what_work_raises_comes_out_of_its_future() -> None:
 
 
 def test_the_work_is_done_on_a_daemon_thread_of_that_name() -> None:
-    thread = run_on_thread(threading.current_thread, name="somebody").result(10)
+    thread = run_on_thread(threading.current_thread, name="a-thread").result(10)
 
-    assert (thread.name, thread.daemon) == ("somebody", True)
+    assert (thread.name, thread.daemon) == ("a-thread", True)
 
 
 @pytest.mark.parametrize("error", [ValueError, SystemExit])
@@ -53,7 +53,7 @@ def test_what_the_work_raises_is_raised_by_the_future(error: type[BaseException]
         raise error("no")
 
     with pytest.raises(error, match="no"):
-        run_on_thread(work, name="somebody").result(10)
+        run_on_thread(work, name="a-thread").result(10)
 
 
 def test_a_cancelled_future_is_over_at_once_and_the_work_ends_in_silence() -> None:
@@ -64,7 +64,7 @@ def test_a_cancelled_future_is_over_at_once_and_the_work_ends_in_silence() -> No
         ended.set()
         return threading.current_thread()
 
-    future = run_on_thread(work, name="somebody")
+    future = run_on_thread(work, name="a-thread")
     future.cancel()
 
     with pytest.raises(CancelledError):

@@ -180,7 +180,7 @@ def test_no_connection_is_tried_again_and_then_said(clients: Any) -> None:
     assert len(pauses.seconds) == 3
 
 
-def test_a_server_that_speaks_no_http_is_told(clients: Any) -> None:
+def test_a_server_that_speaks_no_http_is_an_error_that_says_so(clients: Any) -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
 
         def babble() -> None:
@@ -211,7 +211,7 @@ def test_a_redirect_is_not_followed(clients: Any) -> None:
         assert elsewhere.asked == []
 
 
-def test_an_answer_without_end_is_given_up(clients: Any) -> None:
+def test_an_answer_without_end_is_cut_off(clients: Any) -> None:
     bomb = gzip.compress(bytes(4 * 2**20))
     with HttpServer(Script(Reply(body=bomb, headers={"Content-Encoding": "gzip"}))) as server:
         with pytest.raises(FeedError, match="longer than 1 MiB"):
@@ -229,7 +229,7 @@ def test_a_refused_token_is_replaced_once(clients: Any) -> None:
     assert [asked.headers["authorization"] for asked in server.asked] == ["Bearer old-token", "Bearer new-token"]
 
 
-def test_a_source_that_renews_is_told_of_the_refusal(clients: Any) -> None:
+def test_a_refusal_reaches_a_renewable_source(clients: Any) -> None:
     class Source:
         token = Secret("old-token")
 
@@ -384,7 +384,7 @@ def test_a_failure_below_shows_no_frame_that_holds_the_token(clients: Any) -> No
     assert caught.value.__context__ is None
 
 
-def test_a_certificate_that_nobody_vouches_for_is_refused(clients: Any, tmp_path: Any) -> None:
+def test_a_certificate_without_a_trusted_issuer_is_refused(clients: Any, tmp_path: Any) -> None:
     server = HttpServer(Script(Reply()))
     server._server.socket = papers(tmp_path, "localhost").tls.wrap_socket(server._server.socket, server_side=True)
     with server:
@@ -394,7 +394,7 @@ def test_a_certificate_that_nobody_vouches_for_is_refused(clients: Any, tmp_path
         assert server.asked == []
 
 
-def test_a_refusal_for_asking_too_often_holds_up_all_who_share_the_pace(clients: Any) -> None:
+def test_a_refusal_for_too_many_requests_delays_all_clients_of_the_rate_limit(clients: Any) -> None:
     rate_limit, turns = RateLimit(100.0), []
 
     def pause(seconds: float) -> bool:

@@ -67,7 +67,7 @@ def test_the_time_of_receipt_is_marked_once_a_frame() -> None:
     assert sink.buffer.marks == [(2, 5), (3, 6)]
 
 
-def test_only_what_nobody_had_before_is_new() -> None:
+def test_only_a_first_route_makes_a_subscription_new() -> None:
     intake = Intake(BROKERS["aries"].market.make())
     mine, yours = Route(BID, Sink(), 0), Route(BID, Sink(), 0)
 
@@ -77,7 +77,7 @@ def test_only_what_nobody_had_before_is_new() -> None:
     assert intake.subscriptions == [BID, ASK]
 
 
-def test_only_what_nobody_has_any_more_is_gone() -> None:
+def test_only_the_last_route_ends_a_subscription() -> None:
     mine, yours = Route(BID, Sink(), 0), Route(BID, Sink(), 0)
     intake = intake_with(mine, yours)
 
@@ -99,7 +99,7 @@ def test_two_codes_of_one_sink_leave_one_by_one() -> None:
     assert sink.published == 1
 
 
-def test_a_record_of_what_was_given_up_a_moment_ago_is_dropped() -> None:
+def test_a_record_of_a_subscription_that_just_ended_is_dropped() -> None:
     sink = Sink()
     intake = intake_with(Route(BID, sink, 0))
 
@@ -149,7 +149,7 @@ def test_what_is_kept_goes_through_the_mask() -> None:
     assert [item.excerpt for item in intake.excerpts] == ["you said ***"]
 
 
-def test_a_break_is_told_to_each_sink_once() -> None:
+def test_a_break_interrupts_each_sink_once() -> None:
     sink = Sink()
     intake = intake_with(Route(BID, sink, 0), Route(ASK, sink, 0))
 

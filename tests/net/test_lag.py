@@ -40,7 +40,7 @@ def turns(monitor: LagMonitor, *lags: float, since: float = 0.0, count: int = 10
     return behind
 
 
-def test_a_reader_that_falls_behind_is_told_within_a_second_of_being_late_by_one() -> None:
+def test_a_lag_above_one_second_is_reported_within_a_second() -> None:
     monitor = LagMonitor()
 
     behind = turns(monitor, *[0.0] * 8, *[number * 0.2 for number in range(1, 13)])
@@ -104,7 +104,7 @@ def test_a_few_messages_say_nothing() -> None:
     assert turns(monitor, *[0.0] * 8, *[2.0] * 8, count=4) == [0.0] * 16
 
 
-def test_too_much_unread_for_a_moment_is_told_at_the_first_turn_that_is_late_at_all() -> None:
+def test_too_many_unread_messages_are_reported_at_the_first_turn_with_any_lag() -> None:
     monitor, calm = LagMonitor(), LagMonitor()
     for each in (monitor, calm):
         turns(each, *[0.01] * 8, rate=1_000)
@@ -161,7 +161,7 @@ def test_a_break_forgets_what_was_unread() -> None:
     assert not monitor.look(2.4, 3_000)
 
 
-def test_of_the_lags_half_and_all_but_one_in_a_hundred_are_told() -> None:
+def test_percentiles_are_the_median_and_the_99th_of_the_lags() -> None:
     monitor = LagMonitor()
 
     before = monitor.percentiles_ms()
@@ -222,7 +222,7 @@ async def reported_lags(waiting: int) -> list[str]:
     return reported
 
 
-def test_much_that_waits_is_told_within_a_burst(caplog: pytest.LogCaptureFixture) -> None:
+def test_many_unread_messages_are_reported_within_a_burst(caplog: pytest.LogCaptureFixture) -> None:
     reported = asyncio.run(reported_lags(UNREAD))
 
     assert reported == ["0.09"]

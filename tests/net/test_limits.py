@@ -42,7 +42,7 @@ def test_first_turns_come_at_once_and_again_after_a_rest() -> None:
     assert later == pytest.approx(first)
 
 
-def test_refusal_holds_everybody_up_for_as_long_as_it_says() -> None:
+def test_a_refusal_delays_every_request_for_as_long_as_it_says() -> None:
     rate_limit = RateLimit(LIMIT)
 
     rate_limit.pause(10.0, 3.0)
@@ -58,7 +58,7 @@ def test_without_a_limit_there_is_no_wait() -> None:
     assert [rate_limit.reserve(0.0) for _ in range(1_000)] == [0.0] * 1_000
 
 
-def test_many_threads_are_never_told_that_they_ask_too_often() -> None:
+def test_many_threads_together_never_exceed_the_rate_limit() -> None:
     pauses: list[float] = []
     rate_limit = RateLimit(LIMIT)
     start = threading.Barrier(8)

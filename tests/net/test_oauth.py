@@ -240,7 +240,7 @@ def test_a_failure_reaches_all_who_wait(issuer: Issuer, server: HttpServer, endp
     assert outcomes == [ConnectError] * 10
 
 
-def test_a_rotated_refresh_token_is_used_next_and_told(
+def test_a_rotated_refresh_token_is_used_next_and_passed_to_the_user(
     issuer: Issuer, server: HttpServer, endpoints: OAuthEndpoints
 ) -> None:
     issuer.rotates = True
@@ -254,7 +254,7 @@ def test_a_rotated_refresh_token_is_used_next_and_told(
     assert fields_of(server.asked[1])["refresh_token"] == "refresh-hunter2-1"
 
 
-def test_a_refresh_token_that_stays_is_not_told(endpoints: OAuthEndpoints) -> None:
+def test_a_refresh_token_that_stays_is_not_passed_to_the_user(endpoints: OAuthEndpoints) -> None:
     told: list[str] = []
     source = refreshing(endpoints, on_refresh_token=told.append)
 
@@ -468,7 +468,7 @@ def test_an_answer_with_a_foreign_state_is_not_taken(server: HttpServer, endpoin
     assert server.asked == []
 
 
-def test_a_user_who_declines_is_told_so(endpoints: OAuthEndpoints) -> None:
+def test_a_user_who_declines_gets_an_error_that_says_so(endpoints: OAuthEndpoints) -> None:
     browser = coming_back("?error=access_denied&error_description=no%0Athanks&state=STATE")
     source = oauth_login(client_id="app", open_url=browser, endpoints=endpoints)
     with pytest.raises(TokenError, match="refused \\(access_denied no thanks\\)"):

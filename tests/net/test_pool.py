@@ -113,7 +113,7 @@ def test_more_than_the_broker_allows_is_refused_before_anything_is_sent(serve: S
     assert sim.statistics().connections_open == 1
 
 
-def test_no_connection_is_opened_that_is_not_allowed_whoever_asks(serve: Serve, open_pool: Open) -> None:
+def test_no_pool_opens_a_connection_beyond_the_shared_limit(serve: Serve, open_pool: Open) -> None:
     sim = serve()
     connection_limit = ConnectionLimit(4)
     pools = [open_pool(sim.url, most_streams=2, connection_limit=connection_limit) for _ in range(2)]

@@ -166,7 +166,7 @@ def test_a_login_goes_through_it(begin: Callable[[Any], Any], shown: Papers, mon
     assert proxy.asked == [f"{HOST}:443"]
 
 
-def test_it_is_given_the_password_that_it_wants_and_nobody_else_is(
+def test_only_the_proxy_is_sent_its_password(
     secured: Cable, begin: Callable[[Any], Any], open_session: Callable[..., Session], monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
 ) -> None:  # fmt: skip
@@ -335,7 +335,7 @@ def check_both(open_session: Callable[..., Session], expected: str) -> None:
 # Whom we believe.
 
 
-def test_who_reads_along_is_refused_with_advice_where_nobody_vouches(
+def test_a_proxy_that_inspects_tls_without_a_trusted_issuer_is_refused_with_advice(
     secured: Cable, begin: Callable[[Any], Any], open_session: Callable[..., Session], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delenv("SSL_CERT_FILE")

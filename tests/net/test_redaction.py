@@ -31,25 +31,25 @@ def test_a_text_without_a_token_stays_as_it_is() -> None:
         TOKEN[4 : 4 + PIECE],
     ],
 )
-def test_a_token_is_masked_in_every_form_and_cut_anywhere(echo: str) -> None:
+def test_a_token_is_redacted_in_every_form_and_cut_anywhere(echo: str) -> None:
     assert Redactor(Secret(TOKEN))(f"bad token {echo}, sorry") == "bad token ***, sorry"
 
 
-def test_two_tokens_side_by_side_are_both_masked() -> None:
+def test_two_adjacent_tokens_are_both_redacted() -> None:
     mask = Redactor(Secret("first-hunter2"), Secret("second-hunter2"))
 
     assert mask("first-hunter2, second-hunter2first-hunter2.") == "***, ***."
 
 
-def test_a_token_shorter_than_a_piece_is_masked_whole() -> None:
+def test_a_token_shorter_than_a_piece_is_redacted_whole() -> None:
     assert Redactor(Secret("token 1"))("bad token 1") == "bad ***"
 
 
-def test_a_text_too_short_to_be_a_secret_is_not_masked() -> None:
+def test_a_text_too_short_to_be_a_secret_is_not_redacted() -> None:
     assert Redactor(Secret("a"))("a bad day") == "a bad day"
 
 
-def test_the_newest_tokens_are_masked_and_those_long_gone_are_not() -> None:
+def test_the_newest_tokens_are_redacted_and_old_ones_are_not() -> None:
     secrets = [Secret(f"{number}" * PIECE) for number in range(KEPT_TOKENS + 1)]
     mask = Redactor()
 

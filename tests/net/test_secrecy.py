@@ -99,7 +99,7 @@ def test_whatever_echoes_the_token_is_kept_without_it(words: str, open_session: 
     assert "hunter2" not in session.last_error + repr(session.rejected) + "".join(kept)
 
 
-def test_a_late_echo_of_a_token_that_was_renewed_since_is_masked(open_session: Callable[..., Session]) -> None:
+def test_a_late_echo_of_a_token_that_was_renewed_since_is_redacted(open_session: Callable[..., Session]) -> None:
     tokens = iter(["first-hunter2-token", "second-hunter2-token"])
 
     async def echo(server: RudeServer, connection: ServerConnection) -> None:

@@ -48,7 +48,7 @@ def ended_gaps(session: Session) -> int:
 # Live, closed, and the way there.
 
 
-def test_it_becomes_live_and_tells_who_watches(serve: Serve, open_session: Open) -> None:
+def test_it_becomes_live_and_notifies_its_observers(serve: Serve, open_session: Open) -> None:
     seen: list[str] = []
     sim = serve()
     session = open_session(sim.url)
@@ -198,7 +198,7 @@ def test_tls_that_makes_no_sense_is_named_so(open_session: Open) -> None:
             session.wait_open(5)
 
 
-def test_a_certificate_that_nobody_vouches_for_is_refused(open_session: Open, tmp_path: Path) -> None:
+def test_a_certificate_without_a_trusted_issuer_is_refused(open_session: Open, tmp_path: Path) -> None:
     with RudeServer(RudeServer.log_in, tls=papers(tmp_path, "127.0.0.1").tls) as server:
         session = open_session(server.url)
 
@@ -350,7 +350,7 @@ def test_a_stream_asked_for_while_the_connection_breaks_is_no_error(serve: Serve
     assert session.error is None
 
 
-def test_a_stream_asked_for_and_given_up_during_a_break_leaves_nothing(serve: Serve, open_session: Open) -> None:
+def test_a_stream_subscribed_and_unsubscribed_during_a_break_leaves_nothing(serve: Serve, open_session: Open) -> None:
     sim = serve()
     session = open_session(sim.url, rule=BackoffRule(first=0.3, cap=0.3, cap_after_live=0.3))
     session.wait_open(5)
@@ -560,7 +560,7 @@ def test_a_session_that_expired_for_want_of_a_token_comes_back_with_one(serve: S
     assert [gap.reason for gap in gaps(session)][:1] == ["authExpired: session expired"]
 
 
-def test_a_refused_renewal_is_told_and_leads_to_a_token_error(serve: Serve, open_session: Open) -> None:
+def test_a_refused_renewal_is_shown_and_leads_to_a_token_error(serve: Serve, open_session: Open) -> None:
     sim = serve(session_seconds=0.6, token="good one")
     tokens = iter(["good one"])
     session = open_session(sim.url, secrets(lambda: next(tokens, "bad one")))

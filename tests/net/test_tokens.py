@@ -130,7 +130,7 @@ def test_a_function_may_return_a_secret() -> None:
     assert token_from(lambda: Secret(" abc\n"))().reveal() == "abc"
 
 
-def test_a_source_that_renews_is_told_of_a_refusal_and_not_shown() -> None:
+def test_a_renewable_source_gets_the_refusal_and_is_not_shown() -> None:
     @dataclass
     class Source:
         token: str
@@ -151,7 +151,7 @@ def test_a_source_that_renews_is_told_of_a_refusal_and_not_shown() -> None:
     assert "hunter2" not in repr(source)
 
 
-def test_a_token_is_fetched_beside_the_loop() -> None:
+def test_a_token_is_fetched_on_a_thread_of_its_own() -> None:
     async def gather() -> tuple[Secret, str]:
         names: list[str] = []
 
