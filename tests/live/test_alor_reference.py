@@ -110,7 +110,7 @@ def test_pages_of_a_tape_that_grows_join_without_a_doubled_or_missing_trade(
     [
         (lambda reference: reference.trades("SBER", 0), "count="),
         (lambda reference: reference.trades("SBER", True), "count="),
-        (lambda reference: reference.trades("SBER", end="2026-01-01"), "without a start"),
+        (lambda reference: reference.trades("SBER", end="2026-01-01"), "without start="),
         (lambda reference: reference.trades("SBER", start="2026-01-02", end="2026-01-01"), "not before the end"),
         (lambda reference: reference.trades("SBER", start=7), "start="),
         (lambda reference: reference.book("SBER", 51), "depth="),

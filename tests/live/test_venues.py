@@ -130,5 +130,5 @@ def test_a_broker_without_venues_says_so(sim: Simulator) -> None:
     with Feed(broker, sim.url, fixed_token("a token"), at_close=lambda closed: None) as feed:
         feed.wait_open(10)
 
-        with pytest.raises(UsageError, match="does not tell the venues of AAPL"):
+        with pytest.raises(UsageError, match="has no quotes by venue of AAPL"):
             _ = feed.book("AAPL").venues

@@ -1,4 +1,4 @@
-"""Bars that keep themselves current: the broker's history and the live trades as one frame without a hole."""
+"""Live bars: the broker's history and the live trades joined into one frame without gaps."""
 
 from __future__ import annotations
 
@@ -41,16 +41,16 @@ INTERVALS: Mapping[str, int] = {  # in seconds
 UNITS = {"min": 60, "h": 3_600, "d": 86_400, "w": 604_800}  # in seconds
 SPAN = re.compile(rf"([0-9]{{1,7}}) *({'|'.join(UNITS)})")
 SECOND = 1_000_000_000
-MARGIN_NS = 5 * SECOND  # how far the exchange's clock and ours may be apart round a gap or the beginning
-GRACE_NS = 2 * SECOND  # after which the history is believed to have the last trade of a bar
-MOST_PAGES = 1_000  # however little a server puts into each, asking comes to an end
+MARGIN_NS = 5 * SECOND  # the largest difference between the exchange's clock and ours, at a gap or the beginning
+GRACE_NS = 2 * SECOND  # after which the history has the last trade of a bar (assumed)
+MOST_PAGES = 1_000  # the limit of requests for one history
 PACE_SECONDS = 0.1
 LOOK_SECONDS = 1.0
 MOST_PAUSE_SECONDS = 60.0
 HELD_TRADES = 100_000
-# The number tells a print that is repeated from one that is alike, the source one that was late from one that was not.
+# The id distinguishes a repeated trade from an equal one, the source a backfilled trade from a live one.
 TRADE_FIELDS = ("price", "size", "trade_id", "source")
-LONG_SECONDS = 1.0  # what takes less in all is not worth a sight that is gone at once
+LONG_SECONDS = 1.0  # a shorter load shows no progress
 ROWS_IN_SIGHT = 20
 SIGHT_COLUMNS = (
     Column("start", "time"),
@@ -60,7 +60,7 @@ SIGHT_COLUMNS = (
 
 
 class BarHistory:
-    """The bars of one instrument over HTTP, however many pages they take. Any thread, but the network's: it blocks."""
+    """The bars of one instrument over HTTP, in as many pages as necessary. Blocks: any thread but the network's."""
 
     def __init__(self, http: HttpClient, reference: Reference, symbol: str, interval_s: int) -> None:
         self._http = http
@@ -69,13 +69,13 @@ class BarHistory:
         self._interval_s = interval_s
 
     def start_of(self, ts: int) -> int:
-        """When the bar begins in which a time lies; both in ns since the epoch."""
+        """The beginning of the bar that contains a time; both in ns since the epoch."""
         return self._reference.bar_start(ts, self._interval_s)
 
     def ask(self, start: int, end: int, *, reached: Callable[[int], object] | None = None) -> BarPage:
         """The bars that begin in [start, end), ns since the epoch. Raises FeedError, and what `HttpClient.get` does.
 
-        `reached` is told, before each further page, from when on the bars are here.
+        `reached` is called before each further page with the time from which on the bars have arrived.
         """
         pages: list[BarPage] = []
         next_end = end
@@ -83,7 +83,7 @@ class BarHistory:
             page = self._page(start, next_end)
             pages.append(page)
             if page.next_end_ns is None or page.next_end_ns >= next_end:
-                break  # a server that names no earlier page has no more
+                break  # a server without an earlier page has no more
             next_end = page.next_end_ns
             if reached is not None and start < next_end:
                 reached(next_end)
@@ -100,15 +100,14 @@ class BarHistory:
 
 
 class LiveBars(LiveObject):
-    """The bars of one instrument, history and live as one series, at most 200,000, kept current in the background.
+    """The bars of one instrument, history and live as one series of at most 200,000, kept current in the background.
 
-    Bars that begin while the trades come are made here of every trade (`source` "live"). The others are the broker's
-    ("history"): those from before, the one that ran when this was made, and those that a gap touches. Such a bar is
-    asked for again some seconds after its end; until then it has `complete` False. While it runs it is the broker's
-    bar so far and the trades since then: "estimate" at first, as an answer does not say up to which trade it counts;
-    "history+live" within seconds, when further answers leave only one trade that it can have been, and from then on
-    exact. Where no answer fits, it stays an estimate that is renewed once a minute.
-    That every print counts in the broker's own bars as well is assumed. Any thread may read.
+    A bar that begins while trades are received is made of these trades (`source` "live"). The others are the broker's
+    ("history"): earlier bars, the bar that was running when this was made, and bars that overlap a gap. Such a bar is
+    requested again some seconds after its end, and has `complete` False until then. While it is running it is the
+    broker's bar so far plus later trades: an "estimate" at first, as a reply does not say which trade it counted last;
+    "history+live", and exact, within seconds, when further replies leave one possibility. Where no reply fits, the
+    estimate is renewed once a minute. Assumed: the broker's own bars count every trade. Any thread may read.
     """
 
     def __init__(self, link: Link, gaps: GapLog, history: BarHistory, *, interval: str, span_ns: int) -> None:
@@ -124,11 +123,11 @@ class LiveBars(LiveObject):
 
     @property
     def df(self) -> pd.DataFrame:
-        """One row a bar, oldest first, the running one included; a snapshot of your own, 0.1 s behind at most.
+        """One row a bar, oldest first, with the running one; a snapshot of the caller's own, at most 0.1 s old.
 
-        Index `ts` (when the bar begins, UTC); open, high, low, close, volume and trades float64 (NaN where the broker
-        does not tell); `source` "history", "live", "history+live" or "estimate"; `complete` bool. Where nothing was
-        traded there is no bar.
+        Index `ts` (beginning of the bar, UTC); open, high, low, close, volume and trades float64 (NaN where the broker
+        sends none); `source` "history", "live", "history+live" or "estimate"; `complete` bool. A time without trades
+        has no bar.
         """
         return self._upkeep.series.frame(time.time_ns() - GRACE_NS)
 
@@ -136,21 +135,21 @@ class LiveBars(LiveObject):
         return len(self._upkeep.series)
 
     def wait(self, *, bars: int = 1, timeout: float | None = 10.0) -> Self:
-        """Block until there are so many bars, history included. `timeout` in seconds, None for ever.
+        """Block until there are `bars` bars, history included. `timeout` in seconds, None for no limit.
 
-        Raises WaitTimeoutError, or what has gone wrong with the feed.
+        Raises WaitTimeoutError, ClosedError, or the error that ended the feed.
         """
         return self._wait(bars, timeout=timeout, what=f"{bars} {self._name}")
 
     async def until(self, *, bars: int = 1, timeout: float | None = 10.0) -> Self:
-        """The same as `wait` for async code: the event loop goes on meanwhile."""
+        """`wait` for async code: the event loop keeps running."""
         return await self._until(bars, timeout=timeout, what=f"{bars} {self._name}")
 
     def __repr__(self) -> str:
         return f"<{self._name}: {len(self):,} bars, {'live' if self.is_live else self._state}>"
 
     def chart(self, *, bars: int = 500, height: int = 380) -> BarCandles:
-        """Live candles of the newest `bars`, at most 2,000, volume below; height in pixels. Times are UTC.
+        """A live chart of the newest `bars` bars, at most 2,000, with volume; height in pixels. Times are UTC.
 
         Nights and weekends are left out of the time axis.
         """
@@ -177,7 +176,7 @@ class LiveBars(LiveObject):
 
 
 class BarsSource:
-    """What views read of bars; it keeps them alive. Any thread."""
+    """The data of bars for views; holds the bars. Any thread."""
 
     def __init__(self, bars: LiveBars, upkeep: _BarUpdater) -> None:
         self._bars = bars
@@ -193,7 +192,7 @@ class BarsSource:
         return replace(self._upkeep.series.newest_bars(most), is_stale=not self._bars.is_live)
 
     def gap_spans(self) -> tuple[GapSpan, ...]:
-        """The gaps that bars which are incomplete lie over, oldest first; one that is filled is none."""
+        """The gaps that overlap incomplete bars, oldest first, without those that were filled."""
         return self._upkeep.gap_spans()
 
     def table(self) -> TableData:
@@ -206,7 +205,7 @@ class BarsSource:
 
 
 class _BarUpdater:
-    """What fills a series, on a thread of its own that does not keep the `LiveBars` alive."""
+    """Fills a series on a thread of its own, without a reference to the `LiveBars`."""
 
     def __init__(self, link: Link, gaps: GapLog, history: BarHistory) -> None:
         self.series = BarSeries(history.start_of)
@@ -216,7 +215,9 @@ class _BarUpdater:
         self._history = history
         self._begun = self._told_until = time.time_ns()
         self._lasting: dict[int, Gap] = {}  # by number
-        self._over = {gap.number for gap in gaps.all() if gap.ended is not None}  # these are of no concern
+        self._over = {
+            gap.number for gap in gaps.all() if gap.ended is not None
+        }  # the gaps that ended before the beginning or were handled
         kinds = link.columns("trades")
         columns = [Column(name, kind) for name, kind in kinds.items() if name in TRADE_FIELDS]
         self._tape = link.tape("trades", (history.symbol,), columns, limit=HELD_TRADES)
@@ -229,19 +230,19 @@ class _BarUpdater:
         self._undo = (self._tape.watch(self._news.set), gaps.watch(self._news.set))
 
     def begin(self, span_ns: int, name: str) -> None:
-        """Ask for the history, on the caller's thread, and start the other. Raises what `BarHistory.ask` does."""
-        heard_from = time.time_ns() - MARGIN_NS
-        start = self._history.start_of(max(heard_from - span_ns, 0))
+        """Request the history on the caller's thread, then start the other. Raises what `BarHistory.ask` does."""
+        live_from = time.time_ns() - MARGIN_NS
+        start = self._history.start_of(max(live_from - span_ns, 0))
         end = time.time_ns() + MARGIN_NS
         with LoadProgress(name, start, end) as loading:
             bars = self._history.ask(start, end, reached=loading.reached)
-        self._position = self._tape.version  # the answer has them, as far as can be told
-        self.series.mark_incomplete(heard_from, max([time.time_ns() + MARGIN_NS, *bars.start_ns[-1:]]))
-        self.series.history(bars, final_before=self._history.start_of(heard_from))
+        self._position = self._tape.version  # the reply counts these trades (assumed)
+        self.series.mark_incomplete(live_from, max([time.time_ns() + MARGIN_NS, *bars.start_ns[-1:]]))
+        self.series.history(bars, final_before=self._history.start_of(live_from))
         threading.Thread(target=self._run, name="aries-nb-bars", daemon=True).start()
 
     def gap_spans(self) -> tuple[GapSpan, ...]:
-        """The gaps since the beginning whose bars are in doubt; any thread."""
+        """The gaps since the beginning that overlap bars in doubt; any thread."""
         now = time.time_ns()
         spans = {
             gap.started: GapSpan(gap.started, gap.ended, gap.cause)
@@ -251,7 +252,7 @@ class _BarUpdater:
         return tuple(span for span in spans.values() if self.series.is_incomplete(span.started, span.ended or now))
 
     def close(self) -> None:
-        """Give the trades up and end the thread; idempotent."""
+        """Unsubscribe from the trades and end the thread; idempotent."""
         self._closed.set()
         self._news.set()
         for undo in self._undo:
@@ -264,24 +265,24 @@ class _BarUpdater:
             self._news.clear()
             before, now = self.series.version, time.time_ns()
             try:
-                self._hear_gaps()
+                self._take_gaps()
                 self._take_trades()
                 self._ask_again()
-                self._running.look(now, self._position)  # `now` from before: to ask again may have taken long
-            except Exception:  # the border of the thread: what is here stays, and is tried again
+                self._running.look(now, self._position)  # `now` from before: a request may have taken long
+            except Exception:  # the border of the thread: the bars stay, and the next round tries again
                 log.exception("bars of %s", self._history.symbol)
             if self.series.version != before:
                 self.observers.notify()
 
-    def _hear_gaps(self) -> None:
+    def _take_gaps(self) -> None:
         now = time.time_ns()
         ours = {gap.number: gap for gap in self._gaps.all() if _is_ours(gap)}
         lasting = {number: gap for number, gap in ours.items() if gap.ended is None}
         over = {number: gap for number, gap in ours.items() if number not in lasting}
-        # Of very many gaps the oldest are forgotten, one that lasts as well: then it is over, as far as can be told.
+        # The gap log drops the oldest of very many gaps, even one that lasts: it is taken as ended.
         forgotten = [gap for number, gap in self._lasting.items() if number not in ours]
         news = [*forgotten, *(gap for number, gap in over.items() if number not in self._over)]
-        for started, ended in {(gap.started, gap.ended or now) for gap in news}:  # each kind may have a line
+        for started, ended in {(gap.started, gap.ended or now) for gap in news}:  # each kind may have a row
             self.series.mark_incomplete(self._last_before(started), ended + MARGIN_NS)
             self._told_until = max(self._told_until, ended)
         for number in lasting.keys() - self._lasting.keys():
@@ -293,22 +294,22 @@ class _BarUpdater:
         self._lasting, self._over = lasting, set(over)
 
     def _last_before(self, started: int) -> int:
-        """From when on trades may be missing, in the exchange's time, if nothing came after `started`, in ours."""
+        """The exchange time from which on trades may be missing, if none arrived after `started`, in our time."""
         frame = self._tape.frame()
-        heard = frame.index[frame["received"] <= pd.Timestamp(started, tz="UTC")]
-        return min(started - MARGIN_NS, int(_nanoseconds(heard)[-1])) if len(heard) else started - MARGIN_NS
+        before = frame.index[frame["received"] <= pd.Timestamp(started, tz="UTC")]
+        return min(started - MARGIN_NS, int(_nanoseconds(before)[-1])) if len(before) else started - MARGIN_NS
 
     def _take_trades(self) -> None:
         expected = self._position
         rows, self._position = self._tape.frame_since(expected)
-        if self._position - expected > len(rows):  # this thread was held up longer than the tape lasts
+        if self._position - expected > len(rows):  # this thread was delayed until trades had left the window
             self.series.mark_incomplete(self._told_until, time.time_ns() + MARGIN_NS)
             self._running.restart(self._position)
         if not len(rows):
             return
         if "source" in rows:
             late = trades_in(rows[rows["source"] == "history"])
-            if len(late.ts):  # the answers so far may have them
+            if len(late.ts):  # the replies so far may count them
                 self.series.mark_incomplete(int(late.ts.min()), int(late.ts.max()))
                 self._running.restart(self._position)
         ts, _, prices, sizes = (column.tolist() for column in trades_in(rows))
@@ -329,20 +330,20 @@ class _BarUpdater:
 
 
 def _is_ours(gap: Gap) -> bool:
-    """Whether trades may be missing: "market", and "market 2" of a second connection; which has ours is not asked."""
+    """Whether trades may be missing: a gap of "market", or of "market 2", a second connection, whichever has ours."""
     return gap.stream.split()[0] == "market"
 
 
 def checked_interval(interval: object) -> int:
-    """The length of a bar in seconds. Raises UsageError for one that there is not."""
+    """The length of a bar in seconds. Raises UsageError for an unknown one."""
     if not isinstance(interval, str) or interval not in INTERVALS:
         raise UsageError(f"no bars of {interval!r}", advice=f"There are: {', '.join(INTERVALS)}.")
     return INTERVALS[interval]
 
 
 def checked_span(history: object, interval_s: int) -> int:
-    """A span of time such as "2d" in ns. Raises UsageError for what is none, and for more than 200,000 bars."""
-    # Not pandas' reading: there "d" is on its way out, and a bare number means nanoseconds.
+    """A span of time such as "2d" in ns. Raises UsageError for an invalid one, and for more than 200,000 bars."""
+    # Not parsed by pandas: there "d" is deprecated, and a bare number means nanoseconds.
     found = SPAN.fullmatch(history.strip().lower()) if isinstance(history, str) else None
     if found is None:
         raise UsageError(f"history={history!r} is no span of time", advice='Write it like "2d", "6h" or "30min".')
@@ -354,7 +355,7 @@ def checked_span(history: object, interval_s: int) -> int:
 
 
 def _joined(pages: list[BarPage], start: int, end: int) -> BarPage:
-    """The pages as one, those of the latest first; bars that nobody asked for are left out."""
+    """The pages joined in order of time, without bars outside of [start, end). The latest page comes first."""
     columns: list[list[Any]] = [[] for _ in BarPage._fields[:-1]]
     for page in reversed(pages):
         wanted = [start <= each < end for each in page.start_ns]
@@ -368,7 +369,10 @@ def _nanoseconds(times: pd.Index[Any]) -> NDArray[np.int64]:
 
 
 class LoadProgress:
-    """A history on its way, the newest part first. Belongs to the thread that waits for it."""
+    """Progress of a history that is loaded from the newest page back; used by the thread that waits for it.
+
+    It shows a progress bar in the cell that waits, elsewhere lines in the log; nothing for a short load.
+    """
 
     def __init__(self, name: str, start: int, end: int) -> None:
         self._name = name
@@ -377,9 +381,9 @@ class LoadProgress:
         self._progress: Progress | None = None
 
     def reached(self, back_to: int) -> None:
-        """Note that everything from this time on is here (ns since the epoch), and that more is to come.
+        """Note that the bars from this time on (ns since the epoch) have arrived and more will follow.
 
-        Nothing is told before the pace so far makes it long.
+        Shows nothing unless the speed so far makes the whole load long.
         """
         done = (self._end - back_to) / (self._end - self._start)
         if self._progress is None and time.monotonic() - self._began <= LONG_SECONDS * done:
@@ -404,7 +408,7 @@ class LoadProgress:
 
 def _runs_a_cell() -> bool:
     """Whether this is the thread that runs the cells of a notebook's kernel."""
-    # IPython is not imported for a script's sake: a kernel has imported it.
+    # IPython is not imported here: a kernel has imported it already.
     ipython = sys.modules.get("IPython")
     shell = ipython.get_ipython() if ipython is not None else None
     return getattr(shell, "kernel", None) is not None and threading.current_thread() is threading.main_thread()

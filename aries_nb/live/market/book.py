@@ -1,4 +1,4 @@
-"""A live order book: what `feed.book` returns."""
+"""A live order book, as `feed.book` returns it."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 __all__ = ["BookSource", "LiveBook"]
 
-VENUES_SECONDS = 1.0  # how long the first look waits: there is no snapshot, the next update tells
+VENUES_SECONDS = 1.0  # how long the first use waits: there is no snapshot, only the next update
 
 
 class LiveBook(StreamedObject):
@@ -41,7 +41,7 @@ class LiveBook(StreamedObject):
         self.symbol = symbol
         self.depth = depth
         self._book = link.book(symbol, options)
-        self._venues: Table | None = None  # until somebody looks
+        self._venues: Table | None = None  # None until the first use
         self._release_venues: Callable[[], object] | None = None
         self._guard = threading.Lock()  # of these two
         release = partial(link.release, self._book)
@@ -51,8 +51,8 @@ class LiveBook(StreamedObject):
     def df(self) -> pd.DataFrame:
         """One row a level: index `ts` (of the last update, UTC), received, symbol, side, level (from 1), price, size.
 
-        Best levels first, bids before asks, at most `depth` a side; sizes as those of quotes. Look at `integrity`
-        before you trust it.
+        Best levels first, bids before asks, at most `depth` a side; sizes in the unit of quotes. Check `integrity`
+        before you use it. A snapshot that belongs to the caller.
         """
         now = self._source.levels(self.depth)
         sides = [("buy", now.bids), ("sell", now.asks)]
@@ -74,16 +74,16 @@ class LiveBook(StreamedObject):
 
     @property
     def integrity(self) -> BookIntegrity:
-        """Whether the book can be believed: "ok", "empty", "crossed", "stale" (no update for 10 s) or "gap"."""
+        """The state of the book: "ok", "empty", "crossed", "stale" (no update for 10 s) or "gap" (not live)."""
         return self._source.levels(1).integrity
 
     @property
     def venues(self) -> pd.DataFrame:
-        """What each venue bids and asks, one row a venue, its latest word; sizes in shares.
+        """The newest best bid and ask of each venue, one row a venue; sizes in shares.
 
-        Columns venue, bid_price, bid_size, ask_price, ask_size, ts, received. The first look asks for them, and waits a
-        second for the next update. After a gap there is nothing until the venues are told anew; while it lasts,
-        `integrity` is "gap". Raises UsageError where the broker does not tell venues.
+        Columns venue, bid_price, bid_size, ask_price, ask_size, ts, received. The first use subscribes, and waits up to
+        a second for an update. After a gap there are no rows until the next update; during the gap the rows from before
+        stay, and `integrity` is "gap". Raises UsageError where the broker has no quotes by venue.
         """
         table = self._table_of_venues()
         rows = table.rows() if not (table.is_stale and self.is_live) else ()
@@ -92,27 +92,27 @@ class LiveBook(StreamedObject):
 
     @property
     def updates(self) -> int:
-        """How many updates have come."""
+        """The number of updates received."""
         return self._book.updates
 
     @property
     def lag(self) -> pd.DataFrame:
-        """How long its updates take, in ms: half of them at most `p50_ms`, all but one in a hundred at most `p99_ms`.
+        """Delays of updates in ms: median `p50_ms` and 99th percentile `p99_ms`, with the number of samples.
 
-        "exchange to received": the newest update of each of the last 1,000 times that some came, by the two clocks as
-        they are (negative where ours is behind); those of the past are left out. "received to visible": until it can be
-        read here, of the oldest update of each time. "received to painted": until the browser has painted the newest
-        update of a frame, of the views on display in the last minute; NaN where there is none, or where its answers
-        cannot come in, as while a cell blocks the kernel.
+        "exchange to received": the newest update of each of the last 1,000 reads, by two clocks that are not corrected
+        (negative where ours is behind); backfilled data are left out. "received to visible": until it can be read
+        here, of the oldest update of each read. "received to painted": until the browser has painted it, of the views
+        on display in the last minute; NaN where there is none, or while a cell blocks the kernel and the browser's
+        answers with it.
         """
         return self._book.lags.frame(self._book.lags.received_percentiles())
 
     def wait(self, *, updates: int = 1, timeout: float | None = 10.0) -> Self:
-        """Block until `updates` updates have come. `timeout` in seconds, None for ever. Raises WaitTimeoutError."""
+        """Block until `updates` updates have arrived. `timeout` in seconds, None for none. Raises WaitTimeoutError."""
         return self._wait(updates, timeout=timeout, what=f"{updates} updates of {self.symbol}'s book")
 
     async def until(self, *, updates: int = 1, timeout: float | None = 10.0) -> Self:
-        """The same as `wait` for async code."""
+        """`wait` for async code: the event loop keeps running."""
         return await self._until(updates, timeout=timeout, what=f"{updates} updates of {self.symbol}'s book")
 
     def ladder(self, depth: int | None = None) -> Ladder:
@@ -129,7 +129,7 @@ class LiveBook(StreamedObject):
         return self._view(("depth", depth), lambda: DepthChart(self._source, depth=depth))
 
     def close(self) -> None:
-        """Stop the stream and free the views; idempotent. What has come stays readable."""
+        """Stop the stream and free the views; idempotent. Data received so far stays readable."""
         super().close()
         if self._release_venues is not None:
             self._release_venues()
@@ -149,9 +149,9 @@ class LiveBook(StreamedObject):
             if not self.is_open:
                 raise ClosedError(f"{self._name} is closed", advice="Ask the feed for it again.")
             if not self._link.columns("venues"):
-                raise UsageError(f"this broker does not tell the venues of {self.symbol}", advice="Look at `df`.")
+                raise UsageError(f"this broker has no quotes by venue of {self.symbol}", advice="Use `df`.")
             table = self._venues = self._link.venues(self.symbol)
-            # Like the book's own stream, it ends with whoever holds the book.
+            # Like the book's own stream, it ends when the book is closed or garbage-collected.
             release = self._release_venues = weakref.finalize(self, self._link.release, table)
             release.atexit = False
         with suppress(WaitTimeoutError):
@@ -166,7 +166,7 @@ class LiveBook(StreamedObject):
 
 
 class BookSource:
-    """What views read of a book; it keeps the book alive. Any thread."""
+    """The data of a book for views; holds the book. Any thread."""
 
     def __init__(self, book: LiveBook, levels: OrderBook, gaps: GapSelection) -> None:
         self._live = book
@@ -180,15 +180,15 @@ class BookSource:
 
     @property
     def version(self) -> int:
-        """Grows with every update, and when the book turns stale."""
+        """Grows with every update, and when the book becomes stale."""
         return 2 * self._book.version + (self.levels(1).integrity in {"stale", "gap"})
 
     def watch(self, ring: Callable[[], None]) -> Callable[[], None]:
-        """Have `ring` called after each change, on the network's thread; it must return at once. Returns the undo."""
+        """Call `ring` after each change, on the network's thread; it must return at once. Returns the undo."""
         return self._book.watch(ring)
 
     def levels(self, depth: int) -> BookLevels:
-        """The best levels of each side as arrays, and whether they can be believed."""
+        """The best `depth` levels of each side as arrays, with the integrity."""
         now = self._book.levels(depth, now=time.time_ns())
         return now if self._live.is_live or now.integrity == "empty" else replace(now, integrity="gap")
 

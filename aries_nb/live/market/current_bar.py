@@ -1,4 +1,4 @@
-"""The running bar, where not all of its trades were heard: the broker's bar so far and live trades, joined exactly."""
+"""The running bar where some of its trades were missed: the broker's bar so far and live trades, joined exactly."""
 
 from __future__ import annotations
 
@@ -25,25 +25,25 @@ __all__ = ["CurrentBar", "Trades", "trades_in"]
 log = logging.getLogger("aries_nb")
 
 SECOND = 1_000_000_000
-AHEAD_NS = 3_600 * SECOND  # a trade stamped later than that after its receipt has no time that can be believed
+AHEAD_NS = 3_600 * SECOND  # a trade stamped later than its receipt by more than this has a wrong time
 PAUSE_SECONDS = 1.0
 MOST_PAUSE_SECONDS = 60.0
 
 
 class Asked(Protocol):
-    """Where bars are asked for, as `BarHistory` is."""
+    """The part of `BarHistory` that is used here."""
 
     symbol: str
 
     def start_of(self, ts: int) -> int:
-        """When the bar begins in which a time lies."""
+        """The beginning of the bar that contains a time."""
 
     def ask(self, start: int, end: int) -> BarPage:
         """The bars that begin in [start, end). Raises FeedError."""
 
 
 class Trades(NamedTuple):
-    """Trades as columns: the exchange's time and that of receipt in ns since the epoch, price, size."""
+    """Trades as columns: exchange time and receipt in ns since the epoch, price, size."""
 
     ts: NDArray[np.int64]
     received: NDArray[np.int64]
@@ -56,7 +56,7 @@ class Trades(NamedTuple):
 
 
 def trades_in(frame: pd.DataFrame) -> Trades:
-    """The rows of a tape that count in bars: with a price, and a time that can be believed; no size is one of 0."""
+    """The rows that count in bars: with a price and a plausible time; a missing size counts as 0."""
     ts, received = (
         times.to_numpy(dtype="datetime64[ns]").astype("int64") for times in (frame.index, frame["received"])
     )
@@ -65,17 +65,17 @@ def trades_in(frame: pd.DataFrame) -> Trades:
     return rows.where((ts <= received + AHEAD_NS) & ~np.isnan(prices))
 
 
-class _Question(NamedTuple):
+class _Request(NamedTuple):
     asked: int
-    future: Future[tuple[BarPage, int]]  # the answer, and when it was here
+    future: Future[tuple[BarPage, int]]  # the reply, and the time of its receipt
 
 
 class CurrentBar:
-    """What asks for the running bar while it is in doubt, until answers and trades fit; of the bars' own thread.
+    """Requests the running bar while it is in doubt, until replies and trades fit; used by the bars' own thread.
 
-    It asks every few seconds, then ever more rarely, down to once a minute; no more once the bar is joined. Questions
-    wait on a thread of their own: the trades that come meanwhile are shown. While the tape holds trades back it waits,
-    and then begins anew with those that come next: answers from before count trades that were not visible here.
+    It requests every few seconds, then more rarely, down to once a minute, and stops once the bar is joined. Requests
+    wait on a thread of their own; trades are shown meanwhile. During a backfill it waits and then starts again with
+    the next trades: earlier replies count trades that were not visible here.
     """
 
     def __init__(self, tape: RollingFrame, series: BarSeries, history: Asked, *, lag_ns: int, margin_ns: int) -> None:
@@ -86,21 +86,21 @@ class CurrentBar:
         self._margin_ns = margin_ns
         self._start = 0
         self._asked: tuple[HistoryBar, BarPage] | None = None
-        self._question: _Question | None = None
+        self._request: _Request | None = None
         self._ask_at = 0.0
         self._was_held = False
         self.restart(0)
 
     def restart(self, first: int) -> None:
-        """Go by the trades from number `first` of the tape on: from now on none is missing between any two of them."""
+        """Start again with the trades from number `first` of the rolling frame on, none of which is missing."""
         self._first = first
         self._since = time.time_ns()
         self._turn_to(self._start)
 
     def look(self, now: int, end: int) -> None:
-        """Weigh the last answer or ask for another, where it is time; the series has the trades before number `end`.
+        """Use the last reply, or make a request when one is due; the series has the trades before number `end`.
 
-        These are all that came until `now`, ns since the epoch by our clock.
+        These are all trades received until `now`, ns since the epoch by our clock.
         """
         if self._tape.is_backfilling:
             self._was_held = True
@@ -113,15 +113,15 @@ class CurrentBar:
             return
         if start != self._start:
             self._turn_to(start)
-        if self._question is not None and self._question.future.done():
-            self._take(self._question)
-        if self._question is not None:
+        if self._request is not None and self._request.future.done():
+            self._take(self._request)
+        if self._request is not None:
             return
         if self._asked is not None:
             if now <= self._asked[0].answered + self._lag_ns or self._is_joined(*self._asked, end):
                 return
             self._asked = None
-        # An answer from right after the beginning may not even count all trades from before it.
+        # A reply from right after the beginning may not count all earlier trades.
         if now > self._since + self._lag_ns and time.monotonic() >= self._ask_at:
             self._ask(start, now)
 
@@ -129,7 +129,7 @@ class CurrentBar:
         self._start = start
         self._join = BarJoin(lag_ns=self._lag_ns)
         self._asked = None
-        self._question = None  # one that is still out is forgotten
+        self._request = None  # a pending request is dropped
         self._ask_at = 0.0
         self._pause = PAUSE_SECONDS
 
@@ -138,12 +138,12 @@ class CurrentBar:
         self._pause = min(2 * self._pause, MOST_PAUSE_SECONDS)
         history, end = self._history, now + self._margin_ns
         work: Callable[[], tuple[BarPage, int]] = lambda: (history.ask(start, end), time.time_ns())  # noqa: E731
-        self._question = _Question(now, run_on_thread(work, name="aries-nb-bars-question"))
+        self._request = _Request(now, run_on_thread(work, name="aries-nb-bars-request"))
 
-    def _take(self, question: _Question) -> None:
-        self._question = None
+    def _take(self, request: _Request) -> None:
+        self._request = None
         try:
-            bars, answered = question.future.result()
+            bars, answered = request.future.result()
         except FeedError as error:
             log.warning("the running bar of %s stays an estimate for now: %s", self._history.symbol, error)
             return
@@ -151,22 +151,22 @@ class CurrentBar:
         at = bars.start_ns.index(self._start) if self._start in bars.start_ns else None
         bar = BarPage(*([] if at is None else column[at : at + 1] for column in bars[:-1]))  # type: ignore[arg-type]
         close, volume = (math.nan, 0.0) if at is None else (bar.close[0], bar.volume[0])
-        self._asked = (HistoryBar(question.asked, answered, close, volume), bar)
+        self._asked = (HistoryBar(request.asked, answered, close, volume), bar)
 
     def _is_joined(self, answer: HistoryBar, bar: BarPage, end: int) -> bool:
-        """Whether the bar can be joined, and is now."""
-        heard = self._heard(end)
-        if heard is None:
+        """Join the bar if that is possible; whether it was."""
+        trades = self._trades(end)
+        if trades is None:
             self.restart(end)
             return False
-        base = self._join.add(answer, LiveTrades(*heard[1:]))
+        base = self._join.add(answer, LiveTrades(*trades[1:]))
         if base is None:
             return False
-        self._series.join(self._start, bar, heard.prices.tolist(), base + float(heard.sizes.sum()))
+        self._series.join(self._start, bar, trades.prices.tolist(), base + float(trades.sizes.sum()))
         return True
 
-    def _heard(self, end: int) -> Trades | None:
-        """The trades of the bar, None where the tape has lost the first of them."""
+    def _trades(self, end: int) -> Trades | None:
+        """The trades of the bar, None where the first of them have left the window."""
         frame, until = self._tape.frame_since(self._first)
         if until - self._first > len(frame):
             return None

@@ -1,4 +1,4 @@
-"""A rolling DataFrame that fills itself: what `feed.quotes` and `feed.trades` return."""
+"""A live rolling DataFrame, as `feed.quotes` and `feed.trades` return it."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ __all__ = ["FrameSource", "LiveFrame"]
 
 
 class LiveFrame(StreamedObject):
-    """Rows of one kind for some symbols, the newest of them, kept current in the background.
+    """The newest rows of one kind for some symbols, kept current in the background.
 
     Index `ts` (exchange time, UTC), columns `received` (local receipt, UTC), `symbol` (categorical) and the fields:
     numbers float64 (NaN missing), texts categorical ("" missing). Sizes are in shares, or in
@@ -56,18 +56,18 @@ class LiveFrame(StreamedObject):
 
     @property
     def df(self) -> pd.DataFrame:
-        """The rows now in the window, oldest first; a snapshot of your own, made without copying."""
+        """The rows in the window, oldest first; a snapshot that belongs to the caller, made without copying."""
         self._check_coming()
         return self._tape.frame()
 
     @property
     def latest(self) -> pd.DataFrame:
-        """The newest row of each symbol, index `symbol`; missing values where nothing has come yet.
+        """The newest row of each symbol, index `symbol`; missing values before the first row.
 
-        `stale`, bool: do not take the row for the present. The feed is not live, the symbol was refused, the row is
-        from before a gap, or nothing has come for 20 times the usual interval of the symbol, 5 s at least, while its
-        market trades without a pause (300 s, assumed, where little has come yet). A market that is closed, on holiday,
-        in an auction, before or after its regular hours is quiet, and that is no fault.
+        `stale`, bool: the row is not current. The feed is not live, the symbol was refused, the row is from before a
+        gap, or nothing has arrived for 20 times the symbol's usual interval, at least 5 s, while its market trades
+        without a pause (300 s, assumed, where there are few rows yet). In a market that is closed, on holiday, in an
+        auction, before or after its regular hours, no update is expected.
         """
         self._check_coming()
         rows = self._tape.latest()
@@ -89,17 +89,17 @@ class LiveFrame(StreamedObject):
 
     @property
     def silent(self) -> tuple[str, ...]:
-        """The symbols of which nothing has come for longer than is usual while their market is open; see `latest`."""
+        """The symbols without an update for longer than is usual while their market is open; see `latest`."""
         return self._staleness.silent(time.time_ns()) if self.is_live else ()
 
     def time_weighted_mean(
         self, column: str, *, symbol: str | None = None, over_gaps: Literal["refuse", "skip"] = "refuse"
     ) -> float:
-        """The mean of a column between the first and the last row of a symbol, each value weighted by how long it held.
+        """The time-weighted mean of a column from the first to the last row of a symbol: each value by its duration.
 
-        `symbol`: None for the first. Time while the value was missing does not count; NaN where it always was. Nobody
-        knows what a value was in a gap: "skip" leaves that time out, until the symbol's next row, else GapError is
-        raised where there was one. A gap that was filled is none.
+        `symbol`: None for the first. Time with a missing value does not count; NaN where it always is. Values in a gap
+        are unknown: "refuse" raises GapError where there was one, "skip" leaves out the time from its beginning to the
+        symbol's next row. Gaps that were filled do not count.
         """
         name = self._known_symbol(symbol)
         self._known_numbers((column,))
@@ -120,43 +120,44 @@ class LiveFrame(StreamedObject):
 
     @property
     def received(self) -> int:
-        """How many rows have come since the frame was made, evicted ones included."""
+        """The number of rows since the frame was made, evicted ones included."""
         return self._tape.version
 
     @property
     def evicted(self) -> int:
-        """How many rows have left the window."""
+        """The number of rows that have left the window."""
         return self._tape.evicted
 
     @property
     def lag(self) -> pd.DataFrame:
-        """How long its rows take, in ms: half of them at most `p50_ms`, all but one in a hundred at most `p99_ms`.
+        """Delays of rows in ms: median `p50_ms` and 99th percentile `p99_ms`, with the number of samples.
 
-        "exchange to received": the newest 1,000 rows, by the two clocks as they are (negative where ours is behind);
-        those of the past are left out. "received to visible": until it can be read here, of the oldest row of each
-        time that some came. "received to painted": until the browser has painted the newest row of a frame, of the
-        views on display in the last minute; NaN where there is none, or where its answers cannot come in, as while a
-        cell blocks the kernel.
+        "exchange to received": the newest 1,000 rows, by two clocks that are not corrected (negative where ours is
+        behind); backfilled rows are left out. "received to visible": until it can be read here, of the oldest row of
+        each read. "received to painted": until the browser has painted it, of the views on display in the last
+        minute; NaN where there is none, or while a cell blocks the kernel and the browser's answers with it.
         """
         return self._tape.lags.frame(self._tape.received_percentiles())
 
     def wait(self, *, rows: int = 1, timeout: float | None = 10.0) -> Self:
-        """Block until `rows` rows have come since the frame was made. `timeout` in seconds, None for ever.
+        """Block until `rows` rows have arrived since the frame was made. `timeout` in seconds, None for no limit.
 
-        Raises WaitTimeoutError, or what has gone wrong with the feed.
+        Raises WaitTimeoutError, ClosedError, or the error that ended the feed.
         """
         return self._wait(rows, timeout=timeout, what=f"{rows} rows of {self._name}")
 
     async def until(self, *, rows: int = 1, timeout: float | None = 10.0) -> Self:
-        """The same as `wait` for async code: the event loop goes on meanwhile."""
+        """`wait` for async code: the event loop keeps running."""
         return await self._until(rows, timeout=timeout, what=f"{rows} rows of {self._name}")
 
     def on_update(self, callback: Callable[[pd.DataFrame], object]) -> Callable[[], None]:
-        """Call back with the rows that are new, as a DataFrame, on a thread of its own. Returns the undo.
+        """Call back with the new rows as a DataFrame, in the columns of `df`, on the callbacks' thread.
 
+        Returns the undo.
         The same function again, as when its cell runs again, replaces the one before; `close` removes it.
-        A slow callback gets more rows at once; it never slows the stream. One that is slower than the window lasts
-        misses what has left it meanwhile, which is logged with its number. One that raises is logged and goes on.
+        A slow callback gets more rows at once and never slows the stream. Rows that have left the window before it is
+        called are missed, and their number is logged. A callback that raises is logged and called again.
+        Raises ClosedError after `close`.
         """
         self._check_coming()
         position = self._tape.version
@@ -174,7 +175,7 @@ class LiveFrame(StreamedObject):
         return self._registrations.add("update", callback, job, self._tape.watch)
 
     def chart(self, *columns: str, symbols: Sequence[str] | None = None, height: int = 320) -> Chart:
-        """A live line chart of these columns (default: what there is to see of a price). Height in pixels."""
+        """A live line chart of these columns (default: bid and ask, or the trade price). Height in pixels."""
         from aries_nb.widgets import Chart
 
         names = columns or self._usual_columns()
@@ -222,7 +223,7 @@ class LiveFrame(StreamedObject):
         super()._check()
 
     def _check_coming(self) -> None:
-        """Raise if nothing of what was asked for can come any more; rows that came before stay readable."""
+        """Raise where no row has arrived and none can: all symbols refused, or the connection failed."""
         refused = self._link.refused(self._tape)
         if refused and len(refused) == len(self.symbols) and not self._tape.version:
             raise self._link.refusal(refused)
@@ -247,7 +248,7 @@ class LiveFrame(StreamedObject):
 
 
 class FrameSource:
-    """What views and other live objects read of a frame; it keeps the frame alive. Any thread."""
+    """The data of a frame for views and other live objects; holds the frame. Any thread."""
 
     def __init__(
         self, frame: LiveFrame, tape: RollingFrame, link: Link, staleness: Staleness, gaps: GapSelection
@@ -270,7 +271,7 @@ class FrameSource:
         return 2 * self._tape.version + (not self._frame.is_live)
 
     def watch(self, ring: Callable[[], None]) -> Callable[[], None]:
-        """Have `ring` called after each change, on the network's thread; it must return at once. Returns the undo."""
+        """Call `ring` after each change, on the network's thread; it must return at once. Returns the undo."""
         return self._tape.watch(ring)
 
     def rows(self, first: int) -> FrameRows:
@@ -283,7 +284,7 @@ class FrameSource:
         return replace(data, stale=self.stale())
 
     def stale(self) -> tuple[str, ...]:
-        """The symbols whose newest row is not the present."""
+        """The symbols whose newest row is not current."""
         if not self._frame.is_live:
             return self.symbols
         flags = self._staleness.stale(time.time_ns())
@@ -298,7 +299,7 @@ class FrameSource:
         return {each.symbol: "unknown symbol" if why.is_unknown_symbol else "refused" for each, why in refused}
 
     def from_before_a_gap(self) -> frozenset[str]:
-        """The symbols whose newest row is from before a gap that was not filled: no price of now."""
+        """The symbols whose newest row is from before a gap that was not filled."""
         return self._staleness.from_before_a_gap()
 
     def gap_spans(self) -> tuple[GapSpan, ...]:

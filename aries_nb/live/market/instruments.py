@@ -1,4 +1,4 @@
-"""How instruments are traded now: what `feed.instruments` returns."""
+"""The trading status of instruments, as `feed.instruments` returns it."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ if TYPE_CHECKING:
 
 __all__ = ["LiveInstruments"]
 
-# What there is to see in a cell besides whatever else is told; the symbol says the exchange, and a text the status.
+# Shown in a cell besides the columns that have values; the symbol includes the exchange, and a text the status.
 ALWAYS_SHOWN = frozenset({"symbol", "price_min", "price_max"})
 
 
 class LiveInstruments(LiveTable):
-    """One row an instrument, index `symbol`: trading status, price limits, margins; the broker tells what changes.
+    """One row an instrument, index `symbol`: trading status, price limits, margins, kept current.
 
-    Prices and margins are in the instrument's currency, margins for one piece (a contract); what the broker does not
-    tell of an instrument is NaN. `log` has every state since this was made.
+    Prices and margins are in the instrument's currency, margins for one piece (a contract); values that the broker
+    does not send are NaN. `log` has every state since this was made. Any thread may read.
     """
 
     def __init__(self, link: Link, callbacks: Callbacks, symbols: Sequence[str]) -> None:
@@ -34,16 +34,16 @@ class LiveInstruments(LiveTable):
 
     @property
     def df(self) -> pd.DataFrame:
-        """The rows as they are now, index `symbol`; a snapshot of your own."""
+        """The current rows, index `symbol`; a snapshot that belongs to the caller."""
         return super().df.drop(columns="account")
 
     @property
     def log(self) -> pd.DataFrame:
-        """Every state that the rows went through since this was made, oldest first; it is only ever appended to."""
+        """Every state of the rows since this was made, oldest first; append-only."""
         return super().log.drop(columns="account")
 
     def rows(self) -> list[dict[str, object]]:
-        """The rows as dictionaries."""
+        """The current rows as dictionaries."""
         names = [column.name for column in self.columns]
         return [dict(zip(names, row.values, strict=True)) for row in self._table.rows()]
 
@@ -56,8 +56,8 @@ class LiveInstruments(LiveTable):
     def _first_view(self) -> Blotter:
         from aries_nb.widgets import Blotter
 
-        told = {name for row in self.rows() for name, value in row.items() if value == value and value not in ("", 0)}
-        said_otherwise = {"exchange", "trading_status" if "status_text" in told else ""}
-        wanted = (told | ALWAYS_SHOWN) - said_otherwise
+        filled = {name for row in self.rows() for name, value in row.items() if value == value and value not in ("", 0)}
+        shown_otherwise = {"exchange", "trading_status" if "status_text" in filled else ""}
+        wanted = (filled | ALWAYS_SHOWN) - shown_otherwise
         shown = tuple(column.name for column in self.columns if column.name in wanted)
         return self._view("blotter", lambda: Blotter(self._source, columns=shown))

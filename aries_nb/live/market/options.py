@@ -1,4 +1,4 @@
-"""Options as a user holds them: which days are listed, and the live chain of one of them."""
+"""Options of an underlying: the listed expiries, and the live chain of one of them."""
 
 from __future__ import annotations
 
@@ -44,18 +44,18 @@ T = TypeVar("T")
 
 GREEKS = ("implied_volatility", "delta", "gamma", "theta", "vega", "rho")
 FIELDS = (*(column.name for column in QUOTE_COLUMNS), *GREEKS)
-CHAIN_ROWS = 20_000  # of all contracts together; the newest row of each is kept besides
+CHAIN_ROWS = 20_000  # of all contracts together; the newest row of each is kept in any case
 SPOT_ROWS = 1_000
-ASK_SECONDS = 5.0  # how long an answer on the market's connection is waited for
-SPOT_SECONDS = 2.0  # how long a new chain waits for the price of its underlying
+ASK_SECONDS = 5.0  # the longest wait for a reply on the market connection
+SPOT_SECONDS = 2.0  # the longest wait of a new chain for the price of its underlying
 NEAREST = 3  # expiries that an error names
 
 
 class Options:
-    """The listed options of one underlying. `expiries` are the days, the nearest first, as they were when asked.
+    """The listed options of one underlying: `expiries` are the days, the nearest first, at the time of the request.
 
-    Raises UsageError where the broker lists none, FeedError where its answer cannot be read, ConnectError or TokenError
-    where there is none.
+    Raises UsageError where the broker lists none, FeedError for a reply that cannot be parsed, ConnectError or
+    TokenError without a reply.
     """
 
     def __init__(self, http: HttpClient, broker: Broker, symbol: str, *, link: Link | None = None) -> None:
@@ -63,14 +63,17 @@ class Options:
         self._http = http
         self._link = link
         if broker.options is None:
-            raise UsageError("this broker lists no options here", where=http.base, advice="Use another broker.")
+            raise UsageError("this broker lists no options", where=http.base, advice="Use another broker.")
         self._reference = broker.options
         self.expiries = self._asked(self._reference.expiries(symbol), self._reference.read_expiries)
         if not self.expiries:
             raise UsageError(f"no options of {symbol!r} are listed", where=http.base, advice="Check the symbol.")
 
     def contracts(self, day: date) -> pd.DataFrame:
-        """The contracts of a listed day by strike, index `symbol`, columns `type` ("call", "put") and `strike`."""
+        """The contracts of a listed day, requested now: index `symbol`, columns `type` ("call", "put") and `strike`.
+
+        Sorted by strike. Raises UsageError where none are listed, else as the class.
+        """
         contracts = self._asked(self._reference.contracts(self.symbol, day), self._reference.read_contracts)
         if not contracts:
             raise UsageError(f"no options of {self.symbol!r} on {day} are listed", advice="Choose another expiry.")
@@ -81,14 +84,14 @@ class Options:
         return f"<options of {self.symbol}: {len(self.expiries)} expiries, {first} to {last}>"
 
     def _asked(self, query: Query, read: Callable[[bytes], T]) -> T:
-        """The answer on the market's connection while that is live, else over HTTP, which has the last word."""
+        """The reply on the market connection while that is live; without one, or refused there, the reply over HTTP."""
         if self._link is not None and self._link.state == "live" and self._link.columns("answers"):
             try:
                 return read(self._link.ask(query, ASK_SECONDS))
             except WaitTimeoutError:
-                self._link = None  # whoever did not answer once is not waited for again
+                self._link = None  # a connection that did not reply once is not tried again
             except (UsageError, ValueError):
-                log.debug("asking for %s over HTTP", query.path, exc_info=True)
+                log.debug("requesting %s over HTTP", query.path, exc_info=True)
         path = query.path
         try:
             body = self._http.get(path, dict(query.params))
@@ -104,14 +107,14 @@ class Options:
             return read(body)
         except ValueError as error:
             where = self._http.base + path
-            raise FeedError(f"the options of {self.symbol!r} cannot be read: {error}", where=where) from error
+            raise FeedError(f"the options of {self.symbol!r} cannot be parsed: {error}", where=where) from error
 
 
 class OptionChain(LiveObject):
     """The options of one underlying and expiry around the money, kept current. Any thread may read.
 
-    The strikes are chosen once, when it is made, around the price of the underlying at that moment. `quotes` is the
-    rolling frame behind it: every update of its contracts, with charts and callbacks.
+    The strikes are chosen when it is made, around the price of the underlying at that moment. `quotes` is the rolling
+    frame of all updates of its contracts, with charts and callbacks of its own.
     """
 
     def __init__(
@@ -137,28 +140,28 @@ class OptionChain(LiveObject):
         self._contracts = listed[listed["strike"].isin(_around(listed["strike"], self.spot, strikes))]
         self.quotes = frame(list(self._contracts.index), FIELDS, CHAIN_ROWS)
         name = f"options of {self.symbol} on {expiry}"
-        # Who keeps only `quotes` keeps its stream: the frames give theirs up by themselves when they are forgotten.
+        # The frames end their own streams when they are garbage-collected: `quotes` can be kept without the chain.
         super().__init__(link, self.quotes._source.watch, name, release=lambda: None)
 
     @property
     def df(self) -> pd.DataFrame:
-        """One row a contract, by strike, the call before the put; a snapshot of your own.
+        """One row a contract, by strike, the call before the put; a snapshot that belongs to the caller.
 
         Index `symbol`; columns `type` ("call", "put"), `strike`, `bid_price`, `bid_size`, `ask_price`, `ask_size`,
         `last_price` (prices a share, sizes in contracts), `implied_volatility` (a year, 0.25 is 25%), `delta`, `gamma`,
-        `theta`, `vega`, `rho` as the broker gives them, `ts` (exchange time, UTC) and `received` (local receipt, UTC).
-        Missing where nothing has come yet.
+        `theta`, `vega`, `rho` as the broker sends them, `ts` (exchange time, UTC) and `received` (local receipt, UTC).
+        Missing values before the first update.
         """
         return self._contracts.join(self.quotes.latest[[*FIELDS, "ts", "received"]])
 
     @property
     def chain(self) -> pd.DataFrame:
-        """The same as `df`."""
+        """`df` under another name."""
         return self.df
 
     @property
     def spot(self) -> float:
-        """The last price of the underlying, else the middle of its bid and ask; NaN where neither is known."""
+        """The last price of the underlying, else its mid-price; NaN where neither is known."""
         if self._underlying is None:
             return math.nan
         data = self._underlying._source.board()
@@ -168,7 +171,7 @@ class OptionChain(LiveObject):
 
     @property
     def at_the_money(self) -> float:
-        """The strike of this chain that is nearest to `spot`; NaN where that is unknown."""
+        """The strike of this chain that is nearest to `spot`; NaN where `spot` is unknown."""
         strikes = self._contracts["strike"].to_numpy()
         spot = self.spot
         return float(strikes[np.argmin(np.abs(strikes - spot))]) if np.isfinite(spot) else math.nan
@@ -177,22 +180,22 @@ class OptionChain(LiveObject):
         return len(self._contracts)
 
     def wait(self, *, contracts: int | None = None, timeout: float | None = 10.0) -> Self:
-        """Block until so many contracts (None: all) have a price and a delta. `timeout` in seconds, None for ever.
+        """Block until `contracts` contracts (None: all) have a price and a delta.
 
-        Raises WaitTimeoutError, or what has gone wrong with the feed.
+        `timeout` in seconds, None for no limit. Raises WaitTimeoutError, ClosedError, or the error that ended the feed.
         """
         count = self._number(contracts)
         return self._wait(count, timeout=timeout, what=f"prices and Greeks of {count} {self._name}")
 
     async def until(self, *, contracts: int | None = None, timeout: float | None = 10.0) -> Self:
-        """The same as `wait` for async code: the event loop goes on meanwhile."""
+        """`wait` for async code: the event loop keeps running."""
         count = self._number(contracts)
         return await self._until(count, timeout=timeout, what=f"prices and Greeks of {count} {self._name}")
 
     def chart(self, *columns: str, height: int = 320) -> StrikeChart:
-        """A live chart of these columns over the strikes, a panel each (default: the smile of implied volatility).
+        """A live chart of these columns over the strikes, a panel each (default: the implied volatility smile).
 
-        Calls and puts are lines of their own, the price of the underlying is dotted. Height in pixels.
+        Calls and puts are separate lines, the price of the underlying is a dotted line. Height in pixels.
         """
         from aries_nb.widgets.charts.options import StrikeChart
 
@@ -201,7 +204,7 @@ class OptionChain(LiveObject):
         return self._view(("chart", names, height), make)
 
     def close(self) -> None:
-        """Stop the streams and free the views; idempotent. What has come stays readable."""
+        """Stop the streams and free the views; idempotent. Data received so far stays readable."""
         super().close()
         self.quotes.close()
         if self._underlying is not None:
@@ -234,7 +237,7 @@ class OptionChain(LiveObject):
 
 
 class ChainSource:
-    """What views read of a chain; it keeps the chain alive. Any thread."""
+    """The data of a chain for views; holds the chain. Any thread."""
 
     def __init__(self, chain: OptionChain, contracts: pd.DataFrame, underlying: LiveFrame | None) -> None:
         self._chain = chain
@@ -254,7 +257,7 @@ class ChainSource:
 
     @property
     def spot(self) -> float:
-        """The price of the underlying; NaN where it is not known."""
+        """The price of the underlying; NaN where it is unknown."""
         return self._chain.spot
 
     def board(self) -> BoardData:
@@ -263,7 +266,7 @@ class ChainSource:
 
 
 def checked_expiry(expiry: object) -> date:
-    """The day that is meant by a date, a time or a text such as "2026-12-18". Raises UsageError."""
+    """The day of a date, a time or a text such as "2026-12-18". Raises UsageError."""
     if isinstance(expiry, datetime):  # a pandas.Timestamp as well
         return expiry.date()
     if isinstance(expiry, date):
@@ -283,7 +286,7 @@ def _check_listed(options: Options, day: date) -> None:
 
 
 def _around(listed: pd.Series[float], spot: float, count: int | None) -> Numbers:
-    """The strike nearest to `spot`, and `count` to each side; the middle of them all where the price is unknown."""
+    """The strike nearest to `spot` and `count` on each side, None for all; the middle ones without a price."""
     strikes: Numbers = np.unique(listed.to_numpy(dtype="float64"))
     if count is None:
         return strikes

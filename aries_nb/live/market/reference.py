@@ -1,4 +1,4 @@
-"""What a broker tells when it is asked, beside its streams: instruments, snapshots, searches, hours, bars of trades."""
+"""Lookups over HTTP: instruments, snapshots, searches, market hours, bars of trades."""
 
 from __future__ import annotations
 
@@ -22,18 +22,18 @@ __all__ = ["MarketReference", "ServerTime"]
 AnyArray: TypeAlias = pd.api.extensions.ExtensionArray | NDArray[Any]
 Row: TypeAlias = tuple[LookupValue, ...]
 
-MOST_PAGES = 1_000  # of one answer: a server that never ends must not keep a cell for ever
+MOST_PAGES = 1_000  # of one lookup: a cell must end whatever the server sends
 MOST_TICK_BARS = 200_000
 INTERVAL = re.compile(r"([1-9][0-9]{0,4}) ?(min|h|d|w|mo|q|y)")
 TIMESPANS = {"min": "minute", "h": "hour", "d": "day", "w": "week", "mo": "month", "q": "quarter", "y": "year"}
 
 
-# What is called otherwise than the topic it asks for.
+# Methods whose name differs from their topic.
 METHODS: Mapping[LookupTopic, str] = {"chart_search": "search_charts", "health": "is_healthy"}
 
 
 class ServerTime(NamedTuple):
-    """The server's clock: it is `ahead_s` seconds before ours, give or take `within_s`; below 0 it is behind."""
+    """The server's clock: it is `ahead_s` seconds ahead of ours (negative: behind), to within `within_s`."""
 
     ts: pd.Timestamp
     ahead_s: float
@@ -41,11 +41,11 @@ class ServerTime(NamedTuple):
 
 
 class MarketReference:
-    """What is known of instruments and the market. Each call asks the broker now and blocks until it has answered.
+    """Lookups of instruments and the market. Each call sends a request and blocks until the reply. Any thread.
 
-    Any thread may call. Frames are the caller's own; prices are in the instrument's currency, sizes as in the streams,
-    times UTC; a missing number is NaN, a missing text "". A call that the broker has not raises UsageError, and so does
-    one that it refuses; FeedError is for an answer that cannot be read, ConnectError and TokenError for none.
+    DataFrames belong to the caller; prices are in the instrument's currency, sizes as in the streams, times UTC; a
+    missing number is NaN, a missing text "". Raises UsageError for a lookup that the broker does not have or refuses,
+    FeedError for a reply that cannot be parsed, ConnectError or TokenError without a reply.
     """
 
     def __init__(self, http: HttpClient, lookup: Lookup | None) -> None:
@@ -53,36 +53,36 @@ class MarketReference:
         self._lookup = lookup
 
     def details(self, *symbols: str) -> pd.DataFrame:
-        """What is known of shares and options now: index `symbol`, in the order asked for; prices, sizes, day, name.
+        """Current details of shares and options: index `symbol`, in the given order; prices, sizes, the day, the name.
 
-        What is not told of an instrument is missing. Raises UnknownSymbolError with the symbols that are not known.
+        Values that the broker does not send are missing. Raises UnknownSymbolError with the unknown symbols.
         """
         return self._of_symbols("details", symbols)
 
     def quotes(self, *symbols: str) -> pd.DataFrame:
-        """The newest prices as charts have them, without sizes: index `symbol`, in the order asked for.
+        """The newest prices from the charts endpoint, without sizes: index `symbol`, in the given order.
 
-        Raises UnknownSymbolError with the symbols that are not known.
+        Raises UnknownSymbolError with the unknown symbols.
         """
         return self._of_symbols("quotes", symbols)
 
     def search(self, text: str, limit: int = 20) -> pd.DataFrame:
-        """Instruments that a text stands for, at most `limit`: index `symbol`, what they are called and their type."""
+        """Instruments that match a text, at most `limit`: index `symbol`, their names and types."""
         return self._found("search", text, limit)
 
     def search_charts(self, text: str, limit: int = 20) -> pd.DataFrame:
-        """The same, of what there are charts of."""
+        """`search` among the instruments of the charts endpoint."""
         return self._found("chart_search", text, limit)
 
     def instrument(self, symbol: str) -> dict[str, object]:
-        """How one instrument is traded and quoted: exchange, session, time zone, step of its price, lengths of bars."""
+        """The trading rules of one instrument: exchange, session, time zone, price step, intervals of bars."""
         (name,) = checked_symbols([symbol])
         return self._single("instrument", {"symbol": name}, about=repr(name))
 
     def instruments(self, exchange: str | None = None, *, market: str | None = None) -> pd.DataFrame:
-        """All that an exchange lists, None for the usual one: index `symbol`; lot size, step of the price and so on.
+        """The instruments of an exchange (None: the broker's default): index `symbol`; lot size, price step and others.
 
-        `market` is a part of it, in the broker's words. There may be thousands: it can take a while.
+        `market` selects a section by the broker's name for it. There may be thousands: the call can take seconds.
         """
         for name, value in (("exchange", exchange), ("market", market)):
             if value is not None and not (isinstance(value, str) and value.strip()):
@@ -93,36 +93,36 @@ class MarketReference:
         )
 
     def boards(self, symbol: str) -> tuple[str, ...]:
-        """Where an instrument is traded, the broker's usual place first."""
+        """The boards of an instrument, the broker's default first."""
         (name,) = checked_symbols([symbol])
         return tuple(self._frame("boards", {"symbol": name}, about=repr(name))["board"])
 
     def trades(
         self, symbol: str, count: int | None = 1_000, *, start: object = None, end: object = None
     ) -> pd.DataFrame:
-        """The newest `count` prints (None: all) of this session, oldest first; sizes as in the streams.
+        """The newest `count` trades (None: all) of this session, oldest first; sizes as in the streams.
 
-        With `start`, a time or day, UTC where it does not say, those in [start, end) (None: now), of past sessions as
+        With `start`, a time or day (UTC without a zone), those in [start, end) (`end` None: now), of past sessions as
         well. Index `ts`; price, size, side (of the aggressor), trade_id, venue.
         """
         (name,) = checked_symbols([symbol])
         if count is not None:
-            checked_count(count, "count", "prints", or_none=", or None for all")
+            checked_count(count, "count", "trades", or_none=", or None for all")
         if start is None and end is not None:
-            raise UsageError("an end without a start", advice="Pass start= as well.")
+            raise UsageError("end= was given without start=", advice="Pass start= as well.")
         period = None if start is None else checked_period(start, end)
         span: dict[str, Argument] = {} if period is None else {"start_ms": _ms(period[0]), "end_ms": _ms(period[1])}
-        # Without a span the newest come first.
+        # Without a period the newest come first.
         most = count if period is None else None
         frame = self._prints({"symbol": name, "count": most, **span}, most, about=f"trades of {name!r}")
-        # Pages may overlap where the tape grows meanwhile; and whole seconds were asked for.
+        # Pages may overlap when trades are added meanwhile; and the request is in whole seconds.
         frame = frame.drop_duplicates("trade_id", keep="last").sort_values(["ts", "trade_id"]).set_index("ts")
         if period is not None:
             frame = frame[(frame.index >= period[0]) & (frame.index < period[1])]
         return frame if count is None else frame.tail(count)
 
     def book(self, symbol: str, depth: int = 10) -> pd.DataFrame:
-        """The order book as it stands, `depth` levels a side, bids before asks, the best first.
+        """A snapshot of the order book, `depth` levels a side, bids before asks, the best first.
 
         Index `ts`; side, level (from 1), price, size (as in the streams).
         """
@@ -131,27 +131,27 @@ class MarketReference:
         return frame[frame["level"] <= depth].set_index("ts")
 
     def chart_config(self) -> dict[str, object]:
-        """What charts can be asked for."""
+        """The intervals and instrument types of the charts endpoint."""
         return self._single("chart_config", {}, about="charts")
 
     def market_status(self) -> dict[str, object]:
-        """Whether the market is open, and which session it is, as of `ts`."""
+        """The state and the session of the market, as of `ts`."""
         return self._single("market_status", {}, about="the market")
 
     def server_time(self) -> ServerTime:
-        """The server's clock, and how far ours is from it."""
+        """The server's clock, and its difference to ours."""
         asked = time.time()
-        told = self._single("server_time", {}, about="the time")
-        heard = time.time()
-        ts, step = told["ts"], told["resolution_s"]
+        reply = self._single("server_time", {}, about="the time")
+        answered = time.time()
+        ts, step = reply["ts"], reply["resolution_s"]
         assert isinstance(ts, pd.Timestamp)
         assert isinstance(step, float)
-        # What it showed was cut to its step, and true at some moment between the question and the answer.
-        ahead = ts.timestamp() + step / 2 - (asked + heard) / 2
-        return ServerTime(ts, ahead, step / 2 + (heard - asked) / 2)
+        # The time was truncated to the clock's step, at some moment between the request and the reply.
+        ahead = ts.timestamp() + step / 2 - (asked + answered) / 2
+        return ServerTime(ts, ahead, step / 2 + (answered - asked) / 2)
 
     def is_healthy(self) -> bool:
-        """Whether the server says that it is well; False also where it does not answer at all."""
+        """Whether the server reports that it is healthy; False where it does not reply at all."""
         self._asked_of("health")
         try:
             list(self._pages("health", {}, about="its health"))
@@ -167,9 +167,9 @@ class MarketReference:
         type: Literal["call", "put"] | None = None,  # noqa: A002 - as the column is called
         strikes: tuple[float | None, float | None] = (None, None),
     ) -> pd.DataFrame:
-        """The listed options of an underlying with prices and Greeks as they stand, index `symbol`, all pages.
+        """A snapshot of the listed options of an underlying with prices and Greeks, index `symbol`, all pages.
 
-        `expiry` is a day such as "2026-12-18", `strikes` the lowest and the highest; None leaves a filter out.
+        `expiry` is a day such as "2026-12-18", `strikes` the lowest and the highest strike; None is no filter.
         """
         (name,) = checked_symbols([underlying])
         if type not in (None, "call", "put"):
@@ -186,10 +186,10 @@ class MarketReference:
         return _by_symbol(self._frame("chain", arguments, about=f"options of {name!r}"))
 
     def tick_bars(self, symbol: str, trades: int = 100, count: int = 300) -> pd.DataFrame:
-        """The last `count` bars of `trades` trades each, oldest first; the newest may still be running.
+        """The last `count` bars of `trades` trades each, oldest first; the newest may be incomplete.
 
-        Index `ts` (of the first trade of a bar, to the ms); open, high, low, close, volume. There are fewer where the
-        broker has no more. Raises UnknownSymbolError where it does not know the symbol.
+        Index `ts` (of the first trade of a bar, to the ms); open, high, low, close, volume. Fewer bars where the broker
+        has no more. Raises UnknownSymbolError for an unknown symbol.
         """
         (name,) = checked_symbols([symbol])
         checked_count(count, "count", "bars", most=MOST_TICK_BARS)
@@ -207,10 +207,10 @@ class MarketReference:
     def aggregates(
         self, symbol: str, interval: str = "1d", *, start: object, end: object = None, adjusted: bool = True
     ) -> pd.DataFrame:
-        """Bars that begin in [start, end) (None: now), oldest first, with their mean price and number of trades.
+        """Bars that begin in [start, end) (None: now), oldest first, with average price and number of trades.
 
-        `interval` is a number and one of min, h, d, w, mo, q, y; `start` and `end` are times or days, UTC where they
-        do not say. `adjusted`: for splits. Index `ts`; open, high, low, close, volume, average_price, trades.
+        `interval` is a number and one of min, h, d, w, mo, q, y; `start` and `end` are times or days, UTC without a
+        zone. `adjusted`: for splits. Index `ts`; open, high, low, close, volume, average_price, trades.
         """
         (name,) = checked_symbols([symbol])
         found = INTERVAL.fullmatch(interval.strip()) if isinstance(interval, str) else None
@@ -244,7 +244,7 @@ class MarketReference:
         return frame.loc[list(names)]
 
     def _prints(self, arguments: Mapping[str, Argument], most: int | None, *, about: str) -> pd.DataFrame:
-        """Pages of trades, no more of them than hold as many as are wanted."""
+        """Pages of trades until there are `most` trades, None for all pages."""
         pages: list[LookupPage] = []
         known: set[LookupValue] = set()
         for page in self._pages("trades", arguments, about=about):
@@ -256,7 +256,7 @@ class MarketReference:
         return _joined(pages)
 
     def _found(self, topic: LookupTopic, text: str, limit: int) -> pd.DataFrame:
-        wanted = checked_text(text, "nothing to search for", advice="Pass a symbol, or a part of one.")
+        wanted = checked_text(text, "no text to search for", advice="Pass a symbol, or a part of one.")
         return _by_symbol(self._frame(topic, {"text": wanted, "limit": limit}, about=repr(text)))
 
     def _frame(self, topic: LookupTopic, arguments: Mapping[str, Argument], *, about: str) -> pd.DataFrame:
@@ -296,19 +296,20 @@ class MarketReference:
             raise
         except FeedError as refused:
             raise UsageError(
-                f"the server does not tell about {about}: {refused.what}",
+                f"the server refuses a lookup of {about}: {refused.what}",
                 where=where,
                 advice="Check what was asked for, and that the token's scope covers it.",
             ) from None
         try:
             return lookup.read(topic, query, body)
         except ValueError as error:
-            what = f"what the server tells about {about} cannot be read: {error}"
+            what = f"the server's reply about {about} cannot be parsed: {error}"
             raise FeedError(what, where=where, advice="Check what was asked for.") from error
 
     def _asked_of(self, topic: LookupTopic) -> Lookup:
         if self._lookup is None or topic not in self._lookup.topics():
-            raise UsageError(f"this broker does not tell {topic.replace('_', ' ')}", where=self._http.base)
+            what = f"this broker has no lookup of {topic.replace('_', ' ')}"
+            raise UsageError(what, where=self._http.base, advice="`repr(feed.reference)` lists what it has.")
         return self._lookup
 
     def __repr__(self) -> str:
@@ -334,12 +335,12 @@ def _array(kind: LookupType, values: Sequence[Any]) -> AnyArray:
 
 
 def _by_symbol(frame: pd.DataFrame) -> pd.DataFrame:
-    """Each symbol once, in the order of the first time: pages may overlap where the list changes meanwhile."""
+    """Each symbol once, with its last row: pages may overlap when the list changes meanwhile."""
     return frame.drop_duplicates("symbol", keep="last").set_index("symbol")
 
 
 def _before(older: Sequence[Row], newer: list[Row]) -> list[Row]:
-    """Two pages as one, without the bars that end the older one and begin the newer one."""
+    """Two pages joined, without the bars that the newer one repeats from the end of the older one."""
     common = next((n for n in range(min(len(older), len(newer)), 0, -1) if list(older[-n:]) == newer[:n]), 0)
     return [*older[: len(older) - common], *newer]
 
@@ -353,5 +354,5 @@ def _strikes(strikes: object) -> tuple[float | None, float | None]:
 
 
 def _ms(moment: pd.Timestamp) -> int:
-    """In ms since the epoch, rounded up: what begins before the moment is not meant."""
+    """In ms since the epoch, rounded up: nothing earlier than the moment is requested."""
     return -(-moment.value // 1_000_000)

@@ -69,8 +69,8 @@ def look(running: CurrentBar, clock: Clock, tape: RollingFrame, *, seconds: int)
     """Let it look once a second, for so many; each answer is there at once."""
     for _ in range(seconds):
         running.look(clock.now(), tape.version)
-        if running._question is not None:
-            running._question.future.exception()
+        if running._request is not None:
+            running._request.future.exception()
         clock.seconds += 1
 
 
@@ -163,7 +163,7 @@ def test_while_a_question_waits_nothing_else_does_and_a_gap_makes_its_answer_voi
     for _ in range(100):
         running.look(clock.now(), tape.version)
         clock.seconds += 1
-    question = running._question
+    question = running._request
     running.restart(tape.version)
     may_answer.set()
     assert question is not None

@@ -352,7 +352,7 @@ def ask() -> Iterator[Callable[[Reply], Options]]:
 
 @pytest.mark.parametrize("body", [b"no JSON", b"{}", b'{"expiryDates": 7}'])
 def test_an_answer_that_cannot_be_read_says_whose_and_where(ask: Callable[[Reply], Options], body: bytes) -> None:
-    with pytest.raises(FeedError, match=r"the options of 'MSFT' cannot be read: the answer .*expiry-dates"):
+    with pytest.raises(FeedError, match=r"the options of 'MSFT' cannot be parsed: the answer .*expiry-dates"):
         ask(Reply(body=body))
 
 

@@ -231,10 +231,10 @@ def test_aggregates_come_over_many_pages_and_agree_with_the_bars(feed: Feed, ref
     ("call", "match"),
     [
         (lambda ask: ask.details(), "no symbol"),
-        (lambda ask: ask.search("  "), "nothing to search for"),
-        (lambda ask: ask.search(5), "nothing to search for"),
-        (lambda ask: ask.search("\ud800"), "nothing to search for.*Pass a symbol"),
-        (lambda ask: ask.search_charts("A\ud800"), "nothing to search for"),
+        (lambda ask: ask.search("  "), "no text to search for"),
+        (lambda ask: ask.search(5), "no text to search for"),
+        (lambda ask: ask.search("\ud800"), "no text to search for.*Pass a symbol"),
+        (lambda ask: ask.search_charts("A\ud800"), "no text to search for"),
         (lambda ask: ask.search("A", 101), "limit=101"),
         (lambda ask: ask.tick_bars("AAPL", 7), "no bars of 7 trades"),
         (lambda ask: ask.tick_bars("AAPL", count=0), "count=0"),
@@ -258,9 +258,9 @@ def test_a_call_that_cannot_work_is_refused_before_anything_is_asked(
 @pytest.mark.parametrize(
     ("call", "match"),
     [
-        (lambda ask: ask.instrument("NOPE"), r"does not tell about 'NOPE'.*\(HTTP 404: [^{}\"]+\) \("),
-        (lambda ask: ask.chain("NOPE"), r"does not tell about options of 'NOPE'.*\(HTTP 404: no options of NOPE\)"),
-        (lambda ask: ask.aggregates("NOPE", start="2026-11-16"), "does not tell about bars of 'NOPE'"),
+        (lambda ask: ask.instrument("NOPE"), r"refuses a lookup of 'NOPE'.*\(HTTP 404: [^{}\"]+\) \("),
+        (lambda ask: ask.chain("NOPE"), r"refuses a lookup of options of 'NOPE'.*\(HTTP 404: no options of NOPE\)"),
+        (lambda ask: ask.aggregates("NOPE", start="2026-11-16"), "refuses a lookup of bars of 'NOPE'"),
     ],
 )
 def test_what_the_server_does_not_know_is_told_in_its_words(
@@ -287,7 +287,7 @@ def test_a_broker_that_tells_nothing_says_so(sim: Simulator) -> None:
     http = HttpClient("http" + sim.url.removeprefix("ws"), fixed_token("a token"))
     reference = MarketReference(http, None)
 
-    with pytest.raises(UsageError, match="this broker does not tell tick bars"):
+    with pytest.raises(UsageError, match="this broker has no lookup of tick bars"):
         reference.tick_bars("AAPL")
 
     http.close()
