@@ -218,7 +218,7 @@ def test_every_opcode_that_is_sent_is_in_the_alor_tables() -> None:
     for protocol in (AlorMarket(), AlorAccounts()):
         protocol.open(0.0)
         protocol.authenticate("a token", 0.0)
-        protocol.subscribe([Subscription(kind, "SBER", tuple(protocol.columns(kind))) for kind in protocol.MAKERS])
+        protocol.subscribe([Subscription(kind, "SBER", tuple(protocol.COLUMNS[kind])) for kind in protocol.MAKERS])
         sent |= {json.loads(frame)["opcode"] for frame in protocol.outgoing()}
 
     assert len(sent) == 14

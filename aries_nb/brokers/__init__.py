@@ -1,5 +1,21 @@
-"""Brokers: their protocols as pure state machines. Frames and time go in, requests and records come out."""
+"""Brokers: the protocols of Aries and ALOR, and the tools to write an adapter for another broker.
 
+A protocol is a pure state machine: frames and time in, requests and records out. `docs/brokers.md` shows an adapter.
+"""
+
+from aries_nb.brokers.json_protocol import (
+    Accepted,
+    Acknowledged,
+    Event,
+    JsonProtocol,
+    Levels,
+    Ponged,
+    Refused,
+    StreamKey,
+    TokenExpires,
+    Update,
+)
+from aries_nb.brokers.parsing import nanoseconds
 from aries_nb.brokers.protocol import (
     AccountReference,
     Argument,
@@ -9,26 +25,46 @@ from aries_nb.brokers.protocol import (
     LookupTopic,
     LookupType,
     LookupValue,
+    OptionReference,
+    Ping,
     Query,
     Reference,
     TokenExchange,
 )
-from aries_nb.brokers.registry import BROKERS
-from aries_nb.brokers.spec import Broker, Endpoint
+from aries_nb.brokers.registry import BROKERS, broker_named
+from aries_nb.brokers.spec import ALWAYS_OPEN, UNKNOWN_HOURS, Broker, Endpoint, Hours, Login
 
 __all__ = [
+    "ALWAYS_OPEN",
     "BROKERS",
+    "UNKNOWN_HOURS",
+    "Accepted",
     "AccountReference",
+    "Acknowledged",
     "Argument",
     "Broker",
     "BrokerProtocol",
     "Endpoint",
+    "Event",
+    "Hours",
+    "JsonProtocol",
+    "Levels",
+    "Login",
     "Lookup",
     "LookupPage",
     "LookupTopic",
     "LookupType",
     "LookupValue",
+    "OptionReference",
+    "Ping",
+    "Ponged",
     "Query",
     "Reference",
+    "Refused",
+    "StreamKey",
     "TokenExchange",
+    "TokenExpires",
+    "Update",
+    "broker_named",
+    "nanoseconds",
 ]

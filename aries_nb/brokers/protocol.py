@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from datetime import date
 from typing import Literal, NamedTuple, Protocol, TypeAlias
 
-from aries_nb.model import BarPage, ColumnType, Kind, Notice, Received, Subscription, Unreadable, Values
+from aries_nb.model import BarPage, ColumnType, Notice, Received, Subscription, Unreadable, Values
 
 __all__ = [
     "AccountPage",
@@ -23,6 +23,7 @@ __all__ = [
     "LookupValue",
     "OptionContract",
     "OptionReference",
+    "Ping",
     "Query",
     "Reference",
     "TokenExchange",
@@ -34,9 +35,6 @@ class BrokerProtocol(Protocol):
 
     `now` is in seconds of any monotonic clock, `received` in ns since the epoch.
     """
-
-    def columns(self, kind: Kind) -> Mapping[str, ColumnType]:
-        """Columns of a kind, in the order in which subscriptions name them; empty for a kind that is not here."""
 
     def open(self, now: float) -> None:
         """Start a new connection; all subscriptions are requested again once the session is open."""
@@ -59,8 +57,17 @@ class BrokerProtocol(Protocol):
     def tick(self, now: float) -> Sequence[Notice]:
         """Run keepalive and time limits. Call it at least once a second."""
 
-    def outgoing(self) -> Sequence[str]:
-        """Drain the frames to send, in order."""
+    def outgoing(self) -> Sequence[str | bytes | Ping]:
+        """Drain what is to be sent, in order: text and binary frames, and pings of the WebSocket."""
+
+
+class Ping(NamedTuple):
+    """A ping of the WebSocket itself, for a broker without one of its own; its answer is the notice `Pong(number)`.
+
+    It is sent in the order of the frames, and numbers only grow.
+    """
+
+    number: int
 
 
 class Query(NamedTuple):

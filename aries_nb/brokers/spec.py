@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from aries_nb.brokers.protocol import (
     AccountReference,
@@ -13,6 +13,8 @@ from aries_nb.brokers.protocol import (
     Reference,
     TokenExchange,
 )
+from aries_nb.errors import UsageError
+from aries_nb.model import ColumnType, Kind
 
 __all__ = ["ALWAYS_OPEN", "UNKNOWN_HOURS", "Broker", "Endpoint", "Hours", "Login"]
 
@@ -44,18 +46,36 @@ ALWAYS_OPEN = Hours(lambda _: "24/7", _is_quiet)
 class Endpoint:
     """One WebSocket endpoint: its `path` under the base address, and `make`, which creates its protocol.
 
+    `columns` names the kinds of streams that it has, and of each kind every column with its type, in the order in which
+    subscriptions name them; by default the `COLUMNS` of the class that `make` is.
     `most_streams` is how many the broker allows on one connection, None where it names no limit. `conflates`: of quotes
     and books only the newest state per interval is sent; a subscription's option "min_interval_ms" sets the interval.
     `pnl_intervals` are the lengths of its P&L candles, empty where it has none. `hours` are the trading hours of what
     it streams; where they are not known, a quiet stream never counts as stale.
+    `headers` makes the headers of the handshake from the token, for a broker that wants it signed. `address` finds the
+    whole address in a token answer that names it. They are called for each connection on the network's thread; neither
+    the token nor what they return is kept or shown.
     """
 
     path: str
     make: Callable[[], BrokerProtocol]
+    columns: Mapping[Kind, Mapping[str, ColumnType]] = field(default_factory=dict, hash=False)
     most_streams: int | None = None
     conflates: bool = False
     pnl_intervals: tuple[str, ...] = ()
     hours: Hours = UNKNOWN_HOURS
+    headers: Callable[[str], Mapping[str, str]] | None = None
+    address: Callable[[str], str] | None = None
+
+    def __post_init__(self) -> None:
+        """Take the columns of the protocol's class if none are given. Raises UsageError if it has none."""
+        if self.columns:
+            return
+        columns = getattr(self.make, "COLUMNS", None)
+        if not columns:
+            advice = "Give the protocol's class COLUMNS, or pass columns=…."
+            raise UsageError(f"the endpoint {self.path!r} names no columns", advice=advice)
+        object.__setattr__(self, "columns", columns)
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,12 +97,13 @@ class Login:
 
 @dataclass(frozen=True, slots=True)
 class Broker:
-    """A broker: base address ("" starts a simulated market), endpoints, HTTP calls, limits.
+    """A broker: name, base address ("" starts a simulated market), endpoints, HTTP calls, limits.
 
-    `market` streams quotes, trades and books, `accounts` the tables of accounts, `charts` is a second source of quotes
-    and trades. HTTP calls: `reference` for accounts and bars, `options` for listed options, `account_reference` for the
-    tables of accounts, `lookup` for everything else about the market. `login` is where tokens are issued. None where
-    the broker has no such thing.
+    `market` streams quotes, trades and books, `accounts` the tables of accounts; `sources` are further endpoints with
+    quotes and trades, by the name that `feed.quotes(…, endpoint=…)` takes. HTTP calls: `reference` for accounts and
+    bars, `options` for listed options, `account_reference` for the tables of accounts, `lookup` for everything else
+    about the market. `login` is where tokens are issued. Where a part is None, a feed raises UsageError for what needs
+    it: an adapter needs a name, an address and `market`.
     `most_connections` is how many a user may have open at once, `requests_per_second` how often a user may ask over
     HTTP, None where the broker names no limit. `choices` are what the user may choose when connecting, by `choose`,
     and `refuses` what `choose` refuses with its reason.
@@ -91,11 +112,11 @@ class Broker:
     name: str
     url: str
     market: Endpoint
-    accounts: Endpoint
-    charts: Endpoint | None
-    reference: Reference
-    options: OptionReference | None
-    login: Login | None
+    accounts: Endpoint | None = None
+    sources: Mapping[str, Endpoint] = field(default_factory=dict, hash=False)
+    reference: Reference | None = None
+    options: OptionReference | None = None
+    login: Login | None = None
     simulates: str = ""
     account_reference: AccountReference | None = None
     lookup: Lookup | None = None

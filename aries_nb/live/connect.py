@@ -10,7 +10,7 @@ from contextlib import ExitStack
 from functools import partial
 from importlib import import_module
 
-from aries_nb.brokers import BROKERS, Broker
+from aries_nb.brokers import Broker, broker_named
 from aries_nb.errors import TokenError, UsageError
 from aries_nb.live.callbacks import same_function
 from aries_nb.live.feed import Feed
@@ -31,7 +31,7 @@ class _OpenFeeds:
     """The open feeds of this process, by the arguments of `connect`."""
 
     def __init__(self) -> None:
-        self._feeds: dict[object, tuple[Feed, EmbeddedMarket | None]] = {}
+        self._feeds: dict[object, tuple[Feed, EmbeddedMarket | None, Broker | None]] = {}
         self._making: dict[object, threading.Lock] = {}
         self._allowances: dict[str, ConnectionLimit] = {}
         self._guard = threading.Lock()
@@ -49,21 +49,25 @@ class _OpenFeeds:
         with self._guard:
             return self._allowances.setdefault(checked_url(url, "").lower(), fresh)
 
-    def get(self, key: object) -> Feed | None:
-        """The feed of an earlier equal call, None without one; a failed one is closed and not returned."""
+    def get(self, key: object, own: Broker | None) -> Feed | None:
+        """The feed of an earlier equal call, None without one; a failed one is closed and not returned.
+
+        Nor is one of a user's own Broker, once the cell that makes the Broker has run again.
+        """
         with self._guard:
-            feed, market = self._feeds.get(key, (None, None))
+            feed, market, made_of = self._feeds.get(key, (None, None, None))
         if feed is None:
             return None
-        if feed.state in {"failed", "closed"} or (market is not None and not market.is_running):
+        is_over = feed.state in {"failed", "closed"} or made_of is not own
+        if is_over or (market is not None and not market.is_running):
             feed.close()
             return None
         return feed
 
-    def put(self, key: object, feed: Feed, market: EmbeddedMarket | None) -> None:
-        """Keep a feed, and the simulated market that was started for it."""
+    def put(self, key: object, feed: Feed, market: EmbeddedMarket | None, own: Broker | None) -> None:
+        """Keep a feed, the simulated market that was started for it, and the user's own Broker that it is of."""
         with self._guard:
-            self._feeds[key] = (feed, market)
+            self._feeds[key] = (feed, market, own)
 
     def drop(self, feed: Feed) -> None:
         """Remove a closed feed."""
@@ -77,7 +81,7 @@ class _OpenFeeds:
 
     def close(self) -> None:
         """Close all feeds, at the end of the interpreter."""
-        for feed, _ in list(self._feeds.values()):
+        for feed, *_ in list(self._feeds.values()):
             feed.close()
 
 
@@ -85,7 +89,7 @@ _open_feeds = _OpenFeeds()
 
 
 def connect(
-    broker: str = "sim",
+    broker: str | Broker = "sim",
     *,
     url: str | None = None,
     token: str | Callable[[], str | Secret] | None = None,
@@ -94,7 +98,9 @@ def connect(
 ) -> Feed:
     """Connect to a broker and return its feed, live; the same call again returns the same feed.
 
-    `broker` is a name from the table of brokers. Those that begin with "sim" start a simulated market, which takes
+    `broker` is a name such as "aries" or "sim", the name that an installed package declares as an entry point in the
+    group "aries_nb.brokers", or a `Broker` of your own (`aries_nb.brokers`). Names that begin with "sim" start a
+    simulated market, which takes
     `seed`, `rate` (messages a second), `tape` (Parquet files) and `speed` (times the recording's own, or "max"). Some
     brokers take options of their own, such as `exchange`; the error for a wrong value lists the right ones. `url` is
     the base address where it is not the broker's own; `token` is text, a function that returns one, or a login
@@ -106,9 +112,7 @@ def connect(
     """
     given = hide_token(token)
     token = None  # a traceback may show this frame
-    known = BROKERS.get(broker) if isinstance(broker, str) else None
-    if known is None:
-        raise UsageError(f"unknown broker {broker!r}", advice=f"Known are: {', '.join(BROKERS)}.")
+    known = broker_named(broker)
     chosen = {name: options.pop(name) for name in (*known.choices, *known.refuses) if name in options}
     if chosen and known.choose is not None:
         known = known.choose(**chosen)
@@ -122,11 +126,12 @@ def connect(
         raise UsageError(what, advice=f"{_takes(known)}A simulated market is embedded where there is no url=.")
     arguments = arguments_from(options)
     source = None if is_embedded and given is None else _source_from(known, given, url=url)
-    key = (broker, url, _same_token(given), tuple(arguments), tuple(chosen.items()))
+    own = broker if isinstance(broker, Broker) else None
+    key = (own is not None, known.name, url, _same_token(given), tuple(arguments), tuple(chosen.items()))
     if not is_embedded:
         checked_url(url or known.url, known.market.path)
     with _open_feeds.making(key):
-        feed = _open_feeds.get(key)
+        feed = _open_feeds.get(key, own)
         if feed is None:
             _warm_up()
             with ExitStack() as undo:  # an interrupt may come between any two lines
@@ -136,7 +141,7 @@ def connect(
                     undo.callback(market.close)
                 feed = _live_feed(known, url or known.url, source, market=market, timeout=timeout)
                 undo.callback(feed.close)
-                _open_feeds.put(key, feed, market)
+                _open_feeds.put(key, feed, market, own)
                 undo.pop_all()
     return feed
 

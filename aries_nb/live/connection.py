@@ -78,7 +78,7 @@ class Link:
         connection_limit: ConnectionLimit | None = None,
         rule: BackoffRule | None = None,
     ) -> None:
-        self._protocol = endpoint.make()  # only for its columns
+        self._columns = endpoint.columns
         self.pnl_intervals = endpoint.pnl_intervals
         self.hours = endpoint.hours
         self._gaps = gaps
@@ -104,7 +104,7 @@ class Link:
 
     def columns(self, kind: Kind) -> Mapping[str, ColumnType]:
         """Every field that a frame of this kind can have."""
-        return self._protocol.columns(kind)
+        return self._columns.get(kind, {})
 
     def tape(
         self,
@@ -126,7 +126,7 @@ class Link:
 
     def table_columns(self, kind: Kind) -> tuple[Column, ...]:
         """The columns of a table of this kind: all that the broker has."""
-        return tuple(Column(name, type_) for name, type_ in self._protocol.columns(kind).items())
+        return tuple(Column(name, type_) for name, type_ in self.columns(kind).items())
 
     def table(
         self,

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from datetime import date
 from functools import partial
-from typing import TYPE_CHECKING, Any, Literal, Self, overload
+from typing import TYPE_CHECKING, Any, Literal, Self, TypeVar, overload
 
 import pandas as pd
 
@@ -31,7 +31,7 @@ from aries_nb.live.market.options import OptionChain, Options, checked_expiry
 from aries_nb.live.market.reference import MarketReference
 from aries_nb.live.statistics import FeedStatistics, card_data, combined
 from aries_nb.live.table import LiveTable
-from aries_nb.model import QUOTE_COLUMNS, TRADE_COLUMNS, CardData, Column, Kind, State
+from aries_nb.model import QUOTE_COLUMNS, TRADE_COLUMNS, CardData, Column, ColumnType, Kind, State
 from aries_nb.net.backoff import BackoffRule
 from aries_nb.net.http_client import HttpClient, http_base
 from aries_nb.net.limits import ConnectionLimit
@@ -42,6 +42,8 @@ if TYPE_CHECKING:
     from aries_nb.widgets import Card
 
 __all__ = ["Feed", "FeedSource"]
+
+T = TypeVar("T")
 
 MOST_LEVELS = 1_000  # of a side of a book
 
@@ -67,29 +69,30 @@ class Feed:
         shared = connection_limit or ConnectionLimit(
             broker.most_connections, requests_per_second=broker.requests_per_second
         )
-        self._endpoints = {"market": broker.market, "charts": broker.charts}
+        self._endpoints = {"market": broker.market, **broker.sources}
         self._link_to: Callable[[str, Endpoint], Link] = lambda stream, endpoint: Link(
             endpoint, url, token, self._gaps.stream(stream), connection_limit=shared, rule=rule
         )
         self._link = self._link_to("market", broker.market)
-        self._charts: Link | None = None  # None until the first frame of it
-        self._charts_guard = threading.Lock()
+        self._sources: dict[str, Link] = {}  # by endpoint, each from its first frame on
+        self._sources_guard = threading.Lock()
         self._callbacks = Callbacks()
         self._registrations = Registrations(self._callbacks, "the feed")
         self._http = HttpClient(http_base(url), token, rate_limit=shared.rate_limit)
         self._reference = MarketReference(self._http, broker.lookup)
         self._link.fill_gaps_with(GapFill(self._reference).start)
         self._accounts = UserData(
-            lambda: self._link_to("accounts", broker.accounts),
+            lambda: self._link_to("accounts", self._existing(broker.accounts, "accounts")),
             self._http,
             broker.reference,
             self._callbacks,
             lambda symbols: self.quotes(*symbols, rows=20_000),
             account_reference=broker.account_reference,
         )
+        self._account_endpoint = broker.accounts
         self._tables = tables_at(broker.accounts)
         self._registry = LiveRegistry(self._check)
-        self._history_of = partial(BarHistory, self._http, broker.reference)
+        self._history = broker.reference
         self._options_of = partial(Options, self._http, broker, link=self._link)
         self._card: Card | None = None
         self._is_closed = False
@@ -149,6 +152,7 @@ class Feed:
         (name,) = checked_symbols([symbol])
         checked_count(depth, "depth", "levels", most=MOST_LEVELS)
         options = checked_interval_ms(min_interval_ms, conflates=self._endpoint("market").conflates)
+        self._columns("book")
         return self._registry.same(
             ("book", name, depth, options),
             lambda: LiveBook(self._link, self._callbacks, name, depth=depth, options=options),
@@ -204,7 +208,7 @@ class Feed:
         (name,) = checked_symbols([symbol])
         seconds = checked_interval(interval)
         span_ns = checked_span(history, seconds)
-        past = self._history_of(name, seconds)
+        past = BarHistory(self._http, self._existing(self._history, "history of bars"), name, seconds)
         return self._registry.same(
             ("bars", name, seconds, span_ns),
             lambda: LiveBars(self._link, self._gaps, past, interval=interval, span_ns=span_ns),
@@ -217,12 +221,14 @@ class Feed:
         several accounts and none is named, ConnectError or TokenError where there is no connection.
         """
         self._check()
+        self._existing(self._account_endpoint, "accounts")
         return self._accounts.account(name)
 
     @property
     def accounts(self) -> tuple[str, ...]:
         """The names of the user's accounts; the broker is asked now, and the call blocks."""
         self._check()
+        self._existing(self._account_endpoint, "accounts")
         return self._accounts.names()
 
     @property
@@ -234,6 +240,7 @@ class Feed:
     def watchlists(self) -> LiveTable:
         """The user's watchlists: one row a symbol of a list, kept current. Raises UsageError where there are none."""
         self._check()
+        self._existing(self._account_endpoint, "accounts")
         return self._accounts.watchlists()
 
     def news(self, *symbols: str, topics: str | Sequence[str] = ()) -> LiveTable:
@@ -243,6 +250,7 @@ class Feed:
         news.
         """
         self._check()
+        self._existing(self._account_endpoint, "accounts")
         return self._accounts.news(symbols, topics)
 
     @property
@@ -301,7 +309,7 @@ class Feed:
         return self._gap_selection.on_gap(self._registrations, callback)
 
     def _links(self) -> list[Link]:
-        links = (self._link, self._charts, self._accounts.link)
+        links = (self._link, *self._sources.values(), self._accounts.link)
         return [link for link in links if link is not None]
 
     def close(self) -> None:
@@ -312,7 +320,7 @@ class Feed:
         with ExitStack() as steps:  # the last is done first; an interrupt of one step does not skip the others
             steps.callback(self._at_close, self)
             steps.callback(self._link.close)
-            steps.callback(self._close_charts)
+            steps.callback(self._close_sources)
             steps.callback(self._callbacks.close)
             steps.callback(self._registrations.close)
             steps.callback(self._accounts.close)
@@ -347,10 +355,10 @@ class Feed:
     def _source(self) -> FeedSource:
         return FeedSource(self, self._callbacks, self._registry)
 
-    def _close_charts(self) -> None:
-        with self._charts_guard:  # a thread that is opening it finishes first, or the connection would outlive the feed
-            if self._charts is not None:
-                self._charts.close()
+    def _close_sources(self) -> None:
+        with self._sources_guard:  # a thread that is opening one finishes first, or it would outlive the feed
+            for link in self._sources.values():
+                link.close()
 
     def _frame(
         self,
@@ -364,7 +372,7 @@ class Feed:
         options: tuple[tuple[str, str], ...] = (),
     ) -> LiveFrame:
         names = checked_symbols(symbols)
-        known = self._endpoint(endpoint).make().columns(kind)
+        known = self._columns(kind, endpoint)
         columns = checked_columns(fields, known, [column for column in usual if column.name in known])
         key = (endpoint, kind, names, columns, tuple(window.items()), options)
         return self._registry.same(
@@ -375,23 +383,34 @@ class Feed:
         )
 
     def _endpoint(self, name: str) -> Endpoint:
-        """The market or the charts endpoint by its name. Raises UsageError where the broker has none of that name."""
+        """An endpoint with quotes and trades, by its name. Raises UsageError where the broker has none of that name."""
         if name not in list(self._endpoints):
-            raise UsageError(f"unknown endpoint {name!r}", advice=f"Known are: {', '.join(self._endpoints)}.")
-        endpoint = self._endpoints[name]
-        if endpoint is None:
-            raise UsageError(f"{self.name} has no endpoint {name!r}", advice="Leave endpoint= out.")
-        return endpoint
+            raise UsageError(f"{self.name} has no endpoint {name!r}", advice=f"It has: {', '.join(self._endpoints)}.")
+        return self._endpoints[name]
+
+    def _columns(self, kind: Kind, endpoint: str = "market") -> Mapping[str, ColumnType]:
+        """The columns of a kind at an endpoint. Raises UsageError where the endpoint has no such streams."""
+        columns = self._endpoint(endpoint).columns
+        if kind not in columns:
+            has = ", ".join(columns)
+            raise UsageError(f"{self.name} has no {kind} at its endpoint {endpoint!r}", advice=f"It has: {has}.")
+        return columns[kind]
+
+    def _existing(self, part: T | None, what: str) -> T:
+        """A part of the broker. Raises UsageError where it has none."""
+        if part is None:
+            raise UsageError(f"{self.name} has no {what}", where=self.url, advice="Use another broker for it.")
+        return part
 
     def _opened(self, name: str) -> Link:
-        """The connection to an endpoint; the one to the charts is made on first use."""
+        """The connection to an endpoint; any other than the market's is made on first use."""
         if name == "market":
             return self._link
-        with self._charts_guard:  # one connection, however many threads ask
-            if self._charts is None:
+        with self._sources_guard:  # one connection each, from however many threads
+            if name not in self._sources:
                 self._check()
-                self._charts = opened(self._link_to(name, self._endpoint(name)))
-            return self._charts
+                self._sources[name] = opened(self._link_to(name, self._endpoint(name)))
+            return self._sources[name]
 
     def _check(self) -> None:
         if self._is_closed:

@@ -59,7 +59,14 @@ class SessionPool:
         self.url = url
         self._most_streams = endpoint.most_streams
         self._new_session: Callable[[int], Session] = lambda number: Session(
-            url, endpoint.make(), token, gaps(number), rule=rule, number=number
+            url,
+            endpoint.make(),
+            token,
+            gaps(number),
+            rule=rule,
+            number=number,
+            address=endpoint.address,
+            headers=endpoint.headers,
         )
         # Called on the network's thread with the connection's number, the gap, and the routes of its subscription.
         self.on_trade_gap: Callable[[int, TradeGap, Sequence[Route]], None] = lambda _number, _hole, _streams: None

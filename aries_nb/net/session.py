@@ -12,7 +12,7 @@ import asyncio
 import logging
 import random
 import time
-from collections.abc import Callable, Coroutine, Iterable, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
 from concurrent.futures import Future
 from contextlib import suppress
 from dataclasses import replace
@@ -29,6 +29,7 @@ from aries_nb.model import (
     Pong,
     Rejected,
     Resumed,
+    Secret,
     SessionLost,
     SessionOpened,
     SessionRefused,
@@ -52,8 +53,8 @@ from aries_nb.net.gap_tracking import GapTracker
 from aries_nb.net.intake import Intake, Route
 from aries_nb.net.lag import ReadMonitor, StallDetector
 from aries_nb.net.redaction import Redactor
-from aries_nb.net.tokens import Credential, TokenSource
-from aries_nb.net.urls import shown_url
+from aries_nb.net.tokens import Credential, TokenSource, made_with
+from aries_nb.net.urls import checked_url, shown_url
 
 if TYPE_CHECKING:
     from websockets.asyncio.client import ClientConnection
@@ -63,6 +64,7 @@ __all__ = ["Session"]
 log = logging.getLogger("aries_nb")
 
 TICK_SECONDS = 0.25
+PONG_SECONDS = 10.0  # for the pong of a WebSocket's ping
 MOST_BURST_NS = 100_000_000  # a burst that lasts longer is published in between, and its lag checked
 
 
@@ -71,7 +73,8 @@ class Session:
 
     `number` counts the connections to one endpoint, from 1. If the first attempt of connection 1 fails, the session
     fails, since the address may be wrong; a later connection goes on trying. `on_trade_gap` is called on the network's
-    thread, before the records that came with the notice are visible.
+    thread, before the records that came with the notice are visible. `address` and `headers` are those of
+    `aries_nb.brokers.Endpoint`.
     """
 
     def __init__(
@@ -83,9 +86,12 @@ class Session:
         *,
         rule: BackoffRule | None = None,
         number: int = 1,
+        address: Callable[[str], str] | None = None,
+        headers: Callable[[str], Mapping[str, str]] | None = None,
     ) -> None:
         from aries_nb.net.websocket import SendQueue
 
+        self._address, self._headers = address, headers
         self.url, self.number, self._where = url, number, shown_url(url)
         self._redact = Redactor()  # of the tokens that were sent
         self.intake = Intake(protocol, self._redact)
@@ -105,7 +111,7 @@ class Session:
         self._observers = Observers()
         self.read_monitor = ReadMonitor(self.intake, self._where, self._observers.notify)
         self._barriers = _PingBarriers()
-        self._send_queue = SendQueue()
+        self._send_queue = SendQueue(lambda ping: self._handle(Pong(ping)))
         self._renewing: ClientConnection | None = None
         self._socket: ClientConnection | None = None
         self._live_since: float | None = None
@@ -181,8 +187,9 @@ class Session:
         if self._credential.is_refused:
             raise token_refused(self.last_error, self._where)
         try:
-            async with connected(self.url) as socket:
+            async with connected(self._address_for(token), self._headers_for(token)) as socket:
                 self._socket = socket
+                self._send_queue.pings.clear()
                 self._protocol.open(time.monotonic())
                 self._protocol.authenticate(token.reveal(), time.monotonic())
                 await self._listen(socket)
@@ -194,6 +201,16 @@ class Session:
         finally:
             self._socket = None
 
+    def _address_for(self, token: Secret) -> Secret:
+        """Where to connect with this token; secret, since a query may hold one."""
+        if self._address is None:
+            return Secret(self.url)
+        return Secret(checked_url(made_with(token, self._address, "address"), "", has_query=True))
+
+    def _headers_for(self, token: Secret) -> Callable[[], Mapping[str, str]] | None:
+        headers = self._headers
+        return None if headers is None else lambda: made_with(token, headers, "headers")
+
     async def _listen(self, socket: ClientConnection) -> None:
         ticker = asyncio.create_task(self._tick(socket))
         try:
@@ -204,6 +221,7 @@ class Session:
                 notices = self.intake.take(frame, now := time.time_ns())
                 for notice in notices:
                     self._handle(notice)
+                self._send_queue.pings.taken(socket)
                 if notices:
                     self._spawn(self._flush())
                 if not self._publish_due:
@@ -238,12 +256,22 @@ class Session:
                     self._ended_by = ConnectionLostError(notice.reason, notice.cause)
                     socket.transport.abort()
                 self._handle(notice, is_own=True)
+            if ping := self._send_queue.pings.overdue(now, PONG_SECONDS):
+                self._without_pong(socket, ping)
             if stalled:
                 self._gap_tracker.set_barrier(self._protocol.subscribe(()))
             if self._send_queue.is_stuck(socket):
                 self._ended_by = ConnectionLostError("the server does not read what is sent to it", "silence")
                 socket.transport.abort()
             self._spawn(self._flush())  # not awaited: ticks go on while the server does not read
+
+    def _without_pong(self, socket: ClientConnection, ping: int) -> None:
+        """A ping of the WebSocket was not answered: the server is dead, or, if data arrive, ignores pings."""
+        if time.time_ns() - self.intake.last_received < PONG_SECONDS * 1e9:
+            self._handle(Pong(ping))
+            return
+        self._ended_by = ConnectionLostError(f"no answer to a ping within {PONG_SECONDS:.0f} s", "silence")
+        socket.transport.abort()
 
     async def _suspect_gap(self, seconds: float) -> None:
         """Open a gap after this process stalled. If the server answers the next ping, nothing was missed."""

@@ -8,9 +8,9 @@ import os
 import random
 from collections.abc import Callable
 from functools import partial
-from typing import Protocol, cast, runtime_checkable
+from typing import Protocol, TypeVar, cast, runtime_checkable
 
-from aries_nb.errors import FeedError, TokenError
+from aries_nb.errors import ConnectError, FeedError, TokenError
 from aries_nb.model import Hidden, Secret
 from aries_nb.net.background import run_on_thread
 from aries_nb.net.backoff import Backoff, BackoffRule
@@ -31,11 +31,13 @@ __all__ = [
     "fetch",
     "fixed_token",
     "hide_token",
+    "made_with",
     "token_from",
 ]
 
 log = logging.getLogger("aries_nb")
 
+T = TypeVar("T")
 VARIABLE = "ARIES_NB_TOKEN"
 
 
@@ -176,6 +178,15 @@ def checked_secret(secret: Secret, advice: str) -> Secret:
 def _checks(secret: Secret) -> tuple[bool, bool]:
     token = secret.reveal().strip()
     return not token, token.isascii() and token.isprintable()
+
+
+def made_with(secret: Secret, function: Callable[[str], T], what: str) -> T:
+    """The result of an adapter's function of a token. Raises ConnectError, without the token in text or traceback."""
+    try:
+        return function(secret.reveal())
+    except Exception as error:  # foreign code, whose error and frames may hold the token
+        reason = type(error).__name__
+    raise ConnectError(f"the {what} of the endpoint cannot be made ({reason})", advice="Check the token's form.")
 
 
 class Credential:

@@ -10,8 +10,8 @@ from aries_nb.errors import UsageError
 __all__ = ["checked_url", "is_loopback", "shown_url"]
 
 
-def checked_url(base: str, path: str) -> str:
-    """The address of an endpoint below `base`.
+def checked_url(base: str, path: str, *, has_query: bool = False) -> str:
+    """The address of an endpoint below `base`; only one that the broker itself gave may have a query.
 
     Raises UsageError if `base` is no ws:// or wss:// address, or is plain ws:// to another machine: that would send the
     token unencrypted.
@@ -32,12 +32,13 @@ def checked_url(base: str, path: str) -> str:
             f"plain ws:// to {host} would send your token unencrypted",
             advice="Use wss://; ws:// is for 127.0.0.1 only.",
         )
-    if "@" in parts.netloc or parts.query or parts.fragment:
+    if "@" in parts.netloc or (parts.query and not has_query) or parts.fragment:
         raise UsageError(
             f"the address {shown_url(base)!r} holds more than a host, a port and a path",
             advice="Pass a token as token=… or in ARIES_NB_TOKEN, never in the address.",
         )
-    return f"{parts.scheme}://{parts.netloc}{parts.path.rstrip('/')}{path}"
+    query = f"?{parts.query}" if parts.query else ""
+    return f"{parts.scheme}://{parts.netloc}{parts.path.rstrip('/')}{path}{query}"
 
 
 def shown_url(url: str) -> str:

@@ -8,26 +8,31 @@ from __future__ import annotations
 import asyncio
 import logging
 import ssl
+import time
 from array import array
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections import deque
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import Any, TypedDict
 
 from websockets.asyncio.client import ClientConnection, connect
-from websockets.exceptions import ConnectionClosed, InvalidProxyStatus, ProxyError, WebSocketException
+from websockets.exceptions import ConnectionClosed, InvalidProxyStatus, InvalidStatus, ProxyError, WebSocketException
 from websockets.frames import CloseCode
 
+from aries_nb.brokers import Ping
 from aries_nb.errors import ConnectError
-from aries_nb.model import Cause
+from aries_nb.model import Cause, Secret
 from aries_nb.net.background import InheritedSocket, run_on_thread
-from aries_nb.net.connection_errors import ConnectionLostError, explain
+from aries_nb.net.connection_errors import ConnectionLostError, TokenRefusedError, explain
 from aries_nb.net.proxy import Proxy, proxy_for
 from aries_nb.net.tls import tls_context
 
-__all__ = ["SendQueue", "connected", "send_all", "unread_frames"]
+__all__ = ["SendQueue", "WebSocketPings", "connected", "unread_frames"]
 
 log = logging.getLogger("aries_nb")
 
+UNAUTHORIZED = frozenset({401, 403})  # of a handshake whose headers or address hold the token
 OPEN_SECONDS = 10.0  # for a socket to open, the proxy included
 MAX_FRAME = 16 * 2**20  # a larger one closes the connection
 READ_BYTES = 2**20  # asyncio reads 256 KiB at a time; while a cell is busy, each read waits twice for the GIL
@@ -44,15 +49,21 @@ class _Direct(connect):
 
 
 @asynccontextmanager
-async def connected(url: str) -> AsyncIterator[ClientConnection]:
-    """An open socket. Raises ConnectionLostError when it ends, OSError or TimeoutError if it never opens."""
-    proxy, tls = await _proxy_and_tls(url)
+async def connected(
+    address: Secret, headers: Callable[[], Mapping[str, str]] | None = None
+) -> AsyncIterator[ClientConnection]:
+    """An open socket. Raises ConnectionLostError when it ends, OSError or TimeoutError if it never opens.
+
+    The address may hold a token in its query, and the headers of the handshake may: they are made where they are used.
+    """
+    proxy, tls = await _proxy_and_tls(address)
     if proxy is not None:
         asyncio.get_running_loop().set_exception_handler(_log_unless_tunnel_ended)
     is_open = False
     try:
         async with _Direct(
-            url,
+            address.reveal(),
+            additional_headers=headers() if headers is not None else None,
             compression=None,
             max_size=MAX_FRAME,
             max_queue=8192,
@@ -74,16 +85,17 @@ async def connected(url: str) -> AsyncIterator[ClientConnection]:
     except (OSError, WebSocketException) as error:
         if is_open and isinstance(error, OSError):
             raise
-        raise _not_opened(error, proxy, is_secure=tls is not None) from error
+        has_token = headers is not None or "?" in address.reveal()
+        raise _not_opened(error, proxy, is_secure=tls is not None, has_token=has_token) from error
 
 
-async def _proxy_and_tls(url: str) -> tuple[Proxy | None, ssl.SSLContext | None]:
+async def _proxy_and_tls(address: Secret) -> tuple[Proxy | None, ssl.SSLContext | None]:
     """The proxy of an address, if any, and its TLS context; neither for ws:// (this machine)."""
-    if not url.startswith("wss://"):
+    if not address.reveal().startswith("wss://"):
         return None, None
     try:
         # On a thread of its own: reading certificates, and looking up names on Windows, would hold up the frames.
-        work = run_on_thread(lambda: (proxy_for(url), tls_context()), name="aries-nb-proxy")
+        work = run_on_thread(lambda: (proxy_for(address.reveal()), tls_context()), name="aries-nb-proxy")
         return await asyncio.wrap_future(work)
     except ConnectError as error:
         raise ConnectionLostError(str(error)) from error
@@ -116,13 +128,17 @@ def _through(proxy: Proxy | None, tls: ssl.SSLContext | None) -> _Secured:
     return {"proxy": address, "proxy_ssl": tls} if address.startswith("https://") else {"proxy": address}
 
 
-def _not_opened(error: OSError | WebSocketException, proxy: Proxy | None, *, is_secure: bool) -> Exception:
+def _not_opened(
+    error: OSError | WebSocketException, proxy: Proxy | None, *, is_secure: bool, has_token: bool
+) -> Exception:
     """The error of a socket that did not open; its text says whether server or proxy is the cause."""
     if proxy is None:
         if isinstance(error, ConnectionResetError) and is_secure:
             return ConnectionLostError("the server cut the connection off; it may not speak TLS")
         if isinstance(error, OSError):
             return error
+        if has_token and isinstance(error, InvalidStatus) and error.response.status_code in UNAUTHORIZED:
+            return TokenRefusedError(f"the server refused the handshake: HTTP {error.response.status_code}", "token")
         return ConnectionLostError(f"what answered is no WebSocket server of this broker ({error})")
     if isinstance(error, InvalidProxyStatus):
         return ConnectionLostError(proxy.explain(error.response.status_code))
@@ -133,22 +149,6 @@ def _not_opened(error: OSError | WebSocketException, proxy: Proxy | None, *, is_
     if isinstance(error, ssl.SSLError | ConnectionResetError | ConnectionAbortedError | TimeoutError):
         return ConnectionLostError(f"{explain(error)}, on the way through {proxy}")
     return ConnectionLostError(f"{proxy} cannot be reached ({explain(error)})")
-
-
-async def send_all(socket: ClientConnection, outgoing: Callable[[], Sequence[str]]) -> None:
-    """Send the frames that `outgoing` returns, in order. An error ends the connection and is not raised.
-
-    The receiving side raises that end. `outgoing` is called here so that a frame with a token in it is no local
-    variable that a traceback may show.
-    """
-    try:
-        for frame in outgoing():
-            await socket.send(frame)
-    except ConnectionClosed:
-        pass
-    except Exception as error:  # the frames below hold what was to be sent
-        log.error("connection aborted: sending raised %s", type(error).__name__)  # noqa: TRY400
-        socket.transport.abort()
 
 
 def _quiet() -> logging.Logger:
@@ -181,16 +181,78 @@ def _close_reason(closed: ConnectionClosed) -> str:
     return "the connection was cut"
 
 
+class WebSocketPings:
+    """Pings of the WebSocket itself, for a protocol that has none of its own. The network's thread owns it.
+
+    websockets reads a pong at once, while frames from before it still wait to be processed: `on_pong` is called with
+    the number of a ping only after them.
+    """
+
+    def __init__(self, on_pong: Callable[[int], None]) -> None:
+        self._on_pong = on_pong
+        self._sent: dict[int, float] = {}
+        self._answered: deque[tuple[int, int]] = deque()  # how many frames come first, and the number
+        self._taken = 0
+
+    def clear(self) -> None:
+        """Forget the pings of the connection before."""
+        self._sent.clear()
+        self._answered.clear()
+
+    async def send(self, socket: ClientConnection, number: int) -> None:
+        """Send ping `number`; numbers only grow."""
+        self._sent[number] = time.monotonic()
+        waiter = asyncio.ensure_future(await socket.ping())
+        waiter.add_done_callback(partial(self._note, socket, number))
+
+    def taken(self, socket: ClientConnection) -> None:
+        """Note that a frame was processed; reports the pongs that came before the next one."""
+        self._taken += 1
+        while self._answered and (self._answered[0][0] <= self._taken or not len(socket.recv_messages.frames)):
+            self._on_pong(self._answered.popleft()[1])
+
+    def overdue(self, now: float, seconds: float) -> int:
+        """The newest ping unanswered for more than so many seconds, which is then forgotten; 0 for none."""
+        late = [number for number, sent in self._sent.items() if now - sent > seconds]
+        for number in late:
+            del self._sent[number]
+        return max(late, default=0)
+
+    def _note(self, socket: ClientConnection, number: int, waiter: asyncio.Future[float]) -> None:
+        if waiter.cancelled() or waiter.exception() is not None or number not in self._sent:
+            return  # the connection has ended, or is another one
+        self._sent = {ping: sent for ping, sent in self._sent.items() if ping > number}
+        if waiting := len(socket.recv_messages.frames):
+            self._answered.append((self._taken + waiting, number))
+        else:
+            self._on_pong(number)
+
+
 class SendQueue:
     """Sends in order, one caller after the other. The network's thread owns it."""
 
-    def __init__(self) -> None:
+    def __init__(self, on_pong: Callable[[int], None]) -> None:
+        self.pings = WebSocketPings(on_pong)
         self._turn = asyncio.Lock()
 
-    async def send(self, socket: ClientConnection, outgoing: Callable[[], Sequence[str]]) -> None:
-        """Send what `outgoing` returns, after earlier calls; waits while the server reads slowly."""
+    async def send(self, socket: ClientConnection, outgoing: Callable[[], Sequence[str | bytes | Ping]]) -> None:
+        """Send what `outgoing` returns, after earlier calls; waits while the server reads slowly.
+
+        An error ends the connection and is not raised: the receiving side raises that end. `outgoing` is called here so
+        that a frame with a token in it is no local variable that a traceback may show.
+        """
         async with self._turn:  # else a later frame could overtake an earlier one
-            await send_all(socket, outgoing)
+            try:
+                for frame in outgoing():
+                    if isinstance(frame, Ping):
+                        await self.pings.send(socket, frame.number)
+                    else:
+                        await socket.send(frame)
+            except ConnectionClosed:
+                pass
+            except Exception as error:  # the frames below hold what was to be sent
+                log.error("connection aborted: sending raised %s", type(error).__name__)  # noqa: TRY400
+                socket.transport.abort()
 
     def is_stuck(self, socket: ClientConnection) -> bool:
         """Whether more than `MOST_UNREAD` bytes are unsent: the server has stopped reading."""

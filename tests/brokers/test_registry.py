@@ -46,10 +46,8 @@ def test_protocol_has_every_member_of_the_interface(broker: Broker) -> None:
 
 @EACH
 def test_columns_of_each_kind_hold_what_a_frame_can_keep(broker: Broker) -> None:
-    protocol = broker.market.make()
-
     for kind in ("quotes", "trades", "book"):
-        columns = protocol.columns(kind)
+        columns = broker.market.columns[kind]
 
         assert columns
         assert set(columns.values()) <= {"number", "text", "time", "integer"}

@@ -50,7 +50,7 @@ class Desk:
         self.tables: dict[str, Table] = {}
         streams = []
         for kind in ("orders", "positions", "balances"):
-            types = self._protocol.columns(kind)
+            types = self._protocol.COLUMNS[kind]
             columns = [Column(name, type_) for name, type_ in types.items()]
             if kind == "orders":
                 self.log = DerivedFillLog(columns)

@@ -144,7 +144,7 @@ def test_an_unknown_symbol_is_refused_and_nothing_is_kept(feed: Feed, sim: Simul
 @pytest.mark.parametrize("endpoint", ["chart", "accounts", "", None, []])
 def test_an_unknown_endpoint_is_refused_with_those_known(feed: Feed, sim: Simulator, endpoint: Any) -> None:
     for call in (feed.quotes, feed.trades):
-        with pytest.raises(UsageError, match=r"unknown endpoint.*Known are: market, charts"):
+        with pytest.raises(UsageError, match=r"has no endpoint.*It has: market, charts"):
             call("AAPL", endpoint=endpoint)
 
     assert (sim.statistics().connections_total, feed.stats().streams) == (1, 0)
@@ -160,19 +160,18 @@ def test_a_call_that_cannot_work_opens_no_connection(feed: Feed, sim: Simulator)
 
 
 def test_a_broker_without_the_endpoint_says_so(sim: Simulator) -> None:
-    broker = replace(BROKERS["aries"], charts=None)
+    broker = replace(BROKERS["aries"], sources={})
 
     with Feed(broker, sim.url, fixed_token("a token"), at_close=lambda closed: None) as feed:
         feed.wait_open(10)
 
-        with pytest.raises(UsageError, match=r"aries has no endpoint 'charts'.*Leave endpoint= out"):
+        with pytest.raises(UsageError, match=r"aries has no endpoint 'charts'.*It has: market"):
             feed.quotes("AAPL", endpoint="charts")
 
 
 def test_an_endpoint_that_cannot_be_reached_leaves_the_feed_as_it_was(sim: Simulator) -> None:
-    charts = BROKERS["aries"].charts
-    assert charts is not None
-    broker = replace(BROKERS["aries"], charts=replace(charts, path="/v1/nowhere/ws"))
+    charts = BROKERS["aries"].sources["charts"]
+    broker = replace(BROKERS["aries"], sources={"charts": replace(charts, path="/v1/nowhere/ws")})
 
     with Feed(broker, sim.url, fixed_token("a token"), at_close=lambda closed: None) as feed:
         feed.wait_open(10)

@@ -97,8 +97,7 @@ class Everything:
 
     def unreadable(self) -> list[tuple[str, str]]:
         """What of all that was heard could not be used."""
-        links = (self.feed._link, self.feed._charts, self.feed._accounts.link)
-        return [each for link in links if link is not None for each in link.unreadable]
+        return [each for link in self.feed._links() for each in link.unreadable]
 
     def items(self) -> dict[str, dict[str, Any]]:
         """What was asked for of each symbol on the market endpoint, all requests together."""
@@ -113,12 +112,10 @@ class Everything:
 def everything() -> Iterator[Everything]:
     talks = {name: Talk() for name in ("market", "charts", "accounts")}
     broker = BROKERS["aries"]
-    charts = broker.charts
-    assert charts is not None
     tapped = replace(
         broker,
         market=talks["market"].tap(broker.market),
-        charts=talks["charts"].tap(charts),
+        sources={"charts": talks["charts"].tap(broker.sources["charts"])},
         accounts=talks["accounts"].tap(broker.accounts),
     )
     options = SimOptions(rate=2000, orders_per_s=10.0, flush_seconds=0.01, ack_subscribes=True)

@@ -123,9 +123,9 @@ def test_after_a_break_no_venue_is_of_before(feed: Feed, sim: Simulator) -> None
 
 
 def test_a_broker_without_venues_says_so(sim: Simulator) -> None:
-    charts = BROKERS["aries"].charts
-    assert charts is not None
-    broker = replace(BROKERS["aries"], market=charts)
+    market = BROKERS["aries"].market
+    columns = {kind: types for kind, types in market.columns.items() if kind != "venues"}
+    broker = replace(BROKERS["aries"], market=replace(market, columns=columns))
 
     with Feed(broker, sim.url, fixed_token("a token"), at_close=lambda closed: None) as feed:
         feed.wait_open(10)

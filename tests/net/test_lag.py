@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from websockets.asyncio.server import ServerConnection, serve
 
-from aries_nb.model import Column, Subscription
+from aries_nb.model import Column, Secret, Subscription
 from aries_nb.net.intake import Intake, Route
 from aries_nb.net.lag import LagMonitor, ReadMonitor, StallDetector
 from aries_nb.net.websocket import connected
@@ -207,7 +207,7 @@ async def reported_lags(waiting: int) -> list[str]:
     read_monitor = ReadMonitor(intake, "here", lambda: reported.append(f"{read_monitor.lag.seconds:.2f}"))
     async with asyncio.timeout(10), serve(flood, "127.0.0.1", 0, compression=None) as server:
         port = server.sockets[0].getsockname()[1]
-        async with connected(f"ws://127.0.0.1:{port}") as socket:
+        async with connected(Secret(f"ws://127.0.0.1:{port}")) as socket:
             while len(socket.recv_messages.frames) < UNREAD:  # noqa: ASYNC110 - there is no event to wait for
                 await asyncio.sleep(0)
             while len(socket.recv_messages.frames) > waiting:
@@ -240,7 +240,7 @@ def test_the_rate_is_smoothed_and_begins_with_the_connection() -> None:
         took(intake, 0.0, lag=0.0, count=500)  # of the connection before
         async with asyncio.timeout(10), serve(ServerConnection.wait_closed, "127.0.0.1", 0) as server:
             port = server.sockets[0].getsockname()[1]
-            async with connected(f"ws://127.0.0.1:{port}") as socket:
+            async with connected(Secret(f"ws://127.0.0.1:{port}")) as socket:
                 read_monitor.restart(0.0)
                 found = []
                 for turn in range(1, 4):

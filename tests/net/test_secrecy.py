@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING, Any, cast
 import pytest
 
 from aries_nb.errors import TokenError
+from aries_nb.model import Secret
 from aries_nb.net.connection_errors import ConnectionLostError
 from aries_nb.net.http_client import HttpClient
 from aries_nb.net.tokens import token_from
-from aries_nb.net.websocket import connected, send_all
+from aries_nb.net.websocket import SendQueue, connected
 from tests.net.http_server import HttpServer, Reply
 from tests.net.patience import eventually
 from tests.net.rude import RudeServer, answer_pings, say
@@ -120,8 +121,8 @@ def test_a_late_echo_of_a_token_that_was_renewed_since_is_redacted(open_session:
 
 def test_a_frame_that_cannot_be_sent_ends_the_connection_and_is_not_shown(caplog: pytest.LogCaptureFixture) -> None:
     async def send(url: str) -> None:
-        async with connected(url) as socket:
-            await send_all(socket, lambda: [TOKEN, cast("str", 5)])
+        async with connected(Secret(url)) as socket:
+            await SendQueue(lambda ping: None).send(socket, lambda: [TOKEN, cast("str", 5)])
             while True:
                 await socket.recv()
 

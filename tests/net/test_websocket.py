@@ -12,6 +12,7 @@ from websockets.asyncio.client import connect
 from websockets.asyncio.server import ServerConnection, serve
 from websockets.exceptions import ConnectionClosed
 
+from aries_nb.model import Secret
 from aries_nb.net.websocket import MOST_UNREAD, SendQueue, connected, unread_frames
 
 if TYPE_CHECKING:
@@ -36,7 +37,7 @@ async def asked(*, is_reading: bool) -> AsyncIterator[ClientConnection]:
     """A client that has requested frames."""
     async with asyncio.timeout(10), serve(send, "127.0.0.1", 0, compression=None) as server:
         port = server.sockets[0].getsockname()[1]
-        async with connected(f"ws://127.0.0.1:{port}") as socket:
+        async with connected(Secret(f"ws://127.0.0.1:{port}")) as socket:
             if not is_reading:
                 socket.transport.pause_reading()
             await socket.send("go")
@@ -100,7 +101,7 @@ def test_a_later_frame_waits_behind_an_earlier_one_that_is_not_read_yet() -> Non
         async with serve(read_late, "127.0.0.1", 0, max_size=None, compression=None) as server:
             port = server.sockets[0].getsockname()[1]
             async with connect(f"ws://127.0.0.1:{port}", compression=None, proxy=None) as socket:
-                queue = SendQueue()
+                queue = SendQueue(lambda ping: None)
                 first = asyncio.create_task(queue.send(socket, lambda: [LARGE, "second"]))
                 later = asyncio.create_task(queue.send(socket, lambda: ["third"]))
                 while socket.transport.get_write_buffer_size() <= MOST_UNREAD:  # noqa: ASYNC110 - there is no event to wait for

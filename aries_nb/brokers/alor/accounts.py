@@ -35,16 +35,15 @@ class AlorAccounts(AlorConnection):
     MAKERS: ClassVar[Mapping[Kind, type[AlorStream]]] = {
         kind: PortfolioStream for kind in TABLE_FIELDS if kind != "instruments"
     }
+    COLUMNS: ClassVar[Mapping[Kind, Mapping[str, ColumnType]]] = {
+        kind: column_types(TABLE_FIELDS[kind]) for kind in MAKERS
+    }
 
     def __init__(self, *, exchange: str = DEFAULT_EXCHANGE) -> None:
         super().__init__(exchange=exchange)
         # Each under both of its subscriptions.
         self._summaries: dict[Subscription, SummaryWithCash] = {}
         self._priced: dict[Subscription, list[PricedOrders]] = {}
-
-    def columns(self, kind: Kind) -> Mapping[str, ColumnType]:
-        """Columns of a kind; those of all brokers first."""
-        return column_types(TABLE_FIELDS[kind]) if kind in self.MAKERS else {}
 
     def open(self, now: float) -> None:
         """Start a new connection; cash and unpriced orders of the previous one are dropped."""

@@ -43,14 +43,15 @@ def alor(
         market=Endpoint(
             "/ws",
             partial(AlorMarket, exchange=exchange),
+            columns=AlorMarket.COLUMNS,
             most_streams=5_000,
             conflates=True,
             hours=ALWAYS_OPEN if simulates else alor_hours(exchange),
         ),
-        accounts=Endpoint("/ws", partial(AlorAccounts, exchange=exchange), most_streams=5_000),
-        charts=None,
+        accounts=Endpoint(
+            "/ws", partial(AlorAccounts, exchange=exchange), columns=AlorAccounts.COLUMNS, most_streams=5_000
+        ),
         reference=AlorHttp(exchange=exchange),
-        options=None,
         login=Login("", "", "/refresh", host=tokens, exchange=AlorTokenExchange()),
         simulates=simulates,
         account_reference=AlorPortfolioHttp(exchange=exchange),

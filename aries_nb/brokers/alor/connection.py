@@ -5,7 +5,6 @@ Subclasses name the kinds of streams: market data and portfolios use separate co
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, ClassVar
 
@@ -35,12 +34,13 @@ from aries_nb.model import (
 __all__ = ["AlorConnection"]
 
 
-class AlorConnection(ABC):
+class AlorConnection:
     """One connection, and the streams that outlive it.
 
     `exchange` is the default for symbols and portfolios without one.
     """
 
+    COLUMNS: ClassVar[Mapping[Kind, Mapping[str, ColumnType]]] = {}
     MAKERS: ClassVar[Mapping[Kind, type[AlorStream]]] = {}
 
     def __init__(self, *, exchange: str = DEFAULT_EXCHANGE) -> None:
@@ -57,10 +57,6 @@ class AlorConnection(ABC):
         self._notes: list[Notice] = []
         self._made = 0
         self._received = 0
-
-    @abstractmethod
-    def columns(self, kind: Kind) -> Mapping[str, ColumnType]:
-        """Columns of a kind."""
 
     def open(self, now: float) -> None:
         """Start a new connection; all streams are requested again once there is a token."""

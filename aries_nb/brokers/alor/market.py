@@ -120,12 +120,11 @@ class AlorMarket(AlorConnection):
         "instruments": InstrumentStream,
     }
 
-    def columns(self, kind: Kind) -> Mapping[str, ColumnType]:
-        """Columns of a kind."""
-        if kind == "book":
-            return {column.name: column.type for column in BOOK_COLUMNS}
-        types = column_types(MARKET_FIELDS.get(kind, {}))
-        return {**types, SOURCE: "text"} if kind == "trades" else types
+    COLUMNS: ClassVar[Mapping[Kind, Mapping[str, ColumnType]]] = {
+        **{kind: column_types(MARKET_FIELDS.get(kind, {})) for kind in MAKERS},
+        "trades": {**column_types(MARKET_FIELDS["trades"]), SOURCE: "text"},
+        "book": dict(BOOK_COLUMNS),
+    }
 
 
 def _completed(kind: Kind, fields: tuple[str, ...], values: tuple[Any, ...]) -> tuple[Value, ...]:

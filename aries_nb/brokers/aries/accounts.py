@@ -73,7 +73,7 @@ class _AccountMessage:
 class AriesAccounts(AriesConnection[TopicKey]):
     """A connection for accounts, watchlists and news."""
 
-    COLUMN_TYPES = ACCOUNT_COLUMN_TYPES
+    COLUMNS = ACCOUNT_COLUMN_TYPES
     HAS_TABLES = True
     IS_EXACT = True
 

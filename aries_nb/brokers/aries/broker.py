@@ -26,7 +26,7 @@ def aries(name: str, url: str, *, simulates: str = "") -> Broker:
         url,
         market=Endpoint("/v1/market/ws", AriesMarket, hours=hours),
         accounts=Endpoint("/v1/accounts/ws", AriesAccounts, pnl_intervals=PNL_INTERVALS),
-        charts=Endpoint("/v1/charts/ws", AriesCharts, hours=hours),
+        sources={"charts": Endpoint("/v1/charts/ws", AriesCharts, hours=hours)},
         reference=AriesHttp(),
         options=AriesOptions(),
         # Protocol page §6.

@@ -91,7 +91,7 @@ class _ChartSymbol:
 class AriesCharts(AriesConnection[str]):
     """A connection for the quotes and trades of charts."""
 
-    COLUMN_TYPES = _COLUMN_TYPES
+    COLUMNS = _COLUMN_TYPES
 
     def __init__(self) -> None:
         super().__init__()

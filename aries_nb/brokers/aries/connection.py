@@ -41,7 +41,7 @@ class AriesConnection(ABC, Generic[K]):
     `CLEAR`. `IS_EXACT`: numbers with a point are read as `Decimal`.
     """
 
-    COLUMN_TYPES: ClassVar[Mapping[Kind, Mapping[str, ColumnType]]] = {}
+    COLUMNS: ClassVar[Mapping[Kind, Mapping[str, ColumnType]]] = {}
     HAS_TABLES: ClassVar[bool] = False
     IS_EXACT: ClassVar[bool] = False
 
@@ -49,10 +49,6 @@ class AriesConnection(ABC, Generic[K]):
         self._session = AriesSession()
         self._initial_records: list[Record] = []  # for subscriptions that joined a running stream
         self._requests: dict[str, Asked] = {}  # by request id, the oldest first
-
-    def columns(self, kind: Kind) -> Mapping[str, ColumnType]:
-        """Columns of a kind; empty for a kind that is not here."""
-        return self.COLUMN_TYPES.get(kind, {})
 
     def open(self, now: float) -> None:
         """Start a new connection; the streams are requested again after authentication."""

@@ -80,7 +80,7 @@ _COLUMN_TYPES: Mapping[Kind, Mapping[str, ColumnType]] = {
 class AriesMarket(AriesConnection[str]):
     """A connection for market data."""
 
-    COLUMN_TYPES = _COLUMN_TYPES
+    COLUMNS = _COLUMN_TYPES
 
     def __init__(self) -> None:
         super().__init__()

@@ -39,10 +39,11 @@ TABLES: Mapping[str, Kind] = {
 DERIVED = frozenset({"fills", "pnl"})  # computed here where the broker does not send them
 
 
-def tables_at(endpoint: Endpoint) -> tuple[str, ...]:
-    """The names of the tables that the broker with this endpoint of accounts has."""
-    protocol = endpoint.make()
-    return tuple(name for name, kind in TABLES.items() if name in DERIVED or protocol.columns(kind))
+def tables_at(endpoint: Endpoint | None) -> tuple[str, ...]:
+    """The names of the tables that a broker has whose accounts are at this endpoint; none without one."""
+    if endpoint is None:
+        return ()
+    return tuple(name for name, kind in TABLES.items() if name in DERIVED or kind in endpoint.columns)
 
 
 class UserData:
@@ -52,7 +53,7 @@ class UserData:
         self,
         connect: Callable[[], Link],
         http: HttpClient,
-        reference: Reference,
+        reference: Reference | None,
         callbacks: Callbacks,
         quotes: Callable[[Sequence[str]], LiveFrame],
         *,
@@ -79,7 +80,9 @@ class UserData:
         return self._link
 
     def names(self) -> tuple[str, ...]:
-        """The names of the user's accounts, from the token, or from the broker by HTTP (blocks)."""
+        """The user's accounts, as the token or the broker names them. Raises UsageError where there is no such list."""
+        if self._reference is None:
+            raise UsageError("this broker has no list of accounts", where=self._http.base, advice="Name the account.")
         named = self._reference.accounts_in(self._http.token().reveal())
         if named is not None:
             return named

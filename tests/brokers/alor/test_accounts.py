@@ -277,7 +277,7 @@ def test_missing_reply_does_not_hold_the_list_back_for_ever() -> None:
 
 @pytest.mark.parametrize("is_reply_first", [False, True])
 def test_after_a_break_the_list_replaces_the_table_and_is_logged_once(is_reply_first: bool) -> None:
-    columns = [Column(name, type_) for name, type_ in AlorAccounts().columns("orders").items()]
+    columns = [Column(name, type_) for name, type_ in AlorAccounts().COLUMNS.get("orders", {}).items()]
     log = ChangeLog(columns)
     table = Table(columns, ("D00000",), key=TABLE_KEYS["orders"], listeners=(log,))
     protocol = opened(AlorAccounts(), every("orders"))
@@ -404,7 +404,7 @@ def test_nothing_that_a_server_says_raises(messages: list[tuple[Kind, dict[str, 
 def test_columns_of_every_broker_are_there_and_of_market_data_none() -> None:
     protocol = AlorAccounts()
 
-    assert {"average_price", "updated", "text"} <= set(protocol.columns("orders"))
-    assert {"price", "market_value", "today_pnl"} <= set(protocol.columns("positions"))
-    assert list(protocol.columns("balances"))[:2] == ["equity", "cash"]
-    assert protocol.columns("quotes") == protocol.columns("instruments") == {}
+    assert {"average_price", "updated", "text"} <= set(protocol.COLUMNS.get("orders", {}))
+    assert {"price", "market_value", "today_pnl"} <= set(protocol.COLUMNS.get("positions", {}))
+    assert list(protocol.COLUMNS.get("balances", {}))[:2] == ["equity", "cash"]
+    assert protocol.COLUMNS.get("quotes", {}) == protocol.COLUMNS.get("instruments", {}) == {}

@@ -286,7 +286,7 @@ def test_quote_that_stands_as_before_a_break_is_no_second_row() -> None:
 )
 def test_quote_is_asked_for_in_the_smallest_format_that_has_its_fields(lacking: tuple[str, ...], form: Format) -> None:
     protocol = AlorMarket()
-    fields = tuple(name for name in reversed(protocol.columns("quotes")) if name not in lacking)
+    fields = tuple(name for name in reversed(protocol.COLUMNS.get("quotes", {})) if name not in lacking)
     subscription = quotes(fields=fields)
 
     opened(protocol, subscription)
@@ -574,8 +574,8 @@ def test_subscribing_before_there_is_a_token_waits_for_it() -> None:
 
 
 def test_columns_of_a_kind_that_is_not_here_are_none() -> None:
-    assert AlorMarket().columns("orders") == {}
-    assert set(QUOTES) <= set(AlorMarket().columns("quotes"))
+    assert AlorMarket().COLUMNS.get("orders", {}) == {}
+    assert set(QUOTES) <= set(AlorMarket().COLUMNS.get("quotes", {}))
 
 
 @pytest.mark.parametrize("kind", ["orders", "pnl", "news"])

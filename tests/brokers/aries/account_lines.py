@@ -15,7 +15,7 @@ PNL = (("interval", "1m"), ("start", "2026-03-02T14:30:00Z"))
 
 def every(kind: Kind, symbol: str = "ACC-1", options: tuple[tuple[str, str], ...] = ()) -> Subscription:
     """A subscription to every field of a kind."""
-    return Subscription(kind, symbol, tuple(AriesAccounts().columns(kind)), options)
+    return Subscription(kind, symbol, tuple(AriesAccounts().COLUMNS.get(kind, {})), options)
 
 
 ORDERS, POSITIONS, BALANCES, ACCOUNTS = (every(kind) for kind in ("orders", "positions", "balances", "accounts"))

@@ -57,25 +57,25 @@ EVERYTHING = (ORDERS, POSITIONS, BALANCES, ACCOUNTS, MINUTES, LISTS, NEWS)
 
 @pytest.mark.parametrize(("kind", "common"), [("orders", ORDER_COLUMNS), ("positions", POSITION_COLUMNS)])
 def test_columns_of_all_brokers_come_first(kind: Any, common: Any) -> None:
-    columns = AriesAccounts().columns(kind)
+    columns = AriesAccounts().COLUMNS.get(kind, {})
 
     assert list(columns.items())[: len(common)] == [tuple(column) for column in common]
 
 
 @pytest.mark.parametrize("kind", ["orders", "positions", "balances", "accounts", "pnl", "watchlists", "news"])
 def test_every_kind_has_the_columns_of_its_key(kind: Any) -> None:
-    columns = AriesAccounts().columns(kind)
+    columns = AriesAccounts().COLUMNS.get(kind, {})
 
     assert columns
     assert set(TABLE_KEYS[kind]) <= set(columns)
 
 
 def test_a_kind_that_the_broker_lacks_has_no_columns() -> None:
-    assert not AriesAccounts().columns("stop_orders")
+    assert not AriesAccounts().COLUMNS.get("stop_orders", {})
 
 
 def test_balances_have_every_field_of_the_protocol_page() -> None:
-    columns = AriesAccounts().columns("balances")
+    columns = AriesAccounts().COLUMNS.get("balances", {})
 
     assert len(columns) == 40  # the account's id is the subscription's
     assert columns["day_trade_overnight_reg_t_buying_power"] == "decimal"
@@ -622,7 +622,7 @@ def test_rubbish_never_raises(
     kind: str, topic: object, name: object, request: object, data: object, rest: object
 ) -> None:
     protocol = connected()
-    columns = protocol.columns
+    columns = protocol.COLUMNS
     protocol.subscribe(EVERYTHING)
     payload = {**(rest if isinstance(rest, dict) else {}), "topic": topic, "name": name, "data": data}
 
@@ -630,7 +630,7 @@ def test_rubbish_never_raises(
         found, said = protocol.receive([line(message)], RECEIVED)
         for record in found:
             assert len(record[2]) == len(record[0].fields) + 1
-            for value, column in zip(record[2][1:], columns(record[0].kind).values(), strict=True):
+            for value, column in zip(record[2][1:], columns[record[0].kind].values(), strict=True):
                 assert isinstance(value, {"decimal": Decimal, "text": str, "number": float}.get(column, int))
         assert all(len(notice.excerpt) <= 200 for notice in said if isinstance(notice, Unreadable))
 

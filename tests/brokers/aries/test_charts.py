@@ -71,8 +71,8 @@ def records(protocol: AriesCharts, *messages: object) -> list[Record]:
 def test_columns_are_those_of_all_brokers_as_far_as_they_come() -> None:
     protocol = AriesCharts()
 
-    assert tuple(protocol.columns("quotes"))[:3] == FIELDS
-    assert list(protocol.columns("trades").items()) == [tuple(column) for column in TRADE_COLUMNS]
+    assert tuple(protocol.COLUMNS.get("quotes", {}))[:3] == FIELDS
+    assert list(protocol.COLUMNS.get("trades", {}).items()) == [tuple(column) for column in TRADE_COLUMNS]
 
 
 def test_each_symbol_is_asked_for_once_in_a_frame_of_its_own() -> None:
@@ -224,7 +224,7 @@ def test_event_may_hold_both() -> None:
 
 
 def test_trade_has_every_column() -> None:
-    everything = trades(fields=tuple(AriesCharts().columns("trades")))
+    everything = trades(fields=tuple(AriesCharts().COLUMNS.get("trades", {})))
     protocol = opened(everything)
 
     (record,) = records(protocol, push(SALE))
@@ -299,7 +299,7 @@ def test_absent_value_is_unchanged_and_null_is_missing() -> None:
 
 
 def test_every_key_has_its_column() -> None:
-    everything = quotes(fields=tuple(AriesCharts().columns("quotes")))
+    everything = quotes(fields=tuple(AriesCharts().COLUMNS.get("quotes", {})))
     protocol = opened(everything)
     said = {
         "bid": 1, "ask": 2, "lp": 3, "ch": 4, "chp": 5, "open_price": 6, "high_price": 7, "low_price": 8,

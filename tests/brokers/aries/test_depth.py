@@ -39,7 +39,7 @@ def depth(*rows: str, **data: Any) -> dict[str, Any]:
 
 
 def test_venues_have_their_columns() -> None:
-    assert list(opened().columns("venues").items()) == [*VENUE_COLUMNS]
+    assert list(opened().COLUMNS.get("venues", {}).items()) == [*VENUE_COLUMNS]
 
 
 def test_rows_of_venues_are_put_by_name_after_a_list_that_begins() -> None:

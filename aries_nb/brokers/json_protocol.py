@@ -1,0 +1,480 @@
+"""Base class for adapters: the bookkeeping of a broker that sends JSON over one WebSocket.
+
+An adapter fills four hooks (`login`, `ask`, `give_up`, `read`) and names its columns; `docs/brokers.md` shows a whole
+one. Subscriptions, asking again after a break, unreadable messages, missing values and the barrier behind each request
+are done here.
+"""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from collections import deque
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import chain, repeat
+from typing import Any, ClassVar, NamedTuple, TypeAlias
+
+import msgspec
+
+from aries_nb.brokers.parsing import excerpt, is_unknown_symbol
+from aries_nb.brokers.protocol import Ping
+from aries_nb.errors import UsageError
+from aries_nb.model import (
+    MISSING,
+    ColumnType,
+    Counted,
+    Kind,
+    Notice,
+    Pong,
+    Received,
+    Record,
+    Rejected,
+    SessionLost,
+    SessionOpened,
+    SessionRefused,
+    Subscription,
+    TokenWanted,
+    Unreadable,
+    Unrequested,
+    Value,
+    Values,
+)
+
+__all__ = [
+    "Accepted",
+    "Acknowledged",
+    "Event",
+    "JsonProtocol",
+    "Levels",
+    "Ponged",
+    "Refused",
+    "StreamKey",
+    "TokenExpires",
+    "Update",
+]
+
+StreamKey: TypeAlias = tuple[Kind, str]
+"""A stream to ask for: its kind ("quotes", "trades", "book") and the symbol as the user wrote it."""
+
+INTEGER_BOUND = 2**63
+MOST_LEVELS = 10_000  # a side; the oldest go first where a server sends more
+
+
+class Update(NamedTuple):
+    """A quote or a trade: its exchange time in ns since the epoch, and its columns.
+
+    Without a time (None or 0) that of receipt is used. A column that is absent or None is missing, or unchanged for a
+    kind in `PARTIAL`. Text is converted to numbers.
+    """
+
+    kind: Kind
+    symbol: str
+    ts: int | None
+    values: Mapping[str, Any]
+
+
+class Levels(NamedTuple):
+    """Levels of an order book as (price, size) pairs, exchange time as for `Update`; a size of 0 removes a level.
+
+    `is_snapshot`: these are all levels there are; every other one is removed.
+    """
+
+    symbol: str
+    ts: int | None
+    bids: Iterable[tuple[Any, Any]]
+    asks: Iterable[tuple[Any, Any]]
+    is_snapshot: bool = False
+
+
+class Accepted(NamedTuple):
+    """The server accepted the login. `expires_in` is in seconds, None where it does not say."""
+
+    expires_in: float | None = None
+
+
+class Acknowledged(NamedTuple):
+    """The server has processed the oldest message of `ask` or `give_up` that it has not yet answered."""
+
+
+class Refused(NamedTuple):
+    """The server refused the login, or, once that is accepted, streams.
+
+    `symbols` and `kind` say which streams; without symbols they are those of the request that this answers, where the
+    protocol `ACKNOWLEDGES`. `is_unknown_symbol`: the symbol does not exist at this broker, as against a right that the
+    user lacks; None leaves that to the words of the reason.
+    """
+
+    reason: str
+    symbols: tuple[str, ...] = ()
+    kind: Kind | None = None
+    is_unknown_symbol: bool | None = None
+
+
+class Ponged(NamedTuple):
+    """The answer to the application's own ping; without a number, to the oldest one unanswered."""
+
+    number: int | None = None
+
+
+class TokenExpires(NamedTuple):
+    """The session ends soon: a fresh token is fetched and `login` is sent again on this connection."""
+
+
+Event: TypeAlias = Update | Levels | Accepted | Acknowledged | Refused | Ponged | TokenExpires
+
+
+class JsonProtocol(ABC):
+    """One connection to an endpoint as a state machine, without I/O; see `BrokerProtocol` for the contract.
+
+    Class attributes: `COLUMNS` names the columns of each kind and their types, in the broker's order, `{}` for a book.
+    `PARTIAL` are the kinds whose updates carry only what changed. `ACKNOWLEDGES`: the server answers each message of
+    `ask` and `give_up`, in order, with one that `read` yields as `Acknowledged` or `Refused`; a refusal is then raised
+    by the call it belongs to. Without it a ping follows each request, and a refusal may come after its pong.
+    """
+
+    COLUMNS: ClassVar[Mapping[Kind, Mapping[str, ColumnType]]]
+    PARTIAL: ClassVar[frozenset[Kind]] = frozenset()
+    ACKNOWLEDGES: ClassVar[bool] = False
+    LOGIN_SECONDS: ClassVar[float] = 10.0
+    PING_SECONDS: ClassVar[float] = 20.0
+    PONG_SECONDS: ClassVar[float] = 10.0
+
+    def __init__(self) -> None:
+        self._users: dict[StreamKey, dict[Subscription, None]] = {}
+        self._newest: dict[StreamKey, tuple[int, dict[str, Value]]] = {}  # of quotes, on this connection
+        self._books: dict[str, _Book] = {}
+        self._joined: list[Subscription] = []  # to running streams; they get the newest values with the next frame
+        self._out: list[str | bytes | Ping] = []
+        self._notices: list[Notice] = []
+        self._number = 0
+        self._is_open = False
+        self._login_sent: float | None = None
+        self._pings: dict[int, float] = {}  # of the application, by number: when they were sent
+        # Of each message that the server has yet to acknowledge: the number and the streams of its request.
+        self._unanswered: deque[tuple[int, Sequence[StreamKey]]] = deque()
+        self._now = self._next_ping = 0.0
+
+    # The adapter's hooks.
+
+    @abstractmethod
+    def login(self, token: str) -> Any:  # noqa: ANN401 - JSON
+        """Return the message that opens the session; None where the handshake's headers or address have done it."""
+
+    @abstractmethod
+    def ask(self, streams: Sequence[StreamKey]) -> Iterable[Any]:
+        """Return the messages that subscribe to these streams: JSON values, or str and bytes, sent as they are."""
+
+    @abstractmethod
+    def give_up(self, streams: Sequence[StreamKey]) -> Iterable[Any]:
+        """Return the messages that end these streams."""
+
+    @abstractmethod
+    def read(self, message: Any) -> Iterable[Event]:  # noqa: ANN401 - JSON
+        """Yield what one message says; nothing for one without meaning here. What it raises counts as unreadable."""
+
+    def ping(self, number: int) -> Any:  # noqa: ANN401, ARG002 - JSON; a hook
+        """Return the application's own ping, answered by `Ponged`; None for a ping of the WebSocket itself."""
+        return None
+
+    def decode(self, frame: bytes) -> Any:  # noqa: ANN401 - JSON
+        """Return the message in a frame; override it for what is not JSON."""
+        return msgspec.json.decode(frame)
+
+    # The contract of `BrokerProtocol`.
+
+    def open(self, now: float) -> None:
+        """Begin a new connection: the streams are asked for again once the login is accepted."""
+        self._is_open = False
+        self._out, self._notices, self._joined = [], [], []
+        self._newest.clear()
+        self._books.clear()
+        self._pings.clear()
+        self._unanswered.clear()
+        self._login_sent = None
+        self._now, self._next_ping = now, now + self.PING_SECONDS
+
+    def authenticate(self, token: str, now: float) -> None:
+        """Queue the login, at first or to renew the session."""
+        self._now = now
+        message = self.login(token)
+        if message is None:
+            self._accept(Accepted(), self._notices)
+        else:
+            self._login_sent = now
+            self._queue([message])
+
+    def subscribe(self, subscriptions: Sequence[Subscription]) -> int:
+        """Add streams, and ask for those that are not running; returns the number of the ping behind them.
+
+        Raises UsageError for a kind that the adapter does not have; nothing is asked for then.
+        """
+        for each in subscriptions:
+            if each.kind not in self.COLUMNS:
+                raise UsageError(f"this broker has no {each.kind}", advice="Ask for something else.")
+        new: dict[StreamKey, None] = {}
+        for each in subscriptions:
+            key = each.kind, each.symbol
+            users = self._users.setdefault(key, {})
+            if not users:
+                new[key] = None
+            elif each not in users:
+                self._joined.append(each)
+            users[each] = None
+        return self._request(list(new)) if self._is_open else 0
+
+    def unsubscribe(self, subscriptions: Sequence[Subscription]) -> None:
+        """End streams; one that another subscription needs goes on."""
+        gone: list[StreamKey] = []
+        for each in subscriptions:
+            key = each.kind, each.symbol
+            users = self._users.get(key, {})
+            if each not in users:
+                continue
+            del users[each]
+            if not users:
+                del self._users[key]
+                self._drop(key)
+                gone.append(key)
+        if gone and self._is_open:
+            self._await_answers(0, (), self._queue(self.give_up(gone)))
+
+    def receive(self, frames: Sequence[bytes], received: int) -> Received:
+        """Read frames: their records in order, and what else they say."""
+        notices, self._notices = self._notices, []
+        records: list[Record] = []
+        if self._joined:
+            self._seed(records, notices)
+        for frame in frames:
+            try:
+                for event in self.read(self.decode(frame)):
+                    self._take(event, received, records, notices)
+            except Exception as error:  # the adapter is foreign code, and the frame foreign text
+                reason = f"{type(error).__name__}: {error}"[:200]
+                notices.append(Unreadable(reason, excerpt(frame)))
+        return records, notices
+
+    def tick(self, now: float) -> Sequence[Notice]:
+        """Ping when it is time, and find a connection that is dead."""
+        self._now = now
+        notices, self._notices = self._notices, []
+        if self._login_sent is not None and now - self._login_sent > self.LOGIN_SECONDS:
+            self._login_sent = None
+            return [SessionLost(f"no answer to the login within {self.LOGIN_SECONDS:.0f} s", "silence")]
+        if self._pings and now - min(self._pings.values()) > self.PONG_SECONDS:
+            self._pings.clear()
+            return [SessionLost(f"no answer to a ping within {self.PONG_SECONDS:.0f} s", "silence")]
+        if self._is_open and now >= self._next_ping:
+            self._ping(self._next_number())
+        return notices
+
+    def outgoing(self) -> Sequence[str | bytes | Ping]:
+        """Drain what is to be sent, in order."""
+        out, self._out = self._out, []
+        return out
+
+    # Requests.
+
+    def _next_number(self) -> int:
+        self._number += 1
+        return self._number
+
+    def _queue(self, messages: Iterable[Any]) -> int:
+        """Queue messages; returns how many."""
+        texts = [each if isinstance(each, str | bytes) else msgspec.json.encode(each).decode() for each in messages]
+        self._out += texts
+        return len(texts)
+
+    def _request(self, streams: Sequence[StreamKey]) -> int:
+        number = self._next_number()
+        count = self._queue(self.ask(streams)) if streams else 0
+        if not self._await_answers(number, streams, count):
+            self._ping(number)
+        return number
+
+    def _await_answers(self, number: int, streams: Sequence[StreamKey], count: int) -> bool:
+        """Note that so many messages of a request are to be acknowledged; False if there are none."""
+        if self.ACKNOWLEDGES:
+            self._unanswered.extend([(number, streams)] * count)
+        return self.ACKNOWLEDGES and count > 0
+
+    def _ping(self, number: int) -> None:
+        self._next_ping = self._now + self.PING_SECONDS
+        message = self.ping(number)
+        if message is None:
+            self._out.append(Ping(number))
+        else:
+            self._pings[number] = self._now
+            self._queue([message])
+
+    def _drop(self, key: StreamKey) -> None:
+        self._newest.pop(key, None)
+        if key[0] == "book":
+            self._books.pop(key[1], None)
+
+    # Events.
+
+    def _take(self, event: object, received: int, records: list[Record], notices: list[Notice]) -> None:
+        if isinstance(event, Update):
+            self._update(event, received, records, notices)
+        elif isinstance(event, Levels):
+            self._levels(event, received, records, notices)
+        elif isinstance(event, Accepted):
+            self._accept(event, notices)
+        elif isinstance(event, Refused):
+            self._refuse(event, notices)
+        elif isinstance(event, Acknowledged):
+            self._settle(notices)
+        elif isinstance(event, Ponged):
+            self._ponged(event, notices)
+        elif isinstance(event, TokenExpires):
+            notices.append(TokenWanted())
+        else:
+            raise TypeError(f"`read` yielded {type(event).__name__}, which is no event")
+
+    def _update(self, update: Update, received: int, records: list[Record], notices: list[Notice]) -> None:
+        key = update.kind, update.symbol
+        users = self._users.get(key)
+        if not users:
+            notices.append(Unrequested())
+            return
+        types = self.COLUMNS[update.kind]
+        try:
+            ts = _checked_time(update.ts) or received
+            values = {name: _value(each, types[name]) for name, each in update.values.items() if each is not None}
+        except (ValueError, TypeError, LookupError, OverflowError):
+            notices += [Counted(user, "unreadable") for user in users]
+            raise
+        if update.kind in self.PARTIAL and key in self._newest:
+            values = {**self._newest[key][1], **values}
+        if update.kind == "quotes" or update.kind in self.PARTIAL:
+            self._newest[key] = ts, values
+        records += [(user, ts, _row(user, values, types)) for user in users]
+
+    def _levels(self, levels: Levels, received: int, records: list[Record], notices: list[Notice]) -> None:
+        users = self._users.get(("book", levels.symbol))
+        if not users:
+            notices.append(Unrequested())
+            return
+        try:
+            ts = _checked_time(levels.ts) or received
+            changes = [{_number(price): _number(size) for price, size in side} for side in (levels.bids, levels.asks)]
+        except (ValueError, TypeError, OverflowError):
+            notices += [Counted(user, "unreadable") for user in users]
+            raise
+        book = self._books.setdefault(levels.symbol, _Book())
+        book.ts = ts
+        changed = book.change(*changes, is_snapshot=levels.is_snapshot)
+        records += [(user, ts, book.triples(changed)) for user in users]
+
+    def _seed(self, records: list[Record], notices: list[Notice]) -> None:
+        """Give the newest values to those that joined a running stream: the server sends them no snapshot."""
+        joined, self._joined = self._joined, []
+        for user in joined:
+            key = user.kind, user.symbol
+            if user not in self._users.get(key, ()):
+                continue
+            if key in self._newest:
+                ts, newest = self._newest[key]
+                records.append((user, ts, _row(user, newest, self.COLUMNS[user.kind])))
+            elif user.kind == "book" and user.symbol in self._books:
+                book = self._books[user.symbol]
+                records.append((user, book.ts, book.triples(dict.fromkeys([*book.bids, *book.asks]))))
+            else:
+                continue
+            notices.append(Counted(user, "filled"))
+
+    def _accept(self, accepted: Accepted, notices: list[Notice]) -> None:
+        is_renewal, self._is_open = self._is_open, True
+        self._login_sent = None
+        notices.append(SessionOpened(accepted.expires_in, is_renewal=is_renewal))
+        if not is_renewal:
+            self._request(list(self._users))
+
+    def _refuse(self, refused: Refused, notices: list[Notice]) -> None:
+        reason = str(refused.reason)
+        if self._login_sent is not None:
+            self._login_sent = None
+            notices.append(SessionRefused(reason))
+            return
+        streams: Iterable[StreamKey] = self._unanswered[0][1] if self._unanswered else ()
+        if refused.symbols:
+            streams = [key for key in self._users if key[1] in refused.symbols and refused.kind in {None, key[0]}]
+        users = tuple(user for key in streams for user in self._users.get(key, ()))
+        is_unknown = is_unknown_symbol(reason) if refused.is_unknown_symbol is None else refused.is_unknown_symbol
+        notices.append(Rejected(users, excerpt(reason), is_unknown))
+        self._settle(notices)
+
+    def _settle(self, notices: list[Notice]) -> None:
+        """Take the oldest message that waits for an answer as answered."""
+        if self._unanswered:
+            number, _ = self._unanswered.popleft()
+            if number and all(number != other for other, _ in self._unanswered):
+                notices.append(Pong(number))
+
+    def _ponged(self, ponged: Ponged, notices: list[Notice]) -> None:
+        number = min(self._pings, default=0) if ponged.number is None else ponged.number
+        if number in self._pings:
+            self._pings = {ping: sent for ping, sent in self._pings.items() if ping > number}
+            notices.append(Pong(number))
+
+
+class _Book:
+    """Both sides of a book, price → size, and the exchange time of its newest change."""
+
+    def __init__(self) -> None:
+        self.bids: dict[float, float] = {}
+        self.asks: dict[float, float] = {}
+        self.ts = 0
+
+    def change(self, bids: Mapping[float, float], asks: Mapping[float, float], *, is_snapshot: bool) -> Iterable[float]:
+        """Set levels; returns the prices of those that are new, changed or removed."""
+        changed: dict[float, None] = {}
+        for side, given in ((self.bids, bids), (self.asks, asks)):
+            gone = [price for price in side if price not in given] if is_snapshot else ()
+            for price, size in chain(given.items(), zip(gone, repeat(0.0))):
+                if side.get(price, 0.0) == max(size, 0.0):
+                    continue
+                changed[price] = None
+                if size > 0:
+                    side[price] = size
+                else:
+                    del side[price]
+            for price in list(side)[: max(len(side) - MOST_LEVELS, 0)]:
+                del side[price]
+        return changed
+
+    def triples(self, prices: Iterable[float]) -> Values:
+        """Return price, bid size and ask size of these levels, flat; a size of 0 where there is none."""
+        return tuple(
+            number for price in prices for number in (price, self.bids.get(price, 0.0), self.asks.get(price, 0.0))
+        )
+
+
+def _row(user: Subscription, values: Mapping[str, Value], types: Mapping[str, ColumnType]) -> Values:
+    return tuple(values.get(name, MISSING[types[name]]) for name in user.fields)
+
+
+def _value(value: Any, type_: ColumnType) -> Value:  # noqa: ANN401 - JSON
+    if type_ == "number":
+        return _number(value)
+    if type_ in ("integer", "time"):
+        number = int(value)
+        if abs(number) >= INTEGER_BOUND:
+            raise ValueError(f"{excerpt(str(number))} does not fit 64 bits")
+        return number
+    return str(value)
+
+
+def _number(value: Any) -> float:  # noqa: ANN401 - JSON
+    number = float(value)
+    if number in (math.inf, -math.inf):
+        raise ValueError("infinity is no number here")
+    return number
+
+
+def _checked_time(ts: int | None) -> int:
+    if ts is None:
+        return 0
+    if not 0 <= ts < INTEGER_BOUND:
+        raise ValueError(f"{excerpt(str(ts))} is no exchange time in ns since the epoch")
+    return ts

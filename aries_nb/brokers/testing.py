@@ -1,0 +1,268 @@
+"""Contract tests for an adapter: subclass `AdapterContract` in a test file, and pytest runs them.
+
+    class TestMine(AdapterContract):
+        endpoint = BROKER.market
+
+        def answer(self, sent):            # what the server sends back, as the broker's documents say
+            if "auth" in sent:
+                yield b'{"event": "authenticated"}'
+
+        def update(self, kind, symbol):    # a message of a stream, and the columns that it must become
+            return b'{"symbol": "AAPL", "bid": 270.1}', {"bid_price": 270.1}
+
+No socket, clock or network is used. The tests need pytest only as what runs them.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from math import isnan
+from typing import ClassVar, get_args
+
+from aries_nb.brokers.protocol import BrokerProtocol, Ping
+from aries_nb.brokers.spec import Endpoint
+from aries_nb.model import (
+    MISSING,
+    ColumnType,
+    Kind,
+    Notice,
+    Pong,
+    Record,
+    SessionLost,
+    SessionOpened,
+    Subscription,
+    Unreadable,
+    Unrequested,
+    Value,
+)
+
+__all__ = ["AdapterContract"]
+
+RECEIVED = 1_800_000_000_000_000_000  # ns since the epoch, of every frame here
+RUBBISH = (
+    b"", b" ", b"\n", b"{", b"[", b"null", b"true", b"0", b"-1e999", b'""', b"[]", b"{}", b"[null]", b"[[]]", b"[{}]",
+    b'{"":null}', b"\xff\xfe\x00", b"\x00" * 100, b"[" * 10_000, b"9" * 5_000, b'{"T":[{"T":{}}]}', b'[{"T":"q"}]',
+)  # fmt: skip
+
+
+class Exchange:
+    """A protocol and the server's answers to what it sends, without a socket between them."""
+
+    def __init__(self, contract: AdapterContract) -> None:
+        self._contract = contract
+        self.protocol: BrokerProtocol = contract.endpoint.make()
+        self.sent: list[str | bytes] = []
+        self.notices: list[Notice] = []
+        self.records: list[Record] = []
+        self.now = 0.0
+
+    def connect(self) -> None:
+        """Open a new connection and log in."""
+        self.protocol.open(self.now)
+        self.protocol.authenticate(self._contract.token, self.now)
+        self.pump()
+
+    def pump(self) -> None:
+        """Deliver what is to be sent, and the answers to it, until neither side has more to say."""
+        for _ in range(100):
+            out = self.protocol.outgoing()
+            if not out:
+                return
+            for each in out:
+                if isinstance(each, Ping):
+                    self.notices.append(Pong(each.number))
+                    continue
+                self.sent.append(each)
+                self.receive(*self._contract.answer(each))
+        raise AssertionError("the adapter and the server's answers never come to an end")
+
+    def receive(self, *frames: bytes) -> Sequence[Record]:
+        """Hand frames to the protocol; returns their records."""
+        records, notices = self.protocol.receive(frames, RECEIVED) if frames else ((), ())
+        self.records += records
+        self.notices += notices
+        return records
+
+    def of(self, kind: type[Notice]) -> list[Notice]:
+        """What was said of one kind."""
+        return [notice for notice in self.notices if isinstance(notice, kind)]
+
+
+class AdapterContract(ABC):
+    """What every adapter keeps. `endpoint` is under test; `symbol` is one that the answers know."""
+
+    endpoint: ClassVar[Endpoint]
+    symbol: ClassVar[str] = "AAPL"
+    token: ClassVar[str] = "key-of-the-contract:secret-of-the-contract"  # noqa: S105 - no secret
+
+    @abstractmethod
+    def answer(self, sent: str | bytes) -> Iterable[bytes]:
+        """Yield the frames with which the server answers one that was sent."""
+
+    @abstractmethod
+    def update(self, kind: Kind, symbol: str) -> tuple[bytes, Mapping[str, Value]]:
+        """Return a frame with one update of a stream, and the columns of its record; columns left out are missing.
+
+        For a book the columns are the levels, each as "price": (bid size, ask size).
+        """
+
+    # The tests.
+
+    def test_columns_are_of_known_kinds_and_types(self) -> None:
+        """Every kind and type of column is one that frames have."""
+        assert self._kinds(), "an endpoint has at least one kind of stream"
+        for kind in self._kinds():
+            for name, type_ in self.endpoint.columns[kind].items():
+                assert type_ in get_args(ColumnType), f"{kind}: {name} is of the unknown type {type_!r}"
+                assert name.isidentifier(), f"{kind}: {name} is snake_case"
+                assert name == name.lower(), f"{kind}: {name} is snake_case"
+
+    def test_login_opens_the_session(self) -> None:
+        """A login that the server accepts opens the session once."""
+        exchange = self._connected()
+
+        assert len(exchange.of(SessionOpened)) == 1
+        assert not exchange.of(Unreadable), "answers of the server are read"
+
+    def test_streams_are_asked_for_once_the_session_is_open(self) -> None:
+        """What was subscribed before the connection is asked for behind the login, and again on the next connection."""
+        exchange = Exchange(self)
+        exchange.protocol.subscribe([self._subscription(kind) for kind in self._kinds()])
+        assert not exchange.protocol.outgoing(), "nothing is sent before there is a connection"
+
+        for _ in range(2):
+            exchange.sent.clear()
+            exchange.records.clear()
+            exchange.connect()
+            for kind in self._kinds():
+                assert self._told(exchange, kind), f"{kind} flow on each connection"
+            assert any(self.symbol in _text(each) for each in exchange.sent), "each connection asks anew"
+
+    def test_updates_become_records(self) -> None:
+        """A record has the values of the subscription's columns, in its order, and missing values for the rest."""
+        for kind in self._kinds():
+            exchange = self._connected()
+            subscription = self._subscription(kind)
+            exchange.protocol.subscribe([subscription])
+            exchange.pump()
+            exchange.records.clear()
+            frame, expected = self.update(kind, self.symbol)
+
+            exchange.receive(frame)
+
+            assert [record[0] for record in exchange.records] == [subscription], f"one record of {kind}"
+            ts, values = exchange.records[0][1:]
+            assert 0 < ts < 2**63, "exchange time in ns since the epoch"
+            if kind == "book":
+                levels = {str(price): (bid, ask) for price, bid, ask in zip(*[iter(values)] * 3, strict=True)}
+                assert {float(price): sizes for price, sizes in levels.items()} == {
+                    float(price): sizes for price, sizes in expected.items()
+                }
+                continue
+            types = self.endpoint.columns[kind]
+            for name, value in zip(subscription.fields, values, strict=True):
+                wanted = expected.get(name, MISSING[types[name]])
+                assert _equal(value, wanted), f"{kind}: {name} is {value!r}, not {wanted!r}"
+
+    def test_a_stream_is_asked_for_once_and_told_to_each_subscription(self) -> None:
+        """Two subscriptions of one stream share it, each with its own columns; the last one out ends it."""
+        kind = self._kinds()[0]
+        fields = tuple(self.endpoint.columns[kind])
+        both = [Subscription(kind, self.symbol, fields), Subscription(kind, self.symbol, fields[:1])]
+        exchange = self._connected()
+        exchange.protocol.subscribe(both[:1])
+        exchange.pump()
+        sent = len(exchange.sent)
+        exchange.protocol.subscribe(both[1:])
+        exchange.pump()
+        again = [each for each in exchange.sent[sent:] if self.symbol in _text(each)]
+
+        assert not again, "a stream that runs is not asked for again"
+        told = [record[0] for record in exchange.receive(self.update(kind, self.symbol)[0])]
+        assert set(told) >= set(both)
+        exchange.protocol.unsubscribe(both[:1])
+        exchange.pump()
+        assert {record[0] for record in exchange.receive(self.update(kind, self.symbol)[0])} == {both[1]}
+        exchange.protocol.unsubscribe(both[1:])
+        exchange.pump()
+        assert not exchange.receive(self.update(kind, self.symbol)[0])
+        assert exchange.of(Unrequested), "data without a subscription are counted"
+
+    def test_each_request_has_a_barrier(self) -> None:
+        """The number that `subscribe` returns comes back as a `Pong` once the server has processed the request."""
+        exchange = self._connected()
+        number = exchange.protocol.subscribe([self._subscription(kind) for kind in self._kinds()])
+        exchange.pump()
+
+        assert number > 0
+        assert max((pong.number for pong in exchange.of(Pong) if isinstance(pong, Pong)), default=0) >= number
+
+    def test_rubbish_raises_nothing(self) -> None:
+        """Whatever a server sends becomes records or notices, never an exception, and the session goes on."""
+        kinds = self._kinds()
+        exchange = self._connected()
+        exchange.protocol.subscribe([self._subscription(kind) for kind in kinds])
+        exchange.pump()
+        frames = [self.update(kind, self.symbol)[0] for kind in kinds]
+
+        for rubbish in (*RUBBISH, *(cut for frame in frames for cut in _damaged(frame))):
+            exchange.receive(rubbish)
+        exchange.records.clear()
+
+        for kind in kinds:
+            assert self._told(exchange, kind), f"{kind} go on after rubbish"
+
+    def test_a_server_that_falls_silent_is_found(self) -> None:
+        """Without an answer to its ping a session ends; one with WebSocket pings sends them."""
+        exchange = self._connected()
+        ends = False
+        pings = 0
+        for second in range(1, 121):
+            notices = exchange.protocol.tick(exchange.now + second)
+            ends = ends or any(isinstance(notice, SessionLost) for notice in notices)
+            pings += sum(isinstance(each, Ping) for each in exchange.protocol.outgoing())
+
+        assert ends or pings, "a ping at least every two minutes"
+
+    def test_the_token_is_not_repeated(self) -> None:
+        """No notice holds the token, also where the server echoes what was sent."""
+        exchange = self._connected()
+        for notice in exchange.notices:
+            assert self.token not in repr(notice)
+
+    # Parts of them.
+
+    def _kinds(self) -> list[Kind]:
+        return [kind for kind in get_args(Kind) if kind in self.endpoint.columns]
+
+    def _subscription(self, kind: Kind) -> Subscription:
+        fields = () if kind == "book" else tuple(self.endpoint.columns[kind])
+        return Subscription(kind, self.symbol, fields)
+
+    def _connected(self) -> Exchange:
+        exchange = Exchange(self)
+        exchange.connect()
+        exchange.notices += exchange.protocol.tick(exchange.now)
+        return exchange
+
+    def _told(self, exchange: Exchange, kind: Kind) -> bool:
+        exchange.receive(self.update(kind, self.symbol)[0])
+        return any(record[0].kind == kind for record in exchange.records)
+
+
+def _damaged(frame: bytes) -> Iterator[bytes]:
+    """A frame cut at each of its bytes, and with each of them changed."""
+    for place in range(len(frame)):
+        yield frame[:place]
+        yield frame[:place] + bytes([frame[place] ^ 0x15]) + frame[place + 1 :]
+
+
+def _text(sent: str | bytes) -> str:
+    return sent if isinstance(sent, str) else sent.decode("latin-1")
+
+
+def _equal(value: Value, wanted: Value) -> bool:
+    if isinstance(value, float) and isinstance(wanted, float) and isnan(wanted):
+        return isnan(value)
+    return value == wanted

@@ -1,0 +1,110 @@
+"""The contract tests of an adapter, run by two of them; and that they fail for one that breaks the contract."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import msgspec
+import pytest
+
+from aries_nb.brokers import Endpoint
+from aries_nb.brokers.testing import AdapterContract
+from tests.adapters import alpaca, packed
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from aries_nb.model import Kind, Value
+
+
+class TestAlpaca(AdapterContract):
+    endpoint = alpaca.BROKER.market
+
+    def answer(self, sent: str | bytes) -> Iterable[bytes]:
+        asked = json.loads(sent)
+        yield b'[{"T":"success","msg":"authenticated"}]' if asked["action"] == "auth" else b'[{"T":"subscription"}]'
+
+    def update(self, kind: Kind, symbol: str) -> tuple[bytes, Mapping[str, Value]]:
+        stamp = f'"S":"{symbol}","t":"2026-11-27T14:30:00.123456789Z"'
+        if kind == "quotes":
+            values = {"bid_price": 270.1, "bid_size": 3.0, "ask_price": 270.12, "ask_size": 4.0}
+            return f'[{{"T":"q",{stamp},"bp":270.1,"bs":3,"ap":270.12,"as":4}}]'.encode(), values
+        values = {"price": 270.11, "size": 100.0, "trade_id": 52983525029461, "venue": "V"}
+        return f'[{{"T":"t",{stamp},"p":270.11,"s":100,"i":52983525029461,"x":"V"}}]'.encode(), values
+
+
+class TestPacked(AdapterContract):
+    endpoint = packed.BROKER.market
+
+    def answer(self, sent: str | bytes) -> Iterable[bytes]:
+        return ()
+
+    def update(self, kind: Kind, symbol: str) -> tuple[bytes, Mapping[str, Value]]:
+        us = 1_795_000_000_000_000
+        if kind == "book":
+            self.size = getattr(self, "size", 0.0) + 1.0
+            body = {"bids": [[100.0, self.size]], "asks": [[101.0, 2 * self.size]], "all": True}
+            levels = {"100": (self.size, 0.0), "101": (0.0, 2 * self.size)}
+            return msgspec.msgpack.encode(["book", symbol, us, body]), levels
+        body = {"bid_price": 270.1, "last_price": None}
+        return msgspec.msgpack.encode(["quotes", symbol, us, body]), {"bid_price": 270.1}
+
+
+class _Forgets(alpaca.AlpacaMarket):
+    """Does not ask again on a new connection."""
+
+    def open(self, now: float) -> None:
+        super().open(now)
+        self._users.clear()
+
+
+class _Shouts(alpaca.AlpacaMarket):
+    """Raises where the server sends rubbish."""
+
+    def receive(self, frames, received):
+        for frame in frames:
+            json.loads(frame)
+        return super().receive(frames, received)
+
+
+class _Swaps(alpaca.AlpacaMarket):
+    """Gives the bid for the ask."""
+
+    def read(self, message):
+        for event in super().read(message):
+            if getattr(event, "kind", "") == "quotes":
+                event = event._replace(values={**event.values, "ask_price": event.values["bid_price"]})
+            yield event
+
+
+class _Dies(alpaca.AlpacaMarket):
+    """Never looks whether the server is there."""
+
+    PING_SECONDS = 1e9
+
+
+@pytest.mark.parametrize(
+    ("protocol", "test"),
+    [
+        (_Forgets, "test_streams_are_asked_for_once_the_session_is_open"),
+        (_Shouts, "test_rubbish_raises_nothing"),
+        (_Swaps, "test_updates_become_records"),
+        (_Dies, "test_a_server_that_falls_silent_is_found"),
+    ],
+)
+def test_contract_fails_for_an_adapter_that_breaks_it(protocol: type, test: str) -> None:
+    class Broken(TestAlpaca):
+        endpoint = Endpoint("/", protocol)
+
+    with pytest.raises((AssertionError, ValueError)):
+        getattr(Broken(), test)()
+
+
+def test_the_page_shows_the_adapter_that_is_tested() -> None:
+    root = Path(__file__).parents[2]
+    adapter = (root / "tests" / "adapters" / "alpaca.py").read_text(encoding="utf-8")
+
+    assert f"```python\n{adapter.rstrip()}\n```" in (root / "docs" / "brokers.md").read_text(encoding="utf-8")
+    assert len(adapter.splitlines()) <= 60

@@ -1,0 +1,333 @@
+"""Brokers from outside, through a real socket: rows, reconnects, gaps, message counts, refusals, what they lack."""
+
+from __future__ import annotations
+
+import sys
+import time
+from importlib.metadata import PathDistribution
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+import aries_nb as anb
+from aries_nb.brokers import Accepted, Broker, Endpoint
+from tests.adapters import alpaca, packed
+from tests.adapters.servers import KEY, SECRET, START, TOKEN, AlpacaServer, PackedServer
+from tests.net.patience import eventually
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from tests.adapters.servers import FakeServer
+
+CASES = [(alpaca.BROKER, AlpacaServer), (packed.BROKER, PackedServer)]
+
+
+@pytest.fixture(params=CASES, ids=["alpaca", "packed"])
+def case(request: pytest.FixtureRequest) -> Iterator[tuple[Broker, FakeServer]]:
+    broker, server_class = request.param
+    with server_class(unknown=["NOPE"]) as server:
+        yield broker, server
+
+
+@pytest.fixture
+def feed(case: tuple[Broker, FakeServer]) -> Iterator[anb.Feed]:
+    broker, server = case
+    with anb.connect(broker, url=server.url, token=TOKEN) as feed:
+        yield feed
+
+
+@pytest.fixture
+def server(case: tuple[Broker, FakeServer]) -> FakeServer:
+    return case[1]
+
+
+def test_rows_arrive_with_their_times_and_values(feed: anb.Feed) -> None:
+    quotes = feed.quotes("AAPL").wait(rows=20)
+
+    df = quotes.df
+    assert df.index.is_monotonic_increasing
+    assert df.index[0] >= START
+    assert df["bid_price"].notna().any()
+    assert set(df["symbol"]) == {"AAPL"}
+    assert list(quotes.latest.index) == ["AAPL"]
+
+
+def test_the_message_counts_add_up(feed: anb.Feed, server: FakeServer) -> None:
+    quotes = feed.quotes("AAPL", rows=50).wait(rows=120)
+    server.is_paused = True
+    eventually(lambda: quotes.ledger.received == server.sent["quotes", "AAPL"])
+
+    counts = quotes.ledger
+    assert counts.received + counts.filled == (
+        counts.visible + counts.evicted + counts.conflated + counts.duplicated + counts.rowless + counts.unreadable
+    )
+    assert counts.visible == 50
+    assert feed.stats().unreadable == 0
+
+
+def test_a_broken_connection_comes_back_with_one_gap_and_its_cause(feed: anb.Feed, server: FakeServer) -> None:
+    quotes = feed.quotes("AAPL").wait(rows=5)
+
+    server.drop()
+    eventually(lambda: server.connections == 2 and feed.state == "live")
+    before = quotes.received
+    quotes.wait(rows=before + 5)
+
+    gaps = feed.gaps.df
+    assert len(gaps) == 1
+    assert gaps["ended"].notna().all()
+    assert list(gaps["cause"]) == ["cut"]
+    assert feed.stats().reconnects == 1
+    assert server.asked["quotes", "AAPL"] == 2
+
+
+def test_a_stream_is_asked_for_once_and_ends_with_its_last_frame(feed: anb.Feed, server: FakeServer) -> None:
+    first = feed.quotes("AAPL")
+    second = feed.quotes("AAPL", fields=["bid_price"])
+    second.wait(rows=3)
+
+    first.close()
+    second.wait(rows=second.received + 3)
+    assert server.given_up["quotes", "AAPL"] == 0
+    second.close()
+
+    eventually(lambda: server.given_up["quotes", "AAPL"] == 1)
+    assert server.asked["quotes", "AAPL"] == 1
+
+
+def test_a_board_and_a_chart_are_drawn(feed: anb.Feed) -> None:
+    quotes = feed.quotes("AAPL").wait(rows=10)
+
+    bundle: Any = quotes._repr_mimebundle_()
+    data = bundle[0] if isinstance(bundle, tuple) else bundle
+
+    assert "AAPL" in data["text/html"]
+    quotes.chart("bid_price")
+
+
+def test_rubbish_is_counted_and_the_stream_goes_on(feed: anb.Feed, server: FakeServer) -> None:
+    quotes = feed.quotes("AAPL").wait(rows=3)
+
+    for rubbish in (b"", b"\xff\x00", b"[[[", b'[{"T":"q","S":"AAPL","bp":[],"t":"?"}]'):
+        server.send_to_all(rubbish if isinstance(server, PackedServer) else rubbish.decode("latin-1"))
+
+    quotes.wait(rows=quotes.received + 10)
+    assert feed.state == "live"
+    assert feed.stats().unreadable >= 3
+
+
+def test_what_the_broker_lacks_is_a_usage_error_that_names_it(feed: anb.Feed) -> None:
+    lacks = [
+        ("accounts", lambda: feed.account()),
+        ("accounts", lambda: feed.account("X")),
+        ("accounts", lambda: feed.accounts),
+        ("accounts", lambda: feed.news()),
+        ("accounts", lambda: feed.watchlists),
+        ("history of bars", lambda: feed.bars("AAPL")),
+        ("options", lambda: feed.options("AAPL")),
+        ("stream", lambda: feed.instruments("AAPL")),
+        ("no endpoint", lambda: feed.quotes("AAPL", endpoint="charts")),
+        ("instrument", lambda: feed.reference.instrument("AAPL")),
+        ("trades" if feed.name == "packed" else "book", lambda: (feed.trades("AAPL"), feed.book("AAPL"))),
+    ]
+    for what, call in lacks:
+        with pytest.raises(anb.UsageError, match=what):
+            call()
+
+    assert feed.tables == ()
+    assert feed.state == "live"
+
+
+# Of one shape.
+
+
+@pytest.fixture
+def alpaca_server() -> Iterator[AlpacaServer]:
+    with AlpacaServer(unknown=["NOPE"]) as server:
+        yield server
+
+
+@pytest.fixture
+def packed_server() -> Iterator[PackedServer]:
+    with PackedServer() as server:
+        yield server
+
+
+def test_nanoseconds_of_a_stamp_are_kept_to_the_microsecond(alpaca_server: AlpacaServer) -> None:
+    with anb.connect(alpaca.BROKER, url=alpaca_server.url, token=TOKEN) as feed:
+        trades = feed.trades("AAPL").wait(rows=3)
+
+        assert {ts.microsecond % 1000 for ts in trades.df.index} == {0}
+        assert trades.df["trade_id"].diff().dropna().eq(1).all()
+        assert set(trades.df["venue"]) == {"V"}
+
+
+def test_a_wrong_login_is_a_token_error(alpaca_server: AlpacaServer) -> None:
+    with pytest.raises(anb.TokenError, match="auth failed") as error:
+        anb.connect(alpaca.BROKER, url=alpaca_server.url, token=f"{KEY}:not-{SECRET}")
+
+    assert SECRET not in str(error.value)
+
+
+def test_a_refused_symbol_raises_at_the_call_and_the_others_go_on(alpaca_server: AlpacaServer) -> None:
+    with anb.connect(alpaca.BROKER, url=alpaca_server.url, token=TOKEN) as feed:
+        quotes = feed.quotes("AAPL").wait(rows=2)
+
+        with pytest.raises(anb.UnknownSymbolError, match="invalid symbol: NOPE"):
+            feed.quotes("NOPE")
+
+        quotes.wait(rows=quotes.received + 5)
+
+
+def test_a_book_of_deltas_and_snapshots_is_kept(packed_server: PackedServer) -> None:
+    with anb.connect(packed.BROKER, url=packed_server.url, token=TOKEN) as feed:
+        book = feed.book("AAPL", depth=5).wait(updates=25)
+        packed_server.is_paused = True
+        eventually(lambda: book.updates == packed_server.sent["book", "AAPL"])
+
+        bids = book.df[book.df["side"] == "bid"] if "bid" in set(book.df["side"]) else book.df[book.df["side"] == "buy"]
+        assert list(bids["price"]) == [100.0, 99.0, 98.0, 97.0, 96.0]
+        assert bids["size"].iloc[0] == packed_server.sent["book", "AAPL"]
+
+
+def test_partial_updates_are_merged(packed_server: PackedServer) -> None:
+    with anb.connect(packed.BROKER, url=packed_server.url, token=TOKEN) as feed:
+        quotes = feed.quotes("AAPL").wait(rows=10)
+
+        newest = quotes.df.iloc[5:]
+        assert newest[["bid_price", "ask_price", "last_price"]].notna().all().all()
+
+
+def test_headers_are_signed_anew_for_each_connection_and_never_shown(packed_server: PackedServer) -> None:
+    with anb.connect(packed.BROKER, url=packed_server.url, token=TOKEN) as feed:
+        feed.quotes("AAPL").wait(rows=3)
+        packed_server.drop()
+        eventually(lambda: packed_server.connections == 2 and feed.state == "live")
+
+        first, second = ({name.lower(): each[name] for name in each} for each in packed_server.handshakes)
+        assert first["x-key"] == KEY
+        assert first["x-signature"] != second["x-signature"]
+        assert SECRET not in repr(feed) + repr(feed.stats()) + feed.gaps.df.to_string()
+
+
+def test_a_wrong_signature_is_told_and_holds_no_secret(packed_server: PackedServer) -> None:
+    with pytest.raises(anb.FeedError, match="bad signature") as error:
+        anb.connect(packed.BROKER, url=packed_server.url, token=f"{KEY}:another-secret-0002")
+
+    assert "another-secret" not in str(error.value)
+
+
+def test_a_signing_function_that_raises_shows_nothing_of_the_token(packed_server: PackedServer) -> None:
+    def sign(token: str) -> dict[str, str]:
+        raise ValueError(token)
+
+    broker = Broker("signs", packed_server.url, market=Endpoint("/stream", packed.PackedMarket, headers=sign))
+    with pytest.raises(anb.FeedError, match=r"headers of the endpoint cannot be made \(ValueError\)") as error:
+        anb.connect(broker, token=TOKEN)
+
+    assert SECRET not in str(error.value)
+    assert error.value.__cause__ is None
+
+
+def test_the_address_may_come_out_of_the_token_answer(packed_server: PackedServer) -> None:
+    def address(token: str) -> str:
+        return f"{packed_server.url}/stream"
+
+    market = Endpoint("/nowhere", packed.PackedMarket, headers=packed.signed, address=address)
+    with anb.connect(Broker("told", "wss://example.com", market=market), token=TOKEN) as feed:
+        feed.quotes("AAPL").wait(rows=3)
+
+
+def test_an_address_that_cannot_be_is_refused_before_anything_is_sent() -> None:
+    market = Endpoint("/", packed.PackedMarket, address=lambda token: "ws://example.com/stream?token=" + token)
+
+    with pytest.raises(anb.UsageError, match="unencrypted") as error:
+        anb.connect(Broker("told", "wss://example.com", market=market), token=TOKEN)
+
+    assert SECRET not in str(error.value)
+
+
+def test_a_server_that_answers_no_ping_and_sends_nothing_is_left(
+    packed_server: PackedServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("aries_nb.net.session.PONG_SECONDS", 0.5)
+    monkeypatch.setattr(packed.PackedMarket, "PING_SECONDS", 0.3)
+    with anb.connect(packed.BROKER, url=packed_server.url, token=TOKEN) as feed:
+        quotes = feed.quotes("AAPL").wait(rows=3)
+        packed_server.freeze()
+
+        eventually(lambda: feed.state == "reconnecting")
+        packed_server.thaw()
+        eventually(lambda: feed.state == "live")
+        quotes.wait(rows=quotes.received + 3)
+
+        assert list(feed.gaps.df["cause"]) == ["silence"]
+
+
+def test_the_same_broker_again_is_the_same_feed_and_a_new_one_replaces_it(packed_server: PackedServer) -> None:
+    def broker() -> Broker:
+        return Broker(
+            "packed", packed_server.url, market=Endpoint("/stream", packed.PackedMarket, headers=packed.signed)
+        )
+
+    made = broker()
+    first = anb.connect(made, token=TOKEN)
+    assert anb.connect(made, token=TOKEN) is first
+
+    second = anb.connect(broker(), token=TOKEN)  # the cell that makes it has run again
+
+    assert second is not first
+    assert first.state == "closed"
+    second.close()
+
+
+# By name.
+
+
+@pytest.fixture
+def installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder on the path with a package's metadata, as pip leaves it."""
+    (tmp_path / "their_broker.py").write_text("from tests.adapters.alpaca import BROKER\nWRONG = 1\n")
+    about = tmp_path / "their_broker-1.0.dist-info"
+    about.mkdir()
+    (about / "METADATA").write_text("Metadata-Version: 2.1\nName: their-broker\nVersion: 1.0\n")
+    (about / "entry_points.txt").write_text(
+        "[aries_nb.brokers]\ntheirs = their_broker:BROKER\nbroken = no_such_module:BROKER\nwrong = their_broker:WRONG\n"
+    )
+    monkeypatch.syspath_prepend(str(tmp_path))
+    yield tmp_path
+    sys.modules.pop("their_broker", None)
+
+
+def test_a_broker_of_an_installed_package_is_found_by_its_name(installed: Path, alpaca_server: AlpacaServer) -> None:
+    assert PathDistribution.at(next(installed.glob("*.dist-info"))).entry_points
+
+    with anb.connect("theirs", url=alpaca_server.url, token=TOKEN) as feed:
+        feed.quotes("AAPL").wait(rows=2)
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("broken", r"entry point 'broken' \(no_such_module:BROKER\) cannot be loaded: ModuleNotFoundError"),
+        ("wrong", r"entry point 'wrong' .* is a int"),
+        ("nobody", r"unknown broker 'nobody'.*Known are: aries, .*broken, theirs, wrong"),
+    ],
+)
+def test_an_entry_point_that_is_no_broker_is_a_usage_error(installed: Path, name: str, message: str) -> None:
+    with pytest.raises(anb.UsageError, match=message):
+        anb.connect(name)
+
+
+def test_a_protocol_without_columns_is_refused_where_it_is_named() -> None:
+    with pytest.raises(anb.UsageError, match="names no columns"):
+        Endpoint("/", lambda: Accepted())  # type: ignore[arg-type, return-value]
+
+
+def test_a_session_without_streams_is_live_at_once(packed_server: PackedServer) -> None:
+    began = time.monotonic()
+    with anb.connect(packed.BROKER, url=packed_server.url, token=TOKEN) as feed:
+        assert feed.state == "live"
+    assert time.monotonic() - began < 5
