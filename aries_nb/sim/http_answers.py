@@ -1,6 +1,6 @@
-"""Base class of the HTTP servers: requests, responses, parsing of parameters, and errors in Aries' two shapes.
+"""Base class of the HTTP servers: requests, responses, and parsing of parameters.
 
-Source: protocol page §6 (end). Imports aiohttp, so nothing that a server for WebSockets alone needs may be here.
+Imports aiohttp, so nothing that a server for WebSockets alone needs may be here.
 """
 
 from __future__ import annotations
@@ -9,8 +9,7 @@ import json
 import math
 import time
 from abc import ABC, abstractmethod
-from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple
+from typing import TYPE_CHECKING, ClassVar, NamedTuple
 from urllib.parse import unquote
 
 from aiohttp import web
@@ -18,19 +17,8 @@ from aiohttp import web
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
 
-__all__ = ["ErrorShape", "HttpError", "HttpRequest", "HttpResponse", "HttpServer", "Query", "refusal", "rfc3339"]
+__all__ = ["HttpError", "HttpRequest", "HttpResponse", "HttpServer", "Query"]
 
-ErrorShape = Literal["flat", "nested"]
-#: Names of the nested shape, by HTTP status.
-ERROR_TYPES = {
-    400: "BAD_REQUEST",
-    401: "AUTHENTICATION",
-    403: "AUTHORIZATION",
-    404: "NOT_FOUND",
-    405: "BAD_REQUEST",
-    422: "VALIDATION",
-    429: "RATE_LIMIT",
-}
 #: A time above this is in ms: as seconds it would be the year 5138 (§7, "ms accepted").
 MOST_SECONDS = 100_000_000_000
 MOST_BODY_BYTES = 2**16
@@ -207,18 +195,3 @@ class HttpServer(ABC):
 
     def _json(self, body: object) -> str:
         return json.dumps(body, separators=(",", ":"), ensure_ascii=self.is_ascii, allow_nan=False)
-
-
-def refusal(shape: ErrorShape, error: HttpError, request_id: str) -> HttpResponse:
-    """The response to a refused request: flat, or nested with `error` as an object."""
-    code, text = ERROR_TYPES.get(error.status, "INTERNAL"), error.text
-    details = [{"code": code, "description": text, "field": error.field}] if error.field else []
-    body: dict[str, Any] = {"error": text, "codes": details, "metadata": {}}
-    if shape == "nested":
-        body = {"error": {"type": code, "code": code, "message": text, "details": details, "request_id": request_id}}
-    return HttpResponse(error.status, body)
-
-
-def rfc3339(seconds: float) -> str:
-    """A Unix time in s as RFC 3339 text, in UTC with ms."""
-    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")

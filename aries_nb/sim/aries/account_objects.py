@@ -5,11 +5,11 @@ Source: protocol page §5.4 (fields) and §7 (REST replies). Quantities and amou
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 from aries_nb.sim.accounts.ledger import ZERO
+from aries_nb.sim.aries.messages import rfc3339
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable
@@ -38,7 +38,6 @@ __all__ = [
     "order_object",
     "position_object",
     "positions",
-    "time_text",
     "watchlist_object",
     "watchlists",
 ]
@@ -177,7 +176,7 @@ def position_object(account: str, holding: Holding) -> dict[str, Any]:
         made["marketValue"] = decimal_text(holding.market_value)
         made["costBasis"] = decimal_text(position.cost)
     if position.opened:
-        made["createdAt"] = time_text(position.opened)
+        made["createdAt"] = rfc3339(position.opened)
     return made
 
 
@@ -202,8 +201,8 @@ def order_object(order: Order) -> dict[str, Any]:
         "avgPrice": decimal_text(order.average_price),
         "ordStatus": order.status.upper(),
         "currency": "USD",
-        "createdAt": time_text(order.created),
-        "updatedAt": time_text(order.updated),
+        "createdAt": rfc3339(order.created),
+        "updatedAt": rfc3339(order.updated),
     }
     if order.replaces:
         made["origClOrdId"] = order.replaces
@@ -239,7 +238,7 @@ def news_object(headline: Headline) -> dict[str, Any]:
         "authors": list(headline.authors),
         "symbols": list(headline.symbols),
         "news_type": headline.type,
-        "timestamp": time_text(headline.time),
+        "timestamp": rfc3339(headline.time),
         "action": "created",
     }
 
@@ -247,11 +246,6 @@ def news_object(headline: Headline) -> dict[str, Any]:
 def decimal_text(number: Decimal) -> str:
     """A decimal in plain digits, never with an exponent."""
     return f"{number:f}"
-
-
-def time_text(time: float) -> str:
-    """Unix time in s as RFC 3339 in UTC, to the millisecond."""
-    return datetime.fromtimestamp(time, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def _page(orders: Iterable[Order], limit: int, cursor: int) -> dict[str, Any]:

@@ -6,7 +6,7 @@ Source: protocol page §6 and §7. Orders cannot be placed, replaced or cancelle
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 from urllib.parse import parse_qsl
 from uuid import uuid4
 
@@ -14,19 +14,30 @@ from aries_nb.sim.aries.http_accounts import AccountRoutes
 from aries_nb.sim.aries.http_bars import BarRoutes
 from aries_nb.sim.aries.http_market import MarketRoutes
 from aries_nb.sim.aries.oauth import OAuthError, OAuthServer
-from aries_nb.sim.http_answers import MOST_BODY_BYTES, HttpError, HttpResponse, HttpServer, Query, refusal
+from aries_nb.sim.http_answers import MOST_BODY_BYTES, HttpError, HttpResponse, HttpServer, Query
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from aries_nb.sim.accounts.accounts import Accounts
     from aries_nb.sim.aries.feed import AriesFeed
-    from aries_nb.sim.http_answers import ErrorShape, HttpRequest
+    from aries_nb.sim.http_answers import HttpRequest
     from aries_nb.sim.market.history import History
     from aries_nb.sim.settings import SimOptions
 
 __all__ = ["AriesHttpServer"]
 
+ErrorShape = Literal["flat", "nested"]
+#: Names of the nested shape, by HTTP status.
+ERROR_TYPES = {
+    400: "BAD_REQUEST",
+    401: "AUTHENTICATION",
+    403: "AUTHORIZATION",
+    404: "NOT_FOUND",
+    405: "BAD_REQUEST",
+    422: "VALIDATION",
+    429: "RATE_LIMIT",
+}
 #: The path for browsers (§6), and the same below the base of the API (assumed).
 AUTHORIZE = ("/oauth2/authorize", "/v1/oauth2/authorize")
 TOKEN = "/v1/oauth2/token"  # noqa: S105 - a path
@@ -93,7 +104,7 @@ class AriesHttpServer(HttpServer):
         return HttpResponse(200, self._route(request))
 
     def _refused(self, error: HttpError) -> HttpResponse:
-        return refusal(self._errors, error, str(uuid4()))
+        return _error(self._errors, error, str(uuid4()))
 
     def _check_token(self, request: HttpRequest) -> None:
         if not request.bearer_token:
@@ -122,6 +133,16 @@ class AriesHttpServer(HttpServer):
                 request.expect("GET")
                 return self._accounts.of_account(account, (version, *what), query, now)
         raise HttpError(404, "unknown path")
+
+
+def _error(shape: ErrorShape, error: HttpError, request_id: str) -> HttpResponse:
+    """The response to a refused request: flat, or nested with `error` as an object."""
+    code, text = ERROR_TYPES.get(error.status, "INTERNAL"), error.text
+    details = [{"code": code, "description": text, "field": error.field}] if error.field else []
+    body: dict[str, Any] = {"error": text, "codes": details, "metadata": {}}
+    if shape == "nested":
+        body = {"error": {"type": code, "code": code, "message": text, "details": details, "request_id": request_id}}
+    return HttpResponse(error.status, body)
 
 
 def _clock(query: Query, now: float) -> str:  # noqa: ARG001 - signature of all routes

@@ -12,7 +12,8 @@ from urllib.parse import quote, urlencode
 
 from aries_nb.sim.aries.charts import chart_values
 from aries_nb.sim.aries.http_bars import RESOLUTIONS, TICK_SIZES
-from aries_nb.sim.http_answers import HttpError, rfc3339
+from aries_nb.sim.aries.messages import rfc3339
+from aries_nb.sim.http_answers import HttpError
 from aries_nb.sim.market.history import NEW_YORK
 from aries_nb.sim.market.instruments import INDICES
 from aries_nb.sim.market.listings import EquityListing, IndexListing, OptionListing

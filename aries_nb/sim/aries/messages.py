@@ -26,6 +26,7 @@ __all__ = [
     "market_status",
     "pong",
     "response",
+    "rfc3339",
     "update",
     "update_prefix",
 ]
@@ -52,7 +53,7 @@ def update(prefix: str, data: Mapping[str, Any], stamp: int) -> str:
 def chart_update(kind: ChartEvent, symbol: str, data: Mapping[str, Any], stamp: int) -> str:
     """One event of the charts endpoint, with the time on the envelope (§1.10, §4.2)."""
     payload = {"action": "update", "type": kind, "symbol": symbol, "data": data}
-    return _line({"type": "event", "timestamp": _rfc3339(stamp), "payload": payload})
+    return _line({"type": "event", "timestamp": rfc3339(stamp / 1000), "payload": payload})
 
 
 def market_status(hours: MarketHours, stamp: int) -> str:
@@ -65,7 +66,7 @@ def market_status(hours: MarketHours, stamp: int) -> str:
         "exchanges": {"nasdaq": now, "nyse": now, "otc": now},
         "currencies": {"crypto": "open", "fx": "open"},
         "indicesGroups": {"dow_jones": now, "nasdaq": now, "s_and_p": now},
-        "serverTime": _rfc3339(stamp),
+        "serverTime": rfc3339(stamp / 1000),
     }
     return _event({"action": "update", "type": "marketStatus", "data": data, "timestamp": stamp})
 
@@ -107,12 +108,13 @@ def pong(ident: str | None) -> str:
     return _line({"type": "pong"} if ident is None else {"type": "pong", "id": ident})
 
 
+def rfc3339(seconds: float) -> str:
+    """A Unix time in s as RFC 3339 text, in UTC with ms."""
+    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
 def _event(payload: Mapping[str, Any]) -> str:
     return _line({"type": "event", "payload": payload})
-
-
-def _rfc3339(stamp: int) -> str:
-    return datetime.fromtimestamp(stamp / 1000, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def _line(message: Mapping[str, Any]) -> str:
