@@ -48,5 +48,6 @@ class Observers:
 
     def __iter__(self) -> Iterator[Callable[[], None]]:
         with self._lock:
-            callbacks = tuple(self._callbacks.values())
+            # A list, since `tuple` allocates after it has begun to iterate: the collector could then change the dict.
+            callbacks = list(self._callbacks.values())
         return iter(callbacks)
