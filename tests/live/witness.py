@@ -26,7 +26,7 @@ class Witness:
         self._trades: list[tuple[str, int, float, float]] = []
         self._orders: list[Any] = []
         sim._call(lambda: sim._server.feed.on_trade.append(lambda *trade: self._trades.append(trade)))
-        sim._call(lambda: sim._server.accounts.join(self._note))
+        sim._call(lambda: sim._server.accounts.add_listener(self._note))
 
     def prints(self, symbol: str) -> list[Print]:
         """Time in Unix ns, price and size of each trade so far."""
