@@ -39,12 +39,12 @@ def open_since(calendar: str, now: int) -> int | None:
     """
     if calendar in {"", ROUND_THE_CLOCK}:
         return 0 if calendar else None
-    asked = _asked(calendar, now // (SPAN_DAYS * DAY_NS))
-    return _begin(asked.result(), now) if asked.done() and asked.exception() is None else None
+    lookup = _lookup(calendar, now // (SPAN_DAYS * DAY_NS))
+    return _begin(lookup.result(), now) if lookup.done() and lookup.exception() is None else None
 
 
 @cache
-def _asked(calendar: str, number: int) -> Future[Sessions]:
+def _lookup(calendar: str, number: int) -> Future[Sessions]:
     """The sessions of a span, looked up on a thread: a calendar takes a second, and the painter must not wait."""
     return run_on_thread(partial(_looked_up, calendar, number), name="aries-nb-hours")
 

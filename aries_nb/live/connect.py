@@ -72,7 +72,7 @@ class _OpenFeeds:
     def drop(self, feed: Feed) -> None:
         """Remove a closed feed."""
         with self._guard:
-            self._feeds = {key: kept for key, kept in self._feeds.items() if kept[0] is not feed}
+            self._feeds = {key: entry for key, entry in self._feeds.items() if entry[0] is not feed}
 
     def after_fork(self) -> None:
         """Start without feeds in a forked process: those of the parent go on there; `connect` makes new ones here."""

@@ -247,9 +247,9 @@ class Link:
 
     def release(self, store: RecordSink) -> None:
         """Unsubscribe a store; the last user of a shared subscription ends it. Idempotent."""
-        held = self._streams.get(id(store), ())
-        if isinstance(store, OrderBook) and held:
-            wanted = held[0].subscription
+        routes = self._streams.get(id(store), ())
+        if isinstance(store, OrderBook) and routes:
+            wanted = routes[0].subscription
             with self._guard:
                 book, users = self._books.pop(wanted, (store, 0))
                 if users > 1:

@@ -435,5 +435,5 @@ class FeedSource:
         """The state, counts and problems of this moment."""
         now = self._feed.stats()
         problems = (now.state == "live" and self._callbacks.last_error) or now.last_error
-        silent = sum(len(held.silent) for held in self._registry.held() if isinstance(held, LiveFrame))
+        silent = sum(len(live.silent) for live in self._registry.open_objects() if isinstance(live, LiveFrame))
         return replace(card_data(now, name=self._feed.name, url=self._feed.url, error=problems), silent=silent)

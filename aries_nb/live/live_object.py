@@ -164,7 +164,7 @@ class LiveRegistry:
 
     def __init__(self, check: Callable[[], None]) -> None:
         self._check = check
-        self._held: WeakValueDictionary[object, LiveObject] = WeakValueDictionary()
+        self._objects: WeakValueDictionary[object, LiveObject] = WeakValueDictionary()
         self._locks: WeakValueDictionary[object, threading.RLock] = WeakValueDictionary()
         self._is_closed = False
         # Locked only to look up and to write: making an object may wait for the network, and must not block others.
@@ -179,28 +179,28 @@ class LiveRegistry:
             lock = self._locks.setdefault(key, threading.RLock())
         with lock:
             self._check()
-            held = self._held.get(key)
-            if held is None or not held.is_open:
-                held = make()
+            live = self._objects.get(key)
+            if live is None or not live.is_open:
+                live = make()
                 with self._guard:
                     is_late = self._is_closed
-                    self._held[key] = held
+                    self._objects[key] = live
                 if is_late:  # it would outlive the feed
-                    held.close()
+                    live.close()
                     self._check()
-            return cast("LiveObjectT", held)
+            return cast("LiveObjectT", live)
 
-    def held(self) -> list[LiveObject]:
+    def open_objects(self) -> list[LiveObject]:
         """The objects that are open."""
         with self._guard:
-            every = list(self._held.values())
-        return [held for held in every if held.is_open]
+            every = list(self._objects.values())
+        return [live for live in every if live.is_open]
 
     def close(self) -> None:
         """Close all objects; one that is being made is closed when it is ready."""
         with self._guard:
             self._is_closed = True
-            every = list(self._held.values())
+            every = list(self._objects.values())
         with ExitStack() as steps:  # an interrupt of one does not skip the others
-            for held in every:
-                steps.callback(held.close)
+            for live in every:
+                steps.callback(live.close)

@@ -56,7 +56,7 @@ class Account:
         self._equity: LiveEquity | None = None
         self._link = link
         self._callbacks = callbacks
-        self._held: dict[Kind, LiveTable] = {}
+        self._tables: dict[Kind, LiveTable] = {}
         self._log: DerivedFillLog | None = None
         self._fills: LiveFills | None = None
         self._candles: dict[str, CandleSource] = {}  # by interval
@@ -82,7 +82,7 @@ class Account:
         They are the broker's own records where it sends them, those of the current session included, and
         `load_history` loads earlier ones; else they are derived from changes of orders since the first use.
         """
-        return self._told_fills() if self._has("fills") else self._orders_and_fills()[1]
+        return self._reported_fills() if self._has("fills") else self._orders_and_fills()[1]
 
     @property
     def positions(self) -> LivePositions:
@@ -101,7 +101,7 @@ class Account:
     @property
     def info(self) -> LiveTable:
         """The type and properties of the account; one row. Raises UsageError where the broker does not send them."""
-        return self._asked_for("accounts", "sends no properties of an account")
+        return self._table_or_error("accounts", "sends no properties of an account")
 
     @property
     def stop_orders(self) -> LiveTable:
@@ -110,7 +110,7 @@ class Account:
         `stop_price` is the trigger, `exchange_order_id` the order that was placed by it. Raises UsageError where the
         broker has no stop orders, or lists them among its orders.
         """
-        return self._asked_for("stop_orders", "has no separate list of stop orders")
+        return self._table_or_error("stop_orders", "has no separate list of stop orders")
 
     @property
     def risks(self) -> LiveTable:
@@ -118,7 +118,7 @@ class Account:
 
         Raises UsageError where the broker does not send them.
         """
-        return self._asked_for("risks", "sends no margin requirements of an account")
+        return self._table_or_error("risks", "sends no margin requirements of an account")
 
     @property
     def derivative_risks(self) -> LiveTable:
@@ -126,7 +126,7 @@ class Account:
 
         Raises UsageError where the broker does not send them.
         """
-        return self._asked_for("derivative_risks", "sends no margins of a derivatives account")
+        return self._table_or_error("derivative_risks", "sends no margins of a derivatives account")
 
     def order_history(self, start: str | date, end: str | date | None = None) -> pd.DataFrame:
         """The finished orders that were placed from `start` to `end` (None: now), in the columns of `orders.df`.
@@ -145,8 +145,8 @@ class Account:
         none, they are made of the changes of `equity` since its first use, and views say so. Raises UsageError for an
         unknown interval or an invalid start.
         """
-        is_told = self._has("pnl")
-        length = checked_pnl_interval(interval, REPORTED_INTERVALS if is_told else tuple(INTERVALS))
+        is_reported = self._has("pnl")
+        length = checked_pnl_interval(interval, REPORTED_INTERVALS if is_reported else tuple(INTERVALS))
         midnight = datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
         since = checked_moment(midnight if start is None else start, "start").value
         if length not in INTERVALS:
@@ -199,7 +199,7 @@ class Account:
         """Close all tables and views; idempotent. Data received so far stays readable."""
         with self._guard:
             self._is_closed = True
-            for table in self._held.values():
+            for table in self._tables.values():
                 table.close()
             if self._fills is not None:
                 self._fills.close()
@@ -242,19 +242,19 @@ class Account:
 
     def _orders_and_fills(self) -> tuple[LiveTable, LiveFills]:
         with self._guard:
-            orders = self._held.get("orders")
-            if self._log is None or not self._is_kept(orders):
+            orders = self._tables.get("orders")
+            if self._log is None or not self._is_usable(orders):
                 self._log = DerivedFillLog(self._link.table_columns("orders"))
                 self._fills = None
             orders = self._table("orders", self._log)
-            if self._fills is None or not self._is_kept(self._fills):
+            if self._fills is None or not self._is_usable(self._fills):
                 self._fills = LiveFills(self._link, self._callbacks, orders, self._log)
             return orders, self._fills
 
-    def _told_fills(self) -> LiveFills:
+    def _reported_fills(self) -> LiveFills:
         with self._guard:
-            source = self._held.get("fills")
-            if self._fills is None or not self._is_kept(self._fills) or not self._is_kept(source):
+            source = self._tables.get("fills")
+            if self._fills is None or not self._is_usable(self._fills) or not self._is_usable(source):
                 if source is not None:
                     source.close()  # its log is no longer filled
                 log = ReportedFillLog(self._link.table_columns("fills"))
@@ -273,7 +273,7 @@ class Account:
         """Whether the broker has tables of this kind."""
         return bool(self._link.table_columns(kind))
 
-    def _asked_for(self, kind: Kind, otherwise: str) -> LiveTable:
+    def _table_or_error(self, kind: Kind, otherwise: str) -> LiveTable:
         if not self._has(kind):
             raise UsageError(f"this broker {otherwise}", advice="`feed.tables` names what it has.")
         return self._table(kind)
@@ -281,17 +281,17 @@ class Account:
     def _table(self, kind: Kind, *listeners: TableListener) -> LiveTable:
         """The table of this kind; one that was closed is made again, unless the account is closed."""
         with self._guard:
-            held = self._held.get(kind)
-            if held is None or not self._is_kept(held):
+            table = self._tables.get(kind)
+            if table is None or not self._is_usable(table):
                 self._check_open()
                 type_ = partial(LivePositions, self._quotes) if kind == "positions" else LiveTable
                 made = type_(self._link, self._callbacks, kind, self.name, listeners=listeners)
-                held = self._held[kind] = self._snapshots.keep(made, *listeners)
-            return held
+                table = self._tables[kind] = self._snapshots.keep(made, *listeners)
+            return table
 
-    def _is_kept(self, held: LiveTable | LiveFills | None) -> bool:
+    def _is_usable(self, table: LiveTable | LiveFills | None) -> bool:
         """Whether to return it again: it is open, or the account is closed and its data stay readable."""
-        return held is not None and (held.is_open or self._is_closed)
+        return table is not None and (table.is_open or self._is_closed)
 
     def _check_open(self) -> None:
         if self._is_closed:

@@ -37,7 +37,7 @@ class LiveMarks:
         self._left: deque[FrameRows] = deque(
             maxlen=MOST_LEFT
         )  # of instruments held no more: the fill that closed a position arrives later
-        self._asked: frozenset[str] = frozenset()
+        self._subscribed: frozenset[str] = frozenset()
         self._observers = Observers()
         # A thread of its own: subscribing may take a moment.
         self._callbacks = Callbacks()
@@ -96,11 +96,11 @@ class LiveMarks:
 
     def _follow(self) -> None:
         held = frozenset(self._held())
-        if held == self._asked:
+        if held == self._subscribed:
             return
         # Existing frames stay as they are: a new frame has no price before the next quote.
-        new = sorted(symbol for symbol in held - self._asked if is_symbol(symbol))
-        self._asked = held
+        new = sorted(symbol for symbol in held - self._subscribed if is_symbol(symbol))
+        self._subscribed = held
         self._keep(held)
         frame = self._quoted(new)
         if frame is not None:

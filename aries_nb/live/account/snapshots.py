@@ -117,7 +117,7 @@ class Snapshots:
         if not queries:
             advice = "`orders.df` has the orders of the session."
             raise UsageError("this broker has no history of orders", where=self._http.base, advice=advice)
-        rows, _ = self._asked(subscription, queries)
+        rows, _ = self._requested(subscription, queries)
         received = time.time_ns()
         flat = [(ts or received, received, account, *values) for ts, values in rows]
         frame = frame_of((*RECEIPT, *columns), flat)
@@ -135,7 +135,7 @@ class Snapshots:
             raise UsageError("this broker has no history of own executions", where=self._http.base)
         columns = self._link.table_columns("fills")
         subscription = Subscription("fills", account, tuple(column.name for column in columns))
-        rows, _ = self._asked(subscription, queries)
+        rows, _ = self._requested(subscription, queries)
         received = time.time_ns()
         return [TableRow(ts, received, account, values) for ts, values in rows if start <= ts < end]
 
@@ -264,7 +264,7 @@ class Snapshots:
         breaks, asked = filled.live._source.store.breaks, time.time_ns()
         if self._link.state != "live":
             return False  # changes between the reply and the stream would be missed; it is requested again then
-        rows, is_full = self._asked(filled.subscription, queries)
+        rows, is_full = self._requested(filled.subscription, queries)
         if missing is not None:
             rows = [row for row in rows if self._is_missed(filled, missing, row[1])]
         received = time.time_ns()
@@ -303,7 +303,7 @@ class Snapshots:
         # A broker may truncate its times to whole seconds.
         return row["order_id"] in missing.working or updated >= max(missing.since - MARGIN_NS, filled.made - SECOND)
 
-    def _asked(self, subscription: Subscription, queries: Iterable[Query]) -> tuple[list[tuple[int, Values]], bool]:
+    def _requested(self, subscription: Subscription, queries: Iterable[Query]) -> tuple[list[tuple[int, Values]], bool]:
         """The rows of all replies sorted by time, and whether they are complete. Raises FeedError."""
         assert self._reference is not None, "the callers look"
         rows: list[tuple[int, Values]] = []

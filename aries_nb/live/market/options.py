@@ -65,7 +65,7 @@ class Options:
         if broker.options is None:
             raise UsageError("this broker lists no options", where=http.base, advice="Use another broker.")
         self._reference = broker.options
-        self.expiries = self._asked(self._reference.expiries(symbol), self._reference.read_expiries)
+        self.expiries = self._requested(self._reference.expiries(symbol), self._reference.read_expiries)
         if not self.expiries:
             raise UsageError(f"no options of {symbol!r} are listed", where=http.base, advice="Check the symbol.")
 
@@ -74,7 +74,7 @@ class Options:
 
         Sorted by strike. Raises UsageError where none are listed, else as the class.
         """
-        contracts = self._asked(self._reference.contracts(self.symbol, day), self._reference.read_contracts)
+        contracts = self._requested(self._reference.contracts(self.symbol, day), self._reference.read_contracts)
         if not contracts:
             raise UsageError(f"no options of {self.symbol!r} on {day} are listed", advice="Choose another expiry.")
         return pd.DataFrame(contracts, columns=pd.Index(["symbol", "type", "strike"])).set_index("symbol")
@@ -83,7 +83,7 @@ class Options:
         first, last = self.expiries[0], self.expiries[-1]
         return f"<options of {self.symbol}: {len(self.expiries)} expiries, {first} to {last}>"
 
-    def _asked(self, query: Query, read: Callable[[bytes], T]) -> T:
+    def _requested(self, query: Query, read: Callable[[bytes], T]) -> T:
         """The reply on the market connection while that is live; without one, or refused there, the reply over HTTP."""
         if self._link is not None and self._link.state == "live" and self._link.columns("answers"):
             try:

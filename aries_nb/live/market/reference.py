@@ -152,7 +152,7 @@ class MarketReference:
 
     def is_healthy(self) -> bool:
         """Whether the server reports that it is healthy; False where it does not reply at all."""
-        self._asked_of("health")
+        self._lookup_of("health")
         try:
             list(self._pages("health", {}, about="its health"))
         except (ConnectError, UsageError):
@@ -278,7 +278,7 @@ class MarketReference:
             )
 
     def _pages(self, topic: LookupTopic, arguments: Mapping[str, Argument], *, about: str) -> Iterator[LookupPage]:
-        lookup = self._asked_of(topic)
+        lookup = self._lookup_of(topic)
         for first in lookup.queries(topic, arguments):
             query: Query | None = first
             for _ in range(MOST_PAGES):
@@ -306,7 +306,7 @@ class MarketReference:
             what = f"the server's reply about {about} cannot be parsed: {error}"
             raise FeedError(what, where=where, advice="Check what was asked for.") from error
 
-    def _asked_of(self, topic: LookupTopic) -> Lookup:
+    def _lookup_of(self, topic: LookupTopic) -> Lookup:
         if self._lookup is None or topic not in self._lookup.topics():
             what = f"this broker has no lookup of {topic.replace('_', ' ')}"
             raise UsageError(what, where=self._http.base, advice="`repr(feed.reference)` lists what it has.")
