@@ -151,7 +151,7 @@ def test_watchlists_and_the_newest_news_are_there_at_once(silent: Desk) -> None:
 def _published(accounts: Accounts, count: int) -> list[Any]:
     """So many headlines, a second apart."""
     room = accounts._newsroom
-    items = [room._written(1_772_463_845.0 + number) for number in range(count)]
+    items = [room._write_headline(1_772_463_845.0 + number) for number in range(count)]
     room.headlines += items
     return items
 
