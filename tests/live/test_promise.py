@@ -233,7 +233,7 @@ def test_a_simulated_market_that_has_died_is_replaced() -> None:
     feed.close()
     first = anb.connect("sim", seed=77)
     (market,) = (
-        market for feed, market in sys.modules["aries_nb.live.connect"]._open_feeds._feeds.values() if feed is first
+        market for feed, market, _ in sys.modules["aries_nb.live.connect"]._open_feeds._feeds.values() if feed is first
     )
     market._process.kill()
     market._process.wait()
