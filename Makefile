@@ -10,7 +10,7 @@ PYTEST := $(BIN)/python -m pytest --dist loadgroup --no-loadscope-reorder
 UNITS = tests/brokers tests/model tests/store tests/widgets tests/sim/market tests/sim/accounts tests/bench \
 	$(filter-out tests/test_cli.py,$(wildcard tests/test_*.py))
 
-.PHONY: help venv demo check test chromium test-faults bench soak lint ruff lock clean
+.PHONY: help venv demo check test chromium test-faults bench soak lint ruff lock wheels-check clean
 
 help:  ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*##/\1\t/p' Makefile
@@ -54,6 +54,9 @@ soak: venv  ## run for minutes what the tests run for seconds
 
 lock:  ## pin the newest versions that pyproject.toml allows with ARGS=--upgrade, else only what changed
 	@.ci/lock $(ARGS)
+
+wheels-check:  ## ask the package index whether wheels alone are enough, for each Python and system; minutes
+	@.ci/wheels
 
 clean:  ## remove everything that make and the tools have made
 	rm -rf .venv build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
