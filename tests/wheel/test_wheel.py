@@ -1,0 +1,132 @@
+"""The wheel alone, as `pip install` lays it out: complete, and a live board in a kernel of an environment of its own.
+
+That environment is made without the project: its Python finds third-party packages in those of the tests through a .pth
+file, which are the lock's versions. A folder that a .pth file names is only searched; .pth files in it, such as the one
+of the editable project, are not read. So `aries_nb` is what was unpacked from the wheel, or is not found.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import struct
+import subprocess
+import sys
+import sysconfig
+import venv
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from zipfile import ZipFile
+
+import pytest
+from jupyter_client.kernelspec import KernelSpec, KernelSpecManager
+from jupyter_client.manager import KernelManager
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from jupyter_client.blocking.client import BlockingKernelClient
+
+ROOT = Path(__file__).parents[2]
+BUILD = "import sys; from setuptools.build_meta import build_wheel; build_wheel(sys.argv[1])"
+NOT_PACKAGED = shutil.ignore_patterns("__pycache__")
+SECONDS = 60
+SHOW = """
+import aries_nb as anb
+feed = anb.connect("sim")
+quotes = feed.quotes("AAPL", "MSFT").wait(rows=20)
+display(quotes)
+print(anb.__file__)
+"""
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The project's wheel, built from a copy: a build leaves files behind that the next one would pack."""
+    source, made = tmp_path_factory.mktemp("source"), tmp_path_factory.mktemp("wheel")
+    for name in ("pyproject.toml", "README.md", "LICENSE"):
+        shutil.copy(ROOT / name, source)
+    shutil.copytree(ROOT / "aries_nb", source / "aries_nb", ignore=NOT_PACKAGED)
+    build = subprocess.run([sys.executable, "-c", BUILD, made], cwd=source, capture_output=True, text=True)
+    assert build.returncode == 0, build.stderr
+    (path,) = made.iterdir()
+    return path
+
+
+@pytest.fixture(scope="module")
+def python(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The Python of an environment that has the wheel, and what the lock file pins."""
+    home = tmp_path_factory.mktemp("bare")
+    venv.create(home, symlinks=os.name != "nt")
+    places = sysconfig.get_paths(scheme="venv", vars={"base": str(home), "platbase": str(home)})
+    packages = Path(places["purelib"])
+    (packages / "packages_of_the_tests.pth").write_text(sysconfig.get_paths()["purelib"], encoding="utf-8")
+    bare = Path(places["scripts"]) / ("python.exe" if os.name == "nt" else "python")
+    without = subprocess.run([bare, "-c", "import pandas, aries_nb"], cwd=home, capture_output=True, text=True)
+    assert "No module named 'aries_nb'" in without.stderr
+    with ZipFile(wheel) as archive:
+        archive.extractall(packages)
+    return bare
+
+
+@pytest.fixture
+def kernel(python: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[BlockingKernelClient]:
+    """A client of a kernel of that Python, in a folder without the project's sources."""
+    monkeypatch.setenv("IPYTHONDIR", str(tmp_path))
+    monkeypatch.delenv("PYTHONPATH", raising=False)
+    manager = KernelManager(kernel_spec_manager=KernelSpecManager(kernel_dirs=[]))
+    command = [str(python), "-m", "ipykernel_launcher", "-f", "{connection_file}"]
+    manager._kernel_spec = KernelSpec(argv=command, display_name="bare", language="python")
+    manager.start_kernel(cwd=str(tmp_path))
+    client = manager.client()
+    client.start_channels()
+    try:
+        client.wait_for_ready(timeout=SECONDS)
+        yield client
+    finally:
+        client.stop_channels()
+        manager.shutdown_kernel(now=True)
+        manager.cleanup_resources()
+
+
+def test_the_wheel_holds_every_file_of_the_package(wheel: Path) -> None:
+    files = {path.relative_to(ROOT).as_posix() for path in (ROOT / "aries_nb").rglob("*") if path.is_file()}
+
+    packed = {name for name in ZipFile(wheel).namelist() if name.startswith("aries_nb/")}
+
+    assert {name for name in files if "__pycache__" not in name} == packed
+    assert "aries_nb/widgets/static/board.js" in packed
+
+
+def test_a_board_of_the_wheel_is_live_in_a_kernel(kernel: BlockingKernelClient, python: Path) -> None:
+    messages: list[dict[str, Any]] = []
+    reply = kernel.execute_interactive(SHOW, output_hook=messages.append, timeout=SECONDS)
+    assert reply["content"]["status"] == "ok", "\n".join(reply["content"].get("traceback", []))
+    (shown,) = (each["content"]["data"] for each in messages if each["msg_type"] == "display_data")
+    board = shown["application/vnd.jupyter.widget-view+json"]["model_id"]
+    while not (frames := frames_of(board, messages)):
+        messages.append(kernel.get_iopub_msg(timeout=SECONDS))
+    opened = next(each["content"]["data"]["state"] for each in messages if opens(each, board))
+    printed = "".join(each["content"]["text"] for each in messages if each["msg_type"] == "stream")
+
+    description, frame = frames[0]
+
+    assert python.parents[1] in Path(printed.strip()).parents
+    assert (ROOT / "aries_nb/widgets/static/board.js").read_text("utf-8") in opened["_esm"]
+    assert description["symbols"] == ["AAPL", "MSFT"]
+    names = [column["name"] for column in description["columns"]]
+    numbers = struct.unpack(f"<{len(frame) // 8}d", frame)
+    rows = [numbers[-len(names) - 1 :], numbers[-2 * len(names) - 2 : -len(names) - 1]]  # a time of receipt ends each
+    assert all(row[names.index("bid_price")] > 0 for row in rows), (description, numbers)
+
+
+def opens(message: dict[str, Any], widget: str) -> bool:
+    """Whether a message makes a widget."""
+    return message["msg_type"] == "comm_open" and message["content"]["comm_id"] == widget
+
+
+def frames_of(widget: str, messages: list[dict[str, Any]]) -> list[tuple[dict[str, Any], bytes]]:
+    """What a panel was told to draw, in order: its description and its packed numbers."""
+    updates = [each for each in messages if each["msg_type"] == "comm_msg" and each["content"]["comm_id"] == widget]
+    states = [(each["content"]["data"].get("state", {}), each["buffers"]) for each in updates]
+    return [(state["description"], bytes(buffers[0])) for state, buffers in states if "description" in state]
