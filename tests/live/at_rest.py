@@ -19,7 +19,7 @@ __all__ = ["close_at_the_quotes"]
 def close_at_the_quotes(sim: Simulator, accounts: Accounts, account: str) -> None:
     """Close the market: what is on its way arrives, and nothing moves any more.
 
-    The broker values a share at its fair price while its book, at which nobody had looked, is far behind.
+    The broker values a share at its fair price while its book, which was not read, is far behind.
     """
     shares = accounts.market.shares
 

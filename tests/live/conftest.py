@@ -21,7 +21,7 @@ QUICK = BackoffRule(first=0.01, cap=0.05, cap_after_live=0.05)
 
 @pytest.fixture(autouse=True)
 def nothing_left_behind(caplog: pytest.LogCaptureFixture) -> Iterator[None]:
-    """Fail a test that leaves a task whose error nobody saw."""
+    """Fail a test that leaves a task whose error was not retrieved."""
     gc.freeze()  # what was there before need not be looked through again
     yield
     gc.collect()

@@ -1,7 +1,7 @@
 """A wall clock that is set to a moment and runs faster, and what pandas makes of a log of trades.
 
 Simulator and client share the process and so the clock; asyncio and all waiting go by the monotonic one, which stays,
-and so does what tells that the machine slept: a wall clock that runs 60 times as fast looks like 15 s of sleep a turn.
+and so does the check for a suspended machine: a wall clock that runs 60 times as fast looks like 15 s of sleep a turn.
 """
 
 from __future__ import annotations

@@ -38,7 +38,7 @@ FILL_COLUMNS = [
 
 @pytest.fixture
 def sim(serve_alor: Callable[..., Simulator]) -> Simulator:
-    """A market in which nobody trades unless the test does."""
+    """A market in which only the test trades."""
     return serve_alor(rate=400, orders_per_s=0.0)
 
 
@@ -211,7 +211,7 @@ def test_fills_are_the_brokers_own_with_their_commissions(
     sim: Simulator, account: Account, trade: Callable[..., None]
 ) -> None:
     trade("KO", "buy", 7)
-    _ = account.positions.wait()  # somebody looks: what was placed is told from now on
+    _ = account.positions.wait()  # first use: orders placed from now on are streamed
     eventually(lambda: held(sim).get("KO") == 7)
     fills = account.fills.wait()
     orders = account.orders

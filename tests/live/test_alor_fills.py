@@ -1,4 +1,4 @@
-"""Own executions of the past beside those of now, where a broker tells them, and the prices of orders out of them."""
+"""Past and current own executions where a broker sends them, and the prices of orders out of them."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ OWNER = "MOEX:D00001"
 
 @pytest.fixture
 def sim(serve_alor: Callable[..., Simulator]) -> Simulator:
-    """A market in which nobody trades unless the test does."""
+    """A market in which only the test trades."""
     return serve_alor(rate=400, orders_per_s=0.0)
 
 

@@ -64,7 +64,7 @@ def test_after_a_break_the_rows_are_confirmed_anew(sim: Simulator, feed: Feed) -
 
     sim.drop_connections()
     eventually(lambda: instruments.is_stale, "the break")
-    eventually(lambda: not instruments.is_stale, "rows that are told anew")
+    eventually(lambda: not instruments.is_stale, "rows that are sent again")
 
     assert list(instruments.df["trading_status"]) == [17, 17]
 

@@ -133,7 +133,7 @@ def test_the_connection_of_accounts_counts_as_well(
         feed.quotes(*MANY[:19])
     quotes = feed.quotes(*MANY[:18])
 
-    # The account has two on a connection of its own: its orders, and its own trades, which tell at which prices.
+    # The account has two on a connection of its own: its orders, and its own trades, which have the prices.
     eventually(lambda: streams_of_each(sim) == [2] * MOST_CONNECTIONS)
     assert clients.most == MOST_CONNECTIONS
     assert quotes.is_open

@@ -76,7 +76,7 @@ ROWS = (
     Row("StopOrdersGetAndSubscribeV2", SHARES, lambda feed: feed.account(SHARES).stop_orders, BOTH),
     Row("TradesGetAndSubscribeV2", SHARES, lambda feed: feed.account(SHARES).fills.source, BOTH, "Heavy"),
     Row("PositionsGetAndSubscribeV2", SHARES, lambda feed: feed.account(SHARES).positions, BOTH),
-    # Of another portfolio: a summary is told with the cash of its positions, which are then asked for once for both.
+    # Of another portfolio: a summary contains the cash of its positions, which are then requested once for both.
     Row("SummariesGetAndSubscribeV2", OTHER_SHARES, lambda feed: feed.account(OTHER_SHARES).balances),
     Row("RisksGetAndSubscribe", SHARES, lambda feed: feed.account(SHARES).risks),
     Row(
@@ -106,12 +106,12 @@ class Everything:
             for said in list(talk.said)
             if said["opcode"] == row.opcode and row.code in (said.get("code"), said.get("portfolio"))
         ]
-        # Orders ask for own trades as well, which are asked for again when somebody wants their list.
+        # Orders ask for own trades as well, which are requested again for their list.
         *_, (request, talk) = found
         return request, talk
 
     def of(self, row: Row) -> list[dict[str, Any]]:
-        """Everything that was heard for a row, in order."""
+        """Everything that was received for a row, in order."""
         request, talk = self.request(row)
         guid = request["guid"]
         return [each for each in list(talk.heard) if guid in (each.get("guid"), each.get("requestGuid"))]
@@ -127,7 +127,7 @@ class Everything:
         return False in self.marks(row) if row.marks else sum("data" in each for each in self.of(row)) >= 2
 
     def pass_mark(self) -> None:
-        """Wait until all that the server had to say up to now has been heard."""
+        """Wait until everything that the server has sent so far was received."""
         self._passed += 1
         mark = {"requestGuid": f"mark-{self._passed}", **HANDLED}
         self.sim.broadcast(json.dumps(mark))

@@ -34,7 +34,7 @@ AWAY = BackoffRule(0.25, 0.25, 0.25)  # long enough for trades to be missed
 
 
 def drop(sim: Simulator, *, first: int = 0, count: int = 1) -> None:
-    """Cut some clients off, in the order in which they came; the others hear nothing of it."""
+    """Cut some clients off, in the order in which they came; the others stay connected."""
     clients = sim._call(lambda: list(sim._server.clients))
     for client in clients[first : first + count]:
         sim._call(client.connection.transport.abort)

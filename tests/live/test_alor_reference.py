@@ -1,4 +1,4 @@
-"""What a broker with boards, lots and a tape tells when it is asked, against its simulated HTTP and streams."""
+"""Lookups of a broker with boards, lots and past trades, against its simulated HTTP and streams."""
 
 from __future__ import annotations
 

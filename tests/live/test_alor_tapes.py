@@ -27,7 +27,7 @@ __all__ = ["open_alor", "serve_alor"]
 
 
 class KeptRecords(AlorMarket):
-    """A connection that keeps what it has told, in order."""
+    """A connection that keeps what it has sent, in order."""
 
     told: list[Record]
 

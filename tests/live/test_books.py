@@ -1,4 +1,4 @@
-"""Ten thousand fills through the protocol: what we reckon of them is what the broker's own books say, to the cent."""
+"""Ten thousand fills through the protocol: what we compute from them equals the broker's own books, to the cent."""
 
 from __future__ import annotations
 
@@ -84,7 +84,7 @@ class Desk:
         self.fills += max(len(broker.fills) - before, 0)
 
     def advance(self) -> None:
-        """Let a second pass at the broker, and hear about it."""
+        """Let a second pass at the broker, and receive its messages."""
         self.now += 1.0
         self.accounts.advance(1.0, self.now)
         self.talk()
@@ -99,7 +99,7 @@ class Desk:
 
 
 class Ledger:
-    """An account kept by us from its fills alone: nothing that the broker tells of cash or positions enters it.
+    """An account kept by us from its fills alone: no cash or position of the broker enters it.
 
     Fills are worked out of average prices that the broker rounds. As prices are whole cents and orders are of fewer
     than 100 shares, what an order has paid in all is known exactly once it is rounded to the cent.
@@ -131,7 +131,7 @@ class Snapshot(NamedTuple):
     """What each knows at one moment: equity, cash, and the quantity of what is held."""
 
     ours: Sums  # from fills alone
-    told: Sums  # from cash and positions as the broker tells them
+    told: Sums  # from cash and positions as the broker sends them
     theirs: Sums  # the broker's own books
     told_equity: Decimal
 
@@ -194,7 +194,7 @@ def test_equity_as_it_is_told_equals_the_brokers_books_at_each_of_1000_snapshots
 
 @pytest.fixture
 def quiet_sim(serve: Callable[..., Simulator]) -> Simulator:
-    """A simulator in which nobody trades but the test."""
+    """A simulator in which only the test trades."""
     return serve(rate=2000, orders_per_s=0.0)
 
 

@@ -1,4 +1,4 @@
-"""A cable that is pulled: nothing travels any more, nothing is closed, and nobody says a word."""
+"""A cable that is pulled: nothing travels any more, nothing is closed, and no message is sent."""
 
 from __future__ import annotations
 

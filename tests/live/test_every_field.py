@@ -48,7 +48,7 @@ def test_what_another_frame_wants_stays_when_every_field_goes(feed: Feed, sim: S
 
     every.close()
     some.wait(rows=some.received + 20, timeout=20)
-    feed.quotes("MSFT").wait(timeout=20)  # what was sent before has been heard
+    feed.quotes("MSFT").wait(timeout=20)  # what was sent before has been received
 
     after = sim.subscriptions()[0]["AAPL"]
     assert set(before) == set(QUOTE_FIELDS.values())

@@ -1,4 +1,4 @@
-"""Whatever becomes of the question over HTTP, no frame is held for ever, and a gap is told as filled only if it was."""
+"""Backfill over HTTP: it never blocks a frame for ever, and a gap counts as filled only if it was filled everywhere."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ TRADES = Subscription("trades", "A", ("price", "source"))
 
 
 class Reference:
-    """Tells trades 2 and 3 at the price of their number, unless it is told to fail or to wait."""
+    """Returns trades 2 and 3 at the price of their number, unless it is set to fail or to wait."""
 
     def __init__(self) -> None:
         self.asked = 0

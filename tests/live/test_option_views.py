@@ -1,4 +1,4 @@
-"""What a chain of options has beside its rows: the strike at the money, and charts over the strikes."""
+"""What a chain of options has besides its rows: the strike at the money, and charts over the strikes."""
 
 from __future__ import annotations
 

@@ -68,7 +68,7 @@ class Talk:
         return [message for message in list(self.said) if message["type"] == kind]
 
     def payloads(self, **wanted: object) -> list[dict[str, Any]]:
-        """The payloads heard that have these values."""
+        """The received payloads that have these values."""
         found = [message.get("payload") or {} for message in list(self.heard)]
         return [each for each in found if all(each.get(name) == value for name, value in wanted.items())]
 
@@ -96,7 +96,7 @@ class Everything:
         self.tables += [self.account.pnl("1m"), feed.watchlists, feed.news()]
 
     def unreadable(self) -> list[tuple[str, str]]:
-        """What of all that was heard could not be used."""
+        """The received messages that could not be parsed."""
         return [each for link in self.feed._links() for each in link.unreadable]
 
     def items(self) -> dict[str, dict[str, Any]]:

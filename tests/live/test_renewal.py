@@ -29,7 +29,7 @@ SESSION_S, WARNING_S = 2.0, 1.0
 
 
 class Source:
-    """Gives tokens until it is told to fail."""
+    """Returns tokens until it is set to fail."""
 
     def __init__(self) -> None:
         self.is_failing = False

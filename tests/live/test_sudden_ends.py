@@ -1,4 +1,4 @@
-"""Ends that nobody prepared: an interpreter that cannot wait, a fork, a signal to the server."""
+"""Abrupt ends: an interpreter that cannot wait, a fork, a signal to the server."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What each venue bids and asks, beside the levels of a live book."""
+"""The best bid and ask of each venue of a live book."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a simulator has sent, told by the simulator: to compare it row by row with what was received."""
+"""What a simulator has sent, from its own record: to compare it row by row with what was received."""
 
 from __future__ import annotations
 

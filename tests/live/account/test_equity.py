@@ -36,7 +36,7 @@ def sim(serve: Callable[..., Simulator]) -> Simulator:
 
 @pytest.fixture
 def account(sim: Simulator, feed: Feed) -> Account:
-    """An account in which nobody trades unless the test does."""
+    """An account in which only the test trades."""
     sim._server.accounts._robot._wait = math.inf
     return feed.account("ACC-1")
 
@@ -54,7 +54,7 @@ def trade(sim: Simulator) -> Callable[[str, str, int], None]:
 
 def test_positions_are_marked_at_the_middle_of_the_feeds_own_quotes(sim: Simulator, account: Account) -> None:
     positions = account.positions.wait()
-    # The first quote of a book may be from before somebody looked at it.
+    # The first quote of a book may be from before its subscription.
     eventually(lambda: positions.df["mark_price"].notna().all() and positions._source.marks.version > 100)
 
     sim.set_market("closed")  # what is on its way arrives, and nothing moves any more

@@ -37,7 +37,7 @@ SEED = 20_260_302
 
 
 class SilentSession(AccountsSession):
-    """A connection that acknowledges, and tells only what changes from then on."""
+    """A connection that acknowledges, and sends only later changes."""
 
     def _acknowledge(self, topic: str, ident: str | None, event: dict[str, Any], data: object) -> None:
         self.outbox.append(messages.response(ident, {"status": 200, "topic": topic}))

@@ -15,7 +15,7 @@ DAY = 86_400_000_000_000
 
 
 class Bar:
-    """In the place of the widget: what it is told."""
+    """Stands for the widget and keeps its calls."""
 
     def __init__(self) -> None:
         self.told: list[tuple[float, str]] = []

@@ -1,4 +1,4 @@
-"""What a broker tells when it is asked, against the simulated market's own HTTP."""
+"""Lookups against the simulated market's own HTTP."""
 
 from __future__ import annotations
 
