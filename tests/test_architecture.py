@@ -1,4 +1,4 @@
-"""The rooms of the package, and who may enter whom: every import is walked, wherever in a file it stands."""
+"""The rooms of the package and the imports allowed between them, checked for every import; the page about them."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 PACKAGE = Path(__file__).parents[1] / "aries_nb"
+PAGE = (PACKAGE.parent / "docs" / "architecture.md").read_text(encoding="utf-8")
 PATHS = sorted(PACKAGE.rglob("*.py"))
 
 # Everyone may enter errors and model besides; a room may enter itself. The root is `aries_nb/__init__.py`.
@@ -55,6 +56,10 @@ MOST_MODULES = 22
 BROKER = re.compile(r"(?<![A-Za-z])(?i:aries|alor)(?![a-z])|(?:Aries|Alor)(?![a-z])")
 PACKAGE_NAME = re.compile(r"aries[_-]nb", re.IGNORECASE)
 MAY_NAME_BROKERS = ("brokers", "sim", "cli")
+
+NAMED_PATH = re.compile(r"`([\w/]+\.(?:py|js))`")
+MOST_FILES_OF_A_WALK = 10
+WALKS = re.findall(r"^\*\*(A [\w ]+)\*\*(.+?)\n\n", PAGE, re.MULTILINE | re.DOTALL)
 
 
 class Import(NamedTuple):
@@ -266,3 +271,25 @@ def test_no_broker_is_named_outside_brokers_and_sim(module):
 @pytest.mark.parametrize("path", sorted([*PACKAGE.rglob("*.js"), *PACKAGE.rglob("*.css")]), ids=lambda path: path.name)
 def test_no_broker_is_named_in_what_the_browser_gets(path):
     assert not names_broker(path.read_text(encoding="utf-8"))
+
+
+@pytest.mark.parametrize("named", sorted(set(NAMED_PATH.findall(PAGE))))
+def test_path_that_the_page_names_exists(named):
+    root = PACKAGE.parent if named.startswith("tests/") else PACKAGE
+
+    assert (root / named).is_file()
+
+
+def test_page_has_three_walks_of_few_files():
+    files = {title: set(NAMED_PATH.findall(text)) for title, text in WALKS}
+
+    assert len(files) == 3
+    assert [title for title, named in files.items() if not 3 < len(named) <= MOST_FILES_OF_A_WALK] == []
+
+
+def test_page_has_a_row_for_each_room():
+    table = re.findall(r"^\| (`.+?`) \|", PAGE.partition("\n## ")[0], re.MULTILINE)
+
+    rooms = {name.removesuffix(".py") for cell in table for name in re.findall(r"`([\w.]+)`", cell)}
+
+    assert rooms == {*ALLOWED} - {"errors", "root", "__main__"}
