@@ -11,19 +11,24 @@ from aries_nb.live.calendars import open_since
 from aries_nb.live.connection import Link
 from aries_nb.live.gaps import GapSelection
 from aries_nb.store import RollingFrame
-from aries_nb.store.staleness import staleness_thresholds
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from aries_nb.model import Times
+    from aries_nb.model import Codes, Times
 
     Flags: TypeAlias = NDArray[np.bool_]
 
-__all__ = ["Staleness"]
+__all__ = ["Staleness", "staleness_thresholds"]
 
 ROWS_LOOKED_AT = 20_000
 LOOK_SECONDS = 1.0  # the usual interval is not computed for each frame of a board
+SECOND_NS = 1_000_000_000
+MOMENT_NS = SECOND_NS // 10  # rows closer than this belong to one burst, whose intervals say nothing
+TIMES_USUAL = 20  # random arrivals are silent for 20 times their mean interval once in 500 million intervals
+LEAST_NS = 5 * SECOND_NS
+FEWEST_INTERVALS = 4
+UNKNOWN_NS = 300 * SECOND_NS  # assumed for a symbol with few rows
 
 
 class Staleness:
@@ -94,3 +99,29 @@ class Staleness:
         begun = np.maximum(np.array([of_symbol[symbol] for symbol in self._tape.symbols], "int64"), newest)
         stale: Flags = (received > 0) & (received <= begun)
         return stale
+
+
+def staleness_thresholds(codes: Codes, received: Times, count: int) -> Times:
+    """How long each of `count` symbols may be silent, in ns: 20 times the median interval of its rows, 5 s at least.
+
+    `codes` and `received`, ns, are those of the newest rows in the order of arrival. Intervals of less than 0.1 s do
+    not count. Where a symbol has fewer than five moments among the rows, it is 300 s (assumed), or 20 times the median
+    of the intervals it has, if that is longer.
+    """
+    order = np.argsort(codes, kind="stable")
+    codes, received = codes[order], received[order]
+    ways = np.diff(received)
+    counts = (codes[1:] == codes[:-1]) & (ways >= MOMENT_NS)
+    owners, ways = codes[1:][counts], ways[counts]
+    order = np.lexsort((ways, owners))
+    owners, ways = owners[order], ways[order]
+    first = np.searchsorted(owners, np.arange(count))
+    numbers = np.searchsorted(owners, np.arange(count), side="right") - first
+    usual = np.zeros(count, "int64")
+    some = numbers > 0
+    usual[some] = ways[first[some] + numbers[some] // 2]
+    # Many rows without any interval that counts are one long burst.
+    is_known = (numbers >= FEWEST_INTERVALS) | (np.bincount(codes, minlength=count) > 100)
+    least = np.where(is_known, LEAST_NS, UNKNOWN_NS)
+    longest: Times = np.maximum(usual * TIMES_USUAL, least)
+    return longest

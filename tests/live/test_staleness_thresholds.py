@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from aries_nb.store.staleness import staleness_thresholds
+from aries_nb.live.staleness import staleness_thresholds
 
 SECOND = 1_000_000_000
 MINUTE = 60 * SECOND
