@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import inspect
 
 import pytest
@@ -85,3 +86,20 @@ def test_an_object_offers_its_values_besides(feed: anb.Feed) -> None:
     for each in (*held, chain):
         expected = {*NAMES[type(each)].split(), *VALUES[type(each)].split()}
         assert {name for name in dir(each) if not name.startswith("_")} == expected, each
+
+
+def test_a_view_keeps_its_frame_open_and_known_to_the_feed(feed: anb.Feed) -> None:
+    chart = feed.quotes("AAPL").chart("bid_price")
+
+    gc.collect()
+
+    assert feed.quotes("AAPL").chart("bid_price") is chart
+    assert feed.stats().streams == 1
+
+
+def test_a_frame_that_is_not_held_ends_its_stream(feed: anb.Feed) -> None:
+    feed.quotes("AAPL").chart("bid_price").close()
+
+    gc.collect()
+
+    assert feed.stats().streams == 0
