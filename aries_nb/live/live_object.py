@@ -22,7 +22,7 @@ __all__ = ["LiveObject", "LiveRegistry", "StreamedObject"]
 
 T = TypeVar("T")
 LiveObjectT = TypeVar("LiveObjectT", bound="LiveObject")
-FIRST_SIGHT_SECONDS = 1.0
+FIRST_VIEW_SECONDS = 1.0
 
 
 class LiveObject(ABC):
@@ -64,7 +64,7 @@ class LiveObject(ABC):
     ) -> dict[str, Any] | tuple[dict[str, Any], dict[str, Any]]:
         if not self._count() and self.is_live:
             with suppress(WaitTimeoutError):  # nothing has arrived: the view is empty
-                self._wait(1, timeout=FIRST_SIGHT_SECONDS, what=self._name)
+                self._wait(1, timeout=FIRST_VIEW_SECONDS, what=self._name)
         bundle: dict[str, Any] = self._first_view()._repr_mimebundle_(include, exclude)
         return bundle
 

@@ -44,7 +44,7 @@ def wait_for(is_done: Callable[[], bool], watches: tuple[Watch, ...], *, timeout
 async def wait_for_async(
     is_done: Callable[[], bool], watches: tuple[Watch, ...], *, timeout: float | None, what: str
 ) -> None:
-    """The same on the caller's event loop, which goes on meanwhile."""
+    """`wait_for` on the caller's event loop, which keeps running."""
     deadline = _deadline(timeout)
     loop = asyncio.get_running_loop()
     notified = asyncio.Event()
@@ -76,11 +76,11 @@ async def wait_for_async(
 
 
 def _deadline(timeout: object) -> float | None:
-    """The time of the timeout by the monotonic clock, None for none. Raises UsageError for what is no number."""
+    """The time of the timeout by the monotonic clock, None for none. Raises UsageError for anything but a number."""
     if timeout is None:
         return None
     if isinstance(timeout, bool) or not isinstance(timeout, Real) or timeout != timeout:
-        raise UsageError(f"timeout={timeout!r} is no time to wait", advice="Pass seconds, or None to wait for ever.")
+        raise UsageError(f"timeout={timeout!r} is no time to wait", advice="Pass seconds, or None for no limit.")
     return time.monotonic() + float(timeout)
 
 

@@ -279,7 +279,7 @@ class EquitySource:
         """The fills that were counted between two moments, in the columns of `account.fills.df`."""
         fills, end = self._fills._source.entries_since(opening.taken)
         numbered = zip(range(end - len(fills), end), fills, strict=True)
-        counted = [number for number, fill in numbered if number < now.taken and self._is_news(fill)]
+        counted = [number for number, fill in numbered if number < now.taken and self._is_counted(fill)]
         frame = self._fills.df
         return frame[frame.index.isin(counted)]
 
@@ -328,13 +328,15 @@ class EquitySource:
 
     def _measured(self, fills: Sequence[Fill]) -> list[Fill]:
         """The fills since the opening moment, with the mid-price of our quotes at their time."""
-        news = [fill for fill in fills if self._is_news(fill)]
-        unpriced = (fill.symbol for fill in news if not fill.price.is_finite())
+        counted = [fill for fill in fills if self._is_counted(fill)]
+        unpriced = (fill.symbol for fill in counted if not fill.price.is_finite())
         self.unpriced = tuple(dict.fromkeys((*self.unpriced, *unpriced)))
         # The times of several executions in one fill are unknown.
-        return [fill if fill.is_combined else fill._replace(mid=self.marks.at(fill.symbol, fill.ts)) for fill in news]
+        return [
+            fill if fill.is_combined else fill._replace(mid=self.marks.at(fill.symbol, fill.ts)) for fill in counted
+        ]
 
-    def _is_news(self, fill: Fill) -> bool:
+    def _is_counted(self, fill: Fill) -> bool:
         """Whether a fill happened since the opening moment; a full list has older ones too."""
         return not (fill.is_combined or fill.is_listed) or (self.opening is not None and fill.ts >= self.opening.ts)
 

@@ -111,17 +111,17 @@ class CandleSource(ABC):
 
     def _put(self, rows: Iterable[TableRow]) -> None:
         """Hand new and changed candles to the tables: a stream that is extended repeats known ones."""
-        news = []
+        changed = []
         for row in rows:
             known = self._rows.get(row.values[self._start])
             if known is None or known.values != row.values:
                 self._rows[row.values[self._start]] = row
-                news.append(row)
+                changed.append(row)
         for start in list(self._rows)[: max(len(self._rows) - MOST_CANDLES, 0)]:
             del self._rows[start]
         for member in list(self._members.values()):
             if member.is_admitted:
-                self._give(member, news)
+                self._give(member, changed)
 
     def _admit(self, member: _Member) -> None:
         member.is_admitted = True

@@ -81,7 +81,7 @@ class Snapshots:
         self._is_live = False
         self._is_working = False
         self._is_closed = False
-        self._news = threading.Event()
+        self._wake_event = threading.Event()
         self._guard = threading.Lock()  # of all of these; the network's thread takes it when the state changes
         self._undo = link.watch(self._look)
         self._look()
@@ -145,7 +145,7 @@ class Snapshots:
         with self._guard:
             self._is_closed = True
             self._tables.clear()
-        self._news.set()
+        self._wake_event.set()
 
     # The network's thread, when the state changes; it must return at once.
 
@@ -179,7 +179,7 @@ class Snapshots:
             if self._is_closed or not self._is_live or not any(each.is_due for each in self._tables):
                 return
             must_begin, self._is_working = not self._is_working, True
-        self._news.set()
+        self._wake_event.set()
         if must_begin:
             run_on_thread(self._work, name="aries-nb-snapshots")
 
@@ -189,7 +189,7 @@ class Snapshots:
         """Fill the tables that are due, new ones at once, those that failed after a pause."""
         pauses = iter(PAUSES)
         while True:
-            self._news.clear()
+            self._wake_event.clear()
             try:
                 for filled in self._due():
                     self._fill(filled)
@@ -204,7 +204,7 @@ class Snapshots:
                 if pause is None or self._is_closed:
                     self._is_working = False
                     return
-            self._news.wait(pause)
+            self._wake_event.wait(pause)
             with self._guard:
                 for each in self._tables:
                     each.is_due, each.has_failed = each.is_due or each.has_failed, False

@@ -51,8 +51,8 @@ HELD_TRADES = 100_000
 # The id distinguishes a repeated trade from an equal one, the source a backfilled trade from a live one.
 TRADE_FIELDS = ("price", "size", "trade_id", "source")
 LONG_SECONDS = 1.0  # a shorter load shows no progress
-ROWS_IN_SIGHT = 20
-SIGHT_COLUMNS = (
+TABLE_ROWS = 20
+TABLE_COLUMNS = (
     Column("start", "time"),
     *map(Column, ("open", "high", "low", "close", "volume", "trades")),
     Column("source", "text"),
@@ -197,11 +197,11 @@ class BarsSource:
 
     def table(self) -> TableData:
         """The newest bars, newest first."""
-        newest = self._upkeep.series.frame(time.time_ns() - GRACE_NS, newest=ROWS_IN_SIGHT).iloc[::-1]
+        newest = self._upkeep.series.frame(time.time_ns() - GRACE_NS, newest=TABLE_ROWS).iloc[::-1]
         starts = _nanoseconds(newest.index).tolist()
         rows = tuple((start, *row[1:-1]) for start, row in zip(starts, newest.itertuples(name=None), strict=True))
         title = f"{self._bars.interval} bars of {self._bars.symbol}"
-        return TableData(title, SIGHT_COLUMNS, rows, key=("start",), is_stale=not self._bars.is_live)
+        return TableData(title, TABLE_COLUMNS, rows, key=("start",), is_stale=not self._bars.is_live)
 
 
 class _BarUpdater:
@@ -226,8 +226,8 @@ class _BarUpdater:
         self._ask_at = 0.0
         self._pause = LOOK_SECONDS
         self._closed = threading.Event()
-        self._news = threading.Event()
-        self._undo = (self._tape.watch(self._news.set), gaps.watch(self._news.set))
+        self._wake = threading.Event()
+        self._undo = (self._tape.watch(self._wake.set), gaps.watch(self._wake.set))
 
     def begin(self, span_ns: int, name: str) -> None:
         """Request the history on the caller's thread, then start the other. Raises what `BarHistory.ask` does."""
@@ -254,15 +254,15 @@ class _BarUpdater:
     def close(self) -> None:
         """Unsubscribe from the trades and end the thread; idempotent."""
         self._closed.set()
-        self._news.set()
+        self._wake.set()
         for undo in self._undo:
             undo()
         self._link.release(self._tape)
 
     def _run(self) -> None:
         while not self._closed.wait(PACE_SECONDS) and self._link.state != "closed":
-            self._news.wait(LOOK_SECONDS)
-            self._news.clear()
+            self._wake.wait(LOOK_SECONDS)
+            self._wake.clear()
             before, now = self.series.version, time.time_ns()
             try:
                 self._take_gaps()
@@ -280,16 +280,16 @@ class _BarUpdater:
         lasting = {number: gap for number, gap in ours.items() if gap.ended is None}
         over = {number: gap for number, gap in ours.items() if number not in lasting}
         # The gap log drops the oldest of very many gaps, even one that lasts: it is taken as ended.
-        forgotten = [gap for number, gap in self._lasting.items() if number not in ours]
-        news = [*forgotten, *(gap for number, gap in over.items() if number not in self._over)]
-        for started, ended in {(gap.started, gap.ended or now) for gap in news}:  # each kind may have a row
+        dropped = [gap for number, gap in self._lasting.items() if number not in ours]
+        finished = [*dropped, *(gap for number, gap in over.items() if number not in self._over)]
+        for started, ended in {(gap.started, gap.ended or now) for gap in finished}:  # each kind may have a row
             self.series.mark_incomplete(self._last_before(started), ended + MARGIN_NS)
             self._told_until = max(self._told_until, ended)
         for number in lasting.keys() - self._lasting.keys():
             self.series.mark_incomplete(self._last_before(lasting[number].started), None)
         if self._lasting and not lasting:
             self.series.resume()
-        if news:
+        if finished:
             self._running.restart(self._tape.version)
         self._lasting, self._over = lasting, set(over)
 

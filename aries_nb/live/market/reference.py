@@ -298,13 +298,15 @@ class MarketReference:
             raise UsageError(
                 f"the server refuses a lookup of {about}: {refused.what}",
                 where=where,
-                advice="Check what was asked for, and that the token's scope covers it.",
+                advice="Check the arguments, and that the token's scope covers the lookup.",
             ) from None
         try:
             return lookup.read(topic, query, body)
         except ValueError as error:
             what = f"the server's reply about {about} cannot be parsed: {error}"
-            raise FeedError(what, where=where, advice="Check what was asked for.") from error
+            raise FeedError(
+                what, where=where, advice="Check the arguments; the reply is not in the expected form."
+            ) from error
 
     def _lookup_of(self, topic: LookupTopic) -> Lookup:
         if self._lookup is None or topic not in self._lookup.topics():
