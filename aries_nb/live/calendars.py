@@ -15,7 +15,7 @@ from aries_nb.net.background import run_on_thread
 if TYPE_CHECKING:
     from aries_nb.model import Times
 
-__all__ = ["Sessions", "open_since", "sessions"]
+__all__ = ["TradingSessions", "open_since", "sessions"]
 
 log = logging.getLogger("aries_nb")
 
@@ -27,7 +27,7 @@ SPAN_DAYS = 30  # covered by one lookup
 AUCTION_NS = 600_000_000_000
 
 # Opens and closes of regular sessions without breaks: ns since the epoch, ascending, of equal length.
-Sessions: TypeAlias = "tuple[Times, Times]"
+TradingSessions: TypeAlias = "tuple[Times, Times]"
 
 
 def open_since(calendar: str, now: int) -> int | None:
@@ -44,12 +44,12 @@ def open_since(calendar: str, now: int) -> int | None:
 
 
 @cache
-def _lookup(calendar: str, number: int) -> Future[Sessions]:
+def _lookup(calendar: str, number: int) -> Future[TradingSessions]:
     """The sessions of a span, looked up on a thread: a calendar takes a second, and the painter must not wait."""
     return run_on_thread(partial(_looked_up, calendar, number), name="aries-nb-hours")
 
 
-def _looked_up(calendar: str, number: int) -> Sessions:
+def _looked_up(calendar: str, number: int) -> TradingSessions:
     try:
         return sessions(calendar, number * SPAN_DAYS * DAY_NS, (number + 1) * SPAN_DAYS * DAY_NS)
     except Exception as error:  # the border of the thread; without a calendar no symbol is called silent
@@ -57,7 +57,7 @@ def _looked_up(calendar: str, number: int) -> Sessions:
         raise
 
 
-def sessions(calendar: str, first: int, last: int) -> Sessions:
+def sessions(calendar: str, first: int, last: int) -> TradingSessions:
     """The regular sessions of a calendar between two times, ns since the epoch, and some days around them."""
     import exchange_calendars  # takes a quarter of a second, and the simulated market does not need it
 
@@ -73,7 +73,7 @@ def sessions(calendar: str, first: int, last: int) -> Sessions:
     return np.sort(begins).astype("int64"), np.sort(ends).astype("int64")
 
 
-def _begin(known: Sessions, now: int) -> int | None:
+def _begin(known: TradingSessions, now: int) -> int | None:
     begins, ends = known
     place = int(np.searchsorted(begins, now, side="right")) - 1
     if place < 0 or not begins[place] + AUCTION_NS <= now < ends[place] - AUCTION_NS:

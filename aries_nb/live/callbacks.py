@@ -43,12 +43,12 @@ class RowLog(Protocol):
     def frame(self) -> pd.DataFrame:
         """The rows that were not evicted."""
 
-    def watch(self, ring: Callable[[], None]) -> Callable[[], None]:
-        """Call `ring` after each change. Returns the undo."""
+    def watch(self, callback: Callable[[], None]) -> Callable[[], None]:
+        """Call `callback` after each change. Returns the undo."""
 
 
 class Callbacks:
-    """Runs jobs on one thread after `ring`; several calls of `ring` may run them once, so a job takes all new rows.
+    """Runs jobs on one thread after `wake`; several calls of `wake` may run them once, so a job takes all new rows.
 
     A job that raises is logged, counted and called again next time.
     """
@@ -62,18 +62,18 @@ class Callbacks:
         self.errors = 0
         self.last_error = ""
 
-    def ring(self) -> None:
+    def wake(self) -> None:
         """Wake the thread; returns at once. Any thread."""
         self._wake.set()
 
     def add(self, job: Callable[[], None]) -> Callable[[], None]:
-        """Run `job` after each ring. Returns the undo."""
+        """Run `job` after each wake-up. Returns the undo."""
         remove = self._jobs.add(job)
         with self._guard:
             if self._thread is None and not self._is_closed:
                 self._thread = threading.Thread(target=self._run, name="aries-nb-callbacks", daemon=True)
                 self._thread.start()
-        self.ring()
+        self.wake()
         return remove
 
     def report(self, problem: str) -> None:
@@ -84,7 +84,7 @@ class Callbacks:
     def close(self) -> None:
         """End the thread after the job that runs now."""
         self._is_closed = True
-        self.ring()
+        self.wake()
 
     def _run(self) -> None:
         while not self._is_closed:
@@ -120,7 +120,7 @@ class Registrations:
         Raises ClosedError after `close`.
         """
         key = (kind, same_function(function))
-        undo = (self._callbacks.add(job), watch(self._callbacks.ring))
+        undo = (self._callbacks.add(job), watch(self._callbacks.wake))
 
         def remove() -> None:
             with self._guard:
@@ -146,9 +146,9 @@ class Registrations:
         """
         return self.add("update", function, _NewRows(owner, log, function, log.version), log.watch)
 
-    def ring(self) -> None:
+    def wake(self) -> None:
         """Run the jobs once more; returns at once. Any thread."""
-        self._callbacks.ring()
+        self._callbacks.wake()
 
     def close(self) -> None:
         """Remove all functions and take no more; idempotent."""

@@ -284,9 +284,9 @@ class Link:
         """Show a problem outside the stream, such as a failed HTTP request, as the last error."""
         self._pool.sessions[0].last_error = problem
 
-    def watch(self, ring: Callable[[], None]) -> Callable[[], None]:
-        """Call `ring` when the state changes, on the network's thread; it must return at once. Returns the undo."""
-        return self._pool.watch(ring)
+    def watch(self, callback: Callable[[], None]) -> Callable[[], None]:
+        """Call `callback` when the state changes, on the network's thread; it must return at once. Returns the undo."""
+        return self._pool.watch(callback)
 
     def close(self) -> None:
         """End the sessions; idempotent."""

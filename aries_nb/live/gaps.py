@@ -13,16 +13,16 @@ from aries_nb.live.callbacks import Registrations
 from aries_nb.model import GapSpan, Kind
 from aries_nb.store import Gap, GapLog, gaps_frame
 
-__all__ = ["GapSelection", "Gaps", "Places"]
+__all__ = ["GapSelection", "Gaps", "StreamSymbols"]
 
 # The symbols of a frame by connection (its name in the gap log) and kind.
-Places: TypeAlias = Mapping[tuple[str, Kind], Collection[str]]
+StreamSymbols: TypeAlias = Mapping[tuple[str, Kind], Collection[str]]
 
 
 class GapSelection:
     """The gaps of a feed, or of what lies at `places`, from when this was made until it was closed. Any thread."""
 
-    def __init__(self, log: GapLog, places: Places | None = None) -> None:
+    def __init__(self, log: GapLog, places: StreamSymbols | None = None) -> None:
         self._log = log
         self._places = places
         self._made = time.time_ns()
@@ -63,7 +63,7 @@ class GapSelection:
                     try:
                         callback(gap)
                     except BaseException:
-                        registrations.ring()  # for the gaps that are left
+                        registrations.wake()  # for the gaps that are left
                         raise
 
         return registrations.add("gap", callback, job, self._log.watch)

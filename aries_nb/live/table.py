@@ -156,9 +156,9 @@ class TableSource:
         """Grows with every change, and with the state of the feed."""
         return 2 * self.store.version + (not self._live.is_live)
 
-    def watch(self, ring: Callable[[], None]) -> Callable[[], None]:
-        """Call `ring` after each change, on the network's thread; it must return at once. Returns the undo."""
-        return self.store.watch(ring)
+    def watch(self, callback: Callable[[], None]) -> Callable[[], None]:
+        """Call `callback` after each change, on the network's thread; it must return at once. Returns the undo."""
+        return self.store.watch(callback)
 
     def table(self) -> TableData:
         """The current rows; orders, news and P&L with the newest first."""

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aries_nb.live.gaps import Places
+from aries_nb.live.gaps import StreamSymbols
 from aries_nb.model import Resumed
 from aries_nb.store import Gap, GapLog, gaps_frame
 from aries_nb.store import gaps as gaps_module
@@ -182,7 +182,7 @@ def test_gaps_of_a_frame_are_those_of_its_connections_kinds_and_symbols() -> Non
         log.closed(name, ended=NOW + 5, resumed=resumed if name == "market" else ())
     log.opened("market", started=NOW + 10, reason="cut again")
 
-    def told(places: Places) -> list[tuple[str, str, bool]]:
+    def told(places: StreamSymbols) -> list[tuple[str, str, bool]]:
         return [(gap.stream, gap.symbol, gap.filled) for gap in log.of(places)]
 
     again = ("market", "", False)

@@ -205,7 +205,7 @@ class EquitySource:
         self._callbacks = Callbacks()
         self._callbacks.add(self._sample)
         self._undo = [
-            source.watch(self._callbacks.ring)
+            source.watch(self._callbacks.wake)
             for source in (positions._source, balances._source, fills._source, self.marks)
         ]
 
@@ -248,9 +248,9 @@ class EquitySource:
                 found.append((ts, ours))
         return [(ts, ours) for ts, ours in reversed(found) if ours == ours]
 
-    def watch(self, ring: Callable[[], None]) -> Callable[[], None]:
-        """Call `ring` after each moment; it must return at once. Returns the undo."""
-        return self._observers.add(ring)
+    def watch(self, callback: Callable[[], None]) -> Callable[[], None]:
+        """Call `callback` after each moment; it must return at once. Returns the undo."""
+        return self._observers.add(callback)
 
     @property
     def is_open(self) -> bool:

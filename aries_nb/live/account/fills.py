@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 __all__ = ["FillsSource", "LiveFills"]
 
 # Own executions between two times, as rows of the broker's table; blocks.
-Past: TypeAlias = Callable[[str | date, str | date | None], Sequence[TableRow]]
+FillHistory: TypeAlias = Callable[[str | date, str | date | None], Sequence[TableRow]]
 INSERT_SECONDS = 10.0
 
 SHOWN = 50  # the newest fills, in a cell
@@ -51,7 +51,7 @@ class LiveFills(LiveObject):
     """
 
     def __init__(
-        self, link: Link, callbacks: Callbacks, source: LiveTable, log: FillLog, *, past: Past | None = None
+        self, link: Link, callbacks: Callbacks, source: LiveTable, log: FillLog, *, past: FillHistory | None = None
     ) -> None:
         self._past = past
         self.account = source.account
@@ -144,9 +144,9 @@ class FillsSource:
         """Grows with every fill, and with the state of the feed."""
         return 2 * self._log.version + (not self._fills.is_live)
 
-    def watch(self, ring: Callable[[], None]) -> Callable[[], None]:
-        """Call `ring` after each fill, on the network's thread; it must return at once. Returns the undo."""
-        return self._log.watch(ring)
+    def watch(self, callback: Callable[[], None]) -> Callable[[], None]:
+        """Call `callback` after each fill, on the network's thread; it must return at once. Returns the undo."""
+        return self._log.watch(callback)
 
     def table(self) -> TableData:
         """The newest fills, newest first."""

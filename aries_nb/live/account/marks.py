@@ -42,7 +42,7 @@ class LiveMarks:
         # A thread of its own: subscribing may take a moment.
         self._callbacks = Callbacks()
         self._callbacks.add(self._follow)
-        self._undo = watch(self._callbacks.ring)
+        self._undo = watch(self._callbacks.wake)
 
     def now(self) -> dict[str, Decimal]:
         """The mid-price, else the last price, in exact decimals; only of instruments with a live quote.
@@ -82,9 +82,9 @@ class LiveMarks:
         """The gaps of the quotes that were not filled."""
         return [span for frame in list(self._frames) for span in frame._source.gap_spans()]
 
-    def watch(self, ring: Callable[[], None]) -> Callable[[], None]:
-        """Call `ring` after each quote, on the network's thread; it must return at once. Returns the undo."""
-        return self._observers.add(ring)
+    def watch(self, callback: Callable[[], None]) -> Callable[[], None]:
+        """Call `callback` after each quote, on the network's thread; it must return at once. Returns the undo."""
+        return self._observers.add(callback)
 
     def close(self) -> None:
         """Stop and release the quotes; idempotent."""

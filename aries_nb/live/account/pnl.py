@@ -211,7 +211,7 @@ class DerivedCandles(CandleSource):
         self._compute()  # the moments so far: the first view is not empty
         worker = Callbacks()
         worker.add(self._compute)
-        forget_equity = self.equity._source.watch(worker.ring)
+        forget_equity = self.equity._source.watch(worker.wake)
 
         def stop() -> None:
             forget_equity()

@@ -183,9 +183,9 @@ class BookSource:
         """Grows with every update, and when the book becomes stale."""
         return 2 * self._book.version + (self.levels(1).integrity in {"stale", "gap"})
 
-    def watch(self, ring: Callable[[], None]) -> Callable[[], None]:
-        """Call `ring` after each change, on the network's thread; it must return at once. Returns the undo."""
-        return self._book.watch(ring)
+    def watch(self, callback: Callable[[], None]) -> Callable[[], None]:
+        """Call `callback` after each change, on the network's thread; it must return at once. Returns the undo."""
+        return self._book.watch(callback)
 
     def levels(self, depth: int) -> BookLevels:
         """The best `depth` levels of each side as arrays, with the integrity."""

@@ -270,9 +270,9 @@ class FrameSource:
         """Grows with every row, and with the state of the feed."""
         return 2 * self._tape.version + (not self._frame.is_live)
 
-    def watch(self, ring: Callable[[], None]) -> Callable[[], None]:
-        """Call `ring` after each change, on the network's thread; it must return at once. Returns the undo."""
-        return self._tape.watch(ring)
+    def watch(self, callback: Callable[[], None]) -> Callable[[], None]:
+        """Call `callback` after each change, on the network's thread; it must return at once. Returns the undo."""
+        return self._tape.watch(callback)
 
     def rows(self, first: int) -> FrameRows:
         """Rows from absolute number `first` on, as arrays."""

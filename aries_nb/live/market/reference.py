@@ -20,7 +20,7 @@ from aries_nb.net.http_client import HttpClient
 __all__ = ["MarketReference", "ServerTime"]
 
 AnyArray: TypeAlias = pd.api.extensions.ExtensionArray | NDArray[Any]
-Row: TypeAlias = tuple[LookupValue, ...]
+ReplyRow: TypeAlias = tuple[LookupValue, ...]
 
 MOST_PAGES = 1_000  # of one lookup: a cell must end whatever the server sends
 MOST_TICK_BARS = 200_000
@@ -193,7 +193,7 @@ class MarketReference:
         """
         (name,) = checked_symbols([symbol])
         checked_count(count, "count", "bars", most=MOST_TICK_BARS)
-        rows: list[Row] = []
+        rows: list[ReplyRow] = []
         columns: Mapping[str, LookupType] = {}
         arguments: dict[str, Argument] = {"symbol": name, "trades": trades, "count": count}
         for page in self._pages("tick_bars", arguments, about=f"bars of {name!r}"):
@@ -323,7 +323,7 @@ def _joined(pages: Sequence[LookupPage]) -> pd.DataFrame:
     return _frame(pages[0].columns, [row for page in pages for row in page.rows])
 
 
-def _frame(columns: Mapping[str, LookupType], rows: Sequence[Row]) -> pd.DataFrame:
+def _frame(columns: Mapping[str, LookupType], rows: Sequence[ReplyRow]) -> pd.DataFrame:
     values = zip(*rows, strict=True) if rows else [()] * len(columns)
     return pd.DataFrame({name: _array(kind, each) for (name, kind), each in zip(columns.items(), values, strict=True)})
 
@@ -341,7 +341,7 @@ def _by_symbol(frame: pd.DataFrame) -> pd.DataFrame:
     return frame.drop_duplicates("symbol", keep="last").set_index("symbol")
 
 
-def _before(older: Sequence[Row], newer: list[Row]) -> list[Row]:
+def _before(older: Sequence[ReplyRow], newer: list[ReplyRow]) -> list[ReplyRow]:
     """Two pages joined, without the bars that the newer one repeats from the end of the older one."""
     common = next((n for n in range(min(len(older), len(newer)), 0, -1) if list(older[-n:]) == newer[:n]), 0)
     return [*older[: len(older) - common], *newer]
