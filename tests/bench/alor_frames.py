@@ -1,4 +1,4 @@
-"""The same quotes as ALOR sends them: one object a frame, Slim, told apart by the guid of the subscription."""
+"""The same quotes as ALOR sends them: one object a frame, Slim, with the guid of its subscription."""
 
 from __future__ import annotations
 

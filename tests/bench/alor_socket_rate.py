@@ -31,7 +31,7 @@ def measure(effort: Effort) -> Outcome:
     """The two budgets of the socket for ALOR."""
     ours: list[float] = []
     plain: list[float] = []
-    beside_cell: list[float] = []
+    during_cell: list[float] = []
     turn_seconds = effort.choose(TURN_SECONDS, TURN_SECONDS, SMOKE_SECONDS)
     cell_seconds = effort.choose(CELL_SECONDS, CELL_SECONDS, SMOKE_SECONDS)
     with blasting(0, 1, is_alor=True) as url:
@@ -41,8 +41,8 @@ def measure(effort: Effort) -> Outcome:
                 rates.append(turn(url, turn_seconds))
         for _ in range(effort.choose(3, 1, 1)):
             gc.collect()
-            beside_cell.append(_ours(url, cell_seconds, is_busy=True))
-    times, busy = ratio(ours, plain), median(beside_cell)
+            during_cell.append(_ours(url, cell_seconds, is_busy=True))
+    times, busy = ratio(ours, plain), median(during_cell)
     budgets = [
         Budget(
             "ALOR: through a loopback socket, to websockets and json",

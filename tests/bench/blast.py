@@ -1,4 +1,4 @@
-"""A server of the market endpoint that is never the slower one: frames made beforehand, written to the socket raw.
+"""A market endpoint faster than any client: frames made beforehand, written raw to the socket.
 
     python -m tests.bench.blast RATE MESSAGES_A_FRAME [clock]      prints its ws:// address, serves one client at a time
     python -m tests.bench.blast RATE 1 alor                        the same of ALOR
@@ -91,7 +91,7 @@ class Source:
         self._sent = 0
 
     def start(self) -> None:
-        """Begin now: nothing is owed from before."""
+        """Begin now: no message is due from before."""
         self._started, self._sent = time.monotonic(), 0
 
     def due(self) -> bytes:
@@ -155,7 +155,7 @@ class Blaster:
                 self._out += self._source.due()
             wait = None if not self._subscribed else self._source.wait
             readable, writable, _ = select.select([self._socket], [self._socket] if self._out else [], [], wait)
-            if readable and not self._hear():
+            if readable and not self._receive():
                 return
             if writable:
                 try:
@@ -163,7 +163,7 @@ class Blaster:
                 except BlockingIOError:
                     continue
 
-    def _hear(self) -> bool:
+    def _receive(self) -> bool:
         data = self._socket.recv(65_536)
         if not data:
             return False
@@ -174,12 +174,12 @@ class Blaster:
             elif isinstance(event, Frame) and event.opcode is Opcode.TEXT:
                 self._answer(json.loads(bytes(event.data)))
             elif isinstance(event, Frame) and event.opcode is Opcode.CLOSE:
-                return self._say_goodbye()
+                return self._close()
         # Answers go behind what is half written; a protocol's own frames (pong, close) as well.
         self._out += b"".join(self._protocol.data_to_send())
         return True
 
-    def _say_goodbye(self) -> bool:
+    def _close(self) -> bool:
         self._socket.setblocking(True)
         self._socket.sendall(self._out + b"".join(self._protocol.data_to_send()))
         return False
@@ -188,9 +188,9 @@ class Blaster:
         kind, ident, payload = message["type"], message.get("id"), message.get("payload")
         if kind == "request":
             data = {"action": "authSuccess", "id": ident, "data": {"expiresIn": 2_700_000}}
-            self._say({"type": "event", "payload": data})
+            self._send({"type": "event", "payload": data})
         elif kind == "ping":
-            self._say({"type": "pong", "id": ident})
+            self._send({"type": "pong", "id": ident})
         elif kind in {"subscribe", "unsubscribe"}:
             symbols = {item if isinstance(item, str) else item["symbol"] for item in payload}
             was_idle = not self._subscribed
@@ -198,8 +198,8 @@ class Blaster:
             if was_idle:
                 self._source.start()
 
-    def _say(self, message: dict[str, Any]) -> None:
-        if self._protocol.state is State.OPEN:  # else a goodbye came with what is answered
+    def _send(self, message: dict[str, Any]) -> None:
+        if self._protocol.state is State.OPEN:  # else a close frame came with the request
             self._protocol.send_text(json.dumps(message).encode())
 
 
@@ -225,7 +225,7 @@ class AlorBlaster(Blaster):
             if was_idle and self._subscribed:
                 self._source.name(self._guids)
                 self._source.start()
-        self._say({"requestGuid": guid, "httpCode": 200, "message": "Handled successfully"})
+        self._send({"requestGuid": guid, "httpCode": 200, "message": "Handled successfully"})
 
 
 def _framed(payload: bytes) -> bytes:

@@ -1,4 +1,4 @@
-"""A pure-Python cell beside a stream of 20,000 messages a second, and the same cell alone, in turns.
+"""The time of a pure-Python cell under a stream of 20,000 messages a second, and of the same cell alone, in turns.
 
 The server is a process of its own and sends to the second; the stream is ended and begun again between the turns.
 Time is wall clock: waiting for the interpreter's lock is what is measured.
@@ -15,7 +15,7 @@ from tests.bench.frames import SYMBOLS
 from tests.bench.results import Budget, Effort, Outcome
 from tests.bench.socket_rate import busy_loop
 
-__all__ = ["RATE", "beside", "measure"]
+__all__ = ["RATE", "cell_under_load", "measure"]
 
 RATE = 20_000
 CELL_SECONDS, SMOKE_SECONDS = 0.7, 0.1
@@ -26,11 +26,11 @@ def measure(effort: Effort) -> Outcome:
     import aries_nb as anb
 
     with blasting(RATE) as url, anb.connect("aries", url=url, token="any") as feed:
-        return beside(feed, effort)
+        return cell_under_load(feed, effort)
 
 
-def beside(feed: Feed, effort: Effort, *, name: str = "") -> Outcome:
-    """The same beside what a feed is sent; `name` stands before the text of the row."""
+def cell_under_load(feed: Feed, effort: Effort, *, name: str = "") -> Outcome:
+    """Compare a cell while the feed receives quotes with the same cell alone; `name` is put before the row's text."""
     start = time.perf_counter()
     busy_loop(1_000_000)
     seconds = effort.choose(CELL_SECONDS, CELL_SECONDS, SMOKE_SECONDS)
@@ -50,10 +50,10 @@ def beside(feed: Feed, effort: Effort, *, name: str = "") -> Outcome:
             shares.append((_other_threads() - ours) / elapsed)
     times = median(b / a for a, b in zip(alone, busy, strict=True))
     measured = f"{times:.2f} × (at {median(rates):,.0f} messages/s)"
-    what = f"{name}a pure-Python cell beside 20,000 messages/s"
+    what = f"{name}a pure-Python cell under 20,000 messages/s"
     figures = {"ratio": times, "rate": median(rates), "network_share": median(shares)}
     share = f"{median(shares):.0%} of a processor for its {RATE:,} messages/s"
-    note = f"{name}beside the cell, the network's thread took {share}"
+    note = f"{name}during the cell, the network's thread took {share}"
     return Outcome([Budget(what, measured, "≤ 1.25 × alone", times <= 1.25, figures)], notes=[note])
 
 

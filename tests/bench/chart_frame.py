@@ -1,4 +1,4 @@
-"""One painted frame of a chart over a window of 1,000,000 rows, beside one over 10,000.
+"""One painted frame of a chart over a window of 1,000,000 rows, compared with one over 10,000.
 
 The real `Chart` on the real frame; about 100 new rows come before every frame, as at 1,000 rows/s and ten frames/s.
 What it sends is serialised as the kernel's own comm does it, signed and in parts, and then dropped.

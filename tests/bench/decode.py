@@ -1,9 +1,9 @@
-"""Bytes of NDJSON frames to rows in `.df`, beside decoding alone and beside Perspective at the same batches.
+"""Bytes of NDJSON frames to rows in `.df`, compared with decoding alone and with Perspective at the same batches.
 
-Everyone starts from the same bytes and ends with rows that can be read. A batch is what becomes visible at once: one
-frame of 20 messages, as when frames come one by one, or what a read of the session brings under load, 1 MiB (frame
-after frame through `Intake.take`, then one `publish`). Decoding alone is msgspec into the same typed structs, frame by
-frame, and the structs thrown away.
+Every competitor starts from the same bytes and ends with rows that can be read. A batch is what becomes visible at
+once: one frame of 20 messages, as when frames come one by one, or what a read of the session brings under load, 1 MiB
+(frame after frame through `Intake.take`, then one `publish`). Decoding alone is msgspec into the same typed structs,
+frame by frame, and the structs thrown away.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""`import aries_nb` beside `import pandas`: fresh processes in turns, each timing its one import statement.
+"""`import aries_nb` compared with `import pandas`: fresh processes in turns, each timing its one import statement.
 
 CPU time is compared: an import waits for nothing, and the wall clock of a busy machine counts what others do.
 """

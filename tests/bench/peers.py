@@ -1,6 +1,6 @@
-"""The other ways to the same end, from the same bytes: what a rolling frame costs elsewhere, in rows a second.
+"""Rows a second into a rolling frame of other libraries, from the same bytes.
 
-Everyone but finance-dev decodes with msgspec into the same structs and makes each batch a DataFrame column by column,
+Every peer but finance-dev decodes with msgspec into the same structs and makes each batch a DataFrame column by column,
 the quickest way known here; a batch is a read of 1 MiB, or a frame of 20 messages where that is named. The window is
 as long as ours. `pd.concat` and streamz copy the whole window for every batch, so few batches are measured, on a window
 that is full: that is what they cost after the first minutes. finance-dev only decodes: it keeps no rows.

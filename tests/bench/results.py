@@ -25,7 +25,7 @@ class Effort(StrEnum):
 
 @dataclass(frozen=True)
 class Budget:
-    """One measured quantity beside what it may be; `is_met` None where it could not be measured."""
+    """One measured quantity and its budget; `is_met` None where it could not be measured."""
 
     what: str
     measured: str

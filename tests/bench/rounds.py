@@ -17,8 +17,8 @@ def interleaved(competitors: Mapping[str, Callable[[], int]], rounds: int) -> Ra
 
     The time of a turn is the smaller of wall clock and CPU time of the process: on a busy machine the wall clock counts
     what others do, and CPU time counts twice what a competitor does on two threads at once. One round before the first
-    is not counted. Garbage is collected between turns, and every second round goes backwards, so that nobody always
-    runs in the wake of the same other.
+    is not counted. Garbage is collected between turns, and every second round goes backwards, so that none
+    always follows the same other.
     """
     rates: Rates = {name: [] for name in competitors}
     for number in range(-1, rounds):

@@ -1,4 +1,4 @@
-"""What a look costs: `.df` of a full frame of 1,000,000 rows beside one of 10,000, with new rows before every look."""
+"""Cost of `.df` of a full frame of 1,000,000 rows, compared with one of 10,000, with new rows before every look."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""Through a real loopback socket: events a second into a frame, beside the vendor's own client and beside a busy cell.
+"""Events a second through a loopback socket into a frame: compared with the vendor's client, and during a busy cell.
 
 The server (`blast`) is a process of its own and sends as fast as it is read. Ours is `connect("aries").quotes(…)`: the
-count of rows readable in the frame. The vendor's is `finance-dev`, its queue raised so that it never gives up, its
+count of rows readable in the frame. The vendor's is `finance-dev`, its queue so long that it never overflows, its
 events taken off the queue by a loop that does nothing else, in its threaded and its asyncio form. Clients take turns;
 each runs for a fixed time and only what it delivered in that time counts.
 """
@@ -37,7 +37,7 @@ def measure(effort: Effort) -> Outcome:
         "threads": _vendor_threads,
     }
     rates: dict[str, list[float]] = {name: [] for name in turns}
-    beside_cell: list[float] = []
+    during_cell: list[float] = []
     with blasting(0) as url:
         for _ in range(effort.choose(7, 2, 1)):
             for name, turn in turns.items():
@@ -45,9 +45,9 @@ def measure(effort: Effort) -> Outcome:
                 rates[name].append(turn(url, turn_seconds))
         for _ in range(effort.choose(3, 1, 1)):
             gc.collect()
-            beside_cell.append(_ours_beside_a_cell(url, cell_seconds))
+            during_cell.append(_ours_during_a_cell(url, cell_seconds))
     best = max(("asyncio", "threads"), key=lambda name: median(rates[name]))
-    times, busy = ratio(rates["ours"], rates[best]), median(beside_cell)
+    times, busy = ratio(rates["ours"], rates[best]), median(during_cell)
     ours, theirs = median(rates["ours"]), median(rates[best])
     budgets = [
         Budget(
@@ -91,7 +91,7 @@ def _ours(url: str, seconds: float) -> float:
         return (frame.received - begun) / (time.perf_counter() - start)
 
 
-def _ours_beside_a_cell(url: str, seconds: float) -> float:
+def _ours_during_a_cell(url: str, seconds: float) -> float:
     import aries_nb as anb
 
     with anb.connect("aries", url=url, token="any") as feed:

@@ -120,10 +120,10 @@ class Course:
                 self._until(lambda: table._source.is_answered, "the account's state")  # noqa: B023
         return held
 
-    def suffer(self, beside: Callable[[], object] = lambda: None) -> None:
+    def suffer(self, meanwhile: Callable[[], object] = lambda: None) -> None:
         """Let everything happen, with something of one's own, and then the faults end."""
         self.proxy.begin(self.schedule.steps)
-        beside()
+        meanwhile()
         self._until(lambda: self.proxy.is_done, "every fault to happen")
         self.proxy.calm()
 
@@ -156,9 +156,11 @@ class Course:
     def is_whole(self) -> bool:
         """Whether the client is live on connections that have not ended, and has had news of every stream on them."""
         running = [each for each in list(self.proxy.crossings) if not each.ended]
-        told = [{line.key for line in list(crossing.delivered)} for crossing in running]
-        is_told = len(told) == 1 + self.schedule.with_account and all(told)
-        return is_told and self.client.feed.state == "live" and set().union(*told) >= oracle.wanted(self.ground)
+        delivered = [{line.key for line in list(crossing.delivered)} for crossing in running]
+        is_complete = len(delivered) == 1 + self.schedule.with_account and all(delivered)
+        return (
+            is_complete and self.client.feed.state == "live" and set().union(*delivered) >= oracle.wanted(self.ground)
+        )
 
     def is_quiet(self) -> bool:
         """Whether everything that the server says it has sent is with the client and the witness."""

@@ -131,7 +131,7 @@ class Kick:
 
 @dataclass(frozen=True, slots=True)
 class Outage:
-    """The server goes away as for a restart: 1001 for everyone, and nobody listens for `seconds`."""
+    """The server goes away as for a restart: code 1001 to every client, and the port is closed for `seconds`."""
 
     seconds: float = 0.1
 

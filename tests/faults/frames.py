@@ -23,7 +23,7 @@ async def read_frame(reader: asyncio.StreamReader) -> Frame:
     """The next frame. Neither side of these tests sends a message in more than one."""
     head = await reader.readexactly(2)
     assert head[0] & 0x80, "a message in several frames"
-    assert not head[0] & 0x70, "an extension that nobody offered"
+    assert not head[0] & 0x70, "an extension that was not offered"
     size, raw = head[1] & 0x7F, head
     if size >= 126:
         more = await reader.readexactly(2 if size == 126 else 8)

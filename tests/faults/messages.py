@@ -1,4 +1,4 @@
-"""What a message is about, told without the code under test; and what each broker says when something is wrong."""
+"""The stream and symbol of a message, found without the code under test, and each broker's error messages."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ Key: TypeAlias = tuple[str, str]
 
 
 class Dialect(ABC):
-    """How one broker's messages are told apart. One object a connection: guids belong to one."""
+    """Finds out which stream a broker's message belongs to. One object a connection: guids belong to one."""
 
     accepts: ClassVar[bytes]  # what is in the first message that takes a token for good
 
@@ -52,7 +52,7 @@ class Dialect(ABC):
     @staticmethod
     @abstractmethod
     def stranger() -> bytes:
-        """News that nobody asked for."""
+        """A message of a stream that was not asked for."""
 
 
 class Aries(Dialect):

@@ -51,7 +51,7 @@ def problems(course: Course) -> Iterator[str]:
 
 
 def wanted(ground: Ground) -> set[Key]:
-    """The streams that have to be heard of before it can be told whether all is well."""
+    """The streams of which a message must have come before the outcome can be judged."""
     kinds, symbols = KINDS[ground.name], ground.symbols
     return {(kinds["quotes"][0], symbol) for symbol in symbols} | {(kinds["book"][0], symbols[0])}
 
@@ -69,10 +69,10 @@ def lag(course: Course) -> int:
     """How long a message may be on its way from the proxy to a row, in ns: on a busy machine the client is slow."""
     late = [0]
     for symbol in course.ground.symbols:
-        told = iter(list(_quotes_told(course, symbol)))
+        delivered_rows = iter(list(_quotes_delivered(course, symbol)))
         for ts, *values, received in _rows_of(course.client.quotes, symbol, (*QUOTE, "received")):
             at = received.as_unit("ns").value
-            late.append(at - next((line.delivered[0] for each, line in told if each == (ts, *values)), at))
+            late.append(at - next((line.delivered[0] for each, line in delivered_rows if each == (ts, *values)), at))
     return 3 * max(late) + LEAST_LAG_NS
 
 
@@ -82,7 +82,7 @@ def lag(course: Course) -> int:
 def _sums(course: Course) -> Iterator[str]:
     client, one = course.client, course.ground.symbols[0]
     # What had come when a connection ended, but was not read: a client that writes to a connection that is no more
-    # loses what its system holds for it. That the client has not seen it is told by its count of messages of any kind.
+    # loses what its system holds for it. Its count of messages of any kind shows what the client has not seen.
     unread = sum(len(each.delivered) for each in course.proxy.crossings) - client.feed.stats().messages
     ended = sum(each.ended > 0 for each in course.proxy.crossings)
     if not 0 <= unread <= MOST_UNREAD * ended:
@@ -96,9 +96,9 @@ def _sums(course: Course) -> Iterator[str]:
         ("book", client.book, (one,), 0),
     ):
         ledger = held.ledger
-        told = sum(1 for _ in delivered(course, name, symbols)) - before
-        if not told - unread <= ledger.received <= told:
-            yield f"{held!r}: {told} messages were delivered, {unread} of any stream not taken, but {ledger}"
+        delivered_rows = sum(1 for _ in delivered(course, name, symbols)) - before
+        if not delivered_rows - unread <= ledger.received <= delivered_rows:
+            yield f"{held!r}: {delivered_rows} messages were delivered, {unread} of any stream not taken, but {ledger}"
         if 2 * (ledger.received + ledger.filled) != sum(ledger):
             yield f"{held!r}: the parts do not add up: {ledger}"
     for table in client.tables:
@@ -122,7 +122,7 @@ def _rows(course: Course) -> Iterator[str]:
 
 def _quote_rows(course: Course, symbol: str) -> Iterator[str]:
     rows = _rows_of(course.client.quotes, symbol, QUOTE)
-    expected = [row for row, _ in _quotes_told(course, symbol)]
+    expected = [row for row, _ in _quotes_delivered(course, symbol)]
     if (at := _first_invented(rows, expected)) is not None:
         yield f"quotes {symbol}: row {at} of {len(rows)} was not sent, is doubled or out of order: {rows[at]}"
 
@@ -130,14 +130,14 @@ def _quote_rows(course: Course, symbol: str) -> Iterator[str]:
 def _trade_rows(course: Course, symbol: str) -> Iterator[str]:
     trades = course.client.trades
     rows = _rows_of(trades, symbol, ("price", "size", "trade_id", "venue"))
-    told = [_trade(course, line) for line, _ in delivered(course, "trades", [symbol])]
+    delivered_rows = [_trade(course, line) for line, _ in delivered(course, "trades", [symbol])]
     ids = [row[3] for row in rows]
     doubled = [each for each, count in Counter(ids).items() if count > 1]
     if doubled:
         yield f"trades {symbol}: doubled ids {doubled[:5]}"
     # What comes out of the broker's history is not on the way through the proxy: the witness saw it as it happened.
     seen = _rows_of(course.witness.trades, symbol, ("price", "size", "trade_id", "venue"))
-    invented = set(rows) - {*told, *(seen if course.ground.name == "alor" else ())}
+    invented = set(rows) - {*delivered_rows, *(seen if course.ground.name == "alor" else ())}
     if invented:
         yield f"trades {symbol}: never sent: {sorted(invented)[:3]}"
     steps = np.diff(np.array(ids, "int64"))
@@ -174,8 +174,8 @@ def _row(ts: int, values: Iterable[Any]) -> Row:
     return (ts, *(None if isinstance(value, float) and math.isnan(value) else value for value in values))
 
 
-def _quotes_told(course: Course, symbol: str) -> Iterator[tuple[Row, Line]]:
-    """The rows that what was delivered makes, told from the messages alone."""
+def _quotes_delivered(course: Course, symbol: str) -> Iterator[tuple[Row, Line]]:
+    """The rows that the delivered messages should make, worked out from the messages alone."""
     keys = _keys(course, "quotes", [symbol])
     for crossing in course.proxy.crossings:
         known: dict[str, float] = {}
@@ -209,9 +209,9 @@ def _number(value: Any) -> float:
     return math.nan if value is None else float(value)
 
 
-def _first_invented(rows: Sequence[Row], told: Sequence[Row]) -> int | None:
-    """The first row that does not follow, in order, out of what was told; None where all do."""
-    rest = iter(told)
+def _first_invented(rows: Sequence[Row], delivered_rows: Sequence[Row]) -> int | None:
+    """Position of the first row that was not delivered in this order; None where all were."""
+    rest = iter(delivered_rows)
     for at, row in enumerate(rows):
         if not any(row == each for each in rest):
             return at
@@ -262,9 +262,9 @@ def _end(course: Course) -> Iterator[str]:
     for name in ("quotes", "few"):
         ours, theirs = (getattr(each, name).latest.drop(columns=["received"]) for each in (client, witness))
         common = [column for column in QUOTE if column in ours]
-        # Of changes that came the wrong way round, no one can tell which is the later one.
-        is_told = course.ground.name == "alor" or _turned_round(course).isdisjoint(_keys(course, name, ours.index))
-        if is_told and not ours[common].equals(theirs[common]):
+        # Of two changes that came in the wrong order it cannot be known which is the later one.
+        is_known = course.ground.name == "alor" or _turned_round(course).isdisjoint(_keys(course, name, ours.index))
+        if is_known and not ours[common].equals(theirs[common]):
             yield f"latest {name} differ:\n{ours}\n{theirs}"
     yield from _book(course)
     market = {kind for kinds in KINDS[course.ground.name].values() for kind in kinds}
@@ -286,9 +286,9 @@ def _end(course: Course) -> Iterator[str]:
 
 
 def _table(table: LiveTable) -> dict[str, list[tuple[str, str]]]:
-    """The rows, without what depends on when they were told: prices are not told with each change of them.
+    """The rows without the columns that depend on when they were sent: not each change of a price is sent.
 
-    A position that was closed is told to who was there, and not to who came later.
+    A closed position is sent to clients that were connected then, and not to later ones.
     """
     names = _STEADY.get(table.kind) or [column.name for column in table.columns]
     key = TABLE_KEYS[table.kind] or ("account",)
@@ -297,7 +297,7 @@ def _table(table: LiveTable) -> dict[str, list[tuple[str, str]]]:
 
 
 def _book(course: Course) -> Iterator[str]:
-    """The levels; a broker that tells changes alone lets us know only those that have changed since the break."""
+    """The levels; of a broker that sends changes alone, those that have changed since the break."""
     ours, theirs = (_levels(each.book) for each in (course.client, course.witness))
     if not _turned_round(course).isdisjoint(_keys(course, "book", [course.ground.symbols[0]])):
         return  # changes of levels the wrong way round make another book
@@ -315,13 +315,13 @@ def _levels(book: LiveBook) -> set[tuple[str, float, float]]:
 
 
 def _filled_trades(course: Course) -> Iterator[str]:
-    """Where the broker tells the past, no trade is missing in the end, and each gap says so."""
+    """Where the broker has a history, no trade is missing in the end, and each gap says so."""
     gaps = course.client.feed.gaps.df
     breaks, trades = (gaps[gaps["stream"] == name] for name in ("market", "market trades"))
     # A stream that broke before the server had accepted it has no past that could be asked for.
     begun = breaks[breaks["started"] >= course.client.trades.df["received"].min()]
     if not set(begun["started"]) <= set(trades["started"]) <= set(breaks["started"]) or not trades["filled"].all():
-        yield f"gaps of trades that are not told as filled:\n{gaps.to_string()}"
+        yield f"gaps of trades that are not marked as filled:\n{gaps.to_string()}"
     names = ("price", "size", "side", "trade_id", "venue")
     for symbol in course.ground.symbols:
         ours, theirs = (_rows_of(each.trades, symbol, names) for each in (course.client, course.witness))

@@ -75,7 +75,7 @@ class Plan(Protocol):
         """Say goodbye to everyone, and do not listen for a while."""
 
     def spawn(self, work: Coroutine[None, None, None]) -> None:
-        """Run something beside."""
+        """Run a coroutine in the background."""
 
 
 @dataclass(slots=True, eq=False)
@@ -148,9 +148,9 @@ class Pipe:
 
     async def run(self) -> None:
         intake, up = asyncio.create_task(self._intake()), asyncio.create_task(self._up())
-        hear, down = asyncio.create_task(self._hear()), asyncio.create_task(self._down())
+        read, down = asyncio.create_task(self._read()), asyncio.create_task(self._down())
         try:
-            await asyncio.wait({hear, down}, return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait({read, down}, return_when=asyncio.FIRST_COMPLETED)
             self._crossing.by_client = not self._crossing.ended
             self._crossing.ended = self._crossing.ended or time.time_ns()
             down.cancel()
@@ -163,9 +163,9 @@ class Pipe:
             self._say_goodbye()
             await asyncio.wait({intake}, timeout=DRAIN_SECONDS)
         finally:
-            for task in (up, hear, down, intake):
+            for task in (up, read, down, intake):
                 task.cancel()
-            await asyncio.wait({up, hear, down, intake})
+            await asyncio.wait({up, read, down, intake})
             self.abort()
 
     # From the server to the client.
@@ -276,7 +276,7 @@ class Pipe:
         await self._client[1].drain()
 
     def _noted(self) -> bytes:
-        """What is to be written now, noted as delivered: the client may have it before we are told so."""
+        """What is to be written now, noted as delivered: the client may have it before the write returns."""
         joined, self._joined = self._joined, []
         now = time.time_ns()
         for _, batch in joined:
@@ -406,7 +406,7 @@ class Pipe:
         with suppress(OSError, TimeoutError):
             async with asyncio.timeout(GOODBYE_SECONDS):
                 await writer.drain()
-                while _unsent(writer):  # noqa: ASYNC110 - the kernel tells nobody
+                while _unsent(writer):  # noqa: ASYNC110 - the system sends no event
                     await asyncio.sleep(0.001)
         if how.how == "close":
             self._write(closing(how.code))
@@ -427,7 +427,7 @@ class Pipe:
 
     # From the client to the server.
 
-    async def _hear(self) -> None:
+    async def _read(self) -> None:
         """Read what the client says to its end: also while it is held back, its own end is seen at once."""
         with suppress(OSError, asyncio.IncompleteReadError):
             while True:

@@ -1,7 +1,7 @@
 """A proxy between a client and a simulated broker that does what networks and servers do at their worst.
 
-It understands the frames of both directions, so that it knows exactly which messages it has delivered whole. What goes
-wrong is told by steps: after so many delivered messages of streams, this fault. It listens on 127.0.0.1 alone.
+It understands the frames of both directions, so that it knows exactly which messages it has delivered whole. The
+schedule says what goes wrong: after so many delivered messages of streams, this fault. It listens on 127.0.0.1 alone.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ __all__ = ["FaultProxy"]
 
 
 class FaultProxy:
-    """Between the server at `target` and whoever connects to `url`, while it is entered. Any thread may call.
+    """A proxy from `url` to the server at `target`, while it is entered. Any thread may call.
 
     `performed` counts faults by name; `crossings` are the WebSocket connections so far. `tls` is what it shows to its
     clients; the server is spoken to without.

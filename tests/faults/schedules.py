@@ -1,6 +1,6 @@
 """Schedules of faults as Hypothesis draws and shrinks them, and many of them run at a time.
 
-When a fault happens is told in messages delivered, not in seconds: a schedule means the same on any machine.
+The moment of a fault is a number of delivered messages, not in seconds: a schedule means the same on any machine.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Whatever goes wrong on the way from the broker: it is told, made good where that can be, and nothing is invented."""
+"""Any fault between broker and client is reported, filled where that is possible, and no row is invented."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A client in a process of its own: does what it is told on its standard input, a JSON object a line, and tells.
+"""A client in a process of its own: takes commands on its standard input and prints results, one JSON object a line.
 
 The peak of its memory is that of the process, so nothing else may live here.
 """
@@ -20,7 +20,7 @@ from aries_nb.net import http_client, session
 from aries_nb.net.backoff import BackoffRule
 
 STATUS = Path("/proc/self/status")
-# It ends in 2100, and nobody checks its signature.
+# It expires in 2100, and its signature is not checked.
 ALOR_TOKEN = "eyJhbGciOiJub25lIn0.eyJwb3J0Zm9saW9zIjoiRDEiLCJleHAiOjQxMDI0NDQ4MDB9.c2ln"
 
 
@@ -35,7 +35,7 @@ class Victim:
         self.kept: dict[str, object] = {}
 
     def connect(self, url: str, broker: str, knobs: dict[str, float]) -> dict[str, Any]:
-        """Open a feed, frames, a book and tables. Whatever is raised is told."""
+        """Open a feed, frames, a book and tables. Returns what was raised as text."""
         self.close()
         for name, value in knobs.items():
             module, _, constant = name.rpartition(".")

@@ -1,16 +1,16 @@
-"""A real kernel beside a broker that cuts off whoever leaves 5,000 messages unread: a busy cell loses no trade."""
+"""A busy cell in a real kernel loses no trade of a broker that disconnects clients with 5,000 unread messages."""
 
 from __future__ import annotations
 
 import pytest
 
-from tests.soak.alor_busy_cell import RATE, beside
+from tests.soak.alor_busy_cell import RATE, run_during_trades
 
 pytestmark = pytest.mark.alone
 
 
 def test_cells_that_hold_the_kernel_are_not_cut_off_and_lose_no_trade() -> None:
-    outcome = beside(["compute", "rest"], RATE, 2.5)
+    outcome = run_during_trades(["compute", "rest"], RATE, 2.5)
 
     assert outcome.cut_off == 0
     assert outcome.sent == outcome.received > 1_000

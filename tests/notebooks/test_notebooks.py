@@ -60,12 +60,12 @@ def run(path):
         km=kernels,
         timeout=CELL_SECONDS,
         allow_errors=True,  # each test looks for its own
-        # As in a file saved without widget state: the reader sees what each output has beside the widget.
+        # As in a file saved without widget state: the reader sees the other formats of each output.
         store_widget_state=False,
         resources={"metadata": {"path": str(path.parent)}},
     )
     environment = os.environ | {"IPYTHONDIR": str(path.parents[1] / f"ipython {path.stem}")}
-    # A kernel manager that was handed in is left running unless told otherwise.
+    # nbclient leaves a kernel manager that it was given running, but for cleanup_kc.
     return client.async_execute(cleanup_kc=True, env=environment)
 
 

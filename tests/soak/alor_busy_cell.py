@@ -1,4 +1,4 @@
-"""Notebook cells that compute for a minute and sleep for a minute beside ALOR's trades, then more and more of them.
+"""Notebook cells compute and sleep for a minute each while ALOR's trades arrive, then more and more trades.
 
 The cells run in a real Jupyter kernel, the server of `aries-nb sim alor` in another process, as the broker is one; it
 cuts a client off that leaves 5,000 messages unread. What it sent is compared with the frame row by row.
@@ -105,34 +105,34 @@ def main() -> int:
         return serve(chosen.serve)
     outcomes = []
     for cell in CELLS:
-        outcomes.append(beside([cell], RATE, chosen.seconds))
-        tell(outcomes[-1], has_head=len(outcomes) == 1)
+        outcomes.append(run_during_trades([cell], RATE, chosen.seconds))
+        show(outcomes[-1], has_head=len(outcomes) == 1)
     for rate, copies in STEPS[: chosen.steps]:
-        outcomes.append(beside(["compute"], rate, chosen.step, copies=copies))
-        tell(outcomes[-1], has_head=False)
+        outcomes.append(run_during_trades(["compute"], rate, chosen.step, copies=copies))
+        show(outcomes[-1], has_head=False)
         if not outcomes[-1].is_whole:
             break
     return 0 if all(outcome.is_whole for outcome in outcomes[: len(CELLS)]) else 1
 
 
-def beside(cells: Sequence[str], rate: int, seconds: float, *, copies: int = 1) -> Outcome:
-    """Run cells, one after the other, beside the trades of a server of their own.
+def run_during_trades(cells: Sequence[str], rate: int, seconds: float, *, copies: int = 1) -> Outcome:
+    """Run cells one after the other while trades of a server of their own arrive.
 
     What was sent and received is compared when they are over.
     """
     with notebook() as run, server(rate) as (url, token, ask):
         run(OPEN.format(url=url, token=token, symbols=SYMBOLS, copies=copies))
-        before, begun = ask("tell"), time.monotonic()
+        before, begun = ask("report"), time.monotonic()
         for cell in cells:
             run(CELLS[cell].format(seconds=seconds), seconds)
-        told, elapsed = ask("tell"), time.monotonic() - begun
+        report, elapsed = ask("report"), time.monotonic() - begun
         end = ask("close")
         seen = json.loads(run(SEE.format(sent=end["trades"])))
         return Outcome(
             cell=", ".join(cells),
             rate=rate * copies,
-            sent_per_s=(told["sent"] - told["queued"] - before["sent"] + before["queued"]) / elapsed,
-            cut_off=ask("tell")["closed_slow"],
+            sent_per_s=(report["sent"] - report["queued"] - before["sent"] + before["queued"]) / elapsed,
+            cut_off=ask("report")["closed_slow"],
             sent=end["trades"],
             received=seen["received"],
             is_same=seen["digests"] == end["digests"],
@@ -144,7 +144,7 @@ def beside(cells: Sequence[str], rate: int, seconds: float, *, copies: int = 1) 
         )
 
 
-def tell(one: Outcome, *, has_head: bool) -> None:
+def show(one: Outcome, *, has_head: bool) -> None:
     """Print an outcome as a line of the table."""
     head = (
         "cell", "asked/s", "sent/s", "cut off", "sent", "received", "the same", "most unread", "lag ms", "most",
@@ -267,7 +267,7 @@ def instrument_of(number: int) -> str:
 
 
 def digest(numbers: Any, ts_ns: Any, prices: Any, sizes: Any) -> str:
-    """What tells whether trades are the same ones in the same order; a time is told in ms."""
+    """A hash of trades and their order; times count in ms."""
     columns = (numbers, np.asarray(ts_ns, "int64") // 10**6)
     arrays = [np.asarray(each, "int64") for each in columns] + [np.asarray(each, "float64") for each in (prices, sizes)]
     return hashlib.sha256(b"".join(each.tobytes() for each in arrays)).hexdigest()
@@ -308,7 +308,7 @@ class Books(NamedTuple):
 
 
 def serve(rate: int) -> int:
-    """Serve until the input ends; "tell" tells what was sent, "close" closes the market before, and tells all."""
+    """Serve until the input ends; "report" prints what was sent, "close" closes the market first."""
     options = AlorOptions(rate=float(rate))
     with Simulator(options) as sim:
         books = Books({}, [0])

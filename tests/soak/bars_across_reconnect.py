@@ -49,7 +49,7 @@ def main() -> int:
             sim.set_market("closed")
             log = sim.trades("AAPL", bars.df.index[0].timestamp())
             until(time.time() + 15)  # what is in doubt is asked for, the last trades arrive
-            return told(bars.df, log, feed.gaps.df, began)
+            return report(bars.df, log, feed.gaps.df, began)
 
 
 def opened(sim: Simulator, rule: BackoffRule) -> Feed:
@@ -65,7 +65,7 @@ def until(moment: float) -> None:
         time.sleep(0.05)
 
 
-def told(frame: pd.DataFrame, log: np.ndarray, gaps: pd.DataFrame, began: float) -> int:
+def report(frame: pd.DataFrame, log: np.ndarray, gaps: pd.DataFrame, began: float) -> int:
     """Print the comparison; return the number of bars that differ, are missing or are too many."""
     expected = minutes_of(log)
     both = expected.index.intersection(frame.index)

@@ -73,7 +73,7 @@ class Silent(BaseComm):
 
 
 class Served:
-    """A simulated market in a process of its own, which cuts its clients off when it is told to."""
+    """A simulated market in a process of its own, which disconnects its clients on command."""
 
     def __init__(self, broker: str, rate: float) -> None:
         command = [sys.executable, __file__, "--serve", broker, "--rate", str(rate)]

@@ -88,7 +88,7 @@ def main() -> int:
     attempts = Attempts()
     session_module.Backoff = attempts.noted()  # type: ignore[misc]
     tried, back = outage(chosen.clients, chosen.seconds, attempts)
-    lines = told(chosen.clients, chosen.seconds, tried, back) + kicked(chosen.kicks)
+    lines = returned(chosen.clients, chosen.seconds, tried, back) + kicked(chosen.kicks)
     if chosen.picture is not None:
         chosen.picture.write_text(picture(chosen.clients, chosen.seconds, tried, back), encoding="utf-8")
     width = max(len(line.what) for line in lines)
@@ -118,7 +118,7 @@ def outage(clients: int, seconds: float, attempts: Attempts) -> tuple[list[float
         return sorted(at - away for at in attempts.times), sorted(back)
 
 
-def told(clients: int, seconds: float, tried: Sequence[float], back: Sequence[float]) -> list[Line]:
+def returned(clients: int, seconds: float, tried: Sequence[float], back: Sequence[float]) -> list[Line]:
     """What the minute comes to."""
     # Attempts, which are the clients' doing: how soon each is let in is up to the server, and this machine.
     after = sorted(at - seconds for at in tried if at >= seconds)[:clients]

@@ -44,7 +44,7 @@ class Line(NamedTuple):
 
 
 class Source:
-    """Gives a new token each time, until it is told to fail."""
+    """Gives a new token each time, or fails while `is_failing` is set."""
 
     def __init__(self) -> None:
         self.is_failing = False
@@ -125,9 +125,9 @@ def least(witness: Witness, lasted: float) -> bool:
 
 
 def fail_and_recover(feed: Feed, source: Source, witness: Witness, held: Held) -> list[Line]:
-    """A token source that fails beyond the end of the sessions: told at once, and mended without a hand."""
+    """A token source that fails beyond the end of the sessions: the error shows at once and goes away by itself."""
     source.is_failing = True
-    until_told = within(PATIENCE_S, lambda: REASON in feed.stats().last_error)
+    until_shown = within(PATIENCE_S, lambda: REASON in feed.stats().last_error)
     was_live = feed.state == "live"
     until_over = within(PATIENCE_S, lambda: feed.state == "reconnecting" and len(feed.gaps) == 3)
     until_said = within(PATIENCE_S, lambda: REASON in feed.stats().last_error)
@@ -141,7 +141,7 @@ def fail_and_recover(feed: Feed, source: Source, witness: Witness, held: Held) -
     gaps = feed.gaps.df
     ended = bool(gaps["ended"].notna().all())
     return [
-        Line("source fails: s until the error is told, still live", f"{shown(until_told)} {was_live}", "", was_live),
+        Line("source fails: s until the error shows, still live", f"{shown(until_shown)} {was_live}", "", was_live),
         Line("s until the state is reconnecting, three gaps", shown(until_over), "", until_over is not None),
         Line("the error then", card.error, f"names {REASON!r}", until_said is not None and REASON in card.error),
         Line(f"times the source was asked in all, {FAILING_S:g} s later", asked, "", True),

@@ -126,7 +126,7 @@ def opens(message: dict[str, Any], widget: str) -> bool:
 
 
 def frames_of(widget: str, messages: list[dict[str, Any]]) -> list[tuple[dict[str, Any], bytes]]:
-    """What a panel was told to draw, in order: its description and its packed numbers."""
+    """The frames that a panel was sent, in order: its description and its packed numbers."""
     updates = [each for each in messages if each["msg_type"] == "comm_msg" and each["content"]["comm_id"] == widget]
     states = [(each["content"]["data"].get("state", {}), each["buffers"]) for each in updates]
     return [(state["description"], bytes(buffers[0])) for state, buffers in states if "description" in state]
