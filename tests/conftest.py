@@ -1,4 +1,4 @@
-"""What all tests share: fixed seeds, recorded markets, and the order in which rooms are tested."""
+"""Fixtures and hooks of all tests: fixed seeds, recorded markets, and the order of the rooms."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ BROWSER = "tests/browser/"
 LONG = {"browser", "tests/test_types.py", "tests/bench/test_bench.py"}
 RUNNING = pytest.StashKey[Path]()
 
-# The same examples in every run, so that a failure is found again; the blob reproduces one in isolation.
+# The same examples in every run, so that a failure is repeated; the blob reproduces one in isolation.
 hypothesis.settings.register_profile("fixed", derandomize=True, deadline=None, print_blob=True)
 hypothesis.settings.load_profile("fixed")
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    # A shell keeps SIGINT from what it puts into the background, and so would the servers that tests interrupt.
+    # Processes that a shell starts in the background ignore SIGINT, and so would the servers that tests interrupt.
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
     if not is_worker(config):
@@ -41,7 +41,7 @@ def pytest_report_header() -> str:
 
 
 def is_worker(config: pytest.Config) -> bool:
-    """Whether this is one of xdist's processes, which the process that prints the summary has started."""
+    """Whether this is a worker process of xdist, which the process that prints the summary has started."""
     return hasattr(config, "workerinput")
 
 
@@ -49,9 +49,9 @@ def is_worker(config: pytest.Config) -> bool:
     tryfirst=True
 )  # xdist reads the marks in the same hook, and before a conftest's unless it is marked so
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """A file is run by one worker, and so is all that needs a browser; what must be alone is a group of its own.
+    """Group the tests: each file for one worker, all browser tests for one, and those that must run alone.
 
-    The longest comes first, so that the other workers do the rest meanwhile, and what must be alone last.
+    The longest group comes first, so that the other workers run the rest meanwhile; what must run alone comes last.
     """
     items.sort(key=place)
     for item in items:
@@ -88,7 +88,7 @@ def pytest_testnodedown(node: Any) -> None:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_runtest_setup(item: pytest.Item) -> None:
-    """Let a test that must be alone wait until every other worker has ended; the timeout of a test limits it."""
+    """Let a test that must run alone wait until every other worker has ended, at most for the test's timeout."""
     if item.get_closest_marker("alone") and is_worker(item.config):
         running = Path(item.config.workerinput["running"])  # type: ignore[attr-defined]
         while len(list(running.iterdir())) > 1:
@@ -97,7 +97,7 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_runtest_logreport(report: pytest.TestReport) -> None:
-    """Take off the group, which xdist adds to a test's name: what is printed can be run again, as can --last-failed."""
+    """Remove the group, which xdist adds to a test's name, so that printed names and --last-failed can be run again."""
     if "PYTEST_XDIST_WORKER" not in os.environ and report.nodeid.rfind("@") > report.nodeid.rfind("]"):
         report.nodeid = report.nodeid.rpartition("@")[0]
 
@@ -114,7 +114,7 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
 
 @pytest.fixture(scope="module", autouse=True)
 def garbage() -> None:
-    """What is there before a file, as thousands of tests and all of plotly, is not looked at by each `gc.collect()`."""
+    """Exclude objects from before a file, such as thousands of tests and all of plotly, from each `gc.collect()`."""
     gc.freeze()
 
 

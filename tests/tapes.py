@@ -1,6 +1,6 @@
 """Small recorded markets, made by a seed: Parquet tapes with the columns, spacing and quirks of real ones.
 
-The numbers are random walks; what they copy from recordings is what can go wrong on the way: rows that repeat the one
+The numbers are random walks; they have what is difficult in recordings: rows that repeat the one
 before, several prints of one millisecond, quotes without sizes, sizes and prices with many digits, pauses of minutes.
 """
 
@@ -50,7 +50,7 @@ def _share_quotes(source: np.random.Generator, count: int) -> pd.DataFrame:
 
 
 def _currency_quotes(source: np.random.Generator, count: int) -> pd.DataFrame:
-    """Bid and ask ticks of six hours without sizes: 50 ms to over a minute apart, every time its own."""
+    """Bid and ask ticks of six hours without sizes: 50 ms to over a minute apart, each at a different time."""
     gaps = 50 + np.minimum(source.lognormal(5.8, 2.0, count), 85_000).astype("int64")
     bid = _walk(source, 112_120, source.integers(-1, 2, count))
     return pd.DataFrame(
@@ -98,7 +98,7 @@ def _coin_book(source: np.random.Generator, count: int) -> pd.DataFrame:
 
 
 def _walk(source: np.random.Generator, start: int, steps: np.ndarray) -> np.ndarray:
-    """A walk in whole price steps that is drawn back to where it began."""
+    """Random walk in whole price steps that reverts to its start."""
     places = np.empty(len(steps), "int64")
     place = start
     for number, step in enumerate(steps.tolist()):

@@ -18,7 +18,7 @@ PACKAGE = Path(__file__).parents[1] / "aries_nb"
 PAGE = (PACKAGE.parent / "docs" / "architecture.md").read_text(encoding="utf-8")
 PATHS = sorted(PACKAGE.rglob("*.py"))
 
-# Everyone may enter errors and model besides; a room may enter itself. The root is `aries_nb/__init__.py`.
+# Every room may also import errors and model, and itself. The root is `aries_nb/__init__.py`.
 ALLOWED = {
     "errors": set(),
     "model": set(),
@@ -27,8 +27,8 @@ ALLOWED = {
     "store": set(),
     "widgets": set(),
     "live": {"brokers", "net", "store", "widgets"},
-    "sim": set(),  # never brokers: client and simulator must not be able to share one mistake
-    "doctor": {"brokers", "net"},  # which alone knows the way out, by which proxy
+    "sim": set(),  # never brokers: client and simulator must not share a mistake
+    "doctor": {"brokers", "net"},  # for the route to each broker, by which proxy
     "cli": {"live", "sim", "doctor"},
     "root": {"live", "cli"},
     "__main__": {"cli"},

@@ -1,4 +1,4 @@
-"""The tables of docs/aries.md and docs/alor.md: what they name exists, and what the code knows is in them."""
+"""The tables of docs/aries.md and docs/alor.md: what they name exists, and every message in the code is in them."""
 
 from __future__ import annotations
 
@@ -33,10 +33,10 @@ NOT_SPOKEN = re.compile(r"not yet(: [^`]+)?|never sent: [^`]+")
 PLACE = re.compile(r"`([\w/]+)\.py:([\w.]+)`")
 TEST = re.compile(r"`([\w/]+\.py)::(\w+)`")
 
-# Where a message is told from others, its type, action, topic or method is compared under one of these names.
-TOLD_BY = {"kind", "action", "topic"}
+# Messages are distinguished by comparing their type, action, topic or method, under one of these names.
+DISTINGUISHED_BY = {"kind", "action", "topic"}
 SESSIONS = ("brokers/aries/session.py", "sim/aries/session.py", "sim/aries/accounts.py")
-# `broker.py` names the paths of the WebSocket endpoints, which stand above the tables.
+# `broker.py` names the paths of the WebSocket endpoints, which are listed above the tables.
 ASKED = [path for path in PACKAGE.glob("brokers/aries/*.py") if path.name != "broker.py"]
 HTTP = sorted([*ASKED, *PACKAGE.glob("sim/aries/http*.py")])
 PATH = re.compile(r"/(v\d|tv|oauth2)/")
@@ -67,7 +67,7 @@ ALOR_ROWS = list(rows(ALOR_PAGE))
 
 @cache
 def documented() -> frozenset[str]:
-    """What stands in code type in the first column."""
+    """The words in code type in the first column."""
     return frozenset(word for row in ROWS for word in re.findall(r"`([^`]+)`", row.what))
 
 
@@ -76,17 +76,17 @@ def tree(path: Path) -> ast.Module:
     return ast.parse(path.read_text(encoding="utf-8"))
 
 
-def told_apart(path: Path) -> set[str]:
-    """The texts that a module compares a message's kind with."""
+def distinguished_kinds(path: Path) -> set[str]:
+    """The texts with which a module compares a message's kind."""
     found: set[str] = set()
     for node in ast.walk(tree(path)):
-        if isinstance(node, ast.Compare) and isinstance(node.left, ast.Name) and node.left.id in TOLD_BY:
+        if isinstance(node, ast.Compare) and isinstance(node.left, ast.Name) and node.left.id in DISTINGUISHED_BY:
             found |= {each.value for each in ast.walk(node) if isinstance(each, ast.Constant) and each.value}
     return {text for text in found if isinstance(text, str)}
 
 
 def paths_asked(path: Path) -> set[tuple[str, ...]]:
-    """The paths of HTTP that a module writes out or matches, each as the parts that are fixed."""
+    """The HTTP paths that a module builds or matches, each as its fixed parts."""
     found: set[tuple[str, ...]] = set()
     for node in ast.walk(tree(path)):
         if isinstance(node, ast.MatchSequence):
@@ -101,7 +101,7 @@ def paths_asked(path: Path) -> set[tuple[str, ...]]:
 
 
 def is_within(parts: tuple[str, ...], path: str) -> bool:
-    """Whether all parts stand in a path, in this order."""
+    """Whether a path contains all parts, in this order."""
     rest = iter(path.split("/"))
     return all(part in rest for part in parts)
 
@@ -132,7 +132,7 @@ def test_row_has_a_test_against_the_running_simulator(row: Row) -> None:
     assert row.test == "—" or any(map(talks_to_the_simulator, tests))
 
 
-def test_tests_of_frames_written_by_hand_are_told_from_those_against_the_simulator() -> None:
+def test_tests_of_frames_written_by_hand_are_distinguished_from_those_against_the_simulator() -> None:
     rows = [*ROWS, *ALOR_ROWS]
     found = {file: talks_to_the_simulator(file) for row in rows for file, _ in TEST.findall(row.test)}
 
@@ -164,8 +164,8 @@ def test_every_topic_and_mode_is_in_the_table() -> None:
 
 
 @pytest.mark.parametrize("file", SESSIONS)
-def test_every_message_that_a_session_tells_apart_is_in_the_table(file: str) -> None:
-    known = told_apart(PACKAGE / file)
+def test_every_message_that_a_session_distinguishes_is_in_the_table(file: str) -> None:
+    known = distinguished_kinds(PACKAGE / file)
 
     assert known
     assert known - documented() == set()
@@ -253,7 +253,7 @@ def test_paths_of_alor_are_found_in_the_code() -> None:
 
 
 def alor_paths(path: Path) -> set[tuple[str, ...]]:
-    """The paths of HTTP that a module writes out, each as the parts that are fixed."""
+    """The HTTP paths that a module builds, each as its fixed parts."""
     found: set[tuple[str, ...]] = set()
     for node in ast.walk(tree(path)):
         pieces = node.values if isinstance(node, ast.JoinedStr) else [node]

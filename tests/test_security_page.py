@@ -40,8 +40,8 @@ def test_every_test_that_is_cited_is_there(file: str, name: str) -> None:
 
 
 def test_every_attack_stands_in_the_table_with_what_it_cost_within_its_bound() -> None:
-    told = {name: (float(cost), float(bound)) for name, _, cost, bound, _ in rows("Hostile servers")}
+    listed = {name: (float(cost), float(bound)) for name, _, cost, bound, _ in rows("Hostile servers")}
 
-    assert [attack.name for attack in ATTACKS] == list(told)
-    assert {attack.name: attack.more_mb for attack in ATTACKS} == {name: bound for name, (_, bound) in told.items()}
-    assert [name for name, (cost, bound) in told.items() if cost >= bound] == []
+    assert [attack.name for attack in ATTACKS] == list(listed)
+    assert {attack.name: attack.more_mb for attack in ATTACKS} == {name: bound for name, (_, bound) in listed.items()}
+    assert [name for name, (cost, bound) in listed.items() if cost >= bound] == []

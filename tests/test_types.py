@@ -1,4 +1,4 @@
-"""The package is typed: what `make lint` runs, here beside tests that wait, as it keeps one processor busy for long."""
+"""The package is typed: mypy as in `make lint`, a test since it can run while other tests wait."""
 
 from __future__ import annotations
 

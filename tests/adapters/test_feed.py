@@ -313,7 +313,7 @@ def test_a_broker_of_an_installed_package_is_found_by_its_name(installed: Path, 
     [
         ("broken", r"entry point 'broken' \(no_such_module:BROKER\) cannot be loaded: ModuleNotFoundError"),
         ("wrong", r"entry point 'wrong' .* is a int"),
-        ("nobody", r"unknown broker 'nobody'.*Known are: aries, .*broken, theirs, wrong"),
+        ("absent", r"unknown broker 'absent'.*Known are: aries, .*broken, theirs, wrong"),
     ],
 )
 def test_an_entry_point_that_is_no_broker_is_a_usage_error(installed: Path, name: str, message: str) -> None:

@@ -1,4 +1,4 @@
-"""A notebook on another broker's simulated market: the same cells, but for the line that connects."""
+"""Notebooks on another broker's simulated market: the same cells except the line that connects."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ CONNECT_LINES = {
 
 
 def written_for(broker: str, notebook: Path, folder: Path) -> str:
-    """Write a notebook as it connects to a broker into a folder; its name there."""
+    """Write a notebook that connects to a broker into a folder; returns its name there."""
     text, usual = notebook.read_text(encoding="utf-8"), quoted(CONNECT_LINES["aries"])
     assert text.count(usual) == 1
     name = f"{notebook.stem}_{broker}.ipynb"
@@ -25,5 +25,5 @@ def written_for(broker: str, notebook: Path, folder: Path) -> str:
 
 
 def quoted(line: str) -> str:
-    """A line as it stands in the notebook's JSON."""
+    """A line as it is written in the notebook's JSON."""
     return line.replace('"', '\\"')

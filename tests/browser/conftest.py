@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 NOTEBOOKS = Path(__file__).parents[2] / "notebooks"
 HERE = Path(__file__).parent
 
-# Notebook 7.6 stumbles over plugins of JupyterLab that it leaves out, on every page and before any cell has run.
+# Notebook 7.6 fails on plugins of JupyterLab that it does not include, on every page and before any cell has run.
 NOT_OURS = ("Cannot read properties of undefined (reading 'schema')", "Command 'filebrowser:open-path' not registered.")
 
 
@@ -36,7 +36,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture(scope="session")
 def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[harness.LabServer]:
-    """A Jupyter server on a copy of the notebooks; write more of them into `lab.root`."""
+    """A Jupyter server on a copy of the notebooks; tests may write more of them into `lab.root`."""
     with harness.serve(NOTEBOOKS, tmp_path_factory.mktemp("lab")) as server:
         yield server
 
@@ -51,7 +51,7 @@ def browser() -> Iterator[Browser]:
 
 @contextmanager
 def fresh_page(browser: Browser, lab: harness.LabServer, **screen: int) -> Iterator[Page]:
-    """A page of its own context; at the end its kernels are shut down."""
+    """A page in a browser context of its own; at the end its kernels are shut down."""
     context = browser.new_context(viewport=screen or harness.VIEWPORT)
     try:
         yield context.new_page()
@@ -69,7 +69,7 @@ def page(browser: Browser, lab: harness.LabServer) -> Iterator[Page]:
 
 
 def errors_of(page: Page) -> list[str]:
-    """What a page's console calls an error from now on, and exceptions that nobody catches; filled as they happen."""
+    """List of a page's console errors and uncaught exceptions from now on; filled as they happen."""
     errors: list[str] = []
 
     def on_message(message: ConsoleMessage) -> None:
@@ -99,7 +99,7 @@ def open_notebook(page: Page, lab: harness.LabServer) -> Callable[..., None]:
 
 @pytest.fixture
 def screenshot(page: Page, tmp_path: Path) -> Callable[[str], Path]:
-    """`screenshot(name)` keeps the page as a picture in the test's folder and returns its path."""
+    """`screenshot(name)` saves a picture of the page in the test's folder and returns its path."""
 
     def take(name: str) -> Path:
         path = tmp_path / f"{name}.png"

@@ -1,7 +1,7 @@
-"""A real Jupyter server and a real Chromium, and what a person does with them.
+"""A real Jupyter server, a real Chromium, and the actions of a user in them.
 
-The server serves JupyterLab and Notebook 7 alike. It runs with folders of its own for settings, runtime files and
-kernels: nothing of the user's is read or written. All waiting is for a condition; nothing sleeps and hopes.
+The server serves both JupyterLab and Notebook 7. It runs with folders of its own for settings, runtime files and
+kernels: nothing of the user's is read or written. Every wait is for a condition, none for a fixed time.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ CHROMIUM_ARGUMENTS = (
 )
 VIEWPORT = {"width": 1280, "height": 1600}
 
-# Nothing pops up over a notebook, and nothing is asked of the network.
+# No dialogs over a notebook, and no requests to the network.
 SETTINGS = {
     "@jupyterlab/apputils-extension:notification": {"fetchNews": "false", "checkForUpdates": False},
     "@jupyterlab/docmanager-extension:plugin": {"autosave": False},
@@ -69,7 +69,7 @@ START_SECONDS = 60.0
 STOP_SECONDS = 20.0
 LOAD_MS = 60_000
 
-# The notebook in front, and the promise of its last run, kept where a later condition can look at it.
+# The notebook in front, and the promise of its last run, stored where a later condition can read it.
 PANEL = "window.jupyterapp.shell.currentWidget"
 RUN = """command => {
     window.ariesRun = {done: false};
@@ -105,7 +105,7 @@ OUTPUTS = f"index => {PANEL}.content.widgets[index].model.outputs.toJSON()"
 
 @dataclass(frozen=True)
 class LabServer:
-    """A running server; `root` is the folder that it shows."""
+    """A running server; `root` is the folder that it serves."""
 
     url: str
     root: Path
@@ -117,7 +117,7 @@ class LabServer:
         return f"{self.url}{place}/{notebook}?{reset}token={self.token}"
 
     def ask(self, path: str, method: str = "GET") -> Any:
-        """What the server's REST interface answers; None where it answers nothing."""
+        """Answer of the server's REST interface; None where it is empty."""
         request = Request(f"{self.url}api/{path}", method=method, headers={"Authorization": f"token {self.token}"})
         with urlopen(request, timeout=STOP_SECONDS) as answer:
             text = answer.read()
@@ -125,7 +125,7 @@ class LabServer:
 
 
 def find_chromium() -> str | None:
-    """The path of a Chromium of this machine."""
+    """Path of a Chromium on this machine."""
     found = (shutil.which(name) for name in (*CHROMIUM_NAMES, *CHROMIUM_BUNDLES))
     return next((path for path in found if path), None)
 
@@ -143,7 +143,7 @@ def chromium(playwright: Playwright) -> Iterator[Browser]:
 
 @contextmanager
 def serve(notebooks: Path, home: Path) -> Iterator[LabServer]:
-    """Serve a copy of `notebooks`; everything the server writes goes below `home`. At the end no kernel is left."""
+    """Serve a copy of `notebooks`; the server writes below `home` only. At the end no kernel is left."""
     root = home / "notebooks"
     shutil.copytree(notebooks, root, dirs_exist_ok=True, ignore=shutil.ignore_patterns(".ipynb_checkpoints"))
     token = secrets.token_hex(16)
@@ -167,9 +167,9 @@ def server_options(root: Path) -> list[str]:
         "--no-browser",
         "--allow-root",
         "--ServerApp.ip=127.0.0.1",
-        "--ServerApp.port=0",  # any free one; the runtime file tells which
+        "--ServerApp.port=0",  # any free one; the runtime file has its number
         f"--ServerApp.root_dir={root}",
-        "--LabApp.extension_manager=readonly",  # the other kind asks the network
+        "--LabApp.extension_manager=readonly",  # the other kind uses the network
         "--LabApp.expose_app_in_browser=True",
         "--JupyterNotebookApp.expose_app_in_browser=True",
     ]
@@ -195,7 +195,7 @@ def environment(home: Path, token: str) -> dict[str, str]:
 
 
 def wait_for_url(process: subprocess.Popen[bytes], home: Path, log: Path) -> str:
-    """The server's address, once it answers. The runtime file is the only place that knows the port."""
+    """The server's address, once it answers. Only the runtime file has the port."""
     until = time.monotonic() + START_SECONDS
     while process.poll() is None and time.monotonic() < until:
         for path in (home / "runtime").glob("jpserver-*.json"):
@@ -229,19 +229,19 @@ def open_notebook(page: Page, server: LabServer, notebook: str, *, app: App = "l
 
 
 def run_all(page: Page, *, wait: bool = True, timeout: float = 60.0) -> None:
-    """Run all cells, and wait until all are done unless told otherwise; `timeout` in seconds."""
+    """Run all cells, and by default wait until all are done; `timeout` in seconds."""
     page.evaluate(RUN, "notebook:run-all-cells")
     if wait:
         wait_idle(page, timeout=timeout)
 
 
 def wait_idle(page: Page, *, timeout: float = 60.0) -> None:
-    """Wait until what was run is done and the kernel idle; `timeout` in seconds."""
+    """Wait until the cells are done and the kernel is idle; `timeout` in seconds."""
     page.wait_for_function(IS_IDLE, timeout=timeout * 1000)
 
 
 def run_cell(page: Page, code: str, *, wait: bool = True, timeout: float = 60.0) -> Locator:
-    """Append a cell, run it, and return the cell as it stands in the page."""
+    """Append a cell, run it, and return its element in the page."""
     index = page.evaluate(ADD_CELL, code)
     page.evaluate(RUN, "notebook:run-cell")
     if wait:
@@ -250,13 +250,13 @@ def run_cell(page: Page, code: str, *, wait: bool = True, timeout: float = 60.0)
 
 
 def outputs(page: Page, index: int) -> list[dict[str, Any]]:
-    """The outputs of a cell as the notebook format has them; a negative index counts from the end."""
+    """The outputs of a cell in the notebook format; a negative index counts from the end."""
     count: int = page.evaluate(f"() => {PANEL}.content.widgets.length")
     found: list[dict[str, Any]] = page.evaluate(OUTPUTS, index % count)
     return found
 
 
 def failures(page: Page) -> list[str]:
-    """What went wrong in any cell of the notebook in front."""
+    """Errors of all cells of the notebook in front."""
     found: list[str] = page.evaluate(FAILURES)
     return found

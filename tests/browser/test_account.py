@@ -1,4 +1,4 @@
-"""The account's notebook in a real front end: it moves, and text from outside does nothing but show itself."""
+"""The account's notebook in a real front end: its views move, and text from outside is only shown as text."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ HAVE_CHANGED = """(times) => {
   for (const name in prints) (window.ariesShown[name] ??= new Set()).add(prints[name]);
   return Object.values(window.ariesShown).every((shown) => shown.size > times);
 }"""
-# The browser tells of an image that cannot be loaded in its own time; one of the same kind, asked for later, is told of
+# The browser reports an image that cannot be loaded after some time; one that was requested later is reported
 # after it.
 WAS_HIT = """async () => {
   await new Promise((done) => Object.assign(new Image(), { onerror: done, src: "x" }));
@@ -54,12 +54,12 @@ payloads = (
     {"topic": "account", "name": "account.order", "target": "ACC-1", "data": order},
     {"topic": "account", "name": "account.position", "target": "ACC-1", "data": position},
 )
-def tell():  # again and again: a full list over HTTP knows nothing of these
+def repeat():  # again and again: a full list over HTTP knows nothing of these
     while True:
         for payload in payloads:
             market.broadcast(json.dumps({"type": "event", "payload": payload}))
         time.sleep(0.3)
-threading.Thread(target=tell, daemon=True).start()
+threading.Thread(target=repeat, daemon=True).start()
 news.wait()
 """
 
@@ -78,7 +78,7 @@ def test_the_dashboard_moves_and_its_sums_stay_below_what_is_sorted(
     open_notebook, page, lab, console_errors, screenshot, broker
 ):
     open_notebook(written_for(broker, NOTEBOOKS / NOTEBOOK, lab.root))
-    run_all(page, wait=False)  # it moves beside the cells that wait for fills
+    run_all(page, wait=False)  # it moves while the cells wait for fills
     expect(page.locator(".anb-blotter tbody tr.anb-pinned").last).to_be_visible()
     expect(page.locator(".js-plotly-plot .barlayer .point").first).to_be_visible()
     page.locator(".jp-Notebook:visible .jp-Cell").first.evaluate("(cell) => cell.scrollIntoView()")

@@ -1,6 +1,6 @@
-"""The first notebook in a real front end: it moves, it keeps the zoom, it survives.
+"""The first notebook in a real front end: its views move, keep the zoom, and survive a reload.
 
-What has a page of its own comes before those that share one: its kernel would go on beside it.
+Tests with a page of their own come before those that share one, whose kernel would run at the same time.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from tests.browser.conftest import NOTEBOOKS, errors_of, fresh_page
 from tests.browser.lab import RUN, failures, open_notebook, outputs, run_all, run_cell
 
 NOTEBOOK = "01_first_light.ipynb"
-SCREEN = {"width": 1280, "height": 2200}  # holds the first four views; what is out of sight is not painted
+SCREEN = {"width": 1280, "height": 2200}  # shows the first four views; hidden ones are not painted
 
 pytestmark = pytest.mark.alone
 expect.set_options(timeout=30_000)
@@ -52,7 +52,7 @@ AXIS = """() => {
   const axis = document.querySelector(".js-plotly-plot").layout.xaxis;
   return { range: axis.range, auto: axis.autorange };
 }"""
-TELL_LAGS = """
+PRINT_LAGS = """
 import dataclasses, json
 steps = ["received to visible", "received to painted"]
 held = [each.lag.loc[steps, "p50_ms"].tolist() for each in (quotes, book)]
@@ -62,7 +62,7 @@ print(json.dumps([*held, dataclasses.asdict(feed.stats())]))
 
 @pytest.fixture(scope="module")
 def shown(browser, lab):
-    """The first notebook in JupyterLab, run once for all who take it; `shown.errors` is what its console says."""
+    """The first notebook in JupyterLab, run once for all tests that use it; `shown.errors` are its console errors."""
     with fresh_page(browser, lab, **SCREEN) as page:
         page.errors = errors_of(page)
         open_notebook(page, lab, NOTEBOOK)
@@ -72,7 +72,7 @@ def shown(browser, lab):
 
 
 def alive(page):
-    """Scroll to the top, for what is out of sight is not painted, and wait until every view there has painted."""
+    """Scroll to the top, since hidden views are not painted, and wait until every view there has painted."""
     first = page.locator(".jp-Notebook:visible .jp-Cell").first
     first.wait_for()
     first.evaluate("(cell) => cell.scrollIntoView()")
@@ -106,10 +106,10 @@ def test_everything_moves_in_each_of_ten_seconds(shown, tmp_path):
     assert (tmp_path / "first_light.png").stat().st_size > 100_000
 
 
-def test_how_long_rows_take_to_the_screen_is_told_and_stands_on_the_card(shown):
+def test_lag_to_the_screen_is_measured_and_shown_on_the_card(shown):
     expect(shown.locator(".anb-card .anb-lag-painted")).to_have_text(re.compile(r"painted [\d.,]+ / [\d.,]+ ms"))
 
-    run_cell(shown, TELL_LAGS)
+    run_cell(shown, PRINT_LAGS)
     quotes, book, feed = json.loads(outputs(shown, -1)[0]["text"])
 
     for visible_ms, painted_ms in (quotes, book):
@@ -141,8 +141,8 @@ def test_running_all_twice_doubles_nothing(shown):
     run_cell(shown, count)
     first = outputs(shown, -1)[0]["data"]["text/plain"]
     run_all(shown)
-    # What was on display before is closed when the front end has said that it is gone, or has said nothing for a while.
-    # No cell may run meanwhile: it can keep what the front end says from the kernel.
+    # Views of earlier displays are closed when the front end has reported them gone, or nothing for a while.
+    # No cell may run meanwhile: it can delay the front end's messages to the kernel.
     for _ in range(20):
         shown.wait_for_timeout(500)
         run_cell(shown, count)
@@ -162,6 +162,6 @@ def test_views_are_alive_after_the_tab_was_closed_and_opened_again(shown):
 
     shown.reload()
     alive(shown)
-    shown.evaluate(AFTER_FRAMES, 2)  # a page that has just come is laid out first
+    shown.evaluate(AFTER_FRAMES, 2)  # a page that has just loaded is laid out first
 
     assert shown.evaluate(CHANGED_IN_EACH_SECOND, 2) == {"board": 2, "ladder": 2, "chart": 2}

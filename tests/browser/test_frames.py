@@ -1,4 +1,4 @@
-"""Three views in a real front end beside a busy cell. Frames are counted here, so this comes last and alone."""
+"""Three views in a real front end while a cell is busy. Frames are counted, so this test runs last and alone."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from tests.browser.lab import open_notebook, run_all, run_cell
 pytestmark = pytest.mark.alone
 expect.set_options(timeout=30_000)
 
-LEAST = 9.9  # frames a second: ten, of which one may fall on the edge of what is counted
+LEAST = 9.9  # frames a second: ten, of which one may fall into the next second
 LAST = 3  # seconds in a row
-# What each view painted in each second, until all have painted enough in the last ones, or `longest` seconds are over.
+# Frames of each view in each second, until all have painted enough in the last ones, or `longest` seconds are over.
 FRAMES_IN_EACH_SECOND = """async ([least, last, longest]) => {
   let drawn = 0;
   document.querySelector(".js-plotly-plot").on("plotly_afterplot", () => drawn++);
@@ -71,7 +71,7 @@ def test_three_views_paint_ten_frames_a_second_beside_a_busy_cell(page, lab, fas
 
     cell = run_cell(page, BUSY_CELL, wait=False)
     expect(cell.locator(".jp-InputPrompt")).to_have_text("[*]:")
-    # A machine that has other things to do for a while is waited for; views that paint too seldom never have enough.
+    # Waits while the machine is busy otherwise; views that paint too seldom never have enough.
     rates = page.evaluate(FRAMES_IN_EACH_SECOND, [LEAST, LAST, 20])
 
     expect(cell.locator(".jp-InputPrompt")).to_have_text("[*]:")

@@ -1,4 +1,4 @@
-"""The harness itself: a plain slider and a plain figure work in both applications and both themes."""
+"""The test harness: a plain slider and a plain figure work in both applications and both themes."""
 
 from __future__ import annotations
 

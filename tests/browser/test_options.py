@@ -1,4 +1,4 @@
-"""The options' notebook in a real front end: it moves, the money is in sight, what a server calls things is text."""
+"""The options' notebook in a real front end: its views move, the money is in sight, a server's names are text."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from playwright.sync_api import expect
 from tests.browser import lab as harness
 
 NOTEBOOK = "03_options.ipynb"
-SCREEN = {"width": 1280, "height": 1700}  # holds the chain and the smile; what is out of sight is not painted
+SCREEN = {"width": 1280, "height": 1700}  # shows the chain and the smile; hidden views are not painted
 HAVE_SHOWN = """(frames) => {
   const prints = {
     chain: [...document.querySelectorAll(".anb-chain tbody tr")].map((row) => row.textContent).join("|"),
@@ -30,8 +30,8 @@ OUT_OF_SIGHT = """() => {
   );
   return Math.max(0, whole.top - money.top, money.bottom - whole.bottom);
 }"""
-EVIL = "<img/src=x/onerror=window.wasHit=1>"  # without a space, with which nothing is taken for a symbol
-# A broker that names its contracts as it likes: every symbol is a script, in its lists and in its streams.
+EVIL = "<img/src=x/onerror=window.wasHit=1>"  # without a space: with one it is not accepted as a symbol
+# A broker with hostile names of contracts: every symbol is a script, in its lists and in its streams.
 HOSTILE = """
 import json
 from aries_nb.sim import SimOptions, Simulator
@@ -50,7 +50,7 @@ evils
 
 @pytest.fixture(scope="module")
 def page(browser, lab):
-    """The notebook, run once for all tests here; `page.errors` is what the console called one."""
+    """The notebook, run once for all tests here; `page.errors` are its console errors."""
     context = browser.new_context(viewport=SCREEN)
     page = context.new_page()
     page.errors = []
