@@ -10,7 +10,7 @@ PYTEST := $(BIN)/python -m pytest --dist loadgroup --no-loadscope-reorder
 UNITS = tests/brokers tests/model tests/store tests/widgets tests/sim/market tests/sim/accounts tests/bench \
 	$(filter-out tests/test_cli.py,$(wildcard tests/test_*.py))
 
-.PHONY: help venv demo check test chromium test-faults bench soak lint ruff lock wheels-check clean
+.PHONY: help venv demo check test chromium test-faults bench soak lint style lock wheels-check clean
 
 help:  ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*##/\1\t/p' Makefile
@@ -24,20 +24,21 @@ $(READY): requirements.lock pyproject.toml .ci/venv
 demo: venv  ## open JupyterLab on the first notebook, with a simulated market
 	$(BIN)/aries-nb demo $(ARGS)
 
-lint: ruff  ## formatting, lint rules and types
+lint: style  ## formatting, lint rules, words and types
 	@.ci/stage types $(BIN)/mypy
 
-ruff: venv
+style: venv
 	@.ci/stage format $(BIN)/ruff format --check --quiet .
 	@.ci/stage lint $(BIN)/ruff check --quiet .
+	@.ci/stage words $(BIN)/python .ci/words
 
-check: ruff  ## the daily one, about a minute: formatting, lint rules, types, unit tests, each row of the benchmark once
+check: style  ## the daily one, about a minute: formatting, lint rules, words, types, unit tests, each row of the benchmark once
 	@$(PYTEST) --numprocesses 2 -m "not browser" $(UNITS) $(ARGS)
 
 # The system brings Chromium while .venv is made. mypy is one of the tests: it would leave a processor idle. pytest comes
 # last and bare, so that its summary is the last line.
 test:  ## everything, 7 to 10 minutes: what check does, and server, kernel, notebook and browser tests
-	@$(MAKE) --no-print-directory --jobs 2 chromium ruff
+	@$(MAKE) --no-print-directory --jobs 2 chromium style
 	@$(PYTEST) --numprocesses 3 $(ARGS)
 
 chromium:
