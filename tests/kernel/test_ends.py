@@ -40,8 +40,7 @@ GOES_ON = "quotes.wait(rows=quotes.received + 20)\nprint(feed.state, len(feed.ga
 # A market that stands still does not answer: the progress bar is there to stay.
 LOAD = f"""
 from aries_nb.live.market import bars
-from aries_nb.live import progress as loading
-loading.LONG_SECONDS = 0.0
+bars.LONG_SECONDS = 0.0
 ask = bars.BarHistory.ask
 def ask_in_vain(self, start, end, *, reached):
     reached(end)
