@@ -16,7 +16,7 @@ from typing import Any, ClassVar, NamedTuple, TypeAlias
 
 import msgspec
 
-from aries_nb.brokers.parsing import excerpt, is_unknown_symbol
+from aries_nb.brokers.parsing import MOST_NOTED, excerpt, is_unknown_symbol, writable
 from aries_nb.brokers.protocol import Ping
 from aries_nb.errors import UsageError
 from aries_nb.model import (
@@ -245,12 +245,17 @@ class JsonProtocol(ABC):
         if self._joined:
             self._seed(records, notices)
         for frame in frames:
+            unreadable: list[Unreadable] = []
             try:
-                for event in self.read(self.decode(frame)):
-                    self._take(event, received, records, notices)
+                for event in self.read(self.decode(frame)) or ():
+                    try:
+                        self._take(event, received, records, notices)
+                    except Exception as error:  # as below; the other events of the frame are good
+                        if len(unreadable) < MOST_NOTED:
+                            unreadable.append(_unreadable(error, frame))
             except Exception as error:  # the adapter is foreign code, and the frame foreign text
-                reason = f"{type(error).__name__}: {error}"[:200]
-                notices.append(Unreadable(reason, excerpt(frame)))
+                unreadable.append(_unreadable(error, frame))
+            notices += unreadable
         return records, notices
 
     def tick(self, now: float) -> Sequence[Notice]:
@@ -341,7 +346,7 @@ class JsonProtocol(ABC):
         try:
             ts = _checked_time(update.ts) or received
             values = {name: _value(each, types[name]) for name, each in update.values.items() if each is not None}
-        except (ValueError, TypeError, LookupError, OverflowError):
+        except Exception:  # `values` is the adapter's object
             notices += [Counted(user, "unreadable") for user in users]
             raise
         if update.kind in self.PARTIAL and key in self._newest:
@@ -462,7 +467,7 @@ def _value(value: Any, type_: ColumnType) -> Value:  # noqa: ANN401 - JSON
         if abs(number) >= INTEGER_BOUND:
             raise ValueError(f"{excerpt(str(number))} does not fit 64 bits")
         return number
-    return str(value)
+    return writable(str(value))
 
 
 def _number(value: Any) -> float:  # noqa: ANN401 - JSON
@@ -472,9 +477,15 @@ def _number(value: Any) -> float:  # noqa: ANN401 - JSON
     return number
 
 
-def _checked_time(ts: int | None) -> int:
+def _checked_time(ts: float | None) -> int:
+    """The time as a whole number; an adapter may have worked it out with floats."""
     if ts is None:
         return 0
-    if not 0 <= ts < INTEGER_BOUND:
+    whole = int(ts)
+    if not 0 <= whole < INTEGER_BOUND:
         raise ValueError(f"{excerpt(str(ts))} is no exchange time in ns since the epoch")
-    return ts
+    return whole
+
+
+def _unreadable(error: Exception, frame: bytes) -> Unreadable:
+    return Unreadable(f"{type(error).__name__}: {error}"[:200], excerpt(frame))

@@ -1,0 +1,185 @@
+"""The base class of adapters, frames in and records out: hostile values, careless hooks, refusals, books."""
+
+from __future__ import annotations
+
+import json
+import math
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import pytest
+
+from aries_nb.brokers import (
+    Accepted,
+    Acknowledged,
+    JsonProtocol,
+    Levels,
+    Ping,
+    Refused,
+    TokenExpires,
+    Update,
+)
+from aries_nb.model import (
+    Counted,
+    Pong,
+    Rejected,
+    SessionOpened,
+    SessionRefused,
+    Subscription,
+    TokenWanted,
+    Unreadable,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+    from aries_nb.brokers import Event, StreamKey
+    from aries_nb.model import ColumnType, Kind, Notice, Record
+
+RECEIVED = 1_795_000_000_000_000_000
+EVENTS = {
+    "update": lambda kind, symbol, values, ts=None: Update(kind, symbol, ts, values),
+    "levels": lambda symbol, bids, asks, is_all: Levels(symbol, None, bids, asks, is_all),
+    "accepted": Accepted,
+    "acknowledged": Acknowledged,
+    "refused": lambda reason, symbols=(), kind=None: Refused(reason, tuple(symbols), kind),
+    "expires": TokenExpires,
+}
+
+
+class Plain(JsonProtocol):
+    """Messages are lists of events: ["update", "quotes", "AAPL", {…}]. One message subscribes to all streams."""
+
+    COLUMNS: ClassVar[Mapping[Kind, Mapping[str, ColumnType]]] = {
+        "quotes": {"bid_price": "number", "ask_price": "number"},
+        "trades": {"price": "number", "venue": "text"},
+        "book": {},
+    }
+
+    def login(self, token: str) -> Any:
+        return {"login": "…"}
+
+    def ask(self, streams: Sequence[StreamKey]) -> Iterable[Any]:
+        return [{"ask": streams}]
+
+    def give_up(self, streams: Sequence[StreamKey]) -> Iterable[Any]:
+        return [{"give up": streams}]
+
+    def read(self, message: Any) -> Iterator[Event]:
+        for name, *rest in message:
+            yield EVENTS[name](*rest)
+
+
+class Answering(Plain):
+    ACKNOWLEDGES = True
+
+
+class EachAlone(Answering):
+    """One message a stream."""
+
+    def ask(self, streams: Sequence[StreamKey]) -> Iterable[Any]:
+        for stream in streams:
+            yield {"ask": [stream]}
+
+
+def quotes(symbol: str, *fields: str) -> Subscription:
+    return Subscription("quotes", symbol, fields or ("bid_price", "ask_price"))
+
+
+def trades(symbol: str) -> Subscription:
+    return Subscription("trades", symbol, ("price", "venue"))
+
+
+def book(symbol: str) -> Subscription:
+    return Subscription("book", symbol)
+
+
+def opened(protocol: JsonProtocol, *subscriptions: Subscription) -> JsonProtocol:
+    """A protocol after its login, with the requests for these streams sent."""
+    protocol.subscribe(subscriptions)
+    protocol.open(0.0)
+    protocol.authenticate("a-token", 0.0)
+    tell(protocol, ["accepted"])
+    protocol.outgoing()
+    return protocol
+
+
+def tell(protocol: JsonProtocol, *events: list[Any]) -> tuple[list[Record], list[Notice]]:
+    records, notices = protocol.receive([json.dumps(events).encode()], RECEIVED)
+    return list(records), list(notices)
+
+
+def sent(protocol: JsonProtocol) -> list[Any]:
+    return [each if isinstance(each, Ping) else json.loads(each) for each in protocol.outgoing()]
+
+
+def of(kind: type[Any], notices: Iterable[Notice]) -> list[Any]:
+    return [notice for notice in notices if isinstance(notice, kind)]
+
+
+# One event of many.
+
+
+def test_an_event_that_cannot_be_used_does_not_take_the_others_of_its_frame_along() -> None:
+    protocol = opened(Plain(), quotes("AAPL"), quotes("MSFT"))
+
+    records, notices = tell(
+        protocol,
+        ["update", "quotes", "AAPL", {"bid_price": "no price"}],
+        ["update", "quotes", "MSFT", {"bid_price": 2}],
+        ["update", "quotes", "AAPL", {"no such column": 1}],
+        ["update", "quotes", "AAPL", {"bid_price": 1}],
+    )
+
+    assert [record[0].symbol for record in records] == ["MSFT", "AAPL"]
+    assert of(Counted, notices) == [Counted(quotes("AAPL"), "unreadable")] * 2
+    assert len(of(Unreadable, notices)) == 2
+
+
+def test_a_frame_full_of_unusable_events_is_counted_without_a_notice_for_each() -> None:
+    protocol = opened(Plain(), quotes("AAPL"))
+
+    _, notices = tell(protocol, *[["update", "quotes", "AAPL", {"bid_price": []}]] * 1_000)
+
+    assert len(of(Counted, notices)) == 1_000
+    assert len(of(Unreadable, notices)) <= 100
+
+
+def test_a_reader_that_returns_none_has_nothing_to_say() -> None:
+    class Silent(Plain):
+        def read(self, message: Any) -> Any:
+            return None if message == "heartbeat" else super().read(message)
+
+    protocol = opened(Silent(), quotes("AAPL"))
+
+    assert protocol.receive([b'"heartbeat"'], RECEIVED) == ([], [])
+
+
+@pytest.mark.parametrize("ts", [1.795e18, 1_795_000_000_000_000_000])
+def test_exchange_times_are_whole_numbers(ts: float) -> None:
+    protocol = opened(Plain(), quotes("AAPL"))
+
+    records, _ = tell(protocol, ["update", "quotes", "AAPL", {"bid_price": 1}, ts])
+
+    assert [(type(record[1]), record[1]) for record in records] == [(int, 1_795_000_000_000_000_000)]
+
+
+@pytest.mark.parametrize("ts", [-1, 2**63, 1e300, math.inf, "2026-11-27", [], {}])
+def test_a_time_that_is_none_is_unreadable(ts: object) -> None:
+    protocol = opened(Plain(), quotes("AAPL"))
+
+    records, notices = tell(protocol, ["update", "quotes", "AAPL", {"bid_price": 1}, ts])
+
+    assert records == []
+    assert of(Counted, notices) + [notice for notice in notices if isinstance(notice, Unreadable)]
+
+
+def test_text_can_be_encoded() -> None:
+    class Lax(Plain):
+        def decode(self, frame: bytes) -> Any:
+            return json.loads(frame)
+
+    protocol = opened(Lax(), trades("AAPL"))
+
+    records, _ = tell(protocol, ["update", "trades", "AAPL", {"price": 1, "venue": "half \ud800"}])
+
+    assert records[0][2][1].encode() == b"half ?"  # type: ignore[union-attr]
