@@ -11,6 +11,7 @@ import math
 from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
+from heapq import nlargest, nsmallest
 from itertools import chain, repeat
 from typing import Any, ClassVar, NamedTuple, TypeAlias
 
@@ -57,7 +58,7 @@ StreamKey: TypeAlias = tuple[Kind, str]
 """A stream to ask for: its kind ("quotes", "trades", "book") and the symbol as the user wrote it."""
 
 INTEGER_BOUND = 2**63
-MOST_LEVELS = 10_000  # a side; the oldest go first where a server sends more
+MOST_LEVELS = 10_000  # a side; the worst prices are dropped first
 
 
 class Update(NamedTuple):
@@ -362,8 +363,8 @@ class JsonProtocol(ABC):
             return
         try:
             ts = _checked_time(levels.ts) or received
-            changes = [{_number(price): _number(size) for price, size in side} for side in (levels.bids, levels.asks)]
-        except (ValueError, TypeError, OverflowError):
+            changes = [{_finite(price): _finite(size) for price, size in side} for side in (levels.bids, levels.asks)]
+        except Exception:  # the sides are the adapter's objects
             notices += [Counted(user, "unreadable") for user in users]
             raise
         book = self._books.setdefault(levels.symbol, _Book())
@@ -434,7 +435,7 @@ class _Book:
     def change(self, bids: Mapping[float, float], asks: Mapping[float, float], *, is_snapshot: bool) -> Iterable[float]:
         """Set levels; returns the prices of those that are new, changed or removed."""
         changed: dict[float, None] = {}
-        for side, given in ((self.bids, bids), (self.asks, asks)):
+        for side, given, best in ((self.bids, bids, nlargest), (self.asks, asks, nsmallest)):
             gone = [price for price in side if price not in given] if is_snapshot else ()
             for price, size in chain(given.items(), zip(gone, repeat(0.0))):
                 if side.get(price, 0.0) == max(size, 0.0):
@@ -444,8 +445,11 @@ class _Book:
                     side[price] = size
                 else:
                     del side[price]
-            for price in list(side)[: max(len(side) - MOST_LEVELS, 0)]:
-                del side[price]
+            if len(side) > MOST_LEVELS:
+                kept = dict.fromkeys(best(MOST_LEVELS - MOST_LEVELS // 10, side))  # not again with the next level
+                for price in [each for each in side if each not in kept]:
+                    changed[price] = None
+                    del side[price]
         return changed
 
     def triples(self, prices: Iterable[float]) -> Values:
@@ -474,6 +478,13 @@ def _number(value: Any) -> float:  # noqa: ANN401 - JSON
     number = float(value)
     if number in (math.inf, -math.inf):
         raise ValueError("infinity is no number here")
+    return number
+
+
+def _finite(value: Any) -> float:  # noqa: ANN401 - JSON
+    number = _number(value)
+    if number != number:
+        raise ValueError("a level without a price or a size")
     return number
 
 

@@ -183,3 +183,53 @@ def test_text_can_be_encoded() -> None:
     records, _ = tell(protocol, ["update", "trades", "AAPL", {"price": 1, "venue": "half \ud800"}])
 
     assert records[0][2][1].encode() == b"half ?"  # type: ignore[union-attr]
+
+
+# Books.
+
+
+def levels_of(records: Iterable[Record]) -> dict[float, tuple[float, float]]:
+    """The levels as a store keeps them: price → size of bid and ask."""
+    kept: dict[float, tuple[float, float]] = {}
+    for _, _, values in records:
+        for price, bid, ask in zip(*[iter(values)] * 3, strict=True):
+            kept[price] = bid, ask  # type: ignore[index, assignment]
+    return {price: sizes for price, sizes in kept.items() if sizes != (0, 0)}
+
+
+@pytest.mark.parametrize("level", [[math.nan, 1], [100, math.nan], ["nan", "nan"], [None, 1], [1], [1, 2, 3], 5])
+def test_a_level_that_is_none_changes_nothing_and_is_counted(level: Any) -> None:
+    class Lax(Plain):
+        def decode(self, frame: bytes) -> Any:
+            return json.loads(frame)
+
+    protocol = opened(Lax(), book("AAPL"))
+    records, _ = tell(protocol, ["levels", "AAPL", [[99, 1]], [[101, 1]], True])
+
+    more, notices = tell(protocol, ["levels", "AAPL", [[98, 1], level], [[102, 1]], False])
+    assert (more, of(Counted, notices)) == ([], [Counted(book("AAPL"), "unreadable")])
+
+    more, _ = tell(protocol, ["levels", "AAPL", [[98, 1]], [[102, 1]], False])
+    assert levels_of([*records, *more]) == {99: (1, 0), 101: (0, 1), 98: (1, 0), 102: (0, 1)}
+
+
+def test_negative_prices_are_prices() -> None:
+    protocol = opened(Plain(), book("CL"))
+
+    records, _ = tell(protocol, ["levels", "CL", [[-37.63, 5]], [[-37.5, 2]], True])
+
+    assert levels_of(records) == {-37.63: (5, 0), -37.5: (0, 2)}
+
+
+def test_a_book_that_is_too_deep_loses_its_worst_levels_and_says_so() -> None:
+    protocol = opened(Plain(), book("BTC"))
+    bids, asks = [[-price, 1] for price in range(1, 10_001)], [[price, 1] for price in range(1, 10_001)]
+    records, _ = tell(protocol, ["levels", "BTC", bids, asks, True])
+    assert len(levels_of(records)) == 20_000
+
+    more, _ = tell(protocol, ["levels", "BTC", [[-0.5, 7]], [[0.5, 7]], False])
+    kept = levels_of([*records, *more])
+
+    assert (kept[-0.5], kept[0.5]) == ((7, 0), (0, 7))
+    assert (-1 in kept, 1 in kept) == (True, True)
+    assert (-10_000 in kept, 10_000 in kept) == (False, False)
