@@ -142,6 +142,7 @@ class JsonProtocol(ABC):
 
     def __init__(self) -> None:
         self._users: dict[StreamKey, dict[Subscription, None]] = {}
+        self._running: set[StreamKey] = set()  # asked for on this connection, and not refused
         self._newest: dict[StreamKey, tuple[int, dict[str, Value]]] = {}  # of quotes, on this connection
         self._books: dict[str, _Book] = {}
         self._joined: list[Subscription] = []  # to running streams; they get the newest values with the next frame
@@ -187,6 +188,7 @@ class JsonProtocol(ABC):
         """Begin a new connection: the streams are asked for again once the login is accepted."""
         self._is_open = False
         self._out, self._notices, self._joined = [], [], []
+        self._running.clear()
         self._newest.clear()
         self._books.clear()
         self._pings.clear()
@@ -216,7 +218,7 @@ class JsonProtocol(ABC):
         for each in subscriptions:
             key = each.kind, each.symbol
             users = self._users.setdefault(key, {})
-            if not users:
+            if key not in self._running:
                 new[key] = None
             elif each not in users:
                 self._joined.append(each)
@@ -235,9 +237,14 @@ class JsonProtocol(ABC):
             if not users:
                 del self._users[key]
                 self._drop(key)
-                gone.append(key)
+                if key in self._running:
+                    self._running.remove(key)
+                    gone.append(key)
         if gone and self._is_open:
-            self._await_answers(0, (), self._queue(self.give_up(gone)))
+            try:
+                self._await_answers(0, gone, self._queue(self.give_up(gone)))
+            except Exception as error:  # nobody waits for it: shown as the last error
+                self._notices.append(Rejected((), excerpt(f"`give_up` raised {type(error).__name__}: {error}")))
 
     def receive(self, frames: Sequence[bytes], received: int) -> Received:
         """Read frames: their records in order, and what else they say."""
@@ -285,7 +292,9 @@ class JsonProtocol(ABC):
         return self._number
 
     def _queue(self, messages: Iterable[Any]) -> int:
-        """Queue messages; returns how many."""
+        """Queue messages; returns how many. Raises TypeError for what is no list of messages."""
+        if isinstance(messages, str | bytes | Mapping):  # else its characters or its keys would be sent
+            raise TypeError(f"`ask` and `give_up` return a list of messages, not a {type(messages).__name__}")
         texts = [each if isinstance(each, str | bytes) else msgspec.json.encode(each).decode() for each in messages]
         self._out += texts
         return len(texts)
@@ -293,6 +302,7 @@ class JsonProtocol(ABC):
     def _request(self, streams: Sequence[StreamKey]) -> int:
         number = self._next_number()
         count = self._queue(self.ask(streams)) if streams else 0
+        self._running.update(streams)
         if not self._await_answers(number, streams, count):
             self._ping(number)
         return number
@@ -393,8 +403,14 @@ class JsonProtocol(ABC):
         is_renewal, self._is_open = self._is_open, True
         self._login_sent = None
         notices.append(SessionOpened(accepted.expires_in, is_renewal=is_renewal))
-        if not is_renewal:
+        if is_renewal:
+            return
+        try:
             self._request(list(self._users))
+        except Exception as error:  # the session is open: it must not look as if the streams were running
+            users = tuple(user for each in self._users.values() for user in each)
+            notices.append(Rejected(users, excerpt(f"`ask` raised {type(error).__name__}: {error}")))
+            self._out.append(Ping(self._next_number()))
 
     def _refuse(self, refused: Refused, notices: list[Notice]) -> None:
         reason = str(refused.reason)

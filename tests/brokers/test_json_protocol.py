@@ -233,3 +233,64 @@ def test_a_book_that_is_too_deep_loses_its_worst_levels_and_says_so() -> None:
     assert (kept[-0.5], kept[0.5]) == ((7, 0), (0, 7))
     assert (-1 in kept, 1 in kept) == (True, True)
     assert (-10_000 in kept, 10_000 in kept) == (False, False)
+
+
+# Hooks that raise or return something else.
+
+
+def test_streams_that_cannot_be_asked_for_after_a_break_are_refused_with_the_reason() -> None:
+    class Raises(Plain):
+        def ask(self, streams: Sequence[StreamKey]) -> Iterable[Any]:
+            raise KeyError("AAPL has no id")
+
+    protocol = Raises()
+    protocol.subscribe([quotes("AAPL")])
+    protocol.open(0.0)
+    protocol.authenticate("a-token", 0.0)
+
+    _, notices = tell(protocol, ["accepted"])
+
+    assert len(of(SessionOpened, notices)) == 1
+    (rejected,) = of(Rejected, notices)
+    assert rejected.subscriptions == (quotes("AAPL"),)
+    assert "KeyError" in rejected.reason
+    assert any(isinstance(each, Ping) for each in protocol.outgoing()), "the session is live nevertheless"
+
+
+@pytest.mark.parametrize("lone", [{"op": "subscribe"}, "subscribe", b"subscribe"])
+def test_a_lone_message_in_the_place_of_a_list_is_an_error(lone: Any) -> None:
+    class Lone(Plain):
+        def ask(self, streams: Sequence[StreamKey]) -> Any:
+            return lone
+
+    protocol = opened(Lone())
+
+    with pytest.raises(TypeError, match="a list of messages"):
+        protocol.subscribe([quotes("AAPL")])
+    assert protocol.outgoing() == []
+
+
+def test_a_stream_that_was_never_asked_for_is_not_given_up() -> None:
+    class Raises(Plain):
+        def ask(self, streams: Sequence[StreamKey]) -> Iterable[Any]:
+            raise ValueError("no id")
+
+    protocol = opened(Raises())
+    with pytest.raises(ValueError, match="no id"):
+        protocol.subscribe([quotes("AAPL")])
+
+    protocol.unsubscribe([quotes("AAPL")])
+
+    assert protocol.outgoing() == []
+
+
+def test_an_end_that_cannot_be_asked_for_is_told() -> None:
+    class Raises(Plain):
+        def give_up(self, streams: Sequence[StreamKey]) -> Iterable[Any]:
+            raise ValueError("no idea")
+
+    protocol = opened(Raises(), quotes("AAPL"))
+
+    protocol.unsubscribe([quotes("AAPL")])
+
+    assert [each.reason for each in of(Rejected, protocol.tick(1.0))] == ["`give_up` raised ValueError: no idea"]
