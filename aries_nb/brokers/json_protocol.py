@@ -100,9 +100,10 @@ class Acknowledged(NamedTuple):
 class Refused(NamedTuple):
     """The server refused the login, or, once that is accepted, streams.
 
-    `symbols` and `kind` say which streams; without symbols they are those of the request that this answers, where the
-    protocol `ACKNOWLEDGES`. `is_unknown_symbol`: the symbol does not exist at this broker, as against a right that the
-    user lacks; None leaves that to the words of the reason.
+    `symbols` and `kind` say which streams. Where the protocol `ACKNOWLEDGES`, those of the oldest unanswered message
+    come first, and are meant without symbols: all of its request, or its own one where each stream has its message.
+    `is_unknown_symbol`: the symbol does not exist at this broker, as against a right that the user lacks; None leaves
+    that to the words of the reason.
     """
 
     reason: str
@@ -310,7 +311,9 @@ class JsonProtocol(ABC):
     def _await_answers(self, number: int, streams: Sequence[StreamKey], count: int) -> bool:
         """Note that so many messages of a request are to be acknowledged; False if there are none."""
         if self.ACKNOWLEDGES:
-            self._unanswered.extend([(number, streams)] * count)
+            is_one_each = count == len(streams) and len({kind for kind, _ in streams}) == 1
+            parts = [[each] for each in streams] if is_one_each else [streams] * count
+            self._unanswered.extend((number, part) for part in parts)
         return self.ACKNOWLEDGES and count > 0
 
     def _ping(self, number: int) -> None:
@@ -413,18 +416,29 @@ class JsonProtocol(ABC):
             self._out.append(Ping(self._next_number()))
 
     def _refuse(self, refused: Refused, notices: list[Notice]) -> None:
-        reason = str(refused.reason)
-        if self._login_sent is not None:
+        reason = excerpt(str(refused.reason))
+        if self._login_sent is not None and not (self._is_open and refused.symbols):
             self._login_sent = None
             notices.append(SessionRefused(reason))
             return
-        streams: Iterable[StreamKey] = self._unanswered[0][1] if self._unanswered else ()
-        if refused.symbols:
-            streams = [key for key in self._users if key[1] in refused.symbols and refused.kind in {None, key[0]}]
+        streams, is_answer = self._refused_streams(refused)
+        self._running.difference_update(streams)
         users = tuple(user for key in streams for user in self._users.get(key, ()))
         is_unknown = is_unknown_symbol(reason) if refused.is_unknown_symbol is None else refused.is_unknown_symbol
-        notices.append(Rejected(users, excerpt(reason), is_unknown))
-        self._settle(notices)
+        notices.append(Rejected(users, reason, is_unknown))
+        if is_answer:
+            self._settle(notices)
+
+    def _refused_streams(self, refused: Refused) -> tuple[Sequence[StreamKey], bool]:
+        """The streams of a refusal, and whether it answers the oldest unanswered message."""
+        number, answered = self._unanswered[0] if self._unanswered else (0, ())
+        if refused.symbols:
+            is_meant = lambda key: key[1] in refused.symbols and refused.kind in {None, key[0]}  # noqa: E731
+            answered = list(filter(is_meant, answered))
+            if not answered:
+                named = list(filter(is_meant, self._users))
+                return named, not named
+        return answered if number else (), True  # without a number it is the end of streams that is refused
 
     def _settle(self, notices: list[Notice]) -> None:
         """Take the oldest message that waits for an answer as answered."""

@@ -294,3 +294,113 @@ def test_an_end_that_cannot_be_asked_for_is_told() -> None:
     protocol.unsubscribe([quotes("AAPL")])
 
     assert [each.reason for each in of(Rejected, protocol.tick(1.0))] == ["`give_up` raised ValueError: no idea"]
+
+
+# Refusals.
+
+
+def test_a_refused_stream_is_asked_for_again_by_the_next_subscription() -> None:
+    protocol = opened(Answering())
+    protocol.subscribe([quotes("AAPL")])
+    tell(protocol, ["acknowledged"])
+    tell(protocol, ["refused", "too many", ["AAPL"], "quotes"])
+    protocol.outgoing()
+
+    protocol.subscribe([quotes("AAPL", "bid_price")])
+
+    assert {"ask": [["quotes", "AAPL"]]} in sent(protocol)
+
+
+def test_a_refused_stream_is_not_given_up() -> None:
+    protocol = opened(Answering())
+    protocol.subscribe([quotes("NOPE")])
+    tell(protocol, ["refused", "invalid symbol"])
+    protocol.outgoing()
+
+    protocol.unsubscribe([quotes("NOPE")])
+
+    assert sent(protocol) == []
+
+
+def test_a_refusal_that_names_the_symbol_alone_concerns_the_request_that_it_answers() -> None:
+    protocol = opened(Answering())
+    protocol.subscribe([quotes("AAPL")])
+    tell(protocol, ["acknowledged"])
+    number = protocol.subscribe([trades("AAPL")])
+
+    _, notices = tell(protocol, ["refused", "no rights", ["AAPL"]])
+
+    assert [each.subscriptions for each in of(Rejected, notices)] == [(trades("AAPL"),)]
+    assert of(Pong, notices) == [Pong(number)]
+
+
+def test_a_late_refusal_answers_no_other_request() -> None:
+    protocol = opened(Answering())
+    protocol.subscribe([quotes("AAPL")])
+    tell(protocol, ["acknowledged"])
+    number = protocol.subscribe([quotes("MSFT")])
+
+    _, notices = tell(protocol, ["refused", "delisted", ["AAPL"]])
+    assert [each.subscriptions for each in of(Rejected, notices)] == [(quotes("AAPL"),)]
+    assert of(Pong, notices) == []
+
+    _, notices = tell(protocol, ["refused", "no rights"])
+    assert [each.subscriptions for each in of(Rejected, notices)] == [(quotes("MSFT"),)]
+    assert of(Pong, notices) == [Pong(number)]
+
+
+def test_of_one_message_a_stream_only_the_refused_one_is_refused() -> None:
+    protocol = opened(EachAlone())
+    number = protocol.subscribe([quotes("A"), quotes("B"), quotes("C")])
+
+    _, notices = tell(protocol, ["acknowledged"], ["refused", "no rights"], ["acknowledged"])
+
+    assert [each.subscriptions for each in of(Rejected, notices)] == [(quotes("B"),)]
+    assert of(Pong, notices) == [Pong(number)]
+
+
+def test_a_refusal_of_another_kind_of_the_same_symbol_answers_no_other_request() -> None:
+    protocol = opened(Answering())
+    protocol.subscribe([trades("AAPL")])
+    tell(protocol, ["acknowledged"])
+    protocol.subscribe([quotes("AAPL")])
+
+    _, notices = tell(protocol, ["refused", "halted", ["AAPL"], "trades"])
+
+    assert [each.subscriptions for each in of(Rejected, notices)] == [(trades("AAPL"),)]
+    assert of(Pong, notices) == []
+
+
+def test_a_refusal_to_end_a_stream_refuses_nothing_that_runs() -> None:
+    protocol = opened(Answering())
+    protocol.subscribe([quotes("AAPL"), trades("AAPL")])
+    tell(protocol, ["acknowledged"])
+    protocol.unsubscribe([trades("AAPL")])
+
+    _, notices = tell(protocol, ["refused", "no such stream", ["AAPL"]])
+
+    assert [each.subscriptions for each in of(Rejected, notices)] == [()]
+
+
+def test_a_stream_refused_while_the_login_is_renewed_is_not_the_login() -> None:
+    protocol = opened(Plain(), quotes("AAPL"))
+    _, notices = tell(protocol, ["expires"])
+    assert of(TokenWanted, notices)
+    protocol.authenticate("a-newer-token", 1.0)
+
+    _, notices = tell(protocol, ["refused", "delisted", ["AAPL"]])
+    assert of(SessionRefused, notices) == []
+    assert [each.subscriptions for each in of(Rejected, notices)] == [(quotes("AAPL"),)]
+
+    _, notices = tell(protocol, ["refused", "bad token"])
+    assert of(SessionRefused, notices) == [SessionRefused("bad token")]
+
+
+def test_the_reason_of_a_refused_login_is_cut() -> None:
+    protocol = Plain()
+    protocol.open(0.0)
+    protocol.authenticate("a-token", 0.0)
+
+    _, notices = tell(protocol, ["refused", "x" * 1_000_000])
+
+    assert len(of(SessionRefused, notices)[0].reason) <= 200
