@@ -51,6 +51,7 @@ IMPURE_CALLS = re.compile(r"(open|print|input)|.*\.(now|utcnow|today)")
 
 DRAWERS = {"utils", "util", "helpers", "helper", "common", "manager", "handler", "info", "misc"}
 MOST_LINES = 600
+SMALL_LINES, MOST_SMALL = 60, 10
 MOST_MODULES = 22
 
 BROKER = re.compile(r"(?<![A-Za-z])(?i:aries|alor)(?![a-z])|(?:Aries|Alor)(?![a-z])")
@@ -244,6 +245,16 @@ def test_module_is_one_idea(module):
 
     assert len(path.read_text(encoding="utf-8").splitlines()) <= MOST_LINES
     assert {part.strip("_") for part in module.split(".")} & DRAWERS == set()
+
+
+def test_few_modules_are_small():
+    small = [
+        name
+        for name, path in MODULES.items()
+        if path.name != "__init__.py" and len(path.read_text(encoding="utf-8").splitlines()) < SMALL_LINES
+    ]
+
+    assert len(small) <= MOST_SMALL, f"fold one into its user: {small}"
 
 
 @pytest.mark.parametrize("module", [name for name in NAMES if tree(name).body])

@@ -5,12 +5,11 @@ from aries_nb.widgets.charts.chart import Chart
 from aries_nb.widgets.charts.depth import DepthChart
 from aries_nb.widgets.charts.equity import EquityChart
 from aries_nb.widgets.painter import Painter, PainterStatistics, get_painter
-from aries_nb.widgets.panels.blotter import Blotter
+from aries_nb.widgets.panels.blotter import Blotter, Strip
 from aries_nb.widgets.panels.board import Board
 from aries_nb.widgets.panels.card import Card
 from aries_nb.widgets.panels.dashboard import Dashboard
 from aries_nb.widgets.panels.ladder import Ladder
-from aries_nb.widgets.panels.strip import Strip
 from aries_nb.widgets.progress import Progress
 from aries_nb.widgets.sources import (
     BarsSource,

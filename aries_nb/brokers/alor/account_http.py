@@ -8,9 +8,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 
-from aries_nb.brokers.alor.fields import Format
+from aries_nb.brokers.alor.fields import DEFAULT_EXCHANGE, Format, instrument_of
 from aries_nb.brokers.alor.streams import key_of
-from aries_nb.brokers.alor.symbols import DEFAULT_EXCHANGE, instrument_of
 from aries_nb.brokers.alor.tables import PortfolioStream
 from aries_nb.brokers.parsing import excerpt, json_value, path_segment
 from aries_nb.brokers.protocol import AccountPage, Query

@@ -13,9 +13,8 @@ from typing import ClassVar
 from aries_nb.brokers.alor.account_fields import TABLE_FIELDS
 from aries_nb.brokers.alor.averages import PricedOrders
 from aries_nb.brokers.alor.connection import AlorConnection
-from aries_nb.brokers.alor.fields import column_types
+from aries_nb.brokers.alor.fields import DEFAULT_EXCHANGE, column_types
 from aries_nb.brokers.alor.streams import AlorStream
-from aries_nb.brokers.alor.symbols import DEFAULT_EXCHANGE
 from aries_nb.brokers.alor.tables import PortfolioStream
 from aries_nb.model import PUT, ColumnType, Counted, Kind, Notice, Received, Record, Subscription, Value
 

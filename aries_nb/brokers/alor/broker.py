@@ -6,10 +6,10 @@ from functools import partial
 
 from aries_nb.brokers.alor.account_http import AlorPortfolioHttp
 from aries_nb.brokers.alor.accounts import AlorAccounts
+from aries_nb.brokers.alor.fields import DEFAULT_EXCHANGE, instrument_of
 from aries_nb.brokers.alor.http import AlorHttp
 from aries_nb.brokers.alor.lookup import AlorLookup
 from aries_nb.brokers.alor.market import AlorMarket
-from aries_nb.brokers.alor.symbols import DEFAULT_EXCHANGE, instrument_of
 from aries_nb.brokers.alor.tokens import AlorTokenExchange
 from aries_nb.brokers.spec import ALWAYS_OPEN, Broker, Endpoint, Hours, Login
 from aries_nb.errors import UsageError

@@ -10,9 +10,9 @@ from typing import Any, ClassVar
 
 from msgspec import MsgspecError
 
+from aries_nb.brokers.alor.fields import DEFAULT_EXCHANGE
 from aries_nb.brokers.alor.session import REPLY_SECONDS, AlorSession
 from aries_nb.brokers.alor.streams import AlorStream, Key, ShapedStream, key_of
-from aries_nb.brokers.alor.symbols import DEFAULT_EXCHANGE
 from aries_nb.brokers.parsing import excerpt, lines, parse_line
 from aries_nb.errors import UsageError
 from aries_nb.model import (

@@ -1,6 +1,7 @@
-"""Fields of ALOR's market messages: column, type and names (protocol page §6).
+"""How ALOR names things: the fields of its market messages (protocol page §6), and instruments (§4).
 
-Each has up to three names, one per format; none where a format lacks it. Sizes and volumes are in lots.
+A field has a column, a type and up to three names, one per format; none where a format lacks it. Sizes and volumes are
+in lots. Instruments and portfolios are `SBER`, `SPBX:AAPL`, `MOEX:SBER@TQBR`, `MOEX:D00000`.
 """
 
 from __future__ import annotations
@@ -8,19 +9,26 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Literal, NamedTuple, TypeAlias
 
+from aries_nb.brokers.parsing import writable
 from aries_nb.model import ColumnType, Kind
 
 __all__ = [
+    "DEFAULT_EXCHANGE",
     "FORMATS",
     "MARKET_FIELDS",
     "TIMES",
     "FieldType",
     "Format",
+    "Instrument",
     "MessageField",
     "column_types",
     "fields_from",
     "format_for",
+    "instrument_of",
+    "symbol_of",
 ]
+
+DEFAULT_EXCHANGE = "MOEX"
 
 Format = Literal["slim", "simple", "heavy"]
 FORMATS: tuple[Format, ...] = ("slim", "simple", "heavy")  # the smallest messages first
@@ -161,3 +169,24 @@ def format_for(fields: Mapping[str, MessageField], columns: Iterable[str]) -> Fo
     """The format with the smallest messages that has all of these columns, as far as any format has them."""
     needed = [fields[column].names for column in columns if column in fields and any(fields[column].names.values())]
     return next((form for form in FORMATS if all(names[form] for names in needed)), FORMATS[-1])
+
+
+class Instrument(NamedTuple):
+    """The parts of a symbol; `board` is "" for the instrument's primary one (assumed, as clients do)."""
+
+    exchange: str
+    code: str
+    board: str = ""
+
+
+def instrument_of(symbol: str, exchange: str = DEFAULT_EXCHANGE) -> Instrument:
+    """The instrument or portfolio in a user's text; `exchange` is the default for a text without one."""
+    symbol = writable(symbol)  # it is sent in a request
+    venue, colon, rest = symbol.partition(":")
+    code, _, board = (rest if colon else symbol).partition("@")
+    return Instrument(venue if colon and venue else exchange, code, board)
+
+
+def symbol_of(code: str, venue: str, exchange: str = DEFAULT_EXCHANGE) -> str:
+    """The user's spelling of an instrument that the broker names: without the default exchange."""
+    return f"{venue}:{code}" if code and venue and venue != exchange else code

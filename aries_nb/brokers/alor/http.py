@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from aries_nb.brokers.alor.bars import DAY, length_name
-from aries_nb.brokers.alor.symbols import DEFAULT_EXCHANGE, instrument_of
+from aries_nb.brokers.alor.fields import DEFAULT_EXCHANGE, instrument_of
 from aries_nb.brokers.alor.tokens import portfolios_in
 from aries_nb.brokers.parsing import json_object, nanoseconds, timed_bars
 from aries_nb.brokers.protocol import Query

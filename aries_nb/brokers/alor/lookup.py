@@ -7,9 +7,16 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, TypeAlias, get_args
 
 from aries_nb.brokers.alor.books import MOST_LEVELS
-from aries_nb.brokers.alor.fields import MARKET_FIELDS, MessageField, column_types, fields_from
+from aries_nb.brokers.alor.fields import (
+    DEFAULT_EXCHANGE,
+    MARKET_FIELDS,
+    MessageField,
+    column_types,
+    fields_from,
+    instrument_of,
+    symbol_of,
+)
 from aries_nb.brokers.alor.messages import book_from, value_from
-from aries_nb.brokers.alor.symbols import DEFAULT_EXCHANGE, instrument_of, symbol_of
 from aries_nb.brokers.parsing import json_value, nanoseconds, path_segment
 from aries_nb.brokers.protocol import Argument, LookupPage, LookupTopic, LookupType, LookupValue, Query
 from aries_nb.errors import UsageError

@@ -12,9 +12,8 @@ from operator import attrgetter
 from typing import Any, ClassVar, NamedTuple, TypeAlias
 
 from aries_nb.brokers.alor.account_fields import TABLE_FIELDS
-from aries_nb.brokers.alor.fields import FORMATS, MARKET_FIELDS, Format, format_for
+from aries_nb.brokers.alor.fields import FORMATS, MARKET_FIELDS, Format, format_for, instrument_of
 from aries_nb.brokers.alor.messages import Shape, shape_for, shape_from
-from aries_nb.brokers.alor.symbols import instrument_of
 from aries_nb.brokers.parsing import MAX_MS
 from aries_nb.model import (
     Counted,

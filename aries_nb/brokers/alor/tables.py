@@ -17,10 +17,9 @@ from aries_nb.brokers.alor.account_fields import (
     TABLE_FIELDS,
     TIMED_BY,
 )
-from aries_nb.brokers.alor.fields import FieldType, column_types
+from aries_nb.brokers.alor.fields import FieldType, column_types, instrument_of, symbol_of
 from aries_nb.brokers.alor.messages import value_from
 from aries_nb.brokers.alor.streams import AlorStream, Found, Key, instrument_body
-from aries_nb.brokers.alor.symbols import instrument_of, symbol_of
 from aries_nb.brokers.parsing import decimal, excerpt, nanoseconds
 from aries_nb.model import (
     CLEAR,

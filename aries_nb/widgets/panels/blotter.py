@@ -1,4 +1,4 @@
-"""Blotter: a live table of an account's rows, such as positions, working orders, fills or a watchlist."""
+"""Tables as panels. Blotter: many rows, such as orders or fills. Strip: one row, such as balances, in a line."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from aries_nb.widgets.sources import TableSource
     from aries_nb.widgets.table_format import FormattedTable
 
-__all__ = ["Blotter"]
+__all__ = ["Blotter", "Strip"]
 
 ROWS_IN_SIGHT = 12
 
@@ -71,3 +71,42 @@ class Blotter(Panel):
         lefts = [place for place, heading in enumerate(formatted.headings) if heading.is_left]
         caption = caption_of(data) if data.rows else f"{caption_of(data)} · {empty_text(data)}".removeprefix(" · ")
         return table(caption, labels, formatted.texts, text_columns=lefts)
+
+
+class Strip(Panel):
+    """A live strip of figures, each with its label above.
+
+    `columns` are the columns to show, in this order; None shows all of the source. Of a table with several rows the
+    first is shown.
+    """
+
+    script = "strip"
+
+    def __init__(self, source: TableSource, *, columns: Sequence[str] | None = None) -> None:
+        self._table_source = source
+        self._formatter = TableFormatter(known_columns(columns, source))
+        super().__init__(source)
+
+    def __repr__(self) -> str:
+        return "Strip()"
+
+    def _compose(self) -> PanelFrame:
+        data = self._table_source.table()
+        formatted = self._formatter.format(data)
+        description: dict[str, object] = {
+            "title": data.title,
+            "note": data.note,
+            "empty": empty_text(data),
+            "columns": [heading.plain for heading in formatted.headings],
+            "texts": formatted.texts[:1],
+        }
+        return PanelFrame(description, (float(data.is_stale),), formatted.numbers[:1])
+
+    def _picture(self) -> str:
+        data = self._table_source.table()
+        formatted = self._formatter.format(data)
+        if not formatted.texts:
+            return table(f"{caption_of(data)} · {empty_text(data)}".removeprefix(" · "), [], [])
+        return table(
+            caption_of(data), [heading.label for heading in formatted.headings], formatted.texts[:1], text_columns=()
+        )

@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING
 import ipywidgets
 
 from aries_nb.widgets.charts.equity import EquityChart
-from aries_nb.widgets.panels.blotter import Blotter
-from aries_nb.widgets.panels.strip import Strip
+from aries_nb.widgets.panels.blotter import Blotter, Strip
 from aries_nb.widgets.static_html import bundle
 
 if TYPE_CHECKING:

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from aries_nb.brokers.alor.symbols import Instrument, instrument_of, symbol_of
+from aries_nb.brokers.alor.fields import Instrument, instrument_of, symbol_of
 
 
 @pytest.mark.parametrize(
