@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from aries_nb.brokers import Broker, BrokerProtocol, Endpoint
     from aries_nb.live import Account, LiveBook, LiveFrame, LiveTable
-    from aries_nb.sim import ServerOptions
+    from aries_nb.sim.settings import ServerOptions
     from tests.faults.messages import Dialect
 
 __all__ = ["ALOR", "ARIES", "BrokenError", "Course", "Ground", "Schedule", "run"]
