@@ -22,9 +22,9 @@ __all__ = ["ATTACKS", "CALM"]
 
 MIB = 2**20
 MS = 1_772_463_845_010
-FRAME_MB = 3 * 16.0  # what a frame is on its way: its parts, the whole, and a message of it
-READ_MB = 140.0  # what one read of 1 MB may bring: half a million empty frames
-BURST = int(os.environ.get("HOSTILE_BURST", "2500"))  # messages; the report has more
+FRAME_MB = 3 * 16.0  # a frame in memory: its parts, the whole, and a decoded message
+READ_MB = 140.0  # of one read of 1 MB: half a million empty frames
+BURST = int(os.environ.get("HOSTILE_BURST", "2500"))  # messages; the report sends more
 QUICK_HTTP = {"aries_nb.net.http_client.TOTAL_SECONDS": 0.6, "aries_nb.net.http_client.READ_TIMEOUT_SECONDS": 0.3}
 
 
@@ -138,7 +138,7 @@ async def lines_few_enough(peer: Peer) -> None:
     await peer.send(b"x\n" * 49_000)
 
 
-# Things that are ever new.
+# Endless new names and texts.
 
 
 async def new_symbols(peer: Peer) -> None:
@@ -191,7 +191,7 @@ async def new_status(peer: Peer) -> None:
         await peer.say(update("marketStatus", {f"entry {start + number}": "x" * 1_000 for number in range(1_000)}))
 
 
-# Talk about the session.
+# Messages about the session.
 
 
 async def refusals(peer: Peer) -> None:
@@ -235,7 +235,7 @@ async def long_reason(peer: Peer) -> None:
     await asyncio.sleep(0.2)
 
 
-# Before there is a session.
+# Before the session is open.
 
 
 async def slow_handshake(peer: Peer) -> None:
@@ -273,7 +273,7 @@ async def redirect(peer: Peer) -> None:
 
 @cache
 def zeros(pack: Callable[[bytes, int], bytes]) -> bytes:
-    """128 MB of them, packed."""
+    """128 MB of zeros, compressed."""
     return pack(bytes(128 * MIB), 1)
 
 

@@ -1,6 +1,6 @@
-"""Prints the table of docs/security.md: each attack, what it costs, what the user sees; each on a client of its own.
+"""Prints the table of docs/security.md: each attack, its cost, what the user sees; each on a client of its own.
 
-`python -m tests.hostile.report`; HOSTILE_BURST=20000 sends more of what is ever new.
+`python -m tests.hostile.report`; HOSTILE_BURST=20000 sends more messages of the endless attacks.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ import re
 import sys
 
 from tests.hostile.attacks import ATTACKS, CALM
-from tests.hostile.run import Victim, suffer
+from tests.hostile.run import Victim, run_attack
 
 PLACE = re.compile(r" ?\((ws|http)://127[^)]*\)")
 
@@ -19,8 +19,8 @@ def main() -> None:
     write("| Attack | What it is | More memory, MB | Bound | What the user sees |\n| --- | --- | --- | --- | --- |\n")
     for attack in ATTACKS:
         with Victim() as victim:
-            suffer(CALM, victim)
-            outcome = suffer(attack, victim)
+            run_attack(CALM, victim)
+            outcome = run_attack(attack, victim)
         sees = PLACE.sub("", outcome.sees).replace("|", "\\|").replace("`", "'")
         more = f"{max(outcome.more_mb, 0):.0f} | {attack.more_mb:.0f}"
         write(f"| {attack.name} | {attack.about} | {more} | `{sees[:160]}` |\n")

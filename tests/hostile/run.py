@@ -1,4 +1,4 @@
-"""One attack on one client in a process of its own, and what came of it."""
+"""One attack on one client in a process of its own, and its outcome."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from typing import Any
 
 from tests.hostile.server import Attack, HostileServer
 
-__all__ = ["Outcome", "Victim", "suffer"]
+__all__ = ["Outcome", "Victim", "run_attack"]
 
-SECONDS = 30.0  # in which what an attack leads to must be seen
+SECONDS = 30.0  # until the effect of an attack must be visible
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """`more_mb`: by how much memory grew at its peak; `sees`: what the user sees, in one line; `took`: in s."""
+    """`more_mb`: growth of memory at its peak; `sees`: what the user sees, in one line; `took`: in s."""
 
     more_mb: float
     sees: str
@@ -27,7 +27,7 @@ class Outcome:
 
 
 class Victim:
-    """The process of a client; used by one thread, ends with the block."""
+    """The process of a client; used by one thread, ends with the `with` block."""
 
     def __init__(self) -> None:
         self._process = subprocess.Popen(
@@ -51,8 +51,8 @@ class Victim:
         return answer
 
 
-def suffer(attack: Attack, victim: Victim) -> Outcome:
-    """Let a client meet an attack; ends when it sees what it should, at the latest after 30 s."""
+def run_attack(attack: Attack, victim: Victim) -> Outcome:
+    """Run an attack on a client until the user sees its effect, at most 30 s."""
     with HostileServer(attack) as server:
         begun = time.monotonic()
         seen = victim("connect", url=server.url, broker=attack.broker, knobs=attack.knobs)
@@ -68,8 +68,8 @@ def suffer(attack: Attack, victim: Victim) -> Outcome:
             server.go()
             assert server.done.wait(SECONDS), "the attack did not end"
             deadline, before = time.monotonic() + SECONDS, -1
-            # Until it has read everything, and seen what it should.
-            while (seen["messages"] != before or not re.search(attack.sees, in_words(seen))) and (
+            # Until the client has read everything, and the user sees the effect.
+            while (seen["messages"] != before or not re.search(attack.sees, described(seen))) and (
                 time.monotonic() < deadline
             ):
                 before = seen["messages"]
@@ -79,10 +79,10 @@ def suffer(attack: Attack, victim: Victim) -> Outcome:
             raise server.failed
         took = time.monotonic() - begun
         victim("close")
-    return Outcome(seen["more_mb"], in_words(seen), took)
+    return Outcome(seen["more_mb"], described(seen), took)
 
 
-def in_words(seen: dict[str, Any]) -> str:
+def described(seen: dict[str, Any]) -> str:
     """What a user sees, in one line."""
     if "state" not in seen:
         return str(seen["error"])

@@ -1,7 +1,7 @@
-"""A server that means harm: bare TCP on this machine, so that it can break every rule of HTTP and WebSocket.
+"""A hostile server: bare TCP on this machine, so that it can break every rule of HTTP and WebSocket.
 
-It speaks enough of both brokers' protocols to be believed, until `go` is called; then each attack does its worst once,
-on the first connection that was asked for what it is about. Later connections are served politely.
+Until `go` is called it serves as much of both brokers' protocols as a client needs. Then the attack runs once, on the
+first connection with the stream that it needs. Later connections are served correctly.
 """
 
 from __future__ import annotations
@@ -26,17 +26,17 @@ TEXT, CLOSE, PING = 1, 8, 9
 
 
 async def nothing(*_: object) -> None:
-    """Do no harm."""
+    """No attack."""
 
 
 @dataclass(frozen=True)
 class Attack:
-    """What a server does, in whose protocol, and what it may cost.
+    """What a server does, in which broker's protocol, and the bound of its cost.
 
-    `socket` is done on the socket that was asked for `on`, after `go`; `greet` instead of a handshake, `answer` instead
-    of an answer over HTTP to what has `path` in its head, `is_walked` from one to the next. `knobs` are constants of
-    the package with shorter times. `sees` is a pattern that what the user sees must match, `more_mb` how much more
-    memory the client may take than before.
+    `socket` runs after `go` on the socket with a request that contains `on`; `greet` replaces the handshake, `answer`
+    the HTTP answer to a request with `path` in its head, with `is_walked` page after page. `knobs` are constants of the
+    package that are set to shorter times. `sees` is the pattern of what the user must see, `more_mb` how much more
+    memory the client may use.
     """
 
     name: str
@@ -54,13 +54,13 @@ class Attack:
 
 
 class Peer:
-    """One client of ours, whatever it speaks."""
+    """One connection of a client, by HTTP or WebSocket."""
 
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, head: bytes) -> None:
         self.reader = reader
         self.writer = writer
         self.head = head
-        self.heard: list[dict[str, Any]] = []
+        self.requests: list[dict[str, Any]] = []
         self.is_reading = asyncio.Event()
         self.is_reading.set()
 
@@ -69,8 +69,8 @@ class Peer:
         return b"upgrade: websocket" in self.head.lower()
 
     def guid(self, opcode: str) -> str:
-        """Under which guid the first request of this kind came (ALOR)."""
-        return next(str(each["guid"]) for each in self.heard if each.get("opcode") == opcode)
+        """The guid of the first request of this kind (ALOR)."""
+        return next(str(each["guid"]) for each in self.requests if each.get("opcode") == opcode)
 
     async def shake_hands(self, *headers: str) -> None:
         key = next(line for line in self.head.split(b"\r\n") if line.lower().startswith(b"sec-websocket-key:"))
@@ -80,7 +80,7 @@ class Peer:
         await self.writer.drain()
 
     async def say(self, *messages: object) -> None:
-        """Send messages as one text frame, a line each."""
+        """Send messages as one text frame, one per line."""
         await self.send("\n".join(m if isinstance(m, str) else json.dumps(m) for m in messages).encode())
 
     async def send(self, data: bytes, opcode: int = TEXT, *, first: int = 0x80) -> None:
@@ -105,8 +105,8 @@ class Peer:
         self.writer.write("\r\n".join([*lines, "Connection: close", "\r\n"]).encode() + body)
         await self.writer.drain()
 
-    async def be_polite(self) -> None:
-        """Log everybody in, accept what is asked, answer pings."""
+    async def serve_correctly(self) -> None:
+        """Serve correctly: accept logins and requests, answer pings."""
         while True:
             opcode, data = await self._frame()
             if opcode == CLOSE:
@@ -115,7 +115,7 @@ class Peer:
             if opcode != TEXT:
                 continue
             request = json.loads(data)
-            self.heard.append(request)
+            self.requests.append(request)
             await self.say(_reply(request))
 
     async def _frame(self) -> tuple[int, bytes]:
@@ -142,9 +142,9 @@ def _reply(request: dict[str, Any]) -> dict[str, Any]:
 
 
 class HostileServer:
-    """Listens while it is entered; `done` is set when the attack is over, `failed` is what went wrong in it.
+    """Listens inside its `with` block; `done` is set when the attack is over, `failed` is the error in it.
 
-    `answered` counts the answers over HTTP that were attacks.
+    `answered` counts the HTTP answers that were attacks.
     """
 
     def __init__(self, attack: Attack) -> None:
@@ -166,7 +166,7 @@ class HostileServer:
         return f"ws://127.0.0.1:{self.port}"
 
     def go(self) -> None:
-        """Let the attack begin; any thread."""
+        """Start the attack; any thread."""
         self._loop.call_soon_threadsafe(self._go.set)
 
     def __enter__(self) -> HostileServer:
@@ -185,11 +185,11 @@ class HostileServer:
         self._is_ready.set()
         await self._end.wait()
         server.close()
-        await asyncio.sleep(0)  # for those that were just let in
+        await asyncio.sleep(0)  # for connections that were just accepted
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
-        await asyncio.sleep(0)  # an aborted transport closes in the turn that follows
+        await asyncio.sleep(0)  # an aborted transport closes in the next turn
 
     async def _meet(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.current_task()
@@ -199,7 +199,7 @@ class HostileServer:
             await self._receive(Peer(reader, writer, await reader.readuntil(b"\r\n\r\n")))
         except (ConnectionError, asyncio.IncompleteReadError, asyncio.CancelledError):
             pass
-        except Exception as error:  # a mistake of the attack's
+        except Exception as error:  # a defect of the attack
             self.failed = error
             self.done.set()
         finally:
@@ -219,24 +219,24 @@ class HostileServer:
             await attack.greet(peer)
             return
         await peer.shake_hands()
-        polite, hostile = asyncio.create_task(peer.be_polite()), asyncio.create_task(self._attack(peer))
+        correct, hostile = asyncio.create_task(peer.serve_correctly()), asyncio.create_task(self._attack(peer))
         try:
-            await polite
+            await correct
         finally:
-            polite.cancel()
+            correct.cancel()
             hostile.cancel()
             with suppress(asyncio.CancelledError, ConnectionError):
                 await hostile
 
     async def _attack(self, peer: Peer) -> None:
         await self._go.wait()
-        if self._is_begun or not any(self.attack.on in json.dumps(each) for each in peer.heard):
+        if self._is_begun or not any(self.attack.on in json.dumps(each) for each in peer.requests):
             return
         self._is_begun = True
         try:
             await self.attack.socket(peer)
         except ConnectionError:
-            pass  # the client has had enough
+            pass  # the client has disconnected
         except Exception as error:
             self.failed = error
         finally:

@@ -1,4 +1,4 @@
-"""Whatever a server sends, the memory of its client stays bounded, and its user sees what is the matter."""
+"""Whatever a server sends, the client's memory stays bounded, and the user sees the problem."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.hostile.attacks import ATTACKS, CALM
-from tests.hostile.run import Victim, suffer
+from tests.hostile.run import Victim, run_attack
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -22,19 +22,19 @@ pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="measures by /pr
 @pytest.fixture(scope="module")
 def victim() -> Iterator[Victim]:
     with Victim() as process:
-        suffer(CALM, process)  # what is loaded with the first connection is no attack's doing
+        run_attack(CALM, process)  # loads what the first connection loads, which no attack costs
         yield process
 
 
 @pytest.mark.parametrize("attack", ATTACKS, ids=[attack.name for attack in ATTACKS])
 def test_memory_stays_bounded_and_the_user_sees_what_is_the_matter(attack: Attack, victim: Victim) -> None:
-    outcome = suffer(attack, victim)
+    outcome = run_attack(attack, victim)
 
     assert re.search(attack.sees, outcome.sees), outcome
     assert outcome.more_mb < attack.more_mb, outcome
 
 
 def test_after_all_of_them_a_good_server_is_served_as_before(victim: Victim) -> None:
-    outcome = suffer(CALM, victim)
+    outcome = run_attack(CALM, victim)
 
     assert outcome.sees == "live"

@@ -1,6 +1,6 @@
 """A client in a process of its own: takes commands on its standard input and prints results, one JSON object a line.
 
-The peak of its memory is that of the process, so nothing else may live here.
+Its peak of memory is measured as that of the process, so nothing else may run here.
 """
 
 from __future__ import annotations
@@ -25,21 +25,21 @@ ALOR_TOKEN = "eyJhbGciOiJub25lIn0.eyJwb3J0Zm9saW9zIjoiRDEiLCJleHAiOjQxMDI0NDQ4MD
 
 
 class Victim:
-    """One feed at a time, with what a user would have open."""
+    """One feed at a time, with the objects that a user would have open."""
 
     def __init__(self) -> None:
         self.feed: Any = None
         self.open: list[Any] = []
         self.error = ""
         self.start_mb = 0.0
-        self.kept: dict[str, object] = {}
+        self.originals: dict[str, object] = {}
 
     def connect(self, url: str, broker: str, knobs: dict[str, float]) -> dict[str, Any]:
         """Open a feed, frames, a book and tables. Returns what was raised as text."""
         self.close()
         for name, value in knobs.items():
             module, _, constant = name.rpartition(".")
-            self.kept[name] = getattr(import_module(module), constant)
+            self.originals[name] = getattr(import_module(module), constant)
             setattr(import_module(module), constant, value)
         self.start()
         self.error = ""
@@ -55,16 +55,16 @@ class Victim:
         return self.look()
 
     def start(self) -> None:
-        """Begin to measure: what an attack costs is the peak beyond this."""
+        """Start measuring: the cost of an attack is the peak above this."""
         gc.collect()
         with suppress(OSError, AttributeError):
             ctypes.CDLL(None).malloc_trim(0)
         with suppress(OSError):
-            Path("/proc/self/clear_refs").write_text("5")  # the peak begins anew
+            Path("/proc/self/clear_refs").write_text("5")  # resets the peak
         self.start_mb = in_mb("VmRSS")
 
     def ask(self) -> dict[str, Any]:
-        """Ask something over HTTP."""
+        """Send a request over HTTP."""
         try:
             accounts = self.feed.accounts
         except anb.FeedError as error:
@@ -74,7 +74,7 @@ class Victim:
         return self.look()
 
     def look(self) -> dict[str, Any]:
-        """What the user sees, and what it costs, in MB."""
+        """What the user sees, and the memory, in MB."""
         seen: dict[str, Any] = {"error": self.error, "more_mb": in_mb("VmHWM") - self.start_mb}
         if self.feed is not None:
             stats = self.feed.stats()
@@ -91,13 +91,13 @@ class Victim:
         return seen
 
     def close(self) -> dict[str, Any]:
-        """Close the feed, and let everything go."""
+        """Close the feed and restore the constants."""
         if self.feed is not None:
             self.feed.close()
-        for name, value in self.kept.items():
+        for name, value in self.originals.items():
             module, _, constant = name.rpartition(".")
             setattr(import_module(module), constant, value)
-        self.feed, self.open, self.kept = None, [], {}
+        self.feed, self.open, self.originals = None, [], {}
         return {}
 
 

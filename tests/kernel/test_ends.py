@@ -1,4 +1,4 @@
-"""A real kernel that is interrupted, killed or restarted in the midst of everything: what it leaves behind."""
+"""A real kernel that is interrupted, killed or restarted at any moment leaves nothing behind."""
 
 from __future__ import annotations
 
@@ -37,17 +37,17 @@ URL = "\nprint(feed.url)"
 CONNECT = f"print({READY!r})\nanb.connect({{broker!r}}, url={{url!r}}, token='a token', timeout=60)"
 WAIT = f"print({READY!r})\nquotes.wait(rows=10**9, timeout=60)"
 GOES_ON = "quotes.wait(rows=quotes.received + 20)\nprint(feed.state, len(feed.gaps), feed.stats().streams)"
-# A market that stands still does not answer: the progress bar is there to stay.
+# A stopped market does not answer: the progress bar stays.
 LOAD = f"""
 from aries_nb.live.market import bars
 bars.LONG_SECONDS = 0.0
 ask = bars.BarHistory.ask
-def ask_in_vain(self, start, end, *, reached):
+def ask_without_answer(self, start, end, *, reached):
     reached(end)
     os.kill({{market}}, signal.SIGSTOP)
     print({READY!r})
     return ask(self, start, end, reached=reached)
-bars.BarHistory.ask = ask_in_vain
+bars.BarHistory.ask = ask_without_answer
 try:
     feed.bars({{symbol!r}})
 finally:
@@ -58,7 +58,7 @@ BARS_SHOWN = """
 import ipywidgets
 print([model for model in ipywidgets.widgets.widget._instances.values() if "Progress" in type(model).__name__])
 """
-# And it keeps `close` waiting for its goodbye.
+# A stopped market also keeps `close` waiting for its closing handshake.
 CLOSE = f"""
 os.kill({{market}}, signal.SIGSTOP)
 threading.Timer(0.2, print, [{READY!r}]).start()
@@ -68,7 +68,7 @@ OURS = "print([each.name for each in threading.enumerate() if each.name.startswi
 
 
 class Kernel:
-    """One kernel of this Python after the other; temporary files of them and their children go to `temporary`."""
+    """Kernels of this Python, one after the other; they and their children write temporary files to `temporary`."""
 
     def __init__(self, folder: Path) -> None:
         self.temporary = folder / "temporary"
@@ -83,7 +83,7 @@ class Kernel:
         self._connect()
 
     def run(self, code: str, at: object = None) -> tuple[str, str]:
-        """Run a cell: what it printed, and the name of the error it ended with, "" where there is none.
+        """Run a cell; returns its printed text and the name of the error it ended with, "" without one.
 
         `at` is called once, when the cell prints that it is ready.
         """
@@ -101,13 +101,13 @@ class Kernel:
         return "".join(texts), reply["content"].get("ename", "")
 
     def printed(self, code: str) -> str:
-        """What a cell printed that has to end well."""
+        """The printed text of a cell that must not fail."""
         text, error = self.run(code)
         assert error == "", text
         return text.strip()
 
     def interrupt(self) -> None:
-        """What Jupyter's "Interrupt" does; its own call would enter the event loop that a cell is waited for in."""
+        """Interrupt as Jupyter does; its own call would enter the event loop that waits for the cell."""
         os.killpg(os.getpgid(self.process), signal.SIGINT)
 
     def kill(self) -> None:
@@ -126,7 +126,7 @@ class Kernel:
         self._manager.cleanup_resources()
 
     def markets(self) -> list[int]:
-        """The simulated markets that this kernel has started and that run."""
+        """The running simulated markets that this kernel has started."""
         return [process for process in running() if parent_of(process) == self.process and is_market(process)]
 
     def _connect(self) -> None:
@@ -141,7 +141,7 @@ def running() -> list[int]:
 
 
 def status_of(process: int) -> list[str]:
-    """State and parent, and what follows; of one that is gone, or waits for its parent only, nothing."""
+    """State, parent and the fields after them; empty for a process that has ended."""
     try:
         fields = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()
     except OSError:
@@ -169,14 +169,14 @@ def is_served(url: str) -> bool:
 
 @pytest.fixture(scope="module")
 def kernel(tmp_path_factory):
-    """The same for all tests, as it takes seconds to start one; each leaves it as one that works."""
+    """One kernel for all tests, as it takes seconds to start; each test leaves it working."""
     kernel = Kernel(tmp_path_factory.mktemp("kernel"))
     yield kernel
     kernel.end()
 
 
 def interrupt_as_the_market_starts(kernel: Kernel, code: str) -> str:
-    """Run a cell that starts a market, and interrupt it as soon as its process is there; the error it ended with."""
+    """Run a cell that starts a market, interrupt it as soon as the process exists; returns the name of its error."""
 
     def watch() -> None:
         eventually(kernel.markets)
@@ -195,7 +195,7 @@ def interrupted_then_going_on(kernel: Kernel, market: int) -> None:
 
 
 @pytest.mark.parametrize("broker", BROKERS)
-def test_an_interrupt_in_the_midst_of_anything_leaves_nothing_and_the_next_call_works(broker, kernel):
+def test_an_interrupt_at_any_moment_leaves_nothing_and_the_next_call_works(broker, kernel):
     kernel.printed(BEGIN)
     stream = STREAM.format(broker=broker, symbol=SYMBOLS[broker])
 

@@ -1,4 +1,4 @@
-"""A real kernel without a front end: cells queued behind a nested loop, and what a hundred charts leave behind."""
+"""A real kernel without a front end: cells queued behind a nested loop run, a hundred charts leave nothing."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ def kernel(tmp_path, monkeypatch):
 
 
 def printed(client, code):
-    """What a cell printed; every message it sends on the way is read and dropped."""
+    """The printed text of a cell; its other messages are read and dropped."""
     texts = []
 
     def hook(message):
@@ -93,7 +93,7 @@ def test_a_hundred_charts_leave_nothing_behind(kernel, record_property):
     record_property("left", left)
     assert left["widgets"][0] == left["widgets"][1]
     assert left["figures"] == 0, left
-    # One figure carries 5 MB of script: had they stayed, this would be 500 MB.
+    # One figure has 5 MB of script: if they stayed, this would be 500 MB.
     assert left["megabytes"][1] - left["megabytes"][0] < 50
 
 

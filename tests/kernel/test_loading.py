@@ -1,10 +1,10 @@
-"""A real kernel: the progress bar of a long history stands in the cell that waits, and is gone afterwards."""
+"""A real kernel: a long history shows a progress bar in the cell that waits, and removes it afterwards."""
 
 from __future__ import annotations
 
 from tests.kernel.test_kernel import CELL_SECONDS, kernel  # noqa: F401 - a fixture
 
-# With the embedded market a page takes a moment only; so every load counts as long.
+# With the embedded market a page takes only a moment, so every load is made to count as long.
 LOAD = """
 import ipywidgets
 import aries_nb as anb

@@ -1,4 +1,4 @@
-"""What a saved notebook holds, widget state and all: no token, though it logs at DEBUG and shows errors with locals."""
+"""A saved notebook contains no token, not in its widgets' state, logs at DEBUG or errors with locals."""
 
 from __future__ import annotations
 

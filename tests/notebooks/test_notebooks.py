@@ -1,4 +1,4 @@
-"""Every notebook runs top to bottom in a real kernel, is stored bare, and still says something once it is static."""
+"""Every notebook runs top to bottom in a real kernel, is stored without outputs, and is readable when static."""
 
 from __future__ import annotations
 
@@ -29,9 +29,9 @@ each_notebook = pytest.mark.parametrize("path", NOTEBOOKS, ids=[path.name for pa
 
 @pytest.fixture(scope="module")
 def executed(tmp_path_factory):
-    """`executed(path)` is a notebook as it was run, in a copy of its folder, with this Python's own kernel.
+    """`executed(path)` is the executed notebook, run in a copy of its folder by this Python's own kernel.
 
-    All are run once and at the same time, each in a kernel of its own: much of a live notebook's time is waiting.
+    All run once and at the same time, each in a kernel of its own, since they mostly wait.
     """
     folder = tmp_path_factory.mktemp("notebooks") / "copy"
     shutil.copytree(FOLDER, folder, ignore=shutil.ignore_patterns(".ipynb_checkpoints"))
@@ -70,7 +70,7 @@ def run(path):
 
 
 def troubles(notebook):
-    """Errors, and what was written to stderr."""
+    """Errors and output on stderr."""
     outputs = [output for cell in code_cells(notebook) for output in cell.outputs]
     return [output for output in outputs if output.output_type == "error" or output.get("name") == "stderr"]
 
@@ -80,7 +80,7 @@ def code_cells(notebook):
 
 
 @each_notebook
-def test_notebook_is_stored_bare(path):
+def test_notebook_is_stored_without_outputs(path):
     notebook = nbformat.read(path, as_version=4)
 
     nbformat.validate(notebook)
