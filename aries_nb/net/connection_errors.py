@@ -65,7 +65,13 @@ def token_refused(reason: str, where: str) -> TokenError:
 
 
 def crashed(error: Exception, reason: str, where: str) -> FeedError:
-    """The error where the fault is in this package; `reason` is its text, redacted."""
-    failure = FeedError(f"the session failed: {reason}", where=where, advice="Please report this.")
-    failure.__cause__ = error
+    """The error where the fault is in this package or in an adapter; `reason` is the repr of `error`, redacted.
+
+    `error` is its cause without the frames, which may hold tokens and headers; the log has them as text.
+    """
+    advice = "The log says where; please report it if the code is ours."
+    failure = FeedError(f"the session failed: {reason}", where=where, advice=advice)
+    if reason == repr(error):
+        error.__cause__ = error.__context__ = None
+        failure.__cause__ = error.with_traceback(None)
     return failure

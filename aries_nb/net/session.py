@@ -16,10 +16,11 @@ from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
 from concurrent.futures import Future
 from contextlib import suppress
 from dataclasses import replace
+from traceback import format_exception
 from typing import TYPE_CHECKING
 
 from aries_nb.brokers import BrokerProtocol
-from aries_nb.errors import ConnectError, FeedError
+from aries_nb.errors import ConnectError, FeedError, UsageError
 from aries_nb.model import (
     Cause,
     GapSink,
@@ -191,7 +192,7 @@ class Session:
                 self._socket = socket
                 self._send_queue.pings.clear()
                 self._protocol.open(time.monotonic())
-                self._protocol.authenticate(token.reveal(), time.monotonic())
+                self._authenticate(token)
                 await self._listen(socket)
         except TokenRefusedError:
             if self._credential.was_refused:
@@ -205,14 +206,19 @@ class Session:
         """Where to connect with this token; secret, since a query may hold one."""
         if self._address is None:
             return Secret(self.url)
-        return Secret(checked_url(made_with(token, self._address, "address"), "", has_query=True))
+        address = made_with(token, self._address, "address")
+        if not isinstance(address, str):
+            what = f"the endpoint's function `address` returned a {type(address).__name__}"
+            raise UsageError(what, where=self._where, advice="It must return the whole address as text.")
+        return Secret(checked_url(address, "", has_query=True))
 
     def _headers_for(self, token: Secret) -> Callable[[], Mapping[str, str]] | None:
         headers = self._headers
-        return None if headers is None else lambda: made_with(token, headers, "headers")
+        return None if headers is None else lambda: _checked_headers(made_with(token, headers, "headers"))
 
     async def _listen(self, socket: ClientConnection) -> None:
         ticker = asyncio.create_task(self._tick(socket))
+        ticker.add_done_callback(self._ticked)
         try:
             await self._flush()
             while True:
@@ -239,6 +245,13 @@ class Session:
         try:
             self.intake.publish()
         except Exception as error:  # otherwise rows would be missing without an error
+            self._crash(error)
+            self._runner.cancel()
+
+    def _ticked(self, ticker: asyncio.Task[None]) -> None:
+        """Fail where the ticks have ended with an error: a dead server would not be noticed without them."""
+        error = None if ticker.cancelled() else ticker.exception()
+        if isinstance(error, Exception):
             self._crash(error)
             self._runner.cancel()
 
@@ -349,11 +362,20 @@ class Session:
         if is_refused:
             self._credential.invalidate()
         token = await self._credential.fetch_until(lambda: socket is not self._socket, self._record_error)
-        if token is not None:
-            self._protocol.authenticate(token.reveal(), time.monotonic())
-            await self._flush()
-        if socket is self._renewing:
-            self._renewing = None
+        try:
+            if token is not None:
+                self._authenticate(token)
+        except ConnectError as error:  # the session may end for it, and the next connection begins with a new token
+            self._record_error(str(error))
+            log.warning("the session could not be renewed: %s", error)
+        finally:
+            if socket is self._renewing:
+                self._renewing = None
+        await self._flush()
+
+    def _authenticate(self, token: Secret) -> None:
+        """Log in. Raises ConnectError without the token where the adapter cannot make the message."""
+        made_with(token, lambda text: self._protocol.authenticate(text, time.monotonic()), "login")
 
     def _record_error(self, error: str) -> None:
         self.last_error = error
@@ -415,7 +437,8 @@ class Session:
         """Fail with an unexpected error; the next user call raises it as its cause."""
         if self.state == "failed":
             return
-        log.error("the session with %s failed", self._where, exc_info=error)
+        trace = self._redact.without_secrets("".join(format_exception(error)))
+        log.error("the session with %s failed\n%s", self._where, trace)
         self._fail(crashed(error, self._redact(repr(error)), self._where))
 
     def _fail(self, error: FeedError) -> None:
@@ -433,6 +456,21 @@ class Session:
         task = asyncio.get_running_loop().create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+
+
+def _checked_headers(headers: Mapping[str, str]) -> Mapping[str, str]:
+    """The headers if they can be sent. Raises UsageError without their values, which websockets' own error quotes."""
+    given = headers if isinstance(headers, Mapping) else {}
+    wrong = [name for name, value in given.items() if not (_is_sendable(name) and _is_sendable(value))]
+    if wrong or given is not headers:
+        names = ", ".join(map(ascii, wrong))
+        what = f"the header {names} is no line of ASCII text" if wrong else "the endpoint's headers are no mapping"
+        raise UsageError(what, advice="Let its function `headers` return a dict of texts, without line feeds.")
+    return headers
+
+
+def _is_sendable(text: object) -> bool:
+    return isinstance(text, str) and text.isascii() and text.isprintable()
 
 
 class _PingBarriers:

@@ -185,8 +185,17 @@ def made_with(secret: Secret, function: Callable[[str], T], what: str) -> T:
     try:
         return function(secret.reveal())
     except Exception as error:  # foreign code, whose error and frames may hold the token
-        reason = type(error).__name__
-    raise ConnectError(f"the {what} of the endpoint cannot be made ({reason})", advice="Check the token's form.")
+        reason, where = type(error).__name__, _innermost(error)
+    advice = "Check the token's form, and the adapter."
+    raise ConnectError(f"the {what} of the endpoint cannot be made ({reason})", where=where, advice=advice)
+
+
+def _innermost(error: BaseException) -> str:
+    """Where an error was raised, without any value."""
+    trace = error.__traceback__
+    while trace is not None and trace.tb_next is not None:
+        trace = trace.tb_next
+    return f"line {trace.tb_lineno} of {trace.tb_frame.f_code.co_name}" if trace is not None else ""
 
 
 class Credential:

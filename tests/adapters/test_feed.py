@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 import aries_nb as anb
-from aries_nb.brokers import Accepted, Broker, Endpoint
+from aries_nb.brokers import Accepted, Broker, Endpoint, TokenExpires
 from tests.adapters import alpaca, packed
 from tests.adapters.servers import KEY, SECRET, START, TOKEN, AlpacaServer, PackedServer
 from tests.net.patience import eventually
@@ -281,6 +281,103 @@ def test_the_same_broker_again_is_the_same_feed_and_a_new_one_replaces_it(packed
     assert second is not first
     assert first.state == "closed"
     second.close()
+
+
+# Adapters that raise.
+
+
+def test_a_login_that_raises_shows_nothing_of_the_token(
+    alpaca_server: AlpacaServer, caplog: pytest.LogCaptureFixture
+) -> None:
+    class Raises(alpaca.AlpacaMarket):
+        def login(self, token: str) -> Any:
+            raise ValueError(f"no colon in {token}")
+
+    broker = Broker("raises", alpaca_server.url, market=Endpoint("/v2/iex", Raises))
+    with pytest.raises(
+        anb.ConnectError, match=r"login of the endpoint cannot be made \(ValueError\).*of login"
+    ) as error:
+        anb.connect(broker, token=TOKEN)
+
+    assert (error.value.__cause__, error.value.__context__) == (None, None)
+    assert SECRET not in caplog.text
+
+
+def test_a_renewal_that_raises_is_told_and_the_next_one_works(alpaca_server: AlpacaServer) -> None:
+    class Renews(alpaca.AlpacaMarket):
+        logins = 0
+
+        def login(self, token: str) -> Any:
+            type(self).logins += 1
+            if self.logins == 2:
+                raise ValueError(token)
+            return super().login(token)
+
+        def read(self, message: Any) -> Any:
+            return [TokenExpires()] if message == "expires" else super().read(message)
+
+    broker = Broker("renews", alpaca_server.url, market=Endpoint("/v2/iex", Renews))
+    with anb.connect(broker, token=TOKEN) as feed:
+        alpaca_server.send_to_all('"expires"')
+        eventually(lambda: "login of the endpoint cannot be made" in feed.stats().last_error)
+        assert SECRET not in feed.stats().last_error
+
+        alpaca_server.send_to_all('"expires"')
+        eventually(lambda: feed.stats().renewals == 1)
+        assert feed.state == "live"
+
+
+def test_a_ping_that_raises_fails_the_feed_aloud(alpaca_server: AlpacaServer, caplog: pytest.LogCaptureFixture) -> None:
+    class Pings(alpaca.AlpacaMarket):
+        PING_SECONDS = 0.3
+
+        def ping(self, number: int) -> Any:
+            if number > 1:
+                raise ValueError(f"no ping {number}; {TOKEN}")
+            return None
+
+    broker = Broker("pings", alpaca_server.url, market=Endpoint("/v2/iex", Pings))
+    with anb.connect(broker, token=TOKEN) as feed:
+        quotes = feed.quotes("AAPL").wait(rows=2)
+        eventually(lambda: feed.state == "failed")
+
+        with pytest.raises(anb.FeedError, match="no ping") as error:
+            quotes.wait(rows=1_000_000)
+
+    assert SECRET not in f"{error.value} {error.value.__cause__}"
+    assert "in ping" in caplog.text, "the log says where"
+    assert SECRET not in caplog.text
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"X": "c2lnbmVk\n"},
+        {"X": "c2lnbmVk\r\nY: 1"},
+        {"X": "c2lnbmVk é"},
+        {"X": None},
+        {"X": 5},
+        {5: "c2lnbmVk"},
+        "c2lnbmVk",
+    ],
+)
+def test_headers_that_cannot_be_sent_are_named_without_their_values(
+    headers: Any, packed_server: PackedServer, caplog: pytest.LogCaptureFixture
+) -> None:
+    market = Endpoint("/stream", packed.PackedMarket, headers=lambda token: headers)
+
+    with pytest.raises(anb.UsageError, match="header") as error:
+        anb.connect(Broker("signs", packed_server.url, market=market), token=TOKEN)
+
+    assert "c2lnbmVk" not in str(error.value) + caplog.text
+
+
+@pytest.mark.parametrize("address", [None, 5, b"wss://example.com"])
+def test_an_address_that_is_no_text_is_a_usage_error(address: Any, packed_server: PackedServer) -> None:
+    market = Endpoint("/stream", packed.PackedMarket, address=lambda token: address)
+
+    with pytest.raises(anb.UsageError, match="`address` returned a"):
+        anb.connect(Broker("told", packed_server.url, market=market), token=TOKEN)
 
 
 # By name.
