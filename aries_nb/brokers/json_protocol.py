@@ -57,6 +57,8 @@ __all__ = [
 StreamKey: TypeAlias = tuple[Kind, str]
 """A stream to ask for: its kind ("quotes", "trades", "book") and the symbol as the user wrote it."""
 
+KINDS: tuple[Kind, ...] = ("quotes", "trades", "book")
+TYPES: tuple[ColumnType, ...] = ("number", "text", "integer", "time")
 INTEGER_BOUND = 2**63
 MOST_LEVELS = 10_000  # a side; the worst prices are dropped first
 
@@ -142,6 +144,7 @@ class JsonProtocol(ABC):
     PONG_SECONDS: ClassVar[float] = 10.0
 
     def __init__(self) -> None:
+        self._check_columns()
         self._users: dict[StreamKey, dict[Subscription, None]] = {}
         self._running: set[StreamKey] = set()  # asked for on this connection, and not refused
         self._newest: dict[StreamKey, tuple[int, dict[str, Value]]] = {}  # of quotes, on this connection
@@ -287,6 +290,14 @@ class JsonProtocol(ABC):
         return out
 
     # Requests.
+
+    def _check_columns(self) -> None:
+        """Raise UsageError for a kind that is no stream of rows, and for a type that its columns cannot have."""
+        for kind, types in self.COLUMNS.items():
+            for name, what, known in ((kind, "kind", KINDS), *((each, "type", TYPES) for each in types.values())):
+                if name not in known:
+                    where = f"{type(self).__name__}.COLUMNS[{kind!r}]"
+                    raise UsageError(f"{where} has {name!r}, which is no {what}", advice=f"Use {', '.join(known)}.")
 
     def _next_number(self) -> int:
         self._number += 1

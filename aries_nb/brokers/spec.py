@@ -68,14 +68,20 @@ class Endpoint:
     address: Callable[[str], str] | None = None
 
     def __post_init__(self) -> None:
-        """Take the columns of the protocol's class if none are given. Raises UsageError if it has none."""
+        """Take the columns of the protocol's class if none are given. Raises UsageError if it has none.
+
+        Raises UsageError for a path that would run into the host of the address.
+        """
+        if not (isinstance(self.path, str) and self.path[:1] in {"", "/", "?"}):
+            raise UsageError(f"the endpoint's path {self.path!r} has no slash in front", advice='Write it as "/v2".')
         if self.columns:
             return
         columns = getattr(self.make, "COLUMNS", None)
         if not columns:
             advice = "Give the protocol's class COLUMNS, or pass columns=…."
             raise UsageError(f"the endpoint {self.path!r} names no columns", advice=advice)
-        object.__setattr__(self, "columns", columns)
+        # A copy: what an instance does to the columns of its class is not to change what users may ask for.
+        object.__setattr__(self, "columns", {kind: dict(types) for kind, types in columns.items()})
 
 
 @dataclass(frozen=True, slots=True)

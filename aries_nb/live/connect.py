@@ -127,7 +127,7 @@ def connect(
     arguments = arguments_from(options)
     source = None if is_embedded and given is None else _source_from(known, given, url=url)
     own = broker if isinstance(broker, Broker) else None
-    key = (own is not None, known.name, url, _same_token(given), tuple(arguments), tuple(chosen.items()))
+    key = (own is not None, known.name, known.url, url, _same_token(given), tuple(arguments), tuple(chosen.items()))
     if not is_embedded:
         checked_url(url or known.url, known.market.path)
     with _open_feeds.making(key):

@@ -373,7 +373,8 @@ class Feed:
     ) -> LiveFrame:
         names = checked_symbols(symbols)
         known = self._columns(kind, endpoint)
-        columns = checked_columns(fields, known, [column for column in usual if column.name in known])
+        named = [column for column in usual if column.name in known]
+        columns = checked_columns("*" if fields is None and not named else fields, known, named)
         key = (endpoint, kind, names, columns, tuple(window.items()), options)
         return self._registry.same(
             key,

@@ -187,9 +187,13 @@ class SessionPool:
         self._open(missing)
 
     def _open(self, count: int) -> None:
-        for _ in range(count):
+        for opened in range(count):
             self._count += 1
-            session = self._new_session(self._count)
+            try:
+                session = self._new_session(self._count)
+            except BaseException:  # the adapter's protocol cannot be made: mended in a cell, it is tried again
+                self._connection_limit.release(count - opened)
+                raise
             self._connected.add(session)
             session.watch(partial(self._state_changed, session))
             session.on_trade_gap = partial(self._report_trade_gap, session.number)

@@ -5,12 +5,12 @@ from __future__ import annotations
 import sys
 import time
 from importlib.metadata import PathDistribution
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import pytest
 
 import aries_nb as anb
-from aries_nb.brokers import Accepted, Broker, Endpoint, TokenExpires
+from aries_nb.brokers import Accepted, Broker, Endpoint, JsonProtocol, TokenExpires, Update
 from tests.adapters import alpaca, packed
 from tests.adapters.servers import KEY, SECRET, START, TOKEN, AlpacaServer, PackedServer
 from tests.net.patience import eventually
@@ -281,6 +281,86 @@ def test_the_same_broker_again_is_the_same_feed_and_a_new_one_replaces_it(packed
     assert second is not first
     assert first.state == "closed"
     second.close()
+
+
+# Mistakes in the description.
+
+
+class Ticks(packed.PackedMarket):
+    """Has none of the columns that every broker should have."""
+
+    COLUMNS: ClassVar[Any] = {"quotes": {"mid_price": "number", "yield_percent": "number"}}
+
+    def read(self, message: Any) -> Any:
+        yield Update("quotes", message[1], None, {"mid_price": 1.5, "yield_percent": 2})
+
+
+def test_quotes_without_a_usual_column_have_all_their_columns(packed_server: PackedServer) -> None:
+    broker = Broker("ticks", packed_server.url, market=Endpoint("/stream", Ticks, headers=packed.signed))
+    with anb.connect(broker, token=TOKEN) as feed:
+        assert feed.quotes("AAPL").wait(rows=1).df["mid_price"].iloc[0] == 1.5
+
+
+def test_a_protocol_that_cannot_be_made_uses_up_no_connection(packed_server: PackedServer) -> None:
+    class Half(packed.PackedMarket):
+        def __init__(self) -> None:
+            raise NotImplementedError("not yet")
+
+    def broker(protocol: type[JsonProtocol]) -> Broker:
+        market = Endpoint("/stream", protocol, headers=packed.signed)
+        return Broker("half", packed_server.url, market=market, most_connections=1)
+
+    for _ in range(2):
+        with pytest.raises(NotImplementedError):
+            anb.connect(broker(Half), token=TOKEN)
+
+    anb.connect(broker(packed.PackedMarket), token=TOKEN).close()
+
+
+@pytest.mark.parametrize(
+    ("columns", "message"),
+    [
+        ({"quotes": {"bid_price": "float"}}, "'float', which is no type.*Use number, text, integer, time"),
+        ({"quotes": {"bid_price": "decimal"}}, "'decimal', which is no type"),
+        ({"quotes": {"bid_price": float}}, "which is no type"),
+        ({"orders": {"order_id": "text"}}, "'orders', which is no kind.*quotes, trades, book"),
+        ({"candles": {}}, "'candles', which is no kind"),
+    ],
+)
+def test_columns_that_no_frame_has_are_a_usage_error(columns: Any, message: str, packed_server: PackedServer) -> None:
+    class Wrong(packed.PackedMarket):
+        COLUMNS = columns
+
+    with pytest.raises(anb.UsageError, match=message):
+        anb.connect(Broker("wrong", packed_server.url, market=Endpoint("/stream", Wrong)), token=TOKEN)
+
+
+@pytest.mark.parametrize("path", ["v2", ".example.net", "@example.net/", ":1", None])
+def test_a_path_that_would_run_into_the_host_is_a_usage_error(path: Any) -> None:
+    with pytest.raises(anb.UsageError, match="has no slash in front"):
+        Endpoint(path, packed.PackedMarket)
+
+
+def test_a_protocol_that_changes_its_columns_does_not_change_the_endpoint() -> None:
+    class Changes(packed.PackedMarket):
+        COLUMNS: ClassVar[Any] = {"quotes": {"bid_price": "number"}}
+
+    endpoint = Endpoint("/", Changes)
+    Changes.COLUMNS["quotes"]["ask_price"] = "number"
+
+    assert endpoint.columns == {"quotes": {"bid_price": "number"}}
+
+
+def test_two_brokers_of_one_name_at_two_addresses_are_two_feeds(packed_server: PackedServer) -> None:
+    def broker(url: str) -> Broker:
+        return Broker("packed", url, market=Endpoint("/stream", packed.PackedMarket, headers=packed.signed))
+
+    with (
+        PackedServer() as other,
+        anb.connect(broker(packed_server.url), token=TOKEN) as first,
+        anb.connect(broker(other.url), token=TOKEN) as second,
+    ):
+        assert (first.state, second.state) == ("live", "live")
 
 
 # Adapters that raise.
