@@ -26,7 +26,7 @@ START = datetime(2026, 11, 27, 14, 30, tzinfo=UTC)
 
 
 class FakeServer(ABC):
-    """Listens on 127.0.0.1 while it is entered; each stream sends numbered messages every few milliseconds.
+    """Listens on 127.0.0.1 inside its `with` block; each stream sends numbered messages every few milliseconds.
 
     `sent` counts the messages of each stream by (kind, symbol) over all connections, `asked` the streams asked for,
     `connections` the handshakes. `unknown` are symbols that it refuses.
@@ -66,7 +66,7 @@ class FakeServer(ABC):
         self._loop.close()
 
     def drop(self) -> None:
-        """Cut every connection without a goodbye."""
+        """Cut every connection without a closing handshake."""
 
         def cut() -> None:
             for connection in self._open:

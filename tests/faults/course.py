@@ -38,12 +38,12 @@ RATE = 400.0
 
 
 class BrokenError(AssertionError):
-    """Something that must hold in every run did not."""
+    """A condition of every run does not hold."""
 
 
 @dataclass(frozen=True, slots=True)
 class Ground:
-    """A broker: how its simulator is made, what its messages are about, and what is subscribed."""
+    """A broker: its simulator, the reader of its messages, and the subscriptions."""
 
     name: str
     options: Callable[..., ServerOptions]
@@ -59,7 +59,7 @@ ALOR = Ground("alor", AlorOptions, Alor, ("SBER", "GAZP"), "D00001", {"min_inter
 
 @dataclass(frozen=True, slots=True)
 class Schedule:
-    """What is to happen: the market's seed, and the faults. `with_account`: the user's own streams as well."""
+    """The market's seed and the faults. `with_account`: the user's own streams as well."""
 
     seed: int
     steps: tuple[Step, ...]
@@ -68,7 +68,7 @@ class Schedule:
 
 @dataclass(slots=True)
 class Held:
-    """What a client has asked for."""
+    """The live objects of a client."""
 
     feed: Feed
     quotes: LiveFrame
@@ -85,7 +85,7 @@ class Held:
 
 
 class Course:
-    """Everything that one run is judged by, once it is quiet."""
+    """Everything by which a run is judged, once it is quiet."""
 
     def __init__(self, ground: Ground, schedule: Schedule, stack: ExitStack) -> None:
         self.ground = ground
@@ -120,15 +120,15 @@ class Course:
                 self._until(lambda: table._source.is_answered, "the account's state")  # noqa: B023
         return held
 
-    def suffer(self, meanwhile: Callable[[], object] = lambda: None) -> None:
-        """Let everything happen, with something of one's own, and then the faults end."""
+    def perform_faults(self, meanwhile: Callable[[], object] = lambda: None) -> None:
+        """Perform all faults, call `meanwhile` during them, then end them."""
         self.proxy.begin(self.schedule.steps)
         meanwhile()
         self._until(lambda: self.proxy.is_done, "every fault to happen")
         self.proxy.calm()
 
     def judge(self) -> None:
-        """Wait until all is said, and raise BrokenError for what does not hold.
+        """Wait until everything has arrived, and raise BrokenError for what does not hold.
 
         The short time limits of these tests end a connection on a busy machine also when nothing is wrong. Once more
         then: while the market stands still, not all that was missed comes again.
@@ -147,14 +147,14 @@ class Course:
         raise BrokenError("\n".join(found))
 
     def _found(self) -> list[str]:
-        """What is wrong once nothing changes any more: the last rows, and what is asked for over HTTP, come late."""
+        """The problems once nothing changes any more: the last rows, and HTTP answers, arrive late."""
         deadline = time.monotonic() + (6.0 if self.schedule.with_account else 3.0)
         while (found := list(oracle.problems(self))) and time.monotonic() < deadline:
             time.sleep(0.05)
         return found
 
     def is_whole(self) -> bool:
-        """Whether the client is live on connections that have not ended, and has had news of every stream on them."""
+        """Whether the client is live on open connections and has received a message of every stream on them."""
         running = [each for each in list(self.proxy.crossings) if not each.ended]
         delivered = [{line.key for line in list(crossing.delivered)} for crossing in running]
         is_complete = len(delivered) == 1 + self.schedule.with_account and all(delivered)
@@ -163,12 +163,12 @@ class Course:
         )
 
     def is_quiet(self) -> bool:
-        """Whether everything that the server says it has sent is with the client and the witness."""
+        """Whether the client and the witness have everything that the server has sent."""
         sent = self.sim.statistics()
         return self.client.feed.state == "live" and not sent.queued and self.surplus() >= 0
 
     def surplus(self) -> int:
-        """How many messages more have come than the server says it has sent.
+        """The number of messages received beyond those that the server has counted as sent.
 
         It counts a batch once the socket has taken it, and so not one in which the connection ends.
         """
@@ -190,7 +190,7 @@ class Course:
 
 
 def patient(broker: Broker) -> Broker:
-    """A broker whose connections have no time limits: on a busy machine a witness must not give up."""
+    """A broker whose connections have no time limits: on a busy machine a witness must not disconnect."""
 
     def make(endpoint: Endpoint) -> BrokerProtocol:
         protocol: Any = endpoint.make()
@@ -215,6 +215,6 @@ def run(ground: Ground, schedule: Schedule) -> None:
                 if attempts_left:
                     continue
                 raise
-            course.suffer()
+            course.perform_faults()
             course.judge()
             return

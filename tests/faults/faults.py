@@ -37,14 +37,14 @@ class Cut:
 
 @dataclass(frozen=True, slots=True)
 class StallDown:
-    """Hold everything back that the server says, for `seconds`, or until the client gives up (None)."""
+    """Hold back everything from the server for `seconds`, or until the client disconnects (None)."""
 
     seconds: float | None = 0.1
 
 
 @dataclass(frozen=True, slots=True)
 class StallUp:
-    """Hold everything back that the client says, likewise."""
+    """Hold back everything from the client, likewise."""
 
     seconds: float | None = 0.1
 
@@ -58,7 +58,7 @@ class Drip:
 
 @dataclass(frozen=True, slots=True)
 class Delay:
-    """Each of the next `messages` comes later by `seconds`."""
+    """Each of the next `messages` is delayed by `seconds`."""
 
     messages: int = 1
     seconds: float = 0.02
@@ -66,7 +66,7 @@ class Delay:
 
 @dataclass(frozen=True, slots=True)
 class Throttle:
-    """The next `messages` come at so many bytes a second."""
+    """The next `messages` arrive at so many bytes per second."""
 
     messages: int = 1
     octets_per_s: int = 20_000
@@ -74,7 +74,7 @@ class Throttle:
 
 @dataclass(frozen=True, slots=True)
 class Fragment:
-    """Each of the next `messages` comes in so many frames, with a ping among them."""
+    """Each of the next `messages` arrives in so many frames, with a ping between them."""
 
     messages: int = 1
     pieces: int = 2
@@ -82,26 +82,26 @@ class Fragment:
 
 @dataclass(frozen=True, slots=True)
 class Join:
-    """The next `messages` come in one segment."""
+    """The next `messages` arrive in one segment."""
 
     messages: int = 2
 
 
 @dataclass(frozen=True, slots=True)
 class Duplicate:
-    """Each of the next `messages` comes twice."""
+    """Each of the next `messages` arrives twice."""
 
     messages: int = 1
 
 
 @dataclass(frozen=True, slots=True)
 class Reorder:
-    """The next message comes behind the one after it."""
+    """The next message arrives after the one that follows it."""
 
 
 @dataclass(frozen=True, slots=True)
 class Rubbish:
-    """Something comes that no server should send; the last two end the connection."""
+    """Something arrives that no server should send; the last two end the connection."""
 
     what: Literal["text", "binary", "half a character", "deep", "stranger", "empty", "bad opcode", "oversized"] = "text"
 
@@ -116,14 +116,14 @@ class Refuse:
 
 @dataclass(frozen=True, slots=True)
 class Hang:
-    """Cut, and let the next handshake wait for `seconds`, to no end."""
+    """Cut, and leave the next handshake unanswered for `seconds`."""
 
     seconds: float = 0.1
 
 
 @dataclass(frozen=True, slots=True)
 class Kick:
-    """Cut, accept the next connections, and kick each after so many messages."""
+    """Cut, accept the next connections, and disconnect each after so many messages."""
 
     times: int = 1
     messages: int = 2
@@ -131,14 +131,14 @@ class Kick:
 
 @dataclass(frozen=True, slots=True)
 class Outage:
-    """The server goes away as for a restart: code 1001 to every client, and the port is closed for `seconds`."""
+    """The server restarts: code 1001 to every client, and the port is closed for `seconds`."""
 
     seconds: float = 0.1
 
 
 @dataclass(frozen=True, slots=True)
 class Expire:
-    """The broker says that the session or its token has come to its end."""
+    """The broker reports that the session or its token has expired."""
 
 
 Fault: TypeAlias = (
@@ -163,7 +163,7 @@ Fault: TypeAlias = (
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """A fault, and how many messages are delivered after the one before until it happens."""
+    """A fault, and the number of messages delivered between the previous fault and this one."""
 
     after: int
     fault: Fault

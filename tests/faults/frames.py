@@ -1,4 +1,4 @@
-"""WebSocket frames as bytes (RFC 6455 §5.2): read from a stream, and written in whatever shape a fault wants."""
+"""WebSocket frames as bytes (RFC 6455 §5.2): read from a stream, and written as each fault needs them."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ CONTINUATION, TEXT, BINARY, CLOSE, PING, PONG = 0x0, 0x1, 0x2, 0x8, 0x9, 0xA
 
 
 class Frame(NamedTuple):
-    """One frame: its opcode, its payload without a mask, and the bytes it came as."""
+    """One frame: its opcode, its payload without a mask, and its raw bytes."""
 
     opcode: int
     payload: bytes
@@ -20,7 +20,7 @@ class Frame(NamedTuple):
 
 
 async def read_frame(reader: asyncio.StreamReader) -> Frame:
-    """The next frame. Neither side of these tests sends a message in more than one."""
+    """The next frame. In these tests neither side splits a message."""
     head = await reader.readexactly(2)
     assert head[0] & 0x80, "a message in several frames"
     assert not head[0] & 0x70, "an extension that was not offered"

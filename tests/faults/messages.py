@@ -18,7 +18,7 @@ Key: TypeAlias = tuple[str, str]
 
 
 class Dialect(ABC):
-    """Finds out which stream a broker's message belongs to. One object a connection: guids belong to one."""
+    """Finds the stream of a broker's message. One object per connection, since guids are valid on one only."""
 
     accepts: ClassVar[bytes]  # what is in the first message that takes a token for good
 
@@ -30,29 +30,29 @@ class Dialect(ABC):
     @staticmethod
     @abstractmethod
     def frames(lines: Sequence[bytes]) -> list[bytes]:
-        """Messages as the payloads of as few frames as the broker would use."""
+        """Messages as payloads of frames, as few as the broker would send."""
 
     @abstractmethod
     def asked(self, text: bytes) -> None:
-        """Take note of what the client says."""
+        """Record the requests of the client."""
 
     @abstractmethod
     def key(self, line: bytes) -> Key | None:
-        """Which stream a message is news of; None where it is talk about the session."""
+        """The stream that a message belongs to; None for a message about the session."""
 
     def is_open(self, delivered: Sequence[Line]) -> bool:
-        """Whether the client knows by now that its token was good: before, a refusal is not about its end."""
+        """Whether the client's token has been accepted: a refusal before that does not mean that it expired."""
         return any(self.accepts in line.text for line in delivered)
 
     @staticmethod
     @abstractmethod
     def expiry() -> bytes:
-        """The word that the session or its token is over."""
+        """The message that the session or its token has expired."""
 
     @staticmethod
     @abstractmethod
     def stranger() -> bytes:
-        """A message of a stream that was not asked for."""
+        """A message of a stream that was not requested."""
 
 
 class Aries(Dialect):
@@ -93,7 +93,7 @@ class Aries(Dialect):
 
 
 class Alor(Dialect):
-    """One object a frame; what a guid stands for is in the request."""
+    """One object per frame; the request says which stream a guid names."""
 
     accepts = b'"httpCode":200'
 

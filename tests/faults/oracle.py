@@ -1,4 +1,4 @@
-"""What must hold in every run: the sums of the ledger, the rows, the gaps, and what is there at the end."""
+"""What must hold in every run: the sums of the ledger, the rows, the gaps, and the final state."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ Row = tuple[Any, ...]
 
 
 def problems(course: Course) -> Iterator[str]:
-    """Everything that does not hold, in words."""
+    """Descriptions of everything that does not hold."""
     slack = lag(course)
     yield from _sums(course)
     yield from _rows(course)
@@ -51,13 +51,13 @@ def problems(course: Course) -> Iterator[str]:
 
 
 def wanted(ground: Ground) -> set[Key]:
-    """The streams of which a message must have come before the outcome can be judged."""
+    """The streams of which a message must have arrived before the outcome can be judged."""
     kinds, symbols = KINDS[ground.name], ground.symbols
     return {(kinds["quotes"][0], symbol) for symbol in symbols} | {(kinds["book"][0], symbols[0])}
 
 
 def delivered(course: Course, name: str, symbols: Iterable[str]) -> Iterator[tuple[Line, Crossing]]:
-    """What the client got of these streams, in order, and on which connection."""
+    """The messages of these streams that the client got, in order, with their connection."""
     keys = _keys(course, name, symbols)
     for crossing in course.proxy.crossings:
         for line in list(crossing.delivered):
@@ -66,7 +66,7 @@ def delivered(course: Course, name: str, symbols: Iterable[str]) -> Iterator[tup
 
 
 def lag(course: Course) -> int:
-    """How long a message may be on its way from the proxy to a row, in ns: on a busy machine the client is slow."""
+    """The longest time from the proxy to a row, in ns: on a busy machine the client is slow."""
     late = [0]
     for symbol in course.ground.symbols:
         delivered_rows = iter(list(_quotes_delivered(course, symbol)))
@@ -147,7 +147,7 @@ def _trade_rows(course: Course, symbol: str) -> Iterator[str]:
 
 
 def _turned_round(course: Course) -> set[Key]:
-    """Of which streams messages came the wrong way round: their order of arrival is the only one that can be kept."""
+    """The streams with messages in the wrong order: only their order of arrival can be kept."""
     turned: set[Key] = set()
     for crossing in course.proxy.crossings:
         places = {id(line): at for at, line in enumerate(crossing.sent)}
@@ -175,7 +175,7 @@ def _row(ts: int, values: Iterable[Any]) -> Row:
 
 
 def _quotes_delivered(course: Course, symbol: str) -> Iterator[tuple[Row, Line]]:
-    """The rows that the delivered messages should make, worked out from the messages alone."""
+    """The rows expected from the delivered messages, computed from the messages alone."""
     keys = _keys(course, "quotes", [symbol])
     for crossing in course.proxy.crossings:
         known: dict[str, float] = {}
@@ -315,7 +315,7 @@ def _levels(book: LiveBook) -> set[tuple[str, float, float]]:
 
 
 def _filled_trades(course: Course) -> Iterator[str]:
-    """Where the broker has a history, no trade is missing in the end, and each gap says so."""
+    """Where the broker has a history, no trade is missing at the end, and each gap is marked as filled."""
     gaps = course.client.feed.gaps.df
     breaks, trades = (gaps[gaps["stream"] == name] for name in ("market", "market trades"))
     # A stream that broke before the server had accepted it has no past that could be asked for.

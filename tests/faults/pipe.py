@@ -1,4 +1,4 @@
-"""One WebSocket connection through the fault proxy: what is wrong with it, and what came through."""
+"""One WebSocket connection through the fault proxy: its faults, and the messages delivered."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ Ends: TypeAlias = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 
 
 class Plan(Protocol):
-    """What all connections of a proxy share: when the next fault is due, and what is to happen to later ones."""
+    """State shared by all connections of a proxy: when the next fault is due, and what happens to later connections."""
 
     is_calm: bool
     refusals: deque[Refuse | Hang]
@@ -60,19 +60,19 @@ class Plan(Protocol):
 
     @property
     def room(self) -> int | None:
-        """How many messages of streams go before the next fault; None where there is none."""
+        """The number of stream messages before the next fault; None where there is none."""
 
     def count(self, messages: int) -> None:
-        """So many messages of streams were delivered."""
+        """Count delivered stream messages."""
 
     def next_fault(self) -> Fault:
         """The fault that is due."""
 
     def running(self, change: int) -> None:
-        """A fault that lasts has begun (1) or ended (-1)."""
+        """Count a lasting fault that begins (1) or ends (-1)."""
 
     def go_away(self, seconds: float) -> None:
-        """Say goodbye to everyone, and do not listen for a while."""
+        """Close all connections with a close frame, and do not listen for a while."""
 
     def spawn(self, work: Coroutine[None, None, None]) -> None:
         """Run a coroutine in the background."""
@@ -80,9 +80,9 @@ class Plan(Protocol):
 
 @dataclass(slots=True, eq=False)
 class Line:
-    """One message of the server: which stream it is news of (None: talk), and when it came here, in ns.
+    """One message of the server: its stream (None: about the session), and when it arrived here, in ns.
 
-    `delivered` are the times at which it was handed on whole.
+    `delivered` are the times of its complete deliveries.
     """
 
     text: bytes
@@ -110,7 +110,7 @@ class Crossing:
 
 
 class EndedError(OSError):
-    """This connection is over for the client."""
+    """The connection has ended for the client."""
 
 
 class Pipe:
@@ -160,7 +160,7 @@ class Pipe:
             self._client[1].close()
             up.cancel()
             self._calmed.set()
-            self._say_goodbye()
+            self._ask_to_close()
             await asyncio.wait({intake}, timeout=DRAIN_SECONDS)
         finally:
             for task in (up, read, down, intake):
@@ -171,7 +171,7 @@ class Pipe:
     # From the server to the client.
 
     async def _intake(self) -> None:
-        """Read what the server sends to its end, and note it."""
+        """Read and record everything that the server sends, to its end."""
         with suppress(OSError, asyncio.IncompleteReadError):
             while True:
                 frame = await read_frame(self._server[0])
@@ -204,7 +204,7 @@ class Pipe:
                     await self._deliver(lines[:count])
                     lines = lines[count:]
                 if self._plan.room == 0:
-                    await self._suffer(self._plan.next_fault(), lines)
+                    await self._perform(self._plan.next_fault(), lines)
 
     async def _next(self) -> tuple[Frame, list[Line]] | None:
         """The next frame; meanwhile what is held back is let go as soon as it is calm."""
@@ -221,7 +221,7 @@ class Pipe:
             calm.cancel()
 
     def _until_fault(self, lines: Sequence[Line]) -> int:
-        """How many of these messages go before the next fault."""
+        """The number of these messages before the next fault."""
         room = self._plan.room
         if room is None:
             return len(lines)
@@ -235,7 +235,7 @@ class Pipe:
         return len(lines)
 
     async def _deliver(self, lines: list[Line]) -> None:
-        """Hand messages on in whatever way is on just now."""
+        """Deliver messages in the present mode."""
         streams = sum(line.key is not None for line in lines)
         self._plan.count(streams)
         modes = self._modes
@@ -276,7 +276,7 @@ class Pipe:
         await self._client[1].drain()
 
     def _noted(self) -> bytes:
-        """What is to be written now, noted as delivered: the client may have it before the write returns."""
+        """The bytes to write now, recorded as delivered first: the client may have them before the write returns."""
         joined, self._joined = self._joined, []
         now = time.time_ns()
         for _, batch in joined:
@@ -286,7 +286,7 @@ class Pipe:
         return b"".join(data for data, _ in joined)
 
     def _takes(self, mode: str, line: Line | None = None) -> bool:
-        """Whether a mode is on for one message more, which is counted."""
+        """Whether a mode applies to one more message, which is counted."""
         if self._modes[mode] <= 0 or (line is not None and line.key is None):
             return False
         self._modes[mode] -= 1
@@ -307,7 +307,7 @@ class Pipe:
         return out
 
     async def _let_go(self) -> None:
-        """Hand on what is held back."""
+        """Deliver what is held back."""
         self._modes.clear()
         held, self._held = self._held, []
         if self._joined:
@@ -316,8 +316,8 @@ class Pipe:
             self._plan.count(-sum(line.key is not None for line in held))
             await self._deliver(held)
 
-    async def _suffer(self, fault: Fault, lines: Sequence[Line]) -> None:
-        """Perform a fault; `lines` are those that would come next."""
+    async def _perform(self, fault: Fault, lines: Sequence[Line]) -> None:
+        """Perform a fault; `lines` are the next messages."""
         plan, modes = self._plan, self._modes
         match fault:
             case Cut():
@@ -375,7 +375,7 @@ class Pipe:
             raise EndedError
 
     async def _say(self, text: bytes, *, opcode: int = TEXT) -> None:
-        """A message of our own."""
+        """Send a message of our own."""
         self._write(encoded(opcode, text))
         await self._client[1].drain()
         now = time.time_ns()
@@ -448,8 +448,8 @@ class Pipe:
             self._is_goodbye_said |= frame.opcode == CLOSE
             self._server[1].write(frame.raw)
 
-    def _say_goodbye(self) -> None:
-        """Ask the server to end its side in order: what it has sent by then still comes."""
+    def _ask_to_close(self) -> None:
+        """Ask the server to end its side properly: what it has sent by then still arrives."""
         if not self._is_goodbye_said:
             self._is_goodbye_said = True
             with suppress(OSError):

@@ -1,7 +1,7 @@
-"""A proxy between a client and a simulated broker that does what networks and servers do at their worst.
+"""A proxy between a client and a simulated broker, with the faults of networks and servers.
 
 It understands the frames of both directions, so that it knows exactly which messages it has delivered whole. The
-schedule says what goes wrong: after so many delivered messages of streams, this fault. It listens on 127.0.0.1 alone.
+schedule says what goes wrong: after so many delivered messages of streams, this fault. It listens on 127.0.0.1 only.
 """
 
 from __future__ import annotations
@@ -68,15 +68,15 @@ class FaultProxy:
         return not self._steps and not self._running
 
     def begin(self, steps: Iterable[Step]) -> None:
-        """Let faults happen from now on."""
+        """Start the faults."""
         self._call(partial(self._begin, list(steps)))
 
     def calm(self) -> None:
-        """End all faults, and hand on what is held back; what is delivered from now on is whole and in order."""
+        """End all faults and deliver what is held back; from now on everything is complete and in order."""
         self._call(self._calm)
 
     def restart(self, *, tls: ssl.SSLContext | None = None, seconds: float = 0.02) -> None:
-        """Go away for a moment, and come back with another certificate."""
+        """Stop for a moment, and start again with another certificate."""
         self.tls = tls
         self._call(partial(self.go_away, seconds))
 
@@ -95,7 +95,7 @@ class FaultProxy:
 
     @property
     def room(self) -> int | None:
-        """How many messages of streams go before the next fault; None where there is none."""
+        """The number of stream messages before the next fault; None where there is none."""
         return max(self._steps[0].after - self._since, 0) if self._steps else None
 
     def count(self, messages: int) -> None:
@@ -111,7 +111,7 @@ class FaultProxy:
         self._running += change
 
     def go_away(self, seconds: float) -> None:
-        """Say goodbye to everyone, and do not listen for a while."""
+        """Close all connections with a close frame, and do not listen for a while."""
         self._running += 1
         self._absences += 1
         for pipe in self._pipes:
@@ -217,7 +217,7 @@ class FaultProxy:
 
 
 async def _piped(one: Ends, two: Ends) -> None:
-    """Copy both ways until both have ended: plain HTTP."""
+    """Copy in both directions until both have ended: plain HTTP."""
 
     async def copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         with suppress(OSError):

@@ -47,7 +47,7 @@ def test_a_server_whose_clock_is_minutes_off_is_followed_as_any_other(
         monkeypatch.setattr(f"aries_nb.sim.{name}.time", clock)
     course = begin(ground, Schedule(5, BREAKS))
 
-    course.suffer()
+    course.perform_faults()
 
     course.judge()
     assert 60 * abs(minutes) - 30 < abs(course.client.feed.stats().lag_ms) / 1000 < 60 * abs(minutes) + 30
@@ -60,7 +60,7 @@ def test_what_is_subscribed_while_the_session_expires_comes_all_the_same(
     course = begin(ground, Schedule(6, (Step(5, StallUp(0.3)), Step(20, Expire()))))
     feed, symbol = course.client.feed, course.ground.symbols[1]
 
-    course.suffer(lambda: feed.book(symbol).wait(updates=1))
+    course.perform_faults(lambda: feed.book(symbol).wait(updates=1))
 
     course.judge()
     assert "token" in set(feed.gaps.df["cause"])

@@ -73,7 +73,7 @@ feed.close()
 
 
 class Outcome(NamedTuple):
-    """What came of a cell. `is_same` says that each trade that was sent is a row, as it was sent, and in order."""
+    """Outcome of a cell. `is_same`: each sent trade is a row, unchanged and in order."""
 
     cell: str
     rate: int
@@ -94,7 +94,7 @@ class Outcome(NamedTuple):
 
 
 def main() -> int:
-    """Run all cells and print what came of each."""
+    """Run all cells and print the outcome of each."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seconds", type=float, default=60.0, help="how long a cell lasts (default: %(default)g)")
     parser.add_argument("--step", type=float, default=15.0, help="the same at higher rates (default: %(default)g)")
@@ -116,9 +116,9 @@ def main() -> int:
 
 
 def run_during_trades(cells: Sequence[str], rate: int, seconds: float, *, copies: int = 1) -> Outcome:
-    """Run cells one after the other while trades of a server of their own arrive.
+    """Run cells one after the other while trades of their own server arrive.
 
-    What was sent and received is compared when they are over.
+    Sent and received trades are compared at the end.
     """
     with notebook() as run, server(rate) as (url, token, ask):
         run(OPEN.format(url=url, token=token, symbols=SYMBOLS, copies=copies))
@@ -167,7 +167,7 @@ def show(one: Outcome, *, has_head: bool) -> None:
 
 @contextmanager
 def notebook() -> Iterator[Callable[..., str]]:
-    """A kernel of this Python; gives what runs a cell there and returns what it printed."""
+    """A kernel of this Python; yields a function that runs a cell and returns its printed text."""
     specs = KernelSpecManager(kernel_dirs=[], ensure_native_kernel=True)
     manager = KernelManager(kernel_name="python3", kernel_spec_manager=specs, transport="ipc")
     with tempfile.TemporaryDirectory() as folder:
@@ -199,7 +199,7 @@ def notebook() -> Iterator[Callable[..., str]]:
 
 
 class Looking(threading.Thread):
-    """What the user would see meanwhile: lag, how far behind, and the word of the state."""
+    """What the user would see meanwhile: lag, seconds behind, and the state."""
 
     def __init__(self, feed: Feed) -> None:
         super().__init__(daemon=True)
@@ -226,13 +226,13 @@ class Looking(threading.Thread):
 
     @property
     def shown(self) -> str:
-        """The first words, and from when on they stood there."""
+        """The first text shown, and since when."""
         first = " → ".join(f"{word} {since:.1f}" for word, since in self.words[:6])
         return f"{first} → …" if len(self.words) > 6 else first
 
 
 def subscribed_again(feed: Feed, times: int) -> list[object]:
-    """The same trades so many times more, each by a subscription of its own."""
+    """Subscribe to the same trades so many times more, each by a subscription of its own."""
     return [
         feed._link.tape("trades", SYMBOLS, TRADE_COLUMNS, options=(("copy", str(number)),), limit=100_000)
         for number in range(times)
@@ -240,7 +240,7 @@ def subscribed_again(feed: Feed, times: int) -> list[object]:
 
 
 def what_came(feed: Feed, trades: LiveFrame, looking: Looking, sent: int) -> dict[str, Any]:
-    """What is in the frame once everything has come that was sent; or after a while, if it does not."""
+    """The rows of the frame once everything that was sent has arrived, or after a time limit."""
     end = time.monotonic() + PATIENCE_S
     while trades.received < sent and time.monotonic() < end:
         time.sleep(0.05)
@@ -262,7 +262,7 @@ def what_came(feed: Feed, trades: LiveFrame, looking: Looking, sent: int) -> dic
 
 
 def instrument_of(number: int) -> str:
-    """What the numbers of one instrument's trades have in common."""
+    """The common part of the numbers of one instrument's trades."""
     return str(number // NUMBERS_EACH)
 
 
@@ -278,7 +278,7 @@ def digest(numbers: Any, ts_ns: Any, prices: Any, sizes: Any) -> str:
 
 @contextmanager
 def server(rate: int) -> Iterator[tuple[str, str, Callable[[str], dict[str, Any]]]]:
-    """A server in a process of its own: its address, a refresh token, and what asks it a question."""
+    """A server in a process of its own: its address, a refresh token, and a function that queries it."""
     command = [sys.executable, str(Path(__file__)), "--serve", str(rate)]
     process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     assert process.stdin is not None
@@ -301,7 +301,7 @@ def server(rate: int) -> Iterator[tuple[str, str, Callable[[str], dict[str, Any]
 
 
 class Books(NamedTuple):
-    """What the server has done: every trade by its instrument, and the most messages that ever waited for a client."""
+    """Record of the server: every trade by its instrument, and the most messages that waited for a client."""
 
     trades: dict[str, list[Print]]
     most_unread: list[int]
@@ -329,7 +329,7 @@ def serve(rate: int) -> int:
 
 
 def keep(sim: Simulator, books: Books) -> None:
-    """Write every trade down, and look in every turn of the server how many messages wait, as its limit does."""
+    """Record every trade, and in every turn of the server the number of waiting messages, as its limit counts them."""
     house: Any = sim._server
     add, flush = Prints.add, house.feed.flush
 

@@ -1,4 +1,4 @@
-"""ALOR tokens that live 30 s, for five minutes, while streams are added and given up: `make soak`.
+"""ALOR tokens that live 30 s, for five minutes, while streams are added and closed: `make soak`.
 
 Prints one table; exits with 1 if a line of it does not hold.
 """
@@ -32,7 +32,7 @@ LOOK_S = 0.05
 
 
 def main() -> int:
-    """Run, and print what came of it."""
+    """Run, and print the outcome."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seconds", type=float, default=300.0, help="how long (default: %(default)g)")
     lines = run(parser.parse_args().seconds, life=LIFE_S, pause=PAUSE_S)
@@ -72,7 +72,7 @@ def run(seconds: float, *, life: float, pause: float) -> list[Line]:
 
 
 def use(feed: Feed, seconds: float, pause: float) -> tuple[list[LiveFrame], list[str], Counter[str]]:
-    """Ask for one stream after the other, and give the oldest up; the frames held, what was raised, and the states."""
+    """Subscribe to one stream after the other and close the oldest; returns the open frames, errors and states."""
     held: list[LiveFrame] = []
     wrong: list[str] = []
     states: Counter[str] = Counter()

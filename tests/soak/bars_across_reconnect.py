@@ -1,7 +1,7 @@
-"""Minute bars across two interruptions, in true time: `python tests/soak/bars_across_reconnect.py` takes five minutes.
+"""Minute bars across two interruptions, in real time: `python tests/soak/bars_across_reconnect.py` takes five minutes.
 
-One interruption lies within a bar, the other goes over from one into the next. Then every bar of two days is compared
-with what pandas makes of the simulator's log of all trades, and the figures are printed. It ends with 1 if any differs.
+One interruption is within a bar, the other spans two. Then every bar of two days is compared
+with what pandas makes of the simulator's log of all trades, and the figures are printed. Exits with 1 if any differs.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ def opened(sim: Simulator, rule: BackoffRule) -> Feed:
 
 
 def until(moment: float) -> None:
-    """Let time pass."""
+    """Wait until a time."""
     while time.time() < moment:
         time.sleep(0.05)
 

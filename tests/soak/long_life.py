@@ -66,10 +66,10 @@ LIBC = ctypes.CDLL("libc.so.6") if platform.libc_ver()[0] == "glibc" else None
 
 
 class Silent(BaseComm):
-    """A browser that takes everything and keeps nothing."""
+    """A browser that accepts everything and stores nothing."""
 
     def publish_msg(self, *_: object, **__: object) -> None:
-        """Forget it."""
+        """Drop it."""
 
 
 class Served:
@@ -109,7 +109,7 @@ class Sample(NamedTuple):
 
 
 class Held:
-    """What a notebook of one broker would have open all day."""
+    """The objects that a notebook of one broker would have open all day."""
 
     def __init__(self, feed: Feed, symbols: tuple[str, str]) -> None:
         first, second = symbols
@@ -149,7 +149,7 @@ class Held:
         self.book.df.head(1)
 
     def pass_by(self) -> None:
-        """Ask for a frame, draw it, and let it go."""
+        """Ask for a frame, draw it, and drop it."""
         symbols = self.frames[0].symbols
         with self.feed.trades(symbols[0], rows=100) as passing:
             passing.chart().draw()
@@ -164,7 +164,7 @@ class Held:
 
 
 def main() -> int:
-    """Run and print what came of it; or serve."""
+    """Run and print the outcome; or serve."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seconds", type=float, default=24 * 3600 / PACE + 36, help="how long (default: %(default)g)")
     parser.add_argument("--rate", type=float, default=800.0, help="messages/s of each broker (default: %(default)g)")
@@ -185,7 +185,7 @@ def main() -> int:
 
 
 def shorten() -> None:
-    """Keep as much less of all that is limited as the day is shorter."""
+    """Reduce all limits in the ratio in which the day is shorter."""
     bars.HELD_TRADES = equity.MOST_SAMPLES = fills.MOST_FILLS = fills.MOST_ORDERS = KEPT
     latency.MOST_SAMPLES = lag.KEPT_LAGS = gaps.MAX_GAPS = alor_averages._MOST_ORDERS = KEPT
     rolling.FIRST_CAPACITY = 4 * ROWS  # or a slab would be as long as hundreds of such windows
@@ -218,7 +218,7 @@ def is_limited(thing: object) -> bool:
 
 
 def serve(broker: str, rate: float) -> int:
-    """Serve until the input ends; each line of it cuts the clients off."""
+    """Serve until the input ends; each line of it disconnects the clients."""
     options: SimOptions | AlorOptions
     if broker == "alor":
         options = AlorOptions(rate=rate, token_seconds=TOKEN_S, orders_per_s=ORDERS_PER_S, conflate=False)
@@ -235,7 +235,7 @@ def serve(broker: str, rate: float) -> int:
 
 
 def run(seconds: float, rate: float) -> list[Line]:
-    """Let it live, and compare what it held when all was full with what it held at the end."""
+    """Run, and compare what was held when everything was full with what is held at the end."""
     with ExitStack() as stack:
         markets = [stack.enter_context(Served(broker, rate)) for broker in SYMBOLS]
         held = [Held(each.feed, SYMBOLS[broker]) for each, broker in zip(markets, SYMBOLS, strict=True)]
@@ -289,7 +289,7 @@ def live(seconds: float, held: Sequence[Held], cut: Callable[[], object]) -> lis
 
 
 def sample(*, is_live: bool) -> Sample:
-    """What the process holds now, rubbish swept out before, and what is free given back."""
+    """What the process holds now, after garbage collection and the return of free memory."""
     gc.collect()
     if LIBC is not None:
         LIBC.malloc_trim(0)
@@ -310,13 +310,13 @@ def middle(samples: Sequence[Sample]) -> Sample:
 
 
 def grown(what: str, before: float, after: float) -> Line:
-    """A line for what may not grow."""
+    """A line for a quantity that must not grow."""
     growth = after / before - 1
     return Line(what, f"{before:,.0f} {after:,.0f} {growth:+.2%}", f"≤ {MOST_GROWTH:.0%}", growth <= MOST_GROWTH)
 
 
 def constant(what: str, first: Sequence[int], last: Sequence[int]) -> Line:
-    """A line for what is the same in the end, but for what a moment needs."""
+    """A line for a quantity that must be the same at the end, except for short-lived objects."""
     return Line(what, f"{min(first)}–{max(first)} {min(last)}–{max(last)}", "no more", min(last) <= min(first))
 
 

@@ -1,4 +1,4 @@
-"""A minute without a server for 500 clients, in true time, then a server that accepts and kicks: `make soak`.
+"""A minute without a server for 500 clients, in real time, then a server that accepts and disconnects: `make soak`.
 
 Real sessions, a real port that refuses: when each tries again is noted where it waits, when it is back where the server
 lets it in. Prints one table; exits with 1 if a line of it does not hold. `--picture docs/backoff.svg` draws the minute.
@@ -36,19 +36,19 @@ if TYPE_CHECKING:
 CLIENTS = 500
 HEALTHY_S = 10.0  # what a connection has to live for its next one to start over
 OUTAGE_S = 60.0
-BACK_S = 45.0  # within which the last one is back: the longest wait is 30 s
+BACK_S = 45.0  # for the last one to be back: the longest wait is 30 s
 SURGE = 3.0  # times the mean over the time it takes, which the busiest second has to stay below
 KICKS_S = 30.0
 
 
 class Attempts:
-    """When clients that failed will try again, by the monotonic clock."""
+    """Times of the next attempts of clients that failed, by the monotonic clock."""
 
     def __init__(self) -> None:
         self.times: list[float] = []
 
     def noted(self) -> type[Backoff]:
-        """The backoff of a session, unchanged but for that it leaves a note."""
+        """The backoff of a session, unchanged except that it records each attempt."""
         times = self.times
 
         class Noted(Backoff):
@@ -78,7 +78,7 @@ class Watched:
 
 
 def main() -> int:
-    """Run both parts and print what came of them."""
+    """Run both parts and print the outcome."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--clients", type=int, default=CLIENTS, help="how many (default: %(default)d)")
     parser.add_argument("--seconds", type=float, default=OUTAGE_S, help="of the outage (default: %(default)g)")
@@ -119,7 +119,7 @@ def outage(clients: int, seconds: float, attempts: Attempts) -> tuple[list[float
 
 
 def returned(clients: int, seconds: float, tried: Sequence[float], back: Sequence[float]) -> list[Line]:
-    """What the minute comes to."""
+    """The figures of the minute."""
     # Attempts, which are the clients' doing: how soon each is let in is up to the server, and this machine.
     after = sorted(at - seconds for at in tried if at >= seconds)[:clients]
     span = max(after[-1], 1.0) if after else 1.0
@@ -138,7 +138,7 @@ def returned(clients: int, seconds: float, tried: Sequence[float], back: Sequenc
 
 
 def kicked(seconds: float) -> list[Line]:
-    """How often a server that accepts and kicks sees one client."""
+    """How often a server that accepts and disconnects sees one client."""
 
     async def kick(server: RudeServer, connection: ServerConnection) -> None:
         await server.log_in(connection)

@@ -1,6 +1,6 @@
 """Sessions of 10 s for two minutes on all three endpoints, then a token source that fails and recovers: `make soak`.
 
-Every row that was received is compared with what the simulator says it sent. Prints one table; exits with 1 if a line
+Every received row is compared with what the simulator has sent. Prints one table; exits with 1 if a line
 of it does not hold.
 """
 
@@ -68,7 +68,7 @@ class Held(NamedTuple):
 
 
 def main() -> int:
-    """Run both parts and print what came of them."""
+    """Run both parts and print the outcome."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seconds", type=float, default=120.0, help="how long to renew (default: %(default)g)")
     seconds = parser.parse_args().seconds
@@ -95,7 +95,7 @@ def hold(feed: Feed, witness: Witness) -> Held:
 
 
 def renew(feed: Feed, sim: Simulator, witness: Witness, held: Held, seconds: float) -> list[Line]:
-    """Sessions that are renewed: nothing is missed, nothing comes twice."""
+    """Sessions that are renewed: nothing is missed or doubled."""
     begun, states = time.monotonic(), Counter[str]()
     while time.monotonic() - begun < seconds:
         states[feed.state] += 1
@@ -125,7 +125,7 @@ def least(witness: Witness, lasted: float) -> bool:
 
 
 def fail_and_recover(feed: Feed, source: Source, witness: Witness, held: Held) -> list[Line]:
-    """A token source that fails beyond the end of the sessions: the error shows at once and goes away by itself."""
+    """A token source that fails beyond the end of the sessions: the error shows at once and clears itself."""
     source.is_failing = True
     until_shown = within(PATIENCE_S, lambda: REASON in feed.stats().last_error)
     was_live = feed.state == "live"
