@@ -11,7 +11,7 @@ __all__ = ["checked_url", "is_loopback", "shown_url"]
 
 
 def checked_url(base: str, path: str, *, has_query: bool = False) -> str:
-    """The address of an endpoint below `base`; only one that the broker itself gave may have a query.
+    """The address of an endpoint below `base`; one that the broker itself gave may have a query, and stays as it is.
 
     Raises UsageError if `base` is no ws:// or wss:// address, or is plain ws:// to another machine: that would send the
     token unencrypted.
@@ -37,8 +37,9 @@ def checked_url(base: str, path: str, *, has_query: bool = False) -> str:
             f"the address {shown_url(base)!r} holds more than a host, a port and a path",
             advice="Pass a token as token=… or in ARIES_NB_TOKEN, never in the address.",
         )
-    query = f"?{parts.query}" if parts.query else ""
-    return f"{parts.scheme}://{parts.netloc}{parts.path.rstrip('/')}{path}{query}"
+    if has_query:  # whole: its path may end in a slash that the server insists on
+        return parts.geturl()
+    return f"{parts.scheme}://{parts.netloc}{parts.path.rstrip('/')}{path}"
 
 
 def shown_url(url: str) -> str:

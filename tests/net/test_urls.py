@@ -75,6 +75,11 @@ def test_credentials_in_an_address_are_refused_and_never_shown(base: str) -> Non
     assert "hunter2" not in shown
 
 
+@pytest.mark.parametrize("given", ["wss://a.example/ws/?token=1", "wss://a.example?a=%2F&b=/", "wss://a.example/ws/"])
+def test_an_address_that_the_broker_gave_stays_as_it_is(given: str) -> None:
+    assert checked_url(given, "", has_query=True) == given
+
+
 @pytest.mark.parametrize(
     ("url", "expected"),
     [
