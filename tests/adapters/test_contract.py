@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import msgspec
 import pytest
@@ -85,6 +85,14 @@ class _Dies(alpaca.AlpacaMarket):
     PING_SECONDS = 1e9
 
 
+class _Hoards(alpaca.AlpacaMarket):
+    """Keeps the token."""
+
+    def login(self, token):
+        self.kept = token
+        return super().login(token)
+
+
 @pytest.mark.parametrize(
     ("protocol", "test"),
     [
@@ -92,6 +100,7 @@ class _Dies(alpaca.AlpacaMarket):
         (_Shouts, "test_rubbish_raises_nothing"),
         (_Swaps, "test_updates_become_records"),
         (_Dies, "test_a_server_that_falls_silent_is_found"),
+        (_Hoards, "test_the_token_is_not_repeated"),
     ],
 )
 def test_contract_fails_for_an_adapter_that_breaks_it(protocol: type, test: str) -> None:
@@ -100,6 +109,28 @@ def test_contract_fails_for_an_adapter_that_breaks_it(protocol: type, test: str)
 
     with pytest.raises((AssertionError, ValueError)):
         getattr(Broken(), test)()
+
+
+class TestBookAlone(TestPacked):
+    """An adapter with nothing but books keeps the contract."""
+
+    class Books(packed.PackedMarket):
+        COLUMNS: ClassVar[Any] = {"book": {}}
+
+    endpoint = Endpoint("/", Books)
+
+
+class TestOneColumn(TestPacked):
+    """So does one with a single column."""
+
+    class Mids(packed.PackedMarket):
+        COLUMNS: ClassVar[Any] = {"quotes": {"bid_price": "number"}}
+
+        def read(self, message):
+            for event in super().read(message):
+                yield event._replace(values={"bid_price": event.values["bid_price"]})
+
+    endpoint = Endpoint("/", Mids)
 
 
 def test_the_page_shows_the_adapter_that_is_tested() -> None:
