@@ -102,6 +102,20 @@ class Intake:
             self._fresh |= touched
         return [notice for notice in notices if not self._count(notice)] if notices else ()
 
+    def take_initial(self, received: int) -> Sequence[Notice]:
+        """Append the records that wait for no frame: the newest values for those that joined a running stream."""
+        records, notices = self._protocol.receive((), received)
+        touched: dict[RecordSink, None] = {}
+        for subscription, ts, values in records:
+            for route in self._routes.get(subscription, ()):
+                route.sink.buffer.add(route.code, ts, values)
+                touched[route.sink] = None
+        for sink in touched:
+            sink.buffer.mark(received)
+        self.records += len(records)
+        self._fresh |= touched
+        return [notice for notice in notices if not self._count(notice)]
+
     def _count(self, notice: Notice) -> bool:
         """Count a notice that is only to be counted; False for any other."""
         if isinstance(notice, Counted):

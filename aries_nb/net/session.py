@@ -112,7 +112,7 @@ class Session:
         self._observers = Observers()
         self.read_monitor = ReadMonitor(self.intake, self._where, self._observers.notify)
         self._barriers = _PingBarriers()
-        self._send_queue = SendQueue(lambda ping: self._handle(Pong(ping)))
+        self._send_queue = SendQueue(self._ponged)
         self._renewing: ClientConnection | None = None
         self._socket: ClientConnection | None = None
         self._live_since: float | None = None
@@ -278,10 +278,17 @@ class Session:
                 socket.transport.abort()
             self._spawn(self._flush())  # not awaited: ticks go on while the server does not read
 
+    def _ponged(self, ping: int) -> None:
+        """A ping of the WebSocket was answered; a request may have been for streams that send nothing for hours."""
+        for notice in self.intake.take_initial(time.time_ns()):
+            self._handle(notice)
+        self._publish()
+        self._handle(Pong(ping))
+
     def _without_pong(self, socket: ClientConnection, ping: int) -> None:
         """A ping of the WebSocket was not answered: the server is dead, or, if data arrive, ignores pings."""
         if time.time_ns() - self.intake.last_received < PONG_SECONDS * 1e9:
-            self._handle(Pong(ping))
+            self._ponged(ping)
             return
         self._ended_by = ConnectionLostError(f"no answer to a ping within {PONG_SECONDS:.0f} s", "silence")
         socket.transport.abort()
