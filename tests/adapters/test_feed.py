@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
+import asyncio
 import sys
 import time
 from importlib.metadata import PathDistribution
 from typing import TYPE_CHECKING, Any, ClassVar
 
+import msgspec
 import pytest
 
 import aries_nb as anb
-from aries_nb.brokers import Accepted, Broker, Endpoint, JsonProtocol, TokenExpires, Update
+from aries_nb.brokers import Accepted, Broker, Endpoint, JsonProtocol, Refused, TokenExpires, Update
 from tests.adapters import alpaca, packed
 from tests.adapters.servers import KEY, SECRET, START, TOKEN, AlpacaServer, PackedServer
 from tests.net.patience import eventually
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
     from pathlib import Path
+
+    from websockets.asyncio.server import ServerConnection
 
     from tests.adapters.servers import FakeServer
 
@@ -281,6 +285,51 @@ def test_the_same_broker_again_is_the_same_feed_and_a_new_one_replaces_it(packed
     assert second is not first
     assert first.state == "closed"
     second.close()
+
+
+def test_a_frame_that_joins_a_quiet_stream_has_its_newest_row_at_once(packed_server: PackedServer) -> None:
+    with anb.connect(packed.BROKER, url=packed_server.url, token=TOKEN) as feed:
+        first = feed.quotes("AAPL").wait(rows=5)
+        packed_server.is_paused = True
+        eventually(lambda: first.received == packed_server.sent["quotes", "AAPL"])
+
+        second = feed.quotes("AAPL", fields=["bid_price"]).wait(rows=1, timeout=3)
+
+        assert second.df["bid_price"].iloc[-1] == first.df["bid_price"].iloc[-1]
+        assert second.ledger.filled == second.ledger.visible == 1
+
+
+class Entitled(packed.PackedMarket):
+    """Reads the refusals of `LateServer`."""
+
+    def read(self, message: Any) -> Any:
+        kind, symbol, _, why = message
+        return [Refused(why["refused"], (symbol,), kind)] if "refused" in why else super().read(message)
+
+
+class LateServer(PackedServer):
+    """Refuses a symbol some time after it was asked for, by when other requests are answered."""
+
+    def answers(self, connection: ServerConnection, message: str | bytes) -> Iterable[bytes]:
+        what, kind, symbol = msgspec.msgpack.decode(message)  # type: ignore[arg-type]
+        if symbol != "LATE" or what == "-":
+            yield from super().answers(connection, message)
+            return
+        refusal = msgspec.msgpack.encode([kind, symbol, 0, {"refused": "not entitled"}])
+        loop = asyncio.get_running_loop()
+        loop.call_later(0.2, lambda: asyncio.ensure_future(connection.send(refusal)))
+
+
+def test_a_refusal_after_the_call_is_raised_by_the_next_look(packed_server: PackedServer) -> None:
+    market = Endpoint("/stream", Entitled, headers=packed.signed)
+    with LateServer() as server, anb.connect(Broker("late", server.url, market=market), token=TOKEN) as feed:
+        quotes, book = feed.quotes("LATE"), feed.book("LATE")
+        running = feed.quotes("AAPL").wait(rows=2)
+
+        for look in (quotes.wait, book.wait, lambda: quotes.df, lambda: book.df):
+            with pytest.raises(anb.SubscriptionRefusedError, match="not entitled"):
+                look()
+        running.wait(rows=running.received + 2)
 
 
 # Mistakes in the description.

@@ -54,6 +54,7 @@ class LiveBook(StreamedObject):
         Best levels first, bids before asks, at most `depth` a side; sizes in the unit of quotes. Check `integrity`
         before you use it. A snapshot that belongs to the caller.
         """
+        self._check_coming()
         now = self._source.levels(self.depth)
         sides = [("buy", now.bids), ("sell", now.asks)]
         count = sum(len(levels) for _, levels in sides)
@@ -157,6 +158,19 @@ class LiveBook(StreamedObject):
         with suppress(WaitTimeoutError):
             wait_for(lambda: len(table) > 0, (table.watch,), timeout=VENUES_SECONDS, what=f"venues of {self.symbol}")
         return table
+
+    def _check(self) -> None:
+        self._check_coming()
+        super()._check()
+
+    def _check_coming(self) -> None:
+        """Raise where no update has arrived and none can: the server refuses the book, or the connection failed."""
+        if self._book.updates:
+            return
+        if refused := self._link.refused(self._book):
+            raise self._link.refusal(refused)
+        if self._link.state == "failed":
+            self._link.check()
 
     def _count(self) -> int:
         return self._book.updates
