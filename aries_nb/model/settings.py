@@ -91,8 +91,8 @@ class Settings:
         return f"{datetime.fromtimestamp(ns // SECOND, self._zone):%H:%M:%S} {self._timezone}"
 
     def __setattr__(self, name: str, value: object) -> None:
-        if not hasattr(type(self), name):
-            names = [each for each, kind in vars(type(self)).items() if isinstance(kind, property)]
+        names = [each for each, kind in vars(type(self)).items() if isinstance(kind, property)]
+        if name not in (*names, *self.__slots__):
             near = get_close_matches(name, names, n=1, cutoff=0.5)
             hint = f"Did you mean {near[0]}?" if near else f"There are: {', '.join(names)}."
             raise UsageError(f"there is no setting {name!r}", advice=hint)

@@ -99,7 +99,9 @@ def test_every_built_in_template_is_known() -> None:
         settings.template = name
 
 
-@pytest.mark.parametrize(("name", "advice"), [("timezon", r"Did you mean timezone\?"), ("colour", "There are: ")])
+@pytest.mark.parametrize(
+    ("name", "advice"), [("timezon", r"Did you mean timezone\?"), ("colour", "There are: "), ("clock", "There are: ")]
+)
 def test_an_unknown_setting_is_refused_with_advice(name: str, advice: str) -> None:
     with pytest.raises(anb.UsageError, match=rf"there is no setting '{name}'\. {advice}"):
         setattr(settings, name, "x")
