@@ -95,6 +95,7 @@ class Link:
         self._lags = LatencySamples()  # of all its frames and books
         self._numbers = count(1)  # of queries
         self._books: dict[Subscription, tuple[OrderBook, int]] = {}
+        self._book_requests: dict[Subscription, threading.RLock] = {}
         # Guards `_books`; reentrant: the garbage collector may release a book while this thread holds it.
         self._guard = threading.RLock()
 
@@ -177,15 +178,18 @@ class Link:
         """Subscribe to a symbol's book; equal symbol and options share one book."""
         wanted = Subscription("book", symbol, options=options)
         with self._guard:
-            book, users = self._books.get(wanted) or (OrderBook(symbol), 0)
-            book.lags.whole = self._lags
-            self._books[wanted] = (book, users + 1)
-        if not users:
-            try:
-                self._subscribe([Route(wanted, book, 0)], book)
-            except BaseException:
-                self._books.pop(wanted, None)
-                raise
+            request = self._book_requests.setdefault(wanted, threading.RLock())
+        with request:  # a second caller waits for the answer to the first, which may be a refusal
+            with self._guard:
+                book, users = self._books.get(wanted) or (OrderBook(symbol), 0)
+                book.lags.whole = self._lags
+                self._books[wanted] = (book, users + 1)
+            if not users:
+                try:
+                    self._subscribe([Route(wanted, book, 0)], book)
+                except BaseException:
+                    self._books.pop(wanted, None)
+                    raise
         return book
 
     def venues(self, symbol: str) -> Table:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from importlib.metadata import PathDistribution
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -330,6 +331,21 @@ def test_a_refusal_after_the_call_is_raised_by_the_next_look(packed_server: Pack
             with pytest.raises(anb.SubscriptionRefusedError, match="not entitled"):
                 look()
         running.wait(rows=running.received + 2)
+
+
+def test_a_refused_book_is_refused_to_all_who_ask_for_it_at_once(packed_server: PackedServer) -> None:
+    class Answers(Entitled):
+        ACKNOWLEDGES = True
+
+    market = Endpoint("/stream", Answers, headers=packed.signed)
+    with (
+        LateServer() as server,
+        anb.connect(Broker("late", server.url, market=market), token=TOKEN) as feed,
+        ThreadPoolExecutor() as threads,
+    ):
+        books = [threads.submit(feed.book, "LATE", depth=depth) for depth in (5, 10, 20)]
+
+        assert [type(book.exception(10)) for book in books] == [anb.SubscriptionRefusedError] * 3
 
 
 # Mistakes in the description.
