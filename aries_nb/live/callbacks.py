@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from types import FunctionType
 from typing import TYPE_CHECKING, Protocol, TypeAlias
 
-from aries_nb.errors import ClosedError
+from aries_nb.errors import ClosedError, UsageError
 from aries_nb.model import Observers
 
 if TYPE_CHECKING:
@@ -93,7 +93,7 @@ class Callbacks:
             for job in self._jobs:
                 try:
                     job()
-                except (Exception, SystemExit) as error:  # the border to the user's code
+                except BaseException as error:  # the border to the user's code; its end would be that of all callbacks
                     if self._is_closed:
                         return  # the objects that it reads are closed as well
                     self.errors += 1
@@ -117,8 +117,11 @@ class Registrations:
     def add(self, kind: str, function: object, job: Callable[[], None], watch: Watch) -> Callable[[], None]:
         """Run `job`, which calls `function`, after each change that `watch` announces. Returns the undo.
 
-        Raises ClosedError after `close`.
+        Raises ClosedError after `close`, UsageError for what is no function.
         """
+        if not callable(function):
+            what = f"{type(function).__name__} is no function to call back"
+            raise UsageError(what, advice="Pass the function itself, without brackets.")
         key = (kind, same_function(function))
         undo = (self._callbacks.add(job), watch(self._callbacks.wake))
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import asyncio
 import logging
 import threading
 from functools import partial
@@ -120,6 +121,31 @@ def test_one_callback_that_raises_does_not_keep_rows_from_another(feed: anb.Feed
     quotes.wait(rows=100)
 
     eventually(lambda: sum(rows) >= 90)
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, SystemExit, asyncio.CancelledError])
+def test_whatever_a_callback_raises_the_others_go_on(error: type[BaseException], feed: anb.Feed) -> None:
+    calls: list[int] = []
+    quotes = feed.quotes("AAPL")
+
+    def fails(_: pd.DataFrame) -> None:
+        calls.append(1)
+        raise error
+
+    quotes.on_update(fails)
+    eventually(lambda: calls)
+    rows: list[pd.DataFrame] = []
+    quotes.on_update(rows.append)
+
+    eventually(lambda: rows)
+
+
+@pytest.mark.parametrize("wrong", [None, 5, "print", []])
+def test_what_is_no_function_is_refused_at_once(wrong: Any, feed: anb.Feed) -> None:
+    with pytest.raises(anb.UsageError, match="is no function to call back"):
+        feed.quotes("AAPL").on_update(wrong)
+    with pytest.raises(anb.UsageError, match="is no function to call back"):
+        feed.on_gap(wrong)
 
 
 def test_rows_that_left_the_window_before_a_slow_callback_came_are_told(
