@@ -29,7 +29,11 @@ __all__ = [
 
 
 class FeedError(Exception):
-    """The root of all errors of this package."""
+    """Base class of all errors that this package raises.
+
+    `what` says what happened, `where` names the address or the object, `advice` what to do; "" where there is none. The
+    message joins the three.
+    """
 
     def __init__(self, what: str, *, where: str = "", advice: str = "") -> None:
         super().__init__(what, where, advice)
@@ -44,11 +48,18 @@ class FeedError(Exception):
 
 
 class UsageError(FeedError, ValueError):
-    """A call that is wrong by itself, whatever the server answers; raised at once."""
+    """A wrong call: an unknown name, an invalid argument, or more than the broker allows.
+
+    It would fail again with the same arguments.
+    """
 
 
 class UnknownSymbolError(UsageError):
-    """The server does not know some of the requested symbols; `symbols` names them."""
+    """The server does not know some of the requested symbols.
+
+    `symbols` names them, `reason` is the server's text, "" if it gave none. The whole call failed: nothing of it was
+    subscribed.
+    """
 
     def __init__(self, symbols: tuple[str, ...], *, where: str, reason: str = "") -> None:
         names = ", ".join(repr(symbol) for symbol in symbols)
@@ -61,9 +72,10 @@ class UnknownSymbolError(UsageError):
 
 
 class SubscriptionRefusedError(UsageError):
-    """The server refuses a stream of symbols that it knows, or does not answer: a right is missing, a limit reached.
+    """The server knows the symbols but refuses to stream them, or did not answer: for a right or a limit, for example.
 
-    `kind` is "quotes", "book" and so on; `symbols` names them, `reason` is the server's text.
+    `kind` is the kind of stream, such as "quotes" or "book"; `symbols` are those refused, `reason` is the server's
+    text. The whole call failed: nothing of it was subscribed.
     """
 
     def __init__(self, kind: str, symbols: tuple[str, ...], *, where: str, reason: str) -> None:
@@ -79,21 +91,24 @@ class SubscriptionRefusedError(UsageError):
 
 
 class ClosedError(FeedError):
-    """The feed or the frame was closed here; its data can still be read, but no new data arrive."""
+    """The feed, frame or connection was closed by this program.
+
+    Data that a frame holds can still be read, but no new data arrive.
+    """
 
 
 class ConnectError(FeedError):
-    """The server could not be reached, or what answered is not the server."""
+    """The server could not be reached, did not answer in time, or what answered is not the broker's server."""
 
 
 class TokenError(FeedError):
-    """There is no token, or the server refused it. The text never holds the token."""
+    """There is no access token, or the server refused it. The text of the error never contains the token."""
 
 
 class GapError(FeedError):
-    """A calculation spans gaps, during which no data was received, so its result would rest on unknown values.
+    """A calculation spans gaps in its data, times at which nothing was received, so its result would be unreliable.
 
-    `gaps` is their number, `unknown_s` how many seconds of the data they cover.
+    `gaps` is the number of gaps, `unknown_s` the time that they cover, in seconds.
     """
 
     def __init__(self, what: str, *, gaps: int, unknown_s: float) -> None:
@@ -107,4 +122,4 @@ class GapError(FeedError):
 
 
 class WaitTimeoutError(FeedError, TimeoutError):
-    """`wait` or `until` ran out of time before its condition held."""
+    """The time limit passed to `wait` or `until` ran out before the awaited condition was true."""

@@ -1,7 +1,7 @@
 """Types that every part of the package shares: columns, records, notices, and the data of views.
 
-A tick is a `Record` from the moment a broker's protocol has decoded it until `store` has written it. Everything else
-that a server says about a session is a `Notice`.
+A `Record` is one row of a stream (a quote, a trade, a change of a book) between its decoding by a broker's protocol and
+its storage in a frame. Everything else that a server says about a session is a `Notice`.
 """
 
 from typing import TYPE_CHECKING

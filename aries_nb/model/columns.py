@@ -1,4 +1,4 @@
-"""Kinds of streams, types of values, and the columns that every broker's frames have."""
+"""Kinds of streams, types of column values, and the columns that the frames of every broker have."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ MISSING: Mapping[ColumnType, Value] = {
 
 
 class Column(NamedTuple):
-    """Name (snake_case) and type of one column."""
+    """One column of a frame or table: its name in snake_case, and the type of its values."""
 
     name: str
     type: ColumnType = "number"

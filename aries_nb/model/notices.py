@@ -1,4 +1,7 @@
-"""What a server reports about a session, apart from its records."""
+"""Notices: what a server reports about a session other than the rows of its streams, one class for each kind of notice.
+
+A broker's protocol makes them while it decodes what the server sends; `aries_nb.net.session` acts on them.
+"""
 
 from __future__ import annotations
 
@@ -30,7 +33,11 @@ __all__ = [
 
 @dataclass(frozen=True, slots=True)
 class SessionOpened:
-    """The server accepted the token; `expires_in` is in seconds, None if it is unknown."""
+    """Notice: the server accepted the token, so the session is open.
+
+    `expires_in` is its life in seconds, None if the server does not say. `is_renewal`: the session was open before, and
+    a fresh token has extended it.
+    """
 
     expires_in: float | None
     is_renewal: bool
@@ -38,9 +45,10 @@ class SessionOpened:
 
 @dataclass(frozen=True, slots=True)
 class TokenWanted:
-    """The session expires soon; a fresh token renews it on the same connection.
+    """Notice: the session expires soon, and a fresh token is needed to renew it on the same connection.
 
-    `is_refused`: the token in use was refused for a request, which is sent again with another one.
+    `is_refused`: the server refused a request because of the token in use; that request is sent again with the fresh
+    token.
     """
 
     is_refused: bool = False
@@ -48,14 +56,17 @@ class TokenWanted:
 
 @dataclass(frozen=True, slots=True)
 class SessionRefused:
-    """The server refused the token; the same token will not be accepted later."""
+    """Notice: the server refused the token, with its `reason` as text. The same token will not be accepted later."""
 
     reason: str
 
 
 @dataclass(frozen=True, slots=True)
 class SessionLost:
-    """This connection is unusable: session expired, timeout, no pong. A new one may succeed."""
+    """Notice: this connection is unusable, for example because the session expired or the server does not answer pings.
+
+    A new connection may succeed. `reason` is a text for users, `cause` is its class in the gap log.
+    """
 
     reason: str
     cause: Cause
@@ -63,9 +74,10 @@ class SessionLost:
 
 @dataclass(frozen=True, slots=True)
 class Rejected:
-    """The server refused subscriptions; `subscriptions` is empty where it does not say which.
+    """Notice: the server refused `subscriptions`, with its `reason` as text; () where the server does not say which.
 
-    `is_unknown_symbol`: it does not know the symbol, as against a right that the user lacks, a limit, or no answer.
+    `is_unknown_symbol`: the refusal means that the symbol does not exist; otherwise the user lacks a right, a limit is
+    reached, or no answer came.
     """
 
     subscriptions: tuple[Subscription, ...]
@@ -75,10 +87,11 @@ class Rejected:
 
 @dataclass(frozen=True, slots=True)
 class Resumed:
-    """A stream resumed after a break. Comes before the `Pong` which shows that the server has processed the request.
+    """Notice: the stream of `kind` and `symbol` runs again after the connection broke.
 
-    `is_filled`: the missed data was delivered, `count` messages from the broker's history; otherwise the history does
-    not reach back far enough.
+    It comes before the `Pong` which shows that the server has processed the new request. `is_filled`: the messages
+    missed meanwhile were delivered from the broker's history, `count` in number. Otherwise that history does not reach
+    back far enough.
     """
 
     kind: Kind
@@ -89,9 +102,10 @@ class Resumed:
 
 @dataclass(frozen=True, slots=True)
 class TradeGap:
-    """Trades missing before the records that come with this notice: the stream's history is too short.
+    """Notice: trades are missing just before the records delivered with it, because the broker's history is too short.
 
-    `after` and `before` are the known trades around them, each as exchange time (ns since the epoch) and id.
+    `after` is the last known trade before the gap and `before` the first one after it, each as exchange time (ns since
+    the epoch) and trade id.
     """
 
     subscription: Subscription
@@ -101,7 +115,10 @@ class TradeGap:
 
 @dataclass(frozen=True, slots=True)
 class Unreadable:
-    """A line that could not be decoded. `excerpt` is at most 200 characters of it, with tokens redacted."""
+    """Notice: a line of the server's text could not be decoded, for `reason`.
+
+    `excerpt` is the beginning of the line, at most 200 characters, with tokens replaced by `***`.
+    """
 
     reason: str
     excerpt: str
@@ -109,9 +126,10 @@ class Unreadable:
 
 @dataclass(frozen=True, slots=True)
 class Counted:
-    """Messages of a subscription without a record, or records without a message; see `CountedAs`.
+    """Notice: `count` messages of a subscription made no record, or `count` records came without a message.
 
-    Every other record is one message, except `CLEAR`.
+    `what` says why (see `CountedAs`). Without such a notice every record counts as one message, except `CLEAR`, which
+    begins a full list of a table's rows.
     """
 
     subscription: Subscription
@@ -121,14 +139,14 @@ class Counted:
 
 @dataclass(frozen=True, slots=True)
 class Unrequested:
-    """Data of no current subscription."""
+    """Notice: data arrived for which there is no subscription (any more)."""
 
 
 @dataclass(frozen=True, slots=True)
 class MarketStatus:
-    """State of the market as the server reports it (open, closed …), as (name, value) pairs; names in snake_case.
+    """Notice: the state of the market as the server reports it (open, closed …), as (name, value) pairs.
 
-    Nested names are joined by dots: "exchanges.nyse".
+    Names are in snake_case; names of nested values are joined by dots, as "exchanges.nyse".
     """
 
     entries: tuple[tuple[str, str | float | bool], ...]
@@ -136,7 +154,7 @@ class MarketStatus:
 
 @dataclass(frozen=True, slots=True)
 class Pong:
-    """The answer to ping `number`: the server has processed everything sent before it."""
+    """Notice: the answer to ping `number`. The server has processed everything that was sent before that ping."""
 
     number: int
 
@@ -159,14 +177,20 @@ Received: TypeAlias = tuple[Sequence[Record], Sequence[Notice]]
 
 
 class GapSink(Protocol):
-    """Receives the interruptions of a stream. Times are in ns since the epoch."""
+    """Interface of an object that receives the beginning and end of each gap of a connection, on the network's thread.
+
+    A gap is a time during which data may have been missed. Times are in ns since the epoch by this machine's clock.
+    """
 
     def opened(self, *, started: int, reason: str, cause: Cause) -> None:
-        """The stream broke; `started` is when the last message was received."""
+        """Begin a gap at `started`, when the last message was received.
+
+        `reason` is a text for users, `cause` its class in the gap log.
+        """
 
     def closed(self, *, ended: int, resumed: Sequence[Resumed] = (), is_all: bool = False) -> None:
-        """The stream is complete again: authenticated and subscribed.
+        """End the open gap at `ended`: the connection is authenticated and subscribed again, or was closed for good.
 
-        `resumed` has an entry for each kind and symbol that resumed, with whether its gap was filled from history;
-        `is_all`: these are all of the stream.
+        `resumed` has one notice for each kind and symbol that runs again, which says whether its missed messages were
+        delivered. `is_all`: every stream of the connection is among them.
         """

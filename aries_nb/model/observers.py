@@ -12,9 +12,9 @@ log = logging.getLogger("aries_nb")
 
 
 class Observers:
-    """Callbacks without arguments, called in the order in which they were added. Any thread may use every method.
+    """Thread-safe list of callbacks without arguments, called in the order in which they were added.
 
-    Iterating goes over a copy. The lock is held to copy or to write, never while a callback runs.
+    Any thread may use every method. Iteration yields the callbacks that were registered when it began.
     """
 
     def __init__(self) -> None:
@@ -23,9 +23,11 @@ class Observers:
         self._lock = threading.RLock()
 
     def add(self, callback: Callable[[], None]) -> Callable[[], None]:
-        """Register `callback`, which must return at once. Returns a function that removes it; idempotent.
+        """Register `callback`, which must return at once.
 
-        One that is added twice is called twice, and removed by each of the two functions once.
+        Returns a function that removes it and may be called repeatedly.
+
+        A callback that is added twice is called twice; each of the two returned functions removes one of them.
         """
         key = object()
         with self._lock:
@@ -39,7 +41,10 @@ class Observers:
         return remove
 
     def notify(self) -> None:
-        """Call all of them. One that raises is logged and does not keep the others from being called."""
+        """Call every callback once, on this thread.
+
+        If one raises, the error is logged and the next callbacks are still called.
+        """
         for callback in self:
             try:
                 callback()

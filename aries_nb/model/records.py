@@ -1,4 +1,4 @@
-"""Subscriptions, the records decoded for them, and the sinks that store those."""
+"""Subscriptions, the records decoded for them, and the interface of the stores that records are written to."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ __all__ = ["CLEAR", "PUT", "BarPage", "Record", "RecordBuffer", "RecordSink", "S
 
 
 class Subscription(Struct, frozen=True, cache_hash=True):
-    """What a stream delivers: kind, symbol, fields and options. The key of every record, so its hash is cached.
+    """What one stream delivers: kind, symbol, fields and options. It is the key of every record, so its hash is cached.
 
-    `fields` are column names in the order in which their values stand in a record (quotes and trades); a book has none.
-    `options` are further parameters of a kind, as (name, value) pairs; each protocol names its own.
+    `fields` are column names in the order of a record's values; () for a book, whose records have a layout of their
+    own. `options` are further parameters as (name, value) pairs; their names are defined by the broker's protocol.
     """
 
     kind: Kind
@@ -36,11 +36,12 @@ PUT, CLEAR = 1, 0
 
 
 class RecordBuffer:
-    """Records to be written to a store, as parallel lists: code of the symbol there, exchange time in ns, values.
+    """Records to be written to a store, in parallel lists: code of the symbol there, exchange time in ns, and values.
 
     `values` is flat, record after record: a thousand tuples alive at once would keep the garbage collector busy and
-    leave the processor's cache. `marks` holds pairs (number of records, time of receipt of all up to there). `counted`
-    are messages without a record, and records without a message (`CountedAs`). The writer's thread owns it.
+    leave the processor's cache. `marks` holds pairs: a number of records from the start of the lists, and the time at
+    which those since the pair before were received. `counted` has the numbers of messages without a record and of
+    records without a message, by `CountedAs`. Used on the thread that writes to the store only.
     """
 
     __slots__ = ("codes", "counted", "marks", "ts", "values")
@@ -53,17 +54,23 @@ class RecordBuffer:
         self.counted: dict[CountedAs, int] = dict.fromkeys(get_args(CountedAs), 0)
 
     def add(self, code: int, ts: int, values: Values) -> None:
-        """Append one record; the next `mark` sets its time of receipt."""
+        """Append one record: its symbol's `code` in the store, its exchange time in ns, its values.
+
+        Call `mark` after the last.
+        """
         self.codes.append(code)
         self.ts.append(ts)
         self.values.extend(values)
 
     def mark(self, received: int) -> None:
-        """Set the time of receipt (ns since the epoch) of all records added since the last mark."""
+        """Set the time of receipt (ns since the epoch) of all records added since the last call of `mark`."""
         self.marks.append((len(self.codes), received))
 
     def clear(self) -> None:
-        """Remove all but the counts. The lists stay the same objects, so their `append` may be cached."""
+        """Remove all records and marks; `counted` stays.
+
+        The lists stay the same objects, so their `append` may be cached.
+        """
         self.codes.clear()
         self.ts.clear()
         self.values.clear()
@@ -71,24 +78,27 @@ class RecordBuffer:
 
 
 class RecordSink(Protocol):
-    """A store that records of subscriptions are written to; owned by the writer's thread."""
+    """Interface of a store that receives records, such as a rolling frame or a table.
+
+    Used on the writing thread only.
+    """
 
     @property
     def buffer(self) -> RecordBuffer:
-        """The buffer that records are added to. Always the same object."""
+        """The buffer to which records are added; always the same object."""
 
     def publish(self) -> None:
-        """Make all records in the buffer visible to readers."""
+        """Move the records from the buffer to the store, where readers on any thread see them."""
 
     def interrupted(self) -> None:
-        """Mark the data as possibly out of date: the stream broke."""
+        """Mark the stored data as possibly out of date, because the stream broke. New records for a symbol end that."""
 
 
 class BarPage(NamedTuple):
-    """A page of historical bars of one instrument, as lists of one length, oldest first.
+    """A page of historical bars of one instrument, as lists of equal length, oldest bar first.
 
-    `start_ns` is in ns since the epoch. `next_end_ns`: earlier bars start before it; None if there are none. An unknown
-    volume is NaN.
+    `start_ns` is the start of each bar in ns since the epoch. `volume` is NaN where unknown. `next_end_ns` is the end,
+    exclusive, of the request for the page of earlier bars; None if there are none.
     """
 
     start_ns: list[int]

@@ -1,4 +1,4 @@
-"""Values that must not appear in any output."""
+"""Wrappers for values that must not appear in any output, such as tokens."""
 
 from __future__ import annotations
 
@@ -10,7 +10,10 @@ T = TypeVar("T")
 
 
 class Hidden(Generic[T]):
-    """A value that appears in no repr, str, formatted text, pickle, or locals of a traceback."""
+    """A wrapper that shows its value in no repr, formatted text or traceback, and cannot be pickled.
+
+    Two wrappers of one class are equal if their values are.
+    """
 
     __slots__ = ("_value",)
 
@@ -18,7 +21,10 @@ class Hidden(Generic[T]):
         self._value = value
 
     def reveal(self) -> T:
-        """The value, for the one line that uses it."""
+        """Return the wrapped value.
+
+        Call it only in the expression that uses the value, so that no local variable holds it.
+        """
         return self._value
 
     def __eq__(self, other: object) -> bool:
@@ -35,6 +41,6 @@ class Hidden(Generic[T]):
 
 
 class Secret(Hidden[str]):
-    """A token."""
+    """A token, password or other secret text, wrapped so that no output shows it."""
 
     __slots__ = ()

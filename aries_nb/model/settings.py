@@ -1,4 +1,4 @@
-"""Settings of the display that hold for the whole process: `anb.settings`."""
+"""Settings of the display that hold for the whole process, available as `anb.settings`."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ class Settings:
 
     @property
     def engine(self) -> str:
-        """What draws charts: "plotly", which is the only one in this version."""
+        """The library that draws charts: "plotly", which is the only one in this version."""
         return ENGINES[0]
 
     @engine.setter
@@ -80,14 +80,14 @@ class Settings:
         self._template = name
 
     def local_ns(self, ns: int) -> int:
-        """A time in ns since the epoch, moved so that its UTC clock shows the time of day in `timezone`."""
+        """Return a time in ns since the epoch, shifted so that its UTC clock shows the local time in `timezone`."""
         if self._zone is UTC:
             return ns
         offset = datetime.fromtimestamp(ns // SECOND, self._zone).utcoffset()
         return ns if offset is None else ns + int(offset.total_seconds()) * SECOND
 
     def clock(self, ns: int) -> str:
-        """The time of day of a time in ns since the epoch, with its zone: "14:30:00 UTC"."""
+        """Return the local time of day of a time in ns since the epoch, with the name of the zone: "14:30:00 UTC"."""
         return f"{datetime.fromtimestamp(ns // SECOND, self._zone):%H:%M:%S} {self._timezone}"
 
     def __setattr__(self, name: str, value: object) -> None:
@@ -103,6 +103,7 @@ class Settings:
 
 
 def _zone(name: object) -> tzinfo:
+    """Return the time zone of an IANA name. Raises UsageError for anything else, with a similar name as advice."""
     if name == "UTC":
         return UTC
     import zoneinfo  # looks for the system's data: only when it is needed
@@ -118,7 +119,10 @@ def _zone(name: object) -> tzinfo:
 
 
 def _templates() -> set[str]:
-    """The templates that Plotly has, without importing it: it takes half a second."""
+    """Return the names of Plotly's templates, built in and registered.
+
+    Plotly itself is not imported for that, since it takes half a second.
+    """
     spec = find_spec("plotly")
     folder = Path(spec.origin or "").parent / "package_data" / "templates" if spec is not None else None
     names = {path.stem for path in folder.glob("*.json")} if folder is not None else set()

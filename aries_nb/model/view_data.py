@@ -1,4 +1,4 @@
-"""Data that views read: plain, copied or never written again, so that any thread may read it."""
+"""Data that views draw. Each object is a copy, or is never written again, so that any thread may read it."""
 
 from __future__ import annotations
 
@@ -31,9 +31,9 @@ __all__ = [
 
 
 class GapSpan(NamedTuple):
-    """A gap of a stream, by our clock in ns since the epoch; `ended` is None while it lasts.
+    """One gap of a stream, from `started` to `ended` by this machine's clock, in ns since the epoch.
 
-    `cause` is one word, as in `feed.gaps`.
+    `ended` is None while the gap lasts. `cause` is one word, as in the column of that name in `feed.gaps`.
     """
 
     started: int
@@ -43,12 +43,12 @@ class GapSpan(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class FrameRows:
-    """Rows of a rolling frame from absolute row number `first` on (rows are numbered from 0 since it was made).
+    """Rows of a rolling frame, from absolute row number `first` on; rows are numbered from 0 since the frame was made.
 
-    `window_start` is the absolute number of the oldest row still in the window, `end` the number after the newest. `ts`
-    is in ns since the epoch, `codes` are positions in `symbols`, `numbers` has one array for each number column.
-    `received` is the time of receipt by our clock, in ns since the epoch; None where unknown. The arrays are views of
-    memory that is never written again; do not write to them.
+    `window_start` is the absolute number of the oldest row still in the window, `end` the number after the newest row.
+    `ts` is exchange time in ns since the epoch, `codes` are positions in `symbols`, `numbers` has one array for each
+    number column. `received` is the time of receipt by this machine's clock, in ns since the epoch, or None where it is
+    unknown. The arrays are views of memory that is never written again; do not write to them.
     """
 
     first: int
@@ -63,11 +63,13 @@ class FrameRows:
 
 @dataclass(frozen=True, slots=True)
 class BoardData:
-    """The newest row of each symbol. `numbers` is (symbols, number columns), NaN where none has arrived.
+    """The newest row of each symbol.
 
-    `received` is in ns since the epoch, 0 where none has arrived. `rejected` says why the server refused each of these
-    symbols, in two or three words. `stale` are symbols whose row is out of date; `is_stale`: all of them are, because
-    the stream is not live.
+    `numbers` has the shape (symbols, number columns), with NaN where no value has arrived.
+
+    `columns` names the number columns. `received` is the time of receipt in ns since the epoch, 0 where no row has
+    arrived. `rejected` maps each symbol that the server refused to the reason in two or three words. `stale` are the
+    symbols whose row is out of date; `is_stale` means all of them are, because the stream is not live.
     """
 
     symbols: tuple[str, ...]
@@ -81,10 +83,10 @@ class BoardData:
 
 @dataclass(frozen=True, slots=True)
 class BarsData:
-    """Bars of one instrument, or of an account's P&L, one for each start, ascending; the last may be running.
+    """Bars of one instrument, or candles of an account's P&L, oldest first; the last one may still be changing.
 
-    `ts` is the start of each, in ns since the epoch. `volume` is None where bars have none, as of P&L. The arrays are
-    never written again.
+    `ts` is the start of each bar, in ns since the epoch; no two are equal. `volume` is None where bars have none, as
+    P&L candles. `is_stale`: the stream is not live. The arrays are never written again.
     """
 
     ts: Times
@@ -101,10 +103,11 @@ BookIntegrity = Literal["empty", "ok", "crossed", "stale", "gap"]
 
 @dataclass(frozen=True, slots=True)
 class BookLevels:
-    """Both sides of a book: `bids` and `asks` are (levels, 2) arrays of price and size, best first.
+    """Both sides of an order book: `bids` and `asks` are (levels, 2) arrays of price and size, best price first.
 
-    `integrity`: "crossed" best bid at or above best ask; "stale" no update for longer than usual; "gap" the stream
-    broke and no update has come since. `ts` and `received` are of the last update in ns since the epoch, 0 if none.
+    `integrity` is "empty", "ok", "crossed" (best bid at or above best ask), "stale" (no update for longer than usual)
+    or "gap" (the stream broke and no update has come since). `ts` is the exchange time and `received` the time of
+    receipt of the last update, in ns since the epoch, 0 if there was none.
     """
 
     symbol: str
@@ -117,12 +120,14 @@ class BookLevels:
 
 @dataclass(frozen=True, slots=True)
 class CardData:
-    """The state of a feed at a glance.
+    """The state of a feed at a glance: its connection, its streams, and how late messages arrive.
 
     `lag_ms` is the median of recent latencies from exchange time to receipt, `lag_p99_ms` their 99th percentile;
-    `painted_p50_ms` and `painted_p99_ms` are the same from receipt to pixels; NaN where unknown. `behind_s` is how many
-    seconds later messages come than at their quickest, 0 while they are on time. `silent` is the number of streams
-    without a message for longer than usual although their market is open.
+    `painted_p50_ms` and `painted_p99_ms` are median and 99th percentile from receipt to pixels on the screen; NaN where
+    unknown. `behind_s` is by how many seconds the latency exceeds the smallest recent one, 0 while messages are on
+    time. `silence_s` is the time since the last message in seconds, NaN before the first. `silent` is the number of
+    streams without a message for longer than usual although their market is open. `error` is the last error as text, ""
+    for none.
     """
 
     name: str
@@ -145,10 +150,11 @@ class CardData:
 
 @dataclass(frozen=True, slots=True)
 class TableData:
-    """Rows of an account now: positions, orders, balances, fills, a watchlist.
+    """The current rows of one table of an account: positions, orders, balances, fills or a watchlist.
 
     Each row has one value for each of `columns`. `key` names the columns that identify a row, () where there is at most
-    one row. `note` is a line for the reader, "" for none: what is left out of the table, or why it is stale.
+    one row. `note` is a line for the reader, "" for none: what the table leaves out, or why it is stale. `is_stale`:
+    the rows may be out of date.
     """
 
     title: str
@@ -163,9 +169,10 @@ class TableData:
 class EquityData:
     """The equity of an account over time, in the account's currency, and what changed it, by instrument and cause.
 
-    `ts` is in ns since the epoch and does not decrease. `ours` is computed here, `theirs` is the broker's figure at the
-    same times; both as long as `ts`, NaN where unknown. `by_cause` has an instrument and the contribution of each of
-    `causes`, NaN where unknown. The arrays are never written again.
+    `ts` is in ns since the epoch and does not decrease. `ours` is equity as this package computes it, `theirs` the
+    broker's own figure at the same times; both are as long as `ts`, NaN where unknown. Each entry of `by_cause` is an
+    instrument and the contribution of each of `causes` to the change of equity, NaN where unknown. The arrays are never
+    written again.
     """
 
     ts: Times
