@@ -1,3 +1,3 @@
-"""The background loop, the session and what it needs: addresses, backoff, tokens."""
+"""Connections to brokers: WebSocket sessions on a background thread, HTTP requests, tokens, limits, proxies and TLS."""
 
 __all__: list[str] = []

@@ -1,4 +1,7 @@
-"""The network's thread: one event loop for all feeds, started on first use, never the kernel's."""
+"""The network's thread: one event loop in a background thread, shared by all feeds and started on first use.
+
+It is separate from the notebook kernel's own loop.
+"""
 
 from __future__ import annotations
 
@@ -27,7 +30,10 @@ T = TypeVar("T")
 
 
 def on_network(work: Callable[[], T]) -> Future[T]:
-    """Run short work on the network's thread, between two frames. The future gives its result or error."""
+    """Run short work on the network's thread, between two received frames.
+
+    Returns a future with its result or error.
+    """
 
     async def run() -> T:
         return work()
@@ -36,7 +42,7 @@ def on_network(work: Callable[[], T]) -> Future[T]:
 
 
 def on_network_later(seconds: float, work: Callable[[], object]) -> None:
-    """Run short work after `seconds`. To be called on the network's thread, on which it also runs."""
+    """Run short work on the network's thread after `seconds`. Call it on that thread."""
     asyncio.get_running_loop().call_later(seconds, work)
 
 
@@ -55,25 +61,31 @@ class Background:
 
     @classmethod
     def shared(cls) -> Background:
-        """The process's one background loop."""
+        """Return the background loop of this process, which is started by the first call."""
         with cls._guard:
             if cls._shared is None:
                 cls._shared = cls()
             return cls._shared
 
     def submit(self, work: Coroutine[object, object, T]) -> Future[T]:
-        """Run a coroutine on the loop. Raises ClosedError in a fork of the process that made the loop."""
+        """Run a coroutine on the loop. Returns a future with its result or error.
+
+        Raises ClosedError in a fork: only the process that made the loop has its thread.
+        """
         if self._is_after_fork:
             work.close()
             raise ClosedError("the connection belongs to the process that forked", advice="Connect again in this one.")
         return asyncio.run_coroutine_threadsafe(work, self._loop)
 
     def is_current(self) -> bool:
-        """Whether the caller is on the network's thread, where waiting for the loop would never end."""
+        """Return whether the caller runs on the network's thread, where it must not wait for work on the loop."""
         return threading.current_thread() is self._thread
 
     def after_fork(self) -> None:
-        """Close in a fork: it has no such thread, and the loop's own sockets are the parent's."""
+        """Refuse all further work in a forked child process, which has no copy of the thread.
+
+        The next call of `shared` there makes a new loop.
+        """
         self._is_after_fork = True
         Background._shared, Background._guard = None, threading.Lock()
 
@@ -83,18 +95,20 @@ class Background:
 
 
 class ForkAware(Protocol):
-    """An object that must not be used in a fork.
+    """Interface of an object that must close itself in a fork of this process (`multiprocessing`, `os.fork`).
 
-    A fork (`multiprocessing`, `os.fork`) has copies of the sockets and only its own thread: what it wrote would go into
-    the parent's connections.
+    The child has copies of the sockets but no other thread, and what it wrote would go into the parent's connections.
     """
 
     def after_fork(self) -> None:
-        """Close without I/O. Called in the fork, where no other thread runs and any lock may be held for ever."""
+        """Close the object in the child process, without any I/O.
+
+        No other thread runs there, and locks may be held for ever by threads that no longer exist.
+        """
 
 
 class _ForkAwareObjects:
-    """The fork-aware objects of this process."""
+    """The objects of this process to be closed in a fork; held by weak references."""
 
     def __init__(self) -> None:
         self._objects: WeakSet[ForkAware] = WeakSet()
@@ -102,6 +116,7 @@ class _ForkAwareObjects:
             os.register_at_fork(after_in_child=self._after_fork)
 
     def add(self, owner: ForkAware) -> None:
+        """Register an object for as long as it lives."""
         self._objects.add(owner)
 
     def _after_fork(self) -> None:
@@ -114,9 +129,9 @@ _forks = _ForkAwareObjects()
 
 
 class InheritedSocket:
-    """A socket whose copy a fork closes: open, it would hide from the server that the parent has ended.
+    """Closes the copy of a socket that a forked child process inherits; `number_of` returns its file descriptor.
 
-    `number_of` returns its file descriptor.
+    While the copy is open, the server does not notice that the parent process has ended.
     """
 
     def __init__(self, number_of: Callable[[], int]) -> None:
@@ -124,7 +139,10 @@ class InheritedSocket:
         register_fork_aware(self)
 
     def after_fork(self) -> None:
-        """Point the descriptor at the null device; it stays open, as its owner in the fork may still close it."""
+        """Redirect the copy's descriptor to the null device in the child process, which closes the copy of the socket.
+
+        The descriptor itself stays open, because the object that owns it may still close it.
+        """
         number = self._number_of()
         if number >= 0:
             with open(os.devnull, "rb") as nothing:
@@ -132,15 +150,15 @@ class InheritedSocket:
 
 
 def register_fork_aware(owner: ForkAware) -> None:
-    """Call `owner.after_fork()` in every fork of this process while the object lives. Any thread may call."""
+    """Call `owner.after_fork()` in every fork of this process for as long as the object lives. Any thread may call."""
     _forks.add(owner)
 
 
 def run_on_thread(work: Callable[[], T], *, name: str) -> Future[T]:
-    """Run blocking `work` on a new daemon thread called `name`. The future gives its result or error.
+    """Run blocking `work` on a new daemon thread called `name`. Returns a future with its result or error.
 
-    Cancelling the future ends the wait at once; the work runs to its end, and its result is dropped. An executor would
-    not do: its threads are joined at the end of the interpreter, so one that hangs would keep it from exiting.
+    Cancelling the future ends the wait at once; the work runs to its end, and its result is dropped. An executor is not
+    used because the interpreter joins its threads at exit, so one that hangs would keep it from exiting.
     """
     future: Future[T] = Future()
 

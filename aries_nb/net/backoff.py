@@ -1,4 +1,4 @@
-"""Delay before the next attempt to connect. Pure: randomness is passed in."""
+"""Delay before the next attempt to connect. It uses no clock and no random numbers of its own: both are arguments."""
 
 from __future__ import annotations
 
@@ -9,11 +9,12 @@ __all__ = ["Backoff", "BackoffRule"]
 
 @dataclass(frozen=True, slots=True)
 class BackoffRule:
-    """Delays in seconds: exponential from `first`, doubled up to `cap`, then spread evenly over [half, whole].
+    """Parameters of the delays between attempts to connect, all in seconds.
 
-    A connection that was live for `healthy` seconds starts over at `first`. One that was live for a shorter time does
-    not, and waits `cap_after_live`, unless it is the first failure: a server that accepts and then disconnects sees an
-    attempt every few seconds, not twice a second.
+    A delay starts at `first` and doubles with each failure up to `cap`; the wait is a random share of it, from half to
+    all. A connection that was live for `healthy` seconds starts over at `first`. After one that was live for a shorter
+    time the delay is at most `cap_after_live` at the first failure, and exactly that from the second on: so a server
+    that accepts and then disconnects gets an attempt every few seconds, not twice a second.
     """
 
     first: float = 0.5
@@ -23,16 +24,16 @@ class BackoffRule:
 
 
 class Backoff:
-    """Delays of one connection; counts its failures."""
+    """Computes the delays between the attempts of one connection; counts its failures."""
 
     def __init__(self, rule: BackoffRule) -> None:
         self._rule = rule
         self._failures = 0
 
     def next(self, *, lived: float | None, jitter: float) -> float:
-        """Seconds to wait after a connection that was live for `lived` seconds (None: never live).
+        """Return the seconds to wait before the next attempt, after a connection has failed.
 
-        `jitter` is a random number from [0, 1).
+        `lived` is for how many seconds it was live, None if it never was. `jitter` is a random number from [0, 1).
         """
         rule = self._rule
         if lived is not None and lived >= rule.healthy:

@@ -1,4 +1,7 @@
-"""Why a connection ended: internal errors, and the messages that users get."""
+"""The errors with which a connection ends: internal ones, and functions that make those that users see.
+
+In all of them `where` is the address of the server without secrets.
+"""
 
 from __future__ import annotations
 
@@ -22,7 +25,10 @@ UNKNOWN_ISSUER = {18, 19, 20, 21}  # OpenSSL's codes for a chain without a trust
 
 
 class ConnectionLostError(Exception):
-    """This connection ended; another may succeed."""
+    """Internal error: this connection ended, but a new one may succeed.
+
+    `cause` is the class of the gap in the gap log.
+    """
 
     def __init__(self, reason: str, cause: Cause = "cut") -> None:
         super().__init__(reason)
@@ -30,11 +36,11 @@ class ConnectionLostError(Exception):
 
 
 class TokenRefusedError(ConnectionLostError):
-    """The server refused the token on this connection."""
+    """Internal error: the server refused the token on this connection. A fresh token may succeed on a new one."""
 
 
 def explain(error: Exception) -> str:
-    """One line about why a connection failed."""
+    """Return one line of text for users that says why a connection failed."""
     if isinstance(error, ConnectionLostError):
         return str(error)
     if isinstance(error, ssl.SSLError):
@@ -49,25 +55,26 @@ def explain(error: Exception) -> str:
 
 
 def never_connected(reason: str, where: str) -> ConnectError:
-    """The error where the first attempt to connect failed."""
+    """Return the error for users when the first attempt to connect failed, for `reason`."""
     return ConnectError(f"cannot connect: {reason}", where=where, advice="Check the address and the network.")
 
 
 def not_open_within(seconds: float, where: str) -> ConnectError:
-    """The error where no session was open in time."""
+    """Return the error for users when no session was open after `seconds`."""
     advice = "Check the address, or try again with a longer timeout."
     return ConnectError("no session", where=f"{where}, after {seconds:g} s", advice=advice)
 
 
 def token_refused(reason: str, where: str) -> TokenError:
-    """The error where the server refused the token."""
+    """Return the error for users when the server refused the token, with its text as `reason`."""
     return TokenError(f"the token was refused ({reason})", where=where, advice="Get a new one and connect again.")
 
 
 def crashed(error: Exception, reason: str, where: str) -> FeedError:
-    """The error where the fault is in this package or in an adapter; `reason` is the repr of `error`, redacted.
+    """Return the error for users when the code of this package or of an adapter has a defect.
 
-    `error` is its cause without the frames, which may hold tokens and headers; the log has them as text.
+    `reason` is the repr of `error` with tokens redacted. If nothing was redacted, `error` is its cause, without stack
+    frames, whose variables may hold tokens; the log has the traceback as text.
     """
     advice = "The log says where; please report it if the code is ours."
     failure = FeedError(f"the session failed: {reason}", where=where, advice=advice)

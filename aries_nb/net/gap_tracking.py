@@ -1,4 +1,4 @@
-"""Gaps of a session: when it missed data, and from when on its data is complete again."""
+"""Finds the gaps of a session: when it began to miss data, and from when on its data is complete again."""
 
 from __future__ import annotations
 
@@ -12,7 +12,10 @@ __all__ = ["GapTracker"]
 
 
 class GapTracker:
-    """Reports each interruption of an intake to `gaps`. The network's thread owns it."""
+    """Reports to `gaps` the beginning and end of each gap of one connection. Used on the network's thread only.
+
+    `intake` gives the subscriptions and the time of the last message.
+    """
 
     def __init__(self, intake: Intake, gaps: GapSink) -> None:
         self._intake = intake
@@ -22,42 +25,48 @@ class GapTracker:
 
     @property
     def is_filled(self) -> bool:
-        """Whether missed data has been delivered since."""
+        """Whether at least one stream has resumed since the break, as its notice `Resumed` reports."""
         return bool(self._resumed)
 
     def opened(self, reason: str, cause: Cause) -> None:
-        """Begin a gap at the last message received."""
+        """Begin a gap at the time of the last message received; `reason` is a text for users, `cause` its class."""
         self._gaps.opened(started=self._intake.last_received or time.time_ns(), reason=reason, cause=cause)
 
     def reset(self) -> None:
-        """Begin a new connection; what the last one resumed no longer counts."""
+        """Begin a new connection: forget which streams had resumed on the previous one, and its barrier."""
         self._resumed, self._barrier = {}, 0.0
 
     def suspected(self, reason: str) -> None:
-        """Begin a gap of a connection that may be intact; if a ping is answered, nothing was missed."""
+        """Begin a gap after this process stalled, although the connection may be intact.
+
+        If a ping is then answered, nothing was missed, and all streams count as filled.
+        """
         self.opened(reason, "pause")
         self._barrier = math.inf
         running = {(each.kind, each.symbol) for each in self._intake.subscriptions}
         self._resumed = {key: Resumed(*key, is_filled=True) for key in running}
 
     def set_barrier(self, ping: int) -> None:
-        """Set the ping whose answer, or that of a later one, shows that the connection is intact."""
+        """Set the number of the ping whose answer, or that of a later one, shows that the connection is intact."""
         self._barrier = ping
 
     def is_barrier_passed(self, ping: int) -> bool:
-        """Whether the answer to this ping shows that the connection is intact."""
+        """Return whether the answer to ping number `ping` shows that the connection is intact.
+
+        True for every ping where `set_barrier` was not called since the connection was opened or suspected.
+        """
         return ping >= self._barrier
 
     def resumed(self, notice: Resumed) -> None:
-        """Record that a stream resumed, and whether what it missed was delivered."""
+        """Record the notice that a stream runs again after the break, and whether its missed messages came."""
         self._resumed[notice.kind, notice.symbol] = notice
 
     def closed(self) -> None:
-        """End an open gap as not filled: the session is closed."""
+        """End an open gap as not filled, because the session is being closed."""
         self._gaps.closed(ended=time.time_ns())
 
     def completed(self) -> None:
-        """End the gap: the connection is complete again."""
+        """End the open gap: all streams are running again and nothing is missed from here on."""
         running = {(each.kind, each.symbol) for each in self._intake.subscriptions}
         is_all = running <= self._resumed.keys()
         self._gaps.closed(ended=time.time_ns(), resumed=list(self._resumed.values()), is_all=is_all)

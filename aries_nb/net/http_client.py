@@ -1,7 +1,8 @@
-"""HTTP requests to a broker: with its token, with retries, bounded in size and time, ended by `close`.
+"""HTTP requests to a broker: with its token, with retries, limited in size and time, ended by `close`.
 
-The exceptions of httpx carry the request, and the frames below them hold header and body as plain text: a traceback
-that shows locals would show the token. So every failure of httpx is turned into a text and raised anew.
+The exceptions of httpx carry the request, and their stack frames hold its header and body as plain text, so a traceback
+that shows local variables would show the token. Therefore every exception of httpx is replaced by one of this package,
+made from its text alone.
 """
 
 from __future__ import annotations
@@ -64,19 +65,20 @@ READ_FOR_EXCERPT = 2**12  # bytes of a body that an excerpt is made from
 
 
 def http_base(url: str) -> str:
-    """The HTTP address that belongs to a base address of sockets: wss:// becomes https://, ws:// (loopback) http://.
+    """Return the HTTP address for a broker's WebSocket address: https:// for wss://, http:// for ws://.
 
-    Raises UsageError if a session may not connect to `url`.
+    Raises UsageError for any other address, and for ws:// to another machine.
     """
     return "http" + checked_url(url, "").removeprefix("ws")
 
 
 class HttpClient:
-    """GET requests to one broker. Any thread may call, except the network's: `get` blocks.
+    """Sends GET requests to one broker. Any thread may call, except the network's thread, because `get` blocks.
 
-    `base` is an address as `http_base` gives it. `token` is called before each request, so it should cache the token.
-    Each request waits for `rate_limit`, which clients may share. `pause` waits some seconds and returns whether the
-    client was closed meanwhile; it and `jitter`, a number from [0, 1), are for tests.
+    `base` is an address as `http_base` returns it. `token` is called before each request, so it should cache the token.
+    Each request waits for `rate_limit`, which clients may share; None is no limit. `most_bytes` limits the size of a
+    decompressed body. `pause`, which waits some seconds and returns whether the client was closed meanwhile, and
+    `jitter`, which returns a random number from [0, 1), are replaced in tests.
     """
 
     def __init__(
@@ -106,15 +108,16 @@ class HttpClient:
         return f"HttpClient({self.base!r})"
 
     def token(self) -> Secret:
-        """The current access token. Raises TokenError."""
+        """Return the current access token. Raises TokenError if there is none."""
         return ask(self._token)
 
     def get(self, path: str, params: Mapping[str, str] | None = None) -> bytes:
-        """GET `path` (from "/" on, below the base) with `params` as its query; returns the body.
+        """Send a GET request for `path` with `params` as its query, and return the body of the response.
 
-        Makes up to four attempts for what may succeed later: no answer, 408, 425, 429 (no sooner than its Retry-After,
-        at most 30 s) and 5xx. Raises TokenError if a fresh token is refused as well, ConnectError if no answer came,
-        FeedError for any other refusal, and ClosedError once `close` is called, also during a wait.
+        `path` begins with "/" and is appended to the base address. Makes up to four attempts if a later one may
+        succeed: after no answer, 408, 425, 429 (no sooner than its Retry-After, at most 30 s) and 5xx. Raises
+        TokenError if a fresh token is refused as well, ConnectError if all attempts failed, FeedError for any other
+        refusal, and ClosedError once `close` is called, also during a wait.
         """
         if not path.startswith("/"):
             raise UsageError(f"{path!r} is not a path", advice='Begin it with "/".')
@@ -141,7 +144,10 @@ class HttpClient:
         raise self._closed_error()
 
     def close(self) -> None:
-        """End every request; idempotent. Waiting calls raise ClosedError at once."""
+        """Close the client and its connections; idempotent.
+
+        Calls of `get` that are waiting raise ClosedError at once.
+        """
         self._closed.set()
         with self._guard:
             client, self._client = self._client, None
@@ -153,13 +159,16 @@ class HttpClient:
             client.close()
 
     def after_fork(self) -> None:
-        """Close in a fork; the connections belong to the parent."""
+        """Mark the client as closed in a forked child process.
+
+        The connections belong to the parent and are left alone.
+        """
         self._guard, self._closed = threading.Lock(), threading.Event()
         self._closed.set()
         self._pending, self._running = set(), 0  # the client is kept: freeing it would close it
 
     def _on_thread(self, work: Callable[[], HttpResponse]) -> HttpResponse:
-        """Do `work` on a thread of its own, so that a close or an interrupt need not wait for the server."""
+        """Run `work` on a new thread and return its result, so that `close` or an interrupt ends the wait at once."""
         with self._guard:
             if self._closed.is_set():
                 raise self._closed_error()
@@ -174,7 +183,11 @@ class HttpClient:
                 self._pending.discard(future)
 
     def _authorized(self, path: str, params: Mapping[str, str]) -> HttpResponse:
-        """The response to one request; if the token was refused, to a second one with a fresh token."""
+        """Return the response to a GET request with the token.
+
+        If the token is refused (401), return the response to a second request with a fresh one. Raises TokenError if
+        that is refused as well.
+        """
         token = ask(self._token)
         answer = self._ask(path, params, token)
         if answer.status != UNAUTHORIZED:
@@ -232,7 +245,10 @@ class HttpClient:
 
 
 def _retry_after(answer: HttpResponse) -> float:
-    """Seconds to wait by the Retry-After header, a number or a date (RFC 9110, 10.2.3); 0 without one."""
+    """Return the seconds to wait by the header Retry-After, a number or a date (RFC 9110, 10.2.3); 0 without one.
+
+    At most 30.
+    """
     value = answer.headers.get("retry-after", "").strip()
     if value.isascii() and value.isdigit():
         return min(float(value), LONGEST_ASKED_WAIT)
@@ -245,7 +261,7 @@ def _retry_after(answer: HttpResponse) -> float:
 
 @dataclass(frozen=True, slots=True)
 class HttpResponse:
-    """A response. `headers` has lower-case names; `body` is not in the repr, since it may hold tokens."""
+    """An HTTP response. `headers` has names in lower case; `body` is not in the repr, since it may hold tokens."""
 
     status: int
     headers: Mapping[str, str] = field(repr=False)
@@ -257,7 +273,10 @@ class HttpResponse:
         return 200 <= self.status < 300
 
     def without(self, *secrets: Secret | None) -> HttpResponse:
-        """The same with only the part of the body that is for a message, and `***` in place of echoed secrets."""
+        """Return a copy for error messages, in whose body `***` replaces the given secrets; the headers are unchanged.
+
+        The body is only the server's error message if it is JSON with one, else its first 4 KiB.
+        """
         redact = Redactor(*(secret for secret in secrets if secret is not None))
         # Redacted after decoding the JSON, which may write a token in other characters.
         return HttpResponse(
@@ -268,9 +287,9 @@ class HttpResponse:
 
 
 def checked_http_url(url: str) -> str:
-    """`url` without a slash at its end.
+    """Return `url` without a slash at its end.
 
-    Raises UsageError if it is no https:// address, or is plain http:// to another machine: that would send the token
+    Raises UsageError if it is no https:// address, or is plain http:// to another machine, which would send the token
     unencrypted.
     """
     try:
@@ -291,9 +310,10 @@ def checked_http_url(url: str) -> str:
 
 
 def new_client(url: str) -> httpx.Client:
-    """A client for the server at `url`: TLS verified, redirects not followed, through the proxy configured for it.
+    """Return a new httpx client for the server at `url`: TLS verified, redirects not followed.
 
-    Raises ConnectError if the configured proxy or certificates cannot be used.
+    It connects through the proxy configured for the address, if any. Raises ConnectError if the configured proxy or
+    certificates cannot be used.
     """
     import httpx
 
@@ -316,10 +336,11 @@ def new_client(url: str) -> httpx.Client:
 def send_request(
     client: httpx.Client, make: Callable[[], httpx.Request], *, where: str, most_bytes: int = MOST_BYTES
 ) -> HttpResponse:
-    """Send the request that `make` builds, and read the whole response, whatever its status.
+    """Send the request that `make` builds, and return the whole response, whatever its status.
 
-    `make` is called here so that a header or body with a token is no local variable that a traceback may show.
-    Raises ConnectError if no response came, FeedError if it is longer than `most_bytes` or `MOST_VALUES`.
+    `make` is called here so that a header or body with a token is no local variable that a traceback may show. `where`
+    is the address in error messages. Raises ConnectError if no response came, FeedError if its body is longer than
+    `most_bytes` or has more than four million JSON values.
     """
     reason: str | None = None
     try:
@@ -338,7 +359,10 @@ def send_request(
 
 
 def describe(answer: HttpResponse) -> str:
-    """A response as text for a message: its status and at most 200 printable characters. Redact it before."""
+    """Return a response as text for a message: its status and at most 200 printable characters of its body.
+
+    Secrets are not removed: pass the copy that `without` returns.
+    """
     text = _readable(answer.body)
     text = " ".join("".join(character if character.isprintable() else " " for character in text).split())
     if len(text) > SHOWN_CHARACTERS:
@@ -347,7 +371,10 @@ def describe(answer: HttpResponse) -> str:
 
 
 def _without_headers(record: logging.LogRecord) -> bool:
-    """Cut response headers from the DEBUG log of httpcore: a cookie may be as good as a token."""
+    """Log filter that cuts response headers from the DEBUG log of httpcore, since a cookie may be as good as a token.
+
+    Returns True: each record is logged.
+    """
     if record.threadName and record.threadName.startswith(OUR_THREADS):
         record.msg = str(record.msg).partition(" return_value=")[0]
     return True
@@ -358,7 +385,10 @@ def _readable(body: bytes) -> str:
 
 
 def _error_message(text: str) -> str:
-    """The message of an error in JSON: `error` or its `message`, `error_description`, `message`; else all of it."""
+    """Return the error message in a JSON body: `error` or its `message`, `error_description`, `message`, joined.
+
+    Returns the whole text if it is no JSON object or has none of these.
+    """
     try:
         content = json.loads(text)
     except (ValueError, RecursionError):
@@ -398,9 +428,9 @@ def _received(response: httpx.Response, most_bytes: int) -> HttpResponse | None:
 
 
 def _decompressor(encoding: str) -> Callable[[bytes, int], bytes]:
-    """A function that decompresses a chunk of a body to at most so many bytes.
+    """Return a function that decompresses the next chunk of a body to at most the given number of bytes.
 
-    httpx would decompress a whole chunk, and repeatedly one compressed several times: some kB could fill the memory.
+    httpx would decompress a whole chunk, and repeatedly one compressed several times: a few kB could fill the memory.
     """
     import httpx
 
@@ -420,7 +450,10 @@ def _through(proxy: Proxy, tls: ssl.SSLContext) -> httpx.Proxy:
 
 
 def _explain(error: Exception, where: str) -> str:
-    """One line about a failure, without anything that was sent or received."""
+    """Return one line of text about a failed request to the address `where`.
+
+    It contains nothing that was sent or received.
+    """
     import httpx
 
     proxy = _proxy_or_none(where)
@@ -450,16 +483,19 @@ def _proxy_or_none(where: str) -> Proxy | None:
 
 
 def _tls_error(error: BaseException | None) -> ssl.SSLError | None:
-    """The error of TLS below an error of httpx, which keeps only its text."""
+    """Return the TLS error that caused an error of httpx, None if no TLS error did.
+
+    httpx itself keeps only its text.
+    """
     while error is not None and not isinstance(error, ssl.SSLError):
         error = error.__cause__ or error.__context__
     return error
 
 
 class SocketDeadline:
-    """Limits the total time of an exchange; httpx limits only each wait for a byte. Any thread may use it.
+    """Limits the total time of the exchanges of an httpx client; httpx limits only each wait for a byte.
 
-    It is a request hook of an httpx client, by which it gets the client's sockets.
+    It is installed as a request hook of the client, by which it learns of the client's sockets. Any thread may use it.
     """
 
     def __init__(self) -> None:
@@ -467,14 +503,15 @@ class SocketDeadline:
         self._guard = threading.Lock()
 
     def __call__(self, request: httpx.Request) -> None:
-        """Record the connection that this request opens, if it does."""
+        """Request hook: record the network connection that this request opens, if it opens one."""
         request.extensions = {**request.extensions, "trace": self._record_stream}
 
     @contextmanager
     def cut_after(self, seconds: float) -> Iterator[None]:
-        """Cut every connection of the client if the block takes longer, and raise TimeoutError.
+        """Context manager: if its block takes longer than `seconds`, cut all connections and raise TimeoutError.
 
-        They are shut down, not closed: a blocked read wakes up, and the descriptors are not reused meanwhile.
+        They are those of the whole client, also of its other requests. The sockets are shut down, not closed: a blocked
+        read then returns, and no descriptor is reused while a thread still reads from it.
         """
         is_over = threading.Event()
 

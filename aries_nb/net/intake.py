@@ -1,4 +1,4 @@
-"""Hot path: a frame's bytes are decoded to records and appended to their sinks, in one synchronous call stack."""
+"""Hot path: a frame's bytes are decoded to records and appended to the stores, in one synchronous call."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ LAG_SAMPLES = 256
 
 
 class Route(NamedTuple):
-    """A subscription and the destination of its records: a sink, and the symbol's code there."""
+    """Where the records of a subscription are stored: in `sink` (a store), under the symbol's `code` there."""
 
     subscription: Subscription
     sink: RecordSink
@@ -42,7 +42,10 @@ class Route(NamedTuple):
 
 
 class Intake:
-    """Routes records to sinks and counts them. The network's thread owns it; any thread may read the counts."""
+    """Decodes the frames of one connection, appends their records to the stores of its routes, and counts them.
+
+    Used on the network's thread only; any thread may read the counts. `redact` removes tokens from a text.
+    """
 
     def __init__(self, protocol: BrokerProtocol, redact: Callable[[str], str] = str) -> None:
         self._protocol = protocol
@@ -63,9 +66,10 @@ class Intake:
         self.last_received = 0
 
     def take(self, frame: bytes, received: int) -> Sequence[Notice]:
-        """Decode a frame and append its records, which are visible after `publish`. Returns its notices.
+        """Decode a frame, received at `received` (ns since the epoch), and append its records to the stores' buffers.
 
-        Notices that are only counted are not among them. `received` is in ns since the epoch.
+        They are visible to readers after `publish`. Returns the frame's notices, except those that are only counted
+        here.
         """
         self.frames += 1
         self.messages += (lines := count_lines(frame))
@@ -117,7 +121,7 @@ class Intake:
         return [notice for notice in notices if not self._count(notice)]
 
     def _count(self, notice: Notice) -> bool:
-        """Count a notice that is only to be counted; False for any other."""
+        """Count a notice of kind Counted, Unreadable or Unrequested and return True; else return False."""
         if isinstance(notice, Counted):
             for route in self._routes.get(notice.subscription, ()):
                 route.sink.buffer.counted[notice.what] += notice.count
@@ -131,18 +135,18 @@ class Intake:
         return True
 
     def publish(self) -> None:
-        """Make all records taken so far visible to readers."""
+        """Make all records taken so far visible to the readers of their stores."""
         fresh, self._fresh = self._fresh, {}
         for sink in fresh:
             sink.publish()
 
     def interrupted(self) -> None:
-        """Mark every sink as interrupted."""
+        """Mark the data of every store as possibly out of date, because the connection broke."""
         for sink in self._sinks:
             sink.interrupted()
 
     def attach(self, routes: Iterable[Route]) -> list[Subscription]:
-        """Add routes; returns the subscriptions that are new."""
+        """Add routes. Returns the subscriptions that had no route before and so are to be requested from the server."""
         new: list[Subscription] = []
         for route in routes:
             existing = self._routes.setdefault(route.subscription, [])
@@ -155,7 +159,7 @@ class Intake:
         return new
 
     def detach(self, routes: Iterable[Route]) -> list[Subscription]:
-        """Remove routes; returns the subscriptions that have none left."""
+        """Remove routes. Returns the subscriptions that have no route left and so are to be ended on the server."""
         gone: list[Subscription] = []
         for route in routes:
             existing = self._routes.get(route.subscription, [])
@@ -173,26 +177,29 @@ class Intake:
         return gone
 
     def routes(self, subscription: Subscription) -> Sequence[Route]:
-        """The routes of a subscription."""
+        """Return the routes of a subscription, () if it has none."""
         return tuple(self._routes.get(subscription, ()))
 
     def __len__(self) -> int:
-        """The number of subscriptions."""
+        """The number of subscriptions that have a route."""
         return len(self._routes)
 
     @property
     def subscriptions(self) -> list[Subscription]:
-        """The subscriptions, each once."""
+        """The subscriptions that have a route, each once."""
         return list(self._routes)
 
     def new_lags(self) -> list[float]:
-        """Exchange time to receipt of the frames since the last call, in seconds; the newest 256 at most."""
+        """Return the lags (exchange time to receipt, in seconds) of the frames taken since the last call.
+
+        At most the newest 256, one of each frame with records: that of its last record.
+        """
         count, self._frames_seen = self.frames - self._frames_seen, self.frames
         return [lag / 1e9 for lag in list(self._lags)[-count:]] if count else []
 
     @property
     def lag_ms(self) -> float:
-        """Exchange time to receipt, median of the newest frames, in ms; NaN before the first."""
+        """Median lag (exchange time to receipt) of the newest 256 frames with records, in ms; NaN before the first."""
         lags = list(self._lags)
         return median(lags) / 1e6 if lags else nan
 

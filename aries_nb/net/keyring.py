@@ -1,4 +1,4 @@
-"""Tokens in the system's keyring, by the optional package `keyring`, imported on use."""
+"""Tokens in the operating system's keyring, through the optional package `keyring`, which is imported on use."""
 
 from __future__ import annotations
 
@@ -26,17 +26,20 @@ class _Keyring(Protocol):
 
 
 def keyring_token(name: str = "token") -> TokenSource:
-    """A token source that reads the access token stored under `name` at each call.
+    """Return a token source that reads the access token stored under `name` in the keyring, anew at each use.
 
-    Store it with `keyring set aries_nb NAME` on a command line. A call raises TokenError if there is no such token or
-    no keyring.
+    Store it with `keyring set aries_nb NAME` on a command line. A use raises TokenError if there is no such token or no
+    keyring.
     """
     return _KeyringToken(name)
 
 
 @dataclass(frozen=True, slots=True)
 class _KeyringToken(PackageSource):
-    """The source of `keyring_token`; equal if the name is, so that a cell that runs again finds its feed."""
+    """Token source made by `keyring_token`.
+
+    Sources of the same name are equal, so that a rerun cell finds its feed again.
+    """
 
     name: str
 
@@ -49,7 +52,10 @@ class _KeyringToken(PackageSource):
 
 
 def load_secret(name: str) -> Secret | None:
-    """The secret stored under `name`, or None. Raises TokenError if no keyring can be used."""
+    """Return the secret stored under `name` in the keyring, None if there is none.
+
+    Raises TokenError without a keyring.
+    """
     keyring = _keyring()
 
     def load() -> Secret | None:
@@ -60,7 +66,7 @@ def load_secret(name: str) -> Secret | None:
 
 
 def save_secret(name: str, secret: Secret) -> None:
-    """Store `secret` under `name`. Raises TokenError if no keyring can be used."""
+    """Store `secret` under `name` in the keyring. Raises TokenError if no keyring can be used."""
     keyring = _keyring()
     _call(lambda: keyring.set_password(SERVICE, name, secret.reveal()))
 

@@ -1,6 +1,6 @@
-"""Monitoring of a connection: its lag, its message rate, and stalls of this process.
+"""Monitoring of a connection: how late its messages arrive, how many per second, and stalls of this process.
 
-A growing lag is the first sign that messages are read more slowly than they are sent.
+A growing lag (receipt minus exchange time) is the first sign that messages are read more slowly than they are sent.
 """
 
 from __future__ import annotations
@@ -38,10 +38,11 @@ _CLOCK: int | None = getattr(time, "CLOCK_BOOTTIME", getattr(time, "CLOCK_MONOTO
 
 
 class LagMonitor:
-    """Lag of messages above their smallest lag. The network's thread owns it; any thread may read `seconds`.
+    """Measures by how much the lag of messages (receipt minus exchange time) exceeds the smallest lag of ten minutes.
 
-    The lag is receipt minus exchange time. It is compared with itself, so the offset of the two clocks does not matter.
-    Time is passed in, in seconds of a monotonic clock.
+    The difference is in `seconds`, 0.0 while it is too small to be reported. The offset between the clocks of the
+    exchange and of this machine cancels out. Times are passed in, in seconds of a monotonic clock. Used on the
+    network's thread only; any thread may read `seconds`.
     """
 
     def __init__(self) -> None:
@@ -54,7 +55,7 @@ class LagMonitor:
 
     @property
     def is_late(self) -> bool:
-        """Whether the lag is large enough to be reported."""
+        """Whether the lag is now large enough to be reported to the user."""
         return self.seconds > 0.0
 
     def __str__(self) -> str:
@@ -63,9 +64,9 @@ class LagMonitor:
         return "messages come as they should again"
 
     def percentiles_ms(self) -> tuple[float, float]:
-        """Median and 99th percentile of the newest 1,000 lags, in ms; NaN before the first. Any thread.
+        """Return median and 99th percentile of the newest 1,000 lags, in ms; NaN before the first. Any thread may call.
 
-        By the two clocks as they are. Rows from the past, as in a snapshot, are not counted.
+        Clock offsets are not corrected. Rows from the past, as in a snapshot, are not counted.
         """
         lags = sorted(self._lags)
         if not lags:
@@ -74,13 +75,13 @@ class LagMonitor:
         return p50, p99
 
     def interrupted(self) -> None:
-        """Start over after a break: the next messages may be old without being late."""
+        """Start over after the connection broke: the next messages may be old without being late."""
         self._began, self._full_since, self._late_turns, self.seconds = None, None, 0, 0.0
 
     def look(self, now: float, unread: int) -> bool:
-        """Record the number of unread messages; True when there have been too many for too long.
+        """Record the number of unread messages at time `now`; return True if at least 2,500 have been unread for 0.1 s.
 
-        Then the next `turn` reports a smaller lag than it would otherwise.
+        While that is so, the next `turn` reports a smaller lag than otherwise.
         """
         if unread < LATE_UNREAD:
             self._full_since = None
@@ -89,7 +90,10 @@ class LagMonitor:
         return self._is_full(now)
 
     def turn(self, now: float, lags: Sequence[float], messages_per_s: float) -> bool:
-        """Record the lags since the last turn, in seconds; True if `is_late` has changed."""
+        """Update from the lags since the last turn, in seconds, and the message rate.
+
+        Returns whether `is_late` has changed.
+        """
         was_late = self.is_late
         if lags:
             self._keep(now, lags)
@@ -129,10 +133,10 @@ class LagMonitor:
 
 
 class ReadMonitor:
-    """Message rate and lag of an intake. The network's thread owns it; any thread may read both.
+    """Measures message rate and lag of one connection. Used on the network's thread only; any thread may read both.
 
-    When the lag becomes reportable, or no longer is, that is logged with `where`, and `notify` is called. Time is
-    passed in, in seconds of a monotonic clock.
+    When the lag becomes reportable, or no longer is, a warning that names `where` is logged and `notify` is called.
+    Times are passed in, in seconds of a monotonic clock.
     """
 
     def __init__(self, intake: Intake, where: str, notify: Callable[[], None]) -> None:
@@ -144,12 +148,12 @@ class ReadMonitor:
         self._counted, self._at = 0, 0.0
 
     def restart(self, now: float) -> None:
-        """Start over with a new connection."""
+        """Start over at time `now` with a new connection."""
         self.lag.interrupted()
         self._counted, self._at = self._intake.messages, now
 
     def turn(self, socket: ClientConnection, now: float) -> None:
-        """Update rate and lag from the messages since the last turn."""
+        """Update rate and lag from the messages since the last turn. Called every quarter of a second."""
         messages = self._intake.messages
         rate = (messages - self._counted) / max(now - self._at, 1e-3)
         self.messages_per_s += SMOOTHING * (rate - self.messages_per_s)
@@ -158,7 +162,7 @@ class ReadMonitor:
         self._compare(now)
 
     def in_burst(self, socket: ClientConnection, now: float) -> None:
-        """Check for unread messages within a burst, during which turns are rare."""
+        """Check for unread messages during a long burst, while the network's thread is too busy for regular turns."""
         if self._look(socket, now) and not self.lag.is_late:
             self._compare(now)
 
@@ -175,18 +179,18 @@ class ReadMonitor:
 
 
 def _clocks() -> tuple[float, float]:
-    """Seconds since the machine started, its sleep included, and since the epoch.
+    """Return seconds since the machine started, including its sleep, and seconds since the epoch.
 
-    In a virtual machine that slept with its host only the second clock shows it.
+    If a virtual machine slept with its host, only the second clock shows it.
     """
     return time.clock_gettime(_CLOCK) if _CLOCK is not None else time.monotonic(), time.time()
 
 
 class StallDetector:
-    """Detects that this process was stopped, at a breakpoint, or asleep with the machine.
+    """Detects that this process did not run for a while: at a breakpoint, or because the machine slept.
 
-    Unlike in a quiet market, messages in the socket are then old, and the connection may be dead. The network's thread
-    calls `turn` every quarter of a second.
+    Messages that then wait in the socket are old, and the connection may be dead. The network's thread calls `turn`
+    every quarter of a second. `clocks` returns times in seconds and is replaced in tests.
     """
 
     def __init__(self, clocks: Callable[[], tuple[float, float]] | None = None) -> None:
@@ -194,7 +198,7 @@ class StallDetector:
         self._at = self._clocks()
 
     def turn(self) -> float:
-        """Seconds since the last turn if that was a stall, else 0.0."""
+        """Return the seconds since the last call if they are more than 10, which is a stall; else 0.0."""
         before, self._at = self._at, self._clocks()
         elapsed = max(now - then for now, then in zip(self._at, before, strict=True))
         return elapsed if elapsed > STALL_SECONDS else 0.0

@@ -1,4 +1,4 @@
-"""Limits kept on our side: connections and requests of one broker, and the size of JSON once decoded."""
+"""Limits that this package keeps: connections and requests to one broker, and the size of JSON once decoded."""
 
 from __future__ import annotations
 
@@ -13,9 +13,10 @@ WORTH_COUNTING = 2**18  # bytes; a smaller text becomes a few MB at most
 
 
 class RateLimit:
-    """Rate limiter of the requests to one broker, shared by all its clients. Any thread; `now` is of a monotonic clock.
+    """Rate limiter of the HTTP requests to one broker, shared by all its clients. Any thread may use it.
 
-    `per_second` is what the broker allows in any second, None for no limit.
+    `per_second` is the number of requests that the broker allows in any second, None for no limit. `now` is in seconds
+    of a monotonic clock.
     """
 
     def __init__(self, per_second: float | None = None) -> None:
@@ -26,16 +27,16 @@ class RateLimit:
         self._guard = threading.Lock()
 
     def reserve(self, now: float) -> float:
-        """Reserve the next request; returns the seconds to wait before sending it."""
+        """Reserve a place for the next request. Returns the seconds to wait before sending it."""
         with self._guard:
             due = max(self._next, now)
             self._next = due + self._step
             return max(due - self._ahead - now, 0.0)
 
     def pause(self, now: float, seconds: float) -> None:
-        """Delay all new reservations by `seconds`: the broker has answered that it had too many requests.
+        """Delay all new reservations by `seconds`, because the broker answered that it had too many requests.
 
-        Does nothing without a limit: the client that was refused waits by itself.
+        Does nothing if there is no limit: the client whose request was refused then waits by itself.
         """
         with self._guard:
             if self.per_second is not None:
@@ -46,10 +47,12 @@ class RateLimit:
 
 
 class ConnectionLimit:
-    """Number of connections to one broker, shared by all its feeds. Any thread.
+    """Counts the connections to one broker, shared by all its feeds, and keeps them within a limit.
 
-    `most` is None for no limit. `rate_limit` is that of requests over HTTP, `requests_per_second` at most, None for no
-    limit.
+    Any thread may use it.
+
+    `most` is the largest number of connections, None for no limit. `rate_limit` limits the HTTP requests to the broker
+    to `requests_per_second`, None for no limit.
     """
 
     def __init__(self, most: int | None = None, *, requests_per_second: float | None = None) -> None:
@@ -59,7 +62,7 @@ class ConnectionLimit:
         self._guard = threading.Lock()
 
     def acquire(self, count: int) -> bool:
-        """Take `count` connections, or none; False if fewer are left."""
+        """Reserve `count` connections. Returns False, and reserves none, if fewer are left."""
         with self._guard:
             if self.most is not None and self._in_use + count > self.most:
                 return False
@@ -67,13 +70,13 @@ class ConnectionLimit:
             return True
 
     def release(self, count: int) -> None:
-        """Return `count` connections, once they are closed."""
+        """Free the places of `count` connections that have been closed."""
         with self._guard:
             self._in_use -= count
 
     @property
     def in_use(self) -> int:
-        """The number of connections in use."""
+        """The number of connections that are reserved now."""
         return self._in_use
 
     def __repr__(self) -> str:
@@ -81,13 +84,13 @@ class ConnectionLimit:
 
 
 def count_values(text: bytes | bytearray) -> int:
-    """Upper bound of the values in a JSON text, each of about 100 bytes in memory: JSON grows up to thirtyfold.
+    """Return an upper bound of the number of values in a JSON text; 0 for a text below 256 KiB.
 
-    0 for a text below 256 KiB.
+    A decoded value takes about 100 bytes of memory, so that JSON grows up to thirtyfold.
     """
     return sum(map(text.count, (b",", b"[", b"{"))) if len(text) > WORTH_COUNTING else 0
 
 
 def count_lines(text: bytes) -> int:
-    """The number of lines, the last one included if it does not end in a line feed."""
+    """Return the number of lines in a text; the last one counts even if it does not end in a line feed."""
     return text.count(b"\n") + (not text.endswith(b"\n"))

@@ -1,4 +1,4 @@
-"""OAuth 2 token sources: from a grant to fresh access tokens."""
+"""OAuth 2 token sources: they exchange a refresh token, a login or an application's secret for fresh access tokens."""
 
 from __future__ import annotations
 
@@ -36,7 +36,11 @@ class _Login:
 
 @dataclass(frozen=True, slots=True)
 class _Grant:
-    """The arguments of a token source. Equal grants mean the same user of the same application."""
+    """The arguments of a token source. Equal grants mean the same user of the same application.
+
+    `login` is None unless a browser login is allowed; `is_stored` means that the refresh token is stored in the
+    keyring.
+    """
 
     kind: Literal["refresh_token", "authorization_code", "client_credentials"]
     client_id: str
@@ -55,12 +59,12 @@ def oauth(
     endpoints: OAuthEndpoints | None = None,
     on_refresh_token: Callable[[str], None] | None = None,
 ) -> OAuthToken:
-    """A token source from a refresh token: pass it as `token=` to `connect`.
+    """Return a token source that uses a refresh token: pass it as `token=` to `connect`.
 
     `client_id` is that of the registered application, for brokers that register them. `refresh_token` None means the
-    one that `oauth_login(remember=True)` stored in the keyring for this `client_id`; a rotated one is stored there too.
-    `on_refresh_token` is called with each rotated token, on a background thread, so that you can store it. `endpoints`
-    None means the broker's own. No request is sent before the first use.
+    one that `oauth_login(remember=True)` stored in the keyring for this `client_id`; if the server replaces it, the new
+    one is stored there too. `on_refresh_token` is called with each new refresh token, on a background thread, so that
+    you can store it. `endpoints` None means the broker's own. No request is sent before the first use.
     """
     client_secret, refresh_token = _hidden(client_secret), _hidden(refresh_token)
     if client_id or client_secret is not None or refresh_token is None:
@@ -81,12 +85,13 @@ def oauth_login(
     endpoints: OAuthEndpoints | None = None,
     on_refresh_token: Callable[[str], None] | None = None,
 ) -> OAuthToken:
-    """A token source with one login in the browser, at its first use (by `connect`).
+    """Return a token source that asks for one login in the browser, at its first use: pass it as `token=` to `connect`.
 
-    `redirect_uri` is the address on this machine that is registered with the broker; without a port a free one is
-    used. `scope` is a list separated by blanks. `timeout` is the time for the login, in seconds. With `remember` the
-    refresh token is stored in the keyring, and no login is needed while it is valid. Without a `client_secret` the
-    login uses PKCE. `open_url` opens the address; pass `print` where no browser can be started.
+    `redirect_uri` is the address on this machine that is registered with the broker; without a port a free one is used.
+    `scope` is a list separated by blanks. `timeout` is the time for the login, in seconds. With `remember` the refresh
+    token is stored in the keyring, and no login is needed while it is valid. Without a `client_secret` the login uses
+    PKCE. `open_url` opens the address; pass `print` where no browser can be started. `endpoints` None means the
+    broker's own. `on_refresh_token` is called with each new refresh token, on a background thread.
     """
     client_secret = _hidden(client_secret)
     _check_id(client_id)
@@ -98,7 +103,11 @@ def oauth_login(
 def oauth_client(
     *, client_id: str, client_secret: str | Secret, scope: str = "", endpoints: OAuthEndpoints | None = None
 ) -> OAuthToken:
-    """A token source for an application itself (client credentials), if the broker allows that."""
+    """Return a token source for an application without a user's login (OAuth client credentials): pass it to `connect`.
+
+    Only for brokers that allow it. `scope` is a list separated by blanks. `endpoints` None means the broker's own. No
+    request is sent before the first use.
+    """
     secret = _hidden(client_secret)
     del client_secret  # a traceback may show this frame
     _check_id(client_id)
@@ -106,10 +115,11 @@ def oauth_client(
 
 
 class OAuthToken(PackageSource):
-    """A token source that caches an access token and replaces it before it expires.
+    """A token source that caches an access token and replaces it shortly before it expires.
 
-    All threads share one request at a time, made on a daemon thread. A credential that the server has refused is not
-    sent again. Two sources with equal arguments are equal, so that a cell that runs again finds its feed.
+    All threads share one request at a time, made on a daemon thread. A refresh token or client secret that the server
+    has refused is not sent again. Two sources with equal arguments are equal, so that a rerun cell finds its feed
+    again. `clock` returns the time in s since the epoch.
     """
 
     def __init__(
@@ -147,9 +157,10 @@ class OAuthToken(PackageSource):
         raise TypeError("a token is not to be pickled")
 
     def bind(self, endpoints: OAuthEndpoints) -> None:
-        """Set the endpoints if none were given. Raises UsageError if others are set.
+        """Use these endpoints if none were given to the constructor; called by `connect` with those of the broker.
 
-        A refresh token is sent only to the server that issued it.
+        Raises UsageError if the source already uses another token endpoint: a refresh token is sent only to the server
+        that issued it.
         """
         if endpoints.exchange is None:
             _check_id(self._grant.client_id)
@@ -162,10 +173,10 @@ class OAuthToken(PackageSource):
             raise UsageError(what, advice="Make another one for each broker.")
 
     def __call__(self) -> Secret:
-        """A fresh access token. Any thread may call; blocks while one is fetched.
+        """Return a fresh access token. Any thread may call; blocks while one is fetched.
 
-        Raises TokenError if the server or the user refuses, from then on without a request; ConnectError or FeedError
-        if a later attempt may succeed.
+        Raises TokenError if the server or the user refuses, and from then on at every call without a new request;
+        ConnectError or FeedError if a later call may succeed.
         """
         try:
             with self._guard:
@@ -181,7 +192,10 @@ class OAuthToken(PackageSource):
             raise
 
     def refused(self, token: Secret) -> None:
-        """Drop `token`, which a server refused: the next call fetches another one."""
+        """Drop the access token `token` from the cache, because a server refused it.
+
+        The next call fetches a new one.
+        """
         with self._guard:
             if self._access == token:
                 self._access = None
@@ -224,7 +238,10 @@ class OAuthToken(PackageSource):
         raise self._no_credential()
 
     def _credentials(self) -> list[Secret]:
-        """Credentials to try, in order. The keyring comes second: another notebook may have rotated its token."""
+        """Return the secrets to try in order: for client credentials the client's secret, else refresh tokens.
+
+        The token in memory comes first, then the one in the keyring, which another notebook may have replaced.
+        """
         grant = self._grant
         if grant.kind == "client_credentials":
             own, stored = grant.client_secret, None
@@ -270,7 +287,10 @@ class OAuthToken(PackageSource):
         return request_token(endpoints, grant.kind, fields)
 
     def _store(self, refresh: Secret) -> None:
-        """Store the new refresh token in the keyring and pass it to the user; else it lasts until this process ends."""
+        """Store a new refresh token in the keyring, if it is kept there, and pass it to the user's callback.
+
+        A failure of either is logged; the token then lasts only until this process ends.
+        """
         if self._grant.is_stored:
             try:
                 save_secret(self._grant.client_id, refresh)

@@ -1,4 +1,4 @@
-"""Login in the browser: authorization code (RFC 6749, 4.1) with PKCE (RFC 7636), redirected to this machine."""
+"""Login in the browser: OAuth authorization code (RFC 6749, 4.1) with PKCE (RFC 7636), redirected to this machine."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ SHOWN_CHARACTERS = 200
 
 
 def pkce_pair() -> tuple[Secret, str]:
-    """A new code verifier and its challenge by S256."""
+    """Return a new PKCE code verifier, which is secret, and the challenge for it (method S256)."""
     from oauthlib.oauth2 import WebApplicationClient
 
     client = WebApplicationClient("")
@@ -32,16 +32,17 @@ def pkce_pair() -> tuple[Secret, str]:
 
 
 def authorize_url(endpoint: str, **fields: str) -> str:
-    """The address of the login page; blank fields are left out.
+    """Return the address of the login page, `endpoint` with `fields` as its query; blank fields are left out.
 
-    Built here: oauthlib refuses every http:// address, even on this machine, unless a variable is set.
+    Not made by oauthlib, which refuses every http:// address, even on this machine, unless an environment variable is
+    set.
     """
     present = {"response_type": "code", **{name: value for name, value in fields.items() if value}}
     return f"{endpoint}?{urlencode(present)}"
 
 
 def open_browser(open_url: Callable[[str], object], url: str) -> None:
-    """Open `url` in the browser. Raises TokenError if there is none."""
+    """Open `url` in a browser by calling `open_url`. Raises TokenError if that raises or returns False."""
     try:
         opened = open_url(url)
     except Exception as error:  # the border to the user's code
@@ -54,11 +55,11 @@ def open_browser(open_url: Callable[[str], object], url: str) -> None:
 
 
 class CallbackServer(socketserver.ThreadingTCPServer):
-    """Local web server that receives the code of a login. It runs on the thread that calls `wait`.
+    """Local web server to which the browser is redirected after a login. It runs on the thread that calls `wait`.
 
-    `redirect_uri` is http://127.0.0.1[:PORT]/PATH or with localhost, as registered with the broker; without a port (or
-    with 0) a free one is used, and the attribute has it. Raises UsageError for any other address, and if the port is in
-    use.
+    `redirect_uri` is http://127.0.0.1[:PORT]/PATH, or localhost, as registered with the broker. Without a port (or with
+    0) a free one is used, and the attribute `redirect_uri` names it. Raises UsageError for any other address, and if
+    the port is in use.
     """
 
     daemon_threads = True
@@ -82,7 +83,10 @@ class CallbackServer(socketserver.ThreadingTCPServer):
         self.foreign_answers = 0
 
     def wait(self, seconds: float, cancelled: threading.Event) -> Secret:
-        """The code from the browser. Raises TokenError if user or server refuses, or after `seconds`."""
+        """Serve until the browser brings the login's authorization code, and return the code.
+
+        Raises TokenError if the user or the server refuses, after `seconds`, and when the event `cancelled` is set.
+        """
         deadline = time.monotonic() + seconds
         while self.answer is None:
             if cancelled.is_set():
@@ -97,7 +101,7 @@ class CallbackServer(socketserver.ThreadingTCPServer):
         return self.answer
 
     def handle_error(self, request: object, client_address: object) -> None:
-        """Print nothing: the default prints a traceback when a browser hangs up."""
+        """Ignore an error in a request: the default prints a traceback when a browser drops the connection."""
 
 
 class _Callback(BaseHTTPRequestHandler):
@@ -105,7 +109,10 @@ class _Callback(BaseHTTPRequestHandler):
     server: CallbackServer
 
     def do_GET(self) -> None:
-        """Take the code if the state is ours: any page in the browser can reach this port."""
+        """Store the login's code if the request has the random `state` of this login, and answer with a short page.
+
+        Any page in the browser can reach this port, so requests with another state are refused.
+        """
         path, _, query = self.path.partition("?")
         if path != self.server.path:
             self._reply(404, "There is nothing here.")
@@ -141,7 +148,7 @@ class _Callback(BaseHTTPRequestHandler):
         return "aries_nb"
 
     def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - named by http.server
-        """Log nothing: the request line holds the code."""
+        """Log nothing, because the request line contains the login's code."""
 
 
 def _printable(text: str) -> str:

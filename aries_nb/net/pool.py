@@ -1,7 +1,7 @@
-"""Pool of sessions with one endpoint: as many connections as its streams need and the broker allows.
+"""Pool of sessions with one endpoint of a broker: as many connections as its streams need and the broker allows.
 
-A stream stays on its connection. New ones go to the connection with the fewest, so that the load is even. A connection
-without streams is closed, except the first.
+A stream stays on its connection. A new stream goes to the connection with the fewest streams. A connection without
+streams is closed, except the first.
 """
 
 from __future__ import annotations
@@ -40,9 +40,10 @@ class _Assignment(NamedTuple):
 
 
 class SessionPool:
-    """Sessions with one endpoint. Every method may be called from any thread.
+    """The sessions (connections) with one endpoint of a broker. Every method may be called from any thread.
 
-    `gaps` returns the gap log's entry point of a connection by its number, counted from 1.
+    `gaps` returns the receiver of the gaps of a connection, given its number, counted from 1. `connection_limit` counts
+    the connections to the broker over all feeds. `rule` None means the default delays between attempts to connect.
     Raises ConnectError at once if the connection limit is used up.
     """
 
@@ -91,18 +92,22 @@ class SessionPool:
 
     @property
     def sessions(self) -> tuple[Session, ...]:
-        """The sessions, oldest first."""
+        """The open sessions, oldest first."""
         return self._sessions
 
     def number_of(self, route: Route) -> int:
-        """The number of a route's connection, counted from 1."""
+        """Return the number of the connection that serves a route, counted from 1.
+
+        1 for a route that is not subscribed.
+        """
         assigned = self._assignments.get(_key(route.subscription))
         return assigned.session.number if assigned is not None else 1
 
     def subscribe(self, routes: Iterable[Route]) -> list[Future[dict[Subscription, Rejected]]]:
-        """Subscribe, spread over the connections; the futures are those of `Session.subscribe`.
+        """Subscribe to the streams of these routes, spread over the connections, of which more are opened if needed.
 
-        Raises UsageError, before anything is sent, if the broker does not allow so many streams.
+        Returns one future for each connection used, as `Session.subscribe` does. Raises UsageError, before anything is
+        sent, if the broker does not allow so many streams.
         """
         with self._guard:
             self._is_assigning = True
@@ -117,7 +122,10 @@ class SessionPool:
         return answers
 
     def unsubscribe(self, routes: Iterable[Route]) -> list[Future[None]]:
-        """Remove routes; a connection without streams is closed, except the first."""
+        """Remove routes and end streams without a route; a connection without streams is closed, except the first.
+
+        Returns one future for each connection that ends some of its streams, done when the request is sent.
+        """
         with self._guard:
             if self._is_assigning:  # by this thread: a connection must not close while routes are assigned to it
                 self._deferred += routes
@@ -133,19 +141,25 @@ class SessionPool:
         return ended
 
     def close(self) -> None:
-        """End every connection; idempotent."""
+        """Close every connection; idempotent. Waits up to 3 s for it unless called on the network's thread."""
         with self._guard:
             self._is_closed = True
         _close_all(self._sessions)
 
     def after_fork(self) -> None:
-        """Mark the sessions as closed in a fork and send nothing: the parent goes on with the connections."""
+        """Mark the sessions as closed in a forked child process, and send nothing.
+
+        The parent process still uses the connections.
+        """
         self._guard = threading.RLock()
         for session in self._sessions:
             session.state = "closed"
 
     def watch(self, callback: Callable[[], None]) -> Callable[[], None]:
-        """Call `callback` on the network's thread when the state of a connection changes. Returns its removal."""
+        """Call `callback` on the network's thread whenever the state of a connection changes.
+
+        Returns a function that ends the calls.
+        """
         return self._observers.add(callback)
 
     # With the guard held.
@@ -168,7 +182,10 @@ class SessionPool:
         return shares
 
     def _make_room(self, count: int) -> None:
-        """Open the connections that `count` more streams need, all of them or none."""
+        """Open the connections that `count` more streams need, all of them or none.
+
+        Raises UsageError beyond the limits.
+        """
         most = self._most_streams
         if most is None:
             return
@@ -200,7 +217,10 @@ class SessionPool:
             self._sessions = (*self._sessions, session)
 
     def _state_changed(self, session: Session) -> None:
-        """Release a connection once it is closed, not when its close is requested: another may be opened at once."""
+        """Free a connection's place in the limit once the connection is closed, and notify the observers.
+
+        It is not freed when the close is requested, because another connection may be opened at once.
+        """
         with self._guard:
             is_gone = session.state == "closed" and session in self._connected
             self._connected -= {session} if is_gone else set()
@@ -228,7 +248,7 @@ class SessionPool:
 
 
 def _close_all(sessions: Iterable[Session]) -> None:
-    """Close sessions concurrently; waits up to 3 s for it unless called on the network's thread."""
+    """Close sessions concurrently. Waits up to 3 s until they are closed, unless called on the network's thread."""
     done = [session.close() for session in sessions if session.state != "closed"]
     if done and not Background.shared().is_current():
         wait(done, CLOSE_SECONDS)

@@ -1,7 +1,7 @@
-"""Choice of the proxy, by one rule for sockets and HTTP.
+"""Choice of the proxy, by one rule for WebSockets and HTTP.
 
-The variables are those of curl and requests: HTTPS_PROXY, then ALL_PROXY, not for hosts in NO_PROXY; also in lower
-case, which comes first. If none is set, the settings of macOS or Windows apply.
+The environment variables are those of curl and requests: HTTPS_PROXY, then ALL_PROXY, not for hosts in NO_PROXY; the
+lower-case name of each comes first. If none is set, the system settings of macOS or Windows apply.
 """
 
 from __future__ import annotations
@@ -27,7 +27,10 @@ SETTINGS = "the system's settings"
 
 @dataclass(frozen=True, slots=True)
 class Proxy:
-    """A proxy. `address` may hold a password; `str` shows only the part without it."""
+    """A configured proxy.
+
+    `address` is what a client connects to and may hold a password; `shown` is it without user and password.
+    """
 
     address: Secret
     shown: str
@@ -38,7 +41,10 @@ class Proxy:
         return f"the proxy {self.shown} of {self.origin}"
 
     def explain(self, status: int | None) -> str:
-        """The meaning of a proxy's refusal by its HTTP status (RFC 9110, 15); None if it sent none."""
+        """Return a text that says what the proxy's refusal with this HTTP status means (RFC 9110, 15).
+
+        `status` None means that it sent no HTTP answer.
+        """
         if status is None:
             return f"{self} did not connect to the server, or is no proxy"
         if status == 407:
@@ -50,7 +56,7 @@ class Proxy:
 
 
 def proxy_for(url: str) -> Proxy | None:
-    """The proxy for the address of a secure server; None for a direct connection, as always within this machine.
+    """Return the proxy for a wss:// or https:// address; None for a direct connection, as always within this machine.
 
     Raises ConnectError if the configured proxy cannot be used.
     """
@@ -66,7 +72,11 @@ def proxy_for(url: str) -> Proxy | None:
 
 
 def _checked(given: Secret, scheme: str) -> Proxy:
-    """The proxy's address in the form that both websockets and httpx accept."""
+    """Return the proxy with its address in the form that both websockets and httpx accept.
+
+    `given` is the configured value and `scheme` that of its variable: "https", "all" or "socks". Raises ConnectError if
+    it is no address of a proxy, or the packages for SOCKS are missing.
+    """
     variable = f"{scheme}_proxy"
     origin = next((name for name in (variable, variable.upper()) if os.environ.get(name)), SETTINGS)
     parsed = _parsed(given, scheme)
@@ -82,7 +92,10 @@ def _checked(given: Secret, scheme: str) -> Proxy:
 
 
 def _parsed(given: Secret, scheme: str) -> tuple[str, str, str] | None:
-    """Scheme; user and password with their "@"; host and port. None if it is no address of a proxy."""
+    """Return a proxy's scheme; its user and password, followed by "@", or ""; its host and port.
+
+    Returns None if the configured value `given` is no address of a proxy.
+    """
     text = given.reveal().strip()
     text = text if "://" in text else f"http://{text}"
     try:

@@ -1,7 +1,7 @@
-"""Redaction of a server's text: tokens that it echoes become `***`, characters that are not printable are escaped.
+"""Redaction of a server's text: tokens in it are replaced by `***`, and characters that are not printable are escaped.
 
-An escape sequence could rewrite what a terminal shows, a line feed forge a log line, a mark of direction reverse a
-name. All of them are shown as Python escapes.
+An escape sequence could rewrite what a terminal shows, a line feed forge a log line, a direction mark reverse a name.
+All of them are shown as Python escapes.
 """
 
 from __future__ import annotations
@@ -22,9 +22,10 @@ KEPT_TOKENS = 8  # tokens; a late answer may quote one that was renewed since
 
 
 class Redactor:
-    """Replaces the newest tokens, and pieces of them, by `***`: an echo may be cut or escaped.
+    """Replaces the tokens that it was given, and pieces of 8 characters of them, by `***` in texts.
 
-    Stores hashes of the pieces, not the tokens. Owned by one thread.
+    Pieces, because a server may cut or escape what it repeats. It stores hashes of the pieces, not the tokens. Used by
+    one thread only.
     """
 
     def __init__(self, *secrets: Secret) -> None:
@@ -34,7 +35,10 @@ class Redactor:
             self.add(secret)
 
     def add(self, secret: Secret) -> None:
-        """Redact this token as well; the oldest one beyond `KEPT_TOKENS` is forgotten."""
+        """Redact this token from now on; only the newest 8 are remembered.
+
+        A token of less than 6 characters is ignored.
+        """
         known = _pieces_of(secret)
         if known in self._known or not known[1]:
             return
@@ -45,11 +49,11 @@ class Redactor:
         }
 
     def __call__(self, text: str) -> str:
-        """The text for users and logs: without tokens, and printable."""
+        """Return the text for users and logs: tokens replaced by `***`, unprintable characters escaped."""
         return _printable(self.without_secrets(text))
 
     def without_secrets(self, text: str) -> str:
-        """The text with its tokens redacted and nothing else changed, for further processing."""
+        """Return the text with tokens replaced by `***` and nothing else changed, for further processing."""
         hidden = bytearray(len(text))
         for size, pieces in self._pieces.items():
             for start in range(len(text) - size + 1):
@@ -63,14 +67,17 @@ class Redactor:
 
 
 def _printable(text: str) -> str:
-    """The text with each character that is not printable escaped."""
+    """Return the text with each unprintable character replaced by its Python escape."""
     if text.isprintable():
         return text
     return "".join(each if each.isprintable() else each.encode("unicode_escape").decode() for each in text)
 
 
 def _pieces_of(secret: Secret) -> tuple[int, frozenset[int]]:
-    """The length of a token's pieces, and the hash of each piece in every form that an echo may have."""
+    """Return the length of a token's pieces, and the hashes of all its pieces of that length.
+
+    The pieces are those of the token as it is, and as it is escaped in JSON or in a URL.
+    """
     token = secret.reveal()
     if len(token) < SHORTEST_REDACTED:
         return 0, frozenset()

@@ -1,4 +1,4 @@
-"""TLS verification: the system's certificates, Mozilla's list, and those that a company adds by a variable.
+"""TLS verification with the system's certificates, or Mozilla's list, and those that a company adds by a variable.
 
 It cannot be switched off, since tokens are sent over these connections.
 """
@@ -19,9 +19,9 @@ VARIABLES = (FILE, FOLDER, BUNDLE)
 
 
 def tls_context() -> ssl.SSLContext:
-    """The TLS context for sockets and HTTP. Reads files, which may take 0.1 s.
+    """Return a new TLS context for WebSockets and HTTP, which verifies the server. Reads files, which may take 0.1 s.
 
-    Raises ConnectError if a variable names a file that cannot be read.
+    Raises ConnectError if a variable (SSL_CERT_FILE, REQUESTS_CA_BUNDLE) names a file that cannot be read.
     """
     context = ssl.create_default_context()
     if not any(map(os.environ.get, VARIABLES)):

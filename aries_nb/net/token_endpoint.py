@@ -31,11 +31,11 @@ ADVICE = "Check the client's id and secret and the redirect address; or log in a
 
 @dataclass(frozen=True, slots=True)
 class OAuthEndpoints:
-    """A broker's login page and token endpoint; `connect` uses the broker's own pair by default.
+    """A broker's addresses for OAuth: `authorize`, its login page, and `token`, its token endpoint.
 
     `is_json` is for a server that takes codes and refresh tokens as JSON instead of the form fields of RFC 6749.
-    `exchange` is for one with its own exchange of refresh tokens for access tokens; it has no login page.
-    Raises UsageError for an address that is neither https:// nor on this machine.
+    `exchange` is for a broker that has its own way, other than OAuth, to exchange refresh tokens for access tokens, and
+    no login page; else None. Raises UsageError for an address that is neither https:// nor on this machine.
     """
 
     authorize: str
@@ -51,7 +51,7 @@ class OAuthEndpoints:
 
 @dataclass(frozen=True, slots=True)
 class IssuedToken:
-    """An issued access token with its life in seconds, and a refresh token, if any."""
+    """An issued access token, its remaining life in seconds, and the refresh token issued with it, if any."""
 
     access: Secret
     life: float
@@ -59,11 +59,11 @@ class IssuedToken:
 
 
 def request_token(endpoints: OAuthEndpoints, grant_type: str, fields: Mapping[str, str | Secret | None]) -> IssuedToken:
-    """Request an access token; `fields` are those of the grant, None for one that is not sent.
+    """Request an access token at the broker's token endpoint, for `grant_type`, the OAuth name of the grant.
 
-    Raises TokenError if it is refused (400, 401, 403, or an error in a response of 200): the same fields will not
-    succeed later. Raises ConnectError if the server cannot be reached or answers 408, 425, 429 or 5xx, FeedError if the
-    address is no token endpoint.
+    `fields` are those of the grant; one with the value None is not sent. Raises TokenError if the token is refused
+    (400, 401, 403, or an error in a response of 200): the same fields will not succeed later. Raises ConnectError if
+    the server cannot be reached or answers 408, 425, 429 or 5xx, FeedError if the address is no token endpoint.
     """
     is_json = endpoints.is_json and grant_type != "client_credentials"  # protocol page, section 6
     url, own = endpoints.token, endpoints.exchange
@@ -91,7 +91,10 @@ def request_token(endpoints: OAuthEndpoints, grant_type: str, fields: Mapping[st
 def _request(
     client: httpx.Client, url: str, grant_type: str, fields: Mapping[str, str | Secret | None], *, is_json: bool
 ) -> Callable[[], httpx.Request]:
-    """A function that builds the request when it is sent; see `send_request`."""
+    """Return a function that builds the OAuth request.
+
+    It is called when the request is sent, so that no local variable holds a token.
+    """
     from oauthlib.oauth2.rfc6749.parameters import prepare_token_request
 
     def make() -> httpx.Request:
@@ -108,7 +111,10 @@ def _request(
 def _own_request(
     client: httpx.Client, url: str, own: TokenExchange, refresh_token: str | Secret | None
 ) -> Callable[[], httpx.Request]:
-    """The same for a broker's own exchange. Raises UsageError without a refresh token."""
+    """Return a function that builds the request of a broker's own token exchange at the time it is sent.
+
+    Raises UsageError without a refresh token.
+    """
     if not isinstance(refresh_token, Secret):
         raise UsageError(
             "tokens are issued for refresh tokens only", where=url, advice="Use anb.oauth(refresh_token=…)."
@@ -122,7 +128,10 @@ def _own_request(
 
 
 def _parsed_own_token(answer: HttpResponse, own: TokenExchange) -> IssuedToken | str:
-    """The issued token, or the reason for none; never raises, so that no traceback shows the response."""
+    """Return the token that a broker's own exchange issued, or a text that says why there is none.
+
+    Never raises, so that no traceback shows the response.
+    """
     try:
         access = own.read(answer.body)
     except ValueError:
@@ -133,7 +142,10 @@ def _parsed_own_token(answer: HttpResponse, own: TokenExchange) -> IssuedToken |
 
 
 def _parsed_token(answer: HttpResponse) -> IssuedToken | str:
-    """The issued token, or the reason for none; never raises, so that no traceback shows the response."""
+    """Return the token that an OAuth endpoint issued, or a text that says why there is none.
+
+    Never raises, so that no traceback shows the response.
+    """
     from oauthlib.oauth2 import OAuth2Error
     from oauthlib.oauth2.rfc6749.parameters import parse_token_response
 

@@ -1,4 +1,7 @@
-"""Token sources, and the credential that a session takes from one. Tokens appear in no repr and no traceback."""
+"""Token sources (functions that return the current access token), and the token that a session uses.
+
+Tokens appear in no repr and no traceback.
+"""
 
 from __future__ import annotations
 
@@ -42,55 +45,67 @@ VARIABLE = "ARIES_NB_TOKEN"
 
 
 class TokenSource(Protocol):
-    """Returns the current token; called for each connection, renewal and request, on a worker thread."""
+    """A function that returns the current access token.
+
+    Called on a worker thread for each connection, renewal and request.
+    """
 
     def __call__(self) -> Secret:
-        """The token. Raises TokenError if there is none."""
+        """Return the current access token. Raises TokenError if there is none."""
 
 
 @runtime_checkable
 class RenewableToken(TokenSource, Protocol):
-    """A source that caches a token and drops it after a refusal."""
+    """A token source that caches its token, with a method that drops it after a server has refused it."""
 
     def refused(self, token: Secret) -> None:
-        """A server refused `token`: do not return it again."""
+        """Do not return `token` again, because a server refused it."""
 
 
 class FunctionToken(Hidden[Callable[[], object]]):
-    """A user's function as a source. It is hidden as well, since it may carry the token, as a `partial` does."""
+    """A user's function as a token source.
+
+    The function is hidden as well, since it may hold the token, as a `partial` does.
+    """
 
     __slots__ = ()
 
     def __call__(self) -> Secret:
-        """The function's result. Raises TokenError, or the FeedError that the function raises."""
+        """Call the user's function and return its token.
+
+        Raises the FeedError that the function raises, TokenError for any other error and for a result that is no token.
+        """
         return ask(self.reveal())
 
 
 class RenewableFunction(FunctionToken):
-    """A user's source with a method `refused`."""
+    """A user's token source that has a method `refused`, wrapped so that nothing of it is shown."""
 
     __slots__ = ()
 
     def refused(self, token: Secret) -> None:
-        """A server refused `token`."""
+        """Report `token` as refused by a server to the user's source."""
         cast("RenewableToken", self.reveal()).refused(token)
 
 
 class PackageSource:
-    """Base class of this package's sources, whose repr shows no token."""
+    """Base class of this package's own token sources, whose repr shows no token, so they need not be wrapped."""
 
     __slots__ = ()
 
 
 async def fetch(source: TokenSource) -> Secret:
-    """The token of `source`, called on a daemon thread: one that hangs does not keep the interpreter from exiting."""
+    """Return the token of `source`, which is called on a new daemon thread.
+
+    One that hangs does not keep the interpreter from exiting. Raises as `ask` does.
+    """
     return await asyncio.wrap_future(run_on_thread(partial(ask, source), name="aries-nb-token"))
 
 
 def ask(source: Callable[[], object]) -> Secret:
-    """The current token of `source`. Raises the FeedError that it raises, TokenError for any other error.
+    """Call `source` on this thread and return its token. Raises the FeedError that it raises, TokenError for any other.
 
-    The error is raised without its frames and its cause, which may hold tokens as plain text.
+    The error is raised without its stack frames and its cause, which may hold tokens as plain text.
     """
     answer = _answer(source)
     if isinstance(answer, Secret):
@@ -99,7 +114,11 @@ def ask(source: Callable[[], object]) -> Secret:
 
 
 def hide_token(given: object) -> Secret | Callable[[], object] | None:
-    """The argument `token=`, hidden unless it is a source already. One of a wrong type raises TokenError when used."""
+    """Return the user's argument `token=` wrapped so that no output shows it.
+
+    None, and a source of this package, are returned as they are. An argument of a wrong type becomes a source that
+    raises TokenError when it is used.
+    """
     if given is None or isinstance(given, Secret | FunctionToken):
         return given
     if isinstance(given, str):
@@ -118,14 +137,17 @@ def hide_token(given: object) -> Secret | Callable[[], object] | None:
 
 
 def fixed_token(value: str | Secret) -> TokenSource:
-    """A source of one fixed token. Raises TokenError if it is blank, or no text that can be sent."""
+    """Return a source of one fixed token. Raises TokenError if it is blank or contains characters that no token has."""
     value = Secret(value) if isinstance(value, str) else value  # a traceback may show this frame
     checked = checked_secret(value, f"Pass token=…, or set {VARIABLE}.")
     return lambda: checked
 
 
 def environment_token() -> TokenSource:
-    """A source that reads ARIES_NB_TOKEN at each call. Raises TokenError if it is not set now."""
+    """Return a source that reads the environment variable ARIES_NB_TOKEN at each call.
+
+    Raises TokenError if it is not set now.
+    """
 
     def read() -> Secret:
         secret = Secret(os.environ.get(VARIABLE, ""))
@@ -138,7 +160,10 @@ def environment_token() -> TokenSource:
 
 
 def token_from(given: object) -> TokenSource:
-    """The source for the argument `token=`: text, a function that returns a token, a source, or None (environment)."""
+    """Return the token source for the argument `token=`: a token, a function that returns one, or a source.
+
+    None means the environment variable ARIES_NB_TOKEN. Raises TokenError if there is no usable token.
+    """
     given = hide_token(given)  # a traceback may show this frame
     if given is None:
         return environment_token()
@@ -166,7 +191,10 @@ def _answer(source: Callable[[], object]) -> Secret | FeedError:
 
 
 def checked_secret(secret: Secret, advice: str) -> Secret:
-    """The token, stripped. Raises TokenError if it is blank, or no text that can be sent."""
+    """Return the token without blanks around it.
+
+    Raises TokenError, with `advice`, if it is blank or not printable ASCII.
+    """
     is_blank, can_be_sent = _checks(secret)
     if is_blank:
         raise TokenError("the token is blank", advice=advice)
@@ -181,7 +209,10 @@ def _checks(secret: Secret) -> tuple[bool, bool]:
 
 
 def made_with(secret: Secret, function: Callable[[str], T], what: str) -> T:
-    """The result of an adapter's function of a token. Raises ConnectError, without the token in text or traceback."""
+    """Return the result of an adapter's `function` of the token; `what` names the result in an error message.
+
+    Raises ConnectError if the function raises, with the token in neither the text nor the traceback.
+    """
     try:
         return function(secret.reveal())
     except Exception as error:  # foreign code, whose error and frames may hold the token
@@ -191,7 +222,7 @@ def made_with(secret: Secret, function: Callable[[str], T], what: str) -> T:
 
 
 def _innermost(error: BaseException) -> str:
-    """Where an error was raised, without any value."""
+    """Return the line number and function in which an error was raised, as text, without any value of a variable."""
     trace = error.__traceback__
     while trace is not None and trace.tb_next is not None:
         trace = trace.tb_next
@@ -199,9 +230,10 @@ def _innermost(error: BaseException) -> str:
 
 
 class Credential:
-    """The token of a session: the one in use, the one that was refused, and the next. The network's thread owns it.
+    """The token with which a session authenticates: taken from its source, and remembered if the server refuses it.
 
-    Each token it returns is redacted in every text from then on.
+    Used on the network's thread only. Each token is added to `redactor` before it is used. `rule` sets the delays
+    between retries.
     """
 
     def __init__(self, source: TokenSource, redactor: Redactor, rule: BackoffRule) -> None:
@@ -212,13 +244,19 @@ class Credential:
         self._refused: Secret | None = None
 
     async def fetch(self) -> Secret:
-        """Put the source's token in use. Raises FeedError if there is none."""
+        """Get a token from the source, make it the one in use, and return it.
+
+        Raises FeedError if the source has none.
+        """
         token = self._in_use = await fetch(self._source)
         self._redact.add(token)
         return token
 
     async def fetch_until(self, is_over: Callable[[], bool], on_error: Callable[[str], None]) -> Secret | None:
-        """The same with retries until `is_over`, then None. `on_error` is called with the text of each error."""
+        """Get a token from the source, with retries until `is_over()`; make it the one in use and return it.
+
+        Returns None once `is_over()` is true. `on_error` is called with the text of each error.
+        """
         backoff = Backoff(self._rule)
         while not is_over():
             try:
@@ -236,24 +274,24 @@ class Credential:
 
     @property
     def is_refused(self) -> bool:
-        """Whether the server has refused the token in use before."""
+        """Whether the token in use is the one that the server refused at the last attempt to open a session."""
         return self._in_use is not None and self._in_use == self._refused
 
     @property
     def was_refused(self) -> bool:
-        """Whether the server refused the token of the last attempt to open a session."""
+        """Whether the server refused a token, whichever, at the last attempt to open a session."""
         return self._refused is not None
 
     def refused(self) -> None:
-        """Record that the server refused to open a session with the token in use."""
+        """Record that the server refused to open a session with the token in use, and report that to the source."""
         self._refused = self._in_use
         self.invalidate()
 
     def invalidate(self) -> None:
-        """Report the token in use to its source as refused; the source may have a fresher one."""
+        """Report the token in use as refused to its source, if that is renewable, so that it fetches a new one."""
         if self._in_use is not None and isinstance(self._source, RenewableToken):
             self._source.refused(self._in_use)
 
     def accepted(self) -> None:
-        """Record that the server opened a session."""
+        """Record that the server accepted the token and opened a session."""
         self._refused = None

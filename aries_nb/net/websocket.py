@@ -42,7 +42,7 @@ MOST_UNREAD = 2**20
 
 
 class _Direct(connect):
-    """Follows no redirect: the token would be sent to its target, perhaps unencrypted."""
+    """A connection attempt that follows no redirect: the token would be sent to its target, perhaps unencrypted."""
 
     def process_redirect(self, exc: Exception) -> Exception | str:
         return exc
@@ -52,9 +52,11 @@ class _Direct(connect):
 async def connected(
     address: Secret, headers: Callable[[], Mapping[str, str]] | None = None
 ) -> AsyncIterator[ClientConnection]:
-    """An open socket. Raises ConnectionLostError when it ends, OSError or TimeoutError if it never opens.
+    """Async context manager: an open WebSocket to `address`, closed at the end of the block.
 
-    The address may hold a token in its query, and the headers of the handshake may: they are made where they are used.
+    Raises ConnectionLostError when the connection ends, TokenRefusedError if the handshake is refused for its token,
+    OSError or TimeoutError if it never opens. The query of the address and the headers may hold a token, so `headers`
+    makes them only where they are used; None means no further headers.
     """
     proxy, tls = await _proxy_and_tls(address)
     if proxy is not None:
@@ -90,7 +92,10 @@ async def connected(
 
 
 async def _proxy_and_tls(address: Secret) -> tuple[Proxy | None, ssl.SSLContext | None]:
-    """The proxy of an address, if any, and its TLS context; neither for ws:// (this machine)."""
+    """Return the proxy for an address, if any, and its TLS context; (None, None) for ws://, which is on this machine.
+
+    Raises ConnectionLostError if a configured proxy or certificate cannot be used.
+    """
     if not address.reveal().startswith("wss://"):
         return None, None
     try:
@@ -102,10 +107,10 @@ async def _proxy_and_tls(address: Secret) -> tuple[Proxy | None, ssl.SSLContext 
 
 
 def _log_unless_tunnel_ended(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
-    """Exception handler of the loop: logs its errors, except those of websockets about a tunnel that ends early.
+    """Exception handler of the event loop: logs its errors, except some of websockets about a proxy that hangs up.
 
-    It handles a proxy's end twice, and that of a connection it never had (python-websockets #1629 and #1762). The
-    relevant error is raised as well, and a notebook would show the traceback.
+    websockets handles the early end of a proxy tunnel twice, and that of a connection it never had (python-websockets
+    #1629 and #1762). The error that matters is raised as well, and a notebook would show the traceback of this one.
     """
     error = context.get("exception")
     trace = error.__traceback__ if isinstance(error, EOFError | AttributeError) else None
@@ -121,7 +126,10 @@ class _Secured(TypedDict, total=False):
 
 
 def _through(proxy: Proxy | None, tls: ssl.SSLContext | None) -> _Secured:
-    """The proxy arguments of websockets; made where they are passed on, since they may hold a password."""
+    """Return the proxy arguments of websockets' `connect`.
+
+    Call it where they are passed on, since they may hold a password that a local variable would show.
+    """
     if proxy is None:
         return {"proxy": None}
     address = proxy.address.reveal()
@@ -131,7 +139,10 @@ def _through(proxy: Proxy | None, tls: ssl.SSLContext | None) -> _Secured:
 def _not_opened(
     error: OSError | WebSocketException, proxy: Proxy | None, *, is_secure: bool, has_token: bool
 ) -> Exception:
-    """The error of a socket that did not open; its text says whether server or proxy is the cause."""
+    """Return the error to raise for a socket that did not open; its text says whether server or proxy is the cause.
+
+    `has_token`: the handshake carried the token, so that 401 and 403 refuse it.
+    """
     if proxy is None:
         if isinstance(error, ConnectionResetError) and is_secure:
             return ConnectionLostError("the server cut the connection off; it may not speak TLS")
@@ -166,7 +177,10 @@ def _without_traceback(record: logging.LogRecord) -> bool:
 
 
 def _cause(closed: ConnectionClosed) -> Cause:
-    """The cause by the server's close code: "restart" for 1001 and 1012, else "cut"."""
+    """Return the class of a closed connection for the gap log, by the server's close code: "restart" for 1001 and 1012.
+
+    "cut" for any other.
+    """
     code = closed.rcvd.code if closed.rcvd is not None else None
     return "restart" if code in (CloseCode.GOING_AWAY, CloseCode.SERVICE_RESTART) else "cut"
 
@@ -182,10 +196,10 @@ def _close_reason(closed: ConnectionClosed) -> str:
 
 
 class WebSocketPings:
-    """Pings of the WebSocket itself, for a protocol that has none of its own. The network's thread owns it.
+    """Sends pings of the WebSocket protocol itself, for a broker whose own protocol has none.
 
-    websockets reads a pong at once, while frames from before it still wait to be processed: `on_pong` is called with
-    the number of a ping only after them.
+    websockets reads a pong at once, while frames that came before it still wait to be processed. So `on_pong` is called
+    with the number of a ping only after those frames. Used on the network's thread only.
     """
 
     def __init__(self, on_pong: Callable[[int], None]) -> None:
@@ -195,24 +209,30 @@ class WebSocketPings:
         self._taken = 0
 
     def clear(self) -> None:
-        """Forget the pings of the connection before."""
+        """Forget the pings of the previous connection."""
         self._sent.clear()
         self._answered.clear()
 
     async def send(self, socket: ClientConnection, number: int) -> None:
-        """Send ping `number`; numbers only grow."""
+        """Send ping `number` on the socket; each number must be larger than those before."""
         self._sent[number] = time.monotonic()
         waiter = asyncio.ensure_future(await socket.ping())
         waiter.add_done_callback(partial(self._note, socket, number))
 
     def taken(self, socket: ClientConnection) -> None:
-        """Note that a frame was processed; reports the pongs that came before the next one."""
+        """Note that one received frame was processed.
+
+        Calls `on_pong` for the pongs that came before the next frame.
+        """
         self._taken += 1
         while self._answered and (self._answered[0][0] <= self._taken or not len(socket.recv_messages.frames)):
             self._on_pong(self._answered.popleft()[1])
 
     def overdue(self, now: float, seconds: float) -> int:
-        """The newest ping unanswered for more than so many seconds, which is then forgotten; 0 for none."""
+        """Return the newest ping that is unanswered for more than `seconds` at time `now` (monotonic), 0 for none.
+
+        All pings unanswered for so long are then forgotten.
+        """
         late = [number for number, sent in self._sent.items() if now - sent > seconds]
         for number in late:
             del self._sent[number]
@@ -229,7 +249,12 @@ class WebSocketPings:
 
 
 class SendQueue:
-    """Sends in order, one caller after the other. The network's thread owns it."""
+    """Sends frames and pings in order, the messages of one call before those of the next.
+
+    Used on the network's thread only.
+
+    `on_pong` is called with the number of each answered ping.
+    """
 
     def __init__(self, on_pong: Callable[[int], None]) -> None:
         self.pings = WebSocketPings(on_pong)
@@ -255,21 +280,22 @@ class SendQueue:
                 socket.transport.abort()
 
     def is_stuck(self, socket: ClientConnection) -> bool:
-        """Whether more than `MOST_UNREAD` bytes are unsent: the server has stopped reading."""
+        """Return whether more than 1 MiB is waiting to be sent, because the server has stopped reading."""
         return socket.transport.get_write_buffer_size() > MOST_UNREAD
 
 
 def unread_frames(socket: ClientConnection, octets_a_frame: float) -> int:
-    """Number of frames received but not yet processed; those in the system's buffer are estimated by their mean size.
+    """Return the number of frames received but not yet processed. Call it on the thread of the socket's event loop.
 
-    A broker counts its own unsent frames, which begin to pile up only when our buffers are full: this is the earlier
-    sign. To be called on the thread of the socket's loop.
+    Frames in the operating system's buffer are estimated from its size and `octets_a_frame`, the mean size of a frame.
+    A broker counts only its own unsent frames, which begin to pile up when these buffers are full: this number is the
+    earlier sign.
     """
     return len(socket.recv_messages.frames) + int(_buffered(socket) / max(octets_a_frame, 1.0))
 
 
 def _buffered(socket: ClientConnection) -> int:
-    """Bytes in the system's receive buffer; 0 on Windows, which does not report them."""
+    """Return the bytes in the operating system's receive buffer; 0 on Windows, which does not report them."""
     try:
         from fcntl import ioctl
         from termios import FIONREAD
