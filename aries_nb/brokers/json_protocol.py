@@ -49,6 +49,7 @@ __all__ = [
     "Levels",
     "Ponged",
     "Refused",
+    "Reply",
     "StreamKey",
     "TokenExpires",
     "Update",
@@ -124,7 +125,13 @@ class TokenExpires(NamedTuple):
     """The session ends soon: a fresh token is fetched and `login` is sent again on this connection."""
 
 
-Event: TypeAlias = Update | Levels | Accepted | Acknowledged | Refused | Ponged | TokenExpires
+class Reply(NamedTuple):
+    """A message to send now, such as the answer to the server's own ping; JSON, str or bytes as from `ask`."""
+
+    message: Any
+
+
+Event: TypeAlias = Update | Levels | Accepted | Acknowledged | Refused | Ponged | TokenExpires | Reply
 
 
 class JsonProtocol(ABC):
@@ -247,7 +254,7 @@ class JsonProtocol(ABC):
         if gone and self._is_open:
             try:
                 self._await_answers(0, gone, self._queue(self.give_up(gone)))
-            except Exception as error:  # nobody waits for it: shown as the last error
+            except Exception as error:  # no call waits for it: shown as the last error
                 self._notices.append(Rejected((), excerpt(f"`give_up` raised {type(error).__name__}: {error}")))
 
     def receive(self, frames: Sequence[bytes], received: int) -> Received:
@@ -358,6 +365,8 @@ class JsonProtocol(ABC):
             self._ponged(event, notices)
         elif isinstance(event, TokenExpires):
             notices.append(TokenWanted())
+        elif isinstance(event, Reply):
+            self._queue([event.message])
         else:
             raise TypeError(f"`read` yielded {type(event).__name__}, which is no event")
 

@@ -15,6 +15,7 @@ from aries_nb.brokers import (
     Levels,
     Ping,
     Refused,
+    Reply,
     TokenExpires,
     Update,
 )
@@ -43,6 +44,7 @@ EVENTS = {
     "acknowledged": Acknowledged,
     "refused": lambda reason, symbols=(), kind=None: Refused(reason, tuple(symbols), kind),
     "expires": TokenExpires,
+    "reply": Reply,
 }
 
 
@@ -294,6 +296,30 @@ def test_an_end_that_cannot_be_asked_for_is_told() -> None:
     protocol.unsubscribe([quotes("AAPL")])
 
     assert [each.reason for each in of(Rejected, protocol.tick(1.0))] == ["`give_up` raised ValueError: no idea"]
+
+
+# Answers.
+
+
+def test_the_ping_of_a_server_is_answered() -> None:
+    protocol = opened(Plain(), quotes("AAPL"))
+
+    assert tell(protocol, ["reply", {"pong": 7}], ["reply", "pong"]) == ([], [])
+
+    assert protocol.outgoing() == ['{"pong":7}', "pong"]
+
+
+def test_a_reply_that_cannot_be_sent_is_unreadable() -> None:
+    class Wrong(Plain):
+        def read(self, message: Any) -> Iterator[Event]:
+            yield Reply(object())
+
+    protocol = opened(Wrong(), quotes("AAPL"))
+
+    _, notices = tell(protocol)
+
+    assert len(of(Unreadable, notices)) == 1
+    assert protocol.outgoing() == []
 
 
 # Refusals.
