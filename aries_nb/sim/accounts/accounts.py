@@ -1,6 +1,6 @@
 """Simulated accounts on the synthetic market: ledgers, a robot trader, profit and loss, watchlists, news.
 
-Pure: no clock, no socket, no broker's terms. The same seed and the same calls give the same changes. Listeners get the
+No clock, no socket, no broker's terms. The same seed and the same calls give the same changes. Listeners get the
 changes as the dataclasses below; each broker's server encodes them in its own format.
 """
 
@@ -45,14 +45,17 @@ REVALUE_SECONDS = 1.0
 
 @dataclass(frozen=True, slots=True)
 class OrderChanged:
-    """An order changed its state; every state is published, in order."""
+    """A change for listeners: an order got a new state. Every state is published, in order."""
 
     order: Order
 
 
 @dataclass(frozen=True, slots=True)
 class PositionChanged:
-    """A position was traded or its mark moved; quantity zero once it is closed."""
+    """A change for listeners: a position was traded, or the price at which it is valued moved.
+
+    `holding` is the position with that price; its quantity is zero once it is closed.
+    """
 
     account: str
     holding: Holding
@@ -60,14 +63,17 @@ class PositionChanged:
 
 @dataclass(frozen=True, slots=True)
 class BalanceChanged:
-    """Any figure of an account changed."""
+    """A change for listeners: the sums of an account changed, because an order changed or a position's price moved.
+
+    `figures` are all of them.
+    """
 
     figures: AccountFigures
 
 
 @dataclass(frozen=True, slots=True)
 class CandleChanged:
-    """A candle of profit and loss was opened, updated or closed."""
+    """A change for listeners: a candle of an account's profit and loss was opened, updated or closed."""
 
     account: str
     candle: Candle
@@ -75,14 +81,14 @@ class CandleChanged:
 
 @dataclass(frozen=True, slots=True)
 class WatchlistsChanged:
-    """All watchlists of the user, after one of them changed."""
+    """A change for listeners: one of the user's watchlists changed; `lists` are all of them."""
 
     lists: tuple[Watchlist, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class NewsPublished:
-    """A headline was published."""
+    """A change for listeners: a headline was published."""
 
     headline: Headline
 
@@ -91,12 +97,12 @@ Change: TypeAlias = OrderChanged | PositionChanged | BalanceChanged | CandleChan
 
 
 class Accounts:
-    """The user's accounts. Not thread-safe: owned by the caller of `advance`. `now` is Unix time in seconds.
+    """The simulated user's accounts. Not thread-safe: owned by the caller of `advance`. `now` is Unix time in s.
 
-    The simulation starts at the first `now` passed in. Rates are means: the robot acts `orders_per_s` times per second
-    in all accounts together (0 for never); there is a headline every `news_s` and a changed watchlist every
-    `watchlist_s` seconds (inf for none). Orders are placed and read at `brokerage`; its changes are published by the
-    next `advance`.
+    The simulation starts at the first `now` passed in. Rates are means: the robot acts `orders_per_s` times per
+    second in all accounts together (0 for never); there is a headline every `news_s` and a changed watchlist every
+    `watchlist_s` seconds (inf for none). `terms` are the accounts' kinds and initial states. Orders are placed and
+    read at `brokerage`; its changes are published by the next `advance`.
     """
 
     def __init__(
@@ -124,45 +130,49 @@ class Accounts:
 
     @property
     def names(self) -> tuple[str, ...]:
-        """The accounts of the user."""
+        """The names of the user's accounts."""
         return tuple(self.brokerage.terms)
 
     @property
     def watchlists(self) -> tuple[Watchlist, ...]:
-        """The present watchlists of the user."""
+        """The user's watchlists in their present state."""
         return tuple(self._watchlists.lists)
 
     @property
     def headlines(self) -> tuple[Headline, ...]:
-        """The retained news, oldest first."""
+        """The newest headlines, at most 500, oldest first."""
         return tuple(self._newsroom.headlines)
 
     def figures(self, account: str) -> AccountFigures:
-        """The present figures of an account. Raises UsageError if there is none."""
+        """Return the present sums and open positions of an account. Raises UsageError for an unknown account."""
         return self.brokerage.figures(account)
 
     def equity(self, account: str) -> Decimal:
-        """Cash and the value of all positions, in USD."""
+        """Return an account's cash plus the present value of its positions, in its currency."""
         return self.brokerage.equity(account)
 
     def candles(self, account: str, interval: str, since: float, *, now: float) -> list[Candle]:
-        """Profit and loss from the bucket that contains `since` (Unix s), oldest first."""
+        """Return the candles of an account's profit and loss, oldest first, from the one that contains `since`.
+
+        `since` and `now` are Unix time in s. `interval` is one of `pnl.INTERVALS`, such as "1m".
+        """
         self._begin(now)
         return self._candles[account].since(interval, since)
 
     def add_listener(self, listener: Callable[[Sequence[Change], float], None]) -> None:
-        """Call a listener with every change from now on and its time, within `advance` and `publish`."""
+        """Register a listener, which `advance` and `publish` call with new changes and their time in Unix s."""
         self._listeners.append(listener)
 
     def remove_listener(self, listener: Callable[[Sequence[Change], float], None]) -> None:
-        """Remove a listener; an unknown one is ignored."""
+        """Remove a listener that `add_listener` registered; an unknown one is ignored."""
         if listener in self._listeners:
             self._listeners.remove(listener)
 
     def advance(self, seconds: float, now: float) -> list[Change]:
-        """Advance by `seconds`, publish the changes to the listeners, and return them.
+        """Advance the accounts by `seconds` to `now` (Unix s), publish the changes to the listeners, and return them.
 
-        The owner of the market moves its prices before; a market that has not moved since the last call is moved here.
+        The owner of the market moves its prices before; a market that has not moved since the last call is
+        moved here.
         """
         self._begin(now)
         if self._fair == self._fair_prices():
@@ -185,7 +195,10 @@ class Accounts:
         return changes
 
     def publish(self, now: float) -> None:
-        """Publish at once the changes of orders since the last `advance`, so that a snapshot can follow."""
+        """Publish the changes of orders since the last `advance` at once, so that a snapshot can follow.
+
+        `now` is in Unix s.
+        """
         self._publish(self._traded(), now)
 
     def _rng(self, name: str) -> Random:
@@ -216,7 +229,7 @@ class Accounts:
         return changes + [BalanceChanged(self.figures(account)) for account in concerned]
 
     def _revalued(self) -> list[Change]:
-        """Positions whose mark moved since they were last published, their accounts, and candles."""
+        """Return the changes that moved prices caused: to positions, sums of accounts, and profit-and-loss candles."""
         changes: list[Change] = []
         for account, candles in self._candles.items():
             moved = [

@@ -1,4 +1,4 @@
-"""A simulated brokerage that fills orders against the quotes of the synthetic market. Pure.
+"""A simulated brokerage that fills orders against the quotes of the synthetic market. No I/O; time is passed in.
 
 The market is read and never changed: fills take no liquidity from the book and appear in no public trades. Costs and
 limits are `FEE`, `LEVERAGE`, and no short sales in a cash account. Buying power is checked when an order is placed, not
@@ -35,7 +35,7 @@ MAX_FINISHED_ORDERS = 20_000
 
 
 class Prices(NamedTuple):
-    """Best bid and ask in USD, sizes in shares, and the middle of both, at which positions are valued."""
+    """Best bid and ask in the share's currency, sizes in shares; `mark`, the middle of both, values positions."""
 
     bid: Decimal
     bid_size: int
@@ -45,7 +45,7 @@ class Prices(NamedTuple):
 
 
 class Brokerage:
-    """All accounts with their orders and fills. Not thread-safe. `now` is Unix time in seconds everywhere."""
+    """All simulated accounts with their orders and fills. Not thread-safe. `now` is Unix time in s in all methods."""
 
     def __init__(self, market: Market, terms: Iterable[AccountTerms]) -> None:
         self.market = market
@@ -61,9 +61,10 @@ class Brokerage:
     # Queries.
 
     def prices(self, symbol: str) -> Prices:
-        """The share's quote; computed from its fair price if the book is out of date for want of subscribers.
+        """Return the share's best bid and ask; raises UsageError if the symbol is not a share of the market.
 
-        Raises UsageError if the symbol is not a share of the market.
+        They are computed from the fair price if the book is out of date, as that of a share without subscribers
+        is.
         """
         share = self.market.shares.get(symbol)
         if share is None:
@@ -82,11 +83,11 @@ class Brokerage:
         )
 
     def mark(self, symbol: str) -> Decimal:
-        """The price at which a position is valued: the middle of the quote."""
+        """Return the price at which a position in the share is valued: the middle of best bid and ask."""
         return self.prices(symbol).mark
 
     def ledger(self, account: str) -> Ledger:
-        """The ledger of an account. Raises UsageError if there is none."""
+        """Return the ledger (cash and positions) of an account. Raises UsageError for an unknown account."""
         if account not in self._ledgers:
             raise UsageError(
                 f"unknown account {account!r}", where="brokerage", advice=f"Use one of: {', '.join(self.terms)}."
@@ -94,16 +95,16 @@ class Brokerage:
         return self._ledgers[account]
 
     def holding(self, account: str, symbol: str) -> Holding:
-        """An open or closed position at its present mark."""
+        """Return the account's open or closed position in a symbol, with the price at which it is valued now."""
         position = self.ledger(account).positions[symbol]
         return Holding(position, self.mark(symbol) if position.quantity else None)
 
     def equity(self, account: str) -> Decimal:
-        """Cash and the value of all positions, in USD."""
+        """Return an account's cash plus the present value of its positions, in its currency."""
         return self.ledger(account).equity(self.mark)
 
     def figures(self, account: str) -> AccountFigures:
-        """The present figures of an account."""
+        """Return the present sums and open positions of an account. Raises UsageError for an unknown account."""
         ledger = self.ledger(account)
         holdings = ledger.holdings(self.mark)
         active = self.active_orders(account)
@@ -123,7 +124,10 @@ class Brokerage:
         )
 
     def buying_power(self, account: str) -> Decimal:
-        """USD of shares that may be added, less what working orders may still add; never negative."""
+        """Return for what amount the account may still add shares, less what its working orders may add.
+
+        Never negative.
+        """
         ledger = self.ledger(account)
         if self.terms[account].kind == "cash":
             free = ledger.cash
@@ -134,11 +138,14 @@ class Brokerage:
         return max(ZERO, free - reserved)
 
     def active_orders(self, account: str) -> list[Order]:
-        """Orders that may still be filled, oldest first."""
+        """Return the account's orders that may still be filled, oldest first."""
         return [order for order in self._working.values() if order.account == account]
 
     def finished_orders(self, account: str) -> list[Order]:
-        """Retained orders in a final state, in the order of their end."""
+        """Return the account's orders in a final state, in the order of their end.
+
+        The last 20,000 of all accounts are retained.
+        """
         return [order for order in self._finished if order.account == account]
 
     # Commands.
@@ -158,8 +165,9 @@ class Brokerage:
     ) -> Order:
         """Place an order and fill it as far as the present quote allows; return its state, which may be "rejected".
 
-        `quantity` in whole shares. `price` goes with a limit, `stop` with a stop order. `expires` is Unix time in s.
-        Raises UsageError for an unknown account or share, or invalid values.
+        `quantity` is in whole shares. `price` is required for a limit order and `stop` for a stop order, and
+        None for others. `expires` is Unix time in s, None for never. Raises UsageError for an unknown account
+        or share, or invalid values.
         """
         amount = Decimal(quantity)
         _check(kind, amount, price, stop)
@@ -183,7 +191,7 @@ class Brokerage:
         return self._admit(order)
 
     def cancel(self, order_id: str, *, now: float) -> bool:
-        """Cancel an order; False if it is no longer working."""
+        """Cancel a working order; return False if it is filled, ended or unknown."""
         order = self._working.get(order_id)
         if order is None:
             return False
@@ -193,10 +201,12 @@ class Brokerage:
     def replace(
         self, order_id: str, *, quantity: Number | None = None, price: Number | None = None, now: float
     ) -> Order | None:
-        """Replace a working order; None keeps a value, `quantity` is the new open quantity.
+        """Replace a working order by a new one.
 
-        The new order carries over the filled quantity and its value (as in FIX: cumQty and avgPrice); its quantity is
-        the filled plus the open one. Returns the new order, None if the old one is no longer working.
+        None keeps the quantity or the price, `quantity` is the new open quantity. The new order carries over
+        the filled quantity and its value (as in FIX: cumQty and avgPrice); its quantity is the filled plus the
+        open one. Returns the new order, None if the old one is no longer working. Raises UsageError for invalid
+        values.
         """
         old = self._working.get(order_id)
         if old is None:
@@ -210,7 +220,7 @@ class Brokerage:
         return self._admit(replace(fresh, status="pending_new", created=now, updated=now))
 
     def advance(self, now: float) -> None:
-        """Expire working orders, or fill them as far as the present quotes allow."""
+        """Expire the working orders whose time is over, and fill the others as far as the present quotes allow."""
         for order in list(self._working.values()):
             if order.expires is not None and now >= order.expires:
                 self._record(replace(order, status="expired", updated=now))
@@ -218,7 +228,7 @@ class Brokerage:
                 self._match(order, now)
 
     def drain(self) -> tuple[Sequence[Order], Sequence[tuple[str, str]]]:
-        """All states of orders since the last call, and the (account, symbol) of changed positions."""
+        """Return all new states of orders since the last call, and the (account, symbol) of changed positions."""
         drained = self._order_states, list(self._touched)
         self._order_states, self._touched = [], {}
         return drained
@@ -247,7 +257,10 @@ class Brokerage:
         return (each for each in self.active_orders(order.account) if each.symbol == order.symbol)
 
     def _added(self, order: Order) -> Decimal:
-        """USD that an order may add to the account's gross position if nothing else is filled before."""
+        """Return the amount by which an order may increase the gross value of the account's positions.
+
+        It is computed as if nothing else were filled before.
+        """
         held = self.ledger(order.account).quantity(order.symbol)
         signed = order.leaves if order.side == "buy" else -order.leaves
         return max(ZERO, abs(held + signed) - abs(held)) * self._reference(order)
@@ -264,7 +277,7 @@ class Brokerage:
         return prices.ask if order.side == "buy" else prices.bid
 
     def _match(self, order: Order, now: float) -> Order:
-        """Fill an order once against the quote; return its state."""
+        """Fill a working order once, as far as the present quote allows; return its state."""
         prices = self.prices(order.symbol)
         is_buy = order.side == "buy"
         price, size = (prices.ask, prices.ask_size) if is_buy else (prices.bid, prices.bid_size)

@@ -1,8 +1,8 @@
-"""Ledger of one simulated account: cash, positions and their costs in exact decimals. Pure.
+"""Ledger of one simulated account: cash, positions and their costs in exact decimals. No I/O.
 
 Nothing is computed from a rounded average price. A position stores its cost; when a part of it is closed, the cost of
-that part is rounded once and subtracted, and the realised profit is the proceeds less exactly that amount. So
-`equity - starting equity == realised + unrealised - fees` holds exactly at every moment.
+that part is rounded once and subtracted, and the realised profit is the proceeds less exactly that amount. So `equity -
+starting equity == realised + unrealised - fees` always holds exactly.
 """
 
 from __future__ import annotations
@@ -23,10 +23,10 @@ QUANTUM = Decimal("0.0001")
 
 @dataclass(frozen=True, slots=True)
 class Position:
-    """A position in one share: `quantity` in shares, negative when short; amounts in USD.
+    """A position in one share: `quantity` in shares, negative when short; amounts in the share's currency.
 
-    `cost` has the sign of `quantity`. `realised` is the profit of all parts closed so far, before fees. `opened` is the
-    time when it last became open, in Unix s; 0 if that was before the start.
+    `cost` has the sign of `quantity`. `realised` is the profit of all parts closed so far, before fees. `opened` is
+    the time when it last became open, in Unix s; 0 if that was before the simulation's start.
     """
 
     symbol: str
@@ -37,33 +37,36 @@ class Position:
 
     @property
     def average_price(self) -> Decimal:
-        """Cost per share, rounded for display; zero when closed."""
+        """Cost per share, rounded to four decimals for display; zero when the position is closed."""
         return (self.cost / self.quantity).quantize(QUANTUM) if self.quantity else ZERO
 
 
 @dataclass(frozen=True, slots=True)
 class Holding:
-    """A position with a mark in USD per share; None when it is closed."""
+    """A position with `mark`, the price per share at which it is valued; None when the position is closed."""
 
     position: Position
     mark: Decimal | None
 
     @property
     def market_value(self) -> Decimal:
-        """Quantity times mark; negative when short."""
+        """Quantity times the price at which the position is valued; negative when short, zero when closed."""
         return ZERO if self.mark is None else self.position.quantity * self.mark
 
     @property
     def unrealised(self) -> Decimal:
-        """Profit of closing at the mark, before fees."""
+        """Profit, before fees, of closing the position at the price at which it is valued."""
         return self.market_value - self.position.cost
 
 
 class Ledger:
-    """Cash and positions of one account, changed by `book` alone. The initial cost of a position is its value."""
+    """Cash and positions of one simulated account, changed by `book` alone.
+
+    The initial positions count as bought at their initial value.
+    """
 
     def __init__(self, cash: Decimal, holdings: Mapping[str, tuple[Decimal, Decimal]]) -> None:
-        """`holdings` maps a symbol to quantity and price."""
+        """Open the account with `cash` and with `holdings`, which map a symbol to quantity and price per share."""
         self.cash = self.starting_cash = cash
         self.fees = ZERO
         #: By symbol; closed positions stay, with quantity zero and their realised profit.
@@ -75,16 +78,19 @@ class Ledger:
 
     @property
     def realised(self) -> Decimal:
-        """Realised profit of all positions, before fees."""
+        """Realised profit of all positions so far, before fees."""
         return sum((position.realised for position in self.positions.values()), ZERO)
 
     def quantity(self, symbol: str) -> Decimal:
-        """Shares held, negative when short."""
+        """Return how many shares of a symbol the account has, negative when short."""
         position = self.positions.get(symbol)
         return position.quantity if position else ZERO
 
     def book(self, symbol: str, quantity: Decimal, price: Decimal, *, fee: Decimal, now: float) -> None:
-        """Book one fill; `quantity` is negative for a sale. It may open, close or reverse a position."""
+        """Book one fill of `quantity` shares (negative for a sale) at `price`.
+
+        It may open, close or reverse a position. `fee` is subtracted from the cash. `now` is Unix time in s.
+        """
         held = self.positions.get(symbol) or Position(symbol, ZERO, ZERO, ZERO, now)
         closed = _closed(held.quantity, quantity)
         removed = held.cost if closed == held.quantity else (held.cost * closed / held.quantity).quantize(QUANTUM)
@@ -101,18 +107,18 @@ class Ledger:
         self.fees += fee
 
     def holdings(self, mark: Callable[[str], Decimal]) -> tuple[Holding, ...]:
-        """All open positions at their marks."""
+        """Return all open positions; `mark` returns the price at which a symbol is valued."""
         return tuple(
             Holding(position, mark(symbol)) for symbol, position in self.positions.items() if position.quantity
         )
 
     def equity(self, mark: Callable[[str], Decimal]) -> Decimal:
-        """Cash and the value of all positions."""
+        """Return the cash plus the value of all positions; `mark` returns the price at which a symbol is valued."""
         return self.cash + sum((holding.market_value for holding in self.holdings(mark)), ZERO)
 
 
 def _closed(held: Decimal, quantity: Decimal) -> Decimal:
-    """The part of `held`, with its sign, that a fill of `quantity` closes."""
+    """Return the part of the position `held`, with its sign, that a fill of `quantity` shares closes."""
     if held * quantity >= 0:
         return ZERO
     part = min(abs(held), abs(quantity))

@@ -1,4 +1,4 @@
-"""Generated headlines about the symbols of the simulated market. Pure; ASCII only."""
+"""Generated headlines about the symbols of the simulated market, in ASCII. No I/O."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ RELEASES = frozenset({"earnings", "products", "management"})
 
 @dataclass(frozen=True, slots=True)
 class Headline:
-    """One item of news; `time` is Unix time in s."""
+    """One generated news item; `number` counts from 1, `time` is Unix time in s."""
 
     number: int
     title: str
@@ -45,7 +45,10 @@ class Headline:
 
 
 class Newsroom:
-    """The headlines so far, oldest first; one every `mean_seconds` on average, none for infinity."""
+    """Generates headlines at random times, one every `mean_seconds` on average (infinity: none).
+
+    Keeps the newest 500.
+    """
 
     def __init__(self, rng: Random, symbols: Sequence[str], mean_seconds: float) -> None:
         self.headlines: deque[Headline] = deque(maxlen=MAX_HEADLINES)
@@ -56,7 +59,7 @@ class Newsroom:
         self._wait = self._draw_wait()
 
     def advance(self, seconds: float, now: float) -> list[Headline]:
-        """Advance by `seconds`; return the headlines published."""
+        """Advance by `seconds` to `now` (Unix s); return the headlines published in that time."""
         self._wait -= seconds
         published = []
         while self._wait <= 0:

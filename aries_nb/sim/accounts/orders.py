@@ -1,4 +1,4 @@
-"""Data of the simulated brokerage: terms of an account, states of orders, fills, figures of an account. Pure."""
+"""Data of the simulated brokerage: an account's initial state, states of orders, fills, and sums of an account."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ FINAL: frozenset[OrderStatus] = frozenset({"filled", "canceled", "replaced", "re
 
 @dataclass(frozen=True, slots=True)
 class AccountTerms:
-    """Kind and initial state of an account: `cash` in its currency, `holdings` in shares by symbol.
+    """Kind and initial state of a simulated account: `cash` in its currency, `holdings` as (symbol, shares).
 
     A robot also trades the `favourites`, so that an account has several positions.
     """
@@ -36,11 +36,12 @@ class AccountTerms:
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """One state of an order: quantities in shares, prices in USD, times in Unix s.
+    """One state of an order in the simulation: quantities in shares, prices in the share's currency, times in Unix s.
 
-    `number` counts all orders. `value` is the sum of quantity times price of its fills. `replaces` is the id of the
-    replaced order, "" for none; its filled quantity counts as filled here as well. `is_short` is True if it was placed
-    to open or cover a short position.
+    `number` counts all orders. `price` is the limit, None for another type; `stop` the stop price, None for another
+    type. `value` is the sum of quantity times price of its fills. `expires` None means never. `replaces` is the id
+    of the replaced order, "" for none; its filled quantity counts as filled here as well. `is_short` is True if it
+    was placed to open or cover a short position. `text` is the reason of a rejection.
     """
 
     number: int
@@ -63,22 +64,25 @@ class Order:
 
     @property
     def id(self) -> str:
-        """The client's id of the order, unique over all accounts."""
+        """The order's id, such as "ORD-7", unique over all accounts."""
         return f"ORD-{self.number}"
 
     @property
     def leaves(self) -> Decimal:
-        """The quantity that may still be filled."""
+        """The quantity in shares that may still be filled; zero once the order has ended."""
         return ZERO if self.status in FINAL else self.quantity - self.filled
 
     @property
     def average_price(self) -> Decimal:
-        """Mean price of its fills, rounded for display; zero before the first."""
+        """Mean price of the order's fills, rounded to four decimals for display; zero before the first."""
         return (self.value / self.filled).quantize(QUANTUM) if self.filled else ZERO
 
 
 class Fill(NamedTuple):
-    """One own execution: time in Unix s, shares, USD."""
+    """One execution of an order of a simulated account.
+
+    `time` is in Unix s, `quantity` in shares; `price` and `fee` are in the account's currency.
+    """
 
     time: float
     account: str
@@ -92,7 +96,11 @@ class Fill(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class AccountFigures:
-    """Figures of one account at one moment, amounts in USD. `realised` and `unrealised` are before fees."""
+    """Sums and open positions of one account at one time; amounts in its currency.
+
+    `realised` and `unrealised` profits are before fees. `pending_value` is that of the open quantity of its working
+    orders.
+    """
 
     account: str
     cash: Decimal

@@ -1,8 +1,9 @@
-"""Candles of an account's profit and loss since the start of the simulation, by interval. Pure.
+"""Candles of a simulated account's profit and loss since the simulation's start, by interval. Time is passed in.
 
-Intervals: protocol page §5.1. A candle opens at the close of the one before. A generated history precedes the minute of
-the start and ends at the initial value, so that candles of a minute and less contain only values that the balances had
-as well. The history is coarser the further back it goes, so short intervals reach less far back than long ones.
+Intervals: Aries' protocol page §5.1. A candle opens at the close of the one before. A generated history precedes the
+minute of the start and ends at the initial value, so that candles of a minute and less contain only values that the
+balances had as well. The history is coarser the further back it goes, so short intervals reach less far back than long
+ones.
 """
 
 from __future__ import annotations
@@ -36,7 +37,10 @@ CENTS = Decimal("0.01")
 
 @dataclass(frozen=True, slots=True)
 class Candle:
-    """Profit and loss in USD during one bucket; `start` is Unix time in s, UTC days and months."""
+    """Profit and loss of an account during one period of an `interval` such as "1m", in its currency.
+
+    `start` is the period's start in Unix s; days and months are UTC.
+    """
 
     interval: str
     start: int
@@ -47,7 +51,7 @@ class Candle:
 
 
 def bucket_start(interval: str, time: float) -> int:
-    """Start of the bucket that contains `time`, both in Unix s."""
+    """Return the start of the candle of an `interval` such as "1m" that contains `time`, both in Unix s."""
     if interval == "1mo":
         moment = datetime.fromtimestamp(time, UTC)
         return int(datetime(moment.year, moment.month, 1, tzinfo=UTC).timestamp())
@@ -56,9 +60,10 @@ def bucket_start(interval: str, time: float) -> int:
 
 
 class Candles:
-    """Candles of all intervals of one account, starting with a seeded history.
+    """Profit-and-loss candles of all intervals of one account, beginning with a random history drawn from `rng`.
 
-    `equity` scales the history; `value` is the present profit and loss, at which it ends. Both in USD.
+    `equity` scales the history; `value` is the present profit and loss, at which it ends. Both are in the account's
+    currency.
     """
 
     def __init__(self, rng: Random, equity: Decimal, now: float, *, value: Decimal = ZERO) -> None:
@@ -73,16 +78,16 @@ class Candles:
         self._changed.clear()
 
     def observe(self, now: float, value: Decimal) -> None:
-        """Record the present profit and loss, in USD."""
+        """Record the profit and loss at `now` (Unix s), in the account's currency, in the candles of all intervals."""
         self._observe(now, value, 0)
 
     def since(self, interval: str, time: float) -> list[Candle]:
-        """The candles from the one that contains `time` (Unix s), oldest first."""
+        """Return the candles of an interval, oldest first, from the one that contains `time` (Unix s)."""
         first = bucket_start(interval, time)
         return [candle for candle in self._candles[interval] if candle.start >= first]
 
     def drain(self) -> list[Candle]:
-        """Every candle that changed since the last call, in its latest state."""
+        """Return every candle that changed since the last call, each in its latest state."""
         changed = list(self._changed.values())
         self._changed.clear()
         return changed
@@ -107,7 +112,10 @@ class Candles:
 
 
 def _history(rng: Random, equity: float, end: int) -> list[tuple[float, Decimal, int]]:
-    """Times before the end, values in USD and steps of a random walk; the last value is zero."""
+    """Return a random walk before `end` (Unix s), oldest first, whose last value is zero.
+
+    Each step is (time in Unix s, profit and loss, length of the step in s).
+    """
     times: list[tuple[float, int]] = []
     for (reach, step), (last, _) in zip(HISTORY, (*HISTORY[1:], (0, 0)), strict=True):
         times += [(end - ago, step) for ago in range(reach, last, -step)]

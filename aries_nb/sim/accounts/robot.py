@@ -1,4 +1,4 @@
-"""A seeded trader that places, replaces and cancels orders in the simulated accounts. Pure."""
+"""A trader, drawn from a seed, that places, replaces and cancels orders in the simulated accounts. No I/O."""
 
 from __future__ import annotations
 
@@ -24,7 +24,10 @@ LIFE_SECONDS = (15.0, 90.0)
 
 
 class Robot:
-    """Trader that acts `rate` times per second on average in all accounts (0: never), on its own orders only."""
+    """Simulated trader that acts `rate` times per second on average in all accounts together (0: never).
+
+    It replaces and cancels only its own orders.
+    """
 
     def __init__(self, rng: Random, brokerage: Brokerage, rate: float) -> None:
         self._rng = rng
@@ -34,7 +37,7 @@ class Robot:
         self._wait = self._draw_wait()
 
     def advance(self, seconds: float, now: float) -> None:
-        """Advance by `seconds`, with as many acts as the rate gives."""
+        """Advance by `seconds` to `now` (Unix s), placing, replacing or cancelling as many orders as the rate gives."""
         self._wait -= seconds
         while self._wait <= 0:
             self._wait += self._draw_wait()
@@ -58,7 +61,7 @@ class Robot:
             self._place(account, now)
 
     def _improve(self, order: Order, now: float) -> None:
-        """Move a limit one step towards the quote, or reduce the quantity of another order."""
+        """Move a limit order's price one step towards the other side's, or reduce the quantity of another order."""
         share = self._brokerage.market.shares[order.symbol]
         step = Decimal(1) / share.scale
         price = None if order.price is None else order.price + (step if order.side == "buy" else -step)

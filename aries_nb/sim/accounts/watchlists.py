@@ -1,4 +1,4 @@
-"""The simulated user's watchlists, which change at random. Pure."""
+"""The simulated user's watchlists, which change at random. No I/O."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ MIN_SYMBOLS, MAX_SYMBOLS = 2, 12
 
 @dataclass(frozen=True, slots=True)
 class Watchlist:
-    """A named list of symbols in the user's order."""
+    """A named list of symbols in the user's order; `number` identifies it."""
 
     number: int
     name: str
@@ -31,7 +31,7 @@ class Watchlist:
 
 
 class Watchlists:
-    """All lists of the user; one changes every `mean_seconds` on average, none for infinity."""
+    """All watchlists of the simulated user; one changes every `mean_seconds` on average (infinity: none)."""
 
     def __init__(self, rng: Random, symbols: Sequence[str], mean_seconds: float) -> None:
         self.lists = [Watchlist(number, name, chosen) for number, (name, chosen) in enumerate(START, 1)]
@@ -41,7 +41,7 @@ class Watchlists:
         self._wait = self._draw_wait()
 
     def advance(self, seconds: float) -> bool:
-        """Advance by `seconds`; return whether a list changed."""
+        """Advance by `seconds`; return whether a watchlist changed."""
         self._wait -= seconds
         is_changed = False
         while self._wait <= 0:
@@ -55,7 +55,7 @@ class Watchlists:
         return self._rng.expovariate(1.0 / self._mean) if math.isfinite(self._mean) else math.inf
 
     def _edited(self, old: Watchlist) -> Watchlist:
-        """Add, remove or move a symbol, or rename the list; the result always differs."""
+        """Return the list with a symbol added, removed or moved, or with another name; it always differs from `old`."""
         rng, symbols = self._rng, list(old.symbols)
         missing = [symbol for symbol in self._symbols if symbol not in symbols]
         drawn = rng.random()
