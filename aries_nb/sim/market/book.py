@@ -1,4 +1,4 @@
-"""A simulated order book in whole ticks; trades take liquidity from it. It is never crossed or empty."""
+"""A simulated order book in whole ticks; trades take liquidity from it. It is never crossed, and no side is empty."""
 
 from __future__ import annotations
 
@@ -19,7 +19,11 @@ Direction = Literal[1, -1]
 
 
 class BookSide:
-    """One side of a book, best level first, as parallel lists; `direction` is 1 for asks, -1 for bids."""
+    """One side of an order book, best level first, as parallel lists of prices (`ticks`) and `sizes`.
+
+    Sizes are shares or contracts: one `lot` and `mean_lots` more on average, in whole lots. `direction` is 1 for
+    asks, -1 for bids. `depth` is the usual number of levels.
+    """
 
     __slots__ = ("depth", "direction", "lot", "mean_lots", "rng", "sizes", "ticks")
 
@@ -33,23 +37,23 @@ class BookSide:
         self.sizes: list[int] = []
 
     def rebuild(self, best: int) -> None:
-        """Replace all levels; `best` is the best price in ticks."""
+        """Replace all levels of this side; `best` is the new best price in ticks."""
         self.ticks = [best]
         self.sizes = [self.draw_size()]
         self._refill()
 
     def draw_size(self) -> int:
-        """Draw a size in shares or contracts: whole lots, exponentially distributed."""
+        """Return a random size in shares or contracts: whole lots, exponentially distributed."""
         return (1 + int(self.rng.expovariate(1.0) * self.mean_lots)) * self.lot
 
     def improve(self) -> None:
-        """Add a level one tick better than the best."""
+        """Add a level one tick better than the best, and remove the levels beyond `depth`."""
         self.ticks.insert(0, self.ticks[0] - self.direction)
         self.sizes.insert(0, self.draw_size())
         del self.ticks[self.depth :], self.sizes[self.depth :]
 
     def drop_best(self) -> None:
-        """Remove the best level; an only level gets a new size instead, so that a side is never empty."""
+        """Remove the best level; if it is the only one, it gets a new size instead, so that a side is never empty."""
         if len(self.ticks) == 1:
             self.sizes[0] = self.draw_size()
             return
@@ -57,7 +61,10 @@ class BookSide:
         self._refill()
 
     def take(self, size: int) -> int:
-        """Trade up to `size` against the best level; return the traded size."""
+        """Trade up to `size` shares or contracts against the best level.
+
+        Return the traded size, at most that of the level.
+        """
         left = self.sizes[0] - size
         if left > 0:
             self.sizes[0] = left
@@ -67,13 +74,16 @@ class BookSide:
         return traded
 
     def resize(self, level: int) -> None:
-        """Draw a new, different size for a level counted from the best."""
+        """Give a level a new size, different from its present one; `level` counts from the best, which is 0."""
         level = min(level, len(self.ticks) - 1)
         size = self.draw_size()
         self.sizes[level] = size if size != self.sizes[level] else size + self.lot
 
     def _refill(self) -> None:
-        """Add levels behind the last one, mostly one tick apart; bids end at one tick."""
+        """Add levels behind the last one until there are `depth`, mostly one tick apart.
+
+        Bids end at a price of one tick.
+        """
         while len(self.ticks) < self.depth:
             tick = self.ticks[-1] + self.direction * (1 if self.rng.random() < 0.85 else 2)
             if tick < 1:
@@ -83,7 +93,11 @@ class BookSide:
 
 
 class Book:
-    """Order book of one instrument with a usual spread of `spread` ticks and `depth` levels per side."""
+    """Order book of one instrument, in ticks.
+
+    `fair` is the price around which it is built, `spread` the usual distance between bid and ask, `depth` the usual
+    number of levels per side. Sizes are multiples of `lot` shares or contracts.
+    """
 
     __slots__ = ("asks", "bids", "rng", "spread")
 
@@ -97,17 +111,23 @@ class Book:
         self.rebuild(fair)
 
     def rebuild(self, fair: float) -> None:
-        """Rebuild both sides around the fair price, in ticks."""
+        """Replace both sides by new levels around the fair price, in ticks."""
         bid = max(1, round(fair - self.spread / 2))
         self.bids.rebuild(bid)
         self.asks.rebuild(bid + self.spread)
 
     def distance(self, fair: float) -> float:
-        """Ticks by which the fair price is above the middle of the book."""
+        """Return how many ticks the fair price (in ticks) is above the middle of best bid and ask.
+
+        Negative below it.
+        """
         return fair - 0.5 * (self.bids.ticks[0] + self.asks.ticks[0])
 
     def follow(self, fair: float) -> None:
-        """Change the best bid or ask by one order, towards the fair price."""
+        """Make one random change of the best bid or ask that moves the book towards the fair price, in ticks.
+
+        A book that is more than 40 ticks plus its spread away is rebuilt around that price instead.
+        """
         distance = self.distance(fair)
         gap = self.asks.ticks[0] - self.bids.ticks[0]
         behind, ahead = (self.bids, self.asks) if distance > 0 else (self.asks, self.bids)
@@ -122,7 +142,7 @@ class Book:
             (self.bids if drawn < 0.75 else self.asks).resize(0)
 
     def resize_deep(self) -> None:
-        """Change the size of one visible level behind the best."""
+        """Change the size of one random visible level behind the best one of either side."""
         drawn = self.rng.random() * 2.0
         side = self.bids if drawn < 1.0 else self.asks
         side.resize(1 + int((drawn % 1.0) * (VISIBLE_LEVELS - 1)))

@@ -14,7 +14,10 @@ CENT = 100
 
 @dataclass(frozen=True, slots=True)
 class Hours:
-    """The main session on weekdays: time zone, `opening` in minutes after midnight, length in `minutes`."""
+    """The main trading session on weekdays.
+
+    `opening` is in minutes after midnight in the time zone `zone`, `minutes` the session's length.
+    """
 
     zone: str
     opening: int
@@ -28,8 +31,9 @@ NEW_YORK_HOURS = Hours("America/New_York", 9 * 60 + 30, 390)
 class Equity:
     """A share or fund: `price` in its currency, `volatility` per year, `volume` in millions of shares per day.
 
-    `spread` is the usual bid-ask spread in ticks, `beta` the sensitivity to the market's returns. A price is ticks /
-    `scale`. Trade sizes are multiples of `lot` shares, book sizes of `round_lot`; the book has `levels` per side.
+    `spread` is the usual bid-ask spread in ticks, `beta` the sensitivity to the market's returns. `scale` is the
+    number of ticks per unit of currency. `venue` is the code of its exchange. Trade sizes are multiples of `lot`
+    shares, book sizes of `round_lot`; the book has `levels` per side.
     """
 
     symbol: str
@@ -48,9 +52,10 @@ class Equity:
 
 @dataclass(frozen=True, slots=True)
 class Index:
-    """An index: `level` at the opening; `members` are equities with equal weights.
+    """A stock index: `level` is its value at the opening.
 
-    `exponent` scales their mean return: 1 for an index of shares, negative for a volatility index.
+    `members` are the symbols of its equities, with equal weights. `exponent` is the power of the members' mean
+    growth that gives the index: 1 for one of shares, negative for volatility.
     """
 
     symbol: str

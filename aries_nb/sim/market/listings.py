@@ -1,6 +1,7 @@
-"""Listings of the simulated market: shares and options with a book, indices without one.
+"""Listings of the simulated market: each is the state of one traded share, option or index.
 
-A listing is plain state; `step` makes one event. Prices are ticks / scale, sizes shares or contracts.
+Shares and options have an order book, indices do not. `step` makes one event. Prices are in whole ticks; divide by
+`scale` for the price. Sizes are in shares or contracts.
 """
 
 from __future__ import annotations
@@ -28,7 +29,10 @@ MIN_FAIR_TICKS = 100.0
 
 
 class Quote(NamedTuple):
-    """Best bid and ask, prices in USD."""
+    """Best bid and ask of a share or option.
+
+    Prices are in its currency, sizes in shares or contracts; the venues are codes of exchanges.
+    """
 
     bid_price: float
     bid_size: int
@@ -39,7 +43,10 @@ class Quote(NamedTuple):
 
 
 class Trade(NamedTuple):
-    """One trade; `side` is the aggressor's, `number` increases by one within a listing."""
+    """One trade of a listing: `price` in its currency, `size` in shares or contracts, `venue` the code of the exchange.
+
+    `side` is that of the order that took the liquidity; `number` increases by one within a listing.
+    """
 
     price: float
     size: int
@@ -49,7 +56,10 @@ class Trade(NamedTuple):
 
 
 class Listing(ABC):
-    """Base class of listings: the figures of the day and the last trade."""
+    """Base class of the state of one instrument of the simulated market.
+
+    It has the day's opening, high, low and volume, and the last trade.
+    """
 
     #: Ticks per unit of currency.
     scale = CENT
@@ -65,10 +75,13 @@ class Listing(ABC):
 
     @abstractmethod
     def step(self, focus: Focus) -> Trade | None:
-        """Make one event; return the trade, if it was one."""
+        """Make one market event of the kind to which clients subscribe (`focus`).
+
+        Return the trade, None if it was none.
+        """
 
     def rounded(self, price: float) -> float:
-        """Round a price to whole ticks."""
+        """Return a price, in units of currency, rounded to whole ticks."""
         return round(price * self.scale) / self.scale
 
     def _record(self, price: float, size: int, side: Literal["buy", "sell", "unknown"], venue: str) -> Trade:
@@ -81,7 +94,10 @@ class Listing(ABC):
 
 
 class TradedListing(Listing):
-    """A listing with an order book that follows its fair price."""
+    """A share or option: a listing with an order book that follows its fair price.
+
+    `round_lot` is the unit of book sizes.
+    """
 
     #: "e" for a share, "o" for an option (protocol page §3.4.2, old field list).
     instrument_type = "e"
@@ -109,10 +125,10 @@ class TradedListing(Listing):
 
     @abstractmethod
     def fair(self) -> float:
-        """The price in ticks that the book follows."""
+        """Return the fair price, in ticks, towards which the order book moves."""
 
     def quote(self) -> Quote:
-        """The present best bid and ask of the book."""
+        """Return the present best bid and ask of the order book."""
         bids, asks = self.book.bids, self.book.asks
         return Quote(
             bids.ticks[0] / self.scale,
@@ -124,7 +140,7 @@ class TradedListing(Listing):
         )
 
     def step(self, focus: Focus) -> Trade | None:
-        """Make one event: a trade at the quote, or an order added or removed."""
+        """Make one event: a trade at the quote, or an order added or removed. Return the trade, None if it was none."""
         drawn = self.rng.random()
         fair = self.fair()
         if focus == "trades":
@@ -160,7 +176,7 @@ class TradedListing(Listing):
 
 
 class EquityListing(TradedListing):
-    """A share or fund; the market moves its fair price with `move`."""
+    """A share or fund of the simulated market; `move` changes its fair price."""
 
     def __init__(self, equity: Equity, rng: Random) -> None:
         self.equity = equity
@@ -187,21 +203,24 @@ class EquityListing(TradedListing):
         self.last = Trade(self.opening, equity.round_lot, "buy", self.number, equity.venue)
 
     def fair(self) -> float:
-        """The price in ticks that the book follows."""
+        """Return the fair price, in ticks, towards which the order book moves."""
         return self._fair
 
     @property
     def growth(self) -> float:
-        """The fair price as a multiple of the opening."""
+        """The fair price divided by the opening price."""
         return self._fair / (self.opening * self.scale)
 
     def move(self, log_return: float) -> None:
-        """Move the fair price by a logarithmic return."""
+        """Change the fair price by a logarithmic return; it stays at or above 100 ticks."""
         self._fair = max(MIN_FAIR_TICKS, self._fair * math.exp(log_return))
 
 
 class OptionListing(TradedListing):
-    """An option contract; its fair price is the model price at the fair price of the underlying share."""
+    """An option contract; its fair price is the Black-Scholes price at the fair price of its `share`.
+
+    `term` is the time to expiry in years.
+    """
 
     instrument_type = "o"
     trade_share = 0.05
@@ -226,28 +245,34 @@ class OptionListing(TradedListing):
 
     @property
     def volatility(self) -> float:
-        """Implied volatility per year: the share's, adjusted for strike and term, with small random changes."""
+        """Implied volatility per year: the share's, adjusted for strike and expiry, with small random changes."""
         spot = self.share.fair() / self.share.scale
         adjusted = smile(self.share.equity.volatility, spot, self.contract.strike, term=self.term)
         return adjusted * (1.0 + self._volatility_noise)
 
     def greeks(self) -> Greeks:
-        """Black-Scholes price and sensitivities at the share's fair price."""
+        """Return the option's Black-Scholes price and sensitivities at the share's fair price."""
         spot = self.share.fair() / self.share.scale
         return black_scholes(spot, self.contract.strike, self.term, self.volatility, right=self.contract.right)
 
     def fair(self) -> float:
-        """The price in ticks that the book follows; at least a few ticks for a worthless option."""
+        """Return the fair price, in ticks, towards which the order book moves.
+
+        At least 3 ticks, even for a worthless option.
+        """
         return max(MIN_OPTION_TICKS, self.greeks().price * CENT)
 
     def step(self, focus: Focus) -> Trade | None:
-        """Change the implied volatility slightly, and make one event."""
+        """Change the implied volatility slightly, and make one event; return the trade, None if it was none."""
         self._volatility_noise = 0.99 * self._volatility_noise + self.rng.gauss(0.0, 0.0004)
         return super().step(focus)
 
 
 class IndexListing(Listing):
-    """An index: a level that follows the prices of its members, without bid, ask and volume."""
+    """A stock index of the simulated market: a level that follows its members' prices, without bid, ask and volume.
+
+    `growth` returns the members' mean price as a multiple of the opening.
+    """
 
     def __init__(self, index: Index, rng: Random, growth: Callable[[], float]) -> None:
         self.index = index
@@ -257,7 +282,10 @@ class IndexListing(Listing):
         super().__init__(index.symbol, rng, previous=previous, opening=index.level)
 
     def step(self, focus: Focus) -> Trade | None:  # noqa: ARG002 - every event of an index is a new level
-        """Publish the present level, with a small error that stands for rounding and delay."""
+        """Publish the present level as a trade of size 0, and return it; None if the level is unchanged.
+
+        The level has a small random error that stands for rounding and delay. `focus` is ignored.
+        """
         self._noise = 0.9 * self._noise + self.rng.gauss(0.0, 3e-6)
         level = round(self.index.level * self._growth() ** self.index.exponent * (1.0 + self._noise), 2)
         if level == self.last.price:

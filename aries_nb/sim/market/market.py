@@ -1,4 +1,4 @@
-"""The seeded synthetic market: pure, without clock, socket or broker.
+"""The synthetic market, generated from a seed; it knows no clock, socket or broker.
 
 It moves in two ways. `Market.drift` moves the fair price of every share by a common and an individual factor, both with
 clustered volatility (GARCH). `Listing.step` makes one event in one listing: an order is added or removed, or a trade
@@ -36,7 +36,10 @@ MAX_VARIANCE = 16.0
 
 
 class MarketHours(msgspec.Struct, frozen=True):
-    """Trading hours as the simulated market announces them; `market` is "open" or "closed"."""
+    """State of the simulated market as its server sends it: `market` is "open" or "closed".
+
+    The flags say whether trading before and after the regular hours takes place.
+    """
 
     market: str = "open"
     early_hours: bool = False
@@ -53,7 +56,7 @@ class ClusteredNoise:
         self.variance = 1.0
 
     def draw(self, seconds: float) -> float:
-        """Draw the return of a period in seconds."""
+        """Return the random logarithmic return of a period of `seconds`."""
         shock = math.sqrt(self.variance) * self.rng.gauss(0.0, 1.0)
         variance = 1.0 - GARCH_SHOCK - GARCH_MEMORY + GARCH_SHOCK * shock * shock + GARCH_MEMORY * self.variance
         self.variance = min(variance, MAX_VARIANCE)
@@ -61,10 +64,10 @@ class ClusteredNoise:
 
 
 class Market:
-    """All listings of one seed on one day. Not thread-safe: owned by the caller of `drift`.
+    """All instruments of the simulated market of one seed on one day. Not thread-safe: owned by the caller of `drift`.
 
-    `today` decides which options are listed; option listings are made on first use. `equities` are the listed shares,
-    including the members of the indices.
+    `today` decides which options are listed; an option's state is made on first use. `equities` are the listed
+    shares, which must include the members of the indices.
     """
 
     def __init__(self, seed: int, today: date, equities: Mapping[str, Equity] = EQUITIES) -> None:
@@ -79,7 +82,7 @@ class Market:
         self._noises = [(share, *self._loading(share)) for share in self.shares.values()]
 
     def listing(self, symbol: str) -> Listing | None:
-        """The listing of a symbol, made on first use; None if there is none."""
+        """Return the state of a share, index or option, made on first use; None if the symbol is not listed."""
         found = self.shares.get(symbol) or self.indices.get(symbol)
         if found is not None:
             return found
@@ -97,15 +100,21 @@ class Market:
         return self._options[contract]
 
     def expiries(self, root: str) -> tuple[date, ...]:
-        """The expiries of a share's options; empty for any other symbol."""
+        """Return the expiry dates of the options on the share `root`, soonest first.
+
+        () if it is no share of the market.
+        """
         return options.expiries(self.today) if root in self.shares else ()
 
     def strikes(self, root: str) -> tuple[float, ...]:
-        """The strikes of a share's options; empty for any other symbol."""
+        """Return the strikes, in USD, of the options on the share `root`, lowest first.
+
+        () if it is no share of the market.
+        """
         return options.strikes(self.shares[root].opening) if root in self.shares else ()
 
     def drift(self, seconds: float) -> None:
-        """Move all fair prices by `seconds` of trading time."""
+        """Move the fair prices of all shares randomly, by `seconds` of trading time."""
         common_return = self._common_noise.draw(seconds)
         for share, loading, own, noise in self._noises:
             share.move(loading * common_return + own * noise.draw(seconds))

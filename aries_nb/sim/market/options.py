@@ -1,6 +1,6 @@
-"""Equity options: Black-Scholes prices and Greeks, listed expiries and strikes, OSI symbols.
+"""Equity options: Black-Scholes prices and Greeks, listed expiries and strikes, and option symbols in the OSI form.
 
-Source of the symbols' form: protocol page §3.2 (unpadded root, YYMMDD, C or P, strike x 1000 in 8 digits).
+Source of the symbols' form: Aries' protocol page §3.2 (unpadded root, YYMMDD, C or P, strike x 1000 in 8 digits).
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _ROOT_2PI = math.sqrt(2.0 * math.pi)
 
 
 class Contract(NamedTuple):
-    """One listed option."""
+    """One listed option: `root` is the symbol of its share, `right` "C" (call) or "P" (put), `strike` in USD."""
 
     root: str
     expiry: date
@@ -31,14 +31,15 @@ class Contract(NamedTuple):
 
     @property
     def symbol(self) -> str:
-        """The OSI symbol, e.g. AAPL240119C00150000."""
+        """The option's symbol in the OSI form, e.g. AAPL240119C00150000."""
         return f"{self.root}{self.expiry:%y%m%d}{self.right}{round(self.strike * 1000):08d}"
 
 
 class Greeks(NamedTuple):
-    """A model price in USD and its sensitivities.
+    """The model price of an option in USD per share, and its sensitivities.
 
-    `theta` is per calendar day, `vega` per percentage point of volatility, `rho` per percentage point of interest.
+    `delta` and `gamma` are per USD of the share's price, `theta` per calendar day, `vega` per percentage point of
+    volatility, `rho` per percentage point of interest.
     """
 
     price: float
@@ -50,7 +51,7 @@ class Greeks(NamedTuple):
 
 
 def parse_contract(symbol: str) -> Contract | None:
-    """Parse an OSI symbol; None if it has another form or an invalid date."""
+    """Parse an option symbol such as AAPL240119C00150000; None if it has another form or an invalid date."""
     match = _OSI.fullmatch(symbol)
     if match is None:
         return None
@@ -63,7 +64,10 @@ def parse_contract(symbol: str) -> Contract | None:
 
 
 def expiries(today: date) -> tuple[date, ...]:
-    """The listed expiries on `today`: the Fridays of the next weeks and the third Fridays of the next months."""
+    """Return the expiry dates listed on `today`, soonest first.
+
+    They are the Fridays of the next 8 weeks and the third Fridays of this and the next 12 months.
+    """
     friday = today + timedelta((4 - today.weekday()) % 7)
     dates = {friday + timedelta(weeks=week) for week in range(WEEKLY_EXPIRIES)}
     for month in range(MONTHLY_EXPIRIES + 1):
@@ -76,22 +80,26 @@ def expiries(today: date) -> tuple[date, ...]:
 
 
 def strikes(price: float) -> tuple[float, ...]:
-    """The listed strikes for a share's `price` in USD: 40% to either side, in steps that grow with the price."""
+    """Return the option strikes listed for a share's `price` in USD, lowest first.
+
+    They reach 40% to either side, in steps that grow with the price.
+    """
     step = 0.5 if price < 30 else 1.0 if price < 75 else 2.5 if price < 200 else 5.0 if price < 500 else 10.0
     first, last = math.ceil(0.6 * price / step), math.floor(1.4 * price / step)
     return tuple(number * step for number in range(first, last + 1))
 
 
 def years(today: date, expiry: date) -> float:
-    """The time to `expiry` in years; half a day on the day itself."""
+    """Return the time from `today` to `expiry` in years; half a day on the day of expiry itself."""
     return max((expiry - today).days, 0.5) / 365.0
 
 
 def smile(volatility: float, spot: float, strike: float, *, term: float) -> float:
-    """Implied volatility of a strike with `term` years to expiry, for a share with this `volatility` per year.
+    """Return the implied volatility per year of an option `strike`, for a share with this `volatility` per year.
 
-    It rises with the distance of the strike from the money, more steeply below it. The distance is measured in units of
-    the square root of time, so that the smile is steeper for near expiries. Its level is lower for near expiries.
+    `spot` is the share's price, `term` the time to expiry in years. It rises with the distance of the strike from
+    the share's price, more steeply below it. The distance is measured in units of the square root of time, so that
+    the smile is steeper for near expiries. Its level is lower for near expiries.
     """
     distance = math.log(strike / spot) / math.sqrt(term + 0.15)
     level = 1.06 - 0.14 * math.exp(-4.0 * term)
@@ -99,7 +107,10 @@ def smile(volatility: float, spot: float, strike: float, *, term: float) -> floa
 
 
 def black_scholes(spot: float, strike: float, term: float, volatility: float, *, right: Right) -> Greeks:
-    """Value a European option without dividends; `term` in years, `volatility` per year, interest `RATE`."""
+    """Return the price and Greeks of a European option without dividends, at an interest rate of 4% (`RATE`).
+
+    `spot` is the share's price, `term` the time to expiry in years, `volatility` per year, `right` "C" or "P".
+    """
     root = math.sqrt(term)
     deviation = volatility * root
     d1 = (math.log(spot / strike) + (RATE + 0.5 * volatility * volatility) * term) / deviation

@@ -1,7 +1,7 @@
 """Recorded markets: Parquet files read into columns of plain Python values, and players that select rows by time.
 
-The columns of a file determine its kind. Rows are never changed: prices are the file's float64, in the order of the
-file.
+The columns of a file determine its kind: quotes, trades or book. Rows are never changed: prices are the file's float64,
+in the order of the file.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ NS_PER_MS = 1_000_000
 
 @dataclass(frozen=True, slots=True)
 class Recording:
-    """One symbol's rows of one file: `times` in ns since the epoch, `columns` lists of the same length by name.
+    """One symbol's rows of a recorded file: `times` in Unix ns, `columns` lists of equal length by column name.
 
     Prices are float (None where the file has none); sizes are int where they are whole numbers, else float.
     """
@@ -44,9 +44,10 @@ class Recording:
 
 @dataclass(slots=True)
 class RecordingPlayer:
-    """Position in a recording, and selection of the rows that are due. Owned by the server's loop.
+    """Selects the rows of a recording that are due, and remembers its position. Owned by the server's event loop.
 
-    `speed` is a multiple of the recorded pace; None means unpaced: every row is due at once.
+    `speed` is a multiple of the recorded pace; None means unpaced: every row is due at once. `position` is the
+    number of rows played so far; `started` is the time of the start in s, None before it.
     """
 
     recording: Recording
@@ -56,21 +57,24 @@ class RecordingPlayer:
 
     @property
     def has_begun(self) -> bool:
-        """Whether at least one row has been played."""
+        """Whether at least one row of the recording has been played."""
         return self.position > 0
 
     @property
     def is_finished(self) -> bool:
-        """Whether the last row has been played."""
+        """Whether the last row of the recording has been played."""
         return self.position >= len(self.recording.times)
 
     def start(self, now: float) -> None:
-        """Start at `now` (s); a recording that already plays is not restarted."""
+        """Start to play at `now` (Unix s); does nothing if the recording plays already."""
         if self.started is None:
             self.started = now
 
     def due(self, now: float, limit: int) -> range:
-        """Advance to `now` (s) and return the numbers of the rows due since the last call, at most `limit`."""
+        """Return the numbers of the rows that became due since the last call, at most `limit`; `now` is Unix time in s.
+
+        Rows returned count as played. Empty before `start`.
+        """
         if self.started is None:
             return range(0)
         times, first = self.recording.times, self.position
@@ -87,7 +91,7 @@ class RecordingPlayer:
 
 
 def recording_kind(path: Path) -> RecordingKind:
-    """Determine the kind of a file by its columns, reading only its schema.
+    """Return the kind of a recorded file, which its columns determine; only its schema is read.
 
     Raises UsageError if the file is missing, is not Parquet or is of no known kind.
     """
@@ -95,9 +99,10 @@ def recording_kind(path: Path) -> RecordingKind:
 
 
 def load_recordings(paths: Iterable[str | Path]) -> dict[str, list[Recording]]:
-    """Read all files, and split each by symbol.
+    """Read recorded files; return the recordings of each symbol, at most one of each kind.
 
-    Raises UsageError as `recording_kind` does, and if two files contain the same kind of rows of one symbol.
+    Raises UsageError if a file is missing, is not Parquet, is of no known kind, has a column of the wrong type or
+    an incomplete row, or if two files contain the same kind of rows of one symbol.
     """
     recordings: dict[str, list[Recording]] = {}
     for path in map(Path, paths):
@@ -179,7 +184,10 @@ def _rows_by_symbol(symbols: list[str]) -> dict[str, list[int]]:
 
 
 def _plain(name: str, column: Any) -> list[Any]:  # noqa: ANN401 - pyarrow has no types
-    """One column as plain Python values: text unchanged, prices as float, whole sizes as int."""
+    """Return a column of a Parquet file as plain Python values: text unchanged, prices as float, whole sizes as int.
+
+    Numbers that are missing or not finite become None. `name` is the column's name, which determines its type.
+    """
     values: list[Any] = column.to_pylist()
     if name == "side":
         if not all(value is None or isinstance(value, str) for value in values):

@@ -1,4 +1,4 @@
-"""Log of live trades, and bars of equally many trades."""
+"""Log of the simulated market's live trades, and bars that each contain equally many of them."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ Floats: TypeAlias = np.ndarray[tuple[int], np.dtype[np.float64]]
 
 
 class TickBars(NamedTuple):
-    """Bars of equally many trades, oldest first: `rows` are (time, open, high, low, close, volume).
+    """Bars that each contain equally many trades, oldest first: `rows` are (time, open, high, low, close, volume).
 
-    Times are Unix ms of the first trade, made strictly increasing. `older` is the number of the first of these bars, to
-    request earlier ones; None if there are none.
+    Times are Unix ms of the first trade, made strictly increasing. `older` is the number of the first of these
+    bars, with which earlier ones can be requested; None if there are none.
     """
 
     rows: list[tuple[int, float, float, float, float, float]]
@@ -32,7 +32,7 @@ class TickBars(NamedTuple):
 
 
 class _Trades:
-    """Columns of one symbol's trades, of which the oldest `dropped` have been removed."""
+    """Columns of one symbol's trades: `times` in Unix ms, `prices`, `sizes`; the oldest `dropped` ones were removed."""
 
     def __init__(self) -> None:
         self.dropped = 0
@@ -40,13 +40,16 @@ class _Trades:
 
 
 class TradeLog:
-    """The live trades of all symbols, up to a number per symbol."""
+    """The newest live trades of all symbols of the simulated market: of each at least the last 300,000."""
 
     def __init__(self) -> None:
         self._symbols: defaultdict[str, _Trades] = defaultdict(_Trades)
 
     def add(self, symbol: str, ts_ns: int, price: float, size: float) -> None:
-        """Add one trade at `ts_ns` (Unix ns)."""
+        """Append one trade of a symbol at `ts_ns` (Unix ns, stored in whole ms).
+
+        The oldest are dropped beyond 600,000.
+        """
         trades = self._symbols[symbol]
         trades.times.append(ts_ns // NS_PER_MS)
         trades.prices.append(price)
@@ -57,7 +60,10 @@ class TradeLog:
             trades.dropped += RETAINED_TRADES
 
     def trades(self, symbol: str) -> tuple[Ints, Floats, Floats]:
-        """Times in Unix ns, prices and sizes of all live trades. Raises UsageError if the oldest were dropped."""
+        """Return times (Unix ns), prices and sizes of all live trades of a symbol, oldest first.
+
+        Raises UsageError if the oldest were dropped.
+        """
         trades = self._symbols.get(symbol) or _Trades()
         if trades.dropped:
             what = f"the oldest {trades.dropped:,} live trades of {symbol} were dropped"
@@ -65,12 +71,12 @@ class TradeLog:
         return np.array(trades.times, "i8") * NS_PER_MS, np.array(trades.prices, "f8"), np.array(trades.sizes, "f8")
 
     def last(self, symbol: str) -> float | None:
-        """Time of the last trade in Unix s; None if there was none."""
+        """Return the time of the symbol's last trade in Unix s; None if there was none."""
         trades = self._symbols.get(symbol)
         return trades.times[-1] / 1000 if trades else None
 
     def bars(self, symbol: str, size: int, count: int, end: int | None = None) -> TickBars:
-        """The last `count` bars of `size` trades each before bar number `end`; None means up to now.
+        """Return the last `count` bars of `size` trades each before bar number `end`; None means up to now.
 
         Bars are numbered from the very first trade, so that numbers stay valid. The last bar may be incomplete.
         """
