@@ -1,9 +1,9 @@
-"""Bars of any length from past and live trades, the same for subscriptions and HTTP.
+"""Bars of any length from past and live trades, for the simulated ALOR's subscriptions and HTTP answers alike.
 
 The past are the one-minute and daily bars of `History`, which end at the start of the server; later trades are merged
-into one-second bars. A bar starts at a whole multiple of its length since the epoch, in UTC (§6.2; weeks start on
-Monday: assumed). An interval without trades has no bar (U18). A past minute is not divided: the first shorter bar that
-overlaps it contains all of it.
+into one-second bars. A bar starts at a whole multiple of its length since the epoch, in UTC (ALOR's protocol page §6.2;
+weeks start on Monday: assumed). An interval without trades has no bar (protocol page §15, U18). A past minute is not
+divided: the first shorter bar that overlaps it contains all of it.
 """
 
 from __future__ import annotations
@@ -43,9 +43,9 @@ MINUTES, DAYS = Resolution("minute", 1), Resolution("day", 1)
 
 
 def read_timeframe(value: str | int) -> str | None:
-    """Normalise a timeframe: D, W, M, Y, or seconds as text; None for anything else.
+    """Normalise a client's timeframe: return "D", "W", "M", "Y" or a number of seconds as text; None for anything else.
 
-    Seconds equal to the length of a letter become that letter.
+    A number of seconds that is the length of a letter becomes that letter.
     """
     text = str(value).strip().upper()
     if text in LETTERS:
@@ -58,7 +58,7 @@ def read_timeframe(value: str | int) -> str | None:
 
 
 def bar_start(timeframe: str, stamp: float) -> int:
-    """Start of the bar that contains `stamp`, both in Unix s."""
+    """Return the start of the bar that contains `stamp`, both in Unix s; `timeframe` as `read_timeframe` returns it."""
     if timeframe == "W":
         return int((stamp - MONDAY) // WEEK * WEEK + MONDAY)
     if timeframe in ("M", "Y"):
@@ -70,20 +70,23 @@ def bar_start(timeframe: str, stamp: float) -> int:
 
 
 def merged(bar: Bar, later: Bar) -> Bar:
-    """Merge two bars into one that starts with the first."""
+    """Merge two consecutive bars into one that has the start time of the first."""
     start, first, high, low, _, volume = bar
     return start, first, max(high, later[2]), min(low, later[3]), later[4], volume + later[5]
 
 
 class BarHistory:
-    """Source of bars for all securities. Owned by the server's loop."""
+    """Makes the bars of all instruments of the simulated ALOR from their trades. Owned by the server's event loop."""
 
     def __init__(self, history: History) -> None:
         self._history = history
         self._seconds: defaultdict[tuple[str, str], list[Bar]] = defaultdict(list)
 
     def add(self, security: Security, ts_ns: int, price: float, size: float) -> None:
-        """Add a live trade of `size` lots at `ts_ns` (Unix ns); a late one is counted in the present second."""
+        """Add a live trade of `size` lots at `ts_ns` (Unix ns).
+
+        One that comes late is counted in the present second.
+        """
         self._history.log.add(security.symbol, ts_ns, price, size * security.lot)
         second = ts_ns // NS_PER_S
         bars = self._seconds[security.exchange, security.symbol]
@@ -94,9 +97,10 @@ class BarHistory:
             bars.append(trade)
 
     def of(self, security: Security, timeframe: str, first: float, last: float = math.inf) -> Iterator[Bar]:
-        """The bars that start in [first, last), Unix s, oldest first; the current bar is incomplete.
+        """Return a lazy iterator over the bars that start in [first, last), Unix s, oldest first.
 
-        A lazy iterator: trades added during the iteration are included.
+        The current bar is incomplete. Trades added during the iteration are included. `timeframe` as
+        `read_timeframe` returns it.
         """
         running: Bar | None = None
         for part in chain(self._past(security, timeframe, first, last), self._live(security, first, timeframe)):

@@ -1,6 +1,7 @@
-"""Fan-out of one instrument of the simulated ALOR server to its subscriptions, fed by the market or by recordings.
+"""Sends the market data of one instrument of the simulated ALOR to all its subscriptions.
 
-Owned by the server's loop. An object is encoded once for all subscriptions of the same format; only the guid differs.
+The data come from the synthetic market or from recordings. An object is encoded once for all subscriptions of the same
+format; only the guid differs. Owned by the server's event loop. "protocol page" is ALOR's.
 """
 
 from __future__ import annotations
@@ -37,7 +38,11 @@ PendingStates = dict["Subscription", None]
 
 
 class InstrumentChannel(ABC):
-    """The subscriptions of one instrument by kind, and the states sent to them."""
+    """Base class of the market data of one instrument: its subscriptions by kind, and the states sent to them.
+
+    `pending` collects subscriptions with a state that waits for the end of its interval. `has_zone` False leaves
+    the time zone out of times.
+    """
 
     def __init__(self, security: Security, bars: BarHistory, pending: PendingStates, *, has_zone: bool) -> None:
         self.security = security
@@ -53,7 +58,7 @@ class InstrumentChannel(ABC):
 
     @property
     def has_subscribers(self) -> bool:
-        """Whether the instrument has a subscription."""
+        """Whether any client subscribes to a stream of the instrument."""
         return any(self._subscriptions.values())
 
     def subscribe(self, subscription: Subscription, now: float) -> None:
@@ -68,14 +73,14 @@ class InstrumentChannel(ABC):
                 self._running[request.timeframe] = bar
 
     def unsubscribe(self, subscription: Subscription) -> None:
-        """Send no more updates to a subscription."""
+        """Send no more updates to a subscription; an unknown one is ignored."""
         self._pending.pop(subscription, None)
         subscriptions = self._subscriptions[subscription.request.kind]
         if subscription in subscriptions:
             subscriptions.remove(subscription)
 
     def history(self, subscription: Subscription, now: float) -> Iterator[str]:
-        """The objects before the live ones, as JSON; a lazy iterator."""
+        """Return a lazy iterator over the objects that a new subscription gets before the live ones, as JSON text."""
         request = subscription.request
         match request.kind:
             case "book":
@@ -103,27 +108,33 @@ class InstrumentChannel(ABC):
                         yield self._bar_text(bar, request.form)
 
     def set_status(self, status: int) -> None:
-        """Open or close the instrument for trading."""
+        """Set the instrument's trading status, a code of protocol page §6.5, and send it to the subscribers."""
         self.status = status
         self._publish_instrument()
 
     # For subclasses.
 
     def _has_quote(self) -> bool:
-        """Whether a quote is known."""
+        """Return whether a quote of the instrument is known."""
         return True
 
     @abstractmethod
     def quote_values(self, stamp: int) -> dict[str, Any]:
-        """The present quote; `stamp` in Unix ms."""
+        """Return the present quote, a dict with the names of the Simple format.
+
+        `stamp` is the present time in Unix ms.
+        """
 
     @abstractmethod
     def book_levels(self, depth: int, stamp: int) -> tuple[objects.Levels, objects.Levels, int]:
-        """Bids, asks and time (Unix ms) of the present book."""
+        """Return bids, asks (each (price, lots), best first, at most `depth`) and time (Unix ms) of the present book.
+
+        `stamp` is the present time in Unix ms.
+        """
 
     @abstractmethod
     def instrument_values(self) -> dict[str, Any]:
-        """The present state of the instrument."""
+        """Return the instrument's present trading state, a dict with the names of the Simple format."""
 
     # Publishing; each returns the number of kinds of stream that have a subscriber.
 
@@ -153,7 +164,10 @@ class InstrumentChannel(ABC):
                 self._pending[subscription] = None
 
     def _publish_state(self, kind: MarketKind, stamp: int) -> int:
-        """Offer the present quote or book, which is encoded when it is sent."""
+        """Offer the present quote or book, at `stamp` (Unix ms), to its subscriptions; it is encoded when it is sent.
+
+        Returns 1 if there is a subscription, else 0.
+        """
         self._encoded.clear()
         for subscription in self._subscriptions[kind]:
             request = subscription.request
@@ -166,7 +180,10 @@ class InstrumentChannel(ABC):
         return bool(self._subscriptions[kind])
 
     def _publish_instrument(self) -> None:
-        """Send the changed fields of the instrument's state, with the symbol (§6.5)."""
+        """Send the changed fields of the instrument's state to its subscribers, with the symbol.
+
+        Source: ALOR's protocol page §6.5.
+        """
         if not self._subscriptions["instruments"]:
             self._instrument = {}
             return
@@ -203,7 +220,7 @@ class InstrumentChannel(ABC):
 
 
 class ListingChannel(InstrumentChannel):
-    """An instrument of the synthetic market. `weight` is the relative frequency of its events."""
+    """Market data of an instrument of the synthetic market. `weight` is the relative frequency of its events."""
 
     def __init__(
         self, security: Security, listing: TradedListing, bars: BarHistory, pending: PendingStates, *, has_zone: bool
@@ -218,12 +235,12 @@ class ListingChannel(InstrumentChannel):
 
     @property
     def focus(self) -> Focus:
-        """The kind of events that the subscriptions need."""
+        """The kind of market events that the present subscriptions need: "book", "quotes" or "trades"."""
         subscriptions = self._subscriptions
         return "book" if subscriptions["book"] else "quotes" if subscriptions["quotes"] else "trades"
 
     def step(self, stamp: int) -> int:
-        """Make one event at `stamp` (Unix ms); return the number of kinds of subscribed stream that it changed."""
+        """Make one market event at `stamp` (Unix ms). Returns how many kinds of subscribed stream it changed."""
         listing, sent = self.listing, 0
         self._traded = self._traded or stamp
         trade = listing.step(self.focus)
@@ -243,21 +260,27 @@ class ListingChannel(InstrumentChannel):
         return sent
 
     def quote_values(self, stamp: int) -> dict[str, Any]:
-        """The present quote; `stamp` in Unix ms."""
+        """Return the present quote, a dict with the names of the Simple format.
+
+        `stamp` is the present time in Unix ms.
+        """
         return objects.quote_values(self.security, self.listing, stamp, self._traded or stamp)
 
     def book_levels(self, depth: int, stamp: int) -> tuple[objects.Levels, objects.Levels, int]:
-        """Bids, asks and time (Unix ms) of the present book."""
+        """Return bids, asks (each (price, lots), best first, at most `depth`) and time (Unix ms) of the present book.
+
+        `stamp` is the present time in Unix ms, which is also the returned one.
+        """
         return *objects.listing_levels(self.listing, self.security.lot, depth), stamp
 
     def instrument_values(self) -> dict[str, Any]:
-        """The present state of the instrument."""
+        """Return the instrument's present trading state, a dict with the names of the Simple format."""
         self._centre = objects.limits_centre(self.listing, self._centre)
         return objects.instrument_values(self.security, self.listing, self.status, self._centre)
 
 
 class RecordedChannel(InstrumentChannel, Playback):
-    """An instrument fed by recordings: each row is one state, with the numbers and times of the file."""
+    """Market data of an instrument fed by recordings: each row is one state, with the numbers and times of the file."""
 
     def __init__(
         self,
@@ -304,13 +327,17 @@ class RecordedChannel(InstrumentChannel, Playback):
         return bool(self._rows)
 
     def quote_values(self, stamp: int) -> dict[str, Any]:  # noqa: ARG002 - recorded time
-        """The present quote; `stamp` in Unix ms."""
+        """Return the quote of the row played last, a dict with the names of the Simple format; `stamp` is ignored."""
         row = self._rows.get("quotes")
         quotes = None if row is None else (self._players["quotes"].recording, row)
         return objects.recorded_quote_values(self.security, quotes, self.prints.last)
 
     def book_levels(self, depth: int, stamp: int) -> tuple[objects.Levels, objects.Levels, int]:
-        """Bids, asks and time (Unix ms) of the present book."""
+        """Return bids, asks and time (Unix ms) of the row of the recorded book that was played last.
+
+        Each side is (price, size), best first, at most `depth`. Before the first row both are empty and the
+        time is `stamp`.
+        """
         row = self._rows.get("book")
         if row is None:
             return [], [], stamp
@@ -318,5 +345,5 @@ class RecordedChannel(InstrumentChannel, Playback):
         return *objects.recorded_levels(recording, row, depth), recording.times[row] // objects.NS_PER_MS
 
     def instrument_values(self) -> dict[str, Any]:
-        """The present state of the instrument."""
+        """Return the instrument's present trading state, a dict with the names of the Simple format."""
         return objects.instrument_values(self.security, None, self.status)

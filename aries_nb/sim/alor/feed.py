@@ -1,6 +1,6 @@
 """The simulated market and the recordings behind the ALOR server: instruments, subscriptions and events.
 
-Owned by the server's loop; no I/O. Frames for clients go into the outboxes of their sessions.
+Owned by the server's event loop; no I/O. Frames for clients go into the outboxes of their sessions.
 """
 
 from __future__ import annotations
@@ -31,7 +31,10 @@ __all__ = ["AlorFeed"]
 
 
 class AlorFeed(MarketFeed[ListingChannel]):
-    """Backend of the sessions for market data, and source of all its events. `now` is Unix time in s everywhere."""
+    """Finds the instruments of the simulated ALOR, manages the subscriptions to them, and makes all market events.
+
+    `now` is Unix time in s in all methods. Owned by the server's event loop.
+    """
 
     def __init__(self, options: AlorOptions, today: date, now: float) -> None:
         super().__init__(Market(options.seed, today, moscow_shares(today)), options)
@@ -47,7 +50,7 @@ class AlorFeed(MarketFeed[ListingChannel]):
         self._recorded = load_recordings(options.tapes)
 
     def security(self, exchange: str, code: str, board: str = "") -> Security | None:
-        """Find an instrument on a board, "" for its primary one; None if there is none."""
+        """Return an instrument by exchange, code and board ("" for its primary one); None if there is none."""
         if code in self._recorded:
             return recorded_security(code, exchange) if board in ("", EXCHANGES[exchange].boards[0]) else None
         found = securities(self._today).get((exchange, code))
@@ -57,19 +60,19 @@ class AlorFeed(MarketFeed[ListingChannel]):
         return found if found is not None and board in ("", *found.boards) else None
 
     def securities(self) -> list[Security]:
-        """All listed instruments, recorded ones first."""
+        """Return all listed instruments of all exchanges, recorded ones first."""
         taped = [recorded_security(code, exchange) for code in self._recorded for exchange in EXCHANGES]
         return taped + [each for each in securities(self._today).values() if each.symbol not in self._recorded]
 
     def channel(self, security: Security) -> InstrumentChannel:
-        """The channel of an instrument; made on the first call."""
+        """Return the object that sends an instrument's market data; it is made on the first call."""
         key = security.exchange, security.symbol
         if key not in self._channels:
             self._channels[key] = self._opened(security)
         return self._channels[key]
 
     def subscribe(self, subscription: Subscription, security: Security, now: float) -> None:
-        """Send updates to a subscription from now on."""
+        """Send updates of an instrument to a subscription from `now` (Unix s) on."""
         channel = self.channel(security)
         channel.subscribe(subscription, now)
         if isinstance(channel, RecordedChannel):
@@ -79,7 +82,7 @@ class AlorFeed(MarketFeed[ListingChannel]):
             self._subscriptions_changed()
 
     def unsubscribe(self, subscription: Subscription, security: Security) -> None:
-        """Send no more updates to a subscription; one that was never subscribed is ignored."""
+        """Send no more updates of an instrument to a subscription; one that was never subscribed is ignored."""
         channel = self.channel(security)
         channel.unsubscribe(subscription)
         if isinstance(channel, ListingChannel) and not channel.has_subscribers:
@@ -87,7 +90,10 @@ class AlorFeed(MarketFeed[ListingChannel]):
             self._subscriptions_changed()
 
     def set_status(self, status: int) -> None:
-        """Set the trading status of all instruments. A closed market makes no events."""
+        """Set the trading status of all instruments, a code of ALOR's protocol page §6.5.
+
+        A closed market makes no events.
+        """
         self.status = status
         for channel in self._channels.values():
             channel.set_status(status)
@@ -95,7 +101,7 @@ class AlorFeed(MarketFeed[ListingChannel]):
     # For the server.
 
     def pump_recordings(self, now: float, rows: int) -> bool:
-        """Play up to `rows` rows of each subscribed unpaced recording; return whether a row was sent."""
+        """Play up to `rows` rows of each unpaced recording that has a subscriber; return whether a row was sent."""
         sent = 0
         for channel in self._recorded_channels():
             if channel.has_rows_left():
@@ -104,7 +110,7 @@ class AlorFeed(MarketFeed[ListingChannel]):
         return sent > 0
 
     def flush(self, now: float) -> None:
-        """Send the pending states whose interval is over."""
+        """Send the pending states (quotes, books, bars) whose requested interval is over at `now` (Unix s)."""
         for subscription in list(self._pending):
             if subscription.flush(now):
                 del self._pending[subscription]

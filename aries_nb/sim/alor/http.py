@@ -1,8 +1,8 @@
-"""HTTP server of the simulated ALOR: token service, bearer tokens, routes, and statistics of the server.
+"""HTTP server of the simulated ALOR: token service, check of bearer tokens, routes, and statistics of the server.
 
-Source: protocol page §2.1 and §13. Bodies of errors are assumed. Unlike the broker, it serves nothing without a token,
-except `/sim/statistics`, which is not the broker's: for tests that run the simulator as a process it returns counters,
-and for each connection its subscriptions with the states sent and held back.
+Source: ALOR's protocol page §2.1 and §13. Bodies of errors are assumed. Unlike the broker, it serves nothing without a
+token, except `/sim/statistics`, which is not the broker's: for tests that run the simulator as a process it returns
+counters, and for each connection its subscriptions with the states sent and held back.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ MARKET_PATH, TRADE_HISTORY_PATH = "/md/v2/", "/alltrades/history"
 
 
 class Backend(Protocol):
-    """The server as the HTTP routes use it."""
+    """What the HTTP routes need of the simulated ALOR server (an interface)."""
 
     options: AlorOptions
     feed: AlorFeed
@@ -43,17 +43,20 @@ class Backend(Protocol):
     tokens: TokenService
 
     def statistics(self) -> Statistics:
-        """Counters since the start."""
+        """Return the server's counters since its start."""
 
     def sessions(self) -> Sequence[AlorSession]:
-        """The sessions of all connections."""
+        """Return the sessions of all open connections."""
 
     def activate_accounts(self) -> None:
-        """Start trading in the portfolios."""
+        """Start the robot's trading in the portfolios; they do not change before the first request for them."""
 
 
 class AlorHttpServer(HttpServer):
-    """Answers HTTP requests from the state of a server. Owned by the server's loop."""
+    """Answers the HTTP requests to the simulated ALOR from the state of its server.
+
+    Owned by the server's event loop.
+    """
 
     is_ascii = False
 
@@ -114,7 +117,10 @@ class AlorHttpServer(HttpServer):
         raise HttpError(404, "unknown path")
 
     def _count_request(self, subject: str, now: float) -> None:
-        """Count one request against the rate limit of a user (§10)."""
+        """Count one request against the rate limit of a user, the `subject` of a token; `now` is in Unix s.
+
+        Raises HttpError (429) above the limit (ALOR's protocol page §10).
+        """
         rate = self._backend.options.http_rate
         left, since = self._request_budgets[subject]
         left = min(rate, left + (now - since) * rate)
@@ -134,7 +140,10 @@ def _owner(exchange: str, portfolio: str, bearer: Bearer) -> tuple[str, str]:
 
 
 def _fields(query: Mapping[str, str], body: bytes) -> dict[str, Any]:
-    """The fields of a token request: the body takes precedence over the query (§2.1)."""
+    """Return the fields of a token request: those of its JSON body, or of the query if the body is blank.
+
+    Raises HttpError (400) if they are not valid JSON (ALOR's protocol page §2.1).
+    """
     if len(body) > MOST_BODY_BYTES:
         raise HttpError(400, "the body is too long")
     try:

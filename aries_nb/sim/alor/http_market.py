@@ -1,7 +1,7 @@
 """Market data of the simulated ALOR over HTTP: bars, books, quotes, instruments and public trades.
 
-Source: protocol page §13. Objects are those of the subscriptions, in the requested format; instruments have the names
-of the Simple format in every format, since the page documents no others.
+Source: ALOR's protocol page §13. Objects are those of the subscriptions, in the requested format; instruments have the
+names of the Simple format in every format, since the page documents no others.
 """
 
 from __future__ import annotations
@@ -41,14 +41,20 @@ MARKETS = ("FORTS", "FOND", "CURR", "SPBX")
 
 
 class MarketRoutes:
-    """Routes answered from the live market. `now` is Unix time in s everywhere."""
+    """Answers HTTP requests for market data from the live market and its history.
+
+    `now` is Unix time in s in all methods. `what` are the parts of the path below `/md/v2`.
+    """
 
     def __init__(self, feed: AlorFeed) -> None:
         self._feed = feed
         self._prepared: dict[tuple[object, ...], Values] = {}  # prepared, but not yet collected by `answer`
 
     def prepare(self, what: list[str], query: Query) -> None:
-        """Compute slow answers about the past for `answer`, which also reports wrong requests; any thread."""
+        """Compute the slow answers, those about the past, so that `answer` has them; any thread.
+
+        Wrong requests are ignored here: `answer` reports them.
+        """
         try:
             match what:
                 case ["history"] if str(read_timeframe(query.text("tf"))) in "DWMY":
@@ -60,7 +66,10 @@ class MarketRoutes:
             return
 
     def answer(self, what: list[str], query: Query, now: float) -> object:
-        """Answer a path below `/md/v2`. Raises HttpError for an unknown one."""
+        """Return the JSON value that answers a path below `/md/v2`, given as its parts.
+
+        Raises HttpError for an invalid request.
+        """
         match what:
             case ["history"]:
                 return self._bars(query)
@@ -84,7 +93,10 @@ class MarketRoutes:
         raise HttpError(404, "unknown path")
 
     def _bars(self, query: Query) -> Values:
-        """Bars that start from `from` to `to`, both included (assumed)."""
+        """Return the answer with the bars that start between the parameters `from` and `to`, both included.
+
+        That both are included is assumed.
+        """
         security = self._security(query.text("exchange"), query.text("symbol"), query)
         timeframe, form = read_timeframe(query.text("tf")), read_format(query)
         if timeframe is None:
@@ -104,7 +116,10 @@ class MarketRoutes:
         }
 
     def _counted_back(self, security: Security, timeframe: str, last: int, wanted: int) -> list[Bar]:
-        """The last `wanted` bars up to `last`, or all there are."""
+        """Return the last `wanted` bars that start at or before `last` (Unix s), oldest first.
+
+        All if there are fewer.
+        """
         reach = REACH_SECONDS
         while True:
             bars = list(self._feed.bars.of(security, timeframe, last - reach, last + 1))
@@ -188,7 +203,10 @@ class MarketRoutes:
         }
 
     def _session_trades(self, security: Security, query: Query) -> list[Values]:
-        """The retained trades of this session."""
+        """Return an instrument's retained public trades since the server's start.
+
+        The parameters filter them and select a page.
+        """
         start, take = query.integer("offset", 0, 10**9, 0), query.integer("take", 1, MOST_PRINTS, MOST_PRINTS)
         is_newest_first = query.choice("descending", ("true", "false"), "false") == "true"
         side = query.choice("side", ("buy", "sell", "any"), "any").lower()
@@ -202,7 +220,7 @@ class MarketRoutes:
         return _formatted(security, prints.prints(start, take, is_newest_first=is_newest_first), read_format(query))
 
     def _past_trades(self, security: Security, query: Query) -> Values:
-        """Trades of the sessions before the start of the simulation."""
+        """Return the answer with an instrument's trades of the sessions before the start of the simulation."""
         most, skipped = query.integer("limit", 1, MOST_PAST_PRINTS), query.integer("offset", 0, 10**9, 0)
         form, (first, last) = read_format(query), _span(query)
         if security.is_recorded:
@@ -221,7 +239,10 @@ class MarketRoutes:
 
 
 def read_format(query: Query) -> Format:
-    """The requested format; Simple by default."""
+    """Return the format that the parameter "format" requests, Simple by default.
+
+    Raises HttpError (400) for an unknown one.
+    """
     value = query.text("format", "simple").lower()
     for form in FORMATS:
         if value == form:
@@ -234,12 +255,15 @@ def _bounds(query: Query, low: str, high: str) -> tuple[float | None, float | No
 
 
 def _numbers(query: Query, *names: str) -> tuple[int | None, ...]:
-    """Bounds of trade numbers, which do not fit into a float."""
+    """Return the trade numbers in these parameters, None for an absent one.
+
+    They are int: as floats they would not be exact.
+    """
     return tuple(query.integer(name, 0, 2**63 - 1) if name in query.values else None for name in names)
 
 
 def _span(query: Query) -> tuple[int | None, int | None]:
-    """The times `from` and `to`, in Unix s, as ns."""
+    """Return the parameters `from` and `to`, which are in Unix s, in Unix ns; None for an absent one."""
     first, last = _bounds(query, "from", "to")
     return _ns(first), _ns(last)
 

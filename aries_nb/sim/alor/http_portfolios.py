@@ -1,7 +1,7 @@
-"""Portfolios of the simulated ALOR over HTTP: the present objects of the subscriptions, and own trades of the past.
+"""Portfolios of the simulated ALOR over HTTP: their present state, and own trades of the past.
 
-Source: protocol page §13. Assumed: the own trades of this session are among those of the past; a client must not count
-them twice.
+Source: ALOR's protocol page §13. The objects are those of the subscriptions. Assumed: the own trades of this session
+are among those of the past; a client must not count them twice.
 """
 
 from __future__ import annotations
@@ -40,14 +40,20 @@ MINUTE = Resolution("minute", 1)
 
 
 class PortfolioRoutes:
-    """Routes answered from the simulated portfolios; `owner` is (exchange, portfolio), which the token may read."""
+    """Answers HTTP requests for simulated portfolios.
+
+    `owner` is (exchange, portfolio), which the client's token may read.
+    """
 
     def __init__(self, portfolios: Portfolios, past: PastFills) -> None:
         self._portfolios = portfolios
         self._past = past
 
     def current(self, owner: tuple[str, str], what: list[str], query: Query, now: float) -> object:
-        """Answer a path below `/md/v2/Clients/{exchange}/{portfolio}`."""
+        """Return the JSON value that answers a path below `/md/v2/Clients/{exchange}/{portfolio}`.
+
+        `what` are its parts. Raises HttpError for an invalid request or an unknown entry. `now` is in Unix s.
+        """
         match what:
             case [name] if name in SUMS:
                 found = list(self._formatted(SUMS[name], owner, query, now))
@@ -70,7 +76,10 @@ class PortfolioRoutes:
         raise HttpError(404, "unknown path")
 
     def past_fills(self, owner: tuple[str, str], query: Query, now: float) -> list[Values]:
-        """Own trades from a date or a trade number on, at most `limit`."""
+        """Return a portfolio's own trades from a date or a trade number on, at most the parameter `limit`.
+
+        `now` is in Unix s.
+        """
         count = query.integer("limit", 1, MOST_FILLS, FILLS)
         since = _day(query.text("dateFrom", "1970-01-01"))
         first = query.integer("from", 0, 10**18, 0)
@@ -85,7 +94,10 @@ class PortfolioRoutes:
         return [self._portfolios.formatted("fills", read_format(query), values) for values in page]
 
     def _every_fill(self, account: str, now: float) -> Iterator[Values]:
-        """Own trades of all sessions, oldest first."""
+        """Return an iterator over an account's own trades of all sessions, oldest first.
+
+        They are dicts with the names of the Simple format.
+        """
         portfolios = self._portfolios
         terms = portfolios.accounts.brokerage.terms.get(account)
         past = [] if terms is None else self._past.of(terms, portfolios.lots(account.partition(":")[0]))
@@ -102,10 +114,10 @@ class PortfolioRoutes:
 
 
 class PastFills:
-    """The fills of all accounts in the sessions before the start, generated from the seed. Owned by the server's loop.
+    """Generates the own trades of all accounts in the sessions before the start. Owned by the server's event loop.
 
-    Each day's purchases are sold on the same day, so that they leave the initial positions unchanged. Prices are those
-    of the one-minute bars.
+    Each day's purchases are sold on the same day, so that they leave the initial positions unchanged. Prices are
+    those of the one-minute bars.
     """
 
     def __init__(self, history: History, seed: int) -> None:
@@ -114,7 +126,10 @@ class PastFills:
         self._made: dict[str, list[tuple[int, Fill]]] = {}
 
     def of(self, terms: AccountTerms, lots: dict[str, int]) -> list[tuple[int, Fill]]:
-        """The fills of an account with their numbers up to 0, oldest first; `lots` in pieces by symbol."""
+        """Return the past fills of an account, oldest first, each with its number; the last one has number 0.
+
+        `lots` are the lot sizes in pieces by symbol.
+        """
         if terms.account not in self._made:
             fills = list(self._fills(terms, lots))
             first = 1 - len(fills)
@@ -143,7 +158,10 @@ class PastFills:
 
 
 def _day(text: str) -> str:
-    """A date or time as text that sorts with the times of fills."""
+    """Return a date or time of a parameter as text that sorts with the times of fills.
+
+    Raises HttpError (400) if it is neither.
+    """
     try:
         moment = datetime.fromisoformat(text)
     except ValueError as error:
@@ -155,7 +173,7 @@ def _day(text: str) -> str:
 
 
 def _parts(account: str, symbol: str, side: OrderSide, quantity: int, bar: BarArray) -> Iterator[Fill]:
-    """The fills of an order at the first and the last price of a minute."""
+    """Return the two fills of an order, one at the first and one at the last price of a one-minute bar."""
     part, time = Decimal(quantity // PARTS), float(bar["time"][0])
     for seconds, name in ((7.25, "open"), (41.5, "close")):
         price = Decimal(str(round(float(bar[name][0]), 6)))

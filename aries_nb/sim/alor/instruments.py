@@ -1,7 +1,7 @@
-"""The instruments of the simulated ALOR server: shares and futures of Moscow, and the American ones under SPBX.
+"""The instruments of the simulated ALOR server: shares and futures of Moscow, and American shares at SPBX.
 
-Prices, volatilities and volumes are invented but plausible; exchanges, boards and types are those of the protocol page
-(§4, §6.3). Lots and price steps are plausible as well; they differ, so that a client that assumes 1 is detected.
+Prices, volatilities and volumes are invented but plausible; exchanges, boards and types are those of ALOR's protocol
+page (§4, §6.3). Lots and price steps are plausible as well; they differ, so that a client that assumes 1 is detected.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ MARGIN_SHARE = 0.15
 
 @dataclass(frozen=True, slots=True)
 class Venue:
-    """An exchange: its boards, the default one first, and the currency of its prices."""
+    """An exchange of the simulated ALOR: its boards, the default one first, and the currency of its prices."""
 
     name: str
     boards: tuple[str, ...]
@@ -55,10 +55,11 @@ EXCHANGES = {
 
 @dataclass(frozen=True, slots=True)
 class Security:
-    """Reference data of an instrument; `lot` in pieces, `step` is the smallest change of its price.
+    """Reference data of an instrument; `lot` is its lot size in pieces, `step` the smallest change of its price.
 
-    `boards` begins with the primary one. `kind` is the `type` of §6.3. Futures have `expires` and `step_value`, the
-    value of one `step` in roubles. `is_recorded`: a recording feeds it, with the prices and sizes of the file.
+    `boards` begins with the primary one. `kind` is the field `type` of ALOR's protocol page §6.3, `market` the
+    section of the exchange, `cfi` the CFI code. Futures have `expires` and `step_value`, the value of one `step` in
+    roubles. `is_recorded`: a recording feeds it, with the prices and sizes of the file.
     """
 
     symbol: str
@@ -79,7 +80,7 @@ class Security:
 
     @property
     def board(self) -> str:
-        """The primary board."""
+        """The instrument's primary board."""
         return self.boards[0]
 
     @property
@@ -88,7 +89,7 @@ class Security:
         return self.market == "FORTS"
 
     def margin(self, price: float) -> float:
-        """Margin of one contract at this price, in roubles; for futures only."""
+        """Return the margin of one futures contract at this price, in roubles; for futures only."""
         return price / self.step * self.step_value * MARGIN_SHARE
 
 
@@ -132,7 +133,10 @@ _FUTURES = (
 
 
 def moscow_shares(today: date) -> dict[str, Equity]:
-    """All instruments with a book on any exchange, including futures of the next two quarters, by symbol."""
+    """Return all instruments that have an order book on any exchange, by symbol.
+
+    Futures are those of the next two quarters on `today`.
+    """
     found = {share.symbol: share for share, _, _ in _SHARES}
     found |= {code: replace(root, symbol=code) for root, *_ in _FUTURES for code, _ in _contracts(root, today)}
     return found | {symbol: replace(equity, levels=LEVELS) for symbol, equity in EQUITIES.items()}
@@ -140,7 +144,7 @@ def moscow_shares(today: date) -> dict[str, Equity]:
 
 @cache
 def securities(today: date) -> dict[tuple[str, str], Security]:
-    """All securities listed on a day, by exchange and symbol."""
+    """Return all instruments listed on a day, by (exchange, symbol)."""
     found = [
         Security(share.symbol, "MOEX", ("TQBR", "SMAL"), name, "PS" if share.symbol.endswith("P") else "CS", "FOND",
                  "RUB", share.lot, 1 / share.scale, "ESXXXX", isin)
@@ -160,7 +164,7 @@ def securities(today: date) -> dict[tuple[str, str], Security]:
 
 
 def recorded_security(symbol: str, exchange: str) -> Security:
-    """The security of a recorded symbol, which is listed on every exchange."""
+    """Return the instrument for a recorded symbol, which is listed on every exchange."""
     venue = EXCHANGES[exchange]
     board = venue.boards[0]
     return Security(
@@ -169,7 +173,7 @@ def recorded_security(symbol: str, exchange: str) -> Security:
 
 
 def numbered_share(symbol: str) -> tuple[Equity, Security] | None:
-    """The share made on demand for a symbol SIM00001 to SIM99999; None for any other symbol."""
+    """Return the share made on demand for a symbol SIM00001 to SIM99999; None for any other symbol."""
     match = NUMBERED.fullmatch(symbol)
     if match is None or not int(match[1]):
         return None
@@ -182,7 +186,10 @@ def numbered_share(symbol: str) -> tuple[Equity, Security] | None:
 
 
 def _contracts(root: Equity, today: date) -> list[tuple[str, date]]:
-    """Codes and expiry dates of the next two quarters: the third Thursday of their last month (assumed)."""
+    """Return codes and expiry dates of a future's contracts of the next two quarters, soonest first.
+
+    A contract expires on the third Thursday of the quarter's last month (assumed).
+    """
     found: list[tuple[str, date]] = []
     year, month = today.year, (today.month + 2) // 3 * 3
     while len(found) < 2:

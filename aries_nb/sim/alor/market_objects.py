@@ -1,7 +1,7 @@
 """Market data objects of the simulated ALOR server: quotes, books, bars, trades, states, in all three formats.
 
-Source: protocol page §6. Objects are made with their Simple names. Volumes are whole lots; those of a recording are the
-numbers of the file, and values that it does not contain are null.
+Source: ALOR's protocol page §6. Objects are made as dicts with the names of the Simple format. Volumes are whole lots;
+those of a recording are the numbers of the file, and values that it does not contain are null.
 """
 
 from __future__ import annotations
@@ -78,7 +78,10 @@ INSTRUMENT = table(
 
 
 def quote_values(security: Security, listing: TradedListing, stamp: int, traded: int) -> Values:
-    """The whole quote of a listing at `stamp`, its last trade at `traded`, both in Unix ms."""
+    """Return the whole quote of a synthetic instrument, a dict with the names of the Simple format.
+
+    `stamp` is its time, `traded` that of the last trade, both in Unix ms.
+    """
     quote, lot = listing.quote(), security.lot
     bids, asks = listing.book.bids, listing.book.asks
     last, previous = listing.last.price, listing.previous_close
@@ -105,7 +108,10 @@ def quote_values(security: Security, listing: TradedListing, stamp: int, traded:
 
 
 def recorded_quote_values(security: Security, quotes: tuple[Recording, int] | None, last: Print | None) -> Values:
-    """The whole quote from a row of recorded quotes and the last recorded trade."""
+    """Return the whole quote from a row of recorded quotes and the last recorded trade, in names of the Simple format.
+
+    `quotes` is a recording and the number of its row. Each may be None: then its fields are null.
+    """
     values = _quote_frame(security)
     for name in ("prev_close_price", "last_price", "last_price_timestamp", "high_price", "low_price", "volume", "ask",
                  "bid", "ask_vol", "bid_vol", "open_price", "lotvalue", "total_bid_vol", "total_ask_vol", "change",
@@ -127,7 +133,7 @@ def recorded_quote_values(security: Security, quotes: tuple[Recording, int] | No
 
 
 def listing_levels(listing: TradedListing, lot: int, depth: int) -> tuple[Levels, Levels]:
-    """Bids and asks of a listing, at most `depth` levels per side."""
+    """Return bids and asks of a synthetic instrument, best first, as (price, lots); at most `depth` levels per side."""
     bids, asks = (
         [(tick / listing.scale, size // lot) for tick, size in zip(side.ticks[:depth], side.sizes, strict=False)]
         for side in (listing.book.bids, listing.book.asks)
@@ -136,7 +142,10 @@ def listing_levels(listing: TradedListing, lot: int, depth: int) -> tuple[Levels
 
 
 def recorded_levels(recording: Recording, row: int, depth: int) -> tuple[Levels, Levels]:
-    """Bids and asks of a row of a recorded book, at most `depth` levels per side."""
+    """Return bids and asks of a row of a recorded book, best first, as (price, size).
+
+    At most `depth` levels per side.
+    """
     bids, asks = (
         [
             (price, size)
@@ -153,7 +162,10 @@ def recorded_levels(recording: Recording, row: int, depth: int) -> tuple[Levels,
 
 
 def book_object(bids: Levels, asks: Levels, stamp: int, form: Format, *, is_existing: bool) -> Values:
-    """A whole book at `stamp` (Unix ms) with the names of a format (§6.1)."""
+    """Return a whole order book at `stamp` (Unix ms) with the names of the format `form` (ALOR's protocol page §6.1).
+
+    `is_existing` marks an object of the snapshot, not an update.
+    """
     if form == "slim":
         sides = {"b": _levels(bids, "p", "v"), "a": _levels(asks, "p", "v")}
         return {**sides, "t": stamp, "h": is_existing}
@@ -165,7 +177,11 @@ def book_object(bids: Levels, asks: Levels, stamp: int, form: Format, *, is_exis
 
 
 def trade_values(security: Security, trade: Print, *, is_existing: bool, has_zone: bool = True) -> Values:
-    """One public trade (§6.4); `orderno` is always 0 (D11)."""
+    """Return a public trade with the names of the Simple format (ALOR's protocol page §6.4).
+
+    `orderno` is always 0 (protocol page §14, D11). `is_existing` marks a trade of the snapshot; `has_zone` False
+    leaves the time zone out.
+    """
     return {
         "id": trade.number,
         "orderno": 0,
@@ -182,16 +198,16 @@ def trade_values(security: Security, trade: Print, *, is_existing: bool, has_zon
 
 
 def bar_values(bar: Sequence[float]) -> Values:
-    """A bar from (time, open, high, low, close, volume)."""
+    """Return a bar, given as (time in Unix s, open, high, low, close, volume), with the names of the Simple format."""
     time, first, high, low, last, volume = bar
     return {"time": int(time), "close": last, "open": first, "high": high, "low": low, "volume": volume}
 
 
 def limits_centre(listing: TradedListing, before: float) -> float:
-    """The price at the centre of the price limits; `before` is the previous one, 0 for none.
+    """Return the price at the centre of an instrument's price limits; `before` is the previous centre, 0 for none.
 
-    It moves in steps of one percent, and only after a move of more than three quarters of a step, so that limits change
-    occasionally and not back and forth with every trade.
+    It moves in steps of one percent, and only after a move of more than three quarters of a step, so that limits
+    change occasionally and not back and forth with every trade.
     """
     quantum, price = listing.rounded(listing.previous_close / 100), float(listing.last.price)
     if not quantum:
@@ -201,7 +217,11 @@ def limits_centre(listing: TradedListing, before: float) -> float:
 
 
 def instrument_values(security: Security, listing: TradedListing | None, status: int, centre: float = 0.0) -> Values:
-    """The whole state of an instrument; margins for futures only (§6.5). `centre` is that of the price limits."""
+    """Return an instrument's whole trading state in names of the Simple format; margins for futures only.
+
+    `listing` None, for a recorded instrument, leaves prices out. `centre` is the price at the centre of the price
+    limits. Source: ALOR's protocol page §6.5.
+    """
     values: Values = {
         "symbol": security.symbol,
         "exchange": security.exchange,
@@ -220,7 +240,7 @@ def instrument_values(security: Security, listing: TradedListing | None, status:
 
 
 def _quote_frame(security: Security) -> Values:
-    """The constant fields of a quote, and the fields that shares do not have."""
+    """Return the fields of a quote that never change, and those that shares do not have."""
     return {
         "symbol": security.symbol,
         "exchange": security.exchange,

@@ -1,7 +1,7 @@
-"""Exact text of the frames that the simulated ALOR server sends, and field names in its three formats.
+"""Text of the frames that the simulated ALOR server sends, and field names in its three formats.
 
-Source: protocol page §3 and §16.3 for the text, the tables of §6 and §7 for names and their order. An object is made
-once with its Simple names; a table gives the fields of each format with their names and order.
+Source: ALOR's protocol page §3 and §16.3 for the text, the tables of §6 and §7 for names and their order. An object is
+made once with its names in the Simple format; a `Table` gives the fields of each format with their names and order.
 """
 
 from __future__ import annotations
@@ -40,24 +40,24 @@ _encode = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False, allow_nan=
 
 
 def json_text(value: object) -> str:
-    """Compact JSON; non-ASCII text is not escaped (U32)."""
+    """Return a value as compact JSON; non-ASCII text is not escaped (ALOR's protocol page §15, U32)."""
     return _encode(value)
 
 
 def data_frame(data: str, guid: str) -> str:
-    """A data frame; `data` is JSON. The spaces are the broker's own (§3.1)."""
+    """Return the text of a data frame; `data` is JSON. The spaces are the broker's own (ALOR's protocol page §3.1)."""
     return f'{{ "data": {data}, "guid":{_quoted(guid)} }}'
 
 
 def reply(guid: str, code: int, text: str = HANDLED) -> str:
-    """A reply frame."""
+    """Return the text of the frame that answers the request with this guid with a code, such as 200, and a message."""
     return f'{{"requestGuid":{_quoted(guid)},"httpCode":{code},"message":{_quoted(text)}}}'
 
 
 def table(*rows: str) -> Table:
-    """Make a table from rows "Simple Slim Heavy"; "-" means that a format has no such field.
+    """Make a table of field names from rows "Simple Slim Heavy"; "-" means that a format has no such field.
 
-    One word is the name in all formats; with two words Heavy is as Simple.
+    A row of one word has that name in all formats; with two words Heavy is as Simple.
     """
     made: dict[Format, list[tuple[str, str]]] = {form: [] for form in FORMATS}
     for row in rows:
@@ -72,12 +72,18 @@ def table(*rows: str) -> Table:
 
 
 def renamed(columns: Table, form: Format, values: Mapping[str, Any]) -> dict[str, Any]:
-    """An object in the names and the order of a format; names missing in `values` are left out."""
+    """Return an object with the names and in the order of the format `form`.
+
+    Fields missing in `values` are left out.
+    """
     return {name: values[key] for key, name in columns[form] if key in values}
 
 
 def iso_time(ns: int, *, has_zone: bool = True) -> str:
-    """A time in Unix ns as text, with seven digits of the second (§3.3)."""
+    """Return a time in Unix ns as ISO text in UTC, with seven digits of the second (ALOR's protocol page §3.3).
+
+    `has_zone` False leaves out the "Z" for UTC.
+    """
     seconds, rest = divmod(ns, 1_000_000_000)
     return f"{_second(seconds)}.{rest // 100:07d}{'Z' if has_zone else ''}"
 
@@ -88,12 +94,12 @@ def _second(seconds: int) -> str:
 
 
 def with_trailing_zeros(text: str) -> str:
-    """Add two zeros to every decimal of a JSON text, as the broker does at times (§3.3)."""
+    """Add two zeros to every decimal of a JSON text, as the broker does at times (ALOR's protocol page §3.3)."""
     return _DECIMAL.sub(r"\g<1>00", text)
 
 
 def _quoted(text: str) -> str:
-    """A text as JSON; lone surrogates, which a client can send but UTF-8 cannot encode, are escaped."""
+    """Return a text as a JSON string; lone surrogates, which a client can send but UTF-8 cannot encode, are escaped."""
     try:
         text.encode()
     except UnicodeEncodeError:

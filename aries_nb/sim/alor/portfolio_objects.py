@@ -1,7 +1,8 @@
 """Portfolio objects of the simulated ALOR server: orders, fills, positions and sums, in all three formats.
 
-Source: protocol page §7. Objects are made with their Simple names. Figures that the simple brokerage does not have are
-assumed: margins are a share of the value of the positions, and settlement is immediate.
+Source: ALOR's protocol page §7. Objects are made as dicts with the names of the Simple format. Figures that the simple
+brokerage does not have are assumed: margins are a share of the value of the positions, and settlement is immediate.
+`is_existing` marks an object of the snapshot, not an update; `has_zone` False leaves the time zone out of times.
 """
 
 from __future__ import annotations
@@ -102,7 +103,11 @@ DERIVATIVE_RISK = table(
 
 
 def order_values(security: Security, portfolio: str, order: Order, *, is_existing: bool, has_zone: bool) -> Values:
-    """An order at the exchange; a triggered stop order appears as a market order (§7.1)."""
+    """Return an order at the exchange; a triggered stop order appears as a market order (ALOR's protocol page §7.1).
+
+    A dict with the names of the Simple format. `is_existing` marks an object of the snapshot; `has_zone` False
+    leaves the time zone out of times.
+    """
     price = order.price
     return {
         **_order_frame(security, portfolio, order, is_existing=is_existing, has_zone=has_zone),
@@ -117,7 +122,11 @@ def order_values(security: Security, portfolio: str, order: Order, *, is_existin
 
 
 def stop_order_values(security: Security, portfolio: str, order: Order, *, is_existing: bool, has_zone: bool) -> Values:
-    """A stop order at the broker; its status is filled once it is triggered (§7.2, §7.3)."""
+    """Return a stop order at the broker; its status is "filled" once it is triggered (ALOR's protocol page §7.2, §7.3).
+
+    A dict with the names of the Simple format. `is_existing` marks an object of the snapshot; `has_zone` False
+    leaves the time zone out of times.
+    """
     is_triggered = bool(order.filled)
     return {
         **_order_frame(security, portfolio, order, is_existing=is_existing, has_zone=has_zone),
@@ -140,7 +149,11 @@ def stop_order_values(security: Security, portfolio: str, order: Order, *, is_ex
 
 
 def fill_values(security: Security, number: int, fill: Fill, *, is_existing: bool, has_zone: bool) -> Values:
-    """An own trade, without its portfolio, which the guid identifies (§7.4). Numbers up to 0 precede the start."""
+    """Return an own trade with the names of the Simple format (ALOR's protocol page §7.4).
+
+    It does not name its portfolio, which the guid identifies. A `number` up to 0 is that of a trade before the
+    start. `is_existing` marks an object of the snapshot; `has_zone` False leaves the time zone out of times.
+    """
     settled = datetime.fromtimestamp(fill.time, UTC).replace(hour=0, minute=0, second=0, microsecond=0)
     return {
         "id": str(FIRST_FILL + number),
@@ -165,7 +178,10 @@ def fill_values(security: Security, number: int, fill: Fill, *, is_existing: boo
 def position_values(
     security: Security, portfolio: str, holding: Holding, opened: Decimal, *, is_existing: bool
 ) -> Values:
-    """A position, with `opened` pieces at the start of the session (§7.5)."""
+    """Return a position with the names of the Simple format (ALOR's protocol page §7.5).
+
+    `opened` is the quantity at the start of the session, in pieces. `is_existing` marks an object of the snapshot.
+    """
     position = holding.position
     pieces, lots, unrealised = position.quantity, _lots(position.quantity, security), _number(holding.unrealised)
     opened_lots = _lots(opened, security)
@@ -191,7 +207,10 @@ def position_values(
 
 
 def cash_values(currency: str, exchange: str, portfolio: str, figures: AccountFigures, *, is_existing: bool) -> Values:
-    """Money, as a position (§7.5)."""
+    """Return the money of an account as a position, with the names of the Simple format (ALOR's protocol page §7.5).
+
+    `is_existing` marks an object of the snapshot.
+    """
     cash, started = _number(figures.cash), _number(figures.starting_cash)
     of_now = ("volume", "currentVolume", "qtyUnits", "qtyT0", "qtyT1", "qtyT2", "qtyTFuture", "qtyT0Batch",
               "qtyT1Batch", "qtyT2Batch", "qtyTFutureBatch", "qtyBatch", "qty")  # fmt: skip
@@ -213,7 +232,11 @@ def cash_values(currency: str, exchange: str, portfolio: str, figures: AccountFi
 
 
 def summary_values(currency: str, figures: AccountFigures, margin: Decimal, *, is_derivative: bool) -> Values:
-    """The sums of a portfolio (§7.6); `currencies` renames the entries of `buyingPowerByCurrency`."""
+    """Return the sums of a portfolio with the names of the Simple format (ALOR's protocol page §7.6).
+
+    `margin` is that of all positions; `is_derivative` leaves the commission null. `currencies` renames the entries
+    of `buyingPowerByCurrency` for the Slim format.
+    """
     profit = figures.equity - figures.starting_equity
     return {
         "buyingPowerAtMorning": _number(figures.starting_cash),
@@ -231,7 +254,7 @@ def summary_values(currency: str, figures: AccountFigures, margin: Decimal, *, i
 
 
 def margin_of(figures: AccountFigures, security_of: Callable[[str], Security]) -> Decimal:
-    """Margin of all positions: the margin of each future, and half of the value of any other, long or short."""
+    """Return the margin of all positions: that of each future, and half of the value of any other, long or short."""
     margin = Decimal(0)
     for holding in figures.positions:
         security, quantity = security_of(holding.position.symbol), abs(holding.position.quantity)
@@ -243,14 +266,18 @@ def margin_of(figures: AccountFigures, security_of: Callable[[str], Security]) -
 
 
 def currencies(entries: list[Values]) -> list[Values]:
-    """The entries of a summary's array with the names of the Slim format."""
+    """Return the entries of a summary's `buyingPowerByCurrency` with the names of the Slim format."""
     return [{"cr": entry["currency"], "bp": entry["buyingPower"]} for entry in entries]
 
 
 def risk_values(
     exchange: str, portfolio: str, figures: AccountFigures, margin: Decimal, *, now: float, has_zone: bool
 ) -> Values:
-    """Margins and coverage of a portfolio (§7.7)."""
+    """Return margins and coverage of a portfolio with the names of the Simple format (ALOR's protocol page §7.7).
+
+    `margin` is that of all positions, `now` the time of the calculation in Unix s; `has_zone` False leaves its time
+    zone out.
+    """
     minimal = margin * MINIMAL_SHARE
     one, two = figures.equity - margin, figures.equity - minimal
     return {
@@ -273,7 +300,10 @@ def risk_values(
 
 
 def derivative_risk_values(portfolio: str, figures: AccountFigures, blocked: Decimal) -> Values:
-    """Money, `blocked` of it as margin, and variation margin of a derivatives portfolio (§7.8)."""
+    """Return the money and the variation margin of a derivatives portfolio (ALOR's protocol page §7.8).
+
+    A dict with the names of the Simple format. `blocked` is the part of the money that serves as margin.
+    """
     variation = figures.realised + figures.unrealised
     return {
         "balanceMoney": _number(figures.equity),
@@ -324,7 +354,7 @@ def _names(security: Security) -> Values:
 
 
 def _end(order: Order) -> float:
-    """End of an order; by default the end of the day."""
+    """Return the end time of an order in Unix s; an order without one ends with its day, in UTC."""
     return (order.created // 86_400 + 1) * 86_400 if order.expires is None else order.expires
 
 
@@ -337,6 +367,6 @@ def _lots(pieces: Decimal, security: Security) -> int:
 
 
 def _number(amount: Decimal | int) -> float:
-    """A JSON number with the digits of the amount, which fit into a float."""
+    """Return an amount as a JSON number: whole as int, else as float, which has enough digits."""
     whole = int(amount)
     return whole if whole == amount else float(amount)

@@ -1,7 +1,7 @@
 """The portfolios behind the simulated ALOR server: their accounts, and the subscriptions to changes.
 
-Source: protocol page §7 and §15 (U30). A portfolio has one account on each exchange, in that exchange's currency. Owned
-by the server's loop; no I/O.
+Source: ALOR's protocol page §7 and §15 (U30). A portfolio has one account on each exchange, in that exchange's
+currency. Owned by the server's event loop; no I/O.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ _SUMS: tuple[Kind, ...] = ("summaries", "risks", "derivative_risks")
 
 
 class Portfolios:
-    """The user's portfolios and their subscriptions. `now` is Unix time in s everywhere."""
+    """The simulated user's portfolios and the subscriptions to them. `now` is Unix time in s in all methods."""
 
     def __init__(self, options: AlorOptions, market: Market, today: date) -> None:
         self.accounts = Accounts(
@@ -68,21 +68,25 @@ class Portfolios:
 
     @property
     def has_subscribers(self) -> bool:
-        """Whether any portfolio has a subscription."""
+        """Whether any client subscribes to a portfolio."""
         return any(self._subscriptions.values())
 
     def subscribe(self, subscription: Subscription) -> None:
-        """Send updates to a subscription from now on."""
+        """Send changes of the portfolio that the subscription names to it, from now on."""
         self._subscriptions[self._key(subscription)].append(subscription)
 
     def unsubscribe(self, subscription: Subscription) -> None:
-        """Send no more updates to a subscription; one that was never subscribed is ignored."""
+        """Send no more changes to a subscription; one that was never subscribed is ignored."""
         subscriptions = self._subscriptions[self._key(subscription)]
         if subscription in subscriptions:
             subscriptions.remove(subscription)
 
     def history(self, subscription: Subscription, now: float) -> Iterator[str]:
-        """The objects before the live ones, as JSON: the lists of the day, or the present sums."""
+        """Return an iterator over the objects that a new subscription gets before the live ones, as JSON text.
+
+        They are the orders or trades of the day, the positions, or the present sums; none if the request skips
+        them.
+        """
         # Changes not yet published come before the snapshot, which already contains them.
         self.accounts.publish(now)
         request = subscription.request
@@ -95,7 +99,11 @@ class Portfolios:
     def snapshot(
         self, kind: Kind, exchange: str, portfolio: str, now: float, *, is_existing: bool = True
     ) -> Iterator[dict[str, Any]]:
-        """The present objects with their Simple names; none for a portfolio without an account on the exchange."""
+        """Return an iterator over a portfolio's present objects of a kind, dicts with the names of the Simple format.
+
+        It is empty for a portfolio without an account on the exchange. `is_existing` marks them as objects of a
+        snapshot.
+        """
         account = _account(exchange, portfolio)
         if account not in self.accounts.names:
             return
@@ -117,26 +125,32 @@ class Portfolios:
             yield self._sums(kind, self.accounts.figures(account), now)
 
     def begin_session(self) -> None:
-        """Begin a new session: own trades so far are available over HTTP only, like those of the past."""
+        """Begin a new trading session: own trades so far are available over HTTP only, like those before the start."""
         self._number_fills()
         self._past_number = self._fills[-1][0] if self._fills else 0
 
     def fills(self, account: str, now: float) -> list[tuple[int, Fill]]:
-        """All own trades since the start with their numbers, including earlier sessions, oldest first."""
+        """Return an account's own trades since the start, oldest first, each with its number.
+
+        Earlier sessions are included.
+        """
         self.accounts.publish(now)
         return [(number, fill) for number, fill in self._fills if fill.account == account]
 
     def lots(self, exchange: str) -> dict[str, int]:
-        """Lot sizes in pieces of all securities of an exchange, by symbol."""
+        """Return the lot sizes, in pieces, of all instruments of an exchange, by symbol."""
         return {symbol: security.lot for (venue, symbol), security in self._securities.items() if venue == exchange}
 
     def fill_values(self, number: int, fill: Fill, *, is_existing: bool = False) -> dict[str, Any]:
-        """An own trade with its Simple names."""
+        """Return an own trade as a dict with the names of the Simple format.
+
+        `is_existing` marks an object of a snapshot.
+        """
         security = self._security(fill.account, fill.symbol)
         return objects.fill_values(security, number, fill, is_existing=is_existing, has_zone=self._has_zone)
 
     def formatted(self, kind: Kind, form: Format, values: dict[str, Any]) -> dict[str, Any]:
-        """An object with the names of a format."""
+        """Return an object, given with the names of the Simple format, with the names of the format `form`."""
         named = renamed(_TABLES[kind], form, values)
         if kind == "summaries" and form == "slim":
             named["bpv2"] = objects.currencies(named["bpv2"])
@@ -170,7 +184,7 @@ class Portfolios:
             del self._taken_over[next(iter(self._taken_over))]
 
     def _number_fills(self) -> None:
-        """Number the new fills, and publish them."""
+        """Give the brokerage's new fills their numbers, and send them to the subscribers."""
         number, last = self._fills[-1] if self._fills else (0, None)
         fresh: list[Fill] = []
         for fill in reversed(self.accounts.brokerage.fills):
@@ -182,7 +196,10 @@ class Portfolios:
             self._publish(fill.account, "fills", partial(self.fill_values, count, fill))
 
     def _publish(self, account: str, kind: Kind, make: Callable[[], dict[str, Any] | None]) -> None:
-        """Send an object to its subscriptions, if any; `make` returns None if there is nothing to send."""
+        """Send an object to the subscriptions of its account and kind; `make` is called only if there are any.
+
+        `make` returns the object with the names of the Simple format, or None if there is nothing to send.
+        """
         subscriptions = self._subscriptions[account, kind]
         values = make() if subscriptions else None
         if values is not None:
@@ -195,7 +212,10 @@ class Portfolios:
         return sorted(found, key=lambda order: order.number)
 
     def _order(self, kind: Kind, order: Order, *, is_existing: bool = False) -> dict[str, Any] | None:
-        """An order as an object of this kind; None if it is not of this kind."""
+        """Return an order as an object of a kind ("orders" or one of stop orders); None if it is not of this kind.
+
+        A stop order is among "orders" only once it is triggered. `is_existing` marks an object of a snapshot.
+        """
         security, portfolio = self._security(order.account, order.symbol), _portfolio(order.account)
         filled, value = self._taken_over.get(order.id, (Decimal(0), Decimal(0)))
         order = replace(
@@ -254,9 +274,9 @@ _TABLES: dict[Kind, Table] = {
 
 
 def _terms(today: date) -> tuple[AccountTerms, ...]:
-    """The initial state of the portfolios on each exchange.
+    """Return the initial state of the account of each portfolio on each exchange.
 
-    Only futures quoted in roubles: for the brokerage a price is the value of one piece.
+    Only futures quoted in roubles are used: for the brokerage a price is the value of one piece.
     """
     contracts = (security for security in securities(today).values() if security.is_future)
     first, *others = (security.symbol for security in contracts if security.step_value == security.step)

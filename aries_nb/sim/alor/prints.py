@@ -1,4 +1,4 @@
-"""The public trades of one instrument with the trade numbers of the simulated ALOR server: this session and earlier."""
+"""The public trades of one instrument, of this session and earlier, with the trade numbers of the simulated ALOR."""
 
 from __future__ import annotations
 
@@ -35,7 +35,10 @@ Column: TypeAlias = np.ndarray[tuple[int], np.dtype[np.generic]]
 
 
 class Print(NamedTuple):
-    """One public trade: its number, time in Unix ns, price, size in lots, and the aggressor's side."""
+    """One public trade: `number`, time in Unix ns, price, size in lots.
+
+    `side` is that of the order that took liquidity, "" if it is not known.
+    """
 
     number: int
     ts_ns: int
@@ -45,7 +48,7 @@ class Print(NamedTuple):
 
 
 class PrintColumns(NamedTuple):
-    """Trades as columns, oldest first; the fields are those of `Print`, except `side`, an index into `sides`."""
+    """Public trades as columns, oldest first. The fields are those of `Print`, except `side`, an index into `sides`."""
 
     number: Column
     ts_ns: Column
@@ -55,7 +58,10 @@ class PrintColumns(NamedTuple):
     sides: list[str]
 
     def filtered(self, bounds: Mapping[str, tuple[float | None, ...]], side: str | None = None) -> PrintColumns:
-        """The trades within `bounds` by field (both ends included, None for no bound), and of one side if given."""
+        """Return the trades whose fields are within `bounds`, and of one `side` unless it is None.
+
+        `bounds` are (lowest, highest) by the name of a field, both included; None is no bound.
+        """
         mask = np.ones(len(self.number), bool)
         for name, (low, high) in bounds.items():
             values = getattr(self, name)
@@ -67,14 +73,14 @@ class PrintColumns(NamedTuple):
         return PrintColumns(number, ts, price, size, places, self.sides)
 
     def prints(self, start: int, count: int, *, is_newest_first: bool = False) -> list[Print]:
-        """At most `count` trades after the first `start` ones, counted from the oldest or the newest."""
+        """Return at most `count` trades after the first `start` ones, counted from the oldest, or from the newest."""
         columns = (column[::-1] if is_newest_first else column for column in self[:5])
         rows = zip(*(column[start : start + count].tolist() for column in columns), strict=True)
         return [Print(number, ts, price, size, self.sides[side]) for number, ts, price, size, side in rows]
 
 
 class Prints:
-    """The trades of one instrument in this session; numbers increase and are unique over all instruments."""
+    """The public trades of one instrument in this session; numbers increase and are unique over all instruments."""
 
     def __init__(self, exchange: str, symbol: str) -> None:
         self.total = 0
@@ -84,7 +90,7 @@ class Prints:
         self._columns = (array("q"), array("d"), array("d"), array("q"))  # time, price, size, index of the side
 
     def add(self, ts_ns: int, price: float, size: float, side: str) -> Print:
-        """Add a trade, and assign its number."""
+        """Append a trade at `ts_ns` (Unix ns) of `size` lots; return it with its new number."""
         self.total += 1
         self.last = made = Print(self._base + self.total, ts_ns, price, size, side)
         if side not in self._sides:
@@ -100,7 +106,7 @@ class Prints:
         return made
 
     def newest(self, count: int) -> list[Print]:
-        """The last `count` retained trades, oldest first."""
+        """Return the last `count` retained trades, oldest first; at least 200,000 of the session are retained."""
         first = max(len(self._columns[0]) - max(count, 0), 0)
         number = self._base + self.total - len(self._columns[0]) + 1 + first
         times, prices, sizes, sides = self._columns
@@ -108,19 +114,23 @@ class Prints:
         return [Print(number + n, ts, price, size, self._sides[at]) for n, (ts, price, size, at) in enumerate(rows)]
 
     def columns(self) -> PrintColumns:
-        """All retained trades."""
+        """Return all retained trades of the session as columns, oldest first."""
         times, prices, sizes, sides = (np.array(column) for column in self._columns)
         numbers = self._base + self.total - len(times) + 1 + np.arange(len(times))
         return PrintColumns(numbers, times, prices, sizes, sides, self._sides)
 
 
 def first_past_number(exchange: str, symbol: str) -> int:
-    """The first trade number of an instrument."""
+    """Return the first trade number of an instrument, that of the oldest trade of past sessions."""
     return FIRST_NUMBER + crc32(f"{exchange}:{symbol}".encode()) % INSTRUMENTS * NUMBERS_EACH
 
 
 def past_prints(first_number: int, places: Places, trades: TradeArray, lot: int) -> PrintColumns:
-    """Trades of past sessions at `places`, their positions among all past trades; sizes in lots, sides by a hash."""
+    """Return trades of past sessions as columns, with sizes in lots, and sides that a hash of their number determines.
+
+    `places` are their positions among all past trades of the instrument, `first_number` is the number at position
+    0.
+    """
     sides = np.where(places * SCATTER >> 40 & 1, SIDES.index("buy"), SIDES.index("sell"))
     sizes = trades["size"].astype(np.int64) // lot
     return PrintColumns(first_number + places, trades["time"], trades["price"], sizes, sides, SIDES)

@@ -1,6 +1,6 @@
-"""Requests of a client of the simulated ALOR server: one is read with its defaults, or refused with code and text.
+"""Requests of a client of the simulated ALOR server: each is read with its defaults, or refused with code and text.
 
-Source: protocol page §4, §5, and §15 (U1, U9, U10). Opcodes and enumerations are read in any case (§3.3).
+Source: ALOR's protocol page §4, §5, and §15 (U1, U9, U10). Opcodes and enumerations are read in any case (§3.3).
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ MOST_TEXT = 200
 
 
 class RefusedError(Exception):
-    """A request that is answered with a code other than 200."""
+    """Raised for a client's request that is answered with a `code` other than 200 and a `text`."""
 
     def __init__(self, code: int, text: str) -> None:
         super().__init__(code, text)
@@ -78,9 +78,11 @@ class RefusedError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class SubscribeRequest:
-    """A request for one subscription, with defaults filled in and values clamped to their limits.
+    """A client's request for one subscription, with defaults filled in and values clamped to their limits.
 
-    `frequency_ms` is zero for kinds that are never conflated. `since` is Unix s. Empty `statuses` mean all.
+    `form` is the format, `code` the instrument's symbol. `frequency_ms` is the shortest interval between two
+    states, zero for kinds of which every state is sent. `since` is Unix time in s, the start of the requested bars.
+    Empty `statuses` mean all.
     """
 
     kind: Kind
@@ -99,7 +101,10 @@ class SubscribeRequest:
 
 
 def read_request(kind: Kind, guid: str, message: Mapping[str, Any]) -> SubscribeRequest:
-    """Read the fields of a request. Raises RefusedError with code 400 if one is missing or has another form."""
+    """Return the request for a subscription from the fields of a client's message.
+
+    Raises RefusedError (400) if a field is missing or has an invalid value.
+    """
     form = _choice(message, "format", FORMATS, "simple")
     exchange = _text(message, "exchange").upper()
     if exchange not in EXCHANGES:
@@ -166,7 +171,10 @@ def _flag(message: Mapping[str, Any], name: str) -> bool:
 
 
 def _number(message: Mapping[str, Any], name: str) -> int | None:
-    """A whole number, which clients also send as text (§4.1)."""
+    """Return the whole number in a field, as a number or as text, which clients also send (ALOR's protocol page §4.1).
+
+    None if it is absent or blank. Raises RefusedError (400) for anything else.
+    """
     value = message.get(name)
     if value is None or value == "":
         return None

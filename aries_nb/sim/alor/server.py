@@ -1,6 +1,6 @@
-"""The local server of ALOR's `/ws`, its token service and its HTTP API on one port: queueing and limits.
+"""The simulated ALOR server: its WebSocket `/ws`, token service and HTTP API on one port, with queueing and limits.
 
-Source: protocol page §10, §11, and §15 (U12, U14, U16, U20, U21).
+Source: ALOR's protocol page §10, §11, and §15 (U12, U14, U16, U20, U21).
 """
 
 from __future__ import annotations
@@ -54,7 +54,10 @@ ACCOUNT_SECONDS = 0.05
 
 
 class FrameClient(Client[AlorSession]):
-    """A connection whose messages are sent as one frame each, histories only while nothing else waits."""
+    """One connection to the simulated ALOR.
+
+    Each message is a frame; histories are sent only while nothing else waits.
+    """
 
     def __init__(self, connection: ServerConnection, session: AlorSession) -> None:
         super().__init__(connection, session)
@@ -68,21 +71,24 @@ class FrameClient(Client[AlorSession]):
 
     @property
     def has_work(self) -> bool:
-        """Whether the sender has something to send or to close."""
+        """Whether frames or histories wait to be sent, or the connection has to be closed."""
         return super().has_work or bool(self.session.histories)
 
     @property
     def is_backlogged(self) -> bool:
-        """Whether many frames wait although the client reads: the server is behind with sending."""
+        """Whether many frames wait although the client reads, so that it is the server that is behind with sending."""
         return len(self.session.outbox) > BACKLOG_FRAMES and not self.is_blocked
 
     def is_unread(self, limit: int) -> bool:
-        """Whether more than `limit` frames wait because the client does not read; False once it is cut off."""
+        """Return whether more than `limit` frames wait because the client does not read.
+
+        False once its session has ended.
+        """
         return len(self.session.outbox) > limit and self.is_blocked and self.session.closing is None
 
 
 class AlorServer(Server[FrameClient]):
-    """All clients of the simulated ALOR. Owned by the loop that runs `run`.
+    """The server of the simulated ALOR with all its clients. Owned by the event loop that runs `run`.
 
     The constructor reads the recordings: it raises UsageError before any socket is opened.
     """
@@ -101,20 +107,20 @@ class AlorServer(Server[FrameClient]):
         self._accounts_advanced = time.time()
 
     def statistics(self) -> Statistics:
-        """Counters since the start; `auths` are access tokens issued."""
+        """Return the server's counters since its start; `auths` is the number of access tokens issued."""
         return replace(super().statistics(), auths=self.tokens.issued)
 
     def admit(self, session: AlorSession, subject: str) -> bool:
-        """Whether the subject of a token may have one more connection."""
+        """Return whether the user of a token, its `subject`, may have one more connection, that of `session`."""
         others = (client for client in self.clients if client.is_open and client.session is not session)
         return sum(client.session.subject == subject for client in others) < self.options.connection_limit
 
     def activate_accounts(self) -> None:
-        """Start trading in the portfolios; before the first request for them they stand still."""
+        """Start the robot's trading in the portfolios; they do not change before the first request for them."""
         self._are_accounts_active = True
 
     def set_hours(self, hours: MarketHours, now: float) -> None:  # noqa: ARG002 - frames of instruments have no time
-        """Open or close the market for all instruments."""
+        """Open or close the market for all instruments; early and late hours and `now` are ignored."""
         self.feed.set_status(objects.CLOSED if hours.market == "closed" else objects.NORMAL)
         self.wake_all()
 
@@ -201,7 +207,7 @@ class AlorServer(Server[FrameClient]):
             client.connection.transport.abort()
 
     def _advance_accounts(self, now: float) -> None:
-        """Advance the portfolios while the market is open."""
+        """Advance the portfolios to `now` (Unix s), if they are active and the market is open; every 0.05 s at most."""
         if not self._are_accounts_active or self.feed.status == objects.CLOSED:
             self._accounts_advanced = now
         elif now - self._accounts_advanced >= ACCOUNT_SECONDS:

@@ -1,8 +1,9 @@
-"""One client's session on the simulated `/ws` of ALOR: checks of a request in the page's order, replies, subscriptions.
+"""One client's session on the simulated `/ws` of ALOR: checks of its requests, replies, subscriptions.
 
-Pure: texts in, texts out, time passed in. Frames to send wait in `outbox`; histories wait in `histories` until there is
-room for their frames. `closing` is the close code and reason once the session has ended; `is_cut` means that the
-connection ends without a close frame. Source: protocol page §16.1, with the choices of §15.
+No I/O: texts in, texts out, time passed in. Frames to send wait in `outbox`; histories wait in `histories` until there
+is room for their frames. `closing` is the close code and reason once the session has ended; `is_cut` means that the
+connection ends without a close frame. Source: ALOR's protocol page §16.1, whose order the checks have, with the choices
+of §15.
 """
 
 from __future__ import annotations
@@ -35,18 +36,25 @@ EAGER_FRAMES = 100
 
 
 class Backend(Protocol):
-    """The server as a session uses it."""
+    """What a session needs of the simulated ALOR server (an interface)."""
 
     feed: AlorFeed
     portfolios: Portfolios
     tokens: TokenService
 
     def admit(self, session: AlorSession, subject: str) -> bool:
-        """Whether the subject of a token may have one more connection; called once for each session."""
+        """Return whether the user of a token, its `subject`, may have one more connection.
+
+        Called once for each session.
+        """
 
 
 class AlorSession:
-    """The state of one connection. `now` is Unix time in seconds everywhere. Owned by the server's loop."""
+    """The protocol state of one connection to the simulated ALOR. Owned by the server's event loop.
+
+    `now` is Unix time in s in all methods. Frames to send wait in `outbox`. `closing` is the close code and reason,
+    None while the session goes on.
+    """
 
     def __init__(self, options: AlorOptions, backend: Backend, now: float) -> None:
         self.outbox: deque[str] = deque()
@@ -64,20 +72,23 @@ class AlorSession:
 
     @property
     def is_authenticated(self) -> bool:
-        """Whether a token was accepted and the session has not ended."""
+        """Whether a token of the client was accepted and the session has not ended."""
         return self.subject is not None and self.closing is None
 
     @property
     def held_back(self) -> int:
-        """States of all subscriptions of this session that were never sent."""
+        """Number of states, of all subscriptions of this session, that a newer one replaced before they were sent."""
         return self._ended_held_back + sum(each.held_back for each, _ in self._open.values())
 
     def subscriptions(self) -> dict[str, dict[str, Any]]:
-        """The present subscriptions with their counts, by guid."""
+        """Return the present subscriptions by guid: the request of each, and its counts of states."""
         return {guid: subscription.statistics() for guid, (subscription, _) in self._open.items()}
 
     def receive(self, frame: str | bytes, now: float) -> None:
-        """Process one message."""
+        """Process one message of the client at `now` (Unix s); replies go to the outbox.
+
+        Ignored once the session has ended.
+        """
         if self.closing is not None:
             return
         guid = ""
@@ -92,12 +103,15 @@ class AlorSession:
             self.outbox.append(reply(guid, refused.code, refused.text))
 
     def tick(self, now: float) -> None:
-        """Check whether the newest token has expired."""
+        """End the session if its newest token has expired at `now` (Unix s) and the option `kill_on_expiry` is set."""
         if self._options.kill_on_expiry and self._expires is not None and now >= self._expires and self._open:
             self.cut()
 
     def pull(self, count: int) -> int:
-        """Move up to `count` frames of histories to the outbox, one of each in turn; return the number moved."""
+        """Move up to `count` frames of histories to the outbox, one of each history in turn.
+
+        Return the number moved.
+        """
         pulled = 0
         while self.histories and pulled < count:
             history = self.histories.popleft()
@@ -109,7 +123,10 @@ class AlorSession:
         return pulled
 
     def close(self, code: int, reason: str) -> None:
-        """End the session: the outbox is still sent, but gets no more frames. The first code and reason stay."""
+        """End the session with a close code and reason; only the first call has an effect.
+
+        Frames in the outbox are still sent.
+        """
         if self.closing is None:
             self.closing = (code, reason)
             self.histories.clear()
@@ -117,7 +134,7 @@ class AlorSession:
                 self._end(guid)
 
     def cut(self) -> None:
-        """End the session without a close frame (U16)."""
+        """End the session without a close frame, dropping the outbox (ALOR's protocol page §15, U16)."""
         self.close(1006, "cut off")
         self.outbox.clear()
         self.is_cut = True
@@ -147,7 +164,10 @@ class AlorSession:
             self._subscribe(OPCODES[name], message, bearer, now)
 
     def _admit(self, bearer: Bearer) -> None:
-        """Count the connection for its subject with its first accepted token (U14)."""
+        """Count the connection for the user of its first accepted token (ALOR's protocol page §15, U14).
+
+        Raises RefusedError (429), and ends the session, if the user has too many connections.
+        """
         self._expires = bearer.expires
         if self.subject is None:
             if not self._backend.admit(self, bearer.subject):
@@ -157,7 +177,10 @@ class AlorSession:
             self.subject = bearer.subject
 
     def _count_request(self, now: float) -> None:
-        """Count one request against the rate limit (U15)."""
+        """Count one request at `now` (Unix s) against the connection's rate limit (ALOR's protocol page §15, U15).
+
+        Raises RefusedError (429) above the limit.
+        """
         rate = self._options.request_rate
         if rate is None:
             return
@@ -202,7 +225,11 @@ class AlorSession:
             self.histories.append(opening)
 
     def _security(self, request: SubscribeRequest) -> Security | None:
-        """The instrument of a request; None for a portfolio, or if unknown instruments get no answer (U3)."""
+        """Return the instrument of a request; None for a request about a portfolio.
+
+        Raises RefusedError (404) for an unknown instrument, or returns None if the options leave it without an
+        answer (ALOR's protocol page §15, U3).
+        """
         if request.kind in PORTFOLIO_KINDS:
             return None
         found = self._backend.feed.security(request.exchange, request.code, request.board)
@@ -211,7 +238,11 @@ class AlorSession:
         return found
 
     def _opening(self, subscription: Subscription, security: Security | None, now: float) -> Iterator[str]:
-        """The reply and the history, in the order of the settings; then updates are live."""
+        """Return an iterator over the reply and the history of a new subscription, whose updates are live at its end.
+
+        The option `ack_first` decides which of both comes first. `security` is the instrument, None for a
+        portfolio.
+        """
         guid, is_first = subscription.request.guid, self._options.ack_first
         if is_first:
             yield reply(guid, 200)

@@ -1,6 +1,6 @@
-"""One subscription of the simulated ALOR server, with conflation of states within the requested interval.
+"""One subscription of the simulated ALOR server: within the requested interval, only the newest state is sent.
 
-Source: protocol page §4.1 and §16.2. Pure: time is passed in, in Unix s.
+Source: ALOR's protocol page §4.1 and §16.2. No I/O; time is passed in, in Unix s.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ __all__ = ["Subscription"]
 
 
 class Subscription:
-    """The subscription of one guid of one connection. Owned by the server's loop.
+    """One client's subscription, identified by its guid. Owned by the server's event loop.
 
-    `outbox` is called with frames. A new state is offered with `offer`; `flush` sends the newest one once `interval`
-    (s) has passed since the last frame. `sent` and `held_back` count states: each offered state is in one of them or
-    still pending. `interval` 0 sends every state at once. The last state of each bar is always sent: no later message
-    would correct a finished bar.
+    `outbox` is called with frames. A new state is offered with `offer`; `flush` sends the newest one once
+    `interval` (s) has passed since the last frame. `sent` and `held_back` count states: each offered state is in
+    one of them or still pending. `interval` 0 sends every state at once. The last state of each bar is always sent:
+    no later message would correct a finished bar. `faults` are defects of the broker to imitate.
     """
 
     def __init__(
@@ -51,37 +51,40 @@ class Subscription:
         self._waiting: list[tuple[int, Callable[[], str]]] = []
 
     def frame(self, data: str) -> str:
-        """Encode a data frame of this subscription, and count it as sent."""
+        """Return `data`, JSON text, as a data frame of this subscription, and count it as sent."""
         self.sent += 1
         self.last_frame = data_frame(with_trailing_zeros(data) if self._has_zeros else data, self.request.guid)
         return self.last_frame
 
     def push(self, data: str) -> None:
-        """Send one object at once, or hold it until the history has been sent."""
+        """Send one object (JSON text) at once; between `hold` and `release`, keep it until then."""
         if self._held is None:
             self._outbox(self.frame(data))
         else:
             self._held.append(data)
 
     def hold(self) -> None:
-        """Hold what is pushed from now on until `release`."""
+        """Keep the objects that are pushed from now on, until `release` sends them."""
         self._held = []
 
     def release(self) -> Iterator[str]:
-        """Yield the held frames, including those pushed meanwhile; then stop holding."""
+        """Yield the frames of the objects pushed since `hold`, including those pushed meanwhile.
+
+        Later ones are sent at once.
+        """
         while self._held:
             held, self._held = self._held, []
             yield from map(self.frame, held)
         self._held = None
 
     def begin(self, now: float) -> None:
-        """Start the first interval: the history has been sent, and updates are live."""
+        """Start the first interval at `now` (Unix s): the history has been sent, and updates are live."""
         self._due = now + self.interval
 
     def offer(self, read: Callable[[], str], bar: int = 0) -> bool:
         """Offer a new state, which `read` encodes as JSON when it is sent; return whether it waits for `flush`.
 
-        `bar` is the start of the bar to which the state belongs; 0 for everything else.
+        `bar` is the start, in Unix s, of the bar to which the state belongs; 0 for a state of another kind.
         """
         if not self.interval:
             self._send(read(), bar)
@@ -94,7 +97,10 @@ class Subscription:
         return True
 
     def flush(self, now: float) -> bool:
-        """Send pending states if the interval is over; return whether none is pending."""
+        """Send the pending states if the interval is over at `now` (Unix s).
+
+        Return whether none is pending any more.
+        """
         if now < self._due:
             return not self._waiting
         waiting, self._waiting = self._waiting, []
@@ -117,7 +123,7 @@ class Subscription:
                 self._outbox(again)
 
     def statistics(self) -> dict[str, Any]:
-        """The request and the counts of states."""
+        """Return the subscription's request (kind, instrument, format, frequency in ms) and its counts of states."""
         request = self.request
         return {
             "kind": request.kind,

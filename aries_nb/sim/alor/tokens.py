@@ -1,7 +1,7 @@
-"""Token service of the simulated ALOR broker: exchanges refresh tokens for access tokens, which are JWTs. Pure.
+"""Token service of the simulated ALOR broker: exchanges refresh tokens for access tokens, which are JWTs.
 
-Source: protocol page §2 and §15 (U34). The broker signs with ES256; HS256 is sufficient for every client examined
-(§2.2), since none checks the signature. Time is passed in, in Unix s.
+No I/O; time is passed in, in Unix s. Source: ALOR's protocol page §2 and §15 (U34). The broker signs with ES256; HS256
+is sufficient for every client examined (§2.2), since none checks the signature.
 """
 
 from __future__ import annotations
@@ -27,7 +27,11 @@ MOST_CHARACTERS = 8192
 
 @dataclass(frozen=True, slots=True)
 class Bearer:
-    """Owner of a token: `subject` for limits of connections, readable `portfolios`, `expires` in Unix s or None."""
+    """Owner of an access token.
+
+    `subject` is the user, to whom limits of connections apply; `portfolios` those that may be read. `expires` is in
+    Unix s, None for a token that does not expire.
+    """
 
     subject: str
     portfolios: frozenset[str]
@@ -35,7 +39,7 @@ class Bearer:
 
 
 class RefreshError(Exception):
-    """A refused token request; `status` is the HTTP status."""
+    """Raised for a refused token request; `status` is the HTTP status of the answer."""
 
     def __init__(self, status: int, text: str) -> None:
         super().__init__(status, text)
@@ -47,10 +51,11 @@ class RefreshError(Exception):
 
 
 class TokenService:
-    """Issues and checks tokens. Owned by the server's loop.
+    """Issues access tokens and checks them. Owned by the server's event loop.
 
     Servers of the same seed accept each other's tokens, so that a restarted server accepts those in use; a token of
-    another seed is like one of another environment. `issued` counts access tokens.
+    another seed is like one of another environment. `issued` counts access tokens. `portfolios` are those of the
+    user.
     """
 
     def __init__(self, options: AlorOptions, portfolios: Sequence[str]) -> None:
@@ -63,7 +68,11 @@ class TokenService:
         return f"<TokenService: {self.issued} access tokens issued>"
 
     def refresh(self, fields: Mapping[str, Any], now: float) -> dict[str, str]:
-        """Answer `POST /refresh`; field names are case-insensitive (§2.1). Raises RefreshError if it is refused."""
+        """Return the answer to `POST /refresh`, with an access token.
+
+        `fields` are those of the request, `now` is in Unix s. Field names are case-insensitive (ALOR's protocol
+        page §2.1). Raises RefreshError if the request is refused.
+        """
         asked = {name.lower(): value for name, value in fields.items()}
         token, allowed = asked.get("token"), asked.get("allowedportfolios")
         if not isinstance(token, str) or not token:
@@ -78,7 +87,10 @@ class TokenService:
         return {"AccessToken": self.issue(now, granted)}
 
     def issue(self, now: float, portfolios: Sequence[str] | None = None, *, seconds: float | None = None) -> str:
-        """Make an access token; `seconds` is its life, None for that of the options."""
+        """Return a new access token for these portfolios (None: all of the user), issued at `now` (Unix s).
+
+        `seconds` is its life, None for that of the options.
+        """
         self.issued += 1
         claims = {
             "sub": LOGIN,
@@ -97,10 +109,10 @@ class TokenService:
         return f"{signed}.{self._signature(signed)}"
 
     def read(self, token: str, now: float) -> Bearer | None:
-        """The owner of a token at `now`; None if it is not accepted.
+        """Return the owner of an access token at `now` (Unix s); None if it is not accepted.
 
-        The fixed token of the options belongs to the user with all portfolios. Without one, so does every text that is
-        not blank and does not have the form of a JWT.
+        The fixed token of the options belongs to the user with all portfolios. Without one, so does every text
+        that is not blank and does not have the form of a JWT.
         """
         claims = self._claims(token)
         if claims is not None:
@@ -112,7 +124,7 @@ class TokenService:
         return Bearer(LOGIN, frozenset(self._portfolios), None) if accepted else None
 
     def _claims(self, token: str) -> dict[str, Any] | None:
-        """The claims of a token signed by this service; None for any other text."""
+        """Return the claims of a token signed by this service; None for any other text."""
         signed, _, signature = token.rpartition(".")
         if len(token) > MOST_CHARACTERS or not _same(signature, self._signature(signed)):
             return None
@@ -130,5 +142,5 @@ def _encoded(part: Mapping[str, Any]) -> str:
 
 
 def _same(given: str, expected: str) -> bool:
-    """Compare in constant time; external text may contain lone surrogates."""
+    """Return whether two texts are equal, compared in constant time; external text may contain lone surrogates."""
     return hmac.compare_digest(*(text.encode(errors="surrogatepass") for text in (given, expected)))
