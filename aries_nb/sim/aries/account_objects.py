@@ -1,6 +1,7 @@
-"""The objects of the simulated accounts in Aries' format, for both the socket and HTTP.
+"""The objects of the simulated accounts in Aries' format, for both the WebSocket and HTTP.
 
-Source: protocol page §5.4 (fields) and §7 (REST replies). Quantities and amounts are decimal strings, times RFC 3339.
+Source: Aries' protocol page §5.4 (fields) and §7 (REST replies). Quantities and amounts are decimal strings, times RFC
+3339.
 """
 
 from __future__ import annotations
@@ -53,22 +54,25 @@ SHORT_SIDES = {"buy": "BUY_TO_COVER", "sell": "SELL_SHORT"}
 
 
 def account_list(accounts: Accounts) -> dict[str, Any]:
-    """`GET /v2/users/me/accounts`."""
+    """Return the answer to `GET /v2/users/me/accounts`: all accounts of the user."""
     return {"accounts": [account_object(terms) for terms in accounts.brokerage.terms.values()]}
 
 
 def balance(accounts: Accounts, account: str) -> dict[str, Any]:
-    """`GET /v2/accounts/{id}/balance`."""
+    """Return the answer to `GET /v2/accounts/{id}/balance`: the amounts of an account."""
     return balance_object(accounts.figures(account))
 
 
 def positions(accounts: Accounts, account: str) -> dict[str, Any]:
-    """`GET /v1/accounts/{id}/positions`."""
+    """Return the answer to `GET /v1/accounts/{id}/positions`: the open positions of an account."""
     return {"positions": [position_object(account, holding) for holding in accounts.figures(account).positions]}
 
 
 def active_orders(accounts: Accounts, account: str, *, limit: int = DEFAULT_ORDERS, cursor: int = 0) -> dict[str, Any]:
-    """`GET /v2/accounts/{id}/orders`: newest first; `cursor` from the previous page, 0 for the first."""
+    """Return the answer to `GET /v2/accounts/{id}/orders`: at most `limit` working orders, newest first.
+
+    `cursor` is `nextCursor` of the previous page, 0 for the first page.
+    """
     return _page(accounts.brokerage.active_orders(account), limit, cursor)
 
 
@@ -81,9 +85,10 @@ def order_history(
     limit: int = DEFAULT_ORDERS,
     cursor: int = 0,
 ) -> dict[str, Any]:
-    """`GET /v2/accounts/{id}/orders/history`: final orders placed from `start` to `end` (Unix s), newest first.
+    """Return the answer to `GET /v2/accounts/{id}/orders/history`: ended orders, newest first, at most `limit`.
 
-    Assumed: working orders are not listed.
+    They were placed from `start` to `end` (Unix s; None for no end). `cursor` is `nextCursor` of the previous page,
+    0 for the first. Assumed: working orders are not listed.
     """
     ended = accounts.brokerage.finished_orders(account)
     return _page(
@@ -92,18 +97,21 @@ def order_history(
 
 
 def watchlists(accounts: Accounts) -> dict[str, Any]:
-    """`GET /v1/config/watchlist`."""
+    """Return the answer to `GET /v1/config/watchlist`: all watchlists of the user."""
     return {"user_id": USER, "watchlist": [watchlist_object(each) for each in accounts.watchlists]}
 
 
 def news(accounts: Accounts, *, symbols: Collection[str] = (), topics: Collection[str] = ()) -> list[dict[str, Any]]:
-    """`GET /v1/news`: newest first, at most `MAX_NEWS`."""
+    """Return the objects of `GET /v1/news`: headlines about these symbols and topics, newest first, at most 50.
+
+    An empty collection is no filter.
+    """
     found = [headline for headline in accounts.headlines if matching(headline, symbols, topics)]
     return [news_object(headline) for headline in reversed(found[-MAX_NEWS:])]
 
 
 def matching(headline: Headline, symbols: Collection[str], topics: Collection[str]) -> bool:
-    """Whether a headline has one of the symbols and one of the topics; an empty filter accepts all (assumed)."""
+    """Return whether a headline has one of the symbols and one of the topics; an empty filter accepts all (assumed)."""
     return (not symbols or not set(symbols).isdisjoint(headline.symbols)) and (
         not topics or not set(topics).isdisjoint(headline.topics)
     )
@@ -113,7 +121,10 @@ def matching(headline: Headline, symbols: Collection[str], topics: Collection[st
 
 
 def account_object(terms: AccountTerms) -> dict[str, Any]:
-    """An account: `accounts[]`, and `account.info` (assumed there)."""
+    """Return an account as an object: an entry of `accounts[]` over HTTP, and the data of the event `account.info`.
+
+    The latter is assumed.
+    """
     return {
         "trading_account_id": terms.account,
         "broker_account_id": f"B-{terms.account}",
@@ -125,7 +136,10 @@ def account_object(terms: AccountTerms) -> dict[str, Any]:
 
 
 def balance_object(figures: AccountFigures) -> dict[str, Any]:
-    """`account.balance`. `balance` is the equity (assumed); empty fields are absent."""
+    """Return an account's amounts as an object, the data of the event `account.balance`.
+
+    `balance` is the equity (assumed); empty fields are absent.
+    """
     cost = sum((holding.position.cost for holding in figures.positions), ZERO)
     gross = sum((abs(holding.market_value) for holding in figures.positions), ZERO)
     withdrawable = max(ZERO, min(figures.cash, figures.buying_power))
@@ -159,7 +173,10 @@ def balance_object(figures: AccountFigures) -> dict[str, Any]:
 
 
 def position_object(account: str, holding: Holding) -> dict[str, Any]:
-    """`account.position`; a closed one has quantity zero, and no price, value or cost (§5.3)."""
+    """Return a position as an object, the data of the event `account.position`.
+
+    A closed one has quantity zero, and no price, value or cost (Aries' protocol page §5.3).
+    """
     position = holding.position
     made: dict[str, Any] = {
         "accountId": account,
@@ -181,7 +198,7 @@ def position_object(account: str, holding: Holding) -> dict[str, Any]:
 
 
 def order_object(order: Order) -> dict[str, Any]:
-    """`account.order`, the same over HTTP."""
+    """Return an order as an object, the data of the event `account.order` and an entry of HTTP answers."""
     made: dict[str, Any] = {
         "accountId": order.account,
         "clientId": "",
@@ -212,7 +229,10 @@ def order_object(order: Order) -> dict[str, Any]:
 
 
 def candle_object(account: str, candle: Candle) -> dict[str, Any]:
-    """`pnl.data`; its shape is assumed (§5.4)."""
+    """Return a profit-and-loss candle as an object, the data of the event `pnl.data`.
+
+    Its form is assumed (Aries' protocol page §5.4); `time` is its start in Unix ms.
+    """
     return {
         "accountId": account,
         "interval": candle.interval,
@@ -225,12 +245,12 @@ def candle_object(account: str, candle: Candle) -> dict[str, Any]:
 
 
 def watchlist_object(watchlist: Watchlist) -> dict[str, Any]:
-    """One of the user's lists (shape assumed for the socket)."""
+    """Return a watchlist as an object, for WebSocket and HTTP (its form is assumed for the WebSocket)."""
     return {"id": watchlist.number, "name": watchlist.name, "symbols": list(watchlist.symbols)}
 
 
 def news_object(headline: Headline) -> dict[str, Any]:
-    """One item of news (shape assumed for the socket)."""
+    """Return a headline as an object, for WebSocket and HTTP (its form is assumed for the WebSocket)."""
     return {
         "id": headline.number,
         "title": headline.title,
@@ -244,12 +264,15 @@ def news_object(headline: Headline) -> dict[str, Any]:
 
 
 def decimal_text(number: Decimal) -> str:
-    """A decimal in plain digits, never with an exponent."""
+    """Return a decimal number in plain digits, never with an exponent."""
     return f"{number:f}"
 
 
 def _page(orders: Iterable[Order], limit: int, cursor: int) -> dict[str, Any]:
-    """One page of orders, newest first. The cursor is the number of the last order sent: new orders shift no page."""
+    """Return the answer with one page of orders, newest first, at most `limit`.
+
+    `cursor` is the number of the last order sent, 0 for the first page: new orders shift no page.
+    """
     left = sorted((order for order in orders if not cursor or order.number < cursor), key=lambda each: -each.number)
     shown = left[: max(1, min(limit, MAX_ORDERS))]
     return {

@@ -1,6 +1,6 @@
 """Session on the simulated Aries accounts endpoint: account, P&L, watchlist and news topics.
 
-Source: protocol page §5, §8 D7 (old topic names) and §9 U16, with the same assumptions.
+Source: Aries' protocol page §5, §8 D7 (old topic names) and §9 U16, with the assumptions that they have.
 """
 
 from __future__ import annotations
@@ -39,10 +39,11 @@ LAST_START = 32_503_680_000.0
 
 
 class AccountsSession(AriesSession):
-    """One connection to the accounts endpoint. Owned by the server's loop, as the accounts are.
+    """One connection to the simulated Aries accounts endpoint. Owned by the server's event loop, as the accounts are.
 
-    Listens to the accounts from the first subscription to the end of the session. `snapshot_in_ack` puts the snapshot
-    into the ack's `payload.data`; otherwise it follows as an event of the topic (which of both is unknown, §5.2).
+    Listens to the accounts from the first subscription to the end of the session. `snapshot_in_ack` puts the
+    snapshot into the acknowledgement's `payload.data`; otherwise it follows as an event of the topic (which of both
+    is unknown, Aries' protocol page §5.2).
     """
 
     def __init__(self, options: SimOptions, accounts: Accounts, now: float, *, snapshot_in_ack: bool = True) -> None:
@@ -58,7 +59,7 @@ class AccountsSession(AriesSession):
         self._news: tuple[frozenset[str], frozenset[str]] | None = None
 
     def subscriptions(self) -> dict[str, dict[str, Any]]:
-        """The present subscriptions by topic, in the protocol's names."""
+        """Return the present subscriptions by topic, with their parameters, in the protocol's names."""
         held: dict[str, dict[str, Any]] = {}
         if self._accounts:
             held["account"] = {"accountId": sorted(self._accounts)}
@@ -137,7 +138,7 @@ class AccountsSession(AriesSession):
             self._send("pnl", objects.candle_object(account, candle))
 
     def _is_own(self, account: str, ident: str | None, now: float) -> bool:
-        """Whether the account belongs to the user; if not, send an error."""
+        """Return whether the account belongs to the user; if not, an error event is sent."""
         if account in self._all.names:
             return True
         self._refuse(f"not an account of this user: {account}", now, ident, code="FORBIDDEN")
@@ -184,7 +185,10 @@ def _line(kind: str, payload: dict[str, Any], ident: str | None = None) -> str:
 
 
 def _read(payload: object) -> tuple[str, dict[str, Any]]:
-    """The topic under its new name, and the params; missing params are empty (§5.1)."""
+    """Return the topic of a request under its new name, and its params; missing params are empty.
+
+    Raises BadRequestError for an invalid payload (Aries' protocol page §5.1).
+    """
     if not isinstance(payload, dict):
         raise BadRequestError("payload must be an object")
     topic, params = payload.get("topic"), payload.get("params")
@@ -214,7 +218,7 @@ def _texts(params: dict[str, Any], name: str) -> frozenset[str]:
 
 
 def _time(text: str) -> float:
-    """Read an RFC 3339 time with a zone, as Unix s."""
+    """Return an RFC 3339 time with a zone as Unix s, at least 0. Raises BadRequestError for any other text."""
     try:
         time = datetime.fromisoformat(text)
     except ValueError:

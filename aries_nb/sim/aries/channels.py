@@ -1,7 +1,8 @@
-"""Fan-out of one symbol to its subscribers: an event is encoded once for all that selected the same fields.
+"""Sends the market data of one symbol of the simulated Aries broker to all its subscribers.
 
-A channel is fed by the synthetic market or by recordings. It stores the last values sent: a snapshot repeats them, and
-an update holds only changes. Owned by the server's loop.
+An event is encoded once for all that selected the same fields. The data come from the synthetic market or from
+recordings. The last values sent are stored: a snapshot repeats them, and an update holds only changes. Owned by the
+server's event loop.
 """
 
 from __future__ import annotations
@@ -38,7 +39,10 @@ INDEX_WEIGHT = 4.0
 
 
 class SymbolChannel(ABC):
-    """The subscribers of one symbol: market endpoint by stream and selected fields, and charts endpoint."""
+    """Base class of the market data of one symbol, with its subscribers: sessions of the market and charts endpoints.
+
+    Those of the market endpoint are grouped by stream and selected fields.
+    """
 
     def __init__(self, symbol: str) -> None:
         self.symbol = symbol
@@ -55,11 +59,11 @@ class SymbolChannel(ABC):
 
     @property
     def has_subscribers(self) -> bool:
-        """Whether any stream has a subscriber."""
+        """Whether any stream of the symbol has a subscriber."""
         return bool(self.sessions or self.charts.outboxes)
 
     def regroup(self, sessions: Iterable[MarketSession]) -> None:
-        """Group the subscribed sessions by stream and selected fields."""
+        """Group those of the sessions that subscribe to this symbol by stream and selected fields."""
         self.sessions = [session for session in sessions if self.symbol in session.selections]
         for stream in ("quote", "trade", "time_and_sales", "greeks"):
             setattr(self, stream, self._groups(stream))
@@ -68,11 +72,18 @@ class SymbolChannel(ABC):
 
     @abstractmethod
     def snapshot(self, asked: Selection, selected: Selection, stamp: int) -> list[str]:
-        """The present state of the streams in `asked` with the fields in `selected`; none for the book and prints."""
+        """Return the events with the present state of the streams in `asked`, as lines of JSON.
+
+        They have the fields in `selected`; `stamp` is the present time in Unix ms. The order book and the
+        prints have none.
+        """
 
     @abstractmethod
     def chart_state(self) -> dict[str, Any]:
-        """The present values for the charts endpoint; empty if nothing is known yet."""
+        """Return the symbol's present values for the charts endpoint by their names there.
+
+        Empty if nothing is known yet.
+        """
 
     def _groups(self, stream: str) -> Groups:
         groups: dict[Fields, list[list[str]]] = {}
@@ -83,7 +94,10 @@ class SymbolChannel(ABC):
         return list(groups.items())
 
     def _emit(self, stream: str, groups: Groups, changed: Mapping[str, Any], stamp: int) -> int:
-        """Send each group its fields of `changed`; return 1 if any group got a message, else 0."""
+        """Send each group of subscribers its fields of `changed`; return 1 if any group got a message, else 0.
+
+        `stamp` is the time of the event in Unix ms.
+        """
         prefix, sent = self._prefixes[stream], 0
         for fields, outboxes in groups:
             part = {name: changed[name] for name in fields if name in changed}
@@ -100,7 +114,7 @@ class SymbolChannel(ABC):
 
 
 class ListingChannel(SymbolChannel):
-    """A symbol of the synthetic market."""
+    """Market data of a symbol of the synthetic market. `on_trade` are called with each of its trades."""
 
     def __init__(self, listing: Listing, on_trade: Iterable[TradeListener]) -> None:
         super().__init__(listing.symbol)
@@ -123,13 +137,19 @@ class ListingChannel(SymbolChannel):
         return INDEX_WEIGHT if isinstance(self.listing, IndexListing) else OPTION_WEIGHT
 
     def regroup(self, sessions: Iterable[MarketSession]) -> None:
-        """Group the subscribed sessions, and choose the kind of events that they need."""
+        """Group those of the sessions that subscribe to this symbol by stream and selected fields.
+
+        This also chooses the kind of market events that they need.
+        """
         super().regroup(sessions)
         has_quote_subscribers = self.quote or self.greeks or self.charts.outboxes
         self.focus = "book" if self.level2 else "quotes" if has_quote_subscribers else "trades"
 
     def step(self, stamp: int) -> int:
-        """Make one event at `stamp` (Unix ms); return the number of updates that it gave, each counted once."""
+        """Make one market event at `stamp` (Unix ms); return the number of updates that it gave.
+
+        An update that goes to several clients counts once.
+        """
         trade = self.listing.step(self.focus)
         sent = 0
         if self.quote:
@@ -155,7 +175,11 @@ class ListingChannel(SymbolChannel):
         return sent
 
     def snapshot(self, asked: Selection, selected: Selection, stamp: int) -> list[str]:
-        """The present state, for a session not subscribed yet; a symbol without subscribers has not moved until now."""
+        """Return the events with the symbol's present state, as lines of JSON, for a session not subscribed yet.
+
+        They are those of the streams in `asked`, with the fields in `selected`. A symbol without subscribers
+        has not moved until `stamp` (Unix ms), the present time.
+        """
         lines: list[str] = []
         if asked.quote and self._traded is not None:
             state = self._quote_state
@@ -175,7 +199,7 @@ class ListingChannel(SymbolChannel):
         return lines
 
     def chart_state(self) -> dict[str, Any]:
-        """The present values for the charts endpoint."""
+        """Return the symbol's present values for the charts endpoint by their names there."""
         return chart_values(self.listing)
 
     def _quote_changes(self, stamp: int) -> dict[str, Any]:
@@ -201,7 +225,10 @@ class ListingChannel(SymbolChannel):
 
 
 class RecordedChannel(SymbolChannel, Playback):
-    """A symbol fed by recordings. Every selected field of a row is sent, so that each row is a message."""
+    """Market data of a symbol fed by recordings.
+
+    Every selected field of a row is sent, so that each row is a message.
+    """
 
     def __init__(self, symbol: str, players: list[RecordingPlayer]) -> None:
         SymbolChannel.__init__(self, symbol)
@@ -209,12 +236,15 @@ class RecordedChannel(SymbolChannel, Playback):
         self._book = data.BookRows()
 
     def is_waiting(self, lines: int) -> bool:
-        """Whether an unpaced recording has rows left, and all its subscribers have fewer than `lines` waiting."""
+        """Return whether an unpaced recording has rows left and no subscriber has `lines` or more lines waiting."""
         outboxes = (*(session.outbox for session in self.sessions), *self.charts.outboxes)
         return self.has_rows_left() and all(len(outbox) < lines for outbox in outboxes)
 
     def snapshot(self, asked: Selection, selected: Selection, stamp: int) -> list[str]:  # noqa: ARG002 - recorded time
-        """The row that was sent last; nothing of a recording that has not begun."""
+        """Return the events with the row that was sent last, as lines of JSON; none of a recording that has not begun.
+
+        They are those of the streams in `asked`, with the fields in `selected`; `stamp` is ignored.
+        """
         lines: list[str] = []
         quotes, trades = self._players.get("quotes"), self._players.get("trades")
         if asked.quote and quotes is not None and quotes.has_begun:
@@ -228,7 +258,10 @@ class RecordedChannel(SymbolChannel, Playback):
         return lines
 
     def chart_state(self) -> dict[str, Any]:
-        """The values of the rows sent last."""
+        """Return the values of the rows sent last for the charts endpoint by their names there.
+
+        Empty before the first.
+        """
         state: dict[str, Any] = {}
         for kind, player in self._players.items():
             if kind != "book" and player.has_begun:

@@ -1,7 +1,7 @@
-"""The simulated charts endpoint: quotes and trades of a symbol under TradingView's names.
+"""The simulated Aries charts endpoint: quotes and trades of a symbol under TradingView's names.
 
-Source: protocol page §4, with the choices of §9 U6 and U15: a snapshot on subscribe, and a quote and a trade as two
-events, are assumed.
+Source: Aries' protocol page §4, with the choices of §9 U6 and U15: a snapshot on subscribe, and a quote and a trade as
+two events, are assumed.
 """
 
 from __future__ import annotations
@@ -28,20 +28,26 @@ EXCHANGE_NAMES = {"Q": "NASDAQ", "N": "NYSE", "P": "ARCA"}
 
 
 class ChartBackend(Protocol):
-    """The market as a session uses it."""
+    """What a session of the charts endpoint needs of the simulated market (an interface)."""
 
     def is_listed(self, symbol: str, symbol_type: str) -> bool:
-        """Whether a symbol of this type ("equity", "index" or "option") is known."""
+        """Return whether a symbol of this type ("equity", "index" or "option") is known."""
 
     def chart_subscribed(self, symbol: str, outbox: list[str], now: float) -> None:
-        """Send a snapshot and all updates of a symbol to an outbox; on a second call only the snapshot."""
+        """Put a snapshot of a symbol into an outbox, and all updates from `now` (Unix s) on.
+
+        A second call for the same symbol and outbox only puts the snapshot there.
+        """
 
     def chart_unsubscribed(self, symbol: str, outbox: list[str]) -> None:
-        """Send no more updates of a symbol to an outbox."""
+        """Put no more updates of a symbol into an outbox."""
 
 
 class ChartsSession(AriesSession):
-    """A session on the charts endpoint; each request names one symbol. Owned by the server's loop."""
+    """One connection to the simulated Aries charts endpoint; each request names one symbol.
+
+    Owned by the server's event loop.
+    """
 
     def __init__(self, options: SimOptions, backend: ChartBackend, now: float) -> None:
         super().__init__(options, now)
@@ -49,7 +55,7 @@ class ChartsSession(AriesSession):
         self._backend = backend
 
     def subscriptions(self) -> dict[str, dict[str, Any]]:
-        """The type of data of each symbol, which is always "quotes"."""
+        """Return the subscribed symbols, each with its type of data, which is always "quotes"."""
         return dict(self._symbols)
 
     def _subscribe(self, payload: object, ident: str | None, now: float) -> None:
@@ -74,7 +80,10 @@ class ChartsSession(AriesSession):
 
 
 class ChartSubscribers:
-    """The outboxes subscribed to one symbol, and the values last sent to them. `stamp` is Unix time in ms."""
+    """The outboxes subscribed to one symbol on the charts endpoint, and the values last sent to them.
+
+    An outbox is a session's list of lines to send. `stamp` is Unix time in ms in all methods.
+    """
 
     def __init__(self, symbol: str) -> None:
         self.symbol = symbol
@@ -82,7 +91,7 @@ class ChartSubscribers:
         self._values: dict[str, Any] = {}
 
     def join(self, outbox: list[str], values: Mapping[str, Any], stamp: int) -> None:
-        """Send all known values to an outbox, and changes from now on. `values` are the present ones."""
+        """Put all known values of the symbol into an outbox, and changes from now on; `values` are the present ones."""
         self._values.update(values)
         if self._values:
             outbox.append(messages.chart_update("quote", self.symbol, self._quote(self._values), stamp))
@@ -90,16 +99,16 @@ class ChartSubscribers:
             self.outboxes.append(outbox)
 
     def leave(self, outbox: list[str]) -> None:
-        """Remove an outbox."""
+        """Send this outbox no more updates of the symbol; nothing happens if it is not subscribed."""
         self.outboxes = [other for other in self.outboxes if other is not outbox]
 
     def push_quote(self, values: Mapping[str, Any], stamp: int) -> int:
-        """Send changed values; return 1 if there were any and an outbox is subscribed, else 0."""
+        """Send those of the values that changed; return 1 if there were any and an outbox is subscribed, else 0."""
         changed = changes(self._values, values)
         return self._send("quote", self._quote(changed), stamp) if changed else 0
 
     def push_trade(self, price: float, size: float, stamp: int) -> int:
-        """Send a trade; return 1 if an outbox is subscribed, else 0."""
+        """Send a trade of `size` shares or contracts; return 1 if an outbox is subscribed, else 0."""
         return self._send("trade", {"s": "ok", "t": stamp, "lp": price, "v": size}, stamp)
 
     def _quote(self, values: Mapping[str, Any]) -> dict[str, Any]:
@@ -115,7 +124,10 @@ class ChartSubscribers:
 
 
 def chart_values(listing: Listing) -> dict[str, Any]:
-    """The present values `v` of a listing (§4.2); an index has no bid, ask, volume or exchange."""
+    """Return an instrument's present values for the charts endpoint by their names there (Aries' protocol page §4.2).
+
+    An index has no bid, ask, volume or exchange.
+    """
     last, previous = listing.last.price, listing.previous_close
     change = round(last - previous, 2)
     values: dict[str, Any] = {
@@ -139,14 +151,20 @@ def chart_values(listing: Listing) -> dict[str, Any]:
 
 
 def recorded_chart_values(recording: Recording, row: int) -> dict[str, Any]:
-    """The values `v` in a row of recorded quotes or trades, with the numbers of the file."""
+    """Return the values in a row of recorded quotes or trades by their names on the charts endpoint.
+
+    They are the numbers of the file; those that it does not contain are left out.
+    """
     names = {"bid": "bid_price", "ask": "ask_price"} if recording.kind == "quotes" else {"lp": "price"}
     values = {name: recording.columns[column][row] for name, column in names.items()}
     return {name: value for name, value in values.items() if value is not None}
 
 
 def _read(payload: object) -> tuple[str, str]:
-    """Read the symbol and its type; raises BadRequestError if the payload has another form (§4.1)."""
+    """Return the symbol and the symbol's type of a request.
+
+    Raises BadRequestError if the payload has another form (Aries' protocol page §4.1).
+    """
     if not isinstance(payload, dict):
         raise BadRequestError("payload must be an object with one symbol")
     symbol, symbol_type = payload.get("symbol"), payload.get("symbolType", "equity")

@@ -1,6 +1,6 @@
-"""The `data` of update events, from the market or a recording, with the field names of the Aries market endpoint.
+"""The field `data` of update events, from the market or a recording, with the names of the Aries market endpoint.
 
-Source: protocol page §3.4. Times are Unix ms.
+Source: Aries' protocol page §3.4. Times are Unix ms.
 """
 
 from __future__ import annotations
@@ -42,16 +42,17 @@ VENUE_NAMES = {"Q": "XNAS", "P": "ARCX", "N": "XNYS", "Z": "BATS", "K": "EDGX", 
 
 
 def changes(state: Data, now: Mapping[str, Any]) -> Data:
-    """Update `state` with `now`, and return the changed fields."""
+    """Update `state` in place with the values of `now`, and return those that differed."""
     changed = {name: value for name, value in now.items() if state.get(name) != value}
     state.update(changed)
     return changed
 
 
 def quote_data(before: Mapping[str, Any], quote: Quote, stamp: int) -> Data:
-    """The quote fields that may have changed since `before`; empty if the quote is the same (§3.4.1).
+    """Return the quote fields that differ from `before`, the fields sent last; empty if the quote is unchanged.
 
-    The time and the changes of a side are those of the last event in which that side changed.
+    `stamp` is the time in Unix ms. The time and the changes of a side are those of the last event in which that
+    side changed (Aries' protocol page §3.4.1).
     """
     bid, bid_size, ask, ask_size, bid_venue, ask_venue = quote
     data: Data = {}
@@ -82,7 +83,10 @@ def quote_data(before: Mapping[str, Any], quote: Quote, stamp: int) -> Data:
 
 
 def trade_data(listing: Listing, trade: Trade, stamp: int) -> Data:
-    """All trade fields after `trade` (§3.4.2); an index has no sizes."""
+    """Return all fields of a trade update after `trade`, at `stamp` (Unix ms); an index has no sizes.
+
+    Source: Aries' protocol page §3.4.2.
+    """
     price = trade.price
     data: Data = {
         "price": price,
@@ -110,7 +114,10 @@ def trade_data(listing: Listing, trade: Trade, stamp: int) -> Data:
 
 
 def print_data(symbol: str, trade: Trade, stamp: int) -> Data:
-    """One print of Time & Sales; all values are text (§3.4.3)."""
+    """Return the fields of one Time & Sales entry at `stamp` (Unix ms).
+
+    All values are text (Aries' protocol page §3.4.3).
+    """
     return {
         "symbol": symbol,
         "price": repr(trade.price),
@@ -123,7 +130,7 @@ def print_data(symbol: str, trade: Trade, stamp: int) -> Data:
 
 
 def greeks_data(greeks: Greeks, volatility: float) -> Data:
-    """The Greeks under the assumed names of the page (§3.4.5)."""
+    """Return an option's Greeks and implied volatility under the names that Aries' protocol page §3.4.5 assumes."""
     return {
         "delta": round(greeks.delta, 6),
         "gamma": round(greeks.gamma, 6),
@@ -135,7 +142,10 @@ def greeks_data(greeks: Greeks, volatility: float) -> Data:
 
 
 def recorded_quote_data(recording: Recording, row: int) -> Data:
-    """A row of recorded quotes; prices are the floats of the file, never rounded."""
+    """Return a row of recorded quotes as the fields of a quote update.
+
+    Prices are the floats of the file, never rounded.
+    """
     columns = recording.columns
     bid, ask = columns["bid_price"][row], columns["ask_price"][row]
     stamp = recording.times[row] // NS_PER_MS
@@ -155,7 +165,7 @@ def recorded_quote_data(recording: Recording, row: int) -> Data:
 
 
 def recorded_trade_data(recording: Recording, row: int) -> Data:
-    """A row of recorded trades as a trade update; `tradeSeq` is the row number from 1."""
+    """Return a row of recorded trades as the fields of a trade update; `tradeSeq` is the row's number from 1."""
     columns = recording.columns
     price = columns["price"][row]
     return _present(
@@ -172,7 +182,7 @@ def recorded_trade_data(recording: Recording, row: int) -> Data:
 
 
 def recorded_print_data(recording: Recording, row: int) -> Data:
-    """A row of recorded trades as a print; the text of a number parses back to the same float."""
+    """Return a row of recorded trades as a Time & Sales entry; the text of a number parses back to the same float."""
     data = recorded_trade_data(recording, row)
     texts = {name: value if isinstance(value, str) else repr(value) for name, value in data.items()}
     del texts["lastPrice"]
@@ -180,13 +190,19 @@ def recorded_print_data(recording: Recording, row: int) -> Data:
 
 
 class BookRows:
-    """Level-2 rows "askSize:price:bidSize", with zeros for levels removed since the last event (§3.4.4)."""
+    """Makes the level-2 rows "askSize:price:bidSize" of one symbol's book events.
+
+    Levels that were removed since the last event are sent with zeros (Aries' protocol page §3.4.4).
+    """
 
     def __init__(self) -> None:
         self._shown: dict[float, tuple[float, str]] = {}
 
     def rows(self, asks: Iterable[tuple[float, float]], bids: Iterable[tuple[float, float]]) -> list[str]:
-        """All visible levels, asks then bids, best first; then `0:price:0` for each removed price."""
+        """Return a row for each level, asks then bids, best first.
+
+        Then `0:price:0` for each price removed since the last call. `asks` and `bids` are (price, size).
+        """
         before, shown = self._shown, {}
         for price, size in asks:
             previous = before.get(price)
@@ -205,16 +221,17 @@ class BookRows:
 
 
 def recorded_levels(recording: Recording, row: int, side: str) -> list[tuple[float, float]]:
-    """One side ("bid" or "ask") of a row of a recorded book, best first, at most the visible levels."""
+    """Return one side ("bid" or "ask") of a row of a recorded book as (price, size), best first, at most 20 levels."""
     prices, sizes = recording.columns[f"{side}_prices"][row], recording.columns[f"{side}_sizes"][row]
     levels = zip(prices[:VISIBLE_LEVELS], sizes[:VISIBLE_LEVELS], strict=True)
     return [(price, size) for price, size in levels if price is not None and size is not None]
 
 
 def venue_rows(quote: Quote, next_bid: tuple[float, int], next_ask: tuple[float, int]) -> list[str]:
-    """Rows "exchange:askPrice:askSize:bidPrice:bidSize" for the venues of the best bid and ask.
+    """Return rows "exchange:askPrice:askSize:bidPrice:bidSize" for the exchanges of the best bid and ask.
 
-    A venue that is best on one side only has the second level on the other.
+    An exchange that is best on one side only has the second level on the other: `next_bid` or `next_ask`, as
+    (price, size).
     """
     bid, ask = (quote.bid_price, quote.bid_size), (quote.ask_price, quote.ask_size)
     if quote.bid_venue == quote.ask_venue:

@@ -1,6 +1,6 @@
-"""The simulated market and the recordings behind the market and charts endpoints, and their subscribers.
+"""The simulated market and the recordings behind Aries' market and charts endpoints, and their subscribers.
 
-Owned by the server's loop; no I/O. Messages for clients go into the outboxes of their sessions.
+Owned by the server's event loop; no I/O. Messages for clients go into the outboxes of their sessions.
 """
 
 from __future__ import annotations
@@ -29,7 +29,10 @@ __all__ = ["AriesFeed"]
 
 
 class AriesFeed(MarketFeed[ListingChannel]):
-    """Backend of market and charts sessions: known symbols, subscriptions, and all market events."""
+    """Finds the symbols of the simulated Aries broker, manages the subscriptions to them, and makes all market events.
+
+    Sessions of the market and charts endpoints use it. Owned by the server's event loop.
+    """
 
     def __init__(self, options: SimOptions, today: date) -> None:
         super().__init__(Market(options.seed, today), options)
@@ -46,18 +49,18 @@ class AriesFeed(MarketFeed[ListingChannel]):
     # For sessions: see `MarketBackend` and `ChartBackend`.
 
     def join(self, session: MarketSession) -> None:
-        """Add a session."""
+        """Add a session of the market endpoint, which from now on gets changes of the market hours and its updates."""
         self.sessions.append(session)
 
     def leave(self, session: MarketSession) -> None:
-        """Remove a session that ended, with its subscriptions."""
+        """Remove a session of the market endpoint that has ended, with its subscriptions."""
         if session in self.sessions:
             self.sessions.remove(session)
         for symbol in session.selections:
             self._regroup(self._channel(symbol))
 
     def offered(self, item: SubscriptionItem) -> Selection | None:
-        """The part of an item that its symbol offers; None if the symbol is unknown."""
+        """Return those of the item's streams and fields that its symbol offers; None if the symbol is unknown."""
         if item.symbol in self._recorded:
             return Selection(**{**_streams(item.selection), "greeks": ()})
         listing = self.market.listing(item.symbol)
@@ -71,17 +74,23 @@ class AriesFeed(MarketFeed[ListingChannel]):
         return item.selection if is_option else Selection(**{**_streams(item.selection), "greeks": ()})
 
     def subscribed(self, session: MarketSession, symbol: str, asked: Selection, now: float) -> None:
-        """Put the snapshot into the session's outbox, and send updates from now on."""
+        """Put a snapshot of the symbol into the session's outbox, and updates from `now` (Unix s) on.
+
+        `asked` are the streams and fields that the session added to its selection.
+        """
         channel = self._channel(symbol)
         session.outbox += channel.snapshot(asked, session.selections[symbol], int(now * 1000))
         self._activate(channel, now)
 
     def unsubscribed(self, symbol: str) -> None:
-        """Apply a smaller selection of a session."""
+        """Apply the selection of a session that now has fewer streams or fields of the symbol."""
         self._regroup(self._channel(symbol))
 
     def answer(self, method: str, path: str) -> dict[str, Any]:
-        """Answer a query about options (§3.5); status 404 for any other path."""
+        """Return the payload that answers a query about options (Aries' protocol page §3.5).
+
+        Status 404 for any other path.
+        """
         match (method, *(unquote(part) for part in path.split("/"))):
             case ("GET", "", "options", symbol, "expiry-dates"):
                 dates = [] if self._is_replaced(symbol) else [str(day) for day in self.market.expiries(symbol)]
@@ -97,29 +106,29 @@ class AriesFeed(MarketFeed[ListingChannel]):
                 return _missing("unknown path")
 
     def is_listed(self, symbol: str, symbol_type: str) -> bool:
-        """Whether a symbol of this type is known."""
+        """Return whether a symbol of this type ("equity", "index" or "option") is known."""
         return self.offered(SubscriptionItem(symbol, Selection(), symbol_type)) is not None
 
     def chart_subscribed(self, symbol: str, outbox: list[str], now: float) -> None:
-        """Put the snapshot for the charts endpoint into an outbox, and send updates from now on."""
+        """Put a snapshot of the symbol for the charts endpoint into an outbox, and updates from `now` (Unix s) on."""
         channel = self._channel(symbol)
         channel.charts.join(outbox, channel.chart_state(), int(now * 1000))
         self._activate(channel, now)
 
     def chart_unsubscribed(self, symbol: str, outbox: list[str]) -> None:
-        """Send no more updates of a symbol to an outbox of the charts endpoint."""
+        """Put no more updates of a symbol into an outbox of the charts endpoint."""
         channel = self._channel(symbol)
         channel.charts.leave(outbox)
         self._regroup(channel)
 
     def hours(self) -> MarketHours:
-        """The present market hours."""
+        """Return the present market hours."""
         return self._hours
 
     # For the server.
 
     def set_hours(self, hours: MarketHours, now: float) -> None:
-        """Open or close the market, and push a change to all clients. A closed market makes no events."""
+        """Set the market hours at `now` (Unix s), and send a change to all clients. A closed market makes no events."""
         if hours != self._hours:
             self._hours = hours
             for session in self.sessions:
@@ -128,7 +137,7 @@ class AriesFeed(MarketFeed[ListingChannel]):
     def pump_recordings(self, now: float, lines: int) -> bool:
         """Send rows of unpaced recordings whose subscribers all have fewer than `lines` lines waiting.
 
-        Returns whether a row was sent; if not, call again once a client has read something.
+        Returns whether a row was sent; if not, call again once a client has read something. `now` is in Unix s.
         """
         sent = 0
         for channel in self._recorded_channels():
@@ -138,7 +147,7 @@ class AriesFeed(MarketFeed[ListingChannel]):
         return sent > 0
 
     def _is_replaced(self, symbol: str) -> bool:
-        """Whether a recording replaces this share, or the underlying share of this option."""
+        """Return whether a recording replaces this share, or the underlying share of this option."""
         if not self._recorded:
             return False
         listing = self.market.listing(symbol)
@@ -156,7 +165,7 @@ class AriesFeed(MarketFeed[ListingChannel]):
         return channel
 
     def _activate(self, channel: SymbolChannel, now: float) -> None:
-        """Start the events of a channel that got a subscriber."""
+        """Start the events of a symbol that got a subscriber at `now` (Unix s)."""
         self._regroup(channel)
         if isinstance(channel, RecordedChannel):
             channel.start(now)

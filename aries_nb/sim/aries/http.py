@@ -1,6 +1,6 @@
 """HTTP server of the simulated Aries broker: routes, bearer tokens and errors.
 
-Source: protocol page §6 and §7. Orders cannot be placed, replaced or cancelled.
+Source: Aries' protocol page §6 and §7. Orders cannot be placed, replaced or cancelled.
 """
 
 from __future__ import annotations
@@ -46,10 +46,11 @@ FORM = "application/x-www-form-urlencoded"
 
 
 class AriesHttpServer(HttpServer):
-    """Answers HTTP requests from the market, its history and the accounts. Owned by the server's loop.
+    """Answers the HTTP requests to the simulated Aries broker from its market, history and accounts.
 
-    `oauth` None makes a token issuer with the fixed token of `options`. Without `accounts` the routes of accounts and
-    news are unknown. `errors` chooses between the two documented shapes of errors.
+    `oauth` None makes a token issuer with the fixed token of `options`. Without `accounts` the routes of accounts
+    and news are unknown. `errors` chooses between the two documented forms of errors. Owned by the server's event
+    loop.
     """
 
     def __init__(
@@ -136,7 +137,7 @@ class AriesHttpServer(HttpServer):
 
 
 def _error(shape: ErrorShape, error: HttpError, request_id: str) -> HttpResponse:
-    """The response to a refused request: flat, or nested with `error` as an object."""
+    """Return the response to a refused request: in the flat form, or with `error` as an object in the nested one."""
     code, text = ERROR_TYPES.get(error.status, "INTERNAL"), error.text
     details = [{"code": code, "description": text, "field": error.field}] if error.field else []
     body: dict[str, Any] = {"error": text, "codes": details, "metadata": {}}
@@ -146,12 +147,15 @@ def _error(shape: ErrorShape, error: HttpError, request_id: str) -> HttpResponse
 
 
 def _clock(query: Query, now: float) -> str:  # noqa: ARG001 - signature of all routes
-    """The server's time in Unix s, as plain text."""
+    """Return the time `now` in whole Unix s, as plain text; the answer to the request for the server's time."""
     return str(int(now))
 
 
 def _fields(body: bytes, content_type: str) -> dict[str, str]:
-    """The fields of a token request, sent as JSON or as a form (§8 D20)."""
+    """Return the text fields of a token request, sent as JSON or as a form (Aries' protocol page §8 D20).
+
+    Raises OAuthError if the body is neither.
+    """
     if len(body) > MOST_BODY_BYTES:
         raise OAuthError("invalid_request", "the body is too long")
     try:

@@ -1,6 +1,6 @@
 """HTTP routes of the simulated Aries accounts, orders, watchlists and news.
 
-Source: protocol page §7.
+Source: Aries' protocol page §7.
 """
 
 from __future__ import annotations
@@ -23,28 +23,31 @@ MOST_HISTORY_SECONDS = 90 * 86_400
 
 
 class AccountRoutes:
-    """Routes answered from the simulated accounts, all of which belong to the user."""
+    """Answers HTTP requests for the simulated accounts, all of which belong to the user."""
 
     def __init__(self, accounts: Accounts) -> None:
         self._accounts = accounts
 
     def mine(self, query: Query, now: float) -> dict[str, Any]:  # noqa: ARG002 - signature of all routes
-        """The user's accounts."""
+        """Return the answer with all accounts of the user."""
         return objects.account_list(self._accounts)
 
     def watchlists(self, query: Query, now: float) -> dict[str, Any]:  # noqa: ARG002 - signature of all routes
-        """All watchlists of the user."""
+        """Return the answer with all watchlists of the user."""
         return objects.watchlists(self._accounts)
 
     def watchlist(self, number: str) -> dict[str, Any]:
-        """One watchlist of the user (shape assumed)."""
+        """Return one watchlist of the user (its form is assumed). Raises HttpError (404) for an unknown number."""
         for each in self._accounts.watchlists:
             if str(each.number) == number:
                 return objects.watchlist_object(each)
         raise HttpError(404, "unknown watchlist")
 
     def news(self, query: Query, now: float) -> dict[str, Any]:  # noqa: ARG002 - signature of all routes
-        """The latest news about `symbols`, SPY by default; under the key `news`, as the vendor's client expects."""
+        """Return the latest news about the parameter `symbols`, SPY by default, under the key `news`.
+
+        That key is the one that the vendor's client expects.
+        """
         symbols = query.symbols(MOST_NEWS_SYMBOLS, "SPY")
         topics = [topic.strip() for topic in query.values.get("topics", "").split(",") if topic.strip()]
         if len(topics) > MOST_NEWS_TOPICS:
@@ -52,7 +55,11 @@ class AccountRoutes:
         return {"news": objects.news(self._accounts, symbols=symbols, topics=topics)}
 
     def of_account(self, account: str, what: tuple[str, ...], query: Query, now: float) -> dict[str, Any]:
-        """One part of an account; `what` is the version, then the path after the account's id."""
+        """Return the answer about one part of an account, such as its orders. `now` is in Unix s.
+
+        `what` is the version, then the path after the account's id. Raises HttpError (404) for an unknown
+        account or path.
+        """
         accounts = self._accounts
         if account not in accounts.names:
             raise HttpError(404, "unknown account")
@@ -80,7 +87,11 @@ def _page(query: Query) -> dict[str, int]:
 
 
 def _moment(query: Query, name: str) -> float:
-    """A time as RFC 3339 or date (UTC without a zone), or as Unix s or ms; the page does not say which."""
+    """Return a required time parameter in Unix s.
+
+    It may be RFC 3339 or a date (UTC without a zone), or a number of Unix s or ms; the protocol page does not say
+    which.
+    """
     try:
         moment = datetime.fromisoformat(query.text(name))
     except ValueError:

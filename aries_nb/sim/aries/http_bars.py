@@ -1,6 +1,7 @@
-"""Historical bars over HTTP: chart/history, chart/tick-history and stocks/aggs.
+"""Historical bars of the simulated Aries broker over HTTP: chart/history, chart/tick-history and stocks/aggs.
 
-Source: protocol page §7. Chart routes report errors with status 200 and the field `s`; the others with an HTTP status.
+Source: Aries' protocol page §7. Chart routes report errors with status 200 and the field `s`; the others with an HTTP
+status.
 """
 
 from __future__ import annotations
@@ -57,18 +58,18 @@ Udf = dict[str, Any]
 
 
 class BarRoutes:
-    """Routes answered from the history; `is_known` is True for known symbols."""
+    """Answers HTTP requests for bars from the market's history; `is_known` returns whether a symbol exists."""
 
     def __init__(self, history: History, is_known: Callable[[str], bool]) -> None:
         self._history = history
         self._is_known = is_known
 
     def history(self, query: Query, now: float) -> Udf:  # noqa: ARG002 - signature of all routes
-        """Bars that start in [from, to), in TradingView's arrays; `t` in Unix s.
+        """Return bars that start in [`from`, `to`), as TradingView's arrays; `t` in Unix s.
 
-        At most `MOST_BARS`, the latest; then `nextTo` is the `to` of the next request (assumed). If there are none,
-        `nextTime` is the start of the last bar before. Live trading has no sessions, so `includeExtended` and
-        `firstDataRequest` have no effect.
+        These are at most `MOST_BARS`, the latest; then `nextTo` is the `to` of the next request (assumed). If
+        there are none, `nextTime` is the start of the last bar before. Live trading has no sessions, so
+        `includeExtended` and `firstDataRequest` have no effect.
         """
         symbol, name = query.text("symbol"), query.text("resolution")
         first, last = query.seconds("from"), query.seconds("to")
@@ -91,7 +92,10 @@ class BarRoutes:
         return answer
 
     def ticks(self, query: Query, now: float) -> Udf:  # noqa: ARG002 - signature of all routes
-        """The last bars of equally many live trades; `t` in Unix ms, `nextTo` is the `cursor` for older ones."""
+        """Return the last bars that each have equally many live trades; `t` in Unix ms.
+
+        `nextTo` is the parameter `cursor` with which to request older ones.
+        """
         symbol, size = query.text("symbol"), TICK_SIZES.get(query.text("resolution"))
         most = min(MOST_TICK_BARS, MOST_TICK_TRADES // (size or 1))
         count = min(query.integer("countback", 1, 1_000_000, COUNTBACK), most)
@@ -109,9 +113,10 @@ class BarRoutes:
         return answer
 
     def aggregates(self, query: Query, now: float) -> dict[str, Any]:  # noqa: ARG002 - signature of all routes
-        """Bars with mean price and number of trades; `t` in Unix ms.
+        """Return bars with mean price and number of trades; `t` in Unix ms.
 
-        `from` and `to` are dates, both included, or Unix ms.
+        The parameters `from` and `to` are dates, both included, or Unix ms. Raises HttpError for an invalid
+        request.
         """
         ticker, span = query.text("ticker"), query.choice("timespan", TIMESPANS)
         unit, length = TIMESPANS[span]
@@ -144,7 +149,10 @@ class BarRoutes:
         return answer
 
     def _tick_range(self, symbol: str, size: int, first: float, last: float) -> Udf:
-        """Tick bars by time; several may have the same `t`, which is in whole seconds."""
+        """Return the bars of `size` trades each that start in [`first`, `last`), Unix s.
+
+        Several may have the same `t`, which is in whole seconds.
+        """
         found = self._history.log.bars(symbol, size, MOST_BARS)
         rows = [(row[0] // 1000, *row[1:]) for row in found.rows if first * 1000 <= row[0] < last * 1000]
         return _arrays(rows)
@@ -161,9 +169,10 @@ def _failed(text: str) -> Udf:
 
 
 def _moment(query: Query, name: str, *, unit: str, is_end: bool) -> float:
-    """A bound in Unix s, itself included: the beginning or end of a date, or a time in ms.
+    """Return a required bound of a period, which is itself included, in Unix s.
 
-    Dates are in New York time for bars of minutes and hours, and in UTC for longer ones, which are stamped in UTC.
+    The parameter is a date, whose beginning or end is meant, or a time in Unix s or ms. Dates are in New York time
+    for bars of minutes and hours, and in UTC for longer ones, which are stamped in UTC.
     """
     text = query.text(name)
     try:

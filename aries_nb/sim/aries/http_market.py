@@ -1,7 +1,7 @@
 """HTTP routes of the simulated Aries market: details, chart symbols, searches, hours, options with Greeks.
 
-Source: protocol page §7. Assumed, since the page leaves them open: names of instruments, `tag`, the time of a quote
-(now), open interest (random) and the paging of a chain (`next` counts rows).
+Source: Aries' protocol page §7. Assumed, since the page leaves them open: names of instruments, `tag`, the time of a
+quote (now), open interest (random) and the paging of a chain (`next` counts rows).
 """
 
 from __future__ import annotations
@@ -46,26 +46,32 @@ FILTERS = ("", "Gte", "Gt", "Lte", "Lt")
 
 
 class MarketRoutes:
-    """Routes answered from the live market. A recorded share is unknown here: its prices are only in its recording."""
+    """Answers HTTP requests from the live market. `now` is Unix time in s.
+
+    A recorded share is unknown here: its prices are only in its recording.
+    """
 
     def __init__(self, feed: AriesFeed, history: History) -> None:
         self._feed = feed
         self._history = history
 
     def is_known(self, symbol: str) -> bool:
-        """Whether the symbol is a share, index or option."""
+        """Return whether the symbol is a share, index or option, and not a recorded share or one of its options."""
         return self._listing(symbol) is not None
 
     def equities(self, query: Query, now: float) -> Data:
-        """Snapshots of shares."""
+        """Return the present quotes and figures of the day of the shares in the parameter `symbols`."""
         return self._details(query, now, EquityListing, "equity", self._equity)
 
     def options(self, query: Query, now: float) -> Data:
-        """Snapshots of options."""
+        """Return the present quotes of the options in the parameter `symbols`."""
         return self._details(query, now, OptionListing, "option", self._option)
 
     def quotes(self, query: Query, now: float) -> Data:  # noqa: ARG002 - signature of all routes
-        """TradingView's quotes; over HTTP `s` is the symbol and `n` the name (§8 D15), here the symbol as well."""
+        """Return the quotes of the parameter `symbols` in TradingView's form.
+
+        Over HTTP `s` is the symbol and `n` the name (Aries' protocol page §8 D15), here the symbol as well.
+        """
         found = []
         for symbol in query.symbols(MOST_SYMBOLS):
             listing = self._listing(symbol)
@@ -76,7 +82,7 @@ class MarketRoutes:
         return {"s": "ok", "d": found}
 
     def config(self, query: Query, now: float) -> Data:  # noqa: ARG002 - signature of all routes
-        """The capabilities of the chart routes."""
+        """Return what the chart routes can do, in TradingView's form."""
         return {
             **_capabilities(),
             "supports_group_request": False,
@@ -87,7 +93,10 @@ class MarketRoutes:
         }
 
     def symbol(self, query: Query, now: float) -> Data:  # noqa: ARG002 - signature of all routes
-        """TradingView's description of a symbol."""
+        """Return the description of the parameter `symbol` in TradingView's form.
+
+        Raises HttpError (404) for an unknown one.
+        """
         listing = self._listing(query.text("symbol"))
         if listing is None:
             raise HttpError(404, "unknown symbol", "symbol")
@@ -113,7 +122,7 @@ class MarketRoutes:
         }
 
     def chart_search(self, query: Query, now: float) -> list[Data]:  # noqa: ARG002 - signature of all routes
-        """TradingView's search."""
+        """Return the instruments that the parameter `query` finds, in TradingView's form."""
         return [
             {
                 "symbol": listing.symbol,
@@ -127,7 +136,11 @@ class MarketRoutes:
         ]
 
     def search(self, query: Query, now: float) -> list[Data]:  # noqa: ARG002 - signature of all routes
-        """Search: shares and indices; options after a leading `.`; futures after `/`, of which there are none."""
+        """Return the instruments that the parameter `query` finds, in the broker's own form.
+
+        Text finds shares and indices; after a leading `.` it finds options; after `/` futures, of which there
+        are none.
+        """
         return [
             {
                 "symbol": listing.symbol,
@@ -139,7 +152,7 @@ class MarketRoutes:
         ]
 
     def status(self, query: Query, now: float) -> Data:
-        """Whether the simulated market is open, at any time of day; `timestamp` in Unix s (assumed)."""
+        """Return whether the simulated market is open, at any time of day; `timestamp` in Unix s (assumed)."""
         hours = self._feed.hours()
         is_open = hours.market == "open"
         session = "pre-market" if hours.early_hours else "after-hours" if hours.after_hours else "regular"
@@ -152,7 +165,10 @@ class MarketRoutes:
         }
 
     def listed_options(self, path: str) -> Data:
-        """Expiry dates or contracts, as in the socket's answer (§3.5)."""
+        """Return expiry dates or contracts of options, as the WebSocket does (Aries' protocol page §3.5).
+
+        Raises HttpError (404) for an unknown path or a share without options.
+        """
         answer = self._feed.answer("GET", path)
         if answer["status"] != 200:
             raise HttpError(answer["status"], answer["error"])
@@ -160,7 +176,10 @@ class MarketRoutes:
         return body
 
     def chain(self, root: str, query: Query, now: float) -> Data:
-        """Contracts of a share with quotes and Greeks, by expiry, strike and type."""
+        """Return the option contracts of the share `root` with quotes and Greeks, by expiry, strike and type.
+
+        Raises HttpError (404) if it is no share with options.
+        """
         share = self._listing(root)
         if not isinstance(share, EquityListing):
             raise HttpError(404, f"no options of {root[:100]}")
@@ -348,7 +367,7 @@ def _exchange(listing: Listing) -> str:
 
 
 def _passes(query: Query, name: str, value: float | date) -> bool:
-    """Whether a strike or an expiry passes the filters of its name."""
+    """Return whether a strike or an expiry passes all filter parameters of its name, such as `strikePriceGte`."""
     for suffix in FILTERS:
         asked: Any = (
             query.number(f"{name}{suffix}") if isinstance(value, float) else query.values.get(f"{name}{suffix}")

@@ -1,4 +1,7 @@
-"""One client's session on the simulated market endpoint. Source: protocol page §3, with the choices of §9."""
+"""One client's session on the simulated Aries market endpoint.
+
+Source: Aries' protocol page §3, with the choices of §9.
+"""
 
 from __future__ import annotations
 
@@ -22,32 +25,38 @@ __all__ = ["MarketBackend", "MarketSession"]
 
 
 class MarketBackend(Protocol):
-    """The market as a session uses it."""
+    """What a session of the market endpoint needs of the simulated market (an interface)."""
 
     def join(self, session: MarketSession) -> None:
-        """Add a session, which gets changes of the market hours and updates of its subscriptions."""
+        """Add a session, which from now on gets changes of the market hours and updates of its subscriptions."""
 
     def leave(self, session: MarketSession) -> None:
         """Remove a session with its subscriptions; one that never joined is ignored."""
 
     def offered(self, item: SubscriptionItem) -> Selection | None:
-        """The part of an item that its symbol offers; None if the symbol is unknown."""
+        """Return those of the item's streams and fields that its symbol offers; None if the symbol is unknown."""
 
     def subscribed(self, session: MarketSession, symbol: str, asked: Selection, now: float) -> None:
-        """Apply a session's selection of a symbol, larger by `asked`, and put the snapshot into its outbox."""
+        """Apply the session's selection of a symbol, to which `asked` was added, and put a snapshot into its outbox.
+
+        `now` is in Unix s.
+        """
 
     def unsubscribed(self, symbol: str) -> None:
-        """Apply a smaller selection of a session."""
+        """Apply the selection of a session that now has fewer streams or fields of the symbol."""
 
     def answer(self, method: str, path: str) -> dict[str, Any]:
-        """The payload of the response to a query."""
+        """Return the payload of the response to a client's query; `method` and `path` as in HTTP."""
 
     def hours(self) -> MarketHours:
-        """The present market hours."""
+        """Return the present market hours."""
 
 
 class MarketSession(AriesSession):
-    """A session that selects streams and fields of many symbols. Owned by the server's loop."""
+    """One connection to the simulated Aries market endpoint. Owned by the server's event loop.
+
+    The client selects streams and fields of many symbols; `selections` has them by symbol.
+    """
 
     def __init__(self, options: SimOptions, backend: MarketBackend, now: float) -> None:
         super().__init__(options, now)
@@ -55,11 +64,11 @@ class MarketSession(AriesSession):
         self._backend = backend
 
     def subscriptions(self) -> dict[str, dict[str, Any]]:
-        """The streams and fields of each symbol, in the page's names."""
+        """Return the subscribed streams and fields of each symbol, in the protocol's names."""
         return {symbol: selection.as_dict() for symbol, selection in self.selections.items()}
 
     def market_changed(self, now: float) -> None:
-        """Push the market's state after a change."""
+        """Send the client the market's state at `now` (Unix s)."""
         self.outbox.append(messages.market_status(self._backend.hours(), int(now * 1000)))
 
     def _authenticated(self, now: float) -> None:

@@ -1,6 +1,6 @@
 """Encoding of all messages of the simulated Aries market endpoint, one line of ASCII JSON each.
 
-Source: protocol page §1.7 (ASCII), §1.10, §2.2, §2.3, §3.1, §3.4-3.6, §4.2; `stamp` is always Unix time in ms.
+Source: Aries' protocol page §1.7 (ASCII), §1.10, §2.2, §2.3, §3.1, §3.4-3.6, §4.2; `stamp` is always Unix time in ms.
 """
 
 from __future__ import annotations
@@ -40,24 +40,33 @@ _encode = msgspec.json.Encoder().encode
 
 
 def update_prefix(stream: str, symbol: str) -> str:
-    """The constant beginning of a stream's update events, for `update`."""
+    """Return the constant beginning of the update events of a stream of a symbol, for `update`."""
     names = f'"type":{json.dumps(stream)},"symbol":{json.dumps(symbol)}'
     return f'{{"type":"event","payload":{{"action":"update",{names},"data":'
 
 
 def update(prefix: str, data: Mapping[str, Any], stamp: int) -> str:
-    """One update event; text in `data` must be ASCII. Floats are written so that they parse back exactly."""
+    """Return one update event as a line of JSON; `prefix` is that of its stream, `stamp` its time in Unix ms.
+
+    Text in `data` must be ASCII. Floats are written so that they parse back exactly.
+    """
     return f'{prefix}{_encode(data).decode()},"timestamp":{stamp}}}}}'
 
 
 def chart_update(kind: ChartEvent, symbol: str, data: Mapping[str, Any], stamp: int) -> str:
-    """One event of the charts endpoint, with the time on the envelope (§1.10, §4.2)."""
+    """Return one event of the charts endpoint as a line of JSON; `stamp` is its time in Unix ms.
+
+    The time is a field of the envelope, not of the payload (Aries' protocol page §1.10, §4.2).
+    """
     payload = {"action": "update", "type": kind, "symbol": symbol, "data": data}
     return _line({"type": "event", "timestamp": rfc3339(stamp / 1000), "payload": payload})
 
 
 def market_status(hours: MarketHours, stamp: int) -> str:
-    """The market's state, pushed after authentication and on change (§3.1)."""
+    """Return the event with the market's state as a line of JSON; `stamp` is the present time in Unix ms.
+
+    It is sent after authentication and on each change (Aries' protocol page §3.1).
+    """
     now = hours.market
     data = {
         "market": now,
@@ -74,7 +83,11 @@ def market_status(hours: MarketHours, stamp: int) -> str:
 def auth_success(
     form: Literal["event", "response", "anonymous"], ident: str | None, expires_ms: int, stamp: int
 ) -> str:
-    """The reply to an accepted token, in one of the three documented forms (§2.2)."""
+    """Return the reply to an accepted token as a line of JSON, in one of the three forms of Aries' protocol page §2.2.
+
+    `ident` is the request's id, None for a request without one; `expires_ms` the lifetime of the authentication in
+    ms.
+    """
     payload: dict[str, Any] = {"action": "authSuccess"}
     if form == "event" and ident is not None:
         payload["id"] = ident
@@ -83,7 +96,11 @@ def auth_success(
 
 
 def control(action: str, stamp: int, *, ident: str | None = None, **more: object) -> str:
-    """A control event of a session: authRequired, authTimeout, refreshAuth, authExpired (§2.3)."""
+    """Return an event about the session as a line of JSON: authRequired, authTimeout, refreshAuth or authExpired.
+
+    `stamp` is its time in Unix ms, `ident` the id of the request that it answers, None for none. `more` are further
+    fields. Source: Aries' protocol page §2.3.
+    """
     payload: dict[str, Any] = {"action": action, **more}
     if ident is not None:
         payload["id"] = ident
@@ -91,12 +108,18 @@ def control(action: str, stamp: int, *, ident: str | None = None, **more: object
 
 
 def error(text: str, stamp: int, *, code: ErrorCode, ident: str | None = None) -> str:
-    """An error event (§3.6); the codes are the simulator's (§9 U5)."""
+    """Return an error event as a line of JSON (Aries' protocol page §3.6); the codes are the simulator's (§9 U5).
+
+    `stamp` is its time in Unix ms, `ident` the id of the request that it answers, None for none.
+    """
     return control("error", stamp, ident=ident, error=text, code=code)
 
 
 def response(ident: str | None, payload: Mapping[str, Any]) -> str:
-    """The reply to a request (§3.5)."""
+    """Return the response to the request with the id `ident` as a line of JSON (Aries' protocol page §3.5).
+
+    None leaves the id out.
+    """
     envelope: dict[str, Any] = {"type": "response"}
     if ident is not None:
         envelope["id"] = ident
@@ -104,12 +127,15 @@ def response(ident: str | None, payload: Mapping[str, Any]) -> str:
 
 
 def pong(ident: str | None) -> str:
-    """The reply to a ping, with its id if it had one (§2.4)."""
+    """Return the reply to a ping as a line of JSON, with the ping's id unless `ident` is None.
+
+    Source: Aries' protocol page §2.4.
+    """
     return _line({"type": "pong"} if ident is None else {"type": "pong", "id": ident})
 
 
 def rfc3339(seconds: float) -> str:
-    """A Unix time in s as RFC 3339 text, in UTC with ms."""
+    """Return a Unix time in s as RFC 3339 text, in UTC with ms, such as 2024-01-19T15:30:00.250Z."""
     return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 

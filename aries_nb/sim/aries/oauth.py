@@ -1,8 +1,8 @@
-"""Token issuer of the simulated Aries broker: authorization codes, PKCE, refresh and client credentials. Pure.
+"""Token issuer of the simulated Aries broker: authorization codes, PKCE, refresh and client credentials.
 
-Source: protocol page §6; where it is silent, RFC 6749 (codes, tokens, errors) and RFC 7636 (PKCE). Time is passed in,
-in Unix s. Tokens are opaque text (assumed: the broker's are JWTs, which clients need not parse). An authorization
-request of a browser is granted at once, without a consent page.
+Source: Aries' protocol page §6; where it is silent, RFC 6749 (codes, tokens, errors) and RFC 7636 (PKCE). No I/O; time
+is passed in, in Unix s. Tokens are opaque text (assumed: the broker's are JWTs, which clients need not parse). An
+authorization request of a browser is granted at once, without a consent page.
 """
 
 from __future__ import annotations
@@ -41,10 +41,10 @@ ErrorName = Literal[
 
 @dataclass(frozen=True, slots=True)
 class OAuthSettings:
-    """The registered client, and lifetimes of codes and tokens in seconds.
+    """The client registered with the simulated broker, and lifetimes of codes and tokens in s.
 
-    `redirect_uri` None accepts every http address of this machine; a text must match exactly (§6). The secret is valid
-    for this simulator only.
+    `redirect_uri` None accepts every http address of this machine; a text must match exactly (Aries' protocol page
+    §6). The secret is valid for this simulator only.
     """
 
     client_id: str = "sim-client"
@@ -56,7 +56,10 @@ class OAuthSettings:
 
 
 class OAuthError(Exception):
-    """A refused request: `status` is the HTTP status, `name` and `text` are in the answer (RFC 6749 §5.2)."""
+    """Raised for a refused OAuth request. `status` is the HTTP status of the answer, `name` and `text` its fields.
+
+    Source: RFC 6749 §5.2.
+    """
 
     def __init__(self, name: ErrorName, text: str) -> None:
         super().__init__(name, text)
@@ -69,7 +72,10 @@ class OAuthError(Exception):
 
 
 class _Grant(NamedTuple):
-    """The grant of a code, access token or refresh token; only codes have `challenge` and `redirect_uri`."""
+    """What an issued authorization code, access token or refresh token permits, until `expires` (Unix s).
+
+    Only codes have a PKCE `challenge` and the `redirect_uri` to which they were sent.
+    """
 
     expires: float
     scope: str
@@ -83,10 +89,10 @@ class _Grant(NamedTuple):
 
 
 class OAuthServer:
-    """All codes and tokens of a simulated broker. Owned by the server's loop.
+    """Issues and checks all authorization codes and tokens of a simulated broker. Owned by the server's event loop.
 
-    `token` is the fixed token that is accepted in addition to issued ones; None accepts every other text that is not
-    blank, as the sockets do. A token issued here is never accepted after its expiry.
+    `token` is a fixed token that is accepted in addition to issued ones; None accepts every other text that is not
+    blank, as the WebSockets do. A token issued here is never accepted after its expiry.
     """
 
     def __init__(self, settings: OAuthSettings | None = None, token: str | None = None) -> None:
@@ -100,7 +106,7 @@ class OAuthServer:
         return f"<OAuthServer of {self.settings.client_id}: {len(self._access)} access tokens>"
 
     def is_valid(self, token: str, now: float) -> bool:
-        """Whether a bearer token is accepted at `now`, on the sockets and over HTTP."""
+        """Return whether a bearer token is accepted at `now` (Unix s), on the WebSockets and over HTTP."""
         grant = self._access.get(token)
         if grant is not None:
             return now < grant.expires
@@ -109,7 +115,7 @@ class OAuthServer:
         return _same(token, self._token)
 
     def authorize(self, query: Mapping[str, str], now: float) -> str:
-        """Grant an authorization request; return the redirect address with the code and state, or with an error.
+        """Grant an authorization request; return the address to which to redirect the browser, with a code or an error.
 
         Raises OAuthError if the client or its redirect_uri is unknown: a browser must not be redirected then.
         """
@@ -133,7 +139,10 @@ class OAuthServer:
         return _with_query(uri, {"code": code, **state})
 
     def token(self, fields: Mapping[str, str], now: float) -> dict[str, object]:
-        """Answer a token request with decoded fields. Raises OAuthError if it is refused."""
+        """Return the answer to a token request with these fields, at `now` (Unix s).
+
+        Raises OAuthError if it is refused.
+        """
         if fields.get("client_id") != self.settings.client_id:
             raise OAuthError("invalid_client", "unknown client_id")
         has_secret = "client_secret" in fields
@@ -207,7 +216,7 @@ class OAuthServer:
 
 
 def _verifies(verifier: str, challenge: str) -> bool:
-    """RFC 7636 §4.6, S256."""
+    """Return whether a PKCE code verifier has the form required and fits the S256 challenge (RFC 7636 §4.6)."""
     if not _VERIFIER.fullmatch(verifier):
         return False
     digest = urlsafe_b64encode(hashlib.sha256(verifier.encode()).digest()).rstrip(b"=")
@@ -215,7 +224,7 @@ def _verifies(verifier: str, challenge: str) -> bool:
 
 
 def _same(given: str, issued: str) -> bool:
-    """Compare in constant time; external text may contain lone surrogates."""
+    """Return whether two texts are equal, compared in constant time; external text may contain lone surrogates."""
     return compare_digest(*(text.encode(errors="surrogatepass") for text in (given, issued)))
 
 

@@ -1,6 +1,6 @@
-"""The local server of the Aries endpoints on one port: endpoints, batching of lines into frames, slow readers.
+"""The simulated Aries server: its endpoints on one port, batching of lines into frames, and slow readers.
 
-Source: protocol page §1 (framing), §9 U1 (close codes), U18 (batching), U19 (slow readers).
+Source: Aries' protocol page §1 (framing), §9 U1 (close codes), U18 (batching), U19 (slow readers).
 """
 
 from __future__ import annotations
@@ -48,14 +48,17 @@ TRAILING_NEWLINE_SHARE = 0.05
 
 
 class LineClient(Client["AriesSession"]):
-    """A connection whose messages are sent as lines, many in one frame."""
+    """One connection to the simulated Aries server; its messages are lines, many of which are sent in one frame."""
 
     def __init__(self, connection: ServerConnection, session: AriesSession, rng: Random) -> None:
         super().__init__(connection, session)
         self._rng = rng
 
     def frames(self) -> Iterator[tuple[int, str]]:
-        """Empty the outbox into NDJSON frames; yields the number of lines and the text of each."""
+        """Empty the session's outbox into frames of newline-separated JSON.
+
+        Yield the number of lines and the text of each.
+        """
         outbox = self.session.outbox
         while outbox:
             lines = outbox[:FRAME_LINES]
@@ -73,7 +76,7 @@ class LineClient(Client["AriesSession"]):
 
 
 class AriesServer(Server[LineClient]):
-    """All clients of all Aries endpoints. Owned by the loop that runs `run`.
+    """The server of all Aries endpoints with all clients. Owned by the event loop that runs `run`.
 
     The constructor reads the recordings: it raises UsageError before any socket is opened.
     """
@@ -98,7 +101,10 @@ class AriesServer(Server[LineClient]):
         self._are_accounts_active = False
 
     def set_hours(self, hours: MarketHours, now: float) -> None:
-        """Open or close the market at `now` (Unix s)."""
+        """Set the market's hours, and with them open or close it, at `now` (Unix s).
+
+        A change is sent to all clients.
+        """
         self.feed.set_hours(hours, now)
         self.wake_all()
 

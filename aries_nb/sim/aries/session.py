@@ -1,7 +1,7 @@
 """Base class of the sessions on all simulated Aries endpoints: authentication, limits, keep-alive and the envelope.
 
-Pure: lines in, lines out, time passed in. Lines to send wait in `outbox`; `closing` is the code and reason with which
-the connection is closed once they are sent. Source: protocol page §1, §2, with the choices of §9.
+No I/O: lines in, lines out, time passed in. Lines to send wait in `outbox`; `closing` is the code and reason with which
+the connection is closed once they are sent. Source: Aries' protocol page §1, §2, with the choices of §9.
 """
 
 from __future__ import annotations
@@ -28,11 +28,12 @@ MAX_TEXT_CHARACTERS = 2000
 
 
 class AriesSession(ABC):
-    """The state of one connection. `now` is Unix time in seconds everywhere. Owned by the server's loop.
+    """The protocol state of one connection to a simulated Aries endpoint. Owned by the server's event loop.
 
-    An endpoint is a subclass that implements `_subscribe` and `_unsubscribe`, and optionally `_authenticated`,
-    `_answer`, `_ended` and `subscriptions`. `_subscribe`, `_unsubscribe` and `_answer` may raise BadRequestError, whose
-    text becomes an error event with the request's id.
+    `now` is Unix time in s in all methods. Lines to send wait in `outbox`. `closing` is the close code and reason,
+    None while the session goes on. An endpoint is a subclass that implements `_subscribe` and `_unsubscribe`, and
+    optionally `_authenticated`, `_answer`, `_ended` and `subscriptions`. `_subscribe`, `_unsubscribe` and `_answer`
+    may raise BadRequestError, whose text becomes an error event with the request's id.
     """
 
     def __init__(self, options: SimOptions, now: float) -> None:
@@ -49,15 +50,18 @@ class AriesSession(ABC):
 
     @property
     def is_authenticated(self) -> bool:
-        """Whether a token was accepted and its session has not expired."""
+        """Whether a token of the client was accepted and its session has not expired or ended."""
         return self._expires is not None and self.closing is None
 
     def subscriptions(self) -> dict[str, dict[str, Any]]:
-        """The present subscriptions in the protocol's names, by symbol or topic."""
+        """Return the present subscriptions in the protocol's names, by symbol or topic; none in this base class."""
         return {}
 
     def receive(self, frame: str | bytes, now: float) -> None:
-        """Process one frame: one JSON object, or several joined by newlines (§1.3)."""
+        """Process one frame of the client at `now` (Unix s): one JSON object, or several joined by newlines.
+
+        Source: Aries' protocol page §1.3.
+        """
         self._last_received = now
         try:
             text = frame if isinstance(frame, str) else frame.decode()
@@ -69,7 +73,7 @@ class AriesSession(ABC):
                 self._receive_line(line, now)
 
     def tick(self, now: float) -> None:
-        """Check time limits, the warning before the expiry, and the expiry."""
+        """Check the session's time limits at `now` (Unix s); warn before the expiry, and end the session after it."""
         if self.closing is not None:
             return
         options = self._options
@@ -86,7 +90,10 @@ class AriesSession(ABC):
             self.close(NORMAL_CLOSURE, f"idle for {options.idle_seconds:g} s")
 
     def close(self, code: int, reason: str) -> None:
-        """End the session: the outbox is still sent, but gets no more lines. The first code and reason stay."""
+        """End the session with a close code and reason; only the first call has an effect.
+
+        Lines in the outbox are still sent.
+        """
         if self.closing is None:
             self.closing = (code, reason)
             self._ended()
@@ -94,18 +101,24 @@ class AriesSession(ABC):
     # For subclasses.
 
     def _authenticated(self, now: float) -> None:  # noqa: B027 - optional
-        """Act after the first token of this connection was accepted; `authSuccess` is in the outbox."""
+        """Do what an endpoint needs once the connection's first token is accepted.
+
+        `authSuccess` is in the outbox already.
+        """
 
     @abstractmethod
     def _subscribe(self, payload: object, ident: str | None, now: float) -> None:
-        """Process a subscribe of an authenticated client."""
+        """Process a subscribe message of an authenticated client; `ident` is its id, None if it has none."""
 
     @abstractmethod
     def _unsubscribe(self, payload: object, ident: str | None, now: float) -> None:
-        """Process an unsubscribe of an authenticated client."""
+        """Process an unsubscribe message of an authenticated client; `ident` is its id, None if it has none."""
 
     def _answer(self, method: str, path: str) -> dict[str, Any]:  # noqa: ARG002 - for a subclass that has paths
-        """The payload of the response to a request of an authenticated client; `method` is in upper case."""
+        """Return the payload of the response to an authenticated client's request.
+
+        `method` is in upper case, such as "GET".
+        """
         return {"status": 404, "error": "unknown path", "code": "NOT_FOUND"}
 
     def _ended(self) -> None:  # noqa: B027 - optional
@@ -114,9 +127,9 @@ class AriesSession(ABC):
     # Answers.
 
     def _conclude(self, complaints: Iterable[str], ident: str | None, now: float, *, is_acked: bool = True) -> None:
-        """Answer a subscribe or unsubscribe: an error event with the complaints, else the ack if enabled.
+        """Answer a subscribe or unsubscribe: with an error event if there are complaints, else with the ack if enabled.
 
-        The ack is assumed (§3.2) and off by default.
+        The ack is assumed (Aries' protocol page §3.2) and off by default; `is_acked` False suppresses it.
         """
         text = "; ".join(dict.fromkeys(complaints))
         if text:
@@ -127,7 +140,10 @@ class AriesSession(ABC):
     def _refuse(
         self, text: str, now: float, ident: str | None = None, *, code: messages.ErrorCode = "BAD_REQUEST"
     ) -> None:
-        """Send an error event (§3.6)."""
+        """Send an error event with this text and code, and the id `ident` of the request (None: no id).
+
+        A text of more than 2000 characters is cut. Source: Aries' protocol page §3.6.
+        """
         cut = text if len(text) <= MAX_TEXT_CHARACTERS else f"{text[:MAX_TEXT_CHARACTERS]}…"
         self.outbox.append(messages.error(cut, int(now * 1000), code=code, ident=ident))
 

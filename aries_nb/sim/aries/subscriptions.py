@@ -1,6 +1,6 @@
 """Subscriptions on the simulated Aries market endpoint: parsing of request items, union and difference of selections.
 
-Source: protocol page §3.2, §3.3. Assumptions of the page are marked.
+Source: Aries' protocol page §3.2, §3.3. Assumptions of the page are marked.
 """
 
 from __future__ import annotations
@@ -52,12 +52,15 @@ _UNSUBSCRIBE_FLAGS = {"quote": "quote", "trade": "trade", "timeAndSales": "time_
 
 
 class BadRequestError(Exception):
-    """An invalid request; its text is sent to the client."""
+    """Raised for an invalid request of a client; its text is sent to the client."""
 
 
 @dataclass(frozen=True, slots=True)
 class Selection:
-    """The streams and fields of one symbol; an empty tuple means that the stream is not subscribed."""
+    """The streams and fields of one symbol to which a client subscribes.
+
+    An empty tuple means that the stream is not.
+    """
 
     quote: Fields = ()
     trade: Fields = ()
@@ -69,7 +72,7 @@ class Selection:
         return bool(self.quote or self.trade or self.time_and_sales or self.greeks or self.level2)
 
     def united(self, other: Selection) -> Selection:
-        """Union; fields of this selection come first (assumed, §3.2)."""
+        """Return the union of two selections; fields of this one come first (assumed, Aries' protocol page §3.2)."""
         return Selection(
             quote=_union(self.quote, other.quote),
             trade=_union(self.trade, other.trade),
@@ -79,7 +82,10 @@ class Selection:
         )
 
     def without(self, other: Selection) -> Selection:
-        """Difference by stream and field (assumed for "*", §3.3)."""
+        """Return this selection without the streams and fields of `other`.
+
+        Source: Aries' protocol page §3.3; that it holds for "*" as well is assumed.
+        """
         return Selection(
             quote=_difference(self.quote, other.quote),
             trade=_difference(self.trade, other.trade),
@@ -89,7 +95,10 @@ class Selection:
         )
 
     def as_dict(self) -> dict[str, Any]:
-        """All streams by the protocol's names; an empty list or False if not subscribed."""
+        """Return all streams by the protocol's names, each with its fields.
+
+        An empty list or False if not subscribed.
+        """
         return {
             "quote": list(self.quote),
             "trade": list(self.trade),
@@ -110,7 +119,10 @@ EVERYTHING = Selection(
 
 @dataclass(frozen=True, slots=True)
 class SubscriptionItem:
-    """One item of a request; `unknown` are field names that the page does not list, which are ignored."""
+    """One item, about one symbol, of a client's request to subscribe or unsubscribe.
+
+    `unknown` are field names that the protocol page does not list, which are ignored.
+    """
 
     symbol: str
     selection: Selection
@@ -119,13 +131,13 @@ class SubscriptionItem:
 
 
 def read_subscribe_item(item: object) -> SubscriptionItem:
-    """Read one object of a subscribe's payload, with the default rules of §3.2.
+    """Return one object of a subscribe's payload as an item, with the default rules of Aries' protocol page §3.2.
 
-    Without field lists all quote and trade fields are selected, unless the item requests time and sales, the book or
-    Greeks (assumed for the last two). `fields` applies to both quotes and trades (assumed). A field list for time and
-    sales requests the stream, unless `timeAndSales` is false (assumed). Greeks need `symbolType` "option".
+    Without field lists all quote and trade fields are selected, unless the item requests time and sales, the book
+    or Greeks (assumed for the last two). `fields` applies to both quotes and trades (assumed). A field list for
+    time and sales requests the stream, unless `timeAndSales` is false (assumed). Greeks need `symbolType` "option".
 
-    Raises BadRequestError if the item has another form.
+    Raises BadRequestError if the object has another form.
     """
     entry = _object(item)
     symbol_type = entry.get("symbolType", "equity")
@@ -152,9 +164,10 @@ def read_subscribe_item(item: object) -> SubscriptionItem:
 
 
 def read_unsubscribe_item(item: object) -> SubscriptionItem:
-    """Read one item of an unsubscribe's payload: a symbol, or an object with the parts to end (§3.3).
+    """Return one entry of an unsubscribe's payload as an item whose selection is to be ended.
 
-    Raises BadRequestError if the item has another form.
+    The entry is a symbol, or an object that names streams or fields; without them all end (Aries' protocol page
+    §3.3). Raises BadRequestError if it has another form.
     """
     if isinstance(item, str):
         return SubscriptionItem(_symbol({"symbol": item}), EVERYTHING)
@@ -169,7 +182,7 @@ def read_unsubscribe_item(item: object) -> SubscriptionItem:
 
 
 def _chosen(entry: Mapping[str, Any]) -> tuple[dict[str, Fields], Fields]:
-    """The known fields of each stream with a field list, and the unknown names."""
+    """Return the known fields of each stream for which a request has a field list, and the unknown names."""
     chosen: dict[str, Fields] = {}
     unknown: Fields = ()
     for key, stream, usual, old in _FIELD_LISTS:
