@@ -1,6 +1,6 @@
-"""Base classes of the simulated feeds: the choice of the symbol for the next event, and playback of recordings.
+"""Base classes of the simulated feeds, which choose the symbol of each market event and play recordings.
 
-Owned by the server's loop; no I/O.
+No I/O; time is passed in. Owned by the event loop of the simulated server.
 """
 
 from __future__ import annotations
@@ -29,21 +29,27 @@ ROWS_PER_TURN = 2000
 
 
 class SteppedChannel(Protocol):
-    """A symbol of the synthetic market that can be stepped."""
+    """A subscribed symbol of the synthetic market that a `MarketFeed` can advance by single events (an interface)."""
 
     @property
     def weight(self) -> float:
-        """How often this symbol has an event, relative to others."""
+        """How often this symbol has an event, as a relative number: the feed draws symbols in proportion to it."""
 
     def step(self, stamp: int) -> int:
-        """Make one event at `stamp` (Unix ms); return the number of updates that it gave."""
+        """Make one market event at `stamp` (Unix ms) and send it to the subscribers.
+
+        Returns how many updates it gave.
+        """
 
 
 ChannelT = TypeVar("ChannelT", bound=SteppedChannel)
 
 
 class MarketFeed(ABC, Generic[ChannelT]):
-    """The source of all market events of one simulated broker. `now` is Unix time in seconds everywhere."""
+    """The source of all market events of one simulated broker, from the synthetic market and from recordings.
+
+    `now` is Unix time in s in all methods. Owned by the server's event loop.
+    """
 
     def __init__(self, market: Market, options: ServerOptions) -> None:
         self.market = market
@@ -57,11 +63,15 @@ class MarketFeed(ABC, Generic[ChannelT]):
 
     @property
     def tape_rows_sent(self) -> int:
-        """Rows of all recordings that went to at least one client."""
+        """Number of rows, of all recordings together, that were sent to at least one client."""
         return sum(channel.rows_sent for channel in self._recorded_channels())
 
     def advance(self, seconds: float, now: float) -> None:
-        """Advance the market by `seconds`, with as many events as the rate gives, stamped `now`."""
+        """Advance the market by `seconds`, with as many events as the option `rate` gives.
+
+        `now` is their time (Unix s). Events that do not fit into 70% of `seconds` of computing time are
+        dropped. Nothing happens while the market is closed or no symbol is subscribed.
+        """
         self._weigh()
         if not self._stepped or self._is_closed():
             self._budget = 0.0
@@ -82,25 +92,31 @@ class MarketFeed(ABC, Generic[ChannelT]):
         self._budget = min(self._budget, 1.0)
 
     def play_recordings(self, now: float) -> None:
-        """Play the rows of paced recordings that are due at `now`."""
+        """Send the recorded rows that are due at `now` (Unix s).
+
+        Does nothing if the option `speed` is None (unpaced).
+        """
         if self._options.speed is not None:
             for channel in self._recorded_channels():
                 self.events += channel.play(now, ROWS_PER_TURN)
 
     @abstractmethod
     def _is_closed(self) -> bool:
-        """Whether the market is closed."""
+        """Return whether the simulated market is closed, so that it has no events."""
 
     @abstractmethod
     def _subscribed_channels(self) -> Iterable[ChannelT]:
-        """The channels of the synthetic market that have subscribers."""
+        """Return the symbols of the synthetic market that have subscribers."""
 
     @abstractmethod
     def _recorded_channels(self) -> Iterable[Playback]:
-        """The channels fed by recordings."""
+        """Return the players of all symbols that have recordings."""
 
     def _subscriptions_changed(self) -> None:
-        """Recompute the weights before the next event; deferred, since many subscriptions may change together."""
+        """Note that subscriptions changed: the symbols' weights are recomputed before the next event.
+
+        Not at once, since many subscriptions may change together. Called by subclasses.
+        """
         self._is_weighted = False
 
     def _weigh(self) -> None:
@@ -111,22 +127,23 @@ class MarketFeed(ABC, Generic[ChannelT]):
 
 
 class Playback(ABC):
-    """Playback of the recordings of one symbol, at most one of each kind."""
+    """Plays the recordings of one symbol, at most one of each kind ("quotes", "trades", "book"), to its subscribers."""
 
     def __init__(self, players: list[RecordingPlayer]) -> None:
         self.rows_sent = 0
         self._players = {player.recording.kind: player for player in players}
 
     def start(self, now: float) -> None:
-        """Start each recording that feeds a subscribed stream, unless it is already playing."""
+        """Start, at `now` (Unix s), each recording whose kind has a subscriber; one that already plays goes on."""
         for kind, player in self._players.items():
             if self._is_wanted(kind):
                 player.start(now)
 
     def play(self, now: float, limit: int) -> int:
-        """Play the rows due at `now` (Unix s), at most `limit` of each recording; return the number of rows sent.
+        """Send the recorded rows due at `now` (Unix s), at most `limit` of each recording.
 
-        A paced recording goes on without a subscriber, as a market does; an unpaced one waits.
+        Return how many rows were sent. A recording with a pace goes on without subscribers, as a market does;
+        an unpaced one (`speed` None) waits for one.
         """
         sent = 0
         for kind, player in self._players.items():
@@ -138,7 +155,7 @@ class Playback(ABC):
         return sent
 
     def has_rows_left(self) -> bool:
-        """Whether an unpaced recording that was started has rows left for a subscriber."""
+        """Return whether a started, unpaced recording that has a subscriber has rows not played yet."""
         return any(
             player.speed is None and player.started is not None and not player.is_finished and self._is_wanted(kind)
             for kind, player in self._players.items()
@@ -146,8 +163,11 @@ class Playback(ABC):
 
     @abstractmethod
     def _is_wanted(self, kind: str) -> bool:
-        """Whether a stream fed by this kind of recording is subscribed."""
+        """Return whether a client subscribes to a stream that this kind of recording feeds.
+
+        `kind` is "quotes", "trades" or "book".
+        """
 
     @abstractmethod
     def _play_row(self, player: RecordingPlayer, row: int) -> int:
-        """Send one row to its subscribers; return 1 if there is one, else 0."""
+        """Send row number `row` of a recording to its subscribers; return 1 if there is a subscriber, else 0."""

@@ -1,9 +1,9 @@
-"""One port for WebSockets and HTTP: listens, and routes each connection by the head of its first request.
+"""One port for WebSocket and HTTP: listens, and routes each connection by the head of its first request.
 
-A WebSocket goes on in websockets' own server connection, anything else in an aiohttp protocol that gets the transport
-and the bytes read so far. aiohttp is imported with the first such request: it takes 0.4 s, and most simulators never
-need it. aiohttp alone could serve both, but it accepts unmasked frames of a client, sets no time limit for the head of
-a request, and takes twice the time for each of the small frames of ALOR.
+A WebSocket is served by websockets' own `ServerConnection`, any other connection by an aiohttp protocol that gets the
+transport and the bytes read so far. aiohttp is imported with the first such request: it takes 0.4 s, and most
+simulators never need it. aiohttp alone could serve both, but it accepts unmasked frames of a client, sets no time limit
+for the head of a request, and takes twice the time for each of the small frames of ALOR.
 """
 
 from __future__ import annotations
@@ -52,10 +52,10 @@ async def listening(
     drop_connections: Callable[[], int],
     **more: Any,  # noqa: ANN401 - websockets has the types
 ) -> AsyncIterator[str]:
-    """Serve while the block runs, and yield the base URL; then close every connection with 1001.
+    """Async context manager that serves while its block runs and yields the base URL, such as ws://127.0.0.1:40001.
 
-    `drop_connections` is called for connections that do not close in time. `more` goes to
-    `websockets.asyncio.server.serve`.
+    At the end it closes every connection with code 1001. `serve_client` runs once per WebSocket connection.
+    `drop_connections` is called if some do not close within 2 s. `more` goes to `websockets.asyncio.server.serve`.
     Raises UsageError if the address cannot be listened on.
     """
     try:
@@ -87,12 +87,12 @@ async def listening(
 
 
 class Front:
-    """Routes the connections of one server to WebSocket or HTTP. Owned by the server's loop.
+    """Routes the connections of one server to WebSocket or HTTP. Owned by the server's event loop.
 
-    `make_handler` is called once, with the first HTTP request. A connection that has not sent the whole head of its
-    first request within `head_seconds` is aborted. A server that `is_local` is for programs of this machine: it refuses
-    browser pages from other hosts, and host names that resolve here by DNS rebinding. A browser would let any page open
-    a WebSocket to it.
+    `make_handler` returns the function that answers HTTP requests; it is called once, with the first of them. A
+    connection that has not sent the whole head of its first request within `head_seconds` is aborted. A server that
+    `is_local` is for programs of this machine: it refuses (403) requests whose Host or Origin header names another
+    host. Any web page could otherwise make a browser open a WebSocket to it, by DNS rebinding too.
     """
 
     def __init__(
@@ -108,7 +108,7 @@ class Front:
 
     @property
     def connection_class(self) -> type[ServerConnection]:
-        """For the `create_connection` of `websockets.asyncio.server.serve`."""
+        """The class of this server's connections, for the `create_connection` of `websockets.asyncio.server.serve`."""
 
         class Connection(RoutedConnection):
             front = self
@@ -125,17 +125,17 @@ class Front:
             transport.abort()
 
     def register(self, transport: asyncio.Transport) -> None:
-        """Register a connection whose protocol is not known yet."""
+        """Register a new connection, not yet known to be WebSocket or HTTP, so that `close` aborts it."""
         self._transports.add(transport)
         if self._is_closed:
             transport.abort()
 
     def unregister(self, transport: asyncio.Transport) -> None:
-        """Unregister a connection that websockets takes over."""
+        """Remove a connection that turned out to be a WebSocket: from now on websockets closes it, not `close`."""
         self._transports.discard(transport)
 
     def hand_over(self, transport: asyncio.Transport, received: bytes) -> None:
-        """Pass a connection and its first bytes to aiohttp."""
+        """Pass an HTTP connection to aiohttp, with the bytes received so far. aiohttp is imported by the first call."""
         if self._http is None:
             from aiohttp import web
 
@@ -148,20 +148,29 @@ class Front:
 
 
 class RoutedConnection(ServerConnection):
-    """A connection that starts the WebSocket protocol only if the head of its request asks for the upgrade."""
+    """A connection that becomes a WebSocket only if the head of its first request asks for the upgrade.
+
+    Until then, bytes are collected; an HTTP connection is passed to the `front`, one from another host is refused.
+    """
 
     front: Front
     _received: bytearray | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Wait for the head before websockets gets the connection."""
+        """Start to collect the head of the first request, within a time limit.
+
+        Websockets gets the connection only after it.
+        """
         self._raw_transport = cast("asyncio.Transport", transport)
         self._received = bytearray()
         self.front.register(self._raw_transport)
         self._deadline = self.loop.call_later(self.front.head_seconds, self._raw_transport.abort)
 
     def data_received(self, data: bytes) -> None:
-        """Collect the head, then route the connection."""
+        """Collect bytes until the head of the first request is whole, then route the connection.
+
+        Later bytes go to websockets.
+        """
         if self._received is None:
             super().data_received(data)
             return
@@ -185,19 +194,19 @@ class RoutedConnection(ServerConnection):
             super().data_received(received)
 
     def eof_received(self) -> None:
-        """Accept the end of a connection whose protocol is not known yet."""
+        """Pass the client's end of sending on to websockets, unless the connection is not (yet) a WebSocket."""
         if self._received is None:
             super().eof_received()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Cancel the deadline; websockets is notified only of connections that it was given."""
+        """Cancel the time limit for the head; pass the loss on to websockets only if the connection was a WebSocket."""
         self._deadline.cancel()
         if self._received is None:
             super().connection_lost(exc)
 
 
 def is_loopback(host: str) -> bool:
-    """Whether a host name or address can only be this machine."""
+    """Return whether a host name or IP address can only mean this machine: "localhost" or a loopback address."""
     try:
         return host == "localhost" or ip_address(host).is_loopback
     except ValueError:
@@ -205,7 +214,10 @@ def is_loopback(host: str) -> bool:
 
 
 def _names_this_machine(head: bytes | bytearray) -> bool:
-    """Whether the Host and Origin headers of a request name this machine only."""
+    """Return whether the Host and Origin headers in the head of a request name only this machine.
+
+    True if it has neither.
+    """
     return all(is_loopback(name.decode("latin-1").strip("[]").lower()) for _, name in HOST.findall(head))
 
 

@@ -1,6 +1,6 @@
-"""Base class of the HTTP servers: requests, responses, and parsing of parameters.
+"""Base class of the simulated brokers' HTTP servers, with their requests, responses and parsing of parameters.
 
-Imports aiohttp, so nothing that a server for WebSockets alone needs may be here.
+Imports aiohttp, which takes 0.4 s: code that a server for WebSockets alone needs does not belong here.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ MOST_BODY_BYTES = 2**16
 
 
 class HttpResponse(NamedTuple):
-    """A response, independent of the transport: a `str` is sent as plain text, anything else as JSON."""
+    """An HTTP response to send, free of aiohttp's types: a `str` body goes as plain text, any other as JSON."""
 
     status: int
     body: object
@@ -34,7 +34,11 @@ class HttpResponse(NamedTuple):
 
 
 class HttpRequest(NamedTuple):
-    """A request, independent of the transport: `path` is percent-encoded, `now` is when it is answered, in Unix s."""
+    """A received HTTP request, free of aiohttp's types.
+
+    `path` is percent-encoded, `query` is decoded. `authorization` is the whole header, "" if there is none. `now`
+    is the time of the answer in Unix s.
+    """
 
     method: str
     path: str
@@ -46,22 +50,25 @@ class HttpRequest(NamedTuple):
 
     @property
     def parts(self) -> list[str]:
-        """The decoded parts of the path between its slashes."""
+        """The parts of the path between its slashes, percent-decoded."""
         return [unquote(part) for part in self.path.removeprefix("/").split("/")]
 
     @property
     def bearer_token(self) -> str:
-        """The token of the Authorization header; "" if there is none."""
+        """The token of an "Authorization: Bearer" header; "" if there is none."""
         scheme, _, token = self.authorization.partition(" ")
         return token.strip() if scheme.lower() == "bearer" else ""
 
     def expect(self, method: str) -> None:
-        """Raise HttpError for any other method."""
+        """Raise HttpError (405) if the request's method is not `method`."""
         if self.method != method:
             raise HttpError(405, f"use {method}")
 
     def check_text(self) -> None:
-        """Refuse text that was not UTF-8: aiohttp passes lone surrogates, which cannot be encoded again."""
+        """Raise HttpError (400) if the address was not UTF-8.
+
+        aiohttp passes lone surrogates, which cannot be encoded again.
+        """
         try:
             "".join([self.path, *self.query.keys(), *self.query.values()]).encode()
         except UnicodeEncodeError as error:
@@ -69,7 +76,10 @@ class HttpRequest(NamedTuple):
 
 
 class HttpError(Exception):
-    """A request that is answered with an error; `field` names the wrong parameter."""
+    """Raised for a request that is to be answered with an error.
+
+    `status` is the HTTP status, `field` the name of the wrong parameter ("" if it is not about one).
+    """
 
     def __init__(self, status: int, text: str, field: str = "") -> None:
         super().__init__(status, text, field)
@@ -82,27 +92,36 @@ class HttpError(Exception):
 
 
 class Query:
-    """The parameters of a request; a wrong one raises HttpError with status 422."""
+    """The query parameters of an HTTP request; its methods raise HttpError (422) for a missing or wrong one."""
 
     def __init__(self, values: Mapping[str, str]) -> None:
         self.values = values
 
     def text(self, name: str, default: str | None = None) -> str:
-        """A parameter that is required and not blank, unless it has a default."""
+        """Return a parameter without outer blanks.
+
+        `default` (None: the parameter is required) if it is absent or blank.
+        """
         value = self.values.get(name, "").strip() or default
         if value is None:
             raise HttpError(422, f"{name} is required", name)
         return value
 
     def choice(self, name: str, choices: Collection[str], default: str | None = None) -> str:
-        """A parameter that must be one of `choices`."""
+        """Return a parameter that must be one of `choices`.
+
+        `default` (None: the parameter is required) if it is absent.
+        """
         value = self.text(name, default)
         if value not in choices:
             raise HttpError(422, f"{name} must be one of {', '.join(choices)}", name)
         return value
 
     def integer(self, name: str, low: int, high: int, default: int | None = None) -> int:
-        """A whole number from `low` to `high`, both included."""
+        """Return a whole number from `low` to `high`, both included.
+
+        `default` (None: required) if the parameter is absent.
+        """
         value = self.text(name, None if default is None else str(default))
         try:
             number = int(value)
@@ -113,7 +132,7 @@ class Query:
         return number
 
     def number(self, name: str) -> float | None:
-        """A finite number; None if the parameter is missing."""
+        """Return a finite number; None if the parameter is absent."""
         if name not in self.values:
             return None
         try:
@@ -125,14 +144,20 @@ class Query:
         return value
 
     def seconds(self, name: str) -> float:
-        """A time given in Unix s or ms, returned in Unix s."""
+        """Return a required time in Unix s.
+
+        The request may give it in s or ms (numbers above 100,000,000,000 are ms).
+        """
         self.text(name)
         value = self.number(name)
         assert value is not None
         return value / 1000 if abs(value) > MOST_SECONDS else value
 
     def symbols(self, most: int, default: str | None = None) -> list[str]:
-        """The comma-separated list `symbols`, without duplicates."""
+        """Return the comma-separated parameter "symbols" as a list of 1 to `most` names without duplicates.
+
+        `default` (None: the parameter is required) stands for an absent one.
+        """
         names = [name.strip() for name in self.text("symbols", default).split(",")]
         found = list(dict.fromkeys(name for name in names if name))
         if not 0 < len(found) <= most:
@@ -141,13 +166,16 @@ class Query:
 
 
 class HttpServer(ABC):
-    """Answers the HTTP requests to one simulated broker. Owned by the server's loop."""
+    """Answers the HTTP requests to one simulated broker; subclasses say how. Owned by the server's event loop."""
 
     #: Whether bodies are JSON in ASCII, or in UTF-8.
     is_ascii: ClassVar[bool] = True
 
     async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
-        """Answer one request; for `aiohttp.web.Server`."""
+        """Answer one HTTP request; the function given to `aiohttp.web.Server`.
+
+        Reads at most 65,537 bytes of its body.
+        """
         body = await request.content.read(MOST_BODY_BYTES + 1)
         while len(body) <= MOST_BODY_BYTES and not request.content.at_eof():
             body += await request.content.read(MOST_BODY_BYTES + 1 - len(body))
@@ -171,7 +199,7 @@ class HttpServer(ABC):
         return web.Response(status=answer.status, text=text, content_type="application/json", headers=headers)
 
     def answer(self, request: HttpRequest) -> HttpResponse:
-        """Answer a request; never raises for a bad one."""
+        """Return the response to a request; HttpError never leaves it but becomes the broker's error answer."""
         try:
             request.check_text()
             return self._respond(request)
@@ -179,19 +207,25 @@ class HttpServer(ABC):
             return self._refused(error)
 
     async def _prepare(self, request: HttpRequest) -> None:  # noqa: B027 - most answers need no preparation
-        """Compute slow parts of an answer in another thread, so that the market goes on meanwhile."""
+        """Compute the slow parts of an answer in another thread beforehand, so that the market goes on.
+
+        Here it does nothing.
+        """
 
     async def _encode(self, request: HttpRequest, body: object) -> str:  # noqa: ARG002 - for a subclass with long answers
-        """Write a body as JSON."""
+        """Return a body as JSON text.
+
+        A subclass may encode long answers, which it knows by `request`, in another thread.
+        """
         return self._json(body)
 
     @abstractmethod
     def _respond(self, request: HttpRequest) -> HttpResponse:
-        """Answer a request; raises HttpError."""
+        """Return the response to a valid request; raises HttpError for an invalid one."""
 
     @abstractmethod
     def _refused(self, error: HttpError) -> HttpResponse:
-        """The broker's answer to a request that was refused."""
+        """Return the broker's form of the error response for an HttpError."""
 
     def _json(self, body: object) -> str:
         return json.dumps(body, separators=(",", ":"), ensure_ascii=self.is_ascii, allow_nan=False)

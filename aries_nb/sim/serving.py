@@ -1,7 +1,7 @@
-"""Base class of the simulated servers: connections, sessions, the clock of the market, and shutdown.
+"""Base class of the simulated brokers' servers: connections, sessions, the market's clock, and shutdown.
 
-Framing, queueing, limits of a connection and the treatment of slow readers differ between brokers on purpose and are in
-the subclasses.
+Framing, queueing, limits of a connection and the treatment of slow readers differ between brokers; subclasses have
+them.
 """
 
 from __future__ import annotations
@@ -37,36 +37,40 @@ ABNORMAL_CLOSURE = 1006
 
 
 class ClientSession(Protocol):
-    """A broker's session as the server uses it. `now` is Unix time in seconds."""
+    """What the server needs of a broker's session, the protocol state of one connection (an interface).
+
+    `now` is Unix time in s. `closing` is the code and reason with which the connection is to be closed; None while
+    it goes on.
+    """
 
     closing: tuple[int, str] | None
 
     @property
     def outbox(self) -> Sized:
-        """The messages waiting to be sent."""
+        """The messages that wait to be sent to the client."""
 
     @property
     def is_authenticated(self) -> bool:
-        """Whether a token was accepted and has not expired."""
+        """Whether the client's token was accepted and has not expired."""
 
     def subscriptions(self) -> dict[str, dict[str, Any]]:
-        """The present subscriptions."""
+        """Return the client's present subscriptions; keys and values are the broker's protocol names."""
 
     def receive(self, frame: str | bytes, now: float) -> None:
-        """Process one frame of the client."""
+        """Process one frame (text or binary) that the client sent, at `now` (Unix s)."""
 
     def tick(self, now: float) -> None:
-        """Check the session's time limits."""
+        """Check the session's time limits, such as the token's expiry, at `now` (Unix s)."""
 
     def close(self, code: int, reason: str) -> None:
-        """End the session; the first code and reason stay."""
+        """End the session with a close code and reason; only the first call has an effect."""
 
 
 SessionT = TypeVar("SessionT", bound=ClientSession)
 
 
 class Client(Generic[SessionT]):
-    """One connection with its session. Only its sender task writes to the socket, woken by `wake`."""
+    """One WebSocket connection with its session. Only its sender task, which `wake` wakes, writes to the socket."""
 
     def __init__(self, connection: ServerConnection, session: SessionT) -> None:
         self.connection = connection
@@ -75,7 +79,7 @@ class Client(Generic[SessionT]):
 
     @property
     def has_work(self) -> bool:
-        """Whether the sender has something to send or to close."""
+        """Whether messages wait to be sent, or the connection has to be closed."""
         return bool(self.session.outbox or self.session.closing)
 
 
@@ -83,7 +87,7 @@ ClientT = TypeVar("ClientT", bound=Client[Any])
 
 
 class Server(ABC, Generic[ClientT]):
-    """All clients of one simulated broker. Owned by the loop that runs `run`.
+    """The server of one simulated broker, with all its clients. Owned by the event loop that runs `run`.
 
     Simulated time passes in `_advance` alone, once every `flush_seconds`: nothing else moves market or accounts.
     """
@@ -103,9 +107,10 @@ class Server(ABC, Generic[ClientT]):
         self._ended: Counter[str] = Counter()
 
     async def run(self, ready: Callable[[str], None]) -> None:
-        """Serve until cancelled; then close every connection with 1001. Calls `ready` with the base URL.
+        """Serve until cancelled; then close every connection with code 1001.
 
-        Raises UsageError if the address cannot be listened on.
+        Calls `ready` with the base URL once clients can connect. Raises UsageError if the address cannot be
+        listened on.
         """
         options = self.options
         async with listening(
@@ -123,7 +128,7 @@ class Server(ABC, Generic[ClientT]):
                     tasks.create_task(self._pump())
 
     def statistics(self) -> Statistics:
-        """Counters since the start."""
+        """Return the server's counters since its start."""
         sessions, counts = self.sessions(), self._counts
         return Statistics(
             connections_total=counts["connections"],
@@ -141,22 +146,25 @@ class Server(ABC, Generic[ClientT]):
         )
 
     def sessions(self) -> list[Any]:
-        """The sessions of all connections."""
+        """Return the sessions of all open connections."""
         return [client.session for client in self.clients]
 
     def trades(self, symbol: str, first: float, last: float) -> TradeArray:
-        """Every trade of a symbol in [first, last), Unix s, as `History.trades` has them."""
+        """Return every trade of a symbol in [first, last), Unix s, oldest first, as the array of `History.trades`."""
         return self._history.trades(symbol, first, last)
 
     def drop_connections(self) -> int:
-        """Abort every TCP connection without a close frame; return the number of connections."""
+        """Abort the TCP connection of every client without a close frame; return the number of connections."""
         clients = list(self.clients)
         for client in clients:
             client.connection.transport.abort()
         return len(clients)
 
     def close_connections(self, code: int, reason: str) -> int:
-        """Begin to close every connection; return the number of connections."""
+        """Start closing every connection with a close frame of this code and reason.
+
+        Return the number of connections.
+        """
         clients = list(self.clients)
         for client in clients:
             self._spawn(client.connection.close(code, reason))
@@ -171,10 +179,10 @@ class Server(ABC, Generic[ClientT]):
 
     @abstractmethod
     def set_hours(self, hours: MarketHours, now: float) -> None:
-        """Open or close the market at `now` (Unix s)."""
+        """Set the market's trading hours, and with them open or close it, at `now` (Unix s); clients are informed."""
 
     def wake_all(self) -> None:
-        """Wake the senders that have work."""
+        """Wake the sender tasks of all clients for which messages wait or whose connection has to be closed."""
         for client in self.clients:
             if client.has_work:
                 client.wake.set()
@@ -183,42 +191,45 @@ class Server(ABC, Generic[ClientT]):
 
     @abstractmethod
     def _socket_settings(self) -> dict[str, Any]:
-        """Arguments for `websockets.asyncio.server.serve`."""
+        """Return the broker's keyword arguments for `websockets.asyncio.server.serve`, such as size limits."""
 
     @abstractmethod
     def _refuse(self, connection: ServerConnection, request: Request) -> Response | None:
-        """Refuse a handshake with a response, or accept it with None."""
+        """Return the HTTP response that refuses a WebSocket handshake; None accepts it."""
 
     @abstractmethod
     def _http_handler(self) -> Handler:
-        """Make the HTTP server; called once, with the first HTTP request. aiohttp is imported here and not before."""
+        """Make the function that answers HTTP requests.
+
+        Called once, with the first of them: only then is aiohttp imported.
+        """
 
     @abstractmethod
     def _accept(self, connection: ServerConnection) -> ClientT:
-        """Make the client of a new connection."""
+        """Return a new client, with a new session, for a connection that was just opened."""
 
     @abstractmethod
     async def _send(self, client: ClientT) -> None:
-        """Write the outbox as fast as the client reads, and close the connection once the session has ended."""
+        """Write the client's waiting messages as fast as it reads; close the connection once its session has ended."""
 
     @abstractmethod
     def _send_frame(self, client: ClientT, text: str) -> None:
-        """Send one text in its own frame."""
+        """Send one text to a client as a frame of its own."""
 
     @abstractmethod
     def _advance(self, seconds: float, now: float) -> None:
-        """Advance the market, the recordings and the accounts by `seconds`, to `now` (Unix s)."""
+        """Advance the market, the recordings and the accounts by `seconds`, up to `now` (Unix s)."""
 
     @abstractmethod
     def _check_limits(self, client: ClientT) -> None:
-        """Disconnect a client that does not read."""
+        """Disconnect a client that does not read its messages, by the limits of the broker."""
 
     @abstractmethod
     def _pump_recordings(self, now: float) -> bool:
-        """Play unpaced recordings as far as the clients have room; return whether a row was sent."""
+        """Send rows of unpaced recordings as far as the clients have room for them; return whether a row was sent."""
 
     async def _received(self, client: ClientT) -> None:
-        """Act after a frame was processed."""
+        """Do what the broker needs after a client's frame was processed. Here it does nothing."""
 
     # The loops.
 
@@ -246,7 +257,7 @@ class Server(ABC, Generic[ClientT]):
                 await sender
 
     async def _pace(self) -> None:
-        """Advance the market, the recordings and the sessions once every `flush_seconds`."""
+        """Advance the market, the recordings and the sessions once every `flush_seconds`, until cancelled."""
         loop, turn = asyncio.get_running_loop(), self.options.flush_seconds
         due = loop.time()
         while True:
@@ -261,7 +272,7 @@ class Server(ABC, Generic[ClientT]):
             await asyncio.sleep(due - loop.time())
 
     async def _pump(self) -> None:
-        """Play unpaced recordings as fast as the slowest of their clients reads."""
+        """Send the rows of unpaced recordings as fast as the slowest of their clients reads, until cancelled."""
         while True:
             if self._pump_recordings(time.time()):
                 self.wake_all()
@@ -271,7 +282,7 @@ class Server(ABC, Generic[ClientT]):
                 await self._has_room.wait()
 
     def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
-        """Run a coroutine for a connection that may close meanwhile."""
+        """Start a task that runs `work` for a connection; that the connection closes meanwhile is no error."""
 
         async def run() -> None:
             with suppress(ConnectionClosed):

@@ -1,4 +1,4 @@
-"""Options and statistics of the simulated servers. Options are validated before any socket is opened."""
+"""Options and statistics of the simulated brokers' servers. Options are validated before any socket is opened."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ MAX_RATE = 50_000.0
 
 @dataclass(frozen=True, slots=True)
 class ServerOptions:
-    """Options of every simulated server. All times are in seconds.
+    """Options of every simulated broker's server. All times are in s.
 
-    `port` 0 takes a free one. The same `seed` gives the same market. `rate` is the number of events per second over all
-    subscribed streams; an event that goes to several clients counts once. `tapes` are files of recorded markets;
-    `speed` is a multiple of their own pace, None plays them as fast as the slowest of their clients reads. `token` None
-    accepts every token that is not blank. `queue_limit` is the number of messages that may wait for one client before
-    it is disconnected. The market advances every `flush_seconds`. A robot trades `orders_per_s` times per second on
-    average in all accounts together, 0 for never.
+    `port` 0 takes a free one. The same `seed` gives the same market. `rate` is the number of events per second over
+    all subscribed streams; an event that goes to several clients counts once. `tapes` are Parquet files of recorded
+    markets; `speed` is a multiple of their own pace, None plays them as fast as the slowest of their clients reads.
+    `token` None accepts every token that is not blank. `queue_limit` is the number of messages that may wait for
+    one client before it is disconnected. The market advances every `flush_seconds`. A robot trades `orders_per_s`
+    times per second on average in all accounts together, 0 for never.
 
     Raises UsageError if a value is out of range, a recording is missing, or its columns are of no known kind.
     """
@@ -72,14 +72,16 @@ class ServerOptions:
 
 @dataclass(frozen=True, slots=True)
 class SimOptions(ServerOptions):
-    """Options of a simulated Aries server. A trade sent both as trade update and as print counts twice for `rate`.
+    """Options of a simulated Aries server; times in s, "protocol page" is Aries' protocol page.
 
-    Limits, warnings and replies are the same on all endpoints; each connection has its own session. `auth_reply`
-    chooses among the accepted forms of authSuccess (protocol page §2.2): an event with `payload.id`, a response with a
-    top-level `id`, or an event without an id. `ack_subscribes` answers subscribe and unsubscribe with a response of
-    status 200 (assumed, §3.2). A client with more than `queue_limit` unsent messages is closed with 1013. A message
-    waits at most `flush_seconds` to share a frame with others. `refreshAuth` is sent `warn_seconds` before the expiry,
-    but not before half of the session is over.
+    Limits, warnings and replies are the same on all endpoints; each connection has its own session. A trade sent
+    both as trade update and as print counts twice for `rate`. `session_seconds` is the lifetime of an
+    authentication; `auth_seconds` the time in which a client must authenticate, `idle_seconds` the time in which it
+    must send something. `auth_reply` chooses among the accepted forms of authSuccess (protocol page §2.2): an event
+    with `payload.id`, a response with a top-level `id`, or an event without an id. `ack_subscribes` answers
+    subscribe and unsubscribe with a response of status 200 (assumed, protocol page §3.2). A client with more than
+    `queue_limit` unsent messages is closed with code 1013. A message waits at most `flush_seconds` to share a frame
+    with others. `refreshAuth` is sent `warn_seconds` before the expiry, but not before half of the session is over.
     """
 
     session_seconds: float = 2700.0
@@ -99,7 +101,7 @@ class SimOptions(ServerOptions):
 
 @dataclass(frozen=True, slots=True)
 class Statistics:
-    """Counters of a server since its start; `connections_open` and `queued` are current values."""
+    """Counters of a simulated server since its start. `connections_open` and `queued` are current values."""
 
     connections_total: int = 0
     connections_open: int = 0

@@ -1,4 +1,4 @@
-"""The simulator: a server of one broker's protocol on its own thread, or in the caller's event loop."""
+"""`Simulator` runs the server of one simulated broker on its own thread; `serve` runs it in the caller's event loop."""
 
 from __future__ import annotations
 
@@ -28,10 +28,11 @@ START_SECONDS = 30.0
 
 
 class Simulator:
-    """Context manager that serves inside its `with` block. Its methods may be called from any thread.
+    """Context manager that runs a simulated broker's server while its `with` block runs, on a thread of its own.
 
-    The options choose the protocol: AlorOptions or "alor" for ALOR's, SimOptions or None for Aries'. Raises UsageError
-    from the constructor for a recording that cannot be read, and on entering if the address cannot be listened on.
+    The options choose the protocol: AlorOptions or "alor" for ALOR's, SimOptions or None for Aries'. Methods may be
+    called from any thread. Raises UsageError from the constructor for a recording that cannot be read, and on
+    entering if the address cannot be listened on.
     """
 
     def __init__(self, options: ServerOptions | Literal["aries", "alor"] | None = None) -> None:
@@ -52,7 +53,7 @@ class Simulator:
 
     @property
     def url(self) -> str:
-        """The base URL, e.g. ws://127.0.0.1:40001, to which the broker's paths are appended."""
+        """The base URL, e.g. ws://127.0.0.1:40001, to which the broker's paths are appended; "" before the start."""
         return self._url
 
     def __enter__(self) -> Simulator:
@@ -83,23 +84,26 @@ class Simulator:
             self._thread.join()
 
     def statistics(self) -> Statistics:
-        """Counters of the server since its start; after the end, their last values."""
+        """Return the server's counters since its start; after its end, their last values."""
         if self._thread is not None and not self._thread.is_alive():
             return self._final_statistics
         return self._call(self._server.statistics)
 
     def subscriptions(self) -> list[dict[str, dict[str, Any]]]:
-        """The subscriptions of each connected client, as the server sees them: protocol names by symbol or topic.
+        """Return the subscriptions of each connected client, as the server sees them, by symbol or topic.
 
-        ALOR's are keyed by guid and count the states that were `sent` and `held_back` within the requested interval.
+        Their names are those of the protocol. ALOR's are keyed by guid and count the states that were `sent`,
+        and those that were `held_back`: replaced by a newer state within the interval that the client
+        requested.
         """
         return self._call(lambda: [client.session.subscriptions() for client in self._server.clients])
 
     def trades(self, symbol: str, first: float, last: float = math.inf) -> TradeArray:
-        """Every trade of a symbol in [first, last), Unix s, sessions before the start included: time, price, size.
+        """Return every trade of a symbol in [first, last), Unix s, those of sessions before the start included.
 
-        A structured array; times in Unix ns, prices in USD, sizes in shares, about 500,000 rows a session. Raises
-        UsageError if live trades have been dropped: at least the newest 300,000 of each symbol are retained.
+        A structured array with the fields time (Unix ns), price (in the share's currency) and size (shares),
+        about 500,000 rows a session. Raises UsageError if live trades have been dropped: at least the newest
+        300,000 of each symbol are retained.
         """
         return self._call(lambda: self._server.trades(symbol, first, last))
 
@@ -108,22 +112,28 @@ class Simulator:
         return self._call(self._server.drop_connections)
 
     def close_connections(self, code: int, reason: str = "") -> int:
-        """Close every connection with a close frame; return the number of connections."""
+        """Start closing every connection with a close frame of this code and reason.
+
+        Return the number of connections.
+        """
         return self._call(lambda: self._server.close_connections(code, reason))
 
     def broadcast(self, text: str) -> int:
-        """Send a raw text frame to every authenticated client; return the number of clients."""
+        """Send a text, unchanged and in its own frame, to every authenticated client; return the number of clients."""
         return self._call(lambda: self._server.broadcast(text))
 
     def set_market(self, market: str, *, early_hours: bool = False, after_hours: bool = False) -> None:
-        """Set the market status ("open" or "closed") and push it to the clients.
+        """Set the market status ("open" or "closed") and the early and late hours, and send them to the clients.
 
         While `market` is "closed", neither the synthetic market nor the accounts change.
         """
         self._call(lambda: self._server.set_hours(MarketHours(market, early_hours, after_hours), time.time()))
 
     def _call(self, work: Callable[[], T]) -> T:
-        """Run a function on the server's thread and wait for its result."""
+        """Run `work` on the server's thread and return its result.
+
+        Raises ClosedError if the simulator is not running.
+        """
         if self._loop is None or self._thread is None or not self._thread.is_alive():
             raise ClosedError(
                 "the simulator is not running", advice="Use it inside its `with` block."
@@ -158,7 +168,7 @@ class Simulator:
 
 
 def make_server(options: ServerOptions) -> AriesServer | AlorServer:
-    """Make the server of the broker to which the options belong.
+    """Return a new server, not yet running, of the broker to which the options belong.
 
     Raises UsageError if a recording cannot be read.
     """
@@ -169,8 +179,9 @@ def make_server(options: ServerOptions) -> AriesServer | AlorServer:
 
 
 async def serve(options: ServerOptions, *, ready: Callable[[str], None]) -> None:
-    """Serve until cancelled; for the command line. Calls `ready` with the base URL once clients can connect.
+    """Run a simulated broker's server in this event loop until cancelled; for the command line.
 
-    Raises UsageError if the address cannot be listened on or a recording cannot be read.
+    Calls `ready` with the base URL once clients can connect. Raises UsageError if the address cannot be listened on
+    or a recording cannot be read.
     """
     await make_server(options).run(ready)
