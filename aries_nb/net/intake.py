@@ -107,7 +107,11 @@ class Intake:
         return [notice for notice in notices if not self._count(notice)] if notices else ()
 
     def take_initial(self, received: int) -> Sequence[Notice]:
-        """Append the records that wait for no frame: the newest values for those that joined a running stream."""
+        """Append the first records of subscriptions that joined a running stream, which wait for no frame.
+
+        They are visible after `publish`. `received` is in ns since the epoch. Returns their notices, except those that
+        are only counted here.
+        """
         records, notices = self._protocol.receive((), received)
         touched: dict[RecordSink, None] = {}
         for subscription, ts, values in records:

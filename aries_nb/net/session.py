@@ -1,7 +1,9 @@
 """One connection to one endpoint: connect, authenticate, subscribe, renew the token, reconnect after each break.
 
-    idle → connecting → live ⇄ reconnecting → closed
-                 ╰──────────┴──────────────→ failed        the first attempt, or a token that is refused
+States of a session:
+
+    connecting → live ⇄ reconnecting → closed
+        ╰─────────┴──────────┴───────→ failed        the first attempt, a token that is refused, or a defect
 
 A session runs on the network's thread. The methods of the first part may be called from any thread.
 """
@@ -70,12 +72,13 @@ MOST_BURST_NS = 100_000_000  # a burst that lasts longer is published in between
 
 
 class Session:
-    """A connection that reconnects by itself.
+    """A connection to one endpoint that reconnects by itself after each break. It starts to connect when it is made.
 
-    `number` counts the connections to one endpoint, from 1. If the first attempt of connection 1 fails, the session
-    fails, since the address may be wrong; a later connection goes on trying. `on_trade_gap` is called on the network's
-    thread, before the records that came with the notice are visible. `address` and `headers` are those of
-    `aries_nb.brokers.Endpoint`.
+    `number` counts the connections to the endpoint, from 1. If the first attempt of connection 1 fails, the session
+    fails, since the address may be wrong; later connections go on trying. `gaps` receives the beginning and end of each
+    gap. `rule` None means the default delays between attempts. `on_trade_gap` may be set to a function that is called
+    on the network's thread with each notice of missing trades, before the records that came with the notice are
+    visible. `address` and `headers` are those of `aries_nb.brokers.Endpoint`, None for `url` and no headers.
     """
 
     def __init__(
@@ -124,29 +127,39 @@ class Session:
     # Any thread.
 
     def wait_open(self, timeout: float) -> None:
-        """Block until the session is live for the first time. Raises what prevented it."""
+        """Block until the session is live for the first time, or already has been. `timeout` is in seconds.
+
+        Raises the error that made the session fail, or ConnectError after `timeout`.
+        """
         try:
             self._first.result(timeout)
         except TimeoutError as error:
             raise not_open_within(timeout, self._where) from error
 
     def subscribe(self, routes: Iterable[Route]) -> Future[dict[Subscription, Rejected]]:
-        """Subscribe. The future gives the refused subscriptions, once the server has processed the request.
+        """Request the streams of these routes. Returns a future with the refused subscriptions, each with its notice.
 
-        Without a live connection it gives {} at once; the request is sent when there is one.
+        The future is done once the server has processed the request. Without a live connection it gives {} at once, and
+        the request is sent when there is one.
         """
         return self._background.submit(self._subscribe(list(routes)))
 
     def unsubscribe(self, routes: Iterable[Route]) -> Future[None]:
-        """Remove routes. A subscription ends on the server with its last route."""
+        """Remove routes; a subscription without a route is ended on the server.
+
+        The future is done when that request is sent.
+        """
         return self._background.submit(self._unsubscribe(list(routes)))
 
     def close(self) -> Future[None]:
-        """End the session; idempotent. The future is done when the closing handshake is."""
+        """Close the session; idempotent. Returns a future that is done when the connection's closing handshake is."""
         return self._background.submit(self._close())
 
     def watch(self, callback: Callable[[], None]) -> Callable[[], None]:
-        """Call `callback` on the network's thread when the state changes. Returns its removal."""
+        """Call `callback` on the network's thread whenever the state of the session changes.
+
+        Returns a function that ends the calls.
+        """
         return self._observers.add(callback)
 
     # The network's thread.
@@ -203,7 +216,10 @@ class Session:
             self._socket = None
 
     def _address_for(self, token: Secret) -> Secret:
-        """Where to connect with this token; secret, since a query may hold one."""
+        """Return the address to connect to with this token; a Secret, since its query may hold the token.
+
+        Raises UsageError for an unusable address from the adapter, ConnectError if the adapter's function raises.
+        """
         if self._address is None:
             return Secret(self.url)
         address = made_with(token, self._address, "address")
@@ -249,7 +265,10 @@ class Session:
             self._runner.cancel()
 
     def _ticked(self, ticker: asyncio.Task[None]) -> None:
-        """Fail where the ticks have ended with an error: a dead server would not be noticed without them."""
+        """Fail the session if the task of its regular checks has ended with an error.
+
+        Without these checks a dead server would not be noticed.
+        """
         error = None if ticker.cancelled() else ticker.exception()
         if isinstance(error, Exception):
             self._crash(error)
@@ -279,14 +298,21 @@ class Session:
             self._spawn(self._flush())  # not awaited: ticks go on while the server does not read
 
     def _ponged(self, ping: int) -> None:
-        """A ping of the WebSocket was answered; a request may have been for streams that send nothing for hours."""
+        """Process the answer to a ping of the WebSocket protocol: publish pending first rows, then end its barrier.
+
+        The request before the ping may be for a stream that sends nothing for hours, so rows do not wait for its next
+        frame.
+        """
         for notice in self.intake.take_initial(time.time_ns()):
             self._handle(notice)
         self._publish()
         self._handle(Pong(ping))
 
     def _without_pong(self, socket: ClientConnection, ping: int) -> None:
-        """A ping of the WebSocket was not answered: the server is dead, or, if data arrive, ignores pings."""
+        """Handle a ping of the WebSocket protocol that was not answered for 10 s: close the connection as dead.
+
+        If other data arrived meanwhile, the server ignores pings, and the ping counts as answered.
+        """
         if time.time_ns() - self.intake.last_received < PONG_SECONDS * 1e9:
             self._ponged(ping)
             return
@@ -294,7 +320,10 @@ class Session:
         socket.transport.abort()
 
     async def _suspect_gap(self, seconds: float) -> None:
-        """Open a gap after this process stalled. If the server answers the next ping, nothing was missed."""
+        """Begin a gap after this process stalled for so many seconds.
+
+        It is filled if the server answers the next ping.
+        """
         if self.state == "live":
             self.state = "reconnecting"
             self.last_error = f"this process stood still for {seconds:.0f} s"
@@ -342,7 +371,10 @@ class Session:
             self.rejected.clear()  # everything is asked for again
 
     def _completed(self) -> None:
-        """Go live: the server has answered a ping sent after the subscriptions, so nothing is missed from here on."""
+        """Set the state to live and end the gap: the server has answered a ping sent after all subscriptions.
+
+        Nothing is missed from here on.
+        """
         if self.state == "live":
             return
         if self._gap_tracker.is_filled:
@@ -361,7 +393,11 @@ class Session:
         raise TokenRefusedError(self.last_error, "token")
 
     async def _renew(self, *, is_refused: bool) -> None:
-        """Renew the session in place; without a token, retry as long as this connection lives."""
+        """Renew the session on this connection with a fresh token.
+
+        Retry while there is none and this connection is open. `is_refused`: the server refused the token in use, which
+        is reported to its source first.
+        """
         socket = self._socket
         if socket is None or socket is self._renewing:
             return  # one renewal at a time
@@ -381,7 +417,10 @@ class Session:
         await self._flush()
 
     def _authenticate(self, token: Secret) -> None:
-        """Log in. Raises ConnectError without the token where the adapter cannot make the message."""
+        """Queue the message that logs in with this token.
+
+        Raises ConnectError, without the token, if the adapter raises.
+        """
         made_with(token, lambda text: self._protocol.authenticate(text, time.monotonic()), "login")
 
     def _record_error(self, error: str) -> None:
@@ -424,7 +463,7 @@ class Session:
         self._observers.notify()
 
     def _interrupted(self, reason: str, cause: Cause) -> None:
-        """Record that the connection broke; `reason` and `cause` go into the gap log."""
+        """Record that the connection broke and begin a gap; `reason` and `cause` go into the gap log."""
         reason = self._redact(reason)
         self._barriers.release()
         self._gap_tracker.reset()
@@ -441,7 +480,10 @@ class Session:
         self._observers.notify()
 
     def _crash(self, error: Exception) -> None:
-        """Fail with an unexpected error; the next user call raises it as its cause."""
+        """Fail the session because of an unexpected error.
+
+        The next call of the user raises an error of which it is the cause.
+        """
         if self.state == "failed":
             return
         trace = self._redact.without_secrets("".join(format_exception(error)))
@@ -466,7 +508,10 @@ class Session:
 
 
 def _checked_headers(headers: Mapping[str, str]) -> Mapping[str, str]:
-    """The headers if they can be sent. Raises UsageError without their values, which websockets' own error quotes."""
+    """Return the headers if all of them can be sent as ASCII text.
+
+    Raises UsageError without their values, which may hold the token and which the error of websockets would quote.
+    """
     given = headers if isinstance(headers, Mapping) else {}
     wrong = [name for name, value in given.items() if not (_is_sendable(name) and _is_sendable(value))]
     if wrong or given is not headers:
@@ -481,22 +526,25 @@ def _is_sendable(text: object) -> bool:
 
 
 class _PingBarriers:
-    """Futures resolved when the server answers ping N: everything sent before it has been processed.
+    """Futures that become done when the server answers a given ping: it has then processed everything sent before it.
 
-    The network's thread owns it.
+    Used on the network's thread only.
     """
 
     def __init__(self) -> None:
         self._waiting: list[tuple[int, asyncio.Future[None]]] = []
 
     def wait_for(self, ping: int) -> asyncio.Future[None]:
-        """Resolved by the answer to this ping or a later one, or when the connection breaks. Call before sending it."""
+        """Return a future that is done once this ping or a later one is answered, or the connection breaks.
+
+        Call it before the ping is sent.
+        """
         answered: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._waiting.append((ping, answered))
         return answered
 
     def release(self, ping: int | None = None) -> None:
-        """Resolve the futures of pings up to `ping`; all of them where it is None."""
+        """Mark the futures of all pings up to `ping` as done; all futures if it is None."""
         waiting, self._waiting = self._waiting, []
         for number, answered in waiting:
             if ping is not None and number > ping:

@@ -1,4 +1,4 @@
-"""Checks of addresses, before anything is sent, and their form without secrets."""
+"""Checks of a server's address before anything is sent to it, and its form without secrets for messages."""
 
 from __future__ import annotations
 
@@ -11,10 +11,11 @@ __all__ = ["checked_url", "is_loopback", "shown_url"]
 
 
 def checked_url(base: str, path: str, *, has_query: bool = False) -> str:
-    """The address of an endpoint below `base`; one that the broker itself gave may have a query, and stays as it is.
+    """Return the address of an endpoint: the base address `base`, without a slash at its end, followed by `path`.
 
-    Raises UsageError if `base` is no ws:// or wss:// address, or is plain ws:// to another machine: that would send the
-    token unencrypted.
+    With `has_query`, `base` is a whole address that the broker gave: it may have a query and is returned as it is.
+    Raises UsageError if `base` is no ws:// or wss:// address, or is plain ws:// to another machine, which would send
+    the token unencrypted.
     """
     try:
         parts = urlsplit(base)
@@ -43,7 +44,7 @@ def checked_url(base: str, path: str, *, has_query: bool = False) -> str:
 
 
 def shown_url(url: str) -> str:
-    """An address without user, password, query and fragment, for messages."""
+    """Return an address without user, password, query and fragment, to be shown in messages."""
     scheme, mark, rest = url.partition("://")
     if not mark:
         scheme, rest = "", url
@@ -54,7 +55,7 @@ def shown_url(url: str) -> str:
 
 
 def is_loopback(host: str) -> bool:
-    """Whether a host name or address is this machine."""
+    """Return whether a host name or IP address means this machine."""
     if host == "localhost":
         return True
     try:
