@@ -1,6 +1,7 @@
-"""Brokers: the protocols of Aries and ALOR, and the tools to write an adapter for another broker.
+"""Brokers: the protocols of Aries and ALOR, and the classes to write an adapter for another broker.
 
-A protocol is a pure state machine: frames and time in, requests and records out. `docs/brokers.md` shows an adapter.
+A protocol is a state machine without I/O: frames and time go in, requests and records come out. `docs/brokers.md` shows
+an adapter.
 """
 
 from aries_nb.brokers.json_protocol import (

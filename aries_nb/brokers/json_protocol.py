@@ -1,8 +1,8 @@
-"""Base class for adapters: the bookkeeping of a broker that sends JSON over one WebSocket.
+"""Base class for adapters to brokers that send JSON over one WebSocket.
 
-An adapter fills four hooks (`login`, `ask`, `give_up`, `read`) and names its columns; `docs/brokers.md` shows a whole
-one. Subscriptions, asking again after a break, unreadable messages, missing values and the barrier behind each request
-are done here.
+An adapter implements four methods (`login`, `ask`, `give_up`, `read`) and names its columns; `docs/brokers.md` shows a
+whole one. The base class keeps the subscriptions, requests them again after a break, counts unreadable messages, fills
+in missing values, and detects when the server has processed a request.
 """
 
 from __future__ import annotations
@@ -65,10 +65,10 @@ MOST_LEVELS = 10_000  # a side; the worst prices are dropped first
 
 
 class Update(NamedTuple):
-    """A quote or a trade: its exchange time in ns since the epoch, and its columns.
+    """Event: a quote or a trade, with its exchange time `ts` in ns since the epoch and its values by column name.
 
-    Without a time (None or 0) that of receipt is used. A column that is absent or None is missing, or unchanged for a
-    kind in `PARTIAL`. Text is converted to numbers.
+    If `ts` is None or 0, the time of receipt is used. A column that is absent or None is missing; for a kind in
+    `PARTIAL` it keeps its last value. Text is converted to numbers in number columns.
     """
 
     kind: Kind
@@ -78,9 +78,10 @@ class Update(NamedTuple):
 
 
 class Levels(NamedTuple):
-    """Levels of an order book as (price, size) pairs, exchange time as for `Update`; a size of 0 removes a level.
+    """Event: levels of an order book, as (price, size) pairs for each side; a size of 0 removes a level.
 
-    `is_snapshot`: these are all levels there are; every other one is removed.
+    `ts` is the exchange time in ns since the epoch; None or 0 means the time of receipt. `is_snapshot`: these are all
+    levels of the book, and every other level is removed.
     """
 
     symbol: str
@@ -91,22 +92,25 @@ class Levels(NamedTuple):
 
 
 class Accepted(NamedTuple):
-    """The server accepted the login. `expires_in` is in seconds, None where it does not say."""
+    """Event: the server accepted the login.
+
+    `expires_in` is the life of the session in seconds, None if it does not say.
+    """
 
     expires_in: float | None = None
 
 
 class Acknowledged(NamedTuple):
-    """The server has processed the oldest message of `ask` or `give_up` that it has not yet answered."""
+    """Event: the server has processed the oldest message from `ask` or `give_up` that it has not answered yet."""
 
 
 class Refused(NamedTuple):
-    """The server refused the login, or, once that is accepted, streams.
+    """Event: the server refused the login or, if the login is already accepted, streams, with its text as `reason`.
 
-    `symbols` and `kind` say which streams. Where the protocol `ACKNOWLEDGES`, those of the oldest unanswered message
-    come first, and are meant without symbols: all of its request, or its own one where each stream has its message.
-    `is_unknown_symbol`: the symbol does not exist at this broker, as against a right that the user lacks; None leaves
-    that to the words of the reason.
+    `symbols` and `kind` name the refused streams. If the protocol `ACKNOWLEDGES`, they are searched first among the
+    streams of the oldest unanswered message; without `symbols`, all streams of that message's request are refused, or
+    its one stream if each stream has a message of its own. `is_unknown_symbol`: the symbol does not exist at this
+    broker, or (False) the user lacks a right; None means that the words of the reason decide.
     """
 
     reason: str
@@ -116,13 +120,13 @@ class Refused(NamedTuple):
 
 
 class Ponged(NamedTuple):
-    """The answer to the application's own ping; without a number, to the oldest one unanswered."""
+    """Event: the answer to the ping `number` that the method `ping` made; None means the oldest unanswered one."""
 
     number: int | None = None
 
 
 class TokenExpires(NamedTuple):
-    """The session ends soon: a fresh token is fetched and `login` is sent again on this connection."""
+    """Event: the session ends soon, so a fresh token is fetched and `login` is sent again on this connection."""
 
 
 class Reply(NamedTuple):
@@ -135,12 +139,16 @@ Event: TypeAlias = Update | Levels | Accepted | Acknowledged | Refused | Ponged 
 
 
 class JsonProtocol(ABC):
-    """One connection to an endpoint as a state machine, without I/O; see `BrokerProtocol` for the contract.
+    """One connection to an endpoint as a state machine without I/O; base class for adapters.
 
-    Class attributes: `COLUMNS` names the columns of each kind and their types, in the broker's order, `{}` for a book.
-    `PARTIAL` are the kinds whose updates carry only what changed. `ACKNOWLEDGES`: the server answers each message of
-    `ask` and `give_up`, in order, with one that `read` yields as `Acknowledged` or `Refused`; a refusal is then raised
-    by the call it belongs to. Without it a ping follows each request, and a refusal may come after its pong.
+    Implements `BrokerProtocol`.
+
+    Class attributes: `COLUMNS` maps each kind of stream to the names and types of its columns, in the broker's order,
+    `{}` for a book. `PARTIAL` are the kinds whose updates carry only what changed. `ACKNOWLEDGES`: the server answers
+    each message from `ask` and `give_up`, in order, with one that `read` yields as `Acknowledged` or `Refused`; the
+    call to which a refusal belongs then raises it. Without that, a ping follows each request, and a refusal may come
+    after its answer. `LOGIN_SECONDS` and `PONG_SECONDS` are the longest waits for an answer to a login and a ping,
+    `PING_SECONDS` is the time between pings.
     """
 
     COLUMNS: ClassVar[Mapping[Kind, Mapping[str, ColumnType]]]
@@ -171,7 +179,10 @@ class JsonProtocol(ABC):
 
     @abstractmethod
     def login(self, token: str) -> Any:  # noqa: ANN401 - JSON
-        """Return the message that opens the session; None where the handshake's headers or address have done it."""
+        """Return the message that opens the session with `token`: a JSON value, or str or bytes, sent as they are.
+
+        None if the headers or the address of the WebSocket handshake have logged in already.
+        """
 
     @abstractmethod
     def ask(self, streams: Sequence[StreamKey]) -> Iterable[Any]:
@@ -179,24 +190,30 @@ class JsonProtocol(ABC):
 
     @abstractmethod
     def give_up(self, streams: Sequence[StreamKey]) -> Iterable[Any]:
-        """Return the messages that end these streams."""
+        """Return the messages that end these streams: JSON values, or str and bytes, sent as they are."""
 
     @abstractmethod
     def read(self, message: Any) -> Iterable[Event]:  # noqa: ANN401 - JSON
-        """Yield what one message says; nothing for one without meaning here. What it raises counts as unreadable."""
+        """Yield the events in one decoded message, none if nothing in it matters here.
+
+        An exception that it raises is counted as an unreadable message.
+        """
 
     def ping(self, number: int) -> Any:  # noqa: ANN401, ARG002 - JSON; a hook
-        """Return the application's own ping, answered by `Ponged`; None for a ping of the WebSocket itself."""
+        """Return the broker's own ping message with this number, whose answer `read` yields as `Ponged`.
+
+        None, as by default, means that pings of the WebSocket protocol itself are sent instead.
+        """
         return None
 
     def decode(self, frame: bytes) -> Any:  # noqa: ANN401 - JSON
-        """Return the message in a frame; override it for what is not JSON."""
+        """Return the message in a frame, decoded from JSON; override it for another encoding."""
         return msgspec.json.decode(frame)
 
     # The contract of `BrokerProtocol`.
 
     def open(self, now: float) -> None:
-        """Begin a new connection: the streams are asked for again once the login is accepted."""
+        """Begin a new connection at time `now`: the streams are requested again once the login is accepted."""
         self._is_open = False
         self._out, self._notices, self._joined = [], [], []
         self._running.clear()
@@ -208,7 +225,7 @@ class JsonProtocol(ABC):
         self._now, self._next_ping = now, now + self.PING_SECONDS
 
     def authenticate(self, token: str, now: float) -> None:
-        """Queue the login, at first or to renew the session."""
+        """Queue the login with `token`, which opens the session or renews an open one."""
         self._now = now
         message = self.login(token)
         if message is None:
@@ -218,9 +235,10 @@ class JsonProtocol(ABC):
             self._queue([message])
 
     def subscribe(self, subscriptions: Sequence[Subscription]) -> int:
-        """Add streams, and ask for those that are not running; returns the number of the ping behind them.
+        """Add subscriptions, queue requests for the streams that are not running, and a ping; return the ping's number.
 
-        Raises UsageError for a kind that the adapter does not have; nothing is asked for then.
+        0 while the session is not open. Raises UsageError for a kind that the adapter does not have; nothing is
+        requested then.
         """
         for each in subscriptions:
             if each.kind not in self.COLUMNS:
@@ -237,7 +255,7 @@ class JsonProtocol(ABC):
         return self._request(list(new)) if self._is_open else 0
 
     def unsubscribe(self, subscriptions: Sequence[Subscription]) -> None:
-        """End streams; one that another subscription needs goes on."""
+        """Remove subscriptions and queue the requests that end streams which no other subscription needs."""
         gone: list[StreamKey] = []
         for each in subscriptions:
             key = each.kind, each.symbol
@@ -258,7 +276,10 @@ class JsonProtocol(ABC):
                 self._notices.append(Rejected((), excerpt(f"`give_up` raised {type(error).__name__}: {error}")))
 
     def receive(self, frames: Sequence[bytes], received: int) -> Received:
-        """Read frames: their records in order, and what else they say."""
+        """Decode frames received at `received` (ns since the epoch).
+
+        Returns their records and notices, each in order.
+        """
         notices, self._notices = self._notices, []
         records: list[Record] = []
         if self._joined:
@@ -278,7 +299,7 @@ class JsonProtocol(ABC):
         return records, notices
 
     def tick(self, now: float) -> Sequence[Notice]:
-        """Ping when it is time, and find a connection that is dead."""
+        """Queue a ping when it is due; return a notice if the server has not answered a login or a ping in time."""
         self._now = now
         notices, self._notices = self._notices, []
         if self._login_sent is not None and now - self._login_sent > self.LOGIN_SECONDS:
@@ -292,14 +313,14 @@ class JsonProtocol(ABC):
         return notices
 
     def outgoing(self) -> Sequence[str | bytes | Ping]:
-        """Drain what is to be sent, in order."""
+        """Return the queued messages in the order of sending, and clear the queue."""
         out, self._out = self._out, []
         return out
 
     # Requests.
 
     def _check_columns(self) -> None:
-        """Raise UsageError for a kind that is no stream of rows, and for a type that its columns cannot have."""
+        """Raise UsageError if `COLUMNS` has a kind that is no stream of rows, or a type that a column cannot have."""
         for kind, types in self.COLUMNS.items():
             for name, what, known in ((kind, "kind", KINDS), *((each, "type", TYPES) for each in types.values())):
                 if name not in known:
@@ -311,7 +332,10 @@ class JsonProtocol(ABC):
         return self._number
 
     def _queue(self, messages: Iterable[Any]) -> int:
-        """Queue messages; returns how many. Raises TypeError for what is no list of messages."""
+        """Queue messages for sending and return their number.
+
+        Raises TypeError if `messages` is one message, not a list.
+        """
         if isinstance(messages, str | bytes | Mapping):  # else its characters or its keys would be sent
             raise TypeError(f"`ask` and `give_up` return a list of messages, not a {type(messages).__name__}")
         texts = [each if isinstance(each, str | bytes) else msgspec.json.encode(each).decode() for each in messages]
@@ -327,7 +351,10 @@ class JsonProtocol(ABC):
         return number
 
     def _await_answers(self, number: int, streams: Sequence[StreamKey], count: int) -> bool:
-        """Note that so many messages of a request are to be acknowledged; False if there are none."""
+        """Record that `count` messages of request `number` are to be acknowledged; return False if none are.
+
+        `number` is 0 for a request that ends streams.
+        """
         if self.ACKNOWLEDGES:
             is_one_each = count == len(streams) and len({kind for kind, _ in streams}) == 1
             parts = [[each] for each in streams] if is_one_each else [streams] * count
@@ -406,7 +433,10 @@ class JsonProtocol(ABC):
         records += [(user, ts, book.triples(changed)) for user in users]
 
     def _seed(self, records: list[Record], notices: list[Notice]) -> None:
-        """Give the newest values to those that joined a running stream: the server sends them no snapshot."""
+        """Append the newest values of running streams as records for subscriptions that joined them.
+
+        The server sends such a subscription no snapshot.
+        """
         joined, self._joined = self._joined, []
         for user in joined:
             key = user.kind, user.symbol
@@ -450,7 +480,7 @@ class JsonProtocol(ABC):
             self._settle(notices)
 
     def _refused_streams(self, refused: Refused) -> tuple[Sequence[StreamKey], bool]:
-        """The streams of a refusal, and whether it answers the oldest unanswered message."""
+        """Return the streams of a refusal, and whether it answers the oldest unanswered message."""
         number, answered = self._unanswered[0] if self._unanswered else (0, ())
         if refused.symbols:
             is_meant = lambda key: key[1] in refused.symbols and refused.kind in {None, key[0]}  # noqa: E731
@@ -461,7 +491,10 @@ class JsonProtocol(ABC):
         return answered if number else (), True  # without a number it is the end of streams that is refused
 
     def _settle(self, notices: list[Notice]) -> None:
-        """Take the oldest message that waits for an answer as answered."""
+        """Mark the oldest message that waits for an acknowledgement as answered.
+
+        Appends a `Pong` to the notices if it was the last one of its request.
+        """
         if self._unanswered:
             number, _ = self._unanswered.popleft()
             if number and all(number != other for other, _ in self._unanswered):
@@ -475,7 +508,7 @@ class JsonProtocol(ABC):
 
 
 class _Book:
-    """Both sides of a book, price → size, and the exchange time of its newest change."""
+    """Both sides of an order book as price → size, and the exchange time of its newest change (ns since the epoch)."""
 
     def __init__(self) -> None:
         self.bids: dict[float, float] = {}
@@ -483,7 +516,10 @@ class _Book:
         self.ts = 0
 
     def change(self, bids: Mapping[float, float], asks: Mapping[float, float], *, is_snapshot: bool) -> Iterable[float]:
-        """Set levels; returns the prices of those that are new, changed or removed."""
+        """Set levels given as price → size; return the prices of all levels that are new, changed or removed.
+
+        With `is_snapshot`, levels that are not given are removed.
+        """
         changed: dict[float, None] = {}
         for side, given, best in ((self.bids, bids, nlargest), (self.asks, asks, nsmallest)):
             gone = [price for price in side if price not in given] if is_snapshot else ()
@@ -503,7 +539,10 @@ class _Book:
         return changed
 
     def triples(self, prices: Iterable[float]) -> Values:
-        """Return price, bid size and ask size of these levels, flat; a size of 0 where there is none."""
+        """Return price, bid size and ask size of each of these prices, in one flat tuple.
+
+        A size is 0 where there is no level.
+        """
         return tuple(
             number for price in prices for number in (price, self.bids.get(price, 0.0), self.asks.get(price, 0.0))
         )
@@ -539,7 +578,7 @@ def _finite(value: Any) -> float:  # noqa: ANN401 - JSON
 
 
 def _checked_time(ts: float | None) -> int:
-    """The time as a whole number; an adapter may have worked it out with floats."""
+    """Return a time (ns since the epoch) as a whole number, 0 for None. Raises ValueError if it is out of range."""
     if ts is None:
         return 0
     whole = int(ts)

@@ -1,6 +1,6 @@
-"""Tolerant reading of what a server sends: JSON, numbers, times, text to show. Shared by all brokers.
+"""Tolerant decoding of what a server sends: JSON, numbers, times, text to show. Shared by all brokers.
 
-Usable values are used; nothing here raises but `json_value` and `json_object`.
+Only `json_value` and `json_object` raise; the other functions return None or a missing value for what cannot be used.
 """
 
 from __future__ import annotations
@@ -62,7 +62,11 @@ _UNRESERVED = frozenset(f"{string.ascii_letters}{string.digits}-._~".encode())  
 
 
 class RequestRefused(NamedTuple):
-    """The refusal of one request, by the id that the broker knows it by; "" where it does not say which."""
+    """A server's refusal of one request, with its text as `reason`.
+
+    `request` is the id under which the broker knows the request, "" if the server does not say. `is_unknown_symbol`: a
+    symbol in it does not exist.
+    """
 
     request: str
     reason: str
@@ -70,15 +74,16 @@ class RequestRefused(NamedTuple):
 
 
 def is_unknown_symbol(reason: str, code: object = "") -> bool:
-    """Whether a refusal says that a symbol does not exist.
+    """Return whether a refusal, by its text and its code, says that a symbol does not exist.
 
-    It chooses the error that a user gets and nothing else: no broker lists its codes, the words are assumed.
+    The result only chooses the error that a user gets. No broker documents its codes, so the words searched for are
+    assumed.
     """
     return _UNKNOWN_SYMBOL.search(f"{code} {reason[:MOST_CHARACTERS]}") is not None
 
 
 def excerpt(line: bytes | str) -> str:
-    """The beginning of a line for display: at most 200 characters, tokens masked."""
+    """Return the beginning of a line for display: at most 200 characters, with tokens replaced by `***`."""
     start = line[: EXCERPT_CHARACTERS * 4]
     text = start.decode("utf-8", "replace") if isinstance(start, bytes) else writable(start)
     masked = _SPOKEN.sub(r"\1***", _JWT.sub("***", _SECRET.sub(r'\1"***\2', text)))
@@ -86,7 +91,7 @@ def excerpt(line: bytes | str) -> str:
 
 
 def shown(value: object) -> str:
-    """Any JSON value as text for display, cut and masked as by `excerpt`."""
+    """Return any JSON value as text for display: at most 200 characters, with tokens replaced by `***`."""
     try:
         return excerpt(value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str))
     except RecursionError:
@@ -94,14 +99,15 @@ def shown(value: object) -> str:
 
 
 def lines(frame: bytes) -> Iterator[bytes]:
-    """The lines of a frame that are not blank; split at the line feed alone (protocol page §1.7)."""
+    """Yield the lines of a frame that are not blank. Only a line feed ends a line (Aries protocol page §1.7)."""
     return (line for line in frame.split(b"\n") if line and not line.isspace())
 
 
 def parse_line(line: bytes, *, exact: bool = False) -> dict[str, Any] | Unreadable:
-    """One line as a JSON object, or why it is none. NaN and Infinity are accepted; the field's reader rejects them.
+    """Return one line as a JSON object, or a notice that says why it is none.
 
-    `exact` reads numbers with a point as `Decimal`, digit for digit.
+    NaN and Infinity are accepted here and rejected by the readers of the fields. With `exact`, numbers with a point are
+    read as `Decimal`, digit for digit.
     """
     try:
         value = json.loads(line, parse_float=_exact if exact else None)
@@ -119,7 +125,7 @@ def _exact(literal: str) -> Decimal:
 
 
 def number(value: object) -> float | None:
-    """A finite number or numeric text as float; null as NaN; None for anything else."""
+    """Return a finite number, or numeric text, as float; NaN for None (JSON null); None for anything else."""
     if value is None:
         return math.nan
     if isinstance(value, bool) or not isinstance(value, int | float | str | Decimal):
@@ -134,7 +140,10 @@ def number(value: object) -> float | None:
 
 
 def millis(value: object) -> int | None:
-    """A Unix time in ms from an integer, numeric text or ISO 8601 (protocol page D11); None for anything else."""
+    """Return a Unix time in ms from a number, numeric text or ISO 8601 text (Aries protocol page D11).
+
+    None for anything else. ISO text without a time zone is taken as UTC.
+    """
     result = number(value)
     if result is None and isinstance(value, str):
         try:
@@ -146,7 +155,10 @@ def millis(value: object) -> int | None:
 
 
 def nanoseconds(value: object) -> int | None:
-    """A Unix time in s or ms, numeric text or ISO 8601 as ns since the epoch, to the microsecond; None if unusable."""
+    """Return a time as ns since the epoch, to the microsecond; None if it is unusable.
+
+    `value` is a Unix time in s or ms, as a number or text, or ISO 8601 text, which is UTC if it names no time zone.
+    """
     result = number(value)
     if result is not None:
         if not 0 < result < MAX_MS:
@@ -162,7 +174,7 @@ def nanoseconds(value: object) -> int | None:
 
 
 def decimal(value: object) -> Decimal | None:
-    """A finite number or numeric text, exactly as written; None for anything else."""
+    """Return a finite number or numeric text as Decimal, exactly as written; None for anything else."""
     if isinstance(value, bool) or not isinstance(value, int | float | str | Decimal):
         return None
     if isinstance(value, str) and (len(value) > MOST_CHARACTERS or "_" in value or not value.isascii()):
@@ -177,7 +189,7 @@ def decimal(value: object) -> Decimal | None:
 
 
 def integer(value: object) -> int | None:
-    """A whole number within int64, also as numeric text; None for anything else."""
+    """Return a whole number that fits int64, also given as text; None for anything else."""
     exact = decimal(value)
     if exact is None or exact != exact.to_integral_value() or abs(exact) > MAX_INTEGER:
         return None
@@ -185,15 +197,16 @@ def integer(value: object) -> int | None:
 
 
 def text(value: object) -> str | None:
-    """Text, or a number as text; None for anything else, a flag among it."""
+    """Return text, or a number as text; None for anything else, including true and false."""
     is_text = isinstance(value, str | int | float | Decimal) and not isinstance(value, bool)
     return writable(str(value)) if is_text else None
 
 
 def timed_bars(rows: Iterable[Sequence[object]], next_end_ns: int | None) -> BarPage:
-    """Bars from rows of time, open, high, low, close and volume: the oldest first, each start once.
+    """Return bars made from rows of time, open, high, low, close and volume: the oldest first, each start once.
 
-    A row without a usable time or price is left out; a volume that is missing is NaN.
+    `next_end_ns` is that of the page (ns since the epoch), None if no earlier bars follow. A row without a usable time
+    or price is left out; an unusable volume is NaN.
     """
     usable: dict[int, list[float]] = {}
     for time, *values in rows:
@@ -206,17 +219,20 @@ def timed_bars(rows: Iterable[Sequence[object]], next_end_ns: int | None) -> Bar
 
 
 def writable(text: str) -> str:
-    """Text that can be encoded as UTF-8: JSON can hold lone surrogates, which would raise much later."""
+    """Return text that can be encoded as UTF-8, with "?" for lone surrogates, which JSON can contain."""
     return text.encode("utf-8", "replace").decode()
 
 
 def path_segment(text: str) -> str:
-    """`text` escaped as one segment of a URL path, so that a symbol cannot change the path."""
+    """Return `text` escaped as one segment of a URL path, so that a symbol cannot change the path."""
     return "".join(chr(octet) if octet in _UNRESERVED else f"%{octet:02X}" for octet in text.encode())
 
 
 def json_value(body: bytes, *, exact: bool = False) -> Any:  # noqa: ANN401 - JSON
-    """The JSON of an answer over HTTP; `exact` reads numbers with a point as `Decimal`. Raises ValueError."""
+    """Return the decoded JSON of an HTTP answer. With `exact`, numbers with a point are `Decimal`.
+
+    Raises ValueError if it is not JSON.
+    """
     try:
         return json.loads(body, parse_float=Decimal) if exact else msgspec.json.decode(body)
     except (ValueError, ArithmeticError, RecursionError, msgspec.DecodeError) as error:
@@ -224,7 +240,7 @@ def json_value(body: bytes, *, exact: bool = False) -> Any:  # noqa: ANN401 - JS
 
 
 def json_object(body: bytes) -> dict[str, Any]:
-    """The JSON object of an answer over HTTP. Raises ValueError for anything else."""
+    """Return the JSON object in an HTTP answer. Raises ValueError for anything else."""
     answer = json_value(body)
     if not isinstance(answer, dict):
         raise ValueError("the answer is no JSON object")  # noqa: TRY004 - a bad answer, not a bad call

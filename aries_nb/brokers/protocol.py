@@ -1,6 +1,7 @@
-"""Interfaces of a broker: streaming protocol, HTTP calls, token exchange. They know no socket, event loop or clock.
+"""Interfaces that a broker implements: streaming protocol, HTTP calls, token exchange, all without I/O and clock.
 
-Frames and time go in, requests and records come out. Nothing that a server sends raises; it becomes a notice.
+Frames and time go in, requests and records come out. Nothing that a server sends to a stream raises; what cannot be
+used becomes a notice.
 """
 
 from __future__ import annotations
@@ -31,79 +32,95 @@ __all__ = [
 
 
 class BrokerProtocol(Protocol):
-    """State machine for one endpoint of one broker. Not thread-safe: the event loop's thread owns it.
+    """State machine for one WebSocket endpoint of a broker. Not thread-safe: used on the event loop's thread only.
 
     `now` is in seconds of any monotonic clock, `received` in ns since the epoch.
     """
 
     def open(self, now: float) -> None:
-        """Start a new connection; all subscriptions are requested again once the session is open."""
+        """Begin a new connection at time `now`. All subscribed streams are requested again once the session is open."""
 
     def authenticate(self, token: str, now: float) -> None:
-        """Open the session with a token, or renew it without reconnecting."""
+        """Queue the login with `token`, which opens the session, or renews an open one on the same connection."""
 
     def subscribe(self, subscriptions: Sequence[Subscription]) -> int:
-        """Request those streams that are not running yet; returns the number of the ping sent after the request.
+        """Queue requests for those of these streams that are not running yet, then a ping.
 
-        When that ping's `Pong` comes, the server has processed the request, and any refusal came before it.
+        Return the number of the ping. When the notice `Pong` with that number comes, the server has processed the
+        request, and any refusal came before it. 0 while the session is not open: the streams are requested when it is.
         """
 
     def unsubscribe(self, subscriptions: Sequence[Subscription]) -> None:
-        """End streams; what another subscription still needs continues."""
+        """Remove these subscriptions and queue the requests that end streams which no other subscription needs."""
 
     def receive(self, frames: Sequence[bytes], received: int) -> Received:
-        """Decode the frames of one read from the socket: their records in order, and their notices in order."""
+        """Decode frames received at `received`. Returns their records and their notices, each in order.
+
+        Without frames it returns what is already pending, such as first records of a subscription to a running stream.
+        """
 
     def tick(self, now: float) -> Sequence[Notice]:
-        """Run keepalive and time limits. Call it at least once a second."""
+        """Send keepalive pings and check time limits at time `now`; returns notices. Call it at least once a second."""
 
     def outgoing(self) -> Sequence[str | bytes | Ping]:
-        """Drain what is to be sent, in order: text and binary frames, and pings of the WebSocket."""
+        """Return the queued messages in the order of sending, and clear the queue.
+
+        A text or binary frame is str or bytes; `Ping` is a ping of the WebSocket protocol itself.
+        """
 
 
 class Ping(NamedTuple):
-    """A ping of the WebSocket itself, for a broker without one of its own; its answer is the notice `Pong(number)`.
+    """A ping of the WebSocket protocol itself to be sent, for a broker whose own protocol has none.
 
-    It is sent in the order of the frames, and numbers only grow.
+    It is sent in its place among the frames. Its answer is reported by the notice `Pong(number)`; numbers only grow.
     """
 
     number: int
 
 
 class Query(NamedTuple):
-    """One call over HTTP, always a GET: the path under the broker's base address, and its parameters."""
+    """One HTTP GET request: the path, to be appended to the broker's base address, and the parameters of its query."""
 
     path: str
     params: tuple[tuple[str, str], ...] = ()
 
 
 class Reference(Protocol):
-    """Calls over HTTP for accounts and bars. Each `read_` raises ValueError for an answer it cannot use."""
+    """HTTP calls for accounts and bars. Each `read_` method decodes an answer and raises ValueError if it cannot."""
 
     def accounts_in(self, token: str) -> tuple[str, ...] | None:
-        """The accounts that an access token names; None where `accounts` has to be called instead."""
+        """Return the accounts that an access token names.
+
+        None if the tokens do not, so that `accounts` has to be called.
+        """
 
     def accounts(self) -> Query:
-        """The call that lists the user's accounts."""
+        """Return the call that lists the user's accounts. Raises UsageError if the broker has none."""
 
     def read_accounts(self, body: bytes) -> tuple[str, ...]:
-        """The identifiers of the accounts, in the broker's order."""
+        """Return the account identifiers in an answer to `accounts`, in the broker's order."""
 
     def bars(self, symbol: str, interval_s: int, start_ns: int, end_ns: int) -> Query:
-        """The call for bars that start in [start_ns, end_ns), ns since the epoch.
+        """Return the call for bars of `interval_s` seconds that start in [start_ns, end_ns), in ns since the epoch.
 
         Raises UsageError for a bar length that the broker does not have.
         """
 
     def read_bars(self, body: bytes) -> BarPage:
-        """The bars of one answer; if it has a `next_end_ns`, older bars follow: call again with that as the end."""
+        """Return the bars in an answer to `bars`.
+
+        If its `next_end_ns` is not None, earlier bars follow: call again with it as end.
+        """
 
     def bar_start(self, ts_ns: int, interval_s: int) -> int:
-        """Start of the bar that contains a time, by the broker's own rule; both in ns since the epoch."""
+        """Return the start of the bar of `interval_s` seconds that contains a time, by the broker's rule.
+
+        In ns since the epoch.
+        """
 
 
 class OptionContract(NamedTuple):
-    """One listed option. `strike` is in the currency of the underlying."""
+    """One listed option: its symbol, its type, and its strike in the currency of the underlying."""
 
     symbol: str
     type: Literal["call", "put"]
@@ -111,25 +128,26 @@ class OptionContract(NamedTuple):
 
 
 class OptionReference(Protocol):
-    """Calls over HTTP for listed options. Each `read_` raises ValueError for an answer it cannot use."""
+    """HTTP calls for listed options. Each `read_` method decodes an answer and raises ValueError if it cannot."""
 
     def expiries(self, symbol: str) -> Query:
-        """The call for the expiry dates of an underlying's options."""
+        """Return the call for the expiry dates of the options on the underlying `symbol`."""
 
     def read_expiries(self, body: bytes) -> tuple[date, ...]:
-        """The expiry dates, each once, the nearest first; empty where there are no options."""
+        """Return the expiry dates in an answer, each once, the nearest first; () if there are no options."""
 
     def contracts(self, symbol: str, expiry: date) -> Query:
-        """The call for the options of an underlying that expire on a date."""
+        """Return the call for the options on the underlying `symbol` that expire on a date."""
 
     def read_contracts(self, body: bytes) -> tuple[OptionContract, ...]:
-        """The options, each once, by strike, the call of a strike before its put."""
+        """Return the options in an answer, each once, in the order of strikes, the call of a strike before its put."""
 
 
 class AccountPage(NamedTuple):
-    """Rows of one answer about an account: exchange time (ns since the epoch, 0: unknown) and values.
+    """The rows of one HTTP answer about an account, each as exchange time (ns since the epoch, 0: unknown) and values.
 
-    `is_full`: with the pages before, these are all rows there are. `following` is the call for the next page, if any.
+    `is_full`: these rows and those of the pages before are all there are. `following` is the call for the next page,
+    None at the last. `unreadable` are notices of what could not be decoded.
     """
 
     rows: list[tuple[int, Values]]
@@ -139,22 +157,31 @@ class AccountPage(NamedTuple):
 
 
 class AccountReference(Protocol):
-    """Calls over HTTP for the tables of an account. Times are in ns since the epoch."""
+    """HTTP calls for the tables of an account, such as orders or positions. Times are in ns since the epoch."""
 
     def snapshot(self, subscription: Subscription) -> Sequence[Query]:
-        """The calls for the present content of a subscription's table; () where the broker has none."""
+        """Return the calls for all present rows of a subscription's table; () if the broker has no such call."""
 
     def order_history(self, account: str, start_ns: int, end_ns: int) -> Sequence[Query]:
-        """The calls for finished orders placed from `start_ns` to `end_ns`."""
+        """Return the calls for finished orders placed from `start_ns` to `end_ns`.
+
+        () if the broker has no such call.
+        """
 
     def fill_history(self, account: str, start_ns: int) -> Sequence[Query]:
-        """The calls for own executions since `start_ns`, perhaps some earlier; () where the broker has none."""
+        """Return the calls for own executions since `start_ns`, which may return some earlier ones.
+
+        () if there is no such call.
+        """
 
     def read(self, subscription: Subscription, query: Query, body: bytes) -> AccountPage:
-        """The rows of one answer to `query`, in the fields of the subscription. Raises ValueError."""
+        """Return the rows of one answer to `query`, with values in the order of the subscription's fields.
+
+        Raises ValueError for an answer that cannot be used.
+        """
 
     def is_finished(self, status: str) -> bool:
-        """Whether an order of this status has ended."""
+        """Return whether an order with this status has ended: filled, cancelled, rejected or expired."""
 
 
 # Topics that can be looked up, with their arguments. Each broker has some of them.
@@ -183,9 +210,10 @@ LookupValue: TypeAlias = str | float | tuple[str, ...] | None
 
 
 class LookupPage(NamedTuple):
-    """Rows of one answer, each with one value per column.
+    """The rows of one answer to a look-up, each with one value per column of `columns` (name → type).
 
-    `refused` maps symbols that the server does not know to its error text. `following` is the call for the next page.
+    `refused` maps symbols that the server does not know to its error text. `following` is the call for the next page,
+    None at the last.
     """
 
     columns: Mapping[str, LookupType]
@@ -195,18 +223,21 @@ class LookupPage(NamedTuple):
 
 
 class Lookup(Protocol):
-    """Calls over HTTP that look up instruments, prices and history, in one vocabulary for all brokers."""
+    """HTTP calls that look up instruments, prices and history; topics and arguments are the same for all brokers."""
 
     def topics(self) -> frozenset[LookupTopic]:
-        """The topics that this broker has."""
+        """Return the topics that this broker has."""
 
     def queries(self, topic: LookupTopic, arguments: Mapping[str, Argument]) -> Sequence[Query]:
-        """The calls for a topic. Raises UsageError for an argument that the broker cannot take."""
+        """Return the calls for a topic, whose arguments are listed at `LookupTopic`.
+
+        Raises UsageError for an argument that the broker cannot take.
+        """
 
     def read(self, topic: LookupTopic, query: Query, body: bytes) -> LookupPage:
-        """The rows of one answer to `query`, in the broker's order; bars the oldest first.
+        """Return the rows of one answer to `query`, in the broker's order; bars the oldest first.
 
-        Raises ValueError for an answer that cannot be used, with the server's text where it reports an error.
+        Raises ValueError for an answer that cannot be used, with the server's text if it reports an error.
         """
 
 
@@ -214,13 +245,13 @@ class TokenExchange(Protocol):
     """A broker's own way, other than OAuth 2, to exchange refresh tokens for access tokens."""
 
     def is_access(self, token: str) -> bool:
-        """Whether a token is an access token; any other is a refresh token."""
+        """Return whether a token is an access token; any other text counts as a refresh token."""
 
     def request(self, refresh_token: str) -> bytes:
-        """The JSON to post to the token service."""
+        """Return the JSON body to post to the broker's token service for an access token."""
 
     def read(self, body: bytes) -> str:
-        """The access token in the service's answer. Raises ValueError if there is none."""
+        """Return the access token in the body of the token service's answer. Raises ValueError if there is none."""
 
     def expiry(self, token: str) -> float | None:
-        """Expiry of an access token in s since the epoch; None if it does not name one."""
+        """Return when an access token expires, in s since the epoch; None if it does not say."""

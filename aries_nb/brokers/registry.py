@@ -1,4 +1,4 @@
-"""The table of brokers by name: the only place outside a broker's own folder where one is named."""
+"""The table of brokers by name. No other module outside a broker's own folder names a broker."""
 
 from __future__ import annotations
 
@@ -28,10 +28,11 @@ BROKERS: Mapping[str, Broker] = {
 
 
 def broker_named(broker: object) -> Broker:
-    """The broker of a name: one of ours, or one that an installed package declares; a Broker is returned as it is.
+    """Return the broker of a name: one of this package, or one that an installed package declares.
 
-    Such a package has in its pyproject.toml: [project.entry-points."aries_nb.brokers"] with `name = "module:BROKER"`.
-    Raises UsageError for a name that is not known, and for an entry point that cannot be loaded or is no Broker.
+    A Broker is returned as it is. A declaring package has in its pyproject.toml:
+    [project.entry-points."aries_nb.brokers"] with `name = "module:BROKER"`. Raises UsageError for an unknown name, and
+    for an entry point that cannot be loaded or is no Broker.
     """
     if isinstance(broker, Broker):
         return broker

@@ -1,4 +1,4 @@
-"""Description of a broker: endpoints, login, trading hours, limits."""
+"""Description of a broker: its endpoints, login, HTTP calls, trading hours and limits."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ __all__ = ["ALWAYS_OPEN", "UNKNOWN_HOURS", "Broker", "Endpoint", "Hours", "Login
 
 @dataclass(frozen=True, slots=True)
 class Hours:
-    """Trading hours of a broker's instruments.
+    """Trading hours of a broker's instruments, used to tell a stale stream from a closed market.
 
-    `calendar_of` names the calendar that a symbol follows, by its exchange's market identifier code; "24/7" where it
-    is always open, "" where the hours are not known. `is_quiet` is whether the broker's market status says that the
-    market is outside its regular hours: pre-market and after-hours count as quiet.
+    `calendar_of` returns the calendar that a symbol follows, by its exchange's market identifier code such as "XNYS";
+    "24/7" for a symbol that always trades, "" for unknown hours. `is_quiet` returns whether the broker's market status,
+    as name → value, says that the market is outside its regular hours; pre-market and after-hours count as outside.
     """
 
     calendar_of: Callable[[str], str]
@@ -33,7 +33,10 @@ class Hours:
 
 
 def _is_quiet(status: Mapping[str, str | float | bool]) -> bool:
-    """Market page §3.1: `market` is "open" in regular hours; any other text counts as quiet (assumed)."""
+    """Return whether a market status says that the market is outside its regular hours.
+
+    By Aries' protocol page §3.1 `market` is "open" in regular hours; any other text counts as outside (assumed).
+    """
     is_extended = any(status.get(name) is True for name in ("early_hours", "after_hours"))
     return status.get("market", "open") != "open" or is_extended
 
@@ -44,17 +47,17 @@ ALWAYS_OPEN = Hours(lambda _: "24/7", _is_quiet)
 
 @dataclass(frozen=True, slots=True)
 class Endpoint:
-    """One WebSocket endpoint: its `path` under the base address, and `make`, which creates its protocol.
+    """One WebSocket endpoint of a broker: its `path` below the base address, and `make`, which creates its protocol.
 
-    `columns` names the kinds of streams that it has, and of each kind every column with its type, in the order in which
-    subscriptions name them; by default the `COLUMNS` of the class that `make` is.
-    `most_streams` is how many the broker allows on one connection, None where it names no limit. `conflates`: of quotes
-    and books only the newest state per interval is sent; a subscription's option "min_interval_ms" sets the interval.
-    `pnl_intervals` are the lengths of its P&L candles, empty where it has none. `hours` are the trading hours of what
-    it streams; where they are not known, a quiet stream never counts as stale.
-    `headers` makes the headers of the handshake from the token, for a broker that wants it signed. `address` finds the
-    whole address in a token answer that names it. They are called for each connection on the network's thread; neither
-    the token nor what they return is kept or shown.
+    `columns` maps each kind of stream that it has to the name and type of every column, in the order in which
+    subscriptions name them; by default it is `COLUMNS` of the class passed as `make`. `most_streams` is how many
+    streams the broker allows on one connection, None for no limit. `conflates`: of quotes and books the server sends
+    only the newest state per interval, which the option "min_interval_ms" of a subscription sets. `pnl_intervals` are
+    the lengths of its P&L candles, () if it has none. `hours` are the trading hours of its instruments; while they are
+    unknown, a quiet stream never counts as stale. `headers` makes the headers of the WebSocket handshake from the
+    token, for a broker that wants it signed. `address` returns the whole address to connect to, from a token answer
+    that contains it. Both are called for each connection on the network's thread; neither the token nor their result is
+    kept or shown.
     """
 
     path: str
@@ -68,9 +71,9 @@ class Endpoint:
     address: Callable[[str], str] | None = None
 
     def __post_init__(self) -> None:
-        """Take the columns of the protocol's class if none are given. Raises UsageError if it has none.
+        """Check the path, and use the columns of the protocol's class if none are given.
 
-        Raises UsageError for a path that would run into the host of the address.
+        Raises UsageError for a path that does not begin with "/" or "?", and if neither names columns.
         """
         if not (isinstance(self.path, str) and self.path[:1] in {"", "/", "?"}):
             raise UsageError(f"the endpoint's path {self.path!r} has no slash in front", advice='Write it as "/v2".')
@@ -86,11 +89,11 @@ class Endpoint:
 
 @dataclass(frozen=True, slots=True)
 class Login:
-    """Login page and token service of a broker; paths lie under the base address.
+    """Login page and token service of a broker. `authorize` and `token` are their paths below the base address.
 
-    `page` is the address of the login page and `host` that of the token service, if they are on hosts of their own.
-    `is_json`: codes are posted as JSON, not as a form. With an `exchange`, refresh tokens are exchanged its way, not by
-    OAuth 2.
+    `page` is the base address of the login page and `host` that of the token service if they are on hosts of their own,
+    else "". `is_json`: codes and refresh tokens are posted as JSON, not as a form. `exchange` is the broker's own way
+    to exchange refresh tokens, None for OAuth 2.
     """
 
     page: str
@@ -103,16 +106,17 @@ class Login:
 
 @dataclass(frozen=True, slots=True)
 class Broker:
-    """A broker: name, base address ("" starts a simulated market), endpoints, HTTP calls, limits.
+    """Description of a broker: name, base address ("" starts a simulated market), endpoints, HTTP calls and limits.
 
     `market` streams quotes, trades and books, `accounts` the tables of accounts; `sources` are further endpoints with
     quotes and trades, by the name that `feed.quotes(…, endpoint=…)` takes. HTTP calls: `reference` for accounts and
-    bars, `options` for listed options, `account_reference` for the tables of accounts, `lookup` for everything else
-    about the market. `login` is where tokens are issued. Where a part is None, a feed raises UsageError for what needs
-    it: an adapter needs a name, an address and `market`.
-    `most_connections` is how many a user may have open at once, `requests_per_second` how often a user may ask over
-    HTTP, None where the broker names no limit. `choices` are what the user may choose when connecting, by `choose`,
-    and `refuses` what `choose` refuses with its reason.
+    bars, `options` for listed options, `account_reference` for the tables of accounts, `lookup` for all else about the
+    market. `login` is where tokens are issued. If one of these is None, calls of a feed that need it raise UsageError;
+    an adapter needs a name, an address and `market` only. `simulates` is the name of the broker that a simulated market
+    imitates, "" for a real one. `most_connections` is how many connections a user may have open at once,
+    `requests_per_second` how many HTTP requests a user may make, None for no limit. `choices` are the names of the
+    arguments of `connect` that are passed to `choose`, which returns the broker adapted to them; `refuses` names
+    arguments for which `choose` raises UsageError with the reason.
     """
 
     name: str

@@ -47,7 +47,7 @@ RUBBISH = (
 
 
 class Exchange:
-    """A protocol and the server's answers to what it sends, without a socket between them."""
+    """A protocol under test and the server's scripted answers to what it sends, connected without a socket."""
 
     def __init__(self, contract: AdapterContract) -> None:
         self._contract = contract
@@ -58,13 +58,13 @@ class Exchange:
         self.now = 0.0
 
     def connect(self) -> None:
-        """Open a new connection and log in."""
+        """Open a new connection and log in with the token of the contract."""
         self.protocol.open(self.now)
         self.protocol.authenticate(self._contract.token, self.now)
         self.pump()
 
     def pump(self) -> None:
-        """Deliver what is to be sent, and the answers to it, until neither side has more to say."""
+        """Pass what the protocol sends to the script and its answers to the protocol, until nothing is left to send."""
         for _ in range(100):
             out = self.protocol.outgoing()
             if not out:
@@ -78,19 +78,22 @@ class Exchange:
         raise AssertionError("the adapter and the server's answers never come to an end")
 
     def receive(self, *frames: bytes) -> Sequence[Record]:
-        """Hand frames to the protocol; returns their records."""
+        """Pass frames to the protocol; collect its notices and records, and return the records."""
         records, notices = self.protocol.receive(frames, RECEIVED) if frames else ((), ())
         self.records += records
         self.notices += notices
         return records
 
     def of(self, kind: type[Notice]) -> list[Notice]:
-        """What was said of one kind."""
+        """Return the collected notices of one class."""
         return [notice for notice in self.notices if isinstance(notice, kind)]
 
 
 class AdapterContract(ABC):
-    """What every adapter keeps. `endpoint` is under test; `symbol` is one that the answers know."""
+    """Base class of the contract tests of an adapter; a subclass sets `endpoint`, the one under test.
+
+    `symbol` is one for which `answer` and `update` have data; `token` is the one used to log in.
+    """
 
     endpoint: ClassVar[Endpoint]
     symbol: ClassVar[str] = "AAPL"
@@ -98,19 +101,22 @@ class AdapterContract(ABC):
 
     @abstractmethod
     def answer(self, sent: str | bytes) -> Iterable[bytes]:
-        """Yield the frames with which the server answers one that was sent."""
+        """Yield the frames with which the server answers the message `sent`."""
 
     @abstractmethod
     def update(self, kind: Kind, symbol: str) -> tuple[bytes, Mapping[str, Value]]:
-        """Return a frame with one update of a stream, and the columns of its record; columns left out are missing.
+        """Return a frame with one update of a stream, and the column values of its record.
 
-        For a book the columns are the levels, each as "price": (bid size, ask size).
+        Absent columns are missing values. For a book the values are its levels, each as "price": (bid size, ask size).
         """
 
     # The tests.
 
     def test_columns_are_of_known_kinds_and_types(self) -> None:
-        """Every kind and type of column is one that frames have."""
+        """Every kind of stream and every column type of the endpoint is one that frames support.
+
+        Names are snake_case.
+        """
         assert self._kinds(), "an endpoint has at least one kind of stream"
         for kind in self._kinds():
             for name, type_ in self.endpoint.columns[kind].items():
@@ -119,14 +125,14 @@ class AdapterContract(ABC):
                 assert name == name.lower(), f"{kind}: {name} is snake_case"
 
     def test_login_opens_the_session(self) -> None:
-        """A login that the server accepts opens the session once."""
+        """A login that the server accepts opens the session exactly once."""
         exchange = self._connected()
 
         assert len(exchange.of(SessionOpened)) == 1
         assert not exchange.of(Unreadable), "answers of the server are read"
 
     def test_streams_are_asked_for_once_the_session_is_open(self) -> None:
-        """What was subscribed before the connection is asked for behind the login, and again on the next connection."""
+        """Streams subscribed before there is a connection are requested after each login, not only the first."""
         exchange = Exchange(self)
         exchange.protocol.subscribe([self._subscription(kind) for kind in self._kinds()])
         assert not exchange.protocol.outgoing(), "nothing is sent before there is a connection"
@@ -140,7 +146,7 @@ class AdapterContract(ABC):
             assert any(self.symbol in _text(each) for each in exchange.sent), "each connection asks anew"
 
     def test_updates_become_records(self) -> None:
-        """A record has the values of the subscription's columns, in its order, and missing values for the rest."""
+        """A record has the values of the subscription's columns, in its order; absent ones are missing values."""
         for kind in self._kinds():
             exchange = self._connected()
             subscription = self._subscription(kind)
@@ -190,7 +196,7 @@ class AdapterContract(ABC):
         assert exchange.of(Unrequested), "data without a subscription are counted"
 
     def test_each_request_has_a_barrier(self) -> None:
-        """The number that `subscribe` returns comes back as a `Pong` once the server has processed the request."""
+        """A `Pong` with the number that `subscribe` returns comes once the server has processed the request."""
         exchange = self._connected()
         number = exchange.protocol.subscribe([self._subscription(kind) for kind in self._kinds()])
         exchange.pump()
@@ -214,7 +220,7 @@ class AdapterContract(ABC):
             assert self._told(exchange, kind), f"{kind} go on after rubbish"
 
     def test_a_server_that_falls_silent_is_found(self) -> None:
-        """Without an answer to its ping a session ends; one with WebSocket pings sends them."""
+        """If the server does not answer, the protocol ends the session within two minutes, or sends WebSocket pings."""
         exchange = self._connected()
         ends = False
         pings = 0
@@ -226,7 +232,7 @@ class AdapterContract(ABC):
         assert ends or pings, "a ping at least every two minutes"
 
     def test_the_token_is_not_repeated(self) -> None:
-        """No notice holds the token, and no attribute of the protocol once the login is sent."""
+        """No notice contains the token, and no attribute of the protocol once the login is sent."""
         exchange = self._connected()
         for notice in exchange.notices:
             assert self.token not in repr(notice)
@@ -254,7 +260,7 @@ class AdapterContract(ABC):
 
 
 def _damaged(frame: bytes) -> Iterator[bytes]:
-    """A frame cut at each of its bytes, and with each of them changed."""
+    """Yield a frame cut at each of its bytes, and with each of its bytes changed."""
     for place in range(len(frame)):
         yield frame[:place]
         yield frame[:place] + bytes([frame[place] ^ 0x15]) + frame[place + 1 :]
