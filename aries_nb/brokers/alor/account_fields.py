@@ -1,4 +1,4 @@
-"""Fields of ALOR's portfolio messages: column, type and names (protocol page §7).
+"""Fields of ALOR's portfolio messages: their columns, types and names (ALOR protocol page §7).
 
 Quantities are in pieces, as prices are per piece; columns in lots have "lots" in their names.
 """

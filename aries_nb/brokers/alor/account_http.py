@@ -1,6 +1,6 @@
-"""ALOR's portfolio tables over HTTP: the calls, and their answers as the same rows as on the socket (§13).
+"""ALOR's portfolio tables over HTTP: the calls, and their answers as the same rows as on the WebSocket.
 
-Pure: no I/O. The Heavy format is requested, as it has all columns.
+No I/O. The format "Heavy" is requested, as it has all columns. Source: ALOR protocol page §13.
 """
 
 from __future__ import annotations
@@ -33,27 +33,34 @@ _FORMS: tuple[Format, ...] = ("heavy", "simple", "slim")
 
 
 class AlorPortfolioHttp:
-    """HTTP calls for the tables of a portfolio; `exchange` is the default for portfolios and symbols without one."""
+    """HTTP calls for the tables of a portfolio, without I/O. Implements `AccountReference`.
+
+    `exchange` is the default for portfolios and symbols without one.
+    """
 
     def __init__(self, *, exchange: str = DEFAULT_EXCHANGE) -> None:
         self._exchange = exchange
 
     def snapshot(self, subscription: Subscription) -> Sequence[Query]:
-        """The call for a whole table; of orders and own trades it has those of the present session."""
+        """Return the call for all rows of a subscription's table, as a list; an empty list if ALOR has none.
+
+        For orders and own trades the rows are those of the present session.
+        """
         name = _PATHS.get(subscription.kind)
         exchange, portfolio, _ = instrument_of(subscription.symbol, self._exchange)
         path = f"/md/v2/Clients/{path_segment(exchange)}/{path_segment(portfolio)}"
         return [Query(f"{path}/{name}", (("format", "Heavy"),))] if name else []
 
     def order_history(self, account: str, start_ns: int, end_ns: int) -> Sequence[Query]:  # noqa: ARG002
-        """None: the broker does not list orders of past sessions."""
+        """Return (): ALOR does not list orders of past sessions."""
         return []
 
     def fill_history(self, account: str, start_ns: int) -> Sequence[Query]:
-        """The calls for own trades of past sessions, page by page, then for those of this one, which may be among them.
+        """Return the calls for own trades since `start_ns` of past sessions, then for all of the present one.
 
-        In whole days. A day begins earlier in Moscow than in UTC, so the date covers `start_ns` in either time zone;
-        which one the broker means is not documented.
+        The latter may be among the former. Past trades are requested in whole days and come in pages. A day begins
+        earlier in Moscow than in UTC, so the date covers `start_ns` (ns since the epoch) in either time zone; which one
+        the broker means is not documented.
         """
         exchange, portfolio, _ = instrument_of(account, self._exchange)
         day = (_EPOCH + timedelta(seconds=start_ns // 1_000_000_000)).date()
@@ -62,7 +69,10 @@ class AlorPortfolioHttp:
         return [Query(path, (*span, ("format", "Heavy"))), *self.snapshot(Subscription("fills", account, ()))]
 
     def read(self, subscription: Subscription, query: Query, body: bytes) -> AccountPage:
-        """The rows of one answer, in the subscription's fields. Raises ValueError for an answer of another form."""
+        """Return the rows of one answer to `query`, with values in the order of the subscription's fields.
+
+        Raises ValueError for an answer that is neither an object nor a list.
+        """
         answer = json_value(body, exact=True)
         items = answer if isinstance(answer, list) else [answer]
         if not isinstance(answer, dict | list):
@@ -85,19 +95,25 @@ class AlorPortfolioHttp:
         return AccountPage(rows, is_full=not is_past, following=following, unreadable=problems)
 
     def is_finished(self, status: str) -> bool:
-        """Whether an order of this status has ended."""
+        """Return whether an order with this status has ended: with any status but "working"."""
         return status.lower() != "working"
 
 
 def _format_of(item: Mapping[str, object]) -> Format:
-    """The format of a past trade. Whether that call honours the requested format is not known (assumed not)."""
+    """Return the message format of a past trade, found by its keys.
+
+    Whether the call for past trades sends the requested format is not known (assumed not).
+    """
     if "eid" in item:
         return "slim"
     return "simple" if "orderno" in item else "heavy"
 
 
 def _next_page(query: Query, items: Sequence[object]) -> Query | None:
-    """The next page, from the last trade of a full one, which may come again: whether `from` is included is unknown."""
+    """Return the call for the next page of past trades, from the last trade of this page; None if it was not full.
+
+    That trade may come again: whether the parameter `from` includes it is unknown.
+    """
     ids = [str(item.get("id")) for item in items if isinstance(item, dict)]
     numbers = [int(each) for each in ids if each.isascii() and each.isdigit()]
     params = dict(query.params)

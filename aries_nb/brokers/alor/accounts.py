@@ -1,7 +1,7 @@
-"""ALOR's portfolios: orders, stop orders, own trades, positions, summaries and risks (protocol page §7).
+"""ALOR's portfolios: orders, stop orders, own trades, positions, summaries and risks (ALOR protocol page §7).
 
-The symbol of a subscription is the portfolio, "D00000" or "MOEX:D00000". Quantities are in pieces, or in lots where
-the column's name has "lots"; money is exact.
+The symbol of a subscription is the portfolio, "D00000" or "MOEX:D00000". Quantities are in pieces, or in lots if the
+column's name has "lots"; money is exact (`Decimal`).
 """
 
 from __future__ import annotations
@@ -25,10 +25,11 @@ _FIELDS = ("symbol", "is_currency", "market_value")
 
 
 class AlorAccounts(AlorConnection):
-    """A connection for portfolios, separate from market data.
+    """A connection for portfolios, separate from that for market data. Implements `BrokerProtocol`.
 
-    A summary also subscribes to the positions, for its cash; orders also subscribe to own trades, for their average
-    prices.
+    A subscription to a summary also subscribes to the positions, from which its cash is computed; one to orders also
+    subscribes to own trades, from which their average prices are computed. `exchange` is the default for portfolios
+    without one.
     """
 
     MAKERS: ClassVar[Mapping[Kind, type[AlorStream]]] = {
@@ -45,7 +46,10 @@ class AlorAccounts(AlorConnection):
         self._priced: dict[Subscription, list[PricedOrders]] = {}
 
     def open(self, now: float) -> None:
-        """Start a new connection; cash and unpriced orders of the previous one are dropped."""
+        """Begin a new connection at time `now`.
+
+        Cash and orders without a price from the previous connection are dropped.
+        """
         super().open(now)
         for summary in self._summaries.values():
             summary.forget()
@@ -54,7 +58,10 @@ class AlorAccounts(AlorConnection):
                 orders.forget()
 
     def subscribe(self, subscriptions: Sequence[Subscription]) -> int:
-        """Add streams, and those that their computed columns need."""
+        """Add streams, and the streams from which their computed columns (cash, average price) are computed.
+
+        Returns the number of the ping sent after the requests, 0 while there is no token.
+        """
         more: list[Subscription] = []
         for subscription in subscriptions:
             if subscription.kind == "balances" and subscription not in self._summaries:
@@ -70,7 +77,7 @@ class AlorAccounts(AlorConnection):
         return super().subscribe([*subscriptions, *more])
 
     def unsubscribe(self, subscriptions: Sequence[Subscription]) -> None:
-        """Remove streams, and those that their computed columns needed."""
+        """Remove streams, and the streams from which their computed columns (cash, average price) were computed."""
         more: list[Subscription] = []
         for subscription in subscriptions:
             summary = self._summaries.pop(subscription, None)
@@ -86,7 +93,10 @@ class AlorAccounts(AlorConnection):
         super().unsubscribe([*subscriptions, *more])
 
     def _receive_frame(self, frame: bytes, received: int) -> Received:
-        """Decode a frame; summaries with their cash, orders with their average price."""
+        """Decode a frame received at `received` (ns since the epoch).
+
+        Complete summaries and orders with computed columns.
+        """
         records, notices = super()._receive_frame(frame, received)
         if self._priced:
             records, notices = self._with_prices(records, notices)
@@ -123,10 +133,11 @@ class AlorAccounts(AlorConnection):
 
 
 class SummaryWithCash:
-    """The summary of one portfolio, with `cash` taken from its positions: the summary itself has none (§7.5, §7.6).
+    """The summary of one portfolio, with a `cash` column computed from its positions (ALOR protocol page §7.5, §7.6).
 
-    Cash is the sum of the currency positions at their current value, which is taken to be in the portfolio's currency
-    (assumed: the page does not say). No summary is emitted before the list of positions; NaN if it has no currency.
+    The broker's summary has no cash. It is the sum of the currency positions at their current value, which is taken to
+    be in the portfolio's currency (assumed: the page does not say); NaN if there are none. No summary is emitted before
+    the list of positions has come.
     """
 
     def __init__(self, balances: Subscription) -> None:
@@ -138,7 +149,7 @@ class SummaryWithCash:
         self.forget()
 
     def forget(self) -> None:
-        """Reset when the connection breaks."""
+        """Drop the summary and the positions, because the connection broke."""
         self._conflated += self._is_pending
         self._is_pending = False
         self._money: dict[Value, Decimal] | None = None
@@ -146,7 +157,7 @@ class SummaryWithCash:
         self._has_news = False
 
     def take(self, record: Record) -> None:
-        """Process a record of the summary or of the positions."""
+        """Store a record of the summary or of the positions; `drained` returns the completed summary."""
         subscription, _, (mark, *values) = record
         if subscription == self.balances:
             self._conflated += self._is_pending
@@ -160,7 +171,11 @@ class SummaryWithCash:
                 self._has_news = True
 
     def drained(self, received: int) -> Received:
-        """The summary if it or its cash has changed since the last call, and the counts."""
+        """Return the summary with its cash if either has changed since the last call, and its notices.
+
+        The notices count summaries that were replaced before they were emitted, and those emitted again with other
+        cash. `received` is the time of receipt in ns since the epoch.
+        """
         counted: list[Notice] = []
         if self._conflated:
             counted.append(Counted(self.balances, "conflated", self._conflated))

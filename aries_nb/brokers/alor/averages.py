@@ -1,4 +1,7 @@
-"""Average fill price of ALOR orders, computed from own trades: orders have none (§7.1, §7.4)."""
+"""Average fill price of ALOR's orders, computed from own trades (ALOR protocol page §7.1, §7.4).
+
+The broker's order messages have none.
+"""
 
 from __future__ import annotations
 
@@ -17,11 +20,11 @@ _MOST_TRADES = 200_000  # of all these orders together: the parts of a single fi
 
 
 class PricedOrders:
-    """The orders of one portfolio, with `average_price` computed from its own trades.
+    """The orders of one portfolio, with the column `average_price` computed from own trades.
 
-    The price is exact to eight places, or NaN while the known trades do not add up to the filled quantity: for an order
-    filled in part in an earlier session, and until the trades of a fill arrive. An order's `volume` is of no use: it is
-    at the limit price.
+    The price is rounded to eight decimal places. It is NaN while the known trades do not add up to the filled quantity:
+    for an order filled in part in an earlier session, and until the trades of a fill arrive. The field `volume` of an
+    order is not used, since it is at the limit price.
     """
 
     def __init__(self, orders: Subscription) -> None:
@@ -36,15 +39,21 @@ class PricedOrders:
 
     @property
     def is_wanted(self) -> bool:
-        """Whether the subscription has the columns that an average price needs."""
+        """Whether the subscription has all columns that are needed: order id, filled quantity, average price."""
         return all(self._places)
 
     def forget(self) -> None:
-        """Drop the orders when the connection breaks: their list comes again."""
+        """Drop the orders that wait for a price, because the connection broke: their list comes again.
+
+        Trades are kept.
+        """
         self._rows.clear()
 
     def take(self, record: Record) -> tuple[Record | None, Counted | None]:
-        """The order record to emit for a record of orders or trades, and its count where no message stands for it."""
+        """Process a record of the orders or of the own trades. Returns the order record to emit, None if there is none.
+
+        An order emitted again because its trades arrived comes with a notice that counts it as a row without a message.
+        """
         subscription, _, (mark, *_) = record
         if subscription == self.orders:
             return (self._priced(record) if mark == PUT else record), None
@@ -68,7 +77,11 @@ class PricedOrders:
         return order_id
 
     def _priced(self, record: Record) -> Record:
-        """The record with its average price; unchanged where the price is not known."""
+        """Return an order's record with its average price.
+
+        While the known trades do not add up to the filled quantity, the record is returned unchanged and kept until
+        they do.
+        """
         subscription, ts, values = record
         order_place, filled_place, price_place = self._places
         order_id, filled = values[order_place], values[filled_place]
@@ -85,7 +98,7 @@ class PricedOrders:
 
 
 def _average(trades: Collection[tuple[Decimal, Decimal]], filled: Decimal) -> Decimal:
-    """The average price of the trades if they are all; else NaN."""
+    """Return the average price of trades (quantity, price) if their quantities add up to `filled`, else NaN."""
     with localcontext(Context(prec=40, traps=[])):  # absurd amounts become NaN
         quantity = sum((each for each, _ in trades), Decimal(0))
         if quantity != filled:

@@ -1,7 +1,7 @@
-"""Bars of one instrument at ALOR, past and current (protocol page §6.2 and §9).
+"""Bars of one instrument at ALOR, past and current, as a stream (ALOR protocol page §6.2 and §9).
 
 A record's time is the start of its bar; a later record with the same time replaces it. No message says where the past
-ends or that a bar is closed: a bar is closed once the next one has started.
+ends or that a bar is closed: a bar counts as closed once the next one has started.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ LENGTHS: Mapping[int, str] = {DAY: "D", 7 * DAY: "W", 30 * DAY: "M", 365 * DAY: 
 
 
 def length_name(interval_s: int) -> str:
-    """The broker's name of a bar length. Raises UsageError for one that it does not have."""
+    """Return ALOR's name of a bar length in seconds. Raises UsageError for a length that ALOR does not have."""
     if interval_s in LENGTHS:
         return LENGTHS[interval_s]
     if 0 < interval_s < DAY and DAY % interval_s == 0:
@@ -33,9 +33,10 @@ def length_name(interval_s: int) -> str:
 
 
 class BarStream(ShapedStream):
-    """Bars from `start` on, volumes in lots; after a break from the last bar known to be closed.
+    """Bars of one instrument from the option `start` on, with volumes in lots.
 
-    Raises UsageError for a bar length that the broker does not have.
+    After a break they are requested again from the last bar known to be closed. `is_past_over`: the past bars have been
+    delivered. Raises UsageError for a bar length that ALOR does not have.
     """
 
     def __init__(self, key: Key, exchange: str) -> None:
@@ -52,7 +53,10 @@ class BarStream(ShapedStream):
         self.is_past_over = False
 
     def body(self) -> dict[str, Any]:
-        """The request of §6.2; without a `start` only new bars."""
+        """Return the request for the stream, without guid and token (ALOR protocol page §6.2).
+
+        Without the option `start` only new bars are requested.
+        """
         start = max(self._closed, self._from)
         return {
             "opcode": "BarsGetAndSubscribe",
@@ -64,21 +68,27 @@ class BarStream(ShapedStream):
         }
 
     def forget(self) -> None:
-        """Reset when the connection breaks: bars come again from the last closed one."""
+        """Reset the state, because the connection broke: bars come again from the last closed one."""
         super().forget()
         self._closed = self._closed or self._newest
         self._newest = 0
         self._is_accepted = self.is_past_over = False
 
     def replied(self, received: int) -> Sequence[Record]:
-        """The request is accepted: from now on the current bar, or a pause, ends the past."""
+        """Process the server's acceptance of the request, and return no records.
+
+        From now on the current bar, or a pause of 1 s, ends the past.
+        """
         self._is_accepted = True
         self.is_past_over = self._runs(self._newest, received)
         self._last_received = received
         return ()
 
     def take(self, data: Any, received: int) -> Sequence[Record]:  # noqa: ANN401
-        """One record per subscription; a bar older than the newest is left out."""
+        """Return one record per subscription for a bar.
+
+        () for a bar older than the newest or without a time, which is counted.
+        """
         self.has_received = True
         start = data.start
         if not ns_of(start, SECOND) or start < self._newest:

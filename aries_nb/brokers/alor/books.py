@@ -1,4 +1,4 @@
-"""Order book of one instrument at ALOR: whole books in, changed levels out (protocol page §6.1)."""
+"""Order book of one instrument at ALOR: whole books in, changed levels out (ALOR protocol page §6.1)."""
 
 from __future__ import annotations
 
@@ -23,7 +23,10 @@ MOST_LEVELS = 50  # a side (§10)
 
 
 class BookStream(ShapedStream):
-    """Levels of a book as of the latest frame; volumes in lots. A frame without changes gives an empty record."""
+    """Order book of one instrument, as of its latest frame; volumes in lots.
+
+    A frame without changes gives an empty record.
+    """
 
     def __init__(self, key: Key, exchange: str) -> None:
         super().__init__(key, exchange)
@@ -33,20 +36,23 @@ class BookStream(ShapedStream):
         self._ask_levels: list[Any] | None = None
 
     def body(self) -> dict[str, Any]:
-        """The request of §6.1; the greatest depth unless an option names one."""
+        """Return the request for the stream, without guid and token.
+
+        50 levels, or the option `depth` (ALOR protocol page §6.1).
+        """
         text = text_option(self.key, "depth")
         depth = min(max(int(text), 1), MOST_LEVELS) if text.isdecimal() and len(text) < 10 else MOST_LEVELS
         opcode = "OrderBookGetAndSubscribe"
         return {"opcode": opcode, **instrument_body(self), "depth": depth, **frequency_of(self)}
 
     def forget(self) -> None:
-        """Drop the levels when the connection breaks: the next frame is emitted whole."""
+        """Drop the levels, because the connection broke: the next frame is emitted whole."""
         super().forget()
         self._bids, self._asks = {}, {}
         self._bid_levels = self._ask_levels = None
 
     def take(self, data: Any, received: int) -> Sequence[Record]:  # noqa: ANN401
-        """One record per subscription with every level that is new, changed or gone."""
+        """Return one record per subscription, with every level that is new, changed or gone since the frame before."""
         self.has_received = True
         changed: dict[float, None] = {}
         # Most frames change one side only; comparing lists is cheap.
@@ -66,7 +72,10 @@ class BookStream(ShapedStream):
         return [(subscription, ts, tuple(values)) for subscription in self.subscriptions]
 
     def read(self, data: Mapping[str, Any], received: int, line: bytes) -> Found:
-        """Read data that the decoder rejects; a side that is not a list is unreadable, not empty."""
+        """Return the records of a book that the fast decoder rejects, and notices about unusable levels.
+
+        A side that is not a list makes the frame unreadable; it does not count as empty.
+        """
         book, problems = book_from(data, self.key.format, line)
         if book is None:
             self.count("unreadable")

@@ -1,4 +1,4 @@
-"""The description of ALOR: endpoints, HTTP calls, login, limits, trading hours."""
+"""The description of the broker ALOR: endpoints, HTTP calls, login, limits, trading hours."""
 
 from __future__ import annotations
 
@@ -30,7 +30,12 @@ def alor(
     exchange: str = DEFAULT_EXCHANGE,
     format: str | None = None,  # noqa: A002 - the broker's own name, which its users may look for
 ) -> Broker:
-    """`exchange` is the default for symbols and portfolios without one. Limits: protocol page §10."""
+    """Return the description of ALOR, called `name`, at the base address `url`, with its token service at `tokens`.
+
+    `exchange` is the default for symbols and portfolios without one. `simulates` is the name of the broker that a
+    simulated market imitates, "" for the real one. `format` must be None: it cannot be chosen. Limits are those of ALOR
+    protocol page §10. Raises UsageError for a format, and for an invalid exchange.
+    """
     if format is not None:
         advice = "Leave it out: each stream uses the smallest of ALOR's formats that has the fields it is asked for."
         raise UsageError("the format of messages cannot be chosen", where="ALOR", advice=advice)
@@ -65,7 +70,10 @@ def alor(
 
 
 def alor_hours(exchange: str) -> Hours:
-    """`exchange` is the default for symbols without one; the broker sends no market status."""
+    """Return the trading hours of ALOR's instruments; `exchange` is the default for symbols without one.
+
+    The broker sends no market status, so it never says that the market is quiet.
+    """
     return Hours(partial(_calendar_of, exchange=exchange), lambda _: False)
 
 

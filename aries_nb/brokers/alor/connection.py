@@ -1,4 +1,4 @@
-"""One connection to ALOR's `/ws` as a state machine (protocol page §3, §8, §9); see `BrokerProtocol`.
+"""One connection to ALOR's `/ws` as a state machine (ALOR protocol page §3, §8, §9); see `BrokerProtocol`.
 
 Subclasses name the kinds of streams: market data and portfolios use separate connections (§10).
 """
@@ -35,9 +35,10 @@ __all__ = ["AlorConnection"]
 
 
 class AlorConnection:
-    """One connection, and the streams that outlive it.
+    """One connection to ALOR, and its streams, which are kept when the connection breaks. Implements `BrokerProtocol`.
 
-    `exchange` is the default for symbols and portfolios without one.
+    `exchange` is the default for symbols and portfolios without one. A subclass sets `MAKERS`, the class of each kind
+    of stream, and `COLUMNS`, their columns and types.
     """
 
     COLUMNS: ClassVar[Mapping[Kind, Mapping[str, ColumnType]]] = {}
@@ -59,7 +60,7 @@ class AlorConnection:
         self._received = 0
 
     def open(self, now: float) -> None:
-        """Start a new connection; all streams are requested again once there is a token."""
+        """Begin a new connection at time `now`; all streams are requested again once there is a token."""
         self._session.open(now)
         self._unsettled.clear()
         self._unsubscribed.clear()
@@ -74,9 +75,10 @@ class AlorConnection:
             self._ask(self._streams.values())
 
     def subscribe(self, subscriptions: Sequence[Subscription]) -> int:
-        """Add streams and request those that are not running yet.
+        """Add subscriptions, queue requests for their streams that are not running, and a ping.
 
-        Raises UsageError for a kind that is not here, and for an unknown bar length.
+        Return the ping's number. 0 while there is no token. Raises UsageError for a kind that this connection does not
+        have, and for an unknown bar length.
         """
         unknown = sorted({each.kind for each in subscriptions} - self.MAKERS.keys())
         if unknown:
@@ -99,7 +101,7 @@ class AlorConnection:
         return self._ask(streams.values()) if self._session.is_asked else 0
 
     def unsubscribe(self, subscriptions: Sequence[Subscription]) -> None:
-        """Remove streams and end those without a subscription."""
+        """Remove subscriptions, and queue requests that end the streams without one."""
         self._deferred = [record for record in self._deferred if record[0] not in subscriptions]
         self._new_subscriptions = [each for each in self._new_subscriptions if each not in subscriptions]
         for subscription in subscriptions:
@@ -112,7 +114,10 @@ class AlorConnection:
                 stream.remove(subscription)
 
     def receive(self, frames: Sequence[bytes], received: int) -> Received:
-        """Decode the frames of one read."""
+        """Decode frames received at `received` (ns since the epoch).
+
+        Returns their records and notices, each in order.
+        """
         if len(frames) == 1:
             return self._receive_frame(frames[0], received)
         records: list[Record] = []
@@ -124,7 +129,10 @@ class AlorConnection:
         return records, notices
 
     def _receive_frame(self, frame: bytes, received: int) -> Received:
-        """Decode a frame; data of quotes, trades, books and bars in one go."""
+        """Decode one frame and return its records and notices.
+
+        Data of quotes, trades, books and bars are decoded by the stream's own fast decoder if they fit it.
+        """
         session = self._session
         session.has_received = True
         # A data frame ends in its guid; the decoded envelope's guid confirms that it is one.
@@ -143,7 +151,7 @@ class AlorConnection:
         return self._receive_slowly(frame, received)
 
     def tick(self, now: float) -> Sequence[Notice]:
-        """Keepalive and time limits, of the session and of each pending request."""
+        """Send keepalive pings and check time limits of the session and of each pending request; return notices."""
         notices = self._session.tick(now)
         if any(isinstance(notice, SessionLost) for notice in notices):
             return notices
@@ -160,13 +168,13 @@ class AlorConnection:
         return notices
 
     def outgoing(self) -> Sequence[str]:
-        """Drain the frames to send."""
+        """Return the queued frames in the order of sending, and clear the queue."""
         return self._session.outgoing()
 
     # Requests.
 
     def _ask(self, streams: Iterable[AlorStream]) -> int:
-        """Request the streams that are not running, then ping; returns the ping's number."""
+        """Queue requests for those streams that are not running, then a ping; return the ping's number."""
         for stream in streams:
             if not stream.asked:
                 stream.asked = self._session.request(stream.body(), stream.guid)
@@ -191,7 +199,10 @@ class AlorConnection:
             self._unsubscribed[stream.guid] = self._session.request({"opcode": "unsubscribe"}, stream.guid)
 
     def _renewed(self, stream: AlorStream) -> AlorStream:
-        """The same stream under a new guid, to be requested from the start."""
+        """Replace a stream by a new one with the same key and subscriptions under a new guid, and return it.
+
+        It is requested again, so that the server sends its snapshot.
+        """
         self._end(stream)
         stream.forget()  # counts its waiting rows
         fresh = self.MAKERS[stream.key.kind](stream.key, self._exchange)
@@ -234,7 +245,10 @@ class AlorConnection:
         return initial_records
 
     def _drop_deferred(self) -> None:
-        """Drop deferred records that a new connection repeats; trades are kept, as they come only once."""
+        """Drop waiting records that a new connection sends again, and count their rows.
+
+        Trades are kept, since they come only once.
+        """
         late, self._deferred = self._deferred, []
         for record in late:
             if record[0].kind == "trades":
@@ -272,7 +286,10 @@ class AlorConnection:
         return stream.replied(self._received) if stream is not None else ()
 
     def _rejected(self) -> list[Rejected]:
-        """The refusals of the latest reply in terms of subscriptions; their streams may be requested again."""
+        """Return the refusals in the latest reply as notices that name subscriptions.
+
+        Their streams may be requested again.
+        """
         refusals, self._session.refused = self._session.refused, []
         rejected = []
         for refused in refusals:
@@ -284,7 +301,7 @@ class AlorConnection:
         return rejected
 
     def _pongs(self) -> list[Notice]:
-        """The pongs without a pending request before them, and the notices that follow from them."""
+        """Return the pongs whose preceding requests are all answered, and the notices that follow from them."""
         notices: list[Notice] = []
         for pong in self._session.released():
             for guid, stream in list(self._unsettled.items()):

@@ -1,7 +1,7 @@
-"""How ALOR names things: the fields of its market messages (protocol page §6), and instruments (§4).
+"""Names at ALOR: the fields of its market messages (ALOR protocol page §6), and instruments (§4).
 
-A field has a column, a type and up to three names, one per format; none where a format lacks it. Sizes and volumes are
-in lots. Instruments and portfolios are `SBER`, `SPBX:AAPL`, `MOEX:SBER@TQBR`, `MOEX:D00000`.
+A field has a column, a type and up to three names, one per message format; none where a format lacks it. Sizes and
+volumes are in lots. Instruments and portfolios are `SBER`, `SPBX:AAPL`, `MOEX:SBER@TQBR`, `MOEX:D00000`.
 """
 
 from __future__ import annotations
@@ -39,14 +39,21 @@ FieldType: TypeAlias = Literal[
 
 
 class MessageField(NamedTuple):
-    """Type and names of a field, by format; several names where sources disagree, of which the first present counts."""
+    """Type of a message field, and its names in each message format.
+
+    A format has several names where sources disagree; the first one present in a message is used.
+    """
 
     type: FieldType
     names: Mapping[Format, tuple[str, ...]]
 
 
 def fields_from(table: Mapping[str, str], types: Mapping[str, FieldType], usual: FieldType) -> dict[str, MessageField]:
-    """Fields from a table of `simple slim heavy` names: "-" is none, "a|b" either, one name is that of all three."""
+    """Return fields made from a table of column → names in the formats simple, slim and heavy, separated by blanks.
+
+    "-" means that the format lacks the field, "a|b" either name; a single name is that of all three formats. `types`
+    gives the type of some columns, `usual` that of the others.
+    """
     fields: dict[str, MessageField] = {}
     for column, text in table.items():
         simple, slim, heavy = text.split() if " " in text else [text] * 3
@@ -161,18 +168,21 @@ _COLUMN_TYPES: Mapping[FieldType, ColumnType] = {
 
 
 def column_types(fields: Mapping[str, MessageField]) -> dict[str, ColumnType]:
-    """The type of each column."""
+    """Return the column type of each field: column → type."""
     return {column: _COLUMN_TYPES[field.type] for column, field in fields.items()}
 
 
 def format_for(fields: Mapping[str, MessageField], columns: Iterable[str]) -> Format:
-    """The format with the smallest messages that has all of these columns, as far as any format has them."""
+    """Return the format with the smallest messages that has all of these columns; columns in no format are ignored."""
     needed = [fields[column].names for column in columns if column in fields and any(fields[column].names.values())]
     return next((form for form in FORMATS if all(names[form] for names in needed)), FORMATS[-1])
 
 
 class Instrument(NamedTuple):
-    """The parts of a symbol; `board` is "" for the instrument's primary one (assumed, as clients do)."""
+    """The parts of a symbol: exchange, code and board.
+
+    The board is "" for the instrument's primary one (assumed, as clients do).
+    """
 
     exchange: str
     code: str
@@ -180,7 +190,10 @@ class Instrument(NamedTuple):
 
 
 def instrument_of(symbol: str, exchange: str = DEFAULT_EXCHANGE) -> Instrument:
-    """The instrument or portfolio in a user's text; `exchange` is the default for a text without one."""
+    """Return the parts of an instrument or portfolio in the user's spelling.
+
+    `exchange` is the default for a text without one.
+    """
     symbol = writable(symbol)  # it is sent in a request
     venue, colon, rest = symbol.partition(":")
     code, _, board = (rest if colon else symbol).partition("@")
@@ -188,5 +201,8 @@ def instrument_of(symbol: str, exchange: str = DEFAULT_EXCHANGE) -> Instrument:
 
 
 def symbol_of(code: str, venue: str, exchange: str = DEFAULT_EXCHANGE) -> str:
-    """The user's spelling of an instrument that the broker names: without the default exchange."""
+    """Return the user's spelling of the instrument `code` on the exchange `venue`.
+
+    It is the code alone if the exchange is the default, `exchange`.
+    """
     return f"{venue}:{code}" if code and venue and venue != exchange else code

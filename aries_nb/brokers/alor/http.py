@@ -1,4 +1,4 @@
-"""ALOR over HTTP: bars, the calls and how their answers are read (protocol page §13). Pure."""
+"""ALOR's bars over HTTP: the calls, and the decoding of their answers, without I/O (ALOR protocol page §13)."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _BAR = {"time": "t", "open": "o", "high": "h", "low": "l", "close": "c", "volume
 
 
 class AlorHttp:
-    """Calls for accounts and bars. Each `read_` raises ValueError for an answer of another form.
+    """HTTP calls for accounts and bars, without I/O. Implements `Reference`; `read_` methods raise ValueError.
 
     `exchange` is the default for symbols without one.
     """
@@ -27,7 +27,7 @@ class AlorHttp:
         self._exchange = exchange
 
     def accounts(self) -> Query:
-        """Raises UsageError: there is no such call. The token names the portfolios, see `accounts_in`."""
+        """Raise UsageError: ALOR has no call that lists portfolios. The token names them, see `accounts_in`."""
         raise UsageError(
             "the broker does not list portfolios over HTTP",
             where="ALOR",
@@ -35,15 +35,18 @@ class AlorHttp:
         )
 
     def read_accounts(self, body: bytes) -> tuple[str, ...]:  # noqa: ARG002
-        """Raises ValueError: no answer lists portfolios."""
+        """Raise ValueError: ALOR has no answer that lists portfolios."""
         raise ValueError("portfolios are named by the token, not by an answer")
 
     def accounts_in(self, token: str) -> tuple[str, ...]:
-        """The portfolios that an access token names (§2.2), () if none."""
+        """Return the portfolios that an access token names, () if none (ALOR protocol page §2.2)."""
         return portfolios_in(token)
 
     def bars(self, symbol: str, interval_s: int, start_ns: int, end_ns: int) -> Query:
-        """The call for bars that start in [start_ns, end_ns). Raises UsageError for an unknown bar length."""
+        """Return the call for bars of `interval_s` seconds that start in [start_ns, end_ns), in ns since the epoch.
+
+        Raises UsageError for a bar length that ALOR does not have over HTTP.
+        """
         if interval_s > DAY:
             raise UsageError(f"no bars of {interval_s} s", where="ALOR", advice="Take a day at most.")
         exchange, code, board = instrument_of(symbol, self._exchange)
@@ -54,9 +57,10 @@ class AlorHttp:
         return Query("/md/v2/history", (*which, *group, ("format", "Simple")))
 
     def read_bars(self, body: bytes) -> BarPage:
-        """The bars of one answer, oldest first, each start once; a bar without a usable time or price is left out.
+        """Return the bars of one answer, oldest first, each start once, with NaN for a missing volume.
 
-        A volume that is missing is NaN. `prev` is the start of the bar before the first, where older bars follow.
+        A bar without a usable time or price is left out. The answer's field `prev` is the start of the bar before the
+        first one, if older bars follow. Raises ValueError if there is no list of bars.
         """
         answer = json_object(body)
         items = answer.get("history")
@@ -71,6 +75,9 @@ class AlorHttp:
         return timed_bars(rows, None if before is None else before + _NS)
 
     def bar_start(self, ts_ns: int, interval_s: int) -> int:
-        """Start of the bar that contains a time, counted from midnight UTC (assumed, for days as well)."""
+        """Return the start of the bar that contains a time, counted from midnight UTC (assumed, for days as well).
+
+        Both times are in ns since the epoch, `interval_s` is the bar length in seconds.
+        """
         length = interval_s * _NS
         return ts_ns // length * length

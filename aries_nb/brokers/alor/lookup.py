@@ -1,4 +1,4 @@
-"""Look-ups at ALOR over HTTP: quotes, instruments, trades, books, the time (protocol page §13). Pure."""
+"""Look-ups at ALOR over HTTP: quotes, instruments, trades, books, server time, without I/O (ALOR protocol page §13)."""
 
 from __future__ import annotations
 
@@ -82,18 +82,18 @@ _BLANK: Mapping[str, LookupValue] = {"text": "", "number": math.nan, "integer": 
 
 
 class AlorLookup:
-    """Implements `Lookup`; `exchange` is the default for symbols without one."""
+    """HTTP calls for look-ups, without I/O. Implements `Lookup`; `exchange` is the default for symbols without one."""
 
     def __init__(self, *, exchange: str = DEFAULT_EXCHANGE) -> None:
         self._exchange = exchange
 
     def topics(self) -> frozenset[LookupTopic]:
-        """The topics; "details" are those of a quote."""
+        """Return the topics that ALOR has. The rows of "details" have the same columns as those of "quotes"."""
         of_one: tuple[LookupTopic, ...] = ("instrument", "boards", "trades", "book")
         return frozenset((*of_one, "details", "quotes", "search", "instruments", "server_time", "health"))
 
     def queries(self, topic: LookupTopic, arguments: Mapping[str, Argument]) -> Sequence[Query]:
-        """The calls for a topic. Raises UsageError for an argument that ALOR cannot take."""
+        """Return the calls for a topic. Raises UsageError for a topic or an argument that ALOR cannot take."""
         match topic:
             case "details" | "quotes":
                 names = arguments.get("symbols")
@@ -117,7 +117,7 @@ class AlorLookup:
                 raise UsageError(f"there is no {topic} to look up", where="ALOR", advice="Ask the streams instead.")
 
     def read(self, topic: LookupTopic, query: Query, body: bytes) -> LookupPage:
-        """The rows of one answer. Raises ValueError for one that cannot be used."""
+        """Return the rows of one answer to `query`. Raises ValueError for an answer that cannot be used."""
         answer = json_value(body)
         if topic == "health":
             return LookupPage({}, [])
@@ -152,7 +152,7 @@ class AlorLookup:
         return Query(f"{_SECURITIES}/{path_segment(exchange)}", (*which, *pages, ("format", "Simple")))
 
     def _of_one(self, topic: LookupTopic, arguments: Mapping[str, Argument]) -> Iterator[Query]:
-        """The call about a single instrument, on the board that its symbol names."""
+        """Yield the calls of a topic about one instrument, on the board that its symbol names."""
         exchange, code, board = instrument_of(str(arguments.get("symbol", "")), self._exchange)
         place = f"{path_segment(exchange)}/{path_segment(code)}"
         shared = (*((("instrumentGroup", board),) if board else ()), ("format", "Simple"))
@@ -190,9 +190,10 @@ class AlorLookup:
 
 
 def _trade_calls(path: str, shared: _Params, arguments: Mapping[str, Argument]) -> Iterator[Query]:
-    """Calls for trades of past sessions, if there is a start, and of this one, the newest first as it grows at the end.
+    """Yield the calls for trades of past sessions, if there is a start, and of the present one, newest trade first.
 
-    Times are sent in whole seconds (assumed, as those of bars), the span rounded outwards.
+    The newest come first because this list grows at its end. Times are sent in whole seconds, as those of bars
+    (assumed), the span rounded outwards.
     """
     start, end, count = (arguments.get(name) for name in ("start_ms", "end_ms", "count"))
     span: _Params = ()
@@ -204,7 +205,10 @@ def _trade_calls(path: str, shared: _Params, arguments: Mapping[str, Argument]) 
 
 
 def _prints(answer: object, query: Query) -> LookupPage:
-    """Trades of this session (a list) or of past ones (an object); without usable time, price or id: left out."""
+    """Return the trades in an answer for the present session (a list) or for past ones (an object).
+
+    A trade without a usable time, price or id is left out. Raises ValueError if there is no list of trades.
+    """
     listed = answer.get("list") if isinstance(answer, dict) else answer
     if not isinstance(listed, list):
         raise ValueError("the answer has no list of trades")  # noqa: TRY004 - a bad answer, not a bad call
@@ -227,7 +231,7 @@ def _prints(answer: object, query: Query) -> LookupPage:
 
 
 def _next_page(query: Query, count: int) -> Query | None:
-    """The call for the next page, if this one is full."""
+    """Return the call for the next page after one with `count` rows; None if that page was not full."""
     params = dict(query.params)
     size = int(params.get("take") or params.get("limit") or 0)
     if not size or count < size:

@@ -1,6 +1,7 @@
-"""ALOR's market data: quotes, trades, books, bars and instruments (protocol page §6).
+"""ALOR's market data: quotes, trades, books, bars and instruments (ALOR protocol page §6).
 
-Sizes and volumes are in lots, as the broker counts them; a quote's `lot_size` is the number of pieces in a lot.
+Sizes and volumes are in lots, as the broker counts them; the column `lot_size` of a quote is the number of pieces in a
+lot.
 """
 
 from __future__ import annotations
@@ -29,7 +30,10 @@ _Reader: TypeAlias = tuple[Subscription, Callable[[Any], tuple[Any, ...]], bool]
 
 
 class QuoteStream(ShapedStream):
-    """Best bid and ask, last price and day figures of one instrument; each frame is a whole quote. Sizes in lots."""
+    """Quotes of one instrument: best bid and ask, last price and day figures. Each frame is a whole quote.
+
+    Sizes in lots.
+    """
 
     is_shareable = True
 
@@ -41,11 +45,14 @@ class QuoteStream(ShapedStream):
         self._readers: tuple[_Reader, ...] = ()
 
     def body(self) -> dict[str, Any]:
-        """The request of §6.3."""
+        """Return the request for the stream, without guid and token (ALOR protocol page §6.3)."""
         return {"opcode": "QuotesSubscribe", **instrument_body(self), **frequency_of(self)}
 
     def initial_records(self, subscription: Subscription) -> Sequence[Record]:
-        """The latest quote, if any, as the first record of a subscription."""
+        """Return the latest quote as the first record of a subscription that has joined the stream.
+
+        () if there is none.
+        """
         if not self.latest:
             return ()
         try:
@@ -57,12 +64,12 @@ class QuoteStream(ShapedStream):
         return initial_records
 
     def remove(self, subscription: Subscription) -> None:
-        """Remove a subscription; made again, it starts without any emitted record."""
+        """Remove a subscription, and forget the records emitted for it."""
         super().remove(subscription)
         self._emitted = [record for record in self._emitted if record[0] != subscription]
 
     def reshape(self) -> None:
-        """Choose the decoder for all fields, and a getter for each subscription's."""
+        """Choose the decoder for the fields of all subscriptions, and a getter for the fields of each."""
         super().reshape()
         self._readers = tuple(
             (each, reader_of(each.fields), any(name.endswith("_timestamp") for name in each.fields))
@@ -70,13 +77,16 @@ class QuoteStream(ShapedStream):
         )
 
     def forget(self) -> None:
-        """Drop the latest quote when the connection breaks: it must not pass for fresh."""
+        """Drop the latest quote, because the connection broke and the quote must not pass for fresh."""
         super().forget()
         self.latest = b""
         self._is_first = True
 
     def take(self, data: Any, received: int) -> Sequence[Record]:  # noqa: ANN401
-        """One record per subscription; its time is that of the book, else of the last trade, else of receipt."""
+        """Return one record per subscription for a quote.
+
+        Its time is that of the book, else of the last trade, else `received`.
+        """
         self.has_received = True
         ms, seconds = data.quote_timestamp, data.trade_timestamp
         if ms is not None and 0 < ms < MAX_MS:
@@ -89,7 +99,10 @@ class QuoteStream(ShapedStream):
         return self._news(records, emitted) if self._is_first else records
 
     def _news(self, records: list[Record], emitted: list[Record]) -> list[Record]:
-        """The first records of a connection, without those that repeat the quote from before the break."""
+        """Return the first records of a connection without those equal to the last ones before the break.
+
+        Those left out are counted as duplicated.
+        """
         self._is_first = False
         before = {record[0]: record for record in emitted}
         news = [record for record in records if before.get(record[0]) != record]
@@ -107,7 +120,9 @@ class QuoteStream(ShapedStream):
 
 
 class AlorMarket(AlorConnection):
-    """A connection for market data; see `streams` for the options of a subscription.
+    """A connection for market data.
+
+    Implements `BrokerProtocol`; the module `streams` lists the options of a subscription.
 
     Symbols are "SBER", "SPBX:AAPL" or, with a board, "MOEX:SBER@TQBR".
     """
@@ -128,7 +143,10 @@ class AlorMarket(AlorConnection):
 
 
 def _completed(kind: Kind, fields: tuple[str, ...], values: tuple[Any, ...]) -> tuple[Value, ...]:
-    """Values with times in ns and missing ones replaced by their type's missing value."""
+    """Return values with times converted to ns since the epoch, and None replaced by a missing value.
+
+    The missing value is that of the column's type, such as NaN for a number.
+    """
     done: list[Value] = []
     for name, value in zip(fields, values, strict=True):
         type_ = MARKET_FIELDS[kind][name].type

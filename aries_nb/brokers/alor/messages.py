@@ -1,7 +1,7 @@
-"""ALOR's data frames as structs: one decoder for each kind, format and choice of columns (protocol page §3.1 and §6).
+"""ALOR's data frames as structs: a decoder for each kind, format and choice of columns (ALOR protocol page §3.1, §6).
 
-Only the fields that a stream needs are decoded. Numbers written as text are read, `null` and absent fields are None.
-Data that the decoder rejects are read by `shape_from`.
+Only the fields that a stream needs are decoded. Numbers written as text are accepted; `null` and absent fields are
+None. Data that the decoder rejects are decoded by `shape_from`.
 """
 
 from __future__ import annotations
@@ -32,7 +32,11 @@ _TYPES: Mapping[FieldType, Any] = {
 
 
 class Shape(NamedTuple):
-    """Decoder for one kind of frame: `decode` returns a struct with `data` and `guid`."""
+    """Decoder for one kind of frame and choice of columns.
+
+    `decode` returns a struct with `guid` and `data`, the latter of the class `data`. `names` maps each column to its
+    type and the names that its field may have in the message.
+    """
 
     data: type[Struct]
     decode: Callable[[bytes], Any]
@@ -40,14 +44,17 @@ class Shape(NamedTuple):
 
 
 class Level(Struct, gc=False):
-    """One level of an order book, in any format."""
+    """One level of an order book: price, and volume in lots."""
 
     price: float
     volume: float
 
 
 class Book(Struct, gc=False):
-    """A whole order book; `time` in ms. The history flag is not needed here."""
+    """A whole order book as the server sends it; `time` is the exchange time as Unix time in ms.
+
+    A side is None if absent.
+    """
 
     bids: list[Level] | None = None
     asks: list[Level] | None = None
@@ -62,7 +69,7 @@ _BOOK_NAMES: Mapping[Format, Mapping[str, str]] = {
 
 @lru_cache(maxsize=512)
 def shape_for(kind: Kind, form: Format, columns: frozenset[str]) -> Shape:
-    """The shape with these columns and the fields of `TIMES`."""
+    """Return the shape that decodes these columns of a kind, and the fields in `TIMES`, from messages of a format."""
     if kind == "book":
         return _book_shape(form)
     wanted = {name: field for name, field in MARKET_FIELDS[kind].items() if name in columns} | dict(TIMES[kind])
@@ -73,7 +80,10 @@ def shape_for(kind: Kind, form: Format, columns: frozenset[str]) -> Shape:
 
 
 def shape_from(shape: Shape, data: Mapping[str, Any], line: bytes) -> tuple[Any, list[Unreadable]]:
-    """The struct for data that the decoder rejects, and notices about unusable fields."""
+    """Return a struct of a shape, made from data that its decoder rejects, and notices of unusable fields.
+
+    `line` is the frame, for excerpts.
+    """
     values: dict[str, Any] = {}
     problems: list[Unreadable] = []
     for column, (type_, names) in shape.names.items():
@@ -86,7 +96,10 @@ def shape_from(shape: Shape, data: Mapping[str, Any], line: bytes) -> tuple[Any,
 
 
 def book_from(data: Mapping[str, Any], form: Format, line: bytes) -> tuple[Book | None, list[Unreadable]]:
-    """The order book in data that the decoder rejects; None where a side is not a list."""
+    """Return the order book in data that the fast decoder rejects, and notices about unusable levels.
+
+    The book is None if a side is not a list. `form` is the message format; `line` is the frame, for excerpts.
+    """
     names = _BOOK_NAMES[form]
     problems: list[Unreadable] = []
     sides: list[list[Level]] = []
@@ -106,7 +119,7 @@ def book_from(data: Mapping[str, Any], form: Format, line: bytes) -> tuple[Book 
 
 
 def value_from(type_: FieldType, value: object) -> Any:  # noqa: ANN401 - the type says which
-    """A value as the decoder would return it, read tolerantly; None if it is unusable."""
+    """Return a value as the fast decoder would, converted to the type of its field; None if it is unusable or blank."""
     if value is None or (isinstance(value, str) and not value.strip()):
         return None
     if type_ == "number":

@@ -1,6 +1,6 @@
-"""An ALOR session on one connection: tokens, requests and their replies, keepalive (protocol page §2.3, §3.2 and §8).
+"""An ALOR session on one connection: tokens, requests and replies, keepalive (ALOR protocol page §2.3, §3.2, §8).
 
-There is no handshake: the token goes into every request, so the session is open once the server has accepted one.
+There is no login message: the token is in every request, so the session is open once the server has accepted one.
 """
 
 from __future__ import annotations
@@ -38,7 +38,11 @@ NOT_FOUND = 404  # of a subscription: there is no such instrument (assumed, U3)
 
 
 class Request(Struct, gc=False):
-    """A request without a reply yet. `number` counts requests and pings alike; `body` has no token."""
+    """A request without a reply yet, sent at `since` (s, monotonic). `guid` is that of its stream; `body` has no token.
+
+    `number` counts requests and pings together. `is_retry`: it was sent again with a fresh token. `needs_token`: it
+    waits for one.
+    """
 
     number: int
     guid: str
@@ -49,12 +53,12 @@ class Request(Struct, gc=False):
 
     @property
     def is_subscription(self) -> bool:
-        """Whether it requests a stream."""
+        """Whether it requests a stream, as opposed to ending one."""
         return bool(self.body["opcode"] != "unsubscribe")
 
 
 class AlorSession:
-    """State of the session, the queue of frames to send, and the requests without a reply."""
+    """State of an ALOR session on one connection: token, frames to send, pings, requests without a reply."""
 
     def __init__(self) -> None:
         self.is_open = False
@@ -82,7 +86,7 @@ class AlorSession:
         self._ends_at: float | None = None  # the end of the current token, by our clock
 
     def open(self, now: float) -> None:
-        """Reset for a new connection; numbers continue, so that a late answer cannot match a new ping."""
+        """Reset for a new connection at time `now`; numbers continue, so that a late answer cannot match a new ping."""
         self.is_open = False
         self._now = now
         self._out.clear()
@@ -91,12 +95,15 @@ class AlorSession:
         self._forget()
 
     def outgoing(self) -> Sequence[str]:
-        """Drain the frames to send."""
+        """Return the queued frames in the order of sending, and clear the queue."""
         frames, self._out = self._out, []
         return frames
 
     def authenticate(self, token: str, now: float) -> bool:
-        """Use a token for all further requests; True if it is the first on this connection."""
+        """Use a token for all further requests; return whether it is the first on this connection.
+
+        Requests refused for their token are sent again with it.
+        """
         is_first, is_new = not self.is_asked, token != self._token.reveal()
         self._now = now
         self._token = Secret(token)
@@ -118,7 +125,7 @@ class AlorSession:
         return is_first
 
     def request(self, body: dict[str, Any], guid: str) -> int:
-        """Queue a request that needs a reply; returns its number."""
+        """Queue a request to which the server replies, for the stream `guid`; return its number."""
         self.count += 1
         self._requests[self.count] = Request(self.count, guid, body, self._now)
         self._numbers.setdefault(guid, []).append(self.count)
@@ -126,7 +133,10 @@ class AlorSession:
         return self.count
 
     def ping(self) -> int:
-        """Queue a ping and return its number (§8.3, undocumented, but the broker's own terminal sends it)."""
+        """Queue a ping and return its number.
+
+        ALOR protocol page §8.3: undocumented, but the broker's own terminal sends it.
+        """
         self.count += 1
         self._pings[self.count] = self._now
         self._next_ping = self._now + PING_SECONDS
@@ -134,7 +144,10 @@ class AlorSession:
         return self.count
 
     def tick(self, now: float) -> list[Notice]:
-        """Ping when due, ask for a token before this one ends, report a connection that does not answer in time."""
+        """Queue a ping when it is due; return notices.
+
+        One asks for a fresh token before this one ends; another reports that the server has not answered in time.
+        """
         self._now = now
         if self.has_received:
             self.has_received, self._last_received_at = False, now
@@ -154,15 +167,15 @@ class AlorSession:
         return self.drained()
 
     def drained(self) -> list[Notice]:
-        """Drain the notices."""
+        """Return the collected notices, and clear them."""
         notices, self.notices = self.notices, []
         return notices
 
     def overdue(self) -> list[Request]:
-        """Remove and return the requests without a reply for too long.
+        """Remove and return the requests without a reply for more than 10 s.
 
-        Of thousands sent together the last is answered late: its time restarts with each reply to one of them, or to
-        one sent earlier.
+        When thousands are sent together, the last is answered late: its time starts again with each reply to one of
+        them, or to one sent earlier.
         """
         late = [
             request
@@ -176,12 +189,12 @@ class AlorSession:
         return late
 
     def forget(self, guid: str) -> None:
-        """Remove all requests of a guid."""
+        """Remove all pending requests of the stream `guid`."""
         for sent in self._numbers.pop(guid, ()):
             del self._requests[sent]
 
     def released(self) -> Iterator[Pong]:
-        """Drain the pongs without a pending request before them."""
+        """Yield the pongs whose preceding requests all have a reply, and remove them."""
         while self._held:
             first = next(iter(self._requests), None)  # numbers only grow
             free = [ping for ping in self._held if first is None or ping < first]
@@ -191,7 +204,10 @@ class AlorSession:
             yield Pong(max(free))
 
     def answer(self, message: Mapping[str, Any], line: bytes, received: int) -> Request | None:
-        """Process a reply; returns the stream request that it accepts. Anything else becomes a notice."""
+        """Process a reply; return the request of a stream if the reply accepts one, else None.
+
+        Anything else in it becomes a notice. `line` is the frame, for excerpts; `received` is in ns since the epoch.
+        """
         guid, code = _text(message.get("requestGuid", message.get("guid"))), number(message.get("httpCode"))
         if code is None or code != code:
             # A server may answer a ping with its echo (§8.3).
@@ -223,7 +239,11 @@ class AlorSession:
         return None
 
     def _unauthorized(self, guid: str, said: str) -> None:
-        """Process a 401: fatal before the session is open, else one more try with a new token (§2.3)."""
+        """Process a reply 401 (ALOR protocol page §2.3), whose text is `said`.
+
+        It is fatal before the session is open. Later the request is sent again once, with a fresh token, for which a
+        notice asks.
+        """
         if not self.is_open:
             self.notices.append(SessionRefused(said))
             return
@@ -259,7 +279,10 @@ class AlorSession:
             self.notices.append(TokenWanted(is_refused))
 
     def _plan_renewal(self, received: int) -> None:
-        """Note the end of a token by our own clock, at the first answer after it was sent."""
+        """Compute when the token ends by this machine's clock, at the first answer after the token was sent.
+
+        Plan its renewal.
+        """
         if self._is_end_known:
             return
         self._is_end_known = True
@@ -270,18 +293,21 @@ class AlorSession:
             self._plan(left)
 
     def _plan(self, left: float) -> None:
-        """Schedule the request for the next token, early enough for a second try before this one ends."""
+        """Plan the request for a fresh token, early enough for a second try before the one in use ends.
+
+        It ends in `left` seconds.
+        """
         pause = max(left - RENEW_SECONDS, left * 0.75, SHORTEST_PAUSE_SECONDS)
         # No schedule for an expired token: the next refusal asks for another one.
         self._renew_at = self._now + pause if left > 0 else None
 
     def _next(self, guid: str) -> Request | None:
-        """The oldest request of a guid that a reply can be for."""
+        """Return the oldest pending request of a stream that a reply can be for; None if there is none."""
         sent = [self._requests[each] for each in self._numbers.get(guid, ())]
         return next((request for request in sent if not request.needs_token), None)
 
     def _silence(self, request: Request) -> float:
-        """Seconds since the latest reply to a request sent together with this one or earlier."""
+        """Return the seconds since the latest reply to a request sent together with this one or earlier."""
         answers = (at for since, at in self._answered.items() if since <= request.since)
         return self._now - max((request.since, *answers))
 

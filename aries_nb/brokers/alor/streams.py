@@ -1,7 +1,7 @@
-"""Streams of ALOR, one per guid: base classes and parts of requests (protocol page §4).
+"""Base classes of ALOR's streams, each known to the server by its guid, and parts of requests (ALOR protocol page §4).
 
-Subscriptions that differ only in their fields share a stream. Options, all texts: ("min_interval_ms", "250") of quotes,
-books and bars; ("depth", "20") of books; ("interval", seconds) and ("start", Unix seconds) of bars.
+Subscriptions that differ only in their fields share a stream. Options of a subscription, all texts: ("min_interval_ms",
+"250") of quotes, books and bars; ("depth", "20") of books; ("interval", seconds) and ("start", Unix seconds) of bars.
 """
 
 from __future__ import annotations
@@ -44,10 +44,10 @@ Found: TypeAlias = tuple[Sequence[Record], Sequence[Unreadable]]
 
 
 class Key(NamedTuple):
-    """Subject of a request; subscriptions with the same key share one.
+    """What a stream's request asks for. Subscriptions with the same key share one stream.
 
-    `format` is that of the payload: the one with the smallest messages that has all columns of a table, or of quotes
-    those of the subscription.
+    `format` is one of the server's three message formats: the one with the smallest messages that has all columns of a
+    table, or all fields of a quotes subscription.
     """
 
     kind: Kind
@@ -57,19 +57,19 @@ class Key(NamedTuple):
 
 
 def key_of(subscription: Subscription) -> Key:
-    """The key of the stream that a subscription needs."""
+    """Return the key of the stream that serves a subscription."""
     kind = subscription.kind
     form = format_for(MARKET_FIELDS[kind], subscription.fields) if kind == "quotes" else _FORMATS.get(kind, FORMATS[0])
     return Key(kind, subscription.symbol, subscription.options, form)
 
 
 class AlorStream(ABC):
-    """One stream of the server. The connection owns it and sets its `guid`.
+    """One stream of the server, with the subscriptions that share it. Its connection sets `guid`, its id at the server.
 
-    `exchange` is the default for symbols without one. `asked` is the number of its latest request on this connection,
-    0 while it is not running; `has_received`: data came since. `is_shareable`: another subscription may join while it
-    runs. `is_filled`: whether the data missed in a break have come since, by `filled_count` messages; None where they
-    are not requested or not known yet. `notes` collects notices until the connection drains them.
+    `exchange` is the default for symbols without one. `asked` is the number of its latest request on this connection, 0
+    while it is not running. `has_received`: data came since. `is_shareable`: further subscriptions may join while it
+    runs. `is_filled`: whether the data missed in a break have been delivered, by `filled_count` messages; None if they
+    are not requested or it is not known yet. `notes` collects notices until the connection takes them.
     """
 
     is_shareable: ClassVar[bool] = False
@@ -86,7 +86,7 @@ class AlorStream(ABC):
         self.notes: list[Notice] = []
 
     def count(self, what: CountedAs, count: int = 1) -> None:
-        """Count messages that become no record."""
+        """Append notices that `count` messages made no record for each subscription; `what` says why."""
         if count:
             self.notes += [Counted(subscription, what, count) for subscription in self.subscriptions]
 
@@ -97,22 +97,22 @@ class AlorStream(ABC):
 
     @abstractmethod
     def body(self) -> dict[str, Any]:
-        """The request, without guid and token."""
+        """Return the request for the stream as a JSON object, without guid and token."""
 
     def add(self, subscription: Subscription) -> None:
-        """Add a subscription."""
+        """Add a subscription that is served by this stream."""
         self.subscriptions = (*self.subscriptions, subscription)
 
     def initial_records(self, subscription: Subscription) -> Sequence[Record]:  # noqa: ARG002 - for subclasses
-        """Records of the current state, for a subscription that has joined."""
+        """Return records of the current state for a subscription that has joined the running stream; () by default."""
         return ()
 
     def remove(self, subscription: Subscription) -> None:
-        """Remove a subscription."""
+        """Remove a subscription from this stream."""
         self.subscriptions = tuple(each for each in self.subscriptions if each != subscription)
 
     def forget(self) -> None:
-        """Reset when the connection breaks."""
+        """Reset the state of the request, because the connection broke; subscriptions stay."""
         self.asked = 0
         self.has_received = False
         self.is_filled = None
@@ -120,34 +120,47 @@ class AlorStream(ABC):
 
     @abstractmethod
     def read(self, data: Mapping[str, Any], received: int, line: bytes) -> Found:
-        """Read the data of one frame tolerantly."""
+        """Return the records of one frame's `data`, and notices about unusable values.
+
+        Never raises. `received` is in ns since the epoch; `line` is the frame, for excerpts.
+        """
 
     def replied(self, received: int) -> Sequence[Record]:  # noqa: ARG002 - for subclasses
-        """The server accepted the request; the snapshot may have come before or may follow."""
+        """Process the server's acceptance of the request and return records.
+
+        The snapshot may have come before or may follow.
+        """
         return ()
 
     def settled(self, received: int) -> Sequence[Record]:  # noqa: ARG002
-        """The server has answered the request and a later ping: the snapshot is complete."""
+        """Return records once the server has answered a ping sent after the request: the snapshot is complete."""
         return ()
 
 
 class ShapedStream(AlorStream):
-    """A stream decoded into structs with just the fields it needs: the fast path."""
+    """A stream whose frames are decoded into structs with only the fields that its subscriptions need: the fast path.
+
+    Frames that the decoder rejects are decoded tolerantly by `read`. `latest` is the latest frame, set by the
+    connection.
+    """
 
     decode: Callable[[bytes], Any]
     latest = b""  # the latest frame, set by the connection
 
     @abstractmethod
     def take(self, data: Any, received: int) -> Sequence[Record]:  # noqa: ANN401 - a struct of the stream's shape
-        """Records of the data of one frame."""
+        """Return the records of one frame's data, a struct of the stream's shape.
+
+        `received` is its time of receipt in ns since the epoch.
+        """
 
     def add(self, subscription: Subscription) -> None:
-        """Add a subscription and its fields."""
+        """Add a subscription, and choose a decoder that has its fields."""
         super().add(subscription)
         self.reshape()
 
     def remove(self, subscription: Subscription) -> None:
-        """Remove a subscription and the fields that only it needed."""
+        """Remove a subscription, and choose a decoder without the fields that only it needed."""
         super().remove(subscription)
         self.reshape()
 
@@ -158,18 +171,18 @@ class ShapedStream(AlorStream):
         self.decode = self.shape.decode
 
     def read(self, data: Mapping[str, Any], received: int, line: bytes) -> Found:
-        """Read data that the decoder rejects."""
+        """Return the records of data that the fast decoder rejects, and notices about unusable values."""
         struct, problems = shape_from(self.shape, data, line)
         return self.take(struct, received), problems
 
 
 def ns_of(value: int | None, unit: int) -> int:
-    """A Unix time in units of `unit` ns as ns since the epoch; 0 if it is missing or out of range."""
+    """Return a Unix time in units of `unit` ns as ns since the epoch; 0 if it is None or out of range."""
     return value * unit if value is not None and 0 < value < MAX_MS * 1_000_000 // unit else 0
 
 
 def reader_of(names: Sequence[str]) -> Callable[[Any], tuple[Any, ...]]:
-    """A getter of these fields from a struct, as a tuple."""
+    """Return a function that returns the attributes `names` of a struct as a tuple."""
     if len(names) == 1:
         one = attrgetter(names[0])
         return lambda data: (one(data),)
@@ -177,18 +190,21 @@ def reader_of(names: Sequence[str]) -> Callable[[Any], tuple[Any, ...]]:
 
 
 def instrument_body(stream: AlorStream) -> dict[str, Any]:
-    """The part of a request that names instrument and format (§4)."""
+    """Return the fields of a request that name instrument, board and format (ALOR protocol page §4)."""
     exchange, code, board = instrument_of(stream.symbol, stream.exchange)
     body = {"exchange": exchange, "code": code, "format": stream.key.format.capitalize()}
     return {**body, "instrumentGroup": board} if board else body
 
 
 def frequency_of(stream: AlorStream) -> dict[str, int]:
-    """The part of a request that limits the update rate (§4.1), if an option does; the server has a minimum."""
+    """Return the field of a request that limits the update rate, {} without an option for it (ALOR protocol page §4.1).
+
+    The value is in ms; the server raises it to a minimum of its own.
+    """
     text = text_option(stream.key, "min_interval_ms")
     return {"frequency": int(text)} if text.isdecimal() and len(text) < 10 else {}
 
 
 def text_option(key: Key, name: str) -> str:
-    """An option of a stream, "" if it is not given."""
+    """Return the value of an option of a stream, "" if it is not given."""
     return dict(key.options).get(name, "")

@@ -1,6 +1,6 @@
-"""Rows of ALOR's portfolios and instruments: orders, own trades, positions and so on (protocol page §6.5, §7, §9).
+"""Rows of ALOR's portfolios and instruments: orders, own trades, positions … (ALOR protocol page §6.5, §7, §9).
 
-The present content of a table comes one element per frame, marked as existing; it is emitted as one full list.
+The present rows of a table come one per frame, marked as existing; they are emitted together, as one full list.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ _READ = {"decimal": decimal, "iso": nanoseconds}
 
 
 class _TableStream(AlorStream):
-    """Base class of table streams: one record per row."""
+    """Base class of streams whose records are rows of a table."""
 
     def __init__(self, key: Key, exchange: str) -> None:
         super().__init__(key, exchange)
@@ -51,7 +51,10 @@ class _TableStream(AlorStream):
         self.types = column_types(TABLE_FIELDS[self.kind])
 
     def row_from(self, data: Mapping[str, Any], line: bytes) -> tuple[TableRow, list[Unreadable]]:
-        """The columns present in the data, and notices about unusable values."""
+        """Return the columns that the data has, converted to their types, and notices about unusable values.
+
+        `line` is the frame, for excerpts.
+        """
         row: TableRow = {}
         problems: list[Unreadable] = []
         for column, type_ in self.types.items():
@@ -67,42 +70,51 @@ class _TableStream(AlorStream):
         return row, problems
 
     def put(self, row: TableRow, received: int) -> list[Record]:
-        """The records of a row, one per subscription."""
+        """Return the records that put a row into the table, one per subscription.
+
+        Their time is that of the row's latest change, `received` if it has none; in ns since the epoch.
+        """
         at = self.time_of(row) or received
         return [(each, at, (PUT, *self.values_of(each, row))) for each in self.subscriptions]
 
     def time_of(self, row: TableRow) -> int:
-        """The time of a row's latest change in ns since the epoch; 0 if it has none."""
+        """Return the time of a row's latest change in ns since the epoch; 0 if it has none."""
         ts = row.get(TIMED_BY.get(self.kind, ""), NOT_A_TIME)
         return ts if isinstance(ts, int) and ts != NOT_A_TIME else 0
 
     def clear(self, received: int) -> list[Record]:
-        """The records that start a full list, one per subscription."""
+        """Return the records that begin a full list (`CLEAR`), one per subscription, at the time `received`."""
         return [(each, received, (CLEAR, *self.values_of(each, {}))) for each in self.subscriptions]
 
     def values_of(self, subscription: Subscription, row: TableRow) -> list[Value]:
-        """The values of a row in a subscription's fields."""
+        """Return a row's values in the order of a subscription's fields; absent ones are missing values."""
         return [row.get(field, MISSING[self.types[field]]) for field in subscription.fields]
 
 
 class InstrumentStream(_TableStream):
-    """Trading status and price limits of one instrument; the first frame is complete, later ones have the changes."""
+    """Trading status and price limits of one instrument.
+
+    The first frame has all fields, later ones only those that changed.
+    """
 
     def __init__(self, key: Key, exchange: str) -> None:
         super().__init__(key, exchange)
         self._row: TableRow = {}
 
     def body(self) -> dict[str, Any]:
-        """The request of §6.5."""
+        """Return the request for the stream, without guid and token (ALOR protocol page §6.5)."""
         return {"opcode": OPCODES["instruments"], **instrument_body(self)}
 
     def forget(self) -> None:
-        """Drop the row when the connection breaks."""
+        """Drop the row, because the connection broke: it comes again."""
         super().forget()
         self._row = {}
 
     def read(self, data: Mapping[str, Any], received: int, line: bytes) -> Found:
-        """The merged row; its symbol is in the user's spelling."""
+        """Return the records of the row merged with the changes in a frame, and notices about unusable values.
+
+        The column `symbol` is the instrument in the user's spelling.
+        """
         self.has_received = True
         changed, problems = self.row_from(data, line)
         self._row = {**self._row, **changed, "symbol": self.symbol}
@@ -110,7 +122,10 @@ class InstrumentStream(_TableStream):
 
 
 class PortfolioStream(_TableStream):
-    """Rows of one portfolio. Quantities in pieces, see `account_fields`."""
+    """Rows of one table of a portfolio, such as orders or positions.
+
+    Quantities are in pieces unless a column says "lots".
+    """
 
     def __init__(self, key: Key, exchange: str) -> None:
         super().__init__(key, exchange)
@@ -118,7 +133,10 @@ class PortfolioStream(_TableStream):
         self._is_listed = not TABLE_KEYS[self.kind]  # one row, never a list
 
     def body(self) -> dict[str, Any]:
-        """The request of §7, with the present content."""
+        """Return the request for the stream, without guid and token (ALOR protocol page §7).
+
+        It asks for the present rows as well as for changes.
+        """
         exchange, portfolio, _ = instrument_of(self.symbol, self.exchange)
         return {
             "opcode": OPCODES[self.kind],
@@ -129,22 +147,26 @@ class PortfolioStream(_TableStream):
         }
 
     def forget(self) -> None:
-        """Reset when the connection breaks: the full list comes again."""
+        """Reset the state, because the connection broke: the full list comes again."""
         super().forget()
         self.count("duplicated", len(self._waiting))
         self._waiting.clear()
         self._is_listed = not TABLE_KEYS[self.kind]
 
     def replied(self, received: int) -> Sequence[Record]:
-        """A list that came before the reply is complete."""
+        """Return the records of the full list if its rows came before the reply to the request; else ()."""
         return self._list(received) if self._waiting else ()
 
     def settled(self, received: int) -> Sequence[Record]:
-        """The list is complete, even if empty."""
+        """Return the records of the full list, even if it is empty, unless it was emitted before."""
         return () if self._is_listed else self._list(received)
 
     def read(self, data: Mapping[str, Any], received: int, line: bytes) -> Found:
-        """Hold a row of the list until the list is complete, or emit a change; the first change completes the list."""
+        """Return the records of a changed row, and notices about unusable values.
+
+        A row marked as existing is held back until the full list is complete; the first change completes the list and
+        is preceded by it.
+        """
         self.has_received = True
         row, problems = self.whole_row(data, line)
         if row is None:
@@ -161,7 +183,7 @@ class PortfolioStream(_TableStream):
         return self.put(row, received), problems
 
     def whole_row(self, data: Mapping[str, Any], line: bytes) -> tuple[TableRow | None, list[Unreadable]]:
-        """A row with its symbol in the user's spelling; None where its required column is missing."""
+        """Return a row with its symbol in the user's spelling, and notices; None if its required column is missing."""
         row, problems = self.row_from(data, line)
         required = REQUIRED.get(self.kind)
         if required is not None and not row.get(required):
@@ -182,10 +204,10 @@ class PortfolioStream(_TableStream):
 
 
 def price_of(row: Mapping[str, Value]) -> Decimal:
-    """The current price of a position, computed from its value, as the broker sends none; NaN if it cannot be.
+    """Return the current price of a position, computed from its value since the broker sends none; NaN if it cannot be.
 
-    It is in the units of the average price: where cost differs from quantity times average price, a piece is worth a
-    multiple of its price (assumed, of bonds and derivatives; §7.5 explains neither).
+    It is in the units of the average price: if the cost differs from quantity times average price, a piece is worth a
+    multiple of its price (assumed, of bonds and derivatives; ALOR protocol page §7.5 explains neither).
     """
     names = ("quantity", "average_price", "market_value", "cost_basis")
     known = [value for name in names if isinstance(value := row.get(name), Decimal)]

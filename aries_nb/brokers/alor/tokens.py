@@ -1,6 +1,6 @@
-"""Tokens of ALOR: claims of access tokens, and the exchange of refresh tokens (protocol page §2).
+"""Tokens of ALOR: claims of access tokens, and the exchange of refresh tokens (ALOR protocol page §2).
 
-Pure: no I/O. No function raises for a malformed token, and none stores a token.
+No I/O. No function raises for a malformed token, and none stores a token.
 """
 
 from __future__ import annotations
@@ -20,45 +20,45 @@ MOST_CHARACTERS = 20_000
 
 
 class AlorTokenExchange:
-    """Implements `TokenExchange` (§2.1)."""
+    """ALOR's exchange of refresh tokens for access tokens (ALOR protocol page §2.1). Implements `TokenExchange`."""
 
     def is_access(self, token: str) -> bool:
-        """Whether a token is an access token: a JWT with an expiry."""
+        """Return whether a token is an access token: a JWT (JSON web token) with an expiry."""
         return expiry_of(token) is not None
 
     def request(self, refresh_token: str) -> bytes:
-        """The JSON to post."""
+        """Return the JSON body to post to the token service for an access token."""
         return refresh_body(refresh_token)
 
     def read(self, body: bytes) -> str:
-        """The access token in an answer. Raises ValueError."""
+        """Return the access token in the body of the token service's answer. Raises ValueError if there is none."""
         return read_refresh(body)
 
     def expiry(self, token: str) -> float | None:
-        """Expiry of an access token, in s since the epoch."""
+        """Return when an access token expires, in s since the epoch; None if it does not say."""
         return expiry_of(token)
 
 
 def expiry_of(token: str) -> float | None:
-    """Expiry of an access token in s since the epoch; None if it has none."""
+    """Return when an access token expires, in s since the epoch; None if it does not say."""
     exp = number(_claims(token).get("exp"))
     return exp if exp is not None and exp > 0 else None
 
 
 def portfolios_in(token: str) -> tuple[str, ...]:
-    """The portfolios that an access token names, in the broker's order; () if none."""
+    """Return the portfolios that an access token names, in the broker's order; () if it names none."""
     said = _claims(token).get("portfolios")
     texts = said.split() if isinstance(said, str) else said if isinstance(said, list) else ()
     return tuple(dict.fromkeys(text for text in texts if isinstance(text, str) and text))
 
 
 def refresh_body(refresh_token: str) -> bytes:
-    """The JSON to post to the token service."""
+    """Return the JSON body to post to the token service for an access token."""
     return msgspec.json.encode({"token": refresh_token})
 
 
 def read_refresh(body: bytes) -> str:
-    """The access token in an answer of the token service. Raises ValueError if there is none."""
+    """Return the access token in the body of the token service's answer. Raises ValueError if there is none."""
     try:
         answer = msgspec.json.decode(body)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
@@ -71,7 +71,10 @@ def read_refresh(body: bytes) -> str:
 
 
 def _claims(token: str) -> dict[str, Any]:
-    """The claims of a JWT, not verified: they serve for scheduling only. {} for anything else."""
+    """Return the claims of a JWT (JSON web token), {} for any other text.
+
+    They are not verified, as they only serve to plan the renewal and to list portfolios.
+    """
     parts = token.split(".")
     if len(parts) != 3 or len(token) > MOST_CHARACTERS:
         return {}

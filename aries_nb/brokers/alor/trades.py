@@ -1,6 +1,6 @@
-"""Trades of one instrument at ALOR: each once, in order, also across a break (protocol page §6.4 and §9).
+"""Trades of one instrument at ALOR as a stream: each once, in order, also across a break (ALOR protocol page §6.4, §9).
 
-The protocol cannot resume a stream: after a break the newest trades are requested again, and known ones are left out by
+The protocol cannot resume a stream. After a break the newest trades are requested again, and known ones are left out by
 their ids.
 """
 
@@ -25,7 +25,10 @@ _BLANK: Mapping[str, Value] = {"venue": "", "side": "unknown", "trade_id": 0}
 
 
 class _Trade(NamedTuple):
-    """A past trade, held until all of them are here; sorts by time, then by id."""
+    """A past trade, held until all past trades have come: its time (ns), its id and its records.
+
+    Sorts by time, then by id.
+    """
 
     ts: int
     trade_id: int
@@ -33,7 +36,11 @@ class _Trade(NamedTuple):
 
 
 class _Reader(NamedTuple):
-    """Getter of a subscription's fields from a trade; `source` is the place of the column that trades lack."""
+    """How to get the values of a subscription from a trade: its fields, and a function that returns them.
+
+    `source` is the position of the column "source" among the values, which the server's trades lack; None if not
+    requested.
+    """
 
     subscription: Subscription
     fields: tuple[str, ...]
@@ -42,9 +49,11 @@ class _Reader(NamedTuple):
 
 
 class TradeStream(ShapedStream):
-    """Every trade, never conflated; sizes in lots, `venue` is the board, `side` the aggressor's.
+    """All trades of one instrument, never conflated.
 
-    The first request asks for no history. The past may come in any order.
+    Sizes are in lots, `venue` is the board, `side` that of the aggressor.
+
+    The first request asks for no past trades; after a break they are requested and may come in any order.
     """
 
     is_shareable = True
@@ -66,13 +75,19 @@ class TradeStream(ShapedStream):
         self._waiting: list[_Trade] = []
 
     def body(self) -> dict[str, Any]:
-        """The request of §6.4; after a break with as many past trades as possible."""
+        """Return the request for the stream, without guid and token (ALOR protocol page §6.4).
+
+        After a break it asks for 5,000 past trades, the server's limit.
+        """
         depth = MOST_TRADES if self._is_resuming else 0
         opcode = "AllTradesGetAndSubscribe"
         return {"opcode": opcode, **instrument_body(self), "depth": depth, "includeVirtualTrades": False}
 
     def forget(self) -> None:
-        """Reset when the connection breaks; emitted trades are remembered, so that none is emitted twice."""
+        """Reset the state, because the connection broke.
+
+        Emitted trades are remembered, so that none is emitted twice.
+        """
         super().forget()
         self._is_resuming = self._since > 0
         self._is_past_over = self._is_joined = self._is_hole_reported = False
@@ -83,18 +98,21 @@ class TradeStream(ShapedStream):
         self._waiting.clear()
 
     def reshape(self) -> None:
-        """Choose the decoder for all fields, and a getter for each subscription's."""
+        """Choose the decoder for the fields of all subscriptions, and a getter for the fields of each."""
         super().reshape()
         self._readers = tuple(map(_reader_of, self.subscriptions))
         self._has_side = "side" in self.shape.names
 
     def replied(self, received: int) -> Sequence[Record]:
-        """Past trades that came before the reply are complete."""
+        """Return the records of past trades that came before the reply to the request, which are then complete."""
         self._since = self._since or received
         return self._past() if self._waiting else ()
 
     def settled(self, received: int) -> Sequence[Record]:  # noqa: ARG002 - a trade has its own time
-        """The past trades that came by now are all of them."""
+        """Return the records of the past trades held, since all have come.
+
+        Set whether the gap of the break is filled.
+        """
         records = self._past() if self._waiting else ()
         if self._is_resuming and not self._is_past_over:
             # Without a known trade, a past shorter than the limit is complete.
@@ -104,7 +122,7 @@ class TradeStream(ShapedStream):
         return records
 
     def take(self, data: Any, received: int) -> Sequence[Record]:  # noqa: ANN401
-        """The records of one trade; none for a past or known one."""
+        """Return the records of one trade; none for a known trade, or a past one that is held until all have come."""
         self.has_received = True
         trade_id = data.trade_id
         if trade_id is None or not 0 <= trade_id <= MAX_INTEGER:
@@ -138,7 +156,7 @@ class TradeStream(ShapedStream):
         return self._past() if self._is_past_over or len(self._waiting) > 2 * MOST_TRADES else ()
 
     def _past(self) -> Sequence[Record]:
-        """The records of the held trades that were missed in the break."""
+        """Return the records of those held past trades that were missed in the break; count the others."""
         trades = sorted(self._waiting, key=lambda trade: trade[:2])
         self._waiting.clear()
         self._is_joined |= trades[0][:2] <= self._known_until
@@ -170,7 +188,10 @@ class TradeStream(ShapedStream):
         return records
 
     def _report_hole(self, first: _Trade) -> None:
-        """Report the gap between the newest trade known at the break and the first past trade, if there may be one."""
+        """Append a notice of the gap between the newest trade known at the break and `first`, the first past trade.
+
+        None if the past trades certainly reach back to the break, or a gap was reported already.
+        """
         is_whole = not self._known_until[0] and self._past_count < MOST_TRADES
         if self._is_hole_reported or is_whole:
             return
