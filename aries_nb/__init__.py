@@ -1,10 +1,11 @@
-"""Live broker streams that feel native in a notebook.
+"""Live broker streams as rolling DataFrames and widgets in a notebook.
 
 >>> import aries_nb as anb
 >>> feed = anb.connect("sim")
 >>> quotes = feed.quotes("AAPL", "MSFT", window="15min")
 
-The names below are loaded on first use: the command line and the simulated market's process need none of them.
+The names in `__all__` are imported on first use: the command line and the process of the simulated market need none of
+them.
 """
 
 from importlib import import_module as _import_module

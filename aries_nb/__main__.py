@@ -1,4 +1,4 @@
-"""`python -m aries_nb` is the command line."""
+"""Entry point of `python -m aries_nb`: runs the command line of `aries_nb.cli` and exits with its status."""
 
 from aries_nb.cli import main
 

@@ -1,4 +1,4 @@
-"""The objects of a notebook: the feed, live frames, books, tables and accounts."""
+"""The objects that a user has in a notebook: the feed, live frames, order books, tables and accounts."""
 
 from aries_nb.live.account.account import Account
 from aries_nb.live.connect import connect

@@ -36,9 +36,10 @@ SHOWN_CHARACTERS = 200
 
 
 def checked_count(value: object, name: str, of: str, *, most: int | None = None, or_none: str = "") -> int:
-    """`value`, a whole number from 1 to `most` (None: any). Raises UsageError, "`name`=… is no number of `of`".
+    """Return `value` if it is a whole number from 1 to `most` (None: no maximum). Raises UsageError otherwise.
 
-    `or_none` is added to the advice where None may be passed instead; the caller handles None.
+    The error says "`name`=… is no number of `of`". `or_none` is added to its advice where None may be passed instead;
+    the caller handles None.
     """
     if isinstance(value, bool) or not isinstance(value, int) or value < 1 or (most is not None and value > most):
         span = "of at least 1" if most is None else f"from 1 to {most:,}"
@@ -47,7 +48,10 @@ def checked_count(value: object, name: str, of: str, *, most: int | None = None,
 
 
 def checked_symbols(symbols: Sequence[object]) -> tuple[str, ...]:
-    """The symbols without blanks, each once, in order. Raises UsageError for none, a blank, or anything but text."""
+    """Return the symbols without surrounding blanks, each once, in the given order.
+
+    Raises UsageError where there is none, and where one is not printable text of 1 to 64 characters.
+    """
     if not symbols:
         raise UsageError("no symbol was given", advice='Name at least one, as in feed.quotes("AAPL").')
     for symbol in symbols:
@@ -57,14 +61,18 @@ def checked_symbols(symbols: Sequence[object]) -> tuple[str, ...]:
 
 
 def is_symbol(symbol: object) -> bool:
-    """Whether a value can be a symbol: printable text of 1 to 64 characters."""
+    """Whether a value can be a symbol: printable text of 1 to 64 characters, not only blanks."""
     return isinstance(symbol, str) and len(symbol.strip()) > 0 and len(symbol) <= 64 and symbol.strip().isprintable()
 
 
 def checked_columns(
     fields: Sequence[str] | Literal["*"] | None, known: Mapping[str, ColumnType], usual: Sequence[Column]
 ) -> tuple[Column, ...]:
-    """The columns for `fields` ("*": all; None: `usual`), in the order of the broker's records. Raises UsageError."""
+    """Return the columns that a user names in `fields`, in the order of `known`, all columns of the broker's records.
+
+    `fields` "*" stands for all of them, None for `usual`. Raises UsageError for an unknown name, an empty list, and
+    anything but a list of names.
+    """
     if fields == "*":
         fields = list(known)
     if isinstance(fields, str):
@@ -83,9 +91,10 @@ def checked_columns(
 
 
 def checked_interval_ms(interval: object, *, conflates: bool) -> tuple[tuple[str, str], ...]:
-    """The subscription's option for `min_interval_ms`, () for None. Raises UsageError.
+    """Return `min_interval_ms=` of a user as the option of a subscription, a pair of name and text; () for None.
 
-    `conflates` says whether the endpoint supports a shortest interval between two states of a symbol.
+    `conflates` says whether the endpoint can leave out states of a symbol that follow within an interval. Raises
+    UsageError where it cannot, and for anything but whole milliseconds from 1 to an hour.
     """
     if interval is None:
         return ()
@@ -96,7 +105,11 @@ def checked_interval_ms(interval: object, *, conflates: bool) -> tuple[tuple[str
 
 
 def checked_window(window: object, rows: object) -> dict[str, int | None]:
-    """`limit` (rows) and `window_ns` (nanoseconds) of a rolling frame; 100,000 rows by default. Raises UsageError."""
+    """Return the arguments of a `RollingFrame`: `limit` in rows and `window_ns` in nanoseconds, one of the two None.
+
+    `window` is a span of time such as "15min", `rows` a number of rows; 100,000 rows where both are None. Raises
+    UsageError for both together and for an invalid one.
+    """
     if rows is not None and window is not None:
         raise UsageError("both rows= and window= were given", advice="Choose one.")
     if window is None:
@@ -118,7 +131,10 @@ def checked_window(window: object, rows: object) -> dict[str, int | None]:
 
 
 def checked_text(text: object, otherwise: str, *, advice: str) -> str:
-    """Text without surrounding blanks. Raises UsageError, "… is `otherwise`", for a blank or text that is not UTF-8."""
+    """Return `text` without surrounding blanks.
+
+    Raises UsageError, "… is `otherwise`", where it is blank, no text, or cannot be encoded as UTF-8.
+    """
     if isinstance(text, str) and text.strip():
         try:
             text.encode()
@@ -130,7 +146,10 @@ def checked_text(text: object, otherwise: str, *, advice: str) -> str:
 
 
 def checked_topics(topics: object) -> tuple[str, ...]:
-    """Topics of news, each once, in order; one text is one topic. Raises UsageError."""
+    """Return the topics of news that a user names, each once, in order; a single text is one topic.
+
+    Raises UsageError for anything but text or a list of texts, and for a blank one.
+    """
     items = (topics,) if isinstance(topics, str) else topics
     advice = 'Pass each as text: topics=["earnings"].'
     if not isinstance(items, Iterable) or isinstance(items, bytes):
@@ -139,9 +158,10 @@ def checked_topics(topics: object) -> tuple[str, ...]:
 
 
 def checked_moment(value: object, name: str) -> pd.Timestamp:
-    """A time or day as a Timestamp in UTC, which it is taken to be in where it names no zone; a day is its beginning.
+    """Return a time or day as a Timestamp in UTC, in ns; one without a time zone is taken to be in UTC.
 
-    Raises UsageError, "`name`=…", for what is no time, and for one that nanoseconds since 1970 cannot hold.
+    A day stands for its midnight. `value` is text, a date, datetime, Timestamp or numpy.datetime64. Raises UsageError,
+    "`name`=…", for anything else, and for a time before 1678 or after 2261, which nanoseconds since 1970 cannot hold.
     """
     moment: object = pd.NaT
     # A bare number has no unit: pandas would take it for nanoseconds.
@@ -161,7 +181,10 @@ def checked_moment(value: object, name: str) -> pd.Timestamp:
 
 
 def checked_period(start: object, end: object) -> tuple[pd.Timestamp, pd.Timestamp]:
-    """Two times in UTC, the first before the second; `end` None for now. Raises UsageError."""
+    """Return a start and an end as Timestamps in UTC; `end` None means now.
+
+    Raises UsageError for an invalid time, and where the start is not before the end.
+    """
     first = checked_moment(start, "start")
     last = pd.Timestamp(time.time_ns(), tz="UTC") if end is None else checked_moment(end, "end")
     if first >= last:
@@ -170,12 +193,15 @@ def checked_period(start: object, end: object) -> tuple[pd.Timestamp, pd.Timesta
 
 
 def rfc3339(moment: pd.Timestamp) -> str:
-    """A time in UTC as text, such as "2026-03-02T14:30:00Z"."""
+    """Return a time in UTC as text in the form of RFC 3339, such as "2026-03-02T14:30:00Z"."""
     return moment.isoformat().replace("+00:00", "Z")
 
 
 def checked_pnl_interval(interval: object, known: Sequence[str]) -> str:
-    """The length of a candle of profit and loss, one of the `known`. Raises UsageError."""
+    """Return the length of a candle of profit and loss, such as "1m".
+
+    Raises UsageError where it is not one of `known`.
+    """
     if not isinstance(interval, str) or interval not in known:
         raise UsageError(
             f"interval={_cut(interval)} is no length of a candle", advice=f"There are: {', '.join(known)}."
@@ -184,6 +210,6 @@ def checked_pnl_interval(interval: object, known: Sequence[str]) -> str:
 
 
 def _cut(value: object) -> str:
-    """The repr of a value, cut to 200 characters."""
+    """Return the repr of a value, cut to 200 characters."""
     text = repr(value)
     return text if len(text) <= SHOWN_CHARACTERS else text[: SHOWN_CHARACTERS - 1] + "…"

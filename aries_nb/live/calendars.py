@@ -1,4 +1,7 @@
-"""Exchange calendars: since when a market has traded without a pause. Looked up on a thread, cached by the month."""
+"""Trading hours of markets from exchange calendars: since when a market has been open without a pause.
+
+Calendars are looked up on a thread, and cached for spans of 30 days.
+"""
 
 from __future__ import annotations
 
@@ -31,11 +34,12 @@ TradingSessions: TypeAlias = "tuple[Times, Times]"
 
 
 def open_since(calendar: str, now: int) -> int | None:
-    """Since when a market has traded without a pause at `now`; ns since the epoch, 0 for one that never closes.
+    """Return the time from which a market has traded without a pause until `now`; both in ns since the epoch.
 
-    None while no trades are expected (closed, holiday, lunch break, auction, before or after regular hours) and while
-    that is not known: for the name "", an unknown name, and about a second of the first lookup. Never blocks. Any
-    thread.
+    `calendar` is the exchange's market identifier code; "24/7" is never closed and gives 0. Returns None while no
+    trades are expected (closed, holiday, lunch break, before or after regular hours, the first 10 min of a session),
+    and while the hours are not known: for "", for an unknown name, and for about a second after the first lookup. Never
+    blocks. Any thread.
     """
     if calendar in {"", ROUND_THE_CLOCK}:
         return 0 if calendar else None
@@ -45,7 +49,10 @@ def open_since(calendar: str, now: int) -> int | None:
 
 @cache
 def _lookup(calendar: str, number: int) -> Future[TradingSessions]:
-    """The sessions of a span, looked up on a thread: a calendar takes a second, and the painter must not wait."""
+    """Return the sessions of the span of 30 days with this `number` (0 begins at the epoch), as a cached future.
+
+    They are looked up on a thread: a calendar takes about a second, and the thread that draws the views must not wait.
+    """
     return run_on_thread(partial(_looked_up, calendar, number), name="aries-nb-hours")
 
 
@@ -58,7 +65,11 @@ def _looked_up(calendar: str, number: int) -> TradingSessions:
 
 
 def sessions(calendar: str, first: int, last: int) -> TradingSessions:
-    """The regular sessions of a calendar between two times, ns since the epoch, and some days around them."""
+    """Return the regular sessions of a calendar between two times (ns since the epoch), and in 5 days on either side.
+
+    The result is a pair of int64 arrays, opens and closes in ns since the epoch, ascending; a lunch break divides a
+    session in two. Blocks for about a second.
+    """
     import exchange_calendars  # takes a quarter of a second, and the simulated market does not need it
 
     begin, end = (pd.Timestamp(ts + days * DAY_NS).normalize() for ts, days in ((first, -5), (last, 5)))

@@ -1,4 +1,4 @@
-"""A user's callbacks on a thread of their own, so that a slow one never slows the stream."""
+"""A user's callbacks, called on a thread of their own, so that a slow one never delays the stream."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ Watch: TypeAlias = Callable[[Callable[[], None]], Callable[[], None]]
 
 
 def same_function(function: object) -> object:
-    """A key that is equal for a function and for the one that the same cell defines when it runs again: its code.
+    """Return a key that is equal for a function and for the one that the same cell defines when it runs again.
 
-    A function with values of its own (a closure, defaults) is equal only to itself.
+    The key is the function's code. A function with a closure or default values is equal only to itself.
     """
     if isinstance(function, FunctionType):
         own = function.__closure__ or function.__defaults__ or function.__kwdefaults__
@@ -34,23 +34,24 @@ def same_function(function: object) -> object:
 
 
 class RowLog(Protocol):
-    """Append-only rows, numbered from 0 by the index of their frame."""
+    """Append-only rows, numbered from 0 since the log was made; the number is the index of `frame`."""
 
     @property
     def version(self) -> int:
         """The number of rows written so far."""
 
     def frame(self) -> pd.DataFrame:
-        """The rows that were not evicted."""
+        """Return the rows that are still kept as a DataFrame; the index is the number of the row."""
 
     def watch(self, callback: Callable[[], None]) -> Callable[[], None]:
-        """Call `callback` after each change. Returns the undo."""
+        """Call `callback` after each change; it must return at once. Returns a function that ends the calls."""
 
 
 class Callbacks:
-    """Runs jobs on one thread after `wake`; several calls of `wake` may run them once, so a job takes all new rows.
+    """Runs jobs (functions without arguments) on one thread, each time after `wake` was called.
 
-    A job that raises is logged, counted and called again next time.
+    Several calls of `wake` may lead to one run, so a job must process all that is new. A job that raises is logged and
+    counted in `errors`, and is called again after the next `wake`.
     """
 
     def __init__(self) -> None:
@@ -63,11 +64,11 @@ class Callbacks:
         self.last_error = ""
 
     def wake(self) -> None:
-        """Wake the thread; returns at once. Any thread."""
+        """Run all jobs soon, on the callbacks' thread; returns at once. Any thread."""
         self._wake.set()
 
     def add(self, job: Callable[[], None]) -> Callable[[], None]:
-        """Run `job` after each wake-up. Returns the undo."""
+        """Run `job` once soon and after each `wake`, on the callbacks' thread. Returns a function that removes it."""
         remove = self._jobs.add(job)
         with self._guard:
             if self._thread is None and not self._is_closed:
@@ -77,12 +78,12 @@ class Callbacks:
         return remove
 
     def report(self, problem: str) -> None:
-        """Log a problem that a job found, and show it as the last error."""
+        """Log a problem that a job found, as a warning, and keep it as `last_error`."""
         self.last_error = problem
         log.warning(problem)
 
     def close(self) -> None:
-        """End the thread after the job that runs now."""
+        """End the thread after the job that is running now; returns at once. No job runs any more."""
         self._is_closed = True
         self.wake()
 
@@ -102,9 +103,10 @@ class Callbacks:
 
 
 class Registrations:
-    """A user's functions that one live object calls back, each once for each kind of event. Any thread.
+    """The functions of a user that one live object calls back. Any thread.
 
-    A function that is registered again, as when its cell runs again, replaces itself; `close` removes them all.
+    Each function is registered once for each kind of event ("update", "gap"): one that is registered again, as when its
+    cell runs again, replaces itself. `close` removes them all.
     """
 
     def __init__(self, callbacks: Callbacks, name: str) -> None:
@@ -115,9 +117,11 @@ class Registrations:
         self._guard = threading.Lock()  # of these two
 
     def add(self, kind: str, function: object, job: Callable[[], None], watch: Watch) -> Callable[[], None]:
-        """Run `job`, which calls `function`, after each change that `watch` announces. Returns the undo.
+        """Run `job`, which calls the user's `function`, on the callbacks' thread after each change.
 
-        Raises ClosedError after `close`, UsageError for what is no function.
+        `watch` registers a function to be called after each change. `kind` is the kind of event, such as "update" or
+        "gap". Returns a function that ends the calls. Raises ClosedError after `close`, UsageError for what is no
+        function.
         """
         if not callable(function):
             what = f"{type(function).__name__} is no function to call back"
@@ -143,18 +147,19 @@ class Registrations:
         return remove
 
     def add_rows(self, owner: object, log: RowLog, function: Callable[[pd.DataFrame], object]) -> Callable[[], None]:
-        """Call `function` with the rows of `log` that are new, all at once; `owner` stays alive for as long.
+        """Call `function` with each batch of new rows of `log` as a DataFrame, on the callbacks' thread.
 
-        Returns the undo. Raises ClosedError after `close`.
+        `owner` is the live object that the rows belong to; it is not garbage-collected while `function` is registered.
+        Returns a function that ends the calls. Raises ClosedError after `close`.
         """
         return self.add("update", function, _NewRows(owner, log, function, log.version), log.watch)
 
     def wake(self) -> None:
-        """Run the jobs once more; returns at once. Any thread."""
+        """Run all jobs once more on the callbacks' thread; returns at once. Any thread."""
         self._callbacks.wake()
 
     def close(self) -> None:
-        """Remove all functions and take no more; idempotent."""
+        """Remove all functions; `add` raises ClosedError from then on. Idempotent."""
         with self._guard:
             self._is_closed = True
             removers = list(self._removers.values())
@@ -165,7 +170,7 @@ class Registrations:
 
 @dataclass(slots=True, eq=False)
 class _NewRows:
-    """A job: calls back with the rows of a log from number `position` on."""
+    """A job for `Callbacks`: calls `function` with the rows of `log` from number `position` on, if there are any."""
 
     owner: object  # a live object that is called back must not end because no variable holds it
     log: RowLog

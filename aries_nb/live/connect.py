@@ -1,4 +1,4 @@
-"""`connect`: from a broker's name to a live feed; the same call returns the same feed."""
+"""`connect`: from a broker's name to a live feed. Equal calls in one process return one feed."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ __all__ = ["connect"]
 
 
 class _OpenFeeds:
-    """The open feeds of this process, by the arguments of `connect`."""
+    """Registry of the open feeds of this process, by the arguments of `connect`. Any thread."""
 
     def __init__(self) -> None:
         self._feeds: dict[object, tuple[Feed, EmbeddedMarket | None, Broker | None]] = {}
@@ -39,20 +39,25 @@ class _OpenFeeds:
         register_fork_aware(self)
 
     def making(self, key: object) -> threading.Lock:
-        """The lock for one set of arguments: equal calls at the same time get the same feed."""
+        """Return the lock of one set of arguments, so that equal calls of `connect` at the same time make one feed."""
         with self._guard:
             return self._making.setdefault(key, threading.Lock())
 
     def connection_limit(self, url: str, broker: Broker) -> ConnectionLimit:
-        """The limits of connections and requests that all feeds of one address share, however it is written."""
+        """Return the limits on connections and requests at an address: one object for all feeds with that address.
+
+        Addresses are compared without regard to capitals and to a slash at their end.
+        """
         fresh = ConnectionLimit(broker.most_connections, requests_per_second=broker.requests_per_second)
         with self._guard:
             return self._allowances.setdefault(checked_url(url, "").lower(), fresh)
 
     def get(self, key: object, own: Broker | None) -> Feed | None:
-        """The feed of an earlier equal call, None without one; a failed one is closed and not returned.
+        """Return the open feed of an earlier call with equal arguments, None where there is none to reuse.
 
-        Nor is one of a user's own Broker, once the cell that makes the Broker has run again.
+        A feed that has failed, or whose simulated market has ended, is closed and not reused; nor is one that was made
+        of another `Broker` object than `own` (None: of a broker's name), as when the cell that defines the Broker has
+        run again.
         """
         with self._guard:
             feed, market, made_of = self._feeds.get(key, (None, None, None))
@@ -65,22 +70,25 @@ class _OpenFeeds:
         return feed
 
     def put(self, key: object, feed: Feed, market: EmbeddedMarket | None, own: Broker | None) -> None:
-        """Keep a feed, the simulated market that was started for it, and the user's own Broker that it is of."""
+        """Register a feed, the simulated market that was started for it, and the user's own Broker.
+
+        The last two are None where there is none.
+        """
         with self._guard:
             self._feeds[key] = (feed, market, own)
 
     def drop(self, feed: Feed) -> None:
-        """Remove a closed feed."""
+        """Remove a closed feed from the registry."""
         with self._guard:
             self._feeds = {key: entry for key, entry in self._feeds.items() if entry[0] is not feed}
 
     def after_fork(self) -> None:
-        """Start without feeds in a forked process: those of the parent go on there; `connect` makes new ones here."""
+        """Empty the registry in a forked process: the feeds belong to the parent, and `connect` makes new ones here."""
         self._feeds, self._making, self._allowances = {}, {}, {}
         self._guard = threading.Lock()
 
     def close(self) -> None:
-        """Close all feeds, at the end of the interpreter."""
+        """Close all feeds; called at the exit of the interpreter."""
         for feed, *_ in list(self._feeds.values()):
             feed.close()
 
@@ -96,19 +104,21 @@ def connect(
     timeout: float = 15.0,
     **options: SimValue,
 ) -> Feed:
-    """Connect to a broker and return its feed, live; the same call again returns the same feed.
+    """Connect to a broker and return its live feed; a call with equal arguments returns the same feed.
 
-    `broker` is a name such as "aries" or "sim", the name that an installed package declares as an entry point in the
-    group "aries_nb.brokers", or a `Broker` of your own (`aries_nb.brokers`). Names that begin with "sim" start a
-    simulated market, which takes
-    `seed`, `rate` (messages a second), `tape` (Parquet files) and `speed` (times the recording's own, or "max"). Some
-    brokers take options of their own, such as `exchange`; the error for a wrong value lists the right ones. `url` is
-    the base address where it is not the broker's own; `token` is text, a function that returns one, or a login
-    (`anb.oauth(…)`, `anb.oauth_login(…)`, `anb.oauth_client(…)`, `anb.keyring_token()`), by default the environment's.
-    Where a broker issues access tokens for refresh tokens, the text may be either. `timeout` is in seconds.
+    `broker` is a name such as "aries" or "sim", a name that an installed package declares as an entry point in the
+    group "aries_nb.brokers", or a `Broker` of your own (`aries_nb.brokers`). `url` is the base address; None for the
+    broker's own. `token` is text, a function that returns text, or a login (`anb.oauth(…)`, `anb.oauth_login(…)`,
+    `anb.oauth_client(…)`, `anb.keyring_token()`); None takes it from the environment. Where a broker issues access
+    tokens for refresh tokens, the text may be either. `timeout` is in seconds.
 
-    Raises UsageError for an unknown name or an invalid address, TokenError without a token or with one that the server
-    refuses, ConnectError if there is no session within `timeout`.
+    Names that begin with "sim" start a simulated market in a child process, which takes the options `seed`, `rate`
+    (messages a second), `tape` (Parquet files of a recording) and `speed` (how many times faster than recorded, or
+    "max"). Some brokers take options of their own, such as `exchange`; the error for a wrong value lists the right
+    ones.
+
+    Blocks until the feed is live. Raises UsageError for an unknown name, option or an invalid address, TokenError
+    without a token or with one that the server refuses, ConnectError where there is no session within `timeout`.
     """
     given = hide_token(token)
     token = None  # a traceback may show this frame
@@ -171,7 +181,10 @@ def _live_feed(
 
 
 def _source_from(broker: Broker, given: object, *, url: str | None) -> TokenSource:
-    """The source of access tokens; a refresh token is exchanged for them where the broker issues them so."""
+    """Return the source of access tokens for the token that the user gave; `url` None means the broker's own address.
+
+    A text that is a refresh token is exchanged for access tokens where the broker issues them so.
+    """
     source = token_from(given)
     login = broker.login
     if login is not None and login.exchange is not None and (given is None or isinstance(given, Secret)):
@@ -184,7 +197,10 @@ def _source_from(broker: Broker, given: object, *, url: str | None) -> TokenSour
 
 
 def _login_of(broker: Broker, url: str | None) -> OAuthEndpoints:
-    """The token endpoints for this address; a server given by `url` serves its login page itself."""
+    """Return the OAuth endpoints of a broker: on the server at `url` if that is given, else at the broker's address.
+
+    Raises UsageError where the broker has no OAuth login.
+    """
     base, login = http_base(url or broker.url), broker.login
     if login is None:
         raise UsageError("this broker has no OAuth login", where=base, advice="Pass token= as text or a function.")
@@ -193,10 +209,10 @@ def _login_of(broker: Broker, url: str | None) -> OAuthEndpoints:
 
 
 def _warm_up() -> None:
-    """In a kernel, import jsonschema on a thread while the connection is made: it would delay the first chart.
+    """In a notebook's kernel, import jsonschema on a thread while the connection is made.
 
-    Plotly's figures import nbformat, which imports jsonschema, which compiles a grammar for 1.3 s where a certain
-    package is installed. It has no circular imports, so a thread may import it.
+    The import would delay the first chart: Plotly's figures import nbformat, which imports jsonschema, which compiles a
+    grammar for 1.3 s where a certain package is installed. It has no circular imports, so a thread may import it.
     """
     if "ipykernel" in sys.modules and "jsonschema" not in sys.modules:
         run_on_thread(partial(import_module, "jsonschema"), name="aries-nb-warm-up")
@@ -207,5 +223,5 @@ def _takes(broker: Broker) -> str:
 
 
 def _same_token(given: object) -> object:
-    """A key that is equal for equal tokens, and for a function that a repeated cell has defined again."""
+    """Return a key that is equal for equal tokens, and for a function that its cell has defined again."""
     return Hidden(same_function(given.reveal())) if isinstance(given, FunctionToken) else given

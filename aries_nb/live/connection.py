@@ -1,6 +1,7 @@
-"""The only interface between live objects and the network: subscribe to get a store, release, statistics, close.
+"""The only interface between live objects and the network: subscribe to get a store, release it, statistics, close.
 
-Everything behind it can move to a process of its own that fills the same columns in shared memory.
+No live object knows what is behind it, so the network may move to another process that fills the same columns in shared
+memory.
 """
 
 from __future__ import annotations
@@ -56,7 +57,10 @@ OPEN_SECONDS = 15.0
 
 
 def opened(link: Link) -> Link:
-    """Wait until a new link is live and return it; one that fails is closed. Raises ConnectError or TokenError."""
+    """Wait up to 15 s until a new link is live, and return it; one that fails is closed.
+
+    Raises ConnectError or TokenError.
+    """
     try:
         link.wait_open(OPEN_SECONDS)
     except BaseException:
@@ -66,7 +70,10 @@ def opened(link: Link) -> Link:
 
 
 class Link:
-    """The connections to one endpoint, with the stores that they fill. Any thread may call every method."""
+    """The connections to one endpoint of a broker, and the stores (frames, books, tables) that their streams fill.
+
+    Any thread may call every method.
+    """
 
     def __init__(
         self,
@@ -100,11 +107,11 @@ class Link:
         self._guard = threading.RLock()
 
     def wait_open(self, timeout: float) -> None:
-        """Block until the session is live. Raises ConnectError or TokenError."""
+        """Block until the session is live, at most `timeout` seconds. Raises ConnectError or TokenError."""
         self._pool.sessions[0].wait_open(timeout)
 
     def columns(self, kind: Kind) -> Mapping[str, ColumnType]:
-        """Every field that a frame of this kind can have."""
+        """Return all fields that records of this kind have at the endpoint, with their types; empty if none."""
         return self._columns.get(kind, {})
 
     def tape(
@@ -116,7 +123,12 @@ class Link:
         options: tuple[tuple[str, str], ...] = (),
         **window: int | None,
     ) -> RollingFrame:
-        """Subscribe, and return the rolling frame that is filled. Raises UnknownSymbolError and keeps nothing then."""
+        """Subscribe to these symbols, and return the rolling frame that their streams fill.
+
+        `window` is what `checked_window` returns, `options` those of the subscriptions. Waits up to 5 s for the
+        server's reply. Raises UnknownSymbolError or SubscriptionRefusedError where the server refuses a symbol; then
+        none is subscribed to.
+        """
         tape = RollingFrame(columns, symbols, **window)
         tape.lags.whole = self._lags
         fields = tuple(column.name for column in columns)
@@ -126,7 +138,7 @@ class Link:
         return tape
 
     def table_columns(self, kind: Kind) -> tuple[Column, ...]:
-        """The columns of a table of this kind: all that the broker has."""
+        """Return all columns that the broker has for tables of this kind, () where it has no such table."""
         return tuple(Column(name, type_) for name, type_ in self.columns(kind).items())
 
     def table(
@@ -137,9 +149,10 @@ class Link:
         options: tuple[tuple[str, str], ...] = (),
         listeners: Sequence[TableListener] = (),
     ) -> Table:
-        """Subscribe to a table of an account ("" for one of the user), and return the table that is kept current.
+        """Subscribe to a table of an account, and return the table that the stream keeps current.
 
-        Raises UsageError where the broker has no such table, or the server refuses it.
+        `account` "" is for tables of the user, such as watchlists; `listeners` receive every change of a row. Raises
+        UsageError where the broker has no such table, or the server refuses it.
         """
         columns = self.table_columns(kind)
         if not columns:
@@ -158,9 +171,10 @@ class Link:
         return table
 
     def instruments(self, symbols: Sequence[str], listeners: Sequence[TableListener] = ()) -> Table:
-        """Subscribe to the trading status of instruments, one row each.
+        """Subscribe to the trading status of instruments, and return the table that the stream keeps current.
 
-        Raises UnknownSymbolError and keeps nothing then. Raises UsageError where the broker does not stream it.
+        It has one row for each symbol. Raises UsageError where the broker does not stream it, UnknownSymbolError or
+        SubscriptionRefusedError where the server refuses a symbol; then none is subscribed to.
         """
         columns = self.table_columns("instruments")
         if not columns:
@@ -175,7 +189,10 @@ class Link:
         return table
 
     def book(self, symbol: str, options: tuple[tuple[str, str], ...] = ()) -> OrderBook:
-        """Subscribe to a symbol's book; equal symbol and options share one book."""
+        """Subscribe to a symbol's order book, and return it; callers with equal symbol and options share one book.
+
+        Each caller must `release` it. Raises UnknownSymbolError or SubscriptionRefusedError.
+        """
         wanted = Subscription("book", symbol, options=options)
         with self._guard:
             request = self._book_requests.setdefault(wanted, threading.RLock())
@@ -193,7 +210,10 @@ class Link:
         return book
 
     def venues(self, symbol: str) -> Table:
-        """Subscribe to the best bid and ask of each venue, one row a venue."""
+        """Subscribe to the best bid and ask of each venue that trades a symbol, and return the table: one row a venue.
+
+        Raises UnknownSymbolError or SubscriptionRefusedError.
+        """
         columns = self.table_columns("venues")
         table = Table(columns, (symbol,), key=("venue",))
         subscription = Subscription("venues", symbol, tuple(column.name for column in columns))
@@ -201,9 +221,10 @@ class Link:
         return table
 
     def ask(self, query: Query, timeout: float) -> bytes:
-        """Send a query on the connection and return the reply; only where `columns("answers")` is not empty.
+        """Send a query on the WebSocket connection and return the body of the reply; blocks.
 
-        Raises UsageError with the server's reason where it refuses, WaitTimeoutError after `timeout` seconds.
+        Only where `columns("answers")` is not empty. Raises UsageError with the server's reason where it refuses,
+        WaitTimeoutError after `timeout` seconds.
         """
         slip = PendingReply()
         options = (("number", str(next(self._numbers))), *query.params)
@@ -228,11 +249,14 @@ class Link:
         return slip.text.encode()
 
     def fill_gaps_with(self, fill: Callable[[TradeGap, Sequence[Route], StreamGaps], None]) -> None:
-        """Call `fill` with each gap in numbered trades, on the network's thread; it must return at once."""
+        """Call `fill` with each gap in numbered trades, on the network's thread; it must return at once.
+
+        Its arguments are the gap, the routes to the stores that miss the trades, and the gaps of the connection.
+        """
         self._pool.on_trade_gap = lambda number, hole, streams: fill(hole, streams, self._gaps.of_connection(number))
 
     def gaps_of(self, store: RecordSink) -> GapSelection:
-        """The interruptions of the streams that fill a store."""
+        """Return the interruptions of the streams that fill `store`."""
         places: dict[tuple[str, Kind], set[str]] = {}
         for stream in self._streams.get(id(store), ()):
             name = self._gaps.of_connection(self._pool.number_of(stream)).name
@@ -240,7 +264,10 @@ class Link:
         return GapSelection(self._gaps.log, places)
 
     def ledgers(self) -> list[tuple[str, str, str, MessageCounts]]:
-        """Name of the endpoint, kind, symbols and message counts of each store that is filled now."""
+        """Return a tuple for each store that is filled now: stream's name, kind, symbols as one text, counts.
+
+        The counts say what became of each message of the stream.
+        """
         lines: list[tuple[str, str, str, MessageCounts]] = []
         for streams in list(self._streams.values()):
             store, kind = streams[0].sink, streams[0].subscription.kind
@@ -250,7 +277,10 @@ class Link:
         return lines
 
     def release(self, store: RecordSink) -> None:
-        """Unsubscribe a store; the last user of a shared subscription ends it. Idempotent."""
+        """Unsubscribe the streams that fill a store; idempotent.
+
+        A shared order book is unsubscribed with its last user.
+        """
         routes = self._streams.get(id(store), ())
         if isinstance(store, OrderBook) and routes:
             wanted = routes[0].subscription
@@ -264,7 +294,7 @@ class Link:
             self._pool.unsubscribe(streams)
 
     def check(self) -> None:
-        """Raise the error that ended a connection for good, or ClosedError after `close`."""
+        """Raise the error that ended a connection for good, or ClosedError after `close`; else return."""
         for session in self._pool.sessions:
             if session.error is not None:
                 raise session.error
@@ -272,7 +302,7 @@ class Link:
             raise ClosedError("the feed is closed", where=self.address, advice="Connect again.")
 
     def statistics(self) -> FeedStatistics:
-        """The counts of this moment, of all its connections together."""
+        """Return the current counts and latencies of all connections of this link together."""
         parts = [_statistics(session) for session in self._pool.sessions]
         visible, painted = self._lags.visible_percentiles(), self._lags.painted_percentiles()
         return replace(
@@ -285,20 +315,23 @@ class Link:
         )
 
     def report(self, problem: str) -> None:
-        """Show a problem outside the stream, such as a failed HTTP request, as the last error."""
+        """Make a problem outside the stream, such as a failed HTTP request, the `last_error` of the statistics."""
         self._pool.sessions[0].last_error = problem
 
     def watch(self, callback: Callable[[], None]) -> Callable[[], None]:
-        """Call `callback` when the state changes, on the network's thread; it must return at once. Returns the undo."""
+        """Call `callback` when the state of a connection changes, on the network's thread; it must return at once.
+
+        Returns a function that ends the calls.
+        """
         return self._pool.watch(callback)
 
     def close(self) -> None:
-        """End the sessions; idempotent."""
+        """End all connections; idempotent. The stores keep what they have."""
         self._pool.close()
 
     @property
     def state(self) -> State:
-        """The worst state of its connections."""
+        """The worst state of this link's connections, in the order failed, reconnecting, connecting, closed, live."""
         return worst([session.state for session in self._pool.sessions])
 
     @property
@@ -308,17 +341,20 @@ class Link:
 
     @property
     def market_status(self) -> dict[str, str | float | bool]:
-        """The broker's last message about the market."""
+        """The broker's last message about the state of the market, as names and values; empty before the first."""
         return {name: value for session in self._pool.sessions for name, value in session.market_status.items()}
 
     @property
     def unreadable(self) -> list[tuple[str, str]]:
-        """The newest 50 messages of each connection that could not be used: (reason, excerpt of ≤ 200 characters)."""
+        """The newest messages that could not be parsed: (reason, excerpt of up to 200 characters).
+
+        Up to 50 of each connection, oldest first.
+        """
         sessions = self._pool.sessions
         return [(item.reason, item.excerpt) for session in sessions for item in list(session.intake.excerpts)]
 
     def refused(self, store: RecordSink) -> dict[Subscription, Rejected]:
-        """What the server has refused of the streams of a store."""
+        """Return the subscriptions of a store that the server has refused, each with its reply; empty if none."""
         refused = {each: why for session in self._pool.sessions for each, why in tuple(session.rejected.items())}
         if not refused:
             return {}
@@ -326,7 +362,11 @@ class Link:
         return {each: refused[each] for each in (stream.subscription for stream in streams) if each in refused}
 
     def refusal(self, refused: Mapping[Subscription, Rejected]) -> UsageError:
-        """The error to raise for what was refused: the symbols that do not exist, else what else was refused."""
+        """Return the error to raise for refused subscriptions.
+
+        UnknownSymbolError with the symbols that do not exist, where there are any; else SubscriptionRefusedError with
+        the symbols that were refused for another reason.
+        """
         unknown = [each for each, why in refused.items() if why.is_unknown_symbol]
         symbols = tuple(dict.fromkeys(each.symbol for each in unknown or refused))
         reason = "; ".join(dict.fromkeys(refused[each].reason for each in unknown or refused))
@@ -381,7 +421,10 @@ def _statistics(session: Session) -> FeedStatistics:
 
 
 class PendingReply:
-    """The text of one reply to one query, None until it arrives. The network's thread writes, any thread reads."""
+    """A sink for the text of one reply to one query: `text` is None until it arrives.
+
+    The network's thread writes, any thread reads.
+    """
 
     def __init__(self) -> None:
         self.buffer = RecordBuffer()
@@ -389,15 +432,15 @@ class PendingReply:
         self._observers = Observers()
 
     def publish(self) -> None:
-        """Take the reply from the inbox, if it has arrived."""
+        """Set `text` to the reply in `buffer`, if it has arrived; called by the network's thread."""
         if self.buffer.values:
             self.text = str(self.buffer.values[-1])
             self._observers.notify()
         self.buffer.clear()
 
     def interrupted(self) -> None:
-        """Keep the reply: a break changes none that has arrived, and the session repeats an unanswered query."""
+        """Do nothing at a break: a reply that has arrived stays valid, and the session repeats an unanswered query."""
 
     def watch(self, callback: Callable[[], None]) -> Callable[[], None]:
-        """Call `callback` when the reply arrives, on the network's thread. Returns a function that removes it."""
+        """Call `callback` when the reply arrives, on the network's thread. Returns a function that ends the calls."""
         return self._observers.add(callback)

@@ -1,4 +1,4 @@
-"""A feed: the streams, tables and lookups of one broker; `connect` makes it."""
+"""`Feed`: the streams, tables and lookups of one broker, as `connect` returns it."""
 
 from __future__ import annotations
 
@@ -49,7 +49,11 @@ MOST_LEVELS = 1_000  # of a side of a book
 
 
 class Feed:
-    """Live quotes, trades and order books of one broker. Every method may be called from any thread."""
+    """A connection to one broker: its quotes, trades, order books, bars, options, accounts and lookups.
+
+    `connect` makes it. Every method may be called from any thread. A context manager: leaving the block closes the
+    feed.
+    """
 
     def __init__(
         self,
@@ -106,15 +110,15 @@ class Feed:
         endpoint: str = "market",
         min_interval_ms: int | None = None,
     ) -> LiveFrame:
-        """Best bid and ask, and the last price, of these symbols as a rolling frame.
+        """Return the quotes of these symbols as a rolling frame: best bid and ask, and last price; one row a change.
 
-        Sizes are in shares, or in lots where the broker counts lots (`feed.reference.instrument` has their size).
-        `window` is a span of time such as "15min", `rows` a number of rows (default 100,000). `fields` chooses the
-        columns, "*" all that the broker has; only they go over the wire. The same call again returns the same frame.
-        `endpoint` "charts" is a second source, where the broker has one, on a connection of its own that is made with
-        the first frame; its columns are those it has, without sizes.
-        `min_interval_ms` is for brokers that send a symbol's newest quote so often at most and leave out those between:
-        whole milliseconds, None for the broker's own interval.
+        `window` is a span of time such as "15min", `rows` a number of rows; give one of them, by default 100,000 rows
+        are kept. `fields` chooses the columns by name, "*" all that the broker has; only these are requested. Sizes are
+        in shares, or in lots where the broker counts lots (`feed.reference.instrument` has the size of a lot).
+        `endpoint` "charts" is a second source, where the broker has one: it has a connection of its own, made with its
+        first frame, and no sizes. `min_interval_ms` is the shortest time between two quotes of a symbol, for brokers
+        that then send only the newest: whole milliseconds, None for the broker's own interval. A call with equal
+        arguments returns the same frame while that is open.
 
         Raises UsageError for an invalid argument, UnknownSymbolError for a symbol that the server refuses, ConnectError
         or TokenError where there is no connection to that endpoint.
@@ -137,17 +141,20 @@ class Feed:
         fields: Sequence[str] | Literal["*"] | None = None,
         endpoint: str = "market",
     ) -> LiveFrame:
-        """Every trade of these symbols, never conflated, as a rolling frame; arguments and errors as for `quotes`.
+        """Return every trade of these symbols, never conflated, as a rolling frame; one row a trade.
 
-        Sizes as those of quotes. `side` is that of the aggressor, "unknown" where the broker does not send it.
+        Arguments and errors are those of `quotes`, and sizes are in the same unit. `side` is that of the aggressor,
+        "unknown" where the broker does not send it.
         """
         return self._frame("trades", symbols, fields, TRADE_COLUMNS, checked_window(window, rows), endpoint=endpoint)
 
     def book(self, symbol: str, *, depth: int = 10, min_interval_ms: int | None = None) -> LiveBook:
-        """The order book of a symbol, `depth` levels a side. The same call again returns the same book.
+        """Return the live order book of a symbol, with at most `depth` levels on each side (up to 1,000).
 
-        `min_interval_ms` is as for `quotes`. Raises UsageError for an invalid argument, UnknownSymbolError for a symbol
-        that the server refuses.
+        `min_interval_ms` is the shortest time between two updates, for brokers that then send only the newest state:
+        whole milliseconds, None for the broker's own interval. A call with equal arguments returns the same book while
+        that is open. Raises UsageError for an invalid argument, UnknownSymbolError for a symbol that the server
+        refuses.
         """
         (name,) = checked_symbols([symbol])
         checked_count(depth, "depth", "levels", most=MOST_LEVELS)
@@ -159,10 +166,10 @@ class Feed:
         )
 
     def instruments(self, *symbols: str) -> LiveInstruments:
-        """Trading status, price limits and margins of these symbols, kept current. The same call is the same table.
+        """Return trading status, price limits and margins of these symbols as a live table, one row each.
 
-        Raises UsageError where the broker does not stream them, UnknownSymbolError for a symbol that the server
-        refuses.
+        A call with the same symbols returns the same table while that is open. Raises UsageError where the broker does
+        not stream them, UnknownSymbolError for a symbol that the server refuses.
         """
         names = checked_symbols(symbols)
         return self._registry.same(("instruments", names), lambda: LiveInstruments(self._link, self._callbacks, names))
@@ -176,11 +183,11 @@ class Feed:
     def options(
         self, symbol: str, expiry: str | date | None = None, *, strikes: int | None = 10
     ) -> Options | OptionChain:
-        """The options of an underlying: its `expiries`, or with one of them given the live `chain` of that day.
+        """Return the listed options of an underlying, with their `expiries`; given `expiry`, that day's live chain.
 
-        `strikes` is the number of strikes on each side of the money, None for all. The same chain again is the same
-        object. Raises UsageError where there are no such options, before anything is subscribed; ConnectError or
-        TokenError.
+        `expiry` is a date or text such as "2026-12-18". `strikes` is the number of strikes on each side of the money,
+        None for all. A call with equal arguments returns the same chain while that is open. Raises UsageError where
+        there are no such options, before anything is subscribed to; ConnectError or TokenError without a reply.
         """
         (name,) = checked_symbols([symbol])
         self._check()
@@ -196,11 +203,11 @@ class Feed:
         )
 
     def bars(self, symbol: str, interval: str = "1min", *, history: str = "1d") -> LiveBars:
-        """The bars of a symbol, of the last `history` and from now on, as one frame without gaps.
+        """Return the bars of a symbol, those of the last `history` and the live ones, as one series without gaps.
 
         `interval` is one of 1min, 3min, 5min, 15min, 30min, 1h, 2h, 3h, 4h, 1d; `history` a span of time such as "2d".
-        Volume is in the unit of quotes' sizes. Blocks until the history has arrived. The same call again returns the
-        same bars.
+        Volume is in the unit of the sizes of quotes. Blocks until the history has arrived. A call with equal arguments
+        returns the same bars while these are open.
 
         Raises UsageError for an unknown interval or an invalid span, UnknownSymbolError for a symbol that the server
         refuses, ConnectError, TokenError or FeedError where the broker sends no history.
@@ -215,10 +222,11 @@ class Feed:
         )
 
     def account(self, name: str | None = None) -> Account:
-        """An account of the user; without a name the only one there is. The same call again returns the same object.
+        """Return an account of the user by its name; None for the only account there is.
 
-        It uses a connection of its own, which is made by the first call. Raises UsageError where there are
-        several accounts and none is named, ConnectError or TokenError where there is no connection.
+        A call with the same name returns the same object while that is open. Accounts use a connection of their own,
+        made by the first call. Raises UsageError for an unknown name, and for None where there are several accounts;
+        ConnectError or TokenError where there is no connection.
         """
         self._check()
         self._existing(self._account_endpoint, "accounts")
@@ -226,28 +234,38 @@ class Feed:
 
     @property
     def accounts(self) -> tuple[str, ...]:
-        """The names of the user's accounts; the broker is asked now, and the call blocks."""
+        """The names of the user's accounts. Blocks: each access requests the list, unless the token names the accounts.
+
+        Raises UsageError where the broker has no such list, ConnectError, TokenError or FeedError without a usable
+        reply.
+        """
         self._check()
         self._existing(self._account_endpoint, "accounts")
         return self._accounts.names()
 
     @property
     def tables(self) -> tuple[str, ...]:
-        """The user's tables that this broker has, by name: attributes of an account, and `watchlists` and `news`."""
+        """The names of the user's tables that this broker has.
+
+        They are attributes of an account, except `watchlists` and `news`, which are the feed's.
+        """
         return self._tables
 
     @property
     def watchlists(self) -> LiveTable:
-        """The user's watchlists: one row a symbol of a list, kept current. Raises UsageError where there are none."""
+        """The user's watchlists as one live table: a row for each symbol of each list.
+
+        Raises UsageError where there are none.
+        """
         self._check()
         self._existing(self._account_endpoint, "accounts")
         return self._accounts.watchlists()
 
     def news(self, *symbols: str, topics: str | Sequence[str] = ()) -> LiveTable:
-        """News about these symbols and topics, without any all that the broker sends; one row an item, newest last.
+        """Return news about these symbols and topics as a live table, one row an item, the newest last.
 
-        Headlines are the broker's text, shown as text and never as markup. Raises UsageError where the broker has no
-        news.
+        Without symbols and topics: all news that the broker sends. Headlines are the broker's text, shown as text and
+        never as markup. Raises UsageError where the broker has no news.
         """
         self._check()
         self._existing(self._account_endpoint, "accounts")
@@ -255,13 +273,13 @@ class Feed:
 
     @property
     def reference(self) -> MarketReference:
-        """Lookups over HTTP: details, searches, snapshots of chains, market hours, bars of trades."""
+        """Lookups over HTTP: instrument details, searches, snapshots of option chains, market hours, bars of trades."""
         self._check()
         return self._reference
 
     @property
     def state(self) -> State:
-        """connecting, live, reconnecting, failed or closed: the worst state of the feed's connections."""
+        """The worst state of the feed's connections: "connecting", "live", "reconnecting", "failed" or "closed"."""
         return self.stats().state
 
     @property
@@ -271,15 +289,15 @@ class Feed:
 
     @property
     def gaps(self) -> Gaps:
-        """The interruptions of all streams: one row each in `.df`."""
+        """The interruptions of all streams of this feed; `.df` has one row each."""
         return self._missed
 
     @property
     def ledger(self) -> pd.DataFrame:
-        """Message counts by outcome, one row for each open frame, book or table: stream, kind, symbols, and counts.
+        """Message counts by outcome as a DataFrame, one row for each open frame, book or table.
 
-        The counts are those of `frame.ledger`: received + filled = visible + evicted + conflated + duplicated + rowless
-        + unreadable. Messages without a subscription are counted in `stats().unasked`.
+        Columns stream, kind, symbols and the counts of `MessageCounts`: received + filled = visible + evicted +
+        conflated + duplicated + rowless + unreadable. Messages without a subscription are counted in `stats().unasked`.
         """
         lines = [line for link in self._links() for line in link.ledgers()]
         return pd.DataFrame(
@@ -289,22 +307,29 @@ class Feed:
 
     @property
     def market_status(self) -> dict[str, str | float | bool]:
-        """The broker's last message about the market, such as {"market": "open", "after_hours": False, …}."""
+        """The broker's last message about the market, such as {"market": "open", "after_hours": False, …}.
+
+        Empty where there was none.
+        """
         return self._link.market_status
 
     @property
     def unreadable(self) -> list[tuple[str, str]]:
-        """The newest messages that could not be used, as (reason, excerpt); `stats().unreadable` counts them all."""
+        """The newest messages that could not be parsed, as (reason, excerpt); `stats().unreadable` counts all."""
         return [each for link in self._links() for each in link.unreadable]
 
     def stats(self) -> FeedStatistics:
-        """Counts since the connection: messages, rows, unreadable messages, gaps, lag; see `FeedStatistics`."""
+        """Return counts and latencies since the connection was made: messages, rows, unreadable messages, gaps, lag.
+
+        `FeedStatistics` describes each.
+        """
         return combined([link.statistics() for link in self._links()])
 
     def on_gap(self, callback: Callable[[Gap], object]) -> Callable[[], None]:
-        """Call back with each gap as it begins, as it ends and when it is filled, on a thread of its own.
+        """Call `callback` with each gap when it begins, when it ends and when it is filled, on the callbacks' thread.
 
-        Returns the undo. The same function again replaces the one before; `close` removes it.
+        Returns a function that ends the calls. A function that is registered again, as when its cell runs again,
+        replaces itself; `close` removes it. Raises ClosedError after `close`.
         """
         return self._gap_selection.on_gap(self._registrations, callback)
 
@@ -329,7 +354,10 @@ class Feed:
             steps.callback(self._registry.close)
 
     def wait_open(self, timeout: float) -> None:
-        """Block until the session is live, at most `timeout` seconds. Raises ConnectError or TokenError."""
+        """Block until the connection to the market endpoint is live, at most `timeout` seconds.
+
+        Raises ConnectError or TokenError.
+        """
         self._link.wait_open(timeout)
 
     def __enter__(self) -> Self:
@@ -384,13 +412,19 @@ class Feed:
         )
 
     def _endpoint(self, name: str) -> Endpoint:
-        """An endpoint with quotes and trades, by its name. Raises UsageError where the broker has none of that name."""
+        """Return an endpoint with quotes and trades by its name.
+
+        Raises UsageError where the broker has none of that name.
+        """
         if name not in list(self._endpoints):
             raise UsageError(f"{self.name} has no endpoint {name!r}", advice=f"It has: {', '.join(self._endpoints)}.")
         return self._endpoints[name]
 
     def _columns(self, kind: Kind, endpoint: str = "market") -> Mapping[str, ColumnType]:
-        """The columns of a kind at an endpoint. Raises UsageError where the endpoint has no such streams."""
+        """Return the columns of a kind of stream at an endpoint.
+
+        Raises UsageError where the endpoint has no such streams.
+        """
         columns = self._endpoint(endpoint).columns
         if kind not in columns:
             has = ", ".join(columns)
@@ -398,13 +432,16 @@ class Feed:
         return columns[kind]
 
     def _existing(self, part: T | None, what: str) -> T:
-        """A part of the broker. Raises UsageError where it has none."""
+        """Return `part`, such as the endpoint of accounts. Raises UsageError, naming it by `what`, where it is None."""
         if part is None:
             raise UsageError(f"{self.name} has no {what}", where=self.url, advice="Use another broker for it.")
         return part
 
     def _opened(self, name: str) -> Link:
-        """The connection to an endpoint; any other than the market's is made on first use."""
+        """Return the connection to an endpoint; any other than "market" is made on first use.
+
+        Raises ConnectError or TokenError.
+        """
         if name == "market":
             return self._link
         with self._sources_guard:  # one connection each, from however many threads
@@ -420,7 +457,7 @@ class Feed:
 
 
 class FeedSource:
-    """What the status card reads of a feed."""
+    """The data that the status card shows of a feed. Any thread."""
 
     def __init__(self, feed: Feed, callbacks: Callbacks, registry: LiveRegistry) -> None:
         self._feed = feed
@@ -429,11 +466,11 @@ class FeedSource:
 
     @property
     def version(self) -> int:
-        """Changes twice a second: the card shows how long nothing has arrived."""
+        """A number that changes twice a second, so that the card, which shows the time since a message, is redrawn."""
         return time.monotonic_ns() // 500_000_000
 
     def card(self) -> CardData:
-        """The state, counts and problems of this moment."""
+        """Return the current state, counts and newest problem of the feed, and the number of symbols called silent."""
         now = self._feed.stats()
         problems = (now.state == "live" and self._callbacks.last_error) or now.last_error
         silent = sum(len(live.silent) for live in self._registry.open_objects() if isinstance(live, LiveFrame))

@@ -1,6 +1,7 @@
-"""Backfill of trades that were missed in a break: requested over HTTP and inserted before the rows that came since.
+"""Backfill of trades that were missed while a stream was interrupted: requested over HTTP and inserted in order.
 
-Until they are inserted, or for 15 seconds at most, the frames concerned show no new rows, so that rows stay in order.
+A trade gap is the trades of one symbol that are missing between two known ones. Until it is filled, or for 15 seconds
+at most, the frames with that symbol show no new rows, so that rows stay in order.
 """
 
 from __future__ import annotations
@@ -31,19 +32,22 @@ _Key: TypeAlias = tuple[int, Kind, str]  # the number of a gap in the gap log, a
 
 
 class _WaitingFrame(NamedTuple):
-    """A frame that shows no new rows until it is backfilled: `number` is its backfill's, `code` the symbol's there."""
+    """A rolling frame that shows no new rows until it is backfilled.
+
+    `number` is that of its backfill (`RollingFrame.begin_backfill`), `code` the symbol's position in the frame.
+    """
 
     tape: RollingFrame
     number: int
     code: int
 
     def release(self) -> None:
-        """Show the new rows without the missing ones; idempotent."""
+        """Show the new rows without the missing trades; does nothing once they were inserted. Network's thread."""
         self.tape.backfill(self.number, [], 0)
 
 
 class _Fill(NamedTuple):
-    """One trade gap and the frames that wait for it; `gap` is the number of the gap in the log that contains it."""
+    """A trade gap and the frames that wait for its trades; `gap` numbers the interruption in the gap log."""
 
     hole: TradeGap
     frames: Sequence[_WaitingFrame]
@@ -60,7 +64,7 @@ class _Fill(NamedTuple):
 
 
 class GapFill:
-    """Fills trade gaps one after the other, on a thread that runs while there are any."""
+    """Requests and inserts missing trades, one trade gap after the other, on a thread that runs while there are any."""
 
     def __init__(self, reference: MarketReference) -> None:
         self._reference = reference
@@ -73,7 +77,10 @@ class GapFill:
     # The network's thread.
 
     def start(self, hole: TradeGap, streams: Sequence[Route], gaps: StreamGaps) -> None:
-        """Hold back new rows of the frames of these streams and queue the gap; returns at once."""
+        """Stop showing new rows in the frames that these routes fill, and queue the gap; returns at once.
+
+        Does nothing where 1,000 gaps are waiting already. The network's thread only.
+        """
         frames = [(stream.sink, stream.code) for stream in streams if isinstance(stream.sink, RollingFrame)]
         with self._guard:
             if len(self._jobs) >= MOST_WAITING or not frames:
@@ -89,7 +96,10 @@ class GapFill:
             run_on_thread(self._work, name="aries-nb-gap-fill")
 
     def _fill(self, job: _Fill, trades: pd.DataFrame | None) -> None:
-        """Insert the missing trades and show all rows; the gap log is updated after the last part of a symbol."""
+        """Insert the missing trades, None if they could not be requested, and show all rows again.
+
+        The gap counts as filled in the gap log once all trade gaps of that interruption and symbol are.
+        """
         rows = None if trades is None else [_rows(frame, trades) for frame in job.frames]
         received = time.time_ns()
         done = [
@@ -122,7 +132,7 @@ class GapFill:
             on_network(lambda job=job, trades=trades: self._fill(job, trades))  # type: ignore[misc]
 
     def _requested(self, hole: TradeGap) -> pd.DataFrame:
-        """The trades within a trade gap, in order. Blocks."""
+        """Return the trades within a trade gap as a DataFrame, in order. Blocks. Raises FeedError."""
         if self._latest is not None and _span(hole) == _span(self._latest[0]):
             return self._latest[1]  # another frame with the same gap
         after, before = hole.after, hole.before

@@ -1,4 +1,4 @@
-"""The interruptions of a feed or a frame: `feed.gaps`, `frame.gaps`."""
+"""The interruptions of a feed, a frame, a book or a table, as `feed.gaps` and `frame.gaps` show them."""
 
 from __future__ import annotations
 
@@ -20,7 +20,10 @@ StreamSymbols: TypeAlias = Mapping[tuple[str, Kind], Collection[str]]
 
 
 class GapSelection:
-    """The gaps of a feed, or of what lies at `places`, from when this was made until it was closed. Any thread."""
+    """The gaps of the whole feed (`places` None), or those of some symbols, by connection and kind. Any thread.
+
+    Of symbols, it has the gaps from when this was made until it was closed.
+    """
 
     def __init__(self, log: GapLog, places: StreamSymbols | None = None) -> None:
         self._log = log
@@ -29,7 +32,7 @@ class GapSelection:
         self._closed: int | None = None
 
     def all(self) -> list[Gap]:
-        """The gaps as records, times in ns since the epoch."""
+        """Return the gaps, oldest first; their times are in ns since the epoch."""
         if self._places is None:
             return self._log.all()
         return [gap for gap in self._log.of(self._places) if self._is_ours(gap)]
@@ -39,17 +42,17 @@ class GapSelection:
         return not is_later and (gap.ended is None or gap.ended > self._made)
 
     def close(self) -> None:
-        """Leave out gaps that begin later; idempotent."""
+        """Leave out gaps that begin from now on; idempotent. Has no effect for the whole feed."""
         self._closed = self._closed or time.time_ns()
 
     def spans(self) -> tuple[GapSpan, ...]:
-        """The gaps that were not filled, oldest first."""
+        """Return the time spans of the gaps that were not filled, oldest first."""
         return tuple(GapSpan(gap.started, gap.ended, gap.cause) for gap in self.all() if not gap.filled)
 
     def on_gap(self, registrations: Registrations, callback: Callable[[Gap], object]) -> Callable[[], None]:
-        """Call back with each gap as it begins, as it ends and when it is filled, on the callbacks' thread.
+        """Call `callback` with each gap when it begins, when it ends and when it is filled, on the callbacks' thread.
 
-        Returns the undo. Raises ClosedError after `registrations` were closed.
+        Returns a function that ends the calls. Raises ClosedError after `registrations` was closed.
         """
         known = {gap.number: gap for gap in self.all()}
 
@@ -73,26 +76,27 @@ class GapSelection:
 
 
 class Gaps:
-    """The interruptions of a feed or a frame: one row each in `df`, also while it lasts.
+    """The interruptions of a feed, a frame, a book or a table: `df` has one row each, also while one lasts.
 
-    Those of a frame are the ones from when it was made until it was closed.
+    Those of a frame, book or table begin when it was made and end when it was closed. Any thread.
     """
 
     def __init__(self, selection: GapSelection) -> None:
         self._selection = selection
 
     def all(self) -> list[Gap]:
-        """The gaps as records, times in ns since the epoch."""
+        """Return the gaps as records, oldest first; their times are in ns since the epoch."""
         return self._selection.all()
 
     @property
     def df(self) -> pd.DataFrame:
-        """Columns stream, symbol ("" all), started, ended (UTC), cause, reason, filled, missed.
+        """One row a gap, oldest first: stream, symbol ("" all), started, ended (UTC), cause, reason, filled, missed.
 
         `ended` is NaT while the gap lasts. `cause` is "cut", "silence", "overload" (we read too slowly), "token",
-        "restart" (the server restarts) or "pause" (this process was suspended); `reason` says it in words. `filled`:
-        the missed data were loaded from the broker's history; where that is so for one kind alone, that kind has a row
-        of its own ("market trades"). `missed` is the number of messages that were missed, NaN where it is unknown.
+        "restart" (the server restarts) or "pause" (this process was suspended); `reason` says it in words. `filled`
+        (bool): the missed data were loaded from the broker's history; where only one kind of data was filled, it has a
+        row of its own, such as "market trades". `missed` is the number of messages that were missed, NaN where it is
+        unknown.
         """
         return gaps_frame(self.all())
 

@@ -1,4 +1,4 @@
-"""Base classes of live objects (a store, the stream that fills it, the views on it), and their registry."""
+"""Base classes of live objects (a store, the stream that fills it, the views of it), and the registry of open ones."""
 
 from __future__ import annotations
 
@@ -26,7 +26,10 @@ FIRST_VIEW_SECONDS = 1.0
 
 
 class LiveObject(ABC):
-    """A store that is filled in the background until it is closed or garbage-collected. Any thread may read."""
+    """Base class of live objects: a store that is filled in the background until it is closed or garbage-collected.
+
+    Any thread may read. A context manager: leaving the block closes the object.
+    """
 
     def __init__(self, link: Link, watch: Watch, name: str, *, release: Callable[[], None]) -> None:
         self._link = link
@@ -44,7 +47,7 @@ class LiveObject(ABC):
 
     @property
     def is_live(self) -> bool:
-        """Whether updates can arrive: the session is live and this is open."""
+        """Whether updates can arrive: the connection is live and this object is open."""
         return self.is_open and self._link.state == "live"
 
     def close(self) -> None:
@@ -70,14 +73,14 @@ class LiveObject(ABC):
 
     @abstractmethod
     def _count(self) -> int:
-        """The number of rows, updates or bars so far, which `wait` compares."""
+        """Return the number of rows, updates or bars so far, which `wait` compares with the number it waits for."""
 
     @abstractmethod
     def _first_view(self) -> Any:  # noqa: ANN401 - views are imported when they are shown
-        """The view that a cell shows for it."""
+        """Return the view that a cell shows for this object."""
 
     def _check(self) -> None:
-        """Raise the error that ended the connection for good, if there is one."""
+        """Raise the error that ended the connection for good, or ClosedError if it was closed; else return."""
         self._link.check()
 
     @property
@@ -104,7 +107,10 @@ class LiveObject(ABC):
         return is_done
 
     def _view(self, key: object, make: Callable[[], T]) -> T:
-        """The view made before for the same arguments: a cell that runs again shows it again."""
+        """Return the open view with this key, else the one that `make` returns now.
+
+        So a cell that runs again shows its view again. Raises FeedError where this object is closed.
+        """
         view: Any = self._views.get(key)
         if view is None or view.is_closed:
             if not self.is_open:
@@ -114,7 +120,7 @@ class LiveObject(ABC):
 
 
 class StreamedObject(LiveObject):
-    """A live object that subscriptions fill: with message counts, gaps and callbacks for gaps."""
+    """Base class of live objects that subscriptions fill: adds message counts, gaps and callbacks for gaps."""
 
     def __init__(
         self,
@@ -134,32 +140,36 @@ class StreamedObject(LiveObject):
 
     @property
     def ledger(self) -> MessageCounts:
-        """Counts of messages by outcome: received + filled = the sum of all others; see docs/ledger.md."""
+        """Counts of the stream's messages by outcome.
+
+        received + filled = visible + evicted + conflated + duplicated + rowless + unreadable; see docs/ledger.md.
+        """
         return self._store.message_counts()
 
     @property
     def gaps(self) -> Gaps:
-        """The interruptions of these symbols: one row each in `.df`."""
+        """The interruptions of this object's symbols since it was made; `.df` has one row each."""
         return self._gaps
 
     def on_gap(self, callback: Callable[[Gap], object]) -> Callable[[], None]:
-        """Call back with each gap as it begins, as it ends and when it is filled, on a thread of its own.
+        """Call `callback` with each gap when it begins, when it ends and when it is filled, on the callbacks' thread.
 
-        Returns the undo. The same function again replaces the one before; `close` removes it.
+        Returns a function that ends the calls. A function that is registered again, as when its cell runs again,
+        replaces itself; `close` removes it. Raises ClosedError after `close`.
         """
         return self._gap_selection.on_gap(self._registrations, callback)
 
     def close(self) -> None:
-        """Stop the stream and free the views; idempotent. Data received so far stays readable."""
+        """Stop the stream, the callbacks and the views; idempotent. Data received so far stays readable."""
         self._gap_selection.close()
         self._registrations.close()
         super().close()
 
 
 class LiveRegistry:
-    """The open frames, books, bars and chains of a feed, by their arguments; weak references. Any thread.
+    """Weak references to the open frames, books, bars and chains of a feed, by the arguments they were made for.
 
-    `check` raises where no new object can be made.
+    `check` is called before one is made, and raises where that is impossible. Any thread.
     """
 
     def __init__(self, check: Callable[[], None]) -> None:
@@ -171,9 +181,10 @@ class LiveRegistry:
         self._guard = threading.RLock()
 
     def same(self, key: object, make: Callable[[], LiveObjectT]) -> LiveObjectT:
-        """The open object with this key, else the one that `make` returns now.
+        """Return the open object with this key, else the one that `make` returns now, and register it.
 
-        Simultaneous callers get the same object; callers with another key do not wait for it.
+        Simultaneous callers with one key get the same object; callers with another key do not wait. Raises what `make`
+        does, and ClosedError where the feed is closed.
         """
         with self._guard:
             lock = self._locks.setdefault(key, threading.RLock())
@@ -191,13 +202,13 @@ class LiveRegistry:
             return cast("LiveObjectT", live)
 
     def open_objects(self) -> list[LiveObject]:
-        """The objects that are open."""
+        """Return the registered objects that are open."""
         with self._guard:
             every = list(self._objects.values())
         return [live for live in every if live.is_open]
 
     def close(self) -> None:
-        """Close all objects; one that is being made is closed when it is ready."""
+        """Close all registered objects; one that is being made is closed when it is ready."""
         with self._guard:
             self._is_closed = True
             every = list(self._objects.values())

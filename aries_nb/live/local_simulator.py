@@ -1,4 +1,4 @@
-"""The embedded simulated market: a server in a child process that ends with this one."""
+"""The embedded simulated market: a server in a child process, which ends when this process ends."""
 
 from __future__ import annotations
 
@@ -25,7 +25,10 @@ _OPTIONS = ("seed", "rate", "tape", "speed")
 
 
 def arguments_from(options: Mapping[str, SimValue]) -> list[str]:
-    """Options of the simulated market as its command line takes them. Raises UsageError for an unknown one."""
+    """Return options of `connect` as arguments of the command `aries-nb sim`.
+
+    Raises UsageError for an unknown option.
+    """
     arguments: list[str] = []
     for name, value in options.items():
         if name not in _OPTIONS:
@@ -39,10 +42,11 @@ def arguments_from(options: Mapping[str, SimValue]) -> list[str]:
 
 
 class EmbeddedMarket:
-    """A running simulated market; `url` is where it serves.
+    """A simulated market that runs in a child process; `url` is the WebSocket address where it serves.
 
-    It ends when its standard input closes, which happens however this process ends. A fork of this process inherits
-    the other end of that pipe until `after_fork` closes it there.
+    `refresh_token` is the one that it accepts, None where its broker has none. The child ends when its standard input
+    closes, which happens however this process ends. A fork of this process inherits the other end of that pipe until
+    `after_fork` closes it there. Raises UsageError for options that it refuses, ConnectError where it does not start.
     """
 
     def __init__(self, broker: str, arguments: Sequence[str]) -> None:
@@ -86,18 +90,18 @@ class EmbeddedMarket:
 
     @property
     def is_running(self) -> bool:
-        """Whether the process is running."""
+        """Whether the child process is running."""
         return self._process.poll() is None
 
     def after_fork(self) -> None:
-        """Let go of it in a fork; it ends with the process that began it, without regard to the fork."""
+        """Close the pipes to the child in a forked process, so that it ends with the process that started it."""
         for pipe in (self._process.stdin, self._process.stdout):
             if pipe is not None:
                 with suppress(OSError):
                     pipe.close()
 
     def close(self) -> None:
-        """End the process; idempotent."""
+        """End the child process, and wait for that for 3 s before it is killed; idempotent."""
         self.after_fork()
         try:
             self._process.wait(3)

@@ -1,7 +1,8 @@
-"""`run`: a coroutine from a cell. The only module that uses nest-asyncio, and only when `run` is called.
+"""`run`: runs a coroutine from a notebook's cell, inside the event loop that is running already.
 
-Streams and widgets do not need it. Nested loops slow every asyncio task of the process, and the archived nest-asyncio
-loses the cells queued behind a nested run on ipykernel 7 and later; nest-asyncio2 from 1.7.4 on does not.
+The only module that uses nest-asyncio, and only when `run` is called: streams and widgets do not need it. Nested loops
+slow every asyncio task of the process, and the archived nest-asyncio loses the cells queued behind a nested run on
+ipykernel 7 and later; nest-asyncio2 from 1.7.4 on does not.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ _ADVICE = "Use `await` in the cell instead, or install nest-asyncio2>=1.7.4."
 
 
 def run(work: Coroutine[object, object, T]) -> T:
-    """Run a coroutine to its end and return its result, also inside a running event loop (a notebook's cell).
+    """Run a coroutine to its end and return its result, also inside a running event loop, as a notebook's cell is.
 
     Raises UsageError where the installed packages cannot nest event loops safely; the coroutine is closed then.
     """
@@ -38,7 +39,10 @@ def run(work: Coroutine[object, object, T]) -> T:
 
 
 def _nester() -> str:
-    """The name of the nesting module. Raises UsageError for versions that are known to lose cells."""
+    """Return the name of the module that nests event loops.
+
+    Raises UsageError where none is installed, or only versions that are known to lose cells.
+    """
     second = _version("nest-asyncio2")
     if second >= _GOOD:
         return "nest_asyncio2"

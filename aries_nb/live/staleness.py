@@ -1,4 +1,7 @@
-"""The stale symbols of a frame: no update for longer than usual while the market is open, or none since a gap."""
+"""The stale symbols of a rolling frame: those that are silent, and those without a row since a gap.
+
+A symbol is silent when nothing has arrived for longer than usual while its market is open.
+"""
 
 from __future__ import annotations
 
@@ -32,7 +35,9 @@ UNKNOWN_NS = 300 * SECOND_NS  # assumed for a symbol with few rows
 
 
 class Staleness:
-    """Finds the stale symbols of a rolling frame, on demand and from its rows alone. Any thread.
+    """Finds the stale symbols of a rolling frame: silent ones, and those with no row since a gap that is not filled.
+
+    They are computed on demand from the frame's rows. Any thread.
 
     A symbol is silent when nothing has arrived for longer than `staleness_thresholds` computes from its newest rows,
     while its market trades without a pause: not when the market is closed, on holiday, in an auction, before or after
@@ -49,9 +54,10 @@ class Staleness:
         self._looked_at = -LOOK_SECONDS
 
     def stale(self, now: int) -> Flags:
-        """For each symbol, whether it is silent or its newest row is from before a gap that is not filled.
+        """Return for each symbol whether it is stale: silent, or with no row since a gap that is not filled.
 
-        `now` in ns since the epoch.
+        A bool array in the order of the frame's symbols; `now` is in ns since the epoch. All are stale while rows wait
+        for a backfill.
         """
         received = self._received()
         if self._tape.is_backfilling:  # rows since the gap wait for the backfill
@@ -59,12 +65,15 @@ class Staleness:
         return self._from_before_a_gap(received) | self._silent(received, now)
 
     def silent(self, now: int) -> tuple[str, ...]:
-        """The symbols without an update for longer than is usual."""
+        """Return the symbols without an update for longer than is usual, while their market is open at `now`.
+
+        `now` is in ns since the epoch.
+        """
         flags = self._silent(self._received(), now)
         return tuple(symbol for symbol, flag in zip(self._tape.symbols, flags.tolist(), strict=True) if flag)
 
     def from_before_a_gap(self) -> frozenset[str]:
-        """The symbols whose newest row is from before a gap that is not filled."""
+        """Return the symbols whose newest row is from before a gap that is not filled."""
         flags = self._from_before_a_gap(self._received())
         return frozenset(symbol for symbol, flag in zip(self._tape.symbols, flags.tolist(), strict=True) if flag)
 
@@ -102,11 +111,11 @@ class Staleness:
 
 
 def staleness_thresholds(codes: Codes, received: Times, count: int) -> Times:
-    """How long each of `count` symbols may be silent, in ns: 20 times the median interval of its rows, 5 s at least.
+    """Return how long each symbol may be silent, in ns: 20 times the median interval of its rows, 5 s at least.
 
-    `codes` and `received`, ns, are those of the newest rows in the order of arrival. Intervals of less than 0.1 s do
-    not count. Where a symbol has fewer than five moments among the rows, it is 300 s (assumed), or 20 times the median
-    of the intervals it has, if that is longer.
+    `codes` are the symbols of the newest rows, as numbers below `count`, and `received` their times of receipt in ns,
+    in the order of arrival. Intervals of less than 0.1 s belong to one burst and do not count. Where a symbol has fewer
+    than four intervals that count, it is 300 s at least (assumed), unless it has more than 100 rows.
     """
     order = np.argsort(codes, kind="stable")
     codes, received = codes[order], received[order]

@@ -1,4 +1,4 @@
-"""Statistics of a feed: of each connection, and of all together."""
+"""Statistics of a feed: of each connection, and of all connections together."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ _WORST_FIRST: tuple[State, ...] = ("failed", "reconnecting", "connecting", "clos
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FeedStatistics:
-    """Counts and times of a feed since it was connected; a snapshot."""
+    """Counts and latencies of a feed since it was connected; a snapshot that does not change."""
 
     state: State
-    """connecting, live, reconnecting, failed or closed."""
+    """The worst state of the connections: connecting, live, reconnecting, failed or closed."""
     messages: int
     """Messages received, control messages included."""
     messages_per_s: float
@@ -27,7 +27,7 @@ class FeedStatistics:
     octets: int
     """Bytes of the messages' text."""
     records: int
-    """Messages that became a row, or a book's update."""
+    """Records of messages: rows, updates of books, states of orders."""
     unreadable: int
     """Messages, or parts of them, that could not be parsed; `feed.unreadable` shows the newest."""
     unasked: int
@@ -41,19 +41,19 @@ class FeedStatistics:
     gaps: int
     """The number of interruptions; `feed.gaps.df` lists them."""
     lag_ms: float
-    """Exchange time to receipt, recent median, by two clocks that are not corrected; NaN before the first message."""
+    """Recent median time from exchange to receipt, by two clocks that are not corrected; NaN before the first message."""
     lag_p99_ms: float
-    """The same, 99th percentile; NaN in the first quarter of a second."""
+    """99th percentile of what `lag_ms` is the median of; NaN in the first quarter of a second."""
     visible_p50_ms: float = math.nan
-    """Receipt until a row can be read, recent median; NaN before the first. `frame.lag` has it for each frame."""
+    """Recent median time from receipt until a row can be read; NaN before the first. `frame.lag` has each frame's."""
     visible_p99_ms: float = math.nan
-    """The same, 99th percentile."""
+    """99th percentile of what `visible_p50_ms` is the median of."""
     painted_p50_ms: float = math.nan
-    """Receipt until the browser had painted a row, median of the last minute.
+    """Median time in ms from receipt until the browser had painted a row, of the last minute.
 
     NaN where no view is on display, or while a cell blocks the kernel and the browser's answers with it."""
     painted_p99_ms: float = math.nan
-    """The same, 99th percentile."""
+    """99th percentile of what `painted_p50_ms` is the median of."""
     behind_s: float
     """Delay of messages in seconds over the shortest one measured: they are read more slowly than they are sent.
 
@@ -65,7 +65,7 @@ class FeedStatistics:
 
 
 def card_data(now: FeedStatistics, *, name: str, url: str, error: str) -> CardData:
-    """The figures that the status card shows."""
+    """Return the statistics that the status card shows; `error` is the newest problem, "" without one."""
     return CardData(
         name=name,
         url=url,
@@ -86,12 +86,15 @@ def card_data(now: FeedStatistics, *, name: str, url: str, error: str) -> CardDa
 
 
 def worst(states: Sequence[State]) -> State:
-    """The state of several connections together."""
+    """Return the worst of several states, in the order failed, reconnecting, connecting, closed, live."""
     return min(states, key=_WORST_FIRST.index)
 
 
 def combined(parts: Sequence[FeedStatistics]) -> FeedStatistics:
-    """Add up the connections of a feed; lag and silence are those of the first, the market connection."""
+    """Return the statistics of several connections together; lag and silence are those of the first, the market's.
+
+    Counts are added up; of the delays within this process and of `behind_s` the longest counts.
+    """
     first = parts[0]
     return FeedStatistics(
         state=worst([part.state for part in parts]),

@@ -1,4 +1,4 @@
-"""Live tables: rows by key, kept current, such as `account.orders` and `account.balances`."""
+"""Live tables: the newest state of each row, kept current, such as `account.orders` and `account.balances`."""
 
 from __future__ import annotations
 
@@ -32,10 +32,10 @@ NEWEST_FIRST: frozenset[Kind] = frozenset({"orders", "news", "pnl"})
 
 
 class LiveTable(StreamedObject):
-    """The rows of one kind of one account by their key: `df` has one row a key, `log` one row a change.
+    """A table of one kind, kept current: `df` has one row for each key, `log` one for each change of a row.
 
-    Columns `ts` (time of the change, UTC), `received` (local receipt, UTC), `account` and the fields. Money and
-    quantities are float64 in DataFrames, and exact decimals in `rows()`. Any thread may read.
+    Columns `ts` (time of the change, UTC), `received` (local receipt, UTC), `account` and the fields of the kind. Money
+    and quantities are float64 in DataFrames, and exact decimals in `rows()`. Any thread may read.
     """
 
     def __init__(
@@ -58,26 +58,29 @@ class LiveTable(StreamedObject):
 
     @property
     def columns(self) -> tuple[Column, ...]:
-        """The fields of a row with their types: all that the broker has."""
+        """The fields of a row with their types: all that the broker has for this kind."""
         return self._table.columns
 
     @property
     def df(self) -> pd.DataFrame:
-        """The current rows, index the key; a snapshot that belongs to the caller."""
+        """The current rows, indexed by their key, such as `order_id`; a snapshot that belongs to the caller."""
         return self._table.frame()
 
     @property
     def log(self) -> pd.DataFrame:
-        """Every state of the rows since this was made, oldest first; append-only, index the number of the change."""
+        """Every state of every row since this table was made, oldest first; the index numbers the changes from 0.
+
+        The newest 50,000 are kept. A snapshot that belongs to the caller.
+        """
         return self._changes.frame()
 
     @property
     def is_stale(self) -> bool:
-        """Whether a row is from before a break and not confirmed since, or the feed is not live."""
+        """Whether a row is from before an interruption and not confirmed since, or this table is not live."""
         return self._table.is_stale or not self.is_live
 
     def rows(self) -> list[dict[str, object]]:
-        """The current rows as dictionaries, money and quantities as decimal.Decimal exactly as the broker sent them."""
+        """Return the current rows as dictionaries, with money and quantities as exact decimal.Decimal."""
         names = [column.name for column in self._table.columns]
         return [{"account": row.account, **dict(zip(names, row.values, strict=True))} for row in self._table.rows()]
 
@@ -85,21 +88,22 @@ class LiveTable(StreamedObject):
         return len(self._table)
 
     def wait(self, *, changes: int = 1, timeout: float | None = 10.0) -> Self:
-        """Block until `changes` rows were added or changed since this was made.
+        """Block until `changes` rows were added or changed since this table was made; returns the table.
 
-        `timeout` in seconds, None for no limit. Raises WaitTimeoutError, ClosedError, or the error that ended the feed.
+        `timeout` is in seconds, None for no limit. Raises WaitTimeoutError, ClosedError, or the error that ended the
+        feed.
         """
         return self._wait(changes, timeout=timeout, what=f"{changes} changes of {self._name}")
 
     async def until(self, *, changes: int = 1, timeout: float | None = 10.0) -> Self:
-        """`wait` for async code: the event loop keeps running."""
+        """Await what `wait` blocks for: the event loop keeps running. Same arguments, result and errors."""
         return await self._until(changes, timeout=timeout, what=f"{changes} changes of {self._name}")
 
     def on_update(self, callback: Callable[[pd.DataFrame], object]) -> Callable[[], None]:
-        """Call back with the new states as a DataFrame, in the columns of `log`, on the callbacks' thread.
+        """Call `callback` with new states of rows as a DataFrame, in the columns of `log`, on the callbacks' thread.
 
-        Returns the undo. The same function again, as when its cell runs again, replaces the one before; `close` removes
-        it. Raises ClosedError after `close`.
+        Returns a function that ends the calls. A function that is registered again, as when its cell runs again,
+        replaces itself; `close` removes it. Raises ClosedError after `close`.
         """
         return self._registrations.add_rows(self, self._changes, callback)
 
@@ -117,11 +121,14 @@ class LiveTable(StreamedObject):
         return link.table_columns(self.kind)
 
     def _filled(self, link: Link, listeners: Sequence[TableListener]) -> Table:
-        """Subscribe, and return the table that is filled."""
+        """Subscribe, and return the store's table, which the stream fills from now on. Subclasses fill it otherwise."""
         return link.table(self.kind, self.account, options=self._options, listeners=listeners)
 
     def _releasing(self, link: Link) -> Callable[[], None]:
-        """The function that ends the stream; it must not hold a reference to this object."""
+        """Return the function that ends the stream.
+
+        It must not refer to this object, which could never be garbage-collected then.
+        """
         return partial(link.release, self._table)
 
     def _count(self) -> int:
@@ -134,7 +141,10 @@ class LiveTable(StreamedObject):
 
 
 class TableSource:
-    """The data of a table for views and other live objects; holds the table. Any thread."""
+    """The data of a live table for views and other live objects; keeps the table from being garbage-collected.
+
+    Any thread.
+    """
 
     def __init__(
         self,
@@ -153,15 +163,18 @@ class TableSource:
 
     @property
     def version(self) -> int:
-        """Grows with every change, and with the state of the feed."""
+        """A number that grows with every change of a row, and changes with the state of the feed."""
         return 2 * self.store.version + (not self._live.is_live)
 
     def watch(self, callback: Callable[[], None]) -> Callable[[], None]:
-        """Call `callback` after each change, on the network's thread; it must return at once. Returns the undo."""
+        """Call `callback` after each change, on the network's thread; it must return at once.
+
+        Returns a function that ends the calls.
+        """
         return self.store.watch(callback)
 
     def table(self) -> TableData:
-        """The current rows; orders, news and P&L with the newest first."""
+        """Return the current rows for a view; of orders, news and P&L the newest first."""
         kind, rows = self._live.kind, self.store.rows()
         if kind in NEWEST_FIRST:
             rows = rows[::-1]
@@ -175,13 +188,13 @@ class TableSource:
 
     @property
     def is_answered(self) -> bool:
-        """Whether the broker has sent anything for it, if only an empty list."""
+        """Whether the broker has sent anything for this table, if only an empty list."""
         return self.store.version > 0
 
     def check_coming(self) -> None:
-        """Raise the error that ended the feed, or ClosedError, if no more changes can arrive."""
+        """Raise the error that ended the feed, or ClosedError, if no more changes can arrive; else return."""
         self._check()
 
     def gap_spans(self) -> tuple[GapSpan, ...]:
-        """The gaps that were not filled, oldest first."""
+        """Return the time spans of the gaps that were not filled, oldest first."""
         return self._gaps.spans()

@@ -1,4 +1,4 @@
-"""Waiting for a condition that the network's thread fulfils: blocking, and on an event loop."""
+"""Waiting for a condition that the network's thread makes true: blocking a thread, or on an event loop."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ LOOK_SECONDS = 0.5
 
 
 def wait_for(is_done: Callable[[], bool], watches: tuple[Watch, ...], *, timeout: float | None, what: str) -> None:
-    """Block until `is_done()`, which is called after each notification and may raise. Raises WaitTimeoutError.
+    """Block until `is_done()` is true. Raises WaitTimeoutError after `timeout` seconds (None: no limit).
 
-    `timeout` in seconds, None to wait without limit; `what` names the condition in the error. Several notifications
-    may lead to one call.
+    `is_done` is called at the beginning, after notifications, and every 0.5 s; what it raises is raised here. `watches`
+    register a function to be called at each change that may matter. `what` names the condition in the error.
     """
     deadline = _deadline(timeout)
     notified = threading.Event()
@@ -44,7 +44,7 @@ def wait_for(is_done: Callable[[], bool], watches: tuple[Watch, ...], *, timeout
 async def wait_for_async(
     is_done: Callable[[], bool], watches: tuple[Watch, ...], *, timeout: float | None, what: str
 ) -> None:
-    """`wait_for` on the caller's event loop, which keeps running."""
+    """Await what `wait_for` blocks for, on the caller's event loop, which keeps running. Same arguments and errors."""
     deadline = _deadline(timeout)
     loop = asyncio.get_running_loop()
     notified = asyncio.Event()
@@ -76,7 +76,10 @@ async def wait_for_async(
 
 
 def _deadline(timeout: object) -> float | None:
-    """The time of the timeout by the monotonic clock, None for none. Raises UsageError for anything but a number."""
+    """Return the end of a timeout in seconds by the monotonic clock, None for None.
+
+    Raises UsageError for anything but a number.
+    """
     if timeout is None:
         return None
     if isinstance(timeout, bool) or not isinstance(timeout, Real) or timeout != timeout:
