@@ -1,4 +1,4 @@
-"""Live bars: the broker's history and the live trades joined into one frame without gaps."""
+"""Live bars: the broker's history and the live trades of one instrument, joined into one series without gaps."""
 
 from __future__ import annotations
 
@@ -60,7 +60,10 @@ TABLE_COLUMNS = (
 
 
 class BarHistory:
-    """The bars of one instrument over HTTP, in as many pages as necessary. Blocks: any thread but the network's."""
+    """Requests the historical bars of one instrument over HTTP, in as many pages as necessary.
+
+    Its methods block: any thread but the network's may call them.
+    """
 
     def __init__(self, http: HttpClient, reference: Reference, symbol: str, interval_s: int) -> None:
         self._http = http
@@ -69,13 +72,14 @@ class BarHistory:
         self._interval_s = interval_s
 
     def start_of(self, ts: int) -> int:
-        """The beginning of the bar that contains a time; both in ns since the epoch."""
+        """Return the start of the bar that contains the time `ts`; both in ns since the epoch."""
         return self._reference.bar_start(ts, self._interval_s)
 
     def ask(self, start: int, end: int, *, reached: Callable[[int], object] | None = None) -> BarPage:
-        """The bars that begin in [start, end), ns since the epoch. Raises FeedError, and what `HttpClient.get` does.
+        """Return the bars that begin in [start, end), both in ns since the epoch, at most 200,000. Blocks.
 
-        `reached` is called before each further page with the time from which on the bars have arrived.
+        `reached` is called before each further page with the time from which on the bars have arrived. Raises FeedError
+        for a page that cannot be parsed, and the errors of `HttpClient.get`.
         """
         pages: list[BarPage] = []
         next_end = end
@@ -106,8 +110,9 @@ class LiveBars(LiveObject):
     ("history"): earlier bars, the bar that was running when this was made, and bars that overlap a gap. Such a bar is
     requested again some seconds after its end, and has `complete` False until then. While it is running it is the
     broker's bar so far plus later trades: an "estimate" at first, as a reply does not say which trade it counted last;
-    "history+live", and exact, within seconds, when further replies leave one possibility. Where no reply fits, the
-    estimate is renewed once a minute. Assumed: the broker's own bars count every trade. Any thread may read.
+    exact, and then called "history+live", usually within seconds, when further replies leave one possibility. Where no
+    reply fits, the estimate is renewed once a minute. Assumed: the broker's own bars count every trade. Any thread may
+    read.
     """
 
     def __init__(self, link: Link, gaps: GapLog, history: BarHistory, *, interval: str, span_ns: int) -> None:
@@ -123,11 +128,11 @@ class LiveBars(LiveObject):
 
     @property
     def df(self) -> pd.DataFrame:
-        """One row a bar, oldest first, with the running one; a snapshot of the caller's own, at most 0.1 s old.
+        """One row a bar, oldest first, with the running bar; a snapshot that belongs to the caller, at most 0.1 s old.
 
-        Index `ts` (beginning of the bar, UTC); open, high, low, close, volume and trades float64 (NaN where the broker
-        sends none); `source` "history", "live", "history+live" or "estimate"; `complete` bool. A time without trades
-        has no bar.
+        Index `ts` (start of the bar, UTC); open, high, low, close, volume and trades float64 (NaN where the broker
+        sends none); `source` "history", "live", "history+live" or "estimate", as the class describes; `complete` bool.
+        A time without trades has no bar.
         """
         return self._upkeep.series.frame(time.time_ns() - GRACE_NS)
 
@@ -135,23 +140,24 @@ class LiveBars(LiveObject):
         return len(self._upkeep.series)
 
     def wait(self, *, bars: int = 1, timeout: float | None = 10.0) -> Self:
-        """Block until there are `bars` bars, history included. `timeout` in seconds, None for no limit.
+        """Block until there are `bars` bars, history included; returns this object.
 
-        Raises WaitTimeoutError, ClosedError, or the error that ended the feed.
+        `timeout` is in seconds, None for no limit. Raises WaitTimeoutError, ClosedError, or the error that ended the
+        feed.
         """
         return self._wait(bars, timeout=timeout, what=f"{bars} {self._name}")
 
     async def until(self, *, bars: int = 1, timeout: float | None = 10.0) -> Self:
-        """`wait` for async code: the event loop keeps running."""
+        """Await what `wait` blocks for: the event loop keeps running. Same arguments, result and errors."""
         return await self._until(bars, timeout=timeout, what=f"{bars} {self._name}")
 
     def __repr__(self) -> str:
         return f"<{self._name}: {len(self):,} bars, {'live' if self.is_live else self._state}>"
 
     def chart(self, *, bars: int = 500, height: int = 380) -> BarCandles:
-        """A live chart of the newest `bars` bars, at most 2,000, with volume; height in pixels. Times are UTC.
+        """Return a live chart of the newest `bars` bars, at most 2,000, with volume.
 
-        Nights and weekends are left out of the time axis.
+        `height` is in pixels, times are UTC. Nights and weekends are left out of the time axis.
         """
         from aries_nb.widgets import BarCandles
 
@@ -176,7 +182,7 @@ class LiveBars(LiveObject):
 
 
 class BarsSource:
-    """The data of bars for views; holds the bars. Any thread."""
+    """The data of live bars for views; keeps the bars from being garbage-collected. Any thread."""
 
     def __init__(self, bars: LiveBars, upkeep: _BarUpdater) -> None:
         self._bars = bars
@@ -184,19 +190,19 @@ class BarsSource:
 
     @property
     def version(self) -> int:
-        """Grows with every change, and with the state of the feed."""
+        """A number that grows with every change of a bar, and changes with the state of the feed."""
         return 2 * self._upkeep.series.version + (not self._bars.is_live)
 
     def newest(self, most: int) -> BarsData:
-        """The newest `most` bars as arrays, oldest first."""
+        """Return the newest `most` bars as arrays, oldest first."""
         return replace(self._upkeep.series.newest_bars(most), is_stale=not self._bars.is_live)
 
     def gap_spans(self) -> tuple[GapSpan, ...]:
-        """The gaps that overlap incomplete bars, oldest first, without those that were filled."""
+        """Return the time spans of the gaps that overlap incomplete bars, oldest first; filled gaps are left out."""
         return self._upkeep.gap_spans()
 
     def table(self) -> TableData:
-        """The newest bars, newest first."""
+        """Return the newest 20 bars as a table for a view, the newest first."""
         newest = self._upkeep.series.frame(time.time_ns() - GRACE_NS, newest=TABLE_ROWS).iloc[::-1]
         starts = _nanoseconds(newest.index).tolist()
         rows = tuple((start, *row[1:-1]) for start, row in zip(starts, newest.itertuples(name=None), strict=True))
@@ -205,7 +211,10 @@ class BarsSource:
 
 
 class _BarUpdater:
-    """Fills a series on a thread of its own, without a reference to the `LiveBars`."""
+    """Fills a `BarSeries` from history and live trades, on a thread of its own.
+
+    It does not refer to the `LiveBars`, so that these can be garbage-collected.
+    """
 
     def __init__(self, link: Link, gaps: GapLog, history: BarHistory) -> None:
         self.series = BarSeries(history.start_of)
@@ -230,7 +239,11 @@ class _BarUpdater:
         self._undo = (self._tape.watch(self._wake.set), gaps.watch(self._wake.set))
 
     def begin(self, span_ns: int, name: str) -> None:
-        """Request the history on the caller's thread, then start the other. Raises what `BarHistory.ask` does."""
+        """Request the history on the caller's thread, then start the thread that keeps the bars current.
+
+        `span_ns` is the length of the history in ns; `name` is shown with the progress. Raises what `BarHistory.ask`
+        does.
+        """
         live_from = time.time_ns() - MARGIN_NS
         start = self._history.start_of(max(live_from - span_ns, 0))
         end = time.time_ns() + MARGIN_NS
@@ -242,7 +255,7 @@ class _BarUpdater:
         threading.Thread(target=self._run, name="aries-nb-bars", daemon=True).start()
 
     def gap_spans(self) -> tuple[GapSpan, ...]:
-        """The gaps since the beginning that overlap bars in doubt; any thread."""
+        """Return the time spans of the gaps since the start that overlap incomplete bars. Any thread."""
         now = time.time_ns()
         spans = {
             gap.started: GapSpan(gap.started, gap.ended, gap.cause)
@@ -294,7 +307,10 @@ class _BarUpdater:
         self._lasting, self._over = lasting, set(over)
 
     def _last_before(self, started: int) -> int:
-        """The exchange time from which on trades may be missing, if none arrived after `started`, in our time."""
+        """Return the exchange time, in ns, from which on trades may be missing because of a gap.
+
+        `started` is the start of the gap by our clock, in ns since the epoch.
+        """
         frame = self._tape.frame()
         before = frame.index[frame["received"] <= pd.Timestamp(started, tz="UTC")]
         return min(started - MARGIN_NS, int(_nanoseconds(before)[-1])) if len(before) else started - MARGIN_NS
@@ -330,19 +346,25 @@ class _BarUpdater:
 
 
 def _is_ours(gap: Gap) -> bool:
-    """Whether trades may be missing: a gap of "market", or of "market 2", a second connection, whichever has ours."""
+    """Whether trades may be missing because of this gap: it is of the market endpoint.
+
+    Its stream is "market", or "market 2" for a second connection, which may have been the one with our trades.
+    """
     return gap.stream.split()[0] == "market"
 
 
 def checked_interval(interval: object) -> int:
-    """The length of a bar in seconds. Raises UsageError for an unknown one."""
+    """Return the length in seconds of a bar such as "5min". Raises UsageError for an unknown one."""
     if not isinstance(interval, str) or interval not in INTERVALS:
         raise UsageError(f"no bars of {interval!r}", advice=f"There are: {', '.join(INTERVALS)}.")
     return INTERVALS[interval]
 
 
 def checked_span(history: object, interval_s: int) -> int:
-    """A span of time such as "2d" in ns. Raises UsageError for an invalid one, and for more than 200,000 bars."""
+    """Return a span of time such as "2d" in ns.
+
+    Raises UsageError for an invalid one, and for one of more than 200,000 bars of `interval_s` seconds.
+    """
     # Not parsed by pandas: there "d" is deprecated, and a bare number means nanoseconds.
     found = SPAN.fullmatch(history.strip().lower()) if isinstance(history, str) else None
     if found is None:
@@ -355,7 +377,10 @@ def checked_span(history: object, interval_s: int) -> int:
 
 
 def _joined(pages: list[BarPage], start: int, end: int) -> BarPage:
-    """The pages joined in order of time, without bars outside of [start, end). The latest page comes first."""
+    """Return the pages joined in order of time, without bars that begin outside of [start, end), in ns since the epoch.
+
+    `pages` has the latest page first.
+    """
     columns: list[list[Any]] = [[] for _ in BarPage._fields[:-1]]
     for page in reversed(pages):
         wanted = [start <= each < end for each in page.start_ns]
@@ -369,9 +394,10 @@ def _nanoseconds(times: pd.Index[Any]) -> NDArray[np.int64]:
 
 
 class LoadProgress:
-    """Progress of a history that is loaded from the newest page back; used by the thread that waits for it.
+    """Context manager that shows the progress of loading a history, which arrives from the newest page back.
 
-    It shows a progress bar in the cell that waits, elsewhere lines in the log; nothing for a short load.
+    A progress bar where a cell waits for it, elsewhere lines in the log; nothing for a load of less than about a
+    second. `start` and `end` of the history are in ns since the epoch. Used by the thread that waits.
     """
 
     def __init__(self, name: str, start: int, end: int) -> None:
@@ -381,9 +407,9 @@ class LoadProgress:
         self._progress: Progress | None = None
 
     def reached(self, back_to: int) -> None:
-        """Note that the bars from this time on (ns since the epoch) have arrived and more will follow.
+        """Show that the bars from time `back_to` on (ns since the epoch) have arrived and more will follow.
 
-        Shows nothing unless the speed so far makes the whole load long.
+        Shows nothing while the speed so far makes the whole load take less than a second.
         """
         done = (self._end - back_to) / (self._end - self._start)
         if self._progress is None and time.monotonic() - self._began <= LONG_SECONDS * done:
@@ -407,7 +433,7 @@ class LoadProgress:
 
 
 def _runs_a_cell() -> bool:
-    """Whether this is the thread that runs the cells of a notebook's kernel."""
+    """Whether the current thread is the one that runs the cells of a notebook's kernel."""
     # IPython is not imported here: a kernel has imported it already.
     ipython = sys.modules.get("IPython")
     shell = ipython.get_ipython() if ipython is not None else None

@@ -1,4 +1,4 @@
-"""A live order book, as `feed.book` returns it."""
+"""`LiveBook`: a live order book, as `feed.book` returns it."""
 
 from __future__ import annotations
 
@@ -49,10 +49,10 @@ class LiveBook(StreamedObject):
 
     @property
     def df(self) -> pd.DataFrame:
-        """One row a level: index `ts` (of the last update, UTC), received, symbol, side, level (from 1), price, size.
+        """The levels, bids before asks, the best first, at most `depth` a side; a snapshot that belongs to the caller.
 
-        Best levels first, bids before asks, at most `depth` a side; sizes in the unit of quotes. Check `integrity`
-        before you use it. A snapshot that belongs to the caller.
+        Index `ts` (exchange time of the last update, UTC); columns received (local receipt, UTC), symbol, side ("buy",
+        "sell"), level (from 1), price, size (in the unit of quotes). Check `integrity` before you use it.
         """
         self._check_coming()
         now = self._source.levels(self.depth)
@@ -75,7 +75,10 @@ class LiveBook(StreamedObject):
 
     @property
     def integrity(self) -> BookIntegrity:
-        """The state of the book: "ok", "empty", "crossed", "stale" (no update for 10 s) or "gap" (not live)."""
+        """The state of the book: "ok", "empty", "crossed" (best bid at or above best ask), "stale" or "gap".
+
+        "stale": no update for 10 s. "gap": the feed is not live, or no update has come since an interruption.
+        """
         return self._source.levels(1).integrity
 
     @property
@@ -93,44 +96,48 @@ class LiveBook(StreamedObject):
 
     @property
     def updates(self) -> int:
-        """The number of updates received."""
+        """The number of updates received since the subscription was made."""
         return self._book.updates
 
     @property
     def lag(self) -> pd.DataFrame:
         """Delays of updates in ms: median `p50_ms` and 99th percentile `p99_ms`, with the number of samples.
 
-        "exchange to received": the newest update of each of the last 1,000 reads, by two clocks that are not corrected
-        (negative where ours is behind); backfilled data are left out. "received to visible": until it can be read
-        here, of the oldest update of each read. "received to painted": until the browser has painted it, of the views
-        on display in the last minute; NaN where there is none, or while a cell blocks the kernel and the browser's
-        answers with it.
+        "exchange to received": the newest update of each of the last 1,000 reads of the connection, by two clocks that
+        are not corrected (negative where ours is behind); backfilled data are left out. "received to visible": until it
+        can be read here, of the oldest update of each read. "received to painted": until the browser has painted it, of
+        the views on display in the last minute; NaN where there is none, or while a cell blocks the kernel and the
+        browser's answers with it.
         """
         return self._book.lags.frame(self._book.lags.received_percentiles())
 
     def wait(self, *, updates: int = 1, timeout: float | None = 10.0) -> Self:
-        """Block until `updates` updates have arrived. `timeout` in seconds, None for none. Raises WaitTimeoutError."""
+        """Block until `updates` updates have arrived; returns the book.
+
+        `timeout` is in seconds, None for no limit. Raises WaitTimeoutError, ClosedError, or the error that ended the
+        feed.
+        """
         return self._wait(updates, timeout=timeout, what=f"{updates} updates of {self.symbol}'s book")
 
     async def until(self, *, updates: int = 1, timeout: float | None = 10.0) -> Self:
-        """`wait` for async code: the event loop keeps running."""
+        """Await what `wait` blocks for: the event loop keeps running. Same arguments, result and errors."""
         return await self._until(updates, timeout=timeout, what=f"{updates} updates of {self.symbol}'s book")
 
     def ladder(self, depth: int | None = None) -> Ladder:
-        """A live price ladder with `depth` levels a side."""
+        """Return a live price ladder with `depth` levels a side; None for the depth of the book."""
         from aries_nb.widgets import Ladder
 
         levels = depth or self.depth
         return self._view(("ladder", levels), lambda: Ladder(self._source, depth=levels))
 
     def depth_chart(self, depth: int = 20) -> DepthChart:
-        """A live chart of the cumulated size of both sides."""
+        """Return a live chart of the cumulated size of the best `depth` levels of each side."""
         from aries_nb.widgets import DepthChart
 
         return self._view(("depth", depth), lambda: DepthChart(self._source, depth=depth))
 
     def close(self) -> None:
-        """Stop the stream and free the views; idempotent. Data received so far stays readable."""
+        """Stop the streams, the callbacks and the views; idempotent. Data received so far stays readable."""
         super().close()
         if self._release_venues is not None:
             self._release_venues()
@@ -180,7 +187,7 @@ class LiveBook(StreamedObject):
 
 
 class BookSource:
-    """The data of a book for views; holds the book. Any thread."""
+    """The data of a live order book for views; keeps the book from being garbage-collected. Any thread."""
 
     def __init__(self, book: LiveBook, levels: OrderBook, gaps: GapSelection) -> None:
         self._live = book
@@ -189,23 +196,26 @@ class BookSource:
 
     @property
     def lags(self) -> LatencySamples:
-        """Where views note when an update was painted."""
+        """The latency samples of the book, to which views add the times when an update was painted."""
         return self._book.lags
 
     @property
     def version(self) -> int:
-        """Grows with every update, and when the book becomes stale."""
+        """A number that grows with every update, and changes when the book becomes stale or the feed not live."""
         return 2 * self._book.version + (self.levels(1).integrity in {"stale", "gap"})
 
     def watch(self, callback: Callable[[], None]) -> Callable[[], None]:
-        """Call `callback` after each change, on the network's thread; it must return at once. Returns the undo."""
+        """Call `callback` after each change, on the network's thread; it must return at once.
+
+        Returns a function that ends the calls.
+        """
         return self._book.watch(callback)
 
     def levels(self, depth: int) -> BookLevels:
-        """The best `depth` levels of each side as arrays, with the integrity."""
+        """Return the best `depth` levels of each side as arrays, with the integrity of the book."""
         now = self._book.levels(depth, now=time.time_ns())
         return now if self._live.is_live or now.integrity == "empty" else replace(now, integrity="gap")
 
     def gap_spans(self) -> tuple[GapSpan, ...]:
-        """The gaps that were not filled, oldest first."""
+        """Return the time spans of the gaps that were not filled, oldest first."""
         return self._gaps.spans()

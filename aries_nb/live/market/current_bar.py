@@ -1,4 +1,4 @@
-"""The running bar where some of its trades were missed: the broker's bar so far and live trades, joined exactly."""
+"""The running bar while some of its trades were missed: joins the broker's bar so far with the live trades."""
 
 from __future__ import annotations
 
@@ -31,19 +31,19 @@ MOST_PAUSE_SECONDS = 60.0
 
 
 class Asked(Protocol):
-    """The part of `BarHistory` that is used here."""
+    """The part of `BarHistory` that `CurrentBar` uses."""
 
     symbol: str
 
     def start_of(self, ts: int) -> int:
-        """The beginning of the bar that contains a time."""
+        """Return the start of the bar that contains the time `ts`; both in ns since the epoch."""
 
     def ask(self, start: int, end: int) -> BarPage:
-        """The bars that begin in [start, end). Raises FeedError."""
+        """Return the bars that begin in [start, end), both in ns since the epoch. Blocks. Raises FeedError."""
 
 
 class Trades(NamedTuple):
-    """Trades as columns: exchange time and receipt in ns since the epoch, price, size."""
+    """Trades as arrays of one length: exchange time and receipt in ns since the epoch, prices, sizes."""
 
     ts: NDArray[np.int64]
     received: NDArray[np.int64]
@@ -51,12 +51,15 @@ class Trades(NamedTuple):
     sizes: NDArray[np.float64]
 
     def where(self, chosen: NDArray[np.bool_]) -> Trades:
-        """Some of them."""
+        """Return the trades for which `chosen` is true."""
         return Trades(self.ts[chosen], self.received[chosen], self.prices[chosen], self.sizes[chosen])
 
 
 def trades_in(frame: pd.DataFrame) -> Trades:
-    """The rows that count in bars: with a price and a plausible time; a missing size counts as 0."""
+    """Return the rows of a frame of trades that count in bars: those with a price and a plausible time.
+
+    A time is plausible up to an hour after the receipt. A missing size counts as 0.
+    """
     ts, received = (
         times.to_numpy(dtype="datetime64[ns]").astype("int64") for times in (frame.index, frame["received"])
     )
@@ -71,11 +74,13 @@ class _Request(NamedTuple):
 
 
 class CurrentBar:
-    """Requests the running bar while it is in doubt, until replies and trades fit; used by the bars' own thread.
+    """Requests the running bar while it is incomplete, until the replies and the live trades can be joined exactly.
 
     It requests every few seconds, then more rarely, down to once a minute, and stops once the bar is joined. Requests
-    wait on a thread of their own; trades are shown meanwhile. During a backfill it waits and then starts again with
-    the next trades: earlier replies count trades that were not visible here.
+    wait on a thread of their own; trades are shown meanwhile. During a backfill it waits and then starts again with the
+    next trades: earlier replies count trades that were not visible here. Used by the thread that updates the bars.
+    `lag_ns` is the largest difference in delay between history and live trades, `margin_ns` that between the two
+    clocks.
     """
 
     def __init__(self, tape: RollingFrame, series: BarSeries, history: Asked, *, lag_ns: int, margin_ns: int) -> None:
@@ -92,15 +97,16 @@ class CurrentBar:
         self.restart(0)
 
     def restart(self, first: int) -> None:
-        """Start again with the trades from number `first` of the rolling frame on, none of which is missing."""
+        """Start again with the trades from number `first` of the rolling frame on; none of these is missing."""
         self._first = first
         self._since = time.time_ns()
         self._turn_to(self._start)
 
     def look(self, now: int, end: int) -> None:
-        """Use the last reply, or make a request when one is due; the series has the trades before number `end`.
+        """Use the last reply, or make a request when one is due; returns at once.
 
-        These are all trades received until `now`, ns since the epoch by our clock.
+        `now` is in ns since the epoch by our clock. All trades received until then have numbers below `end`, and the
+        series has counted them.
         """
         if self._tape.is_backfilling:
             self._was_held = True
@@ -154,7 +160,7 @@ class CurrentBar:
         self._asked = (HistoryBar(request.asked, answered, close, volume), bar)
 
     def _is_joined(self, answer: HistoryBar, bar: BarPage, end: int) -> bool:
-        """Join the bar if that is possible; whether it was."""
+        """Join the bar with the trades if one cut between them is left; return whether it is joined."""
         trades = self._trades(end)
         if trades is None:
             self.restart(end)
@@ -166,7 +172,10 @@ class CurrentBar:
         return True
 
     def _trades(self, end: int) -> Trades | None:
-        """The trades of the bar, None where the first of them have left the window."""
+        """Return the trades of the running bar with numbers below `end`.
+
+        None where the first of them have left the rolling frame.
+        """
         frame, until = self._tape.frame_since(self._first)
         if until - self._first > len(frame):
             return None

@@ -1,4 +1,4 @@
-"""A live rolling DataFrame, as `feed.quotes` and `feed.trades` return it."""
+"""`LiveFrame`: a live rolling DataFrame, as `feed.quotes` and `feed.trades` return it."""
 
 from __future__ import annotations
 
@@ -28,11 +28,11 @@ __all__ = ["FrameSource", "LiveFrame"]
 
 
 class LiveFrame(StreamedObject):
-    """The newest rows of one kind for some symbols, kept current in the background.
+    """The newest rows of one kind for some symbols, kept current in the background as a rolling DataFrame.
 
     Index `ts` (exchange time, UTC), columns `received` (local receipt, UTC), `symbol` (categorical) and the fields:
-    numbers float64 (NaN missing), texts categorical ("" missing). Sizes are in shares, or in
-    lots where the broker counts lots. Any thread may read.
+    numbers float64 (NaN missing), texts categorical ("" missing). Sizes are in shares, or in lots where the broker
+    counts lots. Any thread may read.
     """
 
     def __init__(
@@ -56,7 +56,10 @@ class LiveFrame(StreamedObject):
 
     @property
     def df(self) -> pd.DataFrame:
-        """The rows in the window, oldest first; a snapshot that belongs to the caller, made without copying."""
+        """The rows in the window, oldest first; a snapshot that belongs to the caller, made without copying.
+
+        Raises the error that ended the connection, or that of refused symbols, where no row has arrived and none can.
+        """
         self._check_coming()
         return self._tape.frame()
 
@@ -65,9 +68,9 @@ class LiveFrame(StreamedObject):
         """The newest row of each symbol, index `symbol`; missing values before the first row.
 
         `stale`, bool: the row is not current. The feed is not live, the symbol was refused, the row is from before a
-        gap, or nothing has arrived for 20 times the symbol's usual interval, at least 5 s, while its market trades
-        without a pause (300 s, assumed, where there are few rows yet). In a market that is closed, on holiday, in an
-        auction, before or after its regular hours, no update is expected.
+        gap that was not filled, or nothing has arrived for 20 times the symbol's usual interval, at least 5 s, while
+        its market trades without a pause (300 s, assumed, where there are few rows yet). In a market that is closed, on
+        holiday, in an auction, before or after its regular hours, no update is expected.
         """
         self._check_coming()
         rows = self._tape.latest()
@@ -89,17 +92,21 @@ class LiveFrame(StreamedObject):
 
     @property
     def silent(self) -> tuple[str, ...]:
-        """The symbols without an update for longer than is usual while their market is open; see `latest`."""
+        """The symbols without an update for longer than is usual while their market is open; `latest` says how long.
+
+        Empty while the feed is not live.
+        """
         return self._staleness.silent(time.time_ns()) if self.is_live else ()
 
     def time_weighted_mean(
         self, column: str, *, symbol: str | None = None, over_gaps: Literal["refuse", "skip"] = "refuse"
     ) -> float:
-        """The time-weighted mean of a column from the first to the last row of a symbol: each value by its duration.
+        """Return the mean of a number column over time, each value weighted by how long it lasted, first to last row.
 
-        `symbol`: None for the first. Time with a missing value does not count; NaN where it always is. Values in a gap
-        are unknown: "refuse" raises GapError where there was one, "skip" leaves out the time from its beginning to the
-        symbol's next row. Gaps that were filled do not count.
+        `symbol`: None for the first one of the frame. Time with a missing value does not count; NaN where it always is.
+        Values in a gap are unknown: "refuse" raises GapError where there was one, "skip" leaves out the time from its
+        beginning to the symbol's next row. Gaps that were filled do not count. Raises UsageError for an unknown symbol
+        or column.
         """
         name = self._known_symbol(symbol)
         self._known_numbers((column,))
@@ -120,12 +127,12 @@ class LiveFrame(StreamedObject):
 
     @property
     def received(self) -> int:
-        """The number of rows since the frame was made, evicted ones included."""
+        """The number of rows since the frame was made, those that have left the window included."""
         return self._tape.version
 
     @property
     def evicted(self) -> int:
-        """The number of rows that have left the window."""
+        """The number of rows that have left the window since the frame was made."""
         return self._tape.evicted
 
     @property
@@ -134,30 +141,30 @@ class LiveFrame(StreamedObject):
 
         "exchange to received": the newest 1,000 rows, by two clocks that are not corrected (negative where ours is
         behind); backfilled rows are left out. "received to visible": until it can be read here, of the oldest row of
-        each read. "received to painted": until the browser has painted it, of the views on display in the last
-        minute; NaN where there is none, or while a cell blocks the kernel and the browser's answers with it.
+        each read of the connection. "received to painted": until the browser has painted it, of the views on display in
+        the last minute; NaN where there is none, or while a cell blocks the kernel and the browser's answers with it.
         """
         return self._tape.lags.frame(self._tape.received_percentiles())
 
     def wait(self, *, rows: int = 1, timeout: float | None = 10.0) -> Self:
-        """Block until `rows` rows have arrived since the frame was made. `timeout` in seconds, None for no limit.
+        """Block until `rows` rows have arrived since the frame was made; returns the frame.
 
-        Raises WaitTimeoutError, ClosedError, or the error that ended the feed.
+        `timeout` is in seconds, None for no limit. Raises WaitTimeoutError, ClosedError, or the error that ended the
+        feed.
         """
         return self._wait(rows, timeout=timeout, what=f"{rows} rows of {self._name}")
 
     async def until(self, *, rows: int = 1, timeout: float | None = 10.0) -> Self:
-        """`wait` for async code: the event loop keeps running."""
+        """Await what `wait` blocks for: the event loop keeps running. Same arguments, result and errors."""
         return await self._until(rows, timeout=timeout, what=f"{rows} rows of {self._name}")
 
     def on_update(self, callback: Callable[[pd.DataFrame], object]) -> Callable[[], None]:
-        """Call back with the new rows as a DataFrame, in the columns of `df`, on the callbacks' thread.
+        """Call `callback` with the new rows as a DataFrame, in the columns of `df`, on the callbacks' thread.
 
-        Returns the undo.
-        The same function again, as when its cell runs again, replaces the one before; `close` removes it.
-        A slow callback gets more rows at once and never slows the stream. Rows that have left the window before it is
-        called are missed, and their number is logged. A callback that raises is logged and called again.
-        Raises ClosedError after `close`.
+        Returns a function that ends the calls. A function that is registered again, as when its cell runs again,
+        replaces itself; `close` removes it. A slow callback gets more rows at once and never slows the stream. Rows
+        that have left the window before it is called are missed, and their number is logged. A callback that raises is
+        logged, and called again with the next rows. Raises ClosedError after `close`.
         """
         self._check_coming()
         position = self._tape.version
@@ -175,7 +182,10 @@ class LiveFrame(StreamedObject):
         return self._registrations.add("update", callback, job, self._tape.watch)
 
     def chart(self, *columns: str, symbols: Sequence[str] | None = None, height: int = 320) -> Chart:
-        """A live line chart of these columns (default: bid and ask, or the trade price). Height in pixels."""
+        """Return a live line chart of these columns (default: bid and ask, or the trade price).
+
+        `symbols` None shows all of the frame; `height` is in pixels. Raises UsageError for an unknown column or symbol.
+        """
         from aries_nb.widgets import Chart
 
         names = columns or self._usual_columns()
@@ -189,9 +199,10 @@ class LiveFrame(StreamedObject):
         return self._view(("chart", names, chosen, height), make)
 
     def candles(self, every: str = "5s", *, symbol: str | None = None, column: str | None = None) -> Candles:
-        """Live candles of one symbol (default: the first), each over `every` (a pandas offset such as "5s", "1min").
+        """Return live candles of one symbol (None: the first), each over `every`, a pandas offset such as "5s".
 
-        `column` is the price to use; by default the trade's, else the middle of bid and ask.
+        `column` is the price to use; None for the trade's, else the middle of bid and ask. Raises UsageError for an
+        unknown symbol or column.
         """
         from aries_nb.widgets import Candles
 
@@ -223,7 +234,7 @@ class LiveFrame(StreamedObject):
         super()._check()
 
     def _check_coming(self) -> None:
-        """Raise where no row has arrived and none can: all symbols refused, or the connection failed."""
+        """Raise where no row has arrived and none can: all symbols were refused, or the connection failed."""
         refused = self._link.refused(self._tape)
         if refused and len(refused) == len(self.symbols) and not self._tape.version:
             raise self._link.refusal(refused)
@@ -248,7 +259,10 @@ class LiveFrame(StreamedObject):
 
 
 class FrameSource:
-    """The data of a frame for views and other live objects; holds the frame. Any thread."""
+    """The data of a live frame for views and other live objects; keeps the frame from being garbage-collected.
+
+    Any thread.
+    """
 
     def __init__(
         self, frame: LiveFrame, tape: RollingFrame, link: Link, staleness: Staleness, gaps: GapSelection
@@ -262,29 +276,35 @@ class FrameSource:
 
     @property
     def lags(self) -> LatencySamples:
-        """Where views note when a row was painted."""
+        """The latency samples of the frame, to which views add the times when a row was painted."""
         return self._tape.lags
 
     @property
     def version(self) -> int:
-        """Grows with every row, and with the state of the feed."""
+        """A number that grows with every row, and changes with the state of the feed."""
         return 2 * self._tape.version + (not self._frame.is_live)
 
     def watch(self, callback: Callable[[], None]) -> Callable[[], None]:
-        """Call `callback` after each change, on the network's thread; it must return at once. Returns the undo."""
+        """Call `callback` after each change, on the network's thread; it must return at once.
+
+        Returns a function that ends the calls.
+        """
         return self._tape.watch(callback)
 
     def rows(self, first: int) -> FrameRows:
-        """Rows from absolute number `first` on, as arrays."""
+        """Return the rows in the window from number `first` on as arrays.
+
+        Rows are numbered from 0 since the frame was made.
+        """
         return self._tape.rows(first)
 
     def board(self) -> BoardData:
-        """The newest numbers of each symbol."""
+        """Return the newest numbers of each symbol for a quote board, with the symbols that are stale or refused."""
         data = self._tape.board(is_stale=not self._frame.is_live, rejected=self.refused())
         return replace(data, stale=self.stale())
 
     def stale(self) -> tuple[str, ...]:
-        """The symbols whose newest row is not current."""
+        """Return the symbols whose newest row is not current; all of them while the feed is not live."""
         if not self._frame.is_live:
             return self.symbols
         flags = self._staleness.stale(time.time_ns())
@@ -294,16 +314,16 @@ class FrameSource:
         )
 
     def refused(self) -> dict[str, str]:
-        """The symbols that the server refuses, and why in two or three words."""
+        """Return the symbols that the server refuses, each with the reason in one or two words."""
         refused = self._link.refused(self._tape).items()
         return {each.symbol: "unknown symbol" if why.is_unknown_symbol else "refused" for each, why in refused}
 
     def from_before_a_gap(self) -> frozenset[str]:
-        """The symbols whose newest row is from before a gap that was not filled."""
+        """Return the symbols whose newest row is from before a gap that was not filled."""
         return self._staleness.from_before_a_gap()
 
     def gap_spans(self) -> tuple[GapSpan, ...]:
-        """The gaps that were not filled, oldest first."""
+        """Return the time spans of the gaps that were not filled, oldest first."""
         return self._gaps.spans()
 
 

@@ -1,4 +1,4 @@
-"""The trading status of instruments, as `feed.instruments` returns it."""
+"""`LiveInstruments`: the trading status of instruments, as `feed.instruments` returns it."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ ALWAYS_SHOWN = frozenset({"symbol", "price_min", "price_max"})
 
 
 class LiveInstruments(LiveTable):
-    """One row an instrument, index `symbol`: trading status, price limits, margins, kept current.
+    """A live table with one row for each instrument, index `symbol`: trading status, price limits and margins.
 
-    Prices and margins are in the instrument's currency, margins for one piece (a contract); values that the broker
-    does not send are NaN. `log` has every state since this was made. Any thread may read.
+    Prices and margins are in the instrument's currency, margins for one piece (a contract); values that the broker does
+    not send are NaN. `log` has every state since this was made. Any thread may read.
     """
 
     def __init__(self, link: Link, callbacks: Callbacks, symbols: Sequence[str]) -> None:
@@ -39,11 +39,14 @@ class LiveInstruments(LiveTable):
 
     @property
     def log(self) -> pd.DataFrame:
-        """Every state of the rows since this was made, oldest first; append-only."""
+        """Every state of every row since this table was made, oldest first; the index numbers the changes from 0.
+
+        The newest 50,000 are kept. A snapshot that belongs to the caller.
+        """
         return super().log.drop(columns="account")
 
     def rows(self) -> list[dict[str, object]]:
-        """The current rows as dictionaries."""
+        """Return the current rows as dictionaries, one for each instrument."""
         names = [column.name for column in self.columns]
         return [dict(zip(names, row.values, strict=True)) for row in self._table.rows()]
 

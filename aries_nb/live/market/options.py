@@ -52,10 +52,10 @@ NEAREST = 3  # expiries that an error names
 
 
 class Options:
-    """The listed options of one underlying: `expiries` are the days, the nearest first, at the time of the request.
+    """The listed options of one underlying: `expiries` are the days on which some expire, the nearest first.
 
-    Raises UsageError where the broker lists none, FeedError for a reply that cannot be parsed, ConnectError or
-    TokenError without a reply.
+    They are requested when this is made, which blocks. Raises UsageError where the broker lists none, FeedError for a
+    reply that cannot be parsed, ConnectError or TokenError without a reply.
     """
 
     def __init__(self, http: HttpClient, broker: Broker, symbol: str, *, link: Link | None = None) -> None:
@@ -70,9 +70,10 @@ class Options:
             raise UsageError(f"no options of {symbol!r} are listed", where=http.base, advice="Check the symbol.")
 
     def contracts(self, day: date) -> pd.DataFrame:
-        """The contracts of a listed day, requested now: index `symbol`, columns `type` ("call", "put") and `strike`.
+        """Return the contracts that expire on `day`, sorted by strike: index `symbol`, columns `type` and `strike`.
 
-        Sorted by strike. Raises UsageError where none are listed, else as the class.
+        `type` is "call" or "put". Blocks: they are requested now. Raises UsageError where none are listed, FeedError
+        for a reply that cannot be parsed, ConnectError or TokenError without a reply.
         """
         contracts = self._requested(self._reference.contracts(self.symbol, day), self._reference.read_contracts)
         if not contracts:
@@ -84,7 +85,11 @@ class Options:
         return f"<options of {self.symbol}: {len(self.expiries)} expiries, {first} to {last}>"
 
     def _requested(self, query: Query, read: Callable[[bytes], T]) -> T:
-        """The reply on the market connection while that is live; without one, or refused there, the reply over HTTP."""
+        """Return what `read` makes of the reply to a query, requested on the market connection, else over HTTP.
+
+        HTTP is used where that connection is not live, cannot send queries, refuses this one, or does not reply within
+        5 s. Raises UsageError, FeedError, ConnectError or TokenError, as the class says.
+        """
         if self._link is not None and self._link.state == "live" and self._link.columns("answers"):
             try:
                 return read(self._link.ask(query, ASK_SECONDS))
@@ -113,7 +118,7 @@ class Options:
 class OptionChain(LiveObject):
     """The options of one underlying and expiry around the money, kept current. Any thread may read.
 
-    The strikes are chosen when it is made, around the price of the underlying at that moment. `quotes` is the rolling
+    The strikes are chosen when it is made, around the price of the underlying at that time. `quotes` is the rolling
     frame of all updates of its contracts, with charts and callbacks of its own.
     """
 
@@ -156,12 +161,12 @@ class OptionChain(LiveObject):
 
     @property
     def chain(self) -> pd.DataFrame:
-        """`df` under another name."""
+        """The DataFrame of `df` under another name."""
         return self.df
 
     @property
     def spot(self) -> float:
-        """The last price of the underlying, else its mid-price; NaN where neither is known."""
+        """The last price of the underlying, else the middle of its bid and ask; NaN where neither is known."""
         if self._underlying is None:
             return math.nan
         data = self._underlying._source.board()
@@ -180,22 +185,23 @@ class OptionChain(LiveObject):
         return len(self._contracts)
 
     def wait(self, *, contracts: int | None = None, timeout: float | None = 10.0) -> Self:
-        """Block until `contracts` contracts (None: all) have a price and a delta.
+        """Block until `contracts` contracts (None: all of the chain) have a price and a delta; returns the chain.
 
-        `timeout` in seconds, None for no limit. Raises WaitTimeoutError, ClosedError, or the error that ended the feed.
+        `timeout` is in seconds, None for no limit. Raises WaitTimeoutError, ClosedError, or the error that ended the
+        feed.
         """
         count = self._number(contracts)
         return self._wait(count, timeout=timeout, what=f"prices and Greeks of {count} {self._name}")
 
     async def until(self, *, contracts: int | None = None, timeout: float | None = 10.0) -> Self:
-        """`wait` for async code: the event loop keeps running."""
+        """Await what `wait` blocks for: the event loop keeps running. Same arguments, result and errors."""
         count = self._number(contracts)
         return await self._until(count, timeout=timeout, what=f"prices and Greeks of {count} {self._name}")
 
     def chart(self, *columns: str, height: int = 320) -> StrikeChart:
-        """A live chart of these columns over the strikes, a panel each (default: the implied volatility smile).
+        """Return a live chart of these columns over the strikes, a panel each (default: the implied volatility smile).
 
-        Calls and puts are separate lines, the price of the underlying is a dotted line. Height in pixels.
+        Calls and puts are separate lines, the price of the underlying is a dotted line. `height` is in pixels.
         """
         from aries_nb.widgets.charts.options import StrikeChart
 
@@ -237,7 +243,7 @@ class OptionChain(LiveObject):
 
 
 class ChainSource:
-    """The data of a chain for views; holds the chain. Any thread."""
+    """The data of an option chain for views; keeps the chain from being garbage-collected. Any thread."""
 
     def __init__(self, chain: OptionChain, contracts: pd.DataFrame, underlying: LiveFrame | None) -> None:
         self._chain = chain
@@ -246,7 +252,7 @@ class ChainSource:
 
     @property
     def version(self) -> int:
-        """Grows with every row, and with the state of the feed."""
+        """A number that grows with every quote of a contract or the underlying, and changes with the feed's state."""
         spot = self._underlying._source.version if self._underlying is not None else 0
         return self._chain.quotes._source.version + spot
 
@@ -261,12 +267,12 @@ class ChainSource:
         return self._chain.spot
 
     def board(self) -> BoardData:
-        """The newest numbers of each contract."""
+        """Return the newest numbers of each contract, as for a quote board."""
         return self._chain.quotes._source.board()
 
 
 def checked_expiry(expiry: object) -> date:
-    """The day of a date, a time or a text such as "2026-12-18". Raises UsageError."""
+    """Return the day of a date, a time, or a text such as "2026-12-18". Raises UsageError for anything else."""
     if isinstance(expiry, datetime):  # a pandas.Timestamp as well
         return expiry.date()
     if isinstance(expiry, date):
@@ -278,7 +284,7 @@ def checked_expiry(expiry: object) -> date:
 
 
 def _check_listed(options: Options, day: date) -> None:
-    """Raise UsageError with the nearest expiries where no options expire on `day`."""
+    """Raise UsageError, with the nearest expiries, where no options expire on `day`; else return."""
     if day not in options.expiries:
         nearest = sorted(sorted(options.expiries, key=lambda other: abs(other - day))[:NEAREST])
         names = ", ".join(map(str, nearest))
@@ -286,7 +292,10 @@ def _check_listed(options: Options, day: date) -> None:
 
 
 def _around(listed: pd.Series[float], spot: float, count: int | None) -> Numbers:
-    """The strike nearest to `spot` and `count` on each side, None for all; the middle ones without a price."""
+    """Return the strike nearest to `spot` and `count` on each side, ascending; `count` None returns all.
+
+    Where `spot` is not finite, they are chosen around the middle one.
+    """
     strikes: Numbers = np.unique(listed.to_numpy(dtype="float64"))
     if count is None:
         return strikes

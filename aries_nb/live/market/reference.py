@@ -1,4 +1,4 @@
-"""Lookups over HTTP: instruments, snapshots, searches, market hours, bars of trades."""
+"""`MarketReference`: lookups over HTTP of instruments, snapshots, searches, market hours and bars of trades."""
 
 from __future__ import annotations
 
@@ -33,7 +33,10 @@ METHODS: Mapping[LookupTopic, str] = {"chart_search": "search_charts", "health":
 
 
 class ServerTime(NamedTuple):
-    """The server's clock: it is `ahead_s` seconds ahead of ours (negative: behind), to within `within_s`."""
+    """The server's clock `ts` when it replied; it is `ahead_s` seconds ahead of ours, to within `within_s` seconds.
+
+    `ahead_s` is negative where it is behind.
+    """
 
     ts: pd.Timestamp
     ahead_s: float
@@ -43,9 +46,10 @@ class ServerTime(NamedTuple):
 class MarketReference:
     """Lookups of instruments and the market. Each call sends a request and blocks until the reply. Any thread.
 
-    DataFrames belong to the caller; prices are in the instrument's currency, sizes as in the streams, times UTC; a
-    missing number is NaN, a missing text "". Raises UsageError for a lookup that the broker does not have or refuses,
-    FeedError for a reply that cannot be parsed, ConnectError or TokenError without a reply.
+    DataFrames belong to the caller. Prices are in the instrument's currency, sizes in shares, or in lots where the
+    broker counts lots, times UTC; a missing number is NaN, a missing text "". Each method raises UsageError for a
+    lookup that the broker does not have or refuses, FeedError for a reply that cannot be parsed, ConnectError or
+    TokenError without a reply.
     """
 
     def __init__(self, http: HttpClient, lookup: Lookup | None) -> None:
@@ -53,36 +57,41 @@ class MarketReference:
         self._lookup = lookup
 
     def details(self, *symbols: str) -> pd.DataFrame:
-        """Current details of shares and options: index `symbol`, in the given order; prices, sizes, the day, the name.
+        """Return current details of shares and options, index `symbol`, in the given order.
 
-        Values that the broker does not send are missing. Raises UnknownSymbolError with the unknown symbols.
+        Prices, sizes, figures of the day and the name; values that the broker does not send are missing. Raises
+        UnknownSymbolError with the unknown symbols, and the errors of the class.
         """
         return self._of_symbols("details", symbols)
 
     def quotes(self, *symbols: str) -> pd.DataFrame:
-        """The newest prices from the charts endpoint, without sizes: index `symbol`, in the given order.
+        """Return the newest prices from the charts endpoint, without sizes: index `symbol`, in the given order.
 
-        Raises UnknownSymbolError with the unknown symbols.
+        Raises UnknownSymbolError with the unknown symbols, and the errors of the class.
         """
         return self._of_symbols("quotes", symbols)
 
     def search(self, text: str, limit: int = 20) -> pd.DataFrame:
-        """Instruments that match a text, at most `limit`: index `symbol`, their names and types."""
+        """Return the instruments that match a text, at most `limit`: index `symbol`, their names and types."""
         return self._found("search", text, limit)
 
     def search_charts(self, text: str, limit: int = 20) -> pd.DataFrame:
-        """`search` among the instruments of the charts endpoint."""
+        """Return the instruments of the charts endpoint that match a text, at most `limit`: index `symbol`."""
         return self._found("chart_search", text, limit)
 
     def instrument(self, symbol: str) -> dict[str, object]:
-        """The trading rules of one instrument: exchange, session, time zone, price step, intervals of bars."""
+        """Return the trading rules of one instrument: exchange, session, time zone, price step, intervals of bars.
+
+        Which of these there are depends on the broker. Raises UnknownSymbolError, and the errors of the class.
+        """
         (name,) = checked_symbols([symbol])
         return self._single("instrument", {"symbol": name}, about=repr(name))
 
     def instruments(self, exchange: str | None = None, *, market: str | None = None) -> pd.DataFrame:
-        """The instruments of an exchange (None: the broker's default): index `symbol`; lot size, price step and others.
+        """Return the instruments of an exchange, index `symbol`: lot size, price step and others.
 
-        `market` selects a section by the broker's name for it. There may be thousands: the call can take seconds.
+        `exchange` None means the broker's default; `market` selects a section of it by the broker's name, None for all.
+        There may be thousands: the call can take seconds.
         """
         for name, value in (("exchange", exchange), ("market", market)):
             if value is not None and not (isinstance(value, str) and value.strip()):
@@ -93,17 +102,18 @@ class MarketReference:
         )
 
     def boards(self, symbol: str) -> tuple[str, ...]:
-        """The boards of an instrument, the broker's default first."""
+        """Return the names of the boards on which an instrument is traded, the broker's default first."""
         (name,) = checked_symbols([symbol])
         return tuple(self._frame("boards", {"symbol": name}, about=repr(name))["board"])
 
     def trades(
         self, symbol: str, count: int | None = 1_000, *, start: object = None, end: object = None
     ) -> pd.DataFrame:
-        """The newest `count` trades (None: all) of this session, oldest first; sizes as in the streams.
+        """Return the newest `count` trades (None: all) of this session, oldest first.
 
-        With `start`, a time or day (UTC without a zone), those in [start, end) (`end` None: now), of past sessions as
-        well. Index `ts`; price, size, side (of the aggressor), trade_id, venue.
+        With `start`, a time or day (UTC without a zone), return those in [start, end), of past sessions as well; `end`
+        None means now, and of more than `count` the newest. Index `ts` (exchange time, UTC); price, size, side (of the
+        aggressor), trade_id, venue.
         """
         (name,) = checked_symbols([symbol])
         if count is not None:
@@ -122,24 +132,24 @@ class MarketReference:
         return frame if count is None else frame.tail(count)
 
     def book(self, symbol: str, depth: int = 10) -> pd.DataFrame:
-        """A snapshot of the order book, `depth` levels a side, bids before asks, the best first.
+        """Return a snapshot of the order book, at most `depth` levels a side, bids before asks, the best first.
 
-        Index `ts`; side, level (from 1), price, size (as in the streams).
+        Index `ts` (UTC); side ("buy", "sell"), level (from 1), price, size.
         """
         (name,) = checked_symbols([symbol])
         frame = self._frame("book", {"symbol": name, "depth": depth}, about=f"the book of {name!r}")
         return frame[frame["level"] <= depth].set_index("ts")
 
     def chart_config(self) -> dict[str, object]:
-        """The intervals and instrument types of the charts endpoint."""
+        """Return the intervals and instrument types of the charts endpoint, by the broker's names."""
         return self._single("chart_config", {}, about="charts")
 
     def market_status(self) -> dict[str, object]:
-        """The state and the session of the market, as of `ts`."""
+        """Return the state and the session of the market, by name, and `ts`, the time of that state."""
         return self._single("market_status", {}, about="the market")
 
     def server_time(self) -> ServerTime:
-        """The server's clock, and its difference to ours."""
+        """Return the time of the server's clock, and by how many seconds it is ahead of ours."""
         asked = time.time()
         reply = self._single("server_time", {}, about="the time")
         answered = time.time()
@@ -151,7 +161,7 @@ class MarketReference:
         return ServerTime(ts, ahead, step / 2 + (answered - asked) / 2)
 
     def is_healthy(self) -> bool:
-        """Whether the server reports that it is healthy; False where it does not reply at all."""
+        """Return whether the server reports that it is healthy; False where it does not reply at all."""
         self._lookup_of("health")
         try:
             list(self._pages("health", {}, about="its health"))
@@ -167,9 +177,10 @@ class MarketReference:
         type: Literal["call", "put"] | None = None,  # noqa: A002 - as the column is called
         strikes: tuple[float | None, float | None] = (None, None),
     ) -> pd.DataFrame:
-        """A snapshot of the listed options of an underlying with prices and Greeks, index `symbol`, all pages.
+        """Return a snapshot of the listed options of an underlying with prices and Greeks, index `symbol`.
 
-        `expiry` is a day such as "2026-12-18", `strikes` the lowest and the highest strike; None is no filter.
+        `expiry` is a day such as "2026-12-18", `type` "call" or "put", `strikes` the lowest and the highest strike;
+        None in each does not filter. Follows all pages of the reply.
         """
         (name,) = checked_symbols([underlying])
         if type not in (None, "call", "put"):
@@ -186,10 +197,10 @@ class MarketReference:
         return _by_symbol(self._frame("chain", arguments, about=f"options of {name!r}"))
 
     def tick_bars(self, symbol: str, trades: int = 100, count: int = 300) -> pd.DataFrame:
-        """The last `count` bars of `trades` trades each, oldest first; the newest may be incomplete.
+        """Return the last `count` bars of `trades` trades each, oldest first; the newest may be incomplete.
 
-        Index `ts` (of the first trade of a bar, to the ms); open, high, low, close, volume. Fewer bars where the broker
-        has no more. Raises UnknownSymbolError for an unknown symbol.
+        Index `ts` (of the first trade of a bar, UTC, to the ms); open, high, low, close, volume. Fewer bars where the
+        broker has no more. Raises UnknownSymbolError for an unknown symbol, and the errors of the class.
         """
         (name,) = checked_symbols([symbol])
         checked_count(count, "count", "bars", most=MOST_TICK_BARS)
@@ -207,10 +218,11 @@ class MarketReference:
     def aggregates(
         self, symbol: str, interval: str = "1d", *, start: object, end: object = None, adjusted: bool = True
     ) -> pd.DataFrame:
-        """Bars that begin in [start, end) (None: now), oldest first, with average price and number of trades.
+        """Return the bars that begin in [start, end), oldest first, with average price and number of trades.
 
-        `interval` is a number and one of min, h, d, w, mo, q, y; `start` and `end` are times or days, UTC without a
-        zone. `adjusted`: for splits. Index `ts`; open, high, low, close, volume, average_price, trades.
+        `interval` is a number and one of min, h, d, w, mo, q, y, such as "5min". `start` and `end` are times or days,
+        UTC without a zone; `end` None means now. `adjusted`: prices and volumes are adjusted for splits. Index `ts`
+        (start of the bar, UTC); open, high, low, close, volume, average_price, trades.
         """
         (name,) = checked_symbols([symbol])
         found = INTERVAL.fullmatch(interval.strip()) if isinstance(interval, str) else None
@@ -244,7 +256,10 @@ class MarketReference:
         return frame.loc[list(names)]
 
     def _prints(self, arguments: Mapping[str, Argument], most: int | None, *, about: str) -> pd.DataFrame:
-        """Pages of trades until there are `most` trades, None for all pages."""
+        """Return the trades of all pages, or of as many as are needed for `most` trades; in the order of the pages.
+
+        `about` names the lookup in errors.
+        """
         pages: list[LookupPage] = []
         known: set[LookupValue] = set()
         for page in self._pages("trades", arguments, about=about):
@@ -337,12 +352,15 @@ def _array(kind: LookupType, values: Sequence[Any]) -> AnyArray:
 
 
 def _by_symbol(frame: pd.DataFrame) -> pd.DataFrame:
-    """Each symbol once, with its last row: pages may overlap when the list changes meanwhile."""
+    """Return the frame with each symbol once, in its last row, and `symbol` as the index.
+
+    Pages may repeat a symbol when the list changes between two requests.
+    """
     return frame.drop_duplicates("symbol", keep="last").set_index("symbol")
 
 
 def _before(older: Sequence[ReplyRow], newer: list[ReplyRow]) -> list[ReplyRow]:
-    """Two pages joined, without the bars that the newer one repeats from the end of the older one."""
+    """Return two pages of bars joined, without the bars that `newer` repeats from the end of `older`."""
     common = next((n for n in range(min(len(older), len(newer)), 0, -1) if list(older[-n:]) == newer[:n]), 0)
     return [*older[: len(older) - common], *newer]
 
@@ -356,5 +374,5 @@ def _strikes(strikes: object) -> tuple[float | None, float | None]:
 
 
 def _ms(moment: pd.Timestamp) -> int:
-    """In ms since the epoch, rounded up: nothing earlier than the moment is requested."""
+    """Return a time in ms since the epoch, rounded up, so that nothing earlier is requested."""
     return -(-moment.value // 1_000_000)
