@@ -1,4 +1,4 @@
-"""One account of the user, as `feed.account` returns it."""
+"""`Account`: one account of the user, as `feed.account` returns it."""
 
 from __future__ import annotations
 
@@ -69,52 +69,56 @@ class Account:
 
     @property
     def orders(self) -> LiveTable:
-        """Every order, one row each, index `order_id`; `.log` has every state of every order.
+        """All orders of the account as a live table, one row each, index `order_id`; `.log` has every state of each.
 
-        Quantities in shares (pieces); columns in lots have that in their name, such as `quantity_lots`.
+        Quantities are in shares (pieces); columns in lots have that in their name, such as `quantity_lots`.
         """
         return self._table("orders") if self._has("fills") else self._orders_and_fills()[0]
 
     @property
     def fills(self) -> LiveFills:
-        """Own executions, one row each; quantities in shares (pieces), `fee` where the broker sends it.
+        """Own executions, one row each; quantities in shares (pieces), `fee` 0 where the broker does not send it.
 
-        They are the broker's own records where it sends them, those of the current session included, and
-        `load_history` loads earlier ones; else they are derived from changes of orders since the first use.
+        They are the broker's own records where it sends them, those of the current session included, and `load_history`
+        loads earlier ones; else they are derived from changes of orders since the first use.
         """
         return self._reported_fills() if self._has("fills") else self._orders_and_fills()[1]
 
     @property
     def positions(self) -> LivePositions:
-        """Every position, one row each, index `symbol`; `quantity` is negative where short.
+        """All positions as a live table, one row each, index `symbol`; `quantity` is negative where short.
 
-        `mark_price` and `mark_pnl` are at the feed's own quotes; `price` and `unrealized_pnl` are the broker's. The
-        quotes are subscribed to from here on, and `wait` waits for the first of them as well.
+        `mark_price` and `mark_pnl` are computed here from the feed's own quotes; `price` and `unrealized_pnl` are the
+        broker's. The quotes are subscribed to from the first use on, and `wait` waits for the first of each instrument
+        as well.
         """
         return cast("LivePositions", self._table("positions"))
 
     @property
     def balances(self) -> LiveTable:
-        """Cash, equity, buying power and other sums in the account's currency; one row."""
+        """Cash, equity, buying power and other sums in the account's currency, as a live table with one row."""
         return self._table("balances")
 
     @property
     def info(self) -> LiveTable:
-        """The type and properties of the account; one row. Raises UsageError where the broker does not send them."""
+        """The type and properties of the account, as a live table with one row.
+
+        Raises UsageError where the broker does not send them.
+        """
         return self._table_or_error("accounts", "sends no properties of an account")
 
     @property
     def stop_orders(self) -> LiveTable:
-        """Stop orders, one row each, index `order_id`; quantities as in `orders`.
+        """Stop orders as a live table, one row each, index `order_id`; quantities in shares (pieces).
 
-        `stop_price` is the trigger, `exchange_order_id` the order that was placed by it. Raises UsageError where the
-        broker has no stop orders, or lists them among its orders.
+        `stop_price` is the price that triggers it, `exchange_order_id` the order that was placed by it. Raises
+        UsageError where the broker has no stop orders, or lists them among its orders.
         """
         return self._table_or_error("stop_orders", "has no separate list of stop orders")
 
     @property
     def risks(self) -> LiveTable:
-        """Margin requirements and their coverage in the account's currency; one row.
+        """Margin requirements and their coverage in the account's currency, as a live table with one row.
 
         Raises UsageError where the broker does not send them.
         """
@@ -122,28 +126,28 @@ class Account:
 
     @property
     def derivative_risks(self) -> LiveTable:
-        """Money, blocked money and variation margin of a derivatives account, in its currency; one row.
+        """Money, blocked money and variation margin of a derivatives account, as a live table with one row.
 
-        Raises UsageError where the broker does not send them.
+        In the account's currency. Raises UsageError where the broker does not send them.
         """
         return self._table_or_error("derivative_risks", "sends no margins of a derivatives account")
 
     def order_history(self, start: str | date, end: str | date | None = None) -> pd.DataFrame:
-        """The finished orders that were placed from `start` to `end` (None: now), in the columns of `orders.df`.
+        """Return the finished orders that were placed from `start` to `end` (None: now), in the columns of `orders.df`.
 
-        One row each, oldest first. Times without a zone are UTC, a date means its midnight. Blocks: the broker is
-        asked now, in several requests for a long span. Raises UsageError for an invalid time, ConnectError, TokenError
-        or FeedError without a usable reply.
+        One row each, oldest first. Times without a zone are UTC, a date means its midnight. Blocks: the broker is asked
+        now, in several requests for a long span. Raises UsageError for an invalid time, or where the broker has no such
+        history; ConnectError, TokenError or FeedError without a usable reply.
         """
         return self._snapshots.order_history(self.name, *self._span(start, end))
 
     def pnl(self, interval: str = "1m", *, start: str | date | None = None) -> LivePnl:
-        """The P&L of the account as candles of `interval`, index interval and start; it has a `chart`.
+        """Return the P&L of the account as live candles of `interval`, index interval and start; they have a `chart`.
 
-        `interval` is 15s, 1m, 5m, 15m, 1h or 1d; `start` is the time of the first candle, by default midnight UTC.
-        Several starts of one interval share one stream. The candles are the broker's own (1mo as well); where it has
-        none, they are made of the changes of `equity` since its first use, and views say so. Raises UsageError for an
-        unknown interval or an invalid start.
+        `interval` is 15s, 1m, 5m, 15m, 1h or 1d; `start` is a time within the first candle, None for midnight UTC.
+        Tables of one interval with several starts share one stream. The candles are the broker's own (1mo as well);
+        where it has none, they are made of the changes of `equity` since its first use, and views say so. Raises
+        UsageError for an unknown interval or an invalid start.
         """
         is_reported = self._has("pnl")
         length = checked_pnl_interval(interval, REPORTED_INTERVALS if is_reported else tuple(INTERVALS))
@@ -163,7 +167,7 @@ class Account:
 
     @property
     def equity(self) -> LiveEquity:
-        """The account's equity over time: cash and positions at the feed's quotes, and the broker's own figure."""
+        """The account's equity over time: cash and positions at the feed's own quotes, and the broker's own figure."""
         with self._guard:
             if self._equity is None or not (self._equity.is_open or self._is_closed):
                 if self._equity is not None:
@@ -172,14 +176,14 @@ class Account:
             return self._equity
 
     def chart(self, *, height: int = 380) -> EquityChart:
-        """A live equity curve, and bars of what moved it by instrument and cause. Height in pixels."""
+        """Return a live equity curve, with bars of what moved it by instrument and cause; `height` is in pixels."""
         from aries_nb.widgets import EquityChart
 
         equity = self.equity
         return self._view(("equity", height), equity, lambda: EquityChart(equity._source, height=height))
 
     def dashboard(self) -> Dashboard:
-        """One live view of balances, positions, working orders, the equity curve and what moved it."""
+        """Return one live view of balances, positions, working orders, the equity curve and what moved it."""
         from aries_nb.widgets import Dashboard
 
         balances, positions, orders, equity = self.balances, self.positions, self.orders, self.equity
@@ -196,7 +200,7 @@ class Account:
         return self.dashboard()._repr_mimebundle_(include, exclude)
 
     def close(self) -> None:
-        """Close all tables and views; idempotent. Data received so far stays readable."""
+        """Close all tables and views of the account; idempotent. Data received so far stays readable."""
         with self._guard:
             self._is_closed = True
             for table in self._tables.values():
@@ -219,7 +223,7 @@ class Account:
         return f"<account {self.name}: {self._link.state if self.is_open else 'closed'}>"
 
     def _view(self, key: object, sources: object, make: Callable[[], T]) -> T:
-        """The view made before if its sources are the same, else a new one."""
+        """Return the open view with this key if it was made of the same `sources`, else the one that `make` returns."""
         with self._guard:
             shown, view = self._views.get(key, (None, None))
             if view is None or view.is_closed or shown != sources:
@@ -264,13 +268,17 @@ class Account:
             return self._fills
 
     def _span(self, start: str | date, end: str | date | None) -> tuple[int, int]:
-        """Two times in ns since the epoch, `end` None for now. Raises UsageError."""
+        """Return two times in ns since the epoch; `end` None means now.
+
+        Raises UsageError for an invalid time, and where `start` is not before `end`; ClosedError where the account is
+        closed.
+        """
         self._check_open()
         first, last = checked_period(start, end)
         return first.value, last.value
 
     def _has(self, kind: Kind) -> bool:
-        """Whether the broker has tables of this kind."""
+        """Return whether the broker has tables of this kind."""
         return bool(self._link.table_columns(kind))
 
     def _table_or_error(self, kind: Kind, otherwise: str) -> LiveTable:
@@ -279,7 +287,10 @@ class Account:
         return self._table(kind)
 
     def _table(self, kind: Kind, *listeners: TableListener) -> LiveTable:
-        """The table of this kind; one that was closed is made again, unless the account is closed."""
+        """Return the live table of this kind, made on first use; one that was closed is made again.
+
+        Raises ClosedError where a table must be made and the account is closed.
+        """
         with self._guard:
             table = self._tables.get(kind)
             if table is None or not self._is_usable(table):
@@ -290,7 +301,10 @@ class Account:
             return table
 
     def _is_usable(self, table: LiveTable | LiveFills | None) -> bool:
-        """Whether to return it again: it is open, or the account is closed and its data stay readable."""
+        """Return whether a table can be returned again: it is open, or the account is closed and its data readable.
+
+        False for None.
+        """
         return table is not None and (table.is_open or self._is_closed)
 
     def _check_open(self) -> None:
@@ -299,5 +313,5 @@ class Account:
 
 
 def _written(ns: int) -> str:
-    """A time as RFC 3339."""
+    """Return a time in ns since the epoch as text in the form of RFC 3339."""
     return rfc3339(pd.Timestamp(ns, unit="ns", tz="UTC"))

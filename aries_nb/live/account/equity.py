@@ -1,4 +1,4 @@
-"""The equity of an account at the feed's quotes, compared with the broker's figure, and the causes of its changes."""
+"""The equity of an account at the feed's own quotes over time, the broker's figure, and what changed equity."""
 
 from __future__ import annotations
 
@@ -46,11 +46,12 @@ CAUSES = ("price_move", "trade", "fee", "unexplained")
 
 @dataclass(frozen=True)
 class EquityMoment:
-    """Equity, cash and fills of one moment `ts`, consistent with each other, and of `since`, the opening moment.
+    """Equity, cash and fills at one time `ts`, consistent with each other, and those at `since`, the opening.
 
-    Times in UTC, money in the account's currency, NaN where unknown. `fills` are those between the two, in the columns
-    of `account.fills.df`; `explained` is `LiveEquity.explained` at `ts`. Its total is `equity` - `opening_equity`;
-    `cash` - `opening_cash` is the proceeds of the fills, their fees and the unexplained part.
+    The opening is the time from which changes of equity are explained. Times in UTC, money in the account's currency,
+    NaN where unknown. `broker_equity` is the broker's own figure. `fills` are those between the two times, in the
+    columns of `account.fills.df`; `explained` is `LiveEquity.explained` at `ts`. Its total is `equity` -
+    `opening_equity`; `cash` - `opening_cash` is the proceeds of the fills, their fees and the unexplained part.
     """
 
     since: pd.Timestamp
@@ -65,7 +66,10 @@ class EquityMoment:
 
 
 class _Moment(NamedTuple):
-    """One moment: its time (ns since the epoch), its sums, and the number of fills counted in them."""
+    """A computation of equity: its time `ts` (ns since the epoch), its sums, and what changed equity since the opening.
+
+    The opening is the computation from which changes are attributed. `taken` is the number of fills read until then.
+    """
 
     ts: int
     equity: Decimal
@@ -78,9 +82,10 @@ class _Moment(NamedTuple):
 class LiveEquity:
     """The broker's cash and positions, with the positions valued at the mid-price of the feed's own quotes.
 
-    `df` has one row for each moment: after a change, a quote included, at most five times a second. An unknown value
-    is not taken for zero: where the price or the quantity of an instrument is unknown, equity is NaN and `unmarked`
-    names the instrument. Computed in decimals, in the account's currency. `explained` has the causes of its change.
+    `df` has one row for each computation, which follows a change (a quote included) at most five times a second. An
+    unknown value is not taken for zero: where the price or the quantity of an instrument is unknown, equity is NaN and
+    `unmarked` names the instrument. Computed in decimals, in the account's currency. `explained` has the causes of its
+    change. Any thread may read.
     """
 
     def __init__(self, positions: LivePositions, balances: LiveTable, fills: LiveFills) -> None:
@@ -88,7 +93,11 @@ class LiveEquity:
 
     @property
     def df(self) -> pd.DataFrame:
-        """Index `ts` (UTC); equity, broker_equity, difference, float64, NaN where unknown; 20,000 moments at most."""
+        """Equity over time, at most the newest 20,000 computations; a DataFrame that belongs to the caller.
+
+        Index `ts` (UTC); `equity` (computed here), `broker_equity` (the broker's figure) and `difference` (the first
+        minus the second), float64, NaN where unknown.
+        """
         data = self._source.equity()
         zone = pd.DatetimeTZDtype("ns", "UTC")
         return pd.DataFrame(
@@ -104,22 +113,25 @@ class LiveEquity:
         mid-price of our quotes at their exchange time; 0 without such a quote (before the instrument was held, or after
         a gap), and the price move counts from the fill's own price then. `fee`: fees that the broker names, and cash
         that left with fills beyond their value, up to 1 % of it. `unexplained`: the rest, so that each total is right.
-        A fill without a price counts at that mid-price, or at the mark, and the difference to cash is unexplained;
-        `unpriced` names the instrument. NaN where a mark or a quantity is unknown. The difference of two of these
-        explains the time between them: `after.sub(before, fill_value=0)`.
+        A fill without a price counts at that mid-price, or at the current one, and the difference to cash is
+        unexplained; `unpriced` names the instrument. NaN where a price or a quantity is unknown. The difference of two
+        of these explains the time between them: `after.sub(before, fill_value=0)`.
         """
         return _frame_of(self._source.attribution)
 
     @property
     def since(self) -> pd.Timestamp | NaTType:
-        """The moment from which `explained` counts, UTC; NaT before equity is known."""
+        """The time of the opening, from which `explained` counts, UTC.
+
+        NaT before the account's cash and quantities are known.
+        """
         opening = self._source.opening
         return pd.NaT if opening is None else _time(opening.ts)
 
     def moment(self) -> EquityMoment:
-        """Equity, cash, fills and causes, all of the newest moment; read one by one, they may be of different moments.
+        """Return equity, cash, fills and causes of the newest computation, consistent with each other.
 
-        Raises UsageError before equity is known.
+        The properties, read one by one, may be of different computations. Raises UsageError while `since` is NaT.
         """
         opening, now = self._source.opening, self._source.now
         if opening is None or now is None:
@@ -143,7 +155,10 @@ class LiveEquity:
 
     @property
     def unpriced(self) -> tuple[str, ...]:
-        """The instruments with fills since `since` for which the broker sent no price; see `explained`."""
+        """The instruments with fills since `since` for which the broker sent no price.
+
+        `explained` describes how such fills count.
+        """
         return self._source.unpriced
 
     @property
@@ -152,17 +167,21 @@ class LiveEquity:
         return self._source.is_open
 
     def books(self) -> Portfolio:
-        """The broker's current cash and positions in exact decimals, for a valuation of your own."""
+        """Return the broker's current cash and positions in exact decimals, for a valuation of your own."""
         return self._source.books()
 
     def marks(self) -> dict[str, Decimal]:
-        """The mid-price of each instrument held, else its last price, in exact decimals; only of live quotes."""
+        """Return the current price of each instrument held, in exact decimals: the mid-price, else the last price.
+
+        Instruments without a live quote are left out.
+        """
         return self._source.marks.now()
 
     def wait(self, *, moments: int = 1, timeout: float | None = 10.0) -> Self:
-        """Block until equity was known at `moments` moments. `timeout` in seconds, None for no limit.
+        """Block until equity was known in `moments` computations; returns this object.
 
-        Raises WaitTimeoutError, ClosedError when this or the feed is closed, or the error that ended the feed.
+        `timeout` is in seconds, None for no limit. Raises WaitTimeoutError, ClosedError when this or the feed is
+        closed, or the error that ended the feed.
         """
 
         def is_done() -> bool:
@@ -177,12 +196,16 @@ class LiveEquity:
         return self
 
     def close(self) -> None:
-        """Stop; the moments so far stay readable."""
+        """Stop computing; what was computed so far stays readable. Idempotent."""
         self._source.close()
 
 
 class EquitySource:
-    """Computes equity on a thread of its own, and attributes its changes; read by views and other live objects."""
+    """Computes equity on a thread of its own and attributes its changes to causes; read by views and live objects.
+
+    `opening` is the computation from which changes are attributed, `now` the newest one after it, each None before
+    there is one; `known` is the number of those with a known equity.
+    """
 
     def __init__(self, positions: LivePositions, balances: LiveTable, fills: LiveFills) -> None:
         self._positions = positions
@@ -211,11 +234,11 @@ class EquitySource:
 
     @property
     def version(self) -> int:
-        """Grows with every moment."""
+        """A number that grows with every computation: its time, ns since the epoch; 0 before the first."""
         return self._samples[-1][0] if self._samples else 0
 
     def equity(self) -> EquityData:
-        """The moments so far, and the change by instrument and cause."""
+        """Return equity over time, and its change since `opening` by instrument and cause, as arrays for views."""
         with self._guard:
             samples = list(self._samples)
         ts, ours, theirs = zip(*samples, strict=True) if samples else ((), (), ())
@@ -223,13 +246,16 @@ class EquitySource:
         return EquityData(np.array(ts, "int64"), np.array(ours, "f8"), np.array(theirs, "f8"), CAUSES, by_cause)
 
     def gap_spans(self) -> tuple[GapSpan, ...]:
-        """The gaps of the quotes and of the account's tables, oldest first, merged where they overlap."""
+        """Return the time spans of the gaps of quotes, balances and positions, oldest first.
+
+        Spans that overlap are merged.
+        """
         return _merged(
             [*self.marks.gap_spans(), *self._balances._source.gap_spans(), *self._positions._source.gap_spans()]
         )
 
     def table(self) -> TableData:
-        """The values of `explained` in exact decimals."""
+        """Return the values of `LiveEquity.explained` in exact decimals as a table for views."""
         columns = (Column("symbol", "text"), *(Column(name, "decimal") for name in (*CAUSES, TOTAL)))
         rows: tuple[Values, ...] = tuple((name, *values) for name, values in _rows(self.attribution))
         opening, unpriced = self.opening, self.unpriced
@@ -238,7 +264,10 @@ class EquitySource:
         return TableData("What moved it", columns, rows, ("symbol",), is_stale=self._positions.is_stale, note=note)
 
     def moments(self, after: int) -> list[tuple[int, float]]:
-        """(time in ns since the epoch, equity) of the moments later than `after` with a known equity, oldest first."""
+        """Return (time in ns since the epoch, equity) of each computation later than `after`, oldest first.
+
+        Only those since `opening`, and with a known equity.
+        """
         found: list[tuple[int, float]] = []
         opening = self.opening
         with self._guard:
@@ -249,7 +278,10 @@ class EquitySource:
         return [(ts, ours) for ts, ours in reversed(found) if ours == ours]
 
     def watch(self, callback: Callable[[], None]) -> Callable[[], None]:
-        """Call `callback` after each moment; it must return at once. Returns the undo."""
+        """Call `callback` after each computation, on the thread that computes, and once by `close`.
+
+        It must return at once. Returns a function that ends the calls.
+        """
         return self._observers.add(callback)
 
     @property
@@ -259,7 +291,7 @@ class EquitySource:
         return not self._is_closed and all(source.is_open for source in sources)
 
     def books(self) -> Portfolio:
-        """The broker's current cash and positions in exact decimals, for a valuation of your own."""
+        """Return the broker's current cash and positions in exact decimals."""
         cash, _ = self._broker_sums()
         rows = {str(row["symbol"]): row for row in self._positions.rows() if not is_money(row)}
         holdings = {symbol: (_decimal(row["quantity"]), _decimal(row["average_price"])) for symbol, row in rows.items()}
@@ -267,16 +299,16 @@ class EquitySource:
         return open_portfolio(cash, holdings, multipliers=multipliers)
 
     def check_coming(self) -> None:
-        """Raise the error that ended the feed, or ClosedError, if no more changes can arrive."""
+        """Raise the error that ended the feed, or ClosedError, if no more changes can arrive; else return."""
         self._balances._source.check_coming()
 
     @property
     def attribution(self) -> Attribution:
-        """The change of equity since `opening` by instrument and cause."""
+        """The change of equity since `opening` by instrument and cause; empty before it."""
         return Attribution({}) if self.now is None else self.now.attribution
 
     def fills_between(self, opening: _Moment, now: _Moment) -> pd.DataFrame:
-        """The fills that were counted between two moments, in the columns of `account.fills.df`."""
+        """Return the fills that were counted between two computations, in the columns of `account.fills.df`."""
         fills, end = self._fills._source.entries_since(opening.taken)
         numbered = zip(range(end - len(fills), end), fills, strict=True)
         counted = [number for number, fill in numbered if number < now.taken and self._is_counted(fill)]
@@ -284,7 +316,7 @@ class EquitySource:
         return frame[frame.index.isin(counted)]
 
     def close(self) -> None:
-        """Stop; the moments so far stay readable."""
+        """Stop computing; what was computed so far stays readable. Idempotent."""
         self._is_closed = True
         self._callbacks.close()
         for undo in self._undo:
@@ -322,12 +354,19 @@ class EquitySource:
         self._observers.notify()
 
     def _can_begin(self, books: Portfolio, *, is_early: bool) -> bool:
-        """Whether attribution can begin: without cash or a quantity at the opening, the sums would never be known."""
+        """Return whether the attribution can begin: cash and all quantities are known, without which sums stay unknown.
+
+        While `is_early`, the first seconds, all prices must be known too.
+        """
         is_known = all(held.quantity.is_finite() for held in books.positions.values())
         return books.cash.is_finite() and is_known and not (is_early and bool(self.unmarked))
 
     def _measured(self, fills: Sequence[Fill]) -> list[Fill]:
-        """The fills since the opening moment, with the mid-price of our quotes at their time."""
+        """Return the fills since `opening`, each with the mid-price of our quotes at its time.
+
+        A fill that may be several executions gets none: their times are unknown. Instruments of fills without a price
+        are added to `unpriced`.
+        """
         counted = [fill for fill in fills if self._is_counted(fill)]
         unpriced = (fill.symbol for fill in counted if not fill.price.is_finite())
         self.unpriced = tuple(dict.fromkeys((*self.unpriced, *unpriced)))
@@ -337,17 +376,17 @@ class EquitySource:
         ]
 
     def _is_counted(self, fill: Fill) -> bool:
-        """Whether a fill happened since the opening moment; a full list has older ones too."""
+        """Return whether a fill happened since `opening`; a full list of fills has older ones too."""
         return not (fill.is_combined or fill.is_listed) or (self.opening is not None and fill.ts >= self.opening.ts)
 
     def _broker_sums(self) -> tuple[Decimal, Decimal]:
-        """The broker's newest cash and equity."""
+        """Return the broker's newest cash and equity; NaN where it has sent none."""
         rows = self._balances.rows()
         return (_decimal(rows[0]["cash"]), _decimal(rows[0]["equity"])) if rows else (UNKNOWN, UNKNOWN)
 
 
 def _merged(spans: Sequence[GapSpan]) -> tuple[GapSpan, ...]:
-    """Overlapping spans merged into one, with the cause of the first."""
+    """Return the spans with overlapping ones merged, oldest first; a merged span has the cause of its first."""
     merged: list[GapSpan] = []
     for span in sorted(spans, key=lambda span: span.started):
         last = merged[-1] if merged else None
@@ -360,7 +399,10 @@ def _merged(spans: Sequence[GapSpan]) -> tuple[GapSpan, ...]:
 
 
 def _rows(attribution: Attribution) -> list[tuple[str, tuple[Decimal, ...]]]:
-    """Name, values by cause and their total: each instrument, cash, and all together; empty before the opening."""
+    """Return a name, the values by cause and their sum for each instrument, then for "cash" and "total".
+
+    Empty where no instrument was held or traded.
+    """
     contributions = dict(sorted(attribution.contributions.items()))
     if not contributions:
         return []

@@ -1,4 +1,4 @@
-"""Own executions of an account: `account.fills`."""
+"""`LiveFills`: own executions of an account, as `account.fills` returns them."""
 
 from __future__ import annotations
 
@@ -42,12 +42,12 @@ SHOWN_KEY = ("time", "order_id", "quantity", "price")
 
 
 class LiveFills(LiveObject):
-    """The fills of one account, oldest first, each once even where the broker repeats it. Any thread may read.
+    """The fills (own executions) of one account, oldest first, each once even where the broker repeats it.
 
     Where the broker sends own executions, they are those of the current session and later; `source` is the broker's
-    table with all its columns. Fills missed in a break are requested over HTTP, and `load_history` loads those of
-    earlier sessions. Else they are derived from changes of orders since the first use, and `source` is the table of
-    orders.
+    table with all its columns. Fills missed in an interruption are requested over HTTP, and `load_history` loads those
+    of earlier sessions. Else they are derived from changes of orders since the first use, and `source` is the table of
+    orders. Any thread may read.
     """
 
     def __init__(
@@ -63,22 +63,23 @@ class LiveFills(LiveObject):
 
     @property
     def df(self) -> pd.DataFrame:
-        """One row a fill: times (UTC), account, symbol, side, quantity, price, fee, order_id, is_combined, source.
+        """One row a fill, sorted by exchange time `ts`; the index numbers the fills by arrival, from 0.
 
-        Sorted by exchange time, `ts`; the index numbers them by arrival. Quantities in shares (pieces, never lots);
-        `fee` is 0 where the broker sends none. `is_combined` is true where one row may be several executions: it was
-        derived from a full list, as after a gap or at the first connection. `source` is "stream" for a fill that was
-        streamed, "list" for one from a full list, "history" for one that was requested later.
+        Columns ts and received (UTC), account, symbol, side, quantity, price, fee, order_id, is_combined, source.
+        Quantities in shares (pieces, never lots); `fee` is 0 where the broker sends none. `is_combined` is true where
+        one row may be several executions: it was derived from a full list, as after a gap or at the first connection.
+        `source` is "stream" for a fill that was streamed, "list" for one from a full list, "history" for one that was
+        requested later.
         """
         frame = self._log.frame()
         return frame if frame["ts"].is_monotonic_increasing else frame.sort_values("ts", kind="stable")
 
     def load_history(self, start: str | date, end: str | date | None = None) -> Self:
-        """Add own executions from `start` to `end` (None: now), each once; the broker is asked now.
+        """Add own executions from `start` to `end` (None: now), each once, and return this object.
 
-        Times without a zone are UTC, a date means its midnight. Blocks, for long where there are many; the newest
-        50,000 fills are kept. Raises UsageError for an invalid time, or where the broker sends no executions;
-        ConnectError, TokenError or FeedError without a usable reply.
+        Times without a zone are UTC, a date means its midnight. The broker is asked now, and the call blocks, for long
+        where there are many; the newest 50,000 fills are kept. Raises UsageError for an invalid time, or where the
+        broker sends no executions; ConnectError, TokenError or FeedError without a usable reply.
         """
         log = self._log
         if self._past is None or not isinstance(log, ReportedFillLog):
@@ -89,25 +90,29 @@ class LiveFills(LiveObject):
         return self
 
     def entries(self) -> list[Fill]:
-        """The fills as records, by exchange time, with money and quantities as decimal.Decimal."""
+        """Return the fills as records, by exchange time, with money and quantities as decimal.Decimal."""
         return sorted((fill for fill, _ in self._log.entries()[0]), key=lambda fill: fill.ts)
 
     def __len__(self) -> int:
         return len(self._log)
 
     def wait(self, *, fills: int = 1, timeout: float | None = 10.0) -> Self:
-        """Block until `fills` fills have arrived. `timeout` in seconds, None for no limit. Raises WaitTimeoutError."""
+        """Block until `fills` fills have arrived since this was made; returns this object.
+
+        `timeout` is in seconds, None for no limit. Raises WaitTimeoutError, ClosedError, or the error that ended the
+        feed.
+        """
         return self._wait(fills, timeout=timeout, what=f"{fills} {self._name}")
 
     async def until(self, *, fills: int = 1, timeout: float | None = 10.0) -> Self:
-        """`wait` for async code: the event loop keeps running."""
+        """Await what `wait` blocks for: the event loop keeps running. Same arguments, result and errors."""
         return await self._until(fills, timeout=timeout, what=f"{fills} {self._name}")
 
     def on_update(self, callback: Callable[[pd.DataFrame], object]) -> Callable[[], None]:
-        """Call back with the new fills as a DataFrame, in the columns of `df`, on the callbacks' thread.
+        """Call `callback` with the new fills as a DataFrame, in the columns of `df`, on the callbacks' thread.
 
-        Returns the undo. The same function again, as when its cell runs again, replaces the one before; `close` removes
-        it. Raises ClosedError after `close`.
+        Returns a function that ends the calls. A function that is registered again, as when its cell runs again,
+        replaces itself; `close` removes it. Raises ClosedError after `close`.
         """
         return self._registrations.add_rows(self, self._log, callback)
 
@@ -133,7 +138,10 @@ class LiveFills(LiveObject):
 
 
 class FillsSource:
-    """The data of fills for views and other live objects; holds the fills. Any thread."""
+    """The data of live fills for views and other live objects; keeps the fills from being garbage-collected.
+
+    Any thread.
+    """
 
     def __init__(self, fills: LiveFills, log: FillLog) -> None:
         self._fills = fills
@@ -141,15 +149,18 @@ class FillsSource:
 
     @property
     def version(self) -> int:
-        """Grows with every fill, and with the state of the feed."""
+        """A number that grows with every fill, and changes with the state of the feed."""
         return 2 * self._log.version + (not self._fills.is_live)
 
     def watch(self, callback: Callable[[], None]) -> Callable[[], None]:
-        """Call `callback` after each fill, on the network's thread; it must return at once. Returns the undo."""
+        """Call `callback` after each fill, on the network's thread; it must return at once.
+
+        Returns a function that ends the calls.
+        """
         return self._log.watch(callback)
 
     def table(self) -> TableData:
-        """The newest fills, newest first."""
+        """Return the newest 50 fills as a table for views, the newest first."""
         fills = self._fills
         newest = reversed(fills.entries()[-SHOWN:])
         rows = tuple(
@@ -166,10 +177,13 @@ class FillsSource:
 
     @property
     def is_answered(self) -> bool:
-        """Whether the broker has sent anything that they are derived from, if only an empty list."""
+        """Whether the broker has sent anything that the fills are made from, if only an empty list."""
         return self._fills.source._source.is_answered
 
     def entries_since(self, first: int) -> tuple[list[Fill], int]:
-        """The fills from number `first` on by arrival, numbered from 0, and the number after the last."""
+        """Return the fills from number `first` on, in the order of arrival, and the number after the last.
+
+        Fills are numbered by arrival from 0.
+        """
         entries, end = self._log.entries(first)
         return [fill for fill, _ in entries], end

@@ -1,4 +1,4 @@
-"""Marks: the mid-prices of the feed's own quotes at which an account's instruments are valued."""
+"""Marks: the mid-prices of the feed's own quotes, at which the instruments of an account are valued."""
 
 from __future__ import annotations
 
@@ -22,7 +22,11 @@ OLDEST_NS = 60_000_000_000  # the oldest quote that values a fill: an older one 
 
 
 class LiveMarks:
-    """Subscribes to quotes of exactly the instruments held, and gives their mid-prices. Any thread may read."""
+    """Subscribes to quotes of exactly the instruments held, and has their mid-prices. Any thread may read.
+
+    `held` returns the symbols held, `watch` registers a function to be called when they may have changed, `quotes`
+    subscribes to quotes of some symbols.
+    """
 
     def __init__(
         self,
@@ -45,9 +49,9 @@ class LiveMarks:
         self._undo = watch(self._callbacks.wake)
 
     def now(self) -> dict[str, Decimal]:
-        """The mid-price, else the last price, in exact decimals; only of instruments with a live quote.
+        """Return the current price of each instrument held, in exact decimals: the mid-price, else the last price.
 
-        A quote from before a gap does not count.
+        Instruments without a live quote, or with none since a gap, are left out.
         """
         marks = {}
         for frame in list(self._frames):
@@ -63,9 +67,10 @@ class LiveMarks:
         return marks
 
     def at(self, symbol: str, ts: int) -> Decimal:
-        """The mid-price at `ts` (exchange time, ns since the epoch), in exact decimals.
+        """Return the mid-price of an instrument at `ts` (exchange time, ns since the epoch), in exact decimals.
 
-        NaN where all quotes here are later or more than a minute older, or have no bid or no ask.
+        That of the newest quote at or before `ts`; NaN where that is more than a minute older, has no bid or no ask, or
+        none is kept here.
         """
         newest, mid = ts - OLDEST_NS, UNKNOWN
         for rows in (*self._left, *(frame._source.rows(0) for frame in list(self._frames))):
@@ -79,15 +84,18 @@ class LiveMarks:
         return mid
 
     def gap_spans(self) -> list[GapSpan]:
-        """The gaps of the quotes that were not filled."""
+        """Return the time spans of the gaps of the quotes that were not filled."""
         return [span for frame in list(self._frames) for span in frame._source.gap_spans()]
 
     def watch(self, callback: Callable[[], None]) -> Callable[[], None]:
-        """Call `callback` after each quote, on the network's thread; it must return at once. Returns the undo."""
+        """Call `callback` after each quote, on the network's thread, and after each change of what is subscribed to.
+
+        It must return at once. Returns a function that ends the calls.
+        """
         return self._observers.add(callback)
 
     def close(self) -> None:
-        """Stop and release the quotes; idempotent."""
+        """Stop, and release the quotes; idempotent."""
         self._callbacks.close()
         self._undo()
         self._keep(frozenset())
@@ -108,7 +116,7 @@ class LiveMarks:
             self._quoted_again()
 
     def _keep(self, symbols: frozenset[str]) -> None:
-        """Drop the frames that have none of these symbols; they are not closed, as a user may hold them too."""
+        """Drop the frames of quotes that have none of these symbols; they stay open, as a user may use them too."""
         gone = [frame for frame in self._frames if symbols.isdisjoint(frame.symbols)]
         for frame in gone:
             self._frames[frame]()
@@ -116,7 +124,10 @@ class LiveMarks:
         self._frames = {frame: undo for frame, undo in self._frames.items() if frame not in gone}
 
     def _quoted(self, symbols: list[str]) -> LiveFrame | None:
-        """Quotes of those symbols that the feed knows; the others stay without a price."""
+        """Subscribe to quotes of those symbols that the server knows, and return the frame; None for none of them.
+
+        Symbols that it refuses stay without a price. None also where the feed was closed.
+        """
         while symbols:
             try:
                 return self._quotes(symbols)

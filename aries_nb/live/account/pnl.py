@@ -1,4 +1,4 @@
-"""The P&L of an account as candles (`account.pnl`), and the sources that several tables of one interval share."""
+"""`LivePnl`: the P&L of an account as candles, and the sources of candles that several tables of one interval share."""
 
 from __future__ import annotations
 
@@ -45,7 +45,10 @@ COLUMNS = (Column("interval", "text"), Column("start", "time"), *map(Column, PRI
 
 @dataclass(slots=True, eq=False)
 class _Member:
-    """A table that gets the candle containing `since` (ns since the epoch) and later ones, once admitted."""
+    """A table that a `CandleSource` fills with the candle containing `since` (ns since the epoch) and later ones.
+
+    It gets new candles once `is_admitted`, which is set when it has got those known so far.
+    """
 
     table: Table
     since: int
@@ -53,7 +56,7 @@ class _Member:
 
 
 class CandleSource(ABC):
-    """The candles of one interval of an account, shared by its tables.
+    """The P&L candles of one interval of an account, which fill one or more tables.
 
     All tables share one stream, whatever their first times; it ends with the last table. The network's thread writes;
     any thread may join and leave, also in a finalizer.
@@ -76,12 +79,12 @@ class CandleSource(ABC):
     @property
     @abstractmethod
     def is_stale(self) -> bool:
-        """Whether a candle is from before a break and not confirmed since, or nothing can arrive."""
+        """Whether a candle is from before an interruption and not confirmed since, or no candle can arrive."""
 
     def join(self, table: Table, since: int) -> None:
-        """Fill a table with the candles from the one containing `since` on, and keep it current until it leaves.
+        """Fill a table with the candles from the one containing `since` on, and keep it current until `leave`.
 
-        Raises the errors of a new subscription.
+        `since` is in ns since the epoch. Raises the errors of a new subscription.
         """
         member = _Member(table, since)
         with self._joining:
@@ -95,22 +98,25 @@ class CandleSource(ABC):
                 raise
 
     def leave(self, table: Table) -> None:
-        """Stop filling a table; the last one ends the stream. Idempotent."""
+        """Stop filling a table; the last table that leaves ends the stream. Idempotent."""
         if self._members.pop(id(table), None) is not None and not self._members:
             self._end()
 
     @abstractmethod
     def _begin(self, since: int) -> None:
-        """Begin the stream, or extend it back to `since`."""
+        """Begin the stream of candles, or extend it back to `since` (ns since the epoch)."""
 
     @abstractmethod
     def _end(self) -> None:
-        """End the stream; must return at once."""
+        """End the stream of candles; must return at once."""
 
     # The network's thread.
 
     def _put(self, rows: Iterable[TableRow]) -> None:
-        """Hand new and changed candles to the tables: a stream that is extended repeats known ones."""
+        """Write those of `rows` that are new or changed to the tables.
+
+        A stream that is extended repeats known candles.
+        """
         changed = []
         for row in rows:
             known = self._rows.get(row.values[self._start])
@@ -139,10 +145,10 @@ class CandleSource(ABC):
 
 
 class ReportedCandles(CandleSource):
-    """The broker's candles: one subscription, from the earliest requested time on."""
+    """The broker's own candles: one subscription, from the earliest requested time on."""
 
     def __init__(self, link: Link, account: str, interval: str, written: Callable[[int], str]) -> None:
-        """`written` formats a time in ns since the epoch as a subscription has it."""
+        """`written` formats a time in ns since the epoch as text for the option `start` of a subscription."""
         super().__init__(link.table_columns("pnl"), interval)
         self._link = link
         self._account = account
@@ -152,12 +158,12 @@ class ReportedCandles(CandleSource):
 
     @property
     def is_stale(self) -> bool:
-        """Whether a candle is from before a break and not confirmed since, or nothing can arrive."""
+        """Whether a candle is from before an interruption and not confirmed since, or there is no stream."""
         table = self._table
         return table is None or table.is_stale
 
     def take(self, changes: Sequence[RowChange]) -> None:
-        """Take changes from the stream; the network's thread only."""
+        """Take changes of candles from the stream; the network's thread only."""
         self._put(change.row for change in changes)
 
     def _begin(self, since: int) -> None:
@@ -178,10 +184,10 @@ class ReportedCandles(CandleSource):
 
 
 class DerivedCandles(CandleSource):
-    """The change of equity since its first moment as candles, where the broker has none.
+    """Candles of the change of equity since its first known value in `account.equity`, where the broker has no candles.
 
-    They begin at 0 with `account.equity`, and reach back as far as its moments are kept. Deposits and withdrawals
-    count as profit and loss. A candle opens at the close of the one before; a time without a known equity has none.
+    They begin at 0, and reach back as far as `equity` does, 20,000 computations. Deposits and withdrawals count as
+    profit and loss. A candle opens at the close of the one before; a time without a known equity has no candle.
     """
 
     def __init__(self, account: str, equity: LiveEquity, interval: str) -> None:
@@ -196,13 +202,13 @@ class DerivedCandles(CandleSource):
 
     @property
     def note(self) -> str:  # type: ignore[override]
-        """Where they come from, for views."""
+        """A remark for views: that the candles are computed here, and since when."""
         since = self.equity.since
         return "computed here" if isinstance(since, NaTType) else f"computed here since {settings.clock(since.value)}"
 
     @property
     def is_stale(self) -> bool:
-        """Whether equity is no longer updated."""
+        """Whether equity is no longer computed."""
         return not self.equity.is_open
 
     def _begin(self, since: int) -> None:  # noqa: ARG002 - all of them are computed anyway
@@ -245,7 +251,10 @@ class DerivedCandles(CandleSource):
             self._taken = taken
 
     def _after(self, start: int, value: float) -> tuple[int, float, float, float, float]:
-        """The candle that begins at `start`, updated with one more value."""
+        """Return the candle that begins at `start` (ns since the epoch), updated with one more `value`.
+
+        A candle is (start, open, high, low, close); a value is the change of equity since its first known one.
+        """
         if self._candle is None:
             return start, value, value, value, value
         begun, open_, high, low, close = self._candle
@@ -255,15 +264,16 @@ class DerivedCandles(CandleSource):
 
 
 class LivePnl(LiveTable):
-    """P&L candles of one interval, in the account's currency: history and live, kept current. Any thread may read.
+    """The P&L of an account as a live table of candles of one interval, in the account's currency.
 
-    Several of one interval with different starts share one stream.
+    History and live candles, kept current. Tables of one interval with different starts share one stream. Any thread
+    may read.
     """
 
     def __init__(
         self, link: Link, callbacks: Callbacks, account: str, source: CandleSource, *, interval: str, since: int
     ) -> None:
-        """`since`, in ns since the epoch, is a time within the first candle."""
+        """`since` is a time within the first candle, in ns since the epoch."""
         self._candles = source
         super().__init__(link, callbacks, "pnl", account, options=(("interval", interval),))
         try:
@@ -273,7 +283,7 @@ class LivePnl(LiveTable):
             raise
 
     def chart(self, *, bars: int = 500, height: int = 380) -> BarCandles:
-        """A live chart of the newest `bars` candles, at most 2,000; height in pixels. Times are UTC.
+        """Return a live chart of the newest `bars` candles, at most 2,000; `height` is in pixels, times are UTC.
 
         Long times without a candle, such as nights and weekends, are left out of the axis.
         """
@@ -284,7 +294,7 @@ class LivePnl(LiveTable):
 
     @property
     def is_stale(self) -> bool:
-        """Whether a candle is from before a break and not confirmed since, or nothing can arrive."""
+        """Whether a candle is from before an interruption and not confirmed since, or no candle can arrive."""
         return self._candles.is_stale or not self.is_live
 
     @property
@@ -314,7 +324,7 @@ class PnlSource(TableSource):
         self._candles = candles
 
     def newest(self, most: int) -> BarsData:
-        """The newest `most` candles as arrays, oldest first."""
+        """Return the newest `most` candles as arrays, oldest first."""
         # An older candle may arrive after a newer one; the table's rows are in order of arrival.
         names = [column.name for column in self.store.columns]
         places = [names.index(name) for name in ("start", *PRICES)]
@@ -324,5 +334,5 @@ class PnlSource(TableSource):
         return replace(bars, is_stale=self._live.is_stale)
 
     def table(self) -> TableData:
-        """The candles, newest first, with a note where they are not the broker's."""
+        """Return the candles as a table for views, newest first, with a note where they are not the broker's own."""
         return replace(super().table(), note=self._candles.note)

@@ -1,4 +1,4 @@
-"""The positions of an account, valued at the feed's own quotes: `account.positions`."""
+"""`LivePositions`: the positions of an account, valued at the feed's own quotes (`account.positions`)."""
 
 from __future__ import annotations
 
@@ -27,13 +27,13 @@ MARK_COLUMNS = (Column("mark_price", "decimal"), Column("mark_pnl", "decimal"))
 
 
 class LivePositions(LiveTable):
-    """The broker's table of positions, with their value at the mid-price of the feed's own quotes.
+    """The broker's table of positions, one row each, with their value at the mid-price of the feed's own quotes.
 
-    `mark_price` (the mid-price) and `mark_pnl` (the unrealised P&L at it) are ours; `price` and `unrealized_pnl` are
-    the broker's. Ours are NaN until the first quote of an instrument, and while its quotes are not live. The
-    instruments held are subscribed to from the beginning, and `wait` waits for their first quotes as well, for three
-    seconds at most, as an instrument may have none. Quantities are in shares (pieces, never lots). Some brokers list
-    money as positions (`is_currency` "true"); it has the broker's value. Any thread may read.
+    `mark_price` (the mid-price) and `mark_pnl` (the unrealised P&L at it) are computed here; `price` and
+    `unrealized_pnl` are the broker's. Ours are NaN until the first quote of an instrument, and while its quotes are not
+    live. Quotes of the instruments held are subscribed to from the beginning, and `wait` waits for the first ones as
+    well, for three seconds at most, as an instrument may have none. Quantities are in shares (pieces, never lots). Some
+    brokers list money as positions (`is_currency` "true"); it has the broker's value. Any thread may read.
     """
 
     def __init__(
@@ -51,7 +51,7 @@ class LivePositions(LiveTable):
 
     @property
     def df(self) -> pd.DataFrame:
-        """The current rows at the current quotes, index `symbol`; a snapshot that belongs to the caller."""
+        """The current positions at the current quotes, index `symbol`; a snapshot that belongs to the caller."""
         frame = super().df
         rows: dict[object, dict[str, Any]] = {row["symbol"]: row for row in self.rows()}
         for name, _ in MARK_COLUMNS:
@@ -59,14 +59,16 @@ class LivePositions(LiveTable):
         return frame
 
     def rows(self) -> list[dict[str, object]]:
-        """The current rows as dictionaries, money and quantities as decimal.Decimal, marks and their P&L included."""
+        """Return the current positions as dictionaries, with money, quantities and marks as exact decimal.Decimal."""
         marks = self._marks.now()
         return [row | _marked(row, marks) for row in super().rows()]
 
     def wait(self, *, changes: int = 1, timeout: float | None = 10.0) -> Self:
-        """Block until `changes` rows were added or changed, and the instruments held have marks (see the class).
+        """Block until `changes` rows were added or changed, and all instruments held have a mark; returns this object.
 
-        `timeout` in seconds, None for no limit. Raises WaitTimeoutError for the rows alone, or the feed's error.
+        It waits for marks until three seconds after the table was made at most. `timeout` is in seconds, None for no
+        limit. Raises WaitTimeoutError where rows are missing, not for marks; ClosedError, or the error that ended the
+        feed.
         """
         begun = time.monotonic()
         super().wait(changes=changes, timeout=timeout)
@@ -76,7 +78,7 @@ class LivePositions(LiveTable):
         return self
 
     async def until(self, *, changes: int = 1, timeout: float | None = 10.0) -> Self:
-        """`wait` for async code: the event loop keeps running."""
+        """Await what `wait` blocks for: the event loop keeps running. Same arguments, result and errors."""
         begun = time.monotonic()
         await super().until(changes=changes, timeout=timeout)
         with suppress(WaitTimeoutError):
@@ -95,7 +97,10 @@ class LivePositions(LiveTable):
         return PositionsSource(self, self._table, self._gap_selection, self._options, check=check, marks=self._marks)
 
     def _marks_left(self, begun: float, timeout: float | None) -> float:
-        """The time left to wait for marks, in seconds."""
+        """Return how long `wait` may still wait for marks, in seconds.
+
+        `begun` is the time by the monotonic clock at which it was called.
+        """
         now = time.monotonic()
         until = self._made_at + FIRST_MARKS_SECONDS if timeout is None else begun + timeout
         return max(min(until, self._made_at + FIRST_MARKS_SECONDS) - now, 0.0)
@@ -117,11 +122,11 @@ class PositionsSource(TableSource):
 
     @property
     def version(self) -> int:
-        """Grows with every change, with every quote, and with the state of the feed."""
+        """A number that grows with every change of a row and every quote, and changes with the state of the feed."""
         return super().version + 2 * self.marks.version
 
     def table(self) -> TableData:
-        """The current rows at the current quotes."""
+        """Return the current positions at the current quotes as a table for views."""
         data = super().table()
         columns = (*data.columns, *MARK_COLUMNS)
         names = [column.name for column in data.columns]
@@ -132,12 +137,15 @@ class PositionsSource(TableSource):
 
 
 def is_money(row: Mapping[str, object]) -> bool:
-    """Whether a row of positions is money, which has no quotes."""
+    """Return whether a row of a table of positions is an amount of money, which has no quotes."""
     return row.get("is_currency") == "true"
 
 
 def multiplier_of(row: Mapping[str, Any]) -> Decimal:
-    """The contract multiplier, derived from the broker's value of the position; 1 where that is unknown."""
+    """Return the contract multiplier of a position: how many units of the underlying one contract stands for.
+
+    Derived from the broker's value of the position, as a whole number; 1 where that is unknown.
+    """
     quantity, price, value = (Decimal(row[name]) for name in ("quantity", "price", "market_value"))
     if not all(each.is_finite() and each for each in (quantity, price, value)):
         return Decimal(1)
@@ -145,7 +153,10 @@ def multiplier_of(row: Mapping[str, Any]) -> Decimal:
 
 
 def _marked(row: Mapping[str, Any], marks: Mapping[str, Decimal]) -> dict[str, Decimal]:
-    """The mark and the unrealised P&L at it, which is 0 for a closed position."""
+    """Return `mark_price` and `mark_pnl` of a position: its mark, and the unrealised P&L at it.
+
+    The P&L of a closed position is 0. Money has the broker's price and P&L. NaN without a mark.
+    """
     if is_money(row):
         return {"mark_price": row["price"], "mark_pnl": row["unrealized_pnl"]}
     mark = marks.get(row["symbol"], UNKNOWN)

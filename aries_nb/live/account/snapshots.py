@@ -1,6 +1,7 @@
-"""HTTP snapshots of the user's tables, inserted into the tables that the stream keeps current.
+"""HTTP snapshots of the user's tables, inserted into the live tables that the stream keeps current.
 
-They are requested when a table is made, and for all tables after each break: they fill what the stream has missed.
+They are requested when a table is made, and for all tables after each interruption of the stream, to add what it
+missed.
 """
 
 from __future__ import annotations
@@ -43,20 +44,28 @@ MOST_ROWS = 100_000  # of one snapshot; ten times what a table holds
 
 @dataclass(frozen=True, slots=True)
 class _Missing:
-    """What the stream may have missed: changes from `since` on (ns), and the ends of orders that were working then."""
+    """Changes of a table that the stream may have missed: those from `since` on, in ns since the epoch.
+
+    Of a table of orders also the ends of the orders `working` at that time; `placed` is when the first of these was
+    placed, in ns.
+    """
 
     since: int
     working: frozenset[Value] = frozenset()
     placed: int = 0  # when the first of them was placed, in ns
 
     def and_(self, other: _Missing) -> _Missing:
-        """What was missed in two breaks together."""
+        """Return what was missed in two interruptions together."""
         return _Missing(min(self.since, other.since), self.working | other.working, min(self.placed, other.placed))
 
 
 @dataclass(slots=True, eq=False)
 class _FilledTable:
-    """A table and what it lacks. `made` is the time when it was made, in ns."""
+    """A live table that snapshots fill, and what it lacks; `made` is when it was registered, in ns since the epoch.
+
+    `missing` is what the stream may have missed, None for nothing; `is_due` that a snapshot must be requested,
+    `has_failed` that a request must be repeated.
+    """
 
     live: LiveTable
     subscription: Subscription
@@ -68,9 +77,9 @@ class _FilledTable:
 
 
 class Snapshots:
-    """Requests the contents of the tables of one connection, on a thread of its own. Any thread may call.
+    """Requests the contents of the live tables of one connection over HTTP, on a thread of its own.
 
-    Where a request fails, the stream goes on; the feed's last error and the log name the table.
+    Any thread may call. Where a request fails, the stream goes on; the feed's last error and the log name the table.
     """
 
     def __init__(self, link: Link, http: HttpClient, reference: AccountReference | None) -> None:
@@ -87,9 +96,10 @@ class Snapshots:
         self._look()
 
     def keep(self, live: T, *listeners: TableListener) -> T:
-        """Fill a table now and after each break until it is closed, and return it; `listeners` are the table's own.
+        """Fill a live table now and after each interruption until it is closed, and return it.
 
-        A log of own executions among them also gets the executions of a session that ended in the break.
+        `listeners` are the table's own; a log of own executions among them also gets the executions of a session that
+        ended in the interruption. Does nothing where the broker has no snapshots.
         """
         if self._reference is None:
             return live
@@ -105,9 +115,10 @@ class Snapshots:
         return live
 
     def order_history(self, account: str, start: int, end: int) -> pd.DataFrame:
-        """The finished orders that were placed from `start` to `end` (ns), in the columns of a table of orders.
+        """Return the finished orders that were placed from `start` to `end`, in the columns of a table of orders.
 
-        Blocks. Raises what `HttpClient.get` does, and FeedError for a reply that cannot be parsed.
+        Times are in ns since the epoch; one row each, index `order_id`, oldest first. Blocks. Raises UsageError where
+        the broker has no such history, FeedError for a reply that cannot be parsed, and the errors of `HttpClient.get`.
         """
         if self._reference is None:
             raise UsageError("this broker has no history of orders")
@@ -126,9 +137,10 @@ class Snapshots:
         return frame.set_index("order_id")
 
     def fill_history(self, account: str, start: int, end: int) -> list[TableRow]:
-        """Own executions from `start` to `end` (ns), oldest first, in the columns of the broker's table.
+        """Return own executions from `start` to `end`, oldest first, in the columns of the broker's table.
 
-        Blocks. Raises UsageError where the broker has no history of them, else as `order_history`.
+        Times are in ns since the epoch. Blocks. Raises UsageError where the broker has no history of executions,
+        FeedError for a reply that cannot be parsed, and the errors of `HttpClient.get`.
         """
         queries = () if self._reference is None else self._reference.fill_history(account, start)
         if not queries:
@@ -140,7 +152,7 @@ class Snapshots:
         return [TableRow(ts, received, account, values) for ts, values in rows if start <= ts < end]
 
     def close(self) -> None:
-        """Make no more requests; idempotent. A pending one ends with the HTTP client."""
+        """Make no more requests; idempotent. A pending request ends when the HTTP client is closed."""
         self._undo()
         with self._guard:
             self._is_closed = True
@@ -161,7 +173,7 @@ class Snapshots:
         self._wake()
 
     def _lost(self, orders: LiveTable) -> _Missing:
-        """What a table of orders or executions may miss from a break that begins now."""
+        """Return what a table of orders or executions may miss because of an interruption that begins now."""
         assert self._reference is not None, "without it no table is filled"
         silence = self._link.statistics().silence_s
         since = time.time_ns() - (round(silence * SECOND) if isfinite(silence) else 0)
@@ -186,7 +198,7 @@ class Snapshots:
     # The thread that requests.
 
     def _work(self) -> None:
-        """Fill the tables that are due, new ones at once, those that failed after a pause."""
+        """Fill the tables that are due until none is: new ones at once, those whose request failed after a pause."""
         pauses = iter(PAUSES)
         while True:
             self._wake_event.clear()
@@ -220,7 +232,10 @@ class Snapshots:
             yield due
 
     def _fill(self, filled: _FilledTable) -> None:
-        """Request the contents of a table, and the orders that ended during a break."""
+        """Request the contents of a table and insert them, and what it may have missed in an interruption.
+
+        An error is logged and reported as the feed's last error; a failed connection is tried again later.
+        """
         assert self._reference is not None, "without it no table is filled"
         what = f"{filled.live.kind} of {filled.live.account}" if filled.live.account else filled.live.kind
         try:
@@ -242,7 +257,10 @@ class Snapshots:
             log.warning("%s", problem)
 
     def _fill_missing(self, filled: _FilledTable, missing: _Missing) -> bool:
-        """Request what happened during a break and is in no current list; False where another break invalidates it."""
+        """Request what happened during an interruption and is in no current list, and insert it.
+
+        Returns False where another interruption makes the reply unusable.
+        """
         log, account = filled.fills, filled.live.account
         if log is None:
             queries = self._history_of(account, missing)
@@ -260,7 +278,10 @@ class Snapshots:
         return self._reference.order_history(account, start, now + MARGIN_NS)
 
     def _ask_for(self, filled: _FilledTable, queries: Iterable[Query], missing: _Missing | None = None) -> bool:
-        """Request rows and insert them into the table; False where a break invalidates them."""
+        """Request rows and insert them into the table; with `missing`, only those that the stream may have missed.
+
+        Returns False where an interruption after the request makes the rows unusable.
+        """
         breaks, asked = filled.live._source.store.breaks, time.time_ns()
         if self._link.state != "live":
             return False  # changes between the reply and the stream would be missed; it is requested again then
@@ -274,10 +295,10 @@ class Snapshots:
         return on_network(lambda: filled.live._source.store.insert(answer)).result(INSERT_SECONDS)
 
     def _completing(self, filled: _FilledTable) -> Callable[[Values], Values]:
-        """A function that fills in sums which a reply leaves out with the streamed ones: in one-row tables and orders.
+        """Return a function that fills in values which a reply leaves out with those of the stream.
 
-        Of an order only while its filled quantity is the same. A row that is streamed meanwhile is later than the
-        request, and the table ignores the reply for it.
+        Only in tables with one row and in orders, and in an order only while its filled quantity is unchanged. A row
+        that is streamed meanwhile is later than the request, and the table ignores the reply for it.
         """
         is_orders = filled.live.kind == "orders"
         if filled.live._source.store.key and not is_orders:
@@ -296,7 +317,7 @@ class Snapshots:
         return completed
 
     def _is_missed(self, filled: _FilledTable, missing: _Missing, values: Values) -> bool:
-        """Whether an order may have ended during the break, and after the table was made."""
+        """Return whether an order may have ended during an interruption, and after the table was made."""
         row: Mapping[str, Value] = dict(zip(filled.subscription.fields, values, strict=True))
         updated = row["updated"]
         assert isinstance(updated, int), "times are whole numbers"
@@ -304,7 +325,10 @@ class Snapshots:
         return row["order_id"] in missing.working or updated >= max(missing.since - MARGIN_NS, filled.made - SECOND)
 
     def _requested(self, subscription: Subscription, queries: Iterable[Query]) -> tuple[list[tuple[int, Values]], bool]:
-        """The rows of all replies sorted by time, and whether they are complete. Raises FeedError."""
+        """Return the rows of all replies with their exchange times in ns, sorted by these, and whether they are complete.
+
+        Follows all pages. Raises FeedError for a page that cannot be parsed, and the errors of `HttpClient.get`.
+        """
         assert self._reference is not None, "the callers look"
         rows: list[tuple[int, Values]] = []
         is_full = True

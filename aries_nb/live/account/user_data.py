@@ -40,14 +40,21 @@ DERIVED = frozenset({"fills", "pnl"})  # computed here where the broker does not
 
 
 def tables_at(endpoint: Endpoint | None) -> tuple[str, ...]:
-    """The names of the tables that a broker has whose accounts are at this endpoint; none without one."""
+    """Return the names of the user's tables that a broker has, given the endpoint of its accounts; () for None.
+
+    A name is the attribute of an account or of the feed. `fills` and `pnl` are always among them: they are computed
+    here where the broker does not send them.
+    """
     if endpoint is None:
         return ()
     return tuple(name for name, kind in TABLES.items() if name in DERIVED or kind in endpoint.columns)
 
 
 class UserData:
-    """The accounts and tables of one user. Any thread may call every method."""
+    """The accounts, watchlists and news of one user. Any thread may call every method.
+
+    `connect` makes the connection on first use.
+    """
 
     def __init__(
         self,
@@ -76,11 +83,15 @@ class UserData:
 
     @property
     def link(self) -> Link | None:
-        """The connection, None before the first use."""
+        """The connection to the endpoint of the accounts, None before the first use."""
         return self._link
 
     def names(self) -> tuple[str, ...]:
-        """The user's accounts, as the token or the broker names them. Raises UsageError where there is no such list."""
+        """Return the names of the user's accounts, from the token where it has them, else requested from the broker.
+
+        Raises UsageError where the broker has no such list, FeedError for a reply that cannot be parsed, and the errors
+        of `HttpClient.get`.
+        """
         if self._reference is None:
             raise UsageError("this broker has no list of accounts", where=self._http.base, advice="Name the account.")
         named = self._reference.accounts_in(self._http.token().reveal())
@@ -95,7 +106,11 @@ class UserData:
             raise FeedError(f"the list of accounts cannot be read: {error}", where=where) from error
 
     def account(self, name: str | None) -> Account:
-        """The account of this name, None for the only one. Raises UsageError where there is no such account."""
+        """Return the account of this name, None for the only one. An open account of an earlier call is returned again.
+
+        Raises UsageError where there is no such account, or several and no name; ConnectError or TokenError without a
+        connection.
+        """
         advice = "Pass its name as text; `feed.accounts` lists them."
         chosen = self._only_one() if name is None else checked_text(name, "no account", advice=advice)
         with self._guard:
@@ -114,18 +129,21 @@ class UserData:
             return account
 
     def watchlists(self) -> LiveTable:
-        """All watchlists of the user. Raises UsageError where the broker has none."""
+        """Return all watchlists of the user as one live table. Raises UsageError where the broker has none."""
         return self._table("watchlists", lambda link: LiveTable(link, self._callbacks, "watchlists"))
 
     def news(self, symbols: Sequence[str], topics: str | Sequence[str]) -> LiveTable:
-        """News about these symbols and topics, without any all news. Raises UsageError where the broker has none."""
+        """Return news about these symbols and topics as a live table; without any, all news.
+
+        Raises UsageError where the broker has none.
+        """
         names = checked_symbols(symbols) if symbols else ()
         options = (("symbols", ",".join(names)), ("topics", ",".join(checked_topics(topics))))
         make = lambda link: LiveTable(link, self._callbacks, "news", options=options)  # noqa: E731
         return self._table(("news", options), make)
 
     def close(self) -> None:
-        """Close all accounts and tables and end the connection; idempotent."""
+        """Close all accounts and tables, the connection and the HTTP client; idempotent."""
         self._http.close()
         with self._guard:
             self._is_closed = True
@@ -158,9 +176,10 @@ class UserData:
             raise ClosedError("the feed is closed", where=self._http.base, advice="Connect again.")
 
     def _check_named(self, name: str) -> None:
-        """Raise UsageError where the user has no account of this name; without a list, the server decides later.
+        """Raise UsageError where the user has no account of this name; without a list of accounts, return.
 
-        The list is requested once, and again for a name that is not in it.
+        The server decides then when the tables are subscribed to. The list is requested once, and again for a name that
+        is not in it.
         """
         if name in self._named:
             return
