@@ -329,7 +329,7 @@ class Feed:
         """Call `callback` with each gap when it begins, when it ends and when it is filled, on the callbacks' thread.
 
         Returns a function that ends the calls. A function that is registered again, as when its cell runs again,
-        replaces itself; `close` removes it. Raises ClosedError after `close`.
+        replaces itself; `close` removes it. Raises ClosedError after `close`, UsageError for what is no function.
         """
         return self._gap_selection.on_gap(self._registrations, callback)
 

@@ -103,7 +103,7 @@ class LiveTable(StreamedObject):
         """Call `callback` with new states of rows as a DataFrame, in the columns of `log`, on the callbacks' thread.
 
         Returns a function that ends the calls. A function that is registered again, as when its cell runs again,
-        replaces itself; `close` removes it. Raises ClosedError after `close`.
+        replaces itself; `close` removes it. Raises ClosedError after `close`, UsageError for what is no function.
         """
         return self._registrations.add_rows(self, self._changes, callback)
 

@@ -112,7 +112,7 @@ class LiveFills(LiveObject):
         """Call `callback` with the new fills as a DataFrame, in the columns of `df`, on the callbacks' thread.
 
         Returns a function that ends the calls. A function that is registered again, as when its cell runs again,
-        replaces itself; `close` removes it. Raises ClosedError after `close`.
+        replaces itself; `close` removes it. Raises ClosedError after `close`, UsageError for what is no function.
         """
         return self._registrations.add_rows(self, self._log, callback)
 

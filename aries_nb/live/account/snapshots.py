@@ -325,7 +325,7 @@ class Snapshots:
         return row["order_id"] in missing.working or updated >= max(missing.since - MARGIN_NS, filled.made - SECOND)
 
     def _requested(self, subscription: Subscription, queries: Iterable[Query]) -> tuple[list[tuple[int, Values]], bool]:
-        """Return the rows of all replies with their exchange times in ns, sorted by these, and whether they are complete.
+        """Return the rows of all replies with their exchange times in ns, sorted, and whether they are complete.
 
         Follows all pages. Raises FeedError for a page that cannot be parsed, and the errors of `HttpClient.get`.
         """

@@ -52,7 +52,9 @@ class LiveBook(StreamedObject):
         """The levels, bids before asks, the best first, at most `depth` a side; a snapshot that belongs to the caller.
 
         Index `ts` (exchange time of the last update, UTC); columns received (local receipt, UTC), symbol, side ("buy",
-        "sell"), level (from 1), price, size (in the unit of quotes). Check `integrity` before you use it.
+        "sell"), level (from 1), price, size (in the unit of quotes). Check `integrity` before you use it. Raises
+        UnknownSymbolError or SubscriptionRefusedError where the server refused the book, and the error that ended the
+        feed before its first update.
         """
         self._check_coming()
         now = self._source.levels(self.depth)

@@ -164,7 +164,8 @@ class LiveFrame(StreamedObject):
         Returns a function that ends the calls. A function that is registered again, as when its cell runs again,
         replaces itself; `close` removes it. A slow callback gets more rows at once and never slows the stream. Rows
         that have left the window before it is called are missed, and their number is logged. A callback that raises is
-        logged, and called again with the next rows. Raises ClosedError after `close`.
+        logged, and called again with the next rows. Raises ClosedError after `close`, UsageError for what is no
+        function.
         """
         self._check_coming()
         position = self._tape.version
