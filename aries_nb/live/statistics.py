@@ -41,7 +41,7 @@ class FeedStatistics:
     gaps: int
     """The number of interruptions; `feed.gaps.df` lists them."""
     lag_ms: float
-    """Recent median from exchange time to receipt, by two clocks that are not corrected; NaN before the first message."""
+    """Recent median from exchange time to receipt, by two clocks that are not corrected; NaN before a message."""
     lag_p99_ms: float
     """99th percentile of what `lag_ms` is the median of; NaN in the first quarter of a second."""
     visible_p50_ms: float = math.nan
