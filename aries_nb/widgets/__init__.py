@@ -1,4 +1,4 @@
-"""Live views, drawn from the sources they are given; the only room that imports plotly, ipywidgets and anywidget."""
+"""Live views of data in notebooks. Only this folder imports plotly, ipywidgets and anywidget."""
 
 from aries_nb.widgets.charts.candles import BarCandles, Candles
 from aries_nb.widgets.charts.chart import Chart

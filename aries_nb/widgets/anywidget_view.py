@@ -1,8 +1,9 @@
 """Views with scripts of our own: an anywidget with one synced binary trait, so that a frame is one message.
 
 The newest frame is the widget's state: a tab that opens again, a second display and a saved notebook all show it. The
-frame's number is its first value. The browser answers {"ack": number, "waited": ms} once it has painted it, `waited`
-being the time since the paint: it collects its answers.
+frame's number is its first value. The browser answers {"ack": number, "waited": ms}: the number of the newest frame
+that it has painted, and the time from that paint to the answer. It answers every 150 ms at most, so the kernel
+subtracts `waited` to get the time of the paint.
 """
 
 from __future__ import annotations

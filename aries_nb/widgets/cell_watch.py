@@ -1,4 +1,4 @@
-"""Watches whether a cell is running, by IPython's events, on whichever thread IPython runs its cells."""
+"""Watches whether a notebook cell is running, by IPython's events, on whichever thread IPython runs its cells."""
 
 from __future__ import annotations
 
@@ -17,34 +17,37 @@ CELL_SWITCH_S = 0.001
 
 
 class BusySince(Protocol):
-    """Since when the kernel has been busy with a cell."""
+    """Knows whether, and since when, the kernel is busy with a notebook cell (an interface)."""
 
     @property
     def since(self) -> float | None:
-        """Start of the running cell, in seconds on the painter's clock; None when no cell runs."""
+        """Start of the running cell, in s on the clock of the painter (the thread that draws).
+
+        None when no cell runs.
+        """
 
     @property
     def cells(self) -> int:
-        """Number of cells that have started."""
+        """Number of notebook cells that have started so far."""
 
     def start(self) -> None:
-        """Start watching."""
+        """Start watching the cells; a second call does nothing."""
 
     def stop(self) -> None:
-        """Stop watching."""
+        """Stop watching the cells; a second call does nothing."""
 
 
 class NeverBusy:
-    """For a process without a notebook kernel: no cell ever runs."""
+    """Watch of the cells of a process without a notebook kernel: none ever runs."""
 
     since: float | None = None
     cells = 0
 
     def start(self) -> None:
-        """Do nothing."""
+        """Do nothing: this process has no cells to watch."""
 
     def stop(self) -> None:
-        """Do nothing."""
+        """Do nothing: this process has no cells to watch."""
 
 
 class _Events(Protocol):
@@ -53,11 +56,12 @@ class _Events(Protocol):
 
 
 class CellWatch:
-    """Follows the cells of one IPython shell. Its methods may be called on any thread.
+    """Watches the cells of one IPython shell. Its methods may be called on any thread.
 
-    While a cell runs and views are watched, the interpreter's switch interval is 1 ms instead of 5 ms: a frame takes
-    the interpreter lock a dozen times, and during a pure-Python cell each time costs one interval. It is restored when
-    the cell ends, and left alone where the user has set another one.
+    `since` is the start of the running cell in s on `clock`, None when none runs; `cells` counts those that have
+    started. While a cell runs and views are watched, the interpreter's switch interval is 1 ms instead of 5 ms: a
+    frame takes the interpreter lock a dozen times, and during a pure-Python cell each time costs one interval. It
+    is restored when the cell ends, and left alone where the user has set another one.
     """
 
     def __init__(self, events: _Events, clock: Callable[[], float]) -> None:
@@ -69,7 +73,7 @@ class CellWatch:
         self.cells = 0
 
     def start(self) -> None:
-        """Start watching. A cell is taken to be running now, since a view is displayed by one."""
+        """Start watching the shell's cells. One is taken to be running now, since a cell displays a view."""
         if self._is_watching:
             return
         self._is_watching = True
@@ -78,7 +82,7 @@ class CellWatch:
         self._events.register("post_run_cell", self._ended)
 
     def stop(self) -> None:
-        """Unregister the callbacks from the shell."""
+        """Unregister the callbacks from the shell, and restore the interpreter's switch interval."""
         if not self._is_watching:
             return
         self._is_watching = False
@@ -101,7 +105,10 @@ class CellWatch:
 
 
 def cell_watch(clock: Callable[[], float]) -> BusySince:
-    """Return the watch for this process: IPython's cells where there is a shell, else never busy."""
+    """Return the watch of this process's cells: of IPython's where there is a shell, else one that is never busy.
+
+    `clock` returns the time in s.
+    """
     # IPython is never imported here, for a script's sake: where a shell runs it is imported already.
     ipython = sys.modules.get("IPython")
     shell = ipython.get_ipython() if ipython is not None else None

@@ -1,4 +1,4 @@
-"""How many decimals a number is shown with: enough, the same for one instrument, and never fewer than before."""
+"""Decides with how many decimals numbers are shown: enough, the same for one instrument, never fewer than before."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ SIZE_WORDS = ("size", "volume", "quantity", "lots", "interest")
 
 
 def column_kind(name: str) -> str:
-    """Return "price", "size" or "number", by the last word of a column's name."""
+    """Return "price", "size" or "number" for a column, by the last word of its name."""
     last_word = name.rsplit("_", 1)[-1]
     if last_word in PRICE_WORDS:
         return "price"
@@ -31,13 +31,16 @@ def column_kind(name: str) -> str:
 
 
 def column_label(name: str) -> str:
-    """Return a column's heading: "bid_price" is "Bid", "open_interest" "Open interest", "today_pnl" "Today P&L"."""
+    """Return the heading of a column: "Bid" for "bid_price", "Open interest" for "open_interest".
+
+    The words "pnl" and "pl" become "P&L".
+    """
     first, *others = ["P&L" if word in PROFIT_WORDS else word for word in name.split("_")]
     return LABELS.get(name, " ".join([first[:1].upper() + first[1:], *others]))
 
 
 def decimals_of(values: Numbers) -> int:
-    """Return how many decimals show every one of `values` in full, six at most; NaN is ignored."""
+    """Return how many decimals show every one of `values` in full, at most 6; NaN is ignored."""
     finite = values[np.isfinite(values)]
     for decimals in range(MOST_DECIMALS):
         scaled = finite * 10.0**decimals
@@ -48,14 +51,17 @@ def decimals_of(values: Numbers) -> int:
 
 
 class Decimals:
-    """The number of decimals needed so far for one instrument or column; it only grows."""
+    """The number of decimals with which the numbers of one instrument or column are shown; it only grows.
+
+    Prices (`is_price`) have at least two, unless they are whole and 10,000 or more.
+    """
 
     def __init__(self, *, is_price: bool) -> None:
         self._is_price = is_price
         self._decimals = -1
 
     def of(self, values: Numbers) -> int:
-        """Take `values` into account and return the decimals to show them with."""
+        """Take these values into account, and return the decimals with which to show them."""
         finite = values[np.isfinite(values)]
         if len(finite):
             needed = decimals_of(finite)
@@ -66,5 +72,5 @@ class Decimals:
 
 
 def grouped(value: float, decimals: int) -> str:
-    """Return a number with its thousands grouped, an en dash for NaN."""
+    """Return a number as text with this many decimals and its thousands grouped; an en dash for NaN and infinity."""
     return f"{value:,.{decimals}f}" if np.isfinite(value) else "–"

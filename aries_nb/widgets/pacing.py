@@ -1,4 +1,4 @@
-"""When a view may send its next frame: the rule, without a clock, a thread or a widget.
+"""Decides when a view may send its next frame to the browser; no clock, no thread, no widget.
 
 The browser answers every frame that it has painted, and a view with a few unanswered frames sends no new one. A few,
 not one: on a slow machine a frame's round trip takes longer than a period. Two cases break this simple rule, and are
@@ -40,9 +40,10 @@ MOST_AWAITED = 64
 
 
 class SentFrame(NamedTuple):
-    """A frame without an answer: when its newest row was received (ns since the epoch), and how many cells had started.
+    """A frame that was sent to the browser and is not answered yet.
 
-    `received` is 0 where the frame cannot be used to measure latency, `cells` -1 where a cell was running.
+    `received` is when its newest row was received (ns since the epoch), 0 if the frame cannot be used to measure
+    latency. `cells` is how many notebook cells had started when it was sent, -1 if one was running.
     """
 
     received: int
@@ -51,11 +52,12 @@ class SentFrame(NamedTuple):
 
 @dataclass(slots=True)
 class FramePacing:
-    """The state of one view's frames; times are seconds on one clock.
+    """The state of one view's frames between kernel and browser; times are in s on one clock.
 
-    `in_flight` is how many frames may be unanswered, `due` the next time on the view's grid, `unanswered` how many are,
-    `waiting_since` when the view last had none of them or got an answer (None while it has none), `last_report` when
-    the browser last reported anything, `awaited` the unanswered frames.
+    `period_s` is the shortest time between two frames, `in_flight` how many may be unanswered by the browser,
+    `unanswered` how many are. `due` is the next time that is a multiple of the period, `waiting_since` when the
+    first unanswered frame was sent or the last answer came in (None while no frame is unanswered). `last_report` is
+    when the browser last reported anything; `awaited` are the unanswered frames, oldest first.
     """
 
     period_s: float = PERIOD_S
@@ -69,10 +71,11 @@ class FramePacing:
     awaited: deque[SentFrame] = field(default_factory=lambda: deque(maxlen=MOST_AWAITED))
 
     def sent(self, now: float) -> None:
-        """Note a frame sent at `now`; the next is due on the grid, so that late frames do not add up.
+        """Record that a frame was sent at `now`.
 
-        The grid is the same for all views: the browser lays out and composes what arrives together in one go, which
-        costs a third of three frames at three times.
+        The next is due at the next multiple of the period, so that delays do not add up. The multiples are the
+        same for all views: the browser lays out and composes what arrives together in one go, which costs a
+        third of three frames at three times.
         """
         self.due = (math.floor(now / self.period_s) + 1) * self.period_s
         self.last_sent = now
@@ -81,9 +84,10 @@ class FramePacing:
             self.waiting_since = now
 
     def reported(self, now: float, unanswered: int | None = None) -> SentFrame | None:
-        """Note a report of the browser, and how many frames are unanswered where it says so.
+        """Record a report of the browser at `now`.
 
-        Returns the newest frame that is answered by it, None where there is none.
+        `unanswered` is how many frames it has yet to answer, None if it does not say. Returns the newest frame
+        that this report answers, None if it answers none.
         """
         self.last_report = now
         if unanswered is None:
@@ -100,9 +104,10 @@ class FramePacing:
 
 
 def next_frame_at(pace: FramePacing, now: float, busy_since: float | None) -> float:
-    """Return when the next frame may be sent: at or before `now` means at once, infinity means not until visible.
+    """Return when the view's next frame may be sent, in s on the clock of `now`.
 
-    `busy_since` is the start of the running cell, None when no cell runs.
+    At or before `now` means at once, infinity means not until the view is visible. `busy_since` is the start of the
+    running notebook cell, None when no cell runs.
     """
     if not pace.is_visible:
         return math.inf
@@ -119,9 +124,10 @@ def next_frame_at(pace: FramePacing, now: float, busy_since: float | None) -> fl
 
 
 class MessageBudget:
-    """At most `rate` messages a second over all views, with a reserve for bursts; owned by the painter.
+    """Limits the messages of all views together to `rate` per second, with a `reserve` of messages for bursts.
 
     A notebook server silently drops everything beyond 1,000 messages a second; a figure would then show wrong data.
+    Owned by the painter, the thread that draws.
     """
 
     def __init__(self, rate: float = 300.0, reserve: float = 60.0) -> None:
@@ -131,12 +137,15 @@ class MessageBudget:
         self._at = -math.inf
 
     def wait_s(self, now: float) -> float:
-        """Return the seconds until the next frame may be sent, 0.0 when it may be sent now."""
+        """Return for how many seconds after `now` (s) no frame may be sent; 0.0 if one may be sent now."""
         if self._at > -math.inf:
             self._left = min(self._reserve, self._left + (now - self._at) * self._rate)
         self._at = now
         return 0.0 if self._left > 0 else -self._left / self._rate + 1e-3
 
     def spend(self, messages: int) -> None:
-        """Take `messages` off the budget; it may go below zero by one frame, which later frames wait for."""
+        """Subtract messages that were sent from the budget.
+
+        It may go below zero by one frame, for which later frames wait.
+        """
         self._left -= messages

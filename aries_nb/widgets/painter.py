@@ -1,7 +1,7 @@
-"""The painter: one thread that draws every live view of the process, and the only one that sends frames.
+"""The painter: one thread that draws all live views of the process, and the only one that sends frames to the browser.
 
-Widgets have no lock of their own, so two threads that set the same widget lose updates. Hence one painter, one lock a
-view, and reports of the browser that are only noted. Asyncio loops are not touched.
+Widgets have no lock of their own, so two threads that set the same widget lose updates. Hence one painter, one lock for
+each view, and reports of the browser that are only recorded. Asyncio loops are not touched.
 """
 
 from __future__ import annotations
@@ -35,15 +35,15 @@ ERROR_PAUSE_S = 1.0
 
 
 class PaintableView(Protocol):
-    """The part of a view that the painter uses."""
+    """The part of a view that the painter, the thread that draws, uses (an interface)."""
 
     @property
     def period_s(self) -> float:
-        """Shortest time between two frames, in seconds."""
+        """Shortest time between two frames of the view, in s."""
 
     @property
     def in_flight(self) -> int:
-        """Frames that may be unanswered by the browser before the next one is sent."""
+        """Number of frames that may be unanswered by the browser when the next one is sent."""
 
     @property
     def refresh_s(self) -> float | None:
@@ -51,26 +51,30 @@ class PaintableView(Protocol):
 
     @property
     def version(self) -> int:
-        """The version of its source; may raise."""
+        """The version of the view's source, which grows with every change of its data; reading it may raise."""
 
     @property
     def lags(self) -> PaintTimings | None:
-        """Receives the time from receipt to screen; None where it is not measured."""
+        """The object that receives the times from a row's receipt to the screen; None where they are not measured."""
 
     def draw(self) -> int:
-        """Draw now and return the number of messages sent, 0 when nothing looks different; never raises."""
+        """Draw the newest data now, and return the number of messages sent, 0 when nothing looks different.
+
+        Never raises.
+        """
 
     @property
     def is_failing(self) -> bool:
-        """Whether the last drawing raised."""
+        """Whether the last drawing of the view raised an exception."""
 
 
 @dataclass(frozen=True, slots=True)
 class PainterStatistics:
-    """Counts of the painter since the process started.
+    """Counters of the painter, the thread that draws, since the process started, and its present state.
 
-    views: watched now; visible: of these, not known to be hidden; waiting: of these, with an unanswered frame; frames,
-    messages: sent; draws: attempts, sent or not; errors: drawings that raised; is_running: whether the thread lives.
+    `views` are drawn now, `visible` of them are not known to be hidden, `waiting` of them have frames that the
+    browser has not answered. `frames` and `messages` were sent; `draws` counts attempts, sent or not; `errors`
+    drawings that raised. `is_running` says whether the thread lives.
     """
 
     views: int
@@ -84,7 +88,7 @@ class PainterStatistics:
 
 
 class _Watched:
-    """A watched view and the state of its frames."""
+    """A view that the painter draws, and the state of its frames."""
 
     def __init__(self, view: PaintableView) -> None:
         self.view = view
@@ -98,7 +102,10 @@ class _Watched:
         self.lags = view.lags
 
     def newest(self) -> int:
-        """Time of receipt of the source's newest row; 0 where painting it says nothing about latency."""
+        """Return when the source's newest row was received (ns since the epoch).
+
+        0 if painting it says nothing about latency. Each row is returned once.
+        """
         if self.lags is None or self.timed_upto is None or self.lags.newest <= self.timed_upto:
             return 0
         self.timed_upto = self.lags.newest
@@ -106,10 +113,11 @@ class _Watched:
 
 
 class Painter:
-    """Draws watched views at their pace.
+    """Draws the watched views on a thread of its own, each at its pace, and sends the frames to the browser.
 
-    `watch`, `forget`, `report` and `statistics` may be called on any thread; `step` belongs to the painter's thread, or
-    to a test that passes `clock` and `busy` and starts no thread (`is_threaded=False`).
+    `watch`, `forget`, `report` and `statistics` may be called on any thread; `step` belongs to the painter's
+    thread, or to a test that passes `clock` (s), `wall` (ns since the epoch) and `busy` and starts no thread
+    (`is_threaded=False`).
     """
 
     def __init__(
@@ -135,7 +143,7 @@ class Painter:
         self._is_woken = False
 
     def watch(self, view: PaintableView) -> None:
-        """Draw `view` from now on; a view watched already is due again, because it was displayed once more."""
+        """Draw `view` from now on. A view that is drawn already is due again, because it was displayed once more."""
         with self._changed:
             if self._is_stopped:
                 return
@@ -152,7 +160,7 @@ class Painter:
             self._wake()
 
     def forget(self, view: PaintableView) -> None:
-        """Stop drawing `view`; the thread ends with the last view."""
+        """Stop drawing `view`; the painter's thread ends with the last view."""
         with self._changed:
             self._watched.pop(id(view), None)
             if not self._watched:
@@ -167,9 +175,11 @@ class Painter:
         is_visible: bool | None = None,
         painted_s_ago: float = 0.0,
     ) -> None:
-        """Note a report of the browser about `view`: how many frames it has yet to paint, whether it is visible.
+        """Record a report of the browser about `view`; thread-safe.
 
-        `painted_s_ago` is how long the browser waited with the answer, in seconds.
+        `unanswered` is how many frames the browser has yet to paint, `is_visible` whether the view can be seen;
+        None means that the report does not say. `painted_s_ago` is how long the browser waited with its answer,
+        in s.
         """
         with self._changed:
             watched = self._watched.get(id(view))
@@ -188,7 +198,10 @@ class Painter:
             self._wake()
 
     def stop(self) -> None:
-        """Forget all views for good and wait for the thread; called at exit."""
+        """Forget all views, draw none from now on, and wait for the thread for at most 2 s.
+
+        Called when the process exits.
+        """
         with self._changed:
             self._is_stopped = True
             self._watched.clear()
@@ -199,7 +212,7 @@ class Painter:
             thread.join(timeout=2.0)
 
     def statistics(self) -> PainterStatistics:
-        """Return the counts of this moment."""
+        """Return the painter's present counters."""
         with self._changed:
             paces = [watched.pace for watched in self._watched.values()]
             return PainterStatistics(
@@ -214,7 +227,10 @@ class Painter:
             )
 
     def step(self) -> float:
-        """Draw what is due and changed; return the time of the next step, infinity when none is needed."""
+        """Draw the views that are due and have changed.
+
+        Return the clock's time of the next step, infinity when none is needed.
+        """
         with self._changed:
             now = self._clock()
             # All views are due at the same moment of the grid: the one that has waited longest goes first, in case the
@@ -229,7 +245,10 @@ class Painter:
         return following
 
     def _paint_if_changed(self, watched: _Watched) -> float:
-        """Draw one view that is due; return when to look at it again."""
+        """Draw one view that is due, if its source has changed.
+
+        Return the clock's time at which to look at it again.
+        """
         now = self._clock()
         wait = self._budget.wait_s(now)
         if wait > 0:
@@ -267,7 +286,10 @@ class Painter:
             return max(now + POLL_S / 4, next_frame_at(pace, now, self._busy.since))
 
     def _is_prompt(self, frame: SentFrame) -> bool:
-        """Whether the answer to this frame shows when it was painted: not if it had to wait for a cell."""
+        """Return whether the answer to this frame shows when it was painted.
+
+        It does not if it had to wait for a cell.
+        """
         if not frame.received:
             return False
         # An answer on another thread than the cells' waits for none of them.
@@ -299,7 +321,7 @@ class Painter:
 
 @functools.cache
 def get_painter() -> Painter:
-    """Return the painter of this process; made on first use, stopped at exit."""
+    """Return the painter of this process, which is made on first use and stopped when the process exits."""
     painter = Painter()
     atexit.register(painter.stop)
     return painter

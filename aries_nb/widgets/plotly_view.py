@@ -188,7 +188,7 @@ class _FigureDisplay:
         return int(self.figure._last_trace_edit_id) - self.answered  # noqa: SLF001
 
     def close(self) -> None:
-        """Close the model and release it."""
+        """Close the figure's widget, and drop the reference that anywidget keeps to it, so that it can be freed."""
         self.figure.close()
         # anywidget connects each figure to a signal of plotly's class, to reload its script when the file is edited;
         # this is never undone and keeps every figure alive. Plotly's script is not edited in a live notebook.

@@ -16,10 +16,10 @@ __all__ = ["Progress"]
 
 
 class Progress:
-    """One bar in the output of the running cell; shown by the first `show`, removed by `close`.
+    """Context manager: a progress bar in the output of the running cell, shown by the first `show`.
 
-    Use it on the thread that runs the cell: from any other thread it would appear in the output of whichever cell runs
-    next.
+    The end of the block, or `close`, removes it. Use it on the thread that runs the cell: from any other thread it
+    would appear in the output of whichever cell runs next.
     """
 
     def __init__(self) -> None:
@@ -27,7 +27,7 @@ class Progress:
         self._handle: DisplayHandle | None = None
 
     def show(self, done: float, text: str) -> None:
-        """Show the share done, from 0 to 1, with a line of text (never markup)."""
+        """Show the progress bar with the share done, from 0 to 1, and a line of text, which is never read as markup."""
         if self._bar is None:
             self._bar = FloatProgress(value=done, max=1.0, description=text)
             self._bar.style.bar_color = BLUE
@@ -37,7 +37,7 @@ class Progress:
         self._bar.value, self._bar.description = done, text
 
     def close(self) -> None:
-        """Remove the bar from the cell and free it, in kernel and browser; idempotent."""
+        """Remove the progress bar from the cell, and free it in kernel and browser; a second call does nothing."""
         if self._bar is None:
             return
         if self._handle is not None:

@@ -1,7 +1,7 @@
-"""Sources: the small interfaces through which views read data; implemented by the objects that hold it.
+"""Sources: the small interfaces through which views read data; the objects that own the data implement them.
 
-A view needs nothing beyond these. Every method may be called on the painter's thread at any time, so it must be cheap,
-must not block on the network, and must return data that is never written again.
+A view needs nothing beyond these. Every method may be called at any time on the painter's thread, which draws all
+views, so it must be cheap, must not block on the network, and must return data that is never written again.
 """
 
 from __future__ import annotations
@@ -48,100 +48,115 @@ INTEGRITY_TEXTS: dict[BookIntegrity, str] = {
 
 
 class VersionedSource(Protocol):
-    """Data that changes, with a version."""
+    """Data for a view that change, with a version (an interface)."""
 
     @property
     def version(self) -> int:
-        """A number that grows with every change, also when data turns stale; reading it costs next to nothing."""
+        """A number that grows with every change of the data, also when they become stale.
+
+        Reading it costs next to nothing.
+        """
 
 
 class PaintTimings(Protocol):
-    """Receives the time from receipt to screen. Times are in ns since the epoch."""
+    """Receives the times from a row's receipt to its painting on the screen (an interface).
+
+    Times are in ns since the epoch.
+    """
 
     newest: int
     """Time of receipt of the newest row; 0 before the first."""
 
     def painted(self, received: int, at: int) -> None:
-        """Note when a row was received and when it was painted; called on the thread of the browser's answers."""
+        """Record when a row was received and when it was painted, both in ns since the epoch.
+
+        Called on the thread on which the browser's answers come in.
+        """
 
 
 @runtime_checkable
 class TimedSource(Protocol):
-    """A source that measures the time from receipt to screen."""
+    """A source of a view that measures the time from a row's receipt to the screen (an interface)."""
 
     @property
     def lags(self) -> PaintTimings:
-        """Receives the measurements."""
+        """The object that receives the measured times from a row's receipt to the screen."""
 
 
 @runtime_checkable
 class GapSource(Protocol):
-    """A source that knows the gaps of its stream."""
+    """A source of a view that records the gaps of its stream (an interface)."""
 
     def gap_spans(self) -> tuple[GapSpan, ...]:
-        """Return its newest unfilled gaps, oldest first; an open one is the last."""
+        """Return the newest gaps of the stream that were not filled, oldest first.
+
+        One that has not ended is the last.
+        """
 
 
 class BoardSource(VersionedSource, Protocol):
-    """The newest row of each symbol."""
+    """The newest row of each symbol, for a view (an interface)."""
 
     def board(self) -> BoardData:
         """Return the newest values of every symbol."""
 
 
 class ChainSource(BoardSource, Protocol):
-    """The options of one underlying and expiry; its board has one row a contract."""
+    """The options of one underlying and expiry, for a view; its board has a row for each contract (an interface)."""
 
     @property
     def contracts(self) -> tuple[tuple[str, str, float], ...]:
-        """The contracts as (symbol, "call" or "put", strike); they stay the same."""
+        """The contracts as (symbol, "call" or "put", strike); they never change."""
 
     @property
     def spot(self) -> float:
-        """The price of the underlying, NaN where it is unknown."""
+        """The price of the underlying, NaN while it is unknown."""
 
 
 class RowsSource(VersionedSource, Protocol):
-    """A rolling frame of rows."""
+    """A rolling frame of rows, for a view (an interface)."""
 
     @property
     def symbols(self) -> tuple[str, ...]:
-        """The symbols that rows may belong to, in the order of `FrameRows.codes`."""
+        """The symbols to which rows may belong; `FrameRows.codes` are positions in it."""
 
     def rows(self, first: int) -> FrameRows:
-        """Return the rows from absolute number `first` on; fewer where some were evicted already."""
+        """Return the rows from number `first` on, counted since the frame began; those already evicted are missing."""
 
 
 class BarsSource(VersionedSource, Protocol):
-    """Finished bars and a running one: of an instrument, or of an account's P&L."""
+    """Finished bars and the running one, of an instrument or of an account's P&L, for a view (an interface)."""
 
     def newest(self, most: int) -> BarsData:
-        """Return the newest `most` bars; the cost does not grow with the number of older bars."""
+        """Return the newest `most` bars, the running one included.
+
+        The cost does not grow with the number of older bars.
+        """
 
 
 class BookSource(VersionedSource, Protocol):
-    """An order book of one symbol."""
+    """The order book of one symbol, for a view (an interface)."""
 
     def levels(self, depth: int) -> BookLevels:
-        """Return at most `depth` levels of each side, best first."""
+        """Return at most `depth` levels of each side of the book, best first."""
 
 
 class CardSource(VersionedSource, Protocol):
-    """The state of a feed."""
+    """The state of a feed, for a view (an interface)."""
 
     def card(self) -> CardData:
-        """Return the state of the feed at this moment."""
+        """Return the present state of the feed."""
 
 
 class TableSource(VersionedSource, Protocol):
-    """Rows of an account: positions, orders, balances, fills, a watchlist."""
+    """A table of an account, for a view: positions, orders, balances, fills, or a watchlist (an interface)."""
 
     def table(self) -> TableData:
-        """Return all rows as they are now; the columns stay the same, rows may come, change and go."""
+        """Return all present rows of the table. Its columns stay the same; rows may be added, changed and removed."""
 
 
 class EquitySource(VersionedSource, Protocol):
-    """The equity of an account over time."""
+    """The equity of an account over time, for a view (an interface)."""
 
     def equity(self) -> EquityData:
-        """Return the equity so far, and what changed it, by instrument and cause."""
+        """Return the account's equity so far, and what changed it, by instrument and cause."""

@@ -41,9 +41,10 @@ def bundle(
     include: Collection[str] | None = None,
     exclude: Collection[str] | None = None,
 ) -> dict[str, object]:
-    """Return one display by media type; `model_id` is None for a closed view.
+    """Return the representations of a view by media type, as IPython's `_repr_mimebundle_` has to return them.
 
-    `include` and `exclude` are media types to keep and to leave out, as IPython passes them.
+    `model_id` is that of the widget, None for a closed view, which has no widget. `include` and `exclude` are media
+    types to keep and to leave out, as IPython passes them; None or empty for no restriction.
     """
     data: dict[str, object] = {"text/plain": text_plain, "text/html": text_html}
     if model_id is not None:
@@ -58,7 +59,10 @@ def bundle(
 def table(
     caption: str, header: Sequence[str], rows: Iterable[Sequence[str]], *, text_columns: Collection[int] = (0,)
 ) -> str:
-    """Return an HTML table; `text_columns` are left-aligned, all others right-aligned."""
+    """Return an HTML table.
+
+    The columns whose positions are in `text_columns` are left-aligned, all others right-aligned.
+    """
     aligns = ["left" if number in text_columns else "right" for number in range(len(header))]
     head = "".join(_cell("th", text, align) for text, align in zip(header, aligns, strict=True))
     body = "".join(
@@ -75,7 +79,7 @@ def _cell(tag: str, text: str, align: str) -> str:
 
 
 def clock_time(ns: float) -> str:
-    """Return the time of day (UTC) of nanoseconds since the epoch as HH:MM:SS; a dash for 0 or NaN."""
+    """Return the time of day in UTC, as HH:MM:SS, of a time in ns since the epoch; a dash for 0 or NaN."""
     if not ns or math.isnan(ns):
         return "–"
     seconds = int(ns // 1_000_000_000) % 86_400
@@ -85,7 +89,8 @@ def clock_time(ns: float) -> str:
 def line_chart(title: str, lines: Sequence[Line]) -> str:
     """Return lines over a common x as inline SVG, with the range of y and a legend; x is in epoch milliseconds.
 
-    A y of NaN interrupts its line; it is neither the first nor the last.
+    Each line is (label, colour, x, y). A y of NaN interrupts its line; it may be neither the first nor the last.
+    Without any point the result is a paragraph that says so.
     """
     drawn = [line for line in lines if len(line[2])]
     if not drawn:
@@ -114,7 +119,7 @@ def line_chart(title: str, lines: Sequence[Line]) -> str:
 
 
 def _pieces(x: Numbers, y: Numbers) -> list[tuple[Numbers, Numbers]]:
-    """The parts of the line between its NaN values."""
+    """Return the parts of a line between its NaN values, each as (x, y)."""
     holes = np.flatnonzero(np.isnan(y))
     parts = np.split(np.arange(len(x)), holes)
     return [(x[part], y[part]) for part in (part[np.isfinite(y[part])] for part in parts) if len(part)]

@@ -1,4 +1,4 @@
-"""Cells of an account table: exact texts to read, and numbers to sort and compare by; captions of tables.
+"""Formats the cells of an account table as exact texts to read, and numbers by which to sort and compare.
 
 The texts are made here and not in the browser: a decimal of twenty digits would not survive a float.
 """
@@ -61,7 +61,7 @@ UNKNOWN = "–"
 
 @dataclass(frozen=True, slots=True)
 class ColumnHeading:
-    """One column as shown; `kind` decides how its cells look."""
+    """One column of a table as shown; `kind` decides how its cells look."""
 
     name: str
     label: str
@@ -69,18 +69,22 @@ class ColumnHeading:
 
     @property
     def is_left(self) -> bool:
-        """Whether its cells are left-aligned."""
+        """Whether the column's cells are left-aligned."""
         return self.kind in LEFT_KINDS
 
     @property
     def plain(self) -> dict[str, str]:
-        """The same as plain JSON."""
+        """The column heading as a dict of JSON values, for the browser."""
         return {"name": self.name, "label": self.label, "kind": self.kind}
 
 
 @dataclass(frozen=True, slots=True)
 class FormattedTable:
-    """A table ready to be shown: `texts` one list a row; `numbers` (rows, columns), NaN for texts, times in ms."""
+    """A table ready to be shown: for each row a list of texts in `texts`, and the values of its key in `keys`.
+
+    `numbers` has the shape (rows, columns): NaN for texts, times in epoch milliseconds, of a progress the share
+    from 0 to 1.
+    """
 
     headings: tuple[ColumnHeading, ...]
     keys: list[list[str]]
@@ -89,10 +93,10 @@ class FormattedTable:
 
 
 class TableFormatter:
-    """Formats tables that have the same columns; the decimals of each column only grow.
+    """Formats the tables of one source, which all have the same columns; the decimals of each column only grow.
 
-    `names` are the columns to show, in this order and as far as the table has them; None shows all. A table with the
-    columns filled and quantity shows them as one, the progress of the order.
+    `names` are the columns to show, in this order and as far as the table has them; None shows all. A table with
+    the columns filled and quantity shows them as one, the progress of the order.
     """
 
     def __init__(self, names: Collection[str] | None = None) -> None:
@@ -100,7 +104,7 @@ class TableFormatter:
         self._decimals: dict[str, Decimals] = {}
 
     def format(self, data: TableData) -> FormattedTable:
-        """Return the table as it is to be shown now."""
+        """Return the table's headings, texts and numbers as they are to be shown now."""
         places = {column.name: place for place, column in enumerate(data.columns)}
         has_progress = {"filled", "quantity"} <= places.keys()
         names = [name for name in (places if self._names is None else self._names) if name in places]
@@ -129,23 +133,29 @@ class TableFormatter:
 
 
 def heading_of(column: Column, *, has_progress: bool) -> ColumnHeading:
-    """Return how a column is shown, by its type and the words of its name."""
+    """Return how a column is shown, by its type and the words of its name.
+
+    `has_progress`: the table shows the columns filled and quantity as one, the progress of the order.
+    """
     label = "Average" if column.name == "average_price" else column_label(column.name)
     return ColumnHeading(column.name, label, _kind(column, has_progress=has_progress))
 
 
 def caption_of(data: TableData) -> str:
-    """Return the line above a static picture: title, note, and "stale" where the rows are."""
+    """Return the line above a static picture of a table: title, note, and "stale" if its rows are."""
     return " · ".join(text for text in (data.title, data.note, "stale" if data.is_stale else "") if text)
 
 
 def empty_text(data: TableData) -> str:
-    """Return what is shown in place of the rows where there are none: "no positions"."""
+    """Return the text to show in place of the rows of an empty table, such as "no positions"."""
     return f"no {data.title.lower() or 'rows'}"
 
 
 def known_columns(columns: Sequence[str] | None, source: TableSource) -> Sequence[str] | None:
-    """Return the names after checking that the source has them; None for all. Raises UsageError for an unknown name."""
+    """Return the names of the columns to show as a tuple, or None if `columns` is None, which means all.
+
+    Raises UsageError for a name that the source's table does not have.
+    """
     if columns is None:
         return None
     known = [column.name for column in source.table().columns]
@@ -224,9 +234,10 @@ def _grouped(value: Value, decimals: int, *, is_signed: bool = False) -> str:
 
 
 def time_text(ns: int, today: int) -> str:
-    """Return a time in ns since the epoch, as short as is clear: for `today` (in days) the time of day alone.
+    """Return a time in ns since the epoch as text, as short as is clear: on the day `today` the time of day alone.
 
-    It is in `settings.timezone`, and so is the day that `today` numbers.
+    The text is in the time zone `settings.timezone`; `today` is the number of the present day there since
+    1970-01-01.
     """
     if ns in (NOT_A_TIME, 0):
         return UNKNOWN

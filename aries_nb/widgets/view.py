@@ -1,4 +1,4 @@
-"""Base class of all views: a lock, a frame count, the last error, a live and a static display, close."""
+"""Base class of all live views: a lock, a frame counter, the last error, a live and a static display, `close`."""
 
 from __future__ import annotations
 
@@ -28,15 +28,16 @@ MimeBundle: TypeAlias = dict[str, object]
 
 
 class View(ABC):
-    """A live view of a source: drawn by the painter while it is displayed, and a static picture where no kernel is.
+    """A live view of a source of data, drawn by the painter's thread while displayed.
 
-    One view may be displayed many times, also after its output was cleared; all displays show the same frame. `lock`
-    guards the widget: the painter holds it while it draws, and what the browser sends back is applied under it. Any
-    thread may call its methods. A `draw` that fails is logged, counted (`errors`), kept (`error`) and shown on the
-    view.
+    A static picture where no kernel runs. One view may be displayed many times, also after its output was cleared;
+    all displays show the same frame. `lock` guards the widget: the painter holds it while it draws, and what the
+    browser sends back is applied under it. Any thread may call its methods. A `draw` that fails is logged, counted
+    (`errors`), stored (`error`) and shown on the view.
 
-    Class attributes: `period_s`, shortest time between two frames in seconds (0.09); `in_flight`, frames that may be
-    unanswered (3); `refresh_s`, seconds after which it is drawn although nothing changed (None: never).
+    Class attributes: `period_s`, shortest time between two frames in seconds (0.09); `in_flight`, frames that may
+    be unanswered by the browser (3); `refresh_s`, seconds after which it is drawn although nothing changed (None:
+    never).
     """
 
     period_s = PERIOD_S
@@ -55,21 +56,24 @@ class View(ABC):
     @property
     @abstractmethod
     def widget(self) -> DOMWidget:
-        """The ipywidgets widget that shows this view; it can be placed in any layout box."""
+        """The ipywidgets widget that shows this view; it can be placed in any ipywidgets layout."""
 
     @property
     def version(self) -> int:
-        """The current version of the source."""
+        """The version of the view's source, which grows with every change of its data."""
         return self._source.version
 
     @property
     def lags(self) -> PaintTimings | None:
-        """Receives the time from receipt to screen; None where the source does not measure it."""
+        """The object that receives the times from a row's receipt to the screen.
+
+        None if the source does not measure them.
+        """
         return self._source.lags if isinstance(self._source, TimedSource) else None
 
     @property
     def is_failing(self) -> bool:
-        """Whether the last drawing raised."""
+        """Whether the last drawing of the view raised an exception."""
         return self.error is not None
 
     @property
@@ -78,7 +82,10 @@ class View(ABC):
         return self._is_closed
 
     def draw(self) -> int:
-        """Draw the newest data now, on the calling thread; return the number of messages sent to the browser."""
+        """Draw the newest data now, on the calling thread; return the number of messages sent to the browser.
+
+        An exception is not raised but shown on the view. Nothing is drawn once the view is closed.
+        """
         with self.lock:
             if self._is_closed:
                 return 0
@@ -92,7 +99,7 @@ class View(ABC):
             return messages
 
     def close(self) -> None:
-        """Stop drawing and free the widget and its memory in kernel and browser; idempotent."""
+        """Stop drawing, and free the widget and its memory in kernel and browser; a second call does nothing."""
         with self.lock:
             if self._is_closed:
                 return
@@ -104,7 +111,10 @@ class View(ABC):
             self._release()
 
     def watch(self, painter: Painter | None = None) -> None:
-        """Hand this view to the painter; called when the view is displayed."""
+        """Let the painter's thread draw this view from now on; called when the view is displayed.
+
+        `painter` None takes the view's present one, or that of the process.
+        """
         if self._is_closed:
             return
         self._painter = painter or self._painter or get_painter()
@@ -147,7 +157,12 @@ class View(ABC):
     def _report(
         self, *, unanswered: int | None = None, is_visible: bool | None = None, painted_s_ago: float = 0.0
     ) -> None:
-        """Note a report of the browser; a widget displayed directly, without its view, is drawn from here on."""
+        """Pass a report of the browser on to the painter.
+
+        `unanswered` is how many frames it has yet to paint, `is_visible` whether the view can be seen; None
+        means that the report does not say. `painted_s_ago` is how long it waited with its answer, in s. A
+        widget displayed directly, without its view, is drawn by the painter from its first report on.
+        """
         if self._is_closed:
             return
         if self._painter is None:
@@ -157,16 +172,19 @@ class View(ABC):
 
     @abstractmethod
     def _draw(self) -> int:
-        """Bring the widget up to date; return the number of messages sent."""
+        """Update the widget to the newest data; return the number of messages sent to the browser."""
 
     @abstractmethod
     def _picture(self) -> str:
-        """Return the last frame as HTML that needs no script, everything escaped."""
+        """Return the view's present content as HTML that needs no script, with all texts escaped."""
 
     @abstractmethod
     def _show_problem(self, text: str) -> int:
-        """Show `text` on the view, or nothing where it is empty; return the number of messages sent."""
+        """Show this text on the view, or remove the one shown if it is empty.
+
+        Return the number of messages sent to the browser.
+        """
 
     @abstractmethod
     def _release(self) -> None:
-        """Close the widget models."""
+        """Close the view's widgets, which frees them in kernel and browser."""

@@ -1,4 +1,4 @@
-"""Candles updated from new rows alone; bounded, without a widget."""
+"""Candles that are updated from new rows alone, limited in number, without a widget."""
 
 from __future__ import annotations
 
@@ -32,7 +32,10 @@ UNITS_NS = {
 
 
 def period_ns(every: str | float | timedelta) -> int:
-    """Return a candle's length in nanoseconds: "500ms", "5s", "1min", "1h", "1d", a number of seconds, a timedelta."""
+    """Return a candle's length in ns, from "500ms", "5s", "1min", "1h", "1d", a number of seconds, or a timedelta.
+
+    Raises UsageError for any other text, and for a length that is not above zero.
+    """
     nanoseconds = 0
     if isinstance(every, timedelta):
         nanoseconds = round(every.total_seconds() * 1e9)
@@ -56,10 +59,12 @@ MOST_IDLE_SPANS = 100
 
 
 def idle_spans(starts: Numbers) -> list[tuple[float, float]]:
-    """Return the spans without a bar between bars of one length that begin at `starts`; all in epoch milliseconds.
+    """Return the spans without a bar, as (begin, end), between bars of one length that start at `starts`.
 
-    Each begins with the end of a bar and ends with the start of the next: without it, the two are as far apart as any
-    others. Of too many, the longest are returned.
+    All times are in epoch milliseconds. Only long ones count: at least three bars are missing, and the starts of
+    the bars on both sides are at least an hour apart. Each span begins with the end of a bar and ends with the
+    start of the next: with the span left out of an axis, the two are as far apart as any others. Of more than 100
+    the longest are returned.
     """
     intervals = np.diff(starts)
     if not len(intervals):
@@ -73,7 +78,7 @@ def idle_spans(starts: Numbers) -> list[tuple[float, float]]:
 
 @dataclass(slots=True)
 class Candle:
-    """One candle; `last_row` is the absolute number of its newest row."""
+    """One candle of prices, with its volume; `last_row` is the number of its newest row since the frame began."""
 
     open: float
     high: float
@@ -84,9 +89,9 @@ class Candle:
 
 
 class CandleBuckets:
-    """The newest candles of one instrument, at most `limit`; rows count in the order in which they arrived.
+    """The newest candles of one instrument, at most `limit`, each `every_ns` ns long, made of rows in order of arrival.
 
-    A candle whose first rows have left the window stays whole; it is dropped when its last row has left.
+    A candle whose first rows have been evicted from the rolling frame stays whole; it is dropped with its last row.
     """
 
     def __init__(self, every_ns: int, limit: int = MOST_CANDLES) -> None:
@@ -95,7 +100,11 @@ class CandleBuckets:
         self._candles: dict[int, Candle] = {}
 
     def extend(self, rows: NDArray[np.int64], ts: Times, prices: Numbers, sizes: Numbers | None) -> bool:
-        """Add new rows with their absolute numbers; return whether any candle changed. NaN prices are skipped."""
+        """Add new rows to the candles; return whether any candle changed. Rows with a NaN price are skipped.
+
+        `rows` are their numbers since the frame began, `ts` their times in Unix ns; `sizes` None means no
+        volume.
+        """
         is_finite = np.isfinite(prices)
         rows, ts, prices = rows[is_finite], ts[is_finite], prices[is_finite]
         if not len(prices):
@@ -122,7 +131,10 @@ class CandleBuckets:
         return True
 
     def drop_before(self, row: int) -> bool:
-        """Drop candles whose rows all lie before absolute row `row`; return whether there were any."""
+        """Drop the candles all of whose rows have a number below `row`, as evicted rows do.
+
+        Return whether there were any.
+        """
         gone = [bucket for bucket, candle in self._candles.items() if candle.last_row < row]
         for bucket in gone:
             del self._candles[bucket]
@@ -133,7 +145,10 @@ class CandleBuckets:
         self._candles.clear()
 
     def columns(self) -> Ohlc:
-        """Return the starts in epoch milliseconds, ascending, and open, high, low, close, volume."""
+        """Return the candles as columns: their starts, and open, high, low, close and volume by name.
+
+        The starts are in epoch milliseconds, ascending.
+        """
         buckets = sorted(self._candles)
         candles = [self._candles[bucket] for bucket in buckets]
         starts = np.array(buckets, dtype=np.float64) * (self._every_ns / 1e6)

@@ -1,4 +1,4 @@
-"""Gaps of a stream in a chart: a band behind the lines, an interruption of the lines, a note in the title."""
+"""Shows gaps of a stream in a chart: a band behind the lines, an interruption of the lines, a note in the title."""
 
 from __future__ import annotations
 
@@ -38,7 +38,10 @@ ROWS_OF_LAG = 100
 
 
 class GapBand(NamedTuple):
-    """A gap on the time axis of a chart, in epoch milliseconds, with its cause in one word and its length as text."""
+    """A gap of a stream as drawn on a time axis: its first and last time in epoch milliseconds.
+
+    `cause` is one word, `lasted` the length as text.
+    """
 
     first: float
     last: float
@@ -47,19 +50,20 @@ class GapBand(NamedTuple):
 
 
 class GapPlaces:
-    """Where the rows of a rolling frame stop and continue, for each of its gaps. Owned by the view that draws.
+    """Finds where the rows of a rolling frame stop and continue, for each gap of its stream.
 
-    A gap is recorded by our clock and a row is drawn by the exchange's, so a gap is located by the rows received before
-    and after it. Before the first row behind it has arrived, it is in no chart.
+    A gap is recorded by our clock and a row is drawn by the exchange's, so a gap is located by the rows received
+    before and after it. Until the first row after it has arrived, it is in no chart. Owned by the view that draws.
     """
 
     def __init__(self) -> None:
         self._found: dict[int, tuple[int, float, GapSpan]] = {}  # by start: the row behind it, the latency before it
 
     def update(self, spans: Sequence[GapSpan], rows_from: Callable[[int], FrameRows], *, window_start: int) -> bool:
-        """Locate the current gaps; return whether anything changed.
+        """Locate the current gaps of the stream; return whether anything changed since the last call.
 
-        `rows_from` returns the rows from a number on; it is called only for a gap that is not located yet.
+        `rows_from` returns the frame's rows from a number on; it is called only for a gap that is not located
+        yet. Gaps before row number `window_start`, the oldest in the frame, are left out.
         """
         before = self._found
         self._found = {}
@@ -71,12 +75,12 @@ class GapPlaces:
 
     @property
     def rows(self) -> list[int]:
-        """The absolute number of the first row behind each gap, ascending."""
+        """The number, since the frame began, of the first row after each located gap, ascending."""
         return sorted({row for row, _, _ in self._found.values()})
 
     @property
     def bands(self) -> list[GapBand]:
-        """The gaps that have ended, oldest first."""
+        """The bands of the located gaps that have ended, oldest first."""
         return [
             _band(span.started - lag, span.ended - lag, span.cause)
             for _, (_, lag, span) in sorted(self._found.items())
@@ -85,7 +89,10 @@ class GapPlaces:
 
 
 def _placed(span: GapSpan, rows: FrameRows) -> tuple[int, float, GapSpan]:
-    """The first row behind a gap, 0 while there is none, and the latency of the rows before it in ns."""
+    """Return the number of the first row after a gap, the latency in ns of the rows before it, and the gap itself.
+
+    The number is 0 while no row has arrived after the gap, or none came before it.
+    """
     received = np.empty(0) if rows.received is None else rows.received
     place = int(np.searchsorted(received, span.started, side="right"))
     if not 0 < place < len(received):
@@ -96,31 +103,37 @@ def _placed(span: GapSpan, rows: FrameRows) -> tuple[int, float, GapSpan]:
 
 
 class GapOverlay:
-    """Bands and title of a figure, so that only changes are sent. Owned by the view that draws."""
+    """Remembers the bands and the title of a figure, so that only changes are sent. Owned by the view that draws."""
 
     def __init__(self, title: str) -> None:
         self._shown: tuple[list[dict[str, Any]], str] = ([], escape(title))
 
     def changed(self, bands: list[dict[str, Any]], title: str) -> dict[str, Any]:
-        """The properties of the layout that differ from last time."""
+        """Return those of the layout's properties `shapes` (the bands) and `title` that differ from the last call."""
         (old_bands, old_title), self._shown = self._shown, (bands, title)
         looks: dict[str, Any] = {"shapes": bands} if bands != old_bands else {}
         return looks | ({"title": {"text": title}} if title != old_title else {})
 
 
 def spans_of(source: VersionedSource) -> tuple[GapSpan, ...]:
-    """The newest gaps of a source; none where it does not know them."""
+    """Return the newest 24 gaps of a source's stream at most, oldest first; none if the source does not record gaps."""
     return source.gap_spans()[-MOST_BANDS:] if isinstance(source, GapSource) else ()
 
 
 def bands_between(spans: Sequence[GapSpan], first: float, last: float) -> list[GapBand]:
-    """The gaps that have ended and began between two times of our clock, in epoch milliseconds."""
+    """Return bands for the gaps that have ended and began between `first` and `last`.
+
+    Both are times of our clock in epoch milliseconds.
+    """
     bands = (_band(span.started, span.ended, span.cause) for span in spans if span.ended is not None)
     return [band for band in bands if first <= band.first <= last]
 
 
 def with_breaks(x: Numbers, y: Numbers, places: NDArray[np.int64]) -> tuple[Numbers, Numbers]:
-    """The line with a NaN point before each of `places` that has points on both sides."""
+    """Return the line's points with a NaN point inserted before each position in `places`.
+
+    Positions without points on both sides are ignored.
+    """
     places = np.unique(places[(places > 0) & (places < len(x))])
     if not len(places):
         return x, y
@@ -128,7 +141,11 @@ def with_breaks(x: Numbers, y: Numbers, places: NDArray[np.int64]) -> tuple[Numb
 
 
 def over_candles(bands: Sequence[GapBand], starts: Numbers, step: float) -> list[GapBand]:
-    """The bands widened to the candles that they touch, each drawn around its start, `step` milliseconds wide."""
+    """Return the bands widened to the candles that they touch.
+
+    Each candle is drawn around its start, one of `starts` (epoch milliseconds, ascending), and is `step`
+    milliseconds wide.
+    """
     if not len(starts):
         return []
 
@@ -140,7 +157,10 @@ def over_candles(bands: Sequence[GapBand], starts: Numbers, step: float) -> list
 
 
 def shapes(bands: Sequence[GapBand], shown: tuple[float, float]) -> list[dict[str, Any]]:
-    """A plotly shape for each of the newest bands, with its text where it is wide enough in the `shown` range."""
+    """Return a plotly shape for each of the newest 24 bands, oldest first.
+
+    A band has its text if it is wide enough in the range `shown`, (first, last) in epoch milliseconds.
+    """
     room = LABEL_SHARE * (shown[1] - shown[0])
     return [
         {
@@ -165,7 +185,10 @@ def shapes(bands: Sequence[GapBand], shown: tuple[float, float]) -> list[dict[st
 
 
 def title_with_gaps(title: str, bands: Sequence[GapBand], spans: Sequence[GapSpan]) -> str:
-    """A figure's title, escaped, with what is missing: since when, or when last; and the cause."""
+    """Return a figure's title as HTML, escaped, with a note on the gaps of its stream.
+
+    The note says since when data are missing and why, or when the last of `bands` was. `spans` are the newest gaps.
+    """
     text = ""
     if spans and spans[-1].ended is None:
         text = f"no data since {clock_time(spans[-1].started)} ({spans[-1].cause})"
@@ -179,7 +202,7 @@ def title_with_gaps(title: str, bands: Sequence[GapBand], spans: Sequence[GapSpa
 
 
 def _band(first: float, last: float, cause: str) -> GapBand:
-    """A band from times in ns."""
+    """Return the band of a gap, whose first and last time are given in ns."""
     seconds = (last - first) / 1e9
     if seconds < 9.95:
         lasted = f"{seconds:.1f} s"

@@ -1,7 +1,7 @@
-"""The points of one line: new rows are appended, rows that left the window are dropped, too many are thinned.
+"""The points of one line of a chart: new rows are appended, evicted rows are dropped, and too many are thinned.
 
-A frame of a chart costs the same over ten thousand rows and over a million, because a line only reads rows that it has
-not seen, and its own points, which are at most `LIMIT`.
+Drawing a chart costs the same over ten thousand rows and over a million, because a line only reads rows that it has not
+seen, and its own points, which are at most `LIMIT`.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ LIMIT = 2_000
 
 
 def thinned(x: Numbers, y: Numbers, count: int) -> NDArray[np.int64]:
-    """Return the positions of at most `count` points that keep the shape, ascending.
+    """Return the positions of at most `count` points that keep the shape of a line, ascending; `count` is 4 at least.
 
     They are the first, the last, and the lowest and highest of each of `count / 2 - 1` buckets; of equal ones the
-    first. Buckets are equally long in x, so that points thinned before are not thinned again and again while newer ones
-    stay dense; where all points have one x, they hold equally many. x must not decrease. A y of NaN is a hole: it is
-    left out. `count` is 4 at least.
+    first. Buckets are equally long in x, so that points thinned before are not thinned again and again while newer
+    ones stay dense; where all points have one x, they hold equally many. x must not decrease. Points whose y is NaN
+    are left out.
     """
     if len(y) and np.isnan(y.min()):
         known = np.flatnonzero(~np.isnan(y))
@@ -50,9 +50,9 @@ def _equal_parts(length: int, parts: int) -> NDArray[np.int64]:
 
 
 class LinePoints:
-    """The points of one line, at most `limit`; x is in epoch milliseconds and never decreases.
+    """The points of one line of a chart, at most `limit`: x in epoch milliseconds, never decreasing, and y.
 
-    Owned by the view that draws it, which clears `is_changed`.
+    Owned by the view that draws it, which sets `is_changed` to False once it has drawn them.
     """
 
     def __init__(self, limit: int = LIMIT) -> None:
@@ -63,7 +63,11 @@ class LinePoints:
         self.is_changed = False
 
     def extend(self, numbers: NDArray[np.int64], x: Numbers, y: Numbers) -> None:
-        """Append rows with their absolute row `numbers`; rows whose y is NaN are skipped."""
+        """Append a point for each new row; `numbers` are the rows' numbers since the frame began.
+
+        Rows whose y is NaN are skipped. A row that is earlier than the one before is drawn at the end of the
+        line.
+        """
         is_finite = np.isfinite(y)
         if not is_finite.all():
             numbers, x, y = numbers[is_finite], x[is_finite], y[is_finite]
@@ -82,17 +86,20 @@ class LinePoints:
             self._set(self._numbers[keep], self.x[keep], self.y[keep])
 
     def drop_before(self, number: int) -> None:
-        """Drop the points of rows before absolute row `number`: they have left the window."""
+        """Drop the points of rows whose number, counted since the frame began, is below `number`: they were evicted."""
         gone = int(np.searchsorted(self._numbers, number))
         if gone:
             self._set(self._numbers[gone:], self.x[gone:], self.y[gone:])
 
     def places_of(self, numbers: NDArray[np.int64]) -> NDArray[np.int64]:
-        """The positions among the points at which the rows with these absolute numbers begin."""
+        """Return the positions among the points at which the rows with these numbers start.
+
+        Rows are numbered from the beginning of the rolling frame.
+        """
         return np.searchsorted(self._numbers, numbers)
 
     def clear(self) -> None:
-        """Drop all points."""
+        """Drop all points of the line."""
         self._set(self._numbers[:0], self.x[:0], self.y[:0])
 
     def _set(self, numbers: NDArray[np.int64], x: Numbers, y: Numbers) -> None:

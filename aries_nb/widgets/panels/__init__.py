@@ -1,3 +1,3 @@
-"""Panels: live tables and figures drawn by scripts of our own (anywidget), one message a frame."""
+"""Panels: live tables and figures drawn by scripts of our own (anywidget); each frame is one message."""
 
 __all__: list[str] = []

@@ -1,4 +1,4 @@
-"""Tables as panels. Blotter: many rows, such as orders or fills. Strip: one row, such as balances, in a line."""
+"""Account tables as panels: a blotter has many rows, such as orders or fills; a strip has one, such as balances."""
 
 from __future__ import annotations
 
@@ -21,11 +21,12 @@ ROWS_IN_SIGHT = 12
 
 
 class Blotter(Panel):
-    """A live table, sorted in the browser; `rows` (default 12) are visible at once, the others by scrolling.
+    """A live table, sorted in the browser; `rows` (default 12) are visible at once, further ones by scrolling.
 
-    `columns` are the columns to show, in this order; None shows all of the source. Filled and quantity are one column,
-    the progress of an order. Money has two decimals; P&L has a sign and a colour. Times are in `settings.timezone`.
-    Rows whose key is in `pinned` stay at the end, however the table is sorted, and are not counted.
+    `columns` are the columns to show, in this order; None shows all of the source. Filled and quantity are one
+    column, the progress of an order. Money has two decimals; P&L has a sign and a colour. Times are in
+    `settings.timezone`. Rows whose key is in `pinned` stay at the end, however the table is sorted, and are not
+    counted. Raises UsageError for an unknown column, or fewer than one row.
     """
 
     script = "blotter"
@@ -74,10 +75,10 @@ class Blotter(Panel):
 
 
 class Strip(Panel):
-    """A live strip of figures, each with its label above.
+    """A live line of figures, such as an account's balances, each with its label above.
 
     `columns` are the columns to show, in this order; None shows all of the source. Of a table with several rows the
-    first is shown.
+    first is shown. Raises UsageError for an unknown column.
     """
 
     script = "strip"

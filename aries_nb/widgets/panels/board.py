@@ -1,4 +1,4 @@
-"""Quote board: one row a symbol with its newest values, sorted and filtered in the browser."""
+"""Quote board: one row for each symbol with its newest values, sorted and filtered in the browser."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ USUAL_ORDER = ("bid_size", "bid_price", "ask_price", "ask_size", "spread", "last
 
 
 class Board(Panel):
-    """A live board of the newest row of each symbol.
+    """A live board with the newest row of each symbol.
 
-    Every frame is one message with all numbers as float64; the browser compares and updates only cells that changed. A
-    row that is out of date is dimmed, except for its age.
+    Every frame is one message with all numbers as float64; the browser compares and updates only cells that
+    changed. A row that is out of date is dimmed, except for its age.
     """
 
     script = "board"
@@ -96,7 +96,10 @@ class Board(Panel):
 
 
 def _received_text(data: BoardData, row: int) -> str:
-    """Time of receipt of a row for the static picture, with its problem if it has one."""
+    """Return the time of receipt of row number `row` for the static picture, marked if the row is stale.
+
+    For a symbol that the server refused it is the reason.
+    """
     symbol = data.symbols[row]
     if symbol in data.rejected:
         return data.rejected[symbol]
@@ -105,7 +108,7 @@ def _received_text(data: BoardData, row: int) -> str:
 
 
 def _arranged(data: BoardData) -> tuple[list[str], np.ndarray]:
-    """Return the columns in their usual order with the spread added, and the numbers in the same order."""
+    """Return the names of the columns in their usual order, with the spread added, and the numbers to match."""
     columns = dict(zip(data.columns, data.numbers.T, strict=True))
     if {"bid_price", "ask_price"} <= columns.keys() and "spread" not in columns:
         columns["spread"] = columns["ask_price"] - columns["bid_price"]

@@ -1,4 +1,4 @@
-"""Status card of a feed: its state, how many messages, how late they are, and what is missing."""
+"""Status card of a feed: its connection state, how many messages came, how late they are, and what is missing."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ QUIET_S = 10.0
 
 
 class Card(Panel):
-    """A live status card, drawn twice a second at most."""
+    """A live status card of a feed, drawn twice a second at most."""
 
     script = "card"
     period_s = 0.5
@@ -90,7 +90,7 @@ def _both(p50_ms: float, p99_ms: float) -> str:
 
 
 def shown_url(url: str) -> str:
-    """Return a URL without user, password, query and fragment: each of them may hold a token."""
+    """Return a URL without user, password, query and fragment, each of which may hold a token; "" if it is invalid."""
     try:
         parts = urlsplit(url)
         port = f":{parts.port}" if parts.port else ""

@@ -1,4 +1,4 @@
-"""Option chain: calls left, strikes in the middle, puts right, the row at the money marked."""
+"""Option chain: calls left, strikes in the middle, puts right; the row nearest to the underlying's price is marked."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ AT_THE_MONEY = "\N{BLACK RIGHT-POINTING SMALL TRIANGLE} "
 
 
 class Chain(Panel):
-    """A live option chain, one row a strike; its size never changes."""
+    """A live option chain with a row for each strike; its size never changes."""
 
     script = "chain"
 
@@ -81,7 +81,10 @@ class Chain(Panel):
         return table(caption, header, rows, text_columns=())
 
     def _rows(self, data: BoardData) -> Numbers:
-        """(strikes, columns of calls and of puts); NaN where there is no such contract or nothing has arrived."""
+        """Return the numbers as an array: a row for each strike, the columns those of calls, then of puts.
+
+        NaN where there is no such contract or nothing has arrived.
+        """
         row_of = {symbol: row for row, symbol in enumerate(data.symbols)}
         numbers = np.full((len(self._strikes), len(CALLS) + len(PUTS)), np.nan)
         for kind, names, first in (("call", CALLS, 0), ("put", PUTS, len(CALLS))):

@@ -52,10 +52,11 @@ MOST_DISPLAYS = 4  # of one dashboard at once; the oldest box is closed
 
 
 class Dashboard:
-    """Live views of an account in one box, each also an attribute: balances, positions, orders, equity, causes.
+    """Live views of an account in one box, each also an attribute.
 
-    Any thread may call its methods; the painter draws each view at its own pace. A second display gets a box of its
-    own, because a figure does not survive the removal of its place in a page.
+    These are `balances`, `positions`, `orders`, `equity` (the curve) and `causes` (what changed equity, by
+    instrument). Any thread may call its methods; the painter's thread draws each view at its own pace. Each display
+    gets a box of its own: a plotly figure whose cell output was cleared cannot be updated any more.
     """
 
     def __init__(
@@ -81,12 +82,12 @@ class Dashboard:
 
     @property
     def views(self) -> tuple[View, ...]:
-        """The views from top to bottom."""
+        """The views of the dashboard, from top to bottom."""
         return (self.balances, self.positions, self.orders, self.equity, self.causes)
 
     @property
     def widget(self) -> ipywidgets.VBox:
-        """The box of the newest display; it can be placed in any layout box."""
+        """The box widget of the newest display; it can be placed in any ipywidgets layout."""
         return self._boxes[-1]
 
     @property
@@ -95,7 +96,7 @@ class Dashboard:
         return self._is_closed
 
     def close(self) -> None:
-        """Close the views and the boxes; idempotent."""
+        """Close all views and boxes, and free their widgets; a second call does nothing."""
         self._is_closed = True
         for view in self.views:
             view.close()
@@ -132,7 +133,10 @@ class Dashboard:
 
 
 def _of(names: Sequence[str], source: TableSource) -> list[str] | None:
-    """The names that the source has; None, which means all of the source's own, where it has none of them."""
+    """Return those of the names that the source's table has as columns.
+
+    None if it has none of them, which for a view means all columns of the source.
+    """
     known = {column.name for column in source.table().columns}
     return [name for name in names if name in known] or None
 

@@ -22,7 +22,10 @@ MOST_LEVELS = 100
 
 
 class Ladder(Panel):
-    """A live ladder of `depth` levels a side (default 10, at most 100); its height never changes."""
+    """A live order-book ladder of `depth` levels for each side (default 10, at most 100); its height never changes.
+
+    Raises UsageError for another depth.
+    """
 
     script = "ladder"
 
