@@ -1,4 +1,4 @@
-"""The command line: `aries-nb demo`, `aries-nb sim`, `aries-nb doctor`."""
+"""The command line of the package: `aries-nb demo`, `aries-nb sim`, `aries-nb doctor`."""
 
 from __future__ import annotations
 
@@ -26,7 +26,10 @@ TERMINATED = 128 + signal.SIGTERM  # the exit status that shells use
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command; returns the exit status: 0 done, 1 failed, 2 wrong usage."""
+    """Run one command and return the exit status: 0 done, 1 failed, 2 wrong usage, 130 interrupted, 143 terminated.
+
+    `arguments` None takes those of the process.
+    """
     parser = _parser()
     chosen = parser.parse_args(arguments)
     try:
@@ -74,7 +77,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _shared_options() -> argparse.ArgumentParser:
-    """Options of every simulated server."""
+    """Return a parser with the options that the simulated servers of all brokers have."""
     shared = argparse.ArgumentParser(add_help=False)
     shared.add_argument("--host", default="127.0.0.1", help="address to listen on (default: %(default)s)")
     shared.add_argument("--port", type=int, default=0, help="port to listen on (default: a free one)")
@@ -173,7 +176,7 @@ def _speed(text: str) -> float | None:
 
 
 def _end_with_input() -> None:
-    """End this process when its parent has ended in any way, which closes our standard input."""
+    """Wait until standard input closes, as it does when the parent process ends in any way; then end this process."""
     sys.stdin.buffer.read()
     os._exit(0)  # not by a signal: a process that a shell started in the background ignores an interrupt
 

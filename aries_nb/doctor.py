@@ -1,4 +1,4 @@
-"""The checks of `aries-nb doctor`: versions and known problems, each with its fix."""
+"""The checks of the command `aries-nb doctor`: versions and known problems, each with its fix."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ __all__ = ["Finding", "examine"]
 
 
 class Finding(NamedTuple):
-    """The result of one check; `fix` is the fix if it failed."""
+    """The result of one check: `what` was checked and found, whether it `is_ok`, and the fix if it is not."""
 
     what: str
     is_ok: bool
@@ -33,7 +33,7 @@ _NEEDED = (
 
 
 def examine() -> list[Finding]:
-    """Run all checks. They change nothing and may run anywhere."""
+    """Run all checks and return their results. They change nothing and may run anywhere."""
     return [
         Finding(f"Python {sys.version.split()[0]}", sys.version_info >= (3, 11), "Use Python 3.11 or newer."),
         *(_package(*row) for row in _NEEDED),
