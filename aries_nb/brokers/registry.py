@@ -45,7 +45,7 @@ def broker_named(broker: object) -> Broker:
         raise UsageError(f"unknown broker {broker!r}", advice=f"Known are: {known}; or pass a Broker of your own.")
     try:
         found = entry.load()
-    except Exception as error:  # foreign code
+    except (Exception, SystemExit) as error:  # foreign code
         what = f"the entry point {entry.name!r} ({entry.value}) cannot be loaded: {type(error).__name__}: {error}"
         raise UsageError(what, advice="Install or mend the package that declares it.") from error
     if not isinstance(found, Broker):

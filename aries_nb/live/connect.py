@@ -47,10 +47,13 @@ class _OpenFeeds:
         """Return the limits on connections and requests at an address: one object for all feeds with that address.
 
         Addresses are compared without regard to capitals and to a slash at their end.
+        The number of connections is that of `broker`: the cell that makes it may have run again.
         """
         fresh = ConnectionLimit(broker.most_connections, requests_per_second=broker.requests_per_second)
         with self._guard:
-            return self._allowances.setdefault(checked_url(url, "").lower(), fresh)
+            shared = self._allowances.setdefault(checked_url(url, "").lower(), fresh)
+            shared.most = broker.most_connections
+        return shared
 
     def get(self, key: object, own: Broker | None) -> Feed | None:
         """Return the open feed of an earlier call with equal arguments, None where there is none to reuse.
