@@ -71,6 +71,11 @@ class LiveObject(ABC):
         bundle: dict[str, Any] = self._first_view()._repr_mimebundle_(include, exclude)
         return bundle
 
+    @property
+    def _is_refused(self) -> bool:
+        """Whether nothing has arrived because the server has refused it after the call that made it."""
+        return False
+
     @abstractmethod
     def _count(self) -> int:
         """Return the number of rows, updates or bars so far, which `wait` compares with the number it waits for."""
@@ -191,6 +196,8 @@ class LiveRegistry:
         with lock:
             self._check()
             live = self._objects.get(key)
+            if live is not None and live._is_refused:  # noqa: SLF001 - a class of this module
+                live.close()  # it stays empty: the server is asked again, as rights may have changed
             if live is None or not live.is_open:
                 live = make()
                 with self._guard:

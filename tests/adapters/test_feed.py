@@ -311,9 +311,11 @@ class Entitled(packed.PackedMarket):
 class LateServer(PackedServer):
     """Refuses a symbol some time after it was asked for, by when other requests are answered."""
 
+    has_rights = False
+
     def answers(self, connection: ServerConnection, message: str | bytes) -> Iterable[bytes]:
         what, kind, symbol = msgspec.msgpack.decode(message)  # type: ignore[arg-type]
-        if symbol != "LATE" or what == "-":
+        if symbol != "LATE" or what == "-" or self.has_rights:
             yield from super().answers(connection, message)
             return
         refusal = msgspec.msgpack.encode([kind, symbol, 0, {"refused": "not entitled"}])
@@ -331,6 +333,23 @@ def test_a_refusal_after_the_call_is_raised_by_the_next_look(packed_server: Pack
             with pytest.raises(anb.SubscriptionRefusedError, match="not entitled"):
                 look()
         running.wait(rows=running.received + 2)
+
+
+def test_what_was_refused_after_the_call_is_asked_for_again_by_the_same_call() -> None:
+    market = Endpoint("/stream", Entitled, headers=packed.signed)
+    with LateServer() as server, anb.connect(Broker("late", server.url, market=market), token=TOKEN) as feed:
+        quotes, book = feed.quotes("LATE"), feed.book("LATE")
+        for refused in (quotes, book):
+            with pytest.raises(anb.SubscriptionRefusedError):
+                refused.wait()
+
+        server.has_rights = True
+
+        again = feed.quotes("LATE").wait(rows=2), feed.book("LATE").wait(updates=2)
+        assert again[0] is not quotes
+        assert again[1] is not book
+        assert feed.quotes("LATE") is again[0]
+        assert not server.given_up, "what was refused does not run"
 
 
 def test_a_refused_book_is_refused_to_all_who_ask_for_it_at_once(packed_server: PackedServer) -> None:
@@ -380,6 +399,18 @@ def test_a_protocol_that_cannot_be_made_uses_up_no_connection(packed_server: Pac
             anb.connect(broker(Half), token=TOKEN)
 
     anb.connect(broker(packed.PackedMarket), token=TOKEN).close()
+
+
+def test_the_number_of_connections_is_that_of_the_newest_broker(packed_server: PackedServer) -> None:
+    def broker(name: str, most: int) -> Broker:
+        market = Endpoint("/stream", packed.PackedMarket, headers=packed.signed)
+        return Broker(name, packed_server.url, market=market, most_connections=most)
+
+    with anb.connect(broker("one", 1), token=TOKEN):
+        with pytest.raises(anb.ConnectError, match="all 1 connections"):
+            anb.connect(broker("two", 1), token=TOKEN)
+
+        anb.connect(broker("two", 2), token=TOKEN).close()
 
 
 @pytest.mark.parametrize(
@@ -532,11 +563,13 @@ def test_an_address_that_is_no_text_is_a_usage_error(address: Any, packed_server
 def installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder on the path with a package's metadata, as pip leaves it."""
     (tmp_path / "their_broker.py").write_text("from tests.adapters.alpaca import BROKER\nWRONG = 1\n")
+    (tmp_path / "their_exit.py").write_text("raise SystemExit(3)\n")
     about = tmp_path / "their_broker-1.0.dist-info"
     about.mkdir()
     (about / "METADATA").write_text("Metadata-Version: 2.1\nName: their-broker\nVersion: 1.0\n")
     (about / "entry_points.txt").write_text(
-        "[aries_nb.brokers]\ntheirs = their_broker:BROKER\nbroken = no_such_module:BROKER\nwrong = their_broker:WRONG\n"
+        "[aries_nb.brokers]\ntheirs = their_broker:BROKER\nbroken = no_such_module:BROKER\n"
+        "exits = their_exit:BROKER\nwrong = their_broker:WRONG\n"
     )
     monkeypatch.syspath_prepend(str(tmp_path))
     yield tmp_path
@@ -554,8 +587,9 @@ def test_a_broker_of_an_installed_package_is_found_by_its_name(installed: Path, 
     ("name", "message"),
     [
         ("broken", r"entry point 'broken' \(no_such_module:BROKER\) cannot be loaded: ModuleNotFoundError"),
+        ("exits", r"entry point 'exits' .* cannot be loaded: SystemExit: 3"),
         ("wrong", r"entry point 'wrong' .* is a int"),
-        ("absent", r"unknown broker 'absent'.*Known are: aries, .*broken, theirs, wrong"),
+        ("absent", r"unknown broker 'absent'.*Known are: aries, .*broken, exits, theirs, wrong"),
     ],
 )
 def test_an_entry_point_that_is_no_broker_is_a_usage_error(installed: Path, name: str, message: str) -> None:

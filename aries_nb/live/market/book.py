@@ -174,12 +174,14 @@ class LiveBook(StreamedObject):
 
     def _check_coming(self) -> None:
         """Raise where no update has arrived and none can: the server refuses the book, or the connection failed."""
-        if self._book.updates:
-            return
-        if refused := self._link.refused(self._book):
-            raise self._link.refusal(refused)
-        if self._link.state == "failed":
+        if self._is_refused:
+            raise self._link.refusal(self._link.refused(self._book))
+        if not self._book.updates and self._link.state == "failed":
             self._link.check()
+
+    @property
+    def _is_refused(self) -> bool:
+        return not self._book.updates and bool(self._link.refused(self._book))
 
     def _count(self) -> int:
         return self._book.updates

@@ -236,11 +236,14 @@ class LiveFrame(StreamedObject):
 
     def _check_coming(self) -> None:
         """Raise where no row has arrived and none can: all symbols were refused, or the connection failed."""
-        refused = self._link.refused(self._tape)
-        if refused and len(refused) == len(self.symbols) and not self._tape.version:
-            raise self._link.refusal(refused)
+        if self._is_refused:
+            raise self._link.refusal(self._link.refused(self._tape))
         if not self._tape.version and self._link.state == "failed":
             self._link.check()
+
+    @property
+    def _is_refused(self) -> bool:
+        return not self._tape.version and len(self._link.refused(self._tape)) == len(self.symbols)
 
     def _known_symbol(self, symbol: str | None) -> str:
         if symbol is not None and symbol not in self.symbols:
