@@ -110,7 +110,8 @@ class Refused(NamedTuple):
     `symbols` and `kind` name the refused streams. If the protocol `ACKNOWLEDGES`, they are searched first among the
     streams of the oldest unanswered message; without `symbols`, all streams of that message's request are refused, or
     its one stream if each stream has a message of its own. `is_unknown_symbol`: the symbol does not exist at this
-    broker, or (False) the user lacks a right; None means that the words of the reason decide.
+    broker, or (False) the user lacks a right; None means that the words of the reason decide. If
+    a symbol is unknown to a server that refuses one message for many streams, they are asked for again in halves.
     """
 
     reason: str
@@ -171,8 +172,7 @@ class JsonProtocol(ABC):
         self._is_open = False
         self._login_sent: float | None = None
         self._pings: dict[int, float] = {}  # of the application, by number: when they were sent
-        # Of each message that the server has yet to acknowledge: the number and the streams of its request.
-        self._unanswered: deque[tuple[int, Sequence[StreamKey]]] = deque()
+        self._unanswered: deque[_Asked] = deque()  # messages that the server has yet to acknowledge
         self._now = self._next_ping = 0.0
 
     # The adapter's hooks.
@@ -358,7 +358,7 @@ class JsonProtocol(ABC):
         if self.ACKNOWLEDGES:
             is_one_each = count == len(streams) and len({kind for kind, _ in streams}) == 1
             parts = [[each] for each in streams] if is_one_each else [streams] * count
-            self._unanswered.extend((number, part) for part in parts)
+            self._unanswered.extend(_Asked(number, part, is_all=count == 1) for part in parts)
         return self.ACKNOWLEDGES and count > 0
 
     def _ping(self, number: int) -> None:
@@ -472,16 +472,20 @@ class JsonProtocol(ABC):
             notices.append(SessionRefused(reason))
             return
         streams, is_answer = self._refused_streams(refused)
+        is_unknown = is_unknown_symbol(reason) if refused.is_unknown_symbol is None else refused.is_unknown_symbol
+        if is_unknown and len(streams) > 1 and not refused.symbols and self._unanswered[0].is_all:
+            notices.append(Rejected((), reason, is_unknown))  # which stream it is, is not known yet
+            self._ask_in_halves(self._unanswered[0], notices)
+            return
         self._running.difference_update(streams)
         users = tuple(user for key in streams for user in self._users.get(key, ()))
-        is_unknown = is_unknown_symbol(reason) if refused.is_unknown_symbol is None else refused.is_unknown_symbol
         notices.append(Rejected(users, reason, is_unknown))
         if is_answer:
             self._settle(notices)
 
     def _refused_streams(self, refused: Refused) -> tuple[Sequence[StreamKey], bool]:
         """Return the streams of a refusal, and whether it answers the oldest unanswered message."""
-        number, answered = self._unanswered[0] if self._unanswered else (0, ())
+        number, answered, _ = self._unanswered[0] if self._unanswered else _Asked(0, (), is_all=False)
         if refused.symbols:
             is_meant = lambda key: key[1] in refused.symbols and refused.kind in {None, key[0]}  # noqa: E731
             answered = list(filter(is_meant, answered))
@@ -490,14 +494,22 @@ class JsonProtocol(ABC):
                 return named, not named
         return answered if number else (), True  # without a number it is the end of streams that is refused
 
+    def _ask_in_halves(self, asked: _Asked, notices: list[Notice]) -> None:
+        """Ask again, in two halves, for the streams of a refused message, to find which symbol is unknown."""
+        half = len(asked.streams) // 2
+        for part in (asked.streams[:half], asked.streams[half:]):
+            if wanted := [key for key in part if key in self._running]:
+                self._await_answers(asked.number, wanted, self._queue(self.ask(wanted)))
+        self._settle(notices)
+
     def _settle(self, notices: list[Notice]) -> None:
         """Mark the oldest message that waits for an acknowledgement as answered.
 
         Appends a `Pong` to the notices if it was the last one of its request.
         """
         if self._unanswered:
-            number, _ = self._unanswered.popleft()
-            if number and all(number != other for other, _ in self._unanswered):
+            number = self._unanswered.popleft().number
+            if number and all(number != other.number for other in self._unanswered):
                 notices.append(Pong(number))
 
     def _ponged(self, ponged: Ponged, notices: list[Notice]) -> None:
@@ -505,6 +517,17 @@ class JsonProtocol(ABC):
         if number in self._pings:
             self._pings = {ping: sent for ping, sent in self._pings.items() if ping > number}
             notices.append(Pong(number))
+
+
+class _Asked(NamedTuple):
+    """A message that the server has to acknowledge: the number of its request (0: it ends streams) and its streams.
+
+    `is_all`: it is the only message of its request.
+    """
+
+    number: int
+    streams: Sequence[StreamKey]
+    is_all: bool
 
 
 class _Book:

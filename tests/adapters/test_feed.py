@@ -186,6 +186,32 @@ def test_a_refused_symbol_raises_at_the_call_and_the_others_go_on(alpaca_server:
         quotes.wait(rows=quotes.received + 5)
 
 
+def test_only_the_unknown_one_of_many_symbols_is_named(alpaca_server: AlpacaServer) -> None:
+    with (
+        anb.connect(alpaca.BROKER, url=alpaca_server.url, token=TOKEN) as feed,
+        pytest.raises(anb.UnknownSymbolError) as unknown,
+    ):
+        feed.quotes("AAPL", "MSFT", "NOPE", "TSLA")
+
+    assert unknown.value.symbols == ("NOPE",)
+
+
+def test_a_symbol_that_is_unknown_after_a_break_does_not_end_the_others(alpaca_server: AlpacaServer) -> None:
+    with anb.connect(alpaca.BROKER, url=alpaca_server.url, token=TOKEN) as feed:
+        quotes = feed.quotes("AAPL", "MSFT", "TSLA").wait(rows=3)
+        alpaca_server.unknown = frozenset({"MSFT"})
+
+        alpaca_server.drop()
+        eventually(lambda: alpaca_server.connections == 2 and feed.state == "live")
+        before = dict(alpaca_server.sent)
+        eventually(
+            lambda: all(alpaca_server.sent["quotes", each] > before["quotes", each] for each in ("AAPL", "TSLA"))
+        )
+        quotes.wait(rows=quotes.received + 4)
+
+        assert quotes._source.refused() == {"MSFT": "unknown symbol"}
+
+
 def test_a_book_of_deltas_and_snapshots_is_kept(packed_server: PackedServer) -> None:
     with anb.connect(packed.BROKER, url=packed_server.url, token=TOKEN) as feed:
         book = feed.book("AAPL", depth=5).wait(updates=25)

@@ -375,6 +375,47 @@ def test_a_late_refusal_answers_no_other_request() -> None:
     assert of(Pong, notices) == [Pong(number)]
 
 
+def test_an_unknown_symbol_among_many_is_found_and_the_others_run() -> None:
+    protocol = opened(Answering())
+    number = protocol.subscribe([quotes(symbol) for symbol in "ABCD"])
+    protocol.outgoing()
+
+    _, notices = tell(protocol, ["refused", "invalid symbol"])
+    assert notices == [Rejected((), "invalid symbol", is_unknown_symbol=True)]
+    assert sent(protocol) == [{"ask": [["quotes", one], ["quotes", other]]} for one, other in ("AB", "CD")]
+
+    _, notices = tell(protocol, ["acknowledged"], ["refused", "invalid symbol"])
+    assert [each.subscriptions for each in of(Rejected, notices)] == [()]
+    assert sent(protocol) == [{"ask": [["quotes", symbol]]} for symbol in "CD"]
+
+    _, notices = tell(protocol, ["refused", "invalid symbol"], ["acknowledged"])
+    assert [each.subscriptions for each in of(Rejected, notices)] == [(quotes("C"),)]
+    assert of(Pong, notices) == [Pong(number)]
+
+
+def test_what_was_ended_meanwhile_is_not_asked_for_again() -> None:
+    protocol = opened(Answering())
+    number = protocol.subscribe([quotes("A"), quotes("B")])
+    protocol.unsubscribe([quotes("A"), quotes("B")])
+    protocol.outgoing()
+
+    _, notices = tell(protocol, ["refused", "invalid symbol"])
+
+    assert sent(protocol) == []
+    assert of(Pong, notices) == [Pong(number)]
+
+
+def test_without_rights_many_are_refused_at_once() -> None:
+    protocol = opened(Answering())
+    protocol.subscribe([quotes("A"), quotes("B")])
+    protocol.outgoing()
+
+    _, notices = tell(protocol, ["refused", "too many subscriptions"])
+
+    assert [each.subscriptions for each in of(Rejected, notices)] == [(quotes("A"), quotes("B"))]
+    assert sent(protocol) == []
+
+
 def test_of_one_message_a_stream_only_the_refused_one_is_refused() -> None:
     protocol = opened(EachAlone())
     number = protocol.subscribe([quotes("A"), quotes("B"), quotes("C")])
