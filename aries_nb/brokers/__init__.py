@@ -4,11 +4,10 @@ A protocol is a state machine without I/O: frames and time go in, requests and r
 an adapter.
 """
 
-from aries_nb.brokers.json_protocol import (
+from aries_nb.brokers.events import (
     Accepted,
     Acknowledged,
     Event,
-    JsonProtocol,
     Levels,
     Ponged,
     Refused,
@@ -17,6 +16,7 @@ from aries_nb.brokers.json_protocol import (
     TokenExpires,
     Update,
 )
+from aries_nb.brokers.json_protocol import JsonProtocol
 from aries_nb.brokers.parsing import nanoseconds
 from aries_nb.brokers.protocol import (
     AccountReference,

@@ -13,10 +13,22 @@ from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
 from heapq import nlargest, nsmallest
 from itertools import chain, repeat
-from typing import Any, ClassVar, NamedTuple, TypeAlias
+from typing import Any, ClassVar, NamedTuple
 
 import msgspec
 
+from aries_nb.brokers.events import (
+    Accepted,
+    Acknowledged,
+    Event,
+    Levels,
+    Ponged,
+    Refused,
+    Reply,
+    StreamKey,
+    TokenExpires,
+    Update,
+)
 from aries_nb.brokers.parsing import MOST_NOTED, excerpt, is_unknown_symbol, writable
 from aries_nb.brokers.protocol import Ping
 from aries_nb.errors import UsageError
@@ -41,102 +53,12 @@ from aries_nb.model import (
     Values,
 )
 
-__all__ = [
-    "Accepted",
-    "Acknowledged",
-    "Event",
-    "JsonProtocol",
-    "Levels",
-    "Ponged",
-    "Refused",
-    "Reply",
-    "StreamKey",
-    "TokenExpires",
-    "Update",
-]
-
-StreamKey: TypeAlias = tuple[Kind, str]
-"""A stream to ask for: its kind ("quotes", "trades", "book") and the symbol as the user wrote it."""
+__all__ = ["JsonProtocol"]
 
 KINDS: tuple[Kind, ...] = ("quotes", "trades", "book")
 TYPES: tuple[ColumnType, ...] = ("number", "text", "integer", "time")
 INTEGER_BOUND = 2**63
 MOST_LEVELS = 10_000  # a side; the worst prices are dropped first
-
-
-class Update(NamedTuple):
-    """Event: a quote or a trade, with its exchange time `ts` in ns since the epoch and its values by column name.
-
-    If `ts` is None or 0, the time of receipt is used. A column that is absent or None is missing; for a kind in
-    `PARTIAL` it keeps its last value. Text is converted to numbers in number columns.
-    """
-
-    kind: Kind
-    symbol: str
-    ts: int | None
-    values: Mapping[str, Any]
-
-
-class Levels(NamedTuple):
-    """Event: levels of an order book, as (price, size) pairs for each side; a size of 0 removes a level.
-
-    `ts` is the exchange time in ns since the epoch; None or 0 means the time of receipt. `is_snapshot`: these are all
-    levels of the book, and every other level is removed.
-    """
-
-    symbol: str
-    ts: int | None
-    bids: Iterable[tuple[Any, Any]]
-    asks: Iterable[tuple[Any, Any]]
-    is_snapshot: bool = False
-
-
-class Accepted(NamedTuple):
-    """Event: the server accepted the login.
-
-    `expires_in` is the life of the session in seconds, None if it does not say.
-    """
-
-    expires_in: float | None = None
-
-
-class Acknowledged(NamedTuple):
-    """Event: the server has processed the oldest message from `ask` or `give_up` that it has not answered yet."""
-
-
-class Refused(NamedTuple):
-    """Event: the server refused the login or, if the login is already accepted, streams, with its text as `reason`.
-
-    `symbols` and `kind` name the refused streams. If the protocol `ACKNOWLEDGES`, they are searched first among the
-    streams of the oldest unanswered message; without `symbols`, all streams of that message's request are refused, or
-    its one stream if each stream has a message of its own. `is_unknown_symbol`: the symbol does not exist at this
-    broker, or (False) the user lacks a right; None means that the words of the reason decide. If
-    a symbol is unknown to a server that refuses one message for many streams, they are asked for again in halves.
-    """
-
-    reason: str
-    symbols: tuple[str, ...] = ()
-    kind: Kind | None = None
-    is_unknown_symbol: bool | None = None
-
-
-class Ponged(NamedTuple):
-    """Event: the answer to the ping `number` that the method `ping` made; None means the oldest unanswered one."""
-
-    number: int | None = None
-
-
-class TokenExpires(NamedTuple):
-    """Event: the session ends soon, so a fresh token is fetched and `login` is sent again on this connection."""
-
-
-class Reply(NamedTuple):
-    """A message to send now, such as the answer to the server's own ping; JSON, str or bytes as from `ask`."""
-
-    message: Any
-
-
-Event: TypeAlias = Update | Levels | Accepted | Acknowledged | Refused | Ponged | TokenExpires | Reply
 
 
 class JsonProtocol(ABC):
