@@ -1,4 +1,4 @@
-"""Data in memory: rolling frames, order books, tables, bars, fills and their valuation, message counts, gaps."""
+"""Data in memory: rolling frames, order books, tables, bars, own executions and their valuation, counts, gaps."""
 
 from aries_nb.store.attribution import Attribution, Contribution
 from aries_nb.store.fills import FILL_COLUMNS, DerivedFillLog, Fill, FillLog, ReportedFillLog

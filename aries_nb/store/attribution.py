@@ -1,10 +1,11 @@
-"""Attribution of a change of equity to instruments and causes; the contributions add up to it exactly.
+"""Attribution of a change of equity to instruments and causes; the contributions add up to the change exactly.
 
-The input is a sequence of fills and marks in their order. A mark that moves contributes to "price", by the quantity
-held at that moment. A fill contributes to "trade", by as much as its price is better than `Fill.mid`, the middle of our
-quotes at that time, and to "fee"; from the middle on it moves with the mark. Without a middle, "trade" is 0, and the
-fill moves from its own price on. So a sequence cut in two has the same contributions as the whole, cause by cause. What
-comes from no such event is "unexplained": `reconciliation` finds it.
+The input is a sequence of fills (own executions) and marks (prices at which an instrument is valued) in their order. A
+mark that moves contributes to "price", by the quantity held at that time. A fill contributes to "trade", by as much as
+its price is better than `Fill.mid`, the middle of our quotes at that time, and to "fee"; from the middle on it moves
+with the mark. Without a middle, "trade" is 0, and the fill moves from its own price on. So a sequence cut in two has
+the same contributions as the whole, cause by cause. What comes from no such event is "unexplained":
+`aries_nb.store.reconciliation` finds it.
 """
 
 from __future__ import annotations
@@ -22,14 +23,18 @@ __all__ = ["Attribution", "Contribution", "MarkUpdate", "RunningAttribution", "a
 
 
 class MarkUpdate(NamedTuple):
-    """From here on an instrument is valued at this price; NaN: its price is unknown from here on."""
+    """An instrument is valued at `price` from here on; NaN: its price is unknown from here on."""
 
     symbol: str
     price: Decimal
 
 
 class Contribution(NamedTuple):
-    """What one instrument added to equity, by cause; NaN where unknown. `fee` is below 0 for a fee paid."""
+    """What one instrument added to equity, by cause, in the account's currency; NaN where unknown.
+
+    `price` is the move of its price, `trade` how much better its fills were than the middle of our quotes, `fee` is
+    below 0 for a fee paid, `unexplained` is the rest.
+    """
 
     price: Decimal = ZERO
     trade: Decimal = ZERO
@@ -38,31 +43,31 @@ class Contribution(NamedTuple):
 
     @property
     def total(self) -> Decimal:
-        """Sum of all causes."""
+        """The sum of all causes."""
         with exactly():
             return self.price + self.trade + self.fee + self.unexplained
 
 
 @dataclass(frozen=True, slots=True)
 class Attribution:
-    """The contribution of each instrument that was held or traded."""
+    """The contribution to a change of equity of each instrument that was held or traded, by symbol."""
 
     contributions: Mapping[str, Contribution]
 
     @property
     def total(self) -> Decimal:
-        """The change of equity; NaN where equity at the start or at the end is unknown."""
+        """The whole change of equity; NaN where equity at the start or at the end is unknown."""
         with exactly():
             return sum((contribution.total for contribution in self.contributions.values()), ZERO)
 
     @property
     def causes(self) -> Contribution:
-        """The change of equity by cause."""
+        """The change of equity by cause, summed over all instruments."""
         with exactly():
             return Contribution(*(sum(each, ZERO) for each in zip(*self.contributions.values(), strict=True)))
 
     def __add__(self, later: Attribution) -> Attribution:
-        """The attribution over this stretch and the next one together."""
+        """Return the attribution of this period and the `later` one together."""
         symbols = dict.fromkeys((*self.contributions, *later.contributions))
         with exactly():
             return Attribution(
@@ -77,10 +82,11 @@ class Attribution:
 
 
 def attribute(portfolio: Portfolio, marks: Marks, events: Iterable[Fill | MarkUpdate]) -> Attribution:
-    """Attribute the change of equity from this portfolio at these marks through the events, in their order.
+    """Return the attribution of the change of equity from this portfolio at these marks through the events, in order.
 
-    For two moments with nothing known in between: pass the fills, then the marks of the second moment. A fill with an
-    unknown price (NaN) makes its instrument's "trade" unknown, and its "price" where it has no middle either.
+    For two times with nothing known in between: pass the fills, then the marks of the second time. A fill with an
+    unknown price (NaN) makes its instrument's "trade" unknown, and its "price" where it has no middle of our quotes
+    either.
     """
     running = RunningAttribution(portfolio, marks)
     running.take(events)
@@ -88,7 +94,10 @@ def attribute(portfolio: Portfolio, marks: Marks, events: Iterable[Fill | MarkUp
 
 
 class RunningAttribution:
-    """The same as `attribute`, event by event. One thread at a time."""
+    """Computes what `attribute` does, but event by event. Used by one thread at a time.
+
+    It starts from a portfolio at these marks.
+    """
 
     def __init__(self, portfolio: Portfolio, marks: Marks) -> None:
         self._portfolio = portfolio
@@ -100,16 +109,19 @@ class RunningAttribution:
                 self._instrument(symbol)
 
     def add_multipliers(self, multipliers: Mapping[str, Decimal]) -> None:
-        """Set what one unit stands for, of instruments that were not held or traded yet."""
+        """Set the multipliers of instruments that were not held or traded yet.
+
+        A multiplier is what one unit of quantity stands for, such as 100 shares for an option contract.
+        """
         self._multipliers |= multipliers
 
     def multiplier(self, symbol: str) -> Decimal:
-        """What one unit of quantity of this instrument stands for."""
+        """Return what one unit of quantity of this instrument stands for, 1 where that is unknown."""
         known = self._instruments.get(symbol)
         return self._multipliers.get(symbol, Decimal(1)) if known is None else known.multiplier
 
     def take(self, events: Iterable[Fill | MarkUpdate]) -> None:
-        """Apply the next events."""
+        """Apply the next fills and marks, in their order."""
         with exactly():
             for event in events:
                 if isinstance(event, MarkUpdate):
@@ -118,12 +130,12 @@ class RunningAttribution:
                     self._instrument(event.symbol).trade(event)
 
     def attribution(self) -> Attribution:
-        """The attribution of all events so far."""
+        """Return the attribution of all events so far."""
         known = {symbol: each.contribution() for symbol, each in self._instruments.items() if each.is_held_or_traded}
         return Attribution(known)
 
     def quantities(self) -> dict[str, tuple[Decimal, Decimal]]:
-        """Quantity and multiplier of each instrument now; quantity 0 of one that was held or traded before."""
+        """Return the current quantity and multiplier of each instrument; quantity 0 of one that is no longer held."""
         return {
             symbol: (each.quantity, each.multiplier)
             for symbol, each in self._instruments.items()
@@ -131,12 +143,12 @@ class RunningAttribution:
         }
 
     def charge(self, symbol: str, fee: Decimal) -> None:
-        """Apply a fee (below 0 where paid) that no fill contained."""
+        """Add a fee (below 0 where paid) to an instrument, which no fill contained."""
         with exactly():
             self._instrument(symbol).charge(fee)
 
     def correct(self, symbol: str, held: tuple[Decimal, Decimal], value: Decimal) -> None:
-        """From here on this quantity and multiplier are held; the `value` of the difference is unexplained."""
+        """Set the quantity and multiplier that are held from here on; the `value` of the difference is unexplained."""
         with exactly():
             self._instrument(symbol).correct(held, value)
 
@@ -148,10 +160,10 @@ class RunningAttribution:
 
 
 class _Instrument:
-    """The state of one instrument between events; use within `exactly`.
+    """The attribution of one instrument between events; use within `exactly()`.
 
-    `_mark` is the last one known while anything is held, `_is_marked` whether it is valid now. Trades before any mark
-    wait in `_unmarked_trades` for their price move: quantity, and worth at the time of the trade.
+    `_mark` is the last price known while anything is held, `_is_marked` whether it is valid now. Trades before any mark
+    wait in `_unmarked_trades` for their price move: their quantity, and their worth at the time of the trade.
     """
 
     def __init__(self, held: Position | None, multiplier: Decimal, mark: Decimal) -> None:
@@ -209,7 +221,7 @@ class _Instrument:
         self._unmarked_trades = (ZERO, ZERO)
 
     def _reset_when_flat(self) -> None:
-        """Forget the mark where nothing is held and the mark is unknown: later events do not depend on it."""
+        """Forget the mark where nothing is held and the price is unknown, since later events do not depend on it."""
         if not self.quantity and not self._is_marked:
             self._settle(ZERO)  # as much was bought as sold: the price at which it is valued makes no difference
             self._mark = None

@@ -1,9 +1,9 @@
-"""Joins a running bar's history with its live trades: finds out from which trade on the live trades continue.
+"""Joins the history's part of a running bar with its live trades: finds the trade from which these continue it.
 
-An answer of the history gives the volume of the bar so far, but not up to which trade. The volume before the first live
-trade, the base, is the same in every answer. Each answer allows only the bases that result from a cut somewhere among
-the live trades received around it; after a few answers a single base is left that all of them allow. Pure: reads no
-clock.
+An answer of the history has the volume of the bar so far, but does not say up to which trade. The volume before the
+first live trade, called the base, is the same in every answer. Each answer allows only the bases that result from a cut
+somewhere among the live trades received around it; after a few answers a single base is left that all of them allow.
+Pure: reads no clock.
 """
 
 from __future__ import annotations
@@ -21,9 +21,10 @@ AGREEING = 2  # answers that must agree on a base where more than one cut was po
 
 
 class HistoryBar(NamedTuple):
-    """The running bar as the history returned it; `close` is NaN where it had none. Volume in the history's unit.
+    """The running bar as one answer of the history has it; `close` is NaN where the history had no such bar.
 
-    It was made between `asked` and `answered`, ns since the epoch by our clock.
+    It was requested at `asked` and received at `answered`, ns since the epoch by our clock. `volume` is in the
+    history's unit.
     """
 
     asked: int
@@ -33,7 +34,7 @@ class HistoryBar(NamedTuple):
 
 
 class LiveTrades(NamedTuple):
-    """The live trades of the running bar in the order of arrival; `received` in ns since the epoch by our clock."""
+    """The live trades of the running bar as arrays, in the order of arrival; `received` in ns since the epoch."""
 
     received: NDArray[np.int64]
     prices: NDArray[np.float64]
@@ -41,11 +42,11 @@ class LiveTrades(NamedTuple):
 
 
 class BarJoin:
-    """One running bar and the bases that are still possible. Used by one thread.
+    """Finds the base of one running bar: the volume that the history counts before the first live trade.
 
     `lag_ns` is the largest difference in delay between the history and the live trades. Assumed: the close is the price
     of the last trade counted, and the history counts every trade in the order in which the live trades arrive. Where
-    this does not hold, answers contradict each other and there is no base.
+    this does not hold, answers contradict each other and there is no base. Used by one thread.
     """
 
     def __init__(self, *, lag_ns: int) -> None:
@@ -54,7 +55,7 @@ class BarJoin:
         self._answers = 0
 
     def add(self, answer: HistoryBar, trades: LiveTrades) -> float | None:
-        """Take one answer; return the base once only one is possible, else None.
+        """Take one answer of the history; return the base once only one is possible, else None.
 
         `trades` are all from the first live trade to `lag_ns` after the answer. The answer must have been requested
         `lag_ns` after the first live trade could arrive, or later.

@@ -1,7 +1,7 @@
 """Bars of one instrument: history and live trades as one series, with no bar doubled, missing or half counted.
 
 The rule: a live bar is complete only if every trade of it was received. The bar that was running when the trades began,
-and bars that a gap touches, are incomplete; once such a bar has ended it is fetched from the history again and
+and bars that overlap a gap, are incomplete; once such a bar has ended it is fetched from the history again and
 replaced. While it runs it is an estimate, until the history's part and the live trades are joined: an answer of the
 history does not say up to which trade it counts, but `aries_nb.store.bar_join` works it out.
 """
@@ -35,7 +35,7 @@ class _Bar(NamedTuple):
 
 
 class BarSeries:
-    """The newest `limit` bars. One thread writes, any thread reads.
+    """The newest `limit` bars of one instrument. One thread writes, any thread reads.
 
     `start_of` maps a time to the start of its bar; all times are exchange time in ns since the epoch.
     """
@@ -57,7 +57,10 @@ class BarSeries:
         return len(self._bars)
 
     def trades(self, trades: Iterable[tuple[int, float, float]]) -> None:
-        """Count live trades (time, price, size). One without a price is skipped, one without a size counts as 0."""
+        """Count live trades, each as (time, price, size), in their bars.
+
+        A trade without a price (NaN) or in a final bar is skipped; one without a size counts as 0.
+        """
         with self._guard:
             for ts, price, size in trades:
                 start = self._start_of(ts)
@@ -73,8 +76,8 @@ class BarSeries:
     def history(self, bars: BarPage, *, final_before: int) -> None:
         """Replace bars by those that the history returned.
 
-        Bars that begin before `final_before` had ended at the request, so they are final. An incomplete bar that the
-        answer does not contain, though it has live trades, stays incomplete: the history lags behind.
+        Bars that begin before `final_before` had ended at the request, so they are final. An incomplete bar that `bars`
+        lacks, though it has live trades, stays incomplete: the history lags behind.
         """
         columns = (bars.start_ns, *_values(bars))
         with self._guard:
@@ -96,7 +99,10 @@ class BarSeries:
             self.version += 1
 
     def mark_incomplete(self, first: int, last: int | None) -> None:
-        """Trades between these times may be missing; `last` is None while the gap lasts, until `resume`."""
+        """Note that trades between these times may be missing: the bars that contain them are incomplete.
+
+        `last` is None while a gap lasts; call `resume` after it.
+        """
         with self._guard:
             low, high = self._incomplete
             begin = self._start_of(first)
@@ -106,7 +112,7 @@ class BarSeries:
             self.version += 1
 
     def resume(self) -> None:
-        """All trades are received again; call `mark_incomplete` for what was missed until now first."""
+        """Note that all trades are received again. First call `mark_incomplete` with the time that was missed."""
         with self._guard:
             low, high = self._incomplete
             self._incomplete = (low, high) if low <= high else (_NEVER, 0)
@@ -114,23 +120,30 @@ class BarSeries:
             self.version += 1
 
     def incomplete_running_bar(self, now: int) -> int | None:
-        """Start of the running bar if it is incomplete, not joined yet, and trades are received; else None."""
+        """Return the start of the bar that is running at `now`, if it is incomplete and not joined yet; else None.
+
+        None also while a gap lasts. Times in ns since the epoch.
+        """
         start = max(self._newest, self._start_of(now))
         low, high = self._incomplete
         is_open = not self._is_interrupted and low <= start <= high and start not in self._joined
         return start if is_open else None
 
     def estimate(self, start: int, bars: BarPage) -> None:
-        """Take the running bar from the history, if it is there: it counts up to about now."""
+        """Replace the running bar, which begins at `start`, by the history's, if `bars` has it.
+
+        The history's counts trades up to about now.
+        """
         if start in bars.start_ns:
             at = bars.start_ns.index(start)
             o, h, l, c, v = (column[at] for column in _values(bars))  # noqa: E741 - the usual letters for the fields of a bar
             self._put(start, _Bar(o, h, l, c, v, float("nan"), is_live=False))
 
     def join(self, start: int, bar: BarPage, prices: Sequence[float], volume: float) -> None:
-        """Replace the running bar by the history's bar, empty where it has none, plus the live trades since.
+        """Replace the running bar, which begins at `start`, by the history's `bar` plus the live trades since.
 
-        `prices` are those of all live trades counted here; `volume` is that of the whole bar.
+        `bar` is empty where the history has none. `prices` are those of all live trades counted here; `volume` is that
+        of the whole bar.
         """
         count = float("nan") if bar.start_ns else float(len(prices))
         seen = [*bar.open, *prices]
@@ -143,13 +156,16 @@ class BarSeries:
             self.version += 1
 
     def bars_to_fetch(self, now: int) -> tuple[int, int] | None:
-        """Incomplete bars that have ended: they begin in [first, second) of the result. None where there are none."""
+        """Return (first, second): the incomplete bars that have ended by `now` begin in [first, second).
+
+        None without any.
+        """
         low, high = self._incomplete
         end = min(self._start_of(now), _NEVER if self._is_interrupted else high + 1)
         return (low, end) if low < end else None
 
     def is_incomplete(self, first: int, last: int) -> bool:
-        """Whether any bar between these times is incomplete and not joined."""
+        """Return whether any bar between two times is incomplete and not joined."""
         with self._guard:
             low, high = self._incomplete
             begin = max(self._start_of(first), low)
@@ -160,7 +176,10 @@ class BarSeries:
             return begin <= end and (bool(open_) or not known)
 
     def newest_bars(self, most: int) -> BarsData:
-        """The newest `most` bars for a chart; the cost does not grow with the number of all bars."""
+        """Return the newest `most` bars as arrays for a chart, oldest first.
+
+        The cost does not grow with the number of all bars.
+        """
         with self._guard:
             starts = self._starts[-most:]
             bars = [self._bars[start] for start in starts]
@@ -168,9 +187,10 @@ class BarSeries:
         return BarsData(np.array(starts, "int64"), *columns)
 
     def frame(self, now: int, *, newest: int | None = None) -> pd.DataFrame:
-        """One row a bar, oldest first, in memory of its own; an interval without a trade has no row.
+        """Return one row a bar, oldest first, in memory of its own; an interval without a trade has no row.
 
-        `newest` is the number of rows at most, None for all.
+        `newest` is the number of rows at most, None for all. `now` is in ns since the epoch: bars that had ended by
+        then can be complete.
 
         Index `ts` (start of the bar, UTC); open, high, low, close, volume, trades (NaN where the history gives none)
         float64; `source` is "history", "live", "history+live" where both are joined exactly, or "estimate" before;
@@ -216,7 +236,7 @@ def _values(bars: BarPage) -> tuple[list[float], ...]:
 
 
 def _with(bar: _Bar | None, price: float, size: float) -> _Bar:
-    """A bar after one more trade."""
+    """Return a bar after one more trade; `bar` None for the first trade of a bar."""
     if bar is None:
         return _Bar(price, price, price, price, size, 1, is_live=True)
     high, low = max(bar.high, price), min(bar.low, price)

@@ -1,6 +1,6 @@
-"""Own executions: reported by the broker as such, or derived from the states of orders where it reports none.
+"""Own executions (fills): reported by the broker as such, or derived from the states of orders where it reports none.
 
-An order's state gives its filled quantity in all and the average price. The difference between two states is a fill.
+An order's state has its filled quantity in all and the average price. The difference between two states is a fill.
 `fill_between` is pure; `DerivedFillLog` listens to a table of orders, `ReportedFillLog` to one of executions.
 """
 
@@ -34,14 +34,14 @@ MOST_FILLS = 200_000  # executions whose ids are remembered, for the same reason
 
 
 class Fill(NamedTuple):
-    """An own execution at `ts` (exchange time, ns since the epoch).
+    """An own execution at `ts` (exchange time, ns since the epoch), of an order of the user.
 
-    `quantity` is above 0, `side` gives the direction. `price` is NaN where the broker gave no average price. `fee` is 0
+    `quantity` is above 0, `side` is the direction. `price` is NaN where the broker gave no average price. `fee` is 0
     where the broker gives none. `is_combined`: derived from a full list, as after a gap or at the first connection; it
     may stand for several executions, and `ts` is that of the last. `is_listed`: reported in a full list, so it may be
-    older than fills before it. `source`: reported as it happened, in a full list, or by a request for past fills. `mid`
-    is the middle of our own quotes at `ts`, NaN where it was not looked up or there was no quote; set by the code that
-    values fills.
+    older than fills before it. `source`: reported as it happened ("stream"), in a full list ("list"), or by a request
+    for past fills ("history"). `mid` is the middle of our own quotes at `ts`, NaN where it was not looked up or there
+    was no quote; set by the code that values fills.
     """
 
     ts: int
@@ -59,14 +59,14 @@ class Fill(NamedTuple):
 
     @property
     def signed(self) -> Decimal:
-        """The quantity as it changes a position: below 0 for a sale."""
+        """The change of the position by this fill: `quantity`, below 0 for a sale."""
         return self.quantity if self.side == "buy" else -self.quantity
 
 
 class OrderState(NamedTuple):
-    """The part of an order's state that matters for fills: `filled` so far in all, at `average_price`.
+    """The part of an order's state that determines fills: `filled` is the quantity so far in all, at `average_price`.
 
-    `replaces` is the id of the order that this one replaced, "" for none.
+    `ts` is in ns since the epoch. `replaces` is the id of the order that this one replaced, "" for none.
     """
 
     ts: int
@@ -80,12 +80,12 @@ class OrderState(NamedTuple):
 
 
 def fill_between(before: OrderState | None, now: OrderState, *, is_combined: bool = False) -> Fill | None:
-    """The fill between two states of one order, `before` None for an order not seen yet; None where there is none.
+    """Return the fill between two states of one order, `before` None for an order not seen yet; None without a fill.
 
     There is none where no more is filled than before (a state repeated, late, or taken back) and where the side is
     unknown. The price is (average × filled now - average × filled before) / quantity, rounded to 10 places. It is as
     exact as the broker's average price: one that is rounded to a unit u puts it off by at most u/2 × (filled now +
-    filled before) / quantity. An average price of 0 or missing means "not known" (protocol 5.4).
+    filled before) / quantity. An average price of 0 or missing means "not known" (Aries' protocol page §5.4).
     """
     filled_before = ZERO if before is None else before.filled
     side = _side(now.side)
@@ -105,10 +105,10 @@ class FillLog(Log[tuple[Fill, int]]):
     """The newest fills, each with its time of receipt (ns since the epoch), in the order of arrival."""
 
     def frame(self) -> pd.DataFrame:
-        """One row a fill in the order of arrival, numbered from 0 since the log was made.
+        """Return one row a fill in the order of arrival; the index numbers them from 0 since the log was made.
 
-        Columns ts, received, account, symbol, side, quantity, price, fee (float64), order_id, is_combined (bool),
-        source.
+        Columns ts and received (UTC), account, symbol, side, quantity, price, fee (float64), order_id, is_combined
+        (bool), source. The frame belongs to the caller.
         """
         entries, end = self.entries()
         rows = [
@@ -121,9 +121,9 @@ class FillLog(Log[tuple[Fill, int]]):
 
 
 class ReportedFillLog(FillLog):
-    """The fills that a broker reports as such; listens to a table of executions, with `model.FILL_COLUMNS`.
+    """The fills that a broker reports as such; listens to a table of executions with `model.FILL_COLUMNS`.
 
-    A fill reported again, as after a break, counts once. One without a side or a quantity is skipped.
+    A fill that is reported again, as after an interruption, counts once. One without a side or a quantity is skipped.
     """
 
     def __init__(self, columns: Sequence[Column], *, limit: int = LOG_LIMIT) -> None:
@@ -132,11 +132,11 @@ class ReportedFillLog(FillLog):
         self._seen: dict[tuple[str, str], None] = {}
 
     def take(self, changes: Sequence[RowChange]) -> None:
-        """Append the new ones; the writer's thread only."""
+        """Append the executions of these changes that are not known yet; the writer's thread only."""
         self._append(self._news(changes))
 
     def insert(self, rows: Sequence[TableRow]) -> int:
-        """Append past executions that are not known yet, and return how many; the writer's thread only.
+        """Append past executions that are not known yet, and return how many were; the writer's thread only.
 
         Only as many as there is room for, the newest of them: older fills do not evict newer ones.
         """
@@ -147,7 +147,7 @@ class ReportedFillLog(FillLog):
         return len(kept)
 
     def _news(self, changes: Sequence[RowChange]) -> dict[tuple[str, str], tuple[Fill, int]]:
-        """The executions that were not reported before, by account and id."""
+        """Return the executions that were not reported before, by account and id, each with its time of receipt."""
         found: dict[tuple[str, str], tuple[Fill, int]] = {}
         for change in changes:
             value = {name: change.row.values[place] for name, place in self._places.items()}
@@ -165,11 +165,11 @@ class ReportedFillLog(FillLog):
 
 
 class DerivedFillLog(FillLog):
-    """The fills that the states of orders imply.
+    """The fills that the states of orders imply; listens to a table of orders.
 
-    It listens to a table of orders with these columns, of which it needs order_id, symbol, side, filled and
-    average_price. An order that replaces another (column `replaces`) starts from what that one had filled, if its own
-    filled quantity is as much or more: assumed, as in FIX; the broker does not say.
+    Of its `columns` it needs order_id, symbol, side, filled and average_price. An order that replaces another (column
+    `replaces`) starts from what that one had filled, if its own filled quantity is as much or more: assumed, as in FIX;
+    the broker does not say.
     """
 
     def __init__(self, columns: Sequence[Column], *, limit: int = LOG_LIMIT) -> None:
@@ -234,14 +234,17 @@ def _reported_fill(change: RowChange, value: Mapping[str, Value]) -> Fill | None
 
 
 def _furthest(before: OrderState, now: OrderState) -> OrderState:
-    """The state to compare the next one with: a late state must not make the next yield its fill again."""
+    """Return which of two states of an order the next one is compared with: that with more filled.
+
+    A late state must not make the next one yield its fill again. Of equally filled states, one with an average price.
+    """
     if now.filled != before.filled:
         return max(before, now, key=lambda state: state.filled)
     return now if now.average_price.is_finite() else before
 
 
 def _paid(state: OrderState) -> Decimal:
-    """Average price × filled, NaN where the broker gave no average price."""
+    """Return average price × filled quantity; NaN where the broker gave no average price, 0 where nothing is filled."""
     if not state.filled:
         return ZERO
     is_known = is_usable(state.average_price) and state.average_price != 0
@@ -249,7 +252,10 @@ def _paid(state: OrderState) -> Decimal:
 
 
 def _side(text: str) -> Literal["buy", "sell"] | None:
-    """The side by the beginning of its text: selling short sells, buying to cover buys."""
+    """Return the side of an order by the beginning of its text: selling short sells, buying to cover buys.
+
+    None for any other text.
+    """
     if text.lower().startswith("buy"):
         return "buy"
     return "sell" if text.lower().startswith("sell") else None

@@ -1,4 +1,4 @@
-"""Gap log: when a stream was interrupted, why, and whether its history filled the gap."""
+"""Gap log: when a stream was interrupted, why, and whether the missed data were filled in from the broker's history."""
 
 from __future__ import annotations
 
@@ -32,11 +32,12 @@ MAX_LINES = 100  # lines of one gap for symbols that could not be filled
 
 @dataclass(frozen=True, slots=True)
 class Gap:
-    """One interruption. Times in ns since the epoch; `ended` is None while it lasts.
+    """One interruption of a stream. Times in ns since the epoch; `ended` is None while it lasts.
 
-    `missed` is the number of messages that were lost, None where the broker gives no way to know; of a filled gap, the
-    number backfilled. `number` is its place among all gaps of the feed, `past` how many of its messages the stream's
-    own history had.
+    `symbol` is "" where all symbols of the stream are concerned. `filled`: the missed data were filled in from the
+    broker's history. `missed` is the number of messages that were missed, None where the broker gives no way to know;
+    of a filled gap, the number filled in. `number` is its place among all gaps of the feed, from 0; `past` is how many
+    of the missed messages the stream's own history had.
     """
 
     stream: str
@@ -64,11 +65,11 @@ class GapLog:
         self.counts: Counter[str] = Counter()  # by stream
 
     def stream(self, name: str) -> StreamGaps:
-        """Return the `GapSink` of one stream."""
+        """Return the sink (a `GapSink`) through which one stream writes its gaps to this log."""
         return StreamGaps(self, name)
 
     def opened(self, stream: str, *, started: int, reason: str, cause: Cause = "cut") -> None:
-        """Begin a gap of a stream; an open one stays as it is."""
+        """Begin a gap of a stream at `started` (ns since the epoch); does nothing where one is open."""
         with self._lock:
             if stream in self._open:
                 return
@@ -79,12 +80,12 @@ class GapLog:
         self._observers.notify()
 
     def closed(self, stream: str, *, ended: int, resumed: Sequence[Resumed] = (), is_all: bool = False) -> None:
-        """End the open gap of a stream, if there is one.
+        """End the open gap of a stream at `ended` (ns since the epoch), if there is one.
 
         `resumed` says of kinds and symbols whether what they missed was filled from history; `is_all`: the stream has
-        no others, so with all of them filled the gap is filled. Otherwise each such kind has a line of its own, "market
-        trades", and so has each of its symbols that was not filled; for its symbol, a line with a symbol overrides the
-        one without.
+        no others, so with all of them filled the gap is filled. Otherwise each such kind has a gap of its own in the
+        log, with `stream` such as "market trades", and so has each of its symbols that was not filled; for its symbol,
+        a gap with a symbol overrides the one without.
         """
         with self._lock:
             number = self._open.pop(stream, None)
@@ -103,14 +104,15 @@ class GapLog:
         self._observers.notify()
 
     def newest(self, stream: str) -> int:
-        """The number of the newest gap of a stream, an open one included; -1 without any."""
+        """Return the number of the newest gap of a stream, an open one included; -1 where there is none."""
         with self._lock:
             return max((gap.number for gap in self._gaps.values() if gap.stream == stream), default=-1)
 
     def filled(self, number: int, kind: Kind, symbol: str, *, count: int) -> None:
-        """Note that what a symbol missed in a gap has been backfilled: `count` messages more, over HTTP.
+        """Note that what a symbol missed in gap `number` was filled in: `count` messages more, requested over HTTP.
 
-        While the gap is open, this is remembered until it ends. A line for more than 100 symbols stays as it is.
+        While the gap is open, this is remembered until it ends. A gap of a kind with more than 100 symbols that were
+        not filled stays as it is.
         """
         with self._lock:
             base = self._gaps.get(number)
@@ -128,14 +130,14 @@ class GapLog:
         self._observers.notify()
 
     def all(self) -> list[Gap]:
-        """The gaps, oldest first."""
+        """Return all gaps that are kept, oldest first."""
         with self._lock:
             return list(self._gaps.values())
 
     def of(self, symbols: Mapping[tuple[str, Kind], Collection[str]]) -> list[Gap]:
-        """The gaps, oldest first, that concern these symbols, by the name of their connection and their kind.
+        """Return the gaps, oldest first, of these symbols, which are given by the connection's name and kind.
 
-        Where a gap has a line for a kind, that line is returned instead of the connection's.
+        Where a gap of a connection has entries for a kind, these are returned instead of it.
         """
         streams = {f"{name} {kind}": (name, some) for (name, kind), some in symbols.items()}
         connections = {name for name, _ in symbols}
@@ -146,11 +148,14 @@ class GapLog:
         return sorted([*whole, *parts], key=lambda gap: gap.number)
 
     def watch(self, callback: Callable[[], None]) -> Callable[[], None]:
-        """Call `callback` after each change; it must return at once. Returns its removal."""
+        """Call `callback` after each change, on the network's thread; it must return at once.
+
+        Returns a function that ends the calls.
+        """
         return self._observers.add(callback)
 
     def _completed(self, number: int, resumed: Resumed) -> Resumed:
-        """`resumed` with what was backfilled while the gap was open."""
+        """Return `resumed` with the messages added that were filled in over HTTP while the gap was open."""
         count = self._filled.get((number, resumed.kind, resumed.symbol))
         return resumed if count is None else replace(resumed, is_filled=True, count=resumed.count + count)
 
@@ -164,47 +169,53 @@ class GapLog:
 
 
 class StreamGaps:
-    """The gaps of one stream: a `GapSink` that writes to the feed's gap log."""
+    """The gaps of one stream: a `GapSink` that writes to the feed's gap log. The network's thread writes."""
 
     def __init__(self, log: GapLog, stream: str) -> None:
         self._log = log
         self._stream = stream
 
     def of_connection(self, number: int) -> StreamGaps:
-        """Return the sink of one of several connections of the stream, counted from 1; the first has its name."""
+        """Return the sink of one of several connections of the stream, counted from 1.
+
+        The first is named as the stream, others "market 2" and so on.
+        """
         return self if number == 1 else StreamGaps(self._log, f"{self._stream} {number}")
 
     @property
     def log(self) -> GapLog:
-        """The gaps of all streams."""
+        """The gap log of the feed, with the gaps of all streams."""
         return self._log
 
     @property
     def name(self) -> str:
-        """The name of the stream in the log."""
+        """The name of the stream in the gap log, such as "market"."""
         return self._stream
 
     def opened(self, *, started: int, reason: str, cause: Cause) -> None:
-        """Begin a gap; an open one stays as it is."""
+        """Begin a gap of the stream at `started` (ns since the epoch); does nothing where one is open."""
         self._log.opened(self._stream, started=started, reason=reason, cause=cause)
 
     @property
     def newest(self) -> int:
-        """The number of the newest gap; -1 without any."""
+        """The number of the stream's newest gap in the log; -1 where there is none."""
         return self._log.newest(self._stream)
 
     @property
     def count(self) -> int:
-        """How many gaps this stream has had on all its connections."""
+        """The number of gaps that the stream has had on all its connections."""
         return sum(count for name, count in self._log.counts.items() if name.split()[0] == self._stream)
 
     def closed(self, *, ended: int, resumed: Sequence[Resumed] = (), is_all: bool = False) -> None:
-        """End the open gap, if there is one; see `GapLog.closed`."""
+        """End the stream's open gap, if there is one; the arguments are those of `GapLog.closed`."""
         self._log.closed(self._stream, ended=ended, resumed=resumed, is_all=is_all)
 
 
 def _parts(gap: Gap, resumed: Sequence[Resumed]) -> list[Gap]:
-    """One line a kind that was filled, and one a symbol that was not."""
+    """Return the entries of a gap for its kinds: one for each kind that was filled, one for each symbol that was not.
+
+    One entry stands for all symbols of a kind where more than 100 were not filled.
+    """
     parts: list[Gap] = []
     for kind in sorted({each.kind for each in resumed}):
         stream = f"{gap.stream} {kind}"
@@ -224,11 +235,11 @@ def _parts(gap: Gap, resumed: Sequence[Resumed]) -> list[Gap]:
 
 
 def gaps_frame(gaps: Sequence[Gap]) -> pd.DataFrame:
-    """One row a gap: stream, symbol, started, ended, cause, reason, filled, missed.
+    """Return one row a gap: stream, symbol ("" all), started, ended (UTC), cause, reason, filled, missed.
 
-    `ended` is NaT while the gap lasts, `missed` NaN where the broker gives no way to know. `symbol` is "" where every
-    symbol was concerned. `filled`: what was missed has come from the broker's history. Where only trades could be
-    filled, "market trades" has a line of its own.
+    `ended` is NaT while the gap lasts, `missed` NaN where the broker gives no way to know. `filled` (bool): what was
+    missed was filled in from the broker's history. Where only trades could be filled, "market trades" has a row of its
+    own.
     """
     rows = [
         (gap.stream, gap.symbol, gap.started, NOT_A_TIME if gap.ended is None else gap.ended, gap.cause, gap.reason,

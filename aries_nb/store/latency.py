@@ -1,4 +1,4 @@
-"""Latency of rows: from the exchange to receipt, from receipt to visible in a frame, from receipt to pixels."""
+"""Latency of rows: from the exchange to receipt, from receipt to visible in a frame, from receipt to painted."""
 
 from __future__ import annotations
 
@@ -30,10 +30,11 @@ class Percentiles(NamedTuple):
 
 
 class LatencySamples:
-    """The newest latencies of one store, or of all stores of a connection (`whole`, which gets each sample as well).
+    """The newest latencies of one store, or of all stores of a connection.
 
-    The network's thread calls `published`, `visible` and `interrupted`, the thread that gets the browser's answers
-    calls `painted`; any thread reads.
+    `whole` is the object of the connection, which gets each sample of a store as well; None in itself. The network's
+    thread calls `published`, `visible` and `interrupted`, the thread that gets the browser's answers calls `painted`;
+    any thread reads.
     """
 
     def __init__(self, clock: Callable[[], int] = time.time_ns) -> None:
@@ -58,37 +59,40 @@ class LatencySamples:
         self.visible(lag)
 
     def interrupted(self) -> None:
-        """Note that the stream broke: the next records may be old."""
+        """Note that the stream broke: the next records may come from the past."""
         self._is_broken = True
 
     def visible(self, lag: int) -> None:
-        """Note how long after its receipt a record became visible, in ns."""
+        """Add one sample: how long after its receipt a record became visible, in ns."""
         self._visible.append(lag)
         if self.whole is not None:
             self.whole.visible(lag)
 
     def painted(self, received: int, at: int) -> None:
-        """Note that a row received at one time was painted at another (ns since the epoch)."""
+        """Add one sample: a row that was received at time `received` was painted at time `at` (ns since the epoch)."""
         self._painted.append((at, at - received))
         if self.whole is not None:
             self.whole.painted(received, at)
 
     def received_percentiles(self) -> Percentiles:
-        """From the exchange to receipt, of the newest record of each publish."""
+        """Return the percentiles of the time from exchange time to receipt, of the newest record of each publish."""
         samples = list(self._received)
         return percentiles(exchange_lags([ts for ts, _ in samples], [at for _, at in samples], since=self.since))
 
     def visible_percentiles(self) -> Percentiles:
-        """From receipt to visible, of the oldest record of each publish."""
+        """Return the percentiles of the time from receipt to visible, of the oldest record of each publish."""
         return percentiles(list(self._visible))
 
     def painted_percentiles(self) -> Percentiles:
-        """From receipt to painted by the browser, of the newest row of each frame answered in the last minute."""
+        """Return the percentiles of the time from receipt to painted, of the newest row of each update of a view.
+
+        Only of updates that the browser answered in the last minute.
+        """
         oldest = self._clock() - PAINTED_NS
         return percentiles([lag for at, lag in list(self._painted) if at >= oldest])
 
     def frame(self, received: Percentiles) -> pd.DataFrame:
-        """All three steps as a DataFrame, one row each; the first as passed."""
+        """Return the three steps as a DataFrame, one row each; `received` has the percentiles of the first step."""
         steps = {
             "exchange to received": received,
             "received to visible": self.visible_percentiles(),
@@ -99,10 +103,11 @@ class LatencySamples:
 
 
 def exchange_lags(ts: Times, received: Times, *, since: int) -> NDArray[np.int64]:
-    """From exchange time to receipt, in ns, without rows that happened before `since`: past rows are not late.
+    """Return the times from exchange time to receipt in ns, without rows of the past: those from before `since`.
 
-    Taken from the two clocks as they are, so it may be negative. The choice does not depend on their offset: it
-    compares each lag with the smallest.
+    Rows that the broker sends from its history are not late. The lags are differences of two clocks as they are, so
+    they may be negative. Which rows are left out does not depend on the clocks' offset: each lag is compared with the
+    smallest.
     """
     at: NDArray[np.int64] = np.asarray(received, "int64")
     lags: NDArray[np.int64] = at - np.asarray(ts, "int64")
@@ -111,7 +116,7 @@ def exchange_lags(ts: Times, received: Times, *, since: int) -> NDArray[np.int64
 
 
 def percentiles(lags: Times) -> Percentiles:
-    """The percentiles of latencies given in ns."""
+    """Return the percentiles, in ms, of latencies given in ns."""
     if not len(lags):
         return Percentiles(float("nan"), float("nan"), 0)
     p50, p99 = np.percentile(np.asarray(lags, "int64"), (50, 99)) / 1e6

@@ -1,4 +1,4 @@
-"""Bounded append-only log, and the log of every state of a table's rows."""
+"""A bounded append-only log, and the log of every state of a table's rows."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ T = TypeVar("T")
 
 
 class TableRow(NamedTuple):
-    """One row of a table: exchange time and time of receipt (ns since the epoch), account, values of the columns."""
+    """One row of a table: exchange time and receipt (ns since the epoch), account, and the values of the columns."""
 
     ts: int
     received: int
@@ -27,7 +27,7 @@ class TableRow(NamedTuple):
 
 
 class RowChange(NamedTuple):
-    """A row was put into a table. `is_snapshot`: from a full list, so states in between may not have been seen."""
+    """A row that was put into a table. `is_snapshot`: from a full list, so states in between may have been missed."""
 
     row: TableRow
     is_snapshot: bool
@@ -45,7 +45,7 @@ class Log(Generic[T]):
         self._published: tuple[list[T], int, int] = ([], 0, 0)  # entries, number of the first of them ever, end
 
     def extend(self, entries: Iterable[T]) -> None:
-        """Append and make visible; the writer's thread only."""
+        """Append entries and make them visible to readers; the writer's thread only."""
         kept, base, end = self._published
         before = len(kept)
         kept.extend(entries)
@@ -59,19 +59,19 @@ class Log(Generic[T]):
 
     @property
     def version(self) -> int:
-        """Number of entries written since the log was made."""
+        """The number of entries written since the log was made."""
         return self._published[2]
 
     @property
     def evicted(self) -> int:
-        """Number of entries that have left since the log was made."""
+        """The number of entries that are no longer kept, because more than `limit` came after them."""
         return max(self._published[2] - self._limit, 0)
 
     def __len__(self) -> int:
         return min(self._published[2], self._limit)
 
     def entries(self, first: int = 0) -> tuple[list[T], int]:
-        """A copy of the entries from number `first` on that are still there, and the number after the last.
+        """Return a copy of the entries from number `first` on that are still kept, and the number after the last.
 
         Entries are numbered from 0 since the log was made.
         """
@@ -79,12 +79,15 @@ class Log(Generic[T]):
         return kept[max(first, end - self._limit, 0) - base : end - base], end
 
     def watch(self, callback: Callable[[], None]) -> Callable[[], None]:
-        """Call `callback` after each change, on the writer's thread; it must return at once. Returns its removal."""
+        """Call `callback` after each change, on the writer's thread; it must return at once.
+
+        Returns a function that ends the calls.
+        """
         return self._observers.add(callback)
 
 
 class ChangeLog(Log[TableRow]):
-    """Every state of a table's rows, in the order of arrival; a listener of the table."""
+    """Every state of a table's rows, in the order of arrival; a listener of the table (`TableListener`)."""
 
     def __init__(self, columns: Sequence[Column], *, limit: int = LOG_LIMIT) -> None:
         super().__init__(limit)
@@ -95,9 +98,10 @@ class ChangeLog(Log[TableRow]):
         self.extend(change.row for change in changes)
 
     def frame(self) -> pd.DataFrame:
-        """One row a state, oldest first, numbered from 0 since the log was made: ts, received, account, the fields.
+        """Return one row a state, oldest first; the index numbers them from 0 since the log was made.
 
-        Decimals are float64 here, times datetime64[ns, UTC]; the frame is the caller's own.
+        Columns ts, received, account and the fields of the table. Decimals are float64 here, times datetime64[ns, UTC];
+        the frame belongs to the caller.
         """
         rows, end = self.entries()
         flat = [(row.ts, row.received, row.account, *row.values) for row in rows]

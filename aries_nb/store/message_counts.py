@@ -1,4 +1,4 @@
-"""Message counts: what became of each message of a subscription, as counts that add up."""
+"""Message counts: the messages of a subscription counted by outcome, so that the counts add up."""
 
 from __future__ import annotations
 
@@ -11,35 +11,37 @@ __all__ = ["MessageCounts", "counts_of"]
 
 
 class MessageCounts(NamedTuple):
-    """Counts since the subscription was made. `received + filled` is the sum of the six that follow.
+    """Counts of the messages of a subscription by outcome, since it was made.
 
-    The unit is what a row is made of: a quote, a print, an update of a book, a state of an order.
+    `received + filled` is the sum of the six others. The unit is what a row is made of: a quote, a trade, an update of
+    a book, a state of an order.
     """
 
     received: int
-    """Messages that the stream brought."""
+    """Messages that the stream has delivered."""
     filled: int
-    """Rows that no message brought: from the broker's history, or copied from another frame that had them already."""
+    """Rows without a message: from the broker's history, or copied from another frame that had them already."""
     visible: int
     """Rows that can be read now; of a book, which shows one state, the newest update."""
     evicted: int
     """Rows that have left the window."""
     conflated: int
-    """States that a newer state of the same thing has replaced; never trades."""
+    """States that a newer state of the same row or book has replaced; trades are never conflated."""
     duplicated: int
     """Messages that had been received before."""
     rowless: int
     """Messages understood that make no row: no field of the frame in them, or past data that was not requested."""
     unreadable: int
-    """Messages that could not be used; `feed.unreadable` shows the newest."""
+    """Messages that could not be parsed; `feed.unreadable` shows the newest."""
 
 
 def counts_of(
     counted: Mapping[CountedAs, int], *, rows: int, filled: int, visible: int, evicted: int = 0, conflated: int = 0
 ) -> MessageCounts:
-    """The counts of a store with `rows` rows written, `filled` of them by no message; `counted` messages made no row.
+    """Return the counts of a store that has written `rows` rows, `filled` of them without a message.
 
-    Values that must be of one moment are passed by keyword; `counted` may go on growing meanwhile.
+    `counted` are the messages without a row, by reason; it may go on growing meanwhile. `visible` and `evicted` are
+    rows, `conflated` rows that newer ones have replaced.
     """
     duplicated, rowless, unreadable = counted["duplicated"], counted["rowless"], counted["unreadable"]
     lost = counted["conflated"]

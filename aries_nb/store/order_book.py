@@ -1,4 +1,4 @@
-"""Order book built from level updates, with its integrity: whether it can be trusted, and if not, why."""
+"""Order book built from updates of levels, with its integrity: whether it can be trusted, and if not, why."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ MAX_LEVELS = 1_000  # of a side; the worst prices are dropped first
 
 
 class OrderBook:
-    """Both sides of one symbol's book: price → size. The network's thread writes, any thread reads.
+    """Both sides of one symbol's order book: price → size. The network's thread writes, any thread reads.
 
-    The lock is held only while a batch is written or the levels are copied.
+    The lock is held only while a batch of updates is written or the levels are copied.
     """
 
     def __init__(self, symbol: str) -> None:
@@ -39,7 +39,7 @@ class OrderBook:
         self._observers = Observers()
 
     def publish(self) -> None:
-        """Apply the updates in the buffer."""
+        """Apply the updates in `buffer`, clear it, and notify the observers; the network's thread only."""
         buffer = self.buffer
         if not buffer.codes:
             buffer.clear()
@@ -65,7 +65,7 @@ class OrderBook:
         self._observers.notify()
 
     def interrupted(self) -> None:
-        """Note a break: until the next update the levels are shown as of before it."""
+        """Note that the stream broke: until the next update the old levels are shown, with the integrity "gap"."""
         with self._lock:
             self._is_broken = True
             self._version += 1
@@ -74,17 +74,24 @@ class OrderBook:
 
     @property
     def version(self) -> int:
-        """Grows with every change."""
+        """A number that grows with every update and every interruption."""
         return self._version
 
     def message_counts(self) -> MessageCounts:
-        """What became of each message of the stream; one state is shown, every earlier update went into it."""
+        """Return the counts of the stream's messages by outcome.
+
+        One update is visible, the newest; all earlier ones are conflated, since one state is shown.
+        """
         updates = self.updates
         visible = min(updates, 1)
         return counts_of(self.buffer.counted, rows=updates, filled=0, visible=visible, conflated=updates - visible)
 
     def levels(self, depth: int, *, now: int) -> BookLevels:
-        """The best `depth` levels of each side, and their integrity at time `now` (ns since the epoch)."""
+        """Return the best `depth` levels of each side, and the book's integrity at time `now` (ns since the epoch).
+
+        "empty" before the first update, "gap" after an interruption, "crossed" where the best bid is at or above the
+        best ask, "stale" without an update for 10 s, else "ok".
+        """
         with self._lock:
             bids = nlargest(depth, self._bids.items())
             asks = nsmallest(depth, self._asks.items())
@@ -109,7 +116,10 @@ class OrderBook:
         )
 
     def watch(self, callback: Callable[[], None]) -> Callable[[], None]:
-        """Call `callback` after each change, on the writer's thread; it must return at once. Returns its removal."""
+        """Call `callback` after each change, on the network's thread; it must return at once.
+
+        Returns a function that ends the calls.
+        """
         return self._observers.add(callback)
 
 

@@ -1,7 +1,8 @@
-"""Reconciliation of our attribution with the broker's figures: fees that no fill contains, and unexplained rest.
+"""Reconciliation of our attribution of equity with the broker's figures: fees that no fill contains, unexplained rest.
 
-Fills and marks say how equity should have changed; the broker's cash and quantities say how it did. No difference is
-left out: it is a fee, or it is unexplained. Pure, and exact in Decimal.
+Fills (own executions) and marks (prices at which positions are valued) say how equity should have changed; the broker's
+cash and quantities say how it did. No difference is left out: it is a fee, or it is unexplained. Pure, and exact in
+Decimal.
 """
 
 from __future__ import annotations
@@ -26,12 +27,12 @@ MOST_UNPRICED = 1_000  # fills without a price, of instruments without quotes
 
 
 class Reconciliation:
-    """Attributes the change of the broker's equity (its cash and positions) from this portfolio on.
+    """Attributes the change of the broker's equity (its cash and positions) since a portfolio `reported` at first.
 
     A small difference in cash while there were fills is their fee; it belongs to their instrument, or to `CASH` if the
-    fills are of several. Any other difference is unexplained. A fill with an unknown price counts at its middle, else
-    at the mark, as soon as there is one: the difference in cash may then be its price as well as a fee, and is
-    unexplained. One thread.
+    fills are of several. Any other difference is unexplained. A fill with an unknown price counts at the middle of our
+    quotes, else at the mark, as soon as there is one: the difference in cash may then be its price as well as a fee,
+    and is unexplained. Used by one thread.
     """
 
     def __init__(self, reported: Portfolio, marks: Marks) -> None:
@@ -45,7 +46,10 @@ class Reconciliation:
         self._is_guessed = False  # whether we set the price of a pending fill
 
     def take(self, reported: Portfolio, marks: Marks, fills: Sequence[Fill], now: int) -> None:
-        """Take the broker's portfolio at time `now` (ns), the marks, and the fills since the last call."""
+        """Take the portfolio of the broker at `now` (ns since the epoch), the marks, and the fills since the last call.
+
+        A mark is the price at which an instrument is valued. NaN or missing ones are unknown.
+        """
         with exactly():
             self._attribution.add_multipliers(reported.multipliers)
             priced = self._priced((*self._unpriced, *fills), marks)
@@ -60,13 +64,16 @@ class Reconciliation:
             self._settle(now)
 
     def attribution(self) -> Attribution:
-        """The attribution so far; its total is the change of equity to the last digit, NaN where that is unknown."""
+        """Return the attribution so far, of the change of equity since the first portfolio.
+
+        Its total is that change to the last digit, NaN where it is unknown.
+        """
         with exactly():
             rest = {symbol: Contribution(unexplained=value) for symbol, value in self._differences().items()}
             return self._attribution.attribution() + Attribution(rest)
 
     def _priced(self, fills: Sequence[Fill], marks: Marks) -> list[Fill]:
-        """The fills that can be counted, each with a price; the others wait until there is one."""
+        """Return the fills that can be counted, each with a price; the rest wait in `_unpriced` until they have one."""
         self._unpriced = []
         priced = []
         for fill in fills:
@@ -87,7 +94,7 @@ class Reconciliation:
         self._pending[fill.symbol] = self._pending.get(fill.symbol, ZERO) + fee
 
     def _settle(self, now: int) -> None:
-        """Assign the differences to a cause, once they cannot be due to the order in which messages came."""
+        """Assign the differences to a cause, once they cannot result from the order in which messages arrived."""
         differences = self._differences()
         rest = differences.pop(CASH, ZERO)
         if not differences and rest.is_finite() and abs(rest) <= sum(self._pending.values(), ZERO):
@@ -119,7 +126,10 @@ class Reconciliation:
         self._differs_since = None
 
     def _differences(self) -> dict[str, Decimal]:
-        """Value of the broker's positions and cash beyond ours, where it is not 0; NaN without a mark."""
+        """Return the value of the broker's positions and cash beyond ours, by instrument and `CASH`, where it is not 0.
+
+        NaN for an instrument without a mark.
+        """
         held = self._attribution.quantities()
         found = {}
         for symbol in dict.fromkeys((*held, *self._reported.positions)):

@@ -1,4 +1,4 @@
-"""Rolling frame: the rows of a stream in columns, either the newest so many rows or the newest so many seconds.
+"""Rolling frame: the newest rows of a stream in columns, limited by their number or by a span of time.
 
 One thread writes (`buffer`, `publish`); any thread reads, without a lock: a reader takes the published tuple, which is
 replaced as a whole, and the memory it refers to is never written again.
@@ -38,7 +38,10 @@ LatestRow: TypeAlias = tuple[int, int, Values]
 
 
 class _PublishedRows(NamedTuple):
-    """What readers see: rows `start` to `end` of the slab (positions), and how many rows so far came by no message."""
+    """The rows that readers see: those from position `start` to `end` of the slab.
+
+    `filled` is how many of all rows so far were made without a message of the stream.
+    """
 
     slab: Slab
     start: int
@@ -47,10 +50,10 @@ class _PublishedRows(NamedTuple):
 
 
 class RollingFrame:
-    """Rows of the given symbols, in the order of arrival, 5,000,000 at most.
+    """The newest rows of the given symbols, in the order of arrival, at most 5,000,000.
 
     `limit` keeps that many of the newest rows; `window_ns` keeps rows whose `ts` is at most that much older than the
-    newest `ts`.
+    newest `ts`. The network's thread writes, any thread reads.
     """
 
     def __init__(
@@ -81,7 +84,10 @@ class RollingFrame:
     # Writing: the network's thread.
 
     def publish(self) -> None:
-        """Write the buffer to the columns and make it visible, unless a backfill is in progress."""
+        """Write the records in `buffer` to the columns and make them visible, unless a backfill is in progress.
+
+        The network's thread only.
+        """
         buffer = self.buffer
         if self._backfills and len(buffer.codes) <= MAX_PENDING:
             return
@@ -112,8 +118,9 @@ class RollingFrame:
     def begin_backfill(self) -> int:
         """Stop publishing until `backfill` inserts the rows that a gap left out; return the number of this backfill.
 
-        The rows are missing before the newest read in the buffer. While one or more backfills are in progress, at most
-        200,000 rows wait in the buffer; with more, all are published and the backfills are void.
+        The rows are missing before the records that the newest read of the connection added to the buffer. While one or
+        more backfills are in progress, at most 200,000 rows wait in the buffer; with more, all are published and the
+        backfills are void. The network's thread only.
         """
         self._backfill_number += 1
         self._is_backfilling = True
@@ -122,14 +129,15 @@ class RollingFrame:
 
     @property
     def is_backfilling(self) -> bool:
-        """Whether rows wait for a backfill; False only once they can be read. Any thread may ask."""
+        """Whether rows wait for a backfill; False again only once they can be read. Any thread may ask."""
         return self._is_backfilling
 
     def backfill(self, number: int, rows: Sequence[tuple[int, int, Values]], received: int) -> bool:
-        """Insert rows (code, exchange time in ns, values) where they are missing; publish with the last open backfill.
+        """Insert missing rows, each (symbol's code, exchange time in ns, values), for backfill `number`.
 
-        They get the time of receipt of the rows behind them, `received` (ns since the epoch) where there are none.
-        Returns False where the backfill is void because too many rows waited.
+        All rows are published with the last backfill in progress. The inserted ones get the time of receipt of the rows
+        behind them, `received` (ns since the epoch) where there are none. Returns False where the backfill is void
+        because too many rows waited. The network's thread only.
         """
         place = self._backfills.pop(number, None)
         if place is None:
@@ -140,20 +148,20 @@ class RollingFrame:
         return True
 
     def interrupted(self) -> None:
-        """Note that the stream broke. Rows stay as they are; the feed's state and the gaps show the break."""
+        """Note that the stream broke. Rows stay as they are; the feed's state and the gaps show the interruption."""
         self.lags.interrupted()
 
     # Reading: any thread.
 
     @property
     def version(self) -> int:
-        """Number of rows written since the frame was made."""
+        """The number of rows written since the frame was made."""
         slab, _, end, _ = self._published
         return slab.base + end
 
     @property
     def evicted(self) -> int:
-        """Number of rows that have left the window since the frame was made."""
+        """The number of rows that have left the window since the frame was made."""
         slab, start, _, _ = self._published
         return slab.base + start
 
@@ -162,20 +170,26 @@ class RollingFrame:
         return end - start
 
     def frame(self) -> pd.DataFrame:
-        """The rows in the window: index `ts`, columns `received`, `symbol` and the fields; no copy is made.
+        """Return the rows in the window: index `ts`, columns `received`, `symbol` and the fields; no copy is made.
 
-        The memory is shared with the slab until the caller writes to the frame (copy-on-write).
+        The memory is shared with the rolling frame until the caller writes to the DataFrame (copy-on-write).
         """
         slab, start, end, _ = self._published
         return slab.frame.iloc[start:end]
 
     def frame_since(self, first: int) -> tuple[pd.DataFrame, int]:
-        """Rows from absolute number `first` on that are still in the window, and the number after the newest."""
+        """Return the rows from number `first` on that are still in the window, and the number after the newest.
+
+        Rows are numbered from 0 since the frame was made. No copy is made.
+        """
         slab, start, end, _ = self._published
         return slab.frame.iloc[max(first - slab.base, start) : end], slab.base + end
 
     def rows(self, first: int) -> FrameRows:
-        """The same as arrays, for charts."""
+        """Return the rows from number `first` on that are still in the window as arrays, without a copy.
+
+        Rows are numbered from 0 since the frame was made.
+        """
         slab, start, end, _ = self._published
         begin = min(max(first - slab.base, start), end)
         return FrameRows(
@@ -190,23 +204,26 @@ class RollingFrame:
         )
 
     def message_counts(self) -> MessageCounts:
-        """What became of each message of the stream."""
+        """Return the counts of the stream's messages by outcome."""
         slab, start, end, filled = self._published
         evicted = slab.base + start
         return counts_of(self.buffer.counted, rows=slab.base + end, filled=filled, visible=end - start, evicted=evicted)
 
     def received_percentiles(self) -> Percentiles:
-        """Latency from the exchange to receipt, of the newest 1,000 rows."""
+        """Return the percentiles of the time from exchange time to receipt, of the newest 1,000 rows."""
         slab, start, end, _ = self._published
         newest = slice(max(start, end - MOST_SAMPLES), end)
         return percentiles(exchange_lags(slab.ts[newest], slab.received[newest], since=self.lags.since))
 
     def latest(self) -> list[LatestRow | None]:
-        """The newest row of each symbol, in the order of `symbols`; None where none has arrived."""
+        """Return the newest row of each symbol, in the order of `symbols`; None where none has arrived."""
         return list(self._latest.values())
 
     def board(self, *, is_stale: bool, rejected: Mapping[str, str] | None = None) -> BoardData:
-        """The newest numbers of each symbol, for a quote board."""
+        """Return the newest numbers of each symbol, for a quote board.
+
+        `is_stale`: the feed is not live. `rejected`: the symbols that the server refuses, with the reason.
+        """
         places = [place for place, column in enumerate(self.columns) if column.type == "number"]
         numbers = np.full((len(self.symbols), len(places)), np.nan)
         received = np.zeros(len(self.symbols), "int64")
@@ -218,7 +235,10 @@ class RollingFrame:
         return BoardData(self.symbols, names, numbers, received, is_stale, rejected or {})
 
     def watch(self, callback: Callable[[], None]) -> Callable[[], None]:
-        """Call `callback` after each publish, on the writer's thread; it must return at once. Returns its removal."""
+        """Call `callback` after each publish, on the network's thread; it must return at once.
+
+        Returns a function that ends the calls.
+        """
         return self._observers.add(callback)
 
     # Private.
@@ -296,7 +316,10 @@ class RollingFrame:
 
 
 class TimeWeightedMean(NamedTuple):
-    """`mean` is NaN without a value; `gaps` lay within the time averaged, `unknown_ns` of which is not covered."""
+    """The mean of a column over time; NaN without a value.
+
+    `gaps` is the number of gaps within that time, `unknown_ns` how much of the time they leave out, in ns.
+    """
 
     mean: float
     gaps: int
@@ -304,11 +327,11 @@ class TimeWeightedMean(NamedTuple):
 
 
 def time_weighted(ts: Times, received: Times, values: Numbers, gaps: Iterable[int]) -> TimeWeightedMean:
-    """Time-weighted mean of values that hold from one row to the next, between the first row and the last; times in ns.
+    """Return the mean of values that hold from one row to the next, weighted by time, from the first row to the last.
 
-    Rows are in the order of arrival; a late one counts from its own `ts`, and of several with one `ts` the last counts.
-    A NaN value has no weight. `gaps` are the starts of gaps by the clock of `received`: the value that held then is
-    known up to that moment only. Where no time passes, the mean is the last value.
+    Times are in ns. Rows are in the order of arrival; a late one counts from its own `ts`, and of several with one `ts`
+    the last counts. A NaN value has no weight. `gaps` are the starts of gaps by the clock of `received`: the value that
+    held then is known up to that time only. Where no time passes, the mean is the last value.
     """
     order = np.argsort(ts, kind="stable")
     # A gap is located by time of receipt, since the exchange's clock may differ; a late row must not locate it too
@@ -332,7 +355,10 @@ def time_weighted(ts: Times, received: Times, values: Numbers, gaps: Iterable[in
 
 
 def _receipt_times(marks: Sequence[tuple[int, int]], count: int) -> array[int]:
-    """The time of receipt of each of `count` records, from marks of (number of records so far, time)."""
+    """Return the time of receipt of each of `count` records, from marks of (number of records so far, time).
+
+    Raises ValueError where the marks do not cover all records.
+    """
     received = array("q")
     for upto, when in marks:
         received.extend(array("q", (when,)) * (upto - len(received)))

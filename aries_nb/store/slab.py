@@ -1,4 +1,4 @@
-"""Slab: preallocated columns of one length, filled once from start to end, and the DataFrame that shares them.
+"""Slab: columns of one length in memory, filled once from start to end, and the DataFrame that shares this memory.
 
 Rows are never written twice, so a reader may keep a slice of a slab for as long as it likes.
 """
@@ -24,14 +24,15 @@ AnyArray: TypeAlias = NDArray[Any]  # float64, int64 or codes, depending on the 
 
 
 def code_type(categories: int) -> str:
-    """The narrowest integer that pandas uses for codes of so many categories; any other would be copied."""
+    """Return the narrowest integer type that pandas uses for codes of so many categories; any other would be copied."""
     return "int8" if categories < 127 else "int16" if categories < 32_767 else "int32"
 
 
 class Slab:
-    """Columns for `capacity` rows; row 0 is absolute row number `base` of the rolling frame.
+    """Memory for `capacity` rows in columns; row 0 is row number `base` of the rolling frame.
 
-    `arrays` holds the columns by name, texts as codes. `texts` are the categories of each text column.
+    `arrays` has the columns by name, those of texts as codes. `texts` are the categories of each text column. `frame`
+    is the DataFrame of all rows, those not yet written included.
     """
 
     __slots__ = (
@@ -69,7 +70,7 @@ class Slab:
         self.frame = pd.DataFrame(self._series, copy=False)
 
     def write(self, name: str, at: int, values: Iterable[Value]) -> None:
-        """Fill a column from position `at` on; "ts", "received" and "symbol" (codes) are columns as well.
+        """Write values to a column from position `at` on; "ts", "received" and "symbol" (codes) are columns as well.
 
         Not by numpy assignment: of more than 500 elements it releases the interpreter lock, and while a cell computes
         it takes up to 5 ms to get the lock back, for each column.
@@ -79,9 +80,9 @@ class Slab:
         memory[at : at + len(piece)] = memoryview(piece)
 
     def add_categories(self, name: str, texts: Sequence[str], filled: int) -> None:
-        """Extend the categories of a text column.
+        """Set the categories of a text column to `texts`, which begin with those so far.
 
-        Its codes move: earlier snapshots alone own the old ones from then on.
+        The codes of the `filled` rows move to new memory: DataFrames made before keep the old memory.
         """
         codes = _allocate(code_type(len(texts)), self.capacity)
         codes[:filled] = self.arrays[name][:filled]
@@ -111,7 +112,7 @@ class Slab:
 
 
 def _allocate(dtype: str, count: int) -> AnyArray:
-    """Zeros in a memory mapping of their own, which returns to the system with the last view of it.
+    """Return an array of zeros in a memory mapping of its own, which returns to the system with the last view of it.
 
     On the heap, the columns of a discarded slab would stay with the process: the allocator keeps blocks of up to 32 MB
     that it has handed out once.

@@ -28,17 +28,17 @@ Key: TypeAlias = tuple[Value, ...]
 
 
 class TableListener(Protocol):
-    """Receives every row put into a table, on the writer's thread; a log of changes or of fills."""
+    """Receives every row that is put into a table, on the writer's thread; a log of changes or of fills is one."""
 
     def take(self, changes: Sequence[RowChange]) -> None:
-        """Rows in the order in which they came, without those of a full list that equal the row before."""
+        """Receive rows in the order of arrival, without those of a full list that equal the known row."""
 
 
 class _PublishedTable(NamedTuple):
-    """What readers see: the rows in the order of first arrival.
+    """The content of a table that readers see: the rows in the order of first arrival.
 
-    `taken` states were written in all, `filled` of them by no message of the stream, and `replaced` are visible no
-    more.
+    `taken` states of rows were written in all, `filled` of them without a message of the stream, and `replaced` are no
+    longer visible, because a newer state took their place.
     """
 
     version: int
@@ -51,10 +51,10 @@ class _PublishedTable(NamedTuple):
 
 
 class FetchedRows(NamedTuple):
-    """Rows fetched over HTTP: exchange time (ns since the epoch) and values of each, oldest first.
+    """Rows of a table fetched over HTTP: exchange time (ns since the epoch) and values of each, oldest first.
 
-    `asked` and `received` are local times, ns since the epoch; `breaks` is that of the table at the request. `is_full`:
-    these are all rows of the account at position `code`.
+    `asked` and `received` are the times of request and reply, ns since the epoch by our clock; `breaks` is
+    `Table.breaks` at the request. `is_full`: these are all rows of the account at position `code` of `Table.accounts`.
     """
 
     rows: Sequence[tuple[int, Values]]
@@ -66,10 +66,11 @@ class FetchedRows(NamedTuple):
 
 
 class Table:
-    """Rows of the given accounts, identified by `key` (names of columns) within each account.
+    """The newest state of each row of the given accounts; `key` names the columns that identify a row in its account.
 
     A row keeps the place of its first arrival. Beyond `limit` rows the oldest by arrival are evicted. A column
-    `updated`, where there is one, decides which of two states of a row is the later one.
+    `updated`, where there is one, decides which of two states of a row is the later one. The network's thread writes,
+    any thread reads.
     """
 
     def __init__(
@@ -108,7 +109,10 @@ class Table:
     # Writing: the network's thread.
 
     def publish(self) -> None:
-        """Apply the buffer and make it visible. A full list begins and ends within one publish."""
+        """Apply the records in `buffer` and make the rows visible; the network's thread only.
+
+        A full list begins and ends within one publish.
+        """
         count = len(self.buffer.codes)
         changes: list[RowChange] = []
         listed: dict[int, set[Key]] = {}  # by code whose full list came: keys put since it began
@@ -132,11 +136,11 @@ class Table:
             self._publish(changes, count)
 
     def insert(self, answer: FetchedRows) -> bool:
-        """Apply fetched rows, except where the stream has brought a later state; make them visible.
+        """Apply fetched rows, except where the stream has brought a later state, and make them visible.
 
-        The later state is found by `updated`; without it, what the stream brought after the request is later. Rows from
-        before a break are confirmed or, by a full list, removed. Returns False, and applies nothing, where the stream
-        broke after the request.
+        The later state is found by `updated`; without that column, what the stream brought after the request is later.
+        Rows from before an interruption are confirmed or, by a full list, removed. Returns False, and applies nothing,
+        where the stream broke after the request. The network's thread only.
         """
         if answer.breaks != self._breaks:
             return False
@@ -157,7 +161,7 @@ class Table:
         return True
 
     def interrupted(self) -> None:
-        """Note that the stream broke: rows may be out of date, others may be missing."""
+        """Note that the stream broke: rows may be out of date, and new ones may be missing."""
         self._breaks += 1
         self._fetched.clear()
         self._stale_keys = {code: set() for code in range(len(self.accounts))}
@@ -169,25 +173,25 @@ class Table:
 
     @property
     def version(self) -> int:
-        """Grows with every record and with every interruption."""
+        """A number that grows with every record and every interruption."""
         return self._published.version
 
     @property
     def breaks(self) -> int:
-        """How often the stream broke."""
+        """The number of times that the stream broke."""
         return self._breaks
 
     @property
     def evicted(self) -> int:
-        """How many rows were evicted because there were more than `limit`."""
+        """The number of rows that were evicted because there were more than `limit`."""
         return self._published.evicted
 
     @property
     def is_stale(self) -> bool:
-        """Whether any row is from before a break.
+        """Whether any row is from before an interruption and not confirmed since.
 
-        It stays True until, for each account, a full list has come or every row from before the break was written
-        again; of an account without rows, until its first row comes.
+        It stays True until, for each account, a full list has arrived or every row from before was written again; for
+        an account without rows, until its first row arrives.
         """
         return self._published.is_stale
 
@@ -195,7 +199,7 @@ class Table:
         return len(self._published.rows)
 
     def message_counts(self) -> MessageCounts:
-        """What became of each state that was received."""
+        """Return the counts of the stream's messages by outcome; the unit is a state of a row."""
         view = self._published
         return counts_of(
             self.buffer.counted,
@@ -207,11 +211,11 @@ class Table:
         )
 
     def rows(self) -> tuple[TableRow, ...]:
-        """The rows in the order of first arrival, with decimals exactly as they were sent."""
+        """Return the rows in the order of first arrival, with decimals exactly as they were sent."""
         return self._published.rows
 
     def frame(self) -> pd.DataFrame:
-        """The rows in the order of first arrival, oldest first; the frame is the caller's own.
+        """Return the rows as a DataFrame, in the order of first arrival, oldest first; it belongs to the caller.
 
         Index: the key (of more than one column: a MultiIndex), or the account where a row has no other key. Columns:
         ts, received, account, the other fields. Decimals are float64 here, times datetime64[ns, UTC], texts str.
@@ -224,13 +228,19 @@ class Table:
         return cached[1].copy(deep=False)  # copied when either side is written to
 
     def watch(self, callback: Callable[[], None]) -> Callable[[], None]:
-        """Call `callback` after each change, on the writer's thread; it must return at once. Returns its removal."""
+        """Call `callback` after each change, on the network's thread; it must return at once.
+
+        Returns a function that ends the calls.
+        """
         return self._observers.add(callback)
 
     # Private.
 
     def _records(self) -> Iterator[tuple[int, int, int, list[Value]]]:
-        """Code, exchange time, time of receipt and values of each record in the buffer."""
+        """Yield code of the account, exchange time, time of receipt and values of each record in the buffer.
+
+        Raises ValueError where a record has no time of receipt.
+        """
         buffer, width = self.buffer, 1 + len(self.columns)
         done = 0
         for upto, received in buffer.marks:
@@ -244,7 +254,10 @@ class Table:
         return (code, *(row.values[place] for place in self._places))
 
     def _put_streamed(self, key: Key, row: TableRow, *, is_snapshot: bool) -> bool:
-        """Write a row of the stream; return whether it is news."""
+        """Write a row of the stream, and return whether its state is new to the listeners.
+
+        Where a later state was fetched over HTTP, that stays.
+        """
         self._taken += 1
         self._replaced += key in self._rows
         known = self._rows.get(key) or self._removed.pop(key, None)
@@ -264,7 +277,7 @@ class Table:
         return is_news and not is_known
 
     def _put_fetched(self, key: Key, row: TableRow, answer: FetchedRows) -> bool:
-        """Write a fetched row where it is later than the known one; return whether it is news."""
+        """Write a row fetched over HTTP where it is later than the known one; return whether its state is new."""
         held = self._rows.get(key)
         self._taken += 1
         self._filled += 1
@@ -287,7 +300,10 @@ class Table:
         return True
 
     def _order(self, row: TableRow, other: TableRow) -> int:
-        """Above 0 where a state is later than another one of the same row, below 0 where earlier, 0 if unknown."""
+        """Return above 0 where `row` is a later state than `other` of the same row, below 0 where earlier, else 0.
+
+        0 stands for equal times of the column `updated`, and for a table without it.
+        """
         if self._updated is None:
             return 0
         one, two = row.values[self._updated], other.values[self._updated]
@@ -296,7 +312,10 @@ class Table:
         return one - two
 
     def _remove_unlisted(self, listed: dict[int, set[Key]]) -> None:
-        """Remove rows that are not in a full list of the stream, except fetched ones that it may not know yet."""
+        """Remove the rows that a full list of the stream lacks, except fetched ones that the stream may not know yet.
+
+        `listed` has the keys of each full list, by the code of the account.
+        """
         if listed:
             for key in [key for key in self._rows if _code(key) in listed and key not in listed[_code(key)]]:
                 if self._updated is None or key not in self._fetched:
@@ -319,7 +338,7 @@ class Table:
                 del self._stale_keys[code]
 
     def _evict(self) -> int:
-        """Remove the oldest rows beyond `limit`; return how many."""
+        """Remove the oldest rows beyond `limit`; return how many were removed."""
         gone = list(self._rows)[: max(len(self._rows) - self._limit, 0)]
         for key in gone:
             del self._rows[key]
@@ -328,7 +347,10 @@ class Table:
         return len(gone)
 
     def _publish(self, changes: Sequence[RowChange], steps: int) -> None:
-        """Evict, inform the listeners, then make the rows visible."""
+        """Evict the oldest rows, pass the changes to the listeners, then make the rows visible.
+
+        `version` grows by `steps`.
+        """
         evicted = self._evict()
         for listener in self._listeners:
             listener.take(changes)
@@ -350,7 +372,7 @@ def _code(key: Key) -> int:
 
 
 def _normalized(value: Value) -> Value:
-    """The value to keep: long texts cut, and one NaN object for all, so that tuples with NaN compare equal."""
+    """Return the value to keep: long texts cut, and one NaN object for all, so that tuples with NaN compare equal."""
     if isinstance(value, str):
         return value if len(value) <= MAX_TEXT else value[: MAX_TEXT - 1] + _ELLIPSIS
     if isinstance(value, Decimal):

@@ -1,9 +1,12 @@
 """Position and P&L accounting at average cost: cash, positions, realised and unrealised P&L, equity. Pure; exact.
 
-cash + value of the positions at their marks = equity change of (realised + unrealised - fees) = change of equity
+Two equations hold to the last digit of the Decimals, whatever was traded:
 
-Both hold to the last digit of the Decimals, whatever was traded: costs are kept as sums paid, never as averages. What
-is not known is `Decimal("NaN")`, and so is everything computed from it; nothing unknown counts as zero.
+cash + value of the positions at their marks = equity
+change of (realised + unrealised - fees) = change of equity
+
+Costs are kept as sums paid, never as averages. What is not known is `Decimal("NaN")`, and so is everything computed
+from it; nothing unknown counts as zero.
 """
 
 from __future__ import annotations
@@ -36,7 +39,7 @@ Marks: TypeAlias = Mapping[str, Decimal]
 
 
 class Position(NamedTuple):
-    """`quantity` of an instrument (below 0: short) and what was paid for it (below 0: received).
+    """The `quantity` held of an instrument (below 0: short), and its `cost`: the sum paid for it (below 0: received).
 
     Both are NaN where the quantity is unknown.
     """
@@ -47,10 +50,10 @@ class Position(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Portfolio:
-    """An account's cash and positions at one moment. `positions` has no entry for an instrument with quantity 0.
+    """An account's cash and positions at one time. `positions` has no entry for an instrument with quantity 0.
 
-    `realized` is before fees; it and `fees` count from the opening. `multipliers` are what one unit of quantity stands
-    for, where it is not 1 (100 for most options).
+    `realized` is before fees; it and `fees` count from when the portfolio was opened. `multipliers` are what one unit
+    of quantity stands for, where it is not 1 (100 for most options).
     """
 
     cash: Decimal
@@ -60,12 +63,12 @@ class Portfolio:
     multipliers: Mapping[str, Decimal] = field(default_factory=dict)
 
     def average_price(self, symbol: str) -> Decimal:
-        """Average cost of one unit, NaN where nothing is held; for display, as it may be rounded."""
+        """Return the average cost of one unit, NaN where nothing is held; for display, as it may be rounded."""
         held = self.positions.get(symbol)
         return UNKNOWN if held is None else held.cost / (held.quantity * self.multiplier(symbol))
 
     def multiplier(self, symbol: str) -> Decimal:
-        """What one unit of quantity of this instrument stands for."""
+        """Return what one unit of quantity of this instrument stands for, such as 100 shares; 1 by default."""
         return self.multipliers.get(symbol, Decimal(1))
 
 
@@ -75,7 +78,7 @@ def open_portfolio(
     *,
     multipliers: Mapping[str, Decimal] | None = None,
 ) -> Portfolio:
-    """A portfolio to begin with: cash, and quantity and average price of each instrument held.
+    """Return a portfolio to begin with: cash, and quantity and average price of each instrument held.
 
     An average price of NaN makes cost and realised P&L of the instrument unknown, equity not. A quantity that is not a
     number makes equity unknown, and `unmarked` names the instrument.
@@ -92,7 +95,7 @@ def open_portfolio(
 
 
 def apply_fill(portfolio: Portfolio, fill: Fill) -> Portfolio:
-    """The portfolio after a fill, at average cost.
+    """Return the portfolio after a fill, at average cost; the given one is unchanged.
 
     A fill that goes through zero closes the position first and opens a new one with the rest.
     """
@@ -117,32 +120,41 @@ def apply_fill(portfolio: Portfolio, fill: Fill) -> Portfolio:
 
 
 def apply_fills(portfolio: Portfolio, fills: Iterable[Fill]) -> Portfolio:
-    """The portfolio after these fills, in their order."""
+    """Return the portfolio after these fills, applied in their order."""
     for fill in fills:
         portfolio = apply_fill(portfolio, fill)
     return portfolio
 
 
 def market_value(portfolio: Portfolio, marks: Marks) -> Decimal:
-    """Value of the positions (a short one below 0); NaN while the mark of any is unknown."""
+    """Return the value of the positions (a short one below 0); NaN while the mark of any is unknown.
+
+    A mark is the price at which an instrument is valued.
+    """
     with exactly():
         return sum((_value(portfolio, symbol, marks) for symbol in portfolio.positions), ZERO)
 
 
 def unrealized(portfolio: Portfolio, marks: Marks) -> Decimal:
-    """Value of the positions less their cost; NaN while the mark or the cost of any is unknown."""
+    """Return the value of the positions less their cost; NaN while the mark or the cost of any is unknown.
+
+    A mark is the price at which an instrument is valued.
+    """
     with exactly():
         return market_value(portfolio, marks) - sum((held.cost for held in portfolio.positions.values()), ZERO)
 
 
 def equity(portfolio: Portfolio, marks: Marks) -> Decimal:
-    """Cash plus the value of the positions; NaN while the mark of any is unknown (`unmarked` names it)."""
+    """Return cash plus the value of the positions; NaN while the mark (valuation price) of any is unknown.
+
+    `unmarked` names the instruments without one.
+    """
     with exactly():
         return portfolio.cash + market_value(portfolio, marks)
 
 
 def unmarked(portfolio: Portfolio, marks: Marks) -> tuple[str, ...]:
-    """Instruments held whose mark or quantity is unknown: the reason why equity is NaN."""
+    """Return the instruments held whose mark (valuation price) or quantity is unknown: the reason why equity is NaN."""
     return tuple(
         symbol
         for symbol, held in portfolio.positions.items()
@@ -151,7 +163,7 @@ def unmarked(portfolio: Portfolio, marks: Marks) -> tuple[str, ...]:
 
 
 def _closing(held: Decimal, change: Decimal) -> Decimal:
-    """How much of a change of quantity closes the position, with the change's sign; NaN where that is unknown."""
+    """Return how much of a change of quantity closes the position, with the change's sign; NaN if that is unknown."""
     if not held.is_finite():
         return UNKNOWN
     if not held or (held > 0) == (change > 0):
@@ -160,7 +172,7 @@ def _closing(held: Decimal, change: Decimal) -> Decimal:
 
 
 def _cost_share(held: Position, quantity: Decimal) -> Decimal:
-    """The cost of `quantity` of the position; all of it for the last unit."""
+    """Return the cost of `quantity` of the position, in proportion; all of the cost for the whole quantity."""
     if not quantity or quantity == held.quantity:
         return held.cost if quantity else ZERO
     return (held.cost * quantity / held.quantity).quantize(COST_STEP)

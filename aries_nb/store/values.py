@@ -1,6 +1,6 @@
 """Values of account data: exact arithmetic on decimals, and rows of Python values as pandas columns.
 
-For stores of thousands of rows, not of millions: those write typed columns (`aries_nb.store.slab`).
+For stores of thousands of rows; those of millions write typed columns (`aries_nb.store.slab`).
 """
 
 from __future__ import annotations
@@ -34,12 +34,18 @@ RECEIPT = (Column("ts", "time"), Column("received", "time"), Column("account", "
 
 
 def exactly() -> AbstractContextManager[Context]:
-    """Context for exact sums and products, whatever decimal context the user has set; quotients must be rounded."""
+    """Return a context manager within which sums and products of Decimals are exact, whatever context the user has set.
+
+    Quotients must be rounded.
+    """
     return localcontext(_EXACT)
 
 
 def is_usable(number: Decimal) -> bool:
-    """Whether a number is finite and has no more digits than a price or a quantity can have."""
+    """Return whether a number is finite and has no more digits than a price or a quantity can have.
+
+    That is 30 before the decimal point and 30 behind it.
+    """
     if not number.is_finite():
         return False
     exponent = number.as_tuple().exponent
@@ -47,13 +53,13 @@ def is_usable(number: Decimal) -> bool:
 
 
 def frame_of(columns: Sequence[Column], rows: Sequence[tuple[Any, ...]]) -> pd.DataFrame:
-    """A DataFrame in memory of its own, one row a tuple; each tuple holds the values of the columns in their order."""
+    """Return a DataFrame in memory of its own; each tuple is a row with the values of the columns in their order."""
     values = zip(*rows, strict=True) if rows else [()] * len(columns)
     return pd.DataFrame({name: _array(kind, each) for (name, kind), each in zip(columns, values, strict=True)})
 
 
 def _array(kind: ColumnType, values: Sequence[Any]) -> AnyArray:
-    """The values as pandas shows them: texts str, times UTC, integers int64, numbers and decimals float64."""
+    """Return values as a pandas array: texts str, times UTC, integers int64, numbers and decimals float64."""
     if kind == "text":
         return pd.array(list(values), dtype="str")
     if kind == "time":
