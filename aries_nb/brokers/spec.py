@@ -21,7 +21,7 @@ __all__ = ["ALWAYS_OPEN", "UNKNOWN_HOURS", "Broker", "Endpoint", "Hours", "Login
 
 @dataclass(frozen=True, slots=True)
 class Hours:
-    """Trading hours of a broker's instruments, used to tell a stale stream from a closed market.
+    """Trading hours of a broker's instruments, needed to distinguish a stale stream from a closed market.
 
     `calendar_of` returns the calendar that a symbol follows, by its exchange's market identifier code such as "XNYS";
     "24/7" for a symbol that always trades, "" for unknown hours. `is_quiet` returns whether the broker's market status,
