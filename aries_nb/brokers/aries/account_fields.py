@@ -1,4 +1,4 @@
-"""The fields of the objects of the Aries accounts endpoint: which column, of which type, under which key (§5.4)."""
+"""Fields of the objects of the Aries accounts endpoint: column, type and key of each (Aries protocol page §5.4)."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ __all__ = ["ACCOUNT_COLUMN_TYPES", "FIELDS", "INFO_KEYS", "REQUIRED", "UNUSED_PR
 
 
 class AccountField(NamedTuple):
-    """A column and the keys that may hold it; the first one present counts."""
+    """The type of a column, and the keys that may hold its value, of which the first one present counts."""
 
     type: ColumnType
     keys: tuple[str, ...]
@@ -25,7 +25,7 @@ def _fields(columns: Mapping[str, str], types: Mapping[str, ColumnType], usual: 
 
 
 def folded(key: str) -> str:
-    """A key in lower case without underscores."""
+    """Return a key in lower case without underscores."""
     return key.replace("_", "").lower()
 
 

@@ -1,6 +1,7 @@
-"""Aries' account tables over HTTP: the calls, and their answers as the same rows as on the socket (§7).
+"""Aries' account tables over HTTP: the calls, and their answers as the same rows as on the WebSocket.
 
-Pure: no I/O, no clock. Objects are read by `account_objects`, as on the socket.
+No I/O and no clock. Objects are decoded by the module `account_objects`, as on the WebSocket. Source: Aries protocol
+page §7.
 """
 
 from __future__ import annotations
@@ -32,10 +33,16 @@ _WRAPPED = ("data", "balance", "watchlist")
 
 
 class AriesAccountHttp:
-    """HTTP calls for the tables of an account. Times are in ns since the epoch."""
+    """HTTP calls for the tables of an account, without I/O. Implements `AccountReference`.
+
+    Times are in ns since the epoch.
+    """
 
     def snapshot(self, subscription: Subscription) -> Sequence[Query]:
-        """The calls for a whole table: one, for news one per ten symbols; none for P&L."""
+        """Return the calls for all rows of a subscription's table.
+
+        One call, except for news (one for ten symbols and ten topics each) and P&L (none).
+        """
         account = path_segment(subscription.symbol)
         match subscription.kind:
             case "balances":
@@ -54,13 +61,13 @@ class AriesAccountHttp:
                 return []
 
     def watchlist(self, number: int) -> Query:
-        """The call for one watchlist; its answer is read as that of all lists."""
+        """Return the call for one watchlist by its number; `read` decodes its answer as that for all lists."""
         return Query(f"/v1/config/watchlist/{number}")
 
     def order_history(self, account: str, start_ns: int, end_ns: int) -> Sequence[Query]:
-        """The calls for orders placed from `start_ns` to `end_ns`, both included, in spans of at most 90 days.
+        """Return the calls for orders placed from `start_ns` to `end_ns`, both included, in spans of at most 90 days.
 
-        Whether working orders are among them is unknown; both is accepted.
+        Whether working orders are among them is unknown, and both is accepted.
         """
         path = f"/v2/accounts/{path_segment(account)}/orders/history"
         spans = range(start_ns, max(end_ns, start_ns + 1), _HISTORY_NS)
@@ -70,11 +77,14 @@ class AriesAccountHttp:
         ]
 
     def fill_history(self, account: str, start_ns: int) -> Sequence[Query]:  # noqa: ARG002
-        """None: the broker lists orders, not executions."""
+        """Return []: Aries lists orders, not executions."""
         return []
 
     def read(self, subscription: Subscription, query: Query, body: bytes) -> AccountPage:
-        """The rows of one answer, in the subscription's fields. Raises ValueError for an answer of another form."""
+        """Return the rows of one answer to `query`, with values in the order of the subscription's fields.
+
+        Raises ValueError for an answer that cannot be used.
+        """
         kind = subscription.kind
         answer = json_value(body, exact=True)
         items = [_single(answer)] if kind == "balances" else _items(kind, answer)
@@ -88,7 +98,7 @@ class AriesAccountHttp:
         return AccountPage(rows, is_full, _following(query, answer), problems)
 
     def is_finished(self, status: str) -> bool:
-        """Whether an order of this status has ended."""
+        """Return whether an order with this status has ended: filled, cancelled, rejected, expired or replaced."""
         return status.upper() in FINISHED
 
 
@@ -97,7 +107,10 @@ def _first_page(path: str, params: tuple[tuple[str, str], ...] = ()) -> Query:
 
 
 def _following(query: Query, answer: object) -> Query | None:
-    """The call for the next page, from `nextCursor`; 0 is the end, and so is a cursor equal to the one before."""
+    """Return the call for the next page, by the answer's `nextCursor`; None at the end.
+
+    The end is a cursor of 0, none, or one equal to that of this page.
+    """
     cursor = answer.get("nextCursor") if isinstance(answer, dict) else None
     params = dict(query.params)
     if not isinstance(cursor, int | str) or str(cursor) in ("", "0", params.get("cursor")) or "cursor" not in params:
@@ -106,7 +119,10 @@ def _following(query: Query, answer: object) -> Query | None:
 
 
 def _news(subscription: Subscription) -> list[Query]:
-    """Calls for news. Without symbols the broker answers for SPY alone (§7), without topics for all."""
+    """Return the calls for a subscription's news.
+
+    Without symbols Aries answers for SPY alone (Aries protocol page §7), without topics for all topics.
+    """
     symbols, topics = (sorted(words(subscription, option)) for option in ("symbols", "topics"))
     return [
         Query("/v1/news", tuple((name, ",".join(chosen)) for name, chosen in asked if chosen))
@@ -125,7 +141,10 @@ def _is_meant(subscription: Subscription, row: AccountRow) -> bool:
 
 
 def _items(kind: Kind, answer: object) -> Sequence[object]:
-    """The list of an answer; null is an empty one. One watchlist alone is a list of one."""
+    """Return the list in an answer, [] for null; a single watchlist is returned as a list of one.
+
+    Raises ValueError if there is none.
+    """
     if isinstance(answer, list) and kind == "news":
         return answer
     if not isinstance(answer, dict):
@@ -146,5 +165,5 @@ def _single(answer: object) -> object:
 
 
 def _text(ns: int) -> str:
-    """A time as RFC 3339 in UTC, to the microsecond."""
+    """Return a time in ns since the epoch as RFC 3339 text in UTC, to the microsecond."""
     return (_EPOCH + timedelta(microseconds=ns // 1_000)).isoformat(timespec="microseconds").replace("+00:00", "Z")

@@ -1,7 +1,7 @@
-"""The objects of the Aries accounts endpoint as rows: orders, positions, balances and the like (protocol page §5.4).
+"""Objects of the Aries accounts endpoint as rows: orders, positions, balances … (Aries protocol page §5.4).
 
 Keys are matched without regard to case and underscores: the vendor writes `todayRealizedPnL` here and `is_sim` there.
-Fields that are not listed are ignored; a field that is absent or blank has its type's missing value.
+Unknown fields are ignored; a field that is absent or blank has its type's missing value.
 """
 
 from __future__ import annotations
@@ -36,9 +36,9 @@ _NAMES: Mapping[str, Kind] = {
 
 
 def row_of(kind: Kind, item: object, line: bytes) -> tuple[AccountRow | None, list[Unreadable]]:
-    """One object as a row with every column of its kind, and the fields that could not be used.
+    """Return one object as a row with every column of its kind, and notices about fields that could not be used.
 
-    The row is None for anything but an object, and where a required key is missing.
+    The row is None if the object is no JSON object or lacks a required key. `line` is the message, for excerpts.
     """
     if not isinstance(item, dict):
         return None, [Unreadable(f"{kind} hold something that is no object", excerpt(line))]
@@ -65,7 +65,10 @@ def row_of(kind: Kind, item: object, line: bytes) -> tuple[AccountRow | None, li
 
 
 def watchlist_rows(item: object, line: bytes) -> tuple[list[AccountRow], list[Unreadable]]:
-    """One watchlist as rows: one a symbol, places from 0; an empty list is one row, place 0 and symbol ""."""
+    """Return one watchlist as rows, one per symbol with its place from 0, and notices about what could not be used.
+
+    An empty watchlist is one row with place 0 and symbol "".
+    """
     row, problems = row_of("watchlists", item, line)
     if row is None or not isinstance(item, dict):
         return [], problems
@@ -83,9 +86,9 @@ def watchlist_rows(item: object, line: bytes) -> tuple[list[AccountRow], list[Un
 
 
 class AccountRows(NamedTuple):
-    """Rows of the usable objects, each with its own time in ns or None, and notices about the rest.
+    """Rows of the usable objects in a message, each with its own time (ns since the epoch, None if it has none).
 
-    `lost` is the number of objects that gave no row.
+    `problems` are notices about what could not be used; `lost` is the number of objects that gave no row.
     """
 
     rows: list[tuple[int | None, AccountRow]]
@@ -94,7 +97,10 @@ class AccountRows(NamedTuple):
 
 
 def rows_of(kind: Kind, items: Iterable[object], line: bytes) -> AccountRows:
-    """Objects as rows; news are sorted, the oldest first."""
+    """Return objects of a kind as rows, in their order; news are sorted, the oldest first.
+
+    `line` is used for excerpts.
+    """
     rows: list[tuple[int | None, AccountRow]] = []
     problems: list[Unreadable] = []
     lost = 0
@@ -113,17 +119,20 @@ def rows_of(kind: Kind, items: Iterable[object], line: bytes) -> AccountRows:
 
 
 def kind_of(name: object, item: object) -> Kind | None:
-    """Kind of an account event: by its name (`account.order`), else by the object's keys."""
+    """Return the kind of an account event, by its name (as "account.order"), else by the object's keys.
+
+    None if neither is known.
+    """
     if isinstance(name, str) and (kind := _NAMES.get(folded(name).rpartition(".")[2].removesuffix("s"))):
         return kind
     return next(iter(_kinds(item)), None)
 
 
 def snapshot_in(body: Mapping[str, Any]) -> list[tuple[Kind, object]]:
-    """The full lists in a payload, in any of the places of U16; empty where there are none.
+    """Return the full lists in a payload, as (kind, list) pairs; [] if there are none.
 
-    A list is returned as it came, a single object as a list of one. `account` holds a balance, an info or both
-    (assumed).
+    They may be in any of the places of U16 of the Aries protocol page. A list is returned as it came, a single object
+    as a list of one. The key `account` holds a balance, an info or both (assumed).
     """
     for place in (body.get("data"), body.get("snapshot"), body):
         if isinstance(place, dict):
@@ -156,7 +165,10 @@ def _kinds(item: object) -> Iterable[Kind]:
 
 
 def _time_of(item: object, kind: Kind) -> int | None:
-    """When an object was last changed, in ns, by its own field; not for a candle, whose time is its start."""
+    """Return when an object was last changed, in ns since the epoch, by its own field; None if it has no such field.
+
+    A candle has none: its time is its start.
+    """
     if not isinstance(item, dict):
         return None
     names = ("updatedat", "timestamp", "publishedat") if kind == "news" else ("updatedat",)
@@ -169,7 +181,7 @@ def _is_blank(value: object) -> bool:
 
 
 def _is_unset(kind: Kind, column: str, said: Mapping[str, Any]) -> bool:
-    """Whether an integer key was absent: its missing value, 0, is a valid number too."""
+    """Return whether a required integer key was absent, which its missing value, 0, does not show."""
     field = FIELDS[kind][column]
     return field.type == "integer" and not any(integer(said.get(key)) is not None for key in field.keys)
 

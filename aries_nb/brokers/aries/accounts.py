@@ -1,8 +1,8 @@
-"""The Aries accounts endpoint as a state machine (protocol page §2 and §5); see `BrokerProtocol`.
+"""The Aries accounts endpoint as a state machine (Aries protocol page §2 and §5); see `BrokerProtocol`.
 
 The symbol of a subscription is an account's id; that of watchlists and news is "". A P&L names its candles in its
-options: ("interval", one of `PNL_INTERVALS`) and ("start", RFC 3339 time with zone). News may name ("symbols", …)
-and ("topics", …), each comma separated.
+options: ("interval", one of `PNL_INTERVALS`) and ("start", RFC 3339 time with zone). News may name ("symbols", …) and
+("topics", …), each comma separated.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ _WRAPPED: Mapping[str, tuple[str, ...]] = {
 class _AccountMessage:
     """One message of a topic while it is processed: its body, its time in ns, the records and notices made of it.
 
-    `is_event` is False for an answer, which may be empty.
+    `raw` is its line of JSON. `is_event` is False for the answer to a request, which may be empty.
     """
 
     raw: bytes
@@ -54,16 +54,23 @@ class _AccountMessage:
     notices: list[Notice]
 
     def unreadable(self, reason: str) -> None:
+        """Append a notice that the message could not be decoded, for `reason`."""
         self.notices.append(Unreadable(reason, excerpt(self.raw)))
 
     def lost(self, topic: AccountTopic, kind: Kind | None = None, count: int = 1) -> None:
-        """Count objects as unreadable for their subscriptions; a `kind` of None means all kinds of the topic."""
+        """Append notices that `count` objects were unreadable, for the topic's subscriptions of a kind.
+
+        None means all kinds.
+        """
         if count:
             users = (each for each in topic.subscriptions if kind in (None, each.kind))
             self.notices += [Counted(each, "unreadable", count) for each in users]
 
     def rows(self, topic: AccountTopic, kind: Kind, items: Iterable[object]) -> list[tuple[int, AccountRow]]:
-        """Rows of the usable objects, each with its own time or the message's; the others are counted."""
+        """Return rows of the usable objects, each with its own time or else the message's; count the unusable ones.
+
+        Times are in ns since the epoch.
+        """
         found, problems, lost = rows_of(kind, items, self.raw)
         self.notices += problems
         self.lost(topic, kind, lost)
@@ -71,7 +78,7 @@ class _AccountMessage:
 
 
 class AriesAccounts(AriesConnection[TopicKey]):
-    """A connection for accounts, watchlists and news."""
+    """A connection for accounts, watchlists and news. Implements `BrokerProtocol`."""
 
     COLUMNS = ACCOUNT_COLUMN_TYPES
     HAS_TABLES = True
@@ -85,7 +92,7 @@ class AriesAccounts(AriesConnection[TopicKey]):
         self._pending_requests = PendingRequests()
 
     def tick(self, now: float) -> Sequence[Notice]:
-        """Keepalive and time limits, of the session and of each pending request."""
+        """Send keepalive pings and check time limits of the session and of each pending request; return notices."""
         notices = list(super().tick(now))
         for key in self._pending_requests.overdue(now):
             self._sent.pop(key, None)
@@ -177,7 +184,7 @@ class AriesAccounts(AriesConnection[TopicKey]):
         return () if topic is None else tuple(topic.subscriptions)
 
     def _take(self, topic: str, key: TopicKey | None, line: _AccountMessage) -> None:
-        """Process the content of a topic's message; `key` is set where it answers a request."""
+        """Process the content of a topic's message; `key` is that of the request it answers, None for an event."""
         if topic == "account":
             self._take_account(key, line)
             return
@@ -255,7 +262,10 @@ class AriesAccounts(AriesConnection[TopicKey]):
                 )
 
     def _account_of(self, item: object, line: _AccountMessage, topic: str) -> str | None:
-        """The subscribed account that an object is about; None, with a notice unless expected, where there is none."""
+        """Return the subscribed account that an object belongs to; None if there is none.
+
+        A notice is appended in that case, unless the account has just been unsubscribed or none is subscribed.
+        """
         accounts = {key.account for key in self._topics if key.topic == topic}
         first = item[0] if isinstance(item, list) and item else item
         places = (first, line.body.get("data"), line.body, line.body.get("params"))
@@ -274,7 +284,10 @@ class AriesAccounts(AriesConnection[TopicKey]):
 
 
 def _unwrapped(content: object, keys: Sequence[str]) -> Sequence[object] | None:
-    """The content if it is a list, else the list under the first of these keys; None where there is none."""
+    """Return the content if it is a list, else the list under the first of these keys that has one.
+
+    None without a list.
+    """
     if isinstance(content, list):
         return content
     wrapped = [content.get(key) for key in keys] if isinstance(content, dict) else []
@@ -282,7 +295,7 @@ def _unwrapped(content: object, keys: Sequence[str]) -> Sequence[object] | None:
 
 
 def _of(place: object, name: str) -> object:
-    """The value under a folded key; None where there is none."""
+    """Return the value whose key, in lower case without underscores, is `name`; None if there is none."""
     if not isinstance(place, dict):
         return None
     return next((value for key, value in place.items() if folded(key) == name), None)

@@ -1,4 +1,4 @@
-"""The description of Aries: endpoints, HTTP calls, login."""
+"""The description of the broker Aries: endpoints, HTTP calls, login."""
 
 from __future__ import annotations
 
@@ -19,7 +19,11 @@ ARIES_HOURS = Hours(lambda _: "XNYS", UNKNOWN_HOURS.is_quiet)
 
 
 def aries(name: str, url: str, *, simulates: str = "") -> Broker:
-    """`simulates` is the name of the broker that a simulated market stands in for; such a market is always open."""
+    """Return the description of Aries, called `name`, at the base address `url`.
+
+    `simulates` is the name of the broker that a simulated market imitates, "" for the real one; a simulated market is
+    always open.
+    """
     hours = ALWAYS_OPEN if simulates else ARIES_HOURS
     return Broker(
         name,

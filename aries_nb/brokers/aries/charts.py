@@ -1,6 +1,6 @@
-"""The Aries charts endpoint as a state machine (protocol page §2 and §4); see `BrokerProtocol`.
+"""The Aries charts endpoint as a state machine (Aries protocol page §2 and §4); see `BrokerProtocol`.
 
-One request per symbol covers quotes and trades; an event's shape decides which of them it is (§4.2).
+One request per symbol covers quotes and trades; the form of an event decides which of them it is (§4.2).
 """
 
 from __future__ import annotations
@@ -68,7 +68,7 @@ _COLUMN_TYPES: Mapping[Kind, Mapping[str, ColumnType]] = {"quotes": _QUOTE_COLUM
 
 
 class _ChartSymbol:
-    """Subscriptions of one symbol, and its quote as merged on this connection."""
+    """The subscriptions of one symbol, and its quote as merged from the events on this connection."""
 
     __slots__ = ("quote", "subscriptions", "ts")
 
@@ -77,19 +77,21 @@ class _ChartSymbol:
         self.forget()
 
     def forget(self) -> None:
-        """Drop the merged quote when the connection breaks: values from before it must not pass for fresh."""
+        """Drop the quote, because the connection broke and its values must not pass for fresh."""
         self.quote: dict[str, Value] = {}
         self.ts = 0
 
     def counted(self, what: CountedAs) -> list[Counted]:
+        """Return a notice for each subscription that one message made no record; `what` says why."""
         return [Counted(subscription, what) for subscription in self.subscriptions]
 
     def row(self, subscription: Subscription, ts: int) -> Record:
+        """Return the record of the current quote for a subscription, with the exchange time `ts` in ns."""
         return subscription, ts, tuple([self.quote.get(field, _MISSING[field]) for field in subscription.fields])
 
 
 class AriesCharts(AriesConnection[str]):
-    """A connection for the quotes and trades of charts."""
+    """A connection for the quotes and trades of the charts service. Implements `BrokerProtocol`."""
 
     COLUMNS = _COLUMN_TYPES
 
@@ -189,7 +191,10 @@ def _is_push(payload: Mapping[str, Any]) -> bool:
 
 
 def _items(data: object, depth: int) -> Iterator[object]:
-    """The quotes and trades of an event: a single one, a list, or under `quote` and `trade` (U15)."""
+    """Yield the quotes and trades in an event: a single one, a list, or those under the keys `quote` and `trade`.
+
+    The forms are U15 of the Aries protocol page; `depth` limits their nesting.
+    """
     if depth and isinstance(data, list):
         for each in data:
             yield from _items(each, depth - 1)
@@ -202,7 +207,10 @@ def _items(data: object, depth: int) -> Iterator[object]:
 
 
 def _symbol_of(payload: Mapping[str, Any], item: Mapping[str, Any]) -> str:
-    """The symbol of an item: that of the envelope, else `n`, else `s` where it is not a status (§4.2)."""
+    """Return the symbol of an item: that of the envelope, else `n`, else `s` if it is no status; "" if there is none.
+
+    Source: Aries protocol page §4.2.
+    """
     for said in (payload.get("symbol"), item.get("symbol"), item.get("n"), item.get("s")):
         if isinstance(said, str) and said and said not in ("ok", "error"):
             return said
@@ -225,7 +233,11 @@ def _apply(symbol: _ChartSymbol, item: Mapping[str, Any], ts: int, raw: bytes) -
 
 
 def _quote(symbol: _ChartSymbol, values: Mapping[str, Any], ts: int, raw: bytes) -> Iterator[Record | Notice]:
-    """Merge a quote: an absent key is unchanged, null or an unusable value is missing."""
+    """Merge a quote into that of its symbol, and yield its records and notices.
+
+    A column whose key is absent is unchanged; null or an unusable value makes it missing. `ts` is the exchange time in
+    ns.
+    """
     touched: set[str] = set()
     for column, key in CHART_FIELDS.items():
         if key not in values:
@@ -249,7 +261,7 @@ def _quote(symbol: _ChartSymbol, values: Mapping[str, Any], ts: int, raw: bytes)
 
 
 def _trade(symbol: _ChartSymbol, item: Mapping[str, Any], ts: int, raw: bytes) -> Iterator[Record | Notice]:
-    """Emit a trade; the charts endpoint names no aggressor, trade number or venue."""
+    """Yield the records and notices of a trade. The charts endpoint names no aggressor, trade number or venue."""
     price, size = number(item["lp"]), number(item.get("v"))
     if price is None or math.isnan(price):
         yield Unreadable("a trade without a usable price", excerpt(raw))

@@ -1,6 +1,6 @@
-"""Base class of the three Aries endpoints: session, subscriptions, requests (protocol page §2).
+"""Base class of the connections to the three Aries endpoints: session, subscriptions, requests (protocol page §2).
 
-Implements `BrokerProtocol`; a subclass adds the streams of its endpoint.
+It implements `BrokerProtocol`; a subclass adds the streams of its endpoint.
 """
 
 from __future__ import annotations
@@ -35,10 +35,11 @@ Asked: TypeAlias = Mapping[str, RequestOptions]
 
 
 class AriesConnection(ABC, Generic[K]):
-    """One connection, and the streams that outlive it. Not thread-safe: the loop's thread owns it.
+    """One connection to an Aries endpoint, and its subscriptions, which are kept when the connection breaks.
 
-    `K` is what one request asks for: a symbol or a topic. `HAS_TABLES`: records are rows of tables, marked `PUT` or
-    `CLEAR`. `IS_EXACT`: numbers with a point are read as `Decimal`.
+    Implements `BrokerProtocol`; used on the event loop's thread only. A key `K` is what one request asks for: a symbol
+    or a topic. `COLUMNS` are the columns of each kind of stream and their types. `HAS_TABLES`: records are rows of
+    tables, marked `PUT` or `CLEAR`. `IS_EXACT`: numbers with a point are decoded as `Decimal`.
     """
 
     COLUMNS: ClassVar[Mapping[Kind, Mapping[str, ColumnType]]] = {}
@@ -51,29 +52,35 @@ class AriesConnection(ABC, Generic[K]):
         self._requests: dict[str, Asked] = {}  # by request id, the oldest first
 
     def open(self, now: float) -> None:
-        """Start a new connection; the streams are requested again after authentication."""
+        """Begin a new connection at time `now`; the streams are requested again after authentication."""
         self._session.open(now)
         self._initial_records.clear()
         self._requests.clear()
         self._forget()
 
     def authenticate(self, token: str, now: float) -> None:
-        """Send the token, to open the session or to renew it without reconnecting."""
+        """Queue the token, to open the session or to renew it on the same connection."""
         self._session.authenticate(token, now)
 
     def subscribe(self, subscriptions: Sequence[Subscription]) -> int:
-        """Add streams and request what is not running yet. Raises UsageError for text that cannot be encoded."""
+        """Add subscriptions, queue requests for what is not running, and a ping; return the ping's number.
+
+        0 while the session is not open. Raises UsageError for text that cannot be encoded.
+        """
         check_words(subscriptions)
         keys = dict.fromkeys(key for each in subscriptions for key in self._add(each))
         return self._ask(keys) if self._session.is_open else 0
 
     def unsubscribe(self, subscriptions: Sequence[Subscription]) -> None:
-        """Remove streams and end those that no other subscription needs."""
+        """Remove subscriptions, and queue requests that end the streams which no other subscription needs."""
         self._initial_records = [seed for seed in self._initial_records if seed[0] not in subscriptions]
         self._remove(subscriptions)
 
     def receive(self, frames: Sequence[bytes], received: int) -> Received:
-        """Decode the frames of one read."""
+        """Decode frames received at `received` (ns since the epoch).
+
+        Returns their records and notices, each in order.
+        """
         notices: list[Notice] = []
         records: list[Record] = []
         if self._initial_records:
@@ -85,11 +92,11 @@ class AriesConnection(ABC, Generic[K]):
         return records, notices
 
     def tick(self, now: float) -> Sequence[Notice]:
-        """Keepalive and time limits of the session."""
+        """Send keepalive pings and check the time limits of the session; return notices."""
         return self._session.tick(now)
 
     def outgoing(self) -> Sequence[str]:
-        """Drain the frames to send."""
+        """Return the queued frames in the order of sending, and clear the queue."""
         return self._session.outgoing()
 
     @abstractmethod
@@ -98,32 +105,35 @@ class AriesConnection(ABC, Generic[K]):
 
     @abstractmethod
     def _add(self, subscription: Subscription) -> Iterable[K]:
-        """Add a subscription; returns the keys to request for it."""
+        """Add a subscription; return the keys (symbols or topics) to request for it."""
 
     @abstractmethod
     def _remove(self, subscriptions: Sequence[Subscription]) -> None:
-        """Remove subscriptions and unsubscribe from what no other one needs."""
+        """Remove subscriptions, and queue requests that end what no other subscription needs."""
 
     @abstractmethod
     def _subscribed(self) -> Iterable[K]:
-        """All keys that a new session has to request."""
+        """Return all keys (symbols or topics) that a new session has to request."""
 
     @abstractmethod
     def _ask(self, keys: Iterable[K]) -> int:
-        """Request the keys that are not running, then ping; returns the ping's number."""
+        """Queue requests for those keys (symbols or topics) that are not running, then a ping.
+
+        Return the ping's number.
+        """
 
     @abstractmethod
     def _message(
         self, message: Mapping[str, Any], raw: bytes, received: int, records: list[Record], notices: list[Notice]
     ) -> None:
-        """Process one message."""
+        """Process one decoded message, whose line is `raw`; append what it yields to `records` and `notices`."""
 
     @abstractmethod
     def _rejected(self, refused: RequestRefused) -> Rejected:
-        """The refusal of a request in terms of subscriptions, which may be asked for again."""
+        """Return the refusal of a request as a notice that names subscriptions; they may be requested again."""
 
     def _ponged(self, pong: Pong) -> Iterable[Pong]:
-        """The pongs to report when one arrives."""
+        """Return the pongs to report now that `pong` has arrived; a subclass may hold them back."""
         return (pong,)
 
     def _read(self, frame: bytes, received: int, records: list[Record], notices: list[Notice]) -> None:
@@ -156,7 +166,10 @@ class AriesConnection(ABC, Generic[K]):
 
 
 def time_of(message: Mapping[str, Any], received: int) -> int:
-    """When a message was sent, in ns since the epoch: as its payload or its envelope says, else when it came."""
+    """Return when a message was sent, in ns since the epoch, by its payload or else its envelope.
+
+    `received`, the time of receipt, if neither says.
+    """
     payload = message.get("payload")
     inner = nanoseconds(payload.get("timestamp")) if isinstance(payload, dict) else None
     return inner or nanoseconds(message.get("timestamp")) or received

@@ -1,6 +1,6 @@
-"""Level 2 of Aries: book levels, and bid and ask of each venue (protocol page §3.4.4).
+"""Level 2 of Aries: book levels, and best bid and ask of each venue (Aries protocol page §3.4.4).
 
-Whether an event is the whole book or a change of it is not known: levels are kept by price, venues by name.
+Whether an event is the whole book or a change of it is not known, so levels are kept by price and venues by name.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _rows_of = Decoder(list[str]).decode
 
 
 class LevelTwoStreams:
-    """Level 2 subscriptions by symbol, and the records of their events."""
+    """The book and venue subscriptions of a connection by symbol; makes records of level 2 events."""
 
     def __init__(self) -> None:
         self._books: dict[str, Subscription] = {}
@@ -28,11 +28,11 @@ class LevelTwoStreams:
         self._cleared: set[str] = set()  # symbols whose venues have had rows on this connection
 
     def open(self) -> None:
-        """Start a new connection: the next venue rows replace those from before."""
+        """Begin a new connection: its first rows of venues replace all rows from before."""
         self._cleared.clear()
 
     def add(self, subscription: Subscription) -> None:
-        """Add a book or venues subscription; other kinds are ignored."""
+        """Add a subscription of kind "book" or "venues"; other kinds are ignored."""
         if subscription.kind == "book":
             self._books[subscription.symbol] = subscription
         elif subscription.kind == "venues":
@@ -40,17 +40,20 @@ class LevelTwoStreams:
             self._cleared.discard(subscription.symbol)
 
     def remove(self, subscription: Subscription) -> None:
-        """Remove a subscription."""
+        """Remove a subscription; nothing happens if it is not there."""
         for subscriptions in (self._books, self._venues):
             if subscriptions.get(subscription.symbol) == subscription:
                 del subscriptions[subscription.symbol]
 
     def users(self, symbol: str) -> list[Subscription]:
-        """The level 2 subscriptions of a symbol."""
+        """Return the book and venue subscriptions of a symbol."""
         return [subscriptions[symbol] for subscriptions in (self._books, self._venues) if symbol in subscriptions]
 
     def read(self, update: LevelTwoUpdate, received: int, records: list[Record], notices: list[Notice]) -> bool:
-        """Add the records of an event; False if its symbol has no level 2 subscription."""
+        """Append the records and notices of a level 2 event; return False if its symbol has no level 2 subscription.
+
+        `received` is the time of receipt in ns since the epoch, used if the event has no time.
+        """
         book, venues = self._books.get(update.symbol), self._venues.get(update.symbol)
         ms = update.timestamp
         ts = ms * 1_000_000 if 0 < ms < MAX_MS else received
@@ -106,12 +109,15 @@ class LevelTwoStreams:
 
 
 def _without(name: str, depth: Depth) -> CountedAs:
-    """How an event without rows of this name is counted."""
+    """Return how an event without usable rows under `name` is counted: "unreadable" if they are there but unusable.
+
+    Else "rowless".
+    """
     return "unreadable" if isinstance(depth, SpoiltDepth) and name in depth.unusable else "rowless"
 
 
 def _level(row: str) -> tuple[float, float, float] | None:
-    """Price, bid size, ask size."""
+    """Return price, bid size and ask size in a text row of level 2; None if it has another form."""
     try:
         ask_size, price, bid_size = map(float, row.split(":" if ":" in row else ","))
     except ValueError:
@@ -120,7 +126,10 @@ def _level(row: str) -> tuple[float, float, float] | None:
 
 
 def _venue(row: str) -> tuple[Value, ...] | None:
-    """Venue, bid price, bid size, ask price, ask size; a price of 0 is none (assumed)."""
+    """Return venue, bid price, bid size, ask price, ask size in a text row of level 2; None if it has another form.
+
+    A price of 0 means that there is none (assumed), and becomes NaN.
+    """
     try:
         name, *numbers = row.split(":" if ":" in row else ",")
         ask, ask_size, bid, bid_size = map(float, numbers)

@@ -1,4 +1,7 @@
-"""Aries over HTTP: accounts and bars, the calls and how their answers are read (protocol page §7). Pure."""
+"""Accounts and bars of Aries over HTTP: the calls, and the decoding of answers, without I/O.
+
+Source: Aries protocol page §7.
+"""
 
 from __future__ import annotations
 
@@ -27,17 +30,20 @@ _OPENING = 9 * _HOUR + 1_800  # 09:30
 
 
 class AriesHttp:
-    """Calls for accounts and bars. Each `read_` raises ValueError for an answer of another form."""
+    """HTTP calls for accounts and bars, without I/O. Implements `Reference`; `read_` methods raise ValueError."""
 
     def accounts_in(self, token: str) -> None:
-        """None: the tokens do not name accounts."""
+        """Return None: Aries' tokens do not name accounts, so `accounts` has to be called."""
 
     def accounts(self) -> Query:
-        """The call that lists the user's accounts."""
+        """Return the call that lists the user's accounts."""
         return Query("/v2/users/me/accounts")
 
     def read_accounts(self, body: bytes) -> tuple[str, ...]:
-        """The identifiers of the accounts, in the broker's order."""
+        """Return the account identifiers in an answer, in the broker's order.
+
+        Raises ValueError if it has no list of them.
+        """
         accounts = json_object(body).get("accounts")
         if not isinstance(accounts, list):
             raise ValueError("the answer has no list of accounts")  # noqa: TRY004 - a bad answer, not a bad call
@@ -45,20 +51,29 @@ class AriesHttp:
         return tuple(name for name in names if isinstance(name, str) and name)
 
     def bars(self, symbol: str, interval_s: int, start_ns: int, end_ns: int) -> Query:
-        """The call for bars that start in [start_ns, end_ns). Raises UsageError for an unknown bar length."""
+        """Return the call for bars of `interval_s` seconds that start in [start_ns, end_ns), in ns since the epoch.
+
+        Raises UsageError for a bar length that Aries does not have.
+        """
         return bars_query(symbol, interval_s, start_ns, end_ns)
 
     def read_bars(self, body: bytes) -> BarPage:
-        """The bars of one answer; the first page is the latest (§7)."""
+        """Return the bars in one answer, oldest first; the first page has the latest bars (Aries protocol page §7).
+
+        Raises ValueError for an answer that cannot be used.
+        """
         return bars_from(json_object(body))
 
     def bar_start(self, ts_ns: int, interval_s: int) -> int:
-        """Start of the bar that contains a time; both in ns since the epoch."""
+        """Return the start of the bar of `interval_s` seconds that contains a time; both in ns since the epoch."""
         return bar_start(ts_ns, interval_s)
 
 
 def bars_query(symbol: str, interval_s: int, start_ns: int, end_ns: int) -> Query:
-    """The call for bars that start in [start_ns, end_ns). Raises UsageError for an unknown bar length."""
+    """Return the call for bars of `interval_s` seconds that start in [start_ns, end_ns), in ns since the epoch.
+
+    Raises UsageError for a bar length that Aries does not have.
+    """
     resolution = RESOLUTIONS.get(interval_s)
     if resolution is None:
         known = ", ".join(map(str, RESOLUTIONS))
@@ -71,12 +86,13 @@ def bars_query(symbol: str, interval_s: int, start_ns: int, end_ns: int) -> Quer
 
 
 def bars_from(answer: dict[str, Any]) -> BarPage:
-    """The bars of one answer, oldest first, each start once; a bar without a usable time or price is left out.
+    """Return the bars in a decoded answer, oldest first, each start once, with NaN for a missing volume.
 
-    A volume that is missing is NaN. `nextTo` is when the bars before these end, and where there are none, `nextTime`
-    is when the newest bar before them begins (both assumed: the page names them only; TradingView says so of the
-    second). One that lies within what was asked, as where a server looks back so far and no further, is worth asking
-    on. Raises ValueError where the broker says "error", and where the arrays are missing or not of one length.
+    A bar without a usable time or price is left out. The answer's field `nextTo` is the end of the bars before these.
+    In an answer without bars, `nextTime` is the start of the newest bar before them; it may lie within the requested
+    span, if the server looks back only so far, and a request up to it then finds bars. Both meanings are assumed: the
+    protocol page only names the fields; TradingView documents the second. Raises ValueError if the broker reports an
+    error, and if the arrays are missing or not of equal length.
     """
     said = answer.get("s", "ok")
     if said == "no_data":
@@ -88,9 +104,9 @@ def bars_from(answer: dict[str, Any]) -> BarPage:
 
 
 def bar_rows(answer: dict[str, Any]) -> Iterator[tuple[Any, ...]]:
-    """Time, open, high, low, close and volume of each bar, out of parallel arrays; a missing volume is None.
+    """Return an iterator over time, open, high, low, close and volume of each bar in an answer's parallel arrays.
 
-    Raises ValueError where the arrays are missing or not of one length.
+    A missing volume is None. Raises ValueError if the arrays are missing or not of equal length.
     """
     times, volumes = answer.get("t"), answer.get("v")
     if volumes is None and isinstance(times, list):
@@ -102,9 +118,9 @@ def bar_rows(answer: dict[str, Any]) -> Iterator[tuple[Any, ...]]:
 
 
 def bar_start(ts_ns: int, interval_s: int) -> int:
-    """Start of the bar that contains a time; both in ns since the epoch.
+    """Return the start of the bar of `interval_s` seconds that contains a time; both in ns since the epoch.
 
-    Bars within a day count from 09:30 New York time, a day is stamped 00:00 UTC of its date there (both assumed:
+    Bars within a day count from 09:30 New York time; a day starts at 00:00 UTC of its date in New York (both assumed:
     TradingView's convention for this market).
     """
     seconds = ts_ns // _NS
@@ -118,7 +134,10 @@ def bar_start(ts_ns: int, interval_s: int) -> int:
 
 @lru_cache(maxsize=256)
 def _offset(hour: int) -> int:
-    """New York's offset from UTC in seconds, in an hour counted from the epoch; it changes at whole hours only."""
+    """Return New York's offset from UTC in seconds, for an hour counted from the epoch.
+
+    One value per hour is enough, as the offset changes at whole hours only.
+    """
     moment = datetime.fromtimestamp(hour * _HOUR, UTC).astimezone(_NEW_YORK)
     offset = moment.utcoffset()
     assert offset is not None

@@ -1,4 +1,4 @@
-"""Look-ups at Aries over HTTP: the calls for each topic (protocol page §7). Pure."""
+"""Look-ups at Aries over HTTP: the calls for each topic, without I/O (Aries protocol page §7)."""
 
 from __future__ import annotations
 
@@ -21,14 +21,17 @@ _Params = list[tuple[str, str]]
 
 
 class AriesLookup:
-    """Implements `Lookup`. An argument that is None or absent is left out of the call."""
+    """HTTP calls for look-ups, without I/O. Implements `Lookup`.
+
+    An optional argument that is None or absent is not sent.
+    """
 
     def topics(self) -> frozenset[LookupTopic]:
-        """All topics but those that its streams cover."""
+        """Return the topics that Aries has; the others, such as "trades" and "book", exist only as streams."""
         return frozenset(READERS)
 
     def queries(self, topic: LookupTopic, arguments: Mapping[str, Argument]) -> Sequence[Query]:
-        """The calls for a topic. Raises UsageError for an argument that Aries cannot take."""
+        """Return the calls for a topic. Raises UsageError for a topic or an argument that Aries cannot take."""
         match topic:
             case "details":
                 symbols = _symbols(arguments)
@@ -62,7 +65,7 @@ class AriesLookup:
                 raise UsageError(f"there is no {topic} to look up", where="Aries", advice="Ask the streams instead.")
 
     def read(self, topic: LookupTopic, query: Query, body: bytes) -> LookupPage:
-        """The rows of one answer. Raises ValueError for one that cannot be used or reports an error."""
+        """Return the rows of one answer to `query`. Raises ValueError if it cannot be used or reports an error."""
         page = READERS[topic](body)
         params = dict(query.params)
         if page.cursor is not None:
@@ -153,5 +156,5 @@ def _whole(arguments: Mapping[str, Argument], name: str, most: int) -> int:
 
 
 def _written(value: Argument) -> str:
-    """A number without exponent or trailing zeros, text unchanged."""
+    """Return a number as text without exponent or trailing zeros; text unchanged."""
     return f"{value:f}".rstrip("0").rstrip(".") if isinstance(value, float) else str(value)

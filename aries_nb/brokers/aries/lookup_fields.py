@@ -1,4 +1,4 @@
-"""Fields of Aries' look-ups and the columns they become (protocol page §7)."""
+"""The fields in Aries' answers to look-ups, and the columns they become (Aries protocol page §7)."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ __all__ = [
 
 
 class LookupField(NamedTuple):
-    """Path of a value in an object, from the outside in, and its type."""
+    """Where a column's value is in a JSON object, as the keys from the outside in, and the column's type."""
 
     path: tuple[str, ...]
     type: LookupType = "number"

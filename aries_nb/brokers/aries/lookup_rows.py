@@ -1,6 +1,7 @@
-"""Readers of Aries' look-up answers, one per topic; each takes one body (protocol page §7).
+"""Decoders of Aries' answers to look-ups, one function per topic, which takes the body (Aries protocol page §7).
 
-A field that cannot be used is a missing value; a row without its symbol is left out.
+A field that cannot be used is a missing value; a row without its symbol is left out. Each raises ValueError for an
+answer that cannot be used.
 """
 
 from __future__ import annotations
@@ -36,9 +37,10 @@ NS_FROM = 10**17  # a larger Unix time is in ns: as ms it would be the year 3,17
 
 
 class AnswerPage(NamedTuple):
-    """Rows of one answer, refused symbols, and the parameter of the next page, None at the end.
+    """The rows of one answer, the refused symbols, and the parameter (name, value) of the next page, None at the end.
 
-    A refused symbol is "" where the answer does not repeat the one of the call.
+    `columns` maps names to types. `refused` maps a symbol to the server's text; the symbol is "" if the answer does not
+    repeat that of the call.
     """
 
     columns: Mapping[str, LookupType]
@@ -58,7 +60,10 @@ def _details(body: bytes) -> AnswerPage:
 
 
 def _quotes(body: bytes) -> AnswerPage:
-    """In a row `s` is a status and `n` the name, or `s` is the symbol (§8 D15)."""
+    """Return the rows of an answer with quotes, in any of two forms (Aries protocol page §8 D15).
+
+    In an item, `s` is a status and `n` the symbol, or `s` is the symbol.
+    """
     rows, refused = [], {}
     for item in _items(_object(body).get("d")):
         status, name = item.get("s"), item.get("n")
@@ -108,7 +113,7 @@ def _aggregates(body: bytes) -> AnswerPage:
 
 
 def _tick_bars(body: bytes) -> AnswerPage:
-    """Parallel arrays, `t` in ms; `nextTo` is the cursor of the bars before these."""
+    """Return the bars in parallel arrays, with `t` in ms; `nextTo` is the cursor of the page of earlier bars."""
     if page := _unknown(BARS, body):
         return page
     answer = _object(body)
@@ -123,7 +128,7 @@ def _tick_bars(body: bytes) -> AnswerPage:
 
 
 def _server_time(body: bytes) -> AnswerPage:
-    """Seconds as plain text."""
+    """Return the server's time as one row; the body is a Unix time in seconds as plain text."""
     moment = nanoseconds(body[:40].decode("ascii", "replace").strip())
     if moment is None:
         raise ValueError("the answer is no time")
@@ -151,7 +156,10 @@ READERS: Mapping[LookupTopic, Callable[[bytes], AnswerPage]] = {
 
 
 def _unknown(columns: Mapping[str, LookupType], body: bytes) -> AnswerPage | None:
-    """The page of an answer for an unknown symbol: an error whose text has the word "symbol" (assumed); else None."""
+    """Return the page for an answer that says that the symbol is unknown, else None.
+
+    Such an answer is an error whose text has the word "symbol" (assumed).
+    """
     answer = json_value(body)
     said = answer.get("errmsg") if isinstance(answer, dict) and answer.get("s") == "error" else None
     is_unknown = isinstance(said, str) and "symbol" in said.lower()
@@ -159,7 +167,7 @@ def _unknown(columns: Mapping[str, LookupType], body: bytes) -> AnswerPage | Non
 
 
 def _table(fields: Mapping[str, LookupField], items: object) -> AnswerPage:
-    """One row per item; a row whose first column is empty text is left out."""
+    """Return one row per item; a row whose first column is empty text is left out."""
     rows = [row for item in _items(items) if (row := _row(fields, item))[0] != ""]
     return AnswerPage(_types(fields), rows)
 
@@ -183,7 +191,7 @@ def _at(item: object, path: Iterable[str]) -> object:
 
 
 def _value(type_: LookupType, value: object) -> LookupValue:
-    """A JSON value in a column's type, or the missing value of that type."""
+    """Return a JSON value converted to a column's type, or the missing value of that type."""
     match type_:
         case "number":
             found = number(value)
@@ -206,7 +214,7 @@ def _text(value: object) -> str:
 
 
 def _moment(value: object) -> int:
-    """Of s, ms, ns or ISO 8601, in ns since the epoch."""
+    """Return a time given in s, ms, ns or ISO 8601 as ns since the epoch; `NOT_A_TIME` if it is unusable."""
     if isinstance(value, int) and not isinstance(value, bool) and NS_FROM < value < 2**63:
         return value
     found = nanoseconds(value)
@@ -218,7 +226,10 @@ def _lacks_a_price(values: Iterable[LookupValue]) -> bool:
 
 
 def _cursor(name: str, value: object) -> tuple[str, str] | None:
-    """The parameter of the next page; None where the answer has none, or 0 (assumed, as for orders)."""
+    """Return the parameter of the next page as (name, value).
+
+    None if the value is absent or 0 (assumed, as for orders).
+    """
     text = str(value) if isinstance(value, str | int) and not isinstance(value, bool) else ""
     return (name, text) if text not in ("", "0") and len(text) <= MOST_CHARACTERS else None
 

@@ -1,4 +1,4 @@
-"""The Aries market endpoint as a state machine (protocol page §2 and §3); see `BrokerProtocol`."""
+"""The Aries market endpoint as a state machine (Aries protocol page §2 and §3); see `BrokerProtocol`."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ _COLUMN_TYPES: Mapping[Kind, Mapping[str, ColumnType]] = {
 
 
 class AriesMarket(AriesConnection[str]):
-    """A connection for market data."""
+    """A connection for market data: quotes, trades, books, venues, and queries. Implements `BrokerProtocol`."""
 
     COLUMNS = _COLUMN_TYPES
 
@@ -144,7 +144,10 @@ class AriesMarket(AriesConnection[str]):
         return list(self._streams)
 
     def _read(self, frame: bytes, received: int, records: list[Record], notices: list[Notice]) -> None:
-        """Decode a frame in one go, line by line only where it does not fit the fast path."""
+        """Decode a frame in one go; line by line only if it does not fit the fast decoder.
+
+        Appends to `records` and `notices`.
+        """
         try:
             envelopes = decode_lines(frame)
         except (MsgspecError, UnicodeDecodeError, RecursionError):
@@ -224,7 +227,11 @@ class AriesMarket(AriesConnection[str]):
             notices.extend(self._control(message, raw))
 
     def _rejected(self, refused: RequestRefused) -> Rejected:
-        """A refusal concerns what its request added, for the symbols that its text names; for all if it names none."""
+        """Return a refusal as a notice that names subscriptions.
+
+        They are those that need what the request added, for the symbols that the refusal's text names, or for all of
+        its symbols if it names none.
+        """
         asked = self._requests.get(refused.request, {})
         subscriptions: list[Subscription] = self._queries.of(refused.request)
         for symbol in _named(refused.reason, tuple(asked)) or tuple(asked):
@@ -233,7 +240,10 @@ class AriesMarket(AriesConnection[str]):
         return Rejected(tuple(subscriptions), excerpt(refused.reason), refused.is_unknown_symbol)
 
     def _undo(self, symbol: str, before: RequestOptions) -> None:
-        """Note that a request was not fulfilled; `before` is what ran of its options, () where nothing did."""
+        """Record that a request was refused.
+
+        `before` has the fields of each of its options that ran before it, () if none did.
+        """
         sent = self._sent.get(symbol, {})
         for option in before.keys() & sent.keys():
             sent = {**sent, option: tuple(name for name in before[option] if name in sent[option])}
@@ -294,7 +304,7 @@ class AriesMarket(AriesConnection[str]):
                 routes[symbol] = left
 
     def _count_unusable(self, payload: Mapping[str, Any]) -> Iterator[Notice]:
-        """Count an unusable update for its subscriptions."""
+        """Yield notices that count an unusable update as unreadable, for the subscriptions of its symbol and kind."""
         symbol, kind = payload.get("symbol"), kind_of_update(payload)
         if isinstance(symbol, str) and kind is not None:
             users = [part.stream.subscription for part in self._parts.get(kind, {}).get(symbol, ())]
@@ -315,12 +325,15 @@ def _time_of(data: Struct) -> int | UnsetType:
 
 
 def _added(option: str, names: tuple[str, ...], have: tuple[str, ...]) -> tuple[str, ...]:
-    """The names to request in addition to `have`; all names of an option stay all, for "*"."""
+    """Return the names to request in addition to `have`.
+
+    All `names` if they are all fields of the option, so that "*" is sent.
+    """
     return names if is_everything(option, names) else tuple(name for name in names if name not in have) or names
 
 
 def _needs(subscription: Subscription, before: RequestOptions) -> bool:
-    """Whether a subscription needs more of these options than the fields that ran before, () where none did."""
+    """Return whether a subscription needs more of these options than the fields that ran before (() if none did)."""
     need = options_of([subscription])
     return any(
         option in need and (not fields or not set(need[option]) <= set(fields)) for option, fields in before.items()
@@ -328,9 +341,9 @@ def _needs(subscription: Subscription, before: RequestOptions) -> bool:
 
 
 def _named(text: str, symbols: tuple[str, ...]) -> tuple[str, ...]:
-    """The symbols that occur in a text as words; the longest are looked for first, as BRK is no part of BRK.B.
+    """Return those of the symbols that occur in a text as words; longer ones are searched first, as BRK is in BRK.B.
 
-    One that is an English word counts only in the place of a symbol: not ON in "NO DATA ON NOPE".
+    A symbol that is an English word counts only in a symbol's place: not ON in "NO DATA ON NOPE".
     """
     named: set[str] = set()
     words = {symbol for symbol in symbols if _ENGLISH_WORDS.fullmatch(symbol)}
@@ -357,7 +370,7 @@ def _snake_case(name: str) -> str:
 
 
 def _plain(value: object) -> str | float | bool:
-    """A flag or a number as one, also where it came as text; anything else as text."""
+    """Return a flag or a number, also given as text, as bool or number; anything else as text."""
     flag = {"true": True, "false": False}.get(value.lower()) if isinstance(value, str) else None
     if flag is not None:
         return flag
@@ -366,10 +379,10 @@ def _plain(value: object) -> str | float | bool:
 
 
 class SocketQueries:
-    """HTTP-like queries sent over the market socket and not answered yet (protocol page §3.5).
+    """Queries, as over HTTP, sent through the market WebSocket and not answered yet (Aries protocol page §3.5).
 
-    A subscription of kind "answers" is a query: its symbol is the path, its options are a number (which makes it
-    unique) and the parameters. An answer is found by the id of its request.
+    A subscription of kind "answers" is a query: its symbol is the path; its options are a number, which makes it
+    unique, and the parameters. An answer is matched by the id of its request.
     """
 
     def __init__(self, session: AriesSession) -> None:
@@ -377,23 +390,23 @@ class SocketQueries:
         self._requests: dict[Subscription, str] = {}  # "" while it is not sent
 
     def open(self) -> None:
-        """Start a new connection: unanswered queries are sent again."""
+        """Begin a new connection: unanswered queries are sent again."""
         self._requests = dict.fromkeys(self._requests, "")
 
     def add(self, subscription: Subscription) -> None:
-        """Add a query, to be sent with the next `send`."""
+        """Add a query, which the next `send` sends."""
         self._requests.setdefault(subscription, "")
 
     def remove(self, subscription: Subscription) -> None:
-        """Drop a query; its answer is ignored."""
+        """Drop a query; its answer will be ignored."""
         self._requests.pop(subscription, None)
 
     def of(self, request: str) -> list[Subscription]:
-        """The query that a request asked; empty for any other request."""
+        """Return the query that the request with this id asked, as a list; [] for any other request."""
         return [each for each, sent in self._requests.items() if sent and sent == request]
 
     def send(self) -> None:
-        """Queue the queries that were not sent yet."""
+        """Queue the requests of the queries that were not sent yet."""
         for subscription, request in self._requests.items():
             if not request:
                 payload: dict[str, Any] = {"method": "GET", "path": subscription.symbol.removeprefix(_VERSION)}
@@ -402,7 +415,10 @@ class SocketQueries:
                 self._requests[subscription] = self._session.send("request", payload)
 
     def answer(self, message: Mapping[str, Any], received: int) -> Record | None:
-        """The record of an answer; None for any other message and for a refusal."""
+        """Return the record made of an answer to a query; None for any other message and for a refusal.
+
+        `received` is its time in ns since the epoch.
+        """
         payload = message.get("payload")
         if message.get("type") != "response" or not isinstance(payload, dict) or is_refusal(payload):
             return None
@@ -414,7 +430,10 @@ class SocketQueries:
 
 
 def _body(payload: Mapping[str, Any]) -> str:
-    """The result as JSON text, from any of the places of §9 U14; "" where it cannot be encoded."""
+    """Return the result in an answer's payload as JSON text; "" if it cannot be encoded.
+
+    It may be in any of the places named in §9 U14 of the Aries protocol page.
+    """
     body = next((payload[name] for name in ("body", "data") if payload.get(name) is not None), payload)
     try:
         return encode(body).decode()

@@ -1,7 +1,7 @@
-"""Messages of the Aries market endpoint: structs, field names and their aliases (protocol page §2 and §3).
+"""Messages of the Aries market endpoint: structs, field names and their aliases (Aries protocol page §2 and §3).
 
 The structs are the fast path: a message as in the vendor's current documents is decoded straight into one. Others (old
-spellings, numbers as text, control events) are read by `tolerant`.
+spellings, numbers as text, control events) are decoded by the module `tolerant`.
 """
 
 from __future__ import annotations
@@ -49,7 +49,10 @@ Text: TypeAlias = str | UnsetType
 
 
 class Quote(Struct, gc=False):
-    """Quote fields, protocol page §3.4.1; absent means unchanged."""
+    """The fields of a quote event (Aries protocol page §3.4.1).
+
+    An absent field is unchanged; times are Unix times in ms.
+    """
 
     bidPrice: Number = UNSET  # noqa: N815 - the broker's own names, in this module only
     bidSize: Number = UNSET  # noqa: N815
@@ -69,7 +72,10 @@ class Quote(Struct, gc=False):
 
 
 class Trade(Struct, gc=False):
-    """Trade fields, protocol page §3.4.2, with the names of the old list; absent means unchanged."""
+    """The fields of a trade event, including names of the vendor's old list (Aries protocol page §3.4.2).
+
+    An absent field is unchanged; times are Unix times in ms.
+    """
 
     lastPrice: Number = UNSET  # noqa: N815
     price: Number = UNSET
@@ -94,7 +100,10 @@ class Trade(Struct, gc=False):
 
 
 class Greeks(Struct, gc=False):
-    """Greeks of an option, protocol page §3.4.5 (names assumed)."""
+    """The fields of an option's Greeks event (Aries protocol page §3.4.5, names assumed).
+
+    An absent field is unchanged.
+    """
 
     delta: Number = UNSET
     gamma: Number = UNSET
@@ -110,7 +119,7 @@ class Greeks(Struct, gc=False):
 
 
 class TimeAndSales(Struct, gc=False):
-    """One execution, protocol page §3.4.3: every value is text."""
+    """One trade in a time & sales event, in which every value is text (Aries protocol page §3.4.3)."""
 
     price: Text = UNSET
     size: Text = UNSET
@@ -121,9 +130,9 @@ class TimeAndSales(Struct, gc=False):
 
 
 class Depth(Struct, gc=False):
-    """Level 2, protocol page §3.4.4: rows of `askSize:price:bidSize`.
+    """The fields of a level 2 event (Aries protocol page §3.4.4). `orderBook` has text rows `askSize:price:bidSize`.
 
-    `quotes` are rows of `exchange:askPrice:askSize:bidPrice:bidSize`: undecoded JSON, empty if absent.
+    `quotes` is a list of rows `exchange:askPrice:askSize:bidPrice:bidSize` as undecoded JSON, empty if absent.
     """
 
     orderBook: list[str] | UnsetType = UNSET  # noqa: N815
@@ -131,13 +140,16 @@ class Depth(Struct, gc=False):
 
 
 class SpoiltDepth(Depth, gc=False):
-    """Level 2 with fields that are not lists of rows, named in `unusable`; made by the tolerant reader only."""
+    """A level 2 event whose fields named in `unusable` are not lists of text rows.
+
+    Made by the tolerant decoder only.
+    """
 
     unusable: tuple[str, ...] = ()
 
 
 class QuoteUpdate(Struct, gc=False, tag_field="type", tag="quote"):
-    """Payload of a quote event."""
+    """Payload of a quote event. `timestamp` is Unix time in ms, 0 if absent."""
 
     symbol: str
     data: Quote
@@ -145,7 +157,7 @@ class QuoteUpdate(Struct, gc=False, tag_field="type", tag="quote"):
 
 
 class TradeUpdate(Struct, gc=False, tag_field="type", tag="trade"):
-    """Payload of a trade event."""
+    """Payload of a trade event. `timestamp` is Unix time in ms, 0 if absent."""
 
     symbol: str
     data: Trade
@@ -153,7 +165,7 @@ class TradeUpdate(Struct, gc=False, tag_field="type", tag="trade"):
 
 
 class TimeAndSalesUpdate(Struct, gc=False, tag_field="type", tag="timeAndSales"):
-    """Payload of a time & sales event."""
+    """Payload of a time & sales event. `timestamp` is Unix time in ms, 0 if absent."""
 
     symbol: str
     data: TimeAndSales
@@ -161,7 +173,7 @@ class TimeAndSalesUpdate(Struct, gc=False, tag_field="type", tag="timeAndSales")
 
 
 class LevelTwoUpdate(Struct, gc=False, tag_field="type", tag="level2"):
-    """Payload of a level 2 event."""
+    """Payload of a level 2 event. `timestamp` is Unix time in ms, 0 if absent."""
 
     symbol: str
     data: Depth
@@ -169,7 +181,7 @@ class LevelTwoUpdate(Struct, gc=False, tag_field="type", tag="level2"):
 
 
 class GreeksUpdate(Struct, gc=False, tag_field="type", tag="greeks"):
-    """Payload of a Greeks event."""
+    """Payload of a Greeks event. `timestamp` is Unix time in ms, 0 if absent."""
 
     symbol: str
     data: Greeks
@@ -177,7 +189,7 @@ class GreeksUpdate(Struct, gc=False, tag_field="type", tag="greeks"):
 
 
 class StatusUpdate(Struct, gc=False, tag_field="type", tag="marketStatus"):
-    """Payload of a market status event, protocol page §3.1."""
+    """Payload of a market status event (Aries protocol page §3.1). `timestamp` is Unix time in ms, 0 if absent."""
 
     data: dict[str, Any]
     timestamp: Annotated[int, Meta(ge=0, lt=MAX_MS)] = 0
@@ -187,7 +199,7 @@ Payload: TypeAlias = QuoteUpdate | TradeUpdate | TimeAndSalesUpdate | LevelTwoUp
 
 
 class Envelope(Struct, gc=False):
-    """A server message that fits the fast path."""
+    """A server message that fits the fast decoder: an event with one of the known payloads."""
 
     payload: Payload
 
@@ -215,7 +227,7 @@ STREAM_ALIASES: Mapping[str, str] = {
 
 
 def field_types(struct: type[Struct]) -> dict[str, ColumnType]:
-    """The broker's field name → column type, from the annotations of a struct."""
+    """Return the column type of each field of a struct, by the broker's field name, from its annotations."""
     kinds: dict[object, ColumnType] = {"Number": "number", "Millis": "time", "Text": "text"}
     return {name: kinds[struct.__annotations__[name]] for name in struct.__struct_fields__}
 

@@ -1,4 +1,7 @@
-"""Listed options of Aries over HTTP: the calls and the reading of answers (protocol page §7; §3.5 for the shapes)."""
+"""Listed options of Aries over HTTP: the calls, and the decoding of answers, without I/O.
+
+Source: Aries protocol page §7, and §3.5 for the form of the answers.
+"""
 
 from __future__ import annotations
 
@@ -15,27 +18,34 @@ MOST_CHARACTERS = 64  # of a symbol; an OSI symbol has at most 21
 
 
 class AriesOptions:
-    """Implements `OptionReference`. Items of an answer that cannot be used are left out."""
+    """HTTP calls for listed options, without I/O. Implements `OptionReference`.
+
+    Unusable items of an answer are left out.
+    """
 
     def expiries(self, symbol: str) -> Query:
-        """The call for the expiry dates of an underlying's options."""
+        """Return the call for the expiry dates of the options on the underlying `symbol`."""
         return Query(f"/v1/options/{path_segment(symbol)}/expiry-dates")
 
     def read_expiries(self, body: bytes) -> tuple[date, ...]:
-        """The expiry dates, each once, the nearest first. Raises ValueError where there is no list of them."""
+        """Return the expiry dates in an answer, each once, the nearest first.
+
+        Raises ValueError if it has no list of them.
+        """
         days = json_object(body).get("expiryDates")
         if not isinstance(days, list):
             raise ValueError("the answer has no list of expiry dates")  # noqa: TRY004 - a bad answer, not a bad call
         return tuple(sorted({day for day in map(_day, days) if day is not None}))
 
     def contracts(self, symbol: str, expiry: date) -> Query:
-        """The call for the options of an underlying that expire on a date."""
+        """Return the call for the options on the underlying `symbol` that expire on a date."""
         return Query(f"/v1/options/{path_segment(symbol)}/contracts/{expiry:%Y-%m-%d}")
 
     def read_contracts(self, body: bytes) -> tuple[OptionContract, ...]:
-        """The options, each once, by strike, the call of a strike before its put.
+        """Return the options in an answer, each once, in the order of strikes, the call of a strike before its put.
 
-        A list that is null or missing is an empty one (assumed). Raises ValueError where both are missing.
+        A list of calls or puts that is null or missing counts as empty (assumed). Raises ValueError if both are
+        missing.
         """
         answer = json_object(body)
         if not answer.keys() & {"calls", "puts"}:

@@ -1,4 +1,7 @@
-"""Trades of Aries from time & sales: text values in, one row of a trades frame out (protocol page §3.4.3)."""
+"""Trades of Aries, which it calls time & sales: text values in, rows of a trades frame out.
+
+Source: Aries protocol page §3.4.3.
+"""
 
 from __future__ import annotations
 
@@ -20,9 +23,11 @@ PRINT_COLUMN_TYPES: dict[str, ColumnType] = {name: _TYPES.get(name, "text") for 
 
 
 class PrintPart(StreamPart):
-    """Values of a trades stream from executions; absent fields keep their last value, except the id.
+    """The values of a trades stream, from its time-and-sales events.
 
-    A numbered trade is emitted once, however often it comes: again after a break, or duplicated by a proxy.
+    Absent fields keep their last value, except the id.
+
+    A trade with a number is emitted once, however often it comes: again after a break, or duplicated by a proxy.
     """
 
     __slots__ = ("_fields", "_id", "_recent")
@@ -38,7 +43,7 @@ class PrintPart(StreamPart):
 
     @property
     def ping_number(self) -> int:
-        """Never 0: trades are compared with earlier ones at all times."""
+        """Always 1, so that each trade is compared with earlier ones, not only after a request."""
         return 1
 
     @ping_number.setter
@@ -46,7 +51,10 @@ class PrintPart(StreamPart):
         pass
 
     def repeats(self, ts: int, values: Values) -> bool:
-        """Whether a numbered trade was emitted before with the same values; unnumbered ones may be equal by chance."""
+        """Return whether a trade with a number was emitted before with the same time (ns) and values.
+
+        False for a trade without a number: two of them may be equal by chance.
+        """
         number = 0 if self._id is None else values[self._id]
         if not number:
             return False
@@ -59,7 +67,7 @@ class PrintPart(StreamPart):
         return False
 
     def merge(self, sale: TimeAndSales) -> Values | None:
-        """The values of one execution; None where it carries neither price nor size."""
+        """Return the values of one trade; None if it has neither price nor size."""
         if sale.price is UNSET and sale.size is UNSET:
             return None
         values: list[Value] = []

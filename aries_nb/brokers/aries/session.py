@@ -1,6 +1,6 @@
-"""An Aries session on one connection: authentication, renewal, keepalive, errors (protocol page §2 and §3.6).
+"""An Aries session on one connection: authentication, renewal, keepalive, errors (Aries protocol page §2, §3.6).
 
-The same on the market, charts and accounts endpoints.
+It is the same on the market, charts and accounts endpoints.
 """
 
 from __future__ import annotations
@@ -34,7 +34,10 @@ RENEW_SECONDS = 300.0  # the warning comes 5 min before the end; assumed where t
 
 
 class AriesSession:
-    """State of the session, and the queue of frames to send."""
+    """State of an Aries session on one connection, and the queue of frames to send.
+
+    `count` numbers requests and pings together; `now` is the latest time passed in, in s of a monotonic clock.
+    """
 
     def __init__(self) -> None:
         self.is_open = False
@@ -48,7 +51,7 @@ class AriesSession:
         self._renew_at: float | None = None
 
     def open(self, now: float) -> None:
-        """Reset for a new connection; ids continue, so that a late answer cannot match a new request."""
+        """Reset for a new connection at time `now`; ids continue, so that a late answer cannot match a new request."""
         self.is_open = False
         self._out.clear()
         self._pings.clear()
@@ -58,12 +61,12 @@ class AriesSession:
         self._next_ping = now + PING_SECONDS
 
     def outgoing(self) -> Sequence[str]:
-        """Drain the frames to send."""
+        """Return the queued frames in the order of sending, and clear the queue."""
         frames, self._out = self._out, []
         return frames
 
     def send(self, kind: str, payload: Any) -> str:  # noqa: ANN401 - JSON
-        """Queue one request and return its id."""
+        """Queue a request of the type `kind` and return its id."""
         self.count += 1
         request = f"{kind}-{self.count}"
         self._out.append(encode({"type": kind, "id": request, "payload": payload}).decode())
@@ -78,7 +81,7 @@ class AriesSession:
         return self.count
 
     def authenticate(self, token: str, now: float) -> None:
-        """Queue the token in a form that fits all documented variants (§2.1)."""
+        """Queue the token, in a form that fits all documented variants (Aries protocol page §2.1)."""
         self.now = now
         self._auth_sent = now
         self._renew_at = None
@@ -89,7 +92,10 @@ class AriesSession:
         self._out.append(encode({"type": "request", "id": self._auth_id, "payload": request}).decode())
 
     def tick(self, now: float) -> Sequence[Notice]:
-        """Ping when due; report a connection that does not answer in time."""
+        """Queue a ping when it is due; return notices.
+
+        One asks for a fresh token before the session ends; another reports that the server has not answered in time.
+        """
         self.now = now
         if self._auth_sent is not None and now - self._auth_sent > AUTH_SECONDS:
             self._auth_sent = None
@@ -105,13 +111,16 @@ class AriesSession:
         return ()
 
     def is_update(self, message: Mapping[str, Any]) -> bool:
-        """Whether a message carries market data; others are about the session."""
+        """Return whether a message has market data, as opposed to the state of the session."""
         payload = message.get("payload")
         action = payload.get("action") if isinstance(payload, dict) else None
         return message.get("type") == "event" and action in ("update", "snapshot")  # a tuple: it may be unhashable
 
     def control(self, message: Mapping[str, Any], line: bytes) -> Iterator[Notice | RequestRefused]:
-        """Notices of a message about the session, and refusals of requests."""
+        """Yield the notices in a message about the session, and refusals of requests.
+
+        `line` is the message, for excerpts.
+        """
         payload = message.get("payload")
         body: Mapping[str, Any] = payload if isinstance(payload, dict) else {}
         action = body.get("action") or message.get("action")
@@ -177,7 +186,10 @@ class AriesSession:
 
 
 def check_words(subscriptions: Sequence[Subscription]) -> None:
-    """Raise UsageError for text that no frame can hold: as a subscription it would break every new connection."""
+    """Raise UsageError if a subscription has text that cannot be encoded and sent.
+
+    Kept as a subscription, it would break every new connection.
+    """
     words = dict.fromkeys(
         word for each in subscriptions for word in (each.symbol, *each.fields, *chain.from_iterable(each.options))
     )
@@ -191,13 +203,16 @@ def check_words(subscriptions: Sequence[Subscription]) -> None:
 
 
 def request_of(message: Mapping[str, Any]) -> str:
-    """The id of the request that a message answers, from the envelope or the payload (D4); "" if there is none."""
+    """Return the id of the request that a message answers, from its envelope or payload; "" if it has none.
+
+    Source: Aries protocol page D4.
+    """
     payload = message.get("payload")
     return _id(message.get("id")) or (_id(payload.get("id")) if isinstance(payload, dict) else "")
 
 
 def is_refusal(body: Mapping[str, Any]) -> bool:
-    """Whether a payload reports an error (§3.5 and §3.6)."""
+    """Return whether a payload reports an error (Aries protocol page §3.5 and §3.6)."""
     return body.get("action") == "error" or bool(body.get("error")) or (number(body.get("status")) or 0) >= 400
 
 

@@ -1,6 +1,7 @@
-"""Streams of an Aries market connection: merged values of each subscription, and the options of requests.
+"""Streams of an Aries market connection: the values of each subscription, and the options of requests.
 
-Subscriptions of one symbol share one request: the union of their fields.
+An event carries only fields that changed, so its values are merged with those known. Subscriptions of one symbol share
+one request: the union of their fields.
 """
 
 from __future__ import annotations
@@ -64,11 +65,12 @@ _EVERYTHING: Mapping[str, frozenset[str]] = {
 
 
 class StreamPart(ABC):
-    """The values of a stream that come in one kind of event: those from `start` to `stop`.
+    """The part of a stream's row that one kind of event carries: its values from index `start` to `stop`.
 
-    `read` takes them from an event's data; where they may be fewer than the stream has, `merge` adds the others.
-    `ts` is the exchange time of the latest event. `ping_number` is that of the ping sent after the latest request about
-    the symbol: until its pong, the first event that repeats known values is the server's snapshot, not a second row.
+    `read` takes the values from an event's data, and `merge` completes them to a whole row with the values known from
+    earlier events. `ts` is the exchange time of the latest event, in ns. After a request the server sends a snapshot,
+    which may repeat the newest row. `ping_number` is that of the ping sent after the request, 0 once it is answered.
+    Until then, one event with the known time and values counts as duplicated and makes no row.
     """
 
     __slots__ = ("last", "missing", "needs_merge", "ping_number", "read", "start", "stop", "stream", "ts", "update")
@@ -88,22 +90,26 @@ class StreamPart(ABC):
 
     @property
     def known(self) -> Values:
-        """The values as of the latest event on this connection; `missing` where there was none."""
+        """The part's values as of the latest event on this connection; `missing` if there was none."""
         return self.stream.values[self.start : self.stop]
 
     @abstractmethod
     def merge(self, new: Any) -> Values | None:  # noqa: ANN401 - what `read` gave
-        """The stream's values after an event; None where it has none of the requested fields."""
+        """Return the stream's whole row after an event, whose values `new` come from `read`.
+
+        None if the event has none of the requested fields.
+        """
 
     def forget(self) -> None:
-        """Keep the values known when the connection breaks, for `repeats`."""
+        """Store the known values in `last`, because the connection breaks; `repeats` compares a snapshot with them."""
         if self.known != self.missing:
             self.last = self.known
 
     def repeats(self, ts: int, values: Values) -> bool:
-        """Whether an event after a new request is the server's snapshot of known values; at most once per request.
+        """Return whether an event is the snapshot that repeats the known values after a request.
 
-        It is no repetition if a row was emitted without it since the break: that row is incomplete.
+        True at most once per request. False if a row without this part was emitted since the break, because that row
+        was incomplete. `ts` and `values` are the event's exchange time in ns and whole row.
         """
         known, stream = self.known, self.stream
         is_new = known == self.missing
@@ -118,7 +124,7 @@ class StreamPart(ABC):
 
 
 class FieldsPart(StreamPart):
-    """The fields of a quotes stream that come in one kind of event."""
+    """The part of a quotes stream's row that one kind of event carries, such as quote, trade or Greeks."""
 
     __slots__ = ("times",)
 
@@ -131,7 +137,10 @@ class FieldsPart(StreamPart):
         self.needs_merge = bool(self.times) or len(fields) < len(stream.subscription.fields)
 
     def merge(self, new: tuple[Any, ...]) -> Values | None:
-        """The stream's values after an event with these; None where it has none of the requested fields."""
+        """Return the stream's whole row after an event with these values.
+
+        None if it has none of the requested fields.
+        """
         if self.times:
             new = self._in_nanoseconds(new)
         values = self.stream.values
@@ -153,9 +162,9 @@ class FieldsPart(StreamPart):
 
 
 class MarketStream:
-    """One subscription on this connection, with its merged values.
+    """One subscription of a market connection, with its current row in `values`, made up of `parts`.
 
-    `has_emitted`: a row was emitted after a request of this connection; a part still missing then is missing in it.
+    `has_emitted`: a row was emitted since the latest break; values that a part did not have by then are missing in it.
     """
 
     __slots__ = ("has_emitted", "parts", "subscription", "values")
@@ -171,16 +180,17 @@ class MarketStream:
                     self.parts.append(FieldsPart(self, update, names))
 
     def forget(self) -> None:
-        """Drop the merged values when the connection breaks: values from before it must not pass for fresh."""
+        """Drop the current values, because the connection broke and they must not pass for fresh."""
         for part in self.parts:
             part.forget()
         self.has_emitted = False
         self.values = tuple(value for part in self.parts for value in part.missing)
 
     def copy_known(self, others: Iterable[MarketStream]) -> int:
-        """Copy the values of our fields from other quotes streams of the symbol.
+        """Copy the values of this stream's fields from other quotes streams of the same symbol.
 
-        Returns their exchange time if they are a whole row, which `StreamPart.repeats` then compares with; else 0.
+        Returns their exchange time (ns since the epoch) if every field has a value, else 0. `StreamPart.repeats`
+        compares a later snapshot with it.
         """
         if self.subscription.kind != "quotes":
             return 0
@@ -212,9 +222,9 @@ def _reader(names: Sequence[str]) -> Callable[[Struct], tuple[Any, ...]]:
 
 
 def options_of(subscriptions: Iterable[Subscription]) -> RequestOptions:
-    """The options of a subscribe item that cover these subscriptions of one symbol.
+    """Return the options of a subscribe request that cover these subscriptions of one symbol.
 
-    The time of each kind of event is always requested: `ts` needs it.
+    The time of each kind of event is always requested, as records need it.
     """
     fields: dict[str, set[str]] = {}
     for subscription in subscriptions:
@@ -240,17 +250,20 @@ def options_of(subscriptions: Iterable[Subscription]) -> RequestOptions:
 
 
 def is_option(symbol: str) -> bool:
-    """Whether a symbol is that of an option."""
+    """Return whether a symbol is that of a listed option (OSI symbol)."""
     return OPTION_SYMBOL.fullmatch(symbol) is not None
 
 
 def is_everything(option: str, names: Iterable[str]) -> bool:
-    """Whether these are all fields of an option, so that "*" means the same."""
+    """Return whether these are all fields of an option of a request, so that "*" means the same."""
     return _EVERYTHING.get(option) == frozenset(names)
 
 
 def item_to_subscribe(symbol: str, new: RequestOptions) -> dict[str, Any]:
-    """The subscribe item for options that are not running yet (protocol page §3.2); all fields of one are "*"."""
+    """Return the item of a subscribe request for options not running yet (Aries protocol page §3.2).
+
+    If all fields of an option are requested, "*" stands for them.
+    """
     item: dict[str, Any] = {"symbol": symbol}
     for option, names in new.items():
         item[option] = "*" if is_everything(option, names) else list(names) or True
@@ -262,9 +275,10 @@ def item_to_subscribe(symbol: str, new: RequestOptions) -> dict[str, Any]:
 
 
 def item_to_unsubscribe(symbol: str, old: RequestOptions, left: RequestOptions) -> str | dict[str, Any]:
-    """The unsubscribe item that takes `old` to `left` (protocol page §3.3): the bare symbol where nothing is left.
+    """Return the item of an unsubscribe request that reduces the options from `old` to `left`.
 
-    Fields taken away from "*" leave the others (assumed, §9 U21).
+    It is the bare symbol if nothing is left. If fields are removed from "*", the remaining ones continue (assumed).
+    Source: Aries protocol page §3.3, §9 U21.
     """
     if not left:
         return symbol

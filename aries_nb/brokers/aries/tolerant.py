@@ -1,6 +1,6 @@
-"""Tolerant reader of Aries market updates that the fast path cannot decode: old spellings, numbers as text, garbage.
+"""Tolerant decoding of Aries market updates that the fast decoder rejects: old spellings, numbers as text, garbage.
 
-One line at a time: usable values are used, others become notices, nothing raises.
+One line at a time. Usable values are used, unusable ones become notices, and nothing raises.
 """
 
 from __future__ import annotations
@@ -49,7 +49,10 @@ _MISSING: Mapping[ColumnType, float | str] = {"number": math.nan, "time": 0, "te
 
 
 def update_from(payload: Mapping[str, Any], line: bytes) -> tuple[Payload | None, list[Unreadable]]:
-    """The update in a payload, and notices about what could not be used."""
+    """Return the update in a payload, and notices about what could not be used; None if there is no usable update.
+
+    `line` is the message, for excerpts.
+    """
     said, data = payload.get("type"), payload.get("data")
     name = _stream_named(said)
     if name is None or not isinstance(data, dict):
@@ -70,7 +73,7 @@ def update_from(payload: Mapping[str, Any], line: bytes) -> tuple[Payload | None
 
 
 def kind_of_update(payload: Mapping[str, Any]) -> type[Payload] | None:
-    """The kind of update that a payload names, also where it cannot be used."""
+    """Return the class of update that a payload names, even if it cannot be used; None for an unknown name."""
     name = _stream_named(payload.get("type")) or ""
     if name == "level2":
         return LevelTwoUpdate

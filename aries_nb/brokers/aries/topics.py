@@ -1,4 +1,4 @@
-"""Topics of an Aries accounts connection: subscriptions, newest rows, pending requests (protocol page §5).
+"""Topics of an Aries accounts connection: subscriptions, newest rows, pending requests (Aries protocol page §5).
 
 Orders, positions, balances and infos of one account come on one topic.
 """
@@ -54,7 +54,10 @@ FINISHED = frozenset({"FILLED", "CANCELED", "CANCELLED", "REPLACED", "REJECTED",
 
 
 class TopicKey(NamedTuple):
-    """Subject of one request. `interval` and `start` are those of a P&L, else ""."""
+    """What one request asks for: a topic of an account ("" for watchlists and news).
+
+    `interval` and `start` are those of P&L candles, else "".
+    """
 
     topic: str
     account: str
@@ -63,12 +66,12 @@ class TopicKey(NamedTuple):
 
     @property
     def scope(self) -> tuple[str, str]:
-        """Subject of one unsubscribe: it ends all P&L intervals of an account together (§5.2)."""
+        """Topic and account: one unsubscribe request ends all P&L intervals of them (Aries protocol page §5.2)."""
         return self.topic, self.account
 
 
 def key_of(subscription: Subscription) -> TopicKey:
-    """The topic that a subscription needs."""
+    """Return the key of the topic that serves a subscription."""
     if subscription.kind == "pnl":
         options = dict(subscription.options)
         interval = options.get("interval") or PNL_INTERVAL
@@ -77,7 +80,7 @@ def key_of(subscription: Subscription) -> TopicKey:
 
 
 class _NewestRows:
-    """The newest row of each key, those put last at the end."""
+    """The newest row of each key of one table, with its time, the least recently changed first."""
 
     __slots__ = ("_key", "rows", "ts")
 
@@ -87,13 +90,17 @@ class _NewestRows:
         self.rows: dict[tuple[Any, ...], tuple[int, AccountRow]] = {}
 
     def put(self, ts: int, row: AccountRow) -> None:
+        """Store a row with its time (ns since the epoch) in place of the one with the same key, at the end."""
         key = tuple(row[name] for name in self._key)
         self.rows.pop(key, None)
         self.rows[key] = (ts, row)
         self.ts = max(ts, self.ts)
 
     def trim(self) -> None:
-        """Drop the oldest rows beyond the limit, finished orders first; many at once, as it scans all rows."""
+        """Drop the oldest rows beyond 5,000, finished orders first.
+
+        Waits until there are a tenth more, because it scans all rows.
+        """
         excess = len(self.rows) - ROWS_KEPT
         if excess > ROWS_KEPT // 10:
             finished = [key for key, (_, row) in self.rows.items() if row.get("status") in FINISHED]
@@ -103,7 +110,7 @@ class _NewestRows:
 
 
 class AccountTopic:
-    """One topic: its subscriptions, and its newest rows on this connection."""
+    """One topic of a connection: its subscriptions, and its newest rows on this connection."""
 
     def __init__(self, key: TopicKey) -> None:
         self.key = key
@@ -112,7 +119,7 @@ class AccountTopic:
 
     @property
     def payload(self) -> dict[str, Any]:
-        """The payload of a subscribe frame (§5.1); for news the union of all subscriptions."""
+        """The payload of a subscribe frame (Aries protocol page §5.1); for news it covers all subscriptions."""
         key = self.key
         if key.topic == "watchlist":
             return {"topic": "watchlist"}
@@ -126,7 +133,7 @@ class AccountTopic:
         return {"topic": key.topic, "params": params}
 
     def add(self, subscription: Subscription) -> list[Record]:
-        """Add a subscription; returns its initial records."""
+        """Add a subscription. Returns its first records, a full list of the known rows; [] if none are known."""
         if subscription in self.subscriptions:
             return []
         self.subscriptions[subscription] = None
@@ -137,17 +144,23 @@ class AccountTopic:
         return [_clear(subscription, table.ts), *rows]
 
     def forget(self) -> None:
-        """Drop all rows when the connection breaks: rows from before it must not pass for fresh."""
+        """Drop all rows, because the connection broke and they must not pass for fresh."""
         self._tables.clear()
 
     def replace(self, kind: Kind, ts: int, rows: Iterable[tuple[int, AccountRow]]) -> list[Record]:
-        """Replace all rows; returns a `CLEAR` record per subscription and the records of the rows."""
+        """Replace all rows of a kind by `rows`, each with its time; return the records of the new full list.
+
+        They are a `CLEAR` record per subscription, at time `ts`, and the records of the rows.
+        """
         self._tables[kind] = _NewestRows(kind, ts)
         clears = [_clear(subscription, ts) for subscription in self.subscriptions if subscription.kind == kind]
         return [*clears, *self.put(kind, rows)]
 
     def put(self, kind: Kind, rows: Iterable[tuple[int, AccountRow]]) -> list[Record]:
-        """Put rows with their times in place of those with the same key; returns their records."""
+        """Put rows, each with its time, in place of those with the same key.
+
+        Return their records for each subscription.
+        """
         rows = list(rows)
         if not rows:
             return []
@@ -173,7 +186,10 @@ def _clear(subscription: Subscription, ts: int) -> Record:
 
 
 def wants(subscription: Subscription, row: AccountRow) -> bool:
-    """Whether a subscription covers a news item; an item without symbols is for all subscriptions."""
+    """Return whether a subscription covers a row: all rows except news about other symbols.
+
+    News without symbols are covered by every subscription.
+    """
     if subscription.kind != "news":
         return True
     symbols = words(subscription, "symbols")
@@ -182,13 +198,16 @@ def wants(subscription: Subscription, row: AccountRow) -> bool:
 
 
 def words(subscription: Subscription, option: str) -> set[str]:
-    """The comma separated words of an option."""
+    """Return the comma-separated words in an option of a subscription; an empty set without that option."""
     text = dict(subscription.options).get(option, "")
     return {word.strip() for word in text.split(",") if word.strip()}
 
 
 def _news_params(subscriptions: Iterable[Subscription]) -> dict[str, list[str]]:
-    """Union of all symbols and topics; no limit where one subscription has none."""
+    """Return the parameters of the request for news: the union of the symbols and of the topics of all subscriptions.
+
+    No symbols, or topics, if one subscription names none, which means all.
+    """
     params: dict[str, list[str]] = {}
     for option in ("symbols", "topics"):
         wanted = [words(subscription, option) for subscription in subscriptions]
@@ -198,9 +217,9 @@ def _news_params(subscriptions: Iterable[Subscription]) -> dict[str, list[str]]:
 
 
 class PendingRequests:
-    """Requests of this connection without an answer yet, and the pongs held back for them (protocol page §5.2).
+    """Requests of this connection without an answer yet, and the pongs held back for them (Aries protocol page §5.2).
 
-    Requests and pings share one count: a pong is released once no request before it is pending.
+    Requests and pings are numbered together: a pong is released once no earlier request is pending.
     """
 
     def __init__(self) -> None:
@@ -208,34 +227,34 @@ class PendingRequests:
         self._held: list[Pong] = []
 
     def clear(self) -> None:
-        """Drop everything for a new connection."""
+        """Forget all pending requests and held pongs; called when a new connection opens."""
         self._pending.clear()
         self._held.clear()
 
     def asked(self, request: str, key: TopicKey, number: int, now: float) -> None:
-        """Add a request by its id and number."""
+        """Add a request with the id `request`, its topic's key and its number, sent at time `now` (s, monotonic)."""
         self._pending[request] = (key, number, now)
 
     def answered(self, request: str) -> TopicKey | None:
-        """Remove a request and return its key; None where it is not pending."""
+        """Remove the request with this id and return its topic's key; None if it is not pending."""
         return self._pending.pop(request, (None,))[0]
 
     def forget(self, key: TopicKey) -> None:
-        """Remove all requests of a key."""
+        """Remove all pending requests of a topic's key."""
         for request in [request for request, (about, _, _) in self._pending.items() if about == key]:
             del self._pending[request]
 
     def overdue(self, now: float) -> list[TopicKey]:
-        """Remove the requests older than `ACK_SECONDS` and return their keys."""
+        """Remove the requests that are unanswered for more than 10 s at time `now`; return the keys of their topics."""
         late = [request for request, (_, _, since) in self._pending.items() if now - since > ACK_SECONDS]
         return [self._pending.pop(request)[0] for request in late]
 
     def hold(self, pong: Pong) -> None:
-        """Hold a pong back until the requests before it are answered."""
+        """Hold a pong back until all requests with a smaller number are answered."""
         self._held.append(pong)
 
     def released(self) -> Sequence[Pong]:
-        """Drain the pongs without a pending request before them."""
+        """Return the held pongs before which no request is pending any more, and remove them."""
         if not self._held:
             return ()
         first = min((number for _, number, _ in self._pending.values()), default=None)
