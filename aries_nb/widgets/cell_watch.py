@@ -59,9 +59,9 @@ class CellWatch:
     """Watches the cells of one IPython shell. Its methods may be called on any thread.
 
     `since` is the start of the running cell in s on `clock`, None when none runs; `cells` counts those that have
-    started. While a cell runs and views are watched, the interpreter's switch interval is 1 ms instead of 5 ms: a
-    frame takes the interpreter lock a dozen times, and during a pure-Python cell each time costs one interval. It
-    is restored when the cell ends, and left alone where the user has set another one.
+    started. While a cell runs and the watch is on, the interpreter's switch interval is 1 ms instead of 5 ms:
+    drawing a view takes the interpreter lock a dozen times, and during a pure-Python cell each time costs one
+    interval. It is restored when the cell ends, and left alone where the user has set another one.
     """
 
     def __init__(self, events: _Events, clock: Callable[[], float]) -> None:

@@ -1,4 +1,4 @@
-"""Decides when a view may send its next frame to the browser; no clock, no thread, no widget.
+"""Decides when a view may send its next frame, an update of its picture, to the browser; no clock, thread or widget.
 
 The browser answers every frame that it has painted, and a view with a few unanswered frames sends no new one. A few,
 not one: on a slow machine a frame's round trip takes longer than a period. Two cases break this simple rule, and are
@@ -40,7 +40,7 @@ MOST_AWAITED = 64
 
 
 class SentFrame(NamedTuple):
-    """A frame that was sent to the browser and is not answered yet.
+    """A frame (an update of a view's picture) that the browser has not yet answered as painted.
 
     `received` is when its newest row was received (ns since the epoch), 0 if the frame cannot be used to measure
     latency. `cells` is how many notebook cells had started when it was sent, -1 if one was running.
@@ -52,12 +52,13 @@ class SentFrame(NamedTuple):
 
 @dataclass(slots=True)
 class FramePacing:
-    """The state of one view's frames between kernel and browser; times are in s on one clock.
+    """The state of one view's frames, updates of its picture that the browser answers when painted.
 
-    `period_s` is the shortest time between two frames, `in_flight` how many may be unanswered by the browser,
-    `unanswered` how many are. `due` is the next time that is a multiple of the period, `waiting_since` when the
-    first unanswered frame was sent or the last answer came in (None while no frame is unanswered). `last_report` is
-    when the browser last reported anything; `awaited` are the unanswered frames, oldest first.
+    Times in s on one clock. `period_s` is the shortest time between two frames, `in_flight` how many may be
+    unanswered by the browser, `unanswered` how many are. `due` is the next time that is a multiple of the period,
+    `waiting_since` when the first unanswered frame was sent or the last answer came in (None while no frame is
+    unanswered). `last_report` is when the browser last reported anything; `awaited` are the unanswered frames,
+    oldest first.
     """
 
     period_s: float = PERIOD_S
@@ -71,7 +72,7 @@ class FramePacing:
     awaited: deque[SentFrame] = field(default_factory=lambda: deque(maxlen=MOST_AWAITED))
 
     def sent(self, now: float) -> None:
-        """Record that a frame was sent at `now`.
+        """Record that a frame, an update of the view's picture, was sent to the browser at `now` (s).
 
         The next is due at the next multiple of the period, so that delays do not add up. The multiples are the
         same for all views: the browser lays out and composes what arrives together in one go, which costs a
@@ -84,10 +85,10 @@ class FramePacing:
             self.waiting_since = now
 
     def reported(self, now: float, unanswered: int | None = None) -> SentFrame | None:
-        """Record a report of the browser at `now`.
+        """Record a report of the browser at `now` (s).
 
-        `unanswered` is how many frames it has yet to answer, None if it does not say. Returns the newest frame
-        that this report answers, None if it answers none.
+        Return the newest frame that it answers, None if it answers none. `unanswered` is how many frames
+        (updates of the view's picture) it has yet to answer, None if it does not say.
         """
         self.last_report = now
         if unanswered is None:
@@ -104,10 +105,10 @@ class FramePacing:
 
 
 def next_frame_at(pace: FramePacing, now: float, busy_since: float | None) -> float:
-    """Return when the view's next frame may be sent, in s on the clock of `now`.
+    """Return when the view may send its next frame, an update of its picture, to the browser.
 
-    At or before `now` means at once, infinity means not until the view is visible. `busy_since` is the start of the
-    running notebook cell, None when no cell runs.
+    It is in s on the clock of `now`: at or before `now` means at once, infinity means not until the view is
+    visible. `busy_since` is the start of the running notebook cell, None when no cell runs.
     """
     if not pace.is_visible:
         return math.inf
@@ -146,6 +147,6 @@ class MessageBudget:
     def spend(self, messages: int) -> None:
         """Subtract messages that were sent from the budget.
 
-        It may go below zero by one frame, for which later frames wait.
+        It may go below zero by one frame (one update of a view), for which later frames wait.
         """
         self._left -= messages

@@ -1,7 +1,8 @@
 """The painter: one thread that draws all live views of the process, and the only one that sends frames to the browser.
 
-Widgets have no lock of their own, so two threads that set the same widget lose updates. Hence one painter, one lock for
-each view, and reports of the browser that are only recorded. Asyncio loops are not touched.
+A frame is one update of a view's picture. Widgets have no lock of their own, so two threads that set the same widget
+lose updates. Hence one painter, one lock for each view, and reports of the browser that are only recorded. Asyncio
+loops are not touched.
 """
 
 from __future__ import annotations
@@ -39,11 +40,11 @@ class PaintableView(Protocol):
 
     @property
     def period_s(self) -> float:
-        """Shortest time between two frames of the view, in s."""
+        """Shortest time between two frames (updates of the picture sent to the browser) of the view, in s."""
 
     @property
     def in_flight(self) -> int:
-        """Number of frames that may be unanswered by the browser when the next one is sent."""
+        """Number of frames (updates of the picture) that may be unanswered by the browser; then no new one is sent."""
 
     @property
     def refresh_s(self) -> float | None:
@@ -70,11 +71,11 @@ class PaintableView(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class PainterStatistics:
-    """Counters of the painter, the thread that draws, since the process started, and its present state.
+    """Counters of the painter, the thread that draws all views, since the process started, and its present state.
 
-    `views` are drawn now, `visible` of them are not known to be hidden, `waiting` of them have frames that the
-    browser has not answered. `frames` and `messages` were sent; `draws` counts attempts, sent or not; `errors`
-    drawings that raised. `is_running` says whether the thread lives.
+    `views` are drawn now, `visible` of them are not known to be hidden, `waiting` of them have frames (updates of
+    the picture) that the browser has not answered. `frames` and `messages` were sent; `draws` counts attempts, sent
+    or not; `errors` drawings that raised. `is_running` says whether the thread lives.
     """
 
     views: int
@@ -88,7 +89,7 @@ class PainterStatistics:
 
 
 class _Watched:
-    """A view that the painter draws, and the state of its frames."""
+    """A view that the painter draws, and the state of its frames (updates of its picture sent to the browser)."""
 
     def __init__(self, view: PaintableView) -> None:
         self.view = view
@@ -102,7 +103,7 @@ class _Watched:
         self.lags = view.lags
 
     def newest(self) -> int:
-        """Return when the source's newest row was received (ns since the epoch).
+        """Return when the source's newest row was received, in ns since the epoch, to measure latency.
 
         0 if painting it says nothing about latency. Each row is returned once.
         """
@@ -113,7 +114,7 @@ class _Watched:
 
 
 class Painter:
-    """Draws the watched views on a thread of its own, each at its pace, and sends the frames to the browser.
+    """Draws all live views on a thread of its own, each at its pace, and sends their pictures to the browser.
 
     `watch`, `forget`, `report` and `statistics` may be called on any thread; `step` belongs to the painter's
     thread, or to a test that passes `clock` (s), `wall` (ns since the epoch) and `busy` and starts no thread
@@ -227,9 +228,9 @@ class Painter:
             )
 
     def step(self) -> float:
-        """Draw the views that are due and have changed.
+        """Draw the views that are due and have changed; return the time of the next step in s on the painter's clock.
 
-        Return the clock's time of the next step, infinity when none is needed.
+        Infinity means that none is needed.
         """
         with self._changed:
             now = self._clock()
@@ -245,9 +246,9 @@ class Painter:
         return following
 
     def _paint_if_changed(self, watched: _Watched) -> float:
-        """Draw one view that is due, if its source has changed.
+        """Draw one view that is due, if its source has changed; return the time at which to look at it again.
 
-        Return the clock's time at which to look at it again.
+        The time is in s on the painter's clock.
         """
         now = self._clock()
         wait = self._budget.wait_s(now)
@@ -286,7 +287,7 @@ class Painter:
             return max(now + POLL_S / 4, next_frame_at(pace, now, self._busy.since))
 
     def _is_prompt(self, frame: SentFrame) -> bool:
-        """Return whether the answer to this frame shows when it was painted.
+        """Return whether the browser's answer to this frame shows when it was painted.
 
         It does not if it had to wait for a cell.
         """
@@ -321,7 +322,10 @@ class Painter:
 
 @functools.cache
 def get_painter() -> Painter:
-    """Return the painter of this process, which is made on first use and stopped when the process exits."""
+    """Return the process's painter, whose thread draws all views.
+
+    It is made on first use and stopped when the process exits.
+    """
     painter = Painter()
     atexit.register(painter.stop)
     return painter

@@ -52,10 +52,7 @@ class VersionedSource(Protocol):
 
     @property
     def version(self) -> int:
-        """A number that grows with every change of the data, also when they become stale.
-
-        Reading it costs next to nothing.
-        """
+        """A number that grows with every change of the data, also when they become stale; reading it is cheap."""
 
 
 class PaintTimings(Protocol):
@@ -88,7 +85,7 @@ class GapSource(Protocol):
     """A source of a view that records the gaps of its stream (an interface)."""
 
     def gap_spans(self) -> tuple[GapSpan, ...]:
-        """Return the newest gaps of the stream that were not filled, oldest first.
+        """Return the newest gaps of the stream (times without its data) that were not filled, oldest first.
 
         One that has not ended is the last.
         """
@@ -121,7 +118,10 @@ class RowsSource(VersionedSource, Protocol):
         """The symbols to which rows may belong; `FrameRows.codes` are positions in it."""
 
     def rows(self, first: int) -> FrameRows:
-        """Return the rows from number `first` on, counted since the frame began; those already evicted are missing."""
+        """Return the rows from number `first` on, counted since the rolling frame began.
+
+        Those already evicted are missing.
+        """
 
 
 class BarsSource(VersionedSource, Protocol):

@@ -28,16 +28,16 @@ MimeBundle: TypeAlias = dict[str, object]
 
 
 class View(ABC):
-    """A live view of a source of data, drawn by the painter's thread while displayed.
+    """A live view of a source of data; no kernel is needed to see its static picture.
 
-    A static picture where no kernel runs. One view may be displayed many times, also after its output was cleared;
-    all displays show the same frame. `lock` guards the widget: the painter holds it while it draws, and what the
-    browser sends back is applied under it. Any thread may call its methods. A `draw` that fails is logged, counted
-    (`errors`), stored (`error`) and shown on the view.
+    The painter's thread draws it while it is displayed. One view may be displayed many times, also after its output
+    was cleared; all displays show the same picture. `lock` guards the widget: the painter holds it while it draws,
+    and what the browser sends back is applied under it. Any thread may call its methods. A `draw` that fails is
+    logged, counted (`errors`), stored (`error`) and shown on the view.
 
-    Class attributes: `period_s`, shortest time between two frames in seconds (0.09); `in_flight`, frames that may
-    be unanswered by the browser (3); `refresh_s`, seconds after which it is drawn although nothing changed (None:
-    never).
+    Class attributes: `period_s`, shortest time between two frames, updates sent to the browser, in s (0.09);
+    `in_flight`, how many frames may be unanswered by it (3); `refresh_s`, seconds after which it is drawn although
+    nothing changed (None: never).
     """
 
     period_s = PERIOD_S
@@ -65,10 +65,7 @@ class View(ABC):
 
     @property
     def lags(self) -> PaintTimings | None:
-        """The object that receives the times from a row's receipt to the screen.
-
-        None if the source does not measure them.
-        """
+        """The object that receives the times from a row's receipt to the screen; None if the source measures none."""
         return self._source.lags if isinstance(self._source, TimedSource) else None
 
     @property
@@ -78,7 +75,7 @@ class View(ABC):
 
     @property
     def is_closed(self) -> bool:
-        """Whether `close` was called."""
+        """Whether the view was closed."""
         return self._is_closed
 
     def draw(self) -> int:

@@ -1,4 +1,4 @@
-"""Candles that are updated from new rows alone, limited in number, without a widget."""
+"""Builds candles from new rows alone, and limits their number; no widget."""
 
 from __future__ import annotations
 
@@ -78,7 +78,10 @@ def idle_spans(starts: Numbers) -> list[tuple[float, float]]:
 
 @dataclass(slots=True)
 class Candle:
-    """One candle of prices, with its volume; `last_row` is the number of its newest row since the frame began."""
+    """One candle of prices, with its volume.
+
+    `last_row` is the number of its newest row since the rolling frame began.
+    """
 
     open: float
     high: float
@@ -102,8 +105,8 @@ class CandleBuckets:
     def extend(self, rows: NDArray[np.int64], ts: Times, prices: Numbers, sizes: Numbers | None) -> bool:
         """Add new rows to the candles; return whether any candle changed. Rows with a NaN price are skipped.
 
-        `rows` are their numbers since the frame began, `ts` their times in Unix ns; `sizes` None means no
-        volume.
+        `rows` are their numbers since the rolling frame began, `ts` their times in Unix ns; `sizes` None means
+        no volume.
         """
         is_finite = np.isfinite(prices)
         rows, ts, prices = rows[is_finite], ts[is_finite], prices[is_finite]
@@ -131,9 +134,9 @@ class CandleBuckets:
         return True
 
     def drop_before(self, row: int) -> bool:
-        """Drop the candles all of whose rows have a number below `row`, as evicted rows do.
+        """Drop the candles all of whose rows have a number below `row`; return whether there were any.
 
-        Return whether there were any.
+        Rows are numbered from the beginning of the rolling frame; those below `row` were evicted from it.
         """
         gone = [bucket for bucket, candle in self._candles.items() if candle.last_row < row]
         for bucket in gone:

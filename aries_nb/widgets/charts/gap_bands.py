@@ -38,7 +38,7 @@ ROWS_OF_LAG = 100
 
 
 class GapBand(NamedTuple):
-    """A gap of a stream as drawn on a time axis: its first and last time in epoch milliseconds.
+    """A gap of a stream (a time without its data) as drawn in a chart: from `first` to `last`, in epoch milliseconds.
 
     `cause` is one word, `lasted` the length as text.
     """
@@ -62,8 +62,8 @@ class GapPlaces:
     def update(self, spans: Sequence[GapSpan], rows_from: Callable[[int], FrameRows], *, window_start: int) -> bool:
         """Locate the current gaps of the stream; return whether anything changed since the last call.
 
-        `rows_from` returns the frame's rows from a number on; it is called only for a gap that is not located
-        yet. Gaps before row number `window_start`, the oldest in the frame, are left out.
+        `rows_from` returns the rolling frame's rows from a number on; it is called only for a gap that is not
+        located yet. Gaps before row number `window_start`, the oldest in the rolling frame, are left out.
         """
         before = self._found
         self._found = {}
@@ -75,7 +75,7 @@ class GapPlaces:
 
     @property
     def rows(self) -> list[int]:
-        """The number, since the frame began, of the first row after each located gap, ascending."""
+        """The number, since the rolling frame began, of the first row after each located gap, ascending."""
         return sorted({row for row, _, _ in self._found.values()})
 
     @property
@@ -103,7 +103,10 @@ def _placed(span: GapSpan, rows: FrameRows) -> tuple[int, float, GapSpan]:
 
 
 class GapOverlay:
-    """Remembers the bands and the title of a figure, so that only changes are sent. Owned by the view that draws."""
+    """Remembers a figure's bands, which mark gaps of a stream, and its title, so that only changes are sent.
+
+    Owned by the view that draws.
+    """
 
     def __init__(self, title: str) -> None:
         self._shown: tuple[list[dict[str, Any]], str] = ([], escape(title))
@@ -121,7 +124,7 @@ def spans_of(source: VersionedSource) -> tuple[GapSpan, ...]:
 
 
 def bands_between(spans: Sequence[GapSpan], first: float, last: float) -> list[GapBand]:
-    """Return bands for the gaps that have ended and began between `first` and `last`.
+    """Return bands, which mark them in a chart, for the gaps that have ended and began between `first` and `last`.
 
     Both are times of our clock in epoch milliseconds.
     """
@@ -141,7 +144,7 @@ def with_breaks(x: Numbers, y: Numbers, places: NDArray[np.int64]) -> tuple[Numb
 
 
 def over_candles(bands: Sequence[GapBand], starts: Numbers, step: float) -> list[GapBand]:
-    """Return the bands widened to the candles that they touch.
+    """Return the bands, which mark gaps of a stream, widened to the candles that they touch.
 
     Each candle is drawn around its start, one of `starts` (epoch milliseconds, ascending), and is `step`
     milliseconds wide.
@@ -157,7 +160,7 @@ def over_candles(bands: Sequence[GapBand], starts: Numbers, step: float) -> list
 
 
 def shapes(bands: Sequence[GapBand], shown: tuple[float, float]) -> list[dict[str, Any]]:
-    """Return a plotly shape for each of the newest 24 bands, oldest first.
+    """Return a plotly shape for each of the newest 24 bands, which mark gaps of a stream, oldest first.
 
     A band has its text if it is wide enough in the range `shown`, (first, last) in epoch milliseconds.
     """

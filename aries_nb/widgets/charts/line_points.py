@@ -63,10 +63,10 @@ class LinePoints:
         self.is_changed = False
 
     def extend(self, numbers: NDArray[np.int64], x: Numbers, y: Numbers) -> None:
-        """Append a point for each new row; `numbers` are the rows' numbers since the frame began.
+        """Append a point for each new row; rows whose y is NaN are skipped. x is in epoch milliseconds.
 
-        Rows whose y is NaN are skipped. A row that is earlier than the one before is drawn at the end of the
-        line.
+        `numbers` are the rows' numbers since the rolling frame began. A row that is earlier than the one before
+        is drawn at the end of the line.
         """
         is_finite = np.isfinite(y)
         if not is_finite.all():
@@ -86,7 +86,10 @@ class LinePoints:
             self._set(self._numbers[keep], self.x[keep], self.y[keep])
 
     def drop_before(self, number: int) -> None:
-        """Drop the points of rows whose number, counted since the frame began, is below `number`: they were evicted."""
+        """Drop the points of rows whose number is below `number`: they were evicted from the rolling frame.
+
+        Rows are numbered from the beginning of the rolling frame.
+        """
         gone = int(np.searchsorted(self._numbers, number))
         if gone:
             self._set(self._numbers[gone:], self.x[gone:], self.y[gone:])

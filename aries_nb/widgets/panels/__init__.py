@@ -1,3 +1,6 @@
-"""Panels: live tables and figures drawn by scripts of our own (anywidget); each frame is one message."""
+"""Panels: live tables and figures drawn by scripts of our own (anywidget).
+
+Each update is one message to the browser.
+"""
 
 __all__: list[str] = []

@@ -24,8 +24,8 @@ USUAL_ORDER = ("bid_size", "bid_price", "ask_price", "ask_size", "spread", "last
 class Board(Panel):
     """A live board with the newest row of each symbol.
 
-    Every frame is one message with all numbers as float64; the browser compares and updates only cells that
-    changed. A row that is out of date is dimmed, except for its age.
+    Every update is one message with all numbers as float64; the browser compares and changes only cells that
+    differ. A row that is out of date is dimmed, except for its age.
     """
 
     script = "board"
@@ -96,9 +96,9 @@ class Board(Panel):
 
 
 def _received_text(data: BoardData, row: int) -> str:
-    """Return the time of receipt of row number `row` for the static picture, marked if the row is stale.
+    """Return the text of a row's time of receipt in the static picture, marked if the row is stale.
 
-    For a symbol that the server refused it is the reason.
+    `row` is its position. For a symbol that the server refused it is the reason.
     """
     symbol = data.symbols[row]
     if symbol in data.rejected:

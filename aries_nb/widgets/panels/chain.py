@@ -81,7 +81,7 @@ class Chain(Panel):
         return table(caption, header, rows, text_columns=())
 
     def _rows(self, data: BoardData) -> Numbers:
-        """Return the numbers as an array: a row for each strike, the columns those of calls, then of puts.
+        """Return the chain's numbers as an array: a row for each strike, the columns of calls, then those of puts.
 
         NaN where there is no such contract or nothing has arrived.
         """

@@ -92,7 +92,7 @@ class Dashboard:
 
     @property
     def is_closed(self) -> bool:
-        """Whether `close` was called."""
+        """Whether the dashboard was closed."""
         return self._is_closed
 
     def close(self) -> None:
