@@ -1,6 +1,7 @@
-"""Base classes of the simulated feeds, which choose the symbol of each market event and play recordings.
+"""Base classes of the simulated brokers' feeds, the sources of all market events that clients get.
 
-No I/O; time is passed in. Owned by the event loop of the simulated server.
+A feed chooses the symbol of each event of the synthetic market, which is generated, and plays recordings, which are
+files of recorded markets. No I/O; time is passed in. Owned by the event loop of the simulated server.
 """
 
 from __future__ import annotations
@@ -92,9 +93,9 @@ class MarketFeed(ABC, Generic[ChannelT]):
         self._budget = min(self._budget, 1.0)
 
     def play_recordings(self, now: float) -> None:
-        """Send the recorded rows that are due at `now` (Unix s).
+        """Send the recorded rows that are due at `now` (Unix s) to their subscribers.
 
-        Does nothing if the option `speed` is None (unpaced).
+        Does nothing if the option `speed` is None.
         """
         if self._options.speed is not None:
             for channel in self._recorded_channels():
@@ -106,11 +107,11 @@ class MarketFeed(ABC, Generic[ChannelT]):
 
     @abstractmethod
     def _subscribed_channels(self) -> Iterable[ChannelT]:
-        """Return the symbols of the synthetic market that have subscribers."""
+        """Return the symbols of the synthetic market that have subscribers, as the objects that send their data."""
 
     @abstractmethod
     def _recorded_channels(self) -> Iterable[Playback]:
-        """Return the players of all symbols that have recordings."""
+        """Return the objects that play the recordings of each recorded symbol."""
 
     def _subscriptions_changed(self) -> None:
         """Note that subscriptions changed: the symbols' weights are recomputed before the next event.
@@ -134,7 +135,10 @@ class Playback(ABC):
         self._players = {player.recording.kind: player for player in players}
 
     def start(self, now: float) -> None:
-        """Start, at `now` (Unix s), each recording whose kind has a subscriber; one that already plays goes on."""
+        """Start, at `now` (Unix s), each recording of the symbol whose kind has a subscriber.
+
+        One that already plays goes on.
+        """
         for kind, player in self._players.items():
             if self._is_wanted(kind):
                 player.start(now)

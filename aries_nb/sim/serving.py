@@ -37,7 +37,7 @@ ABNORMAL_CLOSURE = 1006
 
 
 class ClientSession(Protocol):
-    """What the server needs of a broker's session, the protocol state of one connection (an interface).
+    """What the server needs of a session, the protocol state of one client's connection (an interface).
 
     `now` is Unix time in s. `closing` is the code and reason with which the connection is to be closed; None while
     it goes on.
@@ -218,7 +218,7 @@ class Server(ABC, Generic[ClientT]):
 
     @abstractmethod
     def _advance(self, seconds: float, now: float) -> None:
-        """Advance the market, the recordings and the accounts by `seconds`, up to `now` (Unix s)."""
+        """Advance the market, the recordings and the simulated accounts by `seconds`, up to `now` (Unix s)."""
 
     @abstractmethod
     def _check_limits(self, client: ClientT) -> None:

@@ -45,16 +45,19 @@ REVALUE_SECONDS = 1.0
 
 @dataclass(frozen=True, slots=True)
 class OrderChanged:
-    """A change for listeners: an order got a new state. Every state is published, in order."""
+    """A change that `Accounts` publishes to its listeners: an order got a new state.
+
+    Every state is published, in order.
+    """
 
     order: Order
 
 
 @dataclass(frozen=True, slots=True)
 class PositionChanged:
-    """A change for listeners: a position was traded, or the price at which it is valued moved.
+    """A change that `Accounts` publishes to its listeners: a position was traded, or its price moved.
 
-    `holding` is the position with that price; its quantity is zero once it is closed.
+    `holding` is the position with the price at which it is now valued; its quantity is zero once it is closed.
     """
 
     account: str
@@ -63,9 +66,9 @@ class PositionChanged:
 
 @dataclass(frozen=True, slots=True)
 class BalanceChanged:
-    """A change for listeners: the sums of an account changed, because an order changed or a position's price moved.
+    """A change that `Accounts` publishes to its listeners: the sums of an account changed.
 
-    `figures` are all of them.
+    The cause is a changed order or a moved price of a position. `figures` are all sums, with the open positions.
     """
 
     figures: AccountFigures
@@ -73,7 +76,7 @@ class BalanceChanged:
 
 @dataclass(frozen=True, slots=True)
 class CandleChanged:
-    """A change for listeners: a candle of an account's profit and loss was opened, updated or closed."""
+    """A change that `Accounts` publishes to its listeners: a profit-and-loss candle was opened, updated or closed."""
 
     account: str
     candle: Candle
@@ -81,14 +84,17 @@ class CandleChanged:
 
 @dataclass(frozen=True, slots=True)
 class WatchlistsChanged:
-    """A change for listeners: one of the user's watchlists changed; `lists` are all of them."""
+    """A change that `Accounts` publishes to its listeners: one of the user's watchlists changed.
+
+    `lists` are all of them.
+    """
 
     lists: tuple[Watchlist, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class NewsPublished:
-    """A change for listeners: a headline was published."""
+    """A change that `Accounts` publishes to its listeners: a headline was published."""
 
     headline: Headline
 
@@ -195,9 +201,9 @@ class Accounts:
         return changes
 
     def publish(self, now: float) -> None:
-        """Publish the changes of orders since the last `advance` at once, so that a snapshot can follow.
+        """Publish the changes of orders since the last `advance` to the listeners at once.
 
-        `now` is in Unix s.
+        A snapshot taken afterwards then has no change that is still to be published. `now` is in Unix s.
         """
         self._publish(self._traded(), now)
 

@@ -62,7 +62,7 @@ class InstrumentChannel(ABC):
         return any(self._subscriptions.values())
 
     def subscribe(self, subscription: Subscription, now: float) -> None:
-        """Send updates to a subscription from `now` (Unix s) on."""
+        """Send market data of the instrument to a subscription from `now` (Unix s) on."""
         request = subscription.request
         subscription.begin(now)
         self._subscriptions[request.kind].append(subscription)
@@ -73,14 +73,14 @@ class InstrumentChannel(ABC):
                 self._running[request.timeframe] = bar
 
     def unsubscribe(self, subscription: Subscription) -> None:
-        """Send no more updates to a subscription; an unknown one is ignored."""
+        """Send no more market data to a subscription; an unknown one is ignored."""
         self._pending.pop(subscription, None)
         subscriptions = self._subscriptions[subscription.request.kind]
         if subscription in subscriptions:
             subscriptions.remove(subscription)
 
     def history(self, subscription: Subscription, now: float) -> Iterator[str]:
-        """Return a lazy iterator over the objects that a new subscription gets before the live ones, as JSON text."""
+        """Return a lazy iterator over the objects, as JSON text, that a new subscription gets before live updates."""
         request = subscription.request
         match request.kind:
             case "book":
@@ -108,7 +108,10 @@ class InstrumentChannel(ABC):
                         yield self._bar_text(bar, request.form)
 
     def set_status(self, status: int) -> None:
-        """Set the instrument's trading status, a code of protocol page §6.5, and send it to the subscribers."""
+        """Set the instrument's trading status, and send it to the subscribers.
+
+        It is a code of ALOR's protocol page §6.5.
+        """
         self.status = status
         self._publish_instrument()
 
@@ -120,21 +123,21 @@ class InstrumentChannel(ABC):
 
     @abstractmethod
     def quote_values(self, stamp: int) -> dict[str, Any]:
-        """Return the present quote, a dict with the names of the Simple format.
+        """Return the present quote, a dict with the field names of ALOR's Simple format.
 
         `stamp` is the present time in Unix ms.
         """
 
     @abstractmethod
     def book_levels(self, depth: int, stamp: int) -> tuple[objects.Levels, objects.Levels, int]:
-        """Return bids, asks (each (price, lots), best first, at most `depth`) and time (Unix ms) of the present book.
+        """Return bids, asks and time (Unix ms) of the present order book.
 
-        `stamp` is the present time in Unix ms.
+        Each side is (price, lots), best first, at most `depth`. `stamp` is the present time in Unix ms.
         """
 
     @abstractmethod
     def instrument_values(self) -> dict[str, Any]:
-        """Return the instrument's present trading state, a dict with the names of the Simple format."""
+        """Return the instrument's present trading state, a dict with the field names of ALOR's Simple format."""
 
     # Publishing; each returns the number of kinds of stream that have a subscriber.
 
@@ -260,27 +263,31 @@ class ListingChannel(InstrumentChannel):
         return sent
 
     def quote_values(self, stamp: int) -> dict[str, Any]:
-        """Return the present quote, a dict with the names of the Simple format.
+        """Return the present quote, a dict with the field names of ALOR's Simple format.
 
         `stamp` is the present time in Unix ms.
         """
         return objects.quote_values(self.security, self.listing, stamp, self._traded or stamp)
 
     def book_levels(self, depth: int, stamp: int) -> tuple[objects.Levels, objects.Levels, int]:
-        """Return bids, asks (each (price, lots), best first, at most `depth`) and time (Unix ms) of the present book.
+        """Return bids, asks and time (Unix ms) of the present order book.
 
-        `stamp` is the present time in Unix ms, which is also the returned one.
+        Each side is (price, lots), best first, at most `depth`. `stamp` is the present time in Unix ms, which
+        is also the returned one.
         """
         return *objects.listing_levels(self.listing, self.security.lot, depth), stamp
 
     def instrument_values(self) -> dict[str, Any]:
-        """Return the instrument's present trading state, a dict with the names of the Simple format."""
+        """Return the instrument's present trading state, a dict with the field names of ALOR's Simple format."""
         self._centre = objects.limits_centre(self.listing, self._centre)
         return objects.instrument_values(self.security, self.listing, self.status, self._centre)
 
 
 class RecordedChannel(InstrumentChannel, Playback):
-    """Market data of an instrument fed by recordings: each row is one state, with the numbers and times of the file."""
+    """Market data of an instrument fed by recordings (Parquet files).
+
+    Each row is one state, with the numbers and times of the file.
+    """
 
     def __init__(
         self,
@@ -327,7 +334,10 @@ class RecordedChannel(InstrumentChannel, Playback):
         return bool(self._rows)
 
     def quote_values(self, stamp: int) -> dict[str, Any]:  # noqa: ARG002 - recorded time
-        """Return the quote of the row played last, a dict with the names of the Simple format; `stamp` is ignored."""
+        """Return the quote of the row played last, a dict with the field names of ALOR's Simple format.
+
+        `stamp` is ignored.
+        """
         row = self._rows.get("quotes")
         quotes = None if row is None else (self._players["quotes"].recording, row)
         return objects.recorded_quote_values(self.security, quotes, self.prints.last)
@@ -345,5 +355,5 @@ class RecordedChannel(InstrumentChannel, Playback):
         return *objects.recorded_levels(recording, row, depth), recording.times[row] // objects.NS_PER_MS
 
     def instrument_values(self) -> dict[str, Any]:
-        """Return the instrument's present trading state, a dict with the names of the Simple format."""
+        """Return the instrument's present trading state, a dict with the field names of ALOR's Simple format."""
         return objects.instrument_values(self.security, None, self.status)

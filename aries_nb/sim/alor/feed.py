@@ -110,7 +110,10 @@ class AlorFeed(MarketFeed[ListingChannel]):
         return sent > 0
 
     def flush(self, now: float) -> None:
-        """Send the pending states (quotes, books, bars) whose requested interval is over at `now` (Unix s)."""
+        """Send the states (quotes, books, bars) whose requested interval is over at `now` (Unix s).
+
+        They waited because the client asked for one per interval at most.
+        """
         for subscription in list(self._pending):
             if subscription.flush(now):
                 del self._pending[subscription]

@@ -1,7 +1,7 @@
 """Market data of the simulated ALOR over HTTP: bars, books, quotes, instruments and public trades.
 
 Source: ALOR's protocol page §13. Objects are those of the subscriptions, in the requested format; instruments have the
-names of the Simple format in every format, since the page documents no others.
+field names of the Simple format in every format, since the page documents no others.
 """
 
 from __future__ import annotations
@@ -51,9 +51,9 @@ class MarketRoutes:
         self._prepared: dict[tuple[object, ...], Values] = {}  # prepared, but not yet collected by `answer`
 
     def prepare(self, what: list[str], query: Query) -> None:
-        """Compute the slow answers, those about the past, so that `answer` has them; any thread.
+        """Compute slow answers, those about the past, in advance for `answer`; any thread.
 
-        Wrong requests are ignored here: `answer` reports them.
+        `what` are the parts of the path below `/md/v2`. Wrong requests are ignored here: `answer` reports them.
         """
         try:
             match what:
@@ -66,9 +66,9 @@ class MarketRoutes:
             return
 
     def answer(self, what: list[str], query: Query, now: float) -> object:
-        """Return the JSON value that answers a path below `/md/v2`, given as its parts.
+        """Return the JSON value that answers a request below `/md/v2`. Raises HttpError for an invalid one.
 
-        Raises HttpError for an invalid request.
+        `what` are the parts of the path below that, `now` is in Unix s.
         """
         match what:
             case ["history"]:
@@ -93,7 +93,7 @@ class MarketRoutes:
         raise HttpError(404, "unknown path")
 
     def _bars(self, query: Query) -> Values:
-        """Return the answer with the bars that start between the parameters `from` and `to`, both included.
+        """Return the answer with the bars that start between the query parameters `from` and `to`.
 
         That both are included is assumed.
         """
@@ -118,7 +118,7 @@ class MarketRoutes:
     def _counted_back(self, security: Security, timeframe: str, last: int, wanted: int) -> list[Bar]:
         """Return the last `wanted` bars that start at or before `last` (Unix s), oldest first.
 
-        All if there are fewer.
+        Fewer if there are no more.
         """
         reach = REACH_SECONDS
         while True:
@@ -205,7 +205,7 @@ class MarketRoutes:
     def _session_trades(self, security: Security, query: Query) -> list[Values]:
         """Return an instrument's retained public trades since the server's start.
 
-        The parameters filter them and select a page.
+        The query parameters filter them and select a page.
         """
         start, take = query.integer("offset", 0, 10**9, 0), query.integer("take", 1, MOST_PRINTS, MOST_PRINTS)
         is_newest_first = query.choice("descending", ("true", "false"), "false") == "true"
@@ -239,7 +239,7 @@ class MarketRoutes:
 
 
 def read_format(query: Query) -> Format:
-    """Return the format that the parameter "format" requests, Simple by default.
+    """Return the format of objects that the query parameter "format" names, "simple" by default.
 
     Raises HttpError (400) for an unknown one.
     """
@@ -255,15 +255,15 @@ def _bounds(query: Query, low: str, high: str) -> tuple[float | None, float | No
 
 
 def _numbers(query: Query, *names: str) -> tuple[int | None, ...]:
-    """Return the trade numbers in these parameters, None for an absent one.
+    """Return the whole numbers in the query parameters `names`, None for an absent one.
 
-    They are int: as floats they would not be exact.
+    Trade numbers are not exact as floats.
     """
     return tuple(query.integer(name, 0, 2**63 - 1) if name in query.values else None for name in names)
 
 
 def _span(query: Query) -> tuple[int | None, int | None]:
-    """Return the parameters `from` and `to`, which are in Unix s, in Unix ns; None for an absent one."""
+    """Return the query parameters `from` and `to`, times in Unix s, in Unix ns; None for an absent one."""
     first, last = _bounds(query, "from", "to")
     return _ns(first), _ns(last)
 

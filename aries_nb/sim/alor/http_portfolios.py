@@ -50,9 +50,10 @@ class PortfolioRoutes:
         self._past = past
 
     def current(self, owner: tuple[str, str], what: list[str], query: Query, now: float) -> object:
-        """Return the JSON value that answers a path below `/md/v2/Clients/{exchange}/{portfolio}`.
+        """Return the JSON value that answers a request below `/md/v2/Clients/{exchange}/{portfolio}`.
 
-        `what` are its parts. Raises HttpError for an invalid request or an unknown entry. `now` is in Unix s.
+        `what` are the parts of the path below that, `owner` is (exchange, portfolio), `now` is in Unix s.
+        Raises HttpError for an invalid request or an unknown entry.
         """
         match what:
             case [name] if name in SUMS:
@@ -76,9 +77,10 @@ class PortfolioRoutes:
         raise HttpError(404, "unknown path")
 
     def past_fills(self, owner: tuple[str, str], query: Query, now: float) -> list[Values]:
-        """Return a portfolio's own trades from a date or a trade number on, at most the parameter `limit`.
+        """Return a portfolio's own trades, at most as many as the query parameter `limit` says.
 
-        `now` is in Unix s.
+        Further query parameters give the first date and trade number, and the symbol. `owner` is (exchange,
+        portfolio), `now` is in Unix s.
         """
         count = query.integer("limit", 1, MOST_FILLS, FILLS)
         since = _day(query.text("dateFrom", "1970-01-01"))
@@ -96,7 +98,7 @@ class PortfolioRoutes:
     def _every_fill(self, account: str, now: float) -> Iterator[Values]:
         """Return an iterator over an account's own trades of all sessions, oldest first.
 
-        They are dicts with the names of the Simple format.
+        They are dicts with the field names of ALOR's Simple format.
         """
         portfolios = self._portfolios
         terms = portfolios.accounts.brokerage.terms.get(account)
@@ -126,7 +128,7 @@ class PastFills:
         self._made: dict[str, list[tuple[int, Fill]]] = {}
 
     def of(self, terms: AccountTerms, lots: dict[str, int]) -> list[tuple[int, Fill]]:
-        """Return the past fills of an account, oldest first, each with its number; the last one has number 0.
+        """Return an account's fills of past sessions, oldest first, each with its number; the last one has number 0.
 
         `lots` are the lot sizes in pieces by symbol.
         """
@@ -158,9 +160,9 @@ class PastFills:
 
 
 def _day(text: str) -> str:
-    """Return a date or time of a parameter as text that sorts with the times of fills.
+    """Return a date or time in ISO form as text that sorts with the times of fills.
 
-    Raises HttpError (400) if it is neither.
+    Raises HttpError (400) for other text.
     """
     try:
         moment = datetime.fromisoformat(text)

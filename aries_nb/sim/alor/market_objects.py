@@ -1,7 +1,7 @@
 """Market data objects of the simulated ALOR server: quotes, books, bars, trades, states, in all three formats.
 
-Source: ALOR's protocol page §6. Objects are made as dicts with the names of the Simple format. Volumes are whole lots;
-those of a recording are the numbers of the file, and values that it does not contain are null.
+Source: ALOR's protocol page §6. Objects are made as dicts with the field names of ALOR's Simple format. Volumes are
+whole lots; those of a recording are the numbers of the file, and values that it does not contain are null.
 """
 
 from __future__ import annotations
@@ -78,7 +78,7 @@ INSTRUMENT = table(
 
 
 def quote_values(security: Security, listing: TradedListing, stamp: int, traded: int) -> Values:
-    """Return the whole quote of a synthetic instrument, a dict with the names of the Simple format.
+    """Return the whole quote of a synthetic instrument, a dict with the field names of ALOR's Simple format.
 
     `stamp` is its time, `traded` that of the last trade, both in Unix ms.
     """
@@ -108,9 +108,10 @@ def quote_values(security: Security, listing: TradedListing, stamp: int, traded:
 
 
 def recorded_quote_values(security: Security, quotes: tuple[Recording, int] | None, last: Print | None) -> Values:
-    """Return the whole quote from a row of recorded quotes and the last recorded trade, in names of the Simple format.
+    """Return the whole quote from a row of recorded quotes and the last recorded trade.
 
-    `quotes` is a recording and the number of its row. Each may be None: then its fields are null.
+    It is a dict with the field names of ALOR's Simple format. `quotes` is a recording and the number of its row.
+    Each of both may be None: then its fields are null.
     """
     values = _quote_frame(security)
     for name in ("prev_close_price", "last_price", "last_price_timestamp", "high_price", "low_price", "volume", "ask",
@@ -162,9 +163,9 @@ def recorded_levels(recording: Recording, row: int, depth: int) -> tuple[Levels,
 
 
 def book_object(bids: Levels, asks: Levels, stamp: int, form: Format, *, is_existing: bool) -> Values:
-    """Return a whole order book at `stamp` (Unix ms) with the names of the format `form` (ALOR's protocol page §6.1).
+    """Return a whole order book at `stamp` (Unix ms) as a dict with the field names of the format `form`.
 
-    `is_existing` marks an object of the snapshot, not an update.
+    `is_existing` is True in the initial snapshot, False in an update. Source: ALOR's protocol page §6.1.
     """
     if form == "slim":
         sides = {"b": _levels(bids, "p", "v"), "a": _levels(asks, "p", "v")}
@@ -177,10 +178,10 @@ def book_object(bids: Levels, asks: Levels, stamp: int, form: Format, *, is_exis
 
 
 def trade_values(security: Security, trade: Print, *, is_existing: bool, has_zone: bool = True) -> Values:
-    """Return a public trade with the names of the Simple format (ALOR's protocol page §6.4).
+    """Return a public trade with the field names of ALOR's Simple format (ALOR's protocol page §6.4).
 
-    `orderno` is always 0 (protocol page §14, D11). `is_existing` marks a trade of the snapshot; `has_zone` False
-    leaves the time zone out.
+    `orderno` is always 0 (protocol page §14, D11). `is_existing` is True in the initial snapshot, False in an
+    update; `has_zone` False leaves the time zone out.
     """
     return {
         "id": trade.number,
@@ -198,7 +199,10 @@ def trade_values(security: Security, trade: Print, *, is_existing: bool, has_zon
 
 
 def bar_values(bar: Sequence[float]) -> Values:
-    """Return a bar, given as (time in Unix s, open, high, low, close, volume), with the names of the Simple format."""
+    """Return a bar as a dict with the field names of ALOR's Simple format.
+
+    `bar` is (time in Unix s, open, high, low, close, volume).
+    """
     time, first, high, low, last, volume = bar
     return {"time": int(time), "close": last, "open": first, "high": high, "low": low, "volume": volume}
 
@@ -217,10 +221,10 @@ def limits_centre(listing: TradedListing, before: float) -> float:
 
 
 def instrument_values(security: Security, listing: TradedListing | None, status: int, centre: float = 0.0) -> Values:
-    """Return an instrument's whole trading state in names of the Simple format; margins for futures only.
+    """Return an instrument's whole trading state with the field names of ALOR's Simple format.
 
-    `listing` None, for a recorded instrument, leaves prices out. `centre` is the price at the centre of the price
-    limits. Source: ALOR's protocol page §6.5.
+    Margins for futures only. `listing` None, for a recorded instrument, leaves prices out. `centre` is the price at
+    the centre of the price limits. Source: ALOR's protocol page §6.5.
     """
     values: Values = {
         "symbol": security.symbol,
@@ -240,7 +244,10 @@ def instrument_values(security: Security, listing: TradedListing | None, status:
 
 
 def _quote_frame(security: Security) -> Values:
-    """Return the fields of a quote that never change, and those that shares do not have."""
+    """Return the fields of a quote that never change, and those that shares do not have.
+
+    They have the names of ALOR's Simple format.
+    """
     return {
         "symbol": security.symbol,
         "exchange": security.exchange,

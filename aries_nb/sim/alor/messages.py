@@ -1,7 +1,8 @@
 """Text of the frames that the simulated ALOR server sends, and field names in its three formats.
 
 Source: ALOR's protocol page §3 and §16.3 for the text, the tables of §6 and §7 for names and their order. An object is
-made once with its names in the Simple format; a `Table` gives the fields of each format with their names and order.
+made once with its field names in ALOR's Simple format; a `Table` gives the fields of each format with their names and
+order.
 """
 
 from __future__ import annotations
@@ -72,7 +73,7 @@ def table(*rows: str) -> Table:
 
 
 def renamed(columns: Table, form: Format, values: Mapping[str, Any]) -> dict[str, Any]:
-    """Return an object with the names and in the order of the format `form`.
+    """Return an object with the field names and in the order of ALOR's format `form`.
 
     Fields missing in `values` are left out.
     """

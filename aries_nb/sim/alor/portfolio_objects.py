@@ -1,8 +1,9 @@
 """Portfolio objects of the simulated ALOR server: orders, fills, positions and sums, in all three formats.
 
-Source: ALOR's protocol page §7. Objects are made as dicts with the names of the Simple format. Figures that the simple
-brokerage does not have are assumed: margins are a share of the value of the positions, and settlement is immediate.
-`is_existing` marks an object of the snapshot, not an update; `has_zone` False leaves the time zone out of times.
+Source: ALOR's protocol page §7. Objects are made as dicts with the field names of ALOR's Simple format. Figures that
+the simple brokerage does not have are assumed: margins are a share of the value of the positions, and settlement is
+immediate. `is_existing` is True in the initial snapshot, False in an update; `has_zone` False leaves the time zone out
+of times.
 """
 
 from __future__ import annotations
@@ -105,8 +106,8 @@ DERIVATIVE_RISK = table(
 def order_values(security: Security, portfolio: str, order: Order, *, is_existing: bool, has_zone: bool) -> Values:
     """Return an order at the exchange; a triggered stop order appears as a market order (ALOR's protocol page §7.1).
 
-    A dict with the names of the Simple format. `is_existing` marks an object of the snapshot; `has_zone` False
-    leaves the time zone out of times.
+    A dict with the field names of ALOR's Simple format. `is_existing` is True in the initial snapshot, False in an
+    update; `has_zone` False leaves the time zone out of times.
     """
     price = order.price
     return {
@@ -124,8 +125,8 @@ def order_values(security: Security, portfolio: str, order: Order, *, is_existin
 def stop_order_values(security: Security, portfolio: str, order: Order, *, is_existing: bool, has_zone: bool) -> Values:
     """Return a stop order at the broker; its status is "filled" once it is triggered (ALOR's protocol page §7.2, §7.3).
 
-    A dict with the names of the Simple format. `is_existing` marks an object of the snapshot; `has_zone` False
-    leaves the time zone out of times.
+    A dict with the field names of ALOR's Simple format. `is_existing` is True in the initial snapshot, False in an
+    update; `has_zone` False leaves the time zone out of times.
     """
     is_triggered = bool(order.filled)
     return {
@@ -149,10 +150,11 @@ def stop_order_values(security: Security, portfolio: str, order: Order, *, is_ex
 
 
 def fill_values(security: Security, number: int, fill: Fill, *, is_existing: bool, has_zone: bool) -> Values:
-    """Return an own trade with the names of the Simple format (ALOR's protocol page §7.4).
+    """Return an own trade with the field names of ALOR's Simple format (ALOR's protocol page §7.4).
 
     It does not name its portfolio, which the guid identifies. A `number` up to 0 is that of a trade before the
-    start. `is_existing` marks an object of the snapshot; `has_zone` False leaves the time zone out of times.
+    start. `is_existing` is True in the initial snapshot, False in an update; `has_zone` False leaves the time zone
+    out of times.
     """
     settled = datetime.fromtimestamp(fill.time, UTC).replace(hour=0, minute=0, second=0, microsecond=0)
     return {
@@ -178,9 +180,10 @@ def fill_values(security: Security, number: int, fill: Fill, *, is_existing: boo
 def position_values(
     security: Security, portfolio: str, holding: Holding, opened: Decimal, *, is_existing: bool
 ) -> Values:
-    """Return a position with the names of the Simple format (ALOR's protocol page §7.5).
+    """Return a position with the field names of ALOR's Simple format (ALOR's protocol page §7.5).
 
-    `opened` is the quantity at the start of the session, in pieces. `is_existing` marks an object of the snapshot.
+    `opened` is the quantity at the start of the session, in pieces. `is_existing` is True in the initial snapshot,
+    False in an update.
     """
     position = holding.position
     pieces, lots, unrealised = position.quantity, _lots(position.quantity, security), _number(holding.unrealised)
@@ -207,9 +210,9 @@ def position_values(
 
 
 def cash_values(currency: str, exchange: str, portfolio: str, figures: AccountFigures, *, is_existing: bool) -> Values:
-    """Return the money of an account as a position, with the names of the Simple format (ALOR's protocol page §7.5).
+    """Return the money of an account as a position, a dict with the field names of ALOR's Simple format.
 
-    `is_existing` marks an object of the snapshot.
+    `is_existing` is True in the initial snapshot, False in an update. Source: ALOR's protocol page §7.5.
     """
     cash, started = _number(figures.cash), _number(figures.starting_cash)
     of_now = ("volume", "currentVolume", "qtyUnits", "qtyT0", "qtyT1", "qtyT2", "qtyTFuture", "qtyT0Batch",
@@ -232,7 +235,7 @@ def cash_values(currency: str, exchange: str, portfolio: str, figures: AccountFi
 
 
 def summary_values(currency: str, figures: AccountFigures, margin: Decimal, *, is_derivative: bool) -> Values:
-    """Return the sums of a portfolio with the names of the Simple format (ALOR's protocol page §7.6).
+    """Return the sums of a portfolio with the field names of ALOR's Simple format (ALOR's protocol page §7.6).
 
     `margin` is that of all positions; `is_derivative` leaves the commission null. `currencies` renames the entries
     of `buyingPowerByCurrency` for the Slim format.
@@ -254,7 +257,10 @@ def summary_values(currency: str, figures: AccountFigures, margin: Decimal, *, i
 
 
 def margin_of(figures: AccountFigures, security_of: Callable[[str], Security]) -> Decimal:
-    """Return the margin of all positions: that of each future, and half of the value of any other, long or short."""
+    """Return the margin of all positions of an account: that of each future, and half of the value of any other.
+
+    `security_of` returns the reference data of a symbol. Short positions count like long ones.
+    """
     margin = Decimal(0)
     for holding in figures.positions:
         security, quantity = security_of(holding.position.symbol), abs(holding.position.quantity)
@@ -266,17 +272,17 @@ def margin_of(figures: AccountFigures, security_of: Callable[[str], Security]) -
 
 
 def currencies(entries: list[Values]) -> list[Values]:
-    """Return the entries of a summary's `buyingPowerByCurrency` with the names of the Slim format."""
+    """Return the entries of a summary's `buyingPowerByCurrency` with the field names of ALOR's Slim format."""
     return [{"cr": entry["currency"], "bp": entry["buyingPower"]} for entry in entries]
 
 
 def risk_values(
     exchange: str, portfolio: str, figures: AccountFigures, margin: Decimal, *, now: float, has_zone: bool
 ) -> Values:
-    """Return margins and coverage of a portfolio with the names of the Simple format (ALOR's protocol page §7.7).
+    """Return margins and coverage of a portfolio as a dict with the field names of ALOR's Simple format.
 
     `margin` is that of all positions, `now` the time of the calculation in Unix s; `has_zone` False leaves its time
-    zone out.
+    zone out. Source: ALOR's protocol page §7.7.
     """
     minimal = margin * MINIMAL_SHARE
     one, two = figures.equity - margin, figures.equity - minimal
@@ -302,7 +308,7 @@ def risk_values(
 def derivative_risk_values(portfolio: str, figures: AccountFigures, blocked: Decimal) -> Values:
     """Return the money and the variation margin of a derivatives portfolio (ALOR's protocol page §7.8).
 
-    A dict with the names of the Simple format. `blocked` is the part of the money that serves as margin.
+    A dict with the field names of ALOR's Simple format. `blocked` is the part of the money that serves as margin.
     """
     variation = figures.realised + figures.unrealised
     return {
@@ -367,6 +373,6 @@ def _lots(pieces: Decimal, security: Security) -> int:
 
 
 def _number(amount: Decimal | int) -> float:
-    """Return an amount as a JSON number: whole as int, else as float, which has enough digits."""
+    """Return an amount as a JSON number: an int if it is whole, else a float."""
     whole = int(amount)
     return whole if whole == amount else float(amount)

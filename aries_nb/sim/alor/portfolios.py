@@ -72,11 +72,11 @@ class Portfolios:
         return any(self._subscriptions.values())
 
     def subscribe(self, subscription: Subscription) -> None:
-        """Send changes of the portfolio that the subscription names to it, from now on."""
+        """Send changes of a portfolio, which the subscription's request names, to the subscription from now on."""
         self._subscriptions[self._key(subscription)].append(subscription)
 
     def unsubscribe(self, subscription: Subscription) -> None:
-        """Send no more changes to a subscription; one that was never subscribed is ignored."""
+        """Send no more changes of a portfolio to a subscription; one that was never subscribed is ignored."""
         subscriptions = self._subscriptions[self._key(subscription)]
         if subscription in subscriptions:
             subscriptions.remove(subscription)
@@ -99,10 +99,10 @@ class Portfolios:
     def snapshot(
         self, kind: Kind, exchange: str, portfolio: str, now: float, *, is_existing: bool = True
     ) -> Iterator[dict[str, Any]]:
-        """Return an iterator over a portfolio's present objects of a kind, dicts with the names of the Simple format.
+        """Return an iterator over a portfolio's present objects of a kind, such as its orders.
 
-        It is empty for a portfolio without an account on the exchange. `is_existing` marks them as objects of a
-        snapshot.
+        They are dicts with the field names of ALOR's Simple format; none for a portfolio without an account on
+        the exchange. `is_existing` is True in the initial snapshot, False in an update.
         """
         account = _account(exchange, portfolio)
         if account not in self.accounts.names:
@@ -132,7 +132,7 @@ class Portfolios:
     def fills(self, account: str, now: float) -> list[tuple[int, Fill]]:
         """Return an account's own trades since the start, oldest first, each with its number.
 
-        Earlier sessions are included.
+        Trades before the last `begin_session` are included. `now` is in Unix s.
         """
         self.accounts.publish(now)
         return [(number, fill) for number, fill in self._fills if fill.account == account]
@@ -142,15 +142,15 @@ class Portfolios:
         return {symbol: security.lot for (venue, symbol), security in self._securities.items() if venue == exchange}
 
     def fill_values(self, number: int, fill: Fill, *, is_existing: bool = False) -> dict[str, Any]:
-        """Return an own trade as a dict with the names of the Simple format.
+        """Return an own trade as a dict with the field names of ALOR's Simple format.
 
-        `is_existing` marks an object of a snapshot.
+        `is_existing` is True in the initial snapshot, False in an update.
         """
         security = self._security(fill.account, fill.symbol)
         return objects.fill_values(security, number, fill, is_existing=is_existing, has_zone=self._has_zone)
 
     def formatted(self, kind: Kind, form: Format, values: dict[str, Any]) -> dict[str, Any]:
-        """Return an object, given with the names of the Simple format, with the names of the format `form`."""
+        """Return an object with the field names of ALOR's format `form`; `values` has those of the Simple format."""
         named = renamed(_TABLES[kind], form, values)
         if kind == "summaries" and form == "slim":
             named["bpv2"] = objects.currencies(named["bpv2"])
@@ -198,7 +198,8 @@ class Portfolios:
     def _publish(self, account: str, kind: Kind, make: Callable[[], dict[str, Any] | None]) -> None:
         """Send an object to the subscriptions of its account and kind; `make` is called only if there are any.
 
-        `make` returns the object with the names of the Simple format, or None if there is nothing to send.
+        `make` returns the object with the field names of ALOR's Simple format, or None if there is nothing to
+        send.
         """
         subscriptions = self._subscriptions[account, kind]
         values = make() if subscriptions else None
@@ -214,7 +215,8 @@ class Portfolios:
     def _order(self, kind: Kind, order: Order, *, is_existing: bool = False) -> dict[str, Any] | None:
         """Return an order as an object of a kind ("orders" or one of stop orders); None if it is not of this kind.
 
-        A stop order is among "orders" only once it is triggered. `is_existing` marks an object of a snapshot.
+        A stop order is among "orders" only once it is triggered. `is_existing` is True in the initial snapshot,
+        False in an update.
         """
         security, portfolio = self._security(order.account, order.symbol), _portfolio(order.account)
         filled, value = self._taken_over.get(order.id, (Decimal(0), Decimal(0)))

@@ -1,4 +1,4 @@
-"""The public trades of one instrument, of this session and earlier, with the trade numbers of the simulated ALOR."""
+"""The public trades of one instrument, live ones and those of past sessions, numbered as the simulated ALOR does."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ class PrintColumns(NamedTuple):
     sides: list[str]
 
     def filtered(self, bounds: Mapping[str, tuple[float | None, ...]], side: str | None = None) -> PrintColumns:
-        """Return the trades whose fields are within `bounds`, and of one `side` unless it is None.
+        """Return the trades whose fields are within `bounds`, and whose side is `side` unless that is None.
 
         `bounds` are (lowest, highest) by the name of a field, both included; None is no bound.
         """
@@ -80,7 +80,10 @@ class PrintColumns(NamedTuple):
 
 
 class Prints:
-    """The public trades of one instrument in this session; numbers increase and are unique over all instruments."""
+    """The public trades of one instrument since the server's start.
+
+    Numbers increase and are unique over all instruments.
+    """
 
     def __init__(self, exchange: str, symbol: str) -> None:
         self.total = 0
@@ -90,7 +93,10 @@ class Prints:
         self._columns = (array("q"), array("d"), array("d"), array("q"))  # time, price, size, index of the side
 
     def add(self, ts_ns: int, price: float, size: float, side: str) -> Print:
-        """Append a trade at `ts_ns` (Unix ns) of `size` lots; return it with its new number."""
+        """Append a trade at `ts_ns` (Unix ns) of `size` lots; return it with its new number.
+
+        `side` is that of the liquidity taker.
+        """
         self.total += 1
         self.last = made = Print(self._base + self.total, ts_ns, price, size, side)
         if side not in self._sides:
@@ -106,7 +112,7 @@ class Prints:
         return made
 
     def newest(self, count: int) -> list[Print]:
-        """Return the last `count` retained trades, oldest first; at least 200,000 of the session are retained."""
+        """Return the last `count` retained trades, oldest first; at least the newest 200,000 are retained."""
         first = max(len(self._columns[0]) - max(count, 0), 0)
         number = self._base + self.total - len(self._columns[0]) + 1 + first
         times, prices, sizes, sides = self._columns
@@ -114,7 +120,7 @@ class Prints:
         return [Print(number + n, ts, price, size, self._sides[at]) for n, (ts, price, size, at) in enumerate(rows)]
 
     def columns(self) -> PrintColumns:
-        """Return all retained trades of the session as columns, oldest first."""
+        """Return all retained trades as columns, oldest first; at least the newest 200,000 are retained."""
         times, prices, sizes, sides = (np.array(column) for column in self._columns)
         numbers = self._base + self.total - len(times) + 1 + np.arange(len(times))
         return PrintColumns(numbers, times, prices, sizes, sides, self._sides)

@@ -54,9 +54,10 @@ ACCOUNT_SECONDS = 0.05
 
 
 class FrameClient(Client[AlorSession]):
-    """One connection to the simulated ALOR.
+    """One connection to the simulated ALOR, with its session.
 
-    Each message is a frame; histories are sent only while nothing else waits.
+    Each message is a frame of its own. The initial data of subscriptions (histories) are sent only while nothing
+    else waits.
     """
 
     def __init__(self, connection: ServerConnection, session: AlorSession) -> None:
@@ -71,12 +72,12 @@ class FrameClient(Client[AlorSession]):
 
     @property
     def has_work(self) -> bool:
-        """Whether frames or histories wait to be sent, or the connection has to be closed."""
+        """Whether frames or initial data of subscriptions wait to be sent, or the connection has to be closed."""
         return super().has_work or bool(self.session.histories)
 
     @property
     def is_backlogged(self) -> bool:
-        """Whether many frames wait although the client reads, so that it is the server that is behind with sending."""
+        """Whether more than 1000 frames wait although the client reads: the server itself is behind with sending."""
         return len(self.session.outbox) > BACKLOG_FRAMES and not self.is_blocked
 
     def is_unread(self, limit: int) -> bool:

@@ -1,9 +1,9 @@
 """One client's session on the simulated `/ws` of ALOR: checks of its requests, replies, subscriptions.
 
-No I/O: texts in, texts out, time passed in. Frames to send wait in `outbox`; histories wait in `histories` until there
-is room for their frames. `closing` is the close code and reason once the session has ended; `is_cut` means that the
-connection ends without a close frame. Source: ALOR's protocol page §16.1, whose order the checks have, with the choices
-of §15.
+No I/O: texts in, texts out, time passed in. Frames to send wait in `outbox`. A history is an iterator over the frames
+that a new subscription gets before live updates; histories wait in `histories` until there is room for their frames.
+`closing` is the close code and reason once the session has ended; `is_cut` means that the connection ends without a
+close frame. Source: ALOR's protocol page §16.1, whose order the checks have, with the choices of §15.
 """
 
 from __future__ import annotations
@@ -52,8 +52,9 @@ class Backend(Protocol):
 class AlorSession:
     """The protocol state of one connection to the simulated ALOR. Owned by the server's event loop.
 
-    `now` is Unix time in s in all methods. Frames to send wait in `outbox`. `closing` is the close code and reason,
-    None while the session goes on.
+    `now` is Unix time in s in all methods. Frames to send wait in `outbox`; `histories` are iterators over the
+    frames that new subscriptions get before live updates. `closing` is the close code and reason, None while the
+    session goes on.
     """
 
     def __init__(self, options: AlorOptions, backend: Backend, now: float) -> None:
@@ -81,7 +82,10 @@ class AlorSession:
         return self._ended_held_back + sum(each.held_back for each, _ in self._open.values())
 
     def subscriptions(self) -> dict[str, dict[str, Any]]:
-        """Return the present subscriptions by guid: the request of each, and its counts of states."""
+        """Return the present subscriptions by guid: the request of each, and how many states were sent and held back.
+
+        A state that a newer one replaces before it is sent is held back.
+        """
         return {guid: subscription.statistics() for guid, (subscription, _) in self._open.items()}
 
     def receive(self, frame: str | bytes, now: float) -> None:
@@ -108,9 +112,10 @@ class AlorSession:
             self.cut()
 
     def pull(self, count: int) -> int:
-        """Move up to `count` frames of histories to the outbox, one of each history in turn.
+        """Move up to `count` frames from `histories` to the outbox, one of each history in turn.
 
-        Return the number moved.
+        Return how many were moved. A history is an iterator over the frames that a new subscription gets before
+        live updates.
         """
         pulled = 0
         while self.histories and pulled < count:
@@ -238,10 +243,10 @@ class AlorSession:
         return found
 
     def _opening(self, subscription: Subscription, security: Security | None, now: float) -> Iterator[str]:
-        """Return an iterator over the reply and the history of a new subscription, whose updates are live at its end.
+        """Return an iterator over a new subscription's first frames: the reply and the present data.
 
-        The option `ack_first` decides which of both comes first. `security` is the instrument, None for a
-        portfolio.
+        Live updates follow. The option `ack_first` decides which of both comes first. `security` is the
+        instrument, None for a portfolio.
         """
         guid, is_first = subscription.request.guid, self._options.ack_first
         if is_first:

@@ -78,13 +78,14 @@ class Subscription:
         self._held = None
 
     def begin(self, now: float) -> None:
-        """Start the first interval at `now` (Unix s): the history has been sent, and updates are live."""
+        """Start the first interval at `now` (Unix s), once the initial data have been sent and updates are live."""
         self._due = now + self.interval
 
     def offer(self, read: Callable[[], str], bar: int = 0) -> bool:
-        """Offer a new state, which `read` encodes as JSON when it is sent; return whether it waits for `flush`.
+        """Offer a new state, which `read` encodes as JSON when it is sent.
 
-        `bar` is the start, in Unix s, of the bar to which the state belongs; 0 for a state of another kind.
+        Return whether it waits to be sent by `flush`. `bar` is the start, in Unix s, of the bar to which the
+        state belongs; 0 for a state of another kind.
         """
         if not self.interval:
             self._send(read(), bar)
@@ -97,10 +98,7 @@ class Subscription:
         return True
 
     def flush(self, now: float) -> bool:
-        """Send the pending states if the interval is over at `now` (Unix s).
-
-        Return whether none is pending any more.
-        """
+        """Send the states that wait, if the interval is over at `now` (Unix s); return whether none waits any more."""
         if now < self._due:
             return not self._waiting
         waiting, self._waiting = self._waiting, []
@@ -123,7 +121,10 @@ class Subscription:
                 self._outbox(again)
 
     def statistics(self) -> dict[str, Any]:
-        """Return the subscription's request (kind, instrument, format, frequency in ms) and its counts of states."""
+        """Return the request (kind, instrument, format, frequency in ms), and how many states were sent and held back.
+
+        A state that a newer one replaces before it is sent is held back.
+        """
         request = self.request
         return {
             "kind": request.kind,

@@ -269,9 +269,9 @@ def decimal_text(number: Decimal) -> str:
 
 
 def _page(orders: Iterable[Order], limit: int, cursor: int) -> dict[str, Any]:
-    """Return the answer with one page of orders, newest first, at most `limit`.
+    """Return the answer with one page of orders, newest first, at most `limit`, and `nextCursor` for the page after it.
 
-    `cursor` is the number of the last order sent, 0 for the first page: new orders shift no page.
+    `cursor` is the number of the last order of the page before, 0 for the first page: new orders shift no page.
     """
     left = sorted((order for order in orders if not cursor or order.number < cursor), key=lambda each: -each.number)
     shown = left[: max(1, min(limit, MAX_ORDERS))]

@@ -138,7 +138,7 @@ class AccountsSession(AriesSession):
             self._send("pnl", objects.candle_object(account, candle))
 
     def _is_own(self, account: str, ident: str | None, now: float) -> bool:
-        """Return whether the account belongs to the user; if not, an error event is sent."""
+        """Return whether the account belongs to the user; if not, send an error event with the request's id `ident`."""
         if account in self._all.names:
             return True
         self._refuse(f"not an account of this user: {account}", now, ident, code="FORBIDDEN")
@@ -185,9 +185,9 @@ def _line(kind: str, payload: dict[str, Any], ident: str | None = None) -> str:
 
 
 def _read(payload: object) -> tuple[str, dict[str, Any]]:
-    """Return the topic of a request under its new name, and its params; missing params are empty.
+    """Return the topic of a request under its present name (an old one is accepted) and its params.
 
-    Raises BadRequestError for an invalid payload (Aries' protocol page §5.1).
+    Missing params are empty. Raises BadRequestError for an invalid payload (Aries' protocol page §5.1).
     """
     if not isinstance(payload, dict):
         raise BadRequestError("payload must be an object")

@@ -72,18 +72,15 @@ class SymbolChannel(ABC):
 
     @abstractmethod
     def snapshot(self, asked: Selection, selected: Selection, stamp: int) -> list[str]:
-        """Return the events with the present state of the streams in `asked`, as lines of JSON.
+        """Return the events with the symbol's present state, as lines of JSON.
 
-        They have the fields in `selected`; `stamp` is the present time in Unix ms. The order book and the
-        prints have none.
+        They are those of the streams in `asked`, with the fields in `selected`; `stamp` is the present time in
+        Unix ms. There are none for the order book and for Time & Sales.
         """
 
     @abstractmethod
     def chart_state(self) -> dict[str, Any]:
-        """Return the symbol's present values for the charts endpoint by their names there.
-
-        Empty if nothing is known yet.
-        """
+        """Return the symbol's present values by their names on the charts endpoint; empty if nothing is known yet."""
 
     def _groups(self, stream: str) -> Groups:
         groups: dict[Fields, list[list[str]]] = {}
@@ -94,7 +91,7 @@ class SymbolChannel(ABC):
         return list(groups.items())
 
     def _emit(self, stream: str, groups: Groups, changed: Mapping[str, Any], stamp: int) -> int:
-        """Send each group of subscribers its fields of `changed`; return 1 if any group got a message, else 0.
+        """Send each group of subscribers its selected fields of `changed`; return 1 if any group got a message, else 0.
 
         `stamp` is the time of the event in Unix ms.
         """
@@ -131,7 +128,7 @@ class ListingChannel(SymbolChannel):
 
     @property
     def weight(self) -> float:
-        """Relative frequency of this symbol's events."""
+        """Relative frequency of this symbol's market events."""
         if isinstance(self.listing, EquityListing):
             return math.sqrt(self.listing.equity.volume)
         return INDEX_WEIGHT if isinstance(self.listing, IndexListing) else OPTION_WEIGHT
@@ -199,7 +196,7 @@ class ListingChannel(SymbolChannel):
         return lines
 
     def chart_state(self) -> dict[str, Any]:
-        """Return the symbol's present values for the charts endpoint by their names there."""
+        """Return the symbol's present values by their names on the charts endpoint."""
         return chart_values(self.listing)
 
     def _quote_changes(self, stamp: int) -> dict[str, Any]:
@@ -225,7 +222,7 @@ class ListingChannel(SymbolChannel):
 
 
 class RecordedChannel(SymbolChannel, Playback):
-    """Market data of a symbol fed by recordings.
+    """Market data of a symbol fed by recordings (Parquet files).
 
     Every selected field of a row is sent, so that each row is a message.
     """
@@ -258,10 +255,7 @@ class RecordedChannel(SymbolChannel, Playback):
         return lines
 
     def chart_state(self) -> dict[str, Any]:
-        """Return the values of the rows sent last for the charts endpoint by their names there.
-
-        Empty before the first.
-        """
+        """Return the values of the rows sent last by their names on the charts endpoint; empty before the first."""
         state: dict[str, Any] = {}
         for kind, player in self._players.items():
             if kind != "book" and player.has_begun:

@@ -34,13 +34,13 @@ class ChartBackend(Protocol):
         """Return whether a symbol of this type ("equity", "index" or "option") is known."""
 
     def chart_subscribed(self, symbol: str, outbox: list[str], now: float) -> None:
-        """Put a snapshot of a symbol into an outbox, and all updates from `now` (Unix s) on.
+        """Put a snapshot of a symbol into `outbox`, a list of lines to send, and all updates from `now` (Unix s) on.
 
         A second call for the same symbol and outbox only puts the snapshot there.
         """
 
     def chart_unsubscribed(self, symbol: str, outbox: list[str]) -> None:
-        """Put no more updates of a symbol into an outbox."""
+        """Put no more updates of a symbol into `outbox`, a session's list of lines to send."""
 
 
 class ChartsSession(AriesSession):
@@ -91,7 +91,10 @@ class ChartSubscribers:
         self._values: dict[str, Any] = {}
 
     def join(self, outbox: list[str], values: Mapping[str, Any], stamp: int) -> None:
-        """Put all known values of the symbol into an outbox, and changes from now on; `values` are the present ones."""
+        """Put all known values of the symbol into `outbox`, a session's list of lines to send, and changes from now on.
+
+        `values` are the present ones, `stamp` is the time in Unix ms.
+        """
         self._values.update(values)
         if self._values:
             outbox.append(messages.chart_update("quote", self.symbol, self._quote(self._values), stamp))
@@ -99,16 +102,22 @@ class ChartSubscribers:
             self.outboxes.append(outbox)
 
     def leave(self, outbox: list[str]) -> None:
-        """Send this outbox no more updates of the symbol; nothing happens if it is not subscribed."""
+        """Put no more updates of the symbol into `outbox`; nothing happens if it is not subscribed."""
         self.outboxes = [other for other in self.outboxes if other is not outbox]
 
     def push_quote(self, values: Mapping[str, Any], stamp: int) -> int:
-        """Send those of the values that changed; return 1 if there were any and an outbox is subscribed, else 0."""
+        """Send the subscribers those of the values that changed, at `stamp` (Unix ms).
+
+        Return 1 if a message was sent, else 0.
+        """
         changed = changes(self._values, values)
         return self._send("quote", self._quote(changed), stamp) if changed else 0
 
     def push_trade(self, price: float, size: float, stamp: int) -> int:
-        """Send a trade of `size` shares or contracts; return 1 if an outbox is subscribed, else 0."""
+        """Send the subscribers a trade of `size` shares or contracts at `stamp` (Unix ms).
+
+        Return 1 if there are any, else 0.
+        """
         return self._send("trade", {"s": "ok", "t": stamp, "lp": price, "v": size}, stamp)
 
     def _quote(self, values: Mapping[str, Any]) -> dict[str, Any]:
@@ -124,7 +133,7 @@ class ChartSubscribers:
 
 
 def chart_values(listing: Listing) -> dict[str, Any]:
-    """Return an instrument's present values for the charts endpoint by their names there (Aries' protocol page §4.2).
+    """Return an instrument's present values by their names on the charts endpoint (Aries' protocol page §4.2).
 
     An index has no bid, ask, volume or exchange.
     """

@@ -49,7 +49,7 @@ class AriesFeed(MarketFeed[ListingChannel]):
     # For sessions: see `MarketBackend` and `ChartBackend`.
 
     def join(self, session: MarketSession) -> None:
-        """Add a session of the market endpoint, which from now on gets changes of the market hours and its updates."""
+        """Add a session of the market endpoint: it gets changes of the market hours, and updates as it subscribes."""
         self.sessions.append(session)
 
     def leave(self, session: MarketSession) -> None:
@@ -74,7 +74,7 @@ class AriesFeed(MarketFeed[ListingChannel]):
         return item.selection if is_option else Selection(**{**_streams(item.selection), "greeks": ()})
 
     def subscribed(self, session: MarketSession, symbol: str, asked: Selection, now: float) -> None:
-        """Put a snapshot of the symbol into the session's outbox, and updates from `now` (Unix s) on.
+        """Put a snapshot of the symbol into the session's outbox (lines to send), and updates from `now` (Unix s) on.
 
         `asked` are the streams and fields that the session added to its selection.
         """
@@ -83,13 +83,13 @@ class AriesFeed(MarketFeed[ListingChannel]):
         self._activate(channel, now)
 
     def unsubscribed(self, symbol: str) -> None:
-        """Apply the selection of a session that now has fewer streams or fields of the symbol."""
+        """Send updates of the symbol only as the sessions now select them, after one reduced its selection."""
         self._regroup(self._channel(symbol))
 
     def answer(self, method: str, path: str) -> dict[str, Any]:
-        """Return the payload that answers a query about options (Aries' protocol page §3.5).
+        """Return the payload that answers a query about options; its status is 404 for any other path.
 
-        Status 404 for any other path.
+        `method` and `path` are as in HTTP. Source: Aries' protocol page §3.5.
         """
         match (method, *(unquote(part) for part in path.split("/"))):
             case ("GET", "", "options", symbol, "expiry-dates"):
@@ -110,13 +110,16 @@ class AriesFeed(MarketFeed[ListingChannel]):
         return self.offered(SubscriptionItem(symbol, Selection(), symbol_type)) is not None
 
     def chart_subscribed(self, symbol: str, outbox: list[str], now: float) -> None:
-        """Put a snapshot of the symbol for the charts endpoint into an outbox, and updates from `now` (Unix s) on."""
+        """Put a snapshot of the symbol into `outbox`, and updates from `now` (Unix s) on, for the charts endpoint.
+
+        `outbox` is a session's list of lines to send.
+        """
         channel = self._channel(symbol)
         channel.charts.join(outbox, channel.chart_state(), int(now * 1000))
         self._activate(channel, now)
 
     def chart_unsubscribed(self, symbol: str, outbox: list[str]) -> None:
-        """Put no more updates of a symbol into an outbox of the charts endpoint."""
+        """Put no more updates of a symbol into `outbox`, a session's list of lines to send, for the charts endpoint."""
         channel = self._channel(symbol)
         channel.charts.leave(outbox)
         self._regroup(channel)
@@ -147,7 +150,10 @@ class AriesFeed(MarketFeed[ListingChannel]):
         return sent > 0
 
     def _is_replaced(self, symbol: str) -> bool:
-        """Return whether a recording replaces this share, or the underlying share of this option."""
+        """Return whether a recording stands in for this share of the synthetic market.
+
+        For an option it is about the underlying share.
+        """
         if not self._recorded:
             return False
         listing = self.market.listing(symbol)

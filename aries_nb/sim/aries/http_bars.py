@@ -65,10 +65,10 @@ class BarRoutes:
         self._is_known = is_known
 
     def history(self, query: Query, now: float) -> Udf:  # noqa: ARG002 - signature of all routes
-        """Return bars that start in [`from`, `to`), as TradingView's arrays; `t` in Unix s.
+        """Return bars that start in [`from`, `to`), two query parameters, as TradingView's arrays; `t` in Unix s.
 
-        These are at most `MOST_BARS`, the latest; then `nextTo` is the `to` of the next request (assumed). If
-        there are none, `nextTime` is the start of the last bar before. Live trading has no sessions, so
+        These are at most 20,000, the latest; then `nextTo` is the `to` of the next request (assumed). If there
+        are none, `nextTime` is the start of the last bar before. Live trading has no sessions, so
         `includeExtended` and `firstDataRequest` have no effect.
         """
         symbol, name = query.text("symbol"), query.text("resolution")
@@ -113,10 +113,10 @@ class BarRoutes:
         return answer
 
     def aggregates(self, query: Query, now: float) -> dict[str, Any]:  # noqa: ARG002 - signature of all routes
-        """Return bars with mean price and number of trades; `t` in Unix ms.
+        """Return bars with mean price and number of trades, as the broker's aggregates; `t` in Unix ms.
 
-        The parameters `from` and `to` are dates, both included, or Unix ms. Raises HttpError for an invalid
-        request.
+        The query parameters `from` and `to` are dates, both included, or Unix ms. Raises HttpError for an
+        invalid request.
         """
         ticker, span = query.text("ticker"), query.choice("timespan", TIMESPANS)
         unit, length = TIMESPANS[span]

@@ -82,7 +82,7 @@ class MarketRoutes:
         return {"s": "ok", "d": found}
 
     def config(self, query: Query, now: float) -> Data:  # noqa: ARG002 - signature of all routes
-        """Return what the chart routes can do, in TradingView's form."""
+        """Return the capabilities of the chart routes, such as the bars' resolutions, in TradingView's form."""
         return {
             **_capabilities(),
             "supports_group_request": False,
@@ -152,7 +152,10 @@ class MarketRoutes:
         ]
 
     def status(self, query: Query, now: float) -> Data:
-        """Return whether the simulated market is open, at any time of day; `timestamp` in Unix s (assumed)."""
+        """Return whether the simulated market is open, which does not depend on the time of day.
+
+        A dict in the broker's form; its `timestamp` is in Unix s (assumed).
+        """
         hours = self._feed.hours()
         is_open = hours.market == "open"
         session = "pre-market" if hours.early_hours else "after-hours" if hours.after_hours else "regular"

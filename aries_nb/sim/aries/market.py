@@ -37,16 +37,16 @@ class MarketBackend(Protocol):
         """Return those of the item's streams and fields that its symbol offers; None if the symbol is unknown."""
 
     def subscribed(self, session: MarketSession, symbol: str, asked: Selection, now: float) -> None:
-        """Apply the session's selection of a symbol, to which `asked` was added, and put a snapshot into its outbox.
+        """Put a snapshot of the symbol into the session's outbox (lines to send), and updates from `now` (Unix s) on.
 
-        `now` is in Unix s.
+        `asked` are the streams and fields that the session added to its selection.
         """
 
     def unsubscribed(self, symbol: str) -> None:
-        """Apply the selection of a session that now has fewer streams or fields of the symbol."""
+        """Send updates of the symbol only as the sessions now select them, after one reduced its selection."""
 
     def answer(self, method: str, path: str) -> dict[str, Any]:
-        """Return the payload of the response to a client's query; `method` and `path` as in HTTP."""
+        """Return the payload of the response to a client's query about options; `method` and `path` are as in HTTP."""
 
     def hours(self) -> MarketHours:
         """Return the present market hours."""

@@ -57,7 +57,7 @@ class LineClient(Client["AriesSession"]):
     def frames(self) -> Iterator[tuple[int, str]]:
         """Empty the session's outbox into frames of newline-separated JSON.
 
-        Yield the number of lines and the text of each.
+        Yield each frame's number of lines and text.
         """
         outbox = self.session.outbox
         while outbox:

@@ -101,9 +101,9 @@ class AriesSession(ABC):
     # For subclasses.
 
     def _authenticated(self, now: float) -> None:  # noqa: B027 - optional
-        """Do what an endpoint needs once the connection's first token is accepted.
+        """Do what the endpoint needs once a token is accepted for the first time.
 
-        `authSuccess` is in the outbox already.
+        `authSuccess` is in the outbox already. Here it does nothing.
         """
 
     @abstractmethod
@@ -115,14 +115,17 @@ class AriesSession(ABC):
         """Process an unsubscribe message of an authenticated client; `ident` is its id, None if it has none."""
 
     def _answer(self, method: str, path: str) -> dict[str, Any]:  # noqa: ARG002 - for a subclass that has paths
-        """Return the payload of the response to an authenticated client's request.
+        """Return the payload of the response to a client's request; `method` is in upper case, such as "GET".
 
-        `method` is in upper case, such as "GET".
+        Here it is status 404 for every path.
         """
         return {"status": 404, "error": "unknown path", "code": "NOT_FOUND"}
 
     def _ended(self) -> None:  # noqa: B027 - optional
-        """Release all subscriptions: the session has ended or its connection is closed. Called once."""
+        """Release all subscriptions; called once, when the session has ended or its connection is closed.
+
+        Here it does nothing.
+        """
 
     # Answers.
 

@@ -117,9 +117,9 @@ class Book:
         self.asks.rebuild(bid + self.spread)
 
     def distance(self, fair: float) -> float:
-        """Return how many ticks the fair price (in ticks) is above the middle of best bid and ask.
+        """Return how many ticks the fair price is above the middle of best bid and ask; negative if below.
 
-        Negative below it.
+        `fair` is in ticks.
         """
         return fair - 0.5 * (self.bids.ticks[0] + self.asks.ticks[0])
 

@@ -177,7 +177,7 @@ class History:
     def prepare_days(self, symbol: str) -> None:
         """Generate the symbol's daily bars before the start, so that later calls of `bars` are fast.
 
-        Slow; any thread.
+        Slow; may run on any thread.
         """
         if symbol in self._pasts:
             self._pasts[symbol].days()
@@ -197,10 +197,10 @@ class History:
 
 
 class _Past:
-    """One share's sessions before the market's start, generated as a function of seed, symbol and date.
+    """One share's trading sessions before the market's start, generated as a function of seed, symbol and date.
 
-    `sessions` are (date, opening in Unix s, length in minutes), oldest first. Methods may be called from any
-    thread.
+    `sessions` are (date, opening in Unix s, length in minutes), oldest first; sessions are numbered by their
+    position there. Times are in Unix s. `days` and `page` may be called on any thread.
     """
 
     def __init__(self, seed: int, share: EquityListing, sessions: list[tuple[date, int, int]]) -> None:
@@ -223,11 +223,14 @@ class _Past:
         return opened + (minutes - 1) * MINUTE
 
     def minutes(self, first: float, last: float) -> BarArray:
-        """Return the one-minute bars of all sessions that touch [first, last), Unix s; whole sessions, oldest first."""
+        """Return the one-minute bars of all sessions that touch [first, last), Unix s.
+
+        All bars of each, oldest first.
+        """
         return np.concatenate([_none(), *(self._session(number) for number in self._touched(first, last))])
 
     def trades(self, first: float, last: float) -> TradeArray:
-        """Return the trades of all sessions that touch [first, last), Unix s; whole sessions, oldest first."""
+        """Return the trades of all sessions that touch [first, last), Unix s; all trades of each, oldest first."""
         sessions = (self._traded(number) for number in self._touched(first, last))
         return np.concatenate([np.empty(0, TRADES), *sessions])
 
@@ -248,7 +251,7 @@ class _Past:
     def page(self, span: tuple[int, int], skipped: int, most: int) -> tuple[int, Ints, TradeArray]:
         """Return total number, positions and a page of past trades.
 
-        Arguments and result as of `History.past_trades`.
+        The arguments and the result are those of `History.past_trades`. Any thread.
         """
         first, last = span
         total, found = 0, [(np.empty(0, np.int64), np.empty(0, TRADES))]
@@ -278,7 +281,7 @@ class _Past:
         return total, np.concatenate(places), np.concatenate(pages)
 
     def _count(self, number: int) -> int:
-        """Return the number of trades of session `number`, counted from 0 at the oldest."""
+        """Return the number of trades of a session, which is given by its number, counted from 0 at the oldest."""
         if number not in self._counted:
             _, volumes = self._minute_prices(number)
             self._counted[number] = int(_counts(volumes // self._lot).sum())
@@ -301,7 +304,7 @@ class _Past:
         return bars
 
     def _traded(self, number: int) -> TradeArray:
-        """Return the trades of session `number`, oldest first.
+        """Return the trades of a session, oldest first; `number` counts from 0 at the oldest session.
 
         Each of a minute's prices gets an equal part of the minute's time, volume and number of trades.
         """
@@ -321,7 +324,7 @@ class _Past:
         return trades
 
     def _minute_prices(self, number: int) -> tuple[Ints2, Ints]:
-        """Return prices and volumes of the minutes of session `number`.
+        """Return prices and volumes of the minutes of a session; `number` counts from 0 at the oldest session.
 
         Prices are in ticks, one row per minute, in order of time; volumes in shares.
         """
@@ -344,7 +347,7 @@ class _Past:
         return prices, np.diff(edges).astype(np.int64)
 
     def _ends_of(self, number: int) -> tuple[float, float]:
-        """Return the first and last price of session `number`.
+        """Return the first and last price of a session; `number` counts from 0 at the oldest session.
 
         They are a random walk backwards from the market's first state.
         """
@@ -364,7 +367,7 @@ class _Past:
 
 
 def session_open(day: date, hours: Hours = NEW_YORK_HOURS) -> int:
-    """Return the opening of a weekday's session in Unix s."""
+    """Return the time at which a weekday's trading session opens, in Unix s."""
     return int(datetime.combine(day, day_time(*divmod(hours.opening, 60)), ZoneInfo(hours.zone)).timestamp())
 
 
@@ -411,9 +414,9 @@ def _scale_range(ticks: Ints, high: int, low: int) -> None:
 
 
 def _counts(lots: Ints) -> Ints:
-    """Return the number of trades of each minute, given its volume in lots.
+    """Return the number of trades of each minute, given its volume in lots; a minute has at least 5.
 
-    At least one trade at each of its prices.
+    Each of its five prices has at least one trade.
     """
     return np.maximum(STEPS_PER_MINUTE + 1, lots // MEAN_TRADE)
 
@@ -445,9 +448,9 @@ def _merged(bars: BarArray, starts: Ints) -> BarArray:
 
 
 def _slots(times: Ints, minutes: int) -> Ints:
-    """Return, for each time (Unix s), the start of the bar of `minutes` that contains it.
+    """Return, for each time (Unix s), the start in Unix s of the bar of `minutes` length that contains it.
 
-    Bars count from the opening.
+    Bars are counted from 09:30 New York time.
     """
     length, local = minutes * MINUTE, _local(times)
     return times - (local - OPENING_MINUTE * MINUTE) % length

@@ -75,9 +75,9 @@ class Listing(ABC):
 
     @abstractmethod
     def step(self, focus: Focus) -> Trade | None:
-        """Make one market event of the kind to which clients subscribe (`focus`).
+        """Make one market event; return the trade, None if it was none.
 
-        Return the trade, None if it was none.
+        `focus` is the kind of events to which clients subscribe: "book", "quotes" or "trades".
         """
 
     def rounded(self, price: float) -> float:
@@ -94,9 +94,10 @@ class Listing(ABC):
 
 
 class TradedListing(Listing):
-    """A share or option: a listing with an order book that follows its fair price.
+    """A share or option with an order book that follows its fair price.
 
-    `round_lot` is the unit of book sizes.
+    `previous` is the close of the day before, `opening` the first price, both in units of currency; `spread` is the
+    usual one in ticks. Sizes in the book are multiples of `round_lot`; it has `levels` per side.
     """
 
     #: "e" for a share, "o" for an option (protocol page §3.4.2, old field list).
@@ -140,7 +141,10 @@ class TradedListing(Listing):
         )
 
     def step(self, focus: Focus) -> Trade | None:
-        """Make one event: a trade at the quote, or an order added or removed. Return the trade, None if it was none."""
+        """Make one event: a trade at the quote, or an order added or removed. Return the trade, None if it was none.
+
+        `focus` is the kind of events to which clients subscribe: "book", "quotes" or "trades".
+        """
         drawn = self.rng.random()
         fair = self.fair()
         if focus == "trades":
@@ -263,7 +267,10 @@ class OptionListing(TradedListing):
         return max(MIN_OPTION_TICKS, self.greeks().price * CENT)
 
     def step(self, focus: Focus) -> Trade | None:
-        """Change the implied volatility slightly, and make one event; return the trade, None if it was none."""
+        """Change the implied volatility slightly, and make one event; return the trade, None if it was none.
+
+        `focus` is the kind of events to which clients subscribe: "book", "quotes" or "trades".
+        """
         self._volatility_noise = 0.99 * self._volatility_noise + self.rng.gauss(0.0, 0.0004)
         return super().step(focus)
 

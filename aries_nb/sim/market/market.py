@@ -36,9 +36,9 @@ MAX_VARIANCE = 16.0
 
 
 class MarketHours(msgspec.Struct, frozen=True):
-    """State of the simulated market as its server sends it: `market` is "open" or "closed".
+    """State of the simulated market as its server announces it.
 
-    The flags say whether trading before and after the regular hours takes place.
+    `market` is "open" or "closed"; the flags say whether there is trading before and after the regular hours.
     """
 
     market: str = "open"
@@ -47,7 +47,7 @@ class MarketHours(msgspec.Struct, frozen=True):
 
 
 class ClusteredNoise:
-    """Random returns with a mean variance of one per second and clustered volatility: GARCH(1,1)."""
+    """Source of random returns with a mean variance of one per second and clustered volatility: GARCH(1,1)."""
 
     __slots__ = ("rng", "variance")
 
@@ -102,14 +102,14 @@ class Market:
     def expiries(self, root: str) -> tuple[date, ...]:
         """Return the expiry dates of the options on the share `root`, soonest first.
 
-        () if it is no share of the market.
+        The result is () if `root` is no share of the market.
         """
         return options.expiries(self.today) if root in self.shares else ()
 
     def strikes(self, root: str) -> tuple[float, ...]:
-        """Return the strikes, in USD, of the options on the share `root`, lowest first.
+        """Return the strikes of the options on the share `root` in USD, lowest first.
 
-        () if it is no share of the market.
+        The result is () if `root` is no share of the market.
         """
         return options.strikes(self.shares[root].opening) if root in self.shares else ()
 

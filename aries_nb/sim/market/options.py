@@ -82,7 +82,7 @@ def expiries(today: date) -> tuple[date, ...]:
 def strikes(price: float) -> tuple[float, ...]:
     """Return the option strikes listed for a share's `price` in USD, lowest first.
 
-    They reach 40% to either side, in steps that grow with the price.
+    They lie between 60% and 140% of the price, in steps that grow with it.
     """
     step = 0.5 if price < 30 else 1.0 if price < 75 else 2.5 if price < 200 else 5.0 if price < 500 else 10.0
     first, last = math.ceil(0.6 * price / step), math.floor(1.4 * price / step)
