@@ -139,7 +139,7 @@ class Counted:
 
 @dataclass(frozen=True, slots=True)
 class Unrequested:
-    """Notice: data arrived for which there is no subscription (any more)."""
+    """Notice: data arrived for which there is no subscription, or no longer one."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""Thread-safe list of callbacks that are called when something changes."""
+"""A thread-safe list of callbacks, called when the object that owns it has changed."""
 
 from __future__ import annotations
 

@@ -88,10 +88,10 @@ class RecordSink(Protocol):
         """The buffer to which records are added; always the same object."""
 
     def publish(self) -> None:
-        """Move the records from the buffer to the store, where readers on any thread see them."""
+        """Move the records from the buffer to the stored data, where readers on any thread see them."""
 
     def interrupted(self) -> None:
-        """Mark the stored data as possibly out of date, because the stream broke. New records for a symbol end that."""
+        """Note that the stream broke, so that the stored data may be out of date until new records arrive."""
 
 
 class BarPage(NamedTuple):

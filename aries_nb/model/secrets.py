@@ -10,9 +10,9 @@ T = TypeVar("T")
 
 
 class Hidden(Generic[T]):
-    """A wrapper that shows its value in no repr, formatted text or traceback, and cannot be pickled.
+    """A wrapper that keeps its value out of every repr, formatted text and traceback; it cannot be pickled.
 
-    Two wrappers of one class are equal if their values are.
+    Two wrappers of one class are equal if their values are. `reveal` returns the value.
     """
 
     __slots__ = ("_value",)

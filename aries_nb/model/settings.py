@@ -17,7 +17,7 @@ ENGINES = ("plotly",)
 
 
 class Settings:
-    """What views look like: time zone, engine and template. A value is checked when it is assigned.
+    """Settings of the display for the whole process, as `anb.settings`: time zone, engine and template.
 
     >>> anb.settings.timezone = "Europe/Moscow"
     >>> anb.settings
@@ -87,7 +87,7 @@ class Settings:
         return ns if offset is None else ns + int(offset.total_seconds()) * SECOND
 
     def clock(self, ns: int) -> str:
-        """Return the local time of day of a time in ns since the epoch, with the name of the zone: "14:30:00 UTC"."""
+        """Return the time of day of a time in ns since the epoch, in the zone set as `timezone`, as "14:30:00 UTC"."""
         return f"{datetime.fromtimestamp(ns // SECOND, self._zone):%H:%M:%S} {self._timezone}"
 
     def __setattr__(self, name: str, value: object) -> None:
@@ -103,7 +103,7 @@ class Settings:
 
 
 def _zone(name: object) -> tzinfo:
-    """Return the time zone of an IANA name. Raises UsageError for anything else, with a similar name as advice."""
+    """Return the time zone of an IANA name. Raises UsageError, which suggests a similar name, for anything else."""
     if name == "UTC":
         return UTC
     import zoneinfo  # looks for the system's data: only when it is needed
