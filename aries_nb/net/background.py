@@ -47,7 +47,7 @@ def on_network_later(seconds: float, work: Callable[[], object]) -> None:
 
 
 class Background:
-    """A daemon thread that runs an event loop. Every method may be called from any thread."""
+    """A daemon thread (the network's thread) that runs an event loop. Every method may be called from any thread."""
 
     _shared: Background | None = None
     _guard = threading.Lock()
@@ -116,7 +116,7 @@ class _ForkAwareObjects:
             os.register_at_fork(after_in_child=self._after_fork)
 
     def add(self, owner: ForkAware) -> None:
-        """Register an object for as long as it lives."""
+        """Close the object in every fork from now on, for as long as it lives."""
         self._objects.add(owner)
 
     def _after_fork(self) -> None:

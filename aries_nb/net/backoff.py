@@ -24,7 +24,7 @@ class BackoffRule:
 
 
 class Backoff:
-    """Computes the delays between the attempts of one connection; counts its failures."""
+    """Computes the delays before the attempts to connect of one connection, from the number of its failures."""
 
     def __init__(self, rule: BackoffRule) -> None:
         self._rule = rule

@@ -25,7 +25,7 @@ class GapTracker:
 
     @property
     def is_filled(self) -> bool:
-        """Whether at least one stream has resumed since the break, as its notice `Resumed` reports."""
+        """Whether a stream has resumed since the connection broke, by a `Resumed` notice of at least one stream."""
         return bool(self._resumed)
 
     def opened(self, reason: str, cause: Cause) -> None:
@@ -33,11 +33,11 @@ class GapTracker:
         self._gaps.opened(started=self._intake.last_received or time.time_ns(), reason=reason, cause=cause)
 
     def reset(self) -> None:
-        """Begin a new connection: forget which streams had resumed on the previous one, and its barrier."""
+        """Forget which streams had resumed on the previous connection, because a new one begins."""
         self._resumed, self._barrier = {}, 0.0
 
     def suspected(self, reason: str) -> None:
-        """Begin a gap after this process stalled, although the connection may be intact.
+        """Begin a gap for `reason` after this process stalled, although the connection may be intact.
 
         If a ping is then answered, nothing was missed, and all streams count as filled.
         """
@@ -53,7 +53,7 @@ class GapTracker:
     def is_barrier_passed(self, ping: int) -> bool:
         """Return whether the answer to ping number `ping` shows that the connection is intact.
 
-        True for every ping where `set_barrier` was not called since the connection was opened or suspected.
+        It does if `ping` is at least the number passed to `set_barrier`, or if no barrier was set on this connection.
         """
         return ping >= self._barrier
 

@@ -245,9 +245,9 @@ class HttpClient:
 
 
 def _retry_after(answer: HttpResponse) -> float:
-    """Return the seconds to wait by the header Retry-After, a number or a date (RFC 9110, 10.2.3); 0 without one.
+    """Return the seconds to wait by the header Retry-After, at most 30; 0 without one.
 
-    At most 30.
+    The header holds a number of seconds or a date (RFC 9110, 10.2.3).
     """
     value = answer.headers.get("retry-after", "").strip()
     if value.isascii() and value.isdigit():
@@ -510,8 +510,8 @@ class SocketDeadline:
     def cut_after(self, seconds: float) -> Iterator[None]:
         """Context manager: if its block takes longer than `seconds`, cut all connections and raise TimeoutError.
 
-        They are those of the whole client, also of its other requests. The sockets are shut down, not closed: a blocked
-        read then returns, and no descriptor is reused while a thread still reads from it.
+        All connections of the client are cut, also those of its other requests. The sockets are shut down, not closed:
+        a blocked read then returns, and no descriptor is reused while a thread still reads from it.
         """
         is_over = threading.Event()
 

@@ -66,10 +66,10 @@ class Intake:
         self.last_received = 0
 
     def take(self, frame: bytes, received: int) -> Sequence[Notice]:
-        """Decode a frame, received at `received` (ns since the epoch), and append its records to the stores' buffers.
+        """Decode a frame received at `received` (ns since the epoch), and append its records to the stores' buffers.
 
-        They are visible to readers after `publish`. Returns the frame's notices, except those that are only counted
-        here.
+        The records become visible to readers by `publish`. Returns the frame's notices, except those that are only
+        counted here.
         """
         self.frames += 1
         self.messages += (lines := count_lines(frame))
@@ -109,8 +109,8 @@ class Intake:
     def take_initial(self, received: int) -> Sequence[Notice]:
         """Append the first records of subscriptions that joined a running stream, which wait for no frame.
 
-        They are visible after `publish`. `received` is in ns since the epoch. Returns their notices, except those that
-        are only counted here.
+        The records become visible to readers by `publish`. `received` is in ns since the epoch. Returns their notices,
+        except those that are only counted here.
         """
         records, notices = self._protocol.receive((), received)
         touched: dict[RecordSink, None] = {}
@@ -125,7 +125,7 @@ class Intake:
         return [notice for notice in notices if not self._count(notice)]
 
     def _count(self, notice: Notice) -> bool:
-        """Count a notice of kind Counted, Unreadable or Unrequested and return True; else return False."""
+        """Count a notice if it only has to be counted (Counted, Unreadable, Unrequested), and return whether it was."""
         if isinstance(notice, Counted):
             for route in self._routes.get(notice.subscription, ()):
                 route.sink.buffer.counted[notice.what] += notice.count
@@ -196,7 +196,7 @@ class Intake:
     def new_lags(self) -> list[float]:
         """Return the lags (exchange time to receipt, in seconds) of the frames taken since the last call.
 
-        At most the newest 256, one of each frame with records: that of its last record.
+        One lag per frame that has records, that of its last record; the newest 256 at most.
         """
         count, self._frames_seen = self.frames - self._frames_seen, self.frames
         return [lag / 1e9 for lag in list(self._lags)[-count:]] if count else []

@@ -75,7 +75,7 @@ class LagMonitor:
         return p50, p99
 
     def interrupted(self) -> None:
-        """Start over after the connection broke: the next messages may be old without being late."""
+        """Reset the measurement after the connection broke: the next messages may be old without being late."""
         self._began, self._full_since, self._late_turns, self.seconds = None, None, 0, 0.0
 
     def look(self, now: float, unread: int) -> bool:
@@ -90,7 +90,7 @@ class LagMonitor:
         return self._is_full(now)
 
     def turn(self, now: float, lags: Sequence[float], messages_per_s: float) -> bool:
-        """Update from the lags since the last turn, in seconds, and the message rate.
+        """Update the measurement at time `now` from the lags since the last call, in seconds, and the message rate.
 
         Returns whether `is_late` has changed.
         """
@@ -148,12 +148,15 @@ class ReadMonitor:
         self._counted, self._at = 0, 0.0
 
     def restart(self, now: float) -> None:
-        """Start over at time `now` with a new connection."""
+        """Reset lag and message count when a new connection begins, at time `now`."""
         self.lag.interrupted()
         self._counted, self._at = self._intake.messages, now
 
     def turn(self, socket: ClientConnection, now: float) -> None:
-        """Update rate and lag from the messages since the last turn. Called every quarter of a second."""
+        """Update message rate and lag at time `now`, from the messages since the last call.
+
+        Called every quarter of a second.
+        """
         messages = self._intake.messages
         rate = (messages - self._counted) / max(now - self._at, 1e-3)
         self.messages_per_s += SMOOTHING * (rate - self.messages_per_s)

@@ -148,7 +148,7 @@ class _Callback(BaseHTTPRequestHandler):
         return "aries_nb"
 
     def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - named by http.server
-        """Log nothing, because the request line contains the login's code."""
+        """Log nothing: the default logs each request line, which contains the login's code."""
 
 
 def _printable(text: str) -> str:

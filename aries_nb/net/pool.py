@@ -98,7 +98,7 @@ class SessionPool:
     def number_of(self, route: Route) -> int:
         """Return the number of the connection that serves a route, counted from 1.
 
-        1 for a route that is not subscribed.
+        Returns 1 for a route that is not subscribed.
         """
         assigned = self._assignments.get(_key(route.subscription))
         return assigned.session.number if assigned is not None else 1
@@ -184,7 +184,7 @@ class SessionPool:
     def _make_room(self, count: int) -> None:
         """Open the connections that `count` more streams need, all of them or none.
 
-        Raises UsageError beyond the limits.
+        Raises UsageError if the connection limit does not allow them.
         """
         most = self._most_streams
         if most is None:

@@ -127,7 +127,7 @@ class Session:
     # Any thread.
 
     def wait_open(self, timeout: float) -> None:
-        """Block until the session is live for the first time, or already has been. `timeout` is in seconds.
+        """Block until the session has been live at least once; `timeout` is in seconds.
 
         Raises the error that made the session fail, or ConnectError after `timeout`.
         """
@@ -147,7 +147,7 @@ class Session:
     def unsubscribe(self, routes: Iterable[Route]) -> Future[None]:
         """Remove routes; a subscription without a route is ended on the server.
 
-        The future is done when that request is sent.
+        Returns a future that is done when the request is sent.
         """
         return self._background.submit(self._unsubscribe(list(routes)))
 
@@ -320,9 +320,9 @@ class Session:
         socket.transport.abort()
 
     async def _suspect_gap(self, seconds: float) -> None:
-        """Begin a gap after this process stalled for so many seconds.
+        """Begin a gap after this process stalled for `seconds`.
 
-        It is filled if the server answers the next ping.
+        The gap counts as filled if the server answers the next ping.
         """
         if self.state == "live":
             self.state = "reconnecting"

@@ -1,4 +1,4 @@
-"""Requests to an OAuth 2 token endpoint (RFC 6749): oauthlib builds and parses them, httpx sends them."""
+"""Requests for access tokens to an OAuth 2 token endpoint (RFC 6749), made with oauthlib and sent with httpx."""
 
 from __future__ import annotations
 
@@ -91,9 +91,10 @@ def request_token(endpoints: OAuthEndpoints, grant_type: str, fields: Mapping[st
 def _request(
     client: httpx.Client, url: str, grant_type: str, fields: Mapping[str, str | Secret | None], *, is_json: bool
 ) -> Callable[[], httpx.Request]:
-    """Return a function that builds the OAuth request.
+    """Return a function that builds the OAuth request from `fields` and `grant_type`.
 
-    It is called when the request is sent, so that no local variable holds a token.
+    It is called at the time of sending, so that no local variable holds a token. `is_json`: the body is JSON, not a
+    form.
     """
     from oauthlib.oauth2.rfc6749.parameters import prepare_token_request
 
@@ -111,9 +112,10 @@ def _request(
 def _own_request(
     client: httpx.Client, url: str, own: TokenExchange, refresh_token: str | Secret | None
 ) -> Callable[[], httpx.Request]:
-    """Return a function that builds the request of a broker's own token exchange at the time it is sent.
+    """Return a function that builds the request of a broker's own token exchange.
 
-    Raises UsageError without a refresh token.
+    It is called at the time of sending, so that no local variable holds a token. Raises UsageError without a refresh
+    token.
     """
     if not isinstance(refresh_token, Secret):
         raise UsageError(

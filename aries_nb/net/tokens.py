@@ -63,9 +63,9 @@ class RenewableToken(TokenSource, Protocol):
 
 
 class FunctionToken(Hidden[Callable[[], object]]):
-    """A user's function as a token source.
+    """A user's function as a token source, wrapped so that no output shows it.
 
-    The function is hidden as well, since it may hold the token, as a `partial` does.
+    The function may hold the token, as a `functools.partial` does.
     """
 
     __slots__ = ()
@@ -95,9 +95,9 @@ class PackageSource:
 
 
 async def fetch(source: TokenSource) -> Secret:
-    """Return the token of `source`, which is called on a new daemon thread.
+    """Call `source` on a new daemon thread and return its token; raises as `ask` does.
 
-    One that hangs does not keep the interpreter from exiting. Raises as `ask` does.
+    The thread does not keep the interpreter from exiting, even if the source never returns.
     """
     return await asyncio.wrap_future(run_on_thread(partial(ask, source), name="aries-nb-token"))
 
@@ -162,7 +162,7 @@ def environment_token() -> TokenSource:
 def token_from(given: object) -> TokenSource:
     """Return the token source for the argument `token=`: a token, a function that returns one, or a source.
 
-    None means the environment variable ARIES_NB_TOKEN. Raises TokenError if there is no usable token.
+    With None the source reads the environment variable ARIES_NB_TOKEN. Raises TokenError if there is no usable token.
     """
     given = hide_token(given)  # a traceback may show this frame
     if given is None:
@@ -279,7 +279,7 @@ class Credential:
 
     @property
     def was_refused(self) -> bool:
-        """Whether the server refused a token, whichever, at the last attempt to open a session."""
+        """Whether the last attempt to open a session ended because the server refused its token."""
         return self._refused is not None
 
     def refused(self) -> None:

@@ -1,6 +1,7 @@
-"""WebSocket connections: the client of websockets without redirects and compression, its errors mapped to ours.
+"""WebSocket connections of the package websockets, without redirects and compression.
 
-The only module that imports websockets; it is loaded with the first connection.
+Its errors are replaced by those of this package. No other module imports websockets; this one is loaded with the first
+connection.
 """
 
 from __future__ import annotations
@@ -177,9 +178,9 @@ def _without_traceback(record: logging.LogRecord) -> bool:
 
 
 def _cause(closed: ConnectionClosed) -> Cause:
-    """Return the class of a closed connection for the gap log, by the server's close code: "restart" for 1001 and 1012.
+    """Return the class of a closed connection for the gap log, by the server's close code.
 
-    "cut" for any other.
+    It is "restart" for 1001 and 1012, and "cut" for any other code and for none.
     """
     code = closed.rcvd.code if closed.rcvd is not None else None
     return "restart" if code in (CloseCode.GOING_AWAY, CloseCode.SERVICE_RESTART) else "cut"
@@ -220,18 +221,18 @@ class WebSocketPings:
         waiter.add_done_callback(partial(self._note, socket, number))
 
     def taken(self, socket: ClientConnection) -> None:
-        """Note that one received frame was processed.
+        """Record that one received frame was processed.
 
-        Calls `on_pong` for the pongs that came before the next frame.
+        The pongs (answers to pings) that came before the next frame are reported by `on_pong`.
         """
         self._taken += 1
         while self._answered and (self._answered[0][0] <= self._taken or not len(socket.recv_messages.frames)):
             self._on_pong(self._answered.popleft()[1])
 
     def overdue(self, now: float, seconds: float) -> int:
-        """Return the newest ping that is unanswered for more than `seconds` at time `now` (monotonic), 0 for none.
+        """Return the number of the newest ping unanswered for more than `seconds` at time `now`, 0 for none.
 
-        All pings unanswered for so long are then forgotten.
+        `now` is in seconds of a monotonic clock. All pings unanswered for so long are then forgotten.
         """
         late = [number for number, sent in self._sent.items() if now - sent > seconds]
         for number in late:
@@ -261,7 +262,7 @@ class SendQueue:
         self._turn = asyncio.Lock()
 
     async def send(self, socket: ClientConnection, outgoing: Callable[[], Sequence[str | bytes | Ping]]) -> None:
-        """Send what `outgoing` returns, after earlier calls; waits while the server reads slowly.
+        """Send the messages that `outgoing` returns, after those of earlier calls; waits while the server reads slowly.
 
         An error ends the connection and is not raised: the receiving side raises that end. `outgoing` is called here so
         that a frame with a token in it is no local variable that a traceback may show.
