@@ -61,7 +61,7 @@ class Accepted(NamedTuple):
 
 
 class Acknowledged(NamedTuple):
-    """Event: the server has processed the oldest message from `ask` or `give_up` that it has not answered yet."""
+    """Event: the server has processed the oldest message from `ask` or `give_up` that was still unanswered."""
 
 
 class Refused(NamedTuple):
@@ -87,11 +87,17 @@ class Ponged(NamedTuple):
 
 
 class TokenExpires(NamedTuple):
-    """Event: the session ends soon, so a fresh token is fetched and `login` is sent again on this connection."""
+    """Event: the session ends soon.
+
+    A fresh token is fetched, and the message from `login` is sent again on this connection.
+    """
 
 
 class Reply(NamedTuple):
-    """A message to send now, such as the answer to the server's own ping; JSON, str or bytes as from `ask`."""
+    """Event: a message has to be sent now, such as the answer to the server's own ping.
+
+    `message` is a JSON value, or str or bytes, sent as they are.
+    """
 
     message: Any
 

@@ -103,7 +103,7 @@ class JsonProtocol(ABC):
     def login(self, token: str) -> Any:  # noqa: ANN401 - JSON
         """Return the message that opens the session with `token`: a JSON value, or str or bytes, sent as they are.
 
-        None if the headers or the address of the WebSocket handshake have logged in already.
+        Return None if the headers or the address of the WebSocket handshake have logged in already.
         """
 
     @abstractmethod
@@ -124,7 +124,7 @@ class JsonProtocol(ABC):
     def ping(self, number: int) -> Any:  # noqa: ANN401, ARG002 - JSON; a hook
         """Return the broker's own ping message with this number, whose answer `read` yields as `Ponged`.
 
-        None, as by default, means that pings of the WebSocket protocol itself are sent instead.
+        The default returns None: pings of the WebSocket protocol itself are sent instead.
         """
         return None
 
@@ -135,7 +135,7 @@ class JsonProtocol(ABC):
     # The contract of `BrokerProtocol`.
 
     def open(self, now: float) -> None:
-        """Begin a new connection at time `now`: the streams are requested again once the login is accepted."""
+        """Reset for a new connection at time `now`: the streams are requested again once its login is accepted."""
         self._is_open = False
         self._out, self._notices, self._joined = [], [], []
         self._running.clear()
@@ -157,10 +157,10 @@ class JsonProtocol(ABC):
             self._queue([message])
 
     def subscribe(self, subscriptions: Sequence[Subscription]) -> int:
-        """Add subscriptions, queue requests for the streams that are not running, and a ping; return the ping's number.
+        """Add subscriptions, and queue requests for the streams that are not running, then a ping.
 
-        0 while the session is not open. Raises UsageError for a kind that the adapter does not have; nothing is
-        requested then.
+        Returns the number of the ping, 0 while the session is not open. Raises UsageError for a kind that the adapter
+        does not have; nothing is requested then.
         """
         for each in subscriptions:
             if each.kind not in self.COLUMNS:

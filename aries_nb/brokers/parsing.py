@@ -142,7 +142,7 @@ def number(value: object) -> float | None:
 def millis(value: object) -> int | None:
     """Return a Unix time in ms from a number, numeric text or ISO 8601 text (Aries protocol page D11).
 
-    None for anything else. ISO text without a time zone is taken as UTC.
+    Returns None for anything else. ISO text without a time zone is taken as UTC.
     """
     result = number(value)
     if result is None and isinstance(value, str):

@@ -38,16 +38,20 @@ class BrokerProtocol(Protocol):
     """
 
     def open(self, now: float) -> None:
-        """Begin a new connection at time `now`. All subscribed streams are requested again once the session is open."""
+        """Reset for a new connection at time `now`.
+
+        All subscribed streams are requested again once the session on it is open.
+        """
 
     def authenticate(self, token: str, now: float) -> None:
         """Queue the login with `token`, which opens the session, or renews an open one on the same connection."""
 
     def subscribe(self, subscriptions: Sequence[Subscription]) -> int:
-        """Queue requests for those of these streams that are not running yet, then a ping.
+        """Add subscriptions, and queue requests for those whose streams are not running yet, then a ping.
 
-        Return the number of the ping. When the notice `Pong` with that number comes, the server has processed the
-        request, and any refusal came before it. 0 while the session is not open: the streams are requested when it is.
+        Returns the number of the ping. When the notice `Pong` with that number comes, the server has processed the
+        requests, and any refusal came before it. Returns 0 while the session is not open: the streams are requested
+        when it is.
         """
 
     def unsubscribe(self, subscriptions: Sequence[Subscription]) -> None:
@@ -91,7 +95,7 @@ class Reference(Protocol):
     def accounts_in(self, token: str) -> tuple[str, ...] | None:
         """Return the accounts that an access token names.
 
-        None if the tokens do not, so that `accounts` has to be called.
+        Returns None if the broker's tokens name none, so that `accounts` has to be called.
         """
 
     def accounts(self) -> Query:
@@ -109,13 +113,13 @@ class Reference(Protocol):
     def read_bars(self, body: bytes) -> BarPage:
         """Return the bars in an answer to `bars`.
 
-        If its `next_end_ns` is not None, earlier bars follow: call again with it as end.
+        If its `next_end_ns` is not None, earlier bars follow: call `bars` again with that as `end_ns`.
         """
 
     def bar_start(self, ts_ns: int, interval_s: int) -> int:
         """Return the start of the bar of `interval_s` seconds that contains a time, by the broker's rule.
 
-        In ns since the epoch.
+        Both times are in ns since the epoch.
         """
 
 
@@ -163,15 +167,15 @@ class AccountReference(Protocol):
         """Return the calls for all present rows of a subscription's table; () if the broker has no such call."""
 
     def order_history(self, account: str, start_ns: int, end_ns: int) -> Sequence[Query]:
-        """Return the calls for finished orders placed from `start_ns` to `end_ns`.
+        """Return the calls for finished orders placed from `start_ns` to `end_ns`, in ns since the epoch.
 
-        () if the broker has no such call.
+        Returns () if the broker has no such call.
         """
 
     def fill_history(self, account: str, start_ns: int) -> Sequence[Query]:
-        """Return the calls for own executions since `start_ns`, which may return some earlier ones.
+        """Return the calls for own executions since `start_ns` (ns since the epoch).
 
-        () if there is no such call.
+        The answers may have some earlier ones. Returns () if the broker has no such call.
         """
 
     def read(self, subscription: Subscription, query: Query, body: bytes) -> AccountPage:

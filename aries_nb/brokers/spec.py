@@ -73,7 +73,7 @@ class Endpoint:
     def __post_init__(self) -> None:
         """Check the path, and use the columns of the protocol's class if none are given.
 
-        Raises UsageError for a path that does not begin with "/" or "?", and if neither names columns.
+        Raises UsageError for a path that has no "/" or "?" in front and is not empty, and if there are no columns.
         """
         if not (isinstance(self.path, str) and self.path[:1] in {"", "/", "?"}):
             raise UsageError(f"the endpoint's path {self.path!r} has no slash in front", advice='Write it as "/v2".')

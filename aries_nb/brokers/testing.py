@@ -1,4 +1,4 @@
-"""Contract tests for an adapter: subclass `AdapterContract` in a test file, and pytest runs them.
+"""Contract tests for an adapter: subclass `AdapterContract` in a test file, and pytest runs its tests.
 
     class TestMine(AdapterContract):
         endpoint = BROKER.market
@@ -10,7 +10,7 @@
         def update(self, kind, symbol):    # a message of a stream, and the columns that it must become
             return b'{"symbol": "AAPL", "bid": 270.1}', {"bid_price": 270.1}
 
-No socket, clock or network is used. The tests need pytest only as what runs them.
+No socket, clock or network is used. Importing this module does not need pytest.
 """
 
 from __future__ import annotations
@@ -172,7 +172,10 @@ class AdapterContract(ABC):
                 assert _equal(value, wanted), f"{kind}: {name} is {value!r}, not {wanted!r}"
 
     def test_a_stream_is_asked_for_once_and_told_to_each_subscription(self) -> None:
-        """Two subscriptions of one stream share it, each with its own columns; the last one out ends it."""
+        """Two subscriptions of one stream share it, each with its own columns.
+
+        Removing the last one ends the stream.
+        """
         kind = self._kinds()[0]
         other = (("another", "subscription"),)  # where the columns alone would make them the same
         both = [self._subscription(kind), Subscription(kind, self.symbol, self._subscription(kind).fields[:1], other)]

@@ -52,7 +52,7 @@ class AlorPortfolioHttp:
         return [Query(f"{path}/{name}", (("format", "Heavy"),))] if name else []
 
     def order_history(self, account: str, start_ns: int, end_ns: int) -> Sequence[Query]:  # noqa: ARG002
-        """Return (): ALOR does not list orders of past sessions."""
+        """Return no calls: ALOR does not list orders of past sessions."""
         return []
 
     def fill_history(self, account: str, start_ns: int) -> Sequence[Query]:

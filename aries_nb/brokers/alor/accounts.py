@@ -46,9 +46,9 @@ class AlorAccounts(AlorConnection):
         self._priced: dict[Subscription, list[PricedOrders]] = {}
 
     def open(self, now: float) -> None:
-        """Begin a new connection at time `now`.
+        """Reset for a new connection at time `now`.
 
-        Cash and orders without a price from the previous connection are dropped.
+        Cash and orders without a price from the previous one are dropped.
         """
         super().open(now)
         for summary in self._summaries.values():
@@ -60,7 +60,7 @@ class AlorAccounts(AlorConnection):
     def subscribe(self, subscriptions: Sequence[Subscription]) -> int:
         """Add streams, and the streams from which their computed columns (cash, average price) are computed.
 
-        Returns the number of the ping sent after the requests, 0 while there is no token.
+        Returns the number of the ping sent after the requests; 0 while there is no token.
         """
         more: list[Subscription] = []
         for subscription in subscriptions:
@@ -93,9 +93,9 @@ class AlorAccounts(AlorConnection):
         super().unsubscribe([*subscriptions, *more])
 
     def _receive_frame(self, frame: bytes, received: int) -> Received:
-        """Decode a frame received at `received` (ns since the epoch).
+        """Decode a frame received at `received` (ns since the epoch), and return its records and notices.
 
-        Complete summaries and orders with computed columns.
+        Summaries and orders get their computed columns, cash and average price.
         """
         records, notices = super()._receive_frame(frame, received)
         if self._priced:
@@ -157,7 +157,7 @@ class SummaryWithCash:
         self._has_news = False
 
     def take(self, record: Record) -> None:
-        """Store a record of the summary or of the positions; `drained` returns the completed summary."""
+        """Store a record of the summary or of the positions. Call `drained` for the completed summary."""
         subscription, _, (mark, *values) = record
         if subscription == self.balances:
             self._conflated += self._is_pending

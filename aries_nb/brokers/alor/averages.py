@@ -39,7 +39,10 @@ class PricedOrders:
 
     @property
     def is_wanted(self) -> bool:
-        """Whether the subscription has all columns that are needed: order id, filled quantity, average price."""
+        """Whether the subscription has the columns without which no average price can be added to its records.
+
+        They are order id, filled quantity and average price.
+        """
         return all(self._places)
 
     def forget(self) -> None:

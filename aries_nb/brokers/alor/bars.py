@@ -53,7 +53,7 @@ class BarStream(ShapedStream):
         self.is_past_over = False
 
     def body(self) -> dict[str, Any]:
-        """Return the request for the stream, without guid and token (ALOR protocol page §6.2).
+        """Return the server request for the stream, without guid (stream id) and token (ALOR protocol page §6.2).
 
         Without the option `start` only new bars are requested.
         """
@@ -77,7 +77,7 @@ class BarStream(ShapedStream):
     def replied(self, received: int) -> Sequence[Record]:
         """Process the server's acceptance of the request, and return no records.
 
-        From now on the current bar, or a pause of 1 s, ends the past.
+        Past bars now end with the bar of the current interval, or with a pause of 1 s.
         """
         self._is_accepted = True
         self.is_past_over = self._runs(self._newest, received)
@@ -85,9 +85,9 @@ class BarStream(ShapedStream):
         return ()
 
     def take(self, data: Any, received: int) -> Sequence[Record]:  # noqa: ANN401
-        """Return one record per subscription for a bar.
+        """Return one record per subscription for a bar, received at `received` (ns since the epoch).
 
-        () for a bar older than the newest or without a time, which is counted.
+        A bar that is older than the newest or has no usable time makes no record and is only counted.
         """
         self.has_received = True
         start = data.start

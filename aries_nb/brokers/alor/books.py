@@ -36,9 +36,9 @@ class BookStream(ShapedStream):
         self._ask_levels: list[Any] | None = None
 
     def body(self) -> dict[str, Any]:
-        """Return the request for the stream, without guid and token.
+        """Return the server request for the stream, without guid (stream id) and token (ALOR protocol page §6.1).
 
-        50 levels, or the option `depth` (ALOR protocol page §6.1).
+        It asks for 50 levels a side, or for the option `depth`.
         """
         text = text_option(self.key, "depth")
         depth = min(max(int(text), 1), MOST_LEVELS) if text.isdecimal() and len(text) < 10 else MOST_LEVELS
@@ -52,7 +52,10 @@ class BookStream(ShapedStream):
         self._bid_levels = self._ask_levels = None
 
     def take(self, data: Any, received: int) -> Sequence[Record]:  # noqa: ANN401
-        """Return one record per subscription, with every level that is new, changed or gone since the frame before."""
+        """Return one record per subscription for a book, received at `received` (ns since the epoch).
+
+        The record has every level that is new, changed or gone since the frame before.
+        """
         self.has_received = True
         changed: dict[float, None] = {}
         # Most frames change one side only; comparing lists is cheap.
@@ -74,7 +77,7 @@ class BookStream(ShapedStream):
     def read(self, data: Mapping[str, Any], received: int, line: bytes) -> Found:
         """Return the records of a book that the fast decoder rejects, and notices about unusable levels.
 
-        A side that is not a list makes the frame unreadable; it does not count as empty.
+        A frame whose bids or asks are not a list counts as unreadable, not as an empty book.
         """
         book, problems = book_from(data, self.key.format, line)
         if book is None:

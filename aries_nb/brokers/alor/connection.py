@@ -60,7 +60,7 @@ class AlorConnection:
         self._received = 0
 
     def open(self, now: float) -> None:
-        """Begin a new connection at time `now`; all streams are requested again once there is a token."""
+        """Reset for a new connection at time `now`; all streams are requested again once there is a token."""
         self._session.open(now)
         self._unsettled.clear()
         self._unsubscribed.clear()
@@ -70,15 +70,18 @@ class AlorConnection:
             stream.forget()
 
     def authenticate(self, token: str, now: float) -> None:
-        """Use a token for all further requests; the first one on a connection requests all streams."""
+        """Use a token for all further requests. The first one on a connection also requests all streams.
+
+        `now` is in seconds of a monotonic clock.
+        """
         if self._session.authenticate(token, now):
             self._ask(self._streams.values())
 
     def subscribe(self, subscriptions: Sequence[Subscription]) -> int:
-        """Add subscriptions, queue requests for their streams that are not running, and a ping.
+        """Add subscriptions, and queue requests for their streams that are not running, then a ping.
 
-        Return the ping's number. 0 while there is no token. Raises UsageError for a kind that this connection does not
-        have, and for an unknown bar length.
+        Returns the number of the ping, 0 while there is no token. Raises UsageError for a kind that this connection
+        does not have, and for an unknown bar length.
         """
         unknown = sorted({each.kind for each in subscriptions} - self.MAKERS.keys())
         if unknown:
@@ -199,9 +202,9 @@ class AlorConnection:
             self._unsubscribed[stream.guid] = self._session.request({"opcode": "unsubscribe"}, stream.guid)
 
     def _renewed(self, stream: AlorStream) -> AlorStream:
-        """Replace a stream by a new one with the same key and subscriptions under a new guid, and return it.
+        """Replace a stream by a new one with the same key and subscriptions, and return it.
 
-        It is requested again, so that the server sends its snapshot.
+        It has a new guid (stream id) and will be requested again, so that the server sends its snapshot.
         """
         self._end(stream)
         stream.forget()  # counts its waiting rows
@@ -286,7 +289,7 @@ class AlorConnection:
         return stream.replied(self._received) if stream is not None else ()
 
     def _rejected(self) -> list[Rejected]:
-        """Return the refusals in the latest reply as notices that name subscriptions.
+        """Return the refusals in the latest reply, as notices that name the refused subscriptions.
 
         Their streams may be requested again.
         """
@@ -301,7 +304,10 @@ class AlorConnection:
         return rejected
 
     def _pongs(self) -> list[Notice]:
-        """Return the pongs whose preceding requests are all answered, and the notices that follow from them."""
+        """Return the pongs (answers to pings) whose preceding requests are all answered.
+
+        With each come the notices that follow from it, such as those of streams that have resumed.
+        """
         notices: list[Notice] = []
         for pong in self._session.released():
             for guid, stream in list(self._unsettled.items()):

@@ -41,7 +41,7 @@ FieldType: TypeAlias = Literal[
 class MessageField(NamedTuple):
     """Type of a message field, and its names in each message format.
 
-    A format has several names where sources disagree; the first one present in a message is used.
+    A format may have several names for a field, where sources disagree; the first one present in a message is used.
     """
 
     type: FieldType
@@ -168,12 +168,15 @@ _COLUMN_TYPES: Mapping[FieldType, ColumnType] = {
 
 
 def column_types(fields: Mapping[str, MessageField]) -> dict[str, ColumnType]:
-    """Return the column type of each field: column → type."""
+    """Return the column type of each field, as column name → type."""
     return {column: _COLUMN_TYPES[field.type] for column, field in fields.items()}
 
 
 def format_for(fields: Mapping[str, MessageField], columns: Iterable[str]) -> Format:
-    """Return the format with the smallest messages that has all of these columns; columns in no format are ignored."""
+    """Return the format with the smallest messages that has all of these columns.
+
+    Columns that no format has are ignored.
+    """
     needed = [fields[column].names for column in columns if column in fields and any(fields[column].names.values())]
     return next((form for form in FORMATS if all(names[form] for names in needed)), FORMATS[-1])
 

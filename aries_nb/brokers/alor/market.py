@@ -45,13 +45,13 @@ class QuoteStream(ShapedStream):
         self._readers: tuple[_Reader, ...] = ()
 
     def body(self) -> dict[str, Any]:
-        """Return the request for the stream, without guid and token (ALOR protocol page §6.3)."""
+        """Return the server request for the stream, without guid (stream id) and token (ALOR protocol page §6.3)."""
         return {"opcode": "QuotesSubscribe", **instrument_body(self), **frequency_of(self)}
 
     def initial_records(self, subscription: Subscription) -> Sequence[Record]:
-        """Return the latest quote as the first record of a subscription that has joined the stream.
+        """Return the latest quote as the first record of a subscription that has joined the running stream.
 
-        () if there is none.
+        Returns () if no quote has come on this connection.
         """
         if not self.latest:
             return ()
@@ -83,9 +83,9 @@ class QuoteStream(ShapedStream):
         self._is_first = True
 
     def take(self, data: Any, received: int) -> Sequence[Record]:  # noqa: ANN401
-        """Return one record per subscription for a quote.
+        """Return one record per subscription for a quote, received at `received` (ns since the epoch).
 
-        Its time is that of the book, else of the last trade, else `received`.
+        The record's time is that of the book, else of the last trade, else `received`.
         """
         self.has_received = True
         ms, seconds = data.quote_timestamp, data.trade_timestamp

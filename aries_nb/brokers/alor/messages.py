@@ -69,7 +69,7 @@ _BOOK_NAMES: Mapping[Format, Mapping[str, str]] = {
 
 @lru_cache(maxsize=512)
 def shape_for(kind: Kind, form: Format, columns: frozenset[str]) -> Shape:
-    """Return the shape that decodes these columns of a kind, and the fields in `TIMES`, from messages of a format."""
+    """Return the decoder for messages of a kind and format that has these columns and the fields in `TIMES`."""
     if kind == "book":
         return _book_shape(form)
     wanted = {name: field for name, field in MARKET_FIELDS[kind].items() if name in columns} | dict(TIMES[kind])

@@ -53,7 +53,7 @@ class Request(Struct, gc=False):
 
     @property
     def is_subscription(self) -> bool:
-        """Whether it requests a stream, as opposed to ending one."""
+        """Whether the request subscribes to a stream, as opposed to ending one."""
         return bool(self.body["opcode"] != "unsubscribe")
 
 
@@ -86,7 +86,10 @@ class AlorSession:
         self._ends_at: float | None = None  # the end of the current token, by our clock
 
     def open(self, now: float) -> None:
-        """Reset for a new connection at time `now`; numbers continue, so that a late answer cannot match a new ping."""
+        """Reset for a new connection at time `now` (s, monotonic).
+
+        Request numbers continue, so that a late answer cannot match a new ping.
+        """
         self.is_open = False
         self._now = now
         self._out.clear()
@@ -125,7 +128,7 @@ class AlorSession:
         return is_first
 
     def request(self, body: dict[str, Any], guid: str) -> int:
-        """Queue a request to which the server replies, for the stream `guid`; return its number."""
+        """Queue a request about the stream with the id `guid`, to which the server replies; return its number."""
         self.count += 1
         self._requests[self.count] = Request(self.count, guid, body, self._now)
         self._numbers.setdefault(guid, []).append(self.count)
@@ -144,9 +147,9 @@ class AlorSession:
         return self.count
 
     def tick(self, now: float) -> list[Notice]:
-        """Queue a ping when it is due; return notices.
+        """Queue a ping when it is due at time `now` (s, monotonic), and return notices.
 
-        One asks for a fresh token before this one ends; another reports that the server has not answered in time.
+        One of them asks for a fresh token before the one in use ends; another says that the server does not answer.
         """
         self._now = now
         if self.has_received:
@@ -172,10 +175,10 @@ class AlorSession:
         return notices
 
     def overdue(self) -> list[Request]:
-        """Remove and return the requests without a reply for more than 10 s.
+        """Remove and return the requests that are without a reply for more than 10 s.
 
-        When thousands are sent together, the last is answered late: its time starts again with each reply to one of
-        them, or to one sent earlier.
+        When thousands are sent together, the last is answered late. So the time of a request starts again with each
+        reply to one that was sent together with it or earlier.
         """
         late = [
             request
@@ -189,12 +192,12 @@ class AlorSession:
         return late
 
     def forget(self, guid: str) -> None:
-        """Remove all pending requests of the stream `guid`."""
+        """Remove all pending requests of the stream with the id `guid`."""
         for sent in self._numbers.pop(guid, ()):
             del self._requests[sent]
 
     def released(self) -> Iterator[Pong]:
-        """Yield the pongs whose preceding requests all have a reply, and remove them."""
+        """Yield the pongs (answers to pings) whose preceding requests all have a reply, and remove them."""
         while self._held:
             first = next(iter(self._requests), None)  # numbers only grow
             free = [ping for ping in self._held if first is None or ping < first]
@@ -279,9 +282,10 @@ class AlorSession:
             self.notices.append(TokenWanted(is_refused))
 
     def _plan_renewal(self, received: int) -> None:
-        """Compute when the token ends by this machine's clock, at the first answer after the token was sent.
+        """Plan the renewal of the token, at the first answer after it was sent.
 
-        Plan its renewal.
+        The time at which the token ends is converted to this machine's monotonic clock. `received` is when the answer
+        came, in ns since the epoch.
         """
         if self._is_end_known:
             return
@@ -293,16 +297,16 @@ class AlorSession:
             self._plan(left)
 
     def _plan(self, left: float) -> None:
-        """Plan the request for a fresh token, early enough for a second try before the one in use ends.
+        """Plan the request for a fresh token when the one in use ends in `left` seconds.
 
-        It ends in `left` seconds.
+        It is made early enough for a second try.
         """
         pause = max(left - RENEW_SECONDS, left * 0.75, SHORTEST_PAUSE_SECONDS)
         # No schedule for an expired token: the next refusal asks for another one.
         self._renew_at = self._now + pause if left > 0 else None
 
     def _next(self, guid: str) -> Request | None:
-        """Return the oldest pending request of a stream that a reply can be for; None if there is none."""
+        """Return the oldest pending request of the stream `guid` that a reply can be for; None if there is none."""
         sent = [self._requests[each] for each in self._numbers.get(guid, ())]
         return next((request for request in sent if not request.needs_token), None)
 

@@ -97,7 +97,7 @@ class AlorStream(ABC):
 
     @abstractmethod
     def body(self) -> dict[str, Any]:
-        """Return the request for the stream as a JSON object, without guid and token."""
+        """Return the server request for the stream as a JSON object, without guid (stream id) and token."""
 
     def add(self, subscription: Subscription) -> None:
         """Add a subscription that is served by this stream."""
@@ -112,7 +112,7 @@ class AlorStream(ABC):
         self.subscriptions = tuple(each for each in self.subscriptions if each != subscription)
 
     def forget(self) -> None:
-        """Reset the state of the request, because the connection broke; subscriptions stay."""
+        """Mark the stream as not requested, because the connection broke; its subscriptions stay."""
         self.asked = 0
         self.has_received = False
         self.is_filled = None
@@ -126,14 +126,19 @@ class AlorStream(ABC):
         """
 
     def replied(self, received: int) -> Sequence[Record]:  # noqa: ARG002 - for subclasses
-        """Process the server's acceptance of the request and return records.
+        """Process the server's acceptance of the request. Returns the records that are complete by it, by default ().
 
         The snapshot may have come before or may follow.
         """
         return ()
 
     def settled(self, received: int) -> Sequence[Record]:  # noqa: ARG002
-        """Return records once the server has answered a ping sent after the request: the snapshot is complete."""
+        """Process that a ping sent after the request was answered.
+
+        Returns records that are complete by it, by default ().
+
+        The whole snapshot has come by then.
+        """
         return ()
 
 
@@ -177,7 +182,7 @@ class ShapedStream(AlorStream):
 
 
 def ns_of(value: int | None, unit: int) -> int:
-    """Return a Unix time in units of `unit` ns as ns since the epoch; 0 if it is None or out of range."""
+    """Return a Unix time, given in units of `unit` ns, as ns since the epoch; 0 if it is None or out of range."""
     return value * unit if value is not None and 0 < value < MAX_MS * 1_000_000 // unit else 0
 
 
@@ -206,5 +211,5 @@ def frequency_of(stream: AlorStream) -> dict[str, int]:
 
 
 def text_option(key: Key, name: str) -> str:
-    """Return the value of an option of a stream, "" if it is not given."""
+    """Return the value of the option `name` in a stream's key, "" if it is not given."""
     return dict(key.options).get(name, "")

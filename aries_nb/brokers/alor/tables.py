@@ -72,7 +72,7 @@ class _TableStream(AlorStream):
     def put(self, row: TableRow, received: int) -> list[Record]:
         """Return the records that put a row into the table, one per subscription.
 
-        Their time is that of the row's latest change, `received` if it has none; in ns since the epoch.
+        Their time is that of the row's latest change, or `received` if it has none, in ns since the epoch.
         """
         at = self.time_of(row) or received
         return [(each, at, (PUT, *self.values_of(each, row))) for each in self.subscriptions]
@@ -102,7 +102,7 @@ class InstrumentStream(_TableStream):
         self._row: TableRow = {}
 
     def body(self) -> dict[str, Any]:
-        """Return the request for the stream, without guid and token (ALOR protocol page §6.5)."""
+        """Return the server request for the stream, without guid (stream id) and token (ALOR protocol page §6.5)."""
         return {"opcode": OPCODES["instruments"], **instrument_body(self)}
 
     def forget(self) -> None:
@@ -133,7 +133,7 @@ class PortfolioStream(_TableStream):
         self._is_listed = not TABLE_KEYS[self.kind]  # one row, never a list
 
     def body(self) -> dict[str, Any]:
-        """Return the request for the stream, without guid and token (ALOR protocol page §7).
+        """Return the server request for the stream, without guid (stream id) and token (ALOR protocol page §7).
 
         It asks for the present rows as well as for changes.
         """
@@ -154,7 +154,10 @@ class PortfolioStream(_TableStream):
         self._is_listed = not TABLE_KEYS[self.kind]
 
     def replied(self, received: int) -> Sequence[Record]:
-        """Return the records of the full list if its rows came before the reply to the request; else ()."""
+        """Return the records of the full list if its rows came before the reply to the request; else ().
+
+        The reply shows that all of them have come. `received` is in ns since the epoch.
+        """
         return self._list(received) if self._waiting else ()
 
     def settled(self, received: int) -> Sequence[Record]:
@@ -164,8 +167,9 @@ class PortfolioStream(_TableStream):
     def read(self, data: Mapping[str, Any], received: int, line: bytes) -> Found:
         """Return the records of a changed row, and notices about unusable values.
 
-        A row marked as existing is held back until the full list is complete; the first change completes the list and
-        is preceded by it.
+        A row marked as existing is held until all existing rows have come, and gives no record before. The first
+        changed row shows that they have; its records then follow those of the held rows. `received` is in ns since the
+        epoch; `line` is the frame, for excerpts.
         """
         self.has_received = True
         row, problems = self.whole_row(data, line)
@@ -183,7 +187,11 @@ class PortfolioStream(_TableStream):
         return self.put(row, received), problems
 
     def whole_row(self, data: Mapping[str, Any], line: bytes) -> tuple[TableRow | None, list[Unreadable]]:
-        """Return a row with its symbol in the user's spelling, and notices; None if its required column is missing."""
+        """Return the row in a frame's data, and notices about unusable values.
+
+        Its symbol is in the user's spelling. The row is None if its required column, such as the order's id, is
+        missing.
+        """
         row, problems = self.row_from(data, line)
         required = REQUIRED.get(self.kind)
         if required is not None and not row.get(required):

@@ -75,7 +75,7 @@ class TradeStream(ShapedStream):
         self._waiting: list[_Trade] = []
 
     def body(self) -> dict[str, Any]:
-        """Return the request for the stream, without guid and token (ALOR protocol page §6.4).
+        """Return the server request for the stream, without guid (stream id) and token (ALOR protocol page §6.4).
 
         After a break it asks for 5,000 past trades, the server's limit.
         """
@@ -104,14 +104,17 @@ class TradeStream(ShapedStream):
         self._has_side = "side" in self.shape.names
 
     def replied(self, received: int) -> Sequence[Record]:
-        """Return the records of past trades that came before the reply to the request, which are then complete."""
+        """Return the records of past trades that came before the reply to the request.
+
+        The reply shows that they are complete.
+        """
         self._since = self._since or received
         return self._past() if self._waiting else ()
 
     def settled(self, received: int) -> Sequence[Record]:  # noqa: ARG002 - a trade has its own time
-        """Return the records of the past trades held, since all have come.
+        """Return the records of the past trades held, since all have come by now.
 
-        Set whether the gap of the break is filled.
+        If trades may have been missed in a break, `is_filled` is set to whether all of them have come.
         """
         records = self._past() if self._waiting else ()
         if self._is_resuming and not self._is_past_over:
@@ -122,7 +125,10 @@ class TradeStream(ShapedStream):
         return records
 
     def take(self, data: Any, received: int) -> Sequence[Record]:  # noqa: ANN401
-        """Return the records of one trade; none for a known trade, or a past one that is held until all have come."""
+        """Return the records of one trade, received at `received` (ns since the epoch).
+
+        A known trade makes none. A past trade is held until all past trades have come.
+        """
         self.has_received = True
         trade_id = data.trade_id
         if trade_id is None or not 0 <= trade_id <= MAX_INTEGER:
@@ -190,7 +196,7 @@ class TradeStream(ShapedStream):
     def _report_hole(self, first: _Trade) -> None:
         """Append a notice of the gap between the newest trade known at the break and `first`, the first past trade.
 
-        None if the past trades certainly reach back to the break, or a gap was reported already.
+        No notice is appended if the past trades certainly reach back to the break, or a gap was reported already.
         """
         is_whole = not self._known_until[0] and self._past_count < MOST_TRADES
         if self._is_hole_reported or is_whole:

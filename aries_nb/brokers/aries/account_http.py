@@ -67,7 +67,7 @@ class AriesAccountHttp:
     def order_history(self, account: str, start_ns: int, end_ns: int) -> Sequence[Query]:
         """Return the calls for orders placed from `start_ns` to `end_ns`, both included, in spans of at most 90 days.
 
-        Whether working orders are among them is unknown, and both is accepted.
+        Times are in ns since the epoch. Whether the answers include working orders is unknown; `read` accepts them.
         """
         path = f"/v2/accounts/{path_segment(account)}/orders/history"
         spans = range(start_ns, max(end_ns, start_ns + 1), _HISTORY_NS)
@@ -77,7 +77,7 @@ class AriesAccountHttp:
         ]
 
     def fill_history(self, account: str, start_ns: int) -> Sequence[Query]:  # noqa: ARG002
-        """Return []: Aries lists orders, not executions."""
+        """Return no calls: Aries lists orders, not executions."""
         return []
 
     def read(self, subscription: Subscription, query: Query, body: bytes) -> AccountPage:
@@ -107,9 +107,9 @@ def _first_page(path: str, params: tuple[tuple[str, str], ...] = ()) -> Query:
 
 
 def _following(query: Query, answer: object) -> Query | None:
-    """Return the call for the next page, by the answer's `nextCursor`; None at the end.
+    """Return the call for the next page, by the answer's `nextCursor`; None if this page is the last.
 
-    The end is a cursor of 0, none, or one equal to that of this page.
+    It is if there is no cursor, or it is 0 or that of this page.
     """
     cursor = answer.get("nextCursor") if isinstance(answer, dict) else None
     params = dict(query.params)

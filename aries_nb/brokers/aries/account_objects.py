@@ -121,7 +121,7 @@ def rows_of(kind: Kind, items: Iterable[object], line: bytes) -> AccountRows:
 def kind_of(name: object, item: object) -> Kind | None:
     """Return the kind of an account event, by its name (as "account.order"), else by the object's keys.
 
-    None if neither is known.
+    Returns None if neither is known.
     """
     if isinstance(name, str) and (kind := _NAMES.get(folded(name).rpartition(".")[2].removesuffix("s"))):
         return kind
@@ -181,7 +181,10 @@ def _is_blank(value: object) -> bool:
 
 
 def _is_unset(kind: Kind, column: str, said: Mapping[str, Any]) -> bool:
-    """Return whether a required integer key was absent, which its missing value, 0, does not show."""
+    """Return whether the integer value of a required column was absent or unusable in an object.
+
+    The row alone does not show it, because the missing value of an integer, 0, is a valid number too.
+    """
     field = FIELDS[kind][column]
     return field.type == "integer" and not any(integer(said.get(key)) is not None for key in field.keys)
 

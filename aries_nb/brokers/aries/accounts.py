@@ -58,18 +58,18 @@ class _AccountMessage:
         self.notices.append(Unreadable(reason, excerpt(self.raw)))
 
     def lost(self, topic: AccountTopic, kind: Kind | None = None, count: int = 1) -> None:
-        """Append notices that `count` objects were unreadable, for the topic's subscriptions of a kind.
+        """Append notices that `count` objects were unreadable, one for each subscription of the topic that wanted them.
 
-        None means all kinds.
+        `kind` limits them to subscriptions of a kind; None means all of the topic.
         """
         if count:
             users = (each for each in topic.subscriptions if kind in (None, each.kind))
             self.notices += [Counted(each, "unreadable", count) for each in users]
 
     def rows(self, topic: AccountTopic, kind: Kind, items: Iterable[object]) -> list[tuple[int, AccountRow]]:
-        """Return rows of the usable objects, each with its own time or else the message's; count the unusable ones.
+        """Return the usable objects as rows of a kind, each with its time in ns since the epoch.
 
-        Times are in ns since the epoch.
+        That is the object's own time or else the message's. Unusable objects are counted by `lost`.
         """
         found, problems, lost = rows_of(kind, items, self.raw)
         self.notices += problems
@@ -284,10 +284,7 @@ class AriesAccounts(AriesConnection[TopicKey]):
 
 
 def _unwrapped(content: object, keys: Sequence[str]) -> Sequence[object] | None:
-    """Return the content if it is a list, else the list under the first of these keys that has one.
-
-    None without a list.
-    """
+    """Return the content if it is a list, else the list under the first of these keys that has one; else None."""
     if isinstance(content, list):
         return content
     wrapped = [content.get(key) for key in keys] if isinstance(content, dict) else []

@@ -52,7 +52,7 @@ class AriesConnection(ABC, Generic[K]):
         self._requests: dict[str, Asked] = {}  # by request id, the oldest first
 
     def open(self, now: float) -> None:
-        """Begin a new connection at time `now`; the streams are requested again after authentication."""
+        """Reset for a new connection at time `now`; the streams are requested again after authentication."""
         self._session.open(now)
         self._initial_records.clear()
         self._requests.clear()
@@ -63,9 +63,10 @@ class AriesConnection(ABC, Generic[K]):
         self._session.authenticate(token, now)
 
     def subscribe(self, subscriptions: Sequence[Subscription]) -> int:
-        """Add subscriptions, queue requests for what is not running, and a ping; return the ping's number.
+        """Add subscriptions, and queue requests for what is not running, then a ping.
 
-        0 while the session is not open. Raises UsageError for text that cannot be encoded.
+        Returns the number of the ping, 0 while the session is not open. Raises UsageError for text that cannot be
+        encoded.
         """
         check_words(subscriptions)
         keys = dict.fromkeys(key for each in subscriptions for key in self._add(each))
@@ -101,7 +102,7 @@ class AriesConnection(ABC, Generic[K]):
 
     @abstractmethod
     def _forget(self) -> None:
-        """Drop the state of the previous connection; subscriptions stay."""
+        """Drop the state of the previous connection, because a new one begins; subscriptions stay."""
 
     @abstractmethod
     def _add(self, subscription: Subscription) -> Iterable[K]:
@@ -119,7 +120,7 @@ class AriesConnection(ABC, Generic[K]):
     def _ask(self, keys: Iterable[K]) -> int:
         """Queue requests for those keys (symbols or topics) that are not running, then a ping.
 
-        Return the ping's number.
+        Returns the ping's number.
         """
 
     @abstractmethod
@@ -130,10 +131,16 @@ class AriesConnection(ABC, Generic[K]):
 
     @abstractmethod
     def _rejected(self, refused: RequestRefused) -> Rejected:
-        """Return the refusal of a request as a notice that names subscriptions; they may be requested again."""
+        """Return the refusal of a request, as a notice that names the refused subscriptions.
+
+        They may be requested again.
+        """
 
     def _ponged(self, pong: Pong) -> Iterable[Pong]:
-        """Return the pongs to report now that `pong` has arrived; a subclass may hold them back."""
+        """Return the pongs (answers to pings) to report now that `pong` has arrived.
+
+        By default that is itself; a subclass may hold it back.
+        """
         return (pong,)
 
     def _read(self, frame: bytes, received: int, records: list[Record], notices: list[Notice]) -> None:
@@ -168,7 +175,7 @@ class AriesConnection(ABC, Generic[K]):
 def time_of(message: Mapping[str, Any], received: int) -> int:
     """Return when a message was sent, in ns since the epoch, by its payload or else its envelope.
 
-    `received`, the time of receipt, if neither says.
+    If neither says, return `received`, the time of receipt.
     """
     payload = message.get("payload")
     inner = nanoseconds(payload.get("timestamp")) if isinstance(payload, dict) else None

@@ -28,7 +28,7 @@ class LevelTwoStreams:
         self._cleared: set[str] = set()  # symbols whose venues have had rows on this connection
 
     def open(self) -> None:
-        """Begin a new connection: its first rows of venues replace all rows from before."""
+        """Note that a new connection begins: the first rows of venues on it replace all rows from before."""
         self._cleared.clear()
 
     def add(self, subscription: Subscription) -> None:
@@ -109,9 +109,9 @@ class LevelTwoStreams:
 
 
 def _without(name: str, depth: Depth) -> CountedAs:
-    """Return how an event without usable rows under `name` is counted: "unreadable" if they are there but unusable.
+    """Return how an event without usable rows under `name` is counted.
 
-    Else "rowless".
+    It is "unreadable" if it has rows there that cannot be used, "rowless" if it has none.
     """
     return "unreadable" if isinstance(depth, SpoiltDepth) and name in depth.unusable else "rowless"
 

@@ -60,9 +60,9 @@ def _details(body: bytes) -> AnswerPage:
 
 
 def _quotes(body: bytes) -> AnswerPage:
-    """Return the rows of an answer with quotes, in any of two forms (Aries protocol page §8 D15).
+    """Return the rows of an answer with quotes, whose items have one of two forms (Aries protocol page §8 D15).
 
-    In an item, `s` is a status and `n` the symbol, or `s` is the symbol.
+    Either `s` is a status and `n` the symbol, or `s` is the symbol.
     """
     rows, refused = [], {}
     for item in _items(_object(body).get("d")):
@@ -226,9 +226,9 @@ def _lacks_a_price(values: Iterable[LookupValue]) -> bool:
 
 
 def _cursor(name: str, value: object) -> tuple[str, str] | None:
-    """Return the parameter of the next page as (name, value).
+    """Return the parameter of the next page as (name, value), None if there is no next page.
 
-    None if the value is absent or 0 (assumed, as for orders).
+    There is none if the value is absent or 0 (assumed, as for orders).
     """
     text = str(value) if isinstance(value, str | int) and not isinstance(value, bool) else ""
     return (name, text) if text not in ("", "0") and len(text) <= MOST_CHARACTERS else None

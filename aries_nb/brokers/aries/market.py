@@ -78,7 +78,10 @@ _COLUMN_TYPES: Mapping[Kind, Mapping[str, ColumnType]] = {
 
 
 class AriesMarket(AriesConnection[str]):
-    """A connection for market data: quotes, trades, books, venues, and queries. Implements `BrokerProtocol`."""
+    """A connection for market data: quotes, trades, books, venues, and queries as over HTTP.
+
+    Implements `BrokerProtocol`.
+    """
 
     COLUMNS = _COLUMN_TYPES
 
@@ -144,9 +147,9 @@ class AriesMarket(AriesConnection[str]):
         return list(self._streams)
 
     def _read(self, frame: bytes, received: int, records: list[Record], notices: list[Notice]) -> None:
-        """Decode a frame in one go; line by line only if it does not fit the fast decoder.
+        """Decode a frame received at `received` (ns since the epoch), and append to `records` and `notices`.
 
-        Appends to `records` and `notices`.
+        It is decoded in one go, and line by line only if it does not fit the fast decoder.
         """
         try:
             envelopes = decode_lines(frame)
@@ -227,10 +230,10 @@ class AriesMarket(AriesConnection[str]):
             notices.extend(self._control(message, raw))
 
     def _rejected(self, refused: RequestRefused) -> Rejected:
-        """Return a refusal as a notice that names subscriptions.
+        """Return a refusal as a notice that names the refused subscriptions.
 
-        They are those that need what the request added, for the symbols that the refusal's text names, or for all of
-        its symbols if it names none.
+        These are the subscriptions that need what the request added, for the symbols that the refusal's text names, or
+        for all symbols of the request if it names none.
         """
         asked = self._requests.get(refused.request, {})
         subscriptions: list[Subscription] = self._queries.of(refused.request)
@@ -240,9 +243,9 @@ class AriesMarket(AriesConnection[str]):
         return Rejected(tuple(subscriptions), excerpt(refused.reason), refused.is_unknown_symbol)
 
     def _undo(self, symbol: str, before: RequestOptions) -> None:
-        """Record that a request was refused.
+        """Record that a request about a symbol was refused.
 
-        `before` has the fields of each of its options that ran before it, () if none did.
+        `before` has, for each of its options, the fields that ran before it, () if none did.
         """
         sent = self._sent.get(symbol, {})
         for option in before.keys() & sent.keys():
@@ -325,9 +328,9 @@ def _time_of(data: Struct) -> int | UnsetType:
 
 
 def _added(option: str, names: tuple[str, ...], have: tuple[str, ...]) -> tuple[str, ...]:
-    """Return the names to request in addition to `have`.
+    """Return the names of fields to request in addition to those of `have`, which are requested already.
 
-    All `names` if they are all fields of the option, so that "*" is sent.
+    If `names` are all fields of the option, it returns all of them, so that "*" is sent.
     """
     return names if is_everything(option, names) else tuple(name for name in names if name not in have) or names
 
@@ -390,7 +393,7 @@ class SocketQueries:
         self._requests: dict[Subscription, str] = {}  # "" while it is not sent
 
     def open(self) -> None:
-        """Begin a new connection: unanswered queries are sent again."""
+        """Mark all unanswered queries as not sent, because a new connection begins."""
         self._requests = dict.fromkeys(self._requests, "")
 
     def add(self, subscription: Subscription) -> None:

@@ -199,7 +199,7 @@ Payload: TypeAlias = QuoteUpdate | TradeUpdate | TimeAndSalesUpdate | LevelTwoUp
 
 
 class Envelope(Struct, gc=False):
-    """A server message that fits the fast decoder: an event with one of the known payloads."""
+    """A server message that fits the fast decoder: an event whose payload is of one of the known types."""
 
     payload: Payload
 

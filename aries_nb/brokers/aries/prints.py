@@ -53,7 +53,7 @@ class PrintPart(StreamPart):
     def repeats(self, ts: int, values: Values) -> bool:
         """Return whether a trade with a number was emitted before with the same time (ns) and values.
 
-        False for a trade without a number: two of them may be equal by chance.
+        A trade without a number never counts as repeated: two of them may be equal by chance.
         """
         number = 0 if self._id is None else values[self._id]
         if not number:

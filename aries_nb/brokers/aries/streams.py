@@ -97,7 +97,7 @@ class StreamPart(ABC):
     def merge(self, new: Any) -> Values | None:  # noqa: ANN401 - what `read` gave
         """Return the stream's whole row after an event, whose values `new` come from `read`.
 
-        None if the event has none of the requested fields.
+        Returns None if the event has none of the requested fields.
         """
 
     def forget(self) -> None:
@@ -106,10 +106,10 @@ class StreamPart(ABC):
             self.last = self.known
 
     def repeats(self, ts: int, values: Values) -> bool:
-        """Return whether an event is the snapshot that repeats the known values after a request.
+        """Return whether an event is the server's snapshot after a request, which repeats the known values.
 
-        True at most once per request. False if a row without this part was emitted since the break, because that row
-        was incomplete. `ts` and `values` are the event's exchange time in ns and whole row.
+        `ts` and `values` are the event's exchange time in ns and its whole row. Returns True at most once per request,
+        and never if a row without this part was emitted since the break, because that row was incomplete.
         """
         known, stream = self.known, self.stream
         is_new = known == self.missing
@@ -137,9 +137,9 @@ class FieldsPart(StreamPart):
         self.needs_merge = bool(self.times) or len(fields) < len(stream.subscription.fields)
 
     def merge(self, new: tuple[Any, ...]) -> Values | None:
-        """Return the stream's whole row after an event with these values.
+        """Return the stream's whole row after an event with these values of this part.
 
-        None if it has none of the requested fields.
+        Returns None if the event has none of the requested fields.
         """
         if self.times:
             new = self._in_nanoseconds(new)

@@ -148,18 +148,18 @@ class AccountTopic:
         self._tables.clear()
 
     def replace(self, kind: Kind, ts: int, rows: Iterable[tuple[int, AccountRow]]) -> list[Record]:
-        """Replace all rows of a kind by `rows`, each with its time; return the records of the new full list.
+        """Replace all rows of a kind by `rows`, each with its time, and return the records of the new full list.
 
-        They are a `CLEAR` record per subscription, at time `ts`, and the records of the rows.
+        The list begins with a `CLEAR` record per subscription, at time `ts`. Times are in ns since the epoch.
         """
         self._tables[kind] = _NewestRows(kind, ts)
         clears = [_clear(subscription, ts) for subscription in self.subscriptions if subscription.kind == kind]
         return [*clears, *self.put(kind, rows)]
 
     def put(self, kind: Kind, rows: Iterable[tuple[int, AccountRow]]) -> list[Record]:
-        """Put rows, each with its time, in place of those with the same key.
+        """Put rows, each with its time, in place of those with the same key, and return their records.
 
-        Return their records for each subscription.
+        Times are in ns since the epoch. Each subscription that covers a row gets a record.
         """
         rows = list(rows)
         if not rows:
@@ -217,9 +217,10 @@ def _news_params(subscriptions: Iterable[Subscription]) -> dict[str, list[str]]:
 
 
 class PendingRequests:
-    """Requests of this connection without an answer yet, and the pongs held back for them (Aries protocol page §5.2).
+    """Requests of this connection without an answer yet, and the pongs (answers to pings) held back for them.
 
-    Requests and pings are numbered together: a pong is released once no earlier request is pending.
+    Requests and pings are numbered together: a pong is released once no earlier request is pending. Source: Aries
+    protocol page §5.2.
     """
 
     def __init__(self) -> None:
@@ -240,7 +241,7 @@ class PendingRequests:
         return self._pending.pop(request, (None,))[0]
 
     def forget(self, key: TopicKey) -> None:
-        """Remove all pending requests of a topic's key."""
+        """Remove all pending requests for a topic's key."""
         for request in [request for request, (about, _, _) in self._pending.items() if about == key]:
             del self._pending[request]
 
@@ -250,11 +251,11 @@ class PendingRequests:
         return [self._pending.pop(request)[0] for request in late]
 
     def hold(self, pong: Pong) -> None:
-        """Hold a pong back until all requests with a smaller number are answered."""
+        """Hold a pong (answer to a ping) back until all requests with a smaller number are answered."""
         self._held.append(pong)
 
     def released(self) -> Sequence[Pong]:
-        """Return the held pongs before which no request is pending any more, and remove them."""
+        """Return the held pongs (answers to pings) before which no request is pending any more, and remove them."""
         if not self._held:
             return ()
         first = min((number for _, number, _ in self._pending.values()), default=None)
