@@ -64,7 +64,7 @@ class Callbacks:
         self.last_error = ""
 
     def wake(self) -> None:
-        """Run all jobs soon, on the callbacks' thread; returns at once. Any thread."""
+        """Run all jobs that were added, soon and on the callbacks' thread; returns at once. Any thread."""
         self._wake.set()
 
     def add(self, job: Callable[[], None]) -> Callable[[], None]:
@@ -155,7 +155,7 @@ class Registrations:
         return self.add("update", function, _NewRows(owner, log, function, log.version), log.watch)
 
     def wake(self) -> None:
-        """Run all jobs once more on the callbacks' thread; returns at once. Any thread."""
+        """Run the job of every registered function once more, on the callbacks' thread; returns at once. Any thread."""
         self._callbacks.wake()
 
     def close(self) -> None:

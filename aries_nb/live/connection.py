@@ -57,7 +57,7 @@ OPEN_SECONDS = 15.0
 
 
 def opened(link: Link) -> Link:
-    """Wait up to 15 s until a new link is live, and return it; one that fails is closed.
+    """Wait up to 15 s until the connection of a new link is live, and return the link; one that fails is closed.
 
     Raises ConnectError or TokenError.
     """
@@ -125,9 +125,9 @@ class Link:
     ) -> RollingFrame:
         """Subscribe to these symbols, and return the rolling frame that their streams fill.
 
-        `window` is what `checked_window` returns, `options` those of the subscriptions. Waits up to 5 s for the
-        server's reply. Raises UnknownSymbolError or SubscriptionRefusedError where the server refuses a symbol; then
-        none is subscribed to.
+        `window` is `limit` (rows) or `window_ns` (nanoseconds) of the rolling frame, `options` are sent with the
+        subscriptions. Waits up to 5 s for the server's reply. Raises UnknownSymbolError or SubscriptionRefusedError
+        where the server refuses a symbol; then none is subscribed to.
         """
         tape = RollingFrame(columns, symbols, **window)
         tape.lags.whole = self._lags

@@ -143,8 +143,14 @@ class Feed:
     ) -> LiveFrame:
         """Return every trade of these symbols, never conflated, as a rolling frame; one row a trade.
 
-        Arguments and errors are those of `quotes`, and sizes are in the same unit. `side` is that of the aggressor,
-        "unknown" where the broker does not send it.
+        `window` is a span of time such as "15min", `rows` a number of rows; give one of them, by default 100,000 rows
+        are kept. `fields` chooses the columns by name, "*" all that the broker has. `endpoint` "charts" is a second
+        source, where the broker has one. Sizes are in the unit of quotes: shares, or lots where the broker counts lots.
+        `side` is that of the aggressor, "unknown" where the broker does not send it. A call with equal arguments
+        returns the same frame while that is open.
+
+        Raises UsageError for an invalid argument, UnknownSymbolError for a symbol that the server refuses, ConnectError
+        or TokenError where there is no connection to that endpoint.
         """
         return self._frame("trades", symbols, fields, TRADE_COLUMNS, checked_window(window, rows), endpoint=endpoint)
 
@@ -470,7 +476,10 @@ class FeedSource:
         return time.monotonic_ns() // 500_000_000
 
     def card(self) -> CardData:
-        """Return the current state, counts and newest problem of the feed, and the number of symbols called silent."""
+        """Return the current state, counts and newest problem of the feed, and the number of silent symbols.
+
+        A symbol is silent when nothing has arrived for longer than usual.
+        """
         now = self._feed.stats()
         problems = (now.state == "live" and self._callbacks.last_error) or now.last_error
         silent = sum(len(live.silent) for live in self._registry.open_objects() if isinstance(live, LiveFrame))

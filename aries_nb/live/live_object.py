@@ -188,8 +188,8 @@ class LiveRegistry:
     def same(self, key: object, make: Callable[[], LiveObjectT]) -> LiveObjectT:
         """Return the open object with this key, else the one that `make` returns now, and register it.
 
-        Simultaneous callers with one key get the same object; callers with another key do not wait. Raises what `make`
-        does, and ClosedError where the feed is closed.
+        Simultaneous callers with one key get one object; callers with another key do not wait. Raises the errors of
+        `make`, and ClosedError where the feed is closed.
         """
         with self._guard:
             lock = self._locks.setdefault(key, threading.RLock())

@@ -76,7 +76,7 @@ class LiveTable(StreamedObject):
 
     @property
     def is_stale(self) -> bool:
-        """Whether a row is from before an interruption and not confirmed since, or this table is not live."""
+        """Whether a row is from before a break of the stream and not confirmed since, or this table is not live."""
         return self._table.is_stale or not self.is_live
 
     def rows(self) -> list[dict[str, object]]:
@@ -96,7 +96,11 @@ class LiveTable(StreamedObject):
         return self._wait(changes, timeout=timeout, what=f"{changes} changes of {self._name}")
 
     async def until(self, *, changes: int = 1, timeout: float | None = 10.0) -> Self:
-        """Await what `wait` blocks for: the event loop keeps running. Same arguments, result and errors."""
+        """Await that `changes` rows were added or changed since this table was made; the event loop keeps running.
+
+        `wait` for async code: `timeout` is in seconds, None for no limit; returns the table. Raises WaitTimeoutError,
+        ClosedError, or the error that ended the feed.
+        """
         return await self._until(changes, timeout=timeout, what=f"{changes} changes of {self._name}")
 
     def on_update(self, callback: Callable[[pd.DataFrame], object]) -> Callable[[], None]:

@@ -44,7 +44,11 @@ def wait_for(is_done: Callable[[], bool], watches: tuple[Watch, ...], *, timeout
 async def wait_for_async(
     is_done: Callable[[], bool], watches: tuple[Watch, ...], *, timeout: float | None, what: str
 ) -> None:
-    """Await what `wait_for` blocks for, on the caller's event loop, which keeps running. Same arguments and errors."""
+    """Await that `is_done()` is true, on the caller's event loop. Raises WaitTimeoutError after `timeout` seconds.
+
+    `wait_for` for async code. `timeout` None means no limit; what `is_done` raises is raised here. `watches` register a
+    function to be called at each change that may matter. `what` names the condition in the error.
+    """
     deadline = _deadline(timeout)
     loop = asyncio.get_running_loop()
     notified = asyncio.Event()

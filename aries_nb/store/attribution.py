@@ -32,8 +32,8 @@ class MarkUpdate(NamedTuple):
 class Contribution(NamedTuple):
     """What one instrument added to equity, by cause, in the account's currency; NaN where unknown.
 
-    `price` is the move of its price, `trade` how much better its fills were than the middle of our quotes, `fee` is
-    below 0 for a fee paid, `unexplained` is the rest.
+    `price` is the move of its price, `trade` how much better its fills (own executions) were than the middle of our
+    quotes, `fee` is below 0 for a fee paid, `unexplained` is the rest.
     """
 
     price: Decimal = ZERO
@@ -82,10 +82,10 @@ class Attribution:
 
 
 def attribute(portfolio: Portfolio, marks: Marks, events: Iterable[Fill | MarkUpdate]) -> Attribution:
-    """Return the attribution of the change of equity from this portfolio at these marks through the events, in order.
+    """Return the attribution of the change of equity from this portfolio at these prices through the events, in order.
 
-    For two times with nothing known in between: pass the fills, then the marks of the second time. A fill with an
-    unknown price (NaN) makes its instrument's "trade" unknown, and its "price" where it has no middle of our quotes
+    For two times with nothing known in between: pass the fills, then the prices (marks) of the second time. A fill with
+    an unknown price (NaN) makes its instrument's "trade" unknown, and its "price" where it has no middle of our quotes
     either.
     """
     running = RunningAttribution(portfolio, marks)
@@ -94,9 +94,9 @@ def attribute(portfolio: Portfolio, marks: Marks, events: Iterable[Fill | MarkUp
 
 
 class RunningAttribution:
-    """Computes what `attribute` does, but event by event. Used by one thread at a time.
+    """Attributes a change of equity to instruments and causes as `attribute` does, but event by event.
 
-    It starts from a portfolio at these marks.
+    It starts from a portfolio valued at the prices `marks`. Used by one thread at a time.
     """
 
     def __init__(self, portfolio: Portfolio, marks: Marks) -> None:
@@ -121,7 +121,7 @@ class RunningAttribution:
         return self._multipliers.get(symbol, Decimal(1)) if known is None else known.multiplier
 
     def take(self, events: Iterable[Fill | MarkUpdate]) -> None:
-        """Apply the next fills and marks, in their order."""
+        """Apply the next events, which are own executions and changes of prices, in their order."""
         with exactly():
             for event in events:
                 if isinstance(event, MarkUpdate):
@@ -148,7 +148,10 @@ class RunningAttribution:
             self._instrument(symbol).charge(fee)
 
     def correct(self, symbol: str, held: tuple[Decimal, Decimal], value: Decimal) -> None:
-        """Set the quantity and multiplier that are held from here on; the `value` of the difference is unexplained."""
+        """Set the quantity and multiplier of an instrument that are held from here on: the pair `held`.
+
+        The `value` of the difference to those before is unexplained.
+        """
         with exactly():
             self._instrument(symbol).correct(held, value)
 
@@ -221,7 +224,7 @@ class _Instrument:
         self._unmarked_trades = (ZERO, ZERO)
 
     def _reset_when_flat(self) -> None:
-        """Forget the mark where nothing is held and the price is unknown, since later events do not depend on it."""
+        """Forget the last price where nothing is held and the price is unknown: later events do not depend on it."""
         if not self.quantity and not self._is_marked:
             self._settle(ZERO)  # as much was bought as sold: the price at which it is valued makes no difference
             self._mark = None

@@ -57,7 +57,7 @@ class BarSeries:
         return len(self._bars)
 
     def trades(self, trades: Iterable[tuple[int, float, float]]) -> None:
-        """Count live trades, each as (time, price, size), in their bars.
+        """Count live trades, each (exchange time in ns since the epoch, price, size), in their bars.
 
         A trade without a price (NaN) or in a final bar is skipped; one without a size counts as 0.
         """
@@ -99,9 +99,9 @@ class BarSeries:
             self.version += 1
 
     def mark_incomplete(self, first: int, last: int | None) -> None:
-        """Note that trades between these times may be missing: the bars that contain them are incomplete.
+        """Note that trades between two times may be missing: the bars that contain them are incomplete.
 
-        `last` is None while a gap lasts; call `resume` after it.
+        Exchange times in ns since the epoch. `last` is None while a gap lasts; call `resume` after it.
         """
         with self._guard:
             low, high = self._incomplete
@@ -120,9 +120,9 @@ class BarSeries:
             self.version += 1
 
     def incomplete_running_bar(self, now: int) -> int | None:
-        """Return the start of the bar that is running at `now`, if it is incomplete and not joined yet; else None.
+        """Return the start of the bar that is running at `now`, if it may lack trades; else None.
 
-        None also while a gap lasts. Times in ns since the epoch.
+        None also while a gap lasts, and once history and live trades were joined in it. Times in ns since the epoch.
         """
         start = max(self._newest, self._start_of(now))
         low, high = self._incomplete
@@ -140,10 +140,10 @@ class BarSeries:
             self._put(start, _Bar(o, h, l, c, v, float("nan"), is_live=False))
 
     def join(self, start: int, bar: BarPage, prices: Sequence[float], volume: float) -> None:
-        """Replace the running bar, which begins at `start`, by the history's `bar` plus the live trades since.
+        """Replace the running bar, which begins at `start`, by the history's `bar` plus the live trades after it.
 
-        `bar` is empty where the history has none. `prices` are those of all live trades counted here; `volume` is that
-        of the whole bar.
+        `bar` is empty where the history has none. `prices` are those of the live trades, in order; `volume` is that of
+        the whole bar.
         """
         count = float("nan") if bar.start_ns else float(len(prices))
         seen = [*bar.open, *prices]
@@ -156,16 +156,19 @@ class BarSeries:
             self.version += 1
 
     def bars_to_fetch(self, now: int) -> tuple[int, int] | None:
-        """Return (first, second): the incomplete bars that have ended by `now` begin in [first, second).
+        """Return (first, second): the bars that may lack trades and have ended by `now` begin in [first, second).
 
-        None without any.
+        None without any. Times in ns since the epoch.
         """
         low, high = self._incomplete
         end = min(self._start_of(now), _NEVER if self._is_interrupted else high + 1)
         return (low, end) if low < end else None
 
     def is_incomplete(self, first: int, last: int) -> bool:
-        """Return whether any bar between two times is incomplete and not joined."""
+        """Return whether any bar between two times (ns since the epoch) may lack trades.
+
+        A bar in which history and live trades were joined exactly does not.
+        """
         with self._guard:
             low, high = self._incomplete
             begin = max(self._start_of(first), low)

@@ -37,11 +37,11 @@ class Fill(NamedTuple):
     """An own execution at `ts` (exchange time, ns since the epoch), of an order of the user.
 
     `quantity` is above 0, `side` is the direction. `price` is NaN where the broker gave no average price. `fee` is 0
-    where the broker gives none. `is_combined`: derived from a full list, as after a gap or at the first connection; it
-    may stand for several executions, and `ts` is that of the last. `is_listed`: reported in a full list, so it may be
-    older than fills before it. `source`: reported as it happened ("stream"), in a full list ("list"), or by a request
-    for past fills ("history"). `mid` is the middle of our own quotes at `ts`, NaN where it was not looked up or there
-    was no quote; set by the code that values fills.
+    where the broker gives none. `is_combined`: derived from a list of all orders, as after a gap or at the first
+    connection; it may stand for several executions, and `ts` is that of the last. `is_listed`: reported in a list of
+    all fills, so it may be older than fills before it. `source`: reported as it happened ("stream"), in such a list
+    ("list"), or by a request for past fills ("history"). `mid` is the middle of our own quotes at `ts`, NaN where it
+    was not looked up or there was no quote; set by the code that values fills.
     """
 
     ts: int
@@ -102,10 +102,10 @@ def fill_between(before: OrderState | None, now: OrderState, *, is_combined: boo
 
 
 class FillLog(Log[tuple[Fill, int]]):
-    """The newest fills, each with its time of receipt (ns since the epoch), in the order of arrival."""
+    """The newest fills (own executions) in the order of arrival, each with its receipt in ns since the epoch."""
 
     def frame(self) -> pd.DataFrame:
-        """Return one row a fill in the order of arrival; the index numbers them from 0 since the log was made.
+        """Return one row a fill (own execution) in the order of arrival; the index numbers all of the log from 0.
 
         Columns ts and received (UTC), account, symbol, side, quantity, price, fee (float64), order_id, is_combined
         (bool), source. The frame belongs to the caller.
@@ -121,9 +121,10 @@ class FillLog(Log[tuple[Fill, int]]):
 
 
 class ReportedFillLog(FillLog):
-    """The fills that a broker reports as such; listens to a table of executions with `model.FILL_COLUMNS`.
+    """The fills (own executions) that a broker reports as such; listens to a table with `model.FILL_COLUMNS`.
 
-    A fill that is reported again, as after an interruption, counts once. One without a side or a quantity is skipped.
+    A fill that is reported again, as after an interruption of the stream, counts once. One without a side or a quantity
+    is skipped.
     """
 
     def __init__(self, columns: Sequence[Column], *, limit: int = LOG_LIMIT) -> None:
@@ -165,7 +166,7 @@ class ReportedFillLog(FillLog):
 
 
 class DerivedFillLog(FillLog):
-    """The fills that the states of orders imply; listens to a table of orders.
+    """The fills (own executions) that follow from the states of orders; listens to a table of orders.
 
     Of its `columns` it needs order_id, symbol, side, filled and average_price. An order that replaces another (column
     `replaces`) starts from what that one had filled, if its own filled quantity is as much or more: assumed, as in FIX;
@@ -178,7 +179,7 @@ class DerivedFillLog(FillLog):
         self._states: dict[tuple[str, str], OrderState] = {}
 
     def take(self, changes: Sequence[RowChange]) -> None:
-        """Append the fills that these states of orders imply; the writer's thread only."""
+        """Append the own executions that follow from these changes of orders; the writer's thread only."""
         states = [(self._state(change.row), change) for change in changes]
         # A full list may contain an order before the one that it replaces.
         replaced = {state.replaces for state, _ in states}

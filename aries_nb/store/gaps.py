@@ -155,7 +155,7 @@ class GapLog:
         return self._observers.add(callback)
 
     def _completed(self, number: int, resumed: Resumed) -> Resumed:
-        """Return `resumed` with the messages added that were filled in over HTTP while the gap was open."""
+        """Return `resumed`, what history filled in for a symbol, with the messages added that came over HTTP."""
         count = self._filled.get((number, resumed.kind, resumed.symbol))
         return resumed if count is None else replace(resumed, is_filled=True, count=resumed.count + count)
 
@@ -207,7 +207,11 @@ class StreamGaps:
         return sum(count for name, count in self._log.counts.items() if name.split()[0] == self._stream)
 
     def closed(self, *, ended: int, resumed: Sequence[Resumed] = (), is_all: bool = False) -> None:
-        """End the stream's open gap, if there is one; the arguments are those of `GapLog.closed`."""
+        """End the stream's open gap at `ended` (ns since the epoch), if there is one.
+
+        `resumed` says for each kind and symbol whether what it missed was filled from history; `is_all`: the stream has
+        no others, so with all of them filled the gap is filled.
+        """
         self._log.closed(self._stream, ended=ended, resumed=resumed, is_all=is_all)
 
 

@@ -48,7 +48,7 @@ class LatencySamples:
         self._painted: deque[tuple[int, int]] = deque(maxlen=MOST_SAMPLES)  # time, and latency since receipt
 
     def published(self, buffer: RecordBuffer) -> None:
-        """Note that the records in the buffer, at least one, are visible from now on."""
+        """Note that the records in the buffer, at least one, can be read from now on."""
         marks = buffer.marks
         lag = self._clock() - marks[0][1]  # of the oldest record; the others waited less
         self.newest = marks[-1][1]
@@ -63,7 +63,7 @@ class LatencySamples:
         self._is_broken = True
 
     def visible(self, lag: int) -> None:
-        """Add one sample: how long after its receipt a record became visible, in ns."""
+        """Add one sample: how long after its receipt a record could be read, in ns."""
         self._visible.append(lag)
         if self.whole is not None:
             self.whole.visible(lag)
@@ -75,24 +75,33 @@ class LatencySamples:
             self.whole.painted(received, at)
 
     def received_percentiles(self) -> Percentiles:
-        """Return the percentiles of the time from exchange time to receipt, of the newest record of each publish."""
+        """Return median and 99th percentile of the time from exchange time to receipt.
+
+        Of the newest record of each publish (records made visible together).
+        """
         samples = list(self._received)
         return percentiles(exchange_lags([ts for ts, _ in samples], [at for _, at in samples], since=self.since))
 
     def visible_percentiles(self) -> Percentiles:
-        """Return the percentiles of the time from receipt to visible, of the oldest record of each publish."""
+        """Return median and 99th percentile of the time from receipt until a record can be read.
+
+        Of the oldest record of each publish (records made visible together).
+        """
         return percentiles(list(self._visible))
 
     def painted_percentiles(self) -> Percentiles:
-        """Return the percentiles of the time from receipt to painted, of the newest row of each update of a view.
+        """Return median and 99th percentile of the time from receipt until the browser has painted a row.
 
-        Only of updates that the browser answered in the last minute.
+        Of the newest row of each update of a view that the browser answered in the last minute.
         """
         oldest = self._clock() - PAINTED_NS
         return percentiles([lag for at, lag in list(self._painted) if at >= oldest])
 
     def frame(self, received: Percentiles) -> pd.DataFrame:
-        """Return the three steps as a DataFrame, one row each; `received` has the percentiles of the first step."""
+        """Return the latencies as a DataFrame: a row each from the exchange to receipt, to visible, to painted.
+
+        `received` has the percentiles of the first step.
+        """
         steps = {
             "exchange to received": received,
             "received to visible": self.visible_percentiles(),
@@ -116,7 +125,7 @@ def exchange_lags(ts: Times, received: Times, *, since: int) -> NDArray[np.int64
 
 
 def percentiles(lags: Times) -> Percentiles:
-    """Return the percentiles, in ms, of latencies given in ns."""
+    """Return the median and the 99th percentile, in ms, of latencies given in ns; NaN without any."""
     if not len(lags):
         return Percentiles(float("nan"), float("nan"), 0)
     p50, p99 = np.percentile(np.asarray(lags, "int64"), (50, 99)) / 1e6

@@ -27,7 +27,10 @@ class TableRow(NamedTuple):
 
 
 class RowChange(NamedTuple):
-    """A row that was put into a table. `is_snapshot`: from a full list, so states in between may have been missed."""
+    """A row that was put into a table.
+
+    `is_snapshot`: from a list of all rows, so states in between may have been missed.
+    """
 
     row: TableRow
     is_snapshot: bool

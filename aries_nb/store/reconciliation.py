@@ -29,10 +29,11 @@ MOST_UNPRICED = 1_000  # fills without a price, of instruments without quotes
 class Reconciliation:
     """Attributes the change of the broker's equity (its cash and positions) since a portfolio `reported` at first.
 
-    A small difference in cash while there were fills is their fee; it belongs to their instrument, or to `CASH` if the
-    fills are of several. Any other difference is unexplained. A fill with an unknown price counts at the middle of our
-    quotes, else at the mark, as soon as there is one: the difference in cash may then be its price as well as a fee,
-    and is unexplained. Used by one thread.
+    `marks` are the prices at which instruments are valued. A small difference in cash while there were fills (own
+    executions) is their fee; it belongs to their instrument, or to `CASH` if the fills are of several. Any other
+    difference is unexplained. A fill with an unknown price counts at the middle of our quotes, else at the mark, as
+    soon as there is one: the difference in cash may then be its price as well as a fee, and is unexplained. Used by one
+    thread.
     """
 
     def __init__(self, reported: Portfolio, marks: Marks) -> None:
@@ -128,7 +129,7 @@ class Reconciliation:
     def _differences(self) -> dict[str, Decimal]:
         """Return the value of the broker's positions and cash beyond ours, by instrument and `CASH`, where it is not 0.
 
-        NaN for an instrument without a mark.
+        NaN for an instrument without a price.
         """
         held = self._attribution.quantities()
         found = {}

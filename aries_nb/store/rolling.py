@@ -38,7 +38,7 @@ LatestRow: TypeAlias = tuple[int, int, Values]
 
 
 class _PublishedRows(NamedTuple):
-    """The rows that readers see: those from position `start` to `end` of the slab.
+    """The rows that readers see: those from position `start` to `end` of `slab`, the memory of the columns.
 
     `filled` is how many of all rows so far were made without a message of the stream.
     """
@@ -210,7 +210,7 @@ class RollingFrame:
         return counts_of(self.buffer.counted, rows=slab.base + end, filled=filled, visible=end - start, evicted=evicted)
 
     def received_percentiles(self) -> Percentiles:
-        """Return the percentiles of the time from exchange time to receipt, of the newest 1,000 rows."""
+        """Return median and 99th percentile of the time from exchange time to receipt, of the newest 1,000 rows."""
         slab, start, end, _ = self._published
         newest = slice(max(start, end - MOST_SAMPLES), end)
         return percentiles(exchange_lags(slab.ts[newest], slab.received[newest], since=self.lags.since))

@@ -31,7 +31,10 @@ class TableListener(Protocol):
     """Receives every row that is put into a table, on the writer's thread; a log of changes or of fills is one."""
 
     def take(self, changes: Sequence[RowChange]) -> None:
-        """Receive rows in the order of arrival, without those of a full list that equal the known row."""
+        """Receive changed rows in the order of arrival.
+
+        Rows of a list of all rows that equal the known ones are left out.
+        """
 
 
 class _PublishedTable(NamedTuple):
@@ -111,7 +114,7 @@ class Table:
     def publish(self) -> None:
         """Apply the records in `buffer` and make the rows visible; the network's thread only.
 
-        A full list begins and ends within one publish.
+        A list of all rows, which removes those it lacks, begins and ends within one publish.
         """
         count = len(self.buffer.codes)
         changes: list[RowChange] = []
@@ -136,11 +139,11 @@ class Table:
             self._publish(changes, count)
 
     def insert(self, answer: FetchedRows) -> bool:
-        """Apply fetched rows, except where the stream has brought a later state, and make them visible.
+        """Apply rows that were fetched over HTTP, except where the stream has brought a later state; make them visible.
 
         The later state is found by `updated`; without that column, what the stream brought after the request is later.
-        Rows from before an interruption are confirmed or, by a full list, removed. Returns False, and applies nothing,
-        where the stream broke after the request. The network's thread only.
+        Rows from before an interruption of the stream are confirmed or, by a list of all rows, removed. Returns False,
+        and applies nothing, where the stream broke after the request. The network's thread only.
         """
         if answer.breaks != self._breaks:
             return False
@@ -173,7 +176,7 @@ class Table:
 
     @property
     def version(self) -> int:
-        """A number that grows with every record and every interruption."""
+        """A number that grows with every record and every interruption of the stream."""
         return self._published.version
 
     @property
@@ -188,10 +191,10 @@ class Table:
 
     @property
     def is_stale(self) -> bool:
-        """Whether any row is from before an interruption and not confirmed since.
+        """Whether any row is from before an interruption of the stream and not confirmed since.
 
-        It stays True until, for each account, a full list has arrived or every row from before was written again; for
-        an account without rows, until its first row arrives.
+        It stays True until, for each account, a list of all rows has arrived or every row from before was written
+        again; for an account without rows, until its first row arrives.
         """
         return self._published.is_stale
 
@@ -312,9 +315,9 @@ class Table:
         return one - two
 
     def _remove_unlisted(self, listed: dict[int, set[Key]]) -> None:
-        """Remove the rows that a full list of the stream lacks, except fetched ones that the stream may not know yet.
+        """Remove the rows that a list of all rows lacks, except fetched ones that the stream may not know yet.
 
-        `listed` has the keys of each full list, by the code of the account.
+        `listed` has the keys of each such list, by the code of the account.
         """
         if listed:
             for key in [key for key in self._rows if _code(key) in listed and key not in listed[_code(key)]]:
@@ -330,7 +333,10 @@ class Table:
                 del self._removed[next(iter(self._removed))]
 
     def _confirm(self, key: Key, code: int) -> None:
-        """Note that a row is current; once all rows of its account are, the account is not stale."""
+        """Note that a row is current.
+
+        Once all rows of its account (position `code`) are, the account is no longer stale.
+        """
         old = self._stale_keys.get(code)
         if old is not None:
             old.discard(key)

@@ -107,9 +107,10 @@ class LiveEquity:
 
     @property
     def explained(self) -> pd.DataFrame:
-        """The change of equity since `since` by cause: one row an instrument, "cash" for other sums, and "total".
+        """The change of equity since `since` by cause: one row an instrument, one "cash" for other sums, and "total".
 
-        `price_move`: the change of prices times the quantity held. `trade`: how much better fills were than the
+        Columns price_move, trade, fee, unexplained and total, float64, in the account's currency. `price_move`: the
+        change of prices times the quantity held. `trade`: how much better fills (own executions) were than the
         mid-price of our quotes at their exchange time; 0 without such a quote (before the instrument was held, or after
         a gap), and the price move counts from the fill's own price then. `fee`: fees that the broker names, and cash
         that left with fills beyond their value, up to 1 % of it. `unexplained`: the rest, so that each total is right.
@@ -238,7 +239,7 @@ class EquitySource:
         return self._samples[-1][0] if self._samples else 0
 
     def equity(self) -> EquityData:
-        """Return equity over time, and its change since `opening` by instrument and cause, as arrays for views."""
+        """Return equity over time, and its change by instrument and cause since attribution began, as arrays."""
         with self._guard:
             samples = list(self._samples)
         ts, ours, theirs = zip(*samples, strict=True) if samples else ((), (), ())
@@ -266,7 +267,7 @@ class EquitySource:
     def moments(self, after: int) -> list[tuple[int, float]]:
         """Return (time in ns since the epoch, equity) of each computation later than `after`, oldest first.
 
-        Only those since `opening`, and with a known equity.
+        Only those since attribution began, and with a known equity.
         """
         found: list[tuple[int, float]] = []
         opening = self.opening
@@ -304,7 +305,7 @@ class EquitySource:
 
     @property
     def attribution(self) -> Attribution:
-        """The change of equity since `opening` by instrument and cause; empty before it."""
+        """The change of equity by instrument and cause since attribution began; empty before that."""
         return Attribution({}) if self.now is None else self.now.attribution
 
     def fills_between(self, opening: _Moment, now: _Moment) -> pd.DataFrame:
@@ -354,7 +355,7 @@ class EquitySource:
         self._observers.notify()
 
     def _can_begin(self, books: Portfolio, *, is_early: bool) -> bool:
-        """Return whether the attribution can begin: cash and all quantities are known, without which sums stay unknown.
+        """Return whether attribution can begin: cash and all quantities are known, without which sums stay unknown.
 
         While `is_early`, the first seconds, all prices must be known too.
         """
@@ -362,7 +363,7 @@ class EquitySource:
         return books.cash.is_finite() and is_known and not (is_early and bool(self.unmarked))
 
     def _measured(self, fills: Sequence[Fill]) -> list[Fill]:
-        """Return the fills since `opening`, each with the mid-price of our quotes at its time.
+        """Return the fills since attribution began, each with the mid-price of our quotes at its time.
 
         A fill that may be several executions gets none: their times are unknown. Instruments of fills without a price
         are added to `unpriced`.
@@ -376,7 +377,7 @@ class EquitySource:
         ]
 
     def _is_counted(self, fill: Fill) -> bool:
-        """Return whether a fill happened since `opening`; a full list of fills has older ones too."""
+        """Return whether a fill happened since attribution began; the broker's list of all fills has older ones too."""
         return not (fill.is_combined or fill.is_listed) or (self.opening is not None and fill.ts >= self.opening.ts)
 
     def _broker_sums(self) -> tuple[Decimal, Decimal]:

@@ -63,13 +63,13 @@ class LiveFills(LiveObject):
 
     @property
     def df(self) -> pd.DataFrame:
-        """One row a fill, sorted by exchange time `ts`; the index numbers the fills by arrival, from 0.
+        """One row a fill (own execution), sorted by exchange time `ts`; the index numbers the fills by arrival, from 0.
 
         Columns ts and received (UTC), account, symbol, side, quantity, price, fee, order_id, is_combined, source.
         Quantities in shares (pieces, never lots); `fee` is 0 where the broker sends none. `is_combined` is true where
-        one row may be several executions: it was derived from a full list, as after a gap or at the first connection.
-        `source` is "stream" for a fill that was streamed, "list" for one from a full list, "history" for one that was
-        requested later.
+        one row may be several executions: it was derived from a list of all orders, as after a gap or at the first
+        connection. `source` is "stream" for a fill that was streamed, "list" for one from a list of all fills or
+        orders, "history" for one that was requested later.
         """
         frame = self._log.frame()
         return frame if frame["ts"].is_monotonic_increasing else frame.sort_values("ts", kind="stable")
@@ -105,7 +105,11 @@ class LiveFills(LiveObject):
         return self._wait(fills, timeout=timeout, what=f"{fills} {self._name}")
 
     async def until(self, *, fills: int = 1, timeout: float | None = 10.0) -> Self:
-        """Await what `wait` blocks for: the event loop keeps running. Same arguments, result and errors."""
+        """Await that `fills` fills have arrived since this was made, while the event loop keeps running.
+
+        `wait` for async code: `timeout` is in seconds, None for no limit; returns this object. Raises WaitTimeoutError,
+        ClosedError, or the error that ended the feed.
+        """
         return await self._until(fills, timeout=timeout, what=f"{fills} {self._name}")
 
     def on_update(self, callback: Callable[[pd.DataFrame], object]) -> Callable[[], None]:

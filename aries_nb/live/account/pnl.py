@@ -79,12 +79,13 @@ class CandleSource(ABC):
     @property
     @abstractmethod
     def is_stale(self) -> bool:
-        """Whether a candle is from before an interruption and not confirmed since, or no candle can arrive."""
+        """Whether a candle is from before an interruption of the stream and not confirmed since, or none can arrive."""
 
     def join(self, table: Table, since: int) -> None:
         """Fill a table with the candles from the one containing `since` on, and keep it current until `leave`.
 
-        `since` is in ns since the epoch. Raises the errors of a new subscription.
+        `since` is in ns since the epoch. Raises UsageError where the server refuses the stream, and the error that
+        ended the feed.
         """
         member = _Member(table, since)
         with self._joining:
@@ -145,7 +146,7 @@ class CandleSource(ABC):
 
 
 class ReportedCandles(CandleSource):
-    """The broker's own candles: one subscription, from the earliest requested time on."""
+    """The P&L candles that the broker itself computes: one subscription, from the earliest requested time on."""
 
     def __init__(self, link: Link, account: str, interval: str, written: Callable[[int], str]) -> None:
         """`written` formats a time in ns since the epoch as text for the option `start` of a subscription."""
@@ -158,12 +159,12 @@ class ReportedCandles(CandleSource):
 
     @property
     def is_stale(self) -> bool:
-        """Whether a candle is from before an interruption and not confirmed since, or there is no stream."""
+        """Whether a candle is from before a break of the stream and not confirmed since, or there is no stream."""
         table = self._table
         return table is None or table.is_stale
 
     def take(self, changes: Sequence[RowChange]) -> None:
-        """Take changes of candles from the stream; the network's thread only."""
+        """Receive changed candles from the stream and write them to the tables; the network's thread only."""
         self._put(change.row for change in changes)
 
     def _begin(self, since: int) -> None:
@@ -294,7 +295,7 @@ class LivePnl(LiveTable):
 
     @property
     def is_stale(self) -> bool:
-        """Whether a candle is from before an interruption and not confirmed since, or no candle can arrive."""
+        """Whether a candle is from before an interruption of the stream and not confirmed since, or none can arrive."""
         return self._candles.is_stale or not self.is_live
 
     @property

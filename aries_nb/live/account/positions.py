@@ -59,16 +59,19 @@ class LivePositions(LiveTable):
         return frame
 
     def rows(self) -> list[dict[str, object]]:
-        """Return the current positions as dictionaries, with money, quantities and marks as exact decimal.Decimal."""
+        """Return the current positions as dictionaries, with money and quantities as exact decimal.Decimal.
+
+        `mark_price` and `mark_pnl`, computed from the feed's own quotes, are among them.
+        """
         marks = self._marks.now()
         return [row | _marked(row, marks) for row in super().rows()]
 
     def wait(self, *, changes: int = 1, timeout: float | None = 10.0) -> Self:
-        """Block until `changes` rows were added or changed, and all instruments held have a mark; returns this object.
+        """Block until `changes` rows were added or changed, and all instruments held have a price of the feed's quotes.
 
-        It waits for marks until three seconds after the table was made at most. `timeout` is in seconds, None for no
-        limit. Raises WaitTimeoutError where rows are missing, not for marks; ClosedError, or the error that ended the
-        feed.
+        It waits for prices until three seconds after the table was made at most. `timeout` is in seconds, None for no
+        limit; returns this object. Raises WaitTimeoutError where rows are missing, not for prices; ClosedError, or the
+        error that ended the feed.
         """
         begun = time.monotonic()
         super().wait(changes=changes, timeout=timeout)
@@ -78,7 +81,12 @@ class LivePositions(LiveTable):
         return self
 
     async def until(self, *, changes: int = 1, timeout: float | None = 10.0) -> Self:
-        """Await what `wait` blocks for: the event loop keeps running. Same arguments, result and errors."""
+        """Await that `changes` rows were added or changed, and all instruments held have a price of the feed's quotes.
+
+        `wait` for async code: the event loop keeps running. It waits for prices until three seconds after the table was
+        made at most. `timeout` is in seconds, None for no limit; returns this object. Raises WaitTimeoutError where
+        rows are missing, not for prices; ClosedError, or the error that ended the feed.
+        """
         begun = time.monotonic()
         await super().until(changes=changes, timeout=timeout)
         with suppress(WaitTimeoutError):
@@ -97,9 +105,9 @@ class LivePositions(LiveTable):
         return PositionsSource(self, self._table, self._gap_selection, self._options, check=check, marks=self._marks)
 
     def _marks_left(self, begun: float, timeout: float | None) -> float:
-        """Return how long `wait` may still wait for marks, in seconds.
+        """Return how long `wait` may still wait for the first prices of the feed's quotes, in seconds.
 
-        `begun` is the time by the monotonic clock at which it was called.
+        `begun` is the time by the monotonic clock at which it was called, `timeout` its argument.
         """
         now = time.monotonic()
         until = self._made_at + FIRST_MARKS_SECONDS if timeout is None else begun + timeout
@@ -114,7 +122,10 @@ class LivePositions(LiveTable):
 
 
 class PositionsSource(TableSource):
-    """The data of positions for views and other live objects: the broker's table with marks. Any thread."""
+    """The data of positions for views and other live objects: the broker's table, and prices of the feed's own quotes.
+
+    Any thread.
+    """
 
     def __init__(self, *table: Any, check: Callable[[], None], marks: LiveMarks) -> None:  # noqa: ANN401
         super().__init__(*table, check=check)
@@ -153,9 +164,9 @@ def multiplier_of(row: Mapping[str, Any]) -> Decimal:
 
 
 def _marked(row: Mapping[str, Any], marks: Mapping[str, Decimal]) -> dict[str, Decimal]:
-    """Return `mark_price` and `mark_pnl` of a position: its mark, and the unrealised P&L at it.
+    """Return `mark_price`, the price of the feed's own quotes, and `mark_pnl`, the unrealised P&L at it, of a position.
 
-    The P&L of a closed position is 0. Money has the broker's price and P&L. NaN without a mark.
+    The P&L of a closed position is 0. Money has the broker's price and P&L. NaN for an instrument that `marks` lacks.
     """
     if is_money(row):
         return {"mark_price": row["price"], "mark_pnl": row["unrealized_pnl"]}

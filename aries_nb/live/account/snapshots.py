@@ -55,7 +55,7 @@ class _Missing:
     placed: int = 0  # when the first of them was placed, in ns
 
     def and_(self, other: _Missing) -> _Missing:
-        """Return what was missed in two interruptions together."""
+        """Return what was missed in this interruption of the stream and another one together."""
         return _Missing(min(self.since, other.since), self.working | other.working, min(self.placed, other.placed))
 
 
@@ -118,7 +118,8 @@ class Snapshots:
         """Return the finished orders that were placed from `start` to `end`, in the columns of a table of orders.
 
         Times are in ns since the epoch; one row each, index `order_id`, oldest first. Blocks. Raises UsageError where
-        the broker has no such history, FeedError for a reply that cannot be parsed, and the errors of `HttpClient.get`.
+        the broker has no such history, FeedError for a reply that cannot be parsed, ConnectError or TokenError without
+        a reply.
         """
         if self._reference is None:
             raise UsageError("this broker has no history of orders")
@@ -137,10 +138,10 @@ class Snapshots:
         return frame.set_index("order_id")
 
     def fill_history(self, account: str, start: int, end: int) -> list[TableRow]:
-        """Return own executions from `start` to `end`, oldest first, in the columns of the broker's table.
+        """Return own executions from `start` to `end`, oldest first, in the columns of the broker's table of them.
 
         Times are in ns since the epoch. Blocks. Raises UsageError where the broker has no history of executions,
-        FeedError for a reply that cannot be parsed, and the errors of `HttpClient.get`.
+        FeedError for a reply that cannot be parsed, ConnectError or TokenError without a reply.
         """
         queries = () if self._reference is None else self._reference.fill_history(account, start)
         if not queries:
@@ -173,7 +174,7 @@ class Snapshots:
         self._wake()
 
     def _lost(self, orders: LiveTable) -> _Missing:
-        """Return what a table of orders or executions may miss because of an interruption that begins now."""
+        """Return what a table of orders or executions may miss because of a break of the stream that begins now."""
         assert self._reference is not None, "without it no table is filled"
         silence = self._link.statistics().silence_s
         since = time.time_ns() - (round(silence * SECOND) if isfinite(silence) else 0)
@@ -257,9 +258,9 @@ class Snapshots:
             log.warning("%s", problem)
 
     def _fill_missing(self, filled: _FilledTable, missing: _Missing) -> bool:
-        """Request what happened during an interruption and is in no current list, and insert it.
+        """Request what happened during an interruption of the stream and is in no current list, and insert it.
 
-        Returns False where another interruption makes the reply unusable.
+        Returns False where another interruption makes the reply unusable, else True.
         """
         log, account = filled.fills, filled.live.account
         if log is None:
@@ -278,9 +279,9 @@ class Snapshots:
         return self._reference.order_history(account, start, now + MARGIN_NS)
 
     def _ask_for(self, filled: _FilledTable, queries: Iterable[Query], missing: _Missing | None = None) -> bool:
-        """Request rows and insert them into the table; with `missing`, only those that the stream may have missed.
+        """Request rows over HTTP and insert them into the table; with `missing`, only those it may have missed.
 
-        Returns False where an interruption after the request makes the rows unusable.
+        Returns False where the stream broke after the request, which makes the rows unusable; else True.
         """
         breaks, asked = filled.live._source.store.breaks, time.time_ns()
         if self._link.state != "live":
@@ -317,7 +318,7 @@ class Snapshots:
         return completed
 
     def _is_missed(self, filled: _FilledTable, missing: _Missing, values: Values) -> bool:
-        """Return whether an order may have ended during an interruption, and after the table was made."""
+        """Return whether an order may have ended while the stream was interrupted, and after the table was made."""
         row: Mapping[str, Value] = dict(zip(filled.subscription.fields, values, strict=True))
         updated = row["updated"]
         assert isinstance(updated, int), "times are whole numbers"
@@ -327,7 +328,8 @@ class Snapshots:
     def _requested(self, subscription: Subscription, queries: Iterable[Query]) -> tuple[list[tuple[int, Values]], bool]:
         """Return the rows of all replies with their exchange times in ns, sorted, and whether they are complete.
 
-        Follows all pages. Raises FeedError for a page that cannot be parsed, and the errors of `HttpClient.get`.
+        Follows all pages. Raises FeedError for a page that cannot be parsed, ConnectError or TokenError without a
+        reply.
         """
         assert self._reference is not None, "the callers look"
         rows: list[tuple[int, Values]] = []

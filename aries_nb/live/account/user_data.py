@@ -89,8 +89,8 @@ class UserData:
     def names(self) -> tuple[str, ...]:
         """Return the names of the user's accounts, from the token where it has them, else requested from the broker.
 
-        Raises UsageError where the broker has no such list, FeedError for a reply that cannot be parsed, and the errors
-        of `HttpClient.get`.
+        Raises UsageError where the broker has no such list, FeedError for a reply that cannot be parsed, ConnectError
+        or TokenError without a reply.
         """
         if self._reference is None:
             raise UsageError("this broker has no list of accounts", where=self._http.base, advice="Name the account.")

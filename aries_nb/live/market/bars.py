@@ -79,7 +79,7 @@ class BarHistory:
         """Return the bars that begin in [start, end), both in ns since the epoch, at most 200,000. Blocks.
 
         `reached` is called before each further page with the time from which on the bars have arrived. Raises FeedError
-        for a page that cannot be parsed, and the errors of `HttpClient.get`.
+        for a page that cannot be parsed or is refused, ConnectError or TokenError without a reply.
         """
         pages: list[BarPage] = []
         next_end = end
@@ -148,7 +148,11 @@ class LiveBars(LiveObject):
         return self._wait(bars, timeout=timeout, what=f"{bars} {self._name}")
 
     async def until(self, *, bars: int = 1, timeout: float | None = 10.0) -> Self:
-        """Await what `wait` blocks for: the event loop keeps running. Same arguments, result and errors."""
+        """Await that there are `bars` bars, history included, while the event loop keeps running.
+
+        `wait` for async code: `timeout` is in seconds, None for no limit; returns this object. Raises WaitTimeoutError,
+        ClosedError, or the error that ended the feed.
+        """
         return await self._until(bars, timeout=timeout, what=f"{bars} {self._name}")
 
     def __repr__(self) -> str:
@@ -241,8 +245,8 @@ class _BarUpdater:
     def begin(self, span_ns: int, name: str) -> None:
         """Request the history on the caller's thread, then start the thread that keeps the bars current.
 
-        `span_ns` is the length of the history in ns; `name` is shown with the progress. Raises what `BarHistory.ask`
-        does.
+        `span_ns` is the length of the history in ns; `name` is shown with the progress. Raises FeedError, ConnectError
+        or TokenError without a history.
         """
         live_from = time.time_ns() - MARGIN_NS
         start = self._history.start_of(max(live_from - span_ns, 0))

@@ -122,7 +122,11 @@ class LiveBook(StreamedObject):
         return self._wait(updates, timeout=timeout, what=f"{updates} updates of {self.symbol}'s book")
 
     async def until(self, *, updates: int = 1, timeout: float | None = 10.0) -> Self:
-        """Await what `wait` blocks for: the event loop keeps running. Same arguments, result and errors."""
+        """Await that `updates` updates have arrived, while the event loop keeps running.
+
+        `wait` for async code: `timeout` is in seconds, None for no limit; returns the book. Raises WaitTimeoutError,
+        ClosedError, or the error that ended the feed.
+        """
         return await self._until(updates, timeout=timeout, what=f"{updates} updates of {self.symbol}'s book")
 
     def ladder(self, depth: int | None = None) -> Ladder:

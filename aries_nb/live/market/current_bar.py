@@ -97,16 +97,19 @@ class CurrentBar:
         self.restart(0)
 
     def restart(self, first: int) -> None:
-        """Start again with the trades from number `first` of the rolling frame on; none of these is missing."""
+        """Discard all replies, and start again with the trades from number `first` of the rolling frame on.
+
+        None of these trades may be missing.
+        """
         self._first = first
         self._since = time.time_ns()
         self._turn_to(self._start)
 
     def look(self, now: int, end: int) -> None:
-        """Use the last reply, or make a request when one is due; returns at once.
+        """Use the last reply of the history, or make a request when one is due; returns at once.
 
         `now` is in ns since the epoch by our clock. All trades received until then have numbers below `end`, and the
-        series has counted them.
+        bars have counted them.
         """
         if self._tape.is_backfilling:
             self._was_held = True
@@ -160,7 +163,10 @@ class CurrentBar:
         self._asked = (HistoryBar(request.asked, answered, close, volume), bar)
 
     def _is_joined(self, answer: HistoryBar, bar: BarPage, end: int) -> bool:
-        """Join the bar with the trades if one cut between them is left; return whether it is joined."""
+        """Join the broker's `bar` with the live trades numbered below `end`; return whether that was possible.
+
+        It is once the replies so far leave one place where the live trades continue the bar.
+        """
         trades = self._trades(end)
         if trades is None:
             self.restart(end)

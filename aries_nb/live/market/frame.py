@@ -155,7 +155,11 @@ class LiveFrame(StreamedObject):
         return self._wait(rows, timeout=timeout, what=f"{rows} rows of {self._name}")
 
     async def until(self, *, rows: int = 1, timeout: float | None = 10.0) -> Self:
-        """Await what `wait` blocks for: the event loop keeps running. Same arguments, result and errors."""
+        """Await that `rows` rows have arrived since the frame was made, while the event loop keeps running.
+
+        `wait` for async code: `timeout` is in seconds, None for no limit; returns the frame. Raises WaitTimeoutError,
+        ClosedError, or the error that ended the feed.
+        """
         return await self._until(rows, timeout=timeout, what=f"{rows} rows of {self._name}")
 
     def on_update(self, callback: Callable[[pd.DataFrame], object]) -> Callable[[], None]:

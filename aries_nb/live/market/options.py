@@ -194,7 +194,11 @@ class OptionChain(LiveObject):
         return self._wait(count, timeout=timeout, what=f"prices and Greeks of {count} {self._name}")
 
     async def until(self, *, contracts: int | None = None, timeout: float | None = 10.0) -> Self:
-        """Await what `wait` blocks for: the event loop keeps running. Same arguments, result and errors."""
+        """Await that `contracts` contracts (None: all) have a price and a delta; the event loop keeps running.
+
+        `wait` for async code: `timeout` is in seconds, None for no limit; returns the chain. Raises WaitTimeoutError,
+        ClosedError, or the error that ended the feed.
+        """
         count = self._number(contracts)
         return await self._until(count, timeout=timeout, what=f"prices and Greeks of {count} {self._name}")
 

@@ -60,14 +60,14 @@ class MarketReference:
         """Return current details of shares and options, index `symbol`, in the given order.
 
         Prices, sizes, figures of the day and the name; values that the broker does not send are missing. Raises
-        UnknownSymbolError with the unknown symbols, and the errors of the class.
+        UnknownSymbolError with the unknown symbols, UsageError where the broker has no such lookup.
         """
         return self._of_symbols("details", symbols)
 
     def quotes(self, *symbols: str) -> pd.DataFrame:
-        """Return the newest prices from the charts endpoint, without sizes: index `symbol`, in the given order.
+        """Return the newest prices from the broker's charts endpoint, without sizes: index `symbol`, in given order.
 
-        Raises UnknownSymbolError with the unknown symbols, and the errors of the class.
+        Raises UnknownSymbolError with the unknown symbols, UsageError where the broker has no such lookup.
         """
         return self._of_symbols("quotes", symbols)
 
@@ -76,13 +76,14 @@ class MarketReference:
         return self._found("search", text, limit)
 
     def search_charts(self, text: str, limit: int = 20) -> pd.DataFrame:
-        """Return the instruments of the charts endpoint that match a text, at most `limit`: index `symbol`."""
+        """Return the instruments of the broker's charts endpoint that match a text, at most `limit`: index `symbol`."""
         return self._found("chart_search", text, limit)
 
     def instrument(self, symbol: str) -> dict[str, object]:
         """Return the trading rules of one instrument: exchange, session, time zone, price step, intervals of bars.
 
-        Which of these there are depends on the broker. Raises UnknownSymbolError, and the errors of the class.
+        Which of these there are depends on the broker. Raises UnknownSymbolError, UsageError where the broker has no
+        such lookup.
         """
         (name,) = checked_symbols([symbol])
         return self._single("instrument", {"symbol": name}, about=repr(name))
@@ -102,7 +103,7 @@ class MarketReference:
         )
 
     def boards(self, symbol: str) -> tuple[str, ...]:
-        """Return the names of the boards on which an instrument is traded, the broker's default first."""
+        """Return the boards (sections of its exchange) that trade an instrument, the broker's default first."""
         (name,) = checked_symbols([symbol])
         return tuple(self._frame("boards", {"symbol": name}, about=repr(name))["board"])
 
@@ -141,7 +142,7 @@ class MarketReference:
         return frame[frame["level"] <= depth].set_index("ts")
 
     def chart_config(self) -> dict[str, object]:
-        """Return the intervals and instrument types of the charts endpoint, by the broker's names."""
+        """Return the intervals and instrument types that the broker's charts endpoint offers."""
         return self._single("chart_config", {}, about="charts")
 
     def market_status(self) -> dict[str, object]:
@@ -200,7 +201,8 @@ class MarketReference:
         """Return the last `count` bars of `trades` trades each, oldest first; the newest may be incomplete.
 
         Index `ts` (of the first trade of a bar, UTC, to the ms); open, high, low, close, volume. Fewer bars where the
-        broker has no more. Raises UnknownSymbolError for an unknown symbol, and the errors of the class.
+        broker has no more. Raises UnknownSymbolError for an unknown symbol, UsageError where the broker has no such
+        lookup.
         """
         (name,) = checked_symbols([symbol])
         checked_count(count, "count", "bars", most=MOST_TICK_BARS)
