@@ -439,7 +439,7 @@ class PendingReply:
         self.buffer.clear()
 
     def interrupted(self) -> None:
-        """Do nothing at a break: a reply that has arrived stays valid, and the session repeats an unanswered query."""
+        """Do nothing when the stream breaks: a reply stays valid, and the session repeats an unanswered query."""
 
     def watch(self, callback: Callable[[], None]) -> Callable[[], None]:
         """Call `callback` when the reply arrives, on the network's thread. Returns a function that ends the calls."""

@@ -42,7 +42,10 @@ class _WaitingFrame(NamedTuple):
     code: int
 
     def release(self) -> None:
-        """Show the new rows without the missing trades; does nothing once they were inserted. Network's thread."""
+        """Show the new rows without the missing trades; does nothing once they were inserted.
+
+        The network's thread only.
+        """
         self.tape.backfill(self.number, [], 0)
 
 

@@ -73,7 +73,7 @@ class LiveObject(ABC):
 
     @property
     def _is_refused(self) -> bool:
-        """Whether nothing has arrived because the server has refused it after the call that made it."""
+        """Whether this object is empty because the server refused its subscription after the call that made it."""
         return False
 
     @abstractmethod
@@ -188,8 +188,9 @@ class LiveRegistry:
     def same(self, key: object, make: Callable[[], LiveObjectT]) -> LiveObjectT:
         """Return the open object with this key, else the one that `make` returns now, and register it.
 
-        Simultaneous callers with one key get one object; callers with another key do not wait. Raises the errors of
-        `make`, and ClosedError where the feed is closed.
+        An object whose subscription the server has refused is made anew. Simultaneous callers with one key get one
+        object; callers with another key do not wait. Raises the errors of `make`, and ClosedError where the feed is
+        closed.
         """
         with self._guard:
             lock = self._locks.setdefault(key, threading.RLock())

@@ -43,7 +43,7 @@ class Contribution(NamedTuple):
 
     @property
     def total(self) -> Decimal:
-        """The sum of all causes."""
+        """The instrument's whole contribution to the change of equity: the sum of all causes."""
         with exactly():
             return self.price + self.trade + self.fee + self.unexplained
 
@@ -143,7 +143,7 @@ class RunningAttribution:
         }
 
     def charge(self, symbol: str, fee: Decimal) -> None:
-        """Add a fee (below 0 where paid) to an instrument, which no fill contained."""
+        """Add a fee that no fill contained to an instrument's contribution; below 0 where it was paid."""
         with exactly():
             self._instrument(symbol).charge(fee)
 
@@ -163,10 +163,10 @@ class RunningAttribution:
 
 
 class _Instrument:
-    """The attribution of one instrument between events; use within `exactly()`.
+    """The running attribution of one instrument; its methods are called within `exactly()`, for exact decimals.
 
-    `_mark` is the last price known while anything is held, `_is_marked` whether it is valid now. Trades before any mark
-    wait in `_unmarked_trades` for their price move: their quantity, and their worth at the time of the trade.
+    `_mark` is the last price known while anything is held, `_is_marked` whether it is valid now. Trades before any
+    price wait in `_unmarked_trades` for their price move: their quantity, and their worth at the time of the trade.
     """
 
     def __init__(self, held: Position | None, multiplier: Decimal, mark: Decimal) -> None:

@@ -55,10 +55,10 @@ class BarJoin:
         self._answers = 0
 
     def add(self, answer: HistoryBar, trades: LiveTrades) -> float | None:
-        """Take one answer of the history; return the base once only one is possible, else None.
+        """Take one answer of the history; return the bar's volume before the first live trade if one is possible only.
 
-        `trades` are all from the first live trade to `lag_ns` after the answer. The answer must have been requested
-        `lag_ns` after the first live trade could arrive, or later.
+        Returns None where several are. `trades` are all from the first live trade to `lag_ns` after the answer. The
+        answer must have been requested `lag_ns` after the first live trade could arrive, or later.
         """
         first = int(np.searchsorted(trades.received, answer.asked - self._lag_ns))
         last = int(np.searchsorted(trades.received, answer.answered + self._lag_ns, side="right"))

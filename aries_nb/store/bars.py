@@ -112,7 +112,7 @@ class BarSeries:
             self.version += 1
 
     def resume(self) -> None:
-        """Note that all trades are received again. First call `mark_incomplete` with the time that was missed."""
+        """Note that a gap has ended and all trades are received again; first call `mark_incomplete` with its times."""
         with self._guard:
             low, high = self._incomplete
             self._incomplete = (low, high) if low <= high else (_NEVER, 0)
@@ -130,9 +130,9 @@ class BarSeries:
         return start if is_open else None
 
     def estimate(self, start: int, bars: BarPage) -> None:
-        """Replace the running bar, which begins at `start`, by the history's, if `bars` has it.
+        """Replace the running bar, which begins at `start`, by that in `bars`, which the history returned, if it is there.
 
-        The history's counts trades up to about now.
+        It counts trades up to about now, but the last one that it counts is not known.
         """
         if start in bars.start_ns:
             at = bars.start_ns.index(start)

@@ -80,7 +80,7 @@ class OrderBook:
     def message_counts(self) -> MessageCounts:
         """Return the counts of the stream's messages by outcome.
 
-        One update is visible, the newest; all earlier ones are conflated, since one state is shown.
+        The newest update counts as visible, all earlier ones as conflated: replaced by a newer state.
         """
         updates = self.updates
         visible = min(updates, 1)

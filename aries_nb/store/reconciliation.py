@@ -95,7 +95,10 @@ class Reconciliation:
         self._pending[fill.symbol] = self._pending.get(fill.symbol, ZERO) + fee
 
     def _settle(self, now: int) -> None:
-        """Assign the differences to a cause, once they cannot result from the order in which messages arrived."""
+        """Assign the differences between the broker's figures and ours to a cause: a fee, or unexplained.
+
+        Differences that may result from the order in which messages arrived stay without a cause for 5 s.
+        """
         differences = self._differences()
         rest = differences.pop(CASH, ZERO)
         if not differences and rest.is_finite() and abs(rest) <= sum(self._pending.values(), ZERO):

@@ -235,7 +235,7 @@ class RollingFrame:
         return BoardData(self.symbols, names, numbers, received, is_stale, rejected or {})
 
     def watch(self, callback: Callable[[], None]) -> Callable[[], None]:
-        """Call `callback` after each publish, on the network's thread; it must return at once.
+        """Call `callback` each time that rows have become visible, on the network's thread; it must return at once.
 
         Returns a function that ends the calls.
         """

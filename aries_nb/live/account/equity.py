@@ -122,7 +122,7 @@ class LiveEquity:
 
     @property
     def since(self) -> pd.Timestamp | NaTType:
-        """The time of the opening, from which `explained` counts, UTC.
+        """The time from which `explained` counts the changes of equity, UTC.
 
         NaT before the account's cash and quantities are known.
         """
@@ -164,7 +164,7 @@ class LiveEquity:
 
     @property
     def is_open(self) -> bool:
-        """Whether neither this nor a table that it is computed from has been closed."""
+        """Whether neither this object nor a table that equity is computed from was closed."""
         return self._source.is_open
 
     def books(self) -> Portfolio:
@@ -287,7 +287,7 @@ class EquitySource:
 
     @property
     def is_open(self) -> bool:
-        """Whether neither this nor a table that it is computed from has been closed."""
+        """Whether neither this object nor a table that equity is computed from was closed."""
         sources = (self._positions, self._balances, self._fills, self._fills.source)
         return not self._is_closed and all(source.is_open for source in sources)
 

@@ -95,7 +95,7 @@ class LiveMarks:
         return self._observers.add(callback)
 
     def close(self) -> None:
-        """Stop, and release the quotes; idempotent."""
+        """Stop following the instruments held and drop their quotes; idempotent."""
         self._callbacks.close()
         self._undo()
         self._keep(frozenset())

@@ -199,7 +199,10 @@ class Snapshots:
     # The thread that requests.
 
     def _work(self) -> None:
-        """Fill the tables that are due until none is: new ones at once, those whose request failed after a pause."""
+        """Request snapshots of the tables that are due, until none is: failed requests are repeated after a pause.
+
+        Tables that are registered meanwhile are filled at once. Runs on a thread of its own.
+        """
         pauses = iter(PAUSES)
         while True:
             self._wake_event.clear()

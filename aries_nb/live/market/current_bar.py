@@ -178,7 +178,7 @@ class CurrentBar:
         return True
 
     def _trades(self, end: int) -> Trades | None:
-        """Return the trades of the running bar with numbers below `end`.
+        """Return the trades of the running bar that are numbered below `end` in the rolling frame.
 
         None where the first of them have left the rolling frame.
         """
