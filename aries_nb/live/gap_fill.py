@@ -32,7 +32,7 @@ _Key: TypeAlias = tuple[int, Kind, str]  # the number of a gap in the gap log, a
 
 
 class _WaitingFrame(NamedTuple):
-    """A rolling frame that shows no new rows until it is backfilled.
+    """A rolling frame that shows no new rows until the trades that it missed in a gap are inserted (backfill).
 
     `number` is that of its backfill (`RollingFrame.begin_backfill`), `code` the symbol's position in the frame.
     """

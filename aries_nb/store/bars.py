@@ -130,7 +130,7 @@ class BarSeries:
         return start if is_open else None
 
     def estimate(self, start: int, bars: BarPage) -> None:
-        """Replace the running bar, which begins at `start`, by that in `bars`, which the history returned, if it is there.
+        """Replace the running bar, which begins at `start`, by that in `bars`, the history's answer, if it is there.
 
         It counts trades up to about now, but the last one that it counts is not known.
         """

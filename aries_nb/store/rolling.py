@@ -84,9 +84,9 @@ class RollingFrame:
     # Writing: the network's thread.
 
     def publish(self) -> None:
-        """Write the records in `buffer` to the columns and make them visible, unless a backfill is in progress.
+        """Write the records in `buffer` to the columns and make them visible; the network's thread only.
 
-        The network's thread only.
+        Does nothing while a backfill is in progress: rows that a gap left out are awaited.
         """
         buffer = self.buffer
         if self._backfills and len(buffer.codes) <= MAX_PENDING:
@@ -129,11 +129,14 @@ class RollingFrame:
 
     @property
     def is_backfilling(self) -> bool:
-        """Whether rows wait for a backfill; False again only once they can be read. Any thread may ask."""
+        """Whether new rows wait until those that a gap left out are inserted (backfill). Any thread may ask.
+
+        False again only once the new rows can be read.
+        """
         return self._is_backfilling
 
     def backfill(self, number: int, rows: Sequence[tuple[int, int, Values]], received: int) -> bool:
-        """Insert missing rows, each (symbol's code, exchange time in ns, values), for backfill `number`.
+        """Insert the rows that a gap left out, each (symbol's code, exchange time in ns, values), for backfill `number`.
 
         All rows are published with the last backfill in progress. The inserted ones get the time of receipt of the rows
         behind them, `received` (ns since the epoch) where there are none. Returns False where the backfill is void

@@ -259,7 +259,10 @@ class _BarUpdater:
         threading.Thread(target=self._run, name="aries-nb-bars", daemon=True).start()
 
     def gap_spans(self) -> tuple[GapSpan, ...]:
-        """Return the time spans of the gaps since the start that overlap incomplete bars. Any thread."""
+        """Return the time spans of the gaps that overlap incomplete bars. Any thread.
+
+        Only gaps that lasted until after this object was made.
+        """
         now = time.time_ns()
         spans = {
             gap.started: GapSpan(gap.started, gap.ended, gap.cause)
