@@ -136,11 +136,12 @@ class RollingFrame:
         return self._is_backfilling
 
     def backfill(self, number: int, rows: Sequence[tuple[int, int, Values]], received: int) -> bool:
-        """Insert the rows that a gap left out, each (symbol's code, exchange time in ns, values), for backfill `number`.
+        """Insert the rows that a gap left out, each (symbol's code, exchange time in ns, values).
 
-        All rows are published with the last backfill in progress. The inserted ones get the time of receipt of the rows
-        behind them, `received` (ns since the epoch) where there are none. Returns False where the backfill is void
-        because too many rows waited. The network's thread only.
+        `number` is that of the backfill, from `begin_backfill`. All rows are published with the last backfill in
+        progress. The inserted ones get the time of receipt of the rows behind them, `received` (ns since the epoch)
+        where there are none. Returns False where the backfill is void because too many rows waited. The network's
+        thread only.
         """
         place = self._backfills.pop(number, None)
         if place is None:

@@ -131,8 +131,9 @@ class LiveBars(LiveObject):
         """One row a bar, oldest first, with the running bar; a snapshot that belongs to the caller, at most 0.1 s old.
 
         Index `ts` (start of the bar, UTC); open, high, low, close, volume and trades float64 (NaN where the broker
-        sends none); `source` "history", "live", "history+live" or "estimate", as the class describes; `complete` bool.
-        A time without trades has no bar.
+        sends none); `source` "live" (made of received trades), "history" (the broker's bar), "history+live" (both
+        joined exactly) or "estimate" (both joined as far as known); `complete` bool: the bar has ended and no trade of
+        it is missing. A time without trades has no bar.
         """
         return self._upkeep.series.frame(time.time_ns() - GRACE_NS)
 
