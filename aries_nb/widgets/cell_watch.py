@@ -38,7 +38,7 @@ class BusySince(Protocol):
 
 
 class NeverBusy:
-    """Watch of the cells of a process without a notebook kernel: none ever runs."""
+    """Stands for the watch of notebook cells in a process without a notebook kernel: no cell ever runs."""
 
     since: float | None = None
     cells = 0

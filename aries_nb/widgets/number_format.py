@@ -61,7 +61,7 @@ class Decimals:
         self._decimals = -1
 
     def of(self, values: Numbers) -> int:
-        """Take these values into account, and return the decimals with which to show them."""
+        """Return how many decimals show these values, and all values of earlier calls, in full; at most 6."""
         finite = values[np.isfinite(values)]
         if len(finite):
             needed = decimals_of(finite)

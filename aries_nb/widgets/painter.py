@@ -161,7 +161,7 @@ class Painter:
             self._wake()
 
     def forget(self, view: PaintableView) -> None:
-        """Stop drawing `view`; the painter's thread ends with the last view."""
+        """Stop drawing `view`; the painter's thread, which draws all views, ends with the last of them."""
         with self._changed:
             self._watched.pop(id(view), None)
             if not self._watched:
@@ -213,7 +213,7 @@ class Painter:
             thread.join(timeout=2.0)
 
     def statistics(self) -> PainterStatistics:
-        """Return the painter's present counters."""
+        """Return the painter's counters since the process started, and its present state."""
         with self._changed:
             paces = [watched.pace for watched in self._watched.values()]
             return PainterStatistics(

@@ -48,7 +48,7 @@ INTEGRITY_TEXTS: dict[BookIntegrity, str] = {
 
 
 class VersionedSource(Protocol):
-    """Data for a view that change, with a version (an interface)."""
+    """Data that a view shows, with a version number that grows with each change (an interface)."""
 
     @property
     def version(self) -> int:
@@ -82,7 +82,7 @@ class TimedSource(Protocol):
 
 @runtime_checkable
 class GapSource(Protocol):
-    """A source of a view that records the gaps of its stream (an interface)."""
+    """A source of a view that records the gaps of its stream, which are times without its data (an interface)."""
 
     def gap_spans(self) -> tuple[GapSpan, ...]:
         """Return the newest gaps of the stream (times without its data) that were not filled, oldest first.
@@ -95,7 +95,7 @@ class BoardSource(VersionedSource, Protocol):
     """The newest row of each symbol, for a view (an interface)."""
 
     def board(self) -> BoardData:
-        """Return the newest values of every symbol."""
+        """Return the newest values of every symbol, with what is stale or was rejected."""
 
 
 class ChainSource(BoardSource, Protocol):
@@ -111,7 +111,7 @@ class ChainSource(BoardSource, Protocol):
 
 
 class RowsSource(VersionedSource, Protocol):
-    """A rolling frame of rows, for a view (an interface)."""
+    """A rolling frame (the newest rows of a stream), for a view (an interface)."""
 
     @property
     def symbols(self) -> tuple[str, ...]:

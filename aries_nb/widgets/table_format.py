@@ -61,7 +61,7 @@ UNKNOWN = "–"
 
 @dataclass(frozen=True, slots=True)
 class ColumnHeading:
-    """One column of a table as shown; `kind` decides how its cells look."""
+    """One column of a table as it is shown: name, heading (`label`), and `kind`, which decides how its cells look."""
 
     name: str
     label: str

@@ -144,7 +144,7 @@ class CandleBuckets:
         return bool(gone)
 
     def clear(self) -> None:
-        """Drop all candles."""
+        """Drop all candles of the instrument."""
         self._candles.clear()
 
     def columns(self) -> Ohlc:

@@ -75,12 +75,15 @@ class GapPlaces:
 
     @property
     def rows(self) -> list[int]:
-        """The number, since the rolling frame began, of the first row after each located gap, ascending."""
+        """The position in the stream, ascending, of the first row after each located gap (a time without data).
+
+        Rows are numbered from the beginning of the rolling frame.
+        """
         return sorted({row for row, _, _ in self._found.values()})
 
     @property
     def bands(self) -> list[GapBand]:
-        """The bands of the located gaps that have ended, oldest first."""
+        """The located gaps (times without data) that have ended, oldest first, as bands to draw."""
         return [
             _band(span.started - lag, span.ended - lag, span.cause)
             for _, (_, lag, span) in sorted(self._found.items())
@@ -205,7 +208,7 @@ def title_with_gaps(title: str, bands: Sequence[GapBand], spans: Sequence[GapSpa
 
 
 def _band(first: float, last: float, cause: str) -> GapBand:
-    """Return the band of a gap, whose first and last time are given in ns."""
+    """Return a gap of a stream as a band to draw; `first` and `last` are its times in ns since the epoch."""
     seconds = (last - first) / 1e9
     if seconds < 9.95:
         lasted = f"{seconds:.1f} s"

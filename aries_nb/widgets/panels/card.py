@@ -23,7 +23,7 @@ QUIET_S = 10.0
 
 
 class Card(Panel):
-    """A live status card of a feed, drawn twice a second at most."""
+    """A live card that shows the state of a feed, drawn twice a second at most."""
 
     script = "card"
     period_s = 0.5
