@@ -68,9 +68,9 @@ class MarketFeed(ABC, Generic[ChannelT]):
         return sum(channel.rows_sent for channel in self._recorded_channels())
 
     def advance(self, seconds: float, now: float) -> None:
-        """Advance the market by `seconds`, with as many events as the option `rate` gives.
+        """Make as many events of the synthetic market as the option `rate` gives for a period of `seconds`.
 
-        `now` is their time (Unix s). Events that do not fit into 70% of `seconds` of computing time are
+        `now` (Unix s) is their time. Events that do not fit into 70% of `seconds` of computing time are
         dropped. Nothing happens while the market is closed or no symbol is subscribed.
         """
         self._weigh()
@@ -95,7 +95,8 @@ class MarketFeed(ABC, Generic[ChannelT]):
     def play_recordings(self, now: float) -> None:
         """Send the recorded rows that are due at `now` (Unix s) to their subscribers.
 
-        Does nothing if the option `speed` is None.
+        Does nothing if the option `speed` is None: then the server plays recordings as fast as the clients
+        read.
         """
         if self._options.speed is not None:
             for channel in self._recorded_channels():
@@ -114,9 +115,9 @@ class MarketFeed(ABC, Generic[ChannelT]):
         """Return the objects that play the recordings of each recorded symbol."""
 
     def _subscriptions_changed(self) -> None:
-        """Note that subscriptions changed: the symbols' weights are recomputed before the next event.
+        """Note that subscriptions changed, so that the symbols' weights are recomputed before the next event.
 
-        Not at once, since many subscriptions may change together. Called by subclasses.
+        That is not done at once, since many subscriptions may change together. Called by subclasses.
         """
         self._is_weighted = False
 
@@ -144,10 +145,10 @@ class Playback(ABC):
                 player.start(now)
 
     def play(self, now: float, limit: int) -> int:
-        """Send the recorded rows due at `now` (Unix s), at most `limit` of each recording.
+        """Send the recorded rows due at `now` (Unix s), at most `limit` of each recording; return how many were sent.
 
-        Return how many rows were sent. A recording with a pace goes on without subscribers, as a market does;
-        an unpaced one (`speed` None) waits for one.
+        A recording with a pace goes on without subscribers, as a market does; one without (`speed` None) waits
+        for one.
         """
         sent = 0
         for kind, player in self._players.items():
@@ -159,7 +160,10 @@ class Playback(ABC):
         return sent
 
     def has_rows_left(self) -> bool:
-        """Return whether a started, unpaced recording that has a subscriber has rows not played yet."""
+        """Return whether a recording that is played as fast as the clients read (`speed` None) has rows left to send.
+
+        Only recordings count that were started and have a subscriber.
+        """
         return any(
             player.speed is None and player.started is not None and not player.is_finished and self._is_wanted(kind)
             for kind, player in self._players.items()

@@ -131,7 +131,10 @@ class Front:
             transport.abort()
 
     def unregister(self, transport: asyncio.Transport) -> None:
-        """Remove a connection that turned out to be a WebSocket: from now on websockets closes it, not `close`."""
+        """Remove a connection that turned out to be a WebSocket, so that `close` does not abort it.
+
+        The library websockets closes it.
+        """
         self._transports.discard(transport)
 
     def hand_over(self, transport: asyncio.Transport, received: bytes) -> None:
@@ -159,7 +162,7 @@ class RoutedConnection(ServerConnection):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Start to collect the head of the first request, within a time limit.
 
-        Websockets gets the connection only after it.
+        The library websockets gets the connection only if it turns out to be a WebSocket.
         """
         self._raw_transport = cast("asyncio.Transport", transport)
         self._received = bytearray()
@@ -167,9 +170,9 @@ class RoutedConnection(ServerConnection):
         self._deadline = self.loop.call_later(self.front.head_seconds, self._raw_transport.abort)
 
     def data_received(self, data: bytes) -> None:
-        """Collect bytes until the head of the first request is whole, then route the connection.
+        """Collect bytes until the head of the first request is whole, then route the connection to WebSocket or HTTP.
 
-        Later bytes go to websockets.
+        The bytes of a connection that is a WebSocket go on to the library websockets.
         """
         if self._received is None:
             super().data_received(data)
@@ -194,12 +197,12 @@ class RoutedConnection(ServerConnection):
             super().data_received(received)
 
     def eof_received(self) -> None:
-        """Pass the client's end of sending on to websockets, unless the connection is not (yet) a WebSocket."""
+        """Pass the end of the client's stream on to the library websockets if the connection is a WebSocket."""
         if self._received is None:
             super().eof_received()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Cancel the time limit for the head; pass the loss on to websockets only if the connection was a WebSocket."""
+        """Cancel the time limit for the head; pass the loss of a WebSocket on to the library websockets."""
         self._deadline.cancel()
         if self._received is None:
             super().connection_lost(exc)

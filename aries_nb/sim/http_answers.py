@@ -78,7 +78,8 @@ class HttpRequest(NamedTuple):
 class HttpError(Exception):
     """Raised for a request that is to be answered with an error.
 
-    `status` is the HTTP status, `field` the name of the wrong parameter ("" if it is not about one).
+    `status` is the HTTP status, `text` the message, `field` the name of the wrong parameter ("" if it is about
+    none).
     """
 
     def __init__(self, status: int, text: str, field: str = "") -> None:
@@ -98,9 +99,9 @@ class Query:
         self.values = values
 
     def text(self, name: str, default: str | None = None) -> str:
-        """Return a parameter without outer blanks.
+        """Return a query parameter as text, without outer blanks; if it is absent or blank, return `default`.
 
-        `default` (None: the parameter is required) if it is absent or blank.
+        `default` None means that the parameter is required: HttpError (422) is raised.
         """
         value = self.values.get(name, "").strip() or default
         if value is None:
@@ -108,9 +109,9 @@ class Query:
         return value
 
     def choice(self, name: str, choices: Collection[str], default: str | None = None) -> str:
-        """Return a parameter that must be one of `choices`.
+        """Return a query parameter that must be one of `choices`; if it is absent or blank, return `default`.
 
-        `default` (None: the parameter is required) if it is absent.
+        `default` None means that the parameter is required. Raises HttpError (422) for any other value.
         """
         value = self.text(name, default)
         if value not in choices:
@@ -118,9 +119,10 @@ class Query:
         return value
 
     def integer(self, name: str, low: int, high: int, default: int | None = None) -> int:
-        """Return a whole number from `low` to `high`, both included.
+        """Return a query parameter that must be a whole number from `low` to `high`, both included.
 
-        `default` (None: required) if the parameter is absent.
+        If it is absent or blank, the result is `default`; None means that it is required. Raises HttpError
+        (422) otherwise.
         """
         value = self.text(name, None if default is None else str(default))
         try:
@@ -132,7 +134,10 @@ class Query:
         return number
 
     def number(self, name: str) -> float | None:
-        """Return a finite number; None if the parameter is absent."""
+        """Return a query parameter that must be a finite number; None if it is absent.
+
+        Raises HttpError (422) for other text.
+        """
         if name not in self.values:
             return None
         try:
@@ -144,9 +149,10 @@ class Query:
         return value
 
     def seconds(self, name: str) -> float:
-        """Return a required time in Unix s.
+        """Return a required query parameter that is a time, in Unix s.
 
-        The request may give it in s or ms (numbers above 100,000,000,000 are ms).
+        A number above 100,000,000,000 is taken for Unix ms. Raises HttpError (422) if it is absent or no
+        number.
         """
         self.text(name)
         value = self.number(name)
@@ -154,9 +160,10 @@ class Query:
         return value / 1000 if abs(value) > MOST_SECONDS else value
 
     def symbols(self, most: int, default: str | None = None) -> list[str]:
-        """Return the comma-separated parameter "symbols" as a list of 1 to `most` names without duplicates.
+        """Return the query parameter "symbols", a comma-separated list, as 1 to `most` names without duplicates.
 
-        `default` (None: the parameter is required) stands for an absent one.
+        If it is absent or blank, `default` stands for it; None means that it is required. Raises HttpError
+        (422) otherwise.
         """
         names = [name.strip() for name in self.text("symbols", default).split(",")]
         found = list(dict.fromkeys(name for name in names if name))
@@ -199,7 +206,7 @@ class HttpServer(ABC):
         return web.Response(status=answer.status, text=text, content_type="application/json", headers=headers)
 
     def answer(self, request: HttpRequest) -> HttpResponse:
-        """Return the response to a request; HttpError never leaves it but becomes the broker's error answer."""
+        """Return the response to a request. An HttpError is not raised but answered in the broker's form."""
         try:
             request.check_text()
             return self._respond(request)
@@ -221,11 +228,11 @@ class HttpServer(ABC):
 
     @abstractmethod
     def _respond(self, request: HttpRequest) -> HttpResponse:
-        """Return the response to a valid request; raises HttpError for an invalid one."""
+        """Return the response to a request. Raises HttpError, which the caller turns into an error response."""
 
     @abstractmethod
     def _refused(self, error: HttpError) -> HttpResponse:
-        """Return the broker's form of the error response for an HttpError."""
+        """Return the HTTP response, in the broker's form, that reports this error to the client."""
 
     def _json(self, body: object) -> str:
         return json.dumps(body, separators=(",", ":"), ensure_ascii=self.is_ascii, allow_nan=False)

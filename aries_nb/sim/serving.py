@@ -70,7 +70,10 @@ SessionT = TypeVar("SessionT", bound=ClientSession)
 
 
 class Client(Generic[SessionT]):
-    """One WebSocket connection with its session. Only its sender task, which `wake` wakes, writes to the socket."""
+    """One client's WebSocket connection with its session, the protocol state.
+
+    Only its sender task writes to the socket; setting `wake` wakes that task.
+    """
 
     def __init__(self, connection: ServerConnection, session: SessionT) -> None:
         self.connection = connection
@@ -128,7 +131,7 @@ class Server(ABC, Generic[ClientT]):
                     tasks.create_task(self._pump())
 
     def statistics(self) -> Statistics:
-        """Return the server's counters since its start."""
+        """Return the server's counters since its start, and its present numbers of connections and waiting messages."""
         sessions, counts = self.sessions(), self._counts
         return Statistics(
             connections_total=counts["connections"],
@@ -179,7 +182,10 @@ class Server(ABC, Generic[ClientT]):
 
     @abstractmethod
     def set_hours(self, hours: MarketHours, now: float) -> None:
-        """Set the market's trading hours, and with them open or close it, at `now` (Unix s); clients are informed."""
+        """Set the market's trading hours at `now` (Unix s), and with them open or close it.
+
+        A change is sent to the clients.
+        """
 
     def wake_all(self) -> None:
         """Wake the sender tasks of all clients for which messages wait or whose connection has to be closed."""
@@ -222,14 +228,17 @@ class Server(ABC, Generic[ClientT]):
 
     @abstractmethod
     def _check_limits(self, client: ClientT) -> None:
-        """Disconnect a client that does not read its messages, by the limits of the broker."""
+        """Disconnect a client that does not read its messages, if too many wait for it."""
 
     @abstractmethod
     def _pump_recordings(self, now: float) -> bool:
-        """Send rows of unpaced recordings as far as the clients have room for them; return whether a row was sent."""
+        """Send rows of recordings without a pace (option `speed` None) as far as the clients have room for them.
+
+        Returns whether a row was sent. `now` is in Unix s.
+        """
 
     async def _received(self, client: ClientT) -> None:
-        """Do what the broker needs after a client's frame was processed. Here it does nothing."""
+        """Do what the broker needs after a frame of the client was processed. Here it does nothing."""
 
     # The loops.
 
@@ -272,7 +281,10 @@ class Server(ABC, Generic[ClientT]):
             await asyncio.sleep(due - loop.time())
 
     async def _pump(self) -> None:
-        """Send the rows of unpaced recordings as fast as the slowest of their clients reads, until cancelled."""
+        """Send the rows of recordings without a pace (option `speed` None) as fast as their slowest client reads.
+
+        Runs until it is cancelled.
+        """
         while True:
             if self._pump_recordings(time.time()):
                 self.wake_all()

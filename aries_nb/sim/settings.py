@@ -101,7 +101,7 @@ class SimOptions(ServerOptions):
 
 @dataclass(frozen=True, slots=True)
 class Statistics:
-    """Counters of a simulated server since its start. `connections_open` and `queued` are current values."""
+    """Counters of a simulated server since its start; only `connections_open` and `queued` are present values."""
 
     connections_total: int = 0
     connections_open: int = 0

@@ -90,11 +90,11 @@ class Simulator:
         return self._call(self._server.statistics)
 
     def subscriptions(self) -> list[dict[str, dict[str, Any]]]:
-        """Return the subscriptions of each connected client, as the server sees them, by symbol or topic.
+        """Return the present subscriptions of each connected client, as the server sees them.
 
-        Their names are those of the protocol. ALOR's are keyed by guid and count the states that were `sent`,
-        and those that were `held_back`: replaced by a newer state within the interval that the client
-        requested.
+        Each is a dict by symbol or topic, with the protocol's names. ALOR's are keyed by guid and count the
+        states that were `sent`, and those that were `held_back`: replaced by a newer state within the interval
+        that the client requested.
         """
         return self._call(lambda: [client.session.subscriptions() for client in self._server.clients])
 

@@ -141,7 +141,7 @@ class Accounts:
 
     @property
     def watchlists(self) -> tuple[Watchlist, ...]:
-        """The user's watchlists in their present state."""
+        """All watchlists of the user, as they are now."""
         return tuple(self._watchlists.lists)
 
     @property

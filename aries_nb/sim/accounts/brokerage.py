@@ -138,7 +138,7 @@ class Brokerage:
         return max(ZERO, free - reserved)
 
     def active_orders(self, account: str) -> list[Order]:
-        """Return the account's orders that may still be filled, oldest first."""
+        """Return the account's working orders (those that may still be filled), oldest first."""
         return [order for order in self._working.values() if order.account == account]
 
     def finished_orders(self, account: str) -> list[Order]:
@@ -277,7 +277,10 @@ class Brokerage:
         return prices.ask if order.side == "buy" else prices.bid
 
     def _match(self, order: Order, now: float) -> Order:
-        """Fill a working order once, as far as the present quote allows; return its state."""
+        """Fill a working order once, as far as the present quote allows.
+
+        Return its new state, or the old one if it is not filled.
+        """
         prices = self.prices(order.symbol)
         is_buy = order.side == "buy"
         price, size = (prices.ask, prices.ask_size) if is_buy else (prices.bid, prices.bid_size)

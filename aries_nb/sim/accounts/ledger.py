@@ -107,13 +107,16 @@ class Ledger:
         self.fees += fee
 
     def holdings(self, mark: Callable[[str], Decimal]) -> tuple[Holding, ...]:
-        """Return all open positions; `mark` returns the price at which a symbol is valued."""
+        """Return all open positions with the prices at which they are valued; `mark` returns the price of a symbol."""
         return tuple(
             Holding(position, mark(symbol)) for symbol, position in self.positions.items() if position.quantity
         )
 
     def equity(self, mark: Callable[[str], Decimal]) -> Decimal:
-        """Return the cash plus the value of all positions; `mark` returns the price at which a symbol is valued."""
+        """Return the cash plus the value of all positions.
+
+        `mark` returns the price at which a position in a symbol is valued.
+        """
         return self.cash + sum((holding.market_value for holding in self.holdings(mark)), ZERO)
 
 

@@ -82,7 +82,10 @@ class Candles:
         self._observe(now, value, 0)
 
     def since(self, interval: str, time: float) -> list[Candle]:
-        """Return the candles of an interval, oldest first, from the one that contains `time` (Unix s)."""
+        """Return the profit-and-loss candles of an interval, oldest first, from the one that contains `time` (Unix s).
+
+        `interval` is one of `INTERVALS`, such as "1m".
+        """
         first = bucket_start(interval, time)
         return [candle for candle in self._candles[interval] if candle.start >= first]
 

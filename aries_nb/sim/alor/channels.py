@@ -58,7 +58,7 @@ class InstrumentChannel(ABC):
 
     @property
     def has_subscribers(self) -> bool:
-        """Whether any client subscribes to a stream of the instrument."""
+        """Whether any client subscribes to market data of the instrument."""
         return any(self._subscriptions.values())
 
     def subscribe(self, subscription: Subscription, now: float) -> None:

@@ -220,7 +220,10 @@ class MarketRoutes:
         return _formatted(security, prints.prints(start, take, is_newest_first=is_newest_first), read_format(query))
 
     def _past_trades(self, security: Security, query: Query) -> Values:
-        """Return the answer with an instrument's trades of the sessions before the start of the simulation."""
+        """Return a page of an instrument's public trades of the sessions before the server's start, with the total.
+
+        The query parameters `from`, `to`, `limit` and `offset` select them.
+        """
         most, skipped = query.integer("limit", 1, MOST_PAST_PRINTS), query.integer("offset", 0, 10**9, 0)
         form, (first, last) = read_format(query), _span(query)
         if security.is_recorded:

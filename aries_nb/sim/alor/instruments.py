@@ -80,7 +80,7 @@ class Security:
 
     @property
     def board(self) -> str:
-        """The instrument's primary board."""
+        """The instrument's primary board, a trading mode of its exchange."""
         return self.boards[0]
 
     @property
@@ -89,7 +89,7 @@ class Security:
         return self.market == "FORTS"
 
     def margin(self, price: float) -> float:
-        """Return the margin of one futures contract at this price, in roubles; for futures only."""
+        """Return the margin of one contract of a future in roubles, given its price."""
         return price / self.step * self.step_value * MARGIN_SHARE
 
 
@@ -144,7 +144,7 @@ def moscow_shares(today: date) -> dict[str, Equity]:
 
 @cache
 def securities(today: date) -> dict[tuple[str, str], Security]:
-    """Return all instruments listed on a day, by (exchange, symbol)."""
+    """Return the reference data of all instruments listed on a day, by (exchange, symbol)."""
     found = [
         Security(share.symbol, "MOEX", ("TQBR", "SMAL"), name, "PS" if share.symbol.endswith("P") else "CS", "FOND",
                  "RUB", share.lot, 1 / share.scale, "ESXXXX", isin)
@@ -164,7 +164,7 @@ def securities(today: date) -> dict[tuple[str, str], Security]:
 
 
 def recorded_security(symbol: str, exchange: str) -> Security:
-    """Return the instrument for a recorded symbol, which is listed on every exchange."""
+    """Return the reference data of a symbol that a recording feeds; such a symbol is listed on every exchange."""
     venue = EXCHANGES[exchange]
     board = venue.boards[0]
     return Security(
@@ -173,7 +173,10 @@ def recorded_security(symbol: str, exchange: str) -> Security:
 
 
 def numbered_share(symbol: str) -> tuple[Equity, Security] | None:
-    """Return the share made on demand for a symbol SIM00001 to SIM99999; None for any other symbol."""
+    """Return the share, made on demand, with a symbol SIM00001 to SIM99999, and its reference data.
+
+    None for any other symbol.
+    """
     match = NUMBERED.fullmatch(symbol)
     if match is None or not int(match[1]):
         return None

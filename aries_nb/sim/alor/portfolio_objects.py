@@ -360,7 +360,7 @@ def _names(security: Security) -> Values:
 
 
 def _end(order: Order) -> float:
-    """Return the end time of an order in Unix s; an order without one ends with its day, in UTC."""
+    """Return the end time of an order in Unix s; for an order without one it is the next midnight in UTC."""
     return (order.created // 86_400 + 1) * 86_400 if order.expires is None else order.expires
 
 

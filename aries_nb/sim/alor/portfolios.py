@@ -184,7 +184,7 @@ class Portfolios:
             del self._taken_over[next(iter(self._taken_over))]
 
     def _number_fills(self) -> None:
-        """Give the brokerage's new fills their numbers, and send them to the subscribers."""
+        """Give the fills that are new at the brokerage their trade numbers, and send them to the subscribers."""
         number, last = self._fills[-1] if self._fills else (0, None)
         fresh: list[Fill] = []
         for fill in reversed(self.accounts.brokerage.fills):

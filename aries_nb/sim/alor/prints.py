@@ -127,7 +127,7 @@ class Prints:
 
 
 def first_past_number(exchange: str, symbol: str) -> int:
-    """Return the first trade number of an instrument, that of the oldest trade of past sessions."""
+    """Return the number of the oldest trade of past sessions of an instrument; later trades have higher numbers."""
     return FIRST_NUMBER + crc32(f"{exchange}:{symbol}".encode()) % INSTRUMENTS * NUMBERS_EACH
 
 

@@ -121,7 +121,10 @@ class AlorServer(Server[FrameClient]):
         self._are_accounts_active = True
 
     def set_hours(self, hours: MarketHours, now: float) -> None:  # noqa: ARG002 - frames of instruments have no time
-        """Open or close the market for all instruments; early and late hours and `now` are ignored."""
+        """Open or close the market for all instruments, by `hours.market`.
+
+        The rest of `hours`, and `now`, are ignored.
+        """
         self.feed.set_status(objects.CLOSED if hours.market == "closed" else objects.NORMAL)
         self.wake_all()
 

@@ -89,7 +89,7 @@ class AlorSession:
         return {guid: subscription.statistics() for guid, (subscription, _) in self._open.items()}
 
     def receive(self, frame: str | bytes, now: float) -> None:
-        """Process one message of the client at `now` (Unix s); replies go to the outbox.
+        """Process one message of the client at `now` (Unix s); replies go to `outbox`.
 
         Ignored once the session has ended.
         """
@@ -139,7 +139,7 @@ class AlorSession:
                 self._end(guid)
 
     def cut(self) -> None:
-        """End the session without a close frame, dropping the outbox (ALOR's protocol page §15, U16)."""
+        """End the session without a close frame, and drop the frames that wait (ALOR's protocol page §15, U16)."""
         self.close(1006, "cut off")
         self.outbox.clear()
         self.is_cut = True

@@ -57,7 +57,10 @@ class Subscription:
         return self.last_frame
 
     def push(self, data: str) -> None:
-        """Send one object (JSON text) at once; between `hold` and `release`, keep it until then."""
+        """Send one object, given as JSON text, at once.
+
+        Between calls of `hold` and `release` it is kept until the latter.
+        """
         if self._held is None:
             self._outbox(self.frame(data))
         else:
@@ -70,7 +73,7 @@ class Subscription:
     def release(self) -> Iterator[str]:
         """Yield the frames of the objects pushed since `hold`, including those pushed meanwhile.
 
-        Later ones are sent at once.
+        Objects pushed afterwards are sent at once.
         """
         while self._held:
             held, self._held = self._held, []

@@ -245,12 +245,12 @@ def candle_object(account: str, candle: Candle) -> dict[str, Any]:
 
 
 def watchlist_object(watchlist: Watchlist) -> dict[str, Any]:
-    """Return a watchlist as an object, for WebSocket and HTTP (its form is assumed for the WebSocket)."""
+    """Return a watchlist as a JSON object for WebSocket and HTTP; its form is assumed for the WebSocket."""
     return {"id": watchlist.number, "name": watchlist.name, "symbols": list(watchlist.symbols)}
 
 
 def news_object(headline: Headline) -> dict[str, Any]:
-    """Return a headline as an object, for WebSocket and HTTP (its form is assumed for the WebSocket)."""
+    """Return a headline as a JSON object for WebSocket and HTTP; its form is assumed for the WebSocket."""
     return {
         "id": headline.number,
         "title": headline.title,
@@ -264,7 +264,7 @@ def news_object(headline: Headline) -> dict[str, Any]:
 
 
 def decimal_text(number: Decimal) -> str:
-    """Return a decimal number in plain digits, never with an exponent."""
+    """Return a decimal number as text in plain digits, never with an exponent."""
     return f"{number:f}"
 
 

@@ -59,11 +59,11 @@ class SymbolChannel(ABC):
 
     @property
     def has_subscribers(self) -> bool:
-        """Whether any stream of the symbol has a subscriber."""
+        """Whether any client subscribes to market data of the symbol."""
         return bool(self.sessions or self.charts.outboxes)
 
     def regroup(self, sessions: Iterable[MarketSession]) -> None:
-        """Group those of the sessions that subscribe to this symbol by stream and selected fields."""
+        """Group the subscribers of this symbol, found among `sessions`, by stream and selected fields."""
         self.sessions = [session for session in sessions if self.symbol in session.selections]
         for stream in ("quote", "trade", "time_and_sales", "greeks"):
             setattr(self, stream, self._groups(stream))
@@ -128,13 +128,13 @@ class ListingChannel(SymbolChannel):
 
     @property
     def weight(self) -> float:
-        """Relative frequency of this symbol's market events."""
+        """How often this symbol has a market event, as a number relative to other symbols."""
         if isinstance(self.listing, EquityListing):
             return math.sqrt(self.listing.equity.volume)
         return INDEX_WEIGHT if isinstance(self.listing, IndexListing) else OPTION_WEIGHT
 
     def regroup(self, sessions: Iterable[MarketSession]) -> None:
-        """Group those of the sessions that subscribe to this symbol by stream and selected fields.
+        """Group the subscribers of this symbol, found among `sessions`, by stream and selected fields.
 
         This also chooses the kind of market events that they need.
         """

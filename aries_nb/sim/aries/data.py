@@ -42,7 +42,7 @@ VENUE_NAMES = {"Q": "XNAS", "P": "ARCX", "N": "XNYS", "Z": "BATS", "K": "EDGX", 
 
 
 def changes(state: Data, now: Mapping[str, Any]) -> Data:
-    """Update `state` in place with the values of `now`, and return those that differed."""
+    """Update the dict `state` in place with the values of `now`; return those that differed from it."""
     changed = {name: value for name, value in now.items() if state.get(name) != value}
     state.update(changed)
     return changed

@@ -125,7 +125,7 @@ class AriesFeed(MarketFeed[ListingChannel]):
         self._regroup(channel)
 
     def hours(self) -> MarketHours:
-        """Return the present market hours."""
+        """Return whether the simulated market is open, and trades before and after its regular hours."""
         return self._hours
 
     # For the server.
@@ -171,7 +171,7 @@ class AriesFeed(MarketFeed[ListingChannel]):
         return channel
 
     def _activate(self, channel: SymbolChannel, now: float) -> None:
-        """Start the events of a symbol that got a subscriber at `now` (Unix s)."""
+        """Start the market events of a symbol that got a subscriber at `now` (Unix s)."""
         self._regroup(channel)
         if isinstance(channel, RecordedChannel):
             channel.start(now)

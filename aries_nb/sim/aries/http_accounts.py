@@ -29,11 +29,11 @@ class AccountRoutes:
         self._accounts = accounts
 
     def mine(self, query: Query, now: float) -> dict[str, Any]:  # noqa: ARG002 - signature of all routes
-        """Return the answer with all accounts of the user."""
+        """Return the answer with all accounts of the user; query and `now` are ignored."""
         return objects.account_list(self._accounts)
 
     def watchlists(self, query: Query, now: float) -> dict[str, Any]:  # noqa: ARG002 - signature of all routes
-        """Return the answer with all watchlists of the user."""
+        """Return the answer with all watchlists of the user; query and `now` are ignored."""
         return objects.watchlists(self._accounts)
 
     def watchlist(self, number: str) -> dict[str, Any]:

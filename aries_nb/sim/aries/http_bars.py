@@ -149,9 +149,9 @@ class BarRoutes:
         return answer
 
     def _tick_range(self, symbol: str, size: int, first: float, last: float) -> Udf:
-        """Return the bars of `size` trades each that start in [`first`, `last`), Unix s.
+        """Return the answer with the bars of `size` trades each that start in [`first`, `last`), Unix s.
 
-        Several may have the same `t`, which is in whole seconds.
+        Several may have the same start `t`, which is in whole seconds.
         """
         found = self._history.log.bars(symbol, size, MOST_BARS)
         rows = [(row[0] // 1000, *row[1:]) for row in found.rows if first * 1000 <= row[0] < last * 1000]

@@ -60,15 +60,21 @@ class MarketRoutes:
         return self._listing(symbol) is not None
 
     def equities(self, query: Query, now: float) -> Data:
-        """Return the present quotes and figures of the day of the shares in the parameter `symbols`."""
+        """Return the present quotes and figures of the day of the shares in the query parameter `symbols`.
+
+        Unknown symbols are listed under `errors`.
+        """
         return self._details(query, now, EquityListing, "equity", self._equity)
 
     def options(self, query: Query, now: float) -> Data:
-        """Return the present quotes of the options in the parameter `symbols`."""
+        """Return the present quotes of the options in the query parameter `symbols`.
+
+        Unknown ones are listed under `errors`.
+        """
         return self._details(query, now, OptionListing, "option", self._option)
 
     def quotes(self, query: Query, now: float) -> Data:  # noqa: ARG002 - signature of all routes
-        """Return the quotes of the parameter `symbols` in TradingView's form.
+        """Return the quotes of the symbols in the query parameter `symbols`, in TradingView's form.
 
         Over HTTP `s` is the symbol and `n` the name (Aries' protocol page §8 D15), here the symbol as well.
         """
@@ -122,7 +128,7 @@ class MarketRoutes:
         }
 
     def chart_search(self, query: Query, now: float) -> list[Data]:  # noqa: ARG002 - signature of all routes
-        """Return the instruments that the parameter `query` finds, in TradingView's form."""
+        """Return the instruments that match the query parameter `query`, in TradingView's form."""
         return [
             {
                 "symbol": listing.symbol,
@@ -136,7 +142,7 @@ class MarketRoutes:
         ]
 
     def search(self, query: Query, now: float) -> list[Data]:  # noqa: ARG002 - signature of all routes
-        """Return the instruments that the parameter `query` finds, in the broker's own form.
+        """Return the instruments that match the query parameter `query`, in the broker's own form.
 
         Text finds shares and indices; after a leading `.` it finds options; after `/` futures, of which there
         are none.

@@ -31,7 +31,7 @@ class MarketBackend(Protocol):
         """Add a session, which from now on gets changes of the market hours and updates of its subscriptions."""
 
     def leave(self, session: MarketSession) -> None:
-        """Remove a session with its subscriptions; one that never joined is ignored."""
+        """Remove a session that has ended, with its subscriptions; one that never joined is ignored."""
 
     def offered(self, item: SubscriptionItem) -> Selection | None:
         """Return those of the item's streams and fields that its symbol offers; None if the symbol is unknown."""
@@ -49,7 +49,7 @@ class MarketBackend(Protocol):
         """Return the payload of the response to a client's query about options; `method` and `path` are as in HTTP."""
 
     def hours(self) -> MarketHours:
-        """Return the present market hours."""
+        """Return whether the simulated market is open, and trades before and after its regular hours."""
 
 
 class MarketSession(AriesSession):

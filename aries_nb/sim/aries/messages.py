@@ -40,7 +40,10 @@ _encode = msgspec.json.Encoder().encode
 
 
 def update_prefix(stream: str, symbol: str) -> str:
-    """Return the constant beginning of the update events of a stream of a symbol, for `update`."""
+    """Return the beginning, which never changes, of a line of JSON with an update event; `update` appends the rest.
+
+    `stream` is the event's type, such as "quote".
+    """
     names = f'"type":{json.dumps(stream)},"symbol":{json.dumps(symbol)}'
     return f'{{"type":"event","payload":{{"action":"update",{names},"data":'
 

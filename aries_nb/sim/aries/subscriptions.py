@@ -59,7 +59,7 @@ class BadRequestError(Exception):
 class Selection:
     """The streams and fields of one symbol to which a client subscribes.
 
-    An empty tuple means that the stream is not.
+    A stream is the tuple of its fields, empty if it is not subscribed; `level2` says whether the order book is.
     """
 
     quote: Fields = ()
@@ -95,9 +95,9 @@ class Selection:
         )
 
     def as_dict(self) -> dict[str, Any]:
-        """Return all streams by the protocol's names, each with its fields.
+        """Return the fields of all streams by the streams' protocol names.
 
-        An empty list or False if not subscribed.
+        An empty list, or False, if not subscribed.
         """
         return {
             "quote": list(self.quote),
@@ -182,7 +182,10 @@ def read_unsubscribe_item(item: object) -> SubscriptionItem:
 
 
 def _chosen(entry: Mapping[str, Any]) -> tuple[dict[str, Fields], Fields]:
-    """Return the known fields of each stream for which a request has a field list, and the unknown names."""
+    """Return the known fields of each stream for which `entry` has a field list, and the unknown field names.
+
+    `entry` is one object of a request to subscribe or unsubscribe.
+    """
     chosen: dict[str, Fields] = {}
     unknown: Fields = ()
     for key, stream, usual, old in _FIELD_LISTS:

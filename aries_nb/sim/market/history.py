@@ -218,7 +218,7 @@ class _Past:
 
     @property
     def end(self) -> int:
-        """Start of the last minute before the market's start that has a bar, in Unix s."""
+        """The start, in Unix s, of the last minute before the market's start that has a bar."""
         _, opened, minutes = self.sessions[-1]
         return opened + (minutes - 1) * MINUTE
 
@@ -347,9 +347,10 @@ class _Past:
         return prices, np.diff(edges).astype(np.int64)
 
     def _ends_of(self, number: int) -> tuple[float, float]:
-        """Return the first and last price of a session; `number` counts from 0 at the oldest session.
+        """Return the first and last price of a session, in the share's currency.
 
-        They are a random walk backwards from the market's first state.
+        `number` counts from 0 at the oldest session. The prices are drawn backwards in time, from the market's
+        state at its start.
         """
         if not self._ends:
             random = _random(f"{self._name} days")
@@ -393,7 +394,7 @@ def _random(name: str) -> np.random.Generator:
 
 
 def _bridge(random: np.random.Generator, first: float, last: float, steps: int, step: float) -> Ints:
-    """Return a random walk of `steps` steps from price `first` to price `last`, as `steps` + 1 whole ticks.
+    """Return a random walk of `steps` steps from `first` to `last`, prices in ticks, as `steps` + 1 whole ticks.
 
     `step` is the standard deviation of a step's logarithmic return.
     """
@@ -457,7 +458,7 @@ def _slots(times: Ints, minutes: int) -> Ints:
 
 
 def _dates(times: Ints) -> Ints:
-    """Return, for each time (Unix s), 00:00 UTC of its New York date, in Unix s."""
+    """Return, for each time (Unix s), its date in New York, as 00:00 UTC of that date in Unix s."""
     return _local(times) // DAY * DAY
 
 

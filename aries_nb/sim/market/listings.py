@@ -129,7 +129,7 @@ class TradedListing(Listing):
         """Return the fair price, in ticks, towards which the order book moves."""
 
     def quote(self) -> Quote:
-        """Return the present best bid and ask of the order book."""
+        """Return the order book's present best bid and ask, with sizes and exchanges."""
         bids, asks = self.book.bids, self.book.asks
         return Quote(
             bids.ticks[0] / self.scale,
@@ -180,7 +180,7 @@ class TradedListing(Listing):
 
 
 class EquityListing(TradedListing):
-    """A share or fund of the simulated market; `move` changes its fair price."""
+    """A share or fund of the simulated market; `move` changes the fair price that its order book follows."""
 
     def __init__(self, equity: Equity, rng: Random) -> None:
         self.equity = equity
@@ -212,11 +212,14 @@ class EquityListing(TradedListing):
 
     @property
     def growth(self) -> float:
-        """The fair price divided by the opening price."""
+        """The fair price (the random price that the order book follows) divided by the opening price."""
         return self._fair / (self.opening * self.scale)
 
     def move(self, log_return: float) -> None:
-        """Change the fair price by a logarithmic return; it stays at or above 100 ticks."""
+        """Change the fair price, which the order book follows, by a logarithmic return.
+
+        It stays at or above 100 ticks.
+        """
         self._fair = max(MIN_FAIR_TICKS, self._fair * math.exp(log_return))
 
 

@@ -114,7 +114,7 @@ class Market:
         return options.strikes(self.shares[root].opening) if root in self.shares else ()
 
     def drift(self, seconds: float) -> None:
-        """Move the fair prices of all shares randomly, by `seconds` of trading time."""
+        """Change the fair prices of all shares randomly, as `seconds` of trading time do."""
         common_return = self._common_noise.draw(seconds)
         for share, loading, own, noise in self._noises:
             share.move(loading * common_return + own * noise.draw(seconds))
