@@ -72,10 +72,10 @@ class UnknownSymbolError(UsageError):
 
 
 class SubscriptionRefusedError(UsageError):
-    """The server knows the symbols but refuses to stream them, or did not answer: for a right or a limit, for example.
+    """The server refuses to stream symbols that it knows, or does not answer the request.
 
-    `kind` is the kind of stream, such as "quotes" or "book"; `symbols` are those refused, `reason` is the server's
-    text. The whole call failed: nothing of it was subscribed.
+    A right may be missing, or a limit reached. `kind` is the kind of stream, such as "quotes" or "book"; `symbols` are
+    those refused, `reason` is the server's text. The whole call failed: nothing of it was subscribed.
     """
 
     def __init__(self, kind: str, symbols: tuple[str, ...], *, where: str, reason: str) -> None:

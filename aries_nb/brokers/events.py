@@ -70,8 +70,8 @@ class Refused(NamedTuple):
     `symbols` and `kind` name the refused streams. If the protocol `ACKNOWLEDGES`, they are searched first among the
     streams of the oldest unanswered message; without `symbols`, all streams of that message's request are refused, or
     its one stream if each stream has a message of its own. `is_unknown_symbol`: the symbol does not exist at this
-    broker, or (False) the user lacks a right; None means that the words of the reason decide. If
-    a symbol is unknown to a server that refuses one message for many streams, they are asked for again in halves.
+    broker, or (False) the user lacks a right; None means that the words of the reason decide. If a symbol is unknown to
+    a server that refuses one message for many streams, they are asked for again in halves.
     """
 
     reason: str

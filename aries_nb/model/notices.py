@@ -65,7 +65,7 @@ class SessionRefused:
 class SessionLost:
     """Notice: this connection is unusable, for example because the session expired or the server does not answer pings.
 
-    A new connection may succeed. `reason` is a text for users, `cause` is its class in the gap log.
+    A new connection may succeed. `reason` is a text for users, `cause` the kind of break, as shown in `feed.gaps`.
     """
 
     reason: str
@@ -185,7 +185,7 @@ class GapSink(Protocol):
     def opened(self, *, started: int, reason: str, cause: Cause) -> None:
         """Begin a gap at `started`, when the last message was received.
 
-        `reason` is a text for users, `cause` its class in the gap log.
+        `reason` is a text for users, `cause` the kind of break, as shown in `feed.gaps`.
         """
 
     def closed(self, *, ended: int, resumed: Sequence[Resumed] = (), is_all: bool = False) -> None:

@@ -56,7 +56,7 @@ class RecordBuffer:
     def add(self, code: int, ts: int, values: Values) -> None:
         """Append one record: its symbol's `code` in the store, its exchange time in ns, its values.
 
-        Call `mark` after the last.
+        Call `mark` after the last record that was received at the same time.
         """
         self.codes.append(code)
         self.ts.append(ts)

@@ -27,7 +27,7 @@ UNKNOWN_ISSUER = {18, 19, 20, 21}  # OpenSSL's codes for a chain without a trust
 class ConnectionLostError(Exception):
     """Internal error: this connection ended, but a new one may succeed.
 
-    `cause` is the class of the gap in the gap log.
+    `cause` is the kind of break, as shown in `feed.gaps`.
     """
 
     def __init__(self, reason: str, cause: Cause = "cut") -> None:

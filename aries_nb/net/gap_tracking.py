@@ -25,11 +25,14 @@ class GapTracker:
 
     @property
     def is_filled(self) -> bool:
-        """Whether a stream has resumed since the connection broke, by a `Resumed` notice of at least one stream."""
+        """Whether at least one stream runs again since the connection broke, as its notice `Resumed` says."""
         return bool(self._resumed)
 
     def opened(self, reason: str, cause: Cause) -> None:
-        """Begin a gap at the time of the last message received; `reason` is a text for users, `cause` its class."""
+        """Begin a gap at the time of the last message received.
+
+        `reason` is a text for users, `cause` the kind of break, as shown in `feed.gaps`.
+        """
         self._gaps.opened(started=self._intake.last_received or time.time_ns(), reason=reason, cause=cause)
 
     def reset(self) -> None:

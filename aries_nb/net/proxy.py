@@ -27,9 +27,9 @@ SETTINGS = "the system's settings"
 
 @dataclass(frozen=True, slots=True)
 class Proxy:
-    """A configured proxy.
+    """A configured proxy, at `address`, which may contain user and password.
 
-    `address` is what a client connects to and may hold a password; `shown` is it without user and password.
+    `shown` is the address without them, for messages; `origin` is where the proxy is configured.
     """
 
     address: Secret
@@ -41,7 +41,7 @@ class Proxy:
         return f"the proxy {self.shown} of {self.origin}"
 
     def explain(self, status: int | None) -> str:
-        """Return a text that says what the proxy's refusal with this HTTP status means (RFC 9110, 15).
+        """Return a text for users that explains why the proxy refused, by the HTTP status that it sent (RFC 9110, 15).
 
         `status` None means that it sent no HTTP answer.
         """

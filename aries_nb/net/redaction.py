@@ -24,8 +24,8 @@ KEPT_TOKENS = 8  # tokens; a late answer may quote one that was renewed since
 class Redactor:
     """Replaces the tokens that it was given, and pieces of 8 characters of them, by `***` in texts.
 
-    Pieces, because a server may cut or escape what it repeats. It stores hashes of the pieces, not the tokens. Used by
-    one thread only.
+    Pieces are replaced because a server may cut or escape a token that it repeats. Only hashes of the pieces are
+    stored, not the tokens. Used by one thread only.
     """
 
     def __init__(self, *secrets: Secret) -> None:

@@ -463,7 +463,10 @@ class Session:
         self._observers.notify()
 
     def _interrupted(self, reason: str, cause: Cause) -> None:
-        """Record that the connection broke and begin a gap; `reason` and `cause` go into the gap log."""
+        """Record that the connection broke, and begin a gap.
+
+        `reason` is a text for users, `cause` the kind of break, as shown in `feed.gaps`.
+        """
         reason = self._redact(reason)
         self._barriers.release()
         self._gap_tracker.reset()

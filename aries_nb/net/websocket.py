@@ -178,7 +178,7 @@ def _without_traceback(record: logging.LogRecord) -> bool:
 
 
 def _cause(closed: ConnectionClosed) -> Cause:
-    """Return the class of a closed connection for the gap log, by the server's close code.
+    """Return the kind of break for `feed.gaps`, by the close code that the server sent.
 
     It is "restart" for 1001 and 1012, and "cut" for any other code and for none.
     """

@@ -82,7 +82,7 @@ def shape_for(kind: Kind, form: Format, columns: frozenset[str]) -> Shape:
 def shape_from(shape: Shape, data: Mapping[str, Any], line: bytes) -> tuple[Any, list[Unreadable]]:
     """Return a struct of a shape, made from data that its decoder rejects, and notices of unusable fields.
 
-    `line` is the frame, for excerpts.
+    `line` is the frame, of which notices quote the beginning.
     """
     values: dict[str, Any] = {}
     problems: list[Unreadable] = []
@@ -98,7 +98,8 @@ def shape_from(shape: Shape, data: Mapping[str, Any], line: bytes) -> tuple[Any,
 def book_from(data: Mapping[str, Any], form: Format, line: bytes) -> tuple[Book | None, list[Unreadable]]:
     """Return the order book in data that the fast decoder rejects, and notices about unusable levels.
 
-    The book is None if a side is not a list. `form` is the message format; `line` is the frame, for excerpts.
+    The book is None if a side is not a list. `form` is the message format; `line` is the frame, of which notices quote
+    the beginning.
     """
     names = _BOOK_NAMES[form]
     problems: list[Unreadable] = []

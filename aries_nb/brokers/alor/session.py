@@ -209,7 +209,8 @@ class AlorSession:
     def answer(self, message: Mapping[str, Any], line: bytes, received: int) -> Request | None:
         """Process a reply; return the request of a stream if the reply accepts one, else None.
 
-        Anything else in it becomes a notice. `line` is the frame, for excerpts; `received` is in ns since the epoch.
+        Anything else in it becomes a notice. `line` is the frame, of which notices quote the beginning; `received` is
+        in ns since the epoch.
         """
         guid, code = _text(message.get("requestGuid", message.get("guid"))), number(message.get("httpCode"))
         if code is None or code != code:

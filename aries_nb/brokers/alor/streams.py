@@ -122,7 +122,7 @@ class AlorStream(ABC):
     def read(self, data: Mapping[str, Any], received: int, line: bytes) -> Found:
         """Return the records of one frame's `data`, and notices about unusable values.
 
-        Never raises. `received` is in ns since the epoch; `line` is the frame, for excerpts.
+        Never raises. `received` is in ns since the epoch; `line` is the frame, of which notices quote the beginning.
         """
 
     def replied(self, received: int) -> Sequence[Record]:  # noqa: ARG002 - for subclasses

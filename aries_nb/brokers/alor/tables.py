@@ -53,7 +53,7 @@ class _TableStream(AlorStream):
     def row_from(self, data: Mapping[str, Any], line: bytes) -> tuple[TableRow, list[Unreadable]]:
         """Return the columns that the data has, converted to their types, and notices about unusable values.
 
-        `line` is the frame, for excerpts.
+        `line` is the frame, of which notices quote the beginning.
         """
         row: TableRow = {}
         problems: list[Unreadable] = []
@@ -169,7 +169,7 @@ class PortfolioStream(_TableStream):
 
         A row marked as existing is held until all existing rows have come, and gives no record before. The first
         changed row shows that they have; its records then follow those of the held rows. `received` is in ns since the
-        epoch; `line` is the frame, for excerpts.
+        epoch; `line` is the frame, of which notices quote the beginning.
         """
         self.has_received = True
         row, problems = self.whole_row(data, line)

@@ -38,7 +38,8 @@ _NAMES: Mapping[str, Kind] = {
 def row_of(kind: Kind, item: object, line: bytes) -> tuple[AccountRow | None, list[Unreadable]]:
     """Return one object as a row with every column of its kind, and notices about fields that could not be used.
 
-    The row is None if the object is no JSON object or lacks a required key. `line` is the message, for excerpts.
+    The row is None if the object is no JSON object or lacks a required key. `line` is the message, of which notices
+    quote the beginning.
     """
     if not isinstance(item, dict):
         return None, [Unreadable(f"{kind} hold something that is no object", excerpt(line))]
@@ -99,7 +100,7 @@ class AccountRows(NamedTuple):
 def rows_of(kind: Kind, items: Iterable[object], line: bytes) -> AccountRows:
     """Return objects of a kind as rows, in their order; news are sorted, the oldest first.
 
-    `line` is used for excerpts.
+    Notices quote the beginning of `line`.
     """
     rows: list[tuple[int | None, AccountRow]] = []
     problems: list[Unreadable] = []

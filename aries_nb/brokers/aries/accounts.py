@@ -292,7 +292,10 @@ def _unwrapped(content: object, keys: Sequence[str]) -> Sequence[object] | None:
 
 
 def _of(place: object, name: str) -> object:
-    """Return the value whose key, in lower case without underscores, is `name`; None if there is none."""
+    """Return the value in the object `place` whose key, in lower case without underscores, is `name`.
+
+    Returns None if there is no such key, and if `place` is no object.
+    """
     if not isinstance(place, dict):
         return None
     return next((value for key, value in place.items() if folded(key) == name), None)

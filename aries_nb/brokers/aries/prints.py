@@ -23,11 +23,10 @@ PRINT_COLUMN_TYPES: dict[str, ColumnType] = {name: _TYPES.get(name, "text") for 
 
 
 class PrintPart(StreamPart):
-    """The values of a trades stream, from its time-and-sales events.
+    """The values of a trades stream, made from time & sales events, each of which is one trade.
 
-    Absent fields keep their last value, except the id.
-
-    A trade with a number is emitted once, however often it comes: again after a break, or duplicated by a proxy.
+    A field that an event lacks keeps its last value, except the id. A trade with a number is emitted once, however
+    often it comes: again after a break, or duplicated by a proxy.
     """
 
     __slots__ = ("_fields", "_id", "_recent")

@@ -119,7 +119,7 @@ class AriesSession:
     def control(self, message: Mapping[str, Any], line: bytes) -> Iterator[Notice | RequestRefused]:
         """Yield the notices in a message about the session, and refusals of requests.
 
-        `line` is the message, for excerpts.
+        `line` is the message, of which notices quote the beginning.
         """
         payload = message.get("payload")
         body: Mapping[str, Any] = payload if isinstance(payload, dict) else {}

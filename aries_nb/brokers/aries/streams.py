@@ -90,7 +90,7 @@ class StreamPart(ABC):
 
     @property
     def known(self) -> Values:
-        """The part's values as of the latest event on this connection; `missing` if there was none."""
+        """The part's values as of the latest event on this connection; missing values (`missing`) before the first."""
         return self.stream.values[self.start : self.stop]
 
     @abstractmethod

@@ -51,7 +51,7 @@ _MISSING: Mapping[ColumnType, float | str] = {"number": math.nan, "time": 0, "te
 def update_from(payload: Mapping[str, Any], line: bytes) -> tuple[Payload | None, list[Unreadable]]:
     """Return the update in a payload, and notices about what could not be used; None if there is no usable update.
 
-    `line` is the message, for excerpts.
+    `line` is the message, of which notices quote the beginning.
     """
     said, data = payload.get("type"), payload.get("data")
     name = _stream_named(said)
