@@ -139,6 +139,15 @@ def test_side_keeps_its_best_levels_only(monkeypatch: pytest.MonkeyPatch) -> Non
     assert shown.asks[:, 0].tolist() == [float(price) for price in range(50, 60)]
 
 
+def test_levels_behind_the_best_thousand_come_forward_when_those_go() -> None:
+    book = OrderBook("BTC")
+    publish(book, [(float(price), 1.0, 0.0) for price in range(5_000)])
+
+    publish(book, [(float(price), 0.0, 0.0) for price in range(3_500, 5_000)])
+
+    assert book.levels(1_000, now=NOW).bids[:, 0].tolist() == [float(price) for price in range(3_499, 2_499, -1)]
+
+
 def test_levels_handed_out_do_not_change() -> None:
     book = OrderBook("MSFT")
     publish(book, [(1.0, 1.0, 0.0)])
