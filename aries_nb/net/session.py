@@ -18,6 +18,7 @@ from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
 from concurrent.futures import Future
 from contextlib import suppress
 from dataclasses import replace
+from functools import partial
 from traceback import format_exception
 from typing import TYPE_CHECKING
 
@@ -234,7 +235,7 @@ class Session:
 
     async def _listen(self, socket: ClientConnection) -> None:
         ticker = asyncio.create_task(self._tick(socket))
-        ticker.add_done_callback(self._ticked)
+        ticker.add_done_callback(partial(self._ticked, socket))
         try:
             await self._flush()
             while True:
@@ -264,13 +265,15 @@ class Session:
             self._crash(error)
             self._runner.cancel()
 
-    def _ticked(self, ticker: asyncio.Task[None]) -> None:
-        """Fail the session if the task of its regular checks has ended with an error.
+    def _ticked(self, socket: ClientConnection, ticker: asyncio.Task[None]) -> None:
+        """Fail the session if the task of its regular checks has ended with an error on an open connection.
 
-        Without these checks a dead server would not be noticed.
+        Without these checks a dead server would not be noticed; of a closed connection the reading side raises the end.
         """
+        from aries_nb.net.websocket import is_open
+
         error = None if ticker.cancelled() else ticker.exception()
-        if isinstance(error, Exception):
+        if isinstance(error, Exception) and is_open(socket):
             self._crash(error)
             self._runner.cancel()
 

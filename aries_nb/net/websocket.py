@@ -20,6 +20,7 @@ from typing import Any, TypedDict
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidProxyStatus, InvalidStatus, ProxyError, WebSocketException
 from websockets.frames import CloseCode
+from websockets.protocol import State
 
 from aries_nb.brokers import Ping
 from aries_nb.errors import ConnectError
@@ -29,7 +30,7 @@ from aries_nb.net.connection_errors import ConnectionLostError, TokenRefusedErro
 from aries_nb.net.proxy import Proxy, proxy_for
 from aries_nb.net.tls import tls_context
 
-__all__ = ["SendQueue", "WebSocketPings", "connected", "unread_frames"]
+__all__ = ["SendQueue", "WebSocketPings", "connected", "is_open", "unread_frames"]
 
 log = logging.getLogger("aries_nb")
 
@@ -285,6 +286,11 @@ class SendQueue:
         return socket.transport.get_write_buffer_size() > MOST_UNREAD
 
 
+def is_open(socket: ClientConnection) -> bool:
+    """Return whether the connection has neither ended nor begun to close."""
+    return socket.state is State.OPEN
+
+
 def unread_frames(socket: ClientConnection, octets_a_frame: float) -> int:
     """Return the number of frames received but not yet processed. Call it on the thread of the socket's event loop.
 
@@ -302,7 +308,10 @@ def _buffered(socket: ClientConnection) -> int:
         from termios import FIONREAD
     except ImportError:
         return 0
-    number = socket.transport.get_extra_info("socket").fileno()
+    system = socket.transport.get_extra_info("socket")
+    if system is None:  # TLS through a proxy's tunnel that has just ended
+        return 0
+    number = system.fileno()
     count = array("i", [0])
     if number >= 0:  # it is closed otherwise
         ioctl(number, FIONREAD, count)
