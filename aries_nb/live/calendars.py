@@ -36,10 +36,10 @@ TradingSessions: TypeAlias = "tuple[Times, Times]"
 def open_since(calendar: str, now: int) -> int | None:
     """Return the time from which a market has traded without a pause until `now`; both in ns since the epoch.
 
-    `calendar` is the exchange's market identifier code; "24/7" is never closed and gives 0. Returns None while no
-    trades are expected (closed, holiday, lunch break, before or after regular hours, the first 10 min of a session),
-    and while the hours are not known: for "", for an unknown name, and for about a second after the first lookup. Never
-    blocks. Any thread.
+    `calendar` is the exchange's market identifier code; "24/7" is never closed and gives 0. Of a session, the first and
+    the last 10 min, with its auctions, do not count. Returns None while no trades are expected (closed, holiday, lunch
+    break, auction, before or after regular hours), and while the hours are not known: for "", for an unknown name, and
+    for about a second after the first lookup. Never blocks. Any thread.
     """
     if calendar in {"", ROUND_THE_CLOCK}:
         return 0 if calendar else None

@@ -83,7 +83,7 @@ class Callbacks:
         log.warning(problem)
 
     def close(self) -> None:
-        """End the thread after the job that is running now; returns at once. No job runs any more."""
+        """End the thread; returns at once. Jobs may run once more before it ends."""
         self._is_closed = True
         self.wake()
 

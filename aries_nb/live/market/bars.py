@@ -76,10 +76,11 @@ class BarHistory:
         return self._reference.bar_start(ts, self._interval_s)
 
     def ask(self, start: int, end: int, *, reached: Callable[[int], object] | None = None) -> BarPage:
-        """Return the bars that begin in [start, end), both in ns since the epoch, at most 200,000. Blocks.
+        """Return the bars that begin in [start, end), both in ns since the epoch. Blocks.
 
-        `reached` is called before each further page with the time from which on the bars have arrived. Raises FeedError
-        for a page that cannot be parsed or is refused, ConnectError or TokenError without a reply.
+        The newest page is requested first, and no further one once there are 200,000 bars. `reached` is called before
+        each further page with the time from which on the bars have arrived. Raises FeedError for a page that cannot be
+        parsed or is refused, ConnectError or TokenError without a reply.
         """
         pages: list[BarPage] = []
         next_end = end
