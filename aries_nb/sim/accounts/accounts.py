@@ -150,7 +150,10 @@ class Accounts:
         return tuple(self._newsroom.headlines)
 
     def figures(self, account: str) -> AccountFigures:
-        """Return the present sums and open positions of an account. Raises UsageError for an unknown account."""
+        """Return an account's present sums, such as cash and equity, and its open positions.
+
+        Raises UsageError for an unknown account.
+        """
         return self.brokerage.figures(account)
 
     def equity(self, account: str) -> Decimal:

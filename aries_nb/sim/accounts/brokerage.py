@@ -104,7 +104,10 @@ class Brokerage:
         return self.ledger(account).equity(self.mark)
 
     def figures(self, account: str) -> AccountFigures:
-        """Return the present sums and open positions of an account. Raises UsageError for an unknown account."""
+        """Return an account's present sums, such as cash and equity, and its open positions.
+
+        Raises UsageError for an unknown account.
+        """
         ledger = self.ledger(account)
         holdings = ledger.holdings(self.mark)
         active = self.active_orders(account)

@@ -38,10 +38,10 @@ PendingStates = dict["Subscription", None]
 
 
 class InstrumentChannel(ABC):
-    """Base class of the market data of one instrument: its subscriptions by kind, and the states sent to them.
+    """Base class of the market data of one instrument: its subscriptions by kind, and the data sent to them.
 
-    `pending` collects subscriptions with a state that waits for the end of its interval. `has_zone` False leaves
-    the time zone out of times.
+    `pending` collects the subscriptions with a state (quote, book or bar) that waits for the end of its requested
+    interval. `has_zone` False leaves the time zone out of times.
     """
 
     def __init__(self, security: Security, bars: BarHistory, pending: PendingStates, *, has_zone: bool) -> None:

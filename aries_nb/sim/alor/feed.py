@@ -101,7 +101,10 @@ class AlorFeed(MarketFeed[ListingChannel]):
     # For the server.
 
     def pump_recordings(self, now: float, rows: int) -> bool:
-        """Play up to `rows` rows of each unpaced recording that has a subscriber; return whether a row was sent."""
+        """Play up to `rows` rows of each recording without a pace (option `speed` None) that has a subscriber.
+
+        Returns whether a row was sent. `now` is in Unix s.
+        """
         sent = 0
         for channel in self._recorded_channels():
             if channel.has_rows_left():

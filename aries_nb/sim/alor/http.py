@@ -49,7 +49,7 @@ class Backend(Protocol):
         """Return the sessions of all open connections."""
 
     def activate_accounts(self) -> None:
-        """Start the robot's trading in the portfolios; they do not change before the first request for them."""
+        """Start the simulated trader in the portfolios; they do not change before the first request for them."""
 
 
 class AlorHttpServer(HttpServer):

@@ -82,10 +82,10 @@ class Portfolios:
             subscriptions.remove(subscription)
 
     def history(self, subscription: Subscription, now: float) -> Iterator[str]:
-        """Return an iterator over the objects that a new subscription gets before the live ones, as JSON text.
+        """Return an iterator over the objects, as JSON text, that a new subscription gets before live updates.
 
         They are the orders or trades of the day, the positions, or the present sums; none if the request skips
-        them.
+        them. `now` is in Unix s.
         """
         # Changes not yet published come before the snapshot, which already contains them.
         self.accounts.publish(now)

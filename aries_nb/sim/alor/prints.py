@@ -73,7 +73,10 @@ class PrintColumns(NamedTuple):
         return PrintColumns(number, ts, price, size, places, self.sides)
 
     def prints(self, start: int, count: int, *, is_newest_first: bool = False) -> list[Print]:
-        """Return at most `count` trades after the first `start` ones, counted from the oldest, or from the newest."""
+        """Return at most `count` trades after the first `start` ones, oldest first.
+
+        If `is_newest_first`, both the order and the count of the first ones begin with the newest.
+        """
         columns = (column[::-1] if is_newest_first else column for column in self[:5])
         rows = zip(*(column[start : start + count].tolist() for column in columns), strict=True)
         return [Print(number, ts, price, size, self.sides[side]) for number, ts, price, size, side in rows]

@@ -117,7 +117,7 @@ class AlorServer(Server[FrameClient]):
         return sum(client.session.subject == subject for client in others) < self.options.connection_limit
 
     def activate_accounts(self) -> None:
-        """Start the robot's trading in the portfolios; they do not change before the first request for them."""
+        """Start the simulated trader in the portfolios; they do not change before the first request for them."""
         self._are_accounts_active = True
 
     def set_hours(self, hours: MarketHours, now: float) -> None:  # noqa: ARG002 - frames of instruments have no time

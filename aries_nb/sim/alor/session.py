@@ -89,9 +89,9 @@ class AlorSession:
         return {guid: subscription.statistics() for guid, (subscription, _) in self._open.items()}
 
     def receive(self, frame: str | bytes, now: float) -> None:
-        """Process one message of the client at `now` (Unix s); replies go to `outbox`.
+        """Process one message of the client at `now` (Unix s). Replies are appended to `outbox`, the frames to send.
 
-        Ignored once the session has ended.
+        Does nothing once the session has ended.
         """
         if self.closing is not None:
             return
@@ -112,10 +112,10 @@ class AlorSession:
             self.cut()
 
     def pull(self, count: int) -> int:
-        """Move up to `count` frames from `histories` to the outbox, one of each history in turn.
+        """Move up to `count` frames from `histories` to `outbox` (frames to send), one of each history in turn.
 
-        Return how many were moved. A history is an iterator over the frames that a new subscription gets before
-        live updates.
+        Returns how many were moved. A history is an iterator over the frames that a new subscription gets
+        before live updates.
         """
         pulled = 0
         while self.histories and pulled < count:
@@ -130,7 +130,7 @@ class AlorSession:
     def close(self, code: int, reason: str) -> None:
         """End the session with a close code and reason; only the first call has an effect.
 
-        Frames in the outbox are still sent.
+        Frames that wait in `outbox` are still sent.
         """
         if self.closing is None:
             self.closing = (code, reason)

@@ -233,7 +233,10 @@ class RecordedChannel(SymbolChannel, Playback):
         self._book = data.BookRows()
 
     def is_waiting(self, lines: int) -> bool:
-        """Return whether an unpaced recording has rows left and no subscriber has `lines` or more lines waiting."""
+        """Return whether a recording without a pace (option `speed` None) has rows left that can be sent now.
+
+        They cannot while a subscriber has `lines` lines or more waiting.
+        """
         outboxes = (*(session.outbox for session in self.sessions), *self.charts.outboxes)
         return self.has_rows_left() and all(len(outbox) < lines for outbox in outboxes)
 

@@ -60,7 +60,10 @@ class AriesFeed(MarketFeed[ListingChannel]):
             self._regroup(self._channel(symbol))
 
     def offered(self, item: SubscriptionItem) -> Selection | None:
-        """Return those of the item's streams and fields that its symbol offers; None if the symbol is unknown."""
+        """Return those of the requested streams and fields that the item's symbol offers.
+
+        None if the symbol is unknown.
+        """
         if item.symbol in self._recorded:
             return Selection(**{**_streams(item.selection), "greeks": ()})
         listing = self.market.listing(item.symbol)
@@ -138,9 +141,10 @@ class AriesFeed(MarketFeed[ListingChannel]):
                 session.market_changed(now)
 
     def pump_recordings(self, now: float, lines: int) -> bool:
-        """Send rows of unpaced recordings whose subscribers all have fewer than `lines` lines waiting.
+        """Send rows of recordings without a pace (option `speed` None) to their subscribers.
 
-        Returns whether a row was sent; if not, call again once a client has read something. `now` is in Unix s.
+        A recording is left out while one of its subscribers has `lines` lines or more waiting. Returns whether
+        a row was sent; if not, call again once a client has read something. `now` is in Unix s.
         """
         sent = 0
         for channel in self._recorded_channels():

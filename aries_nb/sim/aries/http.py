@@ -137,7 +137,10 @@ class AriesHttpServer(HttpServer):
 
 
 def _error(shape: ErrorShape, error: HttpError, request_id: str) -> HttpResponse:
-    """Return the response to a refused request: in the flat form, or with `error` as an object in the nested one."""
+    """Return the response to a refused request, in one of the two error forms that the broker documents.
+
+    `shape` "flat" has the text under `error`, "nested" an object with type, code, text, details and `request_id`.
+    """
     code, text = ERROR_TYPES.get(error.status, "INTERNAL"), error.text
     details = [{"code": code, "description": text, "field": error.field}] if error.field else []
     body: dict[str, Any] = {"error": text, "codes": details, "metadata": {}}

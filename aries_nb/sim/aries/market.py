@@ -34,7 +34,10 @@ class MarketBackend(Protocol):
         """Remove a session that has ended, with its subscriptions; one that never joined is ignored."""
 
     def offered(self, item: SubscriptionItem) -> Selection | None:
-        """Return those of the item's streams and fields that its symbol offers; None if the symbol is unknown."""
+        """Return those of the requested streams and fields that the item's symbol offers.
+
+        None if the symbol is unknown.
+        """
 
     def subscribed(self, session: MarketSession, symbol: str, asked: Selection, now: float) -> None:
         """Put a snapshot of the symbol into the session's outbox (lines to send), and updates from `now` (Unix s) on.

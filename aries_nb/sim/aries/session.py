@@ -92,7 +92,7 @@ class AriesSession(ABC):
     def close(self, code: int, reason: str) -> None:
         """End the session with a close code and reason; only the first call has an effect.
 
-        Lines in the outbox are still sent.
+        Lines that wait in `outbox` are still sent.
         """
         if self.closing is None:
             self.closing = (code, reason)
@@ -130,9 +130,10 @@ class AriesSession(ABC):
     # Answers.
 
     def _conclude(self, complaints: Iterable[str], ident: str | None, now: float, *, is_acked: bool = True) -> None:
-        """Answer a subscribe or unsubscribe: with an error event if there are complaints, else with the ack if enabled.
+        """Answer a subscribe or unsubscribe: with an error event that lists the complaints, if there are any.
 
-        The ack is assumed (Aries' protocol page §3.2) and off by default; `is_acked` False suppresses it.
+        Otherwise with an acknowledgement, if the option `ack_subscribes` is set and `is_acked` is True; it is
+        assumed (Aries' protocol page §3.2). `ident` is the request's id.
         """
         text = "; ".join(dict.fromkeys(complaints))
         if text:

@@ -72,7 +72,10 @@ class Selection:
         return bool(self.quote or self.trade or self.time_and_sales or self.greeks or self.level2)
 
     def united(self, other: Selection) -> Selection:
-        """Return the union of two selections; fields of this one come first (assumed, Aries' protocol page §3.2)."""
+        """Return the streams and fields that are in this selection or in `other`; those of this one come first.
+
+        The order is assumed (Aries' protocol page §3.2).
+        """
         return Selection(
             quote=_union(self.quote, other.quote),
             trade=_union(self.trade, other.trade),

@@ -405,7 +405,10 @@ def _bridge(random: np.random.Generator, first: float, last: float, steps: int, 
 
 
 def _scale_range(ticks: Ints, high: int, low: int) -> None:
-    """Scale the inner prices of a walk, in place, so that its highest and lowest are `high` and `low` ticks."""
+    """Scale the prices of a random walk, in place, so that its highest and lowest are `high` and `low` ticks.
+
+    Its first and last price are unchanged.
+    """
     start, inner = int(ticks[0]), ticks[1:-1]
     away = (inner - start).astype(float)
     top, bottom = int(away.argmax()), int(len(away) - 1 - away[::-1].argmin())

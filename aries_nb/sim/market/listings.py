@@ -224,9 +224,10 @@ class EquityListing(TradedListing):
 
 
 class OptionListing(TradedListing):
-    """An option contract; its fair price is the Black-Scholes price at the fair price of its `share`.
+    """An option contract of the simulated market, with an order book that follows its fair price.
 
-    `term` is the time to expiry in years.
+    That is the Black-Scholes price at the fair price of its underlying `share`. `term` is the time to expiry in
+    years.
     """
 
     instrument_type = "o"
