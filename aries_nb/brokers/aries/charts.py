@@ -82,7 +82,10 @@ class _ChartSymbol:
         self.ts = 0
 
     def counted(self, what: CountedAs) -> list[Counted]:
-        """Return a notice for each subscription that one message made no record; `what` says why."""
+        """Return one notice for each subscription of the symbol, which says that a message made no record for it.
+
+        `what` is the reason.
+        """
         return [Counted(subscription, what) for subscription in self.subscriptions]
 
     def row(self, subscription: Subscription, ts: int) -> Record:
