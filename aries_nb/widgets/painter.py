@@ -44,7 +44,7 @@ class PaintableView(Protocol):
 
     @property
     def in_flight(self) -> int:
-        """Number of frames (updates of the picture) that may be unanswered by the browser; then no new one is sent."""
+        """Number of frames (updates of the picture) unanswered by the browser from which on no new one is sent."""
 
     @property
     def refresh_s(self) -> float | None:

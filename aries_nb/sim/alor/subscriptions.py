@@ -81,7 +81,10 @@ class Subscription:
         self._held = None
 
     def begin(self, now: float) -> None:
-        """Start the first interval at `now` (Unix s), once the initial data have been sent and updates are live."""
+        """Start the first interval between states at `now` (Unix s), once the initial data have been sent.
+
+        From then on, `flush` sends the waiting states once per interval.
+        """
         self._due = now + self.interval
 
     def offer(self, read: Callable[[], str], bar: int = 0) -> bool:

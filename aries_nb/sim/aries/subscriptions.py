@@ -124,7 +124,8 @@ EVERYTHING = Selection(
 class SubscriptionItem:
     """One item, about one symbol, of a client's request to subscribe or unsubscribe.
 
-    `unknown` are field names that the protocol page does not list, which are ignored.
+    `selection` are the requested streams and fields. `unknown` are field names that Aries' protocol page does not
+    list, which are ignored.
     """
 
     symbol: str

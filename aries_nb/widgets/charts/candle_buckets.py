@@ -1,4 +1,4 @@
-"""Builds candles from new rows alone, and limits their number; no widget."""
+"""Builds the candles of a chart from new rows alone, and limits their number. Draws nothing."""
 
 from __future__ import annotations
 

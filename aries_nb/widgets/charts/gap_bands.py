@@ -115,7 +115,10 @@ class GapOverlay:
         self._shown: tuple[list[dict[str, Any]], str] = ([], escape(title))
 
     def changed(self, bands: list[dict[str, Any]], title: str) -> dict[str, Any]:
-        """Return those of the layout's properties `shapes` (the bands) and `title` that differ from the last call."""
+        """Return the changes of a plotly figure's layout since the last call.
+
+        They are the properties `shapes`, which are the bands, and `title`; one that is unchanged is left out.
+        """
         (old_bands, old_title), self._shown = self._shown, (bands, title)
         looks: dict[str, Any] = {"shapes": bands} if bands != old_bands else {}
         return looks | ({"title": {"text": title}} if title != old_title else {})
