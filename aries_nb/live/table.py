@@ -125,13 +125,18 @@ class LiveTable(StreamedObject):
         return link.table_columns(self.kind)
 
     def _filled(self, link: Link, listeners: Sequence[TableListener]) -> Table:
-        """Subscribe, and return the store's table, which the stream fills from now on. Subclasses fill it otherwise."""
+        """Subscribe to the data, and return the store's table, which the network's thread fills from now on.
+
+        A hook that `__init__` calls once, on its caller's thread. A subclass whose data come from another source
+        overrides it and returns a table which that source fills. `listeners` receive every change of a row.
+        """
         return link.table(self.kind, self.account, options=self._options, listeners=listeners)
 
     def _releasing(self, link: Link) -> Callable[[], None]:
-        """Return the function that ends the stream.
+        """Return the function that stops filling the table; `close` and this object's finalizer call it, on any thread.
 
-        It must not refer to this object, which could never be garbage-collected then.
+        It must not refer to this object, which could never be garbage-collected then. A subclass that overrides
+        `_filled` overrides this too.
         """
         return partial(link.release, self._table)
 

@@ -28,12 +28,13 @@ Key: TypeAlias = tuple[Value, ...]
 
 
 class TableListener(Protocol):
-    """Receives every row that is put into a table, on the writer's thread; a log of changes or of fills is one."""
+    """Protocol of an object that receives every changed row of a table, such as a log of changes or of fills."""
 
     def take(self, changes: Sequence[RowChange]) -> None:
-        """Receive changed rows in the order of arrival.
+        """Receive changed rows, in the order of arrival; the table calls it on the thread that writes it.
 
-        Rows of a list of all rows that equal the known ones are left out.
+        A row that came with a list of all rows and equals the known one is left out. Called before readers see the
+        rows.
         """
 
 
@@ -114,7 +115,8 @@ class Table:
     def publish(self) -> None:
         """Apply the records in `buffer` and make the rows visible; the network's thread only.
 
-        A list of all rows, which removes those it lacks, begins and ends within one publish.
+        Records may announce a list of all rows of an account: rows of that account that are not in it are removed. The
+        caller must have put the whole list into the buffer before this call.
         """
         count = len(self.buffer.codes)
         changes: list[RowChange] = []
@@ -193,8 +195,8 @@ class Table:
     def is_stale(self) -> bool:
         """Whether any row is from before an interruption of the stream and not confirmed since.
 
-        It stays True until, for each account, a list of all rows has arrived or every row from before was written
-        again; for an account without rows, until its first row arrives.
+        An account's rows are confirmed when a list of all of them has arrived, or when each was written again; an
+        account without rows, by its first row.
         """
         return self._published.is_stale
 
@@ -257,9 +259,10 @@ class Table:
         return (code, *(row.values[place] for place in self._places))
 
     def _put_streamed(self, key: Key, row: TableRow, *, is_snapshot: bool) -> bool:
-        """Write a row of the stream, and return whether its state is new to the listeners.
+        """Write a row that the stream brought, and return whether listeners must get it, as its state is new.
 
-        Where a later state was fetched over HTTP, that stays.
+        A later state that was fetched over HTTP stays. `is_snapshot`: the row is from a list of all rows, and counts as
+        new only if it is unknown or differs.
         """
         self._taken += 1
         self._replaced += key in self._rows
@@ -280,7 +283,11 @@ class Table:
         return is_news and not is_known
 
     def _put_fetched(self, key: Key, row: TableRow, answer: FetchedRows) -> bool:
-        """Write a row fetched over HTTP where it is later than the known one; return whether its state is new."""
+        """Write a row fetched over HTTP where it is later than the known one; return whether listeners must get it.
+
+        They must not where an equal or later state is known, or where the row has ended since. `answer` is the reply
+        with the row.
+        """
         held = self._rows.get(key)
         self._taken += 1
         self._filled += 1
@@ -305,7 +312,7 @@ class Table:
     def _order(self, row: TableRow, other: TableRow) -> int:
         """Return above 0 where `row` is a later state than `other` of the same row, below 0 where earlier, else 0.
 
-        0 stands for equal times of the column `updated`, and for a table without it.
+        By the column `updated`: 0 means equal times, or that the table has no such column.
         """
         if self._updated is None:
             return 0
@@ -315,9 +322,10 @@ class Table:
         return one - two
 
     def _remove_unlisted(self, listed: dict[int, set[Key]]) -> None:
-        """Remove the rows that a list of all rows lacks, except fetched ones that the stream may not know yet.
+        """Remove the rows that a list of all rows of their account lacks.
 
-        `listed` has the keys of each such list, by the code of the account.
+        `listed` has the keys in each such list, by the account's position in `accounts`. In a table with a column
+        `updated`, rows that were fetched over HTTP and that the stream has not sent yet are kept.
         """
         if listed:
             for key in [key for key in self._rows if _code(key) in listed and key not in listed[_code(key)]]:
@@ -333,9 +341,9 @@ class Table:
                 del self._removed[next(iter(self._removed))]
 
     def _confirm(self, key: Key, code: int) -> None:
-        """Note that a row is current.
+        """Note that the row `key` is current again after an interruption of the stream, or is gone.
 
-        Once all rows of its account (position `code`) are, the account is no longer stale.
+        Once that is so for all rows of its account (position `code` of `accounts`), the account is no longer stale.
         """
         old = self._stale_keys.get(code)
         if old is not None:

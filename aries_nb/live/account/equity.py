@@ -46,12 +46,13 @@ CAUSES = ("price_move", "trade", "fee", "unexplained")
 
 @dataclass(frozen=True)
 class EquityMoment:
-    """Equity, cash and fills at one time `ts`, consistent with each other, and those at `since`, the opening.
+    """Equity, cash and fills of one computation, at time `ts`, and equity and cash at the opening, `since`.
 
-    The opening is the time from which changes of equity are explained. Times in UTC, money in the account's currency,
-    NaN where unknown. `broker_equity` is the broker's own figure. `fills` are those between the two times, in the
-    columns of `account.fills.df`; `explained` is `LiveEquity.explained` at `ts`. Its total is `equity` -
-    `opening_equity`; `cash` - `opening_cash` is the proceeds of the fills, their fees and the unexplained part.
+    Changes of equity are explained from the opening on. Times in UTC, money in the account's currency, NaN where
+    unknown. `broker_equity` is the broker's own figure at `ts`. `fills` are the own executions between the two times,
+    in the columns of `account.fills.df`. `explained` is `LiveEquity.explained` at `ts`, with `equity` -
+    `opening_equity` as its total; `cash` - `opening_cash` is the sum of the fills' proceeds, their fees and the
+    unexplained part.
     """
 
     since: pd.Timestamp
@@ -66,9 +67,10 @@ class EquityMoment:
 
 
 class _Moment(NamedTuple):
-    """A computation of equity: its time `ts` (ns since the epoch), its sums, and what changed equity since the opening.
+    """A computation of equity: its time `ts` (ns since the epoch), equity, the broker's equity, and cash.
 
-    The opening is the computation from which changes are attributed. `taken` is the number of fills read until then.
+    `attribution` is what changed equity from the first computation with known sums until this one. `taken` is the
+    number of fills (own executions) that had arrived when it was made.
     """
 
     ts: int
@@ -204,8 +206,8 @@ class LiveEquity:
 class EquitySource:
     """Computes equity on a thread of its own and attributes its changes to causes; read by views and live objects.
 
-    `opening` is the computation from which changes are attributed, `now` the newest one after it, each None before
-    there is one; `known` is the number of those with a known equity.
+    `opening` is the computation from which changes are attributed, `now` the newest computation since then; both are
+    None before attribution begins. `known` is the number of computations since then whose equity is known.
     """
 
     def __init__(self, positions: LivePositions, balances: LiveTable, fills: LiveFills) -> None:
@@ -239,7 +241,10 @@ class EquitySource:
         return self._samples[-1][0] if self._samples else 0
 
     def equity(self) -> EquityData:
-        """Return equity over time, and its change by instrument and cause since attribution began, as arrays."""
+        """Return the newest 20,000 computations of equity as arrays, and the change of equity by instrument and cause.
+
+        The change is that since attribution began; empty before.
+        """
         with self._guard:
             samples = list(self._samples)
         ts, ours, theirs = zip(*samples, strict=True) if samples else ((), (), ())
@@ -355,18 +360,19 @@ class EquitySource:
         self._observers.notify()
 
     def _can_begin(self, books: Portfolio, *, is_early: bool) -> bool:
-        """Return whether attribution can begin: cash and all quantities are known, without which sums stay unknown.
+        """Return whether attribution of changes can begin with `books`: the cash and all quantities held are known.
 
-        While `is_early`, the first seconds, all prices must be known too.
+        While `is_early` (the first seconds after this object was made) the prices of all instruments held must be known
+        too.
         """
         is_known = all(held.quantity.is_finite() for held in books.positions.values())
         return books.cash.is_finite() and is_known and not (is_early and bool(self.unmarked))
 
     def _measured(self, fills: Sequence[Fill]) -> list[Fill]:
-        """Return the fills since attribution began, each with the mid-price of our quotes at its time.
+        """Return those of `fills` that count since attribution began, with `mid`, our quotes' mid-price at their time.
 
-        A fill that may be several executions gets none: their times are unknown. Instruments of fills without a price
-        are added to `unpriced`.
+        `mid` stays NaN for a fill that may stand for several executions, as their times are unknown. The instruments of
+        fills without a price are added to `unpriced`.
         """
         counted = [fill for fill in fills if self._is_counted(fill)]
         unpriced = (fill.symbol for fill in counted if not fill.price.is_finite())
@@ -377,7 +383,10 @@ class EquitySource:
         ]
 
     def _is_counted(self, fill: Fill) -> bool:
-        """Return whether a fill happened since attribution began; the broker's list of all fills has older ones too."""
+        """Return whether a fill counts in the attribution; the broker's lists of all fills have older ones too.
+
+        True for a streamed fill, and for one from a list or derived from one if its time is not before the opening.
+        """
         return not (fill.is_combined or fill.is_listed) or (self.opening is not None and fill.ts >= self.opening.ts)
 
     def _broker_sums(self) -> tuple[Decimal, Decimal]:

@@ -45,9 +45,9 @@ COLUMNS = (Column("interval", "text"), Column("start", "time"), *map(Column, PRI
 
 @dataclass(slots=True, eq=False)
 class _Member:
-    """A table that a `CandleSource` fills with the candle containing `since` (ns since the epoch) and later ones.
+    """A table that a `CandleSource` fills with the candle that contains `since` (ns since the epoch) and later ones.
 
-    It gets new candles once `is_admitted`, which is set when it has got those known so far.
+    `is_admitted` is set once the table has got the candles known so far; only then is it given new ones.
     """
 
     table: Table
@@ -56,10 +56,10 @@ class _Member:
 
 
 class CandleSource(ABC):
-    """The P&L candles of one interval of an account, which fill one or more tables.
+    """Base class of the sources of an account's P&L candles of one interval, which fill one or more tables.
 
-    All tables share one stream, whatever their first times; it ends with the last table. The network's thread writes;
-    any thread may join and leave, also in a finalizer.
+    All tables share one stream, whatever their first times; it ends when the last table leaves. The network's thread
+    writes the tables; `join` and `leave` may be called on any thread, `leave` also in a finalizer.
     """
 
     note = ""  # for a view
@@ -105,18 +105,25 @@ class CandleSource(ABC):
 
     @abstractmethod
     def _begin(self, since: int) -> None:
-        """Begin the stream of candles, or extend it back to `since` (ns since the epoch)."""
+        """Begin the stream of candles from `since` (ns since the epoch) on, or extend a running one back to it.
+
+        A hook that `join` calls on its caller's thread, one call at a time; it may block. The candles go to `_put`, on
+        the network's thread.
+        """
 
     @abstractmethod
     def _end(self) -> None:
-        """End the stream of candles; must return at once."""
+        """End the stream of candles, so that `_put` is called no more.
+
+        A hook that `leave` calls after the last table left, on any thread, also in a finalizer: it must return at once.
+        """
 
     # The network's thread.
 
     def _put(self, rows: Iterable[TableRow]) -> None:
-        """Write those of `rows` that are new or changed to the tables.
+        """Write candles to the tables: those of `rows` that are new or differ from the known candle of the same start.
 
-        A stream that is extended repeats known candles.
+        Subclasses call it on the network's thread with each batch, which may repeat known candles.
         """
         changed = []
         for row in rows:
@@ -146,7 +153,7 @@ class CandleSource(ABC):
 
 
 class ReportedCandles(CandleSource):
-    """The P&L candles that the broker itself computes: one subscription, from the earliest requested time on."""
+    """The P&L candles that the broker itself computes: one subscription, from the earliest time that a table needs."""
 
     def __init__(self, link: Link, account: str, interval: str, written: Callable[[int], str]) -> None:
         """`written` formats a time in ns since the epoch as text for the option `start` of a subscription."""

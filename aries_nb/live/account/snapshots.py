@@ -44,10 +44,11 @@ MOST_ROWS = 100_000  # of one snapshot; ten times what a table holds
 
 @dataclass(frozen=True, slots=True)
 class _Missing:
-    """Changes of a table that the stream may have missed: those from `since` on, in ns since the epoch.
+    """What a table's stream may have missed while it was interrupted: changes from `since` on (ns since the epoch).
 
-    Of a table of orders also the ends of the orders `working` at that time; `placed` is when the first of these was
-    placed, in ns.
+    Of a table of orders, `working` are the ids of the orders that were unfinished when the stream broke, as they may
+    have ended since; `placed` is when the first of them was placed, in ns since the epoch (`since` where there is
+    none). For other tables `working` is empty and `placed` unused.
     """
 
     since: int
@@ -55,16 +56,17 @@ class _Missing:
     placed: int = 0  # when the first of them was placed, in ns
 
     def and_(self, other: _Missing) -> _Missing:
-        """Return what was missed in this interruption of the stream and another one together."""
+        """Return one record of what was missed in this interruption of the stream and in the `other` one."""
         return _Missing(min(self.since, other.since), self.working | other.working, min(self.placed, other.placed))
 
 
 @dataclass(slots=True, eq=False)
 class _FilledTable:
-    """A live table that snapshots fill, and what it lacks; `made` is when it was registered, in ns since the epoch.
+    """A live table whose contents `Snapshots` requests over HTTP, and what must still be requested for it.
 
-    `missing` is what the stream may have missed, None for nothing; `is_due` that a snapshot must be requested,
-    `has_failed` that a request must be repeated.
+    `made` is when it was registered, in ns since the epoch. `missing` is what its stream may have missed, None for
+    nothing. `is_due`: a snapshot must be requested now. `has_failed`: the last request failed, and is repeated after a
+    pause.
     """
 
     live: LiveTable
@@ -96,10 +98,10 @@ class Snapshots:
         self._look()
 
     def keep(self, live: T, *listeners: TableListener) -> T:
-        """Fill a live table now and after each interruption until it is closed, and return it.
+        """Insert HTTP snapshots into a live table, now and after each interruption until it is closed; return it.
 
-        `listeners` are the table's own; a log of own executions among them also gets the executions of a session that
-        ended in the interruption. Does nothing where the broker has no snapshots.
+        `listeners` are the listeners of `live`: a `ReportedFillLog` among them also gets the executions that happened
+        during an interruption, from the broker's history. Only returns `live` where the broker has no snapshots.
         """
         if self._reference is None:
             return live
@@ -174,7 +176,10 @@ class Snapshots:
         self._wake()
 
     def _lost(self, orders: LiveTable) -> _Missing:
-        """Return what a table of orders or executions may miss because of a break of the stream that begins now."""
+        """Return what a live table of orders or of executions may miss because its stream breaks now.
+
+        It counts from the last message of the connection on.
+        """
         assert self._reference is not None, "without it no table is filled"
         silence = self._link.statistics().silence_s
         since = time.time_ns() - (round(silence * SECOND) if isfinite(silence) else 0)
@@ -199,9 +204,9 @@ class Snapshots:
     # The thread that requests.
 
     def _work(self) -> None:
-        """Request snapshots of the tables that are due, until none is: failed requests are repeated after a pause.
+        """Request snapshots of all tables that are due; repeat failed requests after pauses, a limited number of times.
 
-        Tables that are registered meanwhile are filled at once. Runs on a thread of its own.
+        Tables that are registered meanwhile are filled as well. The body of the snapshots' thread, which ends with it.
         """
         pauses = iter(PAUSES)
         while True:
@@ -236,9 +241,10 @@ class Snapshots:
             yield due
 
     def _fill(self, filled: _FilledTable) -> None:
-        """Request the contents of a table and insert them, and what it may have missed in an interruption.
+        """Request the current contents of a table, and what it may have missed in an interruption, and insert both.
 
-        An error is logged and reported as the feed's last error; a failed connection is tried again later.
+        Does not raise where a request fails: the error is logged and becomes the feed's last error, and a request
+        without a connection is marked to be repeated. Raises ClosedError where the feed was closed.
         """
         assert self._reference is not None, "without it no table is filled"
         what = f"{filled.live.kind} of {filled.live.account}" if filled.live.account else filled.live.kind
@@ -261,9 +267,10 @@ class Snapshots:
             log.warning("%s", problem)
 
     def _fill_missing(self, filled: _FilledTable, missing: _Missing) -> bool:
-        """Request what happened during an interruption of the stream and is in no current list, and insert it.
+        """Request what `missing` names from the broker's history, as no list of current rows has it, and insert it.
 
-        Returns False where another interruption makes the reply unusable, else True.
+        For example orders that ended during the interruption. Returns False where the stream broke again after the
+        request, so that the reply was not inserted; else True, also where the broker has no history.
         """
         log, account = filled.fills, filled.live.account
         if log is None:
@@ -282,9 +289,10 @@ class Snapshots:
         return self._reference.order_history(account, start, now + MARGIN_NS)
 
     def _ask_for(self, filled: _FilledTable, queries: Iterable[Query], missing: _Missing | None = None) -> bool:
-        """Request rows over HTTP and insert them into the table; with `missing`, only those it may have missed.
+        """Send queries over HTTP and insert the rows of their replies into the table.
 
-        Returns False where the stream broke after the request, which makes the rows unusable; else True.
+        With `missing`, only rows of orders that may have ended in that interruption; None inserts all. Returns False,
+        and inserts nothing, where the stream is not live or broke after the request; else True.
         """
         breaks, asked = filled.live._source.store.breaks, time.time_ns()
         if self._link.state != "live":
@@ -299,10 +307,10 @@ class Snapshots:
         return on_network(lambda: filled.live._source.store.insert(answer)).result(INSERT_SECONDS)
 
     def _completing(self, filled: _FilledTable) -> Callable[[Values], Values]:
-        """Return a function that fills in values which a reply leaves out with those of the stream.
+        """Return a function that completes a row from HTTP: values that are NaN in it are taken from the streamed row.
 
-        Only in tables with one row and in orders, and in an order only while its filled quantity is unchanged. A row
-        that is streamed meanwhile is later than the request, and the table ignores the reply for it.
+        The streamed row is that of now. Applies to tables of one row, and to orders, of which the streamed row must
+        have the same filled quantity; other rows are returned unchanged.
         """
         is_orders = filled.live.kind == "orders"
         if filled.live._source.store.key and not is_orders:
@@ -321,7 +329,11 @@ class Snapshots:
         return completed
 
     def _is_missed(self, filled: _FilledTable, missing: _Missing, values: Values) -> bool:
-        """Return whether an order may have ended while the stream was interrupted, and after the table was made."""
+        """Return whether an order's row from the history may be news to the table, as its end was possibly missed.
+
+        True for an order that was unfinished when the stream broke, and for one that was updated since then and after
+        the table was made. `values` are the row's, in the order of the subscription's fields.
+        """
         row: Mapping[str, Value] = dict(zip(filled.subscription.fields, values, strict=True))
         updated = row["updated"]
         assert isinstance(updated, int), "times are whole numbers"
@@ -329,10 +341,10 @@ class Snapshots:
         return row["order_id"] in missing.working or updated >= max(missing.since - MARGIN_NS, filled.made - SECOND)
 
     def _requested(self, subscription: Subscription, queries: Iterable[Query]) -> tuple[list[tuple[int, Values]], bool]:
-        """Return the rows of all replies with their exchange times in ns, sorted, and whether they are complete.
+        """Send queries over HTTP, follow all pages, and return (rows, whether they are all that the broker has).
 
-        Follows all pages. Raises FeedError for a page that cannot be parsed, ConnectError or TokenError without a
-        reply.
+        A row is a pair of exchange time (ns since the epoch, 0 where unknown) and values; the rows are sorted. Raises
+        FeedError for a page that cannot be parsed, ConnectError or TokenError without a reply.
         """
         assert self._reference is not None, "the callers look"
         rows: list[tuple[int, Values]] = []

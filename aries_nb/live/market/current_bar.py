@@ -74,13 +74,13 @@ class _Request(NamedTuple):
 
 
 class CurrentBar:
-    """Requests the running bar while it is incomplete, until the replies and the live trades can be joined exactly.
+    """Completes the running bar while trades of it were missed: joins the broker's bar so far with the live trades.
 
-    It requests every few seconds, then more rarely, down to once a minute, and stops once the bar is joined. Requests
-    wait on a thread of their own; trades are shown meanwhile. During a backfill it waits and then starts again with the
-    next trades: earlier replies count trades that were not visible here. Used by the thread that updates the bars.
-    `lag_ns` is the largest difference in delay between history and live trades, `margin_ns` that between the two
-    clocks.
+    It requests the broker's bar every few seconds, then more rarely, down to once a minute, and stops once the replies
+    leave only one way to join them. Requests wait on threads of their own. While a backfill (insertion of missed
+    trades) is in progress nothing is requested; after it, earlier replies are discarded, and only later trades are
+    used. `lag_ns` is the largest difference in delay between the broker's history and its live trades, `margin_ns` that
+    between the broker's clock and this computer's. Used by one thread, that which updates the bars.
     """
 
     def __init__(self, tape: RollingFrame, series: BarSeries, history: Asked, *, lag_ns: int, margin_ns: int) -> None:
@@ -97,19 +97,20 @@ class CurrentBar:
         self.restart(0)
 
     def restart(self, first: int) -> None:
-        """Discard all replies, and start again with the trades from number `first` of the rolling frame on.
+        """Discard all replies, and use only the live trades from number `first` of the rolling frame on.
 
-        None of these trades may be missing.
+        The caller must know that none of the trades from there on is missing.
         """
         self._first = first
         self._since = time.time_ns()
         self._turn_to(self._start)
 
     def look(self, now: int, end: int) -> None:
-        """Use the last reply of the history, or make a request when one is due; returns at once.
+        """Use the last reply of the history if it has arrived, else request one when it is due; returns at once.
 
-        `now` is in ns since the epoch by our clock. All trades received until then have numbers below `end`, and the
-        bars have counted them.
+        To be called regularly by the thread that updates the bars. `now` is in ns since the epoch by this computer's
+        clock. `end` is the number of the rolling frame's first trade that the bars have not counted; trades received
+        until `now` must be below it.
         """
         if self._tape.is_backfilling:
             self._was_held = True
@@ -163,9 +164,11 @@ class CurrentBar:
         self._asked = (HistoryBar(request.asked, answered, close, volume), bar)
 
     def _is_joined(self, answer: HistoryBar, bar: BarPage, end: int) -> bool:
-        """Join the broker's `bar` with the live trades numbered below `end`; return whether that was possible.
+        """Join the broker's `bar` with the live trades numbered below `end`, and return whether that was possible.
 
-        It is once the replies so far leave one place where the live trades continue the bar.
+        `answer` is the reply with the bar, `bar` a page with it alone, or an empty one. It is possible once the replies
+        together leave one trade only from which the live trades can continue the bar. Where needed trades have left the
+        rolling frame, it starts again, and returns False.
         """
         trades = self._trades(end)
         if trades is None:
@@ -178,9 +181,9 @@ class CurrentBar:
         return True
 
     def _trades(self, end: int) -> Trades | None:
-        """Return the trades of the running bar that are numbered below `end` in the rolling frame.
+        """Return the live trades of the running bar that are numbered below `end` in the rolling frame.
 
-        None where the first of them have left the rolling frame.
+        None where trades since the last restart have left the rolling frame.
         """
         frame, until = self._tape.frame_since(self._first)
         if until - self._first > len(frame):
