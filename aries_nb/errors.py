@@ -91,7 +91,7 @@ class SubscriptionRefusedError(UsageError):
 
 
 class ClosedError(FeedError):
-    """The feed, frame or connection was closed by this program.
+    """The feed, frame or connection was closed by this program, not by the server.
 
     Data that a frame holds can still be read, but no new data arrive.
     """

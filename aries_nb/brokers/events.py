@@ -28,7 +28,8 @@ class Update(NamedTuple):
     """Event: a quote or a trade, with its exchange time `ts` in ns since the epoch and its values by column name.
 
     If `ts` is None or 0, the time of receipt is used. A column that is absent or None is missing; for a kind in
-    `PARTIAL` it keeps its last value. Text is converted to numbers in number columns.
+    `PARTIAL` of the adapter's class (kinds whose updates carry only changes) it keeps its last value. Text is converted
+    to numbers in number columns.
     """
 
     kind: Kind
@@ -61,17 +62,18 @@ class Accepted(NamedTuple):
 
 
 class Acknowledged(NamedTuple):
-    """Event: the server has processed the oldest message from `ask` or `give_up` that was still unanswered."""
+    """Event: the server has processed the oldest message from `ask` or `give_up` that it had not answered yet."""
 
 
 class Refused(NamedTuple):
-    """Event: the server refused the login or, if the login is already accepted, streams, with its text as `reason`.
+    """Event: the server refused the login or, once the login is accepted, streams; `reason` is the server's text.
 
-    `symbols` and `kind` name the refused streams. If the protocol `ACKNOWLEDGES`, they are searched first among the
-    streams of the oldest unanswered message; without `symbols`, all streams of that message's request are refused, or
-    its one stream if each stream has a message of its own. `is_unknown_symbol`: the symbol does not exist at this
-    broker, or (False) the user lacks a right; None means that the words of the reason decide. If a symbol is unknown to
-    a server that refuses one message for many streams, they are asked for again in halves.
+    `symbols` and `kind` name the refused streams; `kind` None means streams of every kind. If the adapter's class sets
+    `ACKNOWLEDGES`, these are looked for first among the streams of the oldest unanswered message. Without `symbols`,
+    all streams of the request to which that message belongs are refused, or its one stream if each stream has a message
+    of its own. `is_unknown_symbol`: True if the symbol does not exist at this broker, False if the user lacks a right;
+    None means that the words of the reason decide. If one message for many streams is refused because of an unknown
+    symbol, the streams are requested again in halves, to find which it is.
     """
 
     reason: str
@@ -81,15 +83,18 @@ class Refused(NamedTuple):
 
 
 class Ponged(NamedTuple):
-    """Event: the answer to the ping `number` that the method `ping` made; None means the oldest unanswered one."""
+    """Event: the server answered the ping with this `number`, which the adapter's method `ping` made.
+
+    None means the oldest ping that is not answered yet.
+    """
 
     number: int | None = None
 
 
 class TokenExpires(NamedTuple):
-    """Event: the session ends soon.
+    """Event: the server says that the session ends soon.
 
-    A fresh token is fetched, and the message from `login` is sent again on this connection.
+    The connection then fetches a fresh token, and sends the message from the adapter's `login` with it.
     """
 
 

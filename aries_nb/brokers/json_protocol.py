@@ -68,10 +68,10 @@ class JsonProtocol(ABC):
 
     Class attributes: `COLUMNS` maps each kind of stream to the names and types of its columns, in the broker's order,
     `{}` for a book. `PARTIAL` are the kinds whose updates carry only what changed. `ACKNOWLEDGES`: the server answers
-    each message from `ask` and `give_up`, in order, with one that `read` yields as `Acknowledged` or `Refused`; the
-    call to which a refusal belongs then raises it. Without that, a ping follows each request, and a refusal may come
-    after its answer. `LOGIN_SECONDS` and `PONG_SECONDS` are the longest waits for an answer to a login and a ping,
-    `PING_SECONDS` is the time between pings.
+    each message from `ask` and `give_up`, in order, with a message that `read` yields as `Acknowledged` or `Refused`;
+    the user's call whose request is refused then raises. If it is False, a ping follows each request, and a refusal may
+    come after the ping's answer. `LOGIN_SECONDS` and `PONG_SECONDS` are the longest waits for an answer to a login and
+    a ping, `PING_SECONDS` is the time between pings.
     """
 
     COLUMNS: ClassVar[Mapping[Kind, Mapping[str, ColumnType]]]
@@ -101,41 +101,55 @@ class JsonProtocol(ABC):
 
     @abstractmethod
     def login(self, token: str) -> Any:  # noqa: ANN401 - JSON
-        """Return the message that opens the session with `token`: a JSON value, or str or bytes, sent as they are.
+        """Hook: return the message that opens the session with `token`: a JSON value, or str or bytes, sent unchanged.
 
-        Return None if the headers or the address of the WebSocket handshake have logged in already.
+        Called at each login and renewal. Return None if the headers or the address of the WebSocket handshake have
+        logged in already: the session then counts as open.
         """
 
     @abstractmethod
     def ask(self, streams: Sequence[StreamKey]) -> Iterable[Any]:
-        """Return the messages that subscribe to these streams: JSON values, or str and bytes, sent as they are."""
+        """Hook: return the messages that subscribe to these streams: JSON values, or str and bytes, sent as they are.
+
+        Called only while the session is open, after each login for all streams.
+        """
 
     @abstractmethod
     def give_up(self, streams: Sequence[StreamKey]) -> Iterable[Any]:
-        """Return the messages that end these streams: JSON values, or str and bytes, sent as they are."""
+        """Hook: return the messages that end these streams: JSON values, or str and bytes, sent as they are.
+
+        Called only while the session is open, for streams that no subscription needs any more.
+        """
 
     @abstractmethod
     def read(self, message: Any) -> Iterable[Event]:  # noqa: ANN401 - JSON
-        """Yield the events in one decoded message, none if nothing in it matters here.
+        """Hook: yield the events in a message as `decode` returned it; none if it has nothing of interest.
 
-        An exception that it raises is counted as an unreadable message.
+        Called once for each frame. An exception that it raises is counted as an unreadable message.
         """
 
     def ping(self, number: int) -> Any:  # noqa: ANN401, ARG002 - JSON; a hook
-        """Return the broker's own ping message with this number, whose answer `read` yields as `Ponged`.
+        """Hook: return the broker's own ping message with this number, a JSON value, or str or bytes, sent as they are.
 
-        The default returns None: pings of the WebSocket protocol itself are sent instead.
+        `read` has to yield its answer as `Ponged`. The default returns None: a ping of the WebSocket protocol itself is
+        sent instead.
         """
         return None
 
     def decode(self, frame: bytes) -> Any:  # noqa: ANN401 - JSON
-        """Return the message in a frame, decoded from JSON; override it for another encoding."""
+        """Hook: return the message in a frame, to be passed to `read`.
+
+        The default decodes JSON; override it for another encoding. An exception counts as an unreadable message.
+        """
         return msgspec.json.decode(frame)
 
     # The contract of `BrokerProtocol`.
 
     def open(self, now: float) -> None:
-        """Reset for a new connection at time `now`: the streams are requested again once its login is accepted."""
+        """Reset for a new connection at time `now` (s, monotonic).
+
+        The subscribed streams are requested again once the login on it is accepted.
+        """
         self._is_open = False
         self._out, self._notices, self._joined = [], [], []
         self._running.clear()
@@ -147,7 +161,10 @@ class JsonProtocol(ABC):
         self._now, self._next_ping = now, now + self.PING_SECONDS
 
     def authenticate(self, token: str, now: float) -> None:
-        """Queue the login with `token`, which opens the session or renews an open one."""
+        """Queue the message from `login`, which opens the session with `token` or renews an open one.
+
+        `now` is in seconds of a monotonic clock.
+        """
         self._now = now
         message = self.login(token)
         if message is None:
@@ -157,10 +174,11 @@ class JsonProtocol(ABC):
             self._queue([message])
 
     def subscribe(self, subscriptions: Sequence[Subscription]) -> int:
-        """Add subscriptions, and queue requests for the streams that are not running, then a ping.
+        """Add subscriptions, and queue requests for those of their streams that are not running.
 
-        Returns the number of the ping, 0 while the session is not open. Raises UsageError for a kind that the adapter
-        does not have; nothing is requested then.
+        A ping follows unless the server acknowledges the requests themselves. Returns the number of the request, which
+        the notice `Pong` repeats once the server has processed it; 0 while the session is not open. Raises UsageError
+        for a kind that the adapter does not have; nothing is requested then.
         """
         for each in subscriptions:
             if each.kind not in self.COLUMNS:
@@ -221,7 +239,10 @@ class JsonProtocol(ABC):
         return records, notices
 
     def tick(self, now: float) -> Sequence[Notice]:
-        """Queue a ping when it is due; return a notice if the server has not answered a login or a ping in time."""
+        """Queue a ping when it is due at time `now` (s, monotonic), and return pending notices.
+
+        Returns the notice `SessionLost` alone if the server has not answered a login or a ping in time.
+        """
         self._now = now
         notices, self._notices = self._notices, []
         if self._login_sent is not None and now - self._login_sent > self.LOGIN_SECONDS:
@@ -242,7 +263,7 @@ class JsonProtocol(ABC):
     # Requests.
 
     def _check_columns(self) -> None:
-        """Raise UsageError if `COLUMNS` has a kind that is no stream of rows, or a type that a column cannot have."""
+        """Raise UsageError if `COLUMNS` has a kind other than quotes, trades and book, or an unknown column type."""
         for kind, types in self.COLUMNS.items():
             for name, what, known in ((kind, "kind", KINDS), *((each, "type", TYPES) for each in types.values())):
                 if name not in known:
@@ -254,7 +275,7 @@ class JsonProtocol(ABC):
         return self._number
 
     def _queue(self, messages: Iterable[Any]) -> int:
-        """Queue messages for sending and return their number.
+        """Queue messages for sending and return how many they are.
 
         Raises TypeError if `messages` is one message, not a list.
         """
@@ -273,9 +294,10 @@ class JsonProtocol(ABC):
         return number
 
     def _await_answers(self, number: int, streams: Sequence[StreamKey], count: int) -> bool:
-        """Record that `count` messages of request `number` are to be acknowledged; return False if none are.
+        """Record that the server has to acknowledge the `count` messages that were queued for these streams.
 
-        `number` is 0 for a request that ends streams.
+        `number` is that of their request, 0 for one that ends streams. Returns False, and records nothing, if there are
+        no messages or the class does not set `ACKNOWLEDGES`.
         """
         if self.ACKNOWLEDGES:
             is_one_each = count == len(streams) and len({kind for kind, _ in streams}) == 1
@@ -355,9 +377,10 @@ class JsonProtocol(ABC):
         records += [(user, ts, book.triples(changed)) for user in users]
 
     def _seed(self, records: list[Record], notices: list[Notice]) -> None:
-        """Append the newest values of running streams as records for subscriptions that joined them.
+        """Append to `records` a first record for each subscription that joined a stream which was already running.
 
-        The server sends such a subscription no snapshot.
+        It has the stream's newest values, since the server sends no snapshot for such a subscription. A notice in
+        `notices` counts it as a record without a message. Without known values there is none.
         """
         joined, self._joined = self._joined, []
         for user in joined:
@@ -406,7 +429,12 @@ class JsonProtocol(ABC):
             self._settle(notices)
 
     def _refused_streams(self, refused: Refused) -> tuple[Sequence[StreamKey], bool]:
-        """Return the streams of a refusal, and whether it answers the oldest unanswered message."""
+        """Return the streams that a refusal is about, and whether it answers the oldest unanswered message.
+
+        Without symbols in the refusal these are the streams of that message, () if it was to end streams or if no
+        message is unanswered. With symbols they are those streams of the message that it names, else any subscribed
+        ones.
+        """
         number, answered, _ = self._unanswered[0] if self._unanswered else _Asked(0, (), is_all=False)
         if refused.symbols:
             is_meant = lambda key: key[1] in refused.symbols and refused.kind in {None, key[0]}  # noqa: E731
@@ -417,7 +445,10 @@ class JsonProtocol(ABC):
         return answered if number else (), True  # without a number it is the end of streams that is refused
 
     def _ask_in_halves(self, asked: _Asked, notices: list[Notice]) -> None:
-        """Ask again, in two halves, for the streams of a refused message, to find which symbol is unknown."""
+        """Queue requests for the streams of a refused message in two halves, to find which symbol is unknown.
+
+        `asked` is the oldest unanswered message; it counts as answered from then on.
+        """
         half = len(asked.streams) // 2
         for part in (asked.streams[:half], asked.streams[half:]):
             if wanted := [key for key in part if key in self._running]:
@@ -425,9 +456,9 @@ class JsonProtocol(ABC):
         self._settle(notices)
 
     def _settle(self, notices: list[Notice]) -> None:
-        """Mark the oldest message that waits for an acknowledgement as answered.
+        """Remove the oldest message that waits for an acknowledgement, because the server has answered it.
 
-        Appends a `Pong` to the notices if it was the last one of its request.
+        Appends a `Pong` with the number of its request to `notices` if it was the last unanswered message of it.
         """
         if self._unanswered:
             number = self._unanswered.popleft().number
@@ -442,9 +473,9 @@ class JsonProtocol(ABC):
 
 
 class _Asked(NamedTuple):
-    """A message that the server has to acknowledge: the number of its request (0: it ends streams) and its streams.
+    """A message that the server has to acknowledge: the number of its request, and the streams in it.
 
-    `is_all`: it is the only message of its request.
+    `number` is 0 if the message ends streams. `is_all`: it is the only message of its request.
     """
 
     number: int
@@ -484,9 +515,9 @@ class _Book:
         return changed
 
     def triples(self, prices: Iterable[float]) -> Values:
-        """Return price, bid size and ask size of each of these prices, in one flat tuple.
+        """Return price, bid size and ask size of each of these prices, one after the other in one flat tuple.
 
-        A size is 0 where there is no level.
+        A size is 0 where that side has no level at the price.
         """
         return tuple(
             number for price in prices for number in (price, self.bids.get(price, 0.0), self.asks.get(price, 0.0))

@@ -104,10 +104,10 @@ def lines(frame: bytes) -> Iterator[bytes]:
 
 
 def parse_line(line: bytes, *, exact: bool = False) -> dict[str, Any] | Unreadable:
-    """Return one line as a JSON object, or a notice that says why it is none.
+    """Return the JSON object in one line, or the notice `Unreadable`, which says why there is none.
 
-    NaN and Infinity are accepted here and rejected by the readers of the fields. With `exact`, numbers with a point are
-    read as `Decimal`, digit for digit.
+    NaN and Infinity are decoded as numbers; functions such as `number` reject them later. With `exact`, numbers with a
+    point are read as `Decimal`, digit for digit.
     """
     try:
         value = json.loads(line, parse_float=_exact if exact else None)
@@ -125,7 +125,7 @@ def _exact(literal: str) -> Decimal:
 
 
 def number(value: object) -> float | None:
-    """Return a finite number, or numeric text, as float; NaN for None (JSON null); None for anything else."""
+    """Return a finite number, or a text that is one, as float; NaN for None (JSON null); None for any other value."""
     if value is None:
         return math.nan
     if isinstance(value, bool) or not isinstance(value, int | float | str | Decimal):
@@ -140,9 +140,10 @@ def number(value: object) -> float | None:
 
 
 def millis(value: object) -> int | None:
-    """Return a Unix time in ms from a number, numeric text or ISO 8601 text (Aries protocol page D11).
+    """Return a Unix time in ms from a number of ms, numeric text or ISO 8601 text.
 
-    Returns None for anything else. ISO text without a time zone is taken as UTC.
+    Returns None for anything else. ISO text without a time zone is taken as UTC. Aries sends times in all of these
+    forms (Aries protocol page, deviation D11).
     """
     result = number(value)
     if result is None and isinstance(value, str):

@@ -64,7 +64,10 @@ class BrokerProtocol(Protocol):
         """
 
     def tick(self, now: float) -> Sequence[Notice]:
-        """Send keepalive pings and check time limits at time `now`; returns notices. Call it at least once a second."""
+        """Queue keepalive pings that are due, check time limits at time `now`, and return the notices that result.
+
+        The caller must call it at least once a second.
+        """
 
     def outgoing(self) -> Sequence[str | bytes | Ping]:
         """Return the queued messages in the order of sending, and clear the queue.
@@ -74,9 +77,10 @@ class BrokerProtocol(Protocol):
 
 
 class Ping(NamedTuple):
-    """A ping of the WebSocket protocol itself to be sent, for a broker whose own protocol has none.
+    """A request to send a ping of the WebSocket protocol itself, for a broker whose own protocol has none.
 
-    It is sent in its place among the frames. Its answer is reported by the notice `Pong(number)`; numbers only grow.
+    It is sent in its place among the queued frames. Its answer is reported by the notice `Pong(number)`. Each ping has
+    a larger number than those before.
     """
 
     number: int
@@ -99,7 +103,7 @@ class Reference(Protocol):
         """
 
     def accounts(self) -> Query:
-        """Return the call that lists the user's accounts. Raises UsageError if the broker has none."""
+        """Return the HTTP call that lists the user's accounts. Raises UsageError if the broker has no such call."""
 
     def read_accounts(self, body: bytes) -> tuple[str, ...]:
         """Return the account identifiers in an answer to `accounts`, in the broker's order."""
@@ -150,8 +154,9 @@ class OptionReference(Protocol):
 class AccountPage(NamedTuple):
     """The rows of one HTTP answer about an account, each as exchange time (ns since the epoch, 0: unknown) and values.
 
-    `is_full`: these rows and those of the pages before are all there are. `following` is the call for the next page,
-    None at the last. `unreadable` are notices of what could not be decoded.
+    `is_full`: this page and the pages before it together have all rows of the table, so any other known row is
+    outdated. `following` is the call for the next page, None at the last. `unreadable` are notices of what could not be
+    decoded.
     """
 
     rows: list[tuple[int, Values]]
@@ -175,7 +180,7 @@ class AccountReference(Protocol):
     def fill_history(self, account: str, start_ns: int) -> Sequence[Query]:
         """Return the calls for own executions since `start_ns` (ns since the epoch).
 
-        The answers may have some earlier ones. Returns () if the broker has no such call.
+        The answers may also have executions from before `start_ns`. Returns () if the broker has no such call.
         """
 
     def read(self, subscription: Subscription, query: Query, body: bytes) -> AccountPage:

@@ -46,9 +46,10 @@ class AlorAccounts(AlorConnection):
         self._priced: dict[Subscription, list[PricedOrders]] = {}
 
     def open(self, now: float) -> None:
-        """Reset for a new connection at time `now`.
+        """Reset for a new connection at time `now` (s, monotonic).
 
-        Cash and orders without a price from the previous one are dropped.
+        The summaries and positions received on the previous one, and orders that wait for an average price, are
+        dropped.
         """
         super().open(now)
         for summary in self._summaries.values():
@@ -157,7 +158,7 @@ class SummaryWithCash:
         self._has_news = False
 
     def take(self, record: Record) -> None:
-        """Store a record of the summary or of the positions. Call `drained` for the completed summary."""
+        """Store a record of the summary or of the positions; `drained` returns the summary completed with its cash."""
         subscription, _, (mark, *values) = record
         if subscription == self.balances:
             self._conflated += self._is_pending

@@ -23,8 +23,8 @@ class PricedOrders:
     """The orders of one portfolio, with the column `average_price` computed from own trades.
 
     The price is rounded to eight decimal places. It is NaN while the known trades do not add up to the filled quantity:
-    for an order filled in part in an earlier session, and until the trades of a fill arrive. The field `volume` of an
-    order is not used, since it is at the limit price.
+    for an order filled in part in an earlier trading session, and until the trades of a fill arrive. The order's field
+    `volume` is not used, since it is computed with the limit price.
     """
 
     def __init__(self, orders: Subscription) -> None:
@@ -46,9 +46,9 @@ class PricedOrders:
         return all(self._places)
 
     def forget(self) -> None:
-        """Drop the orders that wait for a price, because the connection broke: their list comes again.
+        """Drop the orders that wait for a price, because the connection broke: the full list of orders comes again.
 
-        Trades are kept.
+        The trades are kept.
         """
         self._rows.clear()
 
@@ -80,10 +80,10 @@ class PricedOrders:
         return order_id
 
     def _priced(self, record: Record) -> Record:
-        """Return an order's record with its average price.
+        """Return an order's record with the average price of its trades in place of the missing one.
 
-        While the known trades do not add up to the filled quantity, the record is returned unchanged and kept until
-        they do.
+        While the known trades do not add up to the filled quantity, the record is returned unchanged, and stored to be
+        completed when more trades come.
         """
         subscription, ts, values = record
         order_place, filled_place, price_place = self._places

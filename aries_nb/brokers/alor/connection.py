@@ -289,9 +289,9 @@ class AlorConnection:
         return stream.replied(self._received) if stream is not None else ()
 
     def _rejected(self) -> list[Rejected]:
-        """Return the refusals in the latest reply, as notices that name the refused subscriptions.
+        """Return the refusals in the latest reply as notices, each naming the refused subscriptions.
 
-        Their streams may be requested again.
+        Their streams are marked as not running, so that they may be requested again.
         """
         refusals, self._session.refused = self._session.refused, []
         rejected = []
@@ -304,9 +304,9 @@ class AlorConnection:
         return rejected
 
     def _pongs(self) -> list[Notice]:
-        """Return the pongs (answers to pings) whose preceding requests are all answered.
+        """Return the pongs (answers to pings) before which every request has been answered.
 
-        With each come the notices that follow from it, such as those of streams that have resumed.
+        Before each come the notices that follow from it: of every stream that runs again after a break.
         """
         notices: list[Notice] = []
         for pong in self._session.released():

@@ -30,9 +30,9 @@ _Reader: TypeAlias = tuple[Subscription, Callable[[Any], tuple[Any, ...]], bool]
 
 
 class QuoteStream(ShapedStream):
-    """Quotes of one instrument: best bid and ask, last price and day figures. Each frame is a whole quote.
+    """Quotes of one instrument: best bid and ask, last price and day figures, with sizes in lots.
 
-    Sizes in lots.
+    Each frame of the server is a whole quote.
     """
 
     is_shareable = True
@@ -64,7 +64,7 @@ class QuoteStream(ShapedStream):
         return initial_records
 
     def remove(self, subscription: Subscription) -> None:
-        """Remove a subscription, and forget the records emitted for it."""
+        """Remove a subscription, and the stored records that were emitted for it."""
         super().remove(subscription)
         self._emitted = [record for record in self._emitted if record[0] != subscription]
 
@@ -99,9 +99,9 @@ class QuoteStream(ShapedStream):
         return self._news(records, emitted) if self._is_first else records
 
     def _news(self, records: list[Record], emitted: list[Record]) -> list[Record]:
-        """Return the first records of a connection without those equal to the last ones before the break.
+        """Return those of a connection's first records that differ from the last ones emitted before the break.
 
-        Those left out are counted as duplicated.
+        `emitted` are the latter. The records left out are counted as duplicated.
         """
         self._is_first = False
         before = {record[0]: record for record in emitted}

@@ -38,10 +38,10 @@ NOT_FOUND = 404  # of a subscription: there is no such instrument (assumed, U3)
 
 
 class Request(Struct, gc=False):
-    """A request without a reply yet, sent at `since` (s, monotonic). `guid` is that of its stream; `body` has no token.
+    """A request without a reply yet, sent at `since` (s, monotonic) for the stream with the id `guid`.
 
-    `number` counts requests and pings together. `is_retry`: it was sent again with a fresh token. `needs_token`: it
-    waits for one.
+    `number` counts requests and pings together. `body` is the request without token. `is_retry`: it was sent again with
+    a fresh token. `needs_token`: it was refused for its token and is sent again once there is a fresh one.
     """
 
     number: int
@@ -58,7 +58,7 @@ class Request(Struct, gc=False):
 
 
 class AlorSession:
-    """State of an ALOR session on one connection: token, frames to send, pings, requests without a reply."""
+    """State of an ALOR session on one connection: token, frames to send, unanswered pings, requests without a reply."""
 
     def __init__(self) -> None:
         self.is_open = False
@@ -147,9 +147,10 @@ class AlorSession:
         return self.count
 
     def tick(self, now: float) -> list[Notice]:
-        """Queue a ping when it is due at time `now` (s, monotonic), and return notices.
+        """Queue a ping when it is due at time `now` (s, monotonic), and return the collected notices.
 
-        One of them asks for a fresh token before the one in use ends; another says that the server does not answer.
+        Among them is one that asks for a fresh token before the one in use ends. If the server does not answer,
+        `SessionLost` alone is returned.
         """
         self._now = now
         if self.has_received:
@@ -175,10 +176,10 @@ class AlorSession:
         return notices
 
     def overdue(self) -> list[Request]:
-        """Remove and return the requests that are without a reply for more than 10 s.
+        """Remove and return the requests that have had no reply for more than 10 s.
 
-        When thousands are sent together, the last is answered late. So the time of a request starts again with each
-        reply to one that was sent together with it or earlier.
+        When thousands are sent together, the last is answered late. So the 10 s of a request begin anew with each reply
+        to a request sent at the same time or earlier. Requests that wait for a fresh token are not counted.
         """
         late = [
             request
@@ -298,9 +299,10 @@ class AlorSession:
             self._plan(left)
 
     def _plan(self, left: float) -> None:
-        """Plan the request for a fresh token when the one in use ends in `left` seconds.
+        """Plan when to ask for a fresh token, given that the one in use ends in `left` seconds.
 
-        It is made early enough for a second try.
+        The time is early enough for a second try. An expired token (`left` of 0 or less) is not renewed by plan, but
+        when the server refuses it.
         """
         pause = max(left - RENEW_SECONDS, left * 0.75, SHORTEST_PAUSE_SECONDS)
         # No schedule for an expired token: the next refusal asks for another one.
@@ -312,7 +314,10 @@ class AlorSession:
         return next((request for request in sent if not request.needs_token), None)
 
     def _silence(self, request: Request) -> float:
-        """Return the seconds since the latest reply to a request sent together with this one or earlier."""
+        """Return the seconds since the latest reply to a request sent at the same time as this one or earlier.
+
+        Without such a reply, and if it came before this request was sent, they count from the sending of this request.
+        """
         answers = (at for since, at in self._answered.items() if since <= request.since)
         return self._now - max((request.since, *answers))
 

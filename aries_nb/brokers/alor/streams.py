@@ -112,7 +112,7 @@ class AlorStream(ABC):
         self.subscriptions = tuple(each for each in self.subscriptions if each != subscription)
 
     def forget(self) -> None:
-        """Mark the stream as not requested, because the connection broke; its subscriptions stay."""
+        """Reset the stream to not requested, because the connection broke; its subscriptions stay."""
         self.asked = 0
         self.has_received = False
         self.is_filled = None
@@ -133,11 +133,9 @@ class AlorStream(ABC):
         return ()
 
     def settled(self, received: int) -> Sequence[Record]:  # noqa: ARG002
-        """Process that a ping sent after the request was answered.
+        """Process that the ping sent after the request was answered, which shows that the whole snapshot has come.
 
-        Returns records that are complete by it, by default ().
-
-        The whole snapshot has come by then.
+        Returns the records that could be made only now, by default (). `received` is in ns since the epoch.
         """
         return ()
 
@@ -170,13 +168,16 @@ class ShapedStream(AlorStream):
         self.reshape()
 
     def reshape(self) -> None:
-        """Choose the decoder for the fields of all subscriptions."""
+        """Choose a decoder that has the fields of all subscriptions; called when one is added or removed."""
         columns = frozenset(field for subscription in self.subscriptions for field in subscription.fields)
         self.shape: Shape = shape_for(self.key.kind, self.key.format, columns)
         self.decode = self.shape.decode
 
     def read(self, data: Mapping[str, Any], received: int, line: bytes) -> Found:
-        """Return the records of data that the fast decoder rejects, and notices about unusable values."""
+        """Return the records of `data` that the fast decoder rejects, and notices about unusable values.
+
+        Never raises. `received` is in ns since the epoch; `line` is the frame, of which notices quote the beginning.
+        """
         struct, problems = shape_from(self.shape, data, line)
         return self.take(struct, received), problems
 

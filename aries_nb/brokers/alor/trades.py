@@ -25,9 +25,9 @@ _BLANK: Mapping[str, Value] = {"venue": "", "side": "unknown", "trade_id": 0}
 
 
 class _Trade(NamedTuple):
-    """A past trade, held until all past trades have come: its time (ns), its id and its records.
+    """A past trade that waits until all past trades have come: its exchange time (ns since the epoch), id and records.
 
-    Sorts by time, then by id.
+    Sorts by time, then by id. The id is 0 if the trade has no usable one.
     """
 
     ts: int
@@ -36,10 +36,10 @@ class _Trade(NamedTuple):
 
 
 class _Reader(NamedTuple):
-    """How to get the values of a subscription from a trade: its fields, and a function that returns them.
+    """How to get a subscription's values from a trade: `read` returns those of `fields`, all fields but "source".
 
-    `source` is the position of the column "source" among the values, which the server's trades lack; None if not
-    requested.
+    The server's trades have no "source" ("live" or "history"): it is inserted among the values at the position
+    `source`; None if it is not requested.
     """
 
     subscription: Subscription
@@ -49,11 +49,9 @@ class _Reader(NamedTuple):
 
 
 class TradeStream(ShapedStream):
-    """All trades of one instrument, never conflated.
+    """All trades of one instrument, each once. Sizes are in lots, `venue` is the board, `side` that of the aggressor.
 
-    Sizes are in lots, `venue` is the board, `side` that of the aggressor.
-
-    The first request asks for no past trades; after a break they are requested and may come in any order.
+    The first request asks for no past trades. After a break past trades are requested, and may come in any order.
     """
 
     is_shareable = True
@@ -104,9 +102,10 @@ class TradeStream(ShapedStream):
         self._has_side = "side" in self.shape.names
 
     def replied(self, received: int) -> Sequence[Record]:
-        """Return the records of past trades that came before the reply to the request.
+        """Return the records of the past trades received so far that were missed in the break; () if none wait.
 
-        The reply shows that they are complete.
+        The reply to the request usually shows that all past trades have come; later ones are processed as they come.
+        `received` is in ns since the epoch.
         """
         self._since = self._since or received
         return self._past() if self._waiting else ()
@@ -125,9 +124,10 @@ class TradeStream(ShapedStream):
         return records
 
     def take(self, data: Any, received: int) -> Sequence[Record]:  # noqa: ANN401
-        """Return the records of one trade, received at `received` (ns since the epoch).
+        """Return the records of one trade, one per subscription, received at `received` (ns since the epoch).
 
-        A known trade makes none. A past trade is held until all past trades have come.
+        A trade that was emitted before makes none. A past trade waits until all past trades have come; the first live
+        trade shows that they have, and is returned after those that were missed.
         """
         self.has_received = True
         trade_id = data.trade_id
@@ -162,7 +162,11 @@ class TradeStream(ShapedStream):
         return self._past() if self._is_past_over or len(self._waiting) > 2 * MOST_TRADES else ()
 
     def _past(self) -> Sequence[Record]:
-        """Return the records of those held past trades that were missed in the break; count the others."""
+        """Return the records of those waiting past trades that were missed in the break, oldest first.
+
+        The other waiting trades are counted as duplicated, or as rowless if they are older than the first subscription.
+        None wait afterwards.
+        """
         trades = sorted(self._waiting, key=lambda trade: trade[:2])
         self._waiting.clear()
         self._is_joined |= trades[0][:2] <= self._known_until

@@ -109,7 +109,7 @@ def _first_page(path: str, params: tuple[tuple[str, str], ...] = ()) -> Query:
 def _following(query: Query, answer: object) -> Query | None:
     """Return the call for the next page, by the answer's `nextCursor`; None if this page is the last.
 
-    It is if there is no cursor, or it is 0 or that of this page.
+    It is the last if the cursor is absent, 0 or that of this page, and if the call takes no cursor.
     """
     cursor = answer.get("nextCursor") if isinstance(answer, dict) else None
     params = dict(query.params)
@@ -141,9 +141,9 @@ def _is_meant(subscription: Subscription, row: AccountRow) -> bool:
 
 
 def _items(kind: Kind, answer: object) -> Sequence[object]:
-    """Return the list in an answer, [] for null; a single watchlist is returned as a list of one.
+    """Return the list of objects in an answer, [] for null; a single watchlist is returned as a list of one.
 
-    Raises ValueError if there is none.
+    Raises ValueError if the answer has no list.
     """
     if isinstance(answer, list) and kind == "news":
         return answer

@@ -120,9 +120,9 @@ def rows_of(kind: Kind, items: Iterable[object], line: bytes) -> AccountRows:
 
 
 def kind_of(name: object, item: object) -> Kind | None:
-    """Return the kind of an account event, by its name (as "account.order"), else by the object's keys.
+    """Return the kind of table that an account event is about, such as "orders"; None if it is unknown.
 
-    Returns None if neither is known.
+    The event's `name`, such as "account.order", decides, else the keys of its object `item`.
     """
     if isinstance(name, str) and (kind := _NAMES.get(folded(name).rpartition(".")[2].removesuffix("s"))):
         return kind
@@ -130,10 +130,11 @@ def kind_of(name: object, item: object) -> Kind | None:
 
 
 def snapshot_in(body: Mapping[str, Any]) -> list[tuple[Kind, object]]:
-    """Return the full lists in a payload, as (kind, list) pairs; [] if there are none.
+    """Return the full lists of orders, positions, balances and infos in a payload, as (kind, list) pairs; [] if none.
 
-    They may be in any of the places of U16 of the Aries protocol page. A list is returned as it came, a single object
-    as a list of one. The key `account` holds a balance, an info or both (assumed).
+    They may be under the payload's key `data` or `snapshot`, or in the payload itself; the first of these that has any
+    counts (which one the server uses is open question U16 of the Aries protocol page). A list is returned undecoded,
+    null as [], a balance or an info as a list of one. The key `account` may hold either or both (assumed).
     """
     for place in (body.get("data"), body.get("snapshot"), body):
         if isinstance(place, dict):
@@ -166,9 +167,9 @@ def _kinds(item: object) -> Iterable[Kind]:
 
 
 def _time_of(item: object, kind: Kind) -> int | None:
-    """Return when an object was last changed, in ns since the epoch, by its own field; None if it has no such field.
+    """Return when an object was last changed, in ns since the epoch, by its own field `updatedAt`.
 
-    A candle has none: its time is its start.
+    For news `timestamp` and `publishedAt` count as well. Returns None if the object has no such field, as P&L candles.
     """
     if not isinstance(item, dict):
         return None
@@ -182,9 +183,10 @@ def _is_blank(value: object) -> bool:
 
 
 def _is_unset(kind: Kind, column: str, said: Mapping[str, Any]) -> bool:
-    """Return whether the integer value of a required column was absent or unusable in an object.
+    """Return whether the value of a required integer column was absent or unusable in an object.
 
-    The row alone does not show it, because the missing value of an integer, 0, is a valid number too.
+    `said` is the object with its keys in lower case without underscores. The row alone does not show it, because the
+    missing value of an integer, 0, is a valid number too. Returns False for a column of another type.
     """
     field = FIELDS[kind][column]
     return field.type == "integer" and not any(integer(said.get(key)) is not None for key in field.keys)

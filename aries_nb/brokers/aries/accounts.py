@@ -41,9 +41,10 @@ _WRAPPED: Mapping[str, tuple[str, ...]] = {
 
 @dataclass(slots=True)
 class _AccountMessage:
-    """One message of a topic while it is processed: its body, its time in ns, the records and notices made of it.
+    """A message of a topic while it is processed: its body, its time in ns, and the records and notices made of it.
 
-    `raw` is its line of JSON. `is_event` is False for the answer to a request, which may be empty.
+    `raw` is the message as a line of JSON. `is_event` is False for the answer to a request, which may lack data without
+    being unreadable.
     """
 
     raw: bytes
@@ -58,18 +59,18 @@ class _AccountMessage:
         self.notices.append(Unreadable(reason, excerpt(self.raw)))
 
     def lost(self, topic: AccountTopic, kind: Kind | None = None, count: int = 1) -> None:
-        """Append notices that `count` objects were unreadable, one for each subscription of the topic that wanted them.
+        """Append notices that `count` objects of the message were unreadable, one for each subscription of the topic.
 
-        `kind` limits them to subscriptions of a kind; None means all of the topic.
+        With `kind` only for the topic's subscriptions of that kind. Nothing is appended if `count` is 0.
         """
         if count:
             users = (each for each in topic.subscriptions if kind in (None, each.kind))
             self.notices += [Counted(each, "unreadable", count) for each in users]
 
     def rows(self, topic: AccountTopic, kind: Kind, items: Iterable[object]) -> list[tuple[int, AccountRow]]:
-        """Return the usable objects as rows of a kind, each with its time in ns since the epoch.
+        """Return those of the objects that can be used as rows of a kind, each with its time in ns since the epoch.
 
-        That is the object's own time or else the message's. Unusable objects are counted by `lost`.
+        The time is the object's own, else the message's. Unusable objects are counted by `lost`.
         """
         found, problems, lost = rows_of(kind, items, self.raw)
         self.notices += problems
@@ -184,7 +185,10 @@ class AriesAccounts(AriesConnection[TopicKey]):
         return () if topic is None else tuple(topic.subscriptions)
 
     def _take(self, topic: str, key: TopicKey | None, line: _AccountMessage) -> None:
-        """Process the content of a topic's message; `key` is that of the request it answers, None for an event."""
+        """Append the records and notices of a topic's message to `line`, which holds the message.
+
+        `key` is that of the request which the message answers, None for an event.
+        """
         if topic == "account":
             self._take_account(key, line)
             return
@@ -262,9 +266,11 @@ class AriesAccounts(AriesConnection[TopicKey]):
                 )
 
     def _account_of(self, item: object, line: _AccountMessage, topic: str) -> str | None:
-        """Return the subscribed account that an object belongs to; None if there is none.
+        """Return the id of the subscribed account of a topic to which an object belongs; None if it cannot be found.
 
-        A notice is appended in that case, unless the account has just been unsubscribed or none is subscribed.
+        It is named in the object or its message `line`; if neither names one, it is the only subscribed account. For
+        None a notice is appended to `line`, unless the named account has just been unsubscribed, or none is named and
+        none subscribed.
         """
         accounts = {key.account for key in self._topics if key.topic == topic}
         first = item[0] if isinstance(item, list) and item else item
@@ -284,7 +290,10 @@ class AriesAccounts(AriesConnection[TopicKey]):
 
 
 def _unwrapped(content: object, keys: Sequence[str]) -> Sequence[object] | None:
-    """Return the content if it is a list, else the list under the first of these keys that has one; else None."""
+    """Return the list in a message's content: the content itself, or the list under the first of `keys` that has one.
+
+    Returns None if there is no list.
+    """
     if isinstance(content, list):
         return content
     wrapped = [content.get(key) for key in keys] if isinstance(content, dict) else []

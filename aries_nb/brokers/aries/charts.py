@@ -194,9 +194,10 @@ def _is_push(payload: Mapping[str, Any]) -> bool:
 
 
 def _items(data: object, depth: int) -> Iterator[object]:
-    """Yield the quotes and trades in an event: a single one, a list, or those under the keys `quote` and `trade`.
+    """Yield the quotes and trades in an event: a single one, those in a list, or those under the keys `quote`, `trade`.
 
-    The forms are U15 of the Aries protocol page; `depth` limits their nesting.
+    These forms may be nested, down to `depth` levels; what is nested deeper is yielded as it is. Which form the server
+    sends is open question U15 of the Aries protocol page.
     """
     if depth and isinstance(data, list):
         for each in data:
@@ -210,9 +211,10 @@ def _items(data: object, depth: int) -> Iterator[object]:
 
 
 def _symbol_of(payload: Mapping[str, Any], item: Mapping[str, Any]) -> str:
-    """Return the symbol of an item: that of the envelope, else `n`, else `s` if it is no status; "" if there is none.
+    """Return the symbol of a quote or trade: that of its message's payload, else its own; "" if there is none.
 
-    Source: Aries protocol page §4.2.
+    Its own is in the key `symbol`, else `n`, else `s` unless that is a status, "ok" or "error" (Aries protocol page
+    §4.2).
     """
     for said in (payload.get("symbol"), item.get("symbol"), item.get("n"), item.get("s")):
         if isinstance(said, str) and said and said not in ("ok", "error"):
@@ -236,10 +238,10 @@ def _apply(symbol: _ChartSymbol, item: Mapping[str, Any], ts: int, raw: bytes) -
 
 
 def _quote(symbol: _ChartSymbol, values: Mapping[str, Any], ts: int, raw: bytes) -> Iterator[Record | Notice]:
-    """Merge a quote into that of its symbol, and yield its records and notices.
+    """Merge `values` into the known quote of a symbol, and yield a record for each subscription, and notices.
 
     A column whose key is absent is unchanged; null or an unusable value makes it missing. `ts` is the exchange time in
-    ns.
+    ns; `raw` is the message, of which notices quote the beginning.
     """
     touched: set[str] = set()
     for column, key in CHART_FIELDS.items():

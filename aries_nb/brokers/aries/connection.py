@@ -102,23 +102,26 @@ class AriesConnection(ABC, Generic[K]):
 
     @abstractmethod
     def _forget(self) -> None:
-        """Drop the state of the previous connection, because a new one begins; subscriptions stay."""
+        """Hook: drop the state of the previous connection, because a new one begins; subscriptions stay."""
 
     @abstractmethod
     def _add(self, subscription: Subscription) -> Iterable[K]:
-        """Add a subscription; return the keys (symbols or topics) to request for it."""
+        """Hook: add a subscription, and return the keys (symbols or topics) to request for it.
+
+        `subscribe` calls it, and passes the keys to `_ask` while the session is open.
+        """
 
     @abstractmethod
     def _remove(self, subscriptions: Sequence[Subscription]) -> None:
-        """Remove subscriptions, and queue requests that end what no other subscription needs."""
+        """Hook: remove subscriptions, and queue requests that end the streams which no other subscription needs."""
 
     @abstractmethod
     def _subscribed(self) -> Iterable[K]:
-        """Return all keys (symbols or topics) that a new session has to request."""
+        """Hook: return all keys (symbols or topics) that have to be requested when a new session is open."""
 
     @abstractmethod
     def _ask(self, keys: Iterable[K]) -> int:
-        """Queue requests for those keys (symbols or topics) that are not running, then a ping.
+        """Hook: queue requests for those of the keys (symbols or topics) that are not running, then a ping.
 
         Returns the ping's number.
         """
@@ -131,15 +134,15 @@ class AriesConnection(ABC, Generic[K]):
 
     @abstractmethod
     def _rejected(self, refused: RequestRefused) -> Rejected:
-        """Return the refusal of a request, as a notice that names the refused subscriptions.
+        """Hook: return the refusal of a request as a notice that names the refused subscriptions.
 
-        They may be requested again.
+        An override also has to mark their streams as not running, so that they may be requested again.
         """
 
     def _ponged(self, pong: Pong) -> Iterable[Pong]:
-        """Return the pongs (answers to pings) to report now that `pong` has arrived.
+        """Hook: return the pongs (answers to pings) to report to the session now that `pong` has arrived.
 
-        By default that is itself; a subclass may hold it back.
+        The default returns `pong` alone; an override may hold it back until the requests before it are answered.
         """
         return (pong,)
 

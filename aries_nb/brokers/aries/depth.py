@@ -28,7 +28,7 @@ class LevelTwoStreams:
         self._cleared: set[str] = set()  # symbols whose venues have had rows on this connection
 
     def open(self) -> None:
-        """Note that a new connection begins: the first rows of venues on it replace all rows from before."""
+        """Note that a new connection begins: each symbol's first venue rows on it replace all its earlier ones."""
         self._cleared.clear()
 
     def add(self, subscription: Subscription) -> None:
@@ -40,7 +40,7 @@ class LevelTwoStreams:
             self._cleared.discard(subscription.symbol)
 
     def remove(self, subscription: Subscription) -> None:
-        """Remove a subscription; nothing happens if it is not there."""
+        """Remove a subscription; nothing happens if it was not added."""
         for subscriptions in (self._books, self._venues):
             if subscriptions.get(subscription.symbol) == subscription:
                 del subscriptions[subscription.symbol]

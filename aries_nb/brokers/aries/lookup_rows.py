@@ -60,9 +60,10 @@ def _details(body: bytes) -> AnswerPage:
 
 
 def _quotes(body: bytes) -> AnswerPage:
-    """Return the rows of an answer with quotes, whose items have one of two forms (Aries protocol page §8 D15).
+    """Return the rows of an answer with quotes, whose items have one of two forms.
 
-    Either `s` is a status and `n` the symbol, or `s` is the symbol.
+    Either the key `s` is a status, "ok" or "error", and `n` the symbol, or `s` is the symbol (Aries protocol page §8,
+    deviation D15).
     """
     rows, refused = [], {}
     for item in _items(_object(body).get("d")):
@@ -167,7 +168,7 @@ def _unknown(columns: Mapping[str, LookupType], body: bytes) -> AnswerPage | Non
 
 
 def _table(fields: Mapping[str, LookupField], items: object) -> AnswerPage:
-    """Return one row per item; a row whose first column is empty text is left out."""
+    """Return a page with one row per item of a list; a row whose first column is empty text is left out."""
     rows = [row for item in _items(items) if (row := _row(fields, item))[0] != ""]
     return AnswerPage(_types(fields), rows)
 
@@ -226,9 +227,9 @@ def _lacks_a_price(values: Iterable[LookupValue]) -> bool:
 
 
 def _cursor(name: str, value: object) -> tuple[str, str] | None:
-    """Return the parameter of the next page as (name, value), None if there is no next page.
+    """Return the parameter `name` of the call for the next page, as (name, value); None if there is no next page.
 
-    There is none if the value is absent or 0 (assumed, as for orders).
+    `value` is the cursor in the answer; absent or 0 means that there is no next page (assumed, as for orders).
     """
     text = str(value) if isinstance(value, str | int) and not isinstance(value, bool) else ""
     return (name, text) if text not in ("", "0") and len(text) <= MOST_CHARACTERS else None

@@ -147,9 +147,9 @@ class AriesMarket(AriesConnection[str]):
         return list(self._streams)
 
     def _read(self, frame: bytes, received: int, records: list[Record], notices: list[Notice]) -> None:
-        """Decode a frame received at `received` (ns since the epoch), and append to `records` and `notices`.
+        """Decode a frame received at `received` (ns since the epoch); append what it yields to `records` and `notices`.
 
-        It is decoded in one go, and line by line only if it does not fit the fast decoder.
+        All lines are decoded at once, and one by one only if they do not fit the fast decoder.
         """
         try:
             envelopes = decode_lines(frame)
@@ -230,10 +230,10 @@ class AriesMarket(AriesConnection[str]):
             notices.extend(self._control(message, raw))
 
     def _rejected(self, refused: RequestRefused) -> Rejected:
-        """Return a refusal as a notice that names the refused subscriptions.
+        """Return a refusal of a request as a notice that names the refused subscriptions.
 
-        These are the subscriptions that need what the request added, for the symbols that the refusal's text names, or
-        for all symbols of the request if it names none.
+        These are the subscriptions that need fields which the request added, for the symbols that the text of the
+        refusal names, or for all symbols of the request if the text names none. The fields no longer count as running.
         """
         asked = self._requests.get(refused.request, {})
         subscriptions: list[Subscription] = self._queries.of(refused.request)
@@ -243,9 +243,9 @@ class AriesMarket(AriesConnection[str]):
         return Rejected(tuple(subscriptions), excerpt(refused.reason), refused.is_unknown_symbol)
 
     def _undo(self, symbol: str, before: RequestOptions) -> None:
-        """Record that a request about a symbol was refused.
+        """Take back what a refused request added to the fields that count as running for a symbol.
 
-        `before` has, for each of its options, the fields that ran before it, () if none did.
+        `before` maps each option of the request to the fields of it that ran before the request, () if none did.
         """
         sent = self._sent.get(symbol, {})
         for option in before.keys() & sent.keys():
@@ -328,15 +328,18 @@ def _time_of(data: Struct) -> int | UnsetType:
 
 
 def _added(option: str, names: tuple[str, ...], have: tuple[str, ...]) -> tuple[str, ...]:
-    """Return the names of fields to request in addition to those of `have`, which are requested already.
+    """Return the names of fields to send in a request, those of `names` that are not in `have`, the fields that run.
 
-    If `names` are all fields of the option, it returns all of them, so that "*" is sent.
+    Returns `names` unchanged if they are all fields of the option, which are sent as "*", or if none of them is new.
     """
     return names if is_everything(option, names) else tuple(name for name in names if name not in have) or names
 
 
 def _needs(subscription: Subscription, before: RequestOptions) -> bool:
-    """Return whether a subscription needs more of these options than the fields that ran before (() if none did)."""
+    """Return whether a subscription needs more than the fields in `before`: those that ran before a request.
+
+    `before` maps each option of the request to them, () if none ran; options that are not in it are ignored.
+    """
     need = options_of([subscription])
     return any(
         option in need and (not fields or not set(need[option]) <= set(fields)) for option, fields in before.items()
@@ -373,7 +376,7 @@ def _snake_case(name: str) -> str:
 
 
 def _plain(value: object) -> str | float | bool:
-    """Return a flag or a number, also given as text, as bool or number; anything else as text."""
+    """Return a flag or a number, either of them also given as text, as bool or number; any other value as text."""
     flag = {"true": True, "false": False}.get(value.lower()) if isinstance(value, str) else None
     if flag is not None:
         return flag
@@ -382,10 +385,10 @@ def _plain(value: object) -> str | float | bool:
 
 
 class SocketQueries:
-    """Queries, as over HTTP, sent through the market WebSocket and not answered yet (Aries protocol page §3.5).
+    """HTTP-like queries that are sent through the market WebSocket and not answered yet (Aries protocol page §3.5).
 
-    A subscription of kind "answers" is a query: its symbol is the path; its options are a number, which makes it
-    unique, and the parameters. An answer is matched by the id of its request.
+    A subscription of kind "answers" is a query: its symbol is the path; its first option is a number, which makes it
+    unique, the further ones are the parameters. An answer is matched by the id of its request.
     """
 
     def __init__(self, session: AriesSession) -> None:
@@ -405,7 +408,7 @@ class SocketQueries:
         self._requests.pop(subscription, None)
 
     def of(self, request: str) -> list[Subscription]:
-        """Return the query that the request with this id asked, as a list; [] for any other request."""
+        """Return the unanswered query that was sent as the request with this id, as a list of one; [] if none was."""
         return [each for each, sent in self._requests.items() if sent and sent == request]
 
     def send(self) -> None:
@@ -435,7 +438,8 @@ class SocketQueries:
 def _body(payload: Mapping[str, Any]) -> str:
     """Return the result in an answer's payload as JSON text; "" if it cannot be encoded.
 
-    It may be in any of the places named in §9 U14 of the Aries protocol page.
+    It is under the key `body`, else `data`, else the payload itself: which one the server uses is open question U14 of
+    the Aries protocol page.
     """
     body = next((payload[name] for name in ("body", "data") if payload.get(name) is not None), payload)
     try:

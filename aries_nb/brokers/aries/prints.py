@@ -25,8 +25,8 @@ PRINT_COLUMN_TYPES: dict[str, ColumnType] = {name: _TYPES.get(name, "text") for 
 class PrintPart(StreamPart):
     """The values of a trades stream, made from time & sales events, each of which is one trade.
 
-    A field that an event lacks keeps its last value, except the id. A trade with a number is emitted once, however
-    often it comes: again after a break, or duplicated by a proxy.
+    A field that an event lacks keeps its last value, except the trade number, which is 0 then. A trade with a number is
+    emitted once, even if the server repeats it after a break or a proxy duplicates it.
     """
 
     __slots__ = ("_fields", "_id", "_recent")
@@ -42,7 +42,7 @@ class PrintPart(StreamPart):
 
     @property
     def ping_number(self) -> int:
-        """Always 1, so that each trade is compared with earlier ones, not only after a request."""
+        """Always 1, which stands for an unanswered ping: so every trade is compared with earlier ones."""
         return 1
 
     @ping_number.setter

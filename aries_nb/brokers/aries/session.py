@@ -111,7 +111,7 @@ class AriesSession:
         return ()
 
     def is_update(self, message: Mapping[str, Any]) -> bool:
-        """Return whether a message has market data, as opposed to the state of the session."""
+        """Return whether a message carries market data, as opposed to a message about the session or a request."""
         payload = message.get("payload")
         action = payload.get("action") if isinstance(payload, dict) else None
         return message.get("type") == "event" and action in ("update", "snapshot")  # a tuple: it may be unhashable
@@ -188,7 +188,8 @@ class AriesSession:
 def check_words(subscriptions: Sequence[Subscription]) -> None:
     """Raise UsageError if a subscription has text that cannot be encoded and sent.
 
-    Kept as a subscription, it would break every new connection.
+    To be called before the subscription is stored, since a stored one is requested on every new connection and would
+    break each.
     """
     words = dict.fromkeys(
         word for each in subscriptions for word in (each.symbol, *each.fields, *chain.from_iterable(each.options))
@@ -203,9 +204,9 @@ def check_words(subscriptions: Sequence[Subscription]) -> None:
 
 
 def request_of(message: Mapping[str, Any]) -> str:
-    """Return the id of the request that a message answers, from its envelope or payload; "" if it has none.
+    """Return the id of the request that a message answers: that of the message, else of its payload; "" if it has none.
 
-    Source: Aries protocol page D4.
+    Aries documents both places (Aries protocol page, deviation D4).
     """
     payload = message.get("payload")
     return _id(message.get("id")) or (_id(payload.get("id")) if isinstance(payload, dict) else "")

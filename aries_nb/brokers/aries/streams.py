@@ -65,7 +65,7 @@ _EVERYTHING: Mapping[str, frozenset[str]] = {
 
 
 class StreamPart(ABC):
-    """The part of a stream's row that one kind of event carries: its values from index `start` to `stop`.
+    """The part of a stream's row that one kind of event carries: its values from index `start` up to before `stop`.
 
     `read` takes the values from an event's data, and `merge` completes them to a whole row with the values known from
     earlier events. `ts` is the exchange time of the latest event, in ns. After a request the server sends a snapshot,
@@ -101,15 +101,20 @@ class StreamPart(ABC):
         """
 
     def forget(self) -> None:
-        """Store the known values in `last`, because the connection breaks; `repeats` compares a snapshot with them."""
+        """Keep the part's values in `last`, unless all are missing, because the connection broke.
+
+        `MarketStream.forget` calls it before it resets the row; `repeats` compares the next connection's snapshot with
+        `last`.
+        """
         if self.known != self.missing:
             self.last = self.known
 
     def repeats(self, ts: int, values: Values) -> bool:
-        """Return whether an event is the server's snapshot after a request, which repeats the known values.
+        """Return whether an event is a snapshot of the server that only repeats the values known before it.
 
-        `ts` and `values` are the event's exchange time in ns and its whole row. Returns True at most once per request,
-        and never if a row without this part was emitted since the break, because that row was incomplete.
+        `ts` and `values` are the event's exchange time in ns and the whole row merged with it. Returns True at most
+        once per request, and never for the first values of this part on a connection if a row was already emitted on
+        it, because these values were missing in that row.
         """
         known, stream = self.known, self.stream
         is_new = known == self.missing
@@ -137,9 +142,9 @@ class FieldsPart(StreamPart):
         self.needs_merge = bool(self.times) or len(fields) < len(stream.subscription.fields)
 
     def merge(self, new: tuple[Any, ...]) -> Values | None:
-        """Return the stream's whole row after an event with these values of this part.
+        """Return the stream's whole row after an event, in which `new` are the values of this part.
 
-        Returns None if the event has none of the requested fields.
+        A field that the event lacks keeps its value. Returns None if the event has none of the requested fields.
         """
         if self.times:
             new = self._in_nanoseconds(new)
@@ -162,9 +167,10 @@ class FieldsPart(StreamPart):
 
 
 class MarketStream:
-    """One subscription of a market connection, with its current row in `values`, made up of `parts`.
+    """One subscription of a market connection, with its current row in `values`, made up of its `parts`.
 
-    `has_emitted`: a row was emitted since the latest break; values that a part did not have by then are missing in it.
+    Each part is filled by one kind of event. `has_emitted`: a row was emitted since the latest break, with missing
+    values for the parts that had none by then.
     """
 
     __slots__ = ("has_emitted", "parts", "subscription", "values")
@@ -189,8 +195,8 @@ class MarketStream:
     def copy_known(self, others: Iterable[MarketStream]) -> int:
         """Copy the values of this stream's fields from other quotes streams of the same symbol.
 
-        Returns their exchange time (ns since the epoch) if every field has a value, else 0. `StreamPart.repeats`
-        compares a later snapshot with it.
+        Returns the newest exchange time of these values (ns since the epoch) if all fields are known, else 0, also if
+        this is no quotes stream.
         """
         if self.subscription.kind != "quotes":
             return 0
@@ -275,10 +281,10 @@ def item_to_subscribe(symbol: str, new: RequestOptions) -> dict[str, Any]:
 
 
 def item_to_unsubscribe(symbol: str, old: RequestOptions, left: RequestOptions) -> str | dict[str, Any]:
-    """Return the item of an unsubscribe request that reduces the options from `old` to `left`.
+    """Return the item of an unsubscribe request that reduces a symbol's requested fields from `old` to `left`.
 
-    It is the bare symbol if nothing is left. If fields are removed from "*", the remaining ones continue (assumed).
-    Source: Aries protocol page §3.3, §9 U21.
+    It is the bare symbol if nothing is left. If the fields were requested as "*", the remaining ones are assumed to
+    continue (Aries protocol page §3.3, open question U21).
     """
     if not left:
         return symbol

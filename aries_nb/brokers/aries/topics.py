@@ -80,7 +80,10 @@ def key_of(subscription: Subscription) -> TopicKey:
 
 
 class _NewestRows:
-    """The newest row of each key of one table, with its time, the least recently changed first."""
+    """The newest row of each key of one table, with its time (ns since the epoch), in the order of the latest changes.
+
+    `ts` is the newest of all times, also of rows that were dropped.
+    """
 
     __slots__ = ("_key", "rows", "ts")
 
@@ -90,7 +93,7 @@ class _NewestRows:
         self.rows: dict[tuple[Any, ...], tuple[int, AccountRow]] = {}
 
     def put(self, ts: int, row: AccountRow) -> None:
-        """Store a row with its time (ns since the epoch) in place of the one with the same key, at the end."""
+        """Store a row with its time (ns since the epoch) as the newest, in place of the row with the same key."""
         key = tuple(row[name] for name in self._key)
         self.rows.pop(key, None)
         self.rows[key] = (ts, row)
@@ -99,7 +102,7 @@ class _NewestRows:
     def trim(self) -> None:
         """Drop the oldest rows beyond 5,000, finished orders first.
 
-        Waits until there are a tenth more, because it scans all rows.
+        Does nothing up to 5,500 rows, because it scans all of them.
         """
         excess = len(self.rows) - ROWS_KEPT
         if excess > ROWS_KEPT // 10:
@@ -119,7 +122,10 @@ class AccountTopic:
 
     @property
     def payload(self) -> dict[str, Any]:
-        """The payload of a subscribe frame (Aries protocol page §5.1); for news it covers all subscriptions."""
+        """The payload of the frame that subscribes to the topic (Aries protocol page §5.1).
+
+        For news it names the symbols and topics of all subscriptions.
+        """
         key = self.key
         if key.topic == "watchlist":
             return {"topic": "watchlist"}
