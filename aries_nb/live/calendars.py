@@ -36,10 +36,10 @@ TradingSessions: TypeAlias = "tuple[Times, Times]"
 def open_since(calendar: str, now: int) -> int | None:
     """Return the time from which a market has traded without a pause until `now`; both in ns since the epoch.
 
-    `calendar` is the exchange's market identifier code; "24/7" is never closed and gives 0. Of a session, the first and
-    the last 10 min, with its auctions, do not count. Returns None while no trades are expected (closed, holiday, lunch
-    break, auction, before or after regular hours), and while the hours are not known: for "", for an unknown name, and
-    for about a second after the first lookup. Never blocks. Any thread.
+    `calendar` is the exchange's market identifier code; "24/7" is never closed and gives 0. The first and the last 10
+    min of a trading session, with its auctions, do not count. Returns None while no trades are expected (closed,
+    holiday, lunch break, auction, before or after regular hours), and while the hours are not known: for "", for an
+    unknown name, and for about a second after the first lookup. Never blocks. Any thread.
     """
     if calendar in {"", ROUND_THE_CLOCK}:
         return 0 if calendar else None
@@ -49,9 +49,10 @@ def open_since(calendar: str, now: int) -> int | None:
 
 @cache
 def _lookup(calendar: str, number: int) -> Future[TradingSessions]:
-    """Return the sessions of the span of 30 days with this `number` (0 begins at the epoch), as a cached future.
+    """Return a future of a market's trading sessions in the span of 30 days with this `number` (0 begins at the epoch).
 
-    They are looked up on a thread: a calendar takes about a second, and the thread that draws the views must not wait.
+    They are looked up once, on a thread, as a calendar takes about a second and the thread that draws the views must
+    not wait; later calls return the same future.
     """
     return run_on_thread(partial(_looked_up, calendar, number), name="aries-nb-hours")
 

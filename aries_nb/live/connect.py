@@ -46,8 +46,9 @@ class _OpenFeeds:
     def connection_limit(self, url: str, broker: Broker) -> ConnectionLimit:
         """Return the limits on connections and requests at an address: one object for all feeds with that address.
 
-        Addresses are compared without regard to capitals and to a slash at their end.
-        The number of connections is that of `broker`: the cell that makes it may have run again.
+        Addresses are compared without regard to capitals and to a slash at their end. The most connections that it
+        allows is set to that of `broker`, which may be newer than the object, as when the cell that makes the Broker
+        ran again.
         """
         fresh = ConnectionLimit(broker.most_connections, requests_per_second=broker.requests_per_second)
         with self._guard:
@@ -73,9 +74,9 @@ class _OpenFeeds:
         return feed
 
     def put(self, key: object, feed: Feed, market: EmbeddedMarket | None, own: Broker | None) -> None:
-        """Register a feed, the simulated market that was started for it, and the user's own Broker.
+        """Register a feed, the simulated market that was started for it, and the user's own Broker that it was made of.
 
-        The last two are None where there is none.
+        `market` is None where no market was started, `own` None where the user gave a broker's name.
         """
         with self._guard:
             self._feeds[key] = (feed, market, own)
@@ -86,7 +87,10 @@ class _OpenFeeds:
             self._feeds = {key: entry for key, entry in self._feeds.items() if entry[0] is not feed}
 
     def after_fork(self) -> None:
-        """Empty the registry in a forked process: the feeds belong to the parent, and `connect` makes new ones here."""
+        """Empty the registry in a forked process: the feeds belong to the parent.
+
+        `connect` then makes new ones in the child.
+        """
         self._feeds, self._making, self._allowances = {}, {}, {}
         self._guard = threading.Lock()
 
@@ -121,7 +125,7 @@ def connect(
     ones.
 
     Blocks until the feed is live. Raises UsageError for an unknown name, option or an invalid address, TokenError
-    without a token or with one that the server refuses, ConnectError where there is no session within `timeout`.
+    without a token or with one that the server refuses, ConnectError where no connection is live within `timeout`.
     """
     given = hide_token(token)
     token = None  # a traceback may show this frame

@@ -111,7 +111,10 @@ class Link:
         self._pool.sessions[0].wait_open(timeout)
 
     def columns(self, kind: Kind) -> Mapping[str, ColumnType]:
-        """Return all fields that records of this kind have at the endpoint, with their types; empty if none."""
+        """Return all fields, with their types, that records of a kind have at the endpoint.
+
+        Empty where the endpoint has no streams of that kind.
+        """
         return self._columns.get(kind, {})
 
     def tape(
@@ -249,14 +252,15 @@ class Link:
         return slip.text.encode()
 
     def fill_gaps_with(self, fill: Callable[[TradeGap, Sequence[Route], StreamGaps], None]) -> None:
-        """Call `fill` with each gap in numbered trades, on the network's thread; it must return at once.
+        """Set the function `fill` to be called with each gap in numbered trades, on the network's thread.
 
-        Its arguments are the gap, the routes to the stores that miss the trades, and the gaps of the connection.
+        It must return at once. Its arguments are the gap (the trades of one symbol missing between two known ones), the
+        routes to the stores that miss the trades, and the stream's part of the gap log.
         """
         self._pool.on_trade_gap = lambda number, hole, streams: fill(hole, streams, self._gaps.of_connection(number))
 
     def gaps_of(self, store: RecordSink) -> GapSelection:
-        """Return the interruptions of the streams that fill `store`."""
+        """Return the interruptions of the streams that fill `store`, from now until the result is closed."""
         places: dict[tuple[str, Kind], set[str]] = {}
         for stream in self._streams.get(id(store), ()):
             name = self._gaps.of_connection(self._pool.number_of(stream)).name

@@ -42,15 +42,19 @@ class _WaitingFrame(NamedTuple):
     code: int
 
     def release(self) -> None:
-        """Show the new rows without the missing trades; does nothing once they were inserted.
+        """Show the frame's new rows without the missing trades; does nothing if these were inserted meanwhile.
 
+        Other backfills of the frame that are in progress still hold them back as `RollingFrame.begin_backfill` says.
         The network's thread only.
         """
         self.tape.backfill(self.number, [], 0)
 
 
 class _Fill(NamedTuple):
-    """A trade gap and the frames that wait for its trades; `gap` numbers the interruption in the gap log."""
+    """A trade gap (missing trades of one symbol) and the frames that wait for its trades.
+
+    `gaps` is the stream's part of the gap log, `gap` the number in that log of the interruption that caused it.
+    """
 
     hole: TradeGap
     frames: Sequence[_WaitingFrame]
@@ -67,7 +71,10 @@ class _Fill(NamedTuple):
 
 
 class GapFill:
-    """Requests and inserts missing trades, one trade gap after the other, on a thread that runs while there are any."""
+    """Requests missing trades over HTTP and inserts them into rolling frames, one trade gap after the other.
+
+    A trade gap is the missing trades of one symbol. Requests are made on a thread that runs while there are any.
+    """
 
     def __init__(self, reference: MarketReference) -> None:
         self._reference = reference
@@ -80,9 +87,10 @@ class GapFill:
     # The network's thread.
 
     def start(self, hole: TradeGap, streams: Sequence[Route], gaps: StreamGaps) -> None:
-        """Stop showing new rows in the frames that these routes fill, and queue the gap; returns at once.
+        """Stop showing new rows in the rolling frames of `streams`, and queue the trade gap `hole`; returns at once.
 
-        Does nothing where 1,000 gaps are waiting already. The network's thread only.
+        The frames show rows again once the trades are inserted, after 15 s at most. Does nothing where 1,000 gaps are
+        waiting, or no stream fills a rolling frame. The network's thread only.
         """
         frames = [(stream.sink, stream.code) for stream in streams if isinstance(stream.sink, RollingFrame)]
         with self._guard:
@@ -99,9 +107,10 @@ class GapFill:
             run_on_thread(self._work, name="aries-nb-gap-fill")
 
     def _fill(self, job: _Fill, trades: pd.DataFrame | None) -> None:
-        """Insert the missing trades, None if they could not be requested, and show all rows again.
+        """Insert the missing trades into the frames that wait for them, and show their rows again.
 
-        The gap counts as filled in the gap log once all trade gaps of that interruption and symbol are.
+        `trades` is None if they could not be requested: nothing is inserted then. The gap log notes the gap as filled
+        once all trade gaps of that interruption and symbol are. The network's thread only.
         """
         rows = None if trades is None else [_rows(frame, trades) for frame in job.frames]
         received = time.time_ns()

@@ -20,9 +20,10 @@ StreamSymbols: TypeAlias = Mapping[tuple[str, Kind], Collection[str]]
 
 
 class GapSelection:
-    """The gaps of the whole feed (`places` None), or those of some symbols, by connection and kind. Any thread.
+    """The gaps (interruptions) of the whole feed, where `places` is None, or of the symbols in it. Any thread.
 
-    Of symbols, it has the gaps from when this was made until it was closed.
+    `places` has symbols by the connection's name and the kind of stream. Gaps of symbols are those that lasted until
+    after this object was made, and began before it was closed.
     """
 
     def __init__(self, log: GapLog, places: StreamSymbols | None = None) -> None:
@@ -42,7 +43,10 @@ class GapSelection:
         return not is_later and (gap.ended is None or gap.ended > self._made)
 
     def close(self) -> None:
-        """Leave out gaps that begin from now on; idempotent. Has no effect for the whole feed."""
+        """Leave out gaps that begin from now on; idempotent.
+
+        Has no effect where this has the gaps of the whole feed.
+        """
         self._closed = self._closed or time.time_ns()
 
     def spans(self) -> tuple[GapSpan, ...]:

@@ -78,11 +78,17 @@ class LiveObject(ABC):
 
     @abstractmethod
     def _count(self) -> int:
-        """Return the number of rows, updates or bars so far, which `wait` compares with the number it waits for."""
+        """Return the number of rows, updates or bars that have arrived so far; a hook that each subclass implements.
+
+        `wait` compares it with the number that it waits for. Any thread.
+        """
 
     @abstractmethod
     def _first_view(self) -> Any:  # noqa: ANN401 - views are imported when they are shown
-        """Return the view that a cell shows for this object."""
+        """Return the view that a cell shows for this object, a new one or the open one.
+
+        A hook that each subclass implements; it is called on the thread that runs the cells.
+        """
 
     def _check(self) -> None:
         """Raise the error that ended the connection for good, or ClosedError if it was closed; else return."""
@@ -112,9 +118,9 @@ class LiveObject(ABC):
         return is_done
 
     def _view(self, key: object, make: Callable[[], T]) -> T:
-        """Return the open view with this key, else the one that `make` returns now.
+        """Return the open view with this key, else the one that `make` returns now, and keep it.
 
-        So a cell that runs again shows its view again. Raises FeedError where this object is closed.
+        With it, a cell that runs again shows its view again. Raises FeedError where this object is closed.
         """
         view: Any = self._views.get(key)
         if view is None or view.is_closed:

@@ -91,9 +91,10 @@ def worst(states: Sequence[State]) -> State:
 
 
 def combined(parts: Sequence[FeedStatistics]) -> FeedStatistics:
-    """Return the statistics of several connections together; lag and silence are those of the first, the market's.
+    """Return the statistics of several connections together.
 
-    Counts are added up; of the delays within this process and of `behind_s` the longest counts.
+    Lag and silence are those of the first connection, which is the market's. Counts are added up; of the delays within
+    this process, and of `behind_s`, the longest counts.
     """
     first = parts[0]
     return FeedStatistics(

@@ -21,8 +21,9 @@ LOOK_SECONDS = 0.5
 def wait_for(is_done: Callable[[], bool], watches: tuple[Watch, ...], *, timeout: float | None, what: str) -> None:
     """Block until `is_done()` is true. Raises WaitTimeoutError after `timeout` seconds (None: no limit).
 
-    `is_done` is called at the beginning, after notifications, and every 0.5 s; what it raises is raised here. `watches`
-    register a function to be called at each change that may matter. `what` names the condition in the error.
+    `is_done` is called on this thread at the beginning, after notifications, and every 0.5 s; its exceptions pass
+    through. Each of `watches` registers a function to be called at changes that may matter, and returns one that ends
+    the calls. `what` names the condition in the error.
     """
     deadline = _deadline(timeout)
     notified = threading.Event()
@@ -46,8 +47,9 @@ async def wait_for_async(
 ) -> None:
     """Await that `is_done()` is true, on the caller's event loop. Raises WaitTimeoutError after `timeout` seconds.
 
-    `wait_for` for async code. `timeout` None means no limit; what `is_done` raises is raised here. `watches` register a
-    function to be called at each change that may matter. `what` names the condition in the error.
+    `wait_for` for async code. `timeout` None means no limit; exceptions of `is_done` pass through. Each of `watches`
+    registers a function to be called at changes that may matter, and returns one that ends the calls. `what` names the
+    condition in the error.
     """
     deadline = _deadline(timeout)
     loop = asyncio.get_running_loop()

@@ -82,11 +82,11 @@ class Attribution:
 
 
 def attribute(portfolio: Portfolio, marks: Marks, events: Iterable[Fill | MarkUpdate]) -> Attribution:
-    """Return the attribution of the change of equity from this portfolio at these prices through the events, in order.
+    """Return the attribution, by instrument and cause, of the change of equity from a portfolio through the events.
 
-    For two times with nothing known in between: pass the fills, then the prices (marks) of the second time. A fill with
-    an unknown price (NaN) makes its instrument's "trade" unknown, and its "price" where it has no middle of our quotes
-    either.
+    `marks` are the prices at which the portfolio is valued at first, `events` fills (own executions) and changes of
+    prices, in their order. To compare two times, pass the fills between them, then the prices of the second. A fill
+    with an unknown price (NaN) makes "trade" of its instrument unknown, and if its `mid` is unknown too, also "price".
     """
     running = RunningAttribution(portfolio, marks)
     running.take(events)
@@ -143,7 +143,7 @@ class RunningAttribution:
         }
 
     def charge(self, symbol: str, fee: Decimal) -> None:
-        """Add a fee that no fill contained to an instrument's contribution; below 0 where it was paid."""
+        """Add a fee that was in no fill to an instrument's contribution; `fee` is below 0 where it was paid."""
         with exactly():
             self._instrument(symbol).charge(fee)
 
@@ -163,10 +163,11 @@ class RunningAttribution:
 
 
 class _Instrument:
-    """The running attribution of one instrument; its methods are called within `exactly()`, for exact decimals.
+    """The running attribution of one instrument; its methods are to be called within `exactly()`, for exact decimals.
 
-    `_mark` is the last price known while anything is held, `_is_marked` whether it is valid now. Trades before any
-    price wait in `_unmarked_trades` for their price move: their quantity, and their worth at the time of the trade.
+    `_mark` is the last known price at which it is valued, None before one; `_is_marked`: that price is still valid.
+    Trades before any price have no price move yet: `_unmarked_trades` has their net quantity, and their worth when
+    traded.
     """
 
     def __init__(self, held: Position | None, multiplier: Decimal, mark: Decimal) -> None:
@@ -224,7 +225,10 @@ class _Instrument:
         self._unmarked_trades = (ZERO, ZERO)
 
     def _reset_when_flat(self) -> None:
-        """Forget the last price where nothing is held and the price is unknown: later events do not depend on it."""
+        """Forget the last price if nothing is held and the price is unknown now.
+
+        Later events do not depend on that price.
+        """
         if not self.quantity and not self._is_marked:
             self._settle(ZERO)  # as much was bought as sold: the price at which it is valued makes no difference
             self._mark = None

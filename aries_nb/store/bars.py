@@ -74,10 +74,11 @@ class BarSeries:
             self.version += 1
 
     def history(self, bars: BarPage, *, final_before: int) -> None:
-        """Replace bars by those that the history returned.
+        """Replace bars by those that the broker's history returned.
 
-        Bars that begin before `final_before` had ended at the request, so they are final. An incomplete bar that `bars`
-        lacks, though it has live trades, stays incomplete: the history lags behind.
+        Bars that begin before `final_before` (ns since the epoch) had ended at the request, so they change no more.
+        Where `bars` lacks a bar that has live trades and may miss others, the history lags behind: from that bar on
+        none is final.
         """
         columns = (bars.start_ns, *_values(bars))
         with self._guard:
@@ -99,9 +100,10 @@ class BarSeries:
             self.version += 1
 
     def mark_incomplete(self, first: int, last: int | None) -> None:
-        """Note that trades between two times may be missing: the bars that contain them are incomplete.
+        """Note that trades between two times may be missing: bars that overlap this span are incomplete until replaced.
 
-        Exchange times in ns since the epoch. `last` is None while a gap lasts; call `resume` after it.
+        Exchange times in ns since the epoch. `last` is None while a gap lasts; the caller must call this again with its
+        end, and then `resume`.
         """
         with self._guard:
             low, high = self._incomplete
@@ -112,7 +114,10 @@ class BarSeries:
             self.version += 1
 
     def resume(self) -> None:
-        """Note that a gap has ended and all trades are received again; first call `mark_incomplete` with its times."""
+        """Note that a gap has ended and all trades are received again.
+
+        The caller must have called `mark_incomplete` with the times of the gap before.
+        """
         with self._guard:
             low, high = self._incomplete
             self._incomplete = (low, high) if low <= high else (_NEVER, 0)
@@ -130,9 +135,10 @@ class BarSeries:
         return start if is_open else None
 
     def estimate(self, start: int, bars: BarPage) -> None:
-        """Replace the running bar, which begins at `start`, by that in `bars`, the history's answer, if it is there.
+        """Replace the running bar, which begins at `start` (ns since the epoch), by that in the history's reply `bars`.
 
-        It counts trades up to about now, but the last one that it counts is not known.
+        Has no effect where `bars` lacks it. The new bar counts trades up to about the request; which was the last is
+        not known.
         """
         if start in bars.start_ns:
             at = bars.start_ns.index(start)

@@ -235,9 +235,10 @@ def _reported_fill(change: RowChange, value: Mapping[str, Value]) -> Fill | None
 
 
 def _furthest(before: OrderState, now: OrderState) -> OrderState:
-    """Return which of two states of an order the next one is compared with: that with more filled.
+    """Return the state of an order with which its next state is compared: of two states, that with more filled.
 
-    A late state must not make the next one yield its fill again. Of equally filled states, one with an average price.
+    A state that arrives late must not make the next one yield a fill again. Of equally filled states, `now`, unless
+    only `before` has an average price.
     """
     if now.filled != before.filled:
         return max(before, now, key=lambda state: state.filled)

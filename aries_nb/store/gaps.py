@@ -32,12 +32,12 @@ MAX_LINES = 100  # lines of one gap for symbols that could not be filled
 
 @dataclass(frozen=True, slots=True)
 class Gap:
-    """One interruption of a stream. Times in ns since the epoch; `ended` is None while it lasts.
+    """One interruption of a stream, or the part of it that concerns one kind of data or one symbol.
 
-    `symbol` is "" where all symbols of the stream are concerned. `filled`: the missed data were filled in from the
-    broker's history. `missed` is the number of messages that were missed, None where the broker gives no way to know;
-    of a filled gap, the number filled in. `number` is its place among all gaps of the feed, from 0; `past` is how many
-    of the missed messages the stream's own history had.
+    Times in ns since the epoch; `ended` is None while it lasts. `symbol` is "" where all symbols of the stream are
+    concerned. `filled`: the missed data were loaded from the broker's history. `missed` is the number of messages that
+    were missed, in a filled gap the number loaded; None where it is unknown. `number` is the gap's place among all gaps
+    of the feed, from 0. `past` is how many of the missed messages the stream itself sent from its history.
     """
 
     stream: str
@@ -82,10 +82,10 @@ class GapLog:
     def closed(self, stream: str, *, ended: int, resumed: Sequence[Resumed] = (), is_all: bool = False) -> None:
         """End the open gap of a stream at `ended` (ns since the epoch), if there is one.
 
-        `resumed` says of kinds and symbols whether what they missed was filled from history; `is_all`: the stream has
-        no others, so with all of them filled the gap is filled. Otherwise each such kind has a gap of its own in the
-        log, with `stream` such as "market trades", and so has each of its symbols that was not filled; for its symbol,
-        a gap with a symbol overrides the one without.
+        `resumed` says, for each kind and symbol, whether the missed messages came from the broker's history. `is_all`:
+        the stream has no further kinds or symbols, so if all of these came, the gap is filled. If it is not filled, the
+        log gets further gaps, with `stream` such as "market trades": one for each kind of which any symbol was filled,
+        and one for each symbol that was not, which for its symbol overrides that of the kind.
         """
         with self._lock:
             number = self._open.pop(stream, None)
@@ -109,10 +109,10 @@ class GapLog:
             return max((gap.number for gap in self._gaps.values() if gap.stream == stream), default=-1)
 
     def filled(self, number: int, kind: Kind, symbol: str, *, count: int) -> None:
-        """Note that what a symbol missed in gap `number` was filled in: `count` messages more, requested over HTTP.
+        """Note that what a symbol missed in gap `number` was inserted: `count` messages more, requested over HTTP.
 
-        While the gap is open, this is remembered until it ends. A gap of a kind with more than 100 symbols that were
-        not filled stays as it is.
+        While the gap is open, this is remembered until it ends. Has no effect where the gap is no longer kept, or has
+        one common entry because more than 100 symbols of the kind were not filled.
         """
         with self._lock:
             base = self._gaps.get(number)
@@ -135,9 +135,9 @@ class GapLog:
             return list(self._gaps.values())
 
     def of(self, symbols: Mapping[tuple[str, Kind], Collection[str]]) -> list[Gap]:
-        """Return the gaps, oldest first, of these symbols, which are given by the connection's name and kind.
+        """Return the gaps of these symbols, oldest first; they are given by name of the connection and kind of stream.
 
-        Where a gap of a connection has entries for a kind, these are returned instead of it.
+        Where the log has entries of a connection's gap for that kind, these are returned instead of the gap.
         """
         streams = {f"{name} {kind}": (name, some) for (name, kind), some in symbols.items()}
         connections = {name for name, _ in symbols}
@@ -155,7 +155,10 @@ class GapLog:
         return self._observers.add(callback)
 
     def _completed(self, number: int, resumed: Resumed) -> Resumed:
-        """Return `resumed`, what history filled in for a symbol, with the messages added that came over HTTP."""
+        """Return `resumed` with the messages added that were requested over HTTP for its symbol in gap `number`.
+
+        It counts as filled then; unchanged where none were requested.
+        """
         count = self._filled.get((number, resumed.kind, resumed.symbol))
         return resumed if count is None else replace(resumed, is_filled=True, count=resumed.count + count)
 
@@ -209,16 +212,17 @@ class StreamGaps:
     def closed(self, *, ended: int, resumed: Sequence[Resumed] = (), is_all: bool = False) -> None:
         """End the stream's open gap at `ended` (ns since the epoch), if there is one.
 
-        `resumed` says for each kind and symbol whether what it missed was filled from history; `is_all`: the stream has
-        no others, so with all of them filled the gap is filled.
+        `resumed` says, for each kind and symbol, whether the missed messages came from the broker's history. `is_all`:
+        the stream has no further kinds or symbols, so if all of these came, the gap is filled.
         """
         self._log.closed(self._stream, ended=ended, resumed=resumed, is_all=is_all)
 
 
 def _parts(gap: Gap, resumed: Sequence[Resumed]) -> list[Gap]:
-    """Return the entries of a gap for its kinds: one for each kind that was filled, one for each symbol that was not.
+    """Return the entries of an ended gap that was not wholly filled: parts of it by kind and symbol.
 
-    One entry stands for all symbols of a kind where more than 100 were not filled.
+    For each kind in `resumed`: one entry if any of its symbols was filled, and one for each symbol that was not. Where
+    more than 100 symbols of a kind were not filled, a single entry stands for the kind.
     """
     parts: list[Gap] = []
     for kind in sorted({each.kind for each in resumed}):

@@ -59,7 +59,10 @@ class LatencySamples:
         self.visible(lag)
 
     def interrupted(self) -> None:
-        """Note that the stream broke: the next records may come from the past."""
+        """Note that the stream broke: the next records may be past ones.
+
+        `since` becomes the time of receipt of the first of them.
+        """
         self._is_broken = True
 
     def visible(self, lag: int) -> None:

@@ -27,13 +27,13 @@ MOST_UNPRICED = 1_000  # fills without a price, of instruments without quotes
 
 
 class Reconciliation:
-    """Attributes the change of the broker's equity (its cash and positions) since a portfolio `reported` at first.
+    """Attributes to causes how equity by the broker's cash and positions changed since its first portfolio, `reported`.
 
     `marks` are the prices at which instruments are valued. A small difference in cash while there were fills (own
     executions) is their fee; it belongs to their instrument, or to `CASH` if the fills are of several. Any other
-    difference is unexplained. A fill with an unknown price counts at the middle of our quotes, else at the mark, as
-    soon as there is one: the difference in cash may then be its price as well as a fee, and is unexplained. Used by one
-    thread.
+    difference between the broker's figures and those computed from fills and marks is unexplained. A fill with an
+    unknown price counts at the middle of our quotes, else at the mark, as soon as there is one; a difference in cash
+    may then be its price as well as a fee, and is unexplained. Used by one thread.
     """
 
     def __init__(self, reported: Portfolio, marks: Marks) -> None:
@@ -47,9 +47,10 @@ class Reconciliation:
         self._is_guessed = False  # whether we set the price of a pending fill
 
     def take(self, reported: Portfolio, marks: Marks, fills: Sequence[Fill], now: int) -> None:
-        """Take the portfolio of the broker at `now` (ns since the epoch), the marks, and the fills since the last call.
+        """Take the broker's portfolio at time `now` (ns since the epoch), the marks, and the fills since the last call.
 
-        A mark is the price at which an instrument is valued. NaN or missing ones are unknown.
+        A mark is the price at which an instrument is valued; one that is NaN or missing is unknown. `fills` are own
+        executions, in their order.
         """
         with exactly():
             self._attribution.add_multipliers(reported.multipliers)
@@ -74,7 +75,11 @@ class Reconciliation:
             return self._attribution.attribution() + Attribution(rest)
 
     def _priced(self, fills: Sequence[Fill], marks: Marks) -> list[Fill]:
-        """Return the fills that can be counted, each with a price; the rest wait in `_unpriced` until they have one."""
+        """Return those of `fills` that have a price: their own, else their `mid`, else the new or the last mark.
+
+        A mark is the price at which an instrument is valued. Fills without any of these are kept in `_unpriced` for the
+        next call, the newest ones only; one that is dropped becomes part of what is unexplained.
+        """
         self._unpriced = []
         priced = []
         for fill in fills:
@@ -95,9 +100,10 @@ class Reconciliation:
         self._pending[fill.symbol] = self._pending.get(fill.symbol, ZERO) + fee
 
     def _settle(self, now: int) -> None:
-        """Assign the differences between the broker's figures and ours to a cause: a fee, or unexplained.
+        """Assign differences between the broker's cash and quantities and the computed ones to fees or "unexplained".
 
-        Differences that may result from the order in which messages arrived stay without a cause for 5 s.
+        A small difference in cash alone, after fills, is their fee at once. Any other counts as unexplained after it
+        has lasted 5 s by `now` (ns since the epoch), as it may come from the order in which messages arrived.
         """
         differences = self._differences()
         rest = differences.pop(CASH, ZERO)
@@ -130,9 +136,9 @@ class Reconciliation:
         self._differs_since = None
 
     def _differences(self) -> dict[str, Decimal]:
-        """Return the value of the broker's positions and cash beyond ours, by instrument and `CASH`, where it is not 0.
+        """Return by how much the broker's positions and cash are worth more than the computed ones, where not equal.
 
-        NaN for an instrument without a price.
+        By instrument and `CASH`, in the account's currency; NaN for an instrument without a price.
         """
         held = self._attribution.quantities()
         found = {}

@@ -86,7 +86,8 @@ class RollingFrame:
     def publish(self) -> None:
         """Write the records in `buffer` to the columns and make them visible; the network's thread only.
 
-        Does nothing while a backfill is in progress: rows that a gap left out are awaited.
+        Does nothing while a backfill (insertion of rows that a gap left out) is in progress, unless more than 200,000
+        records wait: then all are published, and the backfills are void.
         """
         buffer = self.buffer
         if self._backfills and len(buffer.codes) <= MAX_PENDING:
@@ -116,11 +117,11 @@ class RollingFrame:
             self._observers.notify()
 
     def begin_backfill(self) -> int:
-        """Stop publishing until `backfill` inserts the rows that a gap left out; return the number of this backfill.
+        """Stop publishing until `backfill` is called with the rows that a gap left out; return the number for it.
 
-        The rows are missing before the records that the newest read of the connection added to the buffer. While one or
-        more backfills are in progress, at most 200,000 rows wait in the buffer; with more, all are published and the
-        backfills are void. The network's thread only.
+        The place of the missing rows is before the records that the newest read of the connection added to `buffer`.
+        While any backfill is in progress, at most 200,000 records wait in the buffer; with more, all are published and
+        the backfills are void. The network's thread only.
         """
         self._backfill_number += 1
         self._is_backfilling = True
@@ -136,12 +137,12 @@ class RollingFrame:
         return self._is_backfilling
 
     def backfill(self, number: int, rows: Sequence[tuple[int, int, Values]], received: int) -> bool:
-        """Insert the rows that a gap left out, each (symbol's code, exchange time in ns, values).
+        """Insert the rows that a gap left out, which ends backfill `number` (from `begin_backfill`).
 
-        `number` is that of the backfill, from `begin_backfill`. All rows are published with the last backfill in
-        progress. The inserted ones get the time of receipt of the rows behind them, `received` (ns since the epoch)
-        where there are none. Returns False where the backfill is void because too many rows waited. The network's
-        thread only.
+        All waiting rows are published once no other backfill is in progress. A row is (symbol's code, exchange time in
+        ns since the epoch, values). Inserted rows get the time of receipt of the row that follows them, or `received`
+        (ns since the epoch) where none does. Returns False, and inserts nothing, where the backfill is void or has
+        ended before. The network's thread only.
         """
         place = self._backfills.pop(number, None)
         if place is None:

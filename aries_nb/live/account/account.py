@@ -71,16 +71,17 @@ class Account:
     def orders(self) -> LiveTable:
         """All orders of the account as a live table, one row each, index `order_id`; `.log` has every state of each.
 
-        Quantities are in shares (pieces); columns in lots have that in their name, such as `quantity_lots`.
+        Quantities are in shares or contracts; columns in lots have that in their name, such as `quantity_lots`.
         """
         return self._table("orders") if self._has("fills") else self._orders_and_fills()[0]
 
     @property
     def fills(self) -> LiveFills:
-        """Own executions, one row each; quantities in shares (pieces), `fee` 0 where the broker does not send it.
+        """Own executions as `LiveFills`, one row each; quantities in shares or contracts.
 
-        They are the broker's own records where it sends them, those of the current session included, and `load_history`
-        loads earlier ones; else they are derived from changes of orders since the first use.
+        `fee` is 0 where the broker sends none. Where the broker sends executions, they are its own records from the
+        beginning of the current trading session on, and `load_history` loads earlier ones. Other brokers' fills are
+        derived from changes of orders since the first use.
         """
         return self._reported_fills() if self._has("fills") else self._orders_and_fills()[1]
 
@@ -88,9 +89,9 @@ class Account:
     def positions(self) -> LivePositions:
         """All positions as a live table, one row each, index `symbol`; `quantity` is negative where short.
 
-        `mark_price` and `mark_pnl` are computed here from the feed's own quotes; `price` and `unrealized_pnl` are the
-        broker's. The quotes are subscribed to from the first use on, and `wait` waits for the first of each instrument
-        as well.
+        `mark_price` and `mark_pnl` are computed by this library from the feed's own quotes; `price` and
+        `unrealized_pnl` are the broker's. The quotes are subscribed to from the first use on, and `wait` waits for the
+        first quote of each instrument as well.
         """
         return cast("LivePositions", self._table("positions"))
 
@@ -109,10 +110,10 @@ class Account:
 
     @property
     def stop_orders(self) -> LiveTable:
-        """Stop orders as a live table, one row each, index `order_id`; quantities in shares (pieces).
+        """Stop orders as a live table, one row each, index `order_id`; quantities in shares or contracts.
 
-        `stop_price` is the price that triggers it, `exchange_order_id` the order that was placed by it. Raises
-        UsageError where the broker has no stop orders, or lists them among its orders.
+        `stop_price` is the price that triggers the order, `exchange_order_id` the id of the order that was placed when
+        it was triggered. Raises UsageError where the broker has no stop orders, or lists them among its orders.
         """
         return self._table_or_error("stop_orders", "has no separate list of stop orders")
 
@@ -145,9 +146,9 @@ class Account:
         """Return the P&L of the account as live candles of `interval`, index interval and start; they have a `chart`.
 
         `interval` is 15s, 1m, 5m, 15m, 1h or 1d; `start` is a time within the first candle, None for midnight UTC.
-        Tables of one interval with several starts share one stream. The candles are the broker's own (1mo as well);
-        where it has none, they are made of the changes of `equity` since its first use, and views say so. Raises
-        UsageError for an unknown interval or an invalid start.
+        Tables of one interval with several starts share one stream. The candles are the broker's own, where it has them
+        (1mo as well). For other brokers they are made of the changes of `equity` since its first use, and views say so.
+        Raises UsageError for an unknown interval or an invalid start.
         """
         is_reported = self._has("pnl")
         length = checked_pnl_interval(interval, REPORTED_INTERVALS if is_reported else tuple(INTERVALS))
@@ -167,7 +168,7 @@ class Account:
 
     @property
     def equity(self) -> LiveEquity:
-        """The account's equity over time: cash and positions at the feed's own quotes, and the broker's own figure."""
+        """The account's equity over time: cash plus positions at the feed's own quotes, and the broker's own figure."""
         with self._guard:
             if self._equity is None or not (self._equity.is_open or self._is_closed):
                 if self._equity is not None:
@@ -301,9 +302,9 @@ class Account:
             return table
 
     def _is_usable(self, table: LiveTable | LiveFills | None) -> bool:
-        """Return whether a table can be returned again: it is open, or the account is closed and its data readable.
+        """Return whether a table made before can be returned again; False for None.
 
-        False for None.
+        It can while it is open, and in a closed account, whose tables stay readable and are not made again.
         """
         return table is not None and (table.is_open or self._is_closed)
 

@@ -44,10 +44,10 @@ SHOWN_KEY = ("time", "order_id", "quantity", "price")
 class LiveFills(LiveObject):
     """The fills (own executions) of one account, oldest first, each once even where the broker repeats it.
 
-    Where the broker sends own executions, they are those of the current session and later; `source` is the broker's
-    table with all its columns. Fills missed in an interruption are requested over HTTP, and `load_history` loads those
-    of earlier sessions. Else they are derived from changes of orders since the first use, and `source` is the table of
-    orders. Any thread may read.
+    Where the broker sends own executions, they begin with the current trading session; `source` is the broker's table
+    with all its columns. Fills missed in an interruption are requested over HTTP, and `load_history` loads those of
+    earlier sessions. Where the broker sends none, fills are derived from changes of orders since the first use, and
+    `source` is the table of orders. Any thread may read.
     """
 
     def __init__(
@@ -66,10 +66,10 @@ class LiveFills(LiveObject):
         """One row a fill (own execution), sorted by exchange time `ts`; the index numbers the fills by arrival, from 0.
 
         Columns ts and received (UTC), account, symbol, side, quantity, price, fee, order_id, is_combined, source.
-        Quantities in shares (pieces, never lots); `fee` is 0 where the broker sends none. `is_combined` is true where
-        one row may be several executions: it was derived from a list of all orders, as after a gap or at the first
-        connection. `source` is "stream" for a fill that was streamed, "list" for one from a list of all fills or
-        orders, "history" for one that was requested later.
+        Quantities are in shares or contracts, never lots; `fee` is 0 where the broker sends none. `is_combined` is true
+        where one row may be several executions: it was derived from a list of all orders, as after a gap or at the
+        first connection. `source` is "stream" for a fill that was streamed, "list" for one from a list of all fills or
+        orders, "history" for one that was requested later. The DataFrame belongs to the caller.
         """
         frame = self._log.frame()
         return frame if frame["ts"].is_monotonic_increasing else frame.sort_values("ts", kind="stable")

@@ -22,10 +22,10 @@ OLDEST_NS = 60_000_000_000  # the oldest quote that values a fill: an older one 
 
 
 class LiveMarks:
-    """Subscribes to quotes of exactly the instruments held, and has their mid-prices. Any thread may read.
+    """Subscribes to quotes of the instruments held, follows changes of what is held, and has the mid-prices.
 
-    `held` returns the symbols held, `watch` registers a function to be called when they may have changed, `quotes`
-    subscribes to quotes of some symbols.
+    `held` returns the symbols held. `watch` registers a function to be called when they may have changed, and returns
+    one that ends the calls. `quotes` subscribes to quotes of some symbols and returns their frame. Any thread may read.
     """
 
     def __init__(
@@ -69,8 +69,8 @@ class LiveMarks:
     def at(self, symbol: str, ts: int) -> Decimal:
         """Return the mid-price of an instrument at `ts` (exchange time, ns since the epoch), in exact decimals.
 
-        That of the newest quote at or before `ts`; NaN where that is more than a minute older, has no bid or no ask, or
-        none is kept here.
+        It is that of the newest quote at or before `ts`. NaN where this quote is more than a minute older than `ts` or
+        lacks a bid or an ask, and where no such quote is kept in memory.
         """
         newest, mid = ts - OLDEST_NS, UNKNOWN
         for rows in (*self._left, *(frame._source.rows(0) for frame in list(self._frames))):
@@ -116,7 +116,10 @@ class LiveMarks:
             self._quoted_again()
 
     def _keep(self, symbols: frozenset[str]) -> None:
-        """Drop the frames of quotes that have none of these symbols; they stay open, as a user may use them too."""
+        """Stop using the frames of quotes that have none of these symbols.
+
+        The frames are not closed, as a user may use them too.
+        """
         gone = [frame for frame in self._frames if symbols.isdisjoint(frame.symbols)]
         for frame in gone:
             self._frames[frame]()

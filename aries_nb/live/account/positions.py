@@ -29,11 +29,12 @@ MARK_COLUMNS = (Column("mark_price", "decimal"), Column("mark_pnl", "decimal"))
 class LivePositions(LiveTable):
     """The broker's table of positions, one row each, with their value at the mid-price of the feed's own quotes.
 
-    `mark_price` (the mid-price) and `mark_pnl` (the unrealised P&L at it) are computed here; `price` and
-    `unrealized_pnl` are the broker's. Ours are NaN until the first quote of an instrument, and while its quotes are not
-    live. Quotes of the instruments held are subscribed to from the beginning, and `wait` waits for the first ones as
-    well, for three seconds at most, as an instrument may have none. Quantities are in shares (pieces, never lots). Some
-    brokers list money as positions (`is_currency` "true"); it has the broker's value. Any thread may read.
+    `mark_price` (the mid-price) and `mark_pnl` (the unrealised P&L at it) are computed by this library; `price` and
+    `unrealized_pnl` are the broker's. The computed ones are NaN until the first quote of an instrument, and while its
+    quotes are not live. Quotes of the instruments held are subscribed to from the beginning, and `wait` waits for the
+    first ones as well, for three seconds at most, as an instrument may have none. Quantities are in shares or
+    contracts, never lots. Some brokers list money as positions (`is_currency` "true"); its price and P&L are the
+    broker's. Any thread may read.
     """
 
     def __init__(
@@ -164,9 +165,10 @@ def multiplier_of(row: Mapping[str, Any]) -> Decimal:
 
 
 def _marked(row: Mapping[str, Any], marks: Mapping[str, Decimal]) -> dict[str, Decimal]:
-    """Return `mark_price`, the price of the feed's own quotes, and `mark_pnl`, the unrealised P&L at it, of a position.
+    """Return a position's `mark_price` (price of the feed's own quotes) and `mark_pnl` (unrealised P&L at it), by name.
 
-    The P&L of a closed position is 0. Money has the broker's price and P&L. NaN for an instrument that `marks` lacks.
+    `row` is the broker's record, `marks` the prices by symbol; both values are NaN for an instrument that `marks`
+    lacks. The P&L of a closed position is 0. Money has the broker's price and P&L.
     """
     if is_money(row):
         return {"mark_price": row["price"], "mark_pnl": row["unrealized_pnl"]}

@@ -42,8 +42,8 @@ DERIVED = frozenset({"fills", "pnl"})  # computed here where the broker does not
 def tables_at(endpoint: Endpoint | None) -> tuple[str, ...]:
     """Return the names of the user's tables that a broker has, given the endpoint of its accounts; () for None.
 
-    A name is the attribute of an account or of the feed. `fills` and `pnl` are always among them: they are computed
-    here where the broker does not send them.
+    A name is the attribute of an account or of the feed. `fills` and `pnl` are always among them: this library computes
+    them where the broker does not send them.
     """
     if endpoint is None:
         return ()
@@ -51,9 +51,9 @@ def tables_at(endpoint: Endpoint | None) -> tuple[str, ...]:
 
 
 class UserData:
-    """The accounts, watchlists and news of one user. Any thread may call every method.
+    """The accounts, watchlists and news of one user, on a connection of their own. Any thread may call every method.
 
-    `connect` makes the connection on first use.
+    `connect` is a function that makes this connection; it is called on first use, by the thread that needs it.
     """
 
     def __init__(
@@ -176,10 +176,10 @@ class UserData:
             raise ClosedError("the feed is closed", where=self._http.base, advice="Connect again.")
 
     def _check_named(self, name: str) -> None:
-        """Raise UsageError where the user has no account of this name; without a list of accounts, return.
+        """Raise UsageError where the user has no account of this name; else return.
 
-        The server decides then when the tables are subscribed to. The list is requested once, and again for a name that
-        is not in it.
+        Where neither the token nor the broker lists the accounts, any name passes, and the server decides when tables
+        are subscribed to. The list is requested once, and again for a name that is not in it.
         """
         if name in self._named:
             return

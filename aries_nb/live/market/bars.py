@@ -107,13 +107,13 @@ class BarHistory:
 class LiveBars(LiveObject):
     """The bars of one instrument, history and live as one series of at most 200,000, kept current in the background.
 
-    A bar that begins while trades are received is made of these trades (`source` "live"). The others are the broker's
-    ("history"): earlier bars, the bar that was running when this was made, and bars that overlap a gap. Such a bar is
-    requested again some seconds after its end, and has `complete` False until then. While it is running it is the
-    broker's bar so far plus later trades: an "estimate" at first, as a reply does not say which trade it counted last;
-    exact, and then called "history+live", usually within seconds, when further replies leave one possibility. Where no
-    reply fits, the estimate is renewed once a minute. Assumed: the broker's own bars count every trade. Any thread may
-    read.
+    A bar that begins while trades are received is made of these trades (`source` "live"). All other bars are the
+    broker's ("history"): earlier ones, the one that was running when this was made, and those that overlap a gap. Of
+    these, a bar that was running or overlaps a gap is requested again some seconds after its end, and has `complete`
+    False until then. While it is running it is the broker's bar so far plus later trades. At first that is an
+    "estimate", as a reply does not say which trade it counted last. It is exact, and called "history+live", once
+    further replies leave one possibility, usually within seconds; where no reply fits, the estimate is renewed once a
+    minute. Assumed: the broker's own bars count every trade. Any thread may read.
     """
 
     def __init__(self, link: Link, gaps: GapLog, history: BarHistory, *, interval: str, span_ns: int) -> None:
@@ -245,10 +245,10 @@ class _BarUpdater:
         self._undo = (self._tape.watch(self._wake.set), gaps.watch(self._wake.set))
 
     def begin(self, span_ns: int, name: str) -> None:
-        """Request the history on the caller's thread, then start the thread that keeps the bars current.
+        """Request the history on the caller's thread, which blocks, then start the thread that keeps the bars current.
 
         `span_ns` is the length of the history in ns; `name` is shown with the progress. Raises FeedError, ConnectError
-        or TokenError without a history.
+        or TokenError where the history could not be requested.
         """
         live_from = time.time_ns() - MARGIN_NS
         start = self._history.start_of(max(live_from - span_ns, 0))
@@ -355,9 +355,9 @@ class _BarUpdater:
 
 
 def _is_ours(gap: Gap) -> bool:
-    """Whether trades may be missing because of this gap: it is of the market endpoint.
+    """Return whether trades of the bars may be missing because of this gap: it is of the market endpoint.
 
-    Its stream is "market", or "market 2" for a second connection, which may have been the one with our trades.
+    Its stream is then "market", or "market 2" and so on for further connections, any of which may carry the trades.
     """
     return gap.stream.split()[0] == "market"
 
@@ -405,8 +405,9 @@ def _nanoseconds(times: pd.Index[Any]) -> NDArray[np.int64]:
 class LoadProgress:
     """Context manager that shows the progress of loading a history, which arrives from the newest page back.
 
-    A progress bar where a cell waits for it, elsewhere lines in the log; nothing for a load of less than about a
-    second. `start` and `end` of the history are in ns since the epoch. Used by the thread that waits.
+    It shows a progress bar on the thread that runs a notebook's cells, on other threads lines in the log; nothing for a
+    load of less than about a second. `start` and `end` of the history are in ns since the epoch, `name` is shown. Used
+    by the thread that waits for the history.
     """
 
     def __init__(self, name: str, start: int, end: int) -> None:

@@ -88,8 +88,8 @@ class LiveBook(StreamedObject):
         """The newest best bid and ask of each venue, one row a venue; sizes in shares.
 
         Columns venue, bid_price, bid_size, ask_price, ask_size, ts, received. The first use subscribes, and waits up to
-        a second for an update. After a gap there are no rows until the next update; during the gap the rows from before
-        stay, and `integrity` is "gap". Raises UsageError where the broker has no quotes by venue.
+        a second for an update. During an interruption the old rows stay, and `integrity` is "gap"; after it there are
+        no rows until the next update. Raises UsageError where the broker has no quotes by venue.
         """
         table = self._table_of_venues()
         rows = table.rows() if not (table.is_stale and self.is_live) else ()
@@ -105,11 +105,11 @@ class LiveBook(StreamedObject):
     def lag(self) -> pd.DataFrame:
         """Delays of updates in ms: median `p50_ms` and 99th percentile `p99_ms`, with the number of samples.
 
-        "exchange to received": the newest update of each of the last 1,000 reads of the connection, by two clocks that
-        are not corrected (negative where ours is behind); backfilled data are left out. "received to visible": until it
-        can be read here, of the oldest update of each read. "received to painted": until the browser has painted it, of
-        the views on display in the last minute; NaN where there is none, or while a cell blocks the kernel and the
-        browser's answers with it.
+        "exchange to received": the newest update of each of the last 1,000 reads of the connection, as the difference
+        of the exchange's clock and this computer's (negative where this one is behind); backfilled data are left out.
+        "received to visible": until it can be read in this book, of the oldest update of each read. "received to
+        painted": until the browser has painted it, of the views on display in the last minute; NaN where there is none,
+        or while a cell blocks the kernel and the browser's answers with it.
         """
         return self._book.lags.frame(self._book.lags.received_percentiles())
 

@@ -139,10 +139,11 @@ class LiveFrame(StreamedObject):
     def lag(self) -> pd.DataFrame:
         """Delays of rows in ms: median `p50_ms` and 99th percentile `p99_ms`, with the number of samples.
 
-        "exchange to received": the newest 1,000 rows, by two clocks that are not corrected (negative where ours is
-        behind); backfilled rows are left out. "received to visible": until it can be read here, of the oldest row of
-        each read of the connection. "received to painted": until the browser has painted it, of the views on display in
-        the last minute; NaN where there is none, or while a cell blocks the kernel and the browser's answers with it.
+        "exchange to received": the newest 1,000 rows, as the difference of the exchange's clock and this computer's
+        (negative where this one is behind); backfilled rows are left out. "received to visible": until it can be read
+        in this frame, of the oldest row of each read of the connection. "received to painted": until the browser has
+        painted it, of the views on display in the last minute; NaN where there is none, or while a cell blocks the
+        kernel and the browser's answers with it.
         """
         return self._tape.lags.frame(self._tape.received_percentiles())
 

@@ -24,7 +24,7 @@ ALWAYS_SHOWN = frozenset({"symbol", "price_min", "price_max"})
 class LiveInstruments(LiveTable):
     """A live table with one row for each instrument, index `symbol`: trading status, price limits and margins.
 
-    Prices and margins are in the instrument's currency, margins for one piece (a contract); values that the broker does
+    Prices and margins are in the instrument's currency, margins for one share or contract; values that the broker does
     not send are NaN. `log` has every state since this was made. Any thread may read.
     """
 
