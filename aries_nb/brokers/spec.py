@@ -71,7 +71,7 @@ class Endpoint:
     address: Callable[[str], str] | None = None
 
     def __post_init__(self) -> None:
-        """Check the path, and use the columns of the protocol's class if none are given.
+        """Check the path, and set `columns` to a copy of `COLUMNS` of the protocol's class if none are given.
 
         Raises UsageError for a path that has no "/" or "?" in front and is not empty, and if there are no columns.
         """

@@ -47,7 +47,10 @@ RUBBISH = (
 
 
 class Exchange:
-    """A protocol under test and the server's scripted answers to what it sends, connected without a socket."""
+    """A protocol under test, connected without a socket to the contract's `answer`, which plays the server.
+
+    `sent`, `notices` and `records` collect what the protocol sent and returned; `now` is its clock in seconds.
+    """
 
     def __init__(self, contract: AdapterContract) -> None:
         self._contract = contract
@@ -58,13 +61,16 @@ class Exchange:
         self.now = 0.0
 
     def connect(self) -> None:
-        """Open a new connection and log in with the token of the contract."""
+        """Open a new connection of the protocol, and log in with the contract's token; returns once all is answered."""
         self.protocol.open(self.now)
         self.protocol.authenticate(self._contract.token, self.now)
         self.pump()
 
     def pump(self) -> None:
-        """Pass what the protocol sends to the script and its answers to the protocol, until nothing is left to send."""
+        """Pass what the protocol sends to the contract's `answer`, and the answers to the protocol, until it is silent.
+
+        Raises AssertionError if that does not end within 100 rounds.
+        """
         for _ in range(100):
             out = self.protocol.outgoing()
             if not out:
@@ -105,18 +111,16 @@ class AdapterContract(ABC):
 
     @abstractmethod
     def update(self, kind: Kind, symbol: str) -> tuple[bytes, Mapping[str, Value]]:
-        """Return a frame with one update of a stream, and the column values of its record.
+        """Hook: return a server's frame with one update of a stream, and the column values that its record must have.
 
-        Absent columns are missing values. For a book the values are its levels, each as "price": (bid size, ask size).
+        Columns that are not among them must be missing values. For a book the values are its levels, each as "price":
+        (bid size, ask size).
         """
 
     # The tests.
 
     def test_columns_are_of_known_kinds_and_types(self) -> None:
-        """Every kind of stream and every column type of the endpoint is one that frames support.
-
-        Names are snake_case.
-        """
+        """Test: the endpoint has at least one kind of stream, and all columns have known types and snake_case names."""
         assert self._kinds(), "an endpoint has at least one kind of stream"
         for kind in self._kinds():
             for name, type_ in self.endpoint.columns[kind].items():
@@ -125,7 +129,7 @@ class AdapterContract(ABC):
                 assert name == name.lower(), f"{kind}: {name} is snake_case"
 
     def test_login_opens_the_session(self) -> None:
-        """A login that the server accepts opens the session exactly once."""
+        """Test: a login that the server accepts opens the session exactly once."""
         exchange = self._connected()
 
         assert len(exchange.of(SessionOpened)) == 1
@@ -172,9 +176,9 @@ class AdapterContract(ABC):
                 assert _equal(value, wanted), f"{kind}: {name} is {value!r}, not {wanted!r}"
 
     def test_a_stream_is_asked_for_once_and_told_to_each_subscription(self) -> None:
-        """Two subscriptions of one stream share it, each with its own columns.
+        """Test: two subscriptions of one stream share it, and each gets records with its own columns.
 
-        Removing the last one ends the stream.
+        Removing the last subscription ends the stream.
         """
         kind = self._kinds()[0]
         other = (("another", "subscription"),)  # where the columns alone would make them the same
@@ -199,7 +203,7 @@ class AdapterContract(ABC):
         assert exchange.of(Unrequested), "data without a subscription are counted"
 
     def test_each_request_has_a_barrier(self) -> None:
-        """A `Pong` with the number that `subscribe` returns comes once the server has processed the request."""
+        """Test: a `Pong` with the number that `subscribe` returned comes once the server has processed the request."""
         exchange = self._connected()
         number = exchange.protocol.subscribe([self._subscription(kind) for kind in self._kinds()])
         exchange.pump()
@@ -208,7 +212,7 @@ class AdapterContract(ABC):
         assert max((pong.number for pong in exchange.of(Pong) if isinstance(pong, Pong)), default=0) >= number
 
     def test_rubbish_raises_nothing(self) -> None:
-        """Whatever a server sends becomes records or notices, never an exception, and the session goes on."""
+        """Test: whatever a server sends becomes records or notices, never an exception, and the session goes on."""
         kinds = self._kinds()
         exchange = self._connected()
         exchange.protocol.subscribe([self._subscription(kind) for kind in kinds])

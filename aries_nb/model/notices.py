@@ -90,8 +90,8 @@ class Resumed:
     """Notice: the stream of `kind` and `symbol` runs again after the connection broke.
 
     It comes before the `Pong` which shows that the server has processed the new request. `is_filled`: the messages
-    missed meanwhile were delivered from the broker's history, `count` in number. Otherwise that history does not reach
-    back far enough.
+    missed in the break were delivered from the broker's history, `count` in number. False: that history does not reach
+    back far enough, so some are missing.
     """
 
     kind: Kind
@@ -126,10 +126,10 @@ class Unreadable:
 
 @dataclass(frozen=True, slots=True)
 class Counted:
-    """Notice: `count` messages of a subscription made no record, or `count` records came without a message.
+    """Notice for statistics: `count` messages of a subscription made no record, or `count` records had no message.
 
-    `what` says why (see `CountedAs`). Without such a notice every record counts as one message, except `CLEAR`, which
-    begins a full list of a table's rows.
+    `what` says which and why (see `CountedAs`). Without such a notice every record counts as one message, except the
+    record `CLEAR`, which begins a full list of a table's rows.
     """
 
     subscription: Subscription
@@ -139,7 +139,7 @@ class Counted:
 
 @dataclass(frozen=True, slots=True)
 class Unrequested:
-    """Notice: data arrived for which there is no subscription, or no longer one."""
+    """Notice: data arrived for a stream that has no subscription, or whose subscription was just ended."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,7 +154,7 @@ class MarketStatus:
 
 @dataclass(frozen=True, slots=True)
 class Pong:
-    """Notice: the answer to ping `number`. The server has processed everything that was sent before that ping."""
+    """Notice: the server answered ping `number`, so it has processed everything that was sent before that ping."""
 
     number: int
 

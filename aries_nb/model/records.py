@@ -80,7 +80,7 @@ class RecordBuffer:
 class RecordSink(Protocol):
     """Interface of a store that receives records, such as a rolling frame or a table.
 
-    Used on the writing thread only.
+    Used only on the thread that writes to the store: for a live stream the network's thread.
     """
 
     @property
@@ -91,7 +91,7 @@ class RecordSink(Protocol):
         """Move the records from the buffer to the stored data, where readers on any thread see them."""
 
     def interrupted(self) -> None:
-        """Note that the stream broke, so that the stored data may be out of date until new records arrive."""
+        """Mark the stored data as possibly out of date, because the stream broke, until new records arrive."""
 
 
 class BarPage(NamedTuple):

@@ -61,10 +61,10 @@ class Settings:
 
     @property
     def template(self) -> str | None:
-        """The Plotly template of charts made from now on, such as "plotly_dark"; None (the default) for our own looks.
+        """The Plotly template of charts made from now on, such as "plotly_dark"; None (default) for our own looks.
 
         Several are joined by "+". The template's colours of paper, plot, text, grid and hover labels replace ours;
-        sizes, margins and the colours of lines and candles stay. Built-in templates are known, and those that were
+        sizes, margins and the colours of lines and candles stay. Known are the built-in templates, and those that were
         registered in `plotly.io.templates` before.
         """
         return self._template

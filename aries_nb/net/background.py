@@ -30,9 +30,9 @@ T = TypeVar("T")
 
 
 def on_network(work: Callable[[], T]) -> Future[T]:
-    """Run short work on the network's thread, between two received frames.
+    """Run short work on the network's thread (the event loop of all feeds), between two received frames.
 
-    Returns a future with its result or error.
+    Returns a future with its result or error. Any thread may call.
     """
 
     async def run() -> T:
@@ -42,7 +42,7 @@ def on_network(work: Callable[[], T]) -> Future[T]:
 
 
 def on_network_later(seconds: float, work: Callable[[], object]) -> None:
-    """Run short work on the network's thread after `seconds`. Call it on that thread."""
+    """Run short work on the network's thread after `seconds`; to be called on that thread only."""
     asyncio.get_running_loop().call_later(seconds, work)
 
 
@@ -101,14 +101,14 @@ class ForkAware(Protocol):
     """
 
     def after_fork(self) -> None:
-        """Close the object in the child process, without any I/O.
+        """Close the object in a forked child process, in which this is called, without any I/O.
 
-        No other thread runs there, and locks may be held for ever by threads that no longer exist.
+        No other thread runs in the child, and locks may be held for ever by threads that do not exist there.
         """
 
 
 class _ForkAwareObjects:
-    """The objects of this process to be closed in a fork; held by weak references."""
+    """The objects of this process that are to be closed in a forked child process, held by weak references."""
 
     def __init__(self) -> None:
         self._objects: WeakSet[ForkAware] = WeakSet()
@@ -116,7 +116,7 @@ class _ForkAwareObjects:
             os.register_at_fork(after_in_child=self._after_fork)
 
     def add(self, owner: ForkAware) -> None:
-        """Close the object in every fork from now on, for as long as it lives."""
+        """Register an object: its `after_fork` is called in each forked child process while the object lives."""
         self._objects.add(owner)
 
     def _after_fork(self) -> None:

@@ -12,9 +12,9 @@ class BackoffRule:
     """Parameters of the delays between attempts to connect, all in seconds.
 
     A delay starts at `first` and doubles with each failure up to `cap`; the wait is a random share of it, from half to
-    all. A connection that was live for `healthy` seconds starts over at `first`. After one that was live for a shorter
-    time the delay is at most `cap_after_live` at the first failure, and exactly that from the second on: so a server
-    that accepts and then disconnects gets an attempt every few seconds, not twice a second.
+    all. After a connection that was live for at least `healthy` seconds the delays start again at `first`. After one
+    that was live for a shorter time the delay is at most `cap_after_live` at the first failure, and exactly that from
+    the second on: so a server that accepts and then disconnects gets an attempt every few seconds, not twice a second.
     """
 
     first: float = 0.5

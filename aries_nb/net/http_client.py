@@ -168,7 +168,10 @@ class HttpClient:
         self._pending, self._running = set(), 0  # the client is kept: freeing it would close it
 
     def _on_thread(self, work: Callable[[], HttpResponse]) -> HttpResponse:
-        """Run `work` on a new thread and return its result, so that `close` or an interrupt ends the wait at once."""
+        """Run `work` on a new thread, wait for it, and return its result.
+
+        `close` or a keyboard interrupt ends the wait at once. Raises ClosedError once the client is closed.
+        """
         with self._guard:
             if self._closed.is_set():
                 raise self._closed_error()
@@ -373,7 +376,7 @@ def describe(answer: HttpResponse) -> str:
 def _without_headers(record: logging.LogRecord) -> bool:
     """Log filter that cuts response headers from the DEBUG log of httpcore, since a cookie may be as good as a token.
 
-    Returns True: each record is logged.
+    Returns True, so each record is logged.
     """
     if record.threadName and record.threadName.startswith(OUR_THREADS):
         record.msg = str(record.msg).partition(" return_value=")[0]

@@ -34,7 +34,7 @@ LAG_SAMPLES = 256
 
 
 class Route(NamedTuple):
-    """Where the records of a subscription are stored: in `sink` (a store), under the symbol's `code` there."""
+    """Where a subscription's records go: to `sink` (a store), under `code`, the number of the symbol in that store."""
 
     subscription: Subscription
     sink: RecordSink
@@ -68,8 +68,7 @@ class Intake:
     def take(self, frame: bytes, received: int) -> Sequence[Notice]:
         """Decode a frame received at `received` (ns since the epoch), and append its records to the stores' buffers.
 
-        The records become visible to readers by `publish`. Returns the frame's notices, except those that are only
-        counted here.
+        Readers see the records after `publish`. Returns the frame's notices, except those that this object only counts.
         """
         self.frames += 1
         self.messages += (lines := count_lines(frame))
@@ -107,10 +106,10 @@ class Intake:
         return [notice for notice in notices if not self._count(notice)] if notices else ()
 
     def take_initial(self, received: int) -> Sequence[Notice]:
-        """Append the first records of subscriptions that joined a running stream, which wait for no frame.
+        """Append the first records of subscriptions that joined a running stream, without waiting for the next frame.
 
-        The records become visible to readers by `publish`. `received` is in ns since the epoch. Returns their notices,
-        except those that are only counted here.
+        Readers see the records after `publish`. `received` is in ns since the epoch. Returns their notices, except
+        those that this object only counts.
         """
         records, notices = self._protocol.receive((), received)
         touched: dict[RecordSink, None] = {}
@@ -150,7 +149,7 @@ class Intake:
             sink.interrupted()
 
     def attach(self, routes: Iterable[Route]) -> list[Subscription]:
-        """Add routes. Returns the subscriptions that had no route before and so are to be requested from the server."""
+        """Add routes; return the subscriptions that had no route before, each once: the caller requests them."""
         new: list[Subscription] = []
         for route in routes:
             existing = self._routes.setdefault(route.subscription, [])
@@ -163,7 +162,7 @@ class Intake:
         return new
 
     def detach(self, routes: Iterable[Route]) -> list[Subscription]:
-        """Remove routes. Returns the subscriptions that have no route left and so are to be ended on the server."""
+        """Remove routes; return the subscriptions that have no route left, each once: the caller ends them."""
         gone: list[Subscription] = []
         for route in routes:
             existing = self._routes.get(route.subscription, [])

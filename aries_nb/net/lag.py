@@ -79,9 +79,9 @@ class LagMonitor:
         self._began, self._full_since, self._late_turns, self.seconds = None, None, 0, 0.0
 
     def look(self, now: float, unread: int) -> bool:
-        """Record the number of unread messages at time `now`; return True if at least 2,500 have been unread for 0.1 s.
+        """Record the number of unread messages at time `now`; return whether at least 2,500 have been unread for 0.1 s.
 
-        While that is so, the next `turn` reports a smaller lag than otherwise.
+        While that is so, the next call of `turn` reports an already smaller lag as late.
         """
         if unread < LATE_UNREAD:
             self._full_since = None
@@ -165,7 +165,7 @@ class ReadMonitor:
         self._compare(now)
 
     def in_burst(self, socket: ClientConnection, now: float) -> None:
-        """Check for unread messages during a long burst, while the network's thread is too busy for regular turns."""
+        """Check for unread messages at time `now`, in a burst so long that the network's thread cannot call `turn`."""
         if self._look(socket, now) and not self.lag.is_late:
             self._compare(now)
 

@@ -238,9 +238,10 @@ class OAuthToken(PackageSource):
         raise self._no_credential()
 
     def _credentials(self) -> list[Secret]:
-        """Return the secrets to try in order: for client credentials the client's secret, else refresh tokens.
+        """Return the secrets to request a token with, in the order of the attempts; [] if there is none.
 
-        The token in memory comes first, then the one in the keyring, which another notebook may have replaced.
+        They are the client's secret for client credentials, else refresh tokens: the one in memory first, then the one
+        in the keyring, which another notebook may have replaced.
         """
         grant = self._grant
         if grant.kind == "client_credentials":

@@ -266,9 +266,10 @@ class Session:
             self._runner.cancel()
 
     def _ticked(self, socket: ClientConnection, ticker: asyncio.Task[None]) -> None:
-        """Fail the session if the task of its regular checks has ended with an error on an open connection.
+        """Done callback of `ticker`, the task that checks the connection regularly: fail the session on its error.
 
-        Without these checks a dead server would not be noticed; of a closed connection the reading side raises the end.
+        Without these checks a dead server would not be noticed. Errors after the end of the connection are ignored,
+        since the receiving task raises that end.
         """
         from aries_nb.net.websocket import is_open
 
@@ -301,10 +302,9 @@ class Session:
             self._spawn(self._flush())  # not awaited: ticks go on while the server does not read
 
     def _ponged(self, ping: int) -> None:
-        """Process the answer to a ping of the WebSocket protocol: publish pending first rows, then end its barrier.
+        """Process the answer to a ping of the WebSocket protocol: publish waiting first rows, then handle a `Pong`.
 
-        The request before the ping may be for a stream that sends nothing for hours, so rows do not wait for its next
-        frame.
+        A subscription that joined a running stream may see no frame for hours, so its first rows do not wait for one.
         """
         for notice in self.intake.take_initial(time.time_ns()):
             self._handle(notice)
@@ -314,7 +314,7 @@ class Session:
     def _without_pong(self, socket: ClientConnection, ping: int) -> None:
         """Handle a ping of the WebSocket protocol that was not answered for 10 s: close the connection as dead.
 
-        If other data arrived meanwhile, the server ignores pings, and the ping counts as answered.
+        If other data arrived in the last 10 s, the server ignores pings: the ping then counts as answered.
         """
         if time.time_ns() - self.intake.last_received < PONG_SECONDS * 1e9:
             self._ponged(ping)
@@ -323,9 +323,9 @@ class Session:
         socket.transport.abort()
 
     async def _suspect_gap(self, seconds: float) -> None:
-        """Begin a gap after this process stalled for `seconds`.
+        """Begin a gap after this process stalled for `seconds`, then wait until received frames have been read.
 
-        The gap counts as filled if the server answers the next ping.
+        The gap ends as filled if the server answers a ping that the caller sends next.
         """
         if self.state == "live":
             self.state = "reconnecting"
@@ -396,10 +396,10 @@ class Session:
         raise TokenRefusedError(self.last_error, "token")
 
     async def _renew(self, *, is_refused: bool) -> None:
-        """Renew the session on this connection with a fresh token.
+        """Renew the session on this connection with a fresh token; does nothing while a renewal is under way.
 
-        Retry while there is none and this connection is open. `is_refused`: the server refused the token in use, which
-        is reported to its source first.
+        Asks the token source again and again while it has none and this connection is open. `is_refused`: the server
+        refused the token in use, which is first reported to the token source.
         """
         socket = self._socket
         if socket is None or socket is self._renewing:
@@ -541,7 +541,7 @@ class _PingBarriers:
         self._waiting: list[tuple[int, asyncio.Future[None]]] = []
 
     def wait_for(self, ping: int) -> asyncio.Future[None]:
-        """Return a future that is done once this ping or a later one is answered, or the connection breaks.
+        """Return a future that is done once ping `ping` or a later one is answered, or the connection breaks.
 
         Call it before the ping is sent.
         """
@@ -550,7 +550,7 @@ class _PingBarriers:
         return answered
 
     def release(self, ping: int | None = None) -> None:
-        """Mark the futures of all pings up to `ping` as done; all futures if it is None."""
+        """Mark the futures of all pings up to number `ping` as done; those of all pings if `ping` is None."""
         waiting, self._waiting = self._waiting, []
         for number, answered in waiting:
             if ping is not None and number > ping:

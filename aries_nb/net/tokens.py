@@ -288,7 +288,10 @@ class Credential:
         self.invalidate()
 
     def invalidate(self) -> None:
-        """Report the token in use as refused to its source, if that is renewable, so that it fetches a new one."""
+        """Report the token in use as refused to its source, which then fetches a new one at the next call.
+
+        Nothing happens if the source cannot renew tokens.
+        """
         if self._in_use is not None and isinstance(self._source, RenewableToken):
             self._source.refused(self._in_use)
 

@@ -128,9 +128,9 @@ class _Secured(TypedDict, total=False):
 
 
 def _through(proxy: Proxy | None, tls: ssl.SSLContext | None) -> _Secured:
-    """Return the proxy arguments of websockets' `connect`.
+    """Return the proxy arguments for `connect` of the package websockets: a proxy's, or those for none if it is None.
 
-    Call it where they are passed on, since they may hold a password that a local variable would show.
+    Call it in the call of `connect`, since they may hold a password that a local variable would show.
     """
     if proxy is None:
         return {"proxy": None}
@@ -251,7 +251,7 @@ class WebSocketPings:
 
 
 class SendQueue:
-    """Sends frames and pings in order, the messages of one call before those of the next.
+    """Sends frames and pings in order: all messages of one call of `send` before those of the next call.
 
     Used on the network's thread only.
 

@@ -42,9 +42,9 @@ class AlorPortfolioHttp:
         self._exchange = exchange
 
     def snapshot(self, subscription: Subscription) -> Sequence[Query]:
-        """Return the call for all rows of a subscription's table, as a list; an empty list if ALOR has none.
+        """Return the call for all rows of a subscription's table, as a list of one; [] if ALOR has no such call.
 
-        For orders and own trades the rows are those of the present session.
+        For orders and own trades the rows are those of the present trading session.
         """
         name = _PATHS.get(subscription.kind)
         exchange, portfolio, _ = instrument_of(subscription.symbol, self._exchange)
@@ -52,13 +52,13 @@ class AlorPortfolioHttp:
         return [Query(f"{path}/{name}", (("format", "Heavy"),))] if name else []
 
     def order_history(self, account: str, start_ns: int, end_ns: int) -> Sequence[Query]:  # noqa: ARG002
-        """Return no calls: ALOR does not list orders of past sessions."""
+        """Return no calls: ALOR does not list orders of past trading sessions."""
         return []
 
     def fill_history(self, account: str, start_ns: int) -> Sequence[Query]:
-        """Return the calls for own trades since `start_ns` of past sessions, then for all of the present one.
+        """Return the calls for own trades since `start_ns` of past trading sessions, then for all of the present one.
 
-        The latter may be among the former. Past trades are requested in whole days and come in pages. A day begins
+        A trade may be in the answers to both. Past trades are requested in whole days and come in pages. A day begins
         earlier in Moscow than in UTC, so the date covers `start_ns` (ns since the epoch) in either time zone; which one
         the broker means is not documented.
         """

@@ -136,9 +136,9 @@ class AlorAccounts(AlorConnection):
 class SummaryWithCash:
     """The summary of one portfolio, with a `cash` column computed from its positions (ALOR protocol page §7.5, §7.6).
 
-    The broker's summary has no cash. It is the sum of the currency positions at their current value, which is taken to
-    be in the portfolio's currency (assumed: the page does not say); NaN if there are none. No summary is emitted before
-    the list of positions has come.
+    The broker's summary has no cash. It is computed as the sum of the currency positions at their current value, which
+    is taken to be in the portfolio's currency (assumed: the page does not say); NaN if there are none. No summary is
+    emitted before the list of positions has come.
     """
 
     def __init__(self, balances: Subscription) -> None:
@@ -172,10 +172,11 @@ class SummaryWithCash:
                 self._has_news = True
 
     def drained(self, received: int) -> Received:
-        """Return the summary with its cash if either has changed since the last call, and its notices.
+        """Return the summary with its cash as the one record, if either has changed since the last call, and notices.
 
-        The notices count summaries that were replaced before they were emitted, and those emitted again with other
-        cash. `received` is the time of receipt in ns since the epoch.
+        No record is returned before both the summary and the list of positions have come. The notices count summaries
+        that were replaced before they were emitted, and those emitted again with other cash. `received` is the time of
+        receipt in ns since the epoch.
         """
         counted: list[Notice] = []
         if self._conflated:

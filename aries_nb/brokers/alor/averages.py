@@ -53,9 +53,10 @@ class PricedOrders:
         self._rows.clear()
 
     def take(self, record: Record) -> tuple[Record | None, Counted | None]:
-        """Process a record of the orders or of the own trades. Returns the order record to emit, None if there is none.
+        """Process a record of the orders or of the own trades; return the order's record to emit, None for none.
 
-        An order emitted again because its trades arrived comes with a notice that counts it as a row without a message.
+        The second value is a notice, which counts an order that is emitted again because its trades arrived as a row
+        without a message; else None.
         """
         subscription, _, (mark, *_) = record
         if subscription == self.orders:

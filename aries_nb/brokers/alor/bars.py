@@ -77,7 +77,8 @@ class BarStream(ShapedStream):
     def replied(self, received: int) -> Sequence[Record]:
         """Process the server's acceptance of the request, and return no records.
 
-        Past bars now end with the bar of the current interval, or with a pause of 1 s.
+        From now on the past bars count as delivered once the bar of the current interval comes, or after a pause of 1
+        second. `received` is in ns since the epoch.
         """
         self._is_accepted = True
         self.is_past_over = self._runs(self._newest, received)

@@ -104,7 +104,7 @@ class AlorConnection:
         return self._ask(streams.values()) if self._session.is_asked else 0
 
     def unsubscribe(self, subscriptions: Sequence[Subscription]) -> None:
-        """Remove subscriptions, and queue requests that end the streams without one."""
+        """Remove subscriptions, and queue requests that end the streams which have no subscription left."""
         self._deferred = [record for record in self._deferred if record[0] not in subscriptions]
         self._new_subscriptions = [each for each in self._new_subscriptions if each not in subscriptions]
         for subscription in subscriptions:
@@ -132,9 +132,9 @@ class AlorConnection:
         return records, notices
 
     def _receive_frame(self, frame: bytes, received: int) -> Received:
-        """Decode one frame and return its records and notices.
+        """Decode one frame, received at `received` (ns since the epoch), and return its records and notices.
 
-        Data of quotes, trades, books and bars are decoded by the stream's own fast decoder if they fit it.
+        A stream's own fast decoder is used if the frame fits it, else the tolerant one, which first returns what waits.
         """
         session = self._session
         session.has_received = True
@@ -177,7 +177,7 @@ class AlorConnection:
     # Requests.
 
     def _ask(self, streams: Iterable[AlorStream]) -> int:
-        """Queue requests for those streams that are not running, then a ping; return the ping's number."""
+        """Queue requests for those of the streams that are not running, then a ping; return the ping's number."""
         for stream in streams:
             if not stream.asked:
                 stream.asked = self._session.request(stream.body(), stream.guid)
@@ -248,9 +248,9 @@ class AlorConnection:
         return initial_records
 
     def _drop_deferred(self) -> None:
-        """Drop waiting records that a new connection sends again, and count their rows.
+        """Drop the records that wait for the next frame and that a new connection sends again.
 
-        Trades are kept, since they come only once.
+        Dropped rows are counted as conflated. Records of trades are kept, since they are not sent again.
         """
         late, self._deferred = self._deferred, []
         for record in late:

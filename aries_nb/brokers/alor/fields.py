@@ -39,7 +39,7 @@ FieldType: TypeAlias = Literal[
 
 
 class MessageField(NamedTuple):
-    """Type of a message field, and its names in each message format.
+    """The type of a field of a message, and the names that it may have in each of the server's message formats.
 
     A format may have several names for a field, where sources disagree; the first one present in a message is used.
     """

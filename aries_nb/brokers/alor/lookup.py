@@ -190,10 +190,10 @@ class AlorLookup:
 
 
 def _trade_calls(path: str, shared: _Params, arguments: Mapping[str, Argument]) -> Iterator[Query]:
-    """Yield the calls for trades of past sessions, if there is a start, and of the present one, newest trade first.
+    """Yield the calls for trades of past sessions, if `arguments` have a start and an end, then of the present one.
 
-    The newest come first because this list grows at its end. Times are sent in whole seconds, as those of bars
-    (assumed), the span rounded outwards.
+    Trades of the present trading session are requested newest first, as their list grows at its end. Times are sent in
+    whole seconds, as those of bars (assumed), the span rounded outwards. `shared` are further parameters of each call.
     """
     start, end, count = (arguments.get(name) for name in ("start_ms", "end_ms", "count"))
     span: _Params = ()
@@ -205,7 +205,7 @@ def _trade_calls(path: str, shared: _Params, arguments: Mapping[str, Argument]) 
 
 
 def _prints(answer: object, query: Query) -> LookupPage:
-    """Return the trades in an answer for the present session (a list) or for past ones (an object).
+    """Return the trades in an answer for the present trading session (a list) or for past ones (an object).
 
     A trade without a usable time, price or id is left out. Raises ValueError if there is no list of trades.
     """

@@ -69,7 +69,7 @@ class QuoteStream(ShapedStream):
         self._emitted = [record for record in self._emitted if record[0] != subscription]
 
     def reshape(self) -> None:
-        """Choose the decoder for the fields of all subscriptions, and a getter for the fields of each."""
+        """Choose a decoder that has the fields of all subscriptions, and make a getter for those of each."""
         super().reshape()
         self._readers = tuple(
             (each, reader_of(each.fields), any(name.endswith("_timestamp") for name in each.fields))

@@ -69,7 +69,7 @@ _BOOK_NAMES: Mapping[Format, Mapping[str, str]] = {
 
 @lru_cache(maxsize=512)
 def shape_for(kind: Kind, form: Format, columns: frozenset[str]) -> Shape:
-    """Return the decoder for messages of a kind and format that has these columns and the fields in `TIMES`."""
+    """Return the decoder for frames of a kind and format that reads these columns, and the kind's times."""
     if kind == "book":
         return _book_shape(form)
     wanted = {name: field for name, field in MARKET_FIELDS[kind].items() if name in columns} | dict(TIMES[kind])
@@ -120,7 +120,7 @@ def book_from(data: Mapping[str, Any], form: Format, line: bytes) -> tuple[Book 
 
 
 def value_from(type_: FieldType, value: object) -> Any:  # noqa: ANN401 - the type says which
-    """Return a value as the fast decoder would, converted to the type of its field; None if it is unusable or blank."""
+    """Return a value converted to the type of its field, as the fast decoder would; None if it is unusable or blank."""
     if value is None or (isinstance(value, str) and not value.strip()):
         return None
     if type_ == "number":

@@ -284,10 +284,10 @@ class AlorSession:
             self.notices.append(TokenWanted(is_refused))
 
     def _plan_renewal(self, received: int) -> None:
-        """Plan the renewal of the token, at the first answer after it was sent.
+        """Plan when to ask for a fresh token, at the first answer after the one in use was sent.
 
-        The time at which the token ends is converted to this machine's monotonic clock. `received` is when the answer
-        came, in ns since the epoch.
+        Later calls for the same token do nothing. `received` is when the answer came, in ns since the epoch; with it
+        the end of the token is converted to this machine's monotonic clock.
         """
         if self._is_end_known:
             return
@@ -309,7 +309,10 @@ class AlorSession:
         self._renew_at = self._now + pause if left > 0 else None
 
     def _next(self, guid: str) -> Request | None:
-        """Return the oldest pending request of the stream `guid` that a reply can be for; None if there is none."""
+        """Return the oldest pending request of the stream `guid`, to which the next reply belongs; None for none.
+
+        Requests that wait for a fresh token are left out.
+        """
         sent = [self._requests[each] for each in self._numbers.get(guid, ())]
         return next((request for request in sent if not request.needs_token), None)
 

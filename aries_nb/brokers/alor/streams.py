@@ -126,9 +126,9 @@ class AlorStream(ABC):
         """
 
     def replied(self, received: int) -> Sequence[Record]:  # noqa: ARG002 - for subclasses
-        """Process the server's acceptance of the request. Returns the records that are complete by it, by default ().
+        """Process the server's acceptance of the request; return records that could be made only now, by default ().
 
-        The snapshot may have come before or may follow.
+        The snapshot may have come before or may follow. `received` is in ns since the epoch.
         """
         return ()
 

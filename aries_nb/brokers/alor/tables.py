@@ -83,7 +83,10 @@ class _TableStream(AlorStream):
         return ts if isinstance(ts, int) and ts != NOT_A_TIME else 0
 
     def clear(self, received: int) -> list[Record]:
-        """Return the records that begin a full list (`CLEAR`), one per subscription, at the time `received`."""
+        """Return the records that begin a full list of the table's rows (marked `CLEAR`), one per subscription.
+
+        `received` is their time, in ns since the epoch.
+        """
         return [(each, received, (CLEAR, *self.values_of(each, {}))) for each in self.subscriptions]
 
     def values_of(self, subscription: Subscription, row: TableRow) -> list[Value]:
@@ -124,7 +127,7 @@ class InstrumentStream(_TableStream):
 class PortfolioStream(_TableStream):
     """Rows of one table of a portfolio, such as orders or positions.
 
-    Quantities are in pieces unless a column says "lots".
+    Quantities are in single shares or contracts, in lots in columns whose name has "lots".
     """
 
     def __init__(self, key: Key, exchange: str) -> None:
@@ -156,12 +159,15 @@ class PortfolioStream(_TableStream):
     def replied(self, received: int) -> Sequence[Record]:
         """Return the records of the full list if its rows came before the reply to the request; else ().
 
-        The reply shows that all of them have come. `received` is in ns since the epoch.
+        The reply shows that all rows have come. `received` is in ns since the epoch.
         """
         return self._list(received) if self._waiting else ()
 
     def settled(self, received: int) -> Sequence[Record]:
-        """Return the records of the full list, even if it is empty, unless it was emitted before."""
+        """Return the records of the full list, even if it has no rows; () if it was emitted before.
+
+        Called when the ping after the request was answered, so all rows have come. `received` is in ns since the epoch.
+        """
         return () if self._is_listed else self._list(received)
 
     def read(self, data: Mapping[str, Any], received: int, line: bytes) -> Found:
@@ -212,10 +218,11 @@ class PortfolioStream(_TableStream):
 
 
 def price_of(row: Mapping[str, Value]) -> Decimal:
-    """Return the current price of a position, computed from its value since the broker sends none; NaN if it cannot be.
+    """Return the current price of a position, computed from its value, since the broker sends none.
 
-    It is in the units of the average price: if the cost differs from quantity times average price, a piece is worth a
-    multiple of its price (assumed, of bonds and derivatives; ALOR protocol page §7.5 explains neither).
+    It is in the units of the average price: if the cost differs from quantity times average price, it is the value
+    divided by cost / average price, not by the quantity (assumed, of bonds and derivatives; ALOR protocol page §7.5
+    explains neither). NaN if it cannot be computed.
     """
     names = ("quantity", "average_price", "market_value", "cost_basis")
     known = [value for name in names if isinstance(value := row.get(name), Decimal)]

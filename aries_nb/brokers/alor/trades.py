@@ -96,7 +96,7 @@ class TradeStream(ShapedStream):
         self._waiting.clear()
 
     def reshape(self) -> None:
-        """Choose the decoder for the fields of all subscriptions, and a getter for the fields of each."""
+        """Choose a decoder that has the fields of all subscriptions, and make a getter for those of each."""
         super().reshape()
         self._readers = tuple(map(_reader_of, self.subscriptions))
         self._has_side = "side" in self.shape.names
@@ -111,9 +111,9 @@ class TradeStream(ShapedStream):
         return self._past() if self._waiting else ()
 
     def settled(self, received: int) -> Sequence[Record]:  # noqa: ARG002 - a trade has its own time
-        """Return the records of the past trades held, since all have come by now.
+        """Return the records of those waiting past trades that were missed in the break; by now all have come.
 
-        If trades may have been missed in a break, `is_filled` is set to whether all of them have come.
+        After a break `is_filled` is set to whether the past trades reach back to it, so that nothing is missing.
         """
         records = self._past() if self._waiting else ()
         if self._is_resuming and not self._is_past_over:
@@ -198,9 +198,10 @@ class TradeStream(ShapedStream):
         return records
 
     def _report_hole(self, first: _Trade) -> None:
-        """Append a notice of the gap between the newest trade known at the break and `first`, the first past trade.
+        """Append a notice of missing trades after the newest one known at the break and before `first`.
 
-        No notice is appended if the past trades certainly reach back to the break, or a gap was reported already.
+        `first` is the first missed trade that was received. No notice is appended if the past trades certainly reach
+        back to the break, or if one was appended since it.
         """
         is_whole = not self._known_until[0] and self._past_count < MOST_TRADES
         if self._is_hole_reported or is_whole:

@@ -11,7 +11,10 @@ __all__ = ["ACCOUNT_COLUMN_TYPES", "FIELDS", "INFO_KEYS", "REQUIRED", "UNUSED_PR
 
 
 class AccountField(NamedTuple):
-    """The type of a column, and the keys that may hold its value, of which the first one present counts."""
+    """The type of a column of an account table, and the keys of a JSON object that may hold its value.
+
+    The first of these keys that is present counts.
+    """
 
     type: ColumnType
     keys: tuple[str, ...]
@@ -25,7 +28,7 @@ def _fields(columns: Mapping[str, str], types: Mapping[str, ColumnType], usual: 
 
 
 def folded(key: str) -> str:
-    """Return a key in lower case without underscores."""
+    """Return a JSON key in lower case without underscores, the form in which keys are compared."""
     return key.replace("_", "").lower()
 
 

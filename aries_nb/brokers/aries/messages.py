@@ -140,7 +140,7 @@ class Depth(Struct, gc=False):
 
 
 class SpoiltDepth(Depth, gc=False):
-    """A level 2 event whose fields named in `unusable` are not lists of text rows.
+    """A level 2 event in which the fields named in `unusable` ("orderBook", "quotes") are not lists of text rows.
 
     Made by the tolerant decoder only.
     """

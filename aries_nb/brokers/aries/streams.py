@@ -261,7 +261,7 @@ def is_option(symbol: str) -> bool:
 
 
 def is_everything(option: str, names: Iterable[str]) -> bool:
-    """Return whether these are all fields of an option of a request, so that "*" means the same."""
+    """Return whether `names` are all fields that the request's `option` (such as "quoteFields") has, as "*" means."""
     return _EVERYTHING.get(option) == frozenset(names)
 
 
