@@ -107,7 +107,7 @@ class AdapterContract(ABC):
 
     @abstractmethod
     def answer(self, sent: str | bytes) -> Iterable[bytes]:
-        """Yield the frames with which the server answers the message `sent`."""
+        """Hook: yield the frames with which the broker's server answers the message `sent`; none for no answer."""
 
     @abstractmethod
     def update(self, kind: Kind, symbol: str) -> tuple[bytes, Mapping[str, Value]]:
@@ -227,7 +227,10 @@ class AdapterContract(ABC):
             assert self._told(exchange, kind), f"{kind} go on after rubbish"
 
     def test_a_server_that_falls_silent_is_found(self) -> None:
-        """If the server does not answer, the protocol ends the session within two minutes, or sends WebSocket pings."""
+        """Test: if the server stops answering, the protocol reports `SessionLost` within two minutes.
+
+        A protocol that sends WebSocket pings passes as well, since the session checks their answers.
+        """
         exchange = self._connected()
         ends = False
         pings = 0

@@ -50,7 +50,7 @@ class GapTracker:
         self._resumed = {key: Resumed(*key, is_filled=True) for key in running}
 
     def set_barrier(self, ping: int) -> None:
-        """Set the number of the ping whose answer, or that of a later one, shows that the connection is intact."""
+        """Set the number of a ping: its answer, or that of a later ping, shows that the connection is intact."""
         self._barrier = ping
 
     def is_barrier_passed(self, ping: int) -> bool:
@@ -65,11 +65,11 @@ class GapTracker:
         self._resumed[notice.kind, notice.symbol] = notice
 
     def closed(self) -> None:
-        """End an open gap as not filled, because the session is being closed."""
+        """End the open gap, if there is one, as not filled, because the session is being closed."""
         self._gaps.closed(ended=time.time_ns())
 
     def completed(self) -> None:
-        """End the open gap: all streams are running again and nothing is missed from here on."""
+        """End the open gap, because all streams are requested again and no data are missed from now on."""
         running = {(each.kind, each.symbol) for each in self._intake.subscriptions}
         is_all = running <= self._resumed.keys()
         self._gaps.closed(ended=time.time_ns(), resumed=list(self._resumed.values()), is_all=is_all)

@@ -93,8 +93,8 @@ def _request(
 ) -> Callable[[], httpx.Request]:
     """Return a function that builds the OAuth request from `fields` and `grant_type`.
 
-    It is called at the time of sending, so that no local variable holds a token. `is_json`: the body is JSON, not a
-    form.
+    The caller calls it only when it sends, so that no local variable holds a token. `is_json`: the body is JSON, not a
+    form. A field with the value None is not sent.
     """
     from oauthlib.oauth2.rfc6749.parameters import prepare_token_request
 
@@ -112,10 +112,10 @@ def _request(
 def _own_request(
     client: httpx.Client, url: str, own: TokenExchange, refresh_token: str | Secret | None
 ) -> Callable[[], httpx.Request]:
-    """Return a function that builds the request of a broker's own token exchange.
+    """Return a function that builds the HTTP request of `own`, a broker's own way to exchange a refresh token.
 
-    It is called at the time of sending, so that no local variable holds a token. Raises UsageError without a refresh
-    token.
+    The caller calls it only when it sends, so that no local variable holds a token. Raises UsageError if
+    `refresh_token` is no `Secret`.
     """
     if not isinstance(refresh_token, Secret):
         raise UsageError(

@@ -191,9 +191,9 @@ def _answer(source: Callable[[], object]) -> Secret | FeedError:
 
 
 def checked_secret(secret: Secret, advice: str) -> Secret:
-    """Return the token without blanks around it.
+    """Return the token `secret` without blanks around it.
 
-    Raises TokenError, with `advice`, if it is blank or not printable ASCII.
+    Raises TokenError, with `advice` on what to do as part of its text, if it is blank or not printable ASCII.
     """
     is_blank, can_be_sent = _checks(secret)
     if is_blank:

@@ -152,9 +152,9 @@ class ShapedStream(AlorStream):
 
     @abstractmethod
     def take(self, data: Any, received: int) -> Sequence[Record]:  # noqa: ANN401 - a struct of the stream's shape
-        """Return the records of one frame's data, a struct of the stream's shape.
+        """Hook: return the records, one per subscription, of the `data` of one frame, as the fast decoder decoded them.
 
-        `received` is its time of receipt in ns since the epoch.
+        `received` is the frame's time of receipt in ns since the epoch.
         """
 
     def add(self, subscription: Subscription) -> None:

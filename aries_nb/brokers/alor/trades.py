@@ -82,9 +82,9 @@ class TradeStream(ShapedStream):
         return {"opcode": opcode, **instrument_body(self), "depth": depth, "includeVirtualTrades": False}
 
     def forget(self) -> None:
-        """Reset the state, because the connection broke.
+        """Reset the state, because the connection broke: the next request asks for past trades.
 
-        Emitted trades are remembered, so that none is emitted twice.
+        The newest emitted trades are remembered, so that none is emitted twice.
         """
         super().forget()
         self._is_resuming = self._since > 0

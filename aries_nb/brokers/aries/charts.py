@@ -77,7 +77,7 @@ class _ChartSymbol:
         self.forget()
 
     def forget(self) -> None:
-        """Drop the quote, because the connection broke and its values must not pass for fresh."""
+        """Drop the quote, because the connection broke and its values may be out of date."""
         self.quote: dict[str, Value] = {}
         self.ts = 0
 

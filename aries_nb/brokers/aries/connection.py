@@ -130,7 +130,10 @@ class AriesConnection(ABC, Generic[K]):
     def _message(
         self, message: Mapping[str, Any], raw: bytes, received: int, records: list[Record], notices: list[Notice]
     ) -> None:
-        """Process one decoded message, whose line is `raw`; append what it yields to `records` and `notices`."""
+        """Hook: process one decoded message received at `received` (ns since the epoch); `raw` is its line of text.
+
+        An override appends the records and notices that the message yields to `records` and `notices`.
+        """
 
     @abstractmethod
     def _rejected(self, refused: RequestRefused) -> Rejected:

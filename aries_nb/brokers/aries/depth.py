@@ -20,7 +20,7 @@ _rows_of = Decoder(list[str]).decode
 
 
 class LevelTwoStreams:
-    """The book and venue subscriptions of a connection by symbol; makes records of level 2 events."""
+    """The book and venue subscriptions of a connection, by symbol, and the records made of level 2 events for them."""
 
     def __init__(self) -> None:
         self._books: dict[str, Subscription] = {}

@@ -129,7 +129,10 @@ class StreamPart(ABC):
 
 
 class FieldsPart(StreamPart):
-    """The part of a quotes stream's row that one kind of event carries, such as quote, trade or Greeks."""
+    """The part of a quotes stream's row whose fields one kind of event carries: quote, trade or Greeks.
+
+    The argument `names` maps columns to the field names of the event; columns that the subscription lacks are ignored.
+    """
 
     __slots__ = ("times",)
 
@@ -186,7 +189,7 @@ class MarketStream:
                     self.parts.append(FieldsPart(self, update, names))
 
     def forget(self) -> None:
-        """Drop the current values, because the connection broke and they must not pass for fresh."""
+        """Set the current values to missing, because the connection broke and they may be out of date."""
         for part in self.parts:
             part.forget()
         self.has_emitted = False

@@ -54,9 +54,9 @@ FINISHED = frozenset({"FILLED", "CANCELED", "CANCELLED", "REPLACED", "REJECTED",
 
 
 class TopicKey(NamedTuple):
-    """What one request asks for: a topic of an account ("" for watchlists and news).
+    """What one request asks for: a topic of the account with the id `account`, "" for watchlists and news.
 
-    `interval` and `start` are those of P&L candles, else "".
+    `interval` and `start` are the candle length and first time of P&L candles; "" for other topics.
     """
 
     topic: str
@@ -150,7 +150,7 @@ class AccountTopic:
         return [_clear(subscription, table.ts), *rows]
 
     def forget(self) -> None:
-        """Drop all rows, because the connection broke and they must not pass for fresh."""
+        """Drop all rows, because the connection broke and they may be out of date."""
         self._tables.clear()
 
     def replace(self, kind: Kind, ts: int, rows: Iterable[tuple[int, AccountRow]]) -> list[Record]:
