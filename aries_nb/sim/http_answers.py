@@ -214,15 +214,17 @@ class HttpServer(ABC):
             return self._refused(error)
 
     async def _prepare(self, request: HttpRequest) -> None:  # noqa: B027 - most answers need no preparation
-        """Compute the slow parts of an answer in another thread beforehand, so that the market goes on.
+        """Prepare the answer to `request`; `handle` awaits this on the event loop before it calls `answer`.
 
-        Here it does nothing.
+        An override computes slow parts in a thread that it starts, and stores them where its `_respond` finds them.
+        This base class does nothing.
         """
 
     async def _encode(self, request: HttpRequest, body: object) -> str:  # noqa: ARG002 - for a subclass with long answers
         """Return a body as JSON text.
 
-        A subclass may encode long answers, which it knows by `request`, in another thread.
+        `handle` awaits this on the event loop. An override may encode long answers in a thread that it starts;
+        it recognises them by `request`.
         """
         return self._json(body)
 

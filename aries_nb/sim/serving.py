@@ -212,11 +212,14 @@ class Server(ABC, Generic[ClientT]):
 
     @abstractmethod
     def _accept(self, connection: ServerConnection) -> ClientT:
-        """Return a new client, with a new session, for a connection that was just opened."""
+        """Return a new client, with a new session, for a connection just opened; called once for each."""
 
     @abstractmethod
     async def _send(self, client: ClientT) -> None:
-        """Write the client's waiting messages as fast as it reads; close the connection once its session has ended."""
+        """Write the client's waiting messages as fast as it reads, and close the connection once its session has ended.
+
+        Runs as a task of its own for each client, until it is cancelled.
+        """
 
     @abstractmethod
     def _send_frame(self, client: ClientT, text: str) -> None:
@@ -224,11 +227,17 @@ class Server(ABC, Generic[ClientT]):
 
     @abstractmethod
     def _advance(self, seconds: float, now: float) -> None:
-        """Advance the market, the recordings and the simulated accounts by `seconds`, up to `now` (Unix s)."""
+        """Advance the market, the recordings and the simulated accounts by `seconds`, up to `now` (Unix s).
+
+        Called once every `flush_seconds` on the event loop.
+        """
 
     @abstractmethod
     def _check_limits(self, client: ClientT) -> None:
-        """Disconnect a client that does not read its messages, if too many wait for it."""
+        """Disconnect a client that does not read its messages, if too many wait for it.
+
+        Called for each client once every `flush_seconds` on the event loop.
+        """
 
     @abstractmethod
     def _pump_recordings(self, now: float) -> bool:
@@ -238,7 +247,10 @@ class Server(ABC, Generic[ClientT]):
         """
 
     async def _received(self, client: ClientT) -> None:
-        """Do what the broker needs after a frame of the client was processed. Here it does nothing."""
+        """Hook of subclasses, awaited on the event loop after each frame of a client was processed.
+
+        The next frame is read once it returns. This base class does nothing.
+        """
 
     # The loops.
 

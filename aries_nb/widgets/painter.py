@@ -289,7 +289,7 @@ class Painter:
     def _is_prompt(self, frame: SentFrame) -> bool:
         """Return whether the browser's answer to this frame shows when it was painted.
 
-        It does not if it had to wait for a cell.
+        False if the frame cannot be used to measure latency, or if a running cell may have delayed the answer.
         """
         if not frame.received:
             return False

@@ -169,7 +169,10 @@ class View(ABC):
 
     @abstractmethod
     def _draw(self) -> int:
-        """Update the widget to the newest data; return the number of messages sent to the browser."""
+        """Update the widget to the newest data; return the number of messages sent to the browser.
+
+        Called by `draw` with `lock` held; an exception is shown on the view.
+        """
 
     @abstractmethod
     def _picture(self) -> str:

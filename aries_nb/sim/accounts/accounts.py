@@ -180,8 +180,8 @@ class Accounts:
     def advance(self, seconds: float, now: float) -> list[Change]:
         """Advance the accounts by `seconds` to `now` (Unix s), publish the changes to the listeners, and return them.
 
-        The owner of the market moves its prices before; a market that has not moved since the last call is
-        moved here.
+        The caller may move the market's prices before, with `Market.drift`; if none has changed since the last
+        call, this method moves them.
         """
         self._begin(now)
         if self._fair == self._fair_prices():
@@ -206,7 +206,8 @@ class Accounts:
     def publish(self, now: float) -> None:
         """Publish the changes of orders since the last `advance` to the listeners at once.
 
-        A snapshot taken afterwards then has no change that is still to be published. `now` is in Unix s.
+        Call it before taking a snapshot: the next `advance` would otherwise publish changes that the snapshot
+        contains already. `now` is in Unix s.
         """
         self._publish(self._traded(), now)
 

@@ -238,7 +238,7 @@ class ListingChannel(InstrumentChannel):
 
     @property
     def focus(self) -> Focus:
-        """The kind of market events that the present subscriptions need: "book", "quotes" or "trades"."""
+        """The kind of events to make: "book" if any client subscribes to it, else "quotes" likewise, else "trades"."""
         subscriptions = self._subscriptions
         return "book" if subscriptions["book"] else "quotes" if subscriptions["quotes"] else "trades"
 

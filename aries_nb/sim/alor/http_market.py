@@ -51,7 +51,7 @@ class MarketRoutes:
         self._prepared: dict[tuple[object, ...], Values] = {}  # prepared, but not yet collected by `answer`
 
     def prepare(self, what: list[str], query: Query) -> None:
-        """Compute slow answers, those about the past, in advance for `answer`; any thread.
+        """Compute slow answers, those about the past, and store them for the next `answer`; any thread.
 
         `what` are the parts of the path below `/md/v2`. Wrong requests are ignored here: `answer` reports them.
         """

@@ -136,7 +136,8 @@ class ListingChannel(SymbolChannel):
     def regroup(self, sessions: Iterable[MarketSession]) -> None:
         """Group the subscribers of this symbol, found among `sessions`, by stream and selected fields.
 
-        This also chooses the kind of market events that they need.
+        This also sets `focus`, the kind of events to make: "book" if a client subscribes to the order book, else
+        "quotes" if one needs quotes, else "trades".
         """
         super().regroup(sessions)
         has_quote_subscribers = self.quote or self.greeks or self.charts.outboxes

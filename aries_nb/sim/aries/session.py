@@ -101,30 +101,37 @@ class AriesSession(ABC):
     # For subclasses.
 
     def _authenticated(self, now: float) -> None:  # noqa: B027 - optional
-        """Do what the endpoint needs once a token is accepted for the first time.
+        """Hook of subclasses, called once, when the session's first token was accepted.
 
-        `authSuccess` is in the outbox already. Here it does nothing.
+        The reply `authSuccess` is in `outbox` already; an override may append further lines. This base class
+        does nothing.
         """
 
     @abstractmethod
     def _subscribe(self, payload: object, ident: str | None, now: float) -> None:
-        """Process a subscribe message of an authenticated client; `ident` is its id, None if it has none."""
+        """Process a subscribe message of an authenticated client, and append the answers to `outbox`.
+
+        `ident` is the message's id, None if it has none. May raise BadRequestError.
+        """
 
     @abstractmethod
     def _unsubscribe(self, payload: object, ident: str | None, now: float) -> None:
-        """Process an unsubscribe message of an authenticated client; `ident` is its id, None if it has none."""
+        """Process an unsubscribe message of an authenticated client, and append the answers to `outbox`.
+
+        `ident` is the message's id, None if it has none. May raise BadRequestError.
+        """
 
     def _answer(self, method: str, path: str) -> dict[str, Any]:  # noqa: ARG002 - for a subclass that has paths
         """Return the payload of the response to a client's request; `method` is in upper case, such as "GET".
 
-        Here it is status 404 for every path.
+        The caller sends it. In this base class it is status 404 for every path.
         """
         return {"status": 404, "error": "unknown path", "code": "NOT_FOUND"}
 
     def _ended(self) -> None:  # noqa: B027 - optional
         """Release all subscriptions; called once, when the session has ended or its connection is closed.
 
-        Here it does nothing.
+        This base class has none and does nothing.
         """
 
     # Answers.
@@ -132,8 +139,8 @@ class AriesSession(ABC):
     def _conclude(self, complaints: Iterable[str], ident: str | None, now: float, *, is_acked: bool = True) -> None:
         """Answer a subscribe or unsubscribe: with an error event that lists the complaints, if there are any.
 
-        Otherwise with an acknowledgement, if the option `ack_subscribes` is set and `is_acked` is True; it is
-        assumed (Aries' protocol page §3.2). `ident` is the request's id.
+        Otherwise with an acknowledgement, if the option `ack_subscribes` is set and `is_acked` is True, else not at
+        all. That the broker acknowledges is assumed (Aries' protocol page §3.2). `ident` is the request's id.
         """
         text = "; ".join(dict.fromkeys(complaints))
         if text:

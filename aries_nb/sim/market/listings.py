@@ -77,7 +77,8 @@ class Listing(ABC):
     def step(self, focus: Focus) -> Trade | None:
         """Make one market event; return the trade, None if it was none.
 
-        `focus` is the kind of events to which clients subscribe: "book", "quotes" or "trades".
+        `focus` is the most detailed data that any client needs: "book" makes all kinds of events, "quotes" none
+        behind the best bid and ask, "trades" (also without clients) only trades.
         """
 
     def rounded(self, price: float) -> float:
@@ -143,7 +144,8 @@ class TradedListing(Listing):
     def step(self, focus: Focus) -> Trade | None:
         """Make one event: a trade at the quote, or an order added or removed. Return the trade, None if it was none.
 
-        `focus` is the kind of events to which clients subscribe: "book", "quotes" or "trades".
+        `focus` is the most detailed data that any client needs: "book" makes all kinds of events, "quotes" none
+        behind the best bid and ask, "trades" (also without clients) only trades.
         """
         drawn = self.rng.random()
         fair = self.fair()
@@ -273,7 +275,8 @@ class OptionListing(TradedListing):
     def step(self, focus: Focus) -> Trade | None:
         """Change the implied volatility slightly, and make one event; return the trade, None if it was none.
 
-        `focus` is the kind of events to which clients subscribe: "book", "quotes" or "trades".
+        `focus` is the most detailed data that any client needs: "book" makes all kinds of events, "quotes" none
+        behind the best bid and ask, "trades" (also without clients) only trades.
         """
         self._volatility_noise = 0.99 * self._volatility_noise + self.rng.gauss(0.0, 0.0004)
         return super().step(focus)

@@ -52,8 +52,9 @@ class GapBand(NamedTuple):
 class GapPlaces:
     """Finds where the rows of a rolling frame stop and continue, for each gap of its stream.
 
-    A gap is recorded by our clock and a row is drawn by the exchange's, so a gap is located by the rows received
-    before and after it. Until the first row after it has arrived, it is in no chart. Owned by the view that draws.
+    A gap has times of this machine's clock, a row is drawn at its exchange time, so a gap is located by the rows
+    received before and after it. Until the first row after it has arrived, it is in no chart. Owned by the view
+    that draws.
     """
 
     def __init__(self) -> None:
@@ -132,7 +133,7 @@ def spans_of(source: VersionedSource) -> tuple[GapSpan, ...]:
 def bands_between(spans: Sequence[GapSpan], first: float, last: float) -> list[GapBand]:
     """Return bands, which mark them in a chart, for the gaps that have ended and began between `first` and `last`.
 
-    Both are times of our clock in epoch milliseconds.
+    Both are times of this machine's clock in epoch milliseconds.
     """
     bands = (_band(span.started, span.ended, span.cause) for span in spans if span.ended is not None)
     return [band for band in bands if first <= band.first <= last]

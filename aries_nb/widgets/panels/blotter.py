@@ -25,8 +25,8 @@ class Blotter(Panel):
 
     `columns` are the columns to show, in this order; None shows all of the source. Filled and quantity are one
     column, the progress of an order. Money has two decimals; P&L has a sign and a colour. Times are in
-    `settings.timezone`. Rows whose key is in `pinned` stay at the end, however the table is sorted, and are not
-    counted. Raises UsageError for an unknown column, or fewer than one row.
+    `settings.timezone`. Rows whose key is in `pinned` stay at the end, however the table is sorted, and are
+    not in the number of rows shown above the table. Raises UsageError for an unknown column, or fewer than one row.
     """
 
     script = "blotter"
