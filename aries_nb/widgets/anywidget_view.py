@@ -12,14 +12,13 @@ import functools
 import time
 from abc import abstractmethod
 from dataclasses import dataclass
-from importlib import resources
 from typing import TYPE_CHECKING, ClassVar
 
-import anywidget
 import numpy as np
 import traitlets
 
 from aries_nb.widgets.view import View
+from aries_nb.widgets.widget_model import LateModel, static_text
 
 if TYPE_CHECKING:
     from aries_nb.model import Numbers
@@ -31,7 +30,7 @@ DISPLAYS_KEPT = 16
 MOST_WAITED_MS = 1_000
 
 
-class PanelWidget(anywidget.AnyWidget):
+class PanelWidget(LateModel):
     """The model of one panel in the browser.
 
     Traits: `description` (dict, default {}), names, columns and decimals, which seldom change; `frame` (bytes, default
@@ -53,9 +52,8 @@ def panel_class(name: str) -> type[PanelWidget]:
     Script and style are strings, not paths: anywidget connects a widget whose script is a path to a class-level signal,
     and such a widget is never freed.
     """
-    files = resources.files("aries_nb.widgets") / "static"
-    script = (files / "shared.js").read_text("utf-8") + (files / f"{name}.js").read_text("utf-8")
-    style = (files / "shared.css").read_text("utf-8") + (files / f"{name}.css").read_text("utf-8")
+    script = static_text("model.js", "shared.js", f"{name}.js")
+    style = static_text("shared.css", f"{name}.css")
     return type(f"{name.title()}Widget", (PanelWidget,), {"_esm": script, "_css": style, "__module__": __name__})
 
 
@@ -86,7 +84,9 @@ class Panel(View):
         super().__init__(source)
         self._content: object = None
         self._displays: dict[str, None] = {}
+        self._is_answered = False
         self._widget = panel_class(self.script)()
+        self._widget.belongs_to(self.lock, self.draw)
         self._widget.on_msg(self._on_message)
         # A panel displayed by its widget alone is the same display: same static picture, same painter.
         setattr(self._widget, "_repr_mimebundle_", self._repr_mimebundle_)  # noqa: B010
@@ -113,6 +113,9 @@ class Panel(View):
         with self._widget.hold_sync():
             if new.description != self._widget.description:
                 self._widget.description = new.description
+            elif not self._is_answered:
+                # The page may have lost the message with the description while it started.
+                self._widget.send_again("description")
             self._widget.frame = frame
         return 1
 
@@ -130,7 +133,10 @@ class Panel(View):
         """Handle a custom message of the browser, on the kernel's thread for it; anything malformed is ignored."""
         if not isinstance(content, dict):
             return
+        if content.get("want") == "state":
+            self._widget.send_state(("description", "frame", "problem"))
         number, is_visible = content.get("ack"), content.get("visible")
+        self._is_answered |= isinstance(number, int)
         if isinstance(is_visible, bool):
             is_visible = self._is_any_visible(str(content.get("view", "")), is_visible=is_visible)
         self._report(

@@ -20,6 +20,7 @@ class Screen:
         self.notes = self.source.lags = Notes()
         self.painter = Painter(clock, busy, is_threaded=False, wall=lambda: self.now)
         self.board = Board(self.source)
+        self.board.widget.open()
         self.board.watch(self.painter)
 
     @property
@@ -170,6 +171,7 @@ def test_an_answer_that_comes_past_the_cell_is_measured(screen):
 def test_a_source_that_does_not_want_to_know_is_painted_all_the_same(painter, clock):
     source = Boards()
     board = Board(source)
+    board.widget.open()
     board.watch(painter)
     source.put(0, 100.0, 5, 100.1, 7, 100.0)
     clock.now += 1

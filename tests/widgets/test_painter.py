@@ -18,6 +18,7 @@ def source():
 @pytest.fixture
 def board(source, painter):
     board = Board(source)
+    board.widget.open()
     board.watch(painter)
     yield board
     board.close()
@@ -117,6 +118,7 @@ def test_a_view_recovers_when_its_source_does(painter, clock, caplog):
     source = Boards()
     good, source.board = source.board, lambda: 1 / 0
     board = Board(source)
+    board.widget.open()
     board.watch(painter)
     painter.step()
     source.board = good
@@ -187,6 +189,7 @@ def test_all_views_together_stay_within_the_budget(painter, clock, busy):
 def test_the_thread_starts_with_the_first_view_and_ends_with_the_last(source):
     painter = Painter(busy=Busy())
     board = Board(source)
+    board.widget.open()
     drawn = threading.Event()
     draw = board._draw
     board._draw = lambda: drawn.set() or draw()

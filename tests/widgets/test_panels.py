@@ -25,6 +25,7 @@ def board():
     source = Boards(symbols=("AAPL", EVIL), rejected={"NOPE<b>": "unknown symbol"})
     source.put(0, 100.5, 500, 100.75, 700, 100.5)
     board = Board(source, title="Quotes <i>")
+    board.widget.open()
     yield board
     board.close()
 
@@ -65,6 +66,7 @@ def test_the_description_is_plain_json(board):
 def test_a_board_without_columns_or_symbols_can_be_drawn():
     source = Boards(symbols=())
     board = Board(source)
+    board.widget.open()
 
     board.draw()
 
@@ -246,6 +248,7 @@ def test_odd_addresses_are_shown_or_left_out(url, shown):
 def test_a_card_is_drawn_twice_a_second_at_most(painter, clock):
     source = Cards()
     card = Card(source)
+    card.widget.open()
     card.watch(painter)
 
     for step in range(100):
@@ -275,6 +278,7 @@ def test_a_card_shows_the_latency_to_receipt_and_to_pixels():
 def test_a_lag_that_is_not_known_is_a_missing_number_and_costs_no_frame():
     source = Cards(silence_s=0.0)
     card = Card(source)
+    card.widget.open()
     card.draw()
     source.changes["lag_ms"] = float("nan")  # another one
 
@@ -295,6 +299,7 @@ def test_a_stale_row_is_marked_among_the_others_of_the_board():
     source.put(0, 1.0, 1.0, 1.0, 1.0, 1.0)
     source.put(1, 2.0, 2.0, 2.0, 2.0, 2.0)
     board = Board(source)
+    board.widget.open()
 
     board.draw()
 

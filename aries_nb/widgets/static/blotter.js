@@ -171,4 +171,4 @@ function makeBlotter(root) {
   return { paint };
 }
 
-export default { render: (context) => show(context, makeBlotter) };
+export default () => panel(makeBlotter);

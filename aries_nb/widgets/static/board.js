@@ -187,4 +187,4 @@ function makeBoard(root, clock) {
   return { paint, tick };
 }
 
-export default { render: (context) => show(context, makeBoard) };
+export default () => panel(makeBoard);

@@ -109,4 +109,4 @@ function makeCard(root, clock) {
   return { paint, tick };
 }
 
-export default { render: (context) => show(context, makeCard) };
+export default () => panel(makeCard);

@@ -194,4 +194,4 @@ function makeChain(root, clock) {
   return { paint, tick };
 }
 
-export default { render: (context) => show(context, makeChain) };
+export default () => panel(makeChain);

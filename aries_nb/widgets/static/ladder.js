@@ -142,4 +142,4 @@ function makeLadder(root, clock) {
   return { paint, tick };
 }
 
-export default { render: (context) => show(context, makeLadder) };
+export default () => panel(makeLadder);

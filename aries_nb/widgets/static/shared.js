@@ -171,6 +171,37 @@ function kernelClock() {
 // Shortest time between two answers: an answer costs the browser, the server and the kernel as much as a frame does, so
 // one for two frames is enough.
 const ANSWER_MS = 150;
+const ASK_AGAIN_MS = 3000;
+
+function frameOf(model) {
+  const bytes = model.get("frame");
+  if (!bytes || !bytes.byteLength) return null;
+  // A received buffer need not start at a multiple of eight bytes, so it is copied.
+  const start = bytes.byteOffset || 0;
+  return new Float64Array((bytes.buffer || bytes).slice(start, start + bytes.byteLength));
+}
+
+// A panel's script: `makeView(root, clock)` returns { paint(data, description), tick() }.
+function panel(makeView) {
+  let connection = null;
+  return {
+    initialize({ model }) {
+      connection = connect(model);
+      // Only frames are whole; with a lost one a new description may be lost.
+      let number = frameOf(model)?.[0];
+      let askedAt = -ASK_AGAIN_MS;
+      model.on("change:frame", () => {
+        const next = frameOf(model)?.[0];
+        if (next > number + 1 && performance.now() > askedAt + ASK_AGAIN_MS) {
+          askedAt = performance.now();
+          send(model, { want: "state" });
+        }
+        number = next;
+      });
+    },
+    render: (context) => show(context, makeView),
+  };
+}
 
 function show({ model, el }, makeView) {
   const root = make("div", "aries-nb");
@@ -195,18 +226,15 @@ function show({ model, el }, makeView) {
   function answer() {
     answering = 0;
     answeredAt = performance.now();
-    model.send({ ack: last, waited: answeredAt - paintedAt });
+    send(model, { ack: last, waited: answeredAt - paintedAt });
   }
 
   function paint() {
     queued = 0;
     put(problem, model.get("problem") || "");
     flag(root, "anb-has-problem", Boolean(model.get("problem")));
-    const bytes = model.get("frame");
-    if (!bytes || !bytes.byteLength) return;
-    // A received buffer need not start at a multiple of eight bytes, so it is copied.
-    const start = bytes.byteOffset || 0;
-    const data = new Float64Array((bytes.buffer || bytes).slice(start, start + bytes.byteLength));
+    const data = frameOf(model);
+    if (!data) return;
     clock.set(data[1], last !== null);
     view.paint(data, model.get("description"));
     if (last !== data[0]) {
@@ -223,7 +251,7 @@ function show({ model, el }, makeView) {
   const report = (isNow) => {
     if (isNow === isVisible) return;
     isVisible = isNow;
-    model.send({ visible: isNow, view: id });
+    send(model, { visible: isNow, view: id });
   };
   const checkVisibility = () => report(isIntersecting && document.visibilityState !== "hidden");
 

@@ -60,4 +60,4 @@ function makeStrip(root) {
   return { paint };
 }
 
-export default { render: (context) => show(context, makeStrip) };
+export default () => panel(makeStrip);

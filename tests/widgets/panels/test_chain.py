@@ -37,6 +37,7 @@ def source():
 @pytest.fixture
 def chain(source):
     chain = Chain(source, title="MSFT <i>")
+    chain.widget.open()
     yield chain
     chain.close()
 

@@ -1,0 +1,37 @@
+// A model of ours in the page: it gets every message of its kernel. All private names of ipywidgets and anywidget that
+// the scripts rely on are used here, and none is needed: where one is missing, the model works as anywidget makes it.
+
+// The model behind anywidget's proxy, which Backbone passes to the listeners of a change.
+function rawModel(model) {
+  let raw = null;
+  const keep = (changed) => (raw = changed);
+  model.on("change:_anb", keep);
+  model.set("_anb", Math.random());
+  model.off("change:_anb", keep);
+  return raw;
+}
+
+// Sending fails for a model whose kernel is gone.
+function send(model, content) {
+  try {
+    model.send(content);
+  } catch {}
+}
+
+// Route messages past anywidget. It gives a model two seconds to get ready and drops all messages of one that took
+// longer, for good; such a model asks for the state again. Returns the connection: `receivedAt` by performance.now().
+function connect(model) {
+  const raw = rawModel(model);
+  const connection = { raw, receivedAt: performance.now() };
+  let type = raw && Object.getPrototypeOf(raw);
+  while (type && !Object.hasOwn(type, "_handle_comm_msg")) type = Object.getPrototypeOf(type);
+  const receive = type && Object.getPrototypeOf(type)?._handle_comm_msg;
+  if (!raw?.comm?.on_msg || !receive) return connection;
+  raw.comm.on_msg((message) => {
+    connection.receivedAt = performance.now();
+    return receive.call(raw, message);
+  });
+  const nothing = { content: { data: { method: "custom", content: {} } }, buffers: [] };
+  Promise.resolve(raw._handle_comm_msg(nothing)).catch(() => send(model, { want: "state" }));
+  return connection;
+}

@@ -1,0 +1,62 @@
+"""Views of a page that is slow or opened again: never empty."""
+
+from __future__ import annotations
+
+import nbformat
+import pytest
+from playwright.sync_api import expect
+
+from tests.browser.lab import RUN, open_notebook, run_all
+
+pytestmark = pytest.mark.alone
+expect.set_options(timeout=30_000)
+
+# anywidget gives a model two seconds to get ready. One millisecond does to every model, on any machine, what a busy one
+# does to some.
+IMPATIENT = """(() => {
+  const timeout = AbortSignal.timeout.bind(AbortSignal);
+  AbortSignal.timeout = (ms) => timeout(ms === 2000 ? 1 : ms);
+})()"""
+CELLS = (
+    'import aries_nb as anb\nfeed = anb.connect("sim", rate=200)\n'
+    'quotes, book = feed.quotes("AAPL", "MSFT"), feed.book("AAPL")',
+    "quotes",
+    "book",
+    'account = feed.account("ACC-1")\naccount.orders',
+)
+PRINTS = """() => {
+  const text = (selector) => document.querySelector(selector).textContent;
+  return { board: text(".anb-board tbody"), ladder: text(".anb-ladder") };
+}"""
+HAVE_CHANGED = f"""(before) => {{
+  const now = ({PRINTS})();
+  return Object.keys(now).every((name) => now[name] !== before[name]);
+}}"""
+
+
+@pytest.fixture(scope="module")
+def notebook(lab):
+    cells = [nbformat.v4.new_code_cell(source) for source in CELLS]
+    kernel = {"name": "python3", "display_name": "Python 3", "language": "python"}
+    nbformat.write(nbformat.v4.new_notebook(cells=cells, metadata={"kernelspec": kernel}), lab.root / "late.ipynb")
+    return "late.ipynb"
+
+
+def moves(page):
+    """Wait until every view shows data, and then other data."""
+    for view in (".anb-board", ".anb-ladder", ".anb-blotter"):
+        expect(page.locator(view)).not_to_have_attribute("data-frames", "0")
+    page.wait_for_function(HAVE_CHANGED, arg=page.evaluate(PRINTS), timeout=30_000)
+
+
+def test_no_view_stays_empty_though_every_model_is_late(page, lab, notebook):
+    page.add_init_script(IMPATIENT)
+    open_notebook(page, lab, notebook)
+
+    run_all(page)
+
+    moves(page)
+    page.evaluate(RUN, "docmanager:save")
+    page.wait_for_function("() => window.ariesRun.done")
+    page.reload()
+    moves(page)
