@@ -86,10 +86,8 @@ class Panel(View):
         self._displays: dict[str, None] = {}
         self._is_answered = False
         self._widget = panel_class(self.script)()
-        self._widget.belongs_to(self.lock, self.draw)
+        self._widget.belongs_to(self.lock, self.draw, self._repr_mimebundle_)
         self._widget.on_msg(self._on_message)
-        # A panel displayed by its widget alone is the same display: same static picture, same painter.
-        setattr(self._widget, "_repr_mimebundle_", self._repr_mimebundle_)  # noqa: B010
 
     @property
     def widget(self) -> PanelWidget:

@@ -21,12 +21,18 @@ CELLS = (
     'import aries_nb as anb\nfeed = anb.connect("sim", rate=200)\n'
     'quotes, book = feed.quotes("AAPL", "MSFT"), feed.book("AAPL")',
     "quotes",
+    'quotes.chart("bid_price", symbols=["AAPL"])',
     "book",
     'account = feed.account("ACC-1")\naccount.orders',
 )
 PRINTS = """() => {
   const text = (selector) => document.querySelector(selector).textContent;
-  return { board: text(".anb-board tbody"), ladder: text(".anb-ladder") };
+  const figure = document.querySelector(".js-plotly-plot");
+  return {
+    board: text(".anb-board tbody"),
+    ladder: text(".anb-ladder"),
+    chart: figure.data.map((trace) => `${trace.x?.length}:${trace.x?.at(-1)}`).join("|"),
+  };
 }"""
 HAVE_CHANGED = f"""(before) => {{
   const now = ({PRINTS})();
@@ -46,6 +52,7 @@ def moves(page):
     """Wait until every view shows data, and then other data."""
     for view in (".anb-board", ".anb-ladder", ".anb-blotter"):
         expect(page.locator(view)).not_to_have_attribute("data-frames", "0")
+    expect(page.locator(".js-plotly-plot .scatterlayer .trace")).to_have_count(1)
     page.wait_for_function(HAVE_CHANGED, arg=page.evaluate(PRINTS), timeout=30_000)
 
 

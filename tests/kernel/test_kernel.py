@@ -29,7 +29,7 @@ def charts(count):
 
 def figures():
     gc.collect()
-    return sum(type(thing).__name__ == "FigureWidget" for thing in gc.get_objects())
+    return sum(type(thing).__name__ == "LiveFigure" for thing in gc.get_objects())
 
 def resident():
     gc.collect()
@@ -93,7 +93,6 @@ def test_a_hundred_charts_leave_nothing_behind(kernel, record_property):
     record_property("left", left)
     assert left["widgets"][0] == left["widgets"][1]
     assert left["figures"] == 0, left
-    # One figure has 5 MB of script: if they stayed, this would be 500 MB.
     assert left["megabytes"][1] - left["megabytes"][0] < 50
 
 

@@ -22,6 +22,7 @@ from aries_nb.widgets.charts.gap_bands import (
 )
 from aries_nb.widgets.plotly_view import FigureView, layout, time_anchor
 from aries_nb.widgets.static_html import BLUE, ORANGE, line_chart
+from aries_nb.widgets.widget_model import LiveFigure
 
 if TYPE_CHECKING:
     from datetime import timedelta
@@ -228,7 +229,7 @@ def _prices(rows: FrameRows, column: str) -> Numbers:
     return rows.numbers[column]
 
 
-def _figure(title: str, height: int, *, has_volume: bool) -> go.FigureWidget:
+def _figure(title: str, height: int, *, has_volume: bool) -> LiveFigure:
     figure_layout = layout(escape(title), height)
     figure_layout["xaxis"] |= {"type": "date", "rangeslider": {"visible": False}}
     figure_layout |= {"showlegend": False, "dragmode": "pan"}
@@ -248,4 +249,4 @@ def _figure(title: str, height: int, *, has_volume: bool) -> go.FigureWidget:
         traces.append(
             go.Bar(name="volume", yaxis="y2", marker={"color": "rgba(128,128,128,0.5)", "line": {"width": 0}})
         )
-    return go.FigureWidget(data=traces, layout=figure_layout)
+    return LiveFigure(data=traces, layout=figure_layout)

@@ -14,6 +14,7 @@ from aries_nb.widgets.charts.line_points import LinePoints, thinned
 from aries_nb.widgets.number_format import column_kind, column_label
 from aries_nb.widgets.plotly_view import FigureView, layout, time_anchor
 from aries_nb.widgets.static_html import PALETTE, line_chart
+from aries_nb.widgets.widget_model import LiveFigure
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -147,7 +148,7 @@ def _label(line: tuple[str, str], lines: Sequence[tuple[str, str]]) -> str:
     return symbol if len({name for _, name in lines}) == 1 else f"{symbol} {column_label(column).lower()}"
 
 
-def _figure(lines: Sequence[tuple[str, str]], title: str, height: int) -> go.FigureWidget:
+def _figure(lines: Sequence[tuple[str, str]], title: str, height: int) -> LiveFigure:
     has_prices = any(column_kind(column) != "size" for _, column in lines)
     traces, figure_layout = [time_anchor()], layout(escape(title), height)
     figure_layout["xaxis"]["type"] = "date"
@@ -167,4 +168,4 @@ def _figure(lines: Sequence[tuple[str, str]], title: str, height: int) -> go.Fig
             figure_layout["margin"]["l"] = 72
             figure_layout["yaxis2"] = {**figure_layout["yaxis"], "overlaying": "y", "side": "left", "showgrid": False}
     figure_layout["showlegend"] = True
-    return go.FigureWidget(data=traces, layout=figure_layout)
+    return LiveFigure(data=traces, layout=figure_layout)

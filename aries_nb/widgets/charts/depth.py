@@ -12,6 +12,7 @@ from aries_nb.errors import UsageError
 from aries_nb.widgets.plotly_view import FigureView, layout
 from aries_nb.widgets.sources import INTEGRITY_TEXTS
 from aries_nb.widgets.static_html import BLUE, GREY, ORANGE, line_chart
+from aries_nb.widgets.widget_model import LiveFigure
 
 if TYPE_CHECKING:
     from aries_nb.model import Numbers
@@ -78,7 +79,7 @@ def _middle(bids: Numbers, asks: Numbers, top: float) -> dict[str, Any]:
     return {"x": np.array([middle, middle]), "y": np.array([0.0, top])}
 
 
-def _figure(symbol: str, height: int) -> go.FigureWidget:
+def _figure(symbol: str, height: int) -> LiveFigure:
     figure_layout = layout(f"{escape(symbol)} · depth", height)
     figure_layout["yaxis"]["rangemode"] = "tozero"
     figure_layout["legend"]["traceorder"] = "normal"
@@ -95,4 +96,4 @@ def _figure(symbol: str, height: int) -> go.FigureWidget:
     traces.append(
         go.Scatter(name="mid", mode="lines", line={"color": GREY, "width": 1, "dash": "dot"}, hoverinfo="skip")
     )
-    return go.FigureWidget(data=traces, layout=figure_layout)
+    return LiveFigure(data=traces, layout=figure_layout)

@@ -13,6 +13,7 @@ from aries_nb.widgets.charts.line_points import thinned
 from aries_nb.widgets.number_format import column_label
 from aries_nb.widgets.plotly_view import FigureView, layout, time_anchor
 from aries_nb.widgets.static_html import BLUE, GREY, PALETTE, line_chart, table
+from aries_nb.widgets.widget_model import LiveFigure
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -139,7 +140,7 @@ def _bar_properties(bars: CauseBars, causes: Sequence[str]) -> list[dict[str, An
     return [*stacked[:MOST_CAUSES], *blank, total, {"x": names, "y": tops}]
 
 
-def _figure(title: str, height: int) -> go.FigureWidget:
+def _figure(title: str, height: int) -> LiveFigure:
     figure_layout = layout(escape(title), height)
     figure_layout["xaxis"] |= {"type": "date", "anchor": "y"}
     figure_layout["yaxis"] |= {"domain": [0.48, 1], "hoverformat": ",.2f", "tickformat": ",.6~r"}
@@ -192,4 +193,4 @@ def _figure(title: str, height: int) -> go.FigureWidget:
             marker={"size": 36, "opacity": 0},
         ),
     ]
-    return go.FigureWidget(data=traces, layout=figure_layout)
+    return LiveFigure(data=traces, layout=figure_layout)

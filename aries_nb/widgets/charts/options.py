@@ -11,6 +11,7 @@ import plotly.graph_objects as go
 from aries_nb.errors import UsageError
 from aries_nb.widgets.plotly_view import FigureView, layout
 from aries_nb.widgets.static_html import BLUE, GREY, ORANGE, line_chart
+from aries_nb.widgets.widget_model import LiveFigure
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -104,7 +105,7 @@ def _upright(spot: float, lines: Sequence[tuple[Numbers, Numbers]]) -> tuple[Num
     return np.array([spot, spot]), np.array([values.min(), values.max()])
 
 
-def _figure(columns: Sequence[str], title: str, height: int) -> go.FigureWidget:
+def _figure(columns: Sequence[str], title: str, height: int) -> LiveFigure:
     figure_layout = layout(escape(title), height)
     figure_layout["margin"]["b"] = 52
     across, upwards = figure_layout.pop("xaxis"), figure_layout.pop("yaxis")
@@ -124,7 +125,7 @@ def _figure(columns: Sequence[str], title: str, height: int) -> go.FigureWidget:
         if column == PERCENT:
             figure_layout[f"yaxis{number}"] |= {"tickformat": ".1%", "hoverformat": ".2%"}
         traces += _traces(number, is_first=subplot == 0)
-    return go.FigureWidget(data=traces, layout=figure_layout)
+    return LiveFigure(data=traces, layout=figure_layout)
 
 
 def _traces(number: str, *, is_first: bool) -> list[go.Scatter]:

@@ -1,5 +1,8 @@
-// A model of ours in the page: it gets every message of its kernel. All private names of ipywidgets and anywidget that
-// the scripts rely on are used here, and none is needed: where one is missing, the model works as anywidget makes it.
+// A model of ours in the page: it gets every message of its kernel, and knows when there is none any more. All private
+// names of ipywidgets and anywidget that the scripts rely on are used here, and none is needed: where one is missing,
+// the model works as anywidget makes it.
+
+const ENDED = new Set(["dead", "terminating", "restarting", "autorestarting"]);
 
 // The model behind anywidget's proxy, which Backbone passes to the listeners of a change.
 function rawModel(model) {
@@ -22,7 +25,7 @@ function send(model, content) {
 // longer, for good; such a model asks for the state again. Returns the connection: `receivedAt` by performance.now().
 function connect(model) {
   const raw = rawModel(model);
-  const connection = { raw, receivedAt: performance.now() };
+  const connection = { raw, receivedAt: performance.now(), hasEnded: false };
   let type = raw && Object.getPrototypeOf(raw);
   while (type && !Object.hasOwn(type, "_handle_comm_msg")) type = Object.getPrototypeOf(type);
   const receive = type && Object.getPrototypeOf(type)?._handle_comm_msg;
@@ -34,4 +37,12 @@ function connect(model) {
   const nothing = { content: { data: { method: "custom", content: {} } }, buffers: [] };
   Promise.resolve(raw._handle_comm_msg(nothing)).catch(() => send(model, { want: "state" }));
   return connection;
+}
+
+function hasEnded(connection) {
+  const { raw } = connection;
+  if (!raw || !("comm" in raw)) return false; // a front end of its own kind: nothing is known
+  const status = raw.widget_manager?.kernel?.status;
+  if (!raw.comm || raw.comm_live === false || ENDED.has(status)) connection.hasEnded = true;
+  return connection.hasEnded;
 }

@@ -164,7 +164,7 @@ def test_a_reloaded_page_starts_with_the_bands(chart, source):
     source.spans = (span(3, 9.5),)
     chart.draw()
 
-    assert [shape["x0"] for shape in chart.figure._widget_layout["shapes"]] == [3e3]
+    assert [shape["x0"] for shape in chart.figure.get_state()["_widget_layout"]["shapes"]] == [3e3]
 
 
 def test_a_cause_is_text_and_never_markup(chart, source):

@@ -81,6 +81,7 @@ def test_an_underlying_without_a_price_is_not_drawn(chart, source):
 
 
 def test_a_frame_is_one_message_with_the_lines_that_have_changed(chart, source):
+    chart.figure.open()
     chart.draw()
     before = len(chart.figure.comm.sent)
     source.put(0, 0.25, 0.71, 0.01)

@@ -1,0 +1,144 @@
+"""Figures without a script of their own: one script a page, many displays of a model, all that FigureWidgets do."""
+
+from __future__ import annotations
+
+import nbformat
+import pytest
+from playwright.sync_api import expect
+
+from tests.browser.conftest import errors_of, fresh_page
+from tests.browser.lab import RUN, failures, open_notebook, outputs, run_all, run_cell
+
+pytestmark = pytest.mark.alone
+expect.set_options(timeout=30_000)
+
+SCREEN = {"width": 1280, "height": 1800}
+CELLS = (
+    'import aries_nb as anb\nfeed = anb.connect("sim", rate=100)\nquotes = feed.quotes("AAPL", "MSFT").wait(rows=50)',
+    """
+chart = quotes.chart("bid_price", symbols=["AAPL"])
+clicked, hovered, changed = [], [], []
+chart.figure.data[1].on_click(lambda trace, points, state: clicked.append(points.point_inds))
+chart.figure.data[1].on_hover(lambda trace, points, state: hovered.append(points.point_inds))
+chart.figure.layout.on_change(lambda layout, *ranges: changed.append(1), "xaxis.range")
+chart
+""",
+    "chart",
+    'feed.book("AAPL").depth_chart()',
+)
+FIGURES = "() => [...document.querySelectorAll('.js-plotly-plot')]"
+ARE_ALIKE = f"""(count) => {{
+  const prints = ({FIGURES})().slice(0, 2).map((figure) => figure.data.map((trace) => `${{trace.x?.at?.(-1)}}`).join());
+  return ({FIGURES})().length === count && prints[0] === prints[1] && prints[0].length > 12;
+}}"""
+HAVE_MOVED = f"""(last) => ({FIGURES})().slice(0, 2).every((figure) => figure.data[1].x.at(-1) > last)"""
+LAST = f"() => ({FIGURES})()[0].data[1].x.at(-1)"
+
+
+@pytest.fixture(scope="module")
+def shown(browser, lab):
+    """A chart displayed twice and a depth chart, with what the page received."""
+    cells = [nbformat.v4.new_code_cell(source.strip()) for source in CELLS]
+    kernel = {"name": "python3", "display_name": "Python 3", "language": "python"}
+    nbformat.write(nbformat.v4.new_notebook(cells=cells, metadata={"kernelspec": kernel}), lab.root / "figures.ipynb")
+    with fresh_page(browser, lab, **SCREEN) as page:
+        page.received = []
+        page.on("websocket", lambda socket: socket.on("framereceived", lambda data: page.received.append(len(data))))
+        page.errors = errors_of(page)
+        open_notebook(page, lab, "figures.ipynb")
+        run_all(page)
+        page.wait_for_function(ARE_ALIKE, arg=3, timeout=30_000)
+        yield page
+
+
+def comes_true(page, condition):
+    """Wait until a condition holds in the kernel; ipywidgets may send a message after a cell that was run later."""
+    for _ in range(20):
+        run_cell(page, condition)
+        if outputs(page, -1)[0]["data"]["text/plain"] == "True":
+            return
+    pytest.fail(condition)
+
+
+def drag_area(page, number=0):
+    return page.locator(".js-plotly-plot").nth(number).locator(".nsewdrag").first.bounding_box()
+
+
+def to_top(page):
+    page.locator(".jp-Notebook:visible .jp-Cell").first.evaluate("(cell) => cell.scrollIntoView()")
+
+
+def test_plotlys_script_comes_once_to_a_page_with_three_figures(shown):
+    assert len([size for size in shown.received if size > 1_000_000]) == 1
+    assert sum(shown.received) < 4_000_000
+
+
+def test_both_displays_of_a_chart_go_on(shown):
+    shown.wait_for_function(HAVE_MOVED, arg=shown.evaluate(LAST), timeout=30_000)
+
+
+def test_hovers_and_clicks_reach_the_kernel(shown):
+    to_top(shown)
+    plot = drag_area(shown)
+    shown.evaluate(f"""() => {{
+        window.events = new Set();
+        for (const name of ["plotly_hover", "plotly_click"]) ({FIGURES})()[0].on(name, () => window.events.add(name));
+    }}""")
+
+    shown.mouse.move(plot["x"] + plot["width"] * 0.5, plot["y"] + plot["height"] / 2, steps=5)
+    shown.wait_for_function("() => window.events.has('plotly_hover')")
+    shown.mouse.down()
+    shown.mouse.up()
+    shown.wait_for_function("() => window.events.has('plotly_click')")
+
+    comes_true(shown, "len(hovered) > 0 and len(clicked) > 0")
+
+
+def test_a_zoom_reaches_the_kernel_and_the_other_display(shown):
+    to_top(shown)
+    plot = drag_area(shown)
+    middle = plot["y"] + plot["height"] / 2
+
+    shown.mouse.move(plot["x"] + plot["width"] * 0.2, middle)
+    shown.mouse.down()
+    shown.mouse.move(plot["x"] + plot["width"] * 0.6, middle, steps=5)
+    shown.mouse.up()
+
+    zoomed = f"() => ({FIGURES})().slice(0, 2).every((figure) => figure.layout.xaxis.autorange === false)"
+    shown.wait_for_function(zoomed, timeout=30_000)
+    comes_true(shown, "len(changed) > 0")
+
+
+def test_styling_own_traces_and_the_legend_reach_both_displays(shown):
+    run_cell(
+        shown,
+        'with chart.lock:\n    chart.figure.data[1].line.color = "rgb(1, 2, 3)"\n'
+        "    own = chart.figure.add_scatter(x=[1e12], y=[270], name='own')",
+    )
+    styled = f"""() => ({FIGURES})().slice(0, 2).every((figure) => figure.data[1].line.color === "rgb(1, 2, 3)"
+        && figure.data.at(-1).name === "own")"""
+    shown.wait_for_function(styled, timeout=30_000)
+    to_top(shown)
+    legend = shown.locator(".js-plotly-plot").first.locator(".legendtoggle").last
+    legend.click()
+
+    hidden = f"""() => ({FIGURES})().slice(0, 2).every((figure) => figure.data.at(-1).visible === "legendonly")"""
+    shown.wait_for_function(hidden, timeout=30_000)
+    comes_true(shown, "chart.figure.data[-1].visible == 'legendonly'")
+
+
+def test_a_reloaded_page_asks_once_and_shows_the_figures_as_they_were(shown):
+    shown.evaluate(RUN, "docmanager:save")
+    shown.wait_for_function("() => window.ariesRun.done")
+    shown.received.clear()
+
+    shown.reload()
+
+    shown.wait_for_function(ARE_ALIKE, arg=3, timeout=30_000)
+    as_before = f"""() => ({FIGURES})().slice(0, 2).every((figure) => figure.data.at(-1).visible === "legendonly"
+        && figure.data[1].line.color === "rgb(1, 2, 3)" && figure.layout.xaxis.autorange !== true)"""
+    shown.wait_for_function(as_before, timeout=30_000)
+    shown.wait_for_function(HAVE_MOVED, arg=shown.evaluate(LAST), timeout=30_000)
+    assert len([size for size in shown.received if size > 300_000]) == 1
+    assert failures(shown) == []
+    assert shown.errors == []
