@@ -53,7 +53,7 @@ def panel_class(name: str) -> type[PanelWidget]:
     and such a widget is never freed.
     """
     script = static_text("model.js", "shared.js", f"{name}.js")
-    style = static_text("shared.css", f"{name}.css")
+    style = static_text("model.css", "shared.css", f"{name}.css")
     return type(f"{name.title()}Widget", (PanelWidget,), {"_esm": script, "_css": style, "__module__": __name__})
 
 
@@ -73,11 +73,10 @@ class PanelFrame:
 class Panel(View):
     """A view drawn by a script of our own; `script` is the name of its files in static/.
 
-    It is drawn once a second even if nothing changed, and may have six unanswered frames.
+    It may have six unanswered frames.
     """
 
     script: ClassVar[str]
-    refresh_s = 1.0
     in_flight = 6  # the browser answers about every second frame, and skips frames that it has no time for
 
     def __init__(self, source: VersionedSource) -> None:

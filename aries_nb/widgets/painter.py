@@ -33,6 +33,8 @@ LOG = logging.getLogger("aries_nb")
 POLL_S = 0.02
 # Seconds until a view that failed to draw is drawn again.
 ERROR_PAUSE_S = 1.0
+# Seconds without a frame until a visible view sends a sign of life; after five, the page says that nothing comes.
+BEAT_S = 2.0
 
 
 class PaintableView(Protocol):
@@ -63,6 +65,9 @@ class PaintableView(Protocol):
 
         Never raises.
         """
+
+    def beat(self) -> int:
+        """Send a sign of life that the browser answers like a frame; return the number of messages sent."""
 
     @property
     def is_failing(self) -> bool:
@@ -269,6 +274,8 @@ class Painter:
             before = pace.last_sent, pace.unanswered, pace.waiting_since
             pace.sent(now)
         messages = watched.view.draw()
+        if messages == 0 and now - before[0] >= BEAT_S:
+            messages, newest = watched.view.beat(), 0
         self._draws += 1
         self._messages += messages
         self._budget.spend(messages)

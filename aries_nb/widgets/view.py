@@ -37,12 +37,12 @@ class View(ABC):
 
     Class attributes: `period_s`, shortest time between two frames, updates sent to the browser, in s (0.09);
     `in_flight`, how many frames may be unanswered by it (3); `refresh_s`, seconds after which it is drawn although
-    nothing changed (None: never).
+    nothing changed (1; None: never).
     """
 
     period_s = PERIOD_S
     in_flight = 3
-    refresh_s: float | None = None
+    refresh_s: float | None = 1.0
 
     def __init__(self, source: VersionedSource) -> None:
         self.lock = threading.RLock()
@@ -94,6 +94,14 @@ class View(ABC):
                 self.error = None
                 messages += self._show_problem("")
             return messages
+
+    def beat(self) -> int:
+        """Send a sign of life, so that a page can know a quiet view from a lost one; return the number of messages."""
+        with self.lock:
+            if self._is_closed:
+                return 0
+            self.widget.send({"beat": True})
+            return 1
 
     def close(self) -> None:
         """Stop drawing, and free the widget and its memory in kernel and browser; a second call does nothing."""

@@ -183,6 +183,7 @@ class LiveFigure(LateModel, go.FigureWidget):  # type: ignore[misc]  # plotly ha
     """
 
     _esm = static_text("model.js", "figure.js").replace("__VERSION__", plotly.__version__)
+    _css = static_text("model.css")
 
     static_picture = traitlets.Unicode("", help="HTML where no kernel can send the script; default empty.").tag(
         sync=True

@@ -1,14 +1,15 @@
-"""Views of a page that is slow or opened again: never empty."""
+"""Views of a page that is slow, that is opened again, or whose kernel is gone: never empty, never stale in silence."""
 
 from __future__ import annotations
+
+import re
 
 import nbformat
 import pytest
 from playwright.sync_api import expect
 
-from tests.browser.lab import RUN, open_notebook, run_all
+from tests.browser.lab import RUN, open_notebook, run_all, run_cell
 
-pytestmark = pytest.mark.alone
 expect.set_options(timeout=30_000)
 
 # anywidget gives a model two seconds to get ready. One millisecond does to every model, on any machine, what a busy one
@@ -25,6 +26,7 @@ CELLS = (
     "book",
     'account = feed.account("ACC-1")\naccount.orders',
 )
+VIEWS = (".anb-board", ".anb-ladder", ".anb-blotter", ".anb-figure")
 PRINTS = """() => {
   const text = (selector) => document.querySelector(selector).textContent;
   const figure = document.querySelector(".js-plotly-plot");
@@ -38,6 +40,14 @@ HAVE_CHANGED = f"""(before) => {{
   const now = ({PRINTS})();
   return Object.keys(now).every((name) => now[name] !== before[name]);
 }}"""
+
+
+KILL = "import os, signal\nos.kill(os.getpid(), signal.SIGKILL)"
+# The kernel's process stands still for a while, and the front end is not informed.
+STANDSTILL = """
+import os, signal, subprocess
+subprocess.Popen(["sh", "-c", f"sleep 0.5; kill -STOP {os.getpid()}; sleep 7; kill -CONT {os.getpid()}"])
+"""
 
 
 @pytest.fixture(scope="module")
@@ -67,3 +77,22 @@ def test_no_view_stays_empty_though_every_model_is_late(page, lab, notebook):
     page.wait_for_function("() => window.ariesRun.done")
     page.reload()
     moves(page)
+
+
+def test_views_say_so_when_nothing_comes_and_when_the_kernel_is_gone(page, lab, notebook, screenshot):
+    open_notebook(page, lab, notebook)
+    run_all(page)
+    moves(page)
+    signs = page.locator(".anb-kernel:visible")
+    expect(signs).to_have_count(0)
+
+    run_cell(page, STANDSTILL)
+
+    expect(signs).to_have_text([re.compile(r"^nothing from the kernel since \d\d:\d\d:\d\d UTC$")] * len(VIEWS))
+    expect(signs).to_have_count(0)
+    moves(page)
+
+    run_cell(page, KILL, wait=False)
+
+    expect(signs).to_have_text([re.compile(r"^no kernel since \d\d:\d\d:\d\d UTC$")] * len(VIEWS))
+    assert screenshot("killed").stat().st_size > 10_000

@@ -239,3 +239,39 @@ def test_cells_are_followed_by_ipythons_events(clock):
 
 def test_a_script_is_never_busy(clock):
     assert isinstance(cell_watch(clock), NeverBusy)
+
+
+def beats(board):
+    return sum(data.get("content") == {"beat": True} for data in board.widget.comm.sent)
+
+
+def test_a_quiet_view_sends_a_sign_of_life_every_two_seconds_that_is_answered_like_a_frame(painter, board, clock):
+    painter.step()
+    board.widget.comm.acknowledge(1)
+    for _ in range(100):
+        clock.now += 0.1
+        if painter.step() and painter.statistics().waiting:
+            board.widget.comm.acknowledge(1)
+
+    assert board.frames == 1
+    assert beats(board) in {4, 5}
+    assert painter.statistics().waiting == 0
+
+
+def test_a_closed_tab_is_sent_few_signs_of_life(painter, board, clock):
+    painter.step()
+    for _ in range(600):
+        clock.now += 0.1
+        painter.step()
+
+    assert board.in_flight <= beats(board) < 60 / 5 + board.in_flight
+
+
+def test_a_hidden_view_is_sent_no_sign_of_life(painter, board, clock):
+    painter.step()
+    board.widget.comm.answer({"method": "custom", "content": {"visible": False, "view": "a"}})
+
+    clock.now += 10
+    painter.step()
+
+    assert beats(board) == 0

@@ -30,8 +30,6 @@ class DepthChart(FigureView):
     A book that cannot be trusted shows why. `height` in pixels (default 300).
     """
 
-    refresh_s = 1.0
-
     def __init__(self, source: BookSource, *, depth: int = 20, height: int = 300) -> None:
         if not 1 <= depth <= MOST_LEVELS:
             raise UsageError(f"depth={depth}", where="DepthChart", advice=f"Pass 1 to {MOST_LEVELS} levels.")

@@ -131,11 +131,14 @@ function display(bundle, model, el) {
   parts.initialize({ model: own });
   isView = true;
   const remove = parts.render({ el });
-  return () => {
-    for (const [event, call] of listeners) model.off(event, call);
-    clearTimeout(answering);
-    remove?.();
-    el.replaceChildren();
+  return {
+    answer: () => own.answer(model.get("_last_trace_edit_id")),
+    end() {
+      for (const [event, call] of listeners) model.off(event, call);
+      clearTimeout(answering);
+      remove?.();
+      el.replaceChildren();
+    },
   };
 }
 
@@ -160,18 +163,23 @@ export default () => {
       el.appendChild(root);
       let isGone = false;
       let shown = null;
+      const stopWatching = watchKernel(connection, root, () => document.visibilityState !== "hidden");
       const redraw = () => {
         if (!shown) return;
-        shown();
+        shown.end();
         shown = display(page.loaded, model, plot);
       };
+      const receive = (content) => content?.beat && shown?.answer();
       const end = () => {
         isGone = true;
+        model.off("msg:custom", receive);
         model.off("change:state_number", redraw);
-        shown?.();
+        stopWatching();
+        shown?.end();
         shown = null;
       };
       signal?.addEventListener("abort", end);
+      model.on("msg:custom", receive);
       model.on("change:state_number", redraw);
       script(model, connection).then((bundle) => {
         if (isGone) return;

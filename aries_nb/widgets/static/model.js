@@ -2,6 +2,8 @@
 // names of ipywidgets and anywidget that the scripts rely on are used here, and none is needed: where one is missing,
 // the model works as anywidget makes it.
 
+const SILENT_MS = 5000;
+const TICK_MS = 1000;
 const ENDED = new Set(["dead", "terminating", "restarting", "autorestarting"]);
 
 // The model behind anywidget's proxy, which Backbone passes to the listeners of a change.
@@ -45,4 +47,35 @@ function hasEnded(connection) {
   const status = raw.widget_manager?.kernel?.status;
   if (!raw.comm || raw.comm_live === false || ENDED.has(status)) connection.hasEnded = true;
   return connection.hasEnded;
+}
+
+const clockTime = (ago) => `${new Date(Date.now() - ago).toISOString().slice(11, 19)} UTC`;
+
+// Show in `root` that the kernel is gone, or has been silent for five seconds although `isShown` said all the while that
+// messages may be expected. A page that was stopped itself begins to wait anew.
+function watchKernel(connection, root, isShown) {
+  const sign = document.createElement("div");
+  sign.className = "anb-kernel";
+  sign.setAttribute("role", "status");
+  root.appendChild(sign);
+  let expectedFrom = performance.now();
+  let tickedAt = expectedFrom;
+
+  function tick() {
+    const now = performance.now();
+    if (!isShown() || now - tickedAt > 3 * TICK_MS) expectedFrom = now;
+    tickedAt = now;
+    const isGone = hasEnded(connection);
+    const isSilent = connection.raw?.comm && now - Math.max(connection.receivedAt, expectedFrom) > SILENT_MS;
+    const what = isGone ? "no kernel" : isSilent ? "nothing from the kernel" : "";
+    const text = what && `${what} since ${clockTime(now - connection.receivedAt)}`;
+    if (sign.textContent !== text) sign.textContent = text;
+    root.classList.toggle("anb-no-kernel", Boolean(what));
+  }
+
+  const timer = setInterval(tick, TICK_MS);
+  return () => {
+    clearInterval(timer);
+    sign.remove();
+  };
 }

@@ -199,11 +199,11 @@ function panel(makeView) {
         number = next;
       });
     },
-    render: (context) => show(context, makeView),
+    render: (context) => show(context, makeView, connection),
   };
 }
 
-function show({ model, el }, makeView) {
+function show({ model, el }, makeView, connection) {
   const root = make("div", "aries-nb");
   root.dataset.frames = "0";
   el.appendChild(root);
@@ -243,8 +243,12 @@ function show({ model, el }, makeView) {
     }
     last = data[0];
     root.dataset.frame = String(last);
+    answerSoon();
+  }
+  function answerSoon() {
     if (!answering) answering = setTimeout(answer, answeredAt + ANSWER_MS - performance.now());
   }
+  const receive = (content) => content?.beat && last !== null && answerSoon();
   const requestPaint = () => {
     if (!queued) queued = requestAnimationFrame(paint);
   };
@@ -257,17 +261,21 @@ function show({ model, el }, makeView) {
 
   const changes = ["change:frame", "change:description", "change:problem"];
   for (const change of changes) model.on(change, requestPaint);
+  model.on("msg:custom", receive);
   const observer = new IntersectionObserver((entries) => {
     isIntersecting = entries[entries.length - 1].isIntersecting;
     checkVisibility();
   });
   observer.observe(root);
   document.addEventListener("visibilitychange", checkVisibility);
+  const stopWatching = watchKernel(connection, root, () => isVisible);
   const timer = setInterval(() => view.tick && isVisible && last !== null && view.tick(), 1000);
   paint();
 
   return () => {
     clearInterval(timer);
+    stopWatching();
+    model.off("msg:custom", receive);
     clearTimeout(answering);
     cancelAnimationFrame(queued);
     observer.disconnect();
