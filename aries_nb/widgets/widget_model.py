@@ -28,6 +28,9 @@ if TYPE_CHECKING:
 
 __all__ = ["LateModel", "LiveFigure", "MessageBatch", "static_text"]
 
+# Plotly's "Share chart" sends the data of a figure to its cloud; without an address it sends them nowhere, even if a
+# user adds the button.
+CONFIG = {"displaylogo": False, "responsive": True, "showSendToCloud": False, "plotlyServerURL": ""}
 # Comments are for readers of the source; the browser gets lines of code.
 COMMENT_LINES = re.compile(r"^ *//.*\n", re.MULTILINE)
 
@@ -196,7 +199,7 @@ class LiveFigure(LateModel, go.FigureWidget):  # type: ignore[misc]  # plotly ha
         self._answered = 0
         super().__init__(*positional, **named)
         self.on_msg(LiveFigure._on_custom)
-        self._config = {"displaylogo": False, "responsive": True}
+        self._config = CONFIG
 
     def listen(self, listener: FigureListener) -> None:
         """Call `listener` at each report of the browser, on the kernel's thread."""

@@ -127,6 +127,17 @@ def test_styling_own_traces_and_the_legend_reach_both_displays(shown):
     comes_true(shown, "chart.figure.data[-1].visible == 'legendonly'")
 
 
+def test_no_button_of_a_figure_uploads_it(shown):
+    buttons = shown.locator(".js-plotly-plot").first.locator(".modebar-btn")
+    expect(buttons.first).to_be_attached()
+
+    titles = [button.get_attribute("data-title") for button in buttons.all()]
+
+    assert any(title.startswith("Download") for title in titles)
+    assert not any("share" in title.lower() or "cloud" in title.lower() for title in titles)
+    assert shown.evaluate(f"() => ({FIGURES})().map((figure) => figure._context.plotlyServerURL)") == ["", "", ""]
+
+
 def test_a_reloaded_page_asks_once_and_shows_the_figures_as_they_were(shown):
     shown.evaluate(RUN, "docmanager:save")
     shown.wait_for_function("() => window.ariesRun.done")

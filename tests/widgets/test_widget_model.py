@@ -171,6 +171,13 @@ def test_odd_messages_of_the_browser_are_ignored(figure):
     assert len(figure.comm.sent) == before
 
 
+def test_a_figure_knows_no_address_to_upload_to(figure):
+    config = figure.get_state("_config")["_config"]
+
+    assert config["showSendToCloud"] is False
+    assert config["plotlyServerURL"] == ""
+
+
 def test_a_closed_model_stays_closed(figure):
     figure.open()
     figure.close()
