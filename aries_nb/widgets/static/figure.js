@@ -38,17 +38,22 @@ async function receiveScript(bytes) {
   }
 }
 
+const isAlone = (connection) => !connection.raw?.comm || hasEnded(connection);
+
+function askForScript(model, connection) {
+  if (page.isReceived || isAlone(connection) || performance.now() < page.askedAt + ASK_AGAIN_MS) return;
+  page.askedAt = performance.now();
+  send(model, { want: "plotly" });
+}
+
 // Resolves to plotly's bundle; to undefined for a model whose kernel cannot send it.
 async function script(model, connection) {
   for (;;) {
-    const isAlone = !connection.raw?.comm || hasEnded(connection);
-    if (!page.isReceived && !isAlone && performance.now() > page.askedAt + ASK_AGAIN_MS) {
-      page.askedAt = performance.now();
-      send(model, { want: "plotly" });
-    }
-    const pause = new Promise((resolve) => setTimeout(resolve, isAlone && !page.isReceived ? 200 : ASK_AGAIN_MS));
+    askForScript(model, connection);
+    const isInVain = isAlone(connection) && !page.isReceived;
+    const pause = new Promise((resolve) => setTimeout(resolve, isInVain ? 200 : ASK_AGAIN_MS));
     const bundle = await Promise.race([page.bundle, pause]);
-    if (bundle || (isAlone && !page.isReceived)) return bundle;
+    if (bundle || isInVain) return bundle;
   }
 }
 
@@ -148,6 +153,8 @@ export default () => {
     initialize({ model }) {
       connection = connect(model);
       const forget = keepState(model);
+      // Displayed before: the page was opened again, and the kernel does not send the script unasked.
+      if (model.get("_view_count") > 0) askForScript(model, connection);
       model.on("msg:custom", (content, buffers) => {
         if (content?.plotly === KEY && buffers?.[0]) receiveScript(buffers[0]);
       });
