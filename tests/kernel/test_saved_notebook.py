@@ -87,3 +87,12 @@ def test_it_holds_no_token(saved):
     text = nbformat.writes(saved)
 
     assert text.count("hunter2") == 0
+
+
+def test_it_is_small_whatever_the_number_of_charts(saved):
+    states = [model["state"] for model in saved.metadata.widgets[WIDGETS]["state"].values()]
+
+    charts = [state for state in states if state.get("_widget_data")]
+    assert len(charts) == 2
+    assert max(len(str(state)) for state in states) < 200_000
+    assert len(nbformat.writes(saved)) < 1_000_000
