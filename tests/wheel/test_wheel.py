@@ -22,6 +22,8 @@ import pytest
 from jupyter_client.kernelspec import KernelSpec, KernelSpecManager
 from jupyter_client.manager import KernelManager
 
+from aries_nb.widgets.widget_model import static_text
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -112,7 +114,7 @@ def test_a_board_of_the_wheel_is_live_in_a_kernel(kernel: BlockingKernelClient, 
     description, frame = frames[0]
 
     assert python.parents[1] in Path(printed.strip()).parents
-    assert (ROOT / "aries_nb/widgets/static/board.js").read_text("utf-8") in opened["_esm"]
+    assert static_text("board.js") in opened["_esm"]
     assert description["symbols"] == ["AAPL", "MSFT"]
     names = [column["name"] for column in description["columns"]]
     numbers = struct.unpack(f"<{len(frame) // 8}d", frame)
