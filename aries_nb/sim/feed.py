@@ -39,7 +39,7 @@ class SteppedChannel(Protocol):
     def step(self, stamp: int) -> int:
         """Make one market event at `stamp` (Unix ms) and send it to the subscribers.
 
-        Returns how many updates it gave.
+        Returns how many updates it gave; one that goes to several clients counts once.
         """
 
 

@@ -125,7 +125,10 @@ class Front:
             transport.abort()
 
     def register(self, transport: asyncio.Transport) -> None:
-        """Register a new connection, not yet known to be WebSocket or HTTP, so that `close` aborts it."""
+        """Register a new connection, not yet known to be WebSocket or HTTP, so that `close` aborts it.
+
+        One that is registered after `close` is aborted at once.
+        """
         self._transports.add(transport)
         if self._is_closed:
             transport.abort()
@@ -160,9 +163,10 @@ class RoutedConnection(ServerConnection):
     _received: bytearray | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Start to collect the head of the first request, within a time limit.
+        """Start to collect the head of the first request.
 
-        The library websockets gets the connection only if it turns out to be a WebSocket.
+        The connection is aborted unless the head is whole within `head_seconds` of the `front`. The library
+        websockets gets the connection only if it turns out to be a WebSocket.
         """
         self._raw_transport = cast("asyncio.Transport", transport)
         self._received = bytearray()

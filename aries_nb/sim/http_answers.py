@@ -136,7 +136,7 @@ class Query:
     def number(self, name: str) -> float | None:
         """Return a query parameter that must be a finite number; None if it is absent.
 
-        Raises HttpError (422) for other text.
+        Raises HttpError (422) for other text, also if it is blank.
         """
         if name not in self.values:
             return None
@@ -181,7 +181,8 @@ class HttpServer(ABC):
     async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
         """Answer one HTTP request; the function given to `aiohttp.web.Server`.
 
-        Reads at most 65,537 bytes of its body.
+        Reads at most 65,537 bytes of its body: one more than is allowed, by which `_respond` recognises a body
+        that is too long.
         """
         body = await request.content.read(MOST_BODY_BYTES + 1)
         while len(body) <= MOST_BODY_BYTES and not request.content.at_eof():
@@ -230,7 +231,10 @@ class HttpServer(ABC):
 
     @abstractmethod
     def _respond(self, request: HttpRequest) -> HttpResponse:
-        """Return the response to a request. Raises HttpError, which the caller turns into an error response."""
+        """Return the response to a request. Raises HttpError, which `answer`, the caller, turns into an error response.
+
+        Runs on the event loop, so it must not take long: see `_prepare`.
+        """
 
     @abstractmethod
     def _refused(self, error: HttpError) -> HttpResponse:

@@ -60,7 +60,10 @@ class ClientSession(Protocol):
         """Process one frame (text or binary) that the client sent, at `now` (Unix s)."""
 
     def tick(self, now: float) -> None:
-        """Check the session's time limits, such as the token's expiry, at `now` (Unix s)."""
+        """Check the session's time limits, such as the token's expiry, at `now` (Unix s); end it if one is exceeded.
+
+        Called once every `flush_seconds`.
+        """
 
     def close(self, code: int, reason: str) -> None:
         """End the session with a close code and reason; only the first call has an effect."""
@@ -223,7 +226,10 @@ class Server(ABC, Generic[ClientT]):
 
     @abstractmethod
     def _send_frame(self, client: ClientT, text: str) -> None:
-        """Send one text to a client as a frame of its own."""
+        """Send one text to a client as a frame of its own; called by `broadcast`.
+
+        Whether it overtakes the messages that wait is left to the subclass.
+        """
 
     @abstractmethod
     def _advance(self, seconds: float, now: float) -> None:

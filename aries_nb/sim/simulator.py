@@ -31,8 +31,9 @@ class Simulator:
     """Context manager that runs a simulated broker's server while its `with` block runs, on a thread of its own.
 
     The options choose the protocol: AlorOptions or "alor" for ALOR's, SimOptions or None for Aries'. Methods may be
-    called from any thread. Raises UsageError from the constructor for a recording that cannot be read, and on
-    entering if the address cannot be listened on.
+    called from any thread; all but `close` raise ClosedError before the start and, except `statistics`, after the end.
+    Raises UsageError from the constructor for a recording that cannot be read, and on entering if the address cannot be
+    listened on.
     """
 
     def __init__(self, options: ServerOptions | Literal["aries", "alor"] | None = None) -> None:
@@ -102,8 +103,8 @@ class Simulator:
         """Return every trade of a symbol in [first, last), Unix s, those of sessions before the start included.
 
         A structured array with the fields time (Unix ns), price (in the share's currency) and size (shares),
-        about 500,000 rows a session. Raises UsageError if live trades have been dropped: at least the newest
-        300,000 of each symbol are retained.
+        about 500,000 rows a session; empty for an unknown symbol. Raises UsageError if live trades have been
+        dropped: at least the newest 300,000 of each symbol are retained.
         """
         return self._call(lambda: self._server.trades(symbol, first, last))
 

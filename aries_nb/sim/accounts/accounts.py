@@ -157,7 +157,10 @@ class Accounts:
         return self.brokerage.figures(account)
 
     def equity(self, account: str) -> Decimal:
-        """Return an account's cash plus the present value of its positions, in its currency."""
+        """Return an account's cash plus the present value of its positions, in its currency.
+
+        Raises UsageError for an unknown account.
+        """
         return self.brokerage.equity(account)
 
     def candles(self, account: str, interval: str, since: float, *, now: float) -> list[Candle]:

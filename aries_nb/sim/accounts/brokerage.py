@@ -83,7 +83,10 @@ class Brokerage:
         )
 
     def mark(self, symbol: str) -> Decimal:
-        """Return the price at which a position in the share is valued: the middle of best bid and ask."""
+        """Return the price at which a position in the share is valued: the middle of best bid and ask.
+
+        Raises UsageError if the symbol is not a share of the market.
+        """
         return self.prices(symbol).mark
 
     def ledger(self, account: str) -> Ledger:
@@ -95,12 +98,19 @@ class Brokerage:
         return self._ledgers[account]
 
     def holding(self, account: str, symbol: str) -> Holding:
-        """Return the account's open or closed position in a symbol, with the price at which it is valued now."""
+        """Return the account's open or closed position in a symbol, with the price at which it is valued now.
+
+        That price is None for a closed position. Raises KeyError for a symbol in which the account never had
+        one.
+        """
         position = self.ledger(account).positions[symbol]
         return Holding(position, self.mark(symbol) if position.quantity else None)
 
     def equity(self, account: str) -> Decimal:
-        """Return an account's cash plus the present value of its positions, in its currency."""
+        """Return an account's cash plus the present value of its positions, in its currency.
+
+        Raises UsageError for an unknown account.
+        """
         return self.ledger(account).equity(self.mark)
 
     def figures(self, account: str) -> AccountFigures:
@@ -129,7 +139,7 @@ class Brokerage:
     def buying_power(self, account: str) -> Decimal:
         """Return for what amount the account may still add shares, less what its working orders may add.
 
-        Never negative.
+        In the account's currency, never negative.
         """
         ledger = self.ledger(account)
         if self.terms[account].kind == "cash":
@@ -231,7 +241,10 @@ class Brokerage:
                 self._match(order, now)
 
     def drain(self) -> tuple[Sequence[Order], Sequence[tuple[str, str]]]:
-        """Return all new states of orders since the last call, and the (account, symbol) of changed positions."""
+        """Return all new states of orders since the last call, and the (account, symbol) of changed positions.
+
+        Each is returned by one call only, so `Accounts`, which publishes them, must be the only caller.
+        """
         drained = self._order_states, list(self._touched)
         self._order_states, self._touched = [], {}
         return drained

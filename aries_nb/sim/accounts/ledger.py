@@ -121,7 +121,10 @@ class Ledger:
 
 
 def _closed(held: Decimal, quantity: Decimal) -> Decimal:
-    """Return the part of the position `held`, with its sign, that a fill of `quantity` shares closes."""
+    """Return the part of the position `held`, with its sign, that a fill of `quantity` shares closes.
+
+    Zero if the fill opens or increases a position.
+    """
     if held * quantity >= 0:
         return ZERO
     part = min(abs(held), abs(quantity))

@@ -59,7 +59,7 @@ class Newsroom:
         self._wait = self._draw_wait()
 
     def advance(self, seconds: float, now: float) -> list[Headline]:
-        """Advance by `seconds` to `now` (Unix s); return the headlines published in that time."""
+        """Advance by `seconds` to `now` (Unix s); return the headlines published in that time, all timed `now`."""
         self._wait -= seconds
         published = []
         while self._wait <= 0:

@@ -98,8 +98,9 @@ class Fill(NamedTuple):
 class AccountFigures:
     """Sums and open positions of one account at one time; amounts in its currency.
 
-    `realised` and `unrealised` profits are before fees. `pending_value` is that of the open quantity of its working
-    orders.
+    `realised` and `unrealised` profits are before fees. `starting_cash` and `starting_equity` are those at the start of
+    the simulation. `pending_orders` is the number of working orders (those that may still be filled), `pending_value`
+    the value of their open quantity.
     """
 
     account: str

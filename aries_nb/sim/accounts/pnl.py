@@ -90,7 +90,7 @@ class Candles:
         return [candle for candle in self._candles[interval] if candle.start >= first]
 
     def drain(self) -> list[Candle]:
-        """Return every candle that changed since the last call, each in its latest state."""
+        """Return every candle, of all intervals, that changed since the last call, each in its latest state."""
         changed = list(self._changed.values())
         self._changed.clear()
         return changed

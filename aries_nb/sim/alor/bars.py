@@ -45,7 +45,7 @@ MINUTES, DAYS = Resolution("minute", 1), Resolution("day", 1)
 def read_timeframe(value: str | int) -> str | None:
     """Normalise a client's timeframe: return "D", "W", "M", "Y" or a number of seconds as text; None for anything else.
 
-    A number of seconds that is the length of a letter becomes that letter.
+    A number of seconds that is the length of a letter becomes that letter: 86400 is "D", 30 days are "M".
     """
     text = str(value).strip().upper()
     if text in LETTERS:
@@ -85,7 +85,7 @@ class BarHistory:
     def add(self, security: Security, ts_ns: int, price: float, size: float) -> None:
         """Add a live trade of `size` lots at `ts_ns` (Unix ns).
 
-        One that comes late is counted in the present second.
+        One that comes late is counted in the bar of the newest second.
         """
         self._history.log.add(security.symbol, ts_ns, price, size * security.lot)
         second = ts_ns // NS_PER_S

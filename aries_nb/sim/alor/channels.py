@@ -62,7 +62,10 @@ class InstrumentChannel(ABC):
         return any(self._subscriptions.values())
 
     def subscribe(self, subscription: Subscription, now: float) -> None:
-        """Send market data of the instrument to a subscription from `now` (Unix s) on."""
+        """Send market data of the instrument to a subscription from `now` (Unix s) on.
+
+        The initial data are not sent here: the caller sends those of `history` before.
+        """
         request = subscription.request
         subscription.begin(now)
         self._subscriptions[request.kind].append(subscription)
@@ -80,7 +83,11 @@ class InstrumentChannel(ABC):
             subscriptions.remove(subscription)
 
     def history(self, subscription: Subscription, now: float) -> Iterator[str]:
-        """Return a lazy iterator over the objects, as JSON text, that a new subscription gets before live updates."""
+        """Return a lazy iterator over the objects, as JSON text, that a new subscription gets before live updates.
+
+        For bars it is empty if the request skips those of the past, for quotes while none is known. `now` is
+        in Unix s.
+        """
         request = subscription.request
         match request.kind:
             case "book":
@@ -110,7 +117,7 @@ class InstrumentChannel(ABC):
     def set_status(self, status: int) -> None:
         """Set the instrument's trading status, and send it to the subscribers.
 
-        It is a code of ALOR's protocol page §6.5.
+        It is a code of ALOR's protocol page §6.5, such as 17 for normal trading or 18 for a closed market.
         """
         self.status = status
         self._publish_instrument()
@@ -238,7 +245,10 @@ class ListingChannel(InstrumentChannel):
 
     @property
     def focus(self) -> Focus:
-        """The kind of events to make: "book" if any client subscribes to it, else "quotes" likewise, else "trades"."""
+        """The kind of events to make, which follows from the most detailed subscription of any client.
+
+        "book" if one subscribes to the order book, else "quotes" if one subscribes to quotes, else "trades".
+        """
         subscriptions = self._subscriptions
         return "book" if subscriptions["book"] else "quotes" if subscriptions["quotes"] else "trades"
 

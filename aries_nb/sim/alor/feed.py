@@ -50,7 +50,10 @@ class AlorFeed(MarketFeed[ListingChannel]):
         self._recorded = load_recordings(options.tapes)
 
     def security(self, exchange: str, code: str, board: str = "") -> Security | None:
-        """Return an instrument by exchange, code and board ("" for its primary one); None if there is none."""
+        """Return an instrument by exchange, code and board ("" for its primary one); None if there is none.
+
+        `exchange` must be one of `EXCHANGES`, such as "MOEX".
+        """
         if code in self._recorded:
             return recorded_security(code, exchange) if board in ("", EXCHANGES[exchange].boards[0]) else None
         found = securities(self._today).get((exchange, code))

@@ -49,7 +49,10 @@ class Backend(Protocol):
         """Return the sessions of all open connections."""
 
     def activate_accounts(self) -> None:
-        """Start the simulated trader in the portfolios; they do not change before the first request for them."""
+        """Start the simulated trader in the portfolios; a second call does nothing, and nothing stops it.
+
+        Called by the first request for a portfolio: the portfolios do not change before.
+        """
 
 
 class AlorHttpServer(HttpServer):
@@ -119,7 +122,8 @@ class AlorHttpServer(HttpServer):
     def _count_request(self, subject: str, now: float) -> None:
         """Count one request against the rate limit of a user, the `subject` of a token; `now` is in Unix s.
 
-        Raises HttpError (429) above the limit (ALOR's protocol page §10).
+        The number that is left grows by the option `http_rate` per second, up to one second's worth. Raises
+        HttpError (429) if less than one is left (ALOR's protocol page §10).
         """
         rate = self._backend.options.http_rate
         left, since = self._request_budgets[subject]

@@ -41,7 +41,7 @@ MARKETS = ("FORTS", "FOND", "CURR", "SPBX")
 
 
 class MarketRoutes:
-    """Answers HTTP requests for market data from the live market and its history.
+    """Answers HTTP requests for market data from the present state of the simulated market and its history.
 
     `now` is Unix time in s in all methods. `what` are the parts of the path below `/md/v2`.
     """
@@ -95,7 +95,8 @@ class MarketRoutes:
     def _bars(self, query: Query) -> Values:
         """Return the answer with the bars that start between the query parameters `from` and `to`.
 
-        That both are included is assumed.
+        That both are included is assumed. Its fields `prev` and `next` are the starts (Unix s) of the bars
+        before and after these, None if there is none.
         """
         security = self._security(query.text("exchange"), query.text("symbol"), query)
         timeframe, form = read_timeframe(query.text("tf")), read_format(query)
@@ -205,7 +206,7 @@ class MarketRoutes:
     def _session_trades(self, security: Security, query: Query) -> list[Values]:
         """Return an instrument's retained public trades since the server's start.
 
-        The query parameters filter them and select a page.
+        The query parameters filter them, select a page and set the order, oldest first by default.
         """
         start, take = query.integer("offset", 0, 10**9, 0), query.integer("take", 1, MOST_PRINTS, MOST_PRINTS)
         is_newest_first = query.choice("descending", ("true", "false"), "false") == "true"

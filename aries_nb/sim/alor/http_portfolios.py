@@ -79,8 +79,9 @@ class PortfolioRoutes:
     def past_fills(self, owner: tuple[str, str], query: Query, now: float) -> list[Values]:
         """Return a portfolio's own trades, at most as many as the query parameter `limit` says.
 
-        Further query parameters give the first date and trade number, and the symbol. `owner` is (exchange,
-        portfolio), `now` is in Unix s.
+        That is 50 by default, counted from the oldest, or from the newest if `descending` is "true". Further
+        query parameters give the first date and trade number (both included), and the symbol. `owner` is
+        (exchange, portfolio), `now` is in Unix s.
         """
         count = query.integer("limit", 1, MOST_FILLS, FILLS)
         since = _day(query.text("dateFrom", "1970-01-01"))
@@ -130,7 +131,7 @@ class PastFills:
     def of(self, terms: AccountTerms, lots: dict[str, int]) -> list[tuple[int, Fill]]:
         """Return an account's fills of past sessions, oldest first, each with its number; the last one has number 0.
 
-        `lots` are the lot sizes in pieces by symbol.
+        `lots` are the lot sizes, in shares or contracts, by symbol.
         """
         if terms.account not in self._made:
             fills = list(self._fills(terms, lots))

@@ -55,7 +55,7 @@ EXCHANGES = {
 
 @dataclass(frozen=True, slots=True)
 class Security:
-    """Reference data of an instrument; `lot` is its lot size in pieces, `step` the smallest change of its price.
+    """Reference data of an instrument; `lot` is its lot size in shares, `step` the smallest change of its price.
 
     `boards` begins with the primary one. `kind` is the field `type` of ALOR's protocol page §6.3, `market` the
     section of the exchange, `cfi` the CFI code. Futures have `expires` and `step_value`, the value of one `step` in
@@ -191,7 +191,8 @@ def numbered_share(symbol: str) -> tuple[Equity, Security] | None:
 def _contracts(root: Equity, today: date) -> list[tuple[str, date]]:
     """Return codes and expiry dates of a future's contracts of the next two quarters, soonest first.
 
-    A contract expires on the third Thursday of the quarter's last month (assumed).
+    A contract expires on the third Thursday of the quarter's last month (assumed); one that expires `today` is
+    included.
     """
     found: list[tuple[str, date]] = []
     year, month = today.year, (today.month + 2) // 3 * 3

@@ -145,7 +145,7 @@ def listing_levels(listing: TradedListing, lot: int, depth: int) -> tuple[Levels
 def recorded_levels(recording: Recording, row: int, depth: int) -> tuple[Levels, Levels]:
     """Return bids and asks of a row of a recorded book, best first, as (price, size).
 
-    At most `depth` levels per side.
+    At most `depth` levels per side; those without a price or a size are left out.
     """
     bids, asks = (
         [
@@ -180,8 +180,8 @@ def book_object(bids: Levels, asks: Levels, stamp: int, form: Format, *, is_exis
 def trade_values(security: Security, trade: Print, *, is_existing: bool, has_zone: bool = True) -> Values:
     """Return a public trade with the field names of ALOR's Simple format (ALOR's protocol page §6.4).
 
-    `orderno` is always 0 (protocol page §14, D11). `is_existing` is True in the initial snapshot, False in an
-    update; `has_zone` False leaves the time zone out.
+    `orderno` is always 0, as the broker was seen to send it, though its schema says text (protocol page §14, D11).
+    `is_existing` is True in the initial snapshot, False in an update; `has_zone` False leaves the time zone out.
     """
     return {
         "id": trade.number,

@@ -182,8 +182,8 @@ def position_values(
 ) -> Values:
     """Return a position with the field names of ALOR's Simple format (ALOR's protocol page §7.5).
 
-    `opened` is the quantity at the start of the session, in pieces. `is_existing` is True in the initial snapshot,
-    False in an update.
+    `opened` is the quantity at the start of the session, in shares or contracts. `is_existing` is True in the initial
+    snapshot, False in an update.
     """
     position = holding.position
     pieces, lots, unrealised = position.quantity, _lots(position.quantity, security), _number(holding.unrealised)

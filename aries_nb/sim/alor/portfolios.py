@@ -1,7 +1,7 @@
 """The portfolios behind the simulated ALOR server: their accounts, and the subscriptions to changes.
 
-Source: ALOR's protocol page §7 and §15 (U30). A portfolio has one account on each exchange, in that exchange's
-currency. Owned by the server's event loop; no I/O.
+Source: ALOR's protocol page §7 and §15 (U30: when sums and positions are sent). A portfolio has one account on each
+exchange, in that exchange's currency. Owned by the server's event loop; no I/O.
 """
 
 from __future__ import annotations
@@ -125,7 +125,10 @@ class Portfolios:
             yield self._sums(kind, self.accounts.figures(account), now)
 
     def begin_session(self) -> None:
-        """Begin a new trading session: own trades so far are available over HTTP only, like those before the start."""
+        """Begin a new trading session: own trades so far are available over HTTP only, like those before the start.
+
+        The server never calls this: without a call from outside, its whole life is one session.
+        """
         self._number_fills()
         self._past_number = self._fills[-1][0] if self._fills else 0
 
@@ -138,7 +141,7 @@ class Portfolios:
         return [(number, fill) for number, fill in self._fills if fill.account == account]
 
     def lots(self, exchange: str) -> dict[str, int]:
-        """Return the lot sizes, in pieces, of all instruments of an exchange, by symbol."""
+        """Return the lot sizes, in shares or contracts, of all instruments of an exchange, by symbol."""
         return {symbol: security.lot for (venue, symbol), security in self._securities.items() if venue == exchange}
 
     def fill_values(self, number: int, fill: Fill, *, is_existing: bool = False) -> dict[str, Any]:
@@ -278,7 +281,7 @@ _TABLES: dict[Kind, Table] = {
 def _terms(today: date) -> tuple[AccountTerms, ...]:
     """Return the initial state of the account of each portfolio on each exchange.
 
-    Only futures quoted in roubles are used: for the brokerage a price is the value of one piece.
+    Only futures quoted in roubles are used: for the brokerage a price is the value of one contract.
     """
     contracts = (security for security in securities(today).values() if security.is_future)
     first, *others = (security.symbol for security in contracts if security.step_value == security.step)

@@ -1,6 +1,7 @@
 """Requests of a client of the simulated ALOR server: each is read with its defaults, or refused with code and text.
 
-Source: ALOR's protocol page §4, §5, and §15 (U1, U9, U10). Opcodes and enumerations are read in any case (§3.3).
+Source: ALOR's protocol page §4, §5, and §15 (U1: replies to invalid requests, U9: a `frequency` out of range, U10: a
+`depth` out of range). Opcodes and enumerations are read in any case (§3.3).
 """
 
 from __future__ import annotations
@@ -80,9 +81,10 @@ class RefusedError(Exception):
 class SubscribeRequest:
     """A client's request for one subscription, with defaults filled in and values clamped to their limits.
 
-    `form` is the format, `code` the instrument's symbol. `frequency_ms` is the shortest interval between two
-    states, zero for kinds of which every state is sent. `since` is Unix time in s, the start of the requested bars.
-    Empty `statuses` mean all.
+    `form` is the format, `code` the instrument's symbol, `board` "" its primary one. `depth` is the number of levels of
+    a book, or of past trades to send. `timeframe` is as `read_timeframe` returns it. Fields that do not apply to the
+    kind are empty or zero. `frequency_ms` is the shortest interval between two states, zero for kinds of which every
+    state is sent. `since` is Unix time in s, the start of the requested bars. Empty `statuses` mean all.
     """
 
     kind: Kind

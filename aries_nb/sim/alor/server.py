@@ -1,6 +1,7 @@
 """The simulated ALOR server: its WebSocket `/ws`, token service and HTTP API on one port, with queueing and limits.
 
-Source: ALOR's protocol page §10, §11, and §15 (U12, U14, U16, U20, U21).
+Source: ALOR's protocol page §10, §11, and §15 (U12: pings of the server, U14: what the connection limit counts, U16:
+how a connection ends whose client does not read, U20: compression, U21: largest message of a client).
 """
 
 from __future__ import annotations
@@ -112,12 +113,18 @@ class AlorServer(Server[FrameClient]):
         return replace(super().statistics(), auths=self.tokens.issued)
 
     def admit(self, session: AlorSession, subject: str) -> bool:
-        """Return whether the user of a token, its `subject`, may have one more connection, that of `session`."""
+        """Return whether the user of a token, its `subject`, may have one more connection, that of `session`.
+
+        Nothing is recorded: the open connections whose sessions have this `subject` are counted at each call.
+        """
         others = (client for client in self.clients if client.is_open and client.session is not session)
         return sum(client.session.subject == subject for client in others) < self.options.connection_limit
 
     def activate_accounts(self) -> None:
-        """Start the simulated trader in the portfolios; they do not change before the first request for them."""
+        """Start the simulated trader in the portfolios; a second call does nothing, and nothing stops it.
+
+        Called by the first request for a portfolio: the portfolios do not change before.
+        """
         self._are_accounts_active = True
 
     def set_hours(self, hours: MarketHours, now: float) -> None:  # noqa: ARG002 - frames of instruments have no time

@@ -3,7 +3,8 @@
 No I/O: texts in, texts out, time passed in. Frames to send wait in `outbox`. A history is an iterator over the frames
 that a new subscription gets before live updates; histories wait in `histories` until there is room for their frames.
 `closing` is the close code and reason once the session has ended; `is_cut` means that the connection ends without a
-close frame. Source: ALOR's protocol page §16.1, whose order the checks have, with the choices of §15.
+close frame. Source: ALOR's protocol page §16.1, whose order the checks have, with the choices of §15 for what is not
+known about the broker.
 """
 
 from __future__ import annotations
@@ -43,9 +44,10 @@ class Backend(Protocol):
     tokens: TokenService
 
     def admit(self, session: AlorSession, subject: str) -> bool:
-        """Return whether the user of a token, its `subject`, may have one more connection.
+        """Return whether the user of a token, its `subject`, may have one more connection, that of `session`.
 
-        Called once for each session.
+        Called once for each session, with its first accepted token. Nothing is recorded: after True the session
+        sets its own `subject`, by which its connection is counted until it closes.
         """
 
 
@@ -107,7 +109,10 @@ class AlorSession:
             self.outbox.append(reply(guid, refused.code, refused.text))
 
     def tick(self, now: float) -> None:
-        """End the session if its newest token has expired at `now` (Unix s) and the option `kill_on_expiry` is set."""
+        """End the session if its newest token has expired at `now` (Unix s) and the option `kill_on_expiry` is set.
+
+        A session without subscriptions goes on.
+        """
         if self._options.kill_on_expiry and self._expires is not None and now >= self._expires and self._open:
             self.cut()
 
@@ -139,7 +144,10 @@ class AlorSession:
                 self._end(guid)
 
     def cut(self) -> None:
-        """End the session without a close frame, and drop the frames that wait (ALOR's protocol page §15, U16)."""
+        """End the session without a close frame, and drop the frames that wait.
+
+        Source: ALOR's protocol page §15 (U16: how the broker ends a connection whose client does not read).
+        """
         self.close(1006, "cut off")
         self.outbox.clear()
         self.is_cut = True
@@ -169,9 +177,10 @@ class AlorSession:
             self._subscribe(OPCODES[name], message, bearer, now)
 
     def _admit(self, bearer: Bearer) -> None:
-        """Count the connection for the user of its first accepted token (ALOR's protocol page §15, U14).
+        """Note when the newest token expires; with the first one, count the connection for the token's user.
 
-        Raises RefusedError (429), and ends the session, if the user has too many connections.
+        It counts until it closes. Raises RefusedError (429), and ends the session, if the user has too many
+        connections. Source: ALOR's protocol page §15 (U14: what the connection limit counts).
         """
         self._expires = bearer.expires
         if self.subject is None:
@@ -182,9 +191,11 @@ class AlorSession:
             self.subject = bearer.subject
 
     def _count_request(self, now: float) -> None:
-        """Count one request at `now` (Unix s) against the connection's rate limit (ALOR's protocol page §15, U15).
+        """Count one request at `now` (Unix s) against the connection's limit, the option `request_rate` (None: none).
 
-        Raises RefusedError (429) above the limit.
+        The number that is left grows by the rate per second, up to one second's worth, but one at least. Raises
+        RefusedError (429) if less than one is left; such a request does not count. Source: ALOR's protocol page
+        §15 (U15: whether requests are limited).
         """
         rate = self._options.request_rate
         if rate is None:
@@ -232,8 +243,8 @@ class AlorSession:
     def _security(self, request: SubscribeRequest) -> Security | None:
         """Return the instrument of a request; None for a request about a portfolio.
 
-        Raises RefusedError (404) for an unknown instrument, or returns None if the options leave it without an
-        answer (ALOR's protocol page §15, U3).
+        For an unknown instrument raises RefusedError (404), or returns None if the option `unknown_instrument`
+        is "silent": then no data follow (ALOR's protocol page §15, U3: what the broker does is not known).
         """
         if request.kind in PORTFOLIO_KINDS:
             return None
@@ -245,8 +256,8 @@ class AlorSession:
     def _opening(self, subscription: Subscription, security: Security | None, now: float) -> Iterator[str]:
         """Return an iterator over a new subscription's first frames: the reply and the present data.
 
-        Live updates follow. The option `ack_first` decides which of both comes first. `security` is the
-        instrument, None for a portfolio.
+        Live updates follow. A subscription that ends meanwhile gets no further frame. The option `ack_first`
+        decides which of both comes first. `security` is the instrument, None for a portfolio.
         """
         guid, is_first = subscription.request.guid, self._options.ack_first
         if is_first:

@@ -1,6 +1,6 @@
 """Options of a simulated ALOR server: limits, life of tokens, and choices that ALOR's protocol page leaves open.
 
-Source: that page, §15 (U1 to U35) and §16.4.
+Source: that page, §15 (U1 to U35: what is not known about the broker) and §16.4.
 """
 
 from __future__ import annotations
@@ -22,17 +22,17 @@ Fault = Literal["empty_guid", "late_frames", "no_zone", "stale_bars", "trailing_
 class AlorOptions(ServerOptions):
     """Options of a simulated ALOR server. A fixed `token` is accepted in addition to those issued at `/refresh`.
 
-    "U" numbers are those of ALOR's protocol page §15. `ack_first` sends the reply before the snapshot instead of
-    after it (U5). `conflate` False sends every state at any requested `frequency`. `token_seconds` is the life of
-    an access token, `refresh_token` the text that is exchanged for one. `kill_on_expiry` drops a connection when
-    its newest token expires (U6). `connection_limit` applies to the subject of a token; with `refuse_handshake` to
-    all connections, and the handshake is refused with HTTP 429 (U14). `subscription_limit` and `request_rate`
-    (requests per second, None for no limit) apply to a connection (U25, U15), `http_rate` (requests per second) to
-    the HTTP requests of a user (protocol page §10). More than `queue_limit` unread messages end a connection
-    without a close frame (U16). `duplicate_guid` refuses a subscription with a guid in use, or replaces the old one
-    (U2); `unknown_instrument` refuses one of an unknown instrument, or does not answer it (U3); `unknown_guid_code`
-    answers an unsubscribe of an unknown guid (U4). `compress` accepts permessage-deflate if a client offers it
-    (U20).
+    "U" numbers are those of ALOR's protocol page §15, its list of what is not known about the broker. `ack_first` sends
+    the reply before the snapshot instead of after it (U5). `conflate` False sends every state at any requested
+    `frequency`. `token_seconds` is the life of an access token, `refresh_token` the text that is exchanged for one.
+    `kill_on_expiry` drops a connection when its newest token expires (U6). `connection_limit` applies to the subject of
+    a token; with `refuse_handshake` to all connections, and the handshake is refused with HTTP 429 (U14).
+    `subscription_limit` and `request_rate` (requests per second, None for no limit) apply to a connection (U25, U15),
+    `http_rate` (requests per second) to the HTTP requests of a user (protocol page §10). More than `queue_limit` unread
+    messages end a connection without a close frame (U16). `duplicate_guid` refuses a subscription with a guid in use,
+    or replaces the old one (U2); `unknown_instrument` refuses one of an unknown instrument, or does not answer it (U3);
+    `unknown_guid_code` answers an unsubscribe of an unknown guid (U4). `compress` accepts permessage-deflate if a
+    client offers it (U20).
 
     `faults` are defects of the broker that a client must survive (protocol page §16.4): a 401 without the request's
     guid, frames after the reply to an unsubscribe, times without a zone, each bar followed by its duplicate and the

@@ -21,10 +21,11 @@ __all__ = ["Subscription"]
 class Subscription:
     """One client's subscription, identified by its guid. Owned by the server's event loop.
 
-    `outbox` is called with frames. A new state is offered with `offer`; `flush` sends the newest one once
-    `interval` (s) has passed since the last frame. `sent` and `held_back` count states: each offered state is in
-    one of them or still pending. `interval` 0 sends every state at once. The last state of each bar is always sent:
-    no later message would correct a finished bar. `faults` are defects of the broker to imitate.
+    `outbox` is called with frames. A new state is offered with `offer`; `flush` sends the newest one once `interval`
+    (s) has passed since the last frame. `sent` and `held_back` count states: each offered state is in one of them or
+    still pending. `interval` 0 sends every state at once. The last state of each bar is always sent: no later message
+    would correct a finished bar. The session sets `is_over` when the subscription has ended. `faults` are defects of
+    the broker to imitate.
     """
 
     def __init__(
@@ -51,7 +52,10 @@ class Subscription:
         self._waiting: list[tuple[int, Callable[[], str]]] = []
 
     def frame(self, data: str) -> str:
-        """Return `data`, JSON text, as a data frame of this subscription, and count it as sent."""
+        """Return `data`, JSON text, as a data frame of this subscription.
+
+        It is counted in `sent` and stored as `last_frame`: the caller must send it.
+        """
         self.sent += 1
         self.last_frame = data_frame(with_trailing_zeros(data) if self._has_zeros else data, self.request.guid)
         return self.last_frame

@@ -1,7 +1,8 @@
 """Token service of the simulated ALOR broker: exchanges refresh tokens for access tokens, which are JWTs.
 
-No I/O; time is passed in, in Unix s. Source: ALOR's protocol page §2 and §15 (U34). The broker signs with ES256; HS256
-is sufficient for every client examined (§2.2), since none checks the signature.
+No I/O; time is passed in, in Unix s. Source: ALOR's protocol page §2 and §15 (U34: the HTTP status of a refused token
+request). The broker signs with ES256; HS256 is sufficient for every client examined (§2.2), since none checks the
+signature.
 """
 
 from __future__ import annotations
@@ -89,7 +90,7 @@ class TokenService:
     def issue(self, now: float, portfolios: Sequence[str] | None = None, *, seconds: float | None = None) -> str:
         """Return a new access token for these portfolios (None: all of the user), issued at `now` (Unix s).
 
-        `seconds` is its life, None for that of the options.
+        `seconds` is its life, None for the option `token_seconds`. It is counted in `issued`.
         """
         self.issued += 1
         claims = {

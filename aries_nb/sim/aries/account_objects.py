@@ -198,7 +198,10 @@ def position_object(account: str, holding: Holding) -> dict[str, Any]:
 
 
 def order_object(order: Order) -> dict[str, Any]:
-    """Return an order as an object, the data of the event `account.order` and an entry of HTTP answers."""
+    """Return an order as an object, the data of the event `account.order` and an entry of HTTP answers.
+
+    A price that the order does not have is "0".
+    """
     made: dict[str, Any] = {
         "accountId": order.account,
         "clientId": "",
@@ -271,7 +274,8 @@ def decimal_text(number: Decimal) -> str:
 def _page(orders: Iterable[Order], limit: int, cursor: int) -> dict[str, Any]:
     """Return the answer with one page of orders, newest first, at most `limit`, and `nextCursor` for the page after it.
 
-    `cursor` is the number of the last order of the page before, 0 for the first page: new orders shift no page.
+    `cursor` is the number of the last order of the page before, 0 for the first page: new orders shift no page. Without
+    an order `orders` is None; on the last page `nextCursor` is 0.
     """
     left = sorted((order for order in orders if not cursor or order.number < cursor), key=lambda each: -each.number)
     shown = left[: max(1, min(limit, MAX_ORDERS))]

@@ -1,6 +1,7 @@
 """Session on the simulated Aries accounts endpoint: account, P&L, watchlist and news topics.
 
-Source: Aries' protocol page §5, §8 D7 (old topic names) and §9 U16, with the assumptions that they have.
+Source: Aries' protocol page §5, §8 (D7: old topic names) and §9 (U16: where the snapshot is, and the fields of the
+objects), with the assumptions that they have.
 """
 
 from __future__ import annotations

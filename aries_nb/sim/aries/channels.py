@@ -63,7 +63,10 @@ class SymbolChannel(ABC):
         return bool(self.sessions or self.charts.outboxes)
 
     def regroup(self, sessions: Iterable[MarketSession]) -> None:
-        """Group the subscribers of this symbol, found among `sessions`, by stream and selected fields."""
+        """Group the subscribers of this symbol, found among `sessions`, by stream and selected fields.
+
+        This replaces the groups of before: a session that is not among `sessions` gets no more updates.
+        """
         self.sessions = [session for session in sessions if self.symbol in session.selections]
         for stream in ("quote", "trade", "time_and_sales", "greeks"):
             setattr(self, stream, self._groups(stream))

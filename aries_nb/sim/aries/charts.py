@@ -1,7 +1,7 @@
 """The simulated Aries charts endpoint: quotes and trades of a symbol under TradingView's names.
 
-Source: Aries' protocol page §4, with the choices of §9 U6 and U15: a snapshot on subscribe, and a quote and a trade as
-two events, are assumed.
+Source: Aries' protocol page §4, with the choices of §9: U6, a subscribe is not acknowledged unless the option
+`ack_subscribes` is set; U15, a snapshot on subscribe, and a quote and a trade as two events.
 """
 
 from __future__ import annotations
@@ -31,7 +31,10 @@ class ChartBackend(Protocol):
     """What a session of the charts endpoint needs of the simulated market (an interface)."""
 
     def is_listed(self, symbol: str, symbol_type: str) -> bool:
-        """Return whether a symbol of this type ("equity", "index" or "option") is known."""
+        """Return whether a symbol is known; if `symbol_type` is "option", whether it is also an option.
+
+        Any other type, such as "equity" or "index", is not compared with the symbol's own.
+        """
 
     def chart_subscribed(self, symbol: str, outbox: list[str], now: float) -> None:
         """Put a snapshot of a symbol into `outbox`, a list of lines to send, and all updates from `now` (Unix s) on.

@@ -142,9 +142,9 @@ def greeks_data(greeks: Greeks, volatility: float) -> Data:
 
 
 def recorded_quote_data(recording: Recording, row: int) -> Data:
-    """Return a row of recorded quotes as the fields of a quote update.
+    """Return a row of recorded quotes as the fields of a quote update; values that it lacks are left out.
 
-    Prices are the floats of the file, never rounded.
+    Bid and ask are the floats of the file, never rounded.
     """
     columns = recording.columns
     bid, ask = columns["bid_price"][row], columns["ask_price"][row]

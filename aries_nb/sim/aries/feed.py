@@ -62,7 +62,7 @@ class AriesFeed(MarketFeed[ListingChannel]):
     def offered(self, item: SubscriptionItem) -> Selection | None:
         """Return those of the requested streams and fields that the item's symbol offers.
 
-        None if the symbol is unknown.
+        An empty selection if it offers none of them; None if the symbol is unknown.
         """
         if item.symbol in self._recorded:
             return Selection(**{**_streams(item.selection), "greeks": ()})
@@ -109,7 +109,10 @@ class AriesFeed(MarketFeed[ListingChannel]):
                 return _missing("unknown path")
 
     def is_listed(self, symbol: str, symbol_type: str) -> bool:
-        """Return whether a symbol of this type ("equity", "index" or "option") is known."""
+        """Return whether a symbol is known; if `symbol_type` is "option", whether it is also an option.
+
+        Any other type, such as "equity" or "index", is not compared with the symbol's own.
+        """
         return self.offered(SubscriptionItem(symbol, Selection(), symbol_type)) is not None
 
     def chart_subscribed(self, symbol: str, outbox: list[str], now: float) -> None:

@@ -155,9 +155,10 @@ def _clock(query: Query, now: float) -> str:  # noqa: ARG001 - signature of all 
 
 
 def _fields(body: bytes, content_type: str) -> dict[str, str]:
-    """Return the text fields of a token request, sent as JSON or as a form (Aries' protocol page §8 D20).
+    """Return the text fields of a token request, sent as JSON or as a form; other fields are left out.
 
-    Raises OAuthError if the body is neither.
+    The broker documents both encodings (Aries' protocol page §8, D20: the body of a token request). Raises OAuthError
+    if the body is neither.
     """
     if len(body) > MOST_BODY_BYTES:
         raise OAuthError("invalid_request", "the body is too long")

@@ -46,7 +46,7 @@ class AccountRoutes:
     def news(self, query: Query, now: float) -> dict[str, Any]:  # noqa: ARG002 - signature of all routes
         """Return the latest news about the parameter `symbols`, SPY by default, under the key `news`.
 
-        That key is the one that the vendor's client expects.
+        At most 50, newest first. That key is the one that the vendor's client expects.
         """
         symbols = query.symbols(MOST_NEWS_SYMBOLS, "SPY")
         topics = [topic.strip() for topic in query.values.get("topics", "").split(",") if topic.strip()]

@@ -68,7 +68,7 @@ class BarRoutes:
         """Return bars that start in [`from`, `to`), two query parameters, as TradingView's arrays; `t` in Unix s.
 
         These are at most 20,000, the latest; then `nextTo` is the `to` of the next request (assumed). If there
-        are none, `nextTime` is the start of the last bar before. Live trading has no sessions, so
+        are none, `nextTime` is the start of the last bar before. The simulated market trades at any hour, so
         `includeExtended` and `firstDataRequest` have no effect.
         """
         symbol, name = query.text("symbol"), query.text("resolution")
@@ -92,9 +92,10 @@ class BarRoutes:
         return answer
 
     def ticks(self, query: Query, now: float) -> Udf:  # noqa: ARG002 - signature of all routes
-        """Return the last bars that each have equally many live trades; `t` in Unix ms.
+        """Return the last bars that each have equally many live trades, oldest first; `t` in Unix ms.
 
-        `nextTo` is the parameter `cursor` with which to request older ones.
+        The parameter `countback` (300 by default) is their number. Live trades are those since the server's
+        start. `nextTo` is the parameter `cursor` with which to request older ones.
         """
         symbol, size = query.text("symbol"), TICK_SIZES.get(query.text("resolution"))
         most = min(MOST_TICK_BARS, MOST_TICK_TRADES // (size or 1))

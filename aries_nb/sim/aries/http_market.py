@@ -46,9 +46,10 @@ FILTERS = ("", "Gte", "Gt", "Lte", "Lt")
 
 
 class MarketRoutes:
-    """Answers HTTP requests from the live market. `now` is Unix time in s.
+    """Answers HTTP requests from the present state of the simulated market. `now` is Unix time in s.
 
-    A recorded share is unknown here: its prices are only in its recording.
+    A share fed by a recording, and its options, are treated like unknown symbols, as their prices are only in the
+    recording: status 404, or an error entry where several symbols are requested; searches leave them out.
     """
 
     def __init__(self, feed: AriesFeed, history: History) -> None:
@@ -76,7 +77,8 @@ class MarketRoutes:
     def quotes(self, query: Query, now: float) -> Data:  # noqa: ARG002 - signature of all routes
         """Return the quotes of the symbols in the query parameter `symbols`, in TradingView's form.
 
-        Over HTTP `s` is the symbol and `n` the name (Aries' protocol page §8 D15), here the symbol as well.
+        Over HTTP `s` is the symbol and `n` the name, here the symbol as well; for an unknown symbol `s` is
+        "error" (Aries' protocol page §8, D15: on the WebSocket `s` is a status and `n` the symbol).
         """
         found = []
         for symbol in query.symbols(MOST_SYMBOLS):
@@ -187,7 +189,8 @@ class MarketRoutes:
     def chain(self, root: str, query: Query, now: float) -> Data:
         """Return the option contracts of the share `root` with quotes and Greeks, by expiry, strike and type.
 
-        Raises HttpError (404) if it is no share with options.
+        At most as many as the parameter `limit` says (100 by default); `next` in the answer is the parameter of
+        the next page, absent on the last. Raises HttpError (404) if `root` is no share with options.
         """
         share = self._listing(root)
         if not isinstance(share, EquityListing):

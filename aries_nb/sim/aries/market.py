@@ -1,6 +1,6 @@
 """One client's session on the simulated Aries market endpoint.
 
-Source: Aries' protocol page §3, with the choices of §9.
+Source: Aries' protocol page §3, with the choices of §9 for what is not known about the broker.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ class MarketBackend(Protocol):
     def offered(self, item: SubscriptionItem) -> Selection | None:
         """Return those of the requested streams and fields that the item's symbol offers.
 
-        None if the symbol is unknown.
+        An empty selection if it offers none of them; None if the symbol is unknown.
         """
 
     def subscribed(self, session: MarketSession, symbol: str, asked: Selection, now: float) -> None:

@@ -88,8 +88,8 @@ def auth_success(
 ) -> str:
     """Return the reply to an accepted token as a line of JSON, in one of the three forms of Aries' protocol page §2.2.
 
-    `ident` is the request's id, None for a request without one; `expires_ms` the lifetime of the authentication in
-    ms.
+    `ident` is the request's id, None for a request without one; `expires_ms` the lifetime of the authentication in ms,
+    `stamp` the present time in Unix ms.
     """
     payload: dict[str, Any] = {"action": "authSuccess"}
     if form == "event" and ident is not None:
@@ -111,9 +111,10 @@ def control(action: str, stamp: int, *, ident: str | None = None, **more: object
 
 
 def error(text: str, stamp: int, *, code: ErrorCode, ident: str | None = None) -> str:
-    """Return an error event as a line of JSON (Aries' protocol page §3.6); the codes are the simulator's (§9 U5).
+    """Return an error event as a line of JSON (Aries' protocol page §3.6).
 
-    `stamp` is its time in Unix ms, `ident` the id of the request that it answers, None for none.
+    The codes are the simulator's own: the page lists none (§9, U5: error codes and texts). `stamp` is its time in Unix
+    ms, `ident` the id of the request that it answers, None for none.
     """
     return control("error", stamp, ident=ident, error=text, code=code)
 

@@ -141,7 +141,8 @@ class OAuthServer:
     def token(self, fields: Mapping[str, str], now: float) -> dict[str, object]:
         """Return the answer to a token request with these fields, at `now` (Unix s).
 
-        Raises OAuthError if it is refused.
+        A code is used up by any attempt, a refresh token by a successful one. Raises OAuthError if the request
+        is refused.
         """
         if fields.get("client_id") != self.settings.client_id:
             raise OAuthError("invalid_client", "unknown client_id")

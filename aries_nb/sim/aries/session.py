@@ -1,7 +1,8 @@
 """Base class of the sessions on all simulated Aries endpoints: authentication, limits, keep-alive and the envelope.
 
 No I/O: lines in, lines out, time passed in. Lines to send wait in `outbox`; `closing` is the code and reason with which
-the connection is closed once they are sent. Source: Aries' protocol page §1, §2, with the choices of §9.
+the connection is closed once they are sent. Source: Aries' protocol page §1, §2, with the choices of §9 (what is not
+known about the broker).
 """
 
 from __future__ import annotations
@@ -60,7 +61,8 @@ class AriesSession(ABC):
     def receive(self, frame: str | bytes, now: float) -> None:
         """Process one frame of the client at `now` (Unix s): one JSON object, or several joined by newlines.
 
-        Source: Aries' protocol page §1.3.
+        Any frame restarts the idle time, after which `tick` ends the session. Source: Aries' protocol page
+        §1.3.
         """
         self._last_received = now
         try:

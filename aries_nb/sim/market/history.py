@@ -102,7 +102,7 @@ class History:
         self._minutes: defaultdict[str, list[list[Any]]] = defaultdict(list)
 
     def trade(self, symbol: str, ts_ns: int, price: float, size: float) -> None:
-        """Add one live trade at `ts_ns` (Unix ns); one that comes late is counted in the bar of the present minute."""
+        """Add one live trade at `ts_ns` (Unix ns); one that comes late is counted in the bar of the newest minute."""
         self.log.add(symbol, ts_ns, price, size)
         start = ts_ns // 1_000_000_000 // MINUTE * MINUTE
         minutes = self._minutes[symbol]

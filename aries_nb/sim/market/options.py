@@ -66,7 +66,7 @@ def parse_contract(symbol: str) -> Contract | None:
 def expiries(today: date) -> tuple[date, ...]:
     """Return the expiry dates listed on `today`, soonest first.
 
-    They are the Fridays of the next 8 weeks and the third Fridays of this and the next 12 months.
+    They are the next 8 Fridays and the third Fridays of this and the next 12 months, `today` included.
     """
     friday = today + timedelta((4 - today.weekday()) % 7)
     dates = {friday + timedelta(weeks=week) for week in range(WEEKLY_EXPIRIES)}

@@ -46,8 +46,8 @@ class Recording:
 class RecordingPlayer:
     """Selects the rows of a recording that are due, and remembers its position. Owned by the server's event loop.
 
-    `speed` is a multiple of the recorded pace; None means that every row is due at once. `position` is the number
-    of rows played so far; `started` is the time of the start in s, None before it.
+    `speed` is a multiple of the recorded pace; None means that every row is due at once. `position` is the number of
+    rows played so far; `started` is the time of the start in Unix s, None before it.
     """
 
     recording: Recording

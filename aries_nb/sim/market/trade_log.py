@@ -23,8 +23,8 @@ Floats: TypeAlias = np.ndarray[tuple[int], np.dtype[np.float64]]
 class TickBars(NamedTuple):
     """Bars that each contain equally many trades, oldest first: `rows` are (time, open, high, low, close, volume).
 
-    Times are Unix ms of the first trade, made strictly increasing. `older` is the number of the first of these
-    bars, with which earlier ones can be requested; None if there are none.
+    Times are Unix ms of the first trade, made strictly increasing. `older` is the number of the first of these bars, to
+    pass as `end` to `TradeLog.bars` for earlier ones; None if there are none.
     """
 
     rows: list[tuple[int, float, float, float, float, float]]
@@ -40,7 +40,7 @@ class _Trades:
 
 
 class TradeLog:
-    """The newest live trades of all symbols of the simulated market: of each at least the last 300,000."""
+    """The newest live trades (those since the simulation's start) of all symbols: of each at least the last 300,000."""
 
     def __init__(self) -> None:
         self._symbols: defaultdict[str, _Trades] = defaultdict(_Trades)
