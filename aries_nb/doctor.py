@@ -13,7 +13,7 @@ __all__ = ["Finding", "examine"]
 
 
 class Finding(NamedTuple):
-    """The result of one check: `what` was checked and found, whether it `is_ok`, and the fix if it is not."""
+    """The result of one check: `what` was checked and found, whether it `is_ok`, and the `fix` to show if it is not."""
 
     what: str
     is_ok: bool
@@ -33,7 +33,10 @@ _NEEDED = (
 
 
 def examine() -> list[Finding]:
-    """Run all checks and return their results. They change nothing and may run anywhere."""
+    """Run all checks and return their results, in the order in which to show them.
+
+    They change nothing, open no connection, and need no notebook.
+    """
     return [
         Finding(f"Python {sys.version.split()[0]}", sys.version_info >= (3, 11), "Use Python 3.11 or newer."),
         *(_package(*row) for row in _NEEDED),

@@ -73,7 +73,10 @@ class CellWatch:
         self.cells = 0
 
     def start(self) -> None:
-        """Start watching the shell's cells. One is taken to be running now, since a cell displays a view."""
+        """Start watching the shell's cells; a second call does nothing.
+
+        One is taken to be running now, since it is a cell that displays a view.
+        """
         if self._is_watching:
             return
         self._is_watching = True
@@ -82,7 +85,10 @@ class CellWatch:
         self._events.register("post_run_cell", self._ended)
 
     def stop(self) -> None:
-        """Unregister the callbacks from the shell, and restore the interpreter's switch interval."""
+        """Stop watching the shell's cells, and restore the interpreter's switch interval.
+
+        A second call does nothing.
+        """
         if not self._is_watching:
             return
         self._is_watching = False

@@ -40,7 +40,10 @@ def column_label(name: str) -> str:
 
 
 def decimals_of(values: Numbers) -> int:
-    """Return how many decimals show every one of `values` in full, at most 6; NaN is ignored."""
+    """Return how many decimals show every one of `values` in full, at most 6.
+
+    NaN and infinity are ignored; the result is 0 if nothing else is there.
+    """
     finite = values[np.isfinite(values)]
     for decimals in range(MOST_DECIMALS):
         scaled = finite * 10.0**decimals
@@ -61,7 +64,10 @@ class Decimals:
         self._decimals = -1
 
     def of(self, values: Numbers) -> int:
-        """Return how many decimals show these values, and all values of earlier calls, in full; at most 6."""
+        """Return how many decimals show these values, and all values of earlier calls, in full; at most 6.
+
+        NaN and infinity are ignored; the result is 0 before the first other value.
+        """
         finite = values[np.isfinite(values)]
         if len(finite):
             needed = decimals_of(finite)

@@ -149,7 +149,10 @@ class Painter:
         self._is_woken = False
 
     def watch(self, view: PaintableView) -> None:
-        """Draw `view` from now on. A view that is drawn already is due again, because it was displayed once more."""
+        """Draw `view` from now on. A view that is drawn already is due again, because it was displayed once more.
+
+        `forget` ends it. After `stop` this does nothing.
+        """
         with self._changed:
             if self._is_stopped:
                 return
@@ -166,7 +169,10 @@ class Painter:
             self._wake()
 
     def forget(self, view: PaintableView) -> None:
-        """Stop drawing `view`; the painter's thread, which draws all views, ends with the last of them."""
+        """Stop drawing `view`; the painter's thread, which draws all views, ends with the last of them.
+
+        A view that is not drawn is ignored.
+        """
         with self._changed:
             self._watched.pop(id(view), None)
             if not self._watched:
@@ -181,7 +187,7 @@ class Painter:
         is_visible: bool | None = None,
         painted_s_ago: float = 0.0,
     ) -> None:
-        """Record a report of the browser about `view`; thread-safe.
+        """Record a report of the browser about `view`, which is ignored if the view is not drawn now; thread-safe.
 
         `unanswered` is how many frames the browser has yet to paint, `is_visible` whether the view can be seen;
         None means that the report does not say. `painted_s_ago` is how long the browser waited with its answer,
@@ -206,7 +212,7 @@ class Painter:
     def stop(self) -> None:
         """Forget all views, draw none from now on, and wait for the thread for at most 2 s.
 
-        Called when the process exits.
+        Called when the process exits; it cannot be undone.
         """
         with self._changed:
             self._is_stopped = True

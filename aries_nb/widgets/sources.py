@@ -85,9 +85,10 @@ class GapSource(Protocol):
     """A source of a view that records the gaps of its stream, which are times without its data (an interface)."""
 
     def gap_spans(self) -> tuple[GapSpan, ...]:
-        """Return the newest gaps of the stream (times without its data) that were not filled, oldest first.
+        """Return the newest gaps of the stream (times without its data), oldest first.
 
-        One that has not ended is the last.
+        Those whose missing rows were requested later and inserted are left out. One that has not ended is the
+        last.
         """
 
 
@@ -128,7 +129,7 @@ class BarsSource(VersionedSource, Protocol):
     """Finished bars and the running one, of an instrument or of an account's P&L, for a view (an interface)."""
 
     def newest(self, most: int) -> BarsData:
-        """Return the newest `most` bars, the running one included.
+        """Return the newest `most` bars, or all if there are fewer, the running one included, oldest first.
 
         The cost does not grow with the number of older bars.
         """

@@ -59,7 +59,7 @@ def bundle(
 def table(
     caption: str, header: Sequence[str], rows: Iterable[Sequence[str]], *, text_columns: Collection[int] = (0,)
 ) -> str:
-    """Return an HTML table.
+    """Return an HTML table, with all texts escaped; `caption` "" gives it no caption.
 
     The columns whose positions are in `text_columns` are left-aligned, all others right-aligned.
     """

@@ -236,8 +236,8 @@ def _grouped(value: Value, decimals: int, *, is_signed: bool = False) -> str:
 def time_text(ns: int, today: int) -> str:
     """Return a time in ns since the epoch as text, as short as is clear: on the day `today` the time of day alone.
 
-    The text is in the time zone `settings.timezone`; `today` is the number of the present day there since
-    1970-01-01.
+    The text is in the time zone `settings.timezone`; `today` is the number of the present day there since 1970-01-01. A
+    missing time (`NOT_A_TIME` or 0) gives a dash.
     """
     if ns in (NOT_A_TIME, 0):
         return UNKNOWN

@@ -30,10 +30,11 @@ MimeBundle: TypeAlias = dict[str, object]
 class View(ABC):
     """A live view of a source of data; no kernel is needed to see its static picture.
 
-    The painter's thread draws it while it is displayed. One view may be displayed many times, also after its output
-    was cleared; all displays show the same picture. `lock` guards the widget: the painter holds it while it draws,
-    and what the browser sends back is applied under it. Any thread may call its methods. A `draw` that fails is
-    logged, counted (`errors`), stored (`error`) and shown on the view.
+    The painter's thread draws it while it is displayed. One view may be displayed many times, also after its output was
+    cleared; all displays show the same picture. `lock` guards the widget: the painter holds it while it draws, and what
+    the browser sends back is applied under it. Any thread may call its methods. A `draw` that fails is logged, counted
+    (`errors`), stored (`error`) and shown on the view; the next that succeeds sets `error` to None. `frames` counts the
+    updates sent to the browser.
 
     Class attributes: `period_s`, shortest time between two frames, updates sent to the browser, in s (0.09);
     `in_flight`, how many frames may be unanswered by it (3); `refresh_s`, seconds after which it is drawn although

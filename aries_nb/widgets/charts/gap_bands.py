@@ -140,9 +140,9 @@ def bands_between(spans: Sequence[GapSpan], first: float, last: float) -> list[G
 
 
 def with_breaks(x: Numbers, y: Numbers, places: NDArray[np.int64]) -> tuple[Numbers, Numbers]:
-    """Return the line's points with a NaN point inserted before each position in `places`.
+    """Return the line's points with a point inserted before each position in `places`, where the line is to break.
 
-    Positions without points on both sides are ignored.
+    Its y is NaN, its x halfway between its neighbours. Positions without points on both sides are ignored.
     """
     places = np.unique(places[(places > 0) & (places < len(x))])
     if not len(places):
@@ -197,7 +197,8 @@ def shapes(bands: Sequence[GapBand], shown: tuple[float, float]) -> list[dict[st
 def title_with_gaps(title: str, bands: Sequence[GapBand], spans: Sequence[GapSpan]) -> str:
     """Return a figure's title as HTML, escaped, with a note on the gaps of its stream.
 
-    The note says since when data are missing and why, or when the last of `bands` was. `spans` are the newest gaps.
+    The note says since when data are missing and why, or when the last of `bands` was; without gaps there is none.
+    `spans` are the newest gaps, oldest first.
     """
     text = ""
     if spans and spans[-1].ended is None:

@@ -97,7 +97,8 @@ class LinePoints:
     def places_of(self, numbers: NDArray[np.int64]) -> NDArray[np.int64]:
         """Return the positions among the points at which the rows with these numbers start.
 
-        Rows are numbered from the beginning of the rolling frame.
+        That is the number of points for a row that is newer than all of them. Rows are numbered from the
+        beginning of the rolling frame.
         """
         return np.searchsorted(self._numbers, numbers)
 
