@@ -71,7 +71,8 @@ class JsonProtocol(ABC):
     each message from `ask` and `give_up`, in order, with a message that `read` yields as `Acknowledged` or `Refused`;
     the user's call whose request is refused then raises. If it is False, a ping follows each request, and a refusal may
     come after the ping's answer. `LOGIN_SECONDS` and `PONG_SECONDS` are the longest waits for an answer to a login and
-    a ping, `PING_SECONDS` is the time between pings.
+    a ping, `PING_SECONDS` is the time between pings. All methods and hooks except the constructor are called on the
+    network's thread, so a hook must return at once.
     """
 
     COLUMNS: ClassVar[Mapping[Kind, Mapping[str, ColumnType]]]
@@ -494,7 +495,8 @@ class _Book:
     def change(self, bids: Mapping[float, float], asks: Mapping[float, float], *, is_snapshot: bool) -> Iterable[float]:
         """Set levels given as price → size; return the prices of all levels that are new, changed or removed.
 
-        With `is_snapshot`, levels that are not given are removed.
+        With `is_snapshot`, levels that are not given are removed. A size of 0 removes a level. Of more than 10,000
+        levels of a side only the best 9,000 are kept.
         """
         changed: dict[float, None] = {}
         for side, given, best in ((self.bids, bids, nlargest), (self.asks, asks, nsmallest)):

@@ -206,8 +206,8 @@ def text(value: object) -> str | None:
 def timed_bars(rows: Iterable[Sequence[object]], next_end_ns: int | None) -> BarPage:
     """Return bars made from rows of time, open, high, low, close and volume: the oldest first, each start once.
 
-    `next_end_ns` is that of the page (ns since the epoch), None if no earlier bars follow. A row without a usable time
-    or price is left out; an unusable volume is NaN.
+    `next_end_ns` is the end (exclusive, ns since the epoch) of the request for the page of earlier bars, None if none
+    follow; it is only passed on. A row without a usable time or price is left out; an unusable volume is NaN.
     """
     usable: dict[int, list[float]] = {}
     for time, *values in rows:

@@ -40,11 +40,15 @@ class BrokerProtocol(Protocol):
     def open(self, now: float) -> None:
         """Reset for a new connection at time `now`.
 
-        All subscribed streams are requested again once the session on it is open.
+        All subscribed streams are requested again once the session on it is open. `now` is in seconds of a monotonic
+        clock.
         """
 
     def authenticate(self, token: str, now: float) -> None:
-        """Queue the login with `token`, which opens the session, or renews an open one on the same connection."""
+        """Queue the login with `token`, which opens the session, or renews an open one on the same connection.
+
+        `now` is in seconds of a monotonic clock.
+        """
 
     def subscribe(self, subscriptions: Sequence[Subscription]) -> int:
         """Add subscriptions, and queue requests for those whose streams are not running yet, then a ping.
@@ -58,15 +62,16 @@ class BrokerProtocol(Protocol):
         """Remove these subscriptions and queue the requests that end streams which no other subscription needs."""
 
     def receive(self, frames: Sequence[bytes], received: int) -> Received:
-        """Decode frames received at `received`. Returns their records and their notices, each in order.
+        """Decode frames received at `received` (ns since the epoch).
 
-        Without frames it returns what is already pending, such as first records of a subscription to a running stream.
+        Returns their records and their notices, each in order. Without frames it returns what is already pending, such
+        as first records of a subscription to a running stream.
         """
 
     def tick(self, now: float) -> Sequence[Notice]:
         """Queue keepalive pings that are due, check time limits at time `now`, and return the notices that result.
 
-        The caller must call it at least once a second.
+        The caller must call it at least once a second. `now` is in seconds of a monotonic clock.
         """
 
     def outgoing(self) -> Sequence[str | bytes | Ping]:
@@ -174,7 +179,8 @@ class AccountReference(Protocol):
     def order_history(self, account: str, start_ns: int, end_ns: int) -> Sequence[Query]:
         """Return the calls for finished orders placed from `start_ns` to `end_ns`, in ns since the epoch.
 
-        Returns () if the broker has no such call.
+        Returns () if the broker has no such call. Both ends are included; a caller has to expect orders twice, where
+        two calls meet.
         """
 
     def fill_history(self, account: str, start_ns: int) -> Sequence[Query]:
@@ -190,7 +196,7 @@ class AccountReference(Protocol):
         """
 
     def is_finished(self, status: str) -> bool:
-        """Return whether an order with this status has ended: filled, cancelled, rejected or expired."""
+        """Return whether an order with this status has ended: filled, cancelled, replaced, rejected or expired."""
 
 
 # Topics that can be looked up, with their arguments. Each broker has some of them.

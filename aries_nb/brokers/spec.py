@@ -53,11 +53,11 @@ class Endpoint:
     subscriptions name them; by default it is `COLUMNS` of the class passed as `make`. `most_streams` is how many
     streams the broker allows on one connection, None for no limit. `conflates`: of quotes and books the server sends
     only the newest state per interval, which the option "min_interval_ms" of a subscription sets. `pnl_intervals` are
-    the lengths of its P&L candles, () if it has none. `hours` are the trading hours of its instruments; while they are
-    unknown, a quiet stream never counts as stale. `headers` makes the headers of the WebSocket handshake from the
-    token, for a broker that wants it signed. `address` returns the whole address to connect to, from a token answer
-    that contains it. Both are called for each connection on the network's thread; neither the token nor their result is
-    kept or shown.
+    the lengths of its P&L candles as the broker names them, such as "1m", () if it has none. `hours` are the trading
+    hours of its instruments; while they are unknown, a quiet stream never counts as stale. `headers` makes the headers
+    of the WebSocket handshake from the token, for a broker that wants it signed. `address` returns the whole address to
+    connect to, from a token answer that contains it. Both are called for each connection on the network's thread;
+    neither the token nor their result is kept or shown.
     """
 
     path: str

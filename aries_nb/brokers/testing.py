@@ -47,7 +47,7 @@ RUBBISH = (
 
 
 class Exchange:
-    """A protocol under test, connected without a socket to the contract's `answer`, which plays the server.
+    """An exchange of messages with a protocol under test; the contract's `answer` plays the server, without a socket.
 
     `sent`, `notices` and `records` collect what the protocol sent and returned; `now` is its clock in seconds.
     """
@@ -84,7 +84,10 @@ class Exchange:
         raise AssertionError("the adapter and the server's answers never come to an end")
 
     def receive(self, *frames: bytes) -> Sequence[Record]:
-        """Pass frames to the protocol; collect its notices and records, and return the records."""
+        """Pass frames to the protocol; collect its notices and records, and return the records.
+
+        Without frames nothing is passed and () returned.
+        """
         records, notices = self.protocol.receive(frames, RECEIVED) if frames else ((), ())
         self.records += records
         self.notices += notices

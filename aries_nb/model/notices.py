@@ -89,9 +89,9 @@ class Rejected:
 class Resumed:
     """Notice: the stream of `kind` and `symbol` runs again after the connection broke.
 
-    It comes before the `Pong` which shows that the server has processed the new request. `is_filled`: the messages
-    missed in the break were delivered from the broker's history, `count` in number. False: that history does not reach
-    back far enough, so some are missing.
+    It comes before the `Pong` which shows that the server has processed the new request. `is_filled`: all messages
+    missed in the break were delivered from the broker's history. False: that history does not reach back far enough, so
+    some are missing. `count` is how many were delivered in either case.
     """
 
     kind: Kind
@@ -192,5 +192,6 @@ class GapSink(Protocol):
         """End the open gap at `ended`: the connection is authenticated and subscribed again, or was closed for good.
 
         `resumed` has one notice for each kind and symbol that runs again, which says whether its missed messages were
-        delivered. `is_all`: every stream of the connection is among them.
+        delivered. `is_all`: every stream of the connection is among them. A stream that is not among them counts as not
+        filled: its messages of that time are missing. Nothing happens without an open gap.
         """

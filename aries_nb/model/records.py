@@ -40,8 +40,8 @@ class RecordBuffer:
 
     `values` is flat, record after record: a thousand tuples alive at once would keep the garbage collector busy and
     leave the processor's cache. `marks` holds pairs: a number of records from the start of the lists, and the time at
-    which those since the pair before were received. `counted` has the numbers of messages without a record and of
-    records without a message, by `CountedAs`. Used on the thread that writes to the store only.
+    which those since the pair before were received. `counted` has the numbers, since the buffer was made, of messages
+    without a record and of records without a message, by `CountedAs`. Used on the thread that writes to the store only.
     """
 
     __slots__ = ("codes", "counted", "marks", "ts", "values")
@@ -88,7 +88,10 @@ class RecordSink(Protocol):
         """The buffer to which records are added; always the same object."""
 
     def publish(self) -> None:
-        """Move the records from the buffer to the stored data, where readers on any thread see them."""
+        """Move the records from the buffer to the stored data, where readers on any thread see them.
+
+        A store may leave them in the buffer for a later call while it inserts missed rows.
+        """
 
     def interrupted(self) -> None:
         """Mark the stored data as possibly out of date, because the stream broke, until new records arrive."""

@@ -122,12 +122,13 @@ class BookLevels:
 class CardData:
     """The state of a feed at a glance: its connection, its streams, and how late messages arrive.
 
-    `lag_ms` is the median of recent latencies from exchange time to receipt, `lag_p99_ms` their 99th percentile;
-    `painted_p50_ms` and `painted_p99_ms` are median and 99th percentile from receipt to pixels on the screen; NaN where
-    unknown. `behind_s` is by how many seconds the latency exceeds the smallest recent one, 0 while messages are on
-    time. `silence_s` is the time since the last message in seconds, NaN before the first. `silent` is the number of
-    streams without a message for longer than usual although their market is open. `error` is the last error as text, ""
-    for none.
+    `lag_ms` is the median of the newest 1,000 latencies from exchange time to receipt, by two clocks that are not
+    corrected, `lag_p99_ms` their 99th percentile; `painted_p50_ms` and `painted_p99_ms` are median and 99th percentile
+    from receipt to pixels on the screen; NaN where unknown. `behind_s` is by how many seconds the latency exceeds the
+    smallest recent one, 0 while messages are on time. `silence_s` is the time since the last message in seconds, NaN
+    before the first. `silent` is the number of streams without a message for longer than usual although their market is
+    open. `error` is the last error as text, "" for none. `messages` and `unreadable` are totals of the open
+    connections, `gaps` is the number of gaps so far, `streams` that of the present streams.
     """
 
     name: str
@@ -171,8 +172,8 @@ class EquityData:
 
     `ts` is in ns since the epoch and does not decrease. `ours` is equity as this package computes it, `theirs` the
     broker's own figure at the same times; both are as long as `ts`, NaN where unknown. Each entry of `by_cause` is an
-    instrument and the contribution of each of `causes` to the change of equity, NaN where unknown. The arrays are never
-    written again.
+    instrument and the contribution of each of `causes` to the change of equity since its attribution began, NaN where
+    unknown; () before. The arrays are never written again.
     """
 
     ts: Times

@@ -29,7 +29,7 @@ class GapTracker:
         return bool(self._resumed)
 
     def opened(self, reason: str, cause: Cause) -> None:
-        """Begin a gap at the time of the last message received.
+        """Begin a gap at the time of the last message received; now if there was none.
 
         `reason` is a text for users, `cause` the kind of break, as shown in `feed.gaps`.
         """
@@ -69,7 +69,10 @@ class GapTracker:
         self._gaps.closed(ended=time.time_ns())
 
     def completed(self) -> None:
-        """End the open gap, because all streams are requested again and no data are missed from now on."""
+        """End the open gap, because all streams are requested again and no data are missed from now on.
+
+        Streams for which `resumed` was called are reported with it, as filled or not.
+        """
         running = {(each.kind, each.symbol) for each in self._intake.subscriptions}
         is_all = running <= self._resumed.keys()
         self._gaps.closed(ended=time.time_ns(), resumed=list(self._resumed.values()), is_all=is_all)

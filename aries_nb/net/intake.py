@@ -44,7 +44,10 @@ class Route(NamedTuple):
 class Intake:
     """Decodes the frames of one connection, appends their records to the stores of its routes, and counts them.
 
-    Used on the network's thread only; any thread may read the counts. `redact` removes tokens from a text.
+    Used on the network's thread only; any thread may read the counts. `redact` removes tokens from a text. Counts since
+    it was made: `frames`, `messages` (lines of frames), `octets` (bytes), `records`, `unasked` (data without a
+    subscription) and `unreadable` (notices of text that could not be decoded, of which `excerpts` has the newest 50).
+    `last_received` is the time of the newest frame, in ns since the epoch, 0 before the first.
     """
 
     def __init__(self, protocol: BrokerProtocol, redact: Callable[[str], str] = str) -> None:
@@ -149,7 +152,10 @@ class Intake:
             sink.interrupted()
 
     def attach(self, routes: Iterable[Route]) -> list[Subscription]:
-        """Add routes; return the subscriptions that had no route before, each once: the caller requests them."""
+        """Add routes; return the subscriptions that had no route before, each once: the caller requests them.
+
+        A route that exists already is not added again.
+        """
         new: list[Subscription] = []
         for route in routes:
             existing = self._routes.setdefault(route.subscription, [])
@@ -195,7 +201,8 @@ class Intake:
     def new_lags(self) -> list[float]:
         """Return the lags (exchange time to receipt, in seconds) of the frames taken since the last call.
 
-        One lag per frame that has records, that of its last record; the newest 256 at most.
+        One lag per frame that has records, that of its last record; the newest 256 at most. If some of these frames
+        have no records, older lags may be among those returned.
         """
         count, self._frames_seen = self.frames - self._frames_seen, self.frames
         return [lag / 1e9 for lag in list(self._lags)[-count:]] if count else []

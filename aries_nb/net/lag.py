@@ -75,7 +75,10 @@ class LagMonitor:
         return p50, p99
 
     def interrupted(self) -> None:
-        """Reset the measurement after the connection broke: the next messages may be old without being late."""
+        """Reset the measurement after the connection broke: the next messages may be old without being late.
+
+        The smallest lag of the last ten minutes and the lags of `percentiles_ms` are kept.
+        """
         self._began, self._full_since, self._late_turns, self.seconds = None, None, 0, 0.0
 
     def look(self, now: float, unread: int) -> bool:
@@ -136,7 +139,8 @@ class ReadMonitor:
     """Measures message rate and lag of one connection. Used on the network's thread only; any thread may read both.
 
     When the lag becomes reportable, or no longer is, a warning that names `where` is logged and `notify` is called.
-    Times are passed in, in seconds of a monotonic clock.
+    Times are passed in, in seconds of a monotonic clock. `messages_per_s` is a moving average, in which the newest
+    quarter of a second has a weight of 0.3.
     """
 
     def __init__(self, intake: Intake, where: str, notify: Callable[[], None]) -> None:

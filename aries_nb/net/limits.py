@@ -27,7 +27,10 @@ class RateLimit:
         self._guard = threading.Lock()
 
     def reserve(self, now: float) -> float:
-        """Reserve a place for the next request. Returns the seconds to wait before sending it."""
+        """Reserve a place for the next request. Returns the seconds to wait before sending it.
+
+        The place counts even if no request is sent then; it cannot be given back.
+        """
         with self._guard:
             due = max(self._next, now)
             self._next = due + self._step
@@ -62,7 +65,10 @@ class ConnectionLimit:
         self._guard = threading.Lock()
 
     def acquire(self, count: int) -> bool:
-        """Reserve `count` connections. Returns False, and reserves none, if fewer are left."""
+        """Reserve `count` connections. Returns False, and reserves none, if fewer are left.
+
+        They count until `release` frees them.
+        """
         with self._guard:
             if self.most is not None and self._in_use + count > self.most:
                 return False

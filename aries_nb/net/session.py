@@ -79,7 +79,9 @@ class Session:
     fails, since the address may be wrong; later connections go on trying. `gaps` receives the beginning and end of each
     gap. `rule` None means the default delays between attempts. `on_trade_gap` may be set to a function that is called
     on the network's thread with each notice of missing trades, before the records that came with the notice are
-    visible. `address` and `headers` are those of `aries_nb.brokers.Endpoint`, None for `url` and no headers.
+    visible. `address` and `headers` are those of `aries_nb.brokers.Endpoint`, None for `url` and no headers. `error` is
+    what made the session fail, None before; `last_error` the text of the latest problem, "" for none. `rejected` has
+    the refused subscriptions of the current connection.
     """
 
     def __init__(
@@ -140,8 +142,8 @@ class Session:
     def subscribe(self, routes: Iterable[Route]) -> Future[dict[Subscription, Rejected]]:
         """Request the streams of these routes. Returns a future with the refused subscriptions, each with its notice.
 
-        The future is done once the server has processed the request. Without a live connection it gives {} at once, and
-        the request is sent when there is one.
+        The future is done once the server has processed the request, or the connection breaks. Without a live
+        connection it gives {} at once, and the request is sent when there is one.
         """
         return self._background.submit(self._subscribe(list(routes)))
 

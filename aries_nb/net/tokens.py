@@ -283,7 +283,10 @@ class Credential:
         return self._refused is not None
 
     def refused(self) -> None:
-        """Record that the server refused to open a session with the token in use, and report that to the source."""
+        """Record that the server refused to open a session with the token in use, and report that to the source.
+
+        `was_refused` is then true until `accepted` is called.
+        """
         self._refused = self._in_use
         self.invalidate()
 
@@ -296,5 +299,8 @@ class Credential:
             self._source.refused(self._in_use)
 
     def accepted(self) -> None:
-        """Record that the server accepted the token and opened a session."""
+        """Record that the server accepted the token and opened a session.
+
+        `is_refused` and `was_refused` are false until the next refusal.
+        """
         self._refused = None

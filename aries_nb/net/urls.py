@@ -14,8 +14,8 @@ def checked_url(base: str, path: str, *, has_query: bool = False) -> str:
     """Return the address of an endpoint: the base address `base`, without a slash at its end, followed by `path`.
 
     With `has_query`, `base` is a whole address that the broker gave: it may have a query and is returned as it is.
-    Raises UsageError if `base` is no ws:// or wss:// address, or is plain ws:// to another machine, which would send
-    the token unencrypted.
+    Raises UsageError if `base` is no ws:// or wss:// address, holds more than a host, a port and a path, or is plain
+    ws:// to another machine, which would send the token unencrypted.
     """
     try:
         parts = urlsplit(base)

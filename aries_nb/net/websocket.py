@@ -211,7 +211,10 @@ class WebSocketPings:
         self._taken = 0
 
     def clear(self) -> None:
-        """Forget the pings of the previous connection."""
+        """Forget the pings of the previous connection.
+
+        Called when a new connection is open. A late answer to one of them is ignored.
+        """
         self._sent.clear()
         self._answered.clear()
 

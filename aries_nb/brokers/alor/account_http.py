@@ -71,7 +71,8 @@ class AlorPortfolioHttp:
     def read(self, subscription: Subscription, query: Query, body: bytes) -> AccountPage:
         """Return the rows of one answer to `query`, with values in the order of the subscription's fields.
 
-        Raises ValueError for an answer that is neither an object nor a list.
+        Raises ValueError for an answer that is neither an object nor a list. An item without its id, or a position
+        without its symbol, is left out, with a notice.
         """
         answer = json_value(body, exact=True)
         items = answer if isinstance(answer, list) else [answer]
@@ -110,9 +111,10 @@ def _format_of(item: Mapping[str, object]) -> Format:
 
 
 def _next_page(query: Query, items: Sequence[object]) -> Query | None:
-    """Return the call for the next page of past trades, from the last trade of this page; None if it was not full.
+    """Return the call for the next page of past trades, from the last trade of this page; None at the end.
 
-    That trade may come again: whether the parameter `from` includes it is unknown.
+    The end is a page that is not full, or that has no trade with a number above the one asked from. That last trade may
+    come again: whether the parameter `from` includes it is unknown.
     """
     ids = [str(item.get("id")) for item in items if isinstance(item, dict)]
     numbers = [int(each) for each in ids if each.isascii() and each.isdigit()]

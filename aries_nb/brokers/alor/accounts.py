@@ -150,7 +150,10 @@ class SummaryWithCash:
         self.forget()
 
     def forget(self) -> None:
-        """Drop the summary and the positions, because the connection broke."""
+        """Drop the summary and the positions, because the connection broke.
+
+        A summary that was not emitted yet is counted as conflated by the next `drained`.
+        """
         self._conflated += self._is_pending
         self._is_pending = False
         self._money: dict[Value, Decimal] | None = None

@@ -24,7 +24,8 @@ class PricedOrders:
 
     The price is rounded to eight decimal places. It is NaN while the known trades do not add up to the filled quantity:
     for an order filled in part in an earlier trading session, and until the trades of a fill arrive. The order's field
-    `volume` is not used, since it is computed with the limit price.
+    `volume` is not used, since it is computed with the limit price. Trades of the newest 50,000 orders are remembered,
+    200,000 at most; an order whose trades were dropped has NaN.
     """
 
     def __init__(self, orders: Subscription) -> None:
@@ -55,8 +56,9 @@ class PricedOrders:
     def take(self, record: Record) -> tuple[Record | None, Counted | None]:
         """Process a record of the orders or of the own trades; return the order's record to emit, None for none.
 
-        The second value is a notice, which counts an order that is emitted again because its trades arrived as a row
-        without a message; else None.
+        The second value is a notice if an order is emitted again because its trades have arrived, else None; the notice
+        counts that record as one without a message. A record of a trade itself is never emitted. A record `CLEAR` of
+        the orders is returned unchanged.
         """
         subscription, _, (mark, *_) = record
         if subscription == self.orders:
@@ -102,7 +104,10 @@ class PricedOrders:
 
 
 def _average(trades: Collection[tuple[Decimal, Decimal]], filled: Decimal) -> Decimal:
-    """Return the average price of trades (quantity, price) if their quantities add up to `filled`, else NaN."""
+    """Return the average price of trades (quantity, price) if their quantities add up to `filled`, else NaN.
+
+    The price is rounded to eight decimal places. It is NaN as well for amounts too large to compute with.
+    """
     with localcontext(Context(prec=40, traps=[])):  # absurd amounts become NaN
         quantity = sum((each for each, _ in trades), Decimal(0))
         if quantity != filled:

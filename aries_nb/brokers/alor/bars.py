@@ -24,7 +24,11 @@ LENGTHS: Mapping[int, str] = {DAY: "D", 7 * DAY: "W", 30 * DAY: "M", 365 * DAY: 
 
 
 def length_name(interval_s: int) -> str:
-    """Return ALOR's name of a bar length in seconds. Raises UsageError for a length that ALOR does not have."""
+    """Return ALOR's name of a bar length: the seconds as text, such as "60"; "D", "W", "M", "Y" for the longest.
+
+    Lengths are the whole divisors of a day, a day, and 7, 30 and 365 days, given in seconds. Raises UsageError for any
+    other.
+    """
     if interval_s in LENGTHS:
         return LENGTHS[interval_s]
     if 0 < interval_s < DAY and DAY % interval_s == 0:
@@ -33,10 +37,11 @@ def length_name(interval_s: int) -> str:
 
 
 class BarStream(ShapedStream):
-    """Bars of one instrument from the option `start` on, with volumes in lots.
+    """Bars of one instrument from the option `start` (Unix seconds) on, with volumes in lots.
 
     After a break they are requested again from the last bar known to be closed. `is_past_over`: the past bars have been
-    delivered. Raises UsageError for a bar length that ALOR does not have.
+    delivered. The bar length is the option `interval` in seconds, 60 without one. Raises UsageError for a bar length
+    that ALOR does not have.
     """
 
     def __init__(self, key: Key, exchange: str) -> None:
@@ -88,7 +93,8 @@ class BarStream(ShapedStream):
     def take(self, data: Any, received: int) -> Sequence[Record]:  # noqa: ANN401
         """Return one record per subscription for a bar, received at `received` (ns since the epoch).
 
-        A bar that is older than the newest or has no usable time makes no record and is only counted.
+        A bar that is older than the newest or has no usable time makes no record and is only counted. A missing price
+        or volume is NaN.
         """
         self.has_received = True
         start = data.start

@@ -25,7 +25,8 @@ MOST_LEVELS = 50  # a side (§10)
 class BookStream(ShapedStream):
     """Order book of one instrument, as of its latest frame; volumes in lots.
 
-    A frame without changes gives an empty record.
+    A record has price, bid size and ask size of each changed level, in one flat tuple; a size of 0 means that the side
+    has no such level. A frame without changes gives a record with an empty tuple.
     """
 
     def __init__(self, key: Key, exchange: str) -> None:
@@ -38,7 +39,7 @@ class BookStream(ShapedStream):
     def body(self) -> dict[str, Any]:
         """Return the server request for the stream, without guid (stream id) and token (ALOR protocol page §6.1).
 
-        It asks for 50 levels a side, or for the option `depth`.
+        It asks for 50 levels a side, or for as many as the option `depth` says, which is limited to 1 to 50.
         """
         text = text_option(self.key, "depth")
         depth = min(max(int(text), 1), MOST_LEVELS) if text.isdecimal() and len(text) < 10 else MOST_LEVELS
@@ -54,7 +55,7 @@ class BookStream(ShapedStream):
     def take(self, data: Any, received: int) -> Sequence[Record]:  # noqa: ANN401
         """Return one record per subscription for a book, received at `received` (ns since the epoch).
 
-        The record has every level that is new, changed or gone since the frame before.
+        The record has price, bid size and ask size of every level that is new, changed or gone since the frame before.
         """
         self.has_received = True
         changed: dict[float, None] = {}

@@ -72,7 +72,8 @@ def alor(
 def alor_hours(exchange: str) -> Hours:
     """Return the trading hours of ALOR's instruments; `exchange` is the default for symbols without one.
 
-    The broker sends no market status, so it never says that the market is quiet.
+    The hours of an exchange other than MOEX, SPBX and UNITED are unknown. `is_quiet` is always False, as the broker
+    sends no market status.
     """
     return Hours(partial(_calendar_of, exchange=exchange), lambda _: False)
 

@@ -60,7 +60,11 @@ class AlorConnection:
         self._received = 0
 
     def open(self, now: float) -> None:
-        """Reset for a new connection at time `now`; all streams are requested again once there is a token."""
+        """Reset for a new connection at time `now` (s, monotonic).
+
+        All streams are requested again once there is a token. Rows that still waited to be delivered are dropped and
+        counted as conflated, trades excepted.
+        """
         self._session.open(now)
         self._unsettled.clear()
         self._unsubscribed.clear()
@@ -134,7 +138,8 @@ class AlorConnection:
     def _receive_frame(self, frame: bytes, received: int) -> Received:
         """Decode one frame, received at `received` (ns since the epoch), and return its records and notices.
 
-        A stream's own fast decoder is used if the frame fits it, else the tolerant one, which first returns what waits.
+        A stream's own fast decoder is used if the frame fits it, else the tolerant one. Records and notices that wait
+        for the next frame are returned as well, before its own.
         """
         session = self._session
         session.has_received = True
@@ -154,7 +159,11 @@ class AlorConnection:
         return self._receive_slowly(frame, received)
 
     def tick(self, now: float) -> Sequence[Notice]:
-        """Send keepalive pings and check time limits of the session and of each pending request; return notices."""
+        """Send keepalive pings and check time limits of the session and of each pending request; return notices.
+
+        `now` is in seconds of a monotonic clock. A stream without a reply to its request and without data for 10 s
+        counts as refused (notice `Rejected`). If the session is lost, `SessionLost` is the only notice.
+        """
         notices = self._session.tick(now)
         if any(isinstance(notice, SessionLost) for notice in notices):
             return notices
@@ -291,7 +300,8 @@ class AlorConnection:
     def _rejected(self) -> list[Rejected]:
         """Return the refusals in the latest reply as notices, each naming the refused subscriptions.
 
-        Their streams are marked as not running, so that they may be requested again.
+        Their streams are marked as not running, so that they may be requested again. The session then no longer holds
+        these refusals.
         """
         refusals, self._session.refused = self._session.refused, []
         rejected = []
@@ -306,7 +316,8 @@ class AlorConnection:
     def _pongs(self) -> list[Notice]:
         """Return the pongs (answers to pings) before which every request has been answered.
 
-        Before each come the notices that follow from it: of every stream that runs again after a break.
+        Before each come the notices `Resumed` that follow from it: of every trades stream that runs again after a
+        break. Each pong is returned once.
         """
         notices: list[Notice] = []
         for pong in self._session.released():

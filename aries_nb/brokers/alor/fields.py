@@ -175,7 +175,7 @@ def column_types(fields: Mapping[str, MessageField]) -> dict[str, ColumnType]:
 def format_for(fields: Mapping[str, MessageField], columns: Iterable[str]) -> Format:
     """Return the format with the smallest messages that has all of these columns.
 
-    Columns that no format has are ignored.
+    Columns that no format has are ignored. If no format has all that remain, it is "heavy".
     """
     needed = [fields[column].names for column in columns if column in fields and any(fields[column].names.values())]
     return next((form for form in FORMATS if all(names[form] for names in needed)), FORMATS[-1])
@@ -206,6 +206,6 @@ def instrument_of(symbol: str, exchange: str = DEFAULT_EXCHANGE) -> Instrument:
 def symbol_of(code: str, venue: str, exchange: str = DEFAULT_EXCHANGE) -> str:
     """Return the user's spelling of the instrument `code` on the exchange `venue`.
 
-    It is the code alone if the exchange is the default, `exchange`.
+    It is the code alone if that exchange is the default, `exchange`, or "".
     """
     return f"{venue}:{code}" if code and venue and venue != exchange else code

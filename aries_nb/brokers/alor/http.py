@@ -45,7 +45,8 @@ class AlorHttp:
     def bars(self, symbol: str, interval_s: int, start_ns: int, end_ns: int) -> Query:
         """Return the call for bars of `interval_s` seconds that start in [start_ns, end_ns), in ns since the epoch.
 
-        Raises UsageError for a bar length that ALOR does not have over HTTP.
+        Raises UsageError for a bar length that ALOR does not have over HTTP. Both times are rounded up to whole
+        seconds. Whether the server includes a bar that starts at `end_ns` is not documented.
         """
         if interval_s > DAY:
             raise UsageError(f"no bars of {interval_s} s", where="ALOR", advice="Take a day at most.")
@@ -60,7 +61,8 @@ class AlorHttp:
         """Return the bars of one answer, oldest first, each start once, with NaN for a missing volume.
 
         A bar without a usable time or price is left out. The answer's field `prev` is the start of the bar before the
-        first one, if older bars follow. Raises ValueError if there is no list of bars.
+        first one, if older bars follow; the page's `next_end_ns` is one second later, so that the next request includes
+        that bar. Raises ValueError if there is no list of bars.
         """
         answer = json_object(body)
         items = answer.get("history")

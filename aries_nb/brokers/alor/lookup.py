@@ -117,7 +117,11 @@ class AlorLookup:
                 raise UsageError(f"there is no {topic} to look up", where="ALOR", advice="Ask the streams instead.")
 
     def read(self, topic: LookupTopic, query: Query, body: bytes) -> LookupPage:
-        """Return the rows of one answer to `query`. Raises ValueError for an answer that cannot be used."""
+        """Return the rows of one answer to `query`. Raises ValueError for an answer that cannot be used.
+
+        A quote of the default exchange comes twice, under its symbol with and without the exchange, as a user may write
+        either. The page of "health" is empty.
+        """
         answer = json_value(body)
         if topic == "health":
             return LookupPage({}, [])
@@ -152,7 +156,10 @@ class AlorLookup:
         return Query(f"{_SECURITIES}/{path_segment(exchange)}", (*which, *pages, ("format", "Simple")))
 
     def _of_one(self, topic: LookupTopic, arguments: Mapping[str, Argument]) -> Iterator[Query]:
-        """Yield the calls of a topic about one instrument, on the board that its symbol names."""
+        """Yield the calls of a topic about one instrument, on the board that its symbol names.
+
+        Raises UsageError for a depth of a book that is no whole number from 1 to 50.
+        """
         exchange, code, board = instrument_of(str(arguments.get("symbol", "")), self._exchange)
         place = f"{path_segment(exchange)}/{path_segment(code)}"
         shared = (*((("instrumentGroup", board),) if board else ()), ("format", "Simple"))
@@ -192,8 +199,9 @@ class AlorLookup:
 def _trade_calls(path: str, shared: _Params, arguments: Mapping[str, Argument]) -> Iterator[Query]:
     """Yield the calls for trades of past sessions, if `arguments` have a start and an end, then of the present one.
 
-    Trades of the present trading session are requested newest first, as their list grows at its end. Times are sent in
-    whole seconds, as those of bars (assumed), the span rounded outwards. `shared` are further parameters of each call.
+    Trades of the present trading session are requested newest first, so that a caller that wants only the newest
+    `count` may stop after the first pages. Times are sent in whole seconds, as those of bars (assumed), the span
+    rounded outwards. `shared` are further parameters of each call.
     """
     start, end, count = (arguments.get(name) for name in ("start_ms", "end_ms", "count"))
     span: _Params = ()
@@ -207,7 +215,9 @@ def _trade_calls(path: str, shared: _Params, arguments: Mapping[str, Argument]) 
 def _prints(answer: object, query: Query) -> LookupPage:
     """Return the trades in an answer for the present trading session (a list) or for past ones (an object).
 
-    A trade without a usable time, price or id is left out. Raises ValueError if there is no list of trades.
+    A trade without a usable time, price or id is left out. Raises ValueError if there is no list of trades. The calls
+    for further pages of the present session end at the newest trade of the first page, so that new trades do not shift
+    them.
     """
     listed = answer.get("list") if isinstance(answer, dict) else answer
     if not isinstance(listed, list):
@@ -231,7 +241,10 @@ def _prints(answer: object, query: Query) -> LookupPage:
 
 
 def _next_page(query: Query, count: int) -> Query | None:
-    """Return the call for the next page after one with `count` rows; None if that page was not full."""
+    """Return the call for the next page after one with `count` rows; None if that page was not full.
+
+    It has the same parameters, with `count` added to the offset. A call without a page size has no next page.
+    """
     params = dict(query.params)
     size = int(params.get("take") or params.get("limit") or 0)
     if not size or count < size:

@@ -77,7 +77,10 @@ class QuoteStream(ShapedStream):
         )
 
     def forget(self) -> None:
-        """Drop the latest quote, because the connection broke and the quote must not pass for fresh."""
+        """Drop the latest quote, because the connection broke and the quote must not pass for fresh.
+
+        The records emitted last are kept: the first quote after the break is compared with them.
+        """
         super().forget()
         self.latest = b""
         self._is_first = True
@@ -85,7 +88,8 @@ class QuoteStream(ShapedStream):
     def take(self, data: Any, received: int) -> Sequence[Record]:  # noqa: ANN401
         """Return one record per subscription for a quote, received at `received` (ns since the epoch).
 
-        The record's time is that of the book, else of the last trade, else `received`.
+        The record's time is that of the book, else of the last trade, else `received`. The first quote after a break is
+        emitted only if it differs from the last one before it, else it is counted as duplicated.
         """
         self.has_received = True
         ms, seconds = data.quote_timestamp, data.trade_timestamp

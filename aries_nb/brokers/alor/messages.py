@@ -82,7 +82,7 @@ def shape_for(kind: Kind, form: Format, columns: frozenset[str]) -> Shape:
 def shape_from(shape: Shape, data: Mapping[str, Any], line: bytes) -> tuple[Any, list[Unreadable]]:
     """Return a struct of a shape, made from data that its decoder rejects, and notices of unusable fields.
 
-    `line` is the frame, of which notices quote the beginning.
+    `line` is the frame, of which notices quote the beginning. An unusable or absent field is None in the struct.
     """
     values: dict[str, Any] = {}
     problems: list[Unreadable] = []
@@ -120,7 +120,10 @@ def book_from(data: Mapping[str, Any], form: Format, line: bytes) -> tuple[Book 
 
 
 def value_from(type_: FieldType, value: object) -> Any:  # noqa: ANN401 - the type says which
-    """Return a value converted to the type of its field, as the fast decoder would; None if it is unusable or blank."""
+    """Return a value converted to the type of its field, as the fast decoder would; None if it is unusable or blank.
+
+    Times are Unix times, in seconds or ms as their type says.
+    """
     if value is None or (isinstance(value, str) and not value.strip()):
         return None
     if type_ == "number":

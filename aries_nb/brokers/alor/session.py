@@ -105,7 +105,8 @@ class AlorSession:
     def authenticate(self, token: str, now: float) -> bool:
         """Use a token for all further requests; return whether it is the first on this connection.
 
-        Requests refused for their token are sent again with it.
+        Requests refused for their token are sent again with it. `now` is in seconds of a monotonic clock. If the
+        session is open and the token is another one than before, a notice of the renewal and a ping are queued too.
         """
         is_first, is_new = not self.is_asked, token != self._token.reveal()
         self._now = now
@@ -128,7 +129,10 @@ class AlorSession:
         return is_first
 
     def request(self, body: dict[str, Any], guid: str) -> int:
-        """Queue a request about the stream with the id `guid`, to which the server replies; return its number."""
+        """Queue a request about the stream with the id `guid`, to which the server replies; return its number.
+
+        Requests and pings are numbered together.
+        """
         self.count += 1
         self._requests[self.count] = Request(self.count, guid, body, self._now)
         self._numbers.setdefault(guid, []).append(self.count)
@@ -193,7 +197,10 @@ class AlorSession:
         return late
 
     def forget(self, guid: str) -> None:
-        """Remove all pending requests of the stream with the id `guid`."""
+        """Remove all pending requests of the stream with the id `guid`.
+
+        Their replies are not awaited any more.
+        """
         for sent in self._numbers.pop(guid, ()):
             del self._requests[sent]
 
@@ -301,8 +308,8 @@ class AlorSession:
     def _plan(self, left: float) -> None:
         """Plan when to ask for a fresh token, given that the one in use ends in `left` seconds.
 
-        The time is early enough for a second try. An expired token (`left` of 0 or less) is not renewed by plan, but
-        when the server refuses it.
+        That is 5 min before the end, or after three quarters of `left` if that is later, and in 0.5 s at the earliest.
+        An expired token (`left` of 0 or less) is not renewed by plan, but when the server refuses it.
         """
         pause = max(left - RENEW_SECONDS, left * 0.75, SHORTEST_PAUSE_SECONDS)
         # No schedule for an expired token: the next refusal asks for another one.

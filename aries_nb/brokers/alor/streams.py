@@ -203,9 +203,10 @@ def instrument_body(stream: AlorStream) -> dict[str, Any]:
 
 
 def frequency_of(stream: AlorStream) -> dict[str, int]:
-    """Return the field of a request that limits the update rate, {} without an option for it (ALOR protocol page §4.1).
+    """Return the field of a request that limits the update rate; {} without an option for it.
 
-    The value is in ms; the server raises it to a minimum of its own.
+    Source: ALOR protocol page §4.1. The value is the shortest time between two updates, in ms, as the option
+    "min_interval_ms" gives it; the server raises it to a minimum of its own.
     """
     text = text_option(stream.key, "min_interval_ms")
     return {"frequency": int(text)} if text.isdecimal() and len(text) < 10 else {}

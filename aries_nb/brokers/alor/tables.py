@@ -150,7 +150,10 @@ class PortfolioStream(_TableStream):
         }
 
     def forget(self) -> None:
-        """Reset the state, because the connection broke: the full list comes again."""
+        """Reset the state, because the connection broke: the full list comes again.
+
+        Rows that waited for the end of the previous list are dropped and counted as duplicated.
+        """
         super().forget()
         self.count("duplicated", len(self._waiting))
         self._waiting.clear()
@@ -175,7 +178,8 @@ class PortfolioStream(_TableStream):
 
         A row marked as existing is held until all existing rows have come, and gives no record before. The first
         changed row shows that they have; its records then follow those of the held rows. `received` is in ns since the
-        epoch; `line` is the frame, of which notices quote the beginning.
+        epoch; `line` is the frame, of which notices quote the beginning. A row that replaces a held one counts it as
+        conflated.
         """
         self.has_received = True
         row, problems = self.whole_row(data, line)

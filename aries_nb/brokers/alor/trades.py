@@ -84,7 +84,7 @@ class TradeStream(ShapedStream):
     def forget(self) -> None:
         """Reset the state, because the connection broke: the next request asks for past trades.
 
-        The newest emitted trades are remembered, so that none is emitted twice.
+        The ids of the newest 1,000 trades are remembered, so that none of them is emitted twice.
         """
         super().forget()
         self._is_resuming = self._since > 0
@@ -126,8 +126,8 @@ class TradeStream(ShapedStream):
     def take(self, data: Any, received: int) -> Sequence[Record]:  # noqa: ANN401
         """Return the records of one trade, one per subscription, received at `received` (ns since the epoch).
 
-        A trade that was emitted before makes none. A past trade waits until all past trades have come; the first live
-        trade shows that they have, and is returned after those that were missed.
+        A trade whose id is among the newest 1,000 emitted ones makes none. A past trade waits until all past trades
+        have come; the first live trade shows that they have, and is returned after those that were missed.
         """
         self.has_received = True
         trade_id = data.trade_id

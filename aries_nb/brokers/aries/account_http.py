@@ -41,7 +41,8 @@ class AriesAccountHttp:
     def snapshot(self, subscription: Subscription) -> Sequence[Query]:
         """Return the calls for all rows of a subscription's table.
 
-        One call, except for news (one for ten symbols and ten topics each) and P&L (none).
+        One call; for news one for each combination of up to ten symbols with up to ten topics; for P&L none, as Aries
+        has no such call.
         """
         account = path_segment(subscription.symbol)
         match subscription.kind:
@@ -83,7 +84,8 @@ class AriesAccountHttp:
     def read(self, subscription: Subscription, query: Query, body: bytes) -> AccountPage:
         """Return the rows of one answer to `query`, with values in the order of the subscription's fields.
 
-        Raises ValueError for an answer that cannot be used.
+        Raises ValueError for an answer that cannot be used. Rows that the subscription does not cover are left out:
+        infos of other accounts, news about other symbols.
         """
         kind = subscription.kind
         answer = json_value(body, exact=True)

@@ -100,7 +100,7 @@ class AccountRows(NamedTuple):
 def rows_of(kind: Kind, items: Iterable[object], line: bytes) -> AccountRows:
     """Return objects of a kind as rows, in their order; news are sorted, the oldest first.
 
-    Notices quote the beginning of `line`.
+    A watchlist gives one row for each of its symbols. Notices quote the beginning of `line`.
     """
     rows: list[tuple[int | None, AccountRow]] = []
     problems: list[Unreadable] = []
@@ -134,7 +134,8 @@ def snapshot_in(body: Mapping[str, Any]) -> list[tuple[Kind, object]]:
 
     They may be under the payload's key `data` or `snapshot`, or in the payload itself; the first of these that has any
     counts (which one the server uses is open question U16 of the Aries protocol page). A list is returned undecoded,
-    null as [], a balance or an info as a list of one. The key `account` may hold either or both (assumed).
+    null as [], a balance or an info as a list of one. The object under the key `account` may be a balance, an info, or
+    both in one (assumed).
     """
     for place in (body.get("data"), body.get("snapshot"), body):
         if isinstance(place, dict):

@@ -93,7 +93,11 @@ class AriesAccounts(AriesConnection[TopicKey]):
         self._pending_requests = PendingRequests()
 
     def tick(self, now: float) -> Sequence[Notice]:
-        """Send keepalive pings and check time limits of the session and of each pending request; return notices."""
+        """Send keepalive pings and check time limits of the session and of each pending request; return notices.
+
+        `now` is in seconds of a monotonic clock. A request without an answer for 10 s counts as refused (notice
+        `Rejected`).
+        """
         notices = list(super().tick(now))
         for key in self._pending_requests.overdue(now):
             self._sent.pop(key, None)

@@ -52,14 +52,20 @@ class AriesConnection(ABC, Generic[K]):
         self._requests: dict[str, Asked] = {}  # by request id, the oldest first
 
     def open(self, now: float) -> None:
-        """Reset for a new connection at time `now`; the streams are requested again after authentication."""
+        """Reset for a new connection at time `now` (s, monotonic).
+
+        The streams are requested again after authentication.
+        """
         self._session.open(now)
         self._initial_records.clear()
         self._requests.clear()
         self._forget()
 
     def authenticate(self, token: str, now: float) -> None:
-        """Queue the token, to open the session or to renew it on the same connection."""
+        """Queue the token, to open the session or to renew it on the same connection.
+
+        `now` is in seconds of a monotonic clock.
+        """
         self._session.authenticate(token, now)
 
     def subscribe(self, subscriptions: Sequence[Subscription]) -> int:
@@ -80,7 +86,8 @@ class AriesConnection(ABC, Generic[K]):
     def receive(self, frames: Sequence[bytes], received: int) -> Received:
         """Decode frames received at `received` (ns since the epoch).
 
-        Returns their records and notices, each in order.
+        Returns their records and notices, each in order, after the first records of subscriptions that joined a running
+        stream.
         """
         notices: list[Notice] = []
         records: list[Record] = []
@@ -93,7 +100,10 @@ class AriesConnection(ABC, Generic[K]):
         return records, notices
 
     def tick(self, now: float) -> Sequence[Notice]:
-        """Send keepalive pings and check the time limits of the session; return notices."""
+        """Send keepalive pings and check the time limits of the session; return notices.
+
+        `now` is in seconds of a monotonic clock.
+        """
         return self._session.tick(now)
 
     def outgoing(self) -> Sequence[str]:

@@ -32,7 +32,10 @@ class LevelTwoStreams:
         self._cleared.clear()
 
     def add(self, subscription: Subscription) -> None:
-        """Add a subscription of kind "book" or "venues"; other kinds are ignored."""
+        """Add a subscription of kind "book" or "venues"; other kinds are ignored.
+
+        It replaces an earlier one of the same kind and symbol.
+        """
         if subscription.kind == "book":
             self._books[subscription.symbol] = subscription
         elif subscription.kind == "venues":
@@ -46,7 +49,10 @@ class LevelTwoStreams:
                 del subscriptions[subscription.symbol]
 
     def users(self, symbol: str) -> list[Subscription]:
-        """Return the book and venue subscriptions of a symbol."""
+        """Return the book and venue subscriptions of a symbol.
+
+        Returns [] if it has neither.
+        """
         return [subscriptions[symbol] for subscriptions in (self._books, self._venues) if symbol in subscriptions]
 
     def read(self, update: LevelTwoUpdate, received: int, records: list[Record], notices: list[Notice]) -> bool:

@@ -376,7 +376,10 @@ def _snake_case(name: str) -> str:
 
 
 def _plain(value: object) -> str | float | bool:
-    """Return a flag or a number, either of them also given as text, as bool or number; any other value as text."""
+    """Return a flag, also one given as text, as bool, a number unchanged, and any other value as text.
+
+    A number given as text stays text, and a number of 2**63 or more becomes text.
+    """
     flag = {"true": True, "false": False}.get(value.lower()) if isinstance(value, str) else None
     if flag is not None:
         return flag
@@ -423,7 +426,8 @@ class SocketQueries:
     def answer(self, message: Mapping[str, Any], received: int) -> Record | None:
         """Return the record made of an answer to a query; None for any other message and for a refusal.
 
-        `received` is its time in ns since the epoch.
+        `received` is its time in ns since the epoch. The answered query is removed, so a second answer to it makes no
+        record.
         """
         payload = message.get("payload")
         if message.get("type") != "response" or not isinstance(payload, dict) or is_refusal(payload):

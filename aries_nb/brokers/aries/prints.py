@@ -52,7 +52,9 @@ class PrintPart(StreamPart):
     def repeats(self, ts: int, values: Values) -> bool:
         """Return whether a trade with a number was emitted before with the same time (ns) and values.
 
-        A trade without a number never counts as repeated: two of them may be equal by chance.
+        If it was not, it is remembered, so that the same trade counts as repeated from then on (the newest 256 numbers
+        are remembered). A trade without a number, or of a subscription without the column `trade_id`, never counts as
+        repeated, and is not remembered: two of them may be equal by chance.
         """
         number = 0 if self._id is None else values[self._id]
         if not number:

@@ -81,7 +81,10 @@ class AriesSession:
         return self.count
 
     def authenticate(self, token: str, now: float) -> None:
-        """Queue the token, in a form that fits all documented variants (Aries protocol page §2.1)."""
+        """Queue the token, in a form that fits all documented variants (Aries protocol page §2.1).
+
+        `now` is in seconds of a monotonic clock. A renewal that was planned is dropped; the answer plans the next one.
+        """
         self.now = now
         self._auth_sent = now
         self._renew_at = None
@@ -92,9 +95,10 @@ class AriesSession:
         self._out.append(encode({"type": "request", "id": self._auth_id, "payload": request}).decode())
 
     def tick(self, now: float) -> Sequence[Notice]:
-        """Queue a ping when it is due; return notices.
+        """Queue a ping when it is due at time `now` (s, monotonic); return notices.
 
-        One asks for a fresh token before the session ends; another reports that the server has not answered in time.
+        One asks for a fresh token before the session ends; another, `SessionLost`, reports that the server has not
+        answered the token for 5 s or a ping for 10 s.
         """
         self.now = now
         if self._auth_sent is not None and now - self._auth_sent > AUTH_SECONDS:
@@ -119,7 +123,8 @@ class AriesSession:
     def control(self, message: Mapping[str, Any], line: bytes) -> Iterator[Notice | RequestRefused]:
         """Yield the notices in a message about the session, and refusals of requests.
 
-        `line` is the message, of which notices quote the beginning.
+        `line` is the message, of which notices quote the beginning. Updates the state of the session: `authSuccess`
+        opens it, and a pong ends the wait for its ping and all earlier ones.
         """
         payload = message.get("payload")
         body: Mapping[str, Any] = payload if isinstance(payload, dict) else {}
@@ -213,7 +218,10 @@ def request_of(message: Mapping[str, Any]) -> str:
 
 
 def is_refusal(body: Mapping[str, Any]) -> bool:
-    """Return whether a payload reports an error (Aries protocol page §3.5 and §3.6)."""
+    """Return whether a payload reports an error (Aries protocol page §3.5 and §3.6).
+
+    It does with the action "error", with an `error` that is not empty, and with a `status` of 400 or more.
+    """
     return body.get("action") == "error" or bool(body.get("error")) or (number(body.get("status")) or 0) >= 400
 
 

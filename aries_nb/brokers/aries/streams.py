@@ -112,9 +112,11 @@ class StreamPart(ABC):
     def repeats(self, ts: int, values: Values) -> bool:
         """Return whether an event is a snapshot of the server that only repeats the values known before it.
 
-        `ts` and `values` are the event's exchange time in ns and the whole row merged with it. Returns True at most
-        once per request, and never for the first values of this part on a connection if a row was already emitted on
-        it, because these values were missing in that row.
+        `ts` and `values` are the event's exchange time in ns and the whole row merged with it. True is returned at most
+        once per request: it stores `values` as the stream's row and sets `ping_number` to 0, which ends these checks
+        until the next request. Never True for the first values of this part on a connection if a row was already
+        emitted on it, because these values were missing in that row; such values end the checks as well. An event with
+        another time or other values is recorded as an emitted row (`has_emitted`).
         """
         known, stream = self.known, self.stream
         is_new = known == self.missing
@@ -233,7 +235,7 @@ def _reader(names: Sequence[str]) -> Callable[[Struct], tuple[Any, ...]]:
 def options_of(subscriptions: Iterable[Subscription]) -> RequestOptions:
     """Return the options of a subscribe request that cover these subscriptions of one symbol.
 
-    The time of each kind of event is always requested, as records need it.
+    The times of quote, trade and time & sales events are always requested, as records need them.
     """
     fields: dict[str, set[str]] = {}
     for subscription in subscriptions:

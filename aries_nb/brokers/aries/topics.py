@@ -56,7 +56,7 @@ FINISHED = frozenset({"FILLED", "CANCELED", "CANCELLED", "REPLACED", "REJECTED",
 class TopicKey(NamedTuple):
     """What one request asks for: a topic of the account with the id `account`, "" for watchlists and news.
 
-    `interval` and `start` are the candle length and first time of P&L candles; "" for other topics.
+    `interval` and `start` are the candle length and first time (RFC 3339 text) of P&L candles; "" for other topics.
     """
 
     topic: str
@@ -66,7 +66,11 @@ class TopicKey(NamedTuple):
 
     @property
     def scope(self) -> tuple[str, str]:
-        """Topic and account: one unsubscribe request ends all P&L intervals of them (Aries protocol page §5.2)."""
+        """Topic and account, by which an unsubscribe request names what it ends (Aries protocol page §5.2).
+
+        One such request ends the P&L candles of all intervals. So `AriesAccounts` sends one only when no other key with
+        this scope is left; it also uses the scope to recognise late events about an account that was just unsubscribed.
+        """
         return self.topic, self.account
 
 
