@@ -44,7 +44,10 @@ class RowLog(Protocol):
         """Return the rows that are still kept as a DataFrame; the index is the number of the row."""
 
     def watch(self, callback: Callable[[], None]) -> Callable[[], None]:
-        """Call `callback` after each change; it must return at once. Returns a function that ends the calls."""
+        """Call `callback` after each change, on the thread that writes the rows; it must return at once.
+
+        Returns a function that ends the calls.
+        """
 
 
 class Callbacks:

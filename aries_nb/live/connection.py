@@ -107,7 +107,10 @@ class Link:
         self._guard = threading.RLock()
 
     def wait_open(self, timeout: float) -> None:
-        """Block until the session is live, at most `timeout` seconds. Raises ConnectError or TokenError."""
+        """Block until the first connection to the endpoint is live, at most `timeout` seconds.
+
+        Raises ConnectError or TokenError.
+        """
         self._pool.sessions[0].wait_open(timeout)
 
     def columns(self, kind: Kind) -> Mapping[str, ColumnType]:

@@ -261,7 +261,7 @@ class Feed:
     def watchlists(self) -> LiveTable:
         """The user's watchlists as one live table: a row for each symbol of each list.
 
-        Raises UsageError where there are none.
+        The same object on each access while it is open. Raises UsageError where there are none.
         """
         self._check()
         self._existing(self._account_endpoint, "accounts")
@@ -271,7 +271,8 @@ class Feed:
         """Return news about these symbols and topics as a live table, one row an item, the newest last.
 
         Without symbols and topics: all news that the broker sends. Headlines are the broker's text, shown as text and
-        never as markup. Raises UsageError where the broker has no news.
+        never as markup. A call with equal arguments returns the same table while that is open. Raises UsageError where
+        the broker has no news.
         """
         self._check()
         self._existing(self._account_endpoint, "accounts")

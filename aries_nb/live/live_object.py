@@ -120,7 +120,8 @@ class LiveObject(ABC):
     def _view(self, key: object, make: Callable[[], T]) -> T:
         """Return the open view with this key, else the one that `make` returns now, and keep it.
 
-        With it, a cell that runs again shows its view again. Raises FeedError where this object is closed.
+        It is kept by a weak reference, so that it can be garbage-collected once it is not on display. With it, a cell
+        that runs again shows its view again. Raises FeedError where this object is closed.
         """
         view: Any = self._views.get(key)
         if view is None or view.is_closed:

@@ -101,7 +101,7 @@ class EmbeddedMarket:
                     pipe.close()
 
     def close(self) -> None:
-        """End the child process, and wait for that for 3 s before it is killed; idempotent."""
+        """Close the pipes to the child process, which ends it, and wait for that; kill it after 3 s. Idempotent."""
         self.after_fork()
         try:
             self._process.wait(3)

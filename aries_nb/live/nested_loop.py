@@ -41,7 +41,7 @@ def run(work: Coroutine[object, object, T]) -> T:
 def _nester() -> str:
     """Return the name of the module that nests event loops.
 
-    Raises UsageError where none is installed, or only versions that are known to lose cells.
+    Raises UsageError where none is installed, or only versions that lose the cells queued behind a nested run.
     """
     second = _version("nest-asyncio2")
     if second >= _GOOD:

@@ -67,13 +67,13 @@ class Staleness:
     def silent(self, now: int) -> tuple[str, ...]:
         """Return the symbols without an update for longer than is usual, while their market is open at `now`.
 
-        `now` is in ns since the epoch.
+        `now` is in ns since the epoch. A symbol without a row counts from when this object was made.
         """
         flags = self._silent(self._received(), now)
         return tuple(symbol for symbol, flag in zip(self._tape.symbols, flags.tolist(), strict=True) if flag)
 
     def from_before_a_gap(self) -> frozenset[str]:
-        """Return the symbols whose newest row is from before a gap that is not filled."""
+        """Return the symbols whose newest row is from before a gap that is not filled; none that has no row yet."""
         flags = self._from_before_a_gap(self._received())
         return frozenset(symbol for symbol, flag in zip(self._tape.symbols, flags.tolist(), strict=True) if flag)
 

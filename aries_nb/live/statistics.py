@@ -39,13 +39,17 @@ class FeedStatistics:
     renewals: int
     """The number of times that the session was renewed without a reconnect."""
     gaps: int
-    """The number of interruptions; `feed.gaps.df` lists them."""
+    """The number of interruptions, those that last included; `feed.gaps.df` lists them."""
     lag_ms: float
-    """Recent median from exchange time to receipt, by two clocks that are not corrected; NaN before a message."""
+    """Median time in ms from exchange time to receipt on the market's connection, of the newest 1,000 samples.
+
+    The difference of two clocks, not corrected, so it may be negative; NaN before a message."""
     lag_p99_ms: float
     """99th percentile of what `lag_ms` is the median of; NaN in the first quarter of a second."""
     visible_p50_ms: float = math.nan
-    """Recent median time from receipt until a row can be read; NaN before the first. `frame.lag` has each frame's."""
+    """Median time in ms from receipt until a row can be read, of the newest 1,000 samples; NaN before the first.
+
+    A sample is the oldest of the rows that a frame or book makes visible together. `frame.lag` has each frame's."""
     visible_p99_ms: float = math.nan
     """99th percentile of what `visible_p50_ms` is the median of."""
     painted_p50_ms: float = math.nan
@@ -59,7 +63,7 @@ class FeedStatistics:
 
     0 below one second, unless more than 2,000 messages arrived in that time."""
     silence_s: float
-    """Seconds since the last message; NaN before the first."""
+    """Seconds since the last message on the market's connection; NaN before the first."""
     last_error: str
     """The newest problem as text, "" without one."""
 
@@ -86,12 +90,12 @@ def card_data(now: FeedStatistics, *, name: str, url: str, error: str) -> CardDa
 
 
 def worst(states: Sequence[State]) -> State:
-    """Return the worst of several states, in the order failed, reconnecting, connecting, closed, live."""
+    """Return the worst of one or more states, in the order failed, reconnecting, connecting, closed, live."""
     return min(states, key=_WORST_FIRST.index)
 
 
 def combined(parts: Sequence[FeedStatistics]) -> FeedStatistics:
-    """Return the statistics of several connections together.
+    """Return the statistics of one or more connections together.
 
     Lag and silence are those of the first connection, which is the market's. Counts are added up; of the delays within
     this process, and of `behind_s`, the longest counts.

@@ -143,14 +143,17 @@ class RunningAttribution:
         }
 
     def charge(self, symbol: str, fee: Decimal) -> None:
-        """Add a fee that was in no fill to an instrument's contribution; `fee` is below 0 where it was paid."""
+        """Add a fee that was in no fill to an instrument's contribution, in the account's currency.
+
+        `fee` is below 0 where it was paid, unlike `Fill.fee`.
+        """
         with exactly():
             self._instrument(symbol).charge(fee)
 
     def correct(self, symbol: str, held: tuple[Decimal, Decimal], value: Decimal) -> None:
         """Set the quantity and multiplier of an instrument that are held from here on: the pair `held`.
 
-        The `value` of the difference to those before is unexplained.
+        `value`, what the difference to those before is worth in the account's currency, is added to "unexplained".
         """
         with exactly():
             self._instrument(symbol).correct(held, value)

@@ -57,8 +57,10 @@ class BarJoin:
     def add(self, answer: HistoryBar, trades: LiveTrades) -> float | None:
         """Take one answer of the history; return the bar's volume before the first live trade if one is possible only.
 
-        Returns None where several are. `trades` are all from the first live trade to `lag_ns` after the answer. The
-        answer must have been requested `lag_ns` after the first live trade could arrive, or later.
+        Returns None where several are, where a second answer must confirm it, and where the answers contradict each
+        other: then the earlier ones are discarded. Volumes are in the history's unit. `trades` are all from the first
+        live trade to `lag_ns` after the answer. The answer must have been requested `lag_ns` after the first live trade
+        could arrive, or later.
         """
         first = int(np.searchsorted(trades.received, answer.asked - self._lag_ns))
         last = int(np.searchsorted(trades.received, answer.answered + self._lag_ns, side="right"))

@@ -76,7 +76,8 @@ class BarSeries:
     def history(self, bars: BarPage, *, final_before: int) -> None:
         """Replace bars by those that the broker's history returned.
 
-        Bars that begin before `final_before` (ns since the epoch) had ended at the request, so they change no more.
+        Bars that begin before `final_before` (ns since the epoch) had ended at the request: they are final and no
+        longer incomplete, and `trades` skips later trades in them.
         Where `bars` lacks a bar that has live trades and may miss others, the history lags behind: from that bar on
         none is final.
         """
@@ -100,10 +101,11 @@ class BarSeries:
             self.version += 1
 
     def mark_incomplete(self, first: int, last: int | None) -> None:
-        """Note that trades between two times may be missing: bars that overlap this span are incomplete until replaced.
+        """Note that trades between two times may be missing: bars that overlap this span are incomplete.
 
-        Exchange times in ns since the epoch. `last` is None while a gap lasts; the caller must call this again with its
-        end, and then `resume`.
+        They are until `history` replaces them. Incomplete bars form one span: bars between this one and an earlier one
+        become incomplete too. Exchange times in ns since the epoch, both included. `last` is None while a gap lasts;
+        the caller must call this again with its end, and then `resume`.
         """
         with self._guard:
             low, high = self._incomplete
@@ -148,8 +150,9 @@ class BarSeries:
     def join(self, start: int, bar: BarPage, prices: Sequence[float], volume: float) -> None:
         """Replace the running bar, which begins at `start`, by the history's `bar` plus the live trades after it.
 
-        `bar` is empty where the history has none. `prices` are those of the live trades, in order; `volume` is that of
-        the whole bar.
+        `start` is in ns since the epoch. `bar` is a page with one bar, empty where the history has none. `prices` are
+        those of the live trades, in order; `volume` is that of the whole bar. The bar counts as joined until
+        `mark_incomplete` is called for it or for an earlier time.
         """
         count = float("nan") if bar.start_ns else float(len(prices))
         seen = [*bar.open, *prices]

@@ -36,12 +36,12 @@ MOST_FILLS = 200_000  # executions whose ids are remembered, for the same reason
 class Fill(NamedTuple):
     """An own execution at `ts` (exchange time, ns since the epoch), of an order of the user.
 
-    `quantity` is above 0, `side` is the direction. `price` is NaN where the broker gave no average price. `fee` is 0
-    where the broker gives none. `is_combined`: derived from a list of all orders, as after a gap or at the first
-    connection; it may stand for several executions, and `ts` is that of the last. `is_listed`: reported in a list of
-    all fills, so it may be older than fills before it. `source`: reported as it happened ("stream"), in such a list
-    ("list"), or by a request for past fills ("history"). `mid` is the middle of our own quotes at `ts`, NaN where it
-    was not looked up or there was no quote; set by the code that values fills.
+    `quantity` is above 0, `side` is the direction. `price` is NaN where the broker gave no average price. `fee` is
+    above 0 where it was paid, 0 where the broker gives none. `is_combined`: derived from a list of all orders, as after
+    a gap or at the first connection; it may stand for several executions, and `ts` is that of the last. `is_listed`:
+    reported in a list of all fills, so it may be older than fills before it. `source`: reported as it happened
+    ("stream"), in such a list ("list"), or by a request for past fills ("history"). `mid` is the middle of our own
+    quotes at `ts`, NaN where it was not looked up or there was no quote; set by the code that values fills.
     """
 
     ts: int
@@ -137,9 +137,9 @@ class ReportedFillLog(FillLog):
         self._append(self._news(changes))
 
     def insert(self, rows: Sequence[TableRow]) -> int:
-        """Append past executions that are not known yet, and return how many were; the writer's thread only.
+        """Append past executions that are not known yet; return the number appended. The writer's thread only.
 
-        Only as many as there is room for, the newest of them: older fills do not evict newer ones.
+        Only as many as there is room for within the limit, the newest of them: older fills do not evict newer ones.
         """
         news = self._news([RowChange(row, is_snapshot=True) for row in rows])
         room = max(self._limit - len(self), 0)

@@ -35,9 +35,10 @@ class Gap:
     """One interruption of a stream, or the part of it that concerns one kind of data or one symbol.
 
     Times in ns since the epoch; `ended` is None while it lasts. `symbol` is "" where all symbols of the stream are
-    concerned. `filled`: the missed data were loaded from the broker's history. `missed` is the number of messages that
-    were missed, in a filled gap the number loaded; None where it is unknown. `number` is the gap's place among all gaps
-    of the feed, from 0. `past` is how many of the missed messages the stream itself sent from its history.
+    concerned. `reason` says `cause` in words. `filled`: nothing is missing, as the missed data were loaded from the
+    broker's history, or none were missed. `missed` is the number of messages that were missed, in a filled gap the
+    number loaded; None where it is unknown. `number` is the gap's place among all gaps of the feed, from 0. `past` is
+    how many of the missed messages the stream itself sent from its history.
     """
 
     stream: str
@@ -201,12 +202,12 @@ class StreamGaps:
 
     @property
     def newest(self) -> int:
-        """The number of the stream's newest gap in the log; -1 where there is none."""
+        """The number of the stream's newest gap in the log, one that lasts included; -1 where there is none."""
         return self._log.newest(self._stream)
 
     @property
     def count(self) -> int:
-        """The number of gaps that the stream has had on all its connections."""
+        """The number of gaps that the stream has had on all its connections, one that lasts included."""
         return sum(count for name, count in self._log.counts.items() if name.split()[0] == self._stream)
 
     def closed(self, *, ended: int, resumed: Sequence[Resumed] = (), is_all: bool = False) -> None:
@@ -245,9 +246,9 @@ def _parts(gap: Gap, resumed: Sequence[Resumed]) -> list[Gap]:
 def gaps_frame(gaps: Sequence[Gap]) -> pd.DataFrame:
     """Return one row a gap: stream, symbol ("" all), started, ended (UTC), cause, reason, filled, missed.
 
-    `ended` is NaT while the gap lasts, `missed` NaN where the broker gives no way to know. `filled` (bool): what was
-    missed was filled in from the broker's history. Where only trades could be filled, "market trades" has a row of its
-    own.
+    `ended` is NaT while the gap lasts, `missed` NaN where the broker gives no way to know. `filled` (bool): nothing is
+    missing, as what was missed was loaded from the broker's history, or nothing was missed. Where only trades could be
+    filled, "market trades" has a row of its own.
     """
     rows = [
         (gap.stream, gap.symbol, gap.started, NOT_A_TIME if gap.ended is None else gap.ended, gap.cause, gap.reason,

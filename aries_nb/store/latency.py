@@ -48,7 +48,10 @@ class LatencySamples:
         self._painted: deque[tuple[int, int]] = deque(maxlen=MOST_SAMPLES)  # time, and latency since receipt
 
     def published(self, buffer: RecordBuffer) -> None:
-        """Note that the records in the buffer, at least one, can be read from now on."""
+        """Note that the records in the buffer, at least one, can be read from now on; adds one sample of each step.
+
+        To be called before the buffer is cleared. Ends the effect of `interrupted`.
+        """
         marks = buffer.marks
         lag = self._clock() - marks[0][1]  # of the oldest record; the others waited less
         self.newest = marks[-1][1]
@@ -78,24 +81,27 @@ class LatencySamples:
             self.whole.painted(received, at)
 
     def received_percentiles(self) -> Percentiles:
-        """Return median and 99th percentile of the time from exchange time to receipt.
+        """Return median and 99th percentile of the time from exchange time to receipt, in ms; NaN without a sample.
 
-        Of the newest record of each publish (records made visible together).
+        One sample a publish (records made visible together), that of its newest record; the newest 1,000 samples,
+        without past data that the stream sent after an interruption.
         """
         samples = list(self._received)
         return percentiles(exchange_lags([ts for ts, _ in samples], [at for _, at in samples], since=self.since))
 
     def visible_percentiles(self) -> Percentiles:
-        """Return median and 99th percentile of the time from receipt until a record can be read.
+        """Return median and 99th percentile of the time from receipt until a record can be read, in ms.
 
-        Of the oldest record of each publish (records made visible together).
+        One sample a publish (records made visible together), that of its oldest record; the newest 1,000 samples. NaN
+        before the first.
         """
         return percentiles(list(self._visible))
 
     def painted_percentiles(self) -> Percentiles:
-        """Return median and 99th percentile of the time from receipt until the browser has painted a row.
+        """Return median and 99th percentile of the time from receipt until the browser has painted a row, in ms.
 
-        Of the newest row of each update of a view that the browser answered in the last minute.
+        One sample, that of the newest row, for each update of a view that was painted in the last minute, of the newest
+        1,000; NaN without any.
         """
         oldest = self._clock() - PAINTED_NS
         return percentiles([lag for at, lag in list(self._painted) if at >= oldest])
@@ -103,7 +109,8 @@ class LatencySamples:
     def frame(self, received: Percentiles) -> pd.DataFrame:
         """Return the latencies as a DataFrame: a row each from the exchange to receipt, to visible, to painted.
 
-        `received` has the percentiles of the first step.
+        `received` has the percentiles of the first step. Index `lag`, the name of the step; columns `p50_ms`, `p99_ms`
+        and `samples`.
         """
         steps = {
             "exchange to received": received,

@@ -11,20 +11,23 @@ __all__ = ["MessageCounts", "counts_of"]
 
 
 class MessageCounts(NamedTuple):
-    """Counts of the messages of a subscription by outcome, since it was made.
+    """Counts of the messages of a store (frame, book or table) by outcome, since it was made.
 
-    `received + filled` is the sum of the six others. The unit is what a row is made of: a quote, a trade, an update of
-    a book, a state of an order.
+    A message here is what makes one row or changes a book once: a quote, a trade, an update of a book, a state of an
+    order. `received + filled` is the sum of the six other counts.
     """
 
     received: int
-    """Messages that the stream has delivered."""
+    """Messages that the stream has delivered, repeated and unreadable ones included."""
     filled: int
-    """Rows without a message: from the broker's history, or copied from another frame that had them already."""
+    """Rows without a message of their own.
+
+    From the broker's history or an HTTP request, copied from another frame that had them already, or written again
+    because a message of another stream completed them, such as an order with the average price of its trades."""
     visible: int
-    """Rows that can be read now; of a book, which shows one state, the newest update."""
+    """Rows that can be read now; of a book, which shows one state, 1, and 0 before the first update."""
     evicted: int
-    """Rows that have left the window."""
+    """Rows that have left the frame's window, or a full table, to make room for newer ones."""
     conflated: int
     """States that a newer state of the same row or book has replaced; trades are never conflated."""
     duplicated: int

@@ -39,7 +39,11 @@ class OrderBook:
         self._observers = Observers()
 
     def publish(self) -> None:
-        """Apply the updates in `buffer`, clear it, and notify the observers; the network's thread only."""
+        """Apply the updates in `buffer`, clear it, and notify the observers; the network's thread only.
+
+        An update is (price, bid size, ask size): it sets both sizes at that price, and a size of 0 removes the level.
+        The first updates after an interruption replace all older levels.
+        """
         buffer = self.buffer
         if not buffer.codes:
             buffer.clear()
@@ -89,8 +93,8 @@ class OrderBook:
     def levels(self, depth: int, *, now: int) -> BookLevels:
         """Return the best `depth` levels of each side, and the book's integrity at time `now` (ns since the epoch).
 
-        "empty" before the first update, "gap" after an interruption, "crossed" where the best bid is at or above the
-        best ask, "stale" without an update for 10 s, else "ok".
+        The integrity is the first that applies: "empty" before the first update, "gap" after an interruption, "crossed"
+        where the best bid is at or above the best ask, "stale" without an update for 10 s, else "ok".
         """
         with self._lock:
             # Of the prices alone: comparing pairs takes twice as long, and this is under the lock.

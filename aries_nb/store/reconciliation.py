@@ -78,7 +78,7 @@ class Reconciliation:
         """Return those of `fills` that have a price: their own, else their `mid`, else the new or the last mark.
 
         A mark is the price at which an instrument is valued. Fills without any of these are kept in `_unpriced` for the
-        next call, the newest ones only; one that is dropped becomes part of what is unexplained.
+        next call, the newest 1,000 only; one that is dropped becomes part of what is unexplained.
         """
         self._unpriced = []
         priced = []
@@ -102,8 +102,9 @@ class Reconciliation:
     def _settle(self, now: int) -> None:
         """Assign differences between the broker's cash and quantities and the computed ones to fees or "unexplained".
 
-        A small difference in cash alone, after fills, is their fee at once. Any other counts as unexplained after it
-        has lasted 5 s by `now` (ns since the epoch), as it may come from the order in which messages arrived.
+        A small difference in cash alone, after fills, is their fee at once: for each fill up to 1 % of its value, or
+        1 in the account's currency if that is more. Any other counts as unexplained after it has lasted 5 s by `now`
+        (ns since the epoch), as until then it may come from the order in which messages arrived.
         """
         differences = self._differences()
         rest = differences.pop(CASH, ZERO)

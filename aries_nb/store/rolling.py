@@ -38,9 +38,10 @@ LatestRow: TypeAlias = tuple[int, int, Values]
 
 
 class _PublishedRows(NamedTuple):
-    """The rows that readers see: those from position `start` to `end` of `slab`, the memory of the columns.
+    """The rows that readers see: those at the positions [start, end) of `slab`, the memory of the columns.
 
-    `filled` is how many of all rows so far were made without a message of the stream.
+    `filled` is how many of all rows written so far came without a message of the stream: inserted from the broker's
+    history, or copied from another frame.
     """
 
     slab: Slab
@@ -52,8 +53,8 @@ class _PublishedRows(NamedTuple):
 class RollingFrame:
     """The newest rows of the given symbols, in the order of arrival, at most 5,000,000.
 
-    `limit` keeps that many of the newest rows; `window_ns` keeps rows whose `ts` is at most that much older than the
-    newest `ts`. The network's thread writes, any thread reads.
+    `limit` keeps that many of the newest rows; `window_ns` keeps rows whose `ts` is at most that much older (in ns)
+    than the newest `ts`; None for no such limit. The network's thread writes, any thread reads.
     """
 
     def __init__(
@@ -87,7 +88,7 @@ class RollingFrame:
         """Write the records in `buffer` to the columns and make them visible; the network's thread only.
 
         Does nothing while a backfill (insertion of rows that a gap left out) is in progress, unless more than 200,000
-        records wait: then all are published, and the backfills are void.
+        records wait: then all are published, and the backfills are void (`backfill` inserts nothing for them).
         """
         buffer = self.buffer
         if self._backfills and len(buffer.codes) <= MAX_PENDING:
@@ -185,7 +186,8 @@ class RollingFrame:
     def frame_since(self, first: int) -> tuple[pd.DataFrame, int]:
         """Return the rows from number `first` on that are still in the window, and the number after the newest.
 
-        Rows are numbered from 0 since the frame was made. No copy is made.
+        Rows are numbered from 0 since the frame was made. Rows that have left the window are missing without an error.
+        No copy is made.
         """
         slab, start, end, _ = self._published
         return slab.frame.iloc[max(first - slab.base, start) : end], slab.base + end
@@ -215,7 +217,10 @@ class RollingFrame:
         return counts_of(self.buffer.counted, rows=slab.base + end, filled=filled, visible=end - start, evicted=evicted)
 
     def received_percentiles(self) -> Percentiles:
-        """Return median and 99th percentile of the time from exchange time to receipt, of the newest 1,000 rows."""
+        """Return median and 99th percentile of the time from exchange time to receipt, in ms; NaN without rows.
+
+        Of the newest 1,000 rows in the window, without those that the broker sent from its history.
+        """
         slab, start, end, _ = self._published
         newest = slice(max(start, end - MOST_SAMPLES), end)
         return percentiles(exchange_lags(slab.ts[newest], slab.received[newest], since=self.lags.since))
@@ -227,7 +232,8 @@ class RollingFrame:
     def board(self, *, is_stale: bool, rejected: Mapping[str, str] | None = None) -> BoardData:
         """Return the newest numbers of each symbol, for a quote board.
 
-        `is_stale`: the feed is not live. `rejected`: the symbols that the server refuses, with the reason.
+        `is_stale`: the feed is not live. `rejected`: the symbols that the server refuses, with the reason. A symbol
+        without a row has NaN numbers and the time of receipt 0.
         """
         places = [place for place, column in enumerate(self.columns) if column.type == "number"]
         numbers = np.full((len(self.symbols), len(places)), np.nan)

@@ -92,7 +92,7 @@ class Slab:
         self.frame = pd.DataFrame(self._series, copy=False)
 
     def copy_from(self, other: Slab, start: int, end: int) -> None:
-        """Copy rows `start` to `end` (positions) of another slab of the same columns to the beginning of this one."""
+        """Copy the rows at positions [start, end) of another slab of the same columns to the beginning of this one."""
         count = end - start
         self.ts[:count] = other.ts[start:end]
         self.received[:count] = other.received[start:end]

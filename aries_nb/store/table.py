@@ -41,6 +41,7 @@ class TableListener(Protocol):
 class _PublishedTable(NamedTuple):
     """The content of a table that readers see: the rows in the order of first arrival.
 
+    `version` grows with every record and interruption, `evicted` counts the rows removed because there were too many.
     `taken` states of rows were written in all, `filled` of them without a message of the stream, and `replaced` are no
     longer visible, because a newer state took their place.
     """
@@ -166,7 +167,10 @@ class Table:
         return True
 
     def interrupted(self) -> None:
-        """Note that the stream broke: rows may be out of date, and new ones may be missing."""
+        """Note that the stream broke: rows may be out of date, and new ones may be missing. They stay visible.
+
+        `is_stale` is true until they are confirmed by the stream or by `insert`. The network's thread only.
+        """
         self._breaks += 1
         self._fetched.clear()
         self._stale_keys = {code: set() for code in range(len(self.accounts))}
@@ -188,7 +192,7 @@ class Table:
 
     @property
     def evicted(self) -> int:
-        """The number of rows that were evicted because there were more than `limit`."""
+        """The number of rows evicted since the table was made, because there were more than `limit`."""
         return self._published.evicted
 
     @property

@@ -63,7 +63,10 @@ class Portfolio:
     multipliers: Mapping[str, Decimal] = field(default_factory=dict)
 
     def average_price(self, symbol: str) -> Decimal:
-        """Return the average cost of one unit, NaN where nothing is held; for display, as it may be rounded."""
+        """Return the average price paid for what is held, as prices are quoted: its cost by quantity and multiplier.
+
+        NaN where nothing is held. For display, as it may be rounded.
+        """
         held = self.positions.get(symbol)
         return UNKNOWN if held is None else held.cost / (held.quantity * self.multiplier(symbol))
 

@@ -36,7 +36,7 @@ RECEIPT = (Column("ts", "time"), Column("received", "time"), Column("account", "
 def exactly() -> AbstractContextManager[Context]:
     """Return a context manager within which sums and products of Decimals are exact, whatever context the user has set.
 
-    Quotients must be rounded.
+    Quotients may have endless digits: the caller must round them.
     """
     return localcontext(_EXACT)
 

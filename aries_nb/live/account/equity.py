@@ -314,7 +314,10 @@ class EquitySource:
         return Attribution({}) if self.now is None else self.now.attribution
 
     def fills_between(self, opening: _Moment, now: _Moment) -> pd.DataFrame:
-        """Return the fills that were counted between two computations, in the columns of `account.fills.df`."""
+        """Return the fills that had not arrived at the computation `opening` but had at `now`, as `account.fills.df`.
+
+        Only those that count in the attribution: older ones in the broker's lists of all fills do not.
+        """
         fills, end = self._fills._source.entries_since(opening.taken)
         numbered = zip(range(end - len(fills), end), fills, strict=True)
         counted = [number for number, fill in numbered if number < now.taken and self._is_counted(fill)]

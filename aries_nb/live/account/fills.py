@@ -75,7 +75,7 @@ class LiveFills(LiveObject):
         return frame if frame["ts"].is_monotonic_increasing else frame.sort_values("ts", kind="stable")
 
     def load_history(self, start: str | date, end: str | date | None = None) -> Self:
-        """Add own executions from `start` to `end` (None: now), each once, and return this object.
+        """Add own executions from `start` until before `end` (None: now), each once, and return this object.
 
         Times without a zone are UTC, a date means its midnight. The broker is asked now, and the call blocks, for long
         where there are many; the newest 50,000 fills are kept. Raises UsageError for an invalid time, or where the

@@ -140,7 +140,7 @@ class Snapshots:
         return frame.set_index("order_id")
 
     def fill_history(self, account: str, start: int, end: int) -> list[TableRow]:
-        """Return own executions from `start` to `end`, oldest first, in the columns of the broker's table of them.
+        """Return own executions in [start, end), oldest first, in the columns of the broker's table of them.
 
         Times are in ns since the epoch. Blocks. Raises UsageError where the broker has no history of executions,
         FeedError for a reply that cannot be parsed, ConnectError or TokenError without a reply.

@@ -168,7 +168,7 @@ class CurrentBar:
 
         `answer` is the reply with the bar, `bar` a page with it alone, or an empty one. It is possible once the replies
         together leave one trade only from which the live trades can continue the bar. Where needed trades have left the
-        rolling frame, it starts again, and returns False.
+        rolling frame, all replies are discarded (`restart`), and the result is False.
         """
         trades = self._trades(end)
         if trades is None:

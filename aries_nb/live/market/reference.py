@@ -80,7 +80,7 @@ class MarketReference:
         return self._found("chart_search", text, limit)
 
     def instrument(self, symbol: str) -> dict[str, object]:
-        """Return the trading rules of one instrument: exchange, session, time zone, price step, intervals of bars.
+        """Return the trading rules of one instrument: exchange, trading hours, time zone, price step and others.
 
         Which of these there are depends on the broker. Raises UnknownSymbolError, UsageError where the broker has no
         such lookup.
@@ -146,7 +146,7 @@ class MarketReference:
         return self._single("chart_config", {}, about="charts")
 
     def market_status(self) -> dict[str, object]:
-        """Return the state and the session of the market, by name, and `ts`, the time of that state."""
+        """Return the state of the market and its trading session, by name, and `ts`, the time of that state (UTC)."""
         return self._single("market_status", {}, about="the market")
 
     def server_time(self) -> ServerTime:
@@ -162,7 +162,7 @@ class MarketReference:
         return ServerTime(ts, ahead, step / 2 + (answered - asked) / 2)
 
     def is_healthy(self) -> bool:
-        """Return whether the server reports that it is healthy; False where it does not reply at all."""
+        """Return whether the server reports that it is healthy; False also where it does not reply or refuses."""
         self._lookup_of("health")
         try:
             list(self._pages("health", {}, about="its health"))
