@@ -133,7 +133,8 @@ def checked_window(window: object, rows: object) -> dict[str, int | None]:
 def checked_text(text: object, otherwise: str, *, advice: str) -> str:
     """Return `text` without surrounding blanks.
 
-    Raises UsageError, "… is `otherwise`", where it is blank, no text, or cannot be encoded as UTF-8.
+    Raises UsageError, "… is `otherwise`", where it is blank, no text, or cannot be encoded as UTF-8. `advice` is what
+    the error advises.
     """
     if isinstance(text, str) and text.strip():
         try:

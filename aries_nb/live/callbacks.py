@@ -109,7 +109,7 @@ class Registrations:
     """The functions of a user that one live object calls back. Any thread.
 
     Each function is registered once for each kind of event ("update", "gap"): one that is registered again, as when its
-    cell runs again, replaces itself. `close` removes them all.
+    cell runs again, replaces itself. `close` removes them all. `name` is that of the live object in errors.
     """
 
     def __init__(self, callbacks: Callbacks, name: str) -> None:

@@ -72,7 +72,9 @@ def opened(link: Link) -> Link:
 class Link:
     """The connections to one endpoint of a broker, and the stores (frames, books, tables) that their streams fill.
 
-    Any thread may call every method.
+    Any thread may call every method. `url` is the broker's base address; `gaps` is the part of the gap log for these
+    connections. `connection_limit` limits connections and requests together with others that share it, None for limits
+    of its own; `rule` says how long to wait between attempts to reconnect, None for the usual times.
     """
 
     def __init__(
@@ -157,8 +159,9 @@ class Link:
     ) -> Table:
         """Subscribe to a table of an account, and return the table that the stream keeps current.
 
-        `account` "" is for tables of the user, such as watchlists; `listeners` receive every change of a row. Raises
-        UsageError where the broker has no such table, or the server refuses it.
+        `options` (pairs of name and text) are sent with the subscription. `account` "" is for tables of the user, such
+        as watchlists; `listeners` receive every change of a row. Raises UsageError where the broker has no such table,
+        or the server refuses it.
         """
         columns = self.table_columns(kind)
         if not columns:
@@ -197,7 +200,8 @@ class Link:
     def book(self, symbol: str, options: tuple[tuple[str, str], ...] = ()) -> OrderBook:
         """Subscribe to a symbol's order book, and return it; callers with equal symbol and options share one book.
 
-        Each caller must `release` it. Raises UnknownSymbolError or SubscriptionRefusedError.
+        `options` (pairs of name and text) are sent with the subscription. Each caller must `release` it. Raises
+        UnknownSymbolError or SubscriptionRefusedError.
         """
         wanted = Subscription("book", symbol, options=options)
         with self._guard:

@@ -52,7 +52,9 @@ class Feed:
     """A connection to one broker: its quotes, trades, order books, bars, options, accounts and lookups.
 
     `connect` makes it. Every method may be called from any thread. A context manager: leaving the block closes the
-    feed.
+    feed. `at_close` is called with the feed once it is closed; `connection_limit` is shared by all feeds of one
+    address, None for one of its own; `rule` says how long to wait between attempts to reconnect, None for the usual
+    times.
     """
 
     def __init__(

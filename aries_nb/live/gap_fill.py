@@ -89,8 +89,9 @@ class GapFill:
     def start(self, hole: TradeGap, streams: Sequence[Route], gaps: StreamGaps) -> None:
         """Stop showing new rows in the rolling frames of `streams`, and queue the trade gap `hole`; returns at once.
 
-        The frames show rows again once the trades are inserted, after 15 s at most. Does nothing where 1,000 gaps are
-        waiting, or no stream fills a rolling frame. The network's thread only.
+        The frames show rows again once the trades are inserted, after 15 s at most. `gaps` is the stream's part of the
+        gap log, which notes a gap whose trades were all inserted. Does nothing where 1,000 gaps are waiting, or no
+        stream fills a rolling frame. The network's thread only.
         """
         frames = [(stream.sink, stream.code) for stream in streams if isinstance(stream.sink, RollingFrame)]
         with self._guard:

@@ -28,7 +28,9 @@ FIRST_VIEW_SECONDS = 1.0
 class LiveObject(ABC):
     """Base class of live objects: a store that is filled in the background until it is closed or garbage-collected.
 
-    Any thread may read. A context manager: leaving the block closes the object.
+    Any thread may read. A context manager: leaving the block closes the object. `watch` registers a function to be
+    called after each change of the store, and returns one that ends the calls. `release` ends the stream; it must not
+    refer to this object, which could never be garbage-collected then. `name` is shown in errors.
     """
 
     def __init__(self, link: Link, watch: Watch, name: str, *, release: Callable[[], None]) -> None:
@@ -132,7 +134,11 @@ class LiveObject(ABC):
 
 
 class StreamedObject(LiveObject):
-    """Base class of live objects that subscriptions fill: adds message counts, gaps and callbacks for gaps."""
+    """Base class of live objects that subscriptions fill: adds message counts, gaps and callbacks for gaps.
+
+    `store` is what the stream fills, `release` ends that stream and must not refer to this object, `name` is shown in
+    errors.
+    """
 
     def __init__(
         self,

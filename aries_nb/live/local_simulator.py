@@ -44,9 +44,11 @@ def arguments_from(options: Mapping[str, SimValue]) -> list[str]:
 class EmbeddedMarket:
     """A simulated market that runs in a child process; `url` is the WebSocket address where it serves.
 
-    `refresh_token` is the one that it accepts, None where its broker has none. The child ends when its standard input
-    closes, which happens however this process ends. A fork of this process inherits the other end of that pipe until
-    `after_fork` closes it there. Raises UsageError for options that it refuses, ConnectError where it does not start.
+    `broker` names the broker that it imitates, `arguments` are further ones of the command `aries-nb sim`
+    (`arguments_from`). `refresh_token` is the one that it accepts, None where its broker has none. The child ends when
+    its standard input closes, which happens however this process ends. A fork of this process inherits the other end of
+    that pipe until `after_fork` closes it there. Raises UsageError for options that it refuses, ConnectError where it
+    does not start.
     """
 
     def __init__(self, broker: str, arguments: Sequence[str]) -> None:

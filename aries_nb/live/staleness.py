@@ -37,7 +37,8 @@ UNKNOWN_NS = 300 * SECOND_NS  # assumed for a symbol with few rows
 class Staleness:
     """Finds the stale symbols of a rolling frame: silent ones, and those with no row since a gap that is not filled.
 
-    They are computed on demand from the frame's rows. Any thread.
+    `tape` is that frame, `gaps` are the gaps of its streams; `link`, its connection, knows the market's hours and
+    status. They are computed on demand from the frame's rows. Any thread.
 
     A symbol is silent when nothing has arrived for longer than `staleness_thresholds` computes from its newest rows,
     while its market trades without a pause: not when the market is closed, on holiday, in an auction, before or after

@@ -69,7 +69,10 @@ class FeedStatistics:
 
 
 def card_data(now: FeedStatistics, *, name: str, url: str, error: str) -> CardData:
-    """Return the statistics that the status card shows; `error` is the newest problem, "" without one."""
+    """Return the statistics that the status card shows.
+
+    `name` and `url` are the feed's, `error` is the newest problem, "" without one.
+    """
     return CardData(
         name=name,
         url=url,

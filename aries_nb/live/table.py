@@ -35,7 +35,9 @@ class LiveTable(StreamedObject):
     """A table of one kind, kept current: `df` has one row for each key, `log` one for each change of a row.
 
     Columns `ts` (time of the change, UTC), `received` (local receipt, UTC), `account` and the fields of the kind. Money
-    and quantities are float64 in DataFrames, and exact decimals in `rows()`. Any thread may read.
+    and quantities are float64 in DataFrames, and exact decimals in `rows()`. Any thread may read. `account` is "" for
+    tables of the user, such as news; `options` are sent with the subscription, and `listeners` receive every change of
+    a row.
     """
 
     def __init__(
@@ -152,7 +154,8 @@ class LiveTable(StreamedObject):
 class TableSource:
     """The data of a live table for views and other live objects; keeps the table from being garbage-collected.
 
-    Any thread.
+    Any thread. `store` is the table that the stream fills, `options` are those of its subscription, `gaps` its gaps;
+    `check` raises where no more changes can arrive.
     """
 
     def __init__(

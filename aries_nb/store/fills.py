@@ -66,7 +66,8 @@ class Fill(NamedTuple):
 class OrderState(NamedTuple):
     """The part of an order's state that determines fills: `filled` is the quantity so far in all, at `average_price`.
 
-    `ts` is in ns since the epoch. `replaces` is the id of the order that this one replaced, "" for none.
+    `ts` is in ns since the epoch. `replaces` is the id of the order that this one replaced, "" for none. `side` is the
+    broker's text; `average_price` is NaN where the broker gave none.
     """
 
     ts: int
@@ -86,6 +87,8 @@ def fill_between(before: OrderState | None, now: OrderState, *, is_combined: boo
     unknown. The price is (average × filled now - average × filled before) / quantity, rounded to 10 places. It is as
     exact as the broker's average price: one that is rounded to a unit u puts it off by at most u/2 × (filled now +
     filled before) / quantity. An average price of 0 or missing means "not known" (Aries' protocol page §5.4).
+    `is_combined`: `now` is from a list of all orders, so states in between may have been missed; the fill then has
+    `is_combined` set and the source "list", else "stream".
     """
     filled_before = ZERO if before is None else before.filled
     side = _side(now.side)
@@ -107,8 +110,11 @@ class FillLog(Log[tuple[Fill, int]]):
     def frame(self) -> pd.DataFrame:
         """Return one row a fill (own execution) in the order of arrival; the index numbers all of the log from 0.
 
-        Columns ts and received (UTC), account, symbol, side, quantity, price, fee (float64), order_id, is_combined
-        (bool), source. The frame belongs to the caller.
+        Columns ts (exchange time) and received (UTC), account, symbol, side ("buy", "sell"), quantity, price (NaN where
+        unknown), fee (above 0 where paid; all float64), order_id, is_combined and source. `is_combined` (bool): derived
+        from a list of all orders, as after a gap, so the row may be several executions of that order. `source`:
+        reported as it happened ("stream"), in a list of all fills or orders ("list"), or by a request for past fills
+        ("history"). The frame belongs to the caller.
         """
         entries, end = self.entries()
         rows = [
@@ -124,7 +130,7 @@ class ReportedFillLog(FillLog):
     """The fills (own executions) that a broker reports as such; listens to a table with `model.FILL_COLUMNS`.
 
     A fill that is reported again, as after an interruption of the stream, counts once. One without a side or a quantity
-    is skipped.
+    is skipped. `columns` are those of the table; the newest `limit` fills are kept.
     """
 
     def __init__(self, columns: Sequence[Column], *, limit: int = LOG_LIMIT) -> None:
@@ -168,9 +174,9 @@ class ReportedFillLog(FillLog):
 class DerivedFillLog(FillLog):
     """The fills (own executions) that follow from the states of orders; listens to a table of orders.
 
-    Of its `columns` it needs order_id, symbol, side, filled and average_price. An order that replaces another (column
-    `replaces`) starts from what that one had filled, if its own filled quantity is as much or more: assumed, as in FIX;
-    the broker does not say.
+    `columns` are those of that table, of which it needs order_id, symbol, side, filled and average_price. An order that
+    replaces another (column `replaces`) starts from what that one had filled, if its own filled quantity is as much or
+    more: assumed, as in FIX; the broker does not say. The newest `limit` fills are kept.
     """
 
     def __init__(self, columns: Sequence[Column], *, limit: int = LOG_LIMIT) -> None:

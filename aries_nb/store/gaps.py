@@ -35,10 +35,11 @@ class Gap:
     """One interruption of a stream, or the part of it that concerns one kind of data or one symbol.
 
     Times in ns since the epoch; `ended` is None while it lasts. `symbol` is "" where all symbols of the stream are
-    concerned. `reason` says `cause` in words. `filled`: nothing is missing, as the missed data were loaded from the
-    broker's history, or none were missed. `missed` is the number of messages that were missed, in a filled gap the
-    number loaded; None where it is unknown. `number` is the gap's place among all gaps of the feed, from 0. `past` is
-    how many of the missed messages the stream itself sent from its history.
+    concerned. `cause` is "cut", "silence", "overload" (we read too slowly), "token", "restart" (the server restarts) or
+    "pause" (this process was suspended); `reason` says it in words. `filled`: nothing is missing, as the missed data
+    were loaded from the broker's history, or none were missed. `missed` is the number of messages that were missed, in
+    a filled gap the number loaded; None where it is unknown. `number` is the gap's place among all gaps of the feed,
+    from 0. `past` is how many of the missed messages the stream itself sent from its history.
     """
 
     stream: str
@@ -70,7 +71,10 @@ class GapLog:
         return StreamGaps(self, name)
 
     def opened(self, stream: str, *, started: int, reason: str, cause: Cause = "cut") -> None:
-        """Begin a gap of a stream at `started` (ns since the epoch); does nothing where one is open."""
+        """Begin a gap of a stream at `started` (ns since the epoch); does nothing where one is open.
+
+        `cause` is one of those of `Gap`, `reason` says it in words.
+        """
         with self._lock:
             if stream in self._open:
                 return
@@ -112,8 +116,9 @@ class GapLog:
     def filled(self, number: int, kind: Kind, symbol: str, *, count: int) -> None:
         """Note that what a symbol missed in gap `number` was inserted: `count` messages more, requested over HTTP.
 
-        While the gap is open, this is remembered until it ends. Has no effect where the gap is no longer kept, or has
-        one common entry because more than 100 symbols of the kind were not filled.
+        `kind` is the kind of stream, such as "trades". While the gap is open, this is remembered until it ends. Has no
+        effect where the gap is no longer kept, or has one common entry because more than 100 symbols of the kind were
+        not filled.
         """
         with self._lock:
             base = self._gaps.get(number)
@@ -197,7 +202,10 @@ class StreamGaps:
         return self._stream
 
     def opened(self, *, started: int, reason: str, cause: Cause) -> None:
-        """Begin a gap of the stream at `started` (ns since the epoch); does nothing where one is open."""
+        """Begin a gap of the stream at `started` (ns since the epoch); does nothing where one is open.
+
+        `cause` is one of those of `Gap`, `reason` says it in words.
+        """
         self._log.opened(self._stream, started=started, reason=reason, cause=cause)
 
     @property

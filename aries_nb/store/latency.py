@@ -34,7 +34,7 @@ class LatencySamples:
 
     `whole` is the object of the connection, which gets each sample of a store as well; None in itself. The network's
     thread calls `published`, `visible` and `interrupted`, the thread that gets the browser's answers calls `painted`;
-    any thread reads.
+    any thread reads. `clock` returns the current time in ns since the epoch.
     """
 
     def __init__(self, clock: Callable[[], int] = time.time_ns) -> None:
@@ -124,9 +124,9 @@ class LatencySamples:
 def exchange_lags(ts: Times, received: Times, *, since: int) -> NDArray[np.int64]:
     """Return the times from exchange time to receipt in ns, without rows of the past: those from before `since`.
 
-    Rows that the broker sends from its history are not late. The lags are differences of two clocks as they are, so
-    they may be negative. Which rows are left out does not depend on the clocks' offset: each lag is compared with the
-    smallest.
+    `ts` and `received` are the two times of each row, and `since` is a time of receipt, all in ns since the epoch. Rows
+    that the broker sends from its history are not late. The lags are differences of two clocks as they are, so they may
+    be negative. Which rows are left out does not depend on the clocks' offset: each lag is compared with the smallest.
     """
     at: NDArray[np.int64] = np.asarray(received, "int64")
     lags: NDArray[np.int64] = at - np.asarray(ts, "int64")

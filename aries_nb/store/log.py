@@ -90,7 +90,10 @@ class Log(Generic[T]):
 
 
 class ChangeLog(Log[TableRow]):
-    """Every state of a table's rows, in the order of arrival; a listener of the table (`TableListener`)."""
+    """Every state of a table's rows, in the order of arrival; a listener of the table (`TableListener`).
+
+    `columns` are those of the table; the newest `limit` states are kept.
+    """
 
     def __init__(self, columns: Sequence[Column], *, limit: int = LOG_LIMIT) -> None:
         super().__init__(limit)

@@ -54,7 +54,8 @@ class RollingFrame:
     """The newest rows of the given symbols, in the order of arrival, at most 5,000,000.
 
     `limit` keeps that many of the newest rows; `window_ns` keeps rows whose `ts` is at most that much older (in ns)
-    than the newest `ts`; None for no such limit. The network's thread writes, any thread reads.
+    than the newest `ts`; None for no such limit. The network's thread writes, any thread reads. `columns` are the
+    fields of a row besides `ts`, `received` and `symbol`.
     """
 
     def __init__(

@@ -75,7 +75,8 @@ class Table:
 
     A row keeps the place of its first arrival. Beyond `limit` rows the oldest by arrival are evicted. A column
     `updated`, where there is one, decides which of two states of a row is the later one. The network's thread writes,
-    any thread reads.
+    any thread reads. `key` is empty where an account has one row only. `columns` are the fields of a row besides ts,
+    received and account; `listeners` receive every changed row before readers see it.
     """
 
     def __init__(

@@ -38,7 +38,7 @@ class Account:
     """Orders, fills, positions and balances of one account; each is a live table that is made on first use.
 
     A table that was closed is made again on the next use. Closing the account closes its tables; closing the feed
-    closes the account. Any thread may read.
+    closes the account. Any thread may read. `quotes` subscribes to quotes of some symbols and returns their frame.
     """
 
     def __init__(

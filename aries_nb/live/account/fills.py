@@ -47,7 +47,8 @@ class LiveFills(LiveObject):
     Where the broker sends own executions, they begin with the current trading session; `source` is the broker's table
     with all its columns. Fills missed in an interruption are requested over HTTP, and `load_history` loads those of
     earlier sessions. Where the broker sends none, fills are derived from changes of orders since the first use, and
-    `source` is the table of orders. Any thread may read.
+    `source` is the table of orders. Any thread may read. `log` has the fills; `past` returns own executions between two
+    times, None where the broker has no such history.
     """
 
     def __init__(

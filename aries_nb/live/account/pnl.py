@@ -59,7 +59,8 @@ class CandleSource(ABC):
     """Base class of the sources of an account's P&L candles of one interval, which fill one or more tables.
 
     All tables share one stream, whatever their first times; it ends when the last table leaves. The network's thread
-    writes the tables; `join` and `leave` may be called on any thread, `leave` also in a finalizer.
+    writes the tables; `join` and `leave` may be called on any thread, `leave` also in a finalizer. `columns` are those
+    of a candle, `interval` is its length, such as "1m".
     """
 
     note = ""  # for a view
@@ -325,7 +326,10 @@ class LivePnl(LiveTable):
 
 
 class PnlSource(TableSource):
-    """The data of P&L candles for views, as a table and as arrays. Any thread."""
+    """The data of P&L candles for views, as a table and as arrays. Any thread.
+
+    `table` are the arguments of a `TableSource`, `check` too; `candles` is the source that fills the table.
+    """
 
     def __init__(self, *table: Any, check: Callable[[], None], candles: CandleSource) -> None:  # noqa: ANN401
         super().__init__(*table, check=check)

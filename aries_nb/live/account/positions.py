@@ -34,7 +34,7 @@ class LivePositions(LiveTable):
     quotes are not live. Quotes of the instruments held are subscribed to from the beginning, and `wait` waits for the
     first ones as well, for three seconds at most, as an instrument may have none. Quantities are in shares or
     contracts, never lots. Some brokers list money as positions (`is_currency` "true"); its price and P&L are the
-    broker's. Any thread may read.
+    broker's. Any thread may read. `quotes` subscribes to quotes of some symbols and returns their frame.
     """
 
     def __init__(
@@ -125,7 +125,7 @@ class LivePositions(LiveTable):
 class PositionsSource(TableSource):
     """The data of positions for views and other live objects: the broker's table, and prices of the feed's own quotes.
 
-    Any thread.
+    Any thread. `table` are the arguments of a `TableSource`, `check` too; `marks` has the prices.
     """
 
     def __init__(self, *table: Any, check: Callable[[], None], marks: LiveMarks) -> None:  # noqa: ANN401

@@ -98,7 +98,7 @@ class Snapshots:
         self._look()
 
     def keep(self, live: T, *listeners: TableListener) -> T:
-        """Insert HTTP snapshots into a live table, now and after each interruption until it is closed; return it.
+        """Keep a live table filled: insert HTTP snapshots now and after each interruption until it closes; return it.
 
         `listeners` are the listeners of `live`: a `ReportedFillLog` among them also gets the executions that happened
         during an interruption, from the broker's history. Only returns `live` where the broker has no snapshots.

@@ -53,7 +53,9 @@ def tables_at(endpoint: Endpoint | None) -> tuple[str, ...]:
 class UserData:
     """The accounts, watchlists and news of one user, on a connection of their own. Any thread may call every method.
 
-    `connect` is a function that makes this connection; it is called on first use, by the thread that needs it.
+    `connect` is a function that makes this connection; it is called on first use, by the thread that needs it. `quotes`
+    subscribes to quotes of some symbols and returns their frame. `reference` has the list of accounts,
+    `account_reference` the HTTP snapshots of tables; None where the broker has none.
     """
 
     def __init__(

@@ -62,7 +62,7 @@ TABLE_COLUMNS = (
 class BarHistory:
     """Requests the historical bars of one instrument over HTTP, in as many pages as necessary.
 
-    Its methods block: any thread but the network's may call them.
+    `interval_s` is the length of a bar in seconds. Its methods block: any thread but the network's may call them.
     """
 
     def __init__(self, http: HttpClient, reference: Reference, symbol: str, interval_s: int) -> None:
@@ -113,7 +113,8 @@ class LiveBars(LiveObject):
     False until then. While it is running it is the broker's bar so far plus later trades. At first that is an
     "estimate", as a reply does not say which trade it counted last. It is exact, and called "history+live", once
     further replies leave one possibility, usually within seconds; where no reply fits, the estimate is renewed once a
-    minute. Assumed: the broker's own bars count every trade. Any thread may read.
+    minute. Assumed: the broker's own bars count every trade. Any thread may read. `interval` is the length of a bar as
+    text, such as "1min", `span_ns` how far the history reaches back, in ns.
     """
 
     def __init__(self, link: Link, gaps: GapLog, history: BarHistory, *, interval: str, span_ns: int) -> None:

@@ -33,7 +33,10 @@ VENUES_SECONDS = 1.0  # how long the first use waits: there is no snapshot, only
 
 
 class LiveBook(StreamedObject):
-    """Both sides of one symbol's order book, kept current in the background. Any thread may read."""
+    """Both sides of one symbol's order book, kept current in the background. Any thread may read.
+
+    `df` has at most `depth` levels of each side; `options` (pairs of name and text) are sent with the subscription.
+    """
 
     def __init__(
         self, link: Link, callbacks: Callbacks, symbol: str, *, depth: int, options: tuple[tuple[str, str], ...] = ()

@@ -79,7 +79,8 @@ class CurrentBar:
     It requests the broker's bar every few seconds, then more rarely, down to once a minute, and stops once the replies
     leave only one way to join them. Requests wait on threads of their own. While a backfill (insertion of missed
     trades) is in progress nothing is requested; after it, earlier replies are discarded, and only later trades are
-    used. `lag_ns` is the largest difference in delay between the broker's history and its live trades, `margin_ns` that
+    used. `tape` has the live trades, `series` is the series of bars that it writes to, `history` requests the broker's
+    bars. `lag_ns` is the largest difference in delay between the broker's history and its live trades, `margin_ns` that
     between the broker's clock and this computer's. Used by one thread, that which updates the bars.
     """
 

@@ -32,7 +32,8 @@ class LiveFrame(StreamedObject):
 
     Index `ts` (exchange time, UTC), columns `received` (local receipt, UTC), `symbol` (categorical) and the fields:
     numbers float64 (NaN missing), texts categorical ("" missing). Sizes are in shares, or in lots where the broker
-    counts lots. Any thread may read.
+    counts lots. Any thread may read. `window` is `limit` (rows) or `window_ns` (ns) of the `RollingFrame`; `options`
+    (pairs of name and text) are sent with the subscriptions.
     """
 
     def __init__(
@@ -67,10 +68,11 @@ class LiveFrame(StreamedObject):
     def latest(self) -> pd.DataFrame:
         """The newest row of each symbol, index `symbol`; missing values before the first row.
 
-        `stale`, bool: the row is not current. The feed is not live, the symbol was refused, the row is from before a
-        gap that was not filled, or nothing has arrived for 20 times the symbol's usual interval, at least 5 s, while
-        its market trades without a pause (300 s, assumed, where there are few rows yet). In a market that is closed, on
-        holiday, in an auction, before or after its regular hours, no update is expected.
+        Columns `ts` and `received` (UTC, NaT before the first row), the fields, and `stale`. `stale`, bool: the row is
+        not current. The feed is not live, the symbol was refused, the row is from before a gap that was not filled, or
+        nothing has arrived for 20 times the symbol's usual interval, at least 5 s, while its market trades without a
+        pause (300 s, assumed, where there are few rows yet). In a market that is closed, on holiday, in an auction,
+        before or after its regular hours, no update is expected.
         """
         self._check_coming()
         rows = self._tape.latest()

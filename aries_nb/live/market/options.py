@@ -55,7 +55,8 @@ class Options:
     """The listed options of one underlying: `expiries` are the days on which some expire, the nearest first.
 
     They are requested when this is made, which blocks. Raises UsageError where the broker lists none, FeedError for a
-    reply that cannot be parsed, ConnectError or TokenError without a reply.
+    reply that cannot be parsed, ConnectError or TokenError without a reply. `link` is the market connection, on which
+    they are requested where it can send queries, else over HTTP; None for HTTP only.
     """
 
     def __init__(self, http: HttpClient, broker: Broker, symbol: str, *, link: Link | None = None) -> None:
@@ -118,8 +119,9 @@ class Options:
 class OptionChain(LiveObject):
     """The options of one underlying and expiry around the money, kept current. Any thread may read.
 
-    The strikes are chosen when it is made, around the price of the underlying at that time. `quotes` is the rolling
-    frame of all updates of its contracts, with charts and callbacks of its own.
+    The strikes are chosen when it is made: the one nearest to the price of the underlying at that time (the middle one
+    where that is unknown) and `strikes` on each side, None for all. `quotes` is the rolling frame of all updates of its
+    contracts, with charts and callbacks of its own.
     """
 
     def __init__(
