@@ -77,7 +77,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _shared_options() -> argparse.ArgumentParser:
-    """Return a parser with the options that the simulated servers of all brokers have."""
+    """Return a parser with the command-line options that the simulated servers of all brokers have."""
     shared = argparse.ArgumentParser(add_help=False)
     shared.add_argument("--host", default="127.0.0.1", help="address to listen on (default: %(default)s)")
     shared.add_argument("--port", type=int, default=0, help="port to listen on (default: a free one)")

@@ -124,9 +124,10 @@ class Simulator:
         return self._call(lambda: self._server.broadcast(text))
 
     def set_market(self, market: str, *, early_hours: bool = False, after_hours: bool = False) -> None:
-        """Set the market status ("open" or "closed") and the early and late hours, and send them to the clients.
+        """Set the market status ("open" or "closed") and the extended hours, and send them to the clients.
 
-        While `market` is "closed", neither the synthetic market nor the accounts change.
+        `early_hours` and `after_hours` say whether there is trading before and after the regular hours. While
+        `market` is "closed", neither the synthetic market nor the accounts change.
         """
         self._call(lambda: self._server.set_hours(MarketHours(market, early_hours, after_hours), time.time()))
 

@@ -1,9 +1,9 @@
 """Views with scripts of our own: an anywidget with one synced binary trait, so that a frame is one message.
 
-The newest frame is the widget's state: a tab that opens again, a second display and a saved notebook all show it. The
-frame's number is its first value. The browser answers {"ack": number, "waited": ms}: the number of the newest frame
-that it has painted, and the time from that paint to the answer. It answers every 150 ms at most, so the kernel
-subtracts `waited` to get the time of the paint.
+A frame is one update of a view's picture. The newest frame is the widget's state: a tab that opens again, a second
+display and a saved notebook all show it. The frame's number is its first value. The browser answers {"ack": number,
+"waited": ms}: the number of the newest frame that it has painted, and the time from that paint to the answer. It
+answers every 150 ms at most, so the kernel subtracts `waited` to get the time of the paint.
 """
 
 from __future__ import annotations
@@ -31,11 +31,11 @@ MOST_WAITED_MS = 1_000
 
 
 class PanelWidget(LateModel):
-    """The model of one panel in the browser.
+    """The model of one panel (a view drawn by a script of our own) in the browser.
 
-    Traits: `description` (dict, default {}), names, columns and decimals, which seldom change; `frame` (bytes, default
-    b""), little-endian float64: frame number, kernel's clock in epoch milliseconds, then the panel's values; `problem`
-    (text, default ""), why the last drawing failed.
+    Traits: `description` (dict, default {}), names, columns and decimals, which seldom change; `frame` (bytes,
+    default b""), little-endian float64: frame number, kernel's clock in epoch milliseconds, then the panel's values;
+    `problem` (text, default ""), why the last drawing failed.
     """
 
     description = traitlets.Dict(help="Names, columns, decimals: what seldom changes; default {}.").tag(sync=True)
@@ -47,10 +47,10 @@ class PanelWidget(LateModel):
 
 @functools.cache
 def panel_class(name: str) -> type[PanelWidget]:
-    """Return the widget class with the script `name`.js and the style `name`.css.
+    """Return the widget class with the script `name`.js and the style `name`.css, files of the folder static/.
 
-    Script and style are strings, not paths: anywidget connects a widget whose script is a path to a class-level signal,
-    and such a widget is never freed.
+    Script and style are strings, not paths: anywidget connects a widget whose script is a path to a class-level
+    signal, and such a widget is never freed. Each name has one class, made by the first call.
     """
     script = static_text("model.js", "shared.js", f"{name}.js")
     style = static_text("model.css", "shared.css", f"{name}.css")
@@ -59,10 +59,11 @@ def panel_class(name: str) -> type[PanelWidget]:
 
 @dataclass(frozen=True, slots=True)
 class PanelFrame:
-    """One frame before it is packed.
+    """One frame (an update of a panel's picture) before it is packed into bytes.
 
-    description: what seldom changes, plain JSON; head: a fixed number of values; body: the numbers, any shape. The
-    packed frame is its number, the kernel's clock in epoch milliseconds, the head, and the body row by row.
+    `description`: what seldom changes, plain JSON; `head`: values whose number is fixed for each kind of panel;
+    `body`: the numbers, any shape. The packed frame is its number, the kernel's clock in epoch milliseconds, the
+    head, and the body row by row.
     """
 
     description: dict[str, object]
@@ -71,9 +72,9 @@ class PanelFrame:
 
 
 class Panel(View):
-    """A view drawn by a script of our own; `script` is the name of its files in static/.
+    """A view drawn by a script of our own; `script` is the name of its files in static/, without ".js" and ".css".
 
-    It may have six unanswered frames.
+    Up to six of its frames (updates of its picture) may be sent and not yet answered by the browser.
     """
 
     script: ClassVar[str]
@@ -95,7 +96,7 @@ class Panel(View):
 
     @abstractmethod
     def _compose(self) -> PanelFrame:
-        """Return the frame to be shown now."""
+        """Return the frame (description and numbers) that shows the source's present data; called with `lock` held."""
 
     def _draw(self) -> int:
         new = self._compose()
@@ -127,7 +128,10 @@ class Panel(View):
         layout.close()
 
     def _on_message(self, _: object, content: object, __: object) -> None:
-        """Handle a custom message of the browser, on the kernel's thread for it; anything malformed is ignored."""
+        """Handle the custom message `content` of the browser, on the kernel's thread for it.
+
+        Anything malformed is ignored.
+        """
         if not isinstance(content, dict):
             return
         if content.get("want") == "state":
@@ -143,7 +147,7 @@ class Panel(View):
         )
 
     def _is_any_visible(self, display: str, *, is_visible: bool) -> bool:
-        """Note whether one display is visible; return whether any is."""
+        """Note whether the display with the id `display` is visible; return whether any display of the view is."""
         with self.lock:
             self._displays.pop(display, None)
             if is_visible:
@@ -155,5 +159,8 @@ class Panel(View):
 
 
 def _seconds(waited: object) -> float:
-    """How long the browser waited with its answer; it never waits longer than a second."""
+    """Return in s how long the browser waited with its answer; `waited` is that time in ms, as the browser sent it.
+
+    It never waits longer than a second: 0.0 for anything but a number from 0 to 1000.
+    """
     return waited / 1e3 if isinstance(waited, (int, float)) and 0 <= waited <= MOST_WAITED_MS else 0.0

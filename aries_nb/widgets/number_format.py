@@ -23,7 +23,10 @@ SIZE_WORDS = ("size", "volume", "quantity", "lots", "interest")
 
 
 def column_kind(name: str) -> str:
-    """Return "price", "size" or "number" for a column, by the last word of its name."""
+    """Return "price", "size" or "number" for a column, by the last word of its name, such as "price" in "bid_price".
+
+    "size" is a quantity, "number" anything whose last word is not known.
+    """
     last_word = name.rsplit("_", 1)[-1]
     if last_word in PRICE_WORDS:
         return "price"
@@ -31,7 +34,7 @@ def column_kind(name: str) -> str:
 
 
 def column_label(name: str) -> str:
-    """Return the heading of a column: "Bid" for "bid_price", "Open interest" for "open_interest".
+    """Return the heading of the column `name`: "Bid" for "bid_price", "Open interest" for "open_interest".
 
     The words "pnl" and "pl" become "P&L".
     """

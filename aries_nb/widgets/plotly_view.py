@@ -1,4 +1,4 @@
-"""Base of the Plotly views: a live figure, its layout and its frames."""
+"""Base of the Plotly views: a live figure, its layout, and its frames, which are updates of its picture."""
 
 from __future__ import annotations
 
@@ -31,9 +31,10 @@ MESSAGES_A_FRAME = 1
 
 
 def layout(title: str, height: int) -> dict[str, Any]:
-    """Return the common layout: readable on light and dark pages, compact, with a zoom that survives every frame.
+    """Return the layout that all our Plotly figures share; `height` is in pixels, `title` "" for none.
 
-    Where `settings.template` names a template, its colours replace ours.
+    It is readable on light and dark pages, compact, and keeps the user's zoom at every update. Where
+    `settings.template` names a template, its colours replace ours.
     """
     axis = {
         # Half of a frame's time in the browser was spent measuring labels for overflow; few labels, none measured.
@@ -62,7 +63,7 @@ def layout(title: str, height: int) -> dict[str, Any]:
 
 
 def _coloured(looks: dict[str, Any]) -> dict[str, Any]:
-    """Our own colours added to the looks."""
+    """Return the layout `looks` with our own colours added, which are readable on light and dark pages."""
     lines = dict.fromkeys(("gridcolor", "zerolinecolor", "linecolor", "tickcolor"), GRID)
     return {
         **looks,
@@ -80,8 +81,8 @@ def time_anchor() -> go.Scatter:
     """Return the invisible first trace of every figure over time; without it an axis of numbers is no time axis.
 
     Plotly.js guesses an axis's type again whenever the data of a trace change, by the first trace that has any,
-    whatever `xaxis.type` was. Epoch milliseconds are plain numbers to it, dates as text cost fifteen times as much, and
-    sending the type with every frame resets the user's zoom.
+    whatever `xaxis.type` was. Epoch milliseconds are plain numbers to it, dates as text cost fifteen times as much,
+    and sending the type with every update resets the user's zoom.
     """
     return go.Scatter(
         name="time axis", x=["2000-01-01"], y=[0], visible="legendonly", showlegend=False, hoverinfo="skip"
@@ -89,7 +90,7 @@ def time_anchor() -> go.Scatter:
 
 
 def annotation(text: str) -> tuple[dict[str, Any], ...]:
-    """Return an annotation in the middle of the plot; none for an empty text."""
+    """Return plotly's annotations with this text in the middle of the plot: one, or () for an empty text."""
     if not text:
         return ()
     place = {"x": 0.5, "y": 0.5, "xref": "paper", "yref": "paper", "showarrow": False}
@@ -97,7 +98,10 @@ def annotation(text: str) -> tuple[dict[str, Any], ...]:
 
 
 def _restyle(figure: go.FigureWidget, layout_changes: Mapping[str, object]) -> None:
-    """Change some of the layout. Of the shapes only those of gaps are ours; the user's own are kept."""
+    """Set the properties `layout_changes` of a figure's layout.
+
+    Of the shapes only those of gaps are ours and are replaced; the user's own are kept.
+    """
     figure.update_layout({name: value for name, value in layout_changes.items() if name != "shapes"})
     if "shapes" in layout_changes:
         theirs = [shape.to_plotly_json() for shape in figure.layout.shapes if shape.name != GAP]
@@ -123,7 +127,7 @@ class FigureView(View):
 
     @property
     def widget(self) -> LiveFigure:
-        """The same figure, under the name that all views have."""
+        """The live FigureWidget, which is `figure`, under the name that all views have."""
         return self._figure
 
     def _before_open(self) -> None:
@@ -133,10 +137,12 @@ class FigureView(View):
     def _update(
         self, changes: Mapping[int, Mapping[str, object]], text: str, layout_changes: Mapping[str, object] | None = None
     ) -> int:
-        """Send one frame; return the number of messages.
+        """Send the browser one update of the figure; return the number of messages: 1, or 0 if nothing has changed.
 
-        `changes` are new values of some traces by their place, `text` the annotation, `layout_changes` changed
-        properties of the layout: not with every frame, and never properties that the user can set.
+        `changes` are the new properties of changed traces, by the trace's position in the figure. `text` is shown in
+        the middle of the plot, "" for none; the problem of a failed drawing takes precedence. `layout_changes` are
+        changed properties of the layout, None for none: not with every update, and never properties that the user can
+        set.
         """
         text = self._problem or text
         if not changes and text == self._annotation and not layout_changes:

@@ -1,7 +1,8 @@
 """Sources: the small interfaces through which views read data; the objects that own the data implement them.
 
-A view needs nothing beyond these. Every method may be called at any time on the painter's thread, which draws all
-views, so it must be cheap, must not block on the network, and must return data that is never written again.
+A view is a live display of data in a notebook; each class here is an interface, a Protocol, and no view. A view needs
+nothing beyond these. Every method may be called at any time on the painter's thread, which draws all views, so it
+must be cheap, must not block on the network, and must return data that is never written again.
 """
 
 from __future__ import annotations
@@ -48,7 +49,7 @@ INTEGRITY_TEXTS: dict[BookIntegrity, str] = {
 
 
 class VersionedSource(Protocol):
-    """Data that a view shows, with a version number that grows with each change (an interface)."""
+    """Interface of all data that a view (a live display in a notebook) shows: they have a version number."""
 
     @property
     def version(self) -> int:
@@ -56,7 +57,7 @@ class VersionedSource(Protocol):
 
 
 class PaintTimings(Protocol):
-    """Receives the times from a row's receipt to its painting on the screen (an interface).
+    """Interface of an object that receives the times from a row's receipt to its painting on the screen.
 
     Times are in ns since the epoch.
     """
@@ -73,7 +74,10 @@ class PaintTimings(Protocol):
 
 @runtime_checkable
 class TimedSource(Protocol):
-    """A source of a view that measures the time from a row's receipt to the screen (an interface)."""
+    """Interface of a source whose view measures the time from a row's receipt to its painting on the screen.
+
+    A source is the data of a view, a live display in a notebook.
+    """
 
     @property
     def lags(self) -> PaintTimings:
@@ -82,7 +86,10 @@ class TimedSource(Protocol):
 
 @runtime_checkable
 class GapSource(Protocol):
-    """A source of a view that records the gaps of its stream, which are times without its data (an interface)."""
+    """Interface of a source that records the gaps of its stream, which are times without its data.
+
+    A source is the data of a view, a live display in a notebook.
+    """
 
     def gap_spans(self) -> tuple[GapSpan, ...]:
         """Return the newest gaps of the stream (times without its data), oldest first.
@@ -93,14 +100,17 @@ class GapSource(Protocol):
 
 
 class BoardSource(VersionedSource, Protocol):
-    """The newest row of each symbol, for a view (an interface)."""
+    """Interface of the data of a quote board, a live display: the newest row of each symbol."""
 
     def board(self) -> BoardData:
-        """Return the newest values of every symbol, with what is stale or was rejected."""
+        """Return the newest values of every symbol, and which symbols are out of date or were refused by the server."""
 
 
 class ChainSource(BoardSource, Protocol):
-    """The options of one underlying and expiry, for a view; its board has a row for each contract (an interface)."""
+    """Interface of the data of an option chain, a live display: all options of one underlying and expiry.
+
+    Its `board` has a row for each contract.
+    """
 
     @property
     def contracts(self) -> tuple[tuple[str, str, float], ...]:
@@ -112,21 +122,27 @@ class ChainSource(BoardSource, Protocol):
 
 
 class RowsSource(VersionedSource, Protocol):
-    """A rolling frame (the newest rows of a stream), for a view (an interface)."""
+    """Interface of the data of a chart over time, a live display: a rolling frame (the newest rows of a stream).
+
+    Its oldest rows are evicted as new ones arrive.
+    """
 
     @property
     def symbols(self) -> tuple[str, ...]:
         """The symbols to which rows may belong; `FrameRows.codes` are positions in it."""
 
     def rows(self, first: int) -> FrameRows:
-        """Return the rows from number `first` on, counted since the rolling frame began.
+        """Return the rows from number `first` on; rows are numbered from 0, in the order of their arrival.
 
-        Those already evicted are missing.
+        Those already evicted are missing; there are none if `first` is after the newest row.
         """
 
 
 class BarsSource(VersionedSource, Protocol):
-    """Finished bars and the running one, of an instrument or of an account's P&L, for a view (an interface)."""
+    """Interface of the data of a candle chart, a live display: bars of an instrument, or of an account's P&L.
+
+    Its last bar is the running one, which still changes.
+    """
 
     def newest(self, most: int) -> BarsData:
         """Return the newest `most` bars, or all if there are fewer, the running one included, oldest first.
@@ -136,28 +152,28 @@ class BarsSource(VersionedSource, Protocol):
 
 
 class BookSource(VersionedSource, Protocol):
-    """The order book of one symbol, for a view (an interface)."""
+    """Interface of the data of an order-book display: the levels of one symbol's book."""
 
     def levels(self, depth: int) -> BookLevels:
-        """Return at most `depth` levels of each side of the book, best first."""
+        """Return the best `depth` levels of each side of the book, or all if there are fewer, best first."""
 
 
 class CardSource(VersionedSource, Protocol):
-    """The state of a feed, for a view (an interface)."""
+    """Interface of the data of a status card, a live display: the state of a feed (a connection and its streams)."""
 
     def card(self) -> CardData:
-        """Return the present state of the feed."""
+        """Return the present state of the feed: its connection, the counts of its messages, and how late they are."""
 
 
 class TableSource(VersionedSource, Protocol):
-    """A table of an account, for a view: positions, orders, balances, fills, or a watchlist (an interface)."""
+    """Interface of the data of a live table of an account: positions, orders, balances, fills, or a watchlist."""
 
     def table(self) -> TableData:
         """Return all present rows of the table. Its columns stay the same; rows may be added, changed and removed."""
 
 
 class EquitySource(VersionedSource, Protocol):
-    """The equity of an account over time, for a view (an interface)."""
+    """Interface of the data of an equity chart, a live display: the equity of an account over time."""
 
     def equity(self) -> EquityData:
-        """Return the account's equity so far, and what changed it, by instrument and cause."""
+        """Return the account's equity so far, and the contributions to its change, by instrument and cause."""

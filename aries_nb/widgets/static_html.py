@@ -43,8 +43,9 @@ def bundle(
 ) -> dict[str, object]:
     """Return the representations of a view by media type, as IPython's `_repr_mimebundle_` has to return them.
 
-    `model_id` is that of the widget, None for a closed view, which has no widget. `include` and `exclude` are media
-    types to keep and to leave out, as IPython passes them; None or empty for no restriction.
+    `model_id` is that of the widget, None for a closed view, which has no widget. `text_html` is the view's static
+    picture, `text_plain` its text. `include` and `exclude` are media types to keep and to leave out, as IPython
+    passes them; None or empty for no restriction.
     """
     data: dict[str, object] = {"text/plain": text_plain, "text/html": text_html}
     if model_id is not None:
@@ -61,7 +62,8 @@ def table(
 ) -> str:
     """Return an HTML table, with all texts escaped; `caption` "" gives it no caption.
 
-    The columns whose positions are in `text_columns` are left-aligned, all others right-aligned.
+    `header` are the texts of the heading, `rows` those of each row. The columns whose positions are in `text_columns`
+    are left-aligned, all others right-aligned.
     """
     aligns = ["left" if number in text_columns else "right" for number in range(len(header))]
     head = "".join(_cell("th", text, align) for text, align in zip(header, aligns, strict=True))

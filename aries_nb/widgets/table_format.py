@@ -61,7 +61,11 @@ UNKNOWN = "–"
 
 @dataclass(frozen=True, slots=True)
 class ColumnHeading:
-    """One column of a table as it is shown: name, heading (`label`), and `kind`, which decides how its cells look."""
+    """One column of a table as it is shown: name, heading (`label`), and `kind`, which decides how its cells look.
+
+    Of the kinds, "signed" is profit and loss, with a plus or a minus sign; "money" has two decimals; "progress" is
+    the filled part of an order.
+    """
 
     name: str
     label: str
@@ -142,7 +146,7 @@ def heading_of(column: Column, *, has_progress: bool) -> ColumnHeading:
 
 
 def caption_of(data: TableData) -> str:
-    """Return the line above a static picture of a table: title, note, and "stale" if its rows are."""
+    """Return the line above a table's static picture: its title, its note, and "stale" if its rows may be old."""
     return " · ".join(text for text in (data.title, data.note, "stale" if data.is_stale else "") if text)
 
 

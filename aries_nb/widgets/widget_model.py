@@ -1,8 +1,8 @@
-"""Widget models that the browser learns of when they are first referenced, with the frame of that moment.
+"""Widget models that the browser learns of when they are first displayed, with their state at that time.
 
-ipywidgets opens a model in its constructor, empty, and everything afterwards is an update; a page that is slow to start
-loses updates. A model of ours is opened by the first use of its `model_id` (a display, a layout box), after its view
-has drawn itself.
+ipywidgets opens a model in its constructor (announces it to the browser), empty, and everything afterwards is an
+update; a page that is slow to start loses updates. A model of ours is opened by the first use of its `model_id` (a
+display, a layout box), after its view has drawn itself.
 
 Every private name of ipywidgets, anywidget and plotly that the package relies on is used in this module and, in the
 browser, in static/model.js and static/figure.js; tests/widgets/test_widget_model.py lists them.
@@ -36,15 +36,16 @@ COMMENT_LINES = re.compile(r"^ *//.*\n", re.MULTILINE)
 
 
 def static_text(*names: str) -> str:
-    """Return the files of the folder static/ as one text."""
+    """Return the files `names` of the folder static/, joined in this order as one text, without lines of comment."""
     folder = resources.files("aries_nb.widgets") / "static"
     return COMMENT_LINES.sub("", "".join((folder / name).read_text("utf-8") for name in names))
 
 
 class LateModel(anywidget.AnyWidget):
-    """An anywidget model that is opened when its `model_id` is first read; any thread may call its methods.
+    """An anywidget model that is opened (announced to the browser) when its `model_id` is first read.
 
-    `view_lock` guards the state: what the browser asks for on the kernel's thread is never half of a frame.
+    Any thread may call its methods. The lock of its view guards the state: what the browser asks for on the kernel's
+    thread is never half of an update.
     """
 
     def __init__(self, *positional: Any, **named: Any) -> None:  # noqa: ANN401
@@ -57,16 +58,17 @@ class LateModel(anywidget.AnyWidget):
     def belongs_to(
         self, lock: threading.RLock, before_open: Callable[[], object], display: Callable[..., object]
     ) -> None:
-        """Take the view's lock as the model's own; call `before_open` before the browser learns of the model.
+        """Take the view's `lock` as the model's own; `before_open` is called before the browser learns of the model.
 
-        `display` returns the view's MIME bundle: a model displayed without its view is the same display.
+        `display` returns the view's MIME bundle: it becomes the model's own, so a model displayed without its view
+        shows the same picture as the view.
         """
         self._view_lock, self._before_open = lock, before_open
         setattr(self, "_repr_mimebundle_", display)  # noqa: B010  # the classes' own are methods
 
     @property
     def model_id(self) -> str:
-        """The model's id; the model is opened by reading it."""
+        """The model's id; the first read opens the model: its view is drawn, and the browser learns of the model."""
         with self._view_lock:
             if self.comm is None and self._is_openable and self._before_open is not None:
                 self._before_open()
@@ -75,49 +77,58 @@ class LateModel(anywidget.AnyWidget):
 
     @property
     def is_open(self) -> bool:
-        """Whether the browser knows of the model."""
+        """Whether the browser knows of the model; False before the first display and after `close`."""
         return self.comm is not None
 
     def open(self) -> None:
-        """Open the model with its present state; ipywidgets' own constructor, which calls this too early, does not."""
+        """Announce the model to the browser with its present state, unless it is open or was closed.
+
+        The constructor of ipywidgets calls this too, which is too early and has no effect.
+        """
         with self._view_lock:
             if self._is_openable and self.comm is None:
                 super().open()
                 self._opened()
 
     def _opened(self) -> None:
-        """Called once, when the browser knows of the model."""
+        """Hook of subclasses, called once, with the lock held, just after the model was announced to the browser.
+
+        This base class does nothing.
+        """
 
     def close(self) -> None:
-        """Close the model for good."""
+        """Close the model in kernel and browser; it cannot be opened again."""
         with self._view_lock:
             self._is_openable = False
             super().close()
 
     def send_again(self, name: str) -> None:
-        """Within `hold_sync`: send a trait at its end although it is what it was."""
+        """Send the trait `name` at the end of the surrounding `hold_sync` block, even if its value is unchanged."""
         self._states_to_send.add(name)
 
     def get_state(self, key: Any = None, drop_defaults: bool = False) -> dict[str, Any]:  # noqa: ANN401, FBT001, FBT002
-        """Return the state, or the part of it named by `key`, as of one frame."""
+        """Return the values of the model's synced traits by name, all as of one update of the view.
+
+        `key` names one trait or several, None means all; `drop_defaults` leaves out those with their default value.
+        """
         with self._view_lock:
             return dict(super().get_state(key, drop_defaults))
 
 
 class Comm(Protocol):
-    """The part of a widget's comm that is used here."""
+    """Interface of a widget's comm (its connection to the browser), as far as it is used here: the method `send`."""
 
     send: Any
 
 
 class MessageBatch:
-    """Replaces a comm's `send`; passes everything on except what one thread sends within `as_one`.
+    """Replaces a comm's `send`: passes each message on, but joins the updates that one thread sends within `as_one`.
 
-    A FigureWidget's `batch_update` sets four traits one after the other, each a message: two edit numbers, the update,
-    and None to withdraw the update. ipywidgets' own batching keeps only the last value of each trait, so the update
-    would be lost. Here they are sent as one message with the update in it. A message costs the notebook server, the
-    browser and, while a cell computes, the interpreter lock about the same whatever its size: this makes a figure four
-    times cheaper.
+    A comm is a widget's connection to the browser. A FigureWidget's `batch_update` sets four traits one after the
+    other, each a message: two edit numbers, the update, and None to withdraw the update. ipywidgets' own batching
+    keeps only the last value of each trait, so the update would be lost. Here they are sent as one message with the
+    update in it. A message costs the notebook server, the browser and, while a cell computes, the interpreter lock
+    about the same whatever its size: this makes a figure four times cheaper.
     """
 
     def __init__(self, comm: Comm) -> None:
@@ -129,7 +140,11 @@ class MessageBatch:
         comm.send = self.send
 
     def send(self, data: dict[str, Any] | None = None, *rest: object, buffers: Any = None, **options: object) -> None:  # noqa: ANN401
-        """Send, or collect for the one message; the signature is that of the comm's own method."""
+        """Send a message to the browser at once, or collect an update that this thread sends within `as_one`.
+
+        The signature is that of the comm's own method: `data` is the message, `buffers` its binary parts; `rest` and
+        `options` are passed on.
+        """
         if self._thread != threading.get_ident() or data is None or data.get("method") != "update":
             self._send(data, *rest, buffers=buffers, **options)
             return
@@ -142,7 +157,10 @@ class MessageBatch:
 
     @contextmanager
     def as_one(self) -> Iterator[None]:
-        """Collect what this thread sends within the context; send one message at the end, none if there was nothing."""
+        """Context manager that collects the updates that this thread sends, and sends them as one message at its end.
+
+        Nothing is sent if there was no update.
+        """
         self._thread = threading.get_ident()
         try:
             yield
@@ -156,21 +174,31 @@ class MessageBatch:
 
 @functools.cache
 def plotly_script() -> bytes:
-    """Return plotly's script for widgets, as installed, gzipped; the fastest level makes a third of it."""
+    """Return plotly's script for widgets, as installed, gzipped.
+
+    The fastest level is used, which leaves a third of its size.
+    """
     return gzip.compress((resources.files(plotly) / "package_data" / "widgetbundle.js").read_bytes(), 1, mtime=0)
 
 
 @functools.cache
 def _script_was_sent() -> threading.Event:
-    """Whether this kernel has sent plotly's script unasked."""
+    """Return the event that is set once this kernel has sent plotly's script without being asked for it."""
     return threading.Event()
 
 
 class FigureListener(Protocol):
-    """Receives what the browser reports of a figure, with the view's lock held."""
+    """Interface of a function that receives what the browser reports of a figure.
+
+    Called with the view's lock held, on the kernel's thread.
+    """
 
     def __call__(self, *, unanswered: int | None = None, is_visible: bool | None = None) -> None:
-        """`unanswered`: edits that the browser has yet to draw; `is_visible`: whether any display is in the page."""
+        """Receive a report of the browser about a figure; None means that the report does not say.
+
+        `unanswered`: number of edits that the browser has yet to draw; `is_visible`: whether any display is in the
+        page.
+        """
 
 
 class LiveFigure(LateModel, go.FigureWidget):  # type: ignore[misc]  # plotly has no types
@@ -202,7 +230,7 @@ class LiveFigure(LateModel, go.FigureWidget):  # type: ignore[misc]  # plotly ha
         self._config = CONFIG
 
     def listen(self, listener: FigureListener) -> None:
-        """Call `listener` at each report of the browser, on the kernel's thread."""
+        """Call `listener` at each report of the browser, on the kernel's thread, instead of any earlier listener."""
         self._listener = listener
 
     @property
@@ -211,11 +239,18 @@ class LiveFigure(LateModel, go.FigureWidget):  # type: ignore[misc]  # plotly ha
         return max(0, int(self._last_trace_edit_id) - self._answered)
 
     def one_message(self) -> AbstractContextManager[None]:
-        """Return a context in which all edits of this thread become one message."""
+        """Return a context manager that sends all edits that this thread makes in its block as one message.
+
+        Before the browser knows of the figure there is nothing to send, and it has no effect.
+        """
         return nullcontext() if self._batch is None else self._batch.as_one()
 
     def get_state(self, key: Any = None, drop_defaults: bool = False) -> dict[str, Any]:  # noqa: ANN401, FBT001, FBT002
-        """Return the state with the data and the layout of this moment; plotly's traits have those of the display."""
+        """Return the values of the figure's synced traits by name, with the present data and layout.
+
+        plotly's own traits for data and layout may hold older ones. `key` names one trait or several, None means all;
+        `drop_defaults` leaves out those with their default value.
+        """
         with self._view_lock:
             state = super().get_state(key, drop_defaults)
             if self._is_openable:
@@ -234,7 +269,7 @@ class LiveFigure(LateModel, go.FigureWidget):  # type: ignore[misc]  # plotly ha
         self.send({"plotly": f"aries_nb.plotly.{plotly.__version__}"}, buffers=[plotly_script()])
 
     def _handle_msg(self, msg: dict[str, Any]) -> None:
-        """Handle a message of the browser; it comes on another thread than the painter's."""
+        """Handle `msg`, a message of the browser; runs on the kernel's thread, while the painter's draws."""
         state = msg.get("content", {}).get("data", {}).get("state", {})
         places = state.get("_view_count")
         with self._view_lock:
@@ -243,7 +278,10 @@ class LiveFigure(LateModel, go.FigureWidget):  # type: ignore[misc]  # plotly ha
                 self._listener(is_visible=places > 0)
 
     def _on_custom(self, content: object, _: object) -> None:
-        """Handle a custom message of the browser; anything malformed is ignored."""
+        """Handle the custom message `content` of the browser: a request for the script or the state, or an answer.
+
+        Anything malformed is ignored.
+        """
         if not isinstance(content, dict):
             return
         if content.get("want") == "plotly":
@@ -257,7 +295,7 @@ class LiveFigure(LateModel, go.FigureWidget):  # type: ignore[misc]  # plotly ha
             self._confirm(content["ack"])
 
     def _confirm(self, edit: int) -> None:
-        """Note that a display has drawn the edit with this number, and all before it."""
+        """Note that a display has drawn the edit with the number `edit` and all before it; call the listener."""
         self._answered = max(self._answered, edit)
         if self.unanswered == 0:
             self._trace_edit_in_process = self._layout_edit_in_process = False

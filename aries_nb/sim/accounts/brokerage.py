@@ -178,9 +178,9 @@ class Brokerage:
     ) -> Order:
         """Place an order and fill it as far as the present quote allows; return its state, which may be "rejected".
 
-        `quantity` is in whole shares. `price` is required for a limit order and `stop` for a stop order, and
-        None for others. `expires` is Unix time in s, None for never. Raises UsageError for an unknown account
-        or share, or invalid values.
+        `side` is "buy" or "sell", `kind` "market", "limit" or "stop"; `quantity` is in whole shares. `price` is
+        required for a limit order and `stop` for a stop order, and None for others. `expires` and `now` are Unix time
+        in s; `expires` None means never. Raises UsageError for an unknown account or share, or invalid values.
         """
         amount = Decimal(quantity)
         _check(kind, amount, price, stop)
@@ -204,7 +204,7 @@ class Brokerage:
         return self._admit(order)
 
     def cancel(self, order_id: str, *, now: float) -> bool:
-        """Cancel a working order; return False if it is filled, ended or unknown."""
+        """Cancel a working order at `now` (Unix s); return True, or False if it is filled, ended or unknown."""
         order = self._working.get(order_id)
         if order is None:
             return False

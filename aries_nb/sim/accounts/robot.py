@@ -61,7 +61,11 @@ class Robot:
             self._place(account, now)
 
     def _improve(self, order: Order, now: float) -> None:
-        """Move a limit order's price one step towards the other side's, or reduce the quantity of another order."""
+        """Replace a working order: a limit order by one whose price is a tick nearer to the other side's.
+
+        Another order is replaced by one of half its open quantity, in whole lots, one lot at least. `now` is in Unix
+        s.
+        """
         share = self._brokerage.market.shares[order.symbol]
         step = Decimal(1) / share.scale
         price = None if order.price is None else order.price + (step if order.side == "buy" else -step)

@@ -176,7 +176,10 @@ def _day(text: str) -> str:
 
 
 def _parts(account: str, symbol: str, side: OrderSide, quantity: int, bar: BarArray) -> Iterator[Fill]:
-    """Return the two fills of an order, one at the first and one at the last price of a one-minute bar."""
+    """Return the two fills of an order, one at the first and one at the last price of the one-minute bar `bar`.
+
+    Each has half of `quantity`, which is in shares or contracts.
+    """
     part, time = Decimal(quantity // PARTS), float(bar["time"][0])
     for seconds, name in ((7.25, "open"), (41.5, "close")):
         price = Decimal(str(round(float(bar[name][0]), 6)))

@@ -80,7 +80,8 @@ INSTRUMENT = table(
 def quote_values(security: Security, listing: TradedListing, stamp: int, traded: int) -> Values:
     """Return the whole quote of a synthetic instrument, a dict with the field names of ALOR's Simple format.
 
-    `stamp` is its time, `traded` that of the last trade, both in Unix ms.
+    `security` is its reference data, `listing` its present state. `stamp` is the quote's time, `traded` that of the
+    last trade, both in Unix ms.
     """
     quote, lot = listing.quote(), security.lot
     bids, asks = listing.book.bids, listing.book.asks
@@ -134,7 +135,10 @@ def recorded_quote_values(security: Security, quotes: tuple[Recording, int] | No
 
 
 def listing_levels(listing: TradedListing, lot: int, depth: int) -> tuple[Levels, Levels]:
-    """Return bids and asks of a synthetic instrument, best first, as (price, lots); at most `depth` levels per side."""
+    """Return bids and asks of a synthetic instrument, best first, as (price, lots); at most `depth` levels per side.
+
+    `lot` is the lot size in shares or contracts.
+    """
     bids, asks = (
         [(tick / listing.scale, size // lot) for tick, size in zip(side.ticks[:depth], side.sizes, strict=False)]
         for side in (listing.book.bids, listing.book.asks)
@@ -180,8 +184,9 @@ def book_object(bids: Levels, asks: Levels, stamp: int, form: Format, *, is_exis
 def trade_values(security: Security, trade: Print, *, is_existing: bool, has_zone: bool = True) -> Values:
     """Return a public trade with the field names of ALOR's Simple format (ALOR's protocol page §6.4).
 
-    `orderno` is always 0, as the broker was seen to send it, though its schema says text (protocol page §14, D11).
-    `is_existing` is True in the initial snapshot, False in an update; `has_zone` False leaves the time zone out.
+    `security` is the instrument's reference data. `orderno` is always 0, as the broker was seen to send it, though
+    its schema says text (protocol page §14, D11). `is_existing` is True in the initial snapshot, False in an update;
+    `has_zone` False leaves the time zone out.
     """
     return {
         "id": trade.number,
@@ -223,8 +228,9 @@ def limits_centre(listing: TradedListing, before: float) -> float:
 def instrument_values(security: Security, listing: TradedListing | None, status: int, centre: float = 0.0) -> Values:
     """Return an instrument's whole trading state with the field names of ALOR's Simple format.
 
-    Margins for futures only. `listing` None, for a recorded instrument, leaves prices out. `centre` is the price at
-    the centre of the price limits. Source: ALOR's protocol page §6.5.
+    `security` is its reference data, `listing` its present state; None, for a recorded instrument, leaves prices out.
+    `status` is a code such as 17 for normal trading or 18 for a closed market, `centre` the price at the centre of
+    the price limits. Margins for futures only. Source: ALOR's protocol page §6.5.
     """
     values: Values = {
         "symbol": security.symbol,

@@ -46,7 +46,10 @@ def json_text(value: object) -> str:
 
 
 def data_frame(data: str, guid: str) -> str:
-    """Return the text of a data frame; `data` is JSON. The spaces are the broker's own (ALOR's protocol page §3.1)."""
+    """Return the text of a WebSocket frame that brings `data`, JSON text, to the subscription with this guid.
+
+    The spaces are the broker's own (ALOR's protocol page §3.1).
+    """
     return f'{{ "data": {data}, "guid":{_quoted(guid)} }}'
 
 

@@ -106,8 +106,9 @@ DERIVATIVE_RISK = table(
 def order_values(security: Security, portfolio: str, order: Order, *, is_existing: bool, has_zone: bool) -> Values:
     """Return an order at the exchange; a triggered stop order appears as a market order (ALOR's protocol page §7.1).
 
-    A dict with the field names of ALOR's Simple format. `is_existing` is True in the initial snapshot, False in an
-    update; `has_zone` False leaves the time zone out of times.
+    A dict with the field names of ALOR's Simple format. `security` is the reference data of its instrument,
+    `portfolio` the portfolio's name. `is_existing` is True in the initial snapshot, False in an update; `has_zone`
+    False leaves the time zone out of times.
     """
     price = order.price
     return {
@@ -123,10 +124,11 @@ def order_values(security: Security, portfolio: str, order: Order, *, is_existin
 
 
 def stop_order_values(security: Security, portfolio: str, order: Order, *, is_existing: bool, has_zone: bool) -> Values:
-    """Return a stop order at the broker; its status is "filled" once it is triggered (ALOR's protocol page §7.2, §7.3).
+    """Return a stop order at the broker; its status is "filled" once it is triggered.
 
-    A dict with the field names of ALOR's Simple format. `is_existing` is True in the initial snapshot, False in an
-    update; `has_zone` False leaves the time zone out of times.
+    A dict with the field names of ALOR's Simple format. `security` is the reference data of its instrument,
+    `portfolio` the portfolio's name. `is_existing` is True in the initial snapshot, False in an update; `has_zone`
+    False leaves the time zone out of times. Source: ALOR's protocol page §7.2, §7.3.
     """
     is_triggered = bool(order.filled)
     return {
@@ -182,7 +184,8 @@ def position_values(
 ) -> Values:
     """Return a position with the field names of ALOR's Simple format (ALOR's protocol page §7.5).
 
-    `opened` is the quantity at the start of the session, in shares or contracts. `is_existing` is True in the initial
+    `security` is the reference data of its instrument, `holding` the position with the price at which it is valued,
+    `opened` the quantity at the start of the session, in shares or contracts. `is_existing` is True in the initial
     snapshot, False in an update.
     """
     position = holding.position
@@ -237,8 +240,8 @@ def cash_values(currency: str, exchange: str, portfolio: str, figures: AccountFi
 def summary_values(currency: str, figures: AccountFigures, margin: Decimal, *, is_derivative: bool) -> Values:
     """Return the sums of a portfolio with the field names of ALOR's Simple format (ALOR's protocol page §7.6).
 
-    `margin` is that of all positions; `is_derivative` leaves the commission null. `currencies` renames the entries
-    of `buyingPowerByCurrency` for the Slim format.
+    `figures` are the sums of its account, in `currency`; `margin` is that of all positions; `is_derivative` leaves
+    the commission null. The function `currencies` renames the entries of `buyingPowerByCurrency` for the Slim format.
     """
     profit = figures.equity - figures.starting_equity
     return {

@@ -135,10 +135,10 @@ def first_past_number(exchange: str, symbol: str) -> int:
 
 
 def past_prints(first_number: int, places: Places, trades: TradeArray, lot: int) -> PrintColumns:
-    """Return trades of past sessions as columns, with sizes in lots, and sides that a hash of their number determines.
+    """Return trades of past sessions as columns, with sizes in lots, and sides drawn from a hash of their number.
 
-    `places` are their positions among all past trades of the instrument, `first_number` is the number at position
-    0.
+    `trades` are as `History.trades` returns them, with sizes in shares; `lot` is the lot size in shares. `places` are
+    the trades' positions among all past trades of the instrument, `first_number` is the number at position 0.
     """
     sides = np.where(places * SCATTER >> 40 & 1, SIDES.index("buy"), SIDES.index("sell"))
     sizes = trades["size"].astype(np.int64) // lot

@@ -103,7 +103,7 @@ class SubscribeRequest:
 
 
 def read_request(kind: Kind, guid: str, message: Mapping[str, Any]) -> SubscribeRequest:
-    """Return the request for a subscription from the fields of a client's message.
+    """Return the request for a subscription of a `kind`, with this `guid`, from the fields of a client's message.
 
     Raises RefusedError (400) if a field is missing or has an invalid value.
     """

@@ -96,7 +96,8 @@ class SymbolChannel(ABC):
     def _emit(self, stream: str, groups: Groups, changed: Mapping[str, Any], stamp: int) -> int:
         """Send each group of subscribers its selected fields of `changed`; return 1 if any group got a message, else 0.
 
-        `stamp` is the time of the event in Unix ms.
+        `stream` is the event's type, such as "quote", `groups` the subscribers by selected fields, `stamp` the time
+        of the event in Unix ms.
         """
         prefix, sent = self._prefixes[stream], 0
         for fields, outboxes in groups:

@@ -83,9 +83,9 @@ def quote_data(before: Mapping[str, Any], quote: Quote, stamp: int) -> Data:
 
 
 def trade_data(listing: Listing, trade: Trade, stamp: int) -> Data:
-    """Return all fields of a trade update after `trade`, at `stamp` (Unix ms); an index has no sizes.
+    """Return all fields of a trade update for `trade`, the newest of the instrument, at `stamp` (Unix ms).
 
-    Source: Aries' protocol page §3.4.2.
+    `listing` is the instrument's state after it. An index has no sizes. Source: Aries' protocol page §3.4.2.
     """
     price = trade.price
     data: Data = {

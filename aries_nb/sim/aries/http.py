@@ -140,6 +140,7 @@ def _error(shape: ErrorShape, error: HttpError, request_id: str) -> HttpResponse
     """Return the response to a refused request, in one of the two error forms that the broker documents.
 
     `shape` "flat" has the text under `error`, "nested" an object with type, code, text, details and `request_id`.
+    `error` gives the status, the text and the name of the wrong parameter.
     """
     code, text = ERROR_TYPES.get(error.status, "INTERNAL"), error.text
     details = [{"code": code, "description": text, "field": error.field}] if error.field else []

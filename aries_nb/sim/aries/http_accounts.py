@@ -57,8 +57,9 @@ class AccountRoutes:
     def of_account(self, account: str, what: tuple[str, ...], query: Query, now: float) -> dict[str, Any]:
         """Return the answer about one part of an account, such as its orders. `now` is in Unix s.
 
-        `what` is the version, then the path after the account's id. Raises HttpError (404) for an unknown
-        account or path.
+        `what` is the version, such as "v2", then the path after the account's id. The `query` of orders selects a
+        page, that of their history also the period. Raises HttpError (404) for an unknown account or path, (422) for
+        a wrong parameter.
         """
         accounts = self._accounts
         if account not in accounts.names:
@@ -87,10 +88,10 @@ def _page(query: Query) -> dict[str, int]:
 
 
 def _moment(query: Query, name: str) -> float:
-    """Return a required time parameter in Unix s.
+    """Return the time in the required query parameter `name`, in Unix s.
 
-    It may be RFC 3339 or a date (UTC without a zone), or a number of Unix s or ms; the protocol page does not say
-    which.
+    It may be RFC 3339 or a date (UTC without a zone), or a number: Unix ms if it is above 100,000,000,000, else Unix
+    s. The protocol page does not say which. Raises HttpError (422) if it is absent or anything else.
     """
     try:
         moment = datetime.fromisoformat(query.text(name))

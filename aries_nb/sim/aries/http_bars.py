@@ -94,8 +94,8 @@ class BarRoutes:
     def ticks(self, query: Query, now: float) -> Udf:  # noqa: ARG002 - signature of all routes
         """Return the last bars that each have equally many live trades, oldest first; `t` in Unix ms.
 
-        The parameter `countback` (300 by default) is their number. Live trades are those since the server's
-        start. `nextTo` is the parameter `cursor` with which to request older ones.
+        The query parameter `countback` (300 by default) is how many bars are returned. Live trades are those since
+        the server's start. `nextTo` in the answer is the parameter `cursor` with which to request older bars.
         """
         symbol, size = query.text("symbol"), TICK_SIZES.get(query.text("resolution"))
         most = min(MOST_TICK_BARS, MOST_TICK_TRADES // (size or 1))
@@ -116,8 +116,8 @@ class BarRoutes:
     def aggregates(self, query: Query, now: float) -> dict[str, Any]:  # noqa: ARG002 - signature of all routes
         """Return bars with mean price and number of trades, as the broker's aggregates; `t` in Unix ms.
 
-        The query parameters `from` and `to` are dates, both included, or Unix ms. Raises HttpError for an
-        invalid request.
+        The query parameters `from` and `to`, both included, are dates, or times in Unix s or ms. Raises HttpError
+        (404) for an unknown symbol, (422) for a missing or wrong parameter.
         """
         ticker, span = query.text("ticker"), query.choice("timespan", TIMESPANS)
         unit, length = TIMESPANS[span]
@@ -170,10 +170,13 @@ def _failed(text: str) -> Udf:
 
 
 def _moment(query: Query, name: str, *, unit: str, is_end: bool) -> float:
-    """Return a required bound of a period, which is itself included, in Unix s.
+    """Return the start or end of a requested period, the query parameter `name`, in Unix s.
 
-    The parameter is a date, whose beginning or end is meant, or a time in Unix s or ms. Dates are in New York time
-    for bars of minutes and hours, and in UTC for longer ones, which are stamped in UTC.
+    The parameter is a date, or a number: Unix ms if it is above 100,000,000,000, else Unix s. `is_end` False gives
+    the beginning of a date; True gives its end, or the next float after a number, so that the given time is within
+    the period. `unit` is that of the length of the requested bars: for "minute" (bars of minutes and hours) a date is
+    one in New York, for longer bars one in UTC, in which they are stamped. Raises HttpError (422) if the parameter is
+    absent or neither.
     """
     text = query.text(name)
     try:

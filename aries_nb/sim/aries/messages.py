@@ -59,7 +59,8 @@ def update(prefix: str, data: Mapping[str, Any], stamp: int) -> str:
 def chart_update(kind: ChartEvent, symbol: str, data: Mapping[str, Any], stamp: int) -> str:
     """Return one event of the charts endpoint as a line of JSON; `stamp` is its time in Unix ms.
 
-    The time is a field of the envelope, not of the payload (Aries' protocol page §1.10, §4.2).
+    `kind` is "quote" or "trade", `data` the values by their names on that endpoint. The time is a field of the
+    envelope, not of the payload (Aries' protocol page §1.10, §4.2).
     """
     payload = {"action": "update", "type": kind, "symbol": symbol, "data": data}
     return _line({"type": "event", "timestamp": rfc3339(stamp / 1000), "payload": payload})

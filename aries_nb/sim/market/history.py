@@ -405,7 +405,7 @@ def _bridge(random: np.random.Generator, first: float, last: float, steps: int, 
 
 
 def _scale_range(ticks: Ints, high: int, low: int) -> None:
-    """Scale the prices of a random walk, in place, so that its highest and lowest are `high` and `low` ticks.
+    """Scale the prices `ticks` of a random walk, in place, so that the highest is `high` and the lowest `low` ticks.
 
     Its first and last price are unchanged.
     """

@@ -34,7 +34,8 @@ UNITS_NS = {
 def period_ns(every: str | float | timedelta) -> int:
     """Return a candle's length in ns, from "500ms", "5s", "1min", "1h", "1d", a number of seconds, or a timedelta.
 
-    Raises UsageError for any other text, and for a length that is not above zero.
+    A text without a number means one unit. Raises UsageError for any other text, and for a length that is not above
+    zero.
     """
     nanoseconds = 0
     if isinstance(every, timedelta):
@@ -105,8 +106,8 @@ class CandleBuckets:
     def extend(self, rows: NDArray[np.int64], ts: Times, prices: Numbers, sizes: Numbers | None) -> bool:
         """Add new rows to the candles; return whether any candle changed. Rows with a NaN price are skipped.
 
-        `rows` are their numbers since the rolling frame began, `ts` their times in Unix ns; `sizes` None means
-        no volume.
+        `rows` are their numbers since the rolling frame began, `ts` their times in Unix ns, `prices` and `sizes`
+        their values; with `sizes` None the volume of the candles is zero.
         """
         is_finite = np.isfinite(prices)
         rows, ts, prices = rows[is_finite], ts[is_finite], prices[is_finite]

@@ -50,14 +50,17 @@ class _CandleChart(FigureView):
 
     @abstractmethod
     def _fresh(self) -> Ohlc | None:
-        """The current candles; None where they are the same as last time."""
+        """Return the current candles, as starts and columns; None where they are unchanged since the last call."""
 
     def _layout_changes(self) -> dict[str, Any]:
-        """Changed properties of the layout; called after `_fresh`."""
+        """Return the properties of the figure's layout that have changed since the last call; called after `_fresh`.
+
+        Empty in this base class.
+        """
         return {}
 
     def _shown(self) -> tuple[float, float]:
-        """Time of the first and the last candle, in epoch milliseconds."""
+        """Return the start of the first and of the last candle, in epoch milliseconds; (0.0, 0.0) without candles."""
         starts = self._drawn[0]
         return (float(starts[0]), float(starts[-1])) if len(starts) else (0.0, 0.0)
 
@@ -81,9 +84,11 @@ class _CandleChart(FigureView):
 class Candles(_CandleChart):
     """A live candlestick chart of a rolling frame: the newest 500 candles of length `every` (default "5s").
 
-    Candles that a gap of the stream touches are incomplete and have a band behind them. `column` is what the candles
-    are made of; None takes "price", else the middle of bid and ask, else "last_price". `symbol` may be None where the
-    frame has one symbol only. `height` in pixels (default 360).
+    `every` is a text such as "1min", a number of seconds, or a timedelta. Candles that a gap of the stream touches
+    are incomplete and have a band behind them. `column` is what the candles are made of; None takes "price", else the
+    middle of bid and ask, else "last_price". `symbol` may be None where the frame has one symbol only. `title` ""
+    shows symbol and length. `height` in pixels (default 360). Raises UsageError for an unknown symbol or column, or
+    an invalid length.
     """
 
     def __init__(
@@ -205,7 +210,11 @@ def _symbol(source: RowsSource, symbol: str | None) -> str:
 
 
 def _column(numbers: dict[str, Numbers], column: str | None) -> str:
-    """Return the column to draw; "mid" stands for the middle of bid and ask."""
+    """Return the name of the column to draw; "mid" stands for the middle of bid and ask.
+
+    `numbers` are the frame's number columns by name, `column` the user's choice, None for none. Raises UsageError for
+    an unknown column, or if there is no price to choose.
+    """
     if column is not None and column not in numbers:
         raise UsageError(
             f"no number column {column!r}", where="Candles", advice=f"Number columns are: {', '.join(numbers)}."

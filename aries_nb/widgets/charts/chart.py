@@ -37,7 +37,8 @@ class Chart(FigureView):
     """A live line chart of `columns` of a rolling frame, for `symbols` (None: all), at most eight lines.
 
     Sizes are drawn against an axis of their own when there are prices too. Times are UTC. In a gap of the stream the
-    lines are interrupted, with a band behind. `height` in pixels (default 320).
+    lines are interrupted, with a band behind. `title` "" shows none; `height` in pixels (default 320). Raises
+    UsageError for an unknown column, no line, or more than eight.
     """
 
     def __init__(
@@ -82,7 +83,11 @@ class Chart(FigureView):
         return self._update(changes, "waiting for data" if is_empty else "", layout_changes)
 
     def _layout_changes(self, window_start: int) -> dict[str, Any]:
-        """Bands and title, where they differ from last time; other gaps interrupt the lines elsewhere."""
+        """Return the bands of gaps and the title of the figure's layout, where they differ from the last call.
+
+        It also marks all lines as changed if the located gaps have changed: these interrupt them. `window_start` is
+        the number of the oldest row in the rolling frame.
+        """
         spans = spans_of(self._rows_source)  # read after the rows: a gap is known before the first row behind it
         if self._gap_places.update(spans, self._rows_source.rows, window_start=window_start):
             for points in self._points:

@@ -27,7 +27,7 @@ BID_FILL, ASK_FILL = "rgba(43,140,206,0.22)", "rgba(224,130,20,0.22)"
 class DepthChart(FigureView):
     """A live chart of cumulative size over price, `depth` levels a side (default 20, at most 500).
 
-    A book that cannot be trusted shows why. `height` in pixels (default 300).
+    A book that cannot be trusted shows why. `height` in pixels (default 300). Raises UsageError for another depth.
     """
 
     def __init__(self, source: BookSource, *, depth: int = 20, height: int = 300) -> None:
@@ -64,7 +64,10 @@ class DepthChart(FigureView):
 
 
 def stairs(side: Numbers) -> tuple[Numbers, Numbers]:
-    """Return prices and cumulative sizes from the best level outwards, starting with the best price at size zero."""
+    """Return prices and cumulative sizes from the best level outwards, starting with the best price at size zero.
+
+    `side` is one side of a book, an array of (price, size), best first; both results are empty if it is.
+    """
     if not len(side):
         return np.empty(0), np.empty(0)
     return np.concatenate([side[:1, 0], side[:, 0]]), np.concatenate([[0.0], np.cumsum(side[:, 1])])

@@ -95,9 +95,10 @@ class EquityChart(FigureView):
 
 
 def bars_of(data: EquityData) -> CauseBars:
-    """Return the instruments and their causes in the source's order.
+    """Return the instruments and the contribution of each cause to their change of equity, in the source's order.
 
-    Instruments with an unknown contribution and those without any are left out, the smallest summed up as "others".
+    Instruments with an unknown contribution and those without any are left out. Of more than eight, the seven with
+    the largest contributions are kept, and the rest are summed up as the last, "others".
     """
     known = [(symbol, values) for symbol, values in data.by_cause if np.isfinite(values).all() and any(values)]
     if len(known) <= MOST_BARS:
@@ -121,7 +122,11 @@ def _signed(value: float) -> str:
 
 
 def _bar_properties(bars: CauseBars, causes: Sequence[str]) -> list[dict[str, Any]]:
-    """The properties of each cause's trace, and last of those of the totals: their texts, and room for them."""
+    """Return new properties of the traces below the equity: one for each cause, one for the totals, one for space.
+
+    That of the totals shows their texts; the last is invisible and keeps room for these texts on the axis. `bars` are
+    the instruments with their contributions, `causes` the names of the causes.
+    """
     names = [escape(symbol).replace(" ", "<br>") for symbol, _ in bars]
     heights = [[values[place] for _, values in bars] for place in range(len(causes))]
     stacked = [

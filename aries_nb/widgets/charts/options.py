@@ -34,7 +34,8 @@ class StrikeChart(FigureView):
     """A live chart of columns of an option chain over the strikes, at most four, each in a subplot.
 
     A dotted line marks the price of the underlying. The size never changes. Data from before a break in the stream is
-    marked as stale. `height` in pixels (default 320).
+    marked as stale. `columns` are number columns of the chain's board; `title` "" shows none; `height` in pixels
+    (default 320). Raises UsageError for an unknown column, none, or more than four.
     """
 
     def __init__(self, source: ChainSource, columns: Sequence[str], *, title: str = "", height: int = 320) -> None:
@@ -84,7 +85,10 @@ class StrikeChart(FigureView):
         )
 
     def _line(self, data: BoardData, kind: str, column: str) -> tuple[Numbers, Numbers]:
-        """The strikes of one side where the column is known, ascending, and its values there."""
+        """Return the strikes, ascending, at which a column of the chain is known, and its values there.
+
+        `kind` is "call" or "put", `column` the name of the column.
+        """
         row_of = {symbol: row for row, symbol in enumerate(data.symbols)}
         side = sorted((strike, row_of[symbol]) for symbol, strike in self._sides[kind] if symbol in row_of)
         strikes = np.array([strike for strike, _ in side], dtype="float64")
@@ -98,7 +102,11 @@ def _label(column: str) -> str:
 
 
 def _upright(spot: float, lines: Sequence[tuple[Numbers, Numbers]]) -> tuple[Numbers, Numbers]:
-    """A vertical line at the price of the underlying, as high as the lines drawn: it must not stretch the axis."""
+    """Return x and y of a vertical line at the price `spot` of the underlying; both empty while that is unknown.
+
+    It is as high as the drawn `lines`, each (x, y), so that it does not stretch the axis; empty if they have no
+    points.
+    """
     values = np.concatenate([y for _, y in lines])
     if not len(values) or not np.isfinite(spot):
         return np.empty(0), np.empty(0)

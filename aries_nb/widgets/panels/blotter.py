@@ -77,8 +77,8 @@ class Blotter(Panel):
 class Strip(Panel):
     """A live line of figures, such as an account's balances, each with its label above.
 
-    `columns` are the columns to show, in this order; None shows all of the source. Of a table with several rows the
-    first is shown. Raises UsageError for an unknown column.
+    `columns` are the columns to show, in this order; None shows all of the source. Of a table with several rows only
+    the first row is shown. Raises UsageError for an unknown column.
     """
 
     script = "strip"

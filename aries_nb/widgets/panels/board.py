@@ -22,10 +22,10 @@ USUAL_ORDER = ("bid_size", "bid_price", "ask_price", "ask_size", "spread", "last
 
 
 class Board(Panel):
-    """A live board with the newest row of each symbol.
+    """A live board with the newest row of each symbol. `title` is shown above it, "" for none.
 
-    Every update is one message with all numbers as float64; the browser compares and changes only cells that
-    differ. A row that is out of date is dimmed, except for its age.
+    Every update is one message with all numbers as float64; the browser compares and changes only cells that differ.
+    A row that is out of date is dimmed, except for its age.
     """
 
     script = "board"

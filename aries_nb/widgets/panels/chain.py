@@ -27,7 +27,7 @@ AT_THE_MONEY = "\N{BLACK RIGHT-POINTING SMALL TRIANGLE} "
 
 
 class Chain(Panel):
-    """A live option chain with a row for each strike; its size never changes."""
+    """A live option chain with a row for each strike; its size never changes. `title` "" shows none."""
 
     script = "chain"
 
