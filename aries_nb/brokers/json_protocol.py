@@ -430,7 +430,7 @@ class JsonProtocol(ABC):
             self._settle(notices)
 
     def _refused_streams(self, refused: Refused) -> tuple[Sequence[StreamKey], bool]:
-        """Return the streams that a refusal is about, and whether it answers the oldest unanswered message.
+        """Return the streams that `refused` is about, and whether it answers the oldest unanswered message.
 
         Without symbols in the refusal these are the streams of that message, () if it was to end streams or if no
         message is unanswered. With symbols they are those streams of the message that it names, else any subscribed
@@ -448,7 +448,8 @@ class JsonProtocol(ABC):
     def _ask_in_halves(self, asked: _Asked, notices: list[Notice]) -> None:
         """Queue requests for the streams of a refused message in two halves, to find which symbol is unknown.
 
-        `asked` is the oldest unanswered message; it counts as answered from then on.
+        `asked` is the oldest unanswered message; it counts as answered from then on, which may append a `Pong` to
+        `notices`.
         """
         half = len(asked.streams) // 2
         for part in (asked.streams[:half], asked.streams[half:]):
@@ -493,7 +494,7 @@ class _Book:
         self.ts = 0
 
     def change(self, bids: Mapping[float, float], asks: Mapping[float, float], *, is_snapshot: bool) -> Iterable[float]:
-        """Set levels given as price → size; return the prices of all levels that are new, changed or removed.
+        """Set levels of `bids` and `asks`, price → size; return the prices of those new, changed or removed.
 
         With `is_snapshot`, levels that are not given are removed. A size of 0 removes a level. Of more than 10,000
         levels of a side only the best 9,000 are kept.

@@ -74,10 +74,10 @@ class RequestRefused(NamedTuple):
 
 
 def is_unknown_symbol(reason: str, code: object = "") -> bool:
-    """Return whether a refusal, by its text and its code, says that a symbol does not exist.
+    """Return whether a refusal, by its text `reason` and its error code, says that a symbol does not exist.
 
-    The result only chooses the error that a user gets. No broker documents its codes, so the words searched for are
-    assumed.
+    `code` is "" if the server sends none. The result only chooses the error that a user gets. No broker documents its
+    codes, so the words searched for are assumed.
     """
     return _UNKNOWN_SYMBOL.search(f"{code} {reason[:MOST_CHARACTERS]}") is not None
 
@@ -125,7 +125,10 @@ def _exact(literal: str) -> Decimal:
 
 
 def number(value: object) -> float | None:
-    """Return a finite number, or a text that is one, as float; NaN for None (JSON null); None for any other value."""
+    """Return `value`, a finite number or a text that is one, as float; None for anything else.
+
+    The value None (JSON null) gives NaN.
+    """
     if value is None:
         return math.nan
     if isinstance(value, bool) or not isinstance(value, int | float | str | Decimal):
@@ -140,10 +143,10 @@ def number(value: object) -> float | None:
 
 
 def millis(value: object) -> int | None:
-    """Return a Unix time in ms from a number of ms, numeric text or ISO 8601 text.
+    """Return `value` as a Unix time in ms: a number of ms, numeric text or ISO 8601 text; None for anything else.
 
-    Returns None for anything else. ISO text without a time zone is taken as UTC. Aries sends times in all of these
-    forms (Aries protocol page, deviation D11).
+    ISO text without a time zone is taken as UTC. Aries sends times in all of these forms (Aries protocol page,
+    deviation D11).
     """
     result = number(value)
     if result is None and isinstance(value, str):
@@ -175,7 +178,10 @@ def nanoseconds(value: object) -> int | None:
 
 
 def decimal(value: object) -> Decimal | None:
-    """Return a finite number or numeric text as Decimal, exactly as written; None for anything else."""
+    """Return `value`, a finite number or numeric text, as Decimal, exactly as written; None for anything else.
+
+    None as well for more than 60 digits, or an exponent of ten beyond ±60.
+    """
     if isinstance(value, bool) or not isinstance(value, int | float | str | Decimal):
         return None
     if isinstance(value, str) and (len(value) > MOST_CHARACTERS or "_" in value or not value.isascii()):
@@ -190,7 +196,7 @@ def decimal(value: object) -> Decimal | None:
 
 
 def integer(value: object) -> int | None:
-    """Return a whole number that fits int64, also given as text; None for anything else."""
+    """Return `value`, a whole number that fits int64, also given as text, as int; None for anything else."""
     exact = decimal(value)
     if exact is None or exact != exact.to_integral_value() or abs(exact) > MAX_INTEGER:
         return None
@@ -198,7 +204,7 @@ def integer(value: object) -> int | None:
 
 
 def text(value: object) -> str | None:
-    """Return text, or a number as text; None for anything else, including true and false."""
+    """Return `value`, text or a number, as text; None for anything else, including true and false."""
     is_text = isinstance(value, str | int | float | Decimal) and not isinstance(value, bool)
     return writable(str(value)) if is_text else None
 
@@ -230,7 +236,7 @@ def path_segment(text: str) -> str:
 
 
 def json_value(body: bytes, *, exact: bool = False) -> Any:  # noqa: ANN401 - JSON
-    """Return the decoded JSON of an HTTP answer. With `exact`, numbers with a point are `Decimal`.
+    """Return the decoded JSON of `body`, an HTTP answer. With `exact`, numbers with a point are `Decimal`.
 
     Raises ValueError if it is not JSON.
     """
@@ -241,7 +247,7 @@ def json_value(body: bytes, *, exact: bool = False) -> Any:  # noqa: ANN401 - JS
 
 
 def json_object(body: bytes) -> dict[str, Any]:
-    """Return the JSON object in an HTTP answer. Raises ValueError for anything else."""
+    """Return the JSON object in `body`, an HTTP answer. Raises ValueError for anything else."""
     answer = json_value(body)
     if not isinstance(answer, dict):
         raise ValueError("the answer is no JSON object")  # noqa: TRY004 - a bad answer, not a bad call

@@ -111,7 +111,10 @@ class Reference(Protocol):
         """Return the HTTP call that lists the user's accounts. Raises UsageError if the broker has no such call."""
 
     def read_accounts(self, body: bytes) -> tuple[str, ...]:
-        """Return the account identifiers in an answer to `accounts`, in the broker's order."""
+        """Return the account identifiers in `body`, an answer to `accounts`, in the broker's order.
+
+        Raises ValueError for an answer that cannot be used.
+        """
 
     def bars(self, symbol: str, interval_s: int, start_ns: int, end_ns: int) -> Query:
         """Return the call for bars of `interval_s` seconds that start in [start_ns, end_ns), in ns since the epoch.
@@ -120,13 +123,13 @@ class Reference(Protocol):
         """
 
     def read_bars(self, body: bytes) -> BarPage:
-        """Return the bars in an answer to `bars`.
+        """Return the bars in `body`, an answer to `bars`, oldest first. Raises ValueError if it cannot be used.
 
-        If its `next_end_ns` is not None, earlier bars follow: call `bars` again with that as `end_ns`.
+        If the page's `next_end_ns` is not None, earlier bars follow: call `bars` again with that as `end_ns`.
         """
 
     def bar_start(self, ts_ns: int, interval_s: int) -> int:
-        """Return the start of the bar of `interval_s` seconds that contains a time, by the broker's rule.
+        """Return the start of the bar of `interval_s` seconds that contains the time `ts_ns`, by the broker's rule.
 
         Both times are in ns since the epoch.
         """
@@ -147,13 +150,13 @@ class OptionReference(Protocol):
         """Return the call for the expiry dates of the options on the underlying `symbol`."""
 
     def read_expiries(self, body: bytes) -> tuple[date, ...]:
-        """Return the expiry dates in an answer, each once, the nearest first; () if there are no options."""
+        """Return the expiry dates in `body`, an answer, each once, the nearest first; () if there are no options."""
 
     def contracts(self, symbol: str, expiry: date) -> Query:
-        """Return the call for the options on the underlying `symbol` that expire on a date."""
+        """Return the call for the options on the underlying `symbol` that expire on the date `expiry`."""
 
     def read_contracts(self, body: bytes) -> tuple[OptionContract, ...]:
-        """Return the options in an answer, each once, in the order of strikes, the call of a strike before its put."""
+        """Return the options in `body`, an answer, each once, in the order of strikes, a call before its put."""
 
 
 class AccountPage(NamedTuple):
@@ -179,18 +182,18 @@ class AccountReference(Protocol):
     def order_history(self, account: str, start_ns: int, end_ns: int) -> Sequence[Query]:
         """Return the calls for finished orders placed from `start_ns` to `end_ns`, in ns since the epoch.
 
-        Returns () if the broker has no such call. Both ends are included; a caller has to expect orders twice, where
-        two calls meet.
+        `account` is the account's id, or the portfolio. Returns () if the broker has no such call. Both ends are
+        included; a caller has to expect orders twice, where two calls meet.
         """
 
     def fill_history(self, account: str, start_ns: int) -> Sequence[Query]:
-        """Return the calls for own executions since `start_ns` (ns since the epoch).
+        """Return the calls for own executions of `account` (id or portfolio) since `start_ns` (ns since the epoch).
 
         The answers may also have executions from before `start_ns`. Returns () if the broker has no such call.
         """
 
     def read(self, subscription: Subscription, query: Query, body: bytes) -> AccountPage:
-        """Return the rows of one answer to `query`, with values in the order of the subscription's fields.
+        """Return the rows in `body`, the answer to `query`, with values in the order of the subscription's fields.
 
         Raises ValueError for an answer that cannot be used.
         """
@@ -250,7 +253,7 @@ class Lookup(Protocol):
         """
 
     def read(self, topic: LookupTopic, query: Query, body: bytes) -> LookupPage:
-        """Return the rows of one answer to `query`, in the broker's order; bars the oldest first.
+        """Return the rows in `body`, the answer to `query`, for a topic, in the broker's order; bars the oldest first.
 
         Raises ValueError for an answer that cannot be used, with the server's text if it reports an error.
         """
@@ -263,7 +266,7 @@ class TokenExchange(Protocol):
         """Return whether a token is an access token; any other text counts as a refresh token."""
 
     def request(self, refresh_token: str) -> bytes:
-        """Return the JSON body to post to the broker's token service for an access token."""
+        """Return the JSON body to post to the token service, which exchanges `refresh_token` for an access token."""
 
     def read(self, body: bytes) -> str:
         """Return the access token in the body of the token service's answer. Raises ValueError if there is none."""

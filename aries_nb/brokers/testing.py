@@ -94,7 +94,7 @@ class Exchange:
         return records
 
     def of(self, kind: type[Notice]) -> list[Notice]:
-        """Return the collected notices of one class."""
+        """Return the collected notices that are instances of the class `kind`; [] if there are none."""
         return [notice for notice in self.notices if isinstance(notice, kind)]
 
 
@@ -114,10 +114,10 @@ class AdapterContract(ABC):
 
     @abstractmethod
     def update(self, kind: Kind, symbol: str) -> tuple[bytes, Mapping[str, Value]]:
-        """Hook: return a server's frame with one update of a stream, and the column values that its record must have.
+        """Hook: return a server's frame with an update of the stream of `kind` and `symbol`, and its column values.
 
-        Columns that are not among them must be missing values. For a book the values are its levels, each as "price":
-        (bid size, ask size).
+        The test compares them with the record that the adapter makes of the frame; columns that are not among them must
+        be missing values. For a book the values are its levels, each as "price": (bid size, ask size).
         """
 
     # The tests.

@@ -33,7 +33,8 @@ __all__ = [
 class GapSpan(NamedTuple):
     """One gap of a stream, from `started` to `ended` by this machine's clock, in ns since the epoch.
 
-    `ended` is None while the gap lasts. `cause` is one word, as in the column of that name in `feed.gaps`.
+    `ended` is None while the gap lasts. `cause` is "cut", "silence", "overload", "token", "restart" or "pause", as in
+    the column of that name in `feed.gaps`.
     """
 
     started: int
@@ -122,13 +123,14 @@ class BookLevels:
 class CardData:
     """The state of a feed at a glance: its connection, its streams, and how late messages arrive.
 
-    `lag_ms` is the median of the newest 1,000 latencies from exchange time to receipt, by two clocks that are not
-    corrected, `lag_p99_ms` their 99th percentile; `painted_p50_ms` and `painted_p99_ms` are median and 99th percentile
-    from receipt to pixels on the screen; NaN where unknown. `behind_s` is by how many seconds the latency exceeds the
-    smallest recent one, 0 while messages are on time. `silence_s` is the time since the last message in seconds, NaN
-    before the first. `silent` is the number of streams without a message for longer than usual although their market is
-    open. `error` is the last error as text, "" for none. `messages` and `unreadable` are totals of the open
-    connections, `gaps` is the number of gaps so far, `streams` that of the present streams.
+    `messages_per_s` is a moving average over about a second. `lag_ms` is the median of the newest 1,000 latencies from
+    exchange time to receipt, by two clocks that are not corrected, `lag_p99_ms` their 99th percentile; `painted_p50_ms`
+    and `painted_p99_ms` are median and 99th percentile from receipt to pixels on the screen; NaN where unknown.
+    `behind_s` is by how many seconds the latency exceeds the smallest of the last ten minutes, 0 while messages are on
+    time. `silence_s` is the time since the last message in seconds, NaN before the first. `silent` is the number of
+    streams without a message for longer than usual although their market is open. `error` is the last error as text, ""
+    for none. `messages` and `unreadable` are totals of the open connections, `gaps` is the number of gaps so far,
+    `streams` that of the present streams.
     """
 
     name: str

@@ -68,7 +68,7 @@ class Background:
             return cls._shared
 
     def submit(self, work: Coroutine[object, object, T]) -> Future[T]:
-        """Run a coroutine on the loop. Returns a future with its result or error.
+        """Run the coroutine `work` on the loop. Returns a future with its result or error.
 
         Raises ClosedError in a fork: only the process that made the loop has its thread.
         """

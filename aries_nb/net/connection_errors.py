@@ -40,7 +40,7 @@ class TokenRefusedError(ConnectionLostError):
 
 
 def explain(error: Exception) -> str:
-    """Return one line of text for users that says why a connection failed."""
+    """Return one line of text for users that says why a connection failed with `error`."""
     if isinstance(error, ConnectionLostError):
         return str(error)
     if isinstance(error, ssl.SSLError):
@@ -55,26 +55,27 @@ def explain(error: Exception) -> str:
 
 
 def never_connected(reason: str, where: str) -> ConnectError:
-    """Return the error for users when the first attempt to connect failed, for `reason`."""
+    """Return the error for users when the first attempt to connect to the address `where` failed, for `reason`."""
     return ConnectError(f"cannot connect: {reason}", where=where, advice="Check the address and the network.")
 
 
 def not_open_within(seconds: float, where: str) -> ConnectError:
-    """Return the error for users when no session was open after `seconds`."""
+    """Return the error for users when no session with the address `where` was open after `seconds`."""
     advice = "Check the address, or try again with a longer timeout."
     return ConnectError("no session", where=f"{where}, after {seconds:g} s", advice=advice)
 
 
 def token_refused(reason: str, where: str) -> TokenError:
-    """Return the error for users when the server refused the token, with its text as `reason`."""
+    """Return the error for users when the server at `where` refused the token, with its text as `reason`."""
     return TokenError(f"the token was refused ({reason})", where=where, advice="Get a new one and connect again.")
 
 
 def crashed(error: Exception, reason: str, where: str) -> FeedError:
-    """Return the error for users when the code of this package or of an adapter has a defect.
+    """Return the error for users when a defect in the code ended the session with the address `where`.
 
-    `reason` is the repr of `error` with tokens redacted. If nothing was redacted, `error` is its cause, without stack
-    frames, whose variables may hold tokens; the log has the traceback as text.
+    The code is that of this package or of an adapter. `reason` is the repr of `error` with tokens redacted. If nothing
+    was redacted, `error` is its cause, without stack frames, whose variables may hold tokens; the log has the traceback
+    as text.
     """
     advice = "The log says where; please report it if the code is ours."
     failure = FeedError(f"the session failed: {reason}", where=where, advice=advice)

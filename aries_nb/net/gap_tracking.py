@@ -25,7 +25,11 @@ class GapTracker:
 
     @property
     def is_filled(self) -> bool:
-        """Whether at least one stream runs again since the connection broke, as its notice `Resumed` says."""
+        """Whether at least one stream is known to run again since the break.
+
+        Its notice `Resumed` shows that, or the call of `suspected`. Such a stream may have its missed messages filled
+        in, or only some of them.
+        """
         return bool(self._resumed)
 
     def opened(self, reason: str, cause: Cause) -> None:

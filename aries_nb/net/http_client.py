@@ -65,7 +65,7 @@ READ_FOR_EXCERPT = 2**12  # bytes of a body that an excerpt is made from
 
 
 def http_base(url: str) -> str:
-    """Return the HTTP address for a broker's WebSocket address: https:// for wss://, http:// for ws://.
+    """Return the HTTP address for `url`, a broker's WebSocket address: https:// for wss://, http:// for ws://.
 
     Raises UsageError for any other address, and for ws:// to another machine.
     """
@@ -186,10 +186,10 @@ class HttpClient:
                 self._pending.discard(future)
 
     def _authorized(self, path: str, params: Mapping[str, str]) -> HttpResponse:
-        """Return the response to a GET request with the token.
+        """Return the response to a GET request for `path`, with the token and with `params` as its query.
 
         If the token is refused (401), return the response to a second request with a fresh one. Raises TokenError if
-        that is refused as well.
+        that is refused as well, or the source has no other token.
         """
         token = ask(self._token)
         answer = self._ask(path, params, token)
@@ -433,7 +433,9 @@ def _received(response: httpx.Response, most_bytes: int) -> HttpResponse | None:
 def _decompressor(encoding: str) -> Callable[[bytes, int], bytes]:
     """Return a function that decompresses the next chunk of a body to at most the given number of bytes.
 
-    httpx would decompress a whole chunk, and repeatedly one compressed several times: a few kB could fill the memory.
+    `encoding` is the body's Content-Encoding: "gzip", or "" or "identity" for none; any other raises
+    httpx.DecodingError. httpx itself would decompress a whole chunk, and repeatedly one compressed several times: a few
+    kB could fill the memory.
     """
     import httpx
 
@@ -453,7 +455,7 @@ def _through(proxy: Proxy, tls: ssl.SSLContext) -> httpx.Proxy:
 
 
 def _explain(error: Exception, where: str) -> str:
-    """Return one line of text about a failed request to the address `where`.
+    """Return one line of text about `error`, with which a request to the address `where` failed.
 
     It contains nothing that was sent or received.
     """

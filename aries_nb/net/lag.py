@@ -82,9 +82,11 @@ class LagMonitor:
         self._began, self._full_since, self._late_turns, self.seconds = None, None, 0, 0.0
 
     def look(self, now: float, unread: int) -> bool:
-        """Record the number of unread messages at time `now`; return whether at least 2,500 have been unread for 0.1 s.
+        """Record that `unread` messages wait at time `now` (s); return whether at least 2,500 have waited for 0.1 s.
 
-        While that is so, the next call of `turn` reports an already smaller lag as late.
+        While that is so, every call of `turn` reports a lag as late as soon as it exceeds the smallest one by 0.05 s.
+        Otherwise the lag has to exceed it in two calls in a row by the time in which 2,000 messages come, at least 0.05
+        s and at most 1 s. A call with fewer unread ones ends that.
         """
         if unread < LATE_UNREAD:
             self._full_since = None
@@ -93,9 +95,10 @@ class LagMonitor:
         return self._is_full(now)
 
     def turn(self, now: float, lags: Sequence[float], messages_per_s: float) -> bool:
-        """Update the measurement at time `now` from the lags since the last call, in seconds, and the message rate.
+        """Update the measurement at time `now` from the lags since the last call, in seconds.
 
-        Returns whether `is_late` has changed.
+        `messages_per_s` is the message rate. Returns whether `is_late` has changed. With fewer than five lags the
+        messages count as on time, unless too many are unread (see `look`): `seconds` is then left unchanged.
         """
         was_late = self.is_late
         if lags:
@@ -157,7 +160,7 @@ class ReadMonitor:
         self._counted, self._at = self._intake.messages, now
 
     def turn(self, socket: ClientConnection, now: float) -> None:
-        """Update message rate and lag at time `now`, from the messages since the last call.
+        """Update message rate and lag at time `now`, from new messages and those unread on `socket`.
 
         Called every quarter of a second.
         """
@@ -169,7 +172,10 @@ class ReadMonitor:
         self._compare(now)
 
     def in_burst(self, socket: ClientConnection, now: float) -> None:
-        """Check for unread messages at time `now`, in a burst so long that the network's thread cannot call `turn`."""
+        """Check for unread messages on `socket` at time `now`, in a burst during which `turn` is not called.
+
+        If at least 2,500 have been unread for 0.1 s and the lag is not yet reported, the lag is measured at once.
+        """
         if self._look(socket, now) and not self.lag.is_late:
             self._compare(now)
 

@@ -27,7 +27,7 @@ class RateLimit:
         self._guard = threading.Lock()
 
     def reserve(self, now: float) -> float:
-        """Reserve a place for the next request. Returns the seconds to wait before sending it.
+        """Reserve a place for the next request at time `now`. Returns the seconds to wait before sending it.
 
         The place counts even if no request is sent then; it cannot be given back.
         """
@@ -37,7 +37,7 @@ class RateLimit:
             return max(due - self._ahead - now, 0.0)
 
     def pause(self, now: float, seconds: float) -> None:
-        """Delay all new reservations by `seconds`, because the broker answered that it had too many requests.
+        """Delay new reservations to `seconds` after `now` or later, because the broker had too many requests.
 
         Does nothing if there is no limit: the client whose request was refused then waits by itself.
         """

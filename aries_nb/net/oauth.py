@@ -61,10 +61,11 @@ def oauth(
 ) -> OAuthToken:
     """Return a token source that uses a refresh token: pass it as `token=` to `connect`.
 
-    `client_id` is that of the registered application, for brokers that register them. `refresh_token` None means the
-    one that `oauth_login(remember=True)` stored in the keyring for this `client_id`; if the server replaces it, the new
-    one is stored there too. `on_refresh_token` is called with each new refresh token, on a background thread, so that
-    you can store it. `endpoints` None means the broker's own. No request is sent before the first use.
+    `client_id` and `client_secret` are those of the registered application, for brokers that register them; "" and None
+    for none. `refresh_token` None means the one that `oauth_login(remember=True)` stored in the keyring for this
+    `client_id`; if the server replaces it, the new one is stored there too. `on_refresh_token` is called with each new
+    refresh token, on a background thread, so that you can store it. `endpoints` None means the broker's own. No request
+    is sent before the first use.
     """
     client_secret, refresh_token = _hidden(client_secret), _hidden(refresh_token)
     if client_id or client_secret is not None or refresh_token is None:
@@ -85,13 +86,14 @@ def oauth_login(
     endpoints: OAuthEndpoints | None = None,
     on_refresh_token: Callable[[str], None] | None = None,
 ) -> OAuthToken:
-    """Return a token source that asks for one login in the browser, at its first use: pass it as `token=` to `connect`.
+    """Return a token source that asks for one login in the browser, at its first use.
 
-    `redirect_uri` is the address on this machine that is registered with the broker; without a port a free one is used.
-    `scope` is a list separated by blanks. `timeout` is the time for the login, in seconds. With `remember` the refresh
-    token is stored in the keyring, and no login is needed while it is valid. Without a `client_secret` the login uses
-    PKCE. `open_url` opens the address; pass `print` where no browser can be started. `endpoints` None means the
-    broker's own. `on_refresh_token` is called with each new refresh token, on a background thread.
+    Pass it as `token=` to `connect`. `client_id` is that of the application registered with the broker. `redirect_uri`
+    is the address on this machine that is registered with it; without a port a free one is used. `scope` is a list
+    separated by blanks. `timeout` is the time for the login, in seconds. With `remember` the refresh token is stored in
+    the keyring, and no login is needed while it is valid. Without a `client_secret` the login uses PKCE. `open_url`
+    opens the address; pass `print` where no browser can be started. `endpoints` None means the broker's own.
+    `on_refresh_token` is called with each new refresh token, on a background thread.
     """
     client_secret = _hidden(client_secret)
     _check_id(client_id)
@@ -103,10 +105,11 @@ def oauth_login(
 def oauth_client(
     *, client_id: str, client_secret: str | Secret, scope: str = "", endpoints: OAuthEndpoints | None = None
 ) -> OAuthToken:
-    """Return a token source for an application without a user's login (OAuth client credentials): pass it to `connect`.
+    """Return a token source for an application without a user's login (OAuth client credentials).
 
-    Only for brokers that allow it. `scope` is a list separated by blanks. `endpoints` None means the broker's own. No
-    request is sent before the first use.
+    Pass it as `token=` to `connect`. Only for brokers that allow it. `client_id` and `client_secret` are those of the
+    registered application. `scope` is a list separated by blanks. `endpoints` None means the broker's own. No request
+    is sent before the first use.
     """
     secret = _hidden(client_secret)
     del client_secret  # a traceback may show this frame

@@ -42,9 +42,10 @@ class _Assignment(NamedTuple):
 class SessionPool:
     """The sessions (connections) with one endpoint of a broker. Every method may be called from any thread.
 
-    `gaps` returns the receiver of the gaps of a connection, given its number, counted from 1. `connection_limit` counts
-    the connections to the broker over all feeds. `rule` None means the default delays between attempts to connect.
-    Raises ConnectError at once if the connection limit is used up.
+    `url` is the endpoint's whole address, `token` the source of the access token. `gaps` returns the receiver of the
+    gaps of a connection, given its number, counted from 1. `connection_limit` counts the connections to the broker over
+    all feeds. `rule` None means the default delays between attempts to connect. Raises ConnectError at once if the
+    connection limit is used up.
     """
 
     def __init__(
@@ -217,9 +218,10 @@ class SessionPool:
             self._sessions = (*self._sessions, session)
 
     def _state_changed(self, session: Session) -> None:
-        """Free a connection's place in the limit once the connection is closed, and notify the observers.
+        """Free the place of the connection `session` in the limit once it is closed, and notify the observers.
 
-        It is not freed when the close is requested, because another connection may be opened at once.
+        Called when the session's state has changed. The place is not freed when the close is requested, because another
+        connection may be opened at once.
         """
         with self._guard:
             is_gone = session.state == "closed" and session in self._connected

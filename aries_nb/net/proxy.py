@@ -56,9 +56,9 @@ class Proxy:
 
 
 def proxy_for(url: str) -> Proxy | None:
-    """Return the proxy for a wss:// or https:// address; None for a direct connection, as always within this machine.
+    """Return the proxy for `url`, a wss:// or https:// address; None for a direct connection.
 
-    Raises ConnectError if the configured proxy cannot be used.
+    Connections within this machine are always direct. Raises ConnectError if the configured proxy cannot be used.
     """
     parts = urlsplit(url)
     host = parts.hostname or ""

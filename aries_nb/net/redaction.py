@@ -35,9 +35,10 @@ class Redactor:
             self.add(secret)
 
     def add(self, secret: Secret) -> None:
-        """Redact this token from now on; only the newest 8 are remembered.
+        """Redact the token `secret` from now on.
 
-        A token of less than 6 characters is ignored.
+        Only the newest 8 tokens are remembered, or as many as the constructor got, if those are more. A token of less
+        than 6 characters is ignored.
         """
         known = _pieces_of(secret)
         if known in self._known or not known[1]:
@@ -74,9 +75,10 @@ def _printable(text: str) -> str:
 
 
 def _pieces_of(secret: Secret) -> tuple[int, frozenset[int]]:
-    """Return the length of a token's pieces, and the hashes of all its pieces of that length.
+    """Return the length of the pieces of the token `secret`, and the hashes of all its pieces of that length.
 
-    The pieces are those of the token as it is, and as it is escaped in JSON or in a URL.
+    The length is 8 characters, or that of a shorter token; 0 and no hashes for a token below 6 characters. The pieces
+    are those of the token as it is, and as it is escaped in JSON or in a URL.
     """
     token = secret.reveal()
     if len(token) < SHORTEST_REDACTED:

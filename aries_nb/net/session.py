@@ -80,8 +80,9 @@ class Session:
     gap. `rule` None means the default delays between attempts. `on_trade_gap` may be set to a function that is called
     on the network's thread with each notice of missing trades, before the records that came with the notice are
     visible. `address` and `headers` are those of `aries_nb.brokers.Endpoint`, None for `url` and no headers. `error` is
-    what made the session fail, None before; `last_error` the text of the latest problem, "" for none. `rejected` has
-    the refused subscriptions of the current connection.
+    what made the session fail, None before; `last_error` the text of the latest problem, "" for none. `reconnects`
+    counts the breaks of a live connection, `renewals` the renewals of the token on an open one. `market_status` is the
+    latest one as name → value, {} before the first. `rejected` has the refused subscriptions of the current connection.
     """
 
     def __init__(
@@ -270,8 +271,8 @@ class Session:
     def _ticked(self, socket: ClientConnection, ticker: asyncio.Task[None]) -> None:
         """Done callback of `ticker`, the task that checks the connection regularly: fail the session on its error.
 
-        Without these checks a dead server would not be noticed. Errors after the end of the connection are ignored,
-        since the receiving task raises that end.
+        Without these checks a dead server would not be noticed. Errors after the end of the connection `socket` are
+        ignored, since the receiving task raises that end.
         """
         from aries_nb.net.websocket import is_open
 
@@ -314,9 +315,10 @@ class Session:
         self._handle(Pong(ping))
 
     def _without_pong(self, socket: ClientConnection, ping: int) -> None:
-        """Handle a ping of the WebSocket protocol that was not answered for 10 s: close the connection as dead.
+        """Handle the ping number `ping` on `socket`, not answered for 10 s: close the connection as dead.
 
-        If other data arrived in the last 10 s, the server ignores pings: the ping then counts as answered.
+        It is a ping of the WebSocket protocol itself. If other data arrived in the last 10 s, the server ignores pings:
+        the ping then counts as answered.
         """
         if time.time_ns() - self.intake.last_received < PONG_SECONDS * 1e9:
             self._ponged(ping)

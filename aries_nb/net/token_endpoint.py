@@ -91,7 +91,7 @@ def request_token(endpoints: OAuthEndpoints, grant_type: str, fields: Mapping[st
 def _request(
     client: httpx.Client, url: str, grant_type: str, fields: Mapping[str, str | Secret | None], *, is_json: bool
 ) -> Callable[[], httpx.Request]:
-    """Return a function that builds the OAuth request from `fields` and `grant_type`.
+    """Return a function that builds the OAuth request of `client` to `url` from `fields` and `grant_type`.
 
     The caller calls it only when it sends, so that no local variable holds a token. `is_json`: the body is JSON, not a
     form. A field with the value None is not sent.
@@ -112,7 +112,7 @@ def _request(
 def _own_request(
     client: httpx.Client, url: str, own: TokenExchange, refresh_token: str | Secret | None
 ) -> Callable[[], httpx.Request]:
-    """Return a function that builds the HTTP request of `own`, a broker's own way to exchange a refresh token.
+    """Return a function that builds the request of `client` to `url` for a broker's own token exchange, `own`.
 
     The caller calls it only when it sends, so that no local variable holds a token. Raises UsageError if
     `refresh_token` is no `Secret`.
@@ -130,9 +130,10 @@ def _own_request(
 
 
 def _parsed_own_token(answer: HttpResponse, own: TokenExchange) -> IssuedToken | str:
-    """Return the token that a broker's own exchange issued, or a text that says why there is none.
+    """Return the token in `answer` that a broker's own exchange issued, or a text that says why there is none.
 
-    Never raises, so that no traceback shows the response.
+    `own` decodes it; without an expiry it is taken to live 1,500 s. Never raises, so that no traceback shows the
+    response.
     """
     try:
         access = own.read(answer.body)
@@ -144,9 +145,9 @@ def _parsed_own_token(answer: HttpResponse, own: TokenExchange) -> IssuedToken |
 
 
 def _parsed_token(answer: HttpResponse) -> IssuedToken | str:
-    """Return the token that an OAuth endpoint issued, or a text that says why there is none.
+    """Return the token in `answer` that an OAuth endpoint issued, or a text that says why there is none.
 
-    Never raises, so that no traceback shows the response.
+    Without an expiry it is taken to live 3,600 s. Never raises, so that no traceback shows the response.
     """
     from oauthlib.oauth2 import OAuth2Error
     from oauthlib.oauth2.rfc6749.parameters import parse_token_response

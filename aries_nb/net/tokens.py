@@ -114,7 +114,7 @@ def ask(source: Callable[[], object]) -> Secret:
 
 
 def hide_token(given: object) -> Secret | Callable[[], object] | None:
-    """Return the user's argument `token=` wrapped so that no output shows it.
+    """Return `given`, the user's argument `token=`, wrapped so that no output shows it.
 
     None, and a source of this package, are returned as they are. An argument of a wrong type becomes a source that
     raises TokenError when it is used.
@@ -137,7 +137,10 @@ def hide_token(given: object) -> Secret | Callable[[], object] | None:
 
 
 def fixed_token(value: str | Secret) -> TokenSource:
-    """Return a source of one fixed token. Raises TokenError if it is blank or contains characters that no token has."""
+    """Return a source that always returns the token `value`.
+
+    Raises TokenError if it is blank or contains characters that no token has.
+    """
     value = Secret(value) if isinstance(value, str) else value  # a traceback may show this frame
     checked = checked_secret(value, f"Pass token=…, or set {VARIABLE}.")
     return lambda: checked
@@ -160,7 +163,7 @@ def environment_token() -> TokenSource:
 
 
 def token_from(given: object) -> TokenSource:
-    """Return the token source for the argument `token=`: a token, a function that returns one, or a source.
+    """Return the token source for `given`, the argument `token=`: a token, a function that returns one, or a source.
 
     With None the source reads the environment variable ARIES_NB_TOKEN. Raises TokenError if there is no usable token.
     """
@@ -209,7 +212,7 @@ def _checks(secret: Secret) -> tuple[bool, bool]:
 
 
 def made_with(secret: Secret, function: Callable[[str], T], what: str) -> T:
-    """Return the result of an adapter's `function` of the token; `what` names the result in an error message.
+    """Return the result of an adapter's `function` of the token `secret`; `what` names the result in an error message.
 
     Raises ConnectError if the function raises, with the token in neither the text nor the traceback.
     """

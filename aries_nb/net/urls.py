@@ -44,7 +44,10 @@ def checked_url(base: str, path: str, *, has_query: bool = False) -> str:
 
 
 def shown_url(url: str) -> str:
-    """Return an address without user, password, query and fragment, to be shown in messages."""
+    """Return the address `url` without user, password, query and fragment, to be shown in messages.
+
+    The rest is replaced by "…" if a password may hold a "?", so that the host cannot be found.
+    """
     scheme, mark, rest = url.partition("://")
     if not mark:
         scheme, rest = "", url

@@ -128,9 +128,10 @@ class _Secured(TypedDict, total=False):
 
 
 def _through(proxy: Proxy | None, tls: ssl.SSLContext | None) -> _Secured:
-    """Return the proxy arguments for `connect` of the package websockets: a proxy's, or those for none if it is None.
+    """Return the arguments for `connect` of the package websockets that set the proxy; None means no proxy.
 
-    Call it in the call of `connect`, since they may hold a password that a local variable would show.
+    `tls` is the context for a proxy at an https:// address. Call it in the call of `connect`, since they may hold a
+    password that a local variable would show.
     """
     if proxy is None:
         return {"proxy": None}
@@ -143,6 +144,7 @@ def _not_opened(
 ) -> Exception:
     """Return the error to raise for a socket that did not open; its text says whether server or proxy is the cause.
 
+    `error` is what the attempt raised; `proxy` is None for a direct connection. `is_secure`: the address is wss://.
     `has_token`: the handshake carried the token, so that 401 and 403 refuse it.
     """
     if proxy is None:
@@ -181,7 +183,8 @@ def _without_traceback(record: logging.LogRecord) -> bool:
 def _cause(closed: ConnectionClosed) -> Cause:
     """Return the kind of break for `feed.gaps`, by the close code that the server sent.
 
-    It is "restart" for 1001 and 1012, and "cut" for any other code and for none.
+    `closed` is the error that websockets raised. The kind is "restart" for the codes 1001 and 1012, and "cut" for any
+    other and for none.
     """
     code = closed.rcvd.code if closed.rcvd is not None else None
     return "restart" if code in (CloseCode.GOING_AWAY, CloseCode.SERVICE_RESTART) else "cut"
@@ -225,7 +228,7 @@ class WebSocketPings:
         waiter.add_done_callback(partial(self._note, socket, number))
 
     def taken(self, socket: ClientConnection) -> None:
-        """Record that one received frame was processed.
+        """Record that one frame received on `socket` was processed.
 
         The pongs (answers to pings) that came before the next frame are reported by `on_pong`.
         """
@@ -285,12 +288,12 @@ class SendQueue:
                 socket.transport.abort()
 
     def is_stuck(self, socket: ClientConnection) -> bool:
-        """Return whether more than 1 MiB is waiting to be sent, because the server has stopped reading."""
+        """Return whether more than 1 MiB waits to be sent on `socket`, because the server has stopped reading."""
         return socket.transport.get_write_buffer_size() > MOST_UNREAD
 
 
 def is_open(socket: ClientConnection) -> bool:
-    """Return whether the connection has neither ended nor begun to close."""
+    """Return whether the connection `socket` has neither ended nor begun to close."""
     return socket.state is State.OPEN
 
 
@@ -305,7 +308,7 @@ def unread_frames(socket: ClientConnection, octets_a_frame: float) -> int:
 
 
 def _buffered(socket: ClientConnection) -> int:
-    """Return the bytes in the operating system's receive buffer; 0 on Windows, which does not report them."""
+    """Return the bytes in the system's receive buffer of `socket`; 0 on Windows, which does not report them."""
     try:
         from fcntl import ioctl
         from termios import FIONREAD

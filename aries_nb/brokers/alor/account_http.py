@@ -52,15 +52,15 @@ class AlorPortfolioHttp:
         return [Query(f"{path}/{name}", (("format", "Heavy"),))] if name else []
 
     def order_history(self, account: str, start_ns: int, end_ns: int) -> Sequence[Query]:  # noqa: ARG002
-        """Return no calls: ALOR does not list orders of past trading sessions."""
+        """Return no calls, whatever the arguments: ALOR does not list orders of past trading sessions."""
         return []
 
     def fill_history(self, account: str, start_ns: int) -> Sequence[Query]:
         """Return the calls for own trades since `start_ns` of past trading sessions, then for all of the present one.
 
-        A trade may be in the answers to both. Past trades are requested in whole days and come in pages. A day begins
-        earlier in Moscow than in UTC, so the date covers `start_ns` (ns since the epoch) in either time zone; which one
-        the broker means is not documented.
+        `account` is the portfolio, such as "D00000" or "MOEX:D00000". A trade may be in the answers to both. Past
+        trades are requested in whole days and come in pages. A day begins earlier in Moscow than in UTC, so the date
+        covers `start_ns` (ns since the epoch) in either time zone; which one the broker means is not documented.
         """
         exchange, portfolio, _ = instrument_of(account, self._exchange)
         day = (_EPOCH + timedelta(seconds=start_ns // 1_000_000_000)).date()
@@ -69,9 +69,9 @@ class AlorPortfolioHttp:
         return [Query(path, (*span, ("format", "Heavy"))), *self.snapshot(Subscription("fills", account, ()))]
 
     def read(self, subscription: Subscription, query: Query, body: bytes) -> AccountPage:
-        """Return the rows of one answer to `query`, with values in the order of the subscription's fields.
+        """Return the rows in `body`, the answer to `query`, with values in the order of the subscription's fields.
 
-        Raises ValueError for an answer that is neither an object nor a list. An item without its id, or a position
+        Raises ValueError for an answer that is neither a JSON object nor a list. An item without its id, or a position
         without its symbol, is left out, with a notice.
         """
         answer = json_value(body, exact=True)
@@ -101,9 +101,10 @@ class AlorPortfolioHttp:
 
 
 def _format_of(item: Mapping[str, object]) -> Format:
-    """Return the message format of a past trade, found by its keys.
+    """Return the message format of the past trade `item`, found by its keys.
 
-    Whether the call for past trades sends the requested format is not known (assumed not).
+    It is "slim" with the key "eid", "simple" with "orderno", else "heavy". Whether the call for past trades sends the
+    requested format is not known (assumed not).
     """
     if "eid" in item:
         return "slim"
@@ -111,10 +112,10 @@ def _format_of(item: Mapping[str, object]) -> Format:
 
 
 def _next_page(query: Query, items: Sequence[object]) -> Query | None:
-    """Return the call for the next page of past trades, from the last trade of this page; None at the end.
+    """Return the call for the page of past trades that follows `items`, the answer to `query`; None if there is none.
 
-    The end is a page that is not full, or that has no trade with a number above the one asked from. That last trade may
-    come again: whether the parameter `from` includes it is unknown.
+    It asks from the largest trade number in `items`; whether the server then repeats that trade is unknown. There is no
+    further page if `items` are fewer than 1,000, have no number as id, or none but the one that `query` asked from.
     """
     ids = [str(item.get("id")) for item in items if isinstance(item, dict)]
     numbers = [int(each) for each in ids if each.isascii() and each.isdigit()]

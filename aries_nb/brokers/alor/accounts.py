@@ -59,9 +59,10 @@ class AlorAccounts(AlorConnection):
                 orders.forget()
 
     def subscribe(self, subscriptions: Sequence[Subscription]) -> int:
-        """Add streams, and the streams from which their computed columns (cash, average price) are computed.
+        """Add subscriptions, and those from whose streams their computed columns (cash, average price) are made.
 
-        Returns the number of the ping sent after the requests; 0 while there is no token.
+        Returns the number of the ping sent after the requests; 0 while there is no token. Raises UsageError for a kind
+        that is no table of a portfolio.
         """
         more: list[Subscription] = []
         for subscription in subscriptions:
@@ -78,7 +79,7 @@ class AlorAccounts(AlorConnection):
         return super().subscribe([*subscriptions, *more])
 
     def unsubscribe(self, subscriptions: Sequence[Subscription]) -> None:
-        """Remove streams, and the streams from which their computed columns (cash, average price) were computed."""
+        """Remove subscriptions, and those added only to compute their columns (cash, average price)."""
         more: list[Subscription] = []
         for subscription in subscriptions:
             summary = self._summaries.pop(subscription, None)
@@ -136,6 +137,7 @@ class AlorAccounts(AlorConnection):
 class SummaryWithCash:
     """The summary of one portfolio, with a `cash` column computed from its positions (ALOR protocol page §7.5, §7.6).
 
+    `balances` is the subscription to the summary; `positions` is the one to the positions, which the connection adds.
     The broker's summary has no cash. It is computed as the sum of the currency positions at their current value, which
     is taken to be in the portfolio's currency (assumed: the page does not say); NaN if there are none. No summary is
     emitted before the list of positions has come.

@@ -22,8 +22,9 @@ _MOST_TRADES = 200_000  # of all these orders together: the parts of a single fi
 class PricedOrders:
     """The orders of one portfolio, with the column `average_price` computed from own trades.
 
-    The price is rounded to eight decimal places. It is NaN while the known trades do not add up to the filled quantity:
-    for an order filled in part in an earlier trading session, and until the trades of a fill arrive. The order's field
+    `orders` is the subscription to the orders; `fills` is the one to the own trades, which the connection adds. The
+    price is rounded to eight decimal places. It is NaN while the known trades do not add up to the filled quantity: for
+    an order filled in part in an earlier trading session, and until the trades of a fill arrive. The order's field
     `volume` is not used, since it is computed with the limit price. Trades of the newest 50,000 orders are remembered,
     200,000 at most; an order whose trades were dropped has NaN.
     """

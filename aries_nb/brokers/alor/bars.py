@@ -24,10 +24,10 @@ LENGTHS: Mapping[int, str] = {DAY: "D", 7 * DAY: "W", 30 * DAY: "M", 365 * DAY: 
 
 
 def length_name(interval_s: int) -> str:
-    """Return ALOR's name of a bar length: the seconds as text, such as "60"; "D", "W", "M", "Y" for the longest.
+    """Return ALOR's name of the bar length `interval_s`, in seconds.
 
-    Lengths are the whole divisors of a day, a day, and 7, 30 and 365 days, given in seconds. Raises UsageError for any
-    other.
+    It is the seconds as text, such as "60", or "D", "W", "M", "Y" for the longest. Lengths are the whole divisors of a
+    day, a day, and 7, 30 and 365 days. Raises UsageError for any other.
     """
     if interval_s in LENGTHS:
         return LENGTHS[interval_s]
@@ -60,7 +60,8 @@ class BarStream(ShapedStream):
     def body(self) -> dict[str, Any]:
         """Return the server request for the stream, without guid (stream id) and token (ALOR protocol page §6.2).
 
-        Without the option `start` only new bars are requested.
+        It asks for the bars from the option `start` on, or from the last bar known to be closed if that is later. If
+        there is neither, only new bars are requested.
         """
         start = max(self._closed, self._from)
         return {
@@ -91,10 +92,10 @@ class BarStream(ShapedStream):
         return ()
 
     def take(self, data: Any, received: int) -> Sequence[Record]:  # noqa: ANN401
-        """Return one record per subscription for a bar, received at `received` (ns since the epoch).
+        """Return one record per subscription for the bar `data`, received at `received` (ns since the epoch).
 
-        A bar that is older than the newest or has no usable time makes no record and is only counted. A missing price
-        or volume is NaN.
+        A bar that starts before the newest known one is counted as duplicated, one without a usable time as unreadable;
+        neither makes a record. A missing price or volume is NaN.
         """
         self.has_received = True
         start = data.start

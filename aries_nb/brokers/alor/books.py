@@ -53,7 +53,7 @@ class BookStream(ShapedStream):
         self._bid_levels = self._ask_levels = None
 
     def take(self, data: Any, received: int) -> Sequence[Record]:  # noqa: ANN401
-        """Return one record per subscription for a book, received at `received` (ns since the epoch).
+        """Return one record per subscription for `data`, a whole book received at `received` (ns since the epoch).
 
         The record has price, bid size and ask size of every level that is new, changed or gone since the frame before.
         """
@@ -76,9 +76,10 @@ class BookStream(ShapedStream):
         return [(subscription, ts, tuple(values)) for subscription in self.subscriptions]
 
     def read(self, data: Mapping[str, Any], received: int, line: bytes) -> Found:
-        """Return the records of a book that the fast decoder rejects, and notices about unusable levels.
+        """Return the records of `data`, a book that the fast decoder rejects, and notices about unusable levels.
 
-        A frame whose bids or asks are not a list counts as unreadable, not as an empty book.
+        `received` is in ns since the epoch; `line` is the frame, of which notices quote the beginning. A book whose
+        bids or asks are not a list counts as unreadable, not as empty.
         """
         book, problems = book_from(data, self.key.format, line)
         if book is None:

@@ -173,9 +173,10 @@ def column_types(fields: Mapping[str, MessageField]) -> dict[str, ColumnType]:
 
 
 def format_for(fields: Mapping[str, MessageField], columns: Iterable[str]) -> Format:
-    """Return the format with the smallest messages that has all of these columns.
+    """Return the message format with the smallest messages that has all of these columns: "slim", "simple" or "heavy".
 
-    Columns that no format has are ignored. If no format has all that remain, it is "heavy".
+    `fields` maps columns to the names of their fields in each format. Columns that are not in it, or that no format
+    has, are ignored. If no format has all that remain, it is "heavy".
     """
     needed = [fields[column].names for column in columns if column in fields and any(fields[column].names.values())]
     return next((form for form in FORMATS if all(names[form] for names in needed)), FORMATS[-1])
@@ -193,9 +194,9 @@ class Instrument(NamedTuple):
 
 
 def instrument_of(symbol: str, exchange: str = DEFAULT_EXCHANGE) -> Instrument:
-    """Return the parts of an instrument or portfolio in the user's spelling.
+    """Return the parts of `symbol`, an instrument or portfolio in the user's spelling.
 
-    `exchange` is the default for a text without one.
+    Examples are "SBER", "MOEX:SBER@TQBR" and "D00000". `exchange` is the default for a symbol without one.
     """
     symbol = writable(symbol)  # it is sent in a request
     venue, colon, rest = symbol.partition(":")

@@ -35,7 +35,7 @@ class AlorHttp:
         )
 
     def read_accounts(self, body: bytes) -> tuple[str, ...]:  # noqa: ARG002
-        """Raise ValueError: ALOR has no answer that lists portfolios."""
+        """Raise ValueError for any body: ALOR has no answer that lists portfolios."""
         raise ValueError("portfolios are named by the token, not by an answer")
 
     def accounts_in(self, token: str) -> tuple[str, ...]:
@@ -45,8 +45,9 @@ class AlorHttp:
     def bars(self, symbol: str, interval_s: int, start_ns: int, end_ns: int) -> Query:
         """Return the call for bars of `interval_s` seconds that start in [start_ns, end_ns), in ns since the epoch.
 
-        Raises UsageError for a bar length that ALOR does not have over HTTP. Both times are rounded up to whole
-        seconds. Whether the server includes a bar that starts at `end_ns` is not documented.
+        `symbol` may name an exchange and a board, as "MOEX:SBER@TQBR". Raises UsageError for a bar length that ALOR
+        does not have over HTTP. Both times are rounded up to whole seconds. Whether the server includes a bar that
+        starts at `end_ns` is not documented.
         """
         if interval_s > DAY:
             raise UsageError(f"no bars of {interval_s} s", where="ALOR", advice="Take a day at most.")
@@ -58,7 +59,7 @@ class AlorHttp:
         return Query("/md/v2/history", (*which, *group, ("format", "Simple")))
 
     def read_bars(self, body: bytes) -> BarPage:
-        """Return the bars of one answer, oldest first, each start once, with NaN for a missing volume.
+        """Return the bars in `body`, an answer, oldest first, each start once, with NaN for a missing volume.
 
         A bar without a usable time or price is left out. The answer's field `prev` is the start of the bar before the
         first one, if older bars follow; the page's `next_end_ns` is one second later, so that the next request includes
@@ -77,9 +78,10 @@ class AlorHttp:
         return timed_bars(rows, None if before is None else before + _NS)
 
     def bar_start(self, ts_ns: int, interval_s: int) -> int:
-        """Return the start of the bar that contains a time, counted from midnight UTC (assumed, for days as well).
+        """Return the start of the bar that contains the time `ts_ns`.
 
-        Both times are in ns since the epoch, `interval_s` is the bar length in seconds.
+        Bars count from midnight UTC (assumed, for days as well). Both times are in ns since the epoch, `interval_s` is
+        the bar length in seconds.
         """
         length = interval_s * _NS
         return ts_ns // length * length

@@ -93,7 +93,11 @@ class AlorLookup:
         return frozenset((*of_one, "details", "quotes", "search", "instruments", "server_time", "health"))
 
     def queries(self, topic: LookupTopic, arguments: Mapping[str, Argument]) -> Sequence[Query]:
-        """Return the calls for a topic. Raises UsageError for a topic or an argument that ALOR cannot take."""
+        """Return the calls for a topic, whose `arguments` by name are listed at `LookupTopic`.
+
+        Raises UsageError for a topic that ALOR does not have, and for an argument that it cannot take. Returns [] for
+        "details" and "quotes" without symbols.
+        """
         match topic:
             case "details" | "quotes":
                 names = arguments.get("symbols")
@@ -117,10 +121,10 @@ class AlorLookup:
                 raise UsageError(f"there is no {topic} to look up", where="ALOR", advice="Ask the streams instead.")
 
     def read(self, topic: LookupTopic, query: Query, body: bytes) -> LookupPage:
-        """Return the rows of one answer to `query`. Raises ValueError for an answer that cannot be used.
+        """Return the rows in `body`, the answer to `query`, for a topic.
 
-        A quote of the default exchange comes twice, under its symbol with and without the exchange, as a user may write
-        either. The page of "health" is empty.
+        Raises ValueError for an answer that cannot be used. A quote of the default exchange comes twice, under its
+        symbol with and without the exchange, as a user may write either. The page of "health" is empty.
         """
         answer = json_value(body)
         if topic == "health":
@@ -158,7 +162,8 @@ class AlorLookup:
     def _of_one(self, topic: LookupTopic, arguments: Mapping[str, Argument]) -> Iterator[Query]:
         """Yield the calls of a topic about one instrument, on the board that its symbol names.
 
-        Raises UsageError for a depth of a book that is no whole number from 1 to 50.
+        The topic is "instrument", "boards", "book" or "trades"; `arguments` has "symbol", for a book "depth" too, and
+        those of `_trade_calls`. Raises UsageError for a depth that is no whole number from 1 to 50.
         """
         exchange, code, board = instrument_of(str(arguments.get("symbol", "")), self._exchange)
         place = f"{path_segment(exchange)}/{path_segment(code)}"
@@ -199,9 +204,10 @@ class AlorLookup:
 def _trade_calls(path: str, shared: _Params, arguments: Mapping[str, Argument]) -> Iterator[Query]:
     """Yield the calls for trades of past sessions, if `arguments` have a start and an end, then of the present one.
 
-    Trades of the present trading session are requested newest first, so that a caller that wants only the newest
-    `count` may stop after the first pages. Times are sent in whole seconds, as those of bars (assumed), the span
-    rounded outwards. `shared` are further parameters of each call.
+    `path` is that of the call for the present trading session; "/history" is appended for past ones. `arguments` are
+    "start_ms", "end_ms" (Unix times) and "count", each None if not given. Trades of the present session are requested
+    newest first, so that a caller that wants only the newest `count` may stop after the first pages. Times are sent in
+    whole seconds, as those of bars (assumed), the span rounded outwards. `shared` are further parameters of each call.
     """
     start, end, count = (arguments.get(name) for name in ("start_ms", "end_ms", "count"))
     span: _Params = ()
@@ -213,7 +219,7 @@ def _trade_calls(path: str, shared: _Params, arguments: Mapping[str, Argument]) 
 
 
 def _prints(answer: object, query: Query) -> LookupPage:
-    """Return the trades in an answer for the present trading session (a list) or for past ones (an object).
+    """Return the trades in an answer to `query`: a list for the present trading session, an object for past ones.
 
     A trade without a usable time, price or id is left out. Raises ValueError if there is no list of trades. The calls
     for further pages of the present session end at the newest trade of the first page, so that new trades do not shift
@@ -241,7 +247,7 @@ def _prints(answer: object, query: Query) -> LookupPage:
 
 
 def _next_page(query: Query, count: int) -> Query | None:
-    """Return the call for the next page after one with `count` rows; None if that page was not full.
+    """Return the call for the page after that of `query`, which had `count` rows; None if that page was not full.
 
     It has the same parameters, with `count` added to the offset. A call without a page size has no next page.
     """

@@ -86,7 +86,7 @@ class QuoteStream(ShapedStream):
         self._is_first = True
 
     def take(self, data: Any, received: int) -> Sequence[Record]:  # noqa: ANN401
-        """Return one record per subscription for a quote, received at `received` (ns since the epoch).
+        """Return one record per subscription for the quote `data`, received at `received` (ns since the epoch).
 
         The record's time is that of the book, else of the last trade, else `received`. The first quote after a break is
         emitted only if it differs from the last one before it, else it is counted as duplicated.
@@ -147,9 +147,10 @@ class AlorMarket(AlorConnection):
 
 
 def _completed(kind: Kind, fields: tuple[str, ...], values: tuple[Any, ...]) -> tuple[Value, ...]:
-    """Return values with times converted to ns since the epoch, and None replaced by a missing value.
+    """Return `values` with times converted to ns since the epoch, and None replaced by a missing value.
 
-    The missing value is that of the column's type, such as NaN for a number.
+    `fields` are the columns of the values, `kind` is that of their stream, such as "quotes". The missing value is that
+    of the column's type: NaN for a number, 0 for an integer, "" for text, `NOT_A_TIME` for a time.
     """
     done: list[Value] = []
     for name, value in zip(fields, values, strict=True):

@@ -131,7 +131,8 @@ class AlorSession:
     def request(self, body: dict[str, Any], guid: str) -> int:
         """Queue a request about the stream with the id `guid`, to which the server replies; return its number.
 
-        Requests and pings are numbered together.
+        `body` is the request as a JSON object, without guid and token, which are added. Requests and pings are numbered
+        together.
         """
         self.count += 1
         self._requests[self.count] = Request(self.count, guid, body, self._now)
@@ -215,10 +216,10 @@ class AlorSession:
             yield Pong(max(free))
 
     def answer(self, message: Mapping[str, Any], line: bytes, received: int) -> Request | None:
-        """Process a reply; return the request of a stream if the reply accepts one, else None.
+        """Process the reply `message`; return the subscription request that it accepts, else None.
 
-        Anything else in it becomes a notice. `line` is the frame, of which notices quote the beginning; `received` is
-        in ns since the epoch.
+        A refusal of a subscription is appended to `refused`; what else has to be reported becomes a notice. `line` is
+        the frame, of which notices quote the beginning; `received` is in ns since the epoch.
         """
         guid, code = _text(message.get("requestGuid", message.get("guid"))), number(message.get("httpCode"))
         if code is None or code != code:
@@ -251,10 +252,11 @@ class AlorSession:
         return None
 
     def _unauthorized(self, guid: str, said: str) -> None:
-        """Process a reply 401 (ALOR protocol page §2.3), whose text is `said`.
+        """Process a reply 401 (ALOR protocol page §2.3) whose text is `said`.
 
-        It is fatal before the session is open. Later the request is sent again once, with a fresh token, for which a
-        notice asks.
+        `guid` is that of the request or ping, "" if the reply names none. Before the session is open, the notice is
+        `SessionRefused`. Later the request is sent again once, with a fresh token, for which a notice asks. A reply to
+        no known request ends the session if it has no guid, else it is ignored.
         """
         if not self.is_open:
             self.notices.append(SessionRefused(said))

@@ -86,7 +86,10 @@ class AlorStream(ABC):
         self.notes: list[Notice] = []
 
     def count(self, what: CountedAs, count: int = 1) -> None:
-        """Append notices that `count` messages made no record for each subscription; `what` says why."""
+        """Append notices that `count` messages made no record for each subscription.
+
+        `what` says why, as in `CountedAs`. Nothing is appended if `count` is 0.
+        """
         if count:
             self.notes += [Counted(subscription, what, count) for subscription in self.subscriptions]
 
@@ -196,14 +199,17 @@ def reader_of(names: Sequence[str]) -> Callable[[Any], tuple[Any, ...]]:
 
 
 def instrument_body(stream: AlorStream) -> dict[str, Any]:
-    """Return the fields of a request that name instrument, board and format (ALOR protocol page §4)."""
+    """Return the fields of a stream's request that name its instrument, board and message format.
+
+    Source: ALOR protocol page §4. The field for the board is left out if the symbol names none.
+    """
     exchange, code, board = instrument_of(stream.symbol, stream.exchange)
     body = {"exchange": exchange, "code": code, "format": stream.key.format.capitalize()}
     return {**body, "instrumentGroup": board} if board else body
 
 
 def frequency_of(stream: AlorStream) -> dict[str, int]:
-    """Return the field of a request that limits the update rate; {} without an option for it.
+    """Return the field of a stream's request that limits the update rate; {} without an option for it.
 
     Source: ALOR protocol page §4.1. The value is the shortest time between two updates, in ms, as the option
     "min_interval_ms" gives it; the server raises it to a minimum of its own.

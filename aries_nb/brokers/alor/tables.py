@@ -114,9 +114,10 @@ class InstrumentStream(_TableStream):
         self._row = {}
 
     def read(self, data: Mapping[str, Any], received: int, line: bytes) -> Found:
-        """Return the records of the row merged with the changes in a frame, and notices about unusable values.
+        """Return the records of the row merged with the changes in `data`, and notices about unusable values.
 
-        The column `symbol` is the instrument in the user's spelling.
+        `received` is the records' time in ns since the epoch; `line` is the frame, of which notices quote the
+        beginning. The column `symbol` is the instrument in the user's spelling.
         """
         self.has_received = True
         changed, problems = self.row_from(data, line)
@@ -174,7 +175,7 @@ class PortfolioStream(_TableStream):
         return () if self._is_listed else self._list(received)
 
     def read(self, data: Mapping[str, Any], received: int, line: bytes) -> Found:
-        """Return the records of a changed row, and notices about unusable values.
+        """Return the records of `data`, a changed row of the table, and notices about unusable values.
 
         A row marked as existing is held until all existing rows have come, and gives no record before. The first
         changed row shows that they have; its records then follow those of the held rows. `received` is in ns since the
@@ -197,10 +198,10 @@ class PortfolioStream(_TableStream):
         return self.put(row, received), problems
 
     def whole_row(self, data: Mapping[str, Any], line: bytes) -> tuple[TableRow | None, list[Unreadable]]:
-        """Return the row in a frame's data, and notices about unusable values.
+        """Return the row in a frame's `data`, and notices about unusable values.
 
-        Its symbol is in the user's spelling. The row is None if its required column, such as the order's id, is
-        missing.
+        `line` is the frame, of which notices quote the beginning. The row's symbol is in the user's spelling. The row
+        is None if its required column is missing: the id of an order or trade, the symbol of a position.
         """
         row, problems = self.row_from(data, line)
         required = REQUIRED.get(self.kind)
@@ -222,7 +223,7 @@ class PortfolioStream(_TableStream):
 
 
 def price_of(row: Mapping[str, Value]) -> Decimal:
-    """Return the current price of a position, computed from its value, since the broker sends none.
+    """Return the current price of the position in `row`, computed from its value, since the broker sends none.
 
     It is in the units of the average price: if the cost differs from quantity times average price, it is the value
     divided by cost / average price, not by the quantity (assumed, of bonds and derivatives; ALOR protocol page §7.5

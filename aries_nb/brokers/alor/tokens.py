@@ -27,7 +27,7 @@ class AlorTokenExchange:
         return expiry_of(token) is not None
 
     def request(self, refresh_token: str) -> bytes:
-        """Return the JSON body to post to the token service for an access token."""
+        """Return the JSON body to post to the token service, which exchanges `refresh_token` for an access token."""
         return refresh_body(refresh_token)
 
     def read(self, body: bytes) -> str:
@@ -53,7 +53,7 @@ def portfolios_in(token: str) -> tuple[str, ...]:
 
 
 def refresh_body(refresh_token: str) -> bytes:
-    """Return the JSON body to post to the token service for an access token."""
+    """Return the JSON body to post to the token service, which exchanges `refresh_token` for an access token."""
     return msgspec.json.encode({"token": refresh_token})
 
 

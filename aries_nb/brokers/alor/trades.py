@@ -111,9 +111,10 @@ class TradeStream(ShapedStream):
         return self._past() if self._waiting else ()
 
     def settled(self, received: int) -> Sequence[Record]:  # noqa: ARG002 - a trade has its own time
-        """Return the records of those waiting past trades that were missed in the break; by now all have come.
+        """Return the records of those waiting past trades that were missed in the break; () if none wait.
 
-        After a break `is_filled` is set to whether the past trades reach back to it, so that nothing is missing.
+        All have come by now. After a break `is_filled` is set to whether the past trades reach back to it, so that
+        nothing is missing. `received` is not used: a trade has its own time.
         """
         records = self._past() if self._waiting else ()
         if self._is_resuming and not self._is_past_over:
@@ -124,7 +125,7 @@ class TradeStream(ShapedStream):
         return records
 
     def take(self, data: Any, received: int) -> Sequence[Record]:  # noqa: ANN401
-        """Return the records of one trade, one per subscription, received at `received` (ns since the epoch).
+        """Return the records of the trade `data`, one per subscription, received at `received` (ns since the epoch).
 
         A trade whose id is among the newest 1,000 emitted ones makes none. A past trade waits until all past trades
         have come; the first live trade shows that they have, and is returned after those that were missed.

@@ -68,7 +68,8 @@ class AriesAccountHttp:
     def order_history(self, account: str, start_ns: int, end_ns: int) -> Sequence[Query]:
         """Return the calls for orders placed from `start_ns` to `end_ns`, both included, in spans of at most 90 days.
 
-        Times are in ns since the epoch. Whether the answers include working orders is unknown; `read` accepts them.
+        `account` is the account's id. Times are in ns since the epoch. Whether the answers include working orders is
+        unknown; `read` accepts them.
         """
         path = f"/v2/accounts/{path_segment(account)}/orders/history"
         spans = range(start_ns, max(end_ns, start_ns + 1), _HISTORY_NS)
@@ -78,11 +79,11 @@ class AriesAccountHttp:
         ]
 
     def fill_history(self, account: str, start_ns: int) -> Sequence[Query]:  # noqa: ARG002
-        """Return no calls: Aries lists orders, not executions."""
+        """Return no calls, whatever the arguments: Aries lists orders, not executions."""
         return []
 
     def read(self, subscription: Subscription, query: Query, body: bytes) -> AccountPage:
-        """Return the rows of one answer to `query`, with values in the order of the subscription's fields.
+        """Return the rows in `body`, the answer to `query`, with values in the order of the subscription's fields.
 
         Raises ValueError for an answer that cannot be used. Rows that the subscription does not cover are left out:
         infos of other accounts, news about other symbols.
@@ -109,9 +110,9 @@ def _first_page(path: str, params: tuple[tuple[str, str], ...] = ()) -> Query:
 
 
 def _following(query: Query, answer: object) -> Query | None:
-    """Return the call for the next page, by the answer's `nextCursor`; None if this page is the last.
+    """Return the call for the page after that of `query`, by the answer's `nextCursor`; None if that page is the last.
 
-    It is the last if the cursor is absent, 0 or that of this page, and if the call takes no cursor.
+    It is the last if the cursor is absent, 0 or that of `query`, and if `query` takes no cursor.
     """
     cursor = answer.get("nextCursor") if isinstance(answer, dict) else None
     params = dict(query.params)
@@ -143,9 +144,10 @@ def _is_meant(subscription: Subscription, row: AccountRow) -> bool:
 
 
 def _items(kind: Kind, answer: object) -> Sequence[object]:
-    """Return the list of objects in an answer, [] for null; a single watchlist is returned as a list of one.
+    """Return the list of objects of a kind in an answer, [] for null; a single watchlist is returned as a list of one.
 
-    Raises ValueError if the answer has no list.
+    `kind` decides under which keys the list may be; news may also be the whole answer. Raises ValueError if there is no
+    list.
     """
     if isinstance(answer, list) and kind == "news":
         return answer

@@ -36,10 +36,10 @@ _NAMES: Mapping[str, Kind] = {
 
 
 def row_of(kind: Kind, item: object, line: bytes) -> tuple[AccountRow | None, list[Unreadable]]:
-    """Return one object as a row with every column of its kind, and notices about fields that could not be used.
+    """Return the object `item` as a row with every column of its kind, and notices about unusable fields.
 
-    The row is None if the object is no JSON object or lacks a required key. `line` is the message, of which notices
-    quote the beginning.
+    The row is None if `item` is no JSON object or lacks a required key. `line` is the message, of which notices quote
+    the beginning.
     """
     if not isinstance(item, dict):
         return None, [Unreadable(f"{kind} hold something that is no object", excerpt(line))]
@@ -66,9 +66,10 @@ def row_of(kind: Kind, item: object, line: bytes) -> tuple[AccountRow | None, li
 
 
 def watchlist_rows(item: object, line: bytes) -> tuple[list[AccountRow], list[Unreadable]]:
-    """Return one watchlist as rows, one per symbol with its place from 0, and notices about what could not be used.
+    """Return the watchlist `item` as rows, one per symbol with its place from 0, and notices about the rest.
 
-    An empty watchlist is one row with place 0 and symbol "".
+    An empty watchlist is one row with place 0 and symbol ""; an unusable one gives no rows. `line` is the message, of
+    which notices quote the beginning.
     """
     row, problems = row_of("watchlists", item, line)
     if row is None or not isinstance(item, dict):
@@ -98,9 +99,9 @@ class AccountRows(NamedTuple):
 
 
 def rows_of(kind: Kind, items: Iterable[object], line: bytes) -> AccountRows:
-    """Return objects of a kind as rows, in their order; news are sorted, the oldest first.
+    """Return the objects `items` of a kind as rows, in their order; news are sorted, the oldest first.
 
-    A watchlist gives one row for each of its symbols. Notices quote the beginning of `line`.
+    A watchlist gives one row for each of its symbols. `line` is the message, of which notices quote the beginning.
     """
     rows: list[tuple[int | None, AccountRow]] = []
     problems: list[Unreadable] = []
@@ -132,10 +133,10 @@ def kind_of(name: object, item: object) -> Kind | None:
 def snapshot_in(body: Mapping[str, Any]) -> list[tuple[Kind, object]]:
     """Return the full lists of orders, positions, balances and infos in a payload, as (kind, list) pairs; [] if none.
 
-    They may be under the payload's key `data` or `snapshot`, or in the payload itself; the first of these that has any
-    counts (which one the server uses is open question U16 of the Aries protocol page). A list is returned undecoded,
-    null as [], a balance or an info as a list of one. The object under the key `account` may be a balance, an info, or
-    both in one (assumed).
+    They may be under the key `data` or `snapshot` of the payload `body`, or in `body` itself; the first of these that
+    has any counts (which one the server uses is open question U16 of the Aries protocol page). A list is returned
+    undecoded, null as [], a balance or an info as a list of one. The object under the key `account` may be a balance,
+    an info, or both in one (assumed).
     """
     for place in (body.get("data"), body.get("snapshot"), body):
         if isinstance(place, dict):
@@ -168,9 +169,10 @@ def _kinds(item: object) -> Iterable[Kind]:
 
 
 def _time_of(item: object, kind: Kind) -> int | None:
-    """Return when an object was last changed, in ns since the epoch, by its own field `updatedAt`.
+    """Return when the object `item` was last changed, in ns since the epoch, by its own field `updatedAt`.
 
-    For news `timestamp` and `publishedAt` count as well. Returns None if the object has no such field, as P&L candles.
+    If `kind` is "news", `timestamp` and `publishedAt` count as well. Returns None if the object has no such field, as
+    P&L candles.
     """
     if not isinstance(item, dict):
         return None
@@ -184,7 +186,7 @@ def _is_blank(value: object) -> bool:
 
 
 def _is_unset(kind: Kind, column: str, said: Mapping[str, Any]) -> bool:
-    """Return whether the value of a required integer column was absent or unusable in an object.
+    """Return whether the value of the required integer column `column` was absent or unusable in an object of a kind.
 
     `said` is the object with its keys in lower case without underscores. The row alone does not show it, because the
     missing value of an integer, 0, is a valid number too. Returns False for a column of another type.

@@ -68,9 +68,10 @@ class _AccountMessage:
             self.notices += [Counted(each, "unreadable", count) for each in users]
 
     def rows(self, topic: AccountTopic, kind: Kind, items: Iterable[object]) -> list[tuple[int, AccountRow]]:
-        """Return those of the objects that can be used as rows of a kind, each with its time in ns since the epoch.
+        """Return the usable ones of the objects `items` as rows of a kind, each with its time.
 
-        The time is the object's own, else the message's. Unusable objects are counted by `lost`.
+        The time, in ns since the epoch, is the object's own, else the message's. Notices about unusable objects are
+        appended, and the objects are counted by `lost` for the subscriptions of `topic`.
         """
         found, problems, lost = rows_of(kind, items, self.raw)
         self.notices += problems
@@ -270,11 +271,11 @@ class AriesAccounts(AriesConnection[TopicKey]):
                 )
 
     def _account_of(self, item: object, line: _AccountMessage, topic: str) -> str | None:
-        """Return the id of the subscribed account of a topic to which an object belongs; None if it cannot be found.
+        """Return the id of the subscribed account to which the object `item` belongs; None if it cannot be found.
 
-        It is named in the object or its message `line`; if neither names one, it is the only subscribed account. For
-        None a notice is appended to `line`, unless the named account has just been unsubscribed, or none is named and
-        none subscribed.
+        Only accounts subscribed for `topic` ("account" or "pnl") count. The id is named in the object or its message
+        `line`; if neither names one, it is that of the only subscribed account. For None a notice is appended to
+        `line`, unless the named account has just been unsubscribed, or none is named and none subscribed.
         """
         accounts = {key.account for key in self._topics if key.topic == topic}
         first = item[0] if isinstance(item, list) and item else item

@@ -84,7 +84,7 @@ class _ChartSymbol:
     def counted(self, what: CountedAs) -> list[Counted]:
         """Return one notice for each subscription of the symbol, which says that a message made no record for it.
 
-        `what` is the reason.
+        `what` is the reason: "unreadable" if the message could not be decoded, "rowless" if it had no quote or trade.
         """
         return [Counted(subscription, what) for subscription in self.subscriptions]
 
@@ -194,10 +194,11 @@ def _is_push(payload: Mapping[str, Any]) -> bool:
 
 
 def _items(data: object, depth: int) -> Iterator[object]:
-    """Yield the quotes and trades in an event: a single one, those in a list, or those under the keys `quote`, `trade`.
+    """Yield the quotes and trades in `data`, the content of an event.
 
-    These forms may be nested, down to `depth` levels; what is nested deeper is yielded as it is. Which form the server
-    sends is open question U15 of the Aries protocol page.
+    It is a single one, a list of them, or an object with the key `quote` or `trade`. These forms may be nested, down to
+    `depth` levels; what is nested deeper is yielded as it is. Which form the server sends is open question U15 of the
+    Aries protocol page.
     """
     if depth and isinstance(data, list):
         for each in data:
@@ -211,7 +212,7 @@ def _items(data: object, depth: int) -> Iterator[object]:
 
 
 def _symbol_of(payload: Mapping[str, Any], item: Mapping[str, Any]) -> str:
-    """Return the symbol of a quote or trade: that of its message's payload, else its own; "" if there is none.
+    """Return the symbol of `item`, a quote or trade: that of its message's payload, else its own; "" if there is none.
 
     Its own is in the key `symbol`, else `n`, else `s` unless that is a status, "ok" or "error" (Aries protocol page
     §4.2).
@@ -266,7 +267,12 @@ def _quote(symbol: _ChartSymbol, values: Mapping[str, Any], ts: int, raw: bytes)
 
 
 def _trade(symbol: _ChartSymbol, item: Mapping[str, Any], ts: int, raw: bytes) -> Iterator[Record | Notice]:
-    """Yield the records and notices of a trade. The charts endpoint names no aggressor, trade number or venue."""
+    """Yield the records of `item`, a trade of `symbol`, one per trades subscription, and notices of unusable values.
+
+    `ts` is its exchange time in ns; `raw` is the message, of which notices quote the beginning. A trade without a
+    usable price makes no record. The charts endpoint names no aggressor, trade number or venue: they are "unknown", 0
+    and "".
+    """
     price, size = number(item["lp"]), number(item.get("v"))
     if price is None or math.isnan(price):
         yield Unreadable("a trade without a usable price", excerpt(raw))

@@ -56,9 +56,10 @@ class LevelTwoStreams:
         return [subscriptions[symbol] for subscriptions in (self._books, self._venues) if symbol in subscriptions]
 
     def read(self, update: LevelTwoUpdate, received: int, records: list[Record], notices: list[Notice]) -> bool:
-        """Append the records and notices of a level 2 event; return False if its symbol has no level 2 subscription.
+        """Append what a level 2 event yields to `records` and `notices`; return whether its symbol is subscribed.
 
-        `received` is the time of receipt in ns since the epoch, used if the event has no time.
+        False means that the symbol has neither a book nor a venue subscription; nothing is appended then. `received` is
+        the time of receipt in ns since the epoch, used if the event has no time.
         """
         book, venues = self._books.get(update.symbol), self._venues.get(update.symbol)
         ms = update.timestamp
@@ -115,7 +116,7 @@ class LevelTwoStreams:
 
 
 def _without(name: str, depth: Depth) -> CountedAs:
-    """Return how an event without usable rows under `name` is counted.
+    """Return how the event `depth` is counted if it has no usable rows under `name`, "orderBook" or "quotes".
 
     It is "unreadable" if it has rows there that cannot be used, "rowless" if it has none.
     """

@@ -40,7 +40,7 @@ class AriesHttp:
         return Query("/v2/users/me/accounts")
 
     def read_accounts(self, body: bytes) -> tuple[str, ...]:
-        """Return the account identifiers in an answer, in the broker's order.
+        """Return the account identifiers in `body`, an answer to `accounts`, in the broker's order.
 
         Raises ValueError if it has no list of them.
         """
@@ -58,14 +58,18 @@ class AriesHttp:
         return bars_query(symbol, interval_s, start_ns, end_ns)
 
     def read_bars(self, body: bytes) -> BarPage:
-        """Return the bars in one answer, oldest first; the first page has the latest bars (Aries protocol page §7).
+        """Return the bars in `body`, an answer to `bars`, oldest first; the first page has the latest bars.
 
-        Raises ValueError for an answer that cannot be used.
+        Source: Aries protocol page §7. Raises ValueError for an answer that cannot be used.
         """
         return bars_from(json_object(body))
 
     def bar_start(self, ts_ns: int, interval_s: int) -> int:
-        """Return the start of the bar of `interval_s` seconds that contains a time; both in ns since the epoch."""
+        """Return the start of the bar of `interval_s` seconds that contains the time `ts_ns`.
+
+        Both times are in ns since the epoch. Bars within a day count from 09:30 New York time; a day starts at 00:00
+        UTC of its date in New York (both assumed).
+        """
         return bar_start(ts_ns, interval_s)
 
 
@@ -118,10 +122,10 @@ def bar_rows(answer: dict[str, Any]) -> Iterator[tuple[Any, ...]]:
 
 
 def bar_start(ts_ns: int, interval_s: int) -> int:
-    """Return the start of the bar of `interval_s` seconds that contains a time; both in ns since the epoch.
+    """Return the start of the bar of `interval_s` seconds that contains the time `ts_ns`.
 
-    Bars within a day count from 09:30 New York time; a day starts at 00:00 UTC of its date in New York (both assumed:
-    TradingView's convention for this market).
+    Both times are in ns since the epoch. Bars within a day count from 09:30 New York time; a day starts at 00:00 UTC of
+    its date in New York (both assumed: TradingView's convention for this market).
     """
     seconds = ts_ns // _NS
     if interval_s <= 1_800:

@@ -31,7 +31,10 @@ class AriesLookup:
         return frozenset(READERS)
 
     def queries(self, topic: LookupTopic, arguments: Mapping[str, Argument]) -> Sequence[Query]:
-        """Return the calls for a topic. Raises UsageError for a topic or an argument that Aries cannot take."""
+        """Return the calls for a topic, whose `arguments` by name are listed at `LookupTopic`.
+
+        Raises UsageError for a topic that Aries does not have, and for an argument that it cannot take.
+        """
         match topic:
             case "details":
                 symbols = _symbols(arguments)
@@ -65,7 +68,10 @@ class AriesLookup:
                 raise UsageError(f"there is no {topic} to look up", where="Aries", advice="Ask the streams instead.")
 
     def read(self, topic: LookupTopic, query: Query, body: bytes) -> LookupPage:
-        """Return the rows of one answer to `query`. Raises ValueError if it cannot be used or reports an error."""
+        """Return the rows in `body`, the answer to `query`, for a topic.
+
+        Raises ValueError if the answer cannot be used or reports an error.
+        """
         page = READERS[topic](body)
         params = dict(query.params)
         if page.cursor is not None:
@@ -156,5 +162,5 @@ def _whole(arguments: Mapping[str, Argument], name: str, most: int) -> int:
 
 
 def _written(value: Argument) -> str:
-    """Return a number as text without exponent or trailing zeros; text unchanged."""
+    """Return `value` as text, a float without exponent or trailing zeros; text is unchanged."""
     return f"{value:f}".rstrip("0").rstrip(".") if isinstance(value, float) else str(value)

@@ -157,9 +157,10 @@ READERS: Mapping[LookupTopic, Callable[[bytes], AnswerPage]] = {
 
 
 def _unknown(columns: Mapping[str, LookupType], body: bytes) -> AnswerPage | None:
-    """Return the page for an answer that says that the symbol is unknown, else None.
+    """Return the page for an answer `body` that says that the symbol is unknown, None for any other answer.
 
-    Such an answer is an error whose text has the word "symbol" (assumed).
+    The page has the given columns, no rows, and the server's text under the symbol "" in `refused`. Such an answer is
+    an error whose text has the word "symbol" (assumed).
     """
     answer = json_value(body)
     said = answer.get("errmsg") if isinstance(answer, dict) and answer.get("s") == "error" else None
@@ -192,7 +193,10 @@ def _at(item: object, path: Iterable[str]) -> object:
 
 
 def _value(type_: LookupType, value: object) -> LookupValue:
-    """Return a JSON value converted to a column's type, or the missing value of that type."""
+    """Return a JSON value converted to the column type `type_`, or the missing value of that type if it is unusable.
+
+    Missing are NaN for a number, 0 for an integer, `NOT_A_TIME`, None for a flag, () for texts, "" for text.
+    """
     match type_:
         case "number":
             found = number(value)
@@ -215,7 +219,11 @@ def _text(value: object) -> str:
 
 
 def _moment(value: object) -> int:
-    """Return a time given in s, ms, ns or ISO 8601 as ns since the epoch; `NOT_A_TIME` if it is unusable."""
+    """Return `value`, a Unix time in s, ms or ns, or ISO 8601 text, as ns since the epoch.
+
+    Returns `NOT_A_TIME` if it is unusable. The unit is found by the size of the number: above 1e17 it is in ns, above
+    1e11 in ms, else in s.
+    """
     if isinstance(value, int) and not isinstance(value, bool) and NS_FROM < value < 2**63:
         return value
     found = nanoseconds(value)

@@ -307,7 +307,10 @@ class AriesMarket(AriesConnection[str]):
                 routes[symbol] = left
 
     def _count_unusable(self, payload: Mapping[str, Any]) -> Iterator[Notice]:
-        """Yield notices that count an unusable update as unreadable, for the subscriptions of its symbol and kind."""
+        """Yield notices that count an unusable update as unreadable, for the subscriptions of its symbol and kind.
+
+        `payload` is that of the update; nothing is yielded if it names no symbol or an unknown kind.
+        """
         symbol, kind = payload.get("symbol"), kind_of_update(payload)
         if isinstance(symbol, str) and kind is not None:
             users = [part.stream.subscription for part in self._parts.get(kind, {}).get(symbol, ())]
@@ -403,7 +406,7 @@ class SocketQueries:
         self._requests = dict.fromkeys(self._requests, "")
 
     def add(self, subscription: Subscription) -> None:
-        """Add a query, which the next `send` sends."""
+        """Add a query, which the next `send` sends; nothing happens if the same one is pending already."""
         self._requests.setdefault(subscription, "")
 
     def remove(self, subscription: Subscription) -> None:

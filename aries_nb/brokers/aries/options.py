@@ -28,7 +28,7 @@ class AriesOptions:
         return Query(f"/v1/options/{path_segment(symbol)}/expiry-dates")
 
     def read_expiries(self, body: bytes) -> tuple[date, ...]:
-        """Return the expiry dates in an answer, each once, the nearest first.
+        """Return the expiry dates in `body`, an answer to `expiries`, each once, the nearest first.
 
         Raises ValueError if it has no list of them.
         """
@@ -38,11 +38,11 @@ class AriesOptions:
         return tuple(sorted({day for day in map(_day, days) if day is not None}))
 
     def contracts(self, symbol: str, expiry: date) -> Query:
-        """Return the call for the options on the underlying `symbol` that expire on a date."""
+        """Return the call for the options on the underlying `symbol` that expire on the date `expiry`."""
         return Query(f"/v1/options/{path_segment(symbol)}/contracts/{expiry:%Y-%m-%d}")
 
     def read_contracts(self, body: bytes) -> tuple[OptionContract, ...]:
-        """Return the options in an answer, each once, in the order of strikes, the call of a strike before its put.
+        """Return the options in `body`, an answer, each once, in the order of strikes, a call before its put.
 
         A list of calls or puts that is null or missing counts as empty (assumed). Raises ValueError if both are
         missing.

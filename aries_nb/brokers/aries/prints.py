@@ -68,7 +68,10 @@ class PrintPart(StreamPart):
         return False
 
     def merge(self, sale: TimeAndSales) -> Values | None:
-        """Return the values of one trade; None if it has neither price nor size."""
+        """Return the values of the trade `sale`, a whole row of the stream; None if it has neither price nor size.
+
+        A field that `sale` lacks has the value of the stream's current row, except the trade number, which is 0 then.
+        """
         if sale.price is UNSET and sale.size is UNSET:
             return None
         values: list[Value] = []

@@ -66,7 +66,10 @@ class AriesSession:
         return frames
 
     def send(self, kind: str, payload: Any) -> str:  # noqa: ANN401 - JSON
-        """Queue a request of the type `kind` and return its id."""
+        """Queue a request of the type `kind`, such as "subscribe", and return its id.
+
+        `payload` is its content, any JSON value.
+        """
         self.count += 1
         request = f"{kind}-{self.count}"
         self._out.append(encode({"type": kind, "id": request, "payload": payload}).decode())
@@ -218,7 +221,7 @@ def request_of(message: Mapping[str, Any]) -> str:
 
 
 def is_refusal(body: Mapping[str, Any]) -> bool:
-    """Return whether a payload reports an error (Aries protocol page §3.5 and §3.6).
+    """Return whether `body`, the payload of a message, reports an error (Aries protocol page §3.5 and §3.6).
 
     It does with the action "error", with an `error` that is not empty, and with a `status` of 400 or more.
     """

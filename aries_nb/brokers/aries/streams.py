@@ -101,10 +101,11 @@ class StreamPart(ABC):
         """
 
     def forget(self) -> None:
-        """Keep the part's values in `last`, unless all are missing, because the connection broke.
+        """Save the part's values as `last`, for comparison with the next connection's snapshot; called after a break.
 
-        `MarketStream.forget` calls it before it resets the row; `repeats` compares the next connection's snapshot with
-        `last`.
+        `MarketStream.forget` calls it just before it sets the whole row to missing values. If all values of the part
+        are missing, `last` stays as it was. `repeats` compares the part's first values on the new connection with
+        `last`, to recognise a snapshot that only repeats them.
         """
         if self.known != self.missing:
             self.last = self.known
@@ -133,7 +134,8 @@ class StreamPart(ABC):
 class FieldsPart(StreamPart):
     """The part of a quotes stream's row whose fields one kind of event carries: quote, trade or Greeks.
 
-    The argument `names` maps columns to the field names of the event; columns that the subscription lacks are ignored.
+    The argument `update` is the class of that event's payload. `names` maps columns to the field names of the event;
+    columns that the subscription lacks are ignored.
     """
 
     __slots__ = ("times",)
@@ -271,9 +273,10 @@ def is_everything(option: str, names: Iterable[str]) -> bool:
 
 
 def item_to_subscribe(symbol: str, new: RequestOptions) -> dict[str, Any]:
-    """Return the item of a subscribe request for options not running yet (Aries protocol page §3.2).
+    """Return the item of a subscribe request that asks for the options `new` of a symbol (Aries protocol page §3.2).
 
-    If all fields of an option are requested, "*" stands for them.
+    `new` maps each option that has to be requested to its fields, () for a switch, which is sent as true. If all fields
+    of an option are requested, "*" stands for them.
     """
     item: dict[str, Any] = {"symbol": symbol}
     for option, names in new.items():

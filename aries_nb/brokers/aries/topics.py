@@ -167,9 +167,10 @@ class AccountTopic:
         return [*clears, *self.put(kind, rows)]
 
     def put(self, kind: Kind, rows: Iterable[tuple[int, AccountRow]]) -> list[Record]:
-        """Put rows, each with its time, in place of those with the same key, and return their records.
+        """Put rows of a kind, each with its time, in place of those with the same key, and return their records.
 
-        Times are in ns since the epoch. Each subscription that covers a row gets a record.
+        Times are in ns since the epoch. Each subscription of that kind that covers a row gets a record. Other rows
+        stay.
         """
         rows = list(rows)
         if not rows:
@@ -256,7 +257,7 @@ class PendingRequests:
             del self._pending[request]
 
     def overdue(self, now: float) -> list[TopicKey]:
-        """Remove the requests that are unanswered for more than 10 s at time `now`; return the keys of their topics."""
+        """Remove the requests unanswered for over 10 s at `now` (s, monotonic); return the keys of their topics."""
         late = [request for request, (_, _, since) in self._pending.items() if now - since > ACK_SECONDS]
         return [self._pending.pop(request)[0] for request in late]
 
