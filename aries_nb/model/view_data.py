@@ -45,10 +45,10 @@ class GapSpan(NamedTuple):
 class FrameRows:
     """Rows of a rolling frame, from absolute row number `first` on; rows are numbered from 0 since the frame was made.
 
-    `window_start` is the absolute number of the oldest row still in the window, `end` the number after the newest row.
-    `ts` is exchange time in ns since the epoch, `codes` are positions in `symbols`, `numbers` has one array for each
-    number column. `received` is the time of receipt by this machine's clock, in ns since the epoch, or None where it is
-    unknown. The arrays are views of memory that is never written again; do not write to them.
+    `window_start` is the absolute number of the oldest row still in the window, `end` the number after the newest. `ts`
+    is in us since the epoch, `codes` are positions in `symbols`, `numbers` has one array for each number column.
+    `received` is the time of receipt by our clock, in us since the epoch; None where unknown. The arrays are views of
+    memory that is never written again; do not write to them.
     """
 
     first: int

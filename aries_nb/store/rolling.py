@@ -7,13 +7,15 @@ replaced as a whole, and the memory it refers to is never written again.
 from __future__ import annotations
 
 from array import array
+from bisect import bisect_right
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from operator import itemgetter
 from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 import numpy as np
 import pandas as pd
 
-from aries_nb.model import BoardData, Column, FrameRows, Observers, RecordBuffer, Value, Values
+from aries_nb.model import NOT_A_TIME, BoardData, Column, FrameRows, Observers, RecordBuffer, Value, Values
 from aries_nb.store.latency import MOST_SAMPLES, LatencySamples, Percentiles, exchange_lags, percentiles
 from aries_nb.store.message_counts import MessageCounts, counts_of
 from aries_nb.store.slab import Slab
@@ -30,7 +32,7 @@ MAX_TEXT = 1_000  # characters of one text; longer ones are cut
 MAX_CHARACTERS = 2**21  # characters of all distinct texts of one column
 FIRST_CAPACITY = 4_096
 _ELLIPSIS = "…"
-_MAX_AHEAD_NS = 3_600_000_000_000  # an exchange time more than an hour ahead of our clock does not move the window
+_MAX_AHEAD_US = 3_600_000_000  # an exchange time more than an hour ahead of our clock does not move the window
 
 
 # The newest row of a symbol: exchange time, time of receipt (both ns), values.
@@ -67,8 +69,8 @@ class RollingFrame:
         self.columns = tuple(columns)
         self.symbols = tuple(symbols)
         self._limit = limit or MAX_ROWS
-        self._window_ns = window_ns
-        self._newest = 0
+        self._window_us = None if window_ns is None else window_ns // 1_000
+        self._newest = 0  # exchange time, in us
         self._texts: dict[str, dict[str, int]] = {name: {} for name, kind in self.columns if kind == "text"}
         self._characters_left = dict.fromkeys(self._texts, MAX_CHARACTERS)
         self.buffer = RecordBuffer()
@@ -93,7 +95,7 @@ class RollingFrame:
             return
         self._backfills.clear()
         count, width = len(buffer.codes), len(self.columns)
-        received = _receipt_times(buffer.marks, count)
+        received = _receipt_times(buffer.marks, count)  # in us
         done = 0
         while done < count:
             slab, start, end, filled = self._published
@@ -107,7 +109,8 @@ class RollingFrame:
         # A dict keeps the last index of each code, so the last row of each symbol.
         for code, at in dict(zip(buffer.codes, range(count), strict=True)).items():
             values = tuple(buffer.values[at * width : (at + 1) * width])
-            self._latest[code] = (buffer.ts[at], received[at], values)
+            mark = bisect_right(buffer.marks, at, key=itemgetter(0))
+            self._latest[code] = (buffer.ts[at], buffer.marks[mark][1], values)
         if count:
             self.lags.published(buffer)
         buffer.clear()
@@ -176,7 +179,8 @@ class RollingFrame:
     def frame(self) -> pd.DataFrame:
         """Return the rows in the window: index `ts`, columns `received`, `symbol` and the fields; no copy is made.
 
-        The memory is shared with the rolling frame until the caller writes to the DataFrame (copy-on-write).
+        Times are datetime64[us, UTC]. The memory is shared with the slab until the caller writes to the frame
+        (copy-on-write).
         """
         slab, start, end, _ = self._published
         return slab.frame.iloc[start:end]
@@ -217,7 +221,7 @@ class RollingFrame:
         """Return median and 99th percentile of the time from exchange time to receipt, of the newest 1,000 rows."""
         slab, start, end, _ = self._published
         newest = slice(max(start, end - MOST_SAMPLES), end)
-        return percentiles(exchange_lags(slab.ts[newest], slab.received[newest], since=self.lags.since))
+        return percentiles(exchange_lags(slab.ts[newest] * 1_000, slab.received[newest] * 1_000, since=self.lags.since))
 
     def latest(self) -> list[LatestRow | None]:
         """Return the newest row of each symbol, in the order of `symbols`; None where none has arrived."""
@@ -265,7 +269,7 @@ class RollingFrame:
 
     def _next_slab(self, slab: Slab, start: int, end: int) -> tuple[Slab, int, int]:
         kept = min(end - start, self._limit)
-        capacity = slab.capacity if self._window_ns is None else min(max(2 * kept, FIRST_CAPACITY), 2 * MAX_ROWS)
+        capacity = slab.capacity if self._window_us is None else min(max(2 * kept, FIRST_CAPACITY), 2 * MAX_ROWS)
         new = self._new_slab(capacity, slab.base + end - kept)
         new.copy_from(slab, end - kept, end)
         return new, 0, kept
@@ -276,9 +280,12 @@ class RollingFrame:
         values = buffer.values[rows.start * width : rows.stop * width]
         for place, (name, kind) in enumerate(self.columns):
             column = values[place::width]
-            slab.write(name, at, self._encoded(slab, name, column, at) if kind == "text" else column)
+            if kind == "text":
+                slab.write(name, at, self._encoded(slab, name, column, at))
+            else:
+                slab.write(name, at, map(_microseconds, column) if kind == "time" else column)
         slab.write("symbol", at, buffer.codes[some])
-        slab.write("ts", at, buffer.ts[some])
+        slab.write_ts(at, buffer.ts[some])
         slab.write("received", at, received[some])
 
     def _encoded(self, slab: Slab, name: str, column: Sequence[Value], filled: int) -> list[int]:
@@ -302,36 +309,33 @@ class RollingFrame:
 
     def _first(self, slab: Slab, start: int, end: int, written: int) -> int:
         start = max(start, end - self._limit)
-        if self._window_ns is None:
+        if self._window_us is None:
             return start
-        ts, latest_credible = slab.ts[written:end], slab.received[written:end] + _MAX_AHEAD_NS
+        ts, latest_credible = slab.ts[written:end], slab.received[written:end] + _MAX_AHEAD_US
         self._newest = max(self._newest, int(ts[ts <= latest_credible].max(initial=0)))
         if not self._newest:
             return start
-        oldest = self._newest - self._window_ns
+        oldest = self._newest - self._window_us
         # A row with a time too far ahead is evicted: it would keep all rows behind it in the window for ever.
-        while start < end and not oldest <= slab.ts[start] <= slab.received[start] + _MAX_AHEAD_NS:
+        while start < end and not oldest <= slab.ts[start] <= slab.received[start] + _MAX_AHEAD_US:
             stop = min(start + 4096, end)
             ts = slab.ts[start:stop]
-            inside = (ts >= oldest) & (ts <= slab.received[start:stop] + _MAX_AHEAD_NS)
+            inside = (ts >= oldest) & (ts <= slab.received[start:stop] + _MAX_AHEAD_US)
             step = int(inside.argmax())
             start += step if inside[step] else stop - start
         return start
 
 
 class TimeWeightedMean(NamedTuple):
-    """The mean of a column over time; NaN without a value.
-
-    `gaps` is the number of gaps within that time, `unknown_ns` how much of the time they leave out, in ns.
-    """
+    """`mean` is NaN without a value; `gaps` lay within the time averaged, `unknown_us` of which is not covered."""
 
     mean: float
     gaps: int
-    unknown_ns: int
+    unknown_us: int
 
 
 def time_weighted(ts: Times, received: Times, values: Numbers, gaps: Iterable[int]) -> TimeWeightedMean:
-    """Return the mean of values that hold from one row to the next, weighted by time, from the first row to the last.
+    """Time-weighted mean of values that hold from one row to the next, between the first row and the last; times in us.
 
     Times are in ns. Rows are in the order of arrival; a late one counts from its own `ts`, and of several with one `ts`
     the last counts. A NaN value has no weight. `gaps` are the starts of gaps by the clock of `received`: the value that
@@ -358,14 +362,17 @@ def time_weighted(ts: Times, received: Times, values: Numbers, gaps: Iterable[in
     return TimeWeightedMean(float(numbers[-1]) if len(numbers) else float("nan"), touched, unknown)
 
 
-def _receipt_times(marks: Sequence[tuple[int, int]], count: int) -> array[int]:
-    """Return the time of receipt of each of `count` records, from marks of (number of records so far, time).
+def _microseconds(ns: Value) -> int:
+    """A time in ns in us, rounded down; `NOT_A_TIME` stays as it is."""
+    assert isinstance(ns, int), "times are whole numbers"
+    return ns if ns == NOT_A_TIME else ns // 1_000
 
-    Raises ValueError where the marks do not cover all records.
-    """
+
+def _receipt_times(marks: Sequence[tuple[int, int]], count: int) -> array[int]:
+    """The time of receipt of each of `count` records in us, from marks of (number of records so far, time in ns)."""
     received = array("q")
     for upto, when in marks:
-        received.extend(array("q", (when,)) * (upto - len(received)))
+        received.extend(array("q", (when // 1_000,)) * (upto - len(received)))
     if len(received) < count:
         raise ValueError("records without a time of receipt")
     return received

@@ -15,11 +15,12 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from aries_nb.model import Column, ColumnType, Value
+from aries_nb.store.values import TIME_TYPE
 
 __all__ = ["Slab", "code_type"]
 
 _DTYPES: dict[ColumnType, str] = {"number": "float64", "time": "int64", "integer": "int64"}
-_TIME = pd.DatetimeTZDtype("ns", "UTC")
+_MOST_AT_ONCE = 500  # elements; of more, numpy releases the interpreter lock
 AnyArray: TypeAlias = NDArray[Any]  # float64, int64 or codes, depending on the column
 
 
@@ -31,8 +32,8 @@ def code_type(categories: int) -> str:
 class Slab:
     """Memory for `capacity` rows in columns; row 0 is row number `base` of the rolling frame.
 
-    `arrays` has the columns by name, those of texts as codes. `texts` are the categories of each text column. `frame`
-    is the DataFrame of all rows, those not yet written included.
+    `arrays` holds the columns by name, texts as codes. `texts` are the categories of each text column. Times are in us
+    since the epoch.
     """
 
     __slots__ = (
@@ -61,7 +62,7 @@ class Slab:
         }
         own = {"ts": self.ts, "received": self.received, "symbol": self.codes}
         self._memory = {name: column.data for name, column in (own | self.arrays).items()}
-        index = pd.DatetimeIndex(pd.array(self.ts, dtype=_TIME, copy=False), name="ts", copy=False)
+        index = pd.DatetimeIndex(pd.array(self.ts, dtype=TIME_TYPE, copy=False), name="ts", copy=False)
         # Kept as long as the slab: pandas copies on a write to a snapshot only while it knows of another owner of the
         # memory, and the `frame` from before a new category is gone.
         self._series: dict[str, pd.Series[Any]] = {}
@@ -72,12 +73,22 @@ class Slab:
     def write(self, name: str, at: int, values: Iterable[Value]) -> None:
         """Write values to a column from position `at` on; "ts", "received" and "symbol" (codes) are columns as well.
 
+        Times are in microseconds.
+
         Not by numpy assignment: of more than 500 elements it releases the interpreter lock, and while a cell computes
         it takes up to 5 ms to get the lock back, for each column.
         """
         memory = self._memory[name]
         piece: array[Any] = array(memory.format, values)
         memory[at : at + len(piece)] = memoryview(piece)
+
+    def write_ts(self, at: int, nanoseconds: Sequence[int]) -> None:
+        """Fill `ts` from position `at` on, rounded down to microseconds."""
+        self.write("ts", at, nanoseconds)
+        end = at + len(nanoseconds)
+        for start in range(at, end, _MOST_AT_ONCE):
+            written = self.ts[start : min(start + _MOST_AT_ONCE, end)]
+            np.floor_divide(written, 1_000, out=written)
 
     def add_categories(self, name: str, texts: Sequence[str], filled: int) -> None:
         """Set the categories of a text column to `texts`, which begin with those so far.
@@ -101,14 +112,14 @@ class Slab:
             column[:count] = other.arrays[name][start:end]
 
     def _arrays_to_show(self, texts: Mapping[str, Sequence[str]]) -> Iterator[tuple[str, Any]]:
-        yield "received", pd.array(self.received, dtype=_TIME, copy=False)
+        yield "received", pd.array(self.received, dtype=TIME_TYPE, copy=False)
         yield "symbol", _categorical(self.codes, self.symbols)
         for name, kind in self.columns:
             column = self.arrays[name]
             if kind == "text":
                 yield name, _categorical(column, texts[name])
             else:
-                yield name, pd.array(column, dtype=_TIME, copy=False) if kind == "time" else column
+                yield name, pd.array(column, dtype=TIME_TYPE, copy=False) if kind == "time" else column
 
 
 def _allocate(dtype: str, count: int) -> AnyArray:

@@ -34,7 +34,7 @@ def test_the_promised_lines_work_in_a_plain_script() -> None:
     assert list(frame.columns) == [
         "received", "symbol", "bid_price", "bid_size", "ask_price", "ask_size", "last_price",
     ]  # fmt: skip
-    assert pd.DatetimeTZDtype("ns", "UTC") == frame.index.dtype == frame["received"].dtype
+    assert pd.DatetimeTZDtype("us", "UTC") == frame.index.dtype == frame["received"].dtype
     assert len(frame) >= 100
     assert list(latest.index) == ["AAPL", "MSFT"]
     assert {"buy", "sell"} == set(ladder["side"])
@@ -189,7 +189,7 @@ def test_latest_has_a_row_for_a_symbol_that_nothing_came_for(sim: Simulator, fee
     latest = feed.trades("AAPL", "MSFT").latest
 
     assert list(latest.index) == ["AAPL", "MSFT"]
-    assert [pd.DatetimeTZDtype("ns", "UTC")] * 2 == [latest["ts"].dtype, latest["received"].dtype]
+    assert [pd.DatetimeTZDtype("us", "UTC")] * 2 == [latest["ts"].dtype, latest["received"].dtype]
     assert latest[["ts", "received", "price", "size"]].isna().all(axis=None)
     assert list(latest["venue"]) == ["", ""]
     assert list(latest["trade_id"]) == [0, 0]

@@ -46,15 +46,23 @@ def small_slabs() -> Iterator[None]:
 
 
 class Row(NamedTuple):
+    """As it is written, times in ns; `in_us` as it is shown."""
+
     code: int
     ts: int
     received: int
     values: tuple[Any, ...]
 
+    def in_us(self) -> Row:
+        values = list(self.values)
+        if len(values) == len(MIXED) and values[2] != NOT_A_TIME:
+            values[2] //= 1_000
+        return Row(self.code, self.ts // 1_000, self.received // 1_000, tuple(values))
+
 
 @dataclass
 class PlainList:
-    """The rows that a frame must have, computed slowly."""
+    """The rows that a frame must have, times in us, computed slowly."""
 
     limit: int | None = None
     window_ns: int | None = None
@@ -63,8 +71,9 @@ class PlainList:
     newest: int = 0
 
     def publish(self, batch: Sequence[Row]) -> None:
-        self.rows += batch
-        self.newest = max([self.newest, *(row.ts for row in batch if row.ts <= row.received + HOUR)])
+        rows = [row.in_us() for row in batch]
+        self.rows += rows
+        self.newest = max([self.newest, *(row.ts for row in rows if row.ts <= row.received + HOUR // 1_000)])
         while self.rows and self.is_over():
             del self.rows[0]
             self.evicted += 1
@@ -73,7 +82,8 @@ class PlainList:
         if self.limit is not None and len(self.rows) > self.limit:
             return True
         first = self.rows[0]
-        too_old, too_far_ahead = first.ts < self.newest - (self.window_ns or 0), first.ts > first.received + HOUR
+        too_old = first.ts < self.newest - (self.window_ns or 0) // 1_000
+        too_far_ahead = first.ts > first.received + HOUR // 1_000
         return self.window_ns is not None and self.newest > 0 and (too_old or too_far_ahead)
 
 
@@ -85,7 +95,7 @@ def publish(rolling: RollingFrame, batch: Sequence[Row]) -> None:
 
 
 def rows_of(frame: pd.DataFrame, columns: Sequence[Column]) -> list[Row]:
-    """The rows of a frame as they were written; a missing number as None, so that it equals itself."""
+    """The rows of a frame, times in us; a missing number as None, so that it equals itself."""
     codes = [SYMBOLS.index(symbol) for symbol in frame["symbol"]]
     ts = frame.index.asi8.tolist()
     received = frame["received"].astype("int64").tolist() if len(frame) else []
@@ -228,7 +238,7 @@ def test_frame_has_the_types_it_promises_also_when_empty(window: dict[str, int])
     publish(rolling, [Row(1, NOW, NOW, (1.5, "D", NOW, 7, 2.0))])
     filled = rolling.frame()
 
-    utc = pd.DatetimeTZDtype("ns", "UTC")
+    utc = pd.DatetimeTZDtype("us", "UTC")
     for frame in (empty, filled):
         assert (frame.index.name, frame.index.dtype) == ("ts", utc)
         assert list(frame.columns) == ["received", "symbol", "price", "venue", "moment", "number", "size"]
@@ -255,13 +265,13 @@ def test_nothing_added_is_nothing_published() -> None:
 def test_rows_of_one_publish_keep_their_own_times_of_receipt() -> None:
     rolling = RollingFrame(NUMBERS, SYMBOLS, limit=100)
 
-    for received, count in ((NOW, 2), (NOW + 5, 0), (NOW + 7, 9)):
+    for received, count in ((NOW, 2), (NOW + 5_000, 0), (NOW + 7_999, 9)):
         for _ in range(count):
             rolling.buffer.add(0, NOW, (1.0, 2.0))
         rolling.buffer.mark(received)
     rolling.publish()
 
-    assert rolling.frame()["received"].astype("int64").tolist() == [NOW] * 2 + [NOW + 7] * 9
+    assert rolling.frame()["received"].astype("int64").tolist() == [NOW // 1_000] * 2 + [NOW // 1_000 + 7] * 9
 
 
 # Memory.
@@ -269,7 +279,7 @@ def test_rows_of_one_publish_keep_their_own_times_of_receipt() -> None:
 
 def numbered(first: int, count: int, texts: int = 5) -> list[Row]:
     return [
-        Row(n % 3, NOW + n, NOW, (float(n), f"T{n % texts}", NOW + n, n, float(-n)))
+        Row(n % 3, NOW + n * 1_000, NOW, (float(n), f"T{n % texts}", NOW + n * 1_000, n, float(-n)))
         for n in range(first, first + count)
     ]
 
@@ -364,8 +374,9 @@ def test_what_a_user_writes_reaches_neither_the_rolling_frame_nor_another_snapsh
     mine.loc[mine.index[3:6], name] = mine[name].iloc[0]
     mine.iloc[7, mine.columns.get_loc(name)] = mine[name].iloc[1]
 
-    assert comparable(numbered(0, 12)) != rows_of(mine, MIXED)
-    assert all(comparable(numbered(0, 12)) == rows_of(other, MIXED) for other in others)
+    before = [row.in_us() for row in numbered(0, 12)]
+    assert before != rows_of(mine, MIXED)
+    assert all(before == rows_of(other, MIXED) for other in others)
     assert expected == rows_of(rolling.frame(), MIXED)
 
 
@@ -431,7 +442,7 @@ def window_of(rolling: RollingFrame, *rows: tuple[int, int]) -> list[int]:
     """Publish rows of (seconds, seconds of receipt) one by one; the seconds of those still in the window."""
     for ts, received in rows:
         publish(rolling, [Row(0, NOW + ts * 10**9, NOW + received * 10**9, (0.0, 0.0))])
-    return [(ts - NOW) // 10**9 for ts in rolling.frame().index.asi8.tolist()]
+    return [(ts - NOW // 1_000) // 10**6 for ts in rolling.frame().index.asi8.tolist()]
 
 
 def test_row_as_old_as_the_window_is_still_in_it() -> None:
@@ -478,7 +489,7 @@ def test_window_holds_no_more_than_the_most_rows(monkeypatch: pytest.MonkeyPatch
 # Threads.
 
 
-@pytest.mark.parametrize("window", [{"limit": 100}, {"window_ns": 150}])
+@pytest.mark.parametrize("window", [{"limit": 100}, {"window_ns": 150_000}])
 def test_a_reader_on_another_thread_sees_whole_rows_in_order_and_never_goes_back(window: dict[str, int]) -> None:
     rolling = RollingFrame(MIXED, SYMBOLS, **window)
     is_over = threading.Event()
@@ -493,7 +504,7 @@ def test_a_reader_on_another_thread_sees_whole_rows_in_order_and_never_goes_back
             rows = rolling.rows(0)
             numbers = frame["number"].to_numpy()
             first, end = (numbers[0], numbers[-1] + 1) if len(numbers) else (0, 0)
-            expected = comparable(numbered(int(first), len(numbers), texts=150))
+            expected = comparable([row.in_us() for row in numbered(int(first), len(numbers), texts=150)])
             if expected != rows_of(frame, MIXED):
                 problems.append(f"rows {first} to {end} are not those that were written")
             if end < seen or first < evicted or (len(numbers) and rows.end < end):

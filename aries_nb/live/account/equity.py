@@ -34,6 +34,7 @@ from aries_nb.store import (
     open_portfolio,
     unmarked,
 )
+from aries_nb.store.values import utc_times
 
 __all__ = ["EquityMoment", "EquitySource", "LiveEquity"]
 
@@ -99,10 +100,9 @@ class LiveEquity:
         minus the second), float64, NaN where unknown.
         """
         data = self._source.equity()
-        zone = pd.DatetimeTZDtype("ns", "UTC")
         return pd.DataFrame(
             {"equity": data.ours, "broker_equity": data.theirs, "difference": data.ours - data.theirs},
-            index=pd.DatetimeIndex(pd.array(data.ts, dtype=zone), name="ts"),
+            index=pd.DatetimeIndex(utc_times(data.ts), name="ts"),
         )
 
     @property
@@ -419,7 +419,7 @@ def _frame_of(attribution: Attribution) -> pd.DataFrame:
 
 
 def _time(ns: int) -> pd.Timestamp:
-    return pd.Timestamp(ns, unit="ns", tz="UTC")
+    return pd.Timestamp(ns, unit="ns", tz="UTC").floor("us").as_unit("us")
 
 
 def _decimal(value: object) -> Decimal:

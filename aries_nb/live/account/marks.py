@@ -18,7 +18,7 @@ from aries_nb.store import UNKNOWN
 __all__ = ["LiveMarks"]
 
 MOST_LEFT = 4
-OLDEST_NS = 60_000_000_000  # the oldest quote that values a fill: an older one may be from before a gap
+OLDEST_US = 60_000_000  # the oldest quote that values a fill: an older one may be from before a gap
 
 
 class LiveMarks:
@@ -72,11 +72,12 @@ class LiveMarks:
         That of the newest quote at or before `ts`; NaN where that is more than a minute older, has no bid or no ask, or
         none is kept here.
         """
-        newest, mid = ts - OLDEST_NS, UNKNOWN
+        moment = ts // 1_000
+        newest, mid = moment - OLDEST_US, UNKNOWN
         for rows in (*self._left, *(frame._source.rows(0) for frame in list(self._frames))):
             if symbol not in rows.symbols:
                 continue
-            is_before = (rows.codes == rows.symbols.index(symbol)) & (rows.ts <= ts) & (rows.ts >= newest)
+            is_before = (rows.codes == rows.symbols.index(symbol)) & (rows.ts <= moment) & (rows.ts >= newest)
             if is_before.any():
                 newest = int(rows.ts[is_before].max())
                 at = int(np.flatnonzero(is_before & (rows.ts == newest))[-1])

@@ -22,7 +22,7 @@ from aries_nb.live.live_object import StreamedObject
 from aries_nb.live.waiting import wait_for
 from aries_nb.model import BookIntegrity, BookLevels, Column, GapSpan
 from aries_nb.store import LatencySamples, OrderBook, Table
-from aries_nb.store.values import frame_of
+from aries_nb.store.values import frame_of, utc_times
 
 if TYPE_CHECKING:
     from aries_nb.widgets import DepthChart, Ladder
@@ -60,19 +60,18 @@ class LiveBook(StreamedObject):
         now = self._source.levels(self.depth)
         sides = [("buy", now.bids), ("sell", now.asks)]
         count = sum(len(levels) for _, levels in sides)
-        zone = pd.DatetimeTZDtype("ns", "UTC")
         codes = np.repeat([0, 1], [len(levels) for _, levels in sides])
         stacked = np.concatenate([levels for _, levels in sides])
         return pd.DataFrame(
             {
-                "received": pd.array(np.full(count, now.received), dtype=zone),
+                "received": utc_times(np.full(count, now.received)),
                 "symbol": pd.Categorical.from_codes(np.zeros(count, "int8"), categories=pd.Index([self.symbol])),
                 "side": pd.Categorical.from_codes(codes, categories=pd.Index([side for side, _ in sides])),
                 "level": np.concatenate([np.arange(1, len(levels) + 1) for _, levels in sides]),
                 "price": stacked[:, 0],
                 "size": stacked[:, 1],
             },
-            index=pd.DatetimeIndex(pd.array(np.full(count, now.ts), dtype=zone), name="ts"),
+            index=pd.DatetimeIndex(utc_times(np.full(count, now.ts)), name="ts"),
         )
 
     @property

@@ -20,6 +20,7 @@ from aries_nb.live.staleness import Staleness
 from aries_nb.model import MISSING, NOT_A_TIME, BoardData, Column, FrameRows, GapSpan, Kind
 from aries_nb.store import LatencySamples, RollingFrame
 from aries_nb.store.rolling import time_weighted
+from aries_nb.store.values import utc_times
 
 if TYPE_CHECKING:
     from aries_nb.widgets import Board, Candles, Chart
@@ -115,11 +116,13 @@ class LiveFrame(StreamedObject):
         rows = self._tape.rows(0)
         chosen = rows.codes == rows.symbols.index(name)
         others = set(self.symbols) - {name}
-        gaps = sorted({gap.started for gap in self._gap_selection.all() if not gap.filled and gap.symbol not in others})
+        gaps = sorted(
+            {gap.started // 1_000 for gap in self._gap_selection.all() if not gap.filled and gap.symbol not in others}
+        )
         received = rows.ts if rows.received is None else rows.received
         found = time_weighted(rows.ts[chosen], received[chosen], rows.numbers[column][chosen], gaps)
         if found.gaps and over_gaps == "refuse":
-            raise GapError(f"{column} of {name}", gaps=found.gaps, unknown_s=found.unknown_ns / 1e9)
+            raise GapError(f"{column} of {name}", gaps=found.gaps, unknown_s=found.unknown_us / 1e6)
         return found.mean
 
     def __len__(self) -> int:
@@ -336,4 +339,4 @@ class FrameSource:
 
 
 def _times(nanoseconds: Sequence[int] | pd.Series[int]) -> pd.DatetimeIndex:
-    return pd.DatetimeIndex(pd.array(np.asarray(nanoseconds, dtype="int64"), dtype=pd.DatetimeTZDtype("ns", "UTC")))
+    return pd.DatetimeIndex(utc_times(np.asarray(nanoseconds, dtype="int64")))

@@ -10,7 +10,7 @@ import numpy as np
 import plotly.graph_objects as go
 
 from aries_nb.errors import UsageError
-from aries_nb.widgets.charts.candle_buckets import CandleBuckets, idle_spans, period_ns
+from aries_nb.widgets.charts.candle_buckets import CandleBuckets, idle_spans, period_us
 from aries_nb.widgets.charts.gap_bands import (
     GapOverlay,
     GapPlaces,
@@ -99,9 +99,9 @@ class Candles(_CandleChart):
         self._symbol = _symbol(source, symbol)
         numbers = source.rows(0).numbers
         self._column = _column(numbers, column)
-        self._buckets = CandleBuckets(period_ns(every))
-        self._every = str(every) if isinstance(every, str) else f"{period_ns(every) / 1e9:g}s"
-        self._step = period_ns(every) / 1e6
+        self._buckets = CandleBuckets(period_us(every))
+        self._every = str(every) if isinstance(every, str) else f"{period_us(every) / 1e6:g}s"
+        self._step = period_us(every) / 1e3
         self._gap_places = GapPlaces()
         self._end = 0
         has_volume = "size" in numbers and self._column == "price"

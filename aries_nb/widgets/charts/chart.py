@@ -98,7 +98,7 @@ class Chart(FigureView):
         for symbol in {symbol for symbol, _ in self._lines}:
             chosen = _rows_of(rows, symbol)
             numbers = chosen + rows.first
-            x = rows.ts[chosen] / 1e6
+            x = rows.ts[chosen] / 1e3
             for line, points in zip(self._lines, self._points, strict=True):
                 if line[0] == symbol:
                     points.drop_before(rows.window_start)

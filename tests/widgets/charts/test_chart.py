@@ -10,7 +10,7 @@ from aries_nb.widgets import Chart
 from aries_nb.widgets.plotly_view import MOST_DISPLAYS, MOST_UNANSWERED
 from tests.widgets.sources import RollingRows
 
-SECOND = 1_000_000_000
+SECOND = 1_000_000  # in us
 
 
 def filled(count=100, symbols=("AAPL", "MSFT"), columns=("bid_price", "ask_price"), limit=10**9):
