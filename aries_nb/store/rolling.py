@@ -7,9 +7,8 @@ replaced as a whole, and the memory it refers to is never written again.
 from __future__ import annotations
 
 from array import array
-from bisect import bisect_right
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from operator import itemgetter
+from itertools import pairwise
 from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 import numpy as np
@@ -32,10 +31,11 @@ MAX_TEXT = 1_000  # characters of one text; longer ones are cut
 MAX_CHARACTERS = 2**21  # characters of all distinct texts of one column
 FIRST_CAPACITY = 4_096
 _ELLIPSIS = "…"
+_INT64 = np.dtype("int64").char  # as `array` names it
 _MAX_AHEAD_US = 3_600_000_000  # an exchange time more than an hour ahead of our clock does not move the window
 
 
-# The newest row of a symbol: exchange time, time of receipt (both ns), values.
+# The newest row of a symbol: exchange time, time of receipt (both ns, receipt in whole us), values.
 LatestRow: TypeAlias = tuple[int, int, Values]
 
 
@@ -96,21 +96,21 @@ class RollingFrame:
         self._backfills.clear()
         count, width = len(buffer.codes), len(self.columns)
         received = _receipt_times(buffer.marks, count)  # in us
+        numbers = _arrival_numbers(buffer.runs, count)
         done = 0
         while done < count:
             slab, start, end, filled = self._published
             if end == slab.capacity:
                 slab, start, end = self._next_slab(slab, start, end)
             step = min(count - done, slab.capacity - end)
-            self._write(slab, end, range(done, done + step), received)
+            self._write(slab, end, range(done, done + step), received, numbers)
             done += step
             filled = buffer.counted["filled"] if done == count else filled
             self._published = _PublishedRows(slab, self._first(slab, start, end + step, end), end + step, filled)
         # A dict keeps the last index of each code, so the last row of each symbol.
         for code, at in dict(zip(buffer.codes, range(count), strict=True)).items():
             values = tuple(buffer.values[at * width : (at + 1) * width])
-            mark = bisect_right(buffer.marks, at, key=itemgetter(0))
-            self._latest[code] = (buffer.ts[at], buffer.marks[mark][1], values)
+            self._latest[code] = (buffer.ts[at], received[at] * 1_000, values)
         if count:
             self.lags.published(buffer)
         buffer.clear()
@@ -138,19 +138,18 @@ class RollingFrame:
         """
         return self._is_backfilling
 
-    def backfill(self, number: int, rows: Sequence[tuple[int, int, Values]], received: int) -> bool:
-        """Insert the rows that a gap left out, each (symbol's code, exchange time in ns, values).
+    def backfill(self, number: int, rows: Sequence[tuple[int, int, Values]], received: int, *, seq: int = 0) -> bool:
+        """Insert rows (code, exchange time in ns, values) where they are missing; publish with the last open backfill.
 
-        `number` is that of the backfill, from `begin_backfill`. All rows are published with the last backfill in
-        progress. The inserted ones get the time of receipt of the rows behind them, `received` (ns since the epoch)
-        where there are none. Returns False where the backfill is void because too many rows waited. The network's
-        thread only.
+        They get the time of receipt of the rows behind them, `received` (ns since the epoch) where there are none.
+        `seq` is the arrival number of the first: they have arrived now, later than the rows behind them.
+        Returns False where the backfill is void because too many rows waited.
         """
         place = self._backfills.pop(number, None)
         if place is None:
             return False
         if rows:
-            self._insert(place, rows, received)
+            self._insert(place, rows, received, seq)
         self.publish()
         return True
 
@@ -255,7 +254,7 @@ class RollingFrame:
         texts = {name: list(texts) for name, texts in self._texts.items()}
         return Slab(self.columns, self.symbols, capacity=capacity, base=base, texts=texts)
 
-    def _insert(self, place: int, rows: Sequence[tuple[int, int, Values]], received: int) -> None:
+    def _insert(self, place: int, rows: Sequence[tuple[int, int, Values]], received: int, seq: int) -> None:
         buffer, count, width = self.buffer, len(rows), len(self.columns)
         buffer.codes[place:place] = [code for code, _, _ in rows]
         buffer.ts[place:place] = [ts for _, ts, _ in rows]
@@ -263,6 +262,11 @@ class RollingFrame:
         before = [mark for mark in buffer.marks if mark[0] <= place]
         after = [(upto + count, when) for upto, when in buffer.marks if upto > place]
         buffer.marks[:] = [*before, (place + count, after[0][1] if after else received), *after]
+        before = [run for run in buffer.runs if run[0] < place]
+        behind = [run for run in buffer.runs if run[0] >= place]
+        if before and (not behind or behind[0][0] > place):
+            behind.insert(0, (place, before[-1][1]))  # the rows may lie within a run
+        buffer.runs[:] = [*before, (place, seq - place), *((at + count, offset - count) for at, offset in behind)]
         buffer.counted["filled"] += count
         # Of two backfills at one place, the later one's rows go behind.
         self._backfills = {number: at + count if at >= place else at for number, at in self._backfills.items()}
@@ -274,7 +278,7 @@ class RollingFrame:
         new.copy_from(slab, end - kept, end)
         return new, 0, kept
 
-    def _write(self, slab: Slab, at: int, rows: range, received: array[int]) -> None:
+    def _write(self, slab: Slab, at: int, rows: range, received: array[int], numbers: array[int]) -> None:
         buffer, width = self.buffer, len(self.columns)
         some = slice(rows.start, rows.stop)
         values = buffer.values[rows.start * width : rows.stop * width]
@@ -287,6 +291,7 @@ class RollingFrame:
         slab.write("symbol", at, buffer.codes[some])
         slab.write_ts(at, buffer.ts[some])
         slab.write("received", at, received[some])
+        slab.write("seq", at, numbers[some])
 
     def _encoded(self, slab: Slab, name: str, column: Sequence[Value], filled: int) -> list[int]:
         texts = self._texts[name]
@@ -368,11 +373,21 @@ def _microseconds(ns: Value) -> int:
     return ns if ns == NOT_A_TIME else ns // 1_000
 
 
+def _arrival_numbers(runs: Sequence[tuple[int, int]], count: int) -> array[int]:
+    """The arrival number of each of `count` records, from runs of (place, number minus place); 0 before the first."""
+    if len(runs) == 1 and not runs[0][0]:  # most often
+        return array(_INT64, range(runs[0][1], runs[0][1] + count))
+    numbers = array(_INT64, bytes(8 * (runs[0][0] if runs else count)))
+    for (start, offset), (end, _) in pairwise((*runs, (count, 0))):
+        numbers.extend(range(start + offset, end + offset))
+    return numbers
+
+
 def _receipt_times(marks: Sequence[tuple[int, int]], count: int) -> array[int]:
     """The time of receipt of each of `count` records in us, from marks of (number of records so far, time in ns)."""
-    received = array("q")
+    received = array(_INT64)
     for upto, when in marks:
-        received.extend(array("q", (when // 1_000,)) * (upto - len(received)))
+        received.extend(array(_INT64, (when // 1_000,)) * (upto - len(received)))
     if len(received) < count:
         raise ValueError("records without a time of receipt")
     return received

@@ -21,6 +21,7 @@ __all__ = ["Slab", "code_type"]
 
 _DTYPES: dict[ColumnType, str] = {"number": "float64", "time": "int64", "integer": "int64"}
 _MOST_AT_ONCE = 500  # elements; of more, numpy releases the interpreter lock
+_NS_A_US = np.array(1_000)  # as an array: numpy would take 2 us each time to convert the number
 AnyArray: TypeAlias = NDArray[Any]  # float64, int64 or codes, depending on the column
 
 
@@ -33,11 +34,13 @@ class Slab:
     """Memory for `capacity` rows in columns; row 0 is row number `base` of the rolling frame.
 
     `arrays` holds the columns by name, texts as codes. `texts` are the categories of each text column. Times are in us
-    since the epoch.
+    since the epoch. `seq` is the arrival number of each row over all connections of the feed, 0 where it has none; the
+    DataFrame does not show it.
     """
 
     __slots__ = (
-        "_memory", "_series", "arrays", "base", "capacity", "codes", "columns", "frame", "received", "symbols", "ts"
+        "_memory", "_series", "arrays", "base", "capacity", "codes", "columns", "frame", "received", "seq", "symbols",
+        "ts",
     )  # fmt: skip
 
     def __init__(
@@ -55,12 +58,13 @@ class Slab:
         self.base = base
         self.ts = _allocate("int64", capacity)
         self.received = _allocate("int64", capacity)
+        self.seq = _allocate("int64", capacity)
         self.codes = _allocate(code_type(len(symbols)), capacity)
         self.arrays: dict[str, AnyArray] = {
             name: _allocate(code_type(len(texts[name])) if kind == "text" else _DTYPES[kind], capacity)
             for name, kind in columns
         }
-        own = {"ts": self.ts, "received": self.received, "symbol": self.codes}
+        own = {"ts": self.ts, "received": self.received, "seq": self.seq, "symbol": self.codes}
         self._memory = {name: column.data for name, column in (own | self.arrays).items()}
         index = pd.DatetimeIndex(pd.array(self.ts, dtype=TIME_TYPE, copy=False), name="ts", copy=False)
         # Kept as long as the slab: pandas copies on a write to a snapshot only while it knows of another owner of the
@@ -71,7 +75,7 @@ class Slab:
         self.frame = pd.DataFrame(self._series, copy=False)
 
     def write(self, name: str, at: int, values: Iterable[Value]) -> None:
-        """Write values to a column from position `at` on; "ts", "received" and "symbol" (codes) are columns as well.
+        """Fill a column from position `at` on; "ts", "received", "seq" and "symbol" (codes) are columns as well.
 
         Times are in microseconds.
 
@@ -79,7 +83,7 @@ class Slab:
         it takes up to 5 ms to get the lock back, for each column.
         """
         memory = self._memory[name]
-        piece: array[Any] = array(memory.format, values)
+        piece: array[Any] = values if isinstance(values, array) else array(memory.format, values)
         memory[at : at + len(piece)] = memoryview(piece)
 
     def write_ts(self, at: int, nanoseconds: Sequence[int]) -> None:
@@ -88,7 +92,7 @@ class Slab:
         end = at + len(nanoseconds)
         for start in range(at, end, _MOST_AT_ONCE):
             written = self.ts[start : min(start + _MOST_AT_ONCE, end)]
-            np.floor_divide(written, 1_000, out=written)
+            np.floor_divide(written, _NS_A_US, written)
 
     def add_categories(self, name: str, texts: Sequence[str], filled: int) -> None:
         """Set the categories of a text column to `texts`, which begin with those so far.
@@ -107,6 +111,7 @@ class Slab:
         count = end - start
         self.ts[:count] = other.ts[start:end]
         self.received[:count] = other.received[start:end]
+        self.seq[:count] = other.seq[start:end]
         self.codes[:count] = other.codes[start:end]
         for name, column in self.arrays.items():
             column[:count] = other.arrays[name][start:end]

@@ -44,6 +44,23 @@ def test_the_promised_lines_work_in_a_plain_script() -> None:
     assert feed.state == "closed"
 
 
+def test_rows_of_all_connections_are_numbered_in_the_order_of_their_arrival(feed: anb.Feed) -> None:
+    frames = [feed.quotes("AAPL", "MSFT"), feed.trades("AAPL"), feed.quotes("AAPL", endpoint="charts")]
+    for frame in frames:
+        frame.wait(rows=20)
+
+    slabs = [(frame._tape._published.slab, len(frame)) for frame in frames]
+    rows = sorted(
+        (seq, received)
+        for slab, count in slabs
+        for seq, received in zip(slab.seq[:count].tolist(), slab.received[:count].tolist(), strict=True)
+    )
+
+    assert len({seq for seq, _ in rows}) == len(rows)
+    assert [received for _, received in rows] == sorted(received for _, received in rows)
+    assert all("seq" not in frame.df for frame in frames)
+
+
 def test_the_same_call_gives_the_same_feed_frame_and_book(sim: Simulator) -> None:
     with anb.connect("aries", url=sim.url, token="a token") as feed:
         again = anb.connect("aries", url=sim.url, token="a token")

@@ -274,6 +274,59 @@ def test_rows_of_one_publish_keep_their_own_times_of_receipt() -> None:
     assert rolling.frame()["received"].astype("int64").tolist() == [NOW // 1_000] * 2 + [NOW // 1_000 + 7] * 9
 
 
+# Arrival numbers.
+
+
+def numbers_of(rolling: RollingFrame) -> list[int]:
+    slab, start, end, _ = rolling._published
+    return slab.seq[start:end].tolist()
+
+
+@given(st.lists(st.lists(st.integers(1, 3), max_size=12), max_size=10), st.integers(1, 12))
+def test_each_row_has_its_arrival_number_also_when_the_slab_is_replaced(steps: list[list[int]], limit: int) -> None:
+    rolling = RollingFrame(NUMBERS, SYMBOLS, limit=limit)
+    seq, written = 0, []
+
+    for batch in steps:
+        for step in batch:  # between the rows, others of the feed arrive elsewhere
+            seq += step
+            rolling.buffer.number(seq)
+            rolling.buffer.add(0, NOW, (float(seq), 0.0))
+            rolling.buffer.mark(NOW)
+            written.append(seq)
+        rolling.publish()
+
+    assert numbers_of(rolling) == written[-limit:]
+    assert rolling.frame()["price"].tolist() == written[-limit:]
+    assert "seq" not in rolling.frame().columns
+
+
+def test_rows_of_a_backfill_are_numbered_as_they_arrive_and_the_others_keep_their_numbers() -> None:
+    rolling = RollingFrame((Column("price"),), SYMBOLS, limit=100)
+    for seq in (5, 6):
+        rolling.buffer.number(seq)
+        rolling.buffer.add(0, NOW, (float(seq),))
+        rolling.buffer.mark(NOW)
+    first, second = rolling.begin_backfill(), rolling.begin_backfill()
+    rolling.buffer.number(9)
+    for price in (9.0, 10.0):
+        rolling.buffer.add(0, NOW, (price,))
+    rolling.buffer.mark(NOW)
+
+    rolling.backfill(first, [(0, NOW, (20.0,)), (0, NOW, (21.0,))], NOW, seq=20)
+    rolling.backfill(second, [(0, NOW, (22.0,))], NOW, seq=22)
+
+    assert numbers_of(rolling) == rolling.frame()["price"].tolist() == [5, 20, 21, 22, 6, 9, 10]
+
+
+def test_a_row_that_no_connection_brought_has_no_number() -> None:
+    rolling = RollingFrame(NUMBERS, SYMBOLS, limit=10)
+
+    publish(rolling, [Row(0, NOW, NOW, (1.0, 2.0))] * 2)
+
+    assert numbers_of(rolling) == [0, 0]
+
+
 # Memory.
 
 
@@ -400,7 +453,7 @@ def test_a_full_frame_takes_little_more_than_twice_its_rows(monkeypatch: pytest.
         publish(rolling, numbered(first, 1_000))
 
     slab = rolling._published.slab
-    arrays = [slab.ts, slab.received, slab.codes, *slab.arrays.values()]
+    arrays = [slab.ts, slab.received, slab.seq, slab.codes, *slab.arrays.values()]
 
     raw = sum(array.itemsize for array in arrays) * limit
     assert sum(array.nbytes for array in arrays) <= 2.2 * raw
