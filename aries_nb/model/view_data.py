@@ -98,16 +98,16 @@ class BarsData:
     is_stale: bool = False
 
 
-BookIntegrity = Literal["empty", "ok", "crossed", "stale", "gap"]
+BookIntegrity = Literal["empty", "ok", "locked", "crossed", "stale", "gap"]
 
 
 @dataclass(frozen=True, slots=True)
 class BookLevels:
     """Both sides of an order book: `bids` and `asks` are (levels, 2) arrays of price and size, best price first.
 
-    `integrity` is "empty", "ok", "crossed" (best bid at or above best ask), "stale" (no update for longer than usual)
-    or "gap" (the stream broke and no update has come since). `ts` is the exchange time and `received` the time of
-    receipt of the last update, in ns since the epoch, 0 if there was none.
+    `integrity`: "empty" no level on either side; "locked" best bid equals best ask, which is a state of a market and no
+    fault; "crossed" best bid above best ask; "stale" no update for longer than usual; "gap" the stream broke and no
+    update has come since. `ts` and `received` are of the last update in ns since the epoch, 0 if none.
     """
 
     symbol: str

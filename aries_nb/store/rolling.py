@@ -9,12 +9,14 @@ from __future__ import annotations
 from array import array
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import pairwise
+from math import nan
 from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 import numpy as np
 import pandas as pd
 
 from aries_nb.model import NOT_A_TIME, BoardData, Column, FrameRows, Observers, RecordBuffer, Value, Values
+from aries_nb.model.prices import is_price_column
 from aries_nb.store.latency import MOST_SAMPLES, LatencySamples, Percentiles, exchange_lags, percentiles
 from aries_nb.store.message_counts import MessageCounts, counts_of
 from aries_nb.store.slab import Slab
@@ -54,6 +56,8 @@ class _PublishedRows(NamedTuple):
 class RollingFrame:
     """The newest rows of the given symbols, in the order of arrival, at most 5,000,000.
 
+    A price of 0 becomes NaN (`aries_nb.model.prices`).
+
     `limit` keeps that many of the newest rows; `window_ns` keeps rows whose `ts` is at most that much older than the
     newest `ts`. The network's thread writes, any thread reads.
     """
@@ -71,6 +75,7 @@ class RollingFrame:
         self._limit = limit or MAX_ROWS
         self._window_us = None if window_ns is None else window_ns // 1_000
         self._newest = 0  # exchange time, in us
+        self._prices = frozenset(place for place, column in enumerate(self.columns) if is_price_column(column.name))
         self._texts: dict[str, dict[str, int]] = {name: {} for name, kind in self.columns if kind == "text"}
         self._characters_left = dict.fromkeys(self._texts, MAX_CHARACTERS)
         self.buffer = RecordBuffer()
@@ -288,6 +293,10 @@ class RollingFrame:
                 slab.write(name, at, self._encoded(slab, name, column, at))
             else:
                 slab.write(name, at, map(_microseconds, column) if kind == "time" else column)
+                if place in self._prices and slab.has_zero(name, at, column):
+                    column = [value or nan for value in column]  # a side that is not there
+                    slab.write(name, at, column)
+                    buffer.values[rows.start * width + place : rows.stop * width : width] = column
         slab.write("symbol", at, buffer.codes[some])
         slab.write_ts(at, buffer.ts[some])
         slab.write("received", at, received[some])

@@ -21,6 +21,7 @@ __all__ = ["Slab", "code_type"]
 
 _DTYPES: dict[ColumnType, str] = {"number": "float64", "time": "int64", "integer": "int64"}
 _MOST_AT_ONCE = 500  # elements; of more, numpy releases the interpreter lock
+_FEW = 100  # elements; of fewer, numpy is not quicker
 _NS_A_US = np.array(1_000)  # as an array: numpy would take 2 us each time to convert the number
 AnyArray: TypeAlias = NDArray[Any]  # float64, int64 or codes, depending on the column
 
@@ -85,6 +86,13 @@ class Slab:
         memory = self._memory[name]
         piece: array[Any] = values if isinstance(values, array) else array(memory.format, values)
         memory[at : at + len(piece)] = memoryview(piece)
+
+    def has_zero(self, name: str, at: int, values: Sequence[Value]) -> bool:
+        """Whether any of these values, which were written to a column at `at`, is 0."""
+        if len(values) < _FEW:
+            return 0 in values
+        written, all_of = self.arrays[name][at : at + len(values)], np.logical_and.reduce
+        return not all(all_of(written[start : start + _MOST_AT_ONCE]) for start in range(0, len(values), _MOST_AT_ONCE))
 
     def write_ts(self, at: int, nanoseconds: Sequence[int]) -> None:
         """Fill `ts` from position `at` on, rounded down to microseconds."""

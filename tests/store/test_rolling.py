@@ -25,9 +25,9 @@ from aries_nb.store.slab import Slab
 NOW = 1_772_463_845_000_000_000
 HOUR = 3_600_000_000_000
 SYMBOLS = ("MSFT", "AAPL", "TSLA")
-NUMBERS = (Column("price"), Column("size"))
+NUMBERS = (Column("value"), Column("size"))
 MIXED = (
-    Column("price"),
+    Column("value"),
     Column("venue", "text"),
     Column("moment", "time"),
     Column("number", "integer"),
@@ -219,10 +219,10 @@ def test_each_way_of_reading_gives_the_same_rows(
         assert rows.symbols == board.symbols == SYMBOLS
         assert [row.ts for row in expected] == rows.ts.tolist()
         assert [row.code for row in expected] == rows.codes.tolist()
-        for place, name in ((0, "price"), (4, "size")):
+        for place, name in ((0, "value"), (4, "size")):
             np.testing.assert_array_equal(rows.numbers[name], np.array([row.values[place] for row in expected], float))
         assert [row and (row.ts, row.received, row.values) for row in newest] == rolling.latest()
-        assert board.columns == ("price", "size")
+        assert board.columns == ("value", "size")
         assert (board.is_stale, board.rejected) == (True, {"NOPE": "unknown symbol"})
         assert [row.received if row else 0 for row in newest] == board.received.tolist()
         np.testing.assert_array_equal(
@@ -241,8 +241,8 @@ def test_frame_has_the_types_it_promises_also_when_empty(window: dict[str, int])
     utc = pd.DatetimeTZDtype("us", "UTC")
     for frame in (empty, filled):
         assert (frame.index.name, frame.index.dtype) == ("ts", utc)
-        assert list(frame.columns) == ["received", "symbol", "price", "venue", "moment", "number", "size"]
-        kinds = [frame[name].dtype for name in ("received", "moment", "price", "size", "number")]
+        assert list(frame.columns) == ["received", "symbol", "value", "venue", "moment", "number", "size"]
+        kinds = [frame[name].dtype for name in ("received", "moment", "value", "size", "number")]
         assert kinds == [utc, utc, "float64", "float64", "int64"]
         assert [frame[name].dtype.name for name in ("symbol", "venue")] == ["category", "category"]
         assert list(frame["symbol"].cat.categories) == list(SYMBOLS)
@@ -274,6 +274,35 @@ def test_rows_of_one_publish_keep_their_own_times_of_receipt() -> None:
     assert rolling.frame()["received"].astype("int64").tolist() == [NOW // 1_000] * 2 + [NOW // 1_000 + 7] * 9
 
 
+# Prices.
+
+
+def test_a_price_of_zero_is_no_price_and_a_size_of_zero_is_a_size() -> None:
+    columns = (Column("bid_price"), Column("bid_size"), Column("last_price"), Column("net_change"))
+    rolling = RollingFrame(columns, SYMBOLS, limit=10)
+
+    publish(rolling, [Row(0, NOW, NOW, (0.0, 0.0, 5.0, 0.0)), Row(1, NOW, NOW, (-37.63, 4.0, 0, 0.0))])
+
+    frame = rolling.frame()
+    np.testing.assert_array_equal(frame["bid_price"], [math.nan, -37.63])
+    np.testing.assert_array_equal(frame["last_price"], [5.0, math.nan])
+    assert frame["bid_size"].tolist() == [0.0, 4.0]
+    assert frame["net_change"].tolist() == [0.0, 0.0]
+    np.testing.assert_array_equal(rolling.board(is_stale=False).numbers[0], [math.nan, 0.0, 5.0, 0.0])
+
+
+@given(st.lists(st.sampled_from([0.0, -0.0, 0, 1.5, -2.0, math.nan]), max_size=40), st.integers(1, 30))
+def test_prices_of_zero_are_found_in_few_and_in_many_rows(prices: list[float], repeated: int) -> None:
+    rolling = RollingFrame((Column("size"), Column("price")), SYMBOLS, limit=2_000)
+    written = prices * repeated
+
+    publish(rolling, [Row(0, NOW, NOW, (0.0, price)) for price in written])
+
+    frame = rolling.frame()
+    np.testing.assert_array_equal(frame["price"], [price or math.nan for price in written])
+    assert frame["size"].tolist() == [0.0] * len(written)
+
+
 # Arrival numbers.
 
 
@@ -297,12 +326,12 @@ def test_each_row_has_its_arrival_number_also_when_the_slab_is_replaced(steps: l
         rolling.publish()
 
     assert numbers_of(rolling) == written[-limit:]
-    assert rolling.frame()["price"].tolist() == written[-limit:]
+    assert rolling.frame()["value"].tolist() == written[-limit:]
     assert "seq" not in rolling.frame().columns
 
 
 def test_rows_of_a_backfill_are_numbered_as_they_arrive_and_the_others_keep_their_numbers() -> None:
-    rolling = RollingFrame((Column("price"),), SYMBOLS, limit=100)
+    rolling = RollingFrame((Column("value"),), SYMBOLS, limit=100)
     for seq in (5, 6):
         rolling.buffer.number(seq)
         rolling.buffer.add(0, NOW, (float(seq),))
@@ -316,7 +345,7 @@ def test_rows_of_a_backfill_are_numbered_as_they_arrive_and_the_others_keep_thei
     rolling.backfill(first, [(0, NOW, (20.0,)), (0, NOW, (21.0,))], NOW, seq=20)
     rolling.backfill(second, [(0, NOW, (22.0,))], NOW, seq=22)
 
-    assert numbers_of(rolling) == rolling.frame()["price"].tolist() == [5, 20, 21, 22, 6, 9, 10]
+    assert numbers_of(rolling) == rolling.frame()["value"].tolist() == [5, 20, 21, 22, 6, 9, 10]
 
 
 def test_a_row_that_no_connection_brought_has_no_number() -> None:
@@ -408,7 +437,7 @@ def test_endless_text_is_cut() -> None:
 
 
 @pytest.mark.parametrize("then", ["nothing", "rows", "a new text", "turning over"])
-@pytest.mark.parametrize("name", ["price", "venue", "moment", "number", "size", "symbol"])
+@pytest.mark.parametrize("name", ["value", "venue", "moment", "number", "size", "symbol"])
 @pytest.mark.parametrize("is_alone", [True, False])
 def test_what_a_user_writes_reaches_neither_the_rolling_frame_nor_another_snapshot(
     name: str, then: str, *, is_alone: bool
@@ -443,7 +472,7 @@ def test_small_limit_does_not_turn_over_every_few_rows(monkeypatch: pytest.Monke
         slabs.add(id(rolling._published.slab))
 
     assert len(slabs) == 1
-    assert rolling.frame()["price"].tolist() == [4_095.0]
+    assert rolling.frame()["value"].tolist() == [4_095.0]
 
 
 def test_a_full_frame_takes_little_more_than_twice_its_rows(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -562,7 +591,7 @@ def test_a_reader_on_another_thread_sees_whole_rows_in_order_and_never_goes_back
                 problems.append(f"rows {first} to {end} are not those that were written")
             if end < seen or first < evicted or (len(numbers) and rows.end < end):
                 problems.append(f"went back from {seen} to {end}")
-            if rows.numbers["price"].tolist() != [float(n) for n in range(rows.first, rows.end)]:
+            if rows.numbers["value"].tolist() != [float(n) for n in range(rows.first, rows.end)]:
                 problems.append(f"arrays from {rows.first} to {rows.end} are not those that were written")
             seen = end
             reads += 1
@@ -583,7 +612,7 @@ def test_a_reader_on_another_thread_sees_whole_rows_in_order_and_never_goes_back
 
 
 def test_backfilled_rows_come_before_those_that_waited() -> None:
-    rolling = RollingFrame([Column("price")], ["A", "B"], limit=10)
+    rolling = RollingFrame([Column("value")], ["A", "B"], limit=10)
     publish(rolling, [Row(0, NOW, NOW, (1.0,))])
 
     first, second = rolling.begin_backfill(), rolling.begin_backfill()
@@ -595,26 +624,26 @@ def test_backfilled_rows_come_before_those_that_waited() -> None:
 
     assert (held, still_held) == (1, 1)
     assert (is_first_filled, is_second_filled) == (True, True)
-    assert rolling.frame()["price"].tolist() == [1.0, 2.0, 3.0, 5.0, 6.0]
+    assert rolling.frame()["value"].tolist() == [1.0, 2.0, 3.0, 5.0, 6.0]
     assert rolling.message_counts()[:3] == (3, 2, 5)
     assert rolling.backfill(first, [(0, NOW, (7.0,))], NOW) is False
 
 
 def test_too_many_waiting_rows_are_published_and_the_backfill_is_void(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(rolling_module, "MAX_PENDING", 2)
-    rolling = RollingFrame([Column("price")], ["A"], limit=10)
+    rolling = RollingFrame([Column("value")], ["A"], limit=10)
     number = rolling.begin_backfill()
 
     publish(rolling, [Row(0, NOW, NOW, (price,)) for price in (1.0, 2.0, 3.0)])
     is_filled = rolling.backfill(number, [(0, NOW, (0.0,))], NOW)
 
     assert is_filled is False
-    assert rolling.frame()["price"].tolist() == [1.0, 2.0, 3.0]
+    assert rolling.frame()["value"].tolist() == [1.0, 2.0, 3.0]
 
 
 @pytest.mark.parametrize("order", [(0, 1), (1, 0)], ids=["first gap first", "second gap first"])
 def test_each_of_two_gaps_is_filled_at_its_place(order: tuple[int, int]) -> None:
-    rolling = RollingFrame([Column("price")], ["A"], limit=20)
+    rolling = RollingFrame([Column("value")], ["A"], limit=20)
     publish(rolling, [Row(0, NOW, NOW, (1.0,))])
     missing = [[(0, NOW + at, (float(at),)) for at in (2, 3, 4)], [(0, NOW + at, (float(at),)) for at in (7, 8)]]
 
@@ -628,13 +657,13 @@ def test_each_of_two_gaps_is_filled_at_its_place(order: tuple[int, int]) -> None
         rolling.backfill(numbers[number], missing[number], NOW + 99)
 
     frame = rolling.frame()
-    assert frame["price"].tolist() == [float(each) for each in range(1, 10)]
+    assert frame["value"].tolist() == [float(each) for each in range(1, 10)]
     assert frame["received"].is_monotonic_increasing
     assert (rolling.is_backfilling, rolling.message_counts()[:3]) == (False, (4, 5, 9))
 
 
 def test_message_counts_add_up_during_a_backfill() -> None:
-    rolling = RollingFrame([Column("price")], ["A"], limit=20)
+    rolling = RollingFrame([Column("value")], ["A"], limit=20)
     rolling.buffer.add(0, NOW, (1.0,))
     rolling.buffer.mark(NOW)
 

@@ -28,6 +28,7 @@ from aries_nb.store import (
     Attribution,
     Contribution,
     Fill,
+    Mark,
     Portfolio,
     Reconciliation,
     equity,
@@ -81,12 +82,16 @@ class _Moment(NamedTuple):
 
 
 class LiveEquity:
-    """The broker's cash and positions, with the positions valued at the mid-price of the feed's own quotes.
+    """The broker's cash and positions, with the positions valued at the feed's own quotes.
 
-    `df` has one row for each computation, which follows a change (a quote included) at most five times a second. An
-    unknown value is not taken for zero: where the price or the quantity of an instrument is unknown, equity is NaN and
-    `unmarked` names the instrument. Computed in decimals, in the account's currency. `explained` has the causes of its
-    change. Any thread may read.
+    The mark of an instrument is the middle of bid and ask where both are there and believable: not crossed, and no stub
+    quotes such as 0.01 and 199,999.99. Else it is the last price, where that lies inside the sides that are there or is
+    newer than they are. Else it is unknown.
+
+    `df` has one row for each moment: after a change, a quote included, at most five times a second. An unknown value
+    is not taken for zero: where the price or the quantity of an instrument is unknown, equity is NaN and `unmarked`
+    names the instrument, and `reasons` why. Computed in decimals, in the account's currency. `explained` has the causes
+    of its change.
     """
 
     def __init__(self, positions: LivePositions, balances: LiveTable, fills: LiveFills) -> None:
@@ -155,6 +160,11 @@ class LiveEquity:
         return self._source.unmarked
 
     @property
+    def reasons(self) -> dict[str, str]:
+        """Why each instrument of `unmarked` has no mark or no quantity, in a few words."""
+        return dict(self._source.reasons)
+
+    @property
     def unpriced(self) -> tuple[str, ...]:
         """The instruments with fills since `since` for which the broker sent no price.
 
@@ -172,10 +182,7 @@ class LiveEquity:
         return self._source.books()
 
     def marks(self) -> dict[str, Decimal]:
-        """Return the current price of each instrument held, in exact decimals: the mid-price, else the last price.
-
-        Instruments without a live quote are left out.
-        """
+        """The mark of each instrument held, in exact decimals, where it is known; `reasons` for the others."""
         return self._source.marks.now()
 
     def wait(self, *, moments: int = 1, timeout: float | None = 10.0) -> Self:
@@ -215,6 +222,7 @@ class EquitySource:
         self.marks = positions._source.marks
         self._samples: deque[tuple[int, float, float]] = deque(maxlen=MOST_SAMPLES)
         self.unmarked: tuple[str, ...] = ()
+        self.reasons: dict[str, str] = {}
         self.known = 0  # moments
         self._observers = Observers()
         self._guard = threading.Lock()
@@ -261,6 +269,7 @@ class EquitySource:
         rows: tuple[Values, ...] = tuple((name, *values) for name, values in _rows(self.attribution))
         opening, unpriced = self.opening, self.unpriced
         note = "" if opening is None else f"since {settings.clock(opening.ts)}"
+        note += "".join(f"; no mark of {symbol}: {reason}" for symbol, reason in self.reasons.items())
         note += f"; fills without a price: {', '.join(unpriced)}" if unpriced else ""
         return TableData("What moved it", columns, rows, ("symbol",), is_stale=self._positions.is_stale, note=note)
 
@@ -341,6 +350,7 @@ class EquitySource:
         _, theirs = self._broker_sums()
         ours = equity(books, marks)
         self.unmarked = unmarked(books, marks)
+        self.reasons = self._reasons(books)
         now = _Moment(time.time_ns(), ours, theirs, books.cash, Attribution({}), taken)
         if self._reconciliation is not None:
             self._reconciliation.take(books, marks, self._measured(fills), now.ts)
@@ -353,6 +363,14 @@ class EquitySource:
             self._samples.append((now.ts, float(ours), float(theirs)))
         self.known += ours.is_finite() and self.opening is not None
         self._observers.notify()
+
+    def _reasons(self, books: Portfolio) -> dict[str, str]:
+        marks = self.marks.all() if self.unmarked else {}
+        nothing = Mark(UNKNOWN, "no quote yet")
+        return {
+            symbol: marks.get(symbol, nothing).reason if books.positions[symbol].quantity.is_finite() else "no quantity"
+            for symbol in self.unmarked
+        }
 
     def _can_begin(self, books: Portfolio, *, is_early: bool) -> bool:
         """Return whether attribution can begin: cash and all quantities are known, without which sums stay unknown.

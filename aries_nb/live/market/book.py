@@ -76,9 +76,10 @@ class LiveBook(StreamedObject):
 
     @property
     def integrity(self) -> BookIntegrity:
-        """The state of the book: "ok", "empty", "crossed" (best bid at or above best ask), "stale" or "gap".
+        """The state of the book.
 
-        "stale": no update for 10 s. "gap": the feed is not live, or no update has come since an interruption.
+        "ok"; "empty", without a level on either side; "locked", where the best bid equals the best ask, which is no
+        fault; "crossed", where it is above it; "stale", without an update for 10 s; "gap", not live.
         """
         return self._source.levels(1).integrity
 
@@ -221,7 +222,7 @@ class BookSource:
     def levels(self, depth: int) -> BookLevels:
         """Return the best `depth` levels of each side as arrays, with the integrity of the book."""
         now = self._book.levels(depth, now=time.time_ns())
-        return now if self._live.is_live or now.integrity == "empty" else replace(now, integrity="gap")
+        return now if self._live.is_live or not now.ts else replace(now, integrity="gap")
 
     def gap_spans(self) -> tuple[GapSpan, ...]:
         """Return the time spans of the gaps that were not filled, oldest first."""
