@@ -31,6 +31,7 @@ MOST_VALUES = 1_000_000
 MOST_LINES = 50_000
 TOO_LARGE = f"a frame of more than {MOST_VALUES:,} values or {MOST_LINES:,} lines"
 LAG_SAMPLES = 256
+_NO_CODES: Sequence[int] = ()
 
 
 class Route(NamedTuple):
@@ -105,15 +106,21 @@ class Intake:
         appenders_of = self._appenders_of
         touched: dict[RecordSink, None] = {}
         latest: RecordSink | None = None
-        for seq, (subscription, ts, values) in enumerate(records, self._arrivals.take(len(records))):
+        # The arrival number of a record is `seq` and how many were added to `codes` since it was `start` long: counted
+        # where the sink changes, as counting each record would take longer than adding it.
+        seq, codes, start = self._arrivals.take(len(records)), _NO_CODES, 0
+        for subscription, ts, values in records:
             appenders = appenders_of.get(subscription)
             if appenders is None:
                 self.unasked += 1  # unsubscribed a moment ago
-                latest = None
+                seq += len(codes) - start + 1
+                latest, codes, start = None, _NO_CODES, 0
                 continue
             add_code, add_ts, add_values, code, sink, more = appenders
             if sink is not latest:  # it mostly is: cheaper than setting it each time
-                latest = sink
+                seq += len(codes) - start
+                latest, codes = sink, sink.buffer.codes
+                start = len(codes)
                 touched[sink] = None
                 sink.buffer.number(seq)
             add_code(code)
@@ -121,7 +128,7 @@ class Intake:
             add_values(values)
             if more:
                 for sink, code in more:
-                    sink.buffer.number(seq)
+                    sink.buffer.number(seq + len(codes) - start - 1)
                     sink.buffer.add(code, ts, values)
                     touched[sink] = None
         if records:

@@ -19,7 +19,7 @@ from aries_nb.model import NOT_A_TIME, BoardData, Column, FrameRows, Observers, 
 from aries_nb.model.prices import is_price_column
 from aries_nb.store.latency import MOST_SAMPLES, LatencySamples, Percentiles, exchange_lags, percentiles
 from aries_nb.store.message_counts import MessageCounts, counts_of
-from aries_nb.store.slab import Slab
+from aries_nb.store.slab import FEW, Slab
 
 if TYPE_CHECKING:
     from aries_nb.model import Numbers, Times
@@ -287,13 +287,14 @@ class RollingFrame:
         buffer, width = self.buffer, len(self.columns)
         some = slice(rows.start, rows.stop)
         values = buffer.values[rows.start * width : rows.stop * width]
+        has_zero = len(rows) > FEW or 0.0 in values  # of few rows one look at all values is quicker
         for place, (name, kind) in enumerate(self.columns):
             column = values[place::width]
             if kind == "text":
                 slab.write(name, at, self._encoded(slab, name, column, at))
             else:
                 slab.write(name, at, map(_microseconds, column) if kind == "time" else column)
-                if place in self._prices and slab.has_zero(name, at, column):
+                if has_zero and place in self._prices and slab.has_zero(name, at, column):
                     column = [value or nan for value in column]  # a side that is not there
                     slab.write(name, at, column)
                     buffer.values[rows.start * width + place : rows.stop * width : width] = column

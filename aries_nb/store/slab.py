@@ -17,11 +17,11 @@ from numpy.typing import NDArray
 from aries_nb.model import Column, ColumnType, Value
 from aries_nb.store.values import TIME_TYPE
 
-__all__ = ["Slab", "code_type"]
+__all__ = ["FEW", "Slab", "code_type"]
 
 _DTYPES: dict[ColumnType, str] = {"number": "float64", "time": "int64", "integer": "int64"}
 _MOST_AT_ONCE = 500  # elements; of more, numpy releases the interpreter lock
-_FEW = 100  # elements; of fewer, numpy is not quicker
+FEW = 100  # elements; of fewer, numpy is not quicker
 _NS_A_US = np.array(1_000)  # as an array: numpy would take 2 us each time to convert the number
 AnyArray: TypeAlias = NDArray[Any]  # float64, int64 or codes, depending on the column
 
@@ -66,7 +66,7 @@ class Slab:
             for name, kind in columns
         }
         own = {"ts": self.ts, "received": self.received, "seq": self.seq, "symbol": self.codes}
-        self._memory = {name: column.data for name, column in (own | self.arrays).items()}
+        self._memory = {name: (column.data, column.data.format) for name, column in (own | self.arrays).items()}
         index = pd.DatetimeIndex(pd.array(self.ts, dtype=TIME_TYPE, copy=False), name="ts", copy=False)
         # Kept as long as the slab: pandas copies on a write to a snapshot only while it knows of another owner of the
         # memory, and the `frame` from before a new category is gone.
@@ -83,14 +83,14 @@ class Slab:
         Not by numpy assignment: of more than 500 elements it releases the interpreter lock, and while a cell computes
         it takes up to 5 ms to get the lock back, for each column.
         """
-        memory = self._memory[name]
-        piece: array[Any] = values if isinstance(values, array) else array(memory.format, values)
-        memory[at : at + len(piece)] = memoryview(piece)
+        memory, format_ = self._memory[name]
+        piece: array[Any] = values if isinstance(values, array) else array(format_, values)
+        memory[at : at + len(piece)] = piece
 
     def has_zero(self, name: str, at: int, values: Sequence[Value]) -> bool:
         """Whether any of these values, which were written to a column at `at`, is 0."""
-        if len(values) < _FEW:
-            return 0 in values
+        if len(values) <= FEW:
+            return 0.0 in values
         written, all_of = self.arrays[name][at : at + len(values)], np.logical_and.reduce
         return not all(all_of(written[start : start + _MOST_AT_ONCE]) for start in range(0, len(values), _MOST_AT_ONCE))
 
@@ -110,7 +110,7 @@ class Slab:
         codes = _allocate(code_type(len(texts)), self.capacity)
         codes[:filled] = self.arrays[name][:filled]
         self.arrays[name] = codes
-        self._memory[name] = codes.data
+        self._memory[name] = codes.data, codes.data.format
         self._series[name] = pd.Series(_categorical(codes, texts), index=self.frame.index, copy=False)
         self.frame = pd.DataFrame(self._series, copy=False)
 
