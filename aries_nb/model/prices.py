@@ -11,9 +11,12 @@ import math
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from aries_nb.model.view_data import Numbers
+    import numpy as np
+    from numpy.typing import NDArray
 
-__all__ = ["is_believable", "is_price", "is_price_column", "middle", "middles", "spreads"]
+    from aries_nb.model.view_data import FrameRows, Numbers
+
+__all__ = ["has_sides", "is_believable", "is_price", "is_price_column", "middle", "middles", "spreads"]
 
 # Bid and ask further apart than this share of their middle are stub quotes (assumed): 1 and 3 are not, 1 and 4 are.
 WIDEST = 1.0
@@ -37,6 +40,11 @@ def is_believable(bid: float, ask: float) -> bool:
 def middle(bid: float, ask: float) -> float:
     """The middle of bid and ask; NaN where they are not believable."""
     return (bid + ask) / 2 if is_believable(bid, ask) else math.nan
+
+
+def has_sides(rows: FrameRows, chosen: NDArray[np.int64]) -> bool:
+    """Whether any of these rows of quotes has a bid or an ask; an index never has."""
+    return any(bool((abs(rows.numbers[name][chosen]) > 0).any()) for name in ("bid_price", "ask_price"))
 
 
 def middles(bids: Numbers, asks: Numbers) -> Numbers:

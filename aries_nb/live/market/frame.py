@@ -190,9 +190,9 @@ class LiveFrame(StreamedObject):
         return self._registrations.add("update", callback, job, self._tape.watch)
 
     def chart(self, *columns: str, symbols: Sequence[str] | None = None, height: int = 320) -> Chart:
-        """Return a live line chart of these columns (default: bid and ask, or the trade price).
+        """A live line chart of these columns; height in pixels.
 
-        `symbols` None shows all of the frame; `height` is in pixels. Raises UsageError for an unknown column or symbol.
+        By default bid and ask, or the trade price; of an index, which has no bid and ask, the last price.
         """
         from aries_nb.widgets import Chart
 
@@ -203,14 +203,16 @@ class LiveFrame(StreamedObject):
                 raise UsageError(f"{symbol!r} is not in this frame", advice=f"It has {', '.join(self.symbols)}.")
         chosen = None if symbols is None else tuple(symbols)
         title = f"{self.kind} · {', '.join(chosen or self.symbols)}"
-        make = lambda: Chart(self._source, names, symbols=chosen, title=title, height=height)  # noqa: E731
+        make = lambda: Chart(  # noqa: E731
+            self._source, names, symbols=chosen, title=title, height=height, or_last=not columns
+        )
         return self._view(("chart", names, chosen, height), make)
 
     def candles(self, every: str = "5s", *, symbol: str | None = None, column: str | None = None) -> Candles:
         """Return live candles of one symbol (None: the first), each over `every`, a pandas offset such as "5s".
 
-        `column` is the price to use; None for the trade's, else the middle of bid and ask. Raises UsageError for an
-        unknown symbol or column.
+        `column` is the price to use; by default the trade's, else the middle of bid and ask where both are believable,
+        and of an index, which has none, the last price.
         """
         from aries_nb.widgets import Candles
 

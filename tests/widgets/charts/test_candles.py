@@ -270,3 +270,36 @@ def test_of_too_many_idle_spans_the_longest_are_taken():
     assert len(found) == 100
     assert found[0] == (2 * HOUR, 51 * HOUR)
     assert found == sorted(found)
+
+
+def test_an_index_makes_candles_of_its_last_price_until_a_bid_or_ask_comes():
+    source = RollingRows(("SPX",), columns=("bid_price", "ask_price", "last_price"))
+    candles = Candles(source, "1s")
+    source.add([0, SECOND], last_price=[6_724.0, 6_725.0])
+    candles.draw()
+    index = candles.figure.data[1].close.tolist()
+
+    source.add([2 * SECOND, 3 * SECOND], bid_price=[9.0, 0.0], ask_price=[11.0, 11.0], last_price=[7.0, 7.0])
+    candles.draw()
+
+    assert index == [6_724.0, 6_725.0]
+    assert candles.figure.data[1].close.tolist() == [10.0]
+    assert candles.figure.data[1].x.tolist() == [2_000.0]
+    candles.close()
+
+
+def test_no_candle_is_made_of_a_side_that_is_not_there_or_of_stub_quotes():
+    source = RollingRows(columns=("bid_price", "ask_price", "last_price"))
+    source.add(
+        np.arange(4) * SECOND,
+        bid_price=[499.0, 499.0, 0.01, 0.0],
+        ask_price=[501.0, 0.0, 199_999.99, 0.0],
+        last_price=[500.0] * 4,
+    )
+    candles = Candles(source, "1min")
+
+    candles.draw()
+
+    candle = candles.figure.data[1]
+    assert (candle.low.tolist(), candle.high.tolist()) == ([500.0], [500.0])
+    candles.close()
