@@ -20,6 +20,7 @@ from aries_nb.model.prices import is_price_column
 from aries_nb.store.latency import MOST_SAMPLES, LatencySamples, Percentiles, exchange_lags, percentiles
 from aries_nb.store.message_counts import MessageCounts, counts_of
 from aries_nb.store.slab import FEW, Slab
+from aries_nb.store.time_order import TimeOrder
 
 if TYPE_CHECKING:
     from aries_nb.model import Numbers, Times
@@ -85,6 +86,8 @@ class RollingFrame:
         self.lags = LatencySamples()
         self._latest: dict[int, LatestRow | None] = dict.fromkeys(range(len(self.symbols)))
         self._observers = Observers()
+        self._order = TimeOrder()
+        self._sorted: tuple[_PublishedRows, pd.DataFrame] | None = None
         capacity = max(2 * (limit or 0), FIRST_CAPACITY)  # a small limit must not need a new slab every few rows
         self._published = _PublishedRows(self._new_slab(capacity, 0), 0, 0, 0)
 
@@ -181,18 +184,40 @@ class RollingFrame:
         return end - start
 
     def frame(self) -> pd.DataFrame:
-        """Return the rows in the window: index `ts`, columns `received`, `symbol` and the fields; no copy is made.
+        """The rows in the window, oldest first by exchange time: index `ts`, columns `received`, `symbol`, the fields.
 
-        Times are datetime64[us, UTC]. The memory is shared with the slab until the caller writes to the frame
-        (copy-on-write).
+        Times are datetime64[us, UTC]; rows of one time are in the order of arrival. While rows arrive in the order of
+        their times, the memory is shared with the slab until the caller writes to the frame (copy-on-write). Else they
+        are sorted once a version.
+        """
+        view, cached = self._published, self._sorted
+        slab, start, end, _ = view
+        if self._order.is_ordered(slab, start, end):
+            return slab.frame.iloc[start:end]
+        if cached is None or cached[0] is not view:
+            cached = self._sorted = view, slab.frame.take(self._order.sorted(slab, start, end))
+        return cached[1].copy(deep=False)  # copied when either side is written to
+
+    def tail(self, count: int) -> pd.DataFrame:
+        """The `count` newest rows by exchange time, oldest first; the cost does not grow with the window."""
+        slab, start, end, _ = self._published
+        return slab.frame.take(self._order.newest(slab, start, end, count))
+
+    def last(self, span_us: int) -> pd.DataFrame:
+        """The rows whose time is at most `span_us` before the newest one, oldest first.
+
+        A time more than an hour ahead of our clock is not the newest.
         """
         slab, start, end, _ = self._published
-        return slab.frame.iloc[start:end]
+        few = self._order.newest(slab, start, end, MOST_SAMPLES)
+        believed = few[slab.ts[few] <= slab.received[few] + _MAX_AHEAD_US]
+        newest = int(slab.ts[believed[-1]]) if len(believed) else 0
+        return slab.frame.take(self._order.since(slab, start, end, newest - span_us))
 
     def frame_since(self, first: int) -> tuple[pd.DataFrame, int]:
-        """Return the rows from number `first` on that are still in the window, and the number after the newest.
+        """Rows from absolute number `first` on that are still in the window, and the number after the newest.
 
-        Rows are numbered from 0 since the frame was made. No copy is made.
+        In the order of arrival; no copy is made.
         """
         slab, start, end, _ = self._published
         return slab.frame.iloc[max(first - slab.base, start) : end], slab.base + end

@@ -154,7 +154,11 @@ def check_against_a_list(columns: Sequence[Column], written: list[list[Row]], wi
         assert len(rolling) == len(plain.rows)
         assert (rolling.version, rolling.evicted) == (count, plain.evicted)
         assert rolling.version == rolling.evicted + len(rolling)
-        snapshots.append((rolling.frame(), comparable(plain.rows)))
+        arrived = comparable(plain.rows)
+        snapshots += [
+            (rolling.frame_since(0)[0], arrived),
+            (rolling.frame(), sorted(arrived, key=lambda row: row.ts)),
+        ]
     for frame, expected in snapshots:
         assert expected == rows_of(frame, columns)
 
@@ -524,7 +528,7 @@ def window_of(rolling: RollingFrame, *rows: tuple[int, int]) -> list[int]:
     """Publish rows of (seconds, seconds of receipt) one by one; the seconds of those still in the window."""
     for ts, received in rows:
         publish(rolling, [Row(0, NOW + ts * 10**9, NOW + received * 10**9, (0.0, 0.0))])
-    return [(ts - NOW // 1_000) // 10**6 for ts in rolling.frame().index.asi8.tolist()]
+    return [(ts - NOW // 1_000) // 10**6 for ts in rolling.frame_since(0)[0].index.asi8.tolist()]
 
 
 def test_row_as_old_as_the_window_is_still_in_it() -> None:

@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 
 from aries_nb.errors import GapError, UsageError
+from aries_nb.live.arguments import checked_count, checked_span_ns
 from aries_nb.live.callbacks import Callbacks
 from aries_nb.live.connection import Link
 from aries_nb.live.gaps import GapSelection
@@ -57,12 +58,29 @@ class LiveFrame(StreamedObject):
 
     @property
     def df(self) -> pd.DataFrame:
-        """The rows in the window, oldest first; a snapshot that belongs to the caller, made without copying.
+        """The rows in the window, oldest first by exchange time; a snapshot that belongs to the caller.
 
-        Raises the error that ended the connection, or that of refused symbols, where no row has arrived and none can.
+        Made without copying while rows arrive in the order of their times; else sorted, once for all readers of the
+        same rows. Rows of one time are in the order of arrival. `tail` and `last` sort only what they return.
         """
         self._check_coming()
         return self._tape.frame()
+
+    def tail(self, n: int = 5) -> pd.DataFrame:
+        """The `n` newest rows by exchange time, oldest first, whatever the size of the window."""
+        checked_count(n, "n", "rows")
+        self._check_coming()
+        return self._tape.tail(n)
+
+    def last(self, span: str) -> pd.DataFrame:
+        """The rows of the last `span` of exchange time, such as "30s", before the newest row; oldest first.
+
+        A row stamped more than an hour ahead of our clock is among them, but is not the newest. Raises UsageError for
+        an invalid span.
+        """
+        span_us = checked_span_ns(span, "span") // 1_000
+        self._check_coming()
+        return self._tape.last(span_us)
 
     @property
     def latest(self) -> pd.DataFrame:
