@@ -21,6 +21,7 @@ from aries_nb.store.latency import MOST_SAMPLES, LatencySamples, Percentiles, ex
 from aries_nb.store.message_counts import MessageCounts, counts_of
 from aries_nb.store.slab import FEW, Slab
 from aries_nb.store.time_order import TimeOrder
+from aries_nb.store.wide import Ticks
 
 if TYPE_CHECKING:
     from aries_nb.model import Numbers, Times
@@ -221,6 +222,13 @@ class RollingFrame:
         """
         slab, start, end, _ = self._published
         return slab.frame.iloc[max(first - slab.base, start) : end], slab.base + end
+
+    def ticks(self, name: str) -> Ticks:
+        """A number column with times and codes, oldest first by exchange time, without times far ahead of our clock."""
+        slab, start, end, _ = self._published
+        chosen = self._order.sorted(slab, start, end)
+        chosen = chosen[slab.ts[chosen] <= slab.received[chosen] + _MAX_AHEAD_US]
+        return Ticks(slab.ts[chosen], slab.received[chosen], slab.codes[chosen], slab.arrays[name][chosen])
 
     def rows(self, first: int) -> FrameRows:
         """Return the rows from number `first` on that are still in the window as arrays, without a copy.

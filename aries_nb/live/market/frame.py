@@ -22,6 +22,7 @@ from aries_nb.model import MISSING, NOT_A_TIME, BoardData, Column, FrameRows, Ga
 from aries_nb.store import LatencySamples, RollingFrame
 from aries_nb.store.rolling import time_weighted
 from aries_nb.store.values import utc_times
+from aries_nb.store.wide import MOST_INSTANTS, instants, wide
 
 if TYPE_CHECKING:
     from aries_nb.widgets import Board, Candles, Chart
@@ -81,6 +82,31 @@ class LiveFrame(StreamedObject):
         span_us = checked_span_ns(span, "span") // 1_000
         self._check_coming()
         return self._tape.last(span_us)
+
+    def wide(self, column: str, *, every: str = "1s") -> pd.DataFrame:
+        """One column a symbol, one row an interval: the newest value of a number column at the end of each interval.
+
+        Index `ts`, the ends: the multiples of `every` (UTC) between the first row and the newest; a row stamped exactly
+        then counts. NaN before a symbol's first row, where the value is missing, and from the beginning of a gap that
+        was not filled to the symbol's next row. Raises UsageError for an unknown column, an invalid span, and for more
+        than 1,000,000 intervals.
+        """
+        self._known_numbers((column,))
+        span = checked_span_ns(every, "every") // 1_000
+        self._check_coming()
+        ticks = self._tape.ticks(column)
+        first, last = (int(ticks.ts[0]), int(ticks.ts[-1])) if len(ticks.ts) else (1, 0)
+        if not span or (last - first) // span > MOST_INSTANTS:
+            what = f"every={every!r} makes too many rows of {(last - first) / 1e6:,.0f} s"
+            raise UsageError(what, advice=f"Pass a longer span: at most {MOST_INSTANTS:,} rows.")
+        at = instants(first, last, span)
+        codes = {symbol: code for code, symbol in enumerate(self.symbols)}
+        gaps = {(gap.started // 1_000, codes.get(gap.symbol)) for gap in self._gap_selection.all() if not gap.filled}
+        return pd.DataFrame(
+            wide(ticks, len(self.symbols), at, gaps),
+            index=pd.DatetimeIndex(utc_times(at * 1_000), name="ts"),
+            columns=pd.Index(self.symbols, name="symbol", dtype="str"),
+        )
 
     @property
     def latest(self) -> pd.DataFrame:
