@@ -39,9 +39,11 @@ class RecordBuffer:
     """Records to be written to a store, in parallel lists: code of the symbol there, exchange time in ns, and values.
 
     `values` is flat, record after record: a thousand tuples alive at once would keep the garbage collector busy and
-    leave the processor's cache. `marks` holds pairs (number of records, time of receipt of all up to there). `runs`
-    holds pairs (place in the lists, arrival number minus place): from that place on arrival numbers are consecutive.
-    `counted` are messages without a record, and records without a message (`CountedAs`). The writer's thread owns it.
+    leave the processor's cache. `marks` holds pairs: a number of records from the start of the lists, and the time at
+    which those since the pair before were received. `runs` holds pairs: a place in the lists, and the arrival number of
+    the record there less its place; up to the next pair arrival numbers are consecutive. `counted` has the numbers of
+    messages without a record and of records without a message, by `CountedAs`. Used on the thread that writes to the
+    store only.
     """
 
     __slots__ = ("codes", "counted", "marks", "runs", "ts", "values")

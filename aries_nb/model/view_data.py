@@ -45,10 +45,10 @@ class GapSpan(NamedTuple):
 class FrameRows:
     """Rows of a rolling frame, from absolute row number `first` on; rows are numbered from 0 since the frame was made.
 
-    `window_start` is the absolute number of the oldest row still in the window, `end` the number after the newest. `ts`
-    is in us since the epoch, `codes` are positions in `symbols`, `numbers` has one array for each number column.
-    `received` is the time of receipt by our clock, in us since the epoch; None where unknown. The arrays are views of
-    memory that is never written again; do not write to them.
+    `window_start` is the absolute number of the oldest row still in the window, `end` the number after the newest row.
+    `ts` is exchange time in us since the epoch, `codes` are positions in `symbols`, `numbers` has one array for each
+    number column. `received` is the time of receipt by this machine's clock, in us since the epoch, or None where it is
+    unknown. The arrays are views of memory that is never written again; do not write to them.
     """
 
     first: int
@@ -105,9 +105,10 @@ BookIntegrity = Literal["empty", "ok", "locked", "crossed", "stale", "gap"]
 class BookLevels:
     """Both sides of an order book: `bids` and `asks` are (levels, 2) arrays of price and size, best price first.
 
-    `integrity`: "empty" no level on either side; "locked" best bid equals best ask, which is a state of a market and no
-    fault; "crossed" best bid above best ask; "stale" no update for longer than usual; "gap" the stream broke and no
-    update has come since. `ts` and `received` are of the last update in ns since the epoch, 0 if none.
+    `integrity` is "ok", "empty" (no level on either side), "locked" (best bid equals best ask: a state of a market, no
+    fault), "crossed" (best bid above best ask), "stale" (no update for longer than usual) or "gap" (the stream broke
+    and no update has come since). `ts` is the exchange time and `received` the time of receipt of the last update, in
+    ns since the epoch, 0 if there was none.
     """
 
     symbol: str

@@ -42,8 +42,9 @@ class _Assignment(NamedTuple):
 class SessionPool:
     """The sessions (connections) with one endpoint of a broker. Every method may be called from any thread.
 
-    `gaps` returns the gap log's entry point of a connection by its number, counted from 1. `arrivals` numbers the
-    records of all connections of a feed; None for those of this pool alone.
+    `gaps` returns the receiver of the gaps of a connection, given its number, counted from 1. `connection_limit` counts
+    the connections to the broker over all feeds. `rule` None means the default delays between attempts to connect.
+    `arrivals` numbers the records of all connections of a feed; None for those of this pool alone.
     Raises ConnectError at once if the connection limit is used up.
     """
 

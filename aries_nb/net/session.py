@@ -75,10 +75,12 @@ MOST_BURST_NS = 100_000_000  # a burst that lasts longer is published in between
 class Session:
     """A connection to one endpoint that reconnects by itself after each break. It starts to connect when it is made.
 
-    `number` counts the connections to one endpoint, from 1. If the first attempt of connection 1 fails, the session
-    fails, since the address may be wrong; a later connection goes on trying. `on_trade_gap` is called on the network's
-    thread, before the records that came with the notice are visible. `address` and `headers` are those of
-    `aries_nb.brokers.Endpoint`. `arrivals` numbers the records of all sessions of a feed.
+    `number` counts the connections to the endpoint, from 1. If the first attempt of connection 1 fails, the session
+    fails, since the address may be wrong; later connections go on trying. `gaps` receives the beginning and end of each
+    gap. `rule` None means the default delays between attempts. `on_trade_gap` may be set to a function that is called
+    on the network's thread with each notice of missing trades, before the records that came with the notice are
+    visible. `address` and `headers` are those of `aries_nb.brokers.Endpoint`, None for `url` and no headers. `arrivals`
+    numbers the records of all sessions of a feed; None for those of this one alone.
     """
 
     def __init__(

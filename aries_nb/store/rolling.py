@@ -148,11 +148,12 @@ class RollingFrame:
         return self._is_backfilling
 
     def backfill(self, number: int, rows: Sequence[tuple[int, int, Values]], received: int, *, seq: int = 0) -> bool:
-        """Insert rows (code, exchange time in ns, values) where they are missing; publish with the last open backfill.
+        """Insert the rows that a gap left out, each (symbol's code, exchange time in ns, values).
 
-        They get the time of receipt of the rows behind them, `received` (ns since the epoch) where there are none.
-        `seq` is the arrival number of the first: they have arrived now, later than the rows behind them.
-        Returns False where the backfill is void because too many rows waited.
+        `number` is that of the backfill, from `begin_backfill`. All rows are published with the last backfill in
+        progress. The inserted ones get the time of receipt of the rows behind them, `received` (ns since the epoch)
+        where there are none. `seq` is the arrival number of the first: they have arrived now. Returns False where the
+        backfill is void because too many rows waited. The network's thread only.
         """
         place = self._backfills.pop(number, None)
         if place is None:
@@ -185,7 +186,7 @@ class RollingFrame:
         return end - start
 
     def frame(self) -> pd.DataFrame:
-        """The rows in the window, oldest first by exchange time: index `ts`, columns `received`, `symbol`, the fields.
+        """Return the rows in the window, oldest first by exchange time: index `ts`, `received`, `symbol`, the fields.
 
         Times are datetime64[us, UTC]; rows of one time are in the order of arrival. While rows arrive in the order of
         their times, the memory is shared with the slab until the caller writes to the frame (copy-on-write). Else they
@@ -200,12 +201,12 @@ class RollingFrame:
         return cached[1].copy(deep=False)  # copied when either side is written to
 
     def tail(self, count: int) -> pd.DataFrame:
-        """The `count` newest rows by exchange time, oldest first; the cost does not grow with the window."""
+        """Return the `count` newest rows by exchange time, oldest first; the cost does not grow with the window."""
         slab, start, end, _ = self._published
         return slab.frame.take(self._order.newest(slab, start, end, count))
 
     def last(self, span_us: int) -> pd.DataFrame:
-        """The rows whose time is at most `span_us` before the newest one, oldest first.
+        """Return the rows whose time is at most `span_us` before the newest one, oldest first.
 
         A time more than an hour ahead of our clock is not the newest.
         """
@@ -216,15 +217,15 @@ class RollingFrame:
         return slab.frame.take(self._order.since(slab, start, end, newest - span_us))
 
     def frame_since(self, first: int) -> tuple[pd.DataFrame, int]:
-        """Rows from absolute number `first` on that are still in the window, and the number after the newest.
+        """Return the rows from number `first` on that are still in the window, and the number after the newest.
 
-        In the order of arrival; no copy is made.
+        Rows are numbered from 0 since the frame was made, and are in the order of arrival. No copy is made.
         """
         slab, start, end, _ = self._published
         return slab.frame.iloc[max(first - slab.base, start) : end], slab.base + end
 
     def ticks(self, name: str) -> Ticks:
-        """A number column with times and codes, oldest first by exchange time, without times far ahead of our clock."""
+        """Return a number column with times and codes, oldest first by exchange time, without times far ahead."""
         slab, start, end, _ = self._published
         chosen = self._order.sorted(slab, start, end)
         chosen = chosen[slab.ts[chosen] <= slab.received[chosen] + _MAX_AHEAD_US]
@@ -375,7 +376,10 @@ class RollingFrame:
 
 
 class TimeWeightedMean(NamedTuple):
-    """`mean` is NaN without a value; `gaps` lay within the time averaged, `unknown_us` of which is not covered."""
+    """The mean of a column over time; NaN without a value.
+
+    `gaps` is the number of gaps within that time, `unknown_us` how much of the time they leave out, in us.
+    """
 
     mean: float
     gaps: int
@@ -383,7 +387,7 @@ class TimeWeightedMean(NamedTuple):
 
 
 def time_weighted(ts: Times, received: Times, values: Numbers, gaps: Iterable[int]) -> TimeWeightedMean:
-    """Time-weighted mean of values that hold from one row to the next, between the first row and the last; times in us.
+    """Return the mean of values that hold from one row to the next, weighted by time; times in us.
 
     Times are in ns. Rows are in the order of arrival; a late one counts from its own `ts`, and of several with one `ts`
     the last counts. A NaN value has no weight. `gaps` are the starts of gaps by the clock of `received`: the value that
@@ -411,13 +415,13 @@ def time_weighted(ts: Times, received: Times, values: Numbers, gaps: Iterable[in
 
 
 def _microseconds(ns: Value) -> int:
-    """A time in ns in us, rounded down; `NOT_A_TIME` stays as it is."""
+    """Return a time in ns in us, rounded down; `NOT_A_TIME` stays as it is."""
     assert isinstance(ns, int), "times are whole numbers"
     return ns if ns == NOT_A_TIME else ns // 1_000
 
 
 def _arrival_numbers(runs: Sequence[tuple[int, int]], count: int) -> array[int]:
-    """The arrival number of each of `count` records, from runs of (place, number minus place); 0 before the first."""
+    """Return the arrival number of each of `count` records, from runs of (place, number less place); 0 before them."""
     if len(runs) == 1 and not runs[0][0]:  # most often
         return array(_INT64, range(runs[0][1], runs[0][1] + count))
     numbers = array(_INT64, bytes(8 * (runs[0][0] if runs else count)))
@@ -427,7 +431,10 @@ def _arrival_numbers(runs: Sequence[tuple[int, int]], count: int) -> array[int]:
 
 
 def _receipt_times(marks: Sequence[tuple[int, int]], count: int) -> array[int]:
-    """The time of receipt of each of `count` records in us, from marks of (number of records so far, time in ns)."""
+    """Return the time of receipt, in us, of each of `count` records.
+
+    `marks` are pairs (number of records so far, time in ns). Raises ValueError where they do not cover all records.
+    """
     received = array(_INT64)
     for upto, when in marks:
         received.extend(array(_INT64, (when // 1_000,)) * (upto - len(received)))

@@ -34,9 +34,9 @@ def code_type(categories: int) -> str:
 class Slab:
     """Memory for `capacity` rows in columns; row 0 is row number `base` of the rolling frame.
 
-    `arrays` holds the columns by name, texts as codes. `texts` are the categories of each text column. Times are in us
-    since the epoch. `seq` is the arrival number of each row over all connections of the feed, 0 where it has none; the
-    DataFrame does not show it.
+    `arrays` has the columns by name, those of texts as codes. `texts` are the categories of each text column. Times are
+    in us since the epoch. `seq` is the arrival number of each row over all connections of the feed, 0 where it has
+    none. `frame` is the DataFrame of all rows, those not yet written included, without `seq`.
     """
 
     __slots__ = (

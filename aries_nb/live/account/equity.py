@@ -88,10 +88,10 @@ class LiveEquity:
     quotes such as 0.01 and 199,999.99. Else it is the last price, where that lies inside the sides that are there or is
     newer than they are. Else it is unknown.
 
-    `df` has one row for each moment: after a change, a quote included, at most five times a second. An unknown value
-    is not taken for zero: where the price or the quantity of an instrument is unknown, equity is NaN and `unmarked`
-    names the instrument, and `reasons` why. Computed in decimals, in the account's currency. `explained` has the causes
-    of its change.
+    `df` has one row for each computation, which follows a change (a quote included) at most five times a second. An
+    unknown value is not taken for zero: where the price or the quantity of an instrument is unknown, equity is NaN,
+    `unmarked` names the instrument and `reasons` says why. Computed in decimals, in the account's currency. `explained`
+    has the causes of its change. Any thread may read.
     """
 
     def __init__(self, positions: LivePositions, balances: LiveTable, fills: LiveFills) -> None:

@@ -27,7 +27,11 @@ OLDEST_US = 60_000_000  # the oldest quote that values a fill: an older one may 
 
 
 class LiveMarks:
-    """Subscribes to quotes of exactly the instruments held, and gives their marks. Any thread may read."""
+    """Subscribes to quotes of exactly the instruments held, and has their marks. Any thread may read.
+
+    `held` returns the symbols held, `watch` registers a function to be called when they may have changed, `quotes`
+    subscribes to quotes of some symbols.
+    """
 
     def __init__(
         self,

@@ -27,14 +27,14 @@ MARK_COLUMNS = (Column("mark_price", "decimal"), Column("mark_pnl", "decimal"))
 
 
 class LivePositions(LiveTable):
-    """The broker's table of positions, with their value at the marks of the feed's own quotes.
+    """The broker's table of positions, one row each, with their value at the marks of the feed's own quotes.
 
-    `mark_price` (see `account.equity`) and `mark_pnl` (the unrealised P&L at it) are ours; `price` and
+    `mark_price` (see `account.equity`) and `mark_pnl` (the unrealised P&L at it) are computed here; `price` and
     `unrealized_pnl` are the broker's. Ours are NaN until the first quote of an instrument, while its quotes are not
-    live, and where neither its sides nor its last price are believable. The instruments held are subscribed to from the
-    beginning, and `wait` waits for their first quotes as well, for three
-    seconds at most, as an instrument may have none. Quantities are in shares (pieces, never lots). Some brokers list
-    money as positions (`is_currency` "true"); it has the broker's value. Any thread may read.
+    live, and where neither its sides nor its last price are believable. Quotes of the instruments held are subscribed
+    to from the beginning, and `wait` waits for the first ones as well, for three seconds at most, as an instrument may
+    have none. Quantities are in shares (pieces, never lots). Some brokers list money as positions (`is_currency`
+    "true"); it has the broker's value. Any thread may read.
     """
 
     def __init__(

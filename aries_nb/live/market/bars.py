@@ -316,7 +316,10 @@ class _BarUpdater:
         self._lasting, self._over = lasting, set(over)
 
     def _last_before(self, started: int) -> int:
-        """The exchange time from which on trades may be missing, if none arrived after `started`, in our time."""
+        """Return the exchange time, in ns, from which on trades may be missing because of a gap.
+
+        `started` is the start of the gap by our clock, in ns since the epoch.
+        """
         frame, _ = self._tape.frame_since(0)  # in the order of arrival
         before = frame.index[frame["received"] <= pd.Timestamp(started, tz="UTC")]
         return min(started - MARGIN_NS, int(_nanoseconds(before)[-1])) if len(before) else started - MARGIN_NS

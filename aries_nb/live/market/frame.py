@@ -62,7 +62,8 @@ class LiveFrame(StreamedObject):
         """The rows in the window, oldest first by exchange time; a snapshot that belongs to the caller.
 
         Made without copying while rows arrive in the order of their times; else sorted, once for all readers of the
-        same rows. Rows of one time are in the order of arrival. `tail` and `last` sort only what they return.
+        same rows. Rows of one time are in the order of arrival. `tail` and `last` sort only what they return. Raises
+        the error that ended the connection, or that of refused symbols, where no row has arrived and none can.
         """
         self._check_coming()
         return self._tape.frame()
@@ -234,9 +235,10 @@ class LiveFrame(StreamedObject):
         return self._registrations.add("update", callback, job, self._tape.watch)
 
     def chart(self, *columns: str, symbols: Sequence[str] | None = None, height: int = 320) -> Chart:
-        """A live line chart of these columns; height in pixels.
+        """Return a live line chart of these columns.
 
-        By default bid and ask, or the trade price; of an index, which has no bid and ask, the last price.
+        By default bid and ask, or the trade price; of an index, which has no bid and ask, the last price. `symbols`
+        None shows all of the frame; `height` is in pixels. Raises UsageError for an unknown column or symbol.
         """
         from aries_nb.widgets import Chart
 
@@ -255,8 +257,8 @@ class LiveFrame(StreamedObject):
     def candles(self, every: str = "5s", *, symbol: str | None = None, column: str | None = None) -> Candles:
         """Return live candles of one symbol (None: the first), each over `every`, a pandas offset such as "5s".
 
-        `column` is the price to use; by default the trade's, else the middle of bid and ask where both are believable,
-        and of an index, which has none, the last price.
+        `column` is the price to use; None for the trade's, else the middle of bid and ask where both are believable,
+        and of an index, which has none, the last price. Raises UsageError for an unknown symbol or column.
         """
         from aries_nb.widgets import Candles
 

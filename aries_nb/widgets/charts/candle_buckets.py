@@ -32,7 +32,10 @@ UNITS_US = {
 
 
 def period_us(every: str | float | timedelta) -> int:
-    """Return a candle's length in microseconds: "500ms", "5s", "1min", "1h", "1d", a number of seconds, a timedelta."""
+    """Return a candle's length in us, from "500ms", "5s", "1min", "1h", "1d", a number of seconds, or a timedelta.
+
+    Raises UsageError for any other text, and for a length that is not above zero.
+    """
     microseconds = 0
     if isinstance(every, timedelta):
         microseconds = round(every.total_seconds() * 1e6)

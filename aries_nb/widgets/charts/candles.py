@@ -82,9 +82,9 @@ class Candles(_CandleChart):
     """A live candlestick chart of a rolling frame: the newest 500 candles of length `every` (default "5s").
 
     Candles that a gap of the stream touches are incomplete and have a band behind them. `column` is what the candles
-    are made of; None takes "price", else the middle of bid and ask, else "last_price", also while the symbol has
-    had neither bid nor ask, as an index. `symbol` may be None where the
-    frame has one symbol only. `height` in pixels (default 360).
+    are made of; None takes "price", else the middle of bid and ask, else "last_price", also while the symbol has had
+    neither bid nor ask, as an index. `symbol` may be None where the frame has one symbol only. `height` in pixels
+    (default 360).
     """
 
     def __init__(
