@@ -291,6 +291,7 @@ def test_a_chart_is_unknown_to_the_browser_until_it_is_shown_and_then_whole(sour
     assert kind == "comm_open"
     assert [len(trace["x"]) for trace in opening["state"]["_widget_data"][1:]] == [2, 2]  # dtype and shape
     assert "<svg" in opening["state"]["static_picture"]
+    chart.close()
 
 
 def names_and_values(chart):
