@@ -354,37 +354,41 @@ class EquitySource:
         books, marks = self.books(), self.marks.now()
         _, theirs = self._broker_sums()
         ours = equity(books, marks)
-        self.unmarked = unmarked(books, marks)
-        self.reasons = self._reasons(books)
+        missing = unmarked(books, marks)
+        reasons = self._reasons(books, missing)
         now = _Moment(time.time_ns(), ours, theirs, books.cash, Attribution({}), taken)
         if self._reconciliation is not None:
             self._reconciliation.take(books, marks, self._measured(fills), now.ts)
-        elif self._can_begin(books, is_early=is_early) and taken == self._fills._source.entries_since(taken)[1]:
+        elif (
+            self._can_begin(books, missing, is_early=is_early) and taken == self._fills._source.entries_since(taken)[1]
+        ):
             self._reconciliation = Reconciliation(books, marks)
             self.opening = now
         if self._reconciliation is not None:
             self.now = now._replace(attribution=self._reconciliation.attribution())
         with self._guard:
             self._samples.append((now.ts, float(ours), float(theirs)))
+            # Not before: whoever reads a name here finds the equity that it makes unknown.
+            self.unmarked, self.reasons = missing, reasons
         self.known += ours.is_finite() and self.opening is not None
         self._observers.notify()
 
-    def _reasons(self, books: Portfolio) -> dict[str, str]:
-        marks = self.marks.all() if self.unmarked else {}
+    def _reasons(self, books: Portfolio, missing: Sequence[str]) -> dict[str, str]:
+        marks = self.marks.all() if missing else {}
         nothing = Mark(UNKNOWN, "no quote yet")
         return {
             symbol: marks.get(symbol, nothing).reason if books.positions[symbol].quantity.is_finite() else "no quantity"
-            for symbol in self.unmarked
+            for symbol in missing
         }
 
-    def _can_begin(self, books: Portfolio, *, is_early: bool) -> bool:
+    def _can_begin(self, books: Portfolio, missing: Sequence[str], *, is_early: bool) -> bool:
         """Return whether attribution of changes can begin with `books`: the cash and all quantities held are known.
 
         While `is_early` (the first seconds after this object was made) the prices of all instruments held must be known
         too.
         """
         is_known = all(held.quantity.is_finite() for held in books.positions.values())
-        return books.cash.is_finite() and is_known and not (is_early and bool(self.unmarked))
+        return books.cash.is_finite() and is_known and not (is_early and bool(missing))
 
     def _measured(self, fills: Sequence[Fill]) -> list[Fill]:
         """Return those of `fills` that count since attribution began, with `mid`, our quotes' mid-price at their time.
