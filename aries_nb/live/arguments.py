@@ -22,6 +22,7 @@ __all__ = [
     "checked_moment",
     "checked_period",
     "checked_pnl_interval",
+    "checked_span_ns",
     "checked_symbols",
     "checked_text",
     "checked_topics",
@@ -117,17 +118,22 @@ def checked_window(window: object, rows: object) -> dict[str, int | None]:
         if limit > MAX_ROWS:
             raise UsageError(f"rows={limit:,} does not fit into memory", advice=f"Pass at most {MAX_ROWS:,}.")
         return {"limit": limit, "window_ns": None}
+    return {"limit": None, "window_ns": checked_span_ns(window, "window")}
+
+
+def checked_span_ns(value: object, name: str) -> int:
+    """A span of time such as "15min" in nanoseconds. Raises UsageError, "`name`=…"."""
     try:
         # A bare number, as text as well, has no unit: pandas would take it for nanoseconds.
-        is_bare = isinstance(window, Real) or (isinstance(window, str) and window.strip().isdecimal())
-        span = pd.NaT if is_bare else pd.Timedelta(window).as_unit("ns")  # type: ignore[arg-type]
+        is_bare = isinstance(value, Real) or (isinstance(value, str) and value.strip().isdecimal())
+        span = pd.NaT if is_bare else pd.Timedelta(value).as_unit("ns")  # type: ignore[arg-type]
     except (ValueError, TypeError, OverflowError) as error:
         raise UsageError(
-            f"window={window!r} is no span of time", advice='Write it like "15min", "30s" or "2h".'
+            f"{name}={value!r} is no span of time", advice='Write it like "15min", "30s" or "2h".'
         ) from error
     if pd.isna(span) or span <= pd.Timedelta(0):
-        raise UsageError(f"window={window!r} holds no rows", advice='Give a positive span, like "15min".')
-    return {"limit": None, "window_ns": span.as_unit("ns").value}
+        raise UsageError(f"{name}={value!r} holds no rows", advice='Give a positive span, like "15min".')
+    return int(span.as_unit("ns").value)
 
 
 def checked_text(text: object, otherwise: str, *, advice: str) -> str:

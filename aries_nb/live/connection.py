@@ -34,7 +34,7 @@ from aries_nb.model import (
     TradeGap,
 )
 from aries_nb.net.backoff import BackoffRule
-from aries_nb.net.intake import Route
+from aries_nb.net.intake import ArrivalCounter, Route
 from aries_nb.net.limits import ConnectionLimit
 from aries_nb.net.pool import SessionPool
 from aries_nb.net.session import Session
@@ -86,6 +86,7 @@ class Link:
         *,
         connection_limit: ConnectionLimit | None = None,
         rule: BackoffRule | None = None,
+        arrivals: ArrivalCounter | None = None,
     ) -> None:
         self._columns = endpoint.columns
         self.pnl_intervals = endpoint.pnl_intervals
@@ -99,6 +100,7 @@ class Link:
             gaps.of_connection,
             connection_limit=connection_limit or ConnectionLimit(),
             rule=rule,
+            arrivals=arrivals,
         )
         self._streams: dict[int, list[Route]] = {}
         self._lags = LatencySamples()  # of all its frames and books

@@ -34,6 +34,7 @@ from aries_nb.live.table import LiveTable
 from aries_nb.model import QUOTE_COLUMNS, TRADE_COLUMNS, CardData, Column, ColumnType, Kind, State
 from aries_nb.net.backoff import BackoffRule
 from aries_nb.net.http_client import HttpClient, http_base
+from aries_nb.net.intake import ArrivalCounter
 from aries_nb.net.limits import ConnectionLimit
 from aries_nb.net.tokens import TokenSource
 from aries_nb.store import Gap, GapLog, MessageCounts
@@ -75,9 +76,10 @@ class Feed:
         shared = connection_limit or ConnectionLimit(
             broker.most_connections, requests_per_second=broker.requests_per_second
         )
+        arrivals = ArrivalCounter()
         self._endpoints = {"market": broker.market, **broker.sources}
         self._link_to: Callable[[str, Endpoint], Link] = lambda stream, endpoint: Link(
-            endpoint, url, token, self._gaps.stream(stream), connection_limit=shared, rule=rule
+            endpoint, url, token, self._gaps.stream(stream), connection_limit=shared, rule=rule, arrivals=arrivals
         )
         self._link = self._link_to("market", broker.market)
         self._sources: dict[str, Link] = {}  # by endpoint, each from its first frame on
@@ -86,7 +88,7 @@ class Feed:
         self._registrations = Registrations(self._callbacks, "the feed")
         self._http = HttpClient(http_base(url), token, rate_limit=shared.rate_limit)
         self._reference = MarketReference(self._http, broker.lookup)
-        self._link.fill_gaps_with(GapFill(self._reference).start)
+        self._link.fill_gaps_with(GapFill(self._reference, arrivals).start)
         self._accounts = UserData(
             lambda: self._link_to("accounts", self._existing(broker.accounts, "accounts")),
             self._http,

@@ -18,7 +18,7 @@ from aries_nb.errors import FeedError
 from aries_nb.live.market.reference import MarketReference
 from aries_nb.model import MISSING, Kind, TradeGap, Values
 from aries_nb.net.background import on_network, on_network_later, run_on_thread
-from aries_nb.net.intake import Route
+from aries_nb.net.intake import ArrivalCounter, Route
 from aries_nb.store import RollingFrame, StreamGaps
 
 __all__ = ["GapFill"]
@@ -76,12 +76,14 @@ class GapFill:
     A trade gap is the missing trades of one symbol. Requests are made on a thread that runs while there are any.
     """
 
-    def __init__(self, reference: MarketReference) -> None:
+    def __init__(self, reference: MarketReference, arrivals: ArrivalCounter) -> None:
         self._reference = reference
+        self._arrivals = arrivals
         self._jobs: list[_Fill] = []
         self._is_working = False
         self._guard = threading.Lock()  # of these two
         self._latest: tuple[TradeGap, pd.DataFrame] | None = None  # used by that thread
+        self._numbered: tuple[pd.DataFrame, int] | None = None  # network's thread
         self._open: dict[_Key, list[bool | None]] = {}  # network's thread: whether each part was filled
 
     # The network's thread.
@@ -115,8 +117,9 @@ class GapFill:
         """
         rows = None if trades is None else [_rows(frame, trades) for frame in job.frames]
         received = time.time_ns()
+        seq = 0 if trades is None else self._first_number(trades)
         done = [
-            frame.tape.backfill(frame.number, [] if rows is None else rows[at], received)
+            frame.tape.backfill(frame.number, [] if rows is None else rows[at], received, seq=seq)
             for at, frame in enumerate(job.frames)
         ]
         ends = self._open[job.key]
@@ -125,6 +128,12 @@ class GapFill:
             del self._open[job.key]
             if all(ends) and trades is not None:
                 job.gaps.log.filled(*job.key, count=len(trades))
+
+    def _first_number(self, trades: pd.DataFrame) -> int:
+        """The arrival number of the first of these trades; the same in every frame that they are inserted into."""
+        if self._numbered is None or self._numbered[0] is not trades:
+            self._numbered = trades, self._arrivals.take(len(trades))
+        return self._numbered[1]
 
     # The thread that requests.
 

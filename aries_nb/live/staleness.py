@@ -96,7 +96,7 @@ class Staleness:
             self._looked_at = time.monotonic()
             rows = self._tape.rows(self._tape.version - ROWS_LOOKED_AT)
             if rows.received is not None:
-                self._expected = staleness_thresholds(rows.codes, rows.received, len(self._tape.symbols))
+                self._expected = staleness_thresholds(rows.codes, rows.received * 1_000, len(self._tape.symbols))
         return self._expected
 
     def _from_before_a_gap(self, received: Times) -> Flags:

@@ -40,17 +40,20 @@ class RecordBuffer:
 
     `values` is flat, record after record: a thousand tuples alive at once would keep the garbage collector busy and
     leave the processor's cache. `marks` holds pairs: a number of records from the start of the lists, and the time at
-    which those since the pair before were received. `counted` has the numbers, since the buffer was made, of messages
-    without a record and of records without a message, by `CountedAs`. Used on the thread that writes to the store only.
+    which those since the pair before were received. `runs` holds pairs: a place in the lists, and the arrival number of
+    the record there less its place; up to the next pair arrival numbers are consecutive. `counted` has the numbers,
+    since the buffer was made, of messages without a record and of records without a message, by `CountedAs`. Used on
+    the thread that writes to the store only.
     """
 
-    __slots__ = ("codes", "counted", "marks", "ts", "values")
+    __slots__ = ("codes", "counted", "marks", "runs", "ts", "values")
 
     def __init__(self) -> None:
         self.codes: list[int] = []
         self.ts: list[int] = []
         self.values: list[Value] = []
         self.marks: list[tuple[int, int]] = []
+        self.runs: list[tuple[int, int]] = []
         self.counted: dict[CountedAs, int] = dict.fromkeys(get_args(CountedAs), 0)
 
     def add(self, code: int, ts: int, values: Values) -> None:
@@ -61,6 +64,12 @@ class RecordBuffer:
         self.codes.append(code)
         self.ts.append(ts)
         self.values.extend(values)
+
+    def number(self, seq: int) -> None:
+        """Give the next record this arrival number, and those after it the following ones."""
+        place = len(self.codes)
+        if not self.runs or self.runs[-1][1] != seq - place:
+            self.runs.append((place, seq - place))
 
     def mark(self, received: int) -> None:
         """Set the time of receipt (ns since the epoch) of all records added since the last call of `mark`."""
@@ -75,6 +84,7 @@ class RecordBuffer:
         self.ts.clear()
         self.values.clear()
         self.marks.clear()
+        self.runs.clear()
 
 
 class RecordSink(Protocol):

@@ -47,8 +47,8 @@ class FrameRows:
     """Rows of a rolling frame, from absolute row number `first` on; rows are numbered from 0 since the frame was made.
 
     `window_start` is the absolute number of the oldest row still in the window, `end` the number after the newest row.
-    `ts` is exchange time in ns since the epoch, `codes` are positions in `symbols`, `numbers` has one array for each
-    number column. `received` is the time of receipt by this machine's clock, in ns since the epoch, or None where it is
+    `ts` is exchange time in us since the epoch, `codes` are positions in `symbols`, `numbers` has one array for each
+    number column. `received` is the time of receipt by this machine's clock, in us since the epoch, or None where it is
     unknown. The arrays are views of memory that is never written again; do not write to them.
     """
 
@@ -99,16 +99,17 @@ class BarsData:
     is_stale: bool = False
 
 
-BookIntegrity = Literal["empty", "ok", "crossed", "stale", "gap"]
+BookIntegrity = Literal["empty", "ok", "locked", "crossed", "stale", "gap"]
 
 
 @dataclass(frozen=True, slots=True)
 class BookLevels:
     """Both sides of an order book: `bids` and `asks` are (levels, 2) arrays of price and size, best price first.
 
-    `integrity` is "empty", "ok", "crossed" (best bid at or above best ask), "stale" (no update for longer than usual)
-    or "gap" (the stream broke and no update has come since). `ts` is the exchange time and `received` the time of
-    receipt of the last update, in ns since the epoch, 0 if there was none.
+    `integrity` is "ok", "empty" (no level on either side), "locked" (best bid equals best ask: a state of a market, no
+    fault), "crossed" (best bid above best ask), "stale" (no update for longer than usual) or "gap" (the stream broke
+    and no update has come since). `ts` is the exchange time and `received` the time of receipt of the last update, in
+    ns since the epoch, 0 if there was none.
     """
 
     symbol: str

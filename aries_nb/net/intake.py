@@ -12,7 +12,7 @@ from aries_nb.brokers import BrokerProtocol
 from aries_nb.model import Counted, Notice, RecordSink, SessionLost, Subscription, Unreadable, Unrequested, Values
 from aries_nb.net.limits import count_lines, count_values
 
-__all__ = ["Intake", "Route"]
+__all__ = ["ArrivalCounter", "Intake", "Route"]
 
 # Of the first route: what appends to the three lists of its sink's buffer, the symbol's code there, and the sink.
 # Then sink and code of the other routes, which most subscriptions do not have.
@@ -31,6 +31,7 @@ MOST_VALUES = 1_000_000
 MOST_LINES = 50_000
 TOO_LARGE = f"a frame of more than {MOST_VALUES:,} values or {MOST_LINES:,} lines"
 LAG_SAMPLES = 256
+_NO_CODES: Sequence[int] = ()
 
 
 class Route(NamedTuple):
@@ -39,6 +40,22 @@ class Route(NamedTuple):
     subscription: Subscription
     sink: RecordSink
     code: int
+
+
+class ArrivalCounter:
+    """Numbers the records of a feed in the order of their arrival over all its connections, from 1.
+
+    The network's thread owns it: all connections are read there.
+    """
+
+    def __init__(self) -> None:
+        self._next = 1
+
+    def take(self, count: int) -> int:
+        """Number `count` records; return the number of the first."""
+        first = self._next
+        self._next += count
+        return first
 
 
 class Intake:
@@ -50,8 +67,15 @@ class Intake:
     `last_received` is the time of the newest frame, in ns since the epoch, 0 before the first.
     """
 
-    def __init__(self, protocol: BrokerProtocol, redact: Callable[[str], str] = str) -> None:
+    def __init__(
+        self,
+        protocol: BrokerProtocol,
+        redact: Callable[[str], str] = str,
+        *,
+        arrivals: ArrivalCounter | None = None,
+    ) -> None:
         self._protocol = protocol
+        self._arrivals = arrivals or ArrivalCounter()
         self._redact = redact
         self._appenders_of: dict[Subscription, _Appenders] = {}
         self._routes: dict[Subscription, list[Route]] = {}
@@ -84,20 +108,29 @@ class Intake:
         appenders_of = self._appenders_of
         touched: dict[RecordSink, None] = {}
         latest: RecordSink | None = None
+        # The arrival number of a record is `seq` and how many were added to `codes` since it was `start` long: counted
+        # where the sink changes, as counting each record would take longer than adding it.
+        seq, codes, start = self._arrivals.take(len(records)), _NO_CODES, 0
         for subscription, ts, values in records:
             appenders = appenders_of.get(subscription)
             if appenders is None:
                 self.unasked += 1  # unsubscribed a moment ago
+                seq += len(codes) - start + 1
+                latest, codes, start = None, _NO_CODES, 0
                 continue
             add_code, add_ts, add_values, code, sink, more = appenders
+            if sink is not latest:  # it mostly is: cheaper than setting it each time
+                seq += len(codes) - start
+                latest, codes = sink, sink.buffer.codes
+                start = len(codes)
+                touched[sink] = None
+                sink.buffer.number(seq)
             add_code(code)
             add_ts(ts)
             add_values(values)
-            if sink is not latest:  # it mostly is: cheaper than setting it each time
-                latest = sink
-                touched[sink] = None
             if more:
                 for sink, code in more:
+                    sink.buffer.number(seq + len(codes) - start - 1)
                     sink.buffer.add(code, ts, values)
                     touched[sink] = None
         if records:

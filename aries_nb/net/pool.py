@@ -19,7 +19,7 @@ from aries_nb.errors import ConnectError, UsageError
 from aries_nb.model import GapSink, Kind, Observers, Rejected, Subscription, TradeGap
 from aries_nb.net.background import Background, register_fork_aware
 from aries_nb.net.backoff import BackoffRule
-from aries_nb.net.intake import Route
+from aries_nb.net.intake import ArrivalCounter, Route
 from aries_nb.net.limits import ConnectionLimit
 from aries_nb.net.session import Session
 from aries_nb.net.tokens import TokenSource
@@ -44,8 +44,9 @@ class SessionPool:
 
     `url` is the endpoint's whole address, `token` the source of the access token. `gaps` returns the receiver of the
     gaps of a connection, given its number, counted from 1. `connection_limit` counts the connections to the broker over
-    all feeds. `rule` None means the default delays between attempts to connect. Raises ConnectError at once if the
-    connection limit is used up.
+    all feeds. `rule` None means the default delays between attempts to connect. `arrivals` numbers the records of all
+    connections of a feed; None for those of this pool alone. Raises ConnectError at once if the connection limit is
+    used up.
     """
 
     def __init__(
@@ -57,8 +58,10 @@ class SessionPool:
         *,
         connection_limit: ConnectionLimit,
         rule: BackoffRule | None = None,
+        arrivals: ArrivalCounter | None = None,
     ) -> None:
         self.url = url
+        arrivals = arrivals or ArrivalCounter()
         self._most_streams = endpoint.most_streams
         self._new_session: Callable[[int], Session] = lambda number: Session(
             url,
@@ -69,6 +72,7 @@ class SessionPool:
             number=number,
             address=endpoint.address,
             headers=endpoint.headers,
+            arrivals=arrivals,
         )
         # Called on the network's thread with the connection's number, the gap, and the routes of its subscription.
         self.on_trade_gap: Callable[[int, TradeGap, Sequence[Route]], None] = lambda _number, _hole, _streams: None

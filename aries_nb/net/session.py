@@ -54,7 +54,7 @@ from aries_nb.net.connection_errors import (
     token_refused,
 )
 from aries_nb.net.gap_tracking import GapTracker
-from aries_nb.net.intake import Intake, Route
+from aries_nb.net.intake import ArrivalCounter, Intake, Route
 from aries_nb.net.lag import ReadMonitor, StallDetector
 from aries_nb.net.redaction import Redactor
 from aries_nb.net.tokens import Credential, TokenSource, made_with
@@ -79,10 +79,11 @@ class Session:
     fails, since the address may be wrong; later connections go on trying. `gaps` receives the beginning and end of each
     gap. `rule` None means the default delays between attempts. `on_trade_gap` may be set to a function that is called
     on the network's thread with each notice of missing trades, before the records that came with the notice are
-    visible. `address` and `headers` are those of `aries_nb.brokers.Endpoint`, None for `url` and no headers. `error` is
-    what made the session fail, None before; `last_error` the text of the latest problem, "" for none. `reconnects`
-    counts the breaks of a live connection, `renewals` the renewals of the token on an open one. `market_status` is the
-    latest one as name → value, {} before the first. `rejected` has the refused subscriptions of the current connection.
+    visible. `address` and `headers` are those of `aries_nb.brokers.Endpoint`, None for `url` and no headers. `arrivals`
+    numbers the records of all sessions of a feed; None for those of this one alone. `error` is what made the session
+    fail, None before; `last_error` the text of the latest problem, "" for none. `reconnects` counts the breaks of a
+    live connection, `renewals` the renewals of the token on an open one. `market_status` is the latest one as
+    name → value, {} before the first. `rejected` has the refused subscriptions of the current connection.
     """
 
     def __init__(
@@ -96,13 +97,14 @@ class Session:
         number: int = 1,
         address: Callable[[str], str] | None = None,
         headers: Callable[[str], Mapping[str, str]] | None = None,
+        arrivals: ArrivalCounter | None = None,
     ) -> None:
         from aries_nb.net.websocket import SendQueue
 
         self._address, self._headers = address, headers
         self.url, self.number, self._where = url, number, shown_url(url)
         self._redact = Redactor()  # of the tokens that were sent
-        self.intake = Intake(protocol, self._redact)
+        self.intake = Intake(protocol, self._redact, arrivals=arrivals)
         self.state: State = "connecting"
         self.error: FeedError | None = None
         self.last_error = ""

@@ -10,7 +10,7 @@ from aries_nb.store.order_book import OrderBook
 from aries_nb.store.reconciliation import CASH, Reconciliation
 from aries_nb.store.rolling import RollingFrame
 from aries_nb.store.table import FetchedRows, Table, TableListener
-from aries_nb.store.valuation import Portfolio, equity, open_portfolio, unmarked
+from aries_nb.store.valuation import Mark, Portfolio, equity, mark_of, middle_of, open_portfolio, unmarked
 from aries_nb.store.values import UNKNOWN, ZERO, exactly
 
 __all__ = [
@@ -28,6 +28,7 @@ __all__ = [
     "Gap",
     "GapLog",
     "LatencySamples",
+    "Mark",
     "MessageCounts",
     "OrderBook",
     "Percentiles",
@@ -42,6 +43,8 @@ __all__ = [
     "equity",
     "exactly",
     "gaps_frame",
+    "mark_of",
+    "middle_of",
     "open_portfolio",
     "unmarked",
 ]

@@ -17,6 +17,7 @@ import numpy as np
 import pandas as pd
 
 from aries_nb.model import BarPage, BarsData
+from aries_nb.store.values import utc_times
 
 __all__ = ["MOST_BARS", "BarSeries"]
 
@@ -218,7 +219,7 @@ class BarSeries:
         names = _Bar._fields[:-1]
         numbers = np.array([bar[:-1] for bar in bars], "float64").reshape(len(bars), len(names))
         running = max(self._newest, self._start_of(now))
-        index = pd.DatetimeIndex(pd.array(starts, dtype=pd.DatetimeTZDtype("ns", "UTC")), name="ts")
+        index = pd.DatetimeIndex(utc_times(starts), name="ts")
         frame = pd.DataFrame(numbers, columns=pd.Index(names), index=index)
         is_incomplete = (starts >= low) & (starts <= high)
         sources = ["live" if bar.is_live else "history" for bar in bars]

@@ -106,7 +106,7 @@ class ChangeLog(Log[TableRow]):
     def frame(self) -> pd.DataFrame:
         """Return one row a state, oldest first; the index numbers them from 0 since the log was made.
 
-        Columns ts, received, account and the fields of the table. Decimals are float64 here, times datetime64[ns, UTC];
+        Columns ts, received, account and the fields of the table. Decimals are float64 here, times datetime64[us, UTC];
         the frame belongs to the caller.
         """
         rows, end = self.entries()

@@ -9,6 +9,7 @@ from heapq import nlargest, nsmallest
 import numpy as np
 
 from aries_nb.model import BookIntegrity, BookLevels, Observers, RecordBuffer
+from aries_nb.model.prices import is_price
 from aries_nb.store.latency import LatencySamples
 from aries_nb.store.message_counts import MessageCounts, counts_of
 
@@ -56,8 +57,9 @@ class OrderBook:
                 self._is_broken = False
             triples = iter(buffer.values)
             for price, bid, ask in zip(triples, triples, triples, strict=True):
-                _set(self._bids, float(price), float(bid))
-                _set(self._asks, float(price), float(ask))
+                if is_price(float(price)):
+                    _set(self._bids, float(price), float(bid))
+                    _set(self._asks, float(price), float(ask))
             self._ts, self._received = buffer.ts[-1], buffer.marks[-1][1]
             if len(self._bids) > MAX_LEVELS or len(self._asks) > MAX_LEVELS:
                 self._bids = dict(nlargest(MAX_LEVELS, self._bids.items()))
@@ -106,10 +108,14 @@ class OrderBook:
             integrity = "empty"
         elif is_broken:
             integrity = "gap"
-        elif bids and asks and bids[0][0] >= asks[0][0]:
+        elif not bids and not asks:
+            integrity = "empty"
+        elif bids and asks and bids[0][0] > asks[0][0]:
             integrity = "crossed"
         elif now - received > STALE_SECONDS * 1e9:
             integrity = "stale"
+        elif bids and asks and bids[0][0] == asks[0][0]:
+            integrity = "locked"
         shape = (-1, 2)
         return BookLevels(
             symbol=self.symbol,

@@ -8,15 +8,20 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from itertools import pairwise
+from math import nan
 from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 import numpy as np
 import pandas as pd
 
-from aries_nb.model import BoardData, Column, FrameRows, Observers, RecordBuffer, Value, Values
+from aries_nb.model import NOT_A_TIME, BoardData, Column, FrameRows, Observers, RecordBuffer, Value, Values
+from aries_nb.model.prices import is_price_column
 from aries_nb.store.latency import MOST_SAMPLES, LatencySamples, Percentiles, exchange_lags, percentiles
 from aries_nb.store.message_counts import MessageCounts, counts_of
-from aries_nb.store.slab import Slab
+from aries_nb.store.slab import FEW, Slab
+from aries_nb.store.time_order import TimeOrder
+from aries_nb.store.wide import Ticks
 
 if TYPE_CHECKING:
     from aries_nb.model import Numbers, Times
@@ -30,10 +35,11 @@ MAX_TEXT = 1_000  # characters of one text; longer ones are cut
 MAX_CHARACTERS = 2**21  # characters of all distinct texts of one column
 FIRST_CAPACITY = 4_096
 _ELLIPSIS = "…"
-_MAX_AHEAD_NS = 3_600_000_000_000  # an exchange time more than an hour ahead of our clock does not move the window
+_INT64 = np.dtype("int64").char  # as `array` names it
+_MAX_AHEAD_US = 3_600_000_000  # an exchange time more than an hour ahead of our clock does not move the window
 
 
-# The newest row of a symbol: exchange time, time of receipt (both ns), values.
+# The newest row of a symbol: exchange time, time of receipt (both ns, receipt in whole us), values.
 LatestRow: TypeAlias = tuple[int, int, Values]
 
 
@@ -53,9 +59,9 @@ class _PublishedRows(NamedTuple):
 class RollingFrame:
     """The newest rows of the given symbols, in the order of arrival, at most 5,000,000.
 
-    `limit` keeps that many of the newest rows; `window_ns` keeps rows whose `ts` is at most that much older (in ns)
-    than the newest `ts`; None for no such limit. The network's thread writes, any thread reads. `columns` are the
-    fields of a row besides `ts`, `received` and `symbol`.
+    A price of 0 becomes NaN (`aries_nb.model.prices`). `limit` keeps that many of the newest rows; `window_ns` keeps
+    rows whose `ts` is at most that much older (in ns) than the newest `ts`; None for no such limit. The network's
+    thread writes, any thread reads. `columns` are the fields of a row besides `ts`, `received` and `symbol`.
     """
 
     def __init__(
@@ -69,8 +75,9 @@ class RollingFrame:
         self.columns = tuple(columns)
         self.symbols = tuple(symbols)
         self._limit = limit or MAX_ROWS
-        self._window_ns = window_ns
-        self._newest = 0
+        self._window_us = None if window_ns is None else window_ns // 1_000
+        self._newest = 0  # exchange time, in us
+        self._prices = frozenset(place for place, column in enumerate(self.columns) if is_price_column(column.name))
         self._texts: dict[str, dict[str, int]] = {name: {} for name, kind in self.columns if kind == "text"}
         self._characters_left = dict.fromkeys(self._texts, MAX_CHARACTERS)
         self.buffer = RecordBuffer()
@@ -80,6 +87,8 @@ class RollingFrame:
         self.lags = LatencySamples()
         self._latest: dict[int, LatestRow | None] = dict.fromkeys(range(len(self.symbols)))
         self._observers = Observers()
+        self._order = TimeOrder()
+        self._sorted: tuple[_PublishedRows, pd.DataFrame] | None = None
         capacity = max(2 * (limit or 0), FIRST_CAPACITY)  # a small limit must not need a new slab every few rows
         self._published = _PublishedRows(self._new_slab(capacity, 0), 0, 0, 0)
 
@@ -96,21 +105,22 @@ class RollingFrame:
             return
         self._backfills.clear()
         count, width = len(buffer.codes), len(self.columns)
-        received = _receipt_times(buffer.marks, count)
+        received = _receipt_times(buffer.marks, count)  # in us
+        numbers = _arrival_numbers(buffer.runs, count)
         done = 0
         while done < count:
             slab, start, end, filled = self._published
             if end == slab.capacity:
                 slab, start, end = self._next_slab(slab, start, end)
             step = min(count - done, slab.capacity - end)
-            self._write(slab, end, range(done, done + step), received)
+            self._write(slab, end, range(done, done + step), received, numbers)
             done += step
             filled = buffer.counted["filled"] if done == count else filled
             self._published = _PublishedRows(slab, self._first(slab, start, end + step, end), end + step, filled)
         # A dict keeps the last index of each code, so the last row of each symbol.
         for code, at in dict(zip(buffer.codes, range(count), strict=True)).items():
             values = tuple(buffer.values[at * width : (at + 1) * width])
-            self._latest[code] = (buffer.ts[at], received[at], values)
+            self._latest[code] = (buffer.ts[at], received[at] * 1_000, values)
         if count:
             self.lags.published(buffer)
         buffer.clear()
@@ -138,19 +148,19 @@ class RollingFrame:
         """
         return self._is_backfilling
 
-    def backfill(self, number: int, rows: Sequence[tuple[int, int, Values]], received: int) -> bool:
+    def backfill(self, number: int, rows: Sequence[tuple[int, int, Values]], received: int, *, seq: int = 0) -> bool:
         """Insert the rows that a gap left out, which ends backfill `number` (from `begin_backfill`).
 
         All waiting rows are published once no other backfill is in progress. A row is (symbol's code, exchange time in
         ns since the epoch, values). Inserted rows get the time of receipt of the row that follows them, or `received`
-        (ns since the epoch) where none does. Returns False, and inserts nothing, where the backfill is void or has
-        ended before. The network's thread only.
+        (ns since the epoch) where none does, and arrival numbers from `seq` on. Returns False, and inserts nothing,
+        where the backfill is void or has ended before. The network's thread only.
         """
         place = self._backfills.pop(number, None)
         if place is None:
             return False
         if rows:
-            self._insert(place, rows, received)
+            self._insert(place, rows, received, seq)
         self.publish()
         return True
 
@@ -177,21 +187,51 @@ class RollingFrame:
         return end - start
 
     def frame(self) -> pd.DataFrame:
-        """Return the rows in the window: index `ts`, columns `received`, `symbol` and the fields; no copy is made.
+        """Return the rows in the window, oldest first by exchange time: index `ts`, `received`, `symbol`, the fields.
 
-        The memory is shared with the rolling frame until the caller writes to the DataFrame (copy-on-write).
+        Times are datetime64[us, UTC]; rows of one time are in the order of arrival. While rows arrive in the order of
+        their times, the memory is shared with the slab until the caller writes to the frame (copy-on-write). Else they
+        are sorted once a version.
+        """
+        view, cached = self._published, self._sorted
+        slab, start, end, _ = view
+        if self._order.is_ordered(slab, start, end):
+            return slab.frame.iloc[start:end]
+        if cached is None or cached[0] is not view:
+            cached = self._sorted = view, slab.frame.take(self._order.sorted(slab, start, end))
+        return cached[1].copy(deep=False)  # copied when either side is written to
+
+    def tail(self, count: int) -> pd.DataFrame:
+        """Return the `count` newest rows by exchange time, oldest first; the cost does not grow with the window."""
+        slab, start, end, _ = self._published
+        return slab.frame.take(self._order.newest(slab, start, end, count))
+
+    def last(self, span_us: int) -> pd.DataFrame:
+        """Return the rows whose time is at most `span_us` before the newest one, oldest first.
+
+        A time more than an hour ahead of our clock is not the newest.
         """
         slab, start, end, _ = self._published
-        return slab.frame.iloc[start:end]
+        few = self._order.newest(slab, start, end, MOST_SAMPLES)
+        believed = few[slab.ts[few] <= slab.received[few] + _MAX_AHEAD_US]
+        newest = int(slab.ts[believed[-1]]) if len(believed) else 0
+        return slab.frame.take(self._order.since(slab, start, end, newest - span_us))
 
     def frame_since(self, first: int) -> tuple[pd.DataFrame, int]:
         """Return the rows from number `first` on that are still in the window, and the number after the newest.
 
-        Rows are numbered from 0 since the frame was made. Rows that have left the window are missing without an error.
-        No copy is made.
+        Rows are numbered from 0 since the frame was made, and are in the order of arrival. Rows that have left the
+        window are missing without an error. No copy is made.
         """
         slab, start, end, _ = self._published
         return slab.frame.iloc[max(first - slab.base, start) : end], slab.base + end
+
+    def ticks(self, name: str) -> Ticks:
+        """Return a number column with times and codes, oldest first by exchange time, without times far ahead."""
+        slab, start, end, _ = self._published
+        chosen = self._order.sorted(slab, start, end)
+        chosen = chosen[slab.ts[chosen] <= slab.received[chosen] + _MAX_AHEAD_US]
+        return Ticks(slab.ts[chosen], slab.received[chosen], slab.codes[chosen], slab.arrays[name][chosen])
 
     def rows(self, first: int) -> FrameRows:
         """Return the rows from number `first` on that are still in the window as arrays, without a copy.
@@ -224,7 +264,7 @@ class RollingFrame:
         """
         slab, start, end, _ = self._published
         newest = slice(max(start, end - MOST_SAMPLES), end)
-        return percentiles(exchange_lags(slab.ts[newest], slab.received[newest], since=self.lags.since))
+        return percentiles(exchange_lags(slab.ts[newest] * 1_000, slab.received[newest] * 1_000, since=self.lags.since))
 
     def latest(self) -> list[LatestRow | None]:
         """Return the newest row of each symbol, in the order of `symbols`; None where none has arrived."""
@@ -259,7 +299,7 @@ class RollingFrame:
         texts = {name: list(texts) for name, texts in self._texts.items()}
         return Slab(self.columns, self.symbols, capacity=capacity, base=base, texts=texts)
 
-    def _insert(self, place: int, rows: Sequence[tuple[int, int, Values]], received: int) -> None:
+    def _insert(self, place: int, rows: Sequence[tuple[int, int, Values]], received: int, seq: int) -> None:
         buffer, count, width = self.buffer, len(rows), len(self.columns)
         buffer.codes[place:place] = [code for code, _, _ in rows]
         buffer.ts[place:place] = [ts for _, ts, _ in rows]
@@ -267,27 +307,41 @@ class RollingFrame:
         before = [mark for mark in buffer.marks if mark[0] <= place]
         after = [(upto + count, when) for upto, when in buffer.marks if upto > place]
         buffer.marks[:] = [*before, (place + count, after[0][1] if after else received), *after]
+        before = [run for run in buffer.runs if run[0] < place]
+        behind = [run for run in buffer.runs if run[0] >= place]
+        if before and (not behind or behind[0][0] > place):
+            behind.insert(0, (place, before[-1][1]))  # the rows may lie within a run
+        buffer.runs[:] = [*before, (place, seq - place), *((at + count, offset - count) for at, offset in behind)]
         buffer.counted["filled"] += count
         # Of two backfills at one place, the later one's rows go behind.
         self._backfills = {number: at + count if at >= place else at for number, at in self._backfills.items()}
 
     def _next_slab(self, slab: Slab, start: int, end: int) -> tuple[Slab, int, int]:
         kept = min(end - start, self._limit)
-        capacity = slab.capacity if self._window_ns is None else min(max(2 * kept, FIRST_CAPACITY), 2 * MAX_ROWS)
+        capacity = slab.capacity if self._window_us is None else min(max(2 * kept, FIRST_CAPACITY), 2 * MAX_ROWS)
         new = self._new_slab(capacity, slab.base + end - kept)
         new.copy_from(slab, end - kept, end)
         return new, 0, kept
 
-    def _write(self, slab: Slab, at: int, rows: range, received: array[int]) -> None:
+    def _write(self, slab: Slab, at: int, rows: range, received: array[int], numbers: array[int]) -> None:
         buffer, width = self.buffer, len(self.columns)
         some = slice(rows.start, rows.stop)
         values = buffer.values[rows.start * width : rows.stop * width]
+        has_zero = len(rows) > FEW or 0.0 in values  # of few rows one look at all values is quicker
         for place, (name, kind) in enumerate(self.columns):
             column = values[place::width]
-            slab.write(name, at, self._encoded(slab, name, column, at) if kind == "text" else column)
+            if kind == "text":
+                slab.write(name, at, self._encoded(slab, name, column, at))
+            else:
+                slab.write(name, at, map(_microseconds, column) if kind == "time" else column)
+                if has_zero and place in self._prices and slab.has_zero(name, at, column):
+                    column = [value or nan for value in column]  # a side that is not there
+                    slab.write(name, at, column)
+                    buffer.values[rows.start * width + place : rows.stop * width : width] = column
         slab.write("symbol", at, buffer.codes[some])
-        slab.write("ts", at, buffer.ts[some])
+        slab.write_ts(at, buffer.ts[some])
         slab.write("received", at, received[some])
+        slab.write("seq", at, numbers[some])
 
     def _encoded(self, slab: Slab, name: str, column: Sequence[Value], filled: int) -> list[int]:
         texts = self._texts[name]
@@ -310,18 +364,18 @@ class RollingFrame:
 
     def _first(self, slab: Slab, start: int, end: int, written: int) -> int:
         start = max(start, end - self._limit)
-        if self._window_ns is None:
+        if self._window_us is None:
             return start
-        ts, latest_credible = slab.ts[written:end], slab.received[written:end] + _MAX_AHEAD_NS
+        ts, latest_credible = slab.ts[written:end], slab.received[written:end] + _MAX_AHEAD_US
         self._newest = max(self._newest, int(ts[ts <= latest_credible].max(initial=0)))
         if not self._newest:
             return start
-        oldest = self._newest - self._window_ns
+        oldest = self._newest - self._window_us
         # A row with a time too far ahead is evicted: it would keep all rows behind it in the window for ever.
-        while start < end and not oldest <= slab.ts[start] <= slab.received[start] + _MAX_AHEAD_NS:
+        while start < end and not oldest <= slab.ts[start] <= slab.received[start] + _MAX_AHEAD_US:
             stop = min(start + 4096, end)
             ts = slab.ts[start:stop]
-            inside = (ts >= oldest) & (ts <= slab.received[start:stop] + _MAX_AHEAD_NS)
+            inside = (ts >= oldest) & (ts <= slab.received[start:stop] + _MAX_AHEAD_US)
             step = int(inside.argmax())
             start += step if inside[step] else stop - start
         return start
@@ -330,16 +384,16 @@ class RollingFrame:
 class TimeWeightedMean(NamedTuple):
     """The mean of a column over time; NaN without a value.
 
-    `gaps` is the number of gaps within that time, `unknown_ns` how much of the time they leave out, in ns.
+    `gaps` is the number of gaps within that time, `unknown_us` how much of the time they leave out, in us.
     """
 
     mean: float
     gaps: int
-    unknown_ns: int
+    unknown_us: int
 
 
 def time_weighted(ts: Times, received: Times, values: Numbers, gaps: Iterable[int]) -> TimeWeightedMean:
-    """Return the mean of values that hold from one row to the next, weighted by time, from the first row to the last.
+    """Return the mean of values that hold from one row to the next, weighted by time; times in us.
 
     Times are in ns. Rows are in the order of arrival; a late one counts from its own `ts`, and of several with one `ts`
     the last counts. A NaN value has no weight. `gaps` are the starts of gaps by the clock of `received`: the value that
@@ -366,14 +420,30 @@ def time_weighted(ts: Times, received: Times, values: Numbers, gaps: Iterable[in
     return TimeWeightedMean(float(numbers[-1]) if len(numbers) else float("nan"), touched, unknown)
 
 
-def _receipt_times(marks: Sequence[tuple[int, int]], count: int) -> array[int]:
-    """Return the time of receipt of each of `count` records, from marks of (number of records so far, time).
+def _microseconds(ns: Value) -> int:
+    """Return a time in ns in us, rounded down; `NOT_A_TIME` stays as it is."""
+    assert isinstance(ns, int), "times are whole numbers"
+    return ns if ns == NOT_A_TIME else ns // 1_000
 
-    Raises ValueError where the marks do not cover all records.
+
+def _arrival_numbers(runs: Sequence[tuple[int, int]], count: int) -> array[int]:
+    """Return the arrival number of each of `count` records, from runs of (place, number less place); 0 before them."""
+    if len(runs) == 1 and not runs[0][0]:  # most often
+        return array(_INT64, range(runs[0][1], runs[0][1] + count))
+    numbers = array(_INT64, bytes(8 * (runs[0][0] if runs else count)))
+    for (start, offset), (end, _) in pairwise((*runs, (count, 0))):
+        numbers.extend(range(start + offset, end + offset))
+    return numbers
+
+
+def _receipt_times(marks: Sequence[tuple[int, int]], count: int) -> array[int]:
+    """Return the time of receipt, in us, of each of `count` records.
+
+    `marks` are pairs (number of records so far, time in ns). Raises ValueError where they do not cover all records.
     """
-    received = array("q")
+    received = array(_INT64)
     for upto, when in marks:
-        received.extend(array("q", (when,)) * (upto - len(received)))
+        received.extend(array(_INT64, (when // 1_000,)) * (upto - len(received)))
     if len(received) < count:
         raise ValueError("records without a time of receipt")
     return received

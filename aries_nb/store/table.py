@@ -228,7 +228,7 @@ class Table:
         """Return the rows as a DataFrame, in the order of first arrival, oldest first; it belongs to the caller.
 
         Index: the key (of more than one column: a MultiIndex), or the account where a row has no other key. Columns:
-        ts, received, account, the other fields. Decimals are float64 here, times datetime64[ns, UTC], texts str.
+        ts, received, account, the other fields. Decimals are float64 here, times datetime64[us, UTC], texts str.
         """
         view, cached = self._published, self._frame
         if cached is None or cached[0] is not view:

@@ -11,22 +11,27 @@ from it; nothing unknown counts as zero.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from typing import NamedTuple, TypeAlias
 
+from aries_nb.model.prices import is_believable, is_price
 from aries_nb.store.fills import Fill
 from aries_nb.store.values import UNKNOWN, ZERO, exactly
 
 __all__ = [
+    "Mark",
     "Marks",
     "Portfolio",
     "Position",
     "apply_fill",
     "apply_fills",
     "equity",
+    "mark_of",
     "market_value",
+    "middle_of",
     "open_portfolio",
     "unmarked",
     "unrealized",
@@ -36,6 +41,13 @@ COST_STEP = Decimal("1e-12")  # the cost of a part of a position is rounded to t
 
 # The price at which each instrument is valued; a missing or NaN one is unknown.
 Marks: TypeAlias = Mapping[str, Decimal]
+
+
+class Mark(NamedTuple):
+    """The price at which an instrument is valued; NaN with the reason where there is none, "" otherwise."""
+
+    price: Decimal
+    reason: str = ""
 
 
 class Position(NamedTuple):
@@ -73,6 +85,33 @@ class Portfolio:
     def multiplier(self, symbol: str) -> Decimal:
         """Return what one unit of quantity of this instrument stands for, such as 100 shares; 1 by default."""
         return self.multipliers.get(symbol, Decimal(1))
+
+
+def middle_of(bid: float, ask: float) -> Decimal:
+    """The middle of bid and ask in exact decimals; NaN where they are not believable (`aries_nb.model.prices`)."""
+    if not is_believable(bid, ask):
+        return UNKNOWN
+    with exactly():
+        # The shortest text of a float is the price that the broker sent.
+        return (Decimal(repr(bid)) + Decimal(repr(ask))) / 2
+
+
+def mark_of(bid: float, ask: float, last: float, *, is_fresh: bool = False) -> Mark:
+    """The middle where both sides are believable, else the last price where it is inside or fresh, else NaN.
+
+    Inside: not beyond a side that is there; between both where they are crossed. `is_fresh`: the last trade is newer
+    than the sides.
+    """
+    if is_believable(bid, ask):
+        return Mark(middle_of(bid, ask))
+    missing = [name for name, side in (("bid", bid), ("ask", ask)) if not is_price(side)]
+    quote = " and ".join(f"no {name}" for name in missing) or ("crossed" if bid > ask else "stub quotes")
+    if not is_price(last):
+        return Mark(UNKNOWN, f"{quote}, no last price")
+    low, high = bid if is_price(bid) else -math.inf, ask if is_price(ask) else math.inf
+    if is_fresh or min(low, high) <= last <= max(low, high):
+        return Mark(Decimal(repr(last)))
+    return Mark(UNKNOWN, f"{quote}, the last price is outside")
 
 
 def open_portfolio(

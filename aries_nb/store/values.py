@@ -13,18 +13,20 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from aries_nb.model import Column, ColumnType
+from aries_nb.model import NOT_A_TIME, Column, ColumnType
 
 if TYPE_CHECKING:
     from contextlib import AbstractContextManager
 
-__all__ = ["MOST_DIGITS", "RECEIPT", "UNKNOWN", "ZERO", "exactly", "frame_of", "is_usable"]
+__all__ = ["MOST_DIGITS", "RECEIPT", "TIME_TYPE", "UNKNOWN", "ZERO", "exactly", "frame_of", "is_usable", "utc_times"]
 
 AnyArray: TypeAlias = pd.api.extensions.ExtensionArray | NDArray[Any]
 
 ZERO = Decimal(0)
 UNKNOWN = Decimal("NaN")
 MOST_DIGITS = 30  # before the decimal point and behind it; more is neither a price nor a quantity
+
+TIME_TYPE = pd.DatetimeTZDtype("us", "UTC")  # of every time that a user sees
 
 # Products of three usable numbers have at most 180 digits: none of them is rounded, nor any sum of many.
 _EXACT = Context(prec=200, rounding=ROUND_HALF_EVEN)
@@ -52,6 +54,12 @@ def is_usable(number: Decimal) -> bool:
     return isinstance(exponent, int) and exponent >= -MOST_DIGITS and number.adjusted() < MOST_DIGITS
 
 
+def utc_times(nanoseconds: Sequence[int] | NDArray[np.int64]) -> pd.api.extensions.ExtensionArray:
+    """Times in ns since the epoch as pandas shows them: UTC in microseconds, rounded down; NaT for `NOT_A_TIME`."""
+    ns = np.asarray(nanoseconds, "int64")
+    return pd.array(np.where(ns == NOT_A_TIME, NOT_A_TIME, ns // 1_000), dtype=TIME_TYPE)
+
+
 def frame_of(columns: Sequence[Column], rows: Sequence[tuple[Any, ...]]) -> pd.DataFrame:
     """Return a DataFrame in memory of its own; each tuple is a row with the values of the columns in their order."""
     values = zip(*rows, strict=True) if rows else [()] * len(columns)
@@ -63,5 +71,5 @@ def _array(kind: ColumnType, values: Sequence[Any]) -> AnyArray:
     if kind == "text":
         return pd.array(list(values), dtype="str")
     if kind == "time":
-        return pd.array(np.array(values, dtype="int64"), dtype=pd.DatetimeTZDtype("ns", "UTC"))
+        return utc_times(values)
     return np.array(values, dtype="int64" if kind == "integer" else "float64")

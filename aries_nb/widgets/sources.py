@@ -41,11 +41,17 @@ __all__ = [
 # Why a book cannot be trusted, for readers who do not know our documentation.
 INTEGRITY_TEXTS: dict[BookIntegrity, str] = {
     "ok": "",
-    "empty": "waiting for the first update",
-    "crossed": "crossed: best bid at or above best ask",
+    "empty": "empty: no bid and no ask",
+    "locked": "locked: best bid equals best ask",
+    "crossed": "crossed: best bid above best ask",
     "stale": "stale: no update for longer than usual",
     "gap": "gap: the stream broke, levels are from before",
 }
+
+
+def integrity_text(book: BookLevels) -> str:
+    """Why a book cannot be trusted, or that it is locked; "" for an ordinary one."""
+    return INTEGRITY_TEXTS[book.integrity] if book.ts else "waiting for the first update"
 
 
 class VersionedSource(Protocol):

@@ -119,7 +119,7 @@ def tape(frames: list[bytes]) -> pd.DataFrame:
             store.buffer.add(SYMBOLS.index(subscription.symbol), ts, values)
         store.buffer.mark(RECEIVED)
         store.publish()
-    return store.frame()
+    return store.frame_since(0)[0]  # in the order of arrival
 
 
 def expected_values(quote: Quote) -> tuple[Any, ...]:

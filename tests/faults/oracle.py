@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 __all__ = ["delivered", "problems", "wanted"]
 
+US = 1_000
 MS = 1_000_000
 MOST_UNREAD = 200  # at the end of one connection
 LEAST_LAG_NS = 1_000 * MS  # from the proxy to the client, for its turns and ours
@@ -115,6 +116,10 @@ def _keys(course: Course, name: str, symbols: Iterable[str]) -> set[Key]:
 
 
 def _rows(course: Course) -> Iterator[str]:
+    for frame in (course.client.quotes, course.client.trades, course.client.few):
+        arrived, shown = _arrived(frame), frame.df
+        if not shown.equals(arrived.sort_index(kind="stable")):
+            yield f"{frame!r}: its rows by exchange time are not those that arrived:\n{shown}\n{arrived}"
     for symbol in course.ground.symbols:
         yield from _quote_rows(course, symbol)
         yield from _trade_rows(course, symbol)
@@ -161,9 +166,15 @@ def _turned_round(course: Course) -> set[Key]:
     return turned
 
 
+def _arrived(frame: LiveFrame) -> pd.DataFrame:
+    """The rows in the order of arrival: `df` is ordered by exchange time, and a snapshot has older ones."""
+    rows, _ = frame._tape.frame_since(0)
+    return rows
+
+
 def _rows_of(frame: LiveFrame, symbol: str, names: Sequence[str]) -> list[Row]:
-    """Time in ms and values of each row; None for what is missing."""
-    rows = frame.df
+    """Time in ms and values of each row, in the order of arrival; None for what is missing."""
+    rows = _arrived(frame)
     rows = rows[rows["symbol"] == symbol]
     columns = [rows[name].tolist() for name in names]
     times = (rows.index.as_unit("ns").astype("int64") // MS).tolist()
@@ -240,6 +251,7 @@ def _losses(course: Course, slack: int) -> Iterator[str]:
         begin = max((line.delivered[-1] for line in crossing.delivered if line.delivered), default=crossing.opened)
         later = (line.delivered[0] for each in crossings[place + 1 :] for line in each.delivered if line.key in keys)
         end = min(later, default=begin)
+        end -= end % US  # as the times of the gaps
         if not any(started <= begin + slack and ended >= end for started, ended in spans):
             yield f"{len(lost)} messages lost on connection {crossing.number} ({begin} to {end}) are in no gap: {spans}"
     ends = [each.ended for each in course.proxy.crossings if each.ended]

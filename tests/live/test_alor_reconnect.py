@@ -134,7 +134,8 @@ def test_rows_that_fill_a_gap_are_there_when_it_is_told(
         (gap,) = feed._gaps.all()
         if gap.ended is not None:
             frame = prints.df  # on the network's thread: nothing can come between
-            missed = (frame["received"] >= pd.Timestamp(gap.started, tz="UTC")) & (frame.index.asi8 < gap.ended)
+            started, ended = (pd.Timestamp(ns, tz="UTC") for ns in (gap.started, gap.ended))
+            missed = (frame["received"] >= started) & (frame.index < ended)
             held.append((int(missed.sum()), int((frame["trade_id"].diff().dropna() != 1).sum())))
 
     feed._gaps.watch(note)

@@ -64,7 +64,7 @@ def test_book_is_as_deep_as_asked_and_the_best_levels_are_first(reference: Marke
     assert bids["price"].is_monotonic_decreasing
     assert asks["price"].is_monotonic_increasing
     assert bids["price"].iloc[0] < asks["price"].iloc[0]
-    assert str(book.index.dtype) == "datetime64[ns, UTC]"
+    assert str(book.index.dtype) == "datetime64[us, UTC]"
 
 
 def test_trades_that_are_asked_for_are_those_of_the_stream(sim: Simulator, feed: Feed) -> None:

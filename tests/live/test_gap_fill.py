@@ -12,7 +12,7 @@ from aries_nb.live import gap_fill as refill_module
 from aries_nb.live.gap_fill import GapFill
 from aries_nb.model import Column, Resumed, Subscription, TradeGap
 from aries_nb.net.background import on_network
-from aries_nb.net.intake import Route
+from aries_nb.net.intake import ArrivalCounter, Route
 from aries_nb.store import GapLog, RollingFrame
 from tests.net.patience import eventually
 
@@ -47,7 +47,7 @@ def reference() -> Reference:
 @pytest.fixture
 def refill(reference: Reference) -> GapFill:
     stand_in: Any = reference
-    return GapFill(stand_in)
+    return GapFill(stand_in, ArrivalCounter())
 
 
 def broken(refill: GapFill, *tapes: RollingFrame) -> GapLog:
@@ -88,6 +88,7 @@ def test_two_frames_with_the_same_hole_ask_once_and_the_gap_is_filled(refill: Ga
     for tape in tapes:
         assert tape.frame()["price"].tolist() == [2.0, 3.0, 4.0, 5.0]
         assert tape.frame()["source"].tolist() == ["history", "history", "live", "live"]
+        assert tape._published.slab.seq[:2].tolist() == [1, 2]  # the same trades have the same numbers in both frames
     assert reference.asked == 1
     assert ledger.all()[-1].missed == 4
 

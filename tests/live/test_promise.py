@@ -34,7 +34,7 @@ def test_the_promised_lines_work_in_a_plain_script() -> None:
     assert list(frame.columns) == [
         "received", "symbol", "bid_price", "bid_size", "ask_price", "ask_size", "last_price",
     ]  # fmt: skip
-    assert pd.DatetimeTZDtype("ns", "UTC") == frame.index.dtype == frame["received"].dtype
+    assert pd.DatetimeTZDtype("us", "UTC") == frame.index.dtype == frame["received"].dtype
     assert len(frame) >= 100
     assert list(latest.index) == ["AAPL", "MSFT"]
     assert {"buy", "sell"} == set(ladder["side"])
@@ -42,6 +42,23 @@ def test_the_promised_lines_work_in_a_plain_script() -> None:
     assert list(trades.df.columns) == ["received", "symbol", "price", "size", "side", "trade_id", "venue", "source"]
     assert (statistics.state, statistics.unreadable, len(gaps)) == ("live", 0, 0)
     assert feed.state == "closed"
+
+
+def test_rows_of_all_connections_are_numbered_in_the_order_of_their_arrival(feed: anb.Feed) -> None:
+    frames = [feed.quotes("AAPL", "MSFT"), feed.trades("AAPL"), feed.quotes("AAPL", endpoint="charts")]
+    for frame in frames:
+        frame.wait(rows=20)
+
+    slabs = [(frame._tape._published.slab, len(frame)) for frame in frames]
+    rows = sorted(
+        (seq, received)
+        for slab, count in slabs
+        for seq, received in zip(slab.seq[:count].tolist(), slab.received[:count].tolist(), strict=True)
+    )
+
+    assert len({seq for seq, _ in rows}) == len(rows)
+    assert [received for _, received in rows] == sorted(received for _, received in rows)
+    assert all("seq" not in frame.df for frame in frames)
 
 
 def test_the_same_call_gives_the_same_feed_frame_and_book(sim: Simulator) -> None:
@@ -189,7 +206,7 @@ def test_latest_has_a_row_for_a_symbol_that_nothing_came_for(sim: Simulator, fee
     latest = feed.trades("AAPL", "MSFT").latest
 
     assert list(latest.index) == ["AAPL", "MSFT"]
-    assert [pd.DatetimeTZDtype("ns", "UTC")] * 2 == [latest["ts"].dtype, latest["received"].dtype]
+    assert [pd.DatetimeTZDtype("us", "UTC")] * 2 == [latest["ts"].dtype, latest["received"].dtype]
     assert latest[["ts", "received", "price", "size"]].isna().all(axis=None)
     assert list(latest["venue"]) == ["", ""]
     assert list(latest["trade_id"]) == [0, 0]

@@ -27,7 +27,9 @@ NAMES = {
         "account accounts bars book close gaps instruments ledger market_status news on_gap options quotes reference"
         " state stats tables trades unreadable url wait_open watchlists"
     ),
-    anb.LiveFrame: (f"{STREAMED} candles chart df evicted lag latest on_update received silent time_weighted_mean"),
+    anb.LiveFrame: (
+        f"{STREAMED} candles chart df evicted lag last latest on_update received silent tail time_weighted_mean wide"
+    ),
     anb.LiveBook: f"{STREAMED} depth_chart df integrity ladder lag updates venues",
     LiveBars: f"{LIVE} chart df",
     anb.LiveTable: TABLE,
@@ -35,7 +37,7 @@ NAMES = {
     LivePositions: TABLE,
     LivePnl: f"{TABLE} chart",
     LiveFills: f"{LIVE} df entries load_history on_update",
-    LiveEquity: "books close df explained is_open marks moment since unmarked unpriced wait",
+    LiveEquity: "books close df explained is_open marks moment reasons since unmarked unpriced wait",
     anb.Account: (
         "balances chart close dashboard derivative_risks equity fills info is_open order_history orders pnl positions"
         " risks stop_orders"

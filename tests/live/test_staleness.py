@@ -93,14 +93,14 @@ def told(tape: RollingFrame, code: int, received: int) -> None:
 def test_a_row_from_before_a_gap_is_stale_until_a_new_one_comes() -> None:
     tape, ledger = RollingFrame([Column("price")], SYMBOLS, limit=10), GapLog()
     silence = Staleness(tape, Station(), GapSelection(ledger, {("market", "quotes"): SYMBOLS}))
-    now = time.time_ns()
-    told(tape, 0, now - 30)
-    told(tape, 1, now - 30)
+    now = time.time_ns() + 1_000_000  # after the selection of gaps was made
+    told(tape, 0, now - 30_000)
+    told(tape, 1, now - 30_000)
     before = silence.stale(now).tolist()
 
-    ledger.opened("market", started=now - 30, reason="cut", cause="cut")
-    ledger.closed("market", ended=now - 20)
-    told(tape, 1, now - 10)
+    ledger.opened("market", started=now - 30_000, reason="cut", cause="cut")
+    ledger.closed("market", ended=now - 20_000)
+    told(tape, 1, now - 10_000)
 
     assert before == [False, False]
     assert silence.stale(now).tolist() == [True, False]
@@ -109,13 +109,13 @@ def test_a_row_from_before_a_gap_is_stale_until_a_new_one_comes() -> None:
 def test_a_symbol_whose_gap_was_filled_is_not_stale() -> None:
     tape, ledger = RollingFrame([Column("price")], SYMBOLS, limit=10), GapLog()
     silence = Staleness(tape, Station(), GapSelection(ledger, {("market", "trades"): SYMBOLS}))
-    now = time.time_ns()
-    told(tape, 0, now - 30)
-    told(tape, 1, now - 30)
+    now = time.time_ns() + 1_000_000  # after the selection of gaps was made
+    told(tape, 0, now - 30_000)
+    told(tape, 1, now - 30_000)
 
-    ledger.opened("market", started=now - 30, reason="cut", cause="cut")
+    ledger.opened("market", started=now - 30_000, reason="cut", cause="cut")
     resumed = [Resumed("trades", "AAPL", is_filled=True), Resumed("trades", "MSFT", is_filled=False)]
-    ledger.closed("market", ended=now - 20, resumed=resumed)
+    ledger.closed("market", ended=now - 20_000, resumed=resumed)
 
     assert silence.stale(now).tolist() == [False, True]
 

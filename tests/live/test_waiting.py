@@ -1,8 +1,9 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+import pandas as pd
 import pytest
 
 import aries_nb as anb
@@ -121,3 +122,48 @@ def test_a_token_refused_later_ends_every_wait(
     feed.close()
 
     assert len(quotes.df) > 0
+
+
+def test_the_newest_rows_alone_are_those_of_the_whole_frame(feed: anb.Feed) -> None:
+    quotes = feed.quotes("AAPL", "MSFT").wait(rows=200)
+    feed.close()
+
+    frame = quotes.df
+    assert frame.index.is_monotonic_increasing
+    assert quotes.tail(7).equals(frame.tail(7))
+    assert quotes.tail(10**6).equals(frame)
+    assert quotes.last("100ms").equals(frame[frame.index >= frame.index[-1] - pd.Timedelta("100ms")])
+
+
+@pytest.mark.parametrize("wrong", [{"n": 0}, {"n": -1}, {"n": "5"}, {"span": "soon"}, {"span": 30}, {"span": "-1s"}])
+def test_what_is_no_number_of_rows_or_no_span_is_refused(feed: anb.Feed, wrong: dict[str, Any]) -> None:
+    quotes = feed.quotes("AAPL")
+
+    with pytest.raises(anb.UsageError, match=next(iter(wrong))):
+        _ = quotes.tail(**wrong) if "n" in wrong else quotes.last(**wrong)
+
+
+def test_wide_has_a_column_a_symbol_and_a_row_a_second(feed: anb.Feed) -> None:
+    quotes = feed.quotes("AAPL", "MSFT").wait(rows=50)
+    eventually(lambda: quotes.df.index[-1] - quotes.df.index[0] > pd.Timedelta("1500ms"))
+    feed.close()
+    frame = quotes.df
+
+    wide = quotes.wide("bid_price", every="200ms")
+
+    assert (list(wide.columns), wide.columns.name, wide.index.name) == (["AAPL", "MSFT"], "symbol", "ts")
+    assert wide.index.dtype == frame.index.dtype
+    for symbol in ("AAPL", "MSFT"):
+        rows = frame[frame["symbol"] == symbol]
+        expected = [rows["bid_price"][rows.index <= moment].tolist()[-1:] or [float("nan")] for moment in wide.index]
+        assert wide[symbol].dropna().tolist() == [value for (value,) in expected if value == value]
+
+
+@pytest.mark.parametrize(
+    ("column", "every"), [("nope", "1s"), ("symbol", "1s"), ("bid_price", "soon"), ("bid_price", "1ns")]
+)
+def test_wide_refuses_what_it_cannot_make(feed: anb.Feed, column: str, every: str) -> None:
+    quotes = feed.quotes("AAPL").wait(rows=5)
+
+    with pytest.raises(anb.UsageError):
+        quotes.wide(column, every=every)

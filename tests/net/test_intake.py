@@ -2,11 +2,15 @@ from __future__ import annotations
 
 import json
 import math
+from itertools import pairwise
 from typing import Any
+
+from hypothesis import given
+from hypothesis import strategies as st
 
 from aries_nb.brokers import BROKERS
 from aries_nb.model import RecordBuffer, Subscription
-from aries_nb.net.intake import KEPT_UNREADABLE, Intake, Route
+from aries_nb.net.intake import KEPT_UNREADABLE, ArrivalCounter, Intake, Route
 
 BID = Subscription("quotes", "AAPL", ("bid_price",))
 ASK = Subscription("quotes", "AAPL", ("ask_price",))
@@ -35,8 +39,8 @@ def batched(values: list[Any], width: int) -> list[tuple[Any, ...]]:
     return [tuple(values[at : at + width]) for at in range(0, len(values), width or 1)]
 
 
-def quote(ms: int, **data: float) -> bytes:
-    payload = {"action": "update", "type": "quote", "symbol": "AAPL", "data": data, "timestamp": ms}
+def quote(ms: int, symbol: str = "AAPL", **data: float) -> bytes:
+    payload = {"action": "update", "type": "quote", "symbol": symbol, "data": data, "timestamp": ms}
     return json.dumps({"type": "event", "payload": payload}).encode()
 
 
@@ -65,6 +69,60 @@ def test_the_time_of_receipt_is_marked_once_a_frame() -> None:
     intake.take(quote(1002, bidPrice=3), 6)
 
     assert sink.buffer.marks == [(2, 5), (3, 6)]
+
+
+def numbers(sink: Sink) -> list[int]:
+    """The arrival number of each record in a buffer."""
+    runs = (*sink.buffer.runs, (len(sink.buffer.codes), 0))
+    return [at + offset for (start, offset), (end, _) in pairwise(runs) for at in range(start, end)]
+
+
+def test_records_are_numbered_as_they_arrive_over_all_connections() -> None:
+    arrivals = ArrivalCounter()
+    sinks = [Sink() for _ in range(3)]
+    intakes = []
+    for symbol, sink in zip(("AAPL", "MSFT", "TSLA"), sinks, strict=True):
+        protocol = BROKERS["aries"].market.make()
+        intakes.append(Intake(protocol, arrivals=arrivals))
+        protocol.subscribe(intakes[-1].attach([Route(Subscription("quotes", symbol, ("bid_price",)), sink, 0)]))
+
+    for turn in (0, 1, 0, 2, 2, 0):
+        symbol = ("AAPL", "MSFT", "TSLA")[turn]
+        intakes[turn].take(b"\n".join(quote(ms, symbol, bidPrice=ms) for ms in (1, 2)), 5)
+
+    assert [numbers(sink) for sink in sinks] == [[1, 2, 5, 6, 11, 12], [3, 4], [7, 8, 9, 10]]
+    assert [len(sink.buffer.runs) for sink in sinks] == [3, 1, 1]  # one a run, not one a record
+
+
+@given(st.lists(st.lists(st.sampled_from("ABCX"), max_size=6), max_size=8))
+def test_each_record_has_its_number_in_every_sink_that_it_goes_to(frames: list[list[str]]) -> None:
+    alone, both, other = Sink(), Sink(), Sink()
+    streams = {symbol: Subscription("quotes", symbol, ("bid_price",)) for symbol in "ABC"}
+    routes = [Route(streams["A"], alone, 0), Route(streams["A"], both, 0), Route(streams["B"], both, 1)]
+    intake = intake_with(*routes, Route(streams["C"], other, 0))
+    expected: dict[Sink, list[int]] = {alone: [], both: [], other: []}
+
+    number = 0
+    for frame in frames:
+        intake.take(b"\n".join(quote(7, symbol, bidPrice=1.0) for symbol in frame), 5)
+        for symbol in frame:
+            if symbol != "X":  # of which the protocol makes no record
+                number += 1
+                for sink in {"A": (alone, both), "B": (both,), "C": (other,)}[symbol]:
+                    expected[sink].append(number)
+
+    assert {sink: numbers(sink) for sink in expected} == expected
+
+
+def test_a_record_that_was_unsubscribed_a_moment_ago_keeps_its_number() -> None:
+    gone, sink = Sink(), Sink()
+    msft = Subscription("quotes", "MSFT", ("bid_price",))
+    intake = intake_with(Route(BID, gone, 0), Route(msft, sink, 0))
+    intake.detach([Route(BID, gone, 0)])
+
+    intake.take(b"\n".join(quote(7, symbol, bidPrice=1.0) for symbol in ("MSFT", "AAPL", "MSFT")), 5)
+
+    assert numbers(sink) == [1, 3]
 
 
 def test_only_a_first_route_makes_a_subscription_new() -> None:

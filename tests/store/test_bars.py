@@ -1,17 +1,14 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
 
+import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from aries_nb.model import BarPage
 from aries_nb.store.bars import BarSeries
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 LENGTH = 10
 END = 200
@@ -42,9 +39,11 @@ def bars_of(trades: list[Trade], first: int = 0, end: int = END) -> BarPage:
     )
 
 
-def read(frame: pd.DataFrame) -> BarPage:
-    names = ("open", "high", "low", "close", "volume")
-    return BarPage(frame.index.as_unit("ns").asi8.tolist(), *(frame[name].tolist() for name in names))
+def read(series: BarSeries) -> BarPage:
+    """All bars; their starts are a few ns here, which a frame rounds to whole us."""
+    bars = series.newest_bars(END)
+    assert bars.volume is not None
+    return BarPage(*(column.tolist() for column in (bars.ts, bars.open, bars.high, bars.low, bars.close, bars.volume)))
 
 
 def test_live_trades_become_bars() -> None:
@@ -53,11 +52,20 @@ def test_live_trades_become_bars() -> None:
     series.trades([(11, 5.0, 2.0), (12, 7.0, 1.0), (19, 4.0, 3.0), (31, 6.0, 1.0)])
 
     frame = series.frame(35)
-    assert read(frame) == BarPage([10, 30], [5.0, 6.0], [7.0, 6.0], [4.0, 6.0], [4.0, 6.0], [6.0, 1.0])
+    assert read(series) == BarPage([10, 30], [5.0, 6.0], [7.0, 6.0], [4.0, 6.0], [4.0, 6.0], [6.0, 1.0])
     assert frame["trades"].tolist() == [3.0, 1.0]
     assert frame["source"].tolist() == ["live", "live"]
     assert frame["complete"].tolist() == [True, False]
-    assert (frame.index.name, str(frame.index.dtype)) == ("ts", "datetime64[ns, UTC]")
+    assert (frame.index.name, str(frame.index.dtype)) == ("ts", "datetime64[us, UTC]")
+
+
+def test_the_index_is_the_start_of_each_bar() -> None:
+    series = BarSeries(lambda ts: ts // 10_000 * 10_000)
+
+    series.trades([(1_772_463_845_000_019_999, 5.0, 2.0), (1_772_463_845_000_020_000, 7.0, 1.0)])
+
+    expected = pd.to_datetime([1_772_463_845_000_010, 1_772_463_845_000_020], unit="us", utc=True)
+    assert series.frame(0).index.tolist() == expected.tolist()
 
 
 def test_an_empty_series_has_the_same_columns() -> None:
@@ -129,7 +137,7 @@ def test_a_joined_bar_is_exact_until_a_gap_touches_it_and_final_only_when_the_hi
     sources += series.frame(25)["source"].tolist()
     series.join(20, part, [2.0, 4.0], 9.0)
     series.trades([(28, 3.0, 5.0)])
-    joined = series.frame(28)
+    joined, bars = series.frame(28), read(series)
     sources += [series.incomplete_running_bar(28), *joined["source"]]
     series.mark_incomplete(28, None)
     sources += [series.incomplete_running_bar(28), *series.frame(28)["source"]]
@@ -140,7 +148,7 @@ def test_a_joined_bar_is_exact_until_a_gap_touches_it_and_final_only_when_the_hi
     series.history(part, final_before=30)
 
     assert sources == [20, "estimate", None, "history+live", None, "estimate", None, 20]
-    assert read(joined) == BarPage([20], [2.0], [4.0], [1.0], [3.0], [14.0])
+    assert bars == BarPage([20], [2.0], [4.0], [1.0], [3.0], [14.0])
     assert not joined["complete"].any()
     assert series.frame(35)["source"].tolist() == ["history"]
     assert series.frame(35)["complete"].all()
@@ -156,7 +164,7 @@ def test_a_bar_that_the_history_has_not_begun_is_joined_to_nothing() -> None:
     series.join(20, nothing, [3.0, 2.0], 5.0)
 
     assert empty == 0
-    assert read(series.frame(25)) == BarPage([20], [3.0], [3.0], [2.0], [2.0], [5.0])
+    assert read(series) == BarPage([20], [3.0], [3.0], [2.0], [2.0], [5.0])
     assert series.frame(25)["trades"].tolist() == [2.0]
 
 
@@ -186,7 +194,7 @@ def test_the_newest_bars_are_those_of_the_whole_frame() -> None:
     shown, frame = series.newest_bars(3), series.frame(99, newest=3)
 
     assert shown.volume is not None
-    assert shown.ts.tolist() == frame.index.as_unit("ns").asi8.tolist() == [20, 30, 40]
+    assert shown.ts.tolist() == [20, 30, 40]
     assert shown.close.tolist() == frame["close"].tolist() == [2.0, 3.0, 4.0]
     assert shown.volume.tolist() == [1.0, 6.0, 2.0]
     assert series.frame(99).index.is_monotonic_increasing
@@ -232,7 +240,7 @@ def test_joined_and_broken_anywhere_the_bars_equal_those_of_all_trades(
     series.history(bars_of(trades, *due), final_before=due[1])
 
     frame = series.frame(END + LENGTH)
-    assert bars_of(trades) == read(frame)
+    assert bars_of(trades) == read(series)
     assert frame["complete"].all()
 
 

@@ -269,7 +269,7 @@ def test_the_frame_of_fills_says_what_was_traded() -> None:
         "source",
     ]  # fmt: skip
     row = frame.iloc[0]
-    assert (row["ts"].value, row["received"].value) == (NOW, NOW + 5)
+    assert (row["ts"].value, row["received"].value) == (NOW, NOW)  # in us
     assert tuple(row)[2:] == ("ACC-1", "MSFT", "sell", 4.0, 499.98, 0.0, "ORD-1", False, "stream")
 
 

@@ -11,7 +11,7 @@ from aries_nb.store import Gap, GapLog, gaps_frame
 from aries_nb.store import gaps as gaps_module
 
 NOW = 1_772_463_845_000_000_000
-UTC = pd.DatetimeTZDtype("ns", "UTC")
+UTC = pd.DatetimeTZDtype("us", "UTC")
 TYPES = {
     "stream": "str",
     "symbol": "str",
@@ -41,14 +41,14 @@ def test_gap_ends_with_nat_while_it_lasts_and_then_with_its_time() -> None:
 
     log.opened("sim", started=NOW, reason="cut")
     during = gaps_frame(log.all()).iloc[0]
-    log.closed("sim", ended=NOW + 5)
+    log.closed("sim", ended=NOW + 5_000)
     after = gaps_frame(log.all()).iloc[0]
 
     assert during["ended"] is pd.NaT
     assert (during["started"].value, during["reason"], during["stream"], during["symbol"]) == (NOW, "cut", "sim", "")
     assert (bool(during["filled"]), pd.isna(during["missed"])) == (False, True)
-    assert after["ended"].value == NOW + 5
-    assert log.all() == [Gap("sim", "", NOW, NOW + 5, "cut")]
+    assert after["ended"].value == NOW + 5_000
+    assert log.all() == [Gap("sim", "", NOW, NOW + 5_000, "cut")]
 
 
 @given(st.lists(st.booleans(), max_size=30))

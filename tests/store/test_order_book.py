@@ -35,6 +35,8 @@ class NaiveBook:
 
     def apply(self, update: list[Level]) -> None:
         for price, bid, ask in update:
+            if not price:  # no price
+                continue
             for side, size in ((self.bids, bid), (self.asks, ask)):
                 side[price] = size
                 if size <= 0:
@@ -66,7 +68,7 @@ def test_book_holds_what_a_naive_one_would(written: list[list[list[Level]] | Non
         assert [(price, size) for price, size in shown.bids.tolist()] == bids
         assert [(price, size) for price, size in shown.asks.tolist()] == asks
         assert (shown.integrity == "gap") == (is_broken and shown.ts > 0)
-        assert (shown.integrity == "crossed") == bool(not is_broken and bids and asks and bids[0][0] >= asks[0][0])
+        assert (shown.integrity == "crossed") == bool(not is_broken and bids and asks and bids[0][0] > asks[0][0])
         assert (book.version > version) == (batch is None or batch != [])
 
 
@@ -96,13 +98,34 @@ def test_times_are_those_of_the_last_update() -> None:
     assert (shown.ts, shown.received) == (NOW - 3, NOW + 7)
 
 
-@pytest.mark.parametrize(("bid", "ask", "integrity"), [(1.0, 2.0, "ok"), (2.0, 2.0, "crossed"), (3.0, 2.0, "crossed")])
-def test_best_bid_at_or_above_the_best_ask_is_crossed(bid: float, ask: float, integrity: str) -> None:
+@pytest.mark.parametrize(("bid", "ask", "integrity"), [(1.0, 2.0, "ok"), (2.0, 2.0, "locked"), (3.0, 2.0, "crossed")])
+def test_best_bid_at_the_best_ask_is_locked_and_above_it_crossed(bid: float, ask: float, integrity: str) -> None:
     book = OrderBook("MSFT")
 
     publish(book, [(bid, 1.0, 0.0)], [(ask, 1.0 if bid == ask else 0.0, 1.0)])
 
     assert book.levels(5, now=NOW).integrity == integrity
+
+
+def test_book_that_has_lost_its_last_level_is_empty() -> None:
+    book = OrderBook("MSFT")
+    publish(book, [(2.0, 1.0, 0.0), (3.0, 0.0, 1.0)])
+
+    publish(book, [(2.0, 0.0, 0.0)])
+    one_sided = book.levels(5, now=NOW).integrity
+    publish(book, [(3.0, 0.0, 0.0)])
+
+    assert one_sided == "ok"
+    assert book.levels(5, now=NOW).integrity == book.levels(5, now=NOW + 60 * SECOND).integrity == "empty"
+
+
+def test_level_below_zero_is_one_and_at_zero_is_none() -> None:
+    book = OrderBook("CLK20")
+
+    publish(book, [(-37.63, 4.0, 0.0), (0.0, 7.0, 9.0), (-37.5, 0.0, 2.0)])
+
+    shown = book.levels(5, now=NOW)
+    assert (shown.bids.tolist(), shown.asks.tolist(), shown.integrity) == ([[-37.63, 4.0]], [[-37.5, 2.0]], "ok")
 
 
 @pytest.mark.parametrize(("seconds", "integrity"), [(0, "ok"), (10, "ok"), (10.1, "stale"), (3_600, "stale")])

@@ -25,9 +25,9 @@ from aries_nb.store.slab import Slab
 NOW = 1_772_463_845_000_000_000
 HOUR = 3_600_000_000_000
 SYMBOLS = ("MSFT", "AAPL", "TSLA")
-NUMBERS = (Column("price"), Column("size"))
+NUMBERS = (Column("value"), Column("size"))
 MIXED = (
-    Column("price"),
+    Column("value"),
     Column("venue", "text"),
     Column("moment", "time"),
     Column("number", "integer"),
@@ -46,15 +46,23 @@ def small_slabs() -> Iterator[None]:
 
 
 class Row(NamedTuple):
+    """As it is written, times in ns; `in_us` as it is shown."""
+
     code: int
     ts: int
     received: int
     values: tuple[Any, ...]
 
+    def in_us(self) -> Row:
+        values = list(self.values)
+        if len(values) == len(MIXED) and values[2] != NOT_A_TIME:
+            values[2] //= 1_000
+        return Row(self.code, self.ts // 1_000, self.received // 1_000, tuple(values))
+
 
 @dataclass
 class PlainList:
-    """The rows that a frame must have, computed slowly."""
+    """The rows that a frame must have, times in us, computed slowly."""
 
     limit: int | None = None
     window_ns: int | None = None
@@ -63,8 +71,9 @@ class PlainList:
     newest: int = 0
 
     def publish(self, batch: Sequence[Row]) -> None:
-        self.rows += batch
-        self.newest = max([self.newest, *(row.ts for row in batch if row.ts <= row.received + HOUR)])
+        rows = [row.in_us() for row in batch]
+        self.rows += rows
+        self.newest = max([self.newest, *(row.ts for row in rows if row.ts <= row.received + HOUR // 1_000)])
         while self.rows and self.is_over():
             del self.rows[0]
             self.evicted += 1
@@ -73,7 +82,8 @@ class PlainList:
         if self.limit is not None and len(self.rows) > self.limit:
             return True
         first = self.rows[0]
-        too_old, too_far_ahead = first.ts < self.newest - (self.window_ns or 0), first.ts > first.received + HOUR
+        too_old = first.ts < self.newest - (self.window_ns or 0) // 1_000
+        too_far_ahead = first.ts > first.received + HOUR // 1_000
         return self.window_ns is not None and self.newest > 0 and (too_old or too_far_ahead)
 
 
@@ -85,7 +95,7 @@ def publish(rolling: RollingFrame, batch: Sequence[Row]) -> None:
 
 
 def rows_of(frame: pd.DataFrame, columns: Sequence[Column]) -> list[Row]:
-    """The rows of a frame as they were written; a missing number as None, so that it equals itself."""
+    """The rows of a frame, times in us; a missing number as None, so that it equals itself."""
     codes = [SYMBOLS.index(symbol) for symbol in frame["symbol"]]
     ts = frame.index.asi8.tolist()
     received = frame["received"].astype("int64").tolist() if len(frame) else []
@@ -144,7 +154,11 @@ def check_against_a_list(columns: Sequence[Column], written: list[list[Row]], wi
         assert len(rolling) == len(plain.rows)
         assert (rolling.version, rolling.evicted) == (count, plain.evicted)
         assert rolling.version == rolling.evicted + len(rolling)
-        snapshots.append((rolling.frame(), comparable(plain.rows)))
+        arrived = comparable(plain.rows)
+        snapshots += [
+            (rolling.frame_since(0)[0], arrived),
+            (rolling.frame(), sorted(arrived, key=lambda row: row.ts)),
+        ]
     for frame, expected in snapshots:
         assert expected == rows_of(frame, columns)
 
@@ -209,10 +223,10 @@ def test_each_way_of_reading_gives_the_same_rows(
         assert rows.symbols == board.symbols == SYMBOLS
         assert [row.ts for row in expected] == rows.ts.tolist()
         assert [row.code for row in expected] == rows.codes.tolist()
-        for place, name in ((0, "price"), (4, "size")):
+        for place, name in ((0, "value"), (4, "size")):
             np.testing.assert_array_equal(rows.numbers[name], np.array([row.values[place] for row in expected], float))
         assert [row and (row.ts, row.received, row.values) for row in newest] == rolling.latest()
-        assert board.columns == ("price", "size")
+        assert board.columns == ("value", "size")
         assert (board.is_stale, board.rejected) == (True, {"NOPE": "unknown symbol"})
         assert [row.received if row else 0 for row in newest] == board.received.tolist()
         np.testing.assert_array_equal(
@@ -228,11 +242,11 @@ def test_frame_has_the_types_it_promises_also_when_empty(window: dict[str, int])
     publish(rolling, [Row(1, NOW, NOW, (1.5, "D", NOW, 7, 2.0))])
     filled = rolling.frame()
 
-    utc = pd.DatetimeTZDtype("ns", "UTC")
+    utc = pd.DatetimeTZDtype("us", "UTC")
     for frame in (empty, filled):
         assert (frame.index.name, frame.index.dtype) == ("ts", utc)
-        assert list(frame.columns) == ["received", "symbol", "price", "venue", "moment", "number", "size"]
-        kinds = [frame[name].dtype for name in ("received", "moment", "price", "size", "number")]
+        assert list(frame.columns) == ["received", "symbol", "value", "venue", "moment", "number", "size"]
+        kinds = [frame[name].dtype for name in ("received", "moment", "value", "size", "number")]
         assert kinds == [utc, utc, "float64", "float64", "int64"]
         assert [frame[name].dtype.name for name in ("symbol", "venue")] == ["category", "category"]
         assert list(frame["symbol"].cat.categories) == list(SYMBOLS)
@@ -255,13 +269,95 @@ def test_nothing_added_is_nothing_published() -> None:
 def test_rows_of_one_publish_keep_their_own_times_of_receipt() -> None:
     rolling = RollingFrame(NUMBERS, SYMBOLS, limit=100)
 
-    for received, count in ((NOW, 2), (NOW + 5, 0), (NOW + 7, 9)):
+    for received, count in ((NOW, 2), (NOW + 5_000, 0), (NOW + 7_999, 9)):
         for _ in range(count):
             rolling.buffer.add(0, NOW, (1.0, 2.0))
         rolling.buffer.mark(received)
     rolling.publish()
 
-    assert rolling.frame()["received"].astype("int64").tolist() == [NOW] * 2 + [NOW + 7] * 9
+    assert rolling.frame()["received"].astype("int64").tolist() == [NOW // 1_000] * 2 + [NOW // 1_000 + 7] * 9
+
+
+# Prices.
+
+
+def test_a_price_of_zero_is_no_price_and_a_size_of_zero_is_a_size() -> None:
+    columns = (Column("bid_price"), Column("bid_size"), Column("last_price"), Column("net_change"))
+    rolling = RollingFrame(columns, SYMBOLS, limit=10)
+
+    publish(rolling, [Row(0, NOW, NOW, (0.0, 0.0, 5.0, 0.0)), Row(1, NOW, NOW, (-37.63, 4.0, 0, 0.0))])
+
+    frame = rolling.frame()
+    np.testing.assert_array_equal(frame["bid_price"], [math.nan, -37.63])
+    np.testing.assert_array_equal(frame["last_price"], [5.0, math.nan])
+    assert frame["bid_size"].tolist() == [0.0, 4.0]
+    assert frame["net_change"].tolist() == [0.0, 0.0]
+    np.testing.assert_array_equal(rolling.board(is_stale=False).numbers[0], [math.nan, 0.0, 5.0, 0.0])
+
+
+@given(st.lists(st.sampled_from([0.0, -0.0, 0, 1.5, -2.0, math.nan]), max_size=40), st.integers(1, 30))
+def test_prices_of_zero_are_found_in_few_and_in_many_rows(prices: list[float], repeated: int) -> None:
+    rolling = RollingFrame((Column("size"), Column("price")), SYMBOLS, limit=2_000)
+    written = prices * repeated
+
+    publish(rolling, [Row(0, NOW, NOW, (0.0, price)) for price in written])
+
+    frame = rolling.frame()
+    np.testing.assert_array_equal(frame["price"], [price or math.nan for price in written])
+    assert frame["size"].tolist() == [0.0] * len(written)
+
+
+# Arrival numbers.
+
+
+def numbers_of(rolling: RollingFrame) -> list[int]:
+    slab, start, end, _ = rolling._published
+    return slab.seq[start:end].tolist()
+
+
+@given(st.lists(st.lists(st.integers(1, 3), max_size=12), max_size=10), st.integers(1, 12))
+def test_each_row_has_its_arrival_number_also_when_the_slab_is_replaced(steps: list[list[int]], limit: int) -> None:
+    rolling = RollingFrame(NUMBERS, SYMBOLS, limit=limit)
+    seq, written = 0, []
+
+    for batch in steps:
+        for step in batch:  # between the rows, others of the feed arrive elsewhere
+            seq += step
+            rolling.buffer.number(seq)
+            rolling.buffer.add(0, NOW, (float(seq), 0.0))
+            rolling.buffer.mark(NOW)
+            written.append(seq)
+        rolling.publish()
+
+    assert numbers_of(rolling) == written[-limit:]
+    assert rolling.frame()["value"].tolist() == written[-limit:]
+    assert "seq" not in rolling.frame().columns
+
+
+def test_rows_of_a_backfill_are_numbered_as_they_arrive_and_the_others_keep_their_numbers() -> None:
+    rolling = RollingFrame((Column("value"),), SYMBOLS, limit=100)
+    for seq in (5, 6):
+        rolling.buffer.number(seq)
+        rolling.buffer.add(0, NOW, (float(seq),))
+        rolling.buffer.mark(NOW)
+    first, second = rolling.begin_backfill(), rolling.begin_backfill()
+    rolling.buffer.number(9)
+    for price in (9.0, 10.0):
+        rolling.buffer.add(0, NOW, (price,))
+    rolling.buffer.mark(NOW)
+
+    rolling.backfill(first, [(0, NOW, (20.0,)), (0, NOW, (21.0,))], NOW, seq=20)
+    rolling.backfill(second, [(0, NOW, (22.0,))], NOW, seq=22)
+
+    assert numbers_of(rolling) == rolling.frame()["value"].tolist() == [5, 20, 21, 22, 6, 9, 10]
+
+
+def test_a_row_that_no_connection_brought_has_no_number() -> None:
+    rolling = RollingFrame(NUMBERS, SYMBOLS, limit=10)
+
+    publish(rolling, [Row(0, NOW, NOW, (1.0, 2.0))] * 2)
+
+    assert numbers_of(rolling) == [0, 0]
 
 
 # Memory.
@@ -269,7 +365,7 @@ def test_rows_of_one_publish_keep_their_own_times_of_receipt() -> None:
 
 def numbered(first: int, count: int, texts: int = 5) -> list[Row]:
     return [
-        Row(n % 3, NOW + n, NOW, (float(n), f"T{n % texts}", NOW + n, n, float(-n)))
+        Row(n % 3, NOW + n * 1_000, NOW, (float(n), f"T{n % texts}", NOW + n * 1_000, n, float(-n)))
         for n in range(first, first + count)
     ]
 
@@ -345,7 +441,7 @@ def test_endless_text_is_cut() -> None:
 
 
 @pytest.mark.parametrize("then", ["nothing", "rows", "a new text", "turning over"])
-@pytest.mark.parametrize("name", ["price", "venue", "moment", "number", "size", "symbol"])
+@pytest.mark.parametrize("name", ["value", "venue", "moment", "number", "size", "symbol"])
 @pytest.mark.parametrize("is_alone", [True, False])
 def test_what_a_user_writes_reaches_neither_the_rolling_frame_nor_another_snapshot(
     name: str, then: str, *, is_alone: bool
@@ -364,8 +460,9 @@ def test_what_a_user_writes_reaches_neither_the_rolling_frame_nor_another_snapsh
     mine.loc[mine.index[3:6], name] = mine[name].iloc[0]
     mine.iloc[7, mine.columns.get_loc(name)] = mine[name].iloc[1]
 
-    assert comparable(numbered(0, 12)) != rows_of(mine, MIXED)
-    assert all(comparable(numbered(0, 12)) == rows_of(other, MIXED) for other in others)
+    before = [row.in_us() for row in numbered(0, 12)]
+    assert before != rows_of(mine, MIXED)
+    assert all(before == rows_of(other, MIXED) for other in others)
     assert expected == rows_of(rolling.frame(), MIXED)
 
 
@@ -379,7 +476,7 @@ def test_small_limit_does_not_turn_over_every_few_rows(monkeypatch: pytest.Monke
         slabs.add(id(rolling._published.slab))
 
     assert len(slabs) == 1
-    assert rolling.frame()["price"].tolist() == [4_095.0]
+    assert rolling.frame()["value"].tolist() == [4_095.0]
 
 
 def test_a_full_frame_takes_little_more_than_twice_its_rows(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -389,7 +486,7 @@ def test_a_full_frame_takes_little_more_than_twice_its_rows(monkeypatch: pytest.
         publish(rolling, numbered(first, 1_000))
 
     slab = rolling._published.slab
-    arrays = [slab.ts, slab.received, slab.codes, *slab.arrays.values()]
+    arrays = [slab.ts, slab.received, slab.seq, slab.codes, *slab.arrays.values()]
 
     raw = sum(array.itemsize for array in arrays) * limit
     assert sum(array.nbytes for array in arrays) <= 2.2 * raw
@@ -431,7 +528,7 @@ def window_of(rolling: RollingFrame, *rows: tuple[int, int]) -> list[int]:
     """Publish rows of (seconds, seconds of receipt) one by one; the seconds of those still in the window."""
     for ts, received in rows:
         publish(rolling, [Row(0, NOW + ts * 10**9, NOW + received * 10**9, (0.0, 0.0))])
-    return [(ts - NOW) // 10**9 for ts in rolling.frame().index.asi8.tolist()]
+    return [(ts - NOW // 1_000) // 10**6 for ts in rolling.frame_since(0)[0].index.asi8.tolist()]
 
 
 def test_row_as_old_as_the_window_is_still_in_it() -> None:
@@ -478,7 +575,7 @@ def test_window_holds_no_more_than_the_most_rows(monkeypatch: pytest.MonkeyPatch
 # Threads.
 
 
-@pytest.mark.parametrize("window", [{"limit": 100}, {"window_ns": 150}])
+@pytest.mark.parametrize("window", [{"limit": 100}, {"window_ns": 150_000}])
 def test_a_reader_on_another_thread_sees_whole_rows_in_order_and_never_goes_back(window: dict[str, int]) -> None:
     rolling = RollingFrame(MIXED, SYMBOLS, **window)
     is_over = threading.Event()
@@ -493,12 +590,12 @@ def test_a_reader_on_another_thread_sees_whole_rows_in_order_and_never_goes_back
             rows = rolling.rows(0)
             numbers = frame["number"].to_numpy()
             first, end = (numbers[0], numbers[-1] + 1) if len(numbers) else (0, 0)
-            expected = comparable(numbered(int(first), len(numbers), texts=150))
+            expected = comparable([row.in_us() for row in numbered(int(first), len(numbers), texts=150)])
             if expected != rows_of(frame, MIXED):
                 problems.append(f"rows {first} to {end} are not those that were written")
             if end < seen or first < evicted or (len(numbers) and rows.end < end):
                 problems.append(f"went back from {seen} to {end}")
-            if rows.numbers["price"].tolist() != [float(n) for n in range(rows.first, rows.end)]:
+            if rows.numbers["value"].tolist() != [float(n) for n in range(rows.first, rows.end)]:
                 problems.append(f"arrays from {rows.first} to {rows.end} are not those that were written")
             seen = end
             reads += 1
@@ -519,7 +616,7 @@ def test_a_reader_on_another_thread_sees_whole_rows_in_order_and_never_goes_back
 
 
 def test_backfilled_rows_come_before_those_that_waited() -> None:
-    rolling = RollingFrame([Column("price")], ["A", "B"], limit=10)
+    rolling = RollingFrame([Column("value")], ["A", "B"], limit=10)
     publish(rolling, [Row(0, NOW, NOW, (1.0,))])
 
     first, second = rolling.begin_backfill(), rolling.begin_backfill()
@@ -531,26 +628,26 @@ def test_backfilled_rows_come_before_those_that_waited() -> None:
 
     assert (held, still_held) == (1, 1)
     assert (is_first_filled, is_second_filled) == (True, True)
-    assert rolling.frame()["price"].tolist() == [1.0, 2.0, 3.0, 5.0, 6.0]
+    assert rolling.frame()["value"].tolist() == [1.0, 2.0, 3.0, 5.0, 6.0]
     assert rolling.message_counts()[:3] == (3, 2, 5)
     assert rolling.backfill(first, [(0, NOW, (7.0,))], NOW) is False
 
 
 def test_too_many_waiting_rows_are_published_and_the_backfill_is_void(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(rolling_module, "MAX_PENDING", 2)
-    rolling = RollingFrame([Column("price")], ["A"], limit=10)
+    rolling = RollingFrame([Column("value")], ["A"], limit=10)
     number = rolling.begin_backfill()
 
     publish(rolling, [Row(0, NOW, NOW, (price,)) for price in (1.0, 2.0, 3.0)])
     is_filled = rolling.backfill(number, [(0, NOW, (0.0,))], NOW)
 
     assert is_filled is False
-    assert rolling.frame()["price"].tolist() == [1.0, 2.0, 3.0]
+    assert rolling.frame()["value"].tolist() == [1.0, 2.0, 3.0]
 
 
 @pytest.mark.parametrize("order", [(0, 1), (1, 0)], ids=["first gap first", "second gap first"])
 def test_each_of_two_gaps_is_filled_at_its_place(order: tuple[int, int]) -> None:
-    rolling = RollingFrame([Column("price")], ["A"], limit=20)
+    rolling = RollingFrame([Column("value")], ["A"], limit=20)
     publish(rolling, [Row(0, NOW, NOW, (1.0,))])
     missing = [[(0, NOW + at, (float(at),)) for at in (2, 3, 4)], [(0, NOW + at, (float(at),)) for at in (7, 8)]]
 
@@ -564,13 +661,13 @@ def test_each_of_two_gaps_is_filled_at_its_place(order: tuple[int, int]) -> None
         rolling.backfill(numbers[number], missing[number], NOW + 99)
 
     frame = rolling.frame()
-    assert frame["price"].tolist() == [float(each) for each in range(1, 10)]
+    assert frame["value"].tolist() == [float(each) for each in range(1, 10)]
     assert frame["received"].is_monotonic_increasing
     assert (rolling.is_backfilling, rolling.message_counts()[:3]) == (False, (4, 5, 9))
 
 
 def test_message_counts_add_up_during_a_backfill() -> None:
-    rolling = RollingFrame([Column("price")], ["A"], limit=20)
+    rolling = RollingFrame([Column("value")], ["A"], limit=20)
     rolling.buffer.add(0, NOW, (1.0,))
     rolling.buffer.mark(NOW)
 

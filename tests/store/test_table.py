@@ -252,18 +252,18 @@ def test_the_frame_of_orders_has_the_types_that_pandas_users_expect() -> None:
     full = blank(ORDER_COLUMNS, **reported)
     for row in (full, blank(ORDER_COLUMNS, order_id="ORD-2")):
         table.buffer.add(0, NOW, (PUT, *row))
-    table.buffer.mark(NOW + 1)
+    table.buffer.mark(NOW + 1_999)
     table.publish()
 
     frame = table.frame()
 
     assert list(frame.index) == ["ORD-1", "ORD-2"]
     assert list(frame.columns) == ["ts", "received", "account", *(column.name for column in ORDER_COLUMNS[1:])]
-    assert {str(frame[name].dtype) for name in ("ts", "received", "created", "updated")} == {"datetime64[ns, UTC]"}
+    assert {str(frame[name].dtype) for name in ("ts", "received", "created", "updated")} == {"datetime64[us, UTC]"}
     assert {str(frame[name].dtype) for name in ("quantity", "filled", "price", "average_price")} == {"float64"}
     assert frame.loc["ORD-1", "price"] == 500.05
     assert frame.loc["ORD-1", "created"] == pd.Timestamp(NOW, tz="UTC")
-    assert frame.loc["ORD-1", "received"] == pd.Timestamp(NOW + 1, tz="UTC")
+    assert frame.loc["ORD-1", "received"] == pd.Timestamp(NOW + 1_000, tz="UTC")
     assert pd.isna(frame.loc["ORD-2", "price"])
     assert pd.isna(frame.loc["ORD-2", "created"])
     assert frame.loc["ORD-2", "text"] == ""
@@ -273,7 +273,7 @@ def test_an_empty_frame_has_its_columns_and_types_as_well() -> None:
     frame = Table(POSITION_COLUMNS, ("ACC-1",), key=TABLE_KEYS["positions"]).frame()
 
     assert frame.index.name == "symbol"
-    assert str(frame["ts"].dtype) == "datetime64[ns, UTC]"
+    assert str(frame["ts"].dtype) == "datetime64[us, UTC]"
     assert str(frame["quantity"].dtype) == "float64"
     assert len(frame) == 0
 
@@ -359,13 +359,13 @@ def test_the_log_holds_every_state_in_order() -> None:
     log = ChangeLog(COLUMNS, limit=3)
     table = positions(listeners=[log])
     for quantity in range(1, 6):
-        publish(table, put("A", quantity), received=NOW + quantity)
+        publish(table, put("A", quantity), received=NOW + quantity * 1_000)
 
     frame = log.frame()
 
     assert list(frame.index) == [2, 3, 4]
     assert list(frame["quantity"]) == [3.0, 4.0, 5.0]
-    assert frame["received"].astype("int64").tolist() == [NOW + 3, NOW + 4, NOW + 5]
+    assert frame["received"].astype("int64").tolist() == [NOW // 1_000 + after for after in (3, 4, 5)]
     assert list(frame.columns) == ["ts", "received", "account", "symbol", "quantity"]
     assert (log.version, log.evicted, len(log)) == (5, 2, 3)
 

@@ -22,7 +22,7 @@ def weighted(rows: list[tuple[int, float]], gaps: list[int], lag: int = 0) -> Ti
 def test_a_value_counts_as_long_as_it_is_valid() -> None:
     found = weighted([(0, 10.0), (9, 20.0), (10, 99.0)], [])
 
-    assert TimeWeightedMean(11.0, gaps=0, unknown_ns=0) == found
+    assert TimeWeightedMean(11.0, gaps=0, unknown_us=0) == found
 
 
 def test_time_in_which_the_value_was_missing_does_not_count() -> None:
@@ -34,7 +34,7 @@ def test_time_in_which_the_value_was_missing_does_not_count() -> None:
 def test_a_value_is_known_until_the_gap_begins_and_no_longer() -> None:
     found = weighted([(0, 10.0), (10, 20.0), (100, 40.0), (110, 0.0)], [20])
 
-    assert TimeWeightedMean((100 + 200 + 400) / 30, gaps=1, unknown_ns=80) == found
+    assert TimeWeightedMean((100 + 200 + 400) / 30, gaps=1, unknown_us=80) == found
 
 
 def test_a_server_whose_clock_is_hours_off_does_not_move_the_gap() -> None:
@@ -42,7 +42,7 @@ def test_a_server_whose_clock_is_hours_off_does_not_move_the_gap() -> None:
 
     found = weighted([(0, 10.0), (10, 20.0), (100, 40.0), (110, 0.0)], [20 + hours], lag=hours)
 
-    assert TimeWeightedMean((100 + 200 + 400) / 30, gaps=1, unknown_ns=80) == found
+    assert TimeWeightedMean((100 + 200 + 400) / 30, gaps=1, unknown_us=80) == found
 
 
 @pytest.mark.parametrize("gap", [-5, 110, 500])

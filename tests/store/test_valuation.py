@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from aries_nb.model.prices import is_price
 from aries_nb.store.fills import Fill
 from aries_nb.store.valuation import (
     Portfolio,
@@ -15,7 +16,9 @@ from aries_nb.store.valuation import (
     apply_fill,
     apply_fills,
     equity,
+    mark_of,
     market_value,
+    middle_of,
     open_portfolio,
     unmarked,
     unrealized,
@@ -229,3 +232,15 @@ def test_the_users_own_decimal_context_changes_nothing(done: list[Fill]) -> None
         actual = apply_fills(opened({}), done)
 
     assert actual == expected
+
+
+@given(*(st.floats(allow_infinity=False, width=32) | st.sampled_from([0.0, 0.01, 199_999.99, -37.5]) for _ in range(3)))
+def test_a_mark_is_the_middle_or_the_last_price_or_unknown_with_a_reason(bid: float, ask: float, last: float) -> None:
+    mark = mark_of(bid, ask, last)
+
+    assert mark.price.is_nan() == bool(mark.reason)
+    if mark.price.is_finite() and middle_of(bid, ask).is_nan():
+        assert mark.price == Decimal(repr(last)) != 0
+        beyond = [is_price(bid) and last < bid, is_price(ask) and last > ask]
+        assert not any(beyond) or ask <= last <= bid  # or crossed, and between
+    assert mark_of(bid, ask, last, is_fresh=True).price.is_finite() or not is_price(last)

@@ -189,6 +189,45 @@ def test_a_book_that_cannot_be_trusted_says_why(integrity, word):
     ladder.close()
 
 
+@pytest.mark.parametrize(
+    ("bid", "ask", "integrity", "expected"),
+    [
+        (99.0, 100.0, "ok", (False, 1.0, 99.5)),
+        (99.0, 99.0, "locked", (False, 0.0, 99.0)),
+        (100.0, 99.5, "crossed", (True, -0.5, None)),
+        (0.01, 199_999.99, "ok", (False, None, None)),
+        (None, 100.0, "ok", (False, None, None)),
+    ],
+)
+def test_a_ladder_and_a_depth_chart_have_a_middle_only_of_two_believable_sides(bid, ask, integrity, expected):
+    book = Books()
+    book.bids, book.asks = np.array([[bid, 5.0]] if bid else np.empty((0, 2))), np.array([[ask, 5.0]])
+    book.integrity = integrity
+    ladder, depth = Ladder(book), DepthChart(book)
+
+    ladder.draw()
+    depth.draw()
+
+    shown = ladder.widget.description
+    assert (shown["is_doubtful"], shown["spread"], shown["middle"]) == expected
+    assert list(depth.figure.data[2].x) == ([] if expected[2] is None else [expected[2]] * 2)
+    ladder.close()
+    depth.close()
+
+
+def test_a_board_has_no_spread_of_a_side_that_is_not_there():
+    source = Boards()
+    source.put(0, 99.0, 1.0, 0.0, 0.0, 100.0)
+    source.put(1, 0.01, 1.0, 199_999.99, 1.0, 100.0)
+    board = Board(source)
+
+    board.draw()
+
+    spread = [column["name"] for column in board.widget.description["columns"]].index("spread")
+    assert np.isnan(board._compose().body[:, spread]).all()
+    board.close()
+
+
 def test_an_empty_book_can_be_drawn():
     book = Books()
     book.bids = book.asks = np.empty((0, 2))
@@ -200,7 +239,7 @@ def test_an_empty_book_can_be_drawn():
 
     assert ladder.error is None
     assert depth.error is None
-    assert "waiting" in depth.figure.layout.annotations[0].text
+    assert depth.figure.layout.annotations[0].text == ladder.widget.description["reason"] == "empty: no bid and no ask"
     ladder.close()
     depth.close()
 

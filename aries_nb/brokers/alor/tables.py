@@ -27,15 +27,18 @@ from aries_nb.model import (
     NOT_A_TIME,
     PUT,
     TABLE_KEYS,
+    Kind,
     Record,
     Subscription,
     Unreadable,
     Value,
 )
+from aries_nb.model.prices import is_price_column
 
 __all__ = ["InstrumentStream", "PortfolioStream", "price_of"]
 
 TableRow: TypeAlias = dict[str, Value]
+TRADING: frozenset[Kind] = frozenset({"orders", "stop_orders", "fills"})
 MOST_WAITING = 100_000  # rows of one snapshot; further ones are emitted as they come
 PRICE_STEP = Decimal("1e-8")  # computed prices are rounded to this
 PLAIN_SHARE = Decimal("0.001")  # tolerance of cost = quantity × average price, as the latter is rounded
@@ -66,6 +69,8 @@ class _TableStream(AlorStream):
             usable = _value(field.type, value)
             if usable is None and not _is_blank(value):
                 problems.append(Unreadable(f"{column} of {self.kind} is no usable {field.type}", excerpt(line)))
+            if usable == 0 and self.kind in TRADING and is_price_column(column):
+                usable = None  # written for a price that there is not, such as a market order's (§7.2)
             row[column] = MISSING[type_] if usable is None else usable
         return row, problems
 

@@ -13,6 +13,7 @@ from msgspec.json import Decoder
 from aries_nb.brokers.aries.messages import Depth, LevelTwoUpdate, SpoiltDepth
 from aries_nb.brokers.parsing import MAX_MS, MOST_NOTED, excerpt, shown
 from aries_nb.model import CLEAR, PUT, Counted, CountedAs, Notice, Record, Subscription, Unreadable, Value
+from aries_nb.model.prices import is_price
 
 __all__ = ["LevelTwoStreams"]
 
@@ -144,4 +145,4 @@ def _venue(row: str) -> tuple[Value, ...] | None:
         return None
     if not name or not isfinite(ask + ask_size + bid + bid_size):
         return None
-    return shown(name), bid if bid > 0 else nan, bid_size, ask if ask > 0 else nan, ask_size
+    return shown(name), bid if is_price(bid) else nan, bid_size, ask if is_price(ask) else nan, ask_size

@@ -28,12 +28,14 @@ from aries_nb.store import (
     Attribution,
     Contribution,
     Fill,
+    Mark,
     Portfolio,
     Reconciliation,
     equity,
     open_portfolio,
     unmarked,
 )
+from aries_nb.store.values import utc_times
 
 __all__ = ["EquityMoment", "EquitySource", "LiveEquity"]
 
@@ -82,12 +84,16 @@ class _Moment(NamedTuple):
 
 
 class LiveEquity:
-    """The broker's cash and positions, with the positions valued at the mid-price of the feed's own quotes.
+    """The broker's cash and positions, with the positions valued at the feed's own quotes.
+
+    The mark of an instrument is the middle of bid and ask where both are there and believable: not crossed, and no stub
+    quotes such as 0.01 and 199,999.99. Else it is the last price, where that lies inside the sides that are there or is
+    newer than they are. Else it is unknown.
 
     `df` has one row for each computation, which follows a change (a quote included) at most five times a second. An
-    unknown value is not taken for zero: where the price or the quantity of an instrument is unknown, equity is NaN and
-    `unmarked` names the instrument. Computed in decimals, in the account's currency. `explained` has the causes of its
-    change. Any thread may read.
+    unknown value is not taken for zero: where the price or the quantity of an instrument is unknown, equity is NaN,
+    `unmarked` names the instrument and `reasons` says why. Computed in decimals, in the account's currency. `explained`
+    has the causes of its change. Any thread may read.
     """
 
     def __init__(self, positions: LivePositions, balances: LiveTable, fills: LiveFills) -> None:
@@ -101,10 +107,9 @@ class LiveEquity:
         minus the second), float64, NaN where unknown.
         """
         data = self._source.equity()
-        zone = pd.DatetimeTZDtype("ns", "UTC")
         return pd.DataFrame(
             {"equity": data.ours, "broker_equity": data.theirs, "difference": data.ours - data.theirs},
-            index=pd.DatetimeIndex(pd.array(data.ts, dtype=zone), name="ts"),
+            index=pd.DatetimeIndex(utc_times(data.ts), name="ts"),
         )
 
     @property
@@ -157,6 +162,11 @@ class LiveEquity:
         return self._source.unmarked
 
     @property
+    def reasons(self) -> dict[str, str]:
+        """Why each instrument of `unmarked` has no mark or no quantity, in a few words."""
+        return dict(self._source.reasons)
+
+    @property
     def unpriced(self) -> tuple[str, ...]:
         """The instruments with fills since `since` for which the broker sent no price.
 
@@ -174,10 +184,7 @@ class LiveEquity:
         return self._source.books()
 
     def marks(self) -> dict[str, Decimal]:
-        """Return the current price of each instrument held, in exact decimals: the mid-price, else the last price.
-
-        Instruments without a live quote are left out.
-        """
+        """The mark of each instrument held, in exact decimals, where it is known; `reasons` for the others."""
         return self._source.marks.now()
 
     def wait(self, *, moments: int = 1, timeout: float | None = 10.0) -> Self:
@@ -217,6 +224,7 @@ class EquitySource:
         self.marks = positions._source.marks
         self._samples: deque[tuple[int, float, float]] = deque(maxlen=MOST_SAMPLES)
         self.unmarked: tuple[str, ...] = ()
+        self.reasons: dict[str, str] = {}
         self.known = 0  # moments
         self._observers = Observers()
         self._guard = threading.Lock()
@@ -266,6 +274,7 @@ class EquitySource:
         rows: tuple[Values, ...] = tuple((name, *values) for name, values in _rows(self.attribution))
         opening, unpriced = self.opening, self.unpriced
         note = "" if opening is None else f"since {settings.clock(opening.ts)}"
+        note += "".join(f"; no mark of {symbol}: {reason}" for symbol, reason in self.reasons.items())
         note += f"; fills without a price: {', '.join(unpriced)}" if unpriced else ""
         return TableData("What moved it", columns, rows, ("symbol",), is_stale=self._positions.is_stale, note=note)
 
@@ -348,28 +357,41 @@ class EquitySource:
         books, marks = self.books(), self.marks.now()
         _, theirs = self._broker_sums()
         ours = equity(books, marks)
-        self.unmarked = unmarked(books, marks)
+        missing = unmarked(books, marks)
+        reasons = self._reasons(books, missing)
         now = _Moment(time.time_ns(), ours, theirs, books.cash, Attribution({}), taken)
         if self._reconciliation is not None:
             self._reconciliation.take(books, marks, self._measured(fills), now.ts)
-        elif self._can_begin(books, is_early=is_early) and taken == self._fills._source.entries_since(taken)[1]:
+        elif (
+            self._can_begin(books, missing, is_early=is_early) and taken == self._fills._source.entries_since(taken)[1]
+        ):
             self._reconciliation = Reconciliation(books, marks)
             self.opening = now
         if self._reconciliation is not None:
             self.now = now._replace(attribution=self._reconciliation.attribution())
         with self._guard:
             self._samples.append((now.ts, float(ours), float(theirs)))
+            # Not before: whoever reads a name here finds the equity that it makes unknown.
+            self.unmarked, self.reasons = missing, reasons
         self.known += ours.is_finite() and self.opening is not None
         self._observers.notify()
 
-    def _can_begin(self, books: Portfolio, *, is_early: bool) -> bool:
+    def _reasons(self, books: Portfolio, missing: Sequence[str]) -> dict[str, str]:
+        marks = self.marks.all() if missing else {}
+        nothing = Mark(UNKNOWN, "no quote yet")
+        return {
+            symbol: marks.get(symbol, nothing).reason if books.positions[symbol].quantity.is_finite() else "no quantity"
+            for symbol in missing
+        }
+
+    def _can_begin(self, books: Portfolio, missing: Sequence[str], *, is_early: bool) -> bool:
         """Return whether attribution of changes can begin with `books`: the cash and all quantities held are known.
 
         While `is_early` (the first seconds after this object was made) the prices of all instruments held must be known
         too.
         """
         is_known = all(held.quantity.is_finite() for held in books.positions.values())
-        return books.cash.is_finite() and is_known and not (is_early and bool(self.unmarked))
+        return books.cash.is_finite() and is_known and not (is_early and bool(missing))
 
     def _measured(self, fills: Sequence[Fill]) -> list[Fill]:
         """Return those of `fills` that count since attribution began, with `mid`, our quotes' mid-price at their time.
@@ -431,7 +453,7 @@ def _frame_of(attribution: Attribution) -> pd.DataFrame:
 
 
 def _time(ns: int) -> pd.Timestamp:
-    return pd.Timestamp(ns, unit="ns", tz="UTC")
+    return pd.Timestamp(ns, unit="ns", tz="UTC").floor("us").as_unit("us")
 
 
 def _decimal(value: object) -> Decimal:

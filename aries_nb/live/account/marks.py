@@ -1,10 +1,11 @@
-"""Marks: the mid-prices of the feed's own quotes, at which the instruments of an account are valued."""
+"""Marks: the prices of the feed's own quotes at which an account's instruments are valued."""
 
 from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Collection, Sequence
 from decimal import Decimal
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -13,16 +14,20 @@ from aries_nb.live.arguments import is_symbol
 from aries_nb.live.callbacks import Callbacks
 from aries_nb.live.market.frame import LiveFrame
 from aries_nb.model import FrameRows, GapSpan, Observers
-from aries_nb.store import UNKNOWN
+from aries_nb.model.prices import is_price
+from aries_nb.store import UNKNOWN, Mark, mark_of, middle_of
+
+if TYPE_CHECKING:
+    from aries_nb.model import Numbers
 
 __all__ = ["LiveMarks"]
 
 MOST_LEFT = 4
-OLDEST_NS = 60_000_000_000  # the oldest quote that values a fill: an older one may be from before a gap
+OLDEST_US = 60_000_000  # the oldest quote that values a fill: an older one may be from before a gap
 
 
 class LiveMarks:
-    """Subscribes to quotes of the instruments held, follows changes of what is held, and has the mid-prices.
+    """Subscribes to quotes of the instruments held, follows changes of what is held, and has their marks.
 
     `held` returns the symbols held. `watch` registers a function to be called when they may have changed, and returns
     one that ends the calls. `quotes` subscribes to quotes of some symbols and returns their frame. Any thread may read.
@@ -49,20 +54,27 @@ class LiveMarks:
         self._undo = watch(self._callbacks.wake)
 
     def now(self) -> dict[str, Decimal]:
-        """Return the current price of each instrument held, in exact decimals: the mid-price, else the last price.
+        """The marks that are known, in exact decimals; see `all`."""
+        return {symbol: mark.price for symbol, mark in self.all().items() if mark.price.is_finite()}
 
-        Instruments without a live quote, or with none since a gap, are left out.
+    def all(self) -> dict[str, Mark]:
+        """The mark of each instrument quoted, or the reason why it has none.
+
+        The middle where both sides are believable, else the last price where it is inside or newer than they are. A
+        quote from before a gap does not count.
         """
-        marks = {}
+        marks: dict[str, Mark] = {}
         for frame in list(self._frames):
             board = frame._source.board()
-            if board.is_stale:
-                continue
-            old = frame._source.from_before_a_gap()
+            old = board.symbols if board.is_stale else frame._source.from_before_a_gap()
             prices = [board.columns.index(name) for name in ("bid_price", "ask_price", "last_price")]
             for symbol, row in zip(board.symbols, board.numbers[:, prices].tolist(), strict=True):
-                mark = _mark(*row)
-                if mark.is_finite() and symbol not in old:
+                mark = mark_of(*row)
+                if symbol in old:
+                    mark = Mark(UNKNOWN, "no quote since the feed was interrupted")
+                elif not mark.price.is_finite() and is_price(row[2]) and _is_last_newer(frame._source.rows(0), symbol):
+                    mark = mark_of(*row, is_fresh=True)
+                if symbol not in marks or mark.price.is_finite():
                     marks[symbol] = mark
         return marks
 
@@ -70,17 +82,18 @@ class LiveMarks:
         """Return the mid-price of an instrument at `ts` (exchange time, ns since the epoch), in exact decimals.
 
         It is that of the newest quote at or before `ts`. NaN where this quote is more than a minute older than `ts` or
-        lacks a bid or an ask, and where no such quote is kept in memory.
+        its two sides are not believable, and where no such quote is kept in memory.
         """
-        newest, mid = ts - OLDEST_NS, UNKNOWN
+        moment = ts // 1_000
+        newest, mid = moment - OLDEST_US, UNKNOWN
         for rows in (*self._left, *(frame._source.rows(0) for frame in list(self._frames))):
             if symbol not in rows.symbols:
                 continue
-            is_before = (rows.codes == rows.symbols.index(symbol)) & (rows.ts <= ts) & (rows.ts >= newest)
+            is_before = (rows.codes == rows.symbols.index(symbol)) & (rows.ts <= moment) & (rows.ts >= newest)
             if is_before.any():
                 newest = int(rows.ts[is_before].max())
                 at = int(np.flatnonzero(is_before & (rows.ts == newest))[-1])
-                mid = _middle(*(float(rows.numbers[name][at]) for name in ("bid_price", "ask_price")))
+                mid = middle_of(*(float(rows.numbers[name][at]) for name in ("bid_price", "ask_price")))
         return mid
 
     def gap_spans(self) -> list[GapSpan]:
@@ -148,11 +161,15 @@ class LiveMarks:
         self._observers.notify()
 
 
-def _mark(bid: float, ask: float, last: float) -> Decimal:
-    middle = _middle(bid, ask)
-    return Decimal(repr(last)) if middle.is_nan() and last == last else middle
+def _is_last_newer(rows: FrameRows, symbol: str) -> bool:
+    """Whether the last price of a symbol has changed since its bid and ask did."""
+    chosen = rows.codes == rows.symbols.index(symbol)
+    last, bid, ask = (_last_change(rows.numbers[name][chosen]) for name in ("last_price", "bid_price", "ask_price"))
+    return last > max(bid, ask)
 
 
-def _middle(bid: float, ask: float) -> Decimal:
-    # The shortest text of a float is the price that the broker sent.
-    return (Decimal(repr(bid)) + Decimal(repr(ask))) / 2 if bid == bid and ask == ask else UNKNOWN
+def _last_change(values: Numbers) -> int:
+    """The place of the newest value that differs from the one before; 0 without any."""
+    same = (values[1:] == values[:-1]) | (np.isnan(values[1:]) & np.isnan(values[:-1]))
+    changes = np.flatnonzero(~same)
+    return int(changes[-1]) + 1 if len(changes) else 0

@@ -27,14 +27,15 @@ MARK_COLUMNS = (Column("mark_price", "decimal"), Column("mark_pnl", "decimal"))
 
 
 class LivePositions(LiveTable):
-    """The broker's table of positions, one row each, with their value at the mid-price of the feed's own quotes.
+    """The broker's table of positions, one row each, with their value at the marks of the feed's own quotes.
 
-    `mark_price` (the mid-price) and `mark_pnl` (the unrealised P&L at it) are computed by this library; `price` and
-    `unrealized_pnl` are the broker's. The computed ones are NaN until the first quote of an instrument, and while its
-    quotes are not live. Quotes of the instruments held are subscribed to from the beginning, and `wait` waits for the
-    first ones as well, for three seconds at most, as an instrument may have none. Quantities are in shares or
-    contracts, never lots. Some brokers list money as positions (`is_currency` "true"); its price and P&L are the
-    broker's. Any thread may read. `quotes` subscribes to quotes of some symbols and returns their frame.
+    `mark_price` (see `account.equity`) and `mark_pnl` (the unrealised P&L at it) are computed by this library; `price`
+    and `unrealized_pnl` are the broker's. The computed ones are NaN until the first quote of an instrument, while its
+    quotes are not live, and where neither its sides nor its last price are believable. Quotes of the instruments held
+    are subscribed to from the beginning, and `wait` waits for the first ones as well, for three seconds at most, as an
+    instrument may have none. Quantities are in shares or contracts, never lots. Some brokers list money as positions
+    (`is_currency` "true"); its price and P&L are the broker's. Any thread may read. `quotes` subscribes to quotes of
+    some symbols and returns their frame.
     """
 
     def __init__(

@@ -321,7 +321,7 @@ class _BarUpdater:
 
         `started` is the start of the gap by our clock, in ns since the epoch.
         """
-        frame = self._tape.frame()
+        frame, _ = self._tape.frame_since(0)  # in the order of arrival
         before = frame.index[frame["received"] <= pd.Timestamp(started, tz="UTC")]
         return min(started - MARGIN_NS, int(_nanoseconds(before)[-1])) if len(before) else started - MARGIN_NS
 

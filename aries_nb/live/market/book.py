@@ -22,7 +22,7 @@ from aries_nb.live.live_object import StreamedObject
 from aries_nb.live.waiting import wait_for
 from aries_nb.model import BookIntegrity, BookLevels, Column, GapSpan
 from aries_nb.store import LatencySamples, OrderBook, Table
-from aries_nb.store.values import frame_of
+from aries_nb.store.values import frame_of, utc_times
 
 if TYPE_CHECKING:
     from aries_nb.widgets import DepthChart, Ladder
@@ -63,26 +63,26 @@ class LiveBook(StreamedObject):
         now = self._source.levels(self.depth)
         sides = [("buy", now.bids), ("sell", now.asks)]
         count = sum(len(levels) for _, levels in sides)
-        zone = pd.DatetimeTZDtype("ns", "UTC")
         codes = np.repeat([0, 1], [len(levels) for _, levels in sides])
         stacked = np.concatenate([levels for _, levels in sides])
         return pd.DataFrame(
             {
-                "received": pd.array(np.full(count, now.received), dtype=zone),
+                "received": utc_times(np.full(count, now.received)),
                 "symbol": pd.Categorical.from_codes(np.zeros(count, "int8"), categories=pd.Index([self.symbol])),
                 "side": pd.Categorical.from_codes(codes, categories=pd.Index([side for side, _ in sides])),
                 "level": np.concatenate([np.arange(1, len(levels) + 1) for _, levels in sides]),
                 "price": stacked[:, 0],
                 "size": stacked[:, 1],
             },
-            index=pd.DatetimeIndex(pd.array(np.full(count, now.ts), dtype=zone), name="ts"),
+            index=pd.DatetimeIndex(utc_times(np.full(count, now.ts)), name="ts"),
         )
 
     @property
     def integrity(self) -> BookIntegrity:
-        """The state of the book: "ok", "empty", "crossed" (best bid at or above best ask), "stale" or "gap".
+        """The state of the book.
 
-        "stale": no update for 10 s. "gap": the feed is not live, or no update has come since an interruption.
+        "ok"; "empty", without a level on either side; "locked", where the best bid equals the best ask, which is no
+        fault; "crossed", where it is above it; "stale", without an update for 10 s; "gap", not live.
         """
         return self._source.levels(1).integrity
 
@@ -225,7 +225,7 @@ class BookSource:
     def levels(self, depth: int) -> BookLevels:
         """Return the best `depth` levels of each side as arrays, with the integrity of the book."""
         now = self._book.levels(depth, now=time.time_ns())
-        return now if self._live.is_live or now.integrity == "empty" else replace(now, integrity="gap")
+        return now if self._live.is_live or not now.ts else replace(now, integrity="gap")
 
     def gap_spans(self) -> tuple[GapSpan, ...]:
         """Return the time spans of the gaps that were not filled, oldest first."""

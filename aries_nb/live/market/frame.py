@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 
 from aries_nb.errors import GapError, UsageError
+from aries_nb.live.arguments import checked_count, checked_span_ns
 from aries_nb.live.callbacks import Callbacks
 from aries_nb.live.connection import Link
 from aries_nb.live.gaps import GapSelection
@@ -20,6 +21,8 @@ from aries_nb.live.staleness import Staleness
 from aries_nb.model import MISSING, NOT_A_TIME, BoardData, Column, FrameRows, GapSpan, Kind
 from aries_nb.store import LatencySamples, RollingFrame
 from aries_nb.store.rolling import time_weighted
+from aries_nb.store.values import utc_times
+from aries_nb.store.wide import MOST_INSTANTS, instants, wide
 
 if TYPE_CHECKING:
     from aries_nb.widgets import Board, Candles, Chart
@@ -57,12 +60,55 @@ class LiveFrame(StreamedObject):
 
     @property
     def df(self) -> pd.DataFrame:
-        """The rows in the window, oldest first; a snapshot that belongs to the caller, made without copying.
+        """The rows in the window, oldest first by exchange time; a snapshot that belongs to the caller.
 
-        Raises the error that ended the connection, or that of refused symbols, where no row has arrived and none can.
+        Made without copying while rows arrive in the order of their times; else sorted, once for all readers of the
+        same rows. Rows of one time are in the order of arrival. `tail` and `last` sort only what they return. Raises
+        the error that ended the connection, or that of refused symbols, where no row has arrived and none can.
         """
         self._check_coming()
         return self._tape.frame()
+
+    def tail(self, n: int = 5) -> pd.DataFrame:
+        """The `n` newest rows by exchange time, oldest first, whatever the size of the window."""
+        checked_count(n, "n", "rows")
+        self._check_coming()
+        return self._tape.tail(n)
+
+    def last(self, span: str) -> pd.DataFrame:
+        """The rows of the last `span` of exchange time, such as "30s", before the newest row; oldest first.
+
+        A row stamped more than an hour ahead of our clock is among them, but is not the newest. Raises UsageError for
+        an invalid span.
+        """
+        span_us = checked_span_ns(span, "span") // 1_000
+        self._check_coming()
+        return self._tape.last(span_us)
+
+    def wide(self, column: str, *, every: str = "1s") -> pd.DataFrame:
+        """One column a symbol, one row an interval: the newest value of a number column at the end of each interval.
+
+        Index `ts`, the ends: the multiples of `every` (UTC) between the first row and the newest; a row stamped exactly
+        then counts. NaN before a symbol's first row, where the value is missing, and from the beginning of a gap that
+        was not filled to the symbol's next row. Raises UsageError for an unknown column, an invalid span, and for more
+        than 1,000,000 intervals.
+        """
+        self._known_numbers((column,))
+        span = checked_span_ns(every, "every") // 1_000
+        self._check_coming()
+        ticks = self._tape.ticks(column)
+        first, last = (int(ticks.ts[0]), int(ticks.ts[-1])) if len(ticks.ts) else (1, 0)
+        if not span or (last - first) // span > MOST_INSTANTS:
+            what = f"every={every!r} makes too many rows of {(last - first) / 1e6:,.0f} s"
+            raise UsageError(what, advice=f"Pass a longer span: at most {MOST_INSTANTS:,} rows.")
+        at = instants(first, last, span)
+        codes = {symbol: code for code, symbol in enumerate(self.symbols)}
+        gaps = {(gap.started // 1_000, codes.get(gap.symbol)) for gap in self._gap_selection.all() if not gap.filled}
+        return pd.DataFrame(
+            wide(ticks, len(self.symbols), at, gaps),
+            index=pd.DatetimeIndex(utc_times(at * 1_000), name="ts"),
+            columns=pd.Index(self.symbols, name="symbol", dtype="str"),
+        )
 
     @property
     def latest(self) -> pd.DataFrame:
@@ -117,11 +163,13 @@ class LiveFrame(StreamedObject):
         rows = self._tape.rows(0)
         chosen = rows.codes == rows.symbols.index(name)
         others = set(self.symbols) - {name}
-        gaps = sorted({gap.started for gap in self._gap_selection.all() if not gap.filled and gap.symbol not in others})
+        gaps = sorted(
+            {gap.started // 1_000 for gap in self._gap_selection.all() if not gap.filled and gap.symbol not in others}
+        )
         received = rows.ts if rows.received is None else rows.received
         found = time_weighted(rows.ts[chosen], received[chosen], rows.numbers[column][chosen], gaps)
         if found.gaps and over_gaps == "refuse":
-            raise GapError(f"{column} of {name}", gaps=found.gaps, unknown_s=found.unknown_ns / 1e9)
+            raise GapError(f"{column} of {name}", gaps=found.gaps, unknown_s=found.unknown_us / 1e6)
         return found.mean
 
     def __len__(self) -> int:
@@ -190,9 +238,10 @@ class LiveFrame(StreamedObject):
         return self._registrations.add("update", callback, job, self._tape.watch)
 
     def chart(self, *columns: str, symbols: Sequence[str] | None = None, height: int = 320) -> Chart:
-        """Return a live line chart of these columns (default: bid and ask, or the trade price).
+        """Return a live line chart of these columns.
 
-        `symbols` None shows all of the frame; `height` is in pixels. Raises UsageError for an unknown column or symbol.
+        By default bid and ask, or the trade price; of an index, which has no bid and ask, the last price. `symbols`
+        None shows all of the frame; `height` is in pixels. Raises UsageError for an unknown column or symbol.
         """
         from aries_nb.widgets import Chart
 
@@ -203,14 +252,16 @@ class LiveFrame(StreamedObject):
                 raise UsageError(f"{symbol!r} is not in this frame", advice=f"It has {', '.join(self.symbols)}.")
         chosen = None if symbols is None else tuple(symbols)
         title = f"{self.kind} · {', '.join(chosen or self.symbols)}"
-        make = lambda: Chart(self._source, names, symbols=chosen, title=title, height=height)  # noqa: E731
+        make = lambda: Chart(  # noqa: E731
+            self._source, names, symbols=chosen, title=title, height=height, or_last=not columns
+        )
         return self._view(("chart", names, chosen, height), make)
 
     def candles(self, every: str = "5s", *, symbol: str | None = None, column: str | None = None) -> Candles:
         """Return live candles of one symbol (None: the first), each over `every`, a pandas offset such as "5s".
 
-        `column` is the price to use; None for the trade's, else the middle of bid and ask. Raises UsageError for an
-        unknown symbol or column.
+        `column` is the price to use; None for the trade's, else the middle of bid and ask where both are believable,
+        and of an index, which has none, the last price. Raises UsageError for an unknown symbol or column.
         """
         from aries_nb.widgets import Candles
 
@@ -339,4 +390,4 @@ class FrameSource:
 
 
 def _times(nanoseconds: Sequence[int] | pd.Series[int]) -> pd.DatetimeIndex:
-    return pd.DatetimeIndex(pd.array(np.asarray(nanoseconds, dtype="int64"), dtype=pd.DatetimeTZDtype("ns", "UTC")))
+    return pd.DatetimeIndex(utc_times(np.asarray(nanoseconds, dtype="int64")))

@@ -29,6 +29,7 @@ from aries_nb.live.connection import Link
 from aries_nb.live.live_object import LiveObject
 from aries_nb.live.market.frame import LiveFrame
 from aries_nb.model import QUOTE_COLUMNS, BoardData
+from aries_nb.model.prices import is_price, middle
 from aries_nb.net.http_client import HttpClient
 
 if TYPE_CHECKING:
@@ -173,8 +174,8 @@ class OptionChain(LiveObject):
             return math.nan
         data = self._underlying._source.board()
         now = dict(zip(data.columns, data.numbers[0].tolist(), strict=True))
-        prices = (now["last_price"], (now["bid_price"] + now["ask_price"]) / 2)
-        return next((price for price in prices if 0 < price < math.inf), math.nan)
+        prices = (now["last_price"], middle(now["bid_price"], now["ask_price"]))
+        return next((price for price in prices if is_price(price)), math.nan)
 
     @property
     def at_the_money(self) -> float:

@@ -16,6 +16,7 @@ from aries_nb.brokers import Argument, Lookup, LookupPage, LookupTopic, LookupTy
 from aries_nb.errors import ClosedError, ConnectError, FeedError, TokenError, UnknownSymbolError, UsageError
 from aries_nb.live.arguments import checked_count, checked_moment, checked_period, checked_symbols, checked_text
 from aries_nb.net.http_client import HttpClient
+from aries_nb.store.values import utc_times
 
 __all__ = ["MarketReference", "ServerTime"]
 
@@ -284,7 +285,7 @@ class MarketReference:
         self._check_known(page)
         (row,) = page.rows
         return {
-            name: pd.Timestamp(value, tz="UTC") if kind == "time" and isinstance(value, int) else value
+            name: utc_times([value])[0] if kind == "time" and isinstance(value, int) else value
             for (name, kind), value in zip(page.columns.items(), row, strict=True)
         }
 
@@ -349,7 +350,7 @@ def _array(kind: LookupType, values: Sequence[Any]) -> AnyArray:
     if kind in ("text", "flag"):
         return pd.array(list(values), dtype="str" if kind == "text" else "boolean")
     if kind == "time":
-        return pd.array(np.array(values, dtype="int64"), dtype=pd.DatetimeTZDtype("ns", "UTC"))
+        return utc_times(values)
     return np.array(values, dtype="int64" if kind == "integer" else "float64")
 
 

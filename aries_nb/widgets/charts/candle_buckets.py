@@ -16,41 +16,41 @@ if TYPE_CHECKING:
 
     from aries_nb.model import Numbers, Times
 
-__all__ = ["MOST_CANDLES", "Candle", "CandleBuckets", "Ohlc", "idle_spans", "period_ns"]
+__all__ = ["MOST_CANDLES", "Candle", "CandleBuckets", "Ohlc", "idle_spans", "period_us"]
 
 # Starts in epoch milliseconds, ascending, and open, high, low, close, and volume where there is one.
 Ohlc: TypeAlias = "tuple[Numbers, dict[str, Numbers]]"
 
 MOST_CANDLES = 500
-UNITS_NS = {
-    "ms": 1_000_000,
-    "s": 1_000_000_000,
-    "min": 60_000_000_000,
-    "h": 3_600_000_000_000,
-    "d": 86_400_000_000_000,
+UNITS_US = {
+    "ms": 1_000,
+    "s": 1_000_000,
+    "min": 60_000_000,
+    "h": 3_600_000_000,
+    "d": 86_400_000_000,
 }
 
 
-def period_ns(every: str | float | timedelta) -> int:
-    """Return a candle's length in ns, from "500ms", "5s", "1min", "1h", "1d", a number of seconds, or a timedelta.
+def period_us(every: str | float | timedelta) -> int:
+    """Return a candle's length in us, from "500ms", "5s", "1min", "1h", "1d", a number of seconds, or a timedelta.
 
     A text without a number means one unit. Raises UsageError for any other text, and for a length that is not above
     zero.
     """
-    nanoseconds = 0
+    microseconds = 0
     if isinstance(every, timedelta):
-        nanoseconds = round(every.total_seconds() * 1e9)
+        microseconds = round(every.total_seconds() * 1e6)
     elif isinstance(every, str):
         match = re.fullmatch(r"\s*(\d*)\s*(ms|s|sec|min|t|h|d)\s*", every.lower())
         if match:
             unit = {"sec": "s", "t": "min"}.get(match[2], match[2])
-            nanoseconds = int(match[1] or 1) * UNITS_NS[unit]
+            microseconds = int(match[1] or 1) * UNITS_US[unit]
     else:
-        nanoseconds = round(every * 1e9)
-    if nanoseconds <= 0:
+        microseconds = round(every * 1e6)
+    if microseconds <= 0:
         advice = 'Write for example "5s", "1min", "1h", or a number of seconds.'
         raise UsageError(f"every={every!r} is not a length of time", where="Candles", advice=advice)
-    return nanoseconds
+    return microseconds
 
 
 # Nights and weekends are left out of a time axis, not every quiet interval: at least so many bars and so much time must
@@ -98,8 +98,8 @@ class CandleBuckets:
     A candle whose first rows have been evicted from the rolling frame stays whole; it is dropped with its last row.
     """
 
-    def __init__(self, every_ns: int, limit: int = MOST_CANDLES) -> None:
-        self._every_ns = every_ns
+    def __init__(self, every_us: int, limit: int = MOST_CANDLES) -> None:
+        self._every_us = every_us
         self._limit = limit
         self._candles: dict[int, Candle] = {}
 
@@ -114,7 +114,7 @@ class CandleBuckets:
         if not len(prices):
             return False
         volumes = np.zeros(len(prices)) if sizes is None else np.nan_to_num(sizes[is_finite], nan=0.0)
-        buckets = ts // self._every_ns
+        buckets = ts // self._every_us
         if np.any(buckets[1:] < buckets[:-1]):
             order = np.argsort(buckets, kind="stable")
             rows, prices, volumes, buckets = rows[order], prices[order], volumes[order], buckets[order]
@@ -155,7 +155,7 @@ class CandleBuckets:
         """
         buckets = sorted(self._candles)
         candles = [self._candles[bucket] for bucket in buckets]
-        starts = np.array(buckets, dtype=np.float64) * (self._every_ns / 1e6)
+        starts = np.array(buckets, dtype=np.float64) * (self._every_us / 1e3)
         names = ("open", "high", "low", "close", "volume")
         return starts, {name: np.array([getattr(candle, name) for candle in candles]) for name in names}
 

@@ -10,7 +10,8 @@ import numpy as np
 import plotly.graph_objects as go
 
 from aries_nb.errors import UsageError
-from aries_nb.widgets.charts.candle_buckets import CandleBuckets, idle_spans, period_ns
+from aries_nb.model.prices import has_sides, middles
+from aries_nb.widgets.charts.candle_buckets import CandleBuckets, idle_spans, period_us
 from aries_nb.widgets.charts.gap_bands import (
     GapOverlay,
     GapPlaces,
@@ -86,9 +87,9 @@ class Candles(_CandleChart):
 
     `every` is a text such as "1min", a number of seconds, or a timedelta. Candles that a gap of the stream touches
     are incomplete and have a band behind them. `column` is what the candles are made of; None takes "price", else the
-    middle of bid and ask, else "last_price". `symbol` may be None where the frame has one symbol only. `title` ""
-    shows symbol and length. `height` in pixels (default 360). Raises UsageError for an unknown symbol or column, or
-    an invalid length.
+    middle of bid and ask, else "last_price", also while the symbol has had neither bid nor ask, as an index. `symbol`
+    may be None where the frame has one symbol only. `title` "" shows symbol and length. `height` in pixels (default
+    360). Raises UsageError for an unknown symbol or column, or an invalid length.
     """
 
     def __init__(
@@ -105,9 +106,11 @@ class Candles(_CandleChart):
         self._symbol = _symbol(source, symbol)
         numbers = source.rows(0).numbers
         self._column = _column(numbers, column)
-        self._buckets = CandleBuckets(period_ns(every))
-        self._every = str(every) if isinstance(every, str) else f"{period_ns(every) / 1e9:g}s"
-        self._step = period_ns(every) / 1e6
+        # An index has no bid and ask. Which symbol is one shows in its rows alone.
+        self._has_sides = self._column != "mid" or "last_price" not in numbers
+        self._buckets = CandleBuckets(period_us(every))
+        self._every = str(every) if isinstance(every, str) else f"{period_us(every) / 1e6:g}s"
+        self._step = period_us(every) / 1e3
         self._gap_places = GapPlaces()
         self._end = 0
         has_volume = "size" in numbers and self._column == "price"
@@ -142,6 +145,16 @@ class Candles(_CandleChart):
             return False
         chosen = np.flatnonzero(rows.codes == rows.symbols.index(self._symbol))
         sizes = rows.numbers["size"][chosen] if self._has_volume else None
+        if not self._has_sides:
+            if not has_sides(rows, chosen):
+                last = rows.numbers["last_price"][chosen]
+                return self._buckets.extend(chosen + rows.first, rows.ts[chosen], last, sizes)
+            self._has_sides = True
+            self._buckets.clear()  # of last prices, while the first bid or ask had not come
+            rows = self._rows_source.rows(0)
+            self._end = rows.end
+            self._take(rows)
+            return True
         return self._buckets.extend(chosen + rows.first, rows.ts[chosen], _prices(rows, self._column)[chosen], sizes)
 
 
@@ -234,7 +247,7 @@ def _column(numbers: dict[str, Numbers], column: str | None) -> str:
 
 def _prices(rows: FrameRows, column: str) -> Numbers:
     if column == "mid":
-        return (rows.numbers["bid_price"] + rows.numbers["ask_price"]) / 2
+        return middles(rows.numbers["bid_price"], rows.numbers["ask_price"])
     return rows.numbers[column]
 
 

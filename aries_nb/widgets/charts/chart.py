@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from html import escape
+from itertools import cycle
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import plotly.graph_objects as go
 
 from aries_nb.errors import UsageError
+from aries_nb.model.prices import has_sides
 from aries_nb.widgets.charts.gap_bands import GapOverlay, GapPlaces, shapes, spans_of, title_with_gaps, with_breaks
 from aries_nb.widgets.charts.line_points import LinePoints, thinned
 from aries_nb.widgets.number_format import column_kind, column_label
@@ -18,6 +20,8 @@ from aries_nb.widgets.widget_model import LiveFigure
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    from numpy.typing import NDArray
 
     from aries_nb.model import FrameRows, Numbers
     from aries_nb.widgets.sources import RowsSource
@@ -37,8 +41,9 @@ class Chart(FigureView):
     """A live line chart of `columns` of a rolling frame, for `symbols` (None: all), at most eight lines.
 
     Sizes are drawn against an axis of their own when there are prices too. Times are UTC. In a gap of the stream the
-    lines are interrupted, with a band behind. `title` "" shows none; `height` in pixels (default 320). Raises
-    UsageError for an unknown column, no line, or more than eight.
+    lines are interrupted, with a band behind, and without a band where a value is missing, as a side that is not there.
+    `or_last`: a symbol that has had neither bid nor ask, as an index, has a line of its last price. `title` "" shows
+    none; `height` in pixels (default 320). Raises UsageError for an unknown column, no line, or more than eight.
     """
 
     def __init__(
@@ -49,15 +54,22 @@ class Chart(FigureView):
         symbols: Sequence[str] | None = None,
         title: str = "",
         height: int = 320,
+        or_last: bool = False,
     ) -> None:
         self._rows_source = source
         self._lines = _lines(source, columns, symbols)
+        self._without_sides = set(dict(self._lines)) if or_last and _has_quotes(source) else set()
+        # One more line for each such symbol, behind the others; it is in the legend while it has points.
+        self._first_substitute = len(self._lines)
+        self._lines += [
+            (symbol, "last_price") for symbol in dict.fromkeys(dict(self._lines)) if symbol in self._without_sides
+        ]
         self._points = [LinePoints(min(MOST_POINTS, POINTS_A_CHART // len(self._lines))) for _ in self._lines]
         self._end = 0
         self._title = title
         self._gap_places = GapPlaces()
         self._gap_overlay = GapOverlay(title)
-        super().__init__(source, _figure(self._lines, title, height))
+        super().__init__(source, _figure(self._lines, title, height, substitutes_from=self._first_substitute))
 
     def __repr__(self) -> str:
         return f"Chart({', '.join(_label(line, self._lines) for line in self._lines)})"
@@ -79,6 +91,8 @@ class Chart(FigureView):
                 points.is_changed = False
                 x, y = self._line(points)
                 changes[place] = {"x": x, "y": y}
+                if place > self._first_substitute:
+                    changes[place]["showlegend"] = bool(len(x))
         is_empty = not any(len(points.x) for points in self._points)
         return self._update(changes, "waiting for data" if is_empty else "", layout_changes)
 
@@ -98,26 +112,41 @@ class Chart(FigureView):
         return self._gap_overlay.changed(shapes(bands, shown), title_with_gaps(self._title, bands, spans))
 
     def _line(self, points: LinePoints) -> tuple[Numbers, Numbers]:
-        return with_breaks(points.x, points.y, points.places_of(np.array(self._gap_places.rows, "int64")))
+        return with_breaks(points.x, points.y, points.places_of(self._breaks(points)))
+
+    def _breaks(self, points: LinePoints) -> NDArray[np.int64]:
+        """The rows before which a line is interrupted: those behind gaps, and those without the value."""
+        return np.concatenate([np.array(self._gap_places.rows, "int64"), points.breaks])
 
     def _take(self, rows: FrameRows) -> None:
         for symbol in {symbol for symbol, _ in self._lines}:
             chosen = _rows_of(rows, symbol)
             numbers = chosen + rows.first
-            x = rows.ts[chosen] / 1e6
-            for line, points in zip(self._lines, self._points, strict=True):
-                if line[0] == symbol:
-                    points.drop_before(rows.window_start)
-                    points.extend(numbers, x, rows.numbers[line[1]][chosen])
+            x = rows.ts[chosen] / 1e3
+            if symbol in self._without_sides and has_sides(rows, chosen):
+                self._without_sides.discard(symbol)
+            for place, (line, points) in enumerate(zip(self._lines, self._points, strict=True)):
+                if line[0] != symbol:
+                    continue
+                if place >= self._first_substitute and symbol not in self._without_sides:
+                    if len(points.x):
+                        points.clear()
+                    continue
+                points.drop_before(rows.window_start)
+                points.extend(numbers, x, rows.numbers[line[1]][chosen])
 
     def _picture(self) -> str:
         drawn = []
-        for line, points, colour in zip(self._lines, self._points, PALETTE, strict=False):
+        for line, points, colour in zip(self._lines, self._points, cycle(PALETTE), strict=False):
             keep = thinned(points.x, points.y, STATIC_POINTS)
             x, y = points.x[keep], points.y[keep]
-            places = np.searchsorted(keep, points.places_of(np.array(self._gap_places.rows, "int64")))
+            places = np.searchsorted(keep, points.places_of(self._breaks(points)))
             drawn.append((_label(line, self._lines), colour, *with_breaks(x, y, places)))
         return line_chart(self._title, drawn)
+
+
+def _has_quotes(source: RowsSource) -> bool:
+    return {"bid_price", "ask_price", "last_price"} <= source.rows(0).numbers.keys()
 
 
 def _rows_of(rows: FrameRows, symbol: str) -> np.ndarray:
@@ -153,11 +182,11 @@ def _label(line: tuple[str, str], lines: Sequence[tuple[str, str]]) -> str:
     return symbol if len({name for _, name in lines}) == 1 else f"{symbol} {column_label(column).lower()}"
 
 
-def _figure(lines: Sequence[tuple[str, str]], title: str, height: int) -> LiveFigure:
+def _figure(lines: Sequence[tuple[str, str]], title: str, height: int, *, substitutes_from: int) -> LiveFigure:
     has_prices = any(column_kind(column) != "size" for _, column in lines)
     traces, figure_layout = [time_anchor()], layout(escape(title), height)
     figure_layout["xaxis"]["type"] = "date"
-    for (symbol, column), colour in zip(lines, PALETTE, strict=False):
+    for place, ((symbol, column), colour) in enumerate(zip(lines, cycle(PALETTE), strict=False)):
         is_size = has_prices and column_kind(column) == "size"
         shape = "hv" if column_kind(column) in STEPPED and column != "price" else "linear"
         traces.append(
@@ -167,6 +196,7 @@ def _figure(lines: Sequence[tuple[str, str]], title: str, height: int) -> LiveFi
                 yaxis="y2" if is_size else "y",
                 line={"color": colour, "width": 1 if is_size else 1.6, "shape": shape},
                 opacity=0.55 if is_size else 1.0,
+                showlegend=place < substitutes_from,
             )
         )
         if is_size:

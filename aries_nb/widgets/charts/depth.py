@@ -9,8 +9,9 @@ import numpy as np
 import plotly.graph_objects as go
 
 from aries_nb.errors import UsageError
+from aries_nb.model.prices import middle
 from aries_nb.widgets.plotly_view import FigureView, layout
-from aries_nb.widgets.sources import INTEGRITY_TEXTS
+from aries_nb.widgets.sources import integrity_text
 from aries_nb.widgets.static_html import BLUE, GREY, ORANGE, line_chart
 from aries_nb.widgets.widget_model import LiveFigure
 
@@ -52,13 +53,13 @@ class DepthChart(FigureView):
             # Bids descend from the best; plotly wants x ascending.
             changes = {0: {"x": bid_x[::-1], "y": bid_y[::-1]}, 1: {"x": ask_x, "y": ask_y}}
             changes[2] = _middle(book.bids, book.asks, max([*bid_y[-1:], *ask_y[-1:], 0.0]))
-        return self._update(changes, INTEGRITY_TEXTS[book.integrity])
+        return self._update(changes, integrity_text(book))
 
     def _picture(self) -> str:
         book = self._book_source.levels(self._depth)
         (bid_x, bid_y), (ask_x, ask_y) = stairs(book.bids), stairs(book.asks)
         return line_chart(
-            f"{self._symbol} depth {INTEGRITY_TEXTS[book.integrity]}",
+            f"{self._symbol} depth {integrity_text(book)}",
             [("bids", BLUE, bid_x[::-1], bid_y[::-1]), ("asks", ORANGE, ask_x, ask_y)],
         )
 
@@ -74,10 +75,10 @@ def stairs(side: Numbers) -> tuple[Numbers, Numbers]:
 
 
 def _middle(bids: Numbers, asks: Numbers, top: float) -> dict[str, Any]:
-    if not len(bids) or not len(asks):
+    best = middle(bids[0, 0], asks[0, 0]) if len(bids) and len(asks) else np.nan
+    if np.isnan(best):
         return {"x": np.empty(0), "y": np.empty(0)}
-    middle = (bids[0, 0] + asks[0, 0]) / 2
-    return {"x": np.array([middle, middle]), "y": np.array([0.0, top])}
+    return {"x": np.array([best, best]), "y": np.array([0.0, top])}
 
 
 def _figure(symbol: str, height: int) -> LiveFigure:

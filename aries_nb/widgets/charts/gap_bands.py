@@ -98,12 +98,12 @@ def _placed(span: GapSpan, rows: FrameRows) -> tuple[int, float, GapSpan]:
     The number is 0 while no row has arrived after the gap, or none came before it.
     """
     received = np.empty(0) if rows.received is None else rows.received
-    place = int(np.searchsorted(received, span.started, side="right"))
+    place = int(np.searchsorted(received, span.started // 1_000, side="right"))
     if not 0 < place < len(received):
         return 0, 0.0, span
     some = slice(max(place - ROWS_OF_LAG, 0), place)
     # The smallest: a late row says nothing about the offset of the clocks.
-    return rows.first + place, float((received[some] - rows.ts[some]).min()), span
+    return rows.first + place, 1e3 * float((received[some] - rows.ts[some]).min()), span
 
 
 class GapOverlay:

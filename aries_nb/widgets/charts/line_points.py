@@ -52,12 +52,15 @@ def _equal_parts(length: int, parts: int) -> NDArray[np.int64]:
 class LinePoints:
     """The points of one line of a chart, at most `limit`: x in epoch milliseconds, never decreasing, and y.
 
-    Owned by the view that draws it, which sets `is_changed` to False once it has drawn them.
+    `breaks` are the absolute numbers of rows at which the value vanished, the newest `limit`. Owned by the view that
+    draws it, which clears `is_changed`.
     """
 
     def __init__(self, limit: int = LIMIT) -> None:
         self._limit = limit
         self._numbers = np.empty(0, dtype=np.int64)
+        self.breaks = np.empty(0, dtype=np.int64)
+        self._is_there = False  # the newest value
         self.x: Numbers = np.empty(0)
         self.y: Numbers = np.empty(0)
         self.is_changed = False
@@ -69,6 +72,10 @@ class LinePoints:
         is drawn at the end of the line.
         """
         is_finite = np.isfinite(y)
+        if not is_finite.all():
+            was_there = np.concatenate([[self._is_there], is_finite[:-1]])
+            self.breaks = np.concatenate([self.breaks, numbers[was_there & ~is_finite]])[-self._limit :]
+        self._is_there = bool(is_finite[-1]) if len(y) else self._is_there
         if not is_finite.all():
             numbers, x, y = numbers[is_finite], x[is_finite], y[is_finite]
         if not len(y):
@@ -91,6 +98,7 @@ class LinePoints:
         Rows are numbered from the beginning of the rolling frame.
         """
         gone = int(np.searchsorted(self._numbers, number))
+        self.breaks = self.breaks[np.searchsorted(self.breaks, number) :]
         if gone:
             self._set(self._numbers[gone:], self.x[gone:], self.y[gone:])
 
@@ -103,7 +111,8 @@ class LinePoints:
         return np.searchsorted(self._numbers, numbers)
 
     def clear(self) -> None:
-        """Drop all points of the line."""
+        """Drop all points."""
+        self.breaks, self._is_there = self.breaks[:0], False
         self._set(self._numbers[:0], self.x[:0], self.y[:0])
 
     def _set(self, numbers: NDArray[np.int64], x: Numbers, y: Numbers) -> None:

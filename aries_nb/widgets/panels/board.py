@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from aries_nb.model.prices import spreads
 from aries_nb.model.settings import settings
 from aries_nb.widgets.anywidget_view import Panel, PanelFrame
 from aries_nb.widgets.number_format import Decimals, column_kind, column_label, grouped
@@ -111,7 +112,7 @@ def _arranged(data: BoardData) -> tuple[list[str], np.ndarray]:
     """Return the names of the columns in their usual order, with the spread added, and the numbers to match."""
     columns = dict(zip(data.columns, data.numbers.T, strict=True))
     if {"bid_price", "ask_price"} <= columns.keys() and "spread" not in columns:
-        columns["spread"] = columns["ask_price"] - columns["bid_price"]
+        columns["spread"] = spreads(columns["bid_price"], columns["ask_price"])
     names = [name for name in USUAL_ORDER if name in columns]
     names += [name for name in columns if name not in USUAL_ORDER]
     if not names:

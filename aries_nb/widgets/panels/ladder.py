@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from aries_nb.errors import UsageError
+from aries_nb.model.prices import middle, spreads
 from aries_nb.widgets.anywidget_view import Panel, PanelFrame
 from aries_nb.widgets.number_format import Decimals, grouped
-from aries_nb.widgets.sources import INTEGRITY_TEXTS
+from aries_nb.widgets.sources import integrity_text
 from aries_nb.widgets.static_html import table
 
 if TYPE_CHECKING:
@@ -49,7 +50,9 @@ class Ladder(Panel):
             "symbol": book.symbol,
             "depth": self._depth,
             "integrity": book.integrity,
-            "reason": INTEGRITY_TEXTS[book.integrity],
+            "is_doubtful": book.integrity not in ("ok", "locked"),
+            **_spread_and_middle(book),
+            "reason": integrity_text(book),
             "price_decimals": self._prices.of(both[:, 0]),
             "size_decimals": self._sizes.of(both[:, 1]),
         }
@@ -60,9 +63,19 @@ class Ladder(Panel):
         prices, sizes = self._prices.of(_column(book, 0)), self._sizes.of(_column(book, 1))
         rows = [["", grouped(price, prices), grouped(size, sizes)] for price, size in book.asks[::-1].tolist()]
         rows += [[grouped(size, sizes), grouped(price, prices), ""] for price, size in book.bids.tolist()]
-        reason = INTEGRITY_TEXTS[book.integrity]
+        reason = integrity_text(book)
         caption = f"{book.symbol} · {reason}" if reason else book.symbol
         return table(caption, ["Bid size", "Price", "Ask size"], rows, text_columns=())
+
+
+def _spread_and_middle(book: BookLevels) -> dict[str, float | None]:
+    if not len(book.bids) or not len(book.asks):
+        return {"spread": None, "middle": None}
+    values = {
+        "spread": spreads(book.bids[0, :1], book.asks[0, :1])[0],
+        "middle": middle(book.bids[0, 0], book.asks[0, 0]),
+    }
+    return {name: float(value) if np.isfinite(value) else None for name, value in values.items()}
 
 
 def _column(book: BookLevels, place: int) -> Numbers:

@@ -71,10 +71,10 @@ function makeLadder(root, clock) {
     const largest = Math.max(...bidLevels.map((level) => level.size), ...askLevels.map((level) => level.size), 1e-12);
     put(title, next.symbol);
     grid.setAttribute("aria-label", `Order book of ${next.symbol}`);
-    flag(root, "anb-doubt", next.integrity !== "ok");
+    flag(root, "anb-doubt", next.is_doubtful);
     paintSide(bids, bidLevels, 0, largest, before && before.bids);
     paintSide(asks, askLevels, 2, largest, before && before.asks);
-    paintSpread(bidLevels[0], askLevels[0]);
+    paintSpread(next.spread, next.middle);
     const sizes = (list) => new Map(list.map((level) => [level.price, level.size]));
     before = { bids: sizes(bidLevels), asks: sizes(askLevels) };
     describe();
@@ -95,15 +95,14 @@ function makeLadder(root, clock) {
     });
   }
 
-  function paintSpread(bid, ask) {
-    const isWhole = bid && ask;
+  // Both null where a side is not there, the middle also where the two sides are not believable together.
+  function paintSpread(apart, middle) {
     put(spread.texts[0], "");
     put(spread.texts[2], "");
     const decimals = description.price_decimals;
-    put(spread.texts[1], isWhole ? grouped(ask.price - bid.price, decimals) : "–");
-    const middle = isWhole ? (bid.price + ask.price) / 2 : NaN;
+    put(spread.texts[1], apart === null ? "–" : grouped(apart, decimals));
     put(spread.texts[0], "spread");
-    put(spread.texts[2], isWhole ? `mid ${grouped(middle, decimals + 1)}` : "");
+    put(spread.texts[2], middle === null ? "" : `mid ${grouped(middle, decimals + 1)}`);
   }
 
   function hover(target) {
@@ -118,9 +117,8 @@ function makeLadder(root, clock) {
 
   // The line under the ladder: why the book cannot be trusted, else the size from the best price to the pointer.
   function describe() {
-    const isDoubted = description && description.integrity !== "ok";
-    if (hovered === null || isDoubted) {
-      put(foot, isDoubted ? description.reason : "");
+    if (hovered === null || (description && description.is_doubtful)) {
+      put(foot, description ? description.reason : "");
       return;
     }
     const rows = (hovered.side === "ask" ? asks : bids).slice(0, hovered.place + 1).filter((row) => row.level);

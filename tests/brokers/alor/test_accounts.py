@@ -148,6 +148,18 @@ def test_order_has_quantities_in_pieces_and_money_exact() -> None:
     assert row["expires"] == 1_755_896_399_999_999_000, "without a zone it is UTC"
 
 
+@pytest.mark.parametrize("kind", ["orders", "stop_orders", "fills"])
+def test_a_price_of_zero_is_one_that_there_is_not(kind: Kind) -> None:
+    protocol = opened(AlorAccounts(), every(kind))
+    place = ("simple", "slim", "heavy").index(format_of(kind))
+    name = next(names[place] for names in OBJECTS[kind] if names[0] == "price")
+
+    row = rows(records(protocol, data(f"{kind}-1", item(kind) | {name: 0})))[-1]
+
+    assert row is not None
+    assert str(row["price"]) == "NaN"
+
+
 def test_fill_and_position_and_summary_are_in_our_words() -> None:
     kinds: tuple[Kind, ...] = ("fills", "positions", "balances")
     protocol = opened(AlorAccounts(), *map(every, kinds))

@@ -111,6 +111,12 @@ def test_a_price_of_zero_is_none() -> None:
     assert values[5] == 0.0
 
 
+def test_a_price_below_zero_is_one() -> None:
+    (_, (_, _, values)) = records(opened(venues()), depth("XNYM:-37.50:200:-37.63:400"))
+
+    assert values == (PUT, "XNYM", -37.63, 400.0, -37.5, 200.0)
+
+
 @pytest.mark.parametrize(
     "row", ["", "ARCX", "ARCX:1:2:3", "ARCX:1:2:3:4:5", ":1:2:3:4", "ARCX:a:2:3:4", "ARCX:nan:2:3:4"]
 )

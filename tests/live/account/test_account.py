@@ -108,7 +108,7 @@ def test_positions_come_with_their_symbols_and_exact_quantities(feed: Feed) -> N
     assert frame.index.name == "symbol"
     assert frame.index.is_unique
     assert (frame["account"] == "ACC-1").all()
-    assert str(frame["ts"].dtype) == "datetime64[ns, UTC]"
+    assert str(frame["ts"].dtype) == "datetime64[us, UTC]"
     assert all(isinstance(row["quantity"], Decimal) for row in positions.rows())
 
 

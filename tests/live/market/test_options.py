@@ -72,7 +72,7 @@ def test_a_chain_is_one_row_a_contract_by_strike_with_the_call_before_the_put(ch
     assert frame.index.is_unique
     assert list(frame["type"]) == ["call", "put"] * 21
     assert frame["strike"].is_monotonic_increasing
-    assert str(frame["ts"].dtype) == "datetime64[ns, UTC]"
+    assert str(frame["ts"].dtype) == "datetime64[us, UTC]"
     assert (frame["strike"].dtype, frame["delta"].dtype) == (np.float64, np.float64)
 
 

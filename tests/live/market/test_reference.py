@@ -58,7 +58,7 @@ def test_details_of_shares_and_options_come_in_the_order_asked_for(reference: Ma
     assert (frame["bid_price"] < frame["ask_price"]).all()
     assert list(frame["has_options"].isna()) == [False, True, False]
     assert list(frame["bid_size"].isna()) == [False, True, False]
-    assert str(frame["quote_timestamp"].dtype) == "datetime64[ns, UTC]"
+    assert str(frame["quote_timestamp"].dtype) == "datetime64[us, UTC]"
 
 
 def test_details_agree_with_the_stream(feed: Feed, reference: MarketReference) -> None:
@@ -308,7 +308,7 @@ def test_frames_have_types_also_without_a_row(reference: MarketReference) -> Non
     found = reference.chain("AAPL", "2031-01-01")
 
     assert len(found) == 0
-    assert (found["strike"].dtype, str(found["expiry"].dtype)) == (np.float64, "datetime64[ns, UTC]")
+    assert (found["strike"].dtype, str(found["expiry"].dtype)) == (np.float64, "datetime64[us, UTC]")
 
 
 def test_its_repr_names_what_there_is_to_call(reference: MarketReference) -> None:

@@ -9,10 +9,10 @@ from hypothesis import strategies as st
 from aries_nb.errors import UsageError
 from aries_nb.model import BarsData
 from aries_nb.widgets import BarCandles, Candles
-from aries_nb.widgets.charts.candle_buckets import CandleBuckets, idle_spans, period_ns
+from aries_nb.widgets.charts.candle_buckets import CandleBuckets, idle_spans, period_us
 from tests.widgets.sources import RollingRows
 
-SECOND = 1_000_000_000
+SECOND = 1_000_000  # in us
 
 
 @settings(max_examples=40, deadline=None)
@@ -22,16 +22,16 @@ SECOND = 1_000_000_000
     st.sampled_from(["500ms", "1s", "5s", "1min"]),
 )
 def test_candles_fed_in_pieces_equal_a_resample_of_all_rows(batches, seed, every):
-    random, buckets, at, fed = np.random.default_rng(seed), CandleBuckets(period_ns(every)), 1_700_000_000_000, 0
+    random, buckets, at, fed = np.random.default_rng(seed), CandleBuckets(period_us(every)), 1_700_000_000_000, 0
     frames = []
     for gaps in batches:
-        ts = (at + np.cumsum(np.array(gaps, dtype=np.int64))) * 1_000_000
-        at = int(ts[-1]) // 1_000_000 if len(ts) else at
+        ts = (at + np.cumsum(np.array(gaps, dtype=np.int64))) * 1_000
+        at = int(ts[-1]) // 1_000 if len(ts) else at
         price = np.where(random.random(len(ts)) < 0.1, np.nan, random.normal(100, 1, len(ts)))
         size = random.integers(1, 9, len(ts)).astype(float)
         buckets.extend(np.arange(fed, fed + len(ts)), ts, price, size)
         fed += len(ts)
-        frames.append(pd.DataFrame({"price": price, "size": size}, index=pd.to_datetime(ts, utc=True)))
+        frames.append(pd.DataFrame({"price": price, "size": size}, index=pd.to_datetime(ts, unit="us", utc=True)))
 
     rows = pd.concat(frames).dropna(subset="price")
     starts, bars = buckets.columns()
@@ -84,13 +84,13 @@ def test_late_rows_go_into_their_own_candle():
     ],
 )
 def test_lengths_of_time_are_read(every, expected):
-    assert period_ns(every) == expected
+    assert period_us(every) == expected
 
 
 @pytest.mark.parametrize("every", ["soon", 0, -1, "0s"])
 def test_what_is_no_length_of_time_is_refused(every):
     with pytest.raises(UsageError, match="5s"):
-        period_ns(every)
+        period_us(every)
 
 
 def test_trades_make_candles_with_volume_in_one_update():
@@ -129,7 +129,7 @@ class ReadyBars:
     def __init__(self, count: int, *, has_volume: bool = True) -> None:
         self.version = 0
         self.is_stale = False
-        self.ts = 1_700_000_040 * SECOND + np.arange(count) * 60 * SECOND
+        self.ts = (1_700_000_040 + np.arange(count) * 60) * 1_000 * SECOND
         self.close = np.arange(count, dtype=float) - 3.0
         self.has_volume = has_volume
 
@@ -195,12 +195,12 @@ def test_bars_without_volume_have_no_axis_for_it():
 
 def test_a_night_is_left_out_and_the_users_zoom_kept():
     source = ReadyBars(6)
-    source.ts[3:] += 17 * 3600 * SECOND
+    source.ts[3:] += 17 * 3600 * 1_000 * SECOND
     candles = BarCandles(source, title="AAPL")
     candles.draw()
     candles.figure.layout.xaxis.range = [1_700_000_040_000.0, 1_700_000_100_000.0]
 
-    source.ts = np.append(source.ts, source.ts[-1] + 24 * 3600 * SECOND)
+    source.ts = np.append(source.ts, source.ts[-1] + 24 * 3600 * 1_000 * SECOND)
     source.close = np.append(source.close, 9.0)
     candles.draw()
 
@@ -270,3 +270,36 @@ def test_of_too_many_idle_spans_the_longest_are_taken():
     assert len(found) == 100
     assert found[0] == (2 * HOUR, 51 * HOUR)
     assert found == sorted(found)
+
+
+def test_an_index_makes_candles_of_its_last_price_until_a_bid_or_ask_comes():
+    source = RollingRows(("SPX",), columns=("bid_price", "ask_price", "last_price"))
+    candles = Candles(source, "1s")
+    source.add([0, SECOND], last_price=[6_724.0, 6_725.0])
+    candles.draw()
+    index = candles.figure.data[1].close.tolist()
+
+    source.add([2 * SECOND, 3 * SECOND], bid_price=[9.0, 0.0], ask_price=[11.0, 11.0], last_price=[7.0, 7.0])
+    candles.draw()
+
+    assert index == [6_724.0, 6_725.0]
+    assert candles.figure.data[1].close.tolist() == [10.0]
+    assert candles.figure.data[1].x.tolist() == [2_000.0]
+    candles.close()
+
+
+def test_no_candle_is_made_of_a_side_that_is_not_there_or_of_stub_quotes():
+    source = RollingRows(columns=("bid_price", "ask_price", "last_price"))
+    source.add(
+        np.arange(4) * SECOND,
+        bid_price=[499.0, 499.0, 0.01, 0.0],
+        ask_price=[501.0, 0.0, 199_999.99, 0.0],
+        last_price=[500.0] * 4,
+    )
+    candles = Candles(source, "1min")
+
+    candles.draw()
+
+    candle = candles.figure.data[1]
+    assert (candle.low.tolist(), candle.high.tolist()) == ([500.0], [500.0])
+    candles.close()

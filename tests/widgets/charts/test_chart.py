@@ -8,7 +8,7 @@ from aries_nb.errors import UsageError
 from aries_nb.widgets import Chart
 from tests.widgets.sources import RollingRows
 
-SECOND = 1_000_000_000
+SECOND = 1_000_000  # in us
 
 
 def filled(count=100, symbols=("AAPL", "MSFT"), columns=("bid_price", "ask_price"), limit=10**9):
@@ -291,4 +291,46 @@ def test_a_chart_is_unknown_to_the_browser_until_it_is_shown_and_then_whole(sour
     assert kind == "comm_open"
     assert [len(trace["x"]) for trace in opening["state"]["_widget_data"][1:]] == [2, 2]  # dtype and shape
     assert "<svg" in opening["state"]["static_picture"]
+    chart.close()
+
+
+def names_and_values(chart):
+    """The lines in the legend that have points, by name."""
+    return {
+        line.name: [None if np.isnan(value) else value for value in line.y]
+        for line in chart.figure.data[1:]
+        if line.showlegend is not False and line.y is not None and len(line.y)
+    }
+
+
+def test_an_index_has_a_line_of_its_last_price_and_a_share_has_none():
+    source = RollingRows(("AAPL", "SPX"), columns=("bid_price", "ask_price", "last_price"))
+    chart = Chart(source, ("bid_price", "ask_price"), or_last=True)
+
+    source.add([SECOND], [1], last_price=[6_724.0])
+    source.add([2 * SECOND], [0], last_price=[10.0])
+    chart.draw()
+    before = names_and_values(chart)
+    source.add(
+        [3 * SECOND, 4 * SECOND], [0, 1], bid_price=[9.0, np.nan], ask_price=[11.0, np.nan], last_price=[10, 6_725]
+    )
+    chart.draw()
+
+    assert before == {"SPX last": [6_724.0], "AAPL last": [10.0]}
+    assert names_and_values(chart) == {"AAPL bid": [9.0], "AAPL ask": [11.0], "SPX last": [6_724.0, 6_725.0]}
+    chart.close()
+
+
+def test_a_line_is_interrupted_while_a_side_is_not_there():
+    source = RollingRows(columns=("bid_price", "ask_price"))
+    chart = Chart(source, ("bid_price", "ask_price"))
+
+    asks = [[11.0, np.nan], [np.nan, np.nan], [12.0, 13.0]]
+    for at, pair in enumerate(asks):
+        source.add(np.arange(2 * at, 2 * at + 2) * SECOND, bid_price=[9.0, 9.0], ask_price=pair)
+        chart.draw()
+
+    bid, ask = chart.figure.data[1:]
+    assert bid.y.tolist() == [9.0] * 6
+    np.testing.assert_array_equal(ask.y, [11.0, np.nan, 12.0, 13.0])
     chart.close()

@@ -13,11 +13,11 @@ from aries_nb.widgets.charts.gap_bands import MOST_BANDS, over_candles, with_bre
 from aries_nb.widgets.charts.gap_bands import _band as band
 from tests.widgets.sources import RollingRows
 
-SECOND = 1_000_000_000
+SECOND = 1_000_000  # in us, as rows; gaps are in ns
 
 
 def span(first: float, last: float | None, cause: str = "cut") -> GapSpan:
-    return GapSpan(int(first * SECOND), None if last is None else int(last * SECOND), cause)
+    return GapSpan(int(first * 1e9), None if last is None else int(last * 1e9), cause)
 
 
 class Interrupted(RollingRows):
@@ -211,7 +211,7 @@ class Bars:
 
     def newest(self, most):
         column = np.arange(5.0)
-        return BarsData(np.arange(5) * 60 * SECOND, column, column, column, column, column)
+        return BarsData(np.arange(5) * 60 * 10**9, column, column, column, column, column)
 
     def gap_spans(self):
         return self.spans
@@ -235,7 +235,7 @@ class Equities:
     version = 0
 
     def equity(self) -> EquityData:
-        ts = np.array([1, 2, 10, 11]) * SECOND
+        ts = np.array([1, 2, 10, 11]) * 10**9
         return EquityData(ts, np.arange(4.0), np.full(4, np.nan))
 
     def gap_spans(self):

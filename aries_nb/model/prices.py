@@ -1,0 +1,68 @@
+"""What a price is, and when the two sides of a quote are believable together; the one rule of stores and views.
+
+0 and NaN are no price: brokers send 0 for a side that is not there. A number below 0 is a price (spreads, oil). Two
+sides are believable together where neither is beyond the other and they are not further apart than a market maker's
+stub quotes are, 0.01 and 199,999.99.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from aries_nb.model.view_data import FrameRows, Numbers
+
+__all__ = ["has_sides", "is_believable", "is_price", "is_price_column", "middle", "middles", "spreads"]
+
+# Bid and ask further apart than this share of their middle are stub quotes (assumed): 1 and 3 are not, 1 and 4 are.
+WIDEST = 1.0
+
+
+def is_price_column(name: str) -> bool:
+    """Whether a column of quotes or trades holds prices: "price", "bid_price", "last_price" and the like."""
+    return name == "price" or name.endswith("_price")
+
+
+def is_price(value: float) -> bool:
+    """Whether a number is a price."""
+    return math.isfinite(value) and value != 0
+
+
+def is_believable(bid: float, ask: float) -> bool:
+    """Whether both sides are prices, not crossed, and close enough together for their middle to be a price."""
+    return is_price(bid) and is_price(ask) and 0 <= ask - bid <= WIDEST * abs(bid + ask) / 2
+
+
+def middle(bid: float, ask: float) -> float:
+    """The middle of bid and ask; NaN where they are not believable."""
+    return (bid + ask) / 2 if is_believable(bid, ask) else math.nan
+
+
+def has_sides(rows: FrameRows, chosen: NDArray[np.int64]) -> bool:
+    """Whether any of these rows of quotes has a bid or an ask; an index never has."""
+    return any(bool((abs(rows.numbers[name][chosen]) > 0).any()) for name in ("bid_price", "ask_price"))
+
+
+def middles(bids: Numbers, asks: Numbers) -> Numbers:
+    """The middle of each pair of bid and ask; NaN where they are not believable."""
+    import numpy as np
+
+    halves = (bids + asks) / 2
+    with np.errstate(invalid="ignore"):  # an infinite side
+        apart = asks - bids
+    is_known = (bids != 0) & (asks != 0) & (apart >= 0) & (apart <= WIDEST * np.abs(halves)) & np.isfinite(halves)
+    return np.where(is_known, halves, np.nan)
+
+
+def spreads(bids: Numbers, asks: Numbers) -> Numbers:
+    """Ask less bid of each pair, below 0 where crossed; NaN where a side is not there or they are stub quotes."""
+    import numpy as np
+
+    with np.errstate(invalid="ignore"):
+        apart = asks - bids
+        is_known = (bids != 0) & (asks != 0) & (np.abs(apart) <= WIDEST * np.abs(bids + asks) / 2)
+    return np.where(is_known & np.isfinite(apart), apart, np.nan)

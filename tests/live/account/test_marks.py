@@ -1,0 +1,149 @@
+"""Marks out of quotes with sides that vanish, stub quotes and crossed sides."""
+
+from __future__ import annotations
+
+import decimal
+import math
+from collections.abc import Callable, Iterator, Sequence
+from decimal import Decimal
+from typing import Any
+
+import pytest
+
+from aries_nb.live.account.marks import LiveMarks
+from aries_nb.model import QUOTE_COLUMNS, BoardData, FrameRows, GapSpan
+from aries_nb.store import RollingFrame
+from tests.net.patience import eventually
+
+NAN = math.nan
+NOW = 1_772_463_845_000_000_000
+SECOND = 1_000_000_000
+GOOD = (499.9, 3.0, 500.1, 2.0, 500.0)
+
+
+class Quotes:
+    """A frame of quotes over a real store, without a connection."""
+
+    def __init__(self, symbols: Sequence[str]) -> None:
+        self.symbols = tuple(symbols)
+        self.tape = RollingFrame(QUOTE_COLUMNS, symbols, limit=1_000)
+        self.is_stale = False
+        self.before_a_gap: frozenset[str] = frozenset()
+        self._source = self
+        self._count = 0
+
+    def put(self, *values: float, symbol: str = "MSFT") -> None:
+        self._count += 1
+        self.tape.buffer.add(self.symbols.index(symbol), NOW + self._count * SECOND, values)
+        self.tape.buffer.mark(NOW + self._count * SECOND)
+        self.tape.publish()
+
+    def board(self) -> BoardData:
+        return self.tape.board(is_stale=self.is_stale)
+
+    def rows(self, first: int) -> FrameRows:
+        return self.tape.rows(first)
+
+    def watch(self, ring: Callable[[], None]) -> Callable[[], None]:
+        return self.tape.watch(ring)
+
+    def from_before_a_gap(self) -> frozenset[str]:
+        return self.before_a_gap
+
+    def gap_spans(self) -> tuple[GapSpan, ...]:
+        return ()
+
+
+class Held:
+    def __init__(self) -> None:
+        self.quotes = Quotes(["MSFT", "SPX"])
+        stand_in: Any = self.quotes
+        self.marks = LiveMarks(lambda: ["MSFT", "SPX"], self._watch, lambda _: stand_in)
+        self._ring()
+        eventually(lambda: bool(self.marks._frames))
+
+    def _watch(self, ring: Callable[[], None]) -> Callable[[], None]:
+        self._ring = ring
+        return lambda: None
+
+
+@pytest.fixture
+def held() -> Iterator[Held]:
+    one = Held()
+    yield one
+    one.marks.close()
+
+
+@pytest.mark.parametrize(
+    ("values", "expected", "reason"),
+    [
+        (GOOD, "500", ""),
+        ((499.9, 3.0, 0.0, 0.0, 500.0), "500.0", ""),  # no ask: the last price is above the bid
+        ((499.9, 3.0, NAN, NAN, 490.0), None, "no ask, the last price is outside"),
+        ((0.0, 0.0, 0.0, 0.0, 500.0), "500.0", ""),
+        ((0.0, 0.0, 0.0, 0.0, 0.0), None, "no bid and no ask, no last price"),
+        ((0.01, 1.0, 199_999.99, 1.0, 500.0), "500.0", ""),
+        ((0.01, 1.0, 199_999.99, 1.0, NAN), None, "stub quotes, no last price"),
+        ((500.1, 1.0, 499.9, 1.0, 500.0), "500.0", ""),
+        ((500.1, 1.0, 499.9, 1.0, 480.0), None, "crossed, the last price is outside"),
+        ((-37.63, 4.0, -37.5, 2.0, -30.0), "-37.565", ""),
+        ((0.00000873, 1.0, 0.00000874, 1.0, NAN), "0.000008735", ""),
+    ],
+)
+def test_a_mark_is_made_of_prices_that_are_there(
+    held: Held, values: tuple[float, ...], expected: str | None, reason: str
+) -> None:
+    held.quotes.put(*values)
+
+    mark = held.marks.all()["MSFT"]
+
+    assert (mark.price.is_nan(), mark.reason) == (expected is None, reason)
+    if expected is not None:
+        assert held.marks.now() == {"MSFT": Decimal(expected)}
+
+
+def test_a_last_price_outside_counts_where_it_is_newer_than_the_sides(held: Held) -> None:
+    held.quotes.put(*GOOD)
+    held.quotes.put(499.9, 3.0, 0.0, 0.0, 500.0)
+    before = held.marks.now()
+
+    held.quotes.put(499.9, 3.0, 0.0, 0.0, 495.0)
+    traded = held.marks.now()
+    held.quotes.put(499.8, 3.0, 0.0, 0.0, 495.0)
+
+    assert before == {"MSFT": Decimal("500.0")}
+    assert traded == {"MSFT": Decimal("495.0")}
+    assert held.marks.now() == {}
+
+
+def test_an_index_is_marked_at_its_last_price(held: Held) -> None:
+    held.quotes.put(NAN, NAN, NAN, NAN, 6_724.47, symbol="SPX")
+
+    assert held.marks.now() == {"SPX": Decimal("6724.47")}
+
+
+def test_a_quote_from_before_a_gap_is_no_mark_and_says_so(held: Held) -> None:
+    held.quotes.put(*GOOD)
+    held.quotes.before_a_gap = frozenset({"MSFT"})
+
+    assert held.marks.now() == {}
+    assert held.marks.all()["MSFT"].reason == "no quote since the feed was interrupted"
+
+
+def test_a_fill_is_not_measured_against_a_side_that_was_not_there(held: Held) -> None:
+    held.quotes.put(*GOOD)
+    held.quotes.put(499.9, 3.0, 0.0, 0.0, 500.0)
+    held.quotes.put(0.01, 3.0, 199_999.99, 1.0, 500.0)
+
+    found = [held.marks.at("MSFT", NOW + seconds * SECOND) for seconds in (1, 2, 3)]
+
+    assert [str(mid) for mid in found] == ["500.0", "NaN", "NaN"]
+
+
+def test_a_mark_is_exact_whatever_decimal_context_the_user_has(held: Held) -> None:
+    held.quotes.put(500.02, 1.0, 500.03, 1.0, 500.0)
+
+    with decimal.localcontext(decimal.Context(prec=4, traps=[decimal.Inexact])):
+        marks = held.marks.now()
+
+    assert marks == {"MSFT": Decimal("500.025")}
