@@ -141,9 +141,10 @@ class GapLog:
             return list(self._gaps.values())
 
     def of(self, symbols: Mapping[tuple[str, Kind], Collection[str]]) -> list[Gap]:
-        """Return the gaps of these symbols, oldest first; they are given by name of the connection and kind of stream.
+        """Return the gaps of these symbols, oldest first.
 
-        Where the log has entries of a connection's gap for that kind, these are returned instead of the gap.
+        The symbols are given by connection and kind of stream, such as ("market", "trades"). A gap is one of a whole
+        connection, unless the log has entries of it by kind and symbol (which tell what was filled): then those.
         """
         streams = {f"{name} {kind}": (name, some) for (name, kind), some in symbols.items()}
         connections = {name for name, _ in symbols}

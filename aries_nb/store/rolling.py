@@ -165,7 +165,10 @@ class RollingFrame:
         return True
 
     def interrupted(self) -> None:
-        """Note that the stream broke. Rows stay as they are; the feed's state and the gaps show the interruption."""
+        """Start the latency statistics anew, as the stream broke; the rows stay as they are.
+
+        The interruption itself is shown by the feed's state and its gaps.
+        """
         self.lags.interrupted()
 
     # Reading: any thread.

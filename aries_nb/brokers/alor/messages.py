@@ -69,9 +69,10 @@ _BOOK_NAMES: Mapping[Format, Mapping[str, str]] = {
 
 @lru_cache(maxsize=512)
 def shape_for(kind: Kind, form: Format, columns: frozenset[str]) -> Shape:
-    """Return the decoder for frames of a kind and message format that reads these columns, and the kind's times.
+    """Return a decoder for frames of a kind and message format; it reads these columns and the kind's time fields.
 
-    `form` is "slim", "simple" or "heavy". For a book `columns` are ignored. Decoders are cached.
+    Other fields of a frame are skipped. `form` is "slim", "simple" or "heavy". For a book `columns` are ignored.
+    Decoders are cached.
     """
     if kind == "book":
         return _book_shape(form)

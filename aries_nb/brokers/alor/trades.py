@@ -111,10 +111,11 @@ class TradeStream(ShapedStream):
         return self._past() if self._waiting else ()
 
     def settled(self, received: int) -> Sequence[Record]:  # noqa: ARG002 - a trade has its own time
-        """Return the records of those waiting past trades that were missed in the break; () if none wait.
+        """Return the records of past trades held back until now that were missed while the connection was lost.
 
-        All have come by now. After a break `is_filled` is set to whether the past trades reach back to it, so that
-        nothing is missing. `received` is not used: a trade has its own time.
+        Hook, called once the server has sent all past trades of a subscription that it accepted; () if none were held
+        back. After a lost connection `is_filled` is set: True if the past trades reach back to the loss, so that none
+        is missing; False if some may be. `received` is not used: a trade has its own time.
         """
         records = self._past() if self._waiting else ()
         if self._is_resuming and not self._is_past_over:

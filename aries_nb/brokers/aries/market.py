@@ -406,7 +406,10 @@ class SocketQueries:
         self._requests = dict.fromkeys(self._requests, "")
 
     def add(self, subscription: Subscription) -> None:
-        """Add a query, which the next `send` sends; nothing happens if the same one is pending already."""
+        """Add a query, given as a subscription of kind "answers"; the next `send` sends it.
+
+        Nothing happens if an equal subscription is pending already.
+        """
         self._requests.setdefault(subscription, "")
 
     def remove(self, subscription: Subscription) -> None:

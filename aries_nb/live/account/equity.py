@@ -371,7 +371,7 @@ class EquitySource:
             self.now = now._replace(attribution=self._reconciliation.attribution())
         with self._guard:
             self._samples.append((now.ts, float(ours), float(theirs)))
-            # Not before: whoever reads a name here finds the equity that it makes unknown.
+            # Not before: a reader of a name here finds the equity that it makes unknown.
             self.unmarked, self.reasons = missing, reasons
         self.known += ours.is_finite() and self.opening is not None
         self._observers.notify()

@@ -326,9 +326,10 @@ class LivePnl(LiveTable):
 
 
 class PnlSource(TableSource):
-    """The data of P&L candles for views, as a table and as arrays. Any thread.
+    """Gives views the P&L candles, as a table (`table`) and as arrays (`newest`). Any thread.
 
-    `table` are the arguments of a `TableSource`, `check` too; `candles` is the source that fills the table.
+    The constructor's `table` are the positional arguments of `TableSource`; `check` goes to it as well and raises the
+    error that ended the data. `candles` fills the table, and says in its note who computed the candles.
     """
 
     def __init__(self, *table: Any, check: Callable[[], None], candles: CandleSource) -> None:  # noqa: ANN401

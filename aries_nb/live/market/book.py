@@ -223,7 +223,10 @@ class BookSource:
         return self._book.watch(callback)
 
     def levels(self, depth: int) -> BookLevels:
-        """Return the best `depth` levels of each side as arrays, with the integrity of the book."""
+        """Return the best `depth` levels of each side as arrays of price and size, and whether the book can be trusted.
+
+        `integrity` says that: "ok", "empty", "crossed", "stale" or "gap" (see `BookLevels`); "gap" while not live.
+        """
         now = self._book.levels(depth, now=time.time_ns())
         return now if self._live.is_live or not now.ts else replace(now, integrity="gap")
 

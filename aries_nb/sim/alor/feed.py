@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from aries_nb.sim.alor import market_objects as objects
 from aries_nb.sim.alor.bars import BarHistory
 from aries_nb.sim.alor.channels import InstrumentChannel, ListingChannel, PendingStates, RecordedChannel
-from aries_nb.sim.alor.instruments import EXCHANGES, moscow_shares, numbered_share, recorded_security, securities
+from aries_nb.sim.alor.instruments import EXCHANGES, numbered_share, recorded_security, securities, traded_instruments
 from aries_nb.sim.feed import MarketFeed
 from aries_nb.sim.market.history import History
 from aries_nb.sim.market.listings import EquityListing
@@ -37,7 +37,7 @@ class AlorFeed(MarketFeed[ListingChannel]):
     """
 
     def __init__(self, options: AlorOptions, today: date, now: float) -> None:
-        super().__init__(Market(options.seed, today, moscow_shares(today)), options)
+        super().__init__(Market(options.seed, today, traded_instruments(today)), options)
         # The history ends at the market's first state, so it is made before the market moves.
         self.history = History(self.market, now)
         self.bars = BarHistory(self.history)

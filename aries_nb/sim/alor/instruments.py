@@ -21,10 +21,10 @@ __all__ = [
     "MOSCOW_HOURS",
     "Security",
     "Venue",
-    "moscow_shares",
     "numbered_share",
     "recorded_security",
     "securities",
+    "traded_instruments",
 ]
 
 MOSCOW_HOURS = Hours("Europe/Moscow", 10 * 60, 8 * 60 + 50)
@@ -132,10 +132,10 @@ _FUTURES = (
 )
 
 
-def moscow_shares(today: date) -> dict[str, Equity]:
-    """Return all instruments that have an order book on any exchange, by symbol.
+def traded_instruments(today: date) -> dict[str, Equity]:
+    """Return the simulated instruments of all exchanges by symbol: shares, funds and futures, without indices.
 
-    Futures are those of the next two quarters on `today`.
+    Those left out have no order book. Futures are those that expire in the next two quarters after `today`.
     """
     found = {share.symbol: share for share, _, _ in _SHARES}
     found |= {code: replace(root, symbol=code) for root, *_ in _FUTURES for code, _ in _contracts(root, today)}

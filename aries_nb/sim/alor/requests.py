@@ -1,7 +1,8 @@
 """Requests of a client of the simulated ALOR server: each is read with its defaults, or refused with code and text.
 
 Source: ALOR's protocol page §4, §5, and §15 (U1: replies to invalid requests, U9: a `frequency` out of range, U10: a
-`depth` out of range). Opcodes and enumerations are read in any case (§3.3).
+`depth` out of range). Upper and lower case do not matter in opcodes and
+enumerations (§3.3).
 """
 
 from __future__ import annotations

@@ -1,4 +1,6 @@
-"""The simulated market and the recordings behind Aries' market and charts endpoints, and their subscribers.
+"""Data behind Aries' market and charts endpoints, and their subscribers.
+
+The simulated market, and for symbols that have one a recorded market that is replayed instead.
 
 Owned by the server's event loop; no I/O. Messages for clients go into the outboxes of their sessions.
 """

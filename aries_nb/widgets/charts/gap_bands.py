@@ -93,9 +93,11 @@ class GapPlaces:
 
 
 def _placed(span: GapSpan, rows: FrameRows) -> tuple[int, float, GapSpan]:
-    """Return the number of the first row after a gap, the latency in ns of the rows before it, and the gap itself.
+    """Return where to draw a gap: the number of the first row after it, the latency before it, and the gap itself.
 
-    The number is 0 while no row has arrived after the gap, or none came before it.
+    Rows are numbered from the stream's first one, from 0. The number is 0 while no row has arrived after the gap, or
+    none came before it. The latency is the smallest time, in ns, from exchange time to receipt of the last rows before
+    the gap. It converts the gap's times of receipt to the chart's exchange times.
     """
     received = np.empty(0) if rows.received is None else rows.received
     place = int(np.searchsorted(received, span.started // 1_000, side="right"))
