@@ -7,7 +7,7 @@ from datetime import UTC, date, datetime
 import pytest
 
 from aries_nb.sim.alor.bars import BarHistory, bar_start, read_timeframe
-from aries_nb.sim.alor.instruments import moscow_shares, securities
+from aries_nb.sim.alor.instruments import securities, traded_instruments
 from aries_nb.sim.market.history import History
 from aries_nb.sim.market.market import Market
 
@@ -18,7 +18,7 @@ SBER = securities(TODAY)["MOEX", "SBER"]
 
 @pytest.fixture(scope="module")
 def bars() -> BarHistory:
-    made = BarHistory(History(Market(1, TODAY, moscow_shares(TODAY)), NOON))
+    made = BarHistory(History(Market(1, TODAY, traded_instruments(TODAY)), NOON))
     for second, price, size in ((0, 300.0, 2), (0, 301.0, 1), (14, 299.0, 4), (31, 300.5, 1), (200, 302.0, 5)):
         made.add(SBER, int((NOON + second) * 1e9), price, size)
     return made

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import pytest
 
 from aries_nb.sim import AlorOptions, Simulator
-from aries_nb.sim.alor.instruments import moscow_shares, securities
+from aries_nb.sim.alor.instruments import securities, traded_instruments
 from aries_nb.sim.alor.market_objects import limits_centre
 from aries_nb.sim.market.listings import EquityListing
 from tests.sim.alor.client import AlorClient
@@ -223,7 +223,7 @@ def test_instruments_are_whole_first_and_then_only_what_changed(market: tuple[Si
 
 
 def test_price_limits_follow_the_price_but_not_to_and_fro_with_every_trade() -> None:
-    gazp = EquityListing(moscow_shares(date(2026, 3, 2))["GAZP"], Random(7))
+    gazp = EquityListing(traded_instruments(date(2026, 3, 2))["GAZP"], Random(7))
     step = gazp.rounded(gazp.previous_close / 100)
     edge = (round(gazp.last.price / step) + 0.5) * step  # where the nearest centre changes
 
