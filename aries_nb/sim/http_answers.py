@@ -118,6 +118,16 @@ class Query:
             raise HttpError(422, f"{name} must be one of {', '.join(choices)}", name)
         return value
 
+    def flag(self, name: str, *, default: bool) -> bool:
+        """Return a query parameter that is "true" or "false" in any case; if it is absent or blank, return `default`.
+
+        Python clients send "True". Raises HttpError (422) for any other value.
+        """
+        value = self.text(name, str(default)).lower()
+        if value not in ("true", "false"):
+            raise HttpError(422, f"{name} must be true or false", name)
+        return value == "true"
+
     def integer(self, name: str, low: int, high: int, default: int | None = None) -> int:
         """Return a query parameter that must be a whole number from `low` to `high`, both included.
 

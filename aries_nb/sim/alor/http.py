@@ -31,7 +31,22 @@ if TYPE_CHECKING:
 
 __all__ = ["AlorHttpServer", "Backend"]
 
-MARKET_PATH, TRADE_HISTORY_PATH = "/md/v2/", "/alltrades/history"
+#: Words of the paths, in lower case, that stand where names of instruments or orders may stand as well.
+FIXED_WORDS = frozenset(
+    [
+        "alltrades",
+        "availableboards",
+        "fortsrisk",
+        "history",
+        "orders",
+        "positions",
+        "quotes",
+        "risk",
+        "stoporders",
+        "summary",
+        "trades",
+    ]
+)
 
 
 class Backend(Protocol):
@@ -74,12 +89,12 @@ class AlorHttpServer(HttpServer):
         )
 
     async def _prepare(self, request: HttpRequest) -> None:
-        if request.path.endswith("/history") and request.path.startswith(MARKET_PATH):
-            _, _, *what = request.parts
-            await asyncio.to_thread(self._market.prepare, what, Query(request.query))
+        parts = _spelled(request.parts)
+        if parts[:2] == ["md", "v2"] and parts[-1] == "history":
+            await asyncio.to_thread(self._market.prepare, parts[2:], Query(request.query))
 
     async def _encode(self, request: HttpRequest, body: object) -> str:
-        if request.path.endswith(TRADE_HISTORY_PATH):
+        if _spelled(request.parts)[-2:] == ["alltrades", "history"]:
             return await asyncio.to_thread(self._json, body)
         return self._json(body)
 
@@ -98,7 +113,7 @@ class AlorHttpServer(HttpServer):
         if bearer is None:
             raise HttpError(401, "Invalid JWT token!")
         self._count_request(bearer.subject, now)
-        return HttpResponse(200, self._route(request.parts, Query(request.query), bearer, now))
+        return HttpResponse(200, self._route(_spelled(request.parts), Query(request.query), bearer, now))
 
     def _refused(self, error: HttpError) -> HttpResponse:
         # A wrong parameter is answered with 400 (§13).
@@ -109,15 +124,25 @@ class AlorHttpServer(HttpServer):
         match parts:
             case ["md", "v2", "time"]:
                 return int(now)
-            case ["md", "v2", "Clients", exchange, portfolio, *what]:
+            case ["md", "v2", "clients", login, "positions"]:
+                self._backend.activate_accounts()
+                return self._portfolios.positions(self._owned_by(login, bearer), query, now)
+            case ["md", "v2", "clients", exchange, portfolio, *what]:
                 self._backend.activate_accounts()
                 return self._portfolios.current(_owner(exchange, portfolio, bearer), what, query, now)
-            case ["md", "v2", "Stats", exchange, portfolio, "history", "trades"]:
+            case ["md", "v2", "stats", exchange, portfolio, "history", "trades"]:
                 self._backend.activate_accounts()
                 return self._portfolios.past_fills(_owner(exchange, portfolio, bearer), query, now)
             case ["md", "v2", *what]:
                 return self._market.answer(what, query, now)
         raise HttpError(404, "unknown path")
+
+    def _owned_by(self, login: str, bearer: Bearer) -> list[tuple[str, str]]:
+        """Return each (exchange, portfolio) of a login. Raises HttpError (403) for the login of another user."""
+        if login != bearer.subject:
+            raise HttpError(403, f"Login '{login[:100]}' is not available")
+        accounts = (name.partition(":") for name in self._backend.portfolios.accounts.names)
+        return [(exchange, portfolio) for exchange, _, portfolio in accounts if portfolio in bearer.portfolios]
 
     def _count_request(self, subject: str, now: float) -> None:
         """Count one request against the rate limit of a user, the `subject` of a token; `now` is in Unix s.
@@ -135,6 +160,15 @@ class AlorHttpServer(HttpServer):
     def _statistics(self) -> dict[str, Any]:
         connections = [session.subscriptions() for session in self._backend.sessions()]
         return {**asdict(self._backend.statistics()), "connections": connections}
+
+
+def _spelled(parts: list[str]) -> list[str]:
+    """Return the parts of a path with its fixed words in lower case, as the routes have them.
+
+    The words before and after names: the broker takes both `/md/v2/Clients/` and `/md/v2/clients/`, by which public
+    clients call it. Names of exchanges, portfolios and instruments are left as they are.
+    """
+    return [part.lower() if place < 3 or part.lower() in FIXED_WORDS else part for place, part in enumerate(parts)]
 
 
 def _owner(exchange: str, portfolio: str, bearer: Bearer) -> tuple[str, str]:

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from aries_nb.sim.alor.prints import Print
     from aries_nb.sim.http_answers import Query
 
-__all__ = ["MarketRoutes", "read_format"]
+__all__ = ["MarketRoutes", "read_format", "read_side"]
 
 Values = dict[str, Any]
 
@@ -59,7 +59,7 @@ class MarketRoutes:
             match what:
                 case ["history"] if str(read_timeframe(query.text("tf"))) in "DWMY":
                     self._feed.history.prepare_days(query.text("symbol"))
-                case ["Securities", exchange, symbol, "alltrades", "history"]:
+                case ["securities", exchange, symbol, "alltrades", "history"]:
                     security = self._security(exchange, symbol, query)
                     self._prepared[_key(security, query)] = self._past_trades(security, query)
         except HttpError:
@@ -75,19 +75,19 @@ class MarketRoutes:
                 return self._bars(query)
             case ["orderbooks", exchange, symbol]:
                 return self._book(self._security(exchange, symbol, query), query, now)
-            case ["Securities"]:
+            case ["securities"]:
                 return self._search(query)
-            case ["Securities", codes, "quotes"]:
+            case ["securities", codes, "quotes"]:
                 return [self._quote(*_split(code), query, now) for code in codes.split(",")]
-            case ["Securities", exchange] if exchange.upper() in EXCHANGES:
+            case ["securities", exchange] if exchange.upper() in EXCHANGES:
                 return self._listed(exchange.upper(), query)
-            case ["Securities", exchange, symbol]:
+            case ["securities", exchange, symbol]:
                 return self._instrument(self._security(exchange, symbol, query))
-            case ["Securities", exchange, symbol, "availableBoards"]:
+            case ["securities", exchange, symbol, "availableboards"]:
                 return list(self._security(exchange, symbol, query).boards)
-            case ["Securities", exchange, symbol, "alltrades"]:
+            case ["securities", exchange, symbol, "alltrades"]:
                 return self._session_trades(self._security(exchange, symbol, query), query)
-            case ["Securities", exchange, symbol, "alltrades", "history"]:
+            case ["securities", exchange, symbol, "alltrades", "history"]:
                 security = self._security(exchange, symbol, query)
                 return self._prepared.pop(_key(security, query), None) or self._past_trades(security, query)
         raise HttpError(404, "unknown path")
@@ -209,8 +209,8 @@ class MarketRoutes:
         The query parameters filter them, select a page and set the order, oldest first by default.
         """
         start, take = query.integer("offset", 0, 10**9, 0), query.integer("take", 1, MOST_PRINTS, MOST_PRINTS)
-        is_newest_first = query.choice("descending", ("true", "false"), "false") == "true"
-        side = query.choice("side", ("buy", "sell", "any"), "any").lower()
+        is_newest_first = query.flag("descending", default=False)
+        side = read_side(query)
         bounds: dict[str, tuple[float | None, ...]] = {
             "ts_ns": _span(query),
             "number": _numbers(query, "fromId", "toId"),
@@ -252,6 +252,17 @@ def read_format(query: Query) -> Format:
         if value == form:
             return form
     raise HttpError(400, f"unknown format, use one of {', '.join(FORMATS)}")
+
+
+def read_side(query: Query) -> str:
+    """Return the query parameter "side", which is "buy", "sell" or "any" in any case; "any" if it is absent.
+
+    Raises HttpError (422) for any other value.
+    """
+    side = query.text("side", "any").lower()
+    if side not in ("buy", "sell", "any"):
+        raise HttpError(422, "side must be one of buy, sell, any", "side")
+    return side
 
 
 def _bounds(query: Query, low: str, high: str) -> tuple[float | None, float | None]:

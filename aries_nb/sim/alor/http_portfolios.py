@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from aries_nb.sim.accounts.brokerage import FEE
 from aries_nb.sim.accounts.orders import Fill
-from aries_nb.sim.alor.http_market import read_format
+from aries_nb.sim.alor.http_market import read_format, read_side
 from aries_nb.sim.http_answers import HttpError
 from aries_nb.sim.market.history import Resolution
 
@@ -62,12 +62,11 @@ class PortfolioRoutes:
                     raise HttpError(404, "the portfolio has nothing on this exchange")
                 return found[0]
             case [name] if name in LISTS:
-                is_without_money = query.choice("withoutCurrency", ("true", "false"), "false") == "true"
-                return [
-                    values
-                    for values in self._formatted(LISTS[name], owner, query, now)
-                    if not (is_without_money and values.get("isCurrency", values.get("cur", False)))
-                ]
+                return self._listed(LISTS[name], owner, query, now)
+            case [symbol, "trades"]:
+                form = read_format(query)
+                fills = (values for values in self._values("fills", owner, now) if values["symbol"] == symbol)
+                return [self._portfolios.formatted("fills", form, values) for values in fills]
             case [name, ident] if name in LISTS:
                 key = "symbol" if name == "positions" else "id"
                 for values in self._values(LISTS[name], owner, now):
@@ -76,22 +75,29 @@ class PortfolioRoutes:
                 raise HttpError(404, f"no such entry in {name}")
         raise HttpError(404, "unknown path")
 
+    def positions(self, owners: list[tuple[str, str]], query: Query, now: float) -> list[Values]:
+        """Return the positions of several portfolios, those of one login, as one list; `now` is in Unix s."""
+        return [values for owner in owners for values in self._listed("positions", owner, query, now)]
+
     def past_fills(self, owner: tuple[str, str], query: Query, now: float) -> list[Values]:
         """Return a portfolio's own trades, at most as many as the query parameter `limit` says.
 
         That is 50 by default, counted from the oldest, or from the newest if `descending` is "true". Further
-        query parameters give the first date and trade number (both included), and the symbol. `owner` is
+        query parameters give the first date and trade number (both included), the symbol and the side. `owner` is
         (exchange, portfolio), `now` is in Unix s.
         """
         count = query.integer("limit", 1, MOST_FILLS, FILLS)
         since = _day(query.text("dateFrom", "1970-01-01"))
         first = query.integer("from", 0, 10**18, 0)
         ticker = query.values.get("ticker", "")
-        is_newest_first = query.choice("descending", ("true", "false"), "false") == "true"
+        is_newest_first, side = query.flag("descending", default=False), read_side(query)
         found = [
             values
             for values in self._every_fill(":".join(owner), now)
-            if values["date"] >= since and int(values["id"]) >= first and ticker in ("", values["symbol"])
+            if values["date"] >= since
+            and int(values["id"]) >= first
+            and ticker in ("", values["symbol"])
+            and side in ("any", values["side"])
         ]
         page = found[:: -1 if is_newest_first else 1][:count]
         return [self._portfolios.formatted("fills", read_format(query), values) for values in page]
@@ -106,6 +112,14 @@ class PortfolioRoutes:
         past = [] if terms is None else self._past.of(terms, portfolios.lots(account.partition(":")[0]))
         for number, fill in (*past, *portfolios.fills(account, now)):
             yield portfolios.fill_values(number, fill, is_existing=True)
+
+    def _listed(self, kind: Kind, owner: tuple[str, str], query: Query, now: float) -> list[Values]:
+        is_without_money = query.flag("withoutCurrency", default=False)
+        return [
+            values
+            for values in self._formatted(kind, owner, query, now)
+            if not (is_without_money and values.get("isCurrency", values.get("cur", False)))
+        ]
 
     def _values(self, kind: Kind, owner: tuple[str, str], now: float) -> Iterator[Values]:
         self._portfolios.accounts.publish(now)

@@ -127,7 +127,7 @@ class BarRoutes:
         limit = query.integer("limit", 1, MOST_AGGREGATES, AGGREGATES)
         is_newest_first = query.choice("sort", ("asc", "desc"), "asc") == "desc"
         offset = query.integer("next", 0, 10**9, 0)
-        is_adjusted = query.choice("adjusted", ("true", "false"), "true") == "true"
+        is_adjusted = query.flag("adjusted", default=True)
         if not self._is_known(ticker):
             raise HttpError(404, "unknown ticker", "ticker")
         bars = self._history.bars(ticker, resolution, first, last)

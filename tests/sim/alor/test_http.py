@@ -143,6 +143,60 @@ def test_bad_request_gets_an_error_status(api: Api, path: str, query: dict[str, 
     assert set(answer.body) == {"code", "message"}
 
 
+@pytest.mark.parametrize(
+    ("path", "query", "same"),
+    [
+        ("/md/v2/clients/MOEX/D00001/orders", {}, f"{OURS}/orders"),
+        ("/md/v2/clients/MOEX/D00001/stopOrders", {}, f"{OURS}/stoporders"),
+        ("/md/v2/clients/MOEX/D00001/summary", {}, f"{OURS}/summary"),
+        ("/MD/v2/clients/MOEX/D00001/Positions", {"withoutCurrency": "False"}, f"{OURS}/positions"),
+        ("/md/v2/stats/MOEX/D00001/history/trades", {"descending": False}, "/md/v2/Stats/MOEX/D00001/history/trades"),
+        ("/md/v2/securities/MOEX/SBER/availableBoards", {}, "/md/v2/Securities/MOEX/SBER/availableBoards"),
+        (
+            "/md/v2/securities/MOEX/SBER/allTrades",
+            {"descending": "False", "side": "Any"},
+            "/md/v2/Securities/MOEX/SBER/alltrades",
+        ),
+    ],
+)
+def test_other_spellings_get_the_same_answer(api: Api, path: str, query: dict[str, Any], same: str) -> None:
+    assert api.get(path, **query) == api.get(same)
+
+
+def test_positions_without_currency_for_a_flag_in_capitals(api: Api) -> None:
+    held = api.get(f"{OURS}/positions")
+
+    assert api.get(f"{OURS}/positions", withoutCurrency="True") == [each for each in held if not each["isCurrency"]]
+    assert any(each["isCurrency"] for each in held)
+    assert api.request(f"{OURS}/positions", {"withoutCurrency": "yes"}).status == 400
+
+
+def test_own_trades_of_one_instrument(api: Api) -> None:
+    trades = api.get(f"{OURS}/trades")
+    symbol = trades[0]["symbol"]
+
+    assert api.get(f"{OURS}/{symbol}/trades") == [each for each in trades if each["symbol"] == symbol]
+    assert api.get(f"{OURS}/NONE/trades") == []
+
+
+def test_own_trades_of_one_side(api: Api) -> None:
+    path = "/md/v2/Stats/MOEX/D00001/history/trades"
+
+    assert {each["side"] for each in api.get(path, side="Sell", limit=200)} == {"sell"}
+    assert {each["side"] for each in api.get(path, limit=200)} == {"buy", "sell"}
+
+
+def test_positions_of_a_login_are_those_of_its_portfolios(api: Api) -> None:
+    found = api.get("/md/v2/Clients/P000001/positions", withoutCurrency="True")
+
+    names = {(each["exchange"], each["portfolio"]) for each in found}
+    assert len(names) > 1
+    assert [each for each in found if (each["exchange"], each["portfolio"]) == ("MOEX", "D00001")] == api.get(
+        f"{OURS}/positions", withoutCurrency="True"
+    )
+    assert api.request("/md/v2/Clients/P999999/positions", {}).status == 403
+
+
 def test_nothing_is_answered_without_a_good_token(api: Api) -> None:
     assert [api.request("/md/v2/time", {}, token).status for token in ("", "a.bad.one", "t")] == [401, 401, 200]
     assert api.request("/md/v2/time", {}, method="POST").status == 405
