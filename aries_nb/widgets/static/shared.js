@@ -58,6 +58,32 @@ function flash(node, direction) {
   if (!sweeper) sweeper = setTimeout(sweep, SWEEP_MS);
 }
 
+// A box that filters rows by their texts: alternatives are separated by `separators`, commas by default; of one
+// alternative a row has all words. Pass /[,;\s]+/ where each word is a whole name, such as a symbol.
+function makeFilter(label, onChange, separators = /[,;]/) {
+  const input = make("input", "anb-filter");
+  input.type = "search";
+  input.placeholder = label;
+  input.setAttribute("aria-label", label);
+  // A notebook binds single keys (a, b, dd) to actions on cells; they must not reach it from this box.
+  for (const name of ["keydown", "keyup", "keypress"]) input.addEventListener(name, (event) => event.stopPropagation());
+  let alternatives = [];
+  input.addEventListener("input", () => {
+    const parts = input.value.toLowerCase().split(separators);
+    alternatives = parts.map((part) => part.split(/\s+/).filter(Boolean)).filter((words) => words.length);
+    onChange();
+  });
+  return {
+    input,
+    isSet: () => alternatives.length > 0,
+    matches(text) {
+      const lower = text.toLowerCase();
+      return !alternatives.length || alternatives.some((words) => words.every((word) => lower.includes(word)));
+    },
+    nothingFound: () => `Nothing matches “${input.value.trim()}”.`,
+  };
+}
+
 const PADDING = 10; // pixels of a cell, left and right together: as in the style sheets
 
 // Sets the width of each column to its largest number of digits so far.
