@@ -116,6 +116,9 @@ class Reference(Protocol):
         Raises ValueError for an answer that cannot be used.
         """
 
+    def account_id(self, name: str) -> tuple[str, str]:
+        """Return an account that a user names, as subscriptions name it and as the list of accounts names it."""
+
     def bars(self, symbol: str, interval_s: int, start_ns: int, end_ns: int) -> Query:
         """Return the call for bars of `interval_s` seconds that start in [start_ns, end_ns), in ns since the epoch.
 

@@ -78,6 +78,14 @@ def shares(account: Account) -> dict[str, Decimal]:
     return {row["symbol"]: row["quantity"] for row in rows if row["quantity"] and row["is_currency"] != "true"}
 
 
+def test_a_portfolio_may_be_named_with_its_exchange(feed: Feed) -> None:
+    account = feed.account("MOEX:D00001")
+
+    assert account is not feed.account("D00001")
+    assert feed.account("SPBX:D00001") is feed.account("D00001")
+    assert account.positions.wait(timeout=30).df["exchange"].unique().tolist() == ["MOEX"]
+
+
 # Which accounts there are.
 
 

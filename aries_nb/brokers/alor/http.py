@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from aries_nb.brokers.alor.bars import DAY, length_name
-from aries_nb.brokers.alor.fields import DEFAULT_EXCHANGE, instrument_of
+from aries_nb.brokers.alor.fields import DEFAULT_EXCHANGE, instrument_of, symbol_of
 from aries_nb.brokers.alor.tokens import portfolios_in
 from aries_nb.brokers.parsing import json_object, nanoseconds, timed_bars
 from aries_nb.brokers.protocol import Query
@@ -41,6 +41,15 @@ class AlorHttp:
     def accounts_in(self, token: str) -> tuple[str, ...]:
         """Return the portfolios that an access token names, () if none (ALOR protocol page §2.2)."""
         return portfolios_in(token)
+
+    def account_id(self, name: str) -> tuple[str, str]:
+        """Return a portfolio as subscriptions name it, and without its exchange, as the token names it.
+
+        The default exchange is left out of the first: "MOEX:D00000" gives ("D00000", "D00000"), "united:D00000" gives
+        ("UNITED:D00000", "D00000").
+        """
+        exchange, portfolio, _ = instrument_of(name, self._exchange)
+        return symbol_of(portfolio, exchange.upper(), self._exchange), portfolio
 
     def bars(self, symbol: str, interval_s: int, start_ns: int, end_ns: int) -> Query:
         """Return the call for bars of `interval_s` seconds that start in [start_ns, end_ns), in ns since the epoch.

@@ -35,6 +35,10 @@ class AriesHttp:
     def accounts_in(self, token: str) -> None:
         """Return None: Aries' tokens do not name accounts, so `accounts` has to be called."""
 
+    def account_id(self, name: str) -> tuple[str, str]:
+        """Return the name of an account twice: it is the same in subscriptions and in the list of accounts."""
+        return name, name
+
     def accounts(self) -> Query:
         """Return the call that lists the user's accounts."""
         return Query("/v2/users/me/accounts")

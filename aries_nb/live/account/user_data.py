@@ -115,12 +115,13 @@ class UserData:
         """
         advice = "Pass its name as text; `feed.accounts` lists them."
         chosen = self._only_one() if name is None else checked_text(name, "no account", advice=advice)
+        chosen, ident = (chosen, chosen) if self._reference is None else self._reference.account_id(chosen)
         with self._guard:
             account = self._accounts.get(chosen)
         if account is not None and account.is_open:
             return account
         if name is not None:
-            self._check_named(chosen)
+            self._check_named(ident, chosen)
         link, snapshots = self._opened()
         with self._guard:
             self._check_open()
@@ -177,13 +178,13 @@ class UserData:
         if self._is_closed:
             raise ClosedError("the feed is closed", where=self._http.base, advice="Connect again.")
 
-    def _check_named(self, name: str) -> None:
-        """Raise UsageError where the user has no account of this name; else return.
+    def _check_named(self, ident: str, name: str) -> None:
+        """Raise UsageError where the user has no account `ident`, called `name` by the user; else return.
 
         Where neither the token nor the broker lists the accounts, any name passes, and the server decides when tables
         are subscribed to. The list is requested once, and again for a name that is not in it.
         """
-        if name in self._named:
+        if ident in self._named:
             return
         try:
             self._named = self.names()
@@ -191,7 +192,7 @@ class UserData:
             raise
         except FeedError:
             return
-        if self._named and name not in self._named:
+        if self._named and ident not in self._named:
             advice = f"There are: {', '.join(self._named)}; `feed.accounts` lists them."
             raise UsageError(f"this user has no account {name!r}", where=self._http.base, advice=advice)
 

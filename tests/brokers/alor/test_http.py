@@ -82,6 +82,19 @@ def test_bars_begin_at_whole_intervals_from_midnight_utc(at: int, interval_s: in
     assert HTTP.bar_start(at * NS + 5, interval_s) == expected * NS
 
 
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("D00000", ("D00000", "D00000")),
+        ("MOEX:D00000", ("D00000", "D00000")),
+        ("UNITED:D00000", ("UNITED:D00000", "D00000")),
+        ("spbx:D00000", ("SPBX:D00000", "D00000")),
+    ],
+)
+def test_a_portfolio_may_be_named_with_its_exchange(name: str, expected: tuple[str, str]) -> None:
+    assert HTTP.account_id(name) == expected
+
+
 def test_portfolios_are_not_asked_for_but_read_from_the_token() -> None:
     with pytest.raises(UsageError, match="portfolio"):
         HTTP.accounts()
