@@ -9,7 +9,7 @@ import json
 import math
 import re
 import string
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any, NamedTuple
@@ -23,6 +23,7 @@ __all__ = [
     "MAX_MS",
     "MOST_NOTED",
     "RequestRefused",
+    "SymbolSpellings",
     "decimal",
     "excerpt",
     "integer",
@@ -252,3 +253,37 @@ def json_object(body: bytes) -> dict[str, Any]:
     if not isinstance(answer, dict):
         raise ValueError("the answer is no JSON object")  # noqa: TRY004 - a bad answer, not a bad call
     return answer
+
+
+class SymbolSpellings:
+    """Finds the subscribed symbol that a server's spelling stands for: AAPL for "aapl", BRK.B for "BRK/B".
+
+    `subscribed` are the symbols in the user's spelling, as the keys of a mapping that may change: `forget` has to be
+    called after each change. Two spellings are the same symbol if their letters and digits are, in any case.
+    """
+
+    def __init__(self, subscribed: Mapping[str, object]) -> None:
+        self._subscribed = subscribed
+        self._found: dict[str, str] | None = None  # by letters and digits; "" for several symbols
+
+    def forget(self) -> None:
+        """Drop what is known of the subscribed symbols, because they changed."""
+        self._found = None
+
+    def find(self, spelling: str) -> str:
+        """Return the only subscribed symbol that `spelling` stands for.
+
+        Returns "" if there is none or several, and if it is itself subscribed to.
+        """
+        if spelling in self._subscribed:
+            return ""
+        if self._found is None:
+            self._found = {}
+            for symbol in self._subscribed:
+                letters = _letters(symbol)
+                self._found[letters] = "" if letters in self._found else symbol
+        return self._found.get(_letters(spelling), "")
+
+
+def _letters(symbol: str) -> str:
+    return "".join(filter(str.isalnum, symbol)).upper()

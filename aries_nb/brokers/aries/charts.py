@@ -15,6 +15,7 @@ from aries_nb.brokers.aries.session import is_refusal
 from aries_nb.brokers.parsing import (
     MOST_NOTED,
     RequestRefused,
+    SymbolSpellings,
     excerpt,
     is_unknown_symbol,
     nanoseconds,
@@ -101,6 +102,7 @@ class AriesCharts(AriesConnection[str]):
     def __init__(self) -> None:
         super().__init__()
         self._symbols: dict[str, _ChartSymbol] = {}
+        self._spellings = SymbolSpellings(self._symbols)
         self._sent: set[str] = set()
         self._unsubscribed: set[str] = set()
 
@@ -112,6 +114,7 @@ class AriesCharts(AriesConnection[str]):
 
     def _add(self, subscription: Subscription) -> Iterable[str]:
         symbol = self._symbols.setdefault(subscription.symbol, _ChartSymbol())
+        self._spellings.forget()
         if subscription not in symbol.subscriptions:
             symbol.subscriptions[subscription] = None
             if subscription.kind == "quotes" and not symbol.quote.keys().isdisjoint(subscription.fields):
@@ -127,6 +130,7 @@ class AriesCharts(AriesConnection[str]):
             symbol.subscriptions.pop(subscription, None)
             if not symbol.subscriptions:
                 del self._symbols[name]
+                self._spellings.forget()
                 self._unsubscribed.add(name)
                 if name in self._sent:
                     self._sent.discard(name)
@@ -166,6 +170,7 @@ class AriesCharts(AriesConnection[str]):
         data = next((payload[key] for key in ("data", "d") if key in payload), payload)
         for item in list(_items(data, NESTING)) or [{}]:
             name = _symbol_of(payload, item if isinstance(item, dict) else {})
+            name = self._spellings.find(name) or name
             symbol = self._symbols.get(name)
             if not isinstance(item, dict):
                 yield Unreadable("an event without an object", excerpt(raw))

@@ -36,7 +36,7 @@ from aries_nb.brokers.aries.streams import (
     options_of,
 )
 from aries_nb.brokers.aries.tolerant import kind_of_update, update_from
-from aries_nb.brokers.parsing import RequestRefused, excerpt, millis, shown
+from aries_nb.brokers.parsing import RequestRefused, SymbolSpellings, excerpt, millis, shown
 from aries_nb.model import (
     BOOK_COLUMNS,
     VENUE_COLUMNS,
@@ -88,6 +88,7 @@ class AriesMarket(AriesConnection[str]):
     def __init__(self) -> None:
         super().__init__()
         self._streams: dict[str, dict[Subscription, MarketStream]] = {}
+        self._spellings = SymbolSpellings(self._streams)
         self._parts: dict[type[Payload], dict[str, list[StreamPart]]] = {
             kind: {} for kind in (QuoteUpdate, TradeUpdate, GreeksUpdate, TimeAndSalesUpdate)
         }
@@ -110,6 +111,7 @@ class AriesMarket(AriesConnection[str]):
             self._queries.add(subscription)
             return ()
         streams = self._streams.setdefault(subscription.symbol, {})
+        self._spellings.forget()
         if subscription not in streams:
             stream = MarketStream(subscription)
             if ts := stream.copy_known(streams.values()):
@@ -120,6 +122,7 @@ class AriesMarket(AriesConnection[str]):
 
     def _remove(self, subscriptions: Sequence[Subscription]) -> None:
         items: list[str | dict[str, Any]] = []
+        self._spellings.forget()
         for subscription in subscriptions:
             self._queries.remove(subscription)
         streams_of = (each.symbol for each in subscriptions if each.kind != "answers")
@@ -180,7 +183,11 @@ class AriesMarket(AriesConnection[str]):
                     parts = self._parts[kind][update.symbol]
                     ms = _time_of(data)
             except KeyError:
-                self._unrequested(update, notices)
+                if symbol := self._spellings.find(update.symbol):
+                    update.symbol = symbol
+                    self._apply([envelope], received, records, notices)
+                else:
+                    self._unrequested(update, notices)
                 continue
             # Always in bounds: the decoder refuses other times, and the tolerant path leaves them out.
             ts = (ms or update.timestamp) * 1_000_000 or received
@@ -201,6 +208,7 @@ class AriesMarket(AriesConnection[str]):
 
     def _apply_other(self, update: Payload, received: int, records: list[Record], notices: list[Notice]) -> None:
         if isinstance(update, LevelTwoUpdate):
+            update.symbol = self._spellings.find(update.symbol) or update.symbol
             if not self._level_two.read(update, received, records, notices):
                 self._unrequested(update, notices)
         elif isinstance(update, StatusUpdate):
@@ -237,7 +245,9 @@ class AriesMarket(AriesConnection[str]):
         """
         asked = self._requests.get(refused.request, {})
         subscriptions: list[Subscription] = self._queries.of(refused.request)
-        for symbol in _named(refused.reason, tuple(asked)) or tuple(asked):
+        in_capitals = {symbol.upper(): symbol for symbol in asked}  # as the server may spell them
+        named = _named(refused.reason, tuple(asked)) or _named(refused.reason, tuple(in_capitals))
+        for symbol in (in_capitals.get(each, each) for each in named or asked):
             subscriptions += [each for each in self._streams.get(symbol, ()) if _needs(each, asked[symbol])]
             self._undo(symbol, asked[symbol])
         return Rejected(tuple(subscriptions), excerpt(refused.reason), refused.is_unknown_symbol)
@@ -313,6 +323,7 @@ class AriesMarket(AriesConnection[str]):
         """
         symbol, kind = payload.get("symbol"), kind_of_update(payload)
         if isinstance(symbol, str) and kind is not None:
+            symbol = self._spellings.find(symbol) or symbol
             users = [part.stream.subscription for part in self._parts.get(kind, {}).get(symbol, ())]
             users += self._level_two.users(symbol) if kind is LevelTwoUpdate else ()
             yield from (Counted(user, "unreadable") for user in users)

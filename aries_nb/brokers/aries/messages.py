@@ -41,7 +41,8 @@ __all__ = [
     "field_types",
 ]
 
-OPTION_SYMBOL = re.compile(r"[A-Z.]{1,6}\d{6}[CP]\d{8}")  # OSI (protocol page §3.2)
+# OSI (protocol page §3.2). The root of an adjusted contract has a digit; some tools pad a root to 6 characters.
+OPTION_SYMBOL = re.compile(r"(?![\d.]+[CP])[A-Z\d.]{1,6} *\d{6}[CP]\d{8}")
 
 Number: TypeAlias = float | UnsetType
 Millis: TypeAlias = Annotated[int, Meta(gt=0, lt=MAX_MS)] | UnsetType

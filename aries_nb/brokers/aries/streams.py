@@ -283,8 +283,8 @@ def item_to_subscribe(symbol: str, new: RequestOptions) -> dict[str, Any]:
         item[option] = "*" if is_everything(option, names) else list(names) or True
     if "timeAndSalesFields" in new:
         item["timeAndSales"] = True
-    if "greeksFields" in new:
-        item["symbolType"] = "option"
+    if "greeksFields" in new or is_option(symbol):
+        item["symbolType"] = "option"  # else "equity" is assumed (protocol page §3.2)
     return item
 
 

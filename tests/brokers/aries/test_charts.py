@@ -90,6 +90,14 @@ def test_each_symbol_is_asked_for_once_in_a_frame_of_its_own() -> None:
     assert list(protocol.receive([line({"type": "pong", "id": ping["id"]})], RECEIVED)[1]) == [Pong(number)]
 
 
+def test_symbol_in_the_spelling_of_the_server_is_the_one_asked_for() -> None:
+    protocol = opened(quotes("brk/b"))
+
+    (record,) = records(protocol, event("data", symbol="BRK.B", data={"s": "ok", "n": "BRK.B", "v": VALUES}))
+
+    assert record[0] == quotes("brk/b")
+
+
 def test_symbol_ends_with_its_last_stream() -> None:
     protocol = opened(quotes(), trades())
 

@@ -202,6 +202,52 @@ def test_symbol_without_a_subscription_is_named(stream: str) -> None:
     assert "TSLA" in unreadable.excerpt
 
 
+@pytest.mark.parametrize(
+    ("asked", "spelled"),
+    [("aapl", "AAPL"), ("BRK/B", "BRK.B"), ("BRK B", "BRK.B"), ("$SPX", "SPX"), ("brk.b", "BRK/B")],
+)
+def test_symbol_in_the_spelling_of_the_server_is_the_one_asked_for(asked: str, spelled: str) -> None:
+    market = opened(quotes(asked), trades(asked), book(asked))
+
+    found, notices = market.receive(
+        [
+            line(quote(symbol=spelled, **FULL)),
+            line(sale(symbol=spelled, price="1", size="2")),
+            line(update("level2", {"orderBook": ["1:2:3"]}, symbol=spelled)),
+        ],
+        RECEIVED,
+    )
+
+    assert [(each.kind, each.symbol) for each, _, _ in found] == [
+        (kind, asked) for kind in ("quotes", "trades", "book")
+    ]
+    assert said(notices) == []
+
+
+def test_symbols_of_the_same_letters_are_not_taken_for_each_other() -> None:
+    market = opened(quotes("BRK.B"), quotes("BRK/B"))
+
+    exact, _ = market.receive([line(quote(symbol="BRK.B", **FULL))], RECEIVED)
+    other, notices = market.receive([line(quote(symbol="BRKB", **FULL))], RECEIVED)
+
+    assert [each.symbol for each, _, _ in exact] == ["BRK.B"]
+    assert list(other) == []
+    assert counts(notices) == {("", "unasked"): 1}
+
+
+def test_spelling_is_looked_up_again_when_symbols_change() -> None:
+    market = opened(quotes("aapl"))
+    market.receive([line(quote(symbol="AAPL", **FULL))], RECEIVED)
+
+    market.unsubscribe([quotes("aapl")])
+    gone, _ = market.receive([line(quote(symbol="AAPL", **FULL))], RECEIVED)
+    market.subscribe([quotes("Aapl")])
+    back, _ = market.receive([line(quote(symbol="AAPL", **FULL))], RECEIVED)
+
+    assert list(gone) == []
+    assert [each.symbol for each, _, _ in back] == ["Aapl"]
+
+
 def test_more_of_a_symbol_than_was_asked_for_is_no_noise() -> None:
     market = opened(quotes())
 
@@ -739,6 +785,13 @@ def test_refusal_names_the_symbols_that_its_text_names() -> None:
     said = refused(market, "unknown symbols: NOPE, NIX")
 
     assert by_symbol(said) == [(("NOPE", "NIX"), "unknown symbols: NOPE, NIX")]
+
+
+def test_refusal_may_name_a_symbol_in_capitals() -> None:
+    market = opened()
+    market.subscribe([quotes("aapl"), quotes("nope")])
+
+    assert by_symbol(refused(market, "unknown symbol NOPE")) == [(("nope",), "unknown symbol NOPE")]
 
 
 def test_refusal_that_names_none_is_about_all_of_the_request() -> None:

@@ -111,6 +111,26 @@ def test_switches_and_field_lists_have_their_own_form() -> None:
 
 
 @pytest.mark.parametrize(
+    ("symbol", "is_contract"),
+    [
+        ("MSFT261218C00500000", True),
+        ("BABA2261218C00145000", True),  # adjusted
+        ("2SPX261218P06000000", True),
+        ("BRK.B261218C00500000", True),
+        ("MSFT  261218C00500000", True),  # padded
+        ("MSFT", False),
+        ("BRK.B", False),
+        ("12345261218C00500000", False),
+        ("MSFT261218X00500000", False),
+    ],
+)
+def test_contracts_are_asked_for_as_options(symbol: str, is_contract: bool) -> None:
+    assert item_to_subscribe(symbol, {"quoteFields": ("bidPrice",)}).get("symbolType") == (
+        "option" if is_contract else None
+    )
+
+
+@pytest.mark.parametrize(
     ("old", "left", "item"),
     [
         ({"level2": ()}, {}, "X"),
