@@ -4,20 +4,24 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import plotly.graph_objects as go
 
 from aries_nb.model.settings import settings
+from aries_nb.widgets.number_format import Decimals, decimals_of_rows, grouped
 from aries_nb.widgets.static_html import GREY
 from aries_nb.widgets.view import View
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
+    from aries_nb.model import Numbers
     from aries_nb.widgets.sources import VersionedSource
     from aries_nb.widgets.widget_model import LiveFigure
 
 __all__ = [
     "MESSAGES_A_FRAME",
+    "AxisDigits",
     "FigureView",
     "layout",
     "time_anchor",
@@ -28,6 +32,8 @@ CLEAR = "rgba(0,0,0,0)"
 GAP = "gap"  # name of our shapes in a figure; a user's own shapes have others
 
 MESSAGES_A_FRAME = 1
+LABEL_MARGIN = 72  # pixels, next to an axis of numbers
+LABEL_DIGIT, LABEL_SPACE = 7, 15  # pixels of a character of a tick label, and around it
 
 
 def layout(title: str, height: int) -> dict[str, Any]:
@@ -48,7 +54,7 @@ def layout(title: str, height: int) -> dict[str, Any]:
         "autosize": True,
         "title": {"text": title, "font": {"size": 13}, "x": 0.01, "xanchor": "left", "y": 0.98, "yanchor": "top"},
         # Fixed: plotly's automatic margins draw twice, and move the plot when a label grows by a digit.
-        "margin": {"l": 12, "r": 72, "t": 44 if title else 28, "b": 40},
+        "margin": {"l": 12, "r": LABEL_MARGIN, "t": 44 if title else 28, "b": 40},
         "font": {"size": 12},
         "hovermode": "x unified",
         "legend": {"orientation": "h", "x": 1, "xanchor": "right", "y": 1.0, "yanchor": "bottom"},
@@ -87,6 +93,39 @@ def time_anchor() -> go.Scatter:
     return go.Scatter(
         name="time axis", x=["2000-01-01"], y=[0], visible="legendonly", showlegend=False, hoverinfo="skip"
     )
+
+
+class AxisDigits:
+    """The digits of the numbers on one axis of a figure, which only grow, and the room for its tick labels.
+
+    Plotly shows about five digits of a number under the pointer, too few to distinguish two prices of a coin. `side` is
+    the margin next to the axis, "l" or "r"; "" for an axis below the plot.
+    """
+
+    def __init__(self, axis: str = "yaxis", *, side: str = "r", is_price: bool = True) -> None:
+        self._axis = axis
+        self._side = side
+        self._decimals = Decimals(is_price=is_price)
+        self._format = ""
+        self._margin = LABEL_MARGIN
+
+    def changed(self, arrays: Sequence[Numbers]) -> dict[str, Any]:
+        """Return the properties of the figure's layout that these new values on the axis change, {} for none."""
+        values = np.concatenate([np.empty(0), *arrays])
+        values = values[np.isfinite(values)]
+        if not len(values):
+            return {}
+        (decimals,) = decimals_of_rows([self._decimals], values[np.newaxis])
+        changes: dict[str, Any] = {}
+        if self._format != f",.{decimals}f":
+            self._format = f",.{decimals}f"
+            changes[f"{self._axis}_hoverformat"] = self._format
+        length = max(len(grouped(value, decimals)) for value in (values.min(), values.max()))
+        margin = LABEL_DIGIT * length + LABEL_SPACE
+        if self._side and margin > self._margin:
+            self._margin = margin
+            changes[f"margin_{self._side}"] = margin
+        return changes
 
 
 def annotation(text: str) -> tuple[dict[str, Any], ...]:

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from aries_nb.widgets.number_format import compact
+
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Sequence
 
@@ -106,17 +108,19 @@ def line_chart(title: str, lines: Sequence[Line]) -> str:
         for x, y in _pieces(*line)
     )
     legend = " ".join(
-        f'<span style="color:{escape(colour)}">&#9632;</span> {escape(label)} {_short(float(y[-1]))}'
+        f'<span style="color:{escape(colour)}">&#9632;</span> {escape(label)} {compact(float(y[-1]))}'
         for label, colour, _, y in drawn
     )
     span = (
-        f"{clock_time(x_low * 1e6)}–{clock_time(x_high * 1e6)} UTC" if x_low > 1e11 else f"{x_low:,.6g}–{x_high:,.6g}"
+        f"{clock_time(x_low * 1e6)}–{clock_time(x_high * 1e6)} UTC"
+        if x_low > 1e11
+        else f"{compact(x_low)}–{compact(x_high)}"
     )
     return (
         f'<figure style="margin:0;{FONT}"><figcaption>{escape(title)} {legend}</figcaption>'
         f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" width="{WIDTH}" style="max-width:100%" role="img" '
         f'aria-label="{escape(title)}">{paths}</svg>'
-        f"<div>{span} · low {_short(y_low)} · high {_short(y_high)}</div></figure>"
+        f"<div>{span} · low {compact(y_low)} · high {compact(y_high)}</div></figure>"
     )
 
 
@@ -125,11 +129,6 @@ def _pieces(x: Numbers, y: Numbers) -> list[tuple[Numbers, Numbers]]:
     holes = np.flatnonzero(np.isnan(y))
     parts = np.split(np.arange(len(x)), holes)
     return [(x[part], y[part]) for part in (part[np.isfinite(y[part])] for part in parts) if len(part)]
-
-
-def _short(value: float) -> str:
-    # Six significant digits would show an equity of millions in powers of ten.
-    return f"{value:,.0f}" if abs(value) >= 1e5 else f"{value:,.6g}"
 
 
 def _points(x: Numbers, y: Numbers, x_range: tuple[float, float], y_range: tuple[float, float]) -> str:

@@ -16,13 +16,13 @@ import numpy as np
 from aries_nb.errors import UsageError
 from aries_nb.model import NOT_A_TIME
 from aries_nb.model.settings import settings
-from aries_nb.widgets.number_format import PROFIT_WORDS, Decimals, column_kind, column_label
+from aries_nb.widgets.number_format import PROFIT_WORDS, Decimals, average_decimals, column_kind, column_label
 from aries_nb.widgets.static_html import clock_time
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
 
-    from aries_nb.model import Column, Numbers, TableData, Value, Values
+    from aries_nb.model import Column, Numbers, TableData, Value
     from aries_nb.widgets.sources import TableSource
 
 __all__ = [
@@ -51,8 +51,6 @@ MONEY_WORDS = frozenset(
     }
 )
 MONEY_DECIMALS = 2
-# An average is a quotient, and may have endless digits.
-MOST_AVERAGE_DECIMALS = 4
 NS_A_DAY = 86_400_000_000_000
 MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 MINUS = "\N{MINUS SIGN}"
@@ -97,15 +95,16 @@ class FormattedTable:
 
 
 class TableFormatter:
-    """Formats the tables of one source, which all have the same columns; the decimals of each column only grow.
+    """Formats the tables of one source, which all have the same columns; decimals only grow.
 
     `names` are the columns to show, in this order and as far as the table has them; None shows all. A table with
-    the columns filled and quantity shows them as one, the progress of the order.
+    the columns filled and quantity shows them as one, the progress of the order. Prices and quantities have the
+    decimals of their instrument where the table has a column symbol, else those of their column.
     """
 
     def __init__(self, names: Collection[str] | None = None) -> None:
         self._names = names
-        self._decimals: dict[str, Decimals] = {}
+        self._decimals: dict[tuple[str, str], Decimals] = {}  # by kind, and symbol or column
 
     def format(self, data: TableData) -> FormattedTable:
         """Return the table's headings, texts and numbers as they are to be shown now."""
@@ -115,25 +114,47 @@ class TableFormatter:
         if has_progress:
             names = [name for name in names if name != "quantity"]
         headings = tuple(heading_of(data.columns[places[name]], has_progress=has_progress) for name in names)
-        decimals = {column.name: self._decimals_of(column, place, data.rows) for column, place in _numeric(data)}
+        decimals = self._decimals_of(data, places)
         today = settings.local_ns(time.time_ns()) // NS_A_DAY
         texts, numbers = [], []
-        for row in data.rows:
+        for number, row in enumerate(data.rows):
             record = dict(zip(places, row, strict=True))
-            texts.append([_text(heading, record, decimals, today) for heading in headings])
+            shown = {name: of_rows[number] for name, of_rows in decimals.items()}
+            texts.append([_text(heading, record, shown, today) for heading in headings])
             numbers.append([_number(heading, record) for heading in headings])
         keys = [[str(row[places[name]]) for name in data.key if name in places] for row in data.rows]
         return FormattedTable(
             headings, keys, texts, np.array(numbers, dtype=np.float64).reshape(len(texts), len(headings))
         )
 
-    def _decimals_of(self, column: Column, place: int, rows: tuple[Values, ...]) -> int:
-        kind = heading_of(column, has_progress=False).kind
-        if kind in ("money", "signed"):
-            return MONEY_DECIMALS
-        decimals = self._decimals.setdefault(column.name, Decimals(is_price=kind == "price"))
-        needed = decimals.of(np.array([_float(row[place]) for row in rows]))
-        return min(needed, MOST_AVERAGE_DECIMALS) if "average" in column.name.split("_") else needed
+    def _decimals_of(self, data: TableData, places: dict[str, int]) -> dict[str, list[int]]:
+        """Return how many decimals each number column is shown with, row by row."""
+        symbols = [str(row[places["symbol"]]) for row in data.rows] if "symbol" in places else None
+        seen: dict[tuple[str, str], list[Value]] = {}  # values by what they share their decimals with
+        shared: dict[str, list[tuple[str, str]]] = {}
+        averages: dict[str, list[int]] = {}
+        for column, place in _numeric(data):
+            kind = heading_of(column, has_progress=False).kind
+            if kind in ("money", "signed"):
+                continue
+            kind = "price" if kind == "price" else "number"
+            owners = [column.name] * len(data.rows) if symbols is None else symbols
+            shared[column.name] = [(kind, owner) for owner in owners]
+            if "average" in column.name.split("_"):
+                averages[column.name] = [average_decimals(_number_of(row[place])) for row in data.rows]
+                continue
+            for key, row in zip(shared[column.name], data.rows, strict=True):
+                seen.setdefault(key, []).append(row[place])
+        for key, values in seen.items():
+            decimals = self._decimals.setdefault(key, Decimals(is_price=key[0] == "price"))
+            decimals.of_values([_number_of(value) for value in values])
+        found = {
+            name: [self._decimals[key].known if key in self._decimals else 0 for key in keys]
+            for name, keys in shared.items()
+        }
+        for name, needed in averages.items():
+            found[name] = [max(both) for both in zip(found[name], needed, strict=True)]
+        return {column.name: found.get(column.name, [MONEY_DECIMALS] * len(data.rows)) for column, _ in _numeric(data)}
 
 
 def heading_of(column: Column, *, has_progress: bool) -> ColumnHeading:
@@ -223,6 +244,10 @@ def _number(heading: ColumnHeading, record: dict[str, Value]) -> float:
 
 def _float(value: Value) -> float:
     return math.nan if isinstance(value, str) else float(value)
+
+
+def _number_of(value: Value) -> float | Decimal:
+    return math.nan if isinstance(value, str) else value
 
 
 def _grouped(value: Value, decimals: int, *, is_signed: bool = False) -> str:

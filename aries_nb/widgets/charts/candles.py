@@ -21,7 +21,7 @@ from aries_nb.widgets.charts.gap_bands import (
     spans_of,
     title_with_gaps,
 )
-from aries_nb.widgets.plotly_view import FigureView, layout, time_anchor
+from aries_nb.widgets.plotly_view import AxisDigits, FigureView, layout, time_anchor
 from aries_nb.widgets.static_html import BLUE, ORANGE, line_chart
 from aries_nb.widgets.widget_model import LiveFigure
 
@@ -47,6 +47,7 @@ class _CandleChart(FigureView):
         self._gap_overlay = GapOverlay(title)
         self._has_volume = has_volume
         self._drawn: Ohlc = (np.empty(0), {})
+        self._digits = AxisDigits()
         super().__init__(source, _figure(title, height, has_volume=has_volume))
 
     @abstractmethod
@@ -68,12 +69,16 @@ class _CandleChart(FigureView):
     def _draw(self) -> int:
         fresh = self._fresh()
         changes: dict[int, dict[str, Any]] = {}
+        digits: dict[str, Any] = {}
         if fresh is not None:
             self._drawn = starts, columns = fresh
+            digits = self._digits.changed(
+                [columns["high"], columns["low"], columns["open"][-1:], columns["close"][-1:]]
+            )
             changes[1] = {"x": starts, **{name: columns[name] for name in ("open", "high", "low", "close")}}
             if self._has_volume:
                 changes[2] = {"x": starts, "y": columns["volume"]}
-        return self._update(changes, "" if len(self._drawn[0]) else self.waiting, self._layout_changes())
+        return self._update(changes, "" if len(self._drawn[0]) else self.waiting, self._layout_changes() | digits)
 
     def _picture(self) -> str:
         starts, columns = self._drawn

@@ -14,7 +14,7 @@ from aries_nb.model.prices import has_sides
 from aries_nb.widgets.charts.gap_bands import GapOverlay, GapPlaces, shapes, spans_of, title_with_gaps, with_breaks
 from aries_nb.widgets.charts.line_points import LinePoints, thinned
 from aries_nb.widgets.number_format import column_kind, column_label
-from aries_nb.widgets.plotly_view import FigureView, layout, time_anchor
+from aries_nb.widgets.plotly_view import AxisDigits, FigureView, layout, time_anchor
 from aries_nb.widgets.static_html import PALETTE, line_chart
 from aries_nb.widgets.widget_model import LiveFigure
 
@@ -69,6 +69,11 @@ class Chart(FigureView):
         self._title = title
         self._gap_places = GapPlaces()
         self._gap_overlay = GapOverlay(title)
+        self._are_sizes = _are_sizes(self._lines)
+        self._digits = {
+            False: AxisDigits(is_price=any(column_kind(column) == "price" for _, column in self._lines)),
+            True: AxisDigits("yaxis2", side="l", is_price=False),
+        }
         super().__init__(source, _figure(self._lines, title, height, substitutes_from=self._first_substitute))
 
     def __repr__(self) -> str:
@@ -85,6 +90,10 @@ class Chart(FigureView):
         self._take(rows)
         self._end = rows.end
         layout_changes = self._layout_changes(rows.window_start)
+        for is_size, digits in self._digits.items():
+            on_axis = [points for points, each in zip(self._points, self._are_sizes, strict=True) if each == is_size]
+            if any(points.is_changed for points in on_axis):
+                layout_changes |= digits.changed([points.y for points in on_axis])
         changes: dict[int, dict[str, Any]] = {}
         for place, points in enumerate(self._points, start=1):
             if points.is_changed:
@@ -182,12 +191,18 @@ def _label(line: tuple[str, str], lines: Sequence[tuple[str, str]]) -> str:
     return symbol if len({name for _, name in lines}) == 1 else f"{symbol} {column_label(column).lower()}"
 
 
-def _figure(lines: Sequence[tuple[str, str]], title: str, height: int, *, substitutes_from: int) -> LiveFigure:
+def _are_sizes(lines: Sequence[tuple[str, str]]) -> list[bool]:
+    """Return which lines are sizes on an axis of their own; none where there are only sizes."""
     has_prices = any(column_kind(column) != "size" for _, column in lines)
+    return [has_prices and column_kind(column) == "size" for _, column in lines]
+
+
+def _figure(lines: Sequence[tuple[str, str]], title: str, height: int, *, substitutes_from: int) -> LiveFigure:
     traces, figure_layout = [time_anchor()], layout(escape(title), height)
     figure_layout["xaxis"]["type"] = "date"
-    for place, ((symbol, column), colour) in enumerate(zip(lines, cycle(PALETTE), strict=False)):
-        is_size = has_prices and column_kind(column) == "size"
+    for place, ((symbol, column), colour, is_size) in enumerate(
+        zip(lines, cycle(PALETTE), _are_sizes(lines), strict=False)
+    ):
         shape = "hv" if column_kind(column) in STEPPED and column != "price" else "linear"
         traces.append(
             go.Scatter(

@@ -10,7 +10,7 @@ import plotly.graph_objects as go
 
 from aries_nb.errors import UsageError
 from aries_nb.model.prices import middle
-from aries_nb.widgets.plotly_view import FigureView, layout
+from aries_nb.widgets.plotly_view import AxisDigits, FigureView, layout
 from aries_nb.widgets.sources import integrity_text
 from aries_nb.widgets.static_html import BLUE, GREY, ORANGE, line_chart
 from aries_nb.widgets.widget_model import LiveFigure
@@ -38,6 +38,7 @@ class DepthChart(FigureView):
         self._depth = depth
         self._symbol = source.levels(1).symbol
         self._shown: bytes | None = None
+        self._digits = AxisDigits("xaxis", side=""), AxisDigits(is_price=False)
         super().__init__(source, _figure(self._symbol, height))
 
     def __repr__(self) -> str:
@@ -47,13 +48,16 @@ class DepthChart(FigureView):
         book = self._book_source.levels(self._depth)
         content = book.bids.tobytes() + b"|" + book.asks.tobytes()
         changes: dict[int, dict[str, Any]] = {}
+        digits: dict[str, Any] = {}
         if content != self._shown:
             self._shown = content
             (bid_x, bid_y), (ask_x, ask_y) = stairs(book.bids), stairs(book.asks)
             # Bids descend from the best; plotly wants x ascending.
             changes = {0: {"x": bid_x[::-1], "y": bid_y[::-1]}, 1: {"x": ask_x, "y": ask_y}}
+            for axis, *values in zip(self._digits, (bid_x, bid_y), (ask_x, ask_y), strict=True):
+                digits |= axis.changed(values)
             changes[2] = _middle(book.bids, book.asks, max([*bid_y[-1:], *ask_y[-1:], 0.0]))
-        return self._update(changes, integrity_text(book))
+        return self._update(changes, integrity_text(book), digits)
 
     def _picture(self) -> str:
         book = self._book_source.levels(self._depth)

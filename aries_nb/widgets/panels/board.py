@@ -9,11 +9,18 @@ import numpy as np
 from aries_nb.model.prices import spreads
 from aries_nb.model.settings import settings
 from aries_nb.widgets.anywidget_view import Panel, PanelFrame
-from aries_nb.widgets.number_format import Decimals, column_kind, column_label, grouped
+from aries_nb.widgets.number_format import (
+    Decimals,
+    column_kind,
+    column_label,
+    decimals_beyond,
+    decimals_of_rows,
+    grouped,
+)
 from aries_nb.widgets.static_html import clock_time, table
 
 if TYPE_CHECKING:
-    from aries_nb.model import BoardData
+    from aries_nb.model import BoardData, Numbers
     from aries_nb.widgets.sources import BoardSource
 
 __all__ = ["Board"]
@@ -34,8 +41,7 @@ class Board(Panel):
     def __init__(self, source: BoardSource, *, title: str = "") -> None:
         self._board_source = source
         self._title = title
-        self._price_decimals: dict[str, Decimals] = {}
-        self._column_decimals: dict[str, Decimals] = {}
+        self._decimals: dict[tuple[str, str], Decimals] = {}  # by kind, and symbol or column
         super().__init__(source)
 
     def __repr__(self) -> str:
@@ -52,40 +58,41 @@ class Board(Panel):
                 {"name": name, "label": column_label(name), "kind": kind}
                 for name, kind in zip(names, kinds, strict=True)
             ],
-            "price_decimals": self._of_symbols(data.symbols, numbers, kinds),
-            "decimals": self._of_columns(names, numbers),
+            "decimals": self._decimals_of(data.symbols, names, numbers),
             "rejected": dict(data.rejected),
             "stale": [] if data.is_stale else list(data.stale),
         }
         received_ms = data.received[:, np.newaxis] / 1e6
         return PanelFrame(description, (float(data.is_stale),), np.hstack([numbers, received_ms]))
 
-    def _of_symbols(self, symbols: tuple[str, ...], numbers: np.ndarray, kinds: list[str]) -> list[int]:
-        prices = numbers[:, [kind == "price" for kind in kinds]]
-        return [
-            self._price_decimals.setdefault(symbol, Decimals(is_price=True)).of(row)
-            for symbol, row in zip(symbols, prices, strict=True)
-        ]
+    def _decimals_of(self, symbols: tuple[str, ...], names: list[str], numbers: Numbers) -> list[list[int]]:
+        """Return how many decimals each cell is shown with, row by row as in `numbers`.
 
-    def _of_columns(self, names: list[str], numbers: np.ndarray) -> list[int]:
-        return [
-            self._column_decimals.setdefault(name, Decimals(is_price=False)).of(numbers[:, place])
-            for place, name in enumerate(names)
-        ]
+        Prices have those of their instrument, and so have sizes; other numbers have those of their column.
+        """
+        decimals = np.zeros(numbers.shape, dtype=np.int64)
+        for kind in ("price", "size"):
+            own = [place for place, name in enumerate(names) if column_kind(name) == kind]
+            seen = numbers[:, [place for place in own if decimals_beyond(names[place]) is None]]
+            of_symbols = decimals_of_rows([self._known(kind, symbol) for symbol in symbols], seen)
+            for place in own:
+                decimals[:, place] = np.array(of_symbols) + (decimals_beyond(names[place]) or 0)
+        for place, name in enumerate(names):
+            if column_kind(name) == "number":
+                decimals[:, place] = self._known("number", name).of(numbers[:, place])
+        return decimals.astype(int).tolist()  # type: ignore[no-any-return]
+
+    def _known(self, kind: str, name: str) -> Decimals:
+        return self._decimals.setdefault((kind, name), Decimals(is_price=kind == "price"))
 
     def _picture(self) -> str:
         data = self._board_source.board()
         names, numbers = _arranged(data)
-        kinds = [column_kind(name) for name in names]
-        of_symbol = self._of_symbols(data.symbols, numbers, kinds)
-        of_column = self._of_columns(names, numbers)
+        decimals = self._decimals_of(data.symbols, names, numbers)
         rows = [
             [
                 symbol,
-                *(
-                    grouped(value, of_symbol[row] if kind == "price" else decimals)
-                    for value, kind, decimals in zip(numbers[row].tolist(), kinds, of_column, strict=True)
-                ),
+                *map(grouped, numbers[row].tolist(), decimals[row]),
                 _received_text(data, row),
             ]
             for row, symbol in enumerate(data.symbols)

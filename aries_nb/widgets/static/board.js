@@ -114,7 +114,7 @@ function makeBoard(root, clock) {
         const before = isComparable ? values[at] : NaN;
         const value = data[at];
         const column = next.columns[place];
-        const decimals = column.kind === "price" ? next.price_decimals[row.place] : next.decimals[place];
+        const decimals = next.decimals[row.place][place];
         const cell = row.cells[place];
         if (value !== before) {
           const text = grouped(value, decimals);

@@ -20,6 +20,7 @@ function flag(node, name, isOn) {
 const FORMATS = new Map();
 function grouped(value, decimals) {
   if (!Number.isFinite(value)) return "–";
+  if (Math.abs(value) >= 1e21) return String(value);
   let format = FORMATS.get(decimals);
   if (!format) {
     const digits = { minimumFractionDigits: decimals, maximumFractionDigits: decimals };
