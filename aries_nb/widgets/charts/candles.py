@@ -10,17 +10,9 @@ import numpy as np
 import plotly.graph_objects as go
 
 from aries_nb.errors import UsageError
-from aries_nb.model.prices import has_sides, middles
-from aries_nb.widgets.charts.candle_buckets import CandleBuckets, idle_spans, period_us
-from aries_nb.widgets.charts.gap_bands import (
-    GapOverlay,
-    GapPlaces,
-    bands_between,
-    over_candles,
-    shapes,
-    spans_of,
-    title_with_gaps,
-)
+from aries_nb.widgets.charts.candle_buckets import idle_spans
+from aries_nb.widgets.charts.frame_candles import FrameCandles
+from aries_nb.widgets.charts.gap_bands import GapOverlay, bands_between, over_candles, shapes, spans_of, title_with_gaps
 from aries_nb.widgets.plotly_view import AxisDigits, FigureView, layout, time_anchor
 from aries_nb.widgets.static_html import BLUE, ORANGE, line_chart
 from aries_nb.widgets.widget_model import LiveFigure
@@ -28,7 +20,6 @@ from aries_nb.widgets.widget_model import LiveFigure
 if TYPE_CHECKING:
     from datetime import timedelta
 
-    from aries_nb.model import FrameRows, Numbers
     from aries_nb.widgets.charts.candle_buckets import Ohlc
     from aries_nb.widgets.sources import BarsSource, RowsSource, VersionedSource
 
@@ -107,60 +98,21 @@ class Candles(_CandleChart):
         title: str = "",
         height: int = 360,
     ) -> None:
-        self._rows_source = source
-        self._symbol = _symbol(source, symbol)
-        numbers = source.rows(0).numbers
-        self._column = _column(numbers, column)
-        # An index has no bid and ask. Which symbol is one shows in its rows alone.
-        self._has_sides = self._column != "mid" or "last_price" not in numbers
-        self._buckets = CandleBuckets(period_us(every))
-        self._every = str(every) if isinstance(every, str) else f"{period_us(every) / 1e6:g}s"
-        self._step = period_us(every) / 1e3
-        self._gap_places = GapPlaces()
-        self._end = 0
-        has_volume = "size" in numbers and self._column == "price"
-        super().__init__(source, title or f"{self._symbol} · {self._every}", height=height, has_volume=has_volume)
+        self._candles = candles = FrameCandles(source, every, symbol=symbol, column=column)
+        title = title or f"{candles.symbol} · {candles.every}"
+        super().__init__(source, title, height=height, has_volume=candles.has_volume)
 
     def __repr__(self) -> str:
-        return f"Candles({self._symbol}, {self._every})"
+        return f"Candles({self._candles.symbol}, {self._candles.every})"
 
     def _fresh(self) -> Ohlc | None:
-        rows = self._rows_source.rows(self._end)
-        if rows.end < self._end:
-            # The frame was emptied and filled again.
-            self._buckets.clear()
-            self._gap_places = GapPlaces()
-            rows = self._rows_source.rows(0)
-        self._end = rows.end
-        self._spans = spans_of(self._rows_source)  # after the rows: a gap is known before the first row behind it
-        self._gap_places.update(self._spans, self._rows_source.rows, window_start=rows.window_start)
-        is_changed = self._buckets.drop_before(rows.window_start)
-        is_changed |= self._take(rows)
-        return self._buckets.columns() if is_changed else None
+        return self._candles.columns() if self._candles.read() else None
 
     def _layout_changes(self) -> dict[str, Any]:
-        bands = self._gap_places.bands
-        touched = over_candles(bands, self._drawn[0], self._step)
-        return self._gap_overlay.changed(
-            shapes(touched, self._shown()), title_with_gaps(self._title, bands, self._spans)
-        )
-
-    def _take(self, rows: FrameRows) -> bool:
-        if self._symbol not in rows.symbols:
-            return False
-        chosen = np.flatnonzero(rows.codes == rows.symbols.index(self._symbol))
-        sizes = rows.numbers["size"][chosen] if self._has_volume else None
-        if not self._has_sides:
-            if not has_sides(rows, chosen):
-                last = rows.numbers["last_price"][chosen]
-                return self._buckets.extend(chosen + rows.first, rows.ts[chosen], last, sizes)
-            self._has_sides = True
-            self._buckets.clear()  # of last prices, while the first bid or ask had not come
-            rows = self._rows_source.rows(0)
-            self._end = rows.end
-            self._take(rows)
-            return True
-        return self._buckets.extend(chosen + rows.first, rows.ts[chosen], _prices(rows, self._column)[chosen], sizes)
+        candles = self._candles
+        touched = over_candles(candles.bands, self._drawn[0], candles.step)
+        title = title_with_gaps(self._title, candles.bands, candles.spans)
+        return self._gap_overlay.changed(shapes(touched, self._shown()), title)
 
 
 class BarCandles(_CandleChart):
@@ -215,45 +167,6 @@ class BarCandles(_CandleChart):
             breaks = [{"bounds": np.array(span).astype("M8[ms]").astype(str).tolist()} for span in idle]
             layout_changes["xaxis"] = {"rangebreaks": breaks}
         return layout_changes
-
-
-def _symbol(source: RowsSource, symbol: str | None) -> str:
-    known = source.symbols
-    if symbol is None and len(known) == 1:
-        return known[0]
-    if symbol is None or symbol not in known:
-        what = "which symbol?" if symbol is None else f"no symbol {symbol!r} in this frame"
-        raise UsageError(what, where="Candles", advice=f"Pass symbol= one of: {', '.join(known) or 'none yet'}.")
-    return symbol
-
-
-def _column(numbers: dict[str, Numbers], column: str | None) -> str:
-    """Return the name of the column to draw; "mid" stands for the middle of bid and ask.
-
-    `numbers` are the frame's number columns by name, `column` the user's choice, None for none. Raises UsageError for
-    an unknown column, or if there is no price to choose.
-    """
-    if column is not None and column not in numbers:
-        raise UsageError(
-            f"no number column {column!r}", where="Candles", advice=f"Number columns are: {', '.join(numbers)}."
-        )
-    if column is not None:
-        return column
-    if "price" in numbers:
-        return "price"
-    if {"bid_price", "ask_price"} <= numbers.keys():
-        return "mid"
-    if "last_price" in numbers:
-        return "last_price"
-    raise UsageError(
-        "no price to draw", where="Candles", advice=f"Pass column= one of: {', '.join(numbers) or 'none'}."
-    )
-
-
-def _prices(rows: FrameRows, column: str) -> Numbers:
-    if column == "mid":
-        return middles(rows.numbers["bid_price"], rows.numbers["ask_price"])
-    return rows.numbers[column]
 
 
 def _figure(title: str, height: int, *, has_volume: bool) -> LiveFigure:
