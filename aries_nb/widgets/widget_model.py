@@ -5,7 +5,7 @@ update; a page that is slow to start loses updates. A model of ours is opened by
 display, a layout box), after its view has drawn itself.
 
 Every private name of ipywidgets, anywidget and plotly that the package relies on is used in this module and, in the
-browser, in static/model.js and static/figure.js; tests/widgets/test_widget_model.py lists them.
+browser, in static/model.js, script.js and figure.js; tests/widgets/test_widget_model.py lists them.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import re
 import threading
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from importlib import resources
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 import anywidget
 import plotly
@@ -26,7 +26,7 @@ import traitlets
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-__all__ = ["LateModel", "LiveFigure", "MessageBatch", "static_text"]
+__all__ = ["LateModel", "LiveFigure", "MessageBatch", "ScriptedModel", "loader", "static_text"]
 
 # Plotly's "Share chart" sends the data of a figure to its cloud; without an address it sends them nowhere, even if a
 # user adds the button.
@@ -173,18 +173,55 @@ class MessageBatch:
 
 
 @functools.cache
+def _was_sent(key: str) -> threading.Event:  # noqa: ARG001  # one event for each key
+    """Return the event that is set once this kernel has sent the script named `key` without being asked for it."""
+    return threading.Event()
+
+
+class ScriptedModel(LateModel):
+    """A model whose state holds a small loader instead of its large script.
+
+    The script travels to a page once, as one message: unasked with the first model of a kernel that has it, because a
+    page cannot ask while a cell runs, and to each page that asks for it. A subclass sets `script_key`, the script's
+    versioned name in the page, and `script`, which returns it gzipped; its `_esm` is made by `loader`.
+
+    Traits: `static_picture` (HTML, default ""), shown where no kernel can send the script.
+    """
+
+    script_key: ClassVar[str]
+    script: ClassVar[Callable[[], bytes]]
+
+    static_picture = traitlets.Unicode("", help="HTML where no kernel can send the script; default empty.").tag(
+        sync=True
+    )
+
+    def _opened(self) -> None:
+        if not _was_sent(self.script_key).is_set():
+            _was_sent(self.script_key).set()
+            self._send_script()
+
+    def _send_script(self) -> None:
+        self.send({"script": self.script_key}, buffers=[type(self).script()])
+
+
+def loader(key: str, *names: str) -> str:
+    """Return the `_esm` of a ScriptedModel: its loader, with the files `names` of the folder static/ at its end.
+
+    `key` is the script's versioned name in the page.
+    """
+    return static_text("model.js", "script.js", *names).replace("__KEY__", key)
+
+
+PLOTLY_KEY = f"aries_nb.plotly.{plotly.__version__}"
+
+
+@functools.cache
 def plotly_script() -> bytes:
     """Return plotly's script for widgets, as installed, gzipped.
 
     The fastest level is used, which leaves a third of its size.
     """
     return gzip.compress((resources.files(plotly) / "package_data" / "widgetbundle.js").read_bytes(), 1, mtime=0)
-
-
-@functools.cache
-def _script_was_sent() -> threading.Event:
-    """Return the event that is set once this kernel has sent plotly's script without being asked for it."""
-    return threading.Event()
 
 
 class FigureListener(Protocol):
@@ -201,24 +238,21 @@ class FigureListener(Protocol):
         """
 
 
-class LiveFigure(LateModel, go.FigureWidget):  # type: ignore[misc]  # plotly has no types
+class LiveFigure(ScriptedModel, go.FigureWidget):  # type: ignore[misc]  # plotly has no types
     """A FigureWidget whose state holds a loader of 10 kB instead of plotly's script of 5 MB.
 
-    The script travels to a page once, as one message: unasked with the first figure of a kernel, because a page cannot
-    ask while a cell runs, and to each page that asks for it. One model may be displayed many times. The browser answers
-    an edit with its number alone: plotly's own answer, every property that was filled in, makes plotly remove these
-    from the layout, which costs up to six messages more and loses `xaxis.type="date"`.
+    One model may be displayed many times. The browser answers an edit with its number alone: plotly's own answer, every
+    property that was filled in, makes plotly remove these from the layout, which costs up to six messages more and
+    loses `xaxis.type="date"`.
 
-    Traits: `static_picture` (HTML, default ""), shown where no kernel can send the script; `state_number` (default 0),
-    counts the times that the whole state was sent.
+    Traits: `state_number` (default 0), counts the times that the whole state was sent.
     """
 
-    _esm = static_text("model.js", "figure.js").replace("__VERSION__", plotly.__version__)
+    _esm = loader(PLOTLY_KEY, "figure.js")
     _css = static_text("model.css")
+    script_key = PLOTLY_KEY
+    script = staticmethod(plotly_script)
 
-    static_picture = traitlets.Unicode("", help="HTML where no kernel can send the script; default empty.").tag(
-        sync=True
-    )
     state_number = traitlets.Int(0, help="Times that the whole state was sent; default 0.").tag(sync=True)
 
     def __init__(self, *positional: Any, **named: Any) -> None:  # noqa: ANN401
@@ -261,12 +295,7 @@ class LiveFigure(LateModel, go.FigureWidget):  # type: ignore[misc]  # plotly ha
 
     def _opened(self) -> None:
         self._batch = MessageBatch(self.comm)
-        if not _script_was_sent().is_set():
-            _script_was_sent().set()
-            self._send_script()
-
-    def _send_script(self) -> None:
-        self.send({"plotly": f"aries_nb.plotly.{plotly.__version__}"}, buffers=[plotly_script()])
+        super()._opened()
 
     def _handle_msg(self, msg: dict[str, Any]) -> None:
         """Handle `msg`, a message of the browser; runs on the kernel's thread, while the painter's draws."""
@@ -284,7 +313,7 @@ class LiveFigure(LateModel, go.FigureWidget):  # type: ignore[misc]  # plotly ha
         """
         if not isinstance(content, dict):
             return
-        if content.get("want") == "plotly":
+        if content.get("want") == "script":
             self._send_script()
         elif content.get("want") == "state":
             with self.hold_sync():

@@ -106,11 +106,11 @@ def test_the_loader_is_small_and_no_script_is_state(figure):
 
 def test_the_script_is_sent_to_a_page_that_asks_and_is_what_plotly_installed(figure):
     figure.open()
-    before = len(custom(figure, "plotly"))
+    before = len(custom(figure, "script"))
 
-    figure.comm.answer({"method": "custom", "content": {"want": "plotly"}})
+    figure.comm.answer({"method": "custom", "content": {"want": "script"}})
 
-    assert [f"aries_nb.plotly.{plotly.__version__}"] == [each["plotly"] for each in custom(figure, "plotly")[before:]]
+    assert [f"aries_nb.plotly.{plotly.__version__}"] == [each["script"] for each in custom(figure, "script")[before:]]
     bundle = (resources.files(plotly) / "package_data" / "widgetbundle.js").read_bytes()
     assert gzip.decompress(plotly_script()) == bundle
     assert len(plotly_script()) < 2_000_000
@@ -121,7 +121,7 @@ def test_the_script_is_sent_unasked_with_the_first_figure_alone(figure):
     second = LiveFigure()
     second.open()
 
-    assert custom(second, "plotly") == []
+    assert custom(second, "script") == []
     second.close()
 
 

@@ -1,60 +1,18 @@
-// A Plotly figure without plotly's script in its state. The script comes to the page once, packed, as a message to
-// whichever figure asks first, and is kept under a versioned name; edits that come before it are queued.
+// A Plotly figure without plotly's script in its state (see script.js); edits that come before the script are queued.
 
-const KEY = "aries_nb.plotly.__VERSION__";
-const ASK_AGAIN_MS = 3000;
 const ANSWER_MS = 150;
 const EDITS = ["addTraces", "deleteTraces", "moveTraces", "restyle", "relayout", "update", "animate",
   "removeLayoutProps", "removeTraceProps"].map((name) => `_py2js_${name}`);
 const ANSWERS = new Set(["_js2py_traceDeltas", "_js2py_layoutDelta", "_js2py_widget_layoutDelta"]);
 
-const page = (globalThis[KEY] ??= (() => {
-  const slot = { isReceived: false, askedAt: -Infinity };
-  slot.bundle = new Promise((resolve) => (slot.resolve = resolve));
-  return slot;
-})());
-
-async function receiveScript(bytes) {
-  if (page.isReceived) return;
-  page.isReceived = true;
-  try {
-    const unpacked = new Blob([bytes]).stream().pipeThrough(new DecompressionStream("gzip"));
-    const script = new Blob([await new Response(unpacked).blob()], { type: "text/javascript" });
-    const url = URL.createObjectURL(script);
-    const bundle = await import(url);
-    URL.revokeObjectURL(url);
-    // Plotly's view answers an edit with every property that it filled in; only the edit's number is used.
-    const view = bundle.FigureView?.prototype;
-    if (view?._sendTraceDeltas && view._sendLayoutDelta) {
-      view._sendTraceDeltas = function (edit) {
-        this.model.model.answer(edit);
-      };
-      view._sendLayoutDelta = () => {};
-    }
-    page.resolve(bundle);
-  } catch (error) {
-    page.isReceived = false;
-    console.error("[aries_nb] plotly's script could not be loaded", error);
-  }
-}
-
-const isAlone = (connection) => !connection.raw?.comm || hasEnded(connection);
-
-function askForScript(model, connection) {
-  if (page.isReceived || isAlone(connection) || performance.now() < page.askedAt + ASK_AGAIN_MS) return;
-  page.askedAt = performance.now();
-  send(model, { want: "plotly" });
-}
-
-// Resolves to plotly's bundle; to undefined for a model whose kernel cannot send it.
-async function script(model, connection) {
-  for (;;) {
-    askForScript(model, connection);
-    const isInVain = isAlone(connection) && !page.isReceived;
-    const pause = new Promise((resolve) => setTimeout(resolve, isInVain ? 200 : ASK_AGAIN_MS));
-    const bundle = await Promise.race([page.bundle, pause]);
-    if (bundle || isInVain) return bundle;
-  }
+// Plotly's view answers an edit with every property that it filled in; only the edit's number is used.
+function prepare(bundle) {
+  const view = bundle.FigureView?.prototype;
+  if (!view?._sendTraceDeltas || !view._sendLayoutDelta) return;
+  view._sendTraceDeltas = function (edit) {
+    this.model.model.answer(edit);
+  };
+  view._sendLayoutDelta = () => {};
 }
 
 // The state of the model in the page: plotly's own model applies the edits to it, those first that came too early.
@@ -152,12 +110,10 @@ export default () => {
   return {
     initialize({ model }) {
       connection = connect(model);
+      expectScript(model, prepare);
       const forget = keepState(model);
       // Displayed before: the page was opened again, and the kernel does not send the script unasked.
       if (model.get("_view_count") > 0) askForScript(model, connection);
-      model.on("msg:custom", (content, buffers) => {
-        if (content?.plotly === KEY && buffers?.[0]) receiveScript(buffers[0]);
-      });
       // The whole state holds every edit before it.
       model.on("change:state_number", forget);
     },
