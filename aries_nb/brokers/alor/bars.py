@@ -99,6 +99,8 @@ class BarStream(ShapedStream):
         """
         self.has_received = True
         start = data.start
+        if start is None and self.is_unusable():
+            return ()
         if not ns_of(start, SECOND) or start < self._newest:
             self.count("duplicated" if ns_of(start, SECOND) else "unreadable")
             return ()

@@ -58,6 +58,8 @@ class BookStream(ShapedStream):
         The record has price, bid size and ask size of every level that is new, changed or gone since the frame before.
         """
         self.has_received = True
+        if data.time is None and self.is_unusable():
+            return ()
         changed: dict[float, None] = {}
         # Most frames change one side only; comparing lists is cheap.
         if data.bids != self._bid_levels:

@@ -89,10 +89,13 @@ class QuoteStream(ShapedStream):
         """Return one record per subscription for the quote `data`, received at `received` (ns since the epoch).
 
         The record's time is that of the book, else of the last trade, else `received`. The first quote after a break is
-        emitted only if it differs from the last one before it, else it is counted as duplicated.
+        emitted only if it differs from the last one before it, else it is counted as duplicated. One in another format
+        than requested is counted as unreadable.
         """
         self.has_received = True
         ms, seconds = data.quote_timestamp, data.trade_timestamp
+        if ms is None and seconds is None and self.is_unusable():
+            return ()
         if ms is not None and 0 < ms < MAX_MS:
             ts = ms * 1_000_000
         else:

@@ -13,11 +13,11 @@ from typing import Any, NamedTuple
 from msgspec import Struct, defstruct
 from msgspec.json import Decoder
 
-from aries_nb.brokers.alor.fields import MARKET_FIELDS, TIMES, FieldType, Format, MessageField
+from aries_nb.brokers.alor.fields import FORMATS, MARKET_FIELDS, TIMES, FieldType, Format, MessageField, fields_from
 from aries_nb.brokers.parsing import MOST_NOTED, excerpt, integer, nanoseconds, number, text
 from aries_nb.model import Kind, Unreadable
 
-__all__ = ["Book", "Level", "Shape", "book_from", "shape_for", "shape_from", "value_from"]
+__all__ = ["BOOK_FIELDS", "Book", "Level", "Shape", "book_from", "names_of", "shape_for", "shape_from", "value_from"]
 
 _TYPES: Mapping[FieldType, Any] = {
     "number": float | None,
@@ -61,9 +61,11 @@ class Book(Struct, gc=False):
     time: int | None = None
 
 
+BOOK_FIELDS = fields_from(
+    {"bids": "bids b bids", "asks": "asks a asks", "time": "ms_timestamp t msTimestamp"}, {"time": "millis"}, "json"
+)
 _BOOK_NAMES: Mapping[Format, Mapping[str, str]] = {
-    "simple": {"time": "ms_timestamp"},
-    "slim": {"bids": "b", "asks": "a", "time": "t"},
+    form: {name: field.names[form][0] for name, field in BOOK_FIELDS.items()} for form in FORMATS
 }
 
 
@@ -81,6 +83,25 @@ def shape_for(kind: Kind, form: Format, columns: frozenset[str]) -> Shape:
     data = _struct("Data", wanted, form)
     frame = defstruct("Frame", [("data", data), ("guid", str)], gc=False)
     return Shape(data, Decoder(frame, strict=False).decode, names)
+
+
+class FormatNames(NamedTuple):
+    """The names that fields have in one message format alone, `own`, and in the other formats alone, `others`."""
+
+    own: frozenset[str]
+    others: frozenset[str]
+
+    def is_other(self, data: Mapping[str, Any]) -> bool:
+        """Return whether data are in another format: they have names of others, and none of their own."""
+        return not self.others.isdisjoint(data) and self.own.isdisjoint(data)
+
+
+def names_of(form: Format, *tables: Mapping[str, MessageField]) -> FormatNames:
+    """Return the names by which messages with these fields in the format `form` differ from those in the others."""
+    fields = [field for table in tables for field in table.values()]
+    own = {name for field in fields for name in field.names[form]}
+    others = {name for field in fields for each in FORMATS if each != form for name in field.names[each]}
+    return FormatNames(frozenset(own - others), frozenset(others - own))
 
 
 def shape_from(shape: Shape, data: Mapping[str, Any], line: bytes) -> tuple[Any, list[Unreadable]]:
@@ -110,7 +131,7 @@ def book_from(data: Mapping[str, Any], form: Format, line: bytes) -> tuple[Book 
     sides: list[list[Level]] = []
     for side in ("bids", "asks"):
         levels: list[Level] = []
-        items = data.get(names.get(side, side))
+        items = data.get(names[side])
         for item in items if isinstance(items, list) else ():
             level = _level(item)
             if level is not None:

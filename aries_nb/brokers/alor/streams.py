@@ -8,13 +8,14 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
+from functools import lru_cache
 from operator import attrgetter
 from typing import Any, ClassVar, NamedTuple, TypeAlias
 
 from aries_nb.brokers.alor.account_fields import TABLE_FIELDS
-from aries_nb.brokers.alor.fields import FORMATS, MARKET_FIELDS, Format, format_for, instrument_of
-from aries_nb.brokers.alor.messages import Shape, shape_for, shape_from
-from aries_nb.brokers.parsing import MAX_MS
+from aries_nb.brokers.alor.fields import FORMATS, MARKET_FIELDS, TIMES, Format, format_for, instrument_of
+from aries_nb.brokers.alor.messages import BOOK_FIELDS, FormatNames, Shape, names_of, shape_for, shape_from
+from aries_nb.brokers.parsing import MAX_MS, excerpt, parse_line
 from aries_nb.model import (
     Counted,
     CountedAs,
@@ -26,10 +27,12 @@ from aries_nb.model import (
 )
 
 __all__ = [
+    "OTHER_FORMAT",
     "AlorStream",
     "Found",
     "Key",
     "ShapedStream",
+    "format_names",
     "frequency_of",
     "instrument_body",
     "key_of",
@@ -39,6 +42,10 @@ __all__ = [
 ]
 
 _FORMATS: Mapping[Kind, Format] = {kind: format_for(fields, fields) for kind, fields in TABLE_FIELDS.items()}
+
+_FIELDS = {**{kind: {**MARKET_FIELDS[kind], **TIMES.get(kind, {})} for kind in MARKET_FIELDS}, **TABLE_FIELDS}
+_FIELDS["book"] = BOOK_FIELDS
+OTHER_FORMAT = "in another format than requested"
 
 Found: TypeAlias = tuple[Sequence[Record], Sequence[Unreadable]]
 
@@ -54,6 +61,12 @@ class Key(NamedTuple):
     symbol: str
     options: tuple[tuple[str, str], ...]
     format: Format
+
+
+@lru_cache(maxsize=64)
+def format_names(kind: Kind, form: Format) -> FormatNames:
+    """Return the names by which messages of a kind in the format `form` differ from those in other formats."""
+    return names_of(form, _FIELDS[kind])
 
 
 def key_of(subscription: Subscription) -> Key:
@@ -175,6 +188,19 @@ class ShapedStream(AlorStream):
         columns = frozenset(field for subscription in self.subscriptions for field in subscription.fields)
         self.shape: Shape = shape_for(self.key.kind, self.key.format, columns)
         self.decode = self.shape.decode
+
+    def is_unusable(self) -> bool:
+        """Return whether the latest frame is in another format than requested; it then counts as unreadable.
+
+        An override of `take` calls it for a frame without a time, since its numbers would be missing as well.
+        """
+        message = parse_line(self.latest)
+        data = None if isinstance(message, Unreadable) else message.get("data")
+        if not isinstance(data, dict) or not format_names(self.key.kind, self.key.format).is_other(data):
+            return False
+        self.notes.append(Unreadable(OTHER_FORMAT, excerpt(self.latest)))
+        self.count("unreadable")
+        return True
 
     def read(self, data: Mapping[str, Any], received: int, line: bytes) -> Found:
         """Return the records of `data` that the fast decoder rejects, and notices about unusable values.

@@ -19,7 +19,7 @@ from aries_nb.brokers.alor.account_fields import (
 )
 from aries_nb.brokers.alor.fields import FieldType, column_types, instrument_of, symbol_of
 from aries_nb.brokers.alor.messages import value_from
-from aries_nb.brokers.alor.streams import AlorStream, Found, Key, instrument_body
+from aries_nb.brokers.alor.streams import OTHER_FORMAT, AlorStream, Found, Key, format_names, instrument_body
 from aries_nb.brokers.parsing import decimal, excerpt, nanoseconds
 from aries_nb.model import (
     CLEAR,
@@ -56,9 +56,13 @@ class _TableStream(AlorStream):
     def row_from(self, data: Mapping[str, Any], line: bytes) -> tuple[TableRow, list[Unreadable]]:
         """Return the columns that the data has, converted to their types, and notices about unusable values.
 
+        There are none if the data are in another format than requested.
+
         `line` is the frame, of which notices quote the beginning.
         """
         row: TableRow = {}
+        if format_names(self.kind, self.key.format).is_other(data):
+            return row, [Unreadable(OTHER_FORMAT, excerpt(line))]
         problems: list[Unreadable] = []
         for column, type_ in self.types.items():
             field = TABLE_FIELDS[self.kind][column]
@@ -126,6 +130,9 @@ class InstrumentStream(_TableStream):
         """
         self.has_received = True
         changed, problems = self.row_from(data, line)
+        if not changed and problems:
+            self.count("unreadable")
+            return (), problems
         self._row = {**self._row, **changed, "symbol": self.symbol}
         return self.put(self._row, received), problems
 
@@ -210,6 +217,8 @@ class PortfolioStream(_TableStream):
         """
         row, problems = self.row_from(data, line)
         required = REQUIRED.get(self.kind)
+        if not row and problems:
+            return None, problems
         if required is not None and not row.get(required):
             return None, [*problems, Unreadable(f"{self.kind} without a usable {required}", excerpt(line))]
         if "symbol" in row and row.get("is_currency") != "true":

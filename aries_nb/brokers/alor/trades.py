@@ -136,6 +136,8 @@ class TradeStream(ShapedStream):
         if trade_id is None or not 0 <= trade_id <= MAX_INTEGER:
             trade_id = data.trade_id = 0  # no id that a column can hold: repetitions of it cannot be recognised
         ms = data.time_ms
+        if ms is None and self.is_unusable():
+            return ()
         ts = ms * 1_000_000 if ms is not None and 0 < ms < MAX_MS else received
         records = self._records(ts, data)
         if data.existing:

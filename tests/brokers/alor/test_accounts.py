@@ -25,6 +25,7 @@ from tests.brokers.alor.lines import (
     sent,
 )
 from tests.brokers.alor.objects import OBJECTS, item
+from tests.brokers.aries.lines import counts, said
 from tests.brokers.refusals import by_symbol
 
 OPCODES: dict[Kind, str] = {
@@ -55,6 +56,19 @@ def rows(found: list[Record]) -> list[dict[str, Any] | None]:
 
 def orders(**fields: Any) -> bytes:
     return data("orders-1", item("orders", **fields))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_row_in_another_format_than_requested_is_unreadable(kind: Kind) -> None:
+    protocol = opened(AlorAccounts(), every(kind))
+    other = "slim" if format_of(kind) != "slim" else "simple"
+    guid = guid_of(protocol, every(kind))
+
+    found, notices = protocol.receive([data(guid, item(kind, other))], RECEIVED)
+
+    assert list(found) == []
+    assert counts(notices)[kind, "unreadable"] == 1
+    assert "in another format than requested" in [each.reason for each in said(notices) if isinstance(each, Unreadable)]
 
 
 # Every opcode in every format: request, snapshot, live, unsubscribe; the reply behind the snapshot and before it.

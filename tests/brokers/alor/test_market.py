@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import pytest
@@ -42,6 +44,7 @@ from tests.brokers.alor.lines import (
     trades,
     values,
 )
+from tests.brokers.aries.lines import counts, said
 from tests.brokers.refusals import by_symbol
 
 EACH_ORDER = pytest.mark.parametrize("is_reply_first", [False, True], ids=["reply last", "reply first"])
@@ -352,6 +355,41 @@ def test_fields_that_are_absent_or_null_are_missing() -> None:
     row = records(protocol, data(guid_of(protocol, quotes()), {"bid": None, "tso": MS}))[0][2]
 
     assert [math.isnan(value) for value in row] == [True] * 5
+
+
+@pytest.mark.parametrize("other", ["simple", "heavy"])
+@pytest.mark.parametrize(
+    ("subscription", "message"),
+    [
+        (quotes(), quote),
+        (trades(), partial(trade, 7)),
+        (book(), partial(order_book, {1.0: 2}, {3.0: 4})),
+        (bars(), bar),
+    ],
+)
+def test_message_in_another_format_than_requested_is_unreadable(
+    subscription: Subscription, message: Callable[..., Any], other: Format
+) -> None:
+    protocol = opened(AlorMarket(), subscription)
+    content = message(SECONDS, form=other) if message is bar else message(form=other)
+
+    found, notices = protocol.receive([data(guid_of(protocol, subscription), content)], RECEIVED)
+
+    assert list(found) == []
+    assert [each.reason for each in said(notices) if isinstance(each, Unreadable)] == [
+        "in another format than requested"
+    ]
+    assert counts(notices) == {(subscription.kind, "unreadable"): 1}
+    content = message(SECONDS, form="slim") if message is bar else message(form="slim")
+    assert len(records(protocol, data(guid_of(protocol, subscription), content))) == 1
+
+
+def test_message_in_the_requested_format_without_a_time_is_used() -> None:
+    protocol = opened(AlorMarket(), quotes())
+
+    (found,) = records(protocol, data(guid_of(protocol, quotes()), {"bid": 1.5, "c": 2.5}))
+
+    assert (found[1], found[2][0], found[2][4]) == (RECEIVED, 1.5, 2.5)
 
 
 def test_value_that_cannot_be_used_is_named_and_the_rest_is_used() -> None:
