@@ -59,6 +59,7 @@ _UNKNOWN_SYMBOL = re.compile(
     rf"(unknown|invalid|no such)\W?{_THING}|{_THING}\b.{{0,300}}\b(not found|unknown|invalid|does not exist)",
     re.IGNORECASE | re.DOTALL,
 )
+_NOT_ABOUT_SYMBOLS = frozenset({401, 403, 408, 409, 425, 429})
 _UNRESERVED = frozenset(f"{string.ascii_letters}{string.digits}-._~".encode())  # RFC 3986, 2.3
 
 
@@ -78,8 +79,12 @@ def is_unknown_symbol(reason: str, code: object = "") -> bool:
     """Return whether a refusal, by its text `reason` and its error code, says that a symbol does not exist.
 
     `code` is "" if the server sends none. The result only chooses the error that a user gets. No broker documents its
-    codes, so the words searched for are assumed.
+    codes, so the words searched for are assumed; codes 401, 403, 408, 409, 425, 429 and from 500 on, as those of HTTP,
+    say that it is about something else.
     """
+    status = number(code)
+    if status is not None and (status in _NOT_ABOUT_SYMBOLS or status >= 500):
+        return False
     return _UNKNOWN_SYMBOL.search(f"{code} {reason[:MOST_CHARACTERS]}") is not None
 
 

@@ -16,11 +16,13 @@ __all__ = [
     "TokenRefusedError",
     "crashed",
     "explain",
+    "is_for_now",
     "never_connected",
     "not_open_within",
     "token_refused",
 ]
 
+LATER = frozenset({408, 425, 429})
 UNKNOWN_ISSUER = {18, 19, 20, 21}  # OpenSSL's codes for a chain without a trusted issuer
 
 
@@ -52,6 +54,11 @@ def explain(error: Exception) -> str:
         return "no answer in time"
     reason = error.strerror if isinstance(error, OSError) else None
     return reason or str(error) or type(error).__name__
+
+
+def is_for_now(status: int) -> bool:
+    """Return whether an HTTP status says that the same request may succeed later (RFC 9110, 15.5 and 15.6)."""
+    return status in LATER or status >= 500
 
 
 def never_connected(reason: str, where: str) -> ConnectError:

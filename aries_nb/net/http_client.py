@@ -28,7 +28,7 @@ from aries_nb.errors import ClosedError, ConnectError, FeedError, TokenError, Us
 from aries_nb.model import Secret
 from aries_nb.net.background import register_fork_aware, run_on_thread
 from aries_nb.net.backoff import Backoff, BackoffRule
-from aries_nb.net.connection_errors import explain
+from aries_nb.net.connection_errors import explain, is_for_now
 from aries_nb.net.limits import RateLimit, count_values
 from aries_nb.net.proxy import Proxy, proxy_for
 from aries_nb.net.redaction import Redactor
@@ -53,7 +53,6 @@ __all__ = [
 ATTEMPTS = 4
 RULE = BackoffRule(first=0.5, cap=8.0)
 LONGEST_ASKED_WAIT = 30.0  # seconds; a longer Retry-After is cut: a cell waits
-RETRIED = frozenset({408, 425, 429})  # and every 5xx; a GET may be repeated (RFC 9110, 9.2.2)
 UNAUTHORIZED, TOO_MANY = 401, 429
 READ_TIMEOUT_SECONDS = 15.0  # without a byte, or to connect
 TOTAL_SECONDS = 60.0  # for one exchange, so that a server that trickles bytes is cut off
@@ -132,7 +131,7 @@ class HttpClient:
                 if answer.is_success:
                     return answer.body
                 failure = self._refusal(path, answer)
-                if answer.status not in RETRIED and answer.status < 500:
+                if not is_for_now(answer.status):  # a GET may be repeated (RFC 9110, 9.2.2)
                     raise failure
                 retry_after = _retry_after(answer)
                 if answer.status == TOO_MANY:
@@ -234,7 +233,7 @@ class HttpClient:
 
     def _refusal(self, path: str, answer: HttpResponse) -> FeedError:
         where = self.base + path
-        if answer.status in RETRIED or answer.status >= 500:
+        if is_for_now(answer.status):
             advice = "Wait a while, then ask again." if answer.status < 500 else "The server fails; try again later."
             return ConnectError(f"the server could not answer ({describe(answer)})", where=where, advice=advice)
         if answer.status < 400:

@@ -12,6 +12,7 @@ from urllib.parse import parse_qsl
 from aries_nb.brokers import TokenExchange
 from aries_nb.errors import ConnectError, FeedError, TokenError, UsageError
 from aries_nb.model import Secret
+from aries_nb.net.connection_errors import is_for_now
 from aries_nb.net.http_client import HttpResponse, checked_http_url, describe, new_client, send_request
 from aries_nb.net.tokens import checked_secret
 
@@ -25,7 +26,6 @@ ASSUMED_LIFE = 3600.0  # seconds, if the server names none (assumed: typical by 
 ASSUMED_OWN_LIFE = 1500.0  # of a token of a broker's own exchange that names no expiry
 LONGEST_LIFE = 366 * 86400.0
 REFUSALS = frozenset({400, 401, 403})  # RFC 6749, 5.2: 400, or 401 for the client; 403 by some servers
-LATER = frozenset({408, 425, 429})
 ADVICE = "Check the client's id and secret and the redirect address; or log in again for a new refresh token."
 
 
@@ -83,7 +83,7 @@ def request_token(endpoints: OAuthEndpoints, grant_type: str, fields: Mapping[st
     reason = describe(answer.without(*secrets))
     if answer.status in REFUSALS:
         raise TokenError(f"no token was issued ({reason})", where=url, advice=ADVICE)
-    if answer.status in LATER or answer.status >= 500:
+    if is_for_now(answer.status):
         raise ConnectError(f"the token endpoint cannot answer now ({reason})", where=url, advice="Try again later.")
     raise FeedError(f"this is no token endpoint ({reason})", where=url, advice="Check the address.")
 

@@ -26,7 +26,7 @@ from aries_nb.brokers import Ping
 from aries_nb.errors import ConnectError
 from aries_nb.model import Cause, Secret
 from aries_nb.net.background import InheritedSocket, run_on_thread
-from aries_nb.net.connection_errors import ConnectionLostError, TokenRefusedError, explain
+from aries_nb.net.connection_errors import ConnectionLostError, TokenRefusedError, explain, is_for_now
 from aries_nb.net.proxy import Proxy, proxy_for
 from aries_nb.net.tls import tls_context
 
@@ -154,11 +154,16 @@ def _not_opened(
             return error
         if has_token and isinstance(error, InvalidStatus) and error.response.status_code in UNAUTHORIZED:
             return TokenRefusedError(f"the server refused the handshake: HTTP {error.response.status_code}", "token")
+        if isinstance(error, InvalidStatus) and is_for_now(error.response.status_code):
+            return ConnectionLostError(f"the server takes no connection now: HTTP {error.response.status_code}")
         return ConnectionLostError(f"what answered is no WebSocket server of this broker ({error})")
     if isinstance(error, InvalidProxyStatus):
         return ConnectionLostError(proxy.explain(error.response.status_code))
     if isinstance(error, ProxyError):
         return ConnectionLostError(proxy.explain(None))
+    if isinstance(error, InvalidStatus) and is_for_now(error.response.status_code):
+        status = error.response.status_code
+        return ConnectionLostError(f"the server, or {proxy} itself, takes no connection now: HTTP {status}")
     if isinstance(error, WebSocketException):
         return ConnectionLostError(f"what answered is no WebSocket server of this broker ({error}), or {proxy} itself")
     if isinstance(error, ssl.SSLError | ConnectionResetError | ConnectionAbortedError | TimeoutError):

@@ -135,7 +135,6 @@ def test_an_address_where_nothing_listens_is_an_error_at_once(open_session: Open
     [
         b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello",
         b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n",
-        b"HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\n\r\n",
         b"SSH-2.0-OpenSSH_9.6\r\n",
         b"",
     ],
@@ -149,6 +148,19 @@ def test_what_speaks_no_websocket_is_named_so(greeting: bytes, open_session: Ope
         session = open_session(server.url)
 
         with pytest.raises(ConnectError, match="no WebSocket server of this broker"):
+            session.wait_open(5)
+
+
+@pytest.mark.parametrize("status", [b"429 Too Many Requests", b"503 Service Unavailable"])
+def test_a_server_that_takes_no_connection_for_now_is_named_so(status: bytes, open_session: Open) -> None:
+    async def answer(_: RudeServer, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 " + status + b"\r\nContent-Length: 0\r\n\r\n")
+
+    with RudeListener(answer) as server:
+        session = open_session(server.url)
+
+        with pytest.raises(ConnectError, match=f"takes no connection now: HTTP {status[:3].decode()}"):
             session.wait_open(5)
 
 

@@ -247,7 +247,7 @@ class AlorSession:
         if request is None:
             self.notices.append(Rejected((), said))
         elif request.is_subscription:
-            is_unknown = code == NOT_FOUND or is_unknown_symbol(said)
+            is_unknown = code == NOT_FOUND or is_unknown_symbol(said, code)
             self.refused.append(RequestRefused(guid, said, is_unknown))
         return None
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from aries_nb.brokers.alor.market import AlorMarket
 from aries_nb.errors import UsageError
-from aries_nb.model import NOT_A_TIME, PUT, Pong, SessionOpened, Subscription, Unreadable
+from aries_nb.model import NOT_A_TIME, PUT, Pong, Rejected, SessionOpened, Subscription, Unreadable
 from tests.brokers.alor.lines import (
     BARS,
     MS,
@@ -575,6 +575,29 @@ def test_refusal_names_the_symbol_and_the_stream_can_be_asked_for_again() -> Non
 
     assert by_symbol(notices)[0] == (("NONE",), "Not found")
     assert [message["opcode"] for message in sent(protocol)] == ["QuotesSubscribe", "ping"]
+
+
+@pytest.mark.parametrize(
+    ("code", "text", "expected"),
+    [
+        (404, "Not found", True),
+        (400, "Unknown instrument NONE", True),
+        (400, "Bad request", False),
+        (403, "Portfolio D00000 not found", False),
+        (429, "Too many requests: instrument NONE invalid for now", False),
+        (500, "Symbol cache not found", False),
+    ],
+)
+def test_only_a_refusal_about_the_symbol_says_that_it_is_unknown(code: int, text: str, expected: bool) -> None:
+    protocol = AlorMarket()
+    answer(protocol, begin(protocol))
+    protocol.subscribe([quotes("NONE")])
+    request, ping = sent(protocol)
+
+    _, notices = receive(protocol, reply(request["guid"], code, text), reply(ping["guid"]))
+
+    (refused,) = [each for each in notices if isinstance(each, Rejected)]
+    assert refused.is_unknown_symbol is expected
 
 
 def test_stream_without_reply_is_refused_when_its_time_ran_out_unless_it_speaks() -> None:
