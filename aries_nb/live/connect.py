@@ -9,6 +9,7 @@ from collections.abc import Callable
 from contextlib import ExitStack
 from functools import partial
 from importlib import import_module
+from weakref import WeakValueDictionary
 
 from aries_nb.brokers import Broker, broker_named
 from aries_nb.errors import TokenError, UsageError
@@ -32,7 +33,8 @@ class _OpenFeeds:
 
     def __init__(self) -> None:
         self._feeds: dict[object, tuple[Feed, EmbeddedMarket | None, Broker | None]] = {}
-        self._making: dict[object, threading.Lock] = {}
+        # Only while a call holds it: its key has the token.
+        self._making: WeakValueDictionary[object, threading.Lock] = WeakValueDictionary()
         self._allowances: dict[str, ConnectionLimit] = {}
         self._guard = threading.Lock()
         atexit.register(self.close)
@@ -91,7 +93,7 @@ class _OpenFeeds:
 
         `connect` then makes new ones in the child.
         """
-        self._feeds, self._making, self._allowances = {}, {}, {}
+        self._feeds, self._making, self._allowances = {}, WeakValueDictionary(), {}
         self._guard = threading.Lock()
 
     def close(self) -> None:

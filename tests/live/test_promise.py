@@ -245,6 +245,17 @@ def test_a_book_is_not_believed_once_its_feed_is_closed(sim: Simulator) -> None:
     assert book.integrity == "gap"
 
 
+def test_a_closed_feed_leaves_neither_its_lock_nor_its_token(sim: Simulator) -> None:
+    registry = sys.modules["aries_nb.live.connect"]._open_feeds
+    before = len(registry._feeds)
+
+    for number in range(3):
+        anb.connect("aries", url=sim.url, token=f"token {number}").close()
+
+    assert len(registry._feeds) == before
+    assert len(registry._making) == 0  # their keys have the tokens
+
+
 def test_a_simulated_market_that_has_died_is_replaced() -> None:
     feed = anb.connect("sim", seed=77)
     feed.close()
