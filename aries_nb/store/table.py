@@ -13,7 +13,7 @@ from typing import NamedTuple, Protocol, TypeAlias
 
 import pandas as pd
 
-from aries_nb.model import PUT, Column, Observers, RecordBuffer, Value, Values
+from aries_nb.model import NOT_A_TIME, PUT, Column, Observers, RecordBuffer, Value, Values
 from aries_nb.store.log import RowChange, TableRow
 from aries_nb.store.message_counts import MessageCounts, counts_of
 from aries_nb.store.values import RECEIPT, UNKNOWN, frame_of
@@ -21,6 +21,7 @@ from aries_nb.store.values import RECEIPT, UNKNOWN, frame_of
 __all__ = ["FetchedRows", "Table", "TableListener"]
 
 MAX_TEXT = 20_000  # characters of one text, the body of a news item included; longer ones are cut
+MOST_AHEAD_NS = 86_400_000_000_000  # a clock may be off by hours, not by a day
 _ELLIPSIS = "…"
 
 # The account's code and the values of the key columns.
@@ -94,6 +95,7 @@ class Table:
         names = [column.name for column in self.columns]
         self._places = tuple(names.index(name) for name in self.key)
         self._updated = names.index("updated") if "updated" in names else None
+        self._filled_at = names.index("filled") if "filled" in names else None
         self._limit = limit
         self._listeners = tuple(listeners)
         self._observers = Observers()
@@ -266,8 +268,8 @@ class Table:
     def _put_streamed(self, key: Key, row: TableRow, *, is_snapshot: bool) -> bool:
         """Write a row that the stream brought, and return whether listeners must get it, as its state is new.
 
-        A later state that was fetched over HTTP stays. `is_snapshot`: the row is from a list of all rows, and counts as
-        new only if it is unknown or differs.
+        A later state stays, whether it was streamed or fetched over HTTP. `is_snapshot`: the row is from a list of all
+        rows, and counts as new only if it is unknown or differs.
         """
         self._taken += 1
         self._replaced += key in self._rows
@@ -275,7 +277,8 @@ class Table:
         is_news = not is_snapshot or known is None or known.values != row.values
         ahead = self._fetched.get(key)
         if ahead is None:
-            self._rows[key] = row
+            is_late = known is not None and self._is_earlier(row, known)
+            self._rows[key] = known if known is not None and is_late else row
             return is_news
         is_known = any(each.values == row.values for each in ahead)
         order = self._order(row, ahead[-1])
@@ -325,6 +328,22 @@ class Table:
         assert isinstance(one, int), "times are whole numbers"
         assert isinstance(two, int), "times are whole numbers"
         return one - two
+
+    def _is_earlier(self, row: TableRow, known: TableRow) -> bool:
+        """Return whether a streamed row is an earlier state than the known one, so that it must not replace it.
+
+        By `updated`, of equal times by the quantity filled. A time far ahead of its receipt is an error and decides
+        nothing.
+        """
+        if self._updated is None or _ahead(known, self._updated) > MOST_AHEAD_NS:
+            return False
+        order = self._order(row, known)
+        if order or self._filled_at is None or known.values[self._updated] == NOT_A_TIME:
+            return order < 0 and row.values[self._updated] != NOT_A_TIME
+        now, before = (each.values[self._filled_at] for each in (row, known))
+        if not isinstance(now, Decimal) or not isinstance(before, Decimal):
+            return False
+        return now.is_finite() and before.is_finite() and now < before
 
     def _remove_unlisted(self, listed: dict[int, set[Key]]) -> None:
         """Remove the rows that a list of all rows of their account lacks.
@@ -382,6 +401,13 @@ class Table:
             view.version + steps, rows, view.evicted + evicted, bool(self._stale_keys), *counts
         )
         self._observers.notify()
+
+
+def _ahead(row: TableRow, place: int) -> int:
+    """Return how far the time in the column at `place` is ahead of the row's receipt, in ns."""
+    time = row.values[place]
+    assert isinstance(time, int), "times are whole numbers"
+    return time - row.received
 
 
 def _code(key: Key) -> int:

@@ -503,6 +503,41 @@ def test_a_late_state_does_not_turn_a_row_back() -> None:
     assert logged(log) == [("X", 4, NOW + 2), ("X", 3, NOW + 1)]
 
 
+def progress(filled: str, updated: int) -> tuple[Any, ...]:
+    return blank(ORDER_COLUMNS, order_id="O-1", filled=Decimal(filled), updated=updated)
+
+
+@pytest.mark.parametrize(
+    ("late", "stays"),
+    [
+        (progress("4", NOW - 1), True),
+        (progress("4", NOW), True),  # its clock counts in seconds
+        (progress("10", NOW), False),  # filled further in the same second
+        (progress("4", NOW + 1), False),  # taken back
+        (progress("4", NOT_A_TIME), False),
+    ],
+)
+def test_a_streamed_state_never_takes_the_place_of_a_later_one(late: tuple[Any, ...], stays: bool) -> None:
+    log = ChangeLog(ORDER_COLUMNS)
+    table = Table(ORDER_COLUMNS, ["ACC-1"], key=["order_id"], listeners=[log])
+    newest = progress("9", NOW)
+    tell(table, newest)
+
+    tell(table, late)
+
+    assert [row.values[6] == newest[6] for row in table.rows()] == [stays]
+    assert len(log.entries()[0]) == 2
+
+
+def test_a_state_with_a_time_far_ahead_does_not_stay_for_ever() -> None:
+    table = Table(ORDER_COLUMNS, ["ACC-1"], key=["order_id"])
+    tell(table, progress("4", NOW + 40 * 86_400 * 10**9))
+
+    tell(table, progress("10", NOW + 1))
+
+    assert [row.values[6] for row in table.rows()] == [Decimal(10)]
+
+
 def test_an_ended_order_that_a_full_list_took_away_comes_back_without_being_news() -> None:
     table, log = dated()
     tell(table, ("X", 4, NOW + 2))
