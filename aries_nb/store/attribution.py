@@ -197,7 +197,8 @@ class _Instrument:
     def trade(self, fill: Fill) -> None:
         self.is_held_or_traded = True
         self.quantity += fill.signed
-        self._contribution = self._contribution._replace(fee=self._contribution.fee - fill.fee)
+        if fill.fee.is_finite():  # else it is found in the cash
+            self._contribution = self._contribution._replace(fee=self._contribution.fee - fill.fee)
         fair = fill.mid if fill.mid.is_finite() else fill.price
         self._add(trade=fill.signed * (fair - fill.price))
         if self._mark is None:

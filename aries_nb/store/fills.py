@@ -2,17 +2,21 @@
 
 An order's state has its filled quantity in all and the average price. The difference between two states is a fill.
 `fill_between` is pure; `DerivedFillLog` listens to a table of orders, `ReportedFillLog` to one of executions.
+An order with several legs has the fills of its legs.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from decimal import Decimal
-from typing import Literal, NamedTuple
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from decimal import Decimal, InvalidOperation
+from typing import Literal, NamedTuple, TypeAlias
 
 import pandas as pd
 
-from aries_nb.model import Column, Value
+from aries_nb.model import NOT_A_TIME, Column, Value
+from aries_nb.model.contracts import option_multiplier
 from aries_nb.store.log import LOG_LIMIT, Log, RowChange, TableRow
 from aries_nb.store.values import RECEIPT, UNKNOWN, ZERO, exactly, frame_of, is_usable
 
@@ -31,17 +35,25 @@ FILL_COLUMNS = (
 PRICE_STEP = Decimal("1e-10")  # fills' prices are rounded to this; a quotient may have endless digits
 MOST_ORDERS = 50_000  # orders whose state is remembered, so that no snapshot yields their fills again
 MOST_FILLS = 200_000  # executions whose ids are remembered, for the same reason
+MOST_AHEAD_NS = 86_400_000_000_000  # an order's time further ahead of its receipt orders no states: it is an error
+COMBINATION = "{} (legs not known)"  # the symbol of a fill of several legs, none of which can be named
+
+# The account, the order and, for an order with several legs, the symbol of the leg.
+OrderKey: TypeAlias = tuple[str, str, str]
 
 
 class Fill(NamedTuple):
     """An own execution at `ts` (exchange time, ns since the epoch), of an order of the user.
 
-    `quantity` is above 0, `side` is the direction. `price` is NaN where the broker gave no average price. `fee` is
-    above 0 where it was paid, 0 where the broker gives none. `is_combined`: derived from a list of all orders, as after
-    a gap or at the first connection; it may stand for several executions, and `ts` is that of the last. `is_listed`:
-    reported in a list of all fills, so it may be older than fills before it. `source`: reported as it happened
-    ("stream"), in such a list ("list"), or by a request for past fills ("history"). `mid` is the middle of our own
-    quotes at `ts`, NaN where it was not looked up or there was no quote; set by the code that values fills.
+    `side` is the direction. `quantity` is above 0; below 0 it takes back earlier executions of the order, which the
+    exchange cancelled. `price` is NaN where the broker gave no average price. `fee` is above 0 where it was paid, NaN
+    where the broker gives none. `is_combined`: derived from a list of all orders, as after a gap or at the first
+    connection; it may stand for several executions, and `ts` is that of the last. `is_listed`: reported in a list of
+    all fills, so it may be older than fills before it. `source`: reported as it happened ("stream"), in such a list
+    ("list"), or by a request for past fills ("history"). `mid` is the middle of our own quotes at `ts`, NaN where it
+    was not looked up or there was no quote; set by the code that values fills. `multiplier` is what one unit of the
+    price is worth for one unit of quantity, NaN where the broker does not say; that of the position counts then.
+    `accrued` is the accrued interest paid in addition to the price, in all.
     """
 
     ts: int
@@ -56,18 +68,22 @@ class Fill(NamedTuple):
     is_listed: bool = False
     source: Literal["stream", "list", "history"] = "stream"
     mid: Decimal = UNKNOWN
+    multiplier: Decimal = UNKNOWN
+    accrued: Decimal = ZERO
 
     @property
     def signed(self) -> Decimal:
-        """The change of the position by this fill: `quantity`, below 0 for a sale."""
+        """The change of the position by this fill: `quantity` of a purchase, its negative of a sale."""
         return self.quantity if self.side == "buy" else -self.quantity
 
 
 class OrderState(NamedTuple):
     """The part of an order's state that determines fills: `filled` is the quantity so far in all, at `average_price`.
 
-    `ts` is in ns since the epoch. `replaces` is the id of the order that this one replaced, "" for none. `side` is the
-    broker's text; `average_price` is NaN where the broker gave none.
+    `ts` is in ns since the epoch; of two states of one order the one with the later `ts` is the later state if
+    `is_timed`, the order's own time. `replaces` is the id of the order that this one replaced, "" for none. `side` is
+    the broker's text; `average_price` is NaN where the broker gave none, `quantity` (ordered) and `multiplier` as well.
+    `is_done`: by its status it is filled entirely. `leg` is the symbol of the leg, "" of an order without legs.
     """
 
     ts: int
@@ -78,21 +94,33 @@ class OrderState(NamedTuple):
     filled: Decimal
     average_price: Decimal
     replaces: str = ""
+    quantity: Decimal = UNKNOWN
+    multiplier: Decimal = UNKNOWN
+    is_timed: bool = True
+    is_done: bool = False
+    leg: str = ""
+
+    @property
+    def key(self) -> OrderKey:
+        """What identifies the order, or one leg of it."""
+        return self.account, self.order_id, self.leg
 
 
 def fill_between(before: OrderState | None, now: OrderState, *, is_combined: bool = False) -> Fill | None:
     """Return the fill between two states of one order, `before` None for an order not seen yet; None without a fill.
 
-    There is none where no more is filled than before (a state repeated, late, or taken back) and where the side is
-    unknown. The price is (average × filled now - average × filled before) / quantity, rounded to 10 places. It is as
-    exact as the broker's average price: one that is rounded to a unit u puts it off by at most u/2 × (filled now +
-    filled before) / quantity. An average price of 0 or missing means "not known" (Aries' protocol page §5.4).
-    `is_combined`: `now` is from a list of all orders, so states in between may have been missed; the fill then has
-    `is_combined` set and the source "list", else "stream".
+    There is none where no more is filled than before (a state repeated or late) and where the side is unknown. A later
+    state with less filled takes executions back: the fill's quantity is below 0. The price is (average × filled now -
+    average × filled before) / quantity, rounded to 10 places. It is as exact as the broker's average price: one that is
+    rounded to a unit u puts it off by at most u/2 × (filled now + filled before) / quantity. An average price of 0 or
+    missing means "not known" (Aries' protocol page §5.4). `is_combined`: `now` is from a list of all orders, so states
+    in between may have been missed; the fill then has `is_combined` set and the source "list", else "stream".
     """
     filled_before = ZERO if before is None else before.filled
     side = _side(now.side)
-    if side is None or not is_usable(now.filled) or not now.filled > filled_before:
+    if side is None or not is_usable(now.filled) or now.filled == filled_before:
+        return None
+    if before is not None and not _is_later(before, now):
         return None
     with exactly():
         quantity = now.filled - filled_before
@@ -100,7 +128,17 @@ def fill_between(before: OrderState | None, now: OrderState, *, is_combined: boo
         price = ((_paid(now) - paid_before) / quantity).quantize(PRICE_STEP)
     source: Literal["stream", "list"] = "list" if is_combined else "stream"
     return Fill(
-        now.ts, now.account, now.symbol, side, quantity, price, now.order_id, is_combined=is_combined, source=source
+        now.ts,
+        now.account,
+        now.symbol,
+        side,
+        quantity,
+        price,
+        now.order_id,
+        fee=UNKNOWN,  # an order has none
+        is_combined=is_combined,
+        source=source,
+        multiplier=now.multiplier,
     )
 
 
@@ -110,11 +148,11 @@ class FillLog(Log[tuple[Fill, int]]):
     def frame(self) -> pd.DataFrame:
         """Return one row a fill (own execution) in the order of arrival; the index numbers all of the log from 0.
 
-        Columns ts (exchange time) and received (UTC), account, symbol, side ("buy", "sell"), quantity, price (NaN where
-        unknown), fee (above 0 where paid; all float64), order_id, is_combined and source. `is_combined` (bool): derived
-        from a list of all orders, as after a gap, so the row may be several executions of that order. `source`:
-        reported as it happened ("stream"), in a list of all fills or orders ("list"), or by a request for past fills
-        ("history"). The frame belongs to the caller.
+        Columns ts (exchange time) and received (UTC), account, symbol, side ("buy", "sell"), quantity (below 0 where
+        executions are taken back), price (NaN where unknown), fee (above 0 where paid, NaN where unknown; all float64),
+        order_id, is_combined and source. `is_combined` (bool): derived from a list of all orders, as after a gap, so
+        the row may be several executions of that order. `source`: reported as it happened ("stream"), in a list of all
+        fills or orders ("list"), or by a request for past fills ("history"). The frame belongs to the caller.
         """
         entries, end = self.entries()
         rows = [
@@ -171,54 +209,188 @@ class ReportedFillLog(FillLog):
         self.extend(sorted(news.values(), key=lambda each: each[0].ts))
 
 
+@dataclass
+class _Count:
+    """The state up to which fills were derived: of one order, or of several that go on counting one another's fills."""
+
+    state: OrderState | None = None
+
+
+@dataclass
+class _KnownOrder:
+    """The newest state of an order, and the count that its fills belong to.
+
+    `is_placed`: whether it goes on from the order that it replaced is decided. `began_at_zero`: it was seen with
+    nothing filled.
+    """
+
+    newest: OrderState
+    count: _Count = field(default_factory=_Count)
+    is_placed: bool = False
+    began_at_zero: bool = False
+
+
 class DerivedFillLog(FillLog):
     """The fills (own executions) that follow from the states of orders; listens to a table of orders.
 
     `columns` are those of that table, of which it needs order_id, symbol, side, filled and average_price. An order that
-    replaces another (column `replaces`) starts from what that one had filled, if its own filled quantity is as much or
-    more: assumed, as in FIX; the broker does not say. The newest `limit` fills are kept.
+    replaces another (column `replaces`) either goes on counting what that one had filled, as in FIX, or counts its own
+    from 0: its first states show which, or its quantity, else it goes on (assumed; the broker does not say). An order
+    with legs (column `legs`, a JSON list of objects with symbol, side, ratio and average price) has the fills of its
+    legs; the side of a leg is its own, whatever the side of the order (assumed). The newest `limit` fills are kept.
     """
 
     def __init__(self, columns: Sequence[Column], *, limit: int = LOG_LIMIT) -> None:
         super().__init__(limit)
         self._places = {column.name: place for place, column in enumerate(columns)}
-        self._states: dict[tuple[str, str], OrderState] = {}
+        self._orders: dict[OrderKey, _KnownOrder] = {}
+        self._successors: dict[OrderKey, OrderKey] = {}  # of orders that came before the one that they replaced
+        self._goes_on: bool | None = None  # how this broker counts, once it has shown that
 
     def take(self, changes: Sequence[RowChange]) -> None:
         """Append the own executions that follow from these changes of orders; the writer's thread only."""
-        states = [(self._state(change.row), change) for change in changes]
+        states = [(state, change) for change in changes for state in self._states(change.row)]
         # A full list may contain an order before the one that it replaces.
         replaced = {state.replaces for state, _ in states}
         states.sort(key=lambda each: (each[0].ts, each[0].order_id not in replaced))
         fills = [(self._fill(state, change), change.row.received) for state, change in states]
-        for key in list(self._states)[: max(len(self._states) - MOST_ORDERS, 0)]:
-            del self._states[key]
+        for key in list(self._orders)[: max(len(self._orders) - MOST_ORDERS, 0)]:
+            del self._orders[key]
+            self._successors.pop(key, None)
+        for key in list(self._successors)[: max(len(self._successors) - MOST_ORDERS, 0)]:
+            del self._successors[key]
         self.extend((fill, received) for fill, received in fills if fill is not None)
 
     def _fill(self, now: OrderState, change: RowChange) -> Fill | None:
-        key = (now.account, now.order_id)
-        before = self._states.get(key)
-        if before is None:
-            replaced = self._states.get((now.account, now.replaces)) if now.replaces else None
-            before = replaced if replaced is not None and now.filled >= replaced.filled else None
+        if not is_usable(now.filled):
+            return None
+        order = self._orders.pop(now.key, None) or _KnownOrder(now)
+        self._orders[now.key] = order  # the orders updated last are remembered longest
+        self._place(order, now)
+        order.newest = _newest(order.newest, now)
+        before = order.count.state
         fill = fill_between(before, now, is_combined=change.is_snapshot)
-        self._states.pop(key, None)  # the orders updated last are remembered longest
-        self._states[key] = now if before is None else _furthest(before, now)
+        order.count.state = now if before is None else _newest(before, now)
         return fill
 
-    def _state(self, row: TableRow) -> OrderState:
+    def _place(self, order: _KnownOrder, now: OrderState) -> None:
+        """Decide, once something is filled, whether an order goes on counting from the one that it replaced."""
+        if order.is_placed:
+            return
+        if not now.filled:
+            order.began_at_zero = True
+            return
+        order.is_placed = True
+        key, replaced = now.key, (now.account, now.replaces, now.leg)
+        before = self._orders.get(replaced) if now.replaces else None
+        after = self._orders.get(self._successors.get(key, key))
+        if before is not None and before is not order:
+            if before.newest.filled and self._is_continued(before.newest, now, began_at_zero=order.began_at_zero):
+                order.count = before.count
+        elif now.replaces:
+            self._successors[replaced] = key
+        if (
+            after is not None
+            and after is not order
+            and self._is_continued(now, after.newest, began_at_zero=after.began_at_zero)
+        ):
+            order.count = after.count
+
+    def _is_continued(self, before: OrderState, now: OrderState, *, began_at_zero: bool) -> bool:
+        """Return whether the filled quantity of `now` contains that of `before`, the order that it replaced."""
+        quantity = now.quantity if now.quantity.is_finite() else max(now.filled, before.filled)
+        has_quantities = now.quantity.is_finite() and before.quantity.is_finite()
+        is_same = now.filled == before.filled and (
+            now.average_price == before.average_price or not (now.average_price + before.average_price).is_finite()
+        )
+        if now.filled < before.filled or (now.is_done and now.filled < quantity):
+            self._goes_on = False
+        elif now.filled > quantity or (is_same and not (began_at_zero and now.quantity != before.quantity)):
+            self._goes_on = True
+        elif began_at_zero:
+            self._goes_on = False
+        elif has_quantities and quantity == before.quantity:
+            return True
+        elif has_quantities and quantity <= before.quantity - before.filled:
+            return False
+        else:  # neither says so: a purchase at less than nothing is none
+            paid, paid_before = _paid(now), _paid(before)
+            has_paid = paid.is_finite() and paid_before.is_finite()
+            return self._goes_on is not False and not (has_paid and (paid - paid_before) * paid < 0)
+        return self._goes_on
+
+    def _states(self, row: TableRow) -> Iterator[OrderState]:
+        """Yield the state of the order in a row, or that of each of its legs."""
         value = {name: row.values[place] for name, place in self._places.items()}
-        filled, average_price = Decimal(value["filled"]), Decimal(value["average_price"])
-        return OrderState(
+        filled, quantity = Decimal(value["filled"]), Decimal(value.get("quantity", UNKNOWN))
+        updated = value.get("updated", NOT_A_TIME)
+        state = OrderState(
             ts=row.ts,
             account=row.account,
             order_id=str(value["order_id"]),
             symbol=str(value["symbol"]),
             side=str(value["side"]),
-            filled=filled if is_usable(filled) and filled > 0 else ZERO,
-            average_price=average_price if is_usable(average_price) and average_price else UNKNOWN,
+            filled=filled if is_usable(filled) and filled >= 0 else UNKNOWN,
+            average_price=_price(value["average_price"]),
             replaces=str(value.get("replaces", "")),
+            quantity=quantity if is_usable(quantity) else UNKNOWN,
+            multiplier=Decimal(value.get("multiplier", UNKNOWN)),
+            is_timed=isinstance(updated, int) and NOT_A_TIME < updated < row.received + MOST_AHEAD_NS,
+            is_done=str(value.get("status", "")).lower() == "filled",
         )
+        legs = _legs(str(value.get("legs", "")))
+        if legs:
+            yield from (_leg_state(state, leg, is_only=len(legs) == 1) for leg in legs)
+        elif legs is None or str(value.get("category", "")).upper() == "MULTI_LEG":
+            yield state._replace(symbol=COMBINATION.format(state.symbol), average_price=UNKNOWN, multiplier=UNKNOWN)
+        else:
+            yield state
+
+
+class _Leg(NamedTuple):
+    symbol: str
+    side: str
+    ratio: Decimal
+    average_price: Decimal
+
+
+def _legs(text: str) -> list[_Leg] | None:
+    """Return the legs of an order in a JSON text, [] where it has none; None where they cannot be named."""
+    if not text:
+        return []
+    try:
+        return [_leg(item) for item in json.loads(text, parse_float=str, parse_int=str)]
+    except (ValueError, TypeError, KeyError, AttributeError, InvalidOperation, RecursionError):
+        return None
+
+
+def _leg(item: Mapping[str, object]) -> _Leg:
+    """Return a leg of an order; keys are compared without case and underscores. Raises where it cannot be named."""
+    value = {name.replace("_", "").lower(): str(each) for name, each in item.items() if each is not None}
+    symbol, side = value["symbol"], value["side"]
+    ratio = Decimal(value.get("ratioqty") or value.get("ratio") or "1")
+    if not symbol or _side(side) is None or not is_usable(ratio) or ratio <= 0:
+        raise ValueError("a leg without symbol, side or ratio")
+    return _Leg(symbol, side, ratio, _price(value.get("avgprice") or value.get("averageprice") or "NaN"))
+
+
+def _leg_state(order: OrderState, leg: _Leg, *, is_only: bool) -> OrderState:
+    with exactly():
+        return order._replace(
+            symbol=leg.symbol,
+            side=leg.side,
+            leg=leg.symbol,
+            filled=order.filled * leg.ratio,
+            quantity=order.quantity * leg.ratio,
+            average_price=order.average_price if is_only and leg.average_price.is_nan() else leg.average_price,
+            multiplier=option_multiplier(leg.symbol),
+        )
+
+
+def _price(value: Value) -> Decimal:
+    """Return an average price; NaN where it is 0, which means that the broker gave none."""
+    price = Decimal(value)
+    return price if is_usable(price) and price else UNKNOWN
 
 
 def _reported_fill(change: RowChange, value: Mapping[str, Value]) -> Fill | None:
@@ -226,6 +398,7 @@ def _reported_fill(change: RowChange, value: Mapping[str, Value]) -> Fill | None
     if side is None or not is_usable(quantity) or quantity <= 0:
         return None
     price, fee = Decimal(value["price"]), Decimal(value["fee"])
+    accrued = Decimal(value.get("accrued_interest", ZERO))
     return Fill(
         ts=change.row.ts,
         account=change.row.account,
@@ -234,21 +407,34 @@ def _reported_fill(change: RowChange, value: Mapping[str, Value]) -> Fill | None
         quantity=quantity,
         price=price if is_usable(price) else UNKNOWN,
         order_id=str(value["order_id"]),
-        fee=fee if is_usable(fee) else ZERO,
+        fee=fee if is_usable(fee) else UNKNOWN,
         is_listed=change.is_snapshot,
         source="list" if change.is_snapshot else "stream",
+        multiplier=Decimal(value.get("multiplier", UNKNOWN)),
+        accrued=accrued if is_usable(accrued) else ZERO,
     )
 
 
-def _furthest(before: OrderState, now: OrderState) -> OrderState:
-    """Return the state of an order with which its next state is compared: of two states, that with more filled.
+def _is_later(before: OrderState, now: OrderState) -> bool:
+    """Return whether `now` is a later state than `before`: by the order's own time, else by what is filled.
 
-    A state that arrives late must not make the next one yield a fill again. Of equally filled states, `now`, unless
-    only `before` has an average price.
+    Of two orders that count together the one with more filled is the later one, as each has its own times.
+    """
+    if before.order_id == now.order_id and before.is_timed and now.is_timed and before.ts != now.ts:
+        return now.ts > before.ts
+    return now.filled > before.filled
+
+
+def _newest(before: OrderState, now: OrderState) -> OrderState:
+    """Return the state of an order with which its next state is compared: the later one.
+
+    A state that arrives late must not make the next one yield a fill again. Of equally filled states it has the newer
+    average price that is known.
     """
     if now.filled != before.filled:
-        return max(before, now, key=lambda state: state.filled)
-    return now if now.average_price.is_finite() else before
+        return now if _is_later(before, now) else before
+    older, newer = sorted((before, now), key=lambda state: state.ts)
+    return newer if newer.average_price.is_finite() else newer._replace(average_price=older.average_price)
 
 
 def _paid(state: OrderState) -> Decimal:

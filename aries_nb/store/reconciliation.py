@@ -95,7 +95,7 @@ class Reconciliation:
 
     def _trade(self, fill: Fill) -> None:
         value = fill.signed * fill.price * self._attribution.multiplier(fill.symbol)
-        self._cash -= value + fill.fee
+        self._cash -= value + (fill.fee if fill.fee.is_finite() else ZERO)
         fee = max(abs(value) * MOST_FEE_SHARE, MOST_SMALL_FEE) if value.is_finite() else ZERO
         self._pending[fill.symbol] = self._pending.get(fill.symbol, ZERO) + fee
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from decimal import Decimal, localcontext
 from typing import Any
 
@@ -18,7 +19,7 @@ from aries_nb.store.log import TableRow
 from aries_nb.store.table import Table
 
 NOW = 1_772_463_845_000_000_000
-COLUMNS = (*ORDER_COLUMNS, Column("replaces", "text"))
+COLUMNS = (*ORDER_COLUMNS, Column("replaces", "text"), Column("category", "text"), Column("legs", "text"))
 BLANK: dict[str, Any] = {"text": "", "time": NOW, "decimal": Decimal("NaN")}
 CENT = Decimal("0.01")
 
@@ -59,7 +60,11 @@ def logged(log: DerivedFillLog) -> list[tuple[str, Decimal, bool]]:
 def test_the_first_fill_has_the_average_price() -> None:
     fill = fill_between(state("0", "0"), state("4", "499.98", ts=NOW + 1))
 
-    assert fill == Fill(NOW + 1, "ACC-1", "MSFT", "buy", Decimal(4), Decimal("499.98"), "ORD-1")
+    assert fill is not None
+    assert fill._replace(fee=Decimal(0), multiplier=fill.mid) == Fill(
+        NOW + 1, "ACC-1", "MSFT", "buy", Decimal(4), Decimal("499.98"), "ORD-1", multiplier=fill.mid, mid=fill.mid
+    )
+    assert fill.fee.is_nan()
 
 
 def test_the_next_fill_has_the_price_that_moves_the_average() -> None:
@@ -220,6 +225,116 @@ def test_a_list_that_names_an_order_before_the_one_it_replaces_counts_it_once() 
     assert logged(log) == [("ORD-1", Decimal(4), True), ("ORD-2", Decimal(2), True)]
 
 
+REPLACED = {"quantity": Decimal(10), "status": "REPLACED", "updated": NOW + 2}
+
+
+@pytest.mark.parametrize(
+    ("states", "expected"),
+    [
+        # It counts its own fills, and its quantity is what was left.
+        ([("6", "51", {"quantity": Decimal(6), "status": "FILLED"})], [("6", "51")]),
+        # It goes on counting, and its quantity is that of all.
+        ([("10", "50.6", {"quantity": Decimal(10), "status": "FILLED"})], [("6", "51")]),
+        ([("4", "50", {"quantity": Decimal(8)}), ("8", "51", {"quantity": Decimal(8)})], [("4", "52")]),
+        # It was seen with nothing filled: it counts its own.
+        ([("0", "0", {"quantity": Decimal(20)}), ("20", "51", {"quantity": Decimal(20)})], [("20", "51")]),
+        # It is filled with less than its quantity, so the rest was counted elsewhere.
+        ([("6", "51", {"quantity": Decimal(10), "status": "FILLED"})], [("6", "51")]),
+        ([("3", "51", {"quantity": Decimal(6)}), ("6", "52", {"quantity": Decimal(6)})], [("3", "51"), ("3", "53")]),
+        # A purchase at less than nothing is none.
+        ([("5", "1", {"quantity": Decimal(30)})], [("5", "1")]),
+    ],
+)
+def test_a_replacement_is_counted_whichever_way_the_broker_counts(
+    states: list[tuple[str, str, dict[str, Any]]], expected: list[tuple[str, str]]
+) -> None:
+    table, log = orders()
+    publish(table, order("4", "50", quantity=Decimal(10), status="PARTIALLY_FILLED", updated=NOW + 1))
+    publish(table, order("4", "50", **REPLACED))
+
+    for place, (filled, average, values) in enumerate(states):
+        publish(table, order(filled, average, "ORD-2", replaces="ORD-1", updated=NOW + 3 + place, **values))
+    publish(table, order("4", "50", **REPLACED))  # once more, late
+
+    _, *found = ((fill.quantity, fill.price) for fill, _ in log.entries()[0])
+    assert found == [(Decimal(quantity), Decimal(price)) for quantity, price in expected]
+
+
+@pytest.mark.parametrize("counts_on", [True, False])
+def test_a_replacement_that_arrives_before_the_order_it_replaces_is_counted_once(counts_on: bool) -> None:
+    table, log = orders()
+    late = order("4", "50", quantity=Decimal(10), updated=NOW + 1)
+    filled, average, quantity = ("10", "50.6", Decimal(10)) if counts_on else ("6", "51", Decimal(6))
+
+    publish(table, order(filled, average, "ORD-2", replaces="ORD-1", quantity=quantity, updated=NOW + 3))
+    publish(table, late)
+    publish(table, order("4", "50", **REPLACED))
+
+    assert sum(fill.quantity * fill.price for fill, _ in log.entries()[0]) == 506
+
+
+def test_a_fill_that_the_exchange_cancels_is_taken_back_and_filled_anew() -> None:
+    table, log = orders()
+
+    for filled, average in (("10", "20"), ("4", "20"), ("10", "20.6"), ("0", "0")):
+        publish(table, order(filled, average, updated=NOW + len(log)))
+        publish(table, order("10", "20", updated=NOW))  # late
+
+    found = [(fill.quantity, fill.price) for fill, _ in log.entries()[0]]
+    assert found == [(10, 20), (-6, 20), (6, 21), (-10, Decimal("20.6"))]
+
+
+def test_a_state_without_a_time_of_its_own_takes_nothing_back() -> None:
+    table, log = orders()
+    publish(table, order("10", "20", updated=NOW))
+
+    for updated in (-(2**63), NOW + 2 * 86_400 * 10**9):  # none, and one far ahead
+        publish(table, order("4", "20", updated=updated), ts=NOW + 9)
+
+    assert [fill.quantity for fill, _ in log.entries()[0]] == [10]
+
+
+CALL, PUT_ = "MSFT261218C00500000", "MSFT261218P00500000"
+
+
+def legs(*each: tuple[str, str, str, str]) -> str:
+    return json.dumps(
+        [{"symbol": symbol, "side": side, "ratioQty": ratio, "avgPrice": price} for symbol, side, ratio, price in each]
+    )
+
+
+def test_an_order_with_legs_has_the_fills_of_its_legs() -> None:
+    table, log = orders()
+    first = legs((CALL, "BUY", "1", "12.00"), (PUT_, "SELL", "2", "8.00"))
+    second = legs((CALL, "BUY", "1", "13.00"), (PUT_, "SELL", "2", "8.50"))
+
+    publish(table, order("1", "0", category="MULTI_LEG", legs=first, updated=NOW))
+    publish(table, order("2", "0", category="MULTI_LEG", legs=second, updated=NOW + 1))
+
+    found = [(fill.symbol, fill.signed, fill.price, fill.multiplier) for fill, _ in log.entries()[0]]
+    assert found == [(CALL, 1, 12, 100), (PUT_, -2, 8, 100), (CALL, 1, 14, 100), (PUT_, -2, 9, 100)]
+
+
+def test_a_single_leg_has_the_price_of_the_order() -> None:
+    table, log = orders()
+
+    publish(table, order("3", "1.25", legs=json.dumps([{"symbol": CALL, "side": "SELL"}])))
+
+    assert [(fill.symbol, fill.signed, fill.price) for fill, _ in log.entries()[0]] == [(CALL, -3, Decimal("1.25"))]
+
+
+@pytest.mark.parametrize(
+    "text", ["", "[]", "{", "[1]", '[{"symbol": "", "side": "BUY"}]', '[{"symbol": "A", "side": "BUY", "ratio": "x"}]']
+)
+def test_a_combination_whose_legs_are_not_known_is_no_fill_of_its_underlying(text: str) -> None:
+    table, log = orders()
+
+    publish(table, order("2", "4", category="MULTI_LEG", legs=text))
+
+    ((fill, _),) = log.entries()[0]
+    assert (fill.symbol, fill.quantity, fill.price.is_nan()) == ("MSFT (legs not known)", 2, True)
+
+
 def test_an_average_price_that_comes_later_serves_the_fills_that_follow() -> None:
     table, log = orders()
     publish(table, order("4", "0"))
@@ -270,7 +385,8 @@ def test_the_frame_of_fills_says_what_was_traded() -> None:
     ]  # fmt: skip
     row = frame.iloc[0]
     assert (row["ts"].value, row["received"].value) == (NOW, NOW)  # in us
-    assert tuple(row)[2:] == ("ACC-1", "MSFT", "sell", 4.0, 499.98, 0.0, "ORD-1", False, "stream")
+    assert tuple(row.drop("fee"))[2:] == ("ACC-1", "MSFT", "sell", 4.0, 499.98, "ORD-1", False, "stream")
+    assert pd.isna(row["fee"])
 
 
 def test_an_empty_frame_of_fills_has_its_types() -> None:
@@ -351,13 +467,13 @@ def test_what_is_no_execution_is_no_fill_until_it_is_put_right(values: dict[str,
     assert (wrong, len(log)) == (0, 1)
 
 
-def test_a_missing_fee_is_zero_and_a_missing_price_is_unknown() -> None:
+def test_a_missing_fee_and_a_missing_price_are_unknown() -> None:
     table, log = told()
 
     tell(table, execution("1", fee=Decimal("NaN"), price=Decimal("NaN")))
 
     fill = log.entries()[0][0][0]
-    assert (fill.fee, fill.price.is_nan(), fill.is_combined) == (Decimal(0), True, False)
+    assert (fill.fee.is_nan(), fill.price.is_nan(), fill.is_combined) == (True, True, False)
 
 
 def test_only_the_newest_numbers_are_remembered(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -79,7 +79,7 @@ class Account:
     def fills(self) -> LiveFills:
         """Own executions as `LiveFills`, one row each; quantities in shares or contracts.
 
-        `fee` is 0 where the broker sends none. Where the broker sends executions, they are its own records from the
+        `fee` is NaN where the broker sends none. Where the broker sends executions, they are its own records from the
         beginning of the current trading session on, and `load_history` loads earlier ones. Other brokers' fills are
         derived from changes of orders since the first use.
         """

@@ -1,0 +1,66 @@
+"""Contract multipliers: what one unit of a price is worth, for one unit of quantity, in the account's currency.
+
+A share has 1, a listed option 100, a bond quoted in percent 1 % of its face value, a future the value of one point.
+They are exact decimals, and NaN where they are not known.
+"""
+
+from __future__ import annotations
+
+import re
+from decimal import Context, Decimal, localcontext
+
+__all__ = ["OPTION_MULTIPLIER", "implied_multiplier", "is_option_symbol", "option_multiplier"]
+
+# OSI: root, date, right, strike. The root of a contract that was adjusted, as after a split, ends in a digit.
+OPTION_SYMBOL = re.compile(r"[A-Z][A-Z0-9.]{0,5} *\d{6}[CP]\d{8}")
+OPTION_MULTIPLIER = Decimal(100)
+WIDEST = Decimal("0.005")  # a multiplier that the amounts do not determine to this share is not known
+_UNKNOWN = Decimal("NaN")
+_CONTEXT = Context(prec=60, traps=[])  # absurd amounts become NaN
+
+
+def is_option_symbol(symbol: str) -> bool:
+    """Return whether a symbol is that of a listed option in OSI's form, such as MSFT261218C00500000."""
+    return OPTION_SYMBOL.fullmatch(symbol) is not None
+
+
+def option_multiplier(symbol: str) -> Decimal:
+    """Return 100 for the symbol of a listed option in OSI's form, 1 for any other.
+
+    An adjusted contract is quoted per share as well: its price counts 100 times, whatever it delivers (OCC).
+    """
+    return OPTION_MULTIPLIER if is_option_symbol(symbol) else Decimal(1)
+
+
+def implied_multiplier(value: Decimal, quantity: Decimal, price: Decimal, *, is_exact: bool = False) -> Decimal:
+    """Return the multiplier m in value = quantity × price × m, the one with the fewest digits; NaN without one.
+
+    `value` and `price` are rounded to their last digit, so many multipliers are possible: 1 if it is one of them, else
+    the one with the fewest digits, and of these the nearest to the quotient. `is_exact`: the price is that of a trade,
+    not an average. NaN where an amount is 0 or unknown, and where the price is too coarse to determine m to 0.5 %.
+    """
+    with localcontext(_CONTEXT):
+        value, units, price = abs(value), abs(quantity), abs(price)
+        if not all(each.is_finite() and each for each in (value, units, price)):
+            return _UNKNOWN
+        value_error, price_error = _half_step(value), Decimal(0) if is_exact else _half_step(price)
+        if price_error >= price:
+            return _UNKNOWN
+        low = (value - value_error) / (units * (price + price_error))
+        high = (value + value_error) / (units * (price - price_error))
+        if low <= 1 <= high:
+            return Decimal(1)
+        middle = value / (units * price)
+        if not middle.is_finite() or high - low > WIDEST * middle:
+            return _UNKNOWN
+        for digits in range(1, 30):
+            rounded = round(middle, digits - 1 - middle.adjusted())
+            if low <= rounded <= high:
+                return rounded.quantize(Decimal(1)) if rounded == rounded.to_integral_value() else rounded.normalize()
+        return middle
+
+
+def _half_step(amount: Decimal) -> Decimal:
+    """Return half a unit of the last digit of an amount; of a whole number half of 1."""
+    exponent = amount.as_tuple().exponent
+    return Decimal("0.5").scaleb(min(exponent, 0) if isinstance(exponent, int) else 0)

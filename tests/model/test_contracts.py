@@ -1,0 +1,62 @@
+"""Multipliers of contracts: out of the symbol, or out of amounts that are rounded."""
+
+from __future__ import annotations
+
+from decimal import Decimal, localcontext
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from aries_nb.model.contracts import implied_multiplier, is_option_symbol, option_multiplier
+
+
+@pytest.mark.parametrize(
+    ("symbol", "expected"),
+    [("MSFT261218C00500000", 100), ("BABA2261218P00090000", 100), ("BRK.B261218C00500000", 100), ("MSFT", 1), ("", 1)],
+)
+def test_an_option_is_known_by_its_symbol(symbol: str, expected: int) -> None:
+    assert option_multiplier(symbol) == expected
+    assert is_option_symbol(symbol) is (expected == 100)
+
+
+@pytest.mark.parametrize(
+    ("value", "quantity", "price", "expected"),
+    [
+        ("356400", "2", "110000", "1.62"),
+        ("1782.0", "10", "1100.0", "0.162"),
+        ("55422", "3", "200.0", "92.37"),
+        ("368000", "-4", "92000", "1"),
+        ("-368000", "-4", "92000", "1"),
+        ("9850", "10", "98.5", "10"),
+        ("8725", "1000000", "0.0087", "1"),  # the average is 0.008725, rounded
+        ("33.33", "10", "3.33", "1"),
+        ("100", "3", "0.5", "NaN"),  # 50 to 133
+        ("0", "3", "5", "NaN"),
+        ("5", "0", "5", "NaN"),
+        ("NaN", "1", "5", "NaN"),
+        ("5", "1", "0.0", "NaN"),
+        ("1e999", "1", "5", "NaN"),
+    ],
+)
+def test_a_multiplier_is_the_simplest_that_the_rounded_amounts_allow(
+    value: str, quantity: str, price: str, expected: str
+) -> None:
+    with localcontext() as context:
+        context.prec = 3
+        found = implied_multiplier(Decimal(value), Decimal(quantity), Decimal(price))
+
+    assert str(found) == expected
+
+
+@given(
+    st.sampled_from(["1", "10", "100", "0.162", "1.62", "92.37", "0.01", "1000"]).map(Decimal),
+    st.integers(1, 500),
+    st.decimals(10_000, 90_000, places=2),
+)
+def test_a_multiplier_comes_back_out_of_amounts_in_cents(multiplier: Decimal, quantity: int, price: Decimal) -> None:
+    value = round(multiplier * quantity * price, 2)
+
+    found = implied_multiplier(value, Decimal(quantity), price, is_exact=True)
+
+    assert abs(found - multiplier) <= multiplier * Decimal("0.005")
