@@ -5,13 +5,16 @@ from __future__ import annotations
 import html
 import logging
 import threading
+import time
 from abc import ABC, abstractmethod
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, TypeAlias
 
+from aries_nb.model.settings import settings
 from aries_nb.widgets.pacing import PERIOD_S
 from aries_nb.widgets.painter import Painter, get_painter
 from aries_nb.widgets.sources import TimedSource
-from aries_nb.widgets.static_html import bundle
+from aries_nb.widgets.static_html import FONT, bundle
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -22,6 +25,7 @@ if TYPE_CHECKING:
 
 __all__ = ["MimeBundle", "View"]
 
+NOTE = f"{FONT};padding:2px 10px;opacity:0.8"
 LOG = logging.getLogger("aries_nb")
 
 MimeBundle: TypeAlias = dict[str, object]
@@ -144,8 +148,11 @@ class View(ABC):
         return str(self.widget.model_id)
 
     def _static_html(self) -> str:
+        """Return the view's static picture, with the time that it is of."""
         try:
-            return self._picture()
+            local = datetime.fromtimestamp(settings.local_ns(time.time_ns()) // 1_000_000_000, UTC)
+            taken = html.escape(f"{local:%Y-%m-%d %H:%M:%S} {settings.timezone}")
+            return f'{self._picture()}<div style="{NOTE}">picture of {taken}</div>'
         except Exception as error:
             self._failed(error)
             return f"<p>{html.escape(f'{self!r}: {error}')}</p>"

@@ -13,7 +13,7 @@ from aries_nb.widgets.number_format import (
     grouped,
     shown_decimals,
 )
-from aries_nb.widgets.static_html import line_chart
+from aries_nb.widgets.static_chart import line_chart
 from aries_nb.widgets.table_format import TableFormatter
 from tests.widgets.sources import Boards, Books, RollingRows
 

@@ -14,7 +14,8 @@ from aries_nb.widgets.charts.candle_buckets import idle_spans
 from aries_nb.widgets.charts.frame_candles import FrameCandles
 from aries_nb.widgets.charts.gap_bands import GapOverlay, bands_between, over_candles, shapes, spans_of, title_with_gaps
 from aries_nb.widgets.plotly_view import AxisDigits, FigureView, layout, time_anchor
-from aries_nb.widgets.static_html import BLUE, ORANGE, line_chart
+from aries_nb.widgets.static_chart import candle_chart
+from aries_nb.widgets.static_html import BLUE, ORANGE
 from aries_nb.widgets.widget_model import LiveFigure
 
 if TYPE_CHECKING:
@@ -39,6 +40,8 @@ class _CandleChart(FigureView):
         self._has_volume = has_volume
         self._drawn: Ohlc = (np.empty(0), {})
         self._digits = AxisDigits()
+        self._is_stale = False
+        self._idle: list[tuple[float, float]] = []  # times without candles that are left out
         super().__init__(source, _figure(title, height, has_volume=has_volume))
 
     @abstractmethod
@@ -73,9 +76,8 @@ class _CandleChart(FigureView):
 
     def _picture(self) -> str:
         starts, columns = self._drawn
-        days = np.unique(starts[[0, -1]].astype("M8[ms]").astype("M8[D]")).astype(str) if len(starts) else ()
-        title = ", ".join((self._title, "close", *(["–".join(days)] if len(days) else [])))
-        return line_chart(title, [("close", BLUE, starts, columns.get("close", starts))])
+        title = f"{self._title} · not live" if self._is_stale else self._title
+        return candle_chart(title, starts, columns, idle=self._idle)
 
 
 class Candles(_CandleChart):
@@ -133,8 +135,6 @@ class BarCandles(_CandleChart):
         self._most = most
         self._name = title
         self._content: object = None
-        self._idle: list[tuple[float, float]] = []
-        self._is_stale = False
         super().__init__(source, title, height=height, has_volume=source.newest(most).volume is not None)
 
     def __repr__(self) -> str:

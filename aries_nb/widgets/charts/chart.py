@@ -12,7 +12,8 @@ from aries_nb.widgets.charts.frame_lines import FrameLines
 from aries_nb.widgets.charts.gap_bands import GapOverlay, shapes, title_with_gaps
 from aries_nb.widgets.number_format import column_kind
 from aries_nb.widgets.plotly_view import AxisDigits, FigureView, layout, time_anchor
-from aries_nb.widgets.static_html import PALETTE, line_chart
+from aries_nb.widgets.static_chart import Line, line_chart
+from aries_nb.widgets.static_html import PALETTE
 from aries_nb.widgets.widget_model import LiveFigure
 
 if TYPE_CHECKING:
@@ -84,11 +85,10 @@ class Chart(FigureView):
 
     def _picture(self) -> str:
         lines = self._lines
-        drawn = [
-            (lines.label(place), colour, *lines.thin_line(place, STATIC_POINTS))
-            for place, colour in zip(range(len(lines.names)), cycle(PALETTE), strict=False)
-        ]
-        return line_chart(self._title, drawn)
+        drawn: dict[bool, list[Line]] = {False: [], True: []}
+        for place, (colour, is_size) in enumerate(zip(cycle(PALETTE), lines.are_sizes, strict=False)):
+            drawn[is_size].append((lines.label(place), colour, *lines.thin_line(place, STATIC_POINTS)))
+        return line_chart(self._title, drawn[False], left=drawn[True])
 
 
 def _figure(lines: FrameLines, title: str, height: int) -> LiveFigure:

@@ -12,7 +12,8 @@ from aries_nb.errors import UsageError
 from aries_nb.model.prices import middle
 from aries_nb.widgets.plotly_view import AxisDigits, FigureView, layout
 from aries_nb.widgets.sources import integrity_text
-from aries_nb.widgets.static_html import BLUE, GREY, ORANGE, line_chart
+from aries_nb.widgets.static_chart import line_chart
+from aries_nb.widgets.static_html import BLUE, GREY, ORANGE
 from aries_nb.widgets.widget_model import LiveFigure
 
 if TYPE_CHECKING:

@@ -12,7 +12,8 @@ from aries_nb.widgets.charts.gap_bands import GapOverlay, bands_between, shapes,
 from aries_nb.widgets.charts.line_points import thinned
 from aries_nb.widgets.number_format import column_label
 from aries_nb.widgets.plotly_view import FigureView, layout, time_anchor
-from aries_nb.widgets.static_html import BLUE, GREY, PALETTE, line_chart, table
+from aries_nb.widgets.static_chart import line_chart
+from aries_nb.widgets.static_html import BLUE, GREY, PALETTE, table
 from aries_nb.widgets.widget_model import LiveFigure
 
 if TYPE_CHECKING:

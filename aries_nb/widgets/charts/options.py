@@ -10,7 +10,8 @@ import plotly.graph_objects as go
 
 from aries_nb.errors import UsageError
 from aries_nb.widgets.plotly_view import FigureView, layout
-from aries_nb.widgets.static_html import BLUE, GREY, ORANGE, line_chart
+from aries_nb.widgets.static_chart import line_chart
+from aries_nb.widgets.static_html import BLUE, GREY, ORANGE
 from aries_nb.widgets.widget_model import LiveFigure
 
 if TYPE_CHECKING:

@@ -290,7 +290,7 @@ def test_a_chart_is_unknown_to_the_browser_until_it_is_shown_and_then_whole(sour
     kind, opening = chart.figure.comm.messages[0]
     assert kind == "comm_open"
     assert [len(trace["x"]) for trace in opening["state"]["_widget_data"][1:]] == [2, 2]  # dtype and shape
-    assert "<svg" in opening["state"]["static_picture"]
+    assert "<img" in opening["state"]["static_picture"]
     chart.close()
 
 
