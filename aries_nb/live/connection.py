@@ -91,6 +91,7 @@ class Link:
         self._columns = endpoint.columns
         self.pnl_intervals = endpoint.pnl_intervals
         self.hours = endpoint.hours
+        self.conflates = endpoint.conflates
         self._gaps = gaps
         address = checked_url(url, endpoint.path)
         self._pool = SessionPool(

@@ -28,6 +28,7 @@ __all__ = [
     "decimals_of_rows",
     "grouped",
     "shown_decimals",
+    "signed",
 ]
 
 # Python, Intl.NumberFormat and d3-format write at most 20.
@@ -47,22 +48,41 @@ WHOLE_PRICE_FROM = 10_000.0
 # Of a number and its decimals: as far as 15 digits are exact.
 NOISE = 5e-15
 
-LABELS = {"bid_price": "Bid", "ask_price": "Ask", "last_price": "Last", "bid_size": "Bid size", "ask_size": "Ask size"}
+LABELS = {
+    "bid_price": "Bid",
+    "ask_price": "Ask",
+    "last_price": "Last",
+    "bid_size": "Bid size",
+    "ask_size": "Ask size",
+    "net_change": "Change",
+    "change_percent": "Change %",
+    "high_price": "High",
+    "low_price": "Low",
+    "open_price": "Open",
+    "close_price": "Close",
+    "previous_close_price": "Previous close",
+    "total_volume": "Volume",
+    "vwap": "VWAP",
+}
+MINUS = "\N{MINUS SIGN}"
+PERCENT_DECIMALS = 2
 PRICE_WORDS = ("price", "bid", "ask", "last", "open", "high", "low", "close", "vwap", "spread", "mid")
 PROFIT_WORDS = ("pnl", "pl")
 # Columns computed of prices, and how many decimals more than these they may have; their float noise is no digit.
-COMPUTED_WORDS = {"spread": 0, "mid": 1, "average": 2, "vwap": 2}
+COMPUTED_WORDS = {"change": 0, "spread": 0, "mid": 1, "average": 2, "vwap": 2}
 # From here on a text of all digits before the point is longer than any cell, and is not exact in any case.
 EXPONENT_FROM = 1e21
 SIZE_WORDS = ("size", "volume", "quantity", "lots", "interest")
 
 
 def column_kind(name: str) -> str:
-    """Return "price", "size" or "number" for a column, by the last word of its name, such as "price" in "bid_price".
+    """Return the kind of a column by its last word: "price" of "bid_price", "size" of "total_volume", a quantity.
 
-    "size" is a quantity, "number" anything whose last word is not known.
+    "change" is a difference of prices, with a sign, "percent" a share in per cent, with a sign, "number" all else.
     """
     last_word = name.rsplit("_", 1)[-1]
+    if last_word in ("change", "percent"):
+        return "size" if "size" in name.split("_") else last_word
     if last_word in PRICE_WORDS:
         return "price"
     return "size" if last_word in SIZE_WORDS else "number"
@@ -182,6 +202,15 @@ def grouped(value: float, decimals: int) -> str:
     if not math.isfinite(value):
         return "–"
     return f"{value:,.{decimals}f}" if abs(value) < EXPONENT_FROM else repr(float(value))
+
+
+def signed(value: float, decimals: int, unit: str = "") -> str:
+    """Return a number as `grouped` does, with a plus or minus sign unless it rounds to zero, and its unit behind."""
+    text = grouped(abs(value), decimals)
+    if not math.isfinite(value):
+        return text
+    sign = "" if not text.strip("0.,") else MINUS if value < 0 else "+"
+    return f"{sign}{text}{unit}"
 
 
 def compact(value: float) -> str:

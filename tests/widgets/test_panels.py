@@ -46,8 +46,8 @@ def test_a_board_shows_prices_inside_sizes_outside_and_the_spread(board):
     board.draw()
 
     names = [column["name"] for column in board.widget.description["columns"]]
-    assert names == ["bid_size", "bid_price", "ask_price", "ask_size", "spread", "last_price"]
-    assert frame_of(board)[3:9].tolist() == [500, 100.5, 100.75, 700, 0.25, 100.5]
+    assert names == ["last_price", "bid_size", "bid_price", "ask_price", "ask_size", "spread"]
+    assert frame_of(board)[3:9].tolist() == [100.5, 500, 100.5, 100.75, 700, 0.25]
 
 
 def test_nothing_new_sends_nothing(board):

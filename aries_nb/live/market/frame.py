@@ -17,6 +17,7 @@ from aries_nb.live.callbacks import Callbacks
 from aries_nb.live.connection import Link
 from aries_nb.live.gaps import GapSelection
 from aries_nb.live.live_object import StreamedObject
+from aries_nb.live.market.day_figures import DayFigures
 from aries_nb.live.staleness import Staleness
 from aries_nb.model import MISSING, NOT_A_TIME, BoardData, Column, FrameRows, GapSpan, Kind
 from aries_nb.store import LatencySamples, RollingFrame
@@ -57,6 +58,7 @@ class LiveFrame(StreamedObject):
         release = partial(link.release, self._tape)
         super().__init__(link, callbacks, self._tape, f"{kind} {shown}", release=release)
         self._staleness = Staleness(self._tape, link, self._gap_selection)
+        self._day: DayFigures | None = None  # None until the first board
 
     @property
     def df(self) -> pd.DataFrame:
@@ -271,6 +273,12 @@ class LiveFrame(StreamedObject):
         make = lambda: Candles(self._source, every=every, symbol=shown, column=column)  # noqa: E731
         return self._view(("candles", every, shown, column), make)
 
+    def close(self) -> None:
+        """Stop the streams, the callbacks and the views; idempotent. Data received so far stays readable."""
+        super().close()
+        if self._day is not None:
+            self._day.close()
+
     def __repr__(self) -> str:
         return f"<{self._name}: {len(self):,} rows, {'live' if self.is_live else self._state}>"
 
@@ -278,7 +286,7 @@ class LiveFrame(StreamedObject):
 
     @property
     def _source(self) -> FrameSource:
-        return FrameSource(self, self._tape, self._link, self._staleness, self._gap_selection)
+        return FrameSource(self, self._tape, self._link, self._staleness, self._gap_selection, self._day)
 
     def _count(self) -> int:
         return self._tape.version
@@ -286,7 +294,12 @@ class LiveFrame(StreamedObject):
     def _first_view(self) -> Board:
         from aries_nb.widgets import Board
 
-        return self._view("board", lambda: Board(self._source, title=self.kind))
+        def make() -> Board:
+            if self.kind == "quotes" and self._day is None:
+                self._day = DayFigures(self._link, self.symbols, [column.name for column in self._tape.columns])
+            return Board(self._source, title=self.kind)
+
+        return self._view("board", make)
 
     def _check(self) -> None:
         self._check_coming()
@@ -327,7 +340,13 @@ class FrameSource:
     """
 
     def __init__(
-        self, frame: LiveFrame, tape: RollingFrame, link: Link, staleness: Staleness, gaps: GapSelection
+        self,
+        frame: LiveFrame,
+        tape: RollingFrame,
+        link: Link,
+        staleness: Staleness,
+        gaps: GapSelection,
+        day: DayFigures | None = None,
     ) -> None:
         self.symbols = frame.symbols
         self._frame = frame
@@ -335,6 +354,7 @@ class FrameSource:
         self._link = link
         self._staleness = staleness
         self._gaps = gaps
+        self._day = day
 
     @property
     def lags(self) -> LatencySamples:
@@ -344,7 +364,8 @@ class FrameSource:
     @property
     def version(self) -> int:
         """A number that grows with every row, and changes with the state of the feed."""
-        return 2 * self._tape.version + (not self._frame.is_live)
+        rows = self._tape.version + (self._day.version if self._day is not None else 0)
+        return 2 * rows + (not self._frame.is_live)
 
     def watch(self, callback: Callable[[], None]) -> Callable[[], None]:
         """Call `callback` after each change, on the network's thread; it must return at once.
@@ -363,7 +384,8 @@ class FrameSource:
     def board(self) -> BoardData:
         """Return the newest numbers of each symbol for a quote board, with the symbols that are stale or refused."""
         data = self._tape.board(is_stale=not self._frame.is_live, rejected=self.refused())
-        return replace(data, stale=self.stale())
+        data = replace(data, stale=self.stale())
+        return data if self._day is None else self._day.with_figures(data)
 
     def stale(self) -> tuple[str, ...]:
         """Return the symbols whose newest row is not current; all of them while the feed is not live."""

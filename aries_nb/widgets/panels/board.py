@@ -10,12 +10,14 @@ from aries_nb.model.prices import spreads
 from aries_nb.model.settings import settings
 from aries_nb.widgets.anywidget_view import Panel, PanelFrame
 from aries_nb.widgets.number_format import (
+    PERCENT_DECIMALS,
     Decimals,
     column_kind,
     column_label,
     decimals_beyond,
     decimals_of_rows,
     grouped,
+    signed,
 )
 from aries_nb.widgets.static_html import clock_time, table
 
@@ -25,8 +27,13 @@ if TYPE_CHECKING:
 
 __all__ = ["Board"]
 
-# The order traders know: sizes outside, prices inside. Other columns follow in their own order.
-USUAL_ORDER = ("bid_size", "bid_price", "ask_price", "ask_size", "spread", "last_price")
+# As in a watch list: what was paid and how far it moved, the two sides with their sizes outside, the day. Other columns
+# follow in their own order.
+USUAL_ORDER = (
+    *("last_price", "net_change", "change_percent"),
+    *("bid_size", "bid_price", "ask_price", "ask_size", "spread"),
+    *("high_price", "low_price", "total_volume", "vwap"),
+)
 
 
 class Board(Panel):
@@ -71,14 +78,16 @@ class Board(Panel):
         Prices have those of their instrument, and so have sizes; other numbers have those of their column.
         """
         decimals = np.zeros(numbers.shape, dtype=np.int64)
-        for kind in ("price", "size"):
-            own = [place for place, name in enumerate(names) if column_kind(name) == kind]
+        kinds = [column_kind(name) for name in names]
+        for kind, like in (("price", ("price", "change")), ("size", ("size",))):
+            own = [place for place, each in enumerate(kinds) if each in like]
             seen = numbers[:, [place for place in own if decimals_beyond(names[place]) is None]]
             of_symbols = decimals_of_rows([self._known(kind, symbol) for symbol in symbols], seen)
             for place in own:
                 decimals[:, place] = np.array(of_symbols) + (decimals_beyond(names[place]) or 0)
-        for place, name in enumerate(names):
-            if column_kind(name) == "number":
+        decimals[:, [kind == "percent" for kind in kinds]] = PERCENT_DECIMALS
+        for place, (name, kind) in enumerate(zip(names, kinds, strict=True)):
+            if kind == "number":
                 decimals[:, place] = self._known("number", name).of(numbers[:, place])
         return decimals.astype(int).tolist()  # type: ignore[no-any-return]
 
@@ -92,7 +101,7 @@ class Board(Panel):
         rows = [
             [
                 symbol,
-                *map(grouped, numbers[row].tolist(), decimals[row]),
+                *map(_text, names, numbers[row].tolist(), decimals[row]),
                 _received_text(data, row),
             ]
             for row, symbol in enumerate(data.symbols)
@@ -101,6 +110,13 @@ class Board(Panel):
         rows += [[symbol, *[""] * len(names), data.rejected[symbol]] for symbol in others]
         caption = " · ".join(text for text in (self._title, "stale" if data.is_stale else "") if text)
         return table(caption, ["Symbol", *map(column_label, names), f"Received ({settings.timezone})"], rows)
+
+
+def _text(name: str, value: float, decimals: int) -> str:
+    kind = column_kind(name)
+    if kind not in ("change", "percent"):
+        return grouped(value, decimals)
+    return signed(value, decimals, "%" if kind == "percent" else "")
 
 
 def _received_text(data: BoardData, row: int) -> str:

@@ -4,6 +4,11 @@
 const HEAD = 3;
 const ARROWS = { up: "▲", down: "▼" };
 
+function textOf(column, value, decimals) {
+  if (column.kind === "change" || column.kind === "percent") return signed(value, decimals, column.kind === "percent" ? "%" : "");
+  return grouped(value, decimals);
+}
+
 function makeBoard(root, clock) {
   root.classList.add("anb-board");
   const bar = make("div", "anb-bar");
@@ -117,14 +122,14 @@ function makeBoard(root, clock) {
         const decimals = next.decimals[row.place][place];
         const cell = row.cells[place];
         if (value !== before) {
-          const text = grouped(value, decimals);
+          const text = textOf(column, value, decimals);
           if (cell.text.textContent !== text) {
             cell.text.textContent = text;
             table.widen(place + 1, text.length + (column.kind === "price" ? 3 : 1));
           }
           if (Number.isFinite(before) && Number.isFinite(value)) mark(cell, column, value > before ? "up" : "down");
         } else if (description && description !== next) {
-          put(cell.text, grouped(value, decimals));
+          put(cell.text, textOf(column, value, decimals));
         }
       }
     }

@@ -29,6 +29,13 @@ function grouped(value, decimals) {
   return format.format(value);
 }
 
+// A sign also for what rose, none for what rounds to zero.
+function signed(value, decimals, unit = "") {
+  if (!Number.isFinite(value)) return "–";
+  const text = grouped(Math.abs(value), decimals);
+  return `${!/[1-9]/.test(text) ? "" : value < 0 ? "−" : "+"}${text}${unit}`;
+}
+
 function spanOfTime(seconds) {
   if (seconds < 60) return `${Math.max(0, Math.floor(seconds))} s`;
   if (seconds < 3600) return `${Math.floor(seconds / 60)} min`;
