@@ -10,6 +10,8 @@ from aries_nb.net.intake import Intake
 
 __all__ = ["GapTracker"]
 
+SECOND = 1_000_000_000
+
 
 class GapTracker:
     """Reports to `gaps` the beginning and end of each gap of one connection. Used on the network's thread only.
@@ -21,6 +23,7 @@ class GapTracker:
         self._intake = intake
         self._gaps = gaps
         self._resumed: dict[tuple[Kind, str], Resumed] = {}  # streams that resumed after the break
+        self._ended = 0  # the end of the gap before, ns since the epoch
         self._barrier = 0.0  # the ping whose answer shows that the connection is complete
 
     @property
@@ -35,9 +38,13 @@ class GapTracker:
     def opened(self, reason: str, cause: Cause) -> None:
         """Begin a gap at the time of the last message received; now if there was none.
 
+        It does not begin before the end of the previous gap, which is a moment after the message that showed it.
         `reason` is a text for users, `cause` the kind of break, as shown in `feed.gaps`.
         """
-        self._gaps.opened(started=self._intake.last_received or time.time_ns(), reason=reason, cause=cause)
+        started = self._intake.last_received or time.time_ns()
+        if started < self._ended < started + SECOND:  # further apart only if the clock was set back
+            started = self._ended
+        self._gaps.opened(started=started, reason=reason, cause=cause)
 
     def reset(self) -> None:
         """Forget which streams had resumed on the previous connection, because a new one begins."""
@@ -79,4 +86,5 @@ class GapTracker:
         """
         running = {(each.kind, each.symbol) for each in self._intake.subscriptions}
         is_all = running <= self._resumed.keys()
-        self._gaps.closed(ended=time.time_ns(), resumed=list(self._resumed.values()), is_all=is_all)
+        self._ended = time.time_ns()
+        self._gaps.closed(ended=self._ended, resumed=list(self._resumed.values()), is_all=is_all)
