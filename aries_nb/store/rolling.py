@@ -19,6 +19,7 @@ from aries_nb.model import NOT_A_TIME, BoardData, Column, FrameRows, Observers, 
 from aries_nb.model.prices import is_price_column
 from aries_nb.store.latency import MOST_SAMPLES, LatencySamples, Percentiles, exchange_lags, percentiles
 from aries_nb.store.message_counts import MessageCounts, counts_of
+from aries_nb.store.shared_frame import SharedFrame
 from aries_nb.store.slab import FEW, Slab
 from aries_nb.store.time_order import TimeOrder
 from aries_nb.store.wide import Ticks
@@ -78,7 +79,8 @@ class RollingFrame:
         self._window_us = None if window_ns is None else window_ns // 1_000
         self._newest = 0  # exchange time, in us
         self._prices = frozenset(place for place, column in enumerate(self.columns) if is_price_column(column.name))
-        self._texts: dict[str, dict[str, int]] = {name: {} for name, kind in self.columns if kind == "text"}
+        self._texts: dict[str, list[str]] = {name: [] for name, kind in self.columns if kind == "text"}
+        self._codes: dict[str, dict[str, int]] = {name: {} for name in self._texts}  # of the texts, by column
         self._characters_left = dict.fromkeys(self._texts, MAX_CHARACTERS)
         self.buffer = RecordBuffer()
         self._backfills: dict[int, int] = {}  # by number: the record before which rows are missing
@@ -88,7 +90,7 @@ class RollingFrame:
         self._latest: dict[int, LatestRow | None] = dict.fromkeys(range(len(self.symbols)))
         self._observers = Observers()
         self._order = TimeOrder()
-        self._sorted: tuple[_PublishedRows, pd.DataFrame] | None = None
+        self._sorted: tuple[_PublishedRows, SharedFrame] | None = None
         capacity = max(2 * (limit or 0), FIRST_CAPACITY)  # a small limit must not need a new slab every few rows
         self._published = _PublishedRows(self._new_slab(capacity, 0), 0, 0, 0)
 
@@ -201,8 +203,8 @@ class RollingFrame:
         if self._order.is_ordered(slab, start, end):
             return slab.frame.iloc[start:end]
         if cached is None or cached[0] is not view:
-            cached = self._sorted = view, slab.frame.take(self._order.sorted(slab, start, end))
-        return cached[1].copy(deep=False)  # copied when either side is written to
+            cached = self._sorted = view, slab.sorted(self._order.sorted(slab, start, end))
+        return cached[1].frame.copy(deep=False)  # copied when the user writes to it
 
     def tail(self, count: int) -> pd.DataFrame:
         """Return the `count` newest rows by exchange time, oldest first; the cost does not grow with the window."""
@@ -299,8 +301,7 @@ class RollingFrame:
     # Private.
 
     def _new_slab(self, capacity: int, base: int) -> Slab:
-        texts = {name: list(texts) for name, texts in self._texts.items()}
-        return Slab(self.columns, self.symbols, capacity=capacity, base=base, texts=texts)
+        return Slab(self.columns, self.symbols, capacity=capacity, base=base, texts=self._texts)
 
     def _insert(self, place: int, rows: Sequence[tuple[int, int, Values]], received: int, seq: int) -> None:
         buffer, count, width = self.buffer, len(rows), len(self.columns)
@@ -347,21 +348,19 @@ class RollingFrame:
         slab.write("seq", at, numbers[some])
 
     def _encoded(self, slab: Slab, name: str, column: Sequence[Value], filled: int) -> list[int]:
-        texts = self._texts[name]
-        before = len(texts)
         codes = [self._code(name, str(text)) for text in column]
-        if len(texts) > before:
-            slab.add_categories(name, list(texts), filled)
+        slab.widen(name, filled)
         return codes
 
     def _code(self, name: str, text: str) -> int:
-        texts = self._texts[name]
-        code = texts.get(text)
+        codes, texts = self._codes[name], self._texts[name]
+        code = codes.get(text)
         if code is None:
             known = text if len(text) <= MAX_TEXT else text[: MAX_TEXT - 1] + _ELLIPSIS
             known = known if len(texts) < MAX_TEXTS and len(known) <= self._characters_left[name] else _ELLIPSIS
-            code = texts.setdefault(known, len(texts))
-            if code == len(texts) - 1:
+            code = codes.setdefault(known, len(texts))
+            if code == len(texts):
+                texts.append(known)
                 self._characters_left[name] -= len(known)
         return code
 

@@ -7,15 +7,18 @@ from __future__ import annotations
 
 import mmap
 from array import array
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any, TypeAlias
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
 
 from aries_nb.model import Column, ColumnType, Value
-from aries_nb.store.values import TIME_TYPE
+from aries_nb.store.shared_frame import SharedFrame
+from aries_nb.store.texts import CodedTexts
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 __all__ = ["FEW", "Slab", "code_type"]
 
@@ -27,20 +30,20 @@ AnyArray: TypeAlias = NDArray[Any]  # float64, int64 or codes, depending on the 
 
 
 def code_type(categories: int) -> str:
-    """Return the narrowest integer type that pandas uses for codes of so many categories; any other would be copied."""
+    """Return the narrowest integer type for codes of so many texts."""
     return "int8" if categories < 127 else "int16" if categories < 32_767 else "int32"
 
 
 class Slab:
     """Memory for `capacity` rows in columns; row 0 is row number `base` of the rolling frame.
 
-    `arrays` has the columns by name, those of texts as codes. `texts` are the categories of each text column. Times are
-    in us since the epoch. `seq` is the arrival number of each row over all connections of the feed, 0 where it has
-    none. `frame` is the DataFrame of all rows, those not yet written included, without `seq`.
+    `arrays` has the columns by name, those of texts as codes. `texts` are the texts of each text column: codes are
+    places in it, and more may be added at its end. Times are in us since the epoch. `seq` is the arrival number of each
+    row over all connections of the feed, 0 where it has none.
     """
 
     __slots__ = (
-        "_memory", "_series", "arrays", "base", "capacity", "codes", "columns", "frame", "received", "seq", "symbols",
+        "_memory", "_shared", "_texts", "arrays", "base", "capacity", "codes", "columns", "received", "seq", "symbols",
         "ts",
     )  # fmt: skip
 
@@ -66,14 +69,21 @@ class Slab:
             for name, kind in columns
         }
         own = {"ts": self.ts, "received": self.received, "seq": self.seq, "symbol": self.codes}
+        self._texts = texts
+        own = {"ts": self.ts, "received": self.received, "seq": self.seq, "symbol": self.codes}
         self._memory = {name: (column.data, column.data.format) for name, column in (own | self.arrays).items()}
-        index = pd.DatetimeIndex(pd.array(self.ts, dtype=TIME_TYPE, copy=False), name="ts", copy=False)
-        # Kept as long as the slab: pandas copies on a write to a snapshot only while it knows of another owner of the
-        # memory, and the `frame` from before a new category is gone.
-        self._series: dict[str, pd.Series[Any]] = {}
-        for name, column in self._arrays_to_show(texts):
-            self._series[name] = pd.Series(column, index=index, copy=False)
-        self.frame = pd.DataFrame(self._series, copy=False)
+        columns_to_show = {name: self._shown(name, _read_only(array)) for name, array in self._all_arrays().items()}
+        self._shared = SharedFrame(_read_only(self.ts), columns_to_show, times=self._times)
+
+    @property
+    def frame(self) -> pd.DataFrame:
+        """The DataFrame of all rows, those not yet written included, without `seq`; no user can write to its memory."""
+        return self._shared.frame
+
+    def sorted(self, positions: NDArray[np.intp]) -> SharedFrame:
+        """Return the rows at these positions in memory of their own, which no user can write to."""
+        columns = {name: self._shown(name, _locked(array[positions])) for name, array in self._all_arrays().items()}
+        return SharedFrame(_locked(self.ts[positions]), columns, times=self._times)
 
     def write(self, name: str, at: int, values: Iterable[Value]) -> None:
         """Fill a column from position `at` on; "ts", "received", "seq" and "symbol" (codes) are columns as well.
@@ -102,17 +112,19 @@ class Slab:
             written = self.ts[start : min(start + _MOST_AT_ONCE, end)]
             np.floor_divide(written, _NS_A_US, written)
 
-    def add_categories(self, name: str, texts: Sequence[str], filled: int) -> None:
-        """Set the categories of a text column to `texts`, which begin with those so far.
+    def widen(self, name: str, filled: int) -> None:
+        """Make room for the codes of a text column that has more texts now, if there is none.
 
         The codes of the `filled` rows move to new memory: DataFrames made before keep the old memory.
         """
-        codes = _allocate(code_type(len(texts)), self.capacity)
+        wanted = code_type(len(self._texts[name]))
+        if self.arrays[name].dtype == wanted:
+            return
+        codes = _allocate(wanted, self.capacity)
         codes[:filled] = self.arrays[name][:filled]
         self.arrays[name] = codes
         self._memory[name] = codes.data, codes.data.format
-        self._series[name] = pd.Series(_categorical(codes, texts), index=self.frame.index, copy=False)
-        self.frame = pd.DataFrame(self._series, copy=False)
+        self._shared.replace(name, CodedTexts.of(codes, self._texts[name]))
 
     def copy_from(self, other: Slab, start: int, end: int) -> None:
         """Copy the rows at positions [start, end) of another slab of the same columns to the beginning of this one."""
@@ -124,15 +136,17 @@ class Slab:
         for name, column in self.arrays.items():
             column[:count] = other.arrays[name][start:end]
 
-    def _arrays_to_show(self, texts: Mapping[str, Sequence[str]]) -> Iterator[tuple[str, Any]]:
-        yield "received", pd.array(self.received, dtype=TIME_TYPE, copy=False)
-        yield "symbol", _categorical(self.codes, self.symbols)
-        for name, kind in self.columns:
-            column = self.arrays[name]
-            if kind == "text":
-                yield name, _categorical(column, texts[name])
-            else:
-                yield name, pd.array(column, dtype=TIME_TYPE, copy=False) if kind == "time" else column
+    @property
+    def _times(self) -> tuple[str, ...]:
+        return ("received", *(name for name, kind in self.columns if kind == "time"))
+
+    def _all_arrays(self) -> dict[str, AnyArray]:
+        return {"received": self.received, "symbol": self.codes, **self.arrays}
+
+    def _shown(self, name: str, array: AnyArray) -> AnyArray | CodedTexts:
+        if name == "symbol":
+            return CodedTexts.of(array, self.symbols)
+        return CodedTexts.of(array, self._texts[name]) if name in self._texts else array
 
 
 def _allocate(dtype: str, count: int) -> AnyArray:
@@ -146,5 +160,11 @@ def _allocate(dtype: str, count: int) -> AnyArray:
     return np.frombuffer(mmap.mmap(-1, octets, **private), dtype, count)
 
 
-def _categorical(codes: AnyArray, categories: Sequence[str]) -> pd.Categorical[str]:
-    return pd.Categorical.from_codes(codes, categories=pd.Index(list(categories), dtype="str"), validate=False)
+def _read_only(array: AnyArray) -> AnyArray:
+    """Return an array of the same memory that cannot be made writeable."""
+    return np.frombuffer(array.data.toreadonly(), array.dtype, len(array))
+
+
+def _locked(array: AnyArray) -> AnyArray:
+    array.flags.writeable = False
+    return array

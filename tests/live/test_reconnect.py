@@ -67,7 +67,7 @@ def test_thirty_drops_leave_every_stream_running_once_and_double_nothing(
     assert {"the connection was cut"} == set(gaps["reason"])
 
     # No print twice, none out of order; what is missing falls into a gap.
-    for _, prints in trades.df.groupby("symbol", observed=True):
+    for _, prints in trades.df.groupby("symbol"):
         steps = prints["trade_id"].diff().dropna()
         assert (steps >= 1).all()
         assert (steps > 1).sum() <= DROPS
@@ -87,7 +87,7 @@ def test_synthetic_quotes_are_not_repeated_by_a_snapshot(sim: Simulator, feed: a
     drop_at_random_moments(sim, feed)
     quotes.wait(rows=quotes.received + 50)
 
-    for _, rows in quotes.df.groupby("symbol", observed=True):
+    for _, rows in quotes.df.groupby("symbol"):
         same = (rows[QUOTE_FIELDS] == rows[QUOTE_FIELDS].shift()).all(axis=1)
         assert not (same & (rows.index.to_series().diff() == pd.Timedelta(0)).to_numpy()).any()
 

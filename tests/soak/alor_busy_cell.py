@@ -252,7 +252,7 @@ def what_came(feed: Feed, trades: LiveFrame, looking: Looking, sent: int) -> dic
             instrument_of(rows["trade_id"].iloc[0]): digest(
                 rows["trade_id"], rows.index.as_unit("ns").asi8, rows["price"], rows["size"]
             )
-            for _, rows in frame.groupby("symbol", observed=True)
+            for _, rows in frame.groupby("symbol")
         },
         "lag_ms": median(looking.lags),
         "most_lag_ms": max(looking.lags),

@@ -63,13 +63,12 @@ class LiveBook(StreamedObject):
         now = self._source.levels(self.depth)
         sides = [("buy", now.bids), ("sell", now.asks)]
         count = sum(len(levels) for _, levels in sides)
-        codes = np.repeat([0, 1], [len(levels) for _, levels in sides])
         stacked = np.concatenate([levels for _, levels in sides])
         return pd.DataFrame(
             {
                 "received": utc_times(np.full(count, now.received)),
-                "symbol": pd.Categorical.from_codes(np.zeros(count, "int8"), categories=pd.Index([self.symbol])),
-                "side": pd.Categorical.from_codes(codes, categories=pd.Index([side for side, _ in sides])),
+                "symbol": pd.array([self.symbol] * count, dtype="str"),
+                "side": pd.array([side for side, levels in sides for _ in levels], dtype="str"),
                 "level": np.concatenate([np.arange(1, len(levels) + 1) for _, levels in sides]),
                 "price": stacked[:, 0],
                 "size": stacked[:, 1],

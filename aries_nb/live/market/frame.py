@@ -34,8 +34,8 @@ __all__ = ["FrameSource", "LiveFrame"]
 class LiveFrame(StreamedObject):
     """The newest rows of one kind for some symbols, kept current in the background as a rolling DataFrame.
 
-    Index `ts` (exchange time, UTC), columns `received` (local receipt, UTC), `symbol` (categorical) and the fields:
-    numbers float64 (NaN missing), texts categorical ("" missing). Sizes are in shares, or in lots where the broker
+    Index `ts` (exchange time, UTC), columns `received` (local receipt, UTC), `symbol` (str) and the fields:
+    numbers float64 (NaN missing), texts str ("" missing). Sizes are in shares, or in lots where the broker
     counts lots. Any thread may read. `window` is `limit` (rows) or `window_ns` (ns) of the `RollingFrame`; `options`
     (pairs of name and text) are sent with the subscriptions.
     """
