@@ -11,8 +11,9 @@ from __future__ import annotations
 import functools
 import time
 from abc import abstractmethod
+from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 import traitlets
@@ -21,13 +22,17 @@ from aries_nb.widgets.view import View
 from aries_nb.widgets.widget_model import LateModel, static_text
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
     from aries_nb.model import Numbers
+    from aries_nb.widgets.row_updates import RowUpdate
     from aries_nb.widgets.sources import VersionedSource
 
 __all__ = ["Panel", "PanelFrame", "PanelWidget", "panel_class"]
 
 DISPLAYS_KEPT = 16
 MOST_WAITED_MS = 1_000
+WINDOWED = ("blotter", "tape")  # of their tables the page holds the rows in sight alone
 
 
 class PanelWidget(LateModel):
@@ -35,7 +40,8 @@ class PanelWidget(LateModel):
 
     Traits: `description` (dict, default {}), names, columns and decimals, which seldom change; `frame` (bytes,
     default b""), little-endian float64: frame number, kernel's clock in epoch milliseconds, then the panel's values;
-    `problem` (text, default ""), why the last drawing failed.
+    `problem` (text, default ""), why the last drawing failed; `rows` (dict, default {}), of a table what changed in its
+    rows since the frame before (see `row_updates`). A page that asks for the state gets all rows of `whole_rows`.
     """
 
     description = traitlets.Dict(help="Names, columns, decimals: what seldom changes; default {}.").tag(sync=True)
@@ -43,6 +49,29 @@ class PanelWidget(LateModel):
         b"", help="Little-endian float64; the first value is the frame's number; default empty."
     ).tag(sync=True)
     problem = traitlets.Unicode("", help="Why the last drawing failed; empty when it did not.").tag(sync=True)
+    rows = traitlets.Dict(help="What changed in the rows of a table; default {}.").tag(sync=True)
+    whole_rows: Callable[[], RowUpdate] = dict
+    _is_update = False
+
+    @contextmanager
+    def updating(self) -> Iterator[None]:
+        """Context manager that sends the traits set in its block as one message, and of `rows` only the change."""
+        self._is_update = True
+        try:
+            with self.hold_sync():
+                yield
+        finally:
+            self._is_update = False
+
+    def get_state(self, key: Any = None, drop_defaults: bool = False) -> dict[str, Any]:  # noqa: ANN401, FBT001, FBT002
+        """Return the values of the panel's synced traits by name; of a table all rows, unless it is `updating`.
+
+        `key` names one trait or several, None means all; `drop_defaults` leaves out those with their default value.
+        """
+        state = super().get_state(key, drop_defaults)
+        if "rows" in state and not self._is_update:
+            state["rows"] = self.whole_rows()
+        return state
 
 
 @functools.cache
@@ -52,8 +81,9 @@ def panel_class(name: str) -> type[PanelWidget]:
     Script and style are strings, not paths: anywidget connects a widget whose script is a path to a class-level
     signal, and such a widget is never freed. Each name has one class, made by the first call.
     """
-    script = static_text("model.js", "shared.js", f"{name}.js")
-    style = static_text("model.css", "shared.css", f"{name}.css")
+    parts = ("model", "shared", *(("windowed_table",) if name in WINDOWED else ()), name)
+    script = static_text(*(f"{part}.js" for part in parts))
+    style = static_text(*(f"{part}.css" for part in parts))
     return type(f"{name.title()}Widget", (PanelWidget,), {"_esm": script, "_css": style, "__module__": __name__})
 
 
@@ -63,12 +93,13 @@ class PanelFrame:
 
     `description`: what seldom changes, plain JSON; `head`: values whose number is fixed for each kind of panel;
     `body`: the numbers, any shape. The packed frame is its number, the kernel's clock in epoch milliseconds, the
-    head, and the body row by row.
+    head, and the body row by row. `rows`: of a table what changed in its rows, None if nothing did.
     """
 
     description: dict[str, object]
     head: tuple[float, ...]
     body: Numbers
+    rows: RowUpdate | None = None
 
 
 class Panel(View):
@@ -101,19 +132,21 @@ class Panel(View):
     def _draw(self) -> int:
         new = self._compose()
         content = (new.head, new.body.tobytes())
-        if content == self._content and new.description == self._widget.description:
+        if content == self._content and new.description == self._widget.description and new.rows is None:
             return 0
         self._content = content
         self.frames += 1
         head = np.asarray([self.frames, time.time() * 1e3, *new.head], dtype="<f8")
         frame = np.concatenate([head, new.body.ravel()]).astype("<f8", copy=False).tobytes()
         # Both under one hold_sync: description and numbers must not be seen apart, and one frame is one message.
-        with self._widget.hold_sync():
+        with self._widget.updating():
             if new.description != self._widget.description:
                 self._widget.description = new.description
             elif not self._is_answered:
                 # The page may have lost the message with the description while it started.
                 self._widget.send_again("description")
+            if new.rows is not None:
+                self._widget.rows = new.rows
             self._widget.frame = frame
         return 1
 
@@ -135,7 +168,7 @@ class Panel(View):
         if not isinstance(content, dict):
             return
         if content.get("want") == "state":
-            self._widget.send_state(("description", "frame", "problem"))
+            self._widget.send_state(("description", "frame", "problem", "rows"))
         number, is_visible = content.get("ack"), content.get("visible")
         self._is_answered |= isinstance(number, int)
         if isinstance(is_visible, bool):

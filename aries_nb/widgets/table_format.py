@@ -5,11 +5,12 @@ The texts are made here and not in the browser: a decimal of twenty digits would
 
 from __future__ import annotations
 
+import json
 import math
 import time
 from dataclasses import dataclass
 from decimal import Decimal
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, TypeAlias
 
 import numpy as np
 
@@ -22,12 +23,13 @@ from aries_nb.widgets.static_html import clock_time
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
 
-    from aries_nb.model import Column, Numbers, TableData, Value
+    from aries_nb.model import Column, Numbers, TableData, Value, Values
     from aries_nb.widgets.sources import TableSource
 
 __all__ = [
     "CellKind",
     "ColumnHeading",
+    "FormattedRow",
     "FormattedTable",
     "TableFormatter",
     "caption_of",
@@ -38,10 +40,10 @@ __all__ = [
 ]
 
 # "signed" is profit and loss: always with a plus or a minus sign.
-CellKind = Literal["symbol", "text", "side", "status", "progress", "signed", "money", "price", "number", "time"]
+CellKind = Literal["symbol", "text", "id", "side", "status", "progress", "signed", "money", "price", "number", "time"]
 
 TEXT_KINDS: dict[str, CellKind] = {"symbol": "symbol", "side": "side", "status": "status"}
-LEFT_KINDS = frozenset({"symbol", "text", "side", "status", "progress"})
+LEFT_KINDS = frozenset({"symbol", "text", "id", "side", "status", "progress"})
 SIGNED_WORDS = frozenset({*PROFIT_WORDS, "change"})
 SIGNED_NAMES = frozenset({"price_move", "trade", "unexplained", "total"})
 MONEY_WORDS = frozenset(
@@ -55,6 +57,10 @@ NS_A_DAY = 86_400_000_000_000
 MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 MINUS = "\N{MINUS SIGN}"
 UNKNOWN = "–"
+
+
+# A number column, its position, and "price" or "number".
+CountedColumn: TypeAlias = "tuple[Column, int, str]"
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,17 +87,40 @@ class ColumnHeading:
 
 
 @dataclass(frozen=True, slots=True)
-class FormattedTable:
-    """A table ready to be shown: for each row a list of texts in `texts`, and the values of its key in `keys`.
+class FormattedRow:
+    """One row ready to be shown: the text of each column in `texts`, and the values of the table's key in `key`.
 
-    `numbers` has the shape (rows, columns): NaN for texts, times in epoch milliseconds, of a progress the share
-    from 0 to 1.
+    `key` is a JSON list as text, as `JSON.stringify` writes it. `numbers` has a value for each column: NaN for texts,
+    times in epoch milliseconds, of a progress the share from 0 to 1. `values` are the row's own values.
     """
 
+    values: Values
+    key: str
+    texts: tuple[str, ...]
+    numbers: tuple[float, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class FormattedTable:
+    """A table ready to be shown. A row that did not change is the same object as in the table formatted before it."""
+
     headings: tuple[ColumnHeading, ...]
-    keys: list[list[str]]
-    texts: list[list[str]]
-    numbers: Numbers
+    rows: list[FormattedRow]
+
+    @property
+    def keys(self) -> list[list[str]]:
+        """For each row the values of its key."""
+        return [json.loads(row.key) for row in self.rows]
+
+    @property
+    def texts(self) -> list[list[str]]:
+        """For each row the text of each column."""
+        return [list(row.texts) for row in self.rows]
+
+    @property
+    def numbers(self) -> Numbers:
+        """An array (rows, columns): NaN for texts, times in epoch milliseconds, of a progress the share from 0 to 1."""
+        return np.array([row.numbers for row in self.rows], dtype="float64").reshape(-1, len(self.headings))
 
 
 class TableFormatter:
@@ -99,62 +128,82 @@ class TableFormatter:
 
     `names` are the columns to show, in this order and as far as the table has them; None shows all. A table with
     the columns filled and quantity shows them as one, the progress of the order. Prices and quantities have the
-    decimals of their instrument where the table has a column symbol, else those of their column.
+    decimals of their instrument where the table has a column symbol, else those of their column. The cost is that of
+    the rows that changed: one with the same values as before is not formatted again, unless its instrument needs more
+    decimals, or the day or the time zone is another.
     """
 
     def __init__(self, names: Collection[str] | None = None) -> None:
         self._names = names
         self._decimals: dict[tuple[str, str], Decimals] = {}  # by kind, and symbol or column
+        self._rows: dict[int, FormattedRow] = {}  # by the id of their values, which they keep alive
+        self._looks: object = None  # what all texts depend on
 
     def format(self, data: TableData) -> FormattedTable:
         """Return the table's headings, texts and numbers as they are to be shown now."""
         places = {column.name: place for place, column in enumerate(data.columns)}
         has_progress = {"filled", "quantity"} <= places.keys()
-        names = [name for name in (places if self._names is None else self._names) if name in places]
+        # Identifiers are long and seldom read: they come last, unless the order was chosen.
+        usual = sorted(places, key=lambda name: name.endswith("_id") and name in data.key)
+        names = [name for name in (usual if self._names is None else self._names) if name in places]
         if has_progress:
             names = [name for name in names if name != "quantity"]
         headings = tuple(heading_of(data.columns[places[name]], has_progress=has_progress) for name in names)
-        decimals = self._decimals_of(data, places)
         today = settings.local_ns(time.time_ns()) // NS_A_DAY
-        texts, numbers = [], []
-        for number, row in enumerate(data.rows):
-            record = dict(zip(places, row, strict=True))
-            shown = {name: of_rows[number] for name, of_rows in decimals.items()}
-            texts.append([_text(heading, record, shown, today) for heading in headings])
-            numbers.append([_number(heading, record) for heading in headings])
-        keys = [[str(row[places[name]]) for name in data.key if name in places] for row in data.rows]
-        return FormattedTable(
-            headings, keys, texts, np.array(numbers, dtype=np.float64).reshape(len(texts), len(headings))
-        )
+        looks = (data.columns, data.key, today, settings.timezone)
+        if looks != self._looks:
+            self._looks, self._rows = looks, {}
+        known = self._rows
+        fresh = [row for row in data.rows if id(row) not in known]
+        counted, symbol = _counted(data), places.get("symbol")
+        owners = self._note_decimals(counted, symbol, fresh)
+        if owners:
+            fresh = [row for row in data.rows if id(row) not in known or symbol is None or str(row[symbol]) in owners]
+        money = {column.name: MONEY_DECIMALS for column, _ in _numeric(data)}
+        key_places = [places[name] for name in data.key if name in places]
+        for values in fresh:
+            record = dict(zip(places, values, strict=True))
+            decimals = money | self._decimals_of(counted, symbol, values)
+            known[id(values)] = FormattedRow(
+                values,
+                json.dumps([str(values[place]) for place in key_places], ensure_ascii=False, separators=(",", ":")),
+                tuple(_text(heading, record, decimals, today) for heading in headings),
+                tuple(_number(heading, record) for heading in headings),
+            )
+        rows = [known[id(values)] for values in data.rows]
+        self._rows = {id(row.values): row for row in rows}
+        return FormattedTable(headings, rows)
 
-    def _decimals_of(self, data: TableData, places: dict[str, int]) -> dict[str, list[int]]:
-        """Return how many decimals each number column is shown with, row by row."""
-        symbols = [str(row[places["symbol"]]) for row in data.rows] if "symbol" in places else None
+    def _note_decimals(self, counted: Sequence[CountedColumn], symbol: int | None, rows: Sequence[Values]) -> set[str]:
+        """Learn how many decimals these rows need; return the symbols, or columns, that need more than before.
+
+        `symbol` is the position of that column, None where the table has none.
+        """
         seen: dict[tuple[str, str], list[Value]] = {}  # values by what they share their decimals with
-        shared: dict[str, list[tuple[str, str]]] = {}
-        averages: dict[str, list[int]] = {}
-        for column, place in _numeric(data):
-            kind = heading_of(column, has_progress=False).kind
-            if kind in ("money", "signed"):
-                continue
-            kind = "price" if kind == "price" else "number"
-            owners = [column.name] * len(data.rows) if symbols is None else symbols
-            shared[column.name] = [(kind, owner) for owner in owners]
-            if "average" in column.name.split("_"):
-                averages[column.name] = [average_decimals(_number_of(row[place])) for row in data.rows]
-                continue
-            for key, row in zip(shared[column.name], data.rows, strict=True):
-                seen.setdefault(key, []).append(row[place])
+        for column, place, kind in counted:
+            if "average" not in column.name.split("_"):
+                for row in rows:
+                    owner = column.name if symbol is None else str(row[symbol])
+                    seen.setdefault((kind, owner), []).append(row[place])
+        grown = set()
         for key, values in seen.items():
             decimals = self._decimals.setdefault(key, Decimals(is_price=key[0] == "price"))
+            before = decimals.known
             decimals.of_values([_number_of(value) for value in values])
-        found = {
-            name: [self._decimals[key].known if key in self._decimals else 0 for key in keys]
-            for name, keys in shared.items()
-        }
-        for name, needed in averages.items():
-            found[name] = [max(both) for both in zip(found[name], needed, strict=True)]
-        return {column.name: found.get(column.name, [MONEY_DECIMALS] * len(data.rows)) for column, _ in _numeric(data)}
+            if decimals.known != before:
+                grown.add(key[1])
+        return grown
+
+    def _decimals_of(self, counted: Sequence[CountedColumn], symbol: int | None, row: Values) -> dict[str, int]:
+        """Return how many decimals each counted column of a row is shown with."""
+        found = {}
+        for column, place, kind in counted:
+            known = self._decimals.get((kind, column.name if symbol is None else str(row[symbol])))
+            decimals = known.known if known is not None else 0
+            if "average" in column.name.split("_"):
+                decimals = max(decimals, average_decimals(_number_of(row[place])))
+            found[column.name] = decimals
+        return found
 
 
 def heading_of(column: Column, *, has_progress: bool) -> ColumnHeading:
@@ -192,7 +241,9 @@ def known_columns(columns: Sequence[str] | None, source: TableSource) -> Sequenc
 
 def _kind(column: Column, *, has_progress: bool) -> CellKind:
     words = column.name.split("_")
-    if column.type == "text" or words[-1] == "id":
+    if words[-1] == "id":
+        return "id"
+    if column.type == "text":
         return TEXT_KINDS.get(column.name, "text")
     if column.type == "time":
         return "time"
@@ -213,13 +264,23 @@ def _numeric(data: TableData) -> list[tuple[Column, int]]:
     ]
 
 
+def _counted(data: TableData) -> list[CountedColumn]:
+    """Return the number columns whose decimals are counted, with their positions, and "price" or "number"."""
+    kinds = [(column, place, heading_of(column, has_progress=False).kind) for column, place in _numeric(data)]
+    return [
+        (column, place, "price" if kind == "price" else "number")
+        for column, place, kind in kinds
+        if kind not in ("money", "signed")
+    ]
+
+
 def _text(heading: ColumnHeading, record: dict[str, Value], decimals: dict[str, int], today: int) -> str:
     value = record[heading.name]
     if heading.kind == "side":
         return str(value).replace("_", " ").upper()
     if heading.name in ("status", "type"):
         return str(value).replace("_", " ").lower()
-    if heading.kind in ("symbol", "text"):
+    if heading.kind in ("symbol", "text", "id"):
         return str(value)
     if heading.kind == "time":
         return time_text(int(value), today)

@@ -91,15 +91,35 @@ def shown(view):
     return json.loads(json.dumps(view.widget.description))
 
 
+def texts_of(blotter):
+    """The texts of all rows, as a page that asks for the state gets them."""
+    rows = json.loads(json.dumps(blotter.widget.get_state("rows")["rows"]["put"]))
+    return [texts for _, _, texts, _ in sorted(rows, key=lambda row: row[1])]
+
+
 def test_a_blotter_shows_a_row_a_key_with_grouped_numbers_and_a_sign_on_each_profit(positions):
     blotter = Blotter(positions)
 
     blotter.draw()
 
-    rows = [[text for text in row if text] for row in shown(blotter)["texts"]]
+    rows = [[text for text in row if text] for row in texts_of(blotter)]
     assert rows[0][0] == "AAPL"
     assert "\N{MINUS SIGN}20.16" in rows[0]
     assert "+1.25" in rows[1]
+    blotter.close()
+
+
+def test_a_change_of_one_row_sends_that_row(positions):
+    blotter = Blotter(positions)
+    blotter.draw()
+
+    positions.rows[0] = position("AAPL", 85, "-20.16")
+    blotter.draw()
+
+    update = blotter.widget.rows
+    assert [key for key, *_ in update["put"]] == ['["AAPL"]']
+    assert update["base"] == 1
+    assert len(texts_of(blotter)) == 2
     blotter.close()
 
 
@@ -130,7 +150,7 @@ def test_an_order_shows_how_much_of_it_is_filled(orders):
 
     blotter.draw()
 
-    assert any("4 of 10" in text for row in shown(blotter)["texts"] for text in row)
+    assert any("4 of 10" in text for row in texts_of(blotter) for text in row)
     blotter.close()
 
 
@@ -215,7 +235,7 @@ def test_sums_are_pinned_and_causes_have_signs(dashboard):
     description = shown(dashboard.causes)
     assert description["pinned"] == [["cash"], ["total"]]
     assert [column["kind"] for column in description["columns"]] == ["symbol", "signed", "money", "signed"]
-    assert description["texts"][0] == [
+    assert texts_of(dashboard.causes)[0] == [
         *("KO", "\N{MINUS SIGN}1,234.50", "\N{MINUS SIGN}0.10", "\N{MINUS SIGN}1,234.60")
     ]
 

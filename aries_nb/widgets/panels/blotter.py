@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from aries_nb.errors import UsageError
 from aries_nb.widgets.anywidget_view import Panel, PanelFrame
+from aries_nb.widgets.row_updates import RowUpdates
 from aries_nb.widgets.static_html import table
 from aries_nb.widgets.table_format import TableFormatter, caption_of, empty_text, known_columns
 
@@ -45,7 +48,9 @@ class Blotter(Panel):
         self._formatter = TableFormatter(known_columns(columns, source))
         self._rows = rows
         self._pinned = [[key] for key in pinned]
+        self._updates = RowUpdates()
         super().__init__(source)
+        self.widget.whole_rows = self._updates.whole
 
     def __repr__(self) -> str:
         return "Blotter()"
@@ -59,11 +64,9 @@ class Blotter(Panel):
             "empty": empty_text(data),
             "rows": self._rows,
             "columns": [heading.plain for heading in formatted.headings],
-            "keys": formatted.keys,
             "pinned": self._pinned,
-            "texts": formatted.texts,
         }
-        return PanelFrame(description, (float(data.is_stale),), formatted.numbers)
+        return PanelFrame(description, (float(data.is_stale),), np.empty(0), self._updates.update(formatted.rows))
 
     def _picture(self) -> str:
         data = self._table_source.table()

@@ -215,12 +215,15 @@ function frameOf(model) {
   return new Float64Array((bytes.buffer || bytes).slice(start, start + bytes.byteLength));
 }
 
-// A panel's script: `makeView(root, clock)` returns { paint(data, description), tick() }.
-function panel(makeView) {
+// A panel's script: `makeView(root, clock, kept)` returns { paint(data, description), tick() }. `keep(model, connection)`
+// is called once for all displays of the model; what it returns is `kept`.
+function panel(makeView, keep) {
   let connection = null;
+  let kept = null;
   return {
     initialize({ model }) {
       connection = connect(model);
+      kept = keep?.(model, connection);
       // Only frames are whole; with a lost one a new description may be lost.
       let number = frameOf(model)?.[0];
       let askedAt = -ASK_AGAIN_MS;
@@ -233,7 +236,7 @@ function panel(makeView) {
         number = next;
       });
     },
-    render: (context) => show(context, makeView, connection),
+    render: (context) => show(context, (root, clock) => makeView(root, clock, kept), connection),
   };
 }
 
