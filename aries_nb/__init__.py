@@ -8,6 +8,7 @@ The names in `__all__` are imported on first use: the command line and the proce
 them.
 """
 
+import logging as _logging
 from importlib import import_module as _import_module
 from typing import TYPE_CHECKING
 
@@ -68,6 +69,9 @@ __all__ = [
     "settings",
 ]
 
+
+# Without a handler, logging writes warnings of our threads into the output of whichever cell runs.
+_logging.getLogger(__name__).addHandler(_logging.NullHandler())
 
 _ROOMS = {"settings": "aries_nb.model.settings"}
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
+import logging
 import os
 import signal
 import subprocess
@@ -117,6 +118,7 @@ def _add_alor_options(alor: argparse.ArgumentParser) -> None:
 def _sim(chosen: argparse.Namespace) -> int:
     from aries_nb.sim import AlorOptions, SimOptions, serve
 
+    logging.basicConfig(format="%(message)s")  # warnings go to standard error
     shared: dict[str, Any] = {
         "host": chosen.host,
         "port": chosen.port,

@@ -15,7 +15,10 @@ A message says what happened, where, and what to do.
 
 from __future__ import annotations
 
+from typing import NoReturn, SupportsIndex
+
 __all__ = [
+    "BoundToProcess",
     "ClosedError",
     "ConnectError",
     "FeedError",
@@ -123,3 +126,11 @@ class GapError(FeedError):
 
 class WaitTimeoutError(FeedError, TimeoutError):
     """The time limit passed to `wait` or `until` ran out before the awaited condition was true."""
+
+
+class BoundToProcess:
+    """Base class of live objects, which pickle and copy refuse: threads and connections stay in their process."""
+
+    def __reduce_ex__(self, protocol: SupportsIndex) -> NoReturn:
+        what = f"a live {type(self).__name__} stays in its process and cannot be pickled or copied"
+        raise TypeError(f"{what}. Pass .df, its data, as in quotes.df; in another process call connect again.")

@@ -6,7 +6,8 @@ import logging
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
-from types import FunctionType
+from functools import partial
+from types import CellType, FunctionType
 from typing import TYPE_CHECKING, Protocol, TypeAlias
 
 from aries_nb.errors import ClosedError, UsageError
@@ -25,12 +26,32 @@ Watch: TypeAlias = Callable[[Callable[[], None]], Callable[[], None]]
 def same_function(function: object) -> object:
     """Return a key that is equal for a function and for the one that the same cell defines when it runs again.
 
-    The key is the function's code. A function with a closure or default values is equal only to itself.
+    The key is the function's code with the values that it has of its own: defaults, what its closure holds, and the
+    arguments of a functools.partial. Values are compared as far as they can be hashed; a list is equal only to itself.
     """
+    if isinstance(function, partial):
+        named = tuple((name, _same_value(value)) for name, value in sorted(function.keywords.items()))
+        return "partial", same_function(function.func), tuple(map(_same_value, function.args)), named
     if isinstance(function, FunctionType):
-        own = function.__closure__ or function.__defaults__ or function.__kwdefaults__
-        return function if own else function.__code__
+        defaults = (*(function.__defaults__ or ()), *sorted((function.__kwdefaults__ or {}).items()))
+        return function.__code__, tuple(map(_same_value, (*defaults, *(function.__closure__ or ()))))
     return function
+
+
+def _same_value(value: object) -> object:
+    """Return a key that is equal for equal values, where they can be hashed, else for one value only."""
+    if isinstance(value, CellType):
+        try:
+            value = value.cell_contents
+        except ValueError:  # nothing is assigned to the variable yet
+            return None
+    if isinstance(value, FunctionType):
+        return value.__code__  # not with its values: a function may hold itself
+    try:
+        hash(value)
+    except TypeError:
+        return "one value", id(value)  # the registered function keeps it alive
+    return type(value), value
 
 
 class RowLog(Protocol):

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal, Self, TypeVar, overload
 import pandas as pd
 
 from aries_nb.brokers import Broker, Endpoint
-from aries_nb.errors import ClosedError, UsageError
+from aries_nb.errors import BoundToProcess, ClosedError, UsageError
 from aries_nb.live.account.account import Account
 from aries_nb.live.account.user_data import UserData, tables_at
 from aries_nb.live.arguments import checked_columns, checked_count, checked_interval_ms, checked_symbols, checked_window
@@ -49,7 +49,7 @@ T = TypeVar("T")
 MOST_LEVELS = 1_000  # of a side of a book
 
 
-class Feed:
+class Feed(BoundToProcess):
     """A connection to one broker: its quotes, trades, order books, bars, options, accounts and lookups.
 
     `connect` makes it. Every method may be called from any thread. A context manager: leaving the block closes the

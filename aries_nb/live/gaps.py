@@ -9,6 +9,7 @@ from typing import TypeAlias
 
 import pandas as pd
 
+from aries_nb.errors import BoundToProcess
 from aries_nb.live.callbacks import Registrations
 from aries_nb.model import GapSpan, Kind
 from aries_nb.store import Gap, GapLog, gaps_frame
@@ -79,7 +80,7 @@ class GapSelection:
         return self._log.count if self._places is None else len(self.all())
 
 
-class Gaps:
+class Gaps(BoundToProcess):
     """The interruptions of a feed, a frame, a book or a table: `df` has one row each, also while one lasts.
 
     Those of a frame, book or table begin when it was made and end when it was closed. Any thread.

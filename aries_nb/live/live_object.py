@@ -10,7 +10,7 @@ from contextlib import ExitStack, suppress
 from typing import Any, Self, TypeVar, cast
 from weakref import WeakValueDictionary
 
-from aries_nb.errors import ClosedError, FeedError, WaitTimeoutError
+from aries_nb.errors import BoundToProcess, ClosedError, FeedError, WaitTimeoutError
 from aries_nb.live.callbacks import Callbacks, Registrations
 from aries_nb.live.connection import Link
 from aries_nb.live.gaps import Gaps
@@ -25,7 +25,7 @@ LiveObjectT = TypeVar("LiveObjectT", bound="LiveObject")
 FIRST_VIEW_SECONDS = 1.0
 
 
-class LiveObject(ABC):
+class LiveObject(BoundToProcess, ABC):
     """Base class of live objects: a store that is filled in the background until it is closed or garbage-collected.
 
     Any thread may read. A context manager: leaving the block closes the object. `watch` registers a function to be

@@ -10,6 +10,7 @@ from abc import ABC, abstractmethod
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, TypeAlias
 
+from aries_nb.errors import BoundToProcess
 from aries_nb.model.settings import settings
 from aries_nb.widgets.pacing import PERIOD_S
 from aries_nb.widgets.painter import Painter, get_painter
@@ -31,7 +32,7 @@ LOG = logging.getLogger("aries_nb")
 MimeBundle: TypeAlias = dict[str, object]
 
 
-class View(ABC):
+class View(BoundToProcess, ABC):
     """A live view of a source of data; no kernel is needed to see its static picture.
 
     The painter's thread draws it while it is displayed. One view may be displayed many times, also after its output was

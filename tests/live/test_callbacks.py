@@ -238,6 +238,51 @@ def test_a_cell_that_runs_again_replaces_its_callback_and_close_removes_it(name:
     assert list(feed._callbacks._jobs) == []
 
 
+CELLS_WITH_VALUES = {
+    "a partial": "live.on_update(partial(seen, name='a', number=1))",
+    "a partial of a method": "live.on_update(partial(calls.append))",
+    "default values": "live.on_update(lambda rows, name='a', *, number=1: seen(rows, name, number))",
+    "a closure": "make = lambda name: lambda rows: seen(rows, name, 1)\nlive.on_update(make('a'))",
+    "a closure that holds itself": """
+def register():
+    def again(rows):
+        return again
+    live.on_update(again)
+register()""",
+}
+
+
+@pytest.mark.parametrize("which", CELLS_WITH_VALUES)
+def test_a_function_with_values_of_its_own_replaces_itself_when_its_cell_runs_again(which: str, feed: anb.Feed) -> None:
+    live, calls = feed.quotes("AAPL"), []
+    cell = "def seen(rows, name, number):\n    calls.append(rows)\n\n" + CELLS_WITH_VALUES[which]
+
+    for _ in range(3):
+        exec(cell, {"live": live, "calls": calls, "partial": partial})
+    registered = len(list(feed._callbacks._jobs))
+
+    assert registered == 1
+
+
+def test_functions_that_differ_in_a_value_of_their_own_are_all_called_back(feed: anb.Feed) -> None:
+    live = feed.quotes("AAPL")
+    lists: list[list[object]] = [[], []]
+
+    def with_closure(name: str) -> Callable[[object], object]:
+        return lambda rows: (name, rows)
+
+    for name in ("a", "b"):
+        live.on_update(partial(print, name))
+        live.on_update(lambda rows, name=name: (name, rows))
+        live.on_update(with_closure(name))
+    for each in lists:
+        live.on_update(partial(each.extend))
+        live.on_update(lambda rows, each=each: each.extend(rows))
+    registered = len(list(feed._callbacks._jobs))
+
+    assert registered == 10
+
+
 @pytest.mark.parametrize("name", [*LIVE_OBJECTS, "book"])
 def test_the_same_function_may_be_called_back_for_rows_and_for_gaps(name: str, feed: anb.Feed) -> None:
     live = feed.book("AAPL") if name == "book" else LIVE_OBJECTS[name](feed)

@@ -11,7 +11,7 @@ from weakref import WeakValueDictionary
 
 import pandas as pd
 
-from aries_nb.errors import ClosedError, UsageError
+from aries_nb.errors import BoundToProcess, ClosedError, UsageError
 from aries_nb.live.account.equity import LiveEquity
 from aries_nb.live.account.fills import LiveFills
 from aries_nb.live.account.pnl import INTERVALS, CandleSource, DerivedCandles, LivePnl, ReportedCandles
@@ -34,7 +34,7 @@ T = TypeVar("T")
 REPORTED_INTERVALS = (*INTERVALS, "1mo")  # of the broker's own candles
 
 
-class Account:
+class Account(BoundToProcess):
     """Orders, fills, positions and balances of one account; each is a live table that is made on first use.
 
     A table that was closed is made again on the next use. Closing the account closes its tables; closing the feed

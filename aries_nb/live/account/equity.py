@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 from pandas.api.typing import NaTType
 
-from aries_nb.errors import ClosedError, UsageError
+from aries_nb.errors import BoundToProcess, ClosedError, UsageError
 from aries_nb.live.account.fills import LiveFills
 from aries_nb.live.account.positions import LivePositions, is_money, multiplier_of
 from aries_nb.live.callbacks import Callbacks
@@ -83,7 +83,7 @@ class _Moment(NamedTuple):
     taken: int
 
 
-class LiveEquity:
+class LiveEquity(BoundToProcess):
     """The broker's cash and positions, with the positions valued at the feed's own quotes.
 
     The mark of an instrument is the middle of bid and ask where both are there and believable: not crossed, and no stub

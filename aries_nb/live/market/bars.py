@@ -352,7 +352,9 @@ class _BarUpdater:
             try:
                 self.series.history(self._history.ask(*due), final_before=due[1])
             except FeedError as error:
-                log.warning("bars of %s stay incomplete for now: %s", self._history.symbol, error)
+                problem = f"bars of {self._history.symbol} stay incomplete for now: {error}"
+                self._link.report(problem)
+                log.warning("%s", problem)
 
 
 def _is_ours(gap: Gap) -> bool:

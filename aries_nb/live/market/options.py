@@ -14,6 +14,7 @@ import pandas as pd
 
 from aries_nb.brokers import Broker, Query
 from aries_nb.errors import (
+    BoundToProcess,
     ClosedError,
     ConnectError,
     FeedError,
@@ -52,7 +53,7 @@ SPOT_SECONDS = 2.0  # the longest wait of a new chain for the price of its under
 NEAREST = 3  # expiries that an error names
 
 
-class Options:
+class Options(BoundToProcess):
     """The listed options of one underlying: `expiries` are the days on which some expire, the nearest first.
 
     They are requested when this is made, which blocks. Raises UsageError where the broker lists none, FeedError for a

@@ -13,7 +13,15 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from aries_nb.brokers import Argument, Lookup, LookupPage, LookupTopic, LookupType, LookupValue, Query
-from aries_nb.errors import ClosedError, ConnectError, FeedError, TokenError, UnknownSymbolError, UsageError
+from aries_nb.errors import (
+    BoundToProcess,
+    ClosedError,
+    ConnectError,
+    FeedError,
+    TokenError,
+    UnknownSymbolError,
+    UsageError,
+)
 from aries_nb.live.arguments import checked_count, checked_moment, checked_period, checked_symbols, checked_text
 from aries_nb.net.http_client import HttpClient
 from aries_nb.store.values import utc_times
@@ -44,7 +52,7 @@ class ServerTime(NamedTuple):
     within_s: float
 
 
-class MarketReference:
+class MarketReference(BoundToProcess):
     """Lookups of instruments and the market. Each call sends a request and blocks until the reply. Any thread.
 
     DataFrames belong to the caller. Prices are in the instrument's currency, sizes in shares, or in lots where the
