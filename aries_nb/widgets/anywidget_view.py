@@ -3,7 +3,8 @@
 A frame is one update of a view's picture. The newest frame is the widget's state: a tab that opens again, a second
 display and a saved notebook all show it. The frame's number is its first value. The browser answers {"ack": number,
 "waited": ms}: the number of the newest frame that it has painted, and the time from that paint to the answer. It
-answers every 150 ms at most, so the kernel subtracts `waited` to get the time of the paint.
+answers once a second for all views of a page, at once where the kernel waits for it, so the kernel subtracts `waited`
+to get the time of the paint.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ import numpy as np
 import traitlets
 
 from aries_nb.widgets.view import View
-from aries_nb.widgets.widget_model import LateModel, static_text
+from aries_nb.widgets.widget_model import LateModel, seconds, static_text
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -31,7 +32,6 @@ if TYPE_CHECKING:
 __all__ = ["Panel", "PanelFrame", "PanelWidget", "panel_class"]
 
 DISPLAYS_KEPT = 16
-MOST_WAITED_MS = 1_000
 WINDOWED = ("blotter", "tape")  # of their tables the page holds the rows in sight alone
 
 
@@ -103,13 +103,9 @@ class PanelFrame:
 
 
 class Panel(View):
-    """A view drawn by a script of our own; `script` is the name of its files in static/, without ".js" and ".css".
-
-    Up to six of its frames (updates of its picture) may be sent and not yet answered by the browser.
-    """
+    """A view drawn by a script of our own; `script` is the name of its files in static/, without ".js" and ".css"."""
 
     script: ClassVar[str]
-    in_flight = 6  # the browser answers about every second frame, and skips frames that it has no time for
 
     def __init__(self, source: VersionedSource) -> None:
         super().__init__(source)
@@ -176,7 +172,7 @@ class Panel(View):
         self._report(
             unanswered=max(0, self.frames - number) if isinstance(number, int) else None,
             is_visible=is_visible if isinstance(is_visible, bool) else None,
-            painted_s_ago=_seconds(content.get("waited")),
+            painted_s_ago=seconds(content.get("waited")),
         )
 
     def _is_any_visible(self, display: str, *, is_visible: bool) -> bool:
@@ -189,11 +185,3 @@ class Panel(View):
                 if len(self._displays) > DISPLAYS_KEPT:
                     del self._displays[next(iter(self._displays))]
             return bool(self._displays)
-
-
-def _seconds(waited: object) -> float:
-    """Return in s how long the browser waited with its answer; `waited` is that time in ms, as the browser sent it.
-
-    It never waits longer than a second: 0.0 for anything but a number from 0 to 1000.
-    """
-    return waited / 1e3 if isinstance(waited, (int, float)) and 0 <= waited <= MOST_WAITED_MS else 0.0

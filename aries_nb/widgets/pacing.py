@@ -1,8 +1,8 @@
 """Decides when a view may send its next frame, an update of its picture, to the browser; no clock, thread or widget.
 
-The browser answers every frame that it has painted, and a view with a few unanswered frames sends no new one. A few,
-not one: on a slow machine a frame's round trip takes longer than a period. Two cases break this simple rule, and are
-distinguished by whether a cell is running:
+The browser answers once a second for all views of a page, at once where a view waits for it, with the newest frame of
+each view that it has painted. A view with the frames of one second unanswered sends no new one. Two cases break this
+simple rule, and are distinguished by whether a cell is running:
 
 A cell blocks the kernel: no answer can come in. The view goes on by time alone, and slows down step by step after half
 a minute without an answer, because the page may be closed.
@@ -18,17 +18,19 @@ from collections import deque
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-__all__ = ["PERIOD_S", "FramePacing", "MessageBudget", "SentFrame", "next_frame_at"]
+__all__ = ["PERIOD_S", "UNANSWERED_S", "FramePacing", "MessageBudget", "SentFrame", "next_frame_at"]
 
 # A little under 100 ms: at exactly 100 ms, one late frame makes 9 in that second.
 PERIOD_S = 0.09
+# A view that has sent frames for this long without an answer waits for one: 12 frames (MOST_UNANSWERED in model.js).
+UNANSWERED_S = 1.0
 
 # While a cell runs: (seconds without an answer, seconds between frames).
 BUSY_STEPS = ((30.0, 0.0), (45.0, 0.2), (60.0, 0.5), (math.inf, 1.0))
 
 # Seconds to wait for an answer during a cell: a cell that awaits lets answers in, and JupyterLab handles them on a
-# subshell.
-BUSY_PATIENCE_S = 0.5
+# subshell. More than the second in which one comes while all is well.
+BUSY_PATIENCE_S = 1.2
 
 # While no cell runs: seconds to the first retry (an answer can be lost with its tab), and between all later ones.
 FIRST_RETRY_S = 1.0
@@ -54,15 +56,14 @@ class SentFrame(NamedTuple):
 class FramePacing:
     """The state of one view's frames, updates of its picture that the browser answers when painted.
 
-    Times in s on one clock. `period_s` is the shortest time between two frames, `in_flight` how many may be
-    unanswered by the browser, `unanswered` how many are. `due` is the next time that is a multiple of the period,
-    `waiting_since` when the first unanswered frame was sent or the last answer came in (None while no frame is
-    unanswered). `last_report` is when the browser last reported anything; `awaited` are the unanswered frames,
-    oldest first.
+    Times in s on one clock. `period_s` is the shortest time between two frames, `unanswered` how many the browser
+    has not answered, `in_flight` how many may be at most: those of a second. `due` is the next time that is a multiple
+    of the period, `waiting_since` when the first unanswered frame was sent or the last answer came in (None while no
+    frame is unanswered). `last_report` is when the browser last reported anything; `awaited` are the unanswered
+    frames, oldest first.
     """
 
     period_s: float = PERIOD_S
-    in_flight: int = 1
     is_visible: bool = True
     due: float = -math.inf
     last_sent: float = -math.inf
@@ -70,6 +71,11 @@ class FramePacing:
     waiting_since: float | None = None
     last_report: float = -math.inf
     awaited: deque[SentFrame] = field(default_factory=lambda: deque(maxlen=MOST_AWAITED))
+
+    @property
+    def in_flight(self) -> int:
+        """Number of unanswered frames (updates of the view's picture) from which on no new one is sent."""
+        return math.ceil(UNANSWERED_S / self.period_s)
 
     def sent(self, now: float) -> None:
         """Record that a frame, an update of the view's picture, was sent to the browser at `now` (s).

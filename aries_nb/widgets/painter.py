@@ -45,10 +45,6 @@ class PaintableView(Protocol):
         """Shortest time between two frames (updates of the picture sent to the browser) of the view, in s."""
 
     @property
-    def in_flight(self) -> int:
-        """Number of frames (updates of the picture) unanswered by the browser from which on no new one is sent."""
-
-    @property
     def refresh_s(self) -> float | None:
         """Seconds after which the view is drawn although its source did not change; None for never."""
 
@@ -98,7 +94,7 @@ class _Watched:
 
     def __init__(self, view: PaintableView) -> None:
         self.view = view
-        self.pace = FramePacing(view.period_s, view.in_flight)
+        self.pace = FramePacing(view.period_s)
         self.seen_version: int | None = None
         self.looked_at = -math.inf
         # A row is timed once, and only if it was received while the view was visible: the time that the browser needs

@@ -42,12 +42,11 @@ class View(BoundToProcess, ABC):
     updates sent to the browser.
 
     Class attributes: `period_s`, shortest time between two frames, updates sent to the browser, in s (0.09);
-    `in_flight`, how many frames may be unanswered by it (3); `refresh_s`, seconds after which it is drawn although
+    `refresh_s`, seconds after which it is drawn although
     nothing changed (1; None: never).
     """
 
     period_s = PERIOD_S
-    in_flight = 3
     refresh_s: float | None = 1.0
 
     def __init__(self, source: VersionedSource) -> None:

@@ -22,23 +22,27 @@ import anywidget
 import plotly
 import plotly.graph_objects as go
 import traitlets
+from ipywidgets.widgets import widget as ipywidgets_widget
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-__all__ = ["LateModel", "LiveFigure", "MessageBatch", "ScriptedModel", "loader", "static_text"]
+__all__ = ["LateModel", "LiveFigure", "MessageBatch", "ScriptedModel", "loader", "seconds", "static_text"]
 
 # Plotly's "Share chart" sends the data of a figure to its cloud; without an address it sends them nowhere, even if a
 # user adds the button.
 CONFIG = {"displaylogo": False, "responsive": True, "showSendToCloud": False, "plotlyServerURL": ""}
-# Comments are for readers of the source; the browser gets lines of code.
-COMMENT_LINES = re.compile(r"^ *//.*\n", re.MULTILINE)
+MOST_WAITED_MS = 60_000
+# Begin of the names of the traits with which a page reports a click, a zoom, a changed legend.
+EVENT = "_js2py_"
+# Comments and indents are for readers of the source; the browser gets lines of code.
+COMMENTS = re.compile(r"^ *(//.*)?\n|^ +", re.MULTILINE)
 
 
 def static_text(*names: str) -> str:
-    """Return the files `names` of the folder static/, joined in this order as one text, without lines of comment."""
+    """Return the files `names` of the folder static/, joined as one text, without comments and indents."""
     folder = resources.files("aries_nb.widgets") / "static"
-    return COMMENT_LINES.sub("", "".join((folder / name).read_text("utf-8") for name in names))
+    return COMMENTS.sub("", "".join((folder / name).read_text("utf-8") for name in names))
 
 
 class LateModel(anywidget.AnyWidget):
@@ -102,6 +106,20 @@ class LateModel(anywidget.AnyWidget):
             self._is_openable = False
             super().close()
 
+    def _handle_msg(self, msg: dict[str, Any]) -> None:
+        """Handle `msg`, a message of the browser for this model, or one for several models of its page."""
+        content = msg.get("content", {}).get("data", {}).get("content")
+        if isinstance(content, dict) and isinstance(content.get("said"), list):
+            for each in content["said"]:
+                _deliver(each)
+        else:
+            with self._view_lock:
+                self._handle_own(msg)
+
+    def _handle_own(self, msg: dict[str, Any]) -> None:
+        """Handle `msg`, a message of the browser for this model alone; called with the view's lock held."""
+        super()._handle_msg(msg)
+
     def send_again(self, name: str) -> None:
         """Send the trait `name` at the end of the surrounding `hold_sync` block, even if its value is unchanged."""
         self._states_to_send.add(name)
@@ -115,6 +133,24 @@ class LateModel(anywidget.AnyWidget):
             return dict(super().get_state(key, drop_defaults))
 
 
+def seconds(waited: object) -> float:
+    """Return in s how long the browser waited with its answer; `waited` is that time in ms, as the browser sent it.
+
+    It waits about a second at most, a page in the background longer: 0.0 for anything but a number of up to a minute.
+    """
+    return waited / 1e3 if isinstance(waited, (int, float)) and 0 <= waited <= MOST_WAITED_MS else 0.0
+
+
+def _deliver(said: object) -> None:
+    """Pass a model what the page said to it: its id, and the content of a custom message. Anything else is ignored."""
+    if not isinstance(said, list) or len(said) != 2:
+        return
+    model = ipywidgets_widget._instances.get(said[0]) if isinstance(said[0], str) else None  # noqa: SLF001
+    if isinstance(model, LateModel):
+        with model._view_lock:  # noqa: SLF001
+            model._handle_custom_msg(said[1], [])  # noqa: SLF001
+
+
 class Comm(Protocol):
     """Interface of a widget's comm (its connection to the browser), as far as it is used here: the method `send`."""
 
@@ -124,7 +160,8 @@ class Comm(Protocol):
 class MessageBatch:
     """Replaces a comm's `send`: passes each message on, but joins the updates that one thread sends within `as_one`.
 
-    A comm is a widget's connection to the browser. A FigureWidget's `batch_update` sets four traits one after the
+    A comm is a widget's connection to the browser. The values with which the browser reports events are not sent back
+    to it. A FigureWidget's `batch_update` sets four traits one after the
     other, each a message: two edit numbers, the update, and None to withdraw the update. ipywidgets' own batching
     keeps only the last value of each trait, so the update would be lost. Here they are sent as one message with the
     update in it. A message costs the notebook server, the browser and, while a cell computes, the interpreter lock
@@ -145,6 +182,11 @@ class MessageBatch:
         The signature is that of the comm's own method: `data` is the message, `buffers` its binary parts; `rest` and
         `options` are passed on.
         """
+        if data is not None and str(data.get("method", "")).endswith("update"):
+            state = {name: value for name, value in data["state"].items() if not name.startswith(EVENT)}
+            if not state:
+                return
+            data = {**data, "state": state}
         if self._thread != threading.get_ident() or data is None or data.get("method") != "update":
             self._send(data, *rest, buffers=buffers, **options)
             return
@@ -230,11 +272,13 @@ class FigureListener(Protocol):
     Called with the view's lock held, on the kernel's thread.
     """
 
-    def __call__(self, *, unanswered: int | None = None, is_visible: bool | None = None) -> None:
+    def __call__(
+        self, *, unanswered: int | None = None, is_visible: bool | None = None, painted_s_ago: float = 0.0
+    ) -> None:
         """Receive a report of the browser about a figure; None means that the report does not say.
 
         `unanswered`: number of edits that the browser has yet to draw; `is_visible`: whether any display is in the
-        page.
+        page; `painted_s_ago`: how long the browser waited with its answer, in s.
         """
 
 
@@ -297,17 +341,19 @@ class LiveFigure(ScriptedModel, go.FigureWidget):  # type: ignore[misc]  # plotl
         self._batch = MessageBatch(self.comm)
         super()._opened()
 
-    def _handle_msg(self, msg: dict[str, Any]) -> None:
+    def _send_script(self) -> None:
+        self.send({"script": self.script_key}, buffers=[plotly_script(), static_text("figure_display.js").encode()])
+
+    def _handle_own(self, msg: dict[str, Any]) -> None:
         """Handle `msg`, a message of the browser; runs on the kernel's thread, while the painter's draws."""
         state = msg.get("content", {}).get("data", {}).get("state", {})
         places = state.get("_view_count")
-        with self._view_lock:
-            super()._handle_msg(msg)
-            if self._listener is not None and isinstance(places, int):
-                self._listener(is_visible=places > 0)
+        super()._handle_own(msg)
+        if self._listener is not None and isinstance(places, int):
+            self._listener(is_visible=places > 0)
 
     def _on_custom(self, content: object, _: object) -> None:
-        """Handle the custom message `content` of the browser: a request for the script or the state, or an answer.
+        """Handle the custom message `content` of the browser: a request, an answer, or an event such as a click.
 
         Anything malformed is ignored.
         """
@@ -321,9 +367,11 @@ class LiveFigure(ScriptedModel, go.FigureWidget):  # type: ignore[misc]  # plotl
                 for name in ("_widget_data", "_widget_layout", "_last_layout_edit_id", "_last_trace_edit_id"):
                     self.send_again(name)
         elif isinstance(content.get("ack"), int):
-            self._confirm(content["ack"])
+            self._confirm(content["ack"], seconds(content.get("waited")))
+        elif str(content.get("event", "")).startswith(EVENT) and isinstance(content.get("value"), dict):
+            self.set_state({content["event"]: content["value"]})
 
-    def _confirm(self, edit: int) -> None:
+    def _confirm(self, edit: int, painted_s_ago: float) -> None:
         """Note that a display has drawn the edit with the number `edit` and all before it; call the listener."""
         self._answered = max(self._answered, edit)
         if self.unanswered == 0:
@@ -331,4 +379,4 @@ class LiveFigure(ScriptedModel, go.FigureWidget):  # type: ignore[misc]  # plotl
             while self._waiting_edit_callbacks:
                 self._waiting_edit_callbacks.pop()()
         if self._listener is not None:
-            self._listener(unanswered=self.unanswered)
+            self._listener(unanswered=self.unanswered, painted_s_ago=painted_s_ago)

@@ -26,6 +26,11 @@ chart
     "chart",
     'feed.book("AAPL").depth_chart()',
 )
+# The kernel's process stands still for a while, as on a busy machine.
+STANDSTILL = """
+import os, subprocess
+subprocess.Popen(["sh", "-c", f"sleep 0.5; kill -STOP {os.getpid()}; sleep 5; kill -CONT {os.getpid()}"])
+"""
 FIGURES = "() => [...document.querySelectorAll('.js-plotly-plot')]"
 ARE_ALIKE = f"""(count) => {{
   const prints = ({FIGURES})().slice(0, 2).map((figure) => figure.data.map((trace) => `${{trace.x?.at?.(-1)}}`).join());
@@ -96,6 +101,30 @@ def test_hovers_and_clicks_reach_the_kernel(shown):
         shown.wait_for_timeout(500)  # a second click within plotly's 300 ms would be a double click
 
     comes_true(shown, "len(hovered) > 0 and len(clicked) > 0")
+
+
+def test_clicks_are_not_lost_while_the_kernel_is_slow_to_answer(shown):
+    to_top(shown)
+    run_cell(shown, "clicked.clear()")
+    shown.evaluate(f"""() => {{
+        window.clicks = 0;
+        ({FIGURES})()[0].on("plotly_click", () => window.clicks++);
+    }}""")
+    run_cell(shown, STANDSTILL)
+    to_top(shown)
+    shown.wait_for_timeout(1000)
+
+    for attempt in range(5):
+        plot = drag_area(shown)
+        shown.mouse.move(plot["x"] + plot["width"] * 0.4 + 8 * attempt, plot["y"] + plot["height"] / 2, steps=5)
+        shown.wait_for_timeout(400)
+        shown.mouse.down()
+        shown.mouse.up()
+    shown.mouse.move(5, 5, steps=5)
+    clicks = shown.evaluate("() => window.clicks")
+
+    assert clicks > 0
+    comes_true(shown, f"len(clicked) >= {clicks}")
 
 
 def test_a_zoom_reaches_the_kernel_and_the_other_display(shown):

@@ -3,7 +3,7 @@ from itertools import pairwise
 
 import pytest
 
-from aries_nb.widgets.pacing import PERIOD_S, FramePacing, MessageBudget, next_frame_at
+from aries_nb.widgets.pacing import BUSY_PATIENCE_S, PERIOD_S, FramePacing, MessageBudget, next_frame_at
 
 
 def paced(
@@ -55,41 +55,41 @@ def test_after_a_pause_frames_are_not_caught_up():
     assert 50.0 < pace.due <= 50.0 + PERIOD_S
 
 
-def test_no_new_frame_before_the_last_is_answered():
+def waiting(at):
+    """A view that sent the frames of a second until `at`, and has no answer."""
     pace = FramePacing()
-    pace.sent(10.0)
-
-    assert next_frame_at(pace, 10.5, None) > 10.5
-    pace.reported(10.5, unanswered=0)
-    assert next_frame_at(pace, 10.5, None) <= 10.5
+    for number in range(pace.in_flight - 1, -1, -1):
+        pace.sent(at - number * PERIOD_S)
+    return pace
 
 
-def test_a_few_frames_may_be_unanswered_and_no_more():
-    pace = FramePacing(in_flight=2)
-    pace.sent(10.0)
+def test_the_frames_of_one_second_may_be_unanswered_and_no_more():
+    pace = waiting(10.0)
 
-    assert next_frame_at(pace, 10.5, None) <= 10.5
-    pace.sent(10.5)
-    assert next_frame_at(pace, 11.0, None) > 11.0
-    pace.reported(11.0, unanswered=1)
-    assert next_frame_at(pace, 11.0, None) <= 11.0
+    assert 1.0 <= pace.unanswered * PERIOD_S < 1.0 + PERIOD_S
+    assert next_frame_at(pace, 10.1, None) > 10.1
+    pace.reported(10.1, unanswered=pace.unanswered - 1)
+    assert next_frame_at(pace, 10.1, None) <= 10.1
+
+
+def test_one_answer_a_second_keeps_a_view_at_its_full_rate():
+    frames = paced(20.0, answer=lambda now: round(now * 1000) % 1000 == 0)
+
+    assert len(frames) >= 10.5 * 20
 
 
 def test_an_answer_to_an_older_frame_counts_as_life():
-    pace = FramePacing(in_flight=2)
-    pace.sent(10.0)
-    pace.sent(10.1)
+    pace = waiting(10.0)
 
-    pace.reported(12.0, unanswered=1)
+    pace.reported(12.0, unanswered=pace.unanswered - 1)
     pace.sent(12.0)
 
-    # During a cell that lets answers in, the wait of half a second starts again with each.
-    assert next_frame_at(pace, 12.1, busy_since=9.0) == pytest.approx(12.5)
+    # During a cell that lets answers in, the wait starts again with each.
+    assert next_frame_at(pace, 12.1, busy_since=9.0) == pytest.approx(12.0 + BUSY_PATIENCE_S)
 
 
 def test_a_sign_that_answers_nothing_frees_nothing():
-    pace = FramePacing()
-    pace.sent(10.0)
+    pace = waiting(10.0)
 
     pace.reported(10.2)
 
@@ -100,7 +100,8 @@ def test_a_browser_that_is_gone_is_tried_after_one_second_and_then_every_five():
     frames = paced(22.0)
 
     gaps = [round(later - earlier, 1) for earlier, later in pairwise(frames)]
-    assert gaps == [1.0, 5.0, 5.0, 5.0, 5.0]
+    assert [gap for gap in gaps if gap > 0.1] == [1.0, 5.0, 5.0, 5.0, 5.0]
+    assert len(frames) == 12 + 5
 
 
 def test_a_blocking_cell_is_painted_by_time_at_full_rate_for_half_a_minute():
@@ -119,17 +120,17 @@ def test_a_cell_without_any_sign_slows_down_step_by_step_to_one_frame_a_second()
 
 
 def test_a_cell_that_awaits_is_paced_by_its_answers():
-    frames = paced(10.0, busy_since=99.0, answer=lambda now: round(now * 1000) % 300 == 0)
+    frames = paced(20.0, busy_since=99.0, answer=lambda now: round(now * 1000) % 2000 == 0)
 
-    assert 30 <= len(frames) <= 38
+    assert 12 * 10 <= len(frames) <= 22 * 10
 
 
-def test_a_cell_that_first_awaits_and_then_blocks_stops_for_half_a_second_at_most():
+def test_a_cell_that_first_awaits_and_then_blocks_stops_for_a_moment():
     frames = paced(6.0, busy_since=99.0, answer=lambda now: now < 103)
 
     gaps = [later - earlier for earlier, later in pairwise(frames)]
-    assert max(gaps) < 0.6
-    assert len(frames) > 52
+    assert max(gaps) < 0.4
+    assert len(frames) > 60
 
 
 def test_a_hidden_view_waits_for_ever():

@@ -5,7 +5,10 @@ import pytest
 
 from aries_nb.widgets import Board, Painter
 from aries_nb.widgets.cell_watch import CellWatch, NeverBusy, cell_watch
+from aries_nb.widgets.pacing import FramePacing
 from tests.widgets.sources import Boards, Busy
+
+UNANSWERED = FramePacing().in_flight
 
 
 @pytest.fixture
@@ -42,16 +45,16 @@ def test_an_unchanged_source_is_not_drawn_again(painter, board, clock):
 
 
 def test_frames_without_an_answer_are_few_until_one_is_answered(painter, board, source, clock):
-    for step in range(board.in_flight + 3):
+    for step in range(UNANSWERED + 3):
         source.put(0, 100.1 + step, 5, 200.2, 7, 100.1)
         painter.step()
         clock.now += 0.1
-    assert board.frames == board.in_flight
+    assert board.frames == UNANSWERED
 
     board.widget.comm.acknowledge(2)
     painter.step()
 
-    assert board.frames == board.in_flight + 1
+    assert board.frames == UNANSWERED + 1
 
 
 def test_the_acknowledgement_of_an_older_frame_leaves_the_newer_ones_waiting(painter, board, source, clock, busy):
@@ -264,7 +267,7 @@ def test_a_closed_tab_is_sent_few_signs_of_life(painter, board, clock):
         clock.now += 0.1
         painter.step()
 
-    assert board.in_flight <= beats(board) < 60 / 5 + board.in_flight
+    assert UNANSWERED <= beats(board) < 60 / 5 + UNANSWERED
 
 
 def test_a_hidden_view_is_sent_no_sign_of_life(painter, board, clock):

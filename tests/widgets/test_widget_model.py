@@ -17,9 +17,21 @@ import pytest
 from aries_nb.widgets.widget_model import LateModel, LiveFigure, MessageBatch, plotly_script
 
 # Private names of other packages that widget_model.py uses; the scripts' names stand with the files that have them.
-OF_IPYWIDGETS = ("_handle_msg", "_states_to_send", "_view_count", "comm", "keys", "open", "model_id", "send_state")
+OF_IPYWIDGETS = (
+    "_handle_custom_msg",
+    "_handle_msg",
+    "set_state",
+    "_states_to_send",
+    "_view_count",
+    "comm",
+    "keys",
+    "open",
+    "model_id",
+    "send_state",
+)
 OF_PLOTLY = (
     "_config", "_data", "_last_layout_edit_id", "_last_trace_edit_id", "_layout_edit_in_process", "_layout_obj",
+    "_js2py_pointsCallback", "_js2py_relayout", "_js2py_restyle", "_js2py_update",
     "_trace_edit_in_process", "_waiting_edit_callbacks", "_widget_data", "_widget_layout",
 )  # fmt: skip
 OF_PLOTLYS_SCRIPT = (
@@ -29,7 +41,7 @@ OF_PLOTLYS_SCRIPT = (
     *(f"_py2js_{name}" for name in ("animate", "removeLayoutProps", "removeTraceProps")),
 )  # fmt: skip
 OF_ANYWIDGETS_SCRIPT = ("async _handle_comm_msg(...msg)", "AbortSignal.timeout(2e3)", "super._handle_comm_msg(...msg)")
-OF_JUPYTER_WIDGETS = ("_handle_comm_msg(", "comm_live", "on_msg(", "widget_manager", ".kernel")
+OF_JUPYTER_WIDGETS = ("_handle_comm_msg(", "comm_live", "on_msg(", "widget_manager", ".kernel", "model_id", "once(")
 
 
 class FakeComm:
@@ -161,11 +173,41 @@ def test_edits_count_as_completed_once_the_browser_has_drawn_them(figure):
     assert figure.unanswered == 0
 
 
+def test_a_message_of_the_page_reaches_each_of_its_models(figure):
+    other = LiveFigure()
+    reports = {}
+    for each in (figure, other):
+        each.open()
+        each.listen(lambda each=each, **report: reports.setdefault(each.model_id, report))
+    figure.data[0].y = [4.0, 5.0]
+
+    said = [[figure.model_id, {"ack": figure._last_trace_edit_id, "waited": 400}], [other.model_id, {"ack": 0}]]
+    other.comm.answer({"method": "custom", "content": {"page": "a", "said": said}})
+
+    assert reports[figure.model_id] == {"unanswered": 0, "painted_s_ago": 0.4}
+    assert reports[other.model_id] == {"unanswered": 0, "painted_s_ago": 0.0}
+    other.close()
+
+
+def test_an_event_of_the_page_changes_the_figure_and_is_not_sent_back(figure):
+    figure.open()
+    before = len(figure.comm.sent)
+    relayout = {"relayout_data": {"xaxis.range[0]": 1, "xaxis.range[1]": 2}, "source_view_id": "v"}
+
+    figure.comm.answer({"method": "custom", "content": {"event": "_js2py_relayout", "value": relayout}})
+
+    assert figure.layout.xaxis.range == (1, 2)
+    names = {name for message in figure.comm.sent[before:] for name in message["state"]}
+    assert not [name for name in names if name.startswith("_js2py_")]
+
+
 def test_odd_messages_of_the_browser_are_ignored(figure):
     figure.open()
     before = len(figure.comm.sent)
 
-    for content in (None, 7, "want", {"ack": "x"}, {"want": 3}, {}):
+    odd = (None, 7, "want", {"ack": "x"}, {"want": 3}, {}, {"event": "_data", "value": {}}, {"event": 3, "value": {}})
+    odd_said = ({"said": each} for each in ([7], [["x", 1]], [[figure.model_id, 7]], [[3, 4]], [[figure.model_id]]))
+    for content in (*odd, *odd_said):
         figure.comm.answer({"method": "custom", "content": content})
 
     assert len(figure.comm.sent) == before

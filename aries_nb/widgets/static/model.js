@@ -23,11 +23,72 @@ function send(model, content) {
   } catch {}
 }
 
+// What the models of one kernel have in common on this page: their messages to the kernel leave together, because each
+// costs the browser, the server and the kernel as much as a frame does, and turns the kernel's busy light on.
+const kernelLines = (globalThis["aries_nb.lines.1"] ??= new WeakMap());
+// Time between two messages with answers while all is well, and while frames wait for one.
+const ANSWER_EVERY_MS = 1000;
+const ANSWER_SOON_MS = 150;
+const GATHER_MS = 20;
+// The kernel sends no more frames of a view than these without an answer: those of one second.
+const MOST_UNANSWERED = 12;
+
+function lineOf(connection) {
+  const owner = connection.raw?.widget_manager ?? connection;
+  if (!kernelLines.has(owner)) {
+    const id = Math.random().toString(36).slice(2);
+    kernelLines.set(owner, { id, models: new Set(), said: [], answers: new Set(), timer: 0, due: Infinity, sentAt: -Infinity });
+  }
+  return kernelLines.get(owner);
+}
+
+function flushLine(line) {
+  const now = performance.now();
+  line.due = Infinity;
+  const said = line.said.splice(0);
+  for (const connection of line.answers) {
+    said.push([connection, { ack: connection.newest, waited: now - connection.paintedAt }]);
+    connection.answered = connection.newest;
+  }
+  line.answers.clear();
+  line.sentAt = now;
+  const carrier = [...line.models].find((each) => each.id && !hasEnded(each));
+  if (carrier) send(carrier.model, { page: line.id, said: said.map(([each, content]) => [each.id, content]) });
+  else for (const [{ model }, content] of said) send(model, content);
+}
+
+function flushLineAt(line, at) {
+  if (at >= line.due) return;
+  clearTimeout(line.timer);
+  line.due = at;
+  line.timer = setTimeout(() => flushLine(line), at - performance.now());
+}
+
+// Send the kernel `content` with all else that is to be sent within `wait` milliseconds.
+function sayToKernel(connection, content, wait = GATHER_MS) {
+  connection.line.said.push([connection, content]);
+  flushLineAt(connection.line, performance.now() + wait);
+}
+
+// Answer that the frame `number` was painted now: once a second together with all views of the page, at once where the
+// kernel waits for it.
+function answerFrame(connection, number) {
+  const { line } = connection;
+  const isAwaited = !(number - connection.answered < MOST_UNANSWERED);
+  if (number !== connection.newest) connection.paintedAt = performance.now();
+  connection.newest = number;
+  line.answers.add(connection);
+  flushLineAt(line, Math.max(performance.now() + GATHER_MS, line.sentAt + (isAwaited ? ANSWER_SOON_MS : ANSWER_EVERY_MS)));
+}
+
 // Route messages past anywidget. It gives a model two seconds to get ready and drops all messages of one that took
 // longer, for good; such a model asks for the state again. Returns the connection: `receivedAt` by performance.now().
 function connect(model) {
   const raw = rawModel(model);
-  const connection = { raw, receivedAt: performance.now(), hasEnded: false };
+  const connection = { raw, model, id: raw?.model_id, receivedAt: performance.now(), hasEnded: false };
+  connection.line = lineOf(connection);
+  connection.line.models.add(connection);
+  raw?.once?.("destroy", () => connection.line.models.delete(connection));
   let type = raw && Object.getPrototypeOf(raw);
   while (type && !Object.hasOwn(type, "_handle_comm_msg")) type = Object.getPrototypeOf(type);
   const receive = type && Object.getPrototypeOf(type)?._handle_comm_msg;
@@ -37,7 +98,7 @@ function connect(model) {
     return receive.call(raw, message);
   });
   const nothing = { content: { data: { method: "custom", content: {} } }, buffers: [] };
-  Promise.resolve(raw._handle_comm_msg(nothing)).catch(() => send(model, { want: "state" }));
+  Promise.resolve(raw._handle_comm_msg(nothing)).catch(() => sayToKernel(connection, { want: "state" }));
   return connection;
 }
 

@@ -10,17 +10,21 @@ const page = (globalThis[KEY] ??= (() => {
   return slot;
 })());
 
-// `prepare(bundle)` is called once, before any model gets the bundle.
-async function receiveScript(bytes, prepare) {
+async function imported(code) {
+  const url = URL.createObjectURL(new Blob([code], { type: "text/javascript" }));
+  const bundle = await import(url);
+  URL.revokeObjectURL(url);
+  return bundle;
+}
+
+// `prepare(bundle, ours)` is called once, before any model gets the bundle; `ours` is what came with it, not packed.
+async function receiveScript([bytes, more], prepare) {
   if (page.isReceived) return;
   page.isReceived = true;
   try {
     const unpacked = new Blob([bytes]).stream().pipeThrough(new DecompressionStream("gzip"));
-    const code = new Blob([await new Response(unpacked).blob()], { type: "text/javascript" });
-    const url = URL.createObjectURL(code);
-    const bundle = await import(url);
-    URL.revokeObjectURL(url);
-    prepare?.(bundle);
+    const bundle = await imported(await new Response(unpacked).blob());
+    prepare?.(bundle, more && (await imported(more)));
     page.resolve(bundle);
   } catch (error) {
     page.isReceived = false;
@@ -31,22 +35,22 @@ async function receiveScript(bytes, prepare) {
 // Take the script from messages to this model.
 function expectScript(model, prepare) {
   model.on("msg:custom", (content, buffers) => {
-    if (content?.script === KEY && buffers?.[0]) receiveScript(buffers[0], prepare);
+    if (content?.script === KEY && buffers?.[0]) receiveScript(buffers, prepare);
   });
 }
 
 const isAlone = (connection) => !connection.raw?.comm || hasEnded(connection);
 
-function askForScript(model, connection) {
+function askForScript(connection) {
   if (page.isReceived || isAlone(connection) || performance.now() < page.askedAt + ASK_AGAIN_MS) return;
   page.askedAt = performance.now();
-  send(model, { want: "script" });
+  sayToKernel(connection, { want: "script" });
 }
 
 // Resolves to the bundle; to undefined for a model whose kernel cannot send it.
-async function script(model, connection) {
+async function script(connection) {
   for (;;) {
-    askForScript(model, connection);
+    askForScript(connection);
     const isInVain = isAlone(connection) && !page.isReceived;
     const pause = new Promise((resolve) => setTimeout(resolve, isInVain ? 200 : ASK_AGAIN_MS));
     const bundle = await Promise.race([page.bundle, pause]);

@@ -202,9 +202,6 @@ function kernelClock() {
   };
 }
 
-// Shortest time between two answers: an answer costs the browser, the server and the kernel as much as a frame does, so
-// one for two frames is enough.
-const ANSWER_MS = 150;
 const ASK_AGAIN_MS = 3000;
 
 function frameOf(model) {
@@ -231,7 +228,7 @@ function panel(makeView, keep) {
         const next = frameOf(model)?.[0];
         if (next > number + 1 && performance.now() > askedAt + ASK_AGAIN_MS) {
           askedAt = performance.now();
-          send(model, { want: "state" });
+          sayToKernel(connection, { want: "state" });
         }
         number = next;
       });
@@ -254,17 +251,8 @@ function show({ model, el }, makeView, connection) {
   let queued = 0;
   let last = null;
   let count = 0;
-  let answering = 0;
-  let answeredAt = -ANSWER_MS;
-  let paintedAt = 0;
   let isVisible = null;
   let isIntersecting = false;
-
-  function answer() {
-    answering = 0;
-    answeredAt = performance.now();
-    send(model, { ack: last, waited: answeredAt - paintedAt });
-  }
 
   function paint() {
     queued = 0;
@@ -274,25 +262,19 @@ function show({ model, el }, makeView, connection) {
     if (!data) return;
     clock.set(data[1], last !== null);
     view.paint(data, model.get("description"));
-    if (last !== data[0]) {
-      root.dataset.frames = String(++count);
-      paintedAt = performance.now();
-    }
+    if (last !== data[0]) root.dataset.frames = String(++count);
     last = data[0];
     root.dataset.frame = String(last);
-    answerSoon();
+    answerFrame(connection, last);
   }
-  function answerSoon() {
-    if (!answering) answering = setTimeout(answer, answeredAt + ANSWER_MS - performance.now());
-  }
-  const receive = (content) => content?.beat && last !== null && answerSoon();
+  const receive = (content) => content?.beat && last !== null && answerFrame(connection, last);
   const requestPaint = () => {
     if (!queued) queued = requestAnimationFrame(paint);
   };
   const report = (isNow) => {
     if (isNow === isVisible) return;
     isVisible = isNow;
-    send(model, { visible: isNow, view: id });
+    sayToKernel(connection, { visible: isNow, view: id });
   };
   const checkVisibility = () => report(isIntersecting && document.visibilityState !== "hidden");
 
@@ -313,7 +295,6 @@ function show({ model, el }, makeView, connection) {
     clearInterval(timer);
     stopWatching();
     model.off("msg:custom", receive);
-    clearTimeout(answering);
     cancelAnimationFrame(queued);
     observer.disconnect();
     document.removeEventListener("visibilitychange", checkVisibility);
