@@ -32,6 +32,7 @@ from aries_nb.model import (
     State,
     Subscription,
     TradeGap,
+    Value,
 )
 from aries_nb.net.backoff import BackoffRule
 from aries_nb.net.intake import ArrivalCounter, Route
@@ -289,6 +290,32 @@ class Link:
                 symbols = " ".join(stream.subscription.symbol for stream in streams)
                 lines.append((self._gaps.name, kind, symbols, store.message_counts()))
         return lines
+
+    def newest(self, kind: Kind, symbol: str) -> dict[str, Value]:
+        """Return the newest row of a symbol in any open frame of this kind, by column; {} where there is none."""
+        newest: tuple[int, dict[str, Value]] = (0, {})
+        for routes in list(self._streams.values()):
+            store = routes[0].sink
+            if (
+                routes[0].subscription.kind != kind
+                or not isinstance(store, RollingFrame)
+                or symbol not in store.symbols
+            ):
+                continue
+            row = store.latest()[store.symbols.index(symbol)]
+            if row is not None and row[0] > newest[0]:
+                newest = row[0], {column.name: value for column, value in zip(store.columns, row[2], strict=True)}
+        return newest[1]
+
+    def table_rows(self, kind: Kind) -> list[dict[str, Value]]:
+        """Return the rows of all open tables of this kind that are current, by column."""
+        tables = [routes[0].sink for routes in list(self._streams.values()) if routes[0].subscription.kind == kind]
+        return [
+            {column.name: value for column, value in zip(table.columns, row.values, strict=True)}
+            for table in tables
+            if isinstance(table, Table) and not table.is_stale
+            for row in table.rows()
+        ]
 
     def release(self, store: RecordSink) -> None:
         """Unsubscribe the streams that fill a store; idempotent.

@@ -172,7 +172,9 @@ class Feed(BoundToProcess):
         self._columns("book")
         return self._registry.same(
             ("book", name, depth, options),
-            lambda: LiveBook(self._link, self._callbacks, name, depth=depth, options=options),
+            lambda: LiveBook(
+                self._link, self._callbacks, name, depth=depth, options=options, orders=self._accounts.working_orders
+            ),
         )
 
     def instruments(self, *symbols: str) -> LiveInstruments:

@@ -54,10 +54,12 @@ from aries_nb.model.view_data import (
     BoardData,
     BookIntegrity,
     BookLevels,
+    BookMarks,
     CardData,
     EquityData,
     FrameRows,
     GapSpan,
+    RestingOrder,
     TableData,
 )
 
@@ -87,6 +89,7 @@ __all__ = [
     "BoardData",
     "BookIntegrity",
     "BookLevels",
+    "BookMarks",
     "CardData",
     "Cause",
     "Column",
@@ -108,6 +111,7 @@ __all__ = [
     "RecordBuffer",
     "RecordSink",
     "Rejected",
+    "RestingOrder",
     "Resumed",
     "Secret",
     "SessionLost",

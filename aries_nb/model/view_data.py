@@ -22,10 +22,12 @@ __all__ = [
     "BoardData",
     "BookIntegrity",
     "BookLevels",
+    "BookMarks",
     "CardData",
     "EquityData",
     "FrameRows",
     "GapSpan",
+    "RestingOrder",
     "TableData",
 ]
 
@@ -118,6 +120,31 @@ class BookLevels:
     integrity: BookIntegrity
     ts: int
     received: int
+
+
+class RestingOrder(NamedTuple):
+    """One of the user's own orders in a book: `side` "buy" or "sell", its price, and the quantity not yet filled.
+
+    `quantity` is in the unit of the account, which may be pieces where the book counts lots.
+    """
+
+    side: str
+    price: float
+    quantity: float
+
+
+@dataclass(frozen=True, slots=True)
+class BookMarks:
+    """What belongs to prices of a book, apart from its levels: the last trade and the user's own orders.
+
+    `last_price` and `last_size` are NaN while no trade is known, `orders` are () where no orders are streamed.
+    `state` says in a few words that the instrument does not trade as usual, such as "halted"; "" if it does.
+    """
+
+    last_price: float = math.nan
+    last_size: float = math.nan
+    orders: tuple[RestingOrder, ...] = ()
+    state: str = ""
 
 
 @dataclass(frozen=True, slots=True)

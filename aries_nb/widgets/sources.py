@@ -15,6 +15,7 @@ if TYPE_CHECKING:
         BoardData,
         BookIntegrity,
         BookLevels,
+        BookMarks,
         CardData,
         EquityData,
         FrameRows,
@@ -31,6 +32,7 @@ __all__ = [
     "ChainSource",
     "EquitySource",
     "GapSource",
+    "MarkedSource",
     "PaintTimings",
     "RowsSource",
     "TableSource",
@@ -162,6 +164,14 @@ class BookSource(VersionedSource, Protocol):
 
     def levels(self, depth: int) -> BookLevels:
         """Return the best `depth` levels of each side of the book, or all if there are fewer, best first."""
+
+
+@runtime_checkable
+class MarkedSource(Protocol):
+    """Interface of a book's data that also know the last trade, the user's own orders, and a halt."""
+
+    def marks(self) -> BookMarks:
+        """Return the newest of what belongs to prices of the book, apart from its levels."""
 
 
 class CardSource(VersionedSource, Protocol):

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Mapping, Sequence
+from decimal import Decimal
 
 from aries_nb.brokers import AccountReference, Endpoint, Reference
 from aries_nb.errors import ClosedError, FeedError, UsageError
@@ -17,7 +18,8 @@ from aries_nb.live.callbacks import Callbacks
 from aries_nb.live.connection import Link, opened
 from aries_nb.live.market.frame import LiveFrame
 from aries_nb.live.table import LiveTable
-from aries_nb.model import Kind
+from aries_nb.model import Kind, RestingOrder
+from aries_nb.model.prices import is_price
 from aries_nb.net.http_client import HttpClient
 
 __all__ = ["UserData", "tables_at"]
@@ -87,6 +89,20 @@ class UserData:
     def link(self) -> Link | None:
         """The connection to the endpoint of the accounts, None before the first use."""
         return self._link
+
+    def working_orders(self, symbol: str) -> tuple[RestingOrder, ...]:
+        """Return the user's unfinished limit orders in a symbol, of the accounts whose orders are streamed now."""
+        reference = self._account_reference
+        if self._link is None or reference is None:
+            return ()
+        found = []
+        for row in self._link.table_rows("orders"):
+            if row["symbol"] != symbol or reference.is_finished(str(row["status"])):
+                continue
+            price, left = (float(each) for each in (row["price"], Decimal(row["quantity"]) - Decimal(row["filled"])))
+            if is_price(price) and left > 0:
+                found.append(RestingOrder(str(row["side"]), price, left))
+        return tuple(found)
 
     def names(self) -> tuple[str, ...]:
         """Return the names of the user's accounts, from the token where it has them, else requested from the broker.

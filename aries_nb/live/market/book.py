@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 import weakref
@@ -20,7 +21,7 @@ from aries_nb.live.connection import Link
 from aries_nb.live.gaps import GapSelection
 from aries_nb.live.live_object import StreamedObject
 from aries_nb.live.waiting import wait_for
-from aries_nb.model import BookIntegrity, BookLevels, Column, GapSpan
+from aries_nb.model import BookIntegrity, BookLevels, BookMarks, Column, GapSpan, Kind, RestingOrder
 from aries_nb.store import LatencySamples, OrderBook, Table
 from aries_nb.store.values import frame_of, utc_times
 
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 
 __all__ = ["BookSource", "LiveBook"]
 
+KINDS_OF_PRICES: tuple[Kind, Kind] = ("trades", "quotes")
 VENUES_SECONDS = 1.0  # how long the first use waits: there is no snapshot, only the next update
 
 
@@ -36,14 +38,23 @@ class LiveBook(StreamedObject):
     """Both sides of one symbol's order book, kept current in the background. Any thread may read.
 
     `df` has at most `depth` levels of each side; `options` (pairs of name and text) are sent with the subscription.
+    `orders` is a method that returns the user's own orders in a symbol, for the ladder; None for none.
     """
 
     def __init__(
-        self, link: Link, callbacks: Callbacks, symbol: str, *, depth: int, options: tuple[tuple[str, str], ...] = ()
+        self,
+        link: Link,
+        callbacks: Callbacks,
+        symbol: str,
+        *,
+        depth: int,
+        options: tuple[tuple[str, str], ...] = (),
+        orders: Callable[[str], tuple[RestingOrder, ...]] | None = None,
     ) -> None:
         self.symbol = symbol
         self.depth = depth
         self._book = link.book(symbol, options)
+        self._orders = None if orders is None else weakref.WeakMethod(orders)  # its object refers to the whole feed
         self._venues: Table | None = None  # None until the first use
         self._release_venues: Callable[[], object] | None = None
         self._guard = threading.Lock()  # of these two
@@ -131,12 +142,18 @@ class LiveBook(StreamedObject):
         """
         return await self._until(updates, timeout=timeout, what=f"{updates} updates of {self.symbol}'s book")
 
-    def ladder(self, depth: int | None = None) -> Ladder:
-        """Return a live price ladder with `depth` levels a side; None for the depth of the book."""
+    def ladder(self, depth: int | None = None, *, step: float | None = None) -> Ladder:
+        """Return a live price ladder, centred on the spread: a row for each price step, `depth` on each side of it.
+
+        `depth` None takes the depth of the book. `step` is the distance of two rows, None for the instrument's; of a
+        larger one a row sums up the levels between. The ladder shows the last trade where a frame of the symbol's
+        trades or quotes is open, and the user's own orders where `feed.account().orders` is. Raises UsageError for an
+        invalid depth or step.
+        """
         from aries_nb.widgets import Ladder
 
         levels = depth or self.depth
-        return self._view(("ladder", levels), lambda: Ladder(self._source, depth=levels))
+        return self._view(("ladder", levels, step), lambda: Ladder(self._source, depth=levels, step=step))
 
     def depth_chart(self, depth: int = 20) -> DepthChart:
         """Return a live chart of the cumulated size of the best `depth` levels of each side."""
@@ -155,7 +172,7 @@ class LiveBook(StreamedObject):
 
     @property
     def _source(self) -> BookSource:
-        return BookSource(self, self._book, self._gap_selection)
+        return BookSource(self, self._book, self._gap_selection, self._link, self._orders)
 
     def _table_of_venues(self) -> Table:
         with self._guard:
@@ -199,8 +216,17 @@ class LiveBook(StreamedObject):
 class BookSource:
     """The data of a live order book for views; keeps the book from being garbage-collected. Any thread."""
 
-    def __init__(self, book: LiveBook, levels: OrderBook, gaps: GapSelection) -> None:
+    def __init__(
+        self,
+        book: LiveBook,
+        levels: OrderBook,
+        gaps: GapSelection,
+        link: Link,
+        orders: weakref.WeakMethod[Callable[[str], tuple[RestingOrder, ...]]] | None,
+    ) -> None:
         self._live = book
+        self._orders = orders
+        self._link = link
         self._book = levels
         self._gaps = gaps
 
@@ -228,6 +254,15 @@ class BookSource:
         """
         now = self._book.levels(depth, now=time.time_ns())
         return now if self._live.is_live or not now.ts else replace(now, integrity="gap")
+
+    def marks(self) -> BookMarks:
+        """Return the last trade of an open frame of trades, else of quotes, and the user's own orders in the symbol."""
+        symbol = self._live.symbol
+        own_orders = None if self._orders is None else self._orders()
+        trade, quote = (self._link.newest(kind, symbol) for kind in KINDS_OF_PRICES)
+        price = trade.get("price", quote.get("last_price", math.nan))
+        size = trade.get("size", math.nan)
+        return BookMarks(float(price), float(size), own_orders(symbol) if own_orders else ())
 
     def gap_spans(self) -> tuple[GapSpan, ...]:
         """Return the time spans of the gaps that were not filled, oldest first."""
