@@ -137,7 +137,6 @@ class View(BoundToProcess, ABC):
         data = bundle(
             model_id=None if self._is_closed else self._displayed_model(),
             text_html=self._static_html(),
-            text_plain=repr(self),
             include=include,
             exclude=exclude,
         )

@@ -74,7 +74,8 @@ class Blotter(Panel):
         labels = [heading.label for heading in formatted.headings]
         lefts = [place for place, heading in enumerate(formatted.headings) if heading.is_left]
         caption = caption_of(data) if data.rows else f"{caption_of(data)} · {empty_text(data)}".removeprefix(" · ")
-        return table(caption, labels, formatted.texts, text_columns=lefts)
+        # Sums stay at the end, whatever is left out.
+        return table(caption, labels, formatted.texts, text_columns=lefts, kept=len(self._pinned))
 
 
 class Strip(Panel):

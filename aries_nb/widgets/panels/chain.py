@@ -8,7 +8,7 @@ import numpy as np
 
 from aries_nb.widgets.anywidget_view import Panel, PanelFrame
 from aries_nb.widgets.number_format import Decimals, grouped
-from aries_nb.widgets.static_html import table
+from aries_nb.widgets.static_html import MOST_ROWS, table
 
 if TYPE_CHECKING:
     from aries_nb.model import BoardData, Numbers
@@ -76,6 +76,10 @@ class Chain(Panel):
             middle = (AT_THE_MONEY if place == money else "") + grouped(strike, self._strike_decimals)
             rows.append([*texts[: len(CALLS)], middle, *texts[len(CALLS) :]])
         shown_spot = f"underlying {grouped(spot, self._spots.of(np.array([spot])))}"
+        if len(rows) > MOST_ROWS:  # those around the price of the underlying
+            first = min(max(0, max(money, 0) - MOST_ROWS // 2), len(rows) - MOST_ROWS)
+            rows = rows[first : first + MOST_ROWS]
+            shown_spot += f" · {MOST_ROWS} of {len(self._strikes):,} strikes"
         caption = " · ".join(text for text in (self._title, shown_spot, "stale" if data.is_stale else "") if text)
         header = [*(f"Call {_heading(name)}" for name in CALLS), "Strike", *(f"Put {_heading(name)}" for name in PUTS)]
         return table(caption, header, rows, text_columns=())

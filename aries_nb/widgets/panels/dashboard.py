@@ -126,7 +126,6 @@ class Dashboard:
         return bundle(
             model_id=None if self._is_closed else self._displayed_model(),
             text_html="".join(pictures),
-            text_plain=repr(self),
             include=include,
             exclude=exclude,
         )

@@ -239,7 +239,7 @@ def test_without_bars_the_chart_says_so_and_without_a_kernel_it_is_a_picture():
     assert "no data yet" in nothing["text/html"]
     assert "AAPL &lt;b&gt;" in picture["text/html"]
     assert re.search(r"2023-11-15 [\d:]+\N{EN DASH}2023-11-16 [\d:]+ UTC", picture["text/html"])
-    assert picture["text/plain"] == "BarCandles(AAPL <b>)"
+    assert picture["text/plain"].startswith("AAPL <b> ■ close 1,996\n2023-11-15")
     for chart in (empty, some):
         chart.close()
 
