@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -10,6 +11,7 @@ from aries_nb.errors import UsageError
 from aries_nb.widgets.anywidget_view import Panel, PanelFrame
 from aries_nb.widgets.row_updates import RowUpdates
 from aries_nb.widgets.static_html import table
+from aries_nb.widgets.table_export import csv_of, file_name, parquet_of
 from aries_nb.widgets.table_format import TableFormatter, caption_of, empty_text, known_columns
 
 if TYPE_CHECKING:
@@ -21,6 +23,7 @@ if TYPE_CHECKING:
 __all__ = ["Blotter", "Strip"]
 
 ROWS_IN_SIGHT = 12
+FILE_TYPES = {"csv": "text/csv", "parquet": "application/vnd.apache.parquet"}
 
 
 class Blotter(Panel):
@@ -45,7 +48,8 @@ class Blotter(Panel):
         if rows < 1:
             raise UsageError(f"rows={rows}", where="Blotter", advice="Pass 1 or more.")
         self._table_source = source
-        self._formatter = TableFormatter(known_columns(columns, source))
+        self._columns = known_columns(columns, source)
+        self._formatter = TableFormatter(self._columns)
         self._rows = rows
         self._pinned = [[key] for key in pinned]
         self._updates = RowUpdates()
@@ -54,6 +58,30 @@ class Blotter(Panel):
 
     def __repr__(self) -> str:
         return "Blotter()"
+
+    def to_csv(self, path: str | Path) -> None:
+        """Write the table's rows to a CSV file: exact values, times in UTC, "" for what is missing.
+
+        A text that a spreadsheet would take for a formula gets an apostrophe in front. Raises OSError.
+        """
+        Path(path).write_text(csv_of(self._table_source.table(), self._columns), encoding="utf-8")
+
+    def to_parquet(self, path: str | Path) -> None:
+        """Write the table's rows to a Parquet file: numbers as float64, times in UTC; null for what is missing.
+
+        Raises OSError.
+        """
+        Path(path).write_bytes(parquet_of(self._table_source.table(), self._columns))
+
+    def _on_message(self, widget: object, content: object, buffers: object) -> None:
+        super()._on_message(widget, content, buffers)
+        if not isinstance(content, dict) or str(content.get("save")) not in FILE_TYPES:
+            return
+        wanted = str(content["save"])
+        data = self._table_source.table()
+        file = csv_of(data, self._columns).encode() if wanted == "csv" else parquet_of(data, self._columns)
+        answer = {"file": file_name(data.title, wanted), "type": FILE_TYPES[wanted], "by": content.get("by")}
+        self.widget.send(answer, buffers=[file])
 
     def _compose(self) -> PanelFrame:
         data = self._table_source.table()
